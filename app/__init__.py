@@ -1,0 +1,1 @@
+"""What a person touches: the ``orl`` command line and the explorer."""

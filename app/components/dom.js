@@ -1,0 +1,39 @@
+// Small DOM helpers shared by both components. Data only ever enters the page through text nodes
+// and attributes, never through markup, so a file name cannot inject anything.
+
+const SVG_NS = "http://www.w3.org/2000/svg";
+
+function fill(node, props, children) {
+  for (const [name, value] of Object.entries(props)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "text") node.textContent = value;
+    else if (name.startsWith("on")) node[name] = value;
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.filter(Boolean));
+  return node;
+}
+
+const el = (tag, props = {}, ...children) => fill(document.createElement(tag), props, children);
+const svg = (tag, props = {}, ...children) => fill(document.createElementNS(SVG_NS, tag), props, children);
+
+// 16 × 16 stroke icons; they follow the text colour.
+const ICONS = {
+  boxes: "M2.5 2.5h6v6h-6zM7.5 10.5v3h6v-6h-3",
+  links: "M2 4.5c5 0 7 7 12 7M2 4.5h0M14 11.5h0",
+  rejected: "M3 3h10v10H3zM3 13 13 3",
+  attention: "M1.5 8S4 3.5 8 3.5 14.5 8 14.5 8 12 12.5 8 12.5 1.5 8 1.5 8zM8 6.2a1.8 1.8 0 1 0 .01 0z",
+  zoom: "M7 2.5a4.5 4.5 0 1 0 .01 0zM10.3 10.3 14 14M7 5v4M5 7h4",
+  reset: "M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10",
+  good: "M3 8.5 6.5 12 13 4.5",
+  wrong: "M4 4l8 8M12 4l-8 8",
+  interesting: "M8 1.8l1.9 4 4.4.6-3.2 3 .8 4.4L8 11.7l-3.9 2.1.8-4.4-3.2-3 4.4-.6z",
+  photo: "M2 3h12v10H2zM2 11l3.5-3.5 3 3L11 8l3 3M10.5 5.5h.01",
+};
+
+function icon(name) {
+  return svg("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
+}
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+const plural = (count, noun) => `${count} ${noun}${count === 1 || count === "no" ? "" : "s"}`;

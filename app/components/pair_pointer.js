@@ -1,0 +1,110 @@
+// Mouse and pen on the stage: hover, click, wheel-zoom, drag-pan, double click.
+//
+// Boxes overlap heavily, so they are found by arithmetic rather than by the browser's hit test: the
+// smallest box under the pointer wins, paired ones count as smaller than they are, and clicking the same
+// place again goes to the next one beneath.
+
+const DRAG_FROM = 4; // pixels a press may wander and still be a click
+const PAIRED_BONUS = 0.25;
+
+function attachPointer(stage) {
+  const { view, svg: surface } = stage;
+  let press = null;
+  let lastClick = null;
+
+  const locate = (event) => {
+    const bounds = surface.getBoundingClientRect();
+    const [x, y] = [event.clientX - bounds.left, event.clientY - bounds.top];
+    return { x, y, side: stage.sides().find((side) => side.contains(x, y)) };
+  };
+
+  const boxesAt = ({ x, y, side }) => {
+    if (!side) return [];
+    const { layers } = view;
+    const [px, py] = side.toPhoto(x, y);
+    const slack = (3 / side.frame.width / side.view.zoom) * side.size().width;
+    const inside = ({ box }) =>
+      px >= box[0] - slack && px <= box[0] + box[2] + slack && py >= box[1] - slack && py <= box[1] + box[3] + slack;
+    const shown = (record) => (record.kind === "rejected" ? layers.rejected : layers.boxes);
+    const rank = (record) => area(record.box) * (record.pair ? PAIRED_BONUS : 1);
+    return side.records.filter((record) => shown(record) && inside(record)).sort((a, b) => rank(a) - rank(b));
+  };
+
+  const pairUnder = (event) => {
+    const node = event.target.closest?.("[data-pair]");
+    return node ? view.pairs[Number(node.dataset.pair) - 1] : null;
+  };
+
+  const click = (event) => {
+    const pair = pairUnder(event);
+    if (pair) return view.select(pair, null);
+    const place = locate(event);
+    const found = boxesAt(place);
+    if (!found.length) return view.clear();
+    const again = lastClick && Math.hypot(place.x - lastClick.x, place.y - lastClick.y) < DRAG_FROM;
+    const next = again ? (found.indexOf(lastClick.record) + 1) % found.length : 0;
+    lastClick = { ...place, record: found[next] };
+    return view.choose(found[next]);
+  };
+
+  surface.onpointerdown = (event) => {
+    if (event.button !== 0) return;
+    const { x, y, side } = locate(event);
+    press = { x, y, side, dragging: false };
+  };
+
+  surface.onpointermove = (event) => {
+    const { x, y, side } = locate(event);
+    if (press && event.buttons & 1) {
+      if (!press.dragging && Math.hypot(x - press.x, y - press.y) >= DRAG_FROM) {
+        press.dragging = true;
+        surface.setPointerCapture(event.pointerId);
+        view.root.classList.add("dragging");
+      }
+      if (press.dragging && press.side) {
+        const { frame } = press.side;
+        stage.panBy((x - press.x) / frame.width, (y - press.y) / frame.height);
+        Object.assign(press, { x, y });
+      }
+      return;
+    }
+    const pair = pairUnder(event);
+    const record = pair ? null : boxesAt({ x, y, side })[0];
+    surface.classList.toggle("over-mark", Boolean(pair || record));
+    view.hover(pair ? [pair] : record ? view.pairsOf(record) : [], record ?? null);
+  };
+
+  surface.onclick = (event) => {
+    const wasDrag = press?.dragging;
+    press = null;
+    if (!wasDrag && event.detail < 2) click(event);
+  };
+
+  surface.onpointerup = () => view.root.classList.remove("dragging");
+
+  surface.onpointercancel = () => {
+    press = null;
+    view.root.classList.remove("dragging");
+  };
+
+  surface.onpointerleave = () => view.hover([], null);
+
+  surface.ondblclick = (event) => {
+    event.preventDefault();
+    stage.resetZoom();
+  };
+
+  // A wheel that could only zoom out further scrolls the page instead: the stage must not trap it.
+  surface.addEventListener(
+    "wheel",
+    (event) => {
+      const { x, y, side } = locate(event);
+      if (!side || (event.deltaY > 0 && !stage.zoomed())) return;
+      event.preventDefault();
+      const pixels = event.deltaY * (event.deltaMode === 1 ? 16 : 1);
+      const { frame } = side;
+      stage.zoomBy(Math.exp(-pixels * 0.0022), (x - frame.x) / frame.width, (y - frame.y) / frame.height);
+    },
+    { passive: false },
+  );
+}

@@ -1,0 +1,291 @@
+// The stage: both photos, their boxes and the links, in one SVG measured in CSS pixels. Links, labels and
+// number chips live in these outer coordinates, so they keep their size, and are placed again whenever
+// a photo is zoomed.
+
+const MAX_CHIPS = 12;
+const STACK_BELOW = 620;
+const SIDES = ["query", "neighbor"];
+const RULES = {
+  size: "Rejected: too small",
+  aspect: "Rejected: too elongated",
+  overlap: "Rejected: overlaps a kept box",
+  count: "Rejected: beyond the number of boxes kept",
+};
+
+class Stage {
+  constructor(view) {
+    this.view = view;
+    this.query = new Side("query");
+    this.neighbor = new Side("neighbor");
+    this.linkLayer = svg("g", { class: "link-layer" });
+    this.labelLayer = svg("g", { class: "label-layer", "aria-hidden": "true" });
+    this.svg = svg("svg", { class: "stage-svg" });
+    for (const side of this.sides()) this.svg.append(side.inner, side.border, side.message);
+    this.svg.append(this.linkLayer, this.labelLayer);
+    this.callout = el("div", { class: "callout", role: "status", hidden: true });
+    this.root = el("div", { class: "stage" }, this.svg, this.query.caption, this.neighbor.caption, this.callout);
+    attachPointer(this);
+  }
+
+  sides() {
+    return SIDES.map((name) => this[name]);
+  }
+
+  setData(data) {
+    const changed = [this.query.setPhoto(data.query), this.neighbor.setPhoto(data.neighbor)].some(Boolean);
+    if (changed) this.resetZoom(false);
+    this.links = this.view.pairs.map((pair) => {
+      const parts = ["grip", "halo", "line"].map((name) => svg("path", { class: name }));
+      const node = svg("g", { class: "link", "data-pair": pair.number }, ...parts);
+      node.style.setProperty("--c", pair.color);
+      node.style.setProperty("--h", pair.halo);
+      return { pair, node, parts };
+    });
+    // Best pair last, hence on top.
+    this.linkLayer.replaceChildren(...this.links.map((link) => link.node).reverse());
+    this.layout();
+  }
+
+  setAttention(attention) {
+    for (const side of this.sides()) {
+      const url = attention?.[side.name];
+      if (!url) side.attentionImage.removeAttribute("href");
+      else if (side.attentionImage.getAttribute("href") !== url) side.attentionImage.setAttribute("href", url);
+    }
+  }
+
+  layout() {
+    const width = this.root.clientWidth;
+    if (!width || !this.links) return;
+    const [a, b] = this.sides().map((side) => side.size().width / side.size().height);
+    const tallest = clamp(window.innerHeight * 0.7, 280, 760);
+    this.stacked = this.view.width() < STACK_BELOW;
+    let frames;
+    if (this.stacked) {
+      const fit = (ratio) => Math.min(width, tallest * ratio);
+      const frame = (ratio, y) => ({ x: (width - fit(ratio)) / 2, y, width: fit(ratio), height: fit(ratio) / ratio });
+      const first = frame(a, CAPTION);
+      frames = [first, frame(b, CAPTION + first.height + CAPTION + 16)];
+    } else {
+      const height = Math.min(tallest, (width - 28) / (a + b));
+      const gap = clamp(width - height * (a + b), 28, 110);
+      const x = Math.max(0, (width - height * (a + b) - gap) / 2);
+      frames = [
+        { x, y: CAPTION, width: height * a, height },
+        { x: x + height * a + gap, y: CAPTION, width: height * b, height },
+      ];
+    }
+    this.sides().forEach((side, index) => side.place(frames[index]));
+    const height = Math.ceil(frames[1].y + Math.max(frames[1].height, this.stacked ? 0 : frames[0].height)) + 1;
+    this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    this.svg.setAttribute("width", width);
+    this.svg.setAttribute("height", height);
+    this.view.root.style.setProperty("--stage-height", `${height}px`);
+    this.placeOverlay();
+  }
+
+  // -- painting ------------------------------------------------------------------------------------
+
+  // Bring classes and colours in line with what is visible, hovered and selected.
+  paint() {
+    const { view } = this;
+    const hot = view.hotPairs();
+    const hotSet = new Set(hot);
+    const hotRecord = view.hotRecord();
+    view.root.classList.toggle("has-hot", view.somethingHot());
+    for (const { pair, node } of this.links) {
+      node.classList.toggle("below", !view.isVisible(pair));
+      node.classList.toggle("hot", hotSet.has(pair));
+      node.classList.toggle("selected", pair === view.selected);
+      node.classList.toggle("wrong", pair.verdict === "wrong");
+    }
+    this.linkLayer.classList.toggle("many", this.links.length > 30);
+    for (const side of this.sides()) {
+      const index = side.name === "query" ? "q" : "k";
+      const best = new Map();
+      const order = [...hot, ...(view.selected ? [view.selected] : []), ...view.visiblePairs()];
+      for (const pair of order) if (!best.has(pair[index])) best.set(pair[index], pair);
+      const hotBoxes = new Set(hot.map((pair) => pair[index]));
+      for (const record of side.records) {
+        const pair = record.kind === "candidate" ? best.get(record.index) : undefined;
+        const { classList, style } = record.node;
+        classList.toggle("paired", Boolean(pair));
+        classList.toggle("minor", pair?.number > MAX_CHIPS);
+        classList.toggle("hot", record === hotRecord || (record.kind === "candidate" && hotBoxes.has(record.index)));
+        if (record.pair !== pair) {
+          style.setProperty("--c", pair?.color ?? "");
+          style.setProperty("--h", pair?.halo ?? "");
+        }
+        record.pair = pair;
+      }
+    }
+    this.placeOverlay();
+  }
+
+  placeOverlay() {
+    if (!this.query.frame || !this.links) return;
+    for (const link of this.links) {
+      const curve = this.curve(link.pair);
+      if (!curve) continue;
+      link.middle = curve.middle;
+      link.node.classList.toggle("off", curve.off);
+      for (const part of link.parts) part.setAttribute("d", curve.path);
+    }
+    this.labelLayer.replaceChildren(...this.chips(), ...this.labels());
+    this.placeCallout();
+  }
+
+  // Links leave and enter through the edges that face each other, so they do not cross the objects.
+  curve(pair) {
+    const boxes = [this.query.kept[pair.q], this.neighbor.kept[pair.k]];
+    if (!boxes[0] || !boxes[1]) return null;
+    const from = this.query.visibleRect(boxes[0].box);
+    const to = this.neighbor.visibleRect(boxes[1].box);
+    const off = from.hidden || to.hidden;
+    const mean = (a, b) => (a + b) / 2;
+    let points;
+    if (this.stacked) {
+      const [x1, y1, x2, y2] = [mean(from.left, from.right), from.bottom, mean(to.left, to.right), to.top];
+      const bend = Math.max(20, (y2 - y1) * 0.4);
+      points = [x1, y1, x1, y1 + bend, x2, y2 - bend, x2, y2];
+    } else {
+      const [x1, y1, x2, y2] = [from.right, mean(from.top, from.bottom), to.left, mean(to.top, to.bottom)];
+      const bend = Math.max(20, (x2 - x1) * 0.4);
+      points = [x1, y1, x1 + bend, y1, x2 - bend, y2, x2, y2];
+    }
+    const p = points.map((value) => Math.round(value * 10) / 10);
+    const middle = [0, 1].map((axis) => (p[axis] + 3 * p[axis + 2] + 3 * p[axis + 4] + p[axis + 6]) / 8);
+    return { off, middle, path: `M${p[0]} ${p[1]}C${p[2]} ${p[3]} ${p[4]} ${p[5]} ${p[6]} ${p[7]}` };
+  }
+
+  // Numbers at the boxes' corners: they name the pairs as the table and the keys 1–9 do.
+  chips() {
+    const taken = [];
+    const { view } = this;
+    const numbered = (view.somethingHot() ? view.hotPairs() : view.visiblePairs()).slice(0, MAX_CHIPS);
+    const chips = [];
+    for (const side of this.sides()) {
+      const index = side.name === "query" ? "q" : "k";
+      for (const pair of numbered) {
+        const record = side.kept[pair[index]];
+        if (!record) continue;
+        const rect = side.visibleRect(record.box);
+        if (rect.hidden) continue;
+        let [x, y] = [rect.left, rect.top];
+        while (taken.some(([tx, ty]) => Math.abs(tx - x) < 17 && Math.abs(ty - y) < 15)) x += 17;
+        if (x + 16 > side.frame.x + side.frame.width) continue;
+        taken.push([x, y]);
+        chips.push(this.pill("chip", pair, x + 8, y + 7.5, String(pair.number), 16, 15));
+      }
+    }
+    return chips;
+  }
+
+  labels() {
+    const hot = this.view.hotPairs().slice(0, MAX_CHIPS);
+    const placed = this.links
+      .filter((link) => hot.includes(link.pair) && link.middle && !link.node.classList.contains("off"))
+      .map((link) => ({ pair: link.pair, x: link.middle[0], y: link.middle[1] }))
+      .sort((a, b) => a.y - b.y);
+    placed.forEach((label, index) => {
+      if (index && label.y - placed[index - 1].y < 21) label.y = placed[index - 1].y + 21;
+    });
+    return placed.map(({ pair, x, y }) => this.pill("label", pair, x, y, pair.similarity.toFixed(3), 44, 19));
+  }
+
+  pill(name, pair, x, y, text, width, height) {
+    const node = svg(
+      "g",
+      { class: name, "data-pair": pair.number },
+      svg("rect", { x: x - width / 2, y: y - height / 2, width, height, rx: 3 }),
+      svg("text", { x, y: y + 0.5, text }),
+    );
+    node.style.setProperty("--c", pair.color);
+    node.style.setProperty("--t", pair.halo === DARK ? "#111" : "#fff");
+    return node;
+  }
+
+  placeCallout() {
+    const record = this.view.focusRecord;
+    this.callout.hidden = !record;
+    if (!record) return;
+    const side = this[record.side];
+    const rect = side.visibleRect(record.box);
+    const pairs = this.view.pairsOf(record).length;
+    const [title, text] =
+      record.kind === "rejected"
+        ? [RULES[record.why.rule] ?? "Rejected", record.why.why]
+        : [`Box ${record.index + 1}`, `${sizeText(record.box)} px · in ${plural(pairs || "no", "pair")}`];
+    this.callout.replaceChildren(el("strong", { text: title }), el("span", { text }));
+    this.callout.hidden = rect.hidden;
+    const { offsetWidth, offsetHeight } = this.callout;
+    const fitsBelow = rect.bottom + 6 + offsetHeight <= side.frame.y + side.frame.height;
+    const top = fitsBelow ? rect.bottom + 6 : Math.max(rect.top + 6, rect.bottom - offsetHeight - 6);
+    const left = clamp(rect.left, 0, Math.max(0, this.root.clientWidth - offsetWidth - 4));
+    Object.assign(this.callout.style, { left: `${left}px`, top: `${top}px` });
+  }
+
+  // -- zoom ----------------------------------------------------------------------------------------
+
+  zoomed() {
+    return this.sides().some((side) => side.view.zoom > 1);
+  }
+
+  // Zoom by a factor around the same relative place of both frames.
+  zoomBy(factor, fx, fy) {
+    this.stopTween();
+    for (const side of this.sides()) {
+      const { zoom, u, v } = side.view;
+      const next = clamp(zoom * factor, 1, MAX_ZOOM);
+      side.setView({ zoom: next, u: u + fx * (1 / zoom - 1 / next), v: v + fy * (1 / zoom - 1 / next) });
+    }
+    this.afterZoom();
+  }
+
+  panBy(dx, dy) {
+    this.stopTween();
+    for (const side of this.sides()) {
+      const { zoom, u, v } = side.view;
+      side.setView({ zoom, u: u - dx / zoom, v: v - dy / zoom });
+    }
+    this.afterZoom();
+  }
+
+  afterZoom() {
+    this.view.root.classList.toggle("zoomed", this.zoomed());
+    this.view.toolbar?.showZoom();
+    this.placeOverlay();
+  }
+
+  resetZoom(animate = true) {
+    this.tweenTo(SIDES.map(() => ({ zoom: 1, u: 0, v: 0 })), animate);
+  }
+
+  zoomToPair(pair) {
+    const boxes = [this.query.kept[pair.q], this.neighbor.kept[pair.k]];
+    if (boxes.every(Boolean)) this.tweenTo(this.sides().map((side, index) => side.viewOf(boxes[index].box)), true);
+  }
+
+  stopTween() {
+    cancelAnimationFrame(this.tween);
+  }
+
+  tweenTo(targets, animate) {
+    this.stopTween();
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const starts = this.sides().map((side) => side.view);
+    const begin = performance.now();
+    const step = (now) => {
+      const t = animate && !still ? clamp((now - begin) / 200, 0, 1) : 1;
+      const ease = 1 - (1 - t) ** 3;
+      const mix = (a, b, key) => a[key] + (b[key] - a[key]) * ease;
+      this.sides().forEach((side, index) => {
+        const [a, b] = [starts[index], targets[index]];
+        side.setView({ zoom: mix(a, b, "zoom"), u: mix(a, b, "u"), v: mix(a, b, "v") });
+      });
+      this.afterZoom();
+      if (t < 1) this.tween = requestAnimationFrame(step);
+    };
+    step(begin);
+  }
+}

@@ -1,0 +1,268 @@
+"""Tables of the store. Names of tables and columns are a public interface: notebooks query them.
+
+Boxes are ``x, y, w, h`` in pixels of the image as shown. Tables that a COCO-sized set fills with millions of
+rows are narrow, ``WITHOUT ROWID``, and keyed by what a page asks for.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def now() -> datetime:
+    """The current time, UTC, as the store keeps it (SQLite has no time zones)."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+class Base(DeclarativeBase):
+    """Declarative base; constraint names are fixed so that migrations can address them."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {dict[str, Any]: JSON, datetime: DateTime, float: Float}  # noqa: RUF012
+
+
+class Dataset(Base):
+    """A folder of photos."""
+
+    __tablename__ = "dataset"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    root: Mapped[str]
+    layout: Mapped[str]  # folder, coco or voc
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    image_count: Mapped[int] = mapped_column(default=0)  # readable; counted once per ingest
+    unreadable_count: Mapped[int] = mapped_column(default=0)
+    annotation_count: Mapped[int] = mapped_column(default=0)
+
+
+class Image(Base):
+    """A photo. When the file changes on disk, a new row takes over and ``superseded_by`` names it."""
+
+    __tablename__ = "image"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    path: Mapped[str]  # relative to the data set's root, separated by /
+    width: Mapped[int] = mapped_column(default=0)  # as shown
+    height: Mapped[int] = mapped_column(default=0)
+    orientation: Mapped[int] = mapped_column(SmallInteger, default=1)  # EXIF, 1..8
+    status: Mapped[str] = mapped_column(String(16), default="ok")  # ok, unreadable
+    error: Mapped[str | None]
+    size: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes, with mtime_ns: has the file changed?
+    mtime_ns: Mapped[int] = mapped_column(BigInteger, default=0)
+    superseded_by: Mapped[int | None] = mapped_column(ForeignKey("image.id"))
+    __table_args__ = (
+        Index(
+            "ix_image_current",
+            "dataset_id",
+            "path",
+            unique=True,
+            sqlite_where=text("superseded_by IS NULL"),
+            postgresql_where=text("superseded_by IS NULL"),
+        ),
+        Index("ix_image_dataset_id_id", "dataset_id", "id"),
+    )
+
+
+class Annotation(Base):
+    """A box that the data set came with. Only ever for measuring, never for mining."""
+
+    __tablename__ = "annotation"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"), index=True)
+    category: Mapped[str]
+    x: Mapped[float]
+    y: Mapped[float]
+    w: Mapped[float]
+    h: Mapped[float]
+    difficult: Mapped[bool] = mapped_column(default=False)
+
+
+class Encoder(Base):
+    """Weights that turn pixels into features."""
+
+    __tablename__ = "encoder"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    architecture: Mapped[str]
+    kind: Mapped[str] = mapped_column(String(16))  # starter, imported, stage1, stage3
+    supervised: Mapped[bool]  # trained with labels: every place that shows it says so
+    weights_sha256: Mapped[str] = mapped_column(String(64))
+    weights_path: Mapped[str]  # relative to the workspace
+    image_features: Mapped[int]  # length of an image's feature
+    roi_features: Mapped[int]  # length of a RoI's
+    source: Mapped[str] = mapped_column(default="")
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Proposal(Base):
+    """Raw boxes of an image by one method: int16 [M, 4] little-endian, x y w h, in rank order."""
+
+    __tablename__ = "proposal"
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"), primary_key=True)
+    method: Mapped[str] = mapped_column(primary_key=True)
+    boxes: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Roi(Base):
+    """Every box that some correspondence set uses."""
+
+    __tablename__ = "roi"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"))
+    x: Mapped[int] = mapped_column(SmallInteger)
+    y: Mapped[int] = mapped_column(SmallInteger)
+    w: Mapped[int] = mapped_column(SmallInteger)
+    h: Mapped[int] = mapped_column(SmallInteger)
+    __table_args__ = (Index("ix_roi_box", "image_id", "x", "y", "w", "h", unique=True),)
+
+
+class CorrespondenceSet(Base):
+    """What one mining found: immutable once its status is ``complete``."""
+
+    __tablename__ = "correspondence_set"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id"))
+    encoder_id: Mapped[int] = mapped_column(ForeignKey("encoder.id"))
+    params: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(16), default="mining")  # mining, complete
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
+    image_count: Mapped[int] = mapped_column(default=0)
+    candidate_count: Mapped[int] = mapped_column(default=0)
+    pair_count: Mapped[int] = mapped_column(default=0)
+    fallback_count: Mapped[int] = mapped_column(default=0)  # images that kept no box
+    summary: Mapped[dict[str, Any] | None]  # similarity histogram, rejections by rule
+
+
+class Neighbor(Base):
+    """The K nearest images of an image."""
+
+    __tablename__ = "neighbor"
+    set_id: Mapped[int] = mapped_column(ForeignKey("correspondence_set.id", ondelete="CASCADE"), primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    rank: Mapped[int] = mapped_column(SmallInteger, primary_key=True)  # 1..K
+    neighbor_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    similarity: Mapped[float]
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class Candidate(Base):
+    """The filtered RoIs of an image under the set's thresholds."""
+
+    __tablename__ = "candidate"
+    set_id: Mapped[int] = mapped_column(ForeignKey("correspondence_set.id", ondelete="CASCADE"), primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    rank: Mapped[int] = mapped_column(SmallInteger, primary_key=True)  # 1..B
+    roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id"))
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class Pair(Base):
+    """Corresponding RoIs of a query image and one of its neighbours, most similar first."""
+
+    __tablename__ = "pair"
+    set_id: Mapped[int] = mapped_column(ForeignKey("correspondence_set.id", ondelete="CASCADE"), primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    neighbor_rank: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    rank: Mapped[int] = mapped_column(SmallInteger, primary_key=True)  # 1..n
+    query_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id"))
+    key_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id"))
+    similarity: Mapped[float]
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class SetImage(Base):
+    """One image's part of a set, counted once when it is mined: what the gallery shows and sorts by.
+
+    The row appears with the image's candidates; the last two columns follow with its pairs.
+    """
+
+    __tablename__ = "set_image"
+    set_id: Mapped[int] = mapped_column(ForeignKey("correspondence_set.id", ondelete="CASCADE"), primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    raw_count: Mapped[int]
+    candidate_count: Mapped[int]
+    fallback: Mapped[bool]
+    pair_count: Mapped[int | None]
+    mean_similarity: Mapped[float | None]
+    __table_args__ = (
+        Index("ix_set_image_pairs", "set_id", "pair_count", "image_id"),
+        Index("ix_set_image_candidates", "set_id", "candidate_count", "image_id"),
+        Index("ix_set_image_similarity", "set_id", "mean_similarity", "image_id"),
+        {"sqlite_with_rowid": False},
+    )
+
+
+class Run(Base):
+    """A process that mines or trains: queued, running, stopping, then done, failed, cancelled or lost."""
+
+    __tablename__ = "run"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))  # pretrain, mine, train
+    name: Mapped[str]  # of what it makes
+    status: Mapped[str] = mapped_column(String(16), default="queued", index=True)
+    params: Mapped[dict[str, Any]]
+    dataset_id: Mapped[int | None] = mapped_column(ForeignKey("dataset.id"))
+    encoder_id: Mapped[int | None] = mapped_column(ForeignKey("encoder.id", use_alter=True))  # mined with
+    correspondence_set_id: Mapped[int | None] = mapped_column(ForeignKey("correspondence_set.id", use_alter=True))
+    device: Mapped[str] = mapped_column(String(16), default="cpu")
+    host: Mapped[str] = mapped_column(default="")
+    pid: Mapped[int | None]
+    pid_started_at: Mapped[float | None]  # a recycled pid has another start time
+    heartbeat_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    exit_code: Mapped[int | None]
+    error: Mapped[str | None]  # one sentence
+    log_path: Mapped[str] = mapped_column(default="")  # relative to the workspace
+    phase: Mapped[str] = mapped_column(default="")
+    progress: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int] = mapped_column(default=0)
+
+
+class Metric(Base):
+    """A number that a run reported at a step."""
+
+    __tablename__ = "metric"
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    value: Mapped[float]
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class Verdict(Base):
+    """A person's judgement of a pair of RoIs: good, wrong or interesting."""
+
+    __tablename__ = "verdict"
+    query_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"), primary_key=True)
+    key_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"), primary_key=True)
+    author: Mapped[str] = mapped_column(primary_key=True)
+    verdict: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime] = mapped_column(default=now)

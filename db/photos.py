@@ -1,0 +1,326 @@
+"""Data sets, their images and annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Select, case, func, insert, select, update
+
+from db.models import Annotation, Dataset, Image, SetImage
+from db.store import Store, StoreError
+
+CHUNK = 500  # rows per statement: below SQLite's limit on bound variables
+
+
+@dataclass(frozen=True)
+class Box:
+    """An annotated object: category and x, y, w, h in pixels of the image as shown."""
+
+    category: str
+    x: float
+    y: float
+    w: float
+    h: float
+    difficult: bool = False
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A file as ingest found it; ``error`` says why an unreadable one is."""
+
+    path: str
+    width: int = 0
+    height: int = 0
+    orientation: int = 1
+    size: int = 0
+    mtime_ns: int = 0
+    error: str | None = None
+    boxes: tuple[Box, ...] = ()
+
+
+def datasets(store: Store) -> list[Dataset]:
+    """All data sets, by name."""
+    with store.session() as session:
+        return list(session.scalars(select(Dataset).order_by(Dataset.name)))
+
+
+def find_dataset(store: Store, name: str) -> Dataset | None:
+    """The data set of this name, if there is one."""
+    with store.session() as session:
+        return session.scalar(select(Dataset).where(Dataset.name == name))
+
+
+def dataset_named(store: Store, name: str) -> Dataset:
+    """The data set of this name. Raises StoreError naming those that exist."""
+    found = find_dataset(store, name)
+    if found is None:
+        known = ", ".join(d.name for d in datasets(store)) or "none yet; `orl ingest PATH` makes one"
+        raise StoreError(f"There is no data set named '{name}'. Known: {known}.")
+    return found
+
+
+def dataset_by_id(store: Store, dataset_id: int) -> Dataset:
+    """The data set of this id. Raises StoreError when there is none."""
+    with store.session() as session:
+        found = session.get(Dataset, dataset_id)
+        if found is None:
+            raise StoreError(f"There is no data set {dataset_id}.")
+        return found
+
+
+def ensure_dataset(store: Store, name: str, root: str, layout: str) -> Dataset:
+    """The data set of this name, made if need be. Raises StoreError when it holds photos of another folder."""
+    with store.session() as session:
+        found = session.scalar(select(Dataset).where(Dataset.name == name))
+        if found is None:
+            found = Dataset(name=name, root=root, layout=layout)
+            session.add(found)
+            session.flush()
+        elif found.root != root:
+            raise StoreError(
+                f"The data set '{name}' holds the photos of {found.root}; choose another name for those of {root}."
+            )
+        return found
+
+
+def known_files(store: Store, dataset_id: int, paths: Sequence[str]) -> dict[str, Image]:
+    """Of these paths, those that the data set already has, with their current rows."""
+    known: dict[str, Image] = {}
+    with store.session() as session:
+        for start in range(0, len(paths), CHUNK):
+            rows = session.scalars(
+                select(Image).where(
+                    Image.dataset_id == dataset_id,
+                    Image.superseded_by.is_(None),
+                    Image.path.in_(paths[start : start + CHUNK]),
+                )
+            )
+            known.update((image.path, image) for image in rows)
+    return known
+
+
+def add_photos(store: Store, dataset_id: int, photos: Iterable[Photo], replaced: dict[str, int]) -> None:
+    """Add images with their annotations in one transaction.
+
+    replaced: path -> id of the row that the file had before it changed. Sets mined from the old file keep it;
+    everything new uses the new row.
+    """
+    with store.session() as session:
+        for photo in photos:
+            old = session.get(Image, replaced[photo.path]) if photo.path in replaced else None
+            if old is not None:
+                old.superseded_by = old.id  # leaves the unique index before its successor enters it
+                session.flush()
+            image = Image(
+                dataset_id=dataset_id,
+                path=photo.path,
+                width=photo.width,
+                height=photo.height,
+                orientation=photo.orientation,
+                status="ok" if photo.error is None else "unreadable",
+                error=photo.error,
+                size=photo.size,
+                mtime_ns=photo.mtime_ns,
+            )
+            session.add(image)
+            session.flush()
+            if old is not None:
+                old.superseded_by = image.id
+            _add_boxes(session.execute, image.id, photo.boxes)
+
+
+def replace_annotations(store: Store, boxes_of: dict[int, tuple[Box, ...]]) -> None:
+    """Give images (by id) new annotations in place of those they had."""
+    with store.session() as session:
+        ids = list(boxes_of)
+        for start in range(0, len(ids), CHUNK):
+            old = Annotation.image_id.in_(ids[start : start + CHUNK])
+            session.execute(Annotation.__table__.delete().where(old))  # type: ignore[attr-defined]
+        for image_id, boxes in boxes_of.items():
+            _add_boxes(session.execute, image_id, boxes)
+
+
+def _add_boxes(execute, image_id: int, boxes: Sequence[Box]) -> None:  # type: ignore[no-untyped-def]
+    if boxes:
+        execute(insert(Annotation), [{"image_id": image_id} | box.__dict__ for box in boxes])
+
+
+def count_photos(store: Store, dataset_id: int) -> Dataset:
+    """Count a data set's images and annotations once, into its own row, so that no page has to."""
+    with store.session() as session:
+        ok, unreadable = session.execute(
+            select(
+                func.count(case((Image.status == "ok", 1))),
+                func.count(case((Image.status == "unreadable", 1))),
+            ).where(Image.dataset_id == dataset_id, Image.superseded_by.is_(None))
+        ).one()
+        boxes = session.scalar(
+            select(func.count(Annotation.id))
+            .join(Image, Image.id == Annotation.image_id)
+            .where(Image.dataset_id == dataset_id, Image.superseded_by.is_(None))
+        )
+        session.execute(
+            update(Dataset)
+            .where(Dataset.id == dataset_id)
+            .values(image_count=ok, unreadable_count=unreadable, annotation_count=boxes)
+        )
+        return session.scalars(select(Dataset).where(Dataset.id == dataset_id)).one()
+
+
+def usable_images(store: Store, dataset_id: int) -> Iterator[Image]:
+    """The readable images of a data set in the order of ids, fetched a block at a time."""
+    after = 0
+    while True:
+        with store.session() as session:
+            block = list(
+                session.scalars(
+                    select(Image)
+                    .where(
+                        Image.dataset_id == dataset_id,
+                        Image.id > after,
+                        Image.status == "ok",
+                        Image.superseded_by.is_(None),
+                    )
+                    .order_by(Image.id)
+                    .limit(CHUNK * 4)
+                )
+            )
+        if not block:
+            return
+        yield from block
+        after = block[-1].id
+
+
+def mark_unreadable(store: Store, image_id: int, reason: str) -> None:
+    """Remember that a photo could be read once and cannot any more."""
+    with store.session() as session:
+        session.execute(update(Image).where(Image.id == image_id).values(status="unreadable", error=reason, mtime_ns=0))
+
+
+def image_by_id(store: Store, image_id: int) -> tuple[Image, Dataset] | None:
+    """An image with its data set."""
+    with store.session() as session:
+        row = session.execute(
+            select(Image, Dataset).join(Dataset, Dataset.id == Image.dataset_id).where(Image.id == image_id)
+        ).one_or_none()
+        return (row[0], row[1]) if row else None
+
+
+def annotations_of(store: Store, image_id: int) -> list[Box]:
+    """The annotated objects of an image."""
+    with store.session() as session:
+        rows = session.scalars(select(Annotation).where(Annotation.image_id == image_id).order_by(Annotation.id))
+        return [Box(a.category, a.x, a.y, a.w, a.h, a.difficult) for a in rows]
+
+
+SORTS = {
+    "name": Image.path,
+    "pairs": SetImage.pair_count,
+    "similarity": SetImage.mean_similarity,
+    "regions": SetImage.candidate_count,
+}
+
+
+@dataclass(frozen=True)
+class GalleryOrder:
+    """What the gallery shows, and in which order; also the order of *next* and *previous*."""
+
+    dataset_id: int
+    set_id: int | None = None
+    sort: str = "name"
+    descending: bool = False
+    search: str = ""
+
+    @property
+    def by_set(self) -> bool:
+        """Whether the order needs a correspondence set; without one, photos come by name."""
+        return self.set_id is not None and self.sort != "name"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A photo in the gallery; the counts are None where no set covers it."""
+
+    id: int
+    path: str
+    width: int
+    height: int
+    status: str
+    error: str | None
+    pair_count: int | None
+    candidate_count: int | None
+    mean_similarity: float | None
+
+
+def gallery_page(store: Store, order: GalleryOrder, offset: int, limit: int) -> list[Tile]:
+    """The photos from ``offset`` on. The page is cut on the narrow index before any photo is looked up."""
+    cut = _ordered(order, select(Image.id)).offset(offset).limit(limit).subquery()
+    page = (
+        select(Image, SetImage)
+        .join(cut, cut.c.id == Image.id)
+        .outerjoin(SetImage, (SetImage.image_id == Image.id) & (SetImage.set_id == (order.set_id or 0)))
+    )
+    with store.session() as session:
+        return [
+            Tile(
+                image.id,
+                image.path,
+                image.width,
+                image.height,
+                image.status,
+                image.error,
+                mined.pair_count if mined else None,
+                mined.candidate_count if mined else None,
+                mined.mean_similarity if mined else None,
+            )
+            for image, mined in session.execute(_sorted(order, page))
+        ]
+
+
+def gallery_count(store: Store, order: GalleryOrder) -> int:
+    """How many photos the gallery holds under a search."""
+    with store.session() as session:
+        return session.scalar(_shown(order, select(func.count(Image.id)))) or 0
+
+
+def step(store: Store, order: GalleryOrder, image_id: int, forward: bool) -> int | None:
+    """The photo after (or before) this one in the gallery's order, by one look into its index."""
+    key = SORTS[order.sort] if order.by_set else Image.path
+    ahead = forward != order.descending
+    with store.session() as session:
+        here = session.scalar(
+            (select(key).join(SetImage, SetImage.image_id == Image.id) if order.by_set else select(key)).where(
+                Image.id == image_id, *([SetImage.set_id == order.set_id] if order.by_set else [])
+            )
+        )
+        if here is None:
+            return None
+        beyond = (
+            (key > here) | ((key == here) & (Image.id > image_id))
+            if ahead
+            else (key < here) | ((key == here) & (Image.id < image_id))
+        )
+        following = _sorted(order, _shown(order, select(Image.id)).where(beyond), reverse=not forward)
+        return session.scalar(following.limit(1))
+
+
+def _shown(order: GalleryOrder, query: Select) -> Select:
+    if order.by_set:
+        query = query.join(SetImage, SetImage.image_id == Image.id).where(SetImage.set_id == order.set_id)
+    query = query.where(Image.dataset_id == order.dataset_id, Image.superseded_by.is_(None))
+    if order.search:
+        query = query.where(Image.path.contains(order.search, autoescape=True))
+    return query
+
+
+def _sorted(order: GalleryOrder, query: Select, reverse: bool = False) -> Select:
+    key = SORTS[order.sort] if order.by_set else Image.path
+    tie = SetImage.image_id if order.by_set else Image.id
+    if order.descending != reverse:
+        return query.order_by(key.desc(), tie.desc())
+    return query.order_by(key, tie)
+
+
+def _ordered(order: GalleryOrder, query: Select) -> Select:
+    return _sorted(order, _shown(order, query))

@@ -1,0 +1,113 @@
+"""Runs and their metrics. The store is the truth about a run: processes report here, pages read here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+
+from db.models import Metric, Run, now
+from db.store import Store, StoreError
+
+WAITING, ACTIVE, ENDED = ("queued",), ("running", "stopping"), ("done", "failed", "cancelled", "lost")
+LIVE = WAITING + ACTIVE
+
+
+def runs(store: Store, statuses: Sequence[str] | None = None) -> list[Run]:
+    """Runs, newest first."""
+    query = select(Run).order_by(Run.id.desc())
+    if statuses:
+        query = query.where(Run.status.in_(statuses))
+    with store.session() as session:
+        return list(session.scalars(query))
+
+
+def find_run(store: Store, run_id: int) -> Run | None:
+    """The run of this id, if there is one."""
+    with store.session() as session:
+        return session.get(Run, run_id)
+
+
+def run_by_id(store: Store, run_id: int) -> Run:
+    """The run of this id. Raises StoreError when there is none."""
+    found = find_run(store, run_id)
+    if found is None:
+        raise StoreError(f"There is no run {run_id}; `orl runs list` shows those there are.")
+    return found
+
+
+def add_run(store: Store, run: Run) -> Run:
+    """Queue a run; its log's path follows from the id it gets."""
+    with store.session() as session:
+        session.add(run)
+        session.flush()
+        run.log_path = f"runs/{run.id}/log.txt"
+        return run
+
+
+def update_run(store: Store, run_id: int, only_if: Sequence[str] | None = None, **values: Any) -> bool:
+    """Change a run's row, optionally only from some statuses. Returns whether a row changed."""
+    statement = update(Run).where(Run.id == run_id).values(**values)
+    if only_if:
+        statement = statement.where(Run.status.in_(only_if))
+    with store.session() as session:
+        return session.execute(statement).rowcount == 1  # type: ignore[attr-defined]
+
+
+def begin_if_first(store: Store, run_id: int) -> bool:
+    """Start a queued run when nothing runs on its device and no older run waits there."""
+    earlier = (
+        select(Run.id)
+        .where(
+            Run.device == select(Run.device).where(Run.id == run_id).scalar_subquery(),
+            Run.status.in_(ACTIVE) | ((Run.status == "queued") & (Run.id < run_id)),
+            Run.id != run_id,
+        )
+        .exists()
+    )
+    start = (
+        update(Run)
+        .where(Run.id == run_id, Run.status == "queued", ~earlier)
+        .values(status="running", started_at=now(), heartbeat_at=now())
+    )
+    with store.session() as session:
+        return session.execute(start).rowcount == 1  # type: ignore[attr-defined]
+
+
+def add_metrics(store: Store, run_id: int, rows: Sequence[tuple[int, str, float]]) -> None:
+    """Add (step, name, value); a resumed run repeats a few steps, and the repetition replaces them."""
+    if not rows:
+        return
+    first = min(step for step, _, _ in rows)
+    with store.session() as session:
+        session.execute(
+            Metric.__table__.delete().where(  # type: ignore[attr-defined]
+                Metric.run_id == run_id, Metric.name.in_({name for _, name, _ in rows}), Metric.step >= first
+            )
+        )
+        session.execute(insert(Metric), [{"run_id": run_id, "step": s, "name": n, "value": v} for s, n, v in rows])
+
+
+def metrics(store: Store, run_id: int, after: int = -1) -> list[tuple[int, str, float]]:
+    """(step, name, value) of a run beyond a step, by name and step."""
+    with store.session() as session:
+        rows = session.execute(
+            select(Metric.step, Metric.name, Metric.value)
+            .where(Metric.run_id == run_id, Metric.step > after)
+            .order_by(Metric.name, Metric.step)
+        )
+        return [(step, name, value) for step, name, value in rows]
+
+
+def latest_metrics(store: Store, run_id: int) -> dict[str, float]:
+    """The newest value of each of a run's metrics."""
+    newest = select(Metric.name, func.max(Metric.step).label("step")).where(Metric.run_id == run_id)
+    last = newest.group_by(Metric.name).subquery()
+    with store.session() as session:
+        rows = session.execute(
+            select(Metric.name, Metric.value)
+            .join(last, (last.c.name == Metric.name) & (last.c.step == Metric.step))
+            .where(Metric.run_id == run_id)
+        )
+        return {name: value for name, value in rows}  # noqa: C416

@@ -1,0 +1,115 @@
+"""Opening the store: the engine, its pragmas, migrations, short sessions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+BUSY_TIMEOUT = 30_000  # milliseconds a writer waits for another one
+HEAD = "0001"  # newest revision under migrations/versions
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+class StoreError(Exception):
+    """Something about the store that a person must know; the message is one sentence."""
+
+
+class Store:
+    """A handle on the store; cheap to share between threads, since every call opens its own short session."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A transaction: committed when the block ends, rolled back when it raises."""
+        try:
+            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except DBAPIError as error:
+            raise explained(error) from error
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.engine.dispose()
+
+
+def explained(error: DBAPIError) -> StoreError:
+    """The one sentence for what the database refused."""
+    reason = str(error.orig)
+    if "locked" in reason:
+        return StoreError("The store is locked by another process; try again when it has finished.")
+    if "full" in reason:
+        return StoreError("The disk is full; nothing was lost, free some space and resume.")
+    if "readonly" in reason or "unable to open" in reason:
+        return StoreError(f"The store cannot be written ({reason}).")
+    return StoreError(f"The store refused: {reason}.")
+
+
+def open_store(url: str) -> Store:
+    """Open a store by SQLAlchemy URL, creating or upgrading its tables as needed.
+
+    Raises StoreError when it was written by a newer version or cannot be opened.
+    """
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    try:
+        revision = _revision(engine)
+        if revision != HEAD:
+            _upgrade(engine, revision)
+    except DBAPIError as error:
+        engine.dispose()
+        if isinstance(error, OperationalError) or engine.dialect.name == "sqlite":
+            raise explained(error) from error
+        raise
+    return Store(engine)
+
+
+def sqlite_url(path: Path) -> str:
+    """URL of a SQLite file, unless ``ORL_DATABASE_URL`` names another database."""
+    return os.environ.get("ORL_DATABASE_URL") or f"sqlite:///{path}"
+
+
+def _prepare_sqlite(connection: object, _: object) -> None:
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _revision(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _upgrade(engine: Engine, revision: str | None) -> None:
+    # Alembic takes a moment to import, and an up-to-date store has no use for it.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    if revision is not None:
+        try:
+            ScriptDirectory.from_config(config).get_revision(revision)
+        except CommandError as error:
+            raise StoreError(
+                f"This store was written by a newer version of ORL Explorer (revision {revision}, "
+                f"this version knows up to {HEAD}); upgrade ORL Explorer to open it."
+            ) from error
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, HEAD)

@@ -1,0 +1,42 @@
+"""Backbones by architecture name: images in, feature map out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torchvision
+from torch import nn
+
+from orl.efficientnet import FEATURES, EfficientNetLite0
+
+STARTER = "efficientnet_lite0"
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+ARCHITECTURES = (*RESNETS, STARTER)
+
+# Mean and standard deviation of RGB in [0, 1], per architecture.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+LITE = ((127 / 255,) * 3, (128 / 255,) * 3)
+
+
+def build_backbone(architecture: str) -> tuple[nn.Module, int]:
+    """A randomly initialised backbone and its number of output channels.
+
+    A ResNet's state dict has torchvision's names minus ``fc``; convolutions start kaiming-normal (fan_in) as
+    in the reference. Raises ValueError for an unknown name.
+    """
+    if architecture == STARTER:
+        return EfficientNetLite0(), FEATURES
+    if architecture not in RESNETS:
+        raise ValueError(f"Unknown architecture '{architecture}'. Known: {', '.join(ARCHITECTURES)}.")
+    whole = torchvision.models.get_model(architecture, weights=None)
+    channels = whole.fc.in_features
+    trunk = nn.Sequential(OrderedDict((n, m) for n, m in whole.named_children() if n not in ("avgpool", "fc")))
+    for module in trunk.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
+    return trunk, channels
+
+
+def normalisation(architecture: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation, RGB in [0, 1], that the architecture's weights expect."""
+    return LITE if architecture == STARTER else IMAGENET

@@ -1,0 +1,145 @@
+"""Boxes: overlap, the filter that turns raw proposals into candidate RoIs, and the jitter of stage 3.
+
+Every box is ``x, y, w, h`` in pixels of the image as shown (EXIF orientation applied).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+import numpy as np
+
+Fallback = Literal["first", "image"]
+
+
+class Verdict(IntEnum):
+    """What the filter decided about a raw box: kept, or the first rule that rejected it."""
+
+    KEPT = 0
+    SIZE = 1
+    ASPECT = 2
+    OVERLAP = 3
+    COUNT = 4
+
+
+@dataclass(frozen=True)
+class BoxRules:
+    """Thresholds of the candidate filter (Sec. 3.2); the defaults are the paper's.
+
+    ``fallback`` names the box an image gets when none survives: ``first`` is the first raw box, as the
+    reference does (often a few pixels), ``image`` is the whole image.
+    """
+
+    min_size: int = 96  # pixels, both sides
+    max_aspect: float = 3.0  # w/h must lie in [1/max_aspect, max_aspect]
+    max_iou: float = 0.5  # with any box already kept
+    max_rois: int = 100
+    fallback: Fallback = "first"
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """What became of each raw box.
+
+    boxes: int16 [B, 4], x y w h, the candidates in rank order (B >= 1).
+    verdict: uint8 [M], a ``Verdict`` for each raw box.
+    blocker: int32 [M], for an OVERLAP the index of the kept raw box in the way, else -1.
+    overlap: float32 [M], the IoU with that blocker, else 0.
+    fallback: True when nothing survived and ``boxes`` holds the named fall-back box alone.
+    """
+
+    boxes: np.ndarray
+    verdict: np.ndarray
+    blocker: np.ndarray
+    overlap: np.ndarray
+    fallback: bool
+
+    def counts(self) -> dict[str, int]:
+        """Number of raw boxes per verdict, and of candidates, by lower-case name."""
+        tally = np.bincount(self.verdict, minlength=len(Verdict))
+        return {v.name.lower(): int(tally[v]) for v in Verdict} | {"raw": len(self.verdict)}
+
+
+def iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Intersection over union of one box [4] with many [M, 4], both x y w h; float64 [M]."""
+    box = np.asarray(box, dtype=np.float64)
+    boxes = np.asarray(boxes, dtype=np.float64)
+    left, top = np.maximum(box[0], boxes[:, 0]), np.maximum(box[1], boxes[:, 1])
+    right = np.minimum(box[0] + box[2], boxes[:, 0] + boxes[:, 2])
+    bottom = np.minimum(box[1] + box[3], boxes[:, 1] + boxes[:, 3])
+    shared = np.clip(right - left, 0, None) * np.clip(bottom - top, 0, None)
+    return shared / (box[2] * box[3] + boxes[:, 2] * boxes[:, 3] - shared)
+
+
+def filter_boxes(raw: np.ndarray, rules: BoxRules, width: int, height: int) -> Filtered:
+    """Reduce raw proposals to candidate RoIs by one greedy pass in rank order (Sec. 3.2).
+
+    raw: int [M, 4], x y w h in rank order. width, height: of the image, for its whole-image fall-back.
+    A box is judged by size, then aspect, then overlap with the boxes already kept, then the limit on
+    their number. An image without any raw box falls back to the whole image under either rule.
+    """
+    raw = np.asarray(raw, dtype=np.int16).reshape(-1, 4)
+    wide, high = raw[:, 2].astype(np.float64), raw[:, 3].astype(np.float64)
+    verdict = np.zeros(len(raw), dtype=np.uint8)
+    blocker = np.full(len(raw), -1, dtype=np.int32)
+    overlap = np.zeros(len(raw), dtype=np.float32)
+
+    small = (wide < rules.min_size) | (high < rules.min_size)
+    # Compared as products: 1/3 is not a float, and a 300 x 100 box must pass a limit of 3.
+    elongated = (wide > rules.max_aspect * high) | (high > rules.max_aspect * wide)
+    verdict[elongated] = Verdict.ASPECT
+    verdict[small] = Verdict.SIZE
+
+    pending = np.flatnonzero(verdict == Verdict.KEPT)
+    kept: list[int] = []
+    while len(pending):
+        if len(kept) == rules.max_rois:
+            verdict[pending] = Verdict.COUNT
+            break
+        best, pending = int(pending[0]), pending[1:]
+        kept.append(best)
+        with_best = iou(raw[best], raw[pending])
+        covered = with_best > rules.max_iou
+        verdict[pending[covered]] = Verdict.OVERLAP
+        blocker[pending[covered]] = best
+        overlap[pending[covered]] = with_best[covered]
+        pending = pending[~covered]
+
+    if kept:
+        return Filtered(raw[kept], verdict, blocker, overlap, fallback=False)
+    whole = np.array([[0, 0, width, height]], dtype=np.int16)
+    boxes = raw[:1] if rules.fallback == "first" and len(raw) else whole
+    return Filtered(boxes, verdict, blocker, overlap, fallback=True)
+
+
+def jitter_box(
+    box: np.ndarray,
+    width: int,
+    height: int,
+    rng: np.random.Generator,
+    *,
+    min_iou: float = 0.5,
+    tries: int = 200,
+) -> np.ndarray:
+    """Draw the intra-RoI partner of a box (Sec. 3.3): near it, inside the image, IoU above ``min_iou``.
+
+    box: int [4], x y w h. Area is scaled by U(0.5, 2), the aspect w/h is new and absolute,
+    exp U(log 1/2, log 2), the centre moves by U(-0.5, 0.5) of the original's sides.
+    Returns int16 [4]; the box itself when no try fits.
+    """
+    x, y, w, h = (int(v) for v in box)
+    for _ in range(tries):
+        area = w * h * rng.uniform(0.5, 2.0)
+        aspect = math.exp(rng.uniform(math.log(0.5), math.log(2.0)))
+        new_w, new_h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        new_x = round(x + w / 2 + rng.uniform(-0.5, 0.5) * w - new_w / 2)
+        new_y = round(y + h / 2 + rng.uniform(-0.5, 0.5) * h - new_h / 2)
+        inside = new_x >= 0 and new_y >= 0 and new_x + new_w <= width and new_y + new_h <= height
+        if inside and new_w > 0 and new_h > 0:
+            candidate = np.array([new_x, new_y, new_w, new_h], dtype=np.int16)
+            if iou(box, candidate[None])[0] > min_iou:
+                return candidate
+    return np.array([x, y, w, h], dtype=np.int16)

@@ -1,0 +1,92 @@
+"""EfficientNet-Lite0, the starter encoder's backbone: no squeeze-and-excitation, ReLU6, fixed stem and head.
+
+Module names are those of the published weight file, so that it loads strictly.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FEATURES = 1280
+# repeats, kernel, stride, expansion, channels out
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution with TensorFlow's "same" padding: output = ceil(input / stride), odd pixel at the end."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        # At stride 1 "same" is symmetric, and the convolution pads for free.
+        super().__init__(channels, out, kernel, stride, kernel // 2 if stride == 1 else 0, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float [B, C, H, W] -> float [B, C', ceil(H / stride), ceil(W / stride)]."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        if stride > 1:
+            wide, high = (max((-(n // -stride) - 1) * stride + kernel - n, 0) for n in (x.shape[3], x.shape[2]))
+            x = F.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
+        return super().forward(x)
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class InvertedResidual(nn.Module):
+    """Expand, filter depth-wise, project; with a shortcut where the shape stays."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = channels * expansion
+        self.expands, self.shortcut = expansion != 1, stride == 1 and channels == out
+        if self.expands:
+            self._expand_conv = SameConv2d(channels, wide, 1)
+            self._bn0 = _norm(wide)
+        self._depthwise_conv = SameConv2d(wide, wide, kernel, stride, groups=wide)
+        self._bn1 = _norm(wide)
+        self._project_conv = SameConv2d(wide, out, 1)
+        self._bn2 = _norm(out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float [B, C, H, W] -> float [B, C', H', W']."""
+        y = F.relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.expands else x
+        y = F.relu6(self._bn1(self._depthwise_conv(y)), inplace=True)
+        y = self._bn2(self._project_conv(y))
+        return x + y if self.shortcut else y
+
+
+class EfficientNetLite0(nn.Module):
+    """The convolutional part: images in, 1280-channel map at stride 32 out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_stem = SameConv2d(3, 32, 3, 2)
+        self._bn0 = _norm(32)
+        blocks, channels = [], 32
+        for repeats, kernel, stride, expansion, out in STAGES:
+            for i in range(repeats):
+                blocks.append(InvertedResidual(channels, out, kernel, stride if i == 0 else 1, expansion))
+                channels = out
+        self._blocks = nn.Sequential(*blocks)
+        self._conv_head = SameConv2d(channels, FEATURES, 1)
+        self._bn1 = _norm(FEATURES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised images float [B, 3, H, W] -> feature map float [B, 1280, H/32, W/32]."""
+        x = F.relu6(self._bn0(self._conv_stem(x)), inplace=True)
+        return F.relu6(self._bn1(self._conv_head(self._blocks(x))), inplace=True)
+
+
+def without_classifier(published: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The published weights minus the ImageNet classifier, which no encoder needs."""
+    return {name: torch.as_tensor(value) for name, value in published.items() if not name.startswith("_fc.")}

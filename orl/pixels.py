@@ -1,0 +1,101 @@
+"""Photos as the viewer shows them, and the crops an encoder sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+ORIENTATION = 0x0112  # EXIF tag
+Image.MAX_IMAGE_PIXELS = 300_000_000  # a decompression bomb raises instead of eating the memory
+
+
+class UnreadableImage(Exception):
+    """A photo that cannot be decoded; the message says why in one clause."""
+
+
+def read_image(path: Path) -> Image.Image:
+    """Decode a photo to RGB in the orientation its EXIF tag asks for. Raises UnreadableImage."""
+    with _explained(), Image.open(path) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def probe_image(path: Path) -> tuple[int, int, int]:
+    """Width and height as shown, and the EXIF orientation (1..8), of a photo proved to decode to its end.
+
+    A JPEG is decoded at an eighth of its size: the whole file is read, at a fraction of the cost.
+    Raises UnreadableImage.
+    """
+    with _explained(), Image.open(path) as image:
+        width, height = image.size
+        orientation = int(image.getexif().get(ORIENTATION, 1) or 1)
+        if image.format == "JPEG":
+            image.draft("RGB", (width // 8, height // 8))
+        image.load()
+    if orientation not in range(1, 9):
+        orientation = 1
+    if orientation >= 5:
+        width, height = height, width
+    if max(width, height) > np.iinfo(np.int16).max:
+        raise UnreadableImage(f"larger than {np.iinfo(np.int16).max} pixels on a side ({width} × {height})")
+    return width, height, orientation
+
+
+class _explained:
+    """Turns what decoders raise into UnreadableImage with a reason a person understands."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        match error:
+            case UnidentifiedImageError():
+                raise UnreadableImage("not an image that Pillow can identify") from error
+            case FileNotFoundError():
+                raise UnreadableImage("the file is not there any more") from error
+            case Image.DecompressionBombError():
+                raise UnreadableImage(f"more than {Image.MAX_IMAGE_PIXELS} pixels") from error
+            case OSError() | SyntaxError() | ValueError() | EOFError():
+                raise UnreadableImage(str(error) or type(error).__name__) from error
+
+
+def upright_box(
+    box: tuple[float, float, float, float], orientation: int, width: int, height: int
+) -> tuple[float, float, float, float]:
+    """Carry a box x y w h from the stored frame of a photo, width x height, to the frame the viewer shows."""
+    x, y, w, h = box
+    match orientation:
+        case 2:
+            return width - x - w, y, w, h
+        case 3:
+            return width - x - w, height - y - h, w, h
+        case 4:
+            return x, height - y - h, w, h
+        case 5:
+            return y, x, h, w
+        case 6:
+            return height - y - h, x, h, w
+        case 7:
+            return height - y - h, width - x - w, h, w
+        case 8:
+            return y, width - x - w, h, w
+    return x, y, w, h
+
+
+def crop_box(image: Image.Image, box: np.ndarray, size: int) -> np.ndarray:
+    """Cut a RoI x y w h and squash it to size x size (bilinear, no context margin); uint8 [size, size, 3]."""
+    x, y, w, h = (int(v) for v in box)
+    patch = image.crop((x, y, x + w, y + h))
+    return np.asarray(patch.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def center_crop(image: Image.Image, resize: int = 256, size: int = 224) -> np.ndarray:
+    """Resize the short side (bilinear) and cut the centre, for image features; uint8 [size, size, 3]."""
+    width, height = image.size
+    factor = resize / min(width, height)
+    # Truncation is what torchvision's Resize does with the long side.
+    new = (resize, int(height * factor)) if width <= height else (int(width * factor), resize)
+    image = image.resize(new, Image.Resampling.BILINEAR)
+    left, top = round((new[0] - size) / 2), round((new[1] - size) / 2)
+    return np.asarray(image.crop((left, top, left + size, top + size)))

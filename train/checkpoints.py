@@ -1,0 +1,35 @@
+"""Checkpoints: tensors and one integer, published whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from train.errors import UserError
+from train.progress import Progress
+from train.weights import read_torch, write_atomically
+
+KEPT = 2  # the newest and the one before, should the newest be damaged
+
+
+def save_checkpoint(folder: Path, step: int, payload: dict[str, Any]) -> Path:
+    """Write the checkpoint of a step and drop those that are no longer needed."""
+    path = folder / f"checkpoint-{step:09d}.pt"
+    write_atomically(payload | {"step": step}, path)
+    for old in _newest_first(folder)[KEPT:]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(folder: Path, progress: Progress) -> dict[str, Any] | None:
+    """The newest checkpoint that can be read, or None. A damaged one is passed over, and the log says so."""
+    for path in _newest_first(folder):
+        try:
+            return read_torch(path)
+        except UserError as error:
+            progress.log(f"Passed over a damaged checkpoint: {error}")
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("checkpoint-*.pt"), reverse=True)

@@ -1,0 +1,140 @@
+"""Settings of every stage: validated, with the paper's constants as defaults, and free of torch.
+
+The field descriptions are the help texts of the command line and of the forms.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from orl.boxes import BoxRules, Fallback
+from orl.proposals import proposal_method
+from train.errors import UserError
+
+Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+Preset = Literal["paper", "small"]
+
+
+class Settings(BaseModel):
+    """Immutable, and strict about names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MineConfig(Settings):
+    """Stage 2. Defaults are the paper's."""
+
+    neighbors: int = Field(10, ge=1, le=100, description="K: nearest images of each image")
+    pair_ratio: float = Field(
+        0.1, gt=0, le=1, description="N: pairs kept per neighbour, as a share of the query's RoIs"
+    )
+    min_size: int = Field(96, ge=1, le=4096, description="Smallest side of a RoI, in pixels of the photo")
+    max_aspect: float = Field(3.0, ge=1, le=100, description="Largest ratio of a RoI's sides")
+    max_iou: float = Field(0.5, ge=0, le=1, description="Largest overlap (IoU) of a RoI with one already kept")
+    max_rois: int = Field(100, ge=1, le=1000, description="Most RoIs of an image")
+    min_similarity: float = Field(-1.0, ge=-1, le=1, description="Smallest cosine similarity of a pair")
+    proposal_scale: float = Field(
+        1.0, ge=0.1, le=1, description="Selective search runs on the photo resized by this; 0.5 is about 6 x faster"
+    )
+    fallback: Fallback = Field("first", description="RoI of an image that keeps none: its first raw box, or the image")
+
+    @property
+    def rules(self) -> BoxRules:
+        """The thresholds of the candidate filter."""
+        return BoxRules(self.min_size, self.max_aspect, self.max_iou, self.max_rois, self.fallback)
+
+    @property
+    def method(self) -> str:
+        """Name of the raw proposals that this setting filters."""
+        return proposal_method(self.proposal_scale)
+
+
+class TrainConfig(Settings):
+    """Stages 1 and 3. Defaults are the paper's."""
+
+    backbone: Backbone = Field("resnet50", description="torchvision ResNet, from random weights")
+    epochs: int = Field(800, ge=1, le=100_000, description="Passes over the photos")
+    batch_size: int = Field(512, ge=2, le=65_536, description="Photos per step")
+    image_size: int = Field(224, ge=32, le=1024, description="Side of an image view, in pixels")
+    patch_size: int = Field(96, ge=32, le=1024, description="Side of a RoI view, in pixels (stage 3)")
+    rate_per_256: float = Field(
+        0.2, gt=0, le=100, description="Learning rate at a batch of 256; it grows with the batch"
+    )
+    warmup_epochs: float = Field(4, ge=0, description="Epochs over which the learning rate ramps up")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="Weight decay, on every parameter")
+    target_momentum: float = Field(0.99, ge=0, le=1, description="Momentum of the target at the start; it rises to 1")
+    hidden: int = Field(4096, ge=8, le=65_536, description="Width of the heads' hidden layer")
+    projection: int = Field(256, ge=8, le=8192, description="Length of a projection")
+    image_weight: float = Field(1.0, ge=0, description="Lambda 1: weight of the image-level loss (stage 3)")
+    intra_weight: float = Field(1.0, ge=0, description="Lambda 2: weight of the intra-RoI loss (stage 3)")
+    inter_weight: float = Field(1.0, ge=0, description="Lambda 3: weight of the inter-RoI loss (stage 3)")
+    mixed_precision: bool = Field(True, description="Half precision where a GPU has it; CPUs always use fp32")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of weights, order and views")
+    checkpoint_every: int = Field(10, ge=1, description="Epochs between checkpoints")
+    workers: int = Field(4, ge=0, le=256, description="Processes that load and augment photos")
+
+    @model_validator(mode="after")
+    def _some_loss(self) -> TrainConfig:
+        if not (self.image_weight or self.intra_weight or self.inter_weight):
+            raise ValueError("at least one of image_weight, intra_weight and inter_weight must be above 0")
+        return self
+
+
+PAPER = TrainConfig()
+SMALL = TrainConfig(
+    backbone="resnet18",
+    epochs=10,
+    batch_size=32,
+    image_size=96,
+    patch_size=48,
+    warmup_epochs=1,
+    hidden=1024,
+    projection=128,
+    checkpoint_every=1,
+    workers=2,
+)
+TRAIN_PRESETS: dict[str, TrainConfig] = {"paper": PAPER, "small": SMALL}
+MINE_PRESETS: dict[str, MineConfig] = {"paper": MineConfig()}
+
+S = TypeVar("S", bound=Settings)
+
+
+def with_settings(preset: S, changes: dict[str, Any]) -> S:
+    """A preset with some values changed. Raises UserError naming the setting, its value and what it may be."""
+    known = type(preset).model_fields
+    for name in changes:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known settings: {', '.join(known)}."
+            raise UserError(f"There is no setting '{name}'; {hint}")
+    try:
+        return type(preset).model_validate(preset.model_dump() | changes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        said = first["msg"].removeprefix("Value error, ").rstrip(".")
+        if not first["loc"]:
+            raise UserError(f"{said[:1].upper()}{said[1:]}.") from error
+        raise UserError(f"{first['loc'][0]} = {first['input']!s} will not do: {said[:1].lower()}{said[1:]}.") from error
+
+
+def preset_named(presets: dict[str, S], name: str) -> S:
+    """One of the presets. Raises UserError naming them."""
+    if name not in presets:
+        raise UserError(f"There is no preset '{name}'; known: {', '.join(presets)}.")
+    return presets[name]
+
+
+def parse_settings(assignments: Iterable[str]) -> dict[str, str]:
+    """``["epochs=3", …]`` as a dictionary. Raises UserError on anything else."""
+    changes = {}
+    for assignment in assignments:
+        name, separator, value = assignment.partition("=")
+        if not separator or not name.strip():
+            raise UserError(f"'{assignment}' is not of the form key=value.")
+        changes[name.strip()] = value.strip()
+    return changes

@@ -1,0 +1,116 @@
+"""Building the demo workspace: compose, ingest, add the starter encoder, mine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from PIL import Image
+
+from db.correspondences import find_set
+from db.encoders import find_encoder
+from db.models import Run
+from db.photos import datasets
+from db.runs import LIVE, runs
+from train.config import MINE_PRESETS, with_settings
+from train.demo.scenes import Scene, compose_scene
+from train.ingest import ingest
+from train.progress import map_ahead
+from train.runs import launch_mine, reconcile, resume
+from train.workspace import Workspace
+
+NAME = "demo"  # of the data set
+SET = "demo-starter"
+ENCODER = "starter"
+SCENES = 160
+SEED = 2021
+# The paper's thresholds; selective search at half size, to be done in minutes on two cores.
+CONFIG = with_settings(MINE_PRESETS["paper"], {"proposal_scale": 0.5})
+
+Report = Callable[[int, int], None]  # told how many scenes are done, of how many
+
+
+def compose(folder: Path, count: int = SCENES, seed: int = SEED, report: Report = lambda *_: None) -> Path:
+    """Write demo scenes as a COCO data set: images/*.jpg and annotations/scenes.json.
+
+    The folder appears whole or not at all; one that is there already is left as it is.
+    """
+    if folder.is_dir():
+        return folder
+    aside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    (aside / "images").mkdir(parents=True)
+    (aside / "annotations").mkdir()
+    images: list[dict] = []
+    annotations: list[dict] = []
+    categories: dict[str, int] = {}
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        written = map_ahead(pool, partial(_write, aside / "images", seed), range(count), ahead=16)
+        for index, (name, scene_size, objects) in enumerate(written):
+            images.append({"id": index + 1, "file_name": name, "width": scene_size[0], "height": scene_size[1]})
+            for category, *box in objects:
+                number = categories.setdefault(category, len(categories) + 1)
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": index + 1,
+                        "category_id": number,
+                        "bbox": box,
+                        "area": box[2] * box[3],
+                        "iscrowd": 0,
+                    }
+                )
+            report(index + 1, count)
+    content = {
+        "info": {"description": "Scenes composed from photos shipped with scikit-image and scikit-learn", "seed": seed},
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for name, number in categories.items()],
+    }
+    (aside / "annotations" / "scenes.json").write_text(json.dumps(content))
+    aside.replace(folder)
+    return folder
+
+
+def _write(folder: Path, seed: int, index: int) -> tuple[str, tuple[int, int], list[tuple]]:
+    scene: Scene = compose_scene(seed, index)
+    name = f"scene-{index:03d}.jpg"
+    Image.fromarray(scene.image).save(folder / name, quality=92)
+    height, width = scene.image.shape[:2]
+    return name, (width, height), [(o.category, o.x, o.y, o.w, o.h) for o in scene.objects]
+
+
+def is_built(workspace: Workspace) -> bool:
+    """Whether the demo's correspondence set is there, complete."""
+    found = find_set(workspace.store, SET)
+    return found is not None and found.status == "complete"
+
+
+def is_empty(workspace: Workspace) -> bool:
+    """Whether the workspace holds no data set yet."""
+    return not datasets(workspace.store)
+
+
+def build_demo(workspace: Workspace, report: Report = lambda *_: None) -> Run | None:
+    """Make the demo data set and start mining it. Returns the run, or None when the demo is there already.
+
+    Interrupted at any point, it goes on from there the next time.
+    """
+    if is_built(workspace):
+        return None
+    from train.weights import add
+
+    root = compose(workspace.path / "demo", report=report)
+    ingest(workspace, root, layout="coco", name=NAME)
+    if find_encoder(workspace.store, ENCODER) is None:
+        add(workspace, "starter", ENCODER)
+    reconcile(workspace)
+    begun = [r for r in runs(workspace.store) if r.kind == "mine" and r.name == SET]
+    if not begun:
+        return launch_mine(workspace, NAME, ENCODER, SET, CONFIG)
+    return begun[0] if begun[0].status in LIVE else resume(workspace, begun[0].id)

@@ -1,0 +1,88 @@
+"""Features on disk: one growing, memory-mapped array for each encoder and kind, and the ids of its rows."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from filelock import FileLock
+
+from train.errors import UserError
+
+Kind = Literal["images", "rois"]
+DTYPE = "<f4"  # half precision would save disk and cost the order of near-equal pairs
+
+
+class Embeddings:
+    """Rows of unit length by id; a row is written once and never changed.
+
+    ``<kind>.vectors`` is little-endian float32 [n, D], ``<kind>.ids`` int64 [n], ``<kind>.json`` the header.
+    Ids are written after their vectors are on disk, so a killed process loses rows, never gets wrong ones.
+    """
+
+    def __init__(self, folder: Path, kind: Kind, width: int, weights_sha256: str) -> None:
+        """Open or create. Raises UserError when the folder holds features of other weights."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.width = width
+        self._vectors, self._ids = folder / f"{kind}.vectors", folder / f"{kind}.ids"
+        self._lock = FileLock(folder / f"{kind}.lock")
+        header = {"dtype": DTYPE, "width": width, "weights_sha256": weights_sha256}
+        path = folder / f"{kind}.json"
+        if not path.exists():
+            path.write_text(json.dumps(header, indent=1))
+        elif json.loads(path.read_text()) != header:
+            raise UserError(f"{path} describes features of other weights; move {folder} away and mine again.")
+        self._row_bytes = width * np.dtype(DTYPE).itemsize
+        self._load()
+
+    def _load(self) -> None:
+        rows = 0
+        if self._ids.exists() and self._vectors.exists():
+            rows = min(self._ids.stat().st_size // 8, self._vectors.stat().st_size // self._row_bytes)
+        ids = np.fromfile(self._ids, "<i8", count=rows) if rows else np.empty(0, np.int64)
+        self._order = np.argsort(ids, kind="stable")
+        self._sorted = ids[self._order]
+        self.rows = rows
+
+    def __contains__(self, key: int) -> bool:
+        return bool(self.have(np.array([key]))[0])
+
+    def have(self, ids: np.ndarray) -> np.ndarray:
+        """Which of the ids have a row: int64 [n] -> bool [n]."""
+        if not len(self._sorted):
+            return np.zeros(len(ids), bool)
+        at = np.minimum(np.searchsorted(self._sorted, ids), len(self._sorted) - 1)
+        return self._sorted[at] == ids
+
+    def get(self, ids: np.ndarray) -> np.ndarray:
+        """Rows of these ids, all of which must be there: int64 [n] -> float32 [n, D]. Raises KeyError."""
+        if not len(ids):
+            return np.empty((0, self.width), np.float32)
+        if not self.have(ids).all():
+            raise KeyError(f"{int((~self.have(ids)).sum())} of {len(ids)} rows were never embedded")
+        rows = self._order[np.searchsorted(self._sorted, ids)]
+        stored = np.memmap(self._vectors, DTYPE, "r", shape=(self.rows, self.width))
+        return np.asarray(stored[rows])
+
+    def add(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
+        """Append (ids int64 [n], vectors float32 [n, D]) as they come. Returns the number of rows added."""
+        added = 0
+        with self._lock:
+            self._load()
+            with self._vectors.open("ab") as vectors, self._ids.open("ab") as ids:
+                # A killed writer may have left part of a row, or vectors without ids.
+                vectors.truncate(self.rows * self._row_bytes)
+                ids.truncate(self.rows * 8)
+                for new_ids, new_vectors in batches:
+                    vectors.write(np.ascontiguousarray(new_vectors, DTYPE).tobytes())
+                    vectors.flush()
+                    os.fsync(vectors.fileno())
+                    ids.write(np.ascontiguousarray(new_ids, "<i8").tobytes())
+                    ids.flush()
+                    added += len(new_ids)
+            self._load()
+        return added

@@ -1,0 +1,154 @@
+"""Photos and annotations as they lie on disk: a plain folder, COCO json, VOC XML."""
+
+from __future__ import annotations
+
+import json
+import os
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from db.photos import Box
+from train.errors import UserError
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"))
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """Annotations of one photo, in the frame whose size the annotation file declares (0 when it does not)."""
+
+    boxes: tuple[Box, ...]
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where photos are, and what is annotated on each: ``annotated(path relative to root)``."""
+
+    name: str
+    root: Path
+    files: Callable[[], Iterator[str]]
+    annotated: Callable[[str], Annotated | None]
+
+
+def detect(path: Path, layout: str, annotations: Path | None) -> Layout:
+    """Find out how the photos under a path are laid out. Raises UserError with the layout expected."""
+    if not path.is_dir():
+        raise UserError(f"{path} is not a folder of photos." if path.exists() else f"There is no folder {path}.")
+    path = path.resolve()
+    if layout == "auto":
+        voc = (path / "JPEGImages").is_dir() and (path / "Annotations").is_dir()
+        layout = "voc" if voc else "coco" if annotations or _coco_json(path) else "folder"
+    match layout:
+        case "folder":
+            return Layout("folder", path, lambda: walk(path), lambda _: None)
+        case "voc":
+            return _voc(path)
+        case "coco":
+            return _coco(path, annotations)
+    raise UserError(f"There is no layout '{layout}'; known: auto, folder, coco, voc.")
+
+
+def walk(root: Path, below: str = "") -> Iterator[str]:
+    """Paths of the image files under a folder, relative to it, in sorted order, hidden ones left out."""
+    with os.scandir(root / below) as entries:
+        found = sorted(entries, key=lambda e: e.name)
+    for entry in found:
+        if entry.name.startswith("."):
+            continue
+        relative = f"{below}{entry.name}"
+        if entry.is_dir():
+            yield from walk(root, f"{relative}/")
+        elif Path(entry.name).suffix.lower() in SUFFIXES:
+            yield relative
+
+
+def _voc(root: Path) -> Layout:
+    if not (root / "JPEGImages").is_dir():
+        raise UserError(f"{root} has no JPEGImages folder; VOC photos lie in JPEGImages, boxes in Annotations/*.xml.")
+
+    def annotated(path: str) -> Annotated | None:
+        file = root / "Annotations" / Path(path).with_suffix(".xml").name
+        return read_voc(file) if file.is_file() else None
+
+    return Layout("voc", root, lambda: walk(root, "JPEGImages/"), annotated)
+
+
+def read_voc(file: Path) -> Annotated:
+    """Boxes of one VOC XML file, whose corners are 1-based and inclusive. Raises UserError when it is broken."""
+    try:
+        tree = ElementTree.parse(file).getroot()
+        size = tree.find("size")
+        boxes = []
+        for found in tree.iter("object"):
+            corners = found.find("bndbox")
+            if corners is None:
+                continue
+            left, top, right, bottom = (float(_text(corners, tag)) for tag in ("xmin", "ymin", "xmax", "ymax"))
+            difficult = (found.findtext("difficult") or "0").strip() == "1"
+            boxes.append(Box(_text(found, "name"), left - 1, top - 1, right - left + 1, bottom - top + 1, difficult))
+        declared = (int(_text(size, "width")), int(_text(size, "height"))) if size is not None else (0, 0)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise UserError(f"{file} is not a VOC annotation: {error}.") from error
+    return Annotated(tuple(boxes), *declared)
+
+
+def _text(element: ElementTree.Element, tag: str) -> str:
+    value = element.findtext(tag)
+    if value is None:
+        raise ValueError(f"no <{tag}>")
+    return value.strip()
+
+
+def _coco_json(root: Path) -> Path | None:
+    found = sorted((root / "annotations").glob("*.json")) if (root / "annotations").is_dir() else []
+    return found[0] if len(found) == 1 else None
+
+
+def _coco(root: Path, annotations: Path | None) -> Layout:
+    file = annotations or _coco_json(root)
+    if file is None:
+        raise UserError(
+            f"{root} does not hold exactly one annotations/*.json; name the COCO file with --annotations FILE."
+        )
+    of_name = read_coco(file)
+    # COCO names files without their folder; the folder is whichever below the root holds them.
+    first = next(iter(of_name), None)
+    folders = [root, root / "images", *(p for p in sorted(root.iterdir()) if p.is_dir())]
+    base = next((f for f in folders if first is not None and (f / first).is_file()), None)
+    if base is None:
+        raise UserError(f"None of the folders in {root} holds {first or 'any photo'}, the first one that {file} names.")
+    prefix = "" if base == root else f"{base.name}/"
+    names = sorted(of_name)
+    return Layout(
+        "coco",
+        root,
+        lambda: (f"{prefix}{name}" for name in names),
+        lambda path: of_name.get(path.removeprefix(prefix)),
+    )
+
+
+def read_coco(file: Path) -> dict[str, Annotated]:
+    """Annotations of a COCO json by file name; crowds count as difficult. Raises UserError when it is none."""
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+        categories = {c["id"]: str(c["name"]) for c in content.get("categories", [])}
+        boxes: dict[int, list[Box]] = {}
+        for found in content.get("annotations", []):
+            x, y, w, h = found["bbox"]
+            box = Box(categories[found["category_id"]], x, y, w, h, bool(found.get("iscrowd", 0)))
+            boxes.setdefault(found["image_id"], []).append(box)
+        return {
+            image["file_name"]: Annotated(
+                tuple(boxes.get(image["id"], ())), image.get("width", 0), image.get("height", 0)
+            )
+            for image in content["images"]
+        }
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is not a COCO annotation file ({type(error).__name__}: {error}).") from error

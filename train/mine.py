@@ -1,0 +1,291 @@
+"""Stage 2: from a data set and an encoder to a correspondence set (Sec. 3.2).
+
+Raw proposals depend on (image, method) and features on (encoder, image, box). Both are computed once and kept,
+so that changing K, N or a threshold repeats neither.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from db import correspondences as rows
+from db.encoders import encoder_named
+from db.models import CorrespondenceSet, Dataset, Image
+from db.models import Encoder as EncoderRow
+from db.photos import dataset_named, mark_unreadable, usable_images
+from orl.boxes import filter_boxes
+from orl.matching import nearest_neighbors, top_pairs
+from orl.pixels import UnreadableImage, center_crop, crop_box, read_image
+from train.config import MineConfig
+from train.embeddings import Embeddings
+from train.errors import UserError
+from train.progress import Progress, map_ahead
+from train.propose import propose_all
+from train.workspace import Workspace
+
+BATCH = 32  # crops per forward
+BLOCK = 64  # images per transaction
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is mined, resolved from names."""
+
+    dataset: Dataset
+    encoder: EncoderRow
+
+
+def check(workspace: Workspace, dataset: str, encoder: str, name: str, config: MineConfig) -> Subject:
+    """Refuse what cannot work before anything is queued or computed. Raises UserError or StoreError."""
+    subject = Subject(dataset_named(workspace.store, dataset), encoder_named(workspace.store, encoder))
+    if not name.strip():
+        raise UserError("A correspondence set needs a name.")
+    if subject.dataset.image_count <= config.neighbors:
+        raise UserError(
+            f"K = {config.neighbors} neighbours need at least {config.neighbors + 1} photos, and the data set "
+            f"'{dataset}' has {subject.dataset.image_count}; lower --neighbors or add photos."
+        )
+    return subject
+
+
+def mine(
+    workspace: Workspace,
+    dataset: str,
+    encoder: str,
+    name: str,
+    config: MineConfig,
+    *,
+    run_id: int,
+    workers: int | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> CorrespondenceSet:
+    """Mine a data set into a new correspondence set, going on where an earlier attempt of the same run stopped.
+
+    workers: processes for selective search, by default one for each core. The result depends on none of
+    workers, interruptions and order of arrival.
+    """
+    progress = progress or Progress()
+    subject = check(workspace, dataset, encoder, name, config)
+    store = workspace.store
+    mined = rows.begin_set(store, name, subject.dataset.id, subject.encoder.id, config.model_dump(), run_id)
+    files = Photos(Path(subject.dataset.root))
+
+    images = list(usable_images(store, subject.dataset.id))
+    images = _propose(workspace, images, files, config, workers or os.cpu_count() or 1, progress)
+    if len(images) <= config.neighbors:
+        raise UserError(
+            f"Only {len(images)} photos of '{dataset}' can still be read, too few for K = {config.neighbors}."
+        )
+    features = Features(workspace, subject.encoder, device)
+    _embed_images(features, images, files, progress)
+    _filter(workspace, mined.id, images, config, progress)
+    _embed_rois(workspace, mined.id, features, images, files, progress)
+    _find_neighbors(workspace, mined.id, features, images, config, progress)
+    _match(workspace, mined.id, features, images, config, progress)
+    published = rows.publish_set(store, mined.id)
+    progress.log(
+        f"Set '{name}': {published.image_count} photos, {published.candidate_count} RoIs, "
+        f"{published.pair_count} pairs; {published.fallback_count} photos kept no box (fall-back: {config.fallback})."
+    )
+    return published
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Opens the photos of a data set."""
+
+    root: Path
+
+    def path(self, image: Image) -> Path:
+        """Where a photo lies."""
+        return self.root / image.path
+
+
+class Features:
+    """An encoder's stored features, and the encoder itself once something is missing."""
+
+    def __init__(self, workspace: Workspace, row: EncoderRow, device: str) -> None:
+        self._workspace, self._row, self._device = workspace, row, device
+        self._encoder: object | None = None
+        self.images, self.rois = stored_features(workspace, row)
+
+    @property
+    def encoder(self):  # type: ignore[no-untyped-def]  # an orl.encoder.Encoder, imported only when needed
+        """The network, loaded on first use: a set made of stored features never needs it."""
+        if self._encoder is None:
+            from train.weights import load
+
+            self._encoder = load(self._workspace, self._row, self._device)
+        return self._encoder
+
+
+def stored_features(workspace: Workspace, row: EncoderRow) -> tuple[Embeddings, Embeddings]:
+    """What an encoder has embedded so far: image features and RoI features."""
+    folder = workspace.embeddings / row.name
+    return (
+        Embeddings(folder, "images", row.image_features, row.weights_sha256),
+        Embeddings(folder, "rois", row.roi_features, row.weights_sha256),
+    )
+
+
+def image_seed(path: str) -> int:
+    """Seed of an image's proposal ranking: a function of its path, so that two workspaces agree."""
+    return zlib.crc32(path.encode())
+
+
+def _propose(
+    workspace: Workspace, images: list[Image], files: Photos, config: MineConfig, workers: int, progress: Progress
+) -> list[Image]:
+    """Compute missing raw proposals. Returns the images that could be read."""
+    missing = set(rows.missing_proposals(workspace.store, [i.id for i in images], config.method))
+    todo = [i for i in images if i.id in missing]
+    progress.phase("Proposing regions", len(todo))
+    lost: set[int] = set()
+    jobs = ((str(files.path(i)), image_seed(i.path), config.proposal_scale) for i in todo)
+    done: dict[int, np.ndarray] = {}
+    try:
+        for image, found in zip(todo, propose_all(jobs, min(workers, max(1, len(todo)))), strict=True):
+            if isinstance(found, str):
+                mark_unreadable(workspace.store, image.id, found)
+                progress.log(f"Left out {image.path}: {found}.")
+                lost.add(image.id)
+            else:
+                done[image.id] = found
+            if len(done) == BLOCK:
+                rows.add_proposals(workspace.store, config.method, done)
+                done = {}
+            progress.advance()
+    finally:
+        rows.add_proposals(workspace.store, config.method, done)
+    progress.log(f"Proposals computed: {len(todo) - len(lost)}, reused: {len(images) - len(todo)}.")
+    return [i for i in images if i.id not in lost]
+
+
+def _embed_images(features: Features, images: list[Image], files: Photos, progress: Progress) -> None:
+    ids = np.array([i.id for i in images])
+    todo = [i for i, have in zip(images, features.images.have(ids), strict=True) if not have]
+    progress.phase("Embedding photos", len(todo))
+
+    def view(image: Image) -> tuple[int, np.ndarray]:
+        return image.id, center_crop(_read(files, image))
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        with ThreadPoolExecutor(2) as pool:
+            for batch in _batched(map_ahead(pool, view, todo, 2 * BATCH)):
+                keys, pixels = zip(*batch, strict=True)
+                yield np.array(keys), features.encoder.embed_images(np.stack(pixels))
+                progress.advance(len(batch))
+
+    added = features.images.add(batches()) if todo else 0
+    progress.log(f"Photos embedded: {added}, reused: {len(images) - added}.")
+
+
+def _filter(workspace: Workspace, set_id: int, images: list[Image], config: MineConfig, progress: Progress) -> None:
+    done = rows.filtered_images(workspace.store, set_id)
+    todo = [i for i in images if i.id not in done]
+    progress.phase("Filtering regions", len(todo))
+    for start in range(0, len(todo), BLOCK):
+        block = todo[start : start + BLOCK]
+        raw = rows.proposals_of(workspace.store, [i.id for i in block], config.method)
+        batch = []
+        for image in block:
+            kept = filter_boxes(raw[image.id], config.rules, image.width, image.height)
+            batch.append(rows.Candidates(image.id, kept.boxes, len(raw[image.id]), kept.fallback))
+        rows.add_candidates(workspace.store, set_id, batch)
+        progress.advance(len(block))
+
+
+def _embed_rois(
+    workspace: Workspace, set_id: int, features: Features, images: list[Image], files: Photos, progress: Progress
+) -> None:
+    todo: list[tuple[Image, np.ndarray, np.ndarray]] = []
+    total = 0
+    for start in range(0, len(images), BLOCK):
+        block = images[start : start + BLOCK]
+        rois = rows.rois_of(workspace.store, set_id, [i.id for i in block])
+        for image in block:
+            missing = ~features.rois.have(rois[image.id].ids)
+            total += len(missing)
+            if missing.any():
+                todo.append((image, rois[image.id].ids[missing], rois[image.id].boxes[missing]))
+    progress.phase("Embedding regions", sum(len(ids) for _, ids, _ in todo))
+
+    def crops(work: tuple[Image, np.ndarray, np.ndarray]) -> list[tuple[int, np.ndarray]]:
+        image, ids, boxes = work
+        photo = _read(files, image)
+        return [(int(i), crop_box(photo, box, 224)) for i, box in zip(ids, boxes, strict=True)]
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        with ThreadPoolExecutor(2) as pool:
+            each = (crop for found in map_ahead(pool, crops, todo, 4) for crop in found)
+            for batch in _batched(each):
+                keys, pixels = zip(*batch, strict=True)
+                yield np.array(keys), features.encoder.embed_rois(np.stack(pixels))
+                progress.advance(len(batch))
+
+    added = features.rois.add(batches()) if todo else 0
+    progress.log(f"RoIs embedded: {added}, reused: {total - added}.")
+
+
+def _find_neighbors(
+    workspace: Workspace, set_id: int, features: Features, images: list[Image], config: MineConfig, progress: Progress
+) -> None:
+    progress.phase("Finding neighbours", len(images))
+    ids = np.array([i.id for i in images])
+    found = nearest_neighbors(features.images.get(ids), ids, config.neighbors)
+    rows.add_neighbors(workspace.store, set_id, ids, found.ids, found.similarity)
+    progress.advance(len(images))
+
+
+def _match(
+    workspace: Workspace, set_id: int, features: Features, images: list[Image], config: MineConfig, progress: Progress
+) -> None:
+    done = rows.matched_images(workspace.store, set_id)
+    todo = [i for i in images if i.id not in done]
+    progress.phase("Matching regions", len(todo))
+    for start in range(0, len(todo), BLOCK):
+        block = [i.id for i in todo[start : start + BLOCK]]
+        neighbors = rows.neighbor_ids_of(workspace.store, set_id, block)
+        involved = sorted({*block, *(n for ids in neighbors.values() for n in ids)})
+        rois = rows.rois_of(workspace.store, set_id, involved)
+        vectors = {image: features.rois.get(rois[image].ids) for image in involved}
+        batch = []
+        for image in block:
+            pairs = []
+            for rank, neighbor in enumerate(neighbors[image], 1):
+                best = top_pairs(vectors[image], vectors[neighbor], config.pair_ratio, config.min_similarity)
+                pairs.append(
+                    rows.MinedPairs(rank, rois[image].ids[best.query], rois[neighbor].ids[best.key], best.similarity)
+                )
+            batch.append(rows.MinedImage(image, tuple(pairs)))
+        rows.add_pairs(workspace.store, set_id, batch)
+        progress.advance(len(block))
+
+
+def _read(files: Photos, image: Image):  # type: ignore[no-untyped-def]  # a PIL image
+    try:
+        return read_image(files.path(image))
+    except UnreadableImage as error:
+        raise UserError(
+            f"{files.path(image)} was readable when its regions were proposed and is not any more: {error}; "
+            "run `orl ingest` on its folder again, then mine anew."
+        ) from error
+
+
+def _batched(items: Iterable) -> Iterator[list]:
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,248 @@
+"""Launching, watching, stopping and resuming runs. A run is its own process; its truth is its row in the store.
+
+Nothing here imports torch, so that the explorer can start runs and stay light.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from db.correspondences import complete_set_named, find_set
+from db.encoders import find_encoder
+from db.models import Run, now
+from db.photos import dataset_by_id, dataset_named
+from db.runs import ENDED, LIVE, add_run, find_run, run_by_id, runs, update_run
+from train.config import MineConfig, Settings, TrainConfig
+from train.errors import UserError
+from train.mine import check
+from train.workspace import Workspace
+
+GRACE = 30.0  # seconds between asking a run to stop and killing it
+STALE = timedelta(seconds=60)  # without a heartbeat, a run on another host counts as lost
+
+
+def launch_pretrain(workspace: Workspace, dataset: str, config: TrainConfig, name: str = "") -> Run:
+    """Queue stage 1 on a data set. Raises UserError or StoreError when it cannot work."""
+    subject = dataset_named(workspace.store, dataset)
+    _need_photos(subject.image_count, config, f"the data set '{dataset}'")
+    name = name or _free_name(workspace, f"{dataset}-byol")
+    _refuse_taken_encoder(workspace, name)
+    run = Run(kind="pretrain", name=name, dataset_id=subject.id, params={"dataset": dataset} | _dump(config))
+    return _start(workspace, add_run(workspace.store, run))
+
+
+def launch_mine(
+    workspace: Workspace, dataset: str, encoder: str, name: str, config: MineConfig, workers: int | None = None
+) -> Run:
+    """Queue stage 2 on a data set with an encoder. Raises UserError or StoreError when it cannot work."""
+    subject = check(workspace, dataset, encoder, name, config)
+    if find_set(workspace.store, name) is not None or _in_the_making(workspace, "mine", name):
+        raise UserError(f"The correspondence set name '{name}' is taken; sets never change, choose another name.")
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers {workers} will not do: selective search needs at least one process.")
+    params = {"dataset": dataset, "encoder": encoder, "workers": workers} | _dump(config)
+    run = Run(kind="mine", name=name, dataset_id=subject.dataset.id, encoder_id=subject.encoder.id, params=params)
+    return _start(workspace, add_run(workspace.store, run))
+
+
+def launch_train(workspace: Workspace, correspondence: str, config: TrainConfig, name: str = "") -> Run:
+    """Queue stage 3 on a correspondence set. Raises UserError or StoreError when it cannot work."""
+    mined = complete_set_named(workspace.store, correspondence)
+    if not mined.pair_count:
+        raise UserError(f"The correspondence set '{correspondence}' has no pair; mine with a lower --min-similarity.")
+    _need_photos(mined.image_count, config, f"the set '{correspondence}'")
+    name = name or _free_name(workspace, f"{correspondence}-orl")
+    _refuse_taken_encoder(workspace, name)
+    run = Run(
+        kind="train",
+        name=name,
+        dataset_id=dataset_by_id(workspace.store, mined.dataset_id).id,
+        correspondence_set_id=mined.id,
+        params={"correspondence": correspondence} | _dump(config),
+    )
+    return _start(workspace, add_run(workspace.store, run))
+
+
+def resume(workspace: Workspace, run_id: int) -> Run:
+    """Queue an ended run again; it goes on from what it kept. Raises UserError when there is nothing to go on with."""
+    reconcile(workspace)
+    run = run_by_id(workspace.store, run_id)
+    if run.status == "done":
+        raise UserError(f"Run {run_id} is done; there is nothing to resume.")
+    queued = {"status": "queued", "pid": None, "ended_at": None, "exit_code": None, "error": None}
+    if not update_run(workspace.store, run_id, only_if=ENDED, **queued):
+        raise UserError(f"Run {run_id} is {run.status}; it needs no resuming.")
+    return _start(workspace, run_by_id(workspace.store, run_id))
+
+
+def request_stop(workspace: Workspace, run_id: int) -> Run:
+    """Ask a run to stop at its next safe point. A queued one never starts."""
+    reconcile(workspace)
+    run = run_by_id(workspace.store, run_id)
+    if run.status in ENDED:
+        raise UserError(f"Run {run_id} has ended already ({run.status}).")
+    update_run(workspace.store, run_id, only_if=("queued", "running"), status="stopping")
+    return run_by_id(workspace.store, run_id)
+
+
+def stop(workspace: Workspace, run_id: int, grace: float = GRACE) -> Run:
+    """Ask a run to stop, wait, and kill it when it has not after ``grace`` seconds."""
+    request_stop(workspace, run_id)
+    deadline = time.monotonic() + grace
+    while time.monotonic() < deadline:
+        run = run_by_id(workspace.store, run_id)
+        if run.status in ENDED or not is_alive(run):
+            break
+        time.sleep(0.1)
+    return kill(workspace, run_id)
+
+
+def kill(workspace: Workspace, run_id: int) -> Run:
+    """End a run's processes at once. What it published, checkpoints and finished batches, stays."""
+    run = run_by_id(workspace.store, run_id)
+    if run.pid and is_alive(run):
+        _signal_group(run.pid, signal.SIGTERM)
+        if not _gone(run, within=3):
+            _signal_group(run.pid, signal.SIGKILL)
+            _gone(run, within=3)
+    update_run(workspace.store, run_id, only_if=LIVE, status="cancelled", ended_at=now())
+    return run_by_id(workspace.store, run_id)
+
+
+def reconcile(workspace: Workspace) -> list[int]:
+    """Mark runs whose process is gone as lost, or as cancelled where a stop was under way. Returns their ids."""
+    gone = []
+    for run in runs(workspace.store, LIVE):
+        if not is_alive(run):
+            status = "cancelled" if run.status == "stopping" else "lost"
+            error = None if status == "cancelled" else "Its process is gone; resume it to go on from what it kept."
+            if update_run(workspace.store, run.id, only_if=(run.status,), status=status, ended_at=now(), error=error):
+                gone.append(run.id)
+    return gone
+
+
+def is_alive(run: Run) -> bool:
+    """Whether a run's process still exists: same pid, same start. On another host, whether its heart beats."""
+    if run.pid is None or run.pid_started_at is None:
+        return now() - (run.heartbeat_at or run.created_at) < timedelta(seconds=10)  # about to be started
+    if run.host != platform.node():
+        return now() - (run.heartbeat_at or run.created_at) < STALE
+    try:
+        process = psutil.Process(run.pid)
+        same = abs(process.create_time() - run.pid_started_at) < 1
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def identity() -> dict[str, Any]:
+    """Host, pid and start time of this process, as a run's row keeps them."""
+    return {"host": platform.node(), "pid": os.getpid(), "pid_started_at": psutil.Process().create_time()}
+
+
+def read_log(workspace: Workspace, run: Run, last_bytes: int = 16_384) -> str:
+    """The end of a run's log."""
+    path = workspace.path / run.log_path
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - last_bytes))
+        return file.read().decode(errors="replace")
+
+
+def _start(workspace: Workspace, run: Run) -> Run:
+    folder = workspace.run_folder(run.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"kind": run.kind, "name": run.name} | run.params, indent=1))
+    command = [sys.executable, "-m", "train.worker", "--workspace", str(workspace.path), str(run.id)]
+    project = str(Path(__file__).resolve().parent.parent)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (project, os.environ.get("PYTHONPATH"))))}
+    with (workspace.path / run.log_path).open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment,
+        )
+    started = psutil.Process(process.pid).create_time()
+    update_run(
+        workspace.store, run.id, host=platform.node(), pid=process.pid, pid_started_at=started, heartbeat_at=now()
+    )
+    _CHILDREN[run.id] = process
+    return run_by_id(workspace.store, run.id)
+
+
+# Handles of the processes started here: dropping one would leave a zombie until the next is started.
+_CHILDREN: dict[int, subprocess.Popen] = {}
+
+
+def _signal_group(pid: int, what: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, what)  # the run leads its own session, so its workers are in its group
+
+
+def _gone(run: Run, within: float) -> bool:
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if not is_alive(run):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _dump(config: Settings) -> dict[str, Any]:
+    return {"config": config.model_dump()}
+
+
+def _need_photos(count: int, config: TrainConfig, where: str) -> None:
+    if count < config.batch_size:
+        raise UserError(
+            f"A batch of {config.batch_size} photos needs at least as many, and {where} has {count}; "
+            "use --preset small, or --set batch_size=… with a smaller one."
+        )
+
+
+def _in_the_making(workspace: Workspace, kind: str, name: str) -> bool:
+    return any(r.kind == kind and r.name == name for r in runs(workspace.store, LIVE))
+
+
+def _taken(workspace: Workspace, name: str) -> bool:
+    making = _in_the_making(workspace, "pretrain", name) or _in_the_making(workspace, "train", name)
+    return making or find_encoder(workspace.store, name) is not None
+
+
+def _refuse_taken_encoder(workspace: Workspace, name: str) -> None:
+    if _taken(workspace, name):
+        raise UserError(f"The encoder name '{name}' is taken; choose another.")
+
+
+def _free_name(workspace: Workspace, stem: str) -> str:
+    number = 1
+    while _taken(workspace, name := stem if number == 1 else f"{stem}-{number}"):
+        number += 1
+    return name
+
+
+def wait(workspace: Workspace, run_id: int, every: float = 0.2) -> Run:
+    """Block until a run has ended."""
+    while True:
+        run = find_run(workspace.store, run_id)
+        if run is None or run.status in ENDED:
+            return run_by_id(workspace.store, run_id)
+        if not is_alive(run):
+            reconcile(workspace)
+        time.sleep(every)

@@ -1,0 +1,178 @@
+"""The process of one run: ``python -m train.worker --workspace DIR RUN_ID``.
+
+Spawned helper processes import this module again, so torch is imported only inside the stages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import signal
+import sys
+import threading
+import time
+import traceback
+from datetime import datetime
+
+from db.models import Run, now
+from db.runs import add_metrics, begin_if_first, run_by_id, update_run
+from db.store import Store, StoreError
+from train.config import MineConfig, TrainConfig
+from train.errors import UserError
+from train.progress import Progress, Stopped
+from train.runs import identity, reconcile
+from train.workspace import Workspace, open_workspace
+
+BEAT = 1.0  # seconds between heartbeats, and between writes of progress and metrics
+
+
+class RunProgress(Progress):
+    """Reports to the store about once a second, and learns there whether to stop."""
+
+    def __init__(self, store: Store, run_id: int) -> None:
+        self._store, self._run_id = store, run_id
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._done = 0
+        self._metrics: list[tuple[int, str, float]] = []
+        self._over = threading.Event()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+        self._heart.start()
+
+    def ask_to_stop(self) -> None:
+        """Stop at the next safe point."""
+        self._stop.set()
+
+    def phase(self, name: str, total: int) -> None:
+        self.flush()
+        self._done = 0
+        update_run(self._store, self._run_id, phase=name, progress=0, total=total)
+        self.log(f"{name} ({total}).")
+        self.check()
+
+    def advance(self, count: int = 1) -> None:
+        with self._lock:
+            self._done += count
+        self.check()
+
+    def log(self, message: str) -> None:
+        print(f"{datetime.now():%H:%M:%S}  {message}", flush=True)
+
+    def metric(self, step: int, values: dict[str, float]) -> None:
+        with self._lock:
+            self._metrics.extend((step, name, value) for name, value in values.items())
+
+    def check(self) -> None:
+        """Raises Stopped when a stop was asked for."""
+        if self._stop.is_set():
+            raise Stopped
+
+    def flush(self) -> None:
+        """Write what has gathered."""
+        with self._lock:
+            metrics, self._metrics = self._metrics, []
+            done = self._done
+        try:
+            add_metrics(self._store, self._run_id, metrics)
+        except StoreError:
+            with self._lock:
+                self._metrics = metrics + self._metrics
+            raise
+        update_run(self._store, self._run_id, progress=done, heartbeat_at=now())
+
+    def close(self) -> None:
+        """Stop the heart and write the last numbers."""
+        self._over.set()
+        self._heart.join()
+        self.flush()
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT):
+            try:
+                self.flush()
+                if run_by_id(self._store, self._run_id).status == "stopping":
+                    self._stop.set()
+            except StoreError as error:
+                self.log(f"Heartbeat: {error}")  # the next beat tries again
+
+
+def work(workspace: Workspace, run: Run, progress: Progress) -> None:
+    """Call the stage that a run is for, with the settings that it was launched with."""
+    params = run.params
+    if run.kind == "mine":
+        from train.engine import choose_device
+        from train.mine import mine
+
+        config = MineConfig(**params["config"])
+        mine(
+            workspace,
+            params["dataset"],
+            params["encoder"],
+            run.name,
+            config,
+            run_id=run.id,
+            workers=params["workers"],
+            device=str(choose_device()),
+            progress=progress,
+        )
+    elif run.kind == "pretrain":
+        from train.pretrain import pretrain
+
+        config_1 = TrainConfig(**params["config"])
+        pretrain(workspace, params["dataset"], run.name, config_1, run_id=run.id, progress=progress)
+    else:
+        from train.pretrain import train
+
+        config_3 = TrainConfig(**params["config"])
+        train(workspace, params["correspondence"], run.name, config_3, run_id=run.id, progress=progress)
+
+
+def execute(workspace: Workspace, run_id: int) -> int:
+    """Wait for the turn of a run, do its work, record how it ended. Returns the exit code."""
+    store = workspace.store
+    update_run(store, run_id, heartbeat_at=now(), **identity())
+    progress = RunProgress(store, run_id)
+    signal.signal(signal.SIGTERM, lambda *_: progress.ask_to_stop())
+    status, code, error = "failed", 1, None
+    try:
+        _wait_for_turn(workspace, run_id, progress)
+        work(workspace, run_by_id(store, run_id), progress)
+        status, code = "done", 0
+    except Stopped:
+        progress.log("Stopped; resume goes on from here.")
+        status, code = "cancelled", 0
+    except (UserError, StoreError) as problem:
+        progress.log(str(problem))
+        code, error = 2, str(problem)
+    except Exception as problem:
+        traceback.print_exc()
+        full = isinstance(problem, OSError) and problem.errno == errno.ENOSPC
+        error = "The disk is full; free some space and resume." if full else f"{type(problem).__name__}: {problem}"
+    finally:
+        progress.close()
+        update_run(store, run_id, status=status, exit_code=code, error=error, ended_at=now(), heartbeat_at=now())
+    return code
+
+
+def _wait_for_turn(workspace: Workspace, run_id: int, progress: RunProgress) -> None:
+    told = False
+    while not begin_if_first(workspace.store, run_id):
+        progress.check()
+        if not told:
+            progress.log("Waiting for the runs before this one.")
+            told = True
+        time.sleep(0.5)
+        reconcile(workspace)
+
+
+def main() -> int:
+    """Entry point of the process."""
+    parser = argparse.ArgumentParser(description="Do the work of one run.")
+    parser.add_argument("--workspace", required=True)
+    parser.add_argument("run_id", type=int)
+    arguments = parser.parse_args()
+    return execute(open_workspace(arguments.workspace), arguments.run_id)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The one folder that holds everything a project of the user's produces."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.store import Store, open_store, sqlite_url
+from train.errors import UserError
+
+DEFAULT = "workspace"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """An opened workspace. Photos stay where they are; only what is made of them lives here."""
+
+    path: Path
+    store: Store
+
+    @property
+    def embeddings(self) -> Path:
+        """Memory-mapped features, one folder for each encoder."""
+        return self.path / "embeddings"
+
+    @property
+    def encoders(self) -> Path:
+        """Weights of added encoders; those of trained ones lie with their run."""
+        return self.path / "encoders"
+
+    @property
+    def thumbnails(self) -> Path:
+        """Cache of resized photos, safe to delete."""
+        return self.path / "thumbnails"
+
+    def run_folder(self, run_id: int) -> Path:
+        """config.json, log.txt, checkpoints and encoder of one run."""
+        return self.path / "runs" / str(run_id)
+
+
+def workspace_path(path: str | Path | None = None) -> Path:
+    """The folder meant: the one given, else ``$ORL_WORKSPACE``, else ``./workspace``."""
+    return Path(path or os.environ.get("ORL_WORKSPACE") or DEFAULT).expanduser().absolute()
+
+
+def open_workspace(path: str | Path | None = None) -> Workspace:
+    """Open a workspace, making it if there is none. Raises UserError when it cannot be written."""
+    folder = workspace_path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The workspace {folder} cannot be made: {error.strerror}.") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"The workspace {folder} is read-only; choose another with --workspace DIR.")
+    return Workspace(folder, open_store(sqlite_url(folder / "orl.sqlite")))
