@@ -86,11 +86,9 @@ def explore(
         f"ORL Explorer: [bold]http://{shown}:{port}[/]  (workspace {opened.path}; Ctrl-C ends it)", highlight=False
     )
     opened.store.close()
-    from app.server import command
-
     environment = os.environ | {"ORL_WORKSPACE": str(opened.path)}
     sys.stdout.flush()
-    os.execve(sys.executable, command(host, port), environment)
+    os.execve(sys.executable, [sys.executable, *_streamlit(host, port)], environment)
 
 
 @app.command()
@@ -303,6 +301,25 @@ def resume_run(
     """Go on with a stopped, failed or lost run from what it kept."""
     opened = open_workspace(workspace)
     _follow(opened, launcher.resume(opened, run_id), detach)
+
+
+def _streamlit(host: str, port: int) -> list[str]:
+    options = {
+        "server.address": host,
+        "server.port": port,
+        "server.headless": "true",
+        "server.fileWatcherType": "none",
+        "server.maxUploadSize": 1,
+        "browser.gatherUsageStats": "false",
+        "client.toolbarMode": "viewer",
+        "client.showErrorDetails": "none",
+        "logger.level": "warning",
+        "logger.hideWelcomeMessage": "true",
+        "theme.primaryColor": "#0f7b6c",
+        "theme.baseRadius": "medium",
+    }
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    return ["-m", "streamlit", "run", str(Path(__file__).with_name("server.py")), *flags]
 
 
 def _train_config(preset: str, changes: list[str] | None) -> TrainConfig:

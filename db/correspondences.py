@@ -345,6 +345,12 @@ def neighbor_ids_of(store: Store, set_id: int, image_ids: Sequence[int]) -> dict
     return grouped
 
 
+def images_by_id(store: Store, image_ids: Sequence[int]) -> dict[int, Image]:
+    """Images by id."""
+    with store.session() as session:
+        return {image.id: image for image in session.scalars(select(Image).where(Image.id.in_(image_ids)))}
+
+
 @dataclass(frozen=True)
 class NeighborImage:
     """A neighbour of a query image."""

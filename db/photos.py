@@ -251,6 +251,7 @@ class Tile:
     pair_count: int | None
     candidate_count: int | None
     mean_similarity: float | None
+    mtime_ns: int  # of the file, so that a picture's URL changes with it
 
 
 def gallery_page(store: Store, order: GalleryOrder, offset: int, limit: int) -> list[Tile]:
@@ -273,6 +274,7 @@ def gallery_page(store: Store, order: GalleryOrder, offset: int, limit: int) -> 
                 mined.pair_count if mined else None,
                 mined.candidate_count if mined else None,
                 mined.mean_similarity if mined else None,
+                image.mtime_ns,
             )
             for image, mined in session.execute(_sorted(order, page))
         ]

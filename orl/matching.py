@@ -69,13 +69,28 @@ def nearest_neighbors(features: np.ndarray, ids: np.ndarray, k: int, *, block: i
     found_similarity = np.empty((len(ids), k), dtype=np.float32)
     for start in range(0, len(ids), block):
         queries = np.ascontiguousarray(features[start : start + block], dtype=np.float32)
-        similarity, rows = index.search(queries, k + 1)
+        similarity, rows = index.search(queries, min(k + 2, len(ids)))
         for offset in range(len(queries)):
-            other = rows[offset] != start + offset
-            if other.all():  # crowded out by at least k + 1 duplicates of itself
-                other[-1] = False
-            row, value = rows[offset][other], similarity[offset][other]
-            order = np.lexsort((row, -value))
-            found_ids[start + offset] = ids[row[order]]
-            found_similarity[start + offset] = value[order]
+            itself, row, value = start + offset, rows[offset], similarity[offset]
+            # A tie cut off in the middle holds arbitrary members; look further until it is whole.
+            while len(row) < len(ids) and value[-1] == value[row != itself][k - 1]:
+                wider = index.search(queries[offset : offset + 1], min(2 * len(row), len(ids)))
+                value, row = wider[0][0], wider[1][0]
+            other = row != itself
+            row, value = row[other], value[other]
+            order = np.lexsort((row, -value))[:k]
+            found_ids[itself] = ids[row[order]]
+            found_similarity[itself] = value[order]
     return Neighbors(found_ids, np.clip(found_similarity, -1.0, 1.0))
+
+
+def nearest_to(features: np.ndarray, ids: np.ndarray, image_id: int, k: int) -> Neighbors:
+    """The K nearest other images of one image, as ``nearest_neighbors`` finds them for all.
+
+    Returns ids int64 [k'] and similarity float32 [k'], best first, k' = min(k, n - 1).
+    """
+    here = int(np.searchsorted(ids, image_id))
+    similarity = features @ features[here]
+    order = np.lexsort((np.arange(len(ids)), -similarity))
+    order = order[order != here][:k]
+    return Neighbors(ids[order], np.clip(similarity[order], -1.0, 1.0))

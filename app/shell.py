@@ -1,0 +1,109 @@
+"""What every page shares: the pickers, the run badge, the pages themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app.pictures import workspace
+from db.correspondences import sets
+from db.encoders import encoder_by_id
+from db.models import CorrespondenceSet, Dataset, Encoder, Run
+from db.photos import datasets
+from db.runs import LIVE, runs
+from train.workspace import Workspace
+
+SUPERVISED = "supervised"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a person is: the workspace, the data set and the correspondence set that are picked."""
+
+    workspace: Workspace
+    dataset: Dataset | None
+    mined: CorrespondenceSet | None
+
+
+def pages() -> dict[str, st.Page]:
+    """The pages by name."""
+    from app.views import explore, pair, train
+
+    return {
+        "explore": st.Page(
+            explore.page, title="Explore", icon=":material/photo_library:", url_path="explore", default=True
+        ),
+        "pair": st.Page(pair.page, title="Pair", icon=":material/compare:", url_path="pair"),
+        "train": st.Page(train.page, title="Train", icon=":material/model_training:", url_path="train"),
+    }
+
+
+def pick() -> Place:
+    """Draw the pickers in the sidebar and say what is picked. Both live in the URL."""
+    opened = workspace()
+    found = {d.name: d for d in datasets(opened.store)}
+    if not found:
+        return Place(opened, None, None)
+    with st.sidebar:
+        name = st.selectbox("Data set", list(found), key="data", bind="query-params")
+        dataset = found.get(name) or next(iter(found.values()))
+        mined = {s.name: s for s in sets(opened.store) if s.dataset_id == dataset.id}
+        if not mined:
+            st.caption("No correspondence set yet.")
+            return Place(opened, dataset, None)
+        chosen = st.selectbox("Correspondence set", list(mined), key="set", bind="query-params")
+        picked = mined.get(chosen) or next(iter(mined.values()))
+        st.caption(describe_set(opened, picked))
+    return Place(opened, dataset, picked)
+
+
+def describe_set(opened: Workspace, mined: CorrespondenceSet) -> str:
+    """One line about a set: size and encoder."""
+    row = encoder_by_id(opened.store, mined.encoder_id)
+    by = encoder_label(row) if row else "an encoder that is gone"
+    return f"{mined.pair_count:,} pairs of {mined.candidate_count:,} RoIs in {mined.image_count:,} photos, by {by}"
+
+
+def encoder_label(row: Encoder) -> str:
+    """Name of an encoder, with what must be said of it."""
+    kinds = {"stage1": "stage 1", "stage3": "stage 3", "starter": "starter", "imported": "imported"}
+    facts = [row.architecture, kinds.get(row.kind, row.kind)]
+    if row.supervised:
+        facts.append(SUPERVISED)
+    facts = [f for f in facts if f != row.name]
+    return f"{row.name} ({', '.join(facts)})"
+
+
+@st.fragment(run_every=3)
+def run_badge() -> None:
+    """What is running, in the sidebar."""
+    live = runs(workspace().store, LIVE)
+    for run in live[:3]:
+        share = min(1.0, run.progress / run.total) if run.total else 0.0
+        st.progress(share, text=f"{escape(run.name)}: {run.phase or 'waiting'}")
+    if len(live) > 3:
+        st.caption(f"… and {len(live) - 3} more runs")
+    before = st.session_state.get("live_runs")
+    st.session_state["live_runs"] = [r.id for r in live]
+    if before is not None and set(before) - {r.id for r in live}:
+        st.rerun()  # something ended: its set or encoder is there to be picked
+
+
+def status_line(run: Run) -> str:
+    """A run's state in words, as coloured Markdown."""
+    colours = {
+        "done": "green",
+        "running": "blue",
+        "queued": "gray",
+        "stopping": "orange",
+        "failed": "red",
+        "lost": "red",
+        "cancelled": "orange",
+    }
+    return f":{colours.get(run.status, 'gray')}-badge[{run.status}]"
+
+
+def escape(text: str) -> str:
+    """A name that a person chose, safe inside Markdown."""
+    return "".join("\\" + c if c in r"\`*_{}[]()#+-.!|<>~:$" else c for c in text)

@@ -1,0 +1,108 @@
+"""Explore: the photos of a data set, with what a correspondence set found in each."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import streamlit as st
+
+from app import shell
+from app.components.gallery import Tile, gallery
+from app.pictures import WIDTHS, photo_url
+from app.shell import Place
+from app.views import start
+from db.models import Dataset
+from db.photos import GalleryOrder, gallery_count, gallery_page
+
+PER_PAGE = 48
+SORTS = {"name": "Name", "pairs": "Pairs", "similarity": "Similarity", "regions": "RoIs"}
+
+
+def page() -> None:
+    """Draw the page."""
+    place = shell.pick()
+    if place.dataset is None:
+        start.empty_workspace(place)
+        return
+    _heading(place.dataset)
+    if place.mined is None:
+        start.unmined(place, place.dataset)
+    order = _order(place, place.dataset)
+    total = gallery_count(place.workspace.store, order) if order.search else _size(place, place.dataset, order)
+    if total == 0:
+        st.info(f"No photo's name contains “{order.search}”.", icon=":material/search_off:")
+        return
+    pages = -(-total // PER_PAGE)
+    number = min(max(1, int(st.session_state.get("page") or 1)), pages)
+    tiles = gallery_page(place.workspace.store, order, (number - 1) * PER_PAGE, PER_PAGE)
+    gallery([_tile(t) for t in tiles], key="gallery", on_open=_open)
+    if pages > 1:
+        st.pagination(pages, key="page", bind="query-params")
+
+
+def current_order(place: Place, dataset: Dataset) -> GalleryOrder:
+    """The gallery's order as the URL or the session has it: also that of the pair page's arrows."""
+    sort = st.session_state.get("sort") or st.query_params.get("sort") or "name"
+    sort = sort if sort in SORTS and (place.mined or sort == "name") else "name"
+    descending = st.session_state.get("desc", st.query_params.get("desc") == "true")
+    search = st.session_state.get("find") or st.query_params.get("find") or ""
+    return GalleryOrder(dataset.id, place.mined.id if place.mined else None, sort, bool(descending), search)
+
+
+def _order(place: Place, dataset: Dataset) -> GalleryOrder:
+    find, sort, direction = st.columns([3, 3, 1.4], vertical_alignment="bottom")
+    find.text_input(
+        "Find by name", type="search", live="300ms", key="find", bind="query-params", placeholder="part of a file name"
+    )
+    if place.mined is not None:
+        sort.segmented_control(
+            "Sort by",
+            list(SORTS),
+            format_func=SORTS.__getitem__,
+            default="name",
+            required=True,
+            key="sort",
+            bind="query-params",
+        )
+    direction.toggle("Descending", key="desc", bind="query-params")
+    return current_order(place, dataset)
+
+
+def _size(place: Place, dataset: Dataset, order: GalleryOrder) -> int:
+    if order.by_set and place.mined is not None:
+        return place.mined.image_count
+    return dataset.image_count + dataset.unreadable_count
+
+
+def _heading(dataset: Dataset) -> None:
+    st.title(dataset.name, anchor=False)
+    facts = [f"{dataset.image_count:,} photos in {shell.escape(dataset.root)}"]
+    if dataset.annotation_count:
+        facts.append(f"{dataset.annotation_count:,} annotated objects (for measuring only)")
+    if dataset.unreadable_count:
+        facts.append(f":red[{dataset.unreadable_count:,} unreadable]")
+    st.caption(" · ".join(facts))
+
+
+def _tile(tile) -> Tile:  # type: ignore[no-untyped-def]  # a db.photos.Tile
+    badges = []
+    if tile.pair_count is not None:
+        badges = [f"{tile.candidate_count} RoIs", f"{tile.pair_count} pairs"]
+        if tile.mean_similarity is not None:
+            badges.append(f"cos {tile.mean_similarity:.2f}")
+    return {
+        "id": tile.id,
+        "thumb": photo_url(tile.id, tile.mtime_ns, WIDTHS[0]),
+        "name": PurePosixPath(tile.path).name,
+        "badges": badges,
+        "width": tile.width or 4,
+        "height": tile.height or 3,
+        "missing": tile.status != "ok",
+        "note": tile.error or "",
+    }
+
+
+def _open() -> None:
+    image_id = st.session_state["gallery"].open
+    if image_id is not None:
+        st.switch_page(shell.pages()["pair"], query_params={"q": str(int(image_id))})

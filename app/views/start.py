@@ -1,0 +1,139 @@
+"""What an empty workspace, or a data set without a set, offers to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from app.shell import Place, encoder_label
+from db.encoders import encoders
+from db.models import Dataset
+from db.runs import LIVE, runs
+from db.store import StoreError
+from train.config import MINE_PRESETS
+from train.demo.build import SCENES, SET, build_demo
+from train.errors import UserError
+from train.ingest import ingest
+from train.runs import launch_mine
+from train.workspace import Workspace
+
+
+def empty_workspace(place: Place) -> None:
+    """No photos yet: the demo, or the person's own."""
+    st.title("Which objects does your encoder see twice?")
+    st.markdown(
+        "ORL finds regions that look alike in neighbouring photos. They turn out to be objects, and they are what "
+        "object-level training learns from. Start with photos:"
+    )
+    left, right = st.columns(2, gap="large")
+    with left, st.container(border=True, height="stretch"):
+        st.subheader("Look at the demo")
+        st.markdown(f"{SCENES} scenes composed on this machine, mined in two or three minutes. Needs no network.")
+        if st.button("Build the demo", type="primary", icon=":material/play_arrow:"):
+            _build(place.workspace)
+    with right, st.container(border=True, height="stretch"):
+        st.subheader("Add your photos")
+        add_photos(place.workspace)
+
+
+def add_photos(opened: Workspace) -> None:
+    """A form that takes a folder of this machine into a data set."""
+    with st.form("ingest", border=False):
+        path = st.text_input("Folder on this machine", placeholder="/data/my-photos")
+        name = st.text_input("Name", placeholder="as the folder")
+        layout = st.segmented_control("Layout", ["auto", "folder", "coco", "voc"], default="auto", required=True)
+        st.caption("Photos stay where they are and are never changed.")
+        if not st.form_submit_button("Add photos", icon=":material/add_photo_alternate:"):
+            return
+    if not path.strip():
+        st.error("Name the folder that holds the photos.")
+        return
+    try:
+        with st.status("Reading photos …") as status:
+            found = ingest(
+                opened,
+                Path(path.strip()).expanduser(),
+                layout=layout or "auto",
+                name=name.strip() or None,
+                report=lambda seen: status.update(label=f"Reading photos … {seen:,}"),
+            )
+    except (UserError, StoreError) as mistake:
+        st.error(str(mistake))
+        return
+    st.session_state["data"] = found.dataset.name
+    st.rerun()
+
+
+def _build(opened: Workspace) -> None:
+    bar = st.progress(0.0, text="Composing scenes …")
+
+    def report(done: int, total: int) -> None:
+        bar.progress(done / total, text=f"Composing scenes … {done} of {total}")
+
+    try:
+        build_demo(opened, report)
+    except (UserError, StoreError) as mistake:
+        st.error(str(mistake))
+        return
+    st.rerun()
+
+
+def unmined(place: Place, dataset: Dataset) -> None:
+    """A data set without a set: what is being mined, or a form that starts it."""
+    opened = place.workspace
+    mining = [r for r in runs(opened.store, LIVE) if r.kind == "mine" and r.dataset_id == dataset.id]
+    if mining:
+        _watch(opened, dataset.id)
+        return
+    with st.container(border=True):
+        st.subheader("Mine correspondences")
+        st.markdown("Neighbours, regions and pairs, with the paper's thresholds. Everything can be tuned afterwards.")
+        mine_form(opened, dataset)
+
+
+def mine_form(opened: Workspace, dataset: Dataset) -> None:
+    """Choose an encoder and a name, and start stage 2 with the paper's thresholds."""
+    known = {encoder_label(e): e.name for e in encoders(opened.store)}
+    if not known:
+        st.markdown(
+            "There is no encoder yet. The starter is small, comes with the installation and was trained "
+            "**with labels** (ImageNet); on the *Train* page, BYOL learns one from your photos alone."
+        )
+        if st.button("Add the starter encoder", type="primary"):
+            from train.weights import add
+
+            add(opened, "starter", "starter")
+            st.rerun()
+        return
+    with st.form("mine", border=False):
+        label = st.selectbox("Encoder", list(known))
+        name = st.text_input("Name of the new set", value=f"{dataset.name}-{known[label]}")
+        scale = st.segmented_control(
+            "Selective search on photos of",
+            [1.0, 0.5],
+            default=1.0,
+            required=True,
+            format_func=lambda s: "full size (paper)" if s == 1 else "half size (about 6 × faster)",
+        )
+        if st.form_submit_button("Mine", type="primary", icon=":material/search:"):
+            try:
+                config = MINE_PRESETS["paper"].model_copy(update={"proposal_scale": scale})
+                launch_mine(opened, dataset.name, known[label], name.strip(), config)
+            except (UserError, StoreError) as mistake:
+                st.error(str(mistake))
+                return
+            st.rerun()
+
+
+@st.fragment(run_every=1.5)
+def _watch(opened: Workspace, dataset_id: int) -> None:
+    mining = [r for r in runs(opened.store, LIVE) if r.kind == "mine" and r.dataset_id == dataset_id]
+    if not mining:
+        st.rerun()
+    run = mining[-1]
+    with st.container(border=True):
+        st.subheader("Mining" if run.name != SET else "Mining the demo")
+        share = min(1.0, run.progress / run.total) if run.total else 0.0
+        st.progress(share, text=f"{run.phase or 'Waiting for its turn'}: {run.progress:,} of {run.total:,}")
+        st.caption("Proposals, then features, then pairs. The photos below can be looked at meanwhile.")
