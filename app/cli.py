@@ -315,8 +315,8 @@ def _streamlit(host: str, port: int) -> list[str]:
         "client.showErrorDetails": "none",
         "logger.level": "warning",
         "logger.hideWelcomeMessage": "true",
-        "theme.primaryColor": "#0f7b6c",
-        "theme.baseRadius": "medium",
+        "theme.light.primaryColor": "#0f7b6c",
+        "theme.dark.primaryColor": "#3fb8a5",
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
     return ["-m", "streamlit", "run", str(Path(__file__).with_name("server.py")), *flags]

@@ -87,6 +87,11 @@ def missing_boxes(subject: Subject, sides: list[Side]) -> int:
     return sum(len(_split(subject, s)[1]) for s in sides)
 
 
+def unstored_boxes(subject: Subject, found: Side) -> int:
+    """How many of a photo's candidates a run would have to embed: those remembered here are not on disk."""
+    return len(found.boxes) - len(_stored(subject, found))
+
+
 def match(subject: Subject, query: Side, key: Side, config: MineConfig) -> Pairs:
     """The most similar pairs of two photos' candidates, embedding what has never been embedded."""
     return top_pairs(_features(subject, query), _features(subject, key), config.pair_ratio, config.min_similarity)
@@ -129,24 +134,28 @@ _on_demand: OrderedDict[tuple, np.ndarray] = OrderedDict()
 _forward = threading.Lock()  # one forward pass at a time, and one writer of what is remembered
 
 
+def _stored(subject: Subject, found: Side) -> dict[tuple[int, ...], np.ndarray]:
+    """Features on disk of a photo's candidates, by box."""
+    known = rows.known_rois(subject.workspace.store, [found.image.id]).get(found.image.id)
+    if known is None:
+        return {}
+    _, stored = stored_features(subject.workspace, subject.encoder)
+    wanted = set(_boxes(found))
+    use = np.array([tuple(box) in wanted for box in known.boxes.tolist()]) & stored.have(known.ids)
+    return {tuple(b): v for b, v in zip(known.boxes[use].tolist(), stored.get(known.ids[use]), strict=True)}
+
+
 def _split(subject: Subject, found: Side) -> tuple[dict[tuple[int, ...], np.ndarray], list[tuple[int, ...]]]:
     """Of a photo's candidates: features by box, and the boxes that have none yet."""
-    boxes = [tuple(int(v) for v in box) for box in found.boxes]
-    known = rows.known_rois(subject.workspace.store, [found.image.id]).get(found.image.id)
-    have: dict[tuple[int, ...], np.ndarray] = {}
-    if known is not None:
-        _, stored = stored_features(subject.workspace, subject.encoder)
-        wanted = set(boxes)
-        ids = {tuple(int(v) for v in b): int(i) for i, b in zip(known.ids, known.boxes, strict=True)}
-        ids = {b: i for b, i in ids.items() if b in wanted}
-        present = stored.have(np.array(list(ids.values()), np.int64))
-        usable = [(b, i) for (b, i), ok in zip(ids.items(), present, strict=True) if ok]
-        vectors = stored.get(np.array([i for _, i in usable], np.int64))
-        have = {b: v for (b, _), v in zip(usable, vectors, strict=True)}
-    for box in boxes:
+    have = _stored(subject, found)
+    for box in _boxes(found):
         if box not in have and (vector := _on_demand.get((subject.encoder.id, found.image.id, box))) is not None:
             have[box] = vector
-    return have, [b for b in boxes if b not in have]
+    return have, [b for b in _boxes(found) if b not in have]
+
+
+def _boxes(found: Side) -> list[tuple[int, ...]]:
+    return [tuple(box) for box in found.boxes.tolist()]
 
 
 def _features(subject: Subject, found: Side) -> np.ndarray:
@@ -164,7 +173,7 @@ def _features(subject: Subject, found: Side) -> np.ndarray:
                     have[box] = _on_demand[subject.encoder.id, found.image.id, box] = vector
             while len(_on_demand) > REMEMBERED:
                 _on_demand.popitem(last=False)
-    return np.stack([have[tuple(int(v) for v in box)] for box in found.boxes])
+    return np.stack([have[box] for box in _boxes(found)])
 
 
 @lru_cache(maxsize=2)

@@ -99,7 +99,8 @@ def _curves(numbers: list[tuple[int, str, float]]) -> go.Figure:
         thinned = series.iloc[:: max(1, len(series) // POINTS)]
         line = {"color": COLOURS.get(str(name), "#888888"), "width": 2 if name == "loss" else 1.3}
         label = str(name).replace("loss_", "").replace("learning_rate", "learning rate")
-        trace = go.Scattergl(x=thinned["step"], y=thinned["value"], name=label, mode="lines", line=line)
+        mode = "lines+markers" if len(thinned) < 30 else "lines"  # one point alone makes no line
+        trace = go.Scatter(x=thinned["step"], y=thinned["value"], name=label, mode=mode, line=line)
         figure.add_trace(trace, row=2 if name == "learning_rate" else 1, col=1)
     figure.update_yaxes(title_text="loss", row=1, col=1)
     figure.update_yaxes(title_text="learning rate", tickformat=".1e", nticks=3, row=2, col=1)

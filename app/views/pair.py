@@ -24,7 +24,7 @@ from orl.pixels import UnreadableImage
 from train.config import MineConfig
 from train.errors import UserError
 
-SHOWN_REJECTED = 300  # rejected boxes drawn on each side, the largest; more would hide the photo
+SHOWN_REJECTED = 120  # rejected boxes drawn on each side, the largest; more would hide the photo
 INFERNO = ["#000004", "#420a68", "#932667", "#dd513a", "#fca50a", "#fcffa4"]
 
 

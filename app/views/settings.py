@@ -69,8 +69,8 @@ def _from_url(short: str, kind: type, otherwise: float) -> float:
 def counts(query: Side, key: Side, config: MineConfig) -> None:
     """What the rules do to the two photos on screen: raw -> kept, rejected by which rule."""
     left, right = st.columns(2)
-    left.caption(_funnel(query, config))
-    right.caption(_funnel(key, config))
+    left.caption(f"Query: {_funnel(query, config)}")
+    right.caption(f"Neighbour: {_funnel(key, config)}")
 
 
 def _funnel(side: Side, config: MineConfig) -> str:
@@ -117,7 +117,7 @@ def regenerate(place: Place, subject: Subject, image: Image, config: MineConfig)
 def _confirm(place: Place, subject: Subject, image: Image, config: MineConfig) -> None:
     changed = differences(subject.mined, config)
     st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "The same settings as the set on screen.")
-    new = preview.missing_boxes(subject, [preview.side(subject, image, config.rules)])
+    new = preview.unstored_boxes(subject, preview.side(subject, image, config.rules))
     total = subject.mined.image_count
     st.caption(
         f"Selective search: none, the proposals of all {total:,} photos are stored. "

@@ -96,8 +96,8 @@ def is_empty(workspace: Workspace) -> bool:
     return not datasets(workspace.store)
 
 
-def build_demo(workspace: Workspace, report: Report = lambda *_: None) -> Run | None:
-    """Make the demo data set and start mining it. Returns the run, or None when the demo is there already.
+def build_demo(workspace: Workspace, report: Report = lambda *_: None, count: int = SCENES) -> Run | None:
+    """Make the demo data set and start mining it. Returns the run, or None when the set is there already.
 
     Interrupted at any point, it goes on from there the next time.
     """
@@ -105,7 +105,7 @@ def build_demo(workspace: Workspace, report: Report = lambda *_: None) -> Run | 
         return None
     from train.weights import add
 
-    root = compose(workspace.path / "demo", report=report)
+    root = compose(workspace.path / "demo", count, report=report)
     ingest(workspace, root, layout="coco", name=NAME)
     if find_encoder(workspace.store, ENCODER) is None:
         add(workspace, "starter", ENCODER)

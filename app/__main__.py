@@ -1,0 +1,5 @@
+"""``python -m app`` is ``orl``."""
+
+from app.cli import main
+
+main()

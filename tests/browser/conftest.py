@@ -1,0 +1,91 @@
+"""A real Chromium and a real server. There is no skipping: without a browser these tests fail."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
+
+Serve = Callable[[Path], str]
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict:
+    """The installed Chromium where there is one, else Playwright's own."""
+    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    arguments = {"args": ["--no-sandbox", "--disable-dev-shm-usage"]}
+    return arguments | ({"executable_path": found} if found else {})
+
+
+@pytest.fixture(scope="session")
+def browser_context_args() -> dict:
+    """Wide enough for the pair view's table to stand beside the photos."""
+    return {"viewport": {"width": 1600, "height": 1000}, "reduced_motion": "reduce"}
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Starts ``orl explore`` on a workspace: ``serve(path) -> address``; ended with the session."""
+    servers: list[subprocess.Popen] = []
+
+    def start(workspace: Path) -> str:
+        port = free_port()
+        log = tmp_path_factory.mktemp("server") / "log.txt"
+        command = [sys.executable, "-m", "app", "explore", "--workspace", str(workspace), "--port", str(port)]
+        with log.open("wb") as out:
+            servers.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT))
+        address = f"http://127.0.0.1:{port}"
+        wait_until_healthy(address, servers[-1], log)
+        return address
+
+    yield start
+    for server in servers:
+        server.terminate()
+        server.wait(15)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_healthy(address: str, server: subprocess.Popen, log: Path) -> None:
+    """Block until a server answers. Fails with its log when it has died."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError(f"The server at {address} did not start:\n{log.read_text()}")
+
+
+@pytest.fixture
+def careful(page: Page) -> Iterator[Page]:
+    """A page whose test fails on any script error or console error.
+
+    Streamlit's own probes below a page's path answer 404 on a deep link; the browser reports those alone.
+    """
+    errors: list[str] = []
+    probes: list[str] = []
+    page.on("response", lambda r: probes.append(r.url) if r.status == 404 and "/_stcore/" in r.url else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda m: errors.append(f"{m.text} {m.location}") if m.type == "error" else None)
+    yield page
+    unexplained = [e for e in errors if not ("404" in e and "/_stcore/" in e)]
+    assert unexplained == []

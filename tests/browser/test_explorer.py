@@ -1,0 +1,154 @@
+"""From the demo to stage 3 through the browser: what a person does first, in one go and in its parts."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from db.correspondences import find_set
+from db.runs import run_by_id, runs
+from tests.browser.conftest import IDLE, Serve
+from train.runs import wait
+from train.workspace import Workspace, open_workspace
+
+SLOW = 120_000  # ms; a run on a busy machine
+
+
+@pytest.fixture(scope="module")
+def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Workspace]:
+    """A server on a copy of the mined demo, and the workspace it serves."""
+    folder = tmp_path_factory.mktemp("site") / "workspace"
+    shutil.copytree(mined_workspace.path, folder)
+    return serve(folder), open_workspace(folder)
+
+
+def go(page: Page, address: str) -> None:
+    """Open a page and wait until its script has run."""
+    page.goto(address)
+    page.locator(IDLE).wait_for(timeout=60_000)
+
+
+def slide(page: Page, label: str, presses: int, key: str) -> None:
+    """Move a slider by keyboard, as a person without a mouse does."""
+    page.get_by_role("slider", name=label).focus()
+    for _ in range(presses):
+        page.keyboard.press(key)
+
+
+def test_a_person_opens_a_pair_moves_a_slider_regenerates_and_trains(
+    site: tuple[str, Workspace], careful: Page
+) -> None:
+    address, workspace = site
+    page = careful
+    go(page, address)
+    expect(page.locator(".tile")).to_have_count(12)
+    page.locator(".tile").nth(2).click()
+
+    expect(page.locator(".stage-svg")).to_be_visible(timeout=30_000)
+    expect(page).to_have_url(re.compile(r"/pair\?.*q=3"))
+    expect(page.get_by_text("raw →").first).to_be_visible()
+
+    slide(page, "N · pairs per neighbour, share of RoIs", 10, "ArrowRight")
+    expect(page).to_have_url(re.compile(r"n=0\.2"))
+    expect(page.get_by_text("Differs from the set: pair ratio 0.2 (0.1)")).to_be_visible()
+
+    page.get_by_role("button", name="Regenerate …").click()
+    page.get_by_label("Name of the new set").fill("twice-the-pairs")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_label("Correspondence set")).to_be_visible()
+    newest = page.get_by_role("dialog")
+    expect(newest).to_have_count(0, timeout=20_000)
+    run = wait(workspace, runs(workspace.store)[0].id)
+    assert (run.status, run.name, run.params["config"]["pair_ratio"]) == ("done", "twice-the-pairs", 0.2)
+    made, old = find_set(workspace.store, "twice-the-pairs"), find_set(workspace.store, "demo-starter")
+    assert made is not None and old is not None
+    assert made.status == "complete"
+    assert made.pair_count > old.pair_count
+
+    go(page, f"{address}/train?set=twice-the-pairs")
+    for label, value in (("Epochs", "60"), ("Batch size", "4"), ("Image size", "32"), ("Patch size", "32")):
+        page.get_by_label(label, exact=True).fill(value)
+        page.keyboard.press("Tab")
+    expect(page.get_by_text("180 steps")).to_be_visible(timeout=20_000)
+    page.get_by_role("button", name="Launch").click()
+    expect(page).to_have_url(re.compile(r"run=\d+"), timeout=20_000)
+    run_id = runs(workspace.store)[0].id
+    expect(page.locator(".js-plotly-plot .scatterlayer .trace path.js-line").first).to_be_attached(timeout=SLOW)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_text("cancelled").first).to_be_visible(timeout=SLOW)
+    ended = run_by_id(workspace.store, run_id)
+    assert (ended.kind, ended.status) == ("train", "cancelled")
+    assert list(workspace.run_folder(run_id).glob("checkpoint-*.pt"))
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+
+
+def test_a_link_reproduces_query_neighbour_pair_and_settings(site: tuple[str, Workspace], careful: Page) -> None:
+    page = careful
+    go(page, f"{site[0]}/pair?set=demo-starter&q=5&nn=3&size=72&k=3")
+    expect(page.locator(".stage-svg")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("neighbour 3 ·")).to_be_visible()
+    expect(page.get_by_text("images/scene-004.jpg")).to_be_visible()
+    expect(page.get_by_text("Differs from the set: neighbors 3 (4) · min size 72 (96)")).to_be_visible()
+    page.get_by_role("button", name="Back to the set's values").click()
+    expect(page.get_by_text("Differs from the set")).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("size="))
+
+
+def test_arrow_keys_step_through_queries_and_neighbours(site: tuple[str, Workspace], careful: Page) -> None:
+    page = careful
+    go(page, f"{site[0]}/pair?set=demo-starter&q=5")
+    expect(page.locator(".stage-svg")).to_be_visible(timeout=30_000)
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text("images/scene-005.jpg")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    expect(page).to_have_url(re.compile(r"q=6.*nn=2|nn=2.*q=6"))
+
+
+def test_an_attention_map_can_be_laid_over_the_photos(site: tuple[str, Workspace], careful: Page) -> None:
+    page = careful
+    go(page, f"{site[0]}/pair?set=demo-starter&q=5")
+    expect(page.locator(".stage-svg")).to_be_visible(timeout=30_000)
+    with page.expect_response(re.compile("/app/static/attention/"), timeout=60_000) as answer:
+        page.keyboard.press("a")
+    assert answer.value.status == 200
+    assert answer.value.headers["content-type"] == "image/png"
+    expect(page.get_by_text("supervised").first).to_be_visible()
+
+
+def test_a_deleted_photo_is_a_sentence_and_not_a_traceback(
+    mined_workspace: Workspace, scenes: Path, serve: Serve, page: Page, tmp_path: Path
+) -> None:
+    folder = tmp_path / "workspace"
+    shutil.copytree(mined_workspace.path, folder)
+    gone = scenes / "images" / "scene-007.jpg"
+    kept = gone.read_bytes()
+    gone.unlink()
+    try:
+        go(page, f"{serve(folder)}/pair?q=8&size=72")
+        expect(page.get_by_text("the file is not there any more")).to_be_visible(timeout=30_000)
+    finally:
+        gone.write_bytes(kept)
+
+
+def test_an_empty_workspace_offers_the_demo_and_ones_own_photos(serve: Serve, careful: Page, tmp_path: Path) -> None:
+    page = careful
+    go(page, serve(tmp_path / "fresh"))
+    expect(page.get_by_role("button", name="Build the demo")).to_be_visible()
+    page.get_by_label("Folder on this machine").fill(str(tmp_path / "nothing"))
+    page.get_by_role("button", name="Add photos").click()
+    expect(page.get_by_text(f"There is no folder {tmp_path / 'nothing'}.")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_both_colour_schemes_are_followed(site: tuple[str, Workspace], careful: Page, scheme: str) -> None:
+    page = careful
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    go(page, f"{site[0]}/train")
+    background = page.locator(".stApp").evaluate("e => getComputedStyle(e).backgroundColor")
+    brightness = sum(int(v) for v in re.findall(r"\d+", background)[:3]) / 3
+    assert (brightness > 128) == (scheme == "light")
