@@ -15,7 +15,8 @@ from db.models import Dataset
 from db.photos import GalleryOrder, gallery_count, gallery_page
 
 PER_PAGE = 48
-SORTS = {"name": "Name", "pairs": "Pairs", "similarity": "Similarity", "regions": "RoIs"}
+# What a person picks, also in the URL -> the store's order.
+SORTS = {"Name": "name", "Pairs": "pairs", "Similarity": "similarity", "RoIs": "regions"}
 
 
 def page() -> None:
@@ -42,8 +43,8 @@ def page() -> None:
 
 def current_order(place: Place, dataset: Dataset) -> GalleryOrder:
     """The gallery's order as the URL or the session has it: also that of the pair page's arrows."""
-    sort = st.session_state.get("sort") or st.query_params.get("sort") or "name"
-    sort = sort if sort in SORTS and (place.mined or sort == "name") else "name"
+    picked = st.session_state.get("sort") or st.query_params.get("sort") or "Name"
+    sort = SORTS.get(picked, "name") if place.mined else "name"
     descending = st.session_state.get("desc", st.query_params.get("desc") == "true")
     search = st.session_state.get("find") or st.query_params.get("find") or ""
     return GalleryOrder(dataset.id, place.mined.id if place.mined else None, sort, bool(descending), search)
@@ -55,15 +56,7 @@ def _order(place: Place, dataset: Dataset) -> GalleryOrder:
         "Find by name", type="search", live="300ms", key="find", bind="query-params", placeholder="part of a file name"
     )
     if place.mined is not None:
-        sort.segmented_control(
-            "Sort by",
-            list(SORTS),
-            format_func=SORTS.__getitem__,
-            default="name",
-            required=True,
-            key="sort",
-            bind="query-params",
-        )
+        sort.segmented_control("Sort by", list(SORTS), default="Name", required=True, key="sort", bind="query-params")
     direction.toggle("Descending", key="desc", bind="query-params")
     return current_order(place, dataset)
 

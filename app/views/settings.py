@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import streamlit as st
 
 from app import preview
@@ -61,9 +63,10 @@ def sliders(mined: CorrespondenceSet) -> MineConfig:
 
 def _from_url(short: str, kind: type, otherwise: float) -> float:
     try:
-        return kind(float(st.query_params.get(short, otherwise)))
-    except (ValueError, OverflowError):
+        value = float(st.query_params.get(short, otherwise))
+    except ValueError:
         return otherwise
+    return kind(value) if math.isfinite(value) else otherwise
 
 
 def counts(query: Side, key: Side, config: MineConfig) -> None:

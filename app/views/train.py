@@ -14,7 +14,7 @@ from train.cost import Cost, estimate
 from train.errors import UserError
 from train.runs import launch_pretrain, launch_train
 
-STAGES = {"objects": "Stage 3 · objects (ORL)", "photos": "Stage 1 · photos (BYOL)"}
+STAGES = {"Stage 3 · objects (ORL)": 3, "Stage 1 · photos (BYOL)": 1}
 FIRST = ("epochs", "batch_size", "backbone", "image_size", "patch_size", "seed", "checkpoint_every", "workers")
 STAGE_3_ONLY = ("patch_size", "image_weight", "intra_weight", "inter_weight")
 
@@ -37,15 +37,9 @@ def _form(place: Place) -> None:
     assert place.dataset is not None
     st.subheader("New run", anchor=False)
     stage = st.segmented_control(
-        "Stage",
-        list(STAGES),
-        format_func=STAGES.__getitem__,
-        default="objects",
-        required=True,
-        key="stage",
-        bind="query-params",
+        "Stage", list(STAGES), default=next(iter(STAGES)), required=True, key="stage", bind="query-params"
     )
-    number = 3 if stage == "objects" else 1
+    number = STAGES.get(stage, 3)
     if number == 3 and place.mined is None:
         st.info("Stage 3 trains on a correspondence set, and this data set has none yet.", icon=":material/info:")
         start.unmined(place, place.dataset)

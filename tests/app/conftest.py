@@ -1,0 +1,48 @@
+"""The explorer's pages without a browser, on a copy of the mined demo."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import pictures
+from train.workspace import Workspace, open_workspace
+
+Show = Callable[..., AppTest]
+
+
+@pytest.fixture
+def here(mined_workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A copy of the mined demo, which the pages and routes of this test take for theirs."""
+    folder = tmp_path / "here"
+    shutil.copytree(mined_workspace.path, folder)
+    monkeypatch.setenv("ORL_WORKSPACE", str(folder))
+    pictures.workspace.cache_clear()
+    yield open_workspace(folder)
+    pictures.workspace.cache_clear()
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """An empty workspace, which the pages take for theirs."""
+    monkeypatch.setenv("ORL_WORKSPACE", str(tmp_path / "nowhere"))
+    pictures.workspace.cache_clear()
+    yield open_workspace(tmp_path / "nowhere")
+    pictures.workspace.cache_clear()
+
+
+@pytest.fixture
+def show() -> Show:
+    """Runs one page: ``show("pair", q="3") -> AppTest``."""
+
+    def run(name: str, **query: str) -> AppTest:
+        at = AppTest.from_string(f"from app.views import {name}\n{name}.page()\n", default_timeout=60)
+        for key, value in query.items():
+            at.query_params[key] = value
+        return at.run()
+
+    return run

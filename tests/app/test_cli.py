@@ -1,0 +1,190 @@
+"""The command line: names and options, sentences and exit codes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from train.workspace import Workspace
+
+COMMANDS = ["demo", "explore", "ingest", "pretrain", "mine", "train", "encoders", "runs"]
+MINE_OPTIONS = [
+    "--dataset",
+    "--encoder",
+    "--name",
+    "--preset",
+    "--neighbors",
+    "--pair-ratio",
+    "--min-size",
+    "--max-aspect",
+    "--max-iou",
+    "--max-rois",
+    "--min-similarity",
+    "--proposal-scale",
+    "--workers",
+    "--workspace",
+    "--detach",
+]
+
+
+def orl(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the command as a person does."""
+    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    command = [sys.executable, "-m", "app", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)  # type: ignore[call-overload]
+
+
+def refused(*words: str | Path, **options: object) -> str:
+    """The one sentence of a command that must fail with exit code 2 and no traceback."""
+    done = orl(*words, **options)
+    assert "Traceback" not in done.stderr + done.stdout
+    assert done.returncode == 2, done.stdout + done.stderr
+    return " ".join(done.stderr.split())
+
+
+@pytest.fixture
+def mined(mined_workspace: Workspace, tmp_path: Path) -> Path:
+    shutil.copytree(mined_workspace.path, tmp_path / "mined")
+    return tmp_path / "mined"
+
+
+def test_help_names_every_command_and_every_option_of_mine() -> None:
+    text = orl("--help").stdout
+    assert [c for c in COMMANDS if not re.search(rf"\b{c}\b", text)] == []
+    text = orl("mine", "--help").stdout
+    assert [o for o in MINE_OPTIONS if o not in text] == []
+
+
+def test_ingest_encoders_and_mining_from_the_shell(scenes: Path, tmp_path: Path) -> None:
+    at = ("--workspace", tmp_path / "w")
+    done = orl("ingest", scenes, "--name", "s", *at)
+    assert done.returncode == 0
+    assert "Data set 's' (coco): 12 photos" in done.stdout
+    assert "12 as before" in orl("ingest", scenes, "--name", "s", *at).stdout
+    assert "supervised" in orl("encoders", "add", "starter", "--name", "e", *at).stdout
+    assert "with labels" in orl("encoders", "list", *at).stdout
+    mine = ("mine", "--dataset", "s", "--encoder", "e", "--proposal-scale", "0.5", "--min-size", "160", *at)
+    done = orl(*mine, "--name", "c", "--neighbors", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "made 'c'" in done.stdout
+    log = orl("runs", "logs", "1", *at).stdout
+    assert "Proposals computed: 12, reused: 0." in log
+    assert "set name 'c' is taken" in refused(*mine, "--name", "c", "--neighbors", "3")
+    assert orl(*mine, "--name", "d", "--neighbors", "2").returncode == 0
+    log = orl("runs", "logs", "2", *at).stdout
+    assert "Proposals computed: 0, reused: 12." in log
+    assert "RoIs embedded: 0," in log
+    assert "done" in orl("runs", *at).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["mine", "--dataset", "x", "--encoder", "starter", "--name", "n"], "no data set named 'x'. Known: demo."),
+        (["mine", "--dataset", "demo", "--encoder", "x", "--name", "n"], "no encoder named 'x'. Known: starter."),
+        (
+            ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "demo-starter", "--neighbors", "3"],
+            "is taken",
+        ),
+        (
+            ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--neighbors", "12"],
+            "at least 13 photos",
+        ),
+        (["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--pair-ratio", "2"], "pair_ratio = 2.0"),
+        (["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--preset", "x"], "no preset 'x'"),
+        (["train", "--correspondence", "x"], "no correspondence set named 'x'. Known: demo-starter."),
+        (["train", "--correspondence", "demo-starter"], "A batch of 512 photos"),
+        (["pretrain", "--dataset", "demo", "--set", "epoch=3"], "did you mean 'epochs'?"),
+        (["pretrain", "--dataset", "demo", "--set", "epochs"], "not of the form key=value"),
+        (["pretrain", "--dataset", "demo", "--set", "epochs=many"], "epochs = many will not do"),
+        (["encoders", "add", "nothing", "--name", "n"], "'nothing' is no encoder"),
+        (["runs", "show", "77"], "There is no run 77"),
+        (["runs", "resume", "1"], "Run 1 is done"),
+        (["ingest", "/no/such/folder"], "There is no folder /no/such/folder."),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(mined: Path, words: list[str], sentence: str) -> None:
+    assert sentence in refused(*words, "--workspace", mined)
+
+
+def test_an_empty_folder_and_a_folder_without_photos_are_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert f"There are no photos in {empty}" in refused("ingest", empty, "--workspace", tmp_path / "w")
+    (empty / "notes.txt").write_text("no photo")
+    assert "There are no photos" in refused("ingest", empty, "--workspace", tmp_path / "w")
+
+
+def test_unreadable_photos_are_listed_and_the_rest_is_taken(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.effect_noise((200, 150), 80).convert("RGB").save(folder / "good.jpg")
+    whole = (folder / "good.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    Image.new("RGB", (1, 1)).save(folder / "dot.png")
+    done = orl("ingest", folder, "--workspace", tmp_path / "w")
+    assert done.returncode == 0
+    assert "2 photos" in done.stdout
+    assert "1 unreadable" in done.stdout
+    assert re.search(r"unreadable: cut\.jpg: image file is truncated", done.stdout)
+
+
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
+    import torch
+
+    torch.save({"state_dict": {"layer.weight": torch.zeros(3, 3)}}, tmp_path / "odd.pt")
+    said = refused("encoders", "add", tmp_path / "odd.pt", "--name", "odd", "--workspace", tmp_path / "w")
+    assert "holds no backbone that is known here" in said
+
+
+def test_a_workspace_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    said = refused("runs", "--workspace", tmp_path / "file" / "workspace")
+    assert "cannot be made: Not a directory" in said
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_read_only_workspace_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("sealed")
+    for parent in (folder, *folder.parents[:3]):
+        parent.chmod(0o755)
+    sealed = folder / "w"
+    sealed.mkdir(mode=0o555)
+    # Somebody else may not be allowed to read this Python, so everything is imported first.
+    code = f"""
+import os
+from train.workspace import open_workspace
+from train.errors import UserError
+os.setuid(65534)
+try:
+    open_workspace({str(sealed)!r})
+except UserError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.stdout.strip() == f"The workspace {sealed} is read-only; choose another with --workspace DIR."
+
+
+def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = refused("explore", "--port", str(port), "--workspace", tmp_path / "w")
+    assert f"Cannot listen on 127.0.0.1:{port}" in said
+
+
+def test_a_newer_store_is_refused(mined: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(mined / "orl.sqlite") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert "written by a newer version" in refused("runs", "--workspace", mined)

@@ -1,0 +1,208 @@
+"""What each page draws, and what its widgets do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import preview
+from app.views.monitor import duration
+from db.correspondences import find_set, judge, pairs_of, rois_of, verdicts_of
+from db.encoders import encoder_named
+from db.models import Run
+from db.photos import dataset_named, image_by_id
+from db.runs import add_metrics, add_run, runs, update_run
+from tests.app.conftest import Show
+from train.config import MineConfig
+from train.workspace import Workspace
+
+
+def component(at: AppTest) -> dict:
+    """What a page sent to its component."""
+    return json.loads(at.get("bidi_component")[0].proto.json)
+
+
+def words(at: AppTest) -> str:
+    """All the text of a page."""
+    return " ".join(str(e.value) for kind in (at.markdown, at.caption, at.info, at.error, at.warning) for e in kind)
+
+
+def test_explore_shows_every_photo_with_what_the_set_found(here: Workspace, show: Show) -> None:
+    at = show("explore")
+    assert not at.exception
+    tiles = component(at)["tiles"]
+    assert [t["name"] for t in tiles] == [f"scene-{i:03d}.jpg" for i in range(12)]
+    assert all(t["badges"][1].endswith("pairs") for t in tiles)
+    assert "12 photos" in words(at)
+    assert "supervised" in words(at)
+
+
+def test_explore_sorts_by_pairs(here: Workspace, show: Show) -> None:
+    at = show("explore", sort="Pairs", desc="true")
+    counts = [int(t["badges"][1].split()[0]) for t in component(at)["tiles"]]
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_explore_finds_by_name_and_says_when_nothing_is_found(here: Workspace, show: Show) -> None:
+    assert [t["name"] for t in component(show("explore", find="scene-01"))["tiles"]] == [
+        "scene-010.jpg",
+        "scene-011.jpg",
+    ]
+    at = show("explore", find="100%_nothing")
+    assert not at.exception
+    assert "100%_nothing" in at.info[0].value
+
+
+def test_an_unreadable_photo_has_a_tile_that_says_why(here: Workspace, show: Show) -> None:
+    from db.photos import count_photos, mark_unreadable
+
+    mark_unreadable(here.store, 4, "image file is truncated")
+    count_photos(here.store, 1)
+    at = show("explore")
+    tile = component(at)["tiles"][3]
+    assert (tile["missing"], tile["note"]) == (True, "image file is truncated")
+    assert "1 unreadable" in words(at)
+
+
+def test_an_empty_workspace_says_what_to_do(nowhere: Workspace, show: Show) -> None:
+    for page in ("explore", "pair", "train"):
+        at = show(page)
+        assert not at.exception
+        assert [b.label for b in at.button][:2] == ["Build the demo", "Add photos"]
+
+
+def test_photos_are_added_from_the_page(nowhere: Workspace, scenes: Path, show: Show) -> None:
+    at = show("explore")
+    at.text_input[0].set_value(str(scenes))
+    at.text_input[1].set_value("mine")
+    at.button[1].click().run()
+    assert not at.exception
+    assert dataset_named(nowhere.store, "mine").image_count == 12
+    assert "There is no encoder yet" in words(at)
+
+
+def test_the_pair_page_draws_the_stored_pairs_of_the_set(here: Workspace, show: Show) -> None:
+    at = show("pair", q="3", nn="2")
+    assert not at.exception
+    sent = component(at)
+    mined = find_set(here.store, "demo-starter")
+    assert mined is not None
+    stored = [p for p in pairs_of(here.store, mined.id, 3) if p.neighbor_rank == 2]
+    drawn = [
+        (tuple(sent["query"]["boxes"][p["q"]]), tuple(sent["neighbor"]["boxes"][p["k"]]), round(p["similarity"], 5))
+        for p in sent["pairs"]
+    ]
+    assert drawn == [(p.query_box, p.key_box, round(p.similarity, 5)) for p in stored]
+    assert sent["neighbor"]["rank"] == 2
+    assert [n["rank"] for n in sent["neighbors"]] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "chip"),
+    [("k", "2", "neighbors 2 (4)"), ("n", "0.3", "pair ratio 0.3 (0.1)"), ("iou", "0.7", "max iou 0.7 (0.5)")],
+)
+def test_a_setting_in_the_url_changes_the_preview_and_is_named(
+    here: Workspace, show: Show, parameter: str, value: str, chip: str
+) -> None:
+    at = show("pair", q="3", **{parameter: value})
+    assert not at.exception
+    assert at.info[0].value == f"Differs from the set: {chip}"
+    if parameter == "k":
+        assert len(component(at)["neighbors"]) == 2
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-5", "1e99", "ten", ""])
+def test_a_senseless_setting_in_the_url_does_no_harm(here: Workspace, show: Show, value: str) -> None:
+    at = show("pair", q="3", size=value, n=value)
+    assert not at.exception
+    assert component(at)["pairs"]
+
+
+@pytest.mark.parametrize("query", ["99999", "-1", "abc", "999999999999999999"])
+def test_an_unknown_photo_is_a_sentence(here: Workspace, show: Show, query: str) -> None:
+    at = show("pair", q=query)
+    assert not at.exception
+
+
+def test_more_neighbours_than_the_set_has_come_from_the_stored_features(here: Workspace, show: Show) -> None:
+    four = component(show("pair", q="3"))["neighbors"]
+    eight = component(show("pair", q="3", k="8"))["neighbors"]
+    assert [n["id"] for n in eight[:4]] == [n["id"] for n in four]
+    similarities = [n["similarity"] for n in eight]
+    assert len(eight) == 8
+    assert similarities == sorted(similarities, reverse=True)
+
+
+def test_the_preview_names_the_rule_that_rejected_a_box(here: Workspace) -> None:
+    mined = find_set(here.store, "demo-starter")
+    assert mined is not None
+    subject = preview.Subject(here, mined, dataset_named(here.store, "demo"), encoder_named(here.store, "starter"))
+    found = image_by_id(here.store, 3)
+    assert found is not None
+    side = preview.side(subject, found[0], MineConfig(min_size=150).rules)
+    reasons = preview.explain(side)
+    assert len(reasons) == len(side.raw) - len(side.boxes)
+    assert {r["rule"] for r in reasons} <= {"size", "aspect", "overlap", "count"}
+    small = next(r for r in reasons if r["rule"] == "size")
+    assert min(small["box"][2:]) < 150
+
+
+def test_a_verdict_is_kept_and_can_be_taken_back(here: Workspace) -> None:
+    mined = find_set(here.store, "demo-starter")
+    assert mined is not None
+    pair = pairs_of(here.store, mined.id, 3)[0]
+    key_image = next(
+        i for i, r in rois_of(here.store, mined.id, range(1, 13)).items() if list(pair.key_box) in r.boxes.tolist()
+    )
+    import numpy as np
+
+    sides = (3, np.array(pair.query_box)), (key_image, np.array(pair.key_box))
+    assert judge(here.store, *sides, "good", "ann")
+    assert verdicts_of(here.store, 3, "ann") == {(pair.query_box, key_image, pair.key_box): "good"}
+    assert verdicts_of(here.store, 3, "bob") == {}
+    assert judge(here.store, *sides, "wrong", "ann")
+    assert list(verdicts_of(here.store, 3, "ann").values()) == ["wrong"]
+    assert judge(here.store, *sides, None, "ann")
+    assert verdicts_of(here.store, 3, "ann") == {}
+    assert not judge(here.store, (3, np.array([0, 0, 1, 1])), sides[1], "good", "ann")
+
+
+def test_the_train_page_tells_the_cost_and_refuses_what_cannot_work(here: Workspace, show: Show) -> None:
+    at = show("train")
+    assert not at.exception
+    assert "The batch is larger than the data set." in words(at)
+    at.button("launch").click().run()
+    assert "A batch of 32 photos needs at least as many" in at.error[0].value
+    assert runs(here.store, ["queued", "running"]) == []
+    at.number_input("batch_size-small-3").set_value(4).run()
+    assert "30 steps" in words(at)
+
+
+def test_the_paper_preset_fills_the_form_with_the_published_constants(here: Workspace, show: Show) -> None:
+    at = show("train", preset="paper")
+    assert at.number_input("epochs-paper-3").value == 800
+    assert at.number_input("batch_size-paper-3").value == 512
+    assert at.number_input("patch_size-paper-3").value == 96
+    assert at.selectbox("backbone-paper-3").value == "resnet50"
+
+
+def test_a_failed_run_shows_its_sentence_its_curves_and_its_log(here: Workspace, show: Show) -> None:
+    params = {"correspondence": "demo-starter", "config": {"batch_size": 4}}
+    run = add_run(here.store, Run(kind="train", name="tried", params=params))
+    here.run_folder(run.id).mkdir(parents=True)
+    (here.path / run.log_path).write_text("12:00:00  <b>bold</b> step\n")
+    add_metrics(here.store, run.id, [(1, "loss", 12.0), (1, "learning_rate", 0.1), (1, "images_per_second", 9.0)])
+    update_run(here.store, run.id, status="failed", error="The disk is full; free some space and resume.", exit_code=1)
+    at = show("train", run=str(run.id))
+    assert not at.exception
+    assert "The disk is full" in at.error[0].value
+    assert at.code[0].value == "12:00:00  <b>bold</b> step"
+    assert [m.value for m in at.metric][:2] == ["12.000", "1.00e-01"]
+    assert "Resume" in [b.label for b in at.button]
+
+
+def test_durations_read_as_people_say_them() -> None:
+    assert [duration(s) for s in (0.2, 89, 600, 7200, 864_000)] == ["1 s", "89 s", "10 min", "2.0 h", "10 days"]

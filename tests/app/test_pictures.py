@@ -1,0 +1,74 @@
+"""Routes that serve pictures: ids in, cached pictures out, nothing else."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from app.pictures import ROUTES, attention_url, photo_url
+from train.workspace import Workspace
+
+
+@pytest.fixture
+def client(here: Workspace) -> TestClient:
+    return TestClient(Starlette(routes=ROUTES))
+
+
+def test_a_photo_is_resized_cached_and_answered_by_etag(client: TestClient, here: Workspace) -> None:
+    first = client.get(photo_url(1, 7, 320))
+    picture = Image.open(io.BytesIO(first.content))
+    assert (first.status_code, picture.format, max(picture.size)) == (200, "JPEG", 320)
+    assert "immutable" in first.headers["cache-control"]
+    assert [p.suffix for p in here.thumbnails.iterdir()] == [".jpg"]
+    again = client.get(photo_url(1, 7, 320), headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_crop_is_the_square_that_the_encoder_sees(client: TestClient) -> None:
+    answer = client.get("/app/static/crop/1/10-20-120-100")
+    assert Image.open(io.BytesIO(answer.content)).size == (96, 96)
+
+
+def test_attention_maps_have_the_aspect_of_the_photo(client: TestClient) -> None:
+    for roi in (None, (2, (10, 20, 120, 100))):
+        answer = client.get(attention_url(1, 1, roi))
+        assert answer.headers["content-type"] == "image/png"
+        wide, high = Image.open(io.BytesIO(answer.content)).size
+        assert max(wide, high) == 448
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/app/static/photo/999/320",
+        "/app/static/photo/1/321",
+        "/app/static/photo/../../etc/passwd/320",
+        "/app/static/photo/%2e%2e%2fetc%2fpasswd/320",
+        "/app/static/crop/1/0-0-0-5",
+        "/app/static/crop/1/0-0-99999-5",
+        "/app/static/crop/1/0-0-5",
+        "/app/static/crop/1/a-b-c-d",
+        "/app/static/attention/99/1",
+        "/app/static/attention/1/99",
+        "/app/static/attention/1/1?roi=1-0-0-5",
+        "/app/static/attention/1/1?roi=1-0-0-99999-5",
+    ],
+)
+def test_whatever_is_not_there_is_a_404_and_nothing_else(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_a_photo_gone_from_disk_says_so(client: TestClient, here: Workspace) -> None:
+    from sqlalchemy import update
+
+    from db.models import Dataset
+
+    with here.store.session() as session:
+        session.execute(update(Dataset).values(root="/nowhere/at/all"))
+    answer = client.get(photo_url(1, 7, 320))
+    assert (answer.status_code, answer.text) == (404, "the file is not there any more")
+    assert answer.headers["cache-control"] == "no-store"
