@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, case, func, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from db.models import Candidate, CorrespondenceSet, Image, Neighbor, Pair, Proposal, Roi, SetImage, Verdict
@@ -218,6 +218,12 @@ def add_neighbors(store: Store, set_id: int, image_ids: np.ndarray, ids: np.ndar
             )
 
 
+def images_with_neighbors(store: Store, set_id: int) -> set[int]:
+    """Images whose neighbours an unfinished set already has."""
+    with store.session() as session:
+        return set(session.scalars(select(Neighbor.image_id).where(Neighbor.set_id == set_id, Neighbor.rank == 1)))
+
+
 def matched_images(store: Store, set_id: int) -> set[int]:
     """Images whose pairs an unfinished set already has."""
     with store.session() as session:
@@ -265,7 +271,7 @@ def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
                 func.count(),
                 func.sum(SetImage.candidate_count),
                 func.sum(SetImage.pair_count),
-                func.sum(SetImage.fallback),
+                func.count(case((SetImage.fallback, 1))),
                 func.sum(SetImage.raw_count),
             ).where(SetImage.set_id == set_id)
         ).one()
@@ -280,7 +286,7 @@ def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
                 image_count=images,
                 candidate_count=candidates or 0,
                 pair_count=pairs or 0,
-                fallback_count=fallbacks or 0,
+                fallback_count=fallbacks,
                 summary={"similarity": histogram.tolist(), "raw": raw or 0},
             )
         )

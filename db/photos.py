@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, case, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, case, func, insert, select, update
+from sqlalchemy.orm import InstrumentedAttribute
 
 from db.models import Annotation, Dataset, Image, SetImage
 from db.store import Store, StoreError
@@ -291,20 +292,28 @@ def step(store: Store, order: GalleryOrder, image_id: int, forward: bool) -> int
     key = SORTS[order.sort] if order.by_set else Image.path
     ahead = forward != order.descending
     with store.session() as session:
-        here = session.scalar(
-            (select(key).join(SetImage, SetImage.image_id == Image.id) if order.by_set else select(key)).where(
-                Image.id == image_id, *([SetImage.set_id == order.set_id] if order.by_set else [])
-            )
-        )
-        if here is None:
+        found = select(key).select_from(Image).where(Image.id == image_id)
+        if order.by_set:
+            found = found.join(SetImage, SetImage.image_id == Image.id).where(SetImage.set_id == order.set_id)
+        row = session.execute(found).one_or_none()
+        if row is None:
             return None
-        beyond = (
-            (key > here) | ((key == here) & (Image.id > image_id))
-            if ahead
-            else (key < here) | ((key == here) & (Image.id < image_id))
-        )
+        beyond = _after(key, row[0], image_id) if ahead else _before(key, row[0], image_id)
         following = _sorted(order, _shown(order, select(Image.id)).where(beyond), reverse=not forward)
         return session.scalar(following.limit(1))
+
+
+# A photo without a pair has no mean similarity: None, which comes before every number.
+def _after(key: InstrumentedAttribute, here: object, image_id: int) -> ColumnElement[bool]:
+    if here is None:
+        return key.is_not(None) | (key.is_(None) & (Image.id > image_id))
+    return (key > here) | ((key == here) & (Image.id > image_id))
+
+
+def _before(key: InstrumentedAttribute, here: object, image_id: int) -> ColumnElement[bool]:
+    if here is None:
+        return key.is_(None) & (Image.id < image_id)
+    return (key < here) | key.is_(None) | ((key == here) & (Image.id < image_id))
 
 
 def _shown(order: GalleryOrder, query: Select) -> Select:
@@ -320,8 +329,8 @@ def _sorted(order: GalleryOrder, query: Select, reverse: bool = False) -> Select
     key = SORTS[order.sort] if order.by_set else Image.path
     tie = SetImage.image_id if order.by_set else Image.id
     if order.descending != reverse:
-        return query.order_by(key.desc(), tie.desc())
-    return query.order_by(key, tie)
+        return query.order_by(key.desc().nulls_last(), tie.desc())
+    return query.order_by(key.nulls_first(), tie)
 
 
 def _ordered(order: GalleryOrder, query: Select) -> Select:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 BUSY_TIMEOUT = 30_000  # milliseconds a writer waits for another one
 HEAD = "0001"  # newest revision under migrations/versions
 MIGRATIONS = Path(__file__).with_name("migrations")
+_UPGRADING = threading.Lock()  # Alembic keeps what it works on in globals
 
 
 class StoreError(Exception):
@@ -88,9 +90,13 @@ def _prepare_sqlite(connection: object, _: object) -> None:
 
 def _revision(engine: Engine) -> str | None:
     with engine.connect() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return _revision_seen_by(connection)
+
+
+def _revision_seen_by(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _upgrade(engine: Engine, revision: str | None) -> None:
@@ -110,6 +116,10 @@ def _upgrade(engine: Engine, revision: str | None) -> None:
                 f"This store was written by a newer version of ORL Explorer (revision {revision}, "
                 f"this version knows up to {HEAD}); upgrade ORL Explorer to open it."
             ) from error
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, HEAD)
+    with _UPGRADING, engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            # Python would begin a transaction at the first INSERT only, with the tables already half made.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if _revision_seen_by(connection) != HEAD:  # else another process was quicker
+            config.attributes["connection"] = connection
+            command.upgrade(config, HEAD)

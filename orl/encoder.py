@@ -46,7 +46,7 @@ class Encoder(nn.Module):
         images = images.to(self.mean.device, torch.float32).div_(255)
         return images.sub_(self.mean).div_(self.std)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # inference tensors as weights would fail in single-threaded convolutions
     def fold(self) -> Encoder:
         """Merge every batch norm into the convolution before it: the same features, a fifth sooner.
 

@@ -58,7 +58,8 @@ def random_crop(
 def resized_crop(image: Image.Image, box: tuple[int, int, int, int] | np.ndarray, size: int) -> Image.Image:
     """Cut x y w h and squash it to size x size, bilinear."""
     x, y, w, h = (int(v) for v in box)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=(x, y, x + w, y + h))
+    # resize(box=…) would let pixels beside the box bleed in.
+    return image.crop((x, y, x + w, y + h)).resize((size, size), Image.Resampling.BILINEAR)
 
 
 def augment(image: Image.Image, pipeline: Pipeline, rng: np.random.Generator) -> Tensor:

@@ -22,7 +22,7 @@ Preset = Literal["paper", "small"]
 class Settings(BaseModel):
     """Immutable, and strict about names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class MineConfig(Settings):

@@ -32,8 +32,10 @@ class Embeddings:
         self._lock = FileLock(folder / f"{kind}.lock")
         header = {"dtype": DTYPE, "width": width, "weights_sha256": weights_sha256}
         path = folder / f"{kind}.json"
-        if not path.exists():
-            path.write_text(json.dumps(header, indent=1))
+        if not self._vectors.exists():  # nor can there be a header worth keeping
+            aside = path.with_name(f".{path.name}.{os.getpid()}")
+            aside.write_text(json.dumps(header, indent=1))
+            aside.replace(path)
         elif json.loads(path.read_text()) != header:
             raise UserError(f"{path} describes features of other weights; move {folder} away and mine again.")
         self._row_bytes = width * np.dtype(DTYPE).itemsize

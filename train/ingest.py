@@ -71,7 +71,7 @@ def _ingest_batch(
     photos = list(pool.map(lambda path: _look_at(layout, path), todo))
     add_photos(workspace.store, counts.dataset.id, photos, {p: known[p].id for p in todo if p in known})
     # Annotations may have been added or corrected since, without a photo being touched.
-    annotated = {path: layout.annotated(path) for path in unchanged}
+    annotated = {path: layout.annotated(path) for path, image in unchanged.items() if image.status == "ok"}
     replace_annotations(
         workspace.store,
         {

@@ -117,11 +117,11 @@ def _coco(root: Path, annotations: Path | None) -> Layout:
         )
     of_name = read_coco(file)
     # COCO names files without their folder; the folder is whichever below the root holds them.
-    first = next(iter(of_name), None)
     folders = [root, root / "images", *(p for p in sorted(root.iterdir()) if p.is_dir())]
-    base = next((f for f in folders if first is not None and (f / first).is_file()), None)
+    base = next((f for f in folders if any((f / name).is_file() for name in of_name)), None)
     if base is None:
-        raise UserError(f"None of the folders in {root} holds {first or 'any photo'}, the first one that {file} names.")
+        first = next(iter(of_name), "any photo")
+        raise UserError(f"None of the folders in {root} holds {first} or another photo that {file} names.")
     prefix = "" if base == root else f"{base.name}/"
     names = sorted(of_name)
     return Layout(
@@ -150,5 +150,5 @@ def read_coco(file: Path) -> dict[str, Annotated]:
         }
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} is not a COCO annotation file ({type(error).__name__}: {error}).") from error

@@ -242,6 +242,11 @@ def _find_neighbors(
     ids = np.array([i.id for i in images])
     found = nearest_neighbors(features.images.get(ids), ids, config.neighbors)
     rows.add_neighbors(workspace.store, set_id, ids, found.ids, found.similarity)
+    begun = rows.filtered_images(workspace.store, set_id), rows.images_with_neighbors(workspace.store, set_id)
+    if begun != (set(ids.tolist()),) * 2:
+        raise UserError(
+            "The photos of the data set have changed since this mining began; mine anew under another name."
+        )
     progress.advance(len(images))
 
 

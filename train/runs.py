@@ -27,7 +27,7 @@ from db.runs import ENDED, LIVE, add_run, find_run, run_by_id, runs, update_run
 from train.config import MineConfig, Settings, TrainConfig
 from train.errors import UserError
 from train.mine import check
-from train.workspace import Workspace
+from train.workspace import Workspace, file_name
 
 GRACE = 30.0  # seconds between asking a run to stop and killing it
 STALE = timedelta(seconds=60)  # without a heartbeat, a run on another host counts as lost
@@ -81,7 +81,8 @@ def resume(workspace: Workspace, run_id: int) -> Run:
     run = run_by_id(workspace.store, run_id)
     if run.status == "done":
         raise UserError(f"Run {run_id} is done; there is nothing to resume.")
-    queued = {"status": "queued", "pid": None, "ended_at": None, "exit_code": None, "error": None}
+    queued: dict[str, Any] = {"status": "queued", "pid": None, "ended_at": None, "exit_code": None, "error": None}
+    queued["heartbeat_at"] = now()  # or it would count as lost until its process is there
     if not update_run(workspace.store, run_id, only_if=ENDED, **queued):
         raise UserError(f"Run {run_id} is {run.status}; it needs no resuming.")
     return _start(workspace, run_by_id(workspace.store, run_id))
@@ -112,6 +113,8 @@ def stop(workspace: Workspace, run_id: int, grace: float = GRACE) -> Run:
 def kill(workspace: Workspace, run_id: int) -> Run:
     """End a run's processes at once. What it published, checkpoints and finished batches, stays."""
     run = run_by_id(workspace.store, run_id)
+    if run.host and run.host != platform.node() and is_alive(run):
+        raise UserError(f"Run {run_id} lives on {run.host}, out of reach from here; stop it there.")
     if run.pid and is_alive(run):
         _signal_group(run.pid, signal.SIGTERM)
         if not _gone(run, within=3):
@@ -226,7 +229,7 @@ def _taken(workspace: Workspace, name: str) -> bool:
 
 
 def _refuse_taken_encoder(workspace: Workspace, name: str) -> None:
-    if _taken(workspace, name):
+    if _taken(workspace, file_name(name)):
         raise UserError(f"The encoder name '{name}' is taken; choose another.")
 
 

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from db.encoders import add_encoder, find_encoder
 from db.models import Encoder as EncoderRow
 from orl.backbones import ARCHITECTURES, RESNETS, STARTER, build_backbone
 from orl.efficientnet import without_classifier
 from orl.encoder import Encoder
+from orl.heads import mlp
 from train.errors import UserError
-from train.workspace import Workspace
+from train.workspace import Workspace, file_name
 
 # Prefixes of the online backbone and projector in the checkpoints that we read: ours, the reference's full
 # ones, its aliases, and a bare torchvision state dict.
 LAYOUTS = (
-    ("backbone.", "projector."),
-    ("online_net.0.", "online_net.1."),
+    ("online_net.0.", "online_net.1."),  # first, since the reference's files hold the aliases too
     ("backbone.", "neck."),
+    ("backbone.", "projector."),
     ("encoder.", "projector."),
     ("", None),
 )
@@ -56,11 +57,11 @@ def add(workspace: Workspace, source: str, name: str) -> EncoderRow:
         raise UserError(
             f"'{source}' is no encoder: give 'starter', 'torchvision:resnet50' or the path of a checkpoint file."
         )
-    path = workspace.encoders / f"{_file_name(name)}.pt"
+    path = workspace.encoders / f"{file_name(name)}.pt"
     if find_encoder(workspace.store, name) is None:
         save(weights, path)
         return register(workspace, weights, path, name=name, kind=kind, source=source)
-    existing = workspace.encoders / f".{_file_name(name)}.pt"
+    existing = workspace.encoders / f".{file_name(name)}.pt"
     save(weights, existing)
     try:
         return register(workspace, weights, existing, name=name, kind=kind, source=source)
@@ -196,15 +197,18 @@ def checkpoint_weights(path: Path) -> Weights:
     if not isinstance(state, dict) or not any(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"{path} holds no state dict.")
     state = {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
-    for backbone_prefix, projector_prefix in LAYOUTS:
+    # The sort is stable: a layout whose projector is there goes before one without.
+    for backbone_prefix, projector_prefix in sorted(LAYOUTS, key=lambda prefixes: not _has(state, prefixes[1])):
         backbone = _under(state, backbone_prefix)
         architecture = _architecture_of(backbone, [declared] if declared else list(ARCHITECTURES))
         if architecture is None:
             continue
         projector = _under(state, projector_prefix) if projector_prefix else {}
-        if projector and not {"fc0.weight", "bn0.weight", "fc1.weight"} <= projector.keys():
+        with torch.device("meta"):
+            features = build_backbone(architecture)[1]
+        if projector and not _is_mlp(projector, features):
             raise UserError(f"{path} has a projector of another shape than Linear-BN-ReLU-Linear: {sorted(projector)}.")
-        kept = build_backbone(architecture)[0].state_dict().keys()
+        kept = _shapes(architecture)
         # A bare state dict says nothing of how it was made; torchvision's own has a classifier.
         has_classifier = "fc.weight" in backbone or "_fc.weight" in backbone
         return Weights(
@@ -220,35 +224,43 @@ def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
+def _has(state: dict[str, Tensor], prefix: str | None) -> bool:
+    return prefix is not None and any(name.startswith(prefix) for name in state)
+
+
 def _architecture_of(state: dict[str, Tensor], candidates: list[str]) -> str | None:
-    for architecture in candidates:
-        if architecture not in ARCHITECTURES:
-            continue
-        with torch.device("meta"):
-            expected = _shapes(build_backbone(architecture)[0])
-        if all(name in state and state[name].shape == shape for name, shape in expected.items()):
-            return architecture
-    return None
+    fitting = [
+        architecture
+        for architecture in candidates
+        if architecture in ARCHITECTURES
+        and all(name in state and state[name].shape == shape for name, shape in _shapes(architecture).items())
+    ]
+    # A ResNet-34 holds every tensor of a ResNet-18, a ResNet-101 those of a ResNet-50: the largest is meant.
+    return max(fitting, key=lambda architecture: len(_shapes(architecture)), default=None)
 
 
-def _shapes(module: nn.Module) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in module.state_dict().items()}
+@cache
+def _shapes(architecture: str) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        return {name: value.shape for name, value in build_backbone(architecture)[0].state_dict().items()}
+
+
+def _is_mlp(projector: dict[str, Tensor], features: int) -> bool:
+    outer = projector.get("fc1.weight")
+    if outer is None or outer.ndim != 2:
+        return False
+    with torch.device("meta"):
+        expected = mlp(features, hidden=outer.shape[1], outputs=outer.shape[0]).state_dict()
+    return {k: v.shape for k, v in projector.items()} == {k: v.shape for k, v in expected.items()}
 
 
 def read_torch(path: Path) -> dict[str, Any]:
     """A torch file as a dictionary, without running anything that it contains. Raises UserError."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise UserError(
-            f"{path} is not a checkpoint that can be read safely ({str(error).splitlines()[0]})."
-        ) from error
+    except Exception as error:  # a damaged file makes the reader stumble in many ways
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} is not a checkpoint that can be read safely ({reason}).") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a checkpoint: it holds a {type(content).__name__}, not a dictionary.")
     return content
-
-
-def _file_name(name: str) -> str:
-    if not name or any(c in name for c in '/\\:*?"<>|') or name.startswith("."):
-        raise UserError(f"'{name}' cannot be the name of an encoder: use letters, digits, '-', '_' and '.'.")
-    return name

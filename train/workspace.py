@@ -54,3 +54,10 @@ def open_workspace(path: str | Path | None = None) -> Workspace:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"The workspace {folder} is read-only; choose another with --workspace DIR.")
     return Workspace(folder, open_store(sqlite_url(folder / "orl.sqlite")))
+
+
+def file_name(name: str) -> str:
+    """The name of an encoder, which its file and its folder of features have too. Raises UserError."""
+    if not name or any(c in name for c in '/\\:*?"<>|') or name.startswith("."):
+        raise UserError(f"'{name}' cannot be the name of an encoder: use letters, digits, '-', '_' and '.'.")
+    return name

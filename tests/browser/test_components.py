@@ -3,73 +3,49 @@
 from __future__ import annotations
 
 import json
-import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-pytest.importorskip("playwright")
-from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
+from tests.browser.conftest import IDLE, free_port, wait_until_healthy
 
-CHROMIUM = "/usr/bin/chromium"
 HARNESS = Path(__file__).with_name("component_harness.py")
-IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
-
-pytestmark = pytest.mark.skipif(not shutil.which(CHROMIUM), reason="Chromium is not installed")
 
 
 @pytest.fixture(scope="module")
-def harness() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
     options = {
-        "headless": ("server", "true"),
-        "port": ("server", str(port)),
-        "address": ("server", "127.0.0.1"),
-        "fileWatcherType": ("server", "none"),
-        "gatherUsageStats": ("browser", "false"),
+        "server.headless": "true",
+        "server.port": str(port),
+        "server.address": "127.0.0.1",
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": "false",
     }
-    flags = [part for name, (group, value) in options.items() for part in (f"--{group}.{name}", value)]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", str(HARNESS), *flags],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-    )
-    url = f"http://127.0.0.1:{port}"
+    log = tmp_path_factory.mktemp("harness") / "log.txt"
+    command = [sys.executable, "-m", "streamlit", "run", str(HARNESS), *(f"--{k}={v}" for k, v in options.items())]
+    with log.open("wb") as out:
+        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
     try:
-        wait_for(f"{url}/_stcore/health", server)
-        yield url
+        wait_until_healthy(f"http://127.0.0.1:{port}", server, log)
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait(10)
 
 
-def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise RuntimeError("the harness did not start")
-
-
 @pytest.fixture(scope="module")
-def browsing() -> Iterator[BrowserContext]:
+def browsing(browser: Browser) -> Iterator[BrowserContext]:
     """One context for the module: its cache spares each test the download of Streamlit's own page."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield browser.new_context(viewport={"width": 1500, "height": 950}, reduced_motion="reduce")
-        browser.close()
+    context = browser.new_context(viewport={"width": 1500, "height": 950}, reduced_motion="reduce")
+    yield context
+    context.close()
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+# ORL Explorer in a container, without a GPU by default:
+#
+#   docker build -t orl-explorer .
+#   docker run --rm -v orl:/workspace orl-explorer orl demo
+#   docker run --rm --init --shm-size 2g -p 127.0.0.1:8501:8501 -v orl:/workspace -v /path/to/photos:/photos:ro orl-explorer
+#
+# With an NVIDIA GPU: build with --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 (or, for PyPI's build,
+# https://pypi.org/simple) and run with --gpus all. --init reaps ended runs, --shm-size is for the loader's processes.
+FROM python:3.11-slim-bookworm
+
+# OpenCV links against these two. Debian removes a version when it publishes a fix, so a pinned one soon cannot be had.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 \
+    && rm -rf /var/lib/apt/lists/*
+
+ENV PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    PYTHONUNBUFFERED=1
+
+WORKDIR /src
+
+# From the widest layer to the one that changes most: torch, the other packages, the project.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+COPY constraints.txt ./
+RUN pip install --no-deps --index-url "${TORCH_INDEX}" -c constraints.txt torch torchvision
+
+COPY pyproject.toml ./
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+    && pip install -c constraints.txt -r requirements.txt
+
+COPY README.md LICENSE ./
+COPY orl ./orl
+COPY db ./db
+COPY train ./train
+COPY app ./app
+RUN pip install --no-deps .
+
+RUN useradd --uid 1000 --create-home orl && install -d -o orl -g orl /workspace
+USER 1000
+ENV ORL_WORKSPACE=/workspace
+VOLUME /workspace
+WORKDIR /workspace
+
+EXPOSE 8501
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]
+CMD ["orl", "explore", "--host", "0.0.0.0"]

@@ -1,0 +1,75 @@
+# ORL Explorer: the few commands that everything starts with. `make` lists them.
+
+PYTHON    ?= python3
+WORKSPACE ?= $(or $(ORL_WORKSPACE),workspace)
+HOST      ?= 127.0.0.1
+PORT      ?= 8501
+# Where torch comes from, if not from PyPI. https://download.pytorch.org/whl/cpu has builds without CUDA.
+TORCH_INDEX ?=
+
+BIN       := .venv/bin
+INSTALLED := .venv/.installed
+SHELL     := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+.PHONY: help install run test lint bench browser clean
+.DEFAULT_GOAL := help
+
+help:  ## List these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "Variables: PYTHON=$(PYTHON) WORKSPACE=$(WORKSPACE) HOST=$(HOST) PORT=$(PORT) TORCH_INDEX=$(or $(TORCH_INDEX),PyPI)"
+
+install: $(INSTALLED)  ## Make .venv with the project, its development tools and the pinned versions
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or newer is needed, and $(PYTHON) is {sys.version.split()[0]}; make PYTHON=python3.12 names another." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+ifneq ($(TORCH_INDEX),)
+	$(BIN)/pip install --no-deps --index-url $(TORCH_INDEX) -c constraints.txt torch torchvision
+endif
+	$(BIN)/pip install -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -c 'import cv2' || { echo "OpenCV needs system libraries: apt-get install libgl1 libglib2.0-0" >&2; exit 1; }
+	@touch $@
+
+run: install  ## Open the explorer on http://localhost:8501, on the demo if the workspace is new
+	@if [ ! -e '$(WORKSPACE)/orl.sqlite' ] || [ -e '$(WORKSPACE)/.demo.part' ] \
+	    || { [ -e '$(WORKSPACE)/demo' ] && [ ! -e '$(WORKSPACE)/demo/.mined' ]; }; then \
+	    $(BIN)/orl demo --workspace '$(WORKSPACE)' && touch '$(WORKSPACE)/demo/.mined'; \
+	fi
+	@exec $(BIN)/orl explore --workspace '$(WORKSPACE)' --host '$(HOST)' --port '$(PORT)'
+
+test: install lint browser  ## Check and test everything, the explorer in a real browser included
+	$(BIN)/pytest
+
+lint: install  ## Check style, types and the Dockerfile
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+
+bench: install  ## Run every script in benchmarks/
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+# $CHROMIUM, an installed Chromium or Chrome, or Playwright's own; else one is installed.
+browser: install
+	@$(BIN)/playwright --version >/dev/null || { \
+	    [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update && apt-get install -y libatomic1; \
+	} || { echo "Playwright needs a system library: apt-get install libatomic1" >&2; exit 1; }
+	@if [ -n "$${CHROMIUM:-}" ]; then \
+	    command -v "$$CHROMIUM" || { echo "CHROMIUM=$$CHROMIUM is not there." >&2; exit 1; }; \
+	elif command -v chromium || command -v chromium-browser || command -v google-chrome; then \
+	    :; \
+	elif $(BIN)/python -c 'import os, sys; from playwright.sync_api import sync_playwright as p; sys.exit(not os.path.exists(p().start().chromium.executable_path))'; then \
+	    echo "Playwright's Chromium"; \
+	elif [ "$$(id -u)" = 0 ] && grep -qx 'ID=debian' /etc/os-release; then \
+	    apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; \
+	elif command -v apt-get >/dev/null; then \
+	    $(BIN)/playwright install --with-deps chromium; \
+	else \
+	    $(BIN)/playwright install chromium; \
+	fi
+
+clean:  ## Remove .venv and everything else that is made again; a workspace stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist test-results *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,102 @@
+"""What several rooms test with: a fresh workspace, demo photos, a mined workspace to copy, real photos."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+# Before torch is imported here or in a run's process: its threads would mostly wait for one another on tiny networks.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+from PIL import Image
+
+from db.models import Run
+from db.runs import add_run, update_run
+from train.config import MineConfig
+from train.workspace import Workspace, open_workspace
+
+SCENES = 12
+MINED = MineConfig(neighbors=4, proposal_scale=0.5)
+
+NewRun = Callable[..., int]
+
+
+def _new_run(workspace: Workspace, kind: str, name: str, **params: object) -> int:
+    return add_run(workspace.store, Run(kind=kind, name=name, params=params)).id
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty workspace of the test's own."""
+    return open_workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def new_run() -> NewRun:
+    """Enters a run into a store without starting a process: ``new_run(workspace, kind, name) -> id``."""
+    return _new_run
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 demo photos of about 480 x 360 as a COCO data set: images/*.jpg and annotations/scenes.json."""
+    from train.demo.scenes import compose_scene
+
+    folder = tmp_path_factory.mktemp("demo") / "scenes"
+    (folder / "images").mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    images: list[dict] = []
+    boxes: list[dict] = []
+    names: list[str] = []
+    for index in range(SCENES):
+        scene = compose_scene(2021, index)
+        name = f"scene-{index:03d}.jpg"
+        photo = Image.fromarray(scene.image)
+        photo.save(folder / "images" / name, quality=92)
+        images.append({"id": index + 1, "file_name": name, "width": photo.width, "height": photo.height})
+        for item in scene.objects:
+            if item.category not in names:
+                names.append(item.category)
+            where = {"image_id": index + 1, "category_id": names.index(item.category), "iscrowd": 0}
+            boxes.append({"id": len(boxes) + 1, "bbox": [item.x, item.y, item.w, item.h]} | where)
+    categories = [{"id": number, "name": name} for number, name in enumerate(names)]
+    content = {"images": images, "annotations": boxes, "categories": categories}
+    (folder / "annotations" / "scenes.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mined_workspace(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The scenes as data set 'demo', the encoder 'starter' and the complete set 'demo-starter' (K = 4).
+
+    Shared by the whole session: read it, or copy ``mined_workspace.path`` and open the copy.
+    """
+    from train import weights
+    from train.ingest import ingest
+    from train.mine import mine
+
+    made = open_workspace(tmp_path_factory.mktemp("mined") / "workspace")
+    ingest(made, scenes, name="demo")
+    weights.add(made, "starter", "starter")
+    params = {"dataset": "demo", "encoder": "starter", "workers": 2, "config": MINED.model_dump()}
+    run = _new_run(made, "mine", "demo-starter", **params)
+    mined = mine(made, "demo", "starter", "demo-starter", MINED, run_id=run, workers=2)
+    made.run_folder(run).mkdir(parents=True)
+    (made.run_folder(run) / "log.txt").write_text("12:00:00  Set 'demo-starter' is complete.\n")
+    ended = {"started_at": mined.created_at, "ended_at": mined.created_at, "exit_code": 0}
+    update_run(made.store, run, status="done", dataset_id=mined.dataset_id, encoder_id=mined.encoder_id, **ended)
+    made.store.close()  # folds the write-ahead log into the file, so that a copy is whole
+    return made
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The folder of real photos, which the project may not pass on: ``ORL_TEST_PHOTOS``, else ../shared/data."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("ORL_TEST_PHOTOS") or beside)
+    if not folder.is_dir():
+        pytest.skip("no real photos; name their folder in ORL_TEST_PHOTOS")
+    return folder

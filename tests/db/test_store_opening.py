@@ -1,0 +1,176 @@
+"""Opening the store: made, upgraded, refused; and what happens when it is locked."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from db import store as store_module
+from db.models import Base, Dataset
+from db.photos import datasets, ensure_dataset
+from db.store import HEAD, Store, StoreError, open_store, sqlite_url
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "orl.sqlite"
+
+
+def opened(path: Path) -> Store:
+    return open_store(f"sqlite:///{path}")
+
+
+def differences(store: Store) -> list:
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "render_as_batch": True})
+        return compare_metadata(context, Base.metadata)
+
+
+def test_a_new_store_has_exactly_the_tables_of_the_models(path: Path) -> None:
+    assert differences(opened(path)) == []
+
+
+def test_the_comparison_would_see_a_missing_column(path: Path) -> None:
+    store = opened(path)
+    with store.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE dataset DROP COLUMN layout"))
+    assert len(differences(store)) == 1
+
+
+def test_the_newest_revision_is_the_one_that_the_code_names() -> None:
+    revisions = [p.stem.split("_")[0] for p in (store_module.MIGRATIONS / "versions").glob("[0-9]*.py")]
+    assert max(revisions) == HEAD
+
+
+@pytest.mark.parametrize("made_before", ["an empty file", "an empty version table"])
+def test_a_store_from_before_the_first_revision_is_upgraded(path: Path, made_before: str) -> None:
+    path.touch()
+    if made_before == "an empty version table":
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    store = opened(path)
+    assert differences(store) == []
+    ensure_dataset(store, "trip", "/photos", "folder")
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
+
+
+def test_opening_again_keeps_what_is_there(path: Path) -> None:
+    ensure_dataset(opened(path), "trip", "/photos", "folder")
+    assert [d.name for d in datasets(opened(path))] == ["trip"]
+
+
+def test_a_store_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
+    opened(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreError, match=r"written by a newer version of ORL Explorer \(revision 9999"):
+        opened(path)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
+
+
+def test_a_file_that_is_no_store_is_refused_with_a_sentence(path: Path) -> None:
+    path.write_bytes(b"to whom it may concern " * 100)
+    with pytest.raises(StoreError, match="file is not a database"):
+        opened(path)
+
+
+def test_a_folder_that_is_not_there_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"The store cannot be written \(unable to open database file\)"):
+        opened(tmp_path / "nowhere" / "orl.sqlite")
+
+
+def test_every_connection_is_prepared(path: Path) -> None:
+    with opened(path).session() as session:
+        pragmas = {
+            name: session.scalar(text(f"PRAGMA {name}"))
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert pragmas == {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_a_session_that_fails_leaves_nothing_behind(path: Path) -> None:
+    store = opened(path)
+    with pytest.raises(ZeroDivisionError), store.session() as session:
+        session.add(Dataset(name="trip", root="/photos", layout="folder"))
+        session.flush()
+        raise ZeroDivisionError
+    assert datasets(store) == []
+
+
+def test_a_locked_store_says_so_in_one_sentence(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "BUSY_TIMEOUT", 50)
+    store = opened(path)
+    other = sqlite3.connect(path)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(StoreError, match=r"^The store is locked by another process; try again when it has"):
+            ensure_dataset(store, "trip", "/photos", "folder")
+        assert datasets(store) == []  # reading goes on
+    finally:
+        other.rollback()
+        other.close()
+    ensure_dataset(store, "trip", "/photos", "folder")
+
+
+def test_a_writer_waits_for_another_one(path: Path) -> None:
+    store = opened(path)
+    other = sqlite3.connect(path, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, other.rollback)
+    release.start()
+    ensure_dataset(store, "trip", "/photos", "folder")
+    release.join()
+    other.close()
+    assert [d.name for d in datasets(store)] == ["trip"]
+
+
+def test_threads_may_open_a_new_store_at_once(path: Path) -> None:
+    barrier = threading.Barrier(4)
+    failures: list[Exception] = []
+
+    def open_it() -> None:
+        barrier.wait()
+        try:
+            opened(path).close()
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert differences(opened(path)) == []
+
+
+def test_a_process_that_was_quicker_with_the_upgrade_is_noticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(path).close()
+    monkeypatch.setattr(store_module, "_revision", lambda _: None)  # as it was a moment ago
+    assert datasets(opened(path)) == []
+
+
+def test_an_upgrade_that_fails_leaves_the_store_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.touch()
+    monkeypatch.setattr("alembic.op.batch_alter_table", lambda *_, **__: 1 // 0)  # the third step or so
+    with pytest.raises(ZeroDivisionError):
+        opened(path)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
+    monkeypatch.undo()
+    assert differences(opened(path)) == []
+
+
+def test_another_database_can_be_named_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORL_DATABASE_URL", raising=False)
+    assert sqlite_url(Path("/here/orl.sqlite")) == "sqlite:////here/orl.sqlite"
+    monkeypatch.setenv("ORL_DATABASE_URL", "postgresql+psycopg://host/orl")
+    assert sqlite_url(Path("/here/orl.sqlite")) == "postgresql+psycopg://host/orl"

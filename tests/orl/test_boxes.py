@@ -1,0 +1,194 @@
+"""The candidate filter and the jitter: boxes are x, y, w, h."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orl.boxes import BoxRules, Verdict, filter_boxes, iou, jitter_box
+
+SIDE = 200  # of the image that the random boxes lie in
+positions = st.integers(0, 150)
+sides = st.integers(1, 50)
+random_boxes = st.lists(st.tuples(positions, positions, sides, sides), max_size=40)
+
+
+def slow_iou(a: tuple[int, ...], b: tuple[int, ...]) -> float:
+    """Counts pixels."""
+    pixels_a = {(x, y) for x in range(a[0], a[0] + a[2]) for y in range(a[1], a[1] + a[3])}
+    pixels_b = {(x, y) for x in range(b[0], b[0] + b[2]) for y in range(b[1], b[1] + b[3])}
+    return len(pixels_a & pixels_b) / len(pixels_a | pixels_b)
+
+
+def overlap(a: tuple[int, ...], b: tuple[int, ...]) -> float:
+    wide = max(0, min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]))
+    high = max(0, min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]))
+    return wide * high / (a[2] * a[3] + b[2] * b[3] - wide * high)
+
+
+def slow_filter(raw: list[tuple[int, ...]], rules: BoxRules) -> list[str]:
+    """The greedy pass as the paper tells it, one box at a time."""
+    kept: list[tuple[int, ...]] = []
+    verdicts = []
+    for box in raw:
+        if min(box[2], box[3]) < rules.min_size:
+            verdicts.append("size")
+        elif max(box[2], box[3]) > rules.max_aspect * min(box[2], box[3]):
+            verdicts.append("aspect")
+        elif any(overlap(box, other) > rules.max_iou for other in kept):
+            verdicts.append("overlap")
+        elif len(kept) == rules.max_rois:
+            verdicts.append("count")
+        else:
+            kept.append(box)
+            verdicts.append("kept")
+    return verdicts
+
+
+def verdicts(raw: list[tuple[int, ...]], rules: BoxRules) -> list[str]:
+    found = filter_boxes(np.array(raw).reshape(-1, 4), rules, SIDE, SIDE)
+    return [Verdict(v).name.lower() for v in found.verdict]
+
+
+def test_the_default_rules_are_the_papers() -> None:
+    rules = BoxRules()
+    assert (rules.min_size, rules.max_aspect, rules.max_iou, rules.max_rois) == (96, 3.0, 0.5, 100)
+    assert rules.fallback == "first"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ((0, 0, 10, 10), (0, 0, 10, 10), 1.0),
+        ((0, 0, 10, 10), (5, 0, 10, 10), 1 / 3),  # 50 of 150
+        ((0, 0, 10, 10), (10, 0, 10, 10), 0.0),  # they only touch
+        ((0, 0, 10, 10), (2, 2, 5, 4), 0.2),  # one inside the other
+    ],
+)
+def test_iou_of_two_boxes(a: tuple[int, ...], b: tuple[int, ...], expected: float) -> None:
+    assert iou(np.array(a), np.array([b]))[0] == pytest.approx(expected)
+    assert slow_iou(a, b) == pytest.approx(expected)
+
+
+def test_a_box_is_judged_by_size_then_aspect_then_overlap_then_count() -> None:
+    raw = [
+        (0, 0, 100, 100),  # kept
+        (0, 0, 9, 50),  # too small, and too narrow as well: size comes first
+        (0, 0, 100, 60),  # too wide, and 0.6 of it overlaps: aspect comes first
+        (0, 0, 100, 80),  # 0.8 overlaps
+        (100, 100, 50, 50),  # kept, and that makes two
+        (150, 0, 50, 50),  # one too many
+        (0, 0, 100, 90),  # one too many, and 0.9 overlaps: overlap comes first
+    ]
+    found = filter_boxes(np.array(raw), BoxRules(10, 1.5, 0.5, 2), SIDE, SIDE)
+    assert verdicts(raw, BoxRules(10, 1.5, 0.5, 2)) == ["kept", "size", "aspect", "overlap", "kept", "count", "overlap"]
+    assert found.boxes.tolist() == [[0, 0, 100, 100], [100, 100, 50, 50]]
+    assert found.boxes.dtype == np.int16
+    assert found.blocker.tolist() == [-1, -1, -1, 0, -1, -1, 0]
+    assert found.overlap.tolist() == pytest.approx([0, 0, 0, 0.8, 0, 0, 0.9])
+    assert found.counts() == {"kept": 2, "size": 1, "aspect": 1, "overlap": 2, "count": 1, "raw": 7}
+    assert not found.fallback
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((0, 0, 96, 96), "kept"),
+        ((0, 0, 95, 200), "size"),
+        ((0, 0, 200, 95), "size"),
+        ((0, 0, 300, 100), "kept"),
+        ((0, 0, 100, 300), "kept"),
+        ((0, 0, 301, 100), "aspect"),
+        ((0, 0, 100, 301), "aspect"),
+    ],
+)
+def test_the_limits_of_size_and_aspect_still_pass(box: tuple[int, ...], expected: str) -> None:
+    assert verdicts([box], BoxRules()) == [expected]
+
+
+def test_an_overlap_of_exactly_the_limit_still_passes() -> None:
+    rules = BoxRules(min_size=1)
+    assert verdicts([(0, 0, 100, 100), (0, 0, 100, 50)], rules) == ["kept", "kept"]
+    assert verdicts([(0, 0, 100, 100), (0, 0, 100, 51)], rules) == ["kept", "overlap"]
+
+
+def test_a_rejected_box_stands_in_nobodys_way() -> None:
+    # The second overlaps the first, the third overlaps only the second.
+    raw = [(0, 0, 100, 100), (20, 0, 100, 100), (40, 0, 100, 100)]
+    assert verdicts(raw, BoxRules(min_size=1)) == ["kept", "overlap", "kept"]
+
+
+@given(random_boxes, st.integers(1, 30), st.sampled_from([1.0, 1.5, 3.0]), st.sampled_from([0.0, 0.3, 0.5]))
+def test_the_filter_equals_the_slow_pass(raw: list[tuple[int, ...]], size: int, aspect: float, max_iou: float) -> None:
+    rules = BoxRules(size, aspect, max_iou, max_rois=5)
+    assert verdicts(raw, rules) == slow_filter(raw, rules)
+
+
+def test_an_image_that_keeps_no_box_falls_back_to_the_named_one() -> None:
+    raw = np.array([[3, 4, 5, 6], [0, 0, 20, 20]])
+    first = filter_boxes(raw, BoxRules(fallback="first"), 640, 480)
+    whole = filter_boxes(raw, BoxRules(fallback="image"), 640, 480)
+    assert (first.boxes.tolist(), first.fallback) == ([[3, 4, 5, 6]], True)
+    assert (whole.boxes.tolist(), whole.fallback) == ([[0, 0, 640, 480]], True)
+    assert first.counts()["size"] == 2
+
+
+@pytest.mark.parametrize("fallback", ["first", "image"])
+def test_an_image_without_a_raw_box_falls_back_to_itself(fallback: str) -> None:
+    found = filter_boxes(np.empty((0, 4)), BoxRules(fallback=fallback), 640, 480)  # type: ignore[arg-type]
+    assert (found.boxes.tolist(), found.fallback) == ([[0, 0, 640, 480]], True)
+
+
+class Dice:
+    """A generator whose draws are given."""
+
+    def __init__(self, *draws: float) -> None:
+        self.draws = list(draws)
+
+    def uniform(self, low: float, high: float) -> float:
+        value = self.draws.pop(0)
+        assert low <= value <= high
+        return value
+
+
+def jittered(box: tuple[int, ...], dice: Dice) -> list[int]:
+    return jitter_box(np.array(box), SIDE, SIDE, dice).tolist()  # type: ignore[arg-type]
+
+
+def test_the_jitter_draws_area_a_new_aspect_and_the_shift_of_the_centre() -> None:
+    # Area 50 * 72 = 3600 times 1, aspect exp 0 = 1: 60 x 60 around (125 + 0.1 * 50, 136).
+    assert jittered((100, 100, 50, 72), Dice(1.0, 0.0, 0.1, 0.0)) == [100, 106, 60, 60]
+
+
+def test_a_jitter_that_leaves_the_image_or_overlaps_too_little_is_drawn_again() -> None:
+    good = (1.0, 0.0, 0.1, 0.0)
+    outside = (1.0, 0.0, 0.0, -0.5)  # its top is at 136 - 36 - 30 = 70 of the shifted, see below
+    far = (1.0, 0.0, 0.5, 0.5)  # (120, 142, 60, 60): shares 30 x 30 of 6300
+    assert jittered((100, 100, 50, 72), Dice(*far, *good)) == [100, 106, 60, 60]
+    # At the upper edge the same shift ends above the image: 36 - 36 - 30 < 0.
+    assert jittered((100, 0, 50, 72), Dice(*outside, *good)) == [100, 6, 60, 60]
+
+
+@given(positions, positions, sides, sides, st.integers(0, 2**32))
+def test_a_jittered_box_lies_in_the_image_near_the_original(x: int, y: int, w: int, h: int, seed: int) -> None:
+    near = jitter_box(np.array([x, y, w, h]), SIDE, SIDE, np.random.default_rng(seed))
+    assert near[0] >= 0
+    assert near[1] >= 0
+    assert near[0] + near[2] <= SIDE
+    assert near[1] + near[3] <= SIDE
+    assert overlap((x, y, w, h), tuple(near.tolist())) > 0.5
+
+
+def test_the_jitter_moves_and_resizes() -> None:
+    rng = np.random.default_rng(0)
+    drawn = {tuple(jitter_box(np.array([60, 60, 60, 60]), SIDE, SIDE, rng).tolist()) for _ in range(100)}
+    assert len(drawn) > 90
+    assert (60, 60, 60, 60) not in drawn
+
+
+def test_when_no_try_fits_the_jitter_is_the_box_itself() -> None:
+    rng = np.random.default_rng(0)
+    assert jitter_box(np.array([5, 6, 70, 80]), SIDE, SIDE, rng, min_iou=1.0).tolist() == [5, 6, 70, 80]
+    assert jitter_box(np.array([5, 6, 70, 80]), SIDE, SIDE, rng, tries=0).tolist() == [5, 6, 70, 80]

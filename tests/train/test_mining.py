@@ -1,0 +1,206 @@
+"""Stage 2 against the method told in plain loops, and that nothing is computed twice."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sqlalchemy import text
+
+from db import correspondences as rows
+from db.models import Image as ImageRow
+from db.photos import dataset_named, usable_images
+from orl.encoder import Encoder
+from orl.pixels import center_crop, crop_box, read_image
+from train import weights
+from train.config import MineConfig
+from train.errors import UserError
+from train.ingest import ingest
+from train.mine import check, image_seed, mine
+from train.workspace import Workspace
+
+
+def images_of(workspace: Workspace) -> list[ImageRow]:
+    return list(usable_images(workspace.store, dataset_named(workspace.store, "demo").id))
+
+
+def mined(workspace: Workspace, config: MineConfig, run: int, name: str = "set", **options: object) -> int:
+    return mine(workspace, "demo", "starter", name, config, run_id=run, **{"workers": 1, **options}).id  # type: ignore[arg-type]
+
+
+def slow_iou(a: list[int], b: list[int]) -> float:
+    wide = max(0, min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]))
+    high = max(0, min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]))
+    return wide * high / (a[2] * a[3] + b[2] * b[3] - wide * high)
+
+
+def slow_candidates(raw: list[list[int]], config: MineConfig) -> list[list[int]]:
+    kept: list[list[int]] = []
+    for box in raw:
+        w, h = box[2:]
+        if w < config.min_size or h < config.min_size or w > config.max_aspect * h or h > config.max_aspect * w:
+            continue
+        if any(slow_iou(box, other) > config.max_iou for other in kept) or len(kept) == config.max_rois:
+            continue
+        kept.append(box)
+    return kept or raw[:1]
+
+
+def embedded(embed: Callable[[np.ndarray], np.ndarray], pixels: list[np.ndarray]) -> list[np.ndarray]:
+    return [embed(one[None])[0] for one in pixels]
+
+
+def plain_encoder() -> Encoder:
+    """The starter as published, its batch norms not folded."""
+    return weights.build(weights.starter_weights())
+
+
+def test_a_mined_set_equals_the_method_in_plain_loops(
+    ready: Workspace, small_scenes: Path, tiny_mine: MineConfig, new_run: Callable
+) -> None:
+    set_id = mined(ready, tiny_mine, new_run(ready, "mine", "set"))
+    encoder, images = plain_encoder(), images_of(ready)
+    assert len(images) == 12
+    pictures = {i.id: read_image(small_scenes / i.path) for i in images}
+    raw = rows.proposals_of(ready.store, list(pictures), "selective-search-fast@0.5")
+    candidates = {i: slow_candidates(raw[i].tolist(), tiny_mine) for i in pictures}
+    stored = rows.rois_of(ready.store, set_id, list(pictures))
+    assert {i: stored[i].boxes.tolist() for i in stored} == candidates
+
+    features = dict(zip(pictures, embedded(encoder.embed_images, [center_crop(p) for p in pictures.values()])))
+    rois = {
+        i: embedded(encoder.embed_rois, [crop_box(pictures[i], np.array(b), 224) for b in candidates[i]])
+        for i in pictures
+    }
+    for query in pictures:
+        others = sorted((-float(features[query] @ features[o]), o) for o in pictures if o != query)[:3]
+        found = rows.neighbors_of(ready.store, set_id, query)
+        assert [n.image.id for n in found] == [o for _, o in others]
+        np.testing.assert_allclose([n.similarity for n in found], [-s for s, _ in others], atol=1e-3)
+        pairs = rows.pairs_of(ready.store, set_id, query)
+        for rank, (_, neighbor) in enumerate(others, 1):
+            every = {
+                (tuple(candidates[query][a]), tuple(candidates[neighbor][b])): float(q @ k)
+                for a, q in enumerate(rois[query])
+                for b, k in enumerate(rois[neighbor])
+            }
+            best = sorted(every.values(), reverse=True)[: max(1, int(0.5 * len(rois[query])))]
+            here = [p for p in pairs if p.neighbor_rank == rank]
+            assert [p.rank for p in here] == list(range(1, len(best) + 1))
+            np.testing.assert_allclose([p.similarity for p in here], best, atol=1e-3)
+            for pair in here:  # the boxes are those that have this similarity
+                assert every[pair.query_box, pair.key_box] == pytest.approx(pair.similarity, abs=1e-3)
+
+
+def test_other_k_and_n_compute_no_proposal_and_embed_nothing_and_smaller_boxes_only_the_new_ones(
+    ready: Workspace, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
+) -> None:
+    first = stop_after()
+    set_1 = mined(ready, tiny_mine, new_run(ready, "mine", "set"), progress=first)
+    assert "Proposals computed: 12, reused: 0." in first.lines
+    assert "Photos embedded: 12, reused: 0." in first.lines
+
+    again = stop_after()
+    other = tiny_mine.model_copy(update={"neighbors": 5, "pair_ratio": 0.1})
+    mined(ready, other, new_run(ready, "mine", "b"), "b", progress=again)
+    known = rows.set_by_id(ready.store, set_1)
+    assert known is not None
+    assert "Proposals computed: 0, reused: 12." in again.lines
+    assert "Photos embedded: 0, reused: 12." in again.lines
+    assert f"RoIs embedded: 0, reused: {known.candidate_count}." in again.lines
+
+    smaller = stop_after()
+    finer = tiny_mine.model_copy(update={"min_size": 20, "max_rois": 8})
+    set_3 = mined(ready, finer, new_run(ready, "mine", "c"), "c", progress=smaller)
+    ids = [i.id for i in images_of(ready)]
+    before = {(i, *b) for i, r in rows.rois_of(ready.store, set_1, ids).items() for b in r.boxes.tolist()}
+    after = {(i, *b) for i, r in rows.rois_of(ready.store, set_3, ids).items() for b in r.boxes.tolist()}
+    new, shared = len(after - before), len(after & before)
+    assert new > 0
+    assert shared > 0
+    assert f"RoIs embedded: {new}, reused: {shared}." in smaller.lines
+    with ready.store.session() as session:  # a box is one row for all three sets
+        assert session.scalar(text("SELECT COUNT(*) FROM roi")) == len(before | after)
+
+
+def test_too_few_photos_for_k_are_refused_with_a_sentence(ready: Workspace, tiny_mine: MineConfig) -> None:
+    check(ready, "demo", "starter", "set", tiny_mine.model_copy(update={"neighbors": 11}))
+    with pytest.raises(UserError, match=r"K = 12 neighbours need at least 13 photos, and the data set 'demo' has 12"):
+        check(ready, "demo", "starter", "set", tiny_mine.model_copy(update={"neighbors": 12}))
+    with pytest.raises(UserError, match="needs a name"):
+        check(ready, "demo", "starter", " ", tiny_mine)
+
+
+@pytest.fixture
+def own_photos(small_scenes: Path, tmp_path: Path) -> Path:
+    """Copies that a test may delete or replace."""
+    return Path(shutil.copytree(small_scenes, tmp_path / "own"))
+
+
+@pytest.fixture
+def own(own_photos: Path, workspace: Workspace) -> Workspace:
+    ingest(workspace, own_photos, name="demo")
+    weights.add(workspace, "starter", "starter")
+    return workspace
+
+
+def test_a_photo_that_has_gone_or_broken_since_is_left_out_with_a_reason(
+    own: Workspace, own_photos: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
+) -> None:
+    (own_photos / "scene-003.jpg").unlink()
+    (own_photos / "scene-004.jpg").write_bytes(b"no longer a photo")
+    heard = stop_after()
+    done = rows.set_by_id(own.store, mined(own, tiny_mine, new_run(own, "mine", "set"), progress=heard))
+    assert done is not None
+    assert done.image_count == 10
+    assert "Left out scene-003.jpg: the file is not there any more." in heard.lines
+    assert "Left out scene-004.jpg: not an image that Pillow can identify." in heard.lines
+    assert len(images_of(own)) == 10
+    for image in images_of(own):
+        assert {n.image.status for n in rows.neighbors_of(own.store, done.id, image.id)} == {"ok"}
+
+
+def test_when_too_many_photos_are_gone_the_mining_says_so(
+    own: Workspace, own_photos: Path, tiny_mine: MineConfig, new_run: Callable
+) -> None:
+    for path in sorted(own_photos.iterdir())[3:]:
+        path.unlink()
+    with pytest.raises(UserError, match="Only 3 photos of 'demo' can still be read, too few for K = 3"):
+        mined(own, tiny_mine, new_run(own, "mine", "set"))
+
+
+@pytest.mark.parametrize("fallback", ["first", "image"])
+def test_an_image_that_keeps_no_box_gets_the_fall_back_and_is_counted(
+    own: Workspace, own_photos: Path, tiny_mine: MineConfig, fallback: str, new_run: Callable
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (24, 30, 3), np.uint8)  # smaller than the smallest box
+    Image.fromarray(noise).save(own_photos / "empty.png")
+    ingest(own, own_photos, name="demo")
+    config = tiny_mine.model_copy(update={"fallback": fallback})
+    done = rows.set_by_id(own.store, mined(own, config, new_run(own, "mine", "set")))
+    assert done is not None
+    (empty,) = [i.id for i in images_of(own) if i.path == "empty.png"]
+    (box,) = rows.rois_of(own.store, done.id, [empty])[empty].boxes.tolist()
+    raw = rows.proposals_of(own.store, [empty], config.method)[empty].tolist()
+    assert box == (raw[0] if fallback == "first" and raw else [0, 0, 30, 24])
+    assert done.fallback_count == 1
+    assert len(rows.pairs_of(own.store, done.id, empty)) == 3  # one with each neighbour
+
+
+def test_no_pair_is_less_similar_than_the_setting(ready: Workspace, tiny_mine: MineConfig, new_run: Callable) -> None:
+    config = tiny_mine.model_copy(update={"min_similarity": 0.5})
+    set_id = mined(ready, config, new_run(ready, "mine", "set"))
+    found = [p.similarity for i in images_of(ready) for p in rows.pairs_of(ready.store, set_id, i.id)]
+    done = rows.set_by_id(ready.store, set_id)
+    assert done is not None
+    assert min(found) >= 0.5
+    assert 0 < len(found) == done.pair_count
+
+
+def test_the_seed_of_a_photo_is_a_function_of_its_path() -> None:
+    assert image_seed("123456789") == 0xCBF43926  # the check value of CRC-32
+    assert image_seed("a/b.jpg") != image_seed("a/c.jpg")

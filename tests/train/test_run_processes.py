@@ -1,0 +1,230 @@
+"""Runs as processes: queued, stopped, killed, lost, resumed. The store tells the truth about each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from db.correspondences import find_set
+from db.encoders import encoder_named
+from db.models import Run, now
+from db.runs import LIVE, add_run, metrics, run_by_id, runs, update_run
+from db.store import StoreError
+from train import runs as launching
+from train.config import MineConfig, TrainConfig
+from train.errors import UserError
+from train.runs import (
+    identity,
+    is_alive,
+    kill,
+    launch_mine,
+    launch_pretrain,
+    launch_train,
+    read_log,
+    reconcile,
+    request_stop,
+    resume,
+    stop,
+    wait,
+)
+from train.workspace import Workspace
+
+LONG = 300  # epochs that nobody waits for
+
+
+@pytest.fixture
+def place(photographed: Workspace) -> Iterator[Workspace]:
+    """A workspace with photos; whatever still runs there at the end is killed."""
+    yield photographed
+    for run in runs(photographed.store, LIVE):
+        kill(photographed, run.id)
+
+
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def status(workspace: Workspace, run: Run) -> str:
+    return run_by_id(workspace.store, run.id).status
+
+
+def hard_kill(workspace: Workspace, run: Run) -> None:
+    """kill -9 of the process and its loaders, as a power cut or the memory's guard would."""
+    pid = run_by_id(workspace.store, run.id).pid
+    assert pid is not None
+    os.killpg(pid, signal.SIGKILL)
+    until(lambda: not is_alive(run_by_id(workspace.store, run.id)))
+
+
+def test_a_run_that_is_killed_at_some_step_is_lost_and_resumed_ends_in_the_same_weights(
+    place: Workspace, tiny_train: TrainConfig
+) -> None:
+    config = tiny_train.model_copy(update={"epochs": 6, "checkpoint_every": 2})
+    whole = wait(place, launch_pretrain(place, "demo", config, "whole").id)
+    assert (whole.status, whole.exit_code, whole.error) == ("done", 0, None)
+    assert (whole.phase, whole.progress, whole.total) == ("Training", 18, 18)
+
+    run = launch_pretrain(place, "demo", config, "killed")
+    until(lambda: list(place.run_folder(run.id).glob("checkpoint-*.pt")))
+    hard_kill(place, run)
+    assert status(place, run) == "running"  # nobody could say anything any more
+    assert reconcile(place) == [run.id]
+    lost = run_by_id(place.store, run.id)
+    assert (lost.status, lost.error) == ("lost", "Its process is gone; resume it to go on from what it kept.")
+    assert reconcile(place) == []
+
+    done = wait(place, resume(place, run.id).id)
+    assert (done.status, done.exit_code, done.error) == ("done", 0, None)
+    log = read_log(place, done)
+    assert "Resumed at step " in log
+    same = encoder_named(place.store, "killed").weights_sha256 == encoder_named(place.store, "whole").weights_sha256
+    assert same
+    steps = [step for step, name, _ in metrics(place.store, run.id) if name == "loss"]
+    assert steps == sorted(set(steps))
+    with pytest.raises(UserError, match=f"Run {run.id} is done; there is nothing to resume"):
+        resume(place, run.id)
+
+
+def test_runs_wait_for_their_turn_and_stop_when_asked(place: Workspace, tiny_train: TrainConfig) -> None:
+    config = tiny_train.model_copy(update={"epochs": LONG})
+    first = launch_pretrain(place, "demo", config)
+    until(lambda: run_by_id(place.store, first.id).progress > 0)
+    second, third = launch_pretrain(place, "demo", config), launch_pretrain(place, "demo", config, "third")
+    assert (first.name, second.name) == ("demo-byol", "demo-byol-2")
+    until(lambda: "Waiting for the runs before this one." in read_log(place, second))
+    assert status(place, second) == "queued"
+    with pytest.raises(UserError, match=f"Run {first.id} is running; it needs no resuming"):
+        resume(place, first.id)
+
+    stop(place, third.id)  # it never began
+    assert status(place, third) == "cancelled"
+    assert run_by_id(place.store, third.id).started_at is None
+
+    request_stop(place, first.id)
+    ended = wait(place, first.id)
+    assert (ended.status, ended.exit_code) == ("cancelled", 0)
+    assert "Stopped; resume goes on from here." in read_log(place, ended)
+    assert len(list(place.run_folder(first.id).glob("checkpoint-*.pt"))) == 1
+    until(lambda: status(place, second) == "running")
+    hard_kill(place, second)
+    with pytest.raises(UserError, match=rf"Run {second.id} has ended already \(lost\)"):
+        stop(place, second.id)
+
+
+def test_mining_and_training_run_one_after_the_other(
+    ready: Workspace, tiny_mine: MineConfig, tiny_train: TrainConfig
+) -> None:
+    mining = launch_mine(ready, "demo", "starter", "set", tiny_mine, workers=1)
+    with pytest.raises(UserError, match="The correspondence set name 'set' is taken"):
+        launch_mine(ready, "demo", "starter", "set", tiny_mine)
+    done = wait(ready, mining.id)
+    assert (done.status, done.error) == ("done", None)
+    mined = find_set(ready.store, "set")
+    assert mined is not None
+    assert (mined.status, mined.run_id) == ("complete", mining.id)
+    assert "Proposals computed: 12, reused: 0." in read_log(ready, done)
+    config = ready.run_folder(mining.id) / "config.json"
+    assert '"encoder": "starter"' in config.read_text()
+
+    trained = wait(ready, launch_train(ready, "set", tiny_train.model_copy(update={"epochs": 1})).id)
+    assert (trained.status, trained.correspondence_set_id) == ("done", mined.id)
+    encoder = encoder_named(ready.store, "set-orl")
+    assert (encoder.kind, encoder.run_id) == ("stage3", trained.id)
+
+
+def test_a_run_that_fails_keeps_one_sentence_and_exits_with_2(place: Workspace, tiny_train: TrainConfig) -> None:
+    run = add_run(place.store, Run(kind="train", name="x", params={"correspondence": "gone", "config": {}}))
+    worker = [sys.executable, "-m", "train.worker", "--workspace", str(place.path), str(run.id)]
+    ended = subprocess.run(worker, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    failed = run_by_id(place.store, run.id)
+    assert ended.returncode == 2
+    assert (failed.status, failed.exit_code) == ("failed", 2)
+    assert failed.error == "There is no correspondence set named 'gone'. Known: none yet; `orl mine` makes one."
+    assert failed.error in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def living(workspace: Workspace, **changes: object) -> Run:
+    """A running run whose process is this one."""
+    run = add_run(workspace.store, Run(kind="mine", name="set", params={}))
+    update_run(workspace.store, run.id, **({"status": "running", "heartbeat_at": now()} | identity() | changes))
+    return run_by_id(workspace.store, run.id)
+
+
+def test_a_recycled_pid_is_not_mistaken_for_the_run(workspace: Workspace) -> None:
+    ours = living(workspace)
+    recycled = living(workspace, pid_started_at=psutil.Process().create_time() - 3600)
+    assert is_alive(ours)
+    assert not is_alive(recycled)
+    assert reconcile(workspace) == [recycled.id]
+    assert [status(workspace, r) for r in (ours, recycled)] == ["running", "lost"]
+    # And the process that has its pid now is left in peace: this test goes on.
+    kill(workspace, recycled.id)
+
+
+def test_a_run_that_was_asked_to_stop_and_is_gone_counts_as_cancelled(workspace: Workspace) -> None:
+    run = living(workspace, status="stopping", pid_started_at=1.0)
+    assert reconcile(workspace) == [run.id]
+    found = run_by_id(workspace.store, run.id)
+    assert (found.status, found.error) == ("cancelled", None)
+
+
+@pytest.mark.parametrize(("seconds", "alive"), [(30, True), (90, False)])
+def test_on_another_host_a_run_lives_as_long_as_its_heart_beats(
+    workspace: Workspace, seconds: int, alive: bool
+) -> None:
+    run = living(workspace, host="elsewhere", heartbeat_at=now() - timedelta(seconds=seconds))
+    assert is_alive(run) == alive
+
+
+def test_a_resumed_run_is_not_lost_before_its_process_is_there(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    an_hour_ago = now() - timedelta(hours=1)
+    run = living(workspace, status="cancelled", heartbeat_at=an_hour_ago, created_at=an_hour_ago)
+    monkeypatch.setattr(launching, "_start", lambda place, queued: (reconcile(place), queued)[1])
+    resume(workspace, run.id)
+    assert status(workspace, run) == "queued"
+
+
+def test_a_run_that_cannot_work_is_never_queued(place: Workspace, tiny_mine: MineConfig) -> None:
+    with pytest.raises(UserError, match="A batch of 512 photos needs at least as many, and the data set 'demo' has 12"):
+        launch_pretrain(place, "demo", TrainConfig())
+    with pytest.raises(StoreError, match="There is no data set named 'x'. Known: demo."):
+        launch_pretrain(place, "x", TrainConfig())
+    with pytest.raises(StoreError, match="There is no encoder named 'starter'"):
+        launch_mine(place, "demo", "starter", "set", tiny_mine)
+    with pytest.raises(StoreError, match="There is no correspondence set named 'set'"):
+        launch_train(place, "set", TrainConfig())
+    assert runs(place.store) == []
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "../../elsewhere"])
+def test_a_name_that_leads_out_of_the_workspace_is_refused(
+    place: Workspace, tiny_train: TrainConfig, name: str
+) -> None:
+    with pytest.raises(UserError, match="cannot be the name of an encoder"):
+        launch_pretrain(place, "demo", tiny_train, name)
+    assert runs(place.store) == []
+
+
+def test_the_end_of_a_log_is_read(workspace: Workspace) -> None:
+    run = living(workspace)
+    assert read_log(workspace, run) == ""
+    path = workspace.path / run.log_path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"first line\nlast line \xff\n")
+    assert read_log(workspace, run) == "first line\nlast line \ufffd\n"
+    assert read_log(workspace, run, last_bytes=7) == "line \ufffd\n"

@@ -1,0 +1,131 @@
+"""Settings: the paper's constants, and what is refused with which sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from train.config import (
+    MINE_PRESETS,
+    TRAIN_PRESETS,
+    MineConfig,
+    TrainConfig,
+    parse_settings,
+    preset_named,
+    with_settings,
+)
+from train.errors import UserError
+
+
+def test_the_paper_preset_of_mining() -> None:
+    assert MINE_PRESETS["paper"].model_dump() == {
+        "neighbors": 10,
+        "pair_ratio": 0.1,
+        "min_size": 96,
+        "max_aspect": 3.0,
+        "max_iou": 0.5,
+        "max_rois": 100,
+        "min_similarity": -1.0,
+        "proposal_scale": 1.0,
+        "fallback": "first",
+    }
+
+
+def test_the_paper_preset_of_training() -> None:
+    assert TRAIN_PRESETS["paper"].model_dump() == {
+        "backbone": "resnet50",
+        "epochs": 800,
+        "batch_size": 512,
+        "image_size": 224,
+        "patch_size": 96,
+        "rate_per_256": 0.2,
+        "warmup_epochs": 4,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "target_momentum": 0.99,
+        "hidden": 4096,
+        "projection": 256,
+        "image_weight": 1.0,
+        "intra_weight": 1.0,
+        "inter_weight": 1.0,
+        "mixed_precision": True,
+        "seed": 0,
+        "checkpoint_every": 10,
+        "workers": 4,
+    }
+
+
+def test_the_small_preset_is_for_a_machine_without_a_gpu() -> None:
+    small = TRAIN_PRESETS["small"]
+    assert (small.backbone, small.epochs, small.batch_size, small.image_size) == ("resnet18", 10, 32, 96)
+    assert small.patch_size == 48
+
+
+def test_a_mining_setting_is_the_rule_of_the_same_name() -> None:
+    rules = MineConfig(min_size=1, max_aspect=2, max_iou=0.25, max_rois=7, fallback="image").rules
+    assert (rules.min_size, rules.max_aspect, rules.max_iou, rules.max_rois) == (1, 2.0, 0.25, 7)
+    assert rules.fallback == "image"
+    assert MineConfig(proposal_scale=0.5).method == "selective-search-fast@0.5"
+
+
+def test_texts_become_the_types_of_their_settings() -> None:
+    changed = with_settings(
+        TrainConfig(), parse_settings(["epochs=3", " rate_per_256 = 0.5 ", "mixed_precision=false"])
+    )
+    assert (changed.epochs, changed.rate_per_256, changed.mixed_precision) == (3, 0.5, False)
+    assert changed.batch_size == 512
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "sentence"),
+    [
+        (TrainConfig(), {"epoch": 3}, "There is no setting 'epoch'; did you mean 'epochs'?"),
+        (MineConfig(), {"neigbors": 3}, "There is no setting 'neigbors'; did you mean 'neighbors'?"),
+        (MineConfig(), {"zzz": 1}, "There is no setting 'zzz'; known settings: neighbors, pair_ratio, min_size,"),
+        (MineConfig(), {"neighbors": 0}, "neighbors = 0 will not do: input should be greater than or equal to 1."),
+        (MineConfig(), {"pair_ratio": 0}, "pair_ratio = 0 will not do: input should be greater than 0."),
+        (MineConfig(), {"pair_ratio": "1.5"}, "pair_ratio = 1.5 will not do: input should be less than or equal to 1."),
+        (MineConfig(), {"fallback": "none"}, "fallback = none will not do: input should be 'first' or 'image'."),
+        (TrainConfig(), {"batch_size": "many"}, "batch_size = many will not do: input should be a valid integer"),
+        (TrainConfig(), {"momentum": 1}, "momentum = 1 will not do: input should be less than 1."),
+        (TrainConfig(), {"backbone": "vgg16"}, "backbone = vgg16 will not do: input should be 'resnet18', 'resnet34'"),
+        (
+            TrainConfig(),
+            {"image_weight": 0, "intra_weight": 0, "inter_weight": 0},
+            "At least one of image_weight, intra_weight and inter_weight must be above 0.",
+        ),
+    ],
+)
+def test_a_setting_that_will_not_do_is_named_with_its_value(preset, changes: dict, sentence: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UserError) as refusal:
+        with_settings(preset, changes)
+    assert str(refusal.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("name", ["rate_per_256", "image_weight", "warmup_epochs", "weight_decay"])
+def test_a_setting_is_a_finite_number(name: str, value: str) -> None:
+    with pytest.raises(UserError, match=f"{name} = {value} will not do"):
+        with_settings(TrainConfig(), {name: value})
+
+
+@pytest.mark.parametrize("text", ["epochs", "=3", " = 3"])
+def test_an_assignment_has_a_name_and_a_value(text: str) -> None:
+    with pytest.raises(UserError, match="is not of the form key=value"):
+        parse_settings([text])
+
+
+def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
+    assert preset_named(TRAIN_PRESETS, "small").epochs == 10
+    with pytest.raises(UserError, match="There is no preset 'large'; known: paper, small"):
+        preset_named(TRAIN_PRESETS, "large")
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        MineConfig().neighbors = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("config", [MineConfig, TrainConfig])
+def test_every_setting_is_explained(config: type[MineConfig] | type[TrainConfig]) -> None:
+    for name, field in config.model_fields.items():
+        assert field.description, name

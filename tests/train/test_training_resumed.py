@@ -1,0 +1,199 @@
+"""A training that was interrupted anywhere and resumed ends in bitwise the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from db.correspondences import complete_set_named
+from db.models import Encoder
+from db.runs import add_run
+from train import data, weights
+from train.config import TrainConfig
+from train.errors import UserError
+from train.ingest import ingest
+from train.mine import mine
+from train.pretrain import pretrain, train
+from train.progress import Stopped
+from train.workspace import Workspace, open_workspace
+
+STEPS = 9  # 12 photos, 4 at a time, 3 epochs
+
+
+@pytest.fixture(scope="module")
+def mined(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory, tiny_mine) -> Workspace:  # type: ignore[no-untyped-def]
+    """A workspace with the set 'set', shared by the tests here; every training has a run of its own."""
+    from db.models import Run
+
+    made = open_workspace(tmp_path_factory.mktemp("training") / "workspace")
+    ingest(made, small_scenes, name="demo")
+    weights.add(made, "starter", "starter")
+    run = add_run(made.store, Run(kind="mine", name="set", params={})).id
+    mine(made, "demo", "starter", "set", tiny_mine, run_id=run, workers=2)
+    return made
+
+
+class Stage:
+    """Calls stage 1 or 3 with a run of its own, and again with the same run after it was stopped."""
+
+    def __init__(self, workspace: Workspace, kind: str, new_run: Callable) -> None:
+        self.workspace, self.kind, self.new_run = workspace, kind, new_run
+
+    def run(self, config: TrainConfig, *progresses: object) -> tuple[Encoder, int]:
+        """One attempt for each progress (all but the last are stopped), of one and the same run."""
+        number = self.new_run(self.workspace, self.kind, "encoder")
+        stage, subject = (pretrain, "demo") if self.kind == "pretrain" else (train, "set")
+        for progress in progresses[:-1]:
+            with pytest.raises(Stopped):
+                stage(self.workspace, subject, f"e{number}", config, run_id=number, progress=progress)  # type: ignore[arg-type]
+        last = progresses[-1] if progresses else None
+        return stage(self.workspace, subject, f"e{number}", config, run_id=number, progress=last), number  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(mined: Workspace, tiny_train: TrainConfig) -> dict[str, str]:
+    """Digest of what each stage learns when nothing disturbs it."""
+    from db.models import Run
+
+    def number(workspace: Workspace, kind: str, name: str) -> int:
+        return add_run(workspace.store, Run(kind=kind, name=name, params={})).id
+
+    return {kind: Stage(mined, kind, number).run(tiny_train)[0].weights_sha256 for kind in ("pretrain", "train")}
+
+
+@pytest.mark.parametrize(("kind", "step", "workers"), [("pretrain", 5, 0), ("pretrain", 7, 2), ("train", 4, 2)])
+def test_stopped_and_resumed_it_learns_bitwise_the_same(
+    mined: Workspace,
+    uninterrupted: dict[str, str],
+    tiny_train: TrainConfig,
+    new_run: Callable,
+    stop_after: Callable,
+    kind: str,
+    step: int,
+    workers: int,
+) -> None:
+    config = tiny_train.model_copy(update={"workers": workers})
+    last = stop_after()
+    # The first advance announces what was resumed, so the stop comes one step earlier than its number.
+    encoder, run = Stage(mined, kind, new_run).run(config, stop_after(step + 1), last)
+    assert f"Resumed at step {step} of {STEPS}." in last.lines
+    assert encoder.weights_sha256 == uninterrupted[kind]
+    assert encoder.run_id == run
+
+
+def test_stopped_twice_and_at_the_very_last_step_it_learns_the_same(
+    mined: Workspace, uninterrupted: dict[str, str], tiny_train: TrainConfig, new_run: Callable, stop_after: Callable
+) -> None:
+    progresses = stop_after(3), stop_after(STEPS - 1), stop_after()
+    encoder, _ = Stage(mined, "train", new_run).run(tiny_train, *progresses)
+    assert encoder.weights_sha256 == uninterrupted["train"]
+    assert f"Resumed at step {STEPS} of {STEPS}." in progresses[-1].lines
+
+
+def test_another_seed_learns_something_else(
+    mined: Workspace, uninterrupted: dict[str, str], tiny_train: TrainConfig, new_run: Callable
+) -> None:
+    other, _ = Stage(mined, "pretrain", new_run).run(tiny_train.model_copy(update={"seed": 1}))
+    assert other.weights_sha256 != uninterrupted["pretrain"]
+
+
+def test_what_was_learnt_is_an_encoder_with_a_projector_ready_for_mining(
+    mined: Workspace, tiny_train: TrainConfig, new_run: Callable
+) -> None:
+    row, run = Stage(mined, "train", new_run).run(tiny_train.model_copy(update={"epochs": 1}))
+    assert (row.kind, row.architecture, row.supervised) == ("stage3", "resnet18", False)
+    assert (row.image_features, row.roi_features) == (16, 512)
+    assert row.weights_path == f"runs/{run}/encoder.pt"
+    assert weights.load(mined, row).image_features == 16
+
+
+def test_the_loss_learning_rate_and_terms_are_reported_at_every_step(
+    mined: Workspace, tiny_train: TrainConfig, new_run: Callable, stop_after: Callable
+) -> None:
+    heard = stop_after()
+    numbers: dict[int, dict[str, float]] = {}
+    heard.metric = lambda step, values: numbers.__setitem__(step, values)
+    Stage(mined, "train", new_run).run(tiny_train.model_copy(update={"epochs": 1}), heard)
+    assert list(numbers) == [1, 2, 3]
+    first = numbers[1]
+    terms = first["loss_image"] + first["loss_intra"] + first["loss_inter"]
+    assert first["loss"] == pytest.approx(terms, abs=1e-4)
+    assert first["loss"] == pytest.approx(12, abs=4)
+    # One epoch of three steps, all of it warm-up: 0.2 * 4 / 256 times the cosine times the ramp.
+    assert first["learning_rate"] == pytest.approx(0.003125 * 1e-4)
+    assert numbers[2]["learning_rate"] == pytest.approx(0.003125 * 0.75 * (1 - 2 / 3 * (1 - 1e-4)))
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_with_a_sentence(
+    mined: Workspace, tiny_train: TrainConfig, new_run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orl.bootstrap.regression_loss", lambda a, b: (a.sum() - b.sum()) * torch.nan)
+    with pytest.raises(UserError, match=r"The loss is not finite at step 0 \(learning rate 3.12e-07\)") as refusal:
+        Stage(mined, "pretrain", new_run).run(tiny_train)
+    assert "scene-0" in str(refusal.value)
+
+
+def test_a_batch_larger_than_the_data_set_is_refused_with_a_sentence(
+    mined: Workspace, tiny_train: TrainConfig, new_run: Callable
+) -> None:
+    large = tiny_train.model_copy(update={"batch_size": 16})
+    with pytest.raises(UserError, match=r"A batch of 16 photos needs at least as many, and there are 12; .*=3"):
+        Stage(mined, "pretrain", new_run).run(large)
+
+
+@pytest.mark.parametrize(
+    ("zero", "missing"),
+    [
+        ("image_weight", {"image_1", "image_2"}),
+        ("intra_weight", {"roi", "roi_jittered"}),
+        ("inter_weight", {"query_roi", "key_roi"}),
+    ],
+)
+def test_a_branch_of_weight_0_draws_no_view_and_leaves_the_others_as_they_are(
+    mined: Workspace, tiny_train: TrainConfig, zero: str, missing: set[str]
+) -> None:
+    found = complete_set_named(mined.store, "set")
+    rows = data.correspondences(mined, found, _dataset(mined))
+    whole = data.RoiViews(rows, tiny_train)[0, 3]
+    part = data.RoiViews(rows, tiny_train.model_copy(update={zero: 0.0}))[0, 3]
+    assert set(whole) - set(part) == missing
+    for name, view in part.items():
+        assert torch.equal(view, whole[name]), name
+
+
+def test_views_depend_on_epoch_and_photo_only(mined: Workspace, tiny_train: TrainConfig) -> None:
+    rows = data.correspondences(mined, complete_set_named(mined.store, "set"), _dataset(mined))
+    first = data.RoiViews(rows, tiny_train)
+    views = {key: first[key] for key in [(0, 3), (1, 3), (0, 4)]}
+    again = data.RoiViews(rows, tiny_train)[0, 3]
+    for name, view in again.items():
+        assert torch.equal(view, views[0, 3][name]), name
+        assert not torch.equal(view, views[1, 3][name]), name
+        assert not torch.equal(view, views[0, 4][name]), name
+
+
+def test_a_set_is_loaded_as_arrays_that_say_what_the_store_says(mined: Workspace) -> None:
+    from db.correspondences import training_rows
+
+    found = complete_set_named(mined.store, "set")
+    rows = data.correspondences(mined, found, _dataset(mined))
+    assert len(rows.pairs) == found.pair_count
+    assert len(rows.rois) == found.candidate_count
+    assert len(rows.queries) == 12
+    for i, stored in enumerate(training_rows(mined.store, found.id)):
+        assert rows.files[i].endswith(stored.image.path)
+        assert rows.sizes[i].tolist() == [stored.image.width, stored.image.height]
+        assert rows.rois[rows.roi_start[i] : rows.roi_start[i + 1]].tolist() == stored.rois.tolist()
+        span = range(rows.neighbor_start[i], rows.neighbor_start[i + 1])
+        for j, (neighbor, pairs) in zip(span, stored.neighbors, strict=True):
+            assert rows.files[rows.neighbors[j]].endswith(neighbor.path)
+            assert rows.pairs[rows.pair_start[j] : rows.pair_start[j + 1]].tolist() == pairs.tolist()
+
+
+def _dataset(workspace: Workspace):  # type: ignore[no-untyped-def]
+    from db.photos import dataset_named
+
+    return dataset_named(workspace.store, "demo")
