@@ -48,8 +48,9 @@ lint: install  ## Check style, types and the Dockerfile
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
 
-bench: install  ## Run every script in benchmarks/
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+bench: install  ## Run every script in benchmarks/, on the demo
+	$(BIN)/orl demo --workspace '$(WORKSPACE)'
+	@for script in benchmarks/*.py; do echo "== $$script"; ORL_WORKSPACE='$(WORKSPACE)' $(BIN)/python "$$script"; done
 
 # $CHROMIUM, an installed Chromium or Chrome, or Playwright's own; else one is installed.
 browser: install

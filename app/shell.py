@@ -54,8 +54,16 @@ def pick() -> Place:
             return Place(opened, dataset, None)
         chosen = st.selectbox("Correspondence set", list(mined), key="set", bind="query-params")
         picked = mined.get(chosen) or next(iter(mined.values()))
+        fresh = st.session_state.get("regenerated")
+        if fresh in mined and fresh != picked.name:
+            st.button(f"Show the new set {escape(fresh)}", on_click=_show_set, args=(fresh,), type="primary")
         st.caption(describe_set(opened, picked))
     return Place(opened, dataset, picked)
+
+
+def _show_set(name: str) -> None:
+    st.session_state["set"] = name
+    st.session_state.pop("regenerated", None)
 
 
 def describe_set(opened: Workspace, mined: CorrespondenceSet) -> str:

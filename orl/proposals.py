@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 
 import cv2
 import numpy as np
@@ -48,9 +47,3 @@ def _on_original_grid(found: np.ndarray, sx: float, sy: float, width: int, heigh
     boxes = np.stack([left, top, right - left, bottom - top], axis=1).astype(np.int16)
     _, first = np.unique(boxes, axis=0, return_index=True)
     return boxes[np.sort(first)]
-
-
-def cost_per_image(width: int, height: int, scale: float = 1.0) -> float:
-    """Seconds one core needs for one image, for estimates: 1.26 s were measured at 500 x 375."""
-    pixels = width * height * scale * scale
-    return 1.26 * math.pow(pixels / 187_500, 1.3)

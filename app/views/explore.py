@@ -25,7 +25,7 @@ def page() -> None:
     if place.dataset is None:
         start.empty_workspace(place)
         return
-    _heading(place.dataset)
+    _heading(place)
     if place.mined is None:
         start.unmined(place, place.dataset)
     order = _order(place, place.dataset)
@@ -67,8 +67,17 @@ def _size(place: Place, dataset: Dataset, order: GalleryOrder) -> int:
     return dataset.image_count + dataset.unreadable_count
 
 
-def _heading(dataset: Dataset) -> None:
-    st.title(dataset.name, anchor=False)
+def _heading(place: Place) -> None:
+    dataset = place.dataset
+    assert dataset is not None
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left.title(dataset.name, anchor=False)
+    with right.container(horizontal=True, horizontal_alignment="right"):
+        if place.mined is not None:
+            with st.popover("Mine …", icon=":material/search:", help="Another set of these photos, with any encoder"):
+                start.mine_form(place.workspace, dataset)
+        with st.popover("Add photos …", icon=":material/add_photo_alternate:"):
+            start.add_photos(place.workspace)
     facts = [f"{dataset.image_count:,} photos in {shell.escape(dataset.root)}"]
     if dataset.annotation_count:
         facts.append(f"{dataset.annotation_count:,} annotated objects (for measuring only)")

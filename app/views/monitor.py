@@ -129,7 +129,10 @@ def _actions(opened: Workspace, run: Run) -> None:
             st.button("Resume", icon=":material/resume:", on_click=_try, args=(launcher.resume, opened, run.id))
             st.caption("It goes on from its last checkpoint.")
         elif run.kind != "mine":
-            st.success(f"The encoder **{escape(run.name)}** is ready: mine with it below.", icon=":material/check:")
+            st.success(
+                f"The encoder **{escape(run.name)}** is ready: mine with it on the Explore page, under *Mine …*.",
+                icon=":material/check:",
+            )
 
 
 def _try(action, opened: Workspace, run_id: int) -> None:  # type: ignore[no-untyped-def]

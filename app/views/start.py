@@ -108,7 +108,7 @@ def mine_form(opened: Workspace, dataset: Dataset) -> None:
         return
     with st.form("mine", border=False):
         label = st.selectbox("Encoder", list(known))
-        name = st.text_input("Name of the new set", value=f"{dataset.name}-{known[label]}")
+        name = st.text_input("Name of the new set", placeholder="data set and encoder")
         scale = st.segmented_control(
             "Selective search on photos of",
             [1.0, 0.5],
@@ -119,10 +119,13 @@ def mine_form(opened: Workspace, dataset: Dataset) -> None:
         if st.form_submit_button("Mine", type="primary", icon=":material/search:"):
             try:
                 config = MINE_PRESETS["paper"].model_copy(update={"proposal_scale": scale})
-                launch_mine(opened, dataset.name, known[label], name.strip(), config)
+                run = launch_mine(
+                    opened, dataset.name, known[label], name.strip() or f"{dataset.name}-{known[label]}", config
+                )
             except (UserError, StoreError) as mistake:
                 st.error(str(mistake))
                 return
+            st.session_state["regenerated"] = run.name
             st.rerun()
 
 

@@ -7,7 +7,6 @@ import streamlit as st
 from app import shell
 from app.shell import Place
 from app.views import monitor, start
-from db.correspondences import set_by_id
 from db.store import StoreError
 from train.config import TRAIN_PRESETS, TrainConfig, with_settings
 from train.cost import Cost, estimate
@@ -119,9 +118,3 @@ def _cost_line(cost: Cost) -> str:
         f"**{cost.steps:,} steps**, about **{monitor.duration(cost.seconds)}** ({source}); "
         f"checkpoints of {cost.checkpoint_bytes / 1e6:,.0f} MB, two are kept."
     )
-
-
-def set_name(place: Place, set_id: int | None) -> str:
-    """Name of a set, for the lineage of a run."""
-    found = set_by_id(place.workspace.store, set_id) if set_id else None
-    return found.name if found else ""

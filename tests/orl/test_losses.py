@@ -12,7 +12,7 @@ from orl.bootstrap import Bootstrap, regression_loss
 from orl.byol import BYOL
 from orl.object_level import BRANCHES, ORL
 
-BATCH, SIZE, PATCH = 8, 48, 32
+BATCH, SIZE, PATCH = 8, 40, 32
 VIEWS = ("image_1", "image_2", "roi", "roi_jittered", "query_roi", "key_roi")
 
 

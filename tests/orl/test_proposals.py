@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orl.proposals import cost_per_image, proposal_method, selective_search
+from orl.proposals import proposal_method, selective_search
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +71,3 @@ def test_the_name_of_a_method_tells_the_scale() -> None:
     assert proposal_method() == "selective-search-fast@1"
     assert proposal_method(0.5) == "selective-search-fast@0.5"
     assert proposal_method(0.33) != proposal_method(0.3)
-
-
-def test_the_estimate_is_what_was_measured_and_falls_with_the_scale() -> None:
-    assert cost_per_image(500, 375) == pytest.approx(1.26)
-    assert cost_per_image(500, 375, 0.5) == pytest.approx(1.26 * 0.25**1.3)

@@ -13,10 +13,10 @@ from train.ingest import ingest
 from train.progress import Progress, Stopped
 from train.workspace import Workspace, open_workspace
 
-TINY_MINE = MineConfig(neighbors=3, min_size=32, max_rois=6, proposal_scale=0.5, pair_ratio=0.5)
+TINY_MINE = MineConfig(neighbors=3, min_size=32, max_rois=4, proposal_scale=0.5, pair_ratio=0.5)
 TINY_TRAIN = TrainConfig(
     backbone="resnet18",
-    epochs=3,
+    epochs=2,
     batch_size=4,
     image_size=32,
     patch_size=32,
@@ -56,13 +56,13 @@ def stop_after() -> Callable[..., StopAfter]:
 
 @pytest.fixture(scope="session")
 def tiny_mine() -> MineConfig:
-    """K = 3, half of the query's RoIs, at most 6 of them."""
+    """K = 3, half of the query's RoIs, at most 4 of them."""
     return TINY_MINE
 
 
 @pytest.fixture(scope="session")
 def tiny_train() -> TrainConfig:
-    """Three epochs of a ResNet-18 at 32 pixels, four photos a step, no loader process."""
+    """Two epochs of a ResNet-18 at 32 pixels, four photos a step, no loader process."""
     return TINY_TRAIN
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ def test_an_interruption_leaves_no_half_folder_and_what_is_there_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[int, int]] = []
+    monkeypatch.setattr(build, "ProcessPoolExecutor", lambda mp_context: ThreadPoolExecutor(1))  # starts sooner
 
     def interrupt(done: int, count: int) -> None:
         told.append((done, count))

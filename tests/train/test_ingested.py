@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -206,6 +205,6 @@ def test_it_reports_how_far_it_is(workspace: Workspace, folder: Path, monkeypatc
 
 
 def test_a_link_that_leads_nowhere_is_unreadable(workspace: Workspace, folder: Path) -> None:
-    os.symlink(folder / "no such file", folder / "link.jpg")
+    (folder / "link.jpg").symlink_to(folder / "no such file")
     found = ingest(workspace, folder)
     assert ("link.jpg", "the file is not there any more") in found.unreadable

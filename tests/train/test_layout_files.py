@@ -69,7 +69,7 @@ def test_vocs_corners_count_from_1_and_belong_to_the_box(tmp_path: Path) -> None
 def test_a_broken_voc_file_is_named_with_the_reason(tmp_path: Path, change: tuple[str, str], reason: str) -> None:
     file = tmp_path / "a.xml"
     file.write_text(VOC.replace(*change))
-    with pytest.raises(UserError, match="a.xml is not a VOC annotation: ") as refusal:
+    with pytest.raises(UserError, match=r"a\.xml is not a VOC annotation: ") as refusal:
         read_voc(file)
     assert reason in str(refusal.value)
 
@@ -95,12 +95,12 @@ def test_cocos_boxes_come_by_file_name_and_crowds_are_difficult(tmp_path: Path) 
     ],
 )
 def test_what_is_no_coco_file_is_named_with_the_reason(tmp_path: Path, content: object) -> None:
-    with pytest.raises(UserError, match="instances.json is not a COCO annotation file"):
+    with pytest.raises(UserError, match=r"instances\.json is not a COCO annotation file"):
         read_coco(write_coco(tmp_path, content))
 
 
 def test_a_coco_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="gone.json cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"gone\.json cannot be read: No such file"):
         read_coco(tmp_path / "gone.json")
 
 

@@ -71,7 +71,10 @@ def test_a_mined_set_equals_the_method_in_plain_loops(
     stored = rows.rois_of(ready.store, set_id, list(pictures))
     assert {i: stored[i].boxes.tolist() for i in stored} == candidates
 
-    features = dict(zip(pictures, embedded(encoder.embed_images, [center_crop(p) for p in pictures.values()])))
+    crops = [center_crop(p) for p in pictures.values()]
+    features = dict(
+        zip(pictures, embedded(encoder.embed_images, [center_crop(p) for p in pictures.values()]), strict=True)
+    )
     rois = {
         i: embedded(encoder.embed_rois, [crop_box(pictures[i], np.array(b), 224) for b in candidates[i]])
         for i in pictures
@@ -173,22 +176,24 @@ def test_when_too_many_photos_are_gone_the_mining_says_so(
         mined(own, tiny_mine, new_run(own, "mine", "set"))
 
 
-@pytest.mark.parametrize("fallback", ["first", "image"])
 def test_an_image_that_keeps_no_box_gets_the_fall_back_and_is_counted(
-    own: Workspace, own_photos: Path, tiny_mine: MineConfig, fallback: str, new_run: Callable
+    own: Workspace, own_photos: Path, tiny_mine: MineConfig, new_run: Callable
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (24, 30, 3), np.uint8)  # smaller than the smallest box
-    Image.fromarray(noise).save(own_photos / "empty.png")
+    Image.fromarray(noise).save(own_photos / "tiny.png")
     ingest(own, own_photos, name="demo")
-    config = tiny_mine.model_copy(update={"fallback": fallback})
-    done = rows.set_by_id(own.store, mined(own, config, new_run(own, "mine", "set")))
-    assert done is not None
-    (empty,) = [i.id for i in images_of(own) if i.path == "empty.png"]
-    (box,) = rows.rois_of(own.store, done.id, [empty])[empty].boxes.tolist()
-    raw = rows.proposals_of(own.store, [empty], config.method)[empty].tolist()
-    assert box == (raw[0] if fallback == "first" and raw else [0, 0, 30, 24])
-    assert done.fallback_count == 1
-    assert len(rows.pairs_of(own.store, done.id, empty)) == 3  # one with each neighbour
+    (tiny,) = [i.id for i in images_of(own) if i.path == "tiny.png"]
+    boxes = {}
+    for fallback in ("first", "image"):
+        config = tiny_mine.model_copy(update={"fallback": fallback})
+        set_id = mined(own, config, new_run(own, "mine", fallback), fallback)
+        done = rows.set_by_id(own.store, set_id)
+        assert done is not None
+        assert done.fallback_count == 1
+        assert len(rows.pairs_of(own.store, set_id, tiny)) == 3  # one with each neighbour
+        boxes[fallback] = rows.rois_of(own.store, set_id, [tiny])[tiny].boxes.tolist()
+    raw = rows.proposals_of(own.store, [tiny], tiny_mine.method)[tiny].tolist()
+    assert boxes == {"first": raw[:1], "image": [[0, 0, 30, 24]]}
 
 
 def test_no_pair_is_less_similar_than_the_setting(ready: Workspace, tiny_mine: MineConfig, new_run: Callable) -> None:
