@@ -1,4 +1,4 @@
-"""What every page shares: the pickers, the run badge, the pages themselves."""
+"""What every page shares: the pickers, the run badge, and the words for sets, encoders and runs."""
 
 from __future__ import annotations
 
@@ -26,17 +26,9 @@ class Place:
     mined: CorrespondenceSet | None
 
 
-def pages() -> dict[str, st.Page]:
-    """The pages by name."""
-    from app.views import explore, pair, train
-
-    return {
-        "explore": st.Page(
-            explore.page, title="Explore", icon=":material/photo_library:", url_path="explore", default=True
-        ),
-        "pair": st.Page(pair.page, title="Pair", icon=":material/compare:", url_path="pair"),
-        "train": st.Page(train.page, title="Train", icon=":material/model_training:", url_path="train"),
-    }
+def open_page(name: str, **query: str) -> None:
+    """Go to a page; ``app.main`` has left the pages of this session under their names."""
+    st.switch_page(st.session_state["pages"][name], query_params=query)
 
 
 def pick() -> Place:

@@ -107,4 +107,4 @@ def _tile(tile) -> Tile:  # type: ignore[no-untyped-def]  # a db.photos.Tile
 def _open() -> None:
     image_id = st.session_state["gallery"].open
     if image_id is not None:
-        st.switch_page(shell.pages()["pair"], query_params={"q": str(int(image_id))})
+        shell.open_page("pair", q=str(int(image_id)))

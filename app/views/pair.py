@@ -50,7 +50,6 @@ def page() -> None:
     image = _query_image(place, place.dataset)
     if image is None:
         st.warning("This photo is not part of the data set that is picked. Choose one on the Explore page.")
-        st.page_link(shell.pages()["explore"], label="To the photos", icon=":material/photo_library:")
         return
     encoder = encoder_by_id(place.workspace.store, place.mined.encoder_id)
     assert encoder is not None  # a foreign key

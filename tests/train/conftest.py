@@ -17,7 +17,7 @@ TINY_MINE = MineConfig(neighbors=3, min_size=32, max_rois=4, proposal_scale=0.5,
 TINY_TRAIN = TrainConfig(
     backbone="resnet18",
     epochs=2,
-    batch_size=4,
+    batch_size=6,
     image_size=32,
     patch_size=32,
     warmup_epochs=1,
@@ -62,7 +62,7 @@ def tiny_mine() -> MineConfig:
 
 @pytest.fixture(scope="session")
 def tiny_train() -> TrainConfig:
-    """Two epochs of a ResNet-18 at 32 pixels, four photos a step, no loader process."""
+    """Two epochs of a ResNet-18 at 32 pixels, six photos a step, no loader process."""
     return TINY_TRAIN
 
 

@@ -72,9 +72,7 @@ def test_a_mined_set_equals_the_method_in_plain_loops(
     assert {i: stored[i].boxes.tolist() for i in stored} == candidates
 
     crops = [center_crop(p) for p in pictures.values()]
-    features = dict(
-        zip(pictures, embedded(encoder.embed_images, [center_crop(p) for p in pictures.values()]), strict=True)
-    )
+    features = dict(zip(pictures, embedded(encoder.embed_images, crops), strict=True))
     rois = {
         i: embedded(encoder.embed_rois, [crop_box(pictures[i], np.array(b), 224) for b in candidates[i]])
         for i in pictures

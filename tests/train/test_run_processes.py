@@ -89,7 +89,7 @@ def test_a_run_that_is_killed_at_some_step_is_lost_and_resumed_ends_in_the_same_
     assert (done.status, done.exit_code, done.error) == ("done", 0, None)
     log = read_log(place, done)
     assert "Resumed at step " in log
-    assert (done.phase, done.progress, done.total) == ("Training", 18, 18)
+    assert (done.phase, done.progress, done.total) == ("Training", 12, 12)
     assert encoder_named(place.store, "killed").weights_sha256 == whole
     steps = [step for step, name, _ in metrics(place.store, run.id) if name == "loss"]
     assert steps == sorted(set(steps))
@@ -138,7 +138,7 @@ def test_mining_and_training_run_one_after_the_other(
     config = ready.run_folder(mining.id) / "config.json"
     assert '"encoder": "starter"' in config.read_text()
 
-    trained = wait(ready, launch_train(ready, "set", tiny_train.model_copy(update={"epochs": 1})).id)
+    trained = wait(ready, launch_train(ready, "set", tiny_train.model_copy(update={"epochs": 1, "batch_size": 12})).id)
     assert (trained.status, trained.correspondence_set_id) == ("done", mined.id)
     encoder = encoder_named(ready.store, "set-orl")
     assert (encoder.kind, encoder.run_id) == ("stage3", trained.id)
