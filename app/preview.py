@@ -15,6 +15,7 @@ import numpy as np
 
 from app.components.pair_view import RejectedBox, Rule
 from db import correspondences as rows
+from db import mining
 from db.encoders import encoder_by_id
 from db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl.boxes import BoxRules, Filtered, Verdict, filter_boxes
@@ -78,7 +79,7 @@ def neighbors(subject: Subject, image: Image, k: int) -> list[NeighborFound]:
 def side(subject: Subject, image: Image, rules: BoxRules) -> Side:
     """A photo's candidates under some thresholds, and why each other raw box was rejected."""
     method = MineConfig(**subject.mined.params).method
-    raw = rows.proposals_of(subject.workspace.store, [image.id], method)[image.id]
+    raw = mining.proposals_of(subject.workspace.store, [image.id], method)[image.id]
     return Side(image, raw, filter_boxes(raw, rules, image.width, image.height))
 
 
@@ -191,6 +192,6 @@ def encoder(workspace: Workspace, encoder_id: int):  # type: ignore[no-untyped-d
 def _set_features(workspace: Workspace, set_id: int, encoder_id: int) -> tuple[np.ndarray, np.ndarray]:
     row = encoder_by_id(workspace.store, encoder_id)
     assert row is not None
-    ids = np.array(sorted(rows.matched_images(workspace.store, set_id)), np.int64)
+    ids = np.array(sorted(mining.matched_images(workspace.store, set_id)), np.int64)
     images, _ = stored_features(workspace, row)
     return ids, images.get(ids)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from db.correspondences import complete_set_named, matched_images, neighbor_ids_of, rois_of
+from db.correspondences import complete_set_named, neighbor_ids_of, rois_of
 from db.encoders import encoder_by_id
+from db.mining import matched_images
 from orl.matching import nearest_neighbors, top_pairs
 from train.config import MineConfig
 from train.mine import stored_features

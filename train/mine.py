@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from db import correspondences as rows
+from db import mining
 from db.encoders import encoder_named
 from db.models import CorrespondenceSet, Dataset, Image
 from db.models import Encoder as EncoderRow
@@ -75,7 +76,7 @@ def mine(
     progress = progress or Progress()
     subject = check(workspace, dataset, encoder, name, config)
     store = workspace.store
-    mined = rows.begin_set(store, name, subject.dataset.id, subject.encoder.id, config.model_dump(), run_id)
+    mined = mining.begin_set(store, name, subject.dataset.id, subject.encoder.id, config.model_dump(), run_id)
     files = Photos(Path(subject.dataset.root))
 
     images = list(usable_images(store, subject.dataset.id))
@@ -90,7 +91,7 @@ def mine(
     _embed_rois(workspace, mined.id, features, images, files, progress)
     _find_neighbors(workspace, mined.id, features, images, config, progress)
     _match(workspace, mined.id, features, images, config, progress)
-    published = rows.publish_set(store, mined.id)
+    published = mining.publish_set(store, mined.id)
     progress.log(
         f"Set '{name}': {published.image_count} photos, {published.candidate_count} RoIs, "
         f"{published.pair_count} pairs; {published.fallback_count} photos kept no box (fall-back: {config.fallback})."
@@ -145,7 +146,7 @@ def _propose(
     workspace: Workspace, images: list[Image], files: Photos, config: MineConfig, workers: int, progress: Progress
 ) -> list[Image]:
     """Compute missing raw proposals. Returns the images that could be read."""
-    missing = set(rows.missing_proposals(workspace.store, [i.id for i in images], config.method))
+    missing = set(mining.missing_proposals(workspace.store, [i.id for i in images], config.method))
     todo = [i for i in images if i.id in missing]
     progress.phase("Proposing regions", len(todo))
     lost: set[int] = set()
@@ -160,11 +161,11 @@ def _propose(
             else:
                 done[image.id] = found
             if len(done) == BLOCK:
-                rows.add_proposals(workspace.store, config.method, done)
+                mining.add_proposals(workspace.store, config.method, done)
                 done = {}
             progress.advance()
     finally:
-        rows.add_proposals(workspace.store, config.method, done)
+        mining.add_proposals(workspace.store, config.method, done)
     progress.log(f"Proposals computed: {len(todo) - len(lost)}, reused: {len(images) - len(todo)}.")
     return [i for i in images if i.id not in lost]
 
@@ -189,17 +190,17 @@ def _embed_images(features: Features, images: list[Image], files: Photos, progre
 
 
 def _filter(workspace: Workspace, set_id: int, images: list[Image], config: MineConfig, progress: Progress) -> None:
-    done = rows.filtered_images(workspace.store, set_id)
+    done = mining.filtered_images(workspace.store, set_id)
     todo = [i for i in images if i.id not in done]
     progress.phase("Filtering regions", len(todo))
     for start in range(0, len(todo), BLOCK):
         block = todo[start : start + BLOCK]
-        raw = rows.proposals_of(workspace.store, [i.id for i in block], config.method)
+        raw = mining.proposals_of(workspace.store, [i.id for i in block], config.method)
         batch = []
         for image in block:
             kept = filter_boxes(raw[image.id], config.rules, image.width, image.height)
-            batch.append(rows.Candidates(image.id, kept.boxes, len(raw[image.id]), kept.fallback))
-        rows.add_candidates(workspace.store, set_id, batch)
+            batch.append(mining.Candidates(image.id, kept.boxes, len(raw[image.id]), kept.fallback))
+        mining.add_candidates(workspace.store, set_id, batch)
         progress.advance(len(block))
 
 
@@ -241,8 +242,8 @@ def _find_neighbors(
     progress.phase("Finding neighbours", len(images))
     ids = np.array([i.id for i in images])
     found = nearest_neighbors(features.images.get(ids), ids, config.neighbors)
-    rows.add_neighbors(workspace.store, set_id, ids, found.ids, found.similarity)
-    begun = rows.filtered_images(workspace.store, set_id), rows.images_with_neighbors(workspace.store, set_id)
+    mining.add_neighbors(workspace.store, set_id, ids, found.ids, found.similarity)
+    begun = mining.filtered_images(workspace.store, set_id), mining.images_with_neighbors(workspace.store, set_id)
     if begun != (set(ids.tolist()),) * 2:
         raise UserError(
             "The photos of the data set have changed since this mining began; mine anew under another name."
@@ -253,7 +254,7 @@ def _find_neighbors(
 def _match(
     workspace: Workspace, set_id: int, features: Features, images: list[Image], config: MineConfig, progress: Progress
 ) -> None:
-    done = rows.matched_images(workspace.store, set_id)
+    done = mining.matched_images(workspace.store, set_id)
     todo = [i for i in images if i.id not in done]
     progress.phase("Matching regions", len(todo))
     for start in range(0, len(todo), BLOCK):
@@ -268,10 +269,10 @@ def _match(
             for rank, neighbor in enumerate(neighbors[image], 1):
                 best = top_pairs(vectors[image], vectors[neighbor], config.pair_ratio, config.min_similarity)
                 pairs.append(
-                    rows.MinedPairs(rank, rois[image].ids[best.query], rois[neighbor].ids[best.key], best.similarity)
+                    mining.MinedPairs(rank, rois[image].ids[best.query], rois[neighbor].ids[best.key], best.similarity)
                 )
-            batch.append(rows.MinedImage(image, tuple(pairs)))
-        rows.add_pairs(workspace.store, set_id, batch)
+            batch.append(mining.MinedImage(image, tuple(pairs)))
+        mining.add_pairs(workspace.store, set_id, batch)
         progress.advance(len(block))
 
 

@@ -15,10 +15,10 @@ from app.preview import NeighborFound, Side, Subject
 from app.shell import Place
 from app.views import settings, start
 from app.views.explore import current_order
-from db.correspondences import judge, verdicts_of
 from db.encoders import encoder_by_id, encoders
 from db.models import Dataset, Image
 from db.photos import gallery_page, image_by_id, step
+from db.verdicts import judge, verdicts_of
 from orl.matching import Pairs
 from orl.pixels import UnreadableImage
 from train.config import MineConfig

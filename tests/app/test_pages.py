@@ -10,11 +10,12 @@ from streamlit.testing.v1 import AppTest
 
 from app import preview
 from app.views.monitor import duration
-from db.correspondences import find_set, judge, pairs_of, rois_of, verdicts_of
+from db.correspondences import find_set, pairs_of, rois_of
 from db.encoders import encoder_named
 from db.models import Run
 from db.photos import dataset_named, image_by_id
 from db.runs import add_metrics, add_run, runs, update_run
+from db.verdicts import judge, verdicts_of
 from tests.app.conftest import Show
 from train.config import MineConfig
 from train.workspace import Workspace

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from db.correspondences import Candidates, MinedImage, MinedPairs, add_candidates, add_pairs, begin_set, rois_of
+from db.correspondences import rois_of
 from db.encoders import add_encoder
+from db.mining import Candidates, MinedImage, MinedPairs, add_candidates, add_pairs, begin_set
 from db.models import Encoder, Run
 from db.photos import GalleryOrder, Photo, add_photos, ensure_dataset, gallery_count, gallery_page, known_files, step
 from db.runs import add_run

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from db import correspondences as rows
-from db.correspondences import Candidates, MinedImage, MinedPairs
+from db import mining, verdicts
 from db.encoders import add_encoder, encoder_by_id, encoder_named, encoders
+from db.mining import Candidates, MinedImage, MinedPairs
 from db.models import CorrespondenceSet, Encoder, Run
 from db.photos import Photo, add_photos, dataset_by_id, dataset_named, ensure_dataset, known_files, usable_images
 from db.runs import add_run
@@ -40,41 +41,41 @@ def boxes(*listed: list[int]) -> np.ndarray:
 
 
 def begin(store: Store, name: str = "set", run: int = 1) -> CorrespondenceSet:
-    return rows.begin_set(store, name, 1, 1, {"neighbors": 1}, run)
+    return mining.begin_set(store, name, 1, 1, {"neighbors": 1}, run)
 
 
 def write(store: Store, set_id: int) -> None:
     """Photo 1 (RoIs A, B) pairs with photo 2 (C); photos 2 and 3 kept only a fall-back box and have no pair."""
-    rows.add_candidates(store, set_id, [Candidates(1, boxes(A, B), 7, False)])
-    rows.add_candidates(store, set_id, [Candidates(2, boxes(C), 5, True), Candidates(3, boxes(C), 0, True)])
-    rows.add_neighbors(
+    mining.add_candidates(store, set_id, [Candidates(1, boxes(A, B), 7, False)])
+    mining.add_candidates(store, set_id, [Candidates(2, boxes(C), 5, True), Candidates(3, boxes(C), 0, True)])
+    mining.add_neighbors(
         store, set_id, np.array([1, 2, 3]), np.array([[2], [3], [1]]), np.array([[0.5], [0.25], [-0.5]], np.float32)
     )
     rois = rows.rois_of(store, set_id, [1, 2])
     found = MinedPairs(1, rois[1].ids[[1, 0]], rois[2].ids[[0, 0]], np.array([0.875, 0.125], np.float32))
-    rows.add_pairs(store, set_id, [MinedImage(1, (found,)), MinedImage(2, ()), MinedImage(3, ())])
+    mining.add_pairs(store, set_id, [MinedImage(1, (found,)), MinedImage(2, ()), MinedImage(3, ())])
 
 
 def test_raw_boxes_are_kept_as_little_endian_int16_in_rank_order(store: Store) -> None:
-    rows.add_proposals(store, "m", {1: np.array([[1, 2, 258, 480], [0, 0, 3, 32767]], np.int64)})
+    mining.add_proposals(store, "m", {1: np.array([[1, 2, 258, 480], [0, 0, 3, 32767]], np.int64)})
     with sqlite3.connect(str(store.engine.url.database)) as connection:
         (blob,) = connection.execute("SELECT boxes FROM proposal WHERE image_id = 1 AND method = 'm'").fetchone()
     assert blob == bytes([1, 0, 2, 0, 2, 1, 224, 1, 0, 0, 0, 0, 3, 0, 255, 127])
-    assert rows.proposals_of(store, [1, 2], "m")[1].tolist() == [[1, 2, 258, 480], [0, 0, 3, 32767]]
+    assert mining.proposals_of(store, [1, 2], "m")[1].tolist() == [[1, 2, 258, 480], [0, 0, 3, 32767]]
 
 
 def test_an_image_without_any_raw_box_is_not_searched_again(store: Store) -> None:
-    rows.add_proposals(store, "m", {2: boxes()})
-    assert rows.proposals_of(store, [2], "m")[2].shape == (0, 4)
-    assert rows.missing_proposals(store, [3, 2, 1], "m") == [3, 1]
-    assert rows.missing_proposals(store, [2], "another method") == [2]
+    mining.add_proposals(store, "m", {2: boxes()})
+    assert mining.proposals_of(store, [2], "m")[2].shape == (0, 4)
+    assert mining.missing_proposals(store, [3, 2, 1], "m") == [3, 1]
+    assert mining.missing_proposals(store, [2], "another method") == [2]
 
 
 def test_a_published_set_is_counted_once(store: Store) -> None:
     mined = begin(store)
     write(store, mined.id)
     assert mined.status == "mining"
-    done = rows.publish_set(store, mined.id)
+    done = mining.publish_set(store, mined.id)
     assert done.status == "complete"
     assert (done.image_count, done.candidate_count, done.pair_count) == (3, 4, 2)
     assert done.fallback_count == 2
@@ -112,8 +113,8 @@ def test_training_reads_every_image_with_its_boxes_and_pairs(store: Store) -> No
 
 def test_a_box_has_one_row_however_many_sets_use_it(store: Store) -> None:
     one, two = begin(store, "one"), begin(store, "two")
-    rows.add_candidates(store, one.id, [Candidates(1, boxes(A, B), 2, False)])
-    rows.add_candidates(store, two.id, [Candidates(1, boxes(B, C), 2, False), Candidates(2, boxes(A), 2, False)])
+    mining.add_candidates(store, one.id, [Candidates(1, boxes(A, B), 2, False)])
+    mining.add_candidates(store, two.id, [Candidates(1, boxes(B, C), 2, False), Candidates(2, boxes(A), 2, False)])
     first, second = rows.rois_of(store, one.id, [1])[1], rows.rois_of(store, two.id, [1])[1]
     assert first.ids.tolist() == [1, 2]
     assert second.ids.tolist() == [2, 3]
@@ -124,17 +125,17 @@ def test_a_box_has_one_row_however_many_sets_use_it(store: Store) -> None:
 
 def test_progress_of_an_unfinished_set_can_be_read(store: Store) -> None:
     mined = begin(store)
-    assert rows.filtered_images(store, mined.id) == set()
-    rows.add_candidates(store, mined.id, [Candidates(1, boxes(A), 2, False), Candidates(2, boxes(A), 2, False)])
-    rows.add_pairs(store, mined.id, [MinedImage(2, ())])
-    assert rows.filtered_images(store, mined.id) == {1, 2}
-    assert rows.matched_images(store, mined.id) == {2}
+    assert mining.filtered_images(store, mined.id) == set()
+    mining.add_candidates(store, mined.id, [Candidates(1, boxes(A), 2, False), Candidates(2, boxes(A), 2, False)])
+    mining.add_pairs(store, mined.id, [MinedImage(2, ())])
+    assert mining.filtered_images(store, mined.id) == {1, 2}
+    assert mining.matched_images(store, mined.id) == {2}
 
 
 def test_neighbours_written_by_an_earlier_attempt_are_left(store: Store) -> None:
     mined = begin(store)
     for neighbor in (2, 3):
-        rows.add_neighbors(store, mined.id, np.array([1]), np.array([[neighbor]]), np.array([[0.5]], np.float32))
+        mining.add_neighbors(store, mined.id, np.array([1]), np.array([[neighbor]]), np.array([[0.5]], np.float32))
     assert rows.neighbor_ids_of(store, mined.id, [1]) == {1: [2]}
 
 
@@ -147,7 +148,7 @@ def test_a_set_is_taken_up_by_its_own_run_only_and_never_after_it_is_complete(st
     with pytest.raises(StoreError, match=r"'set' is not complete; `orl runs resume 1` goes on"):
         rows.complete_set_named(store, "set")
     assert rows.sets(store) == []
-    rows.publish_set(store, mined.id)
+    mining.publish_set(store, mined.id)
     with pytest.raises(StoreError, match="is taken"):
         begin(store)
     assert rows.complete_set_named(store, "set").id == mined.id
@@ -197,12 +198,12 @@ def test_a_verdict_is_kept_changed_and_withdrawn(store: Store) -> None:
     write(store, begin(store).id)
     query, key = (1, np.array(A)), (2, np.array(C))
     where = (tuple(A), 2, tuple(C))
-    assert rows.judge(store, query, key, "good", "ann")
-    assert rows.judge(store, query, key, "wrong", "bob")
-    assert rows.verdicts_of(store, 1, "ann") == {where: "good"}
-    assert rows.judge(store, query, key, "interesting", "ann")
-    assert rows.verdicts_of(store, 1, "ann") == {where: "interesting"}
-    assert rows.judge(store, query, key, None, "ann")
-    assert rows.verdicts_of(store, 1, "ann") == {}
-    assert rows.verdicts_of(store, 1, "bob") == {where: "wrong"}
-    assert not rows.judge(store, query, (2, np.array(A)), "good", "ann")  # a box of no set
+    assert verdicts.judge(store, query, key, "good", "ann")
+    assert verdicts.judge(store, query, key, "wrong", "bob")
+    assert verdicts.verdicts_of(store, 1, "ann") == {where: "good"}
+    assert verdicts.judge(store, query, key, "interesting", "ann")
+    assert verdicts.verdicts_of(store, 1, "ann") == {where: "interesting"}
+    assert verdicts.judge(store, query, key, None, "ann")
+    assert verdicts.verdicts_of(store, 1, "ann") == {}
+    assert verdicts.verdicts_of(store, 1, "bob") == {where: "wrong"}
+    assert not verdicts.judge(store, query, (2, np.array(A)), "good", "ann")  # a box of no set

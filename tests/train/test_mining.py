@@ -12,6 +12,7 @@ from PIL import Image
 from sqlalchemy import text
 
 from db import correspondences as rows
+from db import mining
 from db.models import Image as ImageRow
 from db.photos import dataset_named, usable_images
 from orl.encoder import Encoder
@@ -66,7 +67,7 @@ def test_a_mined_set_equals_the_method_in_plain_loops(
     encoder, images = plain_encoder(), images_of(ready)
     assert len(images) == 12
     pictures = {i.id: read_image(small_scenes / i.path) for i in images}
-    raw = rows.proposals_of(ready.store, list(pictures), "selective-search-fast@0.5")
+    raw = mining.proposals_of(ready.store, list(pictures), "selective-search-fast@0.5")
     candidates = {i: slow_candidates(raw[i].tolist(), tiny_mine) for i in pictures}
     stored = rows.rois_of(ready.store, set_id, list(pictures))
     assert {i: stored[i].boxes.tolist() for i in stored} == candidates
@@ -190,7 +191,7 @@ def test_an_image_that_keeps_no_box_gets_the_fall_back_and_is_counted(
         assert done.fallback_count == 1
         assert len(rows.pairs_of(own.store, set_id, tiny)) == 3  # one with each neighbour
         boxes[fallback] = rows.rois_of(own.store, set_id, [tiny])[tiny].boxes.tolist()
-    raw = rows.proposals_of(own.store, [tiny], tiny_mine.method)[tiny].tolist()
+    raw = mining.proposals_of(own.store, [tiny], tiny_mine.method)[tiny].tolist()
     assert boxes == {"first": raw[:1], "image": [[0, 0, 30, 24]]}
 
 

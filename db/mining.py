@@ -1,0 +1,261 @@
+"""What mining writes: raw proposals, RoIs, and a correspondence set from its first row to its publication.
+
+Arrays of boxes are int16 [n, 4], x y w h in pixels of the image as shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import bindparam, case, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from db.models import Candidate, CorrespondenceSet, Neighbor, Pair, Proposal, Roi, SetImage
+from db.photos import CHUNK
+from db.store import Store, StoreError
+
+HISTOGRAM_BINS = 100  # of similarity, over [-1, 1]
+
+
+# Raw proposals -----------------------------------------------------------------------------------------
+
+
+def missing_proposals(store: Store, image_ids: Sequence[int], method: str) -> list[int]:
+    """Those of the images that have no raw boxes by this method yet, in the given order."""
+    have: set[int] = set()
+    with store.session() as session:
+        for start in range(0, len(image_ids), CHUNK):
+            ids = image_ids[start : start + CHUNK]
+            have.update(
+                session.scalars(select(Proposal.image_id).where(Proposal.method == method, Proposal.image_id.in_(ids)))
+            )
+    return [i for i in image_ids if i not in have]
+
+
+def add_proposals(store: Store, method: str, boxes_of: Mapping[int, np.ndarray]) -> None:
+    """Keep the raw boxes of some images, in rank order."""
+    if not boxes_of:
+        return
+    rows = [
+        {"image_id": image, "method": method, "boxes": np.asarray(boxes, "<i2").tobytes()}
+        for image, boxes in boxes_of.items()
+    ]
+    with store.session() as session:
+        session.execute(insert(Proposal), rows)
+
+
+def proposals_of(store: Store, image_ids: Sequence[int], method: str) -> dict[int, np.ndarray]:
+    """Raw boxes by image id, for those images that have them."""
+    with store.session() as session:
+        rows = session.execute(
+            select(Proposal.image_id, Proposal.boxes).where(Proposal.method == method, Proposal.image_id.in_(image_ids))
+        )
+        return {image: np.frombuffer(blob, "<i2").reshape(-1, 4) for image, blob in rows}
+
+
+# A set ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MinedPairs:
+    """Pairs with one neighbour, most similar first: roi ids int64 [n] twice, and float32 [n]."""
+
+    neighbor_rank: int
+    query_roi_ids: np.ndarray
+    key_roi_ids: np.ndarray
+    similarity: np.ndarray
+
+
+@dataclass(frozen=True)
+class MinedImage:
+    """One image's share of a set, ready to be written."""
+
+    image_id: int
+    pairs: tuple[MinedPairs, ...]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The filtered RoIs of an image: their boxes in rank order, and how many raw boxes there were."""
+
+    image_id: int
+    boxes: np.ndarray
+    raw_count: int
+    fallback: bool
+
+
+def begin_set(
+    store: Store, name: str, dataset_id: int, encoder_id: int, params: dict[str, Any], run_id: int
+) -> CorrespondenceSet:
+    """Start a set, or take up the one that this run began. Raises StoreError when the name is taken."""
+    with store.session() as session:
+        found = session.scalar(select(CorrespondenceSet).where(CorrespondenceSet.name == name))
+        if found is None:
+            found = CorrespondenceSet(
+                name=name, dataset_id=dataset_id, encoder_id=encoder_id, params=params, run_id=run_id
+            )
+            session.add(found)
+            session.flush()
+        elif found.run_id != run_id or found.status == "complete":
+            raise StoreError(f"The correspondence set name '{name}' is taken; sets never change, choose another name.")
+        return found
+
+
+def add_candidates(store: Store, set_id: int, batch: Sequence[Candidates]) -> None:
+    """Write the candidates of some images; a box gets its ``roi`` row the first time any set uses it."""
+    boxes = [[tuple(map(int, box)) for box in c.boxes] for c in batch]
+    with store.session() as session:
+        roi_ids = _ensure_rois(session, [(c.image_id, box) for c, own in zip(batch, boxes, strict=True) for box in own])
+        session.execute(
+            insert(SetImage),
+            [
+                {
+                    "set_id": set_id,
+                    "image_id": c.image_id,
+                    "raw_count": c.raw_count,
+                    "candidate_count": len(c.boxes),
+                    "fallback": c.fallback,
+                }
+                for c in batch
+            ],
+        )
+        session.execute(
+            insert(Candidate),
+            [
+                {"set_id": set_id, "image_id": c.image_id, "rank": rank, "roi_id": roi_ids[c.image_id, box]}
+                for c, own in zip(batch, boxes, strict=True)
+                for rank, box in enumerate(own, 1)
+            ],
+        )
+
+
+def _ensure_rois(session: Session, boxes: list[tuple[int, tuple[int, ...]]]) -> dict[tuple[int, tuple[int, ...]], int]:
+    images = sorted({image for image, _ in boxes})
+    known: dict[tuple[int, tuple[int, ...]], int] = {}
+    for start in range(0, len(images), CHUNK):
+        rows = session.execute(
+            select(Roi.id, Roi.image_id, Roi.x, Roi.y, Roi.w, Roi.h).where(
+                Roi.image_id.in_(images[start : start + CHUNK])
+            )
+        )
+        known.update(((image, (x, y, w, h)), roi) for roi, image, x, y, w, h in rows)
+    new = list(dict.fromkeys(b for b in boxes if b not in known))
+    if new:
+        following = (session.scalar(select(func.max(Roi.id))) or 0) + 1
+        rows_to_add = []
+        for roi_id, (image, (x, y, w, h)) in enumerate(new, following):
+            known[image, (x, y, w, h)] = roi_id
+            rows_to_add.append({"id": roi_id, "image_id": image, "x": x, "y": y, "w": w, "h": h})
+        session.execute(insert(Roi), rows_to_add)
+    return known
+
+
+def filtered_images(store: Store, set_id: int) -> set[int]:
+    """Images whose candidates an unfinished set already has."""
+    with store.session() as session:
+        return set(session.scalars(select(SetImage.image_id).where(SetImage.set_id == set_id)))
+
+
+def add_neighbors(store: Store, set_id: int, image_ids: np.ndarray, ids: np.ndarray, similarity: np.ndarray) -> None:
+    """Write the K neighbours of all images in one transaction: ids int64 [n, K], similarity float32 [n, K]."""
+    with store.session() as session:
+        if session.scalar(select(Neighbor.image_id).where(Neighbor.set_id == set_id).limit(1)) is not None:
+            return  # an earlier attempt of the same run wrote them, all or none
+        for start in range(0, len(image_ids), CHUNK):
+            session.execute(
+                insert(Neighbor),
+                [
+                    {
+                        "set_id": set_id,
+                        "image_id": int(image),
+                        "rank": rank,
+                        "neighbor_id": int(neighbor),
+                        "similarity": float(value),
+                    }
+                    for image, row, values in zip(
+                        image_ids[start : start + CHUNK],
+                        ids[start : start + CHUNK],
+                        similarity[start : start + CHUNK],
+                        strict=True,
+                    )
+                    for rank, (neighbor, value) in enumerate(zip(row, values, strict=True), 1)
+                ],
+            )
+
+
+def images_with_neighbors(store: Store, set_id: int) -> set[int]:
+    """Images whose neighbours an unfinished set already has."""
+    with store.session() as session:
+        return set(session.scalars(select(Neighbor.image_id).where(Neighbor.set_id == set_id, Neighbor.rank == 1)))
+
+
+def matched_images(store: Store, set_id: int) -> set[int]:
+    """Images whose pairs an unfinished set already has."""
+    with store.session() as session:
+        done = select(SetImage.image_id).where(SetImage.set_id == set_id, SetImage.pair_count.is_not(None))
+        return set(session.scalars(done))
+
+
+def add_pairs(store: Store, set_id: int, batch: Sequence[MinedImage]) -> None:
+    """Write the pairs of some images, and what the gallery shows of them, in one transaction."""
+    pairs, counts = [], []
+    for mined in batch:
+        for found in mined.pairs:
+            each = zip(found.query_roi_ids, found.key_roi_ids, found.similarity, strict=True)
+            for rank, (query, key, similarity) in enumerate(each, 1):
+                pairs.append(
+                    {
+                        "set_id": set_id,
+                        "image_id": mined.image_id,
+                        "neighbor_rank": found.neighbor_rank,
+                        "rank": rank,
+                        "query_roi_id": int(query),
+                        "key_roi_id": int(key),
+                        "similarity": float(similarity),
+                    }
+                )
+        count = sum(len(found.similarity) for found in mined.pairs)
+        total = sum(float(found.similarity.sum()) for found in mined.pairs)
+        counts.append({"image": mined.image_id, "count": count, "mean": total / count if count else None})
+    with store.session() as session:
+        if pairs:
+            session.execute(insert(Pair), pairs)
+        session.connection().execute(
+            update(SetImage)
+            .where(SetImage.set_id == set_id, SetImage.image_id == bindparam("image"))
+            .values(pair_count=bindparam("count"), mean_similarity=bindparam("mean")),
+            counts,
+        )
+
+
+def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
+    """Count a set once and make it visible as complete; from here on it never changes."""
+    with store.session() as session:
+        images, candidates, pairs, fallbacks, raw = session.execute(
+            select(
+                func.count(),
+                func.sum(SetImage.candidate_count),
+                func.sum(SetImage.pair_count),
+                func.count(case((SetImage.fallback, 1))),
+                func.sum(SetImage.raw_count),
+            ).where(SetImage.set_id == set_id)
+        ).one()
+        histogram = np.zeros(HISTOGRAM_BINS, dtype=np.int64)
+        for block in session.scalars(select(Pair.similarity).where(Pair.set_id == set_id)).partitions(100_000):
+            histogram += np.histogram(block, bins=HISTOGRAM_BINS, range=(-1, 1))[0]
+        session.execute(
+            update(CorrespondenceSet)
+            .where(CorrespondenceSet.id == set_id)
+            .values(
+                status="complete",
+                image_count=images,
+                candidate_count=candidates or 0,
+                pair_count=pairs or 0,
+                fallback_count=fallbacks,
+                summary={"similarity": histogram.tolist(), "raw": raw or 0},
+            )
+        )
+        return session.scalars(select(CorrespondenceSet).where(CorrespondenceSet.id == set_id)).one()

@@ -1,0 +1,49 @@
+"""Verdicts: what people think of pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import aliased
+
+from db.models import Roi, Verdict
+from db.store import Store
+
+
+def judge(
+    store: Store, query: tuple[int, np.ndarray], key: tuple[int, np.ndarray], verdict: str | None, author: str
+) -> bool:
+    """Keep (or with None withdraw) a person's verdict on a pair of boxes, each given as (image id, box).
+
+    Returns False when one of the boxes belongs to no set, so that there is nothing to judge.
+    """
+    with store.session() as session:
+        ids = []
+        for image, (x, y, w, h) in ((query[0], map(int, query[1])), (key[0], map(int, key[1]))):
+            ids.append(
+                session.scalar(
+                    select(Roi.id).where(Roi.image_id == image, Roi.x == x, Roi.y == y, Roi.w == w, Roi.h == h)
+                )
+            )
+        if None in ids:
+            return False
+        found = session.get(Verdict, (*ids, author))
+        if found is not None:
+            session.delete(found)
+            session.flush()
+        if verdict is not None:
+            session.add(Verdict(query_roi_id=ids[0], key_roi_id=ids[1], author=author, verdict=verdict))
+        return True
+
+
+def verdicts_of(store: Store, query_image: int, author: str) -> dict[tuple[tuple[int, ...], int, tuple[int, ...]], str]:
+    """Verdicts on a query image's pairs: (query box, neighbour's image id, key box) -> verdict."""
+    query, key = aliased(Roi), aliased(Roi)
+    with store.session() as session:
+        rows = session.execute(
+            select(Verdict.verdict, query, key)
+            .join(query, query.id == Verdict.query_roi_id)
+            .join(key, key.id == Verdict.key_roi_id)
+            .where(query.image_id == query_image, Verdict.author == author)
+        )
+        return {((q.x, q.y, q.w, q.h), k.image_id, (k.x, k.y, k.w, k.h)): verdict for verdict, q, k in rows}
