@@ -130,6 +130,7 @@ def ingest(
 @encoders_app.callback()
 def encoders(context: typer.Context, workspace: Where = None) -> None:
     """List the encoders, or add one."""
+    _pass_on(workspace)
     if context.invoked_subcommand is None:
         list_encoders(workspace)
 
@@ -232,6 +233,7 @@ def train(
 @runs_app.callback()
 def runs(context: typer.Context, workspace: Where = None) -> None:
     """List, show, stop and resume runs."""
+    _pass_on(workspace)
     if context.invoked_subcommand is None:
         list_runs(workspace)
 
@@ -301,6 +303,12 @@ def resume_run(
     """Go on with a stopped, failed or lost run from what it kept."""
     opened = open_workspace(workspace)
     _follow(opened, launcher.resume(opened, run_id), detach)
+
+
+def _pass_on(workspace: Path | None) -> None:
+    """``orl runs --workspace DIR list`` means the same as ``orl runs list --workspace DIR``."""
+    if workspace is not None:
+        os.environ["ORL_WORKSPACE"] = str(workspace)
 
 
 def _streamlit(host: str, port: int) -> list[str]:

@@ -115,6 +115,12 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(mined: Path, words: list[str]
     assert sentence in refused(*words, "--workspace", mined)
 
 
+def test_the_workspace_may_stand_before_or_after_the_subcommand(mined: Path) -> None:
+    before, after = orl("runs", "--workspace", mined, "list"), orl("runs", "list", "--workspace", mined)
+    assert "demo-starter" in before.stdout
+    assert before.stdout == after.stdout
+
+
 def test_an_empty_folder_and_a_folder_without_photos_are_refused(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
