@@ -16,7 +16,8 @@ def save_checkpoint(folder: Path, step: int, payload: dict[str, Any]) -> Path:
     """Write the checkpoint of a step and drop those that are no longer needed."""
     path = folder / f"checkpoint-{step:09d}.pt"
     write_atomically(payload | {"step": step}, path)
-    for old in _newest_first(folder)[KEPT:]:
+    # What a killed process left half-written begins with a dot.
+    for old in (*_newest_first(folder)[KEPT:], *folder.glob(".checkpoint-*")):
         old.unlink()
     return path
 

@@ -55,8 +55,11 @@ def detect(path: Path, layout: str, annotations: Path | None) -> Layout:
 
 def walk(root: Path, below: str = "") -> Iterator[str]:
     """Paths of the image files under a folder, relative to it, in sorted order, hidden ones left out."""
-    with os.scandir(root / below) as entries:
-        found = sorted(entries, key=lambda e: e.name)
+    try:
+        with os.scandir(root / below) as entries:
+            found = sorted(entries, key=lambda e: e.name)
+    except OSError as error:
+        raise UserError(f"The folder {root / below} cannot be read: {error.strerror}.") from error
     for entry in found:
         if entry.name.startswith("."):
             continue

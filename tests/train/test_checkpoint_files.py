@@ -79,3 +79,9 @@ def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Path, "replace", replace)
     write_atomically({"a": 1}, tmp_path / "file.pt")
     assert events == ["fsync", "rename", "fsync"]  # the file, its name, the folder
+
+
+def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path: Path) -> None:
+    (tmp_path / ".checkpoint-000000003.pt.4711").write_bytes(b"half")
+    save(tmp_path, 6)
+    assert names(tmp_path) == ["checkpoint-000000006.pt"]
