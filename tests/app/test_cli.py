@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -158,10 +159,10 @@ def test_a_workspace_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_read_only_workspace_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("sealed")
-    for parent in (folder, *folder.parents[:3]):
-        parent.chmod(0o755)
+def test_a_read_only_workspace_is_refused() -> None:
+    # Not under the test's own folder: somebody else may not be let in there at all.
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    folder.chmod(0o755)
     sealed = folder / "w"
     sealed.mkdir(mode=0o555)
     # Somebody else may not be allowed to read this Python, so everything is imported first.
@@ -176,6 +177,7 @@ except UserError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    shutil.rmtree(folder)
     assert done.stdout.strip() == f"The workspace {sealed} is read-only; choose another with --workspace DIR."
 
 
