@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from app.preview import encoder
 from db.encoders import encoder_by_id
+from db.models import Image as Row
 from db.photos import image_by_id
 from orl.attention import activation_norm, cosine_map
 from orl.pixels import UnreadableImage, crop_box, read_image
@@ -107,21 +108,30 @@ def _numbers(text: str, count: int) -> tuple[int, ...] | None:
     return tuple(int(p) for p in parts)
 
 
-def _open(image_id: int) -> Image.Image:
+def _find(image_id: int) -> tuple[Row, Path]:
     found = image_by_id(workspace().store, image_id)
     if found is None:
         raise Missing(f"There is no photo {image_id}.")
-    return read_image(Path(found[1].root) / found[0].path)
+    return found[0], Path(found[1].root) / found[0].path
+
+
+def _open(image_id: int) -> Image.Image:
+    return read_image(_find(image_id)[1])
+
+
+def _cut(picture: Image.Image, box: tuple[int, ...], size: int) -> np.ndarray:
+    x, y, w, h = box
+    if w < 1 or h < 1 or x + w > picture.width or y + h > picture.height:
+        raise Missing("The box is not inside the photo.")
+    return crop_box(picture, np.array(box), size)
 
 
 def _photo(image_id: int, width: int) -> bytes:
-    found = image_by_id(workspace().store, image_id)
-    if found is None:
-        raise Missing(f"There is no photo {image_id}.")
-    cached = workspace().thumbnails / f"{image_id}-{found[0].mtime_ns}-{width}.jpg"
+    row, file = _find(image_id)
+    cached = workspace().thumbnails / f"{image_id}-{row.mtime_ns}-{width}.jpg"
     if cached.is_file():
         return cached.read_bytes()
-    picture = _open(image_id)
+    picture = read_image(file)
     picture.thumbnail((width, width), Image.Resampling.LANCZOS)
     data = _jpeg(picture, 88)
     cached.parent.mkdir(exist_ok=True)
@@ -132,11 +142,7 @@ def _photo(image_id: int, width: int) -> bytes:
 
 
 def _crop(image_id: int, box: tuple[int, ...]) -> bytes:
-    picture = _open(image_id)
-    x, y, w, h = box
-    if w < 1 or h < 1 or x + w > picture.width or y + h > picture.height:
-        raise Missing("The box is not inside the photo.")
-    return _jpeg(Image.fromarray(crop_box(picture, np.array(box), CROP)), 85)
+    return _jpeg(Image.fromarray(_cut(_open(image_id), box, CROP)), 85)
 
 
 def _jpeg(picture: Image.Image, quality: int) -> bytes:
@@ -158,10 +164,7 @@ def _attention(encoder_id: int, image_id: int, roi: tuple[int, ...] | None) -> b
         heat = activation_norm(features)
     else:
         other = picture if roi[0] == image_id else _open(roi[0])
-        x, y, w, h = roi[1:]
-        if w < 1 or h < 1 or x + w > other.width or y + h > other.height:
-            raise Missing("The box is not inside the photo.")
-        heat = cosine_map(features, network.embed_rois(crop_box(other, np.array(roi[1:]), 224)[None])[0])
+        heat = cosine_map(features, network.embed_rois(_cut(other, roi[1:], 224)[None])[0])
     heat = cv2.resize(heat.astype(np.float32), (size[0], size[1]), interpolation=cv2.INTER_CUBIC)
     levels = (np.clip(heat, 0, 1) * 255).astype(np.uint8)
     encoded, data = cv2.imencode(".png", cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO))

@@ -16,6 +16,7 @@ import numpy as np
 from app.components.pair_view import RejectedBox, Rule
 from db import correspondences as rows
 from db import mining
+from db.correspondences import NeighborImage
 from db.encoders import encoder_by_id
 from db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl.boxes import BoxRules, Filtered, Verdict, filter_boxes
@@ -26,15 +27,6 @@ from train.mine import stored_features
 from train.workspace import Workspace
 
 REMEMBERED = 20_000  # features embedded on demand, about 100 MB at 1280 floats
-
-
-@dataclass(frozen=True)
-class NeighborFound:
-    """A neighbour under the previewed setting."""
-
-    rank: int
-    image: Image
-    similarity: float
 
 
 @dataclass(frozen=True)
@@ -61,17 +53,17 @@ class Subject:
     encoder: Encoder
 
 
-def neighbors(subject: Subject, image: Image, k: int) -> list[NeighborFound]:
+def neighbors(subject: Subject, image: Image, k: int) -> list[NeighborImage]:
     """The K nearest photos: the set's own rows while they suffice, else from the stored features."""
     store = subject.workspace.store
     stored = rows.neighbors_of(store, subject.mined.id, image.id)
     if k <= len(stored):
-        return [NeighborFound(n.rank, n.image, n.similarity) for n in stored[:k]]
+        return stored[:k]
     ids, features = _set_features(subject.workspace, subject.mined.id, subject.encoder.id)
     found = nearest_to(features, ids, image.id, k)
     images = rows.images_by_id(store, [int(i) for i in found.ids])
     return [
-        NeighborFound(rank, images[int(i)], float(s))
+        NeighborImage(rank, images[int(i)], float(s))
         for rank, (i, s) in enumerate(zip(found.ids, found.similarity, strict=True), 1)
     ]
 

@@ -80,14 +80,18 @@ def run_badge() -> None:
     """What is running, in the sidebar."""
     live = runs(workspace().store, LIVE)
     for run in live[:3]:
-        share = min(1.0, run.progress / run.total) if run.total else 0.0
-        st.progress(share, text=f"{escape(run.name)}: {run.phase or 'waiting'}")
+        st.progress(share_done(run), text=f"{escape(run.name)}: {run.phase or 'waiting'}")
     if len(live) > 3:
         st.caption(f"… and {len(live) - 3} more runs")
     before = st.session_state.get("live_runs")
     st.session_state["live_runs"] = [r.id for r in live]
     if before is not None and set(before) - {r.id for r in live}:
         st.rerun()  # something ended: its set or encoder is there to be picked
+
+
+def share_done(run: Run) -> float:
+    """How much of its present phase a run has done, in [0, 1]."""
+    return min(1.0, run.progress / run.total) if run.total else 0.0
 
 
 def status_line(run: Run) -> str:

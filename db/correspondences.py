@@ -70,10 +70,7 @@ def rois_of(store: Store, set_id: int, image_ids: Sequence[int]) -> dict[int, Ro
             )
             for image, *roi in rows:
                 grouped.setdefault(image, []).append(tuple(roi))
-    return {
-        image: Rois(np.array([r[0] for r in rois], np.int64), np.array([r[1:] for r in rois], np.int16))
-        for image, rois in grouped.items()
-    }
+    return _as_arrays(grouped)
 
 
 def known_rois(store: Store, image_ids: Sequence[int]) -> dict[int, Rois]:
@@ -85,6 +82,10 @@ def known_rois(store: Store, image_ids: Sequence[int]) -> dict[int, Rois]:
         )
         for image, *roi in rows:
             grouped.setdefault(image, []).append(tuple(roi))
+    return _as_arrays(grouped)
+
+
+def _as_arrays(grouped: dict[int, list[tuple[int, ...]]]) -> dict[int, Rois]:
     return {
         image: Rois(np.array([r[0] for r in rois], np.int64), np.array([r[1:] for r in rois], np.int16))
         for image, rois in grouped.items()

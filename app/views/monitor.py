@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from plotly.subplots import make_subplots
 
-from app.shell import escape, status_line
+from app.shell import escape, share_done, status_line
 from db.models import Run, now
 from db.runs import ENDED, LIVE, find_run, metrics, runs
 from db.store import StoreError
@@ -64,9 +64,10 @@ def _lineage(run: Run) -> str:
 
 
 def _progress(run: Run, numbers: list[tuple[int, str, float]]) -> None:
-    share = min(1.0, run.progress / run.total) if run.total else 0.0
     waiting = "Waiting for the runs before it" if run.status == "queued" else run.phase
-    st.progress(share, text=f"{waiting or 'Starting'}: {run.progress:,} of {run.total:,}" if run.total else waiting)
+    st.progress(
+        share_done(run), text=f"{waiting or 'Starting'}: {run.progress:,} of {run.total:,}" if run.total else waiting
+    )
     if run.status in LIVE and run.heartbeat_at is not None:
         silent = (now() - run.heartbeat_at).total_seconds()
         if silent > 20:
@@ -155,7 +156,7 @@ def history(opened: Workspace) -> None:
             "makes": [r.name for r in every],
             "from": [r.params.get("correspondence") or r.params.get("dataset") for r in every],
             "status": [r.status for r in every],
-            "progress": [r.progress / r.total if r.total else 0.0 for r in every],
+            "progress": [share_done(r) for r in every],
             "started (UTC)": [r.started_at for r in every],
             "took": [
                 duration((r.ended_at - r.started_at).total_seconds()) if r.ended_at and r.started_at else ""

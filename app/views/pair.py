@@ -11,10 +11,11 @@ import streamlit as st
 from app import preview, shell
 from app.components.pair_view import NeighborPhoto, PairPayload, Photo, pair_view
 from app.pictures import WIDTHS, attention_url, crop_url, photo_url
-from app.preview import NeighborFound, Side, Subject
+from app.preview import Side, Subject
 from app.shell import Place
 from app.views import settings, start
 from app.views.explore import current_order
+from db.correspondences import NeighborImage
 from db.encoders import encoder_by_id, encoders
 from db.models import Dataset, Image
 from db.photos import gallery_page, image_by_id, step
@@ -33,7 +34,6 @@ class Shown:
     """What is on screen, for the callbacks: they get no arguments from the browser but ranks and indices."""
 
     query: Side
-    neighbor: NeighborFound
     key: Side
 
 
@@ -80,13 +80,13 @@ def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> 
     rank = _rank(len(found))
     query = preview.side(subject, image, config.rules)
     sides = {n.rank: preview.side(subject, n.image, config.rules) for n in found}
-    neighbor, key = found[rank - 1], sides[rank]
+    key = sides[rank]
     new = preview.missing_boxes(subject, [query, key])
     with st.spinner(f"Embedding {new} boxes that no set has used yet …", show_time=True) if new > 8 else st.empty():
         pairs = preview.match(subject, query, key, config)
     totals = {n.rank: preview.pair_total(subject, query, sides[n.rank], config) for n in found}
     totals[rank] = len(pairs)
-    st.session_state["shown"] = Shown(query, neighbor, key)
+    st.session_state["shown"] = Shown(query, key)
 
     settings.counts(query, key, config)
     settings.regenerate(place, subject, image, config)
@@ -101,7 +101,7 @@ def _payload(
     subject: Subject,
     config: MineConfig,
     query: Side,
-    found: list[NeighborFound],
+    found: list[NeighborImage],
     sides: dict[int, Side],
     rank: int,
     pairs: Pairs,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.shell import Place, encoder_label
+from app.shell import Place, encoder_label, share_done
 from db.encoders import encoders
 from db.models import Dataset
 from db.runs import LIVE, runs
@@ -137,6 +137,5 @@ def _watch(opened: Workspace, dataset_id: int) -> None:
     run = mining[-1]
     with st.container(border=True):
         st.subheader("Mining" if run.name != SET else "Mining the demo")
-        share = min(1.0, run.progress / run.total) if run.total else 0.0
-        st.progress(share, text=f"{run.phase or 'Waiting for its turn'}: {run.progress:,} of {run.total:,}")
+        st.progress(share_done(run), text=f"{run.phase or 'Waiting for its turn'}: {run.progress:,} of {run.total:,}")
         st.caption("Proposals, then features, then pairs. The photos below can be looked at meanwhile.")
