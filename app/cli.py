@@ -370,15 +370,17 @@ def _follow(workspace: Workspace, run: Run, detach: bool) -> None:
 
 def _watch(workspace: Workspace, run_id: int) -> Run:
     with _bar() as bar:
-        task, phase = None, None
+        task, phase, total = bar.add_task("Waiting", total=None), "", 0
         while True:
             run = run_by_id(workspace.store, run_id)
             if run.phase != phase:
-                if task is not None:
-                    bar.update(task, completed=bar.tasks[task].total)
+                if phase:
+                    bar.update(task, completed=total)
+                    task = bar.add_task(run.phase)
+                else:
+                    bar.reset(task, description=run.phase)
                 phase = run.phase
-                task = bar.add_task(phase or "Waiting", total=run.total or None)
-            assert task is not None
+            total = run.total
             bar.update(task, completed=run.progress, total=run.total or None)
             if run.status in ENDED:
                 return run

@@ -31,7 +31,6 @@ from train.progress import Progress, map_ahead
 from train.propose import propose_all
 from train.workspace import Workspace
 
-BATCH = 32  # crops per forward
 BLOCK = 64  # images per transaction
 
 
@@ -116,6 +115,7 @@ class Features:
     def __init__(self, workspace: Workspace, row: EncoderRow, device: str) -> None:
         self._workspace, self._row, self._device = workspace, row, device
         self._encoder: object | None = None
+        self.batch = 8 if device == "cpu" else 128  # crops per forward; a CPU's caches hold the maps of few
         self.images, self.rois = stored_features(workspace, row)
 
     @property
@@ -180,7 +180,7 @@ def _embed_images(features: Features, images: list[Image], files: Photos, progre
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         with ThreadPoolExecutor(2) as pool:
-            for batch in _batched(map_ahead(pool, view, todo, 2 * BATCH)):
+            for batch in _batched(map_ahead(pool, view, todo, 2 * features.batch), features.batch):
                 keys, pixels = zip(*batch, strict=True)
                 yield np.array(keys), features.encoder.embed_images(np.stack(pixels))
                 progress.advance(len(batch))
@@ -227,7 +227,7 @@ def _embed_rois(
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         with ThreadPoolExecutor(2) as pool:
             each = (crop for found in map_ahead(pool, crops, todo, 4) for crop in found)
-            for batch in _batched(each):
+            for batch in _batched(each, features.batch):
                 keys, pixels = zip(*batch, strict=True)
                 yield np.array(keys), features.encoder.embed_rois(np.stack(pixels))
                 progress.advance(len(batch))
@@ -286,11 +286,11 @@ def _read(files: Photos, image: Image):  # type: ignore[no-untyped-def]  # a PIL
         ) from error
 
 
-def _batched(items: Iterable) -> Iterator[list]:
+def _batched(items: Iterable, size: int) -> Iterator[list]:
     batch = []
     for item in items:
         batch.append(item)
-        if len(batch) == BATCH:
+        if len(batch) == size:
             yield batch
             batch = []
     if batch:

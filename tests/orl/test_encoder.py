@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from orl.backbones import ARCHITECTURES, build_backbone, normalisation
-from orl.efficientnet import EfficientNetLite0, without_classifier
+from orl.efficientnet import EfficientNetLite0, SameConv2d, without_classifier
 from orl.encoder import Encoder
 from orl.pixels import center_crop
 
@@ -57,6 +58,21 @@ def trained_a_little(encoder: Encoder) -> Encoder:
             module.weight.data.uniform_(0.5, 1.5)
             module.bias.data.normal_(0, 0.1)
     return encoder
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 7), (9, 6)])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (5, 1), (3, 2), (5, 2)])
+def test_same_padding_is_tensorflows_in_the_mirror(size: tuple[int, int], kernel: int, stride: int) -> None:
+    torch.manual_seed(0)
+    conv, x = SameConv2d(2, 3, kernel, stride), torch.randn(1, 2, *size)
+    sides = []
+    for length in reversed(size):  # F.pad begins with the last axis
+        total = max((math.ceil(length / stride) - 1) * stride + kernel - length, 0)
+        sides += [total // 2, total - total // 2]
+    expected = F.conv2d(F.pad(x, sides), conv.weight, stride=stride)
+    found = conv(x.flip(2, 3)).flip(2, 3)
+    assert found.shape[2:] == (math.ceil(size[0] / stride), math.ceil(size[1] / stride))
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize(
