@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from db.encoders import encoder_by_id
 from db.models import Image as Row
 from db.photos import image_by_id
 from orl.attention import activation_norm, cosine_map
-from orl.pixels import UnreadableImage, crop_box, read_image
+from orl.pixels import INPUT_SIZE, UnreadableImage, crop_box, read_image
 from train.workspace import Workspace, open_workspace
 
 PREFIX = "/app/static"  # the one path that Streamlit takes for a URL of its own
@@ -90,7 +91,7 @@ class Missing(Exception):
     """There is no such picture; the message says why."""
 
 
-async def _answer(request: Request, make, media_type: str) -> Response:  # type: ignore[no-untyped-def]
+async def _answer(request: Request, make: Callable[[], bytes], media_type: str) -> Response:
     try:
         data = await run_in_threadpool(make)
     except (Missing, UnreadableImage) as error:
@@ -119,7 +120,7 @@ def _open(image_id: int) -> Image.Image:
     return read_image(_find(image_id)[1])
 
 
-def _cut(picture: Image.Image, box: tuple[int, ...], size: int) -> np.ndarray:
+def _cut(picture: Image.Image, box: tuple[int, ...], size: int = INPUT_SIZE) -> np.ndarray:
     x, y, w, h = box
     if w < 1 or h < 1 or x + w > picture.width or y + h > picture.height:
         raise Missing("The box is not inside the photo.")
@@ -164,7 +165,7 @@ def _attention(encoder_id: int, image_id: int, roi: tuple[int, ...] | None) -> b
         heat = activation_norm(features)
     else:
         other = picture if roi[0] == image_id else _open(roi[0])
-        heat = cosine_map(features, network.embed_rois(_cut(other, roi[1:], 224)[None])[0])
+        heat = cosine_map(features, network.embed_rois(_cut(other, roi[1:])[None])[0])
     heat = cv2.resize(heat.astype(np.float32), (size[0], size[1]), interpolation=cv2.INTER_CUBIC)
     levels = (np.clip(heat, 0, 1) * 255).astype(np.uint8)
     encoded, data = cv2.imencode(".png", cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO))

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,10 +23,15 @@ from db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl.boxes import BoxRules, Filtered, Verdict, filter_boxes
 from orl.matching import Pairs, nearest_to, pair_count, top_pairs
 from train.config import MineConfig
+from train.embeddings import Embeddings
 from train.errors import UserError
 from train.mine import stored_features
 from train.workspace import Workspace
 
+if TYPE_CHECKING:  # torch stays out until a box has to be embedded
+    from orl.encoder import Encoder as Network
+
+FORWARD = 8  # crops per forward
 REMEMBERED = 20_000  # features embedded on demand, about 100 MB at 1280 floats
 
 
@@ -36,6 +42,7 @@ class Side:
     image: Image
     raw: np.ndarray  # int16 [M, 4]
     filtered: Filtered
+    roi_ids: np.ndarray  # int64 [B], of each candidate; 0 where no set has used the box yet
 
     @property
     def boxes(self) -> np.ndarray:
@@ -68,44 +75,52 @@ def neighbors(subject: Subject, image: Image, k: int) -> list[NeighborImage]:
     ]
 
 
-def side(subject: Subject, image: Image, rules: BoxRules) -> Side:
-    """A photo's candidates under some thresholds, and why each other raw box was rejected."""
-    method = MineConfig(**subject.mined.params).method
-    raw = mining.proposals_of(subject.workspace.store, [image.id], method)[image.id]
-    return Side(image, raw, filter_boxes(raw, rules, image.width, image.height))
+def sides(subject: Subject, images: list[Image], rules: BoxRules) -> list[Side]:
+    """The candidates of some photos under some thresholds, and why each other raw box was rejected."""
+    store, ids = subject.workspace.store, [image.id for image in images]
+    raw = mining.proposals_of(store, ids, MineConfig(**subject.mined.params).method)
+    known = rows.known_rois(store, ids)
+    found = []
+    for image in images:
+        filtered = filter_boxes(raw[image.id], rules, image.width, image.height)
+        rois = known.get(image.id)
+        id_of = dict(zip(_keys(rois.boxes), rois.ids.tolist(), strict=True)) if rois else {}
+        roi_ids = np.array([id_of.get(key, 0) for key in _keys(filtered.boxes)], np.int64)
+        found.append(Side(image, raw[image.id], filtered, roi_ids))
+    return found
 
 
-def missing_boxes(subject: Subject, sides: list[Side]) -> int:
+def missing_boxes(subject: Subject, *photos: Side) -> int:
     """How many candidates would have to be embedded before these photos can be matched."""
-    return sum(len(_split(subject, s)[1]) for s in sides)
+    return sum(len(_features_at_hand(subject, side)[1]) for side in photos)
 
 
-def unstored_boxes(subject: Subject, found: Side) -> int:
+def unstored_boxes(subject: Subject, side: Side) -> int:
     """How many of a photo's candidates a run would have to embed: those remembered here are not on disk."""
-    return len(found.boxes) - len(_stored(subject, found))
+    return int((~_stored(subject).have(side.roi_ids)).sum())
 
 
-def match(subject: Subject, query: Side, key: Side, config: MineConfig) -> Pairs:
-    """The most similar pairs of two photos' candidates, embedding what has never been embedded."""
-    return top_pairs(_features(subject, query), _features(subject, key), config.pair_ratio, config.min_similarity)
+def match(query: np.ndarray, key: np.ndarray, config: MineConfig) -> Pairs:
+    """The most similar pairs of two photos, by their features float32 [B, C]."""
+    return top_pairs(query, key, config.pair_ratio, config.min_similarity)
 
 
-def pair_total(subject: Subject, query: Side, key: Side, config: MineConfig) -> int | None:
-    """Number of pairs with a neighbour, or None where only a forward pass could tell."""
+def pair_total(subject: Subject, query: np.ndarray, key: Side, config: MineConfig) -> int | None:
+    """Number of pairs of the query, by its features, with a neighbour; None where only a forward pass could tell."""
     if config.min_similarity <= -1:
-        return min(pair_count(config.pair_ratio, len(query.boxes)), len(query.boxes) * len(key.boxes))
-    if missing_boxes(subject, [query, key]):
+        return min(pair_count(config.pair_ratio, len(query)), len(query) * len(key.boxes))
+    if missing_boxes(subject, key):
         return None
-    return len(match(subject, query, key, config))
+    return len(match(query, features(subject, key), config))
 
 
-def explain(found: Side) -> list[RejectedBox]:
-    """Rejected raw boxes, largest first, each with its rule and by how much it failed."""
-    filtered, raw = found.filtered, found.raw
+def explain(side: Side, most: int | None = None) -> list[RejectedBox]:
+    """Rejected raw boxes, largest first and at most so many, each with its rule and by how much it failed."""
+    filtered, raw = side.filtered, side.raw
     rejected = np.flatnonzero(filtered.verdict != Verdict.KEPT)
     area = raw[rejected, 2].astype(int) * raw[rejected, 3]
     out: list[RejectedBox] = []
-    for i in rejected[np.argsort(-area, kind="stable")]:
+    for i in rejected[np.argsort(-area, kind="stable")][:most]:
         _, _, w, h = (int(v) for v in raw[i])
         rule: Rule
         match Verdict(int(filtered.verdict[i])):
@@ -123,54 +138,63 @@ def explain(found: Side) -> list[RejectedBox]:
 
 # Features ----------------------------------------------------------------------------------------------
 
-_on_demand: OrderedDict[tuple, np.ndarray] = OrderedDict()
+_on_demand: OrderedDict[tuple[int, ...], np.ndarray] = OrderedDict()  # by encoder, image, x, y, w and h
 _forward = threading.Lock()  # one forward pass at a time, and one writer of what is remembered
 
 
-def _stored(subject: Subject, found: Side) -> dict[tuple[int, ...], np.ndarray]:
-    """Features on disk of a photo's candidates, by box."""
-    known = rows.known_rois(subject.workspace.store, [found.image.id]).get(found.image.id)
-    if known is None:
-        return {}
-    _, stored = stored_features(subject.workspace, subject.encoder)
-    wanted = set(_boxes(found))
-    use = np.array([tuple(box) in wanted for box in known.boxes.tolist()]) & stored.have(known.ids)
-    return {tuple(b): v for b, v in zip(known.boxes[use].tolist(), stored.get(known.ids[use]), strict=True)}
-
-
-def _split(subject: Subject, found: Side) -> tuple[dict[tuple[int, ...], np.ndarray], list[tuple[int, ...]]]:
-    """Of a photo's candidates: features by box, and the boxes that have none yet."""
-    have = _stored(subject, found)
-    for box in _boxes(found):
-        if box not in have and (vector := _on_demand.get((subject.encoder.id, found.image.id, box))) is not None:
-            have[box] = vector
-    return have, [b for b in _boxes(found) if b not in have]
-
-
-def _boxes(found: Side) -> list[tuple[int, ...]]:
-    return [tuple(box) for box in found.boxes.tolist()]
-
-
-def _features(subject: Subject, found: Side) -> np.ndarray:
-    have, missing = _split(subject, found)
-    if missing:
+def features(subject: Subject, side: Side) -> np.ndarray:
+    """Features of a photo's candidates, float32 [B, C], embedding what has never been embedded."""
+    found, missing = _features_at_hand(subject, side)
+    if len(missing):
         from orl.pixels import crop_box, read_image
 
         with _forward:
-            photo = read_image(Path(subject.dataset.root) / found.image.path)
+            photo = read_image(Path(subject.dataset.root) / side.image.path)
             network = encoder(subject.workspace, subject.encoder.id)
-            for start in range(0, len(missing), 32):
-                part = missing[start : start + 32]
-                vectors = network.embed_rois(np.stack([crop_box(photo, np.array(box), 224) for box in part]))
-                for box, vector in zip(part, vectors, strict=True):
-                    have[box] = _on_demand[subject.encoder.id, found.image.id, box] = vector
+            for part in np.split(missing, range(FORWARD, len(missing), FORWARD)):
+                found[part] = network.embed_rois(np.stack([crop_box(photo, box) for box in side.boxes[part]]))
+            keys = _keys(side.boxes)
+            for i in missing.tolist():
+                _on_demand[subject.encoder.id, side.image.id, *keys[i]] = found[i].copy()
             while len(_on_demand) > REMEMBERED:
                 _on_demand.popitem(last=False)
-    return np.stack([have[box] for box in _boxes(found)])
+    return found
+
+
+def _features_at_hand(subject: Subject, side: Side) -> tuple[np.ndarray, np.ndarray]:
+    """Features of a photo's candidates, float32 [B, C], and the indices of those that have none yet."""
+    stored = _stored(subject)
+    found = np.zeros((len(side.boxes), stored.width), np.float32)
+    there = stored.have(side.roi_ids)
+    found[there] = stored.get(side.roi_ids[there])
+    keys = _keys(side.boxes)
+    for i in np.flatnonzero(~there).tolist():
+        vector = _on_demand.get((subject.encoder.id, side.image.id, *keys[i]))
+        if vector is not None:
+            found[i], there[i] = vector, True
+    return found, np.flatnonzero(~there)
+
+
+def _keys(boxes: np.ndarray) -> list[tuple[int, ...]]:
+    return [tuple(box) for box in boxes.tolist()]
+
+
+def _stored(subject: Subject) -> Embeddings:
+    """RoI features on disk, with what runs have added by now."""
+    found = _opened(subject.workspace, subject.encoder.id)[1]
+    found.refresh()
+    return found
+
+
+@lru_cache(maxsize=8)
+def _opened(workspace: Workspace, encoder_id: int) -> tuple[Embeddings, Embeddings]:
+    row = encoder_by_id(workspace.store, encoder_id)
+    assert row is not None  # a foreign key of the set
+    return stored_features(workspace, row)
 
 
 @lru_cache(maxsize=2)
-def encoder(workspace: Workspace, encoder_id: int):  # type: ignore[no-untyped-def]  # torch stays out until now
+def encoder(workspace: Workspace, encoder_id: int) -> Network:
     """The network of an encoder, loaded once."""
     from train.weights import load
 
@@ -182,8 +206,7 @@ def encoder(workspace: Workspace, encoder_id: int):  # type: ignore[no-untyped-d
 
 @lru_cache(maxsize=4)
 def _set_features(workspace: Workspace, set_id: int, encoder_id: int) -> tuple[np.ndarray, np.ndarray]:
-    row = encoder_by_id(workspace.store, encoder_id)
-    assert row is not None
     ids = np.array(sorted(mining.matched_images(workspace.store, set_id)), np.int64)
-    images, _ = stored_features(workspace, row)
+    images, _ = _opened(workspace, encoder_id)
+    images.refresh()
     return ids, images.get(ids)

@@ -7,7 +7,7 @@ rows are narrow, ``WITHOUT ROWID``, and keyed by what a page asks for.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import (
     JSON,
@@ -257,6 +257,9 @@ class Metric(Base):
     __table_args__ = ({"sqlite_with_rowid": False},)
 
 
+Judgement = Literal["good", "wrong", "interesting"]
+
+
 class Verdict(Base):
     """A person's judgement of a pair of RoIs: good, wrong or interesting."""
 
@@ -264,5 +267,5 @@ class Verdict(Base):
     query_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"), primary_key=True)
     key_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"), primary_key=True)
     author: Mapped[str] = mapped_column(primary_key=True)
-    verdict: Mapped[str] = mapped_column(String(16))
+    verdict: Mapped[Judgement] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(default=now)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, case, func, insert, select, update
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import ColumnElement, Select, case, delete, func, insert, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.models import Annotation, Dataset, Image, SetImage
 from db.store import Store, StoreError
@@ -128,7 +128,7 @@ def add_photos(store: Store, dataset_id: int, photos: Iterable[Photo], replaced:
             session.flush()
             if old is not None:
                 old.superseded_by = image.id
-            _add_boxes(session.execute, image.id, photo.boxes)
+            _add_boxes(session, image.id, photo.boxes)
 
 
 def replace_annotations(store: Store, boxes_of: dict[int, tuple[Box, ...]]) -> None:
@@ -137,14 +137,14 @@ def replace_annotations(store: Store, boxes_of: dict[int, tuple[Box, ...]]) -> N
         ids = list(boxes_of)
         for start in range(0, len(ids), CHUNK):
             old = Annotation.image_id.in_(ids[start : start + CHUNK])
-            session.execute(Annotation.__table__.delete().where(old))  # type: ignore[attr-defined]
+            session.execute(delete(Annotation).where(old))
         for image_id, boxes in boxes_of.items():
-            _add_boxes(session.execute, image_id, boxes)
+            _add_boxes(session, image_id, boxes)
 
 
-def _add_boxes(execute, image_id: int, boxes: Sequence[Box]) -> None:  # type: ignore[no-untyped-def]
+def _add_boxes(session: Session, image_id: int, boxes: Sequence[Box]) -> None:
     if boxes:
-        execute(insert(Annotation), [{"image_id": image_id} | box.__dict__ for box in boxes])
+        session.execute(insert(Annotation), [{"image_id": image_id} | box.__dict__ for box in boxes])
 
 
 def count_photos(store: Store, dataset_id: int) -> Dataset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from db.models import Metric, Run, now
 from db.store import Store, StoreError
@@ -52,7 +52,7 @@ def update_run(store: Store, run_id: int, only_if: Sequence[str] | None = None, 
     if only_if:
         statement = statement.where(Run.status.in_(only_if))
     with store.session() as session:
-        return session.execute(statement).rowcount == 1  # type: ignore[attr-defined]
+        return session.connection().execute(statement).rowcount == 1
 
 
 def begin_if_first(store: Store, run_id: int) -> bool:
@@ -72,7 +72,7 @@ def begin_if_first(store: Store, run_id: int) -> bool:
         .values(status="running", started_at=now(), heartbeat_at=now())
     )
     with store.session() as session:
-        return session.execute(start).rowcount == 1  # type: ignore[attr-defined]
+        return session.connection().execute(start).rowcount == 1
 
 
 def add_metrics(store: Store, run_id: int, rows: Sequence[tuple[int, str, float]]) -> None:
@@ -82,7 +82,7 @@ def add_metrics(store: Store, run_id: int, rows: Sequence[tuple[int, str, float]
     first = min(step for step, _, _ in rows)
     with store.session() as session:
         session.execute(
-            Metric.__table__.delete().where(  # type: ignore[attr-defined]
+            delete(Metric).where(
                 Metric.run_id == run_id, Metric.name.in_({name for _, name, _ in rows}), Metric.step >= first
             )
         )

@@ -6,12 +6,12 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import aliased
 
-from db.models import Roi, Verdict
+from db.models import Judgement, Roi, Verdict
 from db.store import Store
 
 
 def judge(
-    store: Store, query: tuple[int, np.ndarray], key: tuple[int, np.ndarray], verdict: str | None, author: str
+    store: Store, query: tuple[int, np.ndarray], key: tuple[int, np.ndarray], verdict: Judgement | None, author: str
 ) -> bool:
     """Keep (or with None withdraw) a person's verdict on a pair of boxes, each given as (image id, box).
 
@@ -36,7 +36,9 @@ def judge(
         return True
 
 
-def verdicts_of(store: Store, query_image: int, author: str) -> dict[tuple[tuple[int, ...], int, tuple[int, ...]], str]:
+def verdicts_of(
+    store: Store, query_image: int, author: str
+) -> dict[tuple[tuple[int, ...], int, tuple[int, ...]], Judgement]:
     """Verdicts on a query image's pairs: (query box, neighbour's image id, key box) -> verdict."""
     query, key = aliased(Roi), aliased(Roi)
     with store.session() as session:

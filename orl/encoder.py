@@ -11,8 +11,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from orl.backbones import build_backbone, normalisation
 from orl.heads import mlp, pool
 
-INPUT_SIZE = 224  # pixels, of crops and image views alike
-
 
 class Encoder(nn.Module):
     """Online backbone and, where the weights have one, the projector.
@@ -52,14 +50,14 @@ class Encoder(nn.Module):
 
         Call once, after the weights are loaded; the state dict is another one from then on.
         """
-        made_by: dict[int, nn.Conv2d] = {}
-        follows: dict[nn.BatchNorm2d, nn.Conv2d] = {}
+        made_by: dict[int, nn.Module] = {}
+        follows: dict[nn.Module, nn.Module] = {}
 
         def conv_ran(conv: nn.Module, _: tuple, output: Tensor) -> None:
-            made_by[id(output)] = conv  # type: ignore[assignment]
+            made_by[id(output)] = conv
 
         def norm_runs(norm: nn.Module, inputs: tuple) -> None:
-            follows[norm] = made_by[id(inputs[0])]  # type: ignore[index]
+            follows[norm] = made_by[id(inputs[0])]
 
         hooks = []
         for module in self.backbone.modules():
@@ -74,6 +72,7 @@ class Encoder(nn.Module):
             for name, child in list(parent.named_children()):
                 if isinstance(child, nn.BatchNorm2d):
                     conv = follows[child]
+                    assert isinstance(conv, nn.Conv2d)
                     assert child.running_mean is not None and child.running_var is not None
                     conv.weight, conv.bias = fuse_conv_bn_weights(
                         conv.weight,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+INPUT_SIZE = 224  # pixels, of the crops and image views that an encoder embeds
 ORIENTATION = 0x0112  # EXIF tag
 Image.MAX_IMAGE_PIXELS = 300_000_000  # a decompression bomb raises instead of eating the memory
 
@@ -83,14 +84,14 @@ def upright_box(
     return x, y, w, h
 
 
-def crop_box(image: Image.Image, box: np.ndarray, size: int) -> np.ndarray:
+def crop_box(image: Image.Image, box: np.ndarray, size: int = INPUT_SIZE) -> np.ndarray:
     """Cut a RoI x y w h and squash it to size x size (bilinear, no context margin); uint8 [size, size, 3]."""
     x, y, w, h = (int(v) for v in box)
     patch = image.crop((x, y, x + w, y + h))
     return np.asarray(patch.resize((size, size), Image.Resampling.BILINEAR))
 
 
-def center_crop(image: Image.Image, resize: int = 256, size: int = 224) -> np.ndarray:
+def center_crop(image: Image.Image, resize: int = 256, size: int = INPUT_SIZE) -> np.ndarray:
     """Resize the short side (bilinear) and cut the centre, for image features; uint8 [size, size, 3]."""
     width, height = image.size
     factor = resize / min(width, height)

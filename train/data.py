@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from db.correspondences import training_rows
-from db.models import CorrespondenceSet
+from db.models import CorrespondenceSet, Image
 from db.models import Dataset as DatasetRow
 from db.photos import usable_images
 from orl.boxes import jitter_box
@@ -110,7 +111,7 @@ class RoiViews(Dataset):
             views["key_roi"] = self._patch(other, pair[4:], key, 5, 1)
         return views
 
-    def _patch(self, photo, box: np.ndarray, key: Key, view: int, pipeline: int) -> Tensor:  # type: ignore[no-untyped-def]
+    def _patch(self, photo: PIL.Image.Image, box: np.ndarray, key: Key, view: int, pipeline: int) -> Tensor:
         generator = view_generator(self.config.seed, *key, view)
         return augment(resized_crop(photo, box, self.config.patch_size), PIPELINES[pipeline], generator)
 
@@ -120,7 +121,7 @@ def image_views(file: str, config: TrainConfig, key: Key) -> dict[str, Tensor]:
     return _two_views(_open(file), config, key)
 
 
-def _two_views(photo, config: TrainConfig, key: Key) -> dict[str, Tensor]:  # type: ignore[no-untyped-def]
+def _two_views(photo: PIL.Image.Image, config: TrainConfig, key: Key) -> dict[str, Tensor]:
     views = {}
     for number, pipeline in enumerate(PIPELINES):
         generator = view_generator(config.seed, *key, number)
@@ -129,7 +130,7 @@ def _two_views(photo, config: TrainConfig, key: Key) -> dict[str, Tensor]:  # ty
     return views
 
 
-def _open(file: str):  # type: ignore[no-untyped-def]
+def _open(file: str) -> PIL.Image.Image:
     try:
         return read_image(Path(file))
     except UnreadableImage as error:
@@ -147,7 +148,7 @@ def correspondences(workspace: Workspace, mined: CorrespondenceSet, dataset: Dat
     files: list[str] = []
     sizes: list[tuple[int, int]] = []
 
-    def position(image) -> int:  # type: ignore[no-untyped-def]
+    def position(image: Image) -> int:
         if image.id not in index:
             index[image.id] = len(files)
             files.append(os.path.join(dataset.root, image.path))  # noqa: PTH118

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,26 @@ from train.errors import UserError
 
 Kind = Literal["images", "rois"]
 DTYPE = "<f4"  # half precision would save disk and cost the order of near-equal pairs
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Ids in ascending order, and the row of each; replaced whole, so that threads see one or the other."""
+
+    ids: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, written: np.ndarray) -> _Index:
+        rows = np.argsort(written, kind="stable")
+        return cls(written[rows], rows)
+
+    def find(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Row of each id, int64 [n], and whether it has one, bool [n]."""
+        if not len(self.ids):
+            return np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
+        at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return self.rows[at], self.ids[at] == ids
 
 
 class Embeddings:
@@ -39,42 +60,45 @@ class Embeddings:
         elif json.loads(path.read_text()) != header:
             raise UserError(f"{path} describes features of other weights; move {folder} away and mine again.")
         self._row_bytes = width * np.dtype(DTYPE).itemsize
-        self._load()
+        self._index = _Index.of(np.empty(0, np.int64))
+        self.refresh()
 
-    def _load(self) -> None:
+    def refresh(self) -> None:
+        """Take in the rows that another process has added; costs nothing when there are none."""
         rows = 0
         if self._ids.exists() and self._vectors.exists():
             rows = min(self._ids.stat().st_size // 8, self._vectors.stat().st_size // self._row_bytes)
-        ids = np.fromfile(self._ids, "<i8", count=rows) if rows else np.empty(0, np.int64)
-        self._order = np.argsort(ids, kind="stable")
-        self._sorted = ids[self._order]
-        self.rows = rows
+        if rows != self.rows:
+            self._index = _Index.of(np.fromfile(self._ids, "<i8", count=rows))
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self._index.ids)
 
     def __contains__(self, key: int) -> bool:
         return bool(self.have(np.array([key]))[0])
 
     def have(self, ids: np.ndarray) -> np.ndarray:
         """Which of the ids have a row: int64 [n] -> bool [n]."""
-        if not len(self._sorted):
-            return np.zeros(len(ids), bool)
-        at = np.minimum(np.searchsorted(self._sorted, ids), len(self._sorted) - 1)
-        return self._sorted[at] == ids
+        return self._index.find(ids)[1]
 
     def get(self, ids: np.ndarray) -> np.ndarray:
         """Rows of these ids, all of which must be there: int64 [n] -> float32 [n, D]. Raises KeyError."""
         if not len(ids):
             return np.empty((0, self.width), np.float32)
-        if not self.have(ids).all():
-            raise KeyError(f"{int((~self.have(ids)).sum())} of {len(ids)} rows were never embedded")
-        rows = self._order[np.searchsorted(self._sorted, ids)]
-        stored = np.memmap(self._vectors, DTYPE, "r", shape=(self.rows, self.width))
+        index = self._index
+        rows, there = index.find(ids)
+        if not there.all():
+            raise KeyError(f"{int((~there).sum())} of {len(ids)} rows were never embedded")
+        stored = np.memmap(self._vectors, DTYPE, "r", shape=(len(index.ids), self.width))
         return np.asarray(stored[rows])
 
     def add(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
         """Append (ids int64 [n], vectors float32 [n, D]) as they come. Returns the number of rows added."""
         added = 0
         with self._lock:
-            self._load()
+            self.refresh()
             with self._vectors.open("ab") as vectors, self._ids.open("ab") as ids:
                 # A killed writer may have left part of a row, or vectors without ids.
                 vectors.truncate(self.rows * self._row_bytes)
@@ -86,5 +110,5 @@ class Embeddings:
                     ids.write(np.ascontiguousarray(new_ids, "<i8").tobytes())
                     ids.flush()
                     added += len(new_ids)
-            self._load()
+            self.refresh()
         return added

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import PIL.Image
 
 from db import correspondences as rows
 from db import mining
@@ -30,6 +32,9 @@ from train.errors import UserError
 from train.progress import Progress, map_ahead
 from train.propose import propose_all
 from train.workspace import Workspace
+
+if TYPE_CHECKING:  # it would import torch, which a set made of stored features never needs
+    from orl.encoder import Encoder
 
 BLOCK = 64  # images per transaction
 
@@ -114,13 +119,13 @@ class Features:
 
     def __init__(self, workspace: Workspace, row: EncoderRow, device: str) -> None:
         self._workspace, self._row, self._device = workspace, row, device
-        self._encoder: object | None = None
+        self._encoder: Encoder | None = None
         self.batch = 8 if device == "cpu" else 128  # crops per forward; a CPU's caches hold the maps of few
         self.images, self.rois = stored_features(workspace, row)
 
     @property
-    def encoder(self):  # type: ignore[no-untyped-def]  # an orl.encoder.Encoder, imported only when needed
-        """The network, loaded on first use: a set made of stored features never needs it."""
+    def encoder(self) -> Encoder:
+        """The network, loaded on first use."""
         if self._encoder is None:
             from train.weights import load
 
@@ -222,7 +227,7 @@ def _embed_rois(
     def crops(work: tuple[Image, np.ndarray, np.ndarray]) -> list[tuple[int, np.ndarray]]:
         image, ids, boxes = work
         photo = _read(files, image)
-        return [(int(i), crop_box(photo, box, 224)) for i, box in zip(ids, boxes, strict=True)]
+        return [(int(i), crop_box(photo, box)) for i, box in zip(ids, boxes, strict=True)]
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         with ThreadPoolExecutor(2) as pool:
@@ -276,7 +281,7 @@ def _match(
         progress.advance(len(block))
 
 
-def _read(files: Photos, image: Image):  # type: ignore[no-untyped-def]  # a PIL image
+def _read(files: Photos, image: Image) -> PIL.Image.Image:
     try:
         return read_image(files.path(image))
     except UnreadableImage as error:

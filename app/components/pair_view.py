@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 import streamlit as st
 
+from db.models import Judgement
+
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
 
 Box = list[float]  # x, y, width, height in pixels of the image as shown
-Verdict = Literal["good", "wrong", "interesting"]
 Rule = Literal["size", "aspect", "overlap", "count"]
 
 
@@ -60,7 +61,7 @@ class NeighborThumb(TypedDict):
     name: str
     thumb: str
     similarity: float
-    pairs: int
+    pairs: int | None  # unknown until boxes are embedded
 
 
 class Pair(TypedDict):
@@ -70,7 +71,7 @@ class Pair(TypedDict):
     q: int
     k: int
     similarity: float
-    verdict: Verdict | None
+    verdict: Judgement | None
 
 
 class Selection(TypedDict):

@@ -13,6 +13,7 @@ from app.shell import Place
 from app.views import start
 from db.models import Dataset
 from db.photos import GalleryOrder, gallery_count, gallery_page
+from db.photos import Tile as StoredTile
 
 PER_PAGE = 48
 # What a person picks, also in the URL -> the store's order.
@@ -86,7 +87,7 @@ def _heading(place: Place) -> None:
     st.caption(" · ".join(facts))
 
 
-def _tile(tile) -> Tile:  # type: ignore[no-untyped-def]  # a db.photos.Tile
+def _tile(tile: StoredTile) -> Tile:
     badges = []
     if tile.pair_count is not None:
         badges = [f"{tile.candidate_count} RoIs", f"{tile.pair_count} pairs"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -136,7 +138,7 @@ def _actions(opened: Workspace, run: Run) -> None:
             )
 
 
-def _try(action, opened: Workspace, run_id: int) -> None:  # type: ignore[no-untyped-def]
+def _try(action: Callable[[Workspace, int], Run], opened: Workspace, run_id: int) -> None:
     try:
         action(opened, run_id)
     except (UserError, StoreError) as mistake:

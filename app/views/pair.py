@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import streamlit as st
 
 from app import preview, shell
-from app.components.pair_view import NeighborPhoto, PairPayload, Photo, pair_view
+from app.components.pair_view import Attention, NeighborPhoto, Pair, PairPayload, Photo, Selection, pair_view
 from app.pictures import WIDTHS, attention_url, crop_url, photo_url
 from app.preview import Side, Subject
 from app.shell import Place
@@ -78,13 +78,14 @@ def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> 
         st.info(f"{PurePosixPath(image.path).name} is not in this set: {reason}.", icon=":material/info:")
         return
     rank = _rank(len(found))
-    query = preview.side(subject, image, config.rules)
-    sides = {n.rank: preview.side(subject, n.image, config.rules) for n in found}
+    query, *others = preview.sides(subject, [image, *(n.image for n in found)], config.rules)
+    sides = {n.rank: side for n, side in zip(found, others, strict=True)}
     key = sides[rank]
-    new = preview.missing_boxes(subject, [query, key])
+    new = preview.missing_boxes(subject, query, key)
     with st.spinner(f"Embedding {new} boxes that no set has used yet …", show_time=True) if new > 8 else st.empty():
-        pairs = preview.match(subject, query, key, config)
-    totals = {n.rank: preview.pair_total(subject, query, sides[n.rank], config) for n in found}
+        vectors = preview.features(subject, query)
+        pairs = preview.match(vectors, preview.features(subject, key), config)
+    totals = {n.rank: preview.pair_total(subject, vectors, sides[n.rank], config) for n in found}
     totals[rank] = len(pairs)
     st.session_state["shown"] = Shown(query, key)
 
@@ -112,7 +113,7 @@ def _payload(
     order = current_order(place, subject.dataset)
     ahead = step(place.workspace.store, order, query.image.id, forward=True)
     following = image_by_id(place.workspace.store, ahead) if ahead else None
-    rows = []
+    rows: list[Pair] = []
     for n, (q, k, s) in enumerate(zip(pairs.query, pairs.key, pairs.similarity, strict=True), 1):
         judged = verdicts.get((_box(query, q), key.image.id, _box(key, k)))
         rows.append({"rank": n, "q": int(q), "k": int(k), "similarity": float(s), "verdict": judged})
@@ -127,13 +128,13 @@ def _payload(
                 "name": PurePosixPath(n.image.path).name,
                 "thumb": photo_url(n.image.id, n.image.mtime_ns, WIDTHS[0]),
                 "similarity": n.similarity,
-                "pairs": totals[n.rank],  # type: ignore[typeddict-item]
+                "pairs": totals[n.rank],
             }
             for n in found
         ],
-        "pairs": rows,  # type: ignore[typeddict-item]
-        "selected": selected,  # type: ignore[typeddict-item]
-        "attention": _attention(place, subject, query, key, selected),  # type: ignore[typeddict-item]
+        "pairs": rows,
+        "selected": selected,
+        "attention": _attention(place, subject, query, key, selected),
         "crop_url": crop_url(),
         "can_judge": True,
         "prefetch": [photo_url(following[0].id, following[0].mtime_ns)] if following else [],
@@ -149,11 +150,11 @@ def _photo(side: Side) -> Photo:
         "width": image.width,
         "height": image.height,
         "boxes": side.boxes.tolist(),
-        "rejected": preview.explain(side)[:SHOWN_REJECTED],
+        "rejected": preview.explain(side, SHOWN_REJECTED),
     }
 
 
-def _attention(place: Place, subject: Subject, query: Side, key: Side, selected: dict | None) -> dict:
+def _attention(place: Place, subject: Subject, query: Side, key: Side, selected: Selection | None) -> Attention:
     known = {shell.encoder_label(e): e.id for e in encoders(place.workspace.store)}
     labels = list(known)
     own = labels.index(shell.encoder_label(subject.encoder))
@@ -197,7 +198,7 @@ def _rank(count: int) -> int:
     return min(max(1, int(asked)), count) if asked.isdecimal() and len(asked) < 6 else 1
 
 
-def _selected(rows: list[dict]) -> dict | None:
+def _selected(rows: list[Pair]) -> Selection | None:
     asked = st.query_params.get("pair", "")
     for row in rows:
         if f"{row['q']}-{row['k']}" == asked:

@@ -120,7 +120,8 @@ def regenerate(place: Place, subject: Subject, image: Image, config: MineConfig)
 def _confirm(place: Place, subject: Subject, image: Image, config: MineConfig) -> None:
     changed = differences(subject.mined, config)
     st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "The same settings as the set on screen.")
-    new = preview.unstored_boxes(subject, preview.side(subject, image, config.rules))
+    [side] = preview.sides(subject, [image], config.rules)
+    new = preview.unstored_boxes(subject, side)
     total = subject.mined.image_count
     st.caption(
         f"Selective search: none, the proposals of all {total:,} photos are stored. "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import streamlit as st
 
 from app import shell
@@ -99,7 +101,7 @@ def _input(preset: TrainConfig, name: str, key: str) -> object:
     if isinstance(value, bool):
         return st.toggle(label, value, key=key, help=field.description)
     if isinstance(value, str):
-        options = list(field.annotation.__args__)  # type: ignore[union-attr]
+        options = list(get_args(field.annotation))
         return st.selectbox(label, options, options.index(value), key=key, help=field.description)
     if isinstance(value, float):
         form = "%.0e" if 0 < value < 1e-3 else "%g"
