@@ -177,10 +177,11 @@ def torchvision_weights(architecture: str) -> Weights:
     published = get_model_weights(architecture)["IMAGENET1K_V1"]
     try:
         state = torch.hub.load_state_dict_from_url(published.url, check_hash=True, weights_only=True, progress=False)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # no network, a wrong digest, or a file in the cache that was damaged in any way
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"The weights of torchvision's {architecture} could not be downloaded from {published.url} ({error}); "
-            "fetch the file on another machine and add it by its path."
+            f"The weights of torchvision's {architecture} could not be had from {published.url}, nor from torch's "
+            f"cache in {torch.hub.get_dir()} ({reason}); fetch the file on another machine and add it by its path."
         ) from error
     return Weights(architecture, {k: v for k, v in state.items() if not k.startswith("fc.")}, supervised=True)
 

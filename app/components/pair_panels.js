@@ -18,6 +18,7 @@ class Filmstrip {
 
   thumb({ rank, name, thumb, similarity, pairs }) {
     const cosine = similarity.toFixed(3);
+    const found = pairs === null ? "not embedded" : plural(pairs, "pair");
     const picture = el("span", { class: "thumb" });
     const image = el("img", { alt: "", loading: "lazy", decoding: "async" });
     image.onerror = () => image.replaceWith(icon("photo"));
@@ -30,11 +31,11 @@ class Filmstrip {
         class: "film",
         "data-rank": rank,
         title: name,
-        "aria-label": `neighbour ${rank}: ${name}, cosine ${cosine}, ${plural(pairs, "pair")}`,
+        "aria-label": `neighbour ${rank}: ${name}, cosine ${cosine}, ${found}`,
         onclick: () => this.view.goTo(rank),
       },
       picture,
-      el("span", { class: "film-text" }, el("b", { text: cosine }), el("span", { text: plural(pairs, "pair") })),
+      el("span", { class: "film-text" }, el("b", { text: cosine }), el("span", { text: found })),
     );
   }
 

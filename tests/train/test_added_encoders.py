@@ -240,21 +240,25 @@ def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     web.server_close()
 
 
-@pytest.mark.parametrize("intact", [True, False])
+@pytest.mark.parametrize("file_is", ["intact", "another", "damaged in the cache"])
 def test_torchvisions_weights_are_downloaded_and_checked(
-    workspace: Workspace, server: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, intact: bool
+    workspace: Workspace, server: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_is: str
 ) -> None:
     folder, address = server
     state = torchvision.models.resnet18().state_dict()
     file = written(folder / "resnet18.pth", state)
-    sha = hashlib.sha256(file.read_bytes()).hexdigest()[:8] if intact else "0" * 8
+    sha = hashlib.sha256(file.read_bytes()).hexdigest()[:8] if file_is != "another" else "0" * 8
     file.rename(folder / f"resnet18-{sha}.pth")  # torch checks the digest that the name carries
     address = f"{address}/resnet18-{sha}.pth"
     published = type("Published", (), {"url": address})
     monkeypatch.setattr("torchvision.models.get_model_weights", lambda _: {"IMAGENET1K_V1": published})
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    if not intact:
-        with pytest.raises(UserError, match="resnet18 could not be downloaded"):
+    if file_is == "damaged in the cache":
+        cached = tmp_path / "cache" / "hub" / "checkpoints" / f"resnet18-{sha}.pth"
+        cached.parent.mkdir(parents=True)
+        cached.write_bytes(b"PK no longer a zip")
+    if file_is != "intact":
+        with pytest.raises(UserError, match="resnet18 could not be had from"):
             add(workspace, "torchvision:resnet18", "mine")
         return
     row = add(workspace, "torchvision:resnet18", "mine")
