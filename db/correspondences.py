@@ -141,6 +141,8 @@ class StoredPair:
     query_box: tuple[int, int, int, int]
     key_box: tuple[int, int, int, int]
     similarity: float
+    margin: float | None
+    cycle: bool | None
 
 
 def pairs_of(store: Store, set_id: int, image_id: int) -> list[StoredPair]:
@@ -148,15 +150,15 @@ def pairs_of(store: Store, set_id: int, image_id: int) -> list[StoredPair]:
     query, key = aliased(Roi), aliased(Roi)
     with store.session() as session:
         rows = session.execute(
-            select(Pair.neighbor_rank, Pair.rank, Pair.similarity, query, key)
+            select(Pair.neighbor_rank, Pair.rank, Pair.similarity, Pair.margin, Pair.cycle, query, key)
             .join(query, query.id == Pair.query_roi_id)
             .join(key, key.id == Pair.key_roi_id)
             .where(Pair.set_id == set_id, Pair.image_id == image_id)
             .order_by(Pair.neighbor_rank, Pair.rank)
         )
         return [
-            StoredPair(neighbor, rank, (q.x, q.y, q.w, q.h), (k.x, k.y, k.w, k.h), similarity)
-            for neighbor, rank, similarity, q, k in rows
+            StoredPair(neighbor, rank, (q.x, q.y, q.w, q.h), (k.x, k.y, k.w, k.h), similarity, margin, cycle)
+            for neighbor, rank, similarity, margin, cycle, q, k in rows
         ]
 
 

@@ -5,6 +5,7 @@ Arrays of boxes are int16 [n, 4], x y w h in pixels of the image as shown.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,12 +62,14 @@ def proposals_of(store: Store, image_ids: Sequence[int], method: str) -> dict[in
 
 @dataclass(frozen=True)
 class MinedPairs:
-    """Pairs with one neighbour, most similar first: roi ids int64 [n] twice, and float32 [n]."""
+    """Pairs with one neighbour, most similar first: roi ids int64 [n] twice, float32 [n] twice, and bool [n]."""
 
     neighbor_rank: int
     query_roi_ids: np.ndarray
     key_roi_ids: np.ndarray
     similarity: np.ndarray
+    margin: np.ndarray  # NaN where the neighbour has one RoI only
+    cycle: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -204,17 +207,20 @@ def add_pairs(store: Store, set_id: int, batch: Sequence[MinedImage]) -> None:
     pairs, counts = [], []
     for mined in batch:
         for found in mined.pairs:
-            each = zip(found.query_roi_ids, found.key_roi_ids, found.similarity, strict=True)
-            for rank, (query, key, similarity) in enumerate(each, 1):
+            columns = (found.query_roi_ids, found.key_roi_ids, found.similarity, found.margin, found.cycle)
+            each = zip(*(column.tolist() for column in columns), strict=True)
+            for rank, (query, key, similarity, margin, cycle) in enumerate(each, 1):
                 pairs.append(
                     {
                         "set_id": set_id,
                         "image_id": mined.image_id,
                         "neighbor_rank": found.neighbor_rank,
                         "rank": rank,
-                        "query_roi_id": int(query),
-                        "key_roi_id": int(key),
-                        "similarity": float(similarity),
+                        "query_roi_id": query,
+                        "key_roi_id": key,
+                        "similarity": similarity,
+                        "margin": None if math.isnan(margin) else margin,
+                        "cycle": cycle,
                     }
                 )
         count = sum(len(found.similarity) for found in mined.pairs)
@@ -229,6 +235,12 @@ def add_pairs(store: Store, set_id: int, batch: Sequence[MinedImage]) -> None:
             .values(pair_count=bindparam("count"), mean_similarity=bindparam("mean")),
             counts,
         )
+
+
+def keep_quality(store: Store, set_id: int, measures: dict[str, float]) -> None:
+    """Keep how good a set was measured to be: the one thing of a complete set that may change."""
+    with store.session() as session:
+        session.execute(update(CorrespondenceSet).where(CorrespondenceSet.id == set_id).values(quality=measures))
 
 
 def publish_set(store: Store, set_id: int) -> CorrespondenceSet:

@@ -157,6 +157,7 @@ class CorrespondenceSet(Base):
     pair_count: Mapped[int] = mapped_column(default=0)
     fallback_count: Mapped[int] = mapped_column(default=0)  # images that kept no box
     summary: Mapped[dict[str, Any] | None]  # similarity histogram, rejections by rule
+    quality: Mapped[dict[str, Any] | None]  # orl.quality, once measured; annotations may come later than the set
 
 
 class Neighbor(Base):
@@ -193,6 +194,8 @@ class Pair(Base):
     query_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id"))
     key_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id"))
     similarity: Mapped[float]
+    margin: Mapped[float | None]  # over the query RoI's next best in this neighbour; null where there is none
+    cycle: Mapped[bool | None]  # does the way back lead to the same query RoI?
     __table_args__ = ({"sqlite_with_rowid": False},)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 BUSY_TIMEOUT = 30_000  # milliseconds a writer waits for another one
-HEAD = "0001"  # newest revision under migrations/versions
+HEAD = "0002"  # newest revision under migrations/versions
 MIGRATIONS = Path(__file__).with_name("migrations")
 _UPGRADING = threading.Lock()  # Alembic keeps what it works on in globals
 

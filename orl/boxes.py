@@ -63,15 +63,24 @@ class Filtered:
         return {v.name.lower(): int(tally[v]) for v in Verdict} | {"raw": len(self.verdict)}
 
 
-def iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Intersection over union of one box [4] with many [M, 4], both x y w h; float64 [M]."""
-    box = np.asarray(box, dtype=np.float64)
-    boxes = np.asarray(boxes, dtype=np.float64)
-    left, top = np.maximum(box[0], boxes[:, 0]), np.maximum(box[1], boxes[:, 1])
-    right = np.minimum(box[0] + box[2], boxes[:, 0] + boxes[:, 2])
-    bottom = np.minimum(box[1] + box[3], boxes[:, 1] + boxes[:, 3])
-    shared = np.clip(right - left, 0, None) * np.clip(bottom - top, 0, None)
-    return shared / (box[2] * box[3] + boxes[:, 2] * boxes[:, 3] - shared)
+def shared_area(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Area of the intersection of boxes [..., 4] with boxes [..., 4], broadcast; square pixels, float64 [...]."""
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    wide = np.minimum(a[..., 0] + a[..., 2], b[..., 0] + b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
+    high = np.minimum(a[..., 1] + a[..., 3], b[..., 1] + b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
+    return np.clip(wide, 0, None) * np.clip(high, 0, None)
+
+
+def area(boxes: np.ndarray) -> np.ndarray:
+    """Area of boxes [..., 4] in square pixels, float64 [...]."""
+    return boxes[..., 2].astype(np.float64) * boxes[..., 3]
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes [..., 4] with boxes [..., 4], broadcast; float64 [...]."""
+    a, b = np.asarray(a), np.asarray(b)
+    shared = shared_area(a, b)
+    return shared / (area(a) + area(b) - shared)
 
 
 def filter_boxes(raw: np.ndarray, rules: BoxRules, width: int, height: int) -> Filtered:

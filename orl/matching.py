@@ -12,11 +12,16 @@ class Pairs:
     """Matched RoIs of a query image and one neighbour, most similar first.
 
     query, key: int64 [n], indices into the two images' RoIs. similarity: float32 [n], cosine.
+    margin: float32 [n], how much more similar the query RoI is to this key than to any other of the neighbour
+    (negative where another is closer, NaN where there is no other).
+    cycle: bool [n], whether the way back leads to the same query RoI: no other of the query is closer to the key.
     """
 
     query: np.ndarray
     key: np.ndarray
     similarity: np.ndarray
+    margin: np.ndarray
+    cycle: np.ndarray
 
     def __len__(self) -> int:
         return len(self.query)
@@ -40,7 +45,11 @@ def top_pairs(query: np.ndarray, key: np.ndarray, pair_ratio: float, min_similar
     at_least = np.flatnonzero(flat >= max(threshold, min_similarity))
     best = at_least[np.argsort(-flat[at_least], kind="stable")][:count]
     rows, columns = np.unravel_index(best, matrix.shape)
-    return Pairs(rows, columns, flat[best])
+    others = matrix[rows]
+    others[np.arange(len(rows)), columns] = -np.inf
+    runner_up = others.max(axis=1)
+    margin = np.where(np.isfinite(runner_up), flat[best] - runner_up, np.float32(np.nan))
+    return Pairs(rows, columns, flat[best], margin, flat[best] >= matrix[:, columns].max(axis=0))
 
 
 @dataclass(frozen=True)

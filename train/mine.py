@@ -31,6 +31,7 @@ from train.embeddings import Embeddings
 from train.errors import UserError
 from train.progress import Progress, map_ahead
 from train.propose import propose_all
+from train.quality import measure
 from train.workspace import Workspace
 
 if TYPE_CHECKING:  # it would import torch, which a set made of stored features never needs
@@ -95,6 +96,9 @@ def mine(
     _embed_rois(workspace, mined.id, features, images, files, progress)
     _find_neighbors(workspace, mined.id, features, images, config, progress)
     _match(workspace, mined.id, features, images, config, progress)
+    progress.phase("Measuring", 1)
+    mining.keep_quality(store, mined.id, measure(store, mined.id, subject.dataset.annotation_count))
+    progress.advance()
     published = mining.publish_set(store, mined.id)
     progress.log(
         f"Set '{name}': {published.image_count} photos, {published.candidate_count} RoIs, "
@@ -273,9 +277,8 @@ def _match(
             pairs = []
             for rank, neighbor in enumerate(neighbors[image], 1):
                 best = top_pairs(vectors[image], vectors[neighbor], config.pair_ratio, config.min_similarity)
-                pairs.append(
-                    mining.MinedPairs(rank, rois[image].ids[best.query], rois[neighbor].ids[best.key], best.similarity)
-                )
+                ids = rois[image].ids[best.query], rois[neighbor].ids[best.key]
+                pairs.append(mining.MinedPairs(rank, *ids, best.similarity, best.margin, best.cycle))
             batch.append(mining.MinedImage(image, tuple(pairs)))
         mining.add_pairs(workspace.store, set_id, batch)
         progress.advance(len(block))

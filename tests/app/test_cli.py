@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ from PIL import Image
 
 from train.workspace import Workspace
 
-COMMANDS = ["demo", "explore", "ingest", "pretrain", "mine", "train", "encoders", "runs"]
+COMMANDS = ["demo", "explore", "ingest", "pretrain", "mine", "quality", "train", "encoders", "runs"]
 MINE_OPTIONS = [
     "--dataset",
     "--encoder",
@@ -84,6 +85,16 @@ def test_ingest_encoders_and_mining_from_the_shell(scenes: Path, tmp_path: Path)
     assert "Proposals computed: 0, reused: 12." in log
     assert "RoIs embedded: 0," in log
     assert "done" in orl("runs", *at).stdout
+
+
+def test_the_quality_of_a_set_is_a_table_or_json(mined: Path) -> None:
+    table = orl("quality", "demo-starter", "--workspace", mined).stdout
+    assert re.search(r"same class +│ [\d.e-]+ +│ [\d.e-]+", table.replace("┃", "│"))
+    found = json.loads(orl("quality", "demo-starter", "--json", "--workspace", mined).stdout)
+    assert 0 <= found["same_class"] <= found["same_class_or_part"] <= 1
+    assert found["cycle"] > 0.2
+    assert found["annotated_objects"] > 12
+    assert "no correspondence set named 'x'" in refused("quality", "x", "--workspace", mined)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ class Gallery:
         batch = []
         for path, (_, similar) in MINED.items():
             one = np.full(len(similar), rois[self.ids[path]].ids[0])
-            batch.append(MinedImage(self.ids[path], (MinedPairs(1, one, one, np.array(similar, np.float32)),)))
+            cosine, cycle = np.array(similar, np.float32), np.ones(len(similar), bool)
+            batch.append(MinedImage(self.ids[path], (MinedPairs(1, one, one, cosine, cosine / 2, cycle),)))
         add_pairs(self.store, mined.id, batch)
         return mined.id
 

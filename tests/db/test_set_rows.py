@@ -52,7 +52,8 @@ def write(store: Store, set_id: int) -> None:
         store, set_id, np.array([1, 2, 3]), np.array([[2], [3], [1]]), np.array([[0.5], [0.25], [-0.5]], np.float32)
     )
     rois = rows.rois_of(store, set_id, [1, 2])
-    found = MinedPairs(1, rois[1].ids[[1, 0]], rois[2].ids[[0, 0]], np.array([0.875, 0.125], np.float32))
+    cosine, margin = np.array([0.875, 0.125], np.float32), np.array([0.25, np.nan], np.float32)
+    found = MinedPairs(1, rois[1].ids[[1, 0]], rois[2].ids[[0, 0]], cosine, margin, np.array([True, False]))
     mining.add_pairs(store, set_id, [MinedImage(1, (found,)), MinedImage(2, ()), MinedImage(3, ())])
 
 
@@ -94,8 +95,10 @@ def test_what_was_written_is_read_back(store: Store) -> None:
     assert rows.neighbor_ids_of(store, mined.id, [1, 3]) == {1: [2], 3: [1]}
     (nearest,) = rows.neighbors_of(store, mined.id, 1)
     assert (nearest.rank, nearest.image.path, nearest.similarity) == (1, "b.jpg", 0.5)
-    found = [(p.neighbor_rank, p.rank, p.query_box, p.key_box, p.similarity) for p in rows.pairs_of(store, mined.id, 1)]
-    assert found == [(1, 1, tuple(B), tuple(C), 0.875), (1, 2, tuple(A), tuple(C), 0.125)]
+    assert rows.pairs_of(store, mined.id, 1) == [
+        rows.StoredPair(1, 1, tuple(B), tuple(C), 0.875, margin=0.25, cycle=True),
+        rows.StoredPair(1, 2, tuple(A), tuple(C), 0.125, margin=None, cycle=False),
+    ]
     assert rows.pairs_of(store, mined.id, 2) == []
 
 

@@ -61,6 +61,20 @@ def test_a_store_from_before_the_first_revision_is_upgraded(path: Path, made_bef
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
 
 
+def test_a_store_of_the_first_version_keeps_its_rows_and_gets_the_new_columns(path: Path) -> None:
+    opened(path).close()
+    with sqlite3.connect(path) as connection:
+        for table, column in (("pair", "margin"), ("pair", "cycle"), ("correspondence_set", "quality")):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("INSERT INTO pair VALUES (1, 2, 3, 4, 5, 6, 0.5)")
+    store = opened(path)
+    assert differences(store) == []
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT * FROM pair").fetchall() == [(1, 2, 3, 4, 5, 6, 0.5, None, None)]
+
+
 def test_opening_again_keeps_what_is_there(path: Path) -> None:
     ensure_dataset(opened(path), "trip", "/photos", "folder")
     assert [d.name for d in datasets(opened(path))] == ["trip"]

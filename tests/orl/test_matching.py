@@ -57,6 +57,26 @@ def test_the_most_similar_pairs_come_first() -> None:
     assert [pair[2] for pair in found] == pytest.approx([1.0, 0.8])
 
 
+def test_a_pair_has_its_margin_over_the_next_best_and_knows_whether_the_way_back_leads_home() -> None:
+    query = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    key = np.array([[0.6, 0.8], [1.0, 0.0], [0.8, 0.6]], np.float32)
+    # M = [[0.6, 1.0, 0.8], [0.8, 0.0, 0.6]]; three pairs for N = 1.5, written as a share of two RoIs
+    found = top_pairs(query, key, 1.5)
+    assert list(zip(found.query.tolist(), found.key.tolist(), strict=True)) == [(0, 1), (0, 2), (1, 0)]
+    assert found.margin.tolist() == pytest.approx([0.2, -0.2, 0.2])
+    assert found.cycle.tolist() == [True, True, True]
+    back = top_pairs(key, query, 1.0)  # of key RoI 2 and query RoI 0, the other way round
+    assert list(zip(back.query.tolist(), back.key.tolist(), strict=True)) == [(1, 0), (0, 1), (2, 0)]
+    assert back.cycle.tolist() == [True, True, False]  # query RoI 0 is nearer to key RoI 1
+    assert back.margin.tolist() == pytest.approx([1.0, 0.2, 0.2])
+
+
+def test_a_neighbour_with_one_roi_has_no_margin() -> None:
+    found = top_pairs(np.eye(2, dtype=np.float32), np.array([[1.0, 0.0]], np.float32), 1.0)
+    assert np.isnan(found.margin).all()
+    assert found.cycle.tolist() == [True, False]
+
+
 @given(rows, rows, st.sampled_from([0.05, 0.1, 0.5, 1.0]))
 def test_top_pairs_equal_the_slow_loop_ties_included(query: list, key: list, ratio: float) -> None:
     assert found_pairs(np.array(query), np.array(key), ratio) == slow_pairs(np.array(query), np.array(key), ratio)

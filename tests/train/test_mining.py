@@ -96,6 +96,14 @@ def test_a_mined_set_equals_the_method_in_plain_loops(
             np.testing.assert_allclose([p.similarity for p in here], best, atol=1e-3)
             for pair in here:  # the boxes are those that have this similarity
                 assert every[pair.query_box, pair.key_box] == pytest.approx(pair.similarity, abs=1e-3)
+                rivals = [s for (q, k), s in every.items() if q == pair.query_box and k != pair.key_box]
+                back = [s for (q, k), s in every.items() if q != pair.query_box and k == pair.key_box]
+                if rivals:
+                    assert pair.margin == pytest.approx(pair.similarity - max(rivals), abs=2e-3)
+                else:
+                    assert pair.margin is None
+                if back and abs(pair.similarity - max(back)) > 2e-3:
+                    assert pair.cycle == (pair.similarity > max(back))
 
 
 def test_other_k_and_n_compute_no_proposal_and_embed_nothing_and_smaller_boxes_only_the_new_ones(

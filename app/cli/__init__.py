@@ -1,0 +1,45 @@
+"""The ``orl`` command line. Thin: every command calls one function that Python code can call too."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+
+from app.cli import photos, runs, stages, start
+from db.store import StoreError
+from train.errors import UserError
+
+MISTAKE = 2  # exit code of a user's mistake
+
+app = typer.Typer(
+    help="Mine, see, tune and train on object correspondences in ordinary scene photos.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for command in (
+    start.demo,
+    start.explore,
+    photos.ingest,
+    stages.pretrain,
+    stages.mine,
+    stages.quality,
+    stages.train,
+):
+    app.command()(command)
+app.add_typer(photos.encoders_app, name="encoders")
+app.add_typer(runs.runs_app, name="runs")
+
+
+def main() -> NoReturn:
+    """Entry point: a user's mistake is one sentence and exit code 2, never a traceback."""
+    try:
+        app()
+    except (UserError, StoreError) as mistake:
+        Console(stderr=True).print(str(mistake), style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(MISTAKE)
+    sys.exit(0)

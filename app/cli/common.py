@@ -1,0 +1,81 @@
+"""What the commands share: where the workspace is, progress bars, following a run to its end."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from db.models import Run
+from db.runs import ENDED, run_by_id
+from train import runs as launcher
+from train.workspace import Workspace
+
+out = Console()
+
+Where = Annotated[
+    Path | None, typer.Option("--workspace", help="Folder of everything made; else $ORL_WORKSPACE, else ./workspace.")
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on by itself.")]
+
+
+def pass_on(workspace: Path | None) -> None:
+    """``orl runs --workspace DIR list`` means the same as ``orl runs list --workspace DIR``."""
+    if workspace is not None:
+        os.environ["ORL_WORKSPACE"] = str(workspace)
+
+
+def progress_bar(total: bool = True) -> Progress:
+    columns = [TextColumn("{task.description}"), BarColumn()]
+    more = (
+        [MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+        if total
+        else [TextColumn("{task.completed:.0f}")]
+    )
+    return Progress(*columns, *more, console=out)
+
+
+def follow(workspace: Workspace, run: Run, detach: bool) -> None:
+    """Show a run's progress until it ends. Ctrl-C asks it to stop; a second one leaves it to itself."""
+    if detach:
+        out.print(f"Run {run.id} goes on by itself; `orl runs show {run.id}` tells how far it is.")
+        return
+    try:
+        ended = _watch(workspace, run.id)
+    except KeyboardInterrupt:
+        out.print(f"Stopping run {run.id} …")
+        ended = launcher.stop(workspace, run.id)
+    if ended.status == "done":
+        out.print(f"Run {run.id} is done: {run.kind} made '{run.name}'.", highlight=False)
+        return
+    reason = f": {ended.error}" if ended.error else "."
+    out.print(
+        f"Run {run.id} is {ended.status}{reason} `orl runs resume {run.id}` goes on.", highlight=False, markup=False
+    )
+    raise typer.Exit(ended.exit_code or 1)
+
+
+def _watch(workspace: Workspace, run_id: int) -> Run:
+    with progress_bar() as bar:
+        task, phase, total = bar.add_task("Waiting", total=None), "", 0
+        while True:
+            run = run_by_id(workspace.store, run_id)
+            if run.phase != phase:
+                if phase:
+                    bar.update(task, completed=total)
+                    task = bar.add_task(run.phase)
+                else:
+                    bar.reset(task, description=run.phase)
+                phase = run.phase
+            total = run.total
+            bar.update(task, completed=run.progress, total=run.total or None)
+            if run.status in ENDED:
+                return run
+            if not launcher.is_alive(run):
+                launcher.reconcile(workspace)
+            time.sleep(0.3)

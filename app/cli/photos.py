@@ -1,0 +1,82 @@
+"""``orl ingest`` and ``orl encoders``: what mining starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from app.cli.common import Where, out, pass_on, progress_bar
+from db.encoders import encoders as all_encoders
+from train.workspace import open_workspace
+
+encoders_app = typer.Typer(help="The encoders of a workspace.", invoke_without_command=True)
+
+
+def ingest(
+    path: Annotated[Path, typer.Argument(help="Folder of photos.")],
+    layout: Annotated[str, typer.Option(help="auto, folder, coco or voc.")] = "auto",
+    annotations: Annotated[Path | None, typer.Option(help="COCO json, where it is not in PATH/annotations.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the data set; else that of the folder.")] = None,
+    workspace: Where = None,
+) -> None:
+    """Take photos into a data set; again at any time, for what is new or has changed."""
+    from train.ingest import ingest as take_in
+
+    opened = open_workspace(workspace)
+    with progress_bar(total=False) as bar:
+        task = bar.add_task("Reading photos", total=None)
+        found = take_in(
+            opened,
+            path,
+            layout=layout,
+            annotations=annotations,
+            name=name,
+            report=lambda seen: bar.update(task, completed=seen),
+        )
+    dataset = found.dataset
+    out.print(
+        f"Data set '{dataset.name}' ({dataset.layout}): {dataset.image_count} photos, "
+        f"{dataset.annotation_count} annotated objects; {found.new} new, {found.changed} changed, "
+        f"{found.unchanged} as before, {dataset.unreadable_count} unreadable.",
+        highlight=False,
+        markup=False,
+    )
+    for file, reason in found.unreadable[:10]:
+        out.print(f"  unreadable: {file}: {reason}", highlight=False, markup=False)
+    if len(found.unreadable) > 10:
+        out.print(f"  … and {len(found.unreadable) - 10} more")
+
+
+@encoders_app.callback()
+def encoders(context: typer.Context, workspace: Where = None) -> None:
+    """List the encoders, or add one."""
+    pass_on(workspace)
+    if context.invoked_subcommand is None:
+        list_encoders(workspace)
+
+
+@encoders_app.command("list")
+def list_encoders(workspace: Where = None) -> None:
+    """List the encoders."""
+    table = Table("name", "architecture", "kind", "trained", "features", "source")
+    for row in all_encoders(open_workspace(workspace).store):
+        trained = "with labels" if row.supervised else "without labels"
+        table.add_row(row.name, row.architecture, row.kind, trained, str(row.roi_features), row.source)
+    out.print(table if table.row_count else "No encoders yet; `orl encoders add starter --name starter` adds one.")
+
+
+@encoders_app.command("add")
+def add_encoder(
+    source: Annotated[str, typer.Argument(help="starter, torchvision:resnet50, or a checkpoint file.")],
+    name: Annotated[str, typer.Option(help="Name in this workspace.")],
+    workspace: Where = None,
+) -> None:
+    """Add an encoder: the starter, torchvision's weights, or a checkpoint."""
+    from train.weights import add
+
+    row = add(open_workspace(workspace), source, name)
+    trained = "supervised (ImageNet labels)" if row.supervised else "self-supervised, as far as its file says"
+    out.print(f"Encoder '{row.name}': {row.architecture}, {row.roi_features} features, {trained}.", highlight=False)

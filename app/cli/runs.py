@@ -1,0 +1,96 @@
+"""``orl runs``: list, show, stop and resume runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from app.cli.common import Detach, Where, follow, out, pass_on
+from db.models import Run
+from db.runs import latest_metrics, run_by_id
+from db.runs import runs as all_runs
+from train import runs as launcher
+from train.workspace import open_workspace
+
+runs_app = typer.Typer(help="The runs of a workspace.", invoke_without_command=True)
+
+
+@runs_app.callback()
+def runs(context: typer.Context, workspace: Where = None) -> None:
+    """List, show, stop and resume runs."""
+    pass_on(workspace)
+    if context.invoked_subcommand is None:
+        list_runs(workspace)
+
+
+@runs_app.command("list")
+def list_runs(workspace: Where = None) -> None:
+    """List the runs, newest first."""
+    opened = open_workspace(workspace)
+    launcher.reconcile(opened)
+    table = Table("id", "kind", "name", "status", "progress", "created")
+    for run in all_runs(opened.store):
+        table.add_row(
+            str(run.id), run.kind, run.name, run.status, _progress_of(run), f"{run.created_at:%Y-%m-%d %H:%M}"
+        )
+    out.print(table if table.row_count else "No runs yet; `orl mine`, `orl pretrain` and `orl train` start them.")
+
+
+@runs_app.command("show")
+def show_run(run_id: Annotated[int, typer.Argument(metavar="ID")], workspace: Where = None) -> None:
+    """Show what a run does, how far it is and its newest numbers."""
+    opened = open_workspace(workspace)
+    launcher.reconcile(opened)
+    run = run_by_id(opened.store, run_id)
+    table = Table(show_header=False, box=None)
+    facts: dict[str, object] = {
+        "run": f"{run.id} ({run.kind})",
+        "makes": run.name,
+        "status": run.status,
+        "progress": _progress_of(run),
+        "error": run.error or "",
+        "exit code": "" if run.exit_code is None else run.exit_code,
+        "folder": opened.run_folder(run.id),
+    }
+    settings = run.params.get("config", {})
+    facts |= {k: v for k, v in run.params.items() if k != "config" and v is not None}
+    facts |= {f"  {key}": value for key, value in settings.items()}
+    facts |= {key: f"{value:.4g}" for key, value in latest_metrics(opened.store, run.id).items()}
+    for key, value in facts.items():
+        if value != "":
+            table.add_row(key, str(value))
+    out.print(table)
+
+
+@runs_app.command("logs")
+def show_logs(run_id: Annotated[int, typer.Argument(metavar="ID")], workspace: Where = None) -> None:
+    """Print a run's log."""
+    opened = open_workspace(workspace)
+    run = run_by_id(opened.store, run_id)
+    print(launcher.read_log(opened, run, last_bytes=10_000_000), end="")
+
+
+@runs_app.command("stop")
+def stop_run(
+    run_id: Annotated[int, typer.Argument(metavar="ID")],
+    grace: Annotated[float, typer.Option(min=0, help="Seconds to wait before it is killed.")] = launcher.GRACE,
+    workspace: Where = None,
+) -> None:
+    """Ask a run to stop at its next safe point; kill it when it does not."""
+    run = launcher.stop(open_workspace(workspace), run_id, grace)
+    out.print(f"Run {run.id} is {run.status}; `orl runs resume {run.id}` goes on.")
+
+
+@runs_app.command("resume")
+def resume_run(
+    run_id: Annotated[int, typer.Argument(metavar="ID")], workspace: Where = None, detach: Detach = False
+) -> None:
+    """Go on with a stopped, failed or lost run from what it kept."""
+    opened = open_workspace(workspace)
+    follow(opened, launcher.resume(opened, run_id), detach)
+
+
+def _progress_of(run: Run) -> str:
+    return f"{run.phase} {run.progress}/{run.total}" if run.total else run.phase

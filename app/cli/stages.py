@@ -1,0 +1,111 @@
+"""``orl pretrain``, ``orl mine``, ``orl quality`` and ``orl train``: the three stages, and what the second found."""
+
+from __future__ import annotations
+
+from json import dumps
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from app.cli.common import Detach, Where, follow, out
+from train import runs as launcher
+from train.config import MINE_PRESETS, TRAIN_PRESETS, TrainConfig, parse_settings, preset_named, with_settings
+from train.workspace import open_workspace
+
+TrainPreset = Annotated[str, typer.Option(help="paper: the published constants. small: ResNet-18, for a CPU.")]
+Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: key=value. May be repeated.")]
+
+
+def pretrain(
+    dataset: Annotated[str, typer.Option(help="Name of the data set.")],
+    name: Annotated[str, typer.Option(help="Name of the encoder to make; else DATASET-byol.")] = "",
+    preset: TrainPreset = "paper",
+    changes: Changes = None,
+    workspace: Where = None,
+    detach: Detach = False,
+) -> None:
+    """Stage 1: train an encoder on whole photos (BYOL), from scratch."""
+    opened = open_workspace(workspace)
+    follow(opened, launcher.launch_pretrain(opened, dataset, _train_config(preset, changes), name), detach)
+
+
+def mine(
+    dataset: Annotated[str, typer.Option(help="Name of the data set.")],
+    encoder: Annotated[str, typer.Option(help="Name of the encoder.")],
+    name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
+    preset: Annotated[str, typer.Option(help="paper: the published thresholds.")] = "paper",
+    neighbors: Annotated[int | None, typer.Option(help="K: nearest images of each image. [paper: 10]")] = None,
+    pair_ratio: Annotated[
+        float | None, typer.Option(help="N: pairs per neighbour, as a share of the query's RoIs. [paper: 0.1]")
+    ] = None,
+    min_size: Annotated[int | None, typer.Option(help="Smallest side of a RoI, in pixels. [paper: 96]")] = None,
+    max_aspect: Annotated[float | None, typer.Option(help="Largest ratio of a RoI's sides. [paper: 3]")] = None,
+    max_iou: Annotated[float | None, typer.Option(help="Largest overlap with a RoI already kept. [paper: 0.5]")] = None,
+    max_rois: Annotated[int | None, typer.Option(help="Most RoIs of an image. [paper: 100]")] = None,
+    min_similarity: Annotated[float | None, typer.Option(help="Smallest similarity of a pair. [paper: -1]")] = None,
+    proposal_scale: Annotated[
+        float | None, typer.Option(help="Selective search runs on photos of this scale. [paper: 1.0]")
+    ] = None,
+    fallback: Annotated[
+        str | None, typer.Option(help="RoI of a photo that keeps none: first raw box, or image. [paper: first]")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes for selective search; else one for each core.")] = None,
+    workspace: Where = None,
+    detach: Detach = False,
+) -> None:
+    """Stage 2: find neighbours, regions and pairs, into a new correspondence set."""
+    opened = open_workspace(workspace)
+    given = {
+        "neighbors": neighbors,
+        "pair_ratio": pair_ratio,
+        "min_size": min_size,
+        "max_aspect": max_aspect,
+        "max_iou": max_iou,
+        "max_rois": max_rois,
+        "min_similarity": min_similarity,
+        "proposal_scale": proposal_scale,
+        "fallback": fallback,
+    }
+    changes = {key: value for key, value in given.items() if value is not None}
+    config = with_settings(preset_named(MINE_PRESETS, preset), changes)
+    follow(opened, launcher.launch_mine(opened, dataset, encoder, name, config, workers), detach)
+
+
+def quality(
+    name: Annotated[str, typer.Argument(metavar="SET", help="Name of the correspondence set.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")] = False,
+    workspace: Where = None,
+) -> None:
+    """Measure a correspondence set: by itself and, where the photos are annotated, against the annotations."""
+    from train.quality import quality_of
+
+    measures = quality_of(open_workspace(workspace), name)
+    if json:
+        print(dumps(measures, indent=1))
+        return
+    table = Table("measure", "value", "by chance")
+    for measure, value in measures.items():
+        if not measure.endswith("_chance"):
+            chance = measures.get(f"{measure}_chance")
+            table.add_row(measure.replace("_", " "), f"{value:.4g}", "" if chance is None else f"{chance:.4g}")
+    out.print(table)
+    if not measures["annotated_objects"]:
+        out.print("The photos have no annotations, so nothing is said of objects.")
+
+
+def train(
+    correspondence: Annotated[str, typer.Option(help="Name of the correspondence set.")],
+    name: Annotated[str, typer.Option(help="Name of the encoder to make; else SET-orl.")] = "",
+    preset: TrainPreset = "paper",
+    changes: Changes = None,
+    workspace: Where = None,
+    detach: Detach = False,
+) -> None:
+    """Stage 3: train an encoder on a correspondence set (ORL), from scratch."""
+    opened = open_workspace(workspace)
+    follow(opened, launcher.launch_train(opened, correspondence, _train_config(preset, changes), name), detach)
+
+
+def _train_config(preset: str, changes: list[str] | None) -> TrainConfig:
+    return with_settings(preset_named(TRAIN_PRESETS, preset), parse_settings(changes or []))

@@ -1,0 +1,77 @@
+"""``orl demo`` and ``orl explore``."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import app
+from app.cli.common import Detach, Where, follow, out, progress_bar
+from train.errors import UserError
+from train.workspace import open_workspace
+
+
+def demo(workspace: Where = None, detach: Detach = False) -> None:
+    """Compose the demo photos, add the starter encoder, mine them. Goes on where it was interrupted."""
+    from train.demo.build import SCENES, build_demo
+
+    opened = open_workspace(workspace)
+    with progress_bar() as bar:
+        task = bar.add_task("Composing scenes", total=SCENES)
+        run = build_demo(opened, lambda done, total: bar.update(task, completed=done, total=total))
+        bar.update(task, completed=SCENES)
+    if run is None:
+        out.print("The demo is ready; `orl explore` shows it.")
+    else:
+        follow(opened, run, detach)
+
+
+def explore(
+    workspace: Where = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than 127.0.0.1 are open to the network.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
+) -> None:
+    """Open the explorer in the browser's reach and say where."""
+    opened = open_workspace(workspace)
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(
+                f"Cannot listen on {host}:{port} ({error.strerror}); choose another with --port."
+            ) from error
+    shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host
+    out.print(
+        f"ORL Explorer: [bold]http://{shown}:{port}[/]  (workspace {opened.path}; Ctrl-C ends it)", highlight=False
+    )
+    opened.store.close()
+    environment = os.environ | {"ORL_WORKSPACE": str(opened.path)}
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, *_streamlit(host, port)], environment)
+
+
+def _streamlit(host: str, port: int) -> list[str]:
+    options = {
+        "server.address": host,
+        "server.port": port,
+        "server.headless": "true",
+        "server.fileWatcherType": "none",
+        "server.maxUploadSize": 1,
+        "browser.gatherUsageStats": "false",
+        "client.toolbarMode": "viewer",
+        "client.showErrorDetails": "none",
+        "logger.level": "warning",
+        "logger.hideWelcomeMessage": "true",
+        "theme.light.primaryColor": "#0f7b6c",
+        "theme.dark.primaryColor": "#3fb8a5",
+    }
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    return ["-m", "streamlit", "run", str(Path(app.__file__).with_name("server.py")), *flags]

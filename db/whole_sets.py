@@ -1,0 +1,115 @@
+"""A whole correspondence set as flat arrays, for what looks at all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from db.models import Annotation, Candidate, Image, Neighbor, Pair, Roi, SetImage
+from db.store import Store
+
+ROWS = 50_000  # fetched at a time
+
+
+@dataclass(frozen=True)
+class WholeSet:
+    """Rows of a set, all in the order of image ids.
+
+    images: int64 [n, 3], id, width and height. rois: int64 [R, 6], image id, roi id, x, y, w and h, by rank.
+    neighbors: int64 [n · K, 2], image id and neighbour's id, nearest first; nearness: float32 [n · K], their cosine.
+    pairs: int64 [P, 4], image id, rank of the neighbour, roi ids of query and key; similarity, margin: float32 [P],
+    NaN where it was never measured; cycle: float32 [P], 1, 0 or NaN.
+    """
+
+    images: np.ndarray
+    rois: np.ndarray
+    neighbors: np.ndarray
+    nearness: np.ndarray
+    pairs: np.ndarray
+    similarity: np.ndarray
+    margin: np.ndarray
+    cycle: np.ndarray
+
+
+@dataclass(frozen=True)
+class AnnotatedObjects:
+    """Annotations of a set's images, in the order of image ids.
+
+    image_ids: int64 [G]. boxes: float64 [G, 4], x y w h. categories: str [G]. difficult: bool [G].
+    """
+
+    image_ids: np.ndarray
+    boxes: np.ndarray
+    categories: list[str]
+    difficult: np.ndarray
+
+
+def whole_set(store: Store, set_id: int) -> WholeSet:
+    """Read a set, complete or not."""
+    with store.session() as session:
+        images, _ = _fetch(
+            session,
+            select(Image.id, Image.width, Image.height)
+            .join(SetImage, SetImage.image_id == Image.id)
+            .where(SetImage.set_id == set_id)
+            .order_by(SetImage.image_id),
+            whole=3,
+        )
+        rois, _ = _fetch(
+            session,
+            select(Candidate.image_id, Roi.id, Roi.x, Roi.y, Roi.w, Roi.h)
+            .join(Roi, Roi.id == Candidate.roi_id)
+            .where(Candidate.set_id == set_id)
+            .order_by(Candidate.image_id, Candidate.rank),
+            whole=6,
+        )
+        neighbors, nearness = _fetch(
+            session,
+            select(Neighbor.image_id, Neighbor.neighbor_id, Neighbor.similarity)
+            .where(Neighbor.set_id == set_id)
+            .order_by(Neighbor.image_id, Neighbor.rank),
+            whole=2,
+        )
+        pairs, numbers = _fetch(
+            session,
+            select(Pair.image_id, Pair.neighbor_rank, Pair.query_roi_id, Pair.key_roi_id)
+            .add_columns(Pair.similarity, Pair.margin, Pair.cycle)
+            .where(Pair.set_id == set_id)
+            .order_by(Pair.image_id, Pair.neighbor_rank, Pair.rank),
+            whole=4,
+        )
+    return WholeSet(images, rois, neighbors, nearness[:, 0], pairs, *numbers.T)
+
+
+def annotated_objects(store: Store, set_id: int) -> AnnotatedObjects:
+    """Annotations of the images of a set."""
+    with store.session() as session:
+        rows = session.execute(
+            select(Annotation.image_id, Annotation.category, Annotation.difficult)
+            .add_columns(Annotation.x, Annotation.y, Annotation.w, Annotation.h)
+            .join(SetImage, SetImage.image_id == Annotation.image_id)
+            .where(SetImage.set_id == set_id)
+            .order_by(Annotation.image_id, Annotation.id)
+        ).all()
+    return AnnotatedObjects(
+        np.array([row[0] for row in rows], np.int64),
+        np.array([row[3:] for row in rows], np.float64).reshape(-1, 4),
+        [row[1] for row in rows],
+        np.array([row[2] for row in rows], bool),
+    )
+
+
+def _fetch(session: Session, query: Select[*tuple[Any, ...]], whole: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first so many columns as int64 [n, whole], the others as float32 [n, …] with NaN for null."""
+    integers = [np.empty((0, whole), np.int64)]
+    others = [np.empty((0, len(query.selected_columns) - whole), np.float32)]
+    for block in session.execute(query).partitions(ROWS):
+        rows: Sequence[Any] = block
+        integers.append(np.array([row[:whole] for row in rows], np.int64))
+        others.append(np.array([row[whole:] for row in rows], np.float32))
+    return np.concatenate(integers), np.concatenate(others)

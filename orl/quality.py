@@ -1,0 +1,221 @@
+"""How good a correspondence set is, judged before anything is trained on it: with annotations and without.
+
+Annotations never reach mining; here they measure it. Every share has its chance level beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from orl.boxes import area, iou, shared_area
+
+OBJECT_IOU = 0.5  # a RoI that overlaps an annotated object this much is that object
+PART_INSIDE = 0.7  # a RoI this much of which lies in one annotated box is that object or a part of it
+NEAR_DUPLICATE = 0.95  # cosine of two photos that may well be the same scene
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+GRID = 32  # cells per side, for the area that RoIs cover
+BLOCK = 4096  # images at a time where a table of images by classes is needed
+
+Measures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Mined:
+    """A correspondence set of n images as flat arrays; image i has the RoIs ``start[i]:start[i + 1]``.
+
+    sizes: int [n, 2], width and height. boxes: int16 [R, 4], x y w h. neighbors: int64 [n, K], positions of images;
+    nearness: float32 [n, K], their cosine. query, key: int64 [P], the RoIs of each pair; similarity, margin:
+    float32 [P]; cycle: bool [P], as in ``orl.matching.Pairs``.
+    """
+
+    sizes: np.ndarray
+    start: np.ndarray
+    boxes: np.ndarray
+    neighbors: np.ndarray
+    nearness: np.ndarray
+    query: np.ndarray
+    key: np.ndarray
+    similarity: np.ndarray
+    margin: np.ndarray
+    cycle: np.ndarray
+
+    @property
+    def image_of(self) -> np.ndarray:
+        """Image of each RoI, int64 [R]."""
+        return np.repeat(np.arange(len(self.sizes)), np.diff(self.start))
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Annotated objects of the same n images; image i has ``start[i]:start[i + 1]``.
+
+    boxes: float [G, 4], x y w h. classes: int64 [G], indices into names. difficult: bool [G].
+    """
+
+    start: np.ndarray
+    boxes: np.ndarray
+    classes: np.ndarray
+    difficult: np.ndarray
+    names: list[str]
+
+
+def without_labels(mined: Mined) -> Measures:
+    """What the pairs themselves tell.
+
+    ``cycle``: share of pairs whose way back ends where it began. ``margin_…`` and ``similarity_…``: quantiles.
+    ``…_hubness``: skewness of how often an image is a neighbour, a RoI a key (0: all alike; large: a few hubs).
+    ``…_coverage``: share of images, RoIs and image area that take part in a pair, as query or key.
+    ``near_duplicates``: share of images whose nearest neighbour is nearer than ``NEAR_DUPLICATE``.
+    """
+    images = len(mined.sizes)
+    used = np.zeros(len(mined.boxes), bool)
+    used[mined.query] = used[mined.key] = True
+    chosen = np.bincount(mined.neighbors.ravel(), minlength=images)
+    keys = np.bincount(mined.key, minlength=len(mined.boxes))
+    return (
+        {"pairs_per_image": len(mined.query) / images, "cycle": _mean(mined.cycle)}
+        | _quantiles("similarity", mined.similarity)
+        | _quantiles("margin", mined.margin[np.isfinite(mined.margin)])
+        | {
+            "image_hubness": _skewness(chosen),
+            "image_most_chosen": int(chosen.max(initial=0)),
+            "image_never_chosen": _mean(chosen == 0),
+            "roi_hubness": _skewness(keys),
+            "roi_most_chosen": int(keys.max(initial=0)),
+            "image_coverage": len(np.unique(mined.image_of[used])) / images,
+            "roi_coverage": _mean(used),
+            "area_coverage": _area_coverage(mined, used),
+            "near_duplicates": _mean(mined.nearness[:, 0] >= NEAR_DUPLICATE),
+        }
+    )
+
+
+def with_labels(mined: Mined, objects: Objects, seed: int = 0) -> Measures:
+    """Whether RoIs are annotated objects, and pairs two of the same class.
+
+    ``candidate_is_object``, ``query_is_object``, ``key_is_object``: share of candidates, and of the pairs' two sides,
+    that overlap an object with IoU ≥ ``OBJECT_IOU``; ``same_class``: share of pairs both of whose RoIs do, of one
+    class; ``same_class_no_person``: of one that is not ``person``. Names that end in ``_or_part`` count RoIs
+    inside an object too. ``recall``: share of the objects, difficult ones aside, that some candidate overlaps so.
+
+    ``…_chance``: of candidates and recall, by the same boxes moved anywhere in their photos; of a pair's sides and
+    classes, by RoIs drawn at random from the same two photos.
+    """
+    moved = _moved(mined, np.random.default_rng(seed))
+    found: Measures = {}
+    for suffix, part in (("", False), ("_or_part", True)):
+        classes = _classes(mined, mined.boxes, objects, part)
+        by_luck = _classes(mined, moved, objects, part)
+        found[f"candidate_is_object{suffix}"] = _mean(classes >= 0)
+        found[f"candidate_is_object{suffix}_chance"] = _mean(by_luck >= 0)
+        shares = _per_image(mined, classes >= 0)
+        for side, rois in (("query", mined.query), ("key", mined.key)):
+            found[f"{side}_is_object{suffix}"] = _mean(classes[rois] >= 0)
+            found[f"{side}_is_object{suffix}_chance"] = _mean(shares[mined.image_of[rois]])
+        person = objects.names.index("person") if "person" in objects.names else -1
+        for name, counted in (("same_class", classes), ("same_class_no_person", _without(classes, person))):
+            both = (counted[mined.query] >= 0) & (counted[mined.query] == counted[mined.key])
+            found[f"{name}{suffix}"] = _mean(both)
+            found[f"{name}{suffix}_chance"] = _same_class_by_chance(mined, counted, len(objects.names))
+    found["recall"] = _recall(mined, mined.boxes, objects)
+    found["recall_chance"] = _recall(mined, moved, objects)
+    return found
+
+
+def object_classes(rois: np.ndarray, boxes: np.ndarray, classes: np.ndarray, part: bool = False) -> np.ndarray:
+    """Class of the annotated object that each RoI covers, or -1: int64 [R].
+
+    rois: [R, 4]. boxes: [G, 4] and classes: int64 [G], of the same image. The object of largest IoU counts; with
+    ``part``, where none overlaps enough, the one that holds most of the RoI, the smallest of several.
+    """
+    if not len(boxes) or not len(rois):
+        return np.full(len(rois), -1, np.int64)
+    overlap = iou(rois[:, None], boxes[None])
+    found = np.where(overlap.max(axis=1) >= OBJECT_IOU, classes[overlap.argmax(axis=1)], -1)
+    if part:
+        inside = shared_area(rois[:, None], boxes[None]) / area(rois)[:, None]
+        by_size = np.argsort(area(boxes), kind="stable")
+        holder = by_size[inside[:, by_size].argmax(axis=1)]
+        found = np.where((found < 0) & (inside.max(axis=1) >= PART_INSIDE), classes[holder], found)
+    return found.astype(np.int64)
+
+
+def _classes(mined: Mined, boxes: np.ndarray, objects: Objects, part: bool) -> np.ndarray:
+    found = np.full(len(boxes), -1, np.int64)
+    for i in range(len(mined.sizes)):
+        here, there = slice(*mined.start[i : i + 2]), slice(*objects.start[i : i + 2])
+        found[here] = object_classes(boxes[here], objects.boxes[there], objects.classes[there], part)
+    return found
+
+
+def _recall(mined: Mined, boxes: np.ndarray, objects: Objects) -> float:
+    hit = np.zeros(len(objects.boxes), bool)
+    for i in range(len(mined.sizes)):
+        here, there = slice(*mined.start[i : i + 2]), slice(*objects.start[i : i + 2])
+        if here.start < here.stop:
+            hit[there] = (iou(boxes[here][:, None], objects.boxes[there][None]) >= OBJECT_IOU).any(axis=0)
+    return _mean(hit[~objects.difficult])
+
+
+def _moved(mined: Mined, rng: np.random.Generator) -> np.ndarray:
+    """Every RoI at a place of its photo drawn uniformly, its size kept: int64 [R, 4]."""
+    free = mined.sizes[mined.image_of] - mined.boxes[:, 2:]
+    places = np.floor(rng.random(free.shape) * (free + 1)).astype(np.int64)
+    return np.concatenate([places, mined.boxes[:, 2:]], axis=1)
+
+
+def _same_class_by_chance(mined: Mined, classes: np.ndarray, names: int) -> float:
+    """Mean over the pairs of the probability that RoIs drawn from their two photos are of one class."""
+    if not len(mined.query):
+        return 0.0
+    images, image_of = len(mined.sizes), mined.image_of
+    covering = classes >= 0
+    counts = np.bincount(image_of[covering] * names + classes[covering], minlength=images * names)
+    share = counts.reshape(images, names) / np.maximum(np.diff(mined.start), 1)[:, None]
+    first, second = image_of[mined.query], image_of[mined.key]
+    total = 0.0
+    for start in range(0, len(first), BLOCK):
+        part = slice(start, start + BLOCK)
+        total += float((share[first[part]] * share[second[part]]).sum())
+    return total / len(first)
+
+
+def _per_image(mined: Mined, flags: np.ndarray) -> np.ndarray:
+    total = np.bincount(mined.image_of, weights=flags, minlength=len(mined.sizes))
+    return total / np.maximum(np.diff(mined.start), 1)
+
+
+def _area_coverage(mined: Mined, used: np.ndarray) -> float:
+    """Share of the area of the photos that lies in a RoI of a pair, on a grid of cells."""
+    cells = (np.arange(GRID) + 0.5) / GRID
+    covered = 0
+    for i, (width, height) in enumerate(mined.sizes):
+        here = slice(*mined.start[i : i + 2])
+        x, y, w, h = mined.boxes[here][used[here]].astype(float).T[:, :, None]
+        across = (x <= cells * width) & (cells * width < x + w)
+        down = (y <= cells * height) & (cells * height < y + h)
+        covered += int((down.T.astype(np.float32) @ across.astype(np.float32) > 0).sum())
+    return covered / (len(mined.sizes) * GRID**2)
+
+
+def _without(classes: np.ndarray, one: int) -> np.ndarray:
+    return np.where(classes == one, -1, classes)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else 0.0
+
+
+def _skewness(counts: np.ndarray) -> float:
+    deviation = counts - counts.mean()
+    spread = counts.std()
+    return float((deviation**3).mean() / spread**3) if spread else 0.0
+
+
+def _quantiles(name: str, values: np.ndarray) -> Measures:
+    if not len(values):
+        return {}
+    each = zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)
+    return {f"{name}_p{round(quantile * 100)}": float(value) for quantile, value in each}

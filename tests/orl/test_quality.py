@@ -1,0 +1,143 @@
+"""Quality of a set, on a scene small enough to be worked out by hand, and against plain loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from orl.boxes import iou
+from orl.quality import Mined, Objects, object_classes, with_labels, without_labels
+
+
+def hand_made() -> Mined:
+    """Three photos of 100 x 50: 0 and 1 show a dog and a person, 2 nothing. Two RoIs, two, and one."""
+    return Mined(
+        sizes=np.array([[100, 50]] * 3),
+        start=np.array([0, 2, 4, 5]),
+        boxes=np.array([[0, 0, 50, 50], [50, 0, 50, 50], [0, 0, 50, 50], [60, 0, 40, 50], [0, 0, 100, 50]], np.int16),
+        neighbors=np.array([[1], [0], [0]]),
+        nearness=np.array([[0.99], [0.99], [0.25]], np.float32),
+        query=np.array([0, 1, 2, 4]),  # dog-dog, person-person, dog-person, nothing-dog
+        key=np.array([2, 3, 1, 0]),
+        similarity=np.array([0.75, 0.5, 0.25, 0.0], np.float32),
+        margin=np.array([0.5, 0.25, -0.25, np.nan], np.float32),
+        cycle=np.array([True, True, False, False]),
+    )
+
+
+def hand_made_objects() -> Objects:
+    return Objects(
+        start=np.array([0, 2, 5, 5]),
+        boxes=np.array([[0, 0, 50, 50], [50, 0, 50, 50], [0, 0, 50, 50], [55, 0, 45, 50], [90, 45, 4, 4]], float),
+        classes=np.array([0, 1, 0, 1, 0]),  # dog, person
+        difficult=np.array([False, False, False, False, True]),
+        names=["dog", "person"],
+    )
+
+
+def test_what_the_pairs_themselves_tell() -> None:
+    found = without_labels(hand_made())
+    assert found["pairs_per_image"] == pytest.approx(4 / 3)
+    assert found["cycle"] == 0.5
+    assert found["similarity_p50"] == 0.375
+    assert found["margin_p50"] == 0.25  # the RoI without a rival has no margin
+    assert (found["image_most_chosen"], found["roi_most_chosen"]) == (2, 1)
+    assert found["image_never_chosen"] == pytest.approx(1 / 3)
+    assert (found["image_coverage"], found["roi_coverage"]) == (1.0, 1.0)
+    # The gap from 50 to 60 of photo 1 is a tenth; its 3 of 32 columns with their centre there count.
+    assert found["area_coverage"] == pytest.approx((3 * 32 - 3) / (3 * 32))
+    assert found["near_duplicates"] == pytest.approx(2 / 3)
+
+
+def test_hubness_is_the_skewness_of_being_chosen() -> None:
+    counts = np.array([2, 1, 0])
+    assert without_labels(hand_made())["image_hubness"] == pytest.approx(0.0)
+    many = hand_made()
+    hub = Mined(**{**many.__dict__, "neighbors": np.array([[1, 2], [0, 2], [0, 1]])})
+    assert without_labels(hub)["image_hubness"] == 0.0  # all alike
+    lone = Mined(**{**many.__dict__, "neighbors": np.array([[1], [0], [1]])})
+    counts = np.array([1, 2, 0])
+    assert without_labels(lone)["image_hubness"] == pytest.approx(((counts - 1.0) ** 3).mean())
+    skewed = Mined(**{**many.__dict__, "neighbors": np.array([[1, 1], [1, 1], [1, 1]])})
+    assert without_labels(skewed)["image_hubness"] == pytest.approx(1 / np.sqrt(2))  # 0, 6, 0
+
+
+def test_what_annotations_tell() -> None:
+    found = with_labels(hand_made(), hand_made_objects())
+    assert found["candidate_is_object"] == pytest.approx(4 / 5)  # all but the whole photo 2
+    assert found["query_is_object"] == 0.75
+    assert found["key_is_object"] == 1.0
+    assert found["same_class"] == 0.5
+    assert found["same_class_no_person"] == 0.25
+    # Photos 0 and 1 each are half dog, half person: a draw from both agrees in half of the cases; photo 2 never.
+    assert found["same_class_chance"] == pytest.approx((0.5 + 0.5 + 0.5 + 0) / 4)
+    assert found["same_class_no_person_chance"] == pytest.approx((0.25 + 0.25 + 0.25 + 0) / 4)
+    assert found["query_is_object_chance"] == pytest.approx(3 / 4)
+    assert found["recall"] == 1.0  # the difficult one does not count
+    assert 0 < found["candidate_is_object_chance"] < found["candidate_is_object"]
+    assert found == with_labels(hand_made(), hand_made_objects())
+
+
+@pytest.mark.parametrize(
+    ("roi", "part", "expected"),
+    [
+        ([0, 0, 10, 20], False, 7),  # IoU 0.5 exactly
+        ([0, 0, 10, 21], True, 7),
+        ([0, 0, 10, 19], False, -1),
+        ([0, 0, 10, 19], True, 7),  # all of it inside
+        ([14, 0, 20, 10], True, -1),  # 0.3 inside
+        ([6, 0, 20, 20], True, 7),  # 0.7 inside
+        ([2, 2, 3, 3], True, 9),  # inside both: the smaller one
+        ([2, 2, 3, 3], False, -1),
+    ],
+)
+def test_a_roi_is_the_object_it_overlaps_or_lies_in(roi: list[int], part: bool, expected: int) -> None:
+    boxes, classes = np.array([[0, 0, 20, 20], [1, 1, 6, 6]], float), np.array([7, 9])
+    assert object_classes(np.array([roi]), boxes, classes, part).tolist() == [expected]
+
+
+def test_without_objects_or_rois_nothing_is_found() -> None:
+    none = np.empty((0, 4))
+    assert object_classes(np.array([[0, 0, 9, 9]]), none, np.empty(0, int)).tolist() == [-1]
+    assert object_classes(none, np.array([[0, 0, 9, 9]]), np.array([1])).tolist() == []
+
+
+def test_chance_and_shares_equal_plain_loops() -> None:
+    rng = np.random.default_rng(3)
+    images, rois, names = 6, [3, 1, 4, 2, 5, 2], ["a", "b", "person"]
+    start = np.concatenate([[0], np.cumsum(rois)])
+    boxes = np.concatenate([rng.integers(0, 40, (start[-1], 2)), rng.integers(15, 60, (start[-1], 2))], 1)
+    counts = [2, 0, 3, 1, 2, 4]
+    object_start = np.concatenate([[0], np.cumsum(counts)])
+    object_boxes = np.concatenate([rng.integers(0, 40, (12, 2)), rng.integers(15, 60, (12, 2))], 1).astype(float)
+    classes = rng.integers(0, 3, 12)
+    query, key = rng.integers(0, start[-1], 40), rng.integers(0, start[-1], 40)
+    mined = Mined(
+        np.full((images, 2), 100), start, boxes.astype(np.int16), np.zeros((images, 1), int),
+        np.zeros((images, 1), np.float32), query, key, np.zeros(40, np.float32), np.zeros(40, np.float32),
+        np.zeros(40, bool),
+    )  # fmt: skip
+    objects = Objects(object_start, object_boxes, classes, np.zeros(12, bool), names)
+
+    def label(roi: int) -> int:
+        image = int(np.searchsorted(start, roi, side="right")) - 1
+        best, found = 0.0, -1
+        for g in range(object_start[image], object_start[image + 1]):
+            overlap = float(iou(boxes[roi], object_boxes[g]))
+            if overlap >= 0.5 and overlap > best:
+                best, found = overlap, int(classes[g])
+        return found
+
+    labels = [label(r) for r in range(start[-1])]
+    owner = mined.image_of
+    agree, chance = 0, 0.0
+    for q, k in zip(query, key, strict=True):
+        agree += labels[q] >= 0 and labels[q] == labels[k]
+        first = [labels[r] for r in range(start[-1]) if owner[r] == owner[q]]
+        second = [labels[r] for r in range(start[-1]) if owner[r] == owner[k]]
+        chance += np.mean([a >= 0 and a == b for a in first for b in second])
+    found = with_labels(mined, objects)
+    assert any(value >= 0 for value in labels)
+    assert found["candidate_is_object"] == pytest.approx(np.mean([value >= 0 for value in labels]))
+    assert found["same_class"] == pytest.approx(agree / 40)
+    assert found["same_class_chance"] == pytest.approx(chance / 40)
