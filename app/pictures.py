@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from app.preview import encoder
+from app.preview import encoder_features
 from db.encoders import encoder_by_id
 from db.models import Image as Row
 from db.photos import image_by_id
@@ -156,7 +156,7 @@ def _jpeg(picture: Image.Image, quality: int) -> bytes:
 def _attention(encoder_id: int, image_id: int, roi: tuple[int, ...] | None) -> bytes:
     if encoder_by_id(workspace().store, encoder_id) is None:
         raise Missing(f"There is no encoder {encoder_id}.")
-    network = encoder(workspace(), encoder_id)
+    network = encoder_features(workspace(), encoder_id).encoder
     picture = _open(image_id)
     scale = MAP_SIDE / max(picture.size)
     size = [max(32, round(side * scale / 32) * 32) for side in picture.size]

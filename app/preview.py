@@ -5,12 +5,9 @@ Only boxes that no set has used yet cost a forward pass; they are embedded on de
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,31 +20,28 @@ from db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl.boxes import BoxRules, Filtered, Verdict, filter_boxes
 from orl.matching import Pairs, nearest_to, pair_count, top_pairs
 from train.config import MineConfig
-from train.embeddings import Embeddings
 from train.errors import UserError
-from train.mine import stored_features
+from train.features import Boxes, BoxFeatures, Features, as_stored
 from train.workspace import Workspace
-
-if TYPE_CHECKING:  # torch stays out until a box has to be embedded
-    from orl.encoder import Encoder as Network
-
-FORWARD = 8  # crops per forward
-REMEMBERED = 20_000  # features embedded on demand, about 100 MB at 1280 floats
 
 
 @dataclass(frozen=True)
 class Side:
     """A photo and what the filter makes of its raw boxes."""
 
-    image: Image
     raw: np.ndarray  # int16 [M, 4]
     filtered: Filtered
-    roi_ids: np.ndarray  # int64 [B], of each candidate; 0 where no set has used the box yet
+    candidates: Boxes
+
+    @property
+    def image(self) -> Image:
+        """The photo."""
+        return self.candidates.image
 
     @property
     def boxes(self) -> np.ndarray:
         """Candidates int16 [B, 4], x y w h, in rank order."""
-        return self.filtered.boxes
+        return self.candidates.boxes
 
 
 @dataclass(frozen=True)
@@ -79,25 +73,25 @@ def sides(subject: Subject, images: list[Image], rules: BoxRules) -> list[Side]:
     """The candidates of some photos under some thresholds, and why each other raw box was rejected."""
     store, ids = subject.workspace.store, [image.id for image in images]
     raw = mining.proposals_of(store, ids, MineConfig(**subject.mined.params).method)
-    known = rows.known_rois(store, ids)
-    found = []
-    for image in images:
-        filtered = filter_boxes(raw[image.id], rules, image.width, image.height)
-        rois = known.get(image.id)
-        id_of = dict(zip(_keys(rois.boxes), rois.ids.tolist(), strict=True)) if rois else {}
-        roi_ids = np.array([id_of.get(key, 0) for key in _keys(filtered.boxes)], np.int64)
-        found.append(Side(image, raw[image.id], filtered, roi_ids))
-    return found
+    filtered = {i.id: filter_boxes(raw[i.id], rules, i.width, i.height) for i in images}
+    candidates = as_stored(store, {i.id: i for i in images}, {i: found.boxes for i, found in filtered.items()})
+    return [Side(raw[i], filtered[i], candidates[i]) for i in ids]
 
 
 def missing_boxes(subject: Subject, *photos: Side) -> int:
     """How many candidates would have to be embedded before these photos can be matched."""
-    return sum(len(_features_at_hand(subject, side)[1]) for side in photos)
+    found = box_features(subject)
+    return sum(found.missing(side.candidates) for side in photos)
 
 
 def unstored_boxes(subject: Subject, side: Side) -> int:
     """How many of a photo's candidates a run would have to embed: those remembered here are not on disk."""
-    return int((~_stored(subject).have(side.roi_ids)).sum())
+    return box_features(subject).unstored(side.candidates)
+
+
+def features(subject: Subject, side: Side) -> np.ndarray:
+    """Features of a photo's candidates, float32 [B, C], embedding what has never been embedded."""
+    return box_features(subject).get(side.candidates)
 
 
 def match(query: np.ndarray, key: np.ndarray, config: MineConfig) -> Pairs:
@@ -136,77 +130,30 @@ def explain(side: Side, most: int | None = None) -> list[RejectedBox]:
     return out
 
 
-# Features ----------------------------------------------------------------------------------------------
-
-_on_demand: OrderedDict[tuple[int, ...], np.ndarray] = OrderedDict()  # by encoder, image, x, y, w and h
-_forward = threading.Lock()  # one forward pass at a time, and one writer of what is remembered
-
-
-def features(subject: Subject, side: Side) -> np.ndarray:
-    """Features of a photo's candidates, float32 [B, C], embedding what has never been embedded."""
-    found, missing = _features_at_hand(subject, side)
-    if len(missing):
-        from orl.pixels import crop_box, read_image
-
-        with _forward:
-            photo = read_image(Path(subject.dataset.root) / side.image.path)
-            network = encoder(subject.workspace, subject.encoder.id)
-            for part in np.split(missing, range(FORWARD, len(missing), FORWARD)):
-                found[part] = network.embed_rois(np.stack([crop_box(photo, box) for box in side.boxes[part]]))
-            keys = _keys(side.boxes)
-            for i in missing.tolist():
-                _on_demand[subject.encoder.id, side.image.id, *keys[i]] = found[i].copy()
-            while len(_on_demand) > REMEMBERED:
-                _on_demand.popitem(last=False)
-    return found
-
-
-def _features_at_hand(subject: Subject, side: Side) -> tuple[np.ndarray, np.ndarray]:
-    """Features of a photo's candidates, float32 [B, C], and the indices of those that have none yet."""
-    stored = _stored(subject)
-    found = np.zeros((len(side.boxes), stored.width), np.float32)
-    there = stored.have(side.roi_ids)
-    found[there] = stored.get(side.roi_ids[there])
-    keys = _keys(side.boxes)
-    for i in np.flatnonzero(~there).tolist():
-        vector = _on_demand.get((subject.encoder.id, side.image.id, *keys[i]))
-        if vector is not None:
-            found[i], there[i] = vector, True
-    return found, np.flatnonzero(~there)
-
-
-def _keys(boxes: np.ndarray) -> list[tuple[int, ...]]:
-    return [tuple(box) for box in boxes.tolist()]
-
-
-def _stored(subject: Subject) -> Embeddings:
-    """RoI features on disk, with what runs have added by now."""
-    found = _opened(subject.workspace, subject.encoder.id)[1]
+def box_features(subject: Subject) -> BoxFeatures:
+    """Features of the set's encoder, with what runs have added by now."""
+    found = _box_features(subject.workspace, subject.encoder.id, Path(subject.dataset.root))
     found.refresh()
     return found
 
 
 @lru_cache(maxsize=8)
-def _opened(workspace: Workspace, encoder_id: int) -> tuple[Embeddings, Embeddings]:
-    row = encoder_by_id(workspace.store, encoder_id)
-    assert row is not None  # a foreign key of the set
-    return stored_features(workspace, row)
+def _box_features(workspace: Workspace, encoder_id: int, root: Path) -> BoxFeatures:
+    return BoxFeatures(encoder_features(workspace, encoder_id), root)
 
 
-@lru_cache(maxsize=2)
-def encoder(workspace: Workspace, encoder_id: int) -> Network:
-    """The network of an encoder, loaded once."""
-    from train.weights import load
-
+@lru_cache(maxsize=4)
+def encoder_features(workspace: Workspace, encoder_id: int) -> Features:
+    """The stored features of an encoder and its network, opened once."""
     row = encoder_by_id(workspace.store, encoder_id)
     if row is None:
         raise UserError(f"There is no encoder {encoder_id}.")
-    return load(workspace, row)
+    return Features(workspace, row)
 
 
 @lru_cache(maxsize=4)
 def _set_features(workspace: Workspace, set_id: int, encoder_id: int) -> tuple[np.ndarray, np.ndarray]:
     ids = np.array(sorted(mining.matched_images(workspace.store, set_id)), np.int64)
-    images, _ = _opened(workspace, encoder_id)
+    images = encoder_features(workspace, encoder_id).images
     images.refresh()
     return ids, images.get(ids)

@@ -15,7 +15,7 @@ from db.encoders import encoder_by_id
 from db.mining import matched_images
 from orl.matching import nearest_neighbors, top_pairs
 from train.config import MineConfig
-from train.mine import stored_features
+from train.features import Features
 from train.workspace import open_workspace
 
 
@@ -30,21 +30,21 @@ def main() -> None:
     encoder = encoder_by_id(workspace.store, mined.encoder_id)
     assert encoder is not None
     config = MineConfig(**mined.params)
-    of_images, of_rois = stored_features(workspace, encoder)
+    stored = Features(workspace, encoder)
     ids = np.array(sorted(matched_images(workspace.store, mined.id)))
 
-    whole = of_images.get(ids)
+    whole = stored.images.get(ids)
     exact, rounded = (nearest_neighbors(v, ids, config.neighbors).ids for v in (whole, _half(whole)))
     neighbors = int((exact != rounded).any(axis=1).sum())
 
     rois = rois_of(workspace.store, mined.id, ids.tolist())
-    vectors = {image: of_rois.get(found.ids) for image, found in rois.items()}
+    vectors = {image: stored.rois.get(found.ids) for image, found in rois.items()}
     pairs = lost = lists = reordered = 0
     for query, keys in neighbor_ids_of(workspace.store, mined.id, ids.tolist()).items():
         for key in keys:
-            stored = top_pairs(vectors[query], vectors[key], config.pair_ratio, config.min_similarity)
+            kept = top_pairs(vectors[query], vectors[key], config.pair_ratio, config.min_similarity)
             again = top_pairs(_half(vectors[query]), _half(vectors[key]), config.pair_ratio, config.min_similarity)
-            before, after = (list(zip(p.query, p.key, strict=True)) for p in (stored, again))
+            before, after = (list(zip(p.query, p.key, strict=True)) for p in (kept, again))
             pairs, lost = pairs + len(before), lost + len(set(before) - set(after))
             lists, reordered = lists + 1, reordered + (before != after)
     print(f"pairs that fall out                 {lost} of {pairs}")

@@ -23,16 +23,18 @@ Measures = dict[str, float]
 
 @dataclass(frozen=True)
 class Mined:
-    """A correspondence set of n images as flat arrays; image i has the RoIs ``start[i]:start[i + 1]``.
+    """What was mined for some or all of n images, as flat arrays; image i has the RoIs ``start[i]:start[i + 1]``.
 
-    sizes: int [n, 2], width and height. boxes: int16 [R, 4], x y w h. neighbors: int64 [n, K], positions of images;
-    nearness: float32 [n, K], their cosine. query, key: int64 [P], the RoIs of each pair; similarity, margin:
-    float32 [P]; cycle: bool [P], as in ``orl.matching.Pairs``.
+    sizes: int [n, 2], width and height. boxes: int16 [R, 4], x y w h. queries: int64 [m], positions of the images
+    that were mined. neighbors: int64 [m, K], positions of their neighbours; nearness: float32 [m, K], their cosine.
+    query, key: int64 [P], the RoIs of each pair; similarity, margin, cycle: float32 [P], as in
+    ``orl.matching.Pairs``, NaN where nobody measured.
     """
 
     sizes: np.ndarray
     start: np.ndarray
     boxes: np.ndarray
+    queries: np.ndarray
     neighbors: np.ndarray
     nearness: np.ndarray
     query: np.ndarray
@@ -45,6 +47,13 @@ class Mined:
     def image_of(self) -> np.ndarray:
         """Image of each RoI, int64 [R]."""
         return np.repeat(np.arange(len(self.sizes)), np.diff(self.start))
+
+    @property
+    def mined(self) -> np.ndarray:
+        """Which images are queries, bool [n]."""
+        found = np.zeros(len(self.sizes), bool)
+        found[self.queries] = True
+        return found
 
 
 @dataclass(frozen=True)
@@ -66,16 +75,18 @@ def without_labels(mined: Mined) -> Measures:
 
     ``cycle``: share of pairs whose way back ends where it began. ``margin_…`` and ``similarity_…``: quantiles.
     ``…_hubness``: skewness of how often an image is a neighbour, a RoI a key (0: all alike; large: a few hubs).
-    ``…_coverage``: share of images, RoIs and image area that take part in a pair, as query or key.
+    ``…_coverage``: share of the queries, of their RoIs and of their area that takes part in a pair, as query or key.
     ``near_duplicates``: share of images whose nearest neighbour is nearer than ``NEAR_DUPLICATE``.
     """
-    images = len(mined.sizes)
+    images, own = len(mined.queries), mined.mined[mined.image_of]
     used = np.zeros(len(mined.boxes), bool)
     used[mined.query] = used[mined.key] = True
-    chosen = np.bincount(mined.neighbors.ravel(), minlength=images)
+    chosen = np.bincount(mined.neighbors.ravel(), minlength=len(mined.sizes))
     keys = np.bincount(mined.key, minlength=len(mined.boxes))
+    cycle = mined.cycle[np.isfinite(mined.cycle)]
     return (
-        {"pairs_per_image": len(mined.query) / images, "cycle": _mean(mined.cycle)}
+        {"rois_per_image": own.sum() / images, "pairs_per_image": len(mined.query) / images}
+        | ({"cycle": _mean(cycle)} if len(cycle) else {})
         | _quantiles("similarity", mined.similarity)
         | _quantiles("margin", mined.margin[np.isfinite(mined.margin)])
         | {
@@ -84,8 +95,8 @@ def without_labels(mined: Mined) -> Measures:
             "image_never_chosen": _mean(chosen == 0),
             "roi_hubness": _skewness(keys),
             "roi_most_chosen": int(keys.max(initial=0)),
-            "image_coverage": len(np.unique(mined.image_of[used])) / images,
-            "roi_coverage": _mean(used),
+            "image_coverage": len(np.unique(mined.image_of[used & own])) / images,
+            "roi_coverage": _mean(used[own]),
             "area_coverage": _area_coverage(mined, used),
             "near_duplicates": _mean(mined.nearness[:, 0] >= NEAR_DUPLICATE),
         }
@@ -99,17 +110,18 @@ def with_labels(mined: Mined, objects: Objects, seed: int = 0) -> Measures:
     that overlap an object with IoU ≥ ``OBJECT_IOU``; ``same_class``: share of pairs both of whose RoIs do, of one
     class; ``same_class_no_person``: of one that is not ``person``. Names that end in ``_or_part`` count RoIs
     inside an object too. ``recall``: share of the objects, difficult ones aside, that some candidate overlaps so.
+    Candidates and objects are those of the queries.
 
     ``…_chance``: of candidates and recall, by the same boxes moved anywhere in their photos; of a pair's sides and
     classes, by RoIs drawn at random from the same two photos.
     """
-    moved = _moved(mined, np.random.default_rng(seed))
+    moved, own = _moved(mined, np.random.default_rng(seed)), mined.mined[mined.image_of]
     found: Measures = {}
     for suffix, part in (("", False), ("_or_part", True)):
         classes = _classes(mined, mined.boxes, objects, part)
         by_luck = _classes(mined, moved, objects, part)
-        found[f"candidate_is_object{suffix}"] = _mean(classes >= 0)
-        found[f"candidate_is_object{suffix}_chance"] = _mean(by_luck >= 0)
+        found[f"candidate_is_object{suffix}"] = _mean(classes[own] >= 0)
+        found[f"candidate_is_object{suffix}_chance"] = _mean(by_luck[own] >= 0)
         shares = _per_image(mined, classes >= 0)
         for side, rois in (("query", mined.query), ("key", mined.key)):
             found[f"{side}_is_object{suffix}"] = _mean(classes[rois] >= 0)
@@ -151,12 +163,13 @@ def _classes(mined: Mined, boxes: np.ndarray, objects: Objects, part: bool) -> n
 
 
 def _recall(mined: Mined, boxes: np.ndarray, objects: Objects) -> float:
-    hit = np.zeros(len(objects.boxes), bool)
-    for i in range(len(mined.sizes)):
+    hit, counted = np.zeros(len(objects.boxes), bool), np.zeros(len(objects.boxes), bool)
+    for i in mined.queries:
         here, there = slice(*mined.start[i : i + 2]), slice(*objects.start[i : i + 2])
+        counted[there] = ~objects.difficult[there]
         if here.start < here.stop:
             hit[there] = (iou(boxes[here][:, None], objects.boxes[there][None]) >= OBJECT_IOU).any(axis=0)
-    return _mean(hit[~objects.difficult])
+    return _mean(hit[counted])
 
 
 def _moved(mined: Mined, rng: np.random.Generator) -> np.ndarray:
@@ -191,13 +204,14 @@ def _area_coverage(mined: Mined, used: np.ndarray) -> float:
     """Share of the area of the photos that lies in a RoI of a pair, on a grid of cells."""
     cells = (np.arange(GRID) + 0.5) / GRID
     covered = 0
-    for i, (width, height) in enumerate(mined.sizes):
+    for i in mined.queries:
+        width, height = mined.sizes[i]
         here = slice(*mined.start[i : i + 2])
         x, y, w, h = mined.boxes[here][used[here]].astype(float).T[:, :, None]
         across = (x <= cells * width) & (cells * width < x + w)
         down = (y <= cells * height) & (cells * height < y + h)
         covered += int((down.T.astype(np.float32) @ across.astype(np.float32) > 0).sum())
-    return covered / (len(mined.sizes) * GRID**2)
+    return covered / (len(mined.queries) * GRID**2)
 
 
 def _without(classes: np.ndarray, one: int) -> np.ndarray:

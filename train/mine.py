@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
@@ -27,15 +26,12 @@ from orl.boxes import filter_boxes
 from orl.matching import nearest_neighbors, top_pairs
 from orl.pixels import UnreadableImage, center_crop, crop_box, read_image
 from train.config import MineConfig
-from train.embeddings import Embeddings
 from train.errors import UserError
+from train.features import Features
 from train.progress import Progress, map_ahead
 from train.propose import propose_all
 from train.quality import measure
 from train.workspace import Workspace
-
-if TYPE_CHECKING:  # it would import torch, which a set made of stored features never needs
-    from orl.encoder import Encoder
 
 BLOCK = 64  # images per transaction
 
@@ -116,34 +112,6 @@ class Photos:
     def path(self, image: Image) -> Path:
         """Where a photo lies."""
         return self.root / image.path
-
-
-class Features:
-    """An encoder's stored features, and the encoder itself once something is missing."""
-
-    def __init__(self, workspace: Workspace, row: EncoderRow, device: str) -> None:
-        self._workspace, self._row, self._device = workspace, row, device
-        self._encoder: Encoder | None = None
-        self.batch = 8 if device == "cpu" else 128  # crops per forward; a CPU's caches hold the maps of few
-        self.images, self.rois = stored_features(workspace, row)
-
-    @property
-    def encoder(self) -> Encoder:
-        """The network, loaded on first use."""
-        if self._encoder is None:
-            from train.weights import load
-
-            self._encoder = load(self._workspace, self._row, self._device)
-        return self._encoder
-
-
-def stored_features(workspace: Workspace, row: EncoderRow) -> tuple[Embeddings, Embeddings]:
-    """What an encoder has embedded so far: image features and RoI features."""
-    folder = workspace.embeddings / row.name
-    return (
-        Embeddings(folder, "images", row.image_features, row.weights_sha256),
-        Embeddings(folder, "rois", row.roi_features, row.weights_sha256),
-    )
 
 
 def image_seed(path: str) -> int:

@@ -49,13 +49,14 @@ def as_mined(rows: WholeSet) -> Mined:
         sizes=rows.images[:, 1:],
         start=np.searchsorted(rows.rois[:, 0], np.append(ids, np.iinfo(np.int64).max)),
         boxes=rows.rois[:, 2:].astype(np.int16),
+        queries=np.arange(len(ids)),
         neighbors=np.searchsorted(ids, rows.neighbors[:, 1]).reshape(len(ids), -1),
         nearness=rows.nearness.reshape(len(ids), -1),
         query=roi(2),
         key=roi(3),
         similarity=rows.similarity,
         margin=rows.margin,
-        cycle=rows.cycle == 1,
+        cycle=rows.cycle,
     )
 
 

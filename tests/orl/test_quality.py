@@ -15,13 +15,14 @@ def hand_made() -> Mined:
         sizes=np.array([[100, 50]] * 3),
         start=np.array([0, 2, 4, 5]),
         boxes=np.array([[0, 0, 50, 50], [50, 0, 50, 50], [0, 0, 50, 50], [60, 0, 40, 50], [0, 0, 100, 50]], np.int16),
+        queries=np.arange(3),
         neighbors=np.array([[1], [0], [0]]),
         nearness=np.array([[0.99], [0.99], [0.25]], np.float32),
         query=np.array([0, 1, 2, 4]),  # dog-dog, person-person, dog-person, nothing-dog
         key=np.array([2, 3, 1, 0]),
         similarity=np.array([0.75, 0.5, 0.25, 0.0], np.float32),
         margin=np.array([0.5, 0.25, -0.25, np.nan], np.float32),
-        cycle=np.array([True, True, False, False]),
+        cycle=np.array([1, 1, 0, 0], np.float32),
     )
 
 
@@ -49,8 +50,25 @@ def test_what_the_pairs_themselves_tell() -> None:
     assert found["near_duplicates"] == pytest.approx(2 / 3)
 
 
+def test_a_sample_counts_its_queries_alone() -> None:
+    every = hand_made()
+    part = {"queries": np.array([0]), "neighbors": every.neighbors[:1], "nearness": every.nearness[:1]}
+    pairs = {name: getattr(every, name)[:2] for name in ("query", "key", "similarity", "margin", "cycle")}
+    found = without_labels(Mined(**every.__dict__ | part | pairs))
+    assert (found["rois_per_image"], found["pairs_per_image"]) == (2.0, 2.0)
+    assert (found["image_coverage"], found["roi_coverage"], found["area_coverage"]) == (1.0, 1.0, 1.0)
+    objects = with_labels(Mined(**every.__dict__ | part | pairs), hand_made_objects())
+    assert (objects["candidate_is_object"], objects["same_class"], objects["recall"]) == (1.0, 1.0, 1.0)
+
+
+def test_what_nobody_measured_is_not_said() -> None:
+    unknown = np.full(4, np.nan, np.float32)
+    found = without_labels(Mined(**hand_made().__dict__ | {"margin": unknown, "cycle": unknown}))
+    assert "cycle" not in found
+    assert "margin_p50" not in found
+
+
 def test_hubness_is_the_skewness_of_being_chosen() -> None:
-    counts = np.array([2, 1, 0])
     assert without_labels(hand_made())["image_hubness"] == pytest.approx(0.0)
     many = hand_made()
     hub = Mined(**{**many.__dict__, "neighbors": np.array([[1, 2], [0, 2], [0, 1]])})
@@ -113,9 +131,9 @@ def test_chance_and_shares_equal_plain_loops() -> None:
     classes = rng.integers(0, 3, 12)
     query, key = rng.integers(0, start[-1], 40), rng.integers(0, start[-1], 40)
     mined = Mined(
-        np.full((images, 2), 100), start, boxes.astype(np.int16), np.zeros((images, 1), int),
+        np.full((images, 2), 100), start, boxes.astype(np.int16), np.arange(images), np.zeros((images, 1), int),
         np.zeros((images, 1), np.float32), query, key, np.zeros(40, np.float32), np.zeros(40, np.float32),
-        np.zeros(40, bool),
+        np.zeros(40, np.float32),
     )  # fmt: skip
     objects = Objects(object_start, object_boxes, classes, np.zeros(12, bool), names)
 

@@ -69,7 +69,7 @@ def test_the_arrays_are_the_rows_of_the_store(mined: Workspace) -> None:
         assert tuple(found.boxes[found.query[position]].tolist()) == pair.query_box
         assert tuple(found.boxes[found.key[position]].tolist()) == pair.key_box
         assert found.similarity[position] == pytest.approx(pair.similarity)
-        assert bool(found.cycle[position]) == pair.cycle
+        assert (found.cycle[position] == 1) == pair.cycle
     objects = as_objects(annotated_objects(mined.store, set_id), whole.images[:, 0])
     with mined.store.session() as session:
         for i, image in enumerate(ids):

@@ -1,0 +1,130 @@
+"""Features of an encoder: those on disk, and the network for those that are not there yet."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from db.correspondences import known_rois
+from db.models import Encoder as EncoderRow
+from db.models import Image
+from db.store import Store
+from orl.pixels import crop_box, read_image
+from train.embeddings import Embeddings
+from train.workspace import Workspace
+
+if TYPE_CHECKING:  # it would import torch, which those who find everything on disk never need
+    from orl.encoder import Encoder
+
+REMEMBERED = 20_000  # features of boxes that no set uses, about 100 MB at 1280 floats
+
+
+class Features:
+    """An encoder's stored features, and the encoder itself once something is missing."""
+
+    def __init__(self, workspace: Workspace, row: EncoderRow, device: str = "cpu") -> None:
+        self._workspace, self._row, self._device = workspace, row, device
+        self._encoder: Encoder | None = None
+        self._loading = threading.Lock()
+        self.batch = 8 if device == "cpu" else 128  # crops per forward; a CPU's caches hold the maps of few
+        folder = workspace.embeddings / row.name
+        self.images = Embeddings(folder, "images", row.image_features, row.weights_sha256)
+        self.rois = Embeddings(folder, "rois", row.roi_features, row.weights_sha256)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The network, loaded on first use."""
+        with self._loading:
+            if self._encoder is None:
+                from train.weights import load
+
+                self._encoder = load(self._workspace, self._row, self._device)
+        return self._encoder
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Some boxes of a photo, int16 [B, 4], and the id of each in the store, int64 [B]: 0 where no set uses it."""
+
+    image: Image
+    boxes: np.ndarray
+    roi_ids: np.ndarray
+
+
+def as_stored(store: Store, images: Mapping[int, Image], boxes: Mapping[int, np.ndarray]) -> dict[int, Boxes]:
+    """Look the boxes of some images up, in one query; both by image id."""
+    known = known_rois(store, list(boxes))
+    found = {}
+    for image_id, own in boxes.items():
+        rois = known.get(image_id)
+        id_of = dict(zip(_keys(rois.boxes), rois.ids.tolist(), strict=True)) if rois else {}
+        ids = np.array([id_of.get(key, 0) for key in _keys(own)], np.int64)
+        found[image_id] = Boxes(images[image_id], own, ids)
+    return found
+
+
+class BoxFeatures:
+    """Features of any box: from disk where some set uses it, else embedded on demand and remembered for a while.
+
+    Nothing is written. May be shared between threads.
+    """
+
+    def __init__(self, features: Features, root: Path) -> None:
+        """root: the data set's folder."""
+        self._features, self._root = features, root
+        self._remembered: OrderedDict[tuple[int, ...], np.ndarray] = OrderedDict()  # by image, x, y, w and h
+        self._forward = threading.Lock()  # one forward pass at a time, and one writer of what is remembered
+        self.embedded = 0
+
+    def refresh(self) -> None:
+        """Take in what runs have added to the disk."""
+        self._features.rois.refresh()
+
+    def unstored(self, some: Boxes) -> int:
+        """How many of these boxes are not on disk."""
+        return int((~self._features.rois.have(some.roi_ids)).sum())
+
+    def missing(self, some: Boxes) -> int:
+        """How many of these boxes would cost a forward pass now."""
+        return len(self._at_hand(some)[1])
+
+    def get(self, some: Boxes) -> np.ndarray:
+        """Features of the boxes, float32 [B, C], unit rows. Raises UnreadableImage."""
+        found, missing = self._at_hand(some)
+        if not len(missing):
+            return found
+        with self._forward:
+            photo = read_image(self._root / some.image.path)
+            network, at_once = self._features.encoder, self._features.batch
+            for part in np.split(missing, range(at_once, len(missing), at_once)):
+                found[part] = network.embed_rois(np.stack([crop_box(photo, box) for box in some.boxes[part]]))
+            keys = _keys(some.boxes)
+            for i in missing.tolist():
+                self._remembered[some.image.id, *keys[i]] = found[i].copy()
+            while len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)
+            self.embedded += len(missing)
+        return found
+
+    def _at_hand(self, some: Boxes) -> tuple[np.ndarray, np.ndarray]:
+        """Features of the boxes, float32 [B, C], and the indices of those that have none yet."""
+        stored = self._features.rois
+        found = np.zeros((len(some.boxes), stored.width), np.float32)
+        there = stored.have(some.roi_ids)
+        found[there] = stored.get(some.roi_ids[there])
+        keys = _keys(some.boxes)
+        for i in np.flatnonzero(~there).tolist():
+            vector = self._remembered.get((some.image.id, *keys[i]))
+            if vector is not None:
+                found[i], there[i] = vector, True
+        return found, np.flatnonzero(~there)
+
+
+def _keys(boxes: np.ndarray) -> list[tuple[int, ...]]:
+    return [tuple(box) for box in boxes.tolist()]
