@@ -53,6 +53,13 @@ def pick() -> Place:
     return Place(opened, dataset, picked)
 
 
+def pick_dataset(name: str) -> None:
+    """Callback: pick another data set, and its newest set."""
+    st.session_state["data"] = name
+    st.session_state.pop("set", None)
+    st.query_params.pop("set", None)
+
+
 def _show_set(name: str) -> None:
     st.session_state["set"] = name
     st.session_state.pop("regenerated", None)

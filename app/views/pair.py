@@ -49,7 +49,6 @@ def page() -> None:
         return
     image = _query_image(place, place.dataset)
     if image is None:
-        st.warning("This photo is not part of the data set that is picked. Choose one on the Explore page.")
         return
     encoder = encoder_by_id(place.workspace.store, place.mined.encoder_id)
     assert encoder is not None  # a foreign key
@@ -62,10 +61,18 @@ def page() -> None:
 
 
 def _query_image(place: Place, dataset: Dataset) -> Image | None:
+    """The photo that the URL names, else the gallery's first; without one, say why."""
     asked = st.query_params.get("q", "")
     if asked.isdecimal() and len(asked) < 12:
         found = image_by_id(place.workspace.store, int(asked))
-        return found[0] if found and found[1].id == dataset.id else None
+        if found is None:
+            st.warning("There is no such photo. Choose one on the Explore page.")
+        elif found[1].id != dataset.id:
+            st.warning(f"This photo is part of another data set, {shell.escape(found[1].name)}.")
+            st.button("Go there", on_click=shell.pick_dataset, args=(found[1].name,), icon=":material/arrow_forward:")
+        else:
+            return found[0]
+        return None
     first = gallery_page(place.workspace.store, current_order(place, dataset), 0, 1)
     found = image_by_id(place.workspace.store, first[0].id) if first else None
     return found[0] if found else None

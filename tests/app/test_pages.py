@@ -13,11 +13,12 @@ from app.views.monitor import duration
 from db.correspondences import find_set, pairs_of, rois_of
 from db.encoders import encoder_named
 from db.models import Run
-from db.photos import dataset_named, image_by_id
+from db.photos import dataset_named, image_by_id, usable_images
 from db.runs import add_metrics, add_run, runs, update_run
 from db.verdicts import judge, verdicts_of
 from tests.app.conftest import Show
 from train.config import MineConfig
+from train.ingest import ingest
 from train.workspace import Workspace
 
 
@@ -120,6 +121,17 @@ def test_a_senseless_setting_in_the_url_does_no_harm(here: Workspace, show: Show
     at = show("pair", q="3", size=value, n=value)
     assert not at.exception
     assert component(at)["pairs"]
+
+
+def test_a_photo_of_another_data_set_offers_the_way_there(here: Workspace, scenes: Path, show: Show) -> None:
+    other = ingest(here, scenes, name="other").dataset
+    foreign = next(iter(usable_images(here.store, other.id))).id
+    at = show("pair", q=str(foreign), data="demo", set="demo-starter")
+    assert at.warning[0].value == "This photo is part of another data set, other."
+    at.button[0].click().run()
+    assert not at.exception
+    assert at.session_state["data"] == "other"
+    assert not at.warning
 
 
 @pytest.mark.parametrize("query", ["99999", "-1", "abc", "999999999999999999"])

@@ -146,7 +146,8 @@ def test_a_writer_waits_for_another_one(path: Path) -> None:
     assert [d.name for d in datasets(store)] == ["trip"]
 
 
-def test_threads_may_open_a_new_store_at_once(path: Path) -> None:
+@pytest.mark.parametrize("attempt", range(10))
+def test_threads_may_open_a_new_store_at_once(path: Path, attempt: int) -> None:
     barrier = threading.Barrier(4)
     failures: list[Exception] = []
 
