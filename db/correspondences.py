@@ -77,11 +77,14 @@ def known_rois(store: Store, image_ids: Sequence[int]) -> dict[int, Rois]:
     """Every box of these images that any set uses."""
     grouped: dict[int, list[tuple[int, ...]]] = {}
     with store.session() as session:
-        rows = session.execute(
-            select(Roi.image_id, Roi.id, Roi.x, Roi.y, Roi.w, Roi.h).where(Roi.image_id.in_(image_ids))
-        )
-        for image, *roi in rows:
-            grouped.setdefault(image, []).append(tuple(roi))
+        for start in range(0, len(image_ids), CHUNK):
+            rows = session.execute(
+                select(Roi.image_id, Roi.id, Roi.x, Roi.y, Roi.w, Roi.h).where(
+                    Roi.image_id.in_(image_ids[start : start + CHUNK])
+                )
+            )
+            for image, *roi in rows:
+                grouped.setdefault(image, []).append(tuple(roi))
     return _as_arrays(grouped)
 
 

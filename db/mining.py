@@ -50,11 +50,13 @@ def add_proposals(store: Store, method: str, boxes_of: Mapping[int, np.ndarray])
 
 def proposals_of(store: Store, image_ids: Sequence[int], method: str) -> dict[int, np.ndarray]:
     """Raw boxes by image id, for those images that have them."""
+    found: dict[int, np.ndarray] = {}
     with store.session() as session:
-        rows = session.execute(
-            select(Proposal.image_id, Proposal.boxes).where(Proposal.method == method, Proposal.image_id.in_(image_ids))
-        )
-        return {image: np.frombuffer(blob, "<i2").reshape(-1, 4) for image, blob in rows}
+        for start in range(0, len(image_ids), CHUNK):
+            some = Proposal.image_id.in_(image_ids[start : start + CHUNK])
+            rows = session.execute(select(Proposal.image_id, Proposal.boxes).where(Proposal.method == method, some))
+            found |= {image: np.frombuffer(blob, "<i2").reshape(-1, 4) for image, blob in rows}
+    return found
 
 
 # A set ----------------------------------------------------------------------------------------------

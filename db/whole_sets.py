@@ -11,6 +11,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from db.models import Annotation, Candidate, Image, Neighbor, Pair, Roi, SetImage
+from db.photos import CHUNK
 from db.store import Store
 
 ROWS = 50_000  # fetched at a time
@@ -38,7 +39,7 @@ class WholeSet:
 
 @dataclass(frozen=True)
 class AnnotatedObjects:
-    """Annotations of a set's images, in the order of image ids.
+    """Annotations of some images, in the order of image ids.
 
     image_ids: int64 [G]. boxes: float64 [G, 4], x y w h. categories: str [G]. difficult: bool [G].
     """
@@ -86,16 +87,17 @@ def whole_set(store: Store, set_id: int) -> WholeSet:
     return WholeSet(images, rois, neighbors, nearness[:, 0], pairs, *numbers.T)
 
 
-def annotated_objects(store: Store, set_id: int) -> AnnotatedObjects:
-    """Annotations of the images of a set."""
+def annotated_objects(store: Store, image_ids: Sequence[int]) -> AnnotatedObjects:
+    """Annotations of some images, given in ascending order."""
+    rows: list[Any] = []
     with store.session() as session:
-        rows = session.execute(
-            select(Annotation.image_id, Annotation.category, Annotation.difficult)
-            .add_columns(Annotation.x, Annotation.y, Annotation.w, Annotation.h)
-            .join(SetImage, SetImage.image_id == Annotation.image_id)
-            .where(SetImage.set_id == set_id)
-            .order_by(Annotation.image_id, Annotation.id)
-        ).all()
+        for start in range(0, len(image_ids), CHUNK):
+            rows += session.execute(
+                select(Annotation.image_id, Annotation.category, Annotation.difficult)
+                .add_columns(Annotation.x, Annotation.y, Annotation.w, Annotation.h)
+                .where(Annotation.image_id.in_(image_ids[start : start + CHUNK]))
+                .order_by(Annotation.image_id, Annotation.id)
+            ).all()
     return AnnotatedObjects(
         np.array([row[0] for row in rows], np.int64),
         np.array([row[3:] for row in rows], np.float64).reshape(-1, 4),

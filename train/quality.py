@@ -33,7 +33,8 @@ def measure(store: Store, set_id: int, annotated: int) -> Measures:
     mined = as_mined(rows)
     measures: Measures = {"annotated_objects": annotated} | without_labels(mined)
     if annotated:
-        measures |= with_labels(mined, as_objects(annotated_objects(store, set_id), rows.images[:, 0]))
+        ids = rows.images[:, 0]
+        measures |= with_labels(mined, as_objects(annotated_objects(store, ids.tolist()), ids))
     return measures
 
 

@@ -28,6 +28,7 @@ for command in (
     stages.pretrain,
     stages.mine,
     stages.quality,
+    stages.sweep,
     stages.train,
 ):
     app.command()(command)

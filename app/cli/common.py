@@ -7,13 +7,15 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import rich.progress
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from db.models import Run
 from db.runs import ENDED, run_by_id
 from train import runs as launcher
+from train.progress import Progress
 from train.workspace import Workspace
 
 out = Console()
@@ -30,14 +32,31 @@ def pass_on(workspace: Path | None) -> None:
         os.environ["ORL_WORKSPACE"] = str(workspace)
 
 
-def progress_bar(total: bool = True) -> Progress:
+def progress_bar(total: bool = True) -> rich.progress.Progress:
     columns = [TextColumn("{task.description}"), BarColumn()]
     more = (
         [MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
         if total
         else [TextColumn("{task.completed:.0f}")]
     )
-    return Progress(*columns, *more, console=out)
+    return rich.progress.Progress(*columns, *more, console=out)
+
+
+class Bars(Progress):
+    """Shows a stage that runs in this very process."""
+
+    def __init__(self, bars: rich.progress.Progress) -> None:
+        self._bars = bars
+        self._task = bars.add_task("Starting", total=None)
+
+    def phase(self, name: str, total: int) -> None:
+        self._bars.reset(self._task, description=name, total=total)
+
+    def advance(self, count: int = 1) -> None:
+        self._bars.advance(self._task, count)
+
+    def log(self, message: str) -> None:
+        self._bars.console.print(message, highlight=False, markup=False)
 
 
 def follow(workspace: Workspace, run: Run, detach: bool) -> None:

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from json import dumps
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from app.cli.common import Detach, Where, follow, out
+from app.cli.common import Bars, Detach, Where, follow, out, progress_bar
 from train import runs as launcher
 from train.config import MINE_PRESETS, TRAIN_PRESETS, TrainConfig, parse_settings, preset_named, with_settings
+from train.errors import UserError
 from train.workspace import open_workspace
+
+# Measures that tell settings apart, in the table of a sweep.
+SWEPT = (
+    "rois_per_image",
+    "pairs_per_image",
+    "cycle",
+    "roi_coverage",
+    "area_coverage",
+    "recall",
+    "query_is_object",
+    "same_class",
+    "same_class_chance",
+    "same_class_or_part",
+    "same_class_or_part_chance",
+)
 
 TrainPreset = Annotated[str, typer.Option(help="paper: the published constants. small: ResNet-18, for a CPU.")]
 Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: key=value. May be repeated.")]
@@ -92,6 +109,34 @@ def quality(
     out.print(table)
     if not measures["annotated_objects"]:
         out.print("The photos have no annotations, so nothing is said of objects.")
+
+
+def sweep(
+    dataset: Annotated[str, typer.Option(help="Name of the data set; it must have been mined with the encoder.")],
+    encoder: Annotated[str, typer.Option(help="Name of the encoder.")],
+    grid: Annotated[list[str], typer.Option(help="Values of a setting: neighbors=5,10,20. May be repeated.")],
+    preset: Annotated[str, typer.Option(help="Where the other settings come from.")] = "paper",
+    sample: Annotated[int, typer.Option(min=1, help="Query photos to try the settings on.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
+    to: Annotated[Path | None, typer.Option(help="File for all measures, .csv or .json.")] = None,
+    workspace: Where = None,
+) -> None:
+    """Measure a grid of settings on a sample of queries, without mining the whole data set."""
+    from train import sweep as sweeps
+
+    if to is not None and to.suffix not in (".csv", ".json"):
+        raise UserError(f"{to} must end in .csv or .json.")
+    values = {name: text.split(",") for name, text in parse_settings(grid).items()}
+    opened, base = open_workspace(workspace), preset_named(MINE_PRESETS, preset)
+    with progress_bar() as bars:
+        cells = sweeps.sweep(opened, dataset, encoder, values, base=base, sample=sample, seed=seed, progress=Bars(bars))
+    shown = [name for name in SWEPT if name in cells[0].measures]
+    table = Table(*(heading.replace("_", " ") for heading in [*values, *shown]))
+    for cell in cells:
+        table.add_row(*map(str, cell.settings.values()), *(f"{cell.measures[name]:.3g}" for name in shown))
+    out.print(table)
+    if to is not None:
+        sweeps.save(cells, to)
 
 
 def train(

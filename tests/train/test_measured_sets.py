@@ -70,7 +70,7 @@ def test_the_arrays_are_the_rows_of_the_store(mined: Workspace) -> None:
         assert tuple(found.boxes[found.key[position]].tolist()) == pair.key_box
         assert found.similarity[position] == pytest.approx(pair.similarity)
         assert (found.cycle[position] == 1) == pair.cycle
-    objects = as_objects(annotated_objects(mined.store, set_id), whole.images[:, 0])
+    objects = as_objects(annotated_objects(mined.store, ids), whole.images[:, 0])
     with mined.store.session() as session:
         for i, image in enumerate(ids):
             expected = session.execute(
