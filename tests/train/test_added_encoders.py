@@ -217,7 +217,7 @@ def test_without_a_network_the_sentence_says_what_to_do(workspace: Workspace, mo
         raise URLError("Name or service not known")
 
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", offline)
-    with pytest.raises(UserError, match=r"resnet50 could not be had from https://.*nor from torch's cache.*add it by its path"):
+    with pytest.raises(UserError, match=r"could not be had from https://.*nor from torch's cache.*add it by its path"):
         add(workspace, "torchvision:resnet50", "mine")
 
 
