@@ -16,9 +16,13 @@ from sqlalchemy.orm import Session
 
 from db.models import Candidate, CorrespondenceSet, Neighbor, Pair, Proposal, Roi, SetImage
 from db.photos import CHUNK
-from db.store import Store, StoreError
+from db.store import Store, StoreError, insert_rows
 
 HISTOGRAM_BINS = 100  # of similarity, over [-1, 1]
+PAIR_COLUMNS = (
+    *("set_id", "image_id", "neighbor_rank", "rank"),
+    *("query_roi_id", "key_roi_id", "similarity", "margin", "cycle"),
+)
 
 
 # Raw proposals -----------------------------------------------------------------------------------------
@@ -111,26 +115,21 @@ def begin_set(
 
 def add_candidates(store: Store, set_id: int, batch: Sequence[Candidates]) -> None:
     """Write the candidates of some images; a box gets its ``roi`` row the first time any set uses it."""
-    boxes = [[tuple(map(int, box)) for box in c.boxes] for c in batch]
+    boxes = [[tuple(box) for box in c.boxes.tolist()] for c in batch]
     with store.session() as session:
         roi_ids = _ensure_rois(session, [(c.image_id, box) for c, own in zip(batch, boxes, strict=True) for box in own])
-        session.execute(
-            insert(SetImage),
-            [
-                {
-                    "set_id": set_id,
-                    "image_id": c.image_id,
-                    "raw_count": c.raw_count,
-                    "candidate_count": len(c.boxes),
-                    "fallback": c.fallback,
-                }
-                for c in batch
-            ],
+        insert_rows(
+            session,
+            SetImage,
+            ("set_id", "image_id", "raw_count", "candidate_count", "fallback"),
+            [(set_id, c.image_id, c.raw_count, len(c.boxes), c.fallback) for c in batch],
         )
-        session.execute(
-            insert(Candidate),
+        insert_rows(
+            session,
+            Candidate,
+            ("set_id", "image_id", "rank", "roi_id"),
             [
-                {"set_id": set_id, "image_id": c.image_id, "rank": rank, "roi_id": roi_ids[c.image_id, box]}
+                (set_id, c.image_id, rank, roi_ids[c.image_id, box])
                 for c, own in zip(batch, boxes, strict=True)
                 for rank, box in enumerate(own, 1)
             ],
@@ -150,11 +149,9 @@ def _ensure_rois(session: Session, boxes: list[tuple[int, tuple[int, ...]]]) -> 
     new = list(dict.fromkeys(b for b in boxes if b not in known))
     if new:
         following = (session.scalar(select(func.max(Roi.id))) or 0) + 1
-        rows_to_add = []
-        for roi_id, (image, (x, y, w, h)) in enumerate(new, following):
-            known[image, (x, y, w, h)] = roi_id
-            rows_to_add.append({"id": roi_id, "image_id": image, "x": x, "y": y, "w": w, "h": h})
-        session.execute(insert(Roi), rows_to_add)
+        known.update(zip(new, range(following, following + len(new)), strict=True))
+        columns = ("id", "image_id", "x", "y", "w", "h")
+        insert_rows(session, Roi, columns, [(i, image, *box) for i, (image, box) in enumerate(new, following)])
     return known
 
 
@@ -170,23 +167,16 @@ def add_neighbors(store: Store, set_id: int, image_ids: np.ndarray, ids: np.ndar
         if session.scalar(select(Neighbor.image_id).where(Neighbor.set_id == set_id).limit(1)) is not None:
             return  # an earlier attempt of the same run wrote them, all or none
         for start in range(0, len(image_ids), CHUNK):
-            session.execute(
-                insert(Neighbor),
+            block = slice(start, start + CHUNK)
+            each = zip(image_ids[block].tolist(), ids[block].tolist(), similarity[block].tolist(), strict=True)
+            insert_rows(
+                session,
+                Neighbor,
+                ("set_id", "image_id", "rank", "neighbor_id", "similarity"),
                 [
-                    {
-                        "set_id": set_id,
-                        "image_id": int(image),
-                        "rank": rank,
-                        "neighbor_id": int(neighbor),
-                        "similarity": float(value),
-                    }
-                    for image, row, values in zip(
-                        image_ids[start : start + CHUNK],
-                        ids[start : start + CHUNK],
-                        similarity[start : start + CHUNK],
-                        strict=True,
-                    )
-                    for rank, (neighbor, value) in enumerate(zip(row, values, strict=True), 1)
+                    (set_id, image, rank, neighbor, value)
+                    for image, nearest, values in each
+                    for rank, (neighbor, value) in enumerate(zip(nearest, values, strict=True), 1)
                 ],
             )
 
@@ -206,31 +196,20 @@ def matched_images(store: Store, set_id: int) -> set[int]:
 
 def add_pairs(store: Store, set_id: int, batch: Sequence[MinedImage]) -> None:
     """Write the pairs of some images, and what the gallery shows of them, in one transaction."""
-    pairs, counts = [], []
+    pairs: list[tuple[Any, ...]] = []
+    counts = []
     for mined in batch:
         for found in mined.pairs:
-            columns = (found.query_roi_ids, found.key_roi_ids, found.similarity, found.margin, found.cycle)
-            each = zip(*(column.tolist() for column in columns), strict=True)
-            for rank, (query, key, similarity, margin, cycle) in enumerate(each, 1):
-                pairs.append(
-                    {
-                        "set_id": set_id,
-                        "image_id": mined.image_id,
-                        "neighbor_rank": found.neighbor_rank,
-                        "rank": rank,
-                        "query_roi_id": query,
-                        "key_roi_id": key,
-                        "similarity": similarity,
-                        "margin": None if math.isnan(margin) else margin,
-                        "cycle": cycle,
-                    }
-                )
+            margins = (None if math.isnan(margin) else margin for margin in found.margin.tolist())
+            columns = (found.query_roi_ids.tolist(), found.key_roi_ids.tolist(), found.similarity.tolist())
+            each = zip(*columns, margins, found.cycle.tolist(), strict=True)
+            key = (set_id, mined.image_id, found.neighbor_rank)
+            pairs += [(*key, rank, *row) for rank, row in enumerate(each, 1)]
         count = sum(len(found.similarity) for found in mined.pairs)
         total = sum(float(found.similarity.sum()) for found in mined.pairs)
         counts.append({"image": mined.image_id, "count": count, "mean": total / count if count else None})
     with store.session() as session:
-        if pairs:
-            session.execute(insert(Pair), pairs)
+        insert_rows(session, Pair, PAIR_COLUMNS, pairs)
         session.connection().execute(
             update(SetImage)
             .where(SetImage.set_id == set_id, SetImage.image_id == bindparam("image"))

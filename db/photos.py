@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Select, case, delete, func, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.models import Annotation, Dataset, Image, SetImage
-from db.store import Store, StoreError
+from db.store import Store, StoreError, insert_rows
 
 CHUNK = 500  # rows per statement: below SQLite's limit on bound variables
 
@@ -107,28 +107,33 @@ def add_photos(store: Store, dataset_id: int, photos: Iterable[Photo], replaced:
     replaced: path -> id of the row that the file had before it changed. Sets mined from the old file keep it;
     everything new uses the new row.
     """
+    photos = list(photos)
     with store.session() as session:
-        for photo in photos:
-            old = session.get(Image, replaced[photo.path]) if photo.path in replaced else None
-            if old is not None:
-                old.superseded_by = old.id  # leaves the unique index before its successor enters it
-                session.flush()
-            image = Image(
-                dataset_id=dataset_id,
-                path=photo.path,
-                width=photo.width,
-                height=photo.height,
-                orientation=photo.orientation,
-                status="ok" if photo.error is None else "unreadable",
-                error=photo.error,
-                size=photo.size,
-                mtime_ns=photo.mtime_ns,
-            )
-            session.add(image)
-            session.flush()
-            if old is not None:
-                old.superseded_by = image.id
-            _add_boxes(session, image.id, photo.boxes)
+        superseded = [replaced[photo.path] for photo in photos if photo.path in replaced]
+        for old in superseded:  # leaves the unique index before its successor enters it
+            session.execute(update(Image).where(Image.id == old).values(superseded_by=old))
+        rows = [
+            {
+                "dataset_id": dataset_id,
+                "path": photo.path,
+                "width": photo.width,
+                "height": photo.height,
+                "orientation": photo.orientation,
+                "status": "ok" if photo.error is None else "unreadable",
+                "error": photo.error,
+                "size": photo.size,
+                "mtime_ns": photo.mtime_ns,
+            }
+            for photo in photos
+        ]
+        if not rows:
+            return
+        ids = session.scalars(insert(Image).returning(Image.id, sort_by_parameter_order=True), rows).all()
+        for photo, image_id in zip(photos, ids, strict=True):
+            if photo.path in replaced:
+                old = replaced[photo.path]
+                session.execute(update(Image).where(Image.id == old).values(superseded_by=image_id))
+        _add_boxes(session, {image_id: photo.boxes for photo, image_id in zip(photos, ids, strict=True)})
 
 
 def replace_annotations(store: Store, boxes_of: dict[int, tuple[Box, ...]]) -> None:
@@ -138,13 +143,15 @@ def replace_annotations(store: Store, boxes_of: dict[int, tuple[Box, ...]]) -> N
         for start in range(0, len(ids), CHUNK):
             old = Annotation.image_id.in_(ids[start : start + CHUNK])
             session.execute(delete(Annotation).where(old))
-        for image_id, boxes in boxes_of.items():
-            _add_boxes(session, image_id, boxes)
+        _add_boxes(session, boxes_of)
 
 
-def _add_boxes(session: Session, image_id: int, boxes: Sequence[Box]) -> None:
-    if boxes:
-        session.execute(insert(Annotation), [{"image_id": image_id} | box.__dict__ for box in boxes])
+def _add_boxes(session: Session, boxes_of: Mapping[int, Sequence[Box]]) -> None:
+    columns = ("image_id", "category", "x", "y", "w", "h", "difficult")
+    rows = [
+        (image, b.category, b.x, b.y, b.w, b.h, b.difficult) for image, boxes in boxes_of.items() for b in boxes
+    ]
+    insert_rows(session, Annotation, columns, rows)
 
 
 def count_photos(store: Store, dataset_id: int) -> Dataset:

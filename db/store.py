@@ -6,14 +6,15 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Session
 
 BUSY_TIMEOUT = 30_000  # milliseconds a writer waits for another one
 HEAD = "0002"  # newest revision under migrations/versions
@@ -43,6 +44,24 @@ class Store:
     def close(self) -> None:
         """Give back all connections."""
         self.engine.dispose()
+
+
+def insert_rows(
+    session: Session, model: type[DeclarativeBase], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert plain tuples, their columns in the order of the table: for tables that are filled by the million.
+
+    The driver gets the tuples as they are; SQLAlchemy's work on each row would take longer than SQLite's.
+    """
+    if not rows:
+        return
+    connection = session.connection()
+    statement = insert(model).compile(dialect=connection.dialect, column_keys=list(columns))
+    if statement.positiontup is None:  # drivers that want names
+        connection.exec_driver_sql(str(statement), [dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        assert statement.positiontup == list(columns), f"not the order of the table: {columns}"
+        connection.exec_driver_sql(str(statement), list(rows))
 
 
 def explained(error: DBAPIError) -> StoreError:
