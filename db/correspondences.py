@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from sqlalchemy import select
-from sqlalchemy.orm import aliased
+from sqlalchemy import Select, select
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from db.models import Candidate, CorrespondenceSet, Image, Neighbor, Pair, Roi, SetImage
 from db.photos import CHUNK
-from db.store import Store, StoreError
+from db.store import Store, StoreError, fetch
+
+# Made once: a statement with aliases of its own would be compiled anew at every call.
+QUERY, KEY = aliased(Roi), aliased(Roi)
 
 
 def sets(store: Store, *, complete_only: bool = True) -> list[CorrespondenceSet]:
@@ -59,40 +64,35 @@ class Rois:
 
 def rois_of(store: Store, set_id: int, image_ids: Sequence[int]) -> dict[int, Rois]:
     """Candidates by image id."""
-    grouped: dict[int, list[tuple[int, ...]]] = {}
-    with store.session() as session:
-        for start in range(0, len(image_ids), CHUNK):
-            rows = session.execute(
-                select(Candidate.image_id, Roi.id, Roi.x, Roi.y, Roi.w, Roi.h)
-                .join(Roi, Roi.id == Candidate.roi_id)
-                .where(Candidate.set_id == set_id, Candidate.image_id.in_(image_ids[start : start + CHUNK]))
-                .order_by(Candidate.image_id, Candidate.rank)
-            )
-            for image, *roi in rows:
-                grouped.setdefault(image, []).append(tuple(roi))
-    return _as_arrays(grouped)
+    query = select(Candidate.image_id, Roi.id, Roi.x, Roi.y, Roi.w, Roi.h).join(Roi, Roi.id == Candidate.roi_id)
+    return _by_image(store, query.where(Candidate.set_id == set_id), Candidate.image_id, image_ids, by=[Candidate.rank])
 
 
 def known_rois(store: Store, image_ids: Sequence[int]) -> dict[int, Rois]:
     """Every box of these images that any set uses."""
-    grouped: dict[int, list[tuple[int, ...]]] = {}
+    query = select(Roi.image_id, Roi.id, Roi.x, Roi.y, Roi.w, Roi.h)
+    return _by_image(store, query, Roi.image_id, image_ids)
+
+
+def _by_image(
+    store: Store,
+    query: Select[*tuple[Any, ...]],
+    image: InstrumentedAttribute[int],
+    image_ids: Sequence[int],
+    by: Sequence[InstrumentedAttribute[int]] = (),
+) -> dict[int, Rois]:
+    """Rows of (image id, roi id, x, y, w, h), as arrays by image."""
+    ids = sorted(set(image_ids))
+    blocks = [np.empty((0, 6), np.int64)]
     with store.session() as session:
-        for start in range(0, len(image_ids), CHUNK):
-            rows = session.execute(
-                select(Roi.image_id, Roi.id, Roi.x, Roi.y, Roi.w, Roi.h).where(
-                    Roi.image_id.in_(image_ids[start : start + CHUNK])
-                )
-            )
-            for image, *roi in rows:
-                grouped.setdefault(image, []).append(tuple(roi))
-    return _as_arrays(grouped)
-
-
-def _as_arrays(grouped: dict[int, list[tuple[int, ...]]]) -> dict[int, Rois]:
-    return {
-        image: Rois(np.array([r[0] for r in rois], np.int64), np.array([r[1:] for r in rois], np.int16))
-        for image, rois in grouped.items()
-    }
+        for start in range(0, len(ids), CHUNK):
+            some = query.where(image.in_(ids[start : start + CHUNK])).order_by(image, *by)
+            blocks += [np.array(block, np.int64) for block in fetch(session, some)]
+    rows = np.concatenate(blocks)
+    images, first = np.unique(rows[:, 0], return_index=True)
+    bounds = [*first.tolist(), len(rows)]
+    own = [rows[start:stop] for start, stop in pairwise(bounds)]
+    return {i: Rois(r[:, 1].copy(), r[:, 2:].astype(np.int16)) for i, r in zip(images.tolist(), own, strict=True)}
 
 
 def neighbor_ids_of(store: Store, set_id: int, image_ids: Sequence[int]) -> dict[int, list[int]]:
@@ -150,18 +150,19 @@ class StoredPair:
 
 def pairs_of(store: Store, set_id: int, image_id: int) -> list[StoredPair]:
     """All pairs of a query image, by neighbour and rank."""
-    query, key = aliased(Roi), aliased(Roi)
+    q, k = QUERY, KEY
+    question = (
+        select(Pair.neighbor_rank, Pair.rank, Pair.similarity, Pair.margin, Pair.cycle)
+        .add_columns(q.x, q.y, q.w, q.h, k.x, k.y, k.w, k.h)
+        .join(q, q.id == Pair.query_roi_id)
+        .join(k, k.id == Pair.key_roi_id)
+        .where(Pair.set_id == set_id, Pair.image_id == image_id)
+        .order_by(Pair.neighbor_rank, Pair.rank)
+    )
     with store.session() as session:
-        rows = session.execute(
-            select(Pair.neighbor_rank, Pair.rank, Pair.similarity, Pair.margin, Pair.cycle, query, key)
-            .join(query, query.id == Pair.query_roi_id)
-            .join(key, key.id == Pair.key_roi_id)
-            .where(Pair.set_id == set_id, Pair.image_id == image_id)
-            .order_by(Pair.neighbor_rank, Pair.rank)
-        )
         return [
-            StoredPair(neighbor, rank, (q.x, q.y, q.w, q.h), (k.x, k.y, k.w, k.h), similarity, margin, cycle)
-            for neighbor, rank, similarity, margin, cycle, q, k in rows
+            StoredPair(neighbor, rank, (qx, qy, qw, qh), (kx, ky, kw, kh), similarity, margin, cycle)
+            for neighbor, rank, similarity, margin, cycle, qx, qy, qw, qh, kx, ky, kw, kh in session.execute(question)
         ]
 
 
@@ -183,7 +184,7 @@ def training_rows(store: Store, set_id: int) -> Iterator[TrainingRows]:
     for start in range(0, len(ids), CHUNK):
         block = ids[start : start + CHUNK]
         rois = rois_of(store, set_id, block)
-        query, key = aliased(Roi), aliased(Roi)
+        query, key = QUERY, KEY
         with store.session() as session:
             images = {i.id: i for i in session.scalars(select(Image).where(Image.id.in_(block)))}
             neighbors: dict[int, list[tuple[int, Image]]] = {}

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from db.models import Candidate, CorrespondenceSet, Neighbor, Pair, Proposal, Roi, SetImage
 from db.photos import CHUNK
-from db.store import Store, StoreError, insert_rows
+from db.store import Store, StoreError, fetch, insert_rows
 
 HISTOGRAM_BINS = 100  # of similarity, over [-1, 1]
 PAIR_COLUMNS = (
@@ -237,8 +237,10 @@ def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
             ).where(SetImage.set_id == set_id)
         ).one()
         histogram = np.zeros(HISTOGRAM_BINS, dtype=np.int64)
-        for block in session.scalars(select(Pair.similarity).where(Pair.set_id == set_id)).partitions(100_000):
-            histogram += np.histogram(block, bins=HISTOGRAM_BINS, range=(-1, 1))[0]
+        for block in fetch(session, select(Pair.similarity).where(Pair.set_id == set_id)):
+            histogram += np.histogram(np.array(block), bins=HISTOGRAM_BINS, range=(-1, 1))[0]
+        of_images = select(SetImage.pair_count, func.count()).where(SetImage.set_id == set_id)
+        by_count = session.execute(of_images.group_by(SetImage.pair_count).order_by(SetImage.pair_count)).all()
         session.execute(
             update(CorrespondenceSet)
             .where(CorrespondenceSet.id == set_id)
@@ -248,7 +250,11 @@ def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
                 candidate_count=candidates or 0,
                 pair_count=pairs or 0,
                 fallback_count=fallbacks,
-                summary={"similarity": histogram.tolist(), "raw": raw or 0},
+                summary={
+                    "similarity": histogram.tolist(),
+                    "pairs_per_image": [list(row) for row in by_count],  # number of pairs, and of images with so many
+                    "raw": raw or 0,
+                },
             )
         )
         return session.scalars(select(CorrespondenceSet).where(CorrespondenceSet.id == set_id)).one()

@@ -15,6 +15,7 @@ from sqlalchemy import (
     DateTime,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     LargeBinary,
     MetaData,
@@ -56,6 +57,8 @@ class Dataset(Base):
     image_count: Mapped[int] = mapped_column(default=0)  # readable; counted once per ingest
     unreadable_count: Mapped[int] = mapped_column(default=0)
     annotation_count: Mapped[int] = mapped_column(default=0)
+    categories: Mapped[dict[str, Any] | None]  # number of photos by annotated category, counted likewise
+    revision: Mapped[int] = mapped_column(default=0, server_default="0")  # grows when photos or annotations change
 
 
 class Image(Base):
@@ -87,9 +90,10 @@ class Image(Base):
 
 
 class Annotation(Base):
-    """A box that the data set came with. Only ever for measuring, never for mining."""
+    """A box that the data set came with. Only ever for measuring and looking, never for mining."""
 
     __tablename__ = "annotation"
+    __table_args__ = (Index("ix_annotation_category", "category", "image_id"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"), index=True)
     category: Mapped[str]
@@ -217,6 +221,35 @@ class SetImage(Base):
         Index("ix_set_image_pairs", "set_id", "pair_count", "image_id"),
         Index("ix_set_image_candidates", "set_id", "candidate_count", "image_id"),
         Index("ix_set_image_similarity", "set_id", "mean_similarity", "image_id"),
+        {"sqlite_with_rowid": False},
+    )
+
+
+class SetComparison(Base):
+    """How much two complete sets have in common, computed once; ``first_id`` is the smaller one."""
+
+    __tablename__ = "set_comparison"
+    first_id: Mapped[int] = mapped_column(ForeignKey("correspondence_set.id", ondelete="CASCADE"), primary_key=True)
+    second_id: Mapped[int] = mapped_column(ForeignKey("correspondence_set.id", ondelete="CASCADE"), primary_key=True)
+    summary: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class ImageComparison(Base):
+    """An image's part of a comparison: intersection over union of its neighbours, RoIs and pairs in the two sets."""
+
+    __tablename__ = "image_comparison"
+    first_id: Mapped[int] = mapped_column(primary_key=True)
+    second_id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    neighbors: Mapped[float]
+    rois: Mapped[float]
+    pairs: Mapped[float]
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["first_id", "second_id"], ["set_comparison.first_id", "set_comparison.second_id"], ondelete="CASCADE"
+        ),
+        Index("ix_image_comparison_pairs", "first_id", "second_id", "pairs", "image_id"),
         {"sqlite_with_rowid": False},
     )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, case, delete, func, insert, select, update
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import case, delete, func, insert, select, update
+from sqlalchemy.orm import Session
 
-from db.models import Annotation, Dataset, Image, SetImage
+from db.models import Annotation, Dataset, Image
 from db.store import Store, StoreError, insert_rows
 
 CHUNK = 500  # rows per statement: below SQLite's limit on bound variables
@@ -128,6 +128,7 @@ def add_photos(store: Store, dataset_id: int, photos: Iterable[Photo], replaced:
         ]
         if not rows:
             return
+        session.execute(update(Dataset).where(Dataset.id == dataset_id).values(revision=Dataset.revision + 1))
         ids = session.scalars(insert(Image).returning(Image.id, sort_by_parameter_order=True), rows).all()
         for photo, image_id in zip(photos, ids, strict=True):
             if photo.path in replaced:
@@ -136,42 +137,60 @@ def add_photos(store: Store, dataset_id: int, photos: Iterable[Photo], replaced:
         _add_boxes(session, {image_id: photo.boxes for photo, image_id in zip(photos, ids, strict=True)})
 
 
-def replace_annotations(store: Store, boxes_of: dict[int, tuple[Box, ...]]) -> None:
-    """Give images (by id) new annotations in place of those they had."""
+def replace_annotations(store: Store, boxes_of: Mapping[int, tuple[Box, ...]]) -> None:
+    """Give images (by id) new annotations in place of those they had; where they are the same, nothing is written."""
+    ids = list(boxes_of)
     with store.session() as session:
-        ids = list(boxes_of)
         for start in range(0, len(ids), CHUNK):
-            old = Annotation.image_id.in_(ids[start : start + CHUNK])
-            session.execute(delete(Annotation).where(old))
-        _add_boxes(session, boxes_of)
+            some = ids[start : start + CHUNK]
+            had = _boxes_of(session, some)
+            changed = {i: boxes_of[i] for i in some if had.get(i, ()) != tuple(boxes_of[i])}
+            session.execute(delete(Annotation).where(Annotation.image_id.in_(changed)))
+            theirs = select(Image.dataset_id).where(Image.id.in_(changed))
+            session.execute(update(Dataset).where(Dataset.id.in_(theirs)).values(revision=Dataset.revision + 1))
+            _add_boxes(session, changed)
+
+
+def _boxes_of(session: Session, image_ids: Sequence[int]) -> dict[int, tuple[Box, ...]]:
+    found: dict[int, tuple[Box, ...]] = {}
+    query = select(Annotation).where(Annotation.image_id.in_(image_ids)).order_by(Annotation.id)
+    for a in session.scalars(query):
+        found[a.image_id] = (*found.get(a.image_id, ()), Box(a.category, a.x, a.y, a.w, a.h, a.difficult))
+    return found
 
 
 def _add_boxes(session: Session, boxes_of: Mapping[int, Sequence[Box]]) -> None:
     columns = ("image_id", "category", "x", "y", "w", "h", "difficult")
-    rows = [
-        (image, b.category, b.x, b.y, b.w, b.h, b.difficult) for image, boxes in boxes_of.items() for b in boxes
-    ]
+    rows = [(image, b.category, b.x, b.y, b.w, b.h, b.difficult) for image, boxes in boxes_of.items() for b in boxes]
     insert_rows(session, Annotation, columns, rows)
 
 
 def count_photos(store: Store, dataset_id: int) -> Dataset:
     """Count a data set's images and annotations once, into its own row, so that no page has to."""
+    current = (Image.dataset_id == dataset_id, Image.superseded_by.is_(None))
     with store.session() as session:
         ok, unreadable = session.execute(
             select(
                 func.count(case((Image.status == "ok", 1))),
                 func.count(case((Image.status == "unreadable", 1))),
-            ).where(Image.dataset_id == dataset_id, Image.superseded_by.is_(None))
+            ).where(*current)
         ).one()
-        boxes = session.scalar(
-            select(func.count(Annotation.id))
+        categories = session.execute(
+            select(Annotation.category, func.count(), func.count(Annotation.image_id.distinct()))
             .join(Image, Image.id == Annotation.image_id)
-            .where(Image.dataset_id == dataset_id, Image.superseded_by.is_(None))
-        )
+            .where(*current)
+            .group_by(Annotation.category)
+            .order_by(Annotation.category)
+        ).all()
         session.execute(
             update(Dataset)
             .where(Dataset.id == dataset_id)
-            .values(image_count=ok, unreadable_count=unreadable, annotation_count=boxes)
+            .values(
+                image_count=ok,
+                unreadable_count=unreadable,
+                annotation_count=sum(boxes for _, boxes, _ in categories),
+                categories={category: images for category, _, images in categories},
+            )
         )
         return session.scalars(select(Dataset).where(Dataset.id == dataset_id)).one()
 
@@ -218,127 +237,4 @@ def image_by_id(store: Store, image_id: int) -> tuple[Image, Dataset] | None:
 def annotations_of(store: Store, image_id: int) -> list[Box]:
     """The annotated objects of an image."""
     with store.session() as session:
-        rows = session.scalars(select(Annotation).where(Annotation.image_id == image_id).order_by(Annotation.id))
-        return [Box(a.category, a.x, a.y, a.w, a.h, a.difficult) for a in rows]
-
-
-SORTS = {
-    "name": Image.path,
-    "pairs": SetImage.pair_count,
-    "similarity": SetImage.mean_similarity,
-    "regions": SetImage.candidate_count,
-}
-
-
-@dataclass(frozen=True)
-class GalleryOrder:
-    """What the gallery shows, and in which order; also the order of *next* and *previous*."""
-
-    dataset_id: int
-    set_id: int | None = None
-    sort: str = "name"
-    descending: bool = False
-    search: str = ""
-
-    @property
-    def by_set(self) -> bool:
-        """Whether the order needs a correspondence set; without one, photos come by name."""
-        return self.set_id is not None and self.sort != "name"
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A photo in the gallery; the counts are None where no set covers it."""
-
-    id: int
-    path: str
-    width: int
-    height: int
-    status: str
-    error: str | None
-    pair_count: int | None
-    candidate_count: int | None
-    mean_similarity: float | None
-    mtime_ns: int  # of the file, so that a picture's URL changes with it
-
-
-def gallery_page(store: Store, order: GalleryOrder, offset: int, limit: int) -> list[Tile]:
-    """The photos from ``offset`` on. The page is cut on the narrow index before any photo is looked up."""
-    cut = _ordered(order, select(Image.id)).offset(offset).limit(limit).subquery()
-    page = (
-        select(Image, SetImage)
-        .join(cut, cut.c.id == Image.id)
-        .outerjoin(SetImage, (SetImage.image_id == Image.id) & (SetImage.set_id == (order.set_id or 0)))
-    )
-    with store.session() as session:
-        return [
-            Tile(
-                image.id,
-                image.path,
-                image.width,
-                image.height,
-                image.status,
-                image.error,
-                mined.pair_count if mined else None,
-                mined.candidate_count if mined else None,
-                mined.mean_similarity if mined else None,
-                image.mtime_ns,
-            )
-            for image, mined in session.execute(_sorted(order, page))
-        ]
-
-
-def gallery_count(store: Store, order: GalleryOrder) -> int:
-    """How many photos the gallery holds under a search."""
-    with store.session() as session:
-        return session.scalar(_shown(order, select(func.count(Image.id)))) or 0
-
-
-def step(store: Store, order: GalleryOrder, image_id: int, forward: bool) -> int | None:
-    """The photo after (or before) this one in the gallery's order, by one look into its index."""
-    key = SORTS[order.sort] if order.by_set else Image.path
-    ahead = forward != order.descending
-    with store.session() as session:
-        found = select(key).select_from(Image).where(Image.id == image_id)
-        if order.by_set:
-            found = found.join(SetImage, SetImage.image_id == Image.id).where(SetImage.set_id == order.set_id)
-        row = session.execute(found).one_or_none()
-        if row is None:
-            return None
-        beyond = _after(key, row[0], image_id) if ahead else _before(key, row[0], image_id)
-        following = _sorted(order, _shown(order, select(Image.id)).where(beyond), reverse=not forward)
-        return session.scalar(following.limit(1))
-
-
-# A photo without a pair has no mean similarity: None, which comes before every number.
-def _after(key: InstrumentedAttribute, here: object, image_id: int) -> ColumnElement[bool]:
-    if here is None:
-        return key.is_not(None) | (key.is_(None) & (Image.id > image_id))
-    return (key > here) | ((key == here) & (Image.id > image_id))
-
-
-def _before(key: InstrumentedAttribute, here: object, image_id: int) -> ColumnElement[bool]:
-    if here is None:
-        return key.is_(None) & (Image.id < image_id)
-    return (key < here) | key.is_(None) | ((key == here) & (Image.id < image_id))
-
-
-def _shown(order: GalleryOrder, query: Select) -> Select:
-    if order.by_set:
-        query = query.join(SetImage, SetImage.image_id == Image.id).where(SetImage.set_id == order.set_id)
-    query = query.where(Image.dataset_id == order.dataset_id, Image.superseded_by.is_(None))
-    if order.search:
-        query = query.where(Image.path.contains(order.search, autoescape=True))
-    return query
-
-
-def _sorted(order: GalleryOrder, query: Select, reverse: bool = False) -> Select:
-    key = SORTS[order.sort] if order.by_set else Image.path
-    tie = SetImage.image_id if order.by_set else Image.id
-    if order.descending != reverse:
-        return query.order_by(key.desc().nulls_last(), tie.desc())
-    return query.order_by(key.nulls_first(), tie)
-
-
-def _ordered(order: GalleryOrder, query: Select) -> Select:
-    return _sorted(order, _shown(order, query))
+        return list(_boxes_of(session, [image_id]).get(image_id, ()))

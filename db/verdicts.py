@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from sqlalchemy import select
-from sqlalchemy.orm import aliased
 
+from db.correspondences import KEY, QUERY
 from db.models import Judgement, Roi, Verdict
 from db.store import Store
 
@@ -40,7 +40,7 @@ def verdicts_of(
     store: Store, query_image: int, author: str
 ) -> dict[tuple[tuple[int, ...], int, tuple[int, ...]], Judgement]:
     """Verdicts on a query image's pairs: (query box, neighbour's image id, key box) -> verdict."""
-    query, key = aliased(Roi), aliased(Roi)
+    query, key = QUERY, KEY
     with store.session() as session:
         rows = session.execute(
             select(Verdict.verdict, query, key)

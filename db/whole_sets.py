@@ -12,9 +12,7 @@ from sqlalchemy.orm import Session
 
 from db.models import Annotation, Candidate, Image, Neighbor, Pair, Roi, SetImage
 from db.photos import CHUNK
-from db.store import Store
-
-ROWS = 50_000  # fetched at a time
+from db.store import Store, fetch
 
 
 @dataclass(frozen=True)
@@ -108,10 +106,11 @@ def annotated_objects(store: Store, image_ids: Sequence[int]) -> AnnotatedObject
 
 def _fetch(session: Session, query: Select[*tuple[Any, ...]], whole: int) -> tuple[np.ndarray, np.ndarray]:
     """The first so many columns as int64 [n, whole], the others as float32 [n, …] with NaN for null."""
+    columns = len(query.selected_columns)
     integers = [np.empty((0, whole), np.int64)]
-    others = [np.empty((0, len(query.selected_columns) - whole), np.float32)]
-    for block in session.execute(query).partitions(ROWS):
-        rows: Sequence[Any] = block
-        integers.append(np.array([row[:whole] for row in rows], np.int64))
-        others.append(np.array([row[whole:] for row in rows], np.float32))
+    others = [np.empty((0, columns - whole), np.float32)]
+    for block in fetch(session, query):
+        rows = np.array(block, np.float64)  # holds ids up to 2^53, and null as NaN
+        integers.append(rows[:, :whole].astype(np.int64))
+        others.append(rows[:, whole:].astype(np.float32))
     return np.concatenate(integers), np.concatenate(others)

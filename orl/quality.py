@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orl.boxes import area, iou, shared_area
+from orl.boxes import area, shared_area
 
 OBJECT_IOU = 0.5  # a RoI that overlaps an annotated object this much is that object
 PART_INSIDE = 0.7  # a RoI this much of which lies in one annotated box is that object or a part of it
@@ -117,9 +117,11 @@ def with_labels(mined: Mined, objects: Objects, seed: int = 0) -> Measures:
     """
     moved, own = _moved(mined, np.random.default_rng(seed)), mined.mined[mined.image_of]
     found: Measures = {}
-    for suffix, part in (("", False), ("_or_part", True)):
-        classes = _classes(mined, mined.boxes, objects, part)
-        by_luck = _classes(mined, moved, objects, part)
+    real, chance = _cover_all(mined, mined.boxes, objects), _cover_all(mined, moved, objects)
+    for suffix, classes, by_luck in (
+        ("", real.classes, chance.classes),
+        ("_or_part", real.with_parts, chance.with_parts),
+    ):
         found[f"candidate_is_object{suffix}"] = _mean(classes[own] >= 0)
         found[f"candidate_is_object{suffix}_chance"] = _mean(by_luck[own] >= 0)
         shares = _per_image(mined, classes >= 0)
@@ -131,8 +133,9 @@ def with_labels(mined: Mined, objects: Objects, seed: int = 0) -> Measures:
             both = (counted[mined.query] >= 0) & (counted[mined.query] == counted[mined.key])
             found[f"{name}{suffix}"] = _mean(both)
             found[f"{name}{suffix}_chance"] = _same_class_by_chance(mined, counted, len(objects.names))
-    found["recall"] = _recall(mined, mined.boxes, objects)
-    found["recall_chance"] = _recall(mined, moved, objects)
+    counted = np.repeat(mined.mined, np.diff(objects.start)) & ~objects.difficult
+    found["recall"] = _mean(real.objects[counted])
+    found["recall_chance"] = _mean(chance.objects[counted])
     return found
 
 
@@ -142,34 +145,45 @@ def object_classes(rois: np.ndarray, boxes: np.ndarray, classes: np.ndarray, par
     rois: [R, 4]. boxes: [G, 4] and classes: int64 [G], of the same image. The object of largest IoU counts; with
     ``part``, where none overlaps enough, the one that holds most of the RoI, the smallest of several.
     """
+    found = _cover(rois, boxes, classes)
+    return found.with_parts if part else found.classes
+
+
+@dataclass(frozen=True)
+class _Cover:
+    """What RoIs cover: class of each one's object or -1, int64 [R], and the same with parts; and which objects
+    some RoI overlaps enough, bool [G].
+    """
+
+    classes: np.ndarray
+    with_parts: np.ndarray
+    objects: np.ndarray
+
+
+def _cover(rois: np.ndarray, boxes: np.ndarray, classes: np.ndarray) -> _Cover:
     if not len(boxes) or not len(rois):
-        return np.full(len(rois), -1, np.int64)
-    overlap = iou(rois[:, None], boxes[None])
-    found = np.where(overlap.max(axis=1) >= OBJECT_IOU, classes[overlap.argmax(axis=1)], -1)
-    if part:
-        inside = shared_area(rois[:, None], boxes[None]) / area(rois)[:, None]
-        by_size = np.argsort(area(boxes), kind="stable")
-        holder = by_size[inside[:, by_size].argmax(axis=1)]
-        found = np.where((found < 0) & (inside.max(axis=1) >= PART_INSIDE), classes[holder], found)
-    return found.astype(np.int64)
+        none = np.full(len(rois), -1, np.int64)
+        return _Cover(none, none, np.zeros(len(boxes), bool))
+    shared, own, theirs = shared_area(rois[:, None], boxes[None]), area(rois)[:, None], area(boxes)
+    overlap = shared / (own + theirs - shared)
+    enough = overlap >= OBJECT_IOU
+    whole = np.where(enough.any(axis=1), classes[overlap.argmax(axis=1)], -1)
+    inside = shared / own
+    by_size = np.argsort(theirs, kind="stable")
+    holder = by_size[inside[:, by_size].argmax(axis=1)]
+    parts = np.where((whole < 0) & (inside.max(axis=1) >= PART_INSIDE), classes[holder], whole)
+    return _Cover(whole.astype(np.int64), parts.astype(np.int64), enough.any(axis=0))
 
 
-def _classes(mined: Mined, boxes: np.ndarray, objects: Objects, part: bool) -> np.ndarray:
-    found = np.full(len(boxes), -1, np.int64)
+def _cover_all(mined: Mined, boxes: np.ndarray, objects: Objects) -> _Cover:
+    """An image at a time; the RoIs' boxes may be others than those that were mined."""
+    none = np.full(len(boxes), -1, np.int64)
+    found = _Cover(none, none.copy(), np.zeros(len(objects.boxes), bool))
     for i in range(len(mined.sizes)):
         here, there = slice(*mined.start[i : i + 2]), slice(*objects.start[i : i + 2])
-        found[here] = object_classes(boxes[here], objects.boxes[there], objects.classes[there], part)
+        own = _cover(boxes[here], objects.boxes[there], objects.classes[there])
+        found.classes[here], found.with_parts[here], found.objects[there] = own.classes, own.with_parts, own.objects
     return found
-
-
-def _recall(mined: Mined, boxes: np.ndarray, objects: Objects) -> float:
-    hit, counted = np.zeros(len(objects.boxes), bool), np.zeros(len(objects.boxes), bool)
-    for i in mined.queries:
-        here, there = slice(*mined.start[i : i + 2]), slice(*objects.start[i : i + 2])
-        counted[there] = ~objects.difficult[there]
-        if here.start < here.stop:
-            hit[there] = (iou(boxes[here][:, None], objects.boxes[there][None]) >= OBJECT_IOU).any(axis=0)
-    return _mean(hit[counted])
 
 
 def _moved(mined: Mined, rng: np.random.Generator) -> np.ndarray:

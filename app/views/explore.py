@@ -11,9 +11,9 @@ from app.components.gallery import Tile, gallery
 from app.pictures import WIDTHS, photo_url
 from app.shell import Place
 from app.views import start
+from db.gallery import GalleryOrder, gallery_count, gallery_page
+from db.gallery import Tile as StoredTile
 from db.models import Dataset
-from db.photos import GalleryOrder, gallery_count, gallery_page
-from db.photos import Tile as StoredTile
 
 PER_PAGE = 48
 # What a person picks, also in the URL -> the store's order.
@@ -30,7 +30,7 @@ def page() -> None:
     if place.mined is None:
         start.unmined(place, place.dataset)
     order = _order(place, place.dataset)
-    total = gallery_count(place.workspace.store, order) if order.search else _size(place, place.dataset, order)
+    total = gallery_count(place.workspace.store, order)
     if total == 0:
         st.info(f"No photo's name contains “{order.search}”.", icon=":material/search_off:")
         return
@@ -60,12 +60,6 @@ def _order(place: Place, dataset: Dataset) -> GalleryOrder:
         sort.segmented_control("Sort by", list(SORTS), default="Name", required=True, key="sort", bind="query-params")
     direction.toggle("Descending", key="desc", bind="query-params")
     return current_order(place, dataset)
-
-
-def _size(place: Place, dataset: Dataset, order: GalleryOrder) -> int:
-    if order.by_set and place.mined is not None:
-        return place.mined.image_count
-    return dataset.image_count + dataset.unreadable_count
 
 
 def _heading(place: Place) -> None:

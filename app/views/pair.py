@@ -17,8 +17,9 @@ from app.views import settings, start
 from app.views.explore import current_order
 from db.correspondences import NeighborImage
 from db.encoders import encoder_by_id, encoders
+from db.gallery import gallery_page, step
 from db.models import Dataset, Image
-from db.photos import gallery_page, image_by_id, step
+from db.photos import image_by_id
 from db.verdicts import judge, verdicts_of
 from orl.matching import Pairs
 from orl.pixels import UnreadableImage

@@ -7,9 +7,10 @@ import pytest
 
 from db.correspondences import rois_of
 from db.encoders import add_encoder
+from db.gallery import GalleryOrder, gallery_count, gallery_page, step
 from db.mining import Candidates, MinedImage, MinedPairs, add_candidates, add_pairs, begin_set
 from db.models import Encoder, Run
-from db.photos import GalleryOrder, Photo, add_photos, ensure_dataset, gallery_count, gallery_page, known_files, step
+from db.photos import Photo, add_photos, ensure_dataset, known_files
 from db.runs import add_run
 from db.store import Store
 from train.workspace import Workspace

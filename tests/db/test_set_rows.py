@@ -83,6 +83,7 @@ def test_a_published_set_is_counted_once(store: Store) -> None:
     assert done.fallback_count is not True
     assert done.summary is not None
     assert done.summary["raw"] == 12
+    assert done.summary["pairs_per_image"] == [[0, 2], [2, 1]]
     histogram = done.summary["similarity"]  # 100 bins of 0.02 from -1
     assert len(histogram) == 100
     assert {i: n for i, n in enumerate(histogram) if n} == {56: 1, 93: 1}

@@ -22,6 +22,18 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "orl.sqlite"
 
 
+NEWER = [  # what the revisions after the first one added, undone
+    "ALTER TABLE pair DROP COLUMN margin",
+    "ALTER TABLE pair DROP COLUMN cycle",
+    "ALTER TABLE correspondence_set DROP COLUMN quality",
+    "ALTER TABLE dataset DROP COLUMN categories",
+    "ALTER TABLE dataset DROP COLUMN revision",
+    "DROP INDEX ix_annotation_category",
+    "DROP TABLE image_comparison",
+    "DROP TABLE set_comparison",
+]
+
+
 def opened(path: Path) -> Store:
     return open_store(f"sqlite:///{path}")
 
@@ -64,15 +76,27 @@ def test_a_store_from_before_the_first_revision_is_upgraded(path: Path, made_bef
 def test_a_store_of_the_first_version_keeps_its_rows_and_gets_the_new_columns(path: Path) -> None:
     opened(path).close()
     with sqlite3.connect(path) as connection:
-        for table, column in (("pair", "margin"), ("pair", "cycle"), ("correspondence_set", "quality")):
-            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        for change in NEWER:
+            connection.execute(change)
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
         connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("INSERT INTO dataset VALUES (1, 'trip', '/photos', 'folder', '2026-01-01', 2, 0, 3)")
+        for image, old in ((1, None), (2, None), (3, 3)):
+            row = (image, 1, f"{image}.jpg", 64, 48, 1, "ok", None, 9, 9, old)
+            connection.execute("INSERT INTO image VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        for image, category in ((1, "dog"), (1, "dog"), (2, "dog"), (2, "cat"), (3, "cat")):
+            connection.execute(
+                "INSERT INTO annotation (image_id, category, x, y, w, h, difficult) VALUES (?, ?, 0, 0, 9, 9, 0)",
+                (image, category),
+            )
         connection.execute("INSERT INTO pair VALUES (1, 2, 3, 4, 5, 6, 0.5)")
     store = opened(path)
     assert differences(store) == []
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT * FROM pair").fetchall() == [(1, 2, 3, 4, 5, 6, 0.5, None, None)]
+    (dataset,) = datasets(store)
+    assert dataset.categories == {"cat": 1, "dog": 2}
+    assert dataset.revision == 0
 
 
 def test_opening_again_keeps_what_is_there(path: Path) -> None:

@@ -1,0 +1,429 @@
+"""A store of COCO train2017's size: how fast it is written, how large it is, and how long every page's question takes.
+
+    python benchmarks/store_scale.py --images 118287 --workspace DIR
+
+Builds synthetic photos and two correspondence sets through the functions that ingest and mining write with, then
+asks what the pages ask, from a fresh process that has nothing in memory. A workspace that was built already
+is read only. Without --workspace a small one is built in a temporary folder and thrown away.
+
+Synthetic: sizes, boxes, neighbours and similarities are drawn from a seeded generator, at a COCO-like scale. Raw
+proposals are fewer than selective search's 1600 an image (--raw): they are blobs that no page's question scans.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as Picture
+from rich import print as show
+from rich.table import Table
+from sqlalchemy import text
+
+from db import comparison, correspondences, gallery, mining, photos
+from db.encoders import add_encoder, encoder_by_id, encoders
+from db.mining import Candidates, MinedImage, MinedPairs
+from db.models import Encoder, Run
+from db.photos import Box, Photo
+from db.runs import add_run, latest_metrics, runs
+from db.store import Store
+from db.verdicts import verdicts_of
+from train.config import MineConfig
+from train.quality import measure
+from train.workspace import Workspace, open_workspace
+
+NAME, SETS = "synthetic", ("synthetic-one", "synthetic-two")
+WIDTH, HEIGHT = 640, 480
+BLOCK = 64  # images per transaction, as mining has it
+INGESTED = 256  # photos per transaction
+CATEGORIES = 80
+PICTURES = 256  # real files behind the photos, with --with-photos
+MAX_ROIS = 100
+DRAWN = 1024  # different arrays of random numbers; drawing all anew would take longer than writing
+CONFIG = MineConfig()
+
+
+class Clock:
+    """Seconds and rows by table."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.rows: dict[str, int] = defaultdict(int)
+
+    @contextmanager
+    def measure(self, table: str, rows: int = 0) -> Iterator[None]:
+        """Time what a block writes."""
+        began = time.perf_counter()
+        yield
+        self.seconds[table] += time.perf_counter() - began
+        self.rows[table] += rows
+
+
+# Writing -----------------------------------------------------------------------------------------------
+
+
+def build(workspace: Workspace, size: argparse.Namespace) -> Clock:
+    """Write the photos and both sets. The second shares the candidates and half of the neighbours of the first."""
+    clock = Clock()
+    store = workspace.store
+    ids = _photos(workspace, size, clock)
+    encoder = _encoder(workspace, size.with_photos)
+    _proposals(store, ids, size, clock)
+    for number, name in enumerate(SETS):
+        run = add_run(store, Run(kind="mine", name=name, params={}, status="done", dataset_id=1))
+        mined = mining.begin_set(store, name, 1, encoder, CONFIG.model_dump(), run.id)
+        _mine(store, mined.id, ids, size, number, clock)
+        with clock.measure(f"quality of {name}"):
+            annotated = photos.dataset_by_id(store, 1).annotation_count
+            mining.keep_quality(store, mined.id, measure(store, mined.id, annotated))
+        with clock.measure(f"publication of {name}"):
+            mining.publish_set(store, mined.id)
+    with clock.measure("comparison of both"):
+        comparison.compare_sets(store, 1, 2)
+    return clock
+
+
+def _photos(workspace: Workspace, size: argparse.Namespace, clock: Clock) -> np.ndarray:
+    store, rng = workspace.store, np.random.default_rng(0)
+    folder = workspace.path / "photos"
+    dataset = photos.ensure_dataset(store, NAME, str(folder), "coco")
+    numbers = np.sort(rng.choice(5 * size.images, size.images, replace=False))
+    paths = [f"{number:012d}.jpg" for number in numbers]
+    stamps = _files(folder, paths) if size.with_photos else [(150_000, 1_500_000_000_000_000_000)] * len(paths)
+    files = list(zip(paths, stamps, strict=True))
+    common = 1 / np.arange(1, CATEGORIES + 1)
+    common /= common.sum()
+    for start in range(0, size.images, INGESTED):
+        batch = []
+        for path, (length, mtime) in files[start : start + INGESTED]:
+            kinds = rng.choice(CATEGORIES, rng.poisson(7), p=common)
+            where = rng.integers(0, (WIDTH - 100, HEIGHT - 100), (len(kinds), 2)).tolist()
+            boxes = tuple(Box(f"kind {kind:02d}", x, y, 100, 100) for kind, (x, y) in zip(kinds, where, strict=True))
+            batch.append(Photo(path, WIDTH, HEIGHT, 1, length, mtime, None, boxes))
+        with clock.measure("image, annotation", len(batch) + sum(len(photo.boxes) for photo in batch)):
+            photos.add_photos(store, dataset.id, batch, {})
+    with clock.measure("counts of the data set"):
+        photos.count_photos(store, dataset.id)
+    return np.array([image.id for image in photos.usable_images(store, dataset.id)])
+
+
+def _files(folder: Path, paths: list[str]) -> list[tuple[int, int]]:
+    """A few small JPEG files under as many names as there are photos."""
+    folder.mkdir(parents=True)
+    rng, stamps = np.random.default_rng(1), []
+    for i, path in enumerate(paths):
+        if i < PICTURES:
+            coarse = Picture.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8))
+            coarse.resize((WIDTH, HEIGHT), Picture.Resampling.BICUBIC).save(folder / path, quality=80)
+        else:
+            (folder / path).hardlink_to(folder / paths[i % PICTURES])
+        found = (folder / path).stat()
+        stamps.append((found.st_size, found.st_mtime_ns))
+    return stamps
+
+
+def _encoder(workspace: Workspace, usable: bool) -> int:
+    if usable:
+        from train.weights import add
+
+        return add(workspace, "starter", "starter").id
+    row = Encoder(name="none", architecture="none", kind="imported", supervised=False, weights_sha256="0" * 64)
+    row.weights_path, row.image_features, row.roi_features = "none.pt", 256, 2048
+    return add_encoder(workspace.store, row).id
+
+
+@lru_cache(maxsize=DRAWN)
+def _drawn_boxes(number: int, rois: int, raw: int) -> tuple[np.ndarray, int]:
+    rng = np.random.default_rng([2, number])
+    stride = 40 if rois > 50 else 60  # IoU of two places next to each other stays below 0.5
+    across, down = np.meshgrid(np.arange(0, WIDTH - 112, stride), np.arange(0, HEIGHT - 112, stride))
+    places = np.stack([across, down], -1).reshape(-1, 2)
+    count = int(np.clip(rng.normal(rois, rois / 6), 1, min(MAX_ROIS, len(places))))
+    large = np.concatenate([rng.permutation(places)[:count], rng.integers(100, 106, (count, 2))], 1)
+    large[:, :2] += rng.integers(0, 6, (count, 2))
+    small = rng.integers((0, 0, 8, 8), (WIDTH - 96, HEIGHT - 96, 96, 96), (max(0, raw - count), 4))
+    return np.concatenate([large, small]).astype(np.int16), count
+
+
+def _boxes(image: int, size: argparse.Namespace) -> tuple[np.ndarray, int]:
+    """Raw boxes of an image, and how many of them, the first ones, pass the published filter: about ``--rois``."""
+    return _drawn_boxes(image * 7919 % DRAWN, size.rois, size.raw)
+
+
+def _proposals(store: Store, ids: np.ndarray, size: argparse.Namespace, clock: Clock) -> None:
+    for start in range(0, len(ids), BLOCK):
+        raw = {int(image): _boxes(int(image), size)[0] for image in ids[start : start + BLOCK]}
+        with clock.measure("proposal", len(raw)):
+            mining.add_proposals(store, CONFIG.method, raw)
+
+
+def _mine(store: Store, set_id: int, ids: np.ndarray, size: argparse.Namespace, number: int, clock: Clock) -> None:
+    for start in range(0, len(ids), BLOCK):
+        batch = []
+        for image in ids[start : start + BLOCK].tolist():
+            boxes, count = _boxes(image, size)
+            batch.append(Candidates(image, boxes[:count], len(boxes), False))
+        total = sum(len(found.boxes) for found in batch)
+        with clock.measure("roi, candidate" if not number else "candidate, RoIs known", total * (2 - number)):
+            mining.add_candidates(store, set_id, batch)
+
+    rng = np.random.default_rng([3])
+    near = rng.integers(1, len(ids), (len(ids), 2 * CONFIG.neighbors)).cumsum(1) % len(ids)
+    if number:  # ranks 6 to 10 are others
+        near = np.roll(near, CONFIG.neighbors // 2, axis=1)
+        near[:, : CONFIG.neighbors // 2] = near[:, CONFIG.neighbors // 2 : CONFIG.neighbors]
+    near = (near[:, : CONFIG.neighbors] + np.arange(len(ids))[:, None]) % len(ids)
+    cosine = np.sort(rng.random(near.shape, np.float32), axis=1)[:, ::-1]
+    with clock.measure("neighbor", near.size):
+        mining.add_neighbors(store, set_id, ids, ids[near], cosine)
+
+    rois, start_of = _roi_ids(store, set_id, ids)
+    for start in range(0, len(ids), BLOCK):
+        block = [
+            _pairs(int(ids[i]), [rois[slice(*start_of[j : j + 2])] for j in (i, *near[i])], size)
+            for i in range(start, min(start + BLOCK, len(ids)))
+        ]
+        rows = sum(len(found.similarity) for mined in block for found in mined.pairs)
+        with clock.measure("pair" if not number else "pair of the second set", rows):
+            mining.add_pairs(store, set_id, block)
+
+
+def _roi_ids(store: Store, set_id: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    question = text("SELECT image_id, roi_id FROM candidate WHERE set_id = :of ORDER BY image_id, rank")
+    with store.session() as session:
+        found = session.execute(question, {"of": set_id}).partitions(50_000)
+        rows = np.concatenate([np.array([tuple(row) for row in block], np.int64) for block in found])
+    return rows[:, 1], np.append(np.searchsorted(rows[:, 0], ids), len(rows))
+
+
+@lru_cache
+def _drawn_pairs() -> tuple[np.ndarray, np.ndarray]:
+    """Numbers in [0, 1) that say which key, and similarities, falling: float32 [DRAWN, 100] twice."""
+    rng = np.random.default_rng(4)
+    similar = np.sort(rng.normal(0.6, 0.15, (DRAWN, 100)).clip(-1, 1).astype(np.float32))[:, ::-1]
+    return rng.random((DRAWN, 100), np.float32), similar
+
+
+@lru_cache
+def _drawn_queries(count: int) -> np.ndarray:
+    return np.random.default_rng([5, count]).permuted(np.tile(np.arange(count), (64, 1)), axis=1)
+
+
+def _pairs(image: int, rois: list[np.ndarray], size: argparse.Namespace) -> MinedImage:
+    query, *keys = rois
+    count = max(1, round(size.pairs / size.rois * len(query)))
+    which, similar = _drawn_pairs()
+    found = []
+    for rank, key in enumerate(keys, 1):
+        one = (image * 7919 + int(key[0])) % DRAWN  # the same for the same two images, in either set
+        q, k = _drawn_queries(len(query))[one % 64][:count], (which[one, :count] * len(key)).astype(np.int64)
+        cosine = similar[one, :count]
+        found.append(MinedPairs(rank, query[q], key[k], cosine, cosine / 16, cosine > 0.6))
+    return MinedImage(image, tuple(found))
+
+
+# Reading -----------------------------------------------------------------------------------------------
+
+Ask = Callable[[Store, np.random.Generator, list[int]], object]
+
+
+def _gallery(by: str, descending: bool = False, **chosen: object) -> Ask:
+    def ask(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
+        drawn = {key: value(rng) if callable(value) else value for key, value in chosen.items()}
+        order = gallery.GalleryOrder(1, 1, by, descending, **drawn)
+        total = gallery.gallery_count(store, order)
+        return gallery.gallery_page(store, order, int(rng.integers(0, max(1, total))) // 48 * 48, 48)
+
+    return ask
+
+
+def _step(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
+    return gallery.step(store, gallery.GalleryOrder(1, 1, "similarity"), _any(rng, ids), True)
+
+
+def _pair_page(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
+    """Everything that app/views/pair.py and app/preview.py ask for one query photo."""
+    image = _any(rng, ids)
+    photos.image_by_id(store, image)
+    mined = next(s for s in correspondences.sets(store) if s.id == 1)
+    encoder_by_id(store, mined.encoder_id)
+    involved = [image, *(n.image.id for n in correspondences.neighbors_of(store, 1, image))]
+    mining.proposals_of(store, involved, CONFIG.method)
+    correspondences.known_rois(store, involved)
+    verdicts_of(store, image, "someone")
+    following = gallery.step(store, gallery.GalleryOrder(1, 1, "pairs"), image, True)
+    return photos.image_by_id(store, following or image), encoders(store), runs(store)
+
+
+def _deep(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
+    there = comparison.ImageOverlap(_any(rng, ids), 0, 0, float(rng.random()))
+    return comparison.least_alike(store, 1, 2, 48, there)
+
+
+def _any(rng: np.random.Generator, ids: list[int]) -> int:
+    return ids[int(rng.integers(0, len(ids)))]
+
+
+def _digits(count: int) -> Callable[[np.random.Generator], str]:
+    return lambda rng: "".join(map(str, rng.integers(0, 10, count)))
+
+
+def _category(rng: np.random.Generator) -> str:
+    return f"kind {int(rng.integers(0, CATEGORIES)):02d}"
+
+
+ASKED: dict[str, Ask] = {
+    **{
+        f"gallery by {by}{', descending' if down else ''}": _gallery(by, down)
+        for by in ("name", "pairs", "similarity", "regions")
+        for down in (False, True)
+    },
+    "gallery by random, one seed": _gallery("random", seed=7),
+    "gallery by random, a new seed each time": _gallery("random", seed=lambda rng: int(rng.integers(0, 2**31))),
+    "gallery by name, search of 2 digits": _gallery("name", search=_digits(2)),
+    "gallery by name, search of 3 digits": _gallery("name", search=_digits(3)),
+    "gallery by name, descending, search of 4 digits": _gallery("name", True, search=_digits(4)),
+    "gallery by pairs, search of 3 digits": _gallery("pairs", search=_digits(3)),
+    "gallery by name, search that all match": _gallery("name", search="jpg"),
+    "gallery by similarity, any category": _gallery("similarity", category=_category),
+    "gallery by random, most common category": _gallery("random", seed=3, category="kind 00"),
+    "gallery by name, at least some pairs": _gallery("name", fewest_pairs=lambda rng: int(rng.integers(1, 60))),
+    "gallery by pairs, category and pairs and search": _gallery(
+        "pairs", category=_category, fewest_pairs=20, search=_digits(2)
+    ),
+    "next photo by similarity": _step,
+    "pair page, all its reads": _pair_page,
+    "a photo's neighbours": lambda store, rng, ids: correspondences.neighbors_of(store, 1, _any(rng, ids)),
+    "a photo's pairs with boxes": lambda store, rng, ids: correspondences.pairs_of(store, 1, _any(rng, ids)),
+    "a photo's candidates": lambda store, rng, ids: correspondences.rois_of(store, 1, [_any(rng, ids)]),
+    "a photo's annotations": lambda store, rng, ids: photos.annotations_of(store, _any(rng, ids)),
+    "data sets and categories": lambda store, rng, ids: photos.datasets(store),
+    "sets with histograms and quality": lambda store, rng, ids: correspondences.sets(store),
+    "runs and their newest metrics": lambda store, rng, ids: (runs(store), latest_metrics(store, 1)),
+    "two sets on a photo": lambda store, rng, ids: (
+        comparison.compare_image(store, 1, 2, image := _any(rng, ids)),
+        comparison.shared_pairs(store, 1, 2, image),
+    ),
+    "two sets as wholes, kept": lambda store, rng, ids: comparison.compare_sets(store, 1, 2),
+    "photos on which two sets differ most": lambda store, rng, ids: comparison.least_alike(store, 1, 2, 48),
+    "the same, from anywhere on": _deep,
+}
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Milliseconds of one question: the first time, before anything of it is in memory, and quantiles after that."""
+
+    question: str
+    first: float
+    p50: float
+    p95: float
+
+
+def read(folder: Path, repeats: int) -> tuple[list[Answered], float]:
+    """Ask everything so often; and the resident memory of the process at its largest, in MB."""
+    store = open_workspace(folder).store
+    ids = gallery.gallery_ids(store, gallery.GalleryOrder(1)).tolist()
+    for kept in (gallery._gallery_ids, gallery._sorted, gallery._names):
+        kept.cache_clear()  # so that the gallery's first page pays for it
+    found = []
+    for question, ask in ASKED.items():
+        rng, times = np.random.default_rng(5), []
+        for _ in range(repeats + 1):
+            began = time.perf_counter()
+            ask(store, rng, ids)
+            times.append(1000 * (time.perf_counter() - began))
+        found.append(Answered(question, times[0], *np.quantile(times[1:], [0.5, 0.95]).tolist()))
+    return found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def quality_alone(folder: Path) -> tuple[float, float]:
+    """Seconds and peak memory in MB of measuring the first set, in a process that does nothing else."""
+    store = open_workspace(folder).store
+    began = time.perf_counter()
+    measure(store, 1, photos.dataset_by_id(store, 1).annotation_count)
+    return time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def alone(work: Callable[..., Any], *arguments: object) -> Any:
+    """Run in a fresh process, so that its memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+# Reporting ---------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Build what is not there, ask, print, and write --json."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--rois", type=int, default=40, help="RoIs of an image, about")
+    parser.add_argument("--pairs", type=int, default=4, help="pairs with each of the 10 neighbours, about")
+    parser.add_argument("--raw", type=int, default=200, help="raw boxes of an image")
+    parser.add_argument("--with-photos", action="store_true", help="small JPEG files, so that the explorer can open it")
+    parser.add_argument("--workspace", type=Path, help="where to build, and what to read if it was built already")
+    parser.add_argument("--repeats", type=int, default=200, help="times each question is asked")
+    parser.add_argument("--quality", action="store_true", help="measure the first set once more, alone")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        report(arguments, arguments.workspace or Path(temporary))
+
+
+def report(arguments: argparse.Namespace, folder: Path) -> None:
+    """Everything about one workspace."""
+    result: dict[str, object] = {}
+    workspace = open_workspace(folder)
+    if not photos.datasets(workspace.store):
+        began = time.perf_counter()
+        clock = build(workspace, arguments)
+        took = time.perf_counter() - began
+        show(_table(["written", "rows", "s", "rows/s"], _written(clock)))
+        show(f"{sum(clock.seconds.values()):.0f} s of writing, {took:.0f} s with the making of what is written")
+        result["written"] = {name: {"rows": clock.rows[name], "seconds": s} for name, s in clock.seconds.items()}
+    workspace.store.close()  # folds the write-ahead log into the file
+    size = (folder / "orl.sqlite").stat().st_size / 1e9
+    answers, memory = alone(read, folder, arguments.repeats)
+    rows = [[a.question, *(f"{t:.1f}" for t in (a.first, a.p50, a.p95))] for a in answers]
+    show(_table(["asked", "first ms", "p50 ms", "p95 ms"], rows))
+    show(f"file {size:.2f} GB, largest resident memory of the reader {memory:.0f} MB")
+    result |= {"file_gb": size, "reader_mb": memory, "answers": [a.__dict__ for a in answers]}
+    if arguments.quality:
+        seconds, memory = alone(quality_alone, folder)
+        show(f"quality of one set: {seconds:.0f} s, at most {memory:.0f} MB")
+        result["quality"] = {"seconds": seconds, "mb": memory}
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1))
+
+
+def _written(clock: Clock) -> list[list[str]]:
+    table = []
+    for name, seconds in clock.seconds.items():
+        rows = clock.rows[name]
+        table.append([name, f"{rows:,}" if rows else "", f"{seconds:.1f}", f"{rows / seconds:,.0f}" if rows else ""])
+    return table
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> Table:
+    table = Table(*heads)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""What two correspondence sets of the same photos have in common: one image at once, all of them once.
+
+A pair is the same in both when its two RoIs are, so its photos too: a box is one ``roi`` row whichever sets use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.orm import Session
+
+from db.models import Candidate, CorrespondenceSet, ImageComparison, Neighbor, Pair, SetComparison, SetImage
+from db.photos import CHUNK
+from db.store import Store, StoreError, fetch, insert_rows
+
+BINS = 20  # of the intersection over union of an image's pairs, over [0, 1]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many things of some kind both sets have, and how many each."""
+
+    shared: int
+    first: int
+    second: int
+
+    @property
+    def jaccard(self) -> float:
+        """Intersection over union; 1 where neither has any."""
+        union = self.first + self.second - self.shared
+        return self.shared / union if union else 1.0
+
+    def swapped(self) -> Overlap:
+        """The same, seen from the other set."""
+        return Overlap(self.shared, self.second, self.first)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Neighbours, RoIs and pairs of one image, or of all."""
+
+    neighbors: Overlap
+    rois: Overlap
+    pairs: Overlap
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sets as wholes: the images that both cover, what they share there in all, and how that is spread.
+
+    histogram: number of images by intersection over union of their pairs, in ``BINS`` bins over [0, 1].
+    """
+
+    images: int
+    total: Compared
+    histogram: list[int]
+
+
+@dataclass(frozen=True)
+class ImageOverlap:
+    """Intersection over union of an image's neighbours, RoIs and pairs."""
+
+    image_id: int
+    neighbors: float
+    rois: float
+    pairs: float
+
+
+def compare_image(store: Store, first: int, second: int, image_id: int) -> Compared:
+    """Compare two sets on one image, by their ids; an image that a set does not cover has nothing there."""
+    ids = np.array([image_id])
+    with store.session() as session:
+        here = [_counted(_rows(session, kind, first, second, ids), ids)[0].tolist() for kind in KINDS]
+    return Compared(*(Overlap(*counts) for counts in here))
+
+
+def shared_pairs(store: Store, first: int, second: int, image_id: int) -> set[tuple[int, int]]:
+    """The pairs of an image that both sets have, each as the ids of its query and key RoIs."""
+    rows: list[set[tuple[int, int]]] = []
+    with store.session() as session:
+        for set_id in (first, second):
+            query = select(Pair.query_roi_id, Pair.key_roi_id).where(Pair.set_id == set_id, Pair.image_id == image_id)
+            rows.append({(q, k) for q, k in session.execute(query)})
+    return rows[0] & rows[1]
+
+
+def compare_sets(store: Store, first: int, second: int) -> Comparison:
+    """Compare two complete sets on all images that both cover; kept, so that it is computed once.
+
+    Raises StoreError when one is missing or not complete, or when they have no image in common.
+    """
+    low, high = sorted((first, second))
+    with store.session() as session:
+        stored = session.get(SetComparison, (low, high))
+    summary = stored.summary if stored else _compare(store, low, high)
+    neighbors, rois, pairs = (Overlap(**summary[kind]) for kind in ("neighbors", "rois", "pairs"))
+    total = Compared(neighbors, rois, pairs)
+    if first != low:
+        total = Compared(neighbors.swapped(), rois.swapped(), pairs.swapped())
+    return Comparison(summary["images"], total, summary["histogram"])
+
+
+def least_alike(
+    store: Store, first: int, second: int, limit: int, after: ImageOverlap | None = None
+) -> list[ImageOverlap]:
+    """Images of a kept comparison, those whose pairs have least in common first; from the one after ``after`` on."""
+    low, high = sorted((first, second))
+    row = ImageComparison
+    query = select(row.image_id, row.neighbors, row.rois, row.pairs).where(row.first_id == low, row.second_id == high)
+    if after is not None:
+        query = query.where(_beyond(after))
+    with store.session() as session:
+        found = session.execute(query.order_by(row.pairs, row.image_id).limit(limit))
+        return [ImageOverlap(*values) for values in found]
+
+
+def _beyond(after: ImageOverlap) -> ColumnElement[bool]:
+    # pairs >= x bounds the walk in the index; the rest decides among equals.
+    row = ImageComparison
+    return (row.pairs >= after.pairs) & ((row.pairs > after.pairs) | (row.image_id > after.image_id))
+
+
+# Computing ---------------------------------------------------------------------------------------------
+
+KINDS = (
+    (Neighbor, (Neighbor.neighbor_id,)),
+    (Candidate, (Candidate.roi_id,)),
+    (Pair, (Pair.query_roi_id, Pair.key_roi_id)),
+)
+
+
+def _compare(store: Store, first: int, second: int) -> dict[str, Any]:
+    totals = np.zeros((len(KINDS), 3), np.int64)
+    histogram = np.zeros(BINS, np.int64)
+    rows: list[tuple[Any, ...]] = []
+    with store.session() as session:
+        images = _common_images(session, first, second)
+        for start in range(0, len(images), CHUNK):
+            ids = images[start : start + CHUNK]
+            counted = [_counted(_rows(session, kind, first, second, ids), ids) for kind in KINDS]
+            totals += [counts.sum(axis=0) for counts in counted]
+            alike = [_jaccard(counts) for counts in counted]
+            histogram += np.histogram(alike[-1], BINS, (0, 1))[0]
+            rows += [(first, second, *row) for row in zip(ids.tolist(), *(a.tolist() for a in alike), strict=True)]
+    overlaps = (asdict(Overlap(*counts)) for counts in totals.tolist())
+    summary: dict[str, Any] = {"images": len(images), "histogram": histogram.tolist()}
+    summary |= dict(zip(("neighbors", "rois", "pairs"), overlaps, strict=True))
+    with store.session() as session:
+        if session.get(SetComparison, (first, second)) is None:  # else somebody else was quicker
+            session.add(SetComparison(first_id=first, second_id=second, summary=summary))
+            session.flush()
+            columns = ("first_id", "second_id", "image_id", "neighbors", "rois", "pairs")
+            insert_rows(session, ImageComparison, columns, rows)
+    return summary
+
+
+def _common_images(session: Session, first: int, second: int) -> np.ndarray:
+    covered: list[Sequence[int]] = []
+    for set_id in (first, second):
+        found = session.get(CorrespondenceSet, set_id)
+        if found is None or found.status != "complete":
+            raise StoreError(f"Only complete sets can be compared, and set {set_id} is not there or not complete.")
+        covered.append(session.scalars(select(SetImage.image_id).where(SetImage.set_id == set_id)).all())
+    common = np.intersect1d(covered[0], covered[1])
+    if not len(common):
+        raise StoreError("These two sets have no photo in common, so there is nothing to compare.")
+    return common
+
+
+def _rows(session: Session, kind: tuple, first: int, second: int, image_ids: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows of both sets for these images, ascending: int64 [n, 1 + columns], the image first."""
+    table, columns = kind
+    for set_id in (first, second):
+        query: Select = select(table.image_id, *columns).where(
+            table.set_id == set_id, table.image_id.between(int(image_ids[0]), int(image_ids[-1]))
+        )
+        empty = np.empty((0, 1 + len(columns)), np.int64)
+        rows = np.concatenate([empty, *(np.array(block, np.int64) for block in fetch(session, query))])
+        yield rows[np.isin(rows[:, 0], image_ids)]
+
+
+def _counted(both: Iterator[np.ndarray], image_ids: Sequence[int] | np.ndarray) -> np.ndarray:
+    """By image, how many rows are shared, in the first and in the second set: int64 [images, 3]. Rows are distinct."""
+    first, second = both
+    rows = np.concatenate([first, second])
+    rows = rows[np.lexsort(rows.T)]
+    shared = rows[1:][(rows[1:] == rows[:-1]).all(axis=1)]
+    each = [np.bincount(np.searchsorted(image_ids, r[:, 0]), minlength=len(image_ids)) for r in (shared, first, second)]
+    return np.stack(each, axis=1)
+
+
+def _jaccard(counts: np.ndarray) -> np.ndarray:
+    """Intersection over union of each row of ``_counted``, float64 [n]; 1 where there is neither."""
+    union = counts[:, 1] + counts[:, 2] - counts[:, 0]
+    return np.where(union, counts[:, 0] / np.maximum(union, 1), 1.0)

@@ -1,0 +1,197 @@
+"""The gallery: which photos of a data set are shown, in which order, and what a set found in each.
+
+An order is an array of image ids. Names and counts are read once for each state of a data set and kept in memory
+(docs/performance.md has the numbers); from there every filter, page, count and step is a look into arrays, wherever
+the page lies. Only the tiles of a page are asked of the store.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from sqlalchemy import select
+
+from db.models import Annotation, CorrespondenceSet, Dataset, Image, SetImage
+from db.store import Store, fetch
+
+MIXERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # odd 64-bit numbers that scatter what they multiply
+
+
+@dataclass(frozen=True)
+class GalleryOrder:
+    """What the gallery shows, and in which order; also the order of *next* and *previous*.
+
+    ``seed`` belongs to the sort ``random``. ``category`` keeps photos with an annotated object of that category;
+    ``fewest_pairs`` and ``most_pairs`` those to which the set gave that many.
+    """
+
+    dataset_id: int
+    set_id: int | None = None
+    sort: str = "name"
+    descending: bool = False
+    search: str = ""
+    seed: int = 0
+    category: str | None = None
+    fewest_pairs: int | None = None
+    most_pairs: int | None = None
+
+    @property
+    def by_set(self) -> bool:
+        """Whether the order needs a correspondence set; without one, photos come by name."""
+        return self.set_id is not None and self.sort in ("pairs", "similarity", "regions")
+
+    @property
+    def by_pairs(self) -> bool:
+        """Whether photos are chosen by their number of pairs, which takes a set too."""
+        return self.set_id is not None and (self.fewest_pairs, self.most_pairs) != (None, None)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A photo in the gallery; the counts are None where no set covers it."""
+
+    id: int
+    path: str
+    width: int
+    height: int
+    status: str
+    error: str | None
+    pair_count: int | None
+    candidate_count: int | None
+    mean_similarity: float | None
+    mtime_ns: int  # of the file, so that a picture's URL changes with it
+
+
+def gallery_page(store: Store, order: GalleryOrder, offset: int, limit: int) -> list[Tile]:
+    """The photos from ``offset`` on."""
+    ids = gallery_ids(store, order)[offset : offset + limit].tolist()
+    own = (SetImage.image_id == Image.id) & (SetImage.set_id == (order.set_id or 0))
+    photo = (Image.id, Image.path, Image.width, Image.height, Image.status, Image.error)
+    mined = (SetImage.pair_count, SetImage.candidate_count, SetImage.mean_similarity)
+    question = select(*photo, *mined, Image.mtime_ns).outerjoin_from(Image, SetImage, own).where(Image.id.in_(ids))
+    with store.session() as session:
+        tiles = {row.id: Tile(**row._mapping) for row in session.execute(question)}
+    return [tiles[i] for i in ids]
+
+
+def gallery_count(store: Store, order: GalleryOrder) -> int:
+    """How many photos the gallery holds."""
+    return len(gallery_ids(store, order))
+
+
+def step(store: Store, order: GalleryOrder, image_id: int, forward: bool) -> int | None:
+    """The photo after (or before) this one in the gallery's order; None at its end, and for a photo outside it."""
+    ids = gallery_ids(store, order)
+    there = np.flatnonzero(ids == image_id)
+    if not len(there):
+        return None
+    following = int(there[0]) + (1 if forward else -1)
+    return int(ids[following]) if 0 <= following < len(ids) else None
+
+
+def gallery_ids(store: Store, order: GalleryOrder) -> np.ndarray:
+    """Ids of the photos that the gallery shows, int64 [n], in order; read-only."""
+    return _gallery_ids(store, order, _state(store, order))
+
+
+# What is kept in memory --------------------------------------------------------------------------------
+
+State = tuple[int, int]  # of the data set and of the set: what was read in one state holds as long as it does
+
+
+def _state(store: Store, order: GalleryOrder) -> State:
+    with store.session() as session:
+        revision = session.scalar(select(Dataset.revision).where(Dataset.id == order.dataset_id))
+        status = session.scalar(select(CorrespondenceSet.status).where(CorrespondenceSet.id == (order.set_id or 0)))
+    return revision or 0, 0 if status in (None, "complete") else time.monotonic_ns()  # a set that grows has no state
+
+
+@lru_cache(maxsize=64)
+def _gallery_ids(store: Store, order: GalleryOrder, state: State) -> np.ndarray:
+    shown = _sorted(store, replace(order, descending=False, search="", category=None), state)
+    if order.search:
+        names = _names(store, order.dataset_id, state[0])
+        found = (order.search.lower() in name for name in names.lower)
+        shown = shown[np.isin(shown, names.ids[np.fromiter(found, bool, len(names.ids))])]
+    if order.category is not None:
+        shown = shown[np.isin(shown, _annotated(store, order.dataset_id, order.category, state[0]))]
+    shown = shown[::-1] if order.descending else shown
+    shown.flags.writeable = False
+    return shown
+
+
+@lru_cache(maxsize=16)
+def _sorted(store: Store, order: GalleryOrder, state: State) -> np.ndarray:
+    """The photos in ascending order, filtered by nothing but pairs."""
+    shown = _names(store, order.dataset_id, state[0]).ids
+    if order.by_set:
+        assert order.set_id is not None
+        counts = _counts(store, order.set_id, state[1])
+        ids = counts.ids[np.lexsort((counts.ids, counts.of[order.sort]))]
+        shown = ids[np.isin(ids, shown)]
+    elif order.sort == "random":
+        shown = shuffled(shown, order.seed)
+    if order.by_pairs:
+        assert order.set_id is not None
+        counts = _counts(store, order.set_id, state[1])
+        least = 0 if order.fewest_pairs is None else order.fewest_pairs
+        most = np.inf if order.most_pairs is None else order.most_pairs
+        shown = shown[np.isin(shown, counts.ids[(counts.of["pairs"] >= least) & (counts.of["pairs"] <= most)])]
+    return shown
+
+
+def shuffled(ids: np.ndarray, seed: int) -> np.ndarray:
+    """Ids, int64 [n], in an order that depends on the seed and on them alone: those added later fall in between."""
+    mixed = ids.astype(np.uint64) + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
+    for shift, mixer in zip((30, 27), MIXERS, strict=True):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(mixer)
+    return ids[np.lexsort((ids, mixed ^ (mixed >> np.uint64(31))))]
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Current photos of a data set by name: ids int64 [n], and their paths in lower case."""
+
+    ids: np.ndarray
+    lower: list[str]
+
+
+@lru_cache(maxsize=4)
+def _names(store: Store, dataset_id: int, revision: int) -> _Names:
+    current = (Image.dataset_id == dataset_id, Image.superseded_by.is_(None))
+    ids, lower = [], []
+    with store.session() as session:
+        for block in fetch(session, select(Image.id, Image.path).where(*current).order_by(Image.path, Image.id)):
+            ids += [i for i, _ in block]
+            lower += [path.lower() for _, path in block]
+    return _Names(np.array(ids, np.int64), lower)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Photos of a set by id, int64 [n], and for each sort what it goes by, float64 [n]; -inf where there is none."""
+
+    ids: np.ndarray
+    of: dict[str, np.ndarray]
+
+
+@lru_cache(maxsize=4)
+def _counts(store: Store, set_id: int, state: int) -> _Counts:
+    columns = (SetImage.pair_count, SetImage.mean_similarity, SetImage.candidate_count)
+    question = select(SetImage.image_id, *columns).where(SetImage.set_id == set_id).order_by(SetImage.image_id)
+    with store.session() as session:
+        rows = np.concatenate([np.empty((0, 4)), *(np.array(block, np.float64) for block in fetch(session, question))])
+    rows[np.isnan(rows)] = -np.inf  # before every number, as databases have it
+    return _Counts(rows[:, 0].astype(np.int64), dict(zip(("pairs", "similarity", "regions"), rows.T[1:], strict=True)))
+
+
+@lru_cache(maxsize=32)
+def _annotated(store: Store, dataset_id: int, category: str, revision: int) -> np.ndarray:
+    """Photos with an object of a category, int64 [n]; some may be of other data sets."""
+    question = select(Annotation.image_id).where(Annotation.category == category)
+    with store.session() as session:
+        blocks = [np.array(block, np.int64)[:, 0] for block in fetch(session, question)]
+    return np.unique(np.concatenate([np.empty(0, np.int64), *blocks]))

@@ -1,0 +1,50 @@
+"""Small stores with sets in them, for tests of what reads sets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from db import mining
+from db.correspondences import rois_of
+from db.encoders import add_encoder, find_encoder
+from db.mining import Candidates, MinedImage, MinedPairs
+from db.models import Encoder, Neighbor, Run
+from db.runs import add_run
+from db.store import Store, insert_rows
+
+Found = dict[int, list[tuple[int, int, int]]]  # image -> (neighbour, its RoI of the query, of the neighbour) of pairs
+
+
+def add_set(store: Store, name: str, rois: dict[int, int], found: Found, *, publish: bool = True) -> int:
+    """A set in which image i has ``rois[i]`` candidates, numbered from 0, and the pairs of ``found[i]``.
+
+    RoI n of an image is the same box in every set; a pair's similarity is 1/4, or 3/4 for the first candidate.
+    """
+    run = add_run(store, Run(kind="mine", name=name, params={}))
+    encoder = find_encoder(store, "e")
+    if encoder is None:
+        row = Encoder(name="e", architecture="resnet18", kind="imported", supervised=False, weights_sha256="0")
+        row.weights_path, row.image_features, row.roi_features = "e.pt", 4, 4
+        encoder = add_encoder(store, row)
+    set_id = mining.begin_set(store, name, 1, encoder.id, {}, run.id).id
+    boxes = {image: np.array([[n, 0, 9, 9] for n in range(count)], np.int16) for image, count in rois.items()}
+    mining.add_candidates(store, set_id, [Candidates(image, own, 50, False) for image, own in boxes.items()])
+    ids = {image: stored.ids for image, stored in rois_of(store, set_id, list(rois)).items()}
+    batch, near = [], []
+    for image in rois:
+        pairs = found.get(image, [])
+        nearest = list(dict.fromkeys(neighbor for neighbor, _, _ in pairs))
+        near += [(set_id, image, rank, neighbor, 0.5) for rank, neighbor in enumerate(nearest, 1)]
+        mined = []
+        for rank, neighbor in enumerate(nearest, 1):
+            own = [(q, k) for other, q, k in pairs if other == neighbor]
+            cosine = np.array([0.25 if q else 0.75 for q, _ in own], np.float32)
+            query, key = (np.array([ids[of][pair[side]] for pair in own]) for side, of in ((0, image), (1, neighbor)))
+            mined.append(MinedPairs(rank, query, key, cosine, cosine / 2, np.ones(len(own), bool)))
+        batch.append(MinedImage(image, tuple(mined)))
+    with store.session() as session:
+        insert_rows(session, Neighbor, ("set_id", "image_id", "rank", "neighbor_id", "similarity"), near)
+    mining.add_pairs(store, set_id, batch)
+    if publish:
+        mining.publish_set(store, set_id)
+    return set_id

@@ -1,0 +1,187 @@
+"""The gallery under filters and shuffles, against plain loops over the same photos; and that it notices changes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from db import photos
+from db.gallery import GalleryOrder, gallery_count, gallery_ids, gallery_page, shuffled, step
+from db.mining import Candidates, add_candidates
+from db.photos import Box, Photo
+from db.store import Store, open_store
+from tests.db.mined import add_set
+
+DOG, CAT = Box("dog", 0, 0, 9, 9), Box("cat", 0, 0, 9, 9)
+#        path         categories    candidates, pairs; None where the set does not cover it
+PHOTOS = [
+    ("b/two.jpg", (DOG, DOG), (3, 2)),
+    ("A_1.jpg", (CAT,), (2, 1)),
+    ("b/One.jpg", (DOG, CAT), (3, 0)),
+    ("a%1.jpg", (), (1, 1)),
+    ("c.jpg", (CAT,), None),
+    ("über.jpg", (DOG,), (4, 3)),
+    ("old.jpg", (DOG,), (5, 1)),  # superseded by one without boxes
+]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('gallery')}/orl.sqlite")
+    photos.ensure_dataset(store, "trip", "/photos", "folder")
+    photos.add_photos(store, 1, [Photo(path, 64, 48, boxes=boxes) for path, boxes, _ in PHOTOS], {})
+    rois = {image: mined[0] for image, (_, _, mined) in enumerate(PHOTOS, 1) if mined}
+    pairs = {image: mined[1] for image, (_, _, mined) in enumerate(PHOTOS, 1) if mined and mined[1]}
+    near = {image: 1 if image > 1 else 2 for image in pairs}
+    add_set(store, "set", rois, {image: [(near[image], n, 0) for n in range(count)] for image, count in pairs.items()})
+    photos.add_photos(store, 1, [Photo("old.jpg", 64, 48)], {"old.jpg": 7})
+    photos.ensure_dataset(store, "other", "/elsewhere", "folder")
+    photos.add_photos(store, 2, [Photo("b/foreign.jpg", 64, 48, boxes=(DOG,))], {})
+    return store
+
+
+def by_loops(store: Store, order: GalleryOrder) -> list[int]:
+    """What the gallery should show, from the rows of the tables, one photo at a time."""
+    current = "SELECT id, path FROM image WHERE dataset_id = 1 AND superseded_by IS NULL"
+    counts = "SELECT image_id, pair_count, mean_similarity, candidate_count FROM set_image WHERE set_id = 1"
+    with store.session() as session:
+        images = session.execute(text(current)).all()
+        mined = {row[0]: row[1:] for row in session.execute(text(counts))}
+        boxes = session.execute(text("SELECT image_id, category FROM annotation")).all()
+    by_set = order.set_id is not None and order.sort in ("pairs", "similarity", "regions")
+    by_pairs = order.set_id is not None and (order.fewest_pairs is not None or order.most_pairs is not None)
+    least, most = order.fewest_pairs or 0, 99 if order.most_pairs is None else order.most_pairs
+    kept = []
+    for image, path in images:
+        if (
+            (image in mined or not (by_set or by_pairs))
+            and order.search.lower() in path.lower()
+            and (order.category is None or (image, order.category) in boxes)
+            and (not by_pairs or least <= mined[image][0] <= most)
+        ):
+            value = mined[image][("pairs", "similarity", "regions").index(order.sort)] if by_set else path
+            kept.append((value if value is not None else -2, image))
+    return [image for _, image in sorted(kept, reverse=order.descending)]
+
+
+orders = st.builds(
+    GalleryOrder,
+    dataset_id=st.just(1),
+    set_id=st.sampled_from([None, 1]),
+    sort=st.sampled_from(["name", "pairs", "similarity", "regions"]),
+    descending=st.booleans(),
+    search=st.sampled_from(["", "b/", "B", "1", "%", "_", "ÜB", "x y"]),
+    category=st.sampled_from([None, "dog", "cat", "whale"]),
+    fewest_pairs=st.sampled_from([None, 0, 1, 2]),
+    most_pairs=st.sampled_from([None, 0, 1, 2]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(orders, st.integers(0, 7), st.integers(1, 4))
+def test_every_order_is_what_plain_loops_make_of_it(store: Store, order: GalleryOrder, offset: int, limit: int) -> None:
+    expected = by_loops(store, order)
+    assert gallery_ids(store, order).tolist() == expected
+    assert gallery_count(store, order) == len(expected)
+    assert [tile.id for tile in gallery_page(store, order, offset, limit)] == expected[offset : offset + limit]
+    for image in range(1, 10):
+        at = expected.index(image) if image in expected else None
+        assert step(store, order, image, True) == (None if at is None else [*expected, None][at + 1])
+        assert step(store, order, image, False) == (None if at is None else [None, *expected][at])
+
+
+@pytest.mark.parametrize("seed", [0, 1, -5, 2**70])
+@pytest.mark.parametrize("category", [None, "dog"])
+def test_a_shuffle_shows_the_same_photos_in_the_order_of_its_seed(
+    store: Store, seed: int, category: str | None
+) -> None:
+    order = GalleryOrder(1, 1, "random", seed=seed, category=category)
+    ids = gallery_ids(store, order).tolist()
+    assert sorted(ids) == sorted(by_loops(store, replace(order, sort="name")))
+    assert gallery_ids(store, replace(order, descending=True)).tolist() == ids[::-1]
+    assert step(store, order, ids[0], True) == ids[1]
+
+
+def test_shuffles_of_many_seeds_put_every_photo_everywhere() -> None:
+    ids = np.array([3, 5, 8, 13, 21])
+    places = Counter((int(i), at) for seed in range(2000) for at, i in enumerate(shuffled(ids, seed)))
+    assert len(places) == 25
+    assert min(places.values()) > 300  # 400 of 2000 each, on average
+    assert shuffled(ids, 7).tolist() == shuffled(ids[::-1], 7).tolist()
+
+
+def test_a_photo_that_is_added_leaves_the_shuffle_of_the_others_as_it_was() -> None:
+    before, after = shuffled(np.arange(50), 3).tolist(), shuffled(np.arange(51), 3).tolist()
+    assert [i for i in after if i != 50] == before
+
+
+def paths(store: Store, order: GalleryOrder) -> list[str]:
+    return [tile.path for tile in gallery_page(store, order, 0, 99)]
+
+
+@pytest.fixture
+def changing(tmp_path: Path) -> Store:
+    store = open_store(f"sqlite:///{tmp_path}/orl.sqlite")
+    photos.ensure_dataset(store, "trip", "/photos", "folder")
+    photos.add_photos(store, 1, [Photo("b.jpg", 9, 9, boxes=(DOG,)), Photo("d.jpg", 9, 9)], {})
+    return store
+
+
+def test_photos_that_were_added_or_replaced_are_shown_at_once(changing: Store) -> None:
+    assert paths(changing, GalleryOrder(1)) == ["b.jpg", "d.jpg"]
+    photos.add_photos(changing, 1, [Photo("c.jpg", 9, 9)], {})
+    assert paths(changing, GalleryOrder(1)) == ["b.jpg", "c.jpg", "d.jpg"]
+    photos.add_photos(changing, 1, [Photo("b.jpg", 8, 8)], {"b.jpg": 1})
+    assert gallery_ids(changing, GalleryOrder(1)).tolist() == [4, 3, 2]
+
+
+def test_annotations_that_were_replaced_are_filtered_by_at_once(changing: Store) -> None:
+    assert paths(changing, GalleryOrder(1, category="dog")) == ["b.jpg"]
+    photos.replace_annotations(changing, {2: (DOG,)})
+    assert paths(changing, GalleryOrder(1, category="dog")) == ["b.jpg", "d.jpg"]
+    assert photos.count_photos(changing, 1).categories == {"dog": 2}
+
+
+def test_the_same_annotations_again_change_nothing(changing: Store) -> None:
+    before = photos.dataset_by_id(changing, 1).revision
+    photos.replace_annotations(changing, {1: (DOG,), 2: ()})
+    assert photos.dataset_by_id(changing, 1).revision == before
+    photos.replace_annotations(changing, {1: ()})
+    assert photos.dataset_by_id(changing, 1).revision == before + 1
+
+
+def test_a_set_that_still_grows_is_read_anew(changing: Store) -> None:
+    photos.add_photos(changing, 1, [Photo("e.jpg", 9, 9)], {})
+    set_id = add_set(changing, "set", {1: 1, 2: 2}, {}, publish=False)
+    by_regions = GalleryOrder(1, set_id, "regions")
+    assert paths(changing, by_regions) == ["b.jpg", "d.jpg"]
+    add_candidates(changing, set_id, [Candidates(3, np.array([[0, 0, 9, 9]], np.int16), 1, False)])
+    assert paths(changing, by_regions) == ["b.jpg", "e.jpg", "d.jpg"]
+
+
+def test_what_is_read_into_memory_is_read_along_an_index(store: Store) -> None:
+    connection = sqlite3.connect(str(store.engine.url.database))
+
+    def plan(question: str) -> str:
+        return " | ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {question}"))
+
+    assert plan("SELECT image_id FROM annotation WHERE category = 'dog'") == (
+        "SEARCH annotation USING COVERING INDEX ix_annotation_category (category=?)"
+    )
+    names = plan("SELECT id, path FROM image WHERE dataset_id = 1 AND superseded_by IS NULL ORDER BY path, id")
+    assert names == "SEARCH image USING INDEX ix_image_current (dataset_id=?)"
+    counts = plan("SELECT image_id, pair_count FROM set_image WHERE set_id = 1 ORDER BY image_id")
+    assert counts == "SEARCH set_image USING PRIMARY KEY (set_id=?)"
+
+
+def test_what_is_kept_cannot_be_written_to(store: Store) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        gallery_ids(store, GalleryOrder(1))[0] = 9
