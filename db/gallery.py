@@ -103,10 +103,11 @@ State = tuple[int, int]  # of the data set and of the set: what was read in one 
 
 
 def _state(store: Store, order: GalleryOrder) -> State:
+    status = select(CorrespondenceSet.status).where(CorrespondenceSet.id == (order.set_id or 0)).scalar_subquery()
     with store.session() as session:
-        revision = session.scalar(select(Dataset.revision).where(Dataset.id == order.dataset_id))
-        status = session.scalar(select(CorrespondenceSet.status).where(CorrespondenceSet.id == (order.set_id or 0)))
-    return revision or 0, 0 if status in (None, "complete") else time.monotonic_ns()  # a set that grows has no state
+        row = session.execute(select(Dataset.revision, status).where(Dataset.id == order.dataset_id)).one_or_none()
+    revision, grows = (row[0], row[1] not in (None, "complete")) if row else (0, False)
+    return revision, time.monotonic_ns() if grows else 0  # a set that grows has no state
 
 
 @lru_cache(maxsize=64)

@@ -30,10 +30,10 @@ def quality_of(workspace: Workspace, name: str) -> Measures:
 def measure(store: Store, set_id: int, annotated: int) -> Measures:
     """Measure a set, complete or not. annotated: number of the data set's annotations; 0 measures without them."""
     rows = whole_set(store, set_id)
-    mined = as_mined(rows)
+    ids, mined = rows.images[:, 0], as_mined(rows)
+    del rows  # a gigabyte, at twelve million pairs
     measures: Measures = {"annotated_objects": annotated} | without_labels(mined)
     if annotated:
-        ids = rows.images[:, 0]
         measures |= with_labels(mined, as_objects(annotated_objects(store, ids.tolist()), ids))
     return measures
 
