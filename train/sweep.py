@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -17,7 +17,7 @@ from db.models import Dataset, Image
 from db.photos import dataset_named, usable_images
 from db.whole_sets import annotated_objects
 from orl.boxes import BoxRules, filter_boxes
-from orl.matching import nearest_to, top_pairs
+from orl.matching import Pairs, nearest_to, top_pairs
 from orl.quality import Measures, Mined, with_labels, without_labels
 from train.config import MINE_PRESETS, MineConfig, with_settings
 from train.errors import UserError
@@ -79,7 +79,7 @@ def sweep(
         candidates = _candidates(workspace, drawn, rules, method)
         some = [configs[number] for number in numbers]
         for number, mined in zip(numbers, _mine(drawn, candidates, vectors, some, progress), strict=True):
-            measures[number] = _measure(workspace, drawn, mined)
+            measures[number] = _measure(workspace, drawn, configs[number].neighbors, mined)
     progress.log(f"RoIs embedded for the occasion: {vectors.embedded}.")
     return [Cell(cell, measures[number]) for number, cell in enumerate(cells)]
 
@@ -132,42 +132,45 @@ def _candidates(workspace: Workspace, drawn: Sample, rules: BoxRules, method: st
 
 def _mine(
     drawn: Sample, candidates: dict[int, Boxes], vectors: BoxFeatures, configs: list[MineConfig], progress: Progress
-) -> Iterator[Mined]:
+) -> list[Mined]:
     """What each setting finds among the same candidates."""
-    ids = np.array(list(candidates))
-    start = np.concatenate([[0], np.cumsum([len(found.boxes) for found in candidates.values()])])
-    first = dict(zip(ids.tolist(), start[:-1].tolist(), strict=True))
-    pairs: list[list[np.ndarray]] = [[np.empty((5, 0))] for _ in configs]
+    found: list[list[tuple[int, int, Pairs]]] = [[] for _ in configs]
     for query, neighbors in zip(drawn.queries.tolist(), drawn.neighbors.tolist(), strict=True):
         own = vectors.get(candidates[query])
         for rank, neighbor in enumerate(neighbors, 1):
             others = vectors.get(candidates[neighbor])
-            for config, found in zip(configs, pairs, strict=True):
+            for config, pairs in zip(configs, found, strict=True):
                 if rank <= config.neighbors:
                     best = top_pairs(own, others, config.pair_ratio, config.min_similarity)
-                    rows = (best.query + first[query], best.key + first[neighbor])
-                    found.append(np.stack([*rows, best.similarity, best.margin, best.cycle]))
+                    pairs.append((query, neighbor, best))
         progress.advance()
-    for config, every in zip(configs, pairs, strict=True):
-        columns = np.concatenate(every, axis=1)
-        yield Mined(
-            sizes=np.array([[c.image.width, c.image.height] for c in candidates.values()]),
-            start=start,
-            boxes=np.concatenate([c.boxes for c in candidates.values()]),
-            queries=np.searchsorted(ids, drawn.queries),
-            neighbors=np.searchsorted(ids, drawn.neighbors[:, : config.neighbors]),
-            nearness=drawn.nearness[:, : config.neighbors],
-            query=columns[0].astype(np.int64),
-            key=columns[1].astype(np.int64),
-            similarity=columns[2],
-            margin=columns[3],
-            cycle=columns[4],
-        )
+    return [_assemble(drawn, candidates, c.neighbors, pairs) for c, pairs in zip(configs, found, strict=True)]
 
 
-def _measure(workspace: Workspace, drawn: Sample, mined: Mined) -> Measures:
+def _assemble(drawn: Sample, candidates: dict[int, Boxes], k: int, pairs: list[tuple[int, int, Pairs]]) -> Mined:
+    """Number the queries, their k nearest and the RoIs of both from 0; a cell knows no photo that it does not use."""
+    ids = np.union1d(drawn.queries, drawn.neighbors[:, :k])
+    used = [candidates[i] for i in ids.tolist()]
+    start = np.concatenate([[0], np.cumsum([len(found.boxes) for found in used])])
+    first = dict(zip(ids.tolist(), start[:-1].tolist(), strict=True))
+    return Mined(
+        sizes=np.array([[found.image.width, found.image.height] for found in used]),
+        start=start,
+        boxes=np.concatenate([found.boxes for found in used]),
+        queries=np.searchsorted(ids, drawn.queries),
+        neighbors=np.searchsorted(ids, drawn.neighbors[:, :k]),
+        nearness=drawn.nearness[:, :k],
+        query=np.concatenate([best.query + first[query] for query, _, best in pairs]),
+        key=np.concatenate([best.key + first[neighbor] for _, neighbor, best in pairs]),
+        similarity=np.concatenate([best.similarity for _, _, best in pairs]),
+        margin=np.concatenate([best.margin for _, _, best in pairs]),
+        cycle=np.concatenate([best.cycle for _, _, best in pairs]).astype(np.float32),
+    )
+
+
+def _measure(workspace: Workspace, drawn: Sample, k: int, mined: Mined) -> Measures:
     measures = without_labels(mined)
     if drawn.dataset.annotation_count:
-        ids = np.array(sorted(drawn.images))
+        ids = np.union1d(drawn.queries, drawn.neighbors[:, :k])
         measures |= with_labels(mined, as_objects(annotated_objects(workspace.store, ids.tolist()), ids))
     return measures
