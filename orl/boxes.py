@@ -44,7 +44,7 @@ class BoxRules:
 class Filtered:
     """What became of each raw box.
 
-    boxes: int16 [B, 4], x y w h, the candidates in rank order (B >= 1).
+    boxes: int16 [B, 4], x y w h, the candidates in the order in which they were judged (B >= 1).
     verdict: uint8 [M], a ``Verdict`` for each raw box.
     blocker: int32 [M], for an OVERLAP the index of the kept raw box in the way, else -1.
     overlap: float32 [M], the IoU with that blocker, else 0.
@@ -83,26 +83,34 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return shared / (area(a) + area(b) - shared)
 
 
-def filter_boxes(raw: np.ndarray, rules: BoxRules, width: int, height: int) -> Filtered:
+def judge_shape(boxes: np.ndarray, rules: BoxRules) -> np.ndarray:
+    """What size and aspect alone decide: a ``Verdict`` for each box [M, 4], uint8 [M], ``KEPT`` where they allow it."""
+    wide, high = boxes[:, 2].astype(np.float64), boxes[:, 3].astype(np.float64)
+    verdict = np.zeros(len(boxes), dtype=np.uint8)
+    # Compared as products: 1/3 is not a float, and a 300 x 100 box must pass a limit of 3.
+    verdict[(wide > rules.max_aspect * high) | (high > rules.max_aspect * wide)] = Verdict.ASPECT
+    verdict[(wide < rules.min_size) | (high < rules.min_size)] = Verdict.SIZE
+    return verdict
+
+
+def filter_boxes(
+    raw: np.ndarray, rules: BoxRules, width: int, height: int, score: np.ndarray | None = None
+) -> Filtered:
     """Reduce raw proposals to candidate RoIs by one greedy pass in rank order (Sec. 3.2).
 
     raw: int [M, 4], x y w h in rank order. width, height: of the image, for its whole-image fall-back.
+    score: float [M], to judge the highest first instead, equal ones in rank order (not in the paper).
     A box is judged by size, then aspect, then overlap with the boxes already kept, then the limit on
     their number. An image without any raw box falls back to the whole image under either rule.
     """
     raw = np.asarray(raw, dtype=np.int16).reshape(-1, 4)
-    wide, high = raw[:, 2].astype(np.float64), raw[:, 3].astype(np.float64)
-    verdict = np.zeros(len(raw), dtype=np.uint8)
+    verdict = judge_shape(raw, rules)
     blocker = np.full(len(raw), -1, dtype=np.int32)
     overlap = np.zeros(len(raw), dtype=np.float32)
 
-    small = (wide < rules.min_size) | (high < rules.min_size)
-    # Compared as products: 1/3 is not a float, and a 300 x 100 box must pass a limit of 3.
-    elongated = (wide > rules.max_aspect * high) | (high > rules.max_aspect * wide)
-    verdict[elongated] = Verdict.ASPECT
-    verdict[small] = Verdict.SIZE
-
     pending = np.flatnonzero(verdict == Verdict.KEPT)
+    if score is not None:
+        pending = pending[np.argsort(-score[pending], kind="stable")]
     kept: list[int] = []
     while len(pending):
         if len(kept) == rules.max_rois:

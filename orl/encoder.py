@@ -100,6 +100,11 @@ class Encoder(nn.Module):
         return F.normalize(pool(self.backbone(self.normalise(pixels)))).cpu().numpy()
 
     @torch.inference_mode()
+    def attention(self, pixels: np.ndarray) -> np.ndarray:
+        """Where the last layer responds: uint8 [B, H, W, 3] -> float32 [B, H/32 · W/32], norm over channels, unit rows."""
+        return F.normalize(self.backbone(self.normalise(pixels)).norm(dim=1).flatten(1)).cpu().numpy()
+
+    @torch.inference_mode()
     def feature_map(self, pixels: np.ndarray) -> np.ndarray:
         """The last layer's map of one image: uint8 [H, W, 3] -> float32 [C, H/32, W/32]."""
         return self.backbone(self.normalise(pixels[None]))[0].cpu().numpy()

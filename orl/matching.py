@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Pairs:
-    """Matched RoIs of a query image and one neighbour, most similar first.
+    """Matched RoIs of a query image and one neighbour, best first.
 
     query, key: int64 [n], indices into the two images' RoIs. similarity: float32 [n], cosine.
     margin: float32 [n], how much more similar the query RoI is to this key than to any other of the neighbour
@@ -32,18 +32,30 @@ def pair_count(pair_ratio: float, query_rois: int) -> int:
     return max(1, int(pair_ratio * query_rois))
 
 
-def top_pairs(query: np.ndarray, key: np.ndarray, pair_ratio: float, min_similarity: float = -1.0) -> Pairs:
+def top_pairs(
+    query: np.ndarray,
+    key: np.ndarray,
+    pair_ratio: float,
+    min_similarity: float = -1.0,
+    bonus: np.ndarray | None = None,
+) -> Pairs:
     """Keep the largest entries of the similarity matrix M = Q K^T of two images' RoIs (Sec. 3.2).
 
     query: float32 [B_q, D], key: float32 [B_k, D], rows L2-normalised. A RoI may occur in several pairs.
-    Equal similarities are taken in row-major order, so that the result never depends on the sort.
+    bonus: float32 [B_q, B_k], added to M to choose and order the pairs (not in the paper); they are measured, and
+    held against min_similarity, by M alone.
+    Equal entries are taken in row-major order, so that the result never depends on the sort.
     """
     matrix = query.astype(np.float32, copy=False) @ key.astype(np.float32, copy=False).T
     flat = matrix.ravel()
-    count = min(pair_count(pair_ratio, len(query)), flat.size)
-    threshold = np.partition(flat, flat.size - count)[flat.size - count]
-    at_least = np.flatnonzero(flat >= max(threshold, min_similarity))
-    best = at_least[np.argsort(-flat[at_least], kind="stable")][:count]
+    allowed = np.flatnonzero(flat >= min_similarity)
+    worth = (flat if bonus is None else flat + bonus.astype(np.float32, copy=False).ravel())[allowed]
+    count = min(pair_count(pair_ratio, len(query)), flat.size, allowed.size)
+    if count:
+        at_least = np.flatnonzero(worth >= np.partition(worth, worth.size - count)[worth.size - count])
+        best = allowed[at_least[np.argsort(-worth[at_least], kind="stable")][:count]]
+    else:
+        best = allowed
     rows, columns = np.unravel_index(best, matrix.shape)
     others = matrix[rows]
     others[np.arange(len(rows)), columns] = -np.inf

@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 INPUT_SIZE = 224  # pixels, of the crops and image views that an encoder embeds
+ATTENTION_SIZE = 512  # pixels, of the whole photo squeezed into a square
+ATTENTION_CELLS = 16  # a side of the attention map that encoders of stride 32 make of it
 ORIENTATION = 0x0112  # EXIF tag
 Image.MAX_IMAGE_PIXELS = 300_000_000  # a decompression bomb raises instead of eating the memory
 
@@ -100,3 +102,8 @@ def center_crop(image: Image.Image, resize: int = 256, size: int = INPUT_SIZE) -
     image = image.resize(new, Image.Resampling.BILINEAR)
     left, top = round((new[0] - size) / 2), round((new[1] - size) / 2)
     return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def squeeze(image: Image.Image, size: int = ATTENTION_SIZE) -> np.ndarray:
+    """The whole photo as a square, its aspect ratio given up as a RoI's is: uint8 [size, size, 3] RGB, bilinear."""
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))

@@ -1,0 +1,73 @@
+"""How likely a box holds an object, without a label: this project's own remedy for similarity's taste for backgrounds.
+
+The paper names cluttered backgrounds as its limit and saliency as a remedy to try (Sec. 5), and says no more.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from orl.boxes import BoxRules, Filtered, Verdict, area, filter_boxes, iou, judge_shape
+
+# Chosen on the training half of VOC07's photos, see docs/results.md.
+RING = 0.2  # width of the frame around a box, as a share of its sides
+SURROUNDINGS = 0.2  # weight of the attention in that frame
+LEVEL = 0.05  # what a box is worth whose attention is the photo's mean
+SIZE = 0.8  # exponent of the share of the photo that a box takes: 1 sums the attention in it, 0 takes the mean
+RECURRENCE = 0.1  # weight of each e-fold of raw boxes that are nearly the same
+SAME = 0.6  # IoU of raw boxes that are nearly the same
+
+
+def objectness(boxes: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Score boxes of one photo by the encoder's attention and by how often selective search came upon them.
+
+    boxes: [B, 4] and raw: [M, 4], x y w h in pixels of the photo of width x height. attention: float [h, w], what
+    ``orl.encoder.Encoder.attention`` says of the whole photo. Returns float32 [B]: with S the attention standardised
+    over the photo, ``(mean of S inside + LEVEL − SURROUNDINGS · mean of S in the frame) · share of area ** SIZE
+    + RECURRENCE · log(1 + raw boxes of IoU > SAME)``. A frame is cut off at the photo's edge, and counts as 0 where
+    nothing is left of it.
+    """
+    boxes = np.asarray(boxes, np.float64)
+    spread = attention.std()
+    standard = (attention - attention.mean()) / spread if spread else np.zeros(attention.shape)
+    sums = np.pad(standard.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    cells = np.array([attention.shape[1] / width, attention.shape[0] / height])
+    low, high = boxes[:, :2] * cells, (boxes[:, :2] + boxes[:, 2:]) * cells
+    frame = RING * (high - low)
+    outer_low, outer_high = np.maximum(low - frame, 0), np.minimum(high + frame, attention.shape[::-1])
+    inside, size = _total(sums, low, high), np.prod(high - low, axis=1)
+    around, room = _total(sums, outer_low, outer_high) - inside, np.prod(outer_high - outer_low, axis=1) - size
+    surroundings = np.divide(around, room, out=np.zeros(len(boxes)), where=room > 1e-6)
+    contrast = inside / size + LEVEL - SURROUNDINGS * surroundings
+    recurrence = np.log1p((iou(boxes[:, None], np.asarray(raw)[None]) > SAME).sum(axis=1))
+    return (contrast * (area(boxes) / (width * height)) ** SIZE + RECURRENCE * recurrence).astype(np.float32)
+
+
+def filter_by_objectness(
+    raw: np.ndarray, rules: BoxRules, width: int, height: int, attention: np.ndarray, ranked: bool = True
+) -> tuple[Filtered, np.ndarray]:
+    """``orl.boxes.filter_boxes``, which judges the likeliest objects first unless ``ranked`` is false.
+
+    Returns the result and the candidates' objectness, float32 [B].
+    """
+    raw = np.asarray(raw, np.int16).reshape(-1, 4)
+    score = np.full(len(raw), -np.inf, np.float32)
+    fitting = judge_shape(raw, rules) == Verdict.KEPT  # the others are many, and nobody asks for their score
+    score[fitting] = objectness(raw[fitting], raw, attention, width, height)
+    found = filter_boxes(raw, rules, width, height, score if ranked else None)
+    return found, objectness(found.boxes, raw, attention, width, height)
+
+
+def _total(sums: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Sum over rectangles [n, 2] x y to x y in cells, fractions of cells included, by a summed-area table."""
+    (left, top), (right, bottom) = low.T, high.T
+    return _at(sums, bottom, right) - _at(sums, top, right) - _at(sums, bottom, left) + _at(sums, top, left)
+
+
+def _at(sums: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    row = np.clip(y.astype(int), 0, sums.shape[0] - 2)
+    column = np.clip(x.astype(int), 0, sums.shape[1] - 2)
+    down, across = y - row, x - column
+    upper = sums[row, column] * (1 - across) + sums[row, column + 1] * across
+    lower = sums[row + 1, column] * (1 - across) + sums[row + 1, column + 1] * across
+    return upper * (1 - down) + lower * down
