@@ -17,11 +17,12 @@ from db import mining
 from db.correspondences import NeighborImage
 from db.encoders import encoder_by_id
 from db.models import CorrespondenceSet, Dataset, Encoder, Image
-from orl.boxes import BoxRules, Filtered, Verdict, filter_boxes
-from orl.matching import Pairs, nearest_to, pair_count, top_pairs
+from orl.boxes import Filtered, Verdict
+from orl.matching import Pairs, nearest_to, pair_count
+from train import candidates
 from train.config import MineConfig
 from train.errors import UserError
-from train.features import Boxes, BoxFeatures, Features, as_stored
+from train.features import Attention, Boxes, BoxFeatures, Features, as_stored
 from train.workspace import Workspace
 
 
@@ -69,13 +70,19 @@ def neighbors(subject: Subject, image: Image, k: int) -> list[NeighborImage]:
     ]
 
 
-def sides(subject: Subject, images: list[Image], rules: BoxRules) -> list[Side]:
-    """The candidates of some photos under some thresholds, and why each other raw box was rejected."""
+def sides(subject: Subject, images: list[Image], config: MineConfig) -> list[Side]:
+    """The candidates of some photos under some settings, and why each other raw box was rejected."""
     store, ids = subject.workspace.store, [image.id for image in images]
     raw = mining.proposals_of(store, ids, MineConfig(**subject.mined.params).method)
-    filtered = {i.id: filter_boxes(raw[i.id], rules, i.width, i.height) for i in images}
-    candidates = as_stored(store, {i.id: i for i in images}, {i: found.boxes for i, found in filtered.items()})
-    return [Side(raw[i], filtered[i], candidates[i]) for i in ids]
+    maps = _attention(subject.workspace, subject.encoder.id, Path(subject.dataset.root)).get(images, config)
+    found = {i.id: candidates.candidates(i, raw[i.id], config, maps[i.id]) for i in images}
+    stored = as_stored(store, found)
+    return [Side(raw[i], found[i].filtered, stored[i]) for i in ids]
+
+
+def missing_maps(subject: Subject, images: list[Image], config: MineConfig) -> int:
+    """How many photos would cost a forward pass of the whole photo before their candidates are known."""
+    return _attention(subject.workspace, subject.encoder.id, Path(subject.dataset.root)).missing(images, config)
 
 
 def missing_boxes(subject: Subject, *photos: Side) -> int:
@@ -94,18 +101,19 @@ def features(subject: Subject, side: Side) -> np.ndarray:
     return box_features(subject).get(side.candidates)
 
 
-def match(query: np.ndarray, key: np.ndarray, config: MineConfig) -> Pairs:
-    """The most similar pairs of two photos, by their features float32 [B, C]."""
-    return top_pairs(query, key, config.pair_ratio, config.min_similarity)
+def match(subject: Subject, query: Side, vectors: np.ndarray, key: Side, config: MineConfig) -> Pairs:
+    """The best pairs of two photos. vectors: features of the query's candidates, float32 [B, C]."""
+    objectness = query.candidates.objectness, key.candidates.objectness
+    return candidates.match(vectors, features(subject, key), objectness, config)
 
 
-def pair_total(subject: Subject, query: np.ndarray, key: Side, config: MineConfig) -> int | None:
-    """Number of pairs of the query, by its features, with a neighbour; None where only a forward pass could tell."""
+def pair_total(subject: Subject, query: Side, vectors: np.ndarray, key: Side, config: MineConfig) -> int | None:
+    """Number of pairs of the query with a neighbour; None where only a forward pass could tell."""
     if config.min_similarity <= -1:
-        return min(pair_count(config.pair_ratio, len(query)), len(query) * len(key.boxes))
+        return min(pair_count(config.pair_ratio, len(query.boxes)), len(query.boxes) * len(key.boxes))
     if missing_boxes(subject, key):
         return None
-    return len(match(query, features(subject, key), config))
+    return len(match(subject, query, vectors, key, config))
 
 
 def explain(side: Side, most: int | None = None) -> list[RejectedBox]:
@@ -140,6 +148,11 @@ def box_features(subject: Subject) -> BoxFeatures:
 @lru_cache(maxsize=8)
 def _box_features(workspace: Workspace, encoder_id: int, root: Path) -> BoxFeatures:
     return BoxFeatures(encoder_features(workspace, encoder_id), root)
+
+
+@lru_cache(maxsize=8)
+def _attention(workspace: Workspace, encoder_id: int, root: Path) -> Attention:
+    return Attention(encoder_features(workspace, encoder_id), root)
 
 
 @lru_cache(maxsize=4)

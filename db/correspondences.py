@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Select, select
+from sqlalchemy import Select, literal, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from db.models import Candidate, CorrespondenceSet, Image, Neighbor, Pair, Roi, SetImage
@@ -56,21 +56,23 @@ def complete_set_named(store: Store, name: str) -> CorrespondenceSet:
 
 @dataclass(frozen=True)
 class Rois:
-    """Candidates of an image in rank order: roi ids int64 [B] and boxes int16 [B, 4]."""
+    """RoIs of an image: ids int64 [B], boxes int16 [B, 4], objectness float32 [B] (0 where nobody asked for it)."""
 
     ids: np.ndarray
     boxes: np.ndarray
+    objectness: np.ndarray
 
 
 def rois_of(store: Store, set_id: int, image_ids: Sequence[int]) -> dict[int, Rois]:
-    """Candidates by image id."""
-    query = select(Candidate.image_id, Roi.id, Roi.x, Roi.y, Roi.w, Roi.h).join(Roi, Roi.id == Candidate.roi_id)
+    """Candidates by image id, in rank order."""
+    query = select(Candidate.image_id, Roi.id, Roi.x, Roi.y, Roi.w, Roi.h, Candidate.objectness)
+    query = query.join(Roi, Roi.id == Candidate.roi_id)
     return _by_image(store, query.where(Candidate.set_id == set_id), Candidate.image_id, image_ids, by=[Candidate.rank])
 
 
 def known_rois(store: Store, image_ids: Sequence[int]) -> dict[int, Rois]:
     """Every box of these images that any set uses."""
-    query = select(Roi.image_id, Roi.id, Roi.x, Roi.y, Roi.w, Roi.h)
+    query = select(Roi.image_id, Roi.id, Roi.x, Roi.y, Roi.w, Roi.h, literal(0.0))
     return _by_image(store, query, Roi.image_id, image_ids)
 
 
@@ -81,18 +83,23 @@ def _by_image(
     image_ids: Sequence[int],
     by: Sequence[InstrumentedAttribute[int]] = (),
 ) -> dict[int, Rois]:
-    """Rows of (image id, roi id, x, y, w, h), as arrays by image."""
+    """Rows of (image id, roi id, x, y, w, h, objectness), as arrays by image."""
     ids = sorted(set(image_ids))
-    blocks = [np.empty((0, 6), np.int64)]
+    blocks = [np.empty((0, 7))]  # of float64, which holds every id exactly, and NaN where there is no objectness
     with store.session() as session:
         for start in range(0, len(ids), CHUNK):
             some = query.where(image.in_(ids[start : start + CHUNK])).order_by(image, *by)
-            blocks += [np.array(block, np.int64) for block in fetch(session, some)]
+            blocks += [np.array(block, np.float64) for block in fetch(session, some)]
     rows = np.concatenate(blocks)
-    images, first = np.unique(rows[:, 0], return_index=True)
+    images, first = np.unique(rows[:, 0].astype(np.int64), return_index=True)
     bounds = [*first.tolist(), len(rows)]
     own = [rows[start:stop] for start, stop in pairwise(bounds)]
-    return {i: Rois(r[:, 1].copy(), r[:, 2:].astype(np.int16)) for i, r in zip(images.tolist(), own, strict=True)}
+    return {i: _rois(r[:, 1:]) for i, r in zip(images.tolist(), own, strict=True)}
+
+
+def _rois(rows: np.ndarray) -> Rois:
+    objectness = np.nan_to_num(rows[:, 5]).astype(np.float32)
+    return Rois(rows[:, 0].astype(np.int64), rows[:, 1:5].astype(np.int16), objectness)
 
 
 def neighbor_ids_of(store: Store, set_id: int, image_ids: Sequence[int]) -> dict[int, list[int]]:

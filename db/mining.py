@@ -88,12 +88,16 @@ class MinedImage:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The filtered RoIs of an image: their boxes in rank order, and how many raw boxes there were."""
+    """The filtered RoIs of an image: their boxes in rank order, and how many raw boxes there were.
+
+    objectness: float32 [B], or None where the set does not ask for it.
+    """
 
     image_id: int
     boxes: np.ndarray
     raw_count: int
     fallback: bool
+    objectness: np.ndarray | None = None
 
 
 def begin_set(
@@ -127,13 +131,17 @@ def add_candidates(store: Store, set_id: int, batch: Sequence[Candidates]) -> No
         insert_rows(
             session,
             Candidate,
-            ("set_id", "image_id", "rank", "roi_id"),
+            ("set_id", "image_id", "rank", "roi_id", "objectness"),
             [
-                (set_id, c.image_id, rank, roi_ids[c.image_id, box])
+                (set_id, c.image_id, rank, roi_ids[c.image_id, box], score)
                 for c, own in zip(batch, boxes, strict=True)
-                for rank, box in enumerate(own, 1)
+                for rank, (box, score) in enumerate(zip(own, _objectness(c), strict=True), 1)
             ],
         )
+
+
+def _objectness(found: Candidates) -> list[float] | list[None]:
+    return [None] * len(found.boxes) if found.objectness is None else found.objectness.tolist()
 
 
 def _ensure_rois(session: Session, boxes: list[tuple[int, tuple[int, ...]]]) -> dict[tuple[int, tuple[int, ...]], int]:

@@ -184,11 +184,12 @@ class Candidate(Base):
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
     rank: Mapped[int] = mapped_column(SmallInteger, primary_key=True)  # 1..B
     roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id"))
+    objectness: Mapped[float | None]  # where the set asked for it
     __table_args__ = ({"sqlite_with_rowid": False},)
 
 
 class Pair(Base):
-    """Corresponding RoIs of a query image and one of its neighbours, most similar first."""
+    """Corresponding RoIs of a query image and one of its neighbours, best first."""
 
     __tablename__ = "pair"
     set_id: Mapped[int] = mapped_column(ForeignKey("correspondence_set.id", ondelete="CASCADE"), primary_key=True)

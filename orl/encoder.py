@@ -101,7 +101,7 @@ class Encoder(nn.Module):
 
     @torch.inference_mode()
     def attention(self, pixels: np.ndarray) -> np.ndarray:
-        """Where the last layer responds: uint8 [B, H, W, 3] -> float32 [B, H/32 · W/32], norm over channels, unit rows."""
+        """Norm of the last layer's channels: uint8 [B, H, W, 3] -> float32 [B, H/32 · W/32], unit rows."""
         return F.normalize(self.backbone(self.normalise(pixels)).norm(dim=1).flatten(1)).cpu().numpy()
 
     @torch.inference_mode()

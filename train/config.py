@@ -15,6 +15,7 @@ from orl.boxes import BoxRules, Fallback
 from orl.proposals import proposal_method
 from train.errors import UserError
 
+RankedBy = Literal["search", "objectness"]
 Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 Preset = Literal["paper", "small"]
 
@@ -41,11 +42,22 @@ class MineConfig(Settings):
         1.0, ge=0.1, le=1, description="Selective search runs on the photo resized by this; 0.5 is about 6 x faster"
     )
     fallback: Fallback = Field("first", description="RoI of an image that keeps none: its first raw box, or the image")
+    ranked_by: RankedBy = Field(
+        "search", description="Raw boxes that are judged first: selective search's own order, or the likeliest objects"
+    )
+    object_weight: float = Field(
+        0.0, ge=0, le=100, description="Weight of both RoIs' objectness beside their similarity when pairs are chosen"
+    )
 
     @property
     def rules(self) -> BoxRules:
         """The thresholds of the candidate filter."""
         return BoxRules(self.min_size, self.max_aspect, self.max_iou, self.max_rois, self.fallback)
+
+    @property
+    def needs_objectness(self) -> bool:
+        """Whether anything depends on how likely boxes hold objects."""
+        return self.ranked_by == "objectness" or self.object_weight > 0
 
     @property
     def method(self) -> str:
@@ -99,7 +111,8 @@ SMALL = TrainConfig(
     workers=2,
 )
 TRAIN_PRESETS: dict[str, TrainConfig] = {"paper": PAPER, "small": SMALL}
-MINE_PRESETS: dict[str, MineConfig] = {"paper": MineConfig()}
+OBJECT = MineConfig(ranked_by="objectness", object_weight=1.0, max_rois=8, pair_ratio=0.65, fallback="image")
+MINE_PRESETS: dict[str, MineConfig] = {"paper": MineConfig(), "object": OBJECT}
 
 S = TypeVar("S", bound=Settings)
 

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from train.errors import UserError
 
-Kind = Literal["images", "rois"]
+Kind = Literal["images", "rois", "attention"]
 DTYPE = "<f4"  # half precision would save disk and cost the order of near-equal pairs
 
 

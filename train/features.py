@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,9 @@ from db.correspondences import known_rois
 from db.models import Encoder as EncoderRow
 from db.models import Image
 from db.store import Store
-from orl.pixels import crop_box, read_image
+from orl.pixels import ATTENTION_CELLS, crop_box, read_image, squeeze
+from train.candidates import Candidates
+from train.config import MineConfig
 from train.embeddings import Embeddings
 from train.workspace import Workspace
 
@@ -33,9 +36,14 @@ class Features:
         self._encoder: Encoder | None = None
         self._loading = threading.Lock()
         self.batch = 8 if device == "cpu" else 128  # crops per forward; a CPU's caches hold the maps of few
-        folder = workspace.embeddings / row.name
-        self.images = Embeddings(folder, "images", row.image_features, row.weights_sha256)
-        self.rois = Embeddings(folder, "rois", row.roi_features, row.weights_sha256)
+        self._folder = workspace.embeddings / row.name
+        self.images = Embeddings(self._folder, "images", row.image_features, row.weights_sha256)
+        self.rois = Embeddings(self._folder, "rois", row.roi_features, row.weights_sha256)
+
+    @cached_property
+    def attention(self) -> Embeddings:
+        """Attention maps of whole photos, by image id, for those who look for objects."""
+        return Embeddings(self._folder, "attention", ATTENTION_CELLS**2, self._row.weights_sha256)
 
     @property
     def encoder(self) -> Encoder:
@@ -48,25 +56,69 @@ class Features:
         return self._encoder
 
 
+class Attention:
+    """Attention maps of photos: from disk where mining has left them, else made on demand and remembered."""
+
+    def __init__(self, features: Features, root: Path) -> None:
+        """root: the data set's folder."""
+        self._features, self._root = features, root
+        self._remembered: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._forward = threading.Lock()
+
+    def get(self, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray | None]:
+        """Map by image id, float32 [h · w]; None for all where the settings do not need any. Raises UnreadableImage."""
+        if not config.needs_objectness:
+            return dict.fromkeys((image.id for image in images), None)
+        stored = self._features.attention
+        stored.refresh()
+        ids = np.array([image.id for image in images])
+        there = stored.have(ids)
+        found: dict[int, np.ndarray | None] = dict(zip(ids[there].tolist(), stored.get(ids[there]), strict=True))
+        for image in images:
+            if image.id not in found:
+                found[image.id] = self._made(image)
+        return found
+
+    def missing(self, images: Sequence[Image], config: MineConfig) -> int:
+        """How many of the photos would cost a forward pass now."""
+        if not config.needs_objectness:
+            return 0
+        there = self._features.attention.have(np.array([image.id for image in images]))
+        return sum(i.id not in self._remembered for i, have in zip(images, there, strict=True) if not have)
+
+    def _made(self, image: Image) -> np.ndarray:
+        with self._forward:
+            if image.id not in self._remembered:
+                pixels = squeeze(read_image(self._root / image.path))
+                self._remembered[image.id] = self._features.encoder.attention(pixels[None])[0]
+                while len(self._remembered) > REMEMBERED:
+                    self._remembered.popitem(last=False)
+            return self._remembered[image.id]
+
+
 @dataclass(frozen=True)
 class Boxes:
-    """Some boxes of a photo, int16 [B, 4], and the id of each in the store, int64 [B]: 0 where no set uses it."""
+    """Some boxes of a photo, int16 [B, 4], the id of each in the store, int64 [B], and its objectness, float32 [B].
+
+    An id is 0 where no set uses the box.
+    """
 
     image: Image
     boxes: np.ndarray
     roi_ids: np.ndarray
+    objectness: np.ndarray
 
 
-def as_stored(store: Store, images: Mapping[int, Image], boxes: Mapping[int, np.ndarray]) -> dict[int, Boxes]:
-    """Look the boxes of some images up, in one query; both by image id."""
-    known = known_rois(store, list(boxes))
-    found = {}
-    for image_id, own in boxes.items():
-        rois = known.get(image_id)
+def as_stored(store: Store, found: Mapping[int, Candidates]) -> dict[int, Boxes]:
+    """Look the candidates of some photos up, in one query; both by image id."""
+    known = known_rois(store, list(found))
+    stored = {}
+    for image_id, own in found.items():
+        rois, boxes = known.get(image_id), own.filtered.boxes
         id_of = dict(zip(_keys(rois.boxes), rois.ids.tolist(), strict=True)) if rois else {}
-        ids = np.array([id_of.get(key, 0) for key in _keys(own)], np.int64)
-        found[image_id] = Boxes(images[image_id], own, ids)
-    return found
+        ids = np.array([id_of.get(key, 0) for key in _keys(boxes)], np.int64)
+        stored[image_id] = Boxes(own.image, boxes, ids, own.objectness)
+    return stored
 
 
 class BoxFeatures:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,11 @@ from db.encoders import encoder_named
 from db.models import CorrespondenceSet, Dataset, Image
 from db.models import Encoder as EncoderRow
 from db.photos import dataset_named, mark_unreadable, usable_images
-from orl.boxes import filter_boxes
-from orl.matching import nearest_neighbors, top_pairs
-from orl.pixels import UnreadableImage, center_crop, crop_box, read_image
+from orl.matching import nearest_neighbors
+from orl.pixels import UnreadableImage, center_crop, crop_box, read_image, squeeze
+from train.candidates import candidates, match
 from train.config import MineConfig
+from train.embeddings import Embeddings
 from train.errors import UserError
 from train.features import Features
 from train.progress import Progress, map_ahead
@@ -88,7 +89,9 @@ def mine(
         )
     features = Features(workspace, subject.encoder, device)
     _embed_images(features, images, files, progress)
-    _filter(workspace, mined.id, images, config, progress)
+    if config.needs_objectness:
+        _map_attention(features, images, files, progress)
+    _filter(workspace, mined.id, features, images, config, progress)
     _embed_rois(workspace, mined.id, features, images, files, progress)
     _find_neighbors(workspace, mined.id, features, images, config, progress)
     _match(workspace, mined.id, features, images, config, progress)
@@ -148,35 +151,66 @@ def _propose(
 
 
 def _embed_images(features: Features, images: list[Image], files: Photos, progress: Progress) -> None:
-    ids = np.array([i.id for i in images])
-    todo = [i for i, have in zip(images, features.images.have(ids), strict=True) if not have]
-    progress.phase("Embedding photos", len(todo))
-
-    def view(image: Image) -> tuple[int, np.ndarray]:
-        return image.id, center_crop(_read(files, image))
-
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        with ThreadPoolExecutor(2) as pool:
-            for batch in _batched(map_ahead(pool, view, todo, 2 * features.batch), features.batch):
-                keys, pixels = zip(*batch, strict=True)
-                yield np.array(keys), features.encoder.embed_images(np.stack(pixels))
-                progress.advance(len(batch))
-
-    added = features.images.add(batches()) if todo else 0
+    progress.phase("Embedding photos", _missing(features.images, images))
+    todo = features.images, features.batch, center_crop, lambda pixels: features.encoder.embed_images(pixels)
+    added = _embed_photos(*todo, images, files, progress)
     progress.log(f"Photos embedded: {added}, reused: {len(images) - added}.")
 
 
-def _filter(workspace: Workspace, set_id: int, images: list[Image], config: MineConfig, progress: Progress) -> None:
+def _map_attention(features: Features, images: list[Image], files: Photos, progress: Progress) -> None:
+    progress.phase("Mapping attention", _missing(features.attention, images))
+    at_once = max(1, features.batch // 4)  # three times the pixels of a crop
+    todo = features.attention, at_once, squeeze, lambda pixels: features.encoder.attention(pixels)
+    added = _embed_photos(*todo, images, files, progress)
+    progress.log(f"Attention maps: {added}, reused: {len(images) - added}.")
+
+
+def _missing(stored: Embeddings, images: list[Image]) -> int:
+    return int((~stored.have(np.array([i.id for i in images]))).sum())
+
+
+def _embed_photos(
+    stored: Embeddings,
+    at_once: int,
+    view: Callable[[PIL.Image.Image], np.ndarray],
+    forward: Callable[[np.ndarray], np.ndarray],
+    images: list[Image],
+    files: Photos,
+    progress: Progress,
+) -> int:
+    """Store what the network says of each photo that is not there yet. Returns how many there were."""
+    have = stored.have(np.array([i.id for i in images]))
+    todo = [i for i, there in zip(images, have, strict=True) if not there]
+
+    def viewed(image: Image) -> tuple[int, np.ndarray]:
+        return image.id, view(_read(files, image))
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        with ThreadPoolExecutor(2) as pool:
+            for batch in _batched(map_ahead(pool, viewed, todo, 2 * at_once), at_once):
+                keys, pixels = zip(*batch, strict=True)
+                yield np.array(keys), forward(np.stack(pixels))
+                progress.advance(len(batch))
+
+    return stored.add(batches()) if todo else 0
+
+
+def _filter(
+    workspace: Workspace, set_id: int, features: Features, images: list[Image], config: MineConfig, progress: Progress
+) -> None:
     done = mining.filtered_images(workspace.store, set_id)
     todo = [i for i in images if i.id not in done]
     progress.phase("Filtering regions", len(todo))
     for start in range(0, len(todo), BLOCK):
         block = todo[start : start + BLOCK]
         raw = mining.proposals_of(workspace.store, [i.id for i in block], config.method)
+        ids = np.array([i.id for i in block])
+        maps = features.attention.get(ids) if config.needs_objectness else [None] * len(block)
         batch = []
-        for image in block:
-            kept = filter_boxes(raw[image.id], config.rules, image.width, image.height)
-            batch.append(mining.Candidates(image.id, kept.boxes, len(raw[image.id]), kept.fallback))
+        for image, attention in zip(block, maps, strict=True):
+            found = candidates(image, raw[image.id], config, attention)
+            kept, objectness = found.filtered, found.objectness if config.needs_objectness else None
+            batch.append(mining.Candidates(image.id, kept.boxes, len(raw[image.id]), kept.fallback, objectness))
         mining.add_candidates(workspace.store, set_id, batch)
         progress.advance(len(block))
 
@@ -244,7 +278,8 @@ def _match(
         for image in block:
             pairs = []
             for rank, neighbor in enumerate(neighbors[image], 1):
-                best = top_pairs(vectors[image], vectors[neighbor], config.pair_ratio, config.min_similarity)
+                objectness = rois[image].objectness, rois[neighbor].objectness
+                best = match(vectors[image], vectors[neighbor], objectness, config)
                 ids = rois[image].ids[best.query], rois[neighbor].ids[best.key]
                 pairs.append(mining.MinedPairs(rank, *ids, best.similarity, best.margin, best.cycle))
             batch.append(mining.MinedImage(image, tuple(pairs)))

@@ -16,12 +16,13 @@ from db.encoders import encoder_named
 from db.models import Dataset, Image
 from db.photos import dataset_named, usable_images
 from db.whole_sets import annotated_objects
-from orl.boxes import BoxRules, filter_boxes
-from orl.matching import Pairs, nearest_to, top_pairs
+from orl.boxes import BoxRules
+from orl.matching import Pairs, nearest_to
 from orl.quality import Measures, Mined, with_labels, without_labels
+from train.candidates import candidates, match
 from train.config import MINE_PRESETS, MineConfig, with_settings
 from train.errors import UserError
-from train.features import Boxes, BoxFeatures, Features, as_stored
+from train.features import Attention, Boxes, BoxFeatures, Features, as_stored
 from train.progress import Progress
 from train.quality import as_objects
 from train.workspace import Workspace
@@ -68,17 +69,18 @@ def sweep(
     configs = [with_settings(base, cell) for cell in cells]
     features = Features(workspace, encoder_named(workspace.store, encoder))
     drawn = _draw(workspace, dataset, features, max(c.neighbors for c in configs), sample, seed)
-    vectors = BoxFeatures(features, Path(drawn.dataset.root))
+    root = Path(drawn.dataset.root)
+    vectors, attention = BoxFeatures(features, root), Attention(features, root)
 
-    same_boxes: dict[tuple[BoxRules, str], list[int]] = {}
+    same_boxes: dict[tuple[BoxRules, str, str], list[int]] = {}
     for number, config in enumerate(configs):
-        same_boxes.setdefault((config.rules, config.method), []).append(number)
+        same_boxes.setdefault((config.rules, config.method, config.ranked_by), []).append(number)
     progress.phase("Sweeping", len(same_boxes) * len(drawn.queries))
     measures: dict[int, Measures] = {}
-    for (rules, method), numbers in same_boxes.items():
-        candidates = _candidates(workspace, drawn, rules, method)
+    for numbers in same_boxes.values():
         some = [configs[number] for number in numbers]
-        for number, mined in zip(numbers, _mine(drawn, candidates, vectors, some, progress), strict=True):
+        boxes = _boxes(workspace, drawn, max(some, key=lambda config: config.object_weight), attention)
+        for number, mined in zip(numbers, _mine(drawn, boxes, vectors, some, progress), strict=True):
             measures[number] = _measure(workspace, drawn, configs[number].neighbors, mined)
     progress.log(f"RoIs embedded for the occasion: {vectors.embedded}.")
     return [Cell(cell, measures[number]) for number, cell in enumerate(cells)]
@@ -117,40 +119,40 @@ def _draw(workspace: Workspace, dataset: str, features: Features, most: int, sam
     return Sample(row, by_id, queries, neighbors, np.stack([n.similarity for n in near]))
 
 
-def _candidates(workspace: Workspace, drawn: Sample, rules: BoxRules, method: str) -> dict[int, Boxes]:
-    """Candidates of the sample's photos under some rules, by image id, in the order of ids."""
+def _boxes(workspace: Workspace, drawn: Sample, config: MineConfig, attention: Attention) -> dict[int, Boxes]:
+    """Candidates of the sample's photos, by image id, in the order of ids."""
     ids = sorted(drawn.images)
-    if mining.missing_proposals(workspace.store, ids, method):
+    if mining.missing_proposals(workspace.store, ids, config.method):
         raise UserError(
-            f"Some photos of '{drawn.dataset.name}' have no proposals by {method}; "
+            f"Some photos of '{drawn.dataset.name}' have no proposals by {config.method}; "
             "mine the data set with that --proposal-scale once, then sweep."
         )
-    raw = mining.proposals_of(workspace.store, ids, method)
-    boxes = {i: filter_boxes(raw[i], rules, drawn.images[i].width, drawn.images[i].height).boxes for i in ids}
-    return as_stored(workspace.store, drawn.images, boxes)
+    raw = mining.proposals_of(workspace.store, ids, config.method)
+    maps = attention.get([drawn.images[i] for i in ids], config)
+    return as_stored(workspace.store, {i: candidates(drawn.images[i], raw[i], config, maps[i]) for i in ids})
 
 
 def _mine(
-    drawn: Sample, candidates: dict[int, Boxes], vectors: BoxFeatures, configs: list[MineConfig], progress: Progress
+    drawn: Sample, boxes: dict[int, Boxes], vectors: BoxFeatures, configs: list[MineConfig], progress: Progress
 ) -> list[Mined]:
     """What each setting finds among the same candidates."""
     found: list[list[tuple[int, int, Pairs]]] = [[] for _ in configs]
     for query, neighbors in zip(drawn.queries.tolist(), drawn.neighbors.tolist(), strict=True):
-        own = vectors.get(candidates[query])
+        own = vectors.get(boxes[query])
         for rank, neighbor in enumerate(neighbors, 1):
-            others = vectors.get(candidates[neighbor])
+            others = vectors.get(boxes[neighbor])
             for config, pairs in zip(configs, found, strict=True):
                 if rank <= config.neighbors:
-                    best = top_pairs(own, others, config.pair_ratio, config.min_similarity)
-                    pairs.append((query, neighbor, best))
+                    objectness = boxes[query].objectness, boxes[neighbor].objectness
+                    pairs.append((query, neighbor, match(own, others, objectness, config)))
         progress.advance()
-    return [_assemble(drawn, candidates, c.neighbors, pairs) for c, pairs in zip(configs, found, strict=True)]
+    return [_assemble(drawn, boxes, c.neighbors, pairs) for c, pairs in zip(configs, found, strict=True)]
 
 
-def _assemble(drawn: Sample, candidates: dict[int, Boxes], k: int, pairs: list[tuple[int, int, Pairs]]) -> Mined:
+def _assemble(drawn: Sample, boxes: dict[int, Boxes], k: int, pairs: list[tuple[int, int, Pairs]]) -> Mined:
     """Number the queries, their k nearest and the RoIs of both from 0; a cell knows no photo that it does not use."""
     ids = np.union1d(drawn.queries, drawn.neighbors[:, :k])
-    used = [candidates[i] for i in ids.tolist()]
+    used = [boxes[i] for i in ids.tolist()]
     start = np.concatenate([[0], np.cumsum([len(found.boxes) for found in used])])
     first = dict(zip(ids.tolist(), start[:-1].tolist(), strict=True))
     return Mined(

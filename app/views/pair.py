@@ -86,14 +86,17 @@ def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> 
         st.info(f"{PurePosixPath(image.path).name} is not in this set: {reason}.", icon=":material/info:")
         return
     rank = _rank(len(found))
-    query, *others = preview.sides(subject, [image, *(n.image for n in found)], config.rules)
+    photos = [image, *(n.image for n in found)]
+    maps = preview.missing_maps(subject, photos, config)
+    with st.spinner(f"Looking for objects in {maps} photos …", show_time=True) if maps else st.empty():
+        query, *others = preview.sides(subject, photos, config)
     sides = {n.rank: side for n, side in zip(found, others, strict=True)}
     key = sides[rank]
     new = preview.missing_boxes(subject, query, key)
     with st.spinner(f"Embedding {new} boxes that no set has used yet …", show_time=True) if new > 8 else st.empty():
         vectors = preview.features(subject, query)
-        pairs = preview.match(vectors, preview.features(subject, key), config)
-    totals = {n.rank: preview.pair_total(subject, vectors, sides[n.rank], config) for n in found}
+        pairs = preview.match(subject, query, vectors, key, config)
+    totals = {n.rank: preview.pair_total(subject, query, vectors, sides[n.rank], config) for n in found}
     totals[rank] = len(pairs)
     st.session_state["shown"] = Shown(query, key)
 

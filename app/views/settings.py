@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import streamlit as st
 
@@ -12,7 +13,7 @@ from app.shell import Place, escape
 from db.correspondences import find_set
 from db.models import CorrespondenceSet, Image
 from db.store import StoreError
-from train.config import MINE_PRESETS, MineConfig, with_settings
+from train.config import MINE_PRESETS, MineConfig, RankedBy, with_settings
 from train.errors import UserError
 from train.runs import launch_mine
 
@@ -23,8 +24,11 @@ SLIDERS = (
     ("min_size", "Min size, px", "size", 16, 256, 4, "%d"),
     ("max_aspect", "Max aspect", "aspect", 1.0, 6.0, 0.1, "%.1f"),
     ("max_iou", "Max IoU", "iou", 0.1, 0.95, 0.05, "%.2f"),
+    ("max_rois", "Max RoIs", "rois", 1, 100, 1, "%d"),
     ("min_similarity", "Min similarity", "sim", -1.0, 1.0, 0.01, "%.2f"),
+    ("object_weight", "Objectness in pairs", "obj", 0.0, 3.0, 0.1, "%.1f"),
 )
+RANKED = "ranked"  # URL parameter of the one setting that is a choice
 
 
 def sliders(mined: CorrespondenceSet) -> MineConfig:
@@ -36,7 +40,7 @@ def sliders(mined: CorrespondenceSet) -> MineConfig:
     own = MineConfig(**mined.params)
     st.session_state["mined"] = mined
     generation = st.session_state.setdefault("slider_generation", 0)
-    chosen: dict[str, float] = {}
+    chosen: dict[str, float | str] = {}
     with st.sidebar:
         st.subheader("Settings", anchor=False, divider="gray")
         for name, label, short, least, most, by, form in SLIDERS:
@@ -58,7 +62,24 @@ def sliders(mined: CorrespondenceSet) -> MineConfig:
                 st.query_params.pop(short, None)
             elif st.query_params.get(short) != f"{value:g}":
                 st.query_params[short] = f"{value:g}"
+        chosen["ranked_by"] = _ranking(own, f"{RANKED}-{mined.id}-{generation}")
     return with_settings(own, chosen)
+
+
+def _ranking(own: MineConfig, key: str) -> RankedBy:
+    asked = st.query_params.get(RANKED, own.ranked_by)
+    first = st.toggle(
+        "Likeliest objects first",
+        value=(asked if asked in get_args(RankedBy) else own.ranked_by) == "objectness",
+        key=key,
+        help=MineConfig.model_fields["ranked_by"].description,
+    )
+    value: RankedBy = "objectness" if first else "search"
+    if value == own.ranked_by:
+        st.query_params.pop(RANKED, None)
+    else:
+        st.query_params[RANKED] = value
+    return value
 
 
 def _from_url(short: str, kind: type, otherwise: float) -> float:
@@ -92,11 +113,13 @@ def _funnel(side: Side, config: MineConfig) -> str:
 def differences(mined: CorrespondenceSet, config: MineConfig) -> list[str]:
     """Settings that differ from the set's, as "min size 64 (96)"."""
     own = MineConfig(**mined.params)
-    return [
+    numbers = [
         f"{name.replace('_', ' ')} {getattr(config, name):g} ({getattr(own, name):g})"
         for name, *_ in SLIDERS
         if getattr(config, name) != getattr(own, name)
     ]
+    same_order = config.ranked_by == own.ranked_by
+    return numbers + ([] if same_order else [f"ranked by {config.ranked_by} ({own.ranked_by})"])
 
 
 def regenerate(place: Place, subject: Subject, image: Image, config: MineConfig) -> None:
@@ -120,7 +143,7 @@ def regenerate(place: Place, subject: Subject, image: Image, config: MineConfig)
 def _confirm(place: Place, subject: Subject, image: Image, config: MineConfig) -> None:
     changed = differences(subject.mined, config)
     st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "The same settings as the set on screen.")
-    [side] = preview.sides(subject, [image], config.rules)
+    [side] = preview.sides(subject, [image], config)
     new = preview.unstored_boxes(subject, side)
     total = subject.mined.image_count
     st.caption(
@@ -149,6 +172,8 @@ def _free_name(place: Place, subject: Subject, config: MineConfig) -> str:
         for name, _, short, *_ in SLIDERS
         if getattr(config, name) != getattr(paper, name)
     ]
+    if config.ranked_by != paper.ranked_by:
+        parts.append(config.ranked_by)
     stem = "-".join([subject.dataset.name, subject.encoder.name, *parts])
     name, number = stem, 1
     while find_set(place.workspace.store, name) is not None:
@@ -159,5 +184,5 @@ def _free_name(place: Place, subject: Subject, config: MineConfig) -> str:
 
 def _reset() -> None:
     st.session_state["slider_generation"] = st.session_state.get("slider_generation", 0) + 1
-    for _, _, short, *_ in SLIDERS:
+    for short in (*(s for _, _, s, *_ in SLIDERS), RANKED):
         st.query_params.pop(short, None)

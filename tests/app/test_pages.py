@@ -155,7 +155,7 @@ def test_the_preview_names_the_rule_that_rejected_a_box(here: Workspace) -> None
     subject = preview.Subject(here, mined, dataset_named(here.store, "demo"), encoder_named(here.store, "starter"))
     found = image_by_id(here.store, 3)
     assert found is not None
-    [side] = preview.sides(subject, [found[0]], MineConfig(min_size=150).rules)
+    [side] = preview.sides(subject, [found[0]], MineConfig(min_size=150))
     reasons = preview.explain(side)
     assert len(reasons) == len(side.raw) - len(side.boxes)
     assert {r["rule"] for r in reasons} <= {"size", "aspect", "overlap", "count"}

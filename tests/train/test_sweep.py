@@ -79,7 +79,15 @@ def test_a_sample_judges_some_queries_with_neighbours_from_all_photos(mined: Wor
     )
     slow = without_labels(expected)
     slow |= with_labels(expected, as_objects(annotated_objects(mined.store, ids.tolist()), ids))
-    for name in ("pairs_per_image", "rois_per_image", "cycle", "similarity_p50", "area_coverage", "recall", "same_class"):
+    for name in (
+        "pairs_per_image",
+        "rois_per_image",
+        "cycle",
+        "similarity_p50",
+        "area_coverage",
+        "recall",
+        "same_class",
+    ):
         assert cells[0].measures[name] == pytest.approx(slow[name], abs=1e-5), name
 
 

@@ -1,0 +1,42 @@
+"""Candidates of a photo and pairs of two, under some settings: the same functions for mining, preview and sweep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from db.models import Image
+from orl.boxes import Filtered, filter_boxes
+from orl.matching import Pairs, top_pairs
+from orl.objectness import filter_by_objectness
+from orl.pixels import ATTENTION_CELLS
+from train.config import MineConfig
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What the filter makes of a photo's raw boxes.
+
+    objectness: float32 [B], of the candidates; zeros where the settings do not ask for it.
+    """
+
+    image: Image
+    filtered: Filtered
+    objectness: np.ndarray
+
+
+def candidates(image: Image, raw: np.ndarray, config: MineConfig, attention: np.ndarray | None) -> Candidates:
+    """Reduce raw boxes int16 [M, 4] to candidates. attention: float32 [h · w], needed if the settings seek objects."""
+    if attention is None:
+        filtered = filter_boxes(raw, config.rules, image.width, image.height)
+        return Candidates(image, filtered, np.zeros(len(filtered.boxes), np.float32))
+    where = attention.reshape(ATTENTION_CELLS, ATTENTION_CELLS)
+    ranked = config.ranked_by == "objectness"
+    return Candidates(image, *filter_by_objectness(raw, config.rules, image.width, image.height, where, ranked))
+
+
+def match(query: np.ndarray, key: np.ndarray, objectness: tuple[np.ndarray, np.ndarray], config: MineConfig) -> Pairs:
+    """The pairs of two photos. query: float32 [B_q, C], key: [B_k, C], unit rows; objectness: [B_q] and [B_k]."""
+    bonus = config.object_weight * (objectness[0][:, None] + objectness[1]) if config.object_weight else None
+    return top_pairs(query, key, config.pair_ratio, config.min_similarity, bonus)
