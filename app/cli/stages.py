@@ -51,7 +51,9 @@ def mine(
     dataset: Annotated[str, typer.Option(help="Name of the data set.")],
     encoder: Annotated[str, typer.Option(help="Name of the encoder.")],
     name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
-    preset: Annotated[str, typer.Option(help="paper: the published thresholds.")] = "paper",
+    preset: Annotated[
+        str, typer.Option(help="paper: the published thresholds. object: pairs of likely objects, see docs/results.md.")
+    ] = "paper",
     neighbors: Annotated[int | None, typer.Option(help="K: nearest images of each image. [paper: 10]")] = None,
     pair_ratio: Annotated[
         float | None, typer.Option(help="N: pairs per neighbour, as a share of the query's RoIs. [paper: 0.1]")
@@ -66,6 +68,12 @@ def mine(
     ] = None,
     fallback: Annotated[
         str | None, typer.Option(help="RoI of a photo that keeps none: first raw box, or image. [paper: first]")
+    ] = None,
+    ranked_by: Annotated[
+        str | None, typer.Option(help="Boxes judged first: those that search or objectness prefers. [paper: search]")
+    ] = None,
+    object_weight: Annotated[
+        float | None, typer.Option(help="Weight of objectness beside similarity in choosing pairs. [paper: 0]")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes for selective search; else one for each core.")] = None,
     workspace: Where = None,
@@ -83,6 +91,8 @@ def mine(
         "min_similarity": min_similarity,
         "proposal_scale": proposal_scale,
         "fallback": fallback,
+        "ranked_by": ranked_by,
+        "object_weight": object_weight,
     }
     changes = {key: value for key, value in given.items() if value is not None}
     config = with_settings(preset_named(MINE_PRESETS, preset), changes)

@@ -88,12 +88,12 @@ def unmined(place: Place, dataset: Dataset) -> None:
         return
     with st.container(border=True):
         st.subheader("Mine correspondences")
-        st.markdown("Neighbours, regions and pairs, with the paper's thresholds. Everything can be tuned afterwards.")
+        st.markdown("Neighbours, regions and pairs. Everything can be tuned afterwards.")
         mine_form(opened, dataset)
 
 
 def mine_form(opened: Workspace, dataset: Dataset) -> None:
-    """Choose an encoder and a name, and start stage 2 with the paper's thresholds."""
+    """Choose an encoder, a preset and a name, and start stage 2."""
     known = {encoder_label(e): e.name for e in encoders(opened.store)}
     if not known:
         st.markdown(
@@ -109,6 +109,13 @@ def mine_form(opened: Workspace, dataset: Dataset) -> None:
     with st.form("mine", border=False):
         label = st.selectbox("Encoder", list(known))
         name = st.text_input("Name of the new set", placeholder="data set and encoder")
+        preset = st.segmented_control(
+            "Preset",
+            list(MINE_PRESETS),
+            default="paper",
+            required=True,
+            help="paper: the published thresholds. object: boxes likely to hold objects come first, found without labels.",
+        )
         scale = st.segmented_control(
             "Selective search on photos of",
             [1.0, 0.5],
@@ -118,7 +125,7 @@ def mine_form(opened: Workspace, dataset: Dataset) -> None:
         )
         if st.form_submit_button("Mine", type="primary", icon=":material/search:"):
             try:
-                config = MINE_PRESETS["paper"].model_copy(update={"proposal_scale": scale})
+                config = MINE_PRESETS[preset or "paper"].model_copy(update={"proposal_scale": scale})
                 run = launch_mine(
                     opened, dataset.name, known[label], name.strip() or f"{dataset.name}-{known[label]}", config
                 )

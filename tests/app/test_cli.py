@@ -17,7 +17,7 @@ from PIL import Image
 
 from train.workspace import Workspace
 
-COMMANDS = ["demo", "explore", "ingest", "pretrain", "mine", "quality", "train", "encoders", "runs"]
+COMMANDS = ["demo", "explore", "ingest", "pretrain", "mine", "quality", "sweep", "train", "encoders", "runs"]
 MINE_OPTIONS = [
     "--dataset",
     "--encoder",
@@ -31,6 +31,9 @@ MINE_OPTIONS = [
     "--max-rois",
     "--min-similarity",
     "--proposal-scale",
+    "--fallback",
+    "--ranked-by",
+    "--object-weight",
     "--workers",
     "--workspace",
     "--detach",

@@ -26,6 +26,7 @@ NEWER = [  # what the revisions after the first one added, undone
     "ALTER TABLE pair DROP COLUMN margin",
     "ALTER TABLE pair DROP COLUMN cycle",
     "ALTER TABLE correspondence_set DROP COLUMN quality",
+    "ALTER TABLE candidate DROP COLUMN objectness",
     "ALTER TABLE dataset DROP COLUMN categories",
     "ALTER TABLE dataset DROP COLUMN revision",
     "DROP INDEX ix_annotation_category",

@@ -1,0 +1,119 @@
+"""Objectness: worked examples, a slow version, and the order in which the filter judges."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orl.boxes import BoxRules, Verdict, filter_boxes, iou
+from orl.objectness import LEVEL, RECURRENCE, RING, SAME, SIZE, SURROUNDINGS, filter_by_objectness, objectness
+
+WIDTH, HEIGHT = 120, 120
+RULES = BoxRules(min_size=20, max_rois=10)
+
+
+def bright(*cell: int) -> np.ndarray:
+    """A 12 x 12 map, so 10 x 10 pixels a cell, that is 1 in the cells x y to x y and 0 elsewhere."""
+    x0, y0, x1, y1 = cell
+    found = np.zeros((12, 12), np.float32)
+    found[y0:y1, x0:x1] = 1
+    return found
+
+
+def slowly(box: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, height: int) -> float:
+    """The definition, summed over a fine grid of points."""
+    standard = (attention - attention.mean()) / attention.std()
+    rows, columns = attention.shape
+    fine = 20  # points for each cell's side
+    ys, xs = (np.arange(rows * fine) + 0.5) / fine, (np.arange(columns * fine) + 0.5) / fine
+    values = np.kron(standard, np.ones((fine, fine)))
+    x, y, w, h = (float(v) for v in box)
+    left, right = x * columns / width, (x + w) * columns / width
+    top, bottom = y * rows / height, (y + h) * rows / height
+    inside = ((ys >= top) & (ys < bottom))[:, None] & ((xs >= left) & (xs < right))[None]
+    dx, dy = RING * (right - left), RING * (bottom - top)
+    outer = ((ys >= top - dy) & (ys < bottom + dy))[:, None] & ((xs >= left - dx) & (xs < right + dx))[None]
+    around = values[outer & ~inside].mean() if (outer & ~inside).any() else 0.0
+    contrast = values[inside].mean() + LEVEL - SURROUNDINGS * around
+    same = sum(float(iou(box, other[None])[0]) > SAME for other in raw)
+    return contrast * (w * h / (width * height)) ** SIZE + RECURRENCE * math.log(1 + same)
+
+
+def test_by_hand() -> None:
+    attention = bright(3, 3, 9, 9)  # a quarter of the map: mean 1/4, deviation sqrt(3)/4
+    box = np.array([[30, 30, 60, 60]], np.int16)
+    # Inside (1 - 1/4) / (sqrt(3)/4) = sqrt(3), in the frame -1/sqrt(3); the box takes a quarter and is the only one.
+    expected = (math.sqrt(3) + 0.05 + 0.2 / math.sqrt(3)) * 0.25**0.8 + 0.1 * math.log(2)
+    assert objectness(box, box, attention, WIDTH, HEIGHT)[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_whole_photo_has_no_surroundings() -> None:
+    whole = np.array([[0, 0, WIDTH, HEIGHT]], np.int16)
+    found = objectness(whole, np.empty((0, 4)), bright(3, 3, 9, 9), WIDTH, HEIGHT)
+    assert found[0] == pytest.approx(0.05, abs=1e-6)  # the mean of what is standardised is 0
+
+
+def test_a_flat_map_leaves_size_and_recurrence() -> None:
+    raw = np.array([[0, 0, 60, 60], [2, 0, 60, 60], [80, 80, 40, 40]], np.int16)
+    found = objectness(raw, raw, np.full((12, 12), 7.0), WIDTH, HEIGHT)
+    expected = [0.05 * 0.25**0.8 + 0.1 * math.log(3)] * 2 + [0.05 * (1 / 9) ** 0.8 + 0.1 * math.log(2)]
+    assert found.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_equals_the_slow_version(data: st.DataObject) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    rows, columns = data.draw(st.integers(2, 6)), data.draw(st.integers(2, 6))
+    attention = rng.random((rows, columns))
+    corner = rng.integers(0, 80, (4, 2))
+    # Whole fractions of a cell, so that the slow version's points fall on neither side of an edge by chance.
+    boxes = np.concatenate([corner, rng.integers(20, 41, (4, 2))], axis=1).astype(np.int16)
+    found = objectness(boxes, boxes, attention, WIDTH, HEIGHT)
+    expected = [slowly(box, boxes, attention, WIDTH, HEIGHT) for box in boxes]
+    np.testing.assert_allclose(found, expected, atol=0.08)
+
+
+def test_the_likeliest_object_is_judged_first() -> None:
+    raw = np.array([[0, 0, 60, 60], [25, 25, 70, 70], [30, 30, 60, 60], [90, 0, 30, 30], [0, 0, 10, 10]], np.int16)
+    attention = bright(3, 3, 9, 9)
+    found, score = filter_by_objectness(raw, RULES, WIDTH, HEIGHT, attention)
+    # The third fits best, and the second, which holds it, overlaps it by more than half.
+    assert found.boxes.tolist() == [[30, 30, 60, 60], [0, 0, 60, 60], [90, 0, 30, 30]]
+    assert [Verdict(v).name for v in found.verdict] == ["KEPT", "OVERLAP", "KEPT", "KEPT", "SIZE"]
+    assert found.blocker.tolist() == [-1, 2, -1, -1, -1]
+    assert score.tolist() == objectness(found.boxes, raw, attention, WIDTH, HEIGHT).tolist()
+    assert score[0] > score[1] > score[2]
+
+
+def test_without_ranking_only_the_score_is_added() -> None:
+    raw = np.array([[0, 0, 60, 60], [30, 30, 60, 60]], np.int16)
+    found, score = filter_by_objectness(raw, RULES, WIDTH, HEIGHT, bright(3, 3, 9, 9), ranked=False)
+    assert found.boxes.tolist() == filter_boxes(raw, RULES, WIDTH, HEIGHT).boxes.tolist() == raw.tolist()
+    assert score[1] > score[0]
+
+
+def test_equal_scores_keep_the_rank_order() -> None:
+    raw = np.array([[0, 0, 30, 30], [60, 60, 30, 30], [30, 0, 30, 30]], np.int16)
+    found = filter_boxes(raw, RULES, WIDTH, HEIGHT, score=np.array([1.0, 2.0, 1.0]))
+    assert found.boxes.tolist() == [[60, 60, 30, 30], [0, 0, 30, 30], [30, 0, 30, 30]]
+
+
+@pytest.mark.parametrize(("fallback", "box"), [("image", [0, 0, 120, 120]), ("first", [1, 2, 3, 4])])
+def test_a_fall_back_box_has_a_score_too(fallback: str, box: list[int]) -> None:
+    rules = BoxRules(min_size=20, fallback=fallback)  # type: ignore[arg-type]
+    raw = np.array([[1, 2, 3, 4], [5, 5, 6, 6]], np.int16)
+    found, score = filter_by_objectness(raw, rules, WIDTH, HEIGHT, bright(3, 3, 9, 9))
+    assert found.fallback
+    assert found.boxes.tolist() == [box]
+    assert np.isfinite(score).all() and score.shape == (1,)
+
+
+def test_a_photo_without_raw_boxes_is_its_own_candidate() -> None:
+    found, score = filter_by_objectness(np.empty((0, 4), np.int16), RULES, WIDTH, HEIGHT, bright(3, 3, 9, 9))
+    assert found.boxes.tolist() == [[0, 0, WIDTH, HEIGHT]]
+    assert score.tolist() == pytest.approx([0.05], abs=1e-6)
