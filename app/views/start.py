@@ -114,7 +114,7 @@ def mine_form(opened: Workspace, dataset: Dataset) -> None:
             list(MINE_PRESETS),
             default="paper",
             required=True,
-            help="paper: the published thresholds. object: boxes likely to hold objects come first, found without labels.",
+            help="paper: the published thresholds. object: likely objects come first, found without labels.",
         )
         scale = st.segmented_control(
             "Selective search on photos of",
