@@ -28,9 +28,11 @@ def objectness(boxes: np.ndarray, raw: np.ndarray, attention: np.ndarray, width:
     nothing is left of it.
     """
     boxes = np.asarray(boxes, np.float64)
-    spread = attention.std()
-    standard = (attention - attention.mean()) / spread if spread else np.zeros(attention.shape)
-    sums = np.pad(standard.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    attention = attention.astype(np.float64)
+    mean, spread = attention.mean(), attention.std()
+    flat = spread <= 1e-6 * abs(mean)  # what is left is rounding
+    standard = np.zeros(attention.shape) if flat else (attention - mean) / spread
+    sums = np.pad(standard.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     cells = np.array([attention.shape[1] / width, attention.shape[0] / height])
     low, high = boxes[:, :2] * cells, (boxes[:, :2] + boxes[:, 2:]) * cells
     frame = RING * (high - low)

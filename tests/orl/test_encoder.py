@@ -165,3 +165,13 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones() -> None:
     assert ARCHITECTURES == ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "efficientnet_lite0")
     with pytest.raises(ValueError, match="Unknown architecture 'vgg16'. Known: resnet18"):
         build_backbone("vgg16")
+
+
+def test_attention_is_the_norm_of_the_map_in_unit_rows() -> None:
+    encoder = Encoder("resnet18")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
+    found = encoder.attention(pixels)
+    assert found.shape == (2, 6)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    slow = np.linalg.norm(encoder.feature_map(pixels[1]), axis=0).ravel()
+    np.testing.assert_allclose(found[1], slow / np.linalg.norm(slow), atol=1e-4)
