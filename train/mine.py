@@ -152,16 +152,29 @@ def _propose(
 
 def _embed_images(features: Features, images: list[Image], files: Photos, progress: Progress) -> None:
     progress.phase("Embedding photos", _missing(features.images, images))
-    todo = features.images, features.batch, center_crop, lambda pixels: features.encoder.embed_images(pixels)
-    added = _embed_photos(*todo, images, files, progress)
+    added = _add_photos(
+        features.images,
+        images,
+        files,
+        progress,
+        view=center_crop,
+        forward=lambda pixels: features.encoder.embed_images(pixels),
+        at_once=features.batch,
+    )
     progress.log(f"Photos embedded: {added}, reused: {len(images) - added}.")
 
 
 def _map_attention(features: Features, images: list[Image], files: Photos, progress: Progress) -> None:
     progress.phase("Mapping attention", _missing(features.attention, images))
-    at_once = max(1, features.batch // 4)  # three times the pixels of a crop
-    todo = features.attention, at_once, squeeze, lambda pixels: features.encoder.attention(pixels)
-    added = _embed_photos(*todo, images, files, progress)
+    added = _add_photos(
+        features.attention,
+        images,
+        files,
+        progress,
+        view=squeeze,
+        forward=lambda pixels: features.encoder.attention(pixels),
+        at_once=max(1, features.batch // 4),  # three times the pixels of a crop
+    )
     progress.log(f"Attention maps: {added}, reused: {len(images) - added}.")
 
 
@@ -169,16 +182,17 @@ def _missing(stored: Embeddings, images: list[Image]) -> int:
     return int((~stored.have(np.array([i.id for i in images]))).sum())
 
 
-def _embed_photos(
+def _add_photos(
     stored: Embeddings,
-    at_once: int,
-    view: Callable[[PIL.Image.Image], np.ndarray],
-    forward: Callable[[np.ndarray], np.ndarray],
     images: list[Image],
     files: Photos,
     progress: Progress,
+    *,
+    view: Callable[[PIL.Image.Image], np.ndarray],
+    forward: Callable[[np.ndarray], np.ndarray],
+    at_once: int,
 ) -> int:
-    """Store what the network says of each photo that is not there yet. Returns how many there were."""
+    """Keep what the network says of each photo that it has not seen yet. Returns how many those were."""
     have = stored.have(np.array([i.id for i in images]))
     todo = [i for i, there in zip(images, have, strict=True) if not there]
 
