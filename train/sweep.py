@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -56,19 +56,21 @@ def sweep(
     base: MineConfig = MINE_PRESETS["paper"],
     sample: int = 200,
     seed: int = 0,
+    only: Collection[str] | None = None,
     progress: Progress | None = None,
 ) -> list[Cell]:
     """Mine a sample of queries with every combination of some settings, and measure what is found.
 
     grid: values by name of a ``MineConfig`` setting; the others are those of base. Neighbours come from the whole data
     set. Nothing is written; features of boxes that no set has used are computed for the occasion.
+    only: names of the photos that may be queries, with or without their folder and suffix: a split that nobody tuned on.
     Raises UserError when a setting is not valid, or photos were never mined with this encoder or proposal scale.
     """
     progress = progress or Progress()
     cells = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     configs = [with_settings(base, cell) for cell in cells]
     features = Features(workspace, encoder_named(workspace.store, encoder))
-    drawn = _draw(workspace, dataset, features, max(c.neighbors for c in configs), sample, seed)
+    drawn = _draw(workspace, dataset, features, max(c.neighbors for c in configs), sample, seed, only)
     root = Path(drawn.dataset.root)
     vectors, attention = BoxFeatures(features, root), Attention(features, root)
 
@@ -98,7 +100,15 @@ def save(cells: Sequence[Cell], path: Path) -> None:
             writer.writerows(rows)
 
 
-def _draw(workspace: Workspace, dataset: str, features: Features, most: int, sample: int, seed: int) -> Sample:
+def _draw(
+    workspace: Workspace,
+    dataset: str,
+    features: Features,
+    most: int,
+    sample: int,
+    seed: int,
+    only: Collection[str] | None,
+) -> Sample:
     row = dataset_named(workspace.store, dataset)
     images = list(usable_images(workspace.store, row.id))
     ids = np.array([image.id for image in images], np.int64)
@@ -110,13 +120,21 @@ def _draw(workspace: Workspace, dataset: str, features: Features, most: int, sam
         )
     if len(ids) <= most:
         raise UserError(f"K = {most} neighbours need at least {most + 1} photos, and '{dataset}' has {len(ids)}.")
-    queries = np.sort(np.random.default_rng(seed).choice(ids, min(sample, len(ids)), replace=False))
+    allowed = ids if only is None else np.array([i.id for i in images if _named(i, frozenset(only))], np.int64)
+    if not len(allowed):
+        raise UserError(f"No photo of '{dataset}' has one of the {len(only or ())} names that may be queries.")
+    queries = np.sort(np.random.default_rng(seed).choice(allowed, min(sample, len(allowed)), replace=False))
     whole = features.images.get(ids)
     near = [nearest_to(whole, ids, int(query), most) for query in queries]
     neighbors = np.stack([n.ids for n in near])
     involved = {*queries.tolist(), *neighbors.ravel().tolist()}
     by_id = {image.id: image for image in images if image.id in involved}
     return Sample(row, by_id, queries, neighbors, np.stack([n.similarity for n in near]))
+
+
+def _named(image: Image, names: frozenset[str]) -> bool:
+    path = PurePosixPath(image.path)
+    return not names.isdisjoint({image.path, path.name, path.stem})
 
 
 def _boxes(workspace: Workspace, drawn: Sample, config: MineConfig, attention: Attention) -> dict[int, Boxes]:

@@ -128,6 +128,9 @@ def sweep(
     preset: Annotated[str, typer.Option(help="Where the other settings come from.")] = "paper",
     sample: Annotated[int, typer.Option(min=1, help="Query photos to try the settings on.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
+    only: Annotated[
+        Path | None, typer.Option(help="File of photo names, one a line: draw queries from these, a split say.")
+    ] = None,
     to: Annotated[Path | None, typer.Option(help="File for all measures, .csv or .json.")] = None,
     workspace: Where = None,
 ) -> None:
@@ -136,10 +139,13 @@ def sweep(
 
     if to is not None and to.suffix not in (".csv", ".json"):
         raise UserError(f"{to} must end in .csv or .json.")
+    names = None if only is None else _lines(only)
     values = {name: text.split(",") for name, text in parse_settings(grid).items()}
     opened, base = open_workspace(workspace), preset_named(MINE_PRESETS, preset)
     with progress_bar() as bars:
-        cells = sweeps.sweep(opened, dataset, encoder, values, base=base, sample=sample, seed=seed, progress=Bars(bars))
+        cells = sweeps.sweep(
+            opened, dataset, encoder, values, base=base, sample=sample, seed=seed, only=names, progress=Bars(bars)
+        )
     shown = [name for name in SWEPT if name in cells[0].measures]
     table = Table(*(heading.replace("_", " ") for heading in [*values, *shown]))
     for cell in cells:
@@ -147,6 +153,13 @@ def sweep(
     out.print(table)
     if to is not None:
         sweeps.save(cells, to)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read: {error}.") from error
 
 
 def train(

@@ -91,6 +91,23 @@ def test_a_sample_judges_some_queries_with_neighbours_from_all_photos(mined: Wor
         assert cells[0].measures[name] == pytest.approx(slow[name], abs=1e-5), name
 
 
+def test_queries_may_be_a_named_split(mined: Workspace) -> None:
+    names = ["scene-003.jpg", "scene-007", "images/scene-010.jpg", "no-such-photo"]
+    cells = sweep(mined, "demo", "starter", {"neighbors": [3]}, base=MINED, only=names)
+    assert cells == sweep(mined, "demo", "starter", {"neighbors": [3]}, base=MINED, only=names[:3])
+    assert cells != sweep(mined, "demo", "starter", {"neighbors": [3]}, base=MINED)
+    set_id = complete_set_named(mined.store, "demo-starter").id
+    with mined.store.session() as session:
+        query = text(
+            "SELECT count(*) FROM pair JOIN image ON image.id = pair.image_id WHERE set_id = :set AND neighbor_rank <= 3 "
+            "AND path IN ('images/scene-003.jpg', 'images/scene-007.jpg', 'images/scene-010.jpg')"
+        )
+        pairs = session.execute(query, {"set": set_id}).scalar_one()
+    assert cells[0].measures["pairs_per_image"] == pairs / 3
+    with pytest.raises(UserError, match=r"^No photo of 'demo' has one of the 1 names that may be queries\.$"):
+        sweep(mined, "demo", "starter", {"neighbors": [3]}, base=MINED, only=["no-such-photo"])
+
+
 def test_without_annotations_nothing_is_said_of_objects(mined: Workspace) -> None:
     with mined.store.session() as session:
         session.execute(text("UPDATE dataset SET annotation_count = 0"))
