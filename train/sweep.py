@@ -63,7 +63,7 @@ def sweep(
 
     grid: values by name of a ``MineConfig`` setting; the others are those of base. Neighbours come from the whole data
     set. Nothing is written; features of boxes that no set has used are computed for the occasion.
-    only: names of the photos that may be queries, with or without their folder and suffix: a split that nobody tuned on.
+    only: names of the photos that may be queries, with or without folder and suffix: a split that nobody tuned on.
     Raises UserError when a setting is not valid, or photos were never mined with this encoder or proposal scale.
     """
     progress = progress or Progress()
