@@ -100,7 +100,8 @@ def test_queries_may_be_a_named_split(mined: Workspace) -> None:
     with mined.store.session() as session:
         query = text(
             "SELECT count(*) FROM pair JOIN image ON image.id = pair.image_id WHERE set_id = :set "
-            "AND neighbor_rank <= 3 AND path IN ('images/scene-003.jpg', 'images/scene-007.jpg', 'images/scene-010.jpg')"
+            "AND neighbor_rank <= 3 AND path IN "
+            "('images/scene-003.jpg', 'images/scene-007.jpg', 'images/scene-010.jpg')"
         )
         pairs = session.execute(query, {"set": set_id}).scalar_one()
     assert cells[0].measures["pairs_per_image"] == pairs / 3
