@@ -17,8 +17,10 @@ from db.photos import dataset_named, image_by_id, usable_images
 from db.runs import add_metrics, add_run, runs, update_run
 from db.verdicts import judge, verdicts_of
 from tests.app.conftest import Show
+from tests.conftest import MINED, NewRun
 from train.config import MineConfig
 from train.ingest import ingest
+from train.mine import mine
 from train.workspace import Workspace
 
 
@@ -104,7 +106,14 @@ def test_the_pair_page_draws_the_stored_pairs_of_the_set(here: Workspace, show: 
 
 @pytest.mark.parametrize(
     ("parameter", "value", "chip"),
-    [("k", "2", "neighbors 2 (4)"), ("n", "0.3", "pair ratio 0.3 (0.1)"), ("iou", "0.7", "max iou 0.7 (0.5)")],
+    [
+        ("k", "2", "neighbors 2 (4)"),
+        ("n", "0.3", "pair ratio 0.3 (0.1)"),
+        ("iou", "0.7", "max iou 0.7 (0.5)"),
+        ("rois", "3", "max rois 3 (100)"),
+        ("obj", "0.5", "object weight 0.5 (0)"),
+        ("ranked", "objectness", "ranked by objectness (search)"),
+    ],
 )
 def test_a_setting_in_the_url_changes_the_preview_and_is_named(
     here: Workspace, show: Show, parameter: str, value: str, chip: str
@@ -116,9 +125,30 @@ def test_a_setting_in_the_url_changes_the_preview_and_is_named(
         assert len(component(at)["neighbors"]) == 2
 
 
+def test_the_preview_of_objectness_is_what_mining_with_it_stores(here: Workspace, show: Show, new_run: NewRun) -> None:
+    at = show("pair", q="3", nn="2", ranked="objectness", obj="0.7", rois="4", n="0.6")
+    assert not at.exception
+    previewed = component(at)
+    config = MINED.model_copy(
+        update={"ranked_by": "objectness", "object_weight": 0.7, "max_rois": 4, "pair_ratio": 0.6}
+    )
+    made = mine(here, "demo", "starter", "objects", config, run_id=new_run(here, "mine", "objects"), workers=1)
+    assert previewed["query"]["boxes"] == rois_of(here.store, made.id, [3])[3].boxes.tolist()
+    stored = [p for p in pairs_of(here.store, made.id, 3) if p.neighbor_rank == 2]
+    boxes = [
+        (tuple(previewed["query"]["boxes"][p["q"]]), tuple(previewed["neighbor"]["boxes"][p["k"]]))
+        for p in previewed["pairs"]
+    ]
+    assert boxes == [(p.query_box, p.key_box) for p in stored]
+    assert len(boxes) == 2
+    again = show("pair", q="3", nn="2", set="objects")
+    assert not again.info  # nothing differs from the set
+    assert component(again)["pairs"] == previewed["pairs"]
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-5", "1e99", "ten", ""])
 def test_a_senseless_setting_in_the_url_does_no_harm(here: Workspace, show: Show, value: str) -> None:
-    at = show("pair", q="3", size=value, n=value)
+    at = show("pair", q="3", size=value, n=value, obj=value, ranked=value)
     assert not at.exception
     assert component(at)["pairs"]
 
