@@ -27,7 +27,14 @@ def test_the_paper_preset_of_mining() -> None:
         "min_similarity": -1.0,
         "proposal_scale": 1.0,
         "fallback": "first",
+        "ranked_by": "search",
+        "object_weight": 0.0,
     }
+
+
+def test_the_object_preset_of_mining_is_the_papers_but_for_what_seeks_objects() -> None:
+    changed = {"fallback": "image", "ranked_by": "objectness", "object_weight": 1.0, "max_rois": 8, "pair_ratio": 0.65}
+    assert MINE_PRESETS["object"].model_dump() == MINE_PRESETS["paper"].model_dump() | changed
 
 
 def test_the_paper_preset_of_training() -> None:
