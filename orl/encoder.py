@@ -86,10 +86,20 @@ class Encoder(nn.Module):
                     setattr(parent, name, nn.Identity())
         return self.requires_grad_(False)
 
+    def _maps(self, pixels: np.ndarray) -> Tensor:
+        """The last layer's maps: uint8 [B, H, W, 3] -> float32 [B, C, H/32, W/32].
+
+        Convolutions of a single image split its sums between threads, and round them otherwise than in a batch. It goes
+        twice, so that a feature does not depend on what was embedded along with it.
+        """
+        if len(pixels) == 1:
+            return self.backbone(self.normalise(pixels.repeat(2, axis=0)))[:1]
+        return self.backbone(self.normalise(pixels))
+
     @torch.inference_mode()
     def embed_images(self, pixels: np.ndarray) -> np.ndarray:
         """Image features for the nearest neighbours: uint8 [B, 224, 224, 3] -> float32 [B, D], unit rows."""
-        features = pool(self.backbone(self.normalise(pixels)))
+        features = pool(self._maps(pixels))
         if self.projector is not None:
             features = self.projector(features)
         return F.normalize(features).cpu().numpy()
@@ -97,14 +107,14 @@ class Encoder(nn.Module):
     @torch.inference_mode()
     def embed_rois(self, pixels: np.ndarray) -> np.ndarray:
         """RoI features, backbone GAP and never the projector: uint8 [B, 224, 224, 3] -> float32 [B, C], unit rows."""
-        return F.normalize(pool(self.backbone(self.normalise(pixels)))).cpu().numpy()
+        return F.normalize(pool(self._maps(pixels))).cpu().numpy()
 
     @torch.inference_mode()
     def attention(self, pixels: np.ndarray) -> np.ndarray:
         """Norm of the last layer's channels: uint8 [B, H, W, 3] -> float32 [B, H/32 · W/32], unit rows."""
-        return F.normalize(self.backbone(self.normalise(pixels)).norm(dim=1).flatten(1)).cpu().numpy()
+        return F.normalize(self._maps(pixels).norm(dim=1).flatten(1)).cpu().numpy()
 
     @torch.inference_mode()
     def feature_map(self, pixels: np.ndarray) -> np.ndarray:
         """The last layer's map of one image: uint8 [H, W, 3] -> float32 [C, H/32, W/32]."""
-        return self.backbone(self.normalise(pixels[None]))[0].cpu().numpy()
+        return self._maps(pixels[None])[0].cpu().numpy()

@@ -120,6 +120,19 @@ def test_features_have_unit_length_and_only_images_go_through_the_projector() ->
     np.testing.assert_allclose(images, by_hand, atol=1e-6)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_feature_does_not_depend_on_what_is_embedded_along_with_it(starter: Encoder, threads: int) -> None:
+    before, pixels = torch.get_num_threads(), random_pixels(7)
+    torch.set_num_threads(threads)
+    try:
+        whole = starter.embed_rois(pixels)
+        for size in (1, 2, 3, 4):
+            parts = [starter.embed_rois(pixels[at : at + size]) for at in range(0, 7, size)]
+            np.testing.assert_array_equal(np.concatenate(parts), whole)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_without_a_projector_the_pooled_feature_serves_images_too() -> None:
     encoder = Encoder("resnet18")
     pixels = random_pixels(2, 64)

@@ -15,8 +15,7 @@ from db import correspondences as rows
 from db import mining
 from db.models import Image as ImageRow
 from db.photos import dataset_named, usable_images
-from orl.encoder import Encoder
-from orl.pixels import center_crop, crop_box, read_image
+from tests.train import plainly
 from train import weights
 from train.config import MineConfig
 from train.errors import UserError
@@ -33,77 +32,11 @@ def mined(workspace: Workspace, config: MineConfig, run: int, name: str = "set",
     return mine(workspace, "demo", "starter", name, config, run_id=run, **{"workers": 1, **options}).id  # type: ignore[arg-type]
 
 
-def slow_iou(a: list[int], b: list[int]) -> float:
-    wide = max(0, min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]))
-    high = max(0, min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]))
-    return wide * high / (a[2] * a[3] + b[2] * b[3] - wide * high)
-
-
-def slow_candidates(raw: list[list[int]], config: MineConfig) -> list[list[int]]:
-    kept: list[list[int]] = []
-    for box in raw:
-        w, h = box[2:]
-        if w < config.min_size or h < config.min_size or w > config.max_aspect * h or h > config.max_aspect * w:
-            continue
-        if any(slow_iou(box, other) > config.max_iou for other in kept) or len(kept) == config.max_rois:
-            continue
-        kept.append(box)
-    return kept or raw[:1]
-
-
-def embedded(embed: Callable[[np.ndarray], np.ndarray], pixels: list[np.ndarray]) -> list[np.ndarray]:
-    return [embed(one[None])[0] for one in pixels]
-
-
-def plain_encoder() -> Encoder:
-    """The starter as published, its batch norms not folded."""
-    return weights.build(weights.starter_weights())
-
-
 def test_a_mined_set_equals_the_method_in_plain_loops(
-    ready: Workspace, small_scenes: Path, tiny_mine: MineConfig, new_run: Callable
+    ready: Workspace, tiny_mine: MineConfig, new_run: Callable
 ) -> None:
     set_id = mined(ready, tiny_mine, new_run(ready, "mine", "set"))
-    encoder, images = plain_encoder(), images_of(ready)
-    assert len(images) == 12
-    pictures = {i.id: read_image(small_scenes / i.path) for i in images}
-    raw = mining.proposals_of(ready.store, list(pictures), "selective-search-fast@0.5")
-    candidates = {i: slow_candidates(raw[i].tolist(), tiny_mine) for i in pictures}
-    stored = rows.rois_of(ready.store, set_id, list(pictures))
-    assert {i: stored[i].boxes.tolist() for i in stored} == candidates
-
-    crops = [center_crop(p) for p in pictures.values()]
-    features = dict(zip(pictures, embedded(encoder.embed_images, crops), strict=True))
-    rois = {
-        i: embedded(encoder.embed_rois, [crop_box(pictures[i], np.array(b), 224) for b in candidates[i]])
-        for i in pictures
-    }
-    for query in pictures:
-        others = sorted((-float(features[query] @ features[o]), o) for o in pictures if o != query)[:3]
-        found = rows.neighbors_of(ready.store, set_id, query)
-        assert [n.image.id for n in found] == [o for _, o in others]
-        np.testing.assert_allclose([n.similarity for n in found], [-s for s, _ in others], atol=1e-3)
-        pairs = rows.pairs_of(ready.store, set_id, query)
-        for rank, (_, neighbor) in enumerate(others, 1):
-            every = {
-                (tuple(candidates[query][a]), tuple(candidates[neighbor][b])): float(q @ k)
-                for a, q in enumerate(rois[query])
-                for b, k in enumerate(rois[neighbor])
-            }
-            best = sorted(every.values(), reverse=True)[: max(1, int(0.5 * len(rois[query])))]
-            here = [p for p in pairs if p.neighbor_rank == rank]
-            assert [p.rank for p in here] == list(range(1, len(best) + 1))
-            np.testing.assert_allclose([p.similarity for p in here], best, atol=1e-3)
-            for pair in here:  # the boxes are those that have this similarity
-                assert every[pair.query_box, pair.key_box] == pytest.approx(pair.similarity, abs=1e-3)
-                rivals = [s for (q, k), s in every.items() if q == pair.query_box and k != pair.key_box]
-                back = [s for (q, k), s in every.items() if q != pair.query_box and k == pair.key_box]
-                if rivals:
-                    assert pair.margin == pytest.approx(pair.similarity - max(rivals), abs=2e-3)
-                else:
-                    assert pair.margin is None
-                if back and abs(pair.similarity - max(back)) > 2e-3:
-                    assert pair.cycle == (pair.similarity > max(back))
+    assert len(plainly.assert_stored(ready, set_id, tiny_mine)) == 12
 
 
 def test_other_k_and_n_compute_no_proposal_and_embed_nothing_and_smaller_boxes_only_the_new_ones(

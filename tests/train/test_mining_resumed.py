@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import shutil
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from db.correspondences import find_set
 from train.config import MineConfig
 from train.errors import UserError
 from train.ingest import ingest
 from train.mine import mine
-from train.progress import Stopped
+from train.progress import Progress, Stopped
 from train.workspace import Workspace, open_workspace
 
 TABLES = ("proposal", "roi", "set_image", "candidate", "neighbor", "pair")
@@ -71,11 +75,13 @@ def uninterrupted(template: Path, tmp_path_factory: pytest.TempPathFactory, tiny
     return rows_digest(workspace)
 
 
-def test_two_workers_find_what_one_finds(
-    fresh: Callable, tiny_mine: MineConfig, new_run: Callable, uninterrupted: str
+@pytest.mark.parametrize("workers", [2, 3])
+def test_more_workers_find_what_one_finds(
+    fresh: Callable, tiny_mine: MineConfig, new_run: Callable, uninterrupted: str, workers: int
 ) -> None:
     workspace = fresh()
-    mine(workspace, "demo", "starter", "set", tiny_mine, run_id=new_run(workspace, "mine", "set"), workers=2)
+    run = new_run(workspace, "mine", "set")
+    mine(workspace, "demo", "starter", "set", tiny_mine, run_id=run, workers=workers)
     assert rows_digest(workspace) == uninterrupted
 
 
@@ -127,6 +133,63 @@ def test_stopped_at_the_end_of_a_phase_and_resumed_it_finds_the_same(
         mine(workspace, "demo", "starter", "set", tiny_mine, run_id=run, workers=1, progress=progress)
     mine(workspace, "demo", "starter", "set", tiny_mine, run_id=run, workers=1)
     assert rows_digest(workspace) == uninterrupted
+
+
+PHASES = (
+    *("Proposing regions", "Embedding photos", "Filtering regions", "Embedding regions"),
+    *("Finding neighbours", "Matching regions", "Measuring"),
+)
+
+
+class Telling(Progress):
+    """Writes each phase into a pipe, a line each, as soon as it begins."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+
+    def phase(self, name: str, total: int) -> None:
+        os.write(self._pipe, f"{name}\n".encode())
+
+
+def mine_and_be_killed(workspace: Path, run: int, config: MineConfig, phase: str, delay: float) -> bool:
+    """Mine in a process of its own, and kill it some seconds into a phase. Returns whether it was done before."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()  # its workers die with it
+        os.close(ours)
+        progress = Telling(theirs)
+        mine(open_workspace(workspace), "demo", "starter", "set", config, run_id=run, workers=1, progress=progress)
+        os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours) as phases:
+        while (line := phases.readline()) and line.strip() != phase:
+            pass
+        time.sleep(delay)
+        os.killpg(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+
+
+def test_killed_at_twenty_random_moments_and_resumed_it_finds_the_same(
+    fresh: Callable, tiny_mine: MineConfig, new_run: Callable, uninterrupted: str
+) -> None:
+    chance, killed = random.Random(3), 0
+    while killed < 20:
+        workspace = fresh()
+        run = new_run(workspace, "mine", "set")
+        workspace.store.close()  # no connection goes through a fork
+        for phase in sorted(chance.choices(PHASES, k=7), key=PHASES.index):
+            if mine_and_be_killed(workspace.path, run, tiny_mine, phase, chance.uniform(0, 0.1)):
+                break
+            killed += 1
+            found = find_set(workspace.store, "set")
+            if found is not None and found.status == "complete":
+                break  # killed after its last commit, on the way out
+            workspace.store.close()
+        else:
+            mine(workspace, "demo", "starter", "set", tiny_mine, run_id=run, workers=1)
+        assert rows_digest(workspace) == uninterrupted
 
 
 def test_photos_that_change_between_stop_and_resume_are_refused_with_a_sentence(
