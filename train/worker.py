@@ -6,6 +6,7 @@ Spawned helper processes import this module again, so torch is imported only ins
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import signal
 import sys
@@ -56,7 +57,8 @@ class RunProgress(Progress):
         self.check()
 
     def log(self, message: str) -> None:
-        print(f"{datetime.now():%H:%M:%S}  {message}", flush=True)
+        with contextlib.suppress(OSError):  # a full disk is no reason to leave the store's row as it is
+            print(f"{datetime.now():%H:%M:%S}  {message}", flush=True)
 
     def metric(self, step: int, values: dict[str, float]) -> None:
         with self._lock:
@@ -81,10 +83,11 @@ class RunProgress(Progress):
         update_run(self._store, self._run_id, progress=done, heartbeat_at=now())
 
     def close(self) -> None:
-        """Stop the heart and write the last numbers."""
+        """Stop the heart and write the last numbers, if the store takes them."""
         self._over.set()
         self._heart.join()
-        self.flush()
+        with contextlib.suppress(StoreError):  # how the run ended matters more
+            self.flush()
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT):
@@ -145,12 +148,18 @@ def execute(workspace: Workspace, run_id: int) -> int:
         progress.log(str(problem))
         code, error = 2, str(problem)
     except Exception as problem:
-        traceback.print_exc()
-        full = isinstance(problem, OSError) and problem.errno == errno.ENOSPC
-        error = "The disk is full; free some space and resume." if full else f"{type(problem).__name__}: {problem}"
-    finally:
-        progress.close()
+        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
+            code, error = 2, "The disk is full; nothing was lost, free some space and resume."
+            progress.log(error)
+        else:
+            traceback.print_exc()
+            error = f"{type(problem).__name__}: {problem}"
+    progress.close()
+    try:
         update_run(store, run_id, status=status, exit_code=code, error=error, ended_at=now(), heartbeat_at=now())
+    except StoreError as problem:  # the run will be found lost, and goes on when it is resumed
+        progress.log(f"How the run ended could not be recorded. {problem}")
+        return 2
     return code
 
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
 import shutil
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from db.correspondences import find_set
+from db.runs import run_by_id
+from db.store import StoreError
 from train.config import MineConfig
 from train.errors import UserError
 from train.ingest import ingest
 from train.mine import mine
 from train.progress import Progress, Stopped
+from train.worker import execute
 from train.workspace import Workspace, open_workspace
 
 TABLES = ("proposal", "roi", "set_image", "candidate", "neighbor", "pair")
@@ -190,6 +195,77 @@ def test_killed_at_twenty_random_moments_and_resumed_it_finds_the_same(
         else:
             mine(workspace, "demo", "starter", "set", tiny_mine, run_id=run, workers=1)
         assert rows_digest(workspace) == uninterrupted
+
+
+def full_store(workspace: Workspace) -> None:
+    """Give the store's file three quarters of the pages that a mining needs."""
+    with workspace.store.engine.connect() as connection:
+        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+    workspace.store.close()
+    limit = f"PRAGMA max_page_count = {pages + 3}"
+    event.listen(workspace.store.engine, "connect", lambda connection, _: connection.execute(limit))
+
+
+def full_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk be full when the third batch of features is to be on it."""
+    calls = iter(range(100))
+
+    def fsync(_: int) -> None:
+        if next(calls) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("train.embeddings.os.fsync", fsync)
+
+
+@pytest.mark.parametrize("full", ["store", "embeddings"])
+def test_a_full_disk_ends_in_one_sentence_and_the_run_resumes(
+    fresh: Callable,
+    tiny_mine: MineConfig,
+    new_run: Callable,
+    uninterrupted: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    full: str,
+) -> None:
+    workspace = fresh()
+    params = {"dataset": "demo", "encoder": "starter", "workers": 1, "config": tiny_mine.model_dump()}
+    run = new_run(workspace, "mine", "set", **params)
+    handler = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        if full == "store":
+            full_store(workspace)
+        else:
+            full_embeddings(patch)
+        assert execute(workspace, run) == 2
+    signal.signal(signal.SIGTERM, handler)
+    workspace.store.close()
+
+    roomy = open_workspace(workspace.path)
+    ended, said = run_by_id(roomy.store, run), capsys.readouterr()
+    assert (ended.status, ended.exit_code) == ("failed", 2)
+    assert ended.error == "The disk is full; nothing was lost, free some space and resume."
+    assert said.out.rstrip().endswith(ended.error)
+    assert "Traceback" not in said.out + said.err
+    mine(roomy, "demo", "starter", "set", tiny_mine, run_id=run, workers=1)
+    assert rows_digest(roomy) == uninterrupted
+
+
+def test_a_store_that_stays_locked_ends_in_one_sentence_and_the_run_resumes(
+    fresh: Callable, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable, uninterrupted: str
+) -> None:
+    workspace = fresh()
+    run = new_run(workspace, "mine", "set")
+    workspace.store.close()
+    event.listen(workspace.store.engine, "connect", lambda c, _: c.execute("PRAGMA busy_timeout = 50"))
+    other = sqlite3.connect(workspace.path / "orl.sqlite", isolation_level=None)
+    progress = stop_after()
+    progress.phase = lambda name, _: other.execute("BEGIN IMMEDIATE") if name == "Matching regions" else None
+    with pytest.raises(StoreError, match=r"^The store is locked by another process; try again when it has finished\.$"):
+        mine(workspace, "demo", "starter", "set", tiny_mine, run_id=run, workers=1, progress=progress)
+    other.execute("ROLLBACK")
+    other.close()
+    mine(workspace, "demo", "starter", "set", tiny_mine, run_id=run, workers=1)
+    assert rows_digest(workspace) == uninterrupted
 
 
 def test_photos_that_change_between_stop_and_resume_are_refused_with_a_sentence(
