@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from train import candidates
 from train.config import MineConfig
 from train.errors import UserError
 from train.features import Attention, Boxes, BoxFeatures, Features, as_stored
+from train.photos import Photos
 from train.workspace import Workspace
 
 
@@ -74,7 +74,7 @@ def sides(subject: Subject, images: list[Image], config: MineConfig) -> list[Sid
     """The candidates of some photos under some settings, and why each other raw box was rejected."""
     store, ids = subject.workspace.store, [image.id for image in images]
     raw = mining.proposals_of(store, ids, MineConfig(**subject.mined.params).method)
-    maps = _attention(subject.workspace, subject.encoder.id, Path(subject.dataset.root)).get(images, config)
+    maps = _attention(subject.workspace, subject.encoder.id, subject.dataset.id).get(images, config)
     found = {i.id: candidates.candidates(i, raw[i.id], config, maps[i.id]) for i in images}
     stored = as_stored(store, found)
     return [Side(raw[i], found[i].filtered, stored[i]) for i in ids]
@@ -82,7 +82,7 @@ def sides(subject: Subject, images: list[Image], config: MineConfig) -> list[Sid
 
 def missing_maps(subject: Subject, images: list[Image], config: MineConfig) -> int:
     """How many photos would cost a forward pass of the whole photo before their candidates are known."""
-    return _attention(subject.workspace, subject.encoder.id, Path(subject.dataset.root)).missing(images, config)
+    return _attention(subject.workspace, subject.encoder.id, subject.dataset.id).missing(images, config)
 
 
 def missing_boxes(subject: Subject, *photos: Side) -> int:
@@ -140,19 +140,19 @@ def explain(side: Side, most: int | None = None) -> list[RejectedBox]:
 
 def box_features(subject: Subject) -> BoxFeatures:
     """Features of the set's encoder, with what runs have added by now."""
-    found = _box_features(subject.workspace, subject.encoder.id, Path(subject.dataset.root))
+    found = _box_features(subject.workspace, subject.encoder.id, subject.dataset.id)
     found.refresh()
     return found
 
 
 @lru_cache(maxsize=8)
-def _box_features(workspace: Workspace, encoder_id: int, root: Path) -> BoxFeatures:
-    return BoxFeatures(encoder_features(workspace, encoder_id), root)
+def _box_features(workspace: Workspace, encoder_id: int, dataset_id: int) -> BoxFeatures:
+    return BoxFeatures(encoder_features(workspace, encoder_id), Photos.of(workspace.store, dataset_id))
 
 
 @lru_cache(maxsize=8)
-def _attention(workspace: Workspace, encoder_id: int, root: Path) -> Attention:
-    return Attention(encoder_features(workspace, encoder_id), root)
+def _attention(workspace: Workspace, encoder_id: int, dataset_id: int) -> Attention:
+    return Attention(encoder_features(workspace, encoder_id), Photos.of(workspace.store, dataset_id))
 
 
 @lru_cache(maxsize=4)

@@ -15,6 +15,7 @@ import numpy as np
 from sqlalchemy import select
 
 from db.models import Annotation, CorrespondenceSet, Dataset, Image, SetImage
+from db.photos import members_of
 from db.store import Store, fetch
 
 MIXERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # odd 64-bit numbers that scatter what they multiply
@@ -162,9 +163,9 @@ class _Names:
 
 @lru_cache(maxsize=4)
 def _names(store: Store, dataset_id: int, revision: int) -> _Names:
-    current = (Image.dataset_id == dataset_id, Image.superseded_by.is_(None))
     ids, lower = [], []
     with store.session() as session:
+        current = (Image.dataset_id.in_(members_of(session, dataset_id)), Image.superseded_by.is_(None))
         for block in fetch(session, select(Image.id, Image.path).where(*current).order_by(Image.path, Image.id)):
             ids += [i for i, _ in block]
             lower += [path.lower() for _, path in block]

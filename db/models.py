@@ -52,13 +52,22 @@ class Dataset(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     root: Mapped[str]
-    layout: Mapped[str]  # folder, coco or voc
+    layout: Mapped[str]  # folder, coco, voc, or union: of data sets, named in root
     created_at: Mapped[datetime] = mapped_column(default=now)
     image_count: Mapped[int] = mapped_column(default=0)  # readable; counted once per ingest
     unreadable_count: Mapped[int] = mapped_column(default=0)
     annotation_count: Mapped[int] = mapped_column(default=0)
     categories: Mapped[dict[str, Any] | None]  # number of photos by annotated category, counted likewise
     revision: Mapped[int] = mapped_column(default=0, server_default="0")  # grows when photos or annotations change
+
+
+class DatasetMember(Base):
+    """A data set whose photos another one takes in: the latter has no photo of its own."""
+
+    __tablename__ = "dataset_member"
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"), primary_key=True)
+    member_id: Mapped[int] = mapped_column(ForeignKey("dataset.id"), primary_key=True, index=True)
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
 
 class Image(Base):

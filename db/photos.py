@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from db.models import Annotation, Dataset, Image
+from db.models import Annotation, Dataset, DatasetMember, Image
 from db.store import Store, StoreError, insert_rows
 
 CHUNK = 500  # rows per statement: below SQLite's limit on bound variables
@@ -83,6 +85,42 @@ def ensure_dataset(store: Store, name: str, root: str, layout: str) -> Dataset:
                 f"The data set '{name}' holds the photos of {found.root}; choose another name for those of {root}."
             )
         return found
+
+
+def unite(store: Store, names: Sequence[str]) -> Dataset:
+    """One data set of all photos of several, made if need be; of a single name, that data set itself.
+
+    The paper's COCO+ unites train2017 and unlabeled2017. What is known of a photo stays known: it is the same row.
+    Raises StoreError when a name is unknown, or the name of the whole is that of another data set.
+    """
+    named = {name: dataset_named(store, name) for name in sorted(set(names))}
+    if len(named) == 1:
+        return next(iter(named.values()))
+    whole = "+".join(named)
+    with store.session() as session:
+        members = sorted({member for part in named.values() for member in members_of(session, part.id)})
+        found = session.scalar(select(Dataset).where(Dataset.name == whole))
+        if found is None:
+            found = Dataset(name=whole, root=" + ".join(named), layout="union")
+            session.add(found)
+            session.flush()
+            session.add_all(DatasetMember(dataset_id=found.id, member_id=member) for member in members)
+        elif members_of(session, found.id) != members:
+            raise StoreError(f"The data set '{whole}' is not the union of {' and '.join(named)}; rename one of them.")
+    return count_photos(store, found.id)
+
+
+def members_of(session: Session, dataset_id: int) -> list[int]:
+    """Ids of the data sets that a data set unites, ascending; its own where it has photos itself."""
+    united = select(DatasetMember.member_id).where(DatasetMember.dataset_id == dataset_id)
+    return list(session.scalars(united.order_by(DatasetMember.member_id))) or [dataset_id]
+
+
+def photo_roots(store: Store, dataset_id: int) -> dict[int, str]:
+    """The folder that each photo's path starts from, by the photo's own data set: several for a union."""
+    with store.session() as session:
+        rows = session.execute(select(Dataset.id, Dataset.root).where(Dataset.id.in_(members_of(session, dataset_id))))
+        return {row.id: row.root for row in rows}
 
 
 def known_files(store: Store, dataset_id: int, paths: Sequence[str]) -> dict[str, Image]:
@@ -166,9 +204,12 @@ def _add_boxes(session: Session, boxes_of: Mapping[int, Sequence[Box]]) -> None:
 
 
 def count_photos(store: Store, dataset_id: int) -> Dataset:
-    """Count a data set's images and annotations once, into its own row, so that no page has to."""
-    current = (Image.dataset_id == dataset_id, Image.superseded_by.is_(None))
+    """Count a data set's images and annotations once, into its own row, so that no page has to.
+
+    Those that unite it with others are counted anew as well.
+    """
     with store.session() as session:
+        current = (Image.dataset_id.in_(members_of(session, dataset_id)), Image.superseded_by.is_(None))
         ok, unreadable = session.execute(
             select(
                 func.count(case((Image.status == "ok", 1))),
@@ -192,11 +233,22 @@ def count_photos(store: Store, dataset_id: int) -> Dataset:
                 categories={category: images for category, _, images in categories},
             )
         )
-        return session.scalars(select(Dataset).where(Dataset.id == dataset_id)).one()
+        counted = session.scalars(select(Dataset).where(Dataset.id == dataset_id)).one()
+        unions = session.scalars(select(DatasetMember.dataset_id).where(DatasetMember.member_id == dataset_id)).all()
+        session.execute(update(Dataset).where(Dataset.id.in_(unions)).values(revision=Dataset.revision + 1))
+    for union in unions:
+        count_photos(store, union)
+    return counted
 
 
 def usable_images(store: Store, dataset_id: int) -> Iterator[Image]:
     """The readable images of a data set in the order of ids, fetched a block at a time."""
+    with store.session() as session:
+        members = members_of(session, dataset_id)
+    return heapq.merge(*(_usable_images(store, member) for member in members), key=attrgetter("id"))
+
+
+def _usable_images(store: Store, dataset_id: int) -> Iterator[Image]:
     after = 0
     while True:
         with store.session() as session:

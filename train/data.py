@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from orl.pixels import UnreadableImage, read_image
 from orl.views import PIPELINES, augment, epoch_order, random_crop, resized_crop, view_generator
 from train.config import TrainConfig
 from train.errors import UserError
+from train.photos import Photos
 from train.workspace import Workspace
 
 Key = tuple[int, int]  # epoch, index of the image
@@ -139,11 +139,13 @@ def _open(file: str) -> PIL.Image.Image:
 
 def photo_files(workspace: Workspace, dataset: DatasetRow) -> list[str]:
     """Paths of a data set's readable photos, in the order of ids."""
-    return [os.path.join(dataset.root, image.path) for image in usable_images(workspace.store, dataset.id)]  # noqa: PTH118
+    photos = Photos.of(workspace.store, dataset.id)
+    return [str(photos.path(image)) for image in usable_images(workspace.store, dataset.id)]
 
 
 def correspondences(workspace: Workspace, mined: CorrespondenceSet, dataset: DatasetRow) -> Correspondences:
     """Load a set for training. Raises UserError when it has no pair."""
+    photos = Photos.of(workspace.store, dataset.id)
     index: dict[int, int] = {}
     files: list[str] = []
     sizes: list[tuple[int, int]] = []
@@ -151,7 +153,7 @@ def correspondences(workspace: Workspace, mined: CorrespondenceSet, dataset: Dat
     def position(image: Image) -> int:
         if image.id not in index:
             index[image.id] = len(files)
-            files.append(os.path.join(dataset.root, image.path))  # noqa: PTH118
+            files.append(str(photos.path(image)))
             sizes.append((image.width, image.height))
         return index[image.id]
 

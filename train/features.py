@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +15,11 @@ from db.correspondences import known_rois
 from db.models import Encoder as EncoderRow
 from db.models import Image
 from db.store import Store
-from orl.pixels import ATTENTION_CELLS, crop_box, read_image, squeeze
+from orl.pixels import ATTENTION_CELLS, crop_box, squeeze
 from train.candidates import Candidates
 from train.config import MineConfig
 from train.embeddings import Embeddings
+from train.photos import Photos
 from train.workspace import Workspace
 
 if TYPE_CHECKING:  # it would import torch, which those who find everything on disk never need
@@ -59,9 +59,8 @@ class Features:
 class Attention:
     """Attention maps of photos: from disk where mining has left them, else made on demand and remembered."""
 
-    def __init__(self, features: Features, root: Path) -> None:
-        """root: the data set's folder."""
-        self._features, self._root = features, root
+    def __init__(self, features: Features, photos: Photos) -> None:
+        self._features, self._photos = features, photos
         self._remembered: OrderedDict[int, np.ndarray] = OrderedDict()
         self._forward = threading.Lock()
 
@@ -89,7 +88,7 @@ class Attention:
     def _made(self, image: Image) -> np.ndarray:
         with self._forward:
             if image.id not in self._remembered:
-                pixels = squeeze(read_image(self._root / image.path))
+                pixels = squeeze(self._photos.read(image))
                 self._remembered[image.id] = self._features.encoder.attention(pixels[None])[0]
                 while len(self._remembered) > REMEMBERED:
                     self._remembered.popitem(last=False)
@@ -127,9 +126,8 @@ class BoxFeatures:
     Nothing is written. May be shared between threads.
     """
 
-    def __init__(self, features: Features, root: Path) -> None:
-        """root: the data set's folder."""
-        self._features, self._root = features, root
+    def __init__(self, features: Features, photos: Photos) -> None:
+        self._features, self._photos = features, photos
         self._remembered: OrderedDict[tuple[int, ...], np.ndarray] = OrderedDict()  # by image, x, y, w and h
         self._forward = threading.Lock()  # one forward pass at a time, and one writer of what is remembered
         self.embedded = 0
@@ -152,7 +150,7 @@ class BoxFeatures:
         if not len(missing):
             return found
         with self._forward:
-            photo = read_image(self._root / some.image.path)
+            photo = self._photos.read(some.image)
             network, at_once = self._features.encoder, self._features.batch
             for part in np.split(missing, range(at_once, len(missing), at_once)):
                 found[part] = network.embed_rois(np.stack([crop_box(photo, box) for box in some.boxes[part]]))

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -23,12 +22,13 @@ from db.models import CorrespondenceSet, Dataset, Image
 from db.models import Encoder as EncoderRow
 from db.photos import dataset_named, mark_unreadable, usable_images
 from orl.matching import nearest_neighbors
-from orl.pixels import UnreadableImage, center_crop, crop_box, read_image, squeeze
+from orl.pixels import UnreadableImage, center_crop, crop_box, squeeze
 from train.candidates import candidates, match
 from train.config import MineConfig
 from train.embeddings import Embeddings
 from train.errors import UserError
 from train.features import Features
+from train.photos import Photos
 from train.progress import Progress, map_ahead
 from train.propose import propose_all
 from train.quality import measure
@@ -79,20 +79,20 @@ def mine(
     subject = check(workspace, dataset, encoder, name, config)
     store = workspace.store
     mined = mining.begin_set(store, name, subject.dataset.id, subject.encoder.id, config.model_dump(), run_id)
-    files = Photos(Path(subject.dataset.root))
+    photos = Photos.of(store, subject.dataset.id)
 
     images = list(usable_images(store, subject.dataset.id))
-    images = _propose(workspace, images, files, config, workers or os.cpu_count() or 1, progress)
+    images = _propose(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
     if len(images) <= config.neighbors:
         raise UserError(
             f"Only {len(images)} photos of '{dataset}' can still be read, too few for K = {config.neighbors}."
         )
     features = Features(workspace, subject.encoder, device)
-    _embed_images(features, images, files, progress)
+    _embed_images(features, images, photos, progress)
     if config.needs_objectness:
-        _map_attention(features, images, files, progress)
+        _map_attention(features, images, photos, progress)
     _filter(workspace, mined.id, features, images, config, progress)
-    _embed_rois(workspace, mined.id, features, images, files, progress)
+    _embed_rois(workspace, mined.id, features, images, photos, progress)
     _find_neighbors(workspace, mined.id, features, images, config, progress)
     _match(workspace, mined.id, features, images, config, progress)
     progress.phase("Measuring", 1)
@@ -106,31 +106,20 @@ def mine(
     return published
 
 
-@dataclass(frozen=True)
-class Photos:
-    """Opens the photos of a data set."""
-
-    root: Path
-
-    def path(self, image: Image) -> Path:
-        """Where a photo lies."""
-        return self.root / image.path
-
-
 def image_seed(path: str) -> int:
     """Seed of an image's proposal ranking: a function of its path, so that two workspaces agree."""
     return zlib.crc32(path.encode())
 
 
 def _propose(
-    workspace: Workspace, images: list[Image], files: Photos, config: MineConfig, workers: int, progress: Progress
+    workspace: Workspace, images: list[Image], photos: Photos, config: MineConfig, workers: int, progress: Progress
 ) -> list[Image]:
     """Compute missing raw proposals. Returns the images that could be read."""
     missing = set(mining.missing_proposals(workspace.store, [i.id for i in images], config.method))
     todo = [i for i in images if i.id in missing]
     progress.phase("Proposing regions", len(todo))
     lost: set[int] = set()
-    jobs = ((str(files.path(i)), image_seed(i.path), config.proposal_scale) for i in todo)
+    jobs = ((str(photos.path(i)), image_seed(i.path), config.proposal_scale) for i in todo)
     done: dict[int, np.ndarray] = {}
     try:
         for image, found in zip(todo, propose_all(jobs, min(workers, max(1, len(todo)))), strict=True):
@@ -150,12 +139,12 @@ def _propose(
     return [i for i in images if i.id not in lost]
 
 
-def _embed_images(features: Features, images: list[Image], files: Photos, progress: Progress) -> None:
+def _embed_images(features: Features, images: list[Image], photos: Photos, progress: Progress) -> None:
     progress.phase("Embedding photos", _missing(features.images, images))
     added = _add_photos(
         features.images,
         images,
-        files,
+        photos,
         progress,
         view=center_crop,
         forward=lambda pixels: features.encoder.embed_images(pixels),
@@ -164,12 +153,12 @@ def _embed_images(features: Features, images: list[Image], files: Photos, progre
     progress.log(f"Photos embedded: {added}, reused: {len(images) - added}.")
 
 
-def _map_attention(features: Features, images: list[Image], files: Photos, progress: Progress) -> None:
+def _map_attention(features: Features, images: list[Image], photos: Photos, progress: Progress) -> None:
     progress.phase("Mapping attention", _missing(features.attention, images))
     added = _add_photos(
         features.attention,
         images,
-        files,
+        photos,
         progress,
         view=squeeze,
         forward=lambda pixels: features.encoder.attention(pixels),
@@ -185,7 +174,7 @@ def _missing(stored: Embeddings, images: list[Image]) -> int:
 def _add_photos(
     stored: Embeddings,
     images: list[Image],
-    files: Photos,
+    photos: Photos,
     progress: Progress,
     *,
     view: Callable[[PIL.Image.Image], np.ndarray],
@@ -197,7 +186,7 @@ def _add_photos(
     todo = [i for i, there in zip(images, have, strict=True) if not there]
 
     def viewed(image: Image) -> tuple[int, np.ndarray]:
-        return image.id, view(_read(files, image))
+        return image.id, view(_read(photos, image))
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         with ThreadPoolExecutor(2) as pool:
@@ -230,7 +219,7 @@ def _filter(
 
 
 def _embed_rois(
-    workspace: Workspace, set_id: int, features: Features, images: list[Image], files: Photos, progress: Progress
+    workspace: Workspace, set_id: int, features: Features, images: list[Image], photos: Photos, progress: Progress
 ) -> None:
     todo: list[tuple[Image, np.ndarray, np.ndarray]] = []
     total = 0
@@ -246,7 +235,7 @@ def _embed_rois(
 
     def crops(work: tuple[Image, np.ndarray, np.ndarray]) -> list[tuple[int, np.ndarray]]:
         image, ids, boxes = work
-        photo = _read(files, image)
+        photo = _read(photos, image)
         return [(int(i), crop_box(photo, box)) for i, box in zip(ids, boxes, strict=True)]
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -301,12 +290,12 @@ def _match(
         progress.advance(len(block))
 
 
-def _read(files: Photos, image: Image) -> PIL.Image.Image:
+def _read(photos: Photos, image: Image) -> PIL.Image.Image:
     try:
-        return read_image(files.path(image))
+        return photos.read(image)
     except UnreadableImage as error:
         raise UserError(
-            f"{files.path(image)} was readable when its regions were proposed and is not any more: {error}; "
+            f"{photos.path(image)} was readable when its regions were proposed and is not any more: {error}; "
             "run `orl ingest` on its folder again, then mine anew."
         ) from error
 

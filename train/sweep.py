@@ -23,6 +23,7 @@ from train.candidates import candidates, match
 from train.config import MINE_PRESETS, MineConfig, with_settings
 from train.errors import UserError
 from train.features import Attention, Boxes, BoxFeatures, Features, as_stored
+from train.photos import Photos
 from train.progress import Progress
 from train.quality import as_objects
 from train.workspace import Workspace
@@ -71,8 +72,8 @@ def sweep(
     configs = [with_settings(base, cell) for cell in cells]
     features = Features(workspace, encoder_named(workspace.store, encoder))
     drawn = _draw(workspace, dataset, features, max(c.neighbors for c in configs), sample, seed, only)
-    root = Path(drawn.dataset.root)
-    vectors, attention = BoxFeatures(features, root), Attention(features, root)
+    photos = Photos.of(workspace.store, drawn.dataset.id)
+    vectors, attention = BoxFeatures(features, photos), Attention(features, photos)
 
     same_boxes: dict[tuple[BoxRules, str, str], list[int]] = {}
     for number, config in enumerate(configs):

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from app.cli.common import Bars, Detach, Where, follow, out, progress_bar
+from db.photos import unite
 from train import runs as launcher
 from train.config import MINE_PRESETS, TRAIN_PRESETS, TrainConfig, parse_settings, preset_named, with_settings
 from train.errors import UserError
@@ -30,12 +31,15 @@ SWEPT = (
     "same_class_or_part_chance",
 )
 
+Datasets = Annotated[
+    list[str], typer.Option("--dataset", help="Name of the data set. May be repeated: several are taken as one.")
+]
 TrainPreset = Annotated[str, typer.Option(help="paper: the published constants. small: ResNet-18, for a CPU.")]
 Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: key=value. May be repeated.")]
 
 
 def pretrain(
-    dataset: Annotated[str, typer.Option(help="Name of the data set.")],
+    datasets: Datasets,
     name: Annotated[str, typer.Option(help="Name of the encoder to make; else DATASET-byol.")] = "",
     preset: TrainPreset = "paper",
     changes: Changes = None,
@@ -44,11 +48,12 @@ def pretrain(
 ) -> None:
     """Stage 1: train an encoder on whole photos (BYOL), from scratch."""
     opened = open_workspace(workspace)
+    dataset = unite(opened.store, datasets).name
     follow(opened, launcher.launch_pretrain(opened, dataset, _train_config(preset, changes), name), detach)
 
 
 def mine(
-    dataset: Annotated[str, typer.Option(help="Name of the data set.")],
+    datasets: Datasets,
     encoder: Annotated[str, typer.Option(help="Name of the encoder.")],
     name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
     preset: Annotated[
@@ -96,6 +101,7 @@ def mine(
     }
     changes = {key: value for key, value in given.items() if value is not None}
     config = with_settings(preset_named(MINE_PRESETS, preset), changes)
+    dataset = unite(opened.store, datasets).name
     follow(opened, launcher.launch_mine(opened, dataset, encoder, name, config, workers), detach)
 
 

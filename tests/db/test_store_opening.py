@@ -32,6 +32,7 @@ NEWER = [  # what the revisions after the first one added, undone
     "DROP INDEX ix_annotation_category",
     "DROP TABLE image_comparison",
     "DROP TABLE set_comparison",
+    "DROP TABLE dataset_member",
 ]
 
 

@@ -21,6 +21,7 @@ from train.candidates import candidates
 from train.config import MINE_PRESETS, MineConfig
 from train.features import Attention, Features
 from train.mine import mine
+from train.photos import Photos
 from train.quality import quality_of
 from train.sweep import sweep
 from train.workspace import Workspace
@@ -123,7 +124,7 @@ def test_a_map_that_nobody_stored_is_made_on_demand(ready: Workspace) -> None:
     dataset = dataset_named(ready.store, "demo")
     some = list(usable_images(ready.store, dataset.id))[:2]
     features = Features(ready, encoder_named(ready.store, "starter"))
-    maps = Attention(features, ready.path / dataset.root)
+    maps = Attention(features, Photos.of(ready.store, dataset.id))
     assert maps.missing(some, MineConfig()) == 0
     assert maps.get(some, MineConfig()) == {some[0].id: None, some[1].id: None}
     assert maps.missing(some, CONFIG) == 2
