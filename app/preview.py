@@ -5,7 +5,7 @@ Only boxes that no set has used yet cost a forward pass; they are embedded on de
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -21,7 +21,7 @@ from orl.matching import Pairs, nearest_to, pair_count
 from train import candidates
 from train.config import MineConfig
 from train.errors import UserError
-from train.features import Attention, Boxes, BoxFeatures, Features, as_stored
+from train.features import Attention, Boxes, BoxFeatures, Features, PooledFeatures, as_stored
 from train.photos import Photos
 from train.workspace import Workspace
 
@@ -47,12 +47,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a preview works on."""
+    """What a preview works on; an approximate one cuts features from the map of each photo, see ``PooledFeatures``."""
 
     workspace: Workspace
     mined: CorrespondenceSet
     dataset: Dataset
     encoder: Encoder
+    approximate: bool = False
 
 
 def neighbors(subject: Subject, image: Image, k: int) -> list[NeighborImage]:
@@ -87,6 +88,8 @@ def missing_maps(subject: Subject, images: list[Image], config: MineConfig) -> i
 
 def missing_boxes(subject: Subject, *photos: Side) -> int:
     """How many candidates would have to be embedded before these photos can be matched."""
+    if subject.approximate:
+        return 0
     found = box_features(subject)
     return sum(found.missing(side.candidates) for side in photos)
 
@@ -98,7 +101,21 @@ def unstored_boxes(subject: Subject, side: Side) -> int:
 
 def features(subject: Subject, side: Side) -> np.ndarray:
     """Features of a photo's candidates, float32 [B, C], embedding what has never been embedded."""
+    if subject.approximate:
+        return _pooled_features(subject.workspace, subject.encoder.id, subject.dataset.id).get(side.candidates)
     return box_features(subject).get(side.candidates)
+
+
+def agreement(subject: Subject, query: Image, key: Image) -> tuple[int, int]:
+    """How many of the set's pairs of two photos the approximation finds as well, of how many."""
+    config = MineConfig(**subject.mined.params)
+    one, other = sides(subject, [query, key], config)
+    found = []
+    for approximate in (False, True):
+        way = replace(subject, approximate=approximate)
+        pairs = match(way, one, features(way, one), other, config)
+        found.append(set(zip(pairs.query.tolist(), pairs.key.tolist(), strict=True)))
+    return len(found[0] & found[1]), len(found[0])
 
 
 def match(subject: Subject, query: Side, vectors: np.ndarray, key: Side, config: MineConfig) -> Pairs:
@@ -148,6 +165,11 @@ def box_features(subject: Subject) -> BoxFeatures:
 @lru_cache(maxsize=8)
 def _box_features(workspace: Workspace, encoder_id: int, dataset_id: int) -> BoxFeatures:
     return BoxFeatures(encoder_features(workspace, encoder_id), Photos.of(workspace.store, dataset_id))
+
+
+@lru_cache(maxsize=8)
+def _pooled_features(workspace: Workspace, encoder_id: int, dataset_id: int) -> PooledFeatures:
+    return PooledFeatures(encoder_features(workspace, encoder_id), Photos.of(workspace.store, dataset_id))
 
 
 @lru_cache(maxsize=8)

@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torchvision.ops import roi_align
 
 from orl.backbones import build_backbone, normalisation
 from orl.heads import mlp, pool
+
+STRIDE = 32  # pixels of the input to a cell of the last layer's map
 
 
 class Encoder(nn.Module):
@@ -108,6 +111,19 @@ class Encoder(nn.Module):
     def embed_rois(self, pixels: np.ndarray) -> np.ndarray:
         """RoI features, backbone GAP and never the projector: uint8 [B, 224, 224, 3] -> float32 [B, C], unit rows."""
         return F.normalize(pool(self._maps(pixels))).cpu().numpy()
+
+    @torch.inference_mode()
+    def pool_boxes(self, pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """What RoI features come to when the photo's map is cut instead of the photo: one forward for all boxes.
+
+        pixels: uint8 [H, W, 3], the whole photo. boxes: [B, 4], x y w h. Returns float32 [B, C], unit rows: RoIAlign
+        on a grid of 7 x 7, then its mean. Only fit for a preview: each cell has seen what surrounds the box.
+        """
+        maps = self._maps(pixels[None])
+        corners = torch.tensor(boxes, dtype=torch.float32, device=maps.device)
+        corners[:, 2:] += corners[:, :2]
+        cells = roi_align(maps, [corners], output_size=7, spatial_scale=1 / STRIDE, aligned=True)
+        return F.normalize(pool(cells)).cpu().numpy()
 
     @torch.inference_mode()
     def attention(self, pixels: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import streamlit as st
@@ -19,7 +19,7 @@ from db.correspondences import NeighborImage
 from db.encoders import encoder_by_id, encoders
 from db.gallery import gallery_page, step
 from db.models import Dataset, Image
-from db.photos import image_by_id
+from db.photos import image_by_id, photo_roots
 from db.verdicts import judge, verdicts_of
 from orl.matching import Pairs
 from orl.pixels import UnreadableImage
@@ -36,6 +36,7 @@ class Shown:
 
     query: Side
     key: Side
+    dataset: Dataset
 
 
 def page() -> None:
@@ -55,6 +56,7 @@ def page() -> None:
     assert encoder is not None  # a foreign key
     subject = Subject(place.workspace, place.mined, place.dataset, encoder)
     config = settings.sliders(place.mined)
+    subject = replace(subject, approximate=settings.approximate())
     try:
         _stage(place, subject, image, config)
     except (UnreadableImage, UserError) as problem:
@@ -68,7 +70,7 @@ def _query_image(place: Place, dataset: Dataset) -> Image | None:
         found = image_by_id(place.workspace.store, int(asked))
         if found is None:
             st.warning("There is no such photo. Choose one on the Explore page.")
-        elif found[1].id != dataset.id:
+        elif found[1].id not in photo_roots(place.workspace.store, dataset.id):
             st.warning(f"This photo is part of another data set, {shell.escape(found[1].name)}.")
             st.button("Go there", on_click=shell.pick_dataset, args=(found[1].name,), icon=":material/arrow_forward:")
         else:
@@ -98,9 +100,15 @@ def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> 
         pairs = preview.match(subject, query, vectors, key, config)
     totals = {n.rank: preview.pair_total(subject, query, vectors, sides[n.rank], config) for n in found}
     totals[rank] = len(pairs)
-    st.session_state["shown"] = Shown(query, key)
+    st.session_state["shown"] = Shown(query, key, subject.dataset)
 
     settings.counts(query, key, config)
+    if subject.approximate:
+        same, exact = preview.agreement(subject, image, key.image)
+        st.caption(
+            f":material/speed: **Approximate**: regions are cut from the photo's map (RoIAlign). Of the set's {exact} "
+            f"pairs of these two photos it finds {same}."
+        )
     settings.regenerate(place, subject, image, config)
     payload = _payload(place, subject, config, query, found, sides, rank, pairs, totals)
     pair_view(
@@ -240,11 +248,8 @@ def _to_query() -> None:
     if forward not in (-1, 1) or shown is None:
         return
     opened = shell.workspace()
-    found = image_by_id(opened.store, shown.query.image.id)
-    if found is None:
-        return
-    place = Place(opened, found[1], st.session_state.get("mined"))
-    following = step(opened.store, current_order(place, found[1]), shown.query.image.id, forward == 1)
+    place = Place(opened, shown.dataset, st.session_state.get("mined"))
+    following = step(opened.store, current_order(place, shown.dataset), shown.query.image.id, forward == 1)
     if following is None:
         st.toast("That was the last photo." if forward == 1 else "That was the first photo.")
         return

@@ -82,6 +82,18 @@ def _ranking(own: MineConfig, key: str) -> RankedBy:
     return value
 
 
+def approximate() -> bool:
+    """Whether the preview may be an approximation that embeds each photo once instead of each region."""
+    with st.sidebar:
+        return st.toggle(
+            "Approximate regions",
+            key="approx",
+            bind="query-params",
+            help="Cut all regions from one map of the photo (RoIAlign) instead of embedding a crop of each: many times "
+            "quicker where a setting brings up new regions. Regenerate always embeds crops.",
+        )
+
+
 def _from_url(short: str, kind: type, otherwise: float) -> float:
     try:
         value = float(st.query_params.get(short, otherwise))

@@ -13,7 +13,7 @@ from app.views.monitor import duration
 from db.correspondences import find_set, pairs_of, rois_of
 from db.encoders import encoder_named
 from db.models import Run
-from db.photos import dataset_named, image_by_id, usable_images
+from db.photos import dataset_named, image_by_id, unite, usable_images
 from db.runs import add_metrics, add_run, runs, update_run
 from db.verdicts import judge, verdicts_of
 from tests.app.conftest import Show
@@ -144,6 +144,32 @@ def test_the_preview_of_objectness_is_what_mining_with_it_stores(here: Workspace
     again = show("pair", q="3", nn="2", set="objects")
     assert not again.info  # nothing differs from the set
     assert component(again)["pairs"] == previewed["pairs"]
+
+
+def test_an_approximate_preview_says_how_far_it_agrees_with_the_set(here: Workspace, show: Show) -> None:
+    at = show("pair", q="3", approx="true", size="60")
+    assert not at.exception
+    quick, exact = component(at), component(show("pair", q="3", approx="false", size="60"))
+    assert quick["query"]["boxes"] == exact["query"]["boxes"]
+    assert [p["similarity"] for p in quick["pairs"]] != [p["similarity"] for p in exact["pairs"]]
+    (said,) = [c.value for c in at.caption if "Approximate" in c.value]
+    total = len(component(show("pair", q="3", approx="false"))["pairs"])
+    assert f"Of the set's {total} pairs of these two photos it finds " in said
+
+
+def test_the_pairs_of_a_union_are_shown_for_the_photos_of_all_its_members(
+    here: Workspace, scenes: Path, show: Show, new_run: NewRun
+) -> None:
+    ingest(here, scenes, name="other")
+    whole = unite(here.store, ["demo", "other"])
+    mine(here, whole.name, "starter", "both", MINED, run_id=new_run(here, "mine", "both"), workers=2)
+    for image in list(usable_images(here.store, whole.id))[::12]:
+        at = show("pair", q=str(image.id), data="demo+other", set="both")
+        assert not at.exception
+        assert not at.warning
+        nearest = component(at)["neighbors"][0]
+        assert nearest["similarity"] == pytest.approx(1)  # its twin in the other
+        assert nearest["name"] == Path(image.path).name
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-5", "1e99", "ten", ""])

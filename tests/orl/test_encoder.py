@@ -180,6 +180,27 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones() -> None:
         build_backbone("vgg16")
 
 
+def test_a_pooled_box_is_the_mean_of_the_map_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    across = torch.arange(10.0).expand(6, 10)  # rises by 1 from each cell of 32 pixels to the next
+    down = torch.arange(6.0)[:, None].expand(6, 10)
+    maps = torch.stack([across, down, torch.ones(6, 10)])[None]
+    encoder = Encoder("resnet18")
+    monkeypatch.setattr(encoder, "_maps", lambda _: maps)
+    boxes = np.array([[64, 32, 128, 96], [160, 64, 32, 64]])  # centres at (128, 80) and (176, 96) pixels
+    found = encoder.pool_boxes(np.zeros((192, 320, 3), np.uint8), boxes)
+    # A cell's value stands in its middle, hence the half.
+    expected = np.array([[128 / 32 - 0.5, 80 / 32 - 0.5, 1], [176 / 32 - 0.5, 96 / 32 - 0.5, 1]])
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "efficientnet_lite0"])
+def test_pooled_boxes_have_the_length_of_roi_features(architecture: str) -> None:
+    encoder = Encoder(architecture)
+    found = encoder.pool_boxes(random_pixels(1, 100)[0], np.array([[0, 0, 100, 100], [10, 20, 33, 44]]))
+    assert found.shape == (2, encoder.features)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+
+
 def test_attention_is_the_norm_of_the_map_in_unit_rows() -> None:
     encoder = Encoder("resnet18")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
