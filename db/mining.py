@@ -169,6 +169,12 @@ def filtered_images(store: Store, set_id: int) -> set[int]:
         return set(session.scalars(select(SetImage.image_id).where(SetImage.set_id == set_id)))
 
 
+def candidate_count(store: Store, set_id: int) -> int:
+    """Number of candidates that an unfinished set has so far."""
+    with store.session() as session:
+        return session.scalar(select(func.sum(SetImage.candidate_count)).where(SetImage.set_id == set_id)) or 0
+
+
 def add_neighbors(store: Store, set_id: int, image_ids: np.ndarray, ids: np.ndarray, similarity: np.ndarray) -> None:
     """Write the K neighbours of all images in one transaction: ids int64 [n, K], similarity float32 [n, K]."""
     with store.session() as session:

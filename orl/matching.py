@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -72,37 +73,88 @@ class Neighbors:
     similarity: np.ndarray
 
 
-def nearest_neighbors(features: np.ndarray, ids: np.ndarray, k: int, *, block: int = 1024) -> Neighbors:
-    """Find the K most similar other images of every image, exactly.
+class Rows(Protocol):
+    """Features [n, D] that may lie on disk: a slice of them is an array."""
 
-    features: float [n, D], rows L2-normalised (a memory map will do). ids: int64 [n], ascending. k: 1..n-1.
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """n and D."""
+
+    def __getitem__(self, part: slice, /) -> np.ndarray:
+        """Some rows, float [m, D]."""
+
+
+def nearest_neighbors(features: Rows, ids: np.ndarray, k: int, *, block: int = 8192) -> Neighbors:
+    """Find the K most similar other images of every image, exactly, with two blocks of features in memory.
+
+    features: float [n, D], rows L2-normalised. ids: int64 [n], ascending. k: 1..n-1.
     The image itself is dropped by id, so duplicate photos stay as neighbours of one another; equal
     similarities come in the order of ids. Raises ValueError when k does not fit.
     """
     import faiss  # here, because the explorer previews with top_pairs alone and should start at once
 
-    if not 1 <= k < len(ids):
-        raise ValueError(f"K = {k} neighbours need at least {k + 1} images, and there are {len(ids)}.")
-    index = faiss.IndexFlatIP(features.shape[1])
-    for start in range(0, len(ids), block):
+    count, width = len(ids), features.shape[1]
+    if not 1 <= k < count:
+        raise ValueError(f"K = {k} neighbours need at least {k + 1} images, and there are {count}.")
+    best_rows, best = np.full((count, k), count), np.full((count, k), -np.inf, np.float32)
+    for start in range(0, count, block):
+        index = faiss.IndexFlatIP(width)
         index.add(np.ascontiguousarray(features[start : start + block], dtype=np.float32))
-    found_ids = np.empty((len(ids), k), dtype=np.int64)
-    found_similarity = np.empty((len(ids), k), dtype=np.float32)
-    for start in range(0, len(ids), block):
-        queries = np.ascontiguousarray(features[start : start + block], dtype=np.float32)
-        similarity, rows = index.search(queries, min(k + 2, len(ids)))
-        for offset in range(len(queries)):
-            itself, row, value = start + offset, rows[offset], similarity[offset]
-            # A tie cut off in the middle holds arbitrary members; look further until it is whole.
-            while len(row) < len(ids) and value[-1] == value[row != itself][k - 1]:
-                wider = index.search(queries[offset : offset + 1], min(2 * len(row), len(ids)))
-                value, row = wider[0][0], wider[1][0]
-            other = row != itself
-            row, value = row[other], value[other]
-            order = np.lexsort((row, -value))[:k]
-            found_ids[itself] = ids[row[order]]
-            found_similarity[itself] = value[order]
-    return Neighbors(found_ids, np.clip(found_similarity, -1.0, 1.0))
+        for first in range(0, count, block):
+            queries = np.ascontiguousarray(features[first : first + block], dtype=np.float32)
+            here = slice(first, first + len(queries))
+            rows, values = _nearest_within(index, start, queries, np.arange(count)[here], k)
+            rows, values = np.concatenate([best_rows[here], rows], axis=1), np.concatenate([best[here], values], axis=1)
+            best_rows[here], best[here] = _first(rows, values, k)
+    return Neighbors(ids[best_rows], np.clip(best, -1.0, 1.0))
+
+
+def _nearest_within(
+    index: Any, start: int, queries: np.ndarray, themselves: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows int64 [m, k] and similarities float32 [m, k] of the k best in an index, best first, without the queries.
+
+    start: row of the index's first entry. themselves: int64 [m], rows of the queries. Where the index has fewer, the
+    rest is -inf.
+    """
+    size = index.ntotal
+    values, rows = index.search(queries, min(k + 2, size))
+    rows += start
+    values[rows == themselves[:, None]] = -np.inf
+    rows, values = _padded(rows, values, k)
+    listed = np.sort(values, axis=1)[:, ::-1]
+    # The last that is listed may be one of several equal ones, of which some were cut off: look further for those.
+    last = np.where(np.isinf(listed[:, -1]), listed[:, -2], listed[:, -1])
+    tied = np.flatnonzero(last == listed[:, k - 1]) if k + 2 < size else np.empty(0, np.int64)
+    wider = {int(one): _whole_tie(index, start, queries[one], int(themselves[one]), k) for one in tied}
+    rows, values = _first(rows, values, k)
+    for one, (its_rows, its_values) in wider.items():
+        rows[one], values[one] = its_rows, its_values
+    return rows, values
+
+
+def _whole_tie(index: Any, start: int, query: np.ndarray, itself: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    size, wanted = index.ntotal, 2 * (k + 2)
+    while True:
+        values, rows = index.search(query[None], min(wanted, size))
+        values[rows + start == itself] = -np.inf
+        listed = np.sort(values[0])[::-1]
+        if wanted >= size or listed[-2] < listed[k - 1]:  # the last may be the query itself
+            rows, values = _first(rows + start, values, k)
+            return rows[0], values[0]
+        wanted *= 2
+
+
+def _padded(rows: np.ndarray, values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    more = max(0, k + 2 - rows.shape[1])
+    wide = ((0, 0), (0, more))
+    return np.pad(rows, wide, constant_values=np.iinfo(np.int64).max), np.pad(values, wide, constant_values=-np.inf)
+
+
+def _first(rows: np.ndarray, values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of each list, equal ones by row."""
+    order = np.lexsort((rows, -values), axis=-1)[:, :k]
+    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
 def nearest_to(features: np.ndarray, ids: np.ndarray, image_id: int, k: int) -> Neighbors:

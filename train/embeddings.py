@@ -94,6 +94,10 @@ class Embeddings:
         stored = np.memmap(self._vectors, DTYPE, "r", shape=(len(index.ids), self.width))
         return np.asarray(stored[rows])
 
+    def lazily(self, ids: np.ndarray) -> LazyRows:
+        """The same, but read a slice at a time by whoever slices them."""
+        return LazyRows(self, ids)
+
     def add(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
         """Append (ids int64 [n], vectors float32 [n, D]) as they come. Returns the number of rows added."""
         added = 0
@@ -112,3 +116,19 @@ class Embeddings:
                     added += len(new_ids)
             self.refresh()
         return added
+
+
+@dataclass(frozen=True)
+class LazyRows:
+    """Rows of some ids, int64 [n], that stay on disk: ``[a:b]`` is float32 [b - a, D]."""
+
+    stored: Embeddings
+    ids: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """n and D."""
+        return len(self.ids), self.stored.width
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        return self.stored.get(self.ids[part])

@@ -35,6 +35,7 @@ from train.quality import measure
 from train.workspace import Workspace
 
 BLOCK = 64  # images per transaction
+MATCHED = 16  # the same where the RoI features of all their neighbours are in memory at once
 
 
 @dataclass(frozen=True)
@@ -221,17 +222,20 @@ def _filter(
 def _embed_rois(
     workspace: Workspace, set_id: int, features: Features, images: list[Image], photos: Photos, progress: Progress
 ) -> None:
-    todo: list[tuple[Image, np.ndarray, np.ndarray]] = []
-    total = 0
-    for start in range(0, len(images), BLOCK):
-        block = images[start : start + BLOCK]
-        rois = rows.rois_of(workspace.store, set_id, [i.id for i in block])
-        for image in block:
-            missing = ~features.rois.have(rois[image.id].ids)
-            total += len(missing)
-            if missing.any():
-                todo.append((image, rois[image.id].ids[missing], rois[image.id].boxes[missing]))
-    progress.phase("Embedding regions", sum(len(ids) for _, ids, _ in todo))
+    def unseen() -> Iterator[tuple[Image, np.ndarray, np.ndarray]]:
+        """Photos with the ids and boxes of RoIs that have no feature, as it was before this phase."""
+        have = features.rois.have
+        for start in range(0, len(images), BLOCK):
+            block = images[start : start + BLOCK]
+            rois = rows.rois_of(workspace.store, set_id, [i.id for i in block])
+            for image in block:
+                found = rois[image.id]
+                missing = ~have(found.ids)
+                if missing.any():
+                    yield image, found.ids[missing], found.boxes[missing]
+
+    count = sum(len(ids) for _, ids, _ in unseen())
+    progress.phase("Embedding regions", count)
 
     def crops(work: tuple[Image, np.ndarray, np.ndarray]) -> list[tuple[int, np.ndarray]]:
         image, ids, boxes = work
@@ -240,14 +244,14 @@ def _embed_rois(
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         with ThreadPoolExecutor(2) as pool:
-            each = (crop for found in map_ahead(pool, crops, todo, 4) for crop in found)
+            each = (crop for found in map_ahead(pool, crops, unseen(), 4) for crop in found)
             for batch in _batched(each, features.batch):
                 keys, pixels = zip(*batch, strict=True)
                 yield np.array(keys), features.encoder.embed_rois(np.stack(pixels))
                 progress.advance(len(batch))
 
-    added = features.rois.add(batches()) if todo else 0
-    progress.log(f"RoIs embedded: {added}, reused: {total - added}.")
+    added = features.rois.add(batches()) if count else 0
+    progress.log(f"RoIs embedded: {added}, reused: {mining.candidate_count(workspace.store, set_id) - added}.")
 
 
 def _find_neighbors(
@@ -255,7 +259,7 @@ def _find_neighbors(
 ) -> None:
     progress.phase("Finding neighbours", len(images))
     ids = np.array([i.id for i in images])
-    found = nearest_neighbors(features.images.get(ids), ids, config.neighbors)
+    found = nearest_neighbors(features.images.lazily(ids), ids, config.neighbors)
     mining.add_neighbors(workspace.store, set_id, ids, found.ids, found.similarity)
     begun = mining.filtered_images(workspace.store, set_id), mining.images_with_neighbors(workspace.store, set_id)
     if begun != (set(ids.tolist()),) * 2:
@@ -271,8 +275,8 @@ def _match(
     done = mining.matched_images(workspace.store, set_id)
     todo = [i for i in images if i.id not in done]
     progress.phase("Matching regions", len(todo))
-    for start in range(0, len(todo), BLOCK):
-        block = [i.id for i in todo[start : start + BLOCK]]
+    for start in range(0, len(todo), MATCHED):
+        block = [i.id for i in todo[start : start + MATCHED]]
         neighbors = rows.neighbor_ids_of(workspace.store, set_id, block)
         involved = sorted({*block, *(n for ids in neighbors.values() for n in ids)})
         rois = rows.rois_of(workspace.store, set_id, involved)

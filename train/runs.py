@@ -30,6 +30,8 @@ from train.mine import check
 from train.workspace import Workspace, file_name
 
 GRACE = 30.0  # seconds between asking a run to stop and killing it
+# Threads that wait should sleep: spinning, they take the core that the explorer or another run has work for.
+PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 STALE = timedelta(seconds=60)  # without a heartbeat, a run on another host counts as lost
 
 
@@ -171,7 +173,8 @@ def _start(workspace: Workspace, run: Run) -> Run:
     (folder / "config.json").write_text(json.dumps({"kind": run.kind, "name": run.name} | run.params, indent=1))
     command = [sys.executable, "-m", "train.worker", "--workspace", str(workspace.path), str(run.id)]
     project = str(Path(__file__).resolve().parent.parent)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (project, os.environ.get("PYTHONPATH"))))}
+    importable = os.pathsep.join(filter(None, (project, os.environ.get("PYTHONPATH"))))
+    environment = PATIENT | os.environ | {"PYTHONPATH": importable}
     with (workspace.path / run.log_path).open("ab") as log:
         process = subprocess.Popen(
             command,

@@ -13,6 +13,7 @@ import typer
 import app
 from app.cli.common import Detach, Where, follow, out, progress_bar
 from train.errors import UserError
+from train.runs import PATIENT
 from train.workspace import open_workspace
 
 
@@ -53,7 +54,7 @@ def explore(
         f"ORL Explorer: [bold]http://{shown}:{port}[/]  (workspace {opened.path}; Ctrl-C ends it)", highlight=False
     )
     opened.store.close()
-    environment = os.environ | {"ORL_WORKSPACE": str(opened.path)}
+    environment = PATIENT | os.environ | {"ORL_WORKSPACE": str(opened.path)}
     sys.stdout.flush()
     os.execve(sys.executable, [sys.executable, *_streamlit(host, port)], environment)
 

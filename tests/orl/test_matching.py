@@ -125,12 +125,12 @@ def test_equally_similar_images_come_in_the_order_of_their_ids(k: int) -> None:
     assert nearest_neighbors(features, ids, k).ids.tolist() == slow_neighbors(features, ids, k)
 
 
-@given(st.lists(st.integers(0, 3), min_size=3, max_size=30), st.integers(1, 29))
-def test_among_many_duplicates_neighbours_equal_brute_force(kinds: list[int], k: int) -> None:
+@given(st.lists(st.integers(0, 3), min_size=3, max_size=30), st.integers(1, 29), st.sampled_from([1, 4, 1024]))
+def test_among_many_duplicates_neighbours_equal_brute_force(kinds: list[int], k: int, block: int) -> None:
     features = np.eye(4, dtype=np.float32)[kinds]
     ids = np.arange(len(kinds))
     k = min(k, len(kinds) - 1)
-    assert nearest_neighbors(features, ids, k).ids.tolist() == slow_neighbors(features, ids, k)
+    assert nearest_neighbors(features, ids, k, block=block).ids.tolist() == slow_neighbors(features, ids, k)
 
 
 @pytest.mark.parametrize("k", [0, 5, 6])
