@@ -19,7 +19,7 @@ from db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl.boxes import Filtered, Verdict
 from orl.matching import Pairs, nearest_to, pair_count
 from train import candidates
-from train.config import MineConfig
+from train.config import MineConfig, Precision
 from train.errors import UserError
 from train.features import Attention, Boxes, BoxFeatures, Features, PooledFeatures, as_stored
 from train.photos import Photos
@@ -62,7 +62,7 @@ def neighbors(subject: Subject, image: Image, k: int) -> list[NeighborImage]:
     stored = rows.neighbors_of(store, subject.mined.id, image.id)
     if k <= len(stored):
         return stored[:k]
-    ids, features = _set_features(subject.workspace, subject.mined.id, subject.encoder.id)
+    ids, features = _set_features(subject.workspace, subject.mined)
     found = nearest_to(features, ids, image.id, k)
     images = rows.images_by_id(store, [int(i) for i in found.ids])
     return [
@@ -75,7 +75,7 @@ def sides(subject: Subject, images: list[Image], config: MineConfig) -> list[Sid
     """The candidates of some photos under some settings, and why each other raw box was rejected."""
     store, ids = subject.workspace.store, [image.id for image in images]
     raw = mining.proposals_of(store, ids, MineConfig(**subject.mined.params).method)
-    maps = _attention(subject.workspace, subject.encoder.id, subject.dataset.id).get(images, config)
+    maps = _sources(subject).attention.get(images, config)
     found = {i.id: candidates.candidates(i, raw[i.id], config, maps[i.id]) for i in images}
     stored = as_stored(store, found)
     return [Side(raw[i], found[i].filtered, stored[i]) for i in ids]
@@ -83,7 +83,7 @@ def sides(subject: Subject, images: list[Image], config: MineConfig) -> list[Sid
 
 def missing_maps(subject: Subject, images: list[Image], config: MineConfig) -> int:
     """How many photos would cost a forward pass of the whole photo before their candidates are known."""
-    return _attention(subject.workspace, subject.encoder.id, subject.dataset.id).missing(images, config)
+    return _sources(subject).attention.missing(images, config)
 
 
 def missing_boxes(subject: Subject, *photos: Side) -> int:
@@ -102,7 +102,7 @@ def unstored_boxes(subject: Subject, side: Side) -> int:
 def features(subject: Subject, side: Side) -> np.ndarray:
     """Features of a photo's candidates, float32 [B, C], embedding what has never been embedded."""
     if subject.approximate:
-        return _pooled_features(subject.workspace, subject.encoder.id, subject.dataset.id).get(side.candidates)
+        return _sources(subject).pooled.get(side.candidates)
     return box_features(subject).get(side.candidates)
 
 
@@ -157,38 +157,49 @@ def explain(side: Side, most: int | None = None) -> list[RejectedBox]:
 
 def box_features(subject: Subject) -> BoxFeatures:
     """Features of the set's encoder, with what runs have added by now."""
-    found = _box_features(subject.workspace, subject.encoder.id, subject.dataset.id)
+    found = _sources(subject).boxes
     found.refresh()
     return found
 
 
-@lru_cache(maxsize=8)
-def _box_features(workspace: Workspace, encoder_id: int, dataset_id: int) -> BoxFeatures:
-    return BoxFeatures(encoder_features(workspace, encoder_id), Photos.of(workspace.store, dataset_id))
+@dataclass(frozen=True)
+class _Sources:
+    """Where the features and maps of a data set's photos come from."""
+
+    boxes: BoxFeatures
+    pooled: PooledFeatures
+    attention: Attention
+
+
+def _sources(subject: Subject) -> _Sources:
+    precision = MineConfig(**subject.mined.params).precision
+    return _opened_sources(subject.workspace, subject.encoder.id, subject.dataset.id, precision)
 
 
 @lru_cache(maxsize=8)
-def _pooled_features(workspace: Workspace, encoder_id: int, dataset_id: int) -> PooledFeatures:
-    return PooledFeatures(encoder_features(workspace, encoder_id), Photos.of(workspace.store, dataset_id))
-
-
-@lru_cache(maxsize=8)
-def _attention(workspace: Workspace, encoder_id: int, dataset_id: int) -> Attention:
-    return Attention(encoder_features(workspace, encoder_id), Photos.of(workspace.store, dataset_id))
+def _opened_sources(workspace: Workspace, encoder_id: int, dataset_id: int, precision: Precision) -> _Sources:
+    found, photos = encoder_features(workspace, encoder_id, precision), Photos.of(workspace.store, dataset_id)
+    return _Sources(BoxFeatures(found, photos), PooledFeatures(found, photos), Attention(found, photos))
 
 
 @lru_cache(maxsize=4)
-def encoder_features(workspace: Workspace, encoder_id: int) -> Features:
+def encoder_features(workspace: Workspace, encoder_id: int, precision: Precision = "fp32") -> Features:
     """The stored features of an encoder and its network, opened once."""
     row = encoder_by_id(workspace.store, encoder_id)
     if row is None:
         raise UserError(f"There is no encoder {encoder_id}.")
-    return Features(workspace, row)
+    return Features(workspace, row, precision=precision)
+
+
+def _set_features(workspace: Workspace, mined: CorrespondenceSet) -> tuple[np.ndarray, np.ndarray]:
+    return _features_of(workspace, mined.id, mined.encoder_id, MineConfig(**mined.params).precision)
 
 
 @lru_cache(maxsize=4)
-def _set_features(workspace: Workspace, set_id: int, encoder_id: int) -> tuple[np.ndarray, np.ndarray]:
+def _features_of(
+    workspace: Workspace, set_id: int, encoder_id: int, precision: Precision
+) -> tuple[np.ndarray, np.ndarray]:
     ids = np.array(sorted(mining.matched_images(workspace.store, set_id)), np.int64)
-    images = encoder_features(workspace, encoder_id).images
+    images = encoder_features(workspace, encoder_id, precision).images
     images.refresh()
     return ids, images.get(ids)

@@ -47,6 +47,11 @@ class Encoder(nn.Module):
         images = images.to(self.mean.device, torch.float32).div_(255)
         return images.sub_(self.mean).div_(self.std)
 
+    def lower(self) -> Encoder:
+        """Compute the backbone in bfloat16 from now on, where the processor has it: twice as fast, and rounded."""
+        self.backbone.to(torch.bfloat16)
+        return self
+
     @torch.no_grad()  # inference tensors as weights would fail in single-threaded convolutions
     def fold(self) -> Encoder:
         """Merge every batch norm into the convolution before it: the same features, a fifth sooner.
@@ -95,9 +100,12 @@ class Encoder(nn.Module):
         Convolutions of a single image split its sums between threads, and round them otherwise than in a batch. It goes
         twice, so that a feature does not depend on what was embedded along with it.
         """
-        if len(pixels) == 1:
-            return self.backbone(self.normalise(pixels.repeat(2, axis=0)))[:1]
-        return self.backbone(self.normalise(pixels))
+        images = self.normalise(pixels.repeat(2, axis=0) if len(pixels) == 1 else pixels)
+        return self.backbone(images.to(self._precision))[: len(pixels)].float()
+
+    @property
+    def _precision(self) -> torch.dtype:
+        return next(self.backbone.parameters()).dtype
 
     @torch.inference_mode()
     def embed_images(self, pixels: np.ndarray) -> np.ndarray:

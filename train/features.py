@@ -17,7 +17,7 @@ from db.models import Image
 from db.store import Store
 from orl.pixels import ATTENTION_CELLS, crop_box, squeeze
 from train.candidates import Candidates
-from train.config import MineConfig
+from train.config import MineConfig, Precision
 from train.embeddings import Embeddings
 from train.photos import Photos
 from train.workspace import Workspace
@@ -31,12 +31,14 @@ REMEMBERED = 20_000  # features of boxes that no set uses, about 100 MB at 1280 
 class Features:
     """An encoder's stored features, and the encoder itself once something is missing."""
 
-    def __init__(self, workspace: Workspace, row: EncoderRow, device: str = "cpu") -> None:
-        self._workspace, self._row, self._device = workspace, row, device
+    def __init__(
+        self, workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: Precision = "fp32"
+    ) -> None:
+        self._workspace, self._row, self._device, self._precision = workspace, row, device, precision
         self._encoder: Encoder | None = None
         self._loading = threading.Lock()
         self.batch = 8 if device == "cpu" else 128  # crops per forward; a CPU's caches hold the maps of few
-        self._folder = workspace.embeddings / row.name
+        self._folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
         self.images = Embeddings(self._folder, "images", row.image_features, row.weights_sha256)
         self.rois = Embeddings(self._folder, "rois", row.roi_features, row.weights_sha256)
 
@@ -52,7 +54,7 @@ class Features:
             if self._encoder is None:
                 from train.weights import load
 
-                self._encoder = load(self._workspace, self._row, self._device)
+                self._encoder = load(self._workspace, self._row, self._device, self._precision)
         return self._encoder
 
 

@@ -88,7 +88,7 @@ def mine(
         raise UserError(
             f"Only {len(images)} photos of '{dataset}' can still be read, too few for K = {config.neighbors}."
         )
-    features = Features(workspace, subject.encoder, device)
+    features = Features(workspace, subject.encoder, device, config.precision)
     _embed_images(features, images, photos, progress)
     if config.needs_objectness:
         _map_attention(features, images, photos, progress)

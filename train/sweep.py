@@ -70,7 +70,9 @@ def sweep(
     progress = progress or Progress()
     cells = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     configs = [with_settings(base, cell) for cell in cells]
-    features = Features(workspace, encoder_named(workspace.store, encoder))
+    if "precision" in grid:
+        raise UserError("A sweep works from stored features of one precision; mine with the other, then compare sets.")
+    features = Features(workspace, encoder_named(workspace.store, encoder), precision=base.precision)
     drawn = _draw(workspace, dataset, features, max(c.neighbors for c in configs), sample, seed, only)
     photos = Photos.of(workspace.store, drawn.dataset.id)
     vectors, attention = BoxFeatures(features, photos), Attention(features, photos)

@@ -18,6 +18,7 @@ from orl.backbones import ARCHITECTURES, RESNETS, STARTER, build_backbone
 from orl.efficientnet import without_classifier
 from orl.encoder import Encoder
 from orl.heads import mlp
+from train.config import Precision
 from train.errors import UserError
 from train.workspace import Workspace, file_name
 
@@ -96,7 +97,7 @@ def register(
     return add_encoder(workspace.store, row)
 
 
-def load(workspace: Workspace, row: EncoderRow, device: str = "cpu") -> Encoder:
+def load(workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: Precision = "fp32") -> Encoder:
     """The encoder of a row, ready to embed. Raises UserError when its file is gone or not what was added."""
     path = workspace.path / row.weights_path
     if not path.is_file():
@@ -105,6 +106,8 @@ def load(workspace: Workspace, row: EncoderRow, device: str = "cpu") -> Encoder:
     if digest(weights) != row.weights_sha256:
         raise UserError(f"{path} is not what was added as the encoder '{row.name}'; add it again under a new name.")
     encoder = build(weights).fold().to(device)
+    if precision == "bf16":
+        encoder.lower()
     encoder.backbone.to(memory_format=torch.channels_last)
     return encoder
 

@@ -80,6 +80,9 @@ def mine(
     object_weight: Annotated[
         float | None, typer.Option(help="Weight of objectness beside similarity in choosing pairs. [paper: 0]")
     ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of forward passes: bf16 is faster and changes some pairs. [paper: fp32]")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes for selective search; else one for each core.")] = None,
     workspace: Where = None,
     detach: Detach = False,
@@ -98,6 +101,7 @@ def mine(
         "fallback": fallback,
         "ranked_by": ranked_by,
         "object_weight": object_weight,
+        "precision": precision,
     }
     changes = {key: value for key, value in given.items() if value is not None}
     config = with_settings(preset_named(MINE_PRESETS, preset), changes)

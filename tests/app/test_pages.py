@@ -146,6 +146,23 @@ def test_the_preview_of_objectness_is_what_mining_with_it_stores(here: Workspace
     assert component(again)["pairs"] == previewed["pairs"]
 
 
+def test_a_set_mined_in_bfloat16_is_previewed_with_its_own_features(
+    here: Workspace, show: Show, new_run: NewRun
+) -> None:
+    config = MINED.model_copy(update={"precision": "bf16"})
+    made = mine(here, "demo", "starter", "quick", config, run_id=new_run(here, "mine", "quick"), workers=1)
+    at = show("pair", q="3", nn="2", set="quick")
+    assert not at.exception
+    assert not at.info
+    shown = [p["similarity"] for p in component(at)["pairs"]]
+    stored = [p.similarity for p in pairs_of(here.store, made.id, 3) if p.neighbor_rank == 2]
+    exact = [p["similarity"] for p in component(show("pair", q="3", nn="2", set="demo-starter"))["pairs"]]
+    assert shown == pytest.approx(stored, abs=1e-6)
+    assert shown == pytest.approx(exact, abs=0.05)
+    assert shown != pytest.approx(exact, abs=1e-6)
+    assert (here.embeddings / "starter" / "bf16" / "rois.vectors").is_file()
+
+
 def test_an_approximate_preview_says_how_far_it_agrees_with_the_set(here: Workspace, show: Show) -> None:
     at = show("pair", q="3", approx="true", size="60")
     assert not at.exception

@@ -150,6 +150,19 @@ def test_folding_the_batch_norms_leaves_the_features_as_they_are(architecture: s
     np.testing.assert_allclose(encoder.embed_rois(pixels), before[1], atol=1e-5)
 
 
+@pytest.mark.parametrize("architecture", ["resnet18", "efficientnet_lite0"])
+def test_in_bfloat16_features_are_nearly_the_same(architecture: str) -> None:
+    encoder = trained_a_little(Encoder(architecture, projector=(32, 16))).fold()
+    pixels = random_pixels(3, 64)
+    exact = encoder.embed_images(pixels), encoder.embed_rois(pixels), encoder.attention(pixels)
+    assert encoder.lower() is encoder
+    quick = encoder.embed_images(pixels), encoder.embed_rois(pixels), encoder.attention(pixels)
+    for one, other in zip(exact, quick, strict=True):
+        assert other.dtype == np.float32
+        np.testing.assert_allclose((one * other).sum(axis=1), 1, atol=0.01)
+        assert not np.array_equal(one, other)
+
+
 def test_pixels_are_normalised_as_the_architecture_expects() -> None:
     assert normalisation("resnet50") == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     pixels = np.array([[[[254, 127, 0]]]], np.uint8)

@@ -29,6 +29,7 @@ def test_the_paper_preset_of_mining() -> None:
         "fallback": "first",
         "ranked_by": "search",
         "object_weight": 0.0,
+        "precision": "fp32",
     }
 
 
