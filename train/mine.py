@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import PIL.Image
+from threadpoolctl import threadpool_limits
 
 from db import correspondences as rows
 from db import mining
@@ -33,6 +34,9 @@ from train.progress import Progress, map_ahead
 from train.propose import propose_all
 from train.quality import measure
 from train.workspace import Workspace
+
+Known = tuple[rows.Rois, np.ndarray]  # RoIs of a photo and their features, float32 [B, C]
+Query = tuple[int, Known, list[Known]]  # id of a photo, what is known of it, and of its neighbours, nearest first
 
 BLOCK = 64  # images per transaction
 MATCHED = 16  # the same where the RoI features of all their neighbours are in memory at once
@@ -273,25 +277,32 @@ def _match(
     workspace: Workspace, set_id: int, features: Features, images: list[Image], config: MineConfig, progress: Progress
 ) -> None:
     done = mining.matched_images(workspace.store, set_id)
-    todo = [i for i in images if i.id not in done]
+    todo = [i.id for i in images if i.id not in done]
     progress.phase("Matching regions", len(todo))
-    for start in range(0, len(todo), MATCHED):
-        block = [i.id for i in todo[start : start + MATCHED]]
-        neighbors = rows.neighbor_ids_of(workspace.store, set_id, block)
-        involved = sorted({*block, *(n for ids in neighbors.values() for n in ids)})
-        rois = rows.rois_of(workspace.store, set_id, involved)
-        vectors = {image: features.rois.get(rois[image].ids) for image in involved}
-        batch = []
-        for image in block:
-            pairs = []
-            for rank, neighbor in enumerate(neighbors[image], 1):
-                objectness = rois[image].objectness, rois[neighbor].objectness
-                best = match(vectors[image], vectors[neighbor], objectness, config)
-                ids = rois[image].ids[best.query], rois[neighbor].ids[best.key]
-                pairs.append(mining.MinedPairs(rank, *ids, best.similarity, best.margin, best.cycle))
-            batch.append(mining.MinedImage(image, tuple(pairs)))
-        mining.add_pairs(workspace.store, set_id, batch)
-        progress.advance(len(block))
+
+    def queries() -> Iterator[Query]:
+        for block in _batched(todo, MATCHED):
+            neighbors = rows.neighbor_ids_of(workspace.store, set_id, block)
+            involved = sorted({*block, *(n for ids in neighbors.values() for n in ids)})
+            rois = rows.rois_of(workspace.store, set_id, involved)
+            known = {image: (rois[image], features.rois.get(rois[image].ids)) for image in involved}
+            for image in block:
+                yield image, known[image], [known[n] for n in neighbors[image]]
+
+    def matched(query: Query) -> mining.MinedImage:
+        image, (own, vectors), neighbors = query
+        pairs = []
+        for rank, (other, keys) in enumerate(neighbors, 1):
+            best = match(vectors, keys, (own.objectness, other.objectness), config)
+            ids = own.ids[best.query], other.ids[best.key]
+            pairs.append(mining.MinedPairs(rank, *ids, best.similarity, best.margin, best.cycle))
+        return mining.MinedImage(image, tuple(pairs))
+
+    # A product of two photos' RoIs is too small to share between threads; whole photos are not.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        for batch in _batched(map_ahead(pool, matched, queries(), 2 * MATCHED), MATCHED):
+            mining.add_pairs(workspace.store, set_id, batch)
+            progress.advance(len(batch))
 
 
 def _read(photos: Photos, image: Image) -> PIL.Image.Image:
