@@ -132,6 +132,18 @@ def filter_boxes(
     return Filtered(boxes, verdict, blocker, overlap, fallback=True)
 
 
+def outward(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Round boxes to whole pixels, never cutting into them, and clip them to an image of width x height.
+
+    boxes: float [n, 4], x y w h. Returns int16 [m, 4]; a box of which nothing lies inside the image is left out.
+    """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    low = np.maximum(np.floor(boxes[:, :2]), 0)
+    high = np.minimum(np.ceil(boxes[:, :2] + boxes[:, 2:]), [width, height])
+    inside = (high > low).all(axis=1)
+    return np.concatenate([low, high - low], axis=1)[inside].astype(np.int16)
+
+
 def jitter_box(
     box: np.ndarray,
     width: int,

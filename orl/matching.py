@@ -57,12 +57,25 @@ def top_pairs(
         best = allowed[at_least[np.argsort(-worth[at_least], kind="stable")][:count]]
     else:
         best = allowed
-    rows, columns = np.unravel_index(best, matrix.shape)
+    return _measured(matrix, *np.unravel_index(best, matrix.shape))
+
+
+def measure_pairs(query: np.ndarray, key: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Pairs:
+    """Measure pairs that somebody else chose, in their order.
+
+    query: float32 [B_q, D], key: float32 [B_k, D], rows L2-normalised. rows, columns: int [n], indices into the two.
+    """
+    matrix = query.astype(np.float32, copy=False) @ key.astype(np.float32, copy=False).T
+    return _measured(matrix, np.asarray(rows, np.int64), np.asarray(columns, np.int64))
+
+
+def _measured(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Pairs:
+    chosen = matrix[rows, columns]
     others = matrix[rows]
     others[np.arange(len(rows)), columns] = -np.inf
     runner_up = others.max(axis=1)
-    margin = np.where(np.isfinite(runner_up), flat[best] - runner_up, np.float32(np.nan))
-    return Pairs(rows, columns, flat[best], margin, flat[best] >= matrix[:, columns].max(axis=0))
+    margin = np.where(np.isfinite(runner_up), chosen - runner_up, np.float32(np.nan))
+    return Pairs(rows, columns, chosen, margin, chosen >= matrix[:, columns].max(axis=0))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orl.boxes import BoxRules, Verdict, filter_boxes, iou, jitter_box
+from orl.boxes import BoxRules, Verdict, filter_boxes, iou, jitter_box, outward
 
 SIDE = 200  # of the image that the random boxes lie in
 positions = st.integers(0, 150)
@@ -192,3 +192,10 @@ def test_when_no_try_fits_the_jitter_is_the_box_itself() -> None:
     rng = np.random.default_rng(0)
     assert jitter_box(np.array([5, 6, 70, 80]), SIDE, SIDE, rng, min_iou=1.0).tolist() == [5, 6, 70, 80]
     assert jitter_box(np.array([5, 6, 70, 80]), SIDE, SIDE, rng, tries=0).tolist() == [5, 6, 70, 80]
+
+
+def test_boxes_are_rounded_outward_and_clipped() -> None:
+    boxes = [[1.5, 2.0, 3.0, 4.25], [-2, -2, 5, 5], [90, 40, 20, 20], [100, 0, 5, 5], [-9, 0, 9, 9], [3, 3, 0, 4]]
+    assert outward(np.array(boxes), 100, 50).tolist() == [[1, 2, 4, 5], [0, 0, 3, 3], [90, 40, 10, 10]]
+    assert outward(np.empty((0, 4)), 100, 50).shape == (0, 4)
+    assert outward(np.array(boxes), 100, 50).dtype == np.int16

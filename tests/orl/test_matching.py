@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orl.matching import nearest_neighbors, pair_count, top_pairs
+from orl.matching import measure_pairs, nearest_neighbors, pair_count, top_pairs
 
 # Small whole numbers: every product is exact, and equal similarities are common.
 rows = st.lists(st.tuples(*[st.integers(-2, 2)] * 3), min_size=1, max_size=12)
@@ -137,3 +137,16 @@ def test_among_many_duplicates_neighbours_equal_brute_force(kinds: list[int], k:
 def test_a_number_of_neighbours_that_does_not_fit_is_refused(k: int) -> None:
     with pytest.raises(ValueError, match=f"K = {k} neighbours need at least {k + 1} images, and there are 5"):
         nearest_neighbors(np.eye(5, dtype=np.float32), np.arange(5), k)
+
+
+def test_pairs_that_somebody_else_chose_are_measured_like_our_own() -> None:
+    rng = np.random.default_rng(5)
+    query, key = unit(rng.normal(size=(7, 4))), unit(rng.normal(size=(5, 4)))
+    own = top_pairs(query, key, 1.0)
+    again = measure_pairs(query, key, own.query[::-1], own.key[::-1])
+    for name in ("query", "key", "similarity", "margin", "cycle"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(own, name)[::-1])
+    alone = measure_pairs(query, key[:1], np.array([3, 3]), np.array([0, 0]))
+    assert alone.similarity.tolist() == [float(query[3] @ key[0])] * 2
+    assert np.isnan(alone.margin).all()
+    assert len(measure_pairs(query, key, np.array([], int), np.array([], int))) == 0
