@@ -74,7 +74,7 @@ def neighbors(subject: Subject, image: Image, k: int) -> list[NeighborImage]:
 def sides(subject: Subject, images: list[Image], config: MineConfig) -> list[Side]:
     """The candidates of some photos under some settings, and why each other raw box was rejected."""
     store, ids = subject.workspace.store, [image.id for image in images]
-    raw = mining.proposals_of(store, ids, MineConfig(**subject.mined.params).method)
+    raw = candidates.raw_boxes(store, images, MineConfig(**subject.mined.params))
     maps = _sources(subject).attention.get(images, config)
     found = {i.id: candidates.candidates(i, raw[i.id], config, maps[i.id]) for i in images}
     stored = as_stored(store, found)

@@ -243,12 +243,17 @@ def count_photos(store: Store, dataset_id: int) -> Dataset:
 
 def usable_images(store: Store, dataset_id: int) -> Iterator[Image]:
     """The readable images of a data set in the order of ids, fetched a block at a time."""
+    return (image for image in current_images(store, dataset_id) if image.status == "ok")
+
+
+def current_images(store: Store, dataset_id: int) -> Iterator[Image]:
+    """The images of a data set, unreadable ones too, in the order of ids, fetched a block at a time."""
     with store.session() as session:
         members = members_of(session, dataset_id)
-    return heapq.merge(*(_usable_images(store, member) for member in members), key=attrgetter("id"))
+    return heapq.merge(*(_current_images(store, member) for member in members), key=attrgetter("id"))
 
 
-def _usable_images(store: Store, dataset_id: int) -> Iterator[Image]:
+def _current_images(store: Store, dataset_id: int) -> Iterator[Image]:
     after = 0
     while True:
         with store.session() as session:
@@ -258,7 +263,6 @@ def _usable_images(store: Store, dataset_id: int) -> Iterator[Image]:
                     .where(
                         Image.dataset_id == dataset_id,
                         Image.id > after,
-                        Image.status == "ok",
                         Image.superseded_by.is_(None),
                     )
                     .order_by(Image.id)

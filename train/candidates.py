@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from db import mining
 from db.models import Image
-from orl.boxes import Filtered, filter_boxes
+from db.store import Store
+from db.whole_sets import annotated_objects
+from orl.boxes import Filtered, filter_boxes, outward
 from orl.matching import Pairs, top_pairs
 from orl.objectness import filter_by_objectness
 from orl.pixels import ATTENTION_CELLS
@@ -24,6 +28,18 @@ class Candidates:
     image: Image
     filtered: Filtered
     objectness: np.ndarray
+
+
+def raw_boxes(store: Store, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray]:
+    """Raw boxes int16 [M, 4] by image id, in rank order, for those images that have them.
+
+    Annotated boxes are read anew each time, since annotations may be corrected; difficult ones and crowds are no RoIs.
+    """
+    if config.proposals != "annotations":
+        return mining.proposals_of(store, [image.id for image in images], config.method)
+    found = annotated_objects(store, sorted(image.id for image in images))
+    ids, boxes = found.image_ids[~found.difficult], found.boxes[~found.difficult]
+    return {image.id: outward(boxes[ids == image.id], image.width, image.height) for image in images}
 
 
 def candidates(image: Image, raw: np.ndarray, config: MineConfig, attention: np.ndarray | None) -> Candidates:

@@ -39,6 +39,9 @@ class MineConfig(Settings):
     max_iou: float = Field(0.5, ge=0, le=1, description="Largest overlap (IoU) of a RoI with one already kept")
     max_rois: int = Field(100, ge=1, le=1000, description="Most RoIs of an image")
     min_similarity: float = Field(-1.0, ge=-1, le=1, description="Smallest cosine similarity of a pair")
+    proposals: str = Field(
+        "search", min_length=1, description="Raw boxes: search (selective search), annotations, or the name of imported"
+    )
     proposal_scale: float = Field(
         1.0, ge=0.1, le=1, description="Selective search runs on the photo resized by this; 0.5 is about 6 x faster"
     )
@@ -66,7 +69,12 @@ class MineConfig(Settings):
     @property
     def method(self) -> str:
         """Name of the raw proposals that this setting filters."""
-        return proposal_method(self.proposal_scale)
+        match self.proposals:
+            case "search":
+                return proposal_method(self.proposal_scale)
+            case "annotations":
+                return self.proposals
+        return imported_method(self.proposals)
 
 
 class TrainConfig(Settings):
@@ -99,6 +107,11 @@ class TrainConfig(Settings):
         if not (self.image_weight or self.intra_weight or self.inter_weight):
             raise ValueError("at least one of image_weight, intra_weight and inter_weight must be above 0")
         return self
+
+
+def imported_method(name: str) -> str:
+    """Name under which the raw boxes of a proposals file are kept."""
+    return f"imported:{name}"
 
 
 PAPER = TrainConfig()

@@ -24,7 +24,7 @@ from db.models import Encoder as EncoderRow
 from db.photos import dataset_named, mark_unreadable, usable_images
 from orl.matching import nearest_neighbors
 from orl.pixels import UnreadableImage, center_crop, crop_box, squeeze
-from train.candidates import candidates, match
+from train.candidates import candidates, match, raw_boxes
 from train.config import MineConfig
 from train.embeddings import Embeddings
 from train.errors import UserError
@@ -50,9 +50,14 @@ class Subject:
     encoder: EncoderRow
 
 
+def subject_named(workspace: Workspace, dataset: str, encoder: str) -> Subject:
+    """The data set and the encoder of these names. Raises StoreError naming those that exist."""
+    return Subject(dataset_named(workspace.store, dataset), encoder_named(workspace.store, encoder))
+
+
 def check(workspace: Workspace, dataset: str, encoder: str, name: str, config: MineConfig) -> Subject:
     """Refuse what cannot work before anything is queued or computed. Raises UserError or StoreError."""
-    subject = Subject(dataset_named(workspace.store, dataset), encoder_named(workspace.store, encoder))
+    subject = subject_named(workspace, dataset, encoder)
     if not name.strip():
         raise UserError("A correspondence set needs a name.")
     if subject.dataset.image_count <= config.neighbors:
@@ -60,7 +65,22 @@ def check(workspace: Workspace, dataset: str, encoder: str, name: str, config: M
             f"K = {config.neighbors} neighbours need at least {config.neighbors + 1} photos, and the data set "
             f"'{dataset}' has {subject.dataset.image_count}; lower --neighbors or add photos."
         )
+    _check_proposals(workspace, subject.dataset, config)
     return subject
+
+
+def _check_proposals(workspace: Workspace, dataset: Dataset, config: MineConfig) -> None:
+    if config.proposals == "annotations":
+        if not dataset.annotation_count:
+            raise UserError(f"The photos of '{dataset.name}' have no annotations to propose; ingest them with some.")
+    elif config.proposals != "search":
+        ids = [image.id for image in usable_images(workspace.store, dataset.id)]
+        missing = len(mining.missing_proposals(workspace.store, ids, config.method))
+        if missing:
+            raise UserError(
+                f"{missing} of the {len(ids)} photos of '{dataset.name}' have no proposals named '{config.proposals}'; "
+                f"`orl import proposals FILE --dataset {dataset.name} --name {config.proposals}` brings them."
+            )
 
 
 def mine(
@@ -93,19 +113,26 @@ def mine(
             f"Only {len(images)} photos of '{dataset}' can still be read, too few for K = {config.neighbors}."
         )
     features = Features(workspace, subject.encoder, device, config.precision)
-    _embed_images(features, images, photos, progress)
+    embed_images(features, images, photos, progress)
     if config.needs_objectness:
         _map_attention(features, images, photos, progress)
     _filter(workspace, mined.id, features, images, config, progress)
-    _embed_rois(workspace, mined.id, features, images, photos, progress)
+    embed_rois(workspace, mined.id, features, images, photos, progress)
     _find_neighbors(workspace, mined.id, features, images, config, progress)
     _match(workspace, mined.id, features, images, config, progress)
+    return publish(workspace, mined.id, subject.dataset, config, progress)
+
+
+def publish(
+    workspace: Workspace, set_id: int, dataset: Dataset, config: MineConfig, progress: Progress
+) -> CorrespondenceSet:
+    """Measure a set whose rows are all there, and make it visible."""
     progress.phase("Measuring", 1)
-    mining.keep_quality(store, mined.id, measure(store, mined.id, subject.dataset.annotation_count))
+    mining.keep_quality(workspace.store, set_id, measure(workspace.store, set_id, dataset.annotation_count))
     progress.advance()
-    published = mining.publish_set(store, mined.id)
+    published = mining.publish_set(workspace.store, set_id)
     progress.log(
-        f"Set '{name}': {published.image_count} photos, {published.candidate_count} RoIs, "
+        f"Set '{published.name}': {published.image_count} photos, {published.candidate_count} RoIs, "
         f"{published.pair_count} pairs; {published.fallback_count} photos kept no box (fall-back: {config.fallback})."
     )
     return published
@@ -119,7 +146,10 @@ def image_seed(path: str) -> int:
 def _propose(
     workspace: Workspace, images: list[Image], photos: Photos, config: MineConfig, workers: int, progress: Progress
 ) -> list[Image]:
-    """Compute missing raw proposals. Returns the images that could be read."""
+    """Compute missing raw proposals, unless others are to be used. Returns the images that could be read."""
+    if config.proposals != "search":
+        progress.log(f"Raw boxes: {config.method}.")
+        return images
     missing = set(mining.missing_proposals(workspace.store, [i.id for i in images], config.method))
     todo = [i for i in images if i.id in missing]
     progress.phase("Proposing regions", len(todo))
@@ -144,7 +174,8 @@ def _propose(
     return [i for i in images if i.id not in lost]
 
 
-def _embed_images(features: Features, images: list[Image], photos: Photos, progress: Progress) -> None:
+def embed_images(features: Features, images: list[Image], photos: Photos, progress: Progress) -> None:
+    """Compute the image features that are not on disk yet."""
     progress.phase("Embedding photos", _missing(features.images, images))
     added = _add_photos(
         features.images,
@@ -211,7 +242,7 @@ def _filter(
     progress.phase("Filtering regions", len(todo))
     for start in range(0, len(todo), BLOCK):
         block = todo[start : start + BLOCK]
-        raw = mining.proposals_of(workspace.store, [i.id for i in block], config.method)
+        raw = raw_boxes(workspace.store, block, config)
         ids = np.array([i.id for i in block])
         maps = features.attention.get(ids) if config.needs_objectness else [None] * len(block)
         batch = []
@@ -223,9 +254,11 @@ def _filter(
         progress.advance(len(block))
 
 
-def _embed_rois(
+def embed_rois(
     workspace: Workspace, set_id: int, features: Features, images: list[Image], photos: Photos, progress: Progress
 ) -> None:
+    """Compute the features of a set's candidates that are not on disk yet."""
+
     def unseen() -> Iterator[tuple[Image, np.ndarray, np.ndarray]]:
         """Photos with the ids and boxes of RoIs that have no feature, as it was before this phase."""
         have = features.rois.have

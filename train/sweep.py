@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from db import mining
 from db.encoders import encoder_named
 from db.models import Dataset, Image
 from db.photos import dataset_named, usable_images
@@ -19,7 +18,7 @@ from db.whole_sets import annotated_objects
 from orl.boxes import BoxRules
 from orl.matching import Pairs, nearest_to
 from orl.quality import Measures, Mined, with_labels, without_labels
-from train.candidates import candidates, match
+from train.candidates import candidates, match, raw_boxes
 from train.config import MINE_PRESETS, MineConfig, with_settings
 from train.errors import UserError
 from train.features import Attention, Boxes, BoxFeatures, Features, as_stored
@@ -143,12 +142,12 @@ def _named(image: Image, names: frozenset[str]) -> bool:
 def _boxes(workspace: Workspace, drawn: Sample, config: MineConfig, attention: Attention) -> dict[int, Boxes]:
     """Candidates of the sample's photos, by image id, in the order of ids."""
     ids = sorted(drawn.images)
-    if mining.missing_proposals(workspace.store, ids, config.method):
+    raw = raw_boxes(workspace.store, [drawn.images[i] for i in ids], config)
+    if len(raw) < len(ids):
         raise UserError(
-            f"Some photos of '{drawn.dataset.name}' have no proposals by {config.method}; "
-            "mine the data set with that --proposal-scale once, then sweep."
+            f"Some photos of '{drawn.dataset.name}' have no proposals by {config.method}; mine the data set with that "
+            "--proposal-scale once, or import them for all photos, then sweep."
         )
-    raw = mining.proposals_of(workspace.store, ids, config.method)
     maps = attention.get([drawn.images[i] for i in ids], config)
     return as_stored(workspace.store, {i: candidates(drawn.images[i], raw[i], config, maps[i]) for i in ids})
 

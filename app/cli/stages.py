@@ -68,6 +68,10 @@ def mine(
     max_iou: Annotated[float | None, typer.Option(help="Largest overlap with a RoI already kept. [paper: 0.5]")] = None,
     max_rois: Annotated[int | None, typer.Option(help="Most RoIs of an image. [paper: 100]")] = None,
     min_similarity: Annotated[float | None, typer.Option(help="Smallest similarity of a pair. [paper: -1]")] = None,
+    proposals: Annotated[
+        str | None,
+        typer.Option(help="Raw boxes: search, annotations, or the name of imported ones. [paper: search]"),
+    ] = None,
     proposal_scale: Annotated[
         float | None, typer.Option(help="Selective search runs on photos of this scale. [paper: 1.0]")
     ] = None,
@@ -97,6 +101,7 @@ def mine(
         "max_iou": max_iou,
         "max_rois": max_rois,
         "min_similarity": min_similarity,
+        "proposals": proposals,
         "proposal_scale": proposal_scale,
         "fallback": fallback,
         "ranked_by": ranked_by,

@@ -184,6 +184,8 @@ def _free_name(place: Place, subject: Subject, config: MineConfig) -> str:
         for name, _, short, *_ in SLIDERS
         if getattr(config, name) != getattr(paper, name)
     ]
+    if config.proposals != paper.proposals:
+        parts.append(config.proposals)
     if config.ranked_by != paper.ranked_by:
         parts.append(config.ranked_by)
     stem = "-".join([subject.dataset.name, subject.encoder.name, *parts])

@@ -25,6 +25,7 @@ def test_the_paper_preset_of_mining() -> None:
         "max_iou": 0.5,
         "max_rois": 100,
         "min_similarity": -1.0,
+        "proposals": "search",
         "proposal_scale": 1.0,
         "fallback": "first",
         "ranked_by": "search",
@@ -73,6 +74,8 @@ def test_a_mining_setting_is_the_rule_of_the_same_name() -> None:
     assert (rules.min_size, rules.max_aspect, rules.max_iou, rules.max_rois) == (1, 2.0, 0.25, 7)
     assert rules.fallback == "image"
     assert MineConfig(proposal_scale=0.5).method == "selective-search-fast@0.5"
+    assert MineConfig(proposals="annotations").method == "annotations"
+    assert MineConfig(proposals="coco").method == "imported:coco"
 
 
 def test_texts_become_the_types_of_their_settings() -> None:
