@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import Select, literal, select
@@ -171,6 +171,77 @@ def pairs_of(store: Store, set_id: int, image_id: int) -> list[StoredPair]:
             StoredPair(neighbor, rank, (qx, qy, qw, qh), (kx, ky, kw, kh), similarity, margin, cycle)
             for neighbor, rank, similarity, margin, cycle, qx, qy, qw, qh, kx, ky, kw, kh in session.execute(question)
         ]
+
+
+class PairRow(NamedTuple):
+    """A pair with all that the store knows of it; boxes are x y w h, ``None`` is what was never measured."""
+
+    neighbor_rank: int
+    neighbor_id: int
+    neighbor_similarity: float
+    rank: int
+    query_x: int
+    query_y: int
+    query_w: int
+    query_h: int
+    key_x: int
+    key_y: int
+    key_w: int
+    key_h: int
+    similarity: float
+    margin: float | None
+    cycle: bool | None
+    query_roi_id: int
+    key_roi_id: int
+
+    @property
+    def query_box(self) -> tuple[int, int, int, int]:
+        """The query's RoI."""
+        return self.query_x, self.query_y, self.query_w, self.query_h
+
+    @property
+    def key_box(self) -> tuple[int, int, int, int]:
+        """The neighbour's RoI."""
+        return self.key_x, self.key_y, self.key_w, self.key_h
+
+
+def pair_rows(store: Store, set_id: int, image_ids: Sequence[int]) -> dict[int, list[PairRow]]:
+    """Pairs by id of the query image, by neighbour and rank."""
+    q, k = QUERY, KEY
+    question = (
+        select(Pair.image_id, Pair.neighbor_rank, Neighbor.neighbor_id, Neighbor.similarity, Pair.rank)
+        .add_columns(q.x, q.y, q.w, q.h, k.x, k.y, k.w, k.h, Pair.similarity, Pair.margin, Pair.cycle)
+        .add_columns(Pair.query_roi_id, Pair.key_roi_id)
+        .join(q, q.id == Pair.query_roi_id)
+        .join(k, k.id == Pair.key_roi_id)
+        .join(
+            Neighbor,
+            (Neighbor.set_id == Pair.set_id)
+            & (Neighbor.image_id == Pair.image_id)
+            & (Neighbor.rank == Pair.neighbor_rank),
+        )
+        .where(Pair.set_id == set_id, Pair.image_id.in_(image_ids))
+        .order_by(Pair.image_id, Pair.neighbor_rank, Pair.rank)
+    )
+    found: dict[int, list[PairRow]] = {image_id: [] for image_id in image_ids}
+    with store.session() as session:
+        for image_id, *row in session.execute(question):
+            found[image_id].append(PairRow._make(row))
+    return found
+
+
+def set_images(store: Store, set_id: int) -> Iterator[Image]:
+    """The images of a set in the order of ids, fetched a block at a time."""
+    after = 0
+    while True:
+        query = select(Image).join(SetImage, SetImage.image_id == Image.id)
+        query = query.where(SetImage.set_id == set_id, SetImage.image_id > after).order_by(SetImage.image_id)
+        with store.session() as session:
+            block = list(session.scalars(query.limit(4 * CHUNK)))
+        if not block:
+            return
+        yield from block
+        after = block[-1].id
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,11 @@ class Photos:
     def path(self, image: Image) -> Path:
         """Where a photo lies."""
         return self.roots[image.dataset_id] / image.path
+
+    def names(self, images: Iterable[Image]) -> list[str]:
+        """Where photos lie, as text that other people's files can be compared with."""
+        roots = {member: root.as_posix().rstrip("/") for member, root in self.roots.items()}
+        return [f"{roots[image.dataset_id]}/{image.path}" for image in images]
 
     def read(self, image: Image) -> PIL.Image.Image:
         """A photo as RGB, as the viewer shows it. Raises UnreadableImage."""

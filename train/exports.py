@@ -1,0 +1,304 @@
+"""Correspondence sets for others: the reference's three files, tables of pairs, RoIs as COCO annotations.
+
+Everything is read from the store a block of photos at a time and written as it comes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, get_args
+
+import pyarrow as pa
+from pyarrow import csv, parquet
+
+from db import correspondences as rows
+from db.encoders import encoder_by_id
+from db.models import CorrespondenceSet, Dataset
+from db.photos import dataset_by_id
+from db.store import Store
+from train import reference
+from train.candidates import raw_boxes
+from train.config import MineConfig
+from train.errors import UserError
+from train.named_photos import positions, shared_folder
+from train.photos import Photos
+from train.progress import Progress
+from train.whole_files import whole_file
+from train.workspace import Workspace
+
+Format = Literal["reference", "parquet", "csv", "coco"]
+BLOCK = 256  # photos read at once
+
+BOX = [(name, pa.int16()) for name in "xywh"]
+PAIRS = pa.schema(
+    [
+        ("query_path", pa.string()),
+        ("key_path", pa.string()),
+        ("neighbor_rank", pa.int16()),
+        ("neighbor_similarity", pa.float32()),
+        ("pair_rank", pa.int16()),
+        *((f"query_{name}", kind) for name, kind in BOX),
+        *((f"key_{name}", kind) for name, kind in BOX),
+        ("similarity", pa.float32()),
+        ("margin", pa.float32()),
+        ("cycle", pa.bool_()),
+        ("query_objectness", pa.float32()),
+        ("key_objectness", pa.float32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A set on its way out. names and numbers: what its photos are called, by image id, in the order of the export."""
+
+    store: Store
+    mined: CorrespondenceSet
+    dataset: Dataset
+    names: dict[int, str]
+    numbers: dict[int, int]  # ids in the sense of COCO
+    progress: Progress
+
+    @property
+    def config(self) -> MineConfig:
+        """The settings that the set was mined with."""
+        return MineConfig(**self.mined.params)
+
+    def blocks(self, phase: str) -> Iterator[list[int]]:
+        """Image ids, some at a time."""
+        image_ids = list(self.names)
+        self.progress.phase(phase, len(image_ids))
+        for start in range(0, len(image_ids), BLOCK):
+            block = image_ids[start : start + BLOCK]
+            yield block
+            self.progress.advance(len(block))
+
+
+def export(
+    workspace: Workspace,
+    name: str,
+    form: str,
+    out: Path,
+    *,
+    images: Path | None = None,
+    progress: Progress | None = None,
+) -> CorrespondenceSet:
+    """Write a complete set to a file, or to a folder in the reference's format; nothing is left when it fails.
+
+    images: a COCO json that lists the same photos, for its order, its file names and its ids. Without it photos are
+    in the order of their paths, named from the folder that holds them all, and numbered as their names are (COCO's
+    are numbers), else from 1. Raises UserError or StoreError.
+    """
+    if form not in get_args(Format):
+        raise UserError(f"There is no format '{form}'; known: {', '.join(get_args(Format))}.")
+    mined = rows.complete_set_named(workspace.store, name)
+    dataset = dataset_by_id(workspace.store, mined.dataset_id)
+    names, numbers = _roster(workspace.store, mined, images)
+    leaving = Exported(workspace.store, mined, dataset, names, numbers, progress or Progress())
+    with whole_file(out) as target:
+        match form:
+            case "reference":
+                _write_reference(leaving, target)
+            case "parquet":
+                described = PAIRS.with_metadata({"orl": json.dumps(_described(leaving))})
+                with target.open("wb") as file, parquet.ParquetWriter(file, described) as table:
+                    for batch in _tables(leaving):
+                        table.write_batch(batch)
+            case "csv":
+                with target.open("wb") as file, csv.CSVWriter(file, PAIRS) as table:
+                    for batch in _tables(leaving):
+                        table.write_batch(batch)
+            case _:
+                _write(target, _coco(leaving))
+    return mined
+
+
+def _roster(store: Store, mined: CorrespondenceSet, images: Path | None) -> tuple[dict[int, str], dict[int, int]]:
+    """Name and number of each photo by image id, in the order of the export."""
+    photos = list(rows.set_images(store, mined.id))
+    named = zip(Photos.of(store, mined.dataset_id).names(photos), (image.id for image in photos), strict=True)
+    paths, ids = zip(*sorted(named), strict=True)
+    if images is not None:
+        listed = reference.read_listing(images)
+        order = positions(listed.names, paths, images, f"the set '{mined.name}'")
+        if len(order) < len(ids):
+            first = paths[min(set(range(len(paths))) - set(order))]
+            raise UserError(
+                f"{len(ids) - len(order)} photos of the set '{mined.name}', such as {first}, are not in {images}."
+            )
+        ordered = [ids[at] for at in order]
+        return dict(zip(ordered, listed.names, strict=True)), dict(zip(ordered, listed.ids, strict=True))
+    folder = shared_folder(paths)
+    stems = [PurePosixPath(path).stem for path in paths]
+    numbers = [int(stem) if stem.isdecimal() and stem.isascii() else -1 for stem in stems]
+    if -1 in numbers or len(set(numbers)) < len(numbers):
+        numbers = list(range(1, len(paths) + 1))
+    names = [path.removeprefix(folder) for path in paths]
+    return dict(zip(ids, names, strict=True)), dict(zip(ids, numbers, strict=True))
+
+
+def _described(leaving: Exported) -> dict[str, Any]:
+    encoder = encoder_by_id(leaving.store, leaving.mined.encoder_id)
+    assert encoder is not None  # a foreign key
+    return {
+        "set": leaving.mined.name,
+        "dataset": leaving.dataset.name,
+        "encoder": encoder.name,
+        "settings": leaving.mined.params,
+    }
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(reference.json_parts(value))
+
+
+# The reference's files -----------------------------------------------------------------------------------
+
+
+def _write_reference(leaving: Exported, folder: Path) -> None:
+    folder.mkdir()
+    stem = "".join("-" if c in '/\\:*?"<>|' else c for c in leaving.mined.name)
+    config = leaving.config
+    numbers = list(leaving.numbers.values())
+    images = {"file_name": list(leaving.names.values()), "id": numbers}
+    info = {theirs: getattr(config, ours) for theirs, ours in reference.SETTINGS.items()}
+    _write(folder / f"{stem}_{reference.PROPOSALS}.json", {"bbox": _raw(leaving)})
+    _write(
+        folder / f"{stem}_{reference.NEIGHBORS}.json",
+        {
+            "info": {"knn_image_num": config.neighbors},
+            "images": images,
+            "pseudo_annotations": {"image_id": numbers, "knn_image_id": _neighbors(leaving)},
+        },
+    )
+    _write(
+        folder / f"{stem}_{reference.CORRESPONDENCES}.json",
+        {
+            "info": info,
+            "images": images,
+            "pseudo_annotations": {
+                "image_id": numbers,
+                "bbox": _rois(leaving),
+                "knn_image_id": _neighbors(leaving),
+                "knn_bbox_pair": _pairs(leaving),
+            },
+        },
+    )
+
+
+def _raw(leaving: Exported) -> Iterator[list[list[int]]]:
+    for block in leaving.blocks("Writing proposals"):
+        images = rows.images_by_id(leaving.store, block)
+        raw = raw_boxes(leaving.store, list(images.values()), leaving.config)
+        for image_id in block:
+            if image_id not in raw:
+                raise UserError(f"The raw boxes of {images[image_id].path} are not in the store any more.")
+            yield raw[image_id].tolist()
+
+
+def _rois(leaving: Exported) -> Iterator[list[list[int]]]:
+    for block in leaving.blocks("Writing RoIs"):
+        rois = rows.rois_of(leaving.store, leaving.mined.id, block)
+        yield from (rois[image_id].boxes.tolist() for image_id in block)
+
+
+def _neighbors(leaving: Exported) -> Iterator[list[int]]:
+    number = {image_id: at for at, image_id in enumerate(leaving.names)}
+    for block in leaving.blocks("Writing neighbours"):
+        found = rows.neighbor_ids_of(leaving.store, leaving.mined.id, block)
+        yield from ([number[neighbor] for neighbor in found[image_id]] for image_id in block)
+
+
+def _pairs(leaving: Exported) -> Iterator[list[list[list[int]]]]:
+    for block in leaving.blocks("Writing pairs"):
+        found = rows.pair_rows(leaving.store, leaving.mined.id, block)
+        for image_id in block:
+            with_each: list[list[list[int]]] = [[] for _ in range(leaving.config.neighbors)]
+            for pair in found[image_id]:
+                with_each[pair.neighbor_rank - 1].append([*pair.query_box, *pair.key_box])
+            yield with_each
+
+
+# Tables ----------------------------------------------------------------------------------------------------
+
+
+def _tables(leaving: Exported) -> Iterator[pa.RecordBatch]:
+    for block in leaving.blocks("Writing pairs"):
+        found = rows.pair_rows(leaving.store, leaving.mined.id, block)
+        pairs = [(image_id, pair) for image_id in block for pair in found[image_id]]
+        objectness = _objectness(leaving, (image_id for i, pair in pairs for image_id in (i, pair.neighbor_id)))
+        records = [
+            (
+                *(leaving.names[image_id], leaving.names[pair.neighbor_id]),
+                *(pair.neighbor_rank, pair.neighbor_similarity, pair.rank, *pair.query_box, *pair.key_box),
+                *(pair.similarity, pair.margin, pair.cycle),
+                *(objectness.get(pair.query_roi_id), objectness.get(pair.key_roi_id)),
+            )
+            for image_id, pair in pairs
+        ]
+        if records:
+            columns = zip(zip(*records, strict=True), PAIRS, strict=True)
+            yield pa.record_batch([pa.array(values, field.type) for values, field in columns], schema=PAIRS)
+
+
+def _objectness(leaving: Exported, image_ids: Iterable[int]) -> dict[int, float]:
+    """By RoI id; empty where the set did not ask for it."""
+    if not leaving.config.needs_objectness:
+        return {}
+    rois = rows.rois_of(leaving.store, leaving.mined.id, list(set(image_ids)))
+    scored = ((own.ids.tolist(), own.objectness.tolist()) for own in rois.values())
+    return {roi_id: score for ids, scores in scored for roi_id, score in zip(ids, scores, strict=True)}
+
+
+# COCO --------------------------------------------------------------------------------------------------------
+
+
+def _coco(leaving: Exported) -> dict[str, Any]:
+    about = {"description": f"RoIs of the correspondence set '{leaving.mined.name}'"} | _described(leaving)
+    return {
+        "info": about,
+        "images": _coco_images(leaving),
+        "annotations": _coco_annotations(leaving),
+        "categories": [{"id": 1, "name": "roi"}],
+    }
+
+
+def _coco_images(leaving: Exported) -> Iterator[dict[str, Any]]:
+    for block in leaving.blocks("Writing photos"):
+        images = rows.images_by_id(leaving.store, block)
+        for i in block:
+            size = {"width": images[i].width, "height": images[i].height}
+            yield {"id": leaving.numbers[i], "file_name": leaving.names[i]} | size
+
+
+def _coco_annotations(leaving: Exported) -> Iterator[dict[str, Any]]:
+    following = count(1)
+    for block in leaving.blocks("Writing RoIs"):
+        rois = rows.rois_of(leaving.store, leaving.mined.id, block)
+        found = rows.pair_rows(leaving.store, leaving.mined.id, block)
+        for image_id in block:
+            own = rois[image_id]
+            similar: dict[int, list[float]] = {}
+            for pair in found[image_id]:
+                similar.setdefault(pair.query_roi_id, []).append(pair.similarity)
+            objectness = own.objectness.tolist() if leaving.config.needs_objectness else [None] * len(own.ids)
+            each = zip(own.ids.tolist(), own.boxes.tolist(), objectness, strict=True)
+            for rank, (roi_id, box, score) in enumerate(each, 1):
+                pairs = similar.get(roi_id, [])
+                yield {
+                    "id": next(following),
+                    "image_id": leaving.numbers[image_id],
+                    "category_id": 1,
+                    "bbox": box,
+                    "area": box[2] * box[3],
+                    "iscrowd": 0,
+                    "rank": rank,
+                    "pairs": len(pairs),
+                    **({"score": max(pairs)} if pairs else {}),
+                    **({} if score is None else {"objectness": score}),
+                }

@@ -1,0 +1,41 @@
+"""Files and folders that appear whole or not at all, and one sentence for what a disk refuses."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+
+from train.errors import UserError
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Where to write; what is there at the end of the block, a file or a folder, becomes the target.
+
+    When the block raises, nothing is left. Raises UserError when something has the target's name, or the disk is full.
+    """
+    if target.exists():
+        raise UserError(f"{target} is there already; choose another --out, or remove it.")
+    with said_plainly(target):
+        scratch = Path(mkdtemp(prefix=f".{target.name}-", dir=target.absolute().parent))
+        try:
+            made = scratch / target.name
+            yield made
+            made.rename(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def said_plainly(path: Path) -> Iterator[None]:
+    """Turn what the system says of a path into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise UserError(f"The disk is full: {path} was not written.") from error
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
