@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import bindparam, case, func, insert, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from db.models import Candidate, CorrespondenceSet, Neighbor, Pair, Proposal, Roi, SetImage
@@ -61,6 +61,14 @@ def proposals_of(store: Store, image_ids: Sequence[int], method: str) -> dict[in
             rows = session.execute(select(Proposal.image_id, Proposal.boxes).where(Proposal.method == method, some))
             found |= {image: np.frombuffer(blob, "<i2").reshape(-1, 4) for image, blob in rows}
     return found
+
+
+def drop_proposals(store: Store, image_ids: Sequence[int], method: str) -> None:
+    """Forget the raw boxes that some images have by a method."""
+    for start in range(0, len(image_ids), CHUNK):
+        some = Proposal.image_id.in_(image_ids[start : start + CHUNK])
+        with store.session() as session:
+            session.execute(delete(Proposal).where(Proposal.method == method, some))
 
 
 # A set ----------------------------------------------------------------------------------------------

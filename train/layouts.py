@@ -42,7 +42,7 @@ def detect(path: Path, layout: str, annotations: Path | None) -> Layout:
     path = path.resolve()
     if layout == "auto":
         voc = (path / "JPEGImages").is_dir() and (path / "Annotations").is_dir()
-        layout = "voc" if voc else "coco" if annotations or _coco_json(path) else "folder"
+        layout = "voc" if voc else "coco" if annotations or coco_json(path) else "folder"
     match layout:
         case "folder":
             return Layout("folder", path, lambda: walk(path), lambda _: None)
@@ -107,13 +107,14 @@ def _text(element: ElementTree.Element, tag: str) -> str:
     return value.strip()
 
 
-def _coco_json(root: Path) -> Path | None:
+def coco_json(root: Path) -> Path | None:
+    """The COCO json of a folder of photos, where there is exactly one in its annotations."""
     found = sorted((root / "annotations").glob("*.json")) if (root / "annotations").is_dir() else []
     return found[0] if len(found) == 1 else None
 
 
 def _coco(root: Path, annotations: Path | None) -> Layout:
-    file = annotations or _coco_json(root)
+    file = annotations or coco_json(root)
     if file is None:
         raise UserError(
             f"{root} does not hold exactly one annotations/*.json; name the COCO file with --annotations FILE."

@@ -16,6 +16,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 
@@ -26,7 +27,9 @@ from db.photos import dataset_by_id, dataset_named
 from db.runs import ENDED, LIVE, add_run, find_run, run_by_id, runs, update_run
 from train.config import MineConfig, Settings, TrainConfig
 from train.errors import UserError
-from train.mine import check
+from train.given import FILE, Given
+from train.mine import Subject, check
+from train.whole_files import said_plainly
 from train.workspace import Workspace, file_name
 
 GRACE = 30.0  # seconds between asking a run to stop and killing it
@@ -50,13 +53,38 @@ def launch_mine(
 ) -> Run:
     """Queue stage 2 on a data set with an encoder. Raises UserError or StoreError when it cannot work."""
     subject = check(workspace, dataset, encoder, name, config)
-    if find_set(workspace.store, name) is not None or _in_the_making(workspace, "mine", name):
-        raise UserError(f"The correspondence set name '{name}' is taken; sets never change, choose another name.")
+    refuse_taken_set(workspace, name)
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers} will not do: selective search needs at least one process.")
     params = {"dataset": dataset, "encoder": encoder, "workers": workers} | _dump(config)
     run = Run(kind="mine", name=name, dataset_id=subject.dataset.id, encoder_id=subject.encoder.id, params=params)
     return _start(workspace, add_run(workspace.store, run))
+
+
+def launch_given(
+    workspace: Workspace, subject: Subject, name: str, config: MineConfig, given: Given, source: Path
+) -> Run:
+    """Queue the making of a set from correspondences that were read from a file, ``source``. Raises UserError."""
+    refuse_taken_set(workspace, name)
+    params = {"dataset": subject.dataset.name, "encoder": subject.encoder.name, "imported": str(source)} | _dump(config)
+    run = Run(kind="mine", name=name, dataset_id=subject.dataset.id, encoder_id=subject.encoder.id, params=params)
+    kept = workspace.path / f".{uuid4()}.npz"
+    try:
+        with said_plainly(workspace.path):
+            given.save(kept)
+            run = add_run(workspace.store, run)
+            folder = workspace.run_folder(run.id)
+            folder.mkdir(parents=True, exist_ok=True)
+            kept.rename(folder / FILE)
+    finally:
+        kept.unlink(missing_ok=True)
+    return _start(workspace, run)
+
+
+def refuse_taken_set(workspace: Workspace, name: str) -> None:
+    """Raises UserError when a set has this name, or a run is making one."""
+    if find_set(workspace.store, name) is not None or _in_the_making(workspace, "mine", name):
+        raise UserError(f"The correspondence set name '{name}' is taken; sets never change, choose another name.")
 
 
 def launch_train(workspace: Workspace, correspondence: str, config: TrainConfig, name: str = "") -> Run:

@@ -102,7 +102,24 @@ class RunProgress(Progress):
 def work(workspace: Workspace, run: Run, progress: Progress) -> None:
     """Call the stage that a run is for, with the settings that it was launched with."""
     params = run.params
-    if run.kind == "mine":
+    if run.kind == "mine" and "imported" in params:
+        from train.engine import choose_device
+        from train.given import FILE, Given, adopt
+        from train.mine import subject_named
+
+        subject = subject_named(workspace, params["dataset"], params["encoder"])
+        given = Given.load(workspace.run_folder(run.id) / FILE)
+        adopt(
+            workspace,
+            subject,
+            run.name,
+            MineConfig(**params["config"]),
+            given,
+            run_id=run.id,
+            device=str(choose_device()),
+            progress=progress,
+        )
+    elif run.kind == "mine":
         from train.engine import choose_device
         from train.mine import mine
 

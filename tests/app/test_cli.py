@@ -17,7 +17,10 @@ from PIL import Image
 
 from train.workspace import Workspace
 
-COMMANDS = ["demo", "explore", "ingest", "pretrain", "mine", "quality", "sweep", "train", "encoders", "runs"]
+COMMANDS = [
+    *("demo", "explore", "ingest", "pretrain", "mine", "quality", "sweep", "train", "export", "import"),
+    *("encoders", "runs"),
+]
 MINE_OPTIONS = [
     "--dataset",
     "--encoder",
@@ -30,6 +33,7 @@ MINE_OPTIONS = [
     "--max-iou",
     "--max-rois",
     "--min-similarity",
+    "--proposals",
     "--proposal-scale",
     "--fallback",
     "--ranked-by",
@@ -100,9 +104,40 @@ def test_the_quality_of_a_set_is_a_table_or_json(mined: Path) -> None:
     assert "no correspondence set named 'x'" in refused("quality", "x", "--workspace", mined)
 
 
+def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Path, tmp_path: Path) -> None:
+    at, files = ("--workspace", mined), tmp_path / "files"
+    assert re.search(r"12 photos, \d+ RoIs, \d+ pairs", orl("export", "demo-starter", "--out", files, *at).stdout)
+    assert f"{files} is there already" in refused("export", "demo-starter", "--out", files, *at)
+    raw, pairs = (files / f"demo-starter_{n}.json" for n in ("selective_search_proposal", "instance_correspondence"))
+    done = orl("import", "proposals", raw, "--dataset", "demo", "--name", "theirs", *at)
+    assert re.search(r"Proposals 'theirs': \d+ boxes of 12 photos\.", done.stdout)
+    brought = ("import", "correspondences", pairs, "--dataset", "demo", "--encoder", "starter", "--name", "back")
+    done = orl(*brought, "--proposals", "theirs", *at)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "made 'back'" in done.stdout
+    assert "RoIs embedded: 0," in orl("runs", "logs", "2", *at).stdout
+    orl("export", "back", "--out", tmp_path / "again", *at)
+    for kind in ("selective_search_proposal", "knn_instance", "instance_correspondence"):
+        again = tmp_path / "again" / f"back_{kind}.json"
+        assert again.read_bytes() == (files / f"demo-starter_{kind}.json").read_bytes()
+    assert "set name 'back' is taken" in refused(*brought, "--proposals", "theirs", *at)
+    assert "lacks bbox_min_size" in refused(*brought[:2], raw, *brought[3:-1], "other", *at)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["export", "x", "--out", "x.csv"], "no correspondence set named 'x'. Known: demo-starter."),
+        (
+            ["export", "demo-starter", "--out", "x", "--format", "xml"],
+            "no format 'xml'; known: reference, parquet, csv",
+        ),
+        (["import", "proposals", "/no/file", "--dataset", "x", "--name", "n"], "no data set named 'x'. Known: demo."),
+        (["import", "proposals", "/no/file", "--dataset", "demo", "--name", "n"], "/no/file cannot be read: No such"),
+        (
+            ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--proposals", "x"],
+            "have no proposals named 'x'",
+        ),
         (["mine", "--dataset", "x", "--encoder", "starter", "--name", "n"], "no data set named 'x'. Known: demo."),
         (["mine", "--dataset", "demo", "--encoder", "x", "--name", "n"], "no encoder named 'x'. Known: starter."),
         (

@@ -1,0 +1,81 @@
+"""``orl import`` and ``orl export``: the reference implementation's files, and tables for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.common import Bars, Detach, Where, follow, out, progress_bar
+from train.workspace import open_workspace
+
+import_app = typer.Typer(help="Bring proposals or correspondences of the reference implementation in.")
+
+JsonFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON file of the reference implementation.")]
+Dataset = Annotated[str, typer.Option(help="Name of the data set whose photos the file is about.")]
+
+
+def export(
+    name: Annotated[str, typer.Argument(metavar="SET", help="Name of the correspondence set.")],
+    to: Annotated[Path, typer.Option("--out", help="File to write; a folder for the reference's three files.")],
+    form: Annotated[
+        str, typer.Option("--format", help="reference, parquet or csv (a row for each pair), or coco (RoIs).")
+    ] = "reference",
+    images: Annotated[
+        Path | None, typer.Option(help="COCO json of the same photos: take order, names and ids from it.")
+    ] = None,
+    workspace: Where = None,
+) -> None:
+    """Write a correspondence set for others to use."""
+    from train.exports import export as write
+
+    opened = open_workspace(workspace)
+    with progress_bar() as bars:
+        mined = write(opened, name, form, to, images=images, progress=Bars(bars))
+    out.print(
+        f"{to}: {mined.image_count} photos, {mined.candidate_count} RoIs, {mined.pair_count} pairs of '{mined.name}'.",
+        highlight=False,
+        markup=False,
+    )
+
+
+@import_app.command("proposals")
+def import_proposals(
+    file: JsonFile,
+    dataset: Dataset,
+    name: Annotated[str, typer.Option(help="Name of the proposals, for `orl mine --proposals NAME`.")],
+    images: Annotated[
+        Path | None, typer.Option(help="COCO json in whose order FILE is; else the data set's own annotations/*.json.")
+    ] = None,
+    workspace: Where = None,
+) -> None:
+    """Keep the raw boxes of a …_selective_search_proposal.json."""
+    from train.imports import import_proposals as bring
+
+    opened = open_workspace(workspace)
+    with progress_bar() as bars:
+        found = bring(opened, file, dataset, name, images=images, progress=Bars(bars))
+    left_out = f"; {found.unreadable} photos cannot be read and were left out" if found.unreadable else ""
+    out.print(f"Proposals '{name}': {found.boxes} boxes of {found.photos} photos{left_out}.", highlight=False)
+
+
+@import_app.command("correspondences")
+def import_correspondences(
+    file: JsonFile,
+    dataset: Dataset,
+    encoder: Annotated[str, typer.Option(help="Name of the encoder that measures similarities; FILE has none.")],
+    name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
+    proposals: Annotated[
+        str | None, typer.Option(help="Name of imported proposals that the RoIs were chosen from; else the RoIs alone.")
+    ] = None,
+    workspace: Where = None,
+    detach: Detach = False,
+) -> None:
+    """Make a set of an …_instance_correspondence.json: its RoIs, neighbours and pairs."""
+    from train.imports import import_correspondences as bring
+
+    opened = open_workspace(workspace)
+    with progress_bar() as bars:
+        run = bring(opened, file, dataset, encoder, name, proposals=proposals, progress=Bars(bars))
+    follow(opened, run, detach)

@@ -1,0 +1,151 @@
+"""Correspondences that somebody else found, made a set of ours: the same phases as mining, with less to find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from db import correspondences as rows
+from db import mining
+from db.models import CorrespondenceSet, Image
+from db.photos import usable_images
+from orl.boxes import Verdict, judge_shape
+from orl.matching import measure_pairs
+from train.config import MineConfig
+from train.errors import UserError
+from train.features import Features
+from train.mine import BLOCK, MATCHED, Subject, embed_images, embed_rois, publish
+from train.photos import Photos
+from train.progress import Progress
+from train.workspace import Workspace
+
+FILE = "given.npz"  # in the folder of the run
+
+
+@dataclass(frozen=True)
+class Given:
+    """RoIs, neighbours and pairs of n photos, numbered from 0, in the order of the file they came from.
+
+    image_ids: int64 [n]. start: int64 [n + 1], photo i has boxes[start[i]:start[i + 1]]. boxes: int16 [R, 4], x y w h.
+    neighbors: int32 [n, K], numbers of photos, nearest first. pair_start: int64 [n · K + 1], likewise for pairs.
+    pairs: int16 [P, 2], the number of the query's RoI and of the neighbour's, each within its photo; best first.
+    """
+
+    image_ids: np.ndarray
+    start: np.ndarray
+    boxes: np.ndarray
+    neighbors: np.ndarray
+    pair_start: np.ndarray
+    pairs: np.ndarray
+
+    def save(self, path: Path) -> None:
+        """Write all arrays to one file."""
+        np.savez(path, **asdict(self))
+
+    @staticmethod
+    def load(path: Path) -> Given:
+        """Read what ``save`` wrote."""
+        with np.load(path) as arrays:
+            return Given(**arrays)
+
+    def rois(self, number: int) -> np.ndarray:
+        """RoIs of a photo, int16 [B, 4]."""
+        return self.boxes[self.start[number] : self.start[number + 1]]
+
+    def pairs_with(self, number: int, rank: int) -> np.ndarray:
+        """Pairs of a photo with its neighbour of this rank, from 0: int16 [m, 2]."""
+        at = number * self.neighbors.shape[1] + rank
+        return self.pairs[self.pair_start[at] : self.pair_start[at + 1]]
+
+
+def adopt(
+    workspace: Workspace,
+    subject: Subject,
+    name: str,
+    config: MineConfig,
+    given: Given,
+    *,
+    run_id: int,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> CorrespondenceSet:
+    """Make a complete set of given correspondences, going on where an earlier attempt of the same run stopped.
+
+    The encoder measures what a file does not say: similarity of neighbours and pairs, margin and cycle. It chooses
+    nothing. Photos without raw boxes by the config's method get their RoIs for such. Raises UserError when the
+    photos have changed since the correspondences were read.
+    """
+    progress = progress or Progress()
+    store = workspace.store
+    known = {image.id: image for image in usable_images(store, subject.dataset.id)}
+    if not known.keys() >= set(given.image_ids.tolist()):
+        raise UserError(f"Photos of '{subject.dataset.name}' have changed since the file was read; import it anew.")
+    images = [known[i] for i in given.image_ids.tolist()]
+    adopted = mining.begin_set(store, name, subject.dataset.id, subject.encoder.id, config.model_dump(), run_id)
+    photos = Photos.of(store, subject.dataset.id)
+    features = Features(workspace, subject.encoder, device, config.precision)
+    _take_rois(workspace, adopted.id, images, given, config, progress)
+    embed_images(features, images, photos, progress)
+    embed_rois(workspace, adopted.id, features, images, photos, progress)
+    _take_neighbors(workspace, adopted.id, features, given, progress)
+    _take_pairs(workspace, adopted.id, features, given, progress)
+    return publish(workspace, adopted.id, subject.dataset, config, progress)
+
+
+def _blocks(given: Given, done: set[int], size: int) -> Iterator[list[int]]:
+    todo = [number for number, image_id in enumerate(given.image_ids.tolist()) if image_id not in done]
+    yield from (todo[start : start + size] for start in range(0, len(todo), size))
+
+
+def _take_rois(
+    workspace: Workspace, set_id: int, images: list[Image], given: Given, config: MineConfig, progress: Progress
+) -> None:
+    done = mining.filtered_images(workspace.store, set_id)
+    progress.phase("Taking over regions", len(images) - len(done))
+    for block in _blocks(given, done, BLOCK):
+        own = {images[number].id: given.rois(number) for number in block}
+        missing = mining.missing_proposals(workspace.store, list(own), config.method)
+        mining.add_proposals(workspace.store, config.method, {i: own[i] for i in missing})
+        raw = mining.proposals_of(workspace.store, list(own), config.method)
+        batch = []
+        for image_id, boxes in own.items():
+            fallback = len(boxes) == 1 and judge_shape(boxes, config.rules)[0] != Verdict.KEPT
+            batch.append(mining.Candidates(image_id, boxes, len(raw[image_id]), bool(fallback)))
+        mining.add_candidates(workspace.store, set_id, batch)
+        progress.advance(len(block))
+
+
+def _take_neighbors(workspace: Workspace, set_id: int, features: Features, given: Given, progress: Progress) -> None:
+    progress.phase("Taking over neighbours", len(given.image_ids))
+    similarity = np.empty(given.neighbors.shape, np.float32)
+    for block in _blocks(given, set(), BLOCK):
+        own = features.images.get(given.image_ids[block])
+        near = features.images.get(given.image_ids[given.neighbors[block].ravel()])
+        similarity[block] = np.einsum("nd,nkd->nk", own, near.reshape(len(block), -1, own.shape[1]))
+    neighbor_ids = given.image_ids[given.neighbors]
+    mining.add_neighbors(workspace.store, set_id, given.image_ids, neighbor_ids, np.clip(similarity, -1, 1))
+    progress.advance(len(given.image_ids))
+
+
+def _take_pairs(workspace: Workspace, set_id: int, features: Features, given: Given, progress: Progress) -> None:
+    done = mining.matched_images(workspace.store, set_id)
+    progress.phase("Measuring pairs", len(given.image_ids) - len(done))
+    for block in _blocks(given, done, MATCHED):
+        involved = given.image_ids[np.union1d(block, given.neighbors[block])].tolist()
+        rois = rows.rois_of(workspace.store, set_id, involved)
+        vectors = {image_id: features.rois.get(rois[image_id].ids) for image_id in involved}
+        batch = []
+        for number in block:
+            image_id = int(given.image_ids[number])
+            found = []
+            for rank, neighbor_id in enumerate(given.image_ids[given.neighbors[number]].tolist()):
+                chosen = given.pairs_with(number, rank)
+                pairs = measure_pairs(vectors[image_id], vectors[neighbor_id], *chosen.T)
+                ids = rois[image_id].ids[pairs.query], rois[neighbor_id].ids[pairs.key]
+                found.append(mining.MinedPairs(rank + 1, *ids, pairs.similarity, pairs.margin, pairs.cycle))
+            batch.append(mining.MinedImage(image_id, tuple(found)))
+        mining.add_pairs(workspace.store, set_id, batch)
+        progress.advance(len(block))

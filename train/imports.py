@@ -1,0 +1,237 @@
+"""Bringing the reference's files into the store: proposals of a data set, and whole correspondence sets."""
+
+from __future__ import annotations
+
+import contextlib
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TypeVar
+
+import numpy as np
+
+from db import mining
+from db.models import Dataset, Image, Run
+from db.photos import current_images, dataset_named
+from train import reference, runs
+from train.config import MineConfig, imported_method, with_settings
+from train.errors import UserError
+from train.given import Given
+from train.layouts import coco_json
+from train.mine import BLOCK, check
+from train.named_photos import positions
+from train.photos import Photos
+from train.progress import Progress
+from train.whole_files import said_plainly
+from train.workspace import Workspace
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ImportedProposals:
+    """What an import of proposals brought: photos and boxes, and photos that cannot be read and were left out."""
+
+    photos: int
+    boxes: int
+    unreadable: int
+
+
+def import_proposals(
+    workspace: Workspace,
+    file: Path,
+    dataset: str,
+    name: str,
+    *,
+    images: Path | None = None,
+    progress: Progress | None = None,
+) -> ImportedProposals:
+    """Keep the raw boxes of a file; ``MineConfig(proposals=name)`` then mines with them.
+
+    images: the COCO json in whose order the file is; by default the only one in the data set's folder annotations.
+    The store is written once the whole file has been read and found right. Raises UserError or StoreError.
+    """
+    progress = progress or Progress()
+    subject = dataset_named(workspace.store, dataset)
+    method = imported_method(_free_for_import(name))
+    photos = _listed(workspace, subject, images)
+    readable = [photo.id for photo in photos if photo.status == "ok"]
+    if not mining.missing_proposals(workspace.store, readable, method):
+        raise UserError(f"The data set '{dataset}' has proposals named '{name}' already; choose another name.")
+
+    progress.phase("Reading proposals", len(photos))
+    counts = array("q")
+    with said_plainly(workspace.path), TemporaryFile(dir=workspace.path) as kept:
+        for number, boxes in enumerate(_as_many(reference.read_proposals(file), len(photos), file, "proposals")):
+            if photos[number].status == "ok":
+                _check_inside(boxes, photos[number], file)
+            kept.write(boxes.astype("<i2").tobytes())
+            counts.append(len(boxes))
+            progress.advance()
+        kept.seek(0)
+        progress.phase("Storing proposals", len(photos))
+        mining.drop_proposals(workspace.store, readable, method)  # what an import that was killed has left
+        try:
+            for start in range(0, len(photos), BLOCK):
+                block = {}
+                for photo, count in zip(photos[start : start + BLOCK], counts[start : start + BLOCK], strict=True):
+                    boxes = np.frombuffer(kept.read(8 * count), "<i2").reshape(-1, 4)
+                    if photo.status == "ok":
+                        block[photo.id] = boxes
+                mining.add_proposals(workspace.store, method, block)
+                progress.advance(len(block))
+        except BaseException:
+            with contextlib.suppress(Exception):
+                mining.drop_proposals(workspace.store, readable, method)
+            raise
+    return ImportedProposals(len(readable), sum(counts), len(photos) - len(readable))
+
+
+def import_correspondences(
+    workspace: Workspace,
+    file: Path,
+    dataset: str,
+    encoder: str,
+    name: str,
+    *,
+    proposals: str | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Read a file of correspondences and queue the run that makes a set of them.
+
+    encoder: measures the similarities, which the file does not have. proposals: the name of imported raw boxes that
+    the file's RoIs were filtered from; by default the RoIs themselves are kept as such, under the name of the set.
+    Nothing is written unless the whole file is right. Raises UserError or StoreError.
+    """
+    progress = progress or Progress()
+    settings = reference.read_settings(file) | {"proposals": _free_for_import(proposals or name)}
+    config = with_settings(MineConfig(), settings)
+    # RoIs that will be kept as proposals are not there yet.
+    to_check = config if proposals else config.model_copy(update={"proposals": "search"})
+    subject = check(workspace, dataset, encoder, name, to_check)
+    runs.refuse_taken_set(workspace, name)
+    current = list(current_images(workspace.store, subject.dataset.id))
+    ids = [image.id for image in current]
+    if proposals is None and len(mining.missing_proposals(workspace.store, ids, config.method)) < len(ids):
+        raise UserError(
+            f"There are imported proposals named '{name}'; use them with --proposals {name}, or choose another name."
+        )
+    paths = Photos.of(workspace.store, subject.dataset.id).names(current)
+    found = positions(reference.read_images(file), paths, file, f"the data set '{dataset}'")
+    photos = [current[at] for at in found]
+    for photo in photos:
+        if photo.status != "ok":
+            raise UserError(f"{photo.path} of '{dataset}' cannot be read: {photo.error}.")
+    given = _read(file, photos, config.neighbors, progress)
+    return runs.launch_given(workspace, subject, name, config, given, file)
+
+
+def _free_for_import(name: str) -> str:
+    if not name.strip() or name in ("search", "annotations"):
+        raise UserError(f"'{name}' cannot be the name of imported proposals; choose another.")
+    return name
+
+
+def _listed(workspace: Workspace, subject: Dataset, images: Path | None) -> list[Image]:
+    """The photos of a COCO json, in its order."""
+    file = images or coco_json(Path(subject.root))
+    if file is None:
+        raise UserError(
+            f"{subject.root} does not hold exactly one annotations/*.json; name the COCO file in whose order the "
+            "proposals are with --images FILE."
+        )
+    current = list(current_images(workspace.store, subject.id))
+    paths = Photos.of(workspace.store, subject.id).names(current)
+    found = positions(reference.read_listing(file).names, paths, file, f"the data set '{subject.name}'")
+    others = {n for n, image in enumerate(current) if image.status == "ok"} - set(found)
+    if others:
+        first = current[min(others)].path
+        raise UserError(f"{len(others)} photos of '{subject.name}', such as {first}, are not in {file}.")
+    return [current[n] for n in found]
+
+
+def _read(file: Path, photos: list[Image], neighbors: int, progress: Progress) -> Given:
+    """Read and check the three arrays of a correspondence file, one after the other."""
+    progress.phase("Reading RoIs, neighbours and pairs", 3 * len(photos))
+    rois = _read_rois(file, photos, progress)
+    nearest = _read_neighbors(file, photos, neighbors, progress)
+    pair_start, pairs = array("q", [0]), array("h")
+    lists = _as_many(reference.read_pairs(file), len(photos), file, "pairs")
+    for number, (own, of_photo) in enumerate(zip(nearest.tolist(), lists, strict=True)):
+        if len(of_photo) != neighbors:
+            said = f"{len(of_photo)} of its {neighbors} neighbours"
+            raise UserError(f"{file}: {photos[number].path} has pairs with {said}.")
+        query = _numbered(rois[number])
+        for neighbor, found in zip(own, of_photo, strict=True):
+            key = _numbered(rois[neighbor])
+            for pair in found.tolist():
+                for box, known, photo in ((pair[:4], query, number), (pair[4:], key, neighbor)):
+                    if tuple(box) not in known:
+                        said = f"{box}, which is no RoI of {photos[photo].path}"
+                        raise UserError(f"{file}: a pair of {photos[number].path} names the box {said}.")
+                    pairs.append(known[tuple(box)])
+            pair_start.append(len(pairs) // 2)
+        progress.advance()
+    return Given(
+        image_ids=np.array([photo.id for photo in photos], np.int64),
+        start=np.cumsum([0, *map(len, rois)]),
+        boxes=np.concatenate(rois),
+        neighbors=nearest,
+        pair_start=np.array(pair_start),
+        pairs=np.array(pairs).reshape(-1, 2),
+    )
+
+
+def _read_rois(file: Path, photos: list[Image], progress: Progress) -> list[np.ndarray]:
+    rois = []
+    for photo, own in zip(photos, _as_many(reference.read_rois(file), len(photos), file, "RoIs"), strict=True):
+        if not len(own):
+            raise UserError(f"{file}: {photo.path} has no RoI.")
+        _check_inside(own, photo, file)
+        rois.append(own)
+        progress.advance()
+    return rois
+
+
+def _read_neighbors(file: Path, photos: list[Image], count: int, progress: Progress) -> np.ndarray:
+    nearest = np.empty((len(photos), count), np.int32)
+    lists = _as_many(reference.read_neighbors(file), len(photos), file, "neighbours")
+    for number, (photo, found) in enumerate(zip(photos, lists, strict=True)):
+        if len(found) != count:
+            raise UserError(f'{file}: {photo.path} has {len(found)} neighbours, and "knn_image_num" is {count}.')
+        unknown = found[(found < 0) | (found >= len(photos))]
+        if len(unknown):
+            said = f"{unknown[0]}, and images are numbered 0 to {len(photos) - 1}"
+            raise UserError(f"{file}: {photo.path} has the neighbour {said}.")
+        nearest[number] = found
+        progress.advance()
+    return nearest
+
+
+def _numbered(rois: np.ndarray) -> dict[tuple[int, ...], int]:
+    """The number of each RoI by its box; of equal ones, the first."""
+    return {tuple(box): number for number, box in reversed(list(enumerate(rois.tolist())))}
+
+
+def _as_many(items: Iterable[T], count: int, file: Path, what: str) -> Iterator[T]:
+    """The items, which must be as many as there are photos."""
+    seen = 0
+    for item in items:
+        seen += 1
+        if seen > count:
+            raise UserError(f"{file} has {what} of more images than the {count} that are listed.")
+        yield item
+    if seen < count:
+        raise UserError(f"{file} has {what} of {seen} images, and {count} are listed.")
+
+
+def _check_inside(boxes: np.ndarray, photo: Image, file: Path) -> None:
+    x, y, w, h = boxes.astype(np.int64).T
+    outside = (x < 0) | (y < 0) | (w < 1) | (h < 1) | (x + w > photo.width) | (y + h > photo.height)
+    if outside.any():
+        raise UserError(
+            f"{file}: the box {boxes[outside][0].tolist()} is not inside {photo.path}, which is "
+            f"{photo.width} x {photo.height}."
+        )
