@@ -3,7 +3,7 @@
 A store of seeded random numbers is built through the functions that ingest and mining write with; then each step runs
 in a process of its own, the first of which only imports the code. Needs Linux, which knows the peak of each.
 
-    python benchmarks/interchange_memory.py --images 6000    # about 200 MB of JSON, two minutes
+    python benchmarks/interchange_memory.py --images 6000    # about 200 MB of JSON, a minute
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class Image(Base):
 
 
 class Annotation(Base):
-    """A box that the data set came with. Only ever for measuring and looking, never for mining."""
+    """A box that the data set came with: for measuring and looking, and for mining only where its settings ask."""
 
     __tablename__ = "annotation"
     __table_args__ = (Index("ix_annotation_category", "category", "image_id"),)
