@@ -25,9 +25,10 @@ from db.mining import Candidates, MinedImage, MinedPairs
 from db.models import Encoder, Run
 from db.photos import Photo, add_photos, count_photos, ensure_dataset
 from db.runs import add_run
-from train import imports, runs
+from train import runs
 from train.config import MineConfig
-from train.exports import export
+from train.interchange import imports
+from train.interchange.exports import export
 from train.workspace import Workspace, open_workspace
 
 RAW, ROIS, PAIRS = 1600, 30, 3  # of a photo, of a photo, and with each neighbour

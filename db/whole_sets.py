@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from db.models import Annotation, Candidate, Image, Neighbor, Pair, Roi, SetImage
@@ -106,11 +106,14 @@ def annotated_objects(store: Store, image_ids: Sequence[int]) -> AnnotatedObject
 
 def _fetch(session: Session, query: Select[*tuple[Any, ...]], whole: int) -> tuple[np.ndarray, np.ndarray]:
     """The first so many columns as int64 [n, whole], the others as float32 [n, …] with NaN for null."""
-    columns = len(query.selected_columns)
-    integers = [np.empty((0, whole), np.int64)]
-    others = [np.empty((0, columns - whole), np.float32)]
+    # Counted first: arrays put together from blocks would be in memory twice, and pairs are a dozen million.
+    total = session.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
+    integers = np.empty((total, whole), np.int64)
+    others = np.empty((total, len(query.selected_columns) - whole), np.float32)
+    at = 0
     for block in fetch(session, query):
         rows = np.array(block, np.float64)  # holds ids up to 2^53, and null as NaN
-        integers.append(rows[:, :whole].astype(np.int64))
-        others.append(rows[:, whole:].astype(np.float32))
-    return np.concatenate(integers), np.concatenate(others)
+        here = slice(at, at + len(rows))
+        integers[here], others[here] = rows[:, :whole], rows[:, whole:]
+        at += len(rows)
+    return integers, others

@@ -27,9 +27,9 @@ from db.photos import dataset_by_id, dataset_named
 from db.runs import ENDED, LIVE, add_run, find_run, run_by_id, runs, update_run
 from train.config import MineConfig, Settings, TrainConfig
 from train.errors import UserError
-from train.given import FILE, Given
+from train.interchange.given import FILE, Given
+from train.interchange.whole_files import said_plainly
 from train.mine import Subject, check
-from train.whole_files import said_plainly
 from train.workspace import Workspace, file_name
 
 GRACE = 30.0  # seconds between asking a run to stop and killing it

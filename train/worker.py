@@ -104,7 +104,7 @@ def work(workspace: Workspace, run: Run, progress: Progress) -> None:
     params = run.params
     if run.kind == "mine" and "imported" in params:
         from train.engine import choose_device
-        from train.given import FILE, Given, adopt
+        from train.interchange.given import FILE, Given, adopt
         from train.mine import subject_named
 
         subject = subject_named(workspace, params["dataset"], params["encoder"])

@@ -28,7 +28,7 @@ def export(
     workspace: Where = None,
 ) -> None:
     """Write a correspondence set for others to use."""
-    from train.exports import export as write
+    from train.interchange.exports import export as write
 
     opened = open_workspace(workspace)
     with progress_bar() as bars:
@@ -51,7 +51,7 @@ def import_proposals(
     workspace: Where = None,
 ) -> None:
     """Keep the raw boxes of a …_selective_search_proposal.json."""
-    from train.imports import import_proposals as bring
+    from train.interchange.imports import import_proposals as bring
 
     opened = open_workspace(workspace)
     with progress_bar() as bars:
@@ -73,7 +73,7 @@ def import_correspondences(
     detach: Detach = False,
 ) -> None:
     """Make a set of an …_instance_correspondence.json: its RoIs, neighbours and pairs."""
-    from train.imports import import_correspondences as bring
+    from train.interchange.imports import import_correspondences as bring
 
     opened = open_workspace(workspace)
     with progress_bar() as bars:

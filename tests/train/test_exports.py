@@ -20,11 +20,11 @@ from db.mining import Candidates, MinedImage, MinedPairs
 from db.models import Encoder, Image, Run
 from db.photos import Photo, add_photos, current_images, ensure_dataset, unite
 from db.runs import add_run
-from train import exports
 from train.config import MineConfig
 from train.errors import UserError
-from train.exports import export
-from train.reference import json_parts
+from train.interchange import exports
+from train.interchange.exports import export
+from train.interchange.reference import json_parts
 from train.workspace import Workspace
 
 A, B, C, D = [0, 0, 100, 100], [50, 0, 100, 100], [10, 20, 100, 120], [1, 2, 3, 4]

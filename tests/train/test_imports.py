@@ -21,15 +21,16 @@ from db.photos import dataset_named, usable_images
 from db.runs import add_run
 from db.store import StoreError
 from tests.conftest import NewRun
-from train import reference, runs
+from train import runs
 from train.config import MineConfig
 from train.errors import UserError
-from train.exports import export
-from train.given import FILE, Given, adopt
-from train.imports import import_correspondences, import_proposals
 from train.ingest import ingest
+from train.interchange import reference
+from train.interchange.exports import export
+from train.interchange.given import FILE, Given, adopt
+from train.interchange.imports import import_correspondences, import_proposals
+from train.interchange.named_photos import positions
 from train.mine import check, mine, subject_named
-from train.named_photos import positions
 from train.progress import Progress, Stopped
 from train.workspace import Workspace, open_workspace
 
@@ -174,7 +175,7 @@ def test_an_import_that_was_stopped_goes_on(
     fresh: Workspace, sent: Path, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for size in ("BLOCK", "MATCHED"):
-        monkeypatch.setattr(f"train.given.{size}", 5)
+        monkeypatch.setattr(f"train.interchange.given.{size}", 5)
     run = bring(fresh, sent / "sent_instance_correspondence.json", "alone")
     for phase in ("Taking over regions", "Embedding photos", "Embedding regions", "Taking over neighbours"):
         with pytest.raises(Stopped):

@@ -15,16 +15,17 @@ import numpy as np
 from db import mining
 from db.models import Dataset, Image, Run
 from db.photos import current_images, dataset_named
-from train import reference, runs
+from train import runs
 from train.config import MineConfig, imported_method, with_settings
 from train.errors import UserError
-from train.given import Given
+from train.interchange import reference
+from train.interchange.given import Given
+from train.interchange.named_photos import positions
+from train.interchange.whole_files import said_plainly
 from train.layouts import coco_json
 from train.mine import BLOCK, check
-from train.named_photos import positions
 from train.photos import Photos
 from train.progress import Progress
-from train.whole_files import said_plainly
 from train.workspace import Workspace
 
 T = TypeVar("T")

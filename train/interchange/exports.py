@@ -20,14 +20,14 @@ from db.encoders import encoder_by_id
 from db.models import CorrespondenceSet, Dataset
 from db.photos import dataset_by_id
 from db.store import Store
-from train import reference
 from train.candidates import raw_boxes
 from train.config import MineConfig
 from train.errors import UserError
-from train.named_photos import positions, shared_folder
+from train.interchange import reference
+from train.interchange.named_photos import positions, shared_folder
+from train.interchange.whole_files import whole_file
 from train.photos import Photos
 from train.progress import Progress
-from train.whole_files import whole_file
 from train.workspace import Workspace
 
 Format = Literal["reference", "parquet", "csv", "coco"]

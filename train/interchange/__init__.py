@@ -1,0 +1,1 @@
+"""Correspondences of the reference implementation in and out, and tables for other tools."""
