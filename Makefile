@@ -50,7 +50,7 @@ lint: install  ## Check style, types and the Dockerfile
 
 bench: install  ## Run every script in benchmarks/, on the demo
 	$(BIN)/orl demo --workspace '$(WORKSPACE)'
-	@for script in benchmarks/*.py; do echo "== $$script"; ORL_WORKSPACE='$(WORKSPACE)' $(BIN)/python "$$script"; done
+	@for script in $$(grep -l __main__ benchmarks/*.py); do echo "== $$script"; ORL_WORKSPACE='$(WORKSPACE)' $(BIN)/python "$$script"; done
 
 # $CHROMIUM, an installed Chromium or Chrome, or Playwright's own; else one is installed.
 browser: install

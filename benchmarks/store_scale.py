@@ -18,225 +18,24 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image as Picture
 from rich import print as show
 from rich.table import Table
-from sqlalchemy import text
+from synthetic_store import CATEGORIES, CONFIG, Clock, build
 
 from db import comparison, correspondences, gallery, mining, photos
-from db.encoders import add_encoder, encoder_by_id, encoders
-from db.mining import Candidates, MinedImage, MinedPairs
-from db.models import Encoder, Run
-from db.photos import Box, Photo
-from db.runs import add_run, latest_metrics, runs
+from db.encoders import encoder_by_id, encoders
+from db.runs import latest_metrics, runs
 from db.store import Store
 from db.verdicts import verdicts_of
-from train.config import MineConfig
 from train.quality import measure
-from train.workspace import Workspace, open_workspace
-
-NAME, SETS = "synthetic", ("synthetic-one", "synthetic-two")
-WIDTH, HEIGHT = 640, 480
-BLOCK = 64  # images per transaction, as mining has it
-INGESTED = 256  # photos per transaction
-CATEGORIES = 80
-PICTURES = 256  # real files behind the photos, with --with-photos
-MAX_ROIS = 100
-DRAWN = 1024  # different arrays of random numbers; drawing all anew would take longer than writing
-CONFIG = MineConfig()
-
-
-class Clock:
-    """Seconds, seconds of the processor, and rows by table."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-        self.busy: dict[str, float] = defaultdict(float)
-        self.rows: dict[str, int] = defaultdict(int)
-
-    @contextmanager
-    def measure(self, table: str, rows: int = 0) -> Iterator[None]:
-        """Time what a block writes."""
-        began, busy = time.perf_counter(), time.process_time()
-        yield
-        self.seconds[table] += time.perf_counter() - began
-        self.busy[table] += time.process_time() - busy
-        self.rows[table] += rows
-
-
-# Writing -----------------------------------------------------------------------------------------------
-
-
-def build(workspace: Workspace, size: argparse.Namespace) -> Clock:
-    """Write the photos and the sets. The second shares the candidates and half of the neighbours of the first."""
-    clock = Clock()
-    store = workspace.store
-    ids = _photos(workspace, size, clock)
-    encoder = _encoder(workspace, size.with_photos)
-    _proposals(store, ids, size, clock)
-    for number, name in enumerate(SETS[: size.sets]):
-        run = add_run(store, Run(kind="mine", name=name, params={}, status="done", dataset_id=1))
-        mined = mining.begin_set(store, name, 1, encoder, CONFIG.model_dump(), run.id)
-        _mine(store, mined.id, ids, size, number, clock)
-        with clock.measure(f"quality of {name}"):
-            annotated = photos.dataset_by_id(store, 1).annotation_count
-            mining.keep_quality(store, mined.id, measure(store, mined.id, annotated))
-        with clock.measure(f"publication of {name}"):
-            mining.publish_set(store, mined.id)
-    if size.sets == 2:
-        with clock.measure("comparison of both"):
-            comparison.compare_sets(store, 1, 2)
-    return clock
-
-
-def _photos(workspace: Workspace, size: argparse.Namespace, clock: Clock) -> np.ndarray:
-    store, rng = workspace.store, np.random.default_rng(0)
-    folder = workspace.path / "photos"
-    dataset = photos.ensure_dataset(store, NAME, str(folder), "coco")
-    numbers = np.sort(rng.choice(5 * size.images, size.images, replace=False))
-    paths = [f"{number:012d}.jpg" for number in numbers]
-    stamps = _files(folder, paths) if size.with_photos else [(150_000, 1_500_000_000_000_000_000)] * len(paths)
-    files = list(zip(paths, stamps, strict=True))
-    common = 1 / np.arange(1, CATEGORIES + 1)
-    common /= common.sum()
-    for start in range(0, size.images, INGESTED):
-        batch = []
-        for path, (length, mtime) in files[start : start + INGESTED]:
-            kinds = rng.choice(CATEGORIES, rng.poisson(7), p=common)
-            where = rng.integers(0, (WIDTH - 100, HEIGHT - 100), (len(kinds), 2)).tolist()
-            boxes = tuple(Box(f"kind {kind:02d}", x, y, 100, 100) for kind, (x, y) in zip(kinds, where, strict=True))
-            batch.append(Photo(path, WIDTH, HEIGHT, 1, length, mtime, None, boxes))
-        with clock.measure("image, annotation", len(batch) + sum(len(photo.boxes) for photo in batch)):
-            photos.add_photos(store, dataset.id, batch, {})
-    with clock.measure("counts of the data set"):
-        photos.count_photos(store, dataset.id)
-    return np.array([image.id for image in photos.usable_images(store, dataset.id)])
-
-
-def _files(folder: Path, paths: list[str]) -> list[tuple[int, int]]:
-    """A few small JPEG files under as many names as there are photos."""
-    folder.mkdir(parents=True)
-    rng, stamps = np.random.default_rng(1), []
-    for i, path in enumerate(paths):
-        if i < PICTURES:
-            coarse = Picture.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8))
-            coarse.resize((WIDTH, HEIGHT), Picture.Resampling.BICUBIC).save(folder / path, quality=80)
-        else:
-            (folder / path).hardlink_to(folder / paths[i % PICTURES])
-        found = (folder / path).stat()
-        stamps.append((found.st_size, found.st_mtime_ns))
-    return stamps
-
-
-def _encoder(workspace: Workspace, usable: bool) -> int:
-    if usable:
-        from train.weights import add
-
-        return add(workspace, "starter", "starter").id
-    row = Encoder(name="none", architecture="none", kind="imported", supervised=False, weights_sha256="0" * 64)
-    row.weights_path, row.image_features, row.roi_features = "none.pt", 256, 2048
-    return add_encoder(workspace.store, row).id
-
-
-@lru_cache(maxsize=DRAWN)
-def _drawn_boxes(number: int, rois: int, raw: int) -> tuple[np.ndarray, int]:
-    rng = np.random.default_rng([2, number])
-    stride = 40 if rois > 50 else 60  # IoU of two places next to each other stays below 0.5
-    across, down = np.meshgrid(np.arange(0, WIDTH - 112, stride), np.arange(0, HEIGHT - 112, stride))
-    places = np.stack([across, down], -1).reshape(-1, 2)
-    count = int(np.clip(rng.normal(rois, rois / 6), 1, min(MAX_ROIS, len(places))))
-    large = np.concatenate([rng.permutation(places)[:count], rng.integers(100, 106, (count, 2))], 1)
-    large[:, :2] += rng.integers(0, 6, (count, 2))
-    small = rng.integers((0, 0, 8, 8), (WIDTH - 96, HEIGHT - 96, 96, 96), (max(0, raw - count), 4))
-    return np.concatenate([large, small]).astype(np.int16), count
-
-
-def _boxes(image: int, size: argparse.Namespace) -> tuple[np.ndarray, int]:
-    """Raw boxes of an image, and how many of them, the first ones, pass the published filter: about ``--rois``."""
-    return _drawn_boxes(image * 7919 % DRAWN, size.rois, size.raw)
-
-
-def _proposals(store: Store, ids: np.ndarray, size: argparse.Namespace, clock: Clock) -> None:
-    for start in range(0, len(ids), BLOCK):
-        raw = {int(image): _boxes(int(image), size)[0] for image in ids[start : start + BLOCK]}
-        with clock.measure("proposal", len(raw)):
-            mining.add_proposals(store, CONFIG.method, raw)
-
-
-def _mine(store: Store, set_id: int, ids: np.ndarray, size: argparse.Namespace, number: int, clock: Clock) -> None:
-    for start in range(0, len(ids), BLOCK):
-        batch = []
-        for image in ids[start : start + BLOCK].tolist():
-            boxes, count = _boxes(image, size)
-            batch.append(Candidates(image, boxes[:count], len(boxes), False))
-        total = sum(len(found.boxes) for found in batch)
-        with clock.measure("roi, candidate" if not number else "candidate, RoIs known", total * (2 - number)):
-            mining.add_candidates(store, set_id, batch)
-
-    rng = np.random.default_rng([3])
-    near = rng.integers(1, len(ids), (len(ids), 2 * CONFIG.neighbors)).cumsum(1) % len(ids)
-    if number:  # ranks 6 to 10 are others
-        near = np.roll(near, CONFIG.neighbors // 2, axis=1)
-        near[:, : CONFIG.neighbors // 2] = near[:, CONFIG.neighbors // 2 : CONFIG.neighbors]
-    near = (near[:, : CONFIG.neighbors] + np.arange(len(ids))[:, None]) % len(ids)
-    cosine = np.sort(rng.random(near.shape, np.float32), axis=1)[:, ::-1]
-    with clock.measure("neighbor", near.size):
-        mining.add_neighbors(store, set_id, ids, ids[near], cosine)
-
-    rois, start_of = _roi_ids(store, set_id, ids)
-    for start in range(0, len(ids), BLOCK):
-        block = [
-            _pairs(int(ids[i]), [rois[slice(*start_of[j : j + 2])] for j in (i, *near[i])], size)
-            for i in range(start, min(start + BLOCK, len(ids)))
-        ]
-        rows = sum(len(found.similarity) for mined in block for found in mined.pairs)
-        with clock.measure("pair" if not number else "pair of the second set", rows):
-            mining.add_pairs(store, set_id, block)
-
-
-def _roi_ids(store: Store, set_id: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    question = text("SELECT image_id, roi_id FROM candidate WHERE set_id = :of ORDER BY image_id, rank")
-    with store.session() as session:
-        found = session.execute(question, {"of": set_id}).partitions(50_000)
-        rows = np.concatenate([np.array([tuple(row) for row in block], np.int64) for block in found])
-    return rows[:, 1], np.append(np.searchsorted(rows[:, 0], ids), len(rows))
-
-
-@lru_cache
-def _drawn_pairs() -> tuple[np.ndarray, np.ndarray]:
-    """Numbers in [0, 1) that say which key, and similarities, falling: float32 [DRAWN, 100] twice."""
-    rng = np.random.default_rng(4)
-    similar = np.sort(rng.normal(0.6, 0.15, (DRAWN, 100)).clip(-1, 1).astype(np.float32))[:, ::-1]
-    return rng.random((DRAWN, 100), np.float32), similar
-
-
-@lru_cache
-def _drawn_queries(count: int) -> np.ndarray:
-    return np.random.default_rng([5, count]).permuted(np.tile(np.arange(count), (64, 1)), axis=1)
-
-
-def _pairs(image: int, rois: list[np.ndarray], size: argparse.Namespace) -> MinedImage:
-    query, *keys = rois
-    count = max(1, round(size.pairs / size.rois * len(query)))
-    which, similar = _drawn_pairs()
-    found = []
-    for rank, key in enumerate(keys, 1):
-        one = (image * 7919 + int(key[0])) % DRAWN  # the same for the same two images, in either set
-        q, k = _drawn_queries(len(query))[one % 64][:count], (which[one, :count] * len(key)).astype(np.int64)
-        cosine = similar[one, :count]
-        found.append(MinedPairs(rank, query[q], key[k], cosine, cosine / 16, cosine > 0.6))
-    return MinedImage(image, tuple(found))
-
+from train.workspace import open_workspace
 
 # Reading -----------------------------------------------------------------------------------------------
 
