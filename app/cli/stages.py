@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from json import dumps
 from pathlib import Path
 from typing import Annotated
@@ -161,11 +162,19 @@ def sweep(
         cells = sweeps.sweep(
             opened, dataset, encoder, values, base=base, sample=sample, seed=seed, only=names, progress=Bars(bars)
         )
-    shown = [name for name in SWEPT if name in cells[0].measures]
-    table = Table(*(heading.replace("_", " ") for heading in [*values, *shown]))
+    known = [name for name in SWEPT if name in cells[0].measures]
+    # Only what fits the terminal: a column is as wide as the longest word of its heading, and its borders.
+    columns = [*values, *known]
+    widths = accumulate(max(6, *map(len, name.split("_"))) + 3 for name in columns)
+    columns = columns[: max(len(values) + 1, sum(width < out.width for width in widths))]
+    table = Table(*(name.replace("_", " ") for name in columns))
     for cell in cells:
-        table.add_row(*map(str, cell.settings.values()), *(f"{cell.measures[name]:.3g}" for name in shown))
+        shown = (f"{cell.measures[name]:.3g}" for name in columns[len(values) :])
+        table.add_row(*map(str, cell.settings.values()), *shown)
     out.print(table)
+    if to is None:
+        left_out = len(cells[0].measures) - len(columns) + len(values)
+        out.print(f"{left_out} more measures of each cell with --to FILE.", highlight=False)
     if to is not None:
         sweeps.save(cells, to)
 

@@ -38,6 +38,7 @@ MINE_OPTIONS = [
     "--fallback",
     "--ranked-by",
     "--object-weight",
+    "--precision",
     "--workers",
     "--workspace",
     "--detach",
@@ -102,6 +103,22 @@ def test_the_quality_of_a_set_is_a_table_or_json(mined: Path) -> None:
     assert found["cycle"] > 0.2
     assert found["annotated_objects"] > 12
     assert "no correspondence set named 'x'" in refused("quality", "x", "--workspace", mined)
+
+
+def test_a_sweep_shows_the_measures_that_fit_the_terminal_and_saves_all(mined: Path, tmp_path: Path) -> None:
+    words = ("sweep", "--dataset", "demo", "--encoder", "starter", "--grid", "neighbors=2,3", "--workspace", mined)
+    config = ("--grid", "proposal_scale=0.5")
+    done = orl(*words, *config)
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    heading = " ".join(line for line in lines if line.startswith("┃"))
+    assert all(word in heading for word in ("neighbors", "pairs", "image", "coverage"))  # whole words
+    assert re.search(r"│ 3 +│ 0\.5 +│ [\d.]+ +│ [\d.]+ +│", done.stdout)
+    assert re.search(r"\d+ more measures of each cell with --to FILE\.", done.stdout)
+    orl(*words, *config, "--to", tmp_path / "cells.csv")
+    first, *cells = (tmp_path / "cells.csv").read_text().splitlines()
+    assert first.startswith("neighbors,proposal_scale,")
+    assert len(cells) == 2
 
 
 def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Path, tmp_path: Path) -> None:
