@@ -128,7 +128,9 @@ SMALL = TrainConfig(
     workers=2,
 )
 TRAIN_PRESETS: dict[str, TrainConfig] = {"paper": PAPER, "small": SMALL}
-OBJECT = MineConfig(ranked_by="objectness", object_weight=1.0, max_rois=8, pair_ratio=0.65, fallback="image")
+OBJECT = MineConfig(
+    ranked_by="objectness", object_weight=0.5, max_rois=10, max_iou=0.6, pair_ratio=0.5, fallback="image"
+)
 MINE_PRESETS: dict[str, MineConfig] = {"paper": MineConfig(), "object": OBJECT}
 
 S = TypeVar("S", bound=Settings)

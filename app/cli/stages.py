@@ -165,9 +165,11 @@ def sweep(
     known = [name for name in SWEPT if name in cells[0].measures]
     # Only what fits the terminal: a column is as wide as the longest word of its heading, and its borders.
     columns = [*values, *known]
-    widths = accumulate(max(6, *map(len, name.split("_"))) + 3 for name in columns)
-    columns = columns[: max(len(values) + 1, sum(width < out.width for width in widths))]
-    table = Table(*(name.replace("_", " ") for name in columns))
+    widths = [max(6, *map(len, name.split("_"))) for name in columns]
+    columns = columns[: max(len(values) + 1, sum(total < out.width for total in accumulate(w + 3 for w in widths)))]
+    table = Table()
+    for name, width in zip(columns, widths, strict=False):
+        table.add_column(name.replace("_", " "), width=width)
     for cell in cells:
         shown = (f"{cell.measures[name]:.3g}" for name in columns[len(values) :])
         table.add_row(*map(str, cell.settings.values()), *shown)

@@ -35,7 +35,8 @@ def test_the_paper_preset_of_mining() -> None:
 
 
 def test_the_object_preset_of_mining_is_the_papers_but_for_what_seeks_objects() -> None:
-    changed = {"fallback": "image", "ranked_by": "objectness", "object_weight": 1.0, "max_rois": 8, "pair_ratio": 0.65}
+    changed = {"ranked_by": "objectness", "object_weight": 0.5, "max_rois": 10, "max_iou": 0.6, "pair_ratio": 0.5}
+    changed["fallback"] = "image"
     assert MINE_PRESETS["object"].model_dump() == MINE_PRESETS["paper"].model_dump() | changed
 
 
