@@ -92,9 +92,12 @@ def compare_proposals(workspace: Workspace, images: list[Image], photos: Photos)
     """Keep the raw boxes of all photos, and time other ways to get them."""
 
     def run(workers: int, scale: float) -> tuple[float, dict[int, np.ndarray]]:
-        jobs = ((str(photos.path(i)), stage.image_seed(i.path), scale) for i in images)
+        jobs = [(str(photos.path(i)), stage.image_seed(i.path), scale) for i in images]
+        results = propose_all(jobs[:workers] + jobs, workers)
+        for _ in range(workers):  # a worker imports all that this script does before it begins
+            next(results)
         began = time.perf_counter()
-        found = [boxes for boxes in propose_all(jobs, workers) if not isinstance(boxes, str)]
+        found = [boxes for boxes in results if not isinstance(boxes, str)]
         return time.perf_counter() - began, dict(zip((i.id for i in images), found, strict=True))
 
     one, boxes = run(1, 1.0)

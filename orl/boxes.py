@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 Fallback = Literal["first", "image"]
+TOGETHER = 32  # boxes whose overlaps with all that follow are computed at once
 
 
 class Verdict(IntEnum):
@@ -113,17 +114,23 @@ def filter_boxes(
         pending = pending[np.argsort(-score[pending], kind="stable")]
     kept: list[int] = []
     while len(pending):
-        if len(kept) == rules.max_rois:
-            verdict[pending] = Verdict.COUNT
-            break
-        best, pending = int(pending[0]), pending[1:]
-        kept.append(best)
-        with_best = iou(raw[best], raw[pending])
-        covered = with_best > rules.max_iou
-        verdict[pending[covered]] = Verdict.OVERLAP
-        blocker[pending[covered]] = best
-        overlap[pending[covered]] = with_best[covered]
-        pending = pending[~covered]
+        # Some at a time: to compare each kept box alone would spend most of the time in starting to.
+        some = pending[:TOGETHER]
+        overlaps, free = iou(raw[some][:, None], raw[pending]), np.ones(len(pending), dtype=bool)
+        for i, best in enumerate(some.tolist()):
+            if not free[i]:
+                continue
+            if len(kept) == rules.max_rois:
+                verdict[pending[i:][free[i:]]] = Verdict.COUNT
+                free[i:] = False
+                break
+            kept.append(best)
+            covered = free & (overlaps[i] > rules.max_iou)
+            covered[: i + 1] = False
+            rejected = pending[covered]
+            verdict[rejected], blocker[rejected], overlap[rejected] = Verdict.OVERLAP, best, overlaps[i, covered]
+            free &= ~covered
+        pending = pending[len(some) :][free[len(some) :]]
 
     if kept:
         return Filtered(raw[kept], verdict, blocker, overlap, fallback=False)

@@ -127,7 +127,7 @@ class Encoder(nn.Module):
         pixels: uint8 [H, W, 3], the whole photo. boxes: [B, 4], x y w h. Returns float32 [B, C], unit rows: RoIAlign
         on a grid of 7 x 7, then its mean. Only fit for a preview: each cell has seen what surrounds the box.
         """
-        maps = self._maps(pixels[None])
+        maps = self.backbone(self.normalise(pixels[None]).to(self._precision)).float()
         corners = torch.tensor(boxes, dtype=torch.float32, device=maps.device)
         corners[:, 2:] += corners[:, :2]
         cells = roi_align(maps, [corners], output_size=7, spatial_scale=1 / STRIDE, aligned=True)

@@ -49,7 +49,7 @@ def top_pairs(
     """
     matrix = query.astype(np.float32, copy=False) @ key.astype(np.float32, copy=False).T
     flat = matrix.ravel()
-    allowed = np.flatnonzero(flat >= min_similarity)
+    allowed = np.arange(flat.size) if flat.min() >= min_similarity else np.flatnonzero(flat >= min_similarity)
     worth = (flat if bonus is None else flat + bonus.astype(np.float32, copy=False).ravel())[allowed]
     count = min(pair_count(pair_ratio, len(query)), flat.size, allowed.size)
     if count:

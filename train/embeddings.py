@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -91,11 +92,18 @@ class Embeddings:
         rows, there = index.find(ids)
         if not there.all():
             raise KeyError(f"{int((~there).sum())} of {len(ids)} rows were never embedded")
-        stored = np.memmap(self._vectors, DTYPE, "r", shape=(len(index.ids), self.width))
-        first, last = int(rows[0]), int(rows[-1])
-        together = last - first == len(rows) - 1 and bool((np.diff(rows) == 1).all())
-        # The RoIs of a photo mostly lie side by side: those are read where they are, not copied.
-        return np.asarray(stored[first : last + 1] if together else stored[rows])
+        if (np.diff(rows) == 1).all():  # as the RoIs of a photo mostly lie: read where they are, not copied
+            return self._mapped(int(rows[0]), len(rows))
+        return self._mapped(0, len(index.ids))[rows]
+
+    def _mapped(self, first: int, count: int) -> np.ndarray:
+        begin = first * self._row_bytes
+        page = begin - begin % mmap.ALLOCATIONGRANULARITY
+        with self._vectors.open("rb") as file:
+            bytes_ = mmap.mmap(
+                file.fileno(), begin - page + count * self._row_bytes, access=mmap.ACCESS_READ, offset=page
+            )
+        return np.frombuffer(bytes_, DTYPE, count * self.width, begin - page).reshape(count, self.width)
 
     def lazily(self, ids: np.ndarray) -> LazyRows:
         """The same, but read a slice at a time by whoever slices them."""

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -35,11 +36,19 @@ from train.propose import propose_all
 from train.quality import measure
 from train.workspace import Workspace
 
-Known = tuple[rows.Rois, np.ndarray]  # RoIs of a photo and their features, float32 [B, C]
-Query = tuple[int, Known, list[Known]]  # id of a photo, what is known of it, and of its neighbours, nearest first
-
 BLOCK = 64  # images per transaction
 MATCHED = 16  # the same where the RoI features of all their neighbours are in memory at once
+
+
+class Known(NamedTuple):
+    """Of a photo's RoIs: ids int64 [B], objectness float32 [B], features float32 [B, C]."""
+
+    ids: np.ndarray
+    objectness: np.ndarray
+    vectors: np.ndarray
+
+
+Query = tuple[int, Known, list[Known]]  # id of a photo, what is known of it, and of its neighbours, nearest first
 
 
 @dataclass(frozen=True)
@@ -313,20 +322,24 @@ def _match(
     todo = [i.id for i in images if i.id not in done]
     progress.phase("Matching regions", len(todo))
 
+    rois = rows.roi_ids(workspace.store, set_id)
+
+    def known_of(image: int) -> Known:
+        here = rois.of(image)
+        return Known(rois.ids[here], rois.objectness[here], features.rois.get(rois.ids[here]))
+
     def queries() -> Iterator[Query]:
         for block in _batched(todo, MATCHED):
             neighbors = rows.neighbor_ids_of(workspace.store, set_id, block)
-            involved = sorted({*block, *(n for ids in neighbors.values() for n in ids)})
-            rois = rows.rois_of(workspace.store, set_id, involved)
-            known = {image: (rois[image], features.rois.get(rois[image].ids)) for image in involved}
+            known = {image: known_of(image) for image in {*block, *(n for ids in neighbors.values() for n in ids)}}
             for image in block:
                 yield image, known[image], [known[n] for n in neighbors[image]]
 
     def matched(query: Query) -> mining.MinedImage:
-        image, (own, vectors), neighbors = query
+        image, own, neighbors = query
         pairs = []
-        for rank, (other, keys) in enumerate(neighbors, 1):
-            best = match(vectors, keys, (own.objectness, other.objectness), config)
+        for rank, other in enumerate(neighbors, 1):
+            best = match(own.vectors, other.vectors, (own.objectness, other.objectness), config)
             ids = own.ids[best.query], other.ids[best.key]
             pairs.append(mining.MinedPairs(rank, *ids, best.similarity, best.margin, best.cycle))
         return mining.MinedImage(image, tuple(pairs))

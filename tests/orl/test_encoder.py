@@ -198,7 +198,7 @@ def test_a_pooled_box_is_the_mean_of_the_map_within_it(monkeypatch: pytest.Monke
     down = torch.arange(6.0)[:, None].expand(6, 10)
     maps = torch.stack([across, down, torch.ones(6, 10)])[None]
     encoder = Encoder("resnet18")
-    monkeypatch.setattr(encoder, "_maps", lambda _: maps)
+    monkeypatch.setattr(encoder.backbone, "forward", lambda _: maps)
     boxes = np.array([[64, 32, 128, 96], [160, 64, 32, 64]])  # centres at (128, 80) and (176, 96) pixels
     found = encoder.pool_boxes(np.zeros((192, 320, 3), np.uint8), boxes)
     # A cell's value stands in its middle, hence the half.

@@ -1,0 +1,80 @@
+"""The tables of docs/results.md: what settings of mining find on a data set, judged by its annotations.
+
+    python benchmarks/settings_compared.py --workspace DIR --dataset voc07 --encoder starter --only val.txt
+
+The data set must have been mined once with the encoder, in the preset ``paper``. Queries are a sample of the photos, or
+of those that a file names: a split that nothing was chosen on. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from train.config import MINE_PRESETS
+from train.sweep import sweep
+from train.workspace import open_workspace
+
+LINES: dict[str, tuple[str, dict[str, Any]]] = {
+    "**paper**": ("paper", {}),
+    "K = 5": ("paper", {"neighbors": 5}),
+    "K = 20": ("paper", {"neighbors": 20}),
+    "N = 0.05": ("paper", {"pair_ratio": 0.05}),
+    "N = 0.2": ("paper", {"pair_ratio": 0.2}),
+    "min size 128": ("paper", {"min_size": 128}),
+    "max aspect 2": ("paper", {"max_aspect": 2}),
+    "max IoU 0.3": ("paper", {"max_iou": 0.3}),
+    "first 10 RoIs, N = 0.5": ("paper", {"max_rois": 10, "pair_ratio": 0.5}),
+    "objectness in pairs, λ = 0.5": ("paper", {"object_weight": 0.5}),
+    "ranked by objectness": ("paper", {"ranked_by": "objectness"}),
+    "ranked, 10 RoIs, N = 0.5": ("object", {"object_weight": 0, "max_iou": 0.5}),
+    "the same, λ = 0.5": ("object", {"max_iou": 0.5}),
+    "**object**: the same, max IoU 0.6": ("object", {}),
+    "object, λ = 1": ("object", {"object_weight": 1}),
+    "object, N = 0.3": ("object", {"pair_ratio": 0.3}),
+    "annotated boxes as RoIs (Table 5d)": ("paper", {"proposals": "annotations", "fallback": "image"}),
+}
+MEASURES = {  # heading: name, and whether it is a share
+    "RoIs": ("rois_per_image", False),
+    "pairs": ("pairs_per_image", False),
+    "query is object": ("query_is_object", True),
+    "same class": ("same_class", True),
+    "chance": ("same_class_chance", True),
+    "without person": ("same_class_no_person", True),
+    "same class, object or part": ("same_class_or_part", True),
+    "its chance": ("same_class_or_part_chance", True),
+    "recall": ("recall", True),
+    "cycle": ("cycle", True),
+    "RoIs used": ("roi_coverage", True),
+    "area used": ("area_coverage", True),
+}
+
+
+def main() -> None:
+    """Measure every line and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workspace", type=Path)
+    parser.add_argument("--dataset", default="demo")
+    parser.add_argument("--encoder", default="starter")
+    parser.add_argument("--only", type=Path, help="file of the photos' names that may be queries")
+    parser.add_argument("--sample", type=int, default=100)
+    arguments = parser.parse_args()
+    workspace = open_workspace(arguments.workspace)
+    names = arguments.only.read_text().split() if arguments.only else None
+    print("|", " | ".join(["settings", *MEASURES]), "|")
+    print("|---" * (len(MEASURES) + 1) + "|")
+    for line, (preset, changes) in LINES.items():
+        grid = {name: [value] for name, value in changes.items()}
+        base = MINE_PRESETS[preset]
+        (cell,) = sweep(
+            workspace, arguments.dataset, arguments.encoder, grid, base=base, sample=arguments.sample, only=names
+        )
+        shown = [
+            f"{100 * cell.measures[m]:.1f} %" if share else f"{cell.measures[m]:.1f}" for m, share in MEASURES.values()
+        ]
+        print("|", " | ".join([line, *shown]), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
