@@ -18,7 +18,7 @@ from orl.pixels import crop_box, read_image, squeeze
 from tests.conftest import NewRun
 from tests.train.conftest import StopAfter
 from train.candidates import candidates
-from train.config import MINE_PRESETS, MineConfig
+from train.config import MineConfig
 from train.features import Attention, Features
 from train.mine import mine
 from train.photos import Photos
@@ -133,19 +133,6 @@ def test_a_map_that_nobody_stored_is_made_on_demand(ready: Workspace) -> None:
     photo = read_image(ready.path / dataset.root / some[1].path)
     np.testing.assert_array_equal(found[some[1].id], features.encoder.attention(squeeze(photo)[None])[0])
     assert not (ready.embeddings / "starter" / "attention.vectors").exists()
-
-
-def test_the_presets_by_value() -> None:
-    paper, objects = MINE_PRESETS["paper"], MINE_PRESETS["object"]
-    assert (paper.ranked_by, paper.object_weight, paper.needs_objectness) == ("search", 0.0, False)
-    changed = {name: value for name, value in objects.model_dump().items() if value != getattr(paper, name)}
-    assert changed == {
-        "pair_ratio": 0.65,
-        "max_rois": 8,
-        "fallback": "image",
-        "ranked_by": "objectness",
-        "object_weight": 1.0,
-    }
 
 
 def test_a_flat_photo_is_its_own_candidate(ready: Workspace) -> None:
