@@ -49,8 +49,14 @@ from train.propose import propose_all
 from train.workspace import Workspace, open_workspace
 
 NAME = "photos"
-PARTS = ("selective search", "reading photos", "cropping", "waiting for crops", "forward passes", "matching", "store")
-COLORS = ("#9aa5b1", "#f2b134", "#e07b39", "#f2b134", "#3b6fb6", "#5aa469", "#7d5ba6")
+PARTS = {  # and their colours
+    "selective search": "#9aa5b1",
+    "reading photos": "#f2b134",
+    "cropping": "#e07b39",
+    "waiting for crops": "#b3261e",
+    "forward passes": "#3b6fb6",
+    "matching": "#5aa469",
+}
 Pairs = set[tuple[int, int, tuple[int, ...], tuple[int, ...]]]  # query image, neighbour image, and their boxes
 
 
@@ -173,14 +179,13 @@ def ours(
 
 @contextmanager
 def looking_inside(clock: Clock) -> Iterator[None]:
-    """Time the forward passes of crops, and the matching, of a mining."""
-    embed, match = Encoder.embed_rois, stage.match
+    """Time the forward passes of crops within a mining."""
+    embed = Encoder.embed_rois
     Encoder.embed_rois = clock.around("forward passes", embed)  # type: ignore[method-assign]
-    stage.match = clock.around("matching", match)
     try:
         yield
     finally:
-        Encoder.embed_rois, stage.match = embed, match  # type: ignore[method-assign]
+        Encoder.embed_rois = embed  # type: ignore[method-assign]
 
 
 def stored_pairs(workspace: Workspace, mined: CorrespondenceSet, queries: list[int]) -> Pairs:
@@ -228,8 +233,7 @@ def compare_rois(workspace: Workspace, encoder: str, photos: Photos, count: int)
     parts = {
         "waiting for crops": embedding - clock.seconds["forward passes"],
         "forward passes": clock.seconds["forward passes"],
-        "matching": clock.seconds["matching"],
-        "store": matching - clock.seconds["matching"],
+        "matching": matching,
     }
     quick, rounded = ours(
         workspace, f"{encoder}-bf16", encoder, with_settings(MineConfig(), {"precision": "bf16"}), looking_inside
@@ -316,7 +320,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
         for who, parts in found["parts"].items()
     }
     figure = go.Figure()
-    for part, color in zip(PARTS, COLORS, strict=True):
+    for part, color in PARTS.items():
         seconds = [parts.get(part, 0) / results["photos"] for parts in bars.values()]
         if any(seconds):
             figure.add_bar(name=part, y=list(bars), x=seconds, orientation="h", marker_color=color)

@@ -20,7 +20,7 @@ from train.runs import launch_mine
 # name of the setting, label, URL parameter, least, most, step, format
 SLIDERS = (
     ("neighbors", "K · neighbours", "k", 1, 30, 1, "%d"),
-    ("pair_ratio", "N · pairs per neighbour, share of RoIs", "n", 0.01, 0.5, 0.01, "%.2f"),
+    ("pair_ratio", "N · pairs per neighbour, share of RoIs", "n", 0.01, 1.0, 0.01, "%.2f"),
     ("min_size", "Min size, px", "size", 16, 256, 4, "%d"),
     ("max_aspect", "Max aspect", "aspect", 1.0, 6.0, 0.1, "%.1f"),
     ("max_iou", "Max IoU", "iou", 0.1, 0.95, 0.05, "%.2f"),
