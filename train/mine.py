@@ -116,7 +116,7 @@ def mine(
     photos = Photos.of(store, subject.dataset.id)
 
     images = list(usable_images(store, subject.dataset.id))
-    images = _propose(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
+    images = propose(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
     if len(images) <= config.neighbors:
         raise UserError(
             f"Only {len(images)} photos of '{dataset}' can still be read, too few for K = {config.neighbors}."
@@ -124,11 +124,11 @@ def mine(
     features = Features(workspace, subject.encoder, device, config.precision)
     embed_images(features, images, photos, progress)
     if config.needs_objectness:
-        _map_attention(features, images, photos, progress)
-    _filter(workspace, mined.id, features, images, config, progress)
+        map_attention(features, images, photos, progress)
+    filter_rois(workspace, mined.id, features, images, config, progress)
     embed_rois(workspace, mined.id, features, images, photos, progress)
     _find_neighbors(workspace, mined.id, features, images, config, progress)
-    _match(workspace, mined.id, features, images, config, progress)
+    match_rois(workspace, mined.id, features, images, config, progress)
     return publish(workspace, mined.id, subject.dataset, config, progress)
 
 
@@ -152,7 +152,7 @@ def image_seed(path: str) -> int:
     return zlib.crc32(path.encode())
 
 
-def _propose(
+def propose(
     workspace: Workspace, images: list[Image], photos: Photos, config: MineConfig, workers: int, progress: Progress
 ) -> list[Image]:
     """Compute missing raw proposals, unless others are to be used. Returns the images that could be read."""
@@ -198,7 +198,8 @@ def embed_images(features: Features, images: list[Image], photos: Photos, progre
     progress.log(f"Photos embedded: {added}, reused: {len(images) - added}.")
 
 
-def _map_attention(features: Features, images: list[Image], photos: Photos, progress: Progress) -> None:
+def map_attention(features: Features, images: list[Image], photos: Photos, progress: Progress) -> None:
+    """Compute the attention maps of photos that are not on disk yet."""
     progress.phase("Mapping attention", _missing(features.attention, images))
     added = _add_photos(
         features.attention,
@@ -243,9 +244,10 @@ def _add_photos(
     return stored.add(batches()) if todo else 0
 
 
-def _filter(
+def filter_rois(
     workspace: Workspace, set_id: int, features: Features, images: list[Image], config: MineConfig, progress: Progress
 ) -> None:
+    """Write the candidates of a set."""
     done = mining.filtered_images(workspace.store, set_id)
     todo = [i for i in images if i.id not in done]
     progress.phase("Filtering regions", len(todo))
@@ -315,9 +317,10 @@ def _find_neighbors(
     progress.advance(len(images))
 
 
-def _match(
+def match_rois(
     workspace: Workspace, set_id: int, features: Features, images: list[Image], config: MineConfig, progress: Progress
 ) -> None:
+    """Write the pairs of a set that has its neighbours and candidates."""
     done = mining.matched_images(workspace.store, set_id)
     todo = [i.id for i in images if i.id not in done]
     progress.phase("Matching regions", len(todo))

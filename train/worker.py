@@ -116,6 +116,7 @@ def work(workspace: Workspace, run: Run, progress: Progress) -> None:
             MineConfig(**params["config"]),
             given,
             run_id=run.id,
+            workers=params.get("workers"),
             device=str(choose_device()),
             progress=progress,
         )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from app.cli.common import Bars, Detach, Where, follow, out, progress_bar
+from train.config import MINE_PRESETS, parse_settings, preset_named, with_settings
 from train.workspace import open_workspace
 
 import_app = typer.Typer(help="Bring proposals or correspondences of the reference implementation in.")
@@ -58,6 +59,27 @@ def import_proposals(
         found = bring(opened, file, dataset, name, images=images, progress=Bars(bars))
     left_out = f"; {found.unreadable} photos cannot be read and were left out" if found.unreadable else ""
     out.print(f"Proposals '{name}': {found.boxes} boxes of {found.photos} photos{left_out}.", highlight=False)
+
+
+@import_app.command("neighbors")
+def import_neighbors(
+    file: JsonFile,
+    dataset: Dataset,
+    encoder: Annotated[str, typer.Option(help="Name of the encoder that measures neighbours and matches RoIs.")],
+    name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
+    preset: Annotated[str, typer.Option(help="Where the settings of RoIs and pairs come from.")] = "paper",
+    changes: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: key=value.")] = None,
+    workspace: Where = None,
+    detach: Detach = False,
+) -> None:
+    """Mine RoIs and pairs between the neighbours of a …_knn_instance.json."""
+    from train.interchange.imports import import_neighbors as bring
+
+    opened = open_workspace(workspace)
+    config = with_settings(preset_named(MINE_PRESETS, preset), parse_settings(changes or []))
+    with progress_bar() as bars:
+        run = bring(opened, file, dataset, encoder, name, config, progress=Bars(bars))
+    follow(opened, run, detach)
 
 
 @import_app.command("correspondences")

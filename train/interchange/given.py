@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,18 @@ from orl.matching import measure_pairs
 from train.config import MineConfig
 from train.errors import UserError
 from train.features import Features
-from train.mine import BLOCK, MATCHED, Subject, embed_images, embed_rois, publish
+from train.mine import (
+    BLOCK,
+    MATCHED,
+    Subject,
+    embed_images,
+    embed_rois,
+    filter_rois,
+    map_attention,
+    match_rois,
+    propose,
+    publish,
+)
 from train.photos import Photos
 from train.progress import Progress
 from train.workspace import Workspace
@@ -40,6 +52,11 @@ class Given:
     neighbors: np.ndarray
     pair_start: np.ndarray
     pairs: np.ndarray
+
+    @property
+    def only_neighbors(self) -> bool:
+        """Whether RoIs and pairs are still to be found."""
+        return not len(self.boxes)
 
     def save(self, path: Path) -> None:
         """Write all arrays to one file."""
@@ -69,14 +86,16 @@ def adopt(
     given: Given,
     *,
     run_id: int,
+    workers: int | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> CorrespondenceSet:
     """Make a complete set of given correspondences, going on where an earlier attempt of the same run stopped.
 
     The encoder measures what a file does not say: similarity of neighbours and pairs, margin and cycle. It chooses
-    nothing. Photos without raw boxes by the config's method get their RoIs for such. Raises UserError when the
-    photos have changed since the correspondences were read.
+    nothing, unless neighbours alone are given: then RoIs and pairs are mined as ever. Photos without raw boxes by the
+    config's method get their RoIs for such. Raises UserError when the photos have changed since the correspondences
+    were read.
     """
     progress = progress or Progress()
     store = workspace.store
@@ -87,11 +106,23 @@ def adopt(
     adopted = mining.begin_set(store, name, subject.dataset.id, subject.encoder.id, config.model_dump(), run_id)
     photos = Photos.of(store, subject.dataset.id)
     features = Features(workspace, subject.encoder, device, config.precision)
-    _take_rois(workspace, adopted.id, images, given, config, progress)
-    embed_images(features, images, photos, progress)
+    if given.only_neighbors:
+        read = propose(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
+        if len(read) < len(images):
+            raise UserError(f"Some photos of '{subject.dataset.name}' cannot be read any more; see the run's log.")
+        embed_images(features, images, photos, progress)
+        if config.needs_objectness:
+            map_attention(features, images, photos, progress)
+        filter_rois(workspace, adopted.id, features, images, config, progress)
+    else:
+        _take_rois(workspace, adopted.id, images, given, config, progress)
+        embed_images(features, images, photos, progress)
     embed_rois(workspace, adopted.id, features, images, photos, progress)
     _take_neighbors(workspace, adopted.id, features, given, progress)
-    _take_pairs(workspace, adopted.id, features, given, progress)
+    if given.only_neighbors:
+        match_rois(workspace, adopted.id, features, images, config, progress)
+    else:
+        _take_pairs(workspace, adopted.id, features, given, progress)
     return publish(workspace, adopted.id, subject.dataset, config, progress)
 
 

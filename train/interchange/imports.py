@@ -14,7 +14,7 @@ import numpy as np
 
 from db import mining
 from db.models import Dataset, Image, Run
-from db.photos import current_images, dataset_named
+from db.photos import current_images, dataset_named, usable_images
 from train import runs
 from train.config import MineConfig, imported_method, with_settings
 from train.errors import UserError
@@ -126,6 +126,45 @@ def import_correspondences(
         if photo.status != "ok":
             raise UserError(f"{photo.path} of '{dataset}' cannot be read: {photo.error}.")
     given = _read(file, photos, config.neighbors, progress)
+    return runs.launch_given(workspace, subject, name, config, given, file)
+
+
+def import_neighbors(
+    workspace: Workspace,
+    file: Path,
+    dataset: str,
+    encoder: str,
+    name: str,
+    config: MineConfig,
+    *,
+    progress: Progress | None = None,
+) -> Run:
+    """Read a file of neighbours and queue the mining of RoIs and pairs between them.
+
+    config: all settings but K, which the file has. encoder: measures the neighbours and matches RoIs. Nothing is
+    written unless the whole file is right and has every readable photo. Raises UserError or StoreError.
+    """
+    progress = progress or Progress()
+    count = reference.read_neighbor_count(file)
+    config = with_settings(config, {"neighbors": count})
+    subject = check(workspace, dataset, encoder, name, config)
+    runs.refuse_taken_set(workspace, name)
+    images = list(usable_images(workspace.store, subject.dataset.id))
+    paths = Photos.of(workspace.store, subject.dataset.id).names(images)
+    found = positions(reference.read_images(file), paths, file, f"the data set '{dataset}'")
+    if len(found) < len(images):
+        first = paths[min(set(range(len(paths))) - set(found))]
+        raise UserError(f"{len(images) - len(found)} photos of '{dataset}', such as {first}, are not in {file}.")
+    photos = [images[at] for at in found]
+    progress.phase("Reading neighbours", len(photos))
+    given = Given(
+        image_ids=np.array([photo.id for photo in photos], np.int64),
+        start=np.zeros(len(photos) + 1, np.int64),
+        boxes=np.empty((0, 4), np.int16),
+        neighbors=_read_neighbors(file, photos, count, progress),
+        pair_start=np.zeros(len(photos) * count + 1, np.int64),
+        pairs=np.empty((0, 2), np.int16),
+    )
     return runs.launch_given(workspace, subject, name, config, given, file)
 
 

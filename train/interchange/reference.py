@@ -68,8 +68,17 @@ def read_settings(file: Path) -> dict[str, Any]:
     return {ours: info[theirs] for theirs, ours in SETTINGS.items()}
 
 
+def read_neighbor_count(file: Path) -> int:
+    """K of a neighbours file. Raises UserError."""
+    info = next(_items(file, "info"), None)
+    count = info.get("knn_image_num") if isinstance(info, dict) else None
+    if not isinstance(count, int) or next(_items(file, "pseudo_annotations.knn_image_id.item"), None) is None:
+        raise UserError(f'{file} is not a {NEIGHBORS} file: it lacks "knn_image_num" or "knn_image_id".')
+    return count
+
+
 def read_images(file: Path) -> list[str]:
-    """Names of a correspondence file's photos. Raises UserError."""
+    """Names of the photos of a correspondence or neighbours file. Raises UserError."""
     images = next(_items(file, "images"), None)
     names = images.get("file_name") if isinstance(images, dict) else None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
