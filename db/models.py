@@ -303,6 +303,21 @@ class Metric(Base):
     __table_args__ = ({"sqlite_with_rowid": False},)
 
 
+class ProbePair(Base):
+    """A pair that the encoder in training found between two fixed photos, at one of its checkpoints."""
+
+    __tablename__ = "probe_pair"
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    neighbor_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    rank: Mapped[int] = mapped_column(SmallInteger, primary_key=True)  # 1..n
+    query_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"))
+    key_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"))
+    similarity: Mapped[float]
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
 Judgement = Literal["good", "wrong", "interesting"]
 
 

@@ -49,3 +49,20 @@ def verdicts_of(
             .where(query.image_id == query_image, Verdict.author == author)
         )
         return {((q.x, q.y, q.w, q.h), k.image_id, (k.x, k.y, k.w, k.h)): verdict for verdict, q, k in rows}
+
+
+def wrong_pairs(store: Store) -> dict[tuple[int, int], set[tuple[int, ...]]]:
+    """What anybody judged to be wrong: (query image id, neighbour's image id) -> query x y w h, key x y w h of each."""
+    query, key = QUERY, KEY
+    wrong: dict[tuple[int, int], set[tuple[int, ...]]] = {}
+    with store.session() as session:
+        rows = session.execute(
+            select(query, key)
+            .select_from(Verdict)
+            .join(query, query.id == Verdict.query_roi_id)
+            .join(key, key.id == Verdict.key_roi_id)
+            .where(Verdict.verdict == "wrong")
+        )
+        for q, k in rows:
+            wrong.setdefault((q.image_id, k.image_id), set()).add((q.x, q.y, q.w, q.h, k.x, k.y, k.w, k.h))
+    return wrong

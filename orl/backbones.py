@@ -7,11 +7,8 @@ from collections import OrderedDict
 import torchvision
 from torch import nn
 
+from orl.architectures import ARCHITECTURES, RESNETS, STARTER
 from orl.efficientnet import FEATURES, EfficientNetLite0
-
-STARTER = "efficientnet_lite0"
-RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-ARCHITECTURES = (*RESNETS, STARTER)
 
 # Mean and standard deviation of RGB in [0, 1], per architecture.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -1,4 +1,4 @@
-"""What BYOL and ORL share: an online network, its slow target, and the loss between them (Sec. 3.1)."""
+"""What BYOL, its multi-crop version and ORL share: an online network, its slow target, the loss between them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from torch.nn import functional as F
 
 from orl.backbones import build_backbone
 from orl.heads import mlp, pool
+from orl.schedules import target_momentum
 
 
 class Bootstrap(nn.Module):
-    """Online backbone and projector, and a target that follows them.
+    """Online backbone and projector, and a target that follows them (Sec. 3.1).
 
     Each view is its own forward, so that it is its own batch for batch normalisation. The target runs in
     train mode and keeps its own buffers; only its parameters follow the online network.
     """
 
-    def __init__(self, architecture: str, hidden: int, projection: int) -> None:
+    def __init__(self, architecture: str, hidden: int, projection: int, momentum: float = 0.99) -> None:
+        """momentum: of the target at the start; it rises to 1."""
         super().__init__()
-        self.architecture = architecture
+        self.architecture, self.momentum = architecture, momentum
         self.backbone, features = build_backbone(architecture)
         self.projector = mlp(features, hidden, projection)
-        self.target_backbone = copy.deepcopy(self.backbone).requires_grad_(False)
-        self.target_projector = copy.deepcopy(self.projector).requires_grad_(False)
+        self.target_backbone = frozen_copy(self.backbone)
+        self.target_projector = frozen_copy(self.projector)
 
     def online(self, view: Tensor) -> Tensor:
         """Projection of a view by the online network: float [B, 3, S, S] -> float [B, projection]."""
@@ -36,21 +38,35 @@ class Bootstrap(nn.Module):
         """Projection of a view by the target, outside the graph: float [B, 3, S, S] -> float [B, projection]."""
         return self.target_projector(pool(self.target_backbone(view)))
 
-    def symmetric_loss(self, predictor: nn.Module, a: Tensor, b: Tensor) -> Tensor:
-        """Both directions of Eq. 1, summed and not averaged: in [0, 8], about 4 at the start."""
-        a_to_b = regression_loss(predictor(self.online(a)), self.target(b))
-        b_to_a = regression_loss(predictor(self.online(b)), self.target(a))
-        return a_to_b + b_to_a
+    def symmetric_loss(self, predictor: nn.Module, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Both directions of Eq. 1, summed and not averaged: in [0, 8], about 4 at the start.
 
-    @torch.no_grad()
-    def update_target(self, momentum: float) -> None:
-        """target = momentum * target + (1 - momentum) * online, parameters only, after the optimiser's step."""
-        pairs = ((self.target_backbone, self.backbone), (self.target_projector, self.projector))
-        for target, online in pairs:
-            slow: list[Tensor] = list(target.parameters())
-            fast: list[Tensor] = list(online.parameters())
-            torch._foreach_mul_(slow, momentum)
-            torch._foreach_add_(slow, fast, alpha=1 - momentum)
+        Returns the loss and the projection of ``a``, float [B, projection].
+        """
+        projected = self.online(a)
+        a_to_b = regression_loss(predictor(projected), self.target(b))
+        b_to_a = regression_loss(predictor(self.online(b)), self.target(a))
+        return a_to_b + b_to_a, projected
+
+    def after_step(self, step: int, total: int) -> None:
+        """The target's step, after the optimiser's step number ``step`` (from 0) of ``total``."""
+        momentum = target_momentum(step, total, self.momentum)
+        follow(self.target_backbone, self.backbone, momentum)
+        follow(self.target_projector, self.projector, momentum)
+
+
+def frozen_copy(module: nn.Module) -> nn.Module:
+    """A network that starts equal and never sees a gradient."""
+    return copy.deepcopy(module).requires_grad_(False)
+
+
+@torch.no_grad()
+def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
+    """slow = momentum * slow + (1 - momentum) * fast, parameters only."""
+    old: list[Tensor] = list(slow.parameters())
+    new: list[Tensor] = list(fast.parameters())
+    torch._foreach_mul_(old, momentum)
+    torch._foreach_add_(old, new, alpha=1 - momentum)
 
 
 def regression_loss(prediction: Tensor, target: Tensor) -> Tensor:

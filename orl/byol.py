@@ -6,17 +6,25 @@ from torch import Tensor
 
 from orl.bootstrap import Bootstrap
 from orl.heads import HIDDEN, PROJECTION, mlp
+from orl.method import Terms
+from orl.views import PIPELINES, View
 
-VIEWS = ("image_1", "image_2")
+
+def views(size: int) -> tuple[View, ...]:
+    """Two crops of the image, one through each pipeline."""
+    return tuple(View(f"image_{i}", pipeline, size) for i, pipeline in enumerate(PIPELINES, 1))
 
 
 class BYOL(Bootstrap):
     """One predictor; two views of each image."""
 
-    def __init__(self, architecture: str, hidden: int = HIDDEN, projection: int = PROJECTION) -> None:
-        super().__init__(architecture, hidden, projection)
+    def __init__(
+        self, architecture: str, hidden: int = HIDDEN, projection: int = PROJECTION, momentum: float = 0.99
+    ) -> None:
+        super().__init__(architecture, hidden, projection, momentum)
         self.predictor = mlp(projection, hidden, projection, init="normal")
 
-    def losses(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
-        """views: image_1, image_2, each float [B, 3, S, S]. Returns the one term ``image``."""
-        return {"image": self.symmetric_loss(self.predictor, views["image_1"], views["image_2"])}
+    def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
+        """views: image_1, image_2. One term, ``image``."""
+        loss, projected = self.symmetric_loss(self.predictor, views["image_1"], views["image_2"])
+        return {"image": loss}, projected

@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops import roi_align
 
 from orl.backbones import build_backbone, normalisation
-from orl.heads import mlp, pool
+from orl.heads import Head, mlp, pool
 
 STRIDE = 32  # pixels of the input to a cell of the last layer's map
 
@@ -24,13 +24,13 @@ class Encoder(nn.Module):
     mean: Tensor  # [1, 3, 1, 1], of RGB in [0, 1]
     std: Tensor
 
-    def __init__(self, architecture: str, projector: tuple[int, int] | None = None) -> None:
-        """projector: (hidden, outputs) of its two layers, or None."""
+    def __init__(self, architecture: str, projector: Head | None = None) -> None:
+        """projector: shape of its two layers, or None."""
         super().__init__()
         self.architecture = architecture
         self.backbone, self.features = build_backbone(architecture)
         self.projector = mlp(self.features, *projector) if projector else None
-        self._image_features = projector[1] if projector else self.features
+        self._image_features = projector.outputs if projector else self.features
         mean, std = normalisation(architecture)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)

@@ -1,20 +1,33 @@
-"""Projector and predictor: GAP -> Linear -> BN -> ReLU -> Linear without bias."""
+"""Heads on a pooled backbone: projectors and predictors of every method, and the shape that tells them apart."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
 HIDDEN = 4096
 PROJECTION = 256
 
+# bootstrap: Linear -> BN -> ReLU -> Linear without bias (BYOL, ORL; also their predictors).
+# simclr: Linear -> BN -> ReLU -> Linear -> BN, no bias. moco: Linear -> ReLU -> Linear, no BN.
+HeadKind = Literal["bootstrap", "simclr", "moco"]
+
+
+class Head(NamedTuple):
+    """Shape of a two-layer head: width of the hidden layer, length of what comes out, and kind."""
+
+    hidden: int
+    outputs: int
+    kind: HeadKind = "bootstrap"
+
 
 def mlp(
     inputs: int,
     hidden: int = HIDDEN,
     outputs: int = PROJECTION,
+    kind: HeadKind = "bootstrap",
     *,
     init: Literal["kaiming", "normal"] = "kaiming",
 ) -> nn.Sequential:
@@ -22,14 +35,13 @@ def mlp(
 
     ``kaiming`` (fan_in) starts projectors and ORL's predictors, ``normal`` (std 0.01) BYOL's predictor.
     """
-    head = nn.Sequential(
-        OrderedDict(
-            fc0=nn.Linear(inputs, hidden),
-            bn0=nn.BatchNorm1d(hidden),
-            relu=nn.ReLU(inplace=True),
-            fc1=nn.Linear(hidden, outputs, bias=False),
-        )
-    )
+    layers: list[tuple[str, nn.Module]] = [("fc0", nn.Linear(inputs, hidden, bias=kind != "simclr"))]
+    if kind != "moco":
+        layers.append(("bn0", nn.BatchNorm1d(hidden)))
+    layers += [("relu", nn.ReLU(inplace=True)), ("fc1", nn.Linear(hidden, outputs, bias=kind == "moco"))]
+    if kind == "simclr":
+        layers.append(("bn1", nn.BatchNorm1d(outputs)))
+    head = nn.Sequential(OrderedDict(layers))
     for layer in head:
         if isinstance(layer, nn.Linear):
             if init == "kaiming":
@@ -41,6 +53,25 @@ def mlp(
     return head
 
 
+def head_of(state: dict[str, Tensor]) -> Head | None:
+    """The head that a state dict belongs to, or None when it is none of ours."""
+    outer = state.get("fc1.weight")
+    if outer is None or outer.ndim != 2:
+        return None
+    kind: HeadKind = "simclr" if "bn1.weight" in state else "bootstrap" if "bn0.weight" in state else "moco"
+    return Head(hidden=outer.shape[1], outputs=outer.shape[0], kind=kind)
+
+
 def pool(feature_map: Tensor) -> Tensor:
     """Global average pooling: float [B, C, h, w] -> float [B, C]."""
     return feature_map.mean(dim=(2, 3))
+
+
+def spread(features: Tensor) -> Tensor:
+    """How far features are from having collapsed: float [B, D] -> scalar.
+
+    Standard deviation of the unit features over the batch, times the square root of D: 0 when all are the same, 1 when
+    they lie evenly on the sphere (SimSiam, Sec. 4.1).
+    """
+    unit = nn.functional.normalize(features.detach().float())
+    return unit.std(dim=0).mean() * unit.shape[1] ** 0.5

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from orl.bootstrap import Bootstrap
 from orl.heads import HIDDEN, PROJECTION, mlp
+from orl.method import Terms
 
 
 @dataclass(frozen=True)
@@ -34,21 +35,25 @@ class ORL(Bootstrap):
         architecture: str,
         hidden: int = HIDDEN,
         projection: int = PROJECTION,
+        momentum: float = 0.99,
         weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         """weights: lambda of image, intra and inter; a branch of weight 0 costs nothing and draws no view."""
-        super().__init__(architecture, hidden, projection)
-        self.weights = dict(zip((b.name for b in BRANCHES), weights, strict=True))
-        self.predictors = nn.ModuleDict({b.name: mlp(projection, hidden, projection) for b in BRANCHES})
+        super().__init__(architecture, hidden, projection, momentum)
+        self.weights = {b.name: w for b, w in zip(BRANCHES, weights, strict=True) if w}
+        self.predictors = nn.ModuleDict({name: mlp(projection, hidden, projection) for name in self.weights})
 
-    def losses(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weighted terms of the loss, each the sum of two directions; about 4 each at the start.
+    def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
+        """Weighted terms, each the sum of two directions and about 4 at the start; projections of the first view.
 
-        views: of each active branch its two, float [B, 3, S, S] for images and [B, 3, P, P] for RoIs.
+        views: of each active branch its two, of images [B, 3, S, S] and of RoIs [B, 3, P, P].
         """
-        return {
-            branch.name: self.weights[branch.name]
-            * self.symmetric_loss(self.predictors[branch.name], views[branch.first], views[branch.second])
-            for branch in BRANCHES
-            if self.weights[branch.name]
-        }
+        terms: Terms = {}
+        projections = []
+        for branch in BRANCHES:
+            if branch.name in self.weights:
+                predictor = self.predictors[branch.name]
+                loss, projected = self.symmetric_loss(predictor, views[branch.first], views[branch.second])
+                terms[branch.name] = self.weights[branch.name] * loss
+                projections.append(projected)
+        return terms, projections[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -14,6 +16,13 @@ ORIENTATION = 0x0112  # EXIF tag
 Image.MAX_IMAGE_PIXELS = 300_000_000  # a decompression bomb raises instead of eating the memory
 
 
+class Crop(NamedTuple):
+    """A box x y w h of a photo, pixels as shown, and the side of the square that it becomes."""
+
+    box: tuple[int, int, int, int] | np.ndarray
+    size: int
+
+
 class UnreadableImage(Exception):
     """A photo that cannot be decoded; the message says why in one clause."""
 
@@ -22,6 +31,32 @@ def read_image(path: Path) -> Image.Image:
     """Decode a photo to RGB in the orientation its EXIF tag asks for. Raises UnreadableImage."""
     with _explained(), Image.open(path) as image:
         return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def read_crops(path: Path, plan: Callable[[int, int], Sequence[Crop]]) -> list[np.ndarray]:
+    """Crops of a photo, each squashed to a square, bilinear: uint8 [size, size, 3] each.
+
+    plan: from width and height of the photo as shown to its crops. Where none of them needs more, a JPEG is decoded at
+    a half, a quarter or an eighth of its size, in a fraction of the time. Raises UnreadableImage.
+    """
+    with _explained(), Image.open(path) as image:
+        width, height = image.size
+        if int(image.getexif().get(ORIENTATION, 1) or 1) >= 5:
+            width, height = height, width
+        crops = plan(width, height)
+        reduce = max((r for r in (2, 4, 8) if all(min(c.box[2:]) >= r * c.size for c in crops)), default=1)
+        if reduce > 1 and image.format == "JPEG":
+            image.draft("RGB", (image.width // reduce, image.height // reduce))
+        decoded = ImageOps.exif_transpose(image).convert("RGB")
+    wide, high = decoded.width / width, decoded.height / height
+    return [_squashed(decoded, c, wide, high) for c in crops]
+
+
+def _squashed(image: Image.Image, crop: Crop, wide: float, high: float) -> np.ndarray:
+    x, y, w, h = (int(v) for v in crop.box)
+    corners = round(x * wide), round(y * high), round((x + w) * wide), round((y + h) * high)
+    # resize(box=…) would let pixels beside the box bleed in.
+    return np.asarray(image.crop(corners).resize((crop.size, crop.size), Image.Resampling.BILINEAR))
 
 
 def probe_image(path: Path) -> tuple[int, int, int]:

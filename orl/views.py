@@ -1,4 +1,4 @@
-"""Random views of an image or a RoI: every one a function of the generator that it is given."""
+"""Random views of an image or a RoI: where each is cut and what changes it, a function of the generator it is given."""
 
 from __future__ import annotations
 
@@ -7,28 +7,52 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
-from torchvision.transforms import functional as F
 
-from orl.backbones import IMAGENET
+FLIP, JITTER, GRAY = 0.5, 0.8, 0.2  # probabilities
+SIGMA = (0.1, 2.0)  # of the blur, pixels
+RATIO = (3 / 4, 4 / 3)
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Probabilities that differ between the two sides; everything else is common."""
+    """What differs between views: probabilities of blur and solarising, strength of the jitter, area of the crop."""
 
     blur: float
     solarize: float
+    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.2, 0.1)  # brightness, contrast, saturation, hue
+    scale: tuple[float, float] = (0.08, 1.0)  # of the image's area
 
 
 PIPELINES = (Pipeline(blur=1.0, solarize=0.0), Pipeline(blur=0.1, solarize=0.2))
 
-FLIP, JITTER, GRAY = 0.5, 0.8, 0.2  # probabilities
-BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.2, 0.1
-SIGMA = (0.1, 2.0)  # pixels
-SOLARIZE_FROM = 128
-SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
+
+@dataclass(frozen=True)
+class View:
+    """A crop of the whole image: its name in the batch, how it is drawn, its side in pixels."""
+
+    name: str
+    pipeline: Pipeline
+    size: int
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What happens to the pixels of one view.
+
+    order: int, index into ``orl.augment.ORDERS`` of the four parts of the jitter. brightness, contrast, saturation:
+    factors, 1 for none. hue: turn of the colour circle, 0 for none. sigma: of the blur, pixels, 0 for none.
+    """
+
+    flip: bool
+    order: int
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    gray: bool
+    sigma: float
+    solarize: bool
 
 
 def view_generator(seed: int, epoch: int, image: int, view: int) -> np.random.Generator:
@@ -37,7 +61,7 @@ def view_generator(seed: int, epoch: int, image: int, view: int) -> np.random.Ge
 
 
 def random_crop(
-    width: int, height: int, rng: np.random.Generator, scale: tuple[float, float] = SCALE
+    width: int, height: int, rng: np.random.Generator, scale: tuple[float, float]
 ) -> tuple[int, int, int, int]:
     """Box x y w h of a RandomResizedCrop: area by ``scale``, aspect log-uniform in 3/4..4/3, 10 tries."""
     for _ in range(10):
@@ -55,39 +79,17 @@ def random_crop(
     return (width - w) // 2, (height - h) // 2, max(w, 1), max(h, 1)
 
 
-def resized_crop(image: Image.Image, box: tuple[int, int, int, int] | np.ndarray, size: int) -> Image.Image:
-    """Cut x y w h and squash it to size x size, bilinear."""
-    x, y, w, h = (int(v) for v in box)
-    # resize(box=…) would let pixels beside the box bleed in.
-    return image.crop((x, y, x + w, y + h)).resize((size, size), Image.Resampling.BILINEAR)
-
-
-def augment(image: Image.Image, pipeline: Pipeline, rng: np.random.Generator) -> Tensor:
-    """Flip, colour jitter, grey, blur, solarise, normalise: an RGB image -> float [3, H, W]."""
-    if rng.random() < FLIP:
-        image = ImageOps.mirror(image)
+def draw_changes(pipeline: Pipeline, rng: np.random.Generator) -> Changes:
+    """Draw what happens to a view: flip, colour jitter in random order, grey, blur, solarise."""
+    flip = rng.random() < FLIP
+    order, (brightness, contrast, saturation, hue) = 0, (1.0, 1.0, 1.0, 0.0)
     if rng.random() < JITTER:
-        image = _jitter_colour(image, rng)
-    if rng.random() < GRAY:
-        image = F.to_grayscale(image, num_output_channels=3)
-    if rng.random() < pipeline.blur:
-        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(*SIGMA)))
-    if rng.random() < pipeline.solarize:
-        image = ImageOps.solarize(image, SOLARIZE_FROM)
-    return F.normalize(F.to_tensor(image), *(list(values) for values in IMAGENET))
-
-
-def _jitter_colour(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    changes = (
-        (F.adjust_brightness, rng.uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS)),
-        (F.adjust_contrast, rng.uniform(1 - CONTRAST, 1 + CONTRAST)),
-        (F.adjust_saturation, rng.uniform(1 - SATURATION, 1 + SATURATION)),
-        (F.adjust_hue, rng.uniform(-HUE, HUE)),
-    )
-    for i in rng.permutation(len(changes)):
-        change, amount = changes[i]
-        image = change(image, amount)
-    return image
+        *strengths, turn = pipeline.jitter
+        brightness, contrast, saturation = (rng.uniform(max(0.0, 1 - s), 1 + s) for s in strengths)
+        hue, order = rng.uniform(-turn, turn), int(rng.integers(24))
+    gray = rng.random() < GRAY
+    sigma = rng.uniform(*SIGMA) if rng.random() < pipeline.blur else 0.0
+    return Changes(flip, order, brightness, contrast, saturation, hue, gray, sigma, rng.random() < pipeline.solarize)
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> Tensor:

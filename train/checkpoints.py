@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from train.errors import UserError
 from train.progress import Progress
-from train.weights import read_torch, write_atomically
+from train.published import publish
+from train.weights import read_torch
 
 KEPT = 2  # the newest and the one before, should the newest be damaged
 
@@ -15,7 +18,7 @@ KEPT = 2  # the newest and the one before, should the newest be damaged
 def save_checkpoint(folder: Path, step: int, payload: dict[str, Any]) -> Path:
     """Write the checkpoint of a step and drop those that are no longer needed."""
     path = folder / f"checkpoint-{step:09d}.pt"
-    write_atomically(payload | {"step": step}, path)
+    publish(lambda file: torch.save(payload | {"step": step}, file), path)
     # What a killed process left half-written begins with a dot.
     for old in (*_newest_first(folder)[KEPT:], *folder.glob(".checkpoint-*")):
         old.unlink()

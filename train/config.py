@@ -1,4 +1,4 @@
-"""Settings of every stage: validated, with the paper's constants as defaults, and free of torch.
+"""Settings: how they are validated and changed, and those of mining. Free of torch; training's are in `train.methods`.
 
 The field descriptions are the help texts of the command line and of the forms.
 """
@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orl.boxes import BoxRules, Fallback
 from orl.proposals import proposal_method
@@ -17,8 +17,6 @@ from train.errors import UserError
 
 RankedBy = Literal["search", "objectness"]
 Precision = Literal["fp32", "bf16"]
-Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
-Preset = Literal["paper", "small"]
 
 
 class Settings(BaseModel):
@@ -77,57 +75,11 @@ class MineConfig(Settings):
         return imported_method(self.proposals)
 
 
-class TrainConfig(Settings):
-    """Stages 1 and 3. Defaults are the paper's."""
-
-    backbone: Backbone = Field("resnet50", description="torchvision ResNet, from random weights")
-    epochs: int = Field(800, ge=1, le=100_000, description="Passes over the photos")
-    batch_size: int = Field(512, ge=2, le=65_536, description="Photos per step")
-    image_size: int = Field(224, ge=32, le=1024, description="Side of an image view, in pixels")
-    patch_size: int = Field(96, ge=32, le=1024, description="Side of a RoI view, in pixels (stage 3)")
-    rate_per_256: float = Field(
-        0.2, gt=0, le=100, description="Learning rate at a batch of 256; it grows with the batch"
-    )
-    warmup_epochs: float = Field(4, ge=0, description="Epochs over which the learning rate ramps up")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD")
-    weight_decay: float = Field(1e-4, ge=0, le=1, description="Weight decay, on every parameter")
-    target_momentum: float = Field(0.99, ge=0, le=1, description="Momentum of the target at the start; it rises to 1")
-    hidden: int = Field(4096, ge=8, le=65_536, description="Width of the heads' hidden layer")
-    projection: int = Field(256, ge=8, le=8192, description="Length of a projection")
-    image_weight: float = Field(1.0, ge=0, description="Lambda 1: weight of the image-level loss (stage 3)")
-    intra_weight: float = Field(1.0, ge=0, description="Lambda 2: weight of the intra-RoI loss (stage 3)")
-    inter_weight: float = Field(1.0, ge=0, description="Lambda 3: weight of the inter-RoI loss (stage 3)")
-    mixed_precision: bool = Field(True, description="Half precision where a GPU has it; CPUs always use fp32")
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of weights, order and views")
-    checkpoint_every: int = Field(10, ge=1, description="Epochs between checkpoints")
-    workers: int = Field(4, ge=0, le=256, description="Processes that load and augment photos")
-
-    @model_validator(mode="after")
-    def _some_loss(self) -> TrainConfig:
-        if not (self.image_weight or self.intra_weight or self.inter_weight):
-            raise ValueError("at least one of image_weight, intra_weight and inter_weight must be above 0")
-        return self
-
-
 def imported_method(name: str) -> str:
     """Name under which the raw boxes of a proposals file are kept."""
     return f"imported:{name}"
 
 
-PAPER = TrainConfig()
-SMALL = TrainConfig(
-    backbone="resnet18",
-    epochs=10,
-    batch_size=32,
-    image_size=96,
-    patch_size=48,
-    warmup_epochs=1,
-    hidden=1024,
-    projection=128,
-    checkpoint_every=1,
-    workers=2,
-)
-TRAIN_PRESETS: dict[str, TrainConfig] = {"paper": PAPER, "small": SMALL}
 OBJECT = MineConfig(
     ranked_by="objectness", object_weight=0.5, max_rois=10, max_iou=0.6, pair_ratio=0.5, fallback="image"
 )

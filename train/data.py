@@ -4,36 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
-import PIL.Image
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from db.correspondences import training_rows
-from db.models import CorrespondenceSet, Image
-from db.models import Dataset as DatasetRow
-from db.photos import usable_images
+from orl.augment import as_row, augment
 from orl.boxes import jitter_box
 from orl.object_level import BRANCHES
-from orl.pixels import UnreadableImage, read_image
-from orl.views import PIPELINES, augment, epoch_order, random_crop, resized_crop, view_generator
-from train.config import TrainConfig
+from orl.pixels import Crop, UnreadableImage, read_crops
+from orl.views import PIPELINES, Pipeline, View, draw_changes, epoch_order, random_crop, view_generator
+from train.correspondences import Correspondences
 from train.errors import UserError
-from train.photos import Photos
-from train.workspace import Workspace
+from train.methods import ORLConfig, TrainConfig
 
 Key = tuple[int, int]  # epoch, index of the image
+Views = dict[str, Tensor]  # name -> uint8 [S, S, 3]; of a batch [B, S, S, 3]
+CHANGES = "/changes"  # ends the name of what is still to be done to a view: float [9], of a batch [B, 9]
+# Of stage 3, in the order of their generators: name, branch, pipeline.
+VIEW_ORDER = tuple(
+    (name, branch.name, pipeline)
+    for branch in BRANCHES
+    for name, pipeline in zip((branch.first, branch.second), PIPELINES, strict=True)
+)
+VIEWS = tuple(name for name, _, _ in VIEW_ORDER)
 CHOICE = 1_000  # number of the generator that draws neighbour, pair and RoI, apart from those of the views
 
 
 class ImageViews(Dataset):
-    """Stage 1: two views of each photo."""
+    """Stage 1: views of whole photos."""
 
-    def __init__(self, files: list[str], config: TrainConfig) -> None:
-        self.files, self.config = files, config
+    def __init__(self, files: list[str], views: tuple[View, ...], seed: int, *, changed: bool = True) -> None:
+        """changed: whether views are augmented here, or come with what the device is to do to them."""
+        self.files, self.views, self.seed, self.changed = files, views, seed, changed
 
     def __len__(self) -> int:
         return len(self.files)
@@ -42,39 +49,25 @@ class ImageViews(Dataset):
         """Path of a photo."""
         return self.files[index]
 
-    def __getitem__(self, key: Key) -> dict[str, Tensor]:
-        """image_1 and image_2, float [3, S, S]."""
-        return image_views(self.files[key[1]], self.config, key)
-
-
-@dataclass(frozen=True)
-class Correspondences:
-    """A correspondence set as flat arrays, small enough for every loader process to share.
-
-    files: path of each photo; sizes: int32 [n, 2], width and height. Of query i, RoIs are
-    ``rois[roi_start[i]:roi_start[i + 1]]`` (int16 [R, 4]); its neighbours with at least one pair are
-    ``neighbor_start[i]:neighbor_start[i + 1]``, of which j is photo ``neighbors[j]`` with the pairs
-    ``pairs[pair_start[j]:pair_start[j + 1]]`` (int16 [P, 8], query x y w h, key x y w h).
-    queries: indices of the photos that have a pair at all.
-    """
-
-    files: list[str]
-    sizes: np.ndarray
-    queries: np.ndarray
-    roi_start: np.ndarray
-    rois: np.ndarray
-    neighbor_start: np.ndarray
-    neighbors: np.ndarray
-    pair_start: np.ndarray
-    pairs: np.ndarray
+    def __getitem__(self, key: Key) -> Views:
+        """Each view under its name, uint8 [S, S, 3]."""
+        generators = [view_generator(self.seed, *key, number) for number in range(len(self.views))]
+        cut = partial(_crops, self.views, generators)
+        shown: Views = {}
+        for view, generator, pixels in zip(self.views, generators, _read(self.files[key[1]], cut), strict=True):
+            shown |= _changed(view.name, pixels, view.pipeline, generator, self.changed)
+        return shown
 
 
 class RoiViews(Dataset):
     """Stage 3: two views of each photo, of one of its RoIs and of one of its pairs (Sec. 3.3)."""
 
-    def __init__(self, found: Correspondences, config: TrainConfig) -> None:
+    def __init__(
+        self, found: Correspondences, views: tuple[View, ...], config: ORLConfig, *, changed: bool = True
+    ) -> None:
+        """views: the two of whole photos."""
         weights = (config.image_weight, config.intra_weight, config.inter_weight)
-        self.found, self.config = found, config
+        self.found, self.config, self.views, self.changed = found, config, views, changed
         self.active = {b.name for b, weight in zip(BRANCHES, weights, strict=True) if weight}
 
     def __len__(self) -> int:
@@ -84,8 +77,8 @@ class RoiViews(Dataset):
         """Path of a query photo."""
         return self.found.files[int(self.found.queries[index])]
 
-    def __getitem__(self, key: Key) -> dict[str, Tensor]:
-        """image_1, image_2: float [3, S, S]; roi, roi_jittered, query_roi, key_roi: float [3, P, P].
+    def __getitem__(self, key: Key) -> Views:
+        """image_1, image_2: uint8 [S, S, 3]; roi, roi_jittered, query_roi, key_roi: uint8 [P, P, 3].
 
         Branches of weight 0 have no views.
         """
@@ -98,95 +91,43 @@ class RoiViews(Dataset):
         neighbor = choice.integers(found.neighbor_start[query], found.neighbor_start[query + 1])
         pair = found.pairs[choice.integers(found.pair_start[neighbor], found.pair_start[neighbor + 1])]
 
-        photo = _open(found.files[query])
-        views: dict[str, Tensor] = {}
-        if "image" in self.active:
-            views |= _two_views(photo, self.config, key)
-        if "intra" in self.active:
-            views["roi"] = self._patch(photo, box, key, 2, 0)
-            views["roi_jittered"] = self._patch(photo, near, key, 3, 1)
+        generators = [view_generator(self.config.seed, *key, number) for number in range(6)]
+        boxes = (box, near, pair[:4])
+
+        def cut(width: int, height: int) -> list[Crop]:
+            # All of them, whichever are wanted: they decide how finely the photo is decoded, and a branch must not
+            # look different for another being off.
+            patches = [Crop(patch, self.config.patch_size) for patch in boxes]
+            return _crops(self.views, generators, width, height) + patches
+
+        crops = dict(zip(VIEWS, _read(found.files[query], cut), strict=False))
         if "inter" in self.active:
-            other = _open(found.files[found.neighbors[neighbor]])
-            views["query_roi"] = self._patch(photo, pair[:4], key, 4, 0)
-            views["key_roi"] = self._patch(other, pair[4:], key, 5, 1)
-        return views
-
-    def _patch(self, photo: PIL.Image.Image, box: np.ndarray, key: Key, view: int, pipeline: int) -> Tensor:
-        generator = view_generator(self.config.seed, *key, view)
-        return augment(resized_crop(photo, box, self.config.patch_size), PIPELINES[pipeline], generator)
-
-
-def image_views(file: str, config: TrainConfig, key: Key) -> dict[str, Tensor]:
-    """The two image-level views of a photo at an epoch."""
-    return _two_views(_open(file), config, key)
+            key_roi = Crop(pair[4:], self.config.patch_size)
+            [crops["key_roi"]] = _read(found.files[found.neighbors[neighbor]], lambda *_: [key_roi])
+        shown: Views = {}
+        for number, (name, branch, pipeline) in enumerate(VIEW_ORDER):
+            if branch in self.active:
+                shown |= _changed(name, crops[name], pipeline, generators[number], self.changed)
+        return shown
 
 
-def _two_views(photo: PIL.Image.Image, config: TrainConfig, key: Key) -> dict[str, Tensor]:
-    views = {}
-    for number, pipeline in enumerate(PIPELINES):
-        generator = view_generator(config.seed, *key, number)
-        crop = resized_crop(photo, random_crop(photo.width, photo.height, generator), config.image_size)
-        views[f"image_{number + 1}"] = augment(crop, pipeline, generator)
-    return views
+def _crops(views: tuple[View, ...], generators: list[np.random.Generator], width: int, height: int) -> list[Crop]:
+    drawn = zip(views, generators, strict=False)
+    return [Crop(random_crop(width, height, generator, view.pipeline.scale), view.size) for view, generator in drawn]
 
 
-def _open(file: str) -> PIL.Image.Image:
+def _changed(name: str, pixels: np.ndarray, pipeline: Pipeline, generator: np.random.Generator, now: bool) -> Views:
+    changes = draw_changes(pipeline, generator)
+    if now:
+        return {name: torch.from_numpy(augment(pixels, changes))}
+    return {name: torch.from_numpy(pixels.copy()), name + CHANGES: torch.from_numpy(as_row(changes))}
+
+
+def _read(file: str, plan: partial | object) -> list[np.ndarray]:
     try:
-        return read_image(Path(file))
+        return read_crops(Path(file), plan)  # type: ignore[arg-type]
     except UnreadableImage as error:
         raise UserError(f"{file} cannot be read any more: {error}; run `orl ingest` on its folder again.") from error
-
-
-def photo_files(workspace: Workspace, dataset: DatasetRow) -> list[str]:
-    """Paths of a data set's readable photos, in the order of ids."""
-    photos = Photos.of(workspace.store, dataset.id)
-    return [str(photos.path(image)) for image in usable_images(workspace.store, dataset.id)]
-
-
-def correspondences(workspace: Workspace, mined: CorrespondenceSet, dataset: DatasetRow) -> Correspondences:
-    """Load a set for training. Raises UserError when it has no pair."""
-    photos = Photos.of(workspace.store, dataset.id)
-    index: dict[int, int] = {}
-    files: list[str] = []
-    sizes: list[tuple[int, int]] = []
-
-    def position(image: Image) -> int:
-        if image.id not in index:
-            index[image.id] = len(files)
-            files.append(str(photos.path(image)))
-            sizes.append((image.width, image.height))
-        return index[image.id]
-
-    every = list(training_rows(workspace.store, mined.id))
-    for row in every:
-        position(row.image)
-    queries, neighbors = [], []
-    roi_start, neighbor_start, pair_start = [0], [0], [0]
-    rois, pairs = [], []
-    for i, row in enumerate(every):
-        rois.append(row.rois)
-        roi_start.append(roi_start[-1] + len(row.rois))
-        for neighbor, found in row.neighbors:
-            if len(found):
-                neighbors.append(position(neighbor))
-                pairs.append(found)
-                pair_start.append(pair_start[-1] + len(found))
-        neighbor_start.append(len(neighbors))
-        if neighbor_start[-1] > neighbor_start[-2]:
-            queries.append(i)
-    if not queries:
-        raise UserError(f"The correspondence set '{mined.name}' has no pair; mine with a lower --min-similarity.")
-    return Correspondences(
-        files,
-        np.array(sizes, np.int32),
-        np.array(queries),
-        np.array(roi_start),
-        np.concatenate(rois),
-        np.array(neighbor_start),
-        np.array(neighbors),
-        np.array(pair_start),
-        np.concatenate(pairs),
-    )
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -208,23 +149,35 @@ def batch_keys(count: int, config: TrainConfig, step: int) -> list[Key]:
 
 
 @dataclass(frozen=True)
-class Steps:
-    """Keys of every batch from a step on: the tail of the same sequence, wherever it starts."""
+class Parts:
+    """Keys of every forward from a step on: the tail of the same sequence, wherever it starts.
+
+    A step's batch is cut into ``config.accumulate`` parts, and each of those into one for each process.
+    """
 
     count: int
     config: TrainConfig
     first: int
+    rank: int = 0
+    processes: int = 1
 
     def __iter__(self) -> Iterator[list[Key]]:
         total = steps_per_epoch(self.count, self.config.batch_size) * self.config.epochs
-        return (batch_keys(self.count, self.config, step) for step in range(self.first, total))
+        pieces = self.config.accumulate * self.processes
+        size = self.config.batch_size // pieces
+        for step in range(self.first, total):
+            keys = batch_keys(self.count, self.config, step)
+            for piece in range(self.rank, pieces, self.processes):
+                yield keys[piece * size : (piece + 1) * size]
 
 
-def loader(dataset: ImageViews | RoiViews, config: TrainConfig, first_step: int, pin_memory: bool) -> DataLoader:
-    """Batches of views from a step on; the number of worker processes changes nothing but the speed."""
+def loader(dataset: ImageViews | RoiViews, config: TrainConfig, parts: Parts, pin_memory: bool) -> DataLoader:
+    """Batches of views; the number of worker processes changes nothing but the speed."""
+    # Views are small, and threads of OpenCV that a fork leaves behind would be waited for in vain.
+    cv2.setNumThreads(1)
     return DataLoader(
         dataset,
-        batch_sampler=Steps(len(dataset), config, first_step),
+        batch_sampler=parts,
         num_workers=config.workers,
         worker_init_fn=_one_thread,
         pin_memory=pin_memory,

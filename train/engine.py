@@ -4,28 +4,47 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from orl.byol import BYOL
-from orl.object_level import ORL
-from orl.schedules import learning_rate, scaled_rate, target_momentum
+from orl.augment import augment_batch, normalise
+from orl.backbones import normalisation
+from orl.heads import spread
+from orl.lars import LARS, layer_groups
+from orl.method import Method
+from orl.processes import synchronise
+from orl.schedules import learning_rate, scaled_rate
+from train.alarms import Collapse
+from train.board import Board
 from train.checkpoints import load_checkpoint, save_checkpoint
-from train.config import TrainConfig
-from train.data import ImageViews, RoiViews, batch_keys, loader, steps_per_epoch
+from train.data import CHANGES, ImageViews, Parts, RoiViews, Views, batch_keys, loader, steps_per_epoch
 from train.errors import UserError
+from train.methods import MoCoConfig, SimCLRConfig, TrainConfig, refuse_uneven
+from train.processes import Processes
 from train.progress import Progress, Stopped
 
 
-def choose_device() -> torch.device:
-    """The first GPU, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+class Check(Protocol):
+    """Something to look at when an epoch has ended."""
+
+    def __call__(self, method: Method, epoch: int, step: int, saved: bool) -> dict[str, float]:
+        """Numbers to report, if any. Leaves the method as it was."""
 
 
 def fit(
-    method: BYOL | ORL, dataset: ImageViews | RoiViews, config: TrainConfig, folder: Path, progress: Progress
+    method: Method,
+    dataset: ImageViews | RoiViews,
+    config: TrainConfig,
+    folder: Path,
+    progress: Progress,
+    processes: Processes,
+    checks: Sequence[Check] = (),
 ) -> None:
     """Train a method to its last epoch, from its newest checkpoint if the folder has one.
 
@@ -33,71 +52,172 @@ def fit(
     weights as one that was not (bitwise on a CPU). Raises Stopped after saving a checkpoint, and UserError when
     the loss is no longer finite.
     """
-    device = choose_device()
+    device, parts = processes.device, config.accumulate
     per_epoch = steps_per_epoch(len(dataset), config.batch_size)
     total = per_epoch * config.epochs
     warmup = round(config.warmup_epochs * per_epoch)
     peak = scaled_rate(config.rate_per_256, config.batch_size)
+    refuse_uneven(config, processes.size)
 
-    method.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    learned = [p for p in method.parameters() if p.requires_grad]
-    optimiser = torch.optim.SGD(learned, lr=peak, momentum=config.momentum, weight_decay=config.weight_decay)
-    half = config.mixed_precision and device.type == "cuda" and torch.cuda.is_bf16_supported()
+    network = _prepare(method, config, device)
+    optimiser = _optimiser(network, config, peak)
+    lower = _autocast_type(config, device)
+    scaler = torch.amp.GradScaler(device.type, enabled=lower is torch.float16)
 
     step = 0
     saved = load_checkpoint(folder, progress)
     if saved is not None:
-        method.load_state_dict(saved["method"])
+        network.load_state_dict(saved["method"])
         optimiser.load_state_dict(saved["optimizer"])
+        scaler.load_state_dict(saved["scaler"])
         step = saved["step"]
         progress.log(f"Resumed at step {step} of {total}.")
+    model = _spread_out(network, config, processes)
 
     def save() -> None:
-        payload = {"method": method.state_dict(), "optimizer": optimiser.state_dict(), "config": config.model_dump()}
-        save_checkpoint(folder, step, payload)
+        if processes.first:
+            payload = {
+                "method": network.state_dict(),
+                "optimizer": optimiser.state_dict(),
+                "scaler": scaler.state_dict(),
+                "config": config.model_dump(),
+            }
+            save_checkpoint(folder, step, payload)
 
     progress.phase("Training", total)
     progress.advance(step)
+    board = Board(folder, step, processes.first)
+    collapse = Collapse()
+    source = Parts(len(dataset), config, step, processes.rank, processes.size)
+    batches = iter(loader(dataset, config, source, pin_memory=device.type == "cuda"))
     clock = time.perf_counter()
-    for views in loader(dataset, config, step, pin_memory=device.type == "cuda"):
+    while step < total:
         rate = learning_rate(step, total, warmup, peak)
-        tau = target_momentum(step, total, config.target_momentum)
         for group in optimiser.param_groups:
             group["lr"] = rate
 
-        on_device = {name: view.to(device, non_blocking=True) for name, view in views.items()}
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            losses = method.losses(on_device)
-        loss = torch.stack(list(losses.values())).sum()
-        if not math.isfinite(value := loss.item()):
+        reports, waited = [], 0.0
+        for part in range(parts):
+            asked = time.perf_counter()
+            drawn = next(batches)
+            waited += time.perf_counter() - asked
+            views = to_device(drawn, device, method.architecture)
+            with torch.autocast(device.type, lower, enabled=lower is not None):
+                terms, projections = model(views)
+            loss = torch.stack(list(terms.values())).sum()
+            with nullcontext() if part == parts - 1 else _unsynced(model):
+                scaler.scale(loss / parts).backward()
+            reports.append(torch.stack([loss.detach(), *(t.detach() for t in terms.values()), spread(projections)]))
+        numbers = _named(processes.mean(torch.stack(reports).mean(0).float()), list(terms))
+        if not math.isfinite(numbers["loss"]):
             raise UserError(_not_finite(dataset, config, step, rate))
+        scaler.step(optimiser)
+        scaler.update()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        method.update_target(tau)
+        method.after_step(step, total)
         step += 1
 
         now = time.perf_counter()
-        speed, clock = config.batch_size / (now - clock), now
-        progress.metric(step, _numbers(value, losses) | {"learning_rate": rate, "images_per_second": speed})
-        epoch_ends = step % per_epoch == 0
-        if epoch_ends:
-            progress.log(f"Epoch {step // per_epoch} of {config.epochs}: loss {value:.4f}, learning rate {rate:.2e}.")
-        try:
-            progress.advance()
-        except Stopped:
+        took, clock = now - clock, now
+        numbers |= {"learning_rate": rate, "images_per_second": config.batch_size / took, "data_wait": waited / took}
+        if alarm := collapse.seen(numbers["feature_spread"]):
+            progress.log(alarm)
+        epoch, within = divmod(step, per_epoch)
+        due = within == 0 and (epoch % config.checkpoint_every == 0 or step == total)
+        if within == 0:
+            progress.log(f"Epoch {epoch} of {config.epochs}: loss {numbers['loss']:.4f}, learning rate {rate:.2e}.")
+            if processes.first:
+                for check in checks:
+                    numbers |= check(method, epoch, step, due)
+        progress.metric(step, numbers)
+        board.write(step, numbers)
+        stopping = processes.any(_asked_to_stop(progress))
+        if due or stopping:
             save()
-            raise
-        if epoch_ends and (step // per_epoch % config.checkpoint_every == 0 or step == total):
-            save()
+            board.flush()
+        if stopping:
+            raise Stopped
+    progress.log(f"Most memory of this process: {_most_memory(device) / 1e9:.2f} GB.")
+    board.close()
 
 
-def _numbers(value: float, losses: dict[str, Tensor]) -> dict[str, float]:
-    terms = {f"loss_{name}": term.item() for name, term in losses.items()} if len(losses) > 1 else {}
-    return {"loss": value} | terms
+def to_device(drawn: Views, device: torch.device, architecture: str) -> dict[str, Tensor]:
+    """Views as a method takes them: what is still to be done to them done, float32 [B, 3, S, S], channels last."""
+    mean, std = normalisation(architecture)
+    views = {}
+    for name, pixels in drawn.items():
+        if name.endswith(CHANGES):
+            continue
+        pixels = pixels.to(device, non_blocking=True)
+        if (changes := drawn.get(name + CHANGES)) is not None:
+            pixels = augment_batch(pixels, changes.to(device, non_blocking=True))
+        views[name] = normalise(pixels, mean, std)
+    return views
+
+
+def _prepare(method: Method, config: TrainConfig, device: torch.device) -> nn.Module:
+    assert isinstance(method, nn.Module)
+    torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; nothing on CPUs
+    torch.backends.cudnn.benchmark = True  # views are always of the same sizes
+    if not isinstance(config, MoCoConfig):  # its groups are smaller than a process's batch on purpose
+        synchronise(method, device)
+    return method.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+
+
+def _optimiser(network: nn.Module, config: TrainConfig, rate: float) -> torch.optim.Optimizer:
+    if isinstance(config, SimCLRConfig):
+        return LARS(layer_groups(network), rate, config.momentum, config.weight_decay)
+    learned = [p for p in network.parameters() if p.requires_grad]
+    return torch.optim.SGD(learned, lr=rate, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def _autocast_type(config: TrainConfig, device: torch.device) -> torch.dtype | None:
+    match config.precision:
+        case "bf16":
+            return torch.bfloat16
+        case "fp16":
+            return torch.float16
+        case "auto" if device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return None
+
+
+def _spread_out(network: nn.Module, config: TrainConfig, processes: Processes) -> nn.Module:
+    if processes.size == 1:
+        return network
+    device_ids = [processes.device] if processes.device.type == "cuda" else None
+    # Synchronised batch norms keep equal statistics everywhere; MoCo's are the first process's.
+    local = isinstance(config, MoCoConfig)
+    return DistributedDataParallel(network, device_ids=device_ids, broadcast_buffers=local)
+
+
+def _unsynced(model: nn.Module) -> Any:
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+
+
+def _named(values: Tensor, terms: list[str]) -> dict[str, float]:
+    loss, *each, spread_out = values.tolist()
+    named = {f"loss_{name}": value for name, value in zip(terms, each, strict=True)} if len(terms) > 1 else {}
+    return {"loss": loss} | named | {"feature_spread": spread_out}
+
+
+def _asked_to_stop(progress: Progress) -> bool:
+    try:
+        progress.advance()
+    except Stopped:
+        return True
+    return False
 
 
 def _not_finite(dataset: ImageViews | RoiViews, config: TrainConfig, step: int, rate: float) -> str:
     batch = batch_keys(len(dataset), config, step)
-    named = ", ".join(dataset.file(index) for _, index in batch[:5])
-    return f"The loss is not finite at step {step} (learning rate {rate:.3g}); its photos begin with {named}."
+    named = ", ".join(dataset.file(index) for _, index in batch)
+    return f"The loss is not finite at step {step} (learning rate {rate:.3g}); the photos of its batch: {named}."
+
+
+def _most_memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -2,65 +2,180 @@
 
 from __future__ import annotations
 
-import torch
+from pathlib import Path
 
-from db.correspondences import complete_set_named
+import torch
+from torch import nn
+
+from db.correspondences import complete_set_named, sets
+from db.models import CorrespondenceSet, Dataset
 from db.models import Encoder as EncoderRow
 from db.photos import dataset_by_id, dataset_named
-from orl.bootstrap import Bootstrap
+from orl import byol, moco, multicrop, simclr
 from orl.byol import BYOL
+from orl.heads import head_of
+from orl.method import Method
+from orl.moco import MoCo
+from orl.multicrop import MultiCropBYOL
 from orl.object_level import ORL
+from orl.simclr import SimCLR
+from orl.views import View
 from train import weights
-from train.config import TrainConfig
-from train.data import ImageViews, RoiViews, correspondences, photo_files
-from train.engine import fit
+from train.checks import KNNCheck, Probes
+from train.correspondences import FILE, Correspondences, correspondences, photos_alone
+from train.data import ImageViews, RoiViews
+from train.engine import Check, fit
+from train.errors import UserError
+from train.lineage import saw_labels, start_encoder
+from train.methods import BYOLConfig, MoCoConfig, MultiCropConfig, ORLConfig, SimCLRConfig, TrainConfig
+from train.processes import Processes, joined
 from train.progress import Progress
+from train.provenance import record
 from train.workspace import Workspace
 
 
 def pretrain(
     workspace: Workspace, dataset: str, name: str, config: TrainConfig, *, run_id: int, progress: Progress | None = None
-) -> EncoderRow:
-    """Stage 1: BYOL on whole photos, from random weights. Registers the online network as an encoder."""
-    progress = progress or Progress()
-    files = photo_files(workspace, dataset_named(workspace.store, dataset))
-    progress.log(f"Stage 1 (BYOL) on {len(files)} photos of '{dataset}': {config.backbone}, seed {config.seed}.")
-    torch.manual_seed(config.seed)
-    method = BYOL(config.backbone, config.hidden, config.projection)
-    fit(method, ImageViews(files, config), config, workspace.run_folder(run_id), progress)
-    return _register(workspace, method, name, "stage1", run_id)
+) -> EncoderRow | None:
+    """Stage 1 or one of its baselines on whole photos. Registers what was learnt as an encoder.
+
+    Returns its row; None in every process of ``torchrun`` but the first.
+    """
+    progress, folder = progress or Progress(), workspace.run_folder(run_id)
+    subject = dataset_named(workspace.store, dataset)
+    with joined() as processes:
+        found = _kept(folder, processes, lambda: photos_alone(workspace, subject))
+        progress.log(
+            f"Stage 1 ({config.title}) on {len(found.files)} photos of '{dataset}': {config.backbone}, "
+            f"seed {config.seed}."
+        )
+        method = _build(workspace, config, progress)
+        on_gpu = processes.device.type == "cuda"
+        data = ImageViews(found.files, image_views(config), config.seed, changed=not on_gpu)
+        if processes.first:
+            record(folder, config, processes, {"dataset": dataset, "photos": len(found.files)})
+        checks: list[Check] = [
+            KNNCheck(workspace, subject.id, config),
+            Probes(workspace, _newest_set(workspace, subject), config, run_id),
+        ]
+        fit(method, data, config, folder, progress, processes, checks)
+        if not processes.first:
+            return None
+        return _register(workspace, method, name, "stage1", run_id, saw_labels(workspace, config, None))
 
 
 def train(
     workspace: Workspace,
     correspondence: str,
     name: str,
-    config: TrainConfig,
+    config: ORLConfig,
     *,
     run_id: int,
     progress: Progress | None = None,
-) -> EncoderRow:
-    """Stage 3: ORL on a correspondence set, from random weights. Registers the online network as an encoder."""
-    progress = progress or Progress()
+) -> EncoderRow | None:
+    """Stage 3: ORL on a correspondence set. Registers what was learnt as an encoder.
+
+    Returns its row; None in every process of ``torchrun`` but the first.
+    """
+    progress, folder = progress or Progress(), workspace.run_folder(run_id)
     mined = complete_set_named(workspace.store, correspondence)
-    found = correspondences(workspace, mined, dataset_by_id(workspace.store, mined.dataset_id))
-    progress.log(
-        f"Stage 3 (ORL) on the set '{correspondence}': {len(found.queries)} of {mined.image_count} photos have a pair, "
-        f"{len(found.pairs)} pairs; {config.backbone}, seed {config.seed}."
-    )
+    subject = dataset_by_id(workspace.store, mined.dataset_id)
+    with joined() as processes:
+        found = _kept(folder, processes, lambda: correspondences(workspace, mined, subject, config))
+        progress.log(
+            f"Stage 3 (ORL) on the set '{correspondence}': {len(found.queries)} of {mined.image_count} photos have a "
+            f"pair, {len(found.pairs)} pairs; {config.backbone}, seed {config.seed}."
+        )
+        method = _build(workspace, config, progress)
+        data = RoiViews(found, image_views(config), config, changed=processes.device.type != "cuda")
+        if processes.first:
+            described = {"correspondence_set": correspondence, "params": mined.params, "pairs": len(found.pairs)}
+            record(folder, config, processes, described | {"pairs_sha256": found.digest()})
+        checks: list[Check] = [KNNCheck(workspace, subject.id, config), Probes(workspace, mined, config, run_id)]
+        fit(method, data, config, folder, progress, processes, checks)
+        if not processes.first:
+            return None
+        return _register(workspace, method, name, "stage3", run_id, saw_labels(workspace, config, mined))
+
+
+def build_method(config: TrainConfig) -> Method:
+    """The method that settings describe, with random weights from torch's generator. Raises ValueError."""
+    shape = config.backbone, config.hidden, config.projection
+    match config:
+        case BYOLConfig():
+            return BYOL(*shape, config.target_momentum)
+        case MultiCropConfig():
+            return MultiCropBYOL(*shape, config.target_momentum)
+        case SimCLRConfig():
+            return SimCLR(*shape, config.temperature)
+        case MoCoConfig():
+            return MoCo(*shape, config.temperature, config.queue, config.key_momentum, config.norm_group)
+        case ORLConfig():
+            lambdas = (config.image_weight, config.intra_weight, config.inter_weight)
+            return ORL(*shape, config.target_momentum, lambdas)
+    raise ValueError(f"No method for {type(config).__name__}.")
+
+
+def image_views(config: TrainConfig) -> tuple[View, ...]:
+    """The views of a whole photo that a method asks for."""
+    match config:
+        case MultiCropConfig():
+            return multicrop.views(config.image_size, config.local_size, config.local_crops)
+        case SimCLRConfig():
+            return simclr.views(config.image_size)
+        case MoCoConfig():
+            return moco.views(config.image_size)
+    return byol.views(config.image_size)
+
+
+def _newest_set(workspace: Workspace, dataset: Dataset) -> CorrespondenceSet | None:
+    """Whose photos and RoIs stage 1 takes for its probes."""
+    return next((mined for mined in sets(workspace.store) if mined.dataset_id == dataset.id), None)
+
+
+def _build(workspace: Workspace, config: TrainConfig, progress: Progress) -> Method:
     torch.manual_seed(config.seed)
-    lambdas = (config.image_weight, config.intra_weight, config.inter_weight)
-    method = ORL(config.backbone, config.hidden, config.projection, lambdas)
-    fit(method, RoiViews(found, config), config, workspace.run_folder(run_id), progress)
-    return _register(workspace, method, name, "stage3", run_id)
+    try:
+        method = build_method(config)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if config.start_from:
+        _start_from(workspace, method, config.start_from, progress)
+    return method
 
 
-def _register(workspace: Workspace, method: Bootstrap, name: str, kind: str, run_id: int) -> EncoderRow:
+def _start_from(workspace: Workspace, method: Method, name: str, progress: Progress) -> None:
+    """Put an encoder's weights in the place of random ones, in the slow network too. Raises UserError."""
+    row = start_encoder(workspace, name, method.architecture)
+    given = weights.checkpoint_weights(workspace.path / row.weights_path)
+    method.backbone.load_state_dict(given.backbone)
+    head = given.projector or {}
+    if same_head := head_of(head) == head_of(method.projector.state_dict()):
+        method.projector.load_state_dict(head)
+    for slow, fast in (("target_", ""), ("key_", "")):
+        for part in ("backbone", "projector"):
+            network = getattr(method, slow + part, None)
+            if isinstance(network, nn.Module):
+                network.load_state_dict(getattr(method, fast + part).state_dict())
+    progress.log(f"Starts from the encoder '{name}', {'its projector too' if same_head else 'with a new projector'}.")
+
+
+def _kept(folder: Path, processes: Processes, gather) -> Correspondences:  # type: ignore[no-untyped-def]
+    """What the run trains on: as it was when the run began, whatever has been ingested or judged since."""
+    path = folder / FILE
+    if processes.first and not path.is_file():
+        gather().save(path)
+    processes.any(False)  # the others wait for the file
+    return Correspondences.load(path)
+
+
+def _register(workspace: Workspace, method: Method, name: str, kind: str, run_id: int, supervised: bool) -> EncoderRow:
     """Save the online backbone and projector beside the run, ready for mining: the loop closes."""
     learned = weights.Weights(
         method.architecture,
         {k: v.cpu() for k, v in method.backbone.state_dict().items()},
         {k: v.cpu() for k, v in method.projector.state_dict().items()},
+        supervised,
     )
     path = workspace.run_folder(run_id) / "encoder.pt"
     weights.save(learned, path)

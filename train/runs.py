@@ -25,10 +25,12 @@ from db.encoders import find_encoder
 from db.models import Run, now
 from db.photos import dataset_by_id, dataset_named
 from db.runs import ENDED, LIVE, add_run, find_run, run_by_id, runs, update_run
-from train.config import MineConfig, Settings, TrainConfig
+from train.config import MineConfig, Settings
 from train.errors import UserError
 from train.interchange.given import FILE, Given
 from train.interchange.whole_files import said_plainly
+from train.lineage import refuse_wider, start_encoder
+from train.methods import ORLConfig, TrainConfig, refuse_uneven
 from train.mine import Subject, check
 from train.workspace import Workspace, file_name
 
@@ -38,13 +40,14 @@ PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 STALE = timedelta(seconds=60)  # without a heartbeat, a run on another host counts as lost
 
 
-def launch_pretrain(workspace: Workspace, dataset: str, config: TrainConfig, name: str = "") -> Run:
+def launch_pretrain(workspace: Workspace, dataset: str, config: TrainConfig, name: str = "", processes: int = 1) -> Run:
     """Queue stage 1 on a data set. Raises UserError or StoreError when it cannot work."""
     subject = dataset_named(workspace.store, dataset)
-    _need_photos(subject.image_count, config, f"the data set '{dataset}'")
-    name = name or _free_name(workspace, f"{dataset}-byol")
+    _check_training(workspace, config, processes, subject.image_count, f"the data set '{dataset}'")
+    name = name or _free_name(workspace, f"{dataset}-{config.method}")
     _refuse_taken_encoder(workspace, name)
-    run = Run(kind="pretrain", name=name, dataset_id=subject.id, params={"dataset": dataset} | _dump(config))
+    params = {"dataset": dataset, "processes": processes} | _dump(config)
+    run = Run(kind="pretrain", name=name, dataset_id=subject.id, params=params)
     return _start(workspace, add_run(workspace.store, run))
 
 
@@ -87,12 +90,15 @@ def refuse_taken_set(workspace: Workspace, name: str) -> None:
         raise UserError(f"The correspondence set name '{name}' is taken; sets never change, choose another name.")
 
 
-def launch_train(workspace: Workspace, correspondence: str, config: TrainConfig, name: str = "") -> Run:
+def launch_train(
+    workspace: Workspace, correspondence: str, config: ORLConfig, name: str = "", processes: int = 1
+) -> Run:
     """Queue stage 3 on a correspondence set. Raises UserError or StoreError when it cannot work."""
     mined = complete_set_named(workspace.store, correspondence)
     if not mined.pair_count:
         raise UserError(f"The correspondence set '{correspondence}' has no pair; mine with a lower --min-similarity.")
-    _need_photos(mined.image_count, config, f"the set '{correspondence}'")
+    refuse_wider(mined, config)
+    _check_training(workspace, config, processes, mined.image_count, f"the set '{correspondence}'")
     name = name or _free_name(workspace, f"{correspondence}-orl")
     _refuse_taken_encoder(workspace, name)
     run = Run(
@@ -100,7 +106,7 @@ def launch_train(workspace: Workspace, correspondence: str, config: TrainConfig,
         name=name,
         dataset_id=dataset_by_id(workspace.store, mined.dataset_id).id,
         correspondence_set_id=mined.id,
-        params={"correspondence": correspondence} | _dump(config),
+        params={"correspondence": correspondence, "processes": processes} | _dump(config),
     )
     return _start(workspace, add_run(workspace.store, run))
 
@@ -242,12 +248,17 @@ def _dump(config: Settings) -> dict[str, Any]:
     return {"config": config.model_dump()}
 
 
-def _need_photos(count: int, config: TrainConfig, where: str) -> None:
-    if count < config.batch_size:
+def _check_training(workspace: Workspace, config: TrainConfig, processes: int, photos: int, where: str) -> None:
+    if processes < 1:
+        raise UserError(f"--processes {processes} will not do: a training needs at least one.")
+    refuse_uneven(config, processes)
+    if photos < config.batch_size:
         raise UserError(
-            f"A batch of {config.batch_size} photos needs at least as many, and {where} has {count}; "
+            f"A batch of {config.batch_size} photos needs at least as many, and {where} has {photos}; "
             "use --preset small, or --set batch_size=… with a smaller one."
         )
+    if config.start_from:
+        start_encoder(workspace, config.start_from, config.backbone)
 
 
 def _in_the_making(workspace: Workspace, kind: str, name: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,9 +16,10 @@ from db.models import Encoder as EncoderRow
 from orl.backbones import ARCHITECTURES, RESNETS, STARTER, build_backbone
 from orl.efficientnet import without_classifier
 from orl.encoder import Encoder
-from orl.heads import mlp
+from orl.heads import head_of, mlp
 from train.config import Precision
 from train.errors import UserError
+from train.published import publish
 from train.workspace import Workspace, file_name
 
 # Prefixes of the online backbone and projector in the checkpoints that we read: ours, the reference's full
@@ -114,11 +114,7 @@ def load(workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: 
 
 def build(weights: Weights) -> Encoder:
     """An encoder with these weights, loaded strictly."""
-    shape = None
-    if weights.projector is not None:
-        outputs, hidden = weights.projector["fc1.weight"].shape
-        shape = (hidden, outputs)
-    encoder = Encoder(weights.architecture, shape)
+    encoder = Encoder(weights.architecture, head_of(weights.projector or {}))
     encoder.backbone.load_state_dict(weights.backbone)
     if encoder.projector is not None and weights.projector is not None:
         encoder.projector.load_state_dict(weights.projector)
@@ -129,28 +125,8 @@ def save(weights: Weights, path: Path) -> None:
     """Write an encoder file: state dict with ``backbone.`` and ``projector.`` names, architecture beside it."""
     state = {f"backbone.{k}": v for k, v in weights.backbone.items()}
     state |= {f"projector.{k}": v for k, v in (weights.projector or {}).items()}
-    write_atomically(
-        {"architecture": weights.architecture, "supervised": weights.supervised, "state_dict": state}, path
-    )
-
-
-def write_atomically(payload: dict[str, Any], path: Path) -> None:
-    """Publish a torch file whole or not at all: write aside, fsync, rename, fsync the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            torch.save(payload, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    payload = {"architecture": weights.architecture, "supervised": weights.supervised, "state_dict": state}
+    publish(lambda file: torch.save(payload, file), path)
 
 
 def digest(weights: Weights) -> str:
@@ -210,8 +186,8 @@ def checkpoint_weights(path: Path) -> Weights:
         projector = _under(state, projector_prefix) if projector_prefix else {}
         with torch.device("meta"):
             features = build_backbone(architecture)[1]
-        if projector and not _is_mlp(projector, features):
-            raise UserError(f"{path} has a projector of another shape than Linear-BN-ReLU-Linear: {sorted(projector)}.")
+        if projector and not _is_head(projector, features):
+            raise UserError(f"{path} has a projector of a shape that is not known here: {sorted(projector)}.")
         kept = _shapes(architecture)
         # A bare state dict says nothing of how it was made; torchvision's own has a classifier.
         has_classifier = "fc.weight" in backbone or "_fc.weight" in backbone
@@ -249,12 +225,12 @@ def _shapes(architecture: str) -> dict[str, torch.Size]:
         return {name: value.shape for name, value in build_backbone(architecture)[0].state_dict().items()}
 
 
-def _is_mlp(projector: dict[str, Tensor], features: int) -> bool:
-    outer = projector.get("fc1.weight")
-    if outer is None or outer.ndim != 2:
+def _is_head(projector: dict[str, Tensor], features: int) -> bool:
+    head = head_of(projector)
+    if head is None:
         return False
     with torch.device("meta"):
-        expected = mlp(features, hidden=outer.shape[1], outputs=outer.shape[0]).state_dict()
+        expected = mlp(features, *head).state_dict()
     return {k: v.shape for k, v in projector.items()} == {k: v.shape for k, v in expected.items()}
 
 

@@ -8,18 +8,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from datetime import datetime
 
 from db.models import Run, now
 from db.runs import add_metrics, begin_if_first, run_by_id, update_run
 from db.store import Store, StoreError
-from train.config import MineConfig, TrainConfig
+from train.config import MineConfig
 from train.errors import UserError
+from train.methods import ORLConfig, read_config
 from train.progress import Progress, Stopped
 from train.runs import identity, reconcile
 from train.workspace import Workspace, open_workspace
@@ -103,9 +108,9 @@ def work(workspace: Workspace, run: Run, progress: Progress) -> None:
     """Call the stage that a run is for, with the settings that it was launched with."""
     params = run.params
     if run.kind == "mine" and "imported" in params:
-        from train.engine import choose_device
         from train.interchange.given import FILE, Given, adopt
         from train.mine import subject_named
+        from train.processes import choose_device
 
         subject = subject_named(workspace, params["dataset"], params["encoder"])
         given = Given.load(workspace.run_folder(run.id) / FILE)
@@ -121,8 +126,8 @@ def work(workspace: Workspace, run: Run, progress: Progress) -> None:
             progress=progress,
         )
     elif run.kind == "mine":
-        from train.engine import choose_device
         from train.mine import mine
+        from train.processes import choose_device
 
         config = MineConfig(**params["config"])
         mine(
@@ -139,13 +144,14 @@ def work(workspace: Workspace, run: Run, progress: Progress) -> None:
     elif run.kind == "pretrain":
         from train.pretrain import pretrain
 
-        config_1 = TrainConfig(**params["config"])
-        pretrain(workspace, params["dataset"], run.name, config_1, run_id=run.id, progress=progress)
+        stage_1 = read_config({"method": "byol"} | params["config"])
+        pretrain(workspace, params["dataset"], run.name, stage_1, run_id=run.id, progress=progress)
     else:
         from train.pretrain import train
 
-        config_3 = TrainConfig(**params["config"])
-        train(workspace, params["correspondence"], run.name, config_3, run_id=run.id, progress=progress)
+        stage_3 = read_config({"method": "orl"} | params["config"])
+        assert isinstance(stage_3, ORLConfig)
+        train(workspace, params["correspondence"], run.name, stage_3, run_id=run.id, progress=progress)
 
 
 def execute(workspace: Workspace, run_id: int) -> int:
@@ -157,7 +163,9 @@ def execute(workspace: Workspace, run_id: int) -> int:
     status, code, error = "failed", 1, None
     try:
         _wait_for_turn(workspace, run_id, progress)
-        work(workspace, run_by_id(store, run_id), progress)
+        run = run_by_id(store, run_id)
+        with siblings(workspace, run):
+            work(workspace, run, progress)
         status, code = "done", 0
     except Stopped:
         progress.log("Stopped; resume goes on from here.")
@@ -181,6 +189,38 @@ def execute(workspace: Workspace, run_id: int) -> int:
     return code
 
 
+@contextlib.contextmanager
+def siblings(workspace: Workspace, run: Run) -> Iterator[None]:
+    """The other processes of a training, in this one's group, with what ``torchrun`` would tell each; nothing for one.
+
+    Under ``torchrun`` itself they are there already.
+    """
+    count = int(run.params.get("processes", 1))
+    if count == 1 or "RANK" in os.environ:
+        yield
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    cores = max(1, (os.cpu_count() or 1) // count)
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    meeting |= {"LOCAL_WORLD_SIZE": str(count), "OMP_NUM_THREADS": str(cores)}
+    command = [sys.executable, "-m", "train.worker", "--workspace", str(workspace.path), str(run.id)]
+    others = [
+        subprocess.Popen(command, env=os.environ | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(1, count)
+    ]
+    os.environ.update(meeting, RANK="0", LOCAL_RANK="0")
+    try:
+        yield
+        for process in others:
+            process.wait()
+    finally:
+        for process in others:
+            process.kill()
+            process.wait()
+
+
 def _wait_for_turn(workspace: Workspace, run_id: int, progress: RunProgress) -> None:
     told = False
     while not begin_if_first(workspace.store, run_id):
@@ -198,7 +238,13 @@ def main() -> int:
     parser.add_argument("--workspace", required=True)
     parser.add_argument("run_id", type=int)
     arguments = parser.parse_args()
-    return execute(open_workspace(arguments.workspace), arguments.run_id)
+    workspace = open_workspace(arguments.workspace)
+    if int(os.environ.get("RANK", "0")) > 0:  # the first process does the talking
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with contextlib.suppress(Stopped):
+            work(workspace, run_by_id(workspace.store, arguments.run_id), Progress())
+        return 0
+    return execute(workspace, arguments.run_id)
 
 
 if __name__ == "__main__":

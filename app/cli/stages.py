@@ -13,8 +13,9 @@ from rich.table import Table
 from app.cli.common import Bars, Detach, Where, follow, out, progress_bar
 from db.photos import unite
 from train import runs as launcher
-from train.config import MINE_PRESETS, TRAIN_PRESETS, TrainConfig, parse_settings, preset_named, with_settings
+from train.config import MINE_PRESETS, parse_settings, preset_named, with_settings
 from train.errors import UserError
+from train.methods import STAGE_1, ORLConfig, TrainConfig, train_preset
 from train.workspace import open_workspace
 
 # Measures that tell settings apart, in the table of a sweep.
@@ -36,21 +37,27 @@ Datasets = Annotated[
     list[str], typer.Option("--dataset", help="Name of the data set. May be repeated: several are taken as one.")
 ]
 TrainPreset = Annotated[str, typer.Option(help="paper: the published constants. small: ResNet-18, for a CPU.")]
+Processes = Annotated[int, typer.Option(help="Processes that train together: one for each GPU, as a rule.")]
 Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: key=value. May be repeated.")]
 
 
 def pretrain(
     datasets: Datasets,
-    name: Annotated[str, typer.Option(help="Name of the encoder to make; else DATASET-byol.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the encoder to make; else DATASET-METHOD.")] = "",
+    method: Annotated[str, typer.Option(help=f"{', '.join(STAGE_1)}: the paper's stage 1 is byol.")] = "byol",
     preset: TrainPreset = "paper",
     changes: Changes = None,
+    processes: Processes = 1,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
-    """Stage 1: train an encoder on whole photos (BYOL), from scratch."""
+    """Stage 1: train an encoder on whole photos, by BYOL or a method to compare it with."""
+    if method not in STAGE_1:
+        raise UserError(f"--method {method} will not do: it should be one of {', '.join(STAGE_1)}.")
     opened = open_workspace(workspace)
+    config = _train_config(method, preset, changes)
     dataset = unite(opened.store, datasets).name
-    follow(opened, launcher.launch_pretrain(opened, dataset, _train_config(preset, changes), name), detach)
+    follow(opened, launcher.launch_pretrain(opened, dataset, config, name, processes), detach)
 
 
 def mine(
@@ -193,13 +200,16 @@ def train(
     name: Annotated[str, typer.Option(help="Name of the encoder to make; else SET-orl.")] = "",
     preset: TrainPreset = "paper",
     changes: Changes = None,
+    processes: Processes = 1,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
-    """Stage 3: train an encoder on a correspondence set (ORL), from scratch."""
+    """Stage 3: train an encoder on a correspondence set (ORL)."""
     opened = open_workspace(workspace)
-    follow(opened, launcher.launch_train(opened, correspondence, _train_config(preset, changes), name), detach)
+    config = _train_config("orl", preset, changes)
+    assert isinstance(config, ORLConfig)
+    follow(opened, launcher.launch_train(opened, correspondence, config, name, processes), detach)
 
 
-def _train_config(preset: str, changes: list[str] | None) -> TrainConfig:
-    return with_settings(preset_named(TRAIN_PRESETS, preset), parse_settings(changes or []))
+def _train_config(method: str, preset: str, changes: list[str] | None) -> TrainConfig:
+    return with_settings(train_preset(method, preset), parse_settings(changes or []))

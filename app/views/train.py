@@ -9,15 +9,17 @@ import streamlit as st
 from app import shell
 from app.shell import Place
 from app.views import monitor, start
+from db.encoders import encoders
 from db.store import StoreError
-from train.config import TRAIN_PRESETS, TrainConfig, with_settings
+from orl.architectures import RESNETS
+from train.config import with_settings
 from train.cost import Cost, estimate
 from train.errors import UserError
+from train.methods import PRESETS, STAGE_1, ORLConfig, TrainConfig
 from train.runs import launch_pretrain, launch_train
 
-STAGES = {"Stage 3 · objects (ORL)": 3, "Stage 1 · photos (BYOL)": 1}
-FIRST = ("epochs", "batch_size", "backbone", "image_size", "patch_size", "seed", "checkpoint_every", "workers")
-STAGE_3_ONLY = ("patch_size", "image_weight", "intra_weight", "inter_weight")
+STAGES = {"Stage 3 · objects (ORL)": 3, "Stage 1 · photos": 1}
+FIRST = ("epochs", "batch_size", "backbone", "image_size", "patch_size", "local_size", "seed", "workers")
 
 
 def page() -> None:
@@ -45,9 +47,22 @@ def _form(place: Place) -> None:
         st.info("Stage 3 trains on a correspondence set, and this data set has none yet.", icon=":material/info:")
         start.unmined(place, place.dataset)
         return
+    method = "orl"
+    if number == 1:
+        titles = {PRESETS[name]["paper"].title: name for name in STAGE_1}
+        picked = st.segmented_control(
+            "Method",
+            list(titles),
+            default="BYOL",
+            required=True,
+            key="method",
+            bind="query-params",
+            help="The paper's stage 1 is BYOL; the others are what it is compared with.",
+        )
+        method = titles.get(picked or "", "byol")
     preset = st.segmented_control(
         "Preset",
-        list(TRAIN_PRESETS),
+        ["paper", "small"],
         default="small",
         required=True,
         key="preset",
@@ -56,18 +71,19 @@ def _form(place: Place) -> None:
     )
     photos = place.mined.image_count if number == 3 and place.mined else place.dataset.image_count
     subject = f"set **{shell.escape(place.mined.name)}**" if number == 3 and place.mined else "the photos"
-    st.caption(f"On {subject} of {shell.escape(place.dataset.name)}: {photos:,} photos, from random weights.")
-    values = _fields(TRAIN_PRESETS[preset or "small"], f"{preset}-{number}", number)
+    st.caption(f"On {subject} of {shell.escape(place.dataset.name)}: {photos:,} photos.")
+    base = PRESETS[method][preset or "small"]
+    values = _fields(base, f"{method}-{preset}", ["", *(e.name for e in encoders(place.workspace.store))])
     name = st.text_input("Name of the encoder it makes", placeholder="chosen for you", key=f"name-{number}")
     try:
-        config = with_settings(TRAIN_PRESETS[preset or "small"], values)
+        config = with_settings(base, values)
     except UserError as mistake:
         st.error(str(mistake))
         return
-    st.caption(_cost_line(estimate(place.workspace.store, config, number, photos)))
+    st.caption(_cost_line(estimate(place.workspace.store, config, photos)))
     if st.button("Launch", type="primary", icon=":material/rocket_launch:", width="stretch", key="launch"):
         try:
-            if number == 3 and place.mined is not None:
+            if isinstance(config, ORLConfig) and place.mined is not None:
                 run = launch_train(place.workspace, place.mined.name, config, name.strip())
             else:
                 run = launch_pretrain(place.workspace, place.dataset.name, config, name.strip())
@@ -78,31 +94,34 @@ def _form(place: Place) -> None:
         st.rerun()
 
 
-def _fields(preset: TrainConfig, key: str, stage: int) -> dict[str, object]:
+def _fields(preset: TrainConfig, key: str, encoders: list[str]) -> dict[str, object]:
     """One input for each setting, made from the configuration's own fields."""
-    names = [n for n in TrainConfig.model_fields if stage == 3 or n not in STAGE_3_ONLY]
+    choices = {"backbone": list(RESNETS), "start_from": encoders}
+    names = [n for n in type(preset).model_fields if n != "method"]
     values: dict[str, object] = {}
     left, right = st.columns(2)
     for i, name in enumerate(n for n in FIRST if n in names):
         with (left, right)[i % 2]:
-            values[name] = _input(preset, name, key)
+            values[name] = _input(preset, name, key, choices.get(name))
     with st.expander("All settings"):
         left, right = st.columns(2)
         for i, name in enumerate(n for n in names if n not in FIRST):
             with (left, right)[i % 2]:
-                values[name] = _input(preset, name, key)
+                values[name] = _input(preset, name, key, choices.get(name))
     return values
 
 
-def _input(preset: TrainConfig, name: str, key: str) -> object:
-    field = TrainConfig.model_fields[name]
+def _input(preset: TrainConfig, name: str, key: str, choices: list[str] | None) -> object:
+    field = type(preset).model_fields[name]
     value = getattr(preset, name)
     label, key = name.replace("_", " ").capitalize(), f"{name}-{key}"
     if isinstance(value, bool):
         return st.toggle(label, value, key=key, help=field.description)
     if isinstance(value, str):
-        options = list(get_args(field.annotation))
-        return st.selectbox(label, options, options.index(value), key=key, help=field.description)
+        options = choices or list(get_args(field.annotation))
+        return st.selectbox(
+            label, options, options.index(value), key=key, help=field.description, format_func=lambda o: o or "random"
+        )
     if isinstance(value, float):
         form = "%.0e" if 0 < value < 1e-3 else "%g"
         return st.number_input(label, value=value, format=form, step=value / 2 or 0.5, key=key, help=field.description)

@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from train.config import MineConfig, TrainConfig
+from train.config import MineConfig
 from train.ingest import ingest
+from train.methods import BYOLConfig, ORLConfig
 from train.progress import Progress, Stopped
 from train.workspace import Workspace, open_workspace
 
 TINY_MINE = MineConfig(neighbors=3, min_size=32, max_rois=4, proposal_scale=0.5, pair_ratio=0.5)
-TINY_TRAIN = TrainConfig(
-    backbone="resnet18",
-    epochs=2,
-    batch_size=6,
-    image_size=32,
-    patch_size=32,
-    warmup_epochs=1,
-    hidden=32,
-    projection=16,
-    workers=0,
-)
+TINY = {
+    "backbone": "resnet18",
+    "epochs": 2,
+    "batch_size": 6,
+    "image_size": 32,
+    "warmup_epochs": 1,
+    "hidden": 32,
+    "projection": 16,
+    "workers": 0,
+}
 
 
 class StopAfter(Progress):
@@ -61,9 +61,15 @@ def tiny_mine() -> MineConfig:
 
 
 @pytest.fixture(scope="session")
-def tiny_train() -> TrainConfig:
+def tiny_byol() -> BYOLConfig:
     """Two epochs of a ResNet-18 at 32 pixels, six photos a step, no loader process."""
-    return TINY_TRAIN
+    return BYOLConfig(**TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_orl() -> ORLConfig:
+    """The same for stage 3."""
+    return ORLConfig(**TINY, patch_size=32)
 
 
 @pytest.fixture(scope="session")

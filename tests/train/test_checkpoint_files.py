@@ -10,7 +10,7 @@ import torch
 
 from train.checkpoints import load_checkpoint, save_checkpoint
 from train.progress import Progress
-from train.weights import write_atomically
+from train.published import publish
 
 
 def names(folder: Path) -> list[str]:
@@ -77,7 +77,7 @@ def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: 
         return real_replace(self, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    write_atomically({"a": 1}, tmp_path / "file.pt")
+    publish(lambda file: file.write(b"content"), tmp_path / "file.pt")
     assert events == ["fsync", "rename", "fsync"]  # the file, its name, the folder
 
 

@@ -20,8 +20,9 @@ from db.models import Run, now
 from db.runs import LIVE, add_run, metrics, run_by_id, runs, update_run
 from db.store import StoreError
 from train import runs as launching
-from train.config import MineConfig, TrainConfig
+from train.config import MineConfig
 from train.errors import UserError
+from train.methods import BYOLConfig, ORLConfig
 from train.pretrain import pretrain
 from train.runs import (
     identity,
@@ -70,9 +71,9 @@ def hard_kill(workspace: Workspace, run: Run) -> None:
 
 
 def test_a_run_that_is_killed_at_some_step_is_lost_and_resumed_ends_in_the_same_weights(
-    place: Workspace, tiny_train: TrainConfig, new_run: Callable
+    place: Workspace, tiny_byol: BYOLConfig, new_run: Callable
 ) -> None:
-    config = tiny_train.model_copy(update={"epochs": 4, "checkpoint_every": 2})
+    config = tiny_byol.model_copy(update={"epochs": 4, "checkpoint_every": 2})
     whole = pretrain(place, "demo", "whole", config, run_id=new_run(place, "pretrain", "whole")).weights_sha256
     update_run(place.store, 1, status="done")
 
@@ -97,8 +98,8 @@ def test_a_run_that_is_killed_at_some_step_is_lost_and_resumed_ends_in_the_same_
         resume(place, run.id)
 
 
-def test_runs_wait_for_their_turn_and_stop_when_asked(place: Workspace, tiny_train: TrainConfig) -> None:
-    config = tiny_train.model_copy(update={"epochs": LONG})
+def test_runs_wait_for_their_turn_and_stop_when_asked(place: Workspace, tiny_byol: BYOLConfig) -> None:
+    config = tiny_byol.model_copy(update={"epochs": LONG})
     first = launch_pretrain(place, "demo", config)
     until(lambda: run_by_id(place.store, first.id).progress > 0)
     second, third = launch_pretrain(place, "demo", config), launch_pretrain(place, "demo", config, "third")
@@ -124,7 +125,7 @@ def test_runs_wait_for_their_turn_and_stop_when_asked(place: Workspace, tiny_tra
 
 
 def test_mining_and_training_run_one_after_the_other(
-    ready: Workspace, tiny_mine: MineConfig, tiny_train: TrainConfig
+    ready: Workspace, tiny_mine: MineConfig, tiny_orl: ORLConfig
 ) -> None:
     mining = launch_mine(ready, "demo", "starter", "set", tiny_mine, workers=1)
     with pytest.raises(UserError, match="The correspondence set name 'set' is taken"):
@@ -138,13 +139,13 @@ def test_mining_and_training_run_one_after_the_other(
     config = ready.run_folder(mining.id) / "config.json"
     assert '"encoder": "starter"' in config.read_text()
 
-    trained = wait(ready, launch_train(ready, "set", tiny_train.model_copy(update={"epochs": 1, "batch_size": 12})).id)
+    trained = wait(ready, launch_train(ready, "set", tiny_orl.model_copy(update={"epochs": 1, "batch_size": 12})).id)
     assert (trained.status, trained.correspondence_set_id) == ("done", mined.id)
     encoder = encoder_named(ready.store, "set-orl")
     assert (encoder.kind, encoder.run_id) == ("stage3", trained.id)
 
 
-def test_a_run_that_fails_keeps_one_sentence_and_exits_with_2(place: Workspace, tiny_train: TrainConfig) -> None:
+def test_a_run_that_fails_keeps_one_sentence_and_exits_with_2(place: Workspace, tiny_byol: BYOLConfig) -> None:
     run = add_run(place.store, Run(kind="train", name="x", params={"correspondence": "gone", "config": {}}))
     worker = [sys.executable, "-m", "train.worker", "--workspace", str(place.path), str(run.id)]
     ended = subprocess.run(worker, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
@@ -201,22 +202,20 @@ def test_a_resumed_run_is_not_lost_before_its_process_is_there(
 
 def test_a_run_that_cannot_work_is_never_queued(place: Workspace, tiny_mine: MineConfig) -> None:
     with pytest.raises(UserError, match="A batch of 512 photos needs at least as many, and the data set 'demo' has 12"):
-        launch_pretrain(place, "demo", TrainConfig())
+        launch_pretrain(place, "demo", BYOLConfig())
     with pytest.raises(StoreError, match=r"There is no data set named 'x'\. Known: demo\."):
-        launch_pretrain(place, "x", TrainConfig())
+        launch_pretrain(place, "x", BYOLConfig())
     with pytest.raises(StoreError, match="There is no encoder named 'starter'"):
         launch_mine(place, "demo", "starter", "set", tiny_mine)
     with pytest.raises(StoreError, match="There is no correspondence set named 'set'"):
-        launch_train(place, "set", TrainConfig())
+        launch_train(place, "set", ORLConfig())
     assert runs(place.store) == []
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "../../elsewhere"])
-def test_a_name_that_leads_out_of_the_workspace_is_refused(
-    place: Workspace, tiny_train: TrainConfig, name: str
-) -> None:
+def test_a_name_that_leads_out_of_the_workspace_is_refused(place: Workspace, tiny_byol: BYOLConfig, name: str) -> None:
     with pytest.raises(UserError, match="cannot be the name of an encoder"):
-        launch_pretrain(place, "demo", tiny_train, name)
+        launch_pretrain(place, "demo", tiny_byol, name)
     assert runs(place.store) == []
 
 

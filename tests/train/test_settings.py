@@ -6,14 +6,14 @@ import pytest
 
 from train.config import (
     MINE_PRESETS,
-    TRAIN_PRESETS,
     MineConfig,
-    TrainConfig,
+    Settings,
     parse_settings,
     preset_named,
     with_settings,
 )
 from train.errors import UserError
+from train.methods import PRESETS, BYOLConfig, ORLConfig, read_config, train_preset
 
 
 def test_the_paper_preset_of_mining() -> None:
@@ -41,34 +41,80 @@ def test_the_object_preset_of_mining_is_the_papers_but_for_what_seeks_objects() 
     assert [MINE_PRESETS[name].needs_objectness for name in ("paper", "object")] == [False, True]
 
 
-def test_the_paper_preset_of_training() -> None:
-    assert TRAIN_PRESETS["paper"].model_dump() == {
-        "backbone": "resnet50",
-        "epochs": 800,
-        "batch_size": 512,
-        "image_size": 224,
-        "patch_size": 96,
-        "rate_per_256": 0.2,
-        "warmup_epochs": 4,
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "target_momentum": 0.99,
-        "hidden": 4096,
-        "projection": 256,
-        "image_weight": 1.0,
-        "intra_weight": 1.0,
-        "inter_weight": 1.0,
-        "mixed_precision": True,
-        "seed": 0,
-        "checkpoint_every": 10,
-        "workers": 4,
-    }
+COMMON = {
+    "backbone": "resnet50",
+    "start_from": "",
+    "epochs": 800,
+    "batch_size": 512,
+    "accumulate": 1,
+    "image_size": 224,
+    "rate_per_256": 0.2,
+    "warmup_epochs": 4,
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
+    "hidden": 4096,
+    "projection": 256,
+    "precision": "auto",
+    "seed": 0,
+    "checkpoint_every": 10,
+    "knn_every": 10,
+    "workers": 4,
+}
 
 
-def test_the_small_preset_is_for_a_machine_without_a_gpu() -> None:
-    small = TRAIN_PRESETS["small"]
+@pytest.mark.parametrize(
+    ("method", "own"),
+    [
+        ("byol", {"target_momentum": 0.99}),
+        ("multicrop", {"target_momentum": 0.99, "local_crops": 4, "local_size": 96}),
+        ("simclr", {"rate_per_256": 0.3, "weight_decay": 1e-6, "hidden": 2048, "projection": 128, "temperature": 0.1}),
+        (
+            "moco",
+            {
+                "batch_size": 256,
+                "rate_per_256": 0.3,
+                "warmup_epochs": 0,
+                "hidden": 2048,
+                "projection": 128,
+                "temperature": 0.2,
+                "queue": 65_536,
+                "key_momentum": 0.999,
+                "norm_group": 32,
+            },
+        ),
+        (
+            "orl",
+            {
+                "target_momentum": 0.99,
+                "patch_size": 96,
+                "image_weight": 1.0,
+                "intra_weight": 1.0,
+                "inter_weight": 1.0,
+                "neighbors": 0,
+                "pair_ratio": 0,
+                "leave_out_wrong": False,
+            },
+        ),
+    ],
+)
+def test_the_paper_preset_of_each_method(method: str, own: dict) -> None:
+    assert PRESETS[method]["paper"].model_dump() == COMMON | {"method": method} | own
+
+
+@pytest.mark.parametrize("method", PRESETS)
+def test_the_small_preset_is_for_a_machine_without_a_gpu(method: str) -> None:
+    small = train_preset(method, "small")
     assert (small.backbone, small.epochs, small.batch_size, small.image_size) == ("resnet18", 10, 32, 96)
-    assert small.patch_size == 48
+
+
+def test_settings_are_read_back_as_those_of_their_method() -> None:
+    for presets in PRESETS.values():
+        for config in presets.values():
+            assert read_config(config.model_dump()) == config
+    with pytest.raises(UserError, match=r"another version of the project \(byol.mixed_precision: extra inputs"):
+        read_config({"method": "byol", "mixed_precision": True})
+    with pytest.raises(UserError, match="written by another version"):
+        read_config({"method": "dino"})
 
 
 def test_a_mining_setting_is_the_rule_of_the_same_name() -> None:
@@ -81,28 +127,28 @@ def test_a_mining_setting_is_the_rule_of_the_same_name() -> None:
 
 
 def test_texts_become_the_types_of_their_settings() -> None:
-    changed = with_settings(
-        TrainConfig(), parse_settings(["epochs=3", " rate_per_256 = 0.5 ", "mixed_precision=false"])
-    )
-    assert (changed.epochs, changed.rate_per_256, changed.mixed_precision) == (3, 0.5, False)
+    changed = with_settings(ORLConfig(), parse_settings(["epochs=3", " rate_per_256 = 0.5 ", "leave_out_wrong=true"]))
+    assert (changed.epochs, changed.rate_per_256, changed.leave_out_wrong) == (3, 0.5, True)
     assert changed.batch_size == 512
 
 
 @pytest.mark.parametrize(
     ("preset", "changes", "sentence"),
     [
-        (TrainConfig(), {"epoch": 3}, "There is no setting 'epoch'; did you mean 'epochs'?"),
+        (BYOLConfig(), {"epoch": 3}, "There is no setting 'epoch'; did you mean 'epochs'?"),
         (MineConfig(), {"neigbors": 3}, "There is no setting 'neigbors'; did you mean 'neighbors'?"),
         (MineConfig(), {"zzz": 1}, "There is no setting 'zzz'; known settings: neighbors, pair_ratio, min_size,"),
         (MineConfig(), {"neighbors": 0}, "neighbors = 0 will not do: input should be greater than or equal to 1."),
         (MineConfig(), {"pair_ratio": 0}, "pair_ratio = 0 will not do: input should be greater than 0."),
         (MineConfig(), {"pair_ratio": "1.5"}, "pair_ratio = 1.5 will not do: input should be less than or equal to 1."),
         (MineConfig(), {"fallback": "none"}, "fallback = none will not do: input should be 'first' or 'image'."),
-        (TrainConfig(), {"batch_size": "many"}, "batch_size = many will not do: input should be a valid integer"),
-        (TrainConfig(), {"momentum": 1}, "momentum = 1 will not do: input should be less than 1."),
-        (TrainConfig(), {"backbone": "vgg16"}, "backbone = vgg16 will not do: input should be 'resnet18', 'resnet34'"),
+        (BYOLConfig(), {"batch_size": "many"}, "batch_size = many will not do: input should be a valid integer"),
+        (BYOLConfig(), {"momentum": 1}, "momentum = 1 will not do: input should be less than 1."),
+        (BYOLConfig(), {"backbone": "vgg16"}, "backbone = vgg16 will not do: it should be one of resnet18, resnet34,"),
+        (BYOLConfig(), {"patch_size": 48}, "There is no setting 'patch_size'; did you mean 'batch_size'?"),
+        (BYOLConfig(), {"queue": 1}, "There is no setting 'queue'; known settings: "),
         (
-            TrainConfig(),
+            ORLConfig(),
             {"image_weight": 0, "intra_weight": 0, "inter_weight": 0},
             "At least one of image_weight, intra_weight and inter_weight must be above 0.",
         ),
@@ -118,7 +164,7 @@ def test_a_setting_that_will_not_do_is_named_with_its_value(preset, changes: dic
 @pytest.mark.parametrize("name", ["rate_per_256", "image_weight", "warmup_epochs", "weight_decay"])
 def test_a_setting_is_a_finite_number(name: str, value: str) -> None:
     with pytest.raises(UserError, match=f"{name} = {value} will not do"):
-        with_settings(TrainConfig(), {name: value})
+        with_settings(ORLConfig(), {name: value})
 
 
 @pytest.mark.parametrize("text", ["epochs", "=3", " = 3"])
@@ -128,9 +174,11 @@ def test_an_assignment_has_a_name_and_a_value(text: str) -> None:
 
 
 def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
-    assert preset_named(TRAIN_PRESETS, "small").epochs == 10
+    assert preset_named(MINE_PRESETS, "paper").neighbors == 10
     with pytest.raises(UserError, match="There is no preset 'large'; known: paper, small"):
-        preset_named(TRAIN_PRESETS, "large")
+        train_preset("byol", "large")
+    with pytest.raises(UserError, match="There is no method 'dino'; known: byol, multicrop, simclr, moco, orl"):
+        train_preset("dino", "small")
 
 
 def test_settings_cannot_be_changed_afterwards() -> None:
@@ -138,7 +186,7 @@ def test_settings_cannot_be_changed_afterwards() -> None:
         MineConfig().neighbors = 3  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("config", [MineConfig, TrainConfig])
-def test_every_setting_is_explained(config: type[MineConfig] | type[TrainConfig]) -> None:
+@pytest.mark.parametrize("config", [MineConfig, *(type(presets["paper"]) for presets in PRESETS.values())])
+def test_every_setting_is_explained(config: type[Settings]) -> None:
     for name, field in config.model_fields.items():
-        assert field.description, name
+        assert field.description or name == "method", name

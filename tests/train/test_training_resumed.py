@@ -11,10 +11,12 @@ import torch
 from db.correspondences import complete_set_named
 from db.models import Encoder
 from db.runs import add_run
+from orl import byol
 from train import data, weights
-from train.config import TrainConfig
+from train.correspondences import correspondences
 from train.errors import UserError
 from train.ingest import ingest
+from train.methods import BYOLConfig, ORLConfig, TrainConfig
 from train.mine import mine
 from train.pretrain import pretrain, train
 from train.progress import Stopped
@@ -54,28 +56,34 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(mined: Workspace, tiny_train: TrainConfig) -> dict[str, str]:
+def tiny(tiny_byol: BYOLConfig, tiny_orl: ORLConfig) -> dict[str, TrainConfig]:
+    """Settings of each stage."""
+    return {"pretrain": tiny_byol, "train": tiny_orl}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(mined: Workspace, tiny: dict[str, TrainConfig]) -> dict[str, str]:
     """Digest of what each stage learns when nothing disturbs it."""
     from db.models import Run
 
     def number(workspace: Workspace, kind: str, name: str) -> int:
         return add_run(workspace.store, Run(kind=kind, name=name, params={})).id
 
-    return {kind: Stage(mined, kind, number).run(tiny_train)[0].weights_sha256 for kind in ("pretrain", "train")}
+    return {kind: Stage(mined, kind, number).run(tiny[kind])[0].weights_sha256 for kind in ("pretrain", "train")}
 
 
 @pytest.mark.parametrize(("kind", "step", "workers"), [("pretrain", 2, 2), ("train", 3, 2), ("train", 1, 0)])
 def test_stopped_and_resumed_it_learns_bitwise_the_same(
     mined: Workspace,
     uninterrupted: dict[str, str],
-    tiny_train: TrainConfig,
+    tiny: dict[str, TrainConfig],
     new_run: Callable,
     stop_after: Callable,
     kind: str,
     step: int,
     workers: int,
 ) -> None:
-    config = tiny_train.model_copy(update={"workers": workers})
+    config = tiny[kind].model_copy(update={"workers": workers})
     last = stop_after()
     # The first advance announces what was resumed, so the stop comes one step earlier than its number.
     encoder, run = Stage(mined, kind, new_run).run(config, stop_after(step + 1), last)
@@ -85,18 +93,18 @@ def test_stopped_and_resumed_it_learns_bitwise_the_same(
 
 
 def test_stopped_twice_and_at_the_very_last_step_it_learns_the_same(
-    mined: Workspace, uninterrupted: dict[str, str], tiny_train: TrainConfig, new_run: Callable, stop_after: Callable
+    mined: Workspace, uninterrupted: dict[str, str], tiny_byol: BYOLConfig, new_run: Callable, stop_after: Callable
 ) -> None:
     # The second attempt announces what it resumed, then does three steps: the last one is the fourth.
     progresses = stop_after(2), stop_after(4), stop_after()
-    encoder, _ = Stage(mined, "pretrain", new_run).run(tiny_train, *progresses)
+    encoder, _ = Stage(mined, "pretrain", new_run).run(tiny_byol, *progresses)
     assert encoder.weights_sha256 == uninterrupted["pretrain"]
     assert f"Resumed at step {STEPS} of {STEPS}." in progresses[-1].lines
 
 
-def test_the_seed_decides_what_is_learnt(mined: Workspace, tiny_train: TrainConfig, new_run: Callable) -> None:
+def test_the_seed_decides_what_is_learnt(mined: Workspace, tiny_byol: BYOLConfig, new_run: Callable) -> None:
     stage = Stage(mined, "pretrain", new_run)
-    one_step = tiny_train.model_copy(update={"epochs": 1, "batch_size": 12})
+    one_step = tiny_byol.model_copy(update={"epochs": 1, "batch_size": 12})
     first, again = (stage.run(one_step)[0].weights_sha256 for _ in range(2))
     other = stage.run(one_step.model_copy(update={"seed": 1}))[0].weights_sha256
     assert first == again
@@ -104,22 +112,22 @@ def test_the_seed_decides_what_is_learnt(mined: Workspace, tiny_train: TrainConf
 
 
 def test_what_was_learnt_is_an_encoder_with_a_projector_ready_for_mining(
-    mined: Workspace, tiny_train: TrainConfig, new_run: Callable
+    mined: Workspace, tiny_orl: ORLConfig, new_run: Callable
 ) -> None:
-    row, run = Stage(mined, "train", new_run).run(tiny_train.model_copy(update={"epochs": 1}))
-    assert (row.kind, row.architecture, row.supervised) == ("stage3", "resnet18", False)
+    row, run = Stage(mined, "train", new_run).run(tiny_orl.model_copy(update={"epochs": 1}))
+    assert (row.kind, row.architecture) == ("stage3", "resnet18")
     assert (row.image_features, row.roi_features) == (16, 512)
     assert row.weights_path == f"runs/{run}/encoder.pt"
     assert weights.load(mined, row).image_features == 16
 
 
 def test_the_loss_learning_rate_and_terms_are_reported_at_every_step(
-    mined: Workspace, tiny_train: TrainConfig, new_run: Callable, stop_after: Callable
+    mined: Workspace, tiny_orl: ORLConfig, new_run: Callable, stop_after: Callable
 ) -> None:
     heard = stop_after()
     numbers: dict[int, dict[str, float]] = {}
     heard.metric = lambda step, values: numbers.__setitem__(step, values)
-    Stage(mined, "train", new_run).run(tiny_train.model_copy(update={"epochs": 1}), heard)
+    Stage(mined, "train", new_run).run(tiny_orl.model_copy(update={"epochs": 1}), heard)
     assert list(numbers) == [1, 2]
     first = numbers[1]
     terms = first["loss_image"] + first["loss_intra"] + first["loss_inter"]
@@ -131,18 +139,18 @@ def test_the_loss_learning_rate_and_terms_are_reported_at_every_step(
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_with_a_sentence(
-    mined: Workspace, tiny_train: TrainConfig, new_run: Callable, monkeypatch: pytest.MonkeyPatch
+    mined: Workspace, tiny_byol: BYOLConfig, new_run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orl.bootstrap.regression_loss", lambda a, b: (a.sum() - b.sum()) * torch.nan)
     with pytest.raises(UserError, match=r"The loss is not finite at step 0 \(learning rate 4.69e-07\)") as refusal:
-        Stage(mined, "pretrain", new_run).run(tiny_train)
-    assert "scene-0" in str(refusal.value)
+        Stage(mined, "pretrain", new_run).run(tiny_byol)
+    assert str(refusal.value).count("scene-0") == 6  # every photo of the batch
 
 
 def test_a_batch_larger_than_the_data_set_is_refused_with_a_sentence(
-    mined: Workspace, tiny_train: TrainConfig, new_run: Callable
+    mined: Workspace, tiny_byol: BYOLConfig, new_run: Callable
 ) -> None:
-    large = tiny_train.model_copy(update={"batch_size": 16})
+    large = tiny_byol.model_copy(update={"batch_size": 16})
     with pytest.raises(UserError, match=r"A batch of 16 photos needs at least as many, and there are 12; .*=3"):
         Stage(mined, "pretrain", new_run).run(large)
 
@@ -156,33 +164,33 @@ def test_a_batch_larger_than_the_data_set_is_refused_with_a_sentence(
     ],
 )
 def test_a_branch_of_weight_0_draws_no_view_and_leaves_the_others_as_they_are(
-    mined: Workspace, tiny_train: TrainConfig, zero: str, missing: set[str]
+    mined: Workspace, tiny_orl: ORLConfig, zero: str, missing: set[str]
 ) -> None:
     found = complete_set_named(mined.store, "set")
-    rows = data.correspondences(mined, found, _dataset(mined))
-    whole = data.RoiViews(rows, tiny_train)[0, 3]
-    part = data.RoiViews(rows, tiny_train.model_copy(update={zero: 0.0}))[0, 3]
+    rows = correspondences(mined, found, _dataset(mined), tiny_orl)
+    whole = data.RoiViews(rows, byol.views(32), tiny_orl)[0, 3]
+    part = data.RoiViews(rows, byol.views(32), tiny_orl.model_copy(update={zero: 0.0}))[0, 3]
     assert set(whole) - set(part) == missing
     for name, view in part.items():
         assert torch.equal(view, whole[name]), name
 
 
-def test_views_depend_on_epoch_and_photo_only(mined: Workspace, tiny_train: TrainConfig) -> None:
-    rows = data.correspondences(mined, complete_set_named(mined.store, "set"), _dataset(mined))
-    first = data.RoiViews(rows, tiny_train)
+def test_views_depend_on_epoch_and_photo_only(mined: Workspace, tiny_orl: ORLConfig) -> None:
+    rows = correspondences(mined, complete_set_named(mined.store, "set"), _dataset(mined), tiny_orl)
+    first = data.RoiViews(rows, byol.views(32), tiny_orl)
     views = {key: first[key] for key in [(0, 3), (1, 3), (0, 4)]}
-    again = data.RoiViews(rows, tiny_train)[0, 3]
+    again = data.RoiViews(rows, byol.views(32), tiny_orl)[0, 3]
     for name, view in again.items():
         assert torch.equal(view, views[0, 3][name]), name
         assert not torch.equal(view, views[1, 3][name]), name
         assert not torch.equal(view, views[0, 4][name]), name
 
 
-def test_a_set_is_loaded_as_arrays_that_say_what_the_store_says(mined: Workspace) -> None:
+def test_a_set_is_loaded_as_arrays_that_say_what_the_store_says(mined: Workspace, tiny_orl: ORLConfig) -> None:
     from db.correspondences import training_rows
 
     found = complete_set_named(mined.store, "set")
-    rows = data.correspondences(mined, found, _dataset(mined))
+    rows = correspondences(mined, found, _dataset(mined), tiny_orl)
     assert len(rows.pairs) == found.pair_count
     assert len(rows.rois) == found.candidate_count
     assert len(rows.queries) == 12

@@ -1,0 +1,90 @@
+"""MoCo v2: a view against its partner's slow features and a queue of earlier ones (baseline of Tables 1-4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from orl.backbones import build_backbone
+from orl.bootstrap import follow, frozen_copy
+from orl.heads import mlp, pool
+from orl.method import Terms
+from orl.processes import gather_constant
+from orl.views import Pipeline, View
+
+PIPELINE = Pipeline(blur=0.5, solarize=0.0, jitter=(0.4, 0.4, 0.4, 0.1), scale=(0.2, 1.0))
+
+
+def views(size: int) -> tuple[View, ...]:
+    """The query's crop and the key's, through one pipeline."""
+    return tuple(View(f"image_{i}", PIPELINE, size) for i in (1, 2))
+
+
+class MoCo(nn.Module):
+    """A network for queries, a slow one for keys, and the newest keys as negatives.
+
+    Batch statistics are taken over groups of images, and the keys are shuffled between groups: were a query and its key
+    normalised along with the same images, the network could find the key by that alone. MoCo's authors get the same
+    from eight GPUs with 32 images each.
+    """
+
+    queue: Tensor  # [K, D], unit rows
+    seen: Tensor  # scalar, keys that have gone into the queue
+
+    def __init__(
+        self,
+        architecture: str,
+        hidden: int = 2048,
+        projection: int = 128,
+        temperature: float = 0.2,
+        queue: int = 65_536,
+        momentum: float = 0.999,
+        group: int = 32,
+    ) -> None:
+        """group: images that are normalised together."""
+        super().__init__()
+        self.architecture, self.temperature, self.momentum, self.group = architecture, temperature, momentum, group
+        self.backbone, features = build_backbone(architecture)
+        self.projector = mlp(features, hidden, projection, "moco")
+        self.key_backbone = frozen_copy(self.backbone)
+        self.key_projector = frozen_copy(self.projector)
+        self.register_buffer("queue", F.normalize(torch.randn(queue, projection)))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
+
+    def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
+        """views: image_1 for queries, image_2 for keys. One term, ``image``: about log(K + 1) at the start."""
+        queries = self._in_groups(self.backbone, self.projector, views["image_1"])
+        with torch.no_grad():
+            generator = torch.Generator().manual_seed(int(self.seen))
+            order = torch.randperm(len(queries), generator=generator).to(queries.device)
+            shuffled = self._in_groups(self.key_backbone, self.key_projector, views["image_2"][order])
+            keys = F.normalize(shuffled.float())[order.argsort()]
+        loss = queue_loss(queries, keys, self.queue, self.temperature)
+        if self.training:
+            self._enqueue(gather_constant(keys))
+        return {"image": loss}, queries
+
+    def after_step(self, step: int, total: int) -> None:
+        """The slow network's step; its momentum does not change."""
+        follow(self.key_backbone, self.backbone, self.momentum)
+        follow(self.key_projector, self.projector, self.momentum)
+
+    def _in_groups(self, backbone: nn.Module, projector: nn.Module, images: Tensor) -> Tensor:
+        return torch.cat([projector(pool(backbone(part))) for part in images.split(self.group)])
+
+    @torch.no_grad()
+    def _enqueue(self, keys: Tensor) -> None:
+        size = len(self.queue)
+        places = (self.seen + torch.arange(len(keys), device=keys.device)) % size
+        # A new tensor, for the loss's backward still needs the old one.
+        self.queue = self.queue.index_copy(0, places[-size:], keys[-size:])
+        self.seen += len(keys)
+
+
+def queue_loss(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """InfoNCE of each query against its own key and the queue: float [B, D], unit [B, D], unit [K, D] -> scalar."""
+    unit = F.normalize(queries.float())
+    own = (unit * keys).sum(1, keepdim=True)  # B 1
+    logits = torch.cat([own, unit @ queue.T], dim=1) / temperature  # B 1+K
+    return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))

@@ -1,0 +1,50 @@
+"""BYOL with multi-crop views: two of the whole image's size and four small ones (Table 5c)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from orl.bootstrap import Bootstrap, regression_loss
+from orl.heads import HIDDEN, PROJECTION, mlp
+from orl.method import Terms
+from orl.views import PIPELINES, Pipeline, View
+
+# Areas of the crops as in SwAV, which the table refers to; the local pipeline's blur lies between those of the two.
+GLOBAL, LOCAL = (0.14, 1.0), (0.05, 0.14)
+LOCAL_PIPELINE = Pipeline(blur=0.5, solarize=0.0, scale=LOCAL)
+
+
+def views(size: int, local_size: int, local_crops: int) -> tuple[View, ...]:
+    """Two global crops, one through each of BYOL's pipelines, then the local ones."""
+    whole = tuple(View(f"image_{i}", replace(p, scale=GLOBAL), size) for i, p in enumerate(PIPELINES, 1))
+    return whole + tuple(View(f"local_{i}", LOCAL_PIPELINE, local_size) for i in range(1, local_crops + 1))
+
+
+class MultiCropBYOL(Bootstrap):
+    """Every view predicts the target's projection of each global view but itself."""
+
+    def __init__(
+        self, architecture: str, hidden: int = HIDDEN, projection: int = PROJECTION, momentum: float = 0.99
+    ) -> None:
+        super().__init__(architecture, hidden, projection, momentum)
+        self.predictor = mlp(projection, hidden, projection, init="normal")
+
+    def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
+        """views: image_1, image_2, local_1, …. Two terms, each about 4 at the start times its share of the directions.
+
+        With V views there are 2 V - 2 directions; their mean, times two as in BYOL, is split into those from global
+        views (``image``) and those from local ones (``local``).
+        """
+        target = {name: self.target(views[name]) for name in ("image_1", "image_2")}
+        projected = {name: self.online(view) for name, view in views.items()}
+        directions: dict[str, list[Tensor]] = {"image": [], "local": []}
+        for name, projection in projected.items():
+            prediction = self.predictor(projection)
+            kind = "image" if name in target else "local"
+            directions[kind] += [regression_loss(prediction, t) for of, t in target.items() if of != name]
+        count = sum(map(len, directions.values()))
+        terms = {kind: 2 / count * torch.stack(losses).sum() for kind, losses in directions.items() if losses}
+        return terms, projected["image_1"]

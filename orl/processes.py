@@ -1,0 +1,77 @@
+"""Sums and means over the processes of one training; each is the identity where there is only one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.distributed.nn.functional import all_gather, all_reduce
+
+
+def count() -> int:
+    """Number of processes that train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather(rows: Tensor) -> Tensor:
+    """The rows of every process, in their order, with gradients: float [B, D] -> float [P · B, D]."""
+    return torch.cat(all_gather(rows)) if count() > 1 else rows
+
+
+def gather_constant(rows: Tensor) -> Tensor:
+    """The same without gradients."""
+    if count() == 1:
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(count())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
+class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation over the batches of all processes, on any device.
+
+    PyTorch's own ``SyncBatchNorm`` needs a GPU. Every process must bring as many rows.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.ndim not in (2, 4):
+            raise ValueError(f"Batch normalisation of a tensor of {input.ndim} dimensions.")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """float [B, C] or [B, C, H, W] -> the same."""
+        if not self.training or count() == 1:
+            return super().forward(input)
+        rest = [d for d in range(input.ndim) if d != 1]
+        shape = [1, -1] + [1] * (input.ndim - 2)
+        everywhere = input.numel() // input.shape[1] * count()
+        mean = all_reduce(input.sum(rest)) / everywhere
+        centred = input - mean.view(shape)
+        variance = all_reduce(centred.square().sum(rest)) / everywhere
+        with torch.no_grad():
+            assert self.running_mean is not None and self.running_var is not None
+            assert self.num_batches_tracked is not None and self.momentum is not None
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (everywhere / (everywhere - 1)), self.momentum)
+        scale = (variance + self.eps).rsqrt()
+        if self.affine:
+            return centred * (scale * self.weight).view(shape) + self.bias.view(shape)
+        return centred * scale.view(shape)
+
+
+def synchronise(network: nn.Module, device: torch.device) -> nn.Module:
+    """Let every batch norm see the batches of all processes: PyTorch's own on CUDA, ours elsewhere."""
+    if count() == 1:
+        return network
+    if device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+                synced = SyncedBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
+                synced.load_state_dict(child.state_dict())
+                synced.train(child.training)
+                for own, old in zip(synced.parameters(), child.parameters(), strict=True):
+                    own.requires_grad_(old.requires_grad)
+                setattr(parent, name, synced)
+    return network

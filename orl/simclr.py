@@ -1,0 +1,48 @@
+"""SimCLR: two views of an image against all others of the batch (baseline of Tables 1-4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from orl.backbones import build_backbone
+from orl.heads import mlp, pool
+from orl.method import Terms
+from orl.processes import gather
+from orl.views import Pipeline, View
+
+PIPELINE = Pipeline(blur=0.5, solarize=0.0, jitter=(0.8, 0.8, 0.8, 0.2))
+
+
+def views(size: int) -> tuple[View, ...]:
+    """Two crops of the image through one pipeline, with twice BYOL's jitter."""
+    return tuple(View(f"image_{i}", PIPELINE, size) for i in (1, 2))
+
+
+class SimCLR(nn.Module):
+    """One network, no target."""
+
+    def __init__(self, architecture: str, hidden: int = 2048, projection: int = 128, temperature: float = 0.1) -> None:
+        super().__init__()
+        self.architecture, self.temperature = architecture, temperature
+        self.backbone, features = build_backbone(architecture)
+        self.projector = mlp(features, hidden, projection, "simclr")
+
+    def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
+        """views: image_1, image_2. One term, ``image``: about log(2B - 1) at the start."""
+        first, second = (self.projector(pool(self.backbone(views[f"image_{i}"]))) for i in (1, 2))
+        return {"image": contrastive_loss(gather(first), gather(second), self.temperature)}, first
+
+    def after_step(self, step: int, total: int) -> None:
+        """Nothing follows the optimiser."""
+
+
+def contrastive_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """NT-Xent: each of 2B views tells its partner from the 2B - 2 of other images; float [B, D] twice -> scalar."""
+    unit = F.normalize(torch.cat([first, second]).float())
+    similarity = unit @ unit.T / temperature  # 2B 2B
+    similarity.fill_diagonal_(-torch.inf)
+    count = len(first)
+    partner = torch.arange(2 * count, device=unit.device).roll(count)
+    return F.cross_entropy(similarity, partner)

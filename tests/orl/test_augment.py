@@ -1,0 +1,111 @@
+"""What is done to pixels: against torchvision's transforms, one view at a time and in a batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+from skimage import data
+from torchvision.transforms import functional as TF
+
+from orl.augment import ORDERS, as_row, augment, augment_batch, normalise
+from orl.views import PIPELINES, Changes, draw_changes
+
+NOTHING = Changes(False, 0, 1.0, 1.0, 1.0, 0.0, False, 0.0, False)
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    return np.ascontiguousarray(data.astronaut()[40:232, 120:312])
+
+
+def by_torchvision(pixels: np.ndarray, changes: Changes) -> np.ndarray:
+    """The same with Pillow and torchvision, blur apart."""
+    image = Image.fromarray(pixels)
+    if changes.flip:
+        image = ImageOps.mirror(image)
+    parts = (
+        (TF.adjust_brightness, changes.brightness),
+        (TF.adjust_contrast, changes.contrast),
+        (TF.adjust_saturation, changes.saturation),
+        (TF.adjust_hue, changes.hue),
+    )
+    for part in ORDERS[changes.order]:
+        change, amount = parts[part]
+        if amount != (0 if part == 3 else 1):  # the way to HSV and back alone changes pixels
+            image = change(image, amount)
+    if changes.gray:
+        image = TF.to_grayscale(image, num_output_channels=3)
+    if changes.solarize:
+        image = ImageOps.solarize(image, 128)
+    return np.asarray(image)
+
+
+def in_batch(pixels: np.ndarray, *changes: Changes) -> np.ndarray:
+    batch = torch.from_numpy(np.stack([pixels] * len(changes)))
+    return augment_batch(batch, torch.from_numpy(np.stack([as_row(c) for c in changes]))).numpy()
+
+
+@pytest.mark.parametrize(
+    ("changes", "mean", "most"),
+    [
+        (NOTHING, 0, 0),
+        (replace(NOTHING, flip=True), 0, 0),
+        (replace(NOTHING, brightness=1.3), 0, 0),
+        (replace(NOTHING, contrast=0.7), 0.5, 1),
+        (replace(NOTHING, saturation=1.2), 0.7, 2),
+        (replace(NOTHING, hue=-0.08), 1.0, 5),
+        (replace(NOTHING, gray=True), 0.1, 1),
+        (replace(NOTHING, solarize=True), 0, 0),
+        (replace(NOTHING, order=17, brightness=1.2, contrast=0.8, saturation=0.9, hue=0.05, flip=True), 1.5, 8),
+    ],
+)
+def test_each_change_is_torchvisions(pixels: np.ndarray, changes: Changes, mean: float, most: int) -> None:
+    apart = np.abs(augment(pixels, changes).astype(int) - by_torchvision(pixels, changes))
+    assert apart.mean() <= mean
+    assert np.percentile(apart, 99.5) <= most
+
+
+def test_the_blur_is_a_gaussian_of_its_sigma() -> None:
+    point = np.zeros((41, 41, 3), np.uint8)
+    point[20, 20] = 255
+    blurred = augment(point, replace(NOTHING, sigma=1.5))[..., 0].astype(float)
+    x = np.arange(-5, 6)
+    line = np.exp(-0.5 * (x / 1.5) ** 2)
+    line /= line.sum()
+    expected = np.zeros((41, 41))
+    expected[15:26, 15:26] = 255 * np.outer(line, line)
+    assert np.abs(blurred - expected).max() <= 1
+
+
+def test_a_batch_gets_what_each_view_would_get_alone(pixels: np.ndarray) -> None:
+    drawn = [draw_changes(PIPELINES[i % 2], np.random.default_rng(i)) for i in range(64)]
+    # One level across the threshold of solarising is the whole range apart: it is tried alone.
+    drawn = [replace(c, solarize=False) for c in drawn] + [replace(NOTHING, solarize=True)]
+    for changes, together in zip(drawn, in_batch(pixels, *drawn), strict=True):
+        apart = np.abs(augment(pixels, changes).astype(int) - together)
+        assert apart.mean() < 0.3, changes
+        assert np.percentile(apart, 99.5) <= 3, changes
+
+
+def test_views_of_few_pixels_can_be_blurred_in_a_batch() -> None:
+    assert in_batch(np.full((4, 4, 3), 9, np.uint8), replace(NOTHING, sigma=2.0)).tolist() == [[[[9] * 3] * 4] * 4]
+
+
+def test_the_pixels_given_stay_as_they_are(pixels: np.ndarray) -> None:
+    before = pixels.copy()
+    augment(pixels, draw_changes(PIPELINES[0], np.random.default_rng(3)))
+    assert (pixels == before).all()
+
+
+def test_a_view_is_normalised_with_a_mean_and_a_deviation() -> None:
+    plain = np.zeros((1, 2, 3, 3), np.uint8)
+    plain[:] = (255, 0, 51)
+    views = normalise(torch.from_numpy(plain), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert tuple(views.shape) == (1, 3, 2, 3)
+    assert views.is_contiguous(memory_format=torch.channels_last)
+    expected = torch.tensor([(1 - 0.485) / 0.229, -0.456 / 0.224, (0.2 - 0.406) / 0.225])
+    torch.testing.assert_close(views[0, :, 0, 0], expected)

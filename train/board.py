@@ -1,0 +1,35 @@
+"""The numbers of a run as TensorBoard events, beside those in the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FOLDER = "tensorboard"  # in the folder of the run
+
+
+class Board:
+    """Writes scalars; events of steps that a killed attempt did beyond its checkpoint are purged."""
+
+    def __init__(self, folder: Path, step: int, on: bool) -> None:
+        """on: False in all processes but the first."""
+        self._writer = None
+        if on:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(folder / FOLDER, purge_step=step + 1)
+
+    def write(self, step: int, numbers: dict[str, float]) -> None:
+        """Scalars of a step."""
+        if self._writer is not None:
+            for name, value in numbers.items():
+                self._writer.add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        """Bring to the disk what has gathered."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Write the last events."""
+        if self._writer is not None:
+            self._writer.close()

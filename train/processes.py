@@ -1,0 +1,67 @@
+"""The processes of one training: one, or as many as ``torchrun`` has started. The loop is the same for both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+PATIENCE = timedelta(days=7)  # the others wait in here while the first waits for the run's turn
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which of how many this process is, and its device."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over the processes, of each element."""
+        if self.size > 1:
+            dist.all_reduce(values)
+            values /= self.size
+        return values
+
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any of them."""
+        return bool(self.mean(torch.tensor(float(here), device=self.device)).item())
+
+
+def choose_device(rank: int = 0) -> torch.device:
+    """The accelerator of this process where there is one, else the CPU."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if found is None:
+        return torch.device("cpu")
+    return torch.device(found.type, rank % torch.accelerator.device_count())
+
+
+@contextmanager
+def joined() -> Iterator[Processes]:
+    """Meet the other processes, and part at the end."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    device = choose_device(int(os.environ.get("LOCAL_RANK", "0")))
+    if size == 1:
+        yield Processes(0, 1, device)
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    elif device.type == "cpu":
+        torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size(), device)
+    finally:
+        dist.destroy_process_group()
