@@ -51,7 +51,7 @@ def augment(pixels: np.ndarray, changes: Changes) -> np.ndarray:
         pixels = cv2.GaussianBlur(pixels, (side, side), changes.sigma, borderType=cv2.BORDER_REFLECT_101)
     if changes.solarize:
         pixels = cv2.LUT(pixels, _table(np.where(_LEVELS < SOLARIZE_FROM, _LEVELS, 255 - _LEVELS)))
-    return np.ascontiguousarray(pixels)
+    return np.require(pixels, requirements=["C", "W"])  # a decoder's own memory must not be written to
 
 
 def as_row(changes: Changes) -> np.ndarray:

@@ -10,7 +10,7 @@ from orl.backbones import build_backbone
 from orl.bootstrap import follow, frozen_copy
 from orl.heads import mlp, pool
 from orl.method import Terms
-from orl.processes import gather_constant
+from orl.processes import gather
 from orl.views import Pipeline, View
 
 PIPELINE = Pipeline(blur=0.5, solarize=0.0, jitter=(0.4, 0.4, 0.4, 0.1), scale=(0.2, 1.0))
@@ -62,7 +62,7 @@ class MoCo(nn.Module):
             keys = F.normalize(shuffled.float())[order.argsort()]
         loss = queue_loss(queries, keys, self.queue, self.temperature)
         if self.training:
-            self._enqueue(gather_constant(keys))
+            self._enqueue(gather(keys))
         return {"image": loss}, queries
 
     def after_step(self, step: int, total: int) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.distributed.nn.functional import all_gather, all_reduce
 
 
 def count() -> int:
@@ -14,17 +15,37 @@ def count() -> int:
 
 
 def gather(rows: Tensor) -> Tensor:
-    """The rows of every process, in their order, with gradients: float [B, D] -> float [P · B, D]."""
-    return torch.cat(all_gather(rows)) if count() > 1 else rows
+    """The rows of every process, in their order: float [B, D] -> float [P · B, D].
+
+    With gradients: those that the other processes have for rows of this one are added to its own.
+    """
+    return _Gather.apply(rows) if count() > 1 else rows
 
 
-def gather_constant(rows: Tensor) -> Tensor:
-    """The same without gradients."""
-    if count() == 1:
-        return rows
-    parts = [torch.empty_like(rows) for _ in range(count())]
-    dist.all_gather(parts, rows.contiguous())
-    return torch.cat(parts)
+class _Sum(torch.autograd.Function):
+    """Sum over processes; what flows back to each is the sum of what all make of it."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(count())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient).chunk(count())[dist.get_rank()]
 
 
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -44,9 +65,9 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         rest = [d for d in range(input.ndim) if d != 1]
         shape = [1, -1] + [1] * (input.ndim - 2)
         everywhere = input.numel() // input.shape[1] * count()
-        mean = all_reduce(input.sum(rest)) / everywhere
+        mean = _Sum.apply(input.sum(rest)) / everywhere
         centred = input - mean.view(shape)
-        variance = all_reduce(centred.square().sum(rest)) / everywhere
+        variance = _Sum.apply(centred.square().sum(rest)) / everywhere
         with torch.no_grad():
             assert self.running_mean is not None and self.running_var is not None
             assert self.num_batches_tracked is not None and self.momentum is not None

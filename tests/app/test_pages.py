@@ -263,16 +263,16 @@ def test_the_train_page_tells_the_cost_and_refuses_what_cannot_work(here: Worksp
     at.button("launch").click().run()
     assert "A batch of 32 photos needs at least as many" in at.error[0].value
     assert runs(here.store, ["queued", "running"]) == []
-    at.number_input("batch_size-small-3").set_value(4).run()
+    at.number_input("batch_size-orl-small").set_value(4).run()
     assert "30 steps" in words(at)
 
 
 def test_the_paper_preset_fills_the_form_with_the_published_constants(here: Workspace, show: Show) -> None:
     at = show("train", preset="paper")
-    assert at.number_input("epochs-paper-3").value == 800
-    assert at.number_input("batch_size-paper-3").value == 512
-    assert at.number_input("patch_size-paper-3").value == 96
-    assert at.selectbox("backbone-paper-3").value == "resnet50"
+    assert at.number_input("epochs-orl-paper").value == 800
+    assert at.number_input("batch_size-orl-paper").value == 512
+    assert at.number_input("patch_size-orl-paper").value == 96
+    assert at.selectbox("backbone-orl-paper").value == "resnet50"
 
 
 def test_a_failed_run_shows_its_sentence_its_curves_and_its_log(here: Workspace, show: Show) -> None:

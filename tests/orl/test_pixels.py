@@ -12,7 +12,16 @@ import torchvision.transforms as T
 from PIL import Image
 
 from orl import pixels
-from orl.pixels import UnreadableImage, center_crop, crop_box, probe_image, read_image, upright_box
+from orl.pixels import (
+    Crop,
+    UnreadableImage,
+    center_crop,
+    crop_box,
+    probe_image,
+    read_crops,
+    read_image,
+    upright_box,
+)
 
 STORED = (64, 40)  # width, height
 PATCH = (8, 16, 24, 8)  # x y w h in the stored frame; on JPEG's grid of 8
@@ -148,3 +157,59 @@ def test_the_centre_crop_equals_torchvisions(size: tuple[int, int]) -> None:
     picture = noise(size)
     expected = T.Compose([T.Resize(256), T.CenterCrop(224)])(picture)
     assert np.array_equal(center_crop(picture), np.asarray(expected))
+
+
+def gradient(path: Path, orientation: int = 1) -> Path:
+    """640 x 480 as stored: red grows to the right, green downward."""
+    y, x = np.mgrid[0:480, 0:640]
+    picture = np.stack([x * 255 // 639, y * 255 // 479, np.zeros_like(x)], axis=2).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(picture).save(path, quality=95, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("size", [200, 90, 40, 20])  # decoded whole, at a half, a quarter and an eighth
+def test_crops_are_the_same_however_finely_the_photo_is_decoded(
+    tmp_path: Path, orientation: int, suffix: str, size: int
+) -> None:
+    path = gradient(tmp_path / f"photo{suffix}", orientation)
+    boxes = [(7, 11, 220, 205), (33, 40, 400, 380)]
+    shown = read_image(path)
+    seen: list[tuple[int, int]] = []
+
+    def plan(width: int, height: int) -> list[Crop]:
+        seen.append((width, height))
+        return [Crop(box, size) for box in boxes]
+
+    crops = read_crops(path, plan)
+    assert seen == [shown.size]
+    for box, crop in zip(boxes, crops, strict=True):
+        assert crop.shape == (size, size, 3)
+        assert np.abs(crop.astype(int) - crop_box(shown, np.array(box), size)).mean() < 1.5
+
+
+def test_a_jpeg_is_decoded_no_finer_than_its_crops_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = gradient(tmp_path / "photo.jpg")
+    decoded: list[tuple[int, int]] = []
+    real = pixels.ImageOps.exif_transpose
+    monkeypatch.setattr(pixels.ImageOps, "exif_transpose", lambda image: (decoded.append(image.size), real(image))[1])
+    for size, box in [(100, (0, 0, 199, 400)), (100, (0, 0, 200, 400)), (40, (0, 0, 400, 320)), (10, (0, 0, 400, 320))]:
+        read_crops(path, lambda *_, box=box, size=size: [Crop(box, size)])
+    read_crops(path, lambda *_: [Crop((0, 0, 400, 320), 10), Crop((0, 0, 50, 50), 40)])  # the finest need counts
+    assert decoded == [(640, 480), (320, 240), (80, 60), (80, 60), (640, 480)]
+
+
+def test_nothing_from_outside_a_box_bleeds_into_its_crop(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (40, 20))
+    picture.paste((255, 0, 0), (10, 5, 30, 10))
+    picture.save(tmp_path / "photo.png")
+    [crop] = read_crops(tmp_path / "photo.png", lambda *_: [Crop((10, 5, 20, 5), 8)])
+    assert (crop == (255, 0, 0)).all()
+
+
+def test_crops_of_a_photo_that_is_gone_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImage, match="not there any more"):
+        read_crops(tmp_path / "gone.jpg", lambda *_: [])

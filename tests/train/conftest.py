@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,3 +99,15 @@ def ready(photographed: Workspace) -> Workspace:
 
     weights.add(photographed, "starter", "starter")
     return photographed
+
+
+@pytest.fixture
+def unused_port() -> Callable[[], int]:
+    """A port of this machine that nobody listens on."""
+
+    def find() -> int:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return free.getsockname()[1]
+
+    return find
