@@ -11,12 +11,14 @@ from pathlib import Path
 
 from db.correspondences import complete_set_named
 from db.photos import dataset_named
-from orl.byol import BYOL
-from orl.object_level import ORL
-from train.config import TRAIN_PRESETS, with_settings
-from train.data import ImageViews, RoiViews, correspondences, photo_files
+from train.config import with_settings
+from train.correspondences import correspondences, photos_alone
+from train.data import ImageViews, RoiViews, steps_per_epoch
 from train.demo.build import ENCODER, NAME, SET, build_demo
 from train.engine import fit
+from train.methods import ORLConfig, train_preset
+from train.pretrain import build_method, image_views
+from train.processes import joined
 from train.progress import Progress
 from train.runs import wait
 from train.workspace import open_workspace
@@ -28,18 +30,21 @@ def main() -> None:
         workspace = open_workspace(Path(folder) / "workspace")
         run = build_demo(workspace)
         assert run is not None and wait(workspace, run.id).status == "done", f"mining with {ENCODER} failed"
-        config = with_settings(TRAIN_PRESETS["small"], {"epochs": 2, "checkpoint_every": 100})
-        dataset = dataset_named(workspace.store, NAME)
-        found = correspondences(workspace, complete_set_named(workspace.store, SET), dataset)
-        shapes = (config.backbone, config.hidden, config.projection)
+        changes = {"epochs": 2, "checkpoint_every": 100, "knn_every": 0}
+        stage_1, stage_3 = (with_settings(train_preset(method, "small"), changes) for method in ("byol", "orl"))
+        assert isinstance(stage_3, ORLConfig)
+        dataset, mined = dataset_named(workspace.store, NAME), complete_set_named(workspace.store, SET)
+        files = photos_alone(workspace, dataset).files
+        found = correspondences(workspace, mined, dataset, stage_3)
         stages = {
-            "stage 1, BYOL": (BYOL(*shapes), ImageViews(photo_files(workspace, dataset), config)),
-            "stage 3, ORL": (ORL(*shapes), RoiViews(found, config)),
+            "stage 1, BYOL": (stage_1, ImageViews(files, image_views(stage_1), stage_1.seed)),
+            "stage 3, ORL": (stage_3, RoiViews(found, image_views(stage_3), stage_3)),
         }
-        for name, (method, views) in stages.items():
+        for name, (config, views) in stages.items():
             clock = _Clock()
-            fit(method, views, config, Path(folder) / name, clock)
-            per_epoch = len(views) // config.batch_size
+            with joined() as processes:
+                fit(build_method(config), views, config, Path(folder) / name, clock, processes)
+            per_epoch = steps_per_epoch(len(views), config.batch_size)
             seconds = clock.times[2 * per_epoch] - clock.times[per_epoch]
             print(f"{name}: {seconds:.1f} s for an epoch of {per_epoch} steps of {config.batch_size}")
 

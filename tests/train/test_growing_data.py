@@ -16,7 +16,7 @@ from db.store import StoreError
 from tests.train.conftest import StopAfter
 from train import weights
 from train.config import MineConfig
-from train.data import photo_files
+from train.correspondences import photos_alone
 from train.ingest import ingest
 from train.mine import mine
 from train.quality import quality_of
@@ -98,7 +98,7 @@ def test_two_data_sets_are_mined_as_one_and_nothing_is_computed_twice(
     assert f"RoIs embedded: 0, reused: {made.candidate_count}." in heard.lines
     assert described(other, "first+second", made.id) == from_scratch
     assert quality_of(other, "both")["image_coverage"] > 0
-    assert [Path(file).parent.name for file in photo_files(other, whole)] == ["first"] * 7 + ["second"] * 5
+    assert [Path(file).parent.name for file in photos_alone(other, whole).files] == ["first"] * 7 + ["second"] * 5
     assert len(gallery_ids(other.store, GalleryOrder(whole.id, made.id))) == 12
 
 
