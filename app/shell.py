@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import streamlit as st
@@ -24,6 +25,11 @@ class Place:
     workspace: Workspace
     dataset: Dataset | None
     mined: CorrespondenceSet | None
+
+
+def read_only() -> bool:
+    """Whether this server only shows: then pages offer nothing that writes to the workspace or starts a run."""
+    return os.environ.get("ORL_READ_ONLY") == "1"
 
 
 def open_page(name: str, **query: str) -> None:

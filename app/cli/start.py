@@ -38,6 +38,7 @@ def explore(
         str, typer.Option(help="Address to listen on; others than 127.0.0.1 are open to the network.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, change and start nothing.")] = False,
 ) -> None:
     """Open the explorer in the browser's reach and say where."""
     opened = open_workspace(workspace)
@@ -54,7 +55,7 @@ def explore(
         f"ORL Explorer: [bold]http://{shown}:{port}[/]  (workspace {opened.path}; Ctrl-C ends it)", highlight=False
     )
     opened.store.close()
-    environment = PATIENT | os.environ | {"ORL_WORKSPACE": str(opened.path)}
+    environment = PATIENT | os.environ | {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only))}
     sys.stdout.flush()
     os.execve(sys.executable, [sys.executable, *_streamlit(host, port)], environment)
 
