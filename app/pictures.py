@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from app.access import read_only
 from app.preview import encoder_features
 from db.encoders import encoder_by_id
 from db.models import Image as Row
@@ -35,7 +37,7 @@ FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-T
 @lru_cache(maxsize=1)
 def workspace() -> Workspace:
     """The server's workspace, opened once."""
-    return open_workspace()
+    return open_workspace(read_only=read_only())
 
 
 def photo_url(image_id: int, mtime_ns: int, width: int = WIDTHS[1]) -> str:
@@ -135,10 +137,11 @@ def _photo(image_id: int, width: int) -> bytes:
     picture = read_image(file)
     picture.thumbnail((width, width), Image.Resampling.LANCZOS)
     data = _jpeg(picture, 88)
-    cached.parent.mkdir(exist_ok=True)
-    aside = cached.with_name(f".{cached.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    aside.write_bytes(data)
-    aside.replace(cached)
+    with contextlib.suppress(OSError):  # a full disk or a workspace that cannot be written: no cache then
+        cached.parent.mkdir(exist_ok=True)
+        aside = cached.with_name(f".{cached.name}.{os.urandom(8).hex()}")
+        aside.write_bytes(data)
+        aside.replace(cached)
     return data
 
 

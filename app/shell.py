@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import streamlit as st
 
+from app.access import read_only as read_only
 from app.pictures import workspace
 from db.correspondences import sets
 from db.encoders import encoder_by_id
@@ -25,11 +25,6 @@ class Place:
     workspace: Workspace
     dataset: Dataset | None
     mined: CorrespondenceSet | None
-
-
-def read_only() -> bool:
-    """Whether this server only shows: then pages offer nothing that writes to the workspace or starts a run."""
-    return os.environ.get("ORL_READ_ONLY") == "1"
 
 
 def open_page(name: str, **query: str) -> None:

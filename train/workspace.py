@@ -44,9 +44,16 @@ def workspace_path(path: str | Path | None = None) -> Path:
     return Path(path or os.environ.get("ORL_WORKSPACE") or DEFAULT).expanduser().absolute()
 
 
-def open_workspace(path: str | Path | None = None) -> Workspace:
-    """Open a workspace, making it if there is none. Raises UserError when it cannot be written."""
+def open_workspace(path: str | Path | None = None, read_only: bool = False) -> Workspace:
+    """Open a workspace, making it if there is none. Raises UserError when it cannot be written.
+
+    One that is opened for reading only has to be there, and its store refuses whatever would change it.
+    """
     folder = workspace_path(path)
+    if read_only:
+        if not (folder / "orl.sqlite").is_file() and "ORL_DATABASE_URL" not in os.environ:
+            raise UserError(f"There is no workspace in {folder} to show; make it first, without --read-only.")
+        return Workspace(folder, open_store(sqlite_url(folder / "orl.sqlite"), read_only=True))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

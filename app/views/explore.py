@@ -66,7 +66,7 @@ def _heading(place: Place) -> None:
     dataset = place.dataset
     assert dataset is not None
     left, right = st.columns([3, 2], vertical_alignment="bottom")
-    left.title(dataset.name, anchor=False)
+    left.title(shell.escape(dataset.name), anchor=False)
     with right.container(horizontal=True, horizontal_alignment="right"):
         if place.mined is not None:
             with st.popover("Mine …", icon=":material/search:", help="Another set of these photos, with any encoder"):

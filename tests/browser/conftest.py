@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from playwright.sync_api import Page
 
 IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
 
-Serve = Callable[[Path], str]
+Serve = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -37,23 +37,38 @@ def browser_context_args() -> dict:
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Starts ``orl explore`` on a workspace: ``serve(path) -> address``; ended with the session."""
-    servers: list[subprocess.Popen] = []
+    """Starts ``orl explore`` on a workspace: ``serve(path, *options) -> address``; ended with the session."""
+    started: list[Served] = []
 
-    def start(workspace: Path) -> str:
-        port = free_port()
-        log = tmp_path_factory.mktemp("server") / "log.txt"
-        command = [sys.executable, "-m", "app", "explore", "--workspace", str(workspace), "--port", str(port)]
-        with log.open("wb") as out:
-            servers.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT))
-        address = f"http://127.0.0.1:{port}"
-        wait_until_healthy(address, servers[-1], log)
-        return address
+    def start(workspace: Path, *options: str) -> str:
+        started.append(Served(workspace, options, tmp_path_factory.mktemp("server") / "log.txt"))
+        return started[-1].address
 
     yield start
-    for server in servers:
-        server.terminate()
-        server.wait(15)
+    for served in started:
+        served.end()
+
+
+class Served:
+    """A server of ``orl explore`` and what it printed."""
+
+    def __init__(self, workspace: Path, options: Sequence[str], log: Path) -> None:
+        self.port, self.log = free_port(), log
+        where = ["--workspace", str(workspace), "--port", str(self.port)]
+        self.command = [sys.executable, "-m", "app", "explore", *where, *options]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        """Start, again if need be, and wait until it answers."""
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(self.command, stdout=out, stderr=subprocess.STDOUT)
+        wait_until_healthy(self.address, self.process, self.log)
+
+    def end(self) -> None:
+        """Ask it to end and wait for it."""
+        self.process.terminate()
+        self.process.wait(15)
 
 
 def free_port() -> int:
