@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from app.cli import interchange, photos, runs, stages, start
+from app.cli import attention, interchange, photos, runs, stages, start
 from db.store import StoreError
 from train.errors import UserError
 
@@ -30,6 +30,7 @@ for command in (
     stages.quality,
     stages.sweep,
     stages.train,
+    attention.attention,
     interchange.export,
 ):
     app.command()(command)
