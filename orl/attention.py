@@ -26,13 +26,23 @@ def attention_map(
     ``activation`` is scaled to the photo's own range. ``cosine`` compares every location, on an absolute scale, with
     the pooled feature of the photo or, where ``roi`` is given (x y w h, pixels of the photo), with that of the RoI.
     """
-    size = input_size(*photo.size)
-    features = network.feature_map(np.asarray(photo.resize(size, Image.Resampling.BILINEAR)))
+    features = feature_map(network, photo)
     if method == "activation":
         return activation_norm(features)
     if roi is None:
         return cosine_map(features, features.mean(axis=(1, 2)))
     return cosine_map(features, network.embed_rois(crop_box(photo, np.array(roi))[None])[0])
+
+
+def attention_maps(network: Encoder, photo: Image.Image) -> dict[Method, np.ndarray]:
+    """The maps of a whole photo by all methods, from one forward pass; each as ``attention_map`` has it."""
+    features = feature_map(network, photo)
+    return {"activation": activation_norm(features), "cosine": cosine_map(features, features.mean(axis=(1, 2)))}
+
+
+def feature_map(network: Encoder, photo: Image.Image) -> np.ndarray:
+    """The last layer's map of a whole photo, upright RGB: float32 [C, h, w], at ``input_size``."""
+    return network.feature_map(np.asarray(photo.resize(input_size(*photo.size), Image.Resampling.BILINEAR)))
 
 
 def input_size(width: int, height: int) -> tuple[int, int]:

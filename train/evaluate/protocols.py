@@ -139,6 +139,14 @@ class CorrespondenceConfig(EvaluateConfig):
     proposal_scale: float = Field(1.0, ge=0.1, le=1, description="Scale at which selective search ran")
 
 
+class AttentionConfig(EvaluateConfig):
+    """How well attention maps find annotated objects (Fig. 4, which the paper leaves at pictures)."""
+
+    title: ClassVar[str] = "attention on objects"
+    protocol: Literal["attention"] = "attention"
+    photos: int = Field(1000, ge=1, le=10_000_000, description="Annotated photos to look at, drawn at random")
+
+
 @dataclass(frozen=True)
 class Result:
     """What a protocol found: numbers by name, what a plot needs by name and key, and what a reader must be told."""
@@ -240,6 +248,15 @@ PROTOCOLS: dict[str, Protocol] = {
         presets={"standard": CorrespondenceConfig()},
         check=check_dataset,
         module="train.evaluate.correspondence",
+        takes_folder=False,
+    ),
+    "attention": Protocol(
+        headline="activation_mean_iou",
+        headline_title="IoU above the mean",
+        data="name of an annotated data set of this workspace",
+        presets={"standard": AttentionConfig()},
+        check=check_dataset,
+        module="train.evaluate.attention",
         takes_folder=False,
     ),
 }
