@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -31,7 +32,7 @@ def depth_maps(backbone: nn.Module, images: Tensor) -> list[Tensor]:
         for hook in hooks:
             hook.remove()
     found[last.shape[-1]] = last
-    sides = sorted((side for side in found if images.shape[-1] // side in CELLS), reverse=True)
+    sides = sorted((side for side in found if _stride(images.shape[-1], side) in CELLS), reverse=True)
     return [found[side] for side in sides if side >= last.shape[-1]]
 
 
@@ -40,7 +41,7 @@ def pool_depths(maps: list[Tensor], size: int) -> list[Tensor]:
 
     size: side of the images, in pixels.
     """
-    return [pool_cells(each, CELLS[size // each.shape[-1]]) for each in maps]
+    return [pool_cells(each, CELLS[_stride(size, each.shape[-1])]) for each in maps]
 
 
 def pool_cells(feature_map: Tensor, cells: int) -> Tensor:
@@ -52,6 +53,10 @@ def pool_cells(feature_map: Tensor, cells: int) -> Tensor:
     if side in WINDOWS and CELLS[224 // side] == cells:
         return F.avg_pool2d(feature_map, *WINDOWS[side])
     return F.adaptive_avg_pool2d(feature_map, cells)
+
+
+def _stride(size: int, side: int) -> int:
+    return 2 ** round(math.log2(size / side))
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

@@ -31,14 +31,14 @@ def features_of(
     width: int,
     *,
     weights_sha256: str,
-    view: Callable[[PIL.Image.Image], np.ndarray],
+    view: Callable[[str], np.ndarray],
     forward: Callable[[np.ndarray], np.ndarray],
     device: str,
     progress: Progress,
 ) -> np.ndarray:
     """A row for each photo, float32 [n, width], memory-mapped: those on disk, and what the network says of the others.
 
-    view: what the network sees of a photo, uint8 [S, S, 3]. forward: uint8 [B, S, S, 3] -> float32 [B, width].
+    view: what the network sees of a file, uint8 [S, S, 3]. forward: uint8 [B, S, S, 3] -> float32 [B, width].
     Raises UserError where a photo cannot be read.
     """
     stored = Embeddings(folder, split, width, weights_sha256)
@@ -49,7 +49,7 @@ def features_of(
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         with ThreadPoolExecutor(2) as pool:
-            seen = map_ahead(pool, lambda i: (i, view(read_photo(files[i]))), todo, 2 * at_once)
+            seen = map_ahead(pool, lambda i: (i, view(files[i])), todo, 2 * at_once)
             while batch := list(islice(seen, at_once)):
                 numbers, pixels = zip(*batch, strict=True)
                 yield np.array(numbers), forward(np.stack(pixels))

@@ -9,7 +9,7 @@ from db.models import Encoder as EncoderRow
 from orl.knn import knn_predict
 from orl.pixels import center_crop
 from train.errors import UserError
-from train.evaluate.features import SPLITS, features_of
+from train.evaluate.features import SPLITS, features_of, read_photo
 from train.evaluate.folders import class_folders, is_voc, kept, voc_largest
 from train.evaluate.protocols import KNNConfig, Result
 from train.processes import choose_device
@@ -43,7 +43,7 @@ def evaluate(
             split.files,
             encoder.roi_features,
             weights_sha256=encoder.weights_sha256,
-            view=center_crop,
+            view=lambda file: center_crop(read_photo(file)),
             forward=network.embed_rois,
             device=device,
             progress=progress,

@@ -11,7 +11,7 @@ from orl.average_precision import average_precision, bootstrap, interval
 from orl.pixels import INPUT_SIZE, squeeze
 from orl.svm import FOLDS, decide, in_span
 from train.errors import UserError
-from train.evaluate.features import SPLITS, features_of, keep_array
+from train.evaluate.features import SPLITS, features_of, keep_array, read_photo
 from train.evaluate.folders import Labelled, kept, voc_splits
 from train.evaluate.machines import ClassJob, fit_class
 from train.evaluate.parts import Parts, in_processes
@@ -76,7 +76,7 @@ def cells_of(
             split.files,
             encoder.roi_features * CELLS**2,
             weights_sha256=encoder.weights_sha256,
-            view=lambda photo: squeeze(photo, INPUT_SIZE),
+            view=lambda file: squeeze(read_photo(file), INPUT_SIZE),
             forward=lambda pixels: network.embed_cells(pixels, CELLS),
             device=device,
             progress=progress,
