@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from app.cli import attention, evaluations, interchange, photos, runs, stages, start
+from app.cli import attention, evaluations, experiments, interchange, photos, runs, stages, start
 from db.store import StoreError
 from train.errors import UserError
 
@@ -32,6 +32,7 @@ for command in (
     stages.train,
     attention.attention,
     evaluations.evaluate,
+    experiments.sweep_train,
     interchange.export,
 ):
     app.command()(command)
