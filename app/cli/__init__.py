@@ -33,6 +33,7 @@ for command in (
     attention.attention,
     evaluations.evaluate,
     experiments.sweep_train,
+    experiments.reproduce,
     interchange.export,
 ):
     app.command()(command)

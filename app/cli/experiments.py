@@ -1,4 +1,4 @@
-"""``orl sweep-train``: many runs in a row, and one table of what became of them."""
+"""``orl sweep-train`` and ``orl reproduce``: many runs in a row, and one table of what became of them."""
 
 from __future__ import annotations
 
@@ -67,3 +67,41 @@ def sweep_train(
             )
         out.print(means)
     trained_grid.save(found, described.headline, described.headline_title, to or [])
+
+
+def reproduce(
+    photos: Annotated[Path, typer.Argument(help="Folder of photos to train on: VOC2007 and others below it, or any.")],
+    voc: Annotated[
+        Path | None, typer.Option(help="Folder of VOC2007 to measure on, where it is not in PHOTOS.")
+    ] = None,
+    hours: Annotated[float | None, typer.Option(min=0.01, help="Time for all of it; epochs follow.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training; or else --hours.")] = None,
+    mining: Annotated[str, typer.Option(help=f"Preset of mining: {', '.join(MINE_PRESETS)}.")] = "paper",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change the preset small of every training: key=value.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every training.")] = 0,
+    workspace: Where = None,
+) -> None:
+    """Every method of the paper on photos of yours, small, in one table. Again at any time: it goes on."""
+    from train import reproduce as reproduction
+
+    opened = open_workspace(workspace)
+    rows = []
+    with progress_bar() as bars:
+        for row in reproduction.reproduce(
+            opened,
+            photos,
+            voc=voc,
+            epochs=epochs,
+            hours=hours,
+            mining=mining,
+            changes=parse_settings(changes or []),
+            seed=seed,
+            progress=Bars(bars),
+        ):
+            rows.append(row)
+            reproduction.save(opened, rows)
+            bars.console.print(f"{row.method}: mAP {100 * row.numbers['map']:.1f}", highlight=False)
+    print(reproduction.as_markdown(rows))
+    out.print(f"Also in {reproduction.save(opened, rows)}.", highlight=False, markup=False)
