@@ -45,7 +45,7 @@ def launch_pretrain(workspace: Workspace, dataset: str, config: TrainConfig, nam
     """Queue stage 1 on a data set. Raises UserError or StoreError when it cannot work."""
     subject = dataset_named(workspace.store, dataset)
     _check_training(workspace, config, processes, subject.image_count, f"the data set '{dataset}'")
-    name = name or _free_name(workspace, f"{dataset}-{config.method}")
+    name = name or free_name(workspace, f"{dataset}-{config.method}")
     _refuse_taken_encoder(workspace, name)
     params = {"dataset": dataset, "processes": processes} | _dump(config)
     run = Run(kind="pretrain", name=name, dataset_id=subject.id, params=params)
@@ -87,8 +87,13 @@ def launch_given(
 
 def refuse_taken_set(workspace: Workspace, name: str) -> None:
     """Raises UserError when a set has this name, or a run is making one."""
-    if find_set(workspace.store, name) is not None or _in_the_making(workspace, "mine", name):
+    if set_is_taken(workspace, name):
         raise UserError(f"The correspondence set name '{name}' is taken; sets never change, choose another name.")
+
+
+def set_is_taken(workspace: Workspace, name: str) -> bool:
+    """Whether a set has this name, or a run is making one."""
+    return find_set(workspace.store, name) is not None or _in_the_making(workspace, "mine", name)
 
 
 def launch_train(
@@ -100,7 +105,7 @@ def launch_train(
         raise UserError(f"The correspondence set '{correspondence}' has no pair; mine with a lower --min-similarity.")
     refuse_wider(mined, config)
     _check_training(workspace, config, processes, mined.image_count, f"the set '{correspondence}'")
-    name = name or _free_name(workspace, f"{correspondence}-orl")
+    name = name or free_name(workspace, f"{correspondence}-orl")
     _refuse_taken_encoder(workspace, name)
     run = Run(
         kind="train",
@@ -294,7 +299,8 @@ def _refuse_taken_encoder(workspace: Workspace, name: str) -> None:
         raise UserError(f"The encoder name '{name}' is taken; choose another.")
 
 
-def _free_name(workspace: Workspace, stem: str) -> str:
+def free_name(workspace: Workspace, stem: str) -> str:
+    """A name that no encoder has or is being made under: the stem, or the stem and a number."""
     number = 1
     while _taken(workspace, name := stem if number == 1 else f"{stem}-{number}"):
         number += 1

@@ -44,7 +44,9 @@ class Weights:
 
 
 def add(workspace: Workspace, source: str, name: str) -> EncoderRow:
-    """Add an encoder under a name. source: ``starter``, ``torchvision:resnet50`` or a checkpoint file.
+    """Add an encoder under a name.
+
+    source: ``starter``, ``torchvision:resnet50``, ``random:resnet50`` or a checkpoint file.
 
     Raises UserError when the source is unknown, cannot be had, or holds no backbone that we know.
     """
@@ -52,11 +54,14 @@ def add(workspace: Workspace, source: str, name: str) -> EncoderRow:
         weights, kind = starter_weights(), "starter"
     elif source.startswith("torchvision:"):
         weights, kind = torchvision_weights(source.removeprefix("torchvision:")), "imported"
+    elif source.startswith("random:"):
+        weights, kind = random_weights(source.removeprefix("random:")), "imported"
     elif Path(source).is_file():
         weights, kind = checkpoint_weights(Path(source)), "imported"
     else:
         raise UserError(
-            f"'{source}' is no encoder: give 'starter', 'torchvision:resnet50' or the path of a checkpoint file."
+            f"'{source}' is no encoder: give 'starter', 'torchvision:resnet50', 'random:resnet50' or the path of a "
+            "checkpoint file."
         )
     path = workspace.encoders / f"{file_name(name)}.pt"
     if find_encoder(workspace.store, name) is None:
@@ -168,6 +173,15 @@ def torchvision_weights(architecture: str) -> Weights:
             f"cache in {torch.hub.get_dir()} ({reason}); fetch the file on another machine and add it by its path."
         ) from error
     return Weights(architecture, {k: v for k, v in state.items() if not k.startswith("fc.")}, supervised=True)
+
+
+def random_weights(architecture: str, seed: int = 0) -> Weights:
+    """A backbone as training finds it, what every method is to be better than. Raises UserError."""
+    if architecture not in ARCHITECTURES:
+        raise UserError(f"'random:{architecture}' is not supported; choose one of {', '.join(ARCHITECTURES)}.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Weights(architecture, build_backbone(architecture)[0].state_dict())
 
 
 def checkpoint_weights(path: Path) -> Weights:

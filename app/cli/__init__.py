@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from app.cli import evaluations, interchange, photos, runs, stages, start
+from app.cli import attention, evaluations, experiments, interchange, photos, runs, stages, start
 from db.store import StoreError
 from train.errors import UserError
 
@@ -30,7 +30,10 @@ for command in (
     stages.quality,
     stages.sweep,
     stages.train,
+    attention.attention,
     evaluations.evaluate,
+    experiments.sweep_train,
+    experiments.reproduce,
     interchange.export,
 ):
     app.command()(command)

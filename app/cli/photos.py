@@ -70,7 +70,9 @@ def list_encoders(workspace: Where = None) -> None:
 
 @encoders_app.command("add")
 def add_encoder(
-    source: Annotated[str, typer.Argument(help="starter, torchvision:resnet50, or a checkpoint file.")],
+    source: Annotated[
+        str, typer.Argument(help="starter, torchvision:NAME, random:NAME (of a ResNet), or a checkpoint file.")
+    ],
     name: Annotated[str, typer.Option(help="Name in this workspace.")],
     workspace: Where = None,
 ) -> None:
@@ -79,4 +81,6 @@ def add_encoder(
 
     row = add(open_workspace(workspace), source, name)
     trained = "supervised (ImageNet labels)" if row.supervised else "self-supervised, as far as its file says"
+    if source.startswith("random:"):
+        trained = "random weights"
     out.print(f"Encoder '{row.name}': {row.architecture}, {row.roi_features} features, {trained}.", highlight=False)

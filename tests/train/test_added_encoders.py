@@ -202,7 +202,8 @@ def test_weights_that_went_or_changed_since_are_noticed(workspace: Workspace, tm
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("nowhere.pth", "'nowhere.pth' is no encoder: give 'starter', 'torchvision:resnet50' or the path"),
+        ("nowhere.pth", "'nowhere.pth' is no encoder: give 'starter', 'torchvision:resnet50', 'random:resnet50' or"),
+        ("random:vgg", "'random:vgg' is not supported; choose one of resnet18"),
         ("torchvision:vgg16", "'torchvision:vgg16' is not supported; choose one of resnet18, resnet34"),
     ],
 )
