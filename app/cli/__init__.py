@@ -31,6 +31,7 @@ for command in (
     stages.sweep,
     stages.train,
     interchange.export,
+    interchange.export_encoder,
 ):
     app.command()(command)
 app.add_typer(interchange.import_app, name="import", no_args_is_help=True)
