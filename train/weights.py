@@ -85,15 +85,15 @@ def register(
 
 def load(workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: Precision = "fp32") -> Encoder:
     """The encoder of a row, ready to embed. Raises UserError when its file is gone or not what was added."""
-    encoder = build(stored(workspace, row)).fold().to(device)
+    encoder = build(stored_weights(workspace, row)).fold().to(device)
     if precision == "bf16":
         encoder.lower()
     encoder.backbone.to(memory_format=torch.channels_last)
     return encoder
 
 
-def stored(workspace: Workspace, row: EncoderRow) -> Weights:
-    """The weights of a row. Raises UserError when its file is gone or not what was added."""
+def stored_weights(workspace: Workspace, row: EncoderRow) -> Weights:
+    """The weights of a row, to go on learning from. Raises UserError when its file is gone or not what was added."""
     path = workspace.path / row.weights_path
     if not path.is_file():
         raise UserError(f"The weights of the encoder '{row.name}' are gone from {path}; add it again.")

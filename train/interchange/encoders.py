@@ -42,7 +42,7 @@ def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path
         raise UserError(f"--format {form} will not do: it should be one of {', '.join(get_args(Format))}.")
     row = encoder_named(workspace.store, name)
     _refuse_foreign(row, form)
-    kept = weights.stored(workspace, row)
+    kept = weights.stored_weights(workspace, row)
     card = _card(workspace, row, form)
     beside = to.with_name(f"{to.name}.json")
     with whole_file(beside) as card_file, whole_file(to) as file:
