@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,6 +26,7 @@ from db.encoders import encoder_named, find_encoder
 from db.models import Run, now
 from db.photos import dataset_by_id, dataset_named
 from db.runs import ENDED, LIVE, add_run, find_run, run_by_id, runs, update_run
+from orl.architectures import TIMM
 from train.config import MineConfig, Settings
 from train.errors import UserError
 from train.evaluate.protocols import EvaluateConfig, protocol_named
@@ -281,6 +283,8 @@ def _check_training(workspace: Workspace, config: TrainConfig, processes: int, p
             f"A batch of {config.batch_size} photos needs at least as many, and {where} has {photos}; "
             "use --preset small, or --set batch_size=… with a smaller one."
         )
+    if config.backbone.startswith(TIMM) and find_spec("timm") is None:
+        raise UserError(f"backbone = {config.backbone} needs timm: pip install 'orl-explorer[timm]'.")
     if config.start_from:
         start_encoder(workspace, config.start_from, config.backbone)
 

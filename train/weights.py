@@ -3,51 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from db.encoders import add_encoder, find_encoder
 from db.models import Encoder as EncoderRow
-from orl.backbones import ARCHITECTURES, RESNETS, STARTER, build_backbone
+from orl.backbones import RESNETS, STARTER
 from orl.efficientnet import without_classifier
 from orl.encoder import Encoder
-from orl.heads import head_of, mlp
+from orl.heads import head_of
 from train.config import Precision
 from train.errors import UserError
 from train.published import publish
+from train.state_dicts import Weights, checkpoint_weights, completed, read_checkpoint, read_torch
 from train.workspace import Workspace, file_name
 
-# Prefixes of the online backbone and projector in the checkpoints that we read: ours, the reference's full
-# ones, its aliases, and a bare torchvision state dict.
-LAYOUTS = (
-    ("online_net.0.", "online_net.1."),  # first, since the reference's files hold the aliases too
-    ("backbone.", "neck."),
-    ("backbone.", "projector."),
-    ("encoder.", "projector."),
-    ("", None),
-)
 
+def add(
+    workspace: Workspace,
+    source: str,
+    name: str,
+    architecture: str = "",
+    tell: Callable[[str], object] = lambda _: None,
+) -> EncoderRow:
+    """Add an encoder under a name. source: ``starter``, ``torchvision:resnet50``, ``random:resnet50``
+    or a checkpoint file.
 
-@dataclass(frozen=True)
-class Weights:
-    """An encoder's parameters, and whether labels were used to train them."""
-
-    architecture: str
-    backbone: dict[str, Tensor]
-    projector: dict[str, Tensor] | None = None
-    supervised: bool = False
-
-
-def add(workspace: Workspace, source: str, name: str) -> EncoderRow:
-    """Add an encoder under a name.
-
-    source: ``starter``, ``torchvision:resnet50``, ``random:resnet50`` or a checkpoint file.
-
+    architecture: of the file; else what it says or looks like. tell: gets a sentence on what of the file was taken.
     Raises UserError when the source is unknown, cannot be had, or holds no backbone that we know.
     """
     if source == "starter":
@@ -57,7 +41,8 @@ def add(workspace: Workspace, source: str, name: str) -> EncoderRow:
     elif source.startswith("random:"):
         weights, kind = random_weights(source.removeprefix("random:")), "imported"
     elif Path(source).is_file():
-        weights, kind = checkpoint_weights(Path(source)), "imported"
+        (weights, taken), kind = read_checkpoint(Path(source), architecture), "imported"
+        tell(f"Of {source}, {taken}")
     else:
         raise UserError(
             f"'{source}' is no encoder: give 'starter', 'torchvision:resnet50', 'random:resnet50' or the path of a "
@@ -172,6 +157,7 @@ def torchvision_weights(architecture: str) -> Weights:
             f"The weights of torchvision's {architecture} could not be had from {published.url}, nor from torch's "
             f"cache in {torch.hub.get_dir()} ({reason}); fetch the file on another machine and add it by its path."
         ) from error
+<<<<<<< HEAD
     return Weights(architecture, {k: v for k, v in state.items() if not k.startswith("fc.")}, supervised=True)
 
 
@@ -263,3 +249,6 @@ def read_torch(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a checkpoint: it holds a {type(content).__name__}, not a dictionary.")
     return content
+=======
+    return Weights(architecture, completed(architecture, state), supervised=True)
+>>>>>>> training

@@ -35,6 +35,7 @@ for command in (
     experiments.sweep_train,
     experiments.reproduce,
     interchange.export,
+    interchange.export_encoder,
 ):
     app.command()(command)
 app.add_typer(interchange.import_app, name="import", no_args_is_help=True)
