@@ -12,6 +12,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import downloads
 from app.pictures import ROUTES, workspace
 from train.runs import reconcile
 
@@ -60,7 +61,7 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
 
 app = st.App(
     str(Path(__file__).with_name("main.py")),
-    routes=ROUTES,
+    routes=[*ROUTES, *downloads.ROUTES],
     middleware=[Middleware(SecurityHeaders)],
     lifespan=lifespan,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from dataclasses import dataclass
 
@@ -31,14 +30,6 @@ class Place:
 def read_only() -> bool:
     """Whether this server only shows: then pages offer nothing that writes to the workspace or starts a run."""
     return os.environ.get("ORL_READ_ONLY") == "1"
-
-
-def author() -> str:
-    """Whose verdicts and tags this server keeps: the user that it runs as."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's numeric user has no name
-        return "someone"
 
 
 def open_page(name: str, **query: str) -> None:

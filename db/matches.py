@@ -11,7 +11,7 @@ from sqlalchemy import Integer, column, distinct, func, select, values
 
 from db.correspondences import KEY, QUERY
 from db.models import Candidate, Image, Judgement, Neighbor, Pair, PairTag, Roi, SetImage, Verdict
-from db.photos import members_of
+from db.photos import CHUNK, members_of
 from db.store import Store, fetch
 
 BLOCK = 500  # photos whose pairs are read at once
@@ -68,20 +68,35 @@ def pair_blocks(store: Store, set_id: int) -> Iterator[PairBlock]:
 def marked_pairs(store: Store, set_id: int, verdict: Judgement | Literal["any"] | None, tag: str | None) -> np.ndarray:
     """Keys of a set's pairs that anybody judged so, or tagged so: int64 [n], ascending. Only one of both is asked."""
     mark = Verdict if tag is None else PairTag
-    question = (
-        select(Pair.image_id, Pair.neighbor_rank, Pair.rank)
-        .select_from(mark)
-        .join(Roi, Roi.id == mark.query_roi_id)
-        .join(Pair, (Pair.set_id == set_id) & (Pair.image_id == Roi.image_id))
-        .where(Pair.query_roi_id == mark.query_roi_id, Pair.key_roi_id == mark.key_roi_id)
-    )
+    question = select(mark.query_roi_id, mark.key_roi_id, Roi.image_id).join(Roi, Roi.id == mark.query_roi_id)
     if tag is not None:
         question = question.where(PairTag.tag == tag)
     elif verdict != "any":
         question = question.where(Verdict.verdict == verdict)
     with store.session() as session:
-        found = [np.array(block, np.int64) for block in fetch(session, question)]
-    return np.unique(pair_keys(np.concatenate([np.empty((0, 3), np.int64), *found])))
+        marked = [(query, key, image) for query, key, image in session.execute(question.distinct())]
+    found = [place for place, _ in places_of(store, set_id, marked)]
+    return np.unique(pair_keys(np.array(found, np.int64).reshape(-1, 3)))
+
+
+def places_of(
+    store: Store, set_id: int, pairs: Sequence[tuple[int, int, int]]
+) -> list[tuple[tuple[int, int, int], tuple[int, int]]]:
+    """Where pairs stand in a set: ((image id, rank of the neighbour, rank), (query RoI id, key RoI id)), in order.
+
+    pairs: query RoI id, key RoI id and the query's image id of each; those that are not in the set are left out.
+    """
+    # Photos first, pairs of them second: asked in one, SQLite has been seen to go through all pairs of the set.
+    wanted, images = {(query, key) for query, key, _ in pairs}, sorted({image for *_, image in pairs})
+    rois = (Pair.query_roi_id, Pair.key_roi_id)
+    question = select(Pair.image_id, Pair.neighbor_rank, Pair.rank, *rois).where(Pair.set_id == set_id)
+    question = question.order_by(Pair.image_id, Pair.neighbor_rank, Pair.rank)
+    found = []
+    with store.session() as session:
+        for start in range(0, len(images), CHUNK):
+            for block in fetch(session, question.where(Pair.image_id.in_(images[start : start + CHUNK]))):
+                found += [((i, n, r), (q, k)) for i, n, r, q, k in block if (q, k) in wanted]
+    return found
 
 
 def known_pair_tags(store: Store, dataset_id: int) -> dict[str, int]:

@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import bindparam, case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from db.models import Candidate, CorrespondenceSet, Neighbor, Pair, Proposal, Roi, SetImage
+from db.models import Candidate, CorrespondenceSet, DeletedSet, Neighbor, Pair, Proposal, Roi, SetImage
 from db.photos import CHUNK
 from db.store import Store, StoreError, fetch, insert_rows
 
@@ -118,11 +118,18 @@ def begin_set(
             found = CorrespondenceSet(
                 name=name, dataset_id=dataset_id, encoder_id=encoder_id, params=params, run_id=run_id
             )
+            found.id = _unused_id(session)
             session.add(found)
             session.flush()
         elif found.run_id != run_id or found.status == "complete":
             raise StoreError(f"The correspondence set name '{name}' is taken; sets never change, choose another name.")
         return found
+
+
+def _unused_id(session: Session) -> int:
+    # SQLite would give the id of the newest set again once that set is deleted.
+    known = (session.scalar(select(func.max(table.id))) or 0 for table in (CorrespondenceSet, DeletedSet))
+    return max(known) + 1
 
 
 def add_candidates(store: Store, set_id: int, batch: Sequence[Candidates]) -> None:

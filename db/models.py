@@ -174,6 +174,22 @@ class CorrespondenceSet(Base):
     quality: Mapped[dict[str, Any] | None]  # orl.quality, once measured; annotations may come later than the set
 
 
+class DeletedSet(Base):
+    """What is still known of a set that was deleted: runs and encoders came from it. Its id is never given again."""
+
+    __tablename__ = "deleted_set"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    dataset_id: Mapped[int]
+    encoder_id: Mapped[int]
+    params: Mapped[dict[str, Any]]
+    pair_count: Mapped[int]
+    quality: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime] = mapped_column(default=now)
+    author: Mapped[str]
+
+
 class Neighbor(Base):
     """The K nearest images of an image."""
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +32,8 @@ from train.workspace import Workspace
 Sort = Literal["similarity", "margin", "cycle"]
 SORTS: tuple[Sort, ...] = ("similarity", "margin", "cycle")
 HEADER = "order.json"
+UNMEASURED = 2  # after 0 and 1 of pairs whose way back somebody followed
+FEW = 8  # a filter that leaves one pair in so many is sorted by itself
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,15 @@ class MatchOrder:
 class Matches:
     """The pairs of a set, in the order of the store, and their orders.
 
-    keys: int64 [P], as ``db.matches.pair_keys``. similarity, margin: float32 [P], NaN without a margin. category:
-    int16 [P], an index into names, or -1. by: for each sort the rows in ascending order, uint32 [P]. revision: of the
-    annotations that the categories are of, -1 where there are none.
+    keys: int64 [P], as ``db.matches.pair_keys``. similarity, margin: float32 [P], NaN without a margin. cycle: int8
+    [P], 0, 1 or ``UNMEASURED``. category: int16 [P], an index into names, or -1. by: for each sort the rows in
+    ascending order, uint32 [P]. revision: of the annotations that the categories are of, -1 where there are none.
     """
 
     keys: np.ndarray
     similarity: np.ndarray
     margin: np.ndarray
+    cycle: np.ndarray
     category: np.ndarray
     names: tuple[str, ...]
     by: dict[Sort, np.ndarray]
@@ -85,14 +88,15 @@ def make_matches(
         "keys": np.empty(total, np.int64),
         "similarity": np.empty(total, np.float32),
         "margin": np.empty(total, np.float32),
-        "cycle": np.empty(total, np.float32),
+        "cycle": np.empty(total, np.int8),
         "category": np.full(total, -1, np.int16),
     }
     at = photos = 0
     for block in pair_blocks(workspace.store, mined.id):
         here = slice(at, at + len(block.keys))
-        for name in ("keys", "similarity", "margin", "cycle"):
+        for name in ("keys", "similarity", "margin"):
             arrays[name][here] = getattr(block, name)
+        arrays["cycle"][here] = np.where(np.isnan(block.cycle), UNMEASURED, block.cycle)
         if names:
             arrays["category"][here] = _categories(workspace, mined.id, block, names)
         at, photos = here.stop, photos + len(block.image_ids)
@@ -101,10 +105,10 @@ def make_matches(
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.{threading.get_ident()}")
     aside.mkdir(parents=True)
     try:
-        cycle = arrays.pop("cycle")
         for name, values in arrays.items():
             np.save(aside / f"{name}.npy", values)
-        for sort, rows in _orders(arrays["similarity"], arrays["margin"], cycle):
+        for sort in SORTS:
+            rows = _ascending(sort, arrays["similarity"], arrays["margin"], arrays["cycle"])
             np.save(aside / f"by_{sort}.npy", rows.astype(np.uint32))
         (aside / HEADER).write_text(json.dumps({"pairs": total, "revision": revision, "names": names}))
         drop_matches(workspace, mined.id)
@@ -212,11 +216,14 @@ def _made(folder: Path) -> tuple[int, int] | None:
         return None
 
 
-def _orders(similarity: np.ndarray, margin: np.ndarray, cycle: np.ndarray) -> Iterator[tuple[Sort, np.ndarray]]:
-    """For each sort the rows in ascending order, one after the other; what nobody measured is last."""
-    yield "similarity", np.argsort(similarity, kind="stable")
-    yield "margin", np.argsort(margin, kind="stable")
-    yield "cycle", np.lexsort((-similarity, np.where(np.isnan(cycle), 2, cycle).astype(np.int8)))
+def _ascending(sort: Sort, similarity: np.ndarray, margin: np.ndarray, cycle: np.ndarray) -> np.ndarray:
+    """Positions in ascending order, int64 [n]; what nobody measured is last, and equals are as they were."""
+    match sort:
+        case "similarity":
+            return np.argsort(similarity, kind="stable")
+        case "margin":
+            return np.argsort(margin, kind="stable")
+    return np.lexsort((-similarity, cycle))
 
 
 @lru_cache(maxsize=8)
@@ -256,7 +263,11 @@ def _rows(known: _Known, order: MatchOrder, marks: int) -> np.ndarray:
     if order.least is not None and order.sort == "similarity":
         rows = rows[place_of(found, rows, replace(order, descending=False), order.least) :]
     kept = _kept(known, order)
-    if kept is not None:
+    if kept is not None and np.count_nonzero(kept) * FEW < len(kept):
+        few = np.flatnonzero(kept)
+        few = few[found.similarity[few] >= (-2 if order.least is None else np.float32(order.least))]
+        rows = few[_ascending(order.sort, found.similarity[few], found.margin[few], found.cycle[few])]
+    elif kept is not None:
         rows = rows[kept[rows]]
     if not order.descending:
         return rows

@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from app import shell
+from app.author import author
 from app.components.gallery import Tile, gallery
 from app.pictures import WIDTHS, photo_url
 from app.shell import Place
@@ -170,19 +171,19 @@ def _on_mark() -> None:
 
 def mark(action: str, image_ids: list[int], tag: str) -> None:
     """Do what was asked of some photos, and say so."""
-    store, author = shell.workspace().store, shell.author()
+    store, who = shell.workspace().store, author()
     if shell.read_only() or not image_ids:
         return
     some = f"{len(image_ids):,} photo{'s' if len(image_ids) > 1 else ''}"
     try:
         if action == "tag":
-            tag_photos(store, image_ids, tag, author)
+            tag_photos(store, image_ids, tag, who)
             st.toast(f"Tagged {some}: {shell.escape(tag)}")
         elif action == "untag":
-            untag_photos(store, image_ids, tag, author)
+            untag_photos(store, image_ids, tag, who)
             st.toast(f"Took your tag off {some}: {shell.escape(tag)}")
         elif action == "keep":
-            kept = keep_selection(store, st.session_state["marking"], np.array(image_ids), author=author)
+            kept = keep_selection(store, st.session_state["marking"], np.array(image_ids), author=who)
             gallery_order.clear()
             st.query_params["selection"] = str(kept)
     except StoreError as mistake:

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from app import shell
+from app.author import author
 from app.components.match_grid import Card, match_grid
 from app.pictures import crop_url
 from app.shell import Place
@@ -225,7 +226,7 @@ def _page_number(found: Matches, rows: np.ndarray, order: MatchOrder) -> int:
 
 def _cards(place: Place, matches: list[Match]) -> list[Card]:
     store, rois = place.workspace.store, [(m.query_roi_id, m.key_roi_id) for m in matches]
-    verdicts, tags = verdicts_on(store, rois, shell.author()), tags_of_pairs(store, rois)
+    verdicts, tags = verdicts_on(store, rois, author()), tags_of_pairs(store, rois)
     return [
         {
             "id": str(match.key),
@@ -291,4 +292,4 @@ def judge(given: dict[str, object]) -> None:
     for name, verdict in given.items():
         match = shown.get(name)
         if match is not None and verdict in (None, "good", "wrong", "interesting") and not shell.read_only():
-            judge_pair(shell.workspace().store, match.query_roi_id, match.key_roi_id, verdict, shell.author())
+            judge_pair(shell.workspace().store, match.query_roi_id, match.key_roi_id, verdict, author())

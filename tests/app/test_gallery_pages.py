@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import shell
+from app.author import author
 from app.views.explore import mark
 from app.views.matches import pair_query
 from db.correspondences import find_set, pairs_of, rois_of
@@ -188,10 +188,10 @@ def test_matches_of_an_empty_workspace_and_of_photos_without_a_set(
 
 def test_the_author_of_a_mark_is_the_user_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: "ann")
-    assert shell.author() == "ann"
+    assert author() == "ann"
 
     def nameless() -> str:
         raise OSError
 
     monkeypatch.setattr("getpass.getuser", nameless)
-    assert shell.author() == "someone"
+    assert author() == "someone"

@@ -40,6 +40,7 @@ NEWER = [  # what the revisions after the first one added, undone
     "DROP TABLE tag",
     "DROP TABLE pair_tag",
     "DROP TABLE selection",
+    "DROP TABLE deleted_set",
 ]
 
 

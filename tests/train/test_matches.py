@@ -21,6 +21,7 @@ from db.photos import Box, Photo
 from db.runs import add_run
 from db.store import insert_rows
 from db.verdicts import judge_pair, verdicts_on
+from train import matches as module
 from train.matches import (
     Making,
     Matches,
@@ -136,13 +137,17 @@ orders = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
-@given(orders)
+@pytest.mark.parametrize("few", [0, 8, 10**9])  # filtered pairs are sorted by themselves: always, if few, never
+@settings(max_examples=100, deadline=None)
+@given(order=orders)
 def test_every_order_is_what_plain_sorting_makes_of_it(
-    made: tuple[Workspace, CorrespondenceSet, Matches], order: MatchOrder
+    made: tuple[Workspace, CorrespondenceSet, Matches], few: int, order: MatchOrder
 ) -> None:
     workspace, mined, found = made
-    rows = match_rows(workspace, mined, found, order)
+    module._rows.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "FEW", few)
+        rows = match_rows(workspace, mined, found, order)
     assert list(map(tuple, pair_places(match_keys(found, rows, 0, 99)).tolist())) == plainly(order)
     assert match_keys(found, rows, 1, 2).tolist() == match_keys(found, rows, 0, 99).tolist()[1:3]
 

@@ -1,4 +1,4 @@
-"""Tags, selections, and what a set's image says of its pairs"""
+"""Tags, selections, what a set's image says of its pairs, and sets that were deleted"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -50,6 +50,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_selection"),
     )
     op.create_index("ix_selection_dataset_id", "selection", ["dataset_id"])
+    op.create_table(
+        "deleted_set",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("dataset_id", sa.Integer(), nullable=False),
+        sa.Column("encoder_id", sa.Integer(), nullable=False),
+        sa.Column("params", sa.JSON(), nullable=False),
+        sa.Column("pair_count", sa.Integer(), nullable=False),
+        sa.Column("quality", sa.JSON(), nullable=True),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("deleted_at", sa.DateTime(), nullable=False),
+        sa.Column("author", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_deleted_set"),
+    )
 
 
 def _sum_up_pairs() -> None:
