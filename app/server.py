@@ -12,6 +12,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import downloads
 from app.access import from_environment, gate, read_only
 from app.pictures import ROUTES, workspace
 from db.store import StoreError
@@ -81,7 +82,7 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
 
 app = st.App(
     str(Path(__file__).with_name("main.py")),
-    routes=ROUTES,
+    routes=[*ROUTES, *downloads.ROUTES],
     middleware=[Middleware(SecurityHeaders), *gate(workspace(), from_environment())],
     lifespan=lifespan,
 )

@@ -32,6 +32,11 @@ def open_page(name: str, **query: str) -> None:
     st.switch_page(st.session_state["pages"][name], query_params=query)
 
 
+def has_page(name: str) -> bool:
+    """Whether the explorer has a page of this name."""
+    return name in st.session_state.get("pages", {})
+
+
 def pick() -> Place:
     """Draw the pickers in the sidebar and say what is picked. Both live in the URL."""
     opened = workspace()

@@ -21,7 +21,11 @@ def export(
     name: Annotated[str, typer.Argument(metavar="SET", help="Name of the correspondence set.")],
     to: Annotated[Path, typer.Option("--out", help="File to write; a folder for the reference's three files.")],
     form: Annotated[
-        str, typer.Option("--format", help="reference, parquet or csv (a row for each pair), or coco (RoIs).")
+        str,
+        typer.Option(
+            "--format",
+            help="reference; parquet or csv (a row for each pair); coco (RoIs); verdicts, tags (csv); settings (json).",
+        ),
     ] = "reference",
     images: Annotated[
         Path | None, typer.Option(help="COCO json of the same photos: take order, names and ids from it.")
