@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orl.attention import activation_norm, cosine_map
+from orl.attention import activation_norm, cosine_map, stretched
 
 
 def test_the_activation_map_is_the_norm_over_channels_between_0_and_1() -> None:
@@ -24,3 +24,7 @@ def test_the_cosine_map_compares_every_location_with_an_embedding() -> None:
 
 def test_a_location_without_any_activation_resembles_nothing() -> None:
     assert cosine_map(np.zeros((2, 1, 2)), np.array([1.0, 0.0])).tolist() == [[0.0, 0.0]]
+
+
+def test_a_map_on_a_scale_of_its_own_reaches_from_0_to_1() -> None:
+    np.testing.assert_allclose(stretched(np.array([[0.5, 0.6], [0.9, 0.7]])), [[0, 0.25], [1, 0.5]], atol=1e-6)
