@@ -227,17 +227,36 @@ def add_pairs(store: Store, set_id: int, batch: Sequence[MinedImage]) -> None:
             each = zip(*columns, margins, found.cycle.tolist(), strict=True)
             key = (set_id, mined.image_id, found.neighbor_rank)
             pairs += [(*key, rank, *row) for rank, row in enumerate(each, 1)]
-        count = sum(len(found.similarity) for found in mined.pairs)
-        total = sum(float(found.similarity.sum()) for found in mined.pairs)
-        counts.append({"image": mined.image_id, "count": count, "mean": total / count if count else None})
+        counts.append({"image": mined.image_id} | _summed_up(mined))
     with store.session() as session:
         insert_rows(session, Pair, PAIR_COLUMNS, pairs)
         session.connection().execute(
             update(SetImage)
             .where(SetImage.set_id == set_id, SetImage.image_id == bindparam("image"))
-            .values(pair_count=bindparam("count"), mean_similarity=bindparam("mean")),
+            .values(
+                pair_count=bindparam("count"),
+                mean_similarity=bindparam("similarity"),
+                cycle_share=bindparam("cycle"),
+                mean_margin=bindparam("margin"),
+            ),
             counts,
         )
+
+
+def _summed_up(mined: MinedImage) -> dict[str, float | None]:
+    """What a row of ``set_image`` says of the pairs; None where there is nothing to take a mean of."""
+
+    def mean(values: Sequence[np.ndarray]) -> float | None:
+        numbers = np.concatenate([np.empty(0), *values])
+        numbers = numbers[~np.isnan(numbers)]
+        return float(numbers.mean()) if len(numbers) else None
+
+    return {
+        "count": sum(len(found.similarity) for found in mined.pairs),
+        "similarity": mean([found.similarity for found in mined.pairs]),
+        "cycle": mean([found.cycle for found in mined.pairs]),
+        "margin": mean([found.margin for found in mined.pairs]),
+    }
 
 
 def keep_quality(store: Store, set_id: int, measures: dict[str, float]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from sqlalchemy import select
 
 from db.correspondences import KEY, QUERY
+from db.marks import count_mark
 from db.models import Judgement, Roi, Verdict
 from db.store import Store
 
@@ -33,6 +34,7 @@ def judge(
             session.flush()
         if verdict is not None:
             session.add(Verdict(query_roi_id=ids[0], key_roi_id=ids[1], author=author, verdict=verdict))
+        count_mark(session, [query[0]])
         return True
 
 

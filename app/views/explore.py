@@ -48,7 +48,10 @@ def current_order(place: Place, dataset: Dataset) -> GalleryOrder:
     sort = SORTS.get(picked, "name") if place.mined else "name"
     descending = st.session_state.get("desc", st.query_params.get("desc") == "true")
     search = st.session_state.get("find") or st.query_params.get("find") or ""
-    return GalleryOrder(dataset.id, place.mined.id if place.mined else None, sort, bool(descending), search)
+    chosen = st.query_params.get("selection", "")
+    selection = int(chosen) if chosen.isdecimal() and len(chosen) < 12 else None
+    set_id = place.mined.id if place.mined else None
+    return GalleryOrder(dataset.id, set_id, sort, bool(descending), search, selection=selection)
 
 
 def _order(place: Place, dataset: Dataset) -> GalleryOrder:
