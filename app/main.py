@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.shell import run_badge
-from app.views import attention, explore, pair, train
+from app.views import attention, explore, maps, pair, train
 
 HERE = Path(__file__).parent
 
@@ -18,6 +18,7 @@ pages = {
     ),
     "pair": st.Page(pair.page, title="Pair", icon=":material/compare:", url_path="pair"),
     "attention": st.Page(attention.page, title="Attention", icon=":material/visibility:", url_path="attention"),
+    "map": st.Page(maps.page, title="Map", icon=":material/scatter_plot:", url_path="map"),
     "train": st.Page(train.page, title="Train", icon=":material/model_training:", url_path="train"),
 }
 st.session_state["pages"] = pages  # for pages that lead to one another

@@ -65,7 +65,7 @@ async def photo(request: Request) -> Response:
     image_id, width = request.path_params["image"], request.path_params["width"]
     if width not in WIDTHS:
         return PlainTextResponse(f"Widths are {WIDTHS}.", 404)
-    return await _answer(request, lambda: _photo(image_id, width), "image/jpeg")
+    return await answer(request, lambda: _photo(image_id, width), "image/jpeg")
 
 
 async def crop(request: Request) -> Response:
@@ -73,7 +73,7 @@ async def crop(request: Request) -> Response:
     image_id, box = request.path_params["image"], _numbers(request.path_params["box"], 4)
     if box is None:
         return PlainTextResponse("A box is x-y-w-h.", 404)
-    return await _answer(request, lambda: _crop(image_id, box), "image/jpeg")
+    return await answer(request, lambda: _crop(image_id, box), "image/jpeg")
 
 
 async def attention(request: Request) -> Response:
@@ -86,7 +86,7 @@ async def attention(request: Request) -> Response:
             if target is None:
                 return PlainTextResponse(sentence, 404)
     look = tuple(name for name in ("cells", "own") if query.get(name) == "1")
-    return await _answer(request, lambda: _attention(workspace(), encoder_id, image_id, target, look), "image/png")
+    return await answer(request, lambda: _attention(workspace(), encoder_id, image_id, target, look), "image/png")
 
 
 ROUTES = [
@@ -100,15 +100,18 @@ class Missing(Exception):
     """There is no such picture; the message says why."""
 
 
-async def _answer(request: Request, make: Callable[[], bytes], media_type: str) -> Response:
+async def answer(
+    request: Request, make: Callable[[], bytes], media_type: str, caching: dict[str, str] = FOREVER
+) -> Response:
+    """What ``make`` returns, made in a thread, or nothing new to whom has it; its sentence where it raises Missing."""
     try:
         data = await run_in_threadpool(make)
     except (Missing, UnreadableImage) as error:
         return PlainTextResponse(str(error), 404, headers={"Cache-Control": "no-store"})
     etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
     if request.headers.get("if-none-match") == etag:
-        return Response(status_code=304, headers=FOREVER | {"ETag": etag})
-    return Response(data, media_type=media_type, headers=FOREVER | {"ETag": etag})
+        return Response(status_code=304, headers=caching | {"ETag": etag})
+    return Response(data, media_type=media_type, headers=caching | {"ETag": etag})
 
 
 def _numbers(text: str, count: int) -> tuple[int, ...] | None:
@@ -186,7 +189,7 @@ def _feature_map(opened: Workspace, encoder_id: int, image_id: int) -> np.ndarra
 
 @lru_cache(maxsize=96)
 def _target_features(opened: Workspace, encoder_id: int, target: tuple[int, ...]) -> np.ndarray:
-    """What maps are compared with, float32 [C]: a point's cell in the map of its photo, or a RoI as mining embeds it."""
+    """What maps are compared with, float32 [C]: a point's cell in the map of its photo, or a RoI as mining has it."""
     image_id, *at = target
     if len(at) == 4:
         network = encoder_features(opened, encoder_id).encoder

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.pictures import ROUTES, workspace
+from app.points import POINT_ROUTES
 from train.runs import reconcile
 
 HEADERS = {
@@ -60,7 +61,7 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
 
 app = st.App(
     str(Path(__file__).with_name("main.py")),
-    routes=ROUTES,
+    routes=ROUTES + POINT_ROUTES,
     middleware=[Middleware(SecurityHeaders)],
     lifespan=lifespan,
 )

@@ -14,7 +14,7 @@ def activation_norm(feature_map: np.ndarray) -> np.ndarray:
 
 
 def stretched(heat: np.ndarray) -> np.ndarray:
-    """A map on a scale of its own, from its least value to its greatest: float32 [h, w] in [0, 1]; zeros if constant."""
+    """A map on a scale of its own, from least to greatest: float32 [h, w] in [0, 1]; zeros where constant."""
     low, high = float(heat.min()), float(heat.max())
     return (heat - low) / (high - low) if high > low else np.zeros_like(heat)
 
