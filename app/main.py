@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.shell import run_badge
-from app.views import attention, explore, maps, pair, train
+from app.views import attention, explore, maps, matches, pair, train
 
 HERE = Path(__file__).parent
 
@@ -16,6 +16,7 @@ pages = {
     "explore": st.Page(
         explore.page, title="Explore", icon=":material/photo_library:", url_path="explore", default=True
     ),
+    "matches": st.Page(matches.page, title="Matches", icon=":material/grid_view:", url_path="matches"),
     "pair": st.Page(pair.page, title="Pair", icon=":material/compare:", url_path="pair"),
     "attention": st.Page(attention.page, title="Attention", icon=":material/visibility:", url_path="attention"),
     "map": st.Page(maps.page, title="Map", icon=":material/scatter_plot:", url_path="map"),

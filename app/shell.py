@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from dataclasses import dataclass
 
@@ -32,9 +33,22 @@ def read_only() -> bool:
     return os.environ.get("ORL_READ_ONLY") == "1"
 
 
+def author() -> str:
+    """Whose verdicts and tags this server keeps: the user that it runs as."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's numeric user has no name
+        return "someone"
+
+
 def open_page(name: str, **query: str) -> None:
     """Go to a page; ``app.main`` has left the pages of this session under their names."""
     st.switch_page(st.session_state["pages"][name], query_params=query)
+
+
+def has_page(name: str) -> bool:
+    """Whether the explorer has a page of this name."""
+    return name in st.session_state.get("pages", {})
 
 
 def pick() -> Place:

@@ -13,14 +13,13 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 
 from db.marks import tags_of
 from db.models import (
     Annotation,
     CorrespondenceSet,
     Dataset,
-    DatasetMember,
     Image,
     Judgement,
     Roi,
@@ -28,7 +27,7 @@ from db.models import (
     Tag,
     Verdict,
 )
-from db.photos import members_of
+from db.photos import marks_of, members_of
 from db.selections import selected_ids
 from db.store import Store, fetch
 
@@ -137,15 +136,12 @@ State = tuple[int, int, int]  # of data set, set, and marks: what was read in on
 
 def _state(store: Store, order: GalleryOrder) -> State:
     status = select(CorrespondenceSet.status).where(CorrespondenceSet.id == (order.set_id or 0)).scalar_subquery()
-    united = select(DatasetMember.member_id).where(DatasetMember.dataset_id == order.dataset_id)
-    marked = Dataset.__table__.alias()
-    marks = select(func.sum(marked.c.marks)).where((marked.c.id == order.dataset_id) | marked.c.id.in_(united))
-    question = select(Dataset.revision, status, marks.scalar_subquery()).where(Dataset.id == order.dataset_id)
     with store.session() as session:
-        row = session.execute(question).one_or_none()
-    revision, grows, marked_so_often = (row[0], row[1] not in (None, "complete"), row[2]) if row else (0, False, 0)
-    by_marks = order.tag is not None or order.verdict is not None  # others hold whatever is marked
-    return revision, time.monotonic_ns() if grows else 0, marked_so_often if by_marks else 0  # growing has no state
+        row = session.execute(select(Dataset.revision, status).where(Dataset.id == order.dataset_id)).one_or_none()
+    revision, grows = (row[0], row[1] not in (None, "complete")) if row else (0, False)
+    by_marks = order.tag is not None or order.verdict is not None  # other orders hold whatever is marked
+    marks = marks_of(store, order.dataset_id) if by_marks else 0
+    return revision, time.monotonic_ns() if grows else 0, marks  # a set that grows has no state
 
 
 @lru_cache(maxsize=64)

@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from db.models import Dataset, Image, PairTag, Roi, Tag
-from db.photos import CHUNK, members_of
+from db.photos import CHUNK, marks_of, members_of
 from db.store import Store, StoreError
 
 LONGEST = 40  # characters of a tag
@@ -65,18 +65,16 @@ def tags_of(store: Store, image_ids: Sequence[int]) -> dict[int, tuple[str, ...]
 
 def known_tags(store: Store, dataset_id: int) -> dict[str, int]:
     """Number of photos by tag, of a data set, in alphabetical order."""
-    with store.session() as session:
-        members = tuple(members_of(session, dataset_id))
-        marks = session.scalar(select(func.sum(Dataset.marks)).where(Dataset.id.in_(members)))
-    return _known_tags(store, members, marks or 0)
+    return _known_tags(store, dataset_id, marks_of(store, dataset_id))
 
 
 @lru_cache(maxsize=16)
-def _known_tags(store: Store, members: tuple[int, ...], marks: int) -> dict[str, int]:
+def _known_tags(store: Store, dataset_id: int, marks: int) -> dict[str, int]:
     counted = select(Tag.tag, func.count(Tag.image_id.distinct())).join(Image, Image.id == Tag.image_id)
-    question = counted.where(Image.dataset_id.in_(members)).group_by(Tag.tag).order_by(Tag.tag)
     with store.session() as session:
-        return {tag: count for tag, count in session.execute(question)}  # noqa: C416
+        here = Image.dataset_id.in_(members_of(session, dataset_id))
+        rows = session.execute(counted.where(here).group_by(Tag.tag).order_by(Tag.tag))
+        return {tag: count for tag, count in rows}  # noqa: C416
 
 
 def tag_pair(store: Store, query_roi_id: int, key_roi_id: int, tag: str, author: str) -> None:

@@ -34,6 +34,11 @@ class Workspace:
         """Cache of resized photos, safe to delete."""
         return self.path / "thumbnails"
 
+    @property
+    def orders(self) -> Path:
+        """Cache of the orders of each set's pairs, safe to delete."""
+        return self.path / "orders"
+
     def run_folder(self, run_id: int) -> Path:
         """config.json, log.txt, checkpoints and encoder of one run."""
         return self.path / "runs" / str(run_id)

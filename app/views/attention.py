@@ -13,7 +13,7 @@ from app.components.attention_view import AttentionPayload, Column, Layer, Look,
 from app.pictures import WIDTHS, attention_template, crop_url, photo_url
 from app.shell import Place
 from app.views import start
-from app.views.explore import current_order
+from app.views.order import current_order
 from app.views.pair import INFERNO, query_image
 from db.correspondences import neighbors_of, rois_of
 from db.encoders import encoders

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import PurePosixPath
 
 import numpy as np
 import streamlit as st
 
 from app import shell
-from app.components.gallery import gallery
+from app.components.gallery import Tile, gallery
 from app.components.map_view import Colouring, Look, MapPayload, map_view
-from app.pictures import PREFIX, WIDTHS, crop_url
+from app.pictures import PREFIX, WIDTHS, crop_url, photo_url
 from app.points import CLUSTERS, about_url, column_url, shown_photos, shown_rois
 from app.shell import Place
 from app.views import start
-from app.views.explore import tile
+from db.correspondences import images_by_id
 from db.encoders import encoder_by_id, encoders
-from db.gallery import photo_tiles
 from db.models import Run
 from db.runs import LIVE, runs
-from db.selections import find_selection, keep_selection, selections
+from db.selections import keep_selection, selections
 from db.store import StoreError
 from train.errors import UserError
 from train.maps import FEWEST, ROIS, Map, MapOf, find_map, points_of
@@ -238,8 +238,8 @@ def _on_keep(place: Place, shown: MapOf, made: Map) -> None:
     if shell.read_only():
         st.session_state["chosen"] = ids[:SHOWN_CHOSEN].tolist(), len(ids)
         return
-    kept = keep_selection(place.workspace.store, shown.dataset.id, ids, f"{len(ids):,} of a map")
-    assert find_selection(place.workspace.store, kept) is not None
+    name = f"{len(ids):,} chosen on a map by {shown.encoder.name}"
+    kept = keep_selection(place.workspace.store, shown.dataset.id, ids, name, shell.author())
     shell.open_page("explore", selection=str(kept))
 
 
@@ -257,7 +257,19 @@ def _chosen_here(place: Place) -> None:
     if not ids:
         return
     st.subheader(f"{count:,} chosen photos" + (f", the first {len(ids)}" if count > len(ids) else ""), anchor=False)
-    gallery([tile(t) for t in photo_tiles(place.workspace.store, ids)], key="chosen_tiles", on_open=_on_open_chosen)
+    images = images_by_id(place.workspace.store, ids)
+    tiles: list[Tile] = [
+        {
+            "id": image.id,
+            "thumb": photo_url(image.id, image.mtime_ns, WIDTHS[0]),
+            "name": PurePosixPath(image.path).name,
+            "badges": [],
+            "width": image.width or 4,
+            "height": image.height or 3,
+        }
+        for image in (images[i] for i in ids if i in images)
+    ]
+    gallery(tiles, key="chosen_tiles", on_open=_on_open_chosen)
 
 
 def _on_open_chosen() -> None:
