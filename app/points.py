@@ -180,10 +180,8 @@ def _objects(opened: Workspace, images: np.ndarray, boxes: np.ndarray) -> list[s
     """Category of the annotated object that each RoI comes closest to, where their IoU is at least one half."""
     objects = annotated_objects(opened.store, np.unique(images).tolist())
     labels = [NOTHING] * len(images)
-    starts, stops = (
-        np.searchsorted(objects.image_ids, images, "left"),
-        np.searchsorted(objects.image_ids, images, "right"),
-    )
+    starts = np.searchsorted(objects.image_ids, images, "left")
+    stops = np.searchsorted(objects.image_ids, images, "right")
     for at, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
         if start == stop:
             continue

@@ -189,9 +189,10 @@ def _opened(workspace: Workspace, encoder_id: int, precision: Precision) -> Feat
 def _write(file: Path, points: Points, places: np.ndarray, components: np.ndarray, state: str) -> None:
     file.parent.mkdir(exist_ok=True)
     aside = file.with_name(f".{file.stem}.{os.getpid()}.npz")
-    more = {} if points.rois is None else {"rois": points.rois, "boxes": points.boxes}
-    halves = components.astype(np.float16)
-    np.savez(aside, images=points.images, places=places, components=halves, state=np.array(state), **more)
+    arrays = {"images": points.images, "places": places, "components": components.astype(np.float16)}
+    if points.rois is not None and points.boxes is not None:
+        arrays |= {"rois": points.rois, "boxes": points.boxes}
+    np.savez(aside, allow_pickle=False, **(arrays | {"state": np.array(state)}))
     aside.replace(file)
 
 

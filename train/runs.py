@@ -30,8 +30,8 @@ from train.errors import UserError
 from train.interchange.given import FILE, Given
 from train.interchange.whole_files import said_plainly
 from train.lineage import refuse_wider, start_encoder
-from train.methods import ORLConfig, TrainConfig, refuse_uneven
 from train.maps import MapOf
+from train.methods import ORLConfig, TrainConfig, refuse_uneven
 from train.mine import Subject, check
 from train.workspace import Workspace, file_name
 

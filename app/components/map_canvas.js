@@ -16,7 +16,7 @@ void main() {
   tint = colour.rgb;
 }`;
 const FRAGMENT = `#version 300 es
-precision mediump float;
+precision highp float;
 in vec3 tint;
 uniform float size;
 uniform float opacity;
@@ -30,7 +30,8 @@ void main() {
 class GlPoints {
   static on(canvas) {
     const gl = canvas.getContext("webgl2", { antialias: false, premultipliedAlpha: true, preserveDrawingBuffer: true });
-    return gl ? new GlPoints(gl) : null;
+    const painter = gl && new GlPoints(gl);
+    return painter?.works() ? painter : null;
   }
 
   constructor(gl) {
@@ -46,6 +47,8 @@ class GlPoints {
       gl.attachShader(program, shader);
     }
     gl.linkProgram(program);
+    this.program = program;
+    if (!this.works()) return;
     gl.useProgram(program);
     this.at = Object.fromEntries(
       ["view", "size", "bright", "opacity"].map((name) => [name, gl.getUniformLocation(program, name)]),
@@ -55,6 +58,10 @@ class GlPoints {
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     this.count = 0;
+  }
+
+  works() {
+    return this.gl.getProgramParameter(this.program, this.gl.LINK_STATUS);
   }
 
   buffer(location, size, type, normalised) {
@@ -133,7 +140,16 @@ class PlainPoints {
 // A camera over [-1, 1]²: centre and zoom, kept in shape whatever the canvas measures.
 class Camera {
   constructor() {
+    this.across = this.up = 1; // half of what the places span
     this.reset();
+  }
+
+  span(places) {
+    this.across = this.up = 1e-3;
+    for (let i = 0; i < places.length; i += 2) {
+      this.across = Math.max(this.across, Math.abs(places[i]));
+      this.up = Math.max(this.up, Math.abs(places[i + 1]));
+    }
   }
 
   reset() {
@@ -147,7 +163,7 @@ class Camera {
 
   // Pixels of one unit of the map.
   unit() {
-    return (Math.min(this.width, this.height) / 2) * 0.94 * this.zoom;
+    return (Math.min(this.width / this.across, this.height / this.up) / 2) * 0.94 * this.zoom;
   }
 
   transform() {

@@ -23,7 +23,13 @@ class MapView {
     const stage = el("div", { class: "stage" }, this.canvas, this.surface, this.tip, this.message);
     root.replaceChildren(this.toolbar, el("div", { class: "main" }, stage, this.legend));
     this.stage = stage;
-    this.painter = GlPoints.on(this.canvas) ?? new PlainPoints(this.canvas);
+    this.painter = GlPoints.on(this.canvas);
+    if (!this.painter) {
+      const plain = el("canvas", { class: "points" }); // the other one may be taken by WebGL that does not work
+      this.canvas.replaceWith(plain);
+      this.canvas = plain;
+      this.painter = new PlainPoints(plain);
+    }
     root.dataset.painter = this.painter.constructor.name;
     this.canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
     this.canvas.addEventListener("webglcontextrestored", () => {
@@ -120,6 +126,7 @@ class MapView {
       return;
     }
     this.grid = new Grid(this.places);
+    this.camera.span(this.places);
     this.painter.setPlaces(this.places);
     await this.recolour();
   }
@@ -256,7 +263,7 @@ class MapView {
 
   // Few points are drawn large; zooming in makes them grow a little.
   pointSize() {
-    const crowd = clamp(9 - Math.log10(Math.max(10, this.data?.count ?? 10)) * 1.5, 2, 8);
+    const crowd = clamp(15 - Math.log10(Math.max(10, this.data?.count ?? 10)) * 2.6, 2, 11);
     return crowd * clamp(this.camera.zoom ** 0.25, 1, 3);
   }
 

@@ -89,7 +89,7 @@ def _payload(place: Place, image: Image, chosen: list[Encoder]) -> AttentionPayl
     with st.sidebar:
         if found:
             most = len(found)
-            near = st.slider("Neighbours", 0, most, min(SHOWN, most), key="near", bind="query-params")
+            near = st.slider("Neighbours", 0, most, min(SHOWN, most), key="neighbours", bind="query-params")
             found = found[: max(0, int(near))]
         elif mined:
             st.caption("This photo is not in the set, so it has no neighbours.")
@@ -134,7 +134,7 @@ def _look() -> Look:
     return {
         "to": to if sensible else "",
         "opacity": int(opacity) / 100 if opacity.isdecimal() and len(opacity) < 4 and int(opacity) <= 100 else OPACITY,
-        "layer": layer if layer in get_args(Layer) else "overlay",
+        "layer": next((known for known in get_args(Layer) if known == layer), "overlay"),
         "cells": query.get("cells") == "1",
         "own": query.get("own") == "1",
     }

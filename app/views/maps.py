@@ -155,7 +155,7 @@ def _watch(place: Place, run_id: int) -> None:
 def _draw(place: Place, shown: MapOf, made: Map) -> None:
     map_view(
         _payload(place, shown, made),
-        key="map",
+        key="points_map",
         on_open=_on_open,
         on_keep=partial(_on_keep, place, shown, made),
         on_look=_on_look,
@@ -207,7 +207,7 @@ def _colourings(place: Place, shown: MapOf) -> list[Colouring]:
 def _look(names: list[str]) -> Look:
     """What the URL says of looking; what makes no sense in it counts as not said."""
     query = st.query_params
-    by, k, at = query.get("by", ""), query.get("clusters", ""), query.get("at", "")
+    by, k, at = query.get("colour", ""), query.get("clusters", ""), query.get("at", "")
     try:
         numbers = [float(part) for part in at.split(",")] if at else []
     except ValueError:
@@ -225,14 +225,14 @@ def _look(names: list[str]) -> Look:
 
 
 def _on_open() -> None:
-    image_id = st.session_state["map"].open
+    image_id = st.session_state["points_map"].open
     if isinstance(image_id, int):
         st.query_params.pop("at", None)
         shell.open_page("pair", q=str(image_id))
 
 
 def _on_keep(place: Place, shown: MapOf, made: Map) -> None:
-    ids = chosen_images(made, st.session_state["map"].keep)
+    ids = chosen_images(made, st.session_state["points_map"].keep)
     if not len(ids):
         return
     if shell.read_only():
@@ -279,7 +279,7 @@ def _on_open_chosen() -> None:
 
 
 def _on_look() -> None:
-    keep_look(st.session_state["map"].look)
+    keep_look(st.session_state["points_map"].look)
 
 
 def keep_look(look: object) -> None:
@@ -288,7 +288,7 @@ def keep_look(look: object) -> None:
         return
     only = look.get("only")
     said: dict[str, str | list[str]] = {
-        "by": str(look.get("by") or "")[:40],
+        "colour": str(look.get("by") or "")[:40],
         "clusters": str(look.get("k") or "")[:4] if look.get("by") == "cluster" else "",
         "only": [str(label)[:200] for label in only][:100] if isinstance(only, list) else [],
         "at": str(look.get("at") or "")[:40],

@@ -48,7 +48,7 @@ def client(here: Workspace) -> TestClient:
 
 
 def test_a_photo_its_neighbours_and_its_rois_are_sent(here: Workspace, show: Show) -> None:
-    at = show("attention", q="3", near="2")
+    at = show("attention", q="3", neighbours="2")
     assert not at.exception
     payload = sent(at)
     mined = find_set(here.store, "demo-starter")
@@ -96,7 +96,7 @@ def test_what_the_url_says_of_looking_is_obeyed(here: Workspace, show: Show) -> 
 
 @pytest.mark.parametrize("value", ["nan", "-5", "1e99", "3-4", "3--4-5", "9" * 5000, "<b>", ""])
 def test_a_senseless_look_in_the_url_does_no_harm(here: Workspace, show: Show, value: str) -> None:
-    at = show("attention", q="3", to=value, alpha=value, layer=value, cells=value, near=value, encoders="starter")
+    at = show("attention", q="3", to=value, alpha=value, layer=value, cells=value, neighbours=value, encoders="starter")
     assert not at.exception
     assert sent(at)["look"] == {"to": "", "opacity": 0.6, "layer": "overlay", "cells": False, "own": False}
 
