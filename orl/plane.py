@@ -21,6 +21,8 @@ def principal(features: np.ndarray, seed: int = 0) -> np.ndarray:
     from sklearn.decomposition import PCA
 
     count = min(COMPONENTS, *features.shape)
+    if (features == features[:1]).all():  # all the same: no direction is any better
+        return np.zeros((len(features), count), np.float32)
     found = PCA(count, svd_solver="randomized", random_state=seed).fit_transform(np.asarray(features, np.float32))
     return found.astype(np.float32)
 
@@ -34,7 +36,7 @@ def spread(components: np.ndarray, seed: int = 0, report: Callable[[int], None] 
     count = len(components)
     first = np.zeros((count, 2), np.float32)
     first[:, : min(2, components.shape[1])] = components[:, :2]
-    if count < FEWEST:
+    if count < FEWEST or not first.any():
         return _fitted(first)
     import openTSNE
     from openTSNE.affinity import PerplexityBasedNN
