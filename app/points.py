@@ -119,7 +119,7 @@ def _photos_column(opened: Workspace, dataset_id: int, encoder_id: int, set_id: 
             tags = store_points.first_tags(opened.store, dataset_id)
             return _labels([tags.get(i, NOTHING) for i in ids.tolist()])
         case "pairs" | "similarity" if mined is not None:
-            return _numbers(_of(ids, *store_points.pair_numbers(opened.store, set_id))[:, column == "similarity"])
+            return _numbers(_of(ids, *store_points.pair_numbers(opened.store, set_id))[:, int(column == "similarity")])
         case _:
             return _any_column(made, column, k)
 
@@ -140,7 +140,7 @@ def _rois_column(opened: Workspace, set_id: int, selection: int, column: str, k:
         case "pairs" | "similarity":
             images = np.unique(points.images).tolist()
             numbers = store_points.roi_pair_numbers(opened.store, set_id, images)
-            return _numbers(_of(points.rois, *numbers)[:, column == "similarity"])
+            return _numbers(_of(points.rois, *numbers)[:, int(column == "similarity")])
         case _:
             return _any_column(made, column, k)
 
