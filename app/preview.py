@@ -182,7 +182,7 @@ def _opened_sources(workspace: Workspace, encoder_id: int, dataset_id: int, prec
     return _Sources(BoxFeatures(found, photos), PooledFeatures(found, photos), Attention(found, photos))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def encoder_features(workspace: Workspace, encoder_id: int, precision: Precision = "fp32") -> Features:
     """The stored features of an encoder and its network, opened once."""
     row = encoder_by_id(workspace.store, encoder_id)

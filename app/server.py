@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import downloads
 from app.access import from_environment, gate, read_only
 from app.pictures import ROUTES, workspace
+from app.points import POINT_ROUTES
 from db.store import StoreError
 from train.runs import reconcile
 
@@ -82,7 +83,7 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
 
 app = st.App(
     str(Path(__file__).with_name("main.py")),
-    routes=[*ROUTES, *downloads.ROUTES],
+    routes=[*ROUTES, *POINT_ROUTES, *downloads.ROUTES],
     middleware=[Middleware(SecurityHeaders), *gate(workspace(), from_environment())],
     lifespan=lifespan,
 )

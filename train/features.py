@@ -38,14 +38,14 @@ class Features:
         self._encoder: Encoder | None = None
         self._loading = threading.Lock()
         self.batch = 8 if device == "cpu" else 128  # crops per forward; a CPU's caches hold the maps of few
-        self._folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
-        self.images = Embeddings(self._folder, "images", row.image_features, row.weights_sha256)
-        self.rois = Embeddings(self._folder, "rois", row.roi_features, row.weights_sha256)
+        self.folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
+        self.images = Embeddings(self.folder, "images", row.image_features, row.weights_sha256)
+        self.rois = Embeddings(self.folder, "rois", row.roi_features, row.weights_sha256)
 
     @cached_property
     def attention(self) -> Embeddings:
         """Attention maps of whole photos, by image id, for those who look for objects."""
-        return Embeddings(self._folder, "attention", ATTENTION_CELLS**2, self._row.weights_sha256)
+        return Embeddings(self.folder, "attention", ATTENTION_CELLS**2, self._row.weights_sha256)
 
     @property
     def encoder(self) -> Encoder:

@@ -33,6 +33,7 @@ from train.evaluate.protocols import EvaluateConfig, protocol_named
 from train.interchange.given import FILE, Given
 from train.interchange.whole_files import said_plainly
 from train.lineage import refuse_wider, start_encoder
+from train.maps import MapOf
 from train.methods import ORLConfig, TrainConfig, refuse_uneven
 from train.mine import Subject, check
 from train.workspace import Workspace, file_name
@@ -85,6 +86,26 @@ def launch_given(
     finally:
         kept.unlink(missing_ok=True)
     return _start(workspace, run)
+
+
+def launch_map(workspace: Workspace, shown: MapOf) -> Run:
+    """Queue the making of a map; one that is being made already is not begun again. It waits for no other kind."""
+    params = {
+        "dataset": shown.dataset.name,
+        "encoder": shown.encoder.name,
+        "precision": shown.precision,
+        "set": shown.mined.name if shown.mined else None,
+        "selection": shown.selection,
+    }
+    reconcile(workspace)
+    for run in runs(workspace.store, LIVE):
+        if run.kind == "map" and run.params == params:
+            return run
+    what = f"RoIs of {shown.mined.name}" if shown.mined else shown.dataset.name
+    name = f"map of {what} by {shown.encoder.name}"
+    run = Run(kind="map", name=name, dataset_id=shown.dataset.id, encoder_id=shown.encoder.id, params=params)
+    run.device = "map"  # a queue of its own: minutes on one core should not wait for a night of training
+    return _start(workspace, add_run(workspace.store, run))
 
 
 def refuse_taken_set(workspace: Workspace, name: str) -> None:

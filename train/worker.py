@@ -142,6 +142,14 @@ def work(workspace: Workspace, run: Run, progress: Progress) -> None:
             device=str(choose_device()),
             progress=progress,
         )
+    elif run.kind == "map":
+        from train.maps import make_map, photos_map, rois_map
+
+        if params["set"] is None:
+            shown = photos_map(workspace, params["dataset"], params["encoder"], params["precision"])
+        else:
+            shown = rois_map(workspace, params["set"], params["selection"])
+        make_map(workspace, shown, progress)
     elif run.kind == "pretrain":
         from train.pretrain import pretrain
 

@@ -49,7 +49,7 @@ def page() -> None:
         st.title("Pairs", anchor=False)
         start.unmined(place, place.dataset)
         return
-    image = _query_image(place, place.dataset)
+    image = query_image(place, place.dataset)
     if image is None:
         return
     encoder = encoder_by_id(place.workspace.store, place.mined.encoder_id)
@@ -63,7 +63,7 @@ def page() -> None:
         st.error(f"{shell.escape(image.path)}: {problem}", icon=":material/broken_image:")
 
 
-def _query_image(place: Place, dataset: Dataset) -> Image | None:
+def query_image(place: Place, dataset: Dataset) -> Image | None:
     """The photo that the URL names, else the gallery's first; without one, say why."""
     asked = st.query_params.get("q", "")
     if asked.isdecimal() and len(asked) < 12:
