@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import preview
-from app.views.monitor import duration
+from app.charts import duration
 from db.correspondences import find_set, pairs_of, rois_of
 from db.encoders import encoder_named
 from db.models import Run
