@@ -24,6 +24,10 @@ from train.workspace import Workspace
 
 STAGES = {"3": "Stage 3 · objects (ORL)", "1": "Stage 1 · photos"}
 METHODS = {name: PRESETS[name]["paper"].title for name in STAGE_1}
+PRESET_HELP = {
+    "small": "small: ResNet-18, small views; a demo epoch takes seconds.",
+    "paper": "paper: the published constants, for GPUs.",
+}
 BASIC = ("epochs", "batch_size", "backbone", "start_from", "image_size", "patch_size", "local_size", "local_crops")
 GROUPS = {
     "Optimiser": ("rate_per_256", "warmup_epochs", "momentum", "weight_decay", "accumulate", "precision"),
@@ -39,27 +43,25 @@ def form(place: Place) -> None:
     if shell.read_only():
         st.info("This server only shows: runs are started elsewhere.", icon=":material/visibility:")
         return
-    stage = fields.choose("Stage", "stage", STAGES)
-    if stage == "3" and place.mined is None:
-        st.info("Stage 3 trains on a correspondence set, and this data set has none yet.", icon=":material/info:")
-        start.unmined(place, place.dataset)
-        return
-    _training(place.workspace, place.dataset, place.mined if stage == "3" else None)
-
-
-def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | None) -> None:
-    """Stage 3 on a set, or stage 1 on the photos."""
-    method = "orl"
     with st.container(horizontal=True, gap="large"):
-        if mined is None:
+        stage = fields.choose("Stage", "stage", STAGES)
+        mined = place.mined if stage == "3" else None
+        method = "orl"
+        if stage == "1":
             text = "The paper's stage 1 is BYOL; the others are what it is compared with."
             method = fields.choose("Method", "method", METHODS, help=text)
         preset = fields.choose(
-            "Preset",
-            "preset",
-            {"small": "small", "paper": "paper"},
-            help="paper: the published constants, for GPUs. small: ResNet-18, small views; a demo epoch takes seconds.",
+            "Preset", "preset", {name: name for name in PRESET_HELP}, help=" ".join(PRESET_HELP.values())
         )
+    if stage == "3" and mined is None:
+        st.info("Stage 3 trains on a correspondence set, and this data set has none yet.", icon=":material/info:")
+        start.unmined(place, place.dataset)
+        return
+    _training(place.workspace, place.dataset, mined, method, preset)
+
+
+def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | None, method: str, preset: str) -> None:
+    """Stage 3 on a set, or stage 1 on the photos."""
     photos = mined.image_count if mined else dataset.image_count
     subject = f"the set **{shell.escape(mined.name)}**" if mined else "the photos"
     st.caption(f"On {subject} of **{shell.escape(dataset.name)}**: {photos:,} photos.")

@@ -217,7 +217,7 @@ def _try(action: Callable[[Workspace, int], Run], opened: Workspace, run_id: int
 
 
 def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
-    tabs = [name for name in DETAILS if found or name == "settings"]
+    tabs = [name for name in DETAILS if run.kind != "mine" or name == "settings"]
     asked = st.query_params.get("show", "")
     shown = asked if asked in tabs else tabs[0]
     st.session_state[f"show-{run.id}"] = shown
@@ -233,7 +233,10 @@ def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
     )
     match shown:
         case "curves":
-            curves.draw(opened, [run], key=f"curves-{run.id}")
+            if found:
+                curves.draw(opened, [run], key=f"curves-{run.id}")
+            else:
+                st.caption("The curves begin with the first step.")
         case "probes":
             probes.panel(opened, run)
         case "settings":
