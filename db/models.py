@@ -269,12 +269,12 @@ class Run(Base):
 
     __tablename__ = "run"
     id: Mapped[int] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))  # pretrain, mine, train
+    kind: Mapped[str] = mapped_column(String(16))  # pretrain, mine, train, evaluate
     name: Mapped[str]  # of what it makes
     status: Mapped[str] = mapped_column(String(16), default="queued", index=True)
     params: Mapped[dict[str, Any]]
     dataset_id: Mapped[int | None] = mapped_column(ForeignKey("dataset.id"))
-    encoder_id: Mapped[int | None] = mapped_column(ForeignKey("encoder.id", use_alter=True))  # mined with
+    encoder_id: Mapped[int | None] = mapped_column(ForeignKey("encoder.id", use_alter=True))  # mined with, or evaluated
     correspondence_set_id: Mapped[int | None] = mapped_column(ForeignKey("correspondence_set.id", use_alter=True))
     device: Mapped[str] = mapped_column(String(16), default="cpu")
     host: Mapped[str] = mapped_column(default="")
@@ -315,6 +315,32 @@ class ProbePair(Base):
     query_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"))
     key_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"))
     similarity: Mapped[float]
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class Evaluation(Base):
+    """What a protocol found out about an encoder; its plain numbers in ``summary``, the rest in its values."""
+
+    __tablename__ = "evaluation"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), unique=True)
+    encoder_id: Mapped[int] = mapped_column(ForeignKey("encoder.id"), index=True)
+    protocol: Mapped[str] = mapped_column(String(32))
+    data: Mapped[str]  # folder, or name of a data set of this workspace
+    params: Mapped[dict[str, Any]]
+    summary: Mapped[dict[str, Any]]  # numbers by name, and notes on how they came about
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class EvaluationValue(Base):
+    """A number of an evaluation that belongs to a class, a k, a depth or a cell of a grid: its key."""
+
+    __tablename__ = "evaluation_value"
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)  # of the key among the others of this name
+    key: Mapped[str]
+    value: Mapped[float]
     __table_args__ = ({"sqlite_with_rowid": False},)
 
 

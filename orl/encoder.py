@@ -10,6 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops import roi_align
 
 from orl.backbones import build_backbone, normalisation
+from orl.depths import depth_maps, pool_cells, pool_depths
 from orl.heads import Head, mlp, pool
 
 STRIDE = 32  # pixels of the input to a cell of the last layer's map
@@ -100,8 +101,10 @@ class Encoder(nn.Module):
         Convolutions of a single image split its sums between threads, and round them otherwise than in a batch. It goes
         twice, so that a feature does not depend on what was embedded along with it.
         """
-        images = self.normalise(pixels.repeat(2, axis=0) if len(pixels) == 1 else pixels)
-        return self.backbone(images.to(self._precision))[: len(pixels)].float()
+        return self.backbone(self._images(pixels))[: len(pixels)].float()
+
+    def _images(self, pixels: np.ndarray) -> Tensor:
+        return self.normalise(pixels.repeat(2, axis=0) if len(pixels) == 1 else pixels).to(self._precision)
 
     @property
     def _precision(self) -> torch.dtype:
@@ -119,6 +122,20 @@ class Encoder(nn.Module):
     def embed_rois(self, pixels: np.ndarray) -> np.ndarray:
         """RoI features, backbone GAP and never the projector: uint8 [B, 224, 224, 3] -> float32 [B, C], unit rows."""
         return F.normalize(pool(self._maps(pixels))).cpu().numpy()
+
+    @torch.inference_mode()
+    def embed_cells(self, pixels: np.ndarray, cells: int = 2) -> np.ndarray:
+        """The last layer's map pooled to cells x cells, for SVMs: uint8 [B, H, W, 3] -> float32 [B, C · cells²].
+
+        Rows have unit length; cells of a channel lie beside one another.
+        """
+        return F.normalize(pool_cells(self._maps(pixels), cells).flatten(1)).cpu().numpy()
+
+    @torch.inference_mode()
+    def embed_depths(self, pixels: np.ndarray) -> np.ndarray:
+        """Pooled maps of every depth, one after another and not normalised: uint8 [B, S, S, 3] -> float32 [B, D]."""
+        pooled = pool_depths(depth_maps(self.backbone, self._images(pixels)), pixels.shape[1])
+        return torch.cat([each.flatten(1) for each in pooled], dim=1)[: len(pixels)].float().cpu().numpy()
 
     @torch.inference_mode()
     def pool_boxes(self, pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from train.errors import UserError
 
-Kind = Literal["images", "rois", "attention"]
+Kind = Literal["images", "rois", "attention", "train", "test"]
 DTYPE = "<f4"  # half precision would save disk and cost the order of near-equal pairs
 
 

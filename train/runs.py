@@ -21,12 +21,13 @@ from uuid import uuid4
 import psutil
 
 from db.correspondences import complete_set_named, find_set
-from db.encoders import find_encoder
+from db.encoders import encoder_named, find_encoder
 from db.models import Run, now
 from db.photos import dataset_by_id, dataset_named
 from db.runs import ENDED, LIVE, add_run, find_run, run_by_id, runs, update_run
 from train.config import MineConfig, Settings
 from train.errors import UserError
+from train.evaluate.protocols import EvaluateConfig, protocol_named
 from train.interchange.given import FILE, Given
 from train.interchange.whole_files import said_plainly
 from train.lineage import refuse_wider, start_encoder
@@ -107,6 +108,24 @@ def launch_train(
         dataset_id=dataset_by_id(workspace.store, mined.dataset_id).id,
         correspondence_set_id=mined.id,
         params={"correspondence": correspondence, "processes": processes} | _dump(config),
+    )
+    return _start(workspace, add_run(workspace.store, run))
+
+
+def launch_evaluate(workspace: Workspace, encoder: str, data: str, config: EvaluateConfig) -> Run:
+    """Queue an evaluation of an encoder by the protocol of the settings. Raises UserError or StoreError.
+
+    data: a folder, or the name of a data set of the workspace, as the protocol asks for.
+    """
+    row, protocol = encoder_named(workspace.store, encoder), protocol_named(config.protocol)
+    protocol.check(workspace, data, config)
+    where = str(Path(data).expanduser().resolve()) if protocol.takes_folder else data
+    run = Run(
+        kind="evaluate",
+        name=f"{encoder}-{config.protocol}",
+        encoder_id=row.id,
+        dataset_id=None if protocol.takes_folder else dataset_named(workspace.store, data).id,
+        params={"encoder": encoder, "data": where} | {"config": config.model_dump(mode="json")},
     )
     return _start(workspace, add_run(workspace.store, run))
 

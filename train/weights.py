@@ -99,17 +99,22 @@ def register(
 
 def load(workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: Precision = "fp32") -> Encoder:
     """The encoder of a row, ready to embed. Raises UserError when its file is gone or not what was added."""
+    encoder = build(stored_weights(workspace, row)).fold().to(device)
+    if precision == "bf16":
+        encoder.lower()
+    encoder.backbone.to(memory_format=torch.channels_last)
+    return encoder
+
+
+def stored_weights(workspace: Workspace, row: EncoderRow) -> Weights:
+    """The weights of a row, to go on learning from. Raises UserError when its file is gone or not what was added."""
     path = workspace.path / row.weights_path
     if not path.is_file():
         raise UserError(f"The weights of the encoder '{row.name}' are gone from {path}; add it again.")
     weights = checkpoint_weights(path)
     if digest(weights) != row.weights_sha256:
         raise UserError(f"{path} is not what was added as the encoder '{row.name}'; add it again under a new name.")
-    encoder = build(weights).fold().to(device)
-    if precision == "bf16":
-        encoder.lower()
-    encoder.backbone.to(memory_format=torch.channels_last)
-    return encoder
+    return weights
 
 
 def build(weights: Weights) -> Encoder:

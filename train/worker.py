@@ -146,6 +146,12 @@ def work(workspace: Workspace, run: Run, progress: Progress) -> None:
 
         stage_1 = read_config({"method": "byol"} | params["config"])
         pretrain(workspace, params["dataset"], run.name, stage_1, run_id=run.id, progress=progress)
+    elif run.kind == "evaluate":
+        from train.evaluate.protocols import read_evaluate_config
+        from train.evaluate.run import evaluate
+
+        asked = read_evaluate_config(params["config"])
+        evaluate(workspace, params["encoder"], params["data"], asked, run_id=run.id, progress=progress)
     else:
         from train.pretrain import train
 

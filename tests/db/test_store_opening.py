@@ -33,6 +33,9 @@ NEWER = [  # what the revisions after the first one added, undone
     "DROP TABLE image_comparison",
     "DROP TABLE set_comparison",
     "DROP TABLE dataset_member",
+    "DROP TABLE probe_pair",
+    "DROP TABLE evaluation_value",
+    "DROP TABLE evaluation",
 ]
 
 

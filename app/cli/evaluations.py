@@ -1,0 +1,119 @@
+"""``orl evaluate`` and ``orl evaluations``: how good encoders are downstream."""
+
+from __future__ import annotations
+
+from json import dumps
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from app.cli.common import Detach, Where, follow, out, pass_on
+from db.evaluations import Evaluated, evaluation_by_id, evaluation_of_run, evaluation_values, evaluations
+from train import runs as launcher
+from train.config import parse_settings, with_settings
+from train.evaluate.protocols import PROTOCOLS, evaluate_preset
+from train.workspace import Workspace, open_workspace
+
+evaluations_app = typer.Typer(help="What evaluations have found.", invoke_without_command=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+DATA = "; ".join(f"{name}: {protocol.data}" for name, protocol in PROTOCOLS.items())
+PRESET = "; ".join(f"{name}: {', '.join(protocol.presets)}" for name, protocol in PROTOCOLS.items())
+
+
+def evaluate(
+    protocol: Annotated[str, typer.Argument(help=f"{', '.join(PROTOCOLS)}.")],
+    encoder: Annotated[str, typer.Option(help="Name of the encoder.")],
+    data: Annotated[str, typer.Option(help=f"What to measure on. {DATA}.")],
+    preset: Annotated[str, typer.Option(help=f"Settings to start from, the first by default. {PRESET}.")] = "",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: key=value. May be repeated.")
+    ] = None,
+    workspace: Where = None,
+    detach: Detach = False,
+) -> None:
+    """Measure an encoder downstream, by a protocol of the paper or a quick one."""
+    config = with_settings(evaluate_preset(protocol, preset), parse_settings(changes or []))
+    opened = open_workspace(workspace)
+    run = launcher.launch_evaluate(opened, encoder, data, config)
+    follow(opened, run, detach)
+    if not detach and (found := evaluation_of_run(opened.store, run.id)) is not None:
+        _show(opened, evaluation_by_id(opened.store, found.id))
+
+
+@evaluations_app.callback()
+def evaluations_(context: typer.Context, workspace: Where = None, json: Json = False) -> None:
+    """List evaluations, or show one."""
+    pass_on(workspace)
+    if context.invoked_subcommand is None:
+        list_evaluations(workspace, json)
+
+
+@evaluations_app.command("list")
+def list_evaluations(workspace: Where = None, json: Json = False) -> None:
+    """List the evaluations, newest first."""
+    opened = open_workspace(workspace)
+    found = evaluations(opened.store)
+    if json:
+        print(dumps([_as_json(each) for each in found], indent=1))
+        return
+    table = Table("id", "encoder", "protocol", "result", "data", "run")
+    for each in found:
+        row = each.evaluation
+        table.add_row(str(row.id), each.encoder.name, row.protocol, _headline(each), row.data, str(row.run_id))
+    out.print(table if table.row_count else "No evaluations yet; `orl evaluate` makes them.")
+
+
+@evaluations_app.command("show")
+def show_evaluation(
+    evaluation_id: Annotated[int, typer.Argument(metavar="ID")], workspace: Where = None, json: Json = False
+) -> None:
+    """Show all that an evaluation found."""
+    opened = open_workspace(workspace)
+    found = evaluation_by_id(opened.store, evaluation_id)
+    if json:
+        values = evaluation_values(opened.store, evaluation_id)
+        print(dumps(_as_json(found) | {"params": found.evaluation.params, "values": values}, indent=1))
+        return
+    _show(opened, found)
+
+
+def _show(opened: Workspace, found: Evaluated) -> None:
+    row, values = found.evaluation, evaluation_values(opened.store, found.evaluation.id)
+    numbers = Table("number", "value", title=f"{found.encoder.name} by {row.protocol}", title_justify="left")
+    for name, value in row.summary.items():
+        if name != "notes":
+            numbers.add_row(name.replace("_", " "), f"{value:.4g}")
+    out.print(numbers)
+    # Names with the same keys are the columns of one table.
+    by_keys: dict[tuple[str, ...], list[str]] = {}
+    for name, each in values.items():
+        by_keys.setdefault(tuple(each), []).append(name)
+    for keys, names in by_keys.items():
+        table = Table("", *(name.replace("_", " ") for name in names))
+        for key in keys:
+            table.add_row(key, *(f"{values[name][key]:.4g}" for name in names))
+        out.print(table)
+    for note in row.summary.get("notes", []):
+        out.print(note, highlight=False, markup=False)
+
+
+def _headline(found: Evaluated) -> str:
+    protocol = PROTOCOLS.get(found.evaluation.protocol)
+    if protocol is None or protocol.headline not in found.evaluation.summary:
+        return ""
+    return f"{protocol.headline_title} {100 * found.evaluation.summary[protocol.headline]:.1f}"
+
+
+def _as_json(found: Evaluated) -> dict[str, Any]:
+    row = found.evaluation
+    return {
+        "id": row.id,
+        "encoder": found.encoder.name,
+        "protocol": row.protocol,
+        "data": row.data,
+        "run": row.run_id,
+        "created_at": row.created_at.isoformat(timespec="seconds"),
+        "summary": row.summary,
+    }

@@ -1,0 +1,83 @@
+"""Evaluations of encoders: what protocols found out, by encoder and data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert, select
+
+from db.models import Encoder, Evaluation, EvaluationValue
+from db.store import Store, StoreError
+
+Values = Mapping[str, Mapping[str, float]]  # by name, then by key, in the order in which a plot shows them
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation and the encoder that it is about."""
+
+    evaluation: Evaluation
+    encoder: Encoder
+
+
+def keep_evaluation(store: Store, evaluation: Evaluation, values: Values) -> Evaluation:
+    """Write what a run found, in place of what an earlier attempt of the same run may have written."""
+    with store.session() as session:
+        session.execute(delete(Evaluation).where(Evaluation.run_id == evaluation.run_id))
+        session.add(evaluation)
+        session.flush()
+        rows = [
+            {"evaluation_id": evaluation.id, "name": name, "position": position, "key": key, "value": value}
+            for name, each in values.items()
+            for position, (key, value) in enumerate(each.items())
+        ]
+        if rows:
+            session.execute(insert(EvaluationValue), rows)
+        return evaluation
+
+
+def evaluations(store: Store) -> list[Evaluated]:
+    """All evaluations and their encoders, newest first."""
+    query = select(Evaluation, Encoder).join(Encoder, Encoder.id == Evaluation.encoder_id)
+    with store.session() as session:
+        return [Evaluated(*row) for row in session.execute(query.order_by(Evaluation.id.desc()))]
+
+
+def newest_evaluations(store: Store) -> list[Evaluated]:
+    """The newest evaluation of each encoder by each protocol on each data: the cells of a table, newest first."""
+    newest: dict[tuple[int, str, str], Evaluated] = {}
+    for found in evaluations(store):
+        row = found.evaluation
+        newest.setdefault((row.encoder_id, row.protocol, row.data), found)
+    return list(newest.values())
+
+
+def evaluation_by_id(store: Store, evaluation_id: int) -> Evaluated:
+    """The evaluation of this id. Raises StoreError when there is none."""
+    query = select(Evaluation, Encoder).join(Encoder, Encoder.id == Evaluation.encoder_id)
+    with store.session() as session:
+        row = session.execute(query.where(Evaluation.id == evaluation_id)).one_or_none()
+    if row is None:
+        raise StoreError(f"There is no evaluation {evaluation_id}; `orl evaluations` shows those there are.")
+    return Evaluated(*row)
+
+
+def evaluation_of_run(store: Store, run_id: int) -> Evaluation | None:
+    """What a run found, once it is done."""
+    with store.session() as session:
+        return session.scalar(select(Evaluation).where(Evaluation.run_id == run_id))
+
+
+def evaluation_values(store: Store, evaluation_id: int) -> dict[str, dict[str, float]]:
+    """Values of an evaluation by name, then by key, in the order in which they were kept."""
+    query = (
+        select(EvaluationValue)
+        .where(EvaluationValue.evaluation_id == evaluation_id)
+        .order_by(EvaluationValue.name, EvaluationValue.position)
+    )
+    found: dict[str, dict[str, float]] = {}
+    with store.session() as session:
+        for value in session.scalars(query):
+            found.setdefault(value.name, {})[value.key] = value.value
+    return found

@@ -1,0 +1,51 @@
+"""Whether pairs that an encoder finds are objects of one class, among boxes that do not depend on the encoder."""
+
+from __future__ import annotations
+
+from db.models import Encoder as EncoderRow
+from db.photos import dataset_named, usable_images
+from train.config import MineConfig
+from train.evaluate.protocols import CorrespondenceConfig, Result
+from train.features import Features
+from train.mine import embed_images
+from train.photos import Photos
+from train.processes import choose_device
+from train.progress import Progress
+from train.sweep import sweep
+from train.workspace import Workspace
+
+
+def evaluate(
+    workspace: Workspace,
+    encoder: EncoderRow,
+    data: str,
+    config: CorrespondenceConfig,
+    *,
+    run_id: int,
+    progress: Progress,
+) -> Result:
+    """Quality of pairs between seeded queries and their neighbours: ``same_class`` and every other measure.
+
+    data: an annotated data set whose raw boxes are in the store. Photos that the encoder has not seen are embedded, and
+    stay so. Raises UserError.
+    """
+    dataset = dataset_named(workspace.store, data)
+    features = Features(workspace, encoder, str(choose_device()))
+    photos, images = Photos.of(workspace.store, dataset.id), list(usable_images(workspace.store, dataset.id))
+    embed_images(features, images, photos, progress)
+    mining = MineConfig(
+        neighbors=config.neighbors,
+        pair_ratio=config.pair_ratio,
+        proposals=config.proposals,
+        proposal_scale=config.proposal_scale,
+    )
+    [cell] = sweep(
+        workspace, data, encoder.name, {}, base=mining, sample=config.queries, seed=config.seed, progress=progress
+    )
+    measures = {name: float(value) for name, value in cell.measures.items()}
+    chances = {name.removesuffix("_chance") for name in measures if name.endswith("_chance")}
+    values = {
+        "measure": {name: measures[name] for name in measures if name in chances},
+        "by_chance": {name: measures[f"{name}_chance"] for name in measures if name in chances},
+    }
+    return Result(measures | {"queries": float(min(config.queries, len(images)))}, values)

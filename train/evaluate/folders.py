@@ -1,0 +1,185 @@
+"""Photos with labels as evaluations find them: VOC's lists, and folders of classes. Free of torch."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from db.photos import dataset_named
+from train.errors import UserError
+from train.layouts import SUFFIXES, read_voc, walk
+from train.published import publish
+from train.workspace import Workspace
+
+VOC = "VOCdevkit/VOC2007 with JPEGImages/*.jpg and ImageSets/Main/CLASS_SPLIT.txt"
+FOLDERS = "a folder with train/CLASS/photo.jpg and val/CLASS/photo.jpg"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Photos of a split: n paths, and for VOC int8 [n, C] (1 shown, 0 only difficult, -1 not), else int64 [n]."""
+
+    files: list[str]
+    labels: np.ndarray
+    classes: list[str]
+
+
+def voc_root(data: str) -> Path:
+    """The folder VOC2007, given it or the one around it. Raises UserError with the layout expected."""
+    root = _folder(data, VOC)
+    root = root / "VOC2007" if (root / "VOC2007").is_dir() else root
+    for part in ("ImageSets/Main", "JPEGImages"):
+        if not (root / part).is_dir():
+            raise UserError(f"{root} has no folder {part}; expected: {VOC}.")
+    return root
+
+
+def voc_split(root: Path, split: str) -> Labelled:
+    """A split of VOC with every class's word on each photo: ``id 1``, ``id -1``, or ``id 0`` for difficult ones.
+
+    Raises UserError where lists are missing or do not agree.
+    """
+    lists = sorted((root / "ImageSets" / "Main").glob(f"*_{split}.txt"))
+    if not lists:
+        raise UserError(
+            f"{root / 'ImageSets/Main'} has no list CLASS_{split}.txt; choose a split that is there with "
+            f"--set train_split=… and --set test_split=… ({', '.join(_splits(root)) or 'none are'})."
+        )
+    ids: list[str] = []
+    columns: list[np.ndarray] = []
+    for file in lists:
+        words = file.read_text(encoding="utf-8", errors="replace").split()
+        if not columns:
+            ids = words[::2]
+        if words[::2] != ids or not set(words[1::2]) <= {"1", "0", "-1"} or len(words) % 2:
+            raise UserError(f"{file} should name the photos of {lists[0].name}, in that order, with 1, 0 or -1 each.")
+        columns.append(np.array(words[1::2], np.int8))
+    if not ids:
+        raise UserError(f"{lists[0]} names no photo.")
+    files = [str(root / "JPEGImages" / f"{i}.jpg") for i in ids]
+    return Labelled(files, np.stack(columns, axis=1), [f.stem.removesuffix(f"_{split}") for f in lists])
+
+
+def voc_splits(data: str, train: str, test: str) -> tuple[Labelled, Labelled]:
+    """Two splits of the same classes, with no photo in both. Raises UserError."""
+    root = voc_root(data)
+    learn, measure = voc_split(root, train), voc_split(root, test)
+    if learn.classes != measure.classes:
+        raise UserError(f"The lists of {train} and {test} in {root / 'ImageSets/Main'} are of different classes.")
+    if shared := set(learn.files) & set(measure.files):
+        raise UserError(f"{len(shared)} photos are both in {train} and in {test}; choose splits that share none.")
+    return learn, measure
+
+
+def voc_largest(data: str, train: str, test: str) -> tuple[Labelled, Labelled]:
+    """Two splits whose photos have one class each, that of the largest object; without one they are left out."""
+    found = []
+    learn, measure = voc_splits(data, train, test)
+    for split in (learn, measure):
+        files, labels = [], []
+        for file in split.files:
+            annotation = Path(file).parents[1] / "Annotations" / f"{Path(file).stem}.xml"
+            if not annotation.is_file():
+                raise UserError(f"There is no {annotation}; a photo's class is that of its largest annotated object.")
+            boxes = [b for b in read_voc(annotation).boxes if not b.difficult and b.category in split.classes]
+            if boxes:
+                files.append(file)
+                labels.append(split.classes.index(max(boxes, key=lambda b: b.w * b.h).category))
+        found.append(Labelled(files, np.array(labels, np.int64), split.classes))
+    return found[0], found[1]
+
+
+def class_folders(data: str) -> tuple[Labelled, Labelled]:
+    """``train`` and ``val``, each with a folder for each class. Raises UserError with the layout expected."""
+    root = _folder(data, FOLDERS)
+    classes = _classes(root / "train")
+    unknown = sorted(set(_classes(root / "val")) - set(classes))
+    if unknown:
+        raise UserError(f"{root / 'val' / unknown[0]} is a class that {root / 'train'} does not have.")
+    found = []
+    for split in ("train", "val"):
+        paths = [path for path in walk(root / split) if "/" in path]
+        if not paths:
+            raise UserError(f"{root / split} has no photo ({', '.join(sorted(SUFFIXES))}); expected: {FOLDERS}.")
+        number = {name: i for i, name in enumerate(classes)}
+        labels = np.array([number[path.split("/", 1)[0]] for path in paths], np.int64)
+        found.append(Labelled([str(root / split / path) for path in paths], labels, classes))
+    return found[0], found[1]
+
+
+def is_voc(data: str) -> bool:
+    """Whether a folder has VOC's lists."""
+    root = Path(data).expanduser()
+    return any((r / "ImageSets" / "Main").is_dir() for r in (root, root / "VOC2007"))
+
+
+def check_voc(workspace: Workspace, data: str, config: Any) -> None:
+    """Refuse a folder without VOC's lists of the splits asked for. Raises UserError."""
+    voc_splits(data, config.train_split, config.test_split)
+
+
+def check_folders(workspace: Workspace, data: str, config: Any) -> None:
+    """Refuse a folder that has not the classes of ``train`` and ``val``. Raises UserError."""
+    root = _folder(data, FOLDERS)
+    for split in ("train", "val"):
+        _classes(root / split)
+
+
+def check_voc_or_folders(workspace: Workspace, data: str, config: Any) -> None:
+    """Refuse what is neither. Raises UserError."""
+    if is_voc(data):
+        check_voc(workspace, data, config)
+    elif (_folder(data, FOLDERS) / "train").is_dir():
+        check_folders(workspace, data, config)
+    else:
+        raise UserError(f"{data} has neither ImageSets/Main nor train; expected: {VOC}, or {FOLDERS}.")
+
+
+def check_dataset(workspace: Workspace, data: str, config: Any) -> None:
+    """Refuse a data set that is not there or not annotated. Raises UserError or StoreError."""
+    if not dataset_named(workspace.store, data).annotation_count:
+        raise UserError(f"The photos of '{data}' have no annotations to measure pairs against; ingest them with some.")
+
+
+def kept(folder: Path, gather: Callable[[], tuple[Labelled, Labelled]]) -> tuple[Labelled, Labelled]:
+    """The two splits as they were when the run began, whatever has happened to the folders since."""
+    path = folder / "photos.npz"
+    if not path.is_file():
+        arrays: dict[str, Any] = {}
+        for split, found in zip(("train", "test"), gather(), strict=True):
+            arrays |= {f"{split}_files": np.array(found.files), f"{split}_labels": found.labels}
+            arrays["classes"] = np.array(found.classes)
+        written = io.BytesIO()
+        np.savez(written, **arrays)
+        publish(lambda file: file.write(written.getbuffer()), path)
+    with np.load(path) as stored:
+        classes = stored["classes"].tolist()
+        train, test = (
+            Labelled(stored[f"{split}_files"].tolist(), stored[f"{split}_labels"], classes)
+            for split in ("train", "test")
+        )
+    return train, test
+
+
+def _folder(data: str, expected: str) -> Path:
+    path = Path(data).expanduser()
+    if not path.is_dir():
+        raise UserError(f"There is no folder {path}; expected: {expected}.")
+    return path
+
+
+def _classes(folder: Path) -> list[str]:
+    found = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".") if folder.is_dir() else []
+    if not found:
+        raise UserError(f"{folder} has no folder for any class; expected: {FOLDERS}.")
+    return found
+
+
+def _splits(root: Path) -> list[str]:
+    names = {path.stem.rpartition("_")[2] for path in (root / "ImageSets" / "Main").glob("*_*.txt")}
+    return sorted(names)

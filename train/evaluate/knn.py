@@ -1,0 +1,69 @@
+"""k nearest neighbours as a classifier, of pooled features: quick, and nothing is trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from db.models import Encoder as EncoderRow
+from orl.knn import knn_predict
+from orl.pixels import center_crop
+from train.errors import UserError
+from train.evaluate.features import SPLITS, features_of, read_photo
+from train.evaluate.folders import class_folders, is_voc, kept, voc_largest
+from train.evaluate.protocols import KNNConfig, Result
+from train.processes import choose_device
+from train.progress import Progress
+from train.weights import load
+from train.workspace import Workspace
+
+AT_ONCE = 256  # queries compared with all the others
+
+
+def evaluate(
+    workspace: Workspace, encoder: EncoderRow, data: str, config: KNNConfig, *, run_id: int, progress: Progress
+) -> Result:
+    """Share of the test photos that get their class: ``accuracy`` with ``config.k`` neighbours, and with each k.
+
+    ``chance`` is the share of the most common class. Of VOC, a photo's class is that of its largest object.
+    """
+    folder = workspace.run_folder(run_id)
+    voc = is_voc(data)
+    train, test = kept(
+        folder, lambda: voc_largest(data, config.train_split, config.test_split) if voc else class_folders(data)
+    )
+    if not len(train.files) or not len(test.files):
+        raise UserError(f"No photo of a split of {data} has an object that is not difficult.")
+    device = str(choose_device())
+    network = load(workspace, encoder, device)
+    bank, queries = (
+        features_of(
+            folder,
+            name,
+            split.files,
+            encoder.roi_features,
+            weights_sha256=encoder.weights_sha256,
+            view=lambda file: center_crop(read_photo(file)),
+            forward=network.embed_rois,
+            device=device,
+            progress=progress,
+        )
+        for name, split in zip(SPLITS, (train, test), strict=True)
+    )
+    ks = sorted({min(k, len(bank)) for k in (*config.ks, config.k)})
+    progress.phase("Classifying", len(ks))
+    known, asked = torch.tensor(bank), torch.tensor(queries)
+    labels = torch.tensor(train.labels)
+    accuracy = {}
+    for k in ks:
+        predicted = [knn_predict(known, labels, part, k, config.temperature) for part in asked.split(AT_ONCE)]
+        accuracy[str(k)] = float(np.mean(torch.cat(predicted).numpy() == test.labels))
+        progress.advance()
+    common = np.bincount(train.labels).argmax()
+    numbers = {
+        "accuracy": accuracy[str(min(config.k, len(bank)))],
+        "chance": float(np.mean(test.labels == common)),
+        "photos": float(len(test.files)),
+    }
+    notes = ["A photo's class is that of its largest object."] if voc else []
+    return Result(numbers, {"accuracy": accuracy}, notes)

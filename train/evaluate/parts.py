@@ -1,0 +1,67 @@
+"""Finished parts of an evaluation, and the processes that finish them: what a killed run need not do again."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from train.progress import map_ahead
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Parts:
+    """Results by name, a line of JSON each, on disk as soon as they are there. A line cut off does not count."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "parts.jsonl"
+        self._found: dict[str, Any] = {}
+        if self._path.is_file():
+            whole = self._path.read_bytes()
+            end = whole.rfind(b"\n") + 1
+            if end < len(whole):  # or the next line would be glued to it
+                os.truncate(self._path, end)
+            for line in whole[:end].splitlines():
+                name, value = json.loads(line)
+                self._found[name] = value
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._found
+
+    def __getitem__(self, name: str) -> Any:
+        return self._found[name]
+
+    def add(self, name: str, value: Any) -> None:
+        """Keep a result; floats come back as they were."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([name, value]) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._found[name] = value
+
+
+def in_processes(work: Callable[[T], R], jobs: Iterable[T], workers: int) -> Iterator[R]:
+    """Results in the order of the jobs, whatever the number of processes; 0: by this one.
+
+    work: a function of a module without torch, which each process imports.
+    """
+    if not workers:
+        yield from map(work, jobs)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare)
+    try:
+        yield from map_ahead(pool, work, jobs, ahead=2 * workers)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _prepare() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop

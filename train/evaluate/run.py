@@ -1,0 +1,46 @@
+"""Evaluating an encoder: from a protocol and its settings to a row in the store."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from db.encoders import encoder_named
+from db.evaluations import keep_evaluation
+from db.models import Evaluation
+from train.evaluate.protocols import EvaluateConfig, protocol_named
+from train.progress import Progress
+from train.workspace import Workspace
+
+
+def evaluate(
+    workspace: Workspace,
+    encoder: str,
+    data: str,
+    config: EvaluateConfig,
+    *,
+    run_id: int,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluate an encoder by the protocol of the settings, going on where an earlier attempt of the run stopped.
+
+    data: a folder, or the name of a data set, as the protocol asks for. Always the online backbone. Raises UserError or
+    StoreError.
+    """
+    progress = progress or Progress()
+    protocol, row = protocol_named(config.protocol), encoder_named(workspace.store, encoder)
+    workspace.run_folder(run_id).mkdir(parents=True, exist_ok=True)
+    progress.log(f"Evaluation of '{encoder}' by {config.protocol} ({protocol.title}) on {data}.")
+    found = import_module(protocol.module).evaluate(workspace, row, data, config, run_id=run_id, progress=progress)
+    evaluation = Evaluation(
+        run_id=run_id,
+        encoder_id=row.id,
+        protocol=config.protocol,
+        data=data,
+        params=config.model_dump(mode="json"),
+        summary=found.numbers | {"notes": found.notes},
+    )
+    kept = keep_evaluation(workspace.store, evaluation, found.values)
+    for note in found.notes:
+        progress.log(note)
+    progress.log(f"{protocol.headline_title}: {found.numbers[protocol.headline]:.4f}.")
+    return kept

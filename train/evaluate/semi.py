@@ -1,0 +1,148 @@
+"""Semi-supervised learning (Table 2): the whole network is tuned on few labels, with every pair of learning rates."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from db.models import Encoder as EncoderRow
+from orl.classifiers import Classifier, right_within
+from train.errors import UserError
+from train.evaluate.descent import Diverged, descend
+from train.evaluate.folders import Labelled, class_folders, kept
+from train.evaluate.parts import Parts
+from train.evaluate.protocols import Result, SemiConfig
+from train.evaluate.views import Steps, centre_batches, training_batches
+from train.processes import choose_device
+from train.progress import Progress
+from train.weights import stored_weights
+from train.workspace import Workspace
+
+
+def evaluate(
+    workspace: Workspace, encoder: EncoderRow, data: str, config: SemiConfig, *, run_id: int, progress: Progress
+) -> Result:
+    """Share of the validation photos that the best of the grid gets right: ``top1``, ``top5``; both by cell.
+
+    Raises UserError where the list of photos does not fit the folder.
+    """
+    folder = workspace.run_folder(run_id)
+    notes = [_how_drawn(config), "The rates were chosen on the validation photos, as in the published numbers."]
+
+    def gather() -> tuple[Labelled, Labelled]:
+        train, test = class_folders(data)
+        return draw(train, config), test
+
+    train, test = kept(folder, gather)
+    weights = stored_weights(workspace, encoder)
+    steps, device, parts = Steps(len(train.files), config), choose_device(), Parts(folder)
+    cells = [(rate, faster) for rate in config.rates for faster in config.head_multipliers]
+    for number, (rate, faster) in enumerate(cells):
+        name, cell = _name(rate, faster), folder / f"cell-{number + 1}"
+        if name in parts:
+            continue
+        progress.phase(f"Tuning {number + 1} of {len(cells)}: {name}", steps.total)
+        torch.manual_seed(config.seed)
+        model = Classifier(encoder.architecture, weights.backbone, len(train.classes))
+        model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        groups = [
+            {"params": list(model.backbone.parameters()), "lr": rate},
+            {"params": list(model.head.parameters()), "lr": rate * faster},
+        ]
+        try:
+            descend(
+                model,
+                groups,
+                lambda first: training_batches(train, "crop", steps, first, encoder.architecture, device),
+                F.cross_entropy,
+                steps,
+                config.gamma,
+                cell,
+                progress,
+                nesterov=False,
+                reported=number * steps.total,
+            )
+            found = _measure(model, test, config, encoder.architecture, device, progress)
+        except Diverged:
+            progress.log(f"{name}: the loss is not finite any more; the cell counts as 0.")
+            found = [0.0, 0.0]
+        parts.add(name, found)
+        shutil.rmtree(cell, ignore_errors=True)
+    return _summary(cells, parts, train, test, notes)
+
+
+def draw(train: Labelled, config: SemiConfig) -> Labelled:
+    """The photos that the list names, else a seeded share of each class, one at least. Raises UserError."""
+    if config.list_file:
+        chosen = _listed(train, Path(config.list_file).expanduser())
+    else:
+        rng = np.random.default_rng(config.seed)
+        each = [np.flatnonzero(train.labels == c) for c in range(len(train.classes))]
+        some = [rng.choice(own, max(1, round(config.fraction * len(own))), replace=False) for own in each if len(own)]
+        chosen = np.sort(np.concatenate(some))
+    if len(chosen) < 2:
+        raise UserError(f"{len(chosen)} photo is too few to tune a network on; raise fraction.")
+    return Labelled([train.files[i] for i in chosen.tolist()], train.labels[chosen], train.classes)
+
+
+def _listed(train: Labelled, file: Path) -> np.ndarray:
+    """Positions of the photos that a list names by file or by CLASS/file; what else a line says is passed over."""
+    try:
+        names = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read: {error}.") from error
+    position: dict[str, int] = {}
+    for i, path in enumerate(train.files):
+        position[PurePosixPath(path).name] = i
+        position["/".join(PurePosixPath(path).parts[-2:])] = i
+    unknown = [name for name in names if name not in position]
+    if unknown or not names:
+        raise UserError(f"{file} names {unknown[0]}, which is not in train/." if unknown else f"{file} names no photo.")
+    return np.array(sorted({position[name] for name in names}))
+
+
+def _how_drawn(config: SemiConfig) -> str:
+    if config.list_file:
+        return f"Trained on the photos that {config.list_file} names."
+    return f"Trained on a sample of {config.fraction:.0%} of each class (seed {config.seed}), not on a published list."
+
+
+def _measure(
+    model: Classifier, test: Labelled, config: SemiConfig, architecture: str, device: torch.device, progress: Progress
+) -> list[float]:
+    progress.phase("Classifying", len(test.files))
+    right = [0, 0]
+    with torch.no_grad():
+        model.eval()
+        for images, labels in centre_batches(test, config, architecture, device):
+            scores = model(images)
+            for i, k in enumerate((1, 5)):
+                right[i] += int(right_within(scores, labels, k).sum())
+            progress.advance(len(labels))
+    return [count / len(test.files) for count in right]
+
+
+def _name(rate: float, faster: float) -> str:
+    return f"rate {rate:g}, head x {faster:g}"
+
+
+def _summary(
+    cells: list[tuple[float, float]], parts: Parts, train: Labelled, test: Labelled, notes: list[str]
+) -> Result:
+    names = [_name(*cell) for cell in cells]
+    values = {f"top{k}": {name: parts[name][i] for name in names} for i, k in enumerate((1, 5))}
+    best = max(range(len(cells)), key=lambda i: values["top1"][names[i]])
+    rate, faster = cells[best]
+    numbers = {
+        "top1": values["top1"][names[best]],
+        "top5": values["top5"][names[best]],
+        "best_rate": rate,
+        "best_head_multiplier": faster,
+        "labelled_photos": float(len(train.files)),
+        "photos": float(len(test.files)),
+    }
+    return Result(numbers, values, notes)

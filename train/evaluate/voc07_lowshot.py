@@ -1,0 +1,91 @@
+"""Linear SVMs on a few positives of each class of VOC07 (Fig. 3): mean and deviation of mAP over seeded samples.
+
+The reference picks the cost by mAP on the test split. That is reported, and beside it mAP at the cost that does best on
+the training photos that were not drawn: the same rule, and no label of a test photo.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from db.models import Encoder as EncoderRow
+from orl.svm import COSTS
+from train.errors import UserError
+from train.evaluate.features import keep_array
+from train.evaluate.folders import kept, voc_splits
+from train.evaluate.machines import LowShotJob, fit_low_shot
+from train.evaluate.parts import Parts, in_processes
+from train.evaluate.protocols import LowShotConfig, Result
+from train.evaluate.voc07_svm import cells_of
+from train.progress import Progress
+from train.workspace import Workspace
+
+
+def evaluate(
+    workspace: Workspace, encoder: EncoderRow, data: str, config: LowShotConfig, *, run_id: int, progress: Progress
+) -> Result:
+    """Mean over all k of the mean mAP: ``reference_map`` and ``clean_map``; by k, their mean and standard deviation.
+
+    Raises UserError where a class has no positive, or no photo is left to choose the cost with.
+    """
+    folder = workspace.run_folder(run_id)
+    train, test = kept(folder, lambda: voc_splits(data, config.train_split, config.test_split))
+    for split, name in ((train, config.train_split), (test, config.test_split)):
+        empty = [c for i, c in enumerate(split.classes) if not (split.labels[:, i] > 0).any()]
+        if empty:
+            raise UserError(f"No photo of {name} shows {', '.join(empty)}; low-shot needs every class in both splits.")
+    learn, measure = cells_of(workspace, encoder, config, (train, test), folder, progress)
+
+    files = {name: folder / f"{name}.npy" for name in ("learn", "measure")}
+    for file, array in zip(files.values(), (learn, measure), strict=True):
+        keep_array(array, file)
+    parts = Parts(folder)
+    jobs = [
+        LowShotJob(
+            f"k {k}, sample {sample}, {name}",
+            str(files["learn"]),
+            str(files["measure"]),
+            train.labels[:, c],
+            test.labels[:, c],
+            k,
+            (config.seed, k, sample, c),
+        )
+        for k in config.ks
+        for sample in range(config.samples)
+        for c, name in enumerate(train.classes)
+    ]
+    todo = [job for job in jobs if job.name not in parts]
+    progress.phase("Fitting SVMs of few photos", len(todo))
+    for found in in_processes(fit_low_shot, todo, config.workers):
+        parts.add(found.name, {"test": found.test.tolist(), "rest": found.rest.tolist()})
+        progress.advance()
+    for file in files.values():
+        file.unlink()
+
+    shape = (len(config.ks), config.samples, len(train.classes), len(COSTS))
+    tested = np.array([parts[job.name]["test"] for job in jobs]).reshape(shape)
+    rest = np.array([parts[job.name]["rest"] for job in jobs]).reshape(shape)
+    return summarise(tested, rest, config)
+
+
+def summarise(tested: np.ndarray, rest: np.ndarray, config: LowShotConfig) -> Result:
+    """Choose one cost for all classes of a sample, in both ways, and take mean and deviation over the samples.
+
+    tested, rest: float64 [k, sample, class, cost], average precision on the test split and on the training photos that
+    were not drawn; of the latter NaN where no positive was left.
+    """
+    by_cost = tested.mean(axis=2)  # mAP of every k, sample and cost
+    if np.isnan(rest).all(axis=(2, 3)).any():
+        raise UserError("A sample drew every positive there is, and leaves none to choose the cost with; lower ks.")
+    chosen = np.nanmean(rest, axis=2).argmax(axis=2)
+    ways = {"reference": by_cost.max(axis=2), "clean": np.take_along_axis(by_cost, chosen[..., None], 2)[..., 0]}
+    numbers, values = {}, {}
+    for way, maps in ways.items():
+        numbers[f"{way}_map"] = float(maps.mean())
+        values[f"{way}_mean"] = {str(k): float(v) for k, v in zip(config.ks, maps.mean(axis=1), strict=True)}
+        values[f"{way}_std"] = {str(k): float(v) for k, v in zip(config.ks, maps.std(axis=1), strict=True)}
+    notes = [
+        "reference: the cost of each sample is the one of largest mAP on the test photos.",
+        "clean: it is the one of largest mAP on the training photos that were not drawn.",
+    ]
+    return Result(numbers, values, notes)

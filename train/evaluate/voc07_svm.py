@@ -1,0 +1,124 @@
+"""Linear SVMs on VOC07 (Table 1): 2 x 2 cells of the last layer's map, a cost for each class, mAP on the test split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from db.models import Encoder as EncoderRow
+from orl.average_precision import average_precision, bootstrap, interval
+from orl.pixels import INPUT_SIZE, squeeze
+from orl.svm import FOLDS, decide, in_span
+from train.errors import UserError
+from train.evaluate.features import SPLITS, features_of, keep_array, read_photo
+from train.evaluate.folders import Labelled, kept, voc_splits
+from train.evaluate.machines import ClassJob, fit_class
+from train.evaluate.parts import Parts, in_processes
+from train.evaluate.protocols import Result, SVMConfig, VOCConfig
+from train.processes import choose_device
+from train.progress import Progress
+from train.weights import load
+from train.workspace import Workspace
+
+CELLS = 2  # a side
+
+
+def evaluate(
+    workspace: Workspace, encoder: EncoderRow, data: str, config: SVMConfig, *, run_id: int, progress: Progress
+) -> Result:
+    """mAP of linear SVMs on frozen features: ``map`` and its 95 % interval, AP and cost of each class.
+
+    Raises UserError where a class has too few photos to learn from, or none to be measured on.
+    """
+    folder = workspace.run_folder(run_id)
+    train, test = kept(folder, lambda: voc_splits(data, config.train_split, config.test_split))
+    _refuse_few(train, config.train_split)
+    learn, measure = cells_of(workspace, encoder, config, (train, test), folder, progress)
+
+    coordinates, basis = in_span(learn)
+    rows = folder / "coordinates.npy"
+    keep_array(coordinates, rows)
+    parts = Parts(folder)
+    targets = np.where(train.labels > 0, 1, -1)  # difficult ones are negatives here
+    jobs = [
+        ClassJob(name, str(rows), targets[:, c], config.seed)
+        for c, name in enumerate(train.classes)
+        if name not in parts
+    ]
+    progress.phase("Fitting SVMs", len(jobs))
+    # Scores rather than machines are kept: they are all that is asked of a machine.
+    shown = measure.astype(np.float64) if basis is None else measure @ basis
+    for fitted in in_processes(fit_class, jobs, config.workers):
+        scores = decide(shown, fitted.machine)
+        found = {"scores": scores.tolist(), "cost": fitted.cost, "validated": fitted.validated.tolist()}
+        parts.add(fitted.name, found)
+        progress.advance()
+    rows.unlink()
+    return _measured(train.classes, test.labels, parts, config, progress)
+
+
+def cells_of(
+    workspace: Workspace,
+    encoder: EncoderRow,
+    config: VOCConfig,
+    splits: tuple[Labelled, Labelled],
+    folder: Path,
+    progress: Progress,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features of both splits: whole photos squashed to 224 x 224, 2 x 2 cells, float32 [n, 4 C], unit rows."""
+    device = str(choose_device())
+    network = load(workspace, encoder, device)
+    train, test = (
+        features_of(
+            folder,
+            name,
+            split.files,
+            encoder.roi_features * CELLS**2,
+            weights_sha256=encoder.weights_sha256,
+            view=lambda file: squeeze(read_photo(file), INPUT_SIZE),
+            forward=lambda pixels: network.embed_cells(pixels, CELLS),
+            device=device,
+            progress=progress,
+        )
+        for name, split in zip(SPLITS, splits, strict=True)
+    )
+    return train, test
+
+
+def _refuse_few(train: Labelled, split: str) -> None:
+    for name, positives in zip(train.classes, (train.labels > 0).sum(axis=0).tolist(), strict=True):
+        if positives < FOLDS or len(train.files) - positives < FOLDS:
+            raise UserError(
+                f"The class {name} has {positives} of the {len(train.files)} photos of {split}; "
+                f"{FOLDS} folds need {FOLDS} with and {FOLDS} without it."
+            )
+
+
+def _measured(classes: list[str], labels: np.ndarray, parts: Parts, config: SVMConfig, progress: Progress) -> Result:
+    there = [c for c in range(len(classes)) if (labels[:, c] > 0).any()]
+    if not there:
+        raise UserError(f"No photo of {config.test_split} shows any of the classes.")
+    scores = np.array([parts[classes[c]]["scores"] for c in there]).T
+    labels = labels[:, there]
+    names = [classes[c] for c in there]
+    each = [_ap(scores[:, c], labels[:, c]) for c in range(len(names))]
+    numbers = {"map": float(np.mean(each)), "photos": float(len(labels))}
+    values = {"ap": dict(zip(names, each, strict=True)), "cost": {n: parts[n]["cost"] for n in names}}
+    values["validated_ap"] = {n: max(parts[n]["validated"]) for n in names}
+    if config.bootstrap:
+        progress.phase("Drawing test photos", 1)
+        draws = bootstrap(scores, labels, config.bootstrap, config.seed)
+        numbers["map_low"], numbers["map_high"] = interval(np.nanmean(draws, axis=1))
+        ends = [interval(draws[:, c]) for c in range(len(names))]
+        values["ap_low"] = dict(zip(names, (low for low, _ in ends), strict=True))
+        values["ap_high"] = dict(zip(names, (high for _, high in ends), strict=True))
+        progress.advance()
+    missing = [name for name in classes if name not in names]
+    notes = [f"No photo of {config.test_split} shows {', '.join(missing)}: not in the mean."] if missing else []
+    return Result(numbers, values, notes)
+
+
+def _ap(scores: np.ndarray, labels: np.ndarray) -> float:
+    counted = labels != 0
+    return average_precision(scores[counted], labels[counted] > 0)
