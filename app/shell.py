@@ -37,6 +37,13 @@ def open_page(name: str, **query: str) -> None:
     st.switch_page(st.session_state["pages"][name], query_params=query)
 
 
+def show_run(run: Run) -> None:
+    """From within the Train page: go on to watch a run that has just been started."""
+    st.query_params.pop("view", None)
+    st.query_params["run"] = str(run.id)
+    st.rerun()
+
+
 def pick() -> Place:
     """Draw the pickers in the sidebar and say what is picked. Both live in the URL."""
     opened = workspace()

@@ -2,7 +2,7 @@
 // under the pointer, is lit.
 
 const BOX = { width: 178, height: 46 };
-const STEP = { layer: 232, row: 60 };
+const STEP = { layer: 216, row: 60 };
 const EDGE = 12; // room around the drawing
 
 // 16 × 16 strokes; a shape for each kind, besides its colour.

@@ -43,7 +43,7 @@ def fill(
 def _input(preset: Settings, name: str, key: str, choices: Sequence[str] | None) -> object:
     field = type(preset).model_fields[name]
     value = getattr(preset, name)
-    label = said(name) + ("" if st.session_state.get(key, value) == value else " :orange[●]")
+    label = said(name) + ("" if st.session_state.get(key, _listed(value)) == _listed(value) else " :orange[●]")
     known: dict[str, Any] = {"key": key, "help": field.description, "persist_state": "session"}
     if isinstance(value, bool):
         return st.toggle(label, value, **known)
@@ -58,6 +58,8 @@ def _input(preset: Settings, name: str, key: str, choices: Sequence[str] | None)
             accept_new_options=free,
             **known,
         )
+    if isinstance(value, tuple):
+        return st.text_input(label, _listed(value), **known)
     least, most = (None if bound is None else type(value)(bound) for bound in limits(type(preset), name))
     if isinstance(value, float):
         form, step = "%.0e" if 0 < value < 1e-3 else "%g", value / 2 or 0.1
@@ -72,7 +74,12 @@ def said(name: str) -> str:
 
 def changed(preset: Settings, values: Mapping[str, object]) -> dict[str, object]:
     """Those values that differ from the preset's."""
-    return {name: value for name, value in values.items() if value != getattr(preset, name)}
+    return {name: value for name, value in values.items() if value != _listed(getattr(preset, name))}
+
+
+def _listed(value: object) -> object:
+    """Several numbers as their text field has them; anything else as it is."""
+    return ", ".join(f"{part:g}" for part in value) if isinstance(value, tuple) else value
 
 
 def validated(preset: S, values: Mapping[str, object]) -> tuple[S | None, list[str]]:
@@ -100,7 +107,7 @@ def show_changes(preset: Settings, values: Mapping[str, object], key: str) -> No
         return
     with st.container(horizontal=True, gap="small"):
         for name, value in differing.items():
-            was = getattr(preset, name)
+            was = _listed(getattr(preset, name))
             st.button(
                 f"{name} {_short(value)} ({_short(was)})",
                 icon=":material/undo:",
@@ -111,7 +118,7 @@ def show_changes(preset: Settings, values: Mapping[str, object], key: str) -> No
                 args=({f"{name}-{key}": was},),
             )
         if len(differing) > 1:
-            every = {f"{name}-{key}": getattr(preset, name) for name in differing}
+            every = {f"{name}-{key}": _listed(getattr(preset, name)) for name in differing}
             st.button("All back to the preset", key=f"back-{key}", on_click=_reset, args=(every,), type="tertiary")
 
 

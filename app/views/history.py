@@ -53,7 +53,7 @@ def _table(opened: Workspace) -> None:
         alt="All runs, newest first",
         column_config={
             "run": st.column_config.NumberColumn("run", width="small"),
-            "progress": st.column_config.ProgressColumn("progress", format="percent"),
+            "progress": st.column_config.ProgressColumn("progress", format="%d %%", min_value=0, max_value=100),
         },
     )
     if not ticked:
@@ -62,7 +62,14 @@ def _table(opened: Workspace) -> None:
     with st.container(horizontal=True):
         for run in ticked:
             label = f"Open run {run.id} · {run.name}"
-            st.button(label, key=f"open-{run.id}", on_click=_open, args=(run.id,), type="tertiary")
+            st.button(
+                label,
+                key=f"open-{run.id}",
+                icon=":material/open_in_full:",
+                on_click=_open,
+                args=(run.id,),
+                type="tertiary",
+            )
     _compare(opened, ticked)
 
 
@@ -97,7 +104,7 @@ def table(shown: Sequence[Run]) -> pd.DataFrame:
             "makes": [r.name for r in shown],
             "from": [monitor.subject_of(r) for r in shown],
             "status": [r.status for r in shown],
-            "progress": [share_done(r) for r in shown],
+            "progress": [round(100 * share_done(r)) for r in shown],
             "started (UTC)": [r.started_at for r in shown],
             "took": ["" if (seconds := monitor.took(r)) is None else duration(seconds) for r in shown],
         }

@@ -10,9 +10,9 @@ import streamlit as st
 from app import machine, shell
 from app.charts import duration
 from app.shell import Place
-from app.views import fields, start
+from app.views import evaluation, fields, start
 from db.encoders import encoders
-from db.models import CorrespondenceSet, Dataset, Run
+from db.models import CorrespondenceSet, Dataset
 from db.store import StoreError
 from orl.architectures import RESNETS
 from train.cost import Cost, estimate
@@ -22,7 +22,7 @@ from train.methods import PRESETS, STAGE_1, ORLConfig, TrainConfig, refuse_uneve
 from train.runs import launch_pretrain, launch_train
 from train.workspace import Workspace
 
-STAGES = {"3": "Stage 3 · objects (ORL)", "1": "Stage 1 · photos"}
+STAGES = {"3": "Stage 3 · objects (ORL)", "1": "Stage 1 · photos", "evaluate": "Evaluation"}
 METHODS = {name: PRESETS[name]["paper"].title for name in STAGE_1}
 PRESET_HELP = {
     "small": "small: ResNet-18, small views; a demo epoch takes seconds.",
@@ -43,21 +43,23 @@ def form(place: Place) -> None:
     if shell.read_only():
         st.info("This server only shows: runs are started elsewhere.", icon=":material/visibility:")
         return
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
         stage = fields.choose("Stage", "stage", STAGES)
         mined = place.mined if stage == "3" else None
         method = "orl"
         if stage == "1":
             text = "The paper's stage 1 is BYOL; the others are what it is compared with."
             method = fields.choose("Method", "method", METHODS, help=text)
-        preset = fields.choose(
-            "Preset", "preset", {name: name for name in PRESET_HELP}, help=" ".join(PRESET_HELP.values())
-        )
-    if stage == "3" and mined is None:
+        if stage != "evaluate":
+            text = " ".join(PRESET_HELP.values())
+            preset = fields.choose("Preset", "preset", {name: name for name in PRESET_HELP}, help=text)
+    if stage == "evaluate":
+        evaluation.form(place.workspace)
+    elif stage == "3" and mined is None:
         st.info("Stage 3 trains on a correspondence set, and this data set has none yet.", icon=":material/info:")
         start.unmined(place, place.dataset)
-        return
-    _training(place.workspace, place.dataset, mined, method, preset)
+    else:
+        _training(place.workspace, place.dataset, mined, method, preset)
 
 
 def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | None, method: str, preset: str) -> None:
@@ -178,11 +180,4 @@ def _launch(
     except (UserError, StoreError) as mistake:
         st.error(shell.escape(str(mistake)))
         return
-    show_run(run)
-
-
-def show_run(run: Run) -> None:
-    """Go on to watch a run that has just been started."""
-    st.query_params.pop("view", None)
-    st.query_params["run"] = str(run.id)
-    st.rerun()
+    shell.show_run(run)

@@ -7,22 +7,22 @@ import streamlit as st
 from app import shell
 from app.components.lineage import Node, lineage_view
 from app.graph import layered, related
-from app.views import monitor
+from app.shell import Place
+from app.views import afterwards, monitor
 from db.correspondences import set_by_id, sets
 from db.encoders import encoders
 from db.models import CorrespondenceSet, Encoder, Run
 from db.photos import dataset_by_id
 from db.runs import runs
-from train.workspace import Workspace
 
 MANY = 40  # nodes; of more, only those that the one in focus comes from or leads to
 Key = tuple[str, int]  # kind (encoder, set or run) and id
 KINDS = {"encoder": "encoder", "set": "set", "run": "run"}
 
 
-def panel(opened: Workspace) -> None:
+def panel(place: Place) -> None:
     """Draw it. What is clicked opens: a run here, a set on Explore; an encoder gets the focus."""
-    _go()
+    opened = place.workspace
     known, every, mined = encoders(opened.store), runs(opened.store), sets(opened.store, complete_only=False)
     if not known and not every:
         st.info("Nothing has been made yet: add an encoder and mine, or train one.", icon=":material/account_tree:")
@@ -48,6 +48,14 @@ def panel(opened: Workspace) -> None:
         key="lineage",
         on_open=_opened,
     )
+    chosen = next((row for row in known if ("encoder", row.id) == focus), None)
+    if chosen is not None and place.dataset is not None:
+        with st.container(border=True):
+            source = f" · {shell.escape(chosen.source)}" if chosen.source else ""
+            st.markdown(
+                f"**{shell.escape(shell.encoder_label(chosen))}**{source} · {chosen.created_at:%Y-%m-%d %H:%M} UTC"
+            )
+            afterwards.with_encoder(opened, chosen, place.dataset.name, None)
 
 
 def edges_of(known: list[Encoder], every: list[Run], mined: list[CorrespondenceSet]) -> list[tuple[Key, Key]]:
@@ -106,10 +114,10 @@ def _focus(nodes: dict[Key, Node]) -> Key:
 
 def _opened() -> None:
     """Callback: a click."""
-    name = st.session_state["lineage"].open
-    if not isinstance(name, dict):
+    click = st.session_state.get("lineage")  # none where it came while the page was still being drawn
+    if click is None or not isinstance(click.open, dict):
         return
-    kind, _, number = str(name.get("name", "")).partition("-")
+    kind, _, number = str(click.open.get("name", "")).partition("-")
     if kind not in KINDS or not number.isdecimal():
         return
     if kind == "run":
@@ -119,14 +127,7 @@ def _opened() -> None:
     elif kind == "set":
         opened = shell.workspace()
         made = set_by_id(opened.store, int(number))
-        if made is not None and made.status == "complete" and "explore" in st.session_state.get("pages", {}):
-            st.session_state["data"] = dataset_by_id(opened.store, made.dataset_id).name
-            st.session_state["set"], st.session_state["go"] = made.name, "explore"
+        if made is not None and made.status == "complete":
+            afterwards.go_with_set("explore", dataset_by_id(opened.store, made.dataset_id).name, made.name)
     else:
         st.query_params["node"] = f"{kind}-{number}"
-
-
-def _go() -> None:
-    """Follow what a callback asked for; only the script itself can change the page."""
-    if st.session_state.pop("go", "") == "explore":
-        shell.open_page("explore")

@@ -18,11 +18,13 @@ from db.store import StoreError
 from train import runs as launcher
 from train.alarms import COLLAPSE
 from train.errors import UserError
+from train.evaluate.protocols import PROTOCOLS
 from train.methods import PRESETS
 from train.workspace import Workspace
 
 SILENT = timedelta(seconds=20)  # a heart beats every second; after that, it is worth a word
 LOG_BYTES = 6000  # of a log's end
+TRAINING = ("pretrain", "train")
 DETAILS = {"curves": "Curves", "probes": "Probe pairs", "settings": "Settings"}
 
 
@@ -46,7 +48,7 @@ def asked_run(opened: Workspace) -> Run | None:
             return found
         st.warning(f"There is no run {asked}; this is the newest.")
     every = runs(opened.store)
-    return next((run for run in every if run.kind != "mine"), every[0] if every else None)
+    return next((run for run in every if run.kind in TRAINING), every[0] if every else None)
 
 
 def kind_of(run: Run) -> str:
@@ -59,12 +61,15 @@ def kind_of(run: Run) -> str:
         case "pretrain":
             preset = PRESETS.get(run.params.get("config", {}).get("method", "byol"))
             return f"stage 1 ({preset['paper'].title})" if preset else "stage 1"
+        case "evaluate":
+            protocol = PROTOCOLS.get(run.params.get("config", {}).get("protocol", ""))
+            return f"evaluation ({protocol.title})" if protocol else "evaluation"
     return run.kind
 
 
 def subject_of(run: Run) -> str:
-    """What a run works on: a set, or the photos of a data set with an encoder."""
-    return str(run.params.get("correspondence") or run.params.get("dataset") or run.params.get("encoder") or "")
+    """What a run works on: a set, the photos of a data set, or what an encoder is evaluated on."""
+    return str(next((run.params[name] for name in ("correspondence", "dataset", "data") if run.params.get(name)), ""))
 
 
 def took(run: Run) -> float | None:
@@ -78,8 +83,8 @@ def _live(opened: Workspace, run_id: int, was_live: bool) -> None:
     run = find_run(opened.store, run_id)
     if run is None:
         return
-    if was_live and run.status in ENDED:
-        st.rerun()  # the page around it has something new to offer
+    if st.session_state.pop("leave", False) or was_live != (run.status in LIVE):
+        st.rerun()  # the page around has something else to show, or to look again from time to time
     _heading(opened, run)
     found = curves.numbers(opened, run)
     _progress(opened, run)
@@ -97,8 +102,19 @@ def _live(opened: Workspace, run_id: int, was_live: bool) -> None:
 
 def _heading(opened: Workspace, run: Run) -> None:
     with_encoder = f" with **{escape(run.params['encoder'])}**" if run.params.get("encoder") else ""
-    st.subheader(f"Run {run.id} · {escape(run.name)}", anchor=False)
-    st.markdown(f"{status_line(run)} {kind_of(run)} · from **{escape(subject_of(run))}**{with_encoder}")
+    title, links = st.columns([3, 2], vertical_alignment="center")
+    title.subheader(f"Run {run.id} · {escape(run.name)}", anchor=False)
+    with links.container(horizontal=True, horizontal_alignment="right"):
+        for view, label, icon in (("runs", "Compare", "stacked_line_chart"), ("lineage", "Lineage", "account_tree")):
+            st.button(label, icon=f":material/{icon}:", on_click=_look_at, args=(view, run.id), type="tertiary")
+    st.markdown(f"{status_line(run)} {kind_of(run)} · on **{escape(subject_of(run))}**{with_encoder}")
+
+
+def _look_at(view: str, run_id: int) -> None:
+    st.query_params["view"], st.query_params["run"] = view, str(run_id)
+    if view == "runs":
+        st.query_params["compare"] = str(run_id)
+    st.session_state["leave"] = True
 
 
 def _progress(opened: Workspace, run: Run) -> None:
@@ -139,7 +155,8 @@ def _numbers(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
             left = (run.total - run.progress) * run.params["config"]["batch_size"] / rate
             shown.append(("Time left", duration(left)))
     if "knn_accuracy" in newest:
-        shown.append(("k-NN", f"{newest['knn_accuracy']:.1%}"))
+        chance = f" (chance {newest['knn_chance']:.0%})" if "knn_chance" in newest else ""
+        shown.append((f"k-NN{chance}", f"{newest['knn_accuracy']:.1%}"))
     if (seconds := took(run)) is not None:
         shown.append(("Took" if run.status in ENDED else "So far", duration(seconds)))
     if run.status in ("running", "stopping"):
@@ -217,7 +234,7 @@ def _try(action: Callable[[Workspace, int], Run], opened: Workspace, run_id: int
 
 
 def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
-    tabs = [name for name in DETAILS if run.kind != "mine" or name == "settings"]
+    tabs = [name for name in DETAILS if run.kind in TRAINING or name == "settings"]
     asked = st.query_params.get("show", "")
     shown = asked if asked in tabs else tabs[0]
     st.session_state[f"show-{run.id}"] = shown
@@ -256,6 +273,6 @@ def _show(run_id: int) -> None:
 
 
 def _log(opened: Workspace, run: Run) -> None:
-    log = launcher.read_log(opened, run, LOG_BYTES)
-    st.caption(f"Log, from its end: {escape(run.log_path)}" if len(log) >= LOG_BYTES // 2 else "Log")
-    st.code(log or "Nothing yet.", language=None, height=220, wrap_lines=True)
+    st.caption(f"Log ({escape(run.log_path)})")
+    with st.container(height=240, autoscroll=True, border=True):
+        st.code(launcher.read_log(opened, run, LOG_BYTES) or "Nothing yet.", language=None, wrap_lines=True)

@@ -105,6 +105,7 @@ def _short_number(text: str) -> bool:
 
 def _looked() -> None:
     """Callback: where the viewer came to rest goes to the URL."""
-    look = st.session_state[KEY].look or {}
+    told = st.session_state.get(KEY)  # none where it came while the page was still being drawn
+    look = (told.look if told else None) or {}
     if isinstance(look.get("couple"), int) and isinstance(look.get("step"), int):
         st.query_params["couple"], st.query_params["at"] = str(look["couple"]), str(look["step"])

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import shell
 from app.pictures import workspace
-from app.views import history, launch, lineage, monitor, start
+from app.views import afterwards, history, launch, lineage, monitor, start
 from db.correspondences import find_set
 from db.photos import dataset_by_id
 
@@ -25,6 +25,7 @@ def page() -> None:
     if place.dataset is None:
         start.empty_workspace(place)
         return
+    afterwards.gone()
     match _view():
         case "launch":
             launch.form(place)
@@ -33,7 +34,7 @@ def page() -> None:
         case "runs":
             history.panel(place.workspace)
         case "lineage":
-            lineage.panel(place.workspace)
+            lineage.panel(place)
 
 
 def _follow_set() -> None:

@@ -14,12 +14,14 @@ from app.views.curves import curves_payload
 from app.views.probes import some_of
 from db.correspondences import find_set
 from db.encoders import add_encoder, encoder_named
-from db.models import Encoder, Run, now
+from db.evaluations import keep_evaluation
+from db.models import Encoder, Evaluation, Run, now
 from db.photos import dataset_named
 from db.probes import Probe, keep_probes
 from db.runs import add_metrics, add_run, find_run, runs, update_run
 from tests.app.conftest import Show
 from train.cost import Cost
+from train.evaluate.protocols import CorrespondenceConfig
 from train.methods import PRESETS, STAGE_1, MoCoConfig, ORLConfig, SimCLRConfig, train_preset
 from train.workspace import Workspace
 
@@ -127,6 +129,56 @@ def test_values_are_validated_whatever_the_browser_sends() -> None:
     assert config == preset.model_copy(update={"seed": 3})
 
 
+def test_the_form_of_an_evaluation_takes_lists_and_says_what_is_wrong_with_them(here: Workspace, show: Show) -> None:
+    at = show("train", stage="evaluate", protocol="voc07-lowshot", encoder="starter")
+    assert not at.exception
+    assert at.selectbox("evaluated-starter").value.startswith("starter")
+    ks = at.text_input("ks-voc07-lowshot-paper")
+    assert ks.value == "1, 2, 4, 8, 16, 32, 64, 96"
+    ks.set_value("4, many").run()
+    assert "ks = many will not do" in words(at)
+    assert at.button("evaluate").disabled
+    at.button("back-ks-voc07-lowshot-paper").click().run()
+    at.text_input("evaluation-data").set_value(str(here.path / "nothing")).run()
+    at.button("evaluate").click().run()
+    assert not at.exception
+    assert "nothing" in at.error[0].value
+    assert [run.kind for run in runs(here.store)] == ["mine"]
+
+
+def test_an_evaluation_is_launched_and_shows_its_numbers(
+    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[tuple] = []
+
+    def launch(workspace: Workspace, encoder: str, data: str, config: CorrespondenceConfig) -> Run:
+        launched.append((encoder, data, config.queries))
+        params = {"encoder": encoder, "data": data, "config": config.model_dump(mode="json")}
+        return add_run(workspace.store, Run(kind="evaluate", name=f"{encoder}-pairs", params=params))
+
+    monkeypatch.setattr("app.views.evaluation.launch_evaluate", launch)
+    at = show("train", stage="evaluate", protocol="correspondence")
+    at.number_input("queries-correspondence-standard").set_value(5).run()
+    at.button("evaluate").click().run()
+    assert not at.exception
+    assert launched == [("starter", "demo", 5)]
+    run = runs(here.store)[0]
+    assert "evaluation (quality of pairs) · on demo with starter" in words(at).replace("**", "")
+    row = Evaluation(
+        run_id=run.id,
+        encoder_id=encoder_named(here.store, "starter").id,
+        protocol="correspondence",
+        data="demo",
+        params={},
+        summary={"same_class": 0.5, "notes": ["Few photos."]},
+    )
+    keep_evaluation(here.store, row, {})
+    update_run(here.store, run.id, status="done")
+    at = show("train", run=str(run.id))
+    assert [(m.label, m.value) for m in at.metric] == [("same class", "0.5")]
+    assert "Few photos." in words(at)
+
+
 def test_a_change_is_marked_and_can_be_taken_back(here: Workspace, show: Show) -> None:
     at = show("train", stage="3")
     at.number_input("epochs-orl-small").set_value(7).run()
@@ -196,7 +248,7 @@ def test_a_server_that_only_shows_offers_no_form_and_no_action(
     for run in (done, failed):
         at = show("train", run=str(run))
         assert not at.exception
-        assert [b.label for b in at.button] == []
+        assert [b.label for b in at.button] == ["Compare", "Lineage"]
         assert at.metric[0].value == "4.000"
     assert not show("train", view="runs", compare=f"{done}-{failed}").exception
     assert not show("train", view="lineage").exception
