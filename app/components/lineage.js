@@ -1,9 +1,14 @@
 // Lineage from left to right: boxes in layers, joined by curves. What belongs to the focus, or to the box
 // under the pointer, is lit.
 
-const BOX = { width: 178, height: 46 };
-const STEP = { layer: 216, row: 60 };
+const HEIGHT = 46;
+const ROW = 60;
 const EDGE = 12; // room around the drawing
+// Sizes of boxes, the widest that fits is taken; letters of a title and of the line below it.
+const SIZES = [
+  { width: 200, layer: 250, title: 23, facts: 28 },
+  { width: 156, layer: 186, title: 16, facts: 20 },
+];
 
 // 16 × 16 strokes; a shape for each kind, besides its colour.
 const KINDS = {
@@ -28,17 +33,17 @@ function reach(start, edges, from, to) {
   return found;
 }
 
-const left = (node) => EDGE + node.layer * STEP.layer;
-const top = (node) => EDGE + node.row * STEP.row;
+const left = (node, size) => EDGE + node.layer * size.layer;
+const top = (node) => EDGE + node.row * ROW;
 const cut = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
-function boxOf(node, open) {
+function boxOf(node, size, open) {
   const say = `${node.kind} ${node.title}, ${node.facts}`;
   const group = svg(
     "g",
     {
       class: `node ${node.kind}${node.lit ? " lit" : ""}${node.focus ? " focus" : ""}${node.solid ? "" : " broken"}`,
-      transform: `translate(${left(node)} ${top(node)})`,
+      transform: `translate(${left(node, size)} ${top(node)})`,
       role: "button",
       tabindex: "0",
       "data-name": node.name,
@@ -53,18 +58,18 @@ function boxOf(node, open) {
       },
     },
     svg("title", { text: say }),
-    svg("rect", { ...BOX, rx: node.kind === "run" ? 23 : 6 }),
+    svg("rect", { width: size.width, height: HEIGHT, rx: node.kind === "run" ? 23 : 6 }),
     svg("path", { class: "sign", d: KINDS[node.kind], transform: "translate(11 15)" }),
-    svg("text", { class: "title", x: 35, y: 20, text: cut(node.title, 20) }),
-    svg("text", { class: "facts", x: 35, y: 35, text: cut(node.facts, 25) }),
+    svg("text", { class: "title", x: 35, y: 20, text: cut(node.title, size.title) }),
+    svg("text", { class: "facts", x: 35, y: 35, text: cut(node.facts, size.facts) }),
   );
   return group;
 }
 
-function curveOf([from, to]) {
-  const [x1, y1] = [left(from) + BOX.width, top(from) + BOX.height / 2];
-  const [x2, y2] = [left(to), top(to) + BOX.height / 2];
-  const bend = Math.max(24, (x2 - x1) / 2);
+function curveOf([from, to], size) {
+  const [x1, y1] = [left(from, size) + size.width, top(from) + HEIGHT / 2];
+  const [x2, y2] = [left(to, size), top(to) + HEIGHT / 2];
+  const bend = Math.max(18, (x2 - x1) / 2);
   const d = `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
   const lit = from.lit && to.lit ? " lit" : "";
   return svg("path", { class: `edge${lit}`, d, "data-from": from.name, "data-to": to.name });
@@ -72,10 +77,13 @@ function curveOf([from, to]) {
 
 function draw(root, { nodes, edges }, open) {
   const byName = new Map(nodes.map((node) => [node.name, node]));
-  const curves = edges.map(([a, b]) => curveOf([byName.get(a), byName.get(b)]));
-  const boxes = nodes.map((node) => boxOf(node, open));
-  const width = Math.max(...nodes.map(left)) + BOX.width + EDGE;
-  const height = Math.max(...nodes.map(top)) + BOX.height + EDGE;
+  const deepest = Math.max(...nodes.map((node) => node.layer));
+  const widthIn = (size) => deepest * size.layer + size.width + 2 * EDGE;
+  const size = SIZES.find((each) => widthIn(each) <= root.clientWidth) ?? SIZES.at(-1);
+  const curves = edges.map(([a, b]) => curveOf([byName.get(a), byName.get(b)], size));
+  const boxes = nodes.map((node) => boxOf(node, size, open));
+  const width = widthIn(size);
+  const height = Math.max(...nodes.map(top)) + HEIGHT + EDGE;
   const picture = svg("svg", { width, height, class: "graph", role: "group", "aria-label": "Lineage" });
   picture.append(...curves, ...boxes);
   const light = (name) => {
@@ -92,7 +100,7 @@ function draw(root, { nodes, edges }, open) {
   root.replaceChildren(picture);
   const focus = nodes.find((node) => node.focus);
   if (focus) {
-    root.scrollLeft = left(focus) - root.clientWidth / 2 + BOX.width / 2;
+    root.scrollLeft = left(focus, size) - root.clientWidth / 2 + size.width / 2;
     root.scrollTop = top(focus) - root.clientHeight / 2;
   }
 }

@@ -53,10 +53,7 @@ class ProbeStage {
       rect(part, k),
       svg("path", { class: part, d }),
     ]);
-    const text = pair.similarity.toFixed(3);
     const group = svg("g", { class: name, "data-q": pair.q.join(" "), "data-k": pair.k.join(" ") }, ...parts);
-    if (name === "found")
-      group.append(svg("text", { x: (x1 + x2) / 2, y: (y1 + y2) / 2 - 5, "text-anchor": "middle", text }));
     group.style.setProperty("--c", color);
     return group;
   }

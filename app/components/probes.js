@@ -24,7 +24,9 @@ class Probes {
       this.draw();
     };
     this.ownText = el("span");
-    this.summary = el("p", { class: "summary", role: "status" });
+    this.keys = el("span", { class: "keys" });
+    this.text = el("span");
+    this.summary = el("p", { class: "summary", role: "status" }, this.keys, this.text);
     const legend = el("label", { class: "own-toggle" }, this.own, this.ownText);
     const bar = el("div", { class: "bar" }, this.play, this.slider, this.when, legend);
     root.replaceChildren(this.strip, bar, this.stage.root, this.summary, this.trend.root);
@@ -140,7 +142,14 @@ class Probes {
     this.trend.draw(couple, this.data.checkpoints, this.at, Math.min(width, 760));
     const found = couple.found[this.at];
     const shared = found.filter((pair) => couple.own.some((own) => samePair(pair, own))).length;
-    this.summary.textContent = `Of the ${plural(found.length, "pair")} found at this checkpoint, ${shared || "none"} ${
+    this.keys.replaceChildren(
+      ...found.map((pair, n) => {
+        const key = el("b", { text: pair.similarity.toFixed(3) });
+        key.style.setProperty("--c", COLORS[n % COLORS.length]);
+        return key;
+      }),
+    );
+    this.text.textContent = `Of the ${plural(found.length, "pair")} found at this checkpoint, ${shared || "none"} ${
       shared === 1 ? "is" : "are"
     } also among the set's ${couple.own.length}.`;
   }

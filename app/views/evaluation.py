@@ -64,12 +64,14 @@ def _encoder(known: dict[str, str]) -> str:
 
 def _data(opened: Workspace, protocol: Protocol) -> str:
     if protocol.takes_folder:
-        text = f"A {protocol.data}"
+        voc = "VOCdevkit" in protocol.data
+        there = [row.root for row in datasets(opened.store) if row.layout == "voc"] if voc else []
         given = st.text_input(
             "Folder on this machine",
-            key="evaluation-data",
+            there[0] if there else "",
+            key=f"evaluation-{'voc' if voc else 'folders'}",
             placeholder=protocol.data,
-            help=text,
+            help=f"A {protocol.data}",
             persist_state="session",
         )
         return given.strip()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import streamlit as st
@@ -24,12 +26,20 @@ def limits(settings: type[Settings], name: str) -> tuple[Any, Any]:
     return found.get("g"), found.get("l")
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What a text field may be, with labels; ``free``: or anything else."""
+
+    labels: Mapping[str, str]
+    free: bool = False
+
+
 def fill(
-    preset: Settings, names: Sequence[str], key: str, choices: Mapping[str, Sequence[str]], columns: int
+    preset: Settings, names: Sequence[str], key: str, choices: Mapping[str, Choice], columns: int
 ) -> dict[str, object]:
     """Draw inputs side by side, with a mark at those that differ from the preset, and say what they hold.
 
-    choices: of text fields that have any. The session remembers the values under ``{name}-{key}``.
+    choices: of text fields that have any besides their type's. The session remembers the values under ``{name}-{key}``.
     """
     values: dict[str, object] = {}
     for start in range(0, len(names), columns):
@@ -40,7 +50,7 @@ def fill(
     return values
 
 
-def _input(preset: Settings, name: str, key: str, choices: Sequence[str] | None) -> object:
+def _input(preset: Settings, name: str, key: str, choice: Choice | None) -> object:
     field = type(preset).model_fields[name]
     value = getattr(preset, name)
     label = said(name) + ("" if st.session_state.get(key, _listed(value)) == _listed(value) else " :orange[●]")
@@ -48,21 +58,24 @@ def _input(preset: Settings, name: str, key: str, choices: Sequence[str] | None)
     if isinstance(value, bool):
         return st.toggle(label, value, **known)
     if isinstance(value, str):
-        options = list(dict.fromkeys([*(choices or get_args(field.annotation)), value]))
-        free = choices is not None and value != ""  # an architecture may be one of timm's; an encoder must be known
+        choice = choice or Choice({option: option for option in get_args(field.annotation)})
+        if not choice.labels:
+            return st.text_input(label, value, **known).strip()
+        options = list(dict.fromkeys([*choice.labels, value]))
         return st.selectbox(
             label,
             options,
             options.index(value),
-            format_func=lambda option: option or "random weights",
-            accept_new_options=free,
+            format_func=lambda option: choice.labels.get(option, option),
+            accept_new_options=choice.free,
             **known,
         )
     if isinstance(value, tuple):
-        return st.text_input(label, _listed(value), **known)
+        return st.text_input(label, str(_listed(value)), **known)
     least, most = (None if bound is None else type(value)(bound) for bound in limits(type(preset), name))
     if isinstance(value, float):
-        form, step = "%.0e" if 0 < value < 1e-3 else "%g", value / 2 or 0.1
+        step = 10.0 ** (math.floor(math.log10(value)) - 1) if value else 0.1
+        form = "%.1e" if 0 < value < 1e-3 else "%g"
         return st.number_input(label, least, most, value, step=step, format=form, **known)
     return st.number_input(label, least, most, value, **known)
 

@@ -11,6 +11,7 @@ from app import machine, shell
 from app.charts import duration
 from app.shell import Place
 from app.views import evaluation, fields, start
+from app.views.fields import Choice
 from db.encoders import encoders
 from db.models import CorrespondenceSet, Dataset
 from db.store import StoreError
@@ -22,7 +23,7 @@ from train.methods import PRESETS, STAGE_1, ORLConfig, TrainConfig, refuse_uneve
 from train.runs import launch_pretrain, launch_train
 from train.workspace import Workspace
 
-STAGES = {"3": "Stage 3 · objects (ORL)", "1": "Stage 1 · photos", "evaluate": "Evaluation"}
+STAGES = {"3": "Stage 3 · objects", "1": "Stage 1 · photos", "evaluate": "Evaluation"}
 METHODS = {name: PRESETS[name]["paper"].title for name in STAGE_1}
 PRESET_HELP = {
     "small": "small: ResNet-18, small views; a demo epoch takes seconds.",
@@ -43,8 +44,9 @@ def form(place: Place) -> None:
     if shell.read_only():
         st.info("This server only shows: runs are started elsewhere.", icon=":material/visibility:")
         return
-    with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
-        stage = fields.choose("Stage", "stage", STAGES)
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        text = "3: ORL on a correspondence set. 1: from photos alone. Stage 2, mining, starts on the Explore page."
+        stage = fields.choose("Stage", "stage", STAGES, help=text)
         mined = place.mined if stage == "3" else None
         method = "orl"
         if stage == "1":
@@ -70,7 +72,7 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
     base, key = PRESETS[method][preset], f"{method}-{preset}"
     inputs, summary = st.columns([2.6, 1], gap="large")
     with inputs:
-        values = _settings(base, key, ["", *(e.name for e in encoders(opened.store))])
+        values = _settings(base, key, [row.name for row in encoders(opened.store)])
         processes = int(values.pop("processes"))  # type: ignore[call-overload]
         fields.show_changes(base, values, key)
         config, wrong = fields.validated(base, values)
@@ -97,7 +99,10 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
 def _settings(base: TrainConfig, key: str, known: list[str]) -> dict[str, object]:
     """The inputs of every field, and ``processes``: what most people change first, the rest in groups."""
     names = [name for name in type(base).model_fields if name != "method"]
-    choices = {"backbone": RESNETS, "start_from": known}
+    choices = {
+        "backbone": Choice({name: name for name in RESNETS}, free=True),  # or one of timm's
+        "start_from": Choice({"": "random weights"} | {name: name for name in known}),
+    }
     first = [name for name in BASIC if name in names]
     values = fields.fill(base, first, key, choices, columns=4)
     with st.expander("All settings"):

@@ -274,5 +274,5 @@ def _show(run_id: int) -> None:
 
 def _log(opened: Workspace, run: Run) -> None:
     st.caption(f"Log ({escape(run.log_path)})")
-    with st.container(height=240, autoscroll=True, border=True):
+    with st.container(height=240, autoscroll=True, border=False):
         st.code(launcher.read_log(opened, run, LOG_BYTES) or "Nothing yet.", language=None, wrap_lines=True)

@@ -63,7 +63,7 @@ def test_the_form_has_every_setting_of_a_method_with_its_limits_and_its_help(
     at = show("train", stage="3" if method == "orl" else "1", method=method, preset="paper")
     assert not at.exception
     preset = PRESETS[method]["paper"]
-    inputs = {w.key: w for kind in (at.number_input, at.selectbox, at.toggle) for w in kind}
+    inputs = {w.key: w for kind in (at.number_input, at.selectbox, at.toggle, at.text_input) for w in kind}
     for name, field in type(preset).model_fields.items():
         if name == "method":
             continue
@@ -139,7 +139,7 @@ def test_the_form_of_an_evaluation_takes_lists_and_says_what_is_wrong_with_them(
     assert "ks = many will not do" in words(at)
     assert at.button("evaluate").disabled
     at.button("back-ks-voc07-lowshot-paper").click().run()
-    at.text_input("evaluation-data").set_value(str(here.path / "nothing")).run()
+    at.text_input("evaluation-voc").set_value(str(here.path / "nothing")).run()
     at.button("evaluate").click().run()
     assert not at.exception
     assert "nothing" in at.error[0].value
