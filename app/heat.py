@@ -17,7 +17,7 @@ def at_point(features: np.ndarray, x: float, y: float) -> np.ndarray:
 def painted(features: np.ndarray, like: np.ndarray | None, *, cells: bool = False, own: bool = False) -> bytes:
     """A map as PNG: the cosine to ``like``, float [C], from 0 to 1, else the activation norm in the photo's own range.
 
-    cells: one pixel for each cell; otherwise smooth, ``CELL`` pixels for each. own: the cosine in the photo's own range too.
+    cells: one pixel for each cell, else ``CELL``, smoothed. own: the cosine in the photo's own range too.
     """
     heat = activation_norm(features) if like is None else cosine_map(features, like)
     heat = stretched(heat) if own else heat

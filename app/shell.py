@@ -37,6 +37,13 @@ def has_page(name: str) -> bool:
     return name in st.session_state.get("pages", {})
 
 
+def show_run(run: Run) -> None:
+    """From within the Train page: go on to watch a run that has just been started."""
+    st.query_params.pop("view", None)
+    st.query_params["run"] = str(run.id)
+    st.rerun()
+
+
 def pick() -> Place:
     """Draw the pickers in the sidebar and say what is picked. Both live in the URL."""
     opened = workspace()

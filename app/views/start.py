@@ -99,8 +99,8 @@ def unmined(place: Place, dataset: Dataset) -> None:
         mine_form(opened, dataset)
 
 
-def mine_form(opened: Workspace, dataset: Dataset) -> None:
-    """Choose an encoder, a preset and a name, and start stage 2."""
+def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
+    """Choose an encoder, at first the one named, a preset and a name, and start stage 2."""
     known = {encoder_label(e): e.name for e in encoders(opened.store)}
     if not known:
         st.markdown(
@@ -114,7 +114,8 @@ def mine_form(opened: Workspace, dataset: Dataset) -> None:
             st.rerun()
         return
     with st.form("mine", border=False):
-        label = st.selectbox("Encoder", list(known))
+        first = next((n for n, known_name in enumerate(known.values()) if known_name == encoder), 0)
+        label = st.selectbox("Encoder", list(known), index=first)
         name = st.text_input("Name of the new set", placeholder="data set and encoder")
         preset = st.segmented_control(
             "Preset",
