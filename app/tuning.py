@@ -230,7 +230,8 @@ class Tuner:
         return preview.encoder_features(self.subject.workspace, self.subject.encoder.id, self.own.precision).images
 
     def _numbers(self, config: MineConfig, found: Found) -> Numbers:
-        return Numbers(len(self.queries), found.counts, found.rois, found.missing, found.measures, self._vectors.state)
+        measures = _with_mean(found.mined, found.measures)
+        return Numbers(len(self.queries), found.counts, found.rois, found.missing, measures, self._vectors.state)
 
     def _wide(self, config: MineConfig) -> Trial:
         """The trial, of a sample with enough neighbours."""

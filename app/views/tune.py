@@ -44,7 +44,7 @@ def _tune(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
     config = controls.asked(mined, choices)
     controls.draw(mined, config, choices)
 
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left, right = st.columns([2, 3], vertical_alignment="center")
     left.caption(
         f"What other settings would find, beside the set **{shell.escape(mined.name)}**, on {len(drawn.queries)} of "
         f"its {mined.image_count:,} photos. Move a slider at the left."

@@ -59,7 +59,9 @@ def show(tuner: Tuner, config: MineConfig) -> None:
         return
     configs = [config for _, config in cells]
     found = [tuner.cell(config) for config in configs]
-    _start(tuner, configs, found)
+    if watch(tuner, PART):
+        return
+    _offer(tuner, configs, found)
     if not any(found):
         return
     rows, columns = ([controls.as_text(v) for v in grid[name]] for name in (down, across))
@@ -138,9 +140,8 @@ def _as_list(values: Sequence[float | str]) -> str:
     return ", ".join(controls.as_text(value) for value in values)
 
 
-def _start(tuner: Tuner, configs: list[MineConfig], found: list[Numbers | None]) -> None:
-    if watch(tuner, PART):
-        return
+def _offer(tuner: Tuner, configs: list[MineConfig], found: list[Numbers | None]) -> None:
+    """Buttons that compute what is missing."""
     missing = any(own and own.missing for own in found)
     with st.container(horizontal=True, vertical_alignment="center"):
         unknown = sum(own is None for own in found)

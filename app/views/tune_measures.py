@@ -23,16 +23,17 @@ class Measure:
             return "–"
         if self.share:
             return f"{100 * value:.1f} %"
-        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) < 1 else f"{value:.1f}"
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.3f}"
 
     def difference(self, value: float | None, other: float | None) -> str:
         """How much more a value is than another."""
         if value is None or other is None:
             return ""
         more = value - other
-        written = self.written(abs(more)).replace("%", "points")
-        zero = self.written(0.0).replace("%", "points")
-        return "±0" if written == zero else f"{'+' if more > 0 else '−'}{written}"
+        written = self.written(abs(more))
+        if written == self.written(0.0):
+            return "±0"
+        return f"{'+' if more > 0 else '−'}{written.replace('%', 'points')}"
 
 
 REGIONS = (

@@ -66,9 +66,10 @@ def _as_html(best: Best, missing: int) -> str:
     alt = f"Query {name} with {len(best.boxes)} RoIs"
     left_out = f" · {missing} RoIs of it and its neighbours have no feature yet" if missing else ""
     pairs = "".join(_pair(image, pair) for pair in best.pairs[:SHOWN]) or "<p>No pair is left under these settings.</p>"
+    shape = f"aspect-ratio:{width}/{height};max-width:{22 * width / height:.1f}rem"
     photo = photo_url(image.id, image.mtime_ns, WIDTHS[1])
     return (
-        f'<div class="tuned-query"><figure><div class="photo" style="aspect-ratio:{width}/{height}">'
+        f'<div class="tuned-query"><figure><div class="photo" style="{shape}">'
         f'<img src="{photo}" alt="{alt}">{boxes}</div>'
         f"<figcaption>{name} · {len(best.boxes)} RoIs{left_out}</figcaption></figure>"
         f'<div><p>Its best pair with each neighbour, query left:</p><div class="pairs">{pairs}</div></div></div>'

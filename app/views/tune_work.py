@@ -16,14 +16,16 @@ def offer(tuner: Tuner, part: str, text: str, label: str, do: Callable[[Progress
     if watch(tuner, part):
         return
     with st.container(border=True):
-        st.markdown(text)
-        st.button(
+        left, right = st.columns([3, 1], vertical_alignment="center")
+        left.markdown(text)
+        right.button(
             label,
             key=f"tune-start-{part}",
             icon=":material/memory:",
             on_click=tuner.start,
             args=(part, do),
             disabled=tuner.working,
+            width="stretch",
             help="In the explorer's memory: nothing is written, and it is forgotten when the explorer ends.",
         )
 
