@@ -42,13 +42,13 @@ def show(tuner: Tuner, config: MineConfig) -> None:
     st.subheader("Two settings at once", anchor=False)
     base = tuner.tried(config)
     measures = {n: m for n, m in SWEPT.items() if n == "missing" or tuner.saved[1].value(n) is not None}
-    across, down, measure, values = _choice(list(measures))
+    photos = tuner.subject.mined.image_count
+    across, down, measure, values = _choice(list(measures), photos)
     try:
         grid = {down: _values(down, values[1]), across: _values(across, values[0])}
         cells = combinations(grid, base)
         if not 1 <= len(cells) <= MOST:
             raise UserError(f"{len(cells)} cells will not do: 1 to {MOST} fit one look.")
-        photos = tuner.subject.mined.image_count
         if any(c.neighbors >= photos for _, c in cells):
             raise UserError(f"The set has {photos:,} photos, too few for so many neighbours.")
     except UserError as mistake:
@@ -83,7 +83,7 @@ def show(tuner: Tuner, config: MineConfig) -> None:
         st.rerun()  # the controls stand outside of this part
 
 
-def _choice(measures: list[str]) -> tuple[str, str, str, tuple[str, str]]:
+def _choice(measures: list[str], photos: int) -> tuple[str, str, str, tuple[str, str]]:
     """Draw what is put across and down, and what is shown: two settings, a measure, and the text of both's values."""
     across, down = _named("x", list(LABELS), "neighbors"), _named("y", list(LABELS), "pair_ratio")
     if across == down:
@@ -101,7 +101,7 @@ def _choice(measures: list[str]) -> tuple[str, str, str, tuple[str, str]]:
             on_change=_chosen,
             args=(parameter,),
         )
-        text = st.query_params.get(f"{parameter}s") or _as_list(VALUES[name])
+        text = st.query_params.get(f"{parameter}s") or _as_list(_usual(name, photos))
         st.session_state[f"tune-{parameter}s"] = text
         columns[2 * number + 1].text_input(
             "Its values", key=f"tune-{parameter}s", on_change=_chosen, args=(f"{parameter}s",)
@@ -134,6 +134,11 @@ def _values(name: str, text: str) -> list[float | str]:
         return sorted({float(part) for part in texts})
     except ValueError as error:
         raise UserError(f"'{text}' will not do: name numbers, with commas between them.") from error
+
+
+def _usual(name: str, photos: int) -> list[float | str]:
+    """Values to begin with."""
+    return [v for v in VALUES[name] if name != "neighbors" or (isinstance(v, int) and v < photos)] or [1]
 
 
 def _as_list(values: Sequence[float | str]) -> str:
