@@ -162,6 +162,11 @@ def box_features(subject: Subject) -> BoxFeatures:
     return found
 
 
+def attention(subject: Subject) -> Attention:
+    """Attention maps by the set's encoder."""
+    return _sources(subject).attention
+
+
 @dataclass(frozen=True)
 class _Sources:
     """Where the features and maps of a data set's photos come from."""

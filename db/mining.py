@@ -63,6 +63,16 @@ def proposals_of(store: Store, image_ids: Sequence[int], method: str) -> dict[in
     return found
 
 
+def proposal_methods(store: Store, image_ids: Sequence[int]) -> list[str]:
+    """Methods by which some of these images have raw boxes, by name."""
+    found: set[str] = set()
+    with store.session() as session:
+        for start in range(0, len(image_ids), CHUNK):
+            some = Proposal.image_id.in_(image_ids[start : start + CHUNK])
+            found.update(session.scalars(select(Proposal.method).where(some).distinct()))
+    return sorted(found)
+
+
 def drop_proposals(store: Store, image_ids: Sequence[int], method: str) -> None:
     """Forget the raw boxes that some images have by a method."""
     for start in range(0, len(image_ids), CHUNK):
