@@ -54,5 +54,9 @@ def candidates(image: Image, raw: np.ndarray, config: MineConfig, attention: np.
 
 def match(query: np.ndarray, key: np.ndarray, objectness: tuple[np.ndarray, np.ndarray], config: MineConfig) -> Pairs:
     """The pairs of two photos. query: float32 [B_q, C], key: [B_k, C], unit rows; objectness: [B_q] and [B_k]."""
-    bonus = config.object_weight * (objectness[0][:, None] + objectness[1]) if config.object_weight else None
-    return top_pairs(query, key, config.pair_ratio, config.min_similarity, bonus)
+    return top_pairs(query, key, config.pair_ratio, config.min_similarity, bonus(objectness, config))
+
+
+def bonus(objectness: tuple[np.ndarray, np.ndarray], config: MineConfig) -> np.ndarray | None:
+    """What the settings add to the similarity of each pair when pairs are chosen, float32 [B_q, B_k]; None: nothing."""
+    return config.object_weight * (objectness[0][:, None] + objectness[1]) if config.object_weight else None
