@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.shell import run_badge
-from app.views import explore, pair, train
+from app.views import compare, explore, pair, train
 
 HERE = Path(__file__).parent
 
@@ -17,6 +17,7 @@ pages = {
         explore.page, title="Explore", icon=":material/photo_library:", url_path="explore", default=True
     ),
     "pair": st.Page(pair.page, title="Pair", icon=":material/compare:", url_path="pair"),
+    "compare": st.Page(compare.page, title="Compare", icon=":material/difference:", url_path="compare"),
     "train": st.Page(train.page, title="Train", icon=":material/model_training:", url_path="train"),
 }
 st.session_state["pages"] = pages  # for pages that lead to one another

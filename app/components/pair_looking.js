@@ -21,6 +21,11 @@ class Looking {
     return this.root.clientWidth;
   }
 
+  // How much of the window's height the photos may take.
+  share() {
+    return 0.7;
+  }
+
   drawn() {
     return this.outside ? [this.outside, ...this.pairs] : this.pairs;
   }

@@ -93,6 +93,7 @@ class Side {
 
   title() {
     if (this.name === "query") return "query";
+    if (this.photo?.rank === null) return "not a neighbour in this set";
     return this.photo ? `neighbour ${this.photo.rank} · cos ${this.photo.similarity.toFixed(2)}` : "neighbour";
   }
 

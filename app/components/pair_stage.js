@@ -64,7 +64,7 @@ class Stage {
     const width = this.root.clientWidth;
     if (!width || !this.links) return;
     const [a, b] = this.sides().map((side) => side.size().width / side.size().height);
-    const tallest = clamp(window.innerHeight * 0.7, 280, 760);
+    const tallest = clamp(window.innerHeight * this.view.share(), 280, 760);
     this.stacked = this.view.width() < STACK_BELOW;
     let frames;
     if (this.stacked) {
@@ -121,6 +121,7 @@ class Stage {
         if (record.pair !== pair) {
           style.setProperty("--c", pair?.color ?? "");
           style.setProperty("--h", pair?.halo ?? "");
+          record.node.dataset.status = pair?.status ?? "";
         }
         record.pair = pair;
       }

@@ -1,13 +1,6 @@
 // The view itself: state, actions, keys, and the entry point that Streamlit calls with new data.
 
-const THROTTLE = 140; // ms between repeats of a held arrow key; faster triggers would be lost
-
-const TYPING = "input, textarea, select, [role=textbox], [role=combobox]";
-const ARROW_ROLES = new Set(["slider", "listbox", "menu", "tablist", "radiogroup", "grid", "tree"]);
-
 const views = new WeakMap(); // parentElement → PairView
-const mounted = new Set();
-let keysGoTo = null; // with several views on a page, the one used last
 let counter = 0; // makes equal events distinguishable
 
 // What the stage and the table are built from. A selection or a verdict that comes back from the server
@@ -34,25 +27,18 @@ class PairView extends Looking {
     const aside = el("div", { class: "aside" }, this.matches.root, this.matrix.root, this.table.root);
     const main = el("div", { class: "main" }, this.stage.root, aside);
     root.replaceChildren(this.filmstrip.root, this.toolbar.root, main, this.help.root);
-    root.onpointerenter = () => (keysGoTo = this);
-    root.addEventListener("focusin", () => (keysGoTo = this));
     // After a mouse click the next key would put a focus ring on what was clicked; keyboard focus stays.
     root.onclick = (event) => event.detail > 0 && root.getRootNode().activeElement?.blur();
     this.resizer = new ResizeObserver(() => this.resize());
     this.resizer.observe(root);
-    this.listeners = { keydown: (event) => this.keyDown(event), keyup: (event) => this.keyUp(event) };
-    // Capturing, so that a key used here does not reach Streamlit's own shortcuts (R would rerun the page).
-    for (const [name, listener] of Object.entries(this.listeners)) document.addEventListener(name, listener, true);
-    mounted.add(this);
+    this.keys = new Keys(this);
   }
 
   destroy() {
     this.resizer.disconnect();
     this.address.destroy();
     this.stage.stopTween();
-    for (const [name, listener] of Object.entries(this.listeners)) document.removeEventListener(name, listener, true);
-    mounted.delete(this);
-    if (keysGoTo === this) keysGoTo = null;
+    this.keys.destroy();
   }
 
   resize() {
@@ -252,38 +238,6 @@ class PairView extends Looking {
 
   // -- keys ------------------------------------------------------------------------------------------
 
-  ownsKeys() {
-    if (!this.root.getClientRects().length) return false; // in a tab that is not shown
-    return keysGoTo ? keysGoTo === this : [...mounted].find((view) => view.root.getClientRects().length) === this;
-  }
-
-  // Streamlit's own widgets and dialogs take keys too; event.composedPath sees into shadow roots.
-  takenByOthers(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return true;
-    const arrow = event.key.startsWith("Arrow");
-    const host = this.root.getRootNode().host ?? this.root;
-    return event.composedPath().some((node) => {
-      if (!(node instanceof Element)) return false;
-      if (node.matches(TYPING) || node.isContentEditable) return true;
-      if (node.matches(".cells")) return arrow || event.key === "Enter" || event.key === " ";
-      if (node.getAttribute("role") === "dialog") return node !== this.help.root && !node.contains(host);
-      return arrow && ARROW_ROLES.has(node.getAttribute("role"));
-    });
-  }
-
-  keyDown(event) {
-    if (!this.data || !this.ownsKeys() || this.takenByOthers(event)) return;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const action = this.actionOf(key);
-    if (!action) return;
-    const arrow = key.startsWith("Arrow");
-    if (arrow) event.preventDefault(); // the page must not scroll
-    event.stopPropagation();
-    if (event.repeat && (!arrow || event.timeStamp - this.lastArrow < THROTTLE)) return;
-    if (arrow) this.lastArrow = event.timeStamp;
-    action();
-  }
-
   actionOf(key) {
     const judge = (verdict) => () => this.selected && this.data.can_judge && this.judge(this.selected, verdict);
     const actions = {
@@ -293,7 +247,6 @@ class PairView extends Looking {
       ArrowDown: () => this.goBy(1),
       j: () => this.pickBy(1),
       k: () => this.pickBy(-1),
-      h: () => this.root.classList.add("peek"),
       a: () => this.toggleLayer("attention"),
       l: () => this.toggleLayer("links"),
       r: () => this.toggleLayer("rejected"),
@@ -317,10 +270,6 @@ class PairView extends Looking {
     if (!this.help.root.hidden) this.help.toggle(false);
     else if (!this.toolbar.save.menu.hidden) this.toolbar.save.toggle(false);
     else this.clear();
-  }
-
-  keyUp(event) {
-    if (event.key === "h" || event.key === "H") this.root.classList.remove("peek");
   }
 }
 

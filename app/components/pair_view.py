@@ -190,6 +190,7 @@ _STYLES = ("pair_view.css", "pair_stage.css", "pair_panels.css", "pair_aside.css
 STAGE_SCRIPTS = ("dom.js", "pair_looking.js", "pair_side.js", "pair_pointer.js", "pair_stage.js")
 _SCRIPTS = (
     *STAGE_SCRIPTS,
+    "pair_keys.js",
     "pair_url.js",
     "pair_panels.js",
     "pair_save.js",
