@@ -89,7 +89,7 @@ def shared_pairs(store: Store, first: int, second: int, image_id: int) -> set[tu
     return rows[0] & rows[1]
 
 
-def compare_sets(store: Store, first: int, second: int, on_progress: Progress = lambda done, of: None) -> Comparison:
+def compare_sets(store: Store, first: int, second: int, on_progress: Progress | None = None) -> Comparison:
     """Compare two complete sets on all images that both cover; kept, so that it is computed once.
 
     on_progress: is told how many images are done, and of how many.
@@ -170,7 +170,7 @@ KINDS = (
 )
 
 
-def _compare(store: Store, first: int, second: int, on_progress: Progress) -> dict[str, Any]:
+def _compare(store: Store, first: int, second: int, on_progress: Progress | None = None) -> dict[str, Any]:
     totals = np.zeros((len(KINDS), 3), np.int64)
     histogram = np.zeros(BINS, np.int64)
     rows: list[tuple[Any, ...]] = []
@@ -183,7 +183,8 @@ def _compare(store: Store, first: int, second: int, on_progress: Progress) -> di
             alike = [_jaccard(counts) for counts in counted]
             histogram += np.histogram(alike[-1], BINS, (0, 1))[0]
             rows += [(first, second, *row) for row in zip(ids.tolist(), *(a.tolist() for a in alike), strict=True)]
-            on_progress(start + len(ids), len(images))
+            if on_progress:
+                on_progress(start + len(ids), len(images))
     overlaps = (asdict(Overlap(*counts)) for counts in totals.tolist())
     summary: dict[str, Any] = {"images": len(images), "histogram": histogram.tolist()}
     summary |= dict(zip(("neighbors", "rois", "pairs"), overlaps, strict=True))
