@@ -44,6 +44,16 @@ def show_run(run: Run) -> None:
     st.rerun()
 
 
+def put_in_url(**values: str) -> None:
+    """Say these in the URL, in one step of the browser's history. What shall not be said any more is "".
+
+    Streamlit can take away but one at a time, each a step of its own.
+    """
+    changed = {name: value for name, value in values.items() if st.query_params.get(name, "") != value}
+    if changed:
+        st.query_params.update(changed)
+
+
 def pick() -> Place:
     """Draw the pickers in the sidebar and say what is picked. Both live in the URL."""
     opened = workspace()

@@ -69,5 +69,9 @@ def match(query: np.ndarray, key: np.ndarray, objectness: tuple[np.ndarray, np.n
 
 def choose(matrix: np.ndarray, objectness: tuple[np.ndarray, np.ndarray], config: MineConfig) -> Pairs:
     """The pairs of two photos whose cosines, float32 [B_q, B_k], are known already."""
-    bonus = config.object_weight * (objectness[0][:, None] + objectness[1]) if config.object_weight else None
-    return largest(matrix, config.pair_ratio, config.min_similarity, bonus)
+    return largest(matrix, config.pair_ratio, config.min_similarity, bonus(objectness, config))
+
+
+def bonus(objectness: tuple[np.ndarray, np.ndarray], config: MineConfig) -> np.ndarray | None:
+    """What the settings add to the similarity of each pair when pairs are chosen, float32 [B_q, B_k]; None: nothing."""
+    return config.object_weight * (objectness[0][:, None] + objectness[1]) if config.object_weight else None

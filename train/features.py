@@ -209,6 +209,10 @@ class PooledFeatures:
         self._remembered: OrderedDict[tuple[int, ...], np.ndarray] = OrderedDict()  # by image and its boxes
         self._forward = threading.Lock()
 
+    def remembers(self, some: Boxes) -> bool:
+        """Whether these boxes would cost no forward pass now."""
+        return (some.image.id, *some.boxes.ravel().tolist()) in self._remembered
+
     def get(self, some: Boxes) -> np.ndarray:
         """Features of the boxes, float32 [B, C], unit rows. Raises UnreadableImage."""
         key = (some.image.id, *some.boxes.ravel().tolist())

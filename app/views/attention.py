@@ -14,7 +14,8 @@ from app.pictures import WIDTHS, attention_template, crop_url, photo_url
 from app.shell import Place
 from app.views import start
 from app.views.order import current_order
-from app.views.pair import INFERNO, query_image
+from app.views.pair import query_image
+from app.views.pair_payload import INFERNO
 from db.correspondences import neighbors_of, rois_of
 from db.encoders import encoders
 from db.gallery import step

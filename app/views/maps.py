@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from app import shell
+from app.author import author
 from app.components.gallery import Tile, gallery
 from app.components.map_view import Colouring, Look, MapPayload, map_view
 from app.pictures import PREFIX, WIDTHS, crop_url, photo_url
@@ -239,7 +240,7 @@ def _on_keep(place: Place, shown: MapOf, made: Map) -> None:
         st.session_state["chosen"] = ids[:SHOWN_CHOSEN].tolist(), len(ids)
         return
     name = f"{len(ids):,} chosen on a map by {shown.encoder.name}"
-    kept = keep_selection(place.workspace.store, shown.dataset.id, ids, name, shell.author())
+    kept = keep_selection(place.workspace.store, shown.dataset.id, ids, name, author())
     shell.open_page("explore", selection=str(kept))
 
 

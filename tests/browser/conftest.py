@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
+HARNESS = Path(__file__).with_name("component_harness.py")
 IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
 
 Serve = Callable[..., str]
@@ -104,3 +105,46 @@ def careful(page: Page) -> Iterator[Page]:
     yield page
     unexplained = [e for e in errors if not ("404" in e and "/_stcore/" in e)]
     assert unexplained == []
+
+
+@pytest.fixture(scope="session")
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page of the components with literal payloads."""
+    port = free_port()
+    options = {
+        "server.headless": "true",
+        "server.port": str(port),
+        "server.address": "127.0.0.1",
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": "false",
+    }
+    log = tmp_path_factory.mktemp("harness") / "log.txt"
+    command = [sys.executable, "-m", "streamlit", "run", str(HARNESS), *(f"--{k}={v}" for k, v in options.items())]
+    with log.open("wb") as out:
+        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        wait_until_healthy(f"http://127.0.0.1:{port}", server, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture(scope="module")
+def browsing(browser: Browser) -> Iterator[BrowserContext]:
+    """One context for the module: its cache spares each test the download of Streamlit's own page."""
+    context = browser.new_context(viewport={"width": 1500, "height": 950}, reduced_motion="reduce")
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def window(browsing: BrowserContext) -> Iterator[Page]:
+    """A page that fails its test on any error in the console."""
+    errors: list[str] = []
+    page = browsing.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    yield page
+    page.close()
+    assert errors == []

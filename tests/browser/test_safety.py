@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from app.author import author
 from db.verdicts import verdicts_of
 from tests.browser.conftest import IDLE, Serve, Served
 from train.ingest import ingest
@@ -173,7 +174,7 @@ def test_a_verdict_waits_for_a_store_that_is_locked_for_seconds(
     page.keyboard.press("x")
     holding.join()
     deadline = time.monotonic() + 20
-    while not (given := verdicts_of(workspace.store, 3, _author())) and time.monotonic() < deadline:
+    while not (given := verdicts_of(workspace.store, 3, author())) and time.monotonic() < deadline:
         page.wait_for_timeout(200)
     assert list(given.values()) == ["wrong"]
 
@@ -191,9 +192,3 @@ def test_a_page_goes_on_when_its_server_was_restarted(restartable: tuple[Served,
     page.locator(IDLE).wait_for(timeout=60_000)
     page.keyboard.press("ArrowRight")
     expect(page.get_by_text("images/scene-003.jpg")).to_be_visible(timeout=60_000)
-
-
-def _author() -> str:
-    from app.views.pair import _author as author
-
-    return author()
