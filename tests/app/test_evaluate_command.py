@@ -75,7 +75,7 @@ def test_evaluations_are_listed_compared_and_shown(
 ) -> None:
     assert "accuracy 100.0" in orl(place.path, "evaluations").stdout
     table = orl(place.path, "evaluations", "table").stdout
-    assert f"knn · {classes.name}: accuracy" in table
+    assert f"knn · {classes.name} · ks 1,3 · k 3: accuracy" in table  # other settings than the preset's
     assert "100.0" in table
     [listed] = json.loads(orl(place.path, "evaluations", "--json").stdout)
     assert (listed["encoder"], listed["protocol"], listed["run"]) == ("starter", "knn", 1)
@@ -137,5 +137,7 @@ def test_evaluations_with_other_settings_stand_in_other_columns(
     assert [e.evaluation.summary["accuracy"] for e in both[0].found] == [1.0, 0.4]  # best first
     several = columns([changed(1, k=5), first])  # type: ignore[list-item]
     assert {column.label.rpartition(" · ")[2] for column in several} == {"k 3", "k 5"}
+    [usual] = columns([changed(1, k=20, ks=[1, 5, 20, 100, 200], temperature=0.07)])  # type: ignore[list-item]
+    assert usual.label == f"knn · {Path(first.evaluation.data).name}"
     newest = columns([changed(1), first])  # type: ignore[list-item]
     assert [e.evaluation.summary["accuracy"] for e in newest[0].found] == [0.4]

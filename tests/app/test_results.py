@@ -121,5 +121,6 @@ def test_encoders_and_protocols_are_a_table_and_the_url_names_a_plot(nowhere: Wo
         at.selectbox[0].set_value(name).run()
         assert not at.exception
     linked = AppTest.from_string(PAGE, default_timeout=60)
-    linked.query_params["result"] = "semi · voc"
-    assert linked.run().selectbox[0].value == "semi · voc"
+    grid = "semi · voc · small · rates 0.01,0.1"
+    linked.query_params["result"] = grid
+    assert linked.run().selectbox[0].value == grid

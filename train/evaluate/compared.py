@@ -18,7 +18,7 @@ INDIFFERENT = frozenset(("protocol", "workers"))  # settings that change no numb
 class Column:
     """Evaluations that may be compared, the newest of each encoder, best first.
 
-    key: the same from one look to the next. label: protocol, data, and how its settings differ from another column's.
+    key: the same from one look to the next. label: protocol, data, and what its settings are.
     """
 
     key: str
@@ -46,8 +46,7 @@ def columns(found: Sequence[Evaluated]) -> list[Column]:
     made = []
     for (protocol, data, settings), by_encoder in known:
         members = sorted(by_encoder.values(), key=lambda e: -(headline(e) or 0.0))
-        rivals = [_telling(next(iter(o.values()))) for k, o in groups.items() if k[:2] == (protocol, data)]
-        label = " · ".join([protocol, Path(data).name or data, *_differences(_telling(members[0]), rivals)])
+        label = " · ".join([protocol, Path(data).name or data, *_settings(protocol, _telling(members[0]))])
         made.append(Column(f"{protocol} {data} {settings}", label, protocol, data, members))
     return made
 
@@ -63,10 +62,17 @@ def _telling(found: Evaluated) -> dict[str, Any]:
     return {name: value for name, value in found.evaluation.params.items() if name not in INDIFFERENT}
 
 
-def _differences(own: dict[str, Any], rivals: list[dict[str, Any]]) -> list[str]:
-    """Settings of a column that not all columns of its protocol and data have."""
-    telling = [name for name in own if any(rival.get(name) != own[name] for rival in rivals)]
-    return [f"{name} {_said(own[name])}" for name in telling]
+def _settings(protocol: str, own: dict[str, Any]) -> list[str]:
+    """The nearest preset, where a protocol has several, and what differs from it: a published number it is not."""
+    if protocol not in PROTOCOLS:
+        return []
+    presets = PROTOCOLS[protocol].presets
+    differences = {
+        name: [k for k, value in own.items() if preset.model_dump(mode="json").get(k) != value]
+        for name, preset in presets.items()
+    }
+    nearest = min(differences, key=lambda name: len(differences[name]))
+    return [*([nearest] if len(presets) > 1 else []), *(f"{k} {_said(own[k])}" for k in differences[nearest])]
 
 
 def _said(value: Any) -> str:
