@@ -34,6 +34,11 @@ class Work(Progress):
         """How much of its present phase is done, in [0, 1]."""
         return min(1.0, self.done / self.total) if self.total else 0.0
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop, and is at what it had begun."""
+        return self.running and self._stop.is_set()
+
     def stop(self) -> None:
         """Ask it to stop; what it has done stays."""
         self._stop.set()

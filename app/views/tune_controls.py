@@ -86,8 +86,13 @@ def as_text(value: float | str) -> str:
 
 def load(own: MineConfig, config: MineConfig) -> None:
     """Callback, or before the controls are drawn: make the URL ask for these settings."""
-    for name, short in SHORT.items():
-        _ask(short, getattr(config, name), getattr(own, name))
+    wanted = as_query(own, config)
+    new = {short: text for short, text in wanted.items() if st.query_params.get(short) != text}
+    if new:
+        st.query_params.update(new)  # one step of the browser's history
+    for short in SHORT.values():
+        if short not in wanted:
+            st.query_params.pop(short, None)
 
 
 def as_query(own: MineConfig, config: MineConfig) -> dict[str, str]:

@@ -166,16 +166,21 @@ def _ended(place: Place, mined: CorrespondenceSet, run: Run) -> None:
             st.markdown(f":green-badge[done] The set **{escape(run.name)}** is there.")
             if run.name != mined.name:
                 st.button("Show the new set", key="tune-show", type="primary", on_click=_show, args=(run.name,))
-                if "compare" in st.session_state.get("pages", {}) and st.button(
-                    "Compare with the old one", key="tune-compare", icon=":material/compare_arrows:"
-                ):
-                    shell.open_page("compare", a=mined.name, b=run.name)
+                if "compare" in st.session_state.get("pages", {}):
+                    _compare(mined.name, run.name)
         else:
             said = f": {escape(run.error)}" if run.error else ""
             st.markdown(f"{shell.status_line(run)} Run {run.id}, {escape(run.name)}{said}")
             if not shell.read_only():
                 st.button("Resume", key="tune-resume", icon=":material/resume:", on_click=_resume, args=(place, run.id))
         st.button("Close", key="tune-close", type="tertiary", on_click=_close)
+
+
+def _compare(old: str, new: str) -> None:
+    if st.button("Compare with the old one", key="tune-compare", icon=":material/difference:"):
+        for picked in ("a", "b"):  # in an earlier comparison
+            st.session_state.pop(picked, None)
+        shell.open_page("compare", a=old, b=new)
 
 
 def _close() -> None:

@@ -49,4 +49,10 @@ def _live(tuner: Tuner, part: str) -> None:
         st.rerun()  # the page around it has something new to show
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(work.share, text=f"{work.name or 'Starting'}: {work.done:,} of {work.total:,}")
-        st.button("Stop", key=f"tune-stop-{part}", icon=":material/stop_circle:", on_click=work.stop)
+        st.button(
+            "Stopping …" if work.stopping else "Stop",
+            key=f"tune-stop-{part}",
+            icon=":material/stop_circle:",
+            on_click=work.stop,
+            disabled=work.stopping,
+        )

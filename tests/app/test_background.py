@@ -25,10 +25,12 @@ def test_it_says_how_far_it_is_and_stops_at_its_next_advance() -> None:
     work = Work(count)
     assert reached.wait(10)
     assert (work.running, work.name, work.done, work.total, work.share) == (True, "Counting", 2, 4, 0.5)
+    assert not work.stopping
     work.stop()
+    assert work.stopping
     go_on.set()
     work.wait()
-    assert (work.running, work.stopped, work.error) == (False, True, None)
+    assert (work.running, work.stopping, work.stopped, work.error) == (False, False, True, None)
     assert done == [0, 1, 2]  # what was under way is finished
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from tests.app.conftest import Show
 from tests.app.test_pages import words
 from tests.conftest import MINED, NewRun
 from train.config import MINE_PRESETS, MineConfig
+from train.ingest import ingest
 from train.mine import mine
 from train.progress import Progress
 from train.workspace import Workspace
@@ -162,9 +164,13 @@ def test_a_set_whose_encoder_is_gone_says_so(here: Workspace, show: Show) -> Non
 
 
 def test_an_empty_workspace_and_an_unmined_data_set_say_what_to_do(
-    nowhere: Workspace, show: Show, scenes: object
+    nowhere: Workspace, show: Show, scenes: Path
 ) -> None:
     assert [b.label for b in show("tune").button][:2] == ["Build the demo", "Add photos"]
+    ingest(nowhere, scenes, name="mine")
+    at = show("tune")
+    assert not at.exception
+    assert "There is no encoder yet" in words(at)
 
 
 def test_a_server_that_only_shows_regenerates_nothing(

@@ -134,3 +134,13 @@ def test_scores_that_are_known_already_are_taken_as_they_are() -> None:
     unranked, scores = filter_by_objectness(raw, RULES, WIDTH, HEIGHT, attention, ranked=False, known=known)
     assert unranked.boxes.tolist() == raw[[0, 1, 3]].tolist()
     assert scores.tolist() == known[[0, 1, 3]].tolist()
+
+
+def test_recurrence_counts_boxes_of_any_size_among_many() -> None:
+    rng = np.random.default_rng(0)
+    places, sizes = rng.integers(0, 60, (300, 2)), rng.integers(1, 60, (300, 2))
+    raw = np.concatenate([places, sizes], axis=1).astype(np.int16)
+    flat = np.ones((12, 12), np.float32)
+    expected = [math.log(1 + sum(float(iou(box, other[None])[0]) > SAME for other in raw)) for box in raw]
+    level = LEVEL * (raw[:, 2].astype(float) * raw[:, 3] / (WIDTH * HEIGHT)) ** SIZE
+    assert objectness(raw, raw, flat, WIDTH, HEIGHT) == pytest.approx(level + RECURRENCE * np.array(expected), abs=1e-6)

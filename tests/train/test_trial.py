@@ -110,7 +110,7 @@ VARIED = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(VARIED)
 def test_what_was_tried_before_changes_nothing(tried: Ready, changes: dict) -> None:
     config = MINED.model_copy(update=changes)
