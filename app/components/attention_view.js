@@ -14,6 +14,7 @@ class AttentionView {
   constructor(root) {
     this.root = root;
     this.look = { to: "", opacity: 0.6, layer: "overlay", cells: false, own: false };
+    this.echo = new Echo();
     this.columns = [];
     this.toolbar = el("div", { class: "toolbar" });
     this.roiStrip = el("div", { class: "rois", role: "group", "aria-label": "RoIs of the query" });
@@ -113,15 +114,12 @@ class AttentionView {
     if (!data || data === this.data) return; // a theme change runs the entry point again
     const { look, ...drawn } = data;
     const drawing = JSON.stringify(drawn);
-    const said = JSON.stringify(look);
     this.data = data;
-    // What comes back from the server is what was sent, or older; only what it says anew counts.
-    if (said !== this.heard && said !== this.sent) this.look = { ...look };
+    if (this.echo.isNews(look)) this.look = { ...look };
     if (drawing !== this.drawing && this.drawing && JSON.parse(this.drawing).query.id !== data.query.id) {
       this.look = { ...look };
       this.before = "";
     }
-    this.heard = said;
     if (drawing !== this.drawing) this.build();
     this.drawing = drawing;
     this.paint();
@@ -232,7 +230,7 @@ class AttentionView {
   change(some) {
     this.look = { ...this.look, ...some };
     this.paint();
-    this.sent = JSON.stringify(this.look);
+    this.echo.tell(this.look);
     this.send("look", this.look);
   }
 
