@@ -33,6 +33,7 @@ for command in (
     interchange.export,
 ):
     app.command()(command)
+app.command("map")(stages.draw_map)
 app.add_typer(interchange.import_app, name="import", no_args_is_help=True)
 app.add_typer(photos.encoders_app, name="encoders")
 app.add_typer(runs.runs_app, name="runs")
