@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import pairwise
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -45,10 +46,9 @@ def main() -> None:
         far = np.linalg.norm(places[sample, None] - places[None], axis=2)
         far[np.arange(500), sample] = np.inf
         same = (groups[far.argmin(axis=1)] == groups[sample]).mean()
-        print(
-            f"{count:,} points of {arguments.width}: components {reduced - begun:.1f} s, "
-            f"places {placed - reduced:.1f} s, 8 clusters {clustered - placed:.1f} s; {same:.1%} of nearest places are of the same group"
-        )
+        seconds = [f"{b - a:.1f} s" for a, b in pairwise((begun, reduced, placed, clustered))]
+        print(f"{count:,} points of {arguments.width}: components, places, 8 clusters in {', '.join(seconds)};")
+        print(f"  {same:.1%} of nearest places are of the same group")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 // The view: state, toolbar, RoIs, columns of panels, keys, and the entry point that Streamlit calls with new data.
 
 const THROTTLE = 140; // ms between repeats of a held arrow key; faster triggers would be lost
+const REST = 200; // ms without a change until the page is told; triggers in quick succession would be lost
 const TYPING = "input, textarea, select, [role=textbox], [role=combobox], [role=slider], [role=listbox], [role=dialog]";
 const LAYERS = [
   ["overlay", "Overlay"],
@@ -26,6 +27,7 @@ class AttentionView {
   }
 
   destroy() {
+    clearTimeout(this.resting);
     document.removeEventListener("keydown", this.keys, true);
   }
 
@@ -117,6 +119,7 @@ class AttentionView {
     this.data = data;
     if (this.echo.isNews(look)) this.look = { ...look };
     if (drawing !== this.drawing && this.drawing && JSON.parse(this.drawing).query.id !== data.query.id) {
+      clearTimeout(this.resting);
       this.look = { ...look };
       this.before = "";
     }
@@ -230,8 +233,11 @@ class AttentionView {
   change(some) {
     this.look = { ...this.look, ...some };
     this.paint();
-    this.echo.tell(this.look);
-    this.send("look", this.look);
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => {
+      this.echo.tell(this.look);
+      this.send("look", this.look);
+    }, REST);
   }
 
   async save(kind) {

@@ -39,6 +39,14 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
     return serve(folder), workspace
 
 
+@pytest.fixture(scope="module", autouse=True)
+def patience() -> Iterator[None]:
+    """A script that runs again, or torch that is imported first, takes its time on a busy machine."""
+    expect.set_options(timeout=45_000)
+    yield
+    expect.set_options(timeout=5_000)
+
+
 @pytest.fixture(scope="module")
 def browsing(browser: Browser) -> Iterator[BrowserContext]:
     """One context for the module: its cache spares each test the download of Streamlit's own page."""
@@ -72,7 +80,7 @@ def all_there(page: Page) -> None:
         """() => { const roots = [...document.querySelectorAll('*')].map(e => e.shadowRoot).filter(Boolean);
         const all = roots.flatMap(r => [...r.querySelectorAll('.query .heat')]);
         return all.length && all.every(e => e.complete && e.naturalWidth > 0); }""",
-        timeout=90_000,
+        timeout=180_000,
     )
 
 
