@@ -38,6 +38,7 @@ for command in (
     interchange.export_encoder,
 ):
     app.command()(command)
+app.command("map")(stages.draw_map)
 app.add_typer(interchange.import_app, name="import", no_args_is_help=True)
 app.add_typer(photos.encoders_app, name="encoders")
 app.add_typer(evaluations.evaluations_app, name="evaluations")

@@ -195,6 +195,23 @@ def _lines(file: Path) -> list[str]:
         raise UserError(f"{file} cannot be read: {error}.") from error
 
 
+def draw_map(
+    dataset: Annotated[str, typer.Option(help="Name of the data set: a map of its photos.")] = "",
+    encoder: Annotated[str, typer.Option(help="Name of the encoder whose stored features are used.")] = "",
+    rois_of: Annotated[str, typer.Option(help="Name of a correspondence set instead: a map of its RoIs.")] = "",
+    workspace: Where = None,
+    detach: Detach = False,
+) -> None:
+    """Put photos or RoIs into the plane by their stored features, for the explorer's Map page."""
+    from train.maps import photos_map, rois_map
+
+    opened = open_workspace(workspace)
+    if bool(rois_of) == bool(dataset and encoder) or bool(dataset) != bool(encoder):
+        raise UserError("Name a data set and an encoder with --dataset and --encoder, or a set with --rois-of.")
+    shown = rois_map(opened, rois_of) if rois_of else photos_map(opened, dataset, encoder)
+    follow(opened, launcher.launch_map(opened, shown), detach)
+
+
 def train(
     correspondence: Annotated[str, typer.Option(help="Name of the correspondence set.")],
     name: Annotated[str, typer.Option(help="Name of the encoder to make; else SET-orl.")] = "",

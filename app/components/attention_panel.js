@@ -7,7 +7,7 @@ class Panel {
     this.photo = photo;
     this.role = role;
     this.image = el("img", { class: "photo", alt: "", draggable: "false", decoding: "async" });
-    this.heat = el("img", { class: "heat", alt: "", draggable: "false", decoding: "async", loading: "lazy" });
+    this.heat = el("img", { class: "heat", alt: "", draggable: "false", decoding: "async" });
     const { width, height } = photo;
     this.marks = svg("svg", { class: "marks", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
     this.problem = el("span", { class: "problem", role: "status", hidden: true });

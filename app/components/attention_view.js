@@ -1,6 +1,7 @@
 // The view: state, toolbar, RoIs, columns of panels, keys, and the entry point that Streamlit calls with new data.
 
 const THROTTLE = 140; // ms between repeats of a held arrow key; faster triggers would be lost
+const REST = 200; // ms without a change until the page is told; triggers in quick succession would be lost
 const TYPING = "input, textarea, select, [role=textbox], [role=combobox], [role=slider], [role=listbox], [role=dialog]";
 const LAYERS = [
   ["overlay", "Overlay"],
@@ -14,6 +15,7 @@ class AttentionView {
   constructor(root) {
     this.root = root;
     this.look = { to: "", opacity: 0.6, layer: "overlay", cells: false, own: false };
+    this.echo = new Echo();
     this.columns = [];
     this.toolbar = el("div", { class: "toolbar" });
     this.roiStrip = el("div", { class: "rois", role: "group", "aria-label": "RoIs of the query" });
@@ -25,6 +27,7 @@ class AttentionView {
   }
 
   destroy() {
+    clearTimeout(this.resting);
     document.removeEventListener("keydown", this.keys, true);
   }
 
@@ -113,15 +116,13 @@ class AttentionView {
     if (!data || data === this.data) return; // a theme change runs the entry point again
     const { look, ...drawn } = data;
     const drawing = JSON.stringify(drawn);
-    const said = JSON.stringify(look);
     this.data = data;
-    // What comes back from the server is what was sent, or older; only what it says anew counts.
-    if (said !== this.heard && said !== this.sent) this.look = { ...look };
+    if (this.echo.isNews(look)) this.look = { ...look };
     if (drawing !== this.drawing && this.drawing && JSON.parse(this.drawing).query.id !== data.query.id) {
+      clearTimeout(this.resting);
       this.look = { ...look };
       this.before = "";
     }
-    this.heard = said;
     if (drawing !== this.drawing) this.build();
     this.drawing = drawing;
     this.paint();
@@ -232,8 +233,11 @@ class AttentionView {
   change(some) {
     this.look = { ...this.look, ...some };
     this.paint();
-    this.sent = JSON.stringify(this.look);
-    this.send("look", this.look);
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => {
+      this.echo.tell(this.look);
+      this.send("look", this.look);
+    }, REST);
   }
 
   async save(kind) {

@@ -71,7 +71,7 @@ class AttentionPayload(TypedDict):
 
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("dom.js", "attention_panel.js", "attention_figure.js", "attention_view.js")
+_SCRIPTS = ("dom.js", "echo.js", "attention_panel.js", "attention_figure.js", "attention_view.js")
 
 _attention_view = st.components.v2.component(
     "orl_attention_view",

@@ -1,16 +1,14 @@
 // Drawing: WebGL 2 where there is one, else a plain canvas. Both take places once and colours whenever they change.
 
-const FAINT = 0.12; // opacity of points that step back
-
 const VERTEX = `#version 300 es
 in vec2 place;
 in vec4 colour;
 uniform vec4 view;  // scale x, scale y, offset x, offset y
 uniform float size;
-uniform float bright;
+uniform float rank;
 out vec3 tint;
 void main() {
-  bool shown = (colour.a > 0.5) == (bright > 0.5);
+  bool shown = abs(colour.a - rank) < 0.25;
   gl_Position = shown ? vec4(place * view.xy + view.zw, 0.0, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);
   gl_PointSize = size;
   tint = colour.rgb;
@@ -51,7 +49,7 @@ class GlPoints {
     if (!this.works()) return;
     gl.useProgram(program);
     this.at = Object.fromEntries(
-      ["view", "size", "bright", "opacity"].map((name) => [name, gl.getUniformLocation(program, name)]),
+      ["view", "size", "rank", "opacity"].map((name) => [name, gl.getUniformLocation(program, name)]),
     );
     this.placeBuffer = this.buffer(gl.getAttribLocation(program, "place"), 2, gl.FLOAT, false);
     this.colourBuffer = this.buffer(gl.getAttribLocation(program, "colour"), 4, gl.UNSIGNED_BYTE, true);
@@ -94,11 +92,8 @@ class GlPoints {
     gl.clear(gl.COLOR_BUFFER_BIT);
     gl.uniform4f(at.view, scaleX, scaleY, offsetX, offsetY);
     gl.uniform1f(at.size, size);
-    for (const [bright, opacity] of [
-      [0, FAINT],
-      [1, 0.85],
-    ]) {
-      gl.uniform1f(at.bright, bright);
+    for (const [rank, opacity] of RANKS) {
+      gl.uniform1f(at.rank, rank / 255);
       gl.uniform1f(at.opacity, opacity);
       gl.drawArrays(gl.POINTS, 0, this.count);
     }
@@ -123,10 +118,10 @@ class PlainPoints {
     const { width, height } = context.canvas;
     context.clearRect(0, 0, width, height);
     if (!places || !bytes) return;
-    for (const bright of [0, 255]) {
-      context.globalAlpha = bright ? 0.85 : FAINT;
+    for (const [rank, opacity] of RANKS) {
+      context.globalAlpha = opacity;
       for (let i = 0; i < places.length / 2; i++) {
-        if (bytes[4 * i + 3] !== bright) continue;
+        if (bytes[4 * i + 3] !== rank) continue;
         const x = ((places[2 * i] * scaleX + offsetX + 1) / 2) * width;
         const y = ((1 - places[2 * i + 1] * scaleY - offsetY) / 2) * height;
         if (x < 0 || y < 0 || x > width || y > height) continue;

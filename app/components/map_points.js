@@ -34,7 +34,17 @@ function labelColours(column, ink) {
   );
 }
 
-// Bytes r g b a of every point; a is 255 for those that stand out and 0 for those that step back.
+// How a point is drawn, as the last of its four bytes: those of a higher rank lie above.
+const FAINT = 0; // it steps back
+const GREY = 128; // nothing is known of it
+const COLOURED = 255;
+const RANKS = [
+  [FAINT, 0.12],
+  [GREY, 0.5],
+  [COLOURED, 0.88],
+]; // and opacity
+
+// Bytes r g b and rank of every point.
 function paintPoints(column, ink, bright) {
   const count = column.values.length;
   const bytes = new Uint8Array(count * 4);
@@ -47,10 +57,11 @@ function paintPoints(column, ink, bright) {
     const value = column.values[i];
     const at = column.labels ? value : Math.round(clamp((value - column.low) / span, 0, 1) * 255);
     const [r, g, b] = table[at] ?? grey; // NaN: not known
+    const known = table[at] && !(column.labels && r === grey[0] && g === grey[1]);
     bytes[4 * i] = r;
     bytes[4 * i + 1] = g;
     bytes[4 * i + 2] = b;
-    bytes[4 * i + 3] = bright(i) ? 255 : 0;
+    bytes[4 * i + 3] = bright(i) ? (known ? COLOURED : GREY) : FAINT;
   }
   return bytes;
 }

@@ -9,6 +9,7 @@ class MapView {
   constructor(root) {
     this.root = root;
     this.look = { by: "", k: 6, only: [], at: "" };
+    this.echo = new Echo();
     this.tool = "move";
     this.columns = new Map();
     this.camera = new Camera();
@@ -85,16 +86,14 @@ class MapView {
 
   setData(data) {
     if (!data) return;
-    const said = JSON.stringify(data.look);
+    const news = this.echo.isNews(data.look);
     const first = data.state !== this.data?.state || data.column_url !== this.data?.column_url;
-    // What comes back from the server is what was sent, or older; only what it says anew counts.
-    if (first || (said !== this.heard && said !== this.sent)) {
+    if (first || news) {
       this.look = { ...data.look };
       const [x, y, zoom] = data.look.at.split(",").map(Number);
       this.camera.reset();
       if (zoom) Object.assign(this.camera, { x, y, zoom });
     }
-    this.heard = said;
     this.data = data;
     this.ink = getComputedStyle(this.root).color.match(/\d+/g)?.slice(0, 3).map(Number);
     this.picker.replaceChildren(...data.colourings.map(({ name, label }) => el("option", { value: name, text: label })));
@@ -180,7 +179,8 @@ class MapView {
     const accent = rgb(PALETTE[5]);
     const { values } = this.column;
     for (let i = 0; i < values.length; i++) {
-      if (this.isolated[values[i]] && colours[values[i]] === OTHER) bytes.set(accent, i * 4);
+      if (!this.isolated[values[i]] || colours[values[i]] !== OTHER || bytes[4 * i + 3] === FAINT) continue;
+      bytes.set([...accent, COLOURED], 4 * i);
     }
   }
 
@@ -207,8 +207,8 @@ class MapView {
     const colours = labelColours(column, this.ownInk());
     this.legend.replaceChildren(
       ...head,
+      el("span", { class: "muted", text: "Click to isolate, click again for all. Grey: no colour of its own." }),
       ...column.labels.map((label, at) => this.legendEntry(label, column.counts[at], colours[at])),
-      el("span", { class: "muted", text: "Click to isolate; click again for all." }),
     );
   }
 
@@ -219,7 +219,7 @@ class MapView {
     const swatch = el("span", { class: "swatch", style: `background: ${on && colour === OTHER ? PALETTE[5] : colour}` });
     return el(
       "button",
-      { type: "button", class: "entry", "aria-pressed": on, "data-label": label, title: label, onclick: toggle },
+      { type: "button", class: "entry", "aria-pressed": String(on), "data-label": label, title: label, onclick: toggle },
       swatch,
       el("span", { class: "entry-label", text: label }),
       el("span", { class: "muted", text: count.toLocaleString() }),
@@ -384,7 +384,7 @@ class MapView {
   tell() {
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
-      this.sent = JSON.stringify(this.look);
+      this.echo.tell(this.look);
       this.send("look", this.look);
     }, REST);
   }

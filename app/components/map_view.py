@@ -53,7 +53,7 @@ class MapPayload(TypedDict):
 
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("dom.js", "map_points.js", "map_canvas.js", "map_pointer.js", "map_view.js")
+_SCRIPTS = ("dom.js", "echo.js", "map_points.js", "map_canvas.js", "map_pointer.js", "map_view.js")
 
 _map_view = st.components.v2.component(
     "orl_map_view",

@@ -27,6 +27,7 @@ from train.maps import FEWEST, ROIS, Map, MapOf, find_map, points_of
 from train.runs import launch_map, request_stop
 
 SHOWN_CHOSEN = 48  # photos under the map where a selection cannot be kept
+CLUSTERS_AT_FIRST = 6
 AT_RANDOM = "some at random"
 
 
@@ -216,7 +217,7 @@ def _look(names: list[str]) -> Look:
     sensible = len(numbers) == 3 and all(abs(n) <= 1.2 for n in numbers[:2]) and 0.5 <= numbers[2] <= 400
     return {
         "by": by if by in names else names[0],
-        "k": int(k) if k.isdecimal() and len(k) < 3 and int(k) in CLUSTERS else 6,
+        "k": int(k) if k.isdecimal() and len(k) < 3 and int(k) in CLUSTERS else CLUSTERS_AT_FIRST,
         "only": [label[:200] for label in query.get_all("only")][:100],
         "at": at if sensible else "",
     }
@@ -290,7 +291,7 @@ def keep_look(look: object) -> None:
     only = look.get("only")
     said: dict[str, str | list[str]] = {
         "colour": str(look.get("by") or "")[:40],
-        "clusters": str(look.get("k") or "")[:4] if look.get("by") == "cluster" else "",
+        "clusters": "" if look.get("k") == CLUSTERS_AT_FIRST else str(look.get("k") or "")[:4],
         "only": [str(label)[:200] for label in only][:100] if isinstance(only, list) else [],
         "at": str(look.get("at") or "")[:40],
     }

@@ -270,3 +270,16 @@ def test_only_points_of_the_map_can_be_chosen(made: Workspace) -> None:
     assert chosen_images(shown, [0, 11, 11, 3]).tolist() == [1, 4, 12]
     for forged in (None, "all", [12, -1, 10**30, "3", 2.5, True, None], {"0": 1}):
         assert chosen_images(shown, forged).tolist() == []
+
+
+def test_the_command_line_makes_the_same_map(here: Workspace) -> None:
+    from typer.testing import CliRunner
+
+    from app.cli import app
+    from train.maps import find_map
+
+    made = CliRunner().invoke(app, ["map", "--rois-of", "demo-starter", "--workspace", str(here.path)])
+    assert made.exit_code == 0, made.output
+    assert find_map(here, rois_map(here, "demo-starter")) is not None
+    refused = CliRunner().invoke(app, ["map", "--dataset", "demo", "--workspace", str(here.path)])
+    assert "Name a data set and an encoder" in str(refused.exception)
