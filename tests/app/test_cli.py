@@ -149,6 +149,10 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
             ["export", "demo-starter", "--out", "x", "--format", "xml"],
             "no format 'xml'; known: reference, parquet, csv",
         ),
+        (
+            ["export-encoder", "starter", "--out", "x", "--format", "timm"],
+            "which timm does not have under that name; safetensors and onnx take any.",
+        ),
         (["import", "proposals", "/no/file", "--dataset", "x", "--name", "n"], "no data set named 'x'. Known: demo."),
         (["import", "proposals", "/no/file", "--dataset", "demo", "--name", "n"], "/no/file cannot be read: No such"),
         (
