@@ -319,15 +319,15 @@ def main() -> None:
         files = photos_of(options.photos, Path(scratch), options.most)
         what = f"{config.backbone}, views of {config.image_size}, RoIs of {patch}, batch {config.batch_size}"
         show(f"{what}; {len(files)} photos, {config.workers} loaders, {torch.get_num_threads()} threads")
-        memory = most_memory(config, patch)  # first: a process counts what the one that starts it had in use
+        # First: a process counts what the one that starts it had in use.
+        memory = (f"{kind} {value:.2f}" for kind, value in most_memory(config, patch).items())
+        show(f"most memory, GB: {', '.join(memory)}")
         bare = bare_steps(config, patch, options.turns, options.compile)
+        _print("bare step", bare, config.batch_size)
+        _print("loading alone, one process", loading(files, config), 1)
         whole, waiting = end_to_end(files, config, max(1, options.turns // 2))
-        alone = loading(files, config)
-    _print("bare step", bare, config.batch_size)
-    _print("end to end", whole, config.batch_size)
-    _print("loading alone, one process", alone, 1)
-    show("most memory, GB: " + ", ".join(f"{name} {value:.2f}" for name, value in memory.items()))
-    show(f"waiting for photos: {waiting:.1%} of a step")
+        _print("end to end", whole, config.batch_size)
+        show(f"waiting for photos: {waiting:.1%} of a step")
     pixels = 1 + 2 * (patch / config.image_size) ** 2
     times = (f"{ours / byol:.2f}" for ours, byol in zip(bare["ORL"], bare["BYOL"], strict=True))
     show(f"ORL costs {' and '.join(times)} x BYOL (clock, cores), of {pixels:.2f} x the pixels")

@@ -19,7 +19,7 @@ from train.workspace import Workspace
 
 COMMANDS = [
     *("demo", "explore", "ingest", "pretrain", "mine", "quality", "sweep", "train", "export", "import"),
-    *("encoders", "sets", "runs", "evaluate", "evaluations"),
+    *("export-encoder", "encoders", "sets", "runs", "evaluate", "evaluations", "attention"),
 ]
 MINE_OPTIONS = [
     "--dataset",
@@ -148,6 +148,10 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
         (
             ["export", "demo-starter", "--out", "x", "--format", "xml"],
             "no format 'xml'; known: reference, parquet, csv",
+        ),
+        (
+            ["export-encoder", "starter", "--out", "x", "--format", "timm"],
+            "which timm does not have under that name; safetensors and onnx take any.",
         ),
         (["import", "proposals", "/no/file", "--dataset", "x", "--name", "n"], "no data set named 'x'. Known: demo."),
         (["import", "proposals", "/no/file", "--dataset", "demo", "--name", "n"], "/no/file cannot be read: No such"),

@@ -197,7 +197,7 @@ def test_two_processes_with_half_the_batch_each_learn_what_one_learns(
 def test_a_launched_run_starts_its_other_processes_itself_and_moco_keeps_one_queue_in_all(
     mined: Workspace, tiny_byol: BYOLConfig
 ) -> None:
-    common = tiny_byol.model_dump(exclude={"method", "target_momentum"})
+    common = tiny_byol.model_dump(exclude={"method", "target_momentum"}) | {"backbone": "timm:test_resnet"}
     config = MoCoConfig(**common | {"batch_size": 8}, queue=16, norm_group=2)
     run = wait(mined, launch_pretrain(mined, "demo", config, "two", processes=2).id)
     assert (run.status, run.error) == ("done", None), read_log(mined, run)
