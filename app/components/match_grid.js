@@ -1,4 +1,4 @@
-// The grid of matches: cards with one tab stop and arrow-key movement; G, X and I judge the focused one.
+// The grid of matches: cards with one tab stop and arrow-key movement; G, X and I judge the focused one, T tags it.
 
 const VERDICTS = [
   ["good", "G", "Good"],
@@ -48,11 +48,35 @@ function verdictButtons(card, grid, canJudge) {
       icon(verdict),
     ),
   );
+  const title = "Tag (T); a tag that it has is taken off";
+  const tag = { type: "button", class: "verdict", tabindex: "-1", text: "#", title, "aria-label": title };
+  if (canJudge) buttons.push(el("button", { ...tag, onclick: () => grid.askForTag(card.id) }));
   return el("span", { class: "verdicts" }, ...buttons);
 }
 
+// A field over the card: Enter tags, Escape and leaving it do nothing.
+function tagField(grid, id) {
+  const opener = grid.querySelector(`.match[data-id="${id}"]`);
+  const field = el("input", { type: "text", class: "word", maxlength: "40", placeholder: "tag", "aria-label": "Tag" });
+  field.setAttribute("list", "orl-pair-tags");
+  const close = () => {
+    field.onblur = null;
+    field.remove();
+    opener.focus({ preventScroll: true });
+  };
+  field.onblur = close;
+  field.onkeydown = (event) => {
+    event.stopPropagation(); // it is a word that is typed here
+    if (event.key === "Enter") event.preventDefault(); // or it would press the card that has the focus by then
+    if (event.key === "Enter" && field.value.trim()) grid.tag(id, field.value.trim());
+    if (event.key === "Enter" || event.key === "Escape") close();
+  };
+  opener.closest(".card").append(field);
+  field.focus();
+}
+
 function cardNode(card, grid, canJudge) {
-  const margin = card.margin === null ? "no margin" : `+${card.margin.toFixed(3)}`;
+  const margin = card.margin === null ? "no margin" : `${card.margin < 0 ? "−" : "+"}${Math.abs(card.margin).toFixed(3)}`;
   const opener = el(
     "button",
     {
@@ -68,7 +92,7 @@ function cardNode(card, grid, canJudge) {
       "span",
       { class: "facts" },
       el("span", { class: "cosine", text: card.similarity.toFixed(3), title: "Cosine of the two RoIs" }),
-      el("span", { class: "margin", text: margin, title: "Ahead of the query RoI's second best in this neighbour" }),
+      el("span", { class: "margin", text: margin, title: "Margin over the query RoI's best other RoI there" }),
       wayBack(card.cycle),
       ...card.tags.map((text) => el("span", { class: "badge tag", text })),
     ),
@@ -102,6 +126,10 @@ function listen(grid, canJudge) {
     if (index < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
     const verdict = BY_KEY[event.key.toLowerCase()];
     if (verdict && canJudge && !event.repeat) grid.judge(all[index].dataset.id, verdict);
+    if (event.key.toLowerCase() === "t" && canJudge) {
+      event.preventDefault();
+      grid.askForTag(all[index].dataset.id);
+    }
     if (!MOVES.has(event.key)) return;
     event.preventDefault();
     const target = all[moved(all, index, event.key)];
@@ -122,9 +150,12 @@ function showVerdict(grid, id, verdict) {
 export default function ({ data, parentElement, setTriggerValue }) {
   const grid = parentElement.querySelector(".matches");
   if (!grid) return;
-  const { cards = [], can_judge: canJudge = false } = data ?? {};
+  const { cards = [], tags = [], can_judge: canJudge = false } = data ?? {};
   grid.pending ??= new Map(); // verdicts that the server has not answered yet
   grid.open = (id) => setTriggerValue("open", id);
+  grid.tag = (id, tag) => setTriggerValue("tag", { id, tag });
+  grid.askForTag = (id) => tagField(grid, id);
+  parentElement.querySelector("datalist").replaceChildren(...tags.map((value) => el("option", { value })));
   grid.judge = (id, verdict) => {
     const card = grid.cards.get(id);
     const had = grid.pending.has(id) ? grid.pending.get(id) : card.verdict;

@@ -14,10 +14,10 @@ from app.pictures import crop_url
 from app.shell import Place
 from app.views import start
 from db.gallery import Judged
-from db.marks import tags_of_pairs
+from db.marks import tag_pair, tags_of_pairs, untag_pair
 from db.matches import Match, candidate_places, known_pair_tags, matches_at
 from db.models import CorrespondenceSet, Dataset, Image
-from db.store import Store
+from db.store import Store, StoreError
 from db.verdicts import judge_pair, verdicts_on
 from train.matches import (
     Making,
@@ -40,9 +40,9 @@ SORTS: dict[str, tuple[Sort, bool, str]] = {
     "Smallest margin": (
         "margin",
         False,
-        "Barely ahead of the query RoI's second best in the same neighbour: ambiguous.",
+        "Barely ahead of the query RoI's best other RoI in that neighbour, or behind it.",
     ),
-    "Largest margin": ("margin", True, "Far ahead of the query RoI's second best in the same neighbour."),
+    "Largest margin": ("margin", True, "Far ahead of the query RoI's best other RoI in that neighbour."),
     "Inconsistent first": ("cycle", False, "The way back leads to another RoI; the most similar of them first."),
     "Consistent first": ("cycle", True, "The way back leads to the same RoI; the least similar of them first."),
 }
@@ -96,24 +96,27 @@ def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: Match
     _inputs(place, dataset, found)
     order = _order()
     rows = match_rows(place.workspace, mined, found, order)
-    _summary(order, len(rows), mined)
+    summary, shown = st.container(), st.container()  # above the page's number, which is read first
     if not len(rows):
+        with summary:
+            _summary(order, 0, mined, [])
         st.info("No pair passes all of these filters.", icon=":material/search_off:")
         return
-    shown = st.container()  # above the page's number, which is read first
     number = _page_number(found, rows, order)
     keys = match_keys(found, rows, (number - 1) * PER_PAGE, PER_PAGE)
     matches = matches_at(place.workspace.store, mined.id, keys)
     st.session_state["shown_matches"] = mined.id, {str(m.key): m for m in matches}  # for the callbacks
+    with summary:
+        _summary(order, len(rows), mined, matches)
     with shown:
-        if order.sort == "similarity":
-            ends = matches[0].similarity, matches[-1].similarity
-            st.caption(f"Similarities on this page: {ends[0]:.3f} to {ends[1]:.3f}.")
         match_grid(
             _cards(place, matches),
             key="match-grid",
             on_open=_open,
-            on_judge=None if shell.read_only() else _on_judge,
+            on_judge=_on_judge,
+            on_tag=_on_tag,
+            can_judge=not shell.read_only(),
+            tags=tuple(known_pair_tags(place.workspace.store, dataset.id)),
         )
 
 
@@ -185,7 +188,8 @@ def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
                 help="Opens the page where the pairs around a threshold are.",
                 on_change=_jump,
             )
-    st.caption(f"{about} Click a match to open it; on a focused one, **G** good, **X** wrong, **I** interesting.")
+    keys = "" if shell.read_only() else "; on a focused one, **G** good, **X** wrong, **I** interesting, **T** tag"
+    st.caption(f"{about} Click a match to open it{keys}.")
 
 
 def _order() -> MatchOrder:
@@ -201,12 +205,16 @@ def _order() -> MatchOrder:
     )
 
 
-def _summary(order: MatchOrder, total: int, mined: CorrespondenceSet) -> None:
-    if order == MatchOrder(order.sort, order.descending):
-        return
+def _summary(order: MatchOrder, total: int, mined: CorrespondenceSet, matches: list[Match]) -> None:
+    """How many pairs are shown, which part of them is on this page, and a way back to all of them."""
+    filtered = order != MatchOrder(order.sort, order.descending)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{total:,} of {mined.pair_count:,} pairs**", width="content")
-        st.button("Clear all filters", icon=":material/filter_alt_off:", type="tertiary", on_click=_clear)
+        count = f"{total:,} of {mined.pair_count:,}" if filtered else f"{total:,}"
+        there = f" · here {matches[0].similarity:.3f} to {matches[-1].similarity:.3f}"
+        similarities = there if matches and order.sort == "similarity" else ""
+        st.markdown(f"**{count} pairs**{similarities}", width="content")
+        if filtered:
+            st.button("Clear all filters", icon=":material/filter_alt_off:", type="tertiary", on_click=_clear)
 
 
 def _page_number(found: Matches, rows: np.ndarray, order: MatchOrder) -> int:
@@ -293,3 +301,22 @@ def judge(given: dict[str, object]) -> None:
         match = shown.get(name)
         if match is not None and verdict in (None, "good", "wrong", "interesting") and not shell.read_only():
             judge_pair(shell.workspace().store, match.query_roi_id, match.key_roi_id, verdict, author())
+
+
+def _on_tag() -> None:
+    given = st.session_state["match-grid"].tag
+    if isinstance(given, dict):
+        tag(str(given.get("id")), str(given.get("tag")))
+
+
+def tag(name: str, word: str) -> None:
+    """Put a tag on a match on screen, by its name there, or take it off where this author put it on."""
+    match = st.session_state.get("shown_matches", (0, {}))[1].get(name)
+    if match is None or shell.read_only():
+        return
+    store, pair = shell.workspace().store, (match.query_roi_id, match.key_roi_id)
+    try:
+        if not untag_pair(store, *pair, word, author()):
+            tag_pair(store, *pair, word, author())
+    except StoreError as mistake:
+        st.toast(shell.escape(str(mistake)), icon=":material/error:")
