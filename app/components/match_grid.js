@@ -63,6 +63,7 @@ function tagField(grid, id) {
     field.onblur = null;
     field.remove();
     opener.focus({ preventScroll: true });
+    grid.drawLater?.();
   };
   field.onblur = close;
   field.onkeydown = (event) => {
@@ -138,6 +139,50 @@ function listen(grid, canJudge) {
   };
 }
 
+// What was said and has not come back from the server yet. A trigger can be lost while a page reruns, so everything
+// outstanding goes with each, and goes again until it is answered; saying a thing twice does no harm.
+const PATIENCE = 3000; // ms
+const ATTEMPTS = 5;
+
+function makeOutbox(grid) {
+  grid.verdicts = new Map(); // id -> verdict or null
+  grid.tags = new Map(); // id and tag -> { id, tag, on }
+  const post = () => {
+    clearTimeout(grid.timer);
+    if (grid.left === 0) {
+      grid.verdicts.clear(); // of cards that left the grid there will be no answer
+      grid.tags.clear();
+    }
+    if (!grid.verdicts.size && !grid.tags.size) return;
+    grid.send({ verdicts: Object.fromEntries(grid.verdicts), tags: [...grid.tags.values()] });
+    grid.left -= 1;
+    grid.timer = setTimeout(post, PATIENCE);
+  };
+  const say = () => {
+    grid.left = ATTEMPTS;
+    post();
+  };
+  grid.judge = (id, verdict) => {
+    const had = grid.verdicts.has(id) ? grid.verdicts.get(id) : grid.cards.get(id).verdict;
+    grid.verdicts.set(id, had === verdict ? null : verdict);
+    showVerdict(grid, id, grid.verdicts.get(id)); // at once; new data has the last word
+    say();
+  };
+  grid.tag = (id, text) => {
+    const tag = text.trim().replace(/\s+/g, " ");
+    grid.tags.set(`${id} ${tag}`, { id, tag, on: !grid.cards.get(id).tags.includes(tag) });
+    say();
+  };
+  grid.answered = () => {
+    for (const [id, verdict] of grid.verdicts) {
+      if (grid.cards.get(id)?.verdict === verdict) grid.verdicts.delete(id);
+    }
+    for (const [key, { id, tag, on }] of grid.tags) {
+      if (grid.cards.get(id)?.tags.includes(tag) === on) grid.tags.delete(key);
+    }
+  };
+}
+
 function showVerdict(grid, id, verdict) {
   const card = grid.querySelector(`.match[data-id="${id}"]`)?.closest(".card");
   if (!card) return;
@@ -147,36 +192,32 @@ function showVerdict(grid, id, verdict) {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function draw(given) {
+  const { data, parentElement, setTriggerValue } = given;
   const grid = parentElement.querySelector(".matches");
   if (!grid) return;
   const { cards = [], tags = [], can_judge: canJudge = false } = data ?? {};
-  grid.pending ??= new Map(); // verdicts that the server has not answered yet
+  if (!grid.verdicts) makeOutbox(grid);
   grid.open = (id) => setTriggerValue("open", id);
-  grid.tag = (id, tag) => setTriggerValue("tag", { id, tag });
+  grid.send = (said) => setTriggerValue("mark", said);
   grid.askForTag = (id) => tagField(grid, id);
   parentElement.querySelector("datalist").replaceChildren(...tags.map((value) => el("option", { value })));
-  grid.judge = (id, verdict) => {
-    const card = grid.cards.get(id);
-    const had = grid.pending.has(id) ? grid.pending.get(id) : card.verdict;
-    grid.pending.set(id, had === verdict ? null : verdict);
-    showVerdict(grid, id, grid.pending.get(id)); // at once; new data has the last word
-    setTriggerValue("judge", Object.fromEntries(grid.pending));
-  };
   const fingerprint = JSON.stringify([cards, canJudge]);
   // A theme change runs this again with the same cards; rebuilding them would drop the focus.
   if (grid.fingerprint === fingerprint) return;
+  // Nor must new cards take the field away in which somebody is typing: the next letter would judge.
+  const typing = grid.querySelector(".word") !== null;
+  grid.drawLater = typing ? () => draw(given) : null;
+  if (typing) return;
   const focused = [...grid.querySelectorAll(".match")].indexOf(parentElement.getRootNode().activeElement);
   const before = grid.querySelector(".match:focus")?.dataset.id;
   grid.fingerprint = fingerprint;
   grid.cards = new Map(cards.map((card) => [card.id, card]));
-  for (const [id, verdict] of grid.pending) {
-    if (!grid.cards.has(id) || grid.cards.get(id).verdict === verdict) grid.pending.delete(id);
-  }
+  grid.answered();
   grid.setAttribute("role", "group");
   grid.setAttribute("aria-label", `${cards.length} match${cards.length === 1 ? "" : "es"}`);
   grid.replaceChildren(...cards.map((card) => cardNode(card, grid, canJudge)));
-  for (const [id, verdict] of grid.pending) showVerdict(grid, id, verdict);
+  for (const [id, verdict] of grid.verdicts) showVerdict(grid, id, verdict);
   listen(grid, canJudge);
   const nodes = [...grid.querySelectorAll(".match")];
   if (!nodes.length) return;

@@ -1,8 +1,7 @@
 """A grid of matches: the crops of a query RoI and of its key side by side, with what is known of the pair.
 
-Triggers: ``open``: the ``id`` of a match; ``judge``: ``{id: "good" | "wrong" | "interesting" | None}``, every verdict
-that the server has not answered yet, so that one lost on the way comes with the next; ``tag``: ``{"id", "tag"}``, to be
-put on, or taken off where it is there.
+Triggers: ``open``: the ``id`` of a match. ``mark``: everything that was said and has not come back in the data yet,
+``{"verdicts": {id: "good" | "wrong" | "interesting" | None}, "tags": [{"id", "tag", "on"}]}``, which may be said twice.
 """
 
 from __future__ import annotations
@@ -55,11 +54,10 @@ def match_grid(
     *,
     key: str,
     on_open: Callable[[], None],
-    on_judge: Callable[[], None],
-    on_tag: Callable[[], None],
+    on_mark: Callable[[], None],
     can_judge: bool,
     tags: Sequence[str] = (),
 ) -> ComponentResult:
     """Draw the cards. tags: words to offer. Unless one ``can_judge``, verdicts and tags are only shown."""
     data = {"cards": cards, "tags": list(tags), "can_judge": can_judge}
-    return _match_grid(key=key, data=data, on_open_change=on_open, on_judge_change=on_judge, on_tag_change=on_tag)
+    return _match_grid(key=key, data=data, on_open_change=on_open, on_mark_change=on_mark)

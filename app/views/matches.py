@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -105,7 +106,7 @@ def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: Match
     number = _page_number(found, rows, order)
     keys = match_keys(found, rows, (number - 1) * PER_PAGE, PER_PAGE)
     matches = matches_at(place.workspace.store, mined.id, keys)
-    st.session_state["shown_matches"] = mined.id, {str(m.key): m for m in matches}  # for the callbacks
+    st.session_state["matches_of"] = mined.id  # for the callbacks, which get but keys
     with summary:
         _summary(order, len(rows), mined, matches)
     with shown:
@@ -113,8 +114,7 @@ def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: Match
             _cards(place, matches),
             key="match-grid",
             on_open=_open,
-            on_judge=_on_judge,
-            on_tag=_on_tag,
+            on_mark=_on_mark,
             can_judge=not shell.read_only(),
             tags=tuple(known_pair_tags(place.workspace.store, dataset.id)),
         )
@@ -123,17 +123,17 @@ def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: Match
 def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
     low, high = (float(found.similarity[found.by["similarity"][at]]) for at in (0, -1))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        picked = st.selectbox("Show first", list(SORTS), key="by", bind="query-params", width=190, on_change=_to_first)
+        picked = st.selectbox("Show first", list(SORTS), key="by", bind="query-params", width=165, on_change=_to_first)
         order, _, about = SORTS.get(picked or "", SORTS["Most similar"])
         if found.names:
             st.selectbox(
-                "Category of the query",
+                "Query category",
                 found.names,
                 index=None,
                 placeholder="any",
                 key="cat",
                 bind="query-params",
-                width=180,
+                width=150,
                 help="Of the annotated object that the query RoI covers with IoU ≥ 0.5.",
                 on_change=_to_first,
             )
@@ -144,7 +144,7 @@ def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
             placeholder="whatever",
             key="verdict",
             bind="query-params",
-            width=140,
+            width=118,
             help="Anybody's: good, wrong or interesting; any at all; none yet.",
             on_change=_to_first,
         )
@@ -157,7 +157,7 @@ def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
                 placeholder="any",
                 key="ptag",
                 bind="query-params",
-                width=130,
+                width=112,
                 on_change=_to_first,
             )
         st.number_input(
@@ -169,7 +169,7 @@ def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
             "%.3f",
             key="floor",
             bind="query-params",
-            width=160,
+            width=142,
             placeholder=f"{low:.2f} …",
             on_change=_to_first,
         )
@@ -183,7 +183,7 @@ def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
                 "%.3f",
                 key="near",
                 bind="query-params",
-                width=160,
+                width=142,
                 placeholder=f"{low:.2f} to {high:.2f}",
                 help="Opens the page where the pairs around a threshold are.",
                 on_change=_jump,
@@ -275,10 +275,16 @@ def _clear() -> None:
 
 
 def _open() -> None:
-    set_id, shown = st.session_state["shown_matches"]
-    match = shown.get(st.session_state["match-grid"].open)
-    if match is not None:
-        shell.open_page("pair", **pair_query(shell.workspace().store, set_id, match))
+    found = named([st.session_state["match-grid"].open])
+    for match in found.values():
+        shell.open_page("pair", **pair_query(shell.workspace().store, st.session_state["matches_of"], match))
+
+
+def named(names: Iterable[object]) -> dict[str, Match]:
+    """Matches of the set on screen by the names of their cards, which are their keys."""
+    keys = sorted({int(name) for name in names if isinstance(name, str) and name.isdecimal() and len(name) < 19})
+    found = matches_at(shell.workspace().store, st.session_state["matches_of"], np.array(keys, np.int64))
+    return {str(match.key): match for match in found}
 
 
 def pair_query(store: Store, set_id: int, match: Match) -> dict[str, str]:
@@ -288,35 +294,25 @@ def pair_query(store: Store, set_id: int, match: Match) -> dict[str, str]:
     return {"q": str(match.query.id), "nn": str(match.neighbor_rank), "pair": f"{query}-{key}"}
 
 
-def _on_judge() -> None:
-    given = st.session_state["match-grid"].judge
-    if isinstance(given, dict):
-        judge(given)
+def _on_mark() -> None:
+    said = st.session_state["match-grid"].mark
+    if isinstance(said, dict) and not shell.read_only():
+        mark(said.get("verdicts"), said.get("tags"))
 
 
-def judge(given: dict[str, object]) -> None:
-    """Keep what was said of matches on screen, by their names there."""
-    _, shown = st.session_state.get("shown_matches", (0, {}))
-    for name, verdict in given.items():
-        match = shown.get(name)
-        if match is not None and verdict in (None, "good", "wrong", "interesting") and not shell.read_only():
-            judge_pair(shell.workspace().store, match.query_roi_id, match.key_roi_id, verdict, author())
-
-
-def _on_tag() -> None:
-    given = st.session_state["match-grid"].tag
-    if isinstance(given, dict):
-        tag(str(given.get("id")), str(given.get("tag")))
-
-
-def tag(name: str, word: str) -> None:
-    """Put a tag on a match on screen, by its name there, or take it off where this author put it on."""
-    match = st.session_state.get("shown_matches", (0, {}))[1].get(name)
-    if match is None or shell.read_only():
-        return
-    store, pair = shell.workspace().store, (match.query_roi_id, match.key_roi_id)
-    try:
-        if not untag_pair(store, *pair, word, author()):
-            tag_pair(store, *pair, word, author())
-    except StoreError as mistake:
-        st.toast(shell.escape(str(mistake)), icon=":material/error:")
+def mark(verdicts: object, tags: object) -> None:
+    """Keep what was said of matches, by the names of their cards; what makes no sense is passed over."""
+    store, who = shell.workspace().store, author()
+    judged = verdicts if isinstance(verdicts, dict) else {}
+    tagged = [said for said in tags if isinstance(said, dict)] if isinstance(tags, list) else []
+    found = named([*judged, *(said.get("id") for said in tagged)])
+    for name, verdict in judged.items():
+        if name in found and verdict in (None, "good", "wrong", "interesting"):
+            judge_pair(store, found[name].query_roi_id, found[name].key_roi_id, verdict, who)
+    for said in tagged:
+        match, word = found.get(str(said.get("id"))), str(said.get("tag"))
+        if match is not None:
+            try:
+                (tag_pair if said.get("on") else untag_pair)(store, match.query_roi_id, match.key_roi_id, word, who)
+            except StoreError as mistake:
+                st.toast(shell.escape(str(mistake)), icon=":material/error:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -99,8 +100,10 @@ def test_matches_are_judged_and_tagged_by_keyboard_and_lead_to_their_pair(
     expect(page.locator(".card.wrong")).to_have_count(1)
     expect(page.locator(".card.good")).to_have_count(1)
     expect(page.locator(".match:focus")).to_have_attribute("data-id", str(keys[2]))
-    given = verdicts_on(workspace.store, pairs, author())
-    assert given == {pairs[0]: "wrong", pairs[1]: "good"}
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and len(verdicts_on(workspace.store, pairs, author())) < 2:
+        page.wait_for_timeout(200)
+    assert verdicts_on(workspace.store, pairs, author()) == {pairs[0]: "wrong", pairs[1]: "good"}
     assert tags_of_pairs(workspace.store, pairs) == {pairs[2]: ("text x g i",)}
 
     page.goto(f"{address}/matches?by=Inconsistent+first&verdict=wrong")
