@@ -210,9 +210,9 @@ def _summary(order: MatchOrder, total: int, mined: CorrespondenceSet, matches: l
     filtered = order != MatchOrder(order.sort, order.descending)
     with st.container(horizontal=True, vertical_alignment="center"):
         count = f"{total:,} of {mined.pair_count:,}" if filtered else f"{total:,}"
-        there = f" · here {matches[0].similarity:.3f} to {matches[-1].similarity:.3f}"
-        similarities = there if matches and order.sort == "similarity" else ""
-        st.markdown(f"**{count} pairs**{similarities}", width="content")
+        ends = [matches[at].similarity for at in (0, -1)] if matches and order.sort == "similarity" else []
+        here = f" · here {ends[0]:.3f} to {ends[1]:.3f}" if ends else ""
+        st.markdown(f"**{count} pairs**{here}", width="content")
         if filtered:
             st.button("Clear all filters", icon=":material/filter_alt_off:", type="tertiary", on_click=_clear)
 
