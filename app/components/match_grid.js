@@ -139,22 +139,20 @@ function listen(grid, canJudge) {
   };
 }
 
-// What was said and has not come back from the server yet. A trigger can be lost while a page reruns, so everything
-// outstanding goes with each, and goes again until it is answered; saying a thing twice does no harm.
+// What was said and the server has not answered yet. A trigger can be lost while a page reruns, so everything
+// outstanding goes with each, and goes again until its number is answered; saying a thing twice does no harm.
 const PATIENCE = 3000; // ms
 const ATTEMPTS = 5;
 
 function makeOutbox(grid) {
-  grid.verdicts = new Map(); // id -> verdict or null
-  grid.tags = new Map(); // id and tag -> { id, tag, on }
+  grid.verdicts = new Map(); // id -> { n, verdict }
+  grid.tags = new Map(); // id and tag -> { n, id, tag, on }
+  grid.n = 0;
   const post = () => {
     clearTimeout(grid.timer);
-    if (grid.left === 0) {
-      grid.verdicts.clear(); // of cards that left the grid there will be no answer
-      grid.tags.clear();
-    }
-    if (!grid.verdicts.size && !grid.tags.size) return;
-    grid.send({ verdicts: Object.fromEntries(grid.verdicts), tags: [...grid.tags.values()] });
+    if ((!grid.verdicts.size && !grid.tags.size) || grid.left === 0) return;
+    const verdicts = Object.fromEntries([...grid.verdicts].map(([id, { verdict }]) => [id, verdict]));
+    grid.send({ n: grid.n, verdicts, tags: [...grid.tags.values()] });
     grid.left -= 1;
     grid.timer = setTimeout(post, PATIENCE);
   };
@@ -162,24 +160,24 @@ function makeOutbox(grid) {
     grid.left = ATTEMPTS;
     post();
   };
-  grid.judge = (id, verdict) => {
-    const had = grid.verdicts.has(id) ? grid.verdicts.get(id) : grid.cards.get(id).verdict;
-    grid.verdicts.set(id, had === verdict ? null : verdict);
-    showVerdict(grid, id, grid.verdicts.get(id)); // at once; new data has the last word
+  const number = () => (grid.n = Math.max(grid.n + 1, Date.now())); // grows over reloads of the page too
+  grid.judge = (id, chosen) => {
+    const had = grid.verdicts.has(id) ? grid.verdicts.get(id).verdict : grid.cards.get(id).verdict;
+    const verdict = had === chosen ? null : chosen;
+    grid.verdicts.set(id, { n: number(), verdict });
+    showVerdict(grid, id, verdict); // at once; new data has the last word
     say();
   };
   grid.tag = (id, text) => {
     const tag = text.trim().replace(/\s+/g, " ");
-    grid.tags.set(`${id} ${tag}`, { id, tag, on: !grid.cards.get(id).tags.includes(tag) });
+    grid.tags.set(`${id} ${tag}`, { n: number(), id, tag, on: !grid.cards.get(id).tags.includes(tag) });
     say();
   };
-  grid.answered = () => {
-    for (const [id, verdict] of grid.verdicts) {
-      if (grid.cards.get(id)?.verdict === verdict) grid.verdicts.delete(id);
+  grid.answered = (upTo) => {
+    for (const outstanding of [grid.verdicts, grid.tags]) {
+      for (const [key, { n }] of outstanding) if (n <= upTo) outstanding.delete(key);
     }
-    for (const [key, { id, tag, on }] of grid.tags) {
-      if (grid.cards.get(id)?.tags.includes(tag) === on) grid.tags.delete(key);
-    }
+    if (!grid.verdicts.size && !grid.tags.size) clearTimeout(grid.timer);
   };
 }
 
@@ -192,12 +190,13 @@ function showVerdict(grid, id, verdict) {
   }
 }
 
-export default function draw(given) {
+function draw(given) {
   const { data, parentElement, setTriggerValue } = given;
   const grid = parentElement.querySelector(".matches");
   if (!grid) return;
-  const { cards = [], tags = [], can_judge: canJudge = false } = data ?? {};
+  const { cards = [], tags = [], can_judge: canJudge = false, answered = 0 } = data ?? {};
   if (!grid.verdicts) makeOutbox(grid);
+  grid.answered(answered);
   grid.open = (id) => setTriggerValue("open", id);
   grid.send = (said) => setTriggerValue("mark", said);
   grid.askForTag = (id) => tagField(grid, id);
@@ -213,11 +212,10 @@ export default function draw(given) {
   const before = grid.querySelector(".match:focus")?.dataset.id;
   grid.fingerprint = fingerprint;
   grid.cards = new Map(cards.map((card) => [card.id, card]));
-  grid.answered();
   grid.setAttribute("role", "group");
   grid.setAttribute("aria-label", `${cards.length} match${cards.length === 1 ? "" : "es"}`);
   grid.replaceChildren(...cards.map((card) => cardNode(card, grid, canJudge)));
-  for (const [id, verdict] of grid.verdicts) showVerdict(grid, id, verdict);
+  for (const [id, { verdict }] of grid.verdicts) showVerdict(grid, id, verdict);
   listen(grid, canJudge);
   const nodes = [...grid.querySelectorAll(".match")];
   if (!nodes.length) return;
@@ -225,4 +223,10 @@ export default function draw(given) {
   const next = nodes.find((node) => node.dataset.id === before) ?? nodes[Math.min(focused, nodes.length - 1)];
   grid.settle(next ?? nodes[0]);
   next?.focus({ preventScroll: true });
+}
+
+export default function (given) {
+  draw(given);
+  const grid = given.parentElement.querySelector(".matches");
+  return () => clearTimeout(grid?.timer);
 }

@@ -1,7 +1,8 @@
 """A grid of matches: the crops of a query RoI and of its key side by side, with what is known of the pair.
 
-Triggers: ``open``: the ``id`` of a match. ``mark``: everything that was said and has not come back in the data yet,
-``{"verdicts": {id: "good" | "wrong" | "interesting" | None}, "tags": [{"id", "tag", "on"}]}``, which may be said twice.
+Triggers: ``open``: the ``id`` of a match. ``mark``: everything that was said and is not answered yet,
+``{"n", "verdicts": {id: "good" | "wrong" | "interesting" | None}, "tags": [{"id", "tag", "on"}]}``; giving ``n`` back
+as ``answered`` ends its being said again.
 """
 
 from __future__ import annotations
@@ -56,8 +57,9 @@ def match_grid(
     on_open: Callable[[], None],
     on_mark: Callable[[], None],
     can_judge: bool,
+    answered: int = 0,
     tags: Sequence[str] = (),
 ) -> ComponentResult:
     """Draw the cards. tags: words to offer. Unless one ``can_judge``, verdicts and tags are only shown."""
-    data = {"cards": cards, "tags": list(tags), "can_judge": can_judge}
+    data = {"cards": cards, "tags": list(tags), "can_judge": can_judge, "answered": answered}
     return _match_grid(key=key, data=data, on_open_change=on_open, on_mark_change=on_mark)

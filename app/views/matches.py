@@ -116,6 +116,7 @@ def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: Match
             on_open=_open,
             on_mark=_on_mark,
             can_judge=not shell.read_only(),
+            answered=st.session_state.get("marks_answered", 0),
             tags=tuple(known_pair_tags(place.workspace.store, dataset.id)),
         )
 
@@ -298,6 +299,8 @@ def _on_mark() -> None:
     said = st.session_state["match-grid"].mark
     if isinstance(said, dict) and not shell.read_only():
         mark(said.get("verdicts"), said.get("tags"))
+        if isinstance(said.get("n"), int):
+            st.session_state["marks_answered"] = said["n"]
 
 
 def mark(verdicts: object, tags: object) -> None:
