@@ -18,6 +18,8 @@ from db.models import Candidate, CorrespondenceSet, Image, Neighbor, Pair, Roi, 
 from db.photos import CHUNK
 from db.store import Store, StoreError, fetch
 
+DELETED = "deleted"  # status of a set whose rows are still being removed: for every reader it is gone
+
 # Made once: a statement with aliases of its own would be compiled anew at every call.
 QUERY, KEY = aliased(Roi), aliased(Roi)
 
@@ -25,6 +27,7 @@ QUERY, KEY = aliased(Roi), aliased(Roi)
 def sets(store: Store, *, complete_only: bool = True) -> list[CorrespondenceSet]:
     """Correspondence sets, newest first."""
     query = select(CorrespondenceSet).order_by(CorrespondenceSet.id.desc())
+    query = query.where(CorrespondenceSet.status != DELETED)
     if complete_only:
         query = query.where(CorrespondenceSet.status == "complete")
     with store.session() as session:

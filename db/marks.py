@@ -86,13 +86,14 @@ def tag_pair(store: Store, query_roi_id: int, key_roi_id: int, tag: str, author:
             count_pair_mark(session, query_roi_id)
 
 
-def untag_pair(store: Store, query_roi_id: int, key_roi_id: int, tag: str, author: str) -> None:
-    """Take a tag off a pair, where this author put it on."""
+def untag_pair(store: Store, query_roi_id: int, key_roi_id: int, tag: str, author: str) -> bool:
+    """Take a tag off a pair, where this author put it on. Returns whether it was there."""
     with store.session() as session:
-        found = session.get(PairTag, (query_roi_id, key_roi_id, tag, author))
+        found = session.get(PairTag, (query_roi_id, key_roi_id, " ".join(tag.split()), author))
         if found is not None:
             session.delete(found)
             count_pair_mark(session, query_roi_id)
+        return found is not None
 
 
 def tags_of_pairs(store: Store, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], tuple[str, ...]]:

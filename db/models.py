@@ -163,7 +163,7 @@ class CorrespondenceSet(Base):
     dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id"))
     encoder_id: Mapped[int] = mapped_column(ForeignKey("encoder.id"))
     params: Mapped[dict[str, Any]]
-    status: Mapped[str] = mapped_column(String(16), default="mining")  # mining, complete
+    status: Mapped[str] = mapped_column(String(16), default="mining")  # mining, complete; deleted until its rows are
     created_at: Mapped[datetime] = mapped_column(default=now)
     run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
     image_count: Mapped[int] = mapped_column(default=0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from db.correspondences import DELETED
 from db.matches import marked_pairs
 from db.models import (
     Candidate,
@@ -21,6 +22,7 @@ from db.models import (
     SetComparison,
     SetImage,
 )
+from db.photos import CHUNK
 from db.runs import LIVE
 from db.store import Store, StoreError
 
@@ -90,7 +92,7 @@ def rename_set(store: Store, set_id: int, name: str) -> None:
 
 
 def delete_set(store: Store, set_id: int, author: str) -> None:
-    """Delete a set in one transaction: readers see all of it or nothing.
+    """Delete a set: gone for every reader in one transaction, then its rows are removed, some photos at a time.
 
     RoIs, verdicts and tags stay, as they are not of one set, and so do runs and encoders that came from it; what is
     known of the set goes to ``deleted_set``. Raises StoreError when there is no such set, or a run uses it.
@@ -101,11 +103,35 @@ def delete_set(store: Store, set_id: int, author: str) -> None:
         columns = ("id", "name", "dataset_id", "encoder_id", "params", "pair_count", "quality", "created_at")
         session.add(DeletedSet(**{name: getattr(found, name) for name in columns}, author=author))
         session.execute(update(Run).where(Run.correspondence_set_id == set_id).values(correspondence_set_id=None))
-        for table in (Pair, Candidate, Neighbor, SetImage):
-            session.execute(delete(table).where(table.set_id == set_id))
         for compared in (ImageComparison, SetComparison):
             session.execute(delete(compared).where((compared.first_id == set_id) | (compared.second_id == set_id)))
-        session.delete(found)
+        found.status, found.name = DELETED, f"{found.name} (deleted set {set_id})"  # its name is free again
+    remove_rows(store)
+
+
+def remove_rows(store: Store) -> None:
+    """Remove the rows of deleted sets, also of those where an earlier attempt was interrupted.
+
+    Millions of them in one transaction would keep every other writer waiting for longer than it is ready to.
+    """
+    with store.session() as session:
+        gone = session.scalars(select(CorrespondenceSet.id).where(CorrespondenceSet.status == DELETED)).all()
+    for set_id in gone:
+        while _remove_some(store, set_id):
+            pass
+
+
+def _remove_some(store: Store, set_id: int) -> bool:
+    of_set = select(SetImage.image_id).where(SetImage.set_id == set_id).order_by(SetImage.image_id)
+    with store.session() as session:
+        images = session.scalars(of_set.limit(CHUNK)).all()
+        if not images:
+            session.execute(delete(CorrespondenceSet).where(CorrespondenceSet.id == set_id))
+            return False
+        for table in (Pair, Candidate, Neighbor, SetImage):
+            here = (table.set_id == set_id) & table.image_id.between(images[0], images[-1])
+            session.execute(delete(table).where(here))
+        return True
 
 
 def deleted_sets(store: Store) -> list[DeletedSet]:
@@ -116,7 +142,7 @@ def deleted_sets(store: Store) -> list[DeletedSet]:
 
 def _set(session: Session, set_id: int) -> CorrespondenceSet:
     found = session.get(CorrespondenceSet, set_id)
-    if found is None:
+    if found is None or found.status == DELETED:
         raise StoreError("This correspondence set does not exist any more.")
     return found
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from db.correspondences import find_set
 from db.models import CorrespondenceSet
-from db.sets import Dependents, delete_set, dependents, rename_set
+from db.sets import Dependents, delete_set, dependents, remove_rows, rename_set
 from train.config import MineConfig
 from train.errors import UserError
 from train.matches import drop_matches
@@ -47,6 +47,7 @@ def delete(workspace: Workspace, name: str, author: str, confirmed: str = "") ->
     """
     found = set_named(workspace, name)
     reconcile(workspace)
+    remove_rows(workspace.store)  # of a deletion that was interrupted
     affected = dependents(workspace.store, found.id)
     if affected.trained and confirmed != found.name:
         runs = "run" if len(affected.trained) == 1 else "runs"

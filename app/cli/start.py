@@ -92,6 +92,7 @@ def _streamlit(host: str, port: int) -> list[str]:
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",
+        "global.disableWidgetStateDuplicationWarning": "true",  # a changed filter goes back to page 1
         "logger.level": "warning",
         "logger.hideWelcomeMessage": "true",
         "theme.light.primaryColor": "#0f7b6c",

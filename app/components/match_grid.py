@@ -1,12 +1,13 @@
 """A grid of matches: the crops of a query RoI and of its key side by side, with what is known of the pair.
 
-Triggers: ``open``: the ``id`` of a match; ``judge``: ``{id: "good" | "wrong" | "interesting" | None}``, every verdict
-that the server has not answered yet, so that one lost on the way comes with the next.
+Triggers: ``open``: the ``id`` of a match. ``mark``: everything that was said and is not answered yet,
+``{"n", "verdicts": {id: "good" | "wrong" | "interesting" | None}, "tags": [{"id", "tag", "on"}]}``; giving ``n`` back
+as ``answered`` ends its being said again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -43,7 +44,7 @@ _HERE = Path(__file__).parent
 
 _match_grid = st.components.v2.component(
     "orl_match_grid",
-    html='<div class="matches"></div>',
+    html='<div class="matches"></div><datalist id="orl-pair-tags"></datalist>',
     css=(_HERE / "match_grid.css").read_text(encoding="utf-8"),
     js="\n".join((_HERE / script).read_text(encoding="utf-8") for script in ("dom.js", "match_grid.js")),
 )
@@ -54,8 +55,11 @@ def match_grid(
     *,
     key: str,
     on_open: Callable[[], None],
-    on_judge: Callable[[], None] | None,
+    on_mark: Callable[[], None],
+    can_judge: bool,
+    answered: int = 0,
+    tags: Sequence[str] = (),
 ) -> ComponentResult:
-    """Draw the cards. Without ``on_judge`` verdicts are shown and cannot be given."""
-    data = {"cards": cards, "can_judge": on_judge is not None}
-    return _match_grid(key=key, data=data, on_open_change=on_open, on_judge_change=on_judge or (lambda: None))
+    """Draw the cards. tags: words to offer. Unless one ``can_judge``, verdicts and tags are only shown."""
+    data = {"cards": cards, "tags": list(tags), "can_judge": can_judge, "answered": answered}
+    return _match_grid(key=key, data=data, on_open_change=on_open, on_mark_change=on_mark)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -14,10 +15,10 @@ from app.pictures import crop_url
 from app.shell import Place
 from app.views import start
 from db.gallery import Judged
-from db.marks import tags_of_pairs
+from db.marks import tag_pair, tags_of_pairs, untag_pair
 from db.matches import Match, candidate_places, known_pair_tags, matches_at
 from db.models import CorrespondenceSet, Dataset, Image
-from db.store import Store
+from db.store import Store, StoreError
 from db.verdicts import judge_pair, verdicts_on
 from train.matches import (
     Making,
@@ -40,9 +41,9 @@ SORTS: dict[str, tuple[Sort, bool, str]] = {
     "Smallest margin": (
         "margin",
         False,
-        "Barely ahead of the query RoI's second best in the same neighbour: ambiguous.",
+        "Barely ahead of the query RoI's best other RoI in that neighbour, or behind it.",
     ),
-    "Largest margin": ("margin", True, "Far ahead of the query RoI's second best in the same neighbour."),
+    "Largest margin": ("margin", True, "Far ahead of the query RoI's best other RoI in that neighbour."),
     "Inconsistent first": ("cycle", False, "The way back leads to another RoI; the most similar of them first."),
     "Consistent first": ("cycle", True, "The way back leads to the same RoI; the least similar of them first."),
 }
@@ -96,41 +97,44 @@ def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: Match
     _inputs(place, dataset, found)
     order = _order()
     rows = match_rows(place.workspace, mined, found, order)
-    _summary(order, len(rows), mined)
+    summary, shown = st.container(), st.container()  # above the page's number, which is read first
     if not len(rows):
+        with summary:
+            _summary(order, 0, mined, [])
         st.info("No pair passes all of these filters.", icon=":material/search_off:")
         return
-    shown = st.container()  # above the page's number, which is read first
     number = _page_number(found, rows, order)
     keys = match_keys(found, rows, (number - 1) * PER_PAGE, PER_PAGE)
     matches = matches_at(place.workspace.store, mined.id, keys)
-    st.session_state["shown_matches"] = mined.id, {str(m.key): m for m in matches}  # for the callbacks
+    st.session_state["matches_of"] = mined.id  # for the callbacks, which get but keys
+    with summary:
+        _summary(order, len(rows), mined, matches)
     with shown:
-        if order.sort == "similarity":
-            ends = matches[0].similarity, matches[-1].similarity
-            st.caption(f"Similarities on this page: {ends[0]:.3f} to {ends[1]:.3f}.")
         match_grid(
             _cards(place, matches),
             key="match-grid",
             on_open=_open,
-            on_judge=None if shell.read_only() else _on_judge,
+            on_mark=_on_mark,
+            can_judge=not shell.read_only(),
+            answered=st.session_state.get("marks_answered", 0),
+            tags=tuple(known_pair_tags(place.workspace.store, dataset.id)),
         )
 
 
 def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
     low, high = (float(found.similarity[found.by["similarity"][at]]) for at in (0, -1))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        picked = st.selectbox("Show first", list(SORTS), key="by", bind="query-params", width=190, on_change=_to_first)
+        picked = st.selectbox("Show first", list(SORTS), key="by", bind="query-params", width=165, on_change=_to_first)
         order, _, about = SORTS.get(picked or "", SORTS["Most similar"])
         if found.names:
             st.selectbox(
-                "Category of the query",
+                "Query category",
                 found.names,
                 index=None,
                 placeholder="any",
                 key="cat",
                 bind="query-params",
-                width=180,
+                width=150,
                 help="Of the annotated object that the query RoI covers with IoU ≥ 0.5.",
                 on_change=_to_first,
             )
@@ -141,7 +145,7 @@ def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
             placeholder="whatever",
             key="verdict",
             bind="query-params",
-            width=140,
+            width=118,
             help="Anybody's: good, wrong or interesting; any at all; none yet.",
             on_change=_to_first,
         )
@@ -154,7 +158,7 @@ def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
                 placeholder="any",
                 key="ptag",
                 bind="query-params",
-                width=130,
+                width=112,
                 on_change=_to_first,
             )
         st.number_input(
@@ -166,7 +170,7 @@ def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
             "%.3f",
             key="floor",
             bind="query-params",
-            width=160,
+            width=142,
             placeholder=f"{low:.2f} …",
             on_change=_to_first,
         )
@@ -180,12 +184,13 @@ def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
                 "%.3f",
                 key="near",
                 bind="query-params",
-                width=160,
+                width=142,
                 placeholder=f"{low:.2f} to {high:.2f}",
                 help="Opens the page where the pairs around a threshold are.",
                 on_change=_jump,
             )
-    st.caption(f"{about} Click a match to open it; on a focused one, **G** good, **X** wrong, **I** interesting.")
+    keys = "" if shell.read_only() else "; on a focused one, **G** good, **X** wrong, **I** interesting, **T** tag"
+    st.caption(f"{about} Click a match to open it{keys}.")
 
 
 def _order() -> MatchOrder:
@@ -201,12 +206,16 @@ def _order() -> MatchOrder:
     )
 
 
-def _summary(order: MatchOrder, total: int, mined: CorrespondenceSet) -> None:
-    if order == MatchOrder(order.sort, order.descending):
-        return
+def _summary(order: MatchOrder, total: int, mined: CorrespondenceSet, matches: list[Match]) -> None:
+    """How many pairs are shown, which part of them is on this page, and a way back to all of them."""
+    filtered = order != MatchOrder(order.sort, order.descending)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{total:,} of {mined.pair_count:,} pairs**", width="content")
-        st.button("Clear all filters", icon=":material/filter_alt_off:", type="tertiary", on_click=_clear)
+        count = f"{total:,} of {mined.pair_count:,}" if filtered else f"{total:,}"
+        ends = [matches[at].similarity for at in (0, -1)] if matches and order.sort == "similarity" else []
+        here = f" · here {ends[0]:.3f} to {ends[1]:.3f}" if ends else ""
+        st.markdown(f"**{count} pairs**{here}", width="content")
+        if filtered:
+            st.button("Clear all filters", icon=":material/filter_alt_off:", type="tertiary", on_click=_clear)
 
 
 def _page_number(found: Matches, rows: np.ndarray, order: MatchOrder) -> int:
@@ -267,10 +276,16 @@ def _clear() -> None:
 
 
 def _open() -> None:
-    set_id, shown = st.session_state["shown_matches"]
-    match = shown.get(st.session_state["match-grid"].open)
-    if match is not None:
-        shell.open_page("pair", **pair_query(shell.workspace().store, set_id, match))
+    found = named([st.session_state["match-grid"].open])
+    for match in found.values():
+        shell.open_page("pair", **pair_query(shell.workspace().store, st.session_state["matches_of"], match))
+
+
+def named(names: Iterable[object]) -> dict[str, Match]:
+    """Matches of the set on screen by the names of their cards, which are their keys."""
+    keys = sorted({int(name) for name in names if isinstance(name, str) and name.isdecimal() and len(name) < 19})
+    found = matches_at(shell.workspace().store, st.session_state["matches_of"], np.array(keys, np.int64))
+    return {str(match.key): match for match in found}
 
 
 def pair_query(store: Store, set_id: int, match: Match) -> dict[str, str]:
@@ -280,16 +295,27 @@ def pair_query(store: Store, set_id: int, match: Match) -> dict[str, str]:
     return {"q": str(match.query.id), "nn": str(match.neighbor_rank), "pair": f"{query}-{key}"}
 
 
-def _on_judge() -> None:
-    given = st.session_state["match-grid"].judge
-    if isinstance(given, dict):
-        judge(given)
+def _on_mark() -> None:
+    said = st.session_state["match-grid"].mark
+    if isinstance(said, dict) and not shell.read_only():
+        mark(said.get("verdicts"), said.get("tags"))
+        if isinstance(said.get("n"), int):
+            st.session_state["marks_answered"] = said["n"]
 
 
-def judge(given: dict[str, object]) -> None:
-    """Keep what was said of matches on screen, by their names there."""
-    _, shown = st.session_state.get("shown_matches", (0, {}))
-    for name, verdict in given.items():
-        match = shown.get(name)
-        if match is not None and verdict in (None, "good", "wrong", "interesting") and not shell.read_only():
-            judge_pair(shell.workspace().store, match.query_roi_id, match.key_roi_id, verdict, author())
+def mark(verdicts: object, tags: object) -> None:
+    """Keep what was said of matches, by the names of their cards; what makes no sense is passed over."""
+    store, who = shell.workspace().store, author()
+    judged = verdicts if isinstance(verdicts, dict) else {}
+    tagged = [said for said in tags if isinstance(said, dict)] if isinstance(tags, list) else []
+    found = named([*judged, *(said.get("id") for said in tagged)])
+    for name, verdict in judged.items():
+        if name in found and verdict in (None, "good", "wrong", "interesting"):
+            judge_pair(store, found[name].query_roi_id, found[name].key_roi_id, verdict, who)
+    for said in tagged:
+        match, word = found.get(str(said.get("id"))), str(said.get("tag"))
+        if match is not None:
+            try:
+                (tag_pair if said.get("on") else untag_pair)(store, match.query_roi_id, match.key_roi_id, word, who)
+            except StoreError as mistake:
+                st.toast(shell.escape(str(mistake)), icon=":material/error:")

@@ -20,7 +20,7 @@ SORTS = {
     "Similarity": ("similarity", "Mean cosine of its pairs."),
     "RoIs": ("regions", "Number of its regions that passed the filter."),
     "Consistency": ("cycle", "Share of its pairs whose way back leads to the same region: wrong pairs are rarely so."),
-    "Margin": ("margin", "How far its pairs are ahead of the second best in the same neighbour, on average."),
+    "Margin": ("margin", "Mean of how far its pairs are ahead of the query RoI's best other RoI in that neighbour."),
     "Random": ("random", "Shuffled by a seed: the same seed shows the same order."),
 }
 VERDICTS: dict[str, Judged] = {
@@ -70,7 +70,7 @@ def inputs(place: Place, dataset: Dataset) -> None:
             key="find",
             bind="query-params",
             placeholder="part of a name",
-            width=190,
+            width=180,
             on_change=_to_first,
         )
         _sort(place)
@@ -83,7 +83,7 @@ def inputs(place: Place, dataset: Dataset) -> None:
                 placeholder="any",
                 key="category",
                 bind="query-params",
-                width=150,
+                width=140,
                 help="Photos with an annotated object of this category.",
                 on_change=_to_first,
             )
@@ -96,22 +96,11 @@ def inputs(place: Place, dataset: Dataset) -> None:
                 placeholder="any",
                 key="tag",
                 bind="query-params",
-                width=140,
+                width=120,
                 on_change=_to_first,
             )
         if place.mined is not None:
-            st.selectbox(
-                "Verdict",
-                list(VERDICTS),
-                index=None,
-                placeholder="any",
-                key="judged",
-                bind="query-params",
-                width=160,
-                help="Photos that are the query of a pair that somebody judged so, in whichever set it was.",
-                on_change=_to_first,
-            )
-            _pair_range()
+            _pairs()
 
 
 def clear() -> None:
@@ -136,11 +125,23 @@ def _sort(place: Place) -> None:
         st.toggle("Descending", key="desc", bind="query-params", help=about or None, on_change=_to_first)
 
 
-def _pair_range() -> None:
-    least, most = _number("least"), _number("most")
-    shown = "any" if least is None and most is None else f"{least or 0} – {'…' if most is None else most}"
-    with st.popover(f"Pairs: {shown}", help="Photos with so many pairs"):
-        st.number_input("At least", 0, key="least", value=None, bind="query-params", on_change=_to_first)
+def _pairs() -> None:
+    """What is asked of a photo's pairs: how many there are, and what people said of them."""
+    least, most, judged = _number("least"), _number("most"), _text("judged")
+    count = "" if least is None and most is None else f"{least or 0} – {'…' if most is None else most}"
+    said = ", ".join(filter(None, (count, judged if judged in VERDICTS else ""))) or "any"
+    with st.popover(f"Pairs: {said}"):
+        st.selectbox(
+            "Verdict",
+            list(VERDICTS),
+            index=None,
+            placeholder="whatever",
+            key="judged",
+            bind="query-params",
+            help="Photos that are the query of a pair that somebody judged so, in whichever set it was.",
+            on_change=_to_first,
+        )
+        st.number_input("At least so many pairs", 0, key="least", value=None, bind="query-params", on_change=_to_first)
         st.number_input("At most", 0, key="most", value=None, bind="query-params", on_change=_to_first)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -332,12 +333,13 @@ def _on_delete(set_id: int, name: str) -> None:
         st.toast(f"{shell.escape(name)} is deleted.", icon=":material/check:")
 
 
-def attempt(action: Any) -> bool:
+def attempt(action: Callable[[], object]) -> bool:
     """Do what a person asked for, unless this server only shows; say why where it cannot be done."""
     if shell.read_only():
         return False
     try:
-        action()
+        with st.spinner("Working …", show_time=True):  # millions of rows take their time
+            action()
     except (UserError, StoreError) as mistake:
         st.toast(shell.escape(str(mistake)), icon=":material/error:", duration="long")
         return False

@@ -10,14 +10,15 @@ from streamlit.testing.v1 import AppTest
 
 from app.author import author
 from app.views.explore import mark
+from app.views.matches import mark as mark_matches
 from app.views.matches import pair_query
 from db.correspondences import find_set, pairs_of, rois_of
 from db.gallery import GalleryOrder, gallery_ids
-from db.marks import tag_photos, tags_of
+from db.marks import tag_photos, tags_of, tags_of_pairs
 from db.matches import matches_at, pair_keys
 from db.models import CorrespondenceSet
 from db.selections import keep_selection, selections
-from db.verdicts import judge_pair
+from db.verdicts import judge_pair, verdicts_on
 from tests.app.conftest import Show
 from tests.app.test_pages import component, words
 from train.matches import Matches, MatchOrder, make_matches, match_keys, match_rows
@@ -158,6 +159,28 @@ def test_matches_jumps_to_the_pairs_around_a_similarity(
     shown = [card["similarity"] for card in component(show("matches", near=f"{middle:.6f}"))["cards"]]
     assert len(shown) == 4
     assert shown[0] >= middle - 1e-5 and shown[-1] <= middle + 1e-5
+
+
+def test_what_was_said_of_matches_is_kept_however_often_it_is_said(
+    here: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mined = demo_set(here)
+    first, second = matches_at(here.store, mined.id, pair_keys(np.array([[3, 1, 1], [3, 2, 1]])))
+    a, b = str(first.key), str(second.key)
+    monkeypatch.setattr("app.views.matches.st.session_state", {"matches_of": mined.id})
+    monkeypatch.setattr("app.views.matches.st.toast", lambda *_, **__: None)
+    monkeypatch.setattr("app.views.matches.author", lambda: "ann")
+    pairs = [(m.query_roi_id, m.key_roi_id) for m in (first, second)]
+    for _ in range(2):
+        mark_matches(
+            {a: "good", b: "nonsense", "7": "wrong", "x": "wrong"}, [{"id": b, "tag": " odd  one", "on": True}]
+        )
+        assert verdicts_on(here.store, pairs, "ann") == {pairs[0]: "good"}
+        assert tags_of_pairs(here.store, pairs) == {pairs[1]: ("odd one",)}
+    mark_matches({}, [{"id": a, "tag": "", "on": True}, {"id": "7", "tag": "x", "on": True}, "nonsense"])
+    mark_matches({a: None}, [{"id": b, "tag": "odd one", "on": False}])
+    mark_matches(None, "nonsense")
+    assert (verdicts_on(here.store, pairs, "ann"), tags_of_pairs(here.store, pairs)) == ({}, {})
 
 
 def test_a_match_leads_to_its_query_neighbour_and_pair(here: Workspace, show: Show) -> None:

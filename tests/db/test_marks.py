@@ -51,9 +51,9 @@ def test_a_pair_is_tagged_by_its_two_rois(store: Store) -> None:
     tag_pair(store, 1, 3, "people", "bob")
     tag_pair(store, 1, 4, "sky", "ann")
     assert tags_of_pairs(store, [(1, 3), (2, 4)]) == {(1, 3): ("people", "texture")}
-    untag_pair(store, 1, 3, "texture", "bob")
+    assert not untag_pair(store, 1, 3, "texture", "bob")
     assert tags_of_pairs(store, [(1, 3)]) == {(1, 3): ("people", "texture")}
-    untag_pair(store, 1, 3, "texture", "ann")
+    assert untag_pair(store, 1, 3, " texture ", "ann")
     assert tags_of_pairs(store, [(1, 3), (1, 4)]) == {(1, 3): ("people",), (1, 4): ("sky",)}
 
 

@@ -16,7 +16,7 @@ from db.marks import tag_pair, tag_photos
 from db.models import Base, Encoder, Run
 from db.photos import Photo
 from db.runs import add_run, run_by_id, update_run
-from db.sets import delete_set, deleted_sets, dependents, rename_set
+from db.sets import _remove_some, delete_set, deleted_sets, dependents, remove_rows, rename_set
 from db.store import Store, StoreError, open_store
 from db.verdicts import judge_pair
 from tests.db.mined import add_set
@@ -153,19 +153,51 @@ def test_deleting_takes_all_of_a_set_and_nothing_else(store: Store) -> None:
         assert session.execute(text("PRAGMA foreign_key_check")).all() == []
 
 
-def test_a_deletion_that_fails_half_way_takes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("table", "gone"), [("set_comparison", False), ("candidate", True), ("set_image", True)])
+def test_a_deletion_that_fails_half_way_leaves_no_half_of_a_set_to_be_seen(
+    store: Store, table: str, gone: bool
+) -> None:
+    compare_sets(store, 1, 2)
     before = counts(store)
     with store.engine.begin() as connection:
         connection.exec_driver_sql(
-            "CREATE TRIGGER full BEFORE DELETE ON set_image BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+            f"CREATE TRIGGER full BEFORE DELETE ON {table} BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
         )
     with pytest.raises(StoreError, match="The disk is full"):
         delete_set(store, 1, "ann")
-    assert counts(store) == before
+    seen = [s.name for s in sets(store, complete_only=False)]
+    assert seen == (["two"] if gone else ["two", "one"])
+    assert (find_set(store, "one") is None) == gone
+    assert not gone or len(deleted_sets(store)) == 1
+    assert gone or counts(store) == before
     with store.engine.begin() as connection:
         connection.exec_driver_sql("DROP TRIGGER full")
+    if gone:
+        with pytest.raises(StoreError, match="does not exist any more"):
+            delete_set(store, 1, "ann")
+        remove_rows(store)
+    else:
+        delete_set(store, 1, "ann")
+    with store.session() as session:
+        for name in ("pair", "candidate", "neighbor", "set_image"):
+            assert session.scalar(text(f"SELECT COUNT(*) FROM {name} WHERE set_id = 1")) == 0
+        assert session.scalar(text("SELECT COUNT(*) FROM correspondence_set")) == 1
+
+
+def test_rows_are_removed_some_photos_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.sets.CHUNK", 2)
+    seen = []
+    monkeypatch.setattr("db.sets._remove_some", lambda *args: seen.append(1) or _remove_some(*args))
     delete_set(store, 1, "ann")
-    assert [s.name for s in sets(store)] == ["two"]
+    assert len(seen) == 3  # two photos, one photo, the set
+    assert counts(store)["pair"] == 4
+
+
+def test_the_name_of_a_deleted_set_is_free_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.sets.remove_rows", lambda _: None)
+    delete_set(store, 1, "ann")
+    rename_set(store, 2, "one")
+    assert [s.name for s in sets(store)] == ["one"]
 
 
 def test_a_reader_sees_the_whole_set_until_it_is_gone(store: Store) -> None:

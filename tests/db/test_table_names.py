@@ -23,6 +23,9 @@ RELIED_ON = {
     "run": "id kind status params correspondence_set_id pid heartbeat_at exit_code log_path",
     "metric": "run_id step name value",
     "verdict": "query_roi_id key_roi_id verdict author created_at",
+    "tag": "image_id tag author created_at",
+    "pair_tag": "query_roi_id key_roi_id tag author created_at",
+    "selection": "id name dataset_id created_at image_ids author",
 }
 
 
@@ -39,7 +42,7 @@ def test_a_table_has_the_columns_that_others_rely_on(tables: sqlite3.Connection,
     assert set(RELIED_ON[table].split()) <= columns
 
 
-@pytest.mark.parametrize("table", ["neighbor", "candidate", "pair", "metric", "set_image"])
+@pytest.mark.parametrize("table", ["neighbor", "candidate", "pair", "metric", "set_image", "tag", "pair_tag"])
 def test_a_table_of_millions_of_rows_is_kept_by_its_key_alone(tables: sqlite3.Connection, table: str) -> None:
     (sql,) = tables.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
     assert sql.rstrip().endswith("WITHOUT ROWID")

@@ -1,0 +1,128 @@
+"""Choosing, tagging, filtering and judging in a real browser, and a download."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from app.author import author
+from db.correspondences import find_set
+from db.marks import tags_of, tags_of_pairs
+from db.matches import matches_at
+from db.verdicts import verdicts_on
+from tests.browser.conftest import IDLE, Serve
+from train.matches import MatchOrder, make_matches, match_keys, match_rows
+from train.workspace import Workspace, open_workspace
+
+
+@pytest.fixture(scope="module")
+def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Workspace]:
+    """A server on a copy of the mined demo, and the workspace it serves."""
+    folder = tmp_path_factory.mktemp("gallery") / "workspace"
+    shutil.copytree(mined_workspace.path, folder)
+    return serve(folder), open_workspace(folder)
+
+
+def go(page: Page, address: str, first: str) -> None:
+    """Open a page and wait until its script has run and its component is there."""
+    page.goto(address)
+    page.locator(first).first.wait_for(timeout=60_000)
+    page.locator(IDLE).wait_for(timeout=60_000)
+
+
+def test_photos_are_chosen_tagged_filtered_and_kept_as_a_selection(site: tuple[str, Workspace], careful: Page) -> None:
+    address, workspace = site
+    page = careful
+    go(page, address, ".tile")
+    expect(page.get_by_role("toolbar", name="Chosen photos")).to_be_hidden()
+    page.locator(".tile").nth(1).focus()
+    page.keyboard.press("x")
+    page.get_by_label("Choose scene-003.jpg").check()
+    page.get_by_label("Choose scene-005.jpg").click(modifiers=["Shift"])  # and all between
+    expect(page.get_by_text("4 photos chosen")).to_be_visible()
+    page.get_by_label("Tag", exact=True).fill("night")
+    page.keyboard.press("Enter")
+    expect(page.locator(".badge.tag")).to_have_count(4, timeout=20_000)
+    assert tags_of(workspace.store, range(1, 13)) == dict.fromkeys([2, 4, 5, 6], ("night",))
+    expect(page.get_by_text("4 photos chosen")).to_be_visible()
+
+    page.get_by_role("button", name="Keep as a selection").click()
+    expect(page).to_have_url(re.compile(r"selection=1"), timeout=20_000)
+    expect(page.locator(".tile")).to_have_count(4)
+    expect(page.get_by_text("4 of 12 photos")).to_be_visible()
+    page.get_by_role("button", name="Clear all filters").click()
+    expect(page.locator(".tile")).to_have_count(12, timeout=20_000)
+    expect(page).not_to_have_url(re.compile("selection"))
+
+
+def test_a_shuffle_is_in_the_url_and_can_be_rolled_again(site: tuple[str, Workspace], careful: Page) -> None:
+    page = careful
+    go(page, f"{site[0]}/?sort=Random&seed=5", ".tile")
+    first = page.locator(".tile").evaluate_all("all => all.map(tile => tile.dataset.id)")
+    assert sorted(map(int, first)) == list(range(1, 13))
+    page.get_by_role("button", name="Shuffle").click()
+    expect(page).not_to_have_url(re.compile(r"seed=5(&|$)"), timeout=20_000)
+    page.locator(IDLE).wait_for()
+    page.reload()
+    page.locator(".tile").first.wait_for(timeout=60_000)
+    assert page.locator(".tile").evaluate_all("all => all.map(tile => tile.dataset.id)") != first
+
+
+def test_matches_are_judged_and_tagged_by_keyboard_and_lead_to_their_pair(
+    site: tuple[str, Workspace], careful: Page
+) -> None:
+    address, workspace = site
+    page = careful
+    mined = find_set(workspace.store, "demo-starter")
+    assert mined is not None
+    found = make_matches(workspace, mined)
+    order = MatchOrder("cycle", False)
+    keys = match_keys(found, match_rows(workspace, mined, found, order), 0, 3)
+    pairs = [(m.query_roi_id, m.key_roi_id) for m in matches_at(workspace.store, mined.id, keys)]
+    go(page, f"{address}/matches?by=Inconsistent+first", ".match")
+    cards = page.locator(".match")
+    assert cards.nth(0).get_attribute("data-id") == str(keys[0])
+    cards.nth(0).focus()
+    page.keyboard.press("x")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("g")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("t")
+    page.keyboard.type("text x g i")  # letters of a word judge nothing
+    page.keyboard.press("Enter")
+    expect(page.locator(".badge.tag")).to_have_text("text x g i", timeout=20_000)
+    expect(page.locator(".card.wrong")).to_have_count(1)
+    expect(page.locator(".card.good")).to_have_count(1)
+    expect(page.locator(".match:focus")).to_have_attribute("data-id", str(keys[2]))
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and len(verdicts_on(workspace.store, pairs, author())) < 2:
+        page.wait_for_timeout(200)
+    assert verdicts_on(workspace.store, pairs, author()) == {pairs[0]: "wrong", pairs[1]: "good"}
+    assert tags_of_pairs(workspace.store, pairs) == {pairs[2]: ("text x g i",)}
+
+    page.goto(f"{address}/matches?by=Inconsistent+first&verdict=wrong")
+    expect(page.locator(".match")).to_have_count(1, timeout=60_000)
+    page.locator(".match").focus()
+    page.keyboard.press("x")  # the same key takes it back, and the filter lets nothing through any more
+    expect(page.get_by_text("No pair passes all of these filters.")).to_be_visible(timeout=20_000)
+    page.get_by_role("button", name="Clear all filters").click()
+    page.locator(".match").first.wait_for(timeout=20_000)
+    page.locator(IDLE).wait_for()
+    page.locator(".match").first.click()
+    expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
+    expect(page).to_have_url(re.compile(r"/pair\?.*q=\d+.*nn=\d.*pair=\d+-\d+"))
+
+
+def test_an_export_is_downloaded_by_a_click(site: tuple[str, Workspace], careful: Page) -> None:
+    page = careful
+    go(page, f"{site[0]}/sets", "[data-testid=stDataFrame]")
+    with page.expect_download(timeout=60_000) as download:
+        page.get_by_role("link", name="RoIs, COCO json").click()
+    assert download.value.suggested_filename == "demo-starter-rois.json"
+    assert len(json.loads(Path(download.value.path()).read_text())["images"]) == 12
