@@ -68,6 +68,7 @@ def test_what_the_explorer_imports_is_free_of_torch() -> None:
         name(p)[:-3].replace("/", ".") for p in MODULES if name(p).startswith("db/") and "migrations" not in name(p)
     ]
     light = ("config", "runs", "mine", "propose", "worker", "ingest", "demo.build")
+    light += ("attention", "ensure", "trained_grid", "reproduce", "evaluate.protocols")
     modules += [f"train.{m}" for m in light]
     modules += [f"train.interchange.{m}" for m in ("given", "imports", "exports")]
     program = f"""
