@@ -4,10 +4,12 @@ PYTHON    ?= python3
 WORKSPACE ?= $(or $(ORL_WORKSPACE),workspace)
 HOST      ?= 127.0.0.1
 PORT      ?= 8501
-# Of `make reproduce`: a folder of photos, the time it may take, and what RoIs and pairs are mined by (paper, object).
+# Of `make reproduce`: a folder of photos, the time it may take, what RoIs and pairs are mined by (paper, object), and
+# whatever else `orl reproduce` takes.
 PHOTOS    ?= photos
 HOURS     ?= 1.25
 MINING    ?= paper
+FLAGS     ?=
 # Where torch comes from, if not from PyPI. https://download.pytorch.org/whl/cpu has builds without CUDA.
 TORCH_INDEX ?=
 
@@ -22,7 +24,7 @@ SHELL     := /bin/bash
 help:  ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "Variables: PYTHON=$(PYTHON) WORKSPACE=$(WORKSPACE) HOST=$(HOST) PORT=$(PORT) PHOTOS=$(PHOTOS) HOURS=$(HOURS) MINING=$(MINING) TORCH_INDEX=$(or $(TORCH_INDEX),PyPI)"
+	@echo "Variables: PYTHON=$(PYTHON) WORKSPACE=$(WORKSPACE) HOST=$(HOST) PORT=$(PORT) PHOTOS=$(PHOTOS) HOURS=$(HOURS) MINING=$(MINING) FLAGS=$(FLAGS) TORCH_INDEX=$(or $(TORCH_INDEX),PyPI)"
 
 install: $(INSTALLED)  ## Make .venv with the project, its development tools and the pinned versions
 
@@ -57,7 +59,7 @@ bench: install  ## Run every script in benchmarks/, on the demo
 	@for script in $$(grep -l __main__ benchmarks/*.py); do echo "== $$script"; ORL_WORKSPACE='$(WORKSPACE)' $(BIN)/python "$$script"; done
 
 reproduce: install  ## Train and measure every method on PHOTOS (VOC2007 and others in it) in about HOURS, one table
-	@$(BIN)/orl reproduce '$(PHOTOS)' --hours '$(HOURS)' --mining '$(MINING)' --workspace '$(WORKSPACE)'
+	@$(BIN)/orl reproduce '$(PHOTOS)' --hours '$(HOURS)' --mining '$(MINING)' --workspace '$(WORKSPACE)' $(FLAGS)
 
 # $CHROMIUM, an installed Chromium or Chrome, or Playwright's own; else one is installed.
 browser: install

@@ -18,7 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 BUSY_TIMEOUT = 30_000  # milliseconds a writer waits for another one
 CACHE = 32 * 1024  # KiB of pages that a connection keeps: the upper levels of every table's tree
-HEAD = "0009"  # newest revision under migrations/versions
+HEAD = "0008"  # newest revision under migrations/versions
 MIGRATIONS = Path(__file__).with_name("migrations")
 _UPGRADING = threading.Lock()  # Alembic keeps what it works on in globals
 

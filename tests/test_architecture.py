@@ -69,6 +69,7 @@ def test_what_the_explorer_imports_is_free_of_torch() -> None:
     ]
     light = ("config", "runs", "mine", "propose", "worker", "ingest", "demo.build")
     light += tuple(f"evaluate.{m}" for m in ("protocols", "compared", "machines", "parts"))
+    light += ("attention", "ensure", "trained_grid", "reproduce")
     modules += [f"train.{m}" for m in light]
     modules += [f"train.interchange.{m}" for m in ("given", "imports", "exports")]
     program = f"""

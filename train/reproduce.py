@@ -7,9 +7,10 @@ whole can be interrupted at any time and goes on from there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ SCALE = 0.5  # of the photos that selective search sees: six times as fast
 CROPS = {"paper": 30, "object": 10}  # RoIs of a photo, about
 SEARCH = 0.3  # seconds of selective search for a photo, about
 START = 8.0  # seconds until a run's process is at work
+ATTENDED = 150  # photos whose attention maps are measured: each costs as much as six crops
 FOLDER = "reproduce"  # in the workspace
 COLUMNS = {
     "map": "VOC07 SVM mAP",
@@ -91,7 +93,8 @@ def reproduce(
     epochs: int | None = None,
     hours: float | None = None,
     mining: str = "paper",
-    changes: dict[str, Any] | None = None,
+    changes: Mapping[str, Any] = MappingProxyType({}),
+    mine_changes: Mapping[str, Any] = MappingProxyType({}),
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Iterator[Row]:
@@ -99,14 +102,14 @@ def reproduce(
 
     VOC2007, inside of the folder or in ``voc``, measures: its photos of the test split are never trained on. Give
     epochs, or hours, from which epochs follow by the speed of two epochs of BYOL and of what random weights took to be
-    measured. mining: preset of mining. changes: to the preset ``small`` of every method. Raises UserError and
-    StoreError.
+    measured. mining: preset of mining, and mine_changes to it. changes: to the preset ``small`` of every method that
+    knows such a setting. Raises UserError or StoreError.
     """
     progress = progress or Progress()
     if (epochs is None) == (hours is None):
         raise UserError("Give either a number of epochs, or of hours.")
-    mine_config = with_settings(preset_named(MINE_PRESETS, mining), {"proposal_scale": SCALE})
-    configs = {m: with_settings(train_preset(m, "small"), (changes or {}) | {"seed": seed}) for m in (*STAGE_1, "orl")}
+    mine_config = with_settings(preset_named(MINE_PRESETS, mining), {"proposal_scale": SCALE} | dict(mine_changes))
+    configs = _trainings({**changes, "seed": seed})
     subject = gather(workspace, folder, voc)
     progress.log(f"{subject.photos} photos to train on ('{subject.dataset}'), '{subject.measured}' to measure on.")
     random = _random(workspace, configs["byol"].backbone)
@@ -136,6 +139,19 @@ def reproduce(
         ensure.trained(workspace, again.name, base, f"orl-{epochs}-again", progress),
         progress,
     )
+
+
+def _trainings(changes: Mapping[str, Any]) -> dict[str, TrainConfig]:
+    """Settings by method. Raises UserError for a change that no method knows."""
+    presets = {method: train_preset(method, "small") for method in (*STAGE_1, "orl")}
+    unknown = {
+        name: v for name, v in changes.items() if all(name not in type(p).model_fields for p in presets.values())
+    }
+    with_settings(presets["orl"], unknown)
+    return {
+        method: with_settings(preset, {k: v for k, v in changes.items() if k in type(preset).model_fields})
+        for method, preset in presets.items()
+    }
 
 
 def gather(workspace: Workspace, folder: Path, voc: Path | None = None) -> Subject:
@@ -200,7 +216,7 @@ def protocols(subject: Subject) -> dict[str, tuple[str, EvaluateConfig]]:
         "voc07-svm": (str(subject.voc), SVMConfig(**lists)),
         "knn": (str(subject.voc), KNNConfig(**lists)),
         "correspondence": (subject.measured, CorrespondenceConfig(proposals="annotations", queries=1000)),
-        "attention": (subject.measured, AttentionConfig()),
+        "attention": (subject.measured, AttentionConfig(photos=ATTENDED)),
     }
 
 

@@ -180,7 +180,7 @@ def plot(found: Sequence[Trained], headline: str, title: str) -> Figure:
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     if len(lines) > 1:
-        axes.legend(fontsize=7, frameon=False)
+        drawn.legend(loc="outside lower center", ncols=2, fontsize=7, frameon=False)
     return drawn
 
 

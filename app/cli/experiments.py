@@ -80,6 +80,7 @@ def reproduce(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change the preset small of every training: key=value.")
     ] = None,
+    mine_changes: Annotated[list[str] | None, typer.Option("--mine-set", help="Change the preset of mining.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every training.")] = 0,
     workspace: Where = None,
 ) -> None:
@@ -97,6 +98,7 @@ def reproduce(
             hours=hours,
             mining=mining,
             changes=parse_settings(changes or []),
+            mine_changes=parse_settings(mine_changes or []),
             seed=seed,
             progress=Bars(bars),
         ):

@@ -169,6 +169,17 @@ def test_epochs_are_those_that_the_hours_pay_for(workspace: Workspace, folder: P
         epochs(0.1)
 
 
+def test_a_change_reaches_every_method_that_knows_it(workspace: Workspace, folder: Path, made: Made) -> None:
+    configs = reproduction._trainings({"patch_size": "32", "queue": "64", "image_size": "64"})
+    assert {config.image_size for config in configs.values()} == {64}
+    assert (getattr(configs["orl"], "patch_size"), getattr(configs["moco"], "queue")) == (32, 64)  # noqa: B009
+    with pytest.raises(UserError, match="There is no setting 'warp'"):
+        next(reproduce(workspace, folder, epochs=1, changes={"warp": "1"}))
+    with pytest.raises(UserError, match="min_size = 0 will not do"):
+        next(reproduce(workspace, folder, epochs=1, mine_changes={"min_size": "0"}))
+    assert not made.calls
+
+
 def test_an_epoch_takes_its_operations_at_the_speed_that_was_seen() -> None:
     config = train_preset("byol", "small")
     assert seconds_per_epoch(config, 100, 2 * operations_per_image(config)) == pytest.approx(96 / 2)  # 3 batches of 32

@@ -1,4 +1,4 @@
-"""COCO's photos, objects and average precision, by the evaluator that published numbers come from. Free of torch."""
+"""COCO's photos, objects and average precision, by the kept successor of COCO's own evaluator. Free of torch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Coco:
 
     def __init__(self, file: Path, photos: Path) -> None:
         """Raises UserError where the file is no COCO json with masks."""
-        from pycocotools.coco import COCO
+        from faster_coco_eval import COCO
 
         content = read_json(file)
         self.file, self._photos = file, photos
@@ -109,7 +109,7 @@ def average_precision(found: Coco, detections: list[dict[str, Any]]) -> dict[str
 
     detections: ``image_id``, ``category_id``, ``bbox`` x y w h, ``segmentation`` as RLE, ``score``.
     """
-    from pycocotools.cocoeval import COCOeval
+    from faster_coco_eval import COCOeval_faster
 
     measured = {}
     for kind, iou_type in KINDS.items():
@@ -117,7 +117,7 @@ def average_precision(found: Coco, detections: list[dict[str, Any]]) -> dict[str
         kept = ("bbox",) if kind == "box" else ("segmentation",)
         results = [{k: d[k] for k in ("image_id", "category_id", "score", *kept)} for d in detections]
         with _silently():
-            judge = COCOeval(found.truth, _results(found, results), iou_type)
+            judge = COCOeval_faster(found.truth, _results(found, results), iou_type)
             judge.evaluate()
             judge.accumulate()
             judge.summarize()
@@ -131,7 +131,7 @@ def average_precision(found: Coco, detections: list[dict[str, Any]]) -> dict[str
 
 def encoded(mask: np.ndarray) -> dict[str, Any]:
     """A mask, bool [H, W], as the evaluator and JSON take it."""
-    from pycocotools import mask as masks
+    from faster_coco_eval import mask as masks
 
     run_lengths = masks.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {"size": [int(side) for side in run_lengths["size"]], "counts": run_lengths["counts"].decode("ascii")}
@@ -158,9 +158,9 @@ def read_json(file: Path) -> dict[str, Any]:
 
 def check_coco(workspace: Workspace, data: str, config: Any) -> None:
     """Refuse a folder without COCO's files, and a machine without the evaluator. Raises UserError."""
-    if find_spec("pycocotools") is None:
+    if find_spec("faster_coco_eval") is None:
         raise UserError(
-            "Detection is measured by pycocotools, which is not installed: pip install 'orl-explorer[detection]'."
+            "Detection is measured by faster-coco-eval, which is not installed: pip install 'orl-explorer[detection]'."
         )
     root = Path(data).expanduser()
     if not root.is_dir():
@@ -174,7 +174,7 @@ def check_coco(workspace: Workspace, data: str, config: Any) -> None:
 def _results(found: Coco, rows: list[dict[str, Any]]) -> Any:
     if rows:
         return found.truth.loadRes(rows)
-    from pycocotools.coco import COCO
+    from faster_coco_eval import COCO
 
     nothing = COCO()
     nothing.dataset = {name: found.truth.dataset[name] for name in NEEDED} | {"annotations": []}

@@ -1,0 +1,72 @@
+"""``orl attention``, ``orl sweep-train`` and ``orl reproduce``: what they write, and sentences with exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from app.cli import app
+from db.store import StoreError
+from train import weights
+from train.errors import UserError
+from train.workspace import Workspace
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A photo of 96 x 64."""
+    path = tmp_path / "photo.jpg"
+    Image.new("RGB", (96, 64), (10, 120, 200)).save(path)
+    return path
+
+
+def refusal(*words: str | Path) -> str:
+    """What the user would read; ``app.cli.main`` prints it and exits with code 2."""
+    with pytest.raises((UserError, StoreError)) as refused:
+        app([str(word) for word in words], standalone_mode=False)
+    return str(refused.value)
+
+
+def test_a_figure_of_attention_is_written(workspace: Workspace, photo: Path, tmp_path: Path) -> None:
+    weights.add(workspace, "random:resnet18", "one")
+    weights.add(workspace, "random:resnet34", "two")
+    file = tmp_path / "maps.svg"
+    words = ["attention", photo, photo, "--encoder", "one", "--encoder", "two", "--map", "cosine", "--out", file]
+    done = CliRunner().invoke(app, [*map(str, words), "--workspace", str(workspace.path)])
+    assert done.exit_code == 0, done.output
+    assert "2 photos, 2 encoders." in " ".join(done.output.split())
+    assert file.read_bytes().startswith(b"<?xml")
+
+
+def test_a_figure_of_nothing_known_is_refused(workspace: Workspace, photo: Path, tmp_path: Path) -> None:
+    asked = ["attention", photo, "--encoder", "none", "--workspace", workspace.path, "--out"]
+    assert refusal(*asked, tmp_path / "maps.bmp").endswith("maps.bmp must end in .png, .svg or .pdf.")
+    assert refusal(*asked, tmp_path / "maps.png").startswith("There is no encoder named 'none'.")
+    assert refusal(*asked, tmp_path / "maps.png", "--map", "x").startswith("There is no map 'x'; known: activation")
+    assert not (tmp_path / "maps.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "Give either --correspondence SET, or both --dataset NAME and --encoder NAME."),
+        (["--dataset", "d"], "Give either --correspondence SET"),
+        (["--correspondence", "s", "--dataset", "d", "--encoder", "e"], "Give either --correspondence SET"),
+        (["--correspondence", "s", "--out", "x.doc"], "x.doc must end in .csv, .json for the table or"),
+        (["--correspondence", "s", "--protocol", "x"], "There is no protocol 'x'; known: voc07-svm"),
+        (["--correspondence", "s", "--protocol", "knn"], "nowhere"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused(workspace: Workspace, options: list[str], sentence: str) -> None:
+    asked = ["sweep-train", "--grid", "seed=0,1", "--data", "nowhere", "--workspace", workspace.path]
+    assert sentence in refusal(*asked, *options)
+
+
+def test_a_reproduction_needs_photos_and_one_budget(workspace: Workspace, tmp_path: Path) -> None:
+    asked = ["reproduce", tmp_path, "--workspace", workspace.path]
+    assert refusal(*asked) == "Give either a number of epochs, or of hours."
+    assert "holds no VOC2007" in refusal(*asked, "--epochs", "1")
+    assert refusal(*asked, "--epochs", "1", "--mining", "x").startswith("There is no preset 'x'; known: paper, object")
