@@ -126,11 +126,14 @@ def match(subject: Subject, query: Side, vectors: np.ndarray, key: Side, config:
     return candidates.match(vectors, features(subject, key), objectness, config)
 
 
-def pair_total(subject: Subject, query: Side, vectors: np.ndarray, key: Side, config: MineConfig) -> int | None:
-    """Number of pairs of the query with a neighbour; None where only a forward pass could tell."""
+def pair_total(subject: Subject, query: Side, vectors: np.ndarray, key: Side | None, config: MineConfig) -> int | None:
+    """Number of pairs of the query with a neighbour; None where only a forward pass could tell.
+
+    Unless similarity decides, the neighbour's boxes need not be known: N is a share of the query's.
+    """
     if config.min_similarity <= -1:
-        return min(pair_count(config.pair_ratio, len(query.boxes)), len(query.boxes) * len(key.boxes))
-    if missing_boxes(subject, key):
+        return pair_count(config.pair_ratio, len(query.boxes))
+    if key is None or missing_boxes(subject, key):
         return None
     return len(match(subject, query, vectors, key, config))
 

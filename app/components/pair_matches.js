@@ -37,7 +37,7 @@ class Matches {
     const place = known && { image: item.id, x: item.box[0], y: item.box[1], w: item.box[2], h: item.box[3] };
     const picture = el("span", { class: "match-crop" });
     if (known) {
-      const image = el("img", { alt: "", loading: "lazy", decoding: "async" });
+      const image = el("img", { alt: "", decoding: "async" });
       image.onerror = () => image.replaceWith(icon("photo"));
       image.src = data.crop_url.replace(/\{(\w+)\}/g, (_, name) => Math.round(place[name]));
       picture.append(image);

@@ -152,7 +152,7 @@ class Matrix {
 
   words() {
     const cell = this.cell ?? (this.view.hotPairs().length === 1 ? this.view.hotPairs()[0] : null);
-    if (!cell) return [el("span", { class: "muted", text: "Rows: query RoIs · columns: neighbour RoIs · outlined: kept pairs" })];
+    if (!cell) return [el("span", { class: "muted", text: "Rows: query · columns: neighbour · outlined: kept" })];
     const pair = this.view.pairs.find(({ q, k }) => q === cell.q && k === cell.k);
     const what = pair ? `pair ${pair.number}` : "not kept";
     return [

@@ -14,7 +14,7 @@ from app.preview import Side, Subject
 from app.shell import Place
 from app.views import settings, start
 from app.views.explore import current_order
-from app.views.pair_payload import Heat, Shown, payload
+from app.views.pair_payload import Heat, Shown, needs_all, payload
 from db.encoders import encoder_by_id, encoders
 from db.gallery import gallery_page, step
 from db.models import Dataset, Image
@@ -88,11 +88,13 @@ def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> 
         st.info(f"{PurePosixPath(image.path).name} is not in this set: {reason}.", icon=":material/info:")
         return
     rank = _rank(len(found))
-    photos = [image, *(n.image for n in found)]
+    roi = RoiName.parse(st.query_params.get("roi"))
+    needed = found if needs_all(config, roi) else [found[rank - 1]]
+    photos = [image, *(n.image for n in needed)]
     maps = preview.missing_maps(subject, photos, config)
     with st.spinner(f"Looking for objects in {maps} photos …", show_time=True) if maps else st.empty():
         query, *others = preview.sides(subject, photos, config)
-    sides = {n.rank: side for n, side in zip(found, others, strict=True)}
+    sides = {n.rank: side for n, side in zip(needed, others, strict=True)}
     key = sides[rank]
     new = preview.missing_boxes(subject, query, key)
     with st.spinner(f"Embedding {new} boxes that no set has used yet …", show_time=True) if new > 8 else st.empty():
@@ -112,9 +114,8 @@ def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> 
     heat = _heat(place, subject)
     following = step(place.workspace.store, current_order(place, subject.dataset), image.id, forward=True)
     ahead = image_by_id(place.workspace.store, following) if following else None
-    asked = st.query_params.get("pair", ""), st.query_params.get("roi", "")
     pair_view(
-        payload(subject, shown, *asked, heat, ahead[0] if ahead else None),
+        payload(subject, shown, st.query_params.get("pair", ""), roi, heat, ahead[0] if ahead else None),
         key="pair",
         on_neighbor=_to_neighbor,
         on_step=_to_query,

@@ -41,15 +41,16 @@ PACKED = 10_000  # a cosine is sent as an integer of this many parts of one
 
 @dataclass(frozen=True)
 class Shown:
-    """What is on screen: a query and all its neighbours as the settings have them, and the pairs with one of them.
+    """What is on screen: a query and its neighbours as the settings have them, and the pairs with one of them.
 
+    sides: by rank, of the neighbour on screen; of all others too where ``needs_all`` says so.
     vectors: features of the query's candidates, float32 [B, C]. similar: their cosines with the neighbour's, [B, B_k].
     """
 
     config: MineConfig
     query: Side
     found: list[NeighborImage]
-    sides: dict[int, Side]  # by rank
+    sides: dict[int, Side]
     rank: int
     vectors: np.ndarray
     pairs: Pairs
@@ -70,10 +71,15 @@ class Heat:
     cosine: bool
 
 
+def needs_all(config: MineConfig, roi: RoiName | None) -> bool:
+    """Whether all neighbours' boxes must be known, not just those of the one on screen."""
+    return config.min_similarity > -1 or (roi is not None and roi.side == "query" and not roi.rejected)
+
+
 def payload(
-    subject: Subject, shown: Shown, pair: str, roi_name: str, heat: Heat, following: Image | None
+    subject: Subject, shown: Shown, pair: str, roi: RoiName | None, heat: Heat, following: Image | None
 ) -> PairPayload:
-    """Everything that the view draws. pair, roi_name: what the URL says of them."""
+    """Everything that the view draws. pair: what the URL says of it; roi: the box that was clicked."""
     query, key, found = shown.query, shown.key, shown.found[shown.rank - 1]
     verdicts = verdicts_of(subject.workspace.store, query.image.id, author())
 
@@ -89,7 +95,6 @@ def payload(
     outside = None
     if selected and (selected["q"], selected["k"]) not in kept:
         outside = _outside(shown, selected, judged(selected["q"], selected["k"]))
-    roi = RoiName.parse(roi_name)
     return {
         "query": _photo(query),
         "neighbor": NeighborPhoto(**_photo(key), rank=shown.rank, similarity=found.similarity),
@@ -102,7 +107,7 @@ def payload(
                 "similarity": n.similarity,
                 "pairs": len(rows)
                 if n.rank == shown.rank
-                else preview.pair_total(subject, query, shown.vectors, shown.sides[n.rank], shown.config),
+                else preview.pair_total(subject, query, shown.vectors, shown.sides.get(n.rank), shown.config),
             }
             for n in shown.found
         ],
