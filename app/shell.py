@@ -37,11 +37,9 @@ def open_page(name: str, **query: str) -> None:
     st.switch_page(st.session_state["pages"][name], query_params=query)
 
 
-def show_run(run: Run) -> None:
-    """From within the Train page: go on to watch a run that has just been started."""
-    st.query_params.pop("view", None)
-    st.query_params["run"] = str(run.id)
-    st.rerun()
+def has_page(name: str) -> bool:
+    """Whether the explorer has a page of this name."""
+    return name in st.session_state.get("pages", {})
 
 
 def pick() -> Place:
@@ -107,6 +105,13 @@ def run_badge() -> None:
     st.session_state["live_runs"] = [r.id for r in live]
     if before is not None and set(before) - {r.id for r in live}:
         st.rerun()  # something ended: its set or encoder is there to be picked
+
+
+def show_run(run: Run) -> None:
+    """From within the Train page: go on to watch a run that has just been started."""
+    st.query_params.pop("view", None)
+    st.query_params["run"] = str(run.id)
+    st.rerun()
 
 
 def share_done(run: Run) -> float:

@@ -11,7 +11,7 @@ from app.charts import differences, duration
 from app.shell import share_done
 from app.views import curves, monitor
 from db.models import Run
-from db.runs import LIVE, metrics, runs
+from db.runs import LIVE, runs
 from train.workspace import Workspace
 
 KINDS = {"pretrain": "stage 1", "mine": "stage 2", "train": "stage 3", "evaluate": "evaluation"}
@@ -136,7 +136,7 @@ def _open(run_id: int) -> None:
 def _compare(opened: Workspace, ticked: list[Run]) -> None:
     if len(ticked) > 1:
         _show_differences(ticked)
-    with_numbers = [run for run in ticked if metrics(opened.store, run.id, names=("loss",))]
+    with_numbers = [run for run in ticked if curves.numbers(opened, run)]
     if with_numbers:
         curves.draw(opened, with_numbers, key="overlay")
     elif len(ticked) > 1:
