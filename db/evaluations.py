@@ -44,15 +44,6 @@ def evaluations(store: Store) -> list[Evaluated]:
         return [Evaluated(*row) for row in session.execute(query.order_by(Evaluation.id.desc()))]
 
 
-def newest_evaluations(store: Store) -> list[Evaluated]:
-    """The newest evaluation of each encoder by each protocol on each data: the cells of a table, newest first."""
-    newest: dict[tuple[int, str, str], Evaluated] = {}
-    for found in evaluations(store):
-        row = found.evaluation
-        newest.setdefault((row.encoder_id, row.protocol, row.data), found)
-    return list(newest.values())
-
-
 def evaluation_by_id(store: Store, evaluation_id: int) -> Evaluated:
     """The evaluation of this id. Raises StoreError when there is none."""
     query = select(Evaluation, Encoder).join(Encoder, Encoder.id == Evaluation.encoder_id)

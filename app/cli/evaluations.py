@@ -12,6 +12,7 @@ from app.cli.common import Detach, Where, follow, out, pass_on
 from db.evaluations import Evaluated, evaluation_by_id, evaluation_of_run, evaluation_values, evaluations
 from train import runs as launcher
 from train.config import parse_settings, with_settings
+from train.evaluate.compared import columns, headline
 from train.evaluate.protocols import PROTOCOLS, evaluate_preset
 from train.workspace import Workspace, open_workspace
 
@@ -65,6 +66,24 @@ def list_evaluations(workspace: Where = None, json: Json = False) -> None:
     out.print(table if table.row_count else "No evaluations yet; `orl evaluate` makes them.")
 
 
+@evaluations_app.command("table")
+def table_of_encoders(workspace: Where = None, json: Json = False) -> None:
+    """Compare encoders: the newest number of each by protocol, data and settings, in %."""
+    found = columns(evaluations(open_workspace(workspace).store))
+    if json:
+        print(dumps([{"column": c.label, "encoders": {e.encoder.name: headline(e) for e in c.found}} for c in found]))
+        return
+    if not found:
+        out.print("No evaluations yet; `orl evaluate` makes them.")
+        return
+    names = list(dict.fromkeys(each.encoder.name for column in found for each in column.found))
+    table = Table("column", *names)
+    for column in found:
+        shares = {each.encoder.name: headline(each) for each in column.found}
+        table.add_row(f"{column.label}: {column.headline}", *(_percent(shares.get(name)) for name in names))
+    out.print(table)
+
+
 @evaluations_app.command("show")
 def show_evaluation(
     evaluation_id: Annotated[int, typer.Argument(metavar="ID")], workspace: Where = None, json: Json = False
@@ -101,9 +120,11 @@ def _show(opened: Workspace, found: Evaluated) -> None:
 
 def _headline(found: Evaluated) -> str:
     protocol = PROTOCOLS.get(found.evaluation.protocol)
-    if protocol is None or protocol.headline not in found.evaluation.summary:
-        return ""
-    return f"{protocol.headline_title} {100 * found.evaluation.summary[protocol.headline]:.1f}"
+    return f"{protocol.headline_title} {_percent(headline(found))}" if protocol else ""
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"
 
 
 def _as_json(found: Evaluated) -> dict[str, Any]:

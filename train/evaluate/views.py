@@ -49,7 +49,8 @@ class LabelledViews(Dataset):
                 pixels, light = augment(pixels, draw_colour(rng, flip)), draw_lighting(rng)
             elif flip:
                 pixels = pixels[:, ::-1]
-        return torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(light), label
+        writable = np.require(pixels, requirements=["C", "W"])  # a decoder's own memory must not be written to
+        return torch.from_numpy(writable), torch.from_numpy(light), label
 
 
 def centre(file: str, size: int) -> np.ndarray:

@@ -1,0 +1,160 @@
+"""What labelled photos must look like on disk, and the sentence where they do not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from train.config import parse_settings, with_settings
+from train.errors import UserError
+from train.evaluate.folders import class_folders, kept, voc_largest, voc_split, voc_splits
+from train.evaluate.protocols import PROTOCOLS, evaluate_preset, read_evaluate_config
+from train.runs import launch_evaluate
+from train.workspace import Workspace
+
+
+@pytest.fixture
+def broken(voc: Path, tmp_path: Path) -> Path:
+    """A copy of the VOC folder, to be damaged."""
+    shutil.copytree(voc, tmp_path / "VOCdevkit")
+    return tmp_path / "VOCdevkit" / "VOC2007"
+
+
+def test_lists_say_shown_difficult_and_not_shown(voc: Path) -> None:
+    found = voc_split(voc / "VOC2007", "test")
+    assert found.classes == ["green", "red"]
+    assert found.labels.dtype == np.int8
+    assert found.labels.tolist() == [
+        [-1, 1], [1, -1], [1, 1], [-1, -1], [-1, 0], [0, -1], [1, 1], [-1, -1], [-1, 1], [1, -1],
+    ]  # fmt: skip
+    assert found.files[4] == str(voc / "VOC2007" / "JPEGImages" / "test-04.jpg")
+
+
+def test_the_folder_around_voc2007_will_do_too(voc: Path) -> None:
+    outer, inner = (voc_splits(str(root), "trainval", "test") for root in (voc, voc / "VOC2007"))
+    assert outer[0].files == inner[0].files
+    assert (len(outer[0].files), len(outer[1].files)) == (16, 10)
+
+
+def test_a_photo_is_of_the_class_of_its_largest_object(voc: Path) -> None:
+    train, test = voc_largest(str(voc), "trainval", "test")
+    assert len(train.files) == 12  # one in four shows nothing
+    both = [i for i, file in enumerate(test.files) if Path(file).stem in ("test-02", "test-06")]
+    assert [test.classes[test.labels[i]] for i in both] == ["red", "red"]  # 36 pixels wide beside 34
+
+
+def test_classes_are_folders(classes: Path) -> None:
+    train, val = class_folders(str(classes))
+    assert train.classes == ["green", "red"]
+    assert train.labels.tolist() == [0] * 6 + [1] * 6
+    assert [Path(file).name for file in val.files] == [
+        "green-val-0.jpg", "green-val-1.jpg", "red-val-0.jpg", "red-val-1.jpg",
+    ]  # fmt: skip
+
+
+def test_what_a_run_began_with_stays(classes: Path, tmp_path: Path) -> None:
+    first = kept(tmp_path, lambda: class_folders(str(classes)))
+
+    def gone() -> None:
+        raise AssertionError("asked again")
+
+    again = kept(tmp_path, gone)  # type: ignore[arg-type]
+    for one, other in zip(first, again, strict=True):
+        assert one.files == other.files
+        assert one.classes == other.classes
+        np.testing.assert_array_equal(one.labels, other.labels)
+
+
+def refusal(place: Workspace, protocol: str, data: Path | str, **settings: object) -> str:
+    config = with_settings(evaluate_preset(protocol), settings)
+    with pytest.raises(UserError) as refused:
+        launch_evaluate(place, "r18", str(data), config)
+    return str(refused.value)
+
+
+def test_a_folder_of_another_layout_is_refused_with_the_one_expected(
+    place: Workspace, classes: Path, voc: Path, tmp_path: Path
+) -> None:
+    assert refusal(place, "voc07-svm", classes) == (
+        f"{classes} has no folder ImageSets/Main; expected: VOCdevkit/VOC2007 with JPEGImages/*.jpg and "
+        "ImageSets/Main/CLASS_SPLIT.txt."
+    )
+    assert refusal(place, "linear", voc) == (
+        f"{voc}/train has no folder for any class; expected: a folder with train/CLASS/photo.jpg and "
+        "val/CLASS/photo.jpg."
+    )
+    assert refusal(place, "knn", tmp_path).startswith(f"{tmp_path} has neither ImageSets/Main nor train; expected: ")
+    assert refusal(place, "semi", tmp_path / "no").startswith(f"There is no folder {tmp_path / 'no'}; expected: ")
+
+
+def test_splits_that_will_not_do_are_refused(place: Workspace, voc: Path) -> None:
+    missing = refusal(place, "voc07-svm", voc, test_split="val")
+    assert "has no list CLASS_val.txt" in missing
+    assert missing.endswith("(test, trainval).")
+    with pytest.raises(UserError, match="Train_split and test_split must not be the same."):
+        with_settings(evaluate_preset("voc07-svm"), {"test_split": "trainval"})
+
+
+def test_lists_that_do_not_agree_are_refused(place: Workspace, broken: Path) -> None:
+    file = broken / "ImageSets" / "Main" / "red_test.txt"
+    whole = file.read_text()
+    for damaged in (whole.replace("test-03", "test-99"), whole.replace("test-00  1", "test-00  7"), whole[:-4]):
+        file.write_text(damaged)
+        assert refusal(place, "voc07-svm", broken) == (
+            f"{file} should name the photos of green_test.txt, in that order, with 1, 0 or -1 each."
+        )
+
+
+def test_photos_in_both_splits_are_refused(place: Workspace, broken: Path) -> None:
+    for name in ("red", "green"):
+        lists = broken / "ImageSets" / "Main"
+        (lists / f"{name}_test.txt").write_text((lists / f"{name}_trainval.txt").read_text())
+    assert refusal(place, "voc07-svm", broken) == (
+        "16 photos are both in trainval and in test; choose splits that share none."
+    )
+
+
+def test_a_class_that_is_not_learnt_is_refused(classes: Path, tmp_path: Path) -> None:
+    shutil.copytree(classes, tmp_path / "copy")
+    (tmp_path / "copy" / "val" / "red").rename(tmp_path / "copy" / "val" / "pink")
+    with pytest.raises(UserError, match=f"pink is a class that {tmp_path}/copy/train does not have."):
+        class_folders(str(tmp_path / "copy"))
+    for photo in (tmp_path / "copy" / "val").rglob("*.jpg"):
+        photo.unlink()
+    (tmp_path / "copy" / "val" / "pink").rename(tmp_path / "copy" / "val" / "red")
+    with pytest.raises(UserError, match="val has no photo"):
+        class_folders(str(tmp_path / "copy"))
+
+
+def test_a_data_set_without_annotations_is_refused(place: Workspace, small_scenes: Path) -> None:
+    from train.ingest import ingest
+
+    ingest(place, small_scenes, name="plain")
+    assert refusal(place, "correspondence", "plain").startswith("The photos of 'plain' have no annotations")
+
+
+def test_lists_of_numbers_are_written_with_commas() -> None:
+    config = with_settings(evaluate_preset("voc07-lowshot"), parse_settings(["ks=1, 2,4"]))
+    assert config.ks == (1, 2, 4)  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="ks = 0 will not do: input should be greater than or equal to 1."):
+        with_settings(config, {"ks": "0"})
+    with pytest.raises(UserError, match="ks = .* will not do"):
+        with_settings(config, {"ks": ""})
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_settings_come_back_as_they_were_kept(name: str) -> None:
+    for config in PROTOCOLS[name].presets.values():
+        assert config.protocol == name
+        assert read_evaluate_config(config.model_dump(mode="json")) == config
+        assert all(field.description for n, field in type(config).model_fields.items() if n != "protocol")
+
+
+def test_settings_of_another_version_are_a_sentence() -> None:
+    with pytest.raises(UserError, match=r"another version of the project \(colour: .*\); start a new run."):
+        read_evaluate_config({"protocol": "knn", "colour": 3})
+    with pytest.raises(UserError, match="There is no protocol 'segmentation'; known: voc07-svm,"):
+        read_evaluate_config({"protocol": "segmentation"})

@@ -1,0 +1,205 @@
+"""SVMs on VOC07: the numbers of scikit-learn alone, difficult objects, seeded samples, and going on after a stop."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.model_selection import cross_val_score
+from sklearn.svm import LinearSVC
+
+from db.encoders import encoder_named
+from db.models import Run
+from db.runs import add_run
+from orl.average_precision import average_precision
+from orl.pixels import read_image, squeeze
+from orl.svm import COSTS, draw_low_shot
+from train.errors import UserError
+from train.evaluate.folders import Labelled, voc_splits
+from train.evaluate.protocols import LowShotConfig, SVMConfig
+from train.evaluate.voc07_lowshot import summarise
+from train.progress import Stopped
+from train.weights import load
+from train.workspace import Workspace
+
+SVM = SVMConfig(workers=0, bootstrap=200)
+LOW_SHOT = LowShotConfig(workers=0, ks=(1, 2), samples=2)
+
+
+def machine(cost: float) -> LinearSVC:
+    return LinearSVC(C=cost, class_weight={1: 2, -1: 1}, loss="squared_hinge", dual=True, max_iter=2000, random_state=0)
+
+
+def embedded(place: Workspace, split: Labelled) -> np.ndarray:
+    network = load(place, encoder_named(place.store, "r18"))
+    pixels = np.stack([squeeze(read_image(Path(file)), 224) for file in split.files])
+    return np.concatenate([network.embed_cells(p[None]) for p in pixels]).astype(np.float64)
+
+
+@pytest.mark.filterwarnings("ignore:Liblinear failed to converge")
+def test_average_precision_is_that_of_scikit_learn_on_the_same_features(
+    place: Workspace, voc: Path, evaluated: Callable
+) -> None:
+    row, values = evaluated(voc, SVM)
+    train, test = voc_splits(str(voc), "trainval", "test")
+    learn, measure = embedded(place, train), embedded(place, test)
+    assert learn.shape == (16, 2048)
+    each = []
+    for c, name in enumerate(train.classes):
+        labels = np.where(train.labels[:, c] == 1, 1, -1)  # a difficult one is a negative when learning
+        assert (labels[train.labels[:, c] == 0] == -1).all()
+        validated = [
+            cross_val_score(machine(cost), learn, labels, cv=3, scoring="average_precision").mean() for cost in COSTS
+        ]
+        best = COSTS[int(np.argmax(validated))]
+        scores = machine(best).fit(learn, labels).decision_function(measure)
+        counted = test.labels[:, c] != 0  # and is passed over when measuring
+        assert counted.sum() == 9
+        expected = average_precision(scores[counted], test.labels[counted, c] == 1)
+        assert values["cost"][name] == best
+        assert values["validated_ap"][name] == pytest.approx(max(validated))
+        assert values["ap"][name] == pytest.approx(expected)
+        assert values["ap_low"][name] <= expected <= values["ap_high"][name]
+        each.append(expected)
+    assert row.summary["map"] == pytest.approx(np.mean(each))
+    assert row.summary["map_low"] <= row.summary["map"] <= row.summary["map_high"]
+    assert row.params["train_split"] == "trainval"
+
+
+@pytest.mark.parametrize("stops", [[1], [3, 1], [5]])  # of 2 + 2 batches, 2 classes and the draws
+def test_an_evaluation_that_was_stopped_goes_on_to_the_same_numbers(
+    place: Workspace, voc: Path, evaluated: Callable, stop_after: Callable, stops: list[int]
+) -> None:
+    row, values = evaluated(voc, SVM)
+    run = add_run(place.store, Run(kind="evaluate", name="r18", params={})).id
+    for advances in stops:
+        with pytest.raises(Stopped):
+            evaluated(voc, SVM, stop_after(advances), run)
+    again, others = evaluated(voc, SVM, None, run)
+    assert again.summary == row.summary
+    assert others == values
+
+
+def test_nothing_that_is_done_is_done_again(
+    place: Workspace, voc: Path, evaluated: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, values = evaluated(voc, SVM)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("computed once more")
+
+    monkeypatch.setattr("orl.encoder.Encoder.embed_cells", refuse)
+    monkeypatch.setattr("train.evaluate.voc07_svm.fit_class", refuse)
+    again, others = evaluated(voc, SVM, None, row.run_id)
+    assert (again.summary, others) == (row.summary, values)
+
+
+def test_a_result_that_was_half_written_is_done_again(place: Workspace, voc: Path, evaluated: Callable) -> None:
+    row, values = evaluated(voc, SVM)
+    parts = place.run_folder(row.run_id) / "parts.jsonl"
+    parts.write_bytes(parts.read_bytes()[:-20])
+    again, others = evaluated(voc, SVM, None, row.run_id)
+    assert (again.summary, others) == (row.summary, values)
+    assert len(parts.read_text().splitlines()) == 2
+
+
+def test_processes_change_nothing(voc: Path, evaluated: Callable) -> None:
+    alone, by_one = evaluated(voc, SVM)
+    several, by_two = evaluated(voc, SVM.model_copy(update={"workers": 2}))
+    assert several.summary == alone.summary
+    assert by_two == by_one
+
+
+def test_a_class_too_rare_for_three_folds_is_a_sentence(evaluated: Callable, voc: Path, tmp_path: Path) -> None:
+    shutil.copytree(voc, tmp_path / "VOCdevkit")
+    file = tmp_path / "VOCdevkit" / "VOC2007" / "ImageSets" / "Main" / "red_trainval.txt"
+    file.write_text(file.read_text().replace(" 1\n", "-1\n").replace("trainval-00 -1", "trainval-00  1"))
+    with pytest.raises(UserError, match="The class red has 1 of the 16 photos of trainval; 3 folds need 3 with and 3"):
+        evaluated(tmp_path / "VOCdevkit", SVM)
+
+
+def test_a_photo_that_cannot_be_read_is_a_sentence(evaluated: Callable, voc: Path, tmp_path: Path) -> None:
+    shutil.copytree(voc, tmp_path / "VOCdevkit")
+    photo = tmp_path / "VOCdevkit" / "VOC2007" / "JPEGImages" / "test-03.jpg"
+    photo.write_bytes(b"no photo")
+    with pytest.raises(UserError, match=f"{photo} cannot be read: not an image that Pillow can identify."):
+        evaluated(tmp_path / "VOCdevkit", SVM)
+
+
+def test_low_shot_samples_are_those_of_their_seed(
+    voc: Path, evaluated: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[int]] = []
+
+    def watched(*arguments: object) -> np.ndarray:
+        drawn.append(draw_low_shot(*arguments).tolist())  # type: ignore[arg-type]
+        return np.array(drawn[-1])
+
+    monkeypatch.setattr("train.evaluate.machines.draw_low_shot", watched)
+    row, values = evaluated(voc, LOW_SHOT)
+    again, same = evaluated(voc, LOW_SHOT)
+    evaluated(voc, LOW_SHOT.model_copy(update={"seed": 1}))
+    assert (again.summary, same) == (row.summary, values)
+    first, second, third = drawn[:8], drawn[8:16], drawn[16:]
+    assert first == second != third
+    assert len({tuple(each) for each in first[:4:2]}) == 2  # samples of one class differ
+    assert list(values["clean_mean"]) == ["1", "2"]
+    for k in values["clean_mean"]:
+        assert values["reference_mean"][k] >= values["clean_mean"][k]  # it has seen the answers
+
+
+def test_a_low_shot_evaluation_goes_on_to_the_same_numbers(
+    place: Workspace, voc: Path, evaluated: Callable, stop_after: Callable
+) -> None:
+    row, values = evaluated(voc, LOW_SHOT)
+    run = add_run(place.store, Run(kind="evaluate", name="r18", params={})).id
+    with pytest.raises(Stopped):
+        evaluated(voc, LOW_SHOT, stop_after(7), run)
+    listener = stop_after()
+    again, others = evaluated(voc, LOW_SHOT, listener, run)
+    assert (again.summary, others) == (row.summary, values)
+
+
+def test_the_cost_is_chosen_for_a_sample_by_either_rule() -> None:
+    config = LowShotConfig(ks=(1,), samples=2)
+    tested, rest = np.zeros((1, 2, 2, 19)), np.zeros((1, 2, 2, 19))
+    tested[0, 0, :, 3], tested[0, 0, :, 7] = (0.4, 0.8), (0.2, 0.6)  # mAP 0.6 and 0.4
+    tested[0, 1, :, 3], tested[0, 1, :, 7] = (0.1, 0.3), (0.7, 0.9)  # mAP 0.2 and 0.8
+    rest[0, :, :, 7] = 0.5  # by the photos that were not drawn, both samples take the eighth cost
+    found = summarise(tested, rest, config)
+    assert found.values["reference_mean"] == {"1": pytest.approx(0.7)}  # 0.6 and 0.8
+    assert found.values["reference_std"] == {"1": pytest.approx(0.1)}
+    assert found.values["clean_mean"] == {"1": pytest.approx(0.6)}  # 0.4 and 0.8
+    assert found.values["clean_std"] == {"1": pytest.approx(0.2)}
+    assert found.numbers == {"reference_map": pytest.approx(0.7), "clean_map": pytest.approx(0.6)}
+
+
+def test_without_photos_to_choose_with_there_is_no_clean_number() -> None:
+    rest = np.full((1, 1, 2, 19), np.nan)
+    with pytest.raises(UserError, match="A sample drew every positive there is"):
+        summarise(np.zeros((1, 1, 2, 19)), rest, LowShotConfig(ks=(1,), samples=1))
+
+
+@pytest.mark.photos
+def test_a_third_of_real_voc_photos_are_classified_well_above_chance(
+    workspace: Workspace, photos: Path, tmp_path: Path
+) -> None:
+    from train import weights
+    from train.evaluate.run import evaluate
+
+    real, cut = photos / "VOCdevkit" / "VOC2007", tmp_path / "VOC2007"
+    (cut / "ImageSets" / "Main").mkdir(parents=True)
+    (cut / "JPEGImages").symlink_to(real / "JPEGImages")
+    for split in ("train", "val"):
+        for file in (real / "ImageSets" / "Main").glob(f"*_{split}.txt"):
+            (cut / "ImageSets" / "Main" / file.name).write_text(
+                "".join(line + "\n" for line in file.read_text().splitlines()[::3])
+            )
+    weights.add(workspace, "starter", "starter")
+    run = add_run(workspace.store, Run(kind="evaluate", name="x", params={})).id
+    config = SVMConfig(train_split="train", test_split="val", bootstrap=0)
+    row = evaluate(workspace, "starter", str(cut), config, run_id=run)
+    assert 0.6 < row.summary["map"] < 0.95
