@@ -108,6 +108,12 @@ def _result(opened: Workspace, run: Run) -> None:
                 column.metric(name.replace("_", " "), f"{value:.4g}")
         for note in found.summary.get("notes", []):
             st.caption(escape(note))
+        st.button("All results", icon=":material/leaderboard:", on_click=_results, type="tertiary")
+
+
+def _results() -> None:
+    """Callback: the table of all evaluations."""
+    st.query_params["view"] = "results"
 
 
 def _train(data: str, set: str) -> None:

@@ -178,6 +178,10 @@ def test_an_evaluation_is_launched_and_shows_its_numbers(
     at = show("train", run=str(run.id))
     assert [(m.label, m.value) for m in at.metric] == [("same class", "0.5")]
     assert "Few photos." in words(at)
+    (button,) = [b for b in at.button if b.label == "All results"]
+    button.click().run()
+    assert not at.exception
+    assert at.dataframe[0].value["encoder"].tolist() == ["starter (efficientnet_lite0, supervised)"]
 
 
 def test_a_change_is_marked_and_can_be_taken_back(here: Workspace, show: Show) -> None:
