@@ -143,14 +143,8 @@ def _compare(opened: Workspace, ticked: list[Run]) -> None:
         st.caption("None of these runs has numbers to draw.")
 
 
-def settings_of(run: Run) -> dict[str, object]:
-    """What a run was launched with, its subject included."""
-    own = {name: value for name, value in run.params.items() if name != "config" and value is not None}
-    return own | run.params.get("config", {})
-
-
 def _show_differences(ticked: Sequence[Run]) -> None:
-    apart = differences({f"{run.id} · {run.name}": settings_of(run) for run in ticked})
+    apart = differences({f"{run.id} · {run.name}": monitor.settings_of(run) for run in ticked})
     if not apart:
         st.caption("These runs have the same settings.")
         return

@@ -72,6 +72,12 @@ def subject_of(run: Run) -> str:
     return str(next((run.params[name] for name in ("correspondence", "dataset", "data") if run.params.get(name)), ""))
 
 
+def settings_of(run: Run) -> dict[str, object]:
+    """What a run was launched with, its subject included."""
+    own = {name: value for name, value in run.params.items() if name != "config" and value is not None}
+    return own | run.params.get("config", {})
+
+
 def took(run: Run) -> float | None:
     """Seconds that a run has worked, None before it began."""
     if run.started_at is None:
@@ -257,8 +263,7 @@ def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
         case "probes":
             probes.panel(opened, run)
         case "settings":
-            rows = {name: value for name, value in run.params.items() if name != "config" and value is not None}
-            rows |= run.params.get("config", {})
+            rows = settings_of(run)
             st.dataframe(
                 {"setting": list(rows), "value": [str(value) for value in rows.values()]},
                 hide_index=True,
