@@ -4,6 +4,10 @@ PYTHON    ?= python3
 WORKSPACE ?= $(or $(ORL_WORKSPACE),workspace)
 HOST      ?= 127.0.0.1
 PORT      ?= 8501
+# Of `make reproduce`: a folder of photos, the time it may take, and what RoIs and pairs are mined by (paper, object).
+PHOTOS    ?= photos
+HOURS     ?= 1.25
+MINING    ?= paper
 # Where torch comes from, if not from PyPI. https://download.pytorch.org/whl/cpu has builds without CUDA.
 TORCH_INDEX ?=
 
@@ -12,13 +16,13 @@ INSTALLED := .venv/.installed
 SHELL     := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help install run test lint bench browser clean
+.PHONY: help install run test lint bench reproduce browser clean
 .DEFAULT_GOAL := help
 
 help:  ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "Variables: PYTHON=$(PYTHON) WORKSPACE=$(WORKSPACE) HOST=$(HOST) PORT=$(PORT) TORCH_INDEX=$(or $(TORCH_INDEX),PyPI)"
+	@echo "Variables: PYTHON=$(PYTHON) WORKSPACE=$(WORKSPACE) HOST=$(HOST) PORT=$(PORT) PHOTOS=$(PHOTOS) HOURS=$(HOURS) MINING=$(MINING) TORCH_INDEX=$(or $(TORCH_INDEX),PyPI)"
 
 install: $(INSTALLED)  ## Make .venv with the project, its development tools and the pinned versions
 
@@ -51,6 +55,9 @@ lint: install  ## Check style, types and the Dockerfile
 bench: install  ## Run every script in benchmarks/, on the demo
 	$(BIN)/orl demo --workspace '$(WORKSPACE)'
 	@for script in $$(grep -l __main__ benchmarks/*.py); do echo "== $$script"; ORL_WORKSPACE='$(WORKSPACE)' $(BIN)/python "$$script"; done
+
+reproduce: install  ## Train and measure every method on PHOTOS (VOC2007 and others in it) in about HOURS, one table
+	@$(BIN)/orl reproduce '$(PHOTOS)' --hours '$(HOURS)' --mining '$(MINING)' --workspace '$(WORKSPACE)'
 
 # $CHROMIUM, an installed Chromium or Chrome, or Playwright's own; else one is installed.
 browser: install

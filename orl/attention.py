@@ -2,7 +2,59 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal
+
+import cv2
 import numpy as np
+from PIL import Image
+
+from orl.pixels import crop_box
+
+if TYPE_CHECKING:  # it would import torch, which maps that are there already do not need
+    from orl.encoder import Encoder
+
+Method = Literal["activation", "cosine"]
+SIDE = 448  # pixels, longer side of the photo that a map is computed on
+CELL = 32  # pixels to a cell of the map, and what the sides of the network's input are multiples of
+
+
+def attention_map(
+    network: Encoder, photo: Image.Image, method: Method = "activation", roi: tuple[int, int, int, int] | None = None
+) -> np.ndarray:
+    """The map of a photo, upright RGB, by either method: float32 [h, w] in [0, 1], a cell to ``CELL`` pixels.
+
+    ``activation`` is scaled to the photo's own range. ``cosine`` compares every location, on an absolute scale, with
+    the pooled feature of the photo or, where ``roi`` is given (x y w h, pixels of the photo), with that of the RoI.
+    """
+    features = feature_map(network, photo)
+    if method == "activation":
+        return activation_norm(features)
+    if roi is None:
+        return cosine_map(features, features.mean(axis=(1, 2)))
+    return cosine_map(features, network.embed_rois(crop_box(photo, np.array(roi))[None])[0])
+
+
+def attention_maps(network: Encoder, photo: Image.Image) -> dict[Method, np.ndarray]:
+    """The maps of a whole photo by all methods, from one forward pass; each as ``attention_map`` has it."""
+    features = feature_map(network, photo)
+    return {"activation": activation_norm(features), "cosine": cosine_map(features, features.mean(axis=(1, 2)))}
+
+
+def feature_map(network: Encoder, photo: Image.Image) -> np.ndarray:
+    """The last layer's map of a whole photo, upright RGB: float32 [C, h, w], at ``input_size``."""
+    return network.feature_map(np.asarray(photo.resize(input_size(*photo.size), Image.Resampling.BILINEAR)))
+
+
+def input_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height of a photo as a map is computed on it: ``SIDE`` at most, nearly the photo's aspect."""
+    scale = SIDE / max(width, height)
+    wide, high = (max(CELL, round(side * scale / CELL) * CELL) for side in (width, height))
+    return wide, high
+
+
+def enlarged(heat: np.ndarray, width: int, height: int) -> np.ndarray:
+    """A map in the size of a picture, bicubic: float [h, w] in [0, 1] -> float32 [height, width] in [0, 1]."""
+    return np.clip(cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
 
 
 def activation_norm(feature_map: np.ndarray) -> np.ndarray:
@@ -10,9 +62,13 @@ def activation_norm(feature_map: np.ndarray) -> np.ndarray:
 
     feature_map: float [C, h, w]. Returns float32 [h, w]; all zeros for a constant map.
     """
-    norm = np.linalg.norm(feature_map.astype(np.float32), axis=0)
-    low, high = float(norm.min()), float(norm.max())
-    return (norm - low) / (high - low) if high > low else np.zeros_like(norm)
+    return stretched(np.linalg.norm(feature_map.astype(np.float32), axis=0))
+
+
+def stretched(heat: np.ndarray) -> np.ndarray:
+    """A map on a scale of its own, from least to greatest: float32 [h, w] in [0, 1]; zeros where constant."""
+    low, high = float(heat.min()), float(heat.max())
+    return (heat - low) / (high - low) if high > low else np.zeros_like(heat)
 
 
 def cosine_map(feature_map: np.ndarray, embedding: np.ndarray) -> np.ndarray:

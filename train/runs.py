@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,12 +26,14 @@ from db.encoders import encoder_named, find_encoder
 from db.models import Run, now
 from db.photos import dataset_by_id, dataset_named
 from db.runs import ENDED, LIVE, add_run, find_run, run_by_id, runs, update_run
+from orl.architectures import TIMM
 from train.config import MineConfig, Settings
 from train.errors import UserError
 from train.evaluate.protocols import EvaluateConfig, protocol_named
 from train.interchange.given import FILE, Given
 from train.interchange.whole_files import said_plainly
 from train.lineage import refuse_wider, start_encoder
+from train.maps import MapOf
 from train.methods import ORLConfig, TrainConfig, refuse_uneven
 from train.mine import Subject, check
 from train.workspace import Workspace, file_name
@@ -45,7 +48,7 @@ def launch_pretrain(workspace: Workspace, dataset: str, config: TrainConfig, nam
     """Queue stage 1 on a data set. Raises UserError or StoreError when it cannot work."""
     subject = dataset_named(workspace.store, dataset)
     _check_training(workspace, config, processes, subject.image_count, f"the data set '{dataset}'")
-    name = name or _free_name(workspace, f"{dataset}-{config.method}")
+    name = name or free_name(workspace, f"{dataset}-{config.method}")
     _refuse_taken_encoder(workspace, name)
     params = {"dataset": dataset, "processes": processes} | _dump(config)
     run = Run(kind="pretrain", name=name, dataset_id=subject.id, params=params)
@@ -85,10 +88,35 @@ def launch_given(
     return _start(workspace, run)
 
 
+def launch_map(workspace: Workspace, shown: MapOf) -> Run:
+    """Queue the making of a map; one that is being made already is not begun again. It waits for no other kind."""
+    params = {
+        "dataset": shown.dataset.name,
+        "encoder": shown.encoder.name,
+        "precision": shown.precision,
+        "set": shown.mined.name if shown.mined else None,
+        "selection": shown.selection,
+    }
+    reconcile(workspace)
+    for run in runs(workspace.store, LIVE):
+        if run.kind == "map" and run.params == params:
+            return run
+    what = f"RoIs of {shown.mined.name}" if shown.mined else shown.dataset.name
+    name = f"map of {what} by {shown.encoder.name}"
+    run = Run(kind="map", name=name, dataset_id=shown.dataset.id, encoder_id=shown.encoder.id, params=params)
+    run.device = "map"  # a queue of its own: minutes on one core should not wait for a night of training
+    return _start(workspace, add_run(workspace.store, run))
+
+
 def refuse_taken_set(workspace: Workspace, name: str) -> None:
     """Raises UserError when a set has this name, or a run is making one."""
-    if find_set(workspace.store, name) is not None or _in_the_making(workspace, "mine", name):
+    if set_is_taken(workspace, name):
         raise UserError(f"The correspondence set name '{name}' is taken; sets never change, choose another name.")
+
+
+def set_is_taken(workspace: Workspace, name: str) -> bool:
+    """Whether a set has this name, or a run is making one."""
+    return find_set(workspace.store, name) is not None or _in_the_making(workspace, "mine", name)
 
 
 def launch_train(
@@ -100,7 +128,7 @@ def launch_train(
         raise UserError(f"The correspondence set '{correspondence}' has no pair; mine with a lower --min-similarity.")
     refuse_wider(mined, config)
     _check_training(workspace, config, processes, mined.image_count, f"the set '{correspondence}'")
-    name = name or _free_name(workspace, f"{correspondence}-orl")
+    name = name or free_name(workspace, f"{correspondence}-orl")
     _refuse_taken_encoder(workspace, name)
     run = Run(
         kind="train",
@@ -276,6 +304,8 @@ def _check_training(workspace: Workspace, config: TrainConfig, processes: int, p
             f"A batch of {config.batch_size} photos needs at least as many, and {where} has {photos}; "
             "use --preset small, or --set batch_size=… with a smaller one."
         )
+    if config.backbone.startswith(TIMM) and find_spec("timm") is None:
+        raise UserError(f"backbone = {config.backbone} needs timm: pip install 'orl-explorer[timm]'.")
     if config.start_from:
         start_encoder(workspace, config.start_from, config.backbone)
 
@@ -294,7 +324,8 @@ def _refuse_taken_encoder(workspace: Workspace, name: str) -> None:
         raise UserError(f"The encoder name '{name}' is taken; choose another.")
 
 
-def _free_name(workspace: Workspace, stem: str) -> str:
+def free_name(workspace: Workspace, stem: str) -> str:
+    """A name that no encoder has or is being made under: the stem, or the stem and a number."""
     number = 1
     while _taken(workspace, name := stem if number == 1 else f"{stem}-{number}"):
         number += 1

@@ -70,13 +70,23 @@ def list_encoders(workspace: Where = None) -> None:
 
 @encoders_app.command("add")
 def add_encoder(
-    source: Annotated[str, typer.Argument(help="starter, torchvision:resnet50, or a checkpoint file.")],
+    source: Annotated[
+        str, typer.Argument(help="starter, torchvision:NAME, random:NAME (of a ResNet), or a checkpoint file.")
+    ],
     name: Annotated[str, typer.Option(help="Name in this workspace.")],
+    architecture: Annotated[
+        str, typer.Option(help="Network that a file is of, timm:NAME say; else what the file says or looks like.")
+    ] = "",
     workspace: Where = None,
 ) -> None:
     """Add an encoder: the starter, torchvision's weights, or a checkpoint."""
     from train.weights import add
 
-    row = add(open_workspace(workspace), source, name)
+    def tell(line: str) -> None:
+        out.print(line, highlight=False, markup=False)
+
+    row = add(open_workspace(workspace), source, name, architecture, tell)
     trained = "supervised (ImageNet labels)" if row.supervised else "self-supervised, as far as its file says"
+    if source.startswith("random:"):
+        trained = "random weights"
     out.print(f"Encoder '{row.name}': {row.architecture}, {row.roi_features} features, {trained}.", highlight=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.access import read_only
 from app.shell import Place, encoder_label, share_done
 from db.encoders import encoders
 from db.models import Dataset
@@ -21,6 +22,9 @@ from train.workspace import Workspace
 
 def empty_workspace(place: Place) -> None:
     """No photos yet: the demo, or the person's own."""
+    if read_only():
+        st.info("There are no photos in this workspace, and this explorer only shows.", icon=":material/lock:")
+        return
     st.title("Which objects does your encoder see twice?")
     st.markdown(
         "ORL finds regions that look alike in neighbouring photos. They turn out to be objects, and they are what "
@@ -85,6 +89,9 @@ def unmined(place: Place, dataset: Dataset) -> None:
     mining = [r for r in runs(opened.store, LIVE) if r.kind == "mine" and r.dataset_id == dataset.id]
     if mining:
         _watch(opened, dataset.id)
+        return
+    if read_only():
+        st.info("Nothing has been mined from these photos yet, and this explorer only shows.", icon=":material/lock:")
         return
     with st.container(border=True):
         st.subheader("Mine correspondences")

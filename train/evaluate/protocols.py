@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from db.evaluations import Values
 from train.config import Settings, preset_named
 from train.errors import UserError
+from train.evaluate.coco import check_coco
 from train.evaluate.folders import check_dataset, check_folders, check_voc, check_voc_or_folders
 from train.workspace import Workspace
 
@@ -139,6 +140,49 @@ class CorrespondenceConfig(EvaluateConfig):
     proposal_scale: float = Field(1.0, ge=0.1, le=1, description="Scale at which selective search ran")
 
 
+class AttentionConfig(EvaluateConfig):
+    """How well attention maps find annotated objects (Fig. 4, which the paper leaves at pictures)."""
+
+    title: ClassVar[str] = "attention on objects"
+    protocol: Literal["attention"] = "attention"
+    photos: int = Field(1000, ge=1, le=10_000_000, description="Annotated photos to look at, drawn at random")
+
+
+class DetectionConfig(EvaluateConfig):
+    """Mask R-CNN on the backbone, all of it tuned (Table 3)."""
+
+    title: ClassVar[str] = "detection and segmentation"
+    protocol: Literal["detection"] = "detection"
+    iterations: int = Field(90_000, ge=1, le=10_000_000, description="Steps; 90 000 of 16 photos are the 1x schedule")
+    steps: Counts = Field((60_000, 80_000), description="Steps at which the learning rate falls")
+    gamma: float = Field(0.1, gt=0, le=1, description="What the learning rate is multiplied by at each of those")
+    warmup: int = Field(1000, ge=0, description="Steps over which the learning rate ramps up")
+    rate: float = Field(0.02, gt=0, le=100, description="Learning rate; that of a batch of 16")
+    batch_size: int = Field(16, ge=1, le=1024, description="Photos per step")
+    accumulate: int = Field(
+        1, ge=1, le=1024, description="Parts of a batch that go one after the other; each is normalised by itself"
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="Weight decay")
+    sides: Counts = Field(
+        (640, 672, 704, 736, 768, 800),
+        description="Short side of a photo in pixels, drawn from these; the last one for testing",
+    )
+    longest: int = Field(1333, ge=32, le=10_000, description="What no side may exceed, in pixels")
+    train_json: str = Field("annotations/instances_train2017.json", description="COCO json of the photos to learn from")
+    train_photos: str = Field("train2017", description="Their folder")
+    val_json: str = Field("annotations/instances_val2017.json", description="COCO json of the photos to measure on")
+    val_photos: str = Field("val2017", description="Their folder")
+    checkpoint_every: int = Field(2500, ge=1, description="Steps between checkpoints")
+    workers: int = Field(4, ge=0, le=256, description="Processes that load photos")
+
+    @model_validator(mode="after")
+    def _even(self) -> DetectionConfig:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"a batch of {self.batch_size} cannot be cut into {self.accumulate} equal parts")
+        return self
+
+
 @dataclass(frozen=True)
 class Result:
     """What a protocol found: numbers by name, what a plot needs by name and key, and what a reader must be told."""
@@ -181,6 +225,18 @@ class Protocol:
 LITTLE_LINEAR = LinearConfig(views="centre", batch_size=32, epochs=30, steps=(15, 25), workers=2)
 LITTLE_SEMI = SemiConfig(
     fraction=0.1, image_size=96, batch_size=16, epochs=10, steps=(6, 8), rates=(0.01,), head_multipliers=(1, 10)
+)
+
+LITTLE_DETECTION = DetectionConfig(
+    iterations=300,
+    steps=(200, 267),
+    warmup=50,
+    rate=0.0025,
+    batch_size=2,
+    sides=(240,),
+    longest=400,
+    checkpoint_every=25,
+    workers=2,
 )
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -241,6 +297,23 @@ PROTOCOLS: dict[str, Protocol] = {
         check=check_dataset,
         module="train.evaluate.correspondence",
         takes_folder=False,
+    ),
+    "attention": Protocol(
+        headline="activation_mean_iou",
+        headline_title="IoU above the mean",
+        data="name of an annotated data set of this workspace",
+        presets={"standard": AttentionConfig()},
+        check=check_dataset,
+        module="train.evaluate.attention",
+        takes_folder=False,
+    ),
+    "detection": Protocol(
+        headline="box_ap",
+        headline_title="box AP",
+        data="folder of COCO with annotations/instances_train2017.json, instances_val2017.json, train2017 and val2017",
+        presets={"1x": DetectionConfig(), "small": LITTLE_DETECTION},
+        check=check_coco,
+        module="train.evaluate.detection",
     ),
 }
 

@@ -1,0 +1,28 @@
+"""``orl attention``: what encoders attend to in photos, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.common import Where, out
+from train.workspace import open_workspace
+
+
+def attention(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Photos: one row of the figure for each.")],
+    encoders: Annotated[list[str], typer.Option("--encoder", help="Name of an encoder: a column. May be repeated.")],
+    to: Annotated[Path, typer.Option("--out", help="File to write: .png, .svg or .pdf.")],
+    method: Annotated[
+        str, typer.Option("--map", help="activation: where the last layer responds. cosine: what is like the photo.")
+    ] = "activation",
+    workspace: Where = None,
+) -> None:
+    """Draw the attention maps of photos for several encoders (Fig. 4)."""
+    from train.attention import attention_figure, refuse_format, save
+
+    refuse_format(to)
+    save(attention_figure(open_workspace(workspace), images, encoders, method), to)  # type: ignore[arg-type]
+    out.print(f"{to}: {len(images)} photos, {len(encoders)} encoders.", highlight=False, markup=False)

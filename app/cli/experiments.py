@@ -1,0 +1,107 @@
+"""``orl sweep-train`` and ``orl reproduce``: many runs in a row, and one table of what became of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from app.cli.common import Bars, Where, out, progress_bar
+from train.config import MINE_PRESETS, parse_settings, preset_named, with_settings
+from train.errors import UserError
+from train.evaluate.protocols import PROTOCOLS, evaluate_preset, protocol_named
+from train.methods import ORLConfig, train_preset
+from train.workspace import open_workspace
+
+
+def sweep_train(
+    grid: Annotated[
+        list[str],
+        typer.Option(help="Values of a setting, of training or of mining: intra_weight=0,1. May be repeated."),
+    ],
+    data: Annotated[str, typer.Option(help="What the protocol measures on, as in `orl evaluate`.")],
+    correspondence: Annotated[str, typer.Option(help="Name of a correspondence set; or else:")] = "",
+    dataset: Annotated[str, typer.Option(help="Name of a data set to mine by each cell's settings,")] = "",
+    encoder: Annotated[str, typer.Option(help="with this encoder.")] = "",
+    protocol: Annotated[str, typer.Option(help=f"{', '.join(PROTOCOLS)}.")] = "voc07-svm",
+    preset: Annotated[str, typer.Option(help="Settings of training that do not vary: paper or small.")] = "paper",
+    changes: Annotated[list[str] | None, typer.Option("--set", help="Change one of those: key=value.")] = None,
+    mine_preset: Annotated[str, typer.Option(help="Settings of mining that do not vary: paper or object.")] = "paper",
+    mine_changes: Annotated[list[str] | None, typer.Option("--mine-set", help="Change one of those.")] = None,
+    protocol_preset: Annotated[str, typer.Option(help="Settings of the protocol; its first preset by default.")] = "",
+    protocol_changes: Annotated[list[str] | None, typer.Option("--protocol-set", help="Change one of those.")] = None,
+    name: Annotated[str, typer.Option(help="What names of encoders and sets begin with.")] = "",
+    to: Annotated[
+        list[Path] | None,
+        typer.Option("--out", help="File for the table (.csv, .json) or the plot (.png, .svg, .pdf). May be repeated."),
+    ] = None,
+    workspace: Where = None,
+) -> None:
+    """Train and evaluate a grid of settings (Table 5). Again at any time: what is done is not done twice."""
+    from train import trained_grid
+
+    if bool(correspondence) == bool(dataset and encoder) or bool(dataset) != bool(encoder):
+        raise UserError("Give either --correspondence SET, or both --dataset NAME and --encoder NAME.")
+    trained_grid.refuse_files(to or [])
+    values = {key: [v.strip() for v in text.split(",")] for key, text in parse_settings(grid).items()}
+    base = with_settings(train_preset("orl", preset), parse_settings(changes or []))
+    assert isinstance(base, ORLConfig)
+    mining = with_settings(preset_named(MINE_PRESETS, mine_preset), parse_settings(mine_changes or []))
+    measure = with_settings(evaluate_preset(protocol, protocol_preset), parse_settings(protocol_changes or []))
+    described = protocol_named(protocol)
+    opened = open_workspace(workspace)
+    subject = trained_grid.Subject(correspondence, dataset, encoder, mining)
+    with progress_bar() as bars:
+        found = trained_grid.sweep_train(opened, subject, values, base, data, measure, name=name, progress=Bars(bars))
+    table = Table(*(key.replace("_", " ") for key in values), described.headline_title, "encoder")
+    for cell in found:
+        table.add_row(*cell.settings.values(), f"{100 * cell.numbers[described.headline]:.1f}", cell.encoder)
+    out.print(table)
+    if "seed" in values:
+        means = Table(*(key.replace("_", " ") for key in values if key != "seed"), "mean", "least", "greatest")
+        for settings, some in trained_grid.averaged(found, described.headline):
+            means.add_row(
+                *settings.values(), *(f"{100 * v:.1f}" for v in (sum(some) / len(some), min(some), max(some)))
+            )
+        out.print(means)
+    trained_grid.save(found, described.headline, described.headline_title, to or [])
+
+
+def reproduce(
+    photos: Annotated[Path, typer.Argument(help="Folder of photos to train on: VOC2007 and others below it, or any.")],
+    voc: Annotated[
+        Path | None, typer.Option(help="Folder of VOC2007 to measure on, where it is not in PHOTOS.")
+    ] = None,
+    hours: Annotated[float | None, typer.Option(min=0.01, help="Time for all of it; epochs follow.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training; or else --hours.")] = None,
+    mining: Annotated[str, typer.Option(help=f"Preset of mining: {', '.join(MINE_PRESETS)}.")] = "paper",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change the preset small of every training: key=value.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every training.")] = 0,
+    workspace: Where = None,
+) -> None:
+    """Every method of the paper on photos of yours, small, in one table. Again at any time: it goes on."""
+    from train import reproduce as reproduction
+
+    opened = open_workspace(workspace)
+    rows = []
+    with progress_bar() as bars:
+        for row in reproduction.reproduce(
+            opened,
+            photos,
+            voc=voc,
+            epochs=epochs,
+            hours=hours,
+            mining=mining,
+            changes=parse_settings(changes or []),
+            seed=seed,
+            progress=Bars(bars),
+        ):
+            rows.append(row)
+            reproduction.save(opened, rows)
+            bars.console.print(f"{row.method}: mAP {100 * row.numbers['map']:.1f}", highlight=False)
+    print(reproduction.as_markdown(rows))
+    out.print(f"Also in {reproduction.save(opened, rows)}.", highlight=False, markup=False)

@@ -1,0 +1,56 @@
+"""Mask R-CNN with a feature pyramid on one of our backbones (Table 3): torchvision's, with batch norms that learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+
+from orl.architectures import RESNETS
+from orl.backbones import build_backbone, normalisation
+
+DEPTHS = ("layer1", "layer2", "layer3", "layer4")  # strides 4, 8, 16 and 32
+PYRAMID = 256  # channels
+WARMUP_START = 1e-3  # of the rate
+
+Target = dict[str, Tensor]
+
+
+def build_detector(
+    architecture: str, backbone: dict[str, Tensor], classes: int, sides: Sequence[int], longest: int
+) -> MaskRCNN:
+    """A detector whose backbone has these weights, loaded strictly, and whose other weights are random.
+
+    classes: without the background. sides: short sides in pixels, one of which is drawn for each image to learn from;
+    the last is for testing. longest: what no side may exceed. Everything is tuned. Raises ValueError for what is not a
+    ResNet.
+    """
+    if architecture not in RESNETS:
+        raise ValueError(f"A feature pyramid needs the four depths of a ResNet, and '{architecture}' is none.")
+    trunk, features = build_backbone(architecture)
+    trunk.load_state_dict(backbone)
+    channels = [features // 8, features // 4, features // 2, features]
+    layers = {name: str(number) for number, name in enumerate(DEPTHS)}
+    pyramid = BackboneWithFPN(trunk, layers, channels, PYRAMID, norm_layer=nn.BatchNorm2d)
+    mean, std = normalisation(architecture)
+    return MaskRCNN(
+        pyramid, classes + 1, min_size=tuple(sides), max_size=longest, image_mean=list(mean), image_std=list(std)
+    )
+
+
+def detector_rate(step: int, peak: float, warmup: int, milestones: Sequence[int], gamma: float) -> float:
+    """Learning rate at a step: a linear ramp from ``WARMUP_START`` of it, and a fall by ``gamma`` at each milestone."""
+    rate = peak * gamma ** sum(step >= milestone for milestone in milestones)
+    if step < warmup:
+        rate *= 1 - (1 - step / warmup) * (1 - WARMUP_START)
+    return rate
+
+
+def mirrored(image: Tensor, target: Target) -> tuple[Tensor, Target]:
+    """An image [3, H, W] and its objects, left for right: boxes [n, 4] x1 y1 x2 y2, masks [n, H, W]."""
+    left, top, right, bottom = target["boxes"].unbind(1)
+    boxes = torch.stack([image.shape[-1] - right, top, image.shape[-1] - left, bottom], 1)
+    return image.flip(-1), target | {"boxes": boxes, "masks": target["masks"].flip(-1)}

@@ -1,0 +1,95 @@
+"""How well an encoder's attention maps (Fig. 4) find annotated objects, by the measures of ``orl.localisation``."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+import numpy as np
+
+from db.models import Encoder as EncoderRow
+from db.models import Image
+from db.photos import dataset_named, usable_images
+from db.whole_sets import annotated_objects
+from orl.attention import Method, attention_maps, enlarged, input_size
+from orl.average_precision import interval
+from orl.encoder import Encoder
+from orl.localisation import Localisation, as_measures, average, centre_prior, localisation, union
+from orl.pixels import UnreadableImage
+from train.errors import UserError
+from train.evaluate.parts import Parts
+from train.evaluate.protocols import AttentionConfig, Result
+from train.photos import Photos
+from train.processes import choose_device
+from train.progress import Progress
+from train.weights import load
+from train.workspace import Workspace
+
+METHODS: tuple[Method, ...] = ("activation", "cosine")
+PRIOR = "centre_prior"  # a map that has not looked at the photo
+DRAWS = 1000  # of photos, for the 95 % interval
+
+
+def evaluate(
+    workspace: Workspace, encoder: EncoderRow, data: str, config: AttentionConfig, *, run_id: int, progress: Progress
+) -> Result:
+    """Localisation by both maps and by the centre prior, averaged over annotated photos; see ``Localisation``.
+
+    data: an annotated data set. Raises UserError where no photo has an object to find.
+    """
+    dataset = dataset_named(workspace.store, data)
+    images = {image.id: image for image in usable_images(workspace.store, dataset.id)}
+    objects = annotated_objects(workspace.store, sorted(images))
+    sure = sorted({int(i) for i in objects.image_ids[~objects.difficult]})
+    if not sure:
+        raise UserError(f"No photo of '{data}' has an annotated object that is not difficult.")
+    drawn = np.random.default_rng(config.seed).permutation(sure)[: config.photos]
+    parts, photos = Parts(workspace.run_folder(run_id)), Photos.of(workspace.store, dataset.id)
+    network = load(workspace, encoder, str(choose_device()))
+    progress.phase("Looking at photos", len(drawn))
+    unread = 0
+    for i in drawn.tolist():
+        if str(i) not in parts:
+            own = objects.image_ids == i
+            try:
+                found = _look(network, photos, images[i], objects.boxes[own], objects.difficult[own])
+            except UnreadableImage:  # moved since; its turn to speak is over
+                unread += 1
+                continue
+            parts.add(str(i), found)
+        progress.advance()
+    each = [parts[str(i)] for i in drawn.tolist() if str(i) in parts]
+    if not each:
+        raise UserError(f"None of the photos of '{data}' can be read any more.")
+    return _summary(each, config, unread)
+
+
+def _look(
+    network: Encoder, photos: Photos, image: Image, boxes: np.ndarray, difficult: np.ndarray
+) -> dict[str, list[float]]:
+    """The numbers of one photo, by map, in the order of ``Localisation``."""
+    photo = photos.read(image)
+    size = input_size(image.width, image.height)
+    on_object = union(boxes[~difficult], image.width, image.height, size)
+    counted = on_object | ~union(boxes[difficult], image.width, image.height, size)
+    if not on_object.any():  # an object of less than a pixel: the photo says nothing about any map
+        return {}
+    maps = dict(attention_maps(network, photo)) | {PRIOR: centre_prior()}
+    return {name: list(astuple(localisation(enlarged(heat, *size), on_object, counted))) for name, heat in maps.items()}
+
+
+def _summary(each: list[dict[str, list[float]]], config: AttentionConfig, unread: int) -> Result:
+    each = [one for one in each if one]
+    found = {name: [Localisation(*one[name]) for one in each] for name in (*METHODS, PRIOR)}
+    means = {name: average(some) for name, some in found.items()}
+    numbers = {"photos": float(len(each))}
+    values: dict[str, dict[str, float]] = {}
+    for name, mean in means.items():
+        measures = as_measures(mean)
+        numbers |= {f"{name}_{measure}": value for measure, value in measures.items()}
+        values[name] = {m: v for m, v in measures.items() if not m.endswith("_chance")}
+        values[f"{name}_by_chance"] = {m: measures[f"{m}_chance"] for m in values[name]}
+    covered = np.array([one.mean_iou for one in found["activation"]])
+    again = np.random.default_rng(config.seed).integers(0, len(covered), (DRAWS, len(covered)))
+    numbers["activation_mean_iou_low"], numbers["activation_mean_iou_high"] = interval(covered[again].mean(axis=1))
+    notes = [f"{unread} photos cannot be read any more and were left out."] if unread else []
+    return Result(numbers, values, notes)

@@ -1,0 +1,239 @@
+"""Detection and instance segmentation (Table 3): Mask R-CNN on the encoder's backbone, measured by COCO's AP."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.models.detection import MaskRCNN
+
+from db.models import Encoder as EncoderRow
+from orl.detector import Target, build_detector, detector_rate, mirrored
+from orl.views import epoch_order, view_generator
+from train.checkpoints import load_checkpoint, save_checkpoint
+from train.errors import UserError
+from train.evaluate.coco import Coco, Precision, average_precision, encoded
+from train.evaluate.parts import Parts
+from train.evaluate.protocols import DetectionConfig, Result
+from train.processes import choose_device
+from train.progress import Progress, Stopped
+from train.weights import stored_weights
+from train.workspace import Workspace
+
+Shown = tuple[Tensor, Target]  # uint8 [3, H, W], and boxes, labels and masks
+MIRROR = 0  # number of the generator that decides whether a photo is mirrored
+
+
+def evaluate(
+    workspace: Workspace, encoder: EncoderRow, data: str, config: DetectionConfig, *, run_id: int, progress: Progress
+) -> Result:
+    """COCO's AP of boxes and masks on the photos of ``val_json``: ``box_ap``, ``mask_ap`` and at each IoU and size.
+
+    Raises UserError where the folder, a photo or the encoder will not do, and when the loss is no longer finite.
+    """
+    folder, device = workspace.run_folder(run_id), choose_device()
+    learn, measure = _photos(Path(data).expanduser(), config)
+    weights = stored_weights(workspace, encoder)
+    torch.manual_seed(config.seed)
+    try:
+        detector = build_detector(
+            encoder.architecture, weights.backbone, len(learn.categories), config.sides, config.longest
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if device.type == "cuda":
+        detector = nn.SyncBatchNorm.convert_sync_batchnorm(detector)
+    detector.to(device)
+    tune(detector, learn, config, folder, device, progress)
+    found = _detect(detector, learn.categories, measure, folder, device, progress)
+    return _summary(average_precision(measure, found), learn, measure, config, device)
+
+
+def tune(
+    detector: MaskRCNN, learn: Coco, config: DetectionConfig, folder: Path, device: torch.device, progress: Progress
+) -> None:
+    """Train to the last step, from the newest checkpoint if the folder has one.
+
+    The order of photos, what is drawn of each and the learning rate are functions of the step, so a run that was killed
+    and resumed ends in the same weights on a CPU. Raises Stopped after saving a checkpoint, and UserError.
+    """
+    optimiser = torch.optim.SGD(
+        detector.parameters(), lr=config.rate, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+    step = 0
+    saved = load_checkpoint(folder, progress)
+    if saved is not None:
+        detector.load_state_dict(saved["detector"])
+        optimiser.load_state_dict(saved["optimizer"])
+        step = saved["step"]
+        progress.log(f"Resumed at step {step} of {config.iterations}.")
+    progress.phase("Tuning", config.iterations)
+    progress.advance(step)
+    ids = learn.learnable()
+    order = Order(len(ids), config, step)
+    batches = iter(
+        DataLoader(Photos(learn, ids, config.seed), batch_sampler=order, num_workers=config.workers, collate_fn=list)
+    )
+    detector.train()
+    clock = time.perf_counter()
+    while step < config.iterations:
+        rate = detector_rate(step, config.rate, config.warmup, config.steps, config.gamma)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        optimiser.zero_grad(set_to_none=True)
+        numbers: dict[str, float] = {}
+        for part in range(config.accumulate):
+            # Sizes, anchors and RoIs are drawn from torch's generator.
+            torch.manual_seed(_mixed(config.seed, step, part))
+            losses = detector(*_on(device, next(batches)))
+            loss = torch.stack(list(losses.values())).sum()
+            (loss / config.accumulate).backward()
+            for name, value in (losses | {"loss": loss}).items():
+                numbers[name] = numbers.get(name, 0.0) + value.item() / config.accumulate
+        if not math.isfinite(numbers["loss"]):
+            raise UserError(f"The loss is not finite at step {step} (learning rate {rate:.3g}); try a lower rate.")
+        optimiser.step()
+        step += 1
+        now = time.perf_counter()
+        took, clock = now - clock, now
+        progress.metric(step, numbers | {"learning_rate": rate, "images_per_second": config.batch_size / took})
+        stopping = _asked_to_stop(progress)
+        if stopping or step % config.checkpoint_every == 0 or step == config.iterations:
+            save_checkpoint(folder, step, {"detector": detector.state_dict(), "optimizer": optimiser.state_dict()})
+        if stopping:
+            raise Stopped
+
+
+class Photos(Dataset):
+    """Photos to learn from, with their objects, mirrored by a coin that (seed, epoch, photo) decides."""
+
+    def __init__(self, learn: Coco, ids: list[int], seed: int) -> None:
+        self._learn, self._ids, self._seed = learn, ids, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> Shown:
+        """key: epoch and index."""
+        image_id = self._ids[key[1]]
+        photo = torch.from_numpy(self._learn.photo(image_id).copy()).permute(2, 0, 1)
+        objects = self._learn.objects(image_id)
+        target = {
+            "boxes": torch.from_numpy(objects.boxes),
+            "labels": torch.from_numpy(objects.classes),
+            "masks": torch.from_numpy(objects.masks),
+        }
+        if view_generator(self._seed, *key, MIRROR).random() < 0.5:
+            return mirrored(photo, target)
+        return photo, target
+
+
+@dataclass(frozen=True)
+class Order:
+    """Keys (epoch, index) of every forward from a step on. The photos of an epoch's end and the next one's beginning
+    share a batch."""
+
+    count: int
+    config: DetectionConfig
+    first: int
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        size = self.config.batch_size // self.config.accumulate
+        last = self.config.iterations * self.config.batch_size
+        orders: dict[int, list[int]] = {}
+        for start in range(self.first * self.config.batch_size, last, size):
+            keys = []
+            for number in range(start, start + size):
+                epoch, within = divmod(number, self.count)
+                if epoch not in orders:
+                    orders = {epoch - 1: orders.get(epoch - 1, []), epoch: self._order(epoch)}
+                keys.append((epoch, orders[epoch][within]))
+            yield keys
+
+    def _order(self, epoch: int) -> list[int]:
+        return epoch_order(self.config.seed, epoch, self.count).tolist()
+
+
+def _photos(root: Path, config: DetectionConfig) -> tuple[Coco, Coco]:
+    learn, measure = (
+        Coco(root / file, root / photos)
+        for file, photos in ((config.train_json, config.train_photos), (config.val_json, config.val_photos))
+    )
+    if learn.names != measure.names or learn.categories != measure.categories:
+        raise UserError(f"{learn.file} and {measure.file} do not have the same categories.")
+    files = {learn.file_of(i) for i in learn.images}
+    if shared := sum(measure.file_of(i) in files for i in measure.images):
+        raise UserError(
+            f"{shared} photos are in both {learn.file} and {measure.file}; what is measured would be memory."
+        )
+    if not learn.learnable() or not measure.learnable():
+        raise UserError(f"{learn.file} and {measure.file} must both have objects that are no crowds.")
+    return learn, measure
+
+
+@torch.no_grad()
+def _detect(
+    detector: MaskRCNN, categories: list[int], measure: Coco, folder: Path, device: torch.device, progress: Progress
+) -> list[dict[str, Any]]:
+    """What the detector finds in the photos, one after the other, those on disk excepted; as the evaluator takes it."""
+    parts = Parts(folder)
+    progress.phase("Detecting", len(measure.images))
+    detector.eval()
+    for image_id in measure.images:
+        if str(image_id) not in parts:
+            photo = torch.from_numpy(measure.photo(image_id).copy()).permute(2, 0, 1)
+            [found] = detector([photo.to(device).float() / 255])
+            rows = zip(
+                found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist(), found["masks"], strict=True
+            )
+            parts.add(
+                str(image_id),
+                [
+                    {
+                        "image_id": image_id,
+                        "category_id": categories[label - 1],
+                        "bbox": [left, top, right - left, bottom - top],
+                        "score": score,
+                        "segmentation": encoded((mask[0] > 0.5).cpu().numpy()),
+                    }
+                    for (left, top, right, bottom), label, score, mask in rows
+                ],
+            )
+        progress.advance()
+    return [row for image_id in measure.images for row in parts[str(image_id)]]
+
+
+def _summary(
+    measured: dict[str, Precision], learn: Coco, measure: Coco, config: DetectionConfig, device: torch.device
+) -> Result:
+    numbers = {f"{kind}_{name}": v for kind, found in measured.items() for name, v in found.overall.items()}
+    numbers |= {"photos": float(len(measure.images)), "training_photos": float(len(learn.learnable()))}
+    notes = [f"Tuned for {config.iterations} steps of {config.batch_size} photos."]
+    if device.type != "cuda":
+        together = config.batch_size // config.accumulate
+        notes.append(
+            f"Tuned on a CPU: a batch norm sees the {together} photos of one forward, and is not synchronised."
+        )
+    return Result(numbers, {f"{kind}_ap": found.classes for kind, found in measured.items()}, notes)
+
+
+def _on(device: torch.device, shown: list[Shown]) -> tuple[list[Tensor], list[Target]]:
+    images = [image.to(device, non_blocking=True).float() / 255 for image, _ in shown]
+    return images, [{name: value.to(device) for name, value in target.items()} for _, target in shown]
+
+
+def _mixed(seed: int, step: int, part: int) -> int:
+    """A seed for torch that is a function of these three."""
+    return int(view_generator(seed, step, part, MIRROR).integers(2**62))
+
+
+def _asked_to_stop(progress: Progress) -> bool:
+    try:
+        progress.advance()
+    except Stopped:
+        return True
+    return False

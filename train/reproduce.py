@@ -1,0 +1,321 @@
+"""Every method of the paper on photos of one's own, at a size for a small machine, in one table. No torch.
+
+All that is trained, mined and measured is an ordinary run of the workspace. What is done is not done again, so that the
+whole can be interrupted at any time and goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from db.encoders import find_encoder
+from db.models import Encoder
+from db.photos import unite
+from db.runs import metrics, run_by_id
+from train import ensure
+from train.config import MINE_PRESETS, preset_named, with_settings
+from train.cost import operations_per_image
+from train.errors import UserError
+from train.evaluate.folders import voc_split
+from train.evaluate.protocols import AttentionConfig, CorrespondenceConfig, EvaluateConfig, KNNConfig, SVMConfig
+from train.ingest import ingest
+from train.layouts import walk
+from train.methods import ORLConfig, TrainConfig, train_preset
+from train.progress import Progress
+from train.published import publish
+from train.workspace import Workspace
+
+SPLITS = (
+    ("trainval", "test"),
+    ("train", "val"),
+)  # of VOC, to learn classifiers from and to measure on; the first there is
+STAGE_1 = ("simclr", "moco", "byol", "multicrop")
+BRANCHES = {  # lambda 1 to 3 of each ORL (Table 5a)
+    "ORL, inter-RoI only": (1.0, 0.0, 1.0),
+    "ORL, intra-RoI only": (1.0, 1.0, 0.0),
+    "ORL": (1.0, 1.0, 1.0),
+}
+SECOND = "ORL, second round"  # mined again with what the first has learned
+PILOT_EPOCHS = 2
+SCALE = 0.5  # of the photos that selective search sees: six times as fast
+CROPS = {"paper": 30, "object": 10}  # RoIs of a photo, about
+SEARCH = 0.3  # seconds of selective search for a photo, about
+START = 8.0  # seconds until a run's process is at work
+FOLDER = "reproduce"  # in the workspace
+COLUMNS = {
+    "map": "VOC07 SVM mAP",
+    "knn": "k-NN",
+    "same_class": "pairs of one class",
+    "same_class_chance": "… by chance",
+    "attention": "attention IoU",
+    "attention_chance": "… by chance",
+    "pointing": "maximum on object",
+    "pointing_chance": "… by chance",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method, the encoder that it made, and what was measured: shares of 1, and photos a second in training."""
+
+    method: str
+    encoder: str
+    numbers: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Where everything is learned and measured.
+
+    dataset: photos to train on. voc: the folder VOC2007, and splits: its two. measured: data set of the second one.
+    """
+
+    dataset: str
+    photos: int
+    voc: Path
+    measured: str
+    splits: tuple[str, str]
+
+
+def reproduce(
+    workspace: Workspace,
+    folder: Path,
+    *,
+    voc: Path | None = None,
+    epochs: int | None = None,
+    hours: float | None = None,
+    mining: str = "paper",
+    changes: dict[str, Any] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Iterator[Row]:
+    """Train every method on the photos of a folder, mine, measure each encoder, and yield a row as each is there.
+
+    VOC2007, inside of the folder or in ``voc``, measures: its photos of the test split are never trained on. Give
+    epochs, or hours, from which epochs follow by the speed of two epochs of BYOL and of what random weights took to be
+    measured. mining: preset of mining. changes: to the preset ``small`` of every method. Raises UserError and
+    StoreError.
+    """
+    progress = progress or Progress()
+    if (epochs is None) == (hours is None):
+        raise UserError("Give either a number of epochs, or of hours.")
+    mine_config = with_settings(preset_named(MINE_PRESETS, mining), {"proposal_scale": SCALE})
+    configs = {m: with_settings(train_preset(m, "small"), (changes or {}) | {"seed": seed}) for m in (*STAGE_1, "orl")}
+    subject = gather(workspace, folder, voc)
+    progress.log(f"{subject.photos} photos to train on ('{subject.dataset}'), '{subject.measured}' to measure on.")
+    random = _random(workspace, configs["byol"].backbone)
+    yield _row(workspace, subject, "random weights", random, progress)
+    if hours is not None:
+        epochs = _affordable(workspace, subject, configs, random, mining, hours, progress)
+    assert epochs is not None
+    configs = {m: with_settings(config, {"epochs": epochs, "knn_every": 0}) for m, config in configs.items()}
+    for method in STAGE_1:
+        made = ensure.pretrained(workspace, subject.dataset, configs[method], f"{method}-{epochs}", progress)
+        if method == "byol":
+            byol = made
+        yield _row(workspace, subject, configs[method].title, made, progress)
+    mined = ensure.mined(workspace, subject.dataset, byol.name, mine_config, f"{byol.name}-{mining}", progress)
+    base = configs["orl"]
+    assert isinstance(base, ORLConfig)
+    for method, lambdas in BRANCHES.items():
+        weights = dict(zip(("image_weight", "intra_weight", "inter_weight"), lambdas, strict=True))
+        name = f"orl-{epochs}-{'-'.join(f'{value:g}' for value in lambdas)}"
+        last = ensure.trained(workspace, mined.name, with_settings(base, weights), name, progress)
+        yield _row(workspace, subject, method, last, progress)
+    again = ensure.mined(workspace, subject.dataset, last.name, mine_config, f"{last.name}-{mining}", progress)
+    yield _row(
+        workspace,
+        subject,
+        SECOND,
+        ensure.trained(workspace, again.name, base, f"orl-{epochs}-again", progress),
+        progress,
+    )
+
+
+def gather(workspace: Workspace, folder: Path, voc: Path | None = None) -> Subject:
+    """Take in the photos: VOC's two splits apart, everything else in the folder to train on. Raises UserError."""
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}.")
+    folder = folder.resolve()
+    inside = _voc_in(folder)
+    found = inside if voc is None else _voc_in(voc.resolve())
+    if found is None:
+        raise UserError(
+            f"{voc or folder} holds no VOC2007 (ImageSets/Main, JPEGImages, Annotations) to measure on; "
+            "name its folder with --voc FOLDER."
+        )
+    learn, measure = splits = _splits(found)
+    datasets = {split: _linked(workspace, found, split) for split in splits}
+    names = [datasets[learn]] if inside == found else []
+    if inside is None:
+        parts = [folder]
+    else:
+        others = [part for part in sorted(folder.iterdir()) if part.is_dir() and part.name[0] != "."]
+        parts = [part for part in others if not inside.is_relative_to(part) and folder != inside and any(walk(part))]
+    names += [ingest(workspace, part).dataset.name for part in parts]
+    whole = unite(workspace.store, names)
+    return Subject(whole.name, whole.image_count, found, datasets[measure], (learn, measure))
+
+
+def seconds_per_epoch(config: TrainConfig, photos: int, speed: float) -> float:
+    """Time of an epoch at a speed in 10^9 operations a second."""
+    return photos // config.batch_size * config.batch_size * operations_per_image(config) / speed
+
+
+def as_markdown(rows: list[Row]) -> str:
+    """The table: shares in percent, the SVM's with its 95 % interval, photos a second in training."""
+    head = ["method", *COLUMNS.values(), "photos/s"]
+    lines = [" | ".join(head), "|".join("---" for _ in head)]
+    for row in rows:
+        shares = [f"{100 * row.numbers[name]:.1f}" for name in COLUMNS]
+        shares[0] += f" ({100 * row.numbers['map_low']:.1f}–{100 * row.numbers['map_high']:.1f})"
+        speed = row.numbers.get("images_per_second")
+        lines.append(" | ".join([row.method, *shares, "" if speed is None else f"{speed:.1f}"]))
+    return "".join(f"| {line} |\n" if number != 1 else f"|{line}|\n" for number, line in enumerate(lines))
+
+
+def save(workspace: Workspace, rows: list[Row]) -> Path:
+    """Write ``table.md`` and ``table.json`` into the workspace. Returns their folder."""
+    folder = workspace.path / FOLDER
+    content = json.dumps([{"method": r.method, "encoder": r.encoder, **r.numbers} for r in rows], indent=1)
+    publish(lambda file: file.write(content.encode()), folder / "table.json")
+    publish(lambda file: file.write(as_markdown(rows).encode()), folder / "table.md")
+    return folder
+
+
+def protocols(subject: Subject) -> dict[str, tuple[str, EvaluateConfig]]:
+    """What every encoder is measured by: data and settings, by protocol.
+
+    Pairs are sought among annotated boxes, which do not depend on any encoder.
+    """
+    learn, measure = subject.splits
+    lists = {"train_split": learn, "test_split": measure}
+    return {
+        "voc07-svm": (str(subject.voc), SVMConfig(**lists)),
+        "knn": (str(subject.voc), KNNConfig(**lists)),
+        "correspondence": (subject.measured, CorrespondenceConfig(proposals="annotations", queries=1000)),
+        "attention": (subject.measured, AttentionConfig()),
+    }
+
+
+def _row(workspace: Workspace, subject: Subject, method: str, encoder: Encoder, progress: Progress) -> Row:
+    found = {
+        name: ensure.evaluated(workspace, encoder.name, data, config, progress).summary
+        for name, (data, config) in protocols(subject).items()
+    }
+    svm, pairs, attention = found["voc07-svm"], found["correspondence"], found["attention"]
+    numbers = {
+        "map": svm["map"],
+        "map_low": svm["map_low"],
+        "map_high": svm["map_high"],
+        "knn": found["knn"]["accuracy"],
+        "same_class": pairs["same_class"],
+        "same_class_chance": pairs["same_class_chance"],
+        "attention": attention["activation_mean_iou"],
+        "attention_chance": attention["activation_mean_iou_chance"],
+        "pointing": attention["activation_pointing"],
+        "pointing_chance": attention["activation_pointing_chance"],
+    }
+    if encoder.run_id is not None:
+        numbers["images_per_second"] = _images_per_second(workspace, encoder.run_id)
+    return Row(method, encoder.name, numbers)
+
+
+def _random(workspace: Workspace, backbone: str) -> Encoder:
+    name = f"random-{backbone}"
+    found = find_encoder(workspace.store, name)
+    if found is None:
+        from train.weights import add
+
+        found = add(workspace, f"random:{backbone}", name)
+    return found
+
+
+def _affordable(
+    workspace: Workspace,
+    subject: Subject,
+    configs: dict[str, TrainConfig],
+    random: Encoder,
+    mining: str,
+    hours: float,
+    progress: Progress,
+) -> int:
+    """Epochs of each training that fit into some hours with all the rest. Raises UserError where not one does."""
+    pilot = with_settings(configs["byol"], {"epochs": PILOT_EPOCHS, "knn_every": 0})
+    made = ensure.pretrained(workspace, subject.dataset, pilot, "pilot", progress)
+    assert made.run_id is not None
+    speed = _images_per_second(workspace, made.run_id) * operations_per_image(pilot)
+    measuring = {name: _seconds(workspace, random, *each) for name, each in protocols(subject).items()}
+    encoders = 1 + len(STAGE_1) + len(BRANCHES) + 1
+    crop = measuring["knn"] / max(1, _photos_of_voc(subject))
+    rois = subject.photos * (1 + CROPS[mining])
+    fixed = sum(measuring.values()) * encoders + 2 * rois * crop + subject.photos * SEARCH
+    fixed += START * (len(STAGE_1) + len(BRANCHES) + 3) + _seconds_of(workspace, made.run_id)
+    each = [seconds_per_epoch(configs[method], subject.photos, speed) for method in STAGE_1]
+    orl = configs["orl"]
+    weights = ("image_weight", "intra_weight", "inter_weight")
+    for lambdas in (*BRANCHES.values(), (1.0, 1.0, 1.0)):
+        branches = with_settings(orl, dict(zip(weights, lambdas, strict=True)))
+        each.append(seconds_per_epoch(branches, subject.photos, speed))
+    epochs = int((3600 * hours - fixed) / sum(each))
+    progress.log(
+        f"An epoch of every training takes about {sum(each):.0f} s, all the rest {fixed / 60:.0f} min: "
+        f"{max(0, epochs)} epochs in {hours:g} h."
+    )
+    if epochs < 1:
+        raise UserError(f"{hours:g} h are too few: measuring and mining alone take about {fixed / 3600:.1f} h here.")
+    return epochs
+
+
+def _images_per_second(workspace: Workspace, run_id: int) -> float:
+    """The median over a run's steps."""
+    return float(np.median([v for _, name, v in metrics(workspace.store, run_id) if name == "images_per_second"]))
+
+
+def _seconds(workspace: Workspace, encoder: Encoder, data: str, config: EvaluateConfig) -> float:
+    return _seconds_of(workspace, ensure.evaluated(workspace, encoder.name, data, config).run_id)
+
+
+def _seconds_of(workspace: Workspace, run_id: int) -> float:
+    run = run_by_id(workspace.store, run_id)
+    assert run.started_at is not None and run.ended_at is not None
+    return (run.ended_at - run.started_at).total_seconds() + START
+
+
+def _photos_of_voc(subject: Subject) -> int:
+    return sum(len(voc_split(subject.voc, split).files) for split in subject.splits)
+
+
+def _voc_in(folder: Path) -> Path | None:
+    places = (folder, folder / "VOC2007", folder / "VOCdevkit" / "VOC2007")
+    return next((place for place in places if (place / "ImageSets" / "Main").is_dir()), None)
+
+
+def _splits(voc: Path) -> tuple[str, str]:
+    there = {path.stem.rpartition("_")[2] for path in (voc / "ImageSets" / "Main").glob("*_*.txt")}
+    found = next((pair for pair in SPLITS if there.issuperset(pair)), None)
+    if found is None:
+        raise UserError(
+            f"{voc / 'ImageSets/Main'} has lists of neither {' nor '.join(' and '.join(p) for p in SPLITS)}."
+        )
+    return found
+
+
+def _linked(workspace: Workspace, voc: Path, split: str) -> str:
+    """A data set of one split: VOC's layout in links to its files, inside of the workspace. Returns its name."""
+    name = f"voc07-{split}"
+    root = workspace.path / "splits" / name
+    for file in map(Path, voc_split(voc, split).files):
+        annotation = voc / "Annotations" / f"{file.stem}.xml"
+        for source, kind in ((file, "JPEGImages"), (annotation, "Annotations")):
+            link = root / kind / source.name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_file() and not link.is_symlink():
+                link.symlink_to(source)
+    return ingest(workspace, root, layout="voc", name=name).dataset.name
