@@ -37,13 +37,6 @@ def has_page(name: str) -> bool:
     return name in st.session_state.get("pages", {})
 
 
-def show_run(run: Run) -> None:
-    """From within the Train page: go on to watch a run that has just been started."""
-    st.query_params.pop("view", None)
-    st.query_params["run"] = str(run.id)
-    st.rerun()
-
-
 def put_in_url(**values: str) -> None:
     """Say these in the URL, in one step of the browser's history. What shall not be said any more is "".
 
@@ -117,6 +110,13 @@ def run_badge() -> None:
     st.session_state["live_runs"] = [r.id for r in live]
     if before is not None and set(before) - {r.id for r in live}:
         st.rerun()  # something ended: its set or encoder is there to be picked
+
+
+def show_run(run: Run) -> None:
+    """From within the Train page: go on to watch a run that has just been started."""
+    st.query_params.pop("view", None)
+    st.query_params["run"] = str(run.id)
+    st.rerun()
 
 
 def share_done(run: Run) -> float:

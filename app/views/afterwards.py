@@ -46,7 +46,7 @@ def with_encoder(opened: Workspace, encoder: Encoder, dataset: str, before: Enco
             if st.button("Mine with it …", icon=":material/search:", type="primary", key="mine-with"):
                 _mine(opened, dataset, encoder)
             st.button("Evaluate it …", icon=":material/monitoring:", on_click=_evaluate, args=(encoder.name,))
-        if leads("attention"):
+        if shell.has_page("attention"):
             label = f"Attention beside {before.name}" if before else "Its attention"
             if st.button(label, icon=":material/visibility:", key="to-attention"):
                 st.session_state["encoders"] = [row.name for row in (before, encoder) if row is not None]
@@ -73,7 +73,7 @@ def _with_set(opened: Workspace, made: CorrespondenceSet) -> None:
                     kwargs=picked,
                 )
             for page, label, icon in (("explore", "Explore it", "photo_library"), ("tune", "Tune it", "tune")):
-                if leads(page):
+                if shell.has_page(page):
                     st.button(
                         label,
                         icon=f":material/{icon}:",
@@ -91,7 +91,7 @@ def go_with_set(page: str, data: str, set: str) -> None:
 def gone() -> None:
     """Leave for the page that a callback chose."""
     page = st.session_state.pop("go", "")
-    if leads(page):
+    if shell.has_page(page):
         shell.open_page(page)
 
 
@@ -108,11 +108,12 @@ def _result(opened: Workspace, run: Run) -> None:
                 column.metric(name.replace("_", " "), f"{value:.4g}")
         for note in found.summary.get("notes", []):
             st.caption(escape(note))
+        st.button("All results", icon=":material/leaderboard:", on_click=_results, type="tertiary")
 
 
-def leads(page: str) -> bool:
-    """Whether the explorer has this page."""
-    return page in st.session_state.get("pages", {})
+def _results() -> None:
+    """Callback: the table of all evaluations."""
+    st.query_params["view"] = "results"
 
 
 def _train(data: str, set: str) -> None:

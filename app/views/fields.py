@@ -43,7 +43,7 @@ def fill(
     """
     values: dict[str, object] = {}
     for start in range(0, len(names), columns):
-        row = st.columns(columns)
+        row = st.columns(columns, vertical_alignment="bottom")
         for column, name in zip(row, names[start : start + columns], strict=False):
             with column:
                 values[name] = _input(preset, name, f"{name}-{key}", choices.get(name))
@@ -56,7 +56,7 @@ def _input(preset: Settings, name: str, key: str, choice: Choice | None) -> obje
     label = said(name) + ("" if st.session_state.get(key, _listed(value)) == _listed(value) else " :orange[●]")
     known: dict[str, Any] = {"key": key, "help": field.description, "persist_state": "session"}
     if isinstance(value, bool):
-        return st.toggle(label, value, **known)
+        return st.toggle(label, value, wrap=True, **known)
     if isinstance(value, str):
         choice = choice or Choice({option: option for option in get_args(field.annotation)})
         if not choice.labels:

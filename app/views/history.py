@@ -11,7 +11,7 @@ from app.charts import differences, duration
 from app.shell import share_done
 from app.views import curves, monitor
 from db.models import Run
-from db.runs import LIVE, metrics, runs
+from db.runs import LIVE, runs
 from train.workspace import Workspace
 
 KINDS = {"pretrain": "stage 1", "mine": "stage 2", "train": "stage 3", "evaluate": "evaluation"}
@@ -136,21 +136,15 @@ def _open(run_id: int) -> None:
 def _compare(opened: Workspace, ticked: list[Run]) -> None:
     if len(ticked) > 1:
         _show_differences(ticked)
-    with_numbers = [run for run in ticked if metrics(opened.store, run.id, names=("loss",))]
+    with_numbers = [run for run in ticked if curves.numbers(opened, run)]
     if with_numbers:
         curves.draw(opened, with_numbers, key="overlay")
     elif len(ticked) > 1:
         st.caption("None of these runs has numbers to draw.")
 
 
-def settings_of(run: Run) -> dict[str, object]:
-    """What a run was launched with, its subject included."""
-    own = {name: value for name, value in run.params.items() if name != "config" and value is not None}
-    return own | run.params.get("config", {})
-
-
 def _show_differences(ticked: Sequence[Run]) -> None:
-    apart = differences({f"{run.id} · {run.name}": settings_of(run) for run in ticked})
+    apart = differences({f"{run.id} · {run.name}": monitor.settings_of(run) for run in ticked})
     if not apart:
         st.caption("These runs have the same settings.")
         return

@@ -163,7 +163,7 @@ Job = tuple[Workspace, Dataset, CorrespondenceSet | None, TrainConfig, str, int]
 def _sure(cost: Cost, job: Job) -> None:
     st.markdown(
         f"This machine has no GPU. {cost.steps:,} steps would take about **{duration(cost.seconds)}** here, and no "
-        "other run would get its turn meanwhile. The small preset shows the same in minutes."
+        "other run would get its turn meanwhile. The small preset takes minutes."
     )
     if st.button("Launch all the same", type="primary", key="launch-long"):
         _launch(*job)

@@ -17,7 +17,7 @@ from db.runs import runs
 
 MANY = 40  # nodes; of more, only those that the one in focus comes from or leads to
 Key = tuple[str, int]  # kind (encoder, set or run) and id
-KINDS = {"encoder": "encoder", "set": "set", "run": "run"}
+KINDS = ("encoder", "set", "run")
 
 
 def panel(place: Place) -> None:

@@ -13,7 +13,7 @@ from app.charts import Thinned, duration
 from app.shell import escape, share_done, status_line
 from app.views import afterwards, curves, probes
 from db.models import Run, now
-from db.runs import ENDED, LIVE, find_run, latest_metrics, runs
+from db.runs import ENDED, LIVE, find_run, metrics, runs
 from db.store import StoreError
 from train import runs as launcher
 from train.alarms import COLLAPSE
@@ -72,6 +72,12 @@ def subject_of(run: Run) -> str:
     return str(next((run.params[name] for name in ("correspondence", "dataset", "data") if run.params.get(name)), ""))
 
 
+def settings_of(run: Run) -> dict[str, object]:
+    """What a run was launched with, its subject included."""
+    own = {name: value for name, value in run.params.items() if name != "config" and value is not None}
+    return own | run.params.get("config", {})
+
+
 def took(run: Run) -> float | None:
     """Seconds that a run has worked, None before it began."""
     if run.started_at is None:
@@ -88,8 +94,7 @@ def _live(opened: Workspace, run_id: int, was_live: bool) -> None:
     _heading(opened, run)
     found = curves.numbers(opened, run)
     _progress(opened, run)
-    if found:
-        _numbers(opened, run, found)
+    _numbers(opened, run, found)
     if curves.has_collapsed(opened, run, found.get("feature_spread")):
         st.warning(COLLAPSE, icon=":material/warning:")
     if run.error:
@@ -142,7 +147,8 @@ def _place_in_queue(opened: Workspace, run: Run) -> str:
 
 
 def _numbers(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
-    newest = latest_metrics(opened.store, run.id) if "loss" in found else {}
+    last = max((int(series.step[-1]) for series in found.values()), default=0)
+    newest = {name: value for _, name, value in metrics(opened.store, run.id, last - 1, ("loss", "learning_rate"))}
     shown: list[tuple[str, str]] = []
     if "loss" in newest:
         shown.append(("Loss", f"{newest['loss']:.3f}"))
@@ -154,14 +160,14 @@ def _numbers(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
         if run.status == "running" and run.progress:
             left = (run.total - run.progress) * run.params["config"]["batch_size"] / rate
             shown.append(("Time left", duration(left)))
-    if "knn_accuracy" in newest:
-        chance = f" (chance {newest['knn_chance']:.0%})" if "knn_chance" in newest else ""
-        shown.append((f"k-NN{chance}", f"{newest['knn_accuracy']:.1%}"))
+    if "knn_accuracy" in found:
+        chance = f" (chance {found['knn_chance'].mean[-1]:.0%})" if "knn_chance" in found else ""
+        shown.append((f"k-NN{chance}", f"{found['knn_accuracy'].mean[-1]:.1%}"))
     if (seconds := took(run)) is not None:
         shown.append(("Took" if run.status in ENDED else "So far", duration(seconds)))
     if run.status in ("running", "stopping"):
         shown += _used(run)
-    for column, (label, value) in zip(st.columns(len(shown)), shown, strict=True):
+    for column, (label, value) in zip(st.columns(max(1, len(shown))), shown, strict=False):
         column.metric(label, value)
 
 
@@ -257,8 +263,7 @@ def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
         case "probes":
             probes.panel(opened, run)
         case "settings":
-            rows = {name: value for name, value in run.params.items() if name != "config" and value is not None}
-            rows |= run.params.get("config", {})
+            rows = settings_of(run)
             st.dataframe(
                 {"setting": list(rows), "value": [str(value) for value in rows.values()]},
                 hide_index=True,

@@ -1,4 +1,4 @@
-"""Train: launch trainings, watch them, compare them, and see what came from what."""
+"""Train: launch trainings and evaluations, watch and compare them, see what came from what and what it is worth."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import shell
 from app.pictures import workspace
-from app.views import afterwards, history, launch, lineage, monitor, start
+from app.views import afterwards, history, launch, lineage, monitor, results, start
 from db.correspondences import find_set
 from db.photos import dataset_by_id
 
@@ -15,6 +15,7 @@ VIEWS = {
     "watch": ":material/show_chart: Watch",
     "runs": ":material/history: All runs",
     "lineage": ":material/account_tree: Lineage",
+    "results": ":material/leaderboard: Results",
 }
 
 
@@ -35,6 +36,8 @@ def page() -> None:
             history.panel(place.workspace)
         case "lineage":
             lineage.panel(place)
+        case "results":
+            results.results(place.workspace)
 
 
 def _follow_set() -> None:
