@@ -4,6 +4,8 @@
 #   docker run --rm -v orl:/workspace orl-explorer orl demo
 #   docker run --rm --init --shm-size 2g -p 127.0.0.1:8501:8501 -v orl:/workspace -v /path/to/photos:/photos:ro orl-explorer
 #
+# The explorer prints the password that it asks for; -e ORL_PASSWORD=… sets one.
+#
 # With an NVIDIA GPU: build with --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 (or, for PyPI's build,
 # https://pypi.org/simple) and run with --gpus all. --init reaps ended runs, --shm-size is for the loader's processes.
 FROM python:3.11-slim-bookworm

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
+import threading
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
@@ -17,25 +18,28 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from app import heat
+from app.access import read_only
 from app.preview import encoder_features
 from db.encoders import encoder_by_id
 from db.models import Image as Row
 from db.photos import image_by_id
-from orl.attention import activation_norm, cosine_map
+from orl.attention import feature_map
 from orl.pixels import INPUT_SIZE, UnreadableImage, crop_box, read_image
+from train.errors import UserError
 from train.workspace import Workspace, open_workspace
 
 PREFIX = "/app/static"  # the one path that Streamlit takes for a URL of its own
 WIDTHS = (320, 1280)  # pixels: thumbnails, and the photos of the pair view
 CROP = 96  # pixels
-MAP_SIDE = 448  # pixels, longer side of the photo that an attention map is computed on
+LARGEST_ID = 2**31  # what the store can be asked for
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
 
 @lru_cache(maxsize=1)
 def workspace() -> Workspace:
     """The server's workspace, opened once."""
-    return open_workspace()
+    return open_workspace(read_only=read_only())
 
 
 def photo_url(image_id: int, mtime_ns: int, width: int = WIDTHS[1]) -> str:
@@ -54,12 +58,17 @@ def attention_url(encoder_id: int, image_id: int, roi: tuple[int, tuple[int, ...
     return f"{PREFIX}/attention/{encoder_id}/{image_id}{to}"
 
 
+def attention_template() -> str:
+    """The same for the attention page to fill; it adds ``?point=image-x-y`` or ``?roi=…``, ``cells=1``, ``own=1``."""
+    return f"{PREFIX}/attention/{{encoder}}/{{image}}"
+
+
 async def photo(request: Request) -> Response:
     """A photo, upright and resized, from the thumbnail cache."""
     image_id, width = request.path_params["image"], request.path_params["width"]
     if width not in WIDTHS:
         return PlainTextResponse(f"Widths are {WIDTHS}.", 404)
-    return await _answer(request, lambda: _photo(image_id, width), "image/jpeg")
+    return await answer(request, lambda: _photo(image_id, width), "image/jpeg")
 
 
 async def crop(request: Request) -> Response:
@@ -67,17 +76,20 @@ async def crop(request: Request) -> Response:
     image_id, box = request.path_params["image"], _numbers(request.path_params["box"], 4)
     if box is None:
         return PlainTextResponse("A box is x-y-w-h.", 404)
-    return await _answer(request, lambda: _crop(image_id, box), "image/jpeg")
+    return await answer(request, lambda: _crop(image_id, box), "image/jpeg")
 
 
 async def attention(request: Request) -> Response:
     """An attention map as a picture of the photo's aspect ratio."""
     encoder_id, image_id = request.path_params["encoder"], request.path_params["image"]
-    text = request.query_params.get("roi")
-    roi = _numbers(text, 5) if text else None
-    if text and roi is None:
-        return PlainTextResponse("A RoI is image-x-y-w-h.", 404)
-    return await _answer(request, lambda: _attention(encoder_id, image_id, roi), "image/png")
+    query, target = request.query_params, None
+    for name, parts, sentence in (("roi", 5, "A RoI is image-x-y-w-h."), ("point", 3, "A point is image-x-y.")):
+        if query.get(name):
+            target = _numbers(query[name], parts)
+            if target is None:
+                return PlainTextResponse(sentence, 404)
+    look = tuple(name for name in ("cells", "own") if query.get(name) == "1")
+    return await answer(request, lambda: _attention(workspace(), encoder_id, image_id, target, look), "image/png")
 
 
 ROUTES = [
@@ -91,15 +103,18 @@ class Missing(Exception):
     """There is no such picture; the message says why."""
 
 
-async def _answer(request: Request, make: Callable[[], bytes], media_type: str) -> Response:
+async def answer(
+    request: Request, make: Callable[[], bytes], media_type: str, caching: dict[str, str] = FOREVER
+) -> Response:
+    """What ``make`` returns, made in a thread, or nothing new to whom has it; its sentence where it raises Missing."""
     try:
         data = await run_in_threadpool(make)
     except (Missing, UnreadableImage) as error:
         return PlainTextResponse(str(error), 404, headers={"Cache-Control": "no-store"})
     etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
     if request.headers.get("if-none-match") == etag:
-        return Response(status_code=304, headers=FOREVER | {"ETag": etag})
-    return Response(data, media_type=media_type, headers=FOREVER | {"ETag": etag})
+        return Response(status_code=304, headers=caching | {"ETag": etag})
+    return Response(data, media_type=media_type, headers=caching | {"ETag": etag})
 
 
 def _numbers(text: str, count: int) -> tuple[int, ...] | None:
@@ -110,7 +125,7 @@ def _numbers(text: str, count: int) -> tuple[int, ...] | None:
 
 
 def _find(image_id: int) -> tuple[Row, Path]:
-    found = image_by_id(workspace().store, image_id)
+    found = image_by_id(workspace().store, image_id) if image_id < LARGEST_ID else None
     if found is None:
         raise Missing(f"There is no photo {image_id}.")
     return found[0], Path(found[1].root) / found[0].path
@@ -135,10 +150,11 @@ def _photo(image_id: int, width: int) -> bytes:
     picture = read_image(file)
     picture.thumbnail((width, width), Image.Resampling.LANCZOS)
     data = _jpeg(picture, 88)
-    cached.parent.mkdir(exist_ok=True)
-    aside = cached.with_name(f".{cached.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    aside.write_bytes(data)
-    aside.replace(cached)
+    with contextlib.suppress(OSError):  # a full disk or a workspace that cannot be written: no cache then
+        cached.parent.mkdir(exist_ok=True)
+        aside = cached.with_name(f".{cached.name}.{os.urandom(8).hex()}")
+        aside.write_bytes(data)
+        aside.replace(cached)
     return data
 
 
@@ -153,21 +169,36 @@ def _jpeg(picture: Image.Image, quality: int) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _attention(encoder_id: int, image_id: int, roi: tuple[int, ...] | None) -> bytes:
-    if encoder_by_id(workspace().store, encoder_id) is None:
+def _attention(
+    opened: Workspace, encoder_id: int, image_id: int, target: tuple[int, ...] | None, look: tuple[str, ...]
+) -> bytes:
+    if encoder_id >= LARGEST_ID or encoder_by_id(opened.store, encoder_id) is None:
         raise Missing(f"There is no encoder {encoder_id}.")
-    network = encoder_features(workspace(), encoder_id).encoder
-    picture = _open(image_id)
-    scale = MAP_SIDE / max(picture.size)
-    size = [max(32, round(side * scale / 32) * 32) for side in picture.size]
-    features = network.feature_map(np.asarray(picture.resize((size[0], size[1]), Image.Resampling.BILINEAR)))
-    if roi is None:
-        heat = activation_norm(features)
-    else:
-        other = picture if roi[0] == image_id else _open(roi[0])
-        heat = cosine_map(features, network.embed_rois(_cut(other, roi[1:])[None])[0])
-    heat = cv2.resize(heat.astype(np.float32), (size[0], size[1]), interpolation=cv2.INTER_CUBIC)
-    levels = (np.clip(heat, 0, 1) * 255).astype(np.uint8)
-    encoded, data = cv2.imencode(".png", cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO))
-    assert encoded
-    return data.tobytes()
+    try:
+        with _FORWARD:
+            features = _feature_map(opened, encoder_id, image_id)
+            like = None if target is None else _target_features(opened, encoder_id, target)
+    except UserError as problem:  # its weights are gone
+        raise Missing(str(problem)) from problem
+    return heat.painted(features, like, **dict.fromkeys(look, True))
+
+
+_FORWARD = threading.Lock()  # a page asks for many maps of few photos: one computes, the others find it
+
+
+@lru_cache(maxsize=96)  # about 1 MB each
+def _feature_map(opened: Workspace, encoder_id: int, image_id: int) -> np.ndarray:
+    return feature_map(encoder_features(opened, encoder_id).encoder, _open(image_id))
+
+
+@lru_cache(maxsize=96)
+def _target_features(opened: Workspace, encoder_id: int, target: tuple[int, ...]) -> np.ndarray:
+    """What maps are compared with, float32 [C]: a point's cell in the map of its photo, or a RoI as mining has it."""
+    image_id, *at = target
+    if len(at) == 4:
+        network = encoder_features(opened, encoder_id).encoder
+        return network.embed_rois(_cut(_open(image_id), tuple(at))[None])[0]
+    row, (x, y) = _find(image_id)[0], at
+    if x > row.width or y > row.height:
+        raise Missing("The point is not inside the photo.")
+    return heat.at_point(_feature_map(opened, encoder_id, image_id), x / max(1, row.width), y / max(1, row.height))

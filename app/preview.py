@@ -10,13 +10,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from app.components.pair_view import RejectedBox, Rule
+from app import rejections
+from app.components.pair_view import RejectedBox
 from db import correspondences as rows
 from db import mining
 from db.correspondences import NeighborImage
 from db.encoders import encoder_by_id
 from db.models import CorrespondenceSet, Dataset, Encoder, Image
-from orl.boxes import Filtered, Verdict
+from orl.boxes import BoxRules, Filtered
 from orl.matching import Pairs, nearest_to, pair_count
 from train import candidates
 from train.config import MineConfig, Precision
@@ -31,6 +32,7 @@ class Side:
     """A photo and what the filter makes of its raw boxes."""
 
     raw: np.ndarray  # int16 [M, 4]
+    rules: BoxRules
     filtered: Filtered
     candidates: Boxes
 
@@ -78,7 +80,7 @@ def sides(subject: Subject, images: list[Image], config: MineConfig) -> list[Sid
     maps = _sources(subject).attention.get(images, config)
     found = {i.id: candidates.candidates(i, raw[i.id], config, maps[i.id]) for i in images}
     stored = as_stored(store, found)
-    return [Side(raw[i], found[i].filtered, stored[i]) for i in ids]
+    return [Side(raw[i], config.rules, found[i].filtered, stored[i]) for i in ids]
 
 
 def missing_maps(subject: Subject, images: list[Image], config: MineConfig) -> int:
@@ -133,26 +135,63 @@ def pair_total(subject: Subject, query: Side, vectors: np.ndarray, key: Side, co
     return len(match(subject, query, vectors, key, config))
 
 
+def ready(subject: Subject, side: Side) -> bool:
+    """Whether a photo can be matched without a forward pass."""
+    if subject.approximate:
+        return _sources(subject).pooled.remembers(side.candidates)
+    return missing_boxes(subject, side) == 0
+
+
+def similarities(subject: Subject, vectors: np.ndarray, key: Side) -> np.ndarray:
+    """Cosine of each RoI of the query with each of a neighbour, float32 [B_q, B_k]. vectors: float32 [B_q, C]."""
+    return vectors @ features(subject, key).T
+
+
+@dataclass(frozen=True)
+class BestMatch:
+    """The RoI of a photo that is most similar to another photo's, and how similar."""
+
+    index: int
+    similarity: float
+
+
+def best_match(subject: Subject, vector: np.ndarray, other: Side) -> BestMatch | None:
+    """The best match of a RoI, float32 [C], in another photo; None where only a forward pass could tell."""
+    if not ready(subject, other):
+        return None
+    similar = features(subject, other) @ vector
+    best = int(similar.argmax())
+    return BestMatch(best, float(similar[best]))
+
+
+def place_of(similar: np.ndarray, query: Side, key: Side, config: MineConfig, pair: tuple[int, int]) -> int:
+    """The rank of a pair, 1 the best, among all of the two photos as mining would choose. similar: float32 [B_q, B_k].
+
+    Equal ones come in row-major order.
+    """
+    bonus = candidates.bonus((query.candidates.objectness, key.candidates.objectness), config)
+    worth = (similar if bonus is None else similar + bonus).ravel()
+    here = pair[0] * similar.shape[1] + pair[1]
+    return 1 + int((worth > worth[here]).sum()) + int((worth[:here] == worth[here]).sum())
+
+
 def explain(side: Side, most: int | None = None) -> list[RejectedBox]:
     """Rejected raw boxes, largest first and at most so many, each with its rule and by how much it failed."""
-    filtered, raw = side.filtered, side.raw
-    rejected = np.flatnonzero(filtered.verdict != Verdict.KEPT)
-    area = raw[rejected, 2].astype(int) * raw[rejected, 3]
-    out: list[RejectedBox] = []
-    for i in rejected[np.argsort(-area, kind="stable")][:most]:
-        _, _, w, h = (int(v) for v in raw[i])
-        rule: Rule
-        match Verdict(int(filtered.verdict[i])):
-            case Verdict.SIZE:
-                rule, why = "size", f"{w} × {h} px: a side is smaller than the least allowed"
-            case Verdict.ASPECT:
-                rule, why = "aspect", f"{w} × {h} px: sides {max(w, h) / min(w, h):.1f} to 1"
-            case Verdict.OVERLAP:
-                rule, why = "overlap", f"{w} × {h} px: IoU {filtered.overlap[i]:.2f} with a box kept before it"
-            case _:
-                rule, why = "count", f"{w} × {h} px: the photo had its full number of RoIs already"
-        out.append({"box": [int(v) for v in raw[i]], "rule": rule, "why": why})
-    return out
+    return rejections.explain(side.raw, side.filtered, side.rules, most)
+
+
+def counterfactual(subject: Subject, side: Side, config: MineConfig, index: int) -> str:
+    """What it would take to keep one of the photo's raw boxes, by index; "" for a kept one, or when there is none."""
+    if index >= len(side.raw):
+        return ""
+    maps = _sources(subject).attention.get([side.image], config)
+
+    def refilter(rules: BoxRules) -> Filtered:
+        limits = {"min_size": rules.min_size, "max_aspect": rules.max_aspect, "max_iou": rules.max_iou}
+        loose = config.model_copy(update=limits | {"max_rois": rules.max_rois})
+        return candidates.candidates(side.image, side.raw, loose, maps[side.image.id]).filtered
+
+    return rejections.counterfactual(side.raw, side.filtered, side.rules, index, refilter)
 
 
 def box_features(subject: Subject) -> BoxFeatures:
@@ -160,6 +199,11 @@ def box_features(subject: Subject) -> BoxFeatures:
     found = _sources(subject).boxes
     found.refresh()
     return found
+
+
+def attention(subject: Subject) -> Attention:
+    """Attention maps by the set's encoder."""
+    return _sources(subject).attention
 
 
 @dataclass(frozen=True)
@@ -182,7 +226,7 @@ def _opened_sources(workspace: Workspace, encoder_id: int, dataset_id: int, prec
     return _Sources(BoxFeatures(found, photos), PooledFeatures(found, photos), Attention(found, photos))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def encoder_features(workspace: Workspace, encoder_id: int, precision: Precision = "fp32") -> Features:
     """The stored features of an encoder and its network, opened once."""
     row = encoder_by_id(workspace.store, encoder_id)

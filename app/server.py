@@ -12,10 +12,32 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import downloads
+from app.access import from_environment, gate, read_only
 from app.pictures import ROUTES, workspace
+from app.points import POINT_ROUTES
+from db.store import StoreError
 from train.runs import reconcile
 
+# Scripts, styles and pictures come from here alone, so nothing that got into a page could call home. Streamlit's own
+# scripts are inline, its components are blobs, and Plotly compiles functions.
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self' data: blob:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'self'",
+    )
+)
 HEADERS = {
+    b"content-security-policy": POLICY.encode(),
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"SAMEORIGIN",
     b"referrer-policy": b"same-origin",
@@ -47,8 +69,9 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
     await asyncio.to_thread(workspace)
 
     async def watch() -> None:
-        while True:
-            await asyncio.to_thread(reconcile, workspace())
+        while not read_only():
+            with contextlib.suppress(StoreError):  # locked for long, or its disk full: the next look may do
+                await asyncio.to_thread(reconcile, workspace())
             await asyncio.sleep(RECONCILE)
 
     watching = asyncio.create_task(watch())
@@ -60,7 +83,7 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
 
 app = st.App(
     str(Path(__file__).with_name("main.py")),
-    routes=ROUTES,
-    middleware=[Middleware(SecurityHeaders)],
+    routes=[*ROUTES, *POINT_ROUTES, *downloads.ROUTES],
+    middleware=[Middleware(SecurityHeaders), *gate(workspace(), from_environment())],
     lifespan=lifespan,
 )

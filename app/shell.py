@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import streamlit as st
 
+from app.access import read_only as read_only
 from app.pictures import workspace
 from db.correspondences import sets
 from db.encoders import encoder_by_id
@@ -27,14 +27,31 @@ class Place:
     mined: CorrespondenceSet | None
 
 
-def read_only() -> bool:
-    """Whether this server only shows: then pages offer nothing that writes to the workspace or starts a run."""
-    return os.environ.get("ORL_READ_ONLY") == "1"
-
-
 def open_page(name: str, **query: str) -> None:
     """Go to a page; ``app.main`` has left the pages of this session under their names."""
     st.switch_page(st.session_state["pages"][name], query_params=query)
+
+
+def has_page(name: str) -> bool:
+    """Whether the explorer has a page of this name."""
+    return name in st.session_state.get("pages", {})
+
+
+def show_run(run: Run) -> None:
+    """From within the Train page: go on to watch a run that has just been started."""
+    st.query_params.pop("view", None)
+    st.query_params["run"] = str(run.id)
+    st.rerun()
+
+
+def put_in_url(**values: str) -> None:
+    """Say these in the URL, in one step of the browser's history. What shall not be said any more is "".
+
+    Streamlit can take away but one at a time, each a step of its own.
+    """
+    changed = {name: value for name, value in values.items() if st.query_params.get(name, "") != value}
+    if changed:
+        st.query_params.update(changed)
 
 
 def pick() -> Place:

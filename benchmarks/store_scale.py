@@ -31,11 +31,14 @@ from synthetic_store import CATEGORIES, CONFIG, Clock, build
 
 from db import comparison, correspondences, gallery, mining, photos
 from db.encoders import encoder_by_id, encoders
+from db.marks import tags_of_pairs
+from db.matches import matches_at
 from db.runs import latest_metrics, runs
 from db.store import Store
-from db.verdicts import verdicts_of
+from db.verdicts import verdicts_of, verdicts_on
+from train.matches import MatchOrder, Sort, make_matches, match_keys, match_rows, matches
 from train.quality import measure
-from train.workspace import open_workspace
+from train.workspace import Workspace, open_workspace
 
 # Reading -----------------------------------------------------------------------------------------------
 
@@ -48,6 +51,24 @@ def _gallery(by: str, descending: bool = False, **chosen: object) -> Ask:
         order = gallery.GalleryOrder(1, 1, by, descending, **drawn)
         total = gallery.gallery_count(store, order)
         return gallery.gallery_page(store, order, int(rng.integers(0, max(1, total))) // 48 * 48, 48)
+
+    return ask
+
+
+def _matches(sort: Sort, descending: bool = False, **chosen: object) -> Ask:
+    def ask(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
+        assert store.engine.url.database is not None
+        workspace = Workspace(Path(store.engine.url.database).parent, store)
+        mined = correspondences.set_by_id(store, 1)
+        assert mined is not None
+        found = matches(workspace, mined)
+        assert found is not None
+        drawn = {key: value(rng) if callable(value) else value for key, value in chosen.items()}
+        rows = match_rows(workspace, mined, found, MatchOrder(sort, descending, **drawn))
+        keys = match_keys(found, rows, int(rng.integers(0, max(1, len(rows)))) // 36 * 36, 36)
+        cards = matches_at(store, 1, keys)
+        pairs = [(card.query_roi_id, card.key_roi_id) for card in cards]
+        return verdicts_on(store, pairs, "someone"), tags_of_pairs(store, pairs)
 
     return ask
 
@@ -90,7 +111,7 @@ def _category(rng: np.random.Generator) -> str:
 ASKED: dict[str, Ask] = {
     **{
         f"gallery by {by}{', descending' if down else ''}": _gallery(by, down)
-        for by in ("name", "pairs", "similarity", "regions")
+        for by in ("name", "pairs", "similarity", "regions", "cycle", "margin")
         for down in (False, True)
     },
     "gallery by random, one seed": _gallery("random", seed=7),
@@ -106,6 +127,24 @@ ASKED: dict[str, Ask] = {
     "gallery by pairs, category and pairs and search": _gallery(
         "pairs", category=_category, fewest_pairs=20, search=_digits(2)
     ),
+    "gallery by similarity, a tag": _gallery("similarity", tag="night"),
+    "gallery by name, judged pairs": _gallery("name", verdict="any"),
+    "gallery by cycle, no judged pair": _gallery("cycle", verdict="none"),
+    "gallery by margin, a selection": _gallery("margin", selection=1),
+    "gallery by pairs, tag and category and search": _gallery(
+        "pairs", tag="night", category=_category, search=_digits(2)
+    ),
+    "matches by similarity": _matches("similarity"),
+    "matches by similarity, descending": _matches("similarity", True),
+    "matches by margin": _matches("margin"),
+    "matches by margin, descending": _matches("margin", True),
+    "matches by cycle": _matches("cycle"),
+    "matches by similarity, at least some": _matches("similarity", least=lambda rng: float(rng.uniform(0.2, 0.9))),
+    "matches by margin, most common category": _matches("margin", category="kind 00"),
+    "matches by similarity, any category": _matches("similarity", category=_category),
+    "matches by cycle, no verdict": _matches("cycle", verdict="none"),
+    "matches by margin, wrong ones": _matches("margin", verdict="wrong"),
+    "matches by similarity, a tag": _matches("similarity", tag="odd"),
     "next photo by similarity": _step,
     "pair page, all its reads": _pair_page,
     "a photo's neighbours": lambda store, rng, ids: correspondences.neighbors_of(store, 1, _any(rng, ids)),
@@ -159,6 +198,17 @@ def read(folder: Path, repeats: int) -> tuple[list[Answered], float]:
     return found, most_memory()
 
 
+def order_alone(folder: Path) -> tuple[float, float, float, float]:
+    """Seconds, CPU seconds, peak memory in MB and size in GB of making the orders of the first set's pairs."""
+    workspace = open_workspace(folder)
+    mined = correspondences.set_by_id(workspace.store, 1)
+    assert mined is not None
+    began, busy = time.perf_counter(), time.process_time()
+    make_matches(workspace, mined)
+    took = time.perf_counter() - began, time.process_time() - busy
+    return *took, most_memory(), sum(f.stat().st_size for f in (workspace.orders / "1").iterdir()) / 1e9
+
+
 def most_memory() -> float:
     """Largest resident memory of this process, in MB. What ``getrusage`` says includes its parent's, from its birth."""
     status = Path("/proc/self/status")
@@ -197,6 +247,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, help="where to build, and what to read if it was built already")
     parser.add_argument("--repeats", type=int, default=200, help="times each question is asked")
     parser.add_argument("--quality", action="store_true", help="measure the first set once more, alone")
+    parser.add_argument("--orders", action="store_true", help="make the orders of the first set's pairs once more")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -219,6 +270,13 @@ def report(arguments: argparse.Namespace, folder: Path) -> None:
         }
     workspace.store.close()  # folds the write-ahead log into the file
     size = (folder / "orl.sqlite").stat().st_size / 1e9
+    if arguments.orders or not (workspace.orders / "1").is_dir():
+        seconds, busy, memory, gigabytes = alone(order_alone, folder)
+        show(
+            f"orders of one set's pairs: {seconds:.0f} s, {busy:.0f} s of them CPU, at most {memory:.0f} MB; "
+            f"{gigabytes:.2f} GB on disk"
+        )
+        result["orders"] = {"seconds": seconds, "cpu": busy, "mb": memory, "gb": gigabytes}
     answers, memory = alone(read, folder, arguments.repeats)
     rows = [[a.question, *(f"{t:.1f}" for t in (a.first, a.p50, a.p95, a.busy))] for a in answers]
     show(_table(["asked", "first ms", "p50 ms", "p95 ms", "p95 CPU ms"], rows))

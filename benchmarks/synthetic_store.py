@@ -14,13 +14,15 @@ import numpy as np
 from PIL import Image as Picture
 from sqlalchemy import text
 
-from db import comparison, mining, photos
+from db import comparison, correspondences, marks, mining, photos
 from db.encoders import add_encoder
 from db.mining import Candidates, MinedImage, MinedPairs
 from db.models import Encoder, Run
 from db.photos import Box, Photo
 from db.runs import add_run
+from db.selections import keep_selection
 from db.store import Store
+from db.verdicts import judge_pair
 from train.config import MineConfig
 from train.quality import measure
 from train.workspace import Workspace
@@ -32,6 +34,7 @@ INGESTED = 256  # photos per transaction
 CATEGORIES = 80
 PICTURES = 256  # real files behind the photos, with --with-photos
 MAX_ROIS = 100
+JUDGED = 500  # pairs with a verdict
 DRAWN = 1024  # different arrays of random numbers; drawing all anew would take longer than writing
 CONFIG = MineConfig()
 
@@ -70,10 +73,26 @@ def build(workspace: Workspace, size: argparse.Namespace) -> Clock:
             mining.keep_quality(store, mined.id, measure(store, mined.id, annotated))
         with clock.measure(f"publication of {name}"):
             mining.publish_set(store, mined.id)
+    mark(store, ids, clock)
     if size.sets == 2:
         with clock.measure("comparison of both"):
             comparison.compare_sets(store, 1, 2)
     return clock
+
+
+def mark(store: Store, ids: np.ndarray, clock: Clock) -> None:
+    """Tags on a tenth of the photos, verdicts and tags on some pairs of the first set, and a selection."""
+    rng = np.random.default_rng(6)
+    tagged = rng.permutation(ids)[: max(1, len(ids) // 10)].tolist()
+    with clock.measure("tag", len(tagged)):
+        marks.tag_photos(store, tagged, "night", "someone")
+    keep_selection(store, 1, rng.permutation(ids)[: max(1, len(ids) // 10)])
+    first = {i: pairs[0] for i, pairs in correspondences.pair_rows(store, 1, tagged[:JUDGED]).items() if pairs}
+    with clock.measure("verdict, tag of a pair", 2 * len(first)):
+        for number, pair in enumerate(first.values()):
+            verdict = ("good", "wrong", "interesting")[number % 3]
+            judge_pair(store, pair.query_roi_id, pair.key_roi_id, verdict, "someone")  # type: ignore[arg-type]
+            marks.tag_pair(store, pair.query_roi_id, pair.key_roi_id, "odd", "someone")
 
 
 def _photos(workspace: Workspace, size: argparse.Namespace, clock: Clock) -> np.ndarray:

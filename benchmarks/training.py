@@ -1,23 +1,29 @@
 """Our training step and loop against the same step built from lightly's published bricks, in one run.
 
-    pip install lightly
+    pip install -e '.[bench]'
     python benchmarks/training.py --photos VOC2007 --backbone resnet18 --image-size 96 --batch-size 32
     python benchmarks/training.py --photos VOC2007 --backbone resnet50 --image-size 224 --batch-size 8
 
 Without --photos, the demo's scenes. Ours and theirs take turns, step by step or epoch by epoch, so that a machine
-that grows slower or faster does so for both; the numbers are medians of the turns. A bare step has its views in
-memory; end to end, as many loader processes read, cut and augment photos beside it.
+that grows slower or faster does so for both; the numbers are medians of the turns, in seconds of the clock and of all
+cores together, which says more on a machine that others use too. A bare step has its views in memory; end to end, as
+many loader processes read, cut and augment photos beside it. Most memory is that of a process that does bare steps.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import os
+import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -42,7 +48,31 @@ from train.progress import Progress
 
 CPU = torch.device("cpu")
 SCENES = 64
-Step = Callable[[], None]
+LIGHTLY = "lightly's BYOL"
+ABLATED = ["ORL, image branch alone"]
+Step = Callable[[], object]
+
+
+class Seconds(NamedTuple):
+    """Of the clock, and of all cores in this process and in those that it has waited for."""
+
+    clock: float
+    cores: float
+
+    @staticmethod
+    def now() -> Seconds:
+        """Since some moment."""
+        used = os.times()
+        return Seconds(time.perf_counter(), used.user + used.system + used.children_user + used.children_system)
+
+    def since(self, before: Seconds, share: float = 1.0) -> Seconds:
+        """What has passed, or a share of it."""
+        return Seconds((self.clock - before.clock) * share, (self.cores - before.cores) * share)
+
+
+def medians(taken: list[Seconds]) -> Seconds:
+    """Of each by itself."""
+    return Seconds(*(statistics.median(values) for values in zip(*taken, strict=True)))
 
 
 class Lightly(nn.Module):
@@ -92,7 +122,7 @@ def their_step(backbone: str) -> Callable[[Tensor, Tensor], None]:
 
 def our_step(method: BYOL | ORL, precision: torch.dtype | None = None, compiled: bool = False) -> Callable:
     """One optimiser step of ours on named views."""
-    method.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    method.to(memory_format=torch.channels_last).train()
     model = torch.compile(method) if compiled else method
     optimiser = torch.optim.SGD(
         [p for p in method.parameters() if p.requires_grad], lr=0.01, momentum=0.9, weight_decay=1e-4
@@ -109,38 +139,60 @@ def our_step(method: BYOL | ORL, precision: torch.dtype | None = None, compiled:
     return step
 
 
-def taking_turns(steps: dict[str, Step], turns: int) -> dict[str, float]:
+def taking_turns(steps: dict[str, Step], turns: int) -> dict[str, Seconds]:
     """Median seconds of each, after one round to warm up."""
-    took: dict[str, list[float]] = {name: [] for name in steps}
+    took: dict[str, list[Seconds]] = {name: [] for name in steps}
     for turn in range(turns + 1):
         for name, step in steps.items():
-            began = time.perf_counter()
+            began = Seconds.now()
             step()
             if turn:
-                took[name].append(time.perf_counter() - began)
-    return {name: statistics.median(seconds) for name, seconds in took.items()}
+                took[name].append(Seconds.now().since(began))
+    return {name: medians(seconds) for name, seconds in took.items()}
 
 
-def bare_steps(config: TrainConfig, patch: int, turns: int, compiled: bool) -> dict[str, float]:
-    """Seconds of a step whose views are there already."""
+def views_in_memory(config: TrainConfig, patch: int) -> dict[str, Tensor]:
+    """A batch of every view that BYOL and ORL take, as loading leaves it."""
     size, batch = config.image_size, config.batch_size
     torch.manual_seed(0)
     raw = {n: torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8) for n in ("image_1", "image_2")}
     raw |= {n: torch.randint(0, 256, (batch, patch, patch, 3), dtype=torch.uint8) for n in _roi_names()}
-    views = to_device(raw, CPU, config.backbone)
-    plain = [views[name].contiguous() for name in ("image_1", "image_2")]
-    theirs = their_step(config.backbone)
-    kinds: dict[str, tuple] = {"BYOL": (), "BYOL, bf16": (torch.bfloat16,)}
-    if compiled:
-        kinds["BYOL, torch.compile"] = (None, True)
-    steps: dict[str, Step] = {"lightly's BYOL": lambda: theirs(*plain)}
-    for name, options in kinds.items():
-        step = our_step(BYOL(config.backbone), *options)
-        steps[name] = lambda step=step: step(views)
-    for name, lambdas in {"ORL": (1.0, 1.0, 1.0), "ORL, image branch alone": (1.0, 0.0, 0.0)}.items():
-        step = our_step(ORL(config.backbone, weights=lambdas))
-        steps[name] = lambda step=step: step(views)
-    return taking_turns(steps, turns)
+    return to_device(raw, CPU, config.backbone)
+
+
+def prepared(kind: str, backbone: str, views: dict[str, Tensor]) -> Step:
+    """One of the steps that are compared, with its network and optimiser made."""
+    if kind == LIGHTLY:
+        theirs = their_step(backbone)
+        plain = [views[name].contiguous() for name in ("image_1", "image_2")]
+        return lambda: theirs(*plain)
+    lambdas = {"ORL": (1.0, 1.0, 1.0), "ORL, image branch alone": (1.0, 0.0, 0.0)}.get(kind)
+    method = BYOL(backbone) if lambdas is None else ORL(backbone, weights=lambdas)
+    step = our_step(method, torch.bfloat16 if "bf16" in kind else None, "compile" in kind)
+    return lambda: step(views)
+
+
+def bare_steps(config: TrainConfig, patch: int, turns: int, compiled: bool) -> dict[str, Seconds]:
+    """Seconds of a step whose views are there already."""
+    views = views_in_memory(config, patch)
+    kinds = [LIGHTLY, "BYOL", "BYOL, bf16", *(["BYOL, torch.compile"] if compiled else []), "ORL", *ABLATED]
+    return taking_turns({kind: prepared(kind, config.backbone, views) for kind in kinds}, turns)
+
+
+def most_memory(config: TrainConfig, patch: int) -> dict[str, float]:
+    """Largest resident memory of a process that does two steps, in GB."""
+    found = {}
+    for kind in (LIGHTLY, "BYOL", "ORL"):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+            found[kind] = alone.submit(_memory_of, kind, config, patch).result()
+    return found
+
+
+def _memory_of(kind: str, config: TrainConfig, patch: int) -> float:
+    step = prepared(kind, config.backbone, views_in_memory(config, patch))
+    step()
+    step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def _roi_names() -> list[str]:
@@ -160,7 +212,7 @@ class TheirPhotos(Dataset):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> list[Tensor]:
+    def __getitem__(self, index: int) -> list:
         with PIL.Image.open(self.files[index]) as photo:
             return self.transform(photo.convert("RGB"))
 
@@ -169,44 +221,45 @@ class Clock(Progress):
     """Notes when each step ended, and what it says of waiting."""
 
     def __init__(self) -> None:
-        self.ends: list[float] = []
+        self.ends: list[Seconds] = []
         self.waits: list[float] = []
-        self.lines: list[str] = []
 
     def metric(self, step: int, values: dict[str, float]) -> None:
-        self.ends.append(time.perf_counter())
+        self.ends.append(Seconds.now())
         self.waits.append(values["data_wait"])
 
-    def log(self, message: str) -> None:
-        self.lines.append(message)
 
-    @property
-    def seconds(self) -> float:
-        """A step, without the first, which waits for the loaders to start."""
-        return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
+def end_to_end(files: list[str], config: TrainConfig, turns: int) -> tuple[dict[str, Seconds], float]:
+    """Seconds of a step with loading, an epoch of theirs and one of ours in turns; our share of waiting.
 
-
-def end_to_end(files: list[str], config: TrainConfig, turns: int) -> dict[str, float]:
-    """Seconds of a step with loading: an epoch of theirs, an epoch of ours, in turns."""
-    took: dict[str, list[float]] = {"lightly's BYOL": [], "BYOL": [], "waiting for photos": []}
+    The clock leaves out the first step, which waits for the loaders to start; the cores leave out nothing.
+    """
+    took: dict[str, list[Seconds]] = {LIGHTLY: [], "BYOL": []}
+    waits: list[float] = []
     for _ in range(turns):
-        theirs, ends = their_step(config.backbone), []
+        began, ends = Seconds.now(), []
+        theirs = their_step(config.backbone)
         for first, second in DataLoader(
             TheirPhotos(files, config.image_size), config.batch_size, True, num_workers=config.workers, drop_last=True
         ):
             theirs(first, second)
-            ends.append(time.perf_counter())
-        took["lightly's BYOL"].append((ends[-1] - ends[0]) / (len(ends) - 1))
-        clock = Clock()
+            ends.append(Seconds.now())
+        took[LIGHTLY].append(_per_step(began, ends))
+        clock, began = Clock(), Seconds.now()
         with tempfile.TemporaryDirectory() as folder:
             data = ImageViews(files, image_views(config), config.seed)
             fit(BYOL(config.backbone), data, config, Path(folder), clock, Processes(0, 1, CPU))
-        took["BYOL"].append(clock.seconds)
-        took["waiting for photos"].append(statistics.mean(clock.waits[1:]))
-    return {name: statistics.median(values) for name, values in took.items()}
+        took["BYOL"].append(_per_step(began, clock.ends))
+        waits += clock.waits[1:]
+    return {name: medians(values) for name, values in took.items()}, statistics.mean(waits)
 
 
-def loading(files: list[str], config: TrainConfig) -> dict[str, float]:
+def _per_step(began: Seconds, ends: list[Seconds]) -> Seconds:
+    whole = Seconds.now().since(began, 1 / len(ends))  # the loaders' processes have ended by now
+    return Seconds(ends[-1].since(ends[0], 1 / (len(ends) - 1)).clock, whole.cores)
+
+
+def loading(files: list[str], config: TrainConfig) -> dict[str, Seconds]:
     """Seconds of a photo in one loader, nothing else running."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -217,11 +270,11 @@ def loading(files: list[str], config: TrainConfig) -> dict[str, float]:
     theirs = TheirPhotos(files, config.image_size)
     count = min(len(files), 48)
     each: dict[str, Step] = {
-        "lightly's BYOL": lambda: [theirs[i] for i in range(count)] and None,
-        "BYOL": lambda: [ours[0, i] for i in range(count)] and None,
-        "ORL": lambda: [rois[0, i] for i in range(count)] and None,
+        LIGHTLY: lambda: [theirs[i] for i in range(count)],
+        "BYOL": lambda: [ours[0, i] for i in range(count)],
+        "ORL": lambda: [rois[0, i] for i in range(count)],
     }
-    found = {name: seconds / count for name, seconds in taking_turns(each, 2).items()}
+    found = {name: Seconds(*(value / count for value in seconds)) for name, seconds in taking_turns(each, 2).items()}
     torch.set_num_threads(threads)
     return found
 
@@ -266,23 +319,26 @@ def main() -> None:
         files = photos_of(options.photos, Path(scratch), options.most)
         what = f"{config.backbone}, views of {config.image_size}, RoIs of {patch}, batch {config.batch_size}"
         show(f"{what}; {len(files)} photos, {config.workers} loaders, {torch.get_num_threads()} threads")
+        memory = most_memory(config, patch)  # first: a process counts what the one that starts it had in use
         bare = bare_steps(config, patch, options.turns, options.compile)
-        whole = end_to_end(files, config, max(1, options.turns // 2))
+        whole, waiting = end_to_end(files, config, max(1, options.turns // 2))
         alone = loading(files, config)
     _print("bare step", bare, config.batch_size)
-    waiting = whole.pop("waiting for photos")
     _print("end to end", whole, config.batch_size)
     _print("loading alone, one process", alone, 1)
+    show("most memory, GB: " + ", ".join(f"{name} {value:.2f}" for name, value in memory.items()))
     show(f"waiting for photos: {waiting:.1%} of a step")
     pixels = 1 + 2 * (patch / config.image_size) ** 2
-    show(f"ORL costs {bare['ORL'] / bare['BYOL']:.2f} x BYOL, of {pixels:.2f} x the pixels")
+    times = (f"{ours / byol:.2f}" for ours, byol in zip(bare["ORL"], bare["BYOL"], strict=True))
+    show(f"ORL costs {' and '.join(times)} x BYOL (clock, cores), of {pixels:.2f} x the pixels")
 
 
-def _print(title: str, seconds: dict[str, float], images: int) -> None:
-    table = Table("", "images/s", "x lightly's", title=title)
-    baseline = seconds["lightly's BYOL"]
-    for name, value in seconds.items():
-        table.add_row(name, f"{images / value:.1f}", f"{baseline / value:.2f}")
+def _print(title: str, seconds: dict[str, Seconds], images: int) -> None:
+    table = Table("", "images/s", "x lightly's", "core seconds an image", "x lightly's", title=title)
+    baseline = seconds[LIGHTLY]
+    for name, (clock, cores) in seconds.items():
+        ratios = f"{baseline.clock / clock:.2f}", f"{baseline.cores / cores:.2f}"
+        table.add_row(name, f"{images / clock:.1f}", ratios[0], f"{cores / images:.3f}", ratios[1])
     show(table)
 
 

@@ -5,7 +5,7 @@ A pair is the same in both when its two RoIs are, so its photos too: a box is on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from db.models import Candidate, CorrespondenceSet, ImageComparison, Neighbor, P
 from db.photos import CHUNK
 from db.store import Store, StoreError, fetch, insert_rows
 
+Progress = Callable[[int, int], None]
 BINS = 20  # of the intersection over union of an image's pairs, over [0, 1]
 
 
@@ -88,18 +89,31 @@ def shared_pairs(store: Store, first: int, second: int, image_id: int) -> set[tu
     return rows[0] & rows[1]
 
 
-def compare_sets(store: Store, first: int, second: int) -> Comparison:
+def compare_sets(store: Store, first: int, second: int, on_progress: Progress | None = None) -> Comparison:
     """Compare two complete sets on all images that both cover; kept, so that it is computed once.
 
+    on_progress: is told how many images are done, and of how many.
     Raises StoreError when one is missing or not complete, or when they have no image in common.
     """
+    found = kept_comparison(store, first, second)
+    if found is not None:
+        return found
+    low, high = sorted((first, second))
+    return _seen_from(first, second, _compare(store, low, high, on_progress))
+
+
+def kept_comparison(store: Store, first: int, second: int) -> Comparison | None:
+    """The comparison of two sets if it was computed before."""
     low, high = sorted((first, second))
     with store.session() as session:
         stored = session.get(SetComparison, (low, high))
-    summary = stored.summary if stored else _compare(store, low, high)
+    return _seen_from(first, second, stored.summary) if stored else None
+
+
+def _seen_from(first: int, second: int, summary: dict[str, Any]) -> Comparison:
     neighbors, rois, pairs = (Overlap(**summary[kind]) for kind in ("neighbors", "rois", "pairs"))
     total = Compared(neighbors, rois, pairs)
-    if first != low:
+    if first > second:
         total = Compared(neighbors.swapped(), rois.swapped(), pairs.swapped())
     return Comparison(summary["images"], total, summary["histogram"])
 
@@ -118,6 +132,29 @@ def least_alike(
         return [ImageOverlap(*values) for values in found]
 
 
+def overlap_of(store: Store, first: int, second: int, image_id: int) -> ImageOverlap | None:
+    """An image's part of a kept comparison; None where there is none, or where a set does not cover the image."""
+    low, high = sorted((first, second))
+    with store.session() as session:
+        row = session.get(ImageComparison, (low, high, image_id))
+    return ImageOverlap(row.image_id, row.neighbors, row.rois, row.pairs) if row else None
+
+
+def step_alike(store: Store, first: int, second: int, image_id: int, forward: bool) -> int | None:
+    """The image after (or before) this one in the order of ``least_alike``; None at its end."""
+    here = overlap_of(store, first, second, image_id)
+    if here is None:
+        return None
+    if forward:
+        return next((row.image_id for row in least_alike(store, first, second, 1, here)), None)
+    low, high = sorted((first, second))
+    row = ImageComparison
+    before = (row.pairs <= here.pairs) & ((row.pairs < here.pairs) | (row.image_id < image_id))
+    query = select(row.image_id).where(row.first_id == low, row.second_id == high).where(before)
+    with store.session() as session:
+        return session.scalar(query.order_by(row.pairs.desc(), row.image_id.desc()).limit(1))
+
+
 def _beyond(after: ImageOverlap) -> ColumnElement[bool]:
     # pairs >= x bounds the walk in the index; the rest decides among equals.
     row = ImageComparison
@@ -133,7 +170,7 @@ KINDS = (
 )
 
 
-def _compare(store: Store, first: int, second: int) -> dict[str, Any]:
+def _compare(store: Store, first: int, second: int, on_progress: Progress | None = None) -> dict[str, Any]:
     totals = np.zeros((len(KINDS), 3), np.int64)
     histogram = np.zeros(BINS, np.int64)
     rows: list[tuple[Any, ...]] = []
@@ -146,6 +183,8 @@ def _compare(store: Store, first: int, second: int) -> dict[str, Any]:
             alike = [_jaccard(counts) for counts in counted]
             histogram += np.histogram(alike[-1], BINS, (0, 1))[0]
             rows += [(first, second, *row) for row in zip(ids.tolist(), *(a.tolist() for a in alike), strict=True)]
+            if on_progress:
+                on_progress(start + len(ids), len(images))
     overlaps = (asdict(Overlap(*counts)) for counts in totals.tolist())
     summary: dict[str, Any] = {"images": len(images), "histogram": histogram.tolist()}
     summary |= dict(zip(("neighbors", "rois", "pairs"), overlaps, strict=True))

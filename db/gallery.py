@@ -10,15 +10,38 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
-from db.models import Annotation, CorrespondenceSet, Dataset, Image, SetImage
-from db.photos import members_of
+from db.marks import tags_of
+from db.models import (
+    Annotation,
+    CorrespondenceSet,
+    Dataset,
+    Image,
+    Judgement,
+    Roi,
+    SetImage,
+    Tag,
+    Verdict,
+)
+from db.photos import marks_of, members_of
+from db.selections import selected_ids
 from db.store import Store, fetch
 
+BY_SET = {  # sort -> the column of a set that it goes by
+    "pairs": SetImage.pair_count,
+    "similarity": SetImage.mean_similarity,
+    "regions": SetImage.candidate_count,
+    "cycle": SetImage.cycle_share,
+    "margin": SetImage.mean_margin,
+}
 MIXERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # odd 64-bit numbers that scatter what they multiply
+
+
+Judged = Literal[Judgement, "any", "none"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +49,9 @@ class GalleryOrder:
     """What the gallery shows, and in which order; also the order of *next* and *previous*.
 
     ``seed`` belongs to the sort ``random``. ``category`` keeps photos with an annotated object of that category;
-    ``fewest_pairs`` and ``most_pairs`` those to which the set gave that many.
+    ``fewest_pairs`` and ``most_pairs`` those to which the set gave that many; ``tag`` those that anybody tagged so;
+    ``verdict`` those that are the query of a pair, of any set, that anybody judged so (``any``: at all, ``none``: no
+    pair); ``selection`` those of a kept selection, by its id.
     """
 
     dataset_id: int
@@ -38,11 +63,14 @@ class GalleryOrder:
     category: str | None = None
     fewest_pairs: int | None = None
     most_pairs: int | None = None
+    tag: str | None = None
+    verdict: Judged | None = None
+    selection: int | None = None
 
     @property
     def by_set(self) -> bool:
         """Whether the order needs a correspondence set; without one, photos come by name."""
-        return self.set_id is not None and self.sort in ("pairs", "similarity", "regions")
+        return self.set_id is not None and self.sort in BY_SET
 
     @property
     def by_pairs(self) -> bool:
@@ -63,7 +91,9 @@ class Tile:
     pair_count: int | None
     candidate_count: int | None
     mean_similarity: float | None
+    cycle_share: float | None
     mtime_ns: int  # of the file, so that a picture's URL changes with it
+    tags: tuple[str, ...] = ()
 
 
 def gallery_page(store: Store, order: GalleryOrder, offset: int, limit: int) -> list[Tile]:
@@ -71,11 +101,12 @@ def gallery_page(store: Store, order: GalleryOrder, offset: int, limit: int) -> 
     ids = gallery_ids(store, order)[offset : offset + limit].tolist()
     own = (SetImage.image_id == Image.id) & (SetImage.set_id == (order.set_id or 0))
     photo = (Image.id, Image.path, Image.width, Image.height, Image.status, Image.error)
-    mined = (SetImage.pair_count, SetImage.candidate_count, SetImage.mean_similarity)
+    mined = (SetImage.pair_count, SetImage.candidate_count, SetImage.mean_similarity, SetImage.cycle_share)
     question = select(*photo, *mined, Image.mtime_ns).outerjoin_from(Image, SetImage, own).where(Image.id.in_(ids))
     with store.session() as session:
-        tiles = {row.id: Tile(**row._mapping) for row in session.execute(question)}
-    return [tiles[i] for i in ids]
+        rows = {row.id: row._mapping for row in session.execute(question)}
+    tags = tags_of(store, ids)
+    return [Tile(**rows[i], tags=tags.get(i, ())) for i in ids]
 
 
 def gallery_count(store: Store, order: GalleryOrder) -> int:
@@ -100,7 +131,7 @@ def gallery_ids(store: Store, order: GalleryOrder) -> np.ndarray:
 
 # What is kept in memory --------------------------------------------------------------------------------
 
-State = tuple[int, int]  # of the data set and of the set: what was read in one state holds as long as it does
+State = tuple[int, int, int]  # of data set, set, and marks: what was read in one state holds as long as it does
 
 
 def _state(store: Store, order: GalleryOrder) -> State:
@@ -108,16 +139,26 @@ def _state(store: Store, order: GalleryOrder) -> State:
     with store.session() as session:
         row = session.execute(select(Dataset.revision, status).where(Dataset.id == order.dataset_id)).one_or_none()
     revision, grows = (row[0], row[1] not in (None, "complete")) if row else (0, False)
-    return revision, time.monotonic_ns() if grows else 0  # a set that grows has no state
+    by_marks = order.tag is not None or order.verdict is not None  # other orders hold whatever is marked
+    marks = marks_of(store, order.dataset_id) if by_marks else 0
+    return revision, time.monotonic_ns() if grows else 0, marks  # a set that grows has no state
 
 
 @lru_cache(maxsize=64)
 def _gallery_ids(store: Store, order: GalleryOrder, state: State) -> np.ndarray:
-    shown = _sorted(store, replace(order, descending=False, search="", category=None), state)
+    plain = replace(order, descending=False, search="", category=None, tag=None, verdict=None, selection=None)
+    shown = _sorted(store, plain, (*state[:2], 0))
     if order.search:
         shown = shown[np.isin(shown, _names(store, order.dataset_id, state[0]).with_part(order.search))]
     if order.category is not None:
         shown = shown[np.isin(shown, _annotated(store, order.dataset_id, order.category, state[0]))]
+    if order.tag is not None:
+        shown = shown[np.isin(shown, _tagged(store, order.tag, state[2]))]
+    if order.verdict is not None:
+        judged = _judged(store, None if order.verdict in ("any", "none") else order.verdict, state[2])
+        shown = shown[np.isin(shown, judged, invert=order.verdict == "none")]
+    if order.selection is not None:
+        shown = shown[np.isin(shown, selected_ids(store, order.selection))]
     shown = shown[::-1] if order.descending else shown
     shown.flags.writeable = False
     return shown
@@ -197,18 +238,35 @@ class _Counts:
 
 @lru_cache(maxsize=4)
 def _counts(store: Store, set_id: int, state: int) -> _Counts:
-    columns = (SetImage.pair_count, SetImage.mean_similarity, SetImage.candidate_count)
-    question = select(SetImage.image_id, *columns).where(SetImage.set_id == set_id).order_by(SetImage.image_id)
+    columns = (SetImage.image_id, *BY_SET.values())
+    question = select(*columns).where(SetImage.set_id == set_id).order_by(SetImage.image_id)
+    none = np.empty((0, len(columns)))
     with store.session() as session:
-        rows = np.concatenate([np.empty((0, 4)), *(np.array(block, np.float64) for block in fetch(session, question))])
+        rows = np.concatenate([none, *(np.array(block, np.float64) for block in fetch(session, question))])
     rows[np.isnan(rows)] = -np.inf  # before every number, as databases have it
-    return _Counts(rows[:, 0].astype(np.int64), dict(zip(("pairs", "similarity", "regions"), rows.T[1:], strict=True)))
+    return _Counts(rows[:, 0].astype(np.int64), dict(zip(BY_SET, rows.T[1:], strict=True)))
 
 
 @lru_cache(maxsize=128)  # COCO has 80 categories
 def _annotated(store: Store, dataset_id: int, category: str, revision: int) -> np.ndarray:
     """Photos with an object of a category, int64 [n]; some may be of other data sets."""
-    question = select(Annotation.image_id).where(Annotation.category == category)
+    return _distinct(store, select(Annotation.image_id).where(Annotation.category == category))
+
+
+@lru_cache(maxsize=16)
+def _tagged(store: Store, tag: str, marks: int) -> np.ndarray:
+    """Photos with a tag, int64 [n]; some may be of other data sets."""
+    return _distinct(store, select(Tag.image_id).where(Tag.tag == tag))
+
+
+@lru_cache(maxsize=8)
+def _judged(store: Store, verdict: Judgement | None, marks: int) -> np.ndarray:
+    """Photos that are the query of a pair with a verdict, or with any, int64 [n]; some may be of other data sets."""
+    question = select(Roi.image_id).join(Verdict, Verdict.query_roi_id == Roi.id)
+    return _distinct(store, question if verdict is None else question.where(Verdict.verdict == verdict))
+
+
+def _distinct(store: Store, question: Select[int]) -> np.ndarray:
     with store.session() as session:
         blocks = [np.array(block, np.int64)[:, 0] for block in fetch(session, question)]
     return np.unique(np.concatenate([np.empty(0, np.int64), *blocks]))

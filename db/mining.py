@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import bindparam, case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from db.models import Candidate, CorrespondenceSet, Neighbor, Pair, Proposal, Roi, SetImage
+from db.models import Candidate, CorrespondenceSet, DeletedSet, Neighbor, Pair, Proposal, Roi, SetImage
 from db.photos import CHUNK
 from db.store import Store, StoreError, fetch, insert_rows
 
@@ -61,6 +61,16 @@ def proposals_of(store: Store, image_ids: Sequence[int], method: str) -> dict[in
             rows = session.execute(select(Proposal.image_id, Proposal.boxes).where(Proposal.method == method, some))
             found |= {image: np.frombuffer(blob, "<i2").reshape(-1, 4) for image, blob in rows}
     return found
+
+
+def proposal_methods(store: Store, image_ids: Sequence[int]) -> list[str]:
+    """Methods by which some of these images have raw boxes, by name."""
+    found: set[str] = set()
+    with store.session() as session:
+        for start in range(0, len(image_ids), CHUNK):
+            some = Proposal.image_id.in_(image_ids[start : start + CHUNK])
+            found.update(session.scalars(select(Proposal.method).where(some).distinct()))
+    return sorted(found)
 
 
 def drop_proposals(store: Store, image_ids: Sequence[int], method: str) -> None:
@@ -118,11 +128,18 @@ def begin_set(
             found = CorrespondenceSet(
                 name=name, dataset_id=dataset_id, encoder_id=encoder_id, params=params, run_id=run_id
             )
+            found.id = _unused_id(session)
             session.add(found)
             session.flush()
         elif found.run_id != run_id or found.status == "complete":
             raise StoreError(f"The correspondence set name '{name}' is taken; sets never change, choose another name.")
         return found
+
+
+def _unused_id(session: Session) -> int:
+    # SQLite would give the id of the newest set again once that set is deleted.
+    known = (session.scalar(select(func.max(table.id))) or 0 for table in (CorrespondenceSet, DeletedSet))
+    return max(known) + 1
 
 
 def add_candidates(store: Store, set_id: int, batch: Sequence[Candidates]) -> None:
@@ -227,17 +244,36 @@ def add_pairs(store: Store, set_id: int, batch: Sequence[MinedImage]) -> None:
             each = zip(*columns, margins, found.cycle.tolist(), strict=True)
             key = (set_id, mined.image_id, found.neighbor_rank)
             pairs += [(*key, rank, *row) for rank, row in enumerate(each, 1)]
-        count = sum(len(found.similarity) for found in mined.pairs)
-        total = sum(float(found.similarity.sum()) for found in mined.pairs)
-        counts.append({"image": mined.image_id, "count": count, "mean": total / count if count else None})
+        counts.append({"image": mined.image_id} | _summed_up(mined))
     with store.session() as session:
         insert_rows(session, Pair, PAIR_COLUMNS, pairs)
         session.connection().execute(
             update(SetImage)
             .where(SetImage.set_id == set_id, SetImage.image_id == bindparam("image"))
-            .values(pair_count=bindparam("count"), mean_similarity=bindparam("mean")),
+            .values(
+                pair_count=bindparam("count"),
+                mean_similarity=bindparam("similarity"),
+                cycle_share=bindparam("cycle"),
+                mean_margin=bindparam("margin"),
+            ),
             counts,
         )
+
+
+def _summed_up(mined: MinedImage) -> dict[str, float | None]:
+    """What a row of ``set_image`` says of the pairs; None where there is nothing to take a mean of."""
+
+    def mean(values: Sequence[np.ndarray]) -> float | None:
+        numbers = np.concatenate([np.empty(0), *values])
+        numbers = numbers[~np.isnan(numbers)]
+        return float(numbers.mean()) if len(numbers) else None
+
+    return {
+        "count": sum(len(found.similarity) for found in mined.pairs),
+        "similarity": mean([found.similarity for found in mined.pairs]),
+        "cycle": mean([found.cycle for found in mined.pairs]),
+        "margin": mean([found.margin for found in mined.pairs]),
+    }
 
 
 def keep_quality(store: Store, set_id: int, measures: dict[str, float]) -> None:

@@ -59,6 +59,7 @@ class Dataset(Base):
     annotation_count: Mapped[int] = mapped_column(default=0)
     categories: Mapped[dict[str, Any] | None]  # number of photos by annotated category, counted likewise
     revision: Mapped[int] = mapped_column(default=0, server_default="0")  # grows when photos or annotations change
+    marks: Mapped[int] = mapped_column(default=0, server_default="0")  # grows when tags or verdicts change
 
 
 class DatasetMember(Base):
@@ -173,6 +174,22 @@ class CorrespondenceSet(Base):
     quality: Mapped[dict[str, Any] | None]  # orl.quality, once measured; annotations may come later than the set
 
 
+class DeletedSet(Base):
+    """What is still known of a set that was deleted: runs and encoders came from it. Its id is never given again."""
+
+    __tablename__ = "deleted_set"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    dataset_id: Mapped[int]
+    encoder_id: Mapped[int]
+    params: Mapped[dict[str, Any]]
+    pair_count: Mapped[int]
+    quality: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime] = mapped_column(default=now)
+    author: Mapped[str]
+
+
 class Neighbor(Base):
     """The K nearest images of an image."""
 
@@ -216,7 +233,7 @@ class Pair(Base):
 class SetImage(Base):
     """One image's part of a set, counted once when it is mined: what the gallery shows and sorts by.
 
-    The row appears with the image's candidates; the last two columns follow with its pairs.
+    The row appears with the image's candidates; what is said of pairs follows with them.
     """
 
     __tablename__ = "set_image"
@@ -227,6 +244,8 @@ class SetImage(Base):
     fallback: Mapped[bool]
     pair_count: Mapped[int | None]
     mean_similarity: Mapped[float | None]
+    cycle_share: Mapped[float | None]  # of its pairs, those whose way back leads to the same query RoI
+    mean_margin: Mapped[float | None]  # over its pairs that have one
     __table_args__ = (
         Index("ix_set_image_pairs", "set_id", "pair_count", "image_id"),
         Index("ix_set_image_candidates", "set_id", "candidate_count", "image_id"),
@@ -356,3 +375,41 @@ class Verdict(Base):
     author: Mapped[str] = mapped_column(primary_key=True)
     verdict: Mapped[Judgement] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Tag(Base):
+    """A short word that a person put on a photo."""
+
+    __tablename__ = "tag"
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"), primary_key=True)
+    tag: Mapped[str] = mapped_column(primary_key=True)
+    author: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    __table_args__ = (Index("ix_tag_tag_image_id", "tag", "image_id"), {"sqlite_with_rowid": False})
+
+
+class PairTag(Base):
+    """A short word that a person put on a pair of RoIs, in whichever sets it is."""
+
+    __tablename__ = "pair_tag"
+    query_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"), primary_key=True)
+    key_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"), primary_key=True)
+    tag: Mapped[str] = mapped_column(primary_key=True)
+    author: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    __table_args__ = (
+        Index("ix_pair_tag_tag_query_roi_id_key_roi_id", "tag", "query_roi_id", "key_roi_id"),
+        {"sqlite_with_rowid": False},
+    )
+
+
+class Selection(Base):
+    """Photos that a person chose together, kept so that a link can name them; it never changes."""
+
+    __tablename__ = "selection"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    image_ids: Mapped[bytes] = mapped_column(LargeBinary)  # int64 [n] little-endian, ascending
+    author: Mapped[str]

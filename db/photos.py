@@ -116,6 +116,13 @@ def members_of(session: Session, dataset_id: int) -> list[int]:
     return list(session.scalars(united.order_by(DatasetMember.member_id))) or [dataset_id]
 
 
+def marks_of(store: Store, dataset_id: int) -> int:
+    """How often tags or verdicts on a data set's photos have changed: what depends on them holds for one number."""
+    with store.session() as session:
+        whole = [dataset_id, *members_of(session, dataset_id)]
+        return session.scalar(select(func.sum(Dataset.marks)).where(Dataset.id.in_(whole))) or 0
+
+
 def photo_roots(store: Store, dataset_id: int) -> dict[int, str]:
     """The folder that each photo's path starts from, by the photo's own data set: several for a union."""
     with store.session() as session:

@@ -31,6 +31,7 @@ class Probe:
 class ProbedPair:
     """A pair as it is shown: boxes int16 [4], x y w h, and similarity."""
 
+    step: int
     image_id: int
     neighbor_id: int
     rank: int
@@ -70,19 +71,20 @@ def probed_steps(store: Store, run_id: int) -> list[int]:
         return list(session.scalars(steps))
 
 
-def probed_pairs(store: Store, run_id: int, step: int) -> list[ProbedPair]:
-    """The pairs of a step, by query photo, neighbour and rank."""
+def probed_pairs(store: Store, run_id: int, *steps: int) -> list[ProbedPair]:
+    """The pairs of some steps, by step, query photo, neighbour and rank."""
     query, key = QUERY, KEY
     with store.session() as session:
         rows = session.execute(
             select(ProbePair, query, key)
             .join(query, query.id == ProbePair.query_roi_id)
             .join(key, key.id == ProbePair.key_roi_id)
-            .where(ProbePair.run_id == run_id, ProbePair.step == step)
-            .order_by(ProbePair.image_id, ProbePair.neighbor_id, ProbePair.rank)
+            .where(ProbePair.run_id == run_id, ProbePair.step.in_(steps))
+            .order_by(ProbePair.step, ProbePair.image_id, ProbePair.neighbor_id, ProbePair.rank)
         )
         return [
             ProbedPair(
+                pair.step,
                 pair.image_id,
                 pair.neighbor_id,
                 pair.rank,

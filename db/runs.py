@@ -89,14 +89,18 @@ def add_metrics(store: Store, run_id: int, rows: Sequence[tuple[int, str, float]
         session.execute(insert(Metric), [{"run_id": run_id, "step": s, "name": n, "value": v} for s, n, v in rows])
 
 
-def metrics(store: Store, run_id: int, after: int = -1) -> list[tuple[int, str, float]]:
-    """(step, name, value) of a run beyond a step, by name and step."""
+def metrics(
+    store: Store, run_id: int, after: int = -1, names: Sequence[str] | None = None
+) -> list[tuple[int, str, float]]:
+    """(step, name, value) of a run beyond a step, by name and step.
+
+    With names given, the rows come straight from the key, however many there are before ``after``.
+    """
+    query = select(Metric.step, Metric.name, Metric.value).where(Metric.run_id == run_id, Metric.step > after)
+    if names is not None:
+        query = query.where(Metric.name.in_(names))
     with store.session() as session:
-        rows = session.execute(
-            select(Metric.step, Metric.name, Metric.value)
-            .where(Metric.run_id == run_id, Metric.step > after)
-            .order_by(Metric.name, Metric.step)
-        )
+        rows = session.execute(query.order_by(Metric.name, Metric.step))
         return [(step, name, value) for step, name, value in rows]
 
 

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 BUSY_TIMEOUT = 30_000  # milliseconds a writer waits for another one
 CACHE = 32 * 1024  # KiB of pages that a connection keeps: the upper levels of every table's tree
-HEAD = "0007"  # newest revision under migrations/versions
+HEAD = "0009"  # newest revision under migrations/versions
 MIGRATIONS = Path(__file__).with_name("migrations")
 _UPGRADING = threading.Lock()  # Alembic keeps what it works on in globals
 
@@ -30,8 +30,9 @@ class StoreError(Exception):
 class Store:
     """A handle on the store; cheap to share between threads, since every call opens its own short session."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, read_only: bool = False) -> None:
+        """read_only: the database itself refuses whatever would write, see ``open_store``."""
+        self.engine, self.read_only = engine, read_only
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -40,6 +41,8 @@ class Store:
             with Session(self.engine, expire_on_commit=False) as session, session.begin():
                 yield session
         except DBAPIError as error:
+            if self.read_only and ("readonly" in str(error.orig) or "read-only" in str(error.orig)):
+                raise StoreError("Nothing can be changed here: this store was opened for reading only.") from error
             raise explained(error) from error
 
     def close(self) -> None:
@@ -85,24 +88,29 @@ def explained(error: DBAPIError) -> StoreError:
     return StoreError(f"The store refused: {reason}.")
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, read_only: bool = False) -> Store:
     """Open a store by SQLAlchemy URL, creating or upgrading its tables as needed.
 
-    Raises StoreError when it was written by a newer version or cannot be opened.
+    A read-only one is neither made nor upgraded, and its connections cannot write. Raises StoreError when the store
+    was written by a newer version or cannot be opened.
     """
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+    if read_only:
+        event.listen(engine, "connect", _forbid_writing[engine.dialect.name])
     try:
         revision = _revision(engine)
         if revision != HEAD:
-            _upgrade(engine, revision)
+            if read_only and revision is None:
+                raise StoreError("There is no store yet, and a read-only one is not made; open it once for writing.")
+            _upgrade(engine, revision, dry=read_only)
     except DBAPIError as error:
         engine.dispose()
         if isinstance(error, OperationalError) or engine.dialect.name == "sqlite":
             raise explained(error) from error
         raise
-    return Store(engine)
+    return Store(engine, read_only)
 
 
 def sqlite_url(path: Path) -> str:
@@ -118,6 +126,22 @@ def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA cache_size = -{CACHE}")
     cursor.close()
+
+
+def _execute(statement: str) -> Callable[[DBAPIConnection, object], None]:
+    def run(connection: DBAPIConnection, _: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        cursor.close()
+
+    return run
+
+
+# After everything else that is set on a connection. By the name of SQLAlchemy's dialect.
+_forbid_writing = {
+    "sqlite": _execute("PRAGMA query_only = ON"),
+    "postgresql": _execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"),
+}
 
 
 def _switch_to_wal(cursor: DBAPICursor) -> None:
@@ -144,7 +168,7 @@ def _revision_seen_by(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _upgrade(engine: Engine, revision: str | None) -> None:
+def _upgrade(engine: Engine, revision: str | None, dry: bool = False) -> None:
     # Alembic takes a moment to import, and an up-to-date store has no use for it.
     from alembic import command
     from alembic.config import Config
@@ -161,6 +185,8 @@ def _upgrade(engine: Engine, revision: str | None) -> None:
                 f"This store was written by a newer version of ORL Explorer (revision {revision}, "
                 f"this version knows up to {HEAD}); upgrade ORL Explorer to open it."
             ) from error
+    if dry:
+        raise StoreError(f"This store is of an older version (revision {revision}); open it once for writing first.")
     with _UPGRADING, engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             # Python would begin a transaction at the first INSERT only, with the tables already half made.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from sqlalchemy import select
 
 from db.correspondences import KEY, QUERY
+from db.marks import count_pair_mark
 from db.models import Judgement, Roi, Verdict
+from db.photos import CHUNK
 from db.store import Store
 
 
@@ -25,15 +29,35 @@ def judge(
                     select(Roi.id).where(Roi.image_id == image, Roi.x == x, Roi.y == y, Roi.w == w, Roi.h == h)
                 )
             )
-        if None in ids:
-            return False
-        found = session.get(Verdict, (*ids, author))
+    if ids[0] is None or ids[1] is None:
+        return False
+    judge_pair(store, ids[0], ids[1], verdict, author)
+    return True
+
+
+def judge_pair(store: Store, query_roi_id: int, key_roi_id: int, verdict: Judgement | None, author: str) -> None:
+    """Keep (or with None withdraw) a person's verdict on a pair of RoIs that exist."""
+    with store.session() as session:
+        found = session.get(Verdict, (query_roi_id, key_roi_id, author))
         if found is not None:
             session.delete(found)
             session.flush()
         if verdict is not None:
-            session.add(Verdict(query_roi_id=ids[0], key_roi_id=ids[1], author=author, verdict=verdict))
-        return True
+            session.add(Verdict(query_roi_id=query_roi_id, key_roi_id=key_roi_id, author=author, verdict=verdict))
+        count_pair_mark(session, query_roi_id)
+
+
+def verdicts_on(store: Store, pairs: Iterable[tuple[int, int]], author: str) -> dict[tuple[int, int], Judgement]:
+    """A person's verdicts on pairs given as (query RoI id, key RoI id), where there is one."""
+    asked = set(pairs)
+    queries = sorted({query for query, _ in asked})
+    found: dict[tuple[int, int], Judgement] = {}
+    with store.session() as session:
+        for start in range(0, len(queries), CHUNK):
+            own = Verdict.query_roi_id.in_(queries[start : start + CHUNK]) & (Verdict.author == author)
+            rows = session.execute(select(Verdict.query_roi_id, Verdict.key_roi_id, Verdict.verdict).where(own))
+            found |= {(query, key): verdict for query, key, verdict in rows if (query, key) in asked}
+    return found
 
 
 def verdicts_of(

@@ -62,9 +62,13 @@ def activation_norm(feature_map: np.ndarray) -> np.ndarray:
 
     feature_map: float [C, h, w]. Returns float32 [h, w]; all zeros for a constant map.
     """
-    norm = np.linalg.norm(feature_map.astype(np.float32), axis=0)
-    low, high = float(norm.min()), float(norm.max())
-    return (norm - low) / (high - low) if high > low else np.zeros_like(norm)
+    return stretched(np.linalg.norm(feature_map.astype(np.float32), axis=0))
+
+
+def stretched(heat: np.ndarray) -> np.ndarray:
+    """A map on a scale of its own, from least to greatest: float32 [h, w] in [0, 1]; zeros where constant."""
+    low, high = float(heat.min()), float(heat.max())
+    return (heat - low) / (high - low) if high > low else np.zeros_like(heat)
 
 
 def cosine_map(feature_map: np.ndarray, embedding: np.ndarray) -> np.ndarray:

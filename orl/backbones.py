@@ -7,8 +7,9 @@ from collections import OrderedDict
 import torchvision
 from torch import nn
 
-from orl.architectures import ARCHITECTURES, RESNETS, STARTER
+from orl.architectures import ARCHITECTURES, RESNETS, STARTER, TIMM
 from orl.efficientnet import FEATURES, EfficientNetLite0
+from orl.timm_backbones import build_timm, timm_normalisation
 
 # Mean and standard deviation of RGB in [0, 1], per architecture.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -19,12 +20,14 @@ def build_backbone(architecture: str) -> tuple[nn.Module, int]:
     """A randomly initialised backbone and its number of output channels.
 
     A ResNet's state dict has torchvision's names minus ``fc``; convolutions start kaiming-normal (fan_in) as
-    in the reference. Raises ValueError for an unknown name.
+    in the reference. ``timm:NAME`` is a network of timm's. Raises ValueError for an unknown name.
     """
     if architecture == STARTER:
         return EfficientNetLite0(), FEATURES
+    if architecture.startswith(TIMM):
+        return build_timm(architecture)
     if architecture not in RESNETS:
-        raise ValueError(f"Unknown architecture '{architecture}'. Known: {', '.join(ARCHITECTURES)}.")
+        raise ValueError(f"Unknown architecture '{architecture}'. Known: {', '.join(ARCHITECTURES)}, {TIMM}NAME.")
     whole = torchvision.models.get_model(architecture, weights=None)
     channels = whole.fc.in_features
     trunk = nn.Sequential(OrderedDict((n, m) for n, m in whole.named_children() if n not in ("avgpool", "fc")))
@@ -36,4 +39,6 @@ def build_backbone(architecture: str) -> tuple[nn.Module, int]:
 
 def normalisation(architecture: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation, RGB in [0, 1], that the architecture's weights expect."""
+    if architecture.startswith(TIMM):
+        return timm_normalisation(architecture)
     return LITE if architecture == STARTER else IMAGENET

@@ -70,5 +70,7 @@ def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
 
 
 def regression_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """2 - 2 cos of each row, averaged over the batch: float [B, D] twice -> scalar."""
+    """2 - 2 cos of each row, averaged over the batch: float [B, D] twice -> scalar, in single precision at least."""
+    if prediction.dtype in (torch.float16, torch.bfloat16):
+        prediction, target = prediction.float(), target.float()
     return (2 - 2 * F.cosine_similarity(prediction, target, dim=1)).mean()

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops import roi_align
 
+from orl.architectures import TIMM
 from orl.backbones import build_backbone, normalisation
 from orl.depths import depth_maps, pool_cells, pool_depths
 from orl.heads import Head, mlp, pool
@@ -57,8 +58,11 @@ class Encoder(nn.Module):
     def fold(self) -> Encoder:
         """Merge every batch norm into the convolution before it: the same features, a fifth sooner.
 
-        Call once, after the weights are loaded; the state dict is another one from then on.
+        Call once, after the weights are loaded; the state dict is another one from then on. What timm builds stays as
+        it is: its batch norms may hold activations, or come before convolutions.
         """
+        if self.architecture.startswith(TIMM):
+            return self
         made_by: dict[int, nn.Module] = {}
         follows: dict[nn.Module, nn.Module] = {}
 

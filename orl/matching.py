@@ -47,11 +47,22 @@ def top_pairs(
     held against min_similarity, by M alone.
     Equal entries are taken in row-major order, so that the result never depends on the sort.
     """
-    matrix = query.astype(np.float32, copy=False) @ key.astype(np.float32, copy=False).T
+    return largest(cosines(query, key), pair_ratio, min_similarity, bonus)
+
+
+def cosines(query: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """M = Q K^T: float32 [B_q, B_k]. query: float32 [B_q, D], key: float32 [B_k, D], rows L2-normalised."""
+    return query.astype(np.float32, copy=False) @ key.astype(np.float32, copy=False).T
+
+
+def largest(
+    matrix: np.ndarray, pair_ratio: float, min_similarity: float = -1.0, bonus: np.ndarray | None = None
+) -> Pairs:
+    """``top_pairs`` of two images whose cosines, float32 [B_q, B_k], are known already."""
     flat = matrix.ravel()
     allowed = np.arange(flat.size) if flat.min() >= min_similarity else np.flatnonzero(flat >= min_similarity)
     worth = (flat if bonus is None else flat + bonus.astype(np.float32, copy=False).ravel())[allowed]
-    count = min(pair_count(pair_ratio, len(query)), flat.size, allowed.size)
+    count = min(pair_count(pair_ratio, len(matrix)), flat.size, allowed.size)
     if count:
         at_least = np.flatnonzero(worth >= np.partition(worth, worth.size - count)[worth.size - count])
         best = allowed[at_least[np.argsort(-worth[at_least], kind="stable")][:count]]
@@ -65,8 +76,7 @@ def measure_pairs(query: np.ndarray, key: np.ndarray, rows: np.ndarray, columns:
 
     query: float32 [B_q, D], key: float32 [B_k, D], rows L2-normalised. rows, columns: int [n], indices into the two.
     """
-    matrix = query.astype(np.float32, copy=False) @ key.astype(np.float32, copy=False).T
-    return _measured(matrix, np.asarray(rows, np.int64), np.asarray(columns, np.int64))
+    return _measured(cosines(query, key), np.asarray(rows, np.int64), np.asarray(columns, np.int64))
 
 
 def _measured(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Pairs:

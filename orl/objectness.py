@@ -46,18 +46,38 @@ def objectness(boxes: np.ndarray, raw: np.ndarray, attention: np.ndarray, width:
 
 
 def filter_by_objectness(
-    raw: np.ndarray, rules: BoxRules, width: int, height: int, attention: np.ndarray, ranked: bool = True
+    raw: np.ndarray,
+    rules: BoxRules,
+    width: int,
+    height: int,
+    attention: np.ndarray,
+    ranked: bool = True,
+    known: np.ndarray | None = None,
 ) -> tuple[Filtered, np.ndarray]:
     """``orl.boxes.filter_boxes``, which judges the likeliest objects first unless ``ranked`` is false.
 
-    Returns the result and the candidates' objectness, float32 [B].
+    known: float32 [M], the raw boxes' objectness as far as earlier calls have worked it out, NaN elsewhere; what is
+    worked out here is filled in, so that other rules cost less. Returns the result and the candidates' objectness,
+    float32 [B].
     """
     raw = np.asarray(raw, np.int16).reshape(-1, 4)
-    score = np.full(len(raw), -np.inf, np.float32)
-    fitting = judge_shape(raw, rules) == Verdict.KEPT  # the others are many, and nobody asks for their score
-    score[fitting] = objectness(raw[fitting], raw, attention, width, height)
-    found = filter_boxes(raw, rules, width, height, score if ranked else None)
-    return found, objectness(found.boxes, raw, attention, width, height)
+    known = np.full(len(raw), np.nan, np.float32) if known is None else known
+
+    def score(asked: np.ndarray) -> np.ndarray:
+        new = asked[np.isnan(known[asked])]
+        if len(new):
+            known[new] = objectness(raw[new], raw, attention, width, height)
+        return known[asked]
+
+    judged = np.full(len(raw), -np.inf, np.float32)
+    if ranked:
+        fitting = np.flatnonzero(judge_shape(raw, rules) == Verdict.KEPT)  # the others are many, and nobody asks
+        judged[fitting] = score(fitting)
+    found = filter_boxes(raw, rules, width, height, judged if ranked else None)
+    if found.fallback:
+        return found, objectness(found.boxes, raw, attention, width, height)
+    kept = np.flatnonzero(found.verdict == Verdict.KEPT)
+    return found, score(kept[np.argsort(-judged[kept], kind="stable")])
 
 
 def _total(sums: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -237,6 +237,8 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _skewness(counts: np.ndarray) -> float:
+    if not len(counts):
+        return 0.0
     deviation = counts - counts.mean()
     spread = counts.std()
     return float((deviation**3).mean() / spread**3) if spread else 0.0

@@ -12,7 +12,7 @@ from db.models import Image
 from db.store import Store
 from db.whole_sets import annotated_objects
 from orl.boxes import Filtered, filter_boxes, outward
-from orl.matching import Pairs, top_pairs
+from orl.matching import Pairs, cosines, largest
 from orl.objectness import filter_by_objectness
 from orl.pixels import ATTENTION_CELLS
 from train.config import MineConfig
@@ -42,17 +42,36 @@ def raw_boxes(store: Store, images: Sequence[Image], config: MineConfig) -> dict
     return {image.id: outward(boxes[ids == image.id], image.width, image.height) for image in images}
 
 
-def candidates(image: Image, raw: np.ndarray, config: MineConfig, attention: np.ndarray | None) -> Candidates:
-    """Reduce raw boxes int16 [M, 4] to candidates. attention: float32 [h · w], needed if the settings seek objects."""
+def candidates(
+    image: Image,
+    raw: np.ndarray,
+    config: MineConfig,
+    attention: np.ndarray | None,
+    known: np.ndarray | None = None,
+) -> Candidates:
+    """Reduce raw boxes int16 [M, 4] to candidates. attention: float32 [h · w], needed if the settings seek objects.
+
+    known: see ``orl.objectness.filter_by_objectness``.
+    """
     if attention is None:
         filtered = filter_boxes(raw, config.rules, image.width, image.height)
         return Candidates(image, filtered, np.zeros(len(filtered.boxes), np.float32))
     where = attention.reshape(ATTENTION_CELLS, ATTENTION_CELLS)
     ranked = config.ranked_by == "objectness"
-    return Candidates(image, *filter_by_objectness(raw, config.rules, image.width, image.height, where, ranked))
+    found = filter_by_objectness(raw, config.rules, image.width, image.height, where, ranked, known)
+    return Candidates(image, *found)
 
 
 def match(query: np.ndarray, key: np.ndarray, objectness: tuple[np.ndarray, np.ndarray], config: MineConfig) -> Pairs:
     """The pairs of two photos. query: float32 [B_q, C], key: [B_k, C], unit rows; objectness: [B_q] and [B_k]."""
-    bonus = config.object_weight * (objectness[0][:, None] + objectness[1]) if config.object_weight else None
-    return top_pairs(query, key, config.pair_ratio, config.min_similarity, bonus)
+    return choose(cosines(query, key), objectness, config)
+
+
+def choose(matrix: np.ndarray, objectness: tuple[np.ndarray, np.ndarray], config: MineConfig) -> Pairs:
+    """The pairs of two photos whose cosines, float32 [B_q, B_k], are known already."""
+    return largest(matrix, config.pair_ratio, config.min_similarity, bonus(objectness, config))
+
+
+def bonus(objectness: tuple[np.ndarray, np.ndarray], config: MineConfig) -> np.ndarray | None:
+    """What the settings add to the similarity of each pair when pairs are chosen, float32 [B_q, B_k]; None: nothing."""
+    return config.object_weight * (objectness[0][:, None] + objectness[1]) if config.object_weight else None

@@ -10,7 +10,7 @@ import torch
 from train.errors import UserError
 from train.progress import Progress
 from train.published import publish
-from train.weights import read_torch
+from train.state_dicts import read_torch
 
 KEPT = 2  # the newest and the one before, should the newest be damaged
 

@@ -184,5 +184,13 @@ def loader(dataset: ImageViews | RoiViews, config: TrainConfig, parts: Parts, pi
     )
 
 
+def drawn_batches(batches: DataLoader) -> Iterator[Views]:
+    """What a loader draws. A UserError of one of its processes comes out as the sentence that it was there."""
+    try:
+        yield from batches
+    except UserError as error:
+        raise UserError(str(error).rstrip().rpartition("UserError: ")[2]) from None
+
+
 def _one_thread(_: int) -> None:
     torch.set_num_threads(1)

@@ -23,11 +23,13 @@ from orl.schedules import learning_rate, scaled_rate
 from train.alarms import Collapse
 from train.board import Board
 from train.checkpoints import load_checkpoint, save_checkpoint
-from train.data import CHANGES, ImageViews, Parts, RoiViews, Views, batch_keys, loader, steps_per_epoch
+from train.data import CHANGES, ImageViews, Parts, RoiViews, Views, batch_keys, drawn_batches, loader, steps_per_epoch
 from train.errors import UserError
 from train.methods import MoCoConfig, SimCLRConfig, TrainConfig, refuse_uneven
 from train.processes import Processes
 from train.progress import Progress, Stopped
+
+NAMED = 16  # photos in a sentence
 
 
 class Check(Protocol):
@@ -67,9 +69,12 @@ def fit(
     step = 0
     saved = load_checkpoint(folder, progress)
     if saved is not None:
-        network.load_state_dict(saved["method"])
-        optimiser.load_state_dict(saved["optimizer"])
-        scaler.load_state_dict(saved["scaler"])
+        try:
+            network.load_state_dict(saved["method"])
+            optimiser.load_state_dict(saved["optimizer"])
+            scaler.load_state_dict(saved["scaler"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise UserError("The checkpoint was written by another version of the project; start a new run.") from error
         step = saved["step"]
         progress.log(f"Resumed at step {step} of {total}.")
     model = _spread_out(network, config, processes)
@@ -84,12 +89,12 @@ def fit(
             }
             save_checkpoint(folder, step, payload)
 
-    progress.phase("Training", total)
-    progress.advance(step)
+    if processes.any(_asked_to_stop(progress, step, total)):
+        raise Stopped
     board = Board(folder, step, processes.first)
     collapse = Collapse()
     source = Parts(len(dataset), config, step, processes.rank, processes.size)
-    batches = iter(loader(dataset, config, source, pin_memory=device.type == "cuda"))
+    batches = drawn_batches(loader(dataset, config, source, pin_memory=device.type == "cuda"))
     clock = time.perf_counter()
     while step < total:
         rate = learning_rate(step, total, warmup, peak)
@@ -102,15 +107,15 @@ def fit(
             drawn = next(batches)
             waited += time.perf_counter() - asked
             views = to_device(drawn, device, method.architecture)
-            with torch.autocast(device.type, lower, enabled=lower is not None):
-                terms, projections = model(views)
-            loss = torch.stack(list(terms.values())).sum()
             with nullcontext() if part == parts - 1 else _unsynced(model):
+                with torch.autocast(device.type, lower, enabled=lower is not None):
+                    terms, projections = model(views)
+                loss = torch.stack(list(terms.values())).sum()
                 scaler.scale(loss / parts).backward()
             reports.append(torch.stack([loss.detach(), *(t.detach() for t in terms.values()), spread(projections)]))
         numbers = _named(processes.mean(torch.stack(reports).mean(0).float()), list(terms))
         if not math.isfinite(numbers["loss"]):
-            raise UserError(_not_finite(dataset, config, step, rate))
+            raise UserError(_not_finite(dataset, config, step, rate, progress))
         scaler.step(optimiser)
         scaler.update()
         optimiser.zero_grad(set_to_none=True)
@@ -118,7 +123,7 @@ def fit(
         step += 1
 
         now = time.perf_counter()
-        took, clock = now - clock, now
+        took = now - clock
         numbers |= {"learning_rate": rate, "images_per_second": config.batch_size / took, "data_wait": waited / took}
         if alarm := collapse.seen(numbers["feature_spread"]):
             progress.log(alarm)
@@ -137,6 +142,7 @@ def fit(
             board.flush()
         if stopping:
             raise Stopped
+        clock = time.perf_counter()  # neither checks nor checkpoints are part of a step
     progress.log(f"Most memory of this process: {_most_memory(device) / 1e9:.2f} GB.")
     board.close()
 
@@ -157,8 +163,9 @@ def to_device(drawn: Views, device: torch.device, architecture: str) -> dict[str
 
 def _prepare(method: Method, config: TrainConfig, device: torch.device) -> nn.Module:
     assert isinstance(method, nn.Module)
-    torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it; nothing on CPUs
-    torch.backends.cudnn.benchmark = True  # views are always of the same sizes
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32
+        torch.backends.cudnn.benchmark = True  # views are always of the same sizes
     if not isinstance(config, MoCoConfig):  # its groups are smaller than a process's batch on purpose
         synchronise(method, device)
     return method.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -201,18 +208,24 @@ def _named(values: Tensor, terms: list[str]) -> dict[str, float]:
     return {"loss": loss} | named | {"feature_spread": spread_out}
 
 
-def _asked_to_stop(progress: Progress) -> bool:
+def _asked_to_stop(progress: Progress, resumed: int = 1, total: int = 0) -> bool:
+    """Tell of a step, or of the steps there were and will be. A process must not leave while others wait for it."""
     try:
-        progress.advance()
+        if total:
+            progress.phase("Training", total)
+        progress.advance(resumed)
     except Stopped:
         return True
     return False
 
 
-def _not_finite(dataset: ImageViews | RoiViews, config: TrainConfig, step: int, rate: float) -> str:
-    batch = batch_keys(len(dataset), config, step)
-    named = ", ".join(dataset.file(index) for _, index in batch)
-    return f"The loss is not finite at step {step} (learning rate {rate:.3g}); the photos of its batch: {named}."
+def _not_finite(dataset: ImageViews | RoiViews, config: TrainConfig, step: int, rate: float, progress: Progress) -> str:
+    files = [dataset.file(index) for _, index in batch_keys(len(dataset), config, step)]
+    said = f"The loss is not finite at step {step} (learning rate {rate:.3g}); the photos of its batch: "
+    if len(files) <= NAMED:
+        return f"{said}{', '.join(files)}."
+    progress.log(f"{said}{', '.join(files)}.")
+    return f"{said}{', '.join(files[:NAMED])} and {len(files) - NAMED} more, all of them in the log."
 
 
 def _most_memory(device: torch.device) -> float:

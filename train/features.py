@@ -38,14 +38,14 @@ class Features:
         self._encoder: Encoder | None = None
         self._loading = threading.Lock()
         self.batch = 8 if device == "cpu" else 128  # crops per forward; a CPU's caches hold the maps of few
-        self._folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
-        self.images = Embeddings(self._folder, "images", row.image_features, row.weights_sha256)
-        self.rois = Embeddings(self._folder, "rois", row.roi_features, row.weights_sha256)
+        self.folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
+        self.images = Embeddings(self.folder, "images", row.image_features, row.weights_sha256)
+        self.rois = Embeddings(self.folder, "rois", row.roi_features, row.weights_sha256)
 
     @cached_property
     def attention(self) -> Embeddings:
         """Attention maps of whole photos, by image id, for those who look for objects."""
-        return Embeddings(self._folder, "attention", ATTENTION_CELLS**2, self._row.weights_sha256)
+        return Embeddings(self.folder, "attention", ATTENTION_CELLS**2, self._row.weights_sha256)
 
     @property
     def encoder(self) -> Encoder:
@@ -112,14 +112,21 @@ class Boxes:
 
 def as_stored(store: Store, found: Mapping[int, Candidates]) -> dict[int, Boxes]:
     """Look the candidates of some photos up, in one query; both by image id."""
-    known = known_rois(store, list(found))
-    stored = {}
-    for image_id, own in found.items():
-        rois, boxes = known.get(image_id), own.filtered.boxes
-        id_of = dict(zip(_keys(rois.boxes), rois.ids.tolist(), strict=True)) if rois else {}
-        ids = np.array([id_of.get(key, 0) for key in _keys(boxes)], np.int64)
-        stored[image_id] = Boxes(own.image, boxes, ids, own.objectness)
-    return stored
+    known = ids_by_box(store, list(found))
+    return {image_id: identified(own, known.get(image_id, {})) for image_id, own in found.items()}
+
+
+def ids_by_box(store: Store, image_ids: Sequence[int]) -> dict[int, dict[tuple[int, ...], int]]:
+    """Ids of the boxes that any set uses, by x, y, w and h, by image id."""
+    known = known_rois(store, image_ids)
+    return {i: dict(zip(_keys(rois.boxes), rois.ids.tolist(), strict=True)) for i, rois in known.items()}
+
+
+def identified(found: Candidates, id_of: Mapping[tuple[int, ...], int]) -> Boxes:
+    """The candidates of a photo with their ids, 0 where there is none."""
+    boxes = found.filtered.boxes
+    ids = np.array([id_of.get(key, 0) for key in _keys(boxes)], np.int64)
+    return Boxes(found.image, boxes, ids, found.objectness)
 
 
 class BoxFeatures:
@@ -144,7 +151,20 @@ class BoxFeatures:
 
     def missing(self, some: Boxes) -> int:
         """How many of these boxes would cost a forward pass now."""
-        return len(self._at_hand(some)[1])
+        return int((~self.there(some)).sum())
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Changes whenever a box may have got its feature: rows on disk, and boxes embedded here."""
+        return self._features.rois.rows, self.embedded
+
+    def there(self, some: Boxes) -> np.ndarray:
+        """Which of the boxes need no forward pass, bool [B]."""
+        there = self._features.rois.have(some.roi_ids)
+        if not there.all():
+            for i in np.flatnonzero(~there).tolist():
+                there[i] = (some.image.id, *some.boxes[i].tolist()) in self._remembered
+        return there
 
     def get(self, some: Boxes) -> np.ndarray:
         """Features of the boxes, float32 [B, C], unit rows. Raises UnreadableImage."""
@@ -188,6 +208,10 @@ class PooledFeatures:
         self._features, self._photos = features, photos
         self._remembered: OrderedDict[tuple[int, ...], np.ndarray] = OrderedDict()  # by image and its boxes
         self._forward = threading.Lock()
+
+    def remembers(self, some: Boxes) -> bool:
+        """Whether these boxes would cost no forward pass now."""
+        return (some.image.id, *some.boxes.ravel().tolist()) in self._remembered
 
     def get(self, some: Boxes) -> np.ndarray:
         """Features of the boxes, float32 [B, C], unit rows. Raises UnreadableImage."""

@@ -30,8 +30,9 @@ from train.config import MineConfig
 from train.embeddings import Embeddings
 from train.errors import UserError
 from train.features import Features
+from train.mining_cost import PROPOSALS, ROIS
 from train.photos import Photos
-from train.progress import Progress, map_ahead
+from train.progress import Progress, map_ahead, timed
 from train.propose import propose_all
 from train.quality import measure
 from train.workspace import Workspace
@@ -166,17 +167,18 @@ def propose(
     jobs = ((str(photos.path(i)), image_seed(i.path), config.proposal_scale) for i in todo)
     done: dict[int, np.ndarray] = {}
     try:
-        for image, found in zip(todo, propose_all(jobs, min(workers, max(1, len(todo)))), strict=True):
-            if isinstance(found, str):
-                mark_unreadable(workspace.store, image.id, found)
-                progress.log(f"Left out {image.path}: {found}.")
-                lost.add(image.id)
-            else:
-                done[image.id] = found
-            if len(done) == BLOCK:
-                mining.add_proposals(workspace.store, config.method, done)
-                done = {}
-            progress.advance()
+        with timed(progress, PROPOSALS, len(todo)):
+            for image, found in zip(todo, propose_all(jobs, min(workers, max(1, len(todo)))), strict=True):
+                if isinstance(found, str):
+                    mark_unreadable(workspace.store, image.id, found)
+                    progress.log(f"Left out {image.path}: {found}.")
+                    lost.add(image.id)
+                else:
+                    done[image.id] = found
+                if len(done) == BLOCK:
+                    mining.add_proposals(workspace.store, config.method, done)
+                    done = {}
+                progress.advance()
     finally:
         mining.add_proposals(workspace.store, config.method, done)
     progress.log(f"Proposals computed: {len(todo) - len(lost)}, reused: {len(images) - len(todo)}.")
@@ -298,7 +300,8 @@ def embed_rois(
                 yield np.array(keys), features.encoder.embed_rois(np.stack(pixels))
                 progress.advance(len(batch))
 
-    added = features.rois.add(batches()) if count else 0
+    with timed(progress, ROIS, count):
+        added = features.rois.add(batches()) if count else 0
     progress.log(f"RoIs embedded: {added}, reused: {mining.candidate_count(workspace.store, set_id) - added}.")
 
 

@@ -147,7 +147,7 @@ def _build(workspace: Workspace, config: TrainConfig, progress: Progress) -> Met
 def _start_from(workspace: Workspace, method: Method, name: str, progress: Progress) -> None:
     """Put an encoder's weights in the place of random ones, in the slow network too. Raises UserError."""
     row = start_encoder(workspace, name, method.architecture)
-    given = weights.checkpoint_weights(workspace.path / row.weights_path)
+    given = weights.stored_weights(workspace, row)
     method.backbone.load_state_dict(given.backbone)
     head = given.projector or {}
     if same_head := head_of(head) == head_of(method.projector.state_dict()):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -30,6 +32,15 @@ class Progress:
 
     def metric(self, step: int, values: dict[str, float]) -> None:
         """Numbers at a step."""
+
+
+@contextmanager
+def timed(progress: Progress, name: str, count: int) -> Iterator[None]:
+    """Tell how many of ``count`` items were done in a second, once all are."""
+    begun = time.monotonic()
+    yield
+    if count:
+        progress.metric(0, {name: count / max(time.monotonic() - begun, 1e-3)})
 
 
 def map_ahead(executor: Executor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:

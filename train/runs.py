@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,12 +26,14 @@ from db.encoders import encoder_named, find_encoder
 from db.models import Run, now
 from db.photos import dataset_by_id, dataset_named
 from db.runs import ENDED, LIVE, add_run, find_run, run_by_id, runs, update_run
+from orl.architectures import TIMM
 from train.config import MineConfig, Settings
 from train.errors import UserError
 from train.evaluate.protocols import EvaluateConfig, protocol_named
 from train.interchange.given import FILE, Given
 from train.interchange.whole_files import said_plainly
 from train.lineage import refuse_wider, start_encoder
+from train.maps import MapOf
 from train.methods import ORLConfig, TrainConfig, refuse_uneven
 from train.mine import Subject, check
 from train.workspace import Workspace, file_name
@@ -83,6 +86,26 @@ def launch_given(
     finally:
         kept.unlink(missing_ok=True)
     return _start(workspace, run)
+
+
+def launch_map(workspace: Workspace, shown: MapOf) -> Run:
+    """Queue the making of a map; one that is being made already is not begun again. It waits for no other kind."""
+    params = {
+        "dataset": shown.dataset.name,
+        "encoder": shown.encoder.name,
+        "precision": shown.precision,
+        "set": shown.mined.name if shown.mined else None,
+        "selection": shown.selection,
+    }
+    reconcile(workspace)
+    for run in runs(workspace.store, LIVE):
+        if run.kind == "map" and run.params == params:
+            return run
+    what = f"RoIs of {shown.mined.name}" if shown.mined else shown.dataset.name
+    name = f"map of {what} by {shown.encoder.name}"
+    run = Run(kind="map", name=name, dataset_id=shown.dataset.id, encoder_id=shown.encoder.id, params=params)
+    run.device = "map"  # a queue of its own: minutes on one core should not wait for a night of training
+    return _start(workspace, add_run(workspace.store, run))
 
 
 def refuse_taken_set(workspace: Workspace, name: str) -> None:
@@ -281,6 +304,8 @@ def _check_training(workspace: Workspace, config: TrainConfig, processes: int, p
             f"A batch of {config.batch_size} photos needs at least as many, and {where} has {photos}; "
             "use --preset small, or --set batch_size=… with a smaller one."
         )
+    if config.backbone.startswith(TIMM) and find_spec("timm") is None:
+        raise UserError(f"backbone = {config.backbone} needs timm: pip install 'orl-explorer[timm]'.")
     if config.start_from:
         start_encoder(workspace, config.start_from, config.backbone)
 

@@ -3,51 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from db.encoders import add_encoder, find_encoder
 from db.models import Encoder as EncoderRow
-from orl.backbones import ARCHITECTURES, RESNETS, STARTER, build_backbone
+from orl.backbones import RESNETS, STARTER, build_backbone
 from orl.efficientnet import without_classifier
 from orl.encoder import Encoder
-from orl.heads import head_of, mlp
+from orl.heads import head_of
 from train.config import Precision
 from train.errors import UserError
 from train.published import publish
+from train.state_dicts import Weights, checkpoint_weights, completed, read_checkpoint, read_torch
 from train.workspace import Workspace, file_name
 
-# Prefixes of the online backbone and projector in the checkpoints that we read: ours, the reference's full
-# ones, its aliases, and a bare torchvision state dict.
-LAYOUTS = (
-    ("online_net.0.", "online_net.1."),  # first, since the reference's files hold the aliases too
-    ("backbone.", "neck."),
-    ("backbone.", "projector."),
-    ("encoder.", "projector."),
-    ("", None),
-)
 
+def add(
+    workspace: Workspace,
+    source: str,
+    name: str,
+    architecture: str = "",
+    tell: Callable[[str], object] = lambda _: None,
+) -> EncoderRow:
+    """Add an encoder under a name. source: ``starter``, ``torchvision:resnet50``, ``random:resnet50``
+    or a checkpoint file.
 
-@dataclass(frozen=True)
-class Weights:
-    """An encoder's parameters, and whether labels were used to train them."""
-
-    architecture: str
-    backbone: dict[str, Tensor]
-    projector: dict[str, Tensor] | None = None
-    supervised: bool = False
-
-
-def add(workspace: Workspace, source: str, name: str) -> EncoderRow:
-    """Add an encoder under a name.
-
-    source: ``starter``, ``torchvision:resnet50``, ``random:resnet50`` or a checkpoint file.
-
+    architecture: of the file; else what it says or looks like. tell: gets a sentence on what of the file was taken.
     Raises UserError when the source is unknown, cannot be had, or holds no backbone that we know.
     """
     if source == "starter":
@@ -57,7 +41,8 @@ def add(workspace: Workspace, source: str, name: str) -> EncoderRow:
     elif source.startswith("random:"):
         weights, kind = random_weights(source.removeprefix("random:")), "imported"
     elif Path(source).is_file():
-        weights, kind = checkpoint_weights(Path(source)), "imported"
+        (weights, taken), kind = read_checkpoint(Path(source), architecture), "imported"
+        tell(f"Of {source}, {taken}")
     else:
         raise UserError(
             f"'{source}' is no encoder: give 'starter', 'torchvision:resnet50', 'random:resnet50' or the path of a "
@@ -172,94 +157,14 @@ def torchvision_weights(architecture: str) -> Weights:
             f"The weights of torchvision's {architecture} could not be had from {published.url}, nor from torch's "
             f"cache in {torch.hub.get_dir()} ({reason}); fetch the file on another machine and add it by its path."
         ) from error
-    return Weights(architecture, {k: v for k, v in state.items() if not k.startswith("fc.")}, supervised=True)
+    return Weights(architecture, completed(architecture, state), supervised=True)
 
 
 def random_weights(architecture: str, seed: int = 0) -> Weights:
     """A backbone as training finds it, what every method is to be better than. Raises UserError."""
-    if architecture not in ARCHITECTURES:
-        raise UserError(f"'random:{architecture}' is not supported; choose one of {', '.join(ARCHITECTURES)}.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Weights(architecture, build_backbone(architecture)[0].state_dict())
-
-
-def checkpoint_weights(path: Path) -> Weights:
-    """The online backbone and projector of a checkpoint: ours, the reference's or a bare torchvision one.
-
-    Raises UserError when the file holds no backbone of an architecture that we know.
-    """
-    content = read_torch(path)
-    declared = content.get("architecture")
-    supervised = bool(content.get("supervised", False))
-    state = content.get("state_dict", content.get("model", content))
-    if not isinstance(state, dict) or not any(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"{path} holds no state dict.")
-    state = {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
-    # The sort is stable: a layout whose projector is there goes before one without.
-    for backbone_prefix, projector_prefix in sorted(LAYOUTS, key=lambda prefixes: not _has(state, prefixes[1])):
-        backbone = _under(state, backbone_prefix)
-        architecture = _architecture_of(backbone, [declared] if declared else list(ARCHITECTURES))
-        if architecture is None:
-            continue
-        projector = _under(state, projector_prefix) if projector_prefix else {}
-        with torch.device("meta"):
-            features = build_backbone(architecture)[1]
-        if projector and not _is_head(projector, features):
-            raise UserError(f"{path} has a projector of a shape that is not known here: {sorted(projector)}.")
-        kept = _shapes(architecture)
-        # A bare state dict says nothing of how it was made; torchvision's own has a classifier.
-        has_classifier = "fc.weight" in backbone or "_fc.weight" in backbone
-        return Weights(
-            architecture, {k: backbone[k] for k in kept}, projector or None, supervised=supervised or has_classifier
-        )
-    raise UserError(
-        f"{path} holds no backbone that is known here ({', '.join(ARCHITECTURES)}); "
-        f"its {len(state)} tensors begin with {', '.join(sorted(state)[:3])}."
-    )
-
-
-def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
-def _has(state: dict[str, Tensor], prefix: str | None) -> bool:
-    return prefix is not None and any(name.startswith(prefix) for name in state)
-
-
-def _architecture_of(state: dict[str, Tensor], candidates: list[str]) -> str | None:
-    fitting = [
-        architecture
-        for architecture in candidates
-        if architecture in ARCHITECTURES
-        and all(name in state and state[name].shape == shape for name, shape in _shapes(architecture).items())
-    ]
-    # A ResNet-34 holds every tensor of a ResNet-18, a ResNet-101 those of a ResNet-50: the largest is meant.
-    return max(fitting, key=lambda architecture: len(_shapes(architecture)), default=None)
-
-
-@cache
-def _shapes(architecture: str) -> dict[str, torch.Size]:
-    with torch.device("meta"):
-        return {name: value.shape for name, value in build_backbone(architecture)[0].state_dict().items()}
-
-
-def _is_head(projector: dict[str, Tensor], features: int) -> bool:
-    head = head_of(projector)
-    if head is None:
-        return False
-    with torch.device("meta"):
-        expected = mlp(features, *head).state_dict()
-    return {k: v.shape for k, v in projector.items()} == {k: v.shape for k, v in expected.items()}
-
-
-def read_torch(path: Path) -> dict[str, Any]:
-    """A torch file as a dictionary, without running anything that it contains. Raises UserError."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes the reader stumble in many ways
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} is not a checkpoint that can be read safely ({reason}).") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not a checkpoint: it holds a {type(content).__name__}, not a dictionary.")
-    return content
+        try:
+            return Weights(architecture, build_backbone(architecture)[0].state_dict())
+        except ValueError as error:
+            raise UserError(f"'random:{architecture}' will not do. {error}") from error

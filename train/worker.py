@@ -30,6 +30,7 @@ from train.runs import identity, reconcile
 from train.workspace import Workspace, open_workspace
 
 BEAT = 1.0  # seconds between heartbeats, and between writes of progress and metrics
+GOING = 10.0  # seconds that a process may take to end after its connection did
 
 
 class RunProgress(Progress):
@@ -141,6 +142,14 @@ def work(workspace: Workspace, run: Run, progress: Progress) -> None:
             device=str(choose_device()),
             progress=progress,
         )
+    elif run.kind == "map":
+        from train.maps import make_map, photos_map, rois_map
+
+        if params["set"] is None:
+            shown = photos_map(workspace, params["dataset"], params["encoder"], params["precision"])
+        else:
+            shown = rois_map(workspace, params["set"], params["selection"])
+        make_map(workspace, shown, progress)
     elif run.kind == "pretrain":
         from train.pretrain import pretrain
 
@@ -221,6 +230,15 @@ def siblings(workspace: Workspace, run: Run) -> Iterator[None]:
         yield
         for process in others:
             process.wait()
+    except RuntimeError as error:  # what torch.distributed raises where one of the others has gone
+        for process in others:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(GOING)
+        if gone := [process for process in others if process.returncode]:
+            raise UserError(
+                f"{len(gone)} of the {count} processes of this training ended before it did; the log says why."
+            ) from error
+        raise
     finally:
         for process in others:
             process.kill()
@@ -247,8 +265,13 @@ def main() -> int:
     workspace = open_workspace(arguments.workspace)
     if int(os.environ.get("RANK", "0")) > 0:  # the first process does the talking
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        with contextlib.suppress(Stopped):
+        try:
             work(workspace, run_by_id(workspace.store, arguments.run_id), Progress())
+        except Stopped:
+            return 0
+        except (UserError, StoreError) as problem:
+            print(problem, flush=True)
+            return 2
         return 0
     return execute(workspace, arguments.run_id)
 

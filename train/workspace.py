@@ -34,6 +34,11 @@ class Workspace:
         """Cache of resized photos, safe to delete."""
         return self.path / "thumbnails"
 
+    @property
+    def orders(self) -> Path:
+        """Cache of the orders of each set's pairs, safe to delete."""
+        return self.path / "orders"
+
     def run_folder(self, run_id: int) -> Path:
         """config.json, log.txt, checkpoints and encoder of one run."""
         return self.path / "runs" / str(run_id)
@@ -44,9 +49,16 @@ def workspace_path(path: str | Path | None = None) -> Path:
     return Path(path or os.environ.get("ORL_WORKSPACE") or DEFAULT).expanduser().absolute()
 
 
-def open_workspace(path: str | Path | None = None) -> Workspace:
-    """Open a workspace, making it if there is none. Raises UserError when it cannot be written."""
+def open_workspace(path: str | Path | None = None, read_only: bool = False) -> Workspace:
+    """Open a workspace, making it if there is none. Raises UserError when it cannot be written.
+
+    One that is opened for reading only has to be there, and its store refuses whatever would change it.
+    """
     folder = workspace_path(path)
+    if read_only:
+        if not (folder / "orl.sqlite").is_file() and "ORL_DATABASE_URL" not in os.environ:
+            raise UserError(f"There is no workspace in {folder} to show; make it first, without --read-only.")
+        return Workspace(folder, open_store(sqlite_url(folder / "orl.sqlite"), read_only=True))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

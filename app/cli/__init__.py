@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from app.cli import attention, evaluations, experiments, interchange, photos, runs, stages, start
+from app.cli import attention, evaluations, experiments, interchange, photos, runs, sets, stages, start
 from db.store import StoreError
 from train.errors import UserError
 
@@ -35,11 +35,13 @@ for command in (
     experiments.sweep_train,
     experiments.reproduce,
     interchange.export,
+    interchange.export_encoder,
 ):
     app.command()(command)
 app.add_typer(interchange.import_app, name="import", no_args_is_help=True)
 app.add_typer(photos.encoders_app, name="encoders")
 app.add_typer(evaluations.evaluations_app, name="evaluations")
+app.add_typer(sets.sets_app, name="sets")
 app.add_typer(runs.runs_app, name="runs")
 
 

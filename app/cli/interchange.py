@@ -1,4 +1,4 @@
-"""``orl import`` and ``orl export``: the reference implementation's files, and tables for other tools."""
+"""``orl import``, ``orl export`` and ``orl export-encoder``: the reference implementation's files, and other tools'."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ def export(
     name: Annotated[str, typer.Argument(metavar="SET", help="Name of the correspondence set.")],
     to: Annotated[Path, typer.Option("--out", help="File to write; a folder for the reference's three files.")],
     form: Annotated[
-        str, typer.Option("--format", help="reference, parquet or csv (a row for each pair), or coco (RoIs).")
+        str,
+        typer.Option(
+            "--format",
+            help="reference; parquet or csv (a row for each pair); coco (RoIs); verdicts, tags (csv); settings (json).",
+        ),
     ] = "reference",
     images: Annotated[
         Path | None, typer.Option(help="COCO json of the same photos: take order, names and ids from it.")
@@ -39,6 +43,21 @@ def export(
         highlight=False,
         markup=False,
     )
+
+
+def export_encoder(
+    name: Annotated[str, typer.Argument(metavar="ENCODER", help="Name of the encoder.")],
+    to: Annotated[Path, typer.Option("--out", help="File to write; its card goes to FILE.json.")],
+    form: Annotated[
+        str, typer.Option("--format", help="torchvision, timm, detectron2, safetensors or onnx.")
+    ] = "torchvision",
+    workspace: Where = None,
+) -> None:
+    """Write an encoder for other programs, and a card that says how it came about."""
+    from train.interchange.encoders import export_encoder as write
+
+    card = write(open_workspace(workspace), name, form, to)
+    out.print(f"{to}: the encoder '{name}' for {form}; {card} says what it is.", highlight=False, markup=False)
 
 
 @import_app.command("proposals")

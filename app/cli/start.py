@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import app
+from app.access import LOCAL_NAMES, from_environment, invent_password, is_local
 from app.cli.common import Detach, Where, follow, out, progress_bar
 from train.errors import UserError
 from train.runs import PATIENT
@@ -35,13 +37,41 @@ def demo(workspace: Where = None, detach: Detach = False) -> None:
 def explore(
     workspace: Where = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; others than 127.0.0.1 are open to the network.")
+        str,
+        typer.Option(help="Address to listen on. Others than 127.0.0.1 are open to the network: people log in first."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
     read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, change and start nothing.")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Another name by which the explorer may be called. May be repeated.")
+    ] = None,
 ) -> None:
-    """Open the explorer in the browser's reach and say where."""
-    opened = open_workspace(workspace)
+    """Open the explorer in the browser's reach and say where.
+
+    $ORL_PASSWORD makes people log in, wherever it listens; $ORL_OIDC_ISSUER, $ORL_OIDC_CLIENT_ID and
+    $ORL_OIDC_CLIENT_SECRET let them log in by an OpenID Connect provider, $ORL_OIDC_PEOPLE says who.
+    """
+    opened, access = open_workspace(workspace, read_only), from_environment()
+    invented = not access.closed and not is_local(host)
+    if invented:
+        access = replace(access, password=invent_password())
+    elif not access.closed:
+        access = replace(access, hosts=(*LOCAL_NAMES, *(allow_host or ())))
+    _refuse_taken(host, port)
+    shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host
+    out.print(
+        f"ORL Explorer: [bold]http://{shown}:{port}[/]  (workspace {opened.path}; Ctrl-C ends it)", highlight=False
+    )
+    if invented:
+        out.print(f"Password: [bold]{access.password}[/]  (ORL_PASSWORD sets one of your own)", highlight=False)
+    opened.store.close()
+    told = {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only))}
+    environment = PATIENT | os.environ | told | access.environment()
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, *_streamlit(host, port)], environment)
+
+
+def _refuse_taken(host: str, port: int) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -50,14 +80,6 @@ def explore(
             raise UserError(
                 f"Cannot listen on {host}:{port} ({error.strerror}); choose another with --port."
             ) from error
-    shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host
-    out.print(
-        f"ORL Explorer: [bold]http://{shown}:{port}[/]  (workspace {opened.path}; Ctrl-C ends it)", highlight=False
-    )
-    opened.store.close()
-    environment = PATIENT | os.environ | {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only))}
-    sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, *_streamlit(host, port)], environment)
 
 
 def _streamlit(host: str, port: int) -> list[str]:

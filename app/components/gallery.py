@@ -1,8 +1,12 @@
-"""A grid of photo tiles; activating one reports its id as the trigger ``open``."""
+"""A grid of photo tiles; activating one reports its id as the trigger ``open``.
+
+Where photos may be marked, they can be chosen together, and the trigger ``mark`` says what is asked of them:
+``{"action", "ids", "tag"}``, the action being ``tag``, ``untag`` or ``keep`` (as a selection).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
@@ -21,6 +25,7 @@ class Tile(TypedDict):
     badges: list[str]
     width: int
     height: int
+    tags: NotRequired[tuple[str, ...]]
     missing: NotRequired[bool]
     note: NotRequired[str]
 
@@ -29,14 +34,25 @@ _HERE = Path(__file__).parent
 
 _gallery = st.components.v2.component(
     "orl_gallery",
-    html='<div class="gallery"></div>',
+    html='<div class="bar" hidden></div><div class="gallery"></div>',
     css=(_HERE / "gallery.css").read_text(encoding="utf-8"),
     js="\n".join((_HERE / script).read_text(encoding="utf-8") for script in ("dom.js", "gallery.js")),
 )
 
 
 def gallery(
-    tiles: list[Tile], *, key: str, on_open: Callable[[], None], selected: int | None = None
+    tiles: list[Tile],
+    *,
+    key: str,
+    on_open: Callable[[], None],
+    on_mark: Callable[[], None] | None = None,
+    selected: int | None = None,
+    tags: Sequence[str] = (),
+    scope: int | None = None,
 ) -> ComponentResult:
-    """Draw the tiles; ``on_open`` reads the id from ``st.session_state[key].open``."""
-    return _gallery(key=key, data={"tiles": tiles, "selected": selected}, on_open_change=on_open)
+    """Draw the tiles; ``on_open`` reads the id from ``st.session_state[key].open``, ``on_mark`` likewise.
+
+    tags: words to offer. scope: what is chosen is forgotten when it changes. Without ``on_mark`` nothing can be chosen.
+    """
+    data = {"tiles": tiles, "selected": selected, "tags": list(tags), "scope": scope, "can_mark": on_mark is not None}
+    return _gallery(key=key, data=data, on_open_change=on_open, on_mark_change=on_mark or (lambda: None))

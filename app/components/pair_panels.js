@@ -1,4 +1,4 @@
-// What surrounds the stage: filmstrip, toolbar, table of pairs, help sheet.
+// What surrounds the stage: filmstrip, toolbar, help sheet.
 
 class Filmstrip {
   constructor(view) {
@@ -60,6 +60,7 @@ const LAYERS = [
   ["links", "Links", "Links between matched boxes (L)"],
   ["rejected", "Rejected", "Boxes that a filter removed; click one to see why (R)"],
   ["attention", "Attention", "Where the network responds (A)"],
+  ["matrix", "Matrix", "Similarity of each query RoI with each RoI of the neighbour (M)"],
 ];
 const HEAT = ["#000004", "#57106e", "#bc3754", "#f98e09", "#fcffa4"];
 
@@ -99,13 +100,14 @@ class Toolbar {
       "aria-label": "Keys",
       onclick: () => view.help.toggle(),
     });
+    this.save = new SaveMenu(view);
     const group = (name, ...children) => el("div", { class: `group ${name}` }, ...children);
     this.root = el(
       "div",
       { class: "toolbar", role: "toolbar", "aria-label": "View" },
       group("layers", ...Object.values(this.toggles)),
       this.legend,
-      group("filter", this.threshold, this.count, group("zooms", this.zoomIn, this.zoomOut, this.help)),
+      group("filter", this.threshold, this.count, group("zooms", this.zoomIn, this.zoomOut, this.save.root, this.help)),
     );
   }
 
@@ -121,6 +123,7 @@ class Toolbar {
     this.toggles.rejected.lastChild.textContent = rejected;
     this.toggles.rejected.disabled = rejected === 0;
     this.toggles.attention.hidden = !data.attention;
+    this.toggles.matrix.hidden = !data.matrix;
     if (data.attention) {
       const { label, low, high, colors } = data.attention;
       this.legendLow.textContent = low;
@@ -156,125 +159,6 @@ class Toolbar {
   }
 }
 
-const VERDICTS = [
-  ["good", "Good pair (G)"],
-  ["wrong", "Wrong pair (X)"],
-  ["interesting", "Interesting pair (I)"],
-];
-
-class PairTable {
-  constructor(view) {
-    this.view = view;
-    this.body = el("tbody");
-    this.message = el("div", { class: "empty" });
-    this.judgeHead = el("th", { scope: "col", class: "judge", text: "Verdict" });
-    const heads = ["#", "Query RoI", "Neighbour RoI", "Similarity"].map((text) => el("th", { scope: "col", text }));
-    const caption = el("caption", { class: "sr", text: "Matched regions, most similar first; sizes in pixels" });
-    this.table = el("table", {}, caption, el("thead", {}, el("tr", {}, ...heads, this.judgeHead)), this.body);
-    this.root = el("div", { class: "pairs" }, this.table, this.message);
-  }
-
-  setData(data) {
-    this.judgeHead.hidden = !data.can_judge;
-    this.rows = this.view.pairs.map((pair) => this.row(pair, data));
-    this.body.replaceChildren(...this.rows.map(({ node }) => node));
-    this.paint();
-  }
-
-  crop(photo, box, side) {
-    const cell = el("td", { class: "crop" });
-    if (!photo || !box) return cell;
-    const place = { image: photo.id, x: box[0], y: box[1], w: box[2], h: box[3] };
-    const image = el("img", { loading: "lazy", decoding: "async", alt: `${side} region, ${sizeText(box)} px` });
-    image.onerror = () => image.replaceWith(el("span", { class: "crop-missing" }, icon("photo")));
-    image.src = this.view.data.crop_url.replace(/\{(\w+)\}/g, (_, name) => Math.round(place[name]));
-    cell.append(image, el("span", { class: "roi-size", text: sizeText(box) }));
-    return cell;
-  }
-
-  row(pair, { query, neighbor, can_judge: canJudge }) {
-    const { view } = this;
-    const bar = el("span", { class: "bar" }, el("span", { style: `width: ${clamp(pair.similarity, 0, 1) * 100}%` }));
-    const chip = el("span", { class: "chip-html", text: pair.number });
-    const buttons = VERDICTS.map(([verdict, title]) =>
-      el(
-        "button",
-        {
-          type: "button",
-          class: `verdict ${verdict}`,
-          title,
-          "aria-label": `${title.slice(0, -4)}: pair ${pair.number}`,
-          onclick: () => view.judge(pair, verdict),
-        },
-        icon(verdict),
-      ),
-    );
-    const node = el(
-      "tr",
-      {
-        tabindex: 0,
-        "data-pair": pair.number,
-        onclick: (event) => event.target.closest("button") || view.select(pair, null),
-        onmouseenter: () => view.hover([pair], null),
-        onmouseleave: () => view.hover([], null),
-        onfocus: () => node.matches(":focus-visible") && view.hover([pair], null),
-        onblur: () => node.matches(":hover") || view.hover([], null),
-        onkeydown: (event) => {
-          if (event.target !== node || (event.key !== "Enter" && event.key !== " ")) return;
-          event.preventDefault();
-          view.select(pair, null);
-        },
-      },
-      el("th", { scope: "row" }, chip),
-      this.crop(query, query.boxes[pair.q], "query"),
-      this.crop(neighbor, neighbor?.boxes[pair.k], "neighbour"),
-      el("td", { class: "similarity" }, el("span", { text: pair.similarity.toFixed(3) }), bar),
-      canJudge && el("td", { class: "judge" }, ...buttons),
-    );
-    node.style.setProperty("--c", pair.color);
-    node.style.setProperty("--t", pair.halo === DARK ? "#111" : "#fff");
-    return { pair, node, buttons };
-  }
-
-  paint() {
-    const { view } = this;
-    const hot = new Set(view.hotPairs());
-    for (const { pair, node, buttons } of this.rows) {
-      node.hidden = !view.isVisible(pair);
-      node.classList.toggle("hot", hot.has(pair));
-      node.classList.toggle("selected", pair === view.selected);
-      if (pair === view.selected) node.setAttribute("aria-current", "true");
-      else node.removeAttribute("aria-current");
-      node.dataset.verdict = pair.verdict ?? "";
-      buttons.forEach((button, index) => button.setAttribute("aria-pressed", pair.verdict === VERDICTS[index][0]));
-    }
-    const sentence = view.emptySentence();
-    this.table.hidden = Boolean(sentence);
-    this.message.hidden = !sentence;
-    this.message.replaceChildren(el("p", { text: sentence }));
-    if (sentence && view.pairs.length)
-      this.message.append(
-        el("button", {
-          type: "button",
-          class: "plain",
-          text: "Show all pairs",
-          onclick: () => view.setThreshold(null),
-        }),
-      );
-  }
-
-  // Scrolls the table alone, and only when the row is out of sight.
-  reveal(pair) {
-    const row = this.rows.find((entry) => entry.pair === pair)?.node;
-    if (!row || row.hidden) return;
-    const head = this.table.tHead.offsetHeight;
-    const { scrollTop, clientHeight } = this.root;
-    if (row.offsetTop - head < scrollTop) this.root.scrollTop = row.offsetTop - head;
-    else if (row.offsetTop + row.offsetHeight > scrollTop + clientHeight)
-      this.root.scrollTop = row.offsetTop + row.offsetHeight - clientHeight;
-  }
-}
-
 const KEYS = [
   ["← →", "previous, next query"],
   ["↑ ↓", "previous, next neighbour"],
@@ -284,7 +168,7 @@ const KEYS = [
   ["Z", "zoom to the pair"],
   ["0", "reset zoom"],
   ["H", "hold: photos only"],
-  ["L R A", "links, rejected boxes, attention"],
+  ["L R A M", "links, rejected boxes, attention, matrix"],
   ["Esc", "close, deselect"],
 ];
 const GESTURES =

@@ -32,12 +32,12 @@ function attachPointer(stage) {
 
   const pairUnder = (event) => {
     const node = event.target.closest?.("[data-pair]");
-    return node ? view.pairs[Number(node.dataset.pair) - 1] : null;
+    return node ? view.drawn().find((pair) => pair.number === Number(node.dataset.pair)) : null;
   };
 
   const click = (event) => {
     const pair = pairUnder(event);
-    if (pair) return view.select(pair, null);
+    if (pair) return view.select(pair);
     const place = locate(event);
     const found = boxesAt(place);
     if (!found.length) return view.clear();
@@ -71,7 +71,7 @@ function attachPointer(stage) {
     const pair = pairUnder(event);
     const record = pair ? null : boxesAt({ x, y, side })[0];
     surface.classList.toggle("over-mark", Boolean(pair || record));
-    view.hover(pair ? [pair] : record ? view.pairsOf(record) : [], record ?? null);
+    view.hover(pair ? [pair] : record ? view.pairsOf(record) : [], record ? [record] : []);
   };
 
   surface.onclick = (event) => {
@@ -87,7 +87,7 @@ function attachPointer(stage) {
     view.root.classList.remove("dragging");
   };
 
-  surface.onpointerleave = () => view.hover([], null);
+  surface.onpointerleave = () => view.hover([], []);
 
   surface.ondblclick = (event) => {
     event.preventDefault();

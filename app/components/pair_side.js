@@ -19,6 +19,7 @@ const PALETTE = [
   ["#AA3377", LIGHT],
   ["#BBCC33", DARK],
 ].map(([color, halo]) => ({ color, halo }));
+const OUTSIDE = { color: "#FFFFFF", halo: DARK, sign: "–" }; // of a pair that is not among the kept ones
 
 const area = ([, , width, height]) => width * height;
 const sizeText = (box) => `${Math.round(box[2])} × ${Math.round(box[3])}`;
@@ -92,6 +93,7 @@ class Side {
 
   title() {
     if (this.name === "query") return "query";
+    if (this.photo?.rank === null) return "not a neighbour in this set";
     return this.photo ? `neighbour ${this.photo.rank} · cos ${this.photo.similarity.toFixed(2)}` : "neighbour";
   }
 

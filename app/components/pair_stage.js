@@ -15,6 +15,7 @@ const RULES = {
 class Stage {
   constructor(view) {
     this.view = view;
+    this.inStep = [this]; // stages that are zoomed and moved together
     this.query = new Side("query");
     this.neighbor = new Side("neighbor");
     this.linkLayer = svg("g", { class: "link-layer" });
@@ -34,9 +35,14 @@ class Stage {
   setData(data) {
     const changed = [this.query.setPhoto(data.query), this.neighbor.setPhoto(data.neighbor)].some(Boolean);
     if (changed) this.resetZoom(false);
-    this.links = this.view.pairs.map((pair) => {
+    this.setLinks();
+  }
+
+  setLinks() {
+    this.links = this.view.drawn().map((pair) => {
       const parts = ["grip", "halo", "line"].map((name) => svg("path", { class: name }));
-      const node = svg("g", { class: "link", "data-pair": pair.number }, ...parts);
+      const kind = pair === this.view.outside ? "outside" : (pair.status ?? "");
+      const node = svg("g", { class: `link ${kind}`, "data-pair": pair.number }, ...parts);
       node.style.setProperty("--c", pair.color);
       node.style.setProperty("--h", pair.halo);
       return { pair, node, parts };
@@ -58,7 +64,7 @@ class Stage {
     const width = this.root.clientWidth;
     if (!width || !this.links) return;
     const [a, b] = this.sides().map((side) => side.size().width / side.size().height);
-    const tallest = clamp(window.innerHeight * 0.7, 280, 760);
+    const tallest = clamp(window.innerHeight * this.view.share(), 280, 760);
     this.stacked = this.view.width() < STACK_BELOW;
     let frames;
     if (this.stacked) {
@@ -91,7 +97,7 @@ class Stage {
     const { view } = this;
     const hot = view.hotPairs();
     const hotSet = new Set(hot);
-    const hotRecord = view.hotRecord();
+    const hotRecords = new Set(view.hotRecords());
     view.root.classList.toggle("has-hot", view.somethingHot());
     for (const { pair, node } of this.links) {
       node.classList.toggle("below", !view.isVisible(pair));
@@ -111,10 +117,11 @@ class Stage {
         const { classList, style } = record.node;
         classList.toggle("paired", Boolean(pair));
         classList.toggle("minor", pair?.number > MAX_CHIPS);
-        classList.toggle("hot", record === hotRecord || (record.kind === "candidate" && hotBoxes.has(record.index)));
+        classList.toggle("hot", hotRecords.has(record) || (record.kind === "candidate" && hotBoxes.has(record.index)));
         if (record.pair !== pair) {
           style.setProperty("--c", pair?.color ?? "");
           style.setProperty("--h", pair?.halo ?? "");
+          record.node.dataset.status = pair?.status ?? "";
         }
         record.pair = pair;
       }
@@ -175,7 +182,7 @@ class Stage {
         while (taken.some(([tx, ty]) => Math.abs(tx - x) < 17 && Math.abs(ty - y) < 15)) x += 17;
         if (x + 16 > side.frame.x + side.frame.width) continue;
         taken.push([x, y]);
-        chips.push(this.pill("chip", pair, x + 8, y + 7.5, String(pair.number), 16, 15));
+        chips.push(this.pill("chip", pair, x + 8, y + 7.5, pair.sign ?? String(pair.number), 16, 15));
       }
     }
     return chips;
@@ -212,11 +219,11 @@ class Stage {
     const side = this[record.side];
     const rect = side.visibleRect(record.box);
     const pairs = this.view.pairsOf(record).length;
-    const [title, text] =
+    const [title, ...texts] =
       record.kind === "rejected"
-        ? [RULES[record.why.rule] ?? "Rejected", record.why.why]
+        ? [RULES[record.why.rule] ?? "Rejected", record.why.why, this.otherwise(record)]
         : [`Box ${record.index + 1}`, `${sizeText(record.box)} px · in ${plural(pairs || "no", "pair")}`];
-    this.callout.replaceChildren(el("strong", { text: title }), el("span", { text }));
+    this.callout.replaceChildren(el("strong", { text: title }), ...texts.map((text) => text && el("span", { text })).filter(Boolean));
     this.callout.hidden = rect.hidden;
     const { offsetWidth, offsetHeight } = this.callout;
     const fitsBelow = rect.bottom + 6 + offsetHeight <= side.frame.y + side.frame.height;
@@ -225,30 +232,40 @@ class Stage {
     Object.assign(this.callout.style, { left: `${left}px`, top: `${top}px` });
   }
 
+  // What it would have taken to keep a rejected box, once the server has told.
+  otherwise(record) {
+    const { explained } = this.view.data;
+    return explained?.side === record.side && explained.raw === record.why.raw ? explained.text : "";
+  }
+
   // -- zoom ----------------------------------------------------------------------------------------
 
   zoomed() {
     return this.sides().some((side) => side.view.zoom > 1);
   }
 
-  // Zoom by a factor around the same relative place of both frames.
+  // Zoom by a factor around the same relative place of all frames.
   zoomBy(factor, fx, fy) {
     this.stopTween();
-    for (const side of this.sides()) {
-      const { zoom, u, v } = side.view;
-      const next = clamp(zoom * factor, 1, MAX_ZOOM);
-      side.setView({ zoom: next, u: u + fx * (1 / zoom - 1 / next), v: v + fy * (1 / zoom - 1 / next) });
+    for (const stage of this.inStep) {
+      for (const side of stage.sides()) {
+        const { zoom, u, v } = side.view;
+        const next = clamp(zoom * factor, 1, MAX_ZOOM);
+        side.setView({ zoom: next, u: u + fx * (1 / zoom - 1 / next), v: v + fy * (1 / zoom - 1 / next) });
+      }
+      stage.afterZoom();
     }
-    this.afterZoom();
   }
 
   panBy(dx, dy) {
     this.stopTween();
-    for (const side of this.sides()) {
-      const { zoom, u, v } = side.view;
-      side.setView({ zoom, u: u - dx / zoom, v: v - dy / zoom });
+    for (const stage of this.inStep) {
+      for (const side of stage.sides()) {
+        const { zoom, u, v } = side.view;
+        side.setView({ zoom, u: u - dx / zoom, v: v - dy / zoom });
+      }
+      stage.afterZoom();
     }
-    this.afterZoom();
   }
 
   afterZoom() {
@@ -273,17 +290,19 @@ class Stage {
   tweenTo(targets, animate) {
     this.stopTween();
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const starts = this.sides().map((side) => side.view);
+    const moves = this.inStep.map((stage) => ({ stage, starts: stage.sides().map((side) => side.view) }));
     const begin = performance.now();
     const step = (now) => {
       const t = animate && !still ? clamp((now - begin) / 200, 0, 1) : 1;
       const ease = 1 - (1 - t) ** 3;
       const mix = (a, b, key) => a[key] + (b[key] - a[key]) * ease;
-      this.sides().forEach((side, index) => {
-        const [a, b] = [starts[index], targets[index]];
-        side.setView({ zoom: mix(a, b, "zoom"), u: mix(a, b, "u"), v: mix(a, b, "v") });
-      });
-      this.afterZoom();
+      for (const { stage, starts } of moves) {
+        stage.sides().forEach((side, index) => {
+          const [a, b] = [starts[index], targets[index]];
+          side.setView({ zoom: mix(a, b, "zoom"), u: mix(a, b, "u"), v: mix(a, b, "v") });
+        });
+        stage.afterZoom();
+      }
       if (t < 1) this.tween = requestAnimationFrame(step);
     };
     step(begin);

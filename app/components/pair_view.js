@@ -1,68 +1,50 @@
 // The view itself: state, actions, keys, and the entry point that Streamlit calls with new data.
 
-const THROTTLE = 140; // ms between repeats of a held arrow key; faster triggers would be lost
-
-const TYPING = "input, textarea, select, [role=textbox], [role=combobox]";
-const ARROW_ROLES = new Set(["slider", "listbox", "menu", "tablist", "radiogroup", "grid", "tree"]);
-
 const views = new WeakMap(); // parentElement → PairView
-const mounted = new Set();
-let keysGoTo = null; // with several views on a page, the one used last
 let counter = 0; // makes equal events distinguishable
 
 // What the stage and the table are built from. A selection or a verdict that comes back from the server
 // leaves it as it is, and then the rows, with their focus and hover, stay in place.
-function fingerprint({ query, neighbor, pairs, can_judge, crop_url }) {
-  return JSON.stringify([query, neighbor, pairs.map(({ verdict, ...pair }) => pair), can_judge, crop_url]);
+function fingerprint({ query, neighbor, pairs, matrix, can_judge, crop_url }) {
+  return JSON.stringify([query, neighbor, pairs.map(({ verdict, ...pair }) => pair), matrix, can_judge, crop_url]);
 }
 
-class PairView {
+class PairView extends Looking {
   constructor(root) {
-    this.root = root;
-    this.data = null;
-    this.pairs = [];
-    this.layers = { boxes: true, links: true, rejected: false, attention: false };
+    super(root);
     this.opacity = 0.6;
-    this.threshold = null; // null: every pair
-    this.selected = null;
-    this.hoverPairs = [];
-    this.hoverRecord = null;
-    this.focusRecord = null; // a clicked box whose explanation is open
+    this.roi = null; // the box whose matches or rejection the server was asked for, as the URL names it
     this.prefetched = new Set();
+    this.address = new AddressBar(this);
+    this.address.read();
     this.stage = new Stage(this);
     this.filmstrip = new Filmstrip(this);
     this.toolbar = new Toolbar(this);
+    this.matches = new Matches(this);
+    this.matrix = new Matrix(this);
     this.table = new PairTable(this);
     this.help = new HelpSheet();
-    const main = el("div", { class: "main" }, this.stage.root, this.table.root);
+    const aside = el("div", { class: "aside" }, this.matches.root, this.matrix.root, this.table.root);
+    const main = el("div", { class: "main" }, this.stage.root, aside);
     root.replaceChildren(this.filmstrip.root, this.toolbar.root, main, this.help.root);
-    root.onpointerenter = () => (keysGoTo = this);
-    root.addEventListener("focusin", () => (keysGoTo = this));
     // After a mouse click the next key would put a focus ring on what was clicked; keyboard focus stays.
     root.onclick = (event) => event.detail > 0 && root.getRootNode().activeElement?.blur();
     this.resizer = new ResizeObserver(() => this.resize());
     this.resizer.observe(root);
-    this.listeners = { keydown: (event) => this.keyDown(event), keyup: (event) => this.keyUp(event) };
-    // Capturing, so that a key used here does not reach Streamlit's own shortcuts (R would rerun the page).
-    for (const [name, listener] of Object.entries(this.listeners)) document.addEventListener(name, listener, true);
-    mounted.add(this);
+    this.keys = new Keys(this);
   }
 
   destroy() {
     this.resizer.disconnect();
+    this.address.destroy();
     this.stage.stopTween();
-    for (const [name, listener] of Object.entries(this.listeners)) document.removeEventListener(name, listener, true);
-    mounted.delete(this);
-    if (keysGoTo === this) keysGoTo = null;
-  }
-
-  width() {
-    return this.root.clientWidth;
+    this.keys.destroy();
   }
 
   resize() {
     this.root.classList.toggle("wide", this.width() >= 1100);
     this.stage.layout();
+    this.matrix.layout();
   }
 
   // -- data ------------------------------------------------------------------------------------------
@@ -77,22 +59,30 @@ class PairView {
     if (redraw) {
       const paint = (index) => PALETTE[index % PALETTE.length];
       this.pairs = data.pairs.map((pair, index) => ({ ...pair, ...paint(index), number: index + 1 }));
-      this.hoverPairs = [];
-      this.hoverRecord = this.focusRecord = null;
+      this.outside = null;
+      this.hoverPairs = this.hoverRecords = [];
+      this.focusRecord = null;
     }
     data.pairs.forEach((pair, index) => (this.pairs[index].verdict = pair.verdict));
+    const moved = this.setOutside(data.outside);
     const { selected } = data;
-    this.selected = this.pairs.find((pair) => pair.q === selected?.q && pair.k === selected?.k) ?? null;
+    this.selected = this.drawn().find((pair) => pair.q === selected?.q && pair.k === selected?.k) ?? null;
     if (!samePhotos) this.table.root.scrollTop = 0;
     this.root.classList.toggle("wide", this.width() >= 1100);
     if (redraw) {
       this.stage.setData(data);
       this.table.setData(data);
-    }
+      this.matrix.setData(data);
+    } else if (moved) this.showOutside();
+    this.roi = data.roi;
+    this.focusRecord = this.recordOf(data.roi);
+    this.matches.setData(data);
     this.filmstrip.setData(data);
     this.toolbar.setData(data);
+    this.matrix.layout();
     this.paint();
     if (this.selected) this.table.reveal(this.selected);
+    this.address.writeNow();
     for (const url of data.prefetch ?? []) {
       if (this.prefetched.has(url)) continue;
       this.prefetched.add(url);
@@ -100,37 +90,32 @@ class PairView {
     }
   }
 
-  isVisible(pair) {
-    return this.threshold === null || pair.similarity >= this.threshold;
+  // A pair of boxes that is selected though it is not among the pairs: drawn beside them, dashed.
+  setOutside(pair) {
+    const before = this.outside;
+    this.outside = pair ? { ...pair, ...OUTSIDE, rank: null, number: 0 } : null;
+    return JSON.stringify(before) !== JSON.stringify(this.outside);
   }
 
-  visiblePairs() {
-    return this.pairs.filter((pair) => this.isVisible(pair));
+  showOutside() {
+    this.stage.setLinks();
+    this.table.setData(this.data);
   }
 
-  pairsOf(record) {
-    if (record.kind === "rejected") return [];
-    const index = record.side === "query" ? "q" : "k";
-    return this.visiblePairs().filter((pair) => pair[index] === record.index);
-  }
-
-  // What is lit: the pointer speaks first, then a clicked box, then the selection.
-  hotPairs() {
-    if (this.hoverPairs.length || this.hoverRecord) return this.hoverPairs;
-    if (this.focusRecord) return this.pairsOf(this.focusRecord);
-    return this.selected && this.isVisible(this.selected) ? [this.selected] : [];
-  }
-
-  hotRecord() {
-    return this.hoverPairs.length || this.hoverRecord ? this.hoverRecord : this.focusRecord;
-  }
-
-  somethingHot() {
-    return this.hotPairs().length > 0 || Boolean(this.hotRecord());
+  // The box that the server names as the URL does; none when the selected pair shows it anyway.
+  recordOf(roi) {
+    const found = /^([qn])(x?)(\d+)$/.exec(roi ?? "");
+    if (!found) return null;
+    const side = this.stage[found[1] === "q" ? "query" : "neighbor"];
+    const number = Number(found[3]);
+    if (found[2]) return side.rejected.find((record) => record.why.raw === number) ?? null;
+    const index = found[1] === "q" ? "q" : "k";
+    return this.selected?.[index] === number ? null : (side.kept[number] ?? null);
   }
 
   emptySentence() {
     if (!this.data.neighbor) return "This query has no neighbour to compare with.";
+    if (this.outside) return "";
     if (!this.pairs.length) return "No pair between these two photos passes the current settings.";
     if (this.visiblePairs().length) return "";
     return `No pair reaches this similarity: the best is ${this.pairs[0].similarity.toFixed(3)}.`;
@@ -145,51 +130,68 @@ class PairView {
     this.stage.setAttention(this.layers.attention ? this.data.attention : null);
     this.stage.paint();
     this.table.paint();
+    this.matrix.paint();
     this.toolbar.paint();
   }
 
   highlight() {
     this.stage.paint();
     this.table.paint();
+    this.matrix.paint();
   }
 
   // -- actions ---------------------------------------------------------------------------------------
 
-  hover(pairs, record) {
-    const same = pairs.length === this.hoverPairs.length && pairs.every((pair, i) => pair === this.hoverPairs[i]);
-    if (same && record === this.hoverRecord) return;
-    this.hoverPairs = pairs;
-    this.hoverRecord = record;
-    this.highlight();
-  }
-
   choose(record) {
     const pairs = this.pairsOf(record);
-    if (pairs.length === 1) return this.select(pairs[0], record.side);
+    const roi = record.side[0] + (record.kind === "rejected" ? `x${record.why.raw}` : record.index);
+    if (pairs.length === 1) return this.select(pairs[0], roi);
     this.focusRecord = record;
-    return this.highlight();
+    this.highlight();
+    return this.sendPick(roi);
   }
 
-  select(pair, side) {
+  // roi: the box that was clicked, or none, which closes what was open of another one.
+  select(pair, roi = null) {
+    const moved = this.outside !== null && pair !== this.outside;
+    if (moved) this.outside = null;
     this.focusRecord = null;
     this.selected = pair;
+    if (moved) this.showOutside();
     this.highlight();
     if (pair) this.table.reveal(pair);
-    this.send("pick", { q: pair?.q ?? null, k: pair?.k ?? null, side, n: ++counter });
+    this.sendPick(roi);
   }
 
+  // Any two boxes: the pair where they are one, else shown beside the pairs.
+  selectBoxes(q, k, similarity) {
+    const pair = this.pairs.find((candidate) => candidate.q === q && candidate.k === k);
+    const roi = [`q${q}`, `n${k}`].includes(this.roi) ? this.roi : null;
+    if (pair) return this.select(pair, roi);
+    if (this.setOutside({ q, k, similarity, verdict: null, note: "Not in the set" })) this.showOutside();
+    return this.select(this.outside, roi);
+  }
+
+  sendPick(roi) {
+    this.roi = roi;
+    this.send("pick", { q: this.selected?.q ?? null, k: this.selected?.k ?? null, roi, n: ++counter });
+  }
+
+  // What is open of a box closes first, then the selection goes.
   clear() {
-    if (this.focusRecord) {
+    if (this.focusRecord || this.roi) {
       this.focusRecord = null;
+      this.matches.root.hidden = true;
       this.highlight();
-    } else if (this.selected) this.select(null, null);
+      this.sendPick(null);
+    } else if (this.selected) this.select(null);
   }
 
   pickBy(offset) {
     const pairs = this.visiblePairs();
     if (!pairs.length) return;
     const at = pairs.indexOf(this.selected);
-    this.select(pairs[at < 0 ? 0 : clamp(at + offset, 0, pairs.length - 1)], null);
+    this.select(pairs[at < 0 ? 0 : clamp(at + offset, 0, pairs.length - 1)]);
   }
 
   judge(pair, verdict) {
@@ -214,6 +216,8 @@ class PairView {
     this.layers[name] = !this.layers[name];
     if (name === "rejected" && this.focusRecord?.kind === "rejected") this.focusRecord = null;
     this.paint();
+    if (name === "matrix") this.matrix.layout();
+    this.address.write();
   }
 
   setOpacity(opacity) {
@@ -224,6 +228,7 @@ class PairView {
   setThreshold(value) {
     this.threshold = value === null || value <= Number(this.toolbar.range.min) ? null : value;
     this.paint();
+    this.address.write();
   }
 
   zoomToPair() {
@@ -232,37 +237,6 @@ class PairView {
   }
 
   // -- keys ------------------------------------------------------------------------------------------
-
-  ownsKeys() {
-    if (!this.root.getClientRects().length) return false; // in a tab that is not shown
-    return keysGoTo ? keysGoTo === this : [...mounted].find((view) => view.root.getClientRects().length) === this;
-  }
-
-  // Streamlit's own widgets and dialogs take keys too; event.composedPath sees into shadow roots.
-  takenByOthers(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return true;
-    const arrow = event.key.startsWith("Arrow");
-    const host = this.root.getRootNode().host ?? this.root;
-    return event.composedPath().some((node) => {
-      if (!(node instanceof Element)) return false;
-      if (node.matches(TYPING) || node.isContentEditable) return true;
-      if (node.getAttribute("role") === "dialog") return node !== this.help.root && !node.contains(host);
-      return arrow && ARROW_ROLES.has(node.getAttribute("role"));
-    });
-  }
-
-  keyDown(event) {
-    if (!this.data || !this.ownsKeys() || this.takenByOthers(event)) return;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const action = this.actionOf(key);
-    if (!action) return;
-    const arrow = key.startsWith("Arrow");
-    if (arrow) event.preventDefault(); // the page must not scroll
-    event.stopPropagation();
-    if (event.repeat && (!arrow || event.timeStamp - this.lastArrow < THROTTLE)) return;
-    if (arrow) this.lastArrow = event.timeStamp;
-    action();
-  }
 
   actionOf(key) {
     const judge = (verdict) => () => this.selected && this.data.can_judge && this.judge(this.selected, verdict);
@@ -273,27 +247,29 @@ class PairView {
       ArrowDown: () => this.goBy(1),
       j: () => this.pickBy(1),
       k: () => this.pickBy(-1),
-      h: () => this.root.classList.add("peek"),
       a: () => this.toggleLayer("attention"),
       l: () => this.toggleLayer("links"),
       r: () => this.toggleLayer("rejected"),
+      m: () => this.toggleLayer("matrix"),
       z: () => this.zoomToPair(),
       0: () => this.stage.resetZoom(),
       g: judge("good"),
       x: judge("wrong"),
       i: judge("interesting"),
       "?": () => this.help.toggle(),
-      Escape: () => (this.help.root.hidden ? this.clear() : this.help.toggle(false)),
+      Escape: () => this.escape(),
     };
     if (/^[1-9]$/.test(key)) {
       const pair = this.visiblePairs().find((candidate) => candidate.number === Number(key));
-      return pair && (() => this.select(pair, null));
+      return pair && (() => this.select(pair));
     }
     return actions[key];
   }
 
-  keyUp(event) {
-    if (event.key === "h" || event.key === "H") this.root.classList.remove("peek");
+  escape() {
+    if (!this.help.root.hidden) this.help.toggle(false);
+    else if (!this.toolbar.save.menu.hidden) this.toolbar.save.toggle(false);
+    else this.clear();
   }
 }
 

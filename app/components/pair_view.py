@@ -5,15 +5,21 @@ reports only what the server must know, as triggers carrying ids:
 
 * ``neighbor``: the rank that was asked for;
 * ``step``: -1 or +1, previous or next query;
-* ``pick``: ``{"q", "k", "side", "n"}``; both indices are ``None`` when the selection was cleared;
+* ``pick``: ``{"q", "k", "roi", "n"}``; both indices are ``None`` when no pair is selected, ``roi`` is a box that was
+  clicked, as ``RoiName`` has it, or ``None``;
+* ``match``: ``{"rank", "q", "k", "n"}``: a neighbour, and the pair to select there;
 * ``verdict``: ``{"rank", "q", "k", "verdict", "n"}``; ``verdict`` is ``None`` when it was taken back.
+
+Layers and threshold it keeps in the URL itself (``layers``, ``cos``); it also takes empty parameters out of it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Literal, NotRequired, Self, TypedDict
 
 import streamlit as st
 
@@ -26,12 +32,35 @@ Box = list[float]  # x, y, width, height in pixels of the image as shown
 Rule = Literal["size", "aspect", "overlap", "count"]
 
 
-class RejectedBox(TypedDict):
-    """A candidate that a filter removed, and the sentence that says by how much."""
+SideName = Literal["query", "neighbor"]
 
+
+@dataclass(frozen=True)
+class RoiName:
+    """A box as URL and triggers name it: ``q3`` is the query's fourth RoI, ``nx12`` the neighbour's raw box 12."""
+
+    side: SideName
+    rejected: bool
+    index: int
+
+    @classmethod
+    def parse(cls, text: object) -> Self | None:
+        """What a text names; None where it names nothing."""
+        found = re.fullmatch(r"([qn])(x?)(\d{1,6})", text, re.ASCII) if isinstance(text, str) else None
+        return cls("query" if found[1] == "q" else "neighbor", bool(found[2]), int(found[3])) if found else None
+
+    def __str__(self) -> str:
+        return f"{self.side[0]}{'x' * self.rejected}{self.index}"
+
+
+class RejectedBox(TypedDict):
+    """A raw box that a filter removed, and by how much it failed; ``blocker`` is the kept box in its way."""
+
+    raw: int
     box: Box
     rule: Rule
     why: str
+    blocker: int | None
 
 
 class Photo(TypedDict):
@@ -81,6 +110,50 @@ class Selection(TypedDict):
     k: int
 
 
+class OutsidePair(TypedDict):
+    """A selected pair that is not among the kept ones, and the sentence that says where it stands."""
+
+    q: int
+    k: int
+    similarity: float
+    verdict: Judgement | None
+    note: str
+
+
+class Matrix(TypedDict):
+    """Cosines of all query RoIs (rows) with all of the neighbour: int16 in 1/10000, row by row, base64."""
+
+    rows: int
+    columns: int
+    values: str
+
+
+class Match(TypedDict):
+    """The best match of a RoI in one photo: the query (``rank`` None) or a neighbour; unknown before it is embedded."""
+
+    rank: int | None
+    id: int
+    index: int | None
+    box: Box | None
+    similarity: float | None
+
+
+class Matches(TypedDict):
+    """The best matches of one RoI."""
+
+    side: SideName
+    index: int
+    items: list[Match]
+
+
+class Explained(TypedDict):
+    """What it would have taken to keep a raw box."""
+
+    side: SideName
+    raw: int
+    text: str
+
+
 class Attention(TypedDict):
     """Heat maps laid over the photos; ``colors`` are the legend's stops from low to high."""
 
@@ -100,26 +173,44 @@ class PairPayload(TypedDict):
     neighbors: list[NeighborThumb]
     pairs: list[Pair]
     selected: Selection | None
+    outside: OutsidePair | None
+    roi: str | None
+    matches: Matches | None
+    explained: Explained | None
+    matrix: Matrix | None
     attention: Attention | None
+    caption: list[str]  # of a saved figure
     crop_url: str
     can_judge: bool
     prefetch: NotRequired[list[str]]
 
 
 _HERE = Path(__file__).parent
-_STYLES = ("pair_view.css", "pair_stage.css", "pair_panels.css")
-_SCRIPTS = ("dom.js", "pair_side.js", "pair_pointer.js", "pair_stage.js", "pair_panels.js", "pair_view.js")
+_STYLES = ("pair_view.css", "pair_stage.css", "pair_panels.css", "pair_aside.css")
+STAGE_SCRIPTS = ("dom.js", "pair_looking.js", "pair_side.js", "pair_pointer.js", "pair_stage.js")
+_SCRIPTS = (
+    *STAGE_SCRIPTS,
+    "pair_keys.js",
+    "pair_url.js",
+    "pair_panels.js",
+    "pair_save.js",
+    "pair_matches.js",
+    "pair_matrix.js",
+    "pair_table.js",
+    "pair_view.js",
+)
 
 
-def _joined(names: tuple[str, ...]) -> str:
+def joined(names: tuple[str, ...]) -> str:
+    """Files of this folder as one text: a component takes one script and one style sheet."""
     return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
 
 
 _pair_view = st.components.v2.component(
     "orl_pair_view",
     html='<div class="pair-view"></div>',
-    css=_joined(_STYLES),
-    js=_joined(_SCRIPTS),
+    css=joined(_STYLES),
+    js=joined(_SCRIPTS),
 )
 
 
@@ -130,6 +221,7 @@ def pair_view(
     on_neighbor: Callable[[], None],
     on_step: Callable[[], None],
     on_pick: Callable[[], None],
+    on_match: Callable[[], None],
     on_verdict: Callable[[], None],
 ) -> ComponentResult:
     """Draw the pair view; callbacks read their trigger from ``st.session_state[key]``."""
@@ -139,5 +231,6 @@ def pair_view(
         on_neighbor_change=on_neighbor,
         on_step_change=on_step,
         on_pick_change=on_pick,
+        on_match_change=on_match,
         on_verdict_change=on_verdict,
     )

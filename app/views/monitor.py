@@ -1,191 +1,278 @@
-"""Watching runs: state, numbers, curves, log, stop and resume; and the list of all of them."""
+"""One run, live: where it is, its numbers and curves, what it uses, its log, and how to stop it or go on."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import timedelta
 
-import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
-from plotly.subplots import make_subplots
 
+from app import machine, shell
+from app.charts import Thinned, duration
 from app.shell import escape, share_done, status_line
+from app.views import afterwards, curves, probes
 from db.models import Run, now
-from db.runs import ENDED, LIVE, find_run, metrics, runs
+from db.runs import ENDED, LIVE, find_run, latest_metrics, runs
 from db.store import StoreError
 from train import runs as launcher
+from train.alarms import COLLAPSE
 from train.errors import UserError
+from train.evaluate.protocols import PROTOCOLS
+from train.methods import PRESETS
 from train.workspace import Workspace
 
-POINTS = 1500  # of a curve; more are not seen
-KINDS = {"pretrain": "stage 1 (BYOL)", "mine": "stage 2 (mining)", "train": "stage 3 (ORL)"}
-COLOURS = {"loss": "#0f7b6c", "loss_image": "#0072b2", "loss_intra": "#e69f00", "loss_inter": "#cc79a7"}
+SILENT = timedelta(seconds=20)  # a heart beats every second; after that, it is worth a word
+LOG_BYTES = 6000  # of a log's end
+TRAINING = ("pretrain", "train")
+DETAILS = {"curves": "Curves", "probes": "Probe pairs", "settings": "Settings"}
 
 
 def panel(opened: Workspace) -> None:
-    """The run that the URL names, else the newest training run."""
-    asked = st.query_params.get("run", "")
-    run = find_run(opened.store, int(asked)) if asked.isdecimal() and len(asked) < 12 else None
+    """The run that the URL names, else the newest."""
+    run = asked_run(opened)
     if run is None:
-        newest = [r for r in runs(opened.store) if r.kind != "mine"]
-        run = newest[0] if newest else None
-    if run is None:
-        st.subheader("Runs", anchor=False)
-        st.info(
-            "No training run yet. Launch one on the left, and its curves appear here.", icon=":material/show_chart:"
-        )
+        st.info("No run yet. Launch one, and its curves appear here.", icon=":material/show_chart:")
         return
     live = run.status in LIVE
     st.fragment(_live, run_every=2.0 if live else None)(opened, run.id, live)
+    afterwards.offer(opened, run)
+
+
+def asked_run(opened: Workspace) -> Run | None:
+    """The run that the URL names; without one, the newest training run, or the newest of all."""
+    asked = st.query_params.get("run", "")
+    if asked.isdecimal() and len(asked) < 12:
+        found = find_run(opened.store, int(asked))
+        if found is not None:
+            return found
+        st.warning(f"There is no run {asked}; this is the newest.")
+    every = runs(opened.store)
+    return next((run for run in every if run.kind in TRAINING), every[0] if every else None)
+
+
+def kind_of(run: Run) -> str:
+    """What a run does, in words."""
+    match run.kind:
+        case "mine":
+            return "stage 2 (mining)"
+        case "train":
+            return "stage 3 (ORL)"
+        case "pretrain":
+            preset = PRESETS.get(run.params.get("config", {}).get("method", "byol"))
+            return f"stage 1 ({preset['paper'].title})" if preset else "stage 1"
+        case "evaluate":
+            protocol = PROTOCOLS.get(run.params.get("config", {}).get("protocol", ""))
+            return f"evaluation ({protocol.title})" if protocol else "evaluation"
+    return run.kind
+
+
+def subject_of(run: Run) -> str:
+    """What a run works on: a set, the photos of a data set, or what an encoder is evaluated on."""
+    return str(next((run.params[name] for name in ("correspondence", "dataset", "data") if run.params.get(name)), ""))
+
+
+def took(run: Run) -> float | None:
+    """Seconds that a run has worked, None before it began."""
+    if run.started_at is None:
+        return None
+    return max(0.0, ((run.ended_at or now()) - run.started_at).total_seconds())
 
 
 def _live(opened: Workspace, run_id: int, was_live: bool) -> None:
     run = find_run(opened.store, run_id)
     if run is None:
         return
-    if was_live and run.status in ENDED:
-        st.rerun()  # the page around it has something new to offer
-    st.subheader(f"Run {run.id} · {escape(run.name)}", anchor=False)
-    st.markdown(f"{status_line(run)} {KINDS.get(run.kind, run.kind)} · {_lineage(run)}")
-    numbers = metrics(opened.store, run.id)
-    _progress(run, numbers)
+    if st.session_state.pop("leave", False) or was_live != (run.status in LIVE):
+        st.rerun()  # the page around has something else to show, or to look again from time to time
+    _heading(opened, run)
+    found = curves.numbers(opened, run)
+    _progress(opened, run)
+    if found:
+        _numbers(opened, run, found)
+    if curves.has_collapsed(opened, run, found.get("feature_spread")):
+        st.warning(COLLAPSE, icon=":material/warning:")
     if run.error:
-        st.error(escape(run.error))
-    if numbers:
-        st.plotly_chart(_curves(numbers), key=f"curves-{run.id}", config={"displaylogo": False})
-    _actions(opened, run)
-    log = launcher.read_log(opened, run)
-    st.caption("Log")
-    st.code(log[-6000:] or "Nothing yet.", language=None, height=220, wrap_lines=True)
+        code = f" (exit code {run.exit_code})" if run.exit_code is not None else ""
+        st.error(escape(run.error) + code, icon=":material/error:")
+    if not shell.read_only():
+        _actions(opened, run)
+    _details(opened, run, found)
 
 
-def _lineage(run: Run) -> str:
-    source = run.params.get("correspondence") or run.params.get("dataset") or ""
-    with_encoder = f" with {run.params['encoder']}" if run.params.get("encoder") else ""
-    return f"from **{escape(source)}**{escape(with_encoder)}"
+def _heading(opened: Workspace, run: Run) -> None:
+    with_encoder = f" with **{escape(run.params['encoder'])}**" if run.params.get("encoder") else ""
+    title, links = st.columns([3, 2], vertical_alignment="center")
+    title.subheader(f"Run {run.id} · {escape(run.name)}", anchor=False)
+    with links.container(horizontal=True, horizontal_alignment="right"):
+        for view, label, icon in (("runs", "Compare", "stacked_line_chart"), ("lineage", "Lineage", "account_tree")):
+            st.button(label, icon=f":material/{icon}:", on_click=_look_at, args=(view, run.id), type="tertiary")
+    st.markdown(f"{status_line(run)} {kind_of(run)} · on **{escape(subject_of(run))}**{with_encoder}")
 
 
-def _progress(run: Run, numbers: list[tuple[int, str, float]]) -> None:
-    waiting = "Waiting for the runs before it" if run.status == "queued" else run.phase
-    st.progress(
-        share_done(run), text=f"{waiting or 'Starting'}: {run.progress:,} of {run.total:,}" if run.total else waiting
-    )
-    if run.status in LIVE and run.heartbeat_at is not None:
-        silent = (now() - run.heartbeat_at).total_seconds()
-        if silent > 20:
-            st.warning(f"No heartbeat for {silent:.0f} s.")
-    if not numbers:
-        return
-    latest = {name: value for _, name, value in numbers}
-    shown = [("Loss", f"{latest['loss']:.3f}"), ("Learning rate", f"{latest['learning_rate']:.2e}")]
-    shown.append(("Photos/s", f"{_recent(numbers, 'images_per_second'):.1f}"))
-    if run.status == "running" and run.started_at and run.progress:
-        rate = _recent(numbers, "images_per_second") / run.params["config"]["batch_size"]
-        shown.append(("Time left", duration((run.total - run.progress) / rate)))
-    elif run.started_at and run.ended_at:
-        shown.append(("Took", duration((run.ended_at - run.started_at).total_seconds())))
+def _look_at(view: str, run_id: int) -> None:
+    st.query_params["view"], st.query_params["run"] = view, str(run_id)
+    if view == "runs":
+        st.query_params["compare"] = str(run_id)
+    st.session_state["leave"] = True
+
+
+def _progress(opened: Workspace, run: Run) -> None:
+    if run.status == "queued":
+        st.progress(0.0, text=_place_in_queue(opened, run))
+    elif run.total:
+        st.progress(share_done(run), text=f"{run.phase or 'Starting'}: {run.progress:,} of {run.total:,}")
+    elif run.status in LIVE:
+        st.progress(0.0, text=run.phase or "Starting")
+    if run.status in LIVE and silence(run) > SILENT:
+        st.warning(f"No heartbeat for {silence(run).total_seconds():.0f} s.", icon=":material/heart_broken:")
+
+
+def silence(run: Run) -> timedelta:
+    """How long a run has not been heard of."""
+    return now() - (run.heartbeat_at or run.created_at)
+
+
+def _place_in_queue(opened: Workspace, run: Run) -> str:
+    before = [r for r in runs(opened.store, LIVE) if r.id != run.id and r.device == run.device]
+    ahead = sum(r.id < run.id or r.status != "queued" for r in before)
+    if not ahead:
+        return "Its turn is next"
+    return f"Waiting: {ahead} run{'s' if ahead > 1 else ''} before it on this device ({run.device})"
+
+
+def _numbers(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
+    newest = latest_metrics(opened.store, run.id) if "loss" in found else {}
+    shown: list[tuple[str, str]] = []
+    if "loss" in newest:
+        shown.append(("Loss", f"{newest['loss']:.3f}"))
+    if "learning_rate" in newest:
+        shown.append(("Learning rate", f"{newest['learning_rate']:.2e}"))
+    if "images_per_second" in found:
+        rate = _recent(found["images_per_second"])
+        shown.append(("Photos/s", f"{rate:.1f}"))
+        if run.status == "running" and run.progress:
+            left = (run.total - run.progress) * run.params["config"]["batch_size"] / rate
+            shown.append(("Time left", duration(left)))
+    if "knn_accuracy" in newest:
+        chance = f" (chance {newest['knn_chance']:.0%})" if "knn_chance" in newest else ""
+        shown.append((f"k-NN{chance}", f"{newest['knn_accuracy']:.1%}"))
+    if (seconds := took(run)) is not None:
+        shown.append(("Took" if run.status in ENDED else "So far", duration(seconds)))
+    if run.status in ("running", "stopping"):
+        shown += _used(run)
     for column, (label, value) in zip(st.columns(len(shown)), shown, strict=True):
         column.metric(label, value)
 
 
-def _recent(numbers: list[tuple[int, str, float]], name: str) -> float:
-    values = [value for _, n, value in numbers if n == name][-20:]
-    return len(values) / sum(1 / v for v in values)  # harmonic: each step has as many photos
+def _recent(speed: Thinned) -> float:
+    values = speed.mean[-20:]
+    return len(values) / float((1 / values).sum())  # harmonic: each step has as many photos
 
 
-def _curves(numbers: list[tuple[int, str, float]]) -> go.Figure:
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.72, 0.28], vertical_spacing=0.06)
-    table = pd.DataFrame(numbers, columns=["step", "name", "value"])
-    for name, series in table.groupby("name"):
-        if name not in COLOURS and name != "learning_rate":
-            continue
-        thinned = series.iloc[:: max(1, len(series) // POINTS)]
-        line = {"color": COLOURS.get(str(name), "#888888"), "width": 2 if name == "loss" else 1.3}
-        label = str(name).replace("loss_", "").replace("learning_rate", "learning rate")
-        mode = "lines+markers" if len(thinned) < 30 else "lines"  # one point alone makes no line
-        trace = go.Scatter(x=thinned["step"], y=thinned["value"], name=label, mode=mode, line=line)
-        figure.add_trace(trace, row=2 if name == "learning_rate" else 1, col=1)
-    figure.update_yaxes(title_text="loss", row=1, col=1)
-    figure.update_yaxes(title_text="learning rate", tickformat=".1e", nticks=3, row=2, col=1)
-    figure.update_xaxes(title_text="step", row=2, col=1)
-    figure.update_layout(
-        height=360,
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        legend={"orientation": "h", "y": 1.12, "x": 0},
-        hovermode="x unified",
-        uirevision="keep",  # a refresh leaves zoom and hidden curves alone
-    )
-    return figure
+def _used(run: Run) -> list[tuple[str, str]]:
+    """CPU and memory of its processes, where they are on this machine, and the GPU's."""
+    key = f"usage-{run.id}"
+    seen = machine.usage(run.pid, st.session_state.get(key)) if launcher.is_alive(run) else None
+    st.session_state[key] = seen
+    shown = []
+    if seen is not None:
+        if seen.cpu is not None:
+            shown.append(("CPU cores", f"{seen.cpu:.1f}"))
+        shown.append(("Memory", f"{seen.memory / 1e9:.1f} GB"))
+    for number, gpu in enumerate(machine.gpus()):
+        shown.append((f"GPU {number}", f"{gpu.busy:.0%}, {gpu.used / 1e9:.1f} of {gpu.total / 1e9:.0f} GB"))
+    return shown
+
+
+# Stop, kill, resume --------------------------------------------------------------------------------------
 
 
 def _actions(opened: Workspace, run: Run) -> None:
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if run.status in ("queued", "running"):
-            st.button(
-                "Stop", icon=":material/stop_circle:", on_click=_try, args=(launcher.request_stop, opened, run.id)
-            )
-            st.caption("It stops after the current step and keeps a checkpoint.")
+            st.button("Stop", icon=":material/stop_circle:", on_click=_stop, args=(opened, run.id))
+            st.caption("It stops after the current step and keeps what it has.")
         elif run.status == "stopping":
-            st.button("Force kill", icon=":material/dangerous:", on_click=_try, args=(launcher.kill, opened, run.id))
-            st.caption("Stopping; kill it only if it hangs. The last checkpoint stays.")
+            wait = patience(run, time.monotonic())
+            st.button(
+                "Force kill",
+                icon=":material/dangerous:",
+                on_click=_try,
+                args=(launcher.kill, opened, run.id),
+                disabled=wait > 0,
+            )
+            st.caption(
+                f"Stopping. If it does not within {wait:.0f} s, it can be killed."
+                if wait > 0
+                else "It does not stop by itself. What it has saved survives a kill."
+            )
         elif run.status != "done":
             st.button("Resume", icon=":material/resume:", on_click=_try, args=(launcher.resume, opened, run.id))
-            st.caption("It goes on from its last checkpoint.")
-        elif run.kind != "mine":
-            st.success(
-                f"The encoder **{escape(run.name)}** is ready: mine with it on the Explore page, under *Mine …*.",
-                icon=":material/check:",
-            )
+            st.caption("It goes on from what it kept.")
+
+
+def patience(run: Run, clock: float) -> float:
+    """Seconds until a run that is stopping may be killed: none when its heart has stopped."""
+    since = st.session_state.setdefault(f"stopping-{run.id}", clock)
+    return 0.0 if silence(run) > SILENT else max(0.0, launcher.GRACE - (clock - since))
+
+
+def _stop(opened: Workspace, run_id: int) -> None:
+    st.session_state[f"stopping-{run_id}"] = time.monotonic()
+    _try(launcher.request_stop, opened, run_id)
 
 
 def _try(action: Callable[[Workspace, int], Run], opened: Workspace, run_id: int) -> None:
     try:
         action(opened, run_id)
     except (UserError, StoreError) as mistake:
-        st.toast(str(mistake))
+        st.toast(escape(str(mistake)))
 
 
-def history(opened: Workspace) -> None:
-    """All runs, newest first; a click shows one."""
-    every = runs(opened.store)
-    if not every:
-        return
-    st.subheader("All runs", anchor=False)
-    table = pd.DataFrame(
-        {
-            "run": [r.id for r in every],
-            "kind": [KINDS.get(r.kind, r.kind) for r in every],
-            "makes": [r.name for r in every],
-            "from": [r.params.get("correspondence") or r.params.get("dataset") for r in every],
-            "status": [r.status for r in every],
-            "progress": [share_done(r) for r in every],
-            "started (UTC)": [r.started_at for r in every],
-            "took": [
-                duration((r.ended_at - r.started_at).total_seconds()) if r.ended_at and r.started_at else ""
-                for r in every
-            ],
-        }
+# Details -------------------------------------------------------------------------------------------------
+
+
+def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
+    tabs = [name for name in DETAILS if run.kind in TRAINING or name == "settings"]
+    asked = st.query_params.get("show", "")
+    shown = asked if asked in tabs else tabs[0]
+    st.session_state[f"show-{run.id}"] = shown
+    st.segmented_control(
+        "Details",
+        tabs,
+        format_func=DETAILS.__getitem__,
+        required=True,
+        key=f"show-{run.id}",
+        label_visibility="collapsed",
+        on_change=_show,
+        args=(run.id,),
     )
-    picked = st.dataframe(
-        table,
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        key="runs",
-        column_config={"progress": st.column_config.ProgressColumn("progress", format="percent")},
-    )
-    rows = picked["selection"]["rows"]
-    if rows and st.query_params.get("run") != str(every[rows[0]].id):
-        st.query_params["run"] = str(every[rows[0]].id)
-        st.rerun()
+    match shown:
+        case "curves":
+            if found:
+                curves.draw(opened, [run], key=f"curves-{run.id}")
+            else:
+                st.caption("The curves begin with the first step.")
+        case "probes":
+            probes.panel(opened, run)
+        case "settings":
+            rows = {name: value for name, value in run.params.items() if name != "config" and value is not None}
+            rows |= run.params.get("config", {})
+            st.dataframe(
+                {"setting": list(rows), "value": [str(value) for value in rows.values()]},
+                hide_index=True,
+                width=620,
+                alt=f"Settings of run {run.id}",
+            )
+    _log(opened, run)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says it."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 172_800:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86_400:,.0f} days"
+def _show(run_id: int) -> None:
+    st.query_params["show"] = st.session_state[f"show-{run_id}"]
+
+
+def _log(opened: Workspace, run: Run) -> None:
+    st.caption(f"Log ({escape(run.log_path)})")
+    with st.container(height=240, autoscroll=True, border=False):
+        st.code(launcher.read_log(opened, run, LOG_BYTES) or "Nothing yet.", language=None, wrap_lines=True)

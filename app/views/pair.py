@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import streamlit as st
 
 from app import preview, shell
-from app.components.pair_view import Attention, NeighborPhoto, Pair, PairPayload, Photo, Selection, pair_view
-from app.pictures import WIDTHS, attention_url, crop_url, photo_url
+from app.author import author
+from app.components.pair_view import RoiName, pair_view
 from app.preview import Side, Subject
 from app.shell import Place
 from app.views import settings, start
 from app.views.explore import current_order
-from db.correspondences import NeighborImage
+from app.views.pair_payload import Heat, Shown, payload
 from db.encoders import encoder_by_id, encoders
 from db.gallery import gallery_page, step
 from db.models import Dataset, Image
 from db.photos import image_by_id, photo_roots
-from db.verdicts import judge, verdicts_of
-from orl.matching import Pairs
+from db.verdicts import judge
 from orl.pixels import UnreadableImage
 from train.config import MineConfig
 from train.errors import UserError
 
-SHOWN_REJECTED = 120  # rejected boxes drawn on each side, the largest; more would hide the photo
-INFERNO = ["#000004", "#420a68", "#932667", "#dd513a", "#fca50a", "#fcffa4"]
-
 
 @dataclass(frozen=True)
-class Shown:
+class OnScreen:
     """What is on screen, for the callbacks: they get no arguments from the browser but ranks and indices."""
 
     query: Side
@@ -49,13 +44,18 @@ def page() -> None:
         st.title("Pairs", anchor=False)
         start.unmined(place, place.dataset)
         return
-    image = _query_image(place, place.dataset)
-    if image is None:
-        return
     encoder = encoder_by_id(place.workspace.store, place.mined.encoder_id)
     assert encoder is not None  # a foreign key
-    subject = Subject(place.workspace, place.mined, place.dataset, encoder)
-    config = settings.sliders(place.mined)
+    _view(place, place.dataset, Subject(place.workspace, place.mined, place.dataset, encoder))
+
+
+@st.fragment(key="view")
+def _view(place: Place, dataset: Dataset, subject: Subject) -> None:
+    """All but the pickers: what a slider, an arrow key or a click on the stage changes, and nothing else."""
+    image = query_image(place, dataset)
+    if image is None:
+        return
+    config = settings.sliders(subject.mined)
     subject = replace(subject, approximate=settings.approximate())
     try:
         _stage(place, subject, image, config)
@@ -63,7 +63,7 @@ def page() -> None:
         st.error(f"{shell.escape(image.path)}: {problem}", icon=":material/broken_image:")
 
 
-def _query_image(place: Place, dataset: Dataset) -> Image | None:
+def query_image(place: Place, dataset: Dataset) -> Image | None:
     """The photo that the URL names, else the gallery's first; without one, say why."""
     asked = st.query_params.get("q", "")
     if asked.isdecimal() and len(asked) < 12:
@@ -98,9 +98,8 @@ def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> 
     with st.spinner(f"Embedding {new} boxes that no set has used yet …", show_time=True) if new > 8 else st.empty():
         vectors = preview.features(subject, query)
         pairs = preview.match(subject, query, vectors, key, config)
-    totals = {n.rank: preview.pair_total(subject, query, vectors, sides[n.rank], config) for n in found}
-    totals[rank] = len(pairs)
-    st.session_state["shown"] = Shown(query, key, subject.dataset)
+    shown = Shown(config, query, found, sides, rank, vectors, pairs, preview.similarities(subject, vectors, key))
+    st.session_state["shown"] = OnScreen(query, key, subject.dataset)
 
     settings.counts(query, key, config)
     if subject.approximate:
@@ -110,70 +109,22 @@ def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> 
             f"pairs of these two photos it finds {same}."
         )
     settings.regenerate(place, subject, image, config)
-    payload = _payload(place, subject, config, query, found, sides, rank, pairs, totals)
+    heat = _heat(place, subject)
+    following = step(place.workspace.store, current_order(place, subject.dataset), image.id, forward=True)
+    ahead = image_by_id(place.workspace.store, following) if following else None
+    asked = st.query_params.get("pair", ""), st.query_params.get("roi", "")
     pair_view(
-        payload, key="pair", on_neighbor=_to_neighbor, on_step=_to_query, on_pick=_on_pick, on_verdict=_on_verdict
+        payload(subject, shown, *asked, heat, ahead[0] if ahead else None),
+        key="pair",
+        on_neighbor=_to_neighbor,
+        on_step=_to_query,
+        on_pick=_on_pick,
+        on_match=_to_match,
+        on_verdict=_on_verdict,
     )
 
 
-def _payload(
-    place: Place,
-    subject: Subject,
-    config: MineConfig,
-    query: Side,
-    found: list[NeighborImage],
-    sides: dict[int, Side],
-    rank: int,
-    pairs: Pairs,
-    totals: dict[int, int | None],
-) -> PairPayload:
-    neighbor, key = found[rank - 1], sides[rank]
-    verdicts = verdicts_of(place.workspace.store, query.image.id, _author())
-    order = current_order(place, subject.dataset)
-    ahead = step(place.workspace.store, order, query.image.id, forward=True)
-    following = image_by_id(place.workspace.store, ahead) if ahead else None
-    rows: list[Pair] = []
-    for n, (q, k, s) in enumerate(zip(pairs.query, pairs.key, pairs.similarity, strict=True), 1):
-        judged = verdicts.get((_box(query, q), key.image.id, _box(key, k)))
-        rows.append({"rank": n, "q": int(q), "k": int(k), "similarity": float(s), "verdict": judged})
-    selected = _selected(rows)
-    return {
-        "query": _photo(query),
-        "neighbor": NeighborPhoto(**_photo(key), rank=rank, similarity=neighbor.similarity),
-        "neighbors": [
-            {
-                "rank": n.rank,
-                "id": n.image.id,
-                "name": PurePosixPath(n.image.path).name,
-                "thumb": photo_url(n.image.id, n.image.mtime_ns, WIDTHS[0]),
-                "similarity": n.similarity,
-                "pairs": totals[n.rank],
-            }
-            for n in found
-        ],
-        "pairs": rows,
-        "selected": selected,
-        "attention": _attention(place, subject, query, key, selected),
-        "crop_url": crop_url(),
-        "can_judge": True,
-        "prefetch": [photo_url(following[0].id, following[0].mtime_ns)] if following else [],
-    }
-
-
-def _photo(side: Side) -> Photo:
-    image = side.image
-    return {
-        "id": image.id,
-        "name": image.path,
-        "url": photo_url(image.id, image.mtime_ns),
-        "width": image.width,
-        "height": image.height,
-        "boxes": side.boxes.tolist(),
-        "rejected": preview.explain(side, SHOWN_REJECTED),
-    }
-
-
-def _attention(place: Place, subject: Subject, query: Side, key: Side, selected: Selection | None) -> Attention:
+def _heat(place: Place, subject: Subject) -> Heat:
     known = {shell.encoder_label(e): e.id for e in encoders(place.workspace.store)}
     labels = list(known)
     own = labels.index(shell.encoder_label(subject.encoder))
@@ -192,24 +143,7 @@ def _attention(place: Place, subject: Subject, query: Side, key: Side, selected:
             "Last layer, this project's own maps (the paper names no method). Press A over the photos to show them."
         )
     chosen = label if label in known else labels[own]
-    roi = None
-    name = "activation norm"
-    if method == "cosine":
-        index = selected["q"] if selected else 0
-        roi = (query.image.id, _box(query, index))
-        name = f"cosine to query RoI {index + 1}"
-    return {
-        "query": attention_url(known[chosen], query.image.id, roi),
-        "neighbor": attention_url(known[chosen], key.image.id, roi),
-        "label": f"{name} · {chosen}",
-        "low": "0" if roi else "low",
-        "high": "1" if roi else "high",
-        "colors": INFERNO,
-    }
-
-
-def _box(side: Side, index: int) -> tuple[int, ...]:
-    return tuple(int(v) for v in side.boxes[index])
+    return Heat(known[chosen], chosen, method == "cosine")
 
 
 def _rank(count: int) -> int:
@@ -217,34 +151,32 @@ def _rank(count: int) -> int:
     return min(max(1, int(asked)), count) if asked.isdecimal() and len(asked) < 6 else 1
 
 
-def _selected(rows: list[Pair]) -> Selection | None:
-    asked = st.query_params.get("pair", "")
-    for row in rows:
-        if f"{row['q']}-{row['k']}" == asked:
-            return {"q": row["q"], "k": row["k"]}
-    return None
-
-
-def _author() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's numeric user has no name
-        return "someone"
-
-
 # Callbacks of the component ----------------------------------------------------------------------------
+
+
+def _go(**where: str) -> None:
+    """Write into the URL where to go, together with what the sliders are set to, as ``settings.keep`` explains."""
+    shell.put_in_url(**where, **settings.in_url())
 
 
 def _to_neighbor() -> None:
     rank = st.session_state["pair"].neighbor
     if isinstance(rank, int):
-        st.query_params["nn"] = str(rank)
-        st.query_params.pop("pair", None)
+        roi = RoiName.parse(st.query_params.get("roi"))
+        stays = roi is not None and roi.side == "query"
+        _go(nn=str(rank), pair="", roi=str(roi) if stays else "")
+
+
+def _to_match() -> None:
+    asked = st.session_state["pair"].match or {}
+    rank, q, k = (asked.get(name) for name in ("rank", "q", "k"))
+    if isinstance(rank, int) and isinstance(q, int):
+        _go(nn=str(rank), pair=f"{q}-{k}" if isinstance(k, int) else "")
 
 
 def _to_query() -> None:
     forward = st.session_state["pair"].step
-    shown: Shown | None = st.session_state.get("shown")
+    shown: OnScreen | None = st.session_state.get("shown")
     if forward not in (-1, 1) or shown is None:
         return
     opened = shell.workspace()
@@ -253,24 +185,20 @@ def _to_query() -> None:
     if following is None:
         st.toast("That was the last photo." if forward == 1 else "That was the first photo.")
         return
-    st.query_params["q"] = str(following)
-    for name in ("nn", "pair"):
-        st.query_params.pop(name, None)
+    _go(q=str(following), nn="", pair="", roi="")
 
 
 def _on_pick() -> None:
     pick = st.session_state["pair"].pick or {}
-    if isinstance(pick.get("q"), int) and isinstance(pick.get("k"), int):
-        st.query_params["pair"] = f"{pick['q']}-{pick['k']}"
-    else:
-        st.query_params.pop("pair", None)
+    q, k, roi = pick.get("q"), pick.get("k"), RoiName.parse(pick.get("roi"))
+    _go(pair=f"{q}-{k}" if isinstance(q, int) and isinstance(k, int) else "", roi=str(roi) if roi else "")
 
 
 def _on_verdict() -> None:
     given = st.session_state["pair"].verdict or {}
-    shown: Shown | None = st.session_state.get("shown")
+    shown: OnScreen | None = st.session_state.get("shown")
     q, k = given.get("q"), given.get("k")
-    if shown is None or not isinstance(q, int) or not isinstance(k, int):
+    if shell.read_only() or shown is None or not isinstance(q, int) or not isinstance(k, int):
         return
     if not (0 <= q < len(shown.query.boxes) and 0 <= k < len(shown.key.boxes)):
         return
@@ -278,5 +206,5 @@ def _on_verdict() -> None:
     if verdict not in (None, "good", "wrong", "interesting"):
         return
     sides = (shown.query.image.id, shown.query.boxes[q]), (shown.key.image.id, shown.key.boxes[k])
-    if not judge(shell.workspace().store, *sides, verdict, _author()):
+    if not judge(shell.workspace().store, *sides, verdict, author()):
         st.toast("Only pairs of a saved set can be judged: regenerate with these settings first.")

@@ -7,7 +7,7 @@ from typing import get_args
 
 import streamlit as st
 
-from app import preview
+from app import preview, shell
 from app.preview import Side, Subject
 from app.shell import Place, escape
 from db.correspondences import find_set
@@ -34,12 +34,11 @@ RANKED = "ranked"  # URL parameter of the one setting that is a choice
 def sliders(mined: CorrespondenceSet) -> MineConfig:
     """Draw the sliders and say what they are set to: the set's own values, unless the URL has others.
 
-    Values that differ from the set's are kept in the URL. They are validated here again, since a URL can say
-    anything.
+    The URL is the truth: a slider that is moved is written there, and drawn as it is there, so that going back in the
+    browser's history moves it back. Values are validated here again, since a URL can say anything.
     """
     own = MineConfig(**mined.params)
     st.session_state["mined"] = mined
-    generation = st.session_state.setdefault("slider_generation", 0)
     chosen: dict[str, float | str] = {}
     with st.sidebar:
         st.subheader("Settings", anchor=False, divider="gray")
@@ -47,39 +46,52 @@ def sliders(mined: CorrespondenceSet) -> MineConfig:
             kind = type(least)
             saved = getattr(own, name)
             low, high = min(least, kind(saved)), max(most, kind(saved))
+            st.session_state[_key(short, mined)] = min(max(_from_url(short, kind, saved), low), high)
+            help_text = MineConfig.model_fields[name].description
             value = st.slider(
-                label,
-                low,
-                high,
-                value=min(max(_from_url(short, kind, saved), low), high),
-                step=by,
-                format=form,
-                key=f"{short}-{mined.id}-{generation}",
-                help=MineConfig.model_fields[name].description,
+                label, low, high, step=by, format=form, key=_key(short, mined), help=help_text, on_change=keep
             )
-            chosen[name] = value = kind(value)
-            if value == saved:
-                st.query_params.pop(short, None)
-            elif st.query_params.get(short) != f"{value:g}":
-                st.query_params[short] = f"{value:g}"
-        chosen["ranked_by"] = _ranking(own, f"{RANKED}-{mined.id}-{generation}")
+            chosen[name] = kind(value)
+        st.session_state[_key(RANKED, mined)] = _ranking_in_url(own) == "objectness"
+        first = st.toggle(
+            "Likeliest objects first",
+            key=_key(RANKED, mined),
+            help=MineConfig.model_fields["ranked_by"].description,
+            on_change=keep,
+        )
+        chosen["ranked_by"] = "objectness" if first else "search"
     return with_settings(own, chosen)
 
 
-def _ranking(own: MineConfig, key: str) -> RankedBy:
-    asked = st.query_params.get(RANKED, own.ranked_by)
-    first = st.toggle(
-        "Likeliest objects first",
-        value=(asked if asked in get_args(RankedBy) else own.ranked_by) == "objectness",
-        key=key,
-        help=MineConfig.model_fields["ranked_by"].description,
-    )
-    value: RankedBy = "objectness" if first else "search"
-    if value == own.ranked_by:
-        st.query_params.pop(RANKED, None)
-    else:
-        st.query_params[RANKED] = value
-    return value
+def keep() -> None:
+    """Callback of everything that a person moves: what all sliders are set to goes into the URL.
+
+    All, because the browser may have asked before it had the URL that the previous move made.
+    """
+    shell.put_in_url(**in_url())
+
+
+def in_url() -> dict[str, str]:
+    """What the URL is to say of the sliders as they are set: "" where they have the set's own value."""
+    mined: CorrespondenceSet | None = st.session_state.get("mined")
+    if mined is None or _key(RANKED, mined) not in st.session_state:
+        return {}
+    own = MineConfig(**mined.params)
+    said = {}
+    for name, _, short, *_ in SLIDERS:
+        value = st.session_state[_key(short, mined)]
+        said[short] = "" if value == getattr(own, name) else f"{value:g}"
+    ranked = "objectness" if st.session_state[_key(RANKED, mined)] else "search"
+    return said | {RANKED: "" if ranked == own.ranked_by else ranked}
+
+
+def _key(short: str, mined: CorrespondenceSet) -> str:
+    return f"{short}-{mined.id}"
+
+
+def _ranking_in_url(own: MineConfig) -> str:
+    asked = st.query_params.get(RANKED, "")
+    return asked if asked in get_args(RankedBy) else own.ranked_by
 
 
 def approximate() -> bool:
@@ -134,6 +146,14 @@ def differences(mined: CorrespondenceSet, config: MineConfig) -> list[str]:
     return numbers + ([] if same_order else [f"ranked by {config.ranked_by} ({own.ranked_by})"])
 
 
+def described(config: MineConfig) -> str:
+    """All settings with a slider, as "K 10, N 0.1, min size 96 px, …"."""
+    names = ("K", "N", "min size", "max aspect", "max IoU", "max RoIs", "min similarity", "objectness in pairs")
+    values = [getattr(config, name) for name, *_ in SLIDERS]
+    words = [f"{name} {value:g}" for name, value in zip(names, values, strict=True)]
+    return ", ".join([*words, f"ranked by {config.ranked_by}"])
+
+
 def regenerate(place: Place, subject: Subject, image: Image, config: MineConfig) -> None:
     """Say how the screen differs from the set, and offer to mine the whole data set so."""
     changed = differences(subject.mined, config)
@@ -141,7 +161,7 @@ def regenerate(place: Place, subject: Subject, image: Image, config: MineConfig)
         if changed:
             st.info("Differs from the set: " + " · ".join(changed), icon=":material/tune:")
             st.button("Back to the set's values", on_click=_reset, width="stretch")
-        if st.button(
+        if not shell.read_only() and st.button(
             "Regenerate …",
             type="primary" if changed else "secondary",
             width="stretch",
@@ -197,6 +217,4 @@ def _free_name(place: Place, subject: Subject, config: MineConfig) -> str:
 
 
 def _reset() -> None:
-    st.session_state["slider_generation"] = st.session_state.get("slider_generation", 0) + 1
-    for short in (*(s for _, _, s, *_ in SLIDERS), RANKED):
-        st.query_params.pop(short, None)
+    shell.put_in_url(**dict.fromkeys((*(short for _, _, short, *_ in SLIDERS), RANKED), ""))

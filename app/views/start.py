@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.access import read_only
 from app.shell import Place, encoder_label, share_done
 from db.encoders import encoders
 from db.models import Dataset
@@ -21,6 +22,9 @@ from train.workspace import Workspace
 
 def empty_workspace(place: Place) -> None:
     """No photos yet: the demo, or the person's own."""
+    if read_only():
+        st.info("There are no photos in this workspace, and this explorer only shows.", icon=":material/lock:")
+        return
     st.title("Which objects does your encoder see twice?")
     st.markdown(
         "ORL finds regions that look alike in neighbouring photos. They turn out to be objects, and they are what "
@@ -86,14 +90,17 @@ def unmined(place: Place, dataset: Dataset) -> None:
     if mining:
         _watch(opened, dataset.id)
         return
+    if read_only():
+        st.info("Nothing has been mined from these photos yet, and this explorer only shows.", icon=":material/lock:")
+        return
     with st.container(border=True):
         st.subheader("Mine correspondences")
         st.markdown("Neighbours, regions and pairs. Everything can be tuned afterwards.")
         mine_form(opened, dataset)
 
 
-def mine_form(opened: Workspace, dataset: Dataset) -> None:
-    """Choose an encoder, a preset and a name, and start stage 2."""
+def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
+    """Choose an encoder, at first the one named, a preset and a name, and start stage 2."""
     known = {encoder_label(e): e.name for e in encoders(opened.store)}
     if not known:
         st.markdown(
@@ -107,7 +114,8 @@ def mine_form(opened: Workspace, dataset: Dataset) -> None:
             st.rerun()
         return
     with st.form("mine", border=False):
-        label = st.selectbox("Encoder", list(known))
+        first = next((n for n, known_name in enumerate(known.values()) if known_name == encoder), 0)
+        label = st.selectbox("Encoder", list(known), index=first)
         name = st.text_input("Name of the new set", placeholder="data set and encoder")
         preset = st.segmented_control(
             "Preset",

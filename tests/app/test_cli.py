@@ -19,7 +19,7 @@ from train.workspace import Workspace
 
 COMMANDS = [
     *("demo", "explore", "ingest", "pretrain", "mine", "quality", "sweep", "train", "export", "import"),
-    *("encoders", "runs"),
+    *("encoders", "sets", "runs"),
 ]
 MINE_OPTIONS = [
     "--dataset",

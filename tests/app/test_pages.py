@@ -9,7 +9,6 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import preview
-from app.views.monitor import duration
 from db.correspondences import find_set, pairs_of, rois_of
 from db.encoders import encoder_named
 from db.models import Run
@@ -288,7 +287,3 @@ def test_a_failed_run_shows_its_sentence_its_curves_and_its_log(here: Workspace,
     assert at.code[0].value == "12:00:00  <b>bold</b> step"
     assert [m.value for m in at.metric][:2] == ["12.000", "1.00e-01"]
     assert "Resume" in [b.label for b in at.button]
-
-
-def test_durations_read_as_people_say_them() -> None:
-    assert [duration(s) for s in (0.2, 89, 600, 7200, 864_000)] == ["1 s", "89 s", "10 min", "2.0 h", "10 days"]

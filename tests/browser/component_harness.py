@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from app.components.gallery import Tile, gallery
 from app.components.pair_view import Box, PairPayload, pair_view
+from app.views.pair_payload import packed
 
 IMAGES = "/app/static/harness"
 QUERY_BOXES: list[Box] = [[50, 40, 100, 120], [200, 100, 160, 160], [300, 20, 120, 100], [20, 250, 200, 110]]
@@ -58,7 +59,8 @@ def payload(scene: str) -> PairPayload:
     """The literal payload of a scene."""
     query, neighbor = photo(12, QUERY_BOXES), photo(31, NEIGHBOR_BOXES)
     query["rejected"] = [
-        {"box": [430, 300, 60, 65], "rule": "size", "why": "60 × 65 px: smaller than 96 px"},
+        {"raw": 7, "box": [430, 300, 60, 65], "rule": "size", "why": "60 × 65 px: too small", "blocker": None},
+        {"raw": 9, "box": [340, 210, 100, 100], "rule": "overlap", "why": "100 × 100 px: IoU 0.6", "blocker": 1},
     ]
     pairs = PAIRS
     if scene == "many":
@@ -73,6 +75,12 @@ def payload(scene: str) -> PairPayload:
     if rank == 9:  # a neighbour whose pairs are all weaker
         pairs = [(q, k, round(cosine - 0.2, 3)) for q, k, cosine in pairs]
     verdicts = st.session_state.get("verdicts", {})
+    selected, roi = st.session_state.get("selected"), st.session_state.get("roi")
+    similar = matrix(len(query["boxes"]), len(neighbor["boxes"]), pairs)
+    outside = None
+    if selected and (selected["q"], selected["k"]) not in [pair[:2] for pair in pairs]:
+        value = float(similar[selected["q"], selected["k"]])
+        outside = {**selected, "similarity": value, "verdict": None, "note": "Not in the set: rank 9 of 4 × 4"}
     return {
         "query": query,  # type: ignore[typeddict-item]
         "neighbor": None if scene == "alone" else {**neighbor, "rank": rank, "similarity": 0.83},  # type: ignore
@@ -95,7 +103,13 @@ def payload(scene: str) -> PairPayload:
             {"rank": rank, "q": q, "k": k, "similarity": cosine, "verdict": verdicts.get((q, k))}
             for q, k, cosine in pairs
         ],
-        "selected": st.session_state.get("selected"),
+        "selected": selected,
+        "outside": outside,  # type: ignore[typeddict-item]
+        "roi": roi,
+        "matches": matches(roi),
+        "explained": {"side": "query", "raw": 7, "text": "Kept at min size 60."} if roi == "qx7" else None,
+        "matrix": None if scene == "alone" else packed(similar),
+        "caption": ["Correspondence set demo. K 10, N 0.1.", "Encoder starter (supervised)."],
         "attention": {
             "query": f"{IMAGES}/200/50/38",
             "neighbor": f"{IMAGES}/210/50/38",
@@ -105,6 +119,30 @@ def payload(scene: str) -> PairPayload:
         },
         "crop_url": IMAGES + "/crop/{image}/{x}-{y}-{w}-{h}",
         "can_judge": True,
+    }
+
+
+def matrix(rows: int, columns: int, pairs: list[tuple[int, int, float]]) -> np.ndarray:
+    """Similarities: those of the pairs, and between all others (row + column) / 1000."""
+    similar = np.add.outer(np.arange(rows), np.arange(columns)).astype(np.float32) / 1000
+    for q, k, cosine in pairs:
+        similar[q, k] = cosine
+    return similar
+
+
+def matches(roi: str | None) -> Any:
+    """The best matches of the query's second RoI: in three neighbours, of which one is not embedded."""
+    if roi != "q1":
+        return None
+    known = {"index": 3, "box": [340, 30, 110, 120]}
+    return {
+        "side": "query",
+        "index": 1,
+        "items": [
+            {"rank": 1, "id": 30, "similarity": 0.91} | known,
+            {"rank": 2, "id": 31, "similarity": 0.95} | known | {"index": 1},
+            {"rank": 3, "id": 32, "similarity": None, "index": None, "box": None},
+        ],
     }
 
 
@@ -120,8 +158,11 @@ def received(name: str) -> None:
     st.session_state.setdefault("log", []).append([name, value])
     if name == "neighbor":
         st.session_state["rank"] = value
+    if name == "match":
+        st.session_state["rank"] = value["rank"]
     if name == "pick":
         st.session_state["selected"] = None if value["q"] is None else {"q": value["q"], "k": value["k"]}
+        st.session_state["roi"] = value["roi"]
     if name == "verdict":
         st.session_state.setdefault("verdicts", {})[value["q"], value["k"]] = value["verdict"]
 
@@ -159,6 +200,7 @@ def page() -> None:
             on_neighbor=lambda: received("neighbor"),
             on_step=lambda: received("step"),
             on_pick=lambda: received("pick"),
+            on_match=lambda: received("match"),
             on_verdict=lambda: received("verdict"),
         )
     st.text(f"runs {st.session_state['runs']}")

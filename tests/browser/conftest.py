@@ -9,15 +9,16 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
+HARNESS = Path(__file__).with_name("component_harness.py")
 IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
 
-Serve = Callable[[Path], str]
+Serve = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -37,23 +38,38 @@ def browser_context_args() -> dict:
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Starts ``orl explore`` on a workspace: ``serve(path) -> address``; ended with the session."""
-    servers: list[subprocess.Popen] = []
+    """Starts ``orl explore`` on a workspace: ``serve(path, *options) -> address``; ended with the session."""
+    started: list[Served] = []
 
-    def start(workspace: Path) -> str:
-        port = free_port()
-        log = tmp_path_factory.mktemp("server") / "log.txt"
-        command = [sys.executable, "-m", "app", "explore", "--workspace", str(workspace), "--port", str(port)]
-        with log.open("wb") as out:
-            servers.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT))
-        address = f"http://127.0.0.1:{port}"
-        wait_until_healthy(address, servers[-1], log)
-        return address
+    def start(workspace: Path, *options: str) -> str:
+        started.append(Served(workspace, options, tmp_path_factory.mktemp("server") / "log.txt"))
+        return started[-1].address
 
     yield start
-    for server in servers:
-        server.terminate()
-        server.wait(15)
+    for served in started:
+        served.end()
+
+
+class Served:
+    """A server of ``orl explore`` and what it printed."""
+
+    def __init__(self, workspace: Path, options: Sequence[str], log: Path) -> None:
+        self.port, self.log = free_port(), log
+        where = ["--workspace", str(workspace), "--port", str(self.port)]
+        self.command = [sys.executable, "-m", "app", "explore", *where, *options]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        """Start, again if need be, and wait until it answers."""
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(self.command, stdout=out, stderr=subprocess.STDOUT)
+        wait_until_healthy(self.address, self.process, self.log)
+
+    def end(self) -> None:
+        """Ask it to end and wait for it."""
+        self.process.terminate()
+        self.process.wait(15)
 
 
 def free_port() -> int:
@@ -89,3 +105,46 @@ def careful(page: Page) -> Iterator[Page]:
     yield page
     unexplained = [e for e in errors if not ("404" in e and "/_stcore/" in e)]
     assert unexplained == []
+
+
+@pytest.fixture(scope="session")
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page of the components with literal payloads."""
+    port = free_port()
+    options = {
+        "server.headless": "true",
+        "server.port": str(port),
+        "server.address": "127.0.0.1",
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": "false",
+    }
+    log = tmp_path_factory.mktemp("harness") / "log.txt"
+    command = [sys.executable, "-m", "streamlit", "run", str(HARNESS), *(f"--{k}={v}" for k, v in options.items())]
+    with log.open("wb") as out:
+        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        wait_until_healthy(f"http://127.0.0.1:{port}", server, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture(scope="module")
+def browsing(browser: Browser) -> Iterator[BrowserContext]:
+    """One context for the module: its cache spares each test the download of Streamlit's own page."""
+    context = browser.new_context(viewport={"width": 1500, "height": 950}, reduced_motion="reduce")
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def window(browsing: BrowserContext) -> Iterator[Page]:
+    """A page that fails its test on any error in the console."""
+    errors: list[str] = []
+    page = browsing.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    yield page
+    page.close()
+    assert errors == []

@@ -2,106 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.conftest import IDLE, free_port, wait_until_healthy
-
-HARNESS = Path(__file__).with_name("component_harness.py")
-
-
-@pytest.fixture(scope="module")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = free_port()
-    options = {
-        "server.headless": "true",
-        "server.port": str(port),
-        "server.address": "127.0.0.1",
-        "server.fileWatcherType": "none",
-        "browser.gatherUsageStats": "false",
-    }
-    log = tmp_path_factory.mktemp("harness") / "log.txt"
-    command = [sys.executable, "-m", "streamlit", "run", str(HARNESS), *(f"--{k}={v}" for k, v in options.items())]
-    with log.open("wb") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
-    try:
-        wait_until_healthy(f"http://127.0.0.1:{port}", server, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-@pytest.fixture(scope="module")
-def browsing(browser: Browser) -> Iterator[BrowserContext]:
-    """One context for the module: its cache spares each test the download of Streamlit's own page."""
-    context = browser.new_context(viewport={"width": 1500, "height": 950}, reduced_motion="reduce")
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def window(browsing: BrowserContext) -> Iterator[Page]:
-    """A page that fails its test on any error in the console."""
-    errors: list[str] = []
-    page = browsing.new_page()
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    yield page
-    page.close()
-    assert errors == []
-
-
-def show(page: Page, harness: str, scene: str = "pairs") -> Locator:
-    page.goto(f"{harness}/?scene={scene}")
-    page.locator(".tile" if scene == "gallery" else ".stage-svg").first.wait_for()
-    page.locator(IDLE).wait_for()
-    return page.locator(".gallery" if scene == "gallery" else ".pair-view")
-
-
-def log(page: Page) -> list[list[Any]]:
-    """The triggers that the server has received so far."""
-    page.locator(IDLE).wait_for()
-    return json.loads(page.get_by_test_id("stCode").inner_text())
-
-
-def expect_log(page: Page, *entries: list[Any]) -> None:
-    """Wait until the server has received exactly these; counters are left out of the comparison."""
-
-    def plain(value: Any) -> Any:
-        return {key: item for key, item in value.items() if key != "n"} if isinstance(value, dict) else value
-
-    deadline = time.monotonic() + 8
-    received: list[list[Any]] = []
-    while time.monotonic() < deadline:
-        received = [[name, plain(value)] for name, value in log(page)]
-        if received == list(entries):
-            return
-        page.wait_for_timeout(60)
-    assert received == list(entries)
-
-
-def numbers(view: Locator, selector: str, attribute: str) -> list[int]:
-    """The given data attribute of all matches, in document order."""
-    return [int(value) for value in view.locator(selector).evaluate_all(f"all => all.map(e => e.dataset.{attribute})")]
-
-
-def runs(page: Page) -> str:
-    return page.get_by_text("runs ").inner_text()
-
-
-def centre(view: Locator, side: str, index: int, kind: str = "candidate") -> tuple[float, float]:
-    place = view.locator(f".box.{kind}[data-side={side}][data-index='{index}'] .line").bounding_box()
-    assert place
-    return place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+from tests.browser.harness_page import centre, expect_log, log, numbers, runs, show
 
 
 def test_a_hovered_row_lights_its_link_and_its_two_boxes(window: Page, harness: str) -> None:
@@ -179,40 +83,42 @@ def test_the_threshold_and_layers_survive_new_data(window: Page, harness: str) -
 def test_a_clicked_row_is_selected_and_escape_lets_go(window: Page, harness: str) -> None:
     view = show(window, harness)
     view.locator("tbody tr").nth(2).locator(".similarity").click()
-    expect_log(window, ["pick", {"q": 2, "k": 3, "side": None}])
+    expect_log(window, ["pick", {"q": 2, "k": 3, "roi": None}])
     expect(view.locator("tr[aria-current]")).to_have_attribute("data-pair", "3")
     window.mouse.move(2, 2)
     expect(view.locator(".link.hot")).to_have_attribute("data-pair", "3")
     window.keyboard.press("Escape")
     expect_log(
         window,
-        ["pick", {"q": 2, "k": 3, "side": None}],
-        ["pick", {"q": None, "k": None, "side": None}],
+        ["pick", {"q": 2, "k": 3, "roi": None}],
+        ["pick", {"q": None, "k": None, "roi": None}],
     )
 
 
 def test_a_clicked_box_selects_its_only_pair_or_shows_its_pairs(window: Page, harness: str) -> None:
     view = show(window, harness)
     window.mouse.click(*centre(view, "neighbor", 0))
-    expect_log(window, ["pick", {"q": 0, "k": 0, "side": "neighbor"}])
+    alone = ["pick", {"q": 0, "k": 0, "roi": "n0"}]
+    expect_log(window, alone)
     window.mouse.click(*centre(view, "query", 1))
     window.mouse.move(2, 2)
     expect(view.locator(".callout")).to_contain_text("160 × 160 px · in 2 pairs")
     assert sorted(numbers(view, ".link.hot", "pair")) == [1, 4]
-    assert len(log(window)) == 1
+    expect_log(window, alone, ["pick", {"q": 0, "k": 0, "roi": "q1"}])
 
 
-def test_a_rejected_box_says_why(window: Page, harness: str) -> None:
+def test_a_rejected_box_says_why_and_what_would_have_kept_it(window: Page, harness: str) -> None:
     view = show(window, harness)
-    expect(view.locator("[data-layer=rejected]")).to_have_text("Rejected1")
+    expect(view.locator("[data-layer=rejected]")).to_have_text("Rejected2")
     before = runs(window)
     window.keyboard.press("r")
+    window.wait_for_timeout(300)
+    assert runs(window) == before  # R is also Streamlit's shortcut for a rerun
     window.mouse.click(*centre(view, "query", 0, "rejected"))
-    expect(view.locator(".callout")).to_have_text("Rejected: too small60 × 65 px: smaller than 96 px")
+    expect(view.locator(".callout")).to_have_text("Rejected: too small60 × 65 px: too smallKept at min size 60.")
     window.keyboard.press("Escape")
     expect(view.locator(".callout")).to_be_hidden()
-    assert log(window) == []
-    assert runs(window) == before  # R is also Streamlit's shortcut for a rerun
+    expect_log(window, ["pick", {"q": None, "k": None, "roi": "qx7"}], ["pick", {"q": None, "k": None, "roi": None}])
 
 
 def test_verdicts_are_reported_and_taken_back(window: Page, harness: str) -> None:
@@ -236,7 +142,7 @@ def test_keys(window: Page, harness: str) -> None:
     window.keyboard.press("ArrowUp")
     expect_log(window, ["step", 1], ["neighbor", 1])
     window.keyboard.press("3")
-    pick = ["pick", {"q": 2, "k": 3, "side": None}]
+    pick = ["pick", {"q": 2, "k": 3, "roi": None}]
     expect_log(window, ["step", 1], ["neighbor", 1], pick)
     window.keyboard.press("g")
     verdict = ["verdict", {"rank": 1, "q": 2, "k": 3, "verdict": "good"}]
@@ -289,7 +195,8 @@ def test_zoom_to_pair_shows_both_objects_equally_large(window: Page, harness: st
     view = show(window, harness)
     window.keyboard.press("z")
     sizes = [
-        view.locator(f".box[data-side={side}][data-index='1'] .line").bounding_box() for side in ("query", "neighbor")
+        view.locator(f".box.candidate[data-side={side}][data-index='1'] .line").bounding_box()
+        for side in ("query", "neighbor")
     ]
     assert sizes[0] and sizes[1]
     assert sizes[0]["height"] == pytest.approx(sizes[1]["height"], rel=0.03)

@@ -78,7 +78,7 @@ def test_a_person_opens_a_pair_moves_a_slider_regenerates_and_trains(
     page.get_by_role("button", name="Launch").click()
     expect(page).to_have_url(re.compile(r"run=\d+"), timeout=20_000)
     run_id = runs(workspace.store)[0].id
-    expect(page.locator(".js-plotly-plot .scatterlayer .trace path.js-line").first).to_be_attached(timeout=SLOW)
+    expect(page.locator(".curves .curve").first).to_be_attached(timeout=SLOW)
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.get_by_text("cancelled").first).to_be_visible(timeout=SLOW)
     ended = run_by_id(workspace.store, run_id)

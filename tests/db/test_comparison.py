@@ -9,7 +9,18 @@ import pytest
 from sqlalchemy import text
 
 from db import comparison, photos
-from db.comparison import Compared, ImageOverlap, Overlap, compare_image, compare_sets, least_alike, shared_pairs
+from db.comparison import (
+    Compared,
+    ImageOverlap,
+    Overlap,
+    compare_image,
+    compare_sets,
+    kept_comparison,
+    least_alike,
+    overlap_of,
+    shared_pairs,
+    step_alike,
+)
 from db.photos import Photo
 from db.store import Store, StoreError
 from tests.db.mined import Found, add_set
@@ -156,3 +167,24 @@ def test_a_page_of_the_least_alike_is_a_walk_in_its_index(store: Store) -> None:
     plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {question}"))
     assert "ix_image_comparison_pairs (first_id=? AND second_id=? AND pairs>?)" in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_one_steps_through_the_photos_from_the_least_alike_on(store: Store) -> None:
+    assert step_alike(store, 1, 2, 11, True) is None  # nothing was compared yet
+    compare_sets(store, 1, 2)
+    order = [row.image_id for row in least_alike(store, 1, 2, 99)]
+    assert [step_alike(store, 1, 2, image, True) for image in order] == [*order[1:], None]
+    assert [step_alike(store, 2, 1, image, False) for image in order] == [None, *order[:-1]]
+    assert overlap_of(store, 2, 1, order[0]) == least_alike(store, 1, 2, 1)[0]
+    assert overlap_of(store, 1, 2, 5) is None  # only the first set covers it
+
+
+def test_a_comparison_is_told_of_while_it_is_made_and_found_afterwards(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "CHUNK", 8)
+    assert kept_comparison(store, 2, 1) is None
+    told: list[tuple[int, int]] = []
+    made = compare_sets(store, 2, 1, lambda done, of: told.append((done, of)))
+    assert told == [(8, 20), (16, 20), (20, 20)]
+    assert kept_comparison(store, 2, 1) == made

@@ -15,9 +15,12 @@ from sqlalchemy import text
 
 from db import photos
 from db.gallery import GalleryOrder, gallery_count, gallery_ids, gallery_page, shuffled, step
+from db.marks import tag_photos, untag_photos
 from db.mining import Candidates, add_candidates
 from db.photos import Box, Photo
+from db.selections import find_selection, keep_selection, selected_ids, selections
 from db.store import Store, open_store
+from db.verdicts import judge
 from tests.db.mined import add_set
 
 DOG, CAT = Box("dog", 0, 0, 9, 9), Box("cat", 0, 0, 9, 9)
@@ -33,6 +36,25 @@ PHOTOS = [
 ]
 
 
+EVERYWHERE = range(1, 10)
+MARKED = {None: EVERYWHERE, "odd": (1, 2, 4, 9), "even": (3,), "ODD": ()}
+JUDGED = {
+    None: EVERYWHERE,
+    "good": (1,),
+    "wrong": (6,),
+    "interesting": (),
+    "any": (1, 6),
+    "none": {*EVERYWHERE} - {1, 6},
+}
+SORTED_BY = {
+    "pairs": "pair_count",
+    "similarity": "mean_similarity",
+    "regions": "candidate_count",
+    "cycle": "cycle_share",
+    "margin": "mean_margin",
+}
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = open_store(f"sqlite:///{tmp_path_factory.mktemp('gallery')}/orl.sqlite")
@@ -45,18 +67,25 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     photos.add_photos(store, 1, [Photo("old.jpg", 64, 48)], {"old.jpg": 7})
     photos.ensure_dataset(store, "other", "/elsewhere", "folder")
     photos.add_photos(store, 2, [Photo("b/foreign.jpg", 64, 48, boxes=(DOG,))], {})
+    tag_photos(store, [1, 4, 9], "odd", "ann")
+    tag_photos(store, [1, 2], "odd", "bob")
+    tag_photos(store, [3], "even", "bob")
+    for query, verdict in ((1, "good"), (6, "wrong")):
+        pair = (query, np.array([0, 0, 9, 9])), (1 if query > 1 else 2, np.array([0, 0, 9, 9]))
+        assert judge(store, *pair, verdict, "ann")
+    assert keep_selection(store, 1, [6, 1, 9, 5, 6], author="ann") == 1
     return store
 
 
 def by_loops(store: Store, order: GalleryOrder) -> list[int]:
     """What the gallery should show, from the rows of the tables, one photo at a time."""
     current = "SELECT id, path FROM image WHERE dataset_id = 1 AND superseded_by IS NULL"
-    counts = "SELECT image_id, pair_count, mean_similarity, candidate_count FROM set_image WHERE set_id = 1"
+    counts = f"SELECT image_id, {', '.join(SORTED_BY.values())} FROM set_image WHERE set_id = 1"
     with store.session() as session:
         images = session.execute(text(current)).all()
         mined = {row[0]: row[1:] for row in session.execute(text(counts))}
         boxes = session.execute(text("SELECT image_id, category FROM annotation")).all()
-    by_set = order.set_id is not None and order.sort in ("pairs", "similarity", "regions")
+    by_set = order.set_id is not None and order.sort in SORTED_BY
     by_pairs = order.set_id is not None and (order.fewest_pairs is not None or order.most_pairs is not None)
     least, most = order.fewest_pairs or 0, 99 if order.most_pairs is None else order.most_pairs
     kept = []
@@ -66,8 +95,11 @@ def by_loops(store: Store, order: GalleryOrder) -> list[int]:
             and order.search.lower() in path.lower()
             and (order.category is None or (image, order.category) in boxes)
             and (not by_pairs or least <= mined[image][0] <= most)
+            and image in MARKED[order.tag]
+            and image in JUDGED[order.verdict]
+            and (order.selection is None or image in {1: (1, 5, 6, 9)}.get(order.selection, ()))
         ):
-            value = mined[image][("pairs", "similarity", "regions").index(order.sort)] if by_set else path
+            value = mined[image][list(SORTED_BY).index(order.sort)] if by_set else path
             kept.append((value if value is not None else -2, image))
     return [image for _, image in sorted(kept, reverse=order.descending)]
 
@@ -76,12 +108,15 @@ orders = st.builds(
     GalleryOrder,
     dataset_id=st.just(1),
     set_id=st.sampled_from([None, 1]),
-    sort=st.sampled_from(["name", "pairs", "similarity", "regions"]),
+    sort=st.sampled_from(["name", *SORTED_BY]),
     descending=st.booleans(),
     search=st.sampled_from(["", "b/", "B", "1", "%", "_", "ÜB", "x y"]),
     category=st.sampled_from([None, "dog", "cat", "whale"]),
     fewest_pairs=st.sampled_from([None, 0, 1, 2]),
     most_pairs=st.sampled_from([None, 0, 1, 2]),
+    tag=st.sampled_from([None, None, "odd", "even", "ODD"]),
+    verdict=st.sampled_from([None, None, "good", "wrong", "interesting", "any", "none"]),
+    selection=st.sampled_from([None, None, 1, 2]),
 )
 
 
@@ -165,6 +200,44 @@ def test_a_set_that_still_grows_is_read_anew(changing: Store) -> None:
     assert paths(changing, by_regions) == ["b.jpg", "d.jpg"]
     add_candidates(changing, set_id, [Candidates(3, np.array([[0, 0, 9, 9]], np.int16), 1, False)])
     assert paths(changing, by_regions) == ["b.jpg", "e.jpg", "d.jpg"]
+
+
+def test_marks_are_filtered_by_at_once(changing: Store) -> None:
+    add_set(changing, "set", {1: 1, 2: 1}, {1: [(2, 0, 0)]})
+    box = np.array([0, 0, 9, 9])
+    assert paths(changing, GalleryOrder(1, tag="odd")) == []
+    tag_photos(changing, [2], "odd", "ann")
+    assert paths(changing, GalleryOrder(1, tag="odd")) == ["d.jpg"]
+    assert [tile.tags for tile in gallery_page(changing, GalleryOrder(1), 0, 2)] == [(), ("odd",)]
+    untag_photos(changing, [2], "odd", "bob")
+    assert paths(changing, GalleryOrder(1, tag="odd")) == ["d.jpg"]
+    untag_photos(changing, [2], "odd", "ann")
+    assert paths(changing, GalleryOrder(1, tag="odd")) == []
+    assert paths(changing, GalleryOrder(1, verdict="none")) == ["b.jpg", "d.jpg"]
+    judge(changing, (1, box), (2, box), "wrong", "ann")
+    assert paths(changing, GalleryOrder(1, verdict="none")) == ["d.jpg"]
+    assert paths(changing, GalleryOrder(1, verdict="wrong")) == ["b.jpg"]
+    judge(changing, (1, box), (2, box), None, "ann")
+    assert paths(changing, GalleryOrder(1, verdict="wrong")) == []
+
+
+def test_a_union_is_filtered_by_the_marks_of_its_members_photos(changing: Store) -> None:
+    photos.ensure_dataset(changing, "other", "/elsewhere", "folder")
+    photos.add_photos(changing, 2, [Photo("f.jpg", 9, 9)], {})
+    whole = photos.unite(changing, ["other", "trip"]).id
+    assert paths(changing, GalleryOrder(whole, tag="odd")) == []
+    tag_photos(changing, [1, 3], "odd", "ann")
+    assert paths(changing, GalleryOrder(whole, tag="odd")) == ["b.jpg", "f.jpg"]
+
+
+def test_a_selection_is_kept_as_it_was_made(store: Store) -> None:
+    assert selected_ids(store, 1).tolist() == [1, 5, 6, 9]
+    assert selected_ids(store, 99).tolist() == []
+    assert selections(store, 1) == [(1, "4 photos")]
+    found = find_selection(store, 1)
+    assert found is not None
+    assert (found.author, found.dataset_id, len(found.image_ids)) == ("ann", 1, 32)
+    assert find_selection(store, 2) is None
 
 
 def test_what_is_read_into_memory_is_read_along_an_index(store: Store) -> None:

@@ -36,6 +36,13 @@ NEWER = [  # what the revisions after the first one added, undone
     "DROP TABLE probe_pair",
     "DROP TABLE evaluation_value",
     "DROP TABLE evaluation",
+    "ALTER TABLE dataset DROP COLUMN marks",
+    "ALTER TABLE set_image DROP COLUMN cycle_share",
+    "ALTER TABLE set_image DROP COLUMN mean_margin",
+    "DROP TABLE tag",
+    "DROP TABLE pair_tag",
+    "DROP TABLE selection",
+    "DROP TABLE deleted_set",
 ]
 
 
@@ -95,13 +102,32 @@ def test_a_store_of_the_first_version_keeps_its_rows_and_gets_the_new_columns(pa
                 (image, category),
             )
         connection.execute("INSERT INTO pair VALUES (1, 2, 3, 4, 5, 6, 0.5)")
+        connection.execute("INSERT INTO set_image VALUES (1, 2, 9, 3, 0, 1, 0.5)")
     store = opened(path)
     assert differences(store) == []
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT * FROM pair").fetchall() == [(1, 2, 3, 4, 5, 6, 0.5, None, None)]
+        assert connection.execute("SELECT * FROM set_image").fetchall() == [(1, 2, 9, 3, 0, 1, 0.5, None, None)]
     (dataset,) = datasets(store)
     assert dataset.categories == {"cat": 1, "dog": 2}
     assert dataset.revision == 0
+
+
+def test_images_of_older_sets_get_what_mining_says_of_their_pairs_by_now(path: Path) -> None:
+    opened(path).close()
+    with sqlite3.connect(path) as connection:
+        for change in NEWER[NEWER.index("DROP TABLE probe_pair") + 1 :]:
+            connection.execute(change)
+        connection.execute("UPDATE alembic_version SET version_num = '0006'")
+        connection.execute("PRAGMA foreign_keys = OFF")
+        for image, count in ((2, 3), (3, 1), (4, 0)):
+            connection.execute("INSERT INTO set_image VALUES (1, ?, 9, 3, 0, ?, 0.5)", (image, count))
+        for image, rank, margin, cycle in ((2, 1, 0.5, 1), (2, 2, None, 0), (2, 3, 0.25, 1), (3, 1, None, None)):
+            connection.execute("INSERT INTO pair VALUES (1, ?, 1, ?, 5, 6, 0.5, ?, ?)", (image, rank, margin, cycle))
+    opened(path).close()
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT image_id, cycle_share, mean_margin FROM set_image").fetchall()
+    assert rows == [(2, pytest.approx(2 / 3), 0.375), (3, None, None), (4, None, None)]
 
 
 def test_opening_again_keeps_what_is_there(path: Path) -> None:

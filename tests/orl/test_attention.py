@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orl.attention import activation_norm, attention_map, cosine_map, enlarged, input_size
+from orl.attention import activation_norm, attention_map, cosine_map, enlarged, input_size, stretched
 
 
 def test_the_activation_map_is_the_norm_over_channels_between_0_and_1() -> None:
@@ -74,3 +74,7 @@ def test_an_enlarged_map_stays_between_0_and_1() -> None:
     found = enlarged(np.array([[0.0, 1.0], [1.0, 0.0]]), 40, 30)
     assert found.shape == (30, 40)
     assert (found.min(), found.max()) == (0, 1)
+
+
+def test_a_map_on_a_scale_of_its_own_reaches_from_0_to_1() -> None:
+    np.testing.assert_allclose(stretched(np.array([[0.5, 0.6], [0.9, 0.7]])), [[0, 0.25], [1, 0.5]], atol=1e-6)

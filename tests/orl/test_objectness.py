@@ -117,3 +117,20 @@ def test_a_photo_without_raw_boxes_is_its_own_candidate() -> None:
     found, score = filter_by_objectness(np.empty((0, 4), np.int16), RULES, WIDTH, HEIGHT, bright(3, 3, 9, 9))
     assert found.boxes.tolist() == [[0, 0, WIDTH, HEIGHT]]
     assert score.tolist() == pytest.approx([0.05], abs=1e-6)
+
+
+def test_scores_that_are_known_already_are_taken_as_they_are() -> None:
+    raw = np.array([[0, 0, 40, 40], [30, 30, 60, 60], [5, 5, 15, 15], [60, 0, 60, 30]], np.int16)
+    attention, known = bright(3, 3, 9, 9), np.full(4, np.nan, np.float32)
+    first, scores = filter_by_objectness(raw, RULES, WIDTH, HEIGHT, attention, known=known)
+    assert first.boxes.tolist() == [[30, 30, 60, 60], [0, 0, 40, 40], [60, 0, 60, 30]]
+    assert np.isnan(known).tolist() == [False, False, True, False]  # the small one was never asked for
+    assert scores.tolist() == known[[1, 0, 3]].tolist() == objectness(first.boxes, raw, attention, 120, 120).tolist()
+    known[3] = 9  # so that it shows whether it is used
+    again, scores = filter_by_objectness(raw, BoxRules(min_size=10), WIDTH, HEIGHT, attention, known=known)
+    assert again.boxes.tolist()[0] == [60, 0, 60, 30]
+    assert scores[0] == 9
+    assert not np.isnan(known).any()
+    unranked, scores = filter_by_objectness(raw, RULES, WIDTH, HEIGHT, attention, ranked=False, known=known)
+    assert unranked.boxes.tolist() == raw[[0, 1, 3]].tolist()
+    assert scores.tolist() == known[[0, 1, 3]].tolist()

@@ -101,13 +101,9 @@ def ready(photographed: Workspace) -> Workspace:
     return photographed
 
 
-@pytest.fixture
-def unused_port() -> Callable[[], int]:
+@pytest.fixture(scope="module")
+def unused_port() -> int:
     """A port of this machine that nobody listens on."""
-
-    def find() -> int:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            return free.getsockname()[1]
-
-    return find
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

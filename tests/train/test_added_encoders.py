@@ -12,15 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
+from safetensors.torch import save_file
 from torch import Tensor
 
 from db.store import StoreError
 from orl.byol import BYOL
 from train import weights
 from train.errors import UserError
+from train.state_dicts import read_checkpoint
 from train.weights import Weights, add, checkpoint_weights, digest, load, save
 from train.workspace import Workspace
 
@@ -130,8 +134,77 @@ def test_a_projector_of_another_shape_is_refused(tmp_path: Path, learned: Weight
     else:
         del projector["fc1.weight"]
     save(Weights("resnet18", learned.backbone, projector), tmp_path / "e.pt")
-    with pytest.raises(UserError, match="has a projector of another shape than Linear-BN-ReLU-Linear"):
+    with pytest.raises(UserError, match="has a projector of a shape that is not known here"):
         checkpoint_weights(tmp_path / "e.pt")
+
+
+def test_what_became_of_each_tensor_is_told(workspace: Workspace, tmp_path: Path, learned: Weights) -> None:
+    state = reference_state(learned) | {"head.predictor.fc0.weight": torch.zeros(32, 16)}
+    told: list[str] = []
+    add(workspace, str(written(tmp_path / "byol.pth", {"state_dict": state})), "theirs", tell=told.append)
+    assert told == [
+        f"Of {tmp_path / 'byol.pth'}, 120 tensors of the backbone and 8 of a projector were taken; left aside: "
+        "head.predictor.fc0.weight, target_net.0.bn1.bias, target_net.0.bn1.num_batches_tracked and 126 more."
+    ]
+    _, taken = read_checkpoint(written(tmp_path / "bare.pth", learned.backbone))
+    assert str(taken) == "120 tensors of the backbone and 0 of a projector were taken; nothing was left aside."
+
+
+def test_older_files_have_no_counters_of_batches(workspace: Workspace, tmp_path: Path, learned: Weights) -> None:
+    old = {name: value for name, value in learned.backbone.items() if not name.endswith("num_batches_tracked")}
+    found, taken = read_checkpoint(written(tmp_path / "old.pth", old))
+    assert len(taken.missing) == 20
+    assert "20 counters of batches are missing and start at 0" in str(taken)
+    assert found.backbone["bn1.num_batches_tracked"].item() == 0
+    row = add(workspace, str(tmp_path / "old.pth"), "old")
+    assert load(workspace, row).features == 512
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("seresnet18", r"holds more than a resnet18, so it is something else: layer1.0.se.fc1.weight, "),
+        ("resnet18d", r"nearest is resnet18, but of 120 tensors conv1.weight is missing, layer2.0.downsample.0.weight"),
+        ("convnext_atto", r"its \d+ tensors begin with"),
+    ],
+)
+def test_a_network_that_is_nearly_a_resnet_is_not_taken_for_one(tmp_path: Path, name: str, sentence: str) -> None:
+    state = timm.create_model(name).state_dict()
+    with pytest.raises(UserError, match=sentence):
+        checkpoint_weights(written(tmp_path / "e.pth", state))
+
+
+@pytest.mark.parametrize("form", ["pth", "safetensors"])
+def test_timms_files_are_read_by_the_name_of_their_network(workspace: Workspace, tmp_path: Path, form: str) -> None:
+    network, path = timm.create_model("convnext_atto", num_classes=7).eval(), tmp_path / f"e.{form}"
+    if form == "pth":
+        torch.save(network.state_dict(), path)
+    else:
+        save_file(network.state_dict(), path)
+    row = add(workspace, str(path), "theirs", "timm:convnext_atto")
+    assert (row.architecture, row.roi_features, row.supervised) == ("timm:convnext_atto", 320, True)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    encoder = load(workspace, row)
+    with torch.no_grad():
+        expected = network.forward_features(encoder.normalise(pixels))
+        expected = torch.nn.functional.normalize(network.head.norm(expected).mean((2, 3)))
+    np.testing.assert_allclose(encoder.embed_rois(pixels), expected.numpy(), atol=1e-5)
+    with pytest.raises(UserError, match=r"is no resnet18; its \d+ tensors begin with"):
+        add(workspace, str(path), "other", "resnet18")
+    with pytest.raises(UserError, match="timm knows no 'convnext_ato'; did you mean 'timm:convnext_atto'"):
+        add(workspace, str(path), "other", "timm:convnext_ato")
+
+
+def test_a_timm_resnet_is_torchvisions(tmp_path: Path) -> None:
+    state = timm.create_model("resnet18").state_dict()
+    found = checkpoint_weights(written(tmp_path / "e.pth", state))
+    assert (found.architecture, found.supervised) == ("resnet18", True)
+
+
+def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "e.safetensors").write_bytes(b"to whom it may concern")
+    with pytest.raises(UserError, match="is not a safetensors file that can be read"):
+        checkpoint_weights(tmp_path / "e.safetensors")
 
 
 class Malicious:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import shutil
@@ -26,6 +27,9 @@ from train.workspace import Workspace, open_workspace
 
 KILLS = 10
 EPOCHS = 6  # of two steps; a checkpoint after each
+SLOW = 0.4  # seconds that half a checkpoint takes
+SMALLEST = "timm:test_resnet"  # 0.4 million parameters
+REAL_SAVE = torch.save
 
 
 @pytest.fixture(scope="module")
@@ -51,29 +55,59 @@ def copied(template: Path, tmp_path: Path) -> Callable[[str], Workspace]:
 
 
 def learn(workspace: Workspace, config: TrainConfig, run_id: int, progress: Progress | None = None) -> Encoder:
+    """Attempt a run, in the place of its process."""
     stage, subject = (train, "set") if isinstance(config, ORLConfig) else (pretrain, "demo")
     found = stage(workspace, subject, "learnt", config, run_id=run_id, progress=progress)  # type: ignore[operator]
     assert found is not None
     return found
 
 
-def killed(attempt: Callable[[], object], seconds: float) -> bool:
-    """Do it in a process of its own, which leads a group, and kill all of it after a while. False when it was done."""
+class Speaking(Progress):
+    """Writes a byte into a pipe at every step, and one when half of a checkpoint is written."""
+
+    def __init__(self, pipe: int) -> None:
+        self.pipe = pipe
+
+    def advance(self, count: int = 1) -> None:
+        os.write(self.pipe, b".")
+
+    def save(self, payload: object, file) -> None:  # type: ignore[no-untyped-def]
+        """In the place of ``torch.save``: so slow that a kill finds it at work."""
+        whole = io.BytesIO()
+        REAL_SAVE(payload, whole)
+        content = whole.getbuffer()
+        file.write(content[: len(content) // 2])
+        file.flush()
+        os.write(self.pipe, b".")
+        time.sleep(SLOW)
+        file.write(content[len(content) // 2 :])
+
+
+def killed(attempt: Callable[[Progress], object], after: int, delay: float) -> bool:
+    """Do it in a process of its own, which leads a group, and kill all of it a while after the n-th byte.
+
+    False when it came to its end before.
+    """
+    reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.setpgid(0, 0)
         try:
-            attempt()
+            speaking = Speaking(writing)
+            torch.save = speaking.save
+            attempt(speaking)
         finally:
             os._exit(0)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            return False
-        time.sleep(0.005)
-    os.killpg(pid, signal.SIGKILL)
+    os.close(writing)
+    heard = 0
+    while heard < after and (said := os.read(reading, 1)):
+        heard += len(said)
+    os.close(reading)
+    if heard == after:
+        time.sleep(delay)
+        os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    return True
+    return heard == after
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -83,49 +117,38 @@ def test_killed_ten_times_at_random_it_learns_bitwise_what_it_would_have_learnt(
     tiny_byol: BYOLConfig,
     tiny_orl: ORLConfig,
     new_run: Callable,
-    monkeypatch: pytest.MonkeyPatch,
     stage: str,
     workers: int,
 ) -> None:
     tiny = {"byol": tiny_byol, "orl": tiny_orl}[stage]
-    config = tiny.model_copy(update={"epochs": EPOCHS, "checkpoint_every": 1, "workers": workers, "knn_every": 0})
+    changes = {"epochs": EPOCHS, "checkpoint_every": 1, "workers": workers, "knn_every": 0, "backbone": SMALLEST}
+    config = tiny.model_copy(update=changes)
     whole = copied("whole")
-    started = time.monotonic()
     expected = learn(whole, config, new_run(whole, stage, "learnt")).weights_sha256
-    took = time.monotonic() - started
 
-    # A checkpoint is slow to write, so that many kills fall into it.
-    real_save = torch.save
-
-    def slow_save(payload: object, file) -> None:  # type: ignore[no-untyped-def]
-        real_save(payload, file)
-        file.flush()
-        time.sleep(took / EPOCHS)
-
-    monkeypatch.setattr(torch, "save", slow_save)
     workspace = copied("killed")
     run = new_run(workspace, stage, "learnt")
-    chance, kills, half_written = random.Random(f"{stage} {workers}"), 0, 0
-    folder = workspace.run_folder(run)
-    while kills < KILLS:
+    # An attempt tells where it begins, of two steps, then that it writes: the fourth byte is always of a checkpoint.
+    chance = random.Random(f"{stage} {workers}")
+    moments = [4] * 4 + [chance.randint(1, 7) for _ in range(KILLS - 4)]
+    chance.shuffle(moments)
+    half_written, begun_again = 0, 0
+    for after in moments:
         workspace.store.close()  # no connection goes through a fork
-        if not killed(partial(learn, workspace, config, run), chance.uniform(0.05, 0.6) * took):
-            shutil.rmtree(folder)  # it came to its end in spite of all; from the start again
-            workspace = copied(f"again-{kills}")
+        while not killed(partial(learn, workspace, config, run), after, chance.uniform(0, SLOW / 2)):
+            begun_again += 1  # it came to its end in spite of all; from the start again
+            workspace = copied(f"again-{begun_again}")
             run = new_run(workspace, stage, "learnt")
-            folder = workspace.run_folder(run)
-            continue
-        kills += 1
-        half_written += bool(list(folder.glob(".checkpoint-*")))
+            workspace.store.close()
+        half_written += bool(list(workspace.run_folder(run).glob(".checkpoint-*")))
     assert half_written
-    monkeypatch.undo()
     assert learn(workspace, config, run).weights_sha256 == expected
 
 
 def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
     copied: Callable[[str], Workspace], tiny_orl: ORLConfig, new_run: Callable, stop_after: Callable
 ) -> None:
-    config = tiny_orl.model_copy(update={"epochs": 3, "checkpoint_every": 1})
+    config = tiny_orl.model_copy(update={"epochs": 3, "checkpoint_every": 1, "backbone": SMALLEST})
     whole = copied("whole")
     expected = learn(whole, config, new_run(whole, "train", "learnt")).weights_sha256
 

@@ -6,7 +6,7 @@ Everything is read from the store a block of photos at a time and written as it 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -17,6 +17,7 @@ from pyarrow import csv, parquet
 
 from db import correspondences as rows
 from db.encoders import encoder_by_id
+from db.marked import MarkRow, tag_rows, verdict_rows
 from db.models import CorrespondenceSet, Dataset
 from db.photos import dataset_by_id
 from db.store import Store
@@ -25,12 +26,13 @@ from train.config import MineConfig
 from train.errors import UserError
 from train.interchange import reference
 from train.interchange.named_photos import positions, shared_folder
+from train.interchange.pieces import csv_lines, gathered, through, zipped
 from train.interchange.whole_files import whole_file
 from train.photos import Photos
 from train.progress import Progress
 from train.workspace import Workspace
 
-Format = Literal["reference", "parquet", "csv", "coco"]
+Format = Literal["reference", "parquet", "csv", "coco", "verdicts", "tags", "settings"]
 BLOCK = 256  # photos read at once
 
 BOX = [(name, pa.int16()) for name in "xywh"]
@@ -50,6 +52,11 @@ PAIRS = pa.schema(
         ("key_objectness", pa.float32()),
     ]
 )
+
+
+# Verdicts and tags; where a tag is on a photo as a whole, the columns of RoIs are empty.
+PAIR_OF = ("query_path", "key_path", *(f"{side}_{name}" for side in ("query", "key") for name in "xywh"))
+MARK = ("mark", "author", "created_at")
 
 
 @dataclass(frozen=True)
@@ -93,28 +100,57 @@ def export(
     in the order of their paths, named from the folder that holds them all, and numbered as their names are (COCO's
     are numbers), else from 1. Raises UserError or StoreError.
     """
+    leaving = _leaving(workspace, name, form, images, progress)
+    with whole_file(out) as target:
+        if form == "reference":
+            target.mkdir()
+            for file, content in _reference(leaving).items():
+                _write(target / file, gathered(reference.json_parts(content)))
+        else:
+            _write(target, _parts(leaving, form))
+    return leaving.mined
+
+
+def stream(workspace: Workspace, name: str, form: str) -> tuple[str, Iterator[bytes]]:
+    """A complete set on its way out, a piece at a time: a file name, and the bytes that ``export`` would write.
+
+    The reference's three files come as one zip. What the store refuses is raised at once or at the first piece.
+    """
+    leaving = _leaving(workspace, name, form)
+    if form == "reference":
+        files = {file: reference.json_parts(content) for file, content in _reference(leaving).items()}
+        return f"{_stem(leaving)}.zip", zipped(files)
+    endings = {"coco": "-rois.json", "settings": "-settings.json", "verdicts": "-verdicts.csv", "tags": "-tags.csv"}
+    return f"{_stem(leaving)}{endings.get(form, f'.{form}')}", _parts(leaving, form)
+
+
+def _leaving(
+    workspace: Workspace, name: str, form: str, images: Path | None = None, progress: Progress | None = None
+) -> Exported:
     if form not in get_args(Format):
         raise UserError(f"There is no format '{form}'; known: {', '.join(get_args(Format))}.")
     mined = rows.complete_set_named(workspace.store, name)
     dataset = dataset_by_id(workspace.store, mined.dataset_id)
     names, numbers = _roster(workspace.store, mined, images)
-    leaving = Exported(workspace.store, mined, dataset, names, numbers, progress or Progress())
-    with whole_file(out) as target:
-        match form:
-            case "reference":
-                _write_reference(leaving, target)
-            case "parquet":
-                described = PAIRS.with_metadata({"orl": json.dumps(_described(leaving))})
-                with target.open("wb") as file, parquet.ParquetWriter(file, described) as table:
-                    for batch in _tables(leaving):
-                        table.write_batch(batch)
-            case "csv":
-                with target.open("wb") as file, csv.CSVWriter(file, PAIRS) as table:
-                    for batch in _tables(leaving):
-                        table.write_batch(batch)
-            case _:
-                _write(target, _coco(leaving))
-    return mined
+    return Exported(workspace.store, mined, dataset, names, numbers, progress or Progress())
+
+
+def _parts(leaving: Exported, form: str) -> Iterator[bytes]:
+    """The bytes of one file, in pieces."""
+    match form:
+        case "parquet":
+            described = PAIRS.with_metadata({"orl": json.dumps(_described(leaving))})
+            return through(lambda sink: parquet.ParquetWriter(sink, described), _tables(leaving))
+        case "csv":
+            return through(lambda sink: csv.CSVWriter(sink, PAIRS), _tables(leaving))
+        case "coco":
+            return gathered(reference.json_parts(_coco(leaving)))
+        case "settings":
+            return iter([json.dumps(_described(leaving), indent=1).encode() + b"\n"])
+        case "verdicts":
+            return gathered(csv_lines((*PAIR_OF, "similarity", *MARK), _marks(leaving, verdict_rows)))
+        case _:
+            return gathered(csv_lines((*PAIR_OF, *MARK), _marks(leaving, tag_rows)))
 
 
 def _roster(store: Store, mined: CorrespondenceSet, images: Path | None) -> tuple[dict[int, str], dict[int, int]]:
@@ -152,43 +188,37 @@ def _described(leaving: Exported) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, value: dict[str, Any]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(reference.json_parts(value))
+def _write(path: Path, parts: Iterable[bytes]) -> None:
+    with path.open("wb") as file:
+        file.writelines(parts)
+
+
+def _stem(leaving: Exported) -> str:
+    return "".join("-" if c in '/\\:*?"<>|' or not c.isprintable() else c for c in leaving.mined.name)
 
 
 # The reference's files -----------------------------------------------------------------------------------
 
 
-def _write_reference(leaving: Exported, folder: Path) -> None:
-    folder.mkdir()
-    stem = "".join("-" if c in '/\\:*?"<>|' else c for c in leaving.mined.name)
-    config = leaving.config
-    numbers = list(leaving.numbers.values())
+def _reference(leaving: Exported) -> dict[str, dict[str, Any]]:
+    """What is in each of the three files."""
+    stem, config, numbers = _stem(leaving), leaving.config, list(leaving.numbers.values())
     images = {"file_name": list(leaving.names.values()), "id": numbers}
-    info = {theirs: getattr(config, ours) for theirs, ours in reference.SETTINGS.items()}
-    _write(folder / f"{stem}_{reference.PROPOSALS}.json", {"bbox": _raw(leaving)})
-    _write(
-        folder / f"{stem}_{reference.NEIGHBORS}.json",
-        {
+    neighbors = {"image_id": numbers, "knn_image_id": _neighbors(leaving)}
+    found = {"image_id": numbers, "bbox": _rois(leaving), "knn_image_id": _neighbors(leaving)}
+    return {
+        f"{stem}_{reference.PROPOSALS}.json": {"bbox": _raw(leaving)},
+        f"{stem}_{reference.NEIGHBORS}.json": {
             "info": {"knn_image_num": config.neighbors},
             "images": images,
-            "pseudo_annotations": {"image_id": numbers, "knn_image_id": _neighbors(leaving)},
+            "pseudo_annotations": neighbors,
         },
-    )
-    _write(
-        folder / f"{stem}_{reference.CORRESPONDENCES}.json",
-        {
-            "info": info,
+        f"{stem}_{reference.CORRESPONDENCES}.json": {
+            "info": {theirs: getattr(config, ours) for theirs, ours in reference.SETTINGS.items()},
             "images": images,
-            "pseudo_annotations": {
-                "image_id": numbers,
-                "bbox": _rois(leaving),
-                "knn_image_id": _neighbors(leaving),
-                "knn_bbox_pair": _pairs(leaving),
-            },
+            "pseudo_annotations": found | {"knn_bbox_pair": _pairs(leaving)},
         },
-    )
+    }
 
 
 def _raw(leaving: Exported) -> Iterator[list[list[int]]]:
@@ -253,6 +283,17 @@ def _objectness(leaving: Exported, image_ids: Iterable[int]) -> dict[int, float]
     rois = rows.rois_of(leaving.store, leaving.mined.id, list(set(image_ids)))
     scored = ((own.ids.tolist(), own.objectness.tolist()) for own in rois.values())
     return {roi_id: score for ids, scores in scored for roi_id, score in zip(ids, scores, strict=True)}
+
+
+# What people said ----------------------------------------------------------------------------------------
+
+
+def _marks(leaving: Exported, marks: Callable[[Store, int], Iterable[MarkRow]]) -> Iterator[tuple[Any, ...]]:
+    for row in marks(leaving.store, leaving.mined.id):
+        paths = leaving.names[row.image_id], None if row.neighbor_id is None else leaving.names[row.neighbor_id]
+        boxes = (*(row.query or (None,) * 4), *(row.key or (None,) * 4))
+        similarity = () if row.similarity is None else (round(row.similarity, 6),)
+        yield (*paths, *boxes, *similarity, row.mark, row.author, row.created_at.isoformat(timespec="seconds"))
 
 
 # COCO --------------------------------------------------------------------------------------------------------

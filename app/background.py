@@ -1,0 +1,62 @@
+"""Work that a page waits for in a thread of the server, because what comes of it belongs into the server's memory.
+
+Whatever is to be kept, or outlives the server, is a run instead.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from orl.pixels import UnreadableImage
+from train.errors import UserError
+from train.progress import Progress, Stopped
+
+
+class Work(Progress):
+    """A function under way: how far it is, why it failed, and a way to stop it at its next advance."""
+
+    def __init__(self, do: Callable[[Progress], None]) -> None:
+        self.name, self.done, self.total = "", 0, 0
+        self.error: str | None = None
+        self.stopped = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(do,), daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether it is still under way."""
+        return self._thread.is_alive()
+
+    @property
+    def share(self) -> float:
+        """How much of its present phase is done, in [0, 1]."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+    def stop(self) -> None:
+        """Ask it to stop; what it has done stays."""
+        self._stop.set()
+
+    def wait(self) -> None:
+        """Block until it is over."""
+        self._thread.join()
+
+    def phase(self, name: str, total: int) -> None:
+        self.name, self.done, self.total = name, 0, total
+
+    def advance(self, count: int = 1) -> None:
+        self.done += count
+        if self._stop.is_set():
+            raise Stopped
+
+    def _run(self, do: Callable[[Progress], None]) -> None:
+        try:
+            do(self)
+        except Stopped:
+            self.stopped = True
+        except (UserError, UnreadableImage) as problem:
+            self.error = str(problem)
+        except Exception:
+            self.error = "This failed; the server's log says why."
+            raise

@@ -1,0 +1,126 @@
+"""``orl sets``: list, show, rename and delete correspondence sets."""
+
+from __future__ import annotations
+
+from json import dumps
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from app.author import author
+from app.cli.common import Where, out, pass_on
+from app.measures import with_chance
+from db.correspondences import sets as all_sets
+from db.encoders import encoder_by_id
+from db.photos import dataset_by_id
+from db.sets import dependents
+from train import sets as work
+from train.workspace import Workspace, open_workspace
+
+sets_app = typer.Typer(help="The correspondence sets of a workspace.", invoke_without_command=True)
+
+Name = Annotated[str, typer.Argument(metavar="SET", help="Name of the correspondence set.")]
+
+
+@sets_app.callback()
+def sets(context: typer.Context, workspace: Where = None) -> None:
+    """List, show, rename and delete correspondence sets."""
+    pass_on(workspace)
+    if context.invoked_subcommand is None:
+        list_sets(workspace)
+
+
+@sets_app.command("list")
+def list_sets(workspace: Where = None) -> None:
+    """List the sets, newest first."""
+    opened = open_workspace(workspace)
+    table = Table()
+    for heading in ("name", "data set", "encoder", "photos", "pairs", "differs from paper"):
+        table.add_column(heading, overflow="fold")
+    for mined in all_sets(opened.store, complete_only=False):
+        changed = (f"{name} {value}" for name, (value, _) in work.differences(mined).items())
+        where = _from(opened, mined.dataset_id, mined.encoder_id)
+        unfinished = "" if mined.status == "complete" else " (unfinished)"
+        counts = str(mined.image_count), str(mined.pair_count)
+        table.add_row(f"{mined.name}{unfinished}", *where, *counts, ", ".join(changed))
+    out.print(table if table.row_count else "No correspondence sets yet; `orl mine` makes one.")
+
+
+@sets_app.command("show")
+def show_set(
+    name: Name,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")] = False,
+    workspace: Where = None,
+) -> None:
+    """Show a set's settings, counts, quality, and what depends on it."""
+    opened = open_workspace(workspace)
+    mined = work.set_named(opened, name)
+    dataset, encoder = _from(opened, mined.dataset_id, mined.encoder_id)
+    affected, different = dependents(opened.store, mined.id), work.differences(mined)
+    facts = {
+        "set": mined.name,
+        "status": mined.status,
+        "created": f"{mined.created_at:%Y-%m-%d %H:%M} UTC",
+        "dataset": dataset,
+        "encoder": encoder,
+        "mined_by_run": mined.run_id,
+        "photos": mined.image_count,
+        "rois": mined.candidate_count,
+        "pairs": mined.pair_count,
+        "trained_on_by_runs": [run.id for run in affected.trained + affected.live if run.kind == "train"],
+        "encoders_made_from_it": [row.name for row in affected.encoders],
+        "compared_with": affected.compared,
+        "judged_pairs": affected.verdicts,
+    }
+    if json:
+        print(dumps(facts | {"settings": mined.params, "quality": mined.quality}, indent=1))
+        return
+    table = Table(show_header=False, box=None)
+    for fact, value in facts.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        table.add_row(fact.replace("_", " "), "" if shown is None else str(shown))
+    for setting, value in mined.params.items():
+        paper = f"  (paper: {different[setting][1]})" if setting in different else ""
+        table.add_row(f"  {setting}", f"{value}{paper}")
+    out.print(table)
+    if mined.quality:
+        measures = Table("measure", "value", "by chance", "means")
+        for measure in with_chance(mined.quality):
+            chance = "" if measure.chance is None else f"{measure.chance:.4g}"
+            measures.add_row(measure.label, f"{measure.value:.4g}", chance, measure.meaning)
+        out.print(measures)
+
+
+@sets_app.command("rename")
+def rename_set(name: Name, new: Annotated[str, typer.Argument(help="Its new name.")], workspace: Where = None) -> None:
+    """Give a set another name."""
+    work.rename(open_workspace(workspace), name, new)
+    out.print(f"The correspondence set '{name}' is '{new.strip()}' from now on.", highlight=False, markup=False)
+
+
+@sets_app.command("delete")
+def delete_set(
+    name: Name,
+    confirm: Annotated[
+        str, typer.Option(help="The name once more: asked for when runs trained on the set. They and encoders stay.")
+    ] = "",
+    workspace: Where = None,
+) -> None:
+    """Delete a set: its neighbours, RoIs and pairs. Photos, features, verdicts, runs and encoders stay."""
+    gone = work.delete(open_workspace(workspace), name, author(), confirm)
+    kept = []
+    if gone.trained:
+        kept.append(f"{len(gone.trained)} run{'s' * (len(gone.trained) > 1)} that trained on it")
+    if gone.encoders:
+        kept.append(f"the encoders {', '.join(row.name for row in gone.encoders)}")
+    if gone.verdicts:
+        kept.append(f"verdicts on {gone.verdicts} pairs")
+    stays = f" What stays: {'; '.join(kept)}." if kept else ""
+    out.print(f"The correspondence set '{name}' is deleted.{stays}", highlight=False, markup=False)
+
+
+def _from(opened: Workspace, dataset_id: int, encoder_id: int) -> tuple[str, str]:
+    encoder = encoder_by_id(opened.store, encoder_id)
+    assert encoder is not None  # a foreign key
+    return dataset_by_id(opened.store, dataset_id).name, f"{encoder.name}{' (supervised)' * encoder.supervised}"

@@ -1,0 +1,80 @@
+// One photo under one encoder's map. A click is reported as a point in the photo's own pixels.
+
+class Panel {
+  constructor(view, encoder, photo, role) {
+    this.view = view;
+    this.encoder = encoder;
+    this.photo = photo;
+    this.role = role;
+    this.image = el("img", { class: "photo", alt: "", draggable: "false", decoding: "async" });
+    this.heat = el("img", { class: "heat", alt: "", draggable: "false", decoding: "async", loading: "lazy" });
+    const { width, height } = photo;
+    this.marks = svg("svg", { class: "marks", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
+    this.problem = el("span", { class: "problem", role: "status", hidden: true });
+    this.frame = el(
+      "div",
+      { class: `panel ${role}`, role: "img", style: `--ratio: ${width / height}` },
+      this.image,
+      this.heat,
+      this.marks,
+      this.problem,
+    );
+    this.frame.onclick = (event) => this.click(event);
+    this.image.onload = () => this.image.classList.remove("broken");
+    this.image.onerror = () => {
+      this.image.classList.add("broken");
+      this.explain(photo.url, "");
+    };
+    this.heat.onload = () => this.arrived(true);
+    this.heat.onerror = () => {
+      this.arrived(false);
+      this.explain(this.wanted, "No map: ");
+    };
+    this.image.src = photo.url;
+  }
+
+  // Pictures are refused with a sentence, which an <img> keeps to itself.
+  async explain(url, before) {
+    const answer = await fetch(url).catch(() => null);
+    const said = answer && !answer.ok ? await answer.text() : "the picture could not be fetched";
+    this.problem.textContent = `${before}${said}`;
+    this.problem.hidden = false;
+  }
+
+  arrived(shown) {
+    this.heat.hidden = !shown;
+    this.frame.classList.remove("waiting");
+  }
+
+  click(event) {
+    const bounds = this.frame.getBoundingClientRect();
+    const { id, width, height } = this.photo;
+    const x = clamp(Math.floor(((event.clientX - bounds.left) / bounds.width) * width), 0, width - 1);
+    const y = clamp(Math.floor(((event.clientY - bounds.top) / bounds.height) * height), 0, height - 1);
+    this.view.compareWith(`${id}-${x}-${y}`);
+  }
+
+  paint(look) {
+    const url = this.view.mapUrl(this.encoder.id, this.photo.id);
+    if (url !== this.wanted) {
+      this.wanted = url;
+      this.problem.hidden = !this.image.classList.contains("broken");
+      this.frame.classList.add("waiting");
+      this.heat.src = url;
+    }
+    this.frame.setAttribute("aria-label", `${this.photo.name}: ${this.view.method()}, by ${this.encoder.name}`);
+    this.marks.replaceChildren(...targetMarks(look.to, this.photo));
+  }
+}
+
+// The point or RoI that is compared with, where it lies in this photo: dark under light, so that it stands out anywhere.
+function targetMarks(to, photo) {
+  const [id, x, y, width, height] = to.split("-").map(Number);
+  if (!to || id !== photo.id) return [];
+  const unit = Math.max(photo.width, photo.height) / 100;
+  const shape = (stroke, thick) =>
+    width
+      ? svg("rect", { x, y, width, height, fill: "none", stroke, "stroke-width": thick * unit })
+      : svg("circle", { cx: x, cy: y, r: 1.6 * unit, fill: "none", stroke, "stroke-width": thick * unit });
+  return [shape("#000", 0.9), shape("#fff", 0.45)];
+}

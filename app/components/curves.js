@@ -1,0 +1,165 @@
+// The panels together: one zoom, one crosshair and one set of axes for all of them.
+
+const boards = new WeakMap(); // parentElement → Curves
+
+class Curves {
+  constructor(root) {
+    this.root = root;
+    this.panels = new Map(); // name → Panel
+    this.range = null; // of x, in the unit shown; null: everything
+    this.hoverX = null;
+    this.smoothing = 0;
+    this.log = false;
+    this.byEpoch = false;
+    this.hidden = new Set(); // ids of runs
+    this.legend = el("div", { class: "legend", role: "group", "aria-label": "Runs" });
+    this.grid = el("div", { class: "grid-of-panels" });
+    root.replaceChildren(this.toolbar(), this.grid);
+    this.resizer = new ResizeObserver(() => this.draw());
+    this.resizer.observe(root);
+  }
+
+  destroy() {
+    this.resizer.disconnect();
+  }
+
+  toolbar() {
+    const range = el("input", { type: "range", min: "0", max: "0.99", step: "0.01", value: "0" });
+    const shown = el("output", { text: "0" });
+    range.oninput = () => {
+      this.smoothing = Number(range.value);
+      shown.textContent = range.value;
+      this.draw();
+    };
+    const toggle = (text, set) => {
+      const button = el("button", { type: "button", "aria-pressed": "false", text });
+      button.onclick = () => {
+        const on = button.getAttribute("aria-pressed") !== "true";
+        button.setAttribute("aria-pressed", String(on));
+        set(on);
+        this.draw();
+      };
+      return button;
+    };
+    const epochs = toggle("By epoch", (on) => {
+      this.byEpoch = on;
+      this.range = null; // it was in the other unit
+    });
+    const log = toggle("Log scale", (on) => (this.log = on));
+    this.reset = el("button", { type: "button", text: "Reset zoom", hidden: true, onclick: () => this.zoomTo(null) });
+    this.hint = el("span", { class: "hint", text: "Drag across a chart to zoom, double-click to see all" });
+    const slider = el("label", { class: "slider" }, "Smoothing", range, shown);
+    return el("div", { class: "bar" }, slider, epochs, log, this.reset, this.hint, this.legend);
+  }
+
+  // -- data ------------------------------------------------------------------------------------------
+
+  setData(data) {
+    if (!data || data === this.data) return; // a theme change runs the entry point again
+    this.data = data;
+    this.perEpoch = new Map(data.runs.map((run) => [run.id, run.per_epoch]));
+    const names = data.panels.map((panel) => panel.name);
+    for (const name of this.panels.keys()) if (!names.includes(name)) this.panels.delete(name);
+    for (const panel of data.panels) {
+      if (!this.panels.has(panel.name)) this.panels.set(panel.name, new Panel(this));
+      this.panels.get(panel.name).setData(panel);
+    }
+    const wanted = names.map((name) => this.panels.get(name).root);
+    if (wanted.some((node, i) => this.grid.children[i] !== node) || this.grid.children.length !== wanted.length)
+      this.grid.replaceChildren(...wanted);
+    this.drawLegend();
+    this.draw();
+  }
+
+  drawLegend() {
+    const runs = this.data.runs.length > 1 ? this.data.runs : [];
+    this.legend.hidden = !runs.length;
+    if (this.legend.fingerprint === JSON.stringify([runs, [...this.hidden]])) return; // keeps the focus
+    this.legend.fingerprint = JSON.stringify([runs, [...this.hidden]]);
+    this.legend.replaceChildren(
+      ...runs.map((run) => {
+        const stroke = svg("svg", { class: "stroke", width: 26, height: 10, "aria-hidden": "true" });
+        stroke.append(svg("line", { x1: 0, x2: 26, y1: 5, y2: 5, "stroke-dasharray": run.dash || null }));
+        stroke.style.setProperty("--c", run.color);
+        const shown = !this.hidden.has(run.id);
+        const flip = () => {
+          if (!this.hidden.delete(run.id)) this.hidden.add(run.id);
+          this.drawLegend();
+          this.draw();
+        };
+        const props = { type: "button", class: "run", "aria-pressed": String(shown), onclick: flip };
+        return el("button", props, stroke, el("span", { text: `${run.id} · ${run.name}` }));
+      }),
+    );
+  }
+
+  isShown(run) {
+    return !this.hidden.has(run);
+  }
+
+  unit() {
+    return this.byEpoch ? "epoch" : "step";
+  }
+
+  xs(line) {
+    if (!this.byEpoch) return line.x;
+    const per = this.perEpoch.get(line.run);
+    return line.x.map((step) => step / per);
+  }
+
+  // -- range -----------------------------------------------------------------------------------------
+
+  fullRange() {
+    let last = 0;
+    for (const panel of this.data.panels)
+      for (const line of panel.lines)
+        if (line.x.length && this.isShown(line.run)) last = Math.max(last, this.xs(line).at(-1));
+    return [0, last || 1];
+  }
+
+  shownRange() {
+    return this.range ?? this.whole ?? [0, 1];
+  }
+
+  zoomTo(from, to) {
+    const [low, high] = this.fullRange();
+    const range = from === null ? null : [clamp(from, low, high), clamp(to, low, high)];
+    this.range = range && range[1] > range[0] && range[1] - range[0] < high - low ? range : null;
+    this.draw();
+  }
+
+  hover(x) {
+    if (x === this.hoverX) return;
+    this.hoverX = x;
+    for (const panel of this.panels.values()) panel.drawHover();
+  }
+
+  draw() {
+    if (!this.data) return;
+    this.whole = this.fullRange();
+    this.reset.hidden = this.range === null;
+    this.hint.hidden = this.range !== null;
+    this.root.dataset.unit = this.unit();
+    this.root.dataset.range = this.shownRange().join(" ");
+    for (const panel of this.panels.values()) panel.draw();
+  }
+}
+
+export default function ({ data, parentElement }) {
+  const root = parentElement.querySelector(".curves");
+  if (!root) return undefined;
+  let board = boards.get(parentElement);
+  if (board?.root !== root) {
+    board?.destroy();
+    board = new Curves(root);
+    boards.set(parentElement, board);
+  }
+  const run = (board.run = Symbol("run"));
+  board.setData(data);
+  // Streamlit may call the cleanup of an overtaken run after the next one has drawn.
+  return () => {
+    if (board.run !== run) return;
+    board.destroy();
+    boards.delete(parentElement);
+  };
+}

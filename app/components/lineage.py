@@ -1,0 +1,43 @@
+"""Lineage as a graph in layers; activating a node reports ``{"name", "n"}`` as the trigger ``open``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+
+import streamlit as st
+
+if TYPE_CHECKING:
+    from streamlit.components.v2.bidi_component import ComponentResult
+
+
+class Node(TypedDict):
+    """A box: where it is (layers and rows, as numbers), what it says; ``solid``: a whole outline."""
+
+    name: str
+    kind: str
+    title: str
+    facts: str
+    solid: bool
+    layer: NotRequired[int]
+    row: NotRequired[float]
+    lit: NotRequired[bool]
+    focus: NotRequired[bool]
+
+
+_HERE = Path(__file__).parent
+
+_lineage = st.components.v2.component(
+    "orl_lineage",
+    html='<div class="lineage"></div>',
+    css=(_HERE / "lineage.css").read_text(encoding="utf-8"),
+    js="\n".join((_HERE / script).read_text(encoding="utf-8") for script in ("dom.js", "lineage.js")),
+)
+
+
+def lineage_view(
+    nodes: Sequence[Mapping[str, Any]], edges: Sequence[tuple[str, str]], *, key: str, on_open: Callable[[], None]
+) -> ComponentResult:
+    """Draw it; ``on_open`` reads the name from ``st.session_state[key].open``."""
+    return _lineage(key=key, data={"nodes": list(nodes), "edges": list(edges)}, on_open_change=on_open)

@@ -1,0 +1,411 @@
+// The view: state, toolbar, legend, tooltip, and the entry point that Streamlit calls with new data.
+
+const REST = 500; // ms without a change until the page is told where the person has come to rest
+const HOVER = 60; // ms over a point until its photo is asked for
+
+const views = new WeakMap(); // parentElement → MapView
+
+class MapView {
+  constructor(root) {
+    this.root = root;
+    this.look = { by: "", k: 6, only: [], at: "" };
+    this.tool = "move";
+    this.columns = new Map();
+    this.camera = new Camera();
+    this.chosen = null; // sorted indices
+    this.hovered = -1;
+    this.canvas = el("canvas", { class: "points" });
+    this.surface = el("canvas", { class: "surface", role: "img", tabindex: 0 });
+    this.tip = el("div", { class: "tip", hidden: true });
+    this.message = el("div", { class: "message", role: "status", text: "Fetching the points …" });
+    this.legend = el("div", { class: "legend" });
+    this.toolbar = el("div", { class: "toolbar" });
+    const stage = el("div", { class: "stage" }, this.canvas, this.surface, this.tip, this.message);
+    root.replaceChildren(this.toolbar, el("div", { class: "main" }, stage, this.legend));
+    this.stage = stage;
+    this.painter = GlPoints.on(this.canvas);
+    if (!this.painter) {
+      const plain = el("canvas", { class: "points" }); // the other one may be taken by WebGL that does not work
+      this.canvas.replaceWith(plain);
+      this.canvas = plain;
+      this.painter = new PlainPoints(plain);
+    }
+    root.dataset.painter = this.painter.constructor.name;
+    this.canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
+    this.canvas.addEventListener("webglcontextrestored", () => {
+      this.painter = GlPoints.on(this.canvas);
+      this.painter.setPlaces(this.places);
+      this.paint();
+    });
+    this.buildToolbar();
+    attachPointer(this);
+    this.resizer = new ResizeObserver(() => this.resize());
+    this.resizer.observe(stage);
+    root.onkeydown = (event) => this.keyDown(event);
+  }
+
+  destroy() {
+    this.resizer.disconnect();
+    cancelAnimationFrame(this.frame);
+    clearTimeout(this.resting);
+  }
+
+  buildToolbar() {
+    const tool = (name, text, title) =>
+      el("button", { type: "button", class: "toggle", "data-tool": name, title, text, onclick: () => this.setTool(name) });
+    this.tools = [
+      tool("move", "Move", "Drag to move, wheel to zoom, double click for all"),
+      tool("lasso", "Lasso", "Draw around points to choose them (or hold Shift)"),
+      tool("box", "Box", "Draw a box around points to choose them"),
+    ];
+    this.picker = el("select", { "aria-label": "Colour by" });
+    this.picker.onchange = () => this.change({ by: this.picker.value, only: [] });
+    this.clusters = el("input", { type: "number", min: 2, "aria-label": "Number of clusters" });
+    this.clusters.onchange = () =>
+      this.change({ k: clamp(Math.round(this.clusters.valueAsNumber) || 6, 2, this.data.most_clusters), only: [] });
+    this.clusterLabel = el("label", { class: "field" }, el("span", { text: "k" }), this.clusters);
+    this.whole = el("button", { type: "button", class: "toggle", text: "Whole map", title: "All points (double click)" });
+    this.whole.onclick = () => this.surface.ondblclick();
+    this.count = el("span", { class: "count", role: "status" });
+    this.keep = el("button", { type: "button", class: "keep", hidden: true });
+    this.keep.onclick = () => this.send("keep", [...this.chosen]);
+    this.drop = el("button", { type: "button", class: "toggle", text: "Clear", title: "Choose nothing (Esc)" });
+    this.drop.onclick = () => this.choose(null);
+    this.toolbar.append(
+      el("div", { class: "group", role: "group", "aria-label": "Tool" }, ...this.tools),
+      this.whole,
+      el("label", { class: "field" }, el("span", { text: "Colour" }), this.picker),
+      this.clusterLabel,
+      el("div", { class: "group end" }, this.count, this.drop, this.keep),
+    );
+    this.setTool("move");
+  }
+
+  // -- data ------------------------------------------------------------------------------------------
+
+  setData(data) {
+    if (!data) return;
+    const said = JSON.stringify(data.look);
+    const first = data.state !== this.data?.state || data.column_url !== this.data?.column_url;
+    // What comes back from the server is what was sent, or older; only what it says anew counts.
+    if (first || (said !== this.heard && said !== this.sent)) {
+      this.look = { ...data.look };
+      const [x, y, zoom] = data.look.at.split(",").map(Number);
+      this.camera.reset();
+      if (zoom) Object.assign(this.camera, { x, y, zoom });
+    }
+    this.heard = said;
+    this.data = data;
+    this.ink = getComputedStyle(this.root).color.match(/\d+/g)?.slice(0, 3).map(Number);
+    this.picker.replaceChildren(...data.colourings.map(({ name, label }) => el("option", { value: name, text: label })));
+    this.clusters.max = data.most_clusters;
+    if (first) this.fetchPlaces();
+    else if (this.grid) this.recolour();
+  }
+
+  url(column) {
+    const k = column === "cluster" ? `&k=${this.look.k}` : "";
+    return `${this.data.column_url.replace("{column}", column)}?v=${this.data.state}${k}`;
+  }
+
+  async fetchPlaces() {
+    const { state } = this.data;
+    this.grid = null;
+    this.columns.clear();
+    this.choose(null);
+    this.message.hidden = false;
+    const wanted = ["places", "images", ...(this.data.what === "rois" ? ["boxes"] : [])];
+    try {
+      const [places, images, boxes] = await Promise.all(wanted.map((name) => fetchColumn(this.url(name))));
+      if (state !== this.data.state) return; // overtaken
+      this.places = places.values;
+      this.images = images.values;
+      this.boxes = boxes?.values;
+    } catch (problem) {
+      this.message.textContent = problem.message;
+      return;
+    }
+    this.grid = new Grid(this.places);
+    this.camera.span(this.places);
+    this.painter.setPlaces(this.places);
+    await this.recolour();
+  }
+
+  async recolour() {
+    const url = this.url(this.look.by);
+    if (!this.columns.has(url)) this.columns.set(url, fetchColumn(url));
+    try {
+      const column = await this.columns.get(url);
+      if (url !== this.url(this.look.by)) return; // overtaken
+      this.column = column;
+      this.message.hidden = true;
+    } catch (problem) {
+      this.columns.delete(url);
+      this.message.textContent = problem.message;
+      this.message.hidden = false;
+      return;
+    }
+    const known = new Set(this.column.labels ?? []);
+    this.look.only = this.look.only.filter((label) => known.has(label));
+    this.paint();
+  }
+
+  // -- what stands out -------------------------------------------------------------------------------
+
+  // Isolated labels and chosen points stand out; for choosing anew, earlier choices do not count.
+  isBright(i, withChosen) {
+    if (this.isolated && !this.isolated[this.column.values[i]]) return false;
+    return !withChosen || !this.chosenMask || this.chosenMask[i] === 1;
+  }
+
+  ownInk() {
+    return `#${(this.ink ?? [0, 0, 0]).map((value) => value.toString(16).padStart(2, "0")).join("")}`;
+  }
+
+  paint() {
+    const { labels } = this.column;
+    const { only } = this.look;
+    this.isolated = labels && only.length ? labels.map((label) => only.includes(label)) : null;
+    const bytes = paintPoints(this.column, this.ownInk(), (i) => this.isBright(i, true));
+    // A label that shares its grey with others is seen once it is alone.
+    if (this.isolated) this.accent(bytes);
+    this.painter.setColours(bytes);
+    this.paintLegend();
+    this.paintToolbar();
+    this.redraw();
+  }
+
+  accent(bytes) {
+    const colours = labelColours(this.column, this.ownInk());
+    const accent = rgb(PALETTE[5]);
+    const { values } = this.column;
+    for (let i = 0; i < values.length; i++) {
+      if (this.isolated[values[i]] && colours[values[i]] === OTHER) bytes.set(accent, i * 4);
+    }
+  }
+
+  paintLegend() {
+    const { column } = this;
+    const said = this.data.colourings.find(({ name }) => name === this.look.by);
+    const head = [el("b", { text: said?.label ?? "" }), el("span", { class: "muted", text: said?.note ?? "" })];
+    if (!column.labels) {
+      const digits = column.high - column.low > 5 ? 0 : 2;
+      this.legend.replaceChildren(
+        ...head,
+        el("span", { class: "bar", style: `background: linear-gradient(90deg, ${VIRIDIS.join(", ")})` }),
+        el(
+          "span",
+          { class: "ends" },
+          el("span", { text: `≤ ${column.low.toFixed(digits)}` }),
+          el("span", { text: `≥ ${column.high.toFixed(digits)}` }),
+        ),
+        el("span", { class: "muted", text: "The range leaves out the utmost hundredth at either end." }),
+        column.without ? el("span", { class: "muted", text: `Grey: ${column.without.toLocaleString()} without a value` }) : "",
+      );
+      return;
+    }
+    const colours = labelColours(column, this.ownInk());
+    this.legend.replaceChildren(
+      ...head,
+      ...column.labels.map((label, at) => this.legendEntry(label, column.counts[at], colours[at])),
+      el("span", { class: "muted", text: "Click to isolate; click again for all." }),
+    );
+  }
+
+  legendEntry(label, count, colour) {
+    const { only } = this.look;
+    const on = only.includes(label);
+    const toggle = () => this.change({ only: on ? only.filter((other) => other !== label) : [...only, label] });
+    const swatch = el("span", { class: "swatch", style: `background: ${on && colour === OTHER ? PALETTE[5] : colour}` });
+    return el(
+      "button",
+      { type: "button", class: "entry", "aria-pressed": on, "data-label": label, title: label, onclick: toggle },
+      swatch,
+      el("span", { class: "entry-label", text: label }),
+      el("span", { class: "muted", text: count.toLocaleString() }),
+    );
+  }
+
+  paintToolbar() {
+    const { what, count } = this.data;
+    const noun = what === "photos" ? "photo" : "RoI";
+    this.picker.value = this.look.by;
+    this.clusterLabel.hidden = this.look.by !== "cluster";
+    this.clusters.value = this.look.k;
+    const chosen = this.chosen?.length ?? 0;
+    const photos = chosen ? new Set(this.chosen.map((i) => this.images[i])).size : 0;
+    const total = `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
+    this.count.textContent = this.chosen ? `${chosen.toLocaleString()} of ${total} chosen` : total;
+    this.drop.hidden = !this.chosen;
+    this.keep.hidden = !photos;
+    this.keep.textContent = `Open the ${photos === 1 ? "chosen photo" : `${photos.toLocaleString()} chosen photos`} in Explore`;
+    this.surface.setAttribute("aria-label", `Map of ${total} coloured by ${this.look.by}`);
+  }
+
+  // -- drawing ---------------------------------------------------------------------------------------
+
+  resize() {
+    const { clientWidth, clientHeight } = this.stage;
+    if (!clientWidth) return;
+    const sharp = window.devicePixelRatio || 1;
+    for (const canvas of [this.canvas, this.surface]) {
+      canvas.width = Math.round(clientWidth * sharp);
+      canvas.height = Math.round(clientHeight * sharp);
+    }
+    this.camera.fit(clientWidth, clientHeight);
+    this.redraw();
+  }
+
+  redraw() {
+    cancelAnimationFrame(this.frame);
+    this.frame = requestAnimationFrame(() => this.draw());
+  }
+
+  // Few points are drawn large; zooming in makes them grow a little.
+  pointSize() {
+    const crowd = clamp(15 - Math.log10(Math.max(10, this.data?.count ?? 10)) * 2.6, 2, 11);
+    return crowd * clamp(this.camera.zoom ** 0.25, 1, 3);
+  }
+
+  draw() {
+    if (!this.camera.width || !this.grid) return;
+    const sharp = window.devicePixelRatio || 1;
+    this.painter.draw(this.camera.transform(), this.pointSize() * sharp);
+    const over = this.surface.getContext("2d");
+    over.setTransform(sharp, 0, 0, sharp, 0, 0);
+    over.clearRect(0, 0, this.camera.width, this.camera.height);
+    over.strokeStyle = this.ownInk();
+    if (this.outline?.length > 1) {
+      over.setLineDash([5, 4]);
+      over.beginPath();
+      for (const [x, y] of this.outline) over.lineTo(x, y);
+      over.closePath();
+      over.stroke();
+      over.setLineDash([]);
+    }
+    if (this.hovered >= 0) {
+      const [x, y] = this.camera.toPixels(this.places[2 * this.hovered], this.places[2 * this.hovered + 1]);
+      over.lineWidth = 2;
+      over.beginPath();
+      over.arc(x, y, this.pointSize() / 2 + 3, 0, 2 * Math.PI);
+      over.stroke();
+      over.lineWidth = 1;
+    }
+  }
+
+  // -- hovering --------------------------------------------------------------------------------------
+
+  hover(i, px, py) {
+    this.surface.classList.toggle("over", i >= 0);
+    if (i === this.hovered) return;
+    this.hovered = i;
+    this.redraw();
+    clearTimeout(this.tipping);
+    this.tip.hidden = true;
+    if (i >= 0) this.tipping = setTimeout(() => this.showTip(i, px, py), HOVER);
+  }
+
+  valueText(i) {
+    const value = this.column.values[i];
+    const { label } = this.data.colourings.find(({ name }) => name === this.look.by);
+    if (this.column.labels) return `${label}: ${this.column.labels[value]}`;
+    return `${label}: ${Number.isNaN(value) ? "none" : Number.isInteger(value) ? value : value.toFixed(3)}`;
+  }
+
+  async showTip(i, px, py) {
+    const image = this.images[i];
+    const box = this.boxes?.subarray(4 * i, 4 * i + 4);
+    const [x, y, w, h] = box ?? [];
+    const filled = (template) => template.replace(/\{(\w+)\}/g, (_, name) => ({ image, x, y, w, h })[name]);
+    const picture = el("img", { src: filled(box ? this.data.crop_url : this.data.photo_url), alt: "" });
+    const name = el("span", { class: "tip-name", text: "…" });
+    const broken = el("span", { class: "muted", text: "The photo cannot be shown." });
+    picture.onerror = () => picture.replaceWith(broken);
+    const size = box ? [el("span", { class: "muted", text: `RoI of ${w} × ${h} px` })] : [];
+    this.tip.replaceChildren(picture, name, ...size, el("span", { class: "muted", text: this.valueText(i) }));
+    this.tip.style.left = `${px > this.camera.width / 2 ? px - 232 : px + 16}px`;
+    this.tip.style.top = `${clamp(py - 60, 4, Math.max(4, this.camera.height - 240))}px`;
+    this.tip.hidden = false;
+    const answer = await fetch(filled(this.data.about_url)).catch(() => null);
+    name.textContent = answer?.ok ? (await answer.json()).name : `photo ${image}`;
+  }
+
+  // -- keys ------------------------------------------------------------------------------------------
+
+  keyDown(event) {
+    if (event.key === "Escape" && this.chosen) return this.choose(null);
+    if (event.target !== this.surface || event.ctrlKey || event.metaKey || event.altKey) return undefined;
+    const [dx, dy] = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] }[event.key] ?? [];
+    const factor = { "+": 1.3, "=": 1.3, "-": 1 / 1.3 }[event.key];
+    if (dx === undefined && !factor) return undefined;
+    event.preventDefault();
+    event.stopPropagation();
+    if (factor) this.camera.zoomAt(factor, this.camera.width / 2, this.camera.height / 2);
+    else this.camera.pan(dx, dy);
+    this.redraw();
+    return this.rest();
+  }
+
+  // -- actions ---------------------------------------------------------------------------------------
+
+  setTool(name) {
+    this.tool = name;
+    for (const button of this.tools) button.setAttribute("aria-pressed", button.dataset.tool === name);
+    this.surface.classList.toggle("drawing", name !== "move");
+  }
+
+  choose(indices) {
+    this.chosen = indices;
+    this.chosenMask = null;
+    if (indices) {
+      this.chosenMask = new Uint8Array(this.images.length);
+      for (const i of indices) this.chosenMask[i] = 1;
+    }
+    if (this.column && this.grid) this.paint();
+  }
+
+  open(i) {
+    this.send("open", this.images[i]);
+  }
+
+  change(some) {
+    this.look = { ...this.look, ...some };
+    this.recolour();
+    this.tell();
+  }
+
+  rest() {
+    const { x, y, zoom } = this.camera;
+    const whole = zoom === 1 && !x && !y;
+    this.look.at = whole ? "" : `${x.toFixed(3)},${y.toFixed(3)},${zoom.toFixed(2)}`;
+    this.tell();
+  }
+
+  tell() {
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => {
+      this.sent = JSON.stringify(this.look);
+      this.send("look", this.look);
+    }, REST);
+  }
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector(".map-view");
+  if (!root) return undefined;
+  let view = views.get(parentElement);
+  if (view?.root !== root) {
+    view?.destroy();
+    view = new MapView(root);
+    views.set(parentElement, view);
+  }
+  view.send = setTriggerValue;
+  const run = (view.run = Symbol("run"));
+  view.setData(data);
+  // Streamlit may call the cleanup of an overtaken run after the next one has drawn.
+  return () => {
+    if (view.run !== run) return;
+    view.destroy();
+    views.delete(parentElement);
+  };
+}

@@ -1,0 +1,65 @@
+// Keys: one view of a page at a time has them, and never while somebody types.
+
+const THROTTLE = 140; // ms between repeats of a held arrow key; faster triggers would be lost
+
+const TYPING = "input, textarea, select, [role=textbox], [role=combobox]";
+const ARROW_ROLES = new Set(["slider", "listbox", "menu", "tablist", "radiogroup", "grid", "tree"]);
+
+const mounted = new Set();
+let keysGoTo = null; // with several views on a page, the one used last
+
+// Calls what view.actionOf(key) returns; H, held, hides all but the photos.
+class Keys {
+  constructor(view) {
+    this.view = view;
+    this.root = view.root;
+    this.root.onpointerenter = () => (keysGoTo = this);
+    this.root.addEventListener("focusin", () => (keysGoTo = this));
+    this.listeners = { keydown: (event) => this.keyDown(event), keyup: (event) => this.keyUp(event) };
+    // Capturing, so that a key used here does not reach Streamlit's own shortcuts (R would rerun the page).
+    for (const [name, listener] of Object.entries(this.listeners)) document.addEventListener(name, listener, true);
+    mounted.add(this);
+  }
+
+  destroy() {
+    for (const [name, listener] of Object.entries(this.listeners)) document.removeEventListener(name, listener, true);
+    mounted.delete(this);
+    if (keysGoTo === this) keysGoTo = null;
+  }
+
+  ours() {
+    if (!this.root.getClientRects().length) return false; // in a tab that is not shown
+    return keysGoTo ? keysGoTo === this : [...mounted].find((keys) => keys.root.getClientRects().length) === this;
+  }
+
+  // Streamlit's own widgets and dialogs take keys too; event.composedPath sees into shadow roots.
+  takenByOthers(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return true;
+    const arrow = event.key.startsWith("Arrow");
+    const host = this.root.getRootNode().host ?? this.root;
+    return event.composedPath().some((node) => {
+      if (!(node instanceof Element)) return false;
+      if (node.matches(TYPING) || node.isContentEditable) return true;
+      if (node.matches(".cells")) return arrow || event.key === "Enter" || event.key === " ";
+      if (node.getAttribute("role") === "dialog") return !this.root.contains(node) && !node.contains(host);
+      return arrow && ARROW_ROLES.has(node.getAttribute("role"));
+    });
+  }
+
+  keyDown(event) {
+    if (!this.view.data || !this.ours() || this.takenByOthers(event)) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const action = key === "h" ? () => this.root.classList.add("peek") : this.view.actionOf(key);
+    if (!action) return;
+    const arrow = key.startsWith("Arrow");
+    if (arrow) event.preventDefault(); // the page must not scroll
+    event.stopPropagation();
+    if (event.repeat && (!arrow || event.timeStamp - this.lastArrow < THROTTLE)) return;
+    if (arrow) this.lastArrow = event.timeStamp;
+    action();
+  }
+
+  keyUp(event) {
+    if (event.key === "h" || event.key === "H") this.root.classList.remove("peek");
+  }
+}

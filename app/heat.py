@@ -1,0 +1,30 @@
+"""Attention maps as pictures: the last layer's map of a photo, painted with a colour scale."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from orl.attention import CELL, activation_norm, cosine_map, enlarged, stretched
+
+
+def at_point(features: np.ndarray, x: float, y: float) -> np.ndarray:
+    """Features of the cell at a point: [C, h, w] -> [C]. x, y: fractions of the photo's sides, in [0, 1]."""
+    _, high, wide = features.shape
+    return features[:, min(int(y * high), high - 1), min(int(x * wide), wide - 1)]
+
+
+def painted(features: np.ndarray, like: np.ndarray | None, *, cells: bool = False, own: bool = False) -> bytes:
+    """A map as PNG: the cosine to ``like``, float [C], from 0 to 1, else the activation norm in the photo's own range.
+
+    cells: one pixel for each cell, else ``CELL``, smoothed. own: the cosine in the photo's own range too.
+    """
+    heat = activation_norm(features) if like is None else cosine_map(features, like)
+    heat = stretched(heat) if own else heat
+    if not cells:
+        high, wide = heat.shape
+        heat = enlarged(heat, wide * CELL, high * CELL)
+    levels = (np.clip(heat, 0, 1) * 255).astype(np.uint8)
+    encoded, data = cv2.imencode(".png", cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO))
+    assert encoded
+    return data.tobytes()

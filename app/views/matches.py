@@ -1,0 +1,295 @@
+"""Matches: the pairs of a correspondence set as a grid, in any order, to be looked through and judged."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import numpy as np
+import streamlit as st
+
+from app import shell
+from app.author import author
+from app.components.match_grid import Card, match_grid
+from app.pictures import crop_url
+from app.shell import Place
+from app.views import start
+from db.gallery import Judged
+from db.marks import tags_of_pairs
+from db.matches import Match, candidate_places, known_pair_tags, matches_at
+from db.models import CorrespondenceSet, Dataset, Image
+from db.store import Store
+from db.verdicts import judge_pair, verdicts_on
+from train.matches import (
+    Making,
+    Matches,
+    MatchOrder,
+    Sort,
+    match_keys,
+    match_rows,
+    matches_or_making,
+    place_of,
+    try_again,
+)
+
+PER_PAGE = 36
+PATIENCE = 1.5  # seconds that a page waits for orders before it shows how far they are
+# What a person picks, also in the URL -> the order, whether it descends, and what comes first.
+SORTS: dict[str, tuple[Sort, bool, str]] = {
+    "Most similar": ("similarity", True, "Cosine of the two RoIs, largest first."),
+    "Least similar": ("similarity", False, "Cosine of the two RoIs, smallest first: what a threshold would drop next."),
+    "Smallest margin": (
+        "margin",
+        False,
+        "Barely ahead of the query RoI's second best in the same neighbour: ambiguous.",
+    ),
+    "Largest margin": ("margin", True, "Far ahead of the query RoI's second best in the same neighbour."),
+    "Inconsistent first": ("cycle", False, "The way back leads to another RoI; the most similar of them first."),
+    "Consistent first": ("cycle", True, "The way back leads to the same RoI; the least similar of them first."),
+}
+VERDICTS: dict[str, Judged] = {
+    "good": "good",
+    "wrong": "wrong",
+    "interesting": "interesting",
+    "any": "any",
+    "none": "none",
+}
+FILTERS = ("cat", "verdict", "ptag", "floor")
+
+
+def page() -> None:
+    """Draw the page."""
+    place = shell.pick()
+    if place.dataset is None:
+        start.empty_workspace(place)
+        return
+    st.title("Matches", anchor=False)
+    if place.mined is None:
+        start.unmined(place, place.dataset)
+        return
+    if not place.mined.pair_count:
+        st.info("This set has no pair: its smallest similarity let none through.", icon=":material/info:")
+        if shell.has_page("tune") and st.button("Tune its settings", icon=":material/tune:"):
+            shell.open_page("tune", set=place.mined.name)
+        return
+    found = matches_or_making(place.workspace, place.mined, PATIENCE)
+    if isinstance(found, Making):
+        _wait(place, place.mined)
+        return
+    _grid(place, place.dataset, place.mined, found)
+
+
+@st.fragment(run_every=0.7)
+def _wait(place: Place, mined: CorrespondenceSet) -> None:
+    """Show how far the orders are; go on when they are there."""
+    found = matches_or_making(place.workspace, mined, 0)
+    if not isinstance(found, Making):
+        st.rerun()
+    elif found.error is not None:
+        st.error(found.error)
+        st.button("Try again", on_click=try_again, args=(place.workspace, mined))
+    else:
+        text = f"Sorting {mined.pair_count:,} pairs, once for this set: {found.done:,} of {found.total:,} photos"
+        st.progress(min(1.0, found.done / found.total), text=text)
+
+
+def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: Matches) -> None:
+    _inputs(place, dataset, found)
+    order = _order()
+    rows = match_rows(place.workspace, mined, found, order)
+    _summary(order, len(rows), mined)
+    if not len(rows):
+        st.info("No pair passes all of these filters.", icon=":material/search_off:")
+        return
+    shown = st.container()  # above the page's number, which is read first
+    number = _page_number(found, rows, order)
+    keys = match_keys(found, rows, (number - 1) * PER_PAGE, PER_PAGE)
+    matches = matches_at(place.workspace.store, mined.id, keys)
+    st.session_state["shown_matches"] = mined.id, {str(m.key): m for m in matches}  # for the callbacks
+    with shown:
+        if order.sort == "similarity":
+            ends = matches[0].similarity, matches[-1].similarity
+            st.caption(f"Similarities on this page: {ends[0]:.3f} to {ends[1]:.3f}.")
+        match_grid(
+            _cards(place, matches),
+            key="match-grid",
+            on_open=_open,
+            on_judge=None if shell.read_only() else _on_judge,
+        )
+
+
+def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
+    low, high = (float(found.similarity[found.by["similarity"][at]]) for at in (0, -1))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        picked = st.selectbox("Show first", list(SORTS), key="by", bind="query-params", width=190, on_change=_to_first)
+        order, _, about = SORTS.get(picked or "", SORTS["Most similar"])
+        if found.names:
+            st.selectbox(
+                "Category of the query",
+                found.names,
+                index=None,
+                placeholder="any",
+                key="cat",
+                bind="query-params",
+                width=180,
+                help="Of the annotated object that the query RoI covers with IoU ≥ 0.5.",
+                on_change=_to_first,
+            )
+        st.selectbox(
+            "Verdict",
+            list(VERDICTS),
+            index=None,
+            placeholder="whatever",
+            key="verdict",
+            bind="query-params",
+            width=140,
+            help="Anybody's: good, wrong or interesting; any at all; none yet.",
+            on_change=_to_first,
+        )
+        tags = known_pair_tags(place.workspace.store, dataset.id)
+        if tags:
+            st.selectbox(
+                "Tag",
+                list(tags),
+                index=None,
+                placeholder="any",
+                key="ptag",
+                bind="query-params",
+                width=130,
+                on_change=_to_first,
+            )
+        st.number_input(
+            "Similarity at least",
+            -1.0,
+            1.0,
+            None,
+            0.05,
+            "%.3f",
+            key="floor",
+            bind="query-params",
+            width=160,
+            placeholder=f"{low:.2f} …",
+            on_change=_to_first,
+        )
+        if order == "similarity":
+            st.number_input(
+                "Jump to similarity",
+                -1.0,
+                1.0,
+                None,
+                0.01,
+                "%.3f",
+                key="near",
+                bind="query-params",
+                width=160,
+                placeholder=f"{low:.2f} to {high:.2f}",
+                help="Opens the page where the pairs around a threshold are.",
+                on_change=_jump,
+            )
+    st.caption(f"{about} Click a match to open it; on a focused one, **G** good, **X** wrong, **I** interesting.")
+
+
+def _order() -> MatchOrder:
+    sort, descending, _ = SORTS.get(str(st.session_state.get("by")), SORTS["Most similar"])
+    floor = st.session_state.get("floor")
+    return MatchOrder(
+        sort,
+        descending,
+        least=float(floor) if isinstance(floor, int | float) else None,
+        category=st.session_state.get("cat") or None,
+        verdict=VERDICTS.get(str(st.session_state.get("verdict"))),
+        tag=st.session_state.get("ptag") or None,
+    )
+
+
+def _summary(order: MatchOrder, total: int, mined: CorrespondenceSet) -> None:
+    if order == MatchOrder(order.sort, order.descending):
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{total:,} of {mined.pair_count:,} pairs**", width="content")
+        st.button("Clear all filters", icon=":material/filter_alt_off:", type="tertiary", on_click=_clear)
+
+
+def _page_number(found: Matches, rows: np.ndarray, order: MatchOrder) -> int:
+    """Draw the pager. The page, from 1."""
+    pages = -(-len(rows) // PER_PAGE)
+    near = st.session_state.get("near") if order.sort == "similarity" else None
+    jump = st.session_state.pop("jump_to_near", "p" not in st.session_state and "p" not in st.query_params)
+    if near is not None and jump:
+        at = min(place_of(found, rows, order, float(near)), len(rows) - 1)
+        st.session_state["p"] = at // PER_PAGE + 1
+    if pages == 1:
+        return 1
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        number = st.pagination(pages, key="p", bind="query-params")
+    return min(max(1, int(number or 1)), pages)
+
+
+def _cards(place: Place, matches: list[Match]) -> list[Card]:
+    store, rois = place.workspace.store, [(m.query_roi_id, m.key_roi_id) for m in matches]
+    verdicts, tags = verdicts_on(store, rois, author()), tags_of_pairs(store, rois)
+    return [
+        {
+            "id": str(match.key),
+            "query": {"name": PurePosixPath(match.query.path).name, "crop": _crop(match.query, match.query_box)},
+            "key": {"name": PurePosixPath(match.neighbor.path).name, "crop": _crop(match.neighbor, match.key_box)},
+            "neighbor_rank": match.neighbor_rank,
+            "similarity": match.similarity,
+            "margin": match.margin,
+            "cycle": match.cycle,
+            "verdict": verdicts.get(pair),
+            "tags": tags.get(pair, ()),
+        }
+        for match, pair in zip(matches, rois, strict=True)
+    ]
+
+
+def _crop(image: Image, box: tuple[int, int, int, int]) -> str:
+    return crop_url().format(image=image.id, **dict(zip("xywh", box, strict=True)))
+
+
+# Callbacks ---------------------------------------------------------------------------------------------
+
+
+def _to_first() -> None:
+    if "p" in st.session_state:
+        st.session_state["p"] = 1
+
+
+def _jump() -> None:
+    st.session_state["jump_to_near"] = st.session_state.get("near") is not None
+
+
+def _clear() -> None:
+    for key in FILTERS:
+        if key in st.session_state:
+            st.session_state[key] = None
+    _to_first()
+
+
+def _open() -> None:
+    set_id, shown = st.session_state["shown_matches"]
+    match = shown.get(st.session_state["match-grid"].open)
+    if match is not None:
+        shell.open_page("pair", **pair_query(shell.workspace().store, set_id, match))
+
+
+def pair_query(store: Store, set_id: int, match: Match) -> dict[str, str]:
+    """What the pair page's URL says of a match: query, neighbour, and the two RoIs by their places in their photos."""
+    (query,) = candidate_places(store, set_id, match.query.id, [match.query_roi_id])
+    (key,) = candidate_places(store, set_id, match.neighbor.id, [match.key_roi_id])
+    return {"q": str(match.query.id), "nn": str(match.neighbor_rank), "pair": f"{query}-{key}"}
+
+
+def _on_judge() -> None:
+    given = st.session_state["match-grid"].judge
+    if isinstance(given, dict):
+        judge(given)
+
+
+def judge(given: dict[str, object]) -> None:
+    """Keep what was said of matches on screen, by their names there."""
+    _, shown = st.session_state.get("shown_matches", (0, {}))
+    for name, verdict in given.items():
+        match = shown.get(name)
+        if match is not None and verdict in (None, "good", "wrong", "interesting") and not shell.read_only():
+            judge_pair(shell.workspace().store, match.query_roi_id, match.key_roi_id, verdict, author())

@@ -1,0 +1,196 @@
+"""Regenerate: what mining the whole data set so would cost, the run that does it, and what came of it."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from app import shell
+from app.preview import Subject
+from app.shell import Place, escape, share_done
+from app.tuning import Tuner, stored_ids
+from app.views import tune_controls as controls
+from app.views.monitor import duration
+from app.views.settings import SLIDERS
+from db import mining
+from db.correspondences import find_set
+from db.models import CorrespondenceSet, Run
+from db.runs import LIVE, find_run
+from db.store import StoreError
+from train import runs as launcher
+from train.config import MINE_PRESETS, MineConfig
+from train.errors import UserError
+from train.mining_cost import Work, estimate_mining
+from train.runs import launch_mine
+
+RUN = "mining"  # URL parameter: the run whose progress is shown
+
+
+def button(place: Place, subject: Subject, tuner: Tuner, choices: controls.Options) -> None:
+    """Offer to mine the whole data set with the settings of the moment, unless this server only shows."""
+    if shell.read_only():
+        return
+    pressed = st.button(
+        "Regenerate …",
+        key="tune-regenerate",
+        type="primary",
+        icon=":material/autorenew:",
+        help="Mine the whole data set with these settings, as a run, into a new set.",
+    )
+    if pressed:
+        _confirm(place, subject, tuner, controls.asked(subject.mined, choices))
+
+
+@st.dialog("Regenerate for the whole data set", width="medium")
+def _confirm(place: Place, subject: Subject, tuner: Tuner, config: MineConfig) -> None:
+    changed = controls.differences(config, tuner.own)
+    st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "The same settings as the set on screen.")
+    st.caption(_cost(subject, tuner, config))
+    name = st.text_input("Name of the new set", value=_free_name(place, subject, config), key="tune-name")
+    if st.button("Start", type="primary", icon=":material/play_arrow:", key="tune-start"):
+        if shell.read_only():
+            st.error("This server only shows; it starts no runs.")
+            return
+        try:
+            run = launch_mine(place.workspace, subject.dataset.name, subject.encoder.name, name.strip(), config)
+        except (UserError, StoreError) as mistake:
+            st.error(escape(str(mistake)))
+            return
+        st.query_params[RUN] = str(run.id)
+        st.session_state["regenerated"] = run.name
+        st.rerun()
+
+
+def _cost(subject: Subject, tuner: Tuner, config: MineConfig) -> str:
+    """What has to be computed, how long it may take and how much disk, from the sample."""
+    dataset, store = subject.dataset, subject.workspace.store
+    photos = dataset.image_count - dataset.unreadable_count
+    tried = tuner.tried(config)
+    if not tuner.proposed(tried) or tuner.unmapped(tried):
+        rois, raw, pairs = tuner.saved[1].value("rois") or 0.0, 0.0, tuner.saved[1].measures["pairs_per_image"]
+        new, guessed = rois, True
+    else:
+        numbers = tuner.numbers(tried)
+        rois, raw = numbers.value("rois") or 0.0, numbers.value("raw") or 0.0
+        pairs = numbers.measures["pairs_per_image"]
+        guessed = tried != config
+        new = rois if guessed else tuner.unstored(config) / len(tuner.queries)
+    ids = stored_ids(subject).tolist()
+    proposals = len(mining.missing_proposals(store, ids, config.method)) if config.proposals == "search" else 0
+    proposals += max(0, photos - len(ids)) if config.proposals == "search" else 0
+    work = Work(
+        photos=photos,
+        proposals=proposals,
+        rois=round(new * photos),
+        rows=round((rois + new + pairs) * photos),
+        raw_boxes=round(raw * proposals),
+    )
+    cost = estimate_mining(store, subject.encoder, config, work)
+    searched = f"Selective search on {proposals:,} photos" if proposals else "No selective search: raw boxes are there"
+    embedded = f"about {work.rois:,} RoIs to embed" if work.rois else "no RoI of the sample to embed"
+    source = "at the speed of earlier runs here" if cost.measured else "roughly: no run here has told yet"
+    how = "as many RoIs as the sample has now, all of them new" if guessed else f"from {len(tuner.queries)} queries"
+    return (
+        f"{searched}; {embedded} ({how}). About **{duration(cost.seconds)}** for {photos:,} photos ({source}), and "
+        f"**{cost.disk_bytes / 1e6:,.0f} MB** of disk."
+    )
+
+
+def _free_name(place: Place, subject: Subject, config: MineConfig) -> str:
+    """Data set, encoder and what differs from the paper; with a number where that is taken."""
+    paper, numbers = MINE_PRESETS["paper"], {name for name, *_ in SLIDERS}
+    parts = []
+    for name, short in controls.SHORT.items():
+        value = getattr(config, name)
+        if value != getattr(paper, name):
+            said = controls.as_text(value)
+            parts.append(f"{short}{said}" if name in numbers or name == "proposal_scale" else said)
+    stem = "-".join([subject.dataset.name, subject.encoder.name, *parts])
+    name, number = stem, 1
+    while find_set(place.workspace.store, name) is not None:
+        number += 1
+        name = f"{stem}-{number}"
+    return name
+
+
+def progress(place: Place, mined: CorrespondenceSet) -> None:
+    """The run that the URL names: how far it is, or what has come of it."""
+    asked = st.query_params.get(RUN, "")
+    run = find_run(place.workspace.store, int(asked)) if asked.isdecimal() and len(asked) < 12 else None
+    if run is None or run.kind != "mine":
+        return
+    with st.container(border=True):
+        if run.status in LIVE:
+            st.fragment(_live, run_every=1.0)(place, run.id)
+        else:
+            _ended(place, mined, run)
+
+
+def _live(place: Place, run_id: int) -> None:
+    run = find_run(place.workspace.store, run_id)
+    if run is None or run.status not in LIVE:
+        st.rerun()  # the new set is there to be picked
+    with st.container(horizontal=True, vertical_alignment="center"):
+        words = "waiting for its turn" if run.status == "queued" else (run.phase or "starting")
+        rate, left = _speed(run)
+        told = f" · {rate:,.1f} a second · {duration(left)} left of this part" if rate else ""
+        st.progress(share_done(run), text=f"{escape(run.name)}: {words}, {run.progress:,} of {run.total:,}{told}")
+        if not shell.read_only() and run.status != "stopping":
+            st.button(
+                "Cancel", key="tune-cancel", icon=":material/stop_circle:", on_click=_cancel, args=(place, run.id)
+            )
+
+
+def _speed(run: Run) -> tuple[float, float]:
+    """Items a second since this page saw the run's present phase, and the seconds that are left at that."""
+    seen = st.session_state.get("tune-seen")
+    if seen is None or seen[:2] != (run.id, run.phase):
+        seen = (run.id, run.phase, run.progress, time.monotonic())
+        st.session_state["tune-seen"] = seen
+    done, passed = run.progress - seen[2], time.monotonic() - seen[3]
+    rate = done / passed if passed > 2 else 0.0
+    return rate, (run.total - run.progress) / rate if rate else 0.0
+
+
+def _cancel(place: Place, run_id: int) -> None:
+    try:
+        launcher.request_stop(place.workspace, run_id)
+    except (UserError, StoreError) as mistake:
+        st.toast(str(mistake))
+
+
+def _ended(place: Place, mined: CorrespondenceSet, run: Run) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if run.status == "done":
+            st.markdown(f":green-badge[done] The set **{escape(run.name)}** is there.")
+            if run.name != mined.name:
+                st.button("Show the new set", key="tune-show", type="primary", on_click=_show, args=(run.name,))
+                if "compare" in st.session_state.get("pages", {}) and st.button(
+                    "Compare with the old one", key="tune-compare", icon=":material/compare_arrows:"
+                ):
+                    shell.open_page("compare", a=mined.name, b=run.name)
+        else:
+            said = f": {escape(run.error)}" if run.error else ""
+            st.markdown(f"{shell.status_line(run)} Run {run.id}, {escape(run.name)}{said}")
+            if not shell.read_only():
+                st.button("Resume", key="tune-resume", icon=":material/resume:", on_click=_resume, args=(place, run.id))
+        st.button("Close", key="tune-close", type="tertiary", on_click=_close)
+
+
+def _close() -> None:
+    st.query_params.pop(RUN, None)
+
+
+def _resume(place: Place, run_id: int) -> None:
+    try:
+        launcher.resume(place.workspace, run_id)
+    except (UserError, StoreError) as mistake:
+        st.toast(str(mistake))
+
+
+def _show(name: str) -> None:
+    """Callback: pick the new set; its own values are what the controls then start from."""
+    st.session_state["set"] = name
+    for short in (*controls.SHORT.values(), RUN):
+        st.query_params.pop(short, None)

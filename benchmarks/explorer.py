@@ -1,0 +1,234 @@
+"""How quick the explorer is in a real browser, on a store of any size.
+
+    python benchmarks/explorer.py --images 118287 --workspace DIR
+
+Builds the synthetic store of ``store_scale.py`` (or takes DIR as it is, when it was built with --with-photos), gives
+the photos that will be looked at the features that mining would have kept, starts ``orl explore`` and drives Chromium
+through it. Times run from the key or the click until what was asked for is on screen. Without arguments a small store
+is built in a temporary folder and thrown away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import psutil
+from playwright.sync_api import Page, sync_playwright
+from rich import print as show
+from rich.table import Table
+from synthetic_store import SETS, build
+
+from db.correspondences import find_set, neighbors_of, rois_of
+from db.encoders import encoder_by_id
+from db.gallery import GalleryOrder, gallery_ids
+from train.workspace import Workspace, open_workspace
+
+FOUND = """([selector, skip]) => {
+  const every = (root) => [...root.querySelectorAll(selector),
+    ...[...root.querySelectorAll("*")].flatMap((e) => (e.shadowRoot ? every(e.shadowRoot) : []))];
+  return every(document).slice(skip).map((e) => e.textContent).join("|");
+}"""
+CHANGED = f"([selector, skip, before]) => {{ const now = ({FOUND})([selector, skip]); return now && now !== before; }}"
+HOVERS = 40
+
+
+class Features:
+    """Writes features into the files of ``train.embeddings`` wherever they are wanted, holes elsewhere.
+
+    Those of all RoIs of COCO would fill a disk, and a page reads those of a few photos.
+    """
+
+    def __init__(self, workspace: Workspace, kind: str, ids: np.ndarray, width: int, sha: str, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        header = {"dtype": "<f4", "width": width, "weights_sha256": sha}
+        (folder / f"{kind}.json").write_text(json.dumps(header, indent=1))
+        ids.astype("<i8").tofile(folder / f"{kind}.ids")
+        path = folder / f"{kind}.vectors"
+        with path.open("wb") as file:
+            file.truncate(len(ids) * width * 4)
+        self._rows, self._ids = np.memmap(path, "<f4", "r+", shape=(len(ids), width)), ids
+
+    def fill(self, ids: np.ndarray) -> None:
+        """Random unit vectors for these ids, the same for the same id."""
+        for i, row in zip(ids.tolist(), np.searchsorted(self._ids, ids).tolist(), strict=True):
+            drawn = np.random.default_rng([6, i]).standard_normal(self._rows.shape[1], np.float32)
+            self._rows[row] = drawn / np.linalg.norm(drawn)
+
+
+def lend_features(workspace: Workspace, looked_at: list[int]) -> None:
+    """Features for the first set's RoIs of some queries and of all their neighbours."""
+    mined = find_set(workspace.store, SETS[0])
+    assert mined is not None, "the store was built without sets"
+    encoder = encoder_by_id(workspace.store, mined.encoder_id)
+    assert encoder is not None
+    folder, sha = workspace.embeddings / encoder.name, encoder.weights_sha256
+    with workspace.store.session() as session:
+        last = session.connection().exec_driver_sql("SELECT max(id) FROM roi").scalar_one()
+    rois = Features(workspace, "rois", np.arange(1, last + 1), encoder.roi_features, sha, folder)
+    photos = set(looked_at)
+    for query in looked_at:
+        photos |= {n.image.id for n in neighbors_of(workspace.store, mined.id, query)}
+    for some in np.array_split(np.array(sorted(photos)), 1 + len(photos) // 200):
+        for found in rois_of(workspace.store, mined.id, some.tolist()).values():
+            rois.fill(found.ids)
+
+
+@contextmanager
+def served(workspace: Path) -> Iterator[tuple[str, psutil.Process, float]]:
+    """``orl explore``: its address, its process and the seconds until it answered."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "app", "explore", "--workspace", str(workspace), "--port", str(port)]
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2).close()
+                break
+            except OSError:
+                assert process.poll() is None, "the explorer has ended"
+                time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}", psutil.Process(process.pid), time.perf_counter() - began
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Watched:
+    """A page, and how long what is asked of it takes."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.times: dict[str, list[float]] = {}
+        self.requests = 0
+        page.on("request", lambda _: self._count())
+        page.on("websocket", lambda opened: opened.on("framesent", lambda _: self._count()))
+
+    def _count(self) -> None:
+        self.requests += 1
+
+    def until_changed(self, what: str, selector: str, act: Callable[[], object], skip: int = 0) -> None:
+        """Time an action until the text of some elements is another one."""
+        before = self.page.evaluate(FOUND, [selector, skip])
+        began = time.perf_counter()
+        act()
+        self.page.wait_for_function(CHANGED, arg=[selector, skip, before], timeout=60_000)
+        self.times.setdefault(what, []).append(time.perf_counter() - began)
+
+    def until_there(self, what: str, selector: str, act: Callable[[], object]) -> None:
+        """Time an action until an element is there."""
+        began = time.perf_counter()
+        act()
+        self.page.locator(selector).first.wait_for(timeout=120_000)
+        self.times.setdefault(what, []).append(time.perf_counter() - began)
+
+    def rest(self) -> None:
+        """Wait until nothing is under way: one action must not pay for the one before."""
+        self.page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+        self.page.wait_for_timeout(150)
+
+
+def look(page: Page, address: str, queries: list[int], repeats: int) -> tuple[Watched, int]:
+    """Go through the pages as a person would. Returns the times and how often hovering asked the server."""
+    seen = Watched(page)
+    seen.until_there("explore, opened", ".tile", lambda: page.goto(address))
+    for _ in range(min(repeats, 40)):
+        seen.rest()
+        seen.until_changed("next page of the gallery", ".tile .name", page.get_by_label("Next page").click)
+
+    opened = f"{address}/pair?set={SETS[0]}&q={queries[0]}"
+    seen.until_there("pair, opened", ".link", lambda: page.goto(opened))
+    for _ in range(repeats):
+        seen.rest()
+        seen.until_changed("next query", ".caption-name", lambda: page.keyboard.press("ArrowRight"))
+    slider = page.get_by_role("slider", name="N · pairs per neighbour, share of RoIs")
+
+    def slide(key: str) -> None:
+        for _ in range(4):  # 0.04 of 40 RoIs: a pair or two more or less
+            page.keyboard.press(key)
+
+    for step in range(min(repeats, 60)):
+        seen.rest()
+        slider.focus()
+        key = "ArrowLeft" if step % 20 >= 10 else "ArrowRight"
+        seen.until_changed("slider to new pairs", ".count", partial(slide, key))
+
+    seen.rest()
+    page.wait_for_timeout(1500)  # pictures that are loaded ahead
+    before = seen.requests
+    boxes = page.locator(".stage-svg .link")
+    for i in range(min(HOVERS, boxes.count())):
+        boxes.nth(i % boxes.count()).dispatch_event("pointerover")
+    for key in "brbl":
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    asked = seen.requests - before
+
+    there = f"{address}/compare?set={SETS[0]}&a={SETS[0]}&b={SETS[1]}&q={queries[0]}"
+    seen.until_there("compare, opened", ".link", lambda: page.goto(there))
+    for _ in range(min(repeats, 40)):
+        seen.rest()
+        seen.until_changed("compare, next query", ".caption-name", lambda: page.keyboard.press("ArrowRight"))
+    return seen, asked
+
+
+def main() -> None:
+    """Build, look, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--workspace", type=Path, help="where to build, and what to look at if it was built already")
+    parser.add_argument("--repeats", type=int, default=60, help="queries to step through")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.workspace or Path(temporary) / "workspace"
+        new = not (folder / "orl.sqlite").exists()
+        workspace = open_workspace(folder)
+        if new:
+            shown = argparse.Namespace(images=arguments.images, rois=40, pairs=4, sets=2, raw=200, with_photos=True)
+            build(workspace, shown)
+        queries = gallery_ids(workspace.store, GalleryOrder(1, 1))[: arguments.repeats + 1].tolist()
+        lend_features(workspace, queries)
+        workspace.store.close()
+        with served(folder) as (address, server, started), sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"), args=["--no-sandbox"]
+            )
+            page = browser.new_page(viewport={"width": 1600, "height": 1000})
+            page.goto(f"{address}/pair?set={SETS[0]}")
+            page.locator(".link").first.wait_for(timeout=120_000)
+            before = server.memory_info().rss
+            seen, asked = look(page, address, queries, arguments.repeats)
+            after = server.memory_info().rss
+            browser.close()
+    report(started, seen, asked, before, after)
+
+
+def report(started: float, seen: Watched, asked: int, before: int, after: int) -> None:
+    """Print what was measured."""
+    table = Table("from the key or click until it is on screen", "times", "p50, ms", "p95, ms")
+    for what, times in seen.times.items():
+        p50, p95 = np.percentile(times, [50, 95]) * 1000
+        table.add_row(what, str(len(times)), f"{p50:.0f}", f"{p95:.0f}" if len(times) > 1 else "")
+    show(table)
+    show(f"The server answered after {started:.1f} s; its memory went from {before / 1e6:.0f} to {after / 1e6:.0f} MB.")
+    show(f"Hovering over {HOVERS} links and switching layers asked the server {asked} times.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""How long the Tune page waits for new numbers when one setting changes, on a sample of a set's queries.
+
+    python benchmarks/tuning.py --workspace DIR --set demo-starter --sample 24
+
+Walks through random settings, one change at a time, each to a value that a slider has; every number of the page is
+worked out anew as a person at the slider would have it. RoIs without a feature are left out, as on the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from rich import print as show
+from rich.table import Table
+
+from app.preview import Subject
+from app.tuning import tuner
+from app.views.settings import SLIDERS
+from db.correspondences import complete_set_named
+from db.encoders import encoder_by_id
+from db.photos import dataset_by_id
+from train.config import MineConfig
+from train.workspace import open_workspace
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workspace", type=Path)
+    parser.add_argument("--set", default="demo-starter")
+    parser.add_argument("--sample", type=int, default=24)
+    parser.add_argument("--changes", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    workspace, rng = open_workspace(arguments.workspace), np.random.default_rng(arguments.seed)
+    mined = complete_set_named(workspace.store, arguments.set)
+    encoder = encoder_by_id(workspace.store, mined.encoder_id)
+    assert encoder is not None  # a foreign key
+    subject = Subject(workspace, mined, dataset_by_id(workspace.store, mined.dataset_id), encoder)
+    begun = time.perf_counter()
+    found = tuner(subject, arguments.sample, 0)
+    config = MineConfig(**mined.params)
+    found.numbers(config)
+    measured = len(found.saved[1].measures)
+    first = time.perf_counter() - begun
+    taken: dict[str, list[float]] = {}
+    for _ in range(arguments.changes):
+        name, _, _, least, most, by, _ = SLIDERS[rng.integers(len(SLIDERS))]
+        if name == "object_weight" and found.unmapped(config.model_copy(update={name: 1.0})):
+            continue
+        steps = round((most - least) / by)
+        value = type(least)(round(least + by * int(rng.integers(steps + 1)), 4))
+        config = config.model_copy(update={name: value})
+        begun = time.perf_counter()
+        found.numbers(config)
+        taken.setdefault(name, []).append(1000 * (time.perf_counter() - begun))
+    table = Table("changed", "times", "p50, ms", "p95, ms", title=f"{arguments.set}: {len(found.queries)} queries")
+    for name, each in [*taken.items(), ("any", [t for times in taken.values() for t in times])]:
+        table.add_row(name.replace("_", " "), str(len(each)), *(f"{np.quantile(each, q):.0f}" for q in (0.5, 0.95)))
+    show(table)
+    show(f"The page's first numbers, {measured} measures: {first:.2f} s.")
+
+
+if __name__ == "__main__":
+    main()

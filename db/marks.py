@@ -1,0 +1,122 @@
+"""Tags: short words that people put on photos and on pairs of RoIs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from db.models import Dataset, Image, PairTag, Roi, Tag
+from db.photos import CHUNK, marks_of, members_of
+from db.store import Store, StoreError
+
+LONGEST = 40  # characters of a tag
+
+
+def clean_tag(text: str) -> str:
+    """A tag as it is kept: without spaces around it, those inside single. Raises StoreError when it is none."""
+    tag = " ".join(text.split())
+    if not tag or len(tag) > LONGEST:
+        raise StoreError(f"A tag is a short word of 1 to {LONGEST} characters; this one has {len(tag)}.")
+    return tag
+
+
+def tag_photos(store: Store, image_ids: Sequence[int], tag: str, author: str) -> int:
+    """Put a tag on photos; returns how many did not have it of this author yet. Raises StoreError on a bad tag."""
+    tag, ids = clean_tag(tag), sorted(set(image_ids))
+    new = 0
+    with store.session() as session:
+        for start in range(0, len(ids), CHUNK):
+            some = ids[start : start + CHUNK]
+            have = set(
+                session.scalars(
+                    select(Tag.image_id).where(Tag.image_id.in_(some), Tag.tag == tag, Tag.author == author)
+                )
+            )
+            there = session.scalars(select(Image.id).where(Image.id.in_(some))).all()
+            rows = [Tag(image_id=i, tag=tag, author=author) for i in there if i not in have]
+            session.add_all(rows)
+            new += len(rows)
+            count_mark(session, some)
+    return new
+
+
+def untag_photos(store: Store, image_ids: Sequence[int], tag: str, author: str) -> None:
+    """Take a tag off photos, where this author put it on."""
+    with store.session() as session:
+        for start in range(0, len(image_ids), CHUNK):
+            some = image_ids[start : start + CHUNK]
+            session.execute(delete(Tag).where(Tag.image_id.in_(some), Tag.tag == tag, Tag.author == author))
+            count_mark(session, some)
+
+
+def tags_of(store: Store, image_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """Tags by image id, whoever put them on, in alphabetical order."""
+    found: dict[int, tuple[str, ...]] = {}
+    with store.session() as session:
+        for start in range(0, len(image_ids), CHUNK):
+            question = select(Tag.image_id, Tag.tag).where(Tag.image_id.in_(image_ids[start : start + CHUNK]))
+            for image, tag in session.execute(question.distinct().order_by(Tag.image_id, Tag.tag)):
+                found[image] = (*found.get(image, ()), tag)
+    return found
+
+
+def known_tags(store: Store, dataset_id: int) -> dict[str, int]:
+    """Number of photos by tag, of a data set, in alphabetical order."""
+    return _known_tags(store, dataset_id, marks_of(store, dataset_id))
+
+
+@lru_cache(maxsize=16)
+def _known_tags(store: Store, dataset_id: int, marks: int) -> dict[str, int]:
+    counted = select(Tag.tag, func.count(Tag.image_id.distinct())).join(Image, Image.id == Tag.image_id)
+    with store.session() as session:
+        here = Image.dataset_id.in_(members_of(session, dataset_id))
+        rows = session.execute(counted.where(here).group_by(Tag.tag).order_by(Tag.tag))
+        return {tag: count for tag, count in rows}  # noqa: C416
+
+
+def tag_pair(store: Store, query_roi_id: int, key_roi_id: int, tag: str, author: str) -> None:
+    """Put a tag on a pair of RoIs. Raises StoreError on a bad tag."""
+    key = (query_roi_id, key_roi_id, clean_tag(tag), author)
+    with store.session() as session:
+        if session.get(PairTag, key) is None:
+            session.add(PairTag(query_roi_id=key[0], key_roi_id=key[1], tag=key[2], author=author))
+            count_pair_mark(session, query_roi_id)
+
+
+def untag_pair(store: Store, query_roi_id: int, key_roi_id: int, tag: str, author: str) -> None:
+    """Take a tag off a pair, where this author put it on."""
+    with store.session() as session:
+        found = session.get(PairTag, (query_roi_id, key_roi_id, tag, author))
+        if found is not None:
+            session.delete(found)
+            count_pair_mark(session, query_roi_id)
+
+
+def tags_of_pairs(store: Store, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], tuple[str, ...]]:
+    """Tags of pairs given as (query RoI id, key RoI id), whoever put them on, in alphabetical order."""
+    asked = set(pairs)
+    queries = sorted({query for query, _ in asked})
+    found: dict[tuple[int, int], tuple[str, ...]] = {}
+    with store.session() as session:
+        for start in range(0, len(queries), CHUNK):
+            some = PairTag.query_roi_id.in_(queries[start : start + CHUNK])
+            question = select(PairTag.query_roi_id, PairTag.key_roi_id, PairTag.tag).where(some)
+            for query, key, tag in session.execute(question.distinct().order_by(PairTag.tag)):
+                if (query, key) in asked:
+                    found[query, key] = (*found.get((query, key), ()), tag)
+    return found
+
+
+def count_mark(session: Session, image_ids: Sequence[int]) -> None:
+    """Let whoever keeps what these photos are marked with know that it has changed."""
+    theirs = select(Image.dataset_id).where(Image.id.in_(image_ids))
+    session.execute(update(Dataset).where(Dataset.id.in_(theirs)).values(marks=Dataset.marks + 1))
+
+
+def count_pair_mark(session: Session, query_roi_id: int) -> None:
+    """The same for a pair, by its query RoI."""
+    theirs = select(Image.dataset_id).join(Roi, Roi.image_id == Image.id).where(Roi.id == query_roi_id)
+    session.execute(update(Dataset).where(Dataset.id.in_(theirs)).values(marks=Dataset.marks + 1))

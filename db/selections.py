@@ -1,0 +1,44 @@
+"""Selections: photos that a person chose together, on a map say, under an id that a link can carry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy import select
+
+from db.models import Selection
+from db.store import Store
+
+
+def keep_selection(
+    store: Store, dataset_id: int, ids: Sequence[int] | np.ndarray, name: str = "", author: str = ""
+) -> int:
+    """Keep photos of a data set, by id, in any order; the id of the selection."""
+    chosen = np.unique(np.asarray(ids, "<i8"))
+    row = Selection(name=name or f"{len(chosen):,} photos", dataset_id=dataset_id, author=author)
+    row.image_ids = chosen.tobytes()
+    with store.session() as session:
+        session.add(row)
+        session.flush()
+        return row.id
+
+
+def find_selection(store: Store, selection_id: int) -> Selection | None:
+    """The selection of this id, if there is one."""
+    with store.session() as session:
+        return session.get(Selection, selection_id)
+
+
+def selections(store: Store, dataset_id: int) -> list[tuple[int, str]]:
+    """Id and name of each selection of a data set, newest first."""
+    with store.session() as session:
+        rows = select(Selection.id, Selection.name).where(Selection.dataset_id == dataset_id)
+        return [(row.id, row.name) for row in session.execute(rows.order_by(Selection.id.desc()))]
+
+
+def selected_ids(store: Store, selection_id: int) -> np.ndarray:
+    """Ids of its photos, int64 [n], ascending; none where there is no such selection."""
+    with store.session() as session:
+        kept = session.scalar(select(Selection.image_ids).where(Selection.id == selection_id))
+    return np.frombuffer(kept or b"", "<i8").astype(np.int64)

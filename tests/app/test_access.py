@@ -1,0 +1,281 @@
+"""Who gets in: the gate before everything that the server has, and servers that only show."""
+
+from __future__ import annotations
+
+import socket
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+import uvicorn
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from app import access
+from app.access import Access, from_environment, gate, is_local
+from db.models import Dataset
+from db.photos import datasets
+from db.store import StoreError
+from train.errors import UserError
+from train.workspace import Workspace, open_workspace
+
+PAGE = {"accept": "text/html"}
+
+Guarded = Callable[..., TestClient]
+
+
+async def _secret(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("the photos")
+
+
+async def _socket(opened: WebSocket) -> None:
+    await opened.accept()
+    await opened.send_text("the photos")
+    await opened.close()
+
+
+@pytest.fixture
+def guarded(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded]:
+    """A server with a page, a picture and a socket behind the gate: ``guarded(password="...") -> client``."""
+    monkeypatch.setattr(access, "DELAY", 0.05)
+    opened: list[TestClient] = []
+
+    def make(base: str = "http://localhost:8501", **asked: Any) -> TestClient:
+        routes: list = [Route(path, _secret) for path in ("/", "/pair", "/app/static/photo/1/320", "/_stcore/health")]
+        app = Starlette(routes=[*routes, WebSocketRoute("/_stcore/stream", _socket)])
+        for middleware in reversed(gate(workspace, Access(**asked))):
+            app.add_middleware(middleware.cls, *middleware.args, **middleware.kwargs)
+        opened.append(TestClient(app, base_url=base, follow_redirects=False))
+        return opened[-1]
+
+    yield make
+    for client in opened:
+        client.close()
+
+
+def test_without_a_password_everything_is_open(guarded: Guarded) -> None:
+    client = guarded()
+    assert client.get("/pair", headers=PAGE).text == "the photos"
+
+
+def test_nothing_but_the_health_check_is_reached_without_the_password(guarded: Guarded) -> None:
+    client = guarded(password="open sesame")
+    turned_away = client.get("/pair?q=3&set=a", headers=PAGE)
+    assert (turned_away.status_code, turned_away.headers["location"]) == (303, "/login?next=%2Fpair%3Fq%3D3%26set%3Da")
+    assert client.get("/app/static/photo/1/320").status_code == 401
+    assert client.get("/_stcore/health").text == "the photos"
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("ws://localhost:8501/_stcore/stream"):
+        pass
+
+
+def test_the_password_opens_pages_pictures_and_sockets_and_leads_back(guarded: Guarded) -> None:
+    client = guarded(password="open sesame")
+    assert 'name="password"' in client.get("/login", headers=PAGE).text
+    answer = client.post("/login?next=%2Fpair%3Fq%3D3", data={"password": "open sesame"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/pair?q=3")
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+    assert client.get("/pair", headers=PAGE).text == "the photos"
+    assert client.get("/app/static/photo/1/320").text == "the photos"
+    with client.websocket_connect("ws://localhost:8501/_stcore/stream") as opened:
+        assert opened.receive_text() == "the photos"
+    client.get("/logout")
+    assert client.get("/app/static/photo/1/320").status_code == 401
+
+
+def test_a_wrong_password_costs_time_and_says_so(guarded: Guarded) -> None:
+    client = guarded(password="open sesame")
+    start = time.monotonic()
+    answer = client.post("/login", data={"password": "open barley"})
+    assert time.monotonic() - start >= 0.05
+    assert (answer.status_code, "That is not the password." in answer.text) == (401, True)
+    assert client.post("/login", content=b"password=" + b"x" * 10_000).status_code == 401
+    assert client.get("/", headers=PAGE).status_code == 303
+
+
+def test_a_cookie_signed_with_another_password_is_worth_nothing(guarded: Guarded) -> None:
+    before = guarded(password="open sesame")
+    before.post("/login", data={"password": "open sesame"})
+    after = guarded(password="another one")
+    after.cookies.update(dict(before.cookies))
+    assert after.get("/app/static/photo/1/320").status_code == 401
+    again = guarded(password="open sesame")  # the server has been restarted
+    again.cookies.update(dict(before.cookies))
+    assert again.get("/app/static/photo/1/320").status_code == 200
+
+
+def test_the_key_of_the_cookies_is_for_its_owner_alone(guarded: Guarded, workspace: Workspace) -> None:
+    guarded(password="open sesame")
+    assert stat.S_IMODE((workspace.path / ".session-secret").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("there", "back"),
+    [
+        ("https://elsewhere.example/", "/"),
+        ("//elsewhere.example/", "/"),
+        ("/\\elsewhere.example", "/"),
+        ("javascript:alert(1)", "/"),
+        ("pair", "/"),
+        ("/pair?q=1", "/pair?q=1"),
+    ],
+)
+def test_logging_in_never_leads_to_another_server(guarded: Guarded, there: str, back: str) -> None:
+    client = guarded(password="open sesame")
+    answer = client.post("/login", params={"next": there}, data={"password": "open sesame"})
+    assert answer.headers["location"] == back
+
+
+def test_a_name_that_was_not_allowed_is_refused_on_every_route(guarded: Guarded) -> None:
+    # A page elsewhere may let its own name point to this machine (DNS rebinding); the browser still sends that name.
+    hosts = ("localhost", "127.0.0.1", "::1")
+    assert guarded(hosts=hosts).get("/").status_code == 200
+    assert guarded("http://[::1]:8501", hosts=hosts).get("/").status_code == 200
+    foreign = guarded("http://elsewhere.example:8501", hosts=hosts)
+    assert foreign.get("/").status_code == 400
+    assert foreign.get("/app/static/photo/1/320").status_code == 400
+    with pytest.raises(WebSocketDisconnect), foreign.websocket_connect("ws://elsewhere.example:8501/_stcore/stream"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("127.3.2.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_only_loopback_addresses_are_local(host: str, local: bool) -> None:
+    assert is_local(host) is local
+
+
+def test_half_a_provider_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORL_OIDC_ISSUER", "https://login.example")
+    with pytest.raises(UserError, match=r"needs ORL_OIDC_CLIENT_ID and ORL_OIDC_CLIENT_SECRET too\."):
+        from_environment()
+
+
+def test_access_survives_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Access(
+        "pass", "https://login.example", "id", "secret", ("@example.org",), "https://orl.example", ("a", "b")
+    )
+    for name, value in asked.environment().items():
+        monkeypatch.setenv(name, value)
+    assert from_environment() == asked
+
+
+# Logging in by a provider -----------------------------------------------------------------------------
+
+
+@dataclass
+class Provider:
+    """An OpenID Connect provider on this machine, which says that everybody has the e-mail address in ``mail``."""
+
+    issuer: str
+    mail: str = "ada@example.org"
+    nonce: str = ""
+
+    def __post_init__(self) -> None:
+        self.key = RSAKey.generate_key(2048, {"kid": "one"})
+
+    async def metadata(self, _: Request) -> JSONResponse:
+        ends = {"authorization_endpoint": "/authorize", "token_endpoint": "/token", "jwks_uri": "/keys"}
+        return JSONResponse({"issuer": self.issuer} | {name: self.issuer + path for name, path in ends.items()})
+
+    async def keys(self, _: Request) -> JSONResponse:
+        return JSONResponse({"keys": [self.key.as_dict(private=False)]})
+
+    async def token(self, request: Request) -> JSONResponse:
+        form = parse_qs((await request.body()).decode())
+        assert form["code"] == ["a-code"]
+        soon = int(time.time()) + 60
+        claims = {"iss": self.issuer, "aud": "explorer", "sub": "1", "iat": soon - 60, "exp": soon}
+        claims |= {"email": self.mail, "email_verified": True, "nonce": self.nonce}
+        signed = jwt.encode({"alg": "RS256", "kid": "one"}, claims, self.key)
+        return JSONResponse({"access_token": "t", "token_type": "Bearer", "id_token": signed})
+
+    def access(self, **more: Any) -> dict[str, Any]:
+        """What ``guarded`` is asked for to log in here."""
+        return {"issuer": self.issuer, "client_id": "explorer", "client_secret": "s3cret"} | more
+
+    def send_back(self, client: TestClient, mail: str) -> httpx.Response:
+        """Go from the log-in page to the provider and back, as somebody with this e-mail address."""
+        away = urlsplit(client.get("/login?next=%2Fpair&provider=1").headers["location"])
+        query = {name: values[0] for name, values in parse_qs(away.query).items()}
+        assert (f"{away.scheme}://{away.netloc}", away.path) == (self.issuer, "/authorize")
+        assert (query["client_id"], query["redirect_uri"]) == ("explorer", "http://localhost:8501/login/callback")
+        self.mail, self.nonce = mail, query["nonce"]
+        return client.get("/login/callback", params={"code": "a-code", "state": query["state"]})
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    """One that answers on a free port."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        made = Provider(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        routes = [Route("/.well-known/openid-configuration", made.metadata), Route("/keys", made.keys)]
+        app = Starlette(routes=[*routes, Route("/token", made.token, methods=["POST"])])
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield made
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_person_whom_the_provider_knows_gets_in(guarded: Guarded, provider: Provider) -> None:
+    client = guarded(**provider.access())
+    assert "Log in with 127.0.0.1" in client.get("/login", headers=PAGE).text
+    answer = provider.send_back(client, "ada@example.org")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/pair")
+    assert client.get("/app/static/photo/1/320").text == "the photos"
+
+
+def test_only_the_people_named_get_in_by_the_provider(guarded: Guarded, provider: Provider) -> None:
+    asked = provider.access(people=("@example.org", "Eve@elsewhere.example"))
+    refused = provider.send_back(guarded(**asked), "mallory@evil.example")
+    assert (refused.status_code, "mallory@evil.example may not use this explorer." in refused.text) == (403, True)
+    assert provider.send_back(guarded(**asked), "ada@example.org").status_code == 303
+    assert provider.send_back(guarded(**asked), "eve@elsewhere.example").status_code == 303
+
+
+def test_an_answer_that_nobody_asked_for_lets_nobody_in(guarded: Guarded, provider: Provider) -> None:
+    client = guarded(**provider.access())
+    forged = client.get("/login/callback", params={"code": "a-code", "state": "made-up"})
+    assert forged.status_code == 401
+    assert client.get("/app/static/photo/1/320").status_code == 401
+
+
+# Servers that only show --------------------------------------------------------------------------------
+
+
+def test_a_read_only_store_refuses_every_change_itself(here: Workspace) -> None:
+    shown = open_workspace(here.path, read_only=True)
+    assert [d.name for d in datasets(shown.store)] == ["demo"]
+    with (
+        pytest.raises(StoreError, match=r"Nothing can be changed here: this store was opened for reading only\."),
+        shown.store.session() as session,
+    ):
+        session.add(Dataset(name="mine", root="/", layout="folder"))
+    assert [d.name for d in datasets(here.store)] == ["demo"]
+
+
+def test_a_read_only_workspace_is_neither_made_nor_upgraded(here: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"There is no workspace in .*/none to show; make it first"):
+        open_workspace(tmp_path / "none", read_only=True)
+    with here.store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    with pytest.raises(StoreError, match=r"of an older version \(revision 0001\); open it once for writing first\."):
+        open_workspace(here.path, read_only=True)

@@ -1,0 +1,128 @@
+"""The compare page without a browser: two sets of the mined demo."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.views.compare_whole import cursor, measures
+from db.comparison import ImageOverlap, kept_comparison, least_alike
+from db.correspondences import find_set, pair_rows
+from tests.app.conftest import Show
+from tests.app.test_pages import component, words
+from tests.conftest import MINED, NewRun
+from train.mine import mine
+from train.workspace import Workspace
+
+
+@pytest.fixture
+def two(here: Workspace, new_run: NewRun) -> Workspace:
+    """The demo with a second set: three neighbours instead of four, and more pairs with each."""
+    config = MINED.model_copy(update={"neighbors": 3, "pair_ratio": 0.3})
+    mine(here, "demo", "starter", "other", config, run_id=new_run(here, "mine", "other"), workers=1)
+    return here
+
+
+def test_one_set_alone_says_how_to_get_another(here: Workspace, show: Show) -> None:
+    at = show("compare")
+    assert not at.exception
+    assert "There is one set of these photos, demo\\-starter." in at.info[0].value
+    assert [b.label for b in at.button] == ["Other settings …", "Another encoder …"]
+
+
+def test_an_empty_workspace_offers_the_demo(nowhere: Workspace, show: Show) -> None:
+    at = show("compare")
+    assert not at.exception
+    assert at.button[0].label == "Build the demo"
+
+
+def test_pairs_of_a_query_are_kept_lost_or_new(two: Workspace, show: Show) -> None:
+    at = show("compare", q="3", a="demo-starter", b="other")
+    assert not at.exception
+    sent = component(at)
+    first, second = (find_set(two.store, name) for name in ("demo-starter", "other"))
+    assert first is not None and second is not None
+    near = sent["neighbor"]
+    stored = [
+        {(r.query_roi_id, r.key_roi_id) for r in pair_rows(two.store, s.id, [3])[3] if r.neighbor_id == near}
+        for s in (first, second)
+    ]
+    by_status = {
+        status: {tuple(map(int, r["id"].split("-"))) for r in sent["rows"] if r["status"] == status}
+        for status in ("kept", "lost", "new")
+    }
+    assert by_status == {
+        "kept": stored[0] & stored[1],
+        "lost": stored[0] - stored[1],
+        "new": stored[1] - stored[0],
+    }
+    assert by_status["kept"] and by_status["new"]
+    assert [n["status"] for n in sent["neighbors"]] == ["kept", "kept", "kept", "lost"]
+    for pane, ids in zip(sent["panes"], stored, strict=True):
+        assert {tuple(map(int, p["id"].split("-"))) for p in pane["pairs"]} == ids
+        for pair in pane["pairs"]:
+            row = next(r for r in sent["rows"] if r["id"] == pair["id"])
+            assert pane["query"]["boxes"][pair["q"]] == row["boxes"][0]
+            assert pane["neighbor"]["boxes"][pair["k"]] == row["boxes"][1]
+
+
+def test_a_neighbour_of_one_set_alone_is_named_so(two: Workspace, show: Show) -> None:
+    lost = component(show("compare", q="3", a="demo-starter", b="other"))["neighbors"][3]
+    sent = component(show("compare", q="3", a="demo-starter", b="other", nb=str(lost["id"])))
+    assert [pane["neighbor"]["rank"] for pane in sent["panes"]] == [4, None]
+    assert {row["status"] for row in sent["rows"]} == {"lost"}
+    assert sent["panes"][1]["pairs"] == []
+
+
+def test_the_photo_whose_pairs_differ_most_comes_first(two: Workspace, show: Show) -> None:
+    at = show("compare", a="demo-starter", b="other")
+    first, second = (find_set(two.store, name) for name in ("demo-starter", "other"))
+    assert first is not None and second is not None
+    kept = kept_comparison(two.store, first.id, second.id)
+    assert kept is not None and kept.images == 12  # computed by the page
+    order = [row.image_id for row in least_alike(two.store, first.id, second.id, 99)]
+    assert component(at)["panes"][0]["query"]["id"] == order[0]
+    assert [m.value for m in at.metric] == [
+        f"{part.jaccard:.3f}" for part in (kept.total.neighbors, kept.total.rois, kept.total.pairs)
+    ]
+    assert "Both by starter" in words(at)
+
+
+def test_the_same_set_twice_and_an_unknown_photo_are_sentences(two: Workspace, show: Show) -> None:
+    assert "same set twice" in show("compare", a="other", b="other").info[0].value
+    assert "no such photo" in show("compare", q="999").warning[0].value
+
+
+def test_a_server_that_only_shows_writes_no_comparison(
+    two: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORL_READ_ONLY", "1")
+    at = show("compare", q="3", a="demo-starter", b="other")
+    assert not at.exception
+    assert kept_comparison(two.store, 1, 2) is None
+    assert "this server only shows" in words(at)
+
+
+def test_measures_stand_side_by_side_with_their_difference(two: Workspace) -> None:
+    first, second = (find_set(two.store, name) for name in ("demo-starter", "other"))
+    assert first is not None and second is not None
+    rows = {row[0]: row[1:] for row in measures(first, second).itertuples(index=False, name=None)}
+    assert rows["setting: neighbors"] == ("4", "3", "-1")
+    assert rows["setting: pair ratio"] == ("0.1", "0.3", "+0.2")
+    ours, theirs = (s.quality["pairs_per_image"] for s in (first, second))  # type: ignore[index]
+    assert rows["pairs per image"] == (f"{ours:.4g}", f"{theirs:.4g}", f"{theirs - ours:+.4g}")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("0.25-17", ImageOverlap(17, 0, 0, 0.25)),
+        ("0-0", ImageOverlap(0, 0, 0, 0.0)),
+        ("", None),
+        ("0.25", None),
+        ("2-5", None),
+        ("nan-5", None),
+        ("0.5-x", None),
+    ],
+)
+def test_a_page_of_the_list_begins_where_the_url_says(text: str, found: ImageOverlap | None) -> None:
+    assert cursor(text) == found

@@ -1,0 +1,271 @@
+"""The page of sets, the command line's twin of it, and the route that exports are downloaded from."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
+
+from app.cli import app
+from app.downloads import ROUTES, export_url
+from app.measures import WORDS, with_chance
+from app.views.sets import attempt, consequences
+from db.correspondences import find_set, pairs_of
+from db.marks import tag_pair, tag_photos
+from db.models import CorrespondenceSet, Run
+from db.runs import add_run, run_by_id, update_run
+from db.sets import dependents
+from db.verdicts import judge_pair
+from tests.app.conftest import Show
+from tests.app.test_pages import words
+from train import sets as work
+from train.errors import UserError
+from train.interchange.exports import Format, export
+from train.matches import make_matches
+from train.workspace import Workspace
+
+FORMS = Format.__args__  # type: ignore[attr-defined]
+
+
+def demo_set(workspace: Workspace) -> CorrespondenceSet:
+    found = find_set(workspace.store, "demo-starter")
+    assert found is not None
+    return found
+
+
+def trained_on(workspace: Workspace, status: str = "done") -> int:
+    run = Run(kind="train", name="pupil", status=status, params={"correspondence": "demo-starter", "config": {}})
+    run.correspondence_set_id = demo_set(workspace).id
+    return add_run(workspace.store, run).id
+
+
+def test_the_page_lists_every_set_and_says_all_of_one(here: Workspace, show: Show) -> None:
+    run = trained_on(here)
+    at = show("sets")
+    assert not at.exception
+    table = at.dataframe[0].value
+    assert table["set"].tolist() == ["demo-starter"]
+    assert table["encoder"].tolist() == ["starter (supervised)"]
+    assert table["differs from paper"].tolist() == ["neighbors 4, proposal scale 0.5"]
+    quality = demo_set(here).quality
+    assert quality is not None
+    assert table["same class"].tolist() == [quality["same_class"]]
+    assert table["… by chance"].tolist() == [quality["same_class_chance"]]
+    assert f"Run {run}, pupil, trained on it" in words(at)
+    assert {b.label for b in at.button} >= {"Rename", "Delete demo\\-starter"}
+    assert at.get("link_button")[0].proto.url == export_url(demo_set(here).id, "reference")
+
+
+def test_a_set_is_renamed_and_deleted_from_the_page(here: Workspace, show: Show) -> None:
+    mined = demo_set(here)
+    trained_on(here)
+    make_matches(here, mined)
+    at = show("sets")
+    at.text_input(key=f"rename-{mined.id}").set_value("demo-mine")
+    press(at, "Rename")
+    assert not at.exception
+    assert find_set(here.store, "demo-mine") is not None
+    press(at, "Delete demo\\-mine")
+    assert find_set(here.store, "demo-mine") is not None  # its name was not typed
+    at.text_input(key=f"confirm-{mined.id}").set_value("demo-mine")
+    press(at, "Delete demo\\-mine")
+    assert not at.exception
+    assert find_set(here.store, "demo-mine") is None
+    assert list(here.orders.iterdir()) == []
+    assert "Mine correspondences" in [s.value for s in at.subheader]
+
+
+def press(at: AppTest, label: str) -> None:
+    next(b for b in at.button if b.label == label).click().run()
+
+
+def test_a_set_in_use_offers_no_deletion(here: Workspace, show: Show) -> None:
+    run = trained_on(here, "queued")
+    at = show("sets")
+    assert f"Run {run} (pupil) uses it" in words(at)
+    assert not [b for b in at.button if b.label.startswith("Delete demo")]
+
+
+def test_a_server_that_only_shows_changes_no_set(here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORL_READ_ONLY", "1")
+    at = show("sets")
+    assert not at.exception
+    assert not [b for b in at.button if b.label.startswith(("Rename", "Delete"))]
+    assert len(at.get("link_button")) == len(FORMS)
+    assert not attempt(lambda: work.delete(here, "demo-starter", "ann"))
+    assert find_set(here.store, "demo-starter") is not None
+
+
+def test_an_empty_workspace_and_one_without_a_set_say_what_to_do(nowhere: Workspace, scenes: Path, show: Show) -> None:
+    from train.ingest import ingest
+
+    assert [b.label for b in show("sets").button][:1] == ["Build the demo"]
+    ingest(nowhere, scenes, name="mine")
+    at = show("sets")
+    assert not at.exception
+    assert [s.value for s in at.subheader] == ["Mine correspondences"]
+
+
+def test_what_is_left_of_an_interrupted_mining_can_be_deleted(here: Workspace, show: Show) -> None:
+    from db.mining import begin_set
+
+    run = add_run(here.store, Run(kind="mine", name="half", status="failed", params={}))
+    begin_set(here.store, "half", 1, 1, {}, run.id)
+    at = show("sets")
+    assert "was left unfinished" in words(at)
+    press(at, "Delete")
+    assert find_set(here.store, "half") is None
+    assert find_set(here.store, "demo-starter") is not None
+
+
+def test_the_consequences_of_a_deletion_are_said_beforehand(here: Workspace) -> None:
+    mined = demo_set(here)
+    done, failed = trained_on(here), trained_on(here, "failed")
+    pair = pairs_of(here.store, mined.id, 3)[0]
+    assert pair.rank == 1
+    lines = consequences(mined, dependents(here.store, mined.id))
+    assert lines == [
+        f"{mined.pair_count:,} pairs of 12 photos are gone. This cannot be undone.",
+        f"It was trained on by run {done}, {failed}: what a run trained on stays in its folder.",
+        "Those that are not done cannot be resumed any more.",
+    ]
+
+
+def test_every_measure_has_words_and_its_chance_beside_it(here: Workspace) -> None:
+    quality = demo_set(here).quality
+    assert quality is not None
+    measured = with_chance(quality)
+    assert {m.name for m in measured} == {name for name in quality if not name.endswith("_chance")} <= set(WORDS)
+    same = next(m for m in measured if m.name == "same_class")
+    assert (same.label, same.value, same.chance) == ("Same class", quality["same_class"], quality["same_class_chance"])
+
+
+# The route -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def client(here: Workspace) -> TestClient:
+    return TestClient(Starlette(routes=ROUTES))
+
+
+def marked(workspace: Workspace) -> None:
+    from db.correspondences import pair_rows
+
+    pair = pair_rows(workspace.store, demo_set(workspace).id, [3])[3][0]
+    judge_pair(workspace.store, pair.query_roi_id, pair.key_roi_id, "good", "ann")
+    tag_pair(workspace.store, pair.query_roi_id, pair.key_roi_id, "=odd", "ann")
+    tag_photos(workspace.store, [3], "night", "ann")
+
+
+def test_a_download_is_what_the_command_line_writes(here: Workspace, client: TestClient, tmp_path: Path) -> None:
+    marked(here)
+    for form in FORMS:
+        answer = client.get(export_url(demo_set(here).id, form))
+        assert answer.status_code == 200
+        assert answer.headers["content-disposition"].startswith('attachment; filename="demo-starter')
+        out = tmp_path / form
+        export(here, "demo-starter", form, out)
+        if form == "reference":
+            with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+                assert archive.testzip() is None
+                assert {n: archive.read(n) for n in archive.namelist()} == {
+                    f.name: f.read_bytes() for f in out.iterdir()
+                }
+        elif form == "parquet":
+            assert parquet.read_table(io.BytesIO(answer.content)).equals(parquet.read_table(out), check_metadata=True)
+        else:
+            assert answer.content == out.read_bytes()
+
+
+def test_verdicts_tags_and_settings_are_tables_with_author_and_time(here: Workspace, client: TestClient) -> None:
+    marked(here)
+    mined = demo_set(here)
+    heads = "query_path,key_path,query_x,query_y,query_w,query_h,key_x,key_y,key_w,key_h,"
+    verdicts = client.get(export_url(mined.id, "verdicts")).text.splitlines()
+    assert verdicts[0] == heads + "similarity,mark,author,created_at"
+    pair = pairs_of(here.store, mined.id, 3)[0]
+    assert verdicts[1].startswith("scene-002.jpg,scene-")
+    boxes = ",".join(map(str, (*pair.query_box, *pair.key_box)))
+    assert f",{boxes},{round(pair.similarity, 6)},good,ann,20" in verdicts[1]
+    tags = client.get(export_url(mined.id, "tags")).text.splitlines()
+    assert tags[1].startswith("scene-002.jpg,,,,,,,,,,night,ann,20")
+    assert f",{boxes},'=odd,ann,20" in tags[2]  # no formula for a spreadsheet
+    settings = json.loads(client.get(export_url(mined.id, "settings")).content)
+    assert settings == {"set": "demo-starter", "dataset": "demo", "encoder": "starter", "settings": mined.params}
+
+
+def test_what_cannot_be_downloaded_is_a_sentence(here: Workspace, client: TestClient) -> None:
+    answer = client.get(export_url(99, "csv"))
+    assert (answer.status_code, answer.text) == (404, "There is no correspondence set 99.")
+    answer = client.get(export_url(demo_set(here).id, "xml"))
+    assert answer.status_code == 404
+    assert answer.text.startswith("There is no format 'xml'; known: reference, parquet, csv")
+    with here.store.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM proposal")
+    answer = client.get(export_url(demo_set(here).id, "reference"))
+    assert answer.status_code == 404
+    assert "are not in the store any more" in answer.text
+
+
+def test_the_name_of_a_download_survives_any_name_of_a_set(here: Workspace, client: TestClient) -> None:
+    work.rename(here, "demo-starter", ' Äpfel  "und"\r\n/Birnen')
+    assert find_set(here.store, 'Äpfel "und" /Birnen') is not None
+    with here.store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE correspondence_set SET name = ?", ('Äpfel\r\n"und"',))
+    answer = client.get(export_url(1, "settings"))
+    said = "attachment; filename=\"?pfel---und--settings.json\"; filename*=UTF-8''%C3%84pfel---und--settings.json"
+    assert answer.headers["content-disposition"] == said
+
+
+# The command line ----------------------------------------------------------------------------------------
+
+
+def orl(workspace: Workspace, *arguments: str) -> str:
+    done = CliRunner().invoke(app, [*arguments, "--workspace", str(workspace.path)], catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.output
+
+
+def test_sets_on_the_command_line(here: Workspace) -> None:
+    run = trained_on(here)
+    listed = orl(here, "sets", "list")
+    assert "demo-starter" in listed and "neighbors 4" in listed
+    shown = json.loads(orl(here, "sets", "show", "demo-starter", "--json"))
+    mined = demo_set(here)
+    assert (shown["pairs"], shown["settings"]) == (mined.pair_count, mined.params)
+    assert shown["trained_on_by_runs"] == [run]
+    plain = orl(here, "sets", "show", "demo-starter")
+    assert "4  (paper: 10)" in plain
+    assert "is 'renamed' from now on" in orl(here, "sets", "rename", "demo-starter", "renamed")
+    assert run_by_id(here.store, run).params["correspondence"] == "renamed"
+    with pytest.raises(UserError, match=rf"Run {run} trained on the correspondence set 'renamed'; repeat its name"):
+        orl(here, "sets", "delete", "renamed")
+    gone = orl(here, "sets", "delete", "renamed", "--confirm", "renamed")
+    assert "The correspondence set 'renamed' is deleted. What stays: 1 run that trained on it." in " ".join(
+        gone.split()
+    )
+    assert "No correspondence sets yet" in orl(here, "sets")
+
+
+def test_a_set_that_is_not_there_is_a_sentence(here: Workspace) -> None:
+    for command in (("show", "x"), ("rename", "x", "y"), ("delete", "x")):
+        with pytest.raises(UserError, match="There is no correspondence set named 'x'; `orl sets list` shows"):
+            orl(here, "sets", *command)
+
+
+def test_a_name_that_a_run_is_making_is_taken(here: Workspace) -> None:
+    run = add_run(here.store, Run(kind="mine", name="soon", params={}))
+    with pytest.raises(UserError, match="name 'soon' is taken"):
+        work.rename(here, "demo-starter", "soon")
+    update_run(here.store, run.id, status="failed")
+    work.rename(here, "demo-starter", "soon")
+    work.rename(here, "soon", "soon")  # nothing to do
+    assert find_set(here.store, "soon") is not None

@@ -1,0 +1,466 @@
+"""The Train page: forms from the settings' own fields, runs, and what came from what."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.machine import Gpu, read_gpus, usage
+from app.views import fields, history
+from app.views.curves import curves_payload
+from app.views.probes import some_of
+from db.correspondences import find_set
+from db.encoders import add_encoder, encoder_named
+from db.evaluations import keep_evaluation
+from db.models import Encoder, Evaluation, Run, now
+from db.photos import dataset_named
+from db.probes import Probe, keep_probes
+from db.runs import add_metrics, add_run, find_run, runs, update_run
+from tests.app.conftest import Show
+from train.cost import Cost
+from train.evaluate.protocols import CorrespondenceConfig
+from train.methods import PRESETS, STAGE_1, MoCoConfig, ORLConfig, SimCLRConfig, train_preset
+from train.workspace import Workspace
+
+
+def words(at: AppTest) -> str:
+    """All the text of a page, without the escapes of Markdown."""
+    kinds = (at.markdown, at.caption, at.info, at.error, at.warning, at.subheader)
+    return " ".join(str(e.value) for kind in kinds for e in kind).replace("\\", "")
+
+
+def sent(at: AppTest, number: int = 0) -> dict:
+    """What the page sent to a component."""
+    return json.loads(at.get("bidi_component")[number].proto.json)
+
+
+def trained(here: Workspace, name: str, status: str = "done", **config: object) -> int:
+    """A training run that is only a row, with three steps of numbers."""
+    mined = find_set(here.store, "demo-starter")
+    assert mined is not None
+    settings = train_preset("orl", "small").model_dump() | {"batch_size": 4, "epochs": 3} | config
+    params = {"correspondence": "demo-starter", "processes": 1, "config": settings}
+    run = Run(kind="train", name=name, params=params, dataset_id=mined.dataset_id, correspondence_set_id=mined.id)
+    run_id = add_run(here.store, run).id
+    rows = [
+        (step, metric, value / step)
+        for step in (1, 2, 3)
+        for metric, value in (("loss", 12.0), ("loss_inter", 4.0), ("learning_rate", 0.1), ("images_per_second", 9.0))
+    ]
+    add_metrics(here.store, run_id, rows)
+    times = {"started_at": now() - timedelta(minutes=10), "ended_at": now(), "total": 9, "progress": 9}
+    update_run(here.store, run_id, status=status, phase="Training", **times)
+    return run_id
+
+
+@pytest.mark.parametrize("method", [*STAGE_1, "orl"])
+def test_the_form_has_every_setting_of_a_method_with_its_limits_and_its_help(
+    here: Workspace, show: Show, method: str
+) -> None:
+    at = show("train", stage="3" if method == "orl" else "1", method=method, preset="paper")
+    assert not at.exception
+    preset = PRESETS[method]["paper"]
+    inputs = {w.key: w for kind in (at.number_input, at.selectbox, at.toggle, at.text_input) for w in kind}
+    for name, field in type(preset).model_fields.items():
+        if name == "method":
+            continue
+        widget = inputs[f"{name}-{method}-paper"]
+        assert widget.value == getattr(preset, name)
+        assert widget.help == field.description
+        if widget in list(at.number_input):
+            least, most = fields.limits(type(preset), name)
+            assert (widget.proto.has_min, widget.proto.has_max) == (least is not None, most is not None)
+            assert (widget.min, widget.max) == (least, most) or None in (least, most)
+    assert inputs[f"processes-{method}-paper"].value == 1
+
+
+def test_limits_are_those_of_the_fields() -> None:
+    assert fields.limits(MoCoConfig, "queue") == (1, 2**24)
+    assert fields.limits(SimCLRConfig, "temperature") == (0, 10)
+    assert fields.limits(ORLConfig, "warmup_epochs") == (0, None)
+    assert fields.limits(ORLConfig, "momentum") == (0, 1)
+
+
+def test_every_value_that_will_not_do_has_a_sentence_that_names_it(here: Workspace, show: Show) -> None:
+    at = show("train", stage="3")
+    at.number_input("rate_per_256-orl-small").set_value(0.0)
+    at.number_input("momentum-orl-small").set_value(1.0).run()
+    assert not at.exception
+    said = [e.value.replace("\\", "") for e in at.error]
+    assert said == [
+        "rate_per_256 = 0.0 will not do: input should be greater than 0.",
+        "momentum = 1.0 will not do: input should be less than 1.",
+    ]
+    assert "launch" not in [b.key for b in at.button]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"image_weight": 0.0, "intra_weight": 0.0, "inter_weight": 0.0}, "must be above 0"),
+        ({"batch_size": 6, "accumulate": 4}, "A batch of 6 photos cannot be cut into 4 equal parts"),
+        ({"neighbors": 9}, "neighbors = 9 will not do: the set 'demo-starter' was mined with K = 4"),
+        ({"start_from": "starter"}, "it is a efficientnet_lite0, and the run's backbone is resnet18"),
+    ],
+)
+def test_what_cannot_work_is_said_before_the_launch(here: Workspace, show: Show, changes: dict, sentence: str) -> None:
+    at = show("train", stage="3")
+    inputs = {w.key: w for kind in (at.number_input, at.selectbox) for w in kind}
+    for name, value in changes.items():
+        inputs[f"{name}-orl-small"].set_value(value)
+    at.run()
+    assert not at.exception
+    assert sentence in words(at)
+
+
+def test_values_are_validated_whatever_the_browser_sends() -> None:
+    preset = train_preset("orl", "small")
+    config, wrong = fields.validated(preset, {"backbone": "vgg", "epochs": None, "seed": 3})
+    assert config is None
+    assert [sentence.split(":")[0] for sentence in wrong] == [
+        "backbone = vgg will not do",
+        "epochs is empty; it was 10.",
+    ]
+    config, wrong = fields.validated(preset, {"seed": 3, "epochs": 10})
+    assert wrong == []
+    assert config == preset.model_copy(update={"seed": 3})
+
+
+def test_the_form_of_an_evaluation_takes_lists_and_says_what_is_wrong_with_them(here: Workspace, show: Show) -> None:
+    at = show("train", stage="evaluate", protocol="voc07-lowshot", encoder="starter")
+    assert not at.exception
+    assert at.selectbox("evaluated-starter").value.startswith("starter")
+    ks = at.text_input("ks-voc07-lowshot-paper")
+    assert ks.value == "1, 2, 4, 8, 16, 32, 64, 96"
+    ks.set_value("4, many").run()
+    assert "ks = many will not do" in words(at)
+    assert at.button("evaluate").disabled
+    at.button("back-ks-voc07-lowshot-paper").click().run()
+    at.text_input("evaluation-voc").set_value(str(here.path / "nothing")).run()
+    at.button("evaluate").click().run()
+    assert not at.exception
+    assert "nothing" in at.error[0].value
+    assert [run.kind for run in runs(here.store)] == ["mine"]
+
+
+def test_an_evaluation_is_launched_and_shows_its_numbers(
+    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[tuple] = []
+
+    def launch(workspace: Workspace, encoder: str, data: str, config: CorrespondenceConfig) -> Run:
+        launched.append((encoder, data, config.queries))
+        params = {"encoder": encoder, "data": data, "config": config.model_dump(mode="json")}
+        return add_run(workspace.store, Run(kind="evaluate", name=f"{encoder}-pairs", params=params))
+
+    monkeypatch.setattr("app.views.evaluation.launch_evaluate", launch)
+    at = show("train", stage="evaluate", protocol="correspondence")
+    at.number_input("queries-correspondence-standard").set_value(5).run()
+    at.button("evaluate").click().run()
+    assert not at.exception
+    assert launched == [("starter", "demo", 5)]
+    run = runs(here.store)[0]
+    assert "evaluation (quality of pairs) · on demo with starter" in words(at).replace("**", "")
+    row = Evaluation(
+        run_id=run.id,
+        encoder_id=encoder_named(here.store, "starter").id,
+        protocol="correspondence",
+        data="demo",
+        params={},
+        summary={"same_class": 0.5, "notes": ["Few photos."]},
+    )
+    keep_evaluation(here.store, row, {})
+    update_run(here.store, run.id, status="done")
+    at = show("train", run=str(run.id))
+    assert [(m.label, m.value) for m in at.metric] == [("same class", "0.5")]
+    assert "Few photos." in words(at)
+
+
+def test_a_change_is_marked_and_can_be_taken_back(here: Workspace, show: Show) -> None:
+    at = show("train", stage="3")
+    at.number_input("epochs-orl-small").set_value(7).run()
+    assert at.number_input("epochs-orl-small").label == "Epochs :orange[●]"
+    back = at.button("back-epochs-orl-small")
+    assert back.label == "epochs 7 (10)"
+    back.click().run()
+    assert at.number_input("epochs-orl-small").value == 10
+    assert at.number_input("epochs-orl-small").label == "Epochs"
+    assert "back-epochs-orl-small" not in [b.key for b in at.button]
+
+
+def test_values_outlast_a_look_at_another_method(here: Workspace, show: Show) -> None:
+    at = show("train", stage="1", method="simclr")
+    at.number_input("temperature-simclr-small").set_value(0.3).run()
+    at.query_params["method"] = "moco"
+    at.run()
+    assert at.number_input("queue-moco-small").value == 512
+    at.query_params["method"] = "simclr"
+    at.run()
+    assert at.number_input("temperature-simclr-small").value == 0.3
+
+
+def test_a_link_with_a_set_opens_its_form_ready_to_launch(
+    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[tuple] = []
+
+    def launch(workspace: Workspace, correspondence: str, config: ORLConfig, name: str, processes: int) -> Run:
+        launched.append((correspondence, config.batch_size, name, processes))
+        return add_run(workspace.store, Run(kind="train", name=name, params={"config": config.model_dump()}))
+
+    monkeypatch.setattr("app.views.launch.launch_train", launch)
+    at = show("train", set="demo-starter", stage="3")
+    assert "On the set demo-starter of demo: 12 photos." in words(at).replace("**", "")
+    at.number_input("batch_size-orl-small").set_value(4)
+    at.text_input("name-orl").set_value(" mine ").run()
+    at.button("launch").click().run()
+    assert not at.exception
+    assert launched == [("demo-starter", 4, "mine", 1)]
+    assert at.query_params["run"] == str(runs(here.store)[0].id)
+    assert "Run 2 · mine" in words(at)
+
+
+def test_a_run_of_months_without_a_gpu_is_asked_about_first(
+    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.machine.has_gpu", lambda: False)
+    monkeypatch.setattr("app.views.launch.estimate", lambda *_: Cost(300_000, 200 * 86_400.0, False, 10**8))
+    at = show("train", stage="3", preset="paper")
+    at.number_input("batch_size-orl-paper").set_value(4).run()
+    at.button("launch").click().run()
+    assert not at.exception
+    assert "This machine has no GPU. 300,000 steps would take about **7 months** here" in words(at)
+    assert "launch-long" in [b.key for b in at.button]
+    assert [run.kind for run in runs(here.store)] == ["mine"]
+
+
+def test_a_server_that_only_shows_offers_no_form_and_no_action(
+    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, failed = trained(here, "first"), trained(here, "second", "failed")
+    monkeypatch.setenv("ORL_READ_ONLY", "1")
+    at = show("train", stage="3")
+    assert "only shows" in at.info[0].value
+    assert not at.number_input
+    for run in (done, failed):
+        at = show("train", run=str(run))
+        assert not at.exception
+        assert [b.label for b in at.button] == ["Compare", "Lineage"]
+        assert at.metric[0].value == "4.000"
+    assert not show("train", view="runs", compare=f"{done}-{failed}").exception
+    assert not show("train", view="lineage").exception
+
+
+def test_a_run_in_the_queue_knows_its_place(here: Workspace, show: Show) -> None:
+    first = add_run(here.store, Run(kind="mine", name="a", params={}))
+    second = add_run(here.store, Run(kind="train", name="b", params={"config": {}}))
+    add_run(here.store, Run(kind="train", name="c", params={"config": {}}))
+    other = add_run(here.store, Run(kind="train", name="d", params={"config": {}}, device="cuda:0"))
+    update_run(here.store, first.id, status="running")
+    (bar,) = show("train", run=str(second.id)).get("progress")
+    assert bar.proto.text == "Waiting: 1 run before it on this device (cpu)"
+    (bar,) = show("train", run=str(other.id)).get("progress")
+    assert bar.proto.text == "Its turn is next"
+
+
+def test_a_heart_that_stopped_is_told_and_the_run_may_be_killed_at_once(here: Workspace, show: Show) -> None:
+    run = add_run(here.store, Run(kind="train", name="a", params={"config": {}}))
+    update_run(here.store, run.id, status="stopping", heartbeat_at=now())
+    at = show("train", run=str(run.id))
+    (kill,) = [b for b in at.button if b.label == "Force kill"]
+    assert kill.disabled  # it gets its time first
+    assert "If it does not within 30 s" in words(at)
+    update_run(here.store, run.id, heartbeat_at=now() - timedelta(seconds=45))
+    at = show("train", run=str(run.id))
+    assert at.warning[0].value in ("No heartbeat for 45 s.", "No heartbeat for 46 s.")
+    (kill,) = [b for b in at.button if b.label == "Force kill"]
+    assert not kill.disabled
+    kill.click().run()
+    ended = find_run(here.store, run.id)
+    assert ended is not None
+    assert ended.status == "cancelled"
+    assert "Resume" in [b.label for b in at.button]
+
+
+def test_a_collapse_is_a_warning(here: Workspace, show: Show) -> None:
+    run = trained(here, "flat")
+    add_metrics(here.store, run, [(step, "feature_spread", 0.01) for step in range(1, 51)])
+    assert "the features have collapsed" in show("train", run=str(run)).warning[0].value
+    add_metrics(here.store, run, [(51, "feature_spread", 0.5)])
+    assert not show("train", run=str(run)).warning
+
+
+def test_a_resumed_run_is_read_anew(here: Workspace, show: Show) -> None:
+    run = trained(here, "again", "cancelled")
+    drawn = sent(show("train", run=str(run)))["panels"][0]["lines"][0]
+    assert (drawn["x"], drawn["y"]) == ([1, 2, 3], [12, 6, 4])
+    add_metrics(here.store, run, [(3, "loss", 5.0), (4, "loss", 3.0)])
+    update_run(here.store, run, started_at=now())
+    drawn = sent(show("train", run=str(run)))["panels"][0]["lines"][0]
+    assert (drawn["x"], drawn["y"]) == ([1, 2, 3, 4], [12, 6, 5, 3])
+
+
+def test_runs_are_laid_over_one_another_with_what_sets_them_apart(here: Workspace, show: Show) -> None:
+    slow, fast = trained(here, "slow"), trained(here, "fast", rate_per_256=0.8, epochs=4)
+    at = show("train", view="runs", compare=f"{fast}-{slow}")
+    assert not at.exception
+    payload = sent(at)
+    assert [source["name"] for source in payload["runs"]] == ["fast", "slow"]
+    looks = {(source["color"], source["dash"]) for source in payload["runs"]}
+    assert len(looks) == 2
+    assert [panel["title"] for panel in payload["panels"]] == [
+        "Loss",
+        "Loss, inter-RoI",
+        "Learning rate",
+        "Photos per second",
+    ]
+    assert [line["label"] for line in payload["panels"][0]["lines"]] == ["fast", "slow"]
+    frame = at.dataframe[1].value
+    assert frame.to_dict("list") == {
+        "setting": ["epochs", "rate_per_256"],
+        f"{fast} · fast": ["4", "0.8"],
+        f"{slow} · slow": ["3", "0.2"],
+    }
+
+
+def test_twelve_runs_have_twelve_looks() -> None:
+    many = [Run(id=n, name=f"run {n}", kind="train", params={"config": {}}, total=0) for n in range(1, 13)]
+    sources = curves_payload(many, {run.id: {} for run in many})["runs"]
+    assert len({(source["color"], source["dash"]) for source in sources}) == 12
+
+
+def test_the_table_is_filtered_by_kind_and_status(here: Workspace, show: Show) -> None:
+    trained(here, "good")
+    trained(here, "bad", "failed")
+    every = show("train", view="runs").dataframe[0].value
+    assert every["makes"].tolist() == ["bad", "good", "demo-starter"]
+    assert every["from"].tolist() == ["demo-starter", "demo-starter", "demo"]
+    assert every["took"].tolist()[:2] == ["10 min", "10 min"]
+    only = show("train", view="runs", kind="stage 3", status="failed").dataframe[0].value
+    assert only["makes"].tolist() == ["bad"]
+
+
+def test_the_url_names_the_runs_to_compare() -> None:
+    there = [Run(id=n, name="", kind="train", params={}) for n in (5, 4, 3)]
+    assert [run.id for run in history.compared("3-5-3-99-x", there)] == [3, 5]
+    assert history.compared("", there) == []
+
+
+def test_lineage_leads_from_an_encoder_through_set_and_run_to_an_encoder(here: Workspace, show: Show) -> None:
+    run, starter, mined = (
+        trained(here, "orl-1"),
+        encoder_named(here.store, "starter"),
+        find_set(here.store, "demo-starter"),
+    )
+    assert mined is not None
+    made = add_encoder(
+        here.store,
+        Encoder(
+            name="orl-1",
+            architecture="resnet18",
+            kind="stage3",
+            supervised=True,
+            weights_sha256="0" * 64,
+            weights_path="x",
+            image_features=512,
+            roi_features=512,
+            run_id=run,
+        ),
+    )
+    aside = trained(here, "orl-2", "failed")
+    drawn = sent(show("train", view="lineage", run=str(run)))
+    places = {node["name"]: (node["layer"], node["lit"], node["focus"]) for node in drawn["nodes"]}
+    assert places == {
+        f"encoder-{starter.id}": (0, True, False),
+        f"run-{mined.run_id}": (1, True, False),
+        f"set-{mined.id}": (2, True, False),
+        f"run-{run}": (3, True, True),
+        f"run-{aside}": (3, False, False),
+        f"encoder-{made.id}": (4, True, False),
+    }
+    assert [f"set-{mined.id}", f"run-{run}"] in drawn["edges"]
+    assert not next(node for node in drawn["nodes"] if node["name"] == f"run-{aside}")["solid"]
+
+
+def test_a_crowded_lineage_shows_what_belongs_to_the_focus(here: Workspace, show: Show) -> None:
+    ids = [trained(here, f"orl-{n}") for n in range(50)]
+    drawn = sent(show("train", view="lineage", run=str(ids[7])))
+    assert [node["name"] for node in drawn["nodes"] if node["kind"] == "run"] == ["run-1", f"run-{ids[7]}"]
+    whole = sent(show("train", view="lineage", run=str(ids[7]), whole="true"))
+    assert len(whole["nodes"]) == 53
+
+
+def test_probes_are_sent_for_every_checkpoint_beside_the_pairs_of_the_set(here: Workspace, show: Show) -> None:
+    import numpy as np
+
+    from db.correspondences import pair_rows
+
+    run, mined = trained(here, "probed"), find_set(here.store, "demo-starter")
+    assert mined is not None
+    stored = [row for row in pair_rows(here.store, mined.id, [3])[3] if row.neighbor_rank == 1]
+    neighbor, best, last = stored[0].neighbor_id, stored[0], stored[-1]
+    for step, row, value in ((3, last, 0.25), (6, best, 0.5)):
+        ids = np.array([row.query_roi_id]), np.array([row.key_roi_id])
+        keep_probes(here.store, run, step, [Probe(3, neighbor, *ids, np.array([value], np.float32))])
+    drawn = sent(show("train", run=str(run), show="probes", at="3"))
+    assert drawn["checkpoints"] == [{"step": 3, "epoch": 1.0}, {"step": 6, "epoch": 2.0}]
+    assert (drawn["own"], drawn["step"]) == ("demo-starter", 3)
+    (couple,) = drawn["couples"]
+    assert (couple["query"]["id"], couple["neighbor"]["id"]) == (3, neighbor)
+    assert [match["q"] for match in couple["own"]] == [list(row.query_box) for row in stored]
+    assert couple["found"] == [
+        [{"q": list(row.query_box), "k": list(row.key_box), "similarity": value}]
+        for row, value in ((last, 0.25), (best, 0.5))
+    ]
+
+
+def test_of_many_checkpoints_the_first_and_the_last_are_kept() -> None:
+    assert some_of([1, 2, 3], 3) == [1, 2, 3]
+    assert some_of(list(range(10)), 4) == [0, 3, 6, 9]
+
+
+def test_an_ended_mining_leads_to_training_on_its_set(here: Workspace, show: Show) -> None:
+    at = show("train", run="1")
+    assert "The set demo-starter is ready" in words(at).replace("**", "")
+    (train,) = [b for b in at.button if b.label == "Train on it"]
+    train.click().run()
+    assert not at.exception
+    assert at.query_params["view"] == "launch"
+    assert "On the set demo-starter" in words(at).replace("**", "")
+
+
+@pytest.mark.parametrize("run", ["99", "x", "999999999999999999"])
+def test_an_unknown_run_is_a_sentence_or_the_newest(here: Workspace, show: Show, run: str) -> None:
+    at = show("train", run=run)
+    assert not at.exception
+    assert "demo-starter" in words(at)
+
+
+def test_what_gpus_tell_is_read_and_what_they_keep_is_passed_over() -> None:
+    assert read_gpus("37, 1024, 8192\n[N/A], 1, 2\n\n0, 0, 4096\n") == [
+        Gpu(0.37, 2**30, 2**33),
+        Gpu(0.0, 0, 2**32),
+    ]
+
+
+def test_a_process_has_memory_and_a_gone_one_nothing() -> None:
+    import os
+
+    first = usage(os.getpid(), None)
+    assert first is not None
+    assert first.cpu is None
+    assert first.memory > 10_000_000
+    again = usage(os.getpid(), first)
+    assert again is not None
+    assert again.cpu is not None
+    assert usage(None, None) is None
+    assert usage(2**22 + 1, None) is None
+
+
+def test_a_data_set_follows_from_a_set_that_a_link_names(here: Workspace, show: Show) -> None:
+    assert dataset_named(here.store, "demo").id == 1
+    at = show("train", set="demo-starter", stage="3")
+    assert at.session_state["data"] == "demo"

@@ -1,0 +1,313 @@
+"""The Tune page: what its controls are set to, what it says of the sample, and where something is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+from streamlit.testing.v1 import AppTest
+
+from app import tuning
+from app.pictures import workspace
+from app.preview import Subject
+from app.tuning import Numbers, tuner
+from app.views import tune_regenerate
+from app.views.tune_grid import Grid, heat_map
+from app.views.tune_measures import OBJECTS, PAIRS, REGIONS
+from app.views.tune_numbers import histogram
+from db.correspondences import complete_set_named
+from db.encoders import encoder_named
+from db.models import Run
+from db.photos import dataset_named
+from db.runs import add_run, update_run
+from tests.app.conftest import Show
+from tests.app.test_pages import words
+from tests.conftest import MINED, NewRun
+from train.config import MINE_PRESETS, MineConfig
+from train.mine import mine
+from train.progress import Progress
+from train.workspace import Workspace
+
+
+def shown() -> Subject:
+    """What the page of this test works on, in the workspace as the server has it open."""
+    store = workspace().store
+    mined = complete_set_named(store, "demo-starter")
+    return Subject(workspace(), mined, dataset_named(store, "demo"), encoder_named(store, "starter"))
+
+
+@pytest.fixture
+def subject(here: Workspace) -> Subject:
+    return shown()
+
+
+def slid(at: AppTest) -> dict[str, float]:
+    """Values of the sliders by the setting's URL parameter."""
+    return {re.split("-", s.key)[1]: s.value for s in at.slider}
+
+
+def cell(at: AppTest, measure: str) -> list[str]:
+    """What the table says of a measure: now, of the set, their difference, and by chance."""
+    table = next(h.proto.body for h in at.get("html") if 'class="tuned"' in h.proto.body)
+    row = next(row for row in table.split("<tr>") if f'data-measure="{measure}"' in row)
+    return re.findall(r"<td[^>]*>(.*?)</td>", row)
+
+
+def test_without_changes_the_page_says_of_the_sample_what_the_set_does(here: Workspace, show: Show) -> None:
+    at = show("tune")
+    assert not at.exception
+    assert "on 12 of its 12 photos" in words(at)
+    kept = complete_set_named(here.store, "demo-starter")
+    pairs = f"{kept.pair_count / 12:.1f}"
+    assert cell(at, "pairs_per_image") == [pairs, pairs, "±0", ""]
+    assert cell(at, "rois")[0] == f"{kept.candidate_count / 12:.1f}"
+    assert kept.quality is not None
+    share = f"{100 * kept.quality['same_class']:.1f} %"
+    assert cell(at, "same_class") == [share, share, "±0", f"{100 * kept.quality['same_class_chance']:.1f} %"]
+
+
+def test_a_setting_in_the_url_changes_the_numbers_to_those_of_mining_so(
+    here: Workspace, show: Show, new_run: NewRun
+) -> None:
+    at = show("tune", k="2", n="0.4", size="130", sim="0.2")
+    config = MINED.model_copy(update={"neighbors": 2, "pair_ratio": 0.4, "min_size": 130, "min_similarity": 0.2})
+    assert "neighbors 2 \\(4\\) · pair ratio 0\\.4 \\(0\\.1\\) · min size 130 \\(96\\)" in words(at)
+    mine(here, "demo", "starter", "so", config, run_id=new_run(here, "mine", "so"), workers=1)
+    made, old = complete_set_named(here.store, "so"), complete_set_named(here.store, "demo-starter")
+    at = show("tune", set="demo-starter", k="2", n="0.4", size="130", sim="0.2")
+    assert not at.exception
+    now, before, difference, _ = cell(at, "pairs_per_image")
+    assert (now, before) == (f"{made.pair_count / 12:.1f}", f"{old.pair_count / 12:.1f}")
+    assert difference == f"{(made.pair_count - old.pair_count) / 12:+.1f}".replace("-", "−")
+
+
+def test_values_out_of_range_are_brought_back_and_nonsense_is_the_sets_own(here: Workspace, show: Show) -> None:
+    at = show("tune", k="900", n="abc", size="-5", iou="nan", ranked="luck", fall="image", sample="7", seed="-3")
+    assert not at.exception
+    found = slid(at)
+    assert (found["k"], found["n"], found["size"], found["iou"]) == (11, 0.1, 16, 0.5)  # 12 photos have 11 others
+    assert "ranked by" not in words(at).split("Preset")[0]
+    assert "fallback image \\(first\\)" in words(at)
+    assert "on 12 of its 12 photos" in words(at)  # 24 queries, as ever
+
+
+def test_a_preset_is_loaded_with_one_click_and_so_are_the_sets_own_values(here: Workspace, show: Show) -> None:
+    at = show("tune", n="0.3")
+    at.button(key="tune-preset-object").click().run()
+    assert not at.exception
+    found, preset = slid(at), MINE_PRESETS["object"]
+    assert (found["rois"], found["iou"], found["obj"]) == (preset.max_rois, preset.max_iou, preset.object_weight)
+    assert found["k"] == 10
+    assert "**Preset object**: the same" in words(at)
+    at.button(key="tune-preset-paper").click().run()
+    assert slid(at)["n"] == 0.1
+    at.button(key="tune-preset-the set's own").click().run()
+    assert "**The set**: the same" in words(at)
+    assert slid(at)["k"] == 4
+
+
+def test_rois_without_a_feature_are_counted_and_can_be_embedded_now(here: Workspace, show: Show) -> None:
+    at = show("tune", size="60", k="2", sample="12")
+    found = re.search(r"\*\*([\d,]+) of ([\d,]+) RoIs\*\* of the sample have no feature", words(at))
+    assert found is not None
+    button = at.button(key="tune-start-numbers")
+    assert button.label == f"Embed {found[1]} RoIs now"
+    before = cell(at, "pairs_per_image")
+    button.click().run()
+    work = tuner(shown(), 12, 0).work_for("numbers")
+    assert work is not None
+    work.wait()
+    assert work.error is None
+    at.run()
+    assert not at.exception
+    assert "have no feature" not in words(at)
+    assert cell(at, "pairs_per_image") != before
+
+
+def test_what_needs_maps_offers_to_make_them(here: Workspace, show: Show) -> None:
+    at = show("tune", obj="0.5", k="1")
+    assert not at.exception
+    assert at.button(key="tune-start-numbers").label.startswith("Map ")
+
+
+def test_raw_boxes_that_are_not_there_wait_for_regenerate(here: Workspace, show: Show) -> None:
+    at = show("tune", scale="1")
+    assert not at.exception
+    assert "Only on Regenerate: proposal scale 1 (0.5)" in at.info[0].value
+    at = show("tune", props="annotations")
+    assert not at.exception
+    assert not at.info  # annotated boxes are there, so they are tried at once
+    at = show("tune", prec="bf16")
+    assert "precision bf16 (fp32)" in at.info[0].value
+
+
+def test_without_its_raw_boxes_a_set_cannot_be_tried(here: Workspace, show: Show) -> None:
+    with here.store.session() as session:
+        session.execute(text("DELETE FROM proposal"))
+    at = show("tune", n="0.2")
+    assert not at.exception
+    assert "so nothing can be tried on them" in at.warning[0].value
+
+
+def test_a_set_whose_encoder_is_gone_says_so(here: Workspace, show: Show) -> None:
+    with here.store.session() as session:
+        session.connection().exec_driver_sql("PRAGMA foreign_keys=OFF")
+        session.execute(text("UPDATE correspondence_set SET encoder_id = 99"))
+    at = show("tune")
+    assert not at.exception
+    assert "The encoder of 'demo-starter' is gone".replace("-", "\\-") in at.error[0].value
+
+
+def test_an_empty_workspace_and_an_unmined_data_set_say_what_to_do(
+    nowhere: Workspace, show: Show, scenes: object
+) -> None:
+    assert [b.label for b in show("tune").button][:2] == ["Build the demo", "Add photos"]
+
+
+def test_a_server_that_only_shows_regenerates_nothing(
+    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Regenerate …" in [b.label for b in show("tune").button]
+    monkeypatch.setenv("ORL_READ_ONLY", "1")
+    at = show("tune", n="0.2")
+    assert not at.exception
+    assert "Regenerate …" not in [b.label for b in at.button]
+    run = add_run(here.store, Run(kind="mine", name="other", params={}))
+    assert "Cancel" not in [b.label for b in show("tune", mining=str(run.id)).button]
+
+
+def test_a_run_is_followed_and_leads_to_its_set(here: Workspace, show: Show) -> None:
+    run = add_run(here.store, Run(kind="mine", name="other", params={}))
+    update_run(here.store, run.id, status="running", phase="Embedding regions", progress=30, total=120)
+    at = show("tune", mining=str(run.id))
+    assert not at.exception
+    assert "Cancel" in [b.label for b in at.button]
+    update_run(here.store, run.id, status="failed", error="The disk is full.")
+    at = show("tune", mining=str(run.id))
+    assert "The disk is full" in words(at)
+    assert "Resume" in [b.label for b in at.button]
+    update_run(here.store, run.id, status="done", error=None)
+    at = show("tune", mining=str(run.id), n="0.3")
+    assert "Show the new set" in [b.label for b in at.button]
+    at.button(key="tune-close").click().run()
+    assert "Show the new set" not in [b.label for b in at.button]
+
+
+def test_the_cost_is_told_from_the_sample(subject: Subject) -> None:
+    own, config = tuner(subject, 12, 0), MINED.model_copy(update={"min_size": 60})
+    told = tune_regenerate._cost(subject, own, config)
+    new = own.unstored(config)
+    assert new > 0
+    assert f"about {new:,} RoIs to embed" in told  # the sample is the whole set
+    assert "for 12 photos" in told
+    assert "no RoI of the sample to embed" in tune_regenerate._cost(subject, own, MINED)
+    full = tune_regenerate._cost(subject, own, MINED.model_copy(update={"proposal_scale": 1.0}))
+    assert full.startswith("Selective search on 12 photos")
+    assert "all of them new" in full
+
+
+def test_cells_are_kept_and_found_again(subject: Subject) -> None:
+    own = tuner(subject, 3, 1)
+    configs = [MINED.model_copy(update={"pair_ratio": ratio}) for ratio in (0.1, 0.3)]
+    assert own.cell(configs[0]) is None
+    own.start("grid", own.sweep(configs))
+    work = own.work_for("grid")
+    assert work is not None
+    work.wait()
+    assert (work.done, work.total, work.error) == (2, 2, None)
+    assert [own.cell(c) for c in configs] == [own.numbers(c) for c in configs]
+    small = MINED.model_copy(update={"min_size": 80, "neighbors": 1})
+    own.sweep([small])(Progress())
+    assert own.cell(small) is not None
+    own.prepare([small])(Progress())
+    assert own.cell(small) is None  # what it left out is there now
+
+
+def test_a_query_alone_has_its_best_pair_with_each_neighbour(subject: Subject) -> None:
+    from db.correspondences import pairs_of
+
+    one = tuning.tuner_of(subject, 3)
+    assert one is not None
+    best = one.best(MINED)
+    firsts = [p for p in pairs_of(subject.workspace.store, subject.mined.id, 3) if p.rank == 1]
+    shown = [(p.rank, tuple(p.query_box.tolist()), tuple(p.key_box.tolist()), p.similarity) for p in best.pairs]
+    assert shown == [(p.neighbor_rank, p.query_box, p.key_box, pytest.approx(p.similarity)) for p in firsts]
+    assert tuning.tuner_of(subject, 999) is None
+
+
+def test_the_histogram_shows_what_the_threshold_cuts_off_in_grey(subject: Subject) -> None:
+    own, config = tuner(subject, 12, 0), MINED.model_copy(update={"min_similarity": 0.75})
+    found, (mined, _) = own.find(config), own.saved
+    figure = histogram(found, mined, config)
+    kept, cut, before = (sum(trace.y) for trace in figure.data)
+    assert (kept, cut, before) == (len(found.mined.similarity), len(found.cut), len(mined.similarity))
+    assert kept + cut == before  # without objectness, a threshold only takes pairs away
+    assert min(found.mined.similarity) >= 0.75 > max(found.cut)
+    assert figure.layout.shapes[0].x0 == 0.75
+    assert [trace.name for trace in figure.data] == ["now", "below the threshold", "saved set"]
+
+
+def numbers(cycle: float, missing: int = 0) -> Numbers:
+    counts = {"kept": 8, "fallback": 0, "raw": 40}
+    return Numbers(2, counts, 9, missing, {"cycle": cycle, "pairs_per_image": 3.0}, (0, 0))
+
+
+def test_a_heat_map_has_its_numbers_in_its_cells_and_frames_the_one_that_is_set() -> None:
+    found = [numbers(0.5), None, numbers(0.25, 3), numbers(1)]
+    grid = Grid("pair_ratio", "neighbors", ["0.1", "0.2"], ["4", "8"], found)
+    figure = heat_map(grid, PAIRS[3], MineConfig(neighbors=4, pair_ratio=0.2))
+    heat, marks = figure.data
+    assert np.array_equal(heat.z, [[50, np.nan], [25, 100]], equal_nan=True)
+    assert list(marks.text) == ["50.0 %", "25.0 %*", "100.0 %"]
+    assert list(marks.customdata) == [0, 2, 3]
+    assert (list(marks.x), list(marks.y)) == (["4", "4", "8"], ["0.1", "0.2", "0.2"])
+    (frame,) = figure.layout.shapes
+    assert (frame.x0, frame.x1, frame.y0, frame.y1) == (-0.5, 0.5, 0.5, 1.5)
+    assert heat.colorbar.title.text == "Cycle, %"
+
+
+@pytest.mark.parametrize(
+    ("measure", "value", "other", "written", "difference"),
+    [
+        (PAIRS[3], 0.5, 0.25, "50.0 %", "+25.0 points"),
+        (PAIRS[3], 0.5, 0.50001, "50.0 %", "±0"),
+        (PAIRS[1], 0.5, 0.625, "0.500", "−0.125"),
+        (REGIONS[0], 1643.5, 1600, "1,644", "+43.5"),
+        (REGIONS[5], 29.75, None, "29.8", ""),
+        (OBJECTS[0], None, 0.5, "–", ""),
+    ],
+)
+def test_how_numbers_are_written(measure, value, other, written: str, difference: str) -> None:  # type: ignore[no-untyped-def]
+    assert (measure.written(value), measure.difference(value, other)) == (written, difference)
+
+
+def test_the_heat_map_refuses_what_it_cannot_show(here: Workspace, show: Show) -> None:
+    for query, sentence in (
+        ({"x": "min_size", "xs": "tall, 3"}, "name numbers, with commas between them"),
+        ({"x": "max_iou", "xs": "0.5, 7"}, "max_iou = 7"),
+        ({"xs": ",".join(map(str, range(1, 12))), "ys": "0.1,0.2,0.3,0.4,0.5,0.6,0.7"}, "77 cells will not do"),
+        ({"xs": "40"}, "too few for so many neighbours"),
+    ):
+        at = show("tune", **query)
+        assert not at.exception
+        assert sentence in at.error[0].value.replace("\\", ""), query
+    at = show("tune", x="luck", y="luck", m="luck")
+    assert not at.exception and not at.error
+    assert at.button(key="tune-sweep").label == "Try 12 combinations"  # 20 neighbours are more than there are
+
+
+def test_trying_them_draws_the_heat_map(here: Workspace, show: Show) -> None:
+    at = show("tune", xs="2,4", ys="0.1,0.3", m="cycle")
+    at.button(key="tune-sweep").click().run()
+    work = tuner(shown(), 24, 0).work_for("grid")
+    assert work is not None
+    work.wait()
+    at.run()
+    assert not at.exception
+    charts = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+    (marks,) = [trace for chart in charts for trace in chart["data"] if trace.get("customdata")]
+    assert len(marks["text"]) == 4
+    assert marks["text"][2] != marks["text"][0]

@@ -1,0 +1,189 @@
+"""The pair and the compare page in Chromium, on the mined demo with a second set."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from db.models import Run
+from db.runs import add_run
+from tests.browser.conftest import IDLE, Serve
+from tests.conftest import MINED
+from train.mine import mine
+from train.workspace import Workspace, open_workspace
+
+SIZE = "Min size, px"
+
+
+@pytest.fixture(scope="module")
+def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A server on a copy of the mined demo with a second set, which has fewer neighbours and more pairs."""
+    folder = tmp_path_factory.mktemp("two") / "workspace"
+    shutil.copytree(mined_workspace.path, folder)
+    here = open_workspace(folder)
+    config = MINED.model_copy(update={"neighbors": 3, "pair_ratio": 0.3})
+    run = add_run(here.store, Run(kind="mine", name="other", params={})).id
+    mine(here, "demo", "starter", "other", config, run_id=run, workers=1)
+    here.store.close()
+    return serve(folder)
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One context for the module: its cache spares each test the download of Streamlit's own page."""
+    context = browser.new_context(viewport={"width": 1600, "height": 1000}, reduced_motion="reduce")
+    yield context
+    context.close()
+
+
+def go(page: Page, address: str) -> None:
+    """Open a page and wait until its component is drawn and its script has run."""
+    page.goto(address)
+    page.locator(".stage-svg").first.wait_for(timeout=60_000)
+    page.locator(IDLE).wait_for(timeout=60_000)
+
+
+def back(page: Page) -> None:
+    page.go_back()
+    page.locator(IDLE).wait_for()
+
+
+def test_going_back_takes_the_slider_with_it(site: str, careful: Page) -> None:
+    page = careful
+    go(page, f"{site}/pair?set=demo-starter&q=5")
+    slider = page.get_by_role("slider", name=SIZE)
+    for pressed, value in ((1, "100"), (2, "108")):
+        slider.focus()
+        for _ in range(pressed):
+            page.keyboard.press("ArrowRight")
+        expect(page).to_have_url(re.compile(f"size={value}"))
+        expect(page.get_by_text(f"min size {value} (96)")).to_be_visible()
+    for value in ("100", "96"):
+        while slider.get_attribute("aria-valuenow") != value:
+            before = page.url
+            back(page)
+            expect(page).not_to_have_url(before)
+            page.wait_for_timeout(300)
+        assert ("size=" in page.url) == (value != "96")
+    expect(page.get_by_text("Differs from the set")).to_have_count(0)
+
+
+def test_one_step_back_is_the_query_before_with_its_pair(site: str, careful: Page) -> None:
+    page = careful
+    go(page, f"{site}/pair?set=demo-starter&q=5&nn=2&pair=1-0")
+    expect(page.locator(".caption-title").nth(1)).to_contain_text("neighbour 2")
+    before = page.url
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text("images/scene-005.jpg")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"q=6$"))
+    back(page)
+    expect(page).to_have_url(before)
+    expect(page.get_by_text("images/scene-004.jpg")).to_be_visible()
+    expect(page.locator("tr[aria-current]")).to_have_count(1)
+
+
+def test_a_link_reproduces_layers_threshold_pair_and_box(site: str, careful: Page) -> None:
+    page = careful
+    go(page, f"{site}/pair?set=demo-starter&q=5&nn=3&pair=1-1&roi=q1&layers=boxes.matrix&cos=0.3&size=72")
+    expect(page.locator(".caption-title").nth(1)).to_contain_text("neighbour 3")
+    expect(page.locator("[data-layer=links]")).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("[data-layer=matrix]")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".matches header")).to_contain_text("Best matches of query RoI 2")
+    expect(page.locator("tr[aria-current]")).to_have_count(1)
+    assert page.get_by_role("slider", name=SIZE).get_attribute("aria-valuenow") == "72"
+
+
+def test_a_cell_of_the_matrix_selects_a_pair_that_the_set_does_not_have(site: str, careful: Page) -> None:
+    page = careful
+    go(page, f"{site}/pair?set=demo-starter&q=5")
+    shape = page.locator(".cells").evaluate("node => [node.height, node.width]")
+    cells = page.locator(".cells").bounding_box()
+    assert cells
+    kept = page.locator(".marks .kept").evaluate_all("all => all.map(e => [+e.dataset.q, +e.dataset.k])")
+    q, k = next([q, k] for q in range(shape[0]) for k in range(shape[1]) if [q, k] not in kept)
+    side = cells["width"] / shape[1]
+    page.mouse.click(cells["x"] + (k + 0.5) * side, cells["y"] + (q + 0.5) * side)
+    expect(page).to_have_url(re.compile(f"pair={q}-{k}"))
+    expect(page.locator("tr.note")).to_have_text(
+        re.compile(rf"Not in the set: rank \d+ of {shape[0]} × {shape[1]}; .* kept")
+    )
+    page.mouse.move(2, 2)
+    expect(page.locator(".link.outside.hot")).to_have_count(1)
+
+
+def test_a_clicked_box_leads_to_its_best_match_in_another_neighbour(site: str, careful: Page) -> None:
+    page = careful
+    go(page, f"{site}/pair?set=demo-starter&q=5&roi=q0")
+    expect(page.locator(".match")).to_have_count(4)
+    card = page.locator(".match[data-rank='3']")
+    value = card.locator(".match-text").inner_text()
+    card.click()
+    expect(page).to_have_url(re.compile(r"nn=3.*pair=0-\d+|pair=0-\d+.*nn=3"))
+    expect(page.locator(".caption-title").nth(1)).to_contain_text("neighbour 3")
+    expect(page.locator("tr[aria-current] .similarity")).to_have_text(value)
+    expect(page.locator(".matches header")).to_contain_text("query RoI 1")
+
+
+def test_two_sets_are_told_apart_by_colour_and_line(site: str, careful: Page) -> None:
+    page = careful
+    go(page, f"{site}/compare?a=demo-starter&b=other&q=3")
+    expect(page.locator(".pane")).to_have_count(2)
+    style = "node => { const s = getComputedStyle(node); return [s.stroke, s.strokeDasharray]; }"
+    first, second = page.locator(".pane").nth(0), page.locator(".pane").nth(1)
+    assert first.locator(".link.kept .line").first.evaluate(style) == ["rgb(86, 180, 233)", "none"]
+    assert second.locator(".link.new .line").first.evaluate(style) == ["rgb(240, 228, 66)", "2px, 4px"]
+    page.locator("tr[data-status=kept]").first.hover()
+    expect(first.locator(".link.hot")).to_have_count(1)
+    expect(second.locator(".link.hot")).to_have_count(1)
+    page.locator("[data-status=new].toggle").click()
+    expect(page.locator("tr[data-status=new]:visible")).to_have_count(0)
+    expect(second.locator(".link.new:not(.below)")).to_have_count(0)
+    page.locator(".film.lost").click()
+    expect(page.locator(".caption-title").nth(3)).to_have_text("not a neighbour in this set")
+    assert first.locator(".link.lost .line").first.evaluate(style) == ["rgb(213, 94, 0)", "9px, 5px"]
+
+
+def test_the_stages_of_two_sets_zoom_in_step(site: str, careful: Page) -> None:
+    page = careful
+    go(page, f"{site}/compare?a=demo-starter&b=other&q=3")
+    photo = page.locator(".frame.query").first.bounding_box()
+    assert photo
+    page.mouse.move(photo["x"] + 60, photo["y"] + 60)
+    page.mouse.wheel(0, -300)
+    zoomed = [page.locator(".frame.query").nth(n).get_attribute("viewBox") for n in (0, 1)]
+    assert zoomed[0] == zoomed[1]
+    assert not (zoomed[0] or "").startswith("0 0 ")
+    page.keyboard.press("0")
+    expect(page.locator(".frame.query").nth(1)).to_have_attribute("viewBox", re.compile("^0 0 "))
+
+
+def test_the_list_of_photos_and_the_arrow_keys_change_the_query(site: str, careful: Page) -> None:
+    page = careful
+    go(page, f"{site}/compare?a=demo-starter&b=other")
+    expect(page.locator(".tile")).to_have_count(12)
+    names = page.locator(".tile .name").all_text_contents()
+    page.locator(".tile").nth(4).click()
+    expect(page.locator(".caption-name").first).to_have_text(f"images/{names[4]}")
+    page.mouse.move(800, 300)
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".caption-name").first).to_have_text(f"images/{names[5]}")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".caption-name").first).to_have_text(f"images/{names[4]}")
+    page.get_by_role("button", name="Swap").click()
+    expect(page.locator(".pane-head strong").first).to_have_text("A · other")
+    expect(page).to_have_url(re.compile("a=other"))
+
+
+def test_sets_and_photo_of_a_comparison_are_in_its_link(site: str, careful: Page) -> None:
+    page = careful
+    go(page, f"{site}/compare?a=other&b=demo-starter&q=7")
+    expect(page.locator(".pane-head strong").first).to_have_text("A · other")
+    expect(page.locator(".caption-name").first).to_have_text("images/scene-006.jpg")
+    page.locator("tr[data-id]").first.click()
+    expect(page).to_have_url(re.compile(r"mark=\d+-\d+"))
+    go(page, page.url)
+    expect(page.locator("tr[aria-current]")).to_have_count(1)

@@ -1,0 +1,72 @@
+"""Tuning in the browser: a slider moves the numbers, a click on the heat map moves the sliders."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from db.correspondences import find_set
+from db.runs import runs
+from tests.browser.conftest import Serve
+from tests.browser.test_explorer import SLOW, go, slide
+from train.runs import wait
+from train.workspace import Workspace, open_workspace
+
+N = "N · pairs per neighbour, share of RoIs"
+
+
+@pytest.fixture(scope="module")
+def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Workspace]:
+    """A server on a copy of the mined demo, and the workspace it serves."""
+    folder = tmp_path_factory.mktemp("site") / "workspace"
+    shutil.copytree(mined_workspace.path, folder)
+    return serve(folder), open_workspace(folder)
+
+
+def test_a_slider_moves_the_numbers_and_regenerate_makes_the_set_that_they_spoke_of(
+    site: tuple[str, Workspace], careful: Page
+) -> None:
+    address, workspace = site
+    page = careful
+    go(page, f"{address}/tune?set=demo-starter")
+    pairs = page.locator("td[data-measure=pairs_per_image]")
+    expect(pairs).to_be_visible(timeout=30_000)
+    before = pairs.inner_text()
+    slide(page, N, 20, "ArrowRight")
+    expect(page).to_have_url(re.compile(r"n=0\.3"))
+    expect(page.get_by_text("The set: pair ratio 0.3 (0.1)")).to_be_visible(timeout=20_000)
+    expect(pairs).not_to_have_text(before)
+    now = pairs.inner_text()
+
+    page.get_by_role("button", name="Regenerate …").click()
+    expect(page.get_by_role("dialog").get_by_text("no RoI of the sample to embed")).to_be_visible(timeout=20_000)
+    page.get_by_label("Name of the new set").fill("thrice-the-pairs")
+    page.keyboard.press("Tab")
+    page.get_by_role("dialog").get_by_role("button", name="Start").click()
+    expect(page).to_have_url(re.compile(r"mining=\d+"), timeout=20_000)
+    assert wait(workspace, runs(workspace.store)[0].id).status == "done"
+    show = page.get_by_role("main").get_by_role("button", name="Show the new set", exact=True)
+    show.click(timeout=SLOW)
+    expect(page.get_by_text("The set: the same")).to_be_visible(timeout=20_000)
+    made = find_set(workspace.store, "thrice-the-pairs")
+    assert made is not None
+    assert f"{made.pair_count / made.image_count:.1f}" == now
+    expect(pairs).to_have_text(now)
+    page.go_back()
+    expect(page).to_have_url(re.compile(r"n=0\.3"))
+
+
+def test_a_click_on_a_cell_of_the_heat_map_loads_its_settings(site: tuple[str, Workspace], careful: Page) -> None:
+    page = careful
+    go(page, f"{site[0]}/tune?set=demo-starter&x=neighbors&xs=2,3&y=pair_ratio&ys=0.1,0.4")
+    page.get_by_role("button", name="Try 4 combinations").click(timeout=30_000)
+    cells = page.locator(".st-key-tune-heat .scatterlayer text")
+    expect(cells).to_have_count(4, timeout=SLOW)
+    cells.nth(3).click()
+    expect(page).to_have_url(re.compile(r"(?=.*[?&]k=3)(?=.*[?&]n=0\.4)"), timeout=20_000)
+    thumb = page.locator(".st-key-tune-numbers, .stSlider").filter(has_text="K · neighbours")
+    expect(thumb.first).to_contain_text("3")
+    expect(page.get_by_text("The set: neighbors 3 (4) · pair ratio 0.4 (0.1)")).to_be_visible(timeout=20_000)

@@ -1,0 +1,203 @@
+"""Maps: the photos of a data set, or RoIs of a set, in the plane by their stored features. Made once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from db.correspondences import complete_set_named, rois_of
+from db.encoders import encoder_by_id, encoder_named
+from db.gallery import GalleryOrder, gallery_ids, shuffled
+from db.models import CorrespondenceSet, Dataset, Encoder
+from db.photos import dataset_by_id, dataset_named
+from db.selections import selected_ids
+from orl.plane import EARLY, LATE, principal, spread
+from train.config import MineConfig, Precision
+from train.errors import UserError
+from train.features import Features
+from train.progress import Progress
+from train.workspace import Workspace
+
+VERSION = 1  # of how places are found; another one makes every map anew
+ROIS = 20_000  # of a map, at most
+FEWEST = 3  # points of a map
+
+
+@dataclass(frozen=True)
+class MapOf:
+    """What a map shows: all photos of a data set, or RoIs of a set, of the photos of a selection or of some at random.
+
+    A selection belongs to a map of RoIs.
+    """
+
+    dataset: Dataset
+    encoder: Encoder
+    precision: Precision = "fp32"
+    mined: CorrespondenceSet | None = None
+    selection: int | None = None
+
+    @property
+    def file(self) -> str:
+        """Its name in the folder of the encoder's maps."""
+        if self.mined is None:
+            return f"photos-{self.dataset.id}.npz"
+        return f"rois-{self.mined.id}-{self.selection or 'some'}.npz"
+
+
+@dataclass(frozen=True)
+class Points:
+    """What has a place on a map: images int64 [n], by id; of RoIs also ids int64 [n] and boxes int16 [n, 4]."""
+
+    images: np.ndarray
+    rois: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Of the rows of features."""
+        return self.images if self.rois is None else self.rois
+
+
+@dataclass(frozen=True)
+class Map:
+    """Points and their places, float32 [n, 2] in [-1, 1], and principal components, float16 [n, C].
+
+    ``fresh`` is false when photos or features have come or gone since.
+    """
+
+    points: Points
+    places: np.ndarray
+    components: np.ndarray
+    state: str
+    fresh: bool
+
+
+def photos_map(workspace: Workspace, dataset: str, encoder: str, precision: Precision = "fp32") -> MapOf:
+    """The map of a data set's photos by an encoder. Raises StoreError naming what there is."""
+    return MapOf(dataset_named(workspace.store, dataset), encoder_named(workspace.store, encoder), precision)
+
+
+def rois_map(workspace: Workspace, name: str, selection: int | None = None) -> MapOf:
+    """The map of RoIs of a complete set, by its own encoder. Raises StoreError naming what there is."""
+    mined = complete_set_named(workspace.store, name)
+    encoder = encoder_by_id(workspace.store, mined.encoder_id)
+    assert encoder is not None  # a foreign key
+    dataset = dataset_by_id(workspace.store, mined.dataset_id)
+    return MapOf(dataset, encoder, MineConfig(**mined.params).precision, mined, selection)
+
+
+def points_of(workspace: Workspace, shown: MapOf) -> Points:
+    """What the map would show if it were made now: whatever has stored features, RoIs up to ``ROIS``."""
+    features = _features(workspace, shown)
+    photos = gallery_ids(workspace.store, GalleryOrder(shown.dataset.id))
+    if shown.mined is None:
+        features.images.refresh()
+        images = np.sort(photos)
+        return Points(images[features.images.have(images)])
+    if shown.selection is not None:
+        photos = photos[np.isin(photos, selected_ids(workspace.store, shown.selection))]
+    features.rois.refresh()
+    found = _rois(workspace, shown.mined.id, shuffled(np.sort(photos), 0).tobytes())
+    assert found.rois is not None and found.boxes is not None
+    there = features.rois.have(found.rois)
+    return Points(found.images[there], found.rois[there], found.boxes[there])
+
+
+@lru_cache(maxsize=4)  # a set never changes
+def _rois(workspace: Workspace, set_id: int, order: bytes) -> Points:
+    """RoIs of whole photos until there are enough. order: ids of the photos, int64."""
+    images = np.frombuffer(order, np.int64)
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    count = 0
+    for start in range(0, len(images), 256):
+        by_image = rois_of(workspace.store, set_id, images[start : start + 256].tolist())
+        for image in images[start : start + 256].tolist():
+            if image in by_image and count + len(by_image[image].ids) <= ROIS:
+                own = by_image[image]
+                found.append((np.full(len(own.ids), image), own.ids, own.boxes))
+                count += len(own.ids)
+        if count > ROIS - 100:
+            break
+    empty = np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 4), np.int16)
+    owners, ids, boxes = (np.concatenate(part) for part in zip(empty, *found, strict=True))
+    return Points(owners, ids, boxes)
+
+
+def state_of(shown: MapOf, points: Points) -> str:
+    """What a map follows from: the weights and what has features. Another state, another map."""
+    said = f"{VERSION} {shown.encoder.weights_sha256} {shown.precision}".encode()
+    return hashlib.sha256(said + points.ids.astype("<i8").tobytes()).hexdigest()[:16]
+
+
+def find_map(workspace: Workspace, shown: MapOf) -> Map | None:
+    """The map as it was last made, if it was; ``fresh`` says whether it would come out the same now."""
+    file = _folder(workspace, shown) / shown.file
+    if not file.is_file():
+        return None
+    points, places, components, state = _read(file, file.stat().st_mtime_ns)
+    return Map(points, places, components, state, state == state_of(shown, points_of(workspace, shown)))
+
+
+def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = None) -> Map:
+    """Find a place for every point and keep the map. Raises UserError when hardly anything has features."""
+    progress = progress or Progress()
+    points = points_of(workspace, shown)
+    what = "photo" if shown.mined is None else "RoI"
+    if len(points) < FEWEST:
+        raise UserError(
+            f"Only {len(points)} {what}s of '{shown.dataset.name}' have stored features of '{shown.encoder.name}', too "
+            "few for a map; mine with this encoder first."
+        )
+    progress.phase("Principal components", len(points))
+    features = _features(workspace, shown)
+    rows = features.images if shown.mined is None else features.rois
+    components = principal(rows.get(points.ids))
+    progress.advance(len(points))
+    progress.phase("Places on the map", EARLY + LATE)
+    with threadpool_limits(1):  # sums that are split between threads come out otherwise each time
+        places = spread(components, report=progress.advance)
+    state = state_of(shown, points)
+    _write(_folder(workspace, shown) / shown.file, points, places, components, state)
+    progress.log(f"A map of {len(points)} {what}s of '{shown.dataset.name}' by '{shown.encoder.name}' is kept.")
+    return Map(points, places, components.astype(np.float16), state, True)
+
+
+def _folder(workspace: Workspace, shown: MapOf) -> Path:
+    return _features(workspace, shown).folder / "maps"
+
+
+def _features(workspace: Workspace, shown: MapOf) -> Features:
+    return _opened(workspace, shown.encoder.id, shown.precision)
+
+
+@lru_cache(maxsize=8)  # the index of a dozen million RoIs takes seconds to sort
+def _opened(workspace: Workspace, encoder_id: int, precision: Precision) -> Features:
+    row = encoder_by_id(workspace.store, encoder_id)
+    assert row is not None
+    return Features(workspace, row, precision=precision)
+
+
+def _write(file: Path, points: Points, places: np.ndarray, components: np.ndarray, state: str) -> None:
+    file.parent.mkdir(exist_ok=True)
+    aside = file.with_name(f".{file.stem}.{os.getpid()}.npz")
+    arrays = {"images": points.images, "places": places, "components": components.astype(np.float16)}
+    if points.rois is not None and points.boxes is not None:
+        arrays |= {"rois": points.rois, "boxes": points.boxes}
+    np.savez(aside, allow_pickle=False, **(arrays | {"state": np.array(state)}))
+    aside.replace(file)
+
+
+@lru_cache(maxsize=4)  # of a file in one state
+def _read(file: Path, mtime_ns: int) -> tuple[Points, np.ndarray, np.ndarray, str]:
+    with np.load(file, allow_pickle=False) as kept:
+        points = Points(kept["images"], kept.get("rois"), kept.get("boxes"))
+        return points, kept["places"], kept["components"], str(kept["state"])

@@ -1,0 +1,220 @@
+"""Weights in other people's files and in ours: which network they belong to, and what of a file is left aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from orl.architectures import ARCHITECTURES
+from orl.backbones import build_backbone
+from orl.heads import head_of, mlp
+from train.errors import UserError
+
+State = dict[str, Tensor]
+
+# Prefixes of the online backbone and projector in the checkpoints that we read: ours, the reference's full
+# ones, its aliases, and a bare torchvision or timm state dict.
+LAYOUTS = (
+    ("online_net.0.", "online_net.1."),  # first, since the reference's files hold the aliases too
+    ("backbone.", "neck."),
+    ("backbone.", "projector."),
+    ("encoder.", "projector."),
+    ("", None),
+)
+COUNTER = "num_batches_tracked"  # of a batch norm; older files have none, and nothing depends on it
+CLASSIFIERS = ("fc", "_fc", "classifier", "head", "head.fc")  # what torchvision and timm call the layer
+SHOWN = 3  # names in a sentence
+
+
+@dataclass(frozen=True)
+class Weights:
+    """An encoder's parameters, and whether labels were used to train them."""
+
+    architecture: str
+    backbone: State
+    projector: State | None = None
+    supervised: bool = False
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of the tensors of a file. missing: counters alone; without any other there is no encoder."""
+
+    backbone: list[str]
+    projector: list[str]
+    missing: list[str]
+    left_aside: list[str]
+
+    def __str__(self) -> str:
+        found = f"{len(self.backbone)} tensors of the backbone and {len(self.projector)} of a projector were taken"
+        counters = f"; {len(self.missing)} counters of batches are missing and start at 0" if self.missing else ""
+        aside = f"; left aside: {_some(self.left_aside)}" if self.left_aside else "; nothing was left aside"
+        return f"{found}{counters}{aside}."
+
+
+def checkpoint_weights(path: Path) -> Weights:
+    """The online backbone and projector of a checkpoint: ours, the reference's, a bare torchvision or timm one.
+
+    Raises UserError when the file holds no backbone of an architecture that we know.
+    """
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: Path, architecture: str = "") -> tuple[Weights, Taken]:
+    """The same, and what became of each tensor. architecture: the one that it must be; else what it says or looks like.
+
+    Raises UserError when the file holds no backbone of it, telling how far it is from one.
+    """
+    content = _content(path)
+    declared = architecture or str(content.get("architecture", ""))
+    state = content.get("state_dict", content.get("model", content))
+    if not isinstance(state, dict) or not any(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{path} holds no state dict.")
+    state = {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
+    # The sort is stable: a layout whose projector is there goes before one without.
+    for backbone_prefix, projector_prefix in sorted(LAYOUTS, key=lambda prefixes: not _has(state, prefixes[1])):
+        backbone = _under(state, backbone_prefix)
+        found = _architecture_of(backbone, [declared] if declared else ARCHITECTURES)
+        if found is None:
+            continue
+        _refuse_more(path, backbone, found)
+        projector = _under(state, projector_prefix) if projector_prefix else {}
+        if projector and not _is_head(projector, _features(found)):
+            raise UserError(f"{path} has a projector of a shape that is not known here: {sorted(projector)}.")
+        kept = completed(found, backbone)
+        # A bare state dict says nothing of how it was made; torchvision's own has a classifier.
+        supervised = bool(content.get("supervised", False)) or any(f"{name}.weight" in backbone for name in CLASSIFIERS)
+        used = [backbone_prefix + name for name in kept if name in backbone]
+        heads = [f"{projector_prefix}{name}" for name in projector]
+        aside = sorted(state.keys() - {*used, *heads})
+        taken = Taken(used, heads, [name for name in kept if name not in backbone], aside)
+        return Weights(found, kept, projector or None, supervised), taken
+    raise UserError(_refusal(path, state, declared))
+
+
+def completed(architecture: str, state: State) -> State:
+    """The backbone's tensors in the architecture's own order, with counters at 0 where a file has none."""
+    shapes = _shapes(architecture).items()
+    return {name: state[name] if name in state else torch.zeros(shape, dtype=torch.long) for name, shape in shapes}
+
+
+def read_torch(path: Path) -> dict[str, Any]:
+    """A torch file as a dictionary, without running anything that it contains. Raises UserError."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file makes the reader stumble in many ways
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} is not a checkpoint that can be read safely ({reason}).") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a checkpoint: it holds a {type(content).__name__}, not a dictionary.")
+    return content
+
+
+def _content(path: Path) -> dict[str, Any]:
+    return _read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path)
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise UserError(f"{path} needs a package to be read: pip install 'orl-explorer[export]'.") from error
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
+            said = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a safetensors file that can be read ({error}).") from error
+    declared = {"architecture": said["architecture"]} if "architecture" in said else {}
+    return {"state_dict": state, "supervised": said.get("supervised") == "true"} | declared
+
+
+def _under(state: State, prefix: str) -> State:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _has(state: State, prefix: str | None) -> bool:
+    return prefix is not None and any(name.startswith(prefix) for name in state)
+
+
+def _architecture_of(state: State, candidates: Iterable[str]) -> str | None:
+    fitting = [architecture for architecture in candidates if not _unfit(state, architecture)]
+    # A ResNet-34 holds every tensor of a ResNet-18, a ResNet-101 those of a ResNet-50: the largest is meant.
+    return max(fitting, key=lambda architecture: len(_shapes(architecture)), default=None)
+
+
+def _unfit(state: State, architecture: str) -> list[str]:
+    """Tensors of the architecture that are not there, or of another shape; counters may be missing."""
+    return [
+        name
+        for name, shape in _shapes(architecture).items()
+        if (state[name].shape != shape if name in state else not name.endswith(COUNTER))
+    ]
+
+
+def _refuse_more(path: Path, backbone: State, architecture: str) -> None:
+    """Raises UserError where the layers have tensors that the architecture's have not: it is another one."""
+    shapes = _shapes(architecture)
+    layers = {name.partition(".")[0] for name in shapes}
+    more = [
+        name
+        for name in backbone
+        if name not in shapes and name.partition(".")[0] in layers and name.rpartition(".")[0] not in CLASSIFIERS
+    ]
+    if more:
+        raise UserError(f"{path} holds more than a {architecture}, so it is something else: {_some(more)}.")
+
+
+def _refusal(path: Path, state: State, declared: str) -> str:
+    best: tuple[float, str, list[str]] = (0.0, "", [])
+    for prefix, _ in LAYOUTS:
+        backbone = _under(state, prefix)
+        for architecture in [declared] if declared else ARCHITECTURES:
+            unfit, whole = _unfit(backbone, architecture), len(_shapes(architecture))
+            share = (sum(name in backbone for name in _shapes(architecture)) - len(unfit)) / whole
+            if share > best[0]:
+                other = [f"{n} is {list(backbone[n].shape)}" if n in backbone else f"{n} is missing" for n in unfit]
+                best = share, architecture, other
+    said = f"is no {declared}" if declared else f"holds no backbone that is known here ({', '.join(ARCHITECTURES)})"
+    share, nearest, other = best
+    if share < 0.5:
+        return f"{path} {said}; its {len(state)} tensors begin with {_some(sorted(state))}."
+    return f"{path} {said}; nearest is {nearest}, but of {len(_shapes(nearest))} tensors {_some(other)}."
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+@cache
+def _shapes(architecture: str) -> dict[str, torch.Size]:
+    """Raises UserError for an architecture that is not known, or needs timm where there is none."""
+    return {name: value.shape for name, value in _on_paper(architecture)[0].state_dict().items()}
+
+
+def _features(architecture: str) -> int:
+    return _on_paper(architecture)[1]
+
+
+def _on_paper(architecture: str) -> tuple[torch.nn.Module, int]:
+    try:
+        with torch.device("meta"):
+            return build_backbone(architecture)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _is_head(projector: State, features: int) -> bool:
+    head = head_of(projector)
+    if head is None:
+        return False
+    with torch.device("meta"):
+        expected = mlp(features, *head).state_dict()
+    return {k: v.shape for k, v in projector.items()} == {k: v.shape for k, v in expected.items()}
