@@ -46,7 +46,7 @@ run: install  ## Open the explorer on http://localhost:8501, on the demo if the 
 	@exec $(BIN)/orl explore --workspace '$(WORKSPACE)' --host '$(HOST)' --port '$(PORT)'
 
 test: install lint browser  ## Check and test everything, the explorer in a real browser included
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile  # tests mostly wait: for processes, for pages
 
 lint: install  ## Check style, types and the Dockerfile
 	$(BIN)/ruff check .

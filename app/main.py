@@ -13,9 +13,7 @@ st.set_page_config(page_title="ORL Explorer", page_icon=str(HERE / "icon.svg"), 
 st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(HERE / "icon.svg"))
 st.html(HERE / "style.css")
 pages = {
-    "explore": st.Page(
-        explore.page, title="Explore", icon=":material/photo_library:", url_path="explore", default=True
-    ),
+    "explore": st.Page(explore.page, title="Explore", icon=":material/photo_library:", default=True),
     "matches": st.Page(matches.page, title="Matches", icon=":material/grid_view:", url_path="matches"),
     "pair": st.Page(pair.page, title="Pair", icon=":material/compare:", url_path="pair"),
     "tune": st.Page(tune.page, title="Tune", icon=":material/tune:", url_path="tune"),

@@ -44,6 +44,7 @@ FOUND = """([selector, skip]) => {
 }"""
 CHANGED = f"([selector, skip, before]) => {{ const now = ({FOUND})([selector, skip]); return now && now !== before; }}"
 HOVERS = 40
+NEIGHBORS = 10
 
 
 class Features:
@@ -157,6 +158,9 @@ def look(page: Page, address: str, queries: list[int], repeats: int) -> tuple[Wa
     for _ in range(repeats):
         seen.rest()
         seen.until_changed("next query", ".caption-name", lambda: page.keyboard.press("ArrowRight"))
+    for _ in range(NEIGHBORS - 1):
+        seen.rest()
+        seen.until_changed("next neighbour", ".caption-name", lambda: page.keyboard.press("ArrowDown"))
     slider = page.get_by_role("slider", name="N · pairs per neighbour, share of RoIs")
 
     def slide(key: str) -> None:

@@ -22,7 +22,7 @@ from tests.browser.conftest import IDLE, Serve, Served
 from train.ingest import ingest
 from train.workspace import Workspace, open_workspace
 
-PAGES = ("explore", "pair", "train")
+PAGES = ("", "matches", "pair", "tune", "compare", "attention", "map", "sets", "train")
 HOSTILE = '<img src=x onerror="document.title=1">*`$x$`.jpg'
 
 
