@@ -15,6 +15,7 @@ from app.shell import Place
 from app.views import settings, start
 from app.views.explore import current_order
 from app.views.pair_payload import Heat, Shown, needs_all, payload
+from db.correspondences import set_by_id
 from db.encoders import encoder_by_id, encoders
 from db.gallery import gallery_page, step
 from db.models import Dataset, Image
@@ -52,6 +53,8 @@ def page() -> None:
 @st.fragment(key="view")
 def _view(place: Place, dataset: Dataset, subject: Subject) -> None:
     """All but the pickers: what a slider, an arrow key or a click on the stage changes, and nothing else."""
+    if set_by_id(place.workspace.store, subject.mined.id) is None:
+        st.rerun()  # somebody has deleted it: the pickers offer what there is
     image = query_image(place, dataset)
     if image is None:
         return
