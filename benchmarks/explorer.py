@@ -167,10 +167,12 @@ def look(page: Page, address: str, queries: list[int], repeats: int) -> tuple[Wa
         for _ in range(4):  # 0.04 of 40 RoIs: a pair or two more or less
             page.keyboard.press(key)
 
-    for step in range(min(repeats, 60)):
+    key = "ArrowRight"
+    for _ in range(min(repeats, 60)):
         seen.rest()
         slider.focus()
-        key = "ArrowLeft" if step % 20 >= 10 else "ArrowRight"
+        value = float(slider.input_value())
+        key = "ArrowLeft" if value > 0.5 else "ArrowRight" if value < 0.15 else key
         seen.until_changed("slider to new pairs", ".count", partial(slide, key))
 
     seen.rest()

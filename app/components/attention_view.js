@@ -9,8 +9,6 @@ const LAYERS = [
   ["map", "Map"],
 ];
 
-const views = new WeakMap(); // parentElement → AttentionView
-
 class AttentionView {
   constructor(root) {
     this.root = root;
@@ -264,22 +262,4 @@ class AttentionView {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".attention-view");
-  if (!root) return undefined;
-  let view = views.get(parentElement);
-  if (view?.root !== root) {
-    view?.destroy();
-    view = new AttentionView(root);
-    views.set(parentElement, view);
-  }
-  view.send = setTriggerValue;
-  const run = (view.run = Symbol("run"));
-  view.setData(data);
-  // Streamlit may call the cleanup of an overtaken run after the next one has drawn.
-  return () => {
-    if (view.run !== run) return;
-    view.destroy();
-    views.delete(parentElement);
-  };
-}
+export default entry(".attention-view", AttentionView);

@@ -1,4 +1,4 @@
-// Small DOM helpers shared by both components. Data only ever enters the page through text nodes
+// Small DOM helpers shared by all components. Data only ever enters the page through text nodes
 // and attributes, never through markup, so a file name cannot inject anything.
 
 const SVG_NS = "http://www.w3.org/2000/svg";
@@ -39,3 +39,27 @@ function icon(name) {
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const plural = (count, noun) => `${count} ${noun}${count === 1 || count === "no" ? "" : "s"}`;
+
+// What Streamlit calls with new data: a view stays as long as the root that it was made for.
+function entry(selector, View) {
+  const views = new WeakMap(); // parentElement → view
+  return ({ data, parentElement, setTriggerValue }) => {
+    const root = parentElement.querySelector(selector);
+    if (!root) return undefined;
+    let view = views.get(parentElement);
+    if (view?.root !== root) {
+      view?.destroy();
+      view = new View(root);
+      views.set(parentElement, view);
+    }
+    view.send = setTriggerValue;
+    const run = (view.run = Symbol("run"));
+    view.setData(data);
+    // Streamlit may call the cleanup of an overtaken run after the next one has drawn.
+    return () => {
+      if (view.run !== run) return;
+      view.destroy();
+      views.delete(parentElement);
+    };
+  };
+}

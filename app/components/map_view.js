@@ -3,8 +3,6 @@
 const REST = 500; // ms without a change until the page is told where the person has come to rest
 const HOVER = 60; // ms over a point until its photo is asked for
 
-const views = new WeakMap(); // parentElement → MapView
-
 class MapView {
   constructor(root) {
     this.root = root;
@@ -390,22 +388,4 @@ class MapView {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".map-view");
-  if (!root) return undefined;
-  let view = views.get(parentElement);
-  if (view?.root !== root) {
-    view?.destroy();
-    view = new MapView(root);
-    views.set(parentElement, view);
-  }
-  view.send = setTriggerValue;
-  const run = (view.run = Symbol("run"));
-  view.setData(data);
-  // Streamlit may call the cleanup of an overtaken run after the next one has drawn.
-  return () => {
-    if (view.run !== run) return;
-    view.destroy();
-    views.delete(parentElement);
-  };
-}
+export default entry(".map-view", MapView);

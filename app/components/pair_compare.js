@@ -7,7 +7,6 @@ const STATUSES = {
   new: { color: "#F0E442", halo: DARK, sign: "+", text: "only in B" },
 };
 const SIDE_BY_SIDE = 1180; // CSS pixels from which two stages stand beside each other
-const compared = new WeakMap(); // parentElement → CompareView
 let sent = 0; // makes equal events distinguishable
 
 // One set's stage. What is pointed at and selected it leaves to the view, which tells both.
@@ -268,22 +267,4 @@ class CompareView {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".compare-view");
-  if (!root) return undefined;
-  let view = compared.get(parentElement);
-  if (view?.root !== root) {
-    view?.destroy();
-    view = new CompareView(root);
-    compared.set(parentElement, view);
-  }
-  view.send = setTriggerValue;
-  const run = (view.run = Symbol("run"));
-  view.setData(data);
-  // Streamlit may call the cleanup of an overtaken run after the next one has drawn.
-  return () => {
-    if (view.run !== run) return;
-    view.destroy();
-    compared.delete(parentElement);
-  };
-}
+export default entry(".compare-view", CompareView);

@@ -1,6 +1,5 @@
 // The view itself: state, actions, keys, and the entry point that Streamlit calls with new data.
 
-const views = new WeakMap(); // parentElement → PairView
 let counter = 0; // makes equal events distinguishable
 
 // What the stage and the table are built from. A selection or a verdict that comes back from the server
@@ -273,22 +272,4 @@ class PairView extends Looking {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".pair-view");
-  if (!root) return undefined;
-  let view = views.get(parentElement);
-  if (view?.root !== root) {
-    view?.destroy();
-    view = new PairView(root);
-    views.set(parentElement, view);
-  }
-  view.send = setTriggerValue;
-  const run = (view.run = Symbol("run"));
-  view.setData(data);
-  // Streamlit may call the cleanup of an overtaken run after the next one has drawn.
-  return () => {
-    if (view.run !== run) return;
-    view.destroy();
-    views.delete(parentElement);
-  };
-}
+export default entry(".pair-view", PairView);
