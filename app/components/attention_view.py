@@ -11,10 +11,11 @@ request at all. The page is told, as triggers, what its URL must know:
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 import streamlit as st
+
+from app.components.sources import joined
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -70,14 +71,13 @@ class AttentionPayload(TypedDict):
     colors: list[str]  # of the scale, from low to high
 
 
-_HERE = Path(__file__).parent
 _SCRIPTS = ("dom.js", "echo.js", "attention_panel.js", "attention_figure.js", "attention_view.js")
 
 _attention_view = st.components.v2.component(
     "orl_attention_view",
     html='<div class="attention-view"></div>',
-    css=(_HERE / "attention_view.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / script).read_text(encoding="utf-8") for script in _SCRIPTS),
+    css=joined("attention_view.css"),
+    js=joined(*_SCRIPTS),
 )
 
 

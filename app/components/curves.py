@@ -5,10 +5,11 @@ Everything that belongs to looking stays in the browser; the component reports n
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import streamlit as st
+
+from app.components.sources import joined
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -63,13 +64,11 @@ class CurvesPayload(TypedDict):
     panels: list[Panel]
 
 
-_HERE = Path(__file__).parent
-
 _curves = st.components.v2.component(
     "orl_curves",
     html='<div class="curves"></div>',
-    css=(_HERE / "curves.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / script).read_text(encoding="utf-8") for script in ("dom.js", "curve_panel.js", "curves.js")),
+    css=joined("curves.css"),
+    js=joined("dom.js", "curve_panel.js", "curves.js"),
 )
 
 

@@ -7,10 +7,11 @@ Where photos may be marked, they can be chosen together, and the trigger ``mark`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import streamlit as st
+
+from app.components.sources import joined
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -30,13 +31,11 @@ class Tile(TypedDict):
     note: NotRequired[str]
 
 
-_HERE = Path(__file__).parent
-
 _gallery = st.components.v2.component(
     "orl_gallery",
     html='<div class="bar" hidden></div><div class="gallery"></div>',
-    css=(_HERE / "gallery.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / script).read_text(encoding="utf-8") for script in ("dom.js", "gallery.js")),
+    css=joined("gallery.css"),
+    js=joined("dom.js", "gallery.js"),
 )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import streamlit as st
+
+from app.components.sources import joined
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -26,13 +27,11 @@ class Node(TypedDict):
     focus: NotRequired[bool]
 
 
-_HERE = Path(__file__).parent
-
 _lineage = st.components.v2.component(
     "orl_lineage",
     html='<div class="lineage"></div>',
-    css=(_HERE / "lineage.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / script).read_text(encoding="utf-8") for script in ("dom.js", "lineage.js")),
+    css=joined("lineage.css"),
+    js=joined("dom.js", "lineage.js"),
 )
 
 

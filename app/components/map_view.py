@@ -11,10 +11,11 @@ in the browser. The page is told, as triggers:
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 import streamlit as st
+
+from app.components.sources import joined
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -52,14 +53,13 @@ class MapPayload(TypedDict):
     look: Look
 
 
-_HERE = Path(__file__).parent
 _SCRIPTS = ("dom.js", "echo.js", "map_points.js", "map_canvas.js", "map_pointer.js", "map_view.js")
 
 _map_view = st.components.v2.component(
     "orl_map_view",
     html='<div class="map-view"></div>',
-    css=(_HERE / "map_view.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / script).read_text(encoding="utf-8") for script in _SCRIPTS),
+    css=joined("map_view.css"),
+    js=joined(*_SCRIPTS),
 )
 
 

@@ -8,11 +8,11 @@ as ``answered`` ends its being said again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
 
+from app.components.sources import joined
 from db.models import Judgement
 
 if TYPE_CHECKING:
@@ -40,13 +40,11 @@ class Card(TypedDict):
     tags: tuple[str, ...]
 
 
-_HERE = Path(__file__).parent
-
 _match_grid = st.components.v2.component(
     "orl_match_grid",
     html='<div class="matches"></div><datalist id="orl-pair-tags"></datalist>',
-    css=(_HERE / "match_grid.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / script).read_text(encoding="utf-8") for script in ("dom.js", "match_grid.js")),
+    css=joined("match_grid.css"),
+    js=joined("dom.js", "match_grid.js"),
 )
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
 
-from app.components.pair_view import STAGE_SCRIPTS, Box, Photo, joined
+from app.components.pair_view import STAGE_SCRIPTS, Box, Photo
+from app.components.sources import joined
 from db.differences import Status
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ class ComparePayload(TypedDict):
 _compare = st.components.v2.component(
     "orl_pair_compare",
     html='<div class="pair-view compare-view"></div>',
-    css=joined(("pair_view.css", "pair_stage.css", "pair_panels.css", "pair_compare.css")),
-    js=joined((*STAGE_SCRIPTS, "pair_keys.js", "pair_compare.js")),
+    css=joined("pair_view.css", "pair_stage.css", "pair_panels.css", "pair_compare.css"),
+    js=joined(*STAGE_SCRIPTS, "pair_keys.js", "pair_compare.js"),
 )
 
 

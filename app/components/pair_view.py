@@ -18,11 +18,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NotRequired, Self, TypedDict
 
 import streamlit as st
 
+from app.components.sources import joined
 from db.models import Judgement
 
 if TYPE_CHECKING:
@@ -185,7 +185,6 @@ class PairPayload(TypedDict):
     prefetch: NotRequired[list[str]]
 
 
-_HERE = Path(__file__).parent
 _STYLES = ("pair_view.css", "pair_stage.css", "pair_panels.css", "pair_aside.css")
 STAGE_SCRIPTS = ("dom.js", "pair_looking.js", "pair_side.js", "pair_pointer.js", "pair_stage.js")
 _SCRIPTS = (
@@ -201,16 +200,11 @@ _SCRIPTS = (
 )
 
 
-def joined(names: tuple[str, ...]) -> str:
-    """Files of this folder as one text: a component takes one script and one style sheet."""
-    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
-
-
 _pair_view = st.components.v2.component(
     "orl_pair_view",
     html='<div class="pair-view"></div>',
-    css=joined(_STYLES),
-    js=joined(_SCRIPTS),
+    css=joined(*_STYLES),
+    js=joined(*_SCRIPTS),
 )
 
 

@@ -7,10 +7,11 @@ Playing, the slider and what is shown stay in the browser; where the viewer come
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
+
+from app.components.sources import joined
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -63,13 +64,11 @@ class ProbesPayload(TypedDict):
     step: int | None
 
 
-_HERE = Path(__file__).parent
-
 _probes = st.components.v2.component(
     "orl_probes",
     html='<div class="probes"></div>',
-    css=(_HERE / "probes.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / script).read_text(encoding="utf-8") for script in ("dom.js", "probe_stage.js", "probes.js")),
+    css=joined("probes.css"),
+    js=joined("dom.js", "probe_stage.js", "probes.js"),
 )
 
 
