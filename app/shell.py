@@ -47,6 +47,15 @@ def put_in_url(**values: str) -> None:
         st.query_params.update(changed)
 
 
+def set_widget(key: str, value: object) -> None:
+    """Give a widget that is yet to be drawn a value, where it has another.
+
+    Only then: the browser takes what is assigned in place of what a person has moved on to meanwhile.
+    """
+    if key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value
+
+
 def pick() -> Place:
     """Draw the pickers in the sidebar and say what is picked. Both live in the URL."""
     opened = workspace()

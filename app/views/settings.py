@@ -46,13 +46,13 @@ def sliders(mined: CorrespondenceSet) -> MineConfig:
             kind = type(least)
             saved = getattr(own, name)
             low, high = min(least, kind(saved)), max(most, kind(saved))
-            st.session_state[_key(short, mined)] = min(max(_from_url(short, kind, saved), low), high)
+            shell.set_widget(_key(short, mined), min(max(_from_url(short, kind, saved), low), high))
             help_text = MineConfig.model_fields[name].description
             value = st.slider(
                 label, low, high, step=by, format=form, key=_key(short, mined), help=help_text, on_change=keep
             )
             chosen[name] = kind(value)
-        st.session_state[_key(RANKED, mined)] = _ranking_in_url(own) == "objectness"
+        shell.set_widget(_key(RANKED, mined), _ranking_in_url(own) == "objectness")
         first = st.toggle(
             "Likeliest objects first",
             key=_key(RANKED, mined),

@@ -8,6 +8,7 @@ from typing import get_args
 
 import streamlit as st
 
+from app import shell
 from app.tuning import Tuner
 from app.views.settings import RANKED, SLIDERS
 from db.models import CorrespondenceSet, Dataset
@@ -133,7 +134,7 @@ def draw(mined: CorrespondenceSet, config: MineConfig, choices: Options) -> None
         st.subheader("Settings", anchor=False, divider="gray")
         for name, label, short, _, _, by, form in SLIDERS:
             key, (low, high) = _key(short, mined), limits(own, name, mined)
-            st.session_state[key] = type(low)(getattr(config, name))
+            shell.set_widget(key, type(low)(getattr(config, name)))
             st.slider(
                 label,
                 low,
@@ -164,7 +165,7 @@ def _choice(
     short: str,
 ) -> None:
     key = _key(short, mined)
-    st.session_state[key] = getattr(config, name)
+    shell.set_widget(key, getattr(config, name))
     st.segmented_control(
         label,
         choices[name],
@@ -182,7 +183,8 @@ def _draw_sample() -> None:
     _ask(SAMPLE, size, USUAL)
     _ask(SEED, seed, 0)
     st.subheader("Sample", anchor=False, divider="gray")
-    st.session_state["tune-sample"], st.session_state["tune-seed"] = size, seed
+    shell.set_widget("tune-sample", size)
+    shell.set_widget("tune-seed", seed)
     st.segmented_control(
         "Queries", SIZES, required=True, key="tune-sample", on_change=_resampled, help="Photos of the set, drawn once."
     )

@@ -54,6 +54,7 @@ def test_a_slider_moves_the_numbers_and_regenerate_makes_the_set_that_they_spoke
     made = find_set(workspace.store, "thrice-the-pairs")
     assert made is not None
     assert f"{made.pair_count / made.image_count:.1f}" == now
+    expect(pairs).to_have_count(1, timeout=SLOW)  # those of the old set are on screen until the new are drawn
     expect(pairs).to_have_text(now)
 
 
@@ -67,3 +68,31 @@ def test_a_click_on_a_cell_of_the_heat_map_loads_its_settings(site: tuple[str, W
     expect(page).to_have_url(re.compile(r"(?=.*[?&]k=3)(?=.*[?&]n=0\.4)"), timeout=SLOW)
     expect(page.locator(".stSlider").filter(has_text="K · neighbours")).to_contain_text("neighbours3", timeout=SLOW)
     expect(page.get_by_text("The set: neighbors 3 (4) · pair ratio 0.4 (0.1)")).to_be_visible(timeout=SLOW)
+
+
+LATE = """
+    const listen = WebSocket.prototype.addEventListener;
+    WebSocket.prototype.addEventListener = function (kind, heard, ...rest) {
+        const late = (event) => setTimeout(() => heard.call(this, event), 600);
+        return listen.call(this, kind, kind === "message" ? late : heard, ...rest);
+    };
+    Object.defineProperty(WebSocket.prototype, "onmessage", {
+        set(heard) { this.addEventListener("message", heard); },
+    });
+"""
+
+
+@pytest.mark.parametrize("where", ["pair", "tune"])
+def test_what_a_slow_server_answers_does_not_take_back_what_the_slider_was_moved_to_meanwhile(
+    site: tuple[str, Workspace], careful: Page, where: str
+) -> None:
+    careful.add_init_script(LATE)
+    go(careful, f"{site[0]}/{where}?set=demo-starter")
+    slider = careful.get_by_role("slider", name="N · pairs per neighbour, share of RoIs")
+    slider.focus(timeout=SLOW)
+    for presses in range(1, 13):
+        careful.keyboard.press("ArrowRight")
+        careful.wait_for_timeout(250)  # longer than the slider waits for more, shorter than the way back
+        expect(slider).to_have_value(f"{0.1 + presses / 100:g}", timeout=1)
+    expect(careful).to_have_url(re.compile(r"n=0\.22(&|$)"), timeout=SLOW)
+    expect(slider).to_have_value("0.22")
