@@ -14,6 +14,7 @@ import numpy as np
 from filelock import FileLock
 
 from train.errors import UserError
+from train.published import publish
 
 Kind = Literal["images", "rois", "attention", "train", "test"]
 DTYPE = "<f4"  # half precision would save disk and cost the order of near-equal pairs
@@ -47,22 +48,26 @@ class Embeddings:
     """
 
     def __init__(self, folder: Path, kind: Kind, width: int, weights_sha256: str) -> None:
-        """Open or create. Raises UserError when the folder holds features of other weights."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Open, without a write. Raises UserError when the folder holds features of other weights."""
         self.width = width
         self._vectors, self._ids = folder / f"{kind}.vectors", folder / f"{kind}.ids"
-        self._lock = FileLock(folder / f"{kind}.lock")
-        header = {"dtype": DTYPE, "width": width, "weights_sha256": weights_sha256}
-        path = folder / f"{kind}.json"
-        if not self._vectors.exists():  # nor can there be a header worth keeping
-            aside = path.with_name(f".{path.name}.{os.getpid()}")
-            aside.write_text(json.dumps(header, indent=1))
-            aside.replace(path)
-        elif json.loads(path.read_text()) != header:
-            raise UserError(f"{path} describes features of other weights; move {folder} away and mine again.")
+        self._lock, self._described = folder / f"{kind}.lock", folder / f"{kind}.json"
+        self._header = {"dtype": DTYPE, "width": width, "weights_sha256": weights_sha256}
+        self._check()
         self._row_bytes = width * np.dtype(DTYPE).itemsize
         self._index = _Index.of(np.empty(0, np.int64))
         self.refresh()
+
+    def _check(self) -> bool:
+        """Whether there are features yet, which are then of these weights; a header alone is of a killed writer."""
+        if not self._vectors.exists():
+            return False
+        if json.loads(self._described.read_text()) != self._header:
+            raise UserError(
+                f"{self._described} describes features of other weights; "
+                f"move {self._described.parent} away and mine again."
+            )
+        return True
 
     def refresh(self) -> None:
         """Take in the rows that another process has added; costs nothing when there are none."""
@@ -112,7 +117,11 @@ class Embeddings:
     def add(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
         """Append (ids int64 [n], vectors float32 [n, D]) as they come. Returns the number of rows added."""
         added = 0
-        with self._lock:
+        self._lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._lock):
+            if not self._check():
+                header = json.dumps(self._header, indent=1).encode()
+                publish(lambda file: file.write(header), self._described)
             self.refresh()
             with self._vectors.open("ab") as vectors, self._ids.open("ab") as ids:
                 # A killed writer may have left part of a row, or vectors without ids.

@@ -66,6 +66,7 @@ class CompareView {
     this.strip = el("div", { class: "filmstrip", role: "group", "aria-label": "Neighbours in either set" });
     this.toggles = Object.entries(STATUSES).map(([status, look]) => this.toggle(status, look));
     this.said = el("span", { class: "muted", text: "← → query · ↑ ↓ neighbour · Z zoom to pair · 0 reset · hold H: photos only" });
+    this.save = new SaveMenu(this);
     this.panes = [new Pane(this), new Pane(this)];
     for (const pane of this.panes) pane.stage.inStep = this.panes.map((other) => other.stage);
     this.body = el("tbody");
@@ -80,7 +81,13 @@ class CompareView {
     this.empty = el("div", { class: "empty", text: "Neither set has a pair of these two photos." });
     root.replaceChildren(
       this.strip,
-      el("div", { class: "toolbar", role: "toolbar", "aria-label": "Pairs" }, el("div", { class: "group" }, ...this.toggles), this.said),
+      el(
+        "div",
+        { class: "toolbar", role: "toolbar", "aria-label": "Pairs" },
+        el("div", { class: "group" }, ...this.toggles),
+        this.said,
+        this.save.root,
+      ),
       el("div", { class: "panes" }, ...this.panes.map((pane) => pane.root)),
       el("div", { class: "pairs" }, this.table, this.empty),
     );
@@ -262,9 +269,30 @@ class CompareView {
       ArrowDown: () => this.goBy(1),
       z: () => this.zoomToPair(),
       0: () => this.panes[0].stage.resetZoom(),
-      Escape: () => this.clear(),
+      Escape: () => (this.save.menu.hidden ? this.clear() : this.save.toggle(false)),
     }[key];
   }
+
+  // What is saved, as SaveMenu asks for it.
+
+  stages() {
+    return this.panes.map((pane) => [pane.stage, pane.data.title]);
+  }
+
+  captionLines() {
+    const counts = this.toggles.map(({ count, dataset }) => {
+      const { sign, text } = STATUSES[dataset.status];
+      return `${sign} ${count.textContent} ${text}${this.shown[dataset.status] ? "" : " (hidden)"}`;
+    });
+    return [...this.data.caption, `Pairs with this neighbour: ${counts.join(" · ")}.`];
+  }
+
+  fileName() {
+    const { query, neighbor } = this.data.panes[0];
+    return `compare-${fileStem(query)}-${fileStem(neighbor)}`;
+  }
+
+  showInAddress() {} // the server keeps all that the address says of this view
 }
 
 export default entry(".compare-view", CompareView);

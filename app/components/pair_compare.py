@@ -87,6 +87,7 @@ class ComparePayload(TypedDict):
     panes: tuple[Pane, Pane]
     rows: list[ComparedRow]
     selected: str | None
+    caption: list[str]  # sentences below a saved figure
     crop_url: str
     prefetch: list[str]
 
@@ -94,8 +95,8 @@ class ComparePayload(TypedDict):
 _compare = st.components.v2.component(
     "orl_pair_compare",
     html='<div class="pair-view compare-view"></div>',
-    css=joined("pair_view.css", "pair_stage.css", "pair_panels.css", "pair_compare.css"),
-    js=joined(*STAGE_SCRIPTS, "pair_keys.js", "pair_compare.js"),
+    css=joined("pair_view.css", "pair_stage.css", "pair_panels.css", "pair_save.css", "pair_compare.css"),
+    js=joined(*STAGE_SCRIPTS, "pair_keys.js", "pair_save.js", "pair_compare.js"),
 )
 
 

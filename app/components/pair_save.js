@@ -1,4 +1,6 @@
-// The view as a figure: the stage's own SVG with the photos inside it and a caption that says how it came about.
+// The view as a figure: its stages' own SVG with the photos inside it and a caption that says how it came about.
+// A view that can be saved has root, fileName(), stages(): [[stage, heading or ""], …] from top to bottom, captionLines(),
+// and showInAddress(), which sees to it that the address bar leads back here.
 
 const FIGURE_STYLES = [
   "fill",
@@ -17,6 +19,7 @@ const FIGURE_STYLES = [
 const FIGURE_SCALE = 2; // pixels of the PNG for each CSS pixel
 const FIGURE_TEXT = 11; // CSS pixels
 const FIGURE_MARGIN = 12;
+const FIGURE_HEADING = 34; // above a stage that has one
 
 function asDataUrl(blob) {
   return new Promise((resolve, reject) => {
@@ -72,35 +75,39 @@ function wrapped(text, width) {
 }
 
 async function figureOf(view) {
-  view.address.writeNow();
-  const { stage, data, threshold } = view;
+  view.showInAddress();
   const style = getComputedStyle(view.root);
   const [ink, paper] = [style.color, style.getPropertyValue("--st-background-color").trim() || "#ffffff"];
-  const drawing = styledCopy(stage.svg);
-  await inlineImages(drawing);
-  const [width, height] = [stage.svg.width.baseVal.value, stage.svg.height.baseVal.value];
   const text = (x, y, content, more = {}) =>
     svg("text", { x, y, fill: ink, "font-size": FIGURE_TEXT, "font-family": "sans-serif", text: content, ...more });
-  const titles = stage.sides().flatMap((side) => [
-    text(side.frame.x, side.frame.y - 24, side.title(), { "font-size": 13, "font-weight": 600 }),
-    text(side.frame.x, side.frame.y - 8, side.photo?.name ?? ""),
-  ]);
-  const shown = `Pairs shown: ${view.visiblePairs().length} of ${view.pairs.length}`;
-  const lines = [
-    ...data.caption,
-    threshold === null ? `${shown}.` : `${shown}, similarity at least ${threshold.toFixed(3)}.`,
-    ...(view.layers.attention && data.attention ? [`Attention: ${data.attention.label}.`] : []),
-    location.href,
-  ].flatMap((line) => wrapped(line, width));
+  const drawn = [];
+  let [width, height] = [0, 0];
+  for (const [stage, heading] of view.stages()) {
+    if (heading) {
+      height += FIGURE_HEADING;
+      drawn.push(text(0, height - 10, heading, { "font-size": 14, "font-weight": 600 }));
+    }
+    const drawing = styledCopy(stage.svg);
+    drawing.setAttribute("y", height);
+    await inlineImages(drawing);
+    drawn.push(drawing);
+    for (const side of stage.sides()) {
+      const { x, y } = side.frame;
+      drawn.push(text(x, height + y - 24, side.title(), { "font-size": 13, "font-weight": 600 }));
+      drawn.push(text(x, height + y - 8, side.photo?.name ?? ""));
+    }
+    width = Math.max(width, stage.svg.width.baseVal.value);
+    height += stage.svg.height.baseVal.value;
+  }
+  const lines = [...view.captionLines(), location.href].flatMap((line) => wrapped(line, width));
   const caption = lines.map((line, index) => text(0, height + 22 + index * 15, line));
   const full = [width + 2 * FIGURE_MARGIN, height + 22 + lines.length * 15 + 2 * FIGURE_MARGIN];
   const viewBox = `${-FIGURE_MARGIN} ${-FIGURE_MARGIN} ${full[0]} ${full[1]}`;
   const figure = svg("svg", { xmlns: SVG_NS, width: full[0], height: full[1], viewBox });
   figure.append(
-    svg("title", { text: data.caption.join(" ") }),
+    svg("title", { text: view.captionLines().join(" ") }),
     svg("rect", { x: -FIGURE_MARGIN, y: -FIGURE_MARGIN, width: full[0], height: full[1], fill: paper }),
-    drawing,
-    ...titles,
+    ...drawn,
     ...caption,
   );
   return { width: full[0], height: full[1], text: new XMLSerializer().serializeToString(figure) };
@@ -118,6 +125,11 @@ async function asPng({ width, height, text }) {
   } finally {
     URL.revokeObjectURL(url);
   }
+}
+
+// "a/000012.jpg" -> "000012"
+function fileStem({ name }) {
+  return name.split("/").at(-1).replace(/\.\w+$/, "");
 }
 
 function download(blob, name) {
@@ -143,22 +155,16 @@ class SaveMenu {
     this.menu = el(
       "div",
       { class: "menu", role: "menu", hidden: true },
-      item("png", "Save as PNG", async () => download(await asPng(await figureOf(view)), `${this.fileName()}.png`)),
+      item("png", "Save as PNG", async () => download(await asPng(await figureOf(view)), `${view.fileName()}.png`)),
       item("svg", "Save as SVG", async () => {
         const { text } = await figureOf(view);
-        download(new Blob([text], { type: "image/svg+xml" }), `${this.fileName()}.svg`);
+        download(new Blob([text], { type: "image/svg+xml" }), `${view.fileName()}.svg`);
       }),
       item("link", "Copy link", () => this.copyLink()),
     );
     this.menu.onkeydown = (event) => this.keyDown(event);
     this.said = el("span", { class: "said", role: "status" });
     this.root = el("div", { class: "save" }, this.button, this.menu, this.said);
-  }
-
-  fileName() {
-    const stem = ({ name }) => name.split("/").at(-1).replace(/\.\w+$/, "");
-    const { query, neighbor } = this.view.data;
-    return [query, neighbor].filter(Boolean).map(stem).join("-");
   }
 
   toggle(open = this.menu.hidden) {
@@ -178,7 +184,7 @@ class SaveMenu {
   }
 
   async copyLink() {
-    this.view.address.writeNow();
+    this.view.showInAddress();
     try {
       await navigator.clipboard.writeText(location.href);
       this.say("Link copied");

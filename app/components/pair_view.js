@@ -265,6 +265,30 @@ class PairView extends Looking {
     return actions[key];
   }
 
+  // What is saved, as SaveMenu asks for it.
+
+  stages() {
+    return [[this.stage, ""]];
+  }
+
+  captionLines() {
+    const { data, threshold } = this;
+    const shown = `Pairs shown: ${this.visiblePairs().length} of ${this.pairs.length}`;
+    return [
+      ...data.caption,
+      threshold === null ? `${shown}.` : `${shown}, similarity at least ${threshold.toFixed(3)}.`,
+      ...(this.layers.attention && data.attention ? [`Attention: ${data.attention.label}.`] : []),
+    ];
+  }
+
+  fileName() {
+    return [this.data.query, this.data.neighbor].filter(Boolean).map(fileStem).join("-");
+  }
+
+  showInAddress() {
+    this.address.writeNow();
+  }
+
   escape() {
     if (!this.help.root.hidden) this.help.toggle(false);
     else if (!this.toolbar.save.menu.hidden) this.toolbar.save.toggle(false);

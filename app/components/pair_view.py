@@ -185,7 +185,7 @@ class PairPayload(TypedDict):
     prefetch: NotRequired[list[str]]
 
 
-_STYLES = ("pair_view.css", "pair_stage.css", "pair_panels.css", "pair_aside.css")
+_STYLES = ("pair_view.css", "pair_stage.css", "pair_panels.css", "pair_save.css", "pair_aside.css")
 STAGE_SCRIPTS = ("dom.js", "pair_looking.js", "pair_side.js", "pair_pointer.js", "pair_stage.js")
 _SCRIPTS = (
     *STAGE_SCRIPTS,

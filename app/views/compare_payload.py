@@ -22,10 +22,12 @@ from app.components.pair_compare import Place as RankPlace
 from app.components.pair_view import Photo
 from app.pictures import WIDTHS, crop_url, photo_url
 from app.shell import describe_set
+from app.views.settings import described
 from db.comparison import Overlap
 from db.correspondences import NeighborImage, rois_of
 from db.differences import NeighborDifference, PairDifference, Status
 from db.models import CorrespondenceSet, Image
+from train.config import MineConfig
 from train.workspace import Workspace
 
 
@@ -69,6 +71,7 @@ def payload(query: Query, selected: str, following: Image | None) -> ComparePayl
         "panes": (one, other),
         "rows": [_row(pair, id_, number) for number, (pair, id_) in enumerate(zip(pairs, ids, strict=True), 1)],
         "selected": selected if selected in ids else None,
+        "caption": _caption(query),
         "crop_url": crop_url(),
         "prefetch": [photo_url(following.id, following.mtime_ns)] if following else [],
     }
@@ -94,6 +97,24 @@ def _pane(query: Query, number: int, pairs: list[PairDifference], ids: list[str]
         "neighbor": cast(ComparedPhoto, _photo(current, boxes[1]) | there),
         "pairs": drawn,
     }
+
+
+def _caption(query: Query) -> list[str]:
+    """What a saved figure says of itself."""
+    first, second = query.current.first, query.current.second
+    places = [
+        f"number {place.rank} in {letter} (cosine {place.similarity:.3f})"
+        for letter, place in (("A", first), ("B", second))
+        if place is not None
+    ]
+    return [
+        *(
+            f"{letter}: correspondence set {mined.name}, {describe_set(query.workspace, mined)}. "
+            f"{described(MineConfig(**mined.params))}."
+            for letter, mined in zip("AB", query.sets, strict=True)
+        ),
+        f"Query {query.image.path}; neighbour {query.current.image.path}, {' and '.join(places)}.",
+    ]
 
 
 def _photo(image: Image, boxes: np.ndarray) -> Photo:

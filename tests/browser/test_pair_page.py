@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
 import pytest
@@ -157,6 +158,29 @@ def test_two_sets_are_told_apart_by_colour_and_line(site: str, careful: Page) ->
     page.locator(".film.lost").click()
     expect(page.locator(".caption-title").nth(3)).to_have_text("not a neighbour in this set")
     assert first.locator(".link.lost .line").first.evaluate(style) == ["rgb(213, 94, 0)", "9px, 5px"]
+
+
+def test_a_comparison_is_saved_with_both_stages_and_what_the_sets_are(site: str, careful: Page) -> None:
+    page = careful
+    go(page, f"{site}/compare?a=demo-starter&b=other&q=3")
+    kept = page.locator(".pane").first.locator(".link.kept").count()
+    page.locator("[data-status=kept].toggle").click()
+    page.get_by_role("button", name="Save or share this view").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("menuitem", name="Save as SVG").click()
+    neighbor = page.locator(".caption-name").nth(1).inner_text().removeprefix("images/").removesuffix(".jpg")
+    assert waiting.value.suggested_filename == f"compare-scene-002-{neighbor}.svg"
+    figure = ET.parse(waiting.value.path()).getroot()
+    words = [node.text or "" for node in figure.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"A · demo-starter", "B · other"} < set(words)
+    said = " ".join(words)
+    assert "A: correspondence set demo-starter, 96 pairs of 302 RoIs in 12 photos" in said
+    assert "Query images/scene-002.jpg; neighbour images/" in said
+    assert f"= {kept} in both sets (hidden)" in said
+    assert words[-1].endswith("/compare?q=3")  # these two sets are the usual ones
+    strokes = [node.get("stroke") for node in figure.iter("{http://www.w3.org/2000/svg}path")]
+    assert "rgb(240, 228, 66)" in strokes  # new pairs
+    assert "rgb(86, 180, 233)" not in strokes  # kept ones, which are hidden
 
 
 def test_the_stages_of_two_sets_zoom_in_step(site: str, careful: Page) -> None:

@@ -48,6 +48,19 @@ def test_an_empty_store_has_nothing(tmp_path: Path) -> None:
         store.get(np.array([1]))
 
 
+def test_opening_writes_nothing(tmp_path: Path) -> None:
+    assert opened(tmp_path / "none").have(np.array([1])).tolist() == [False]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_opened_first_and_comes_second_with_other_weights_is_refused(tmp_path: Path) -> None:
+    late = opened(tmp_path, sha="other")
+    opened(tmp_path).add([batch(1)])
+    with pytest.raises(UserError, match="other weights"):
+        late.add([batch(2)])
+    assert opened(tmp_path).get(np.array([1])).tolist() == [[1, 0.5, -1]]
+
+
 def test_files_are_plain_little_endian_arrays(tmp_path: Path) -> None:
     opened(tmp_path).add([batch(7, 3)])
     assert np.fromfile(tmp_path / "rois.ids", "<i8").tolist() == [7, 3]
