@@ -292,7 +292,9 @@ class CompareView {
     return `compare-${fileStem(query)}-${fileStem(neighbor)}`;
   }
 
-  showInAddress() {} // the server keeps all that the address says of this view
+  link() {
+    return lastingLink(this.data.place);
+  }
 }
 
 export default entry(".compare-view", CompareView);

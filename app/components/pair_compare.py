@@ -87,6 +87,7 @@ class ComparePayload(TypedDict):
     panes: tuple[Pane, Pane]
     rows: list[ComparedRow]
     selected: str | None
+    place: dict[str, str]  # URL parameters that a link names whether they are usual or not
     caption: list[str]  # sentences below a saved figure
     crop_url: str
     prefetch: list[str]

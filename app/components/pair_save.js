@@ -1,6 +1,6 @@
 // The view as a figure: its stages' own SVG with the photos inside it and a caption that says how it came about.
 // A view that can be saved has root, fileName(), stages(): [[stage, heading or ""], …] from top to bottom, captionLines(),
-// and showInAddress(), which sees to it that the address bar leads back here.
+// and link().
 
 const FIGURE_STYLES = [
   "fill",
@@ -75,7 +75,6 @@ function wrapped(text, width) {
 }
 
 async function figureOf(view) {
-  view.showInAddress();
   const style = getComputedStyle(view.root);
   const [ink, paper] = [style.color, style.getPropertyValue("--st-background-color").trim() || "#ffffff"];
   const text = (x, y, content, more = {}) =>
@@ -99,7 +98,7 @@ async function figureOf(view) {
     width = Math.max(width, stage.svg.width.baseVal.value);
     height += stage.svg.height.baseVal.value;
   }
-  const lines = [...view.captionLines(), location.href].flatMap((line) => wrapped(line, width));
+  const lines = [...view.captionLines(), view.link()].flatMap((line) => wrapped(line, width));
   const caption = lines.map((line, index) => text(0, height + 22 + index * 15, line));
   const full = [width + 2 * FIGURE_MARGIN, height + 22 + lines.length * 15 + 2 * FIGURE_MARGIN];
   const viewBox = `${-FIGURE_MARGIN} ${-FIGURE_MARGIN} ${full[0]} ${full[1]}`;
@@ -130,6 +129,13 @@ async function asPng({ width, height, text }) {
 // "a/000012.jpg" -> "000012"
 function fileStem({ name }) {
   return name.split("/").at(-1).replace(/\.\w+$/, "");
+}
+
+// The address with what it leaves out as long as that goes without saying, for tomorrow it may not.
+function lastingLink(parameters) {
+  const url = new URL(location.href);
+  for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
+  return url.href;
 }
 
 function download(blob, name) {
@@ -184,12 +190,12 @@ class SaveMenu {
   }
 
   async copyLink() {
-    this.view.showInAddress();
     try {
-      await navigator.clipboard.writeText(location.href);
+      await navigator.clipboard.writeText(this.view.link());
       this.say("Link copied");
     } catch {
       // Without HTTPS there is no clipboard on a foreign host, and a person can refuse it.
+      history.replaceState(history.state, "", this.view.link());
       this.say("Copy the address bar: the browser lets no page do it here");
     }
   }

@@ -285,8 +285,9 @@ class PairView extends Looking {
     return [this.data.query, this.data.neighbor].filter(Boolean).map(fileStem).join("-");
   }
 
-  showInAddress() {
+  link() {
     this.address.writeNow();
+    return lastingLink(this.data.place);
   }
 
   escape() {

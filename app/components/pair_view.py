@@ -179,6 +179,7 @@ class PairPayload(TypedDict):
     explained: Explained | None
     matrix: Matrix | None
     attention: Attention | None
+    place: dict[str, str]  # URL parameters that a link names whether they are usual or not
     caption: list[str]  # of a saved figure
     crop_url: str
     can_judge: bool

@@ -71,6 +71,7 @@ def payload(query: Query, selected: str, following: Image | None) -> ComparePayl
         "panes": (one, other),
         "rows": [_row(pair, id_, number) for number, (pair, id_) in enumerate(zip(pairs, ids, strict=True), 1)],
         "selected": selected if selected in ids else None,
+        "place": {name: mined.name for name, mined in zip("ab", query.sets, strict=True)} | {"q": str(query.image.id)},
         "caption": _caption(query),
         "crop_url": crop_url(),
         "prefetch": [photo_url(following.id, following.mtime_ns)] if following else [],

@@ -119,6 +119,7 @@ def payload(
         "explained": _explained(subject, shown, roi) if roi else None,
         "matrix": packed(shown.similar),
         "attention": _attention(query, key, selected, heat),
+        "place": {"data": subject.dataset.name, "set": subject.mined.name, "q": str(query.image.id)},
         "caption": _caption(subject, shown, found),
         "crop_url": crop_url(),
         "can_judge": not shell.read_only(),

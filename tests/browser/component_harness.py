@@ -109,6 +109,7 @@ def payload(scene: str) -> PairPayload:
         "matches": matches(roi),
         "explained": {"side": "query", "raw": 7, "text": "Kept at min size 60."} if roi == "qx7" else None,
         "matrix": None if scene == "alone" else packed(similar),
+        "place": {"set": "demo", "q": "12"},
         "caption": ["Correspondence set demo. K 10, N 0.1.", "Encoder starter (supervised)."],
         "attention": {
             "query": f"{IMAGES}/200/50/38",

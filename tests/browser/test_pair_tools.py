@@ -159,7 +159,7 @@ def test_the_link_is_copied(window: Page, harness: str) -> None:
     view.get_by_role("button", name="Save or share this view").click()
     view.get_by_role("menuitem", name="Copy link").click()
     expect(view.locator(".said")).to_have_text("Link copied")
-    assert window.evaluate("navigator.clipboard.readText()") == window.url
+    assert window.evaluate("navigator.clipboard.readText()") == f"{window.url}&set=demo&q=12"
 
 
 def test_a_matrix_of_hundreds_is_usable(window: Page, harness: str) -> None:
