@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from orl.apart import in_one_pass
 from orl.backbones import build_backbone
 from orl.heads import mlp, pool
 from orl.schedules import target_momentum
@@ -16,8 +18,8 @@ from orl.schedules import target_momentum
 class Bootstrap(nn.Module):
     """Online backbone and projector, and a target that follows them (Sec. 3.1).
 
-    Each view is its own forward, so that it is its own batch for batch normalisation. The target runs in
-    train mode and keeps its own buffers; only its parameters follow the online network.
+    Each view is its own batch for batch normalisation. The target runs in train mode and keeps its own buffers; only
+    its parameters follow the online network.
     """
 
     def __init__(self, architecture: str, hidden: int, projection: int, momentum: float = 0.99) -> None:
@@ -31,28 +33,40 @@ class Bootstrap(nn.Module):
 
     def online(self, view: Tensor) -> Tensor:
         """Projection of a view by the online network: float [B, 3, S, S] -> float [B, projection]."""
-        return self.projector(pool(self.backbone(view)))
+        return self.online_each([view])[0]
 
     @torch.no_grad()
     def target(self, view: Tensor) -> Tensor:
         """Projection of a view by the target, outside the graph: float [B, 3, S, S] -> float [B, projection]."""
-        return self.target_projector(pool(self.target_backbone(view)))
+        return self.target_each([view])[0]
 
-    def symmetric_loss(self, predictor: nn.Module, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Both directions of Eq. 1, summed and not averaged: in [0, 8], about 4 at the start.
+    def online_each(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """``online`` of small views of one size, which take less time together."""
+        return _project(self.backbone, self.projector, views)
 
-        Returns the loss and the projection of ``a``, float [B, projection].
-        """
-        projected = self.online(a)
-        a_to_b = regression_loss(predictor(projected), self.target(b))
-        b_to_a = regression_loss(predictor(self.online(b)), self.target(a))
-        return a_to_b + b_to_a, projected
+    @torch.no_grad()
+    def target_each(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """``target`` of small views of one size, which take less time together."""
+        return _project(self.target_backbone, self.target_projector, views)
 
     def after_step(self, step: int, total: int) -> None:
         """The target's step, after the optimiser's step number ``step`` (from 0) of ``total``."""
         momentum = target_momentum(step, total, self.momentum)
         follow(self.target_backbone, self.backbone, momentum)
         follow(self.target_projector, self.projector, momentum)
+
+
+def _project(backbone: nn.Module, projector: nn.Module, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return in_one_pass(projector, [pool(features) for features in in_one_pass(backbone, views)])
+
+
+def symmetric_loss(predictor: nn.Module, online: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    """Both directions of Eq. 1, summed and not averaged: in [0, 8], about 4 at the start.
+
+    online, target: projections of the same two views by each network, float [B, projection].
+    """
+    a, b = in_one_pass(predictor, online)
+    return regression_loss(a, target[1]) + regression_loss(b, target[0])
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from orl.apart import in_one_pass
 from orl.backbones import build_backbone
 from orl.bootstrap import follow, frozen_copy
 from orl.heads import mlp, pool
@@ -71,7 +72,7 @@ class MoCo(nn.Module):
         follow(self.key_projector, self.projector, self.momentum)
 
     def _in_groups(self, backbone: nn.Module, projector: nn.Module, images: Tensor) -> Tensor:
-        return torch.cat([projector(pool(backbone(part))) for part in images.split(self.group)])
+        return projector(pool(torch.cat(in_one_pass(backbone, images.split(self.group)))))  # no norm after the backbone
 
     @torch.no_grad()
     def _enqueue(self, keys: Tensor) -> None:

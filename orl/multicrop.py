@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from orl.apart import in_one_pass
 from orl.bootstrap import Bootstrap, regression_loss
 from orl.heads import HIDDEN, PROJECTION, mlp
 from orl.method import Terms
@@ -39,10 +40,12 @@ class MultiCropBYOL(Bootstrap):
         views (``image``) and those from local ones (``local``).
         """
         target = {name: self.target(views[name]) for name in ("image_1", "image_2")}
-        projected = {name: self.online(view) for name, view in views.items()}
+        projected = {name: self.online(views[name]) for name in target}
+        local = {name: view for name, view in views.items() if name not in target}
+        projected |= zip(local, self.online_each(list(local.values())), strict=True)
+        predictions = in_one_pass(self.predictor, list(projected.values()))
         directions: dict[str, list[Tensor]] = {"image": [], "local": []}
-        for name, projection in projected.items():
-            prediction = self.predictor(projection)
+        for name, prediction in zip(projected, predictions, strict=True):
             kind = "image" if name in target else "local"
             directions[kind] += [regression_loss(prediction, t) for of, t in target.items() if of != name]
         count = sum(map(len, directions.values()))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from orl.bootstrap import Bootstrap
+from orl.bootstrap import Bootstrap, symmetric_loss
 from orl.heads import HIDDEN, PROJECTION, mlp
 from orl.method import Terms
 
@@ -25,6 +25,7 @@ BRANCHES = (
     Branch("intra", "roi", "roi_jittered"),  # p, p': a RoI and a box near it
     Branch("inter", "query_roi", "key_roi"),  # p1, p2: a pair of stage 2
 )
+IMAGES = ("image_1", "image_2")
 
 
 class ORL(Bootstrap):
@@ -41,6 +42,7 @@ class ORL(Bootstrap):
         """weights: lambda of image, intra and inter; a branch of weight 0 costs nothing and draws no view."""
         super().__init__(architecture, hidden, projection, momentum)
         self.weights = {b.name: w for b, w in zip(BRANCHES, weights, strict=True) if w}
+        self.branches = [b for b in BRANCHES if b.name in self.weights]
         self.predictors = nn.ModuleDict({name: mlp(projection, hidden, projection) for name in self.weights})
 
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
@@ -48,12 +50,14 @@ class ORL(Bootstrap):
 
         views: of each active branch its two, of images [B, 3, S, S] and of RoIs [B, 3, P, P].
         """
+        names = [name for branch in self.branches for name in (branch.first, branch.second)]
+        images, rois = [n for n in names if n in IMAGES], [n for n in names if n not in IMAGES]
+        small = [views[n] for n in rois]
+        online = {n: self.online(views[n]) for n in images} | dict(zip(rois, self.online_each(small), strict=True))
+        target = {n: self.target(views[n]) for n in images} | dict(zip(rois, self.target_each(small), strict=True))
         terms: Terms = {}
-        projections = []
-        for branch in BRANCHES:
-            if branch.name in self.weights:
-                predictor = self.predictors[branch.name]
-                loss, projected = self.symmetric_loss(predictor, views[branch.first], views[branch.second])
-                terms[branch.name] = self.weights[branch.name] * loss
-                projections.append(projected)
-        return terms, projections[0]
+        for branch in self.branches:
+            pair = branch.first, branch.second
+            loss = symmetric_loss(self.predictors[branch.name], [online[v] for v in pair], [target[v] for v in pair])
+            terms[branch.name] = self.weights[branch.name] * loss
+        return terms, online[self.branches[0].first]

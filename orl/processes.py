@@ -62,8 +62,10 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         """float [B, C] or [B, C, H, W] -> the same."""
         if not self.training or count() == 1:
             return super().forward(input)
-        if input.dtype in (torch.float16, torch.bfloat16):  # sums of thousands need more digits
-            return self.forward(input.float()).to(input.dtype)
+        half = input.dtype in (torch.float16, torch.bfloat16)  # sums of thousands need more digits
+        return self._normalise(input.float() if half else input).to(input.dtype)
+
+    def _normalise(self, input: Tensor) -> Tensor:
         rest = [d for d in range(input.ndim) if d != 1]
         shape = [1, -1] + [1] * (input.ndim - 2)
         everywhere = input.numel() // input.shape[1] * count()

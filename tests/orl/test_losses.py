@@ -128,12 +128,15 @@ def forwards(module: nn.Module) -> list[int]:
     return seen
 
 
-def test_every_view_is_a_forward_of_its_own() -> None:
+def test_every_view_is_a_batch_of_its_own_for_normalisation_and_rois_are_one_forward() -> None:
     method = orl()
-    online, target = forwards(method.backbone), forwards(method.target_backbone)
-    method(random_views())
-    assert online == [BATCH] * 6
-    assert target == [BATCH] * 6
+    for network in (method.backbone, method.target_backbone):
+        seen = forwards(network)
+        method(random_views())
+        assert seen == [BATCH, BATCH, 4 * BATCH]
+    for network in (method.backbone, method.projector, method.target_backbone, method.target_projector):
+        tracked = {int(value) for name, value in network.named_buffers() if name.endswith("num_batches_tracked")}
+        assert tracked == {12}  # six views, twice
 
 
 def buffers(module: nn.Module) -> dict[str, Tensor]:

@@ -1,0 +1,65 @@
+"""Several batches in one pass: as if one went after the other."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from orl.apart import in_one_pass
+from orl.backbones import build_backbone
+from orl.bootstrap import Bootstrap
+
+
+def batches(*sizes: int) -> list[Tensor]:
+    torch.manual_seed(1)
+    return [torch.randn(size, 3, 64, 64) * (number + 1) + number for number, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 4), (4, 2, 3), (5,)])
+def test_outputs_gradients_and_running_statistics_are_those_of_one_after_the_other(sizes: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    together = build_backbone("resnet18")[0].double()
+    apart = copy.deepcopy(together)
+    many = [batch.double() for batch in batches(*sizes)]
+    ours = in_one_pass(together, many)
+    plain = [apart(batch) for batch in many]
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one, other)
+    torch.stack([out.square().sum() for out in ours]).sum().backward()
+    torch.stack([out.square().sum() for out in plain]).sum().backward()
+    for (name, one), other in zip(together.named_parameters(), apart.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, msg=name)
+    for (name, left), right in zip(together.named_buffers(), apart.buffers(), strict=True):
+        torch.testing.assert_close(left, right, msg=name)
+
+
+def test_two_batches_of_two_rows_by_hand() -> None:
+    norm = nn.BatchNorm1d(1, eps=1e-12)
+    first, second = in_one_pass(norm, [torch.tensor([[1.0], [3.0]]), torch.tensor([[10.0], [30.0]])])
+    assert first.flatten().tolist() == pytest.approx([-1, 1])
+    assert second.flatten().tolist() == pytest.approx([-1, 1])
+    assert norm(torch.tensor([[1.0], [3.0], [8.0]])).mean().item() == pytest.approx(0, abs=1e-6)  # as ever, afterwards
+    assert int(norm.num_batches_tracked) == 3
+
+
+def test_nothing_is_left_behind_when_a_pass_fails() -> None:
+    norm = nn.BatchNorm1d(2)
+    with pytest.raises(RuntimeError):
+        in_one_pass(norm, [torch.zeros(2, 3), torch.zeros(2, 3)])
+    assert "forward" not in vars(norm)
+    assert in_one_pass(norm, []) == ()
+
+
+def test_small_views_are_each_normalised_by_themselves_in_both_networks() -> None:
+    torch.manual_seed(0)
+    method = Bootstrap("resnet18", hidden=16, projection=8)
+    other = copy.deepcopy(method)
+    views = batches(4, 4, 4, 4)
+    for ours, plain in zip(method.online_each(views), [other.online(v) for v in views], strict=True):
+        torch.testing.assert_close(ours, plain)
+    for ours, plain in zip(method.target_each(views), [other.target(v) for v in views], strict=True):
+        torch.testing.assert_close(ours, plain)
+        assert not ours.requires_grad
