@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from orl.apart import in_one_pass
 from orl.backbones import build_backbone
 from orl.heads import mlp, pool
 from orl.schedules import target_momentum
+
+IMAGES = ("image_1", "image_2")  # views of whole images; all others of a method are small, and of one size
 
 
 class Bootstrap(nn.Module):
@@ -31,22 +33,13 @@ class Bootstrap(nn.Module):
         self.target_backbone = frozen_copy(self.backbone)
         self.target_projector = frozen_copy(self.projector)
 
-    def online(self, view: Tensor) -> Tensor:
-        """Projection of a view by the online network: float [B, 3, S, S] -> float [B, projection]."""
-        return self.online_each([view])[0]
-
-    @torch.no_grad()
-    def target(self, view: Tensor) -> Tensor:
-        """Projection of a view by the target, outside the graph: float [B, 3, S, S] -> float [B, projection]."""
-        return self.target_each([view])[0]
-
-    def online_each(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """``online`` of small views of one size, which take less time together."""
+    def online(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Projections by the online network, by name of the view: float [B, 3, S, S] -> float [B, projection]."""
         return _project(self.backbone, self.projector, views)
 
     @torch.no_grad()
-    def target_each(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """``target`` of small views of one size, which take less time together."""
+    def target(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Projections by the target, outside the graph, by name of the view."""
         return _project(self.target_backbone, self.target_projector, views)
 
     def after_step(self, step: int, total: int) -> None:
@@ -56,17 +49,23 @@ class Bootstrap(nn.Module):
         follow(self.target_projector, self.projector, momentum)
 
 
-def _project(backbone: nn.Module, projector: nn.Module, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return in_one_pass(projector, [pool(features) for features in in_one_pass(backbone, views)])
+def _project(backbone: nn.Module, projector: nn.Module, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    maps = {name: backbone(view) for name, view in views.items() if name in IMAGES}  # these fill a device by themselves
+    small = {name: view for name, view in views.items() if name not in IMAGES}
+    maps |= zip(small, in_one_pass(backbone, list(small.values())), strict=True)
+    return dict(zip(maps, in_one_pass(projector, list(map(pool, maps.values()))), strict=True))
 
 
-def symmetric_loss(predictor: nn.Module, online: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
-    """Both directions of Eq. 1, summed and not averaged: in [0, 8], about 4 at the start.
+def symmetric_loss(
+    predictor: nn.Module, online: Mapping[str, Tensor], target: Mapping[str, Tensor], pair: tuple[str, str]
+) -> Tensor:
+    """Both directions of Eq. 1 for a pair of views, summed and not averaged: in [0, 8], about 4 at the start.
 
-    online, target: projections of the same two views by each network, float [B, projection].
+    online, target: projections by each network, float [B, projection].
     """
-    a, b = in_one_pass(predictor, online)
-    return regression_loss(a, target[1]) + regression_loss(b, target[0])
+    a, b = pair
+    from_a, from_b = in_one_pass(predictor, [online[a], online[b]])
+    return regression_loss(from_a, target[b]) + regression_loss(from_b, target[a])
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from orl.bootstrap import Bootstrap, symmetric_loss
+from orl.bootstrap import IMAGES, Bootstrap, symmetric_loss
 from orl.heads import HIDDEN, PROJECTION, mlp
 from orl.method import Terms
 from orl.views import PIPELINES, View
@@ -26,6 +26,6 @@ class BYOL(Bootstrap):
 
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
         """views: image_1, image_2. One term, ``image``."""
-        pair = [views["image_1"], views["image_2"]]
-        online, target = [self.online(view) for view in pair], [self.target(view) for view in pair]
-        return {"image": symmetric_loss(self.predictor, online, target)}, online[0]
+        images = {name: views[name] for name in IMAGES}
+        online, target = self.online(images), self.target(images)
+        return {"image": symmetric_loss(self.predictor, online, target, IMAGES)}, online["image_1"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from orl.apart import in_one_pass
-from orl.bootstrap import Bootstrap, regression_loss
+from orl.bootstrap import IMAGES, Bootstrap, regression_loss
 from orl.heads import HIDDEN, PROJECTION, mlp
 from orl.method import Terms
 from orl.views import PIPELINES, Pipeline, View
@@ -39,10 +39,8 @@ class MultiCropBYOL(Bootstrap):
         With V views there are 2 V - 2 directions; their mean, times two as in BYOL, is split into those from global
         views (``image``) and those from local ones (``local``).
         """
-        target = {name: self.target(views[name]) for name in ("image_1", "image_2")}
-        projected = {name: self.online(views[name]) for name in target}
-        local = {name: view for name, view in views.items() if name not in target}
-        projected |= zip(local, self.online_each(list(local.values())), strict=True)
+        target = self.target({name: views[name] for name in IMAGES})
+        projected = self.online(views)
         predictions = in_one_pass(self.predictor, list(projected.values()))
         directions: dict[str, list[Tensor]] = {"image": [], "local": []}
         for name, prediction in zip(projected, predictions, strict=True):

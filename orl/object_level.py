@@ -25,7 +25,6 @@ BRANCHES = (
     Branch("intra", "roi", "roi_jittered"),  # p, p': a RoI and a box near it
     Branch("inter", "query_roi", "key_roi"),  # p1, p2: a pair of stage 2
 )
-IMAGES = ("image_1", "image_2")
 
 
 class ORL(Bootstrap):
@@ -51,13 +50,10 @@ class ORL(Bootstrap):
         views: of each active branch its two, of images [B, 3, S, S] and of RoIs [B, 3, P, P].
         """
         names = [name for branch in self.branches for name in (branch.first, branch.second)]
-        images, rois = [n for n in names if n in IMAGES], [n for n in names if n not in IMAGES]
-        small = [views[n] for n in rois]
-        online = {n: self.online(views[n]) for n in images} | dict(zip(rois, self.online_each(small), strict=True))
-        target = {n: self.target(views[n]) for n in images} | dict(zip(rois, self.target_each(small), strict=True))
+        active = {name: views[name] for name in names}
+        online, target = self.online(active), self.target(active)
         terms: Terms = {}
         for branch in self.branches:
-            pair = branch.first, branch.second
-            loss = symmetric_loss(self.predictors[branch.name], [online[v] for v in pair], [target[v] for v in pair])
+            loss = symmetric_loss(self.predictors[branch.name], online, target, (branch.first, branch.second))
             terms[branch.name] = self.weights[branch.name] * loss
-        return terms, online[self.branches[0].first]
+        return terms, online[names[0]]

@@ -53,13 +53,14 @@ def test_nothing_is_left_behind_when_a_pass_fails() -> None:
     assert in_one_pass(norm, []) == ()
 
 
-def test_small_views_are_each_normalised_by_themselves_in_both_networks() -> None:
+def test_every_view_is_normalised_by_itself_in_both_networks() -> None:
     torch.manual_seed(0)
     method = Bootstrap("resnet18", hidden=16, projection=8)
     other = copy.deepcopy(method)
-    views = batches(4, 4, 4, 4)
-    for ours, plain in zip(method.online_each(views), [other.online(v) for v in views], strict=True):
-        torch.testing.assert_close(ours, plain)
-    for ours, plain in zip(method.target_each(views), [other.target(v) for v in views], strict=True):
-        torch.testing.assert_close(ours, plain)
-        assert not ours.requires_grad
+    views = dict(zip(("image_1", "image_2", "roi", "key_roi"), batches(4, 4, 4, 4), strict=True))
+    online, target = method.online(views), method.target(views)
+    assert list(online) == list(target) == list(views)
+    for name, view in views.items():
+        torch.testing.assert_close(online[name], other.online({name: view})[name])
+        torch.testing.assert_close(target[name], other.target({name: view})[name])
+        assert not target[name].requires_grad
