@@ -16,7 +16,6 @@ from db.models import Encoder as EncoderRow
 from orl.attention import Method, attention_map, enlarged
 from orl.pixels import UnreadableImage, read_image
 from train.errors import UserError
-from train.published import publish
 from train.workspace import Workspace
 
 if TYPE_CHECKING:  # half a second that only those who draw should pay
@@ -26,7 +25,6 @@ METHODS: dict[Method, str] = {
     "activation": "L2 norm of the last layer's activations over channels, each map scaled to its own range",
     "cosine": "cosine of every location to the photo's pooled feature, clipped at 0, on one scale for all",
 }
-FORMATS = (".png", ".svg", ".pdf")
 COLOURS = "inferno"
 OPACITY = 0.65  # of the colours over the photo in grey
 SIDE = 640  # pixels, longer side of a photo in the figure
@@ -118,26 +116,6 @@ def overlay(photo: Image.Image, heat: np.ndarray) -> np.ndarray:
     grey = np.asarray(photo.convert("L"), np.float32)[..., None]
     colours = colormaps[COLOURS](enlarged(heat, *photo.size))[..., :3] * 255
     return (OPACITY * colours + (1 - OPACITY) * grey).round().astype(np.uint8)
-
-
-def refuse_format(path: Path) -> None:
-    """Raises UserError when a figure cannot be written under this name."""
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"{path} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.")
-
-
-def save(drawn: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all; the same figure gives the same file. Raises UserError."""
-    import matplotlib
-
-    refuse_format(path)
-    form = path.suffix.lower()[1:]
-    undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
-    try:
-        with matplotlib.rc_context({"svg.hashsalt": "orl"}):
-            publish(lambda file: drawn.savefig(file, format=form, metadata=undated), path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def _wrapped(name: str, width: int) -> str:

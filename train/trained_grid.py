@@ -17,10 +17,11 @@ from db.correspondences import complete_set_named
 from db.encoders import encoder_named
 from db.photos import dataset_named
 from train import ensure
-from train.attention import save as save_figure
 from train.config import MINE_PRESETS, MineConfig, with_settings
 from train.errors import UserError
 from train.evaluate.protocols import EvaluateConfig, protocol_named
+from train.figures import FORMATS, MARKERS, PALETTE
+from train.figures import save as save_figure
 from train.lineage import refuse_wider
 from train.methods import ORLConfig
 from train.progress import Progress
@@ -31,9 +32,6 @@ from train.workspace import Workspace
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's, which the colour-blind can tell apart.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-FIGURES = (".png", ".svg", ".pdf")
 TABLES = (".csv", ".json")
 
 
@@ -109,9 +107,9 @@ def sweep_train(
 def refuse_files(files: Sequence[Path]) -> None:
     """Raises UserError when a table or a plot cannot be written under one of these names."""
     for file in files:
-        if file.suffix.lower() not in TABLES + FIGURES:
+        if file.suffix.lower() not in TABLES + FORMATS:
             raise UserError(
-                f"{file} must end in {', '.join(TABLES)} for the table or {', '.join(FIGURES)} for the plot."
+                f"{file} must end in {', '.join(TABLES)} for the table or {', '.join(FORMATS)} for the plot."
             )
 
 
@@ -120,7 +118,7 @@ def save(found: Sequence[Trained], headline: str, title: str, files: Sequence[Pa
     refuse_files(files)
     kept = [name for name in found[0].numbers if all(name in cell.numbers for cell in found)]
     for file in files:
-        if file.suffix.lower() in FIGURES:
+        if file.suffix.lower() in FORMATS:
             save_figure(plot(found, headline, title), file)
             continue
         rows = [
@@ -170,8 +168,11 @@ def plot(found: Sequence[Trained], headline: str, title: str) -> Figure:
             [mean - min(values) for mean, (_, values) in zip(means, points, strict=True)],
             [max(values) - mean for mean, (_, values) in zip(means, points, strict=True)],
         ]
-        marker = "osD^vPX"[number % 7]
-        look: dict[str, Any] = {"color": PALETTE[number % len(PALETTE)], "marker": marker, "capsize": 3}
+        look: dict[str, Any] = {
+            "color": PALETTE[number % len(PALETTE)],
+            "marker": MARKERS[number % len(MARKERS)],
+            "capsize": 3,
+        }
         axes.errorbar(at, means, yerr=reach, label=label or None, **look)
     axes.set_xticks(range(len(ticks)), ticks)
     axes.set_xlim(-0.5, len(ticks) - 0.5)

@@ -21,7 +21,8 @@ def attention(
     workspace: Where = None,
 ) -> None:
     """Draw the attention maps of photos for several encoders (Fig. 4)."""
-    from train.attention import attention_figure, refuse_format, save
+    from train.attention import attention_figure
+    from train.figures import refuse_format, save
 
     refuse_format(to)
     save(attention_figure(open_workspace(workspace), images, encoders, method), to)  # type: ignore[arg-type]

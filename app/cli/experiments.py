@@ -86,6 +86,7 @@ def reproduce(
 ) -> None:
     """Every method of the paper on photos of yours, small, in one table. Again at any time: it goes on."""
     from train import reproduce as reproduction
+    from train.reproduced import draw
 
     opened = open_workspace(workspace)
     rows = []
@@ -105,5 +106,7 @@ def reproduce(
             rows.append(row)
             reproduction.save(opened, rows)
             bars.console.print(f"{row.method}: mAP {100 * row.numbers['map']:.1f}", highlight=False)
+    folder = reproduction.save(opened, rows)
+    draw(opened, rows, reproduction.gather(opened, photos, voc).measured, folder)
     print(reproduction.as_markdown(rows))
-    out.print(f"Also in {reproduction.save(opened, rows)}.", highlight=False, markup=False)
+    out.print(f"Also in {folder}, with figures.", highlight=False, markup=False)

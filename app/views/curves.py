@@ -17,9 +17,9 @@ from db.models import Run
 from db.runs import metrics
 from db.store import Store
 from train.alarms import COLLAPSED, STEPS, collapsed
+from train.figures import PALETTE
 from train.workspace import Workspace
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe–Ito
 DASHES = ("", "7 4", "2 3", "10 3 2 3")
 ACCENT = "var(--st-primary-color)"
 SHARED = 6000  # points of a panel at most, of all its lines

@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from db.evaluations import Evaluated
+from train.figures import PALETTE
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe–Ito
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
 

@@ -12,8 +12,9 @@ from PIL import Image
 from db.encoders import encoder_named
 from db.store import StoreError
 from train import weights
-from train.attention import Column, attention_figure, figure, overlay, save
+from train.attention import Column, attention_figure, figure, overlay
 from train.errors import UserError
+from train.figures import save
 from train.workspace import Workspace, open_workspace
 
 TURNED = 6  # EXIF: to be shown turned by a quarter, clockwise

@@ -1,0 +1,75 @@
+"""The figures of a reproduction say what the table and the runs say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from db.encoders import add_encoder
+from db.models import Encoder
+from db.runs import add_metrics
+from tests.conftest import NewRun
+from train import weights
+from train.reproduce import SECOND, Row
+from train.reproduced import by_epoch, curves, draw, results
+from train.workspace import Workspace
+
+MEASURED = {"map": 0.5, "map_low": 0.45, "map_high": 0.56, "knn": 0.3, "same_class": 0.2, "attention": 0.4}
+CHANCE = {"same_class_chance": 0.1, "attention_chance": 0.25}
+
+
+def trained(workspace: Workspace, new_run: NewRun, method: str, losses: list[float]) -> Row:
+    """A row whose encoder came of two epochs of two steps each."""
+    run_id = new_run(workspace, "pretrain", method, config={"epochs": 2})
+    add_metrics(workspace.store, run_id, [(step, "loss", v) for step, v in enumerate(losses, 1)])
+    add_metrics(workspace.store, run_id, [(step, "feature_spread", v / 10) for step, v in enumerate(losses, 1)])
+    row = Encoder(name=method, architecture="resnet18", kind="stage1", supervised=False, weights_sha256=method)
+    row.weights_path, row.image_features, row.roi_features, row.run_id = "gone", 512, 512, run_id
+    add_encoder(workspace.store, row)
+    return Row(method, method, MEASURED | CHANCE | {"images_per_second": 30.0})
+
+
+def test_a_metric_is_averaged_over_the_steps_of_each_epoch(workspace: Workspace, new_run: NewRun) -> None:
+    trained(workspace, new_run, "BYOL", [4.0, 3.0, 2.0, 1.0])
+    assert by_epoch(workspace, "BYOL", "loss").tolist() == [3.5, 1.5]
+    assert by_epoch(workspace, "BYOL", "feature_spread").tolist() == pytest.approx([0.35, 0.15])
+
+
+def test_curves_are_relative_to_the_first_epoch_and_leave_out_what_was_not_trained(
+    workspace: Workspace, new_run: NewRun
+) -> None:
+    rows = [
+        Row("random weights", "random", MEASURED | CHANCE),
+        trained(workspace, new_run, "BYOL", [4.0, 3.0, 2.0, 1.5]),
+        trained(workspace, new_run, SECOND, [8.0, 8.0, 4.0, 4.0]),
+    ]
+    loss, spread = curves(workspace, rows).axes
+    assert [line.get_label() for line in loss.lines] == ["BYOL", SECOND]
+    assert [list(line.get_ydata()) for line in loss.lines] == [[1, 0.5], [1, 0.5]]
+    assert [list(line.get_ydata()) for line in spread.lines] == [
+        pytest.approx([0.35, 0.175]),
+        pytest.approx([0.8, 0.4]),
+    ]
+    assert [line.get_linestyle() for line in loss.lines] == ["--", "-"]  # stage 1, stage 3
+
+
+def test_a_panel_has_a_point_an_interval_or_chance_for_each_method() -> None:
+    rows = [Row("random weights", "r", MEASURED | CHANCE), Row("ORL", "o", MEASURED | CHANCE | {"map": 0.6})]
+    panels = results(rows).axes
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["random weights", "ORL"]
+    assert list(panels[0].lines[0].get_xdata()) == [50, 60]
+    ends = [segment[:, 0].tolist() for segment in panels[0].collections[0].get_segments()]  # type: ignore[attr-defined]
+    assert ends == [pytest.approx([45, 56])] * 2
+    assert [list(line.get_xdata()) for line in panels[2].lines] == [[20, 20], [10, 10]]
+    assert len(panels[1].lines) == 1  # k-NN has neither
+
+
+def test_three_files_are_written(photographed: Workspace, tmp_path: Path) -> None:
+    weights.add(photographed, "random:resnet18", "random")
+    written = draw(photographed, [Row("random weights", "random", MEASURED | CHANCE)], "demo", tmp_path)
+    assert [path.name for path in written] == ["results.png", "curves.png", "attention.png"]
+    for path in written:
+        with Image.open(path) as picture:
+            assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 20
