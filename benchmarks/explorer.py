@@ -162,18 +162,13 @@ def look(page: Page, address: str, queries: list[int], repeats: int) -> tuple[Wa
         seen.rest()
         seen.until_changed("next neighbour", ".caption-name", lambda: page.keyboard.press("ArrowDown"))
     slider = page.get_by_role("slider", name="N · pairs per neighbour, share of RoIs")
-
-    def slide(key: str) -> None:
-        for _ in range(4):  # 0.04 of 40 RoIs: a pair or two more or less
-            page.keyboard.press(key)
-
-    key = "ArrowRight"
+    key = "PageUp"  # a tenth more, which of 40 RoIs are four pairs
     for _ in range(min(repeats, 60)):
         seen.rest()
         slider.focus()
         value = float(slider.input_value())
-        key = "ArrowLeft" if value > 0.5 else "ArrowRight" if value < 0.15 else key
-        seen.until_changed("slider to new pairs", ".count", partial(slide, key))
+        key = "PageDown" if value > 0.5 else "PageUp" if value < 0.15 else key
+        seen.until_changed("slider to new pairs", ".count", partial(page.keyboard.press, key))
 
     seen.rest()
     page.wait_for_timeout(1500)  # pictures that are loaded ahead
