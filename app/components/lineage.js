@@ -4,11 +4,18 @@
 const HEIGHT = 46;
 const ROW = 60;
 const EDGE = 12; // room around the drawing
-// Sizes of boxes, the widest that fits is taken; letters of a title and of the line below it.
-const SIZES = [
-  { width: 200, layer: 250, title: 23, facts: 28 },
-  { width: 156, layer: 186, title: 16, facts: 20 },
-];
+const GAP = 34; // between layers, at least
+const NARROWEST = 156; // box
+const WIDEST = 250;
+const TEXT = 35; // where words begin in a box
+const LETTER = { title: 7, facts: 5.7 }; // mean width
+
+// What boxes are like when so many layers share the room; the drawing scrolls when that is too little.
+function sizeFor(room, layers) {
+  const width = clamp((room - 2 * EDGE - (layers - 1) * GAP) / layers, NARROWEST, WIDEST);
+  const letters = (kind) => Math.floor((width - TEXT - 8) / LETTER[kind]);
+  return { width, layer: width + GAP, title: letters("title"), facts: letters("facts") };
+}
 
 // 16 × 16 strokes; a shape for each kind, besides its colour.
 const KINDS = {
@@ -60,8 +67,8 @@ function boxOf(node, size, open) {
     svg("title", { text: say }),
     svg("rect", { width: size.width, height: HEIGHT, rx: node.kind === "run" ? 23 : 6 }),
     svg("path", { class: "sign", d: KINDS[node.kind], transform: "translate(11 15)" }),
-    svg("text", { class: "title", x: 35, y: 20, text: cut(node.title, size.title) }),
-    svg("text", { class: "facts", x: 35, y: 35, text: cut(node.facts, size.facts) }),
+    svg("text", { class: "title", x: TEXT, y: 20, text: cut(node.title, size.title) }),
+    svg("text", { class: "facts", x: TEXT, y: 35, text: cut(node.facts, size.facts) }),
   );
   return group;
 }
@@ -78,11 +85,10 @@ function curveOf([from, to], size) {
 function draw(root, { nodes, edges }, open) {
   const byName = new Map(nodes.map((node) => [node.name, node]));
   const deepest = Math.max(...nodes.map((node) => node.layer));
-  const widthIn = (size) => deepest * size.layer + size.width + 2 * EDGE;
-  const size = SIZES.find((each) => widthIn(each) <= root.clientWidth) ?? SIZES.at(-1);
+  const size = sizeFor(root.clientWidth, deepest + 1);
   const curves = edges.map(([a, b]) => curveOf([byName.get(a), byName.get(b)], size));
   const boxes = nodes.map((node) => boxOf(node, size, open));
-  const width = widthIn(size);
+  const width = deepest * size.layer + size.width + 2 * EDGE;
   const height = Math.max(...nodes.map(top)) + HEIGHT + EDGE;
   const picture = svg("svg", { width, height, class: "graph", role: "group", "aria-label": "Lineage" });
   picture.append(...curves, ...boxes);

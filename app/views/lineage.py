@@ -84,8 +84,9 @@ def described(known: list[Encoder], every: list[Run], mined: list[Correspondence
     """Every node with its words, oldest first."""
     nodes: dict[Key, Node] = {}
     for encoder in known:
-        label = shell.encoder_label(encoder).removeprefix(encoder.name).strip(" ()")
-        nodes["encoder", encoder.id] = _node("encoder", encoder.id, encoder.name, label or encoder.architecture)
+        words = shell.encoder_label(encoder).removeprefix(encoder.name).strip(" ()").split(", ")
+        facts = ", ".join(reversed(words))  # a narrow box leaves the architecture out, not whether there were labels
+        nodes["encoder", encoder.id] = _node("encoder", encoder.id, encoder.name, facts)
     for made in mined:
         pairs = f"{made.pair_count:,} pairs" if made.status == "complete" else made.status
         nodes["set", made.id] = _node("set", made.id, made.name, pairs)

@@ -184,8 +184,8 @@ def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
                 "%.3f",
                 key="near",
                 bind="query-params",
-                width=142,
-                placeholder=f"{low:.2f} to {high:.2f}",
+                width=158,
+                placeholder=f"{low:.2f}–{high:.2f}",
                 help="Opens the page where the pairs around a threshold are.",
                 on_change=_jump,
             )

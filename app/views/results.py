@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from app import shell
 from app.shell import encoder_label, escape
 from app.views.result_plots import Drawn, figure
 from db.evaluations import evaluation_values, evaluations
@@ -29,11 +30,16 @@ def results(opened: Workspace) -> None:
 
 def _nothing() -> None:
     listed = "\n".join(f"- **{escape(p.title)}** (`{name}`): {p.data}" for name, p in PROTOCOLS.items())
-    st.info(
-        "No encoder has been evaluated yet. Launch an evaluation here, or in a terminal:", icon=":material/leaderboard:"
-    )
+    st.info("No encoder has been evaluated yet.", icon=":material/leaderboard:")
+    if not shell.read_only():
+        st.button("Evaluate an encoder", on_click=_to_form, type="primary", icon=":material/rocket_launch:")
+    st.caption("Or in a terminal:")
     st.code("orl evaluate knn --encoder starter --data VOCdevkit", language="bash")
     st.markdown(listed)
+
+
+def _to_form() -> None:
+    shell.put_in_url(view="launch", stage="evaluate")
 
 
 def _table(found: list[Column]) -> None:

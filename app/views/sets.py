@@ -77,8 +77,9 @@ def _table(place: Place, complete: list[CorrespondenceSet]) -> None:
         "query is object": "Share of query RoIs that are annotated objects",
     }
     columns: dict[str, Any] = {
-        name: st.column_config.NumberColumn(help=about, format="percent") for name, about in shares.items()
+        name: st.column_config.NumberColumn(help=about, format="%.1f %%") for name, about in shares.items()
     }
+    columns |= {name: st.column_config.NumberColumn(format="localized") for name in ("photos", "RoIs", "pairs")}
     columns["differs from paper"] = st.column_config.TextColumn(width="medium")
     columns["mined (UTC)"] = st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")
     st.session_state["listed_sets"] = [(names[s.dataset_id], s.name) for s in complete]
@@ -95,7 +96,7 @@ def _table(place: Place, complete: list[CorrespondenceSet]) -> None:
 
 
 def _row(mined: CorrespondenceSet, dataset: str, encoder: Encoder) -> dict[str, Any]:
-    quality = mined.quality or {}
+    percent = {name: 100 * value for name, value in (mined.quality or {}).items() if isinstance(value, int | float)}
     return {
         "data set": dataset,
         "encoder": f"{encoder.name}{' (supervised)' if encoder.supervised else ''}",
@@ -103,10 +104,10 @@ def _row(mined: CorrespondenceSet, dataset: str, encoder: Encoder) -> dict[str, 
         "photos": mined.image_count,
         "RoIs": mined.candidate_count,
         "pairs": mined.pair_count,
-        "consistent": quality.get("cycle"),
-        "same class": quality.get("same_class"),
-        "… by chance": quality.get("same_class_chance"),
-        "query is object": quality.get("query_is_object"),
+        "consistent": percent.get("cycle"),
+        "same class": percent.get("same_class"),
+        "… by chance": percent.get("same_class_chance"),
+        "query is object": percent.get("query_is_object"),
         "mined (UTC)": mined.created_at,
     }
 
