@@ -100,7 +100,7 @@ def test_without_evaluations_the_page_says_how_to_make_one(nowhere: Workspace) -
     assert at.code[0].value == "orl evaluate knn --encoder starter --data VOCdevkit"
     assert "`voc07-lowshot`" in at.markdown[0].value
     next(b for b in at.button if b.label == "Evaluate an encoder").click().run()
-    assert (at.query_params["view"], at.query_params["stage"]) == (["launch"], ["evaluate"])
+    assert (at.query_params["view"], at.query_params["stage"]) == ("launch", "evaluate")
 
 
 def test_encoders_and_protocols_are_a_table_and_the_url_names_a_plot(nowhere: Workspace) -> None:

@@ -58,7 +58,7 @@ def test_the_page_lists_every_set_and_says_all_of_one(here: Workspace, show: Sho
     quality = demo_set(here).quality
     assert quality is not None
     assert table["same class"].tolist() == [100 * quality["same_class"]]
-    assert table["… by chance"].tolist() == [quality["same_class_chance"]]
+    assert table["… by chance"].tolist() == [100 * quality["same_class_chance"]]
     assert f"Run {run}, pupil, trained on it" in words(at)
     assert {b.label for b in at.button} >= {"Rename", "Delete demo\\-starter"}
     assert at.get("link_button")[0].proto.url == export_url(demo_set(here).id, "reference")
