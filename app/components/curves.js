@@ -14,42 +14,70 @@ class Curves {
     this.hidden = new Set(); // ids of runs
     this.legend = el("div", { class: "legend", role: "group", "aria-label": "Runs" });
     this.grid = el("div", { class: "grid-of-panels" });
+    this.address = new AddressBar(this);
     root.replaceChildren(this.toolbar(), this.grid);
+    this.address.read();
     this.resizer = new ResizeObserver(() => this.draw());
     this.resizer.observe(root);
   }
 
   destroy() {
     this.resizer.disconnect();
+    this.address.destroy();
   }
 
   toolbar() {
-    const range = el("input", { type: "range", min: "0", max: "0.99", step: "0.01", value: "0" });
-    const shown = el("output", { text: "0" });
-    range.oninput = () => {
-      this.smoothing = Number(range.value);
-      shown.textContent = range.value;
-      this.draw();
+    this.slider = el("input", { type: "range", min: "0", max: "0.99", step: "0.01" });
+    this.smoothed = el("output");
+    this.slider.oninput = () => {
+      this.smoothing = Number(this.slider.value);
+      this.show();
     };
-    const toggle = (text, set) => {
-      const button = el("button", { type: "button", "aria-pressed": "false", text });
-      button.onclick = () => {
-        const on = button.getAttribute("aria-pressed") !== "true";
-        button.setAttribute("aria-pressed", String(on));
-        set(on);
-        this.draw();
+    const toggle = (text, flip) => {
+      const onclick = () => {
+        flip();
+        this.show();
       };
-      return button;
+      return el("button", { type: "button", text, onclick });
     };
-    const epochs = toggle("By epoch", (on) => {
-      this.byEpoch = on;
+    this.epochs = toggle("By epoch", () => {
+      this.byEpoch = !this.byEpoch;
       this.range = null; // it was in the other unit
     });
-    const log = toggle("Log scale", (on) => (this.log = on));
+    this.logarithm = toggle("Log scale", () => (this.log = !this.log));
     this.reset = el("button", { type: "button", text: "Reset zoom", hidden: true, onclick: () => this.zoomTo(null) });
     this.hint = el("span", { class: "hint", text: "Drag across a chart to zoom, double-click to see all" });
-    const slider = el("label", { class: "slider" }, "Smoothing", range, shown);
-    return el("div", { class: "bar" }, slider, epochs, log, this.reset, this.hint, this.legend);
+    const slider = el("label", { class: "slider" }, "Smoothing", this.slider, this.smoothed);
+    return el("div", { class: "bar" }, slider, this.epochs, this.logarithm, this.reset, this.hint, this.legend);
+  }
+
+  // What a person has changed: on screen at once, in the URL soon.
+  show() {
+    this.draw();
+    this.address.write();
+  }
+
+  inAddress() {
+    return {
+      smooth: this.smoothing ? String(this.smoothing) : "",
+      unit: this.byEpoch ? "epoch" : "",
+      scale: this.log ? "log" : "",
+      span: this.range ? this.range.map((x) => Number(x.toPrecision(6))).join("-") : "",
+      off: [...this.hidden].join("."),
+    };
+  }
+
+  fromAddress(parameters) {
+    const smoothing = Number.parseFloat(parameters.get("smooth"));
+    this.smoothing = smoothing >= 0 && smoothing < 1 ? smoothing : 0;
+    this.byEpoch = parameters.get("unit") === "epoch";
+    this.log = parameters.get("scale") === "log";
+    const [from, to] = (parameters.get("span") ?? "").split("-").map(Number.parseFloat);
+    this.range = from < to ? [from, to] : null; // not when either is no number
+    this.hidden = new Set((parameters.get("off") ?? "").split(".").map(Number).filter(Boolean));
+    if (!this.data) return;
+    this.drawLegend();
+    this.draw();
   }
 
   // -- data ------------------------------------------------------------------------------------------
@@ -85,7 +113,7 @@ class Curves {
         const flip = () => {
           if (!this.hidden.delete(run.id)) this.hidden.add(run.id);
           this.drawLegend();
-          this.draw();
+          this.show();
         };
         const props = { type: "button", class: "run", "aria-pressed": String(shown), onclick: flip };
         return el("button", props, stroke, el("span", { text: `${run.id} · ${run.name}` }));
@@ -125,7 +153,7 @@ class Curves {
     const [low, high] = this.fullRange();
     const range = from === null ? null : [clamp(from, low, high), clamp(to, low, high)];
     this.range = range && range[1] > range[0] && range[1] - range[0] < high - low ? range : null;
-    this.draw();
+    this.show();
   }
 
   hover(x) {
@@ -139,6 +167,10 @@ class Curves {
     this.whole = this.fullRange();
     this.reset.hidden = this.range === null;
     this.hint.hidden = this.range !== null;
+    this.slider.value = this.smoothing;
+    this.smoothed.textContent = String(this.smoothing);
+    this.epochs.setAttribute("aria-pressed", String(this.byEpoch));
+    this.logarithm.setAttribute("aria-pressed", String(this.log));
     this.root.dataset.unit = this.unit();
     this.root.dataset.range = this.shownRange().join(" ");
     for (const panel of this.panels.values()) panel.draw();

@@ -68,7 +68,7 @@ _curves = st.components.v2.component(
     "orl_curves",
     html='<div class="curves"></div>',
     css=joined("curves.css"),
-    js=joined("dom.js", "curve_panel.js", "curves.js"),
+    js=joined("dom.js", "address.js", "curve_panel.js", "curves.js"),
 )
 
 

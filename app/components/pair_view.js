@@ -265,6 +265,23 @@ class PairView extends Looking {
     return actions[key];
   }
 
+  // What of looking is in the URL: layers and threshold.
+
+  inAddress() {
+    const names = Object.keys(this.layers);
+    const usual = names.every((name) => this.layers[name] === LAYERS_AT_FIRST[name]);
+    const layers = usual ? "" : names.filter((name) => this.layers[name]).join(".") || "none";
+    return { layers, cos: this.threshold === null ? "" : String(this.threshold) };
+  }
+
+  fromAddress(parameters) {
+    const on = parameters.get("layers")?.split(".");
+    for (const name of Object.keys(this.layers)) this.layers[name] = on ? on.includes(name) : LAYERS_AT_FIRST[name];
+    const least = Number.parseFloat(parameters.get("cos"));
+    this.threshold = Number.isFinite(least) ? least : null;
+    if (this.data) this.paint();
+  }
+
   // What is saved, as SaveMenu asks for it.
 
   stages() {

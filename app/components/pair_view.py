@@ -191,7 +191,7 @@ STAGE_SCRIPTS = ("dom.js", "pair_looking.js", "pair_side.js", "pair_pointer.js",
 _SCRIPTS = (
     *STAGE_SCRIPTS,
     "pair_keys.js",
-    "pair_url.js",
+    "address.js",
     "pair_panels.js",
     "pair_save.js",
     "pair_matches.js",

@@ -142,6 +142,16 @@ def test_a_live_chart_keeps_its_zoom_and_its_place_in_the_page(
     page.get_by_role("button", name="By epoch").click()
     expect(curves).to_have_attribute("data-unit", "epoch")
     assert (curves.get_attribute("data-range") or "").startswith("0 66.6")  # 900 steps are 300 epochs
+    page.get_by_role("slider", name="Smoothing").fill("0.9")
+    page.get_by_role("button", name="Log scale").click()
+    drag(page, chart, 0.3, 0.6)
+    for part in (r"smooth=0\.9", "unit=epoch", "scale=log", r"span=[\d.]+-[\d.]+"):
+        expect(page).to_have_url(re.compile(f"&{part}(&|$)"))
+    seen = [float(x) for x in (curves.get_attribute("data-range") or "").split()]
+    go(page, page.url)  # whoever follows the link sees the same
+    expect(page.get_by_role("button", name="Log scale")).to_have_attribute("aria-pressed", "true", timeout=SLOW)
+    expect(page.get_by_role("slider", name="Smoothing")).to_have_value("0.9")
+    assert [float(x) for x in (curves.get_attribute("data-range") or "").split()] == pytest.approx(seen, rel=1e-4)
     update_run(workspace.store, run_id, status="cancelled", ended_at=now())
     expect(page.get_by_role("button", name="Resume")).to_be_visible(timeout=SLOW)
 
