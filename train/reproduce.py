@@ -6,7 +6,6 @@ whole can be interrupted at any time and goes on from there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,6 @@ from train.ingest import ingest
 from train.layouts import walk
 from train.methods import ORLConfig, TrainConfig, train_preset
 from train.progress import Progress
-from train.published import publish
 from train.workspace import Workspace
 
 SPLITS = (
@@ -49,17 +47,6 @@ CROPS = {"paper": 30, "object": 10}  # RoIs of a photo, about
 SEARCH = 0.3  # seconds of selective search for a photo, about
 START = 8.0  # seconds until a run's process is at work
 ATTENDED = 150  # photos whose attention maps are measured: each costs as much as six crops
-FOLDER = "reproduce"  # in the workspace
-COLUMNS = {
-    "map": "VOC07 SVM mAP",
-    "knn": "k-NN",
-    "same_class": "pairs of one class",
-    "same_class_chance": "… by chance",
-    "attention": "attention IoU",
-    "attention_chance": "… by chance",
-    "pointing": "maximum on object",
-    "pointing_chance": "… by chance",
-}
 
 
 @dataclass(frozen=True)
@@ -69,6 +56,7 @@ class Row:
     method: str
     encoder: str
     numbers: dict[str, float]
+    svm_run: int = 0  # in whose folder is what its SVMs said of each photo
 
 
 @dataclass(frozen=True)
@@ -184,27 +172,6 @@ def seconds_per_epoch(config: TrainConfig, photos: int, speed: float) -> float:
     return photos // config.batch_size * config.batch_size * operations_per_image(config) / speed
 
 
-def as_markdown(rows: list[Row]) -> str:
-    """The table: shares in percent, the SVM's with its 95 % interval, photos a second in training."""
-    head = ["method", *COLUMNS.values(), "photos/s"]
-    lines = [" | ".join(head), "|".join("---" for _ in head)]
-    for row in rows:
-        shares = [f"{100 * row.numbers[name]:.1f}" for name in COLUMNS]
-        shares[0] += f" ({100 * row.numbers['map_low']:.1f}–{100 * row.numbers['map_high']:.1f})"
-        speed = row.numbers.get("images_per_second")
-        lines.append(" | ".join([row.method, *shares, "" if speed is None else f"{speed:.1f}"]))
-    return "".join(f"| {line} |\n" if number != 1 else f"|{line}|\n" for number, line in enumerate(lines))
-
-
-def save(workspace: Workspace, rows: list[Row]) -> Path:
-    """Write ``table.md`` and ``table.json`` into the workspace. Returns their folder."""
-    folder = workspace.path / FOLDER
-    content = json.dumps([{"method": r.method, "encoder": r.encoder, **r.numbers} for r in rows], indent=1)
-    publish(lambda file: file.write(content.encode()), folder / "table.json")
-    publish(lambda file: file.write(as_markdown(rows).encode()), folder / "table.md")
-    return folder
-
-
 def protocols(subject: Subject) -> dict[str, tuple[str, EvaluateConfig]]:
     """What every encoder is measured by: data and settings, by protocol.
 
@@ -221,10 +188,11 @@ def protocols(subject: Subject) -> dict[str, tuple[str, EvaluateConfig]]:
 
 
 def _row(workspace: Workspace, subject: Subject, method: str, encoder: Encoder, progress: Progress) -> Row:
-    found = {
-        name: ensure.evaluated(workspace, encoder.name, data, config, progress).summary
+    made = {
+        name: ensure.evaluated(workspace, encoder.name, data, config, progress)
         for name, (data, config) in protocols(subject).items()
     }
+    found = {name: evaluation.summary for name, evaluation in made.items()}
     svm, pairs, attention = found["voc07-svm"], found["correspondence"], found["attention"]
     numbers = {
         "map": svm["map"],
@@ -240,7 +208,7 @@ def _row(workspace: Workspace, subject: Subject, method: str, encoder: Encoder, 
     }
     if encoder.run_id is not None:
         numbers["images_per_second"] = _images_per_second(workspace, encoder.run_id)
-    return Row(method, encoder.name, numbers)
+    return Row(method, encoder.name, numbers, made["voc07-svm"].run_id)
 
 
 def _random(workspace: Workspace, backbone: str) -> Encoder:

@@ -86,7 +86,7 @@ def reproduce(
 ) -> None:
     """Every method of the paper on photos of yours, small, in one table. Again at any time: it goes on."""
     from train import reproduce as reproduction
-    from train.reproduced import draw
+    from train import reproduced
 
     opened = open_workspace(workspace)
     rows = []
@@ -104,9 +104,10 @@ def reproduce(
             progress=Bars(bars),
         ):
             rows.append(row)
-            reproduction.save(opened, rows)
+            reproduced.save(opened, rows)
             bars.console.print(f"{row.method}: mAP {100 * row.numbers['map']:.1f}", highlight=False)
-    folder = reproduction.save(opened, rows)
-    draw(opened, rows, reproduction.gather(opened, photos, voc).measured, folder)
-    print(reproduction.as_markdown(rows))
+    rows = reproduced.compared(opened, rows)
+    folder = reproduced.save(opened, rows)
+    reproduced.draw(opened, rows, reproduction.gather(opened, photos, voc).measured, folder)
+    print(reproduced.as_markdown(rows))
     out.print(f"Also in {folder}, with figures.", highlight=False, markup=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +18,7 @@ from train.cost import operations_per_image
 from train.errors import UserError
 from train.evaluate.protocols import EvaluateConfig
 from train.methods import ORLConfig, TrainConfig, train_preset
-from train.reproduce import Row, as_markdown, gather, reproduce, save, seconds_per_epoch
+from train.reproduce import gather, reproduce, seconds_per_epoch
 from train.workspace import Workspace
 
 
@@ -183,16 +182,3 @@ def test_a_change_reaches_every_method_that_knows_it(workspace: Workspace, folde
 def test_an_epoch_takes_its_operations_at_the_speed_that_was_seen() -> None:
     config = train_preset("byol", "small")
     assert seconds_per_epoch(config, 100, 2 * operations_per_image(config)) == pytest.approx(96 / 2)  # 3 batches of 32
-
-
-def test_the_table_has_a_row_for_each_method(workspace: Workspace) -> None:
-    shares = dict.fromkeys(reproduction.COLUMNS, 0.125) | {"map": 0.5, "map_low": 0.45, "map_high": 0.553}
-    rows = [Row("random weights", "r", shares), Row("ORL", "o", shares | {"images_per_second": 12.34})]
-    table = as_markdown(rows).splitlines()
-    assert table[0].startswith("| method | VOC07 SVM mAP | k-NN | ")
-    assert table[1] == "|---|---|---|---|---|---|---|---|---|---|"
-    assert table[2] == "| random weights | 50.0 (45.0–55.3) | 12.5 | 12.5 | 12.5 | 12.5 | 12.5 | 12.5 | 12.5 |  |"
-    assert table[3].endswith("| 12.5 | 12.3 |")
-    folder = save(workspace, rows)
-    assert (folder / "table.md").read_text().splitlines() == table
-    assert json.loads((folder / "table.json").read_text())[1]["images_per_second"] == 12.34

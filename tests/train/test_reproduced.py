@@ -1,9 +1,12 @@
-"""The figures of a reproduction say what the table and the runs say."""
+"""The table and the figures of a reproduction say what runs have found."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,12 +15,29 @@ from db.models import Encoder
 from db.runs import add_metrics
 from tests.conftest import NewRun
 from train import weights
+from train.evaluate.scores import Scores
 from train.reproduce import SECOND, Row
-from train.reproduced import by_epoch, curves, draw, results
+from train.reproduced import COLUMNS, as_markdown, by_epoch, compared, curves, draw, results, save
 from train.workspace import Workspace
 
 MEASURED = {"map": 0.5, "map_low": 0.45, "map_high": 0.56, "knn": 0.3, "same_class": 0.2, "attention": 0.4}
 CHANCE = {"same_class_chance": 0.1, "attention_chance": 0.25}
+
+
+def test_the_table_has_a_row_for_each_method(workspace: Workspace) -> None:
+    shares = dict.fromkeys(COLUMNS, 0.125) | {"map": 0.5, "map_low": 0.45, "map_high": 0.553}
+    rows = [Row("random weights", "r", shares), Row("ORL", "o", shares | {"images_per_second": 12.34})]
+    table = as_markdown(rows).splitlines()
+    assert table[0].startswith("| method | VOC07 SVM mAP | … ahead of BYOL | k-NN | ")
+    assert table[1] == "|---|---|---|---|---|---|---|---|---|---|---|"
+    assert table[2] == "| random weights | 50.0 (45.0–55.3) |  | 12.5 | 12.5 | 12.5 | 12.5 | 12.5 | 12.5 | 12.5 |  |"
+    assert table[3].endswith("| 12.5 | 12.3 |")
+    folder = save(workspace, rows)
+    assert (folder / "table.md").read_text().splitlines() == table
+    assert json.loads((folder / "table.json").read_text())[1]["images_per_second"] == 12.34
+
+
+FILL = dict.fromkeys(COLUMNS, 0.5)  # all that a row has
 
 
 def trained(workspace: Workspace, new_run: NewRun, method: str, losses: list[float]) -> Row:
@@ -64,6 +84,23 @@ def test_a_panel_has_a_point_an_interval_or_chance_for_each_method() -> None:
     assert ends == [pytest.approx([45, 56])] * 2
     assert [list(line.get_xdata()) for line in panels[2].lines] == [[20, 20], [10, 10]]
     assert len(panels[1].lines) == 1  # k-NN has neither
+
+
+def test_methods_are_set_against_byol_photo_by_photo(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.array([[1], [-1], [1], [-1]])
+    said = {1: [4.0, 1.0, 3.0, 2.0], 2: [1.0, 4.0, 2.0, 3.0]}  # average precision 1 and 0.5
+    folders = {workspace.run_folder(run): Scores(["cat"], np.array([said[run]]).T, labels) for run in said}
+    monkeypatch.setattr(Scores, "kept_in", folders.__getitem__)
+    rows = compared(workspace, [Row("SimCLR", "s", MEASURED, 1), Row("BYOL", "b", MEASURED, 2)])
+    assert rows[0].numbers["ahead"] == 0.5
+    assert rows[0].numbers["ahead_low"] <= 0.5 <= rows[0].numbers["ahead_high"]
+    assert rows[1].numbers == MEASURED
+    whole = [replace(row, numbers=FILL | row.numbers) for row in rows]
+    first, second = (line.split(" | ") for line in as_markdown(whole).splitlines()[2:])
+    assert first[2].startswith("+50.0 (")
+    assert second[2] == ""
+    without = [Row("ORL", "o", MEASURED, 1)]
+    assert compared(workspace, without) == without
 
 
 def test_three_files_are_written(photographed: Workspace, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from db.models import Encoder as EncoderRow
-from orl.average_precision import average_precision, bootstrap, interval
+from orl.average_precision import interval
 from orl.pixels import INPUT_SIZE, squeeze
 from orl.svm import FOLDS, decide, in_span
 from train.errors import UserError
@@ -16,6 +16,7 @@ from train.evaluate.folders import Labelled, kept, voc_splits
 from train.evaluate.machines import ClassJob, fit_class
 from train.evaluate.parts import Parts, in_processes
 from train.evaluate.protocols import Result, SVMConfig, VOCConfig
+from train.evaluate.scores import Scores
 from train.processes import choose_device
 from train.progress import Progress
 from train.weights import load
@@ -55,7 +56,7 @@ def evaluate(
         parts.add(fitted.name, found)
         progress.advance()
     rows.unlink()
-    return _measured(train.classes, test.labels, parts, config, progress)
+    return _measured(train.classes, Scores.kept_in(folder), parts, config, progress)
 
 
 def cells_of(
@@ -95,20 +96,17 @@ def _refuse_few(train: Labelled, split: str) -> None:
             )
 
 
-def _measured(classes: list[str], labels: np.ndarray, parts: Parts, config: SVMConfig, progress: Progress) -> Result:
-    there = [c for c in range(len(classes)) if (labels[:, c] > 0).any()]
-    if not there:
+def _measured(classes: list[str], found: Scores, parts: Parts, config: SVMConfig, progress: Progress) -> Result:
+    names = found.classes
+    if not names:
         raise UserError(f"No photo of {config.test_split} shows any of the classes.")
-    scores = np.array([parts[classes[c]]["scores"] for c in there]).T
-    labels = labels[:, there]
-    names = [classes[c] for c in there]
-    each = [_ap(scores[:, c], labels[:, c]) for c in range(len(names))]
-    numbers = {"map": float(np.mean(each)), "photos": float(len(labels))}
+    each = found.average_precisions()
+    numbers = {"map": float(np.mean(each)), "photos": float(len(found.labels))}
     values = {"ap": dict(zip(names, each, strict=True)), "cost": {n: parts[n]["cost"] for n in names}}
     values["validated_ap"] = {n: max(parts[n]["validated"]) for n in names}
     if config.bootstrap:
         progress.phase("Drawing test photos", 1)
-        draws = bootstrap(scores, labels, config.bootstrap, config.seed)
+        draws = found.draws(config.bootstrap, config.seed)
         numbers["map_low"], numbers["map_high"] = interval(np.nanmean(draws, axis=1))
         ends = [interval(draws[:, c]) for c in range(len(names))]
         values["ap_low"] = dict(zip(names, (low for low, _ in ends), strict=True))
@@ -117,8 +115,3 @@ def _measured(classes: list[str], labels: np.ndarray, parts: Parts, config: SVMC
     missing = [name for name in classes if name not in names]
     notes = [f"No photo of {config.test_split} shows {', '.join(missing)}: not in the mean."] if missing else []
     return Result(numbers, values, notes)
-
-
-def _ap(scores: np.ndarray, labels: np.ndarray) -> float:
-    counted = labels != 0
-    return average_precision(scores[counted], labels[counted] > 0)

@@ -1,0 +1,55 @@
+"""Two encoders on the same test photos, compared draw by draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orl.average_precision import average_precision
+from train.errors import UserError
+from train.evaluate.scores import Scores, ahead
+
+LABELS = np.array([[1, -1], [-1, 1], [1, 0], [-1, -1], [-1, 1], [1, -1]])
+
+
+def scores(*columns: list[float], labels: np.ndarray = LABELS) -> Scores:
+    return Scores(["cat", "dog"], np.array(columns).T, labels)
+
+
+PERFECT = [3.0, 0.0, 3.0, 0.0, 0.0, 3.0], [0.0, 3.0, 9.0, 0.0, 3.0, 0.0]  # the 9 is of a photo that does not count
+CAT_LAST = [0.0, 3.0, 0.0, 3.0, 3.0, 0.0], PERFECT[1]
+
+
+def test_average_precision_leaves_out_what_does_not_count() -> None:
+    assert scores(*PERFECT).average_precisions() == [1.0, 1.0]
+    assert scores(*CAT_LAST).average_precisions() == [0.5, 1.0]  # 3 of 6 when all cats are found
+
+
+def test_the_difference_is_that_of_the_means_and_the_interval_that_of_common_draws() -> None:
+    found = ahead(scores(*PERFECT), scores(*CAT_LAST), draws=200, seed=1)
+    assert found.difference == 0.25
+    draws = np.random.default_rng(1)
+    plain = []
+    for _ in range(64):
+        drawn = draws.integers(6, size=6)
+        each = []
+        for column in (PERFECT[0], CAT_LAST[0]):
+            values, positive = np.array(column)[drawn], LABELS[drawn, 0] > 0
+            each.append(average_precision(values, positive) if positive.any() else np.nan)
+        plain.append(each[0] - each[1])
+    ours = scores(*PERFECT).draws(64, 1)[:, 0] - scores(*CAT_LAST).draws(64, 1)[:, 0]
+    np.testing.assert_allclose(ours, plain)
+    assert found.low < 0.25 < found.high
+
+
+def test_an_encoder_is_not_ahead_of_itself() -> None:
+    assert ahead(scores(*PERFECT), scores(*PERFECT)) == (0, 0, 0)
+
+
+def test_other_photos_and_lost_files_are_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="can only be compared on the same test photos"):
+        ahead(scores(*PERFECT), scores(*PERFECT, labels=-LABELS))
+    with pytest.raises(UserError, match="no longer holds what its classifiers said; evaluate the encoder again"):
+        Scores.kept_in(tmp_path)
