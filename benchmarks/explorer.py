@@ -35,6 +35,8 @@ from synthetic_store import SETS, build
 from db.correspondences import find_set, neighbors_of, rois_of
 from db.encoders import encoder_by_id
 from db.gallery import GalleryOrder, gallery_ids
+from db.photos import dataset_by_id
+from train.maps import Map, keep_map, photos_map, points_of, state_of
 from train.workspace import Workspace, open_workspace
 
 FOUND = """([selector, skip]) => {
@@ -43,6 +45,12 @@ FOUND = """([selector, skip]) => {
   return every(document).slice(skip).map((e) => e.textContent).join("|");
 }"""
 CHANGED = f"([selector, skip, before]) => {{ const now = ({FOUND})([selector, skip]); return now && now !== before; }}"
+FRAMES = """() => {
+  window.frames_took = [];
+  let last = performance.now();
+  const next = (now) => { window.frames_took.push(now - last); last = now; requestAnimationFrame(next); };
+  requestAnimationFrame(next);
+}"""
 HOVERS = 40
 NEIGHBORS = 10
 
@@ -86,6 +94,25 @@ def lend_features(workspace: Workspace, looked_at: list[int]) -> None:
     for some in np.array_split(np.array(sorted(photos)), 1 + len(photos) // 200):
         for found in rois_of(workspace.store, mined.id, some.tolist()).values():
             rois.fill(found.ids)
+
+
+def lend_map(workspace: Workspace) -> None:
+    """A map of all photos with made-up places in groups; what it would take to find real ones, ``maps.py`` says."""
+    mined = find_set(workspace.store, SETS[0])
+    assert mined is not None
+    encoder = encoder_by_id(workspace.store, mined.encoder_id)
+    assert encoder is not None
+    images = np.sort(gallery_ids(workspace.store, GalleryOrder(mined.dataset_id)))
+    folder = workspace.embeddings / encoder.name
+    Features(workspace, "images", images, encoder.image_features, encoder.weights_sha256, folder)
+    dataset = dataset_by_id(workspace.store, mined.dataset_id)
+    shown = photos_map(workspace, dataset.name, encoder.name)
+    rng = np.random.default_rng(7)
+    middles = rng.uniform(-0.9, 0.9, (60, 2))[rng.integers(60, size=len(images))]
+    places = np.clip(middles + rng.normal(0, 0.04, middles.shape), -1, 1).astype(np.float32)
+    points = points_of(workspace, shown)
+    components = rng.standard_normal((len(images), 50)).astype(np.float16)
+    keep_map(workspace, shown, Map(points, places, components, state_of(shown, points), True))
 
 
 @contextmanager
@@ -186,7 +213,24 @@ def look(page: Page, address: str, queries: list[int], repeats: int) -> tuple[Wa
     for _ in range(min(repeats, 40)):
         seen.rest()
         seen.until_changed("compare, next query", ".caption-name", lambda: page.keyboard.press("ArrowRight"))
+
+    seen.until_there("map, opened", ".map-view canvas", lambda: page.goto(f"{address}/map?set={SETS[0]}"))
+    seen.rest()
+    page.wait_for_timeout(2000)
+    seen.times["map, a frame while it is zoomed"] = zoomed(page)
     return seen, asked
+
+
+def zoomed(page: Page) -> list[float]:
+    """Seconds between frames while a wheel turns over the map for three seconds."""
+    place = page.locator(".map-view canvas").first.bounding_box()
+    assert place is not None
+    page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    page.evaluate(FRAMES)
+    for turn in range(60):
+        page.mouse.wheel(0, -120 if turn % 20 < 10 else 120)
+        page.wait_for_timeout(50)
+    return [ms / 1000 for ms in page.evaluate("window.frames_took.slice(1)")]
 
 
 def main() -> None:
@@ -205,6 +249,7 @@ def main() -> None:
             build(workspace, shown)
         queries = gallery_ids(workspace.store, GalleryOrder(1, 1))[: arguments.repeats + 1].tolist()
         lend_features(workspace, queries)
+        lend_map(workspace)
         workspace.store.close()
         with served(folder) as (address, server, started), sync_playwright() as playwright:
             browser = playwright.chromium.launch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from train.config import MineConfig, Precision
 from train.errors import UserError
 from train.features import Features
 from train.progress import Progress
+from train.published import publish
 from train.workspace import Workspace
 
 VERSION = 1  # of how places are found; another one makes every map anew
@@ -165,10 +166,21 @@ def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = Non
     progress.phase("Places on the map", EARLY + LATE)
     with threadpool_limits(1):  # sums that are split between threads come out otherwise each time
         places = spread(components, report=progress.advance)
-    state = state_of(shown, points)
-    _write(_folder(workspace, shown) / shown.file, points, places, components, state)
+    made = Map(points, places, components.astype(np.float16), state_of(shown, points), True)
+    keep_map(workspace, shown, made)
     progress.log(f"A map of {len(points)} {what}s of '{shown.dataset.name}' by '{shown.encoder.name}' is kept.")
-    return Map(points, places, components.astype(np.float16), state, True)
+    return made
+
+
+def keep_map(workspace: Workspace, shown: MapOf, made: Map) -> None:
+    """Put a map where ``find_map`` looks for it, whole or not at all."""
+    points = made.points
+    arrays = {"images": points.images, "places": made.places, "components": made.components}
+    if points.rois is not None and points.boxes is not None:
+        arrays |= {"rois": points.rois, "boxes": points.boxes}
+    written = io.BytesIO()
+    np.savez(written, allow_pickle=False, **(arrays | {"state": np.array(made.state)}))
+    publish(lambda file: file.write(written.getbuffer()), _folder(workspace, shown) / shown.file)
 
 
 def _folder(workspace: Workspace, shown: MapOf) -> Path:
@@ -184,16 +196,6 @@ def _opened(workspace: Workspace, encoder_id: int, precision: Precision) -> Feat
     row = encoder_by_id(workspace.store, encoder_id)
     assert row is not None
     return Features(workspace, row, precision=precision)
-
-
-def _write(file: Path, points: Points, places: np.ndarray, components: np.ndarray, state: str) -> None:
-    file.parent.mkdir(exist_ok=True)
-    aside = file.with_name(f".{file.stem}.{os.getpid()}.npz")
-    arrays = {"images": points.images, "places": places, "components": components.astype(np.float16)}
-    if points.rois is not None and points.boxes is not None:
-        arrays |= {"rois": points.rois, "boxes": points.boxes}
-    np.savez(aside, allow_pickle=False, **(arrays | {"state": np.array(state)}))
-    aside.replace(file)
 
 
 @lru_cache(maxsize=4)  # of a file in one state
