@@ -145,6 +145,7 @@ class Watched:
         self.page = page
         self.times: dict[str, list[float]] = {}
         self.requests = 0
+        self.memory: list[int] = []  # bytes of the server, before and after stepping through queries
         page.on("request", lambda _: self._count())
         page.on("websocket", lambda opened: opened.on("framesent", lambda _: self._count()))
 
@@ -172,7 +173,7 @@ class Watched:
         self.page.wait_for_timeout(150)
 
 
-def look(page: Page, address: str, queries: list[int], repeats: int) -> tuple[Watched, int]:
+def look(page: Page, address: str, server: psutil.Process, queries: list[int], repeats: int) -> tuple[Watched, int]:
     """Go through the pages as a person would. Returns the times and how often hovering asked the server."""
     seen = Watched(page)
     seen.until_there("explore, opened", ".tile", lambda: page.goto(address))
@@ -182,9 +183,11 @@ def look(page: Page, address: str, queries: list[int], repeats: int) -> tuple[Wa
 
     opened = f"{address}/pair?set={SETS[0]}&q={queries[0]}"
     seen.until_there("pair, opened", ".link", lambda: page.goto(opened))
+    seen.memory.append(server.memory_info().rss)
     for _ in range(repeats):
         seen.rest()
         seen.until_changed("next query", ".caption-name", lambda: page.keyboard.press("ArrowRight"))
+    seen.memory.append(server.memory_info().rss)
     for _ in range(NEIGHBORS - 1):
         seen.rest()
         seen.until_changed("next neighbour", ".caption-name", lambda: page.keyboard.press("ArrowDown"))
@@ -256,23 +259,21 @@ def main() -> None:
                 executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"), args=["--no-sandbox"]
             )
             page = browser.new_page(viewport={"width": 1600, "height": 1000})
-            page.goto(f"{address}/pair?set={SETS[0]}")
-            page.locator(".link").first.wait_for(timeout=120_000)
-            before = server.memory_info().rss
-            seen, asked = look(page, address, queries, arguments.repeats)
-            after = server.memory_info().rss
+            seen, asked = look(page, address, server, queries, arguments.repeats)
             browser.close()
-    report(started, seen, asked, before, after)
+    report(started, seen, asked)
 
 
-def report(started: float, seen: Watched, asked: int, before: int, after: int) -> None:
+def report(started: float, seen: Watched, asked: int) -> None:
     """Print what was measured."""
     table = Table("from the key or click until it is on screen", "times", "p50, ms", "p95, ms")
     for what, times in seen.times.items():
         p50, p95 = np.percentile(times, [50, 95]) * 1000
         table.add_row(what, str(len(times)), f"{p50:.0f}", f"{p95:.0f}" if len(times) > 1 else "")
     show(table)
-    show(f"The server answered after {started:.1f} s; its memory went from {before / 1e6:.0f} to {after / 1e6:.0f} MB.")
+    before, after = (size / 1e6 for size in seen.memory)
+    steps = len(seen.times["next query"])
+    show(f"The server answered after {started:.1f} s; {steps} queries took it from {before:.0f} to {after:.0f} MB.")
     show(f"Hovering over {HOVERS} links and switching layers asked the server {asked} times.")
 
 

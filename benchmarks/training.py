@@ -172,10 +172,9 @@ def prepared(kind: str, backbone: str, views: dict[str, Tensor]) -> Step:
     return lambda: step(views)
 
 
-def bare_steps(config: TrainConfig, patch: int, turns: int, compiled: bool) -> dict[str, Seconds]:
-    """Seconds of a step whose views are there already."""
+def bare_steps(kinds: list[str], config: TrainConfig, patch: int, turns: int) -> dict[str, Seconds]:
+    """Seconds of a step whose views are there already. Few kinds at a time: each keeps a network in memory."""
     views = views_in_memory(config, patch)
-    kinds = [LIGHTLY, "BYOL", "BYOL, bf16", *(["BYOL, torch.compile"] if compiled else []), "ORL", *ABLATED]
     return taking_turns({kind: prepared(kind, config.backbone, views) for kind in kinds}, turns)
 
 
@@ -322,20 +321,23 @@ def main() -> None:
         # First: a process counts what the one that starts it had in use.
         memory = (f"{kind} {value:.2f}" for kind, value in most_memory(config, patch).items())
         show(f"most memory, GB: {', '.join(memory)}")
-        bare = bare_steps(config, patch, options.turns, options.compile)
-        _print("bare step", bare, config.batch_size)
+        kinds = [LIGHTLY, "BYOL", "BYOL, bf16", *(["BYOL, torch.compile"] if options.compile else [])]
+        _print("bare step", bare_steps(kinds, config, patch, options.turns), config.batch_size)
+        bare = bare_steps(["BYOL", "ORL", *ABLATED], config, patch, options.turns)
+        _print("bare step of ORL", bare, config.batch_size, "BYOL")
         _print("loading alone, one process", loading(files, config), 1)
         whole, waiting = end_to_end(files, config, max(1, options.turns // 2))
         _print("end to end", whole, config.batch_size)
         show(f"waiting for photos: {waiting:.1%} of a step")
     pixels = 1 + 2 * (patch / config.image_size) ** 2
-    times = (f"{ours / byol:.2f}" for ours, byol in zip(bare["ORL"], bare["BYOL"], strict=True))
-    show(f"ORL costs {' and '.join(times)} x BYOL (clock, cores), of {pixels:.2f} x the pixels")
+    cost = (f"{ours / byol:.2f}" for ours, byol in zip(bare["ORL"], bare["BYOL"], strict=True))
+    show(f"ORL costs {' and '.join(cost)} x BYOL (clock, cores), of {pixels:.2f} x the pixels")
 
 
-def _print(title: str, seconds: dict[str, Seconds], images: int) -> None:
-    table = Table("", "images/s", "x lightly's", "core seconds an image", "x lightly's", title=title)
-    baseline = seconds[LIGHTLY]
+def _print(title: str, seconds: dict[str, Seconds], images: int, against: str = LIGHTLY) -> None:
+    times = "x lightly's" if against == LIGHTLY else f"x {against}"
+    table = Table("", "images/s", times, "core seconds an image", times, title=title)
+    baseline = seconds[against]
     for name, (clock, cores) in seconds.items():
         ratios = f"{baseline.clock / clock:.2f}", f"{baseline.cores / cores:.2f}"
         table.add_row(name, f"{images / clock:.1f}", ratios[0], f"{cores / images:.3f}", ratios[1])

@@ -30,7 +30,6 @@ for command in (
     stages.quality,
     stages.sweep,
     stages.train,
-    attention.attention,
     evaluations.evaluate,
     experiments.sweep_train,
     experiments.reproduce,
@@ -39,6 +38,7 @@ for command in (
 ):
     app.command()(command)
 app.command("map")(stages.draw_map)
+app.command(cls=attention.Listing)(attention.attention)
 app.add_typer(interchange.import_app, name="import", no_args_is_help=True)
 app.add_typer(photos.encoders_app, name="encoders")
 app.add_typer(evaluations.evaluations_app, name="evaluations")

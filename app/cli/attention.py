@@ -6,14 +6,33 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from click import Context
+from typer.core import TyperCommand
 
 from app.cli.common import Where, out
 from train.workspace import open_workspace
 
 
+class Listing(TyperCommand):
+    """Takes ``--encoders A B``, up to the next option, for ``--encoder A --encoder B``."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Spread the list out before Click sees it, whose options have a fixed number of values."""
+        spread, listing = [], False
+        for word in args:
+            if word == "--encoders":
+                listing = True
+                continue
+            listing = listing and not word.startswith("-")
+            spread += ["--encoder", word] if listing else [word]
+        return super().parse_args(ctx, spread)
+
+
 def attention(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Photos: one row of the figure for each.")],
-    encoders: Annotated[list[str], typer.Option("--encoder", help="Name of an encoder: a column. May be repeated.")],
+    encoders: Annotated[
+        list[str], typer.Option("--encoder", help="Name of an encoder: a column. May be repeated; or --encoders A B.")
+    ],
     to: Annotated[Path, typer.Option("--out", help="File to write: .png, .svg or .pdf.")],
     method: Annotated[
         str, typer.Option("--map", help="activation: where the last layer responds. cosine: what is like the photo.")

@@ -34,11 +34,16 @@ def test_a_figure_of_attention_is_written(workspace: Workspace, photo: Path, tmp
     weights.add(workspace, "random:resnet18", "one")
     weights.add(workspace, "random:resnet34", "two")
     file = tmp_path / "maps.svg"
-    words = ["attention", photo, photo, "--encoder", "one", "--encoder", "two", "--map", "cosine", "--out", file]
-    done = CliRunner().invoke(app, [*map(str, words), "--workspace", str(workspace.path)])
-    assert done.exit_code == 0, done.output
-    assert "2 photos, 2 encoders." in " ".join(done.output.split())
-    assert file.read_bytes().startswith(b"<?xml")
+    drawn = []
+    for named in (["--encoder", "one", "--encoder", "two"], ["--encoders", "one", "two"]):
+        words = ["attention", photo, photo, *named, "--map", "cosine", "--out", file]
+        done = CliRunner().invoke(app, [*map(str, words), "--workspace", str(workspace.path)])
+        assert done.exit_code == 0, done.output
+        assert "2 photos, 2 encoders." in " ".join(done.output.split())
+        drawn.append(file.read_bytes())
+        file.unlink()
+    assert drawn[0].startswith(b"<?xml")
+    assert drawn[0] == drawn[1]
 
 
 def test_a_figure_of_nothing_known_is_refused(workspace: Workspace, photo: Path, tmp_path: Path) -> None:
