@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from click import Context
 from typer.core import TyperCommand
 
 from app.cli.common import Where, out
@@ -16,7 +15,7 @@ from train.workspace import open_workspace
 class Listing(TyperCommand):
     """Takes ``--encoders A B``, up to the next option, for ``--encoder A --encoder B``."""
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Spread the list out before Click sees it, whose options have a fixed number of values."""
         spread, listing = [], False
         for word in args:
