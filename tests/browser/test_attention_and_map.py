@@ -34,8 +34,8 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
     weights.add(workspace, str(folder / "random.pth"), "random")
     shown = maps.photos_map(workspace, "demo", "starter")
     points = maps.points_of(workspace, shown)
-    file = folder / "embeddings" / "starter" / "maps" / shown.file
-    maps._write(file, points, PLACES, np.eye(12, dtype=np.float32), maps.state_of(shown, points))
+    made = maps.Map(points, PLACES, np.eye(12, dtype=np.float16), maps.state_of(shown, points), fresh=True)
+    maps.keep_map(workspace, shown, made)
     return serve(folder), workspace
 
 
