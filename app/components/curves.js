@@ -1,7 +1,5 @@
 // The panels together: one zoom, one crosshair and one set of axes for all of them.
 
-const boards = new WeakMap(); // parentElement → Curves
-
 class Curves {
   constructor(root) {
     this.root = root;
@@ -177,21 +175,4 @@ class Curves {
   }
 }
 
-export default function ({ data, parentElement }) {
-  const root = parentElement.querySelector(".curves");
-  if (!root) return undefined;
-  let board = boards.get(parentElement);
-  if (board?.root !== root) {
-    board?.destroy();
-    board = new Curves(root);
-    boards.set(parentElement, board);
-  }
-  const run = (board.run = Symbol("run"));
-  board.setData(data);
-  // Streamlit may call the cleanup of an overtaken run after the next one has drawn.
-  return () => {
-    if (board.run !== run) return;
-    board.destroy();
-    boards.delete(parentElement);
-  };
-}
+export default entry(".curves", Curves);

@@ -98,13 +98,14 @@ async function figureOf(view) {
     width = Math.max(width, stage.svg.width.baseVal.value);
     height += stage.svg.height.baseVal.value;
   }
-  const lines = [...view.captionLines(), view.link()].flatMap((line) => wrapped(line, width));
+  const said = view.captionLines();
+  const lines = [...said, view.link()].flatMap((line) => wrapped(line, width));
   const caption = lines.map((line, index) => text(0, height + 22 + index * 15, line));
   const full = [width + 2 * FIGURE_MARGIN, height + 22 + lines.length * 15 + 2 * FIGURE_MARGIN];
   const viewBox = `${-FIGURE_MARGIN} ${-FIGURE_MARGIN} ${full[0]} ${full[1]}`;
   const figure = svg("svg", { xmlns: SVG_NS, width: full[0], height: full[1], viewBox });
   figure.append(
-    svg("title", { text: view.captionLines().join(" ") }),
+    svg("title", { text: said.join(" ") }),
     svg("rect", { x: -FIGURE_MARGIN, y: -FIGURE_MARGIN, width: full[0], height: full[1], fill: paper }),
     ...drawn,
     ...caption,

@@ -2,7 +2,6 @@
 
 const PACE = 700; // ms for each checkpoint
 const REST = 350; // ms without a change before the server is told
-const theatres = new WeakMap(); // parentElement → Probes
 let looks = 0; // makes equal events distinguishable
 
 class Probes {
@@ -155,22 +154,4 @@ class Probes {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".probes");
-  if (!root) return undefined;
-  let theatre = theatres.get(parentElement);
-  if (theatre?.root !== root) {
-    theatre?.destroy();
-    theatre = new Probes(root);
-    theatres.set(parentElement, theatre);
-  }
-  theatre.send = setTriggerValue;
-  const run = (theatre.run = Symbol("run"));
-  theatre.setData(data);
-  // Streamlit may call the cleanup of an overtaken run after the next one has drawn.
-  return () => {
-    if (theatre.run !== run) return;
-    theatre.destroy();
-    theatres.delete(parentElement);
-  };
-}
+export default entry(".probes", Probes);
