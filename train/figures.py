@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from train.errors import UserError
 from train.published import publish
@@ -15,6 +15,11 @@ FORMATS = (".png", ".svg", ".pdf")
 # Okabe and Ito's, which the colour-blind can tell apart; they stand out from black and from white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = "osD^vPX"
+
+
+def look(number: int) -> dict[str, Any]:
+    """Colour and marker of one of several lines; neither alone tells more than a few of them apart."""
+    return {"color": PALETTE[number % len(PALETTE)], "marker": MARKERS[number % len(MARKERS)]}
 
 
 def refuse_format(path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from db.encoders import encoder_named
 from db.photos import dataset_named, usable_images
 from db.runs import metrics, run_by_id
 from train.evaluate.scores import Scores, ahead
-from train.figures import MARKERS, PALETTE
+from train.figures import PALETTE, look
 from train.figures import save as save_figure
 from train.photos import Photos
 from train.published import publish
@@ -160,13 +160,7 @@ def curves(workspace: Workspace, rows: Sequence[Row]) -> Figure:
     branches = [*BRANCHES, SECOND]
     trained = [row for row in rows if "images_per_second" in row.numbers]
     for number, row in enumerate(trained):
-        look: dict[str, Any] = {
-            "color": PALETTE[number % len(PALETTE)],
-            "marker": MARKERS[number % len(MARKERS)],
-            "linestyle": "-" if row.method in branches else "--",
-            "markersize": 4,
-            "linewidth": 1.2,
-        }
+        dashes = "-" if row.method in branches else "--"
         for axes, (name, relative) in zip(panels, (("loss", True), ("feature_spread", False)), strict=True):
             means = by_epoch(workspace, row.encoder, name)
             axes.plot(
@@ -174,7 +168,10 @@ def curves(workspace: Workspace, rows: Sequence[Row]) -> Figure:
                 means / means[0] if relative else means,
                 label=row.method if relative else None,
                 markevery=max(1, len(means) // 10),
-                **look,
+                linestyle=dashes,
+                markersize=4,
+                linewidth=1.2,
+                **look(number),
             )
     panels[0].set_ylabel("loss, share of its first epoch's", fontsize=8)
     panels[1].set_ylabel("spread of features", fontsize=8)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from train import ensure
 from train.config import MINE_PRESETS, MineConfig, with_settings
 from train.errors import UserError
 from train.evaluate.protocols import EvaluateConfig, protocol_named
-from train.figures import FORMATS, MARKERS, PALETTE
+from train.figures import FORMATS, look
 from train.figures import save as save_figure
 from train.lineage import refuse_wider
 from train.methods import ORLConfig
@@ -168,12 +168,7 @@ def plot(found: Sequence[Trained], headline: str, title: str) -> Figure:
             [mean - min(values) for mean, (_, values) in zip(means, points, strict=True)],
             [max(values) - mean for mean, (_, values) in zip(means, points, strict=True)],
         ]
-        look: dict[str, Any] = {
-            "color": PALETTE[number % len(PALETTE)],
-            "marker": MARKERS[number % len(MARKERS)],
-            "capsize": 3,
-        }
-        axes.errorbar(at, means, yerr=reach, label=label or None, **look)
+        axes.errorbar(at, means, yerr=reach, label=label or None, capsize=3, **look(number))
     axes.set_xticks(range(len(ticks)), ticks)
     axes.set_xlim(-0.5, len(ticks) - 0.5)
     axes.set_xlabel(first.replace("_", " "))
