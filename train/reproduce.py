@@ -6,7 +6,7 @@ whole can be interrupted at any time and goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from db.encoders import find_encoder
+from db.encoders import encoder_named, find_encoder
 from db.models import Encoder
 from db.photos import unite
 from db.runs import metrics, run_by_id
@@ -35,12 +35,14 @@ SPLITS = (
     ("train", "val"),
 )  # of VOC, to learn classifiers from and to measure on; the first there is
 STAGE_1 = ("simclr", "moco", "byol", "multicrop")
+WEIGHTS = ("image_weight", "intra_weight", "inter_weight")
 BRANCHES = {  # lambda 1 to 3 of each ORL (Table 5a)
     "ORL, inter-RoI only": (1.0, 0.0, 1.0),
     "ORL, intra-RoI only": (1.0, 1.0, 0.0),
     "ORL": (1.0, 1.0, 1.0),
 }
 SECOND = "ORL, second round"  # mined again with what the first has learned
+OWN = "byol"  # names the encoder that BYOL becomes here, whatever its name
 PILOT_EPOCHS = 2
 SCALE = 0.5  # of the photos that selective search sees: six times as fast
 CROPS = {"paper": 30, "object": 10}  # RoIs of a photo, about
@@ -57,6 +59,19 @@ class Row:
     encoder: str
     numbers: dict[str, float]
     svm_run: int = 0  # in whose folder is what its SVMs said of each photo
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What else ORL is trained on: pairs mined with an encoder (OWN is BYOL's) by a preset of mining."""
+
+    encoder: str
+    mining: str
+
+    @property
+    def method(self) -> str:
+        """What their row in the table is called."""
+        return f"ORL, pairs by {'BYOL' if self.encoder == OWN else self.encoder}, {self.mining}"
 
 
 @dataclass(frozen=True)
@@ -83,6 +98,7 @@ def reproduce(
     mining: str = "paper",
     changes: Mapping[str, Any] = MappingProxyType({}),
     mine_changes: Mapping[str, Any] = MappingProxyType({}),
+    pairs: Sequence[Pairs] = (),
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Iterator[Row]:
@@ -91,19 +107,26 @@ def reproduce(
     VOC2007, inside of the folder or in ``voc``, measures: its photos of the test split are never trained on. Give
     epochs, or hours, from which epochs follow by the speed of two epochs of BYOL and of what random weights took to be
     measured. mining: preset of mining, and mine_changes to it. changes: to the preset ``small`` of every method that
-    knows such a setting. Raises UserError or StoreError.
+    knows such a setting. pairs: what ORL, all three branches, is trained on besides, a row each. Raises UserError or
+    StoreError.
     """
     progress = progress or Progress()
     if (epochs is None) == (hours is None):
         raise UserError("Give either a number of epochs, or of hours.")
-    mine_config = with_settings(preset_named(MINE_PRESETS, mining), {"proposal_scale": SCALE} | dict(mine_changes))
+    minings = {
+        name: with_settings(preset_named(MINE_PRESETS, name), {"proposal_scale": SCALE} | dict(mine_changes))
+        for name in (mining, *(each.mining for each in pairs))
+    }
+    for each in pairs:
+        if each.encoder != OWN:
+            encoder_named(workspace.store, each.encoder)
     configs = _trainings({**changes, "seed": seed})
     subject = gather(workspace, folder, voc)
     progress.log(f"{subject.photos} photos to train on ('{subject.dataset}'), '{subject.measured}' to measure on.")
     random = _random(workspace, configs["byol"].backbone)
     yield _row(workspace, subject, "random weights", random, progress)
     if hours is not None:
-        epochs = _affordable(workspace, subject, configs, random, mining, hours, progress)
+        epochs = _affordable(workspace, subject, configs, random, mining, pairs, hours, progress)
     assert epochs is not None
     configs = {m: with_settings(config, {"epochs": epochs, "knn_every": 0}) for m, config in configs.items()}
     for method in STAGE_1:
@@ -111,22 +134,25 @@ def reproduce(
         if method == "byol":
             byol = made
         yield _row(workspace, subject, configs[method].title, made, progress)
-    mined = ensure.mined(workspace, subject.dataset, byol.name, mine_config, f"{byol.name}-{mining}", progress)
     base = configs["orl"]
     assert isinstance(base, ORLConfig)
+
+    def mined(encoder: str, preset: str) -> str:
+        name = f"{encoder}-{preset}"
+        return ensure.mined(workspace, subject.dataset, encoder, minings[preset], name, progress).name
+
+    first = mined(byol.name, mining)
     for method, lambdas in BRANCHES.items():
-        weights = dict(zip(("image_weight", "intra_weight", "inter_weight"), lambdas, strict=True))
+        weights = dict(zip(WEIGHTS, lambdas, strict=True))
         name = f"orl-{epochs}-{'-'.join(f'{value:g}' for value in lambdas)}"
-        last = ensure.trained(workspace, mined.name, with_settings(base, weights), name, progress)
+        last = ensure.trained(workspace, first, with_settings(base, weights), name, progress)
         yield _row(workspace, subject, method, last, progress)
-    again = ensure.mined(workspace, subject.dataset, last.name, mine_config, f"{last.name}-{mining}", progress)
-    yield _row(
-        workspace,
-        subject,
-        SECOND,
-        ensure.trained(workspace, again.name, base, f"orl-{epochs}-again", progress),
-        progress,
-    )
+    again = ensure.trained(workspace, mined(last.name, mining), base, f"orl-{epochs}-again", progress)
+    yield _row(workspace, subject, SECOND, again, progress)
+    for each in pairs:
+        correspondence = mined(byol.name if each.encoder == OWN else each.encoder, each.mining)
+        other = ensure.trained(workspace, correspondence, base, f"orl-{epochs}-of-{correspondence}", progress)
+        yield _row(workspace, subject, each.method, other, progress)
 
 
 def _trainings(changes: Mapping[str, Any]) -> dict[str, TrainConfig]:
@@ -227,6 +253,7 @@ def _affordable(
     configs: dict[str, TrainConfig],
     random: Encoder,
     mining: str,
+    pairs: Sequence[Pairs],
     hours: float,
     progress: Progress,
 ) -> int:
@@ -236,16 +263,16 @@ def _affordable(
     assert made.run_id is not None
     speed = _images_per_second(workspace, made.run_id) * operations_per_image(pilot)
     measuring = {name: _seconds(workspace, random, *each) for name, each in protocols(subject).items()}
-    encoders = 1 + len(STAGE_1) + len(BRANCHES) + 1
+    encoders = 1 + len(STAGE_1) + len(BRANCHES) + 1 + len(pairs)
     crop = measuring["knn"] / max(1, _photos_of_voc(subject))
-    rois = subject.photos * (1 + CROPS[mining])
-    fixed = sum(measuring.values()) * encoders + 2 * rois * crop + subject.photos * SEARCH
-    fixed += START * (len(STAGE_1) + len(BRANCHES) + 3) + _seconds_of(workspace, made.run_id)
+    crops = sum(1 + CROPS[preset] for preset in (mining, mining, *(other.mining for other in pairs)))
+    fixed = sum(measuring.values()) * encoders + subject.photos * (crops * crop + SEARCH)
+    fixed += START * (len(STAGE_1) + len(BRANCHES) + 3 + 2 * len(pairs)) + _seconds_of(workspace, made.run_id)
     each = [seconds_per_epoch(configs[method], subject.photos, speed) for method in STAGE_1]
     orl = configs["orl"]
-    weights = ("image_weight", "intra_weight", "inter_weight")
-    for lambdas in (*BRANCHES.values(), (1.0, 1.0, 1.0)):
-        branches = with_settings(orl, dict(zip(weights, lambdas, strict=True)))
+    whole = (1.0, 1.0, 1.0)
+    for lambdas in (*BRANCHES.values(), whole, *(whole for _ in pairs)):
+        branches = with_settings(orl, dict(zip(WEIGHTS, lambdas, strict=True)))
         each.append(seconds_per_epoch(branches, subject.photos, speed))
     epochs = int((3600 * hours - fixed) / sum(each))
     progress.log(

@@ -18,7 +18,7 @@ from train.figures import PALETTE, look
 from train.figures import save as save_figure
 from train.photos import Photos
 from train.published import publish
-from train.reproduce import BRANCHES, SECOND, Row
+from train.reproduce import SECOND, Row
 from train.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -157,10 +157,9 @@ def curves(workspace: Workspace, rows: Sequence[Row]) -> Figure:
 
     drawn = NewFigure(figsize=(9, 3.6), dpi=160, layout="constrained")
     panels: Sequence[Axes] = drawn.subplots(1, 2)
-    branches = [*BRANCHES, SECOND]
     trained = [row for row in rows if "images_per_second" in row.numbers]
     for number, row in enumerate(trained):
-        dashes = "-" if row.method in branches else "--"
+        dashes = "-" if row.method.startswith("ORL") else "--"
         for axes, (name, relative) in zip(panels, (("loss", True), ("feature_spread", False)), strict=True):
             means = by_epoch(workspace, row.encoder, name)
             axes.plot(

@@ -81,6 +81,12 @@ def reproduce(
         list[str] | None, typer.Option("--set", help="Change the preset small of every training: key=value.")
     ] = None,
     mine_changes: Annotated[list[str] | None, typer.Option("--mine-set", help="Change the preset of mining.")] = None,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also train ORL on pairs by byol, or any encoder there is, mined by a preset: NAME or NAME:PRESET."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every training.")] = 0,
     workspace: Where = None,
 ) -> None:
@@ -89,6 +95,7 @@ def reproduce(
     from train import reproduced
 
     opened = open_workspace(workspace)
+    others = [reproduction.Pairs(name, preset or mining) for name, _, preset in (p.partition(":") for p in pairs or [])]
     rows = []
     with progress_bar() as bars:
         for row in reproduction.reproduce(
@@ -100,6 +107,7 @@ def reproduce(
             mining=mining,
             changes=parse_settings(changes or []),
             mine_changes=parse_settings(mine_changes or []),
+            pairs=others,
             seed=seed,
             progress=Bars(bars),
         ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,13 +13,14 @@ import pytest
 from db.models import Encoder, Run, now
 from db.photos import dataset_named, usable_images
 from db.runs import add_metrics, add_run, update_run
+from db.store import StoreError
 from train import reproduce as reproduction
 from train.config import MineConfig
 from train.cost import operations_per_image
 from train.errors import UserError
 from train.evaluate.protocols import EvaluateConfig
 from train.methods import ORLConfig, TrainConfig, train_preset
-from train.reproduce import gather, reproduce, seconds_per_epoch
+from train.reproduce import OWN, Pairs, gather, reproduce, seconds_per_epoch
 from train.workspace import Workspace
 
 
@@ -150,10 +152,39 @@ def test_methods_are_trained_one_after_the_other_and_orl_from_what_byol_found(
     assert rows[1].numbers["images_per_second"] == 10  # the median of 5, 10 and 15
 
 
+def test_orl_is_trained_on_pairs_of_other_encoders_and_presets_too(
+    workspace: Workspace, folder: Path, made: Made
+) -> None:
+    from train.weights import add
+
+    add(workspace, "random:resnet18", "other")
+    pairs = [Pairs(OWN, "object"), Pairs("other", "paper")]
+    rows = list(reproduce(workspace, folder, epochs=7, changes={"batch_size": 4}, pairs=pairs))
+    assert [row.method for row in rows[8:]] == [
+        "ORL, second round",
+        "ORL, pairs by BYOL, object",
+        "ORL, pairs by other, paper",
+    ]
+    photos = "more+voc07-train"
+    assert made.calls[9:] == [
+        ("orl", "orl-7-1-1-1-paper", (1, 1, 1), 7),
+        ("mine", photos, "byol-7", 10),
+        ("orl", "byol-7-object", (1, 1, 1), 7),
+        ("mine", photos, "other", 100),
+        ("orl", "other-paper", (1, 1, 1), 7),
+    ]
+    assert rows[-1].encoder == "orl-7-of-other-paper"
+    made.calls.clear()
+    for wrong, said in ((Pairs("gone", "paper"), "no encoder named 'gone'"), (Pairs(OWN, "odd"), "'odd'")):
+        with pytest.raises((UserError, StoreError), match=said):
+            next(reproduce(workspace, folder, epochs=7, pairs=[wrong]))
+    assert not made.calls
+
+
 def test_epochs_are_those_that_the_hours_pay_for(workspace: Workspace, folder: Path, made: Made) -> None:
-    def epochs(hours: float) -> int:
+    def epochs(hours: float, pairs: Sequence[Pairs] = ()) -> int:
         made.calls.clear()
-        list(reproduce(workspace, folder, hours=hours, mining="object", changes={"batch_size": 4}))
+        list(reproduce(workspace, folder, hours=hours, mining="object", changes={"batch_size": 4}, pairs=pairs))
         assert made.calls[0] == ("byol", "more+voc07-train", 2)  # the pilot
         return made.calls[1][2]
 
@@ -164,6 +195,8 @@ def test_epochs_are_those_that_the_hours_pay_for(workspace: Workspace, folder: P
     # 10 s); 8 · 0.3 s of search; 10 · 8 s of starting; the pilot's 20 + 8 s: 646.4 s.
     assert epochs(1.0) == int((3600 - 646.4) / 7.300) == 404
     assert epochs(0.5) == int((1800 - 646.4) / 7.300) == 158
+    # A row more: an epoch takes 8.0008 · 8 / 53.339 = 1.200 s, the rest 40 s, 8 · 31 crops and 16 s of starting.
+    assert epochs(1.0, [Pairs(OWN, "paper")]) == int((3600 - 646.4 - 304) / (7.300 + 1.200)) == 311
     with pytest.raises(UserError, match=r"0\.1 h are too few: .* about 0\.2 h here"):
         epochs(0.1)
 
