@@ -27,6 +27,12 @@ class Place:
     mined: CorrespondenceSet | None
 
 
+def lasting(place: Place, **more: str | list[str]) -> dict[str, str | list[str]]:
+    """What a link says besides, so that tomorrow it still means the data set and the set of today."""
+    named = {"data": place.dataset.name if place.dataset else "", "set": place.mined.name if place.mined else ""}
+    return named | more
+
+
 def open_page(name: str, **query: str) -> None:
     """Go to a page; ``app.main`` has left the pages of this session under their names."""
     st.switch_page(st.session_state["pages"][name], query_params=query)

@@ -60,17 +60,14 @@ class AttentionView {
     this.high = el("span");
     this.bar = el("span", { class: "legend-bar" });
     this.label = el("span", { class: "legend-label" });
-    const save = (kind) => button(kind, kind.toUpperCase(), `Save as a figure with a caption (${kind})`, () =>
-      this.save(kind),
-    );
-    this.saves = ["png", "svg"].map(save);
+    this.save = new SaveMenu(this);
     this.toolbar.append(
       choice("Map", this.activation, this.cosine),
       this.scaleChoice,
       choice("Layer", ...this.layers),
       el("label", { class: "slider" }, el("span", { text: "Opacity" }), this.opacity),
       choice("Shape", ...this.shapes),
-      el("div", { class: "group save" }, el("span", { class: "muted", text: "Figure" }), ...this.saves),
+      this.save.root,
       el("div", { class: "legend" }, el("span", { class: "legend-scale" }, this.low, this.bar, this.high), this.label),
     );
   }
@@ -94,7 +91,7 @@ class AttentionView {
       : { low: "least", high: "most", said: "each photo and encoder on a scale of its own" };
   }
 
-  caption() {
+  captionLines() {
     const { query, neighbors, neighbors_by, encoders } = this.data;
     const by = encoders.map(({ name, note }) => (note ? `${name} (${note})` : name)).join("; ");
     const { low, high, said } = this.scale();
@@ -238,13 +235,20 @@ class AttentionView {
     }, REST);
   }
 
-  async save(kind) {
-    this.saves.forEach((button) => (button.disabled = true));
-    try {
-      await saveFigure(this, kind);
-    } finally {
-      this.saves.forEach((button) => (button.disabled = false));
-    }
+  // What is saved, as SaveMenu asks for it.
+
+  picture() {
+    return columnsDrawn(this);
+  }
+
+  fileName() {
+    return `attention-${fileStem(this.data.query)}`;
+  }
+
+  link() {
+    const { to, opacity, layer, cells, own } = this.look;
+    const alpha = String(Math.round(opacity * 100));
+    return lastingLink({ ...this.data.place, to, alpha, layer, cells: cells ? "1" : "", own: own ? "1" : "" });
   }
 
   keyDown(event) {
@@ -258,7 +262,8 @@ class AttentionView {
       if (event.repeat && event.timeStamp - this.lastStep < THROTTLE) return;
       this.lastStep = event.timeStamp;
       this.send("step", step);
-    } else if (event.key === "Escape" && this.look.to) this.compareWith("");
+    } else if (event.key === "Escape" && !this.save.menu.hidden) this.save.toggle(false);
+    else if (event.key === "Escape" && this.look.to) this.compareWith("");
   }
 }
 

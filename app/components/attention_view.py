@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 import streamlit as st
 
+from app.components import figure
 from app.components.sources import joined
 
 if TYPE_CHECKING:
@@ -66,17 +67,18 @@ class AttentionPayload(TypedDict):
     neighbors_by: str  # the set that they come from
     rois: list[list[int]]
     look: Look
+    place: dict[str, str | list[str]]  # what a lasting link says besides
     attention_url: str
     crop_url: str
     colors: list[str]  # of the scale, from low to high
 
 
-_SCRIPTS = ("dom.js", "echo.js", "attention_panel.js", "attention_figure.js", "attention_view.js")
+_SCRIPTS = ("dom.js", "echo.js", *figure.SCRIPTS, "attention_panel.js", "attention_figure.js", "attention_view.js")
 
 _attention_view = st.components.v2.component(
     "orl_attention_view",
     html='<div class="attention-view"></div>',
-    css=joined("attention_view.css"),
+    css=joined("attention_view.css", "save.css"),
     js=joined(*_SCRIPTS),
 )
 

@@ -45,8 +45,9 @@ class Curves {
     this.logarithm = toggle("Log scale", () => (this.log = !this.log));
     this.reset = el("button", { type: "button", text: "Reset zoom", hidden: true, onclick: () => this.zoomTo(null) });
     this.hint = el("span", { class: "hint", text: "Drag across a chart to zoom, double-click to see all" });
+    this.save = new SaveMenu(this);
     const slider = el("label", { class: "slider" }, "Smoothing", this.slider, this.smoothed);
-    return el("div", { class: "bar" }, slider, this.epochs, this.logarithm, this.reset, this.hint, this.legend);
+    return el("div", { class: "bar" }, slider, this.epochs, this.logarithm, this.reset, this.hint, this.save.root, this.legend);
   }
 
   // What a person has changed: on screen at once, in the URL soon.
@@ -76,6 +77,35 @@ class Curves {
     if (!this.data) return;
     this.drawLegend();
     this.draw();
+  }
+
+  // What is saved, as SaveMenu asks for it.
+
+  picture() {
+    return asShown(...(this.legend.hidden ? [] : [this.legend]), this.grid);
+  }
+
+  captionLines() {
+    const [from, to] = this.shownRange().map((x) => Number(x.toPrecision(4)).toLocaleString("en"));
+    const banded = this.data.panels.some((panel) => panel.lines.some((line) => line.low));
+    const off = this.data.runs.filter((run) => !this.isShown(run.id)).map((run) => run.id);
+    const facts = [
+      `${this.unit()}s ${from} to ${to}`,
+      this.smoothing ? `smoothed by ${this.smoothing}` : "",
+      banded && !this.smoothing ? "bands from the least to the greatest value of the steps of a point" : "",
+      this.log ? "logarithmic where values allow" : "",
+      off.length ? `hidden: ${off.join(", ")}` : "",
+    ];
+    return [...this.data.figure.caption, `Curves: ${facts.filter(Boolean).join("; ")}.`];
+  }
+
+  fileName() {
+    return this.data.figure.name;
+  }
+
+  link() {
+    this.address.writeNow();
+    return lastingLink(this.data.figure.place);
   }
 
   // -- data ------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import streamlit as st
 
+from app.components import figure
 from app.components.sources import joined
 
 if TYPE_CHECKING:
@@ -62,13 +63,14 @@ class CurvesPayload(TypedDict):
 
     runs: list[Source]
     panels: list[Panel]
+    figure: figure.Figure
 
 
 _curves = st.components.v2.component(
     "orl_curves",
     html='<div class="curves"></div>',
-    css=joined("curves.css"),
-    js=joined("dom.js", "address.js", "curve_panel.js", "curves.js"),
+    css=joined("curves.css", "save.css"),
+    js=joined("dom.js", "address.js", *figure.SHOWN_SCRIPTS, "curve_panel.js", "curves.js"),
 )
 
 

@@ -145,8 +145,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const grid = parentElement.querySelector(".gallery");
   const bar = parentElement.querySelector(".bar");
   if (!grid) return;
-  const { tiles = [], selected = null, tags = [], scope = null, can_mark: canMark = false } = data ?? {};
-  const fingerprint = JSON.stringify([tiles, selected, tags, scope, canMark]);
+  const { tiles = [], selected = null, tags = [], scope = null, can_mark: canMark = false, figure = null } = data ?? {};
+  const fingerprint = JSON.stringify([tiles, selected, tags, scope, canMark, figure]);
   grid.open = (id) => setTriggerValue("open", id);
   grid.mark = (what) => setTriggerValue("mark", what);
   // A theme change runs this again with the same tiles; rebuilding them would drop the focus.
@@ -155,6 +155,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (!grid.chosen) makeChoosable(bar, grid);
   if (grid.scope !== scope) grid.chosen.clear();
   grid.scope = scope;
+  showMenu(parentElement.querySelector(".head"), grid, figure);
   bar.parts.known.replaceChildren(...tags.map((value) => el("option", { value })));
   grid.setAttribute("role", "group");
   grid.setAttribute("aria-label", plural(tiles.length, "photo"));

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import streamlit as st
 
+from app.components import figure
 from app.components.sources import joined
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ class Tile(TypedDict):
 
 _gallery = st.components.v2.component(
     "orl_gallery",
-    html='<div class="bar" hidden></div><div class="gallery"></div>',
-    css=joined("gallery.css"),
-    js=joined("dom.js", "gallery.js"),
+    html='<div class="bar" hidden></div><div class="head" hidden></div><div class="gallery"></div>',
+    css=joined("gallery.css", "save.css"),
+    js=joined("dom.js", *figure.SHOWN_SCRIPTS, "gallery.js"),
 )
 
 
@@ -48,10 +49,19 @@ def gallery(
     selected: int | None = None,
     tags: Sequence[str] = (),
     scope: int | None = None,
+    saved_as: figure.Figure | None = None,
 ) -> ComponentResult:
     """Draw the tiles; ``on_open`` reads the id from ``st.session_state[key].open``, ``on_mark`` likewise.
 
-    tags: words to offer. scope: what is chosen is forgotten when it changes. Without ``on_mark`` nothing can be chosen.
+    tags: words to offer. scope: what is chosen is forgotten when it changes. Without ``on_mark`` nothing can be chosen,
+    and without ``saved_as`` nothing saved.
     """
-    data = {"tiles": tiles, "selected": selected, "tags": list(tags), "scope": scope, "can_mark": on_mark is not None}
+    data = {
+        "tiles": tiles,
+        "selected": selected,
+        "tags": list(tags),
+        "scope": scope,
+        "can_mark": on_mark is not None,
+        "figure": saved_as,
+    }
     return _gallery(key=key, data=data, on_open_change=on_open, on_mark_change=on_mark or (lambda: None))

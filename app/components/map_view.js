@@ -70,12 +70,13 @@ class MapView {
     this.keep.onclick = () => this.send("keep", [...this.chosen]);
     this.drop = el("button", { type: "button", class: "toggle", text: "Clear", title: "Choose nothing (Esc)" });
     this.drop.onclick = () => this.choose(null);
+    this.save = new SaveMenu(this);
     this.toolbar.append(
       el("div", { class: "group", role: "group", "aria-label": "Tool" }, ...this.tools),
       this.whole,
       el("label", { class: "field" }, el("span", { text: "Colour" }), this.picker),
       this.clusterLabel,
-      el("div", { class: "group end" }, this.count, this.drop, this.keep),
+      el("div", { class: "group end" }, this.count, this.drop, this.keep, this.save.root),
     );
     this.setTool("move");
   }
@@ -205,7 +206,8 @@ class MapView {
     const colours = labelColours(column, this.ownInk());
     this.legend.replaceChildren(
       ...head,
-      el("span", { class: "muted", text: "Click to isolate, click again for all. Grey: no colour of its own." }),
+      el("span", { class: "muted screen", text: "Click to isolate, click again for all." }),
+      el("span", { class: "muted", text: "Grey: no colour of its own." }),
       ...column.labels.map((label, at) => this.legendEntry(label, column.counts[at], colours[at])),
     );
   }
@@ -342,6 +344,32 @@ class MapView {
     else this.camera.pan(dx, dy);
     this.redraw();
     return this.rest();
+  }
+
+  // -- what is saved, as SaveMenu asks for it ----------------------------------------------------------
+
+  picture() {
+    return asShown(this.stage, this.legend);
+  }
+
+  captionLines() {
+    const { label, note } = this.data.colourings.find(({ name }) => name === this.look.by);
+    const clusters = this.look.by === "cluster" ? `, k = ${this.look.k}` : "";
+    const { only } = this.look;
+    return [
+      ...this.data.figure.caption,
+      `Colour: ${label}${clusters}, ${note}.${only.length ? ` Only ${only.join(", ")}.` : ""}`,
+      ...(this.chosen ? [`${this.count.textContent}.`] : []),
+    ];
+  }
+
+  fileName() {
+    return this.data.figure.name;
+  }
+
+  link() {
+    const { by, k, only, at } = this.look;
+    return lastingLink({ ...this.data.figure.place, colour: by, clusters: String(k), only, at });
   }
 
   // -- actions ---------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 import streamlit as st
 
+from app.components import figure
 from app.components.sources import joined
 
 if TYPE_CHECKING:
@@ -51,14 +52,23 @@ class MapPayload(TypedDict):
     colourings: list[Colouring]
     most_clusters: int
     look: Look
+    figure: figure.Figure
 
 
-_SCRIPTS = ("dom.js", "echo.js", "map_points.js", "map_canvas.js", "map_pointer.js", "map_view.js")
+_SCRIPTS = (
+    "dom.js",
+    "echo.js",
+    "map_points.js",
+    "map_canvas.js",
+    "map_pointer.js",
+    *figure.SHOWN_SCRIPTS,
+    "map_view.js",
+)
 
 _map_view = st.components.v2.component(
     "orl_map_view",
     html='<div class="map-view"></div>',
-    css=joined("map_view.css"),
+    css=joined("map_view.css", "save.css"),
     js=joined(*_SCRIPTS),
 )
 

@@ -194,12 +194,13 @@ function draw(given) {
   const { data, parentElement, setTriggerValue } = given;
   const grid = parentElement.querySelector(".matches");
   if (!grid) return;
-  const { cards = [], tags = [], can_judge: canJudge = false, answered = 0 } = data ?? {};
+  const { cards = [], tags = [], can_judge: canJudge = false, answered = 0, figure = null } = data ?? {};
   if (!grid.verdicts) makeOutbox(grid);
   grid.answered(answered);
   grid.open = (id) => setTriggerValue("open", id);
   grid.send = (said) => setTriggerValue("mark", said);
   grid.askForTag = (id) => tagField(grid, id);
+  showMenu(parentElement.querySelector(".head"), grid, figure);
   parentElement.querySelector("datalist").replaceChildren(...tags.map((value) => el("option", { value })));
   const fingerprint = JSON.stringify([cards, canJudge]);
   // A theme change runs this again with the same cards; rebuilding them would drop the focus.

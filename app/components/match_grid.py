@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
 
+from app.components import figure
 from app.components.sources import joined
 from db.models import Judgement
 
@@ -42,9 +43,9 @@ class Card(TypedDict):
 
 _match_grid = st.components.v2.component(
     "orl_match_grid",
-    html='<div class="matches"></div><datalist id="orl-pair-tags"></datalist>',
-    css=joined("match_grid.css"),
-    js=joined("dom.js", "match_grid.js"),
+    html='<div class="head" hidden></div><div class="matches"></div><datalist id="orl-pair-tags"></datalist>',
+    css=joined("match_grid.css", "save.css"),
+    js=joined("dom.js", *figure.SHOWN_SCRIPTS, "match_grid.js"),
 )
 
 
@@ -57,7 +58,8 @@ def match_grid(
     can_judge: bool,
     answered: int = 0,
     tags: Sequence[str] = (),
+    saved_as: figure.Figure,
 ) -> ComponentResult:
     """Draw the cards. tags: words to offer. Unless one ``can_judge``, verdicts and tags are only shown."""
-    data = {"cards": cards, "tags": list(tags), "can_judge": can_judge, "answered": answered}
+    data = {"cards": cards, "tags": list(tags), "can_judge": can_judge, "answered": answered, "figure": saved_as}
     return _match_grid(key=key, data=data, on_open_change=on_open, on_mark_change=on_mark)

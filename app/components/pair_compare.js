@@ -275,8 +275,8 @@ class CompareView {
 
   // What is saved, as SaveMenu asks for it.
 
-  stages() {
-    return this.panes.map((pane) => [pane.stage, pane.data.title]);
+  picture() {
+    return stagesDrawn(this.root, this.panes.map((pane) => [pane.stage, pane.data.title]));
   }
 
   captionLines() {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
 
+from app.components import figure
 from app.components.pair_view import STAGE_SCRIPTS, Box, Photo
 from app.components.sources import joined
 from db.differences import Status
@@ -96,8 +97,8 @@ class ComparePayload(TypedDict):
 _compare = st.components.v2.component(
     "orl_pair_compare",
     html='<div class="pair-view compare-view"></div>',
-    css=joined("pair_view.css", "pair_stage.css", "pair_panels.css", "pair_save.css", "pair_compare.css"),
-    js=joined(*STAGE_SCRIPTS, "pair_keys.js", "pair_save.js", "pair_compare.js"),
+    css=joined("pair_view.css", "pair_stage.css", "pair_panels.css", "save.css", "pair_compare.css"),
+    js=joined(*STAGE_SCRIPTS, "pair_keys.js", *figure.SCRIPTS, "pair_figure.js", "pair_compare.js"),
 )
 
 

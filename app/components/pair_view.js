@@ -284,8 +284,8 @@ class PairView extends Looking {
 
   // What is saved, as SaveMenu asks for it.
 
-  stages() {
-    return [[this.stage, ""]];
+  picture() {
+    return stagesDrawn(this.root, [[this.stage, ""]]);
   }
 
   captionLines() {

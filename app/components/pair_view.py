@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, NotRequired, Self, TypedDict
 
 import streamlit as st
 
+from app.components import figure
 from app.components.sources import joined
 from db.models import Judgement
 
@@ -186,14 +187,15 @@ class PairPayload(TypedDict):
     prefetch: NotRequired[list[str]]
 
 
-_STYLES = ("pair_view.css", "pair_stage.css", "pair_panels.css", "pair_save.css", "pair_aside.css")
+_STYLES = ("pair_view.css", "pair_stage.css", "pair_panels.css", "save.css", "pair_aside.css")
 STAGE_SCRIPTS = ("dom.js", "pair_looking.js", "pair_side.js", "pair_pointer.js", "pair_stage.js")
 _SCRIPTS = (
     *STAGE_SCRIPTS,
     "pair_keys.js",
     "address.js",
     "pair_panels.js",
-    "pair_save.js",
+    *figure.SCRIPTS,
+    "pair_figure.js",
     "pair_matches.js",
     "pair_matrix.js",
     "pair_table.js",

@@ -104,6 +104,7 @@ def _payload(place: Place, image: Image, chosen: list[Encoder]) -> AttentionPayl
         "neighbors_by": mined.name if mined else "",
         "rois": rois.boxes.tolist() if rois else [],
         "look": _look(),
+        "place": shell.lasting(place, q=str(image.id), encoders=[row.name for row in chosen]),
         "attention_url": attention_template(),
         "crop_url": crop_url(),
         "colors": INFERNO,

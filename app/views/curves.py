@@ -151,7 +151,16 @@ def curves_payload(shown: Sequence[Run], found: dict[int, dict[str, Thinned]]) -
                     "mark": chart.mark,
                 }
             )
-    return {"runs": sources, "panels": panels}
+    ids = "-".join(str(run.id) for run in shown)
+    return {
+        "runs": sources,
+        "panels": panels,
+        "figure": {
+            "name": f"curves-{ids}",
+            "caption": [f"{'Run' if alone else 'Runs'} {', '.join(f'{run.id} · {run.name}' for run in shown)}."],
+            "place": {"run" if alone else "compare": ids},
+        },
+    }
 
 
 def _line(source: Source, series: Thinned, metric: str, label: str, color: str) -> Line:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import shell
 from app.author import author
+from app.components.figure import Figure
 from app.components.gallery import Tile, gallery
 from app.pictures import WIDTHS, photo_url
 from app.shell import Place
@@ -58,7 +59,15 @@ def _photos(place: Place, dataset: Dataset, order: GalleryOrder, total: int) -> 
             selected=int(gallery_ids(store, order)[sought - 1]) if sought else None,
             tags=tuple(known_tags(store, dataset.id)),
             scope=dataset.id,
+            saved_as=_figure(place, dataset, order, (number - 1) * PER_PAGE, len(tiles), total),
         )
+
+
+def _figure(place: Place, dataset: Dataset, order: GalleryOrder, start: int, count: int, total: int) -> Figure:
+    by = f"set {place.mined.name}" if place.mined else "no set"
+    words = gallery_order.described(order)
+    shown = f"Photos {start + 1:,} to {start + count:,} of {total:,} of {dataset.name}, {by}: {words}."
+    return {"name": f"photos-{dataset.name}-{start + 1}", "caption": [shown], "place": shell.lasting(place)}
 
 
 def _page_number(total: int) -> tuple[int, int | None]:

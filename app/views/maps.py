@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import shell
 from app.author import author
+from app.components.figure import Figure
 from app.components.gallery import Tile, gallery
 from app.components.map_view import Colouring, Look, MapPayload, map_view
 from app.pictures import PREFIX, WIDTHS, crop_url, photo_url
@@ -183,6 +184,20 @@ def _payload(place: Place, shown: MapOf, made: Map) -> MapPayload:
         "colourings": colourings,
         "most_clusters": CLUSTERS[-1],
         "look": _look([c["name"] for c in colourings]),
+        "figure": _figure(place, shown, made),
+    }
+
+
+def _figure(place: Place, shown: MapOf, made: Map) -> Figure:
+    what = f"{len(made.points):,} " + (f"RoIs of {shown.mined.name}" if shown.mined else "photos")
+    own = {"points": "RoIs"} if shown.mined else {"points": "photos", "by_encoder": shown.encoder.name}
+    return {
+        "name": f"map-{shown.dataset.name}-{shown.encoder.name}",
+        "caption": [
+            f"{what} of {shown.dataset.name} by features of {shell.encoder_label(shown.encoder)}: "
+            f"{made.components.shape[1]} principal components, then t-SNE by cosine.",
+        ],
+        "place": shell.lasting(place, **own),
     }
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import shell
 from app.author import author
+from app.components.figure import Figure
 from app.components.match_grid import Card, match_grid
 from app.pictures import crop_url
 from app.shell import Place
@@ -118,7 +119,30 @@ def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: Match
             can_judge=not shell.read_only(),
             answered=st.session_state.get("marks_answered", 0),
             tags=tuple(known_pair_tags(place.workspace.store, dataset.id)),
+            saved_as=_figure(place, mined, order, (number - 1) * PER_PAGE, len(matches), len(rows)),
         )
+
+
+def _figure(place: Place, mined: CorrespondenceSet, order: MatchOrder, start: int, count: int, total: int) -> Figure:
+    sort = next(
+        label for label, (name, falling, _) in SORTS.items() if (name, falling) == (order.sort, order.descending)
+    )
+    filters = {
+        "query category": order.category,
+        "verdict": order.verdict,
+        "tag": order.tag,
+        "similarity at least": None if order.least is None else f"{order.least:.3f}",
+    }
+    words = "; ".join([sort[0].lower() + sort[1:], *(f"{k} {v}" for k, v in filters.items() if v)])
+    return {
+        "name": f"matches-{mined.name}-{start + 1}",
+        "caption": [
+            f"Pairs {start + 1:,} to {start + count:,} of {total:,} of the set {mined.name}, {words}.",
+            "Cosine of the two RoIs, margin over the query RoI's best other RoI there, and whether the way back leads "
+            "to the same RoI.",
+        ],
+        "place": shell.lasting(place),
+    }
 
 
 def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:

@@ -59,6 +59,23 @@ def is_filtered(order: GalleryOrder) -> bool:
     return order != GalleryOrder(order.dataset_id, order.set_id, order.sort, order.descending, seed=order.seed)
 
 
+def described(order: GalleryOrder) -> str:
+    """The order and what is left out, in words."""
+    sort = next(label for label, (name, _) in SORTS.items() if name == order.sort).lower().replace("rois", "RoIs")
+    way = f"seed {order.seed}" if order.sort == "random" else "descending" if order.descending else "ascending"
+    verdict = next((label for label, name in VERDICTS.items() if name == order.verdict), "")
+    filters = {
+        "name has": order.search,
+        "category": order.category,
+        "tag": order.tag,
+        "pairs": verdict,
+        "pairs at least": order.fewest_pairs,
+        "pairs at most": order.most_pairs,
+        "selection": order.selection,
+    }
+    return "; ".join([f"by {sort}, {way}", *(f"{k} {v}" for k, v in filters.items() if v not in (None, ""))])
+
+
 def inputs(place: Place, dataset: Dataset) -> None:
     """Draw the row."""
     _take_selection()

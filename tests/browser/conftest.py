@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 import urllib.request
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 HARNESS = Path(__file__).with_name("component_harness.py")
+SVG = "{http://www.w3.org/2000/svg}"
 IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
 
 Serve = Callable[..., str]
@@ -89,6 +92,34 @@ def wait_until_healthy(address: str, server: subprocess.Popen, log: Path) -> Non
         except OSError:
             time.sleep(0.2)
     raise RuntimeError(f"The server at {address} did not start:\n{log.read_text()}")
+
+
+@dataclass
+class SavedFigure:
+    """What a view was saved as: the file's name, and of an SVG, its words and its pictures."""
+
+    name: str
+    path: Path
+
+    @property
+    def root(self) -> ET.Element:
+        return ET.parse(self.path).getroot()
+
+    @property
+    def words(self) -> list[str]:
+        return [node.text or "" for node in self.root.iter(f"{SVG}text")]
+
+    @property
+    def pictures(self) -> list[str]:
+        return [node.get("href") or "" for node in self.root.iter(f"{SVG}image")]
+
+
+def saved_figure(page: Page, kind: str = "svg") -> SavedFigure:
+    """Save the view by its menu."""
+    page.get_by_role("button", name="Save or share this view").click()
+    with page.expect_download(timeout=60_000) as waiting:
+        page.locator(f"[data-save={kind}]").click()
+    return SavedFigure(waiting.value.suggested_filename, Path(waiting.value.path()))
 
 
 @pytest.fixture

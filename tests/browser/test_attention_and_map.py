@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from db.selections import selected_ids, selections
-from tests.browser.conftest import IDLE, Serve
+from tests.browser.conftest import IDLE, Serve, saved_figure
 from train import maps, weights
 from train.workspace import Workspace, open_workspace
 
@@ -140,21 +140,18 @@ def test_opacity_and_layers_need_no_picture_and_are_in_the_url(site: tuple[str, 
 
 
 @pytest.mark.parametrize("kind", ["svg", "png"])
-def test_a_figure_says_what_it_shows(site: tuple[str, Workspace], careful: Page, tmp_path: Path, kind: str) -> None:
+def test_a_figure_says_what_it_shows(site: tuple[str, Workspace], careful: Page, kind: str) -> None:
     page = careful
     go(page, f"{site[0]}/attention?q=3&neighbours=2&to=3-100-80&own=1")
     all_there(page)
-    with page.expect_download(timeout=60_000) as saved:
-        page.locator(f".toggle[data-name={kind}]").click()
-    assert saved.value.suggested_filename == f"attention-scene-002.{kind}"
-    saved.value.save_as(tmp_path / "figure")
+    figure = saved_figure(page, kind)
+    assert figure.name == f"attention-scene-002.{kind}"
     if kind == "png":
-        with Image.open(tmp_path / "figure") as picture:
+        with Image.open(figure.path) as picture:
             assert picture.width > 1500
             assert len(np.unique(np.asarray(picture.convert("L").resize((64, 64))))) > 50  # it has pictures in it
         return
-    text = (tmp_path / "figure").read_text()
-    words = " ".join(re.findall(r">([^<>]+)<", text))
+    words = " ".join(figure.words)
     for said in (
         "Photo: scene-002.jpg. Below it 2 neighbours by the set demo-starter.",
         "starter (efficientnet_lite0, supervised)",
@@ -163,7 +160,8 @@ def test_a_figure_says_what_it_shows(site: tuple[str, Workspace], careful: Page,
         "Scale: least to most, each photo and encoder on a scale of its own.",
     ):
         assert said in words
-    assert text.count('href="data:image') == 12  # three photos and their maps, for two encoders
+    assert [picture[:11] for picture in figure.pictures] == ["data:image/"] * 12  # three photos, maps, two encoders
+    assert "encoders=starter&encoders=random&to=3-100-80&alpha=60&layer=overlay&own=1" in figure.words[-1]
 
 
 def test_a_photo_gone_from_disk_is_a_sentence_in_its_panel(
@@ -220,6 +218,32 @@ def test_a_lasso_chooses_the_points_inside_and_opens_them_in_the_gallery(
     expect(page.locator(".tile")).to_have_count(3, timeout=20_000)
     newest = selections(workspace.store, 1)[0][0]
     assert selected_ids(workspace.store, newest).tolist() == [4, 7, 8]
+
+
+def test_the_map_is_saved_with_its_points_its_colours_and_what_they_mean(
+    site: tuple[str, Workspace], careful: Page
+) -> None:
+    page = careful
+    go(page, f"{site[0]}/map?colour=cluster&clusters=3")
+    left, top, right, up = surface(page)
+    figure = saved_figure(page)
+    assert figure.name == "map-demo-starter.svg"
+    said = " ".join(figure.words)
+    assert "12 photos of demo by features of starter (efficientnet_lite0, supervised): 12 principal components" in said
+    assert "Colour: Cluster, k = 3, k-means of the principal components." in said
+    assert "cluster 3" in said and "Click to isolate" not in said
+    assert figure.words[-1].endswith("&points=photos&by_encoder=starter&colour=cluster&clusters=3")
+    with Image.open(saved_figure(page, "png").path) as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    frame = page.locator(".map-view .stage").bounding_box()
+    assert frame
+    colours = set()
+    for x, y in PLACES.tolist():
+        across, down = left + x * right - frame["x"] + 12, top + y * up - frame["y"] + 12
+        colours.add(tuple(pixels[round(2 * down), round(2 * across)] // 16))
+    assert len(colours) == 3  # a colour for each cluster, at the points' places
+    ground = pixels[2 * 12 + 60, 2 * 12 + 60] // 16
+    assert tuple(ground) not in colours
 
 
 def test_a_box_chooses_too_and_an_isolated_label_alone_can_be_chosen(

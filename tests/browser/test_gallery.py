@@ -16,7 +16,7 @@ from db.correspondences import find_set
 from db.marks import tags_of, tags_of_pairs
 from db.matches import matches_at
 from db.verdicts import verdicts_on
-from tests.browser.conftest import IDLE, Serve
+from tests.browser.conftest import IDLE, Serve, saved_figure
 from train.matches import MatchOrder, make_matches, match_keys, match_rows
 from train.workspace import Workspace, open_workspace
 
@@ -72,6 +72,30 @@ def test_a_shuffle_is_in_the_url_and_can_be_rolled_again(site: tuple[str, Worksp
     page.reload()
     page.locator(".tile").first.wait_for(timeout=60_000)
     assert page.locator(".tile").evaluate_all("all => all.map(tile => tile.dataset.id)") != first
+
+
+def test_a_page_of_photos_and_one_of_matches_are_saved_as_figures(site: tuple[str, Workspace], careful: Page) -> None:
+    address, page = site[0], careful
+    go(page, f"{address}/?sort=Pairs&desc=true&least=1", ".tile")
+    figure = saved_figure(page)
+    assert figure.name == "photos-demo-1.svg"
+    assert [picture[:11] for picture in figure.pictures] == ["data:image/"] * 12
+    names = [word for word in figure.words if word.startswith("scene-")]
+    assert sorted(names) == [f"scene-{n:03d}.jpg" for n in range(12)]
+    caption = "Photos 1 to 12 of 12 of demo, set demo-starter: by pairs, descending; pairs at least 1."
+    assert caption in " ".join(figure.words)
+    assert figure.words[-1].endswith("/?sort=Pairs&desc=true&least=1&data=demo&set=demo-starter")
+
+    go(page, f"{address}/matches?by=Least+similar&floor=0.5", ".match")
+    cards = page.locator(".match").count()
+    first = page.locator(".cosine").first.inner_text()
+    figure = saved_figure(page)
+    assert figure.name == "matches-demo-starter-1.svg"
+    assert len(figure.pictures) == 2 * cards
+    assert figure.words[0] == first
+    said = " ".join(figure.words)
+    assert f"Pairs 1 to {cards} of " in said
+    assert "of the set demo-starter, least similar; similarity at least 0.500." in said
 
 
 def test_matches_are_judged_and_tagged_by_keyboard_and_lead_to_their_pair(

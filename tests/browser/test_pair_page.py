@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from db.models import Run
 from db.runs import add_run
-from tests.browser.conftest import IDLE, Serve
+from tests.browser.conftest import IDLE, SVG, Serve, saved_figure
 from tests.conftest import MINED
 from train.mine import mine
 from train.workspace import Workspace, open_workspace
@@ -165,20 +164,17 @@ def test_a_comparison_is_saved_with_both_stages_and_what_the_sets_are(site: str,
     go(page, f"{site}/compare?a=demo-starter&b=other&q=3")
     kept = page.locator(".pane").first.locator(".link.kept").count()
     page.locator("[data-status=kept].toggle").click()
-    page.get_by_role("button", name="Save or share this view").click()
-    with page.expect_download() as waiting:
-        page.get_by_role("menuitem", name="Save as SVG").click()
+    figure = saved_figure(page)
     neighbor = page.locator(".caption-name").nth(1).inner_text().removeprefix("images/").removesuffix(".jpg")
-    assert waiting.value.suggested_filename == f"compare-scene-002-{neighbor}.svg"
-    figure = ET.parse(waiting.value.path()).getroot()
-    words = [node.text or "" for node in figure.iter("{http://www.w3.org/2000/svg}text")]
+    assert figure.name == f"compare-scene-002-{neighbor}.svg"
+    words = figure.words
     assert {"A · demo-starter", "B · other"} < set(words)
     said = " ".join(words)
     assert "A: correspondence set demo-starter, 96 pairs of 302 RoIs in 12 photos" in said
     assert "Query images/scene-002.jpg; neighbour images/" in said
     assert f"= {kept} in both sets (hidden)" in said
     assert words[-1].endswith("/compare?q=3&a=demo-starter&b=other")
-    strokes = [node.get("stroke") for node in figure.iter("{http://www.w3.org/2000/svg}path")]
+    strokes = [node.get("stroke") for node in figure.root.iter(f"{SVG}path")]
     assert "rgb(240, 228, 66)" in strokes  # new pairs
     assert "rgb(86, 180, 233)" not in strokes  # kept ones, which are hidden
 

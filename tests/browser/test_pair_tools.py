@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
-import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import IDLE
+from tests.browser.conftest import IDLE, SVG, saved_figure
 from tests.browser.harness_page import centre, expect_log, numbers, runs, show
 
 
@@ -118,36 +116,28 @@ def test_empty_parameters_are_taken_out_of_the_url(window: Page, harness: str) -
     expect(window).to_have_url(re.compile(r"\?scene=pairs&q=5$"))
 
 
-def saved(page: Page, view: Locator, name: str) -> Path:
-    view.get_by_role("button", name="Save or share this view").click()
-    with page.expect_download() as waiting:
-        view.locator(f"[data-save={name}]").click()
-    assert waiting.value.suggested_filename == f"000012-000031.{name}"
-    return waiting.value.path()
-
-
 def test_the_view_is_saved_as_svg_with_its_photos_and_a_caption(window: Page, harness: str) -> None:
     view = show(window, harness)
     view.locator(".threshold").fill("0.85")
-    figure = ET.parse(saved(window, view, "svg")).getroot()
-    words = [node.text or "" for node in figure.iter("{http://www.w3.org/2000/svg}text")]
+    figure = saved_figure(window)
+    assert figure.name == "000012-000031.svg"
+    words = figure.words
     assert "Correspondence set demo. K 10, N 0.1." in words
     assert "Encoder starter (supervised)." in words
     assert "Pairs shown: 2 of 4, similarity at least 0.850." in words
     assert any("scene=pairs&cos=0.85" in word for word in words)
     assert "neighbour 2 · cos 0.83" in words
-    pictures = [node.get("href") or "" for node in figure.iter("{http://www.w3.org/2000/svg}image")]
-    kinds = [picture[:22] for picture in pictures]
+    kinds = [picture[:22] for picture in figure.pictures]
     assert kinds == ["data:image/png;base64,"] * 2
-    assert base64.b64decode(pictures[0].partition(",")[2]).startswith(b"\x89PNG")
-    assert len([n for n in figure.iter("{http://www.w3.org/2000/svg}path") if n.get("stroke") == "rgb(230, 159, 0)"])
+    assert base64.b64decode(figure.pictures[0].partition(",")[2]).startswith(b"\x89PNG")
+    assert len([n for n in figure.root.iter(f"{SVG}path") if n.get("stroke") == "rgb(230, 159, 0)"])
 
 
 def test_the_view_is_saved_as_png_at_twice_its_size(window: Page, harness: str) -> None:
     view = show(window, harness)
     place = view.locator(".stage-svg").bounding_box()
     assert place
-    with Image.open(saved(window, view, "png")) as picture:
+    with Image.open(saved_figure(window, "png").path) as picture:
         assert picture.width == pytest.approx(2 * (place["width"] + 24), abs=2)
         assert picture.height > 2 * place["height"]
         assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 1000  # the photos are in it

@@ -21,7 +21,7 @@ from db.correspondences import find_set, pair_rows
 from db.models import Run, now
 from db.probes import Probe, keep_probes
 from db.runs import LIVE, add_metrics, add_run, run_by_id, runs, update_run
-from tests.browser.conftest import IDLE, Serve
+from tests.browser.conftest import IDLE, SVG, Serve, saved_figure
 from train.methods import train_preset
 from train.runs import kill
 from train.workspace import Workspace, open_workspace
@@ -137,6 +137,13 @@ def test_a_live_chart_keeps_its_zoom_and_its_place_in_the_page(
         assert curves.get_attribute("data-range") == zoomed
     assert chart.evaluate("chart => chart === window.chart && chart.isConnected")
     assert page.evaluate("window.blank") == 0
+    figure = saved_figure(page)
+    assert figure.name == f"curves-{run_id}.svg"
+    assert {"Loss", "Learning rate", "Photos per second", f"Run {run_id} · live."} < set(figure.words)
+    assert figure.words[-1].endswith(f"&run={run_id}") or f"run={run_id}" in figure.words[-1]
+    assert any(word.startswith("Curves: steps ") for word in figure.words)
+    drawn = [node for node in figure.root.iter(f"{SVG}path") if (node.get("d") or "").count("L") > 50]
+    assert len(drawn) == 4  # as many as there are numbers
     chart.dblclick()
     expect(curves).to_have_attribute("data-range", "0 200")
     page.get_by_role("button", name="By epoch").click()

@@ -1,0 +1,16 @@
+"""What a view needs in order to be saved as a figure, or shared as a link."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+SCRIPTS = ("figure.js", "save.js")  # beside dom.js; the menu's style is save.css
+SHOWN_SCRIPTS = (*SCRIPTS, "shown.js")  # of a view of HTML, drawn as it stands
+
+
+class Figure(TypedDict):
+    """``name`` of the file, without its kind; ``caption``: sentences; ``place``: what a lasting link says besides."""
+
+    name: str
+    caption: list[str]
+    place: dict[str, str | list[str]]

@@ -1,0 +1,173 @@
+// What a person sees of HTML, as SVG for a figure: grounds and borders, pictures, drawings, and words where they stand.
+
+const CLIPPED = new Set(["hidden", "clip", "auto", "scroll"]);
+
+const fontOf = (style) => `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+
+const metricsOf = (() => {
+  const pen = document.createElement("canvas").getContext("2d");
+  return (style) => {
+    pen.font = fontOf(style);
+    return pen.measureText("x");
+  };
+})();
+
+class Shown {
+  constructor(elements) {
+    const boxes = elements.map((element) => element.getBoundingClientRect());
+    this.left = Math.min(...boxes.map((box) => box.left));
+    this.top = Math.min(...boxes.map((box) => box.top));
+    this.width = Math.max(...boxes.map((box) => box.right)) - this.left;
+    this.height = Math.max(...boxes.map((box) => box.bottom)) - this.top;
+    this.nodes = [];
+    for (const element of elements) this.element(element, { left: -Infinity, top: -Infinity, right: Infinity, bottom: Infinity });
+  }
+
+  at({ left, top, width, height }) {
+    return { x: left - this.left, y: top - this.top, width, height };
+  }
+
+  element(element, clip) {
+    if (element.matches(".screen")) return; // says what to do on screen
+    const style = getComputedStyle(element);
+    const box = element.getBoundingClientRect();
+    const seen = style.visibility !== "hidden" && style.opacity !== "0" && style.display !== "none" && box.width && box.height;
+    if (!seen || box.bottom <= clip.top || box.top >= clip.bottom || box.right <= clip.left || box.left >= clip.right) return;
+    this.ground(box, style);
+    if (element instanceof SVGElement) return this.vector(element, box);
+    if (element instanceof HTMLImageElement) return this.image(element.src, box, style.objectFit);
+    if (element instanceof HTMLCanvasElement) return this.image(element.toDataURL(), box, "fill");
+    const inner = CLIPPED.has(style.overflowX)
+      ? {
+          left: Math.max(clip.left, box.left),
+          top: Math.max(clip.top, box.top),
+          right: Math.min(clip.right, box.right),
+          bottom: Math.min(clip.bottom, box.bottom),
+        }
+      : clip;
+    for (const child of element.childNodes) {
+      if (child instanceof Text) this.words(child, style, inner);
+      else if (child instanceof Element) this.element(child, inner);
+    }
+  }
+
+  ground(box, style) {
+    const border = Number.parseFloat(style.borderTopWidth);
+    const drawn = {
+      fill: plainColour(style.backgroundColor),
+      stroke: border ? plainColour(style.borderTopColor) : "none",
+      "stroke-width": border,
+      rx: Number.parseFloat(style.borderTopLeftRadius) || 0,
+    };
+    const clear = /^rgba\(.*, 0(\.0*)?\)$/;
+    if (style.backgroundImage.startsWith("linear-gradient")) return this.gradient(box, style.backgroundImage);
+    if (clear.test(drawn.fill) && (!border || clear.test(drawn.stroke))) return;
+    this.nodes.push(svg("rect", { ...this.at(box), ...drawn }));
+  }
+
+  // From left to right, the stops evenly spaced: what scales of colour are.
+  gradient(box, image) {
+    const colours = image.match(/#\w+|\w+\([^()]*\)/g);
+    const id = `scale-${this.nodes.length}`;
+    const stops = colours.map((colour, at) =>
+      svg("stop", { offset: at / (colours.length - 1), "stop-color": plainColour(colour) }),
+    );
+    this.nodes.push(svg("defs", {}, svg("linearGradient", { id }, ...stops)));
+    this.nodes.push(svg("rect", { ...this.at(box), fill: `url(#${id})` }));
+  }
+
+  image(href, box, fit) {
+    const aspect = { cover: "xMidYMid slice", contain: "xMidYMid meet" }[fit] ?? "none";
+    if (href) this.nodes.push(svg("image", { ...this.at(box), href, preserveAspectRatio: aspect }));
+  }
+
+  vector(element, box) {
+    const style = getComputedStyle(element);
+    const copy = styledCopy(element);
+    for (const [name, value] of Object.entries(this.at(box))) copy.setAttribute(name, value);
+    for (const name of ["fill", "stroke", "stroke-width"]) {
+      if (!copy.hasAttribute(name)) copy.setAttribute(name, plainColour(style.getPropertyValue(name)));
+    }
+    this.nodes.push(copy);
+  }
+
+  // Lines as the browser has broken them, cut where it cuts them.
+  words(node, style, clip) {
+    if (!node.data.trim()) return;
+    const { fontBoundingBoxAscent: up, fontBoundingBoxDescent: down } = metricsOf(style);
+    for (const line of linesOf(node)) {
+      if (line.bottom <= clip.top || line.top >= clip.bottom || line.left >= clip.right) continue;
+      const cut = line.right > clip.right + 1;
+      const text = cut ? cutAt(node, line, clip.right, style) : line.text;
+      const y = line.top + ((line.bottom - line.top) * up) / (up + down) - this.top;
+      this.nodes.push(
+        svg("text", {
+          x: line.left - this.left,
+          y,
+          fill: plainColour(style.color),
+          "font-size": style.fontSize,
+          "font-weight": style.fontWeight,
+          "font-family": style.fontFamily,
+          "text-decoration": style.textDecorationLine === "none" ? null : style.textDecorationLine,
+          // Whoever opens the figure may lack the font: its words take the same room in another.
+          textLength: (cut ? clip.right : line.right) - line.left,
+          lengthAdjust: "spacingAndGlyphs",
+          text,
+        }),
+      );
+    }
+  }
+}
+
+// The lines of a text node: their words, and from where to where they reach.
+function linesOf(node) {
+  const range = document.createRange();
+  const lines = [];
+  for (const { index, 0: word } of node.data.matchAll(/\S+/g)) {
+    range.setStart(node, index);
+    range.setEnd(node, index + word.length);
+    const { left, top, right, bottom } = range.getBoundingClientRect();
+    if (right === left) continue;
+    const last = lines.at(-1);
+    if (last && Math.abs(last.top - top) < 2) Object.assign(last, { text: `${last.text} ${word}`, right });
+    else lines.push({ text: word, start: index, left, top, right, bottom });
+  }
+  return lines;
+}
+
+// As much of a line as ends before an edge, an ellipsis included where there is one.
+function cutAt(node, line, edge, style) {
+  const range = document.createRange();
+  const most = edge - (style.textOverflow === "ellipsis" ? Number.parseFloat(style.fontSize) : 0);
+  let end = line.start;
+  range.setStart(node, line.start);
+  for (; end < node.length; end++) {
+    range.setEnd(node, end + 1);
+    if (range.getBoundingClientRect().right > most) break;
+  }
+  return `${node.data.slice(line.start, end)}…`;
+}
+
+// A grid of HTML as a view that can be saved; grid.figure is what app.components.figure says of it.
+function gridToSave(grid) {
+  return {
+    root: grid,
+    picture: () => asShown(grid),
+    captionLines: () => grid.figure.caption,
+    fileName: () => grid.figure.name,
+    link: () => lastingLink(grid.figure.place),
+  };
+}
+
+// The menu of a grid in the place for it; none where there is nothing to say of it.
+function showMenu(head, grid, figure) {
+  grid.figure = figure;
+  head.hidden = !figure;
+  if (figure && !head.firstChild) head.append(new SaveMenu(gridToSave(grid)).root);
+}
+
+// As a figure takes it: what is seen of some elements, with the room that they take together.
+function asShown(...elements) {
+  const { nodes, width, height } = new Shown(elements);
+  return { nodes, width, height };
+}
