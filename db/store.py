@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event, insert, inspect, text
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
+from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, insert, inspect, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
@@ -91,12 +92,14 @@ def explained(error: DBAPIError) -> StoreError:
 def open_store(url: str, read_only: bool = False) -> Store:
     """Open a store by SQLAlchemy URL, creating or upgrading its tables as needed.
 
-    A read-only one is neither made nor upgraded, and its connections cannot write. Raises StoreError when the store
-    was written by a newer version or cannot be opened.
+    A read-only one is neither made nor upgraded, and its connections cannot write; it may lie on a disk that cannot be
+    written. Raises StoreError when the store was written by a newer version or cannot be opened.
     """
-    engine = create_engine(url)
+    engine = create_engine(_immutable(url) if read_only else url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+        if engine.url.query.get("immutable") is None:
+            event.listen(engine, "connect", _switch_to_wal)
     if read_only:
         event.listen(engine, "connect", _forbid_writing[engine.dialect.name])
     try:
@@ -113,6 +116,28 @@ def open_store(url: str, read_only: bool = False) -> Store:
     return Store(engine, read_only)
 
 
+def _immutable(url: str) -> URL:
+    """The URL for a SQLite file on a disk that takes no file at all, not even those by which readers and writers agree.
+
+    Raises StoreError when a part of it still lies in such a file.
+    """
+    parts = make_url(url)
+    path = parts.database
+    if parts.get_backend_name() != "sqlite" or not path or not Path(path).is_file() or not _on_read_only_disk(path):
+        return parts
+    pending = Path(f"{path}-wal")
+    if pending.is_file() and pending.stat().st_size:
+        raise StoreError(
+            f"The newest part of this store is still in {pending.name}, and this disk cannot be written; "
+            "open the store once where it can, then copy it."
+        )
+    return URL.create(parts.drivername, database=f"file:{quote(path)}", query={"immutable": "1", "uri": "true"})
+
+
+def _on_read_only_disk(path: str) -> bool:
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
 def sqlite_url(path: Path) -> str:
     """URL of a SQLite file, unless ``ORL_DATABASE_URL`` names another database."""
     return os.environ.get("ORL_DATABASE_URL") or f"sqlite:///{path}"
@@ -121,7 +146,6 @@ def sqlite_url(path: Path) -> str:
 def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
-    _switch_to_wal(cursor)
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA cache_size = -{CACHE}")
@@ -144,12 +168,14 @@ _forbid_writing = {
 }
 
 
-def _switch_to_wal(cursor: DBAPICursor) -> None:
+def _switch_to_wal(connection: DBAPIConnection, _: object) -> None:
+    cursor = connection.cursor()
     # SQLite does not let the busy timeout wait here: two that open a new store at once would both be refused.
     deadline = time.monotonic() + BUSY_TIMEOUT / 1000
     while True:
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
+            cursor.close()
             return
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 import threading
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -199,7 +200,16 @@ def _begin(workspace: Workspace, mined: CorrespondenceSet) -> Making:
 
 
 def _folder(workspace: Workspace, set_id: int) -> Path:
-    return workspace.orders / str(set_id)
+    """In the workspace; where that cannot be written and holds none, in a folder that lasts as long as this process."""
+    kept = workspace.orders / str(set_id)
+    if kept.is_dir() or os.access(workspace.path, os.W_OK):
+        return kept
+    return Path(_elsewhere(workspace.path).name) / str(set_id)
+
+
+@cache
+def _elsewhere(_: Path) -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="orl-orders-")
 
 
 def _revision(workspace: Workspace, mined: CorrespondenceSet) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -163,6 +165,35 @@ def test_every_connection_is_prepared(path: Path) -> None:
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
     assert pragmas == {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_a_store_on_a_read_only_disk_is_read_without_a_file_beside_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = path.with_name("a b#c.sqlite")  # a name that means something else in a URL
+    store = open_store(f"sqlite:///{path.with_name('plain.sqlite')}")
+    ensure_dataset(store, "trip", "/photos", "folder")
+    store.close()
+    path.with_name("plain.sqlite").rename(path)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    shown = open_store(f"sqlite:///{path}", read_only=True)
+    with shown.session() as session:
+        assert [row.name for row in session.query(Dataset)] == ["trip"]
+        assert [p.name for p in path.parent.iterdir()] == [path.name]  # no -wal, no -shm
+    with pytest.raises(StoreError, match="Nothing can be changed here"):
+        ensure_dataset(shown, "other", "/photos", "folder")
+    shown.close()
+
+
+def test_a_part_of_the_store_that_a_read_only_disk_cannot_take_in_is_not_passed_over(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(path)
+    ensure_dataset(store, "trip", "/photos", "folder")
+    assert path.with_name("orl.sqlite-wal").stat().st_size > 0
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    with pytest.raises(StoreError, match=r"The newest part of this store is still in orl\.sqlite-wal, and this disk"):
+        open_store(f"sqlite:///{path}", read_only=True)
 
 
 def test_a_session_that_fails_leaves_nothing_behind(path: Path) -> None:

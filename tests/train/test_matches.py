@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -231,6 +232,21 @@ def test_a_damaged_cache_is_made_anew_and_a_deleted_one_too(fresh: tuple[Workspa
 def test_a_page_that_cannot_wait_is_told_how_far_the_orders_are(fresh: tuple[Workspace, CorrespondenceSet]) -> None:
     workspace, mined = fresh
     assert isinstance(matches_or_making(workspace, mined, patience=60), Matches)
+
+
+def test_orders_of_a_workspace_on_a_read_only_disk_last_as_long_as_the_process(
+    fresh: tuple[Workspace, CorrespondenceSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, mined = fresh
+    kept = make_matches(workspace, mined)
+    writable = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and writable(path, mode))
+    assert np.array_equal(matches(workspace, mined).keys, kept.keys)  # type: ignore[union-attr]
+    shutil.rmtree(workspace.orders)
+    found = matches_or_making(workspace, mined, patience=60)
+    assert isinstance(found, Matches)
+    assert np.array_equal(found.by["margin"], kept.by["margin"])
+    assert not workspace.orders.exists()
 
 
 def test_orders_that_cannot_be_written_are_a_sentence(
