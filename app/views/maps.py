@@ -13,6 +13,7 @@ from app.author import author
 from app.components.figure import Figure
 from app.components.gallery import Tile, gallery
 from app.components.map_view import Colouring, Look, MapPayload, map_view
+from app.pace import told_of_run
 from app.pictures import PREFIX, WIDTHS, crop_url, photo_url
 from app.points import CLUSTERS, about_url, column_url, shown_photos, shown_rois
 from app.shell import Place
@@ -144,7 +145,7 @@ def _watch(place: Place, run_id: int) -> None:
         st.rerun()
     run = live[run_id]
     with st.container(border=True):
-        st.progress(shell.share_done(run), text=f"{run.phase or 'Starting'} …")
+        st.progress(shell.share_done(run), text=told_of_run(run))
         if not shell.read_only() and st.button("Cancel", icon=":material/stop_circle:", key="cancel"):
             try:
                 request_stop(place.workspace, run_id)

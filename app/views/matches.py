@@ -12,6 +12,7 @@ from app import shell
 from app.author import author
 from app.components.figure import Figure
 from app.components.match_grid import Card, match_grid
+from app.pace import told
 from app.pictures import crop_url
 from app.shell import Place
 from app.views import start
@@ -90,7 +91,8 @@ def _wait(place: Place, mined: CorrespondenceSet) -> None:
         st.error(found.error)
         st.button("Try again", on_click=try_again, args=(place.workspace, mined))
     else:
-        text = f"Sorting {mined.pair_count:,} pairs, once for this set: {found.done:,} of {found.total:,} photos"
+        part = f"Sorting {mined.pair_count:,} pairs, once for this set, by photo"
+        text = told(f"orders-{mined.id}", part, found.done, found.total)
         st.progress(min(1.0, found.done / found.total), text=text)
 
 

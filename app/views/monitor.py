@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import machine, shell
 from app.charts import Thinned, duration
+from app.pace import told_of_run
 from app.shell import escape, share_done, status_line
 from app.views import afterwards, curves, probes
 from db.models import Run, now
@@ -126,7 +127,7 @@ def _progress(opened: Workspace, run: Run) -> None:
     if run.status == "queued":
         st.progress(0.0, text=_place_in_queue(opened, run))
     elif run.total:
-        st.progress(share_done(run), text=f"{run.phase or 'Starting'}: {run.progress:,} of {run.total:,}")
+        st.progress(share_done(run), text=told_of_run(run))
     elif run.status in LIVE:
         st.progress(0.0, text=run.phase or "Starting")
     if run.status in LIVE and silence(run) > SILENT:

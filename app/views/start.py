@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.access import read_only
+from app.pace import told_of_run
 from app.shell import Place, encoder_label, share_done
 from db.encoders import encoders
 from db.models import Dataset
@@ -16,7 +17,7 @@ from train.config import MINE_PRESETS
 from train.demo.build import SCENES, SET, build_demo
 from train.errors import UserError
 from train.ingest import ingest
-from train.runs import launch_mine
+from train.runs import launch_mine, request_stop
 from train.workspace import Workspace
 
 
@@ -152,5 +153,23 @@ def _watch(opened: Workspace, dataset_id: int) -> None:
     run = mining[-1]
     with st.container(border=True):
         st.subheader("Mining" if run.name != SET else "Mining the demo")
-        st.progress(share_done(run), text=f"{run.phase or 'Waiting for its turn'}: {run.progress:,} of {run.total:,}")
-        st.caption("Proposals, then features, then pairs. The photos below can be looked at meanwhile.")
+        st.progress(share_done(run), text=told_of_run(run))
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.caption("Proposals, then features, then pairs. The photos below can be looked at meanwhile.")
+            if not read_only():
+                st.button(
+                    "Cancel",
+                    key="cancel-mining",
+                    icon=":material/stop_circle:",
+                    disabled=run.status == "stopping",
+                    help="What is done stays done: the run can go on from the Train page.",
+                    on_click=_cancel,
+                    args=(opened, run.id),
+                )
+
+
+def _cancel(opened: Workspace, run_id: int) -> None:
+    try:
+        request_stop(opened, run_id)
+    except (UserError, StoreError) as mistake:
+        st.toast(str(mistake))

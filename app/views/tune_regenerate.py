@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import streamlit as st
 
 from app import shell
+from app.pace import told_of_run
 from app.preview import Subject
 from app.shell import Place, escape, share_done
 from app.tuning import Tuner, stored_ids
@@ -132,25 +131,11 @@ def _live(place: Place, run_id: int) -> None:
     if run is None or run.status not in LIVE:
         st.rerun()  # the new set is there to be picked
     with st.container(horizontal=True, vertical_alignment="center"):
-        words = "waiting for its turn" if run.status == "queued" else (run.phase or "starting")
-        rate, left = _speed(run)
-        told = f" · {rate:,.1f} a second · {duration(left)} left of this part" if rate else ""
-        st.progress(share_done(run), text=f"{escape(run.name)}: {words}, {run.progress:,} of {run.total:,}{told}")
+        st.progress(share_done(run), text=f"{escape(run.name)} · {told_of_run(run)}")
         if not shell.read_only() and run.status != "stopping":
             st.button(
                 "Cancel", key="tune-cancel", icon=":material/stop_circle:", on_click=_cancel, args=(place, run.id)
             )
-
-
-def _speed(run: Run) -> tuple[float, float]:
-    """Items a second since this page saw the run's present phase, and the seconds that are left at that."""
-    seen = st.session_state.get("tune-seen")
-    if seen is None or seen[:2] != (run.id, run.phase):
-        seen = (run.id, run.phase, run.progress, time.monotonic())
-        st.session_state["tune-seen"] = seen
-    done, passed = run.progress - seen[2], time.monotonic() - seen[3]
-    rate = done / passed if passed > 2 else 0.0
-    return rate, (run.total - run.progress) / rate if rate else 0.0
 
 
 def _cancel(place: Place, run_id: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from app.pace import told
 from app.shell import escape
 from app.tuning import Tuner
 from train.progress import Progress
@@ -48,7 +49,7 @@ def _live(tuner: Tuner, part: str) -> None:
     if work is None or not work.running:
         st.rerun()  # the page around it has something new to show
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(work.share, text=f"{work.name or 'Starting'}: {work.done:,} of {work.total:,}")
+        st.progress(work.share, text=told(f"tune-{part}", work.name or "Starting", work.done, work.total))
         st.button(
             "Stopping …" if work.stopping else "Stop",
             key=f"tune-stop-{part}",

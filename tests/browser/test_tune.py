@@ -26,6 +26,25 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
     return serve(folder), open_workspace(folder)
 
 
+def test_embedding_now_says_how_far_it_is_and_can_be_stopped(site: tuple[str, Workspace], careful: Page) -> None:
+    page = careful
+    go(page, f"{site[0]}/tune?set=demo-starter&size=32&iou=0.8")
+    start = page.get_by_role("button", name=re.compile(r"Embed [\d,]+ RoIs now"))
+    expect(start).to_be_visible(timeout=SLOW)
+    before = number_in(start.inner_text())
+    assert before > 300
+    start.click()
+    expect(page.get_by_text(re.compile(r"Embedding regions: \d+ of"))).to_be_visible(timeout=SLOW)
+    page.get_by_role("button", name="Stop", exact=True).click(timeout=SLOW)
+    expect(start).to_be_visible(timeout=SLOW)
+    expect(start).not_to_have_text(re.compile(f"{before:,} RoIs"))  # what is embedded stays
+    assert 0 < number_in(start.inner_text()) < before
+
+
+def number_in(text: str) -> int:
+    return int(re.sub(r"\D", "", text))
+
+
 def test_a_slider_moves_the_numbers_and_regenerate_makes_the_set_that_they_spoke_of(
     site: tuple[str, Workspace], careful: Page
 ) -> None:
