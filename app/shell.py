@@ -63,15 +63,17 @@ def set_widget(key: str, value: object) -> None:
 
 
 def pick() -> Place:
-    """Draw the pickers in the sidebar and say what is picked. Both live in the URL."""
+    """Draw the pickers in the sidebar and say what is picked. Both live in the URL; at first it is the newest set."""
     opened = workspace()
     found = {d.name: d for d in datasets(opened.store)}
     if not found:
         return Place(opened, None, None)
+    every = sets(opened.store)
+    first = next((at for at, d in enumerate(found.values()) if every and d.id == every[0].dataset_id), 0)
     with st.sidebar:
-        name = st.selectbox("Data set", list(found), key="data", bind="query-params")
-        dataset = found.get(name) or next(iter(found.values()))
-        mined = {s.name: s for s in sets(opened.store) if s.dataset_id == dataset.id}
+        name = st.selectbox("Data set", list(found), index=first, key="data", bind="query-params")
+        dataset = found.get(name) or list(found.values())[first]
+        mined = {s.name: s for s in every if s.dataset_id == dataset.id}
         if not mined:
             st.caption("No correspondence set yet.")
             return Place(opened, dataset, None)

@@ -44,7 +44,7 @@ def _to_form() -> None:
 
 def _table(found: list[Column]) -> None:
     encoders = {each.encoder.id: each.encoder for column in found for each in column.found}
-    labels = _labels(found)
+    labels = _headings(found)
     rows: dict[str, list[object]] = {"encoder": [encoder_label(row) for row in encoders.values()]}
     for column, label in zip(found, labels, strict=True):
         by_encoder = {each.encoder.id: headline(each) for each in column.found}
@@ -55,6 +55,12 @@ def _table(found: list[Column]) -> None:
     }
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, key="results-table", placeholder="–")
     st.caption("Shares in %. A column holds evaluations on the same data with the same settings, the newest of each.")
+
+
+def _headings(found: list[Column]) -> list[str]:
+    """What columns of the table are called: without settings where those tell no two apart."""
+    short = [" · ".join(column.label.split(" · ")[:2]) for column in found]  # protocol and data
+    return [name if short.count(name) == 1 else label for name, label in zip(short, _labels(found), strict=True)]
 
 
 def _labels(found: list[Column]) -> list[str]:
