@@ -33,6 +33,7 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "**object**: the same, max IoU 0.6": ("object", {}),
     "object, λ = 1": ("object", {"object_weight": 1}),
     "object, N = 0.3": ("object", {"pair_ratio": 0.3}),
+    "object, N = 0.4, λ = 1": ("object", {"pair_ratio": 0.4, "object_weight": 1}),
     "annotated boxes as RoIs (Table 5d)": ("paper", {"proposals": "annotations", "fallback": "image"}),
 }
 MEASURES = {  # heading: name, and whether it is a share
