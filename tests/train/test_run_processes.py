@@ -158,6 +158,18 @@ def test_a_run_that_fails_keeps_one_sentence_and_exits_with_2(place: Workspace, 
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
+def test_a_run_waits_asleep_and_keeps_its_memory_unless_told_otherwise(
+    place: Workspace, tiny_byol: BYOLConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    run = launch_pretrain(place, "demo", tiny_byol.model_copy(update={"epochs": LONG}), "environment")
+    pid = run_by_id(place.store, run.id).pid
+    assert pid is not None
+    found = psutil.Process(pid).environ()
+    assert (found["OMP_WAIT_POLICY"], found["MALLOC_MMAP_THRESHOLD_"]) == ("PASSIVE", "33554432")
+    assert found["MALLOC_TRIM_THRESHOLD_"] == "131072"
+
+
 def living(workspace: Workspace, **changes: object) -> Run:
     """A running run whose process is this one."""
     run = add_run(workspace.store, Run(kind="mine", name="set", params={}))
