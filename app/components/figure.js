@@ -47,6 +47,16 @@ const plainColour = (() => {
   };
 })();
 
+// Whoever opens the figure may lack the font: its words take the same room in another.
+const asWide = (width) => ({ textLength: width.toFixed(1), lengthAdjust: "spacingAndGlyphs" });
+
+function keepWidths(from, to) {
+  from.forEach((node, index) => {
+    const width = node instanceof SVGTextElement ? node.getComputedTextLength() : 0;
+    if (width) fill(to[index], asWide(width), []);
+  });
+}
+
 // A copy that looks the same without the style sheet: what is hidden is gone, what is drawn carries its style.
 function styledCopy(original) {
   const copy = original.cloneNode(true);
@@ -64,6 +74,7 @@ function styledCopy(original) {
       else if (name === "fill" || name === "stroke") to[index].setAttribute(name, "none");
     }
   });
+  keepWidths(from, to);
   for (const node of hidden) node.remove();
   copy.removeAttribute("class");
   copy.removeAttribute("style");

@@ -115,6 +115,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".lineage");
   if (!root || !data) return;
   root.open = (name) => setTriggerValue("open", { name, n: (opened += 1) });
+  showMenu(parentElement.querySelector(".head"), root, data.figure, () => [...root.children]);
   const fingerprint = JSON.stringify(data);
   // A theme change runs this again with the same nodes; drawing anew would drop the focus.
   if (root.fingerprint === fingerprint) return;

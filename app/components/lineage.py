@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import streamlit as st
 
+from app.components import figure
 from app.components.sources import joined
 
 if TYPE_CHECKING:
@@ -29,14 +30,20 @@ class Node(TypedDict):
 
 _lineage = st.components.v2.component(
     "orl_lineage",
-    html='<div class="lineage"></div>',
-    css=joined("lineage.css"),
-    js=joined("dom.js", "lineage.js"),
+    html='<div class="head"></div><div class="lineage"></div>',
+    css=joined("lineage.css", "save.css"),
+    js=joined("dom.js", *figure.SHOWN_SCRIPTS, "lineage.js"),
 )
 
 
 def lineage_view(
-    nodes: Sequence[Mapping[str, Any]], edges: Sequence[tuple[str, str]], *, key: str, on_open: Callable[[], None]
+    nodes: Sequence[Mapping[str, Any]],
+    edges: Sequence[tuple[str, str]],
+    *,
+    key: str,
+    on_open: Callable[[], None],
+    saved_as: figure.Figure,
 ) -> ComponentResult:
     """Draw it; ``on_open`` reads the name from ``st.session_state[key].open``."""
-    return _lineage(key=key, data={"nodes": list(nodes), "edges": list(edges)}, on_open_change=on_open)
+    data = {"nodes": list(nodes), "edges": list(edges), "figure": saved_as}
+    return _lineage(key=key, data=data, on_open_change=on_open)

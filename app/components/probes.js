@@ -27,7 +27,8 @@ class Probes {
     this.text = el("span");
     this.summary = el("p", { class: "summary", role: "status" }, this.keys, this.text);
     const legend = el("label", { class: "own-toggle" }, this.own, this.ownText);
-    const bar = el("div", { class: "bar" }, this.play, this.slider, this.when, legend);
+    this.save = new SaveMenu(this);
+    const bar = el("div", { class: "bar" }, this.play, this.slider, this.when, legend, this.save.root);
     root.replaceChildren(this.strip, bar, this.stage.root, this.summary, this.trend.root);
     this.resizer = new ResizeObserver(() => this.draw());
     this.resizer.observe(root);
@@ -125,6 +126,27 @@ class Probes {
       const { step } = this.data.checkpoints[this.at];
       this.send("look", { couple: this.couple, step, n: (looks += 1) });
     }, REST);
+  }
+
+  // -- what is saved, as SaveMenu asks for it ----------------------------------------------------------
+
+  picture() {
+    return asShown(this.stage.root, this.summary, this.trend.root);
+  }
+
+  captionLines() {
+    const { query, neighbor } = this.data.couples[this.couple];
+    const own = this.showOwn && this.data.own ? ` White: ${this.ownText.textContent}.` : "";
+    return [...this.data.figure.caption, `${query.name} and ${neighbor.name}, ${this.when.textContent}.${own}`];
+  }
+
+  fileName() {
+    return `${this.data.figure.name}-${this.data.checkpoints[this.at].step}`;
+  }
+
+  link() {
+    const { step } = this.data.checkpoints[this.at];
+    return lastingLink({ ...this.data.figure.place, couple: String(this.couple), at: String(step) });
   }
 
   // -- drawing ---------------------------------------------------------------------------------------

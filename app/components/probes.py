@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
 
+from app.components import figure
 from app.components.sources import joined
 
 if TYPE_CHECKING:
@@ -62,13 +63,14 @@ class ProbesPayload(TypedDict):
     own: str
     couple: int
     step: int | None
+    figure: figure.Figure
 
 
 _probes = st.components.v2.component(
     "orl_probes",
     html='<div class="probes"></div>',
-    css=joined("probes.css"),
-    js=joined("dom.js", "probe_stage.js", "probes.js"),
+    css=joined("probes.css", "save.css"),
+    js=joined("dom.js", *figure.SHOWN_SCRIPTS, "probe_stage.js", "probes.js"),
 )
 
 

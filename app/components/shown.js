@@ -109,9 +109,7 @@ class Shown {
           "font-weight": style.fontWeight,
           "font-family": style.fontFamily,
           "text-decoration": style.textDecorationLine === "none" ? null : style.textDecorationLine,
-          // Whoever opens the figure may lack the font: its words take the same room in another.
-          textLength: (cut ? clip.right : line.right) - line.left,
-          lengthAdjust: "spacingAndGlyphs",
+          ...asWide((cut ? clip.right : line.right) - line.left),
           text,
         }),
       );
@@ -148,11 +146,11 @@ function cutAt(node, line, edge, style) {
   return `${node.data.slice(line.start, end)}…`;
 }
 
-// A grid of HTML as a view that can be saved; grid.figure is what app.components.figure says of it.
-function gridToSave(grid) {
+// What only draws as a view that can be saved; grid.figure is what app.components.figure says of it.
+function gridToSave(grid, parts) {
   return {
     root: grid,
-    picture: () => asShown(grid),
+    picture: () => asShown(...parts()),
     captionLines: () => grid.figure.caption,
     fileName: () => grid.figure.name,
     link: () => lastingLink(grid.figure.place),
@@ -160,10 +158,10 @@ function gridToSave(grid) {
 }
 
 // The menu of a grid in the place for it; none where there is nothing to say of it.
-function showMenu(head, grid, figure) {
+function showMenu(head, grid, figure, parts = () => [grid]) {
   grid.figure = figure;
   head.hidden = !figure;
-  if (figure && !head.firstChild) head.append(new SaveMenu(gridToSave(grid)).root);
+  if (figure && !head.firstChild) head.append(new SaveMenu(gridToSave(grid, parts)).root);
 }
 
 // As a figure takes it: what is seen of some elements, with the room that they take together.

@@ -47,6 +47,11 @@ def panel(place: Place) -> None:
         [(_name(a), _name(b)) for a, b in edges if a in spots and b in spots],
         key="lineage",
         on_open=_opened,
+        saved_as={
+            "name": f"lineage-{_name(focus)}",
+            "caption": [f"What {nodes[focus]['title']} comes from and leads to is lit. Broken outlines: not done."],
+            "place": {"view": "lineage", "node": _name(focus)},
+        },
     )
     chosen = next((row for row in known if ("encoder", row.id) == focus), None)
     if chosen is not None and place.dataset is not None:

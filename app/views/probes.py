@@ -39,6 +39,11 @@ def panel(opened: Workspace, run: Run) -> None:
             "own": mined.name if mined else "",
             "couple": int(asked["couple"]) if _short_number(asked["couple"]) else 0,
             "step": int(asked["at"]) if _short_number(asked["at"]) else None,
+            "figure": {
+                "name": f"probes-{run.id}",
+                "caption": [f"The pairs that run {run.id} · {run.name} finds between two photos as it learns."],
+                "place": {"run": str(run.id), "show": "probes"},
+            },
         },
         key=KEY,
         on_look=_looked,

@@ -224,6 +224,10 @@ def test_the_probe_slider_moves_through_the_checkpoints(site: tuple[str, Workspa
         re.compile("Of the 1 pair found at this checkpoint, 1 is also")
     )
     expect(page.locator(".probes output")).to_have_text("epoch 2 · step 6")
+    figure = saved_figure(page)
+    assert figure.name == f"probes-{run_id}-6.svg"
+    assert len(figure.pictures) == 2
+    assert figure.words[-1].endswith("&show=probes&couple=0&at=6")
     page.get_by_label("Checkpoint").focus()
     page.keyboard.press("ArrowLeft")
     expect(found).to_have_attribute("data-q", " ".join(map(str, rows[-1].query_box)))
@@ -267,6 +271,11 @@ def test_lineage_leads_to_runs_and_sets(site: tuple[str, Workspace], careful: Pa
     expect(page.locator(".lineage .focus")).to_have_attribute("data-name", f"run-{run_id}")
     page.locator(".lineage [data-name=encoder-1]").click()
     expect(page.locator(".lineage .focus")).to_have_attribute("data-name", "encoder-1", timeout=SLOW)
+    figure = saved_figure(page)
+    assert figure.name == "lineage-encoder-1.svg"
+    assert {"starter", "What starter comes from and leads to is lit. Broken outlines: not done."} < set(figure.words)
+    boxes = [node for node in figure.root.iter(f"{SVG}rect") if node.get("rx") in ("6", "6px")]
+    assert len(boxes) >= 2  # an encoder, a set
     expect(page).to_have_url(re.compile("node=encoder-1"), timeout=SLOW)
     nodes.filter(has_text="from-the-set").click()
     expect(page.get_by_role("heading", name=f"Run {run_id} · from-the-set")).to_be_visible(timeout=SLOW)
