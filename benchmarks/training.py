@@ -8,7 +8,7 @@ Without --photos, the demo's scenes. Ours and theirs take turns, step by step or
 that grows slower or faster does so for both; the numbers are medians of the turns, in seconds of the clock and of all
 cores together, which says more on a machine that others use too. A bare step has its views in memory; end to end, as
 many loader processes read, cut and augment photos beside it. Most memory is that of a process that does bare steps.
-All of it, theirs too, in the environment that runs have.
+Each has a process of its own, so that none depends on what another left in memory; ours has the environment of a run.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import copy
 import os
 import resource
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -175,18 +175,52 @@ def prepared(kind: str, backbone: str, views: dict[str, Tensor]) -> Step:
     return lambda: step(views)
 
 
+@contextmanager
+def alone(kind: str) -> Iterator[ProcessPoolExecutor]:
+    """A process of its own. Waiting threads sleep in all of them: else they would take cores from whose turn it is."""
+    usual = dict(os.environ)
+    os.environ.update(PATIENT if kind == LIGHTLY else PATIENT | RETENTIVE)  # they count from a process's start
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        process.submit(os.getpid).result()
+        os.environ.clear()
+        os.environ.update(usual)
+        yield process
+
+
+STEPS: list[Step] = []  # of a process of its own
+
+
+def _prepare(kind: str, config: TrainConfig, patch: int) -> None:
+    STEPS.append(prepared(kind, config.backbone, views_in_memory(config, patch)))
+
+
+def _timed() -> Seconds:
+    began = Seconds.now()
+    STEPS[0]()
+    return Seconds.now().since(began)
+
+
 def bare_steps(kinds: list[str], config: TrainConfig, patch: int, turns: int) -> dict[str, Seconds]:
-    """Seconds of a step whose views are there already. Few kinds at a time: each keeps a network in memory."""
-    views = views_in_memory(config, patch)
-    return taking_turns({kind: prepared(kind, config.backbone, views) for kind in kinds}, turns)
+    """Median seconds of a step whose views are there already, after one to warm up."""
+    took: dict[str, list[Seconds]] = {kind: [] for kind in kinds}
+    with ExitStack() as stack:
+        processes = {kind: stack.enter_context(alone(kind)) for kind in kinds}
+        for kind, process in processes.items():
+            process.submit(_prepare, kind, config, patch).result()
+        for turn in range(turns + 1):
+            for kind, process in processes.items():
+                seconds = process.submit(_timed).result()
+                if turn:
+                    took[kind].append(seconds)
+    return {kind: medians(seconds) for kind, seconds in took.items()}
 
 
 def most_memory(config: TrainConfig, patch: int) -> dict[str, float]:
     """Largest resident memory of a process that does two steps, in GB."""
     found = {}
     for kind in (LIGHTLY, "BYOL", "ORL"):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-            found[kind] = alone.submit(_memory_of, kind, config, patch).result()
+        with alone(kind) as process:
+            found[kind] = process.submit(_memory_of, kind, config, patch).result()
     return found
 
 
@@ -238,22 +272,32 @@ def end_to_end(files: list[str], config: TrainConfig, turns: int) -> tuple[dict[
     """
     took: dict[str, list[Seconds]] = {LIGHTLY: [], "BYOL": []}
     waits: list[float] = []
-    for _ in range(turns):
-        began, ends = Seconds.now(), []
-        theirs = their_step(config.backbone)
-        for first, second in DataLoader(
-            TheirPhotos(files, config.image_size), config.batch_size, True, num_workers=config.workers, drop_last=True
-        ):
-            theirs(first, second)
-            ends.append(Seconds.now())
-        took[LIGHTLY].append(_per_step(began, ends))
-        clock, began = Clock(), Seconds.now()
-        with tempfile.TemporaryDirectory() as folder:
-            data = ImageViews(files, image_views(config), config.seed)
-            fit(BYOL(config.backbone), data, config, Path(folder), clock, Processes(0, 1, CPU))
-        took["BYOL"].append(_per_step(began, clock.ends))
-        waits += clock.waits[1:]
+    with alone(LIGHTLY) as theirs, alone("BYOL") as ours:
+        for _ in range(turns):
+            took[LIGHTLY].append(theirs.submit(their_epoch, files, config).result())
+            seconds, waited = ours.submit(our_epoch, files, config).result()
+            took["BYOL"].append(seconds)
+            waits += waited
     return {name: medians(values) for name, values in took.items()}, statistics.mean(waits)
+
+
+def their_epoch(files: list[str], config: TrainConfig) -> Seconds:
+    """Seconds of a step of lightly's, loading beside it."""
+    began, ends = Seconds.now(), []
+    step, photos = their_step(config.backbone), TheirPhotos(files, config.image_size)
+    for first, second in DataLoader(photos, config.batch_size, True, num_workers=config.workers, drop_last=True):
+        step(first, second)
+        ends.append(Seconds.now())
+    return _per_step(began, ends)
+
+
+def our_epoch(files: list[str], config: TrainConfig) -> tuple[Seconds, list[float]]:
+    """Seconds of a step of ours, and each step's share of waiting."""
+    clock, began = Clock(), Seconds.now()
+    with tempfile.TemporaryDirectory() as folder:
+        data = ImageViews(files, image_views(config), config.seed)
+        fit(BYOL(config.backbone), data, config, Path(folder), clock, Processes(0, 1, CPU))
+    return _per_step(began, clock.ends), clock.waits[1:]
 
 
 def _per_step(began: Seconds, ends: list[Seconds]) -> Seconds:
@@ -313,8 +357,6 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--compile", action="store_true", help="torch.compile as well; needs a C++ compiler")
     options = parser.parse_args()
-    if not RETENTIVE.items() <= os.environ.items():  # they count from a process's start
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | PATIENT | RETENTIVE)
     keys = ("backbone", "image_size", "batch_size", "workers")
     changes = {key: getattr(options, key) for key in keys} | {"epochs": 1, "knn_every": 0}
     config = with_settings(PRESETS["byol"]["paper"], changes)
