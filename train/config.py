@@ -41,7 +41,7 @@ class MineConfig(Settings):
         "search", min_length=1, description="Raw boxes: search (selective search), annotations, or the name of imported"
     )
     proposal_scale: float = Field(
-        1.0, ge=0.1, le=1, description="Selective search runs on the photo resized by this; 0.5 is about 5 x faster"
+        1.0, ge=0.1, le=1, description="Selective search runs on the photo resized by this; 0.5 is 4 to 5 x faster"
     )
     fallback: Fallback = Field("first", description="RoI of an image that keeps none: its first raw box, or the image")
     ranked_by: RankedBy = Field(

@@ -130,7 +130,7 @@ def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
             [1.0, 0.5],
             default=1.0,
             required=True,
-            format_func=lambda s: "full size (paper)" if s == 1 else "half size (about 5 × faster)",
+            format_func=lambda s: "full size (paper)" if s == 1 else "half size (4 to 5 × faster)",
         )
         if st.form_submit_button("Mine", type="primary", icon=":material/search:"):
             try:
