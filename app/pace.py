@@ -9,6 +9,7 @@ import streamlit as st
 from app.charts import duration
 from app.shell import escape
 from db.models import Run
+from db.runs import ENDED
 
 LEAST = 2.0  # seconds between the first look at a part and what can be said of its speed
 
@@ -20,7 +21,7 @@ def told(key: str, part: str, done: int, total: int) -> str:
     if seen is None or seen[0] != part or seen[1] > done:
         seen = part, done, now
         st.session_state[f"pace-{key}"] = seen
-    words = f"{escape(part)}: {done:,} of {total:,}"
+    words = _how_far(part, done, total)
     since, passed = done - seen[1], now - seen[2]
     if passed < LEAST or not since or done >= total:
         return words
@@ -29,11 +30,15 @@ def told(key: str, part: str, done: int, total: int) -> str:
 
 
 def told_of_run(run: Run) -> str:
-    """The same of a run and its present phase."""
+    """The same of a run and its present phase; what has ended has no speed."""
     if run.status == "queued":
         return "Waiting for its turn"
-    return (
-        told(f"run-{run.id}", run.phase, run.progress, run.total)
-        if run.phase and run.total
-        else run.phase or "Starting"
-    )
+    if not run.phase or not run.total:
+        return escape(run.phase or "Starting")
+    if run.status in ENDED:
+        return _how_far(run.phase, run.progress, run.total)
+    return told(f"run-{run.id}", run.phase, run.progress, run.total)
+
+
+def _how_far(part: str, done: int, total: int) -> str:
+    return f"{escape(part)}: {done:,} of {total:,}"

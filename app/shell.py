@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import streamlit as st
@@ -13,6 +14,8 @@ from db.encoders import encoder_by_id
 from db.models import CorrespondenceSet, Dataset, Encoder, Run
 from db.photos import datasets
 from db.runs import LIVE, runs
+from db.store import StoreError
+from train.errors import UserError
 from train.workspace import Workspace
 
 SUPERVISED = "supervised"
@@ -31,6 +34,11 @@ def lasting(place: Place, **more: str | list[str]) -> dict[str, str | list[str]]
     """What a link says besides, so that tomorrow it still means the data set and the set of today."""
     named = {"data": place.dataset.name if place.dataset else "", "set": place.mined.name if place.mined else ""}
     return named | more
+
+
+def with_filters(order: str, filters: Mapping[str, object]) -> str:
+    """An order and its filters in a caption's words; those that are None or empty let all through."""
+    return "; ".join([order, *(f"{name} {value}" for name, value in filters.items() if value not in (None, ""))])
 
 
 def open_page(name: str, **query: str) -> None:
@@ -134,6 +142,14 @@ def show_run(run: Run) -> None:
     st.query_params.pop("view", None)
     st.query_params["run"] = str(run.id)
     st.rerun()
+
+
+def attempt(action: Callable[[Workspace, int], Run], opened: Workspace, run_id: int) -> None:
+    """Callback: stop, kill or resume a run; what stands in the way is a toast."""
+    try:
+        action(opened, run_id)
+    except (UserError, StoreError) as mistake:
+        st.toast(escape(str(mistake)))
 
 
 def share_done(run: Run) -> float:

@@ -146,16 +146,16 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const bar = parentElement.querySelector(".bar");
   if (!grid) return;
   const { tiles = [], selected = null, tags = [], scope = null, can_mark: canMark = false, figure = null } = data ?? {};
-  const fingerprint = JSON.stringify([tiles, selected, tags, scope, canMark, figure]);
+  const fingerprint = JSON.stringify([tiles, selected, tags, scope, canMark]);
   grid.open = (id) => setTriggerValue("open", id);
   grid.mark = (what) => setTriggerValue("mark", what);
+  showMenu(parentElement.querySelector(".head"), grid, figure);
   // A theme change runs this again with the same tiles; rebuilding them would drop the focus.
   if (grid.fingerprint === fingerprint) return;
   grid.fingerprint = fingerprint;
   if (!grid.chosen) makeChoosable(bar, grid);
   if (grid.scope !== scope) grid.chosen.clear();
   grid.scope = scope;
-  showMenu(parentElement.querySelector(".head"), grid, figure);
   bar.parts.known.replaceChildren(...tags.map((value) => el("option", { value })));
   grid.setAttribute("role", "group");
   grid.setAttribute("aria-label", plural(tiles.length, "photo"));

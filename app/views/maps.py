@@ -147,10 +147,7 @@ def _watch(place: Place, run_id: int) -> None:
     with st.container(border=True):
         st.progress(shell.share_done(run), text=told_of_run(run))
         if not shell.read_only() and st.button("Cancel", icon=":material/stop_circle:", key="cancel"):
-            try:
-                request_stop(place.workspace, run_id)
-            except (UserError, StoreError) as mistake:
-                st.toast(str(mistake))
+            shell.attempt(request_stop, place.workspace, run_id)
 
 
 # Drawing -----------------------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ def _figure(place: Place, mined: CorrespondenceSet, order: MatchOrder, start: in
         "tag": order.tag,
         "similarity at least": None if order.least is None else f"{order.least:.3f}",
     }
-    words = "; ".join([sort[0].lower() + sort[1:], *(f"{k} {v}" for k, v in filters.items() if v)])
+    words = shell.with_filters(sort[0].lower() + sort[1:], filters)
     return {
         "name": f"matches-{mined.name}-{start + 1}",
         "caption": [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import timedelta
 
 import streamlit as st
@@ -11,14 +10,12 @@ import streamlit as st
 from app import machine, shell
 from app.charts import Thinned, duration
 from app.pace import told_of_run
-from app.shell import escape, share_done, status_line
+from app.shell import attempt, escape, share_done, status_line
 from app.views import afterwards, curves, probes
 from db.models import Run, now
 from db.runs import ENDED, LIVE, find_run, metrics, runs
-from db.store import StoreError
 from train import runs as launcher
 from train.alarms import COLLAPSE
-from train.errors import UserError
 from train.evaluate.protocols import PROTOCOLS
 from train.methods import PRESETS
 from train.workspace import Workspace
@@ -126,10 +123,8 @@ def _look_at(view: str, run_id: int) -> None:
 def _progress(opened: Workspace, run: Run) -> None:
     if run.status == "queued":
         st.progress(0.0, text=_place_in_queue(opened, run))
-    elif run.total:
+    elif run.total or run.status in LIVE:
         st.progress(share_done(run), text=told_of_run(run))
-    elif run.status in LIVE:
-        st.progress(0.0, text=run.phase or "Starting")
     if run.status in LIVE and silence(run) > SILENT:
         st.warning(f"No heartbeat for {silence(run).total_seconds():.0f} s.", icon=":material/heart_broken:")
 
@@ -205,7 +200,7 @@ def _actions(opened: Workspace, run: Run) -> None:
             st.button(
                 "Force kill",
                 icon=":material/dangerous:",
-                on_click=_try,
+                on_click=attempt,
                 args=(launcher.kill, opened, run.id),
                 disabled=wait > 0,
             )
@@ -215,7 +210,7 @@ def _actions(opened: Workspace, run: Run) -> None:
                 else "It does not stop by itself. What it has saved survives a kill."
             )
         elif run.status != "done":
-            st.button("Resume", icon=":material/resume:", on_click=_try, args=(launcher.resume, opened, run.id))
+            st.button("Resume", icon=":material/resume:", on_click=attempt, args=(launcher.resume, opened, run.id))
             st.caption("It goes on from what it kept.")
 
 
@@ -227,14 +222,7 @@ def patience(run: Run, clock: float) -> float:
 
 def _stop(opened: Workspace, run_id: int) -> None:
     st.session_state[f"stopping-{run_id}"] = time.monotonic()
-    _try(launcher.request_stop, opened, run_id)
-
-
-def _try(action: Callable[[Workspace, int], Run], opened: Workspace, run_id: int) -> None:
-    try:
-        action(opened, run_id)
-    except (UserError, StoreError) as mistake:
-        st.toast(escape(str(mistake)))
+    attempt(launcher.request_stop, opened, run_id)
 
 
 # Details -------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def described(order: GalleryOrder) -> str:
         "pairs at most": order.most_pairs,
         "selection": order.selection,
     }
-    return "; ".join([f"by {sort}, {way}", *(f"{k} {v}" for k, v in filters.items() if v not in (None, ""))])
+    return shell.with_filters(f"by {sort}, {way}", filters)
 
 
 def inputs(place: Place, dataset: Dataset) -> None:

@@ -59,7 +59,7 @@ def _table(found: list[Column]) -> None:
 
 def _headings(found: list[Column]) -> list[str]:
     """What columns of the table are called: without settings where those tell no two apart."""
-    short = [" · ".join(column.label.split(" · ")[:2]) for column in found]  # protocol and data
+    short = [column.short for column in found]
     return [name if short.count(name) == 1 else label for name, label in zip(short, _labels(found), strict=True)]
 
 

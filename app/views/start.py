@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.access import read_only
 from app.pace import told_of_run
-from app.shell import Place, encoder_label, share_done
+from app.shell import Place, attempt, encoder_label, share_done
 from db.encoders import encoders
 from db.models import Dataset
 from db.runs import LIVE, runs
@@ -163,13 +163,6 @@ def _watch(opened: Workspace, dataset_id: int) -> None:
                     icon=":material/stop_circle:",
                     disabled=run.status == "stopping",
                     help="What is done stays done: the run can go on from the Train page.",
-                    on_click=_cancel,
-                    args=(opened, run.id),
+                    on_click=attempt,
+                    args=(request_stop, opened, run.id),
                 )
-
-
-def _cancel(opened: Workspace, run_id: int) -> None:
-    try:
-        request_stop(opened, run_id)
-    except (UserError, StoreError) as mistake:
-        st.toast(str(mistake))

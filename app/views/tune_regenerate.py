@@ -7,7 +7,7 @@ import streamlit as st
 from app import shell
 from app.pace import told_of_run
 from app.preview import Subject
-from app.shell import Place, escape, share_done
+from app.shell import Place, attempt, escape, share_done
 from app.tuning import Tuner, stored_ids
 from app.views import tune_controls as controls
 from app.views.monitor import duration
@@ -134,15 +134,12 @@ def _live(place: Place, run_id: int) -> None:
         st.progress(share_done(run), text=f"{escape(run.name)} · {told_of_run(run)}")
         if not shell.read_only() and run.status != "stopping":
             st.button(
-                "Cancel", key="tune-cancel", icon=":material/stop_circle:", on_click=_cancel, args=(place, run.id)
+                "Cancel",
+                key="tune-cancel",
+                icon=":material/stop_circle:",
+                on_click=attempt,
+                args=(launcher.request_stop, place.workspace, run.id),
             )
-
-
-def _cancel(place: Place, run_id: int) -> None:
-    try:
-        launcher.request_stop(place.workspace, run_id)
-    except (UserError, StoreError) as mistake:
-        st.toast(str(mistake))
 
 
 def _ended(place: Place, mined: CorrespondenceSet, run: Run) -> None:
@@ -157,7 +154,13 @@ def _ended(place: Place, mined: CorrespondenceSet, run: Run) -> None:
             said = f": {escape(run.error)}" if run.error else ""
             st.markdown(f"{shell.status_line(run)} Run {run.id}, {escape(run.name)}{said}")
             if not shell.read_only():
-                st.button("Resume", key="tune-resume", icon=":material/resume:", on_click=_resume, args=(place, run.id))
+                st.button(
+                    "Resume",
+                    key="tune-resume",
+                    icon=":material/resume:",
+                    on_click=attempt,
+                    args=(launcher.resume, place.workspace, run.id),
+                )
         st.button("Close", key="tune-close", type="tertiary", on_click=_close)
 
 
@@ -170,13 +173,6 @@ def _compare(old: str, new: str) -> None:
 
 def _close() -> None:
     st.query_params.pop(RUN, None)
-
-
-def _resume(place: Place, run_id: int) -> None:
-    try:
-        launcher.resume(place.workspace, run_id)
-    except (UserError, StoreError) as mistake:
-        st.toast(str(mistake))
 
 
 def _show(name: str) -> None:

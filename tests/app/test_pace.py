@@ -45,3 +45,5 @@ def test_a_run_says_its_phase_or_that_it_waits(clock: list[float]) -> None:
     clock[0] += 10
     run.progress = 50
     assert pace.told_of_run(run).endswith(": 50 of 100 · 5.0 a second · 10 s left of this part")
+    run.status = "cancelled"
+    assert pace.told_of_run(run).endswith(": 50 of 100")  # nothing is left of what has ended

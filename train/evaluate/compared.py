@@ -18,10 +18,11 @@ INDIFFERENT = frozenset(("protocol", "workers"))  # settings that change no numb
 class Column:
     """Evaluations that may be compared, the newest of each encoder, best first.
 
-    key: the same from one look to the next. label: protocol, data, and what its settings are.
+    key: the same from one look to the next. short: protocol and data. label: that, and what its settings are.
     """
 
     key: str
+    short: str
     label: str
     protocol: str
     data: str
@@ -46,8 +47,9 @@ def columns(found: Sequence[Evaluated]) -> list[Column]:
     made = []
     for (protocol, data, settings), by_encoder in known:
         members = sorted(by_encoder.values(), key=lambda e: -(headline(e) or 0.0))
-        label = " · ".join([protocol, Path(data).name or data, *_settings(protocol, _telling(members[0]))])
-        made.append(Column(f"{protocol} {data} {settings}", label, protocol, data, members))
+        short = f"{protocol} · {Path(data).name or data}"
+        label = " · ".join([short, *_settings(protocol, _telling(members[0]))])
+        made.append(Column(f"{protocol} {data} {settings}", short, label, protocol, data, members))
     return made
 
 
