@@ -18,8 +18,9 @@ from db.correspondences import NeighborImage
 from db.encoders import encoder_by_id
 from db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl.boxes import BoxRules, Filtered
-from orl.matching import Pairs, nearest_to, pair_count
+from orl.matching import nearest_to, pair_count
 from train import candidates
+from train.candidates import Described
 from train.config import MineConfig, Precision
 from train.errors import UserError
 from train.features import Attention, Boxes, BoxFeatures, Features, PooledFeatures, as_stored
@@ -115,27 +116,26 @@ def agreement(subject: Subject, query: Image, key: Image) -> tuple[int, int]:
     found = []
     for approximate in (False, True):
         way = replace(subject, approximate=approximate)
-        pairs = match(way, one, features(way, one), other, config)
+        pairs = candidates.match(described(way, one, config), described(way, other, config), config)
         found.append(set(zip(pairs.query.tolist(), pairs.key.tolist(), strict=True)))
     return len(found[0] & found[1]), len(found[0])
 
 
-def match(subject: Subject, query: Side, vectors: np.ndarray, key: Side, config: MineConfig) -> Pairs:
-    """The best pairs of two photos. vectors: features of the query's candidates, float32 [B, C]."""
-    objectness = query.candidates.objectness, key.candidates.objectness
-    return candidates.match(vectors, features(subject, key), objectness, config)
+def described(subject: Subject, side: Side, config: MineConfig) -> Described:
+    """What a photo's pairs are chosen by, embedding what has never been embedded."""
+    return candidates.describe(features(subject, side), side.candidates.objectness, config)
 
 
-def pair_total(subject: Subject, query: Side, vectors: np.ndarray, key: Side | None, config: MineConfig) -> int | None:
+def pair_total(subject: Subject, query: Described, key: Side | None, config: MineConfig) -> int | None:
     """Number of pairs of the query with a neighbour; None where only a forward pass could tell.
 
     Unless similarity decides, the neighbour's boxes need not be known: N is a share of the query's.
     """
     if config.min_similarity <= -1:
-        return pair_count(config.pair_ratio, len(query.boxes))
+        return pair_count(config.pair_ratio, len(query.features))
     if key is None or missing_boxes(subject, key):
         return None
-    return len(match(subject, query, vectors, key, config))
+    return len(candidates.match(query, described(subject, key, config), config))
 
 
 def ready(subject: Subject, side: Side) -> bool:
@@ -143,11 +143,6 @@ def ready(subject: Subject, side: Side) -> bool:
     if subject.approximate:
         return _sources(subject).pooled.remembers(side.candidates)
     return missing_boxes(subject, side) == 0
-
-
-def similarities(subject: Subject, vectors: np.ndarray, key: Side) -> np.ndarray:
-    """Cosine of each RoI of the query with each of a neighbour, float32 [B_q, B_k]. vectors: float32 [B_q, C]."""
-    return vectors @ features(subject, key).T
 
 
 @dataclass(frozen=True)
@@ -167,12 +162,12 @@ def best_match(subject: Subject, vector: np.ndarray, other: Side) -> BestMatch |
     return BestMatch(best, float(similar[best]))
 
 
-def place_of(similar: np.ndarray, query: Side, key: Side, config: MineConfig, pair: tuple[int, int]) -> int:
+def place_of(similar: np.ndarray, query: Described, key: Described, pair: tuple[int, int]) -> int:
     """The rank of a pair, 1 the best, among all of the two photos as mining would choose. similar: float32 [B_q, B_k].
 
     Equal ones come in row-major order.
     """
-    bonus = candidates.bonus((query.candidates.objectness, key.candidates.objectness), config)
+    bonus = candidates.bonus(query.merit, key.merit)
     worth = (similar if bonus is None else similar + bonus).ravel()
     here = pair[0] * similar.shape[1] + pair[1]
     return 1 + int((worth > worth[here]).sum()) + int((worth[:here] == worth[here]).sum())

@@ -1,9 +1,12 @@
 """How likely a box holds an object, without a label: this project's own remedy for similarity's taste for backgrounds.
 
-The paper names cluttered backgrounds as its limit and saliency as a remedy to try (Sec. 5), and says no more.
+The paper names cluttered backgrounds as its limit and saliency as a remedy to try (Sec. 5), and says no more. Boxes are
+judged by the attention of the whole photo before they are embedded, by their own features after it.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -43,6 +46,16 @@ def objectness(boxes: np.ndarray, raw: np.ndarray, attention: np.ndarray, width:
     contrast = inside / size + LEVEL - SURROUNDINGS * surroundings
     recurrence = np.log1p(_nearly_the_same(boxes, np.asarray(raw)))
     return (contrast * (area(boxes) / (width * height)) ** SIZE + RECURRENCE * recurrence).astype(np.float32)
+
+
+def sparseness(features: np.ndarray) -> np.ndarray:
+    """How few channels each feature stands on (Hoyer 2004): 1 on a single one, 0 on all alike.
+
+    features: float32 [B, C], unit rows. Returns float32 [B]. Textures stir every channel a little, objects a few of
+    them much.
+    """
+    widest = math.sqrt(features.shape[1])  # the sum of a unit row whose channels are all alike
+    return (widest - np.abs(features).sum(axis=1)) / (widest - 1)
 
 
 def filter_by_objectness(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,9 +14,18 @@ from db.store import Store
 from db.whole_sets import annotated_objects
 from orl.boxes import Filtered, filter_boxes, outward
 from orl.matching import Pairs, cosines, largest
-from orl.objectness import filter_by_objectness
+from orl.objectness import filter_by_objectness, sparseness
 from orl.pixels import ATTENTION_CELLS
 from train.config import MineConfig
+
+Merit = np.ndarray | None  # what each RoI adds to the similarity of its pairs, float32 [B]; None: nothing
+
+
+class Described(NamedTuple):
+    """What pairs of a photo's RoIs are chosen by; features: float32 [B, C], unit rows."""
+
+    features: np.ndarray
+    merit: Merit
 
 
 @dataclass(frozen=True)
@@ -62,16 +72,29 @@ def candidates(
     return Candidates(image, *found)
 
 
-def match(query: np.ndarray, key: np.ndarray, objectness: tuple[np.ndarray, np.ndarray], config: MineConfig) -> Pairs:
-    """The pairs of two photos. query: float32 [B_q, C], key: [B_k, C], unit rows; objectness: [B_q] and [B_k]."""
-    return choose(cosines(query, key), objectness, config)
+def describe(features: np.ndarray, objectness: np.ndarray, config: MineConfig) -> Described:
+    """RoIs as ``match`` takes them. features: float32 [B, C], unit rows; objectness: float32 [B]."""
+    return Described(features, merit(objectness, lambda: sparseness(features), config))
 
 
-def choose(matrix: np.ndarray, objectness: tuple[np.ndarray, np.ndarray], config: MineConfig) -> Pairs:
-    """The pairs of two photos whose cosines, float32 [B_q, B_k], are known already."""
-    return largest(matrix, config.pair_ratio, config.min_similarity, bonus(objectness, config))
+def match(query: Described, key: Described, config: MineConfig) -> Pairs:
+    """The pairs of two photos."""
+    return choose(cosines(query.features, key.features), query.merit, key.merit, config)
 
 
-def bonus(objectness: tuple[np.ndarray, np.ndarray], config: MineConfig) -> np.ndarray | None:
-    """What the settings add to the similarity of each pair when pairs are chosen, float32 [B_q, B_k]; None: nothing."""
-    return config.object_weight * (objectness[0][:, None] + objectness[1]) if config.object_weight else None
+def choose(matrix: np.ndarray, query: Merit, key: Merit, config: MineConfig) -> Pairs:
+    """The pairs of two photos whose cosines, float32 [B_q, B_k], and merits, [B_q] and [B_k], are known already."""
+    return largest(matrix, config.pair_ratio, config.min_similarity, bonus(query, key))
+
+
+def bonus(query: Merit, key: Merit) -> np.ndarray | None:
+    """What is added to the similarity of each pair when pairs are chosen, float32 [B_q, B_k]; None: nothing."""
+    return None if query is None or key is None else query[:, None] + key
+
+
+def merit(objectness: np.ndarray, sparse: Callable[[], np.ndarray], config: MineConfig) -> Merit:
+    """What each RoI brings to its pairs. objectness: float32 [B]; sparse: says its sparseness, if that counts."""
+    if not config.weighs_rois:
+        return None
+    found = config.object_weight * objectness
+    return found + config.sparse_weight * sparse() if config.sparse_weight else found

@@ -50,6 +50,13 @@ class MineConfig(Settings):
     object_weight: float = Field(
         0.0, ge=0, le=100, description="Weight of both RoIs' objectness beside their similarity when pairs are chosen"
     )
+    sparse_weight: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="Weight of how few channels both RoIs' features stand on beside their similarity when pairs are "
+        "chosen: those of backgrounds stand on many",
+    )
     precision: Precision = Field(
         "fp32", description="Of the forward passes; bf16 is twice as fast on CPUs that have it, and changes some pairs"
     )
@@ -63,6 +70,11 @@ class MineConfig(Settings):
     def needs_objectness(self) -> bool:
         """Whether anything depends on how likely boxes hold objects."""
         return self.ranked_by == "objectness" or self.object_weight > 0
+
+    @property
+    def weighs_rois(self) -> bool:
+        """Whether pairs are chosen by anything but similarity."""
+        return self.object_weight > 0 or self.sparse_weight > 0
 
     @property
     def method(self) -> str:
@@ -81,7 +93,13 @@ def imported_method(name: str) -> str:
 
 
 OBJECT = MineConfig(
-    ranked_by="objectness", object_weight=0.5, max_rois=10, max_iou=0.6, pair_ratio=0.5, fallback="image"
+    ranked_by="objectness",
+    object_weight=0.5,
+    sparse_weight=0.5,
+    max_rois=10,
+    max_iou=0.6,
+    pair_ratio=0.4,
+    fallback="image",
 )
 MINE_PRESETS: dict[str, MineConfig] = {"paper": MineConfig(), "object": OBJECT}
 

@@ -25,7 +25,7 @@ from db.models import Encoder as EncoderRow
 from db.photos import dataset_named, mark_unreadable, usable_images
 from orl.matching import nearest_neighbors
 from orl.pixels import UnreadableImage, center_crop, crop_box, squeeze
-from train.candidates import candidates, match, raw_boxes
+from train.candidates import Described, candidates, describe, match, raw_boxes
 from train.config import MineConfig
 from train.embeddings import Embeddings
 from train.errors import UserError
@@ -42,11 +42,10 @@ MATCHED = 16  # the same where the RoI features of all their neighbours are in m
 
 
 class Known(NamedTuple):
-    """Of a photo's RoIs: ids int64 [B], objectness float32 [B], features float32 [B, C]."""
+    """Of a photo's RoIs: ids int64 [B], and what pairs are chosen by."""
 
     ids: np.ndarray
-    objectness: np.ndarray
-    vectors: np.ndarray
+    rois: Described
 
 
 Query = tuple[int, Known, list[Known]]  # id of a photo, what is known of it, and of its neighbours, nearest first
@@ -332,7 +331,8 @@ def match_rois(
 
     def known_of(image: int) -> Known:
         here = rois.of(image)
-        return Known(rois.ids[here], rois.objectness[here], features.rois.get(rois.ids[here]))
+        vectors = features.rois.get(rois.ids[here])
+        return Known(rois.ids[here], describe(vectors, rois.objectness[here], config))
 
     def queries() -> Iterator[Query]:
         for block in _batched(todo, MATCHED):
@@ -345,7 +345,7 @@ def match_rois(
         image, own, neighbors = query
         pairs = []
         for rank, other in enumerate(neighbors, 1):
-            best = match(own.vectors, other.vectors, (own.objectness, other.objectness), config)
+            best = match(own.rois, other.rois, config)
             ids = own.ids[best.query], other.ids[best.key]
             pairs.append(mining.MinedPairs(rank, *ids, best.similarity, best.margin, best.cycle))
         return mining.MinedImage(image, tuple(pairs))

@@ -13,8 +13,9 @@ from threadpoolctl import threadpool_limits
 from db.models import Image
 from db.whole_sets import AnnotatedObjects, annotated_objects
 from orl.matching import Pairs, cosines
+from orl.objectness import sparseness
 from orl.quality import Measures, Mined, with_labels, without_labels
-from train.candidates import candidates, choose, raw_boxes
+from train.candidates import Merit, candidates, choose, merit, raw_boxes
 from train.config import MineConfig
 from train.errors import UserError
 from train.features import Attention, Boxes, BoxFeatures, identified, ids_by_box
@@ -69,6 +70,7 @@ class Trial:
         self._annotated: dict[int, AnnotatedObjects] = {}  # of the photos that K uses
         self._judged: _Kept[tuple, _Judged] = _Kept(JUDGED)
         self._matrices: _Kept[tuple, np.ndarray] = _Kept(MATRICES, lambda matrix: matrix.nbytes)
+        self._sparse: _Kept[tuple, np.ndarray] = _Kept(JUDGED)
         self._found: _Kept[MineConfig, Found] = _Kept(FOUND)
         self._state = vectors.state
 
@@ -216,13 +218,13 @@ class Trial:
                     if not len(own.boxes) or not len(other.boxes):
                         continue
                     matrix = self._cosines(own, other)
-                    objectness = own.objectness, other.objectness
                     for config, found, below in zip(configs, pairs, cut, strict=True):
                         if rank > config.neighbors:
                             continue
-                        found.append((query, neighbor, choose(matrix, objectness, config)))
+                        merits = self._merit(own, config), self._merit(other, config)
+                        found.append((query, neighbor, choose(matrix, *merits, config)))
                         if config.min_similarity > -1:
-                            free = choose(matrix, objectness, config.model_copy(update={"min_similarity": -1.0}))
+                            free = choose(matrix, *merits, config.model_copy(update={"min_similarity": -1.0}))
                             below.append(free.similarity[free.similarity < config.min_similarity])
                 progress.advance()
         return pairs, cut
@@ -234,6 +236,17 @@ class Trial:
             matrix = cosines(self._vectors.get(own), self._vectors.get(other))
             self._matrices.put(key, matrix)
         return matrix
+
+    def _merit(self, boxes: Boxes, config: MineConfig) -> Merit:
+        return merit(boxes.objectness, lambda: self._sparseness(boxes), config)
+
+    def _sparseness(self, boxes: Boxes) -> np.ndarray:
+        key = boxes.image.id, boxes.boxes.tobytes()
+        found = self._sparse.get(key)
+        if found is None:
+            found = sparseness(self._vectors.get(boxes))
+            self._sparse.put(key, found)
+        return found
 
     def _assemble(self, k: int, sides: _Sides, pairs: _Pairs) -> Mined:
         """Number the queries, their k nearest and the RoIs of both from 0; a photo that is not used is not known."""

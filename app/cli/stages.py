@@ -92,6 +92,9 @@ def mine(
     object_weight: Annotated[
         float | None, typer.Option(help="Weight of objectness beside similarity in choosing pairs. [paper: 0]")
     ] = None,
+    sparse_weight: Annotated[
+        float | None, typer.Option(help="Weight of features' sparseness beside similarity likewise. [paper: 0]")
+    ] = None,
     precision: Annotated[
         str | None, typer.Option(help="Of forward passes: bf16 is faster and changes some pairs. [paper: fp32]")
     ] = None,
@@ -114,6 +117,7 @@ def mine(
         "fallback": fallback,
         "ranked_by": ranked_by,
         "object_weight": object_weight,
+        "sparse_weight": sparse_weight,
         "precision": precision,
     }
     changes = {key: value for key, value in given.items() if value is not None}

@@ -21,7 +21,9 @@ from db.gallery import gallery_page, step
 from db.models import Dataset, Image
 from db.photos import image_by_id, photo_roots
 from db.verdicts import judge
+from orl.matching import cosines
 from orl.pixels import UnreadableImage
+from train.candidates import choose
 from train.config import MineConfig
 from train.errors import UserError
 
@@ -101,9 +103,10 @@ def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> 
     key = sides[rank]
     new = preview.missing_boxes(subject, query, key)
     with st.spinner(f"Embedding {new} boxes that no set has used yet …", show_time=True) if new > 8 else st.empty():
-        vectors = preview.features(subject, query)
-        pairs = preview.match(subject, query, vectors, key, config)
-    shown = Shown(config, query, found, sides, rank, vectors, pairs, preview.similarities(subject, vectors, key))
+        rois = preview.described(subject, query, config), preview.described(subject, key, config)
+    similar = cosines(rois[0].features, rois[1].features)
+    pairs = choose(similar, rois[0].merit, rois[1].merit, config)
+    shown = Shown(config, query, found, sides, rank, rois, pairs, similar)
     st.session_state["shown"] = OnScreen(query, key, subject.dataset)
 
     settings.counts(query, key, config)

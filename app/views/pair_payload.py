@@ -32,6 +32,7 @@ from db.correspondences import NeighborImage
 from db.models import Image, Judgement
 from db.verdicts import verdicts_of
 from orl.matching import Pairs, pair_count
+from train.candidates import Described
 from train.config import MineConfig
 
 SHOWN_REJECTED = 120  # rejected boxes drawn on each side, the largest; more would hide the photo
@@ -44,7 +45,7 @@ class Shown:
     """What is on screen: a query and its neighbours as the settings have them, and the pairs with one of them.
 
     sides: by rank, of the neighbour on screen; of all others too where ``needs_all`` says so.
-    vectors: features of the query's candidates, float32 [B, C]. similar: their cosines with the neighbour's, [B, B_k].
+    rois: what the pairs of the query and of the neighbour on screen are chosen by. similar: their cosines, [B_q, B_k].
     """
 
     config: MineConfig
@@ -52,7 +53,7 @@ class Shown:
     found: list[NeighborImage]
     sides: dict[int, Side]
     rank: int
-    vectors: np.ndarray
+    rois: tuple[Described, Described]
     pairs: Pairs
     similar: np.ndarray
 
@@ -107,7 +108,7 @@ def payload(
                 "similarity": n.similarity,
                 "pairs": len(rows)
                 if n.rank == shown.rank
-                else preview.pair_total(subject, query, shown.vectors, shown.sides.get(n.rank), shown.config),
+                else preview.pair_total(subject, shown.rois[0], shown.sides.get(n.rank), shown.config),
             }
             for n in shown.found
         ],
@@ -171,7 +172,7 @@ def _selected(shown: Shown, pair: str) -> Selection | None:
 
 def _outside(shown: Shown, selected: Selection, verdict: Judgement | None) -> OutsidePair:
     q, k = selected["q"], selected["k"]
-    rank = preview.place_of(shown.similar, shown.query, shown.key, shown.config, (q, k))
+    rank = preview.place_of(shown.similar, *shown.rois, (q, k))
     limit = pair_count(shown.config.pair_ratio, len(shown.query.boxes))
     rows, columns = shown.similar.shape
     note = f"Not in the set: rank {rank:,} of {rows} × {columns}"

@@ -27,6 +27,7 @@ SLIDERS = (
     ("max_rois", "Max RoIs", "rois", 1, 100, 1, "%d"),
     ("min_similarity", "Min similarity", "sim", -1.0, 1.0, 0.01, "%.2f"),
     ("object_weight", "Objectness in pairs", "obj", 0.0, 3.0, 0.1, "%.1f"),
+    ("sparse_weight", "Sparseness in pairs", "sparse", 0.0, 3.0, 0.1, "%.1f"),
 )
 RANKED = "ranked"  # URL parameter of the one setting that is a choice
 
@@ -148,9 +149,9 @@ def differences(mined: CorrespondenceSet, config: MineConfig) -> list[str]:
 
 def described(config: MineConfig) -> str:
     """All settings with a slider, as "K 10, N 0.1, min size 96 px, …"."""
-    names = ("K", "N", "min size", "max aspect", "max IoU", "max RoIs", "min similarity", "objectness in pairs")
+    said = "K, N, min size, max aspect, max IoU, max RoIs, min similarity, objectness in pairs, sparseness in pairs"
     values = [getattr(config, name) for name, *_ in SLIDERS]
-    words = [f"{name} {value:g}" for name, value in zip(names, values, strict=True)]
+    words = [f"{name} {value:g}" for name, value in zip(said.split(", "), values, strict=True)]
     return ", ".join([*words, f"ranked by {config.ranked_by}"])
 
 

@@ -30,6 +30,7 @@ VALUES: dict[str, tuple[float | str, ...]] = {  # to begin with
     "max_rois": (5, 10, 30, 100),
     "min_similarity": (-1, 0.3, 0.5, 0.7),
     "object_weight": (0, 0.5, 1, 2),
+    "sparse_weight": (0, 0.5, 1, 2),
     "ranked_by": ("search", "objectness"),
 }
 PART = "grid"  # of the page, as ``tune_work`` knows it

@@ -15,8 +15,10 @@ from app.views.pair_payload import packed
 from db.correspondences import find_set
 from db.encoders import encoder_named
 from db.photos import dataset_named, image_by_id
+from orl.matching import cosines
 from tests.app.conftest import Show
 from tests.app.test_pages import component, words
+from train.candidates import match
 from train.config import MineConfig
 from train.workspace import Workspace
 
@@ -74,16 +76,14 @@ def test_a_senseless_pair_in_the_url_selects_nothing(here: Workspace, show: Show
 
 
 def test_the_place_of_a_pair_is_its_rank_when_all_are_kept(subject: Subject) -> None:
-    config = MineConfig(pair_ratio=1.0, max_rois=5, ranked_by="objectness", object_weight=0.5)
+    config = MineConfig(pair_ratio=1.0, max_rois=5, ranked_by="objectness", object_weight=0.5, sparse_weight=1)
     [query, key] = preview.sides(subject, [image_by_id(subject.workspace.store, i)[0] for i in (3, 4)], config)  # type: ignore[index]
-    vectors = preview.features(subject, query)
-    similar = preview.similarities(subject, vectors, key)
-    pairs = preview.match(subject, query, vectors, key, config)
-    places = [
-        preview.place_of(similar, query, key, config, (q, k)) for q, k in zip(pairs.query, pairs.key, strict=True)
-    ]
+    rois = [preview.described(subject, side, config) for side in (query, key)]
+    similar = cosines(*(each.features for each in rois))
+    pairs = match(*rois, config)
+    places = [preview.place_of(similar, *rois, (q, k)) for q, k in zip(pairs.query, pairs.key, strict=True)]
     assert places == [1, 2, 3, 4, 5][: len(places)]
-    everywhere = {preview.place_of(similar, query, key, config, ij) for ij in np.ndindex(similar.shape)}
+    everywhere = {preview.place_of(similar, *rois, ij) for ij in np.ndindex(similar.shape)}
     assert everywhere == set(range(1, similar.size + 1))
 
 

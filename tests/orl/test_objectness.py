@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orl.boxes import BoxRules, Verdict, filter_boxes, iou
-from orl.objectness import LEVEL, RECURRENCE, RING, SAME, SIZE, SURROUNDINGS, filter_by_objectness, objectness
+from orl.objectness import (
+    LEVEL,
+    RECURRENCE,
+    RING,
+    SAME,
+    SIZE,
+    SURROUNDINGS,
+    filter_by_objectness,
+    objectness,
+    sparseness,
+)
 
 WIDTH, HEIGHT = 120, 120
 RULES = BoxRules(min_size=20, max_rois=10)
@@ -144,3 +154,14 @@ def test_recurrence_counts_boxes_of_any_size_among_many() -> None:
     expected = [math.log(1 + sum(float(iou(box, other[None])[0]) > SAME for other in raw)) for box in raw]
     level = LEVEL * (raw[:, 2].astype(float) * raw[:, 3] / (WIDTH * HEIGHT)) ** SIZE
     assert objectness(raw, raw, flat, WIDTH, HEIGHT) == pytest.approx(level + RECURRENCE * np.array(expected), abs=1e-6)
+
+
+def test_sparseness_by_hand() -> None:
+    one, all_alike, half, signs = np.eye(4)[0], np.full(4, 0.5), np.array([1, 1, 0, 0]) / 2**0.5, [0.5, -0.5, 0.5, -0.5]
+    found = sparseness(np.array([one, all_alike, half, signs], np.float32))
+    assert found == pytest.approx([1, 0, 2 - 2**0.5, 0], abs=1e-6)  # (2 - 2 / √2) / (2 - 1)
+    assert found.dtype == np.float32
+
+
+def test_no_photo_without_rois_troubles_sparseness() -> None:
+    assert sparseness(np.empty((0, 8), np.float32)).shape == (0,)

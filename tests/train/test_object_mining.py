@@ -34,6 +34,7 @@ CONFIG = MineConfig(
     pair_ratio=0.7,
     ranked_by="objectness",
     object_weight=0.8,
+    sparse_weight=1.5,
     fallback="image",
 )
 
@@ -78,7 +79,10 @@ def test_the_store_holds_what_the_definition_says(ready: Workspace, new_run: New
             for q in range(len(kept[image.id])):
                 for k in range(len(kept[other])):
                     cosine = float(features[image.id][q] @ features[other][k])
-                    worth = cosine + 0.8 * float(scores[image.id][q] + scores[other][k])
+                    both = [*features[image.id][q].tolist(), *features[other][k].tolist()]
+                    channels = sum(abs(value) for value in both)
+                    sparse = (2 * 1280**0.5 - channels) / (1280**0.5 - 1)  # of both RoIs
+                    worth = cosine + 0.8 * float(scores[image.id][q] + scores[other][k]) + 1.5 * sparse
                     entries.append((worth, cosine, tuple(kept[image.id][q].tolist()), tuple(kept[other][k].tolist())))
             entries.sort(key=lambda entry: -entry[0])
             expected = entries[: max(1, int(0.7 * len(kept[image.id])))]
@@ -89,7 +93,7 @@ def test_the_store_holds_what_the_definition_says(ready: Workspace, new_run: New
 
 def test_maps_are_made_once_and_a_set_without_objectness_has_none(ready: Workspace, new_run: NewRun) -> None:
     heard = StopAfter()
-    plain = CONFIG.model_copy(update={"ranked_by": "search", "object_weight": 0.0})
+    plain = CONFIG.model_copy(update={"ranked_by": "search", "object_weight": 0.0, "sparse_weight": 0.0})
     made = mined_with(ready, new_run, "plain", plain, heard)
     assert not any("Attention" in line for line in heard.lines)
     assert not (ready.embeddings / "starter" / "attention.vectors").exists()

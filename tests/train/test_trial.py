@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from db.correspondences import complete_set_named
 from db.encoders import encoder_named
 from orl.matching import top_pairs
+from orl.objectness import sparseness
 from tests.conftest import MINED, NewRun
 from train.candidates import candidates, raw_boxes
 from train.config import MineConfig
@@ -105,6 +106,7 @@ VARIED = st.fixed_dictionaries(
         "min_similarity": st.sampled_from([-1.0, 0.3, 0.6, 1.0]),
         "ranked_by": st.sampled_from(["search", "objectness"]),
         "object_weight": st.sampled_from([0.0, 0.5]),
+        "sparse_weight": st.sampled_from([0.0, 1.0]),
         "fallback": st.sampled_from(["first", "image"]),
     }
 )
@@ -147,8 +149,12 @@ def plainly(tried: Ready, config: MineConfig) -> Found:
             if not len(boxes[query]) or not len(boxes[neighbor]):
                 continue
             bonus = None
-            if config.object_weight:
-                bonus = config.object_weight * (scores[query][:, None] + scores[neighbor][None])
+            if config.object_weight or config.sparse_weight:
+                one, other = (
+                    config.object_weight * scores[i] + config.sparse_weight * sparseness(vectors[i])
+                    for i in (query, neighbor)
+                )
+                bonus = one[:, None] + other[None]
             free = top_pairs(vectors[query], vectors[neighbor], config.pair_ratio, -1.0, bonus)
             pairs = top_pairs(vectors[query], vectors[neighbor], config.pair_ratio, config.min_similarity, bonus)
             cut.append(free.similarity[free.similarity < config.min_similarity])
