@@ -177,9 +177,9 @@ def prepared(kind: str, backbone: str, views: dict[str, Tensor]) -> Step:
 
 @contextmanager
 def alone(kind: str) -> Iterator[ProcessPoolExecutor]:
-    """A process of its own. Waiting threads sleep in all of them: else they would take cores from whose turn it is."""
+    """A process of its own, in the environment of a run if it is ours."""
     usual = dict(os.environ)
-    os.environ.update(PATIENT if kind == LIGHTLY else PATIENT | RETENTIVE)  # they count from a process's start
+    os.environ.update({} if kind == LIGHTLY else PATIENT | RETENTIVE)  # they count from a process's start
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         process.submit(os.getpid).result()
         os.environ.clear()
