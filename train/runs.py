@@ -39,8 +39,8 @@ from train.mine import Subject, check
 from train.workspace import Workspace, file_name
 
 GRACE = 30.0  # seconds between asking a run to stop and killing it
-# Threads that wait should soon sleep: spinning, they take the core that the explorer or another run has work for. Not at
-# once: the next operation of a network comes in microseconds, and to wake a thread takes as long as a small one.
+# Threads that wait should soon sleep: spinning, they take the core that the explorer or another run has work for. Not
+# at once: the next operation of a network comes in microseconds, and to wake a thread takes as long as a small one.
 PATIENT = {"GOMP_SPINCOUNT": "3000"}
 # Of glibc: what one step gives back, the next one asks for again. Given back to the system, it would come as pages that
 # have to be cleared first, up to a fifth of a training step.
