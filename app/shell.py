@@ -144,12 +144,19 @@ def show_run(run: Run) -> None:
     st.rerun()
 
 
-def attempt(action: Callable[[Workspace, int], Run], opened: Workspace, run_id: int) -> None:
-    """Callback: stop, kill or resume a run; what stands in the way is a toast."""
+def attempt(action: Callable[..., object], *given: object) -> None:
+    """Callback: do what a person asked for; what stands in the way is a toast."""
+    succeeds(action, *given)
+
+
+def succeeds(action: Callable[..., object], *given: object) -> bool:
+    """The same, and whether it was done."""
     try:
-        action(opened, run_id)
+        action(*given)
     except (UserError, StoreError) as mistake:
-        st.toast(escape(str(mistake)))
+        st.toast(escape(str(mistake)), icon=":material/error:", duration="long")
+        return False
+    return True
 
 
 def share_done(run: Run) -> float:

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -142,15 +143,21 @@ def our_step(method: BYOL | ORL, precision: torch.dtype | None = None, compiled:
     return step
 
 
-def taking_turns(steps: dict[str, Step], turns: int) -> dict[str, Seconds]:
+def timed(step: Step) -> Seconds:
+    """What one step takes."""
+    began = Seconds.now()
+    step()
+    return Seconds.now().since(began)
+
+
+def taking_turns(timings: dict[str, Callable[[], Seconds]], turns: int) -> dict[str, Seconds]:
     """Median seconds of each, after one round to warm up."""
-    took: dict[str, list[Seconds]] = {name: [] for name in steps}
+    took: dict[str, list[Seconds]] = {name: [] for name in timings}
     for turn in range(turns + 1):
-        for name, step in steps.items():
-            began = Seconds.now()
-            step()
+        for name, timing in timings.items():
+            seconds = timing()
             if turn:
-                took[name].append(Seconds.now().since(began))
+                took[name].append(seconds)
     return {name: medians(seconds) for name, seconds in took.items()}
 
 
@@ -195,24 +202,20 @@ def _prepare(kind: str, config: TrainConfig, patch: int) -> None:
 
 
 def _timed() -> Seconds:
-    began = Seconds.now()
-    STEPS[0]()
-    return Seconds.now().since(began)
+    return timed(STEPS[0])
+
+
+def _timed_in(process: ProcessPoolExecutor) -> Seconds:
+    return process.submit(_timed).result()
 
 
 def bare_steps(kinds: list[str], config: TrainConfig, patch: int, turns: int) -> dict[str, Seconds]:
     """Median seconds of a step whose views are there already, after one to warm up."""
-    took: dict[str, list[Seconds]] = {kind: [] for kind in kinds}
     with ExitStack() as stack:
         processes = {kind: stack.enter_context(alone(kind)) for kind in kinds}
         for kind, process in processes.items():
             process.submit(_prepare, kind, config, patch).result()
-        for turn in range(turns + 1):
-            for kind, process in processes.items():
-                seconds = process.submit(_timed).result()
-                if turn:
-                    took[kind].append(seconds)
-    return {kind: medians(seconds) for kind, seconds in took.items()}
+        return taking_turns({kind: partial(_timed_in, process) for kind, process in processes.items()}, turns)
 
 
 def most_memory(config: TrainConfig, patch: int) -> dict[str, float]:
@@ -320,7 +323,8 @@ def loading(files: list[str], config: TrainConfig) -> dict[str, Seconds]:
         "BYOL": lambda: [ours[0, i] for i in range(count)],
         "ORL": lambda: [rois[0, i] for i in range(count)],
     }
-    found = {name: Seconds(*(value / count for value in seconds)) for name, seconds in taking_turns(each, 2).items()}
+    taken = taking_turns({name: partial(timed, step) for name, step in each.items()}, 2)
+    found = {name: Seconds(*(value / count for value in seconds)) for name, seconds in taken.items()}
     torch.set_num_threads(threads)
     return found
 

@@ -94,7 +94,7 @@ def bonus(query: Merit, key: Merit) -> np.ndarray | None:
 
 def merit(objectness: np.ndarray, sparse: Callable[[], np.ndarray], config: MineConfig) -> Merit:
     """What each RoI brings to its pairs. objectness: float32 [B]; sparse: says its sparseness, if that counts."""
-    if not config.weighs_rois:
+    if not config.object_weight and not config.sparse_weight:
         return None
     found = config.object_weight * objectness
     return found + config.sparse_weight * sparse() if config.sparse_weight else found

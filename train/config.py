@@ -72,11 +72,6 @@ class MineConfig(Settings):
         return self.ranked_by == "objectness" or self.object_weight > 0
 
     @property
-    def weighs_rois(self) -> bool:
-        """Whether pairs are chosen by anything but similarity."""
-        return self.object_weight > 0 or self.sparse_weight > 0
-
-    @property
     def method(self) -> str:
         """Name of the raw proposals that this setting filters."""
         match self.proposals:

@@ -207,6 +207,7 @@ class Trial:
     ) -> tuple[list[_Pairs], list[list[np.ndarray]]]:
         """Pairs by settings, each with the ids of its photos, and the similarities that the threshold cuts off."""
         known = {i: _known(boxes, there) for i, (boxes, there) in sides.items()}
+        merits = {i: [self._merit(boxes, config) for config in configs] for i, boxes in known.items()}
         pairs: list[_Pairs] = [[] for _ in configs]
         cut: list[list[np.ndarray]] = [[] for _ in configs]
         most = max(config.neighbors for config in configs)
@@ -218,13 +219,13 @@ class Trial:
                     if not len(own.boxes) or not len(other.boxes):
                         continue
                     matrix = self._cosines(own, other)
-                    for config, found, below in zip(configs, pairs, cut, strict=True):
+                    weighed = zip(merits[query], merits[neighbor], strict=True)
+                    for config, of_both, found, below in zip(configs, weighed, pairs, cut, strict=True):
                         if rank > config.neighbors:
                             continue
-                        merits = self._merit(own, config), self._merit(other, config)
-                        found.append((query, neighbor, choose(matrix, *merits, config)))
+                        found.append((query, neighbor, choose(matrix, *of_both, config)))
                         if config.min_similarity > -1:
-                            free = choose(matrix, *merits, config.model_copy(update={"min_similarity": -1.0}))
+                            free = choose(matrix, *of_both, config.model_copy(update={"min_similarity": -1.0}))
                             below.append(free.similarity[free.similarity < config.min_similarity])
                 progress.advance()
         return pairs, cut

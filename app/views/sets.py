@@ -21,9 +21,7 @@ from db.models import CorrespondenceSet, Encoder
 from db.photos import datasets
 from db.runs import LIVE, runs
 from db.sets import Dependents, deleted_sets, dependents
-from db.store import StoreError
 from train import sets as work
-from train.errors import UserError
 
 # Where a set leads: page, words, icon; those pages that there are.
 WAYS = (
@@ -338,10 +336,5 @@ def attempt(action: Callable[[], object]) -> bool:
     """Do what a person asked for, unless this server only shows; say why where it cannot be done."""
     if shell.read_only():
         return False
-    try:
-        with st.spinner("Working …", show_time=True):  # millions of rows take their time
-            action()
-    except (UserError, StoreError) as mistake:
-        st.toast(shell.escape(str(mistake)), icon=":material/error:", duration="long")
-        return False
-    return True
+    with st.spinner("Working …", show_time=True):  # millions of rows take their time
+        return shell.succeeds(action)
