@@ -193,7 +193,8 @@ def _used(run: Run) -> list[tuple[str, str]]:
 def _actions(opened: Workspace, run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if run.status in ("queued", "running"):
-            st.button("Stop", icon=":material/stop_circle:", on_click=_stop, args=(opened, run.id))
+            # Streamlit's own header has a "Stop", which stops the page's script.
+            st.button("Stop run", icon=":material/stop_circle:", on_click=_stop, args=(opened, run.id))
             st.caption("It stops after the current step and keeps what it has.")
         elif run.status == "stopping":
             wait = patience(run, time.monotonic())

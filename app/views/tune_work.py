@@ -51,7 +51,7 @@ def _live(tuner: Tuner, part: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(work.share, text=told(f"tune-{part}", work.name or "Starting", work.done, work.total))
         st.button(
-            "Stopping …" if work.stopping else "Stop",
+            "Stopping …" if work.stopping else "Stop computing",
             key=f"tune-stop-{part}",
             icon=":material/stop_circle:",
             on_click=work.stop,

@@ -79,7 +79,7 @@ def test_a_person_opens_a_pair_moves_a_slider_regenerates_and_trains(
     expect(page).to_have_url(re.compile(r"run=\d+"), timeout=20_000)
     run_id = runs(workspace.store)[0].id
     expect(page.locator(".curves .curve").first).to_be_attached(timeout=SLOW)
-    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Stop run").click()
     expect(page.get_by_text("cancelled").first).to_be_visible(timeout=SLOW)
     ended = run_by_id(workspace.store, run_id)
     assert (ended.kind, ended.status) == ("train", "cancelled")

@@ -245,7 +245,7 @@ def test_a_run_that_hangs_is_killed_and_goes_on_after(
     page = careful
     run_id = enter(workspace, "hung", "running", idler)
     go(page, f"{address}/train?run={run_id}")
-    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Stop run").click()
     kill = page.get_by_role("button", name="Force kill")
     expect(kill).to_be_disabled(timeout=SLOW)
     expect(page.get_by_text(re.compile(r"If it does not within \d+ s"))).to_be_visible()
@@ -257,7 +257,7 @@ def test_a_run_that_hangs_is_killed_and_goes_on_after(
     assert idler.wait(10) == -signal.SIGKILL
     page.get_by_role("button", name="Resume").click()
     expect(page.locator(".curves .curve").first).to_be_attached(timeout=SLOW)
-    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Stop run").click()
     expect(page.get_by_text("cancelled").first).to_be_visible(timeout=SLOW)
     assert run_by_id(workspace.store, run_id).exit_code == 0
 
