@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from sqlalchemy import Select, select
+from sqlalchemy import Select, String, cast, func, select
 
 from db.marks import tags_of
 from db.models import (
@@ -267,6 +267,8 @@ def _judged(store: Store, verdict: Judgement | None, marks: int) -> np.ndarray:
 
 
 def _distinct(store: Store, question: Select[int]) -> np.ndarray:
+    """What a question for ids finds, int64 [n], ascending; as one text, in a fraction of the time that rows take."""
+    (asked,) = question.distinct().subquery().c
     with store.session() as session:
-        blocks = [np.array(block, np.int64)[:, 0] for block in fetch(session, question)]
-    return np.unique(np.concatenate([np.empty(0, np.int64), *blocks]))
+        text = session.scalar(select(func.aggregate_strings(cast(asked, String), ",")))
+    return np.sort(np.fromstring(text or "", np.int64, sep=","))
