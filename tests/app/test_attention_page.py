@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 from PIL import Image as Picture
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
-from streamlit.testing.v1 import AppTest
 
 from app import heat
 from app.pictures import ROUTES
@@ -20,12 +18,8 @@ from db.correspondences import find_set, neighbors_of, rois_of
 from db.encoders import add_encoder
 from db.models import Encoder
 from tests.app.conftest import Show
+from tests.app.seen import sent
 from train.workspace import Workspace
-
-
-def sent(at: AppTest) -> dict:
-    """What the page sent to its component."""
-    return json.loads(at.get("bidi_component")[0].proto.json)
 
 
 def encoder(name: str, kind: str, number: int = 0) -> Encoder:

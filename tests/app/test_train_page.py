@@ -1,41 +1,25 @@
-"""The Train page: forms from the settings' own fields, runs, and what came from what."""
+"""The Train page: runs, side by side too, and what came from what."""
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import timedelta
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from app.machine import Gpu, read_gpus, usage
-from app.views import fields, history
+from app.views import history
 from app.views.curves import curves_payload
 from app.views.probes import some_of
 from db.correspondences import find_set
 from db.encoders import add_encoder, encoder_named
-from db.evaluations import keep_evaluation
-from db.models import Encoder, Evaluation, Run, now
-from db.photos import dataset_named
+from db.models import Encoder, Run, now
 from db.probes import Probe, keep_probes
-from db.runs import add_metrics, add_run, find_run, runs, update_run
+from db.runs import add_metrics, add_run, find_run, update_run
 from tests.app.conftest import Show
-from train.cost import Cost
-from train.evaluate.protocols import CorrespondenceConfig
-from train.methods import PRESETS, STAGE_1, MoCoConfig, ORLConfig, SimCLRConfig, train_preset
+from tests.app.seen import sent, words
+from train.methods import train_preset
 from train.workspace import Workspace
-
-
-def words(at: AppTest) -> str:
-    """All the text of a page, without the escapes of Markdown."""
-    kinds = (at.markdown, at.caption, at.info, at.error, at.warning, at.subheader)
-    return " ".join(str(e.value) for kind in kinds for e in kind).replace("\\", "")
-
-
-def sent(at: AppTest, number: int = 0) -> dict:
-    """What the page sent to a component."""
-    return json.loads(at.get("bidi_component")[number].proto.json)
 
 
 def trained(here: Workspace, name: str, status: str = "done", **config: object) -> int:
@@ -55,191 +39,6 @@ def trained(here: Workspace, name: str, status: str = "done", **config: object) 
     times = {"started_at": now() - timedelta(minutes=10), "ended_at": now(), "total": 9, "progress": 9}
     update_run(here.store, run_id, status=status, phase="Training", **times)
     return run_id
-
-
-@pytest.mark.parametrize("method", [*STAGE_1, "orl"])
-def test_the_form_has_every_setting_of_a_method_with_its_limits_and_its_help(
-    here: Workspace, show: Show, method: str
-) -> None:
-    at = show("train", stage="3" if method == "orl" else "1", method=method, preset="paper")
-    assert not at.exception
-    preset = PRESETS[method]["paper"]
-    inputs = {w.key: w for kind in (at.number_input, at.selectbox, at.toggle, at.text_input) for w in kind}
-    for name, field in type(preset).model_fields.items():
-        if name == "method":
-            continue
-        widget = inputs[f"{name}-{method}-paper"]
-        assert widget.value == getattr(preset, name)
-        assert widget.help == field.description
-        if widget in list(at.number_input):
-            least, most = fields.limits(type(preset), name)
-            assert (widget.proto.has_min, widget.proto.has_max) == (least is not None, most is not None)
-            assert (widget.min, widget.max) == (least, most) or None in (least, most)
-    assert inputs[f"processes-{method}-paper"].value == 1
-
-
-def test_limits_are_those_of_the_fields() -> None:
-    assert fields.limits(MoCoConfig, "queue") == (1, 2**24)
-    assert fields.limits(SimCLRConfig, "temperature") == (0, 10)
-    assert fields.limits(ORLConfig, "warmup_epochs") == (0, None)
-    assert fields.limits(ORLConfig, "momentum") == (0, 1)
-
-
-def test_every_value_that_will_not_do_has_a_sentence_that_names_it(here: Workspace, show: Show) -> None:
-    at = show("train", stage="3")
-    at.number_input("rate_per_256-orl-small").set_value(0.0)
-    at.number_input("momentum-orl-small").set_value(1.0).run()
-    assert not at.exception
-    said = [e.value.replace("\\", "") for e in at.error]
-    assert said == [
-        "rate_per_256 = 0.0 will not do: input should be greater than 0.",
-        "momentum = 1.0 will not do: input should be less than 1.",
-    ]
-    assert "launch" not in [b.key for b in at.button]
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"image_weight": 0.0, "intra_weight": 0.0, "inter_weight": 0.0}, "must be above 0"),
-        ({"batch_size": 6, "accumulate": 4}, "A batch of 6 photos cannot be cut into 4 equal parts"),
-        ({"neighbors": 9}, "neighbors = 9 will not do: the set 'demo-starter' was mined with K = 4"),
-        ({"start_from": "starter"}, "it is a efficientnet_lite0, and the run's backbone is resnet18"),
-    ],
-)
-def test_what_cannot_work_is_said_before_the_launch(here: Workspace, show: Show, changes: dict, sentence: str) -> None:
-    at = show("train", stage="3")
-    inputs = {w.key: w for kind in (at.number_input, at.selectbox) for w in kind}
-    for name, value in changes.items():
-        inputs[f"{name}-orl-small"].set_value(value)
-    at.run()
-    assert not at.exception
-    assert sentence in words(at)
-
-
-def test_values_are_validated_whatever_the_browser_sends() -> None:
-    preset = train_preset("orl", "small")
-    config, wrong = fields.validated(preset, {"backbone": "vgg", "epochs": None, "seed": 3})
-    assert config is None
-    assert [sentence.split(":")[0] for sentence in wrong] == [
-        "backbone = vgg will not do",
-        "epochs is empty; it was 10.",
-    ]
-    config, wrong = fields.validated(preset, {"seed": 3, "epochs": 10})
-    assert wrong == []
-    assert config == preset.model_copy(update={"seed": 3})
-
-
-def test_the_form_of_an_evaluation_takes_lists_and_says_what_is_wrong_with_them(here: Workspace, show: Show) -> None:
-    at = show("train", stage="evaluate", protocol="voc07-lowshot", encoder="starter")
-    assert not at.exception
-    assert at.selectbox("evaluated-starter").value.startswith("starter")
-    ks = at.text_input("ks-voc07-lowshot-paper")
-    assert ks.value == "1, 2, 4, 8, 16, 32, 64, 96"
-    ks.set_value("4, many").run()
-    assert "ks = many will not do" in words(at)
-    assert at.button("evaluate").disabled
-    at.button("back-ks-voc07-lowshot-paper").click().run()
-    at.text_input("evaluation-voc").set_value(str(here.path / "nothing")).run()
-    at.button("evaluate").click().run()
-    assert not at.exception
-    assert "nothing" in at.error[0].value
-    assert [run.kind for run in runs(here.store)] == ["mine"]
-
-
-def test_an_evaluation_is_launched_and_shows_its_numbers(
-    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    launched: list[tuple] = []
-
-    def launch(workspace: Workspace, encoder: str, data: str, config: CorrespondenceConfig) -> Run:
-        launched.append((encoder, data, config.queries))
-        params = {"encoder": encoder, "data": data, "config": config.model_dump(mode="json")}
-        return add_run(workspace.store, Run(kind="evaluate", name=f"{encoder}-pairs", params=params))
-
-    monkeypatch.setattr("app.views.evaluation.launch_evaluate", launch)
-    at = show("train", stage="evaluate", protocol="correspondence")
-    at.number_input("queries-correspondence-standard").set_value(5).run()
-    at.button("evaluate").click().run()
-    assert not at.exception
-    assert launched == [("starter", "demo", 5)]
-    run = runs(here.store)[0]
-    assert "evaluation (quality of pairs) · on demo with starter" in words(at).replace("**", "")
-    row = Evaluation(
-        run_id=run.id,
-        encoder_id=encoder_named(here.store, "starter").id,
-        protocol="correspondence",
-        data="demo",
-        params={},
-        summary={"same_class": 0.5, "notes": ["Few photos."]},
-    )
-    keep_evaluation(here.store, row, {})
-    update_run(here.store, run.id, status="done")
-    at = show("train", run=str(run.id))
-    assert [(m.label, m.value) for m in at.metric] == [("same class", "0.5")]
-    assert "Few photos." in words(at)
-    (button,) = [b for b in at.button if b.label == "All results"]
-    button.click().run()
-    assert not at.exception
-    assert at.dataframe[0].value["encoder"].tolist() == ["starter (efficientnet_lite0, supervised)"]
-
-
-def test_a_change_is_marked_and_can_be_taken_back(here: Workspace, show: Show) -> None:
-    at = show("train", stage="3")
-    at.number_input("epochs-orl-small").set_value(7).run()
-    assert at.number_input("epochs-orl-small").label == "Epochs :orange[●]"
-    back = at.button("back-epochs-orl-small")
-    assert back.label == "epochs 7 (10)"
-    back.click().run()
-    assert at.number_input("epochs-orl-small").value == 10
-    assert at.number_input("epochs-orl-small").label == "Epochs"
-    assert "back-epochs-orl-small" not in [b.key for b in at.button]
-
-
-def test_values_outlast_a_look_at_another_method(here: Workspace, show: Show) -> None:
-    at = show("train", stage="1", method="simclr")
-    at.number_input("temperature-simclr-small").set_value(0.3).run()
-    at.query_params["method"] = "moco"
-    at.run()
-    assert at.number_input("queue-moco-small").value == 512
-    at.query_params["method"] = "simclr"
-    at.run()
-    assert at.number_input("temperature-simclr-small").value == 0.3
-
-
-def test_a_link_with_a_set_opens_its_form_ready_to_launch(
-    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    launched: list[tuple] = []
-
-    def launch(workspace: Workspace, correspondence: str, config: ORLConfig, name: str, processes: int) -> Run:
-        launched.append((correspondence, config.batch_size, name, processes))
-        return add_run(workspace.store, Run(kind="train", name=name, params={"config": config.model_dump()}))
-
-    monkeypatch.setattr("app.views.launch.launch_train", launch)
-    at = show("train", set="demo-starter", stage="3")
-    assert "On the set demo-starter of demo: 12 photos." in words(at).replace("**", "")
-    at.number_input("batch_size-orl-small").set_value(4)
-    at.text_input("name-orl").set_value(" mine ").run()
-    at.button("launch").click().run()
-    assert not at.exception
-    assert launched == [("demo-starter", 4, "mine", 1)]
-    assert at.query_params["run"] == str(runs(here.store)[0].id)
-    assert "Run 2 · mine" in words(at)
-
-
-def test_a_run_of_months_without_a_gpu_is_asked_about_first(
-    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.machine.has_gpu", lambda: False)
-    monkeypatch.setattr("app.views.launch.estimate", lambda *_: Cost(300_000, 200 * 86_400.0, False, 10**8))
-    at = show("train", stage="3", preset="paper")
-    at.number_input("batch_size-orl-paper").set_value(4).run()
-    at.button("launch").click().run()
-    assert not at.exception
-    assert "This machine has no GPU. 300,000 steps would take about **7 months** here" in words(at)
-    assert "launch-long" in [b.key for b in at.button]
-    assert [run.kind for run in runs(here.store)] == ["mine"]
 
 
 def test_a_server_that_only_shows_offers_no_form_and_no_action(
@@ -463,9 +262,3 @@ def test_a_process_has_memory_and_a_gone_one_nothing() -> None:
     assert again.cpu is not None
     assert usage(None, None) is None
     assert usage(2**22 + 1, None) is None
-
-
-def test_a_data_set_follows_from_a_set_that_a_link_names(here: Workspace, show: Show) -> None:
-    assert dataset_named(here.store, "demo").id == 1
-    at = show("train", set="demo-starter", stage="3")
-    assert at.session_state["data"] == "demo"
