@@ -15,6 +15,7 @@ from orl.depths import depth_maps, pool_cells, pool_depths
 from orl.heads import Head, mlp, pool
 
 STRIDE = 32  # pixels of the input to a cell of the last layer's map
+COARSE = 0.4  # share of a photo's sides at which attention looks a second time, see docs/results.md
 
 
 class Encoder(nn.Module):
@@ -156,8 +157,18 @@ class Encoder(nn.Module):
 
     @torch.inference_mode()
     def attention(self, pixels: np.ndarray) -> np.ndarray:
-        """Norm of the last layer's channels: uint8 [B, H, W, 3] -> float32 [B, H/32 · W/32], unit rows."""
-        return F.normalize(self._maps(pixels).norm(dim=1).flatten(1)).cpu().numpy()
+        """Where photos stir the encoder, at two scales: uint8 [B, H, W, 3] -> float32 [B, H/32 · W/32], unit rows.
+
+        The norm of the last layer's channels over its mean, of the photos as they come plus of the photos at ``COARSE``
+        of their sides: the one tells small things apart, the other sees large ones whole.
+        """
+        fine = self._images(pixels)
+        sides = [max(STRIDE, round(COARSE * side / STRIDE) * STRIDE) for side in pixels.shape[1:3]]
+        coarse = F.interpolate(fine.float(), sides, mode="bilinear", antialias=True).to(fine.dtype)
+        norms = [self.backbone(images).float().norm(dim=1, keepdim=True) for images in (fine, coarse)]
+        one, other = (norm / norm.mean(dim=(2, 3), keepdim=True).clamp_min(1e-12) for norm in norms)
+        both = one + F.interpolate(other, one.shape[2:], mode="bilinear")
+        return F.normalize(both[: len(pixels)].flatten(1)).cpu().numpy()
 
     @torch.inference_mode()
     def feature_map(self, pixels: np.ndarray) -> np.ndarray:

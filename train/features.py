@@ -45,7 +45,7 @@ class Features:
     @cached_property
     def attention(self) -> Embeddings:
         """Attention maps of whole photos, by image id, for those who look for objects."""
-        return Embeddings(self.folder, "attention", ATTENTION_CELLS**2, self._row.weights_sha256)
+        return Embeddings(self.folder, "two-scale-attention", ATTENTION_CELLS**2, self._row.weights_sha256)
 
     @property
     def encoder(self) -> Encoder:

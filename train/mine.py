@@ -209,7 +209,7 @@ def map_attention(features: Features, images: list[Image], photos: Photos, progr
         progress,
         view=squeeze,
         forward=lambda pixels: features.encoder.attention(pixels),
-        at_once=max(1, features.batch // 4),  # three times the pixels of a crop
+        at_once=max(2, features.batch // 8),  # eight times the pixels of a crop; a single photo goes twice
     )
     progress.log(f"Attention maps: {added}, reused: {len(images) - added}.")
 

@@ -6,6 +6,7 @@ import math
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -217,11 +218,20 @@ def test_pooled_boxes_have_the_length_of_roi_features(architecture: str) -> None
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
 
 
-def test_attention_is_the_norm_of_the_map_in_unit_rows() -> None:
+def test_attention_is_the_norm_of_the_map_at_two_scales_in_unit_rows() -> None:
     encoder = Encoder("resnet18")
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 160, 320, 3), np.uint8)
     found = encoder.attention(pixels)
-    assert found.shape == (2, 6)
+    assert found.shape == (2, 50)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
-    slow = np.linalg.norm(encoder.feature_map(pixels[1]), axis=0).ravel()
-    np.testing.assert_allclose(found[1], slow / np.linalg.norm(slow), atol=1e-4)
+    small = Image.fromarray(pixels[1]).resize((128, 64), Image.Resampling.BILINEAR)
+    fine, coarse = (np.linalg.norm(encoder.feature_map(np.asarray(p)), axis=0) for p in (pixels[1], small))
+    both = fine / fine.mean() + cv2.resize(coarse / coarse.mean(), (10, 5), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(found[1], (both / np.linalg.norm(both)).ravel(), atol=1e-3)
+    assert not np.allclose(found[1], (fine / np.linalg.norm(fine)).ravel(), atol=1e-2)
+
+
+def test_attention_does_not_depend_on_what_it_is_computed_with() -> None:
+    encoder = Encoder("resnet18").fold()
+    pixels = random_pixels(3, 160)
+    np.testing.assert_array_equal(encoder.attention(pixels)[:1], encoder.attention(pixels[:1]))
