@@ -13,9 +13,9 @@ from orl.architectures import TIMM
 from orl.backbones import build_backbone, normalisation
 from orl.depths import depth_maps, pool_cells, pool_depths
 from orl.heads import Head, mlp, pool
+from orl.pixels import ATTENTION_COARSE
 
 STRIDE = 32  # pixels of the input to a cell of the last layer's map
-COARSE = 0.4  # share of a photo's sides at which attention looks a second time, see docs/results.md
 
 
 class Encoder(nn.Module):
@@ -159,11 +159,11 @@ class Encoder(nn.Module):
     def attention(self, pixels: np.ndarray) -> np.ndarray:
         """Where photos stir the encoder, at two scales: uint8 [B, H, W, 3] -> float32 [B, H/32 · W/32], unit rows.
 
-        The norm of the last layer's channels over its mean, of the photos as they come plus of the photos at ``COARSE``
-        of their sides: the one tells small things apart, the other sees large ones whole.
+        The norm of the last layer's channels over its mean, of the photos as they come plus of the photos at
+        ``ATTENTION_COARSE`` of their sides: the one tells small things apart, the other sees large ones whole.
         """
         fine = self._images(pixels)
-        sides = [max(STRIDE, round(COARSE * side / STRIDE) * STRIDE) for side in pixels.shape[1:3]]
+        sides = [max(STRIDE, round(ATTENTION_COARSE * side / STRIDE) * STRIDE) for side in pixels.shape[1:3]]
         coarse = F.interpolate(fine.float(), sides, mode="bilinear", antialias=True).to(fine.dtype)
         norms = [self.backbone(images).float().norm(dim=1, keepdim=True) for images in (fine, coarse)]
         one, other = (norm / norm.mean(dim=(2, 3), keepdim=True).clamp_min(1e-12) for norm in norms)

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 INPUT_SIZE = 224  # pixels, of the crops and image views that an encoder embeds
 ATTENTION_SIZE = 640  # pixels, of the whole photo squeezed into a square
+ATTENTION_COARSE = 0.4  # share of those sides at which attention looks at it a second time
 ATTENTION_CELLS = 20  # a side of the attention map that encoders of stride 32 make of it
 ORIENTATION = 0x0112  # EXIF tag
 Image.MAX_IMAGE_PIXELS = 300_000_000  # a decompression bomb raises instead of eating the memory

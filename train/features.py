@@ -80,6 +80,10 @@ class Attention:
                 found[image.id] = self._made(image)
         return found
 
+    def unstored(self, ids: np.ndarray) -> int:
+        """How many photos have no map on disk: those in memory have none. ids: int64 [n]."""
+        return int((~self._features.attention.have(ids)).sum())
+
     def missing(self, images: Sequence[Image], config: MineConfig) -> int:
         """How many of the photos would cost a forward pass now."""
         if not config.needs_objectness:

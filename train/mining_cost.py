@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from db.models import Encoder, Run
 from db.runs import latest_metrics, runs
 from db.store import Store
+from orl.pixels import ATTENTION_CELLS, ATTENTION_COARSE, ATTENTION_SIZE, INPUT_SIZE
 from train.config import MineConfig
 from train.cost import ASSUMED, FORWARD, UNKNOWN
 
@@ -17,14 +18,16 @@ SEARCHED = 1.0  # photos a second and core by selective search at full size, see
 MATCHED = 125.0  # photos a second, everything else included, see docs/performance.md
 ROW = 46  # bytes of a row of roi, candidate or pair in a store of COCO's size
 BOX = 8  # bytes of a raw box
+MAP = (1 + ATTENTION_COARSE**2) * (ATTENTION_SIZE / INPUT_SIZE) ** 2  # RoIs that an attention map costs as much as
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a mining has to do: photos to match, proposals and RoIs to compute, rows and raw boxes to write."""
+    """What a mining has to do: photos to match; proposals, attention maps and RoIs to compute; rows to write."""
 
     photos: int
     proposals: int
+    maps: int
     rois: int
     rows: int
     raw_boxes: int
@@ -49,14 +52,15 @@ def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: Wo
     embedding = _rate(store, [r for r in mined if r.encoder_id == encoder.id and _same(r, config, "precision")], ROIS)
     searching = _rate(store, [r for r in mined if _same(r, config, "proposal_scale")], PROPOSALS)
     operations = LITE if "lite0" in encoder.architecture else FORWARD.get(encoder.architecture, FORWARD[UNKNOWN])
-    embed = work.rois / (embedding or ASSUMED * cores / operations)
+    embed = (work.rois + MAP * work.maps) / (embedding or ASSUMED * cores / operations)
     search = work.proposals / (searching or SEARCHED * cores / config.proposal_scale**2)
     decisive = embedding if embed >= search else searching
-    nothing_long = not work.rois and not work.proposals
+    nothing_long = not work.rois and not work.maps and not work.proposals
+    features = work.rois * (4 * encoder.roi_features + 8) + work.maps * (4 * ATTENTION_CELLS**2 + 8)
     return MiningCost(
         seconds=embed + search + work.photos / MATCHED,
         measured=nothing_long or decisive is not None,
-        disk_bytes=work.rois * (4 * encoder.roi_features + 8) + work.rows * ROW + work.raw_boxes * BOX,
+        disk_bytes=features + work.rows * ROW + work.raw_boxes * BOX,
     )
 
 

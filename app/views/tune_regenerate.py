@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import shell
+from app import preview, shell
 from app.pace import told_of_run
 from app.preview import Subject
 from app.shell import Place, attempt, escape, share_done
@@ -75,12 +75,16 @@ def _cost(subject: Subject, tuner: Tuner, config: MineConfig) -> str:
         pairs = numbers.measures["pairs_per_image"]
         guessed = tried != config
         new = rois if guessed else tuner.unstored(config) / len(tuner.queries)
-    ids = stored_ids(subject).tolist()
-    proposals = len(mining.missing_proposals(store, ids, config.method)) if config.proposals == "search" else 0
-    proposals += max(0, photos - len(ids)) if config.proposals == "search" else 0
+    ids = stored_ids(subject)
+    unseen = max(0, photos - len(ids))
+    proposals = 0
+    if config.proposals == "search":
+        proposals = len(mining.missing_proposals(store, ids.tolist(), config.method)) + unseen
+    maps = preview.attention(subject).unstored(ids) + unseen if config.needs_objectness else 0
     work = Work(
         photos=photos,
         proposals=proposals,
+        maps=maps,
         rois=round(new * photos),
         rows=round((rois + new + pairs) * photos),
         raw_boxes=round(raw * proposals),
@@ -88,11 +92,12 @@ def _cost(subject: Subject, tuner: Tuner, config: MineConfig) -> str:
     cost = estimate_mining(store, subject.encoder, config, work)
     searched = f"Selective search on {proposals:,} photos" if proposals else "No selective search: raw boxes are there"
     embedded = f"about {work.rois:,} RoIs to embed" if work.rois else "no RoI of the sample to embed"
+    mapped = f"; attention to be mapped on {maps:,} photos" if maps else ""
     source = "at the speed of earlier runs here" if cost.measured else "roughly: no run here has told yet"
     how = "as many RoIs as the sample has now, all of them new" if guessed else f"from {len(tuner.queries)} queries"
     return (
-        f"{searched}; {embedded} ({how}). About **{duration(cost.seconds)}** for {photos:,} photos ({source}), and "
-        f"**{cost.disk_bytes / 1e6:,.0f} MB** of disk."
+        f"{searched}{mapped}; {embedded} ({how}). About **{duration(cost.seconds)}** for {photos:,} photos "
+        f"({source}), and **{cost.disk_bytes / 1e6:,.0f} MB** of disk."
     )
 
 

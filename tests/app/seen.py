@@ -14,6 +14,6 @@ def words(at: AppTest) -> str:
     return " ".join(str(e.value) for kind in kinds for e in kind).replace("\\", "")
 
 
-def sent(at: AppTest, number: int = 0) -> dict[str, Any]:
+def component(at: AppTest, number: int = 0) -> dict[str, Any]:
     """What the page sent to one of its components."""
     return json.loads(at.get("bidi_component")[number].proto.json)

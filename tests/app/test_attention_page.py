@@ -18,7 +18,7 @@ from db.correspondences import find_set, neighbors_of, rois_of
 from db.encoders import add_encoder
 from db.models import Encoder
 from tests.app.conftest import Show
-from tests.app.seen import sent
+from tests.app.seen import component
 from train.workspace import Workspace
 
 
@@ -44,7 +44,7 @@ def client(here: Workspace) -> TestClient:
 def test_a_photo_its_neighbours_and_its_rois_are_sent(here: Workspace, show: Show) -> None:
     at = show("attention", q="3", neighbours="2")
     assert not at.exception
-    payload = sent(at)
+    payload = component(at)
     mined = find_set(here.store, "demo-starter")
     assert mined is not None
     nearest = neighbors_of(here.store, mined.id, 3)
@@ -58,12 +58,12 @@ def test_supervised_encoders_say_so_and_any_number_stands_side_by_side(here: Wor
     for number in range(2, 6):
         add_encoder(here.store, encoder(f"other-{number}", "imported", number))
     at = show("attention", q="3")
-    assert [c["supervised"] for c in sent(at)["encoders"]] == [True, False]
-    assert sent(at)["encoders"][0]["note"] == "efficientnet_lite0, supervised"
+    assert [c["supervised"] for c in component(at)["encoders"]] == [True, False]
+    assert component(at)["encoders"][0]["note"] == "efficientnet_lite0, supervised"
     at.multiselect("encoders").set_value(["starter"]).run()
-    assert [c["name"] for c in sent(at)["encoders"]] == ["starter"]
+    assert [c["name"] for c in component(at)["encoders"]] == ["starter"]
     at.multiselect("encoders").set_value(["other-2", "other-3", "starter", "other-5"]).run()
-    assert [c["name"] for c in sent(at)["encoders"]] == ["other-2", "other-3", "starter", "other-5"]
+    assert [c["name"] for c in component(at)["encoders"]] == ["other-2", "other-3", "starter", "other-5"]
     at.multiselect("encoders").set_value([]).run()
     assert at.info[0].value == "Choose at least one encoder in the sidebar."
 
@@ -84,7 +84,9 @@ def test_the_newest_of_stage_1_and_stage_3_come_first() -> None:
 
 
 def test_what_the_url_says_of_looking_is_obeyed(here: Workspace, show: Show) -> None:
-    look = sent(show("attention", q="3", to="3-10-20-120-100", alpha="35", layer="map", cells="1", own="1"))["look"]
+    look = component(show("attention", q="3", to="3-10-20-120-100", alpha="35", layer="map", cells="1", own="1"))[
+        "look"
+    ]
     assert look == {"to": "3-10-20-120-100", "opacity": 0.35, "layer": "map", "cells": True, "own": True}
 
 
@@ -92,7 +94,7 @@ def test_what_the_url_says_of_looking_is_obeyed(here: Workspace, show: Show) -> 
 def test_a_senseless_look_in_the_url_does_no_harm(here: Workspace, show: Show, value: str) -> None:
     at = show("attention", q="3", to=value, alpha=value, layer=value, cells=value, neighbours=value, encoders="starter")
     assert not at.exception
-    assert sent(at)["look"] == {"to": "", "opacity": 0.6, "layer": "overlay", "cells": False, "own": False}
+    assert component(at)["look"] == {"to": "", "opacity": 0.6, "layer": "overlay", "cells": False, "own": False}
 
 
 @pytest.mark.parametrize("query", ["99999", "-1", "abc", "9" * 30])

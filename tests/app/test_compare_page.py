@@ -8,7 +8,7 @@ from app.views.compare_whole import cursor, measures
 from db.comparison import ImageOverlap, kept_comparison, least_alike
 from db.correspondences import find_set, pair_rows
 from tests.app.conftest import Show
-from tests.app.test_pages import component, words
+from tests.app.seen import component, words
 from tests.conftest import MINED, NewRun
 from train.mine import mine
 from train.workspace import Workspace

@@ -20,7 +20,7 @@ from db.models import CorrespondenceSet
 from db.selections import keep_selection, selections
 from db.verdicts import judge_pair, verdicts_on
 from tests.app.conftest import Show
-from tests.app.test_pages import component, words
+from tests.app.seen import component, words
 from train.matches import Matches, MatchOrder, make_matches, match_keys, match_rows
 from train.workspace import Workspace
 

@@ -20,7 +20,7 @@ from db.photos import annotations_of
 from db.runs import add_run, runs, update_run
 from db.selections import keep_selection
 from tests.app.conftest import Show
-from tests.app.seen import sent
+from tests.app.seen import component
 from train.maps import make_map, photos_map, rois_map
 from train.workspace import Workspace
 
@@ -184,7 +184,7 @@ def test_a_map_that_was_not_made_yet_is_offered(here: Workspace, show: Show) -> 
     from train.runs import wait
 
     assert wait(here, runs(here.store)[0].id).status == "done"
-    assert sent(show("maps"))["count"] == 12
+    assert component(show("maps"))["count"] == 12
 
 
 def test_a_map_that_is_being_made_can_be_cancelled(here: Workspace, show: Show) -> None:
@@ -200,11 +200,11 @@ def test_a_map_that_is_being_made_can_be_cancelled(here: Workspace, show: Show) 
 
 
 def test_the_colourings_are_what_is_known_of_the_points(made: Workspace, show: Show) -> None:
-    photos = sent(show("maps"))
+    photos = component(show("maps"))
     assert [c["name"] for c in photos["colourings"]] == ["category", "similarity", "pairs", "tag", "cluster"]
     assert photos["look"] == {"by": "category", "k": 6, "only": [], "at": ""}
     make_map(made, rois_map(made, "demo-starter"))
-    rois = sent(show("maps", points="RoIs"))
+    rois = component(show("maps", points="RoIs"))
     assert [c["name"] for c in rois["colourings"]] == ["category", "similarity", "pairs", "cluster"]
     mined = find_set(made.store, "demo-starter")
     assert mined is not None
@@ -219,12 +219,12 @@ def test_rois_of_a_kept_selection_have_a_map_of_their_own(made: Workspace, show:
 
 
 def test_what_the_url_says_of_looking_is_obeyed_and_nonsense_is_not(made: Workspace, show: Show) -> None:
-    look = sent(show("maps", colour="cluster", clusters="4", at="0.100,-0.200,3.00", only="cluster 2"))["look"]
+    look = component(show("maps", colour="cluster", clusters="4", at="0.100,-0.200,3.00", only="cluster 2"))["look"]
     assert look == {"by": "cluster", "k": 4, "only": ["cluster 2"], "at": "0.100,-0.200,3.00"}
     for value in ("nan", "9" * 5000, "1,2", "inf,inf,inf", "<b>"):
         at = show("maps", colour=value, clusters=value, at=value, points=value, by_encoder=value, of=value)
         assert not at.exception
-        assert sent(at)["look"] == {"by": "category", "k": 6, "only": [], "at": ""}
+        assert component(at)["look"] == {"by": "category", "k": 6, "only": [], "at": ""}
 
 
 def test_an_encoder_without_features_says_what_to_do(here: Workspace, show: Show) -> None:
@@ -254,7 +254,7 @@ def test_an_old_map_is_shown_and_can_be_made_anew(made: Workspace, show: Show) -
     at = show("maps")
     assert "This map shows 12 photos as they were when it was made; there are 11 now." in at.warning[0].value
     assert at.button("make").label == "Make it anew"
-    assert sent(at)["count"] == 12
+    assert component(at)["count"] == 12
 
 
 def test_an_empty_workspace_says_what_to_do(nowhere: Workspace, show: Show) -> None:

@@ -14,7 +14,7 @@ from db.photos import dataset_named, image_by_id, unite, usable_images
 from db.runs import add_metrics, add_run, runs, update_run
 from db.verdicts import judge, verdicts_of
 from tests.app.conftest import Show
-from tests.app.seen import sent, words
+from tests.app.seen import component, words
 from tests.conftest import MINED, NewRun
 from train.config import MineConfig
 from train.ingest import ingest
@@ -25,7 +25,7 @@ from train.workspace import Workspace
 def test_explore_shows_every_photo_with_what_the_set_found(here: Workspace, show: Show) -> None:
     at = show("explore")
     assert not at.exception
-    tiles = sent(at)["tiles"]
+    tiles = component(at)["tiles"]
     assert [t["name"] for t in tiles] == [f"scene-{i:03d}.jpg" for i in range(12)]
     assert all(t["badges"][1].endswith("pairs") for t in tiles)
     assert "12 photos" in words(at)
@@ -34,12 +34,12 @@ def test_explore_shows_every_photo_with_what_the_set_found(here: Workspace, show
 
 def test_explore_sorts_by_pairs(here: Workspace, show: Show) -> None:
     at = show("explore", sort="Pairs", desc="true")
-    counts = [int(t["badges"][1].split()[0]) for t in sent(at)["tiles"]]
+    counts = [int(t["badges"][1].split()[0]) for t in component(at)["tiles"]]
     assert counts == sorted(counts, reverse=True)
 
 
 def test_explore_finds_by_name_and_says_when_nothing_is_found(here: Workspace, show: Show) -> None:
-    assert [t["name"] for t in sent(show("explore", find="scene-01"))["tiles"]] == [
+    assert [t["name"] for t in component(show("explore", find="scene-01"))["tiles"]] == [
         "scene-010.jpg",
         "scene-011.jpg",
     ]
@@ -54,7 +54,7 @@ def test_an_unreadable_photo_has_a_tile_that_says_why(here: Workspace, show: Sho
     mark_unreadable(here.store, 4, "image file is truncated")
     count_photos(here.store, 1)
     at = show("explore")
-    tile = sent(at)["tiles"][3]
+    tile = component(at)["tiles"][3]
     assert (tile["missing"], tile["note"]) == (True, "image file is truncated")
     assert "1 unreadable" in words(at)
 
@@ -79,21 +79,21 @@ def test_photos_are_added_from_the_page(nowhere: Workspace, scenes: Path, show: 
 def test_the_pair_page_draws_the_stored_pairs_of_the_set(here: Workspace, show: Show) -> None:
     at = show("pair", q="3", nn="2")
     assert not at.exception
-    payload = sent(at)
+    sent = component(at)
     mined = find_set(here.store, "demo-starter")
     assert mined is not None
     stored = [p for p in pairs_of(here.store, mined.id, 3) if p.neighbor_rank == 2]
     drawn = [
         (
-            tuple(payload["query"]["boxes"][p["q"]]),
-            tuple(payload["neighbor"]["boxes"][p["k"]]),
+            tuple(sent["query"]["boxes"][p["q"]]),
+            tuple(sent["neighbor"]["boxes"][p["k"]]),
             round(p["similarity"], 5),
         )
-        for p in payload["pairs"]
+        for p in sent["pairs"]
     ]
     assert drawn == [(p.query_box, p.key_box, round(p.similarity, 5)) for p in stored]
-    assert payload["neighbor"]["rank"] == 2
-    assert [n["rank"] for n in payload["neighbors"]] == [1, 2, 3, 4]
+    assert sent["neighbor"]["rank"] == 2
+    assert [n["rank"] for n in sent["neighbors"]] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ def test_a_setting_in_the_url_changes_the_preview_and_is_named(
     assert not at.exception
     assert at.info[0].value == f"Differs from the set: {chip}"
     if parameter == "k":
-        assert len(sent(at)["neighbors"]) == 2
+        assert len(component(at)["neighbors"]) == 2
 
 
 def test_the_preview_of_objectness_is_what_mining_with_it_stores(here: Workspace, show: Show, new_run: NewRun) -> None:
     at = show("pair", q="3", nn="2", ranked="objectness", obj="0.7", rois="4", n="0.6")
     assert not at.exception
-    previewed = sent(at)
+    previewed = component(at)
     config = MINED.model_copy(
         update={"ranked_by": "objectness", "object_weight": 0.7, "max_rois": 4, "pair_ratio": 0.6}
     )
@@ -135,7 +135,7 @@ def test_the_preview_of_objectness_is_what_mining_with_it_stores(here: Workspace
     assert len(boxes) == 2
     again = show("pair", q="3", nn="2", set="objects")
     assert not again.info  # nothing differs from the set
-    assert sent(again)["pairs"] == previewed["pairs"]
+    assert component(again)["pairs"] == previewed["pairs"]
 
 
 def test_a_set_mined_in_bfloat16_is_previewed_with_its_own_features(
@@ -146,9 +146,9 @@ def test_a_set_mined_in_bfloat16_is_previewed_with_its_own_features(
     at = show("pair", q="3", nn="2", set="quick")
     assert not at.exception
     assert not at.info
-    shown = [p["similarity"] for p in sent(at)["pairs"]]
+    shown = [p["similarity"] for p in component(at)["pairs"]]
     stored = [p.similarity for p in pairs_of(here.store, made.id, 3) if p.neighbor_rank == 2]
-    exact = [p["similarity"] for p in sent(show("pair", q="3", nn="2", set="demo-starter"))["pairs"]]
+    exact = [p["similarity"] for p in component(show("pair", q="3", nn="2", set="demo-starter"))["pairs"]]
     assert shown == pytest.approx(stored, abs=1e-6)
     assert shown == pytest.approx(exact, abs=0.05)
     assert shown != pytest.approx(exact, abs=1e-6)
@@ -158,11 +158,11 @@ def test_a_set_mined_in_bfloat16_is_previewed_with_its_own_features(
 def test_an_approximate_preview_says_how_far_it_agrees_with_the_set(here: Workspace, show: Show) -> None:
     at = show("pair", q="3", approx="true", size="60")
     assert not at.exception
-    quick, exact = sent(at), sent(show("pair", q="3", approx="false", size="60"))
+    quick, exact = component(at), component(show("pair", q="3", approx="false", size="60"))
     assert quick["query"]["boxes"] == exact["query"]["boxes"]
     assert [p["similarity"] for p in quick["pairs"]] != [p["similarity"] for p in exact["pairs"]]
     (said,) = [c.value for c in at.caption if "Approximate" in c.value]
-    total = len(sent(show("pair", q="3", approx="false"))["pairs"])
+    total = len(component(show("pair", q="3", approx="false"))["pairs"])
     assert f"Of the set's {total} pairs of these two photos it finds " in said
 
 
@@ -176,7 +176,7 @@ def test_the_pairs_of_a_union_are_shown_for_the_photos_of_all_its_members(
         at = show("pair", q=str(image.id), data="demo+other", set="both")
         assert not at.exception
         assert not at.warning
-        nearest = sent(at)["neighbors"][0]
+        nearest = component(at)["neighbors"][0]
         assert nearest["similarity"] == pytest.approx(1)  # its twin in the other
         assert nearest["name"] == Path(image.path).name
 
@@ -185,7 +185,7 @@ def test_the_pairs_of_a_union_are_shown_for_the_photos_of_all_its_members(
 def test_a_senseless_setting_in_the_url_does_no_harm(here: Workspace, show: Show, value: str) -> None:
     at = show("pair", q="3", size=value, n=value, obj=value, ranked=value)
     assert not at.exception
-    assert sent(at)["pairs"]
+    assert component(at)["pairs"]
 
 
 def test_a_photo_of_another_data_set_offers_the_way_there(here: Workspace, scenes: Path, show: Show) -> None:
@@ -206,8 +206,8 @@ def test_an_unknown_photo_is_a_sentence(here: Workspace, show: Show, query: str)
 
 
 def test_more_neighbours_than_the_set_has_come_from_the_stored_features(here: Workspace, show: Show) -> None:
-    four = sent(show("pair", q="3"))["neighbors"]
-    eight = sent(show("pair", q="3", k="8"))["neighbors"]
+    four = component(show("pair", q="3"))["neighbors"]
+    eight = component(show("pair", q="3", k="8"))["neighbors"]
     assert [n["id"] for n in eight[:4]] == [n["id"] for n in four]
     similarities = [n["similarity"] for n in eight]
     assert len(eight) == 8

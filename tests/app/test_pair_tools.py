@@ -17,7 +17,7 @@ from db.encoders import encoder_named
 from db.photos import dataset_named, image_by_id
 from orl.matching import cosines
 from tests.app.conftest import Show
-from tests.app.test_pages import component, words
+from tests.app.seen import component, words
 from train.candidates import match
 from train.config import MineConfig
 from train.workspace import Workspace

@@ -25,7 +25,7 @@ from db.runs import add_run, run_by_id, update_run
 from db.sets import dependents
 from db.verdicts import judge_pair
 from tests.app.conftest import Show
-from tests.app.test_pages import words
+from tests.app.seen import words
 from train import sets as work
 from train.errors import UserError
 from train.interchange.exports import Format, export

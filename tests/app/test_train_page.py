@@ -17,7 +17,7 @@ from db.models import Encoder, Run, now
 from db.probes import Probe, keep_probes
 from db.runs import add_metrics, add_run, find_run, update_run
 from tests.app.conftest import Show
-from tests.app.seen import sent, words
+from tests.app.seen import component, words
 from train.methods import train_preset
 from train.workspace import Workspace
 
@@ -99,11 +99,11 @@ def test_a_collapse_is_a_warning(here: Workspace, show: Show) -> None:
 
 def test_a_resumed_run_is_read_anew(here: Workspace, show: Show) -> None:
     run = trained(here, "again", "cancelled")
-    drawn = sent(show("train", run=str(run)))["panels"][0]["lines"][0]
+    drawn = component(show("train", run=str(run)))["panels"][0]["lines"][0]
     assert (drawn["x"], drawn["y"]) == ([1, 2, 3], [12, 6, 4])
     add_metrics(here.store, run, [(3, "loss", 5.0), (4, "loss", 3.0)])
     update_run(here.store, run, started_at=now())
-    drawn = sent(show("train", run=str(run)))["panels"][0]["lines"][0]
+    drawn = component(show("train", run=str(run)))["panels"][0]["lines"][0]
     assert (drawn["x"], drawn["y"]) == ([1, 2, 3, 4], [12, 6, 5, 3])
 
 
@@ -111,7 +111,7 @@ def test_runs_are_laid_over_one_another_with_what_sets_them_apart(here: Workspac
     slow, fast = trained(here, "slow"), trained(here, "fast", rate_per_256=0.8, epochs=4)
     at = show("train", view="runs", compare=f"{fast}-{slow}")
     assert not at.exception
-    payload = sent(at)
+    payload = component(at)
     assert [source["name"] for source in payload["runs"]] == ["fast", "slow"]
     looks = {(source["color"], source["dash"]) for source in payload["runs"]}
     assert len(looks) == 2
@@ -175,7 +175,7 @@ def test_lineage_leads_from_an_encoder_through_set_and_run_to_an_encoder(here: W
         ),
     )
     aside = trained(here, "orl-2", "failed")
-    drawn = sent(show("train", view="lineage", run=str(run)))
+    drawn = component(show("train", view="lineage", run=str(run)))
     places = {node["name"]: (node["layer"], node["lit"], node["focus"]) for node in drawn["nodes"]}
     assert places == {
         f"encoder-{starter.id}": (0, True, False),
@@ -191,9 +191,9 @@ def test_lineage_leads_from_an_encoder_through_set_and_run_to_an_encoder(here: W
 
 def test_a_crowded_lineage_shows_what_belongs_to_the_focus(here: Workspace, show: Show) -> None:
     ids = [trained(here, f"orl-{n}") for n in range(50)]
-    drawn = sent(show("train", view="lineage", run=str(ids[7])))
+    drawn = component(show("train", view="lineage", run=str(ids[7])))
     assert [node["name"] for node in drawn["nodes"] if node["kind"] == "run"] == ["run-1", f"run-{ids[7]}"]
-    whole = sent(show("train", view="lineage", run=str(ids[7]), whole="true"))
+    whole = component(show("train", view="lineage", run=str(ids[7]), whole="true"))
     assert len(whole["nodes"]) == 53
 
 
@@ -209,7 +209,7 @@ def test_probes_are_sent_for_every_checkpoint_beside_the_pairs_of_the_set(here: 
     for step, row, value in ((3, last, 0.25), (6, best, 0.5)):
         ids = np.array([row.query_roi_id]), np.array([row.key_roi_id])
         keep_probes(here.store, run, step, [Probe(3, neighbor, *ids, np.array([value], np.float32))])
-    drawn = sent(show("train", run=str(run), show="probes", at="3"))
+    drawn = component(show("train", run=str(run), show="probes", at="3"))
     assert drawn["checkpoints"] == [{"step": 3, "epoch": 1.0}, {"step": 6, "epoch": 2.0}]
     assert (drawn["own"], drawn["step"]) == ("demo-starter", 3)
     (couple,) = drawn["couples"]

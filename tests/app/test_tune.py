@@ -25,7 +25,7 @@ from db.models import Run
 from db.photos import dataset_named
 from db.runs import add_run, update_run
 from tests.app.conftest import Show
-from tests.app.test_pages import words
+from tests.app.seen import words
 from tests.conftest import MINED, NewRun
 from train.config import MINE_PRESETS, MineConfig
 from train.ingest import ingest
@@ -76,7 +76,7 @@ def test_a_setting_in_the_url_changes_the_numbers_to_those_of_mining_so(
 ) -> None:
     at = show("tune", k="2", n="0.4", size="130", sim="0.2")
     config = MINED.model_copy(update={"neighbors": 2, "pair_ratio": 0.4, "min_size": 130, "min_similarity": 0.2})
-    assert "neighbors 2 \\(4\\) · pair ratio 0\\.4 \\(0\\.1\\) · min size 130 \\(96\\)" in words(at)
+    assert "neighbors 2 (4) · pair ratio 0.4 (0.1) · min size 130 (96)" in words(at)
     mine(here, "demo", "starter", "so", config, run_id=new_run(here, "mine", "so"), workers=1)
     made, old = complete_set_named(here.store, "so"), complete_set_named(here.store, "demo-starter")
     at = show("tune", set="demo-starter", k="2", n="0.4", size="130", sim="0.2")
@@ -92,7 +92,7 @@ def test_values_out_of_range_are_brought_back_and_nonsense_is_the_sets_own(here:
     found = slid(at)
     assert (found["k"], found["n"], found["size"], found["iou"]) == (11, 0.1, 16, 0.5)  # 12 photos have 11 others
     assert "ranked by" not in words(at).split("Preset")[0]
-    assert "fallback image \\(first\\)" in words(at)
+    assert "fallback image (first)" in words(at)
     assert "on 12 of its 12 photos" in words(at)  # 24 queries, as ever
 
 
@@ -213,6 +213,9 @@ def test_the_cost_is_told_from_the_sample(subject: Subject) -> None:
     full = tune_regenerate._cost(subject, own, MINED.model_copy(update={"proposal_scale": 1.0}))
     assert full.startswith("Selective search on 12 photos")
     assert "all of them new" in full
+    assert "attention" not in told
+    ranked = tune_regenerate._cost(subject, own, MINED.model_copy(update={"ranked_by": "objectness"}))
+    assert "; attention to be mapped on 12 photos; " in ranked
 
 
 def test_cells_are_kept_and_found_again(subject: Subject) -> None:
