@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import streamlit as st
@@ -77,6 +77,7 @@ def pick() -> Place:
     if not found:
         return Place(opened, None, None)
     every = sets(opened.store)
+    _follow_set(found.values(), every)
     first = next((at for at, d in enumerate(found.values()) if every and d.id == every[0].dataset_id), 0)
     with st.sidebar:
         name = st.selectbox("Data set", list(found), index=first, key="data", bind="query-params")
@@ -92,6 +93,16 @@ def pick() -> Place:
             st.button(f"Show the new set {escape(fresh)}", on_click=_show_set, args=(fresh,), type="primary")
         st.caption(describe_set(opened, picked))
     return Place(opened, dataset, picked)
+
+
+def _follow_set(found: Iterable[Dataset], every: list[CorrespondenceSet]) -> None:
+    """A link may name a set alone: then its data set is the one to pick."""
+    if "data" in st.query_params or "data" in st.session_state:
+        return
+    homes = {s.dataset_id for s in every if s.name == st.query_params.get("set")}
+    for dataset in found:
+        if dataset.id in homes:
+            st.session_state["data"] = dataset.name
 
 
 def pick_dataset(name: str) -> None:

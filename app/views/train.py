@@ -5,10 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import shell
-from app.pictures import workspace
 from app.views import afterwards, history, launch, lineage, monitor, results, start
-from db.correspondences import find_set
-from db.photos import dataset_by_id
 
 VIEWS = {
     "launch": ":material/rocket_launch: Launch",
@@ -21,7 +18,6 @@ VIEWS = {
 
 def page() -> None:
     """Draw the page."""
-    _follow_set()
     place = shell.pick()
     if place.dataset is None:
         start.empty_workspace(place)
@@ -38,17 +34,6 @@ def page() -> None:
             lineage.panel(place)
         case "results":
             results.results(place.workspace)
-
-
-def _follow_set() -> None:
-    """A link may name a set alone: then its data set is the one to pick."""
-    name = st.query_params.get("set")
-    if name is None or "data" in st.query_params or "data" in st.session_state:
-        return
-    opened = workspace()
-    found = find_set(opened.store, name)
-    if found is not None:
-        st.session_state["data"] = dataset_by_id(opened.store, found.dataset_id).name
 
 
 def _view() -> str:

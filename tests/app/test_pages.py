@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
 
 from app import preview
 from db.correspondences import find_set, pairs_of, rois_of
@@ -94,6 +96,27 @@ def test_the_pair_page_draws_the_stored_pairs_of_the_set(here: Workspace, show: 
     assert drawn == [(p.query_box, p.key_box, round(p.similarity, 5)) for p in stored]
     assert sent["neighbor"]["rank"] == 2
     assert [n["rank"] for n in sent["neighbors"]] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["explore", "pair", "tune", "train"])
+def test_a_link_that_names_a_set_alone_leads_to_its_data_set(
+    here: Workspace, show: Show, new_run: NewRun, tmp_path: Path, name: str
+) -> None:
+    for colour in ("teal", "navy"):
+        Image.new("RGB", (200, 150), colour).save(tmp_path / f"{colour}.png")
+    ingest(here, tmp_path, name="newer")
+    config = MINED.model_copy(update={"neighbors": 1})
+    mine(here, "newer", "starter", "newest", config, run_id=new_run(here, "mine", "newest"), workers=1)
+    assert picked(show(name)) == ["newer", "newest"]
+    assert picked(show(name, set="demo-starter")) == ["demo", "demo-starter"]
+    assert picked(show(name, set="demo-starter", data="newer")) == ["newer", "newest"]
+    assert picked(show(name, set="gone")) == ["newer", "newest"]
+
+
+def picked(at: AppTest) -> list[str]:
+    """The data set and the correspondence set that the sidebar names."""
+    assert not at.exception
+    return [str(box.value) for box in at.sidebar.selectbox[:2]]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from app.views import fields
 from db.encoders import encoder_named
 from db.evaluations import keep_evaluation
 from db.models import Evaluation, Run
-from db.photos import dataset_named
 from db.runs import add_run, runs, update_run
 from tests.app.conftest import Show
 from tests.app.seen import words
@@ -201,9 +200,3 @@ def test_a_run_of_months_without_a_gpu_is_asked_about_first(
     assert "This machine has no GPU. 300,000 steps would take about **7 months** here" in words(at)
     assert "launch-long" in [b.key for b in at.button]
     assert [run.kind for run in runs(here.store)] == ["mine"]
-
-
-def test_a_data_set_follows_from_a_set_that_a_link_names(here: Workspace, show: Show) -> None:
-    assert dataset_named(here.store, "demo").id == 1
-    at = show("train", set="demo-starter", stage="3")
-    assert at.session_state["data"] == "demo"
