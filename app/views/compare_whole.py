@@ -87,7 +87,9 @@ def _similarities(first: CorrespondenceSet, second: CorrespondenceSet) -> go.Fig
     for name, mined, colour, dash in zip("AB", (first, second), COLOURS, ("solid", "dash"), strict=True):
         counts = np.array((mined.summary or {}).get("similarity", []), float)
         if counts.sum():
-            edges = np.linspace(-1, 1, len(counts) + 1)
+            width = 2 / len(counts)
+            edges = np.linspace(-1 - width, 1 + width, len(counts) + 3)  # with nothing before and after
+            counts = np.pad(counts, 1)
             style = {"color": colour, "dash": dash, "shape": "hvh"}
             middle = (edges[1:] + edges[:-1]) / 2
             used = np.flatnonzero(counts)

@@ -17,7 +17,8 @@ from train.config import MineConfig
 from train.features import REMEMBERED
 from train.trial import Found
 
-BIN = 0.02  # of similarity
+BINS = (0.02, 0.01, 0.005, 0.002, 0.001)  # of similarity: the widest of which there are FEWEST
+FEWEST = 20
 NOW, CUT, SAVED = "#0072b2", "#8f8f8f", "#e69f00"  # Okabe–Ito blue and orange, and a grey
 
 
@@ -104,28 +105,30 @@ def _row(measure: Measure, now: Numbers, before: Numbers, config: MineConfig) ->
 def histogram(found: Found, saved: Mined, config: MineConfig) -> go.Figure:
     """Similarity of the pairs, those that the threshold rejects in grey, and the saved set's as a line."""
     every = np.concatenate([found.mined.similarity, found.cut, saved.similarity, [1.0]])
-    low = np.floor(max(-1.0, float(every.min())) / BIN) * BIN
-    edges = np.arange(low, 1 + BIN / 2, BIN)
+    least = max(-1.0, float(every.min()))
+    width = next((width for width in BINS if 1 - least >= FEWEST * width), BINS[-1])
+    edges = 1 - width * np.arange(max(1, np.ceil((1 - least) / width)), -1, -1)
+    edges[0] = low = min(float(edges[0]), least)  # whatever rounding says
     middles = (edges[:-1] + edges[1:]) / 2
     now, cut, before = (np.histogram(v, edges)[0] for v in (found.mined.similarity, found.cut, saved.similarity))
     figure = go.Figure()
-    figure.add_bar(x=middles, y=now, name="now", marker_color=NOW, width=BIN, hovertemplate="%{x:.2f}: %{y} pairs")
+    figure.add_bar(x=middles, y=now, name="now", marker_color=NOW, width=width, hovertemplate="%{x:.3f}: %{y} pairs")
     if len(found.cut):
         figure.add_bar(
             x=middles,
             y=cut,
             name="below the threshold",
             marker={"color": CUT, "pattern": {"shape": "/", "size": 5}},
-            width=BIN,
-            hovertemplate="%{x:.2f}: %{y} rejected",
+            width=width,
+            hovertemplate="%{x:.3f}: %{y} rejected",
         )
     figure.add_scatter(
-        x=middles,
-        y=before,
+        x=[low - width / 2, *middles, 1 + width / 2],  # from nothing to nothing, so that its outer bins have sides
+        y=[0, *before, 0],
         name="saved set",
         mode="lines",
         line={"color": SAVED, "width": 2.5, "shape": "hvh"},
-        hovertemplate="%{x:.2f}: %{y} pairs",
+        hovertemplate="%{x:.3f}: %{y} pairs",
     )
     if config.min_similarity > max(-1.0, low):
         figure.add_vline(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -257,6 +258,23 @@ def test_the_histogram_shows_what_the_threshold_cuts_off_in_grey(subject: Subjec
     assert min(found.mined.similarity) >= 0.75 > max(found.cut)
     assert figure.layout.shapes[0].x0 == 0.75
     assert [trace.name for trace in figure.data] == ["now", "below the threshold", "saved set"]
+
+
+@pytest.mark.parametrize(
+    ("least", "bins", "low"), [(-1.0, 100, -1.0), (0.4, 30, 0.4), (0.9375, 32, 0.936), (0.9999, 1, 0.999)]
+)
+def test_the_histograms_bins_are_as_wide_as_similarities_lie_apart(
+    subject: Subject, least: float, bins: int, low: float
+) -> None:
+    own = tuner(subject, 12, 0)
+    found, (mined, _) = own.find(MINED), own.saved
+    similarity = np.full(len(mined.similarity), least, np.float32)
+    flat = replace(mined, similarity=similarity)
+    figure = histogram(replace(found, mined=flat), flat, MINED)
+    now, line = figure.data
+    assert (len(now.x), sum(now.y)) == (bins, len(similarity))
+    assert figure.layout.xaxis.range == pytest.approx((low, 1), abs=1e-6)
+    assert (line.y[0], line.y[1], line.y[-1]) == (0, now.y[0], 0)
 
 
 def numbers(cycle: float, missing: int = 0) -> Numbers:
