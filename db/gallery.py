@@ -268,7 +268,7 @@ def _judged(store: Store, verdict: Judgement | None, marks: int) -> np.ndarray:
 
 def _distinct(store: Store, question: Select[int]) -> np.ndarray:
     """What a question for ids finds, int64 [n], ascending; as one text, in a fraction of the time that rows take."""
-    (asked,) = question.distinct().subquery().c
+    (asked,) = question.subquery().c  # not DISTINCT in there: SQLite would walk through all RoIs to have them in order
     with store.session() as session:
         text = session.scalar(select(func.aggregate_strings(cast(asked, String), ",")))
-    return np.sort(np.fromstring(text or "", np.int64, sep=","))
+    return np.unique(np.fromstring(text or "", np.int64, sep=","))
