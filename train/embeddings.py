@@ -89,6 +89,10 @@ class Embeddings:
         """Which of the ids have a row: int64 [n] -> bool [n]."""
         return self._index.find(ids)[1]
 
+    def missing(self, ids: np.ndarray) -> int:
+        """How many of the ids, int64 [n], have no row."""
+        return int((~self.have(ids)).sum())
+
     def get(self, ids: np.ndarray) -> np.ndarray:
         """Rows of these ids, all of which must be there: int64 [n] -> float32 [n, D], read-only. Raises KeyError."""
         if not len(ids):

@@ -82,7 +82,7 @@ class Attention:
 
     def unstored(self, ids: np.ndarray) -> int:
         """How many photos have no map on disk: those in memory have none. ids: int64 [n]."""
-        return int((~self._features.attention.have(ids)).sum())
+        return self._features.attention.missing(ids)
 
     def missing(self, images: Sequence[Image], config: MineConfig) -> int:
         """How many of the photos would cost a forward pass now."""
@@ -151,7 +151,7 @@ class BoxFeatures:
 
     def unstored(self, some: Boxes) -> int:
         """How many of these boxes are not on disk."""
-        return int((~self._features.rois.have(some.roi_ids)).sum())
+        return self._features.rois.missing(some.roi_ids)
 
     def missing(self, some: Boxes) -> int:
         """How many of these boxes would cost a forward pass now."""

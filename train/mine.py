@@ -215,7 +215,7 @@ def map_attention(features: Features, images: list[Image], photos: Photos, progr
 
 
 def _missing(stored: Embeddings, images: list[Image]) -> int:
-    return int((~stored.have(np.array([i.id for i in images]))).sum())
+    return stored.missing(np.array([i.id for i in images]))
 
 
 def _add_photos(

@@ -51,7 +51,7 @@ def draw(
     row = dataset_named(workspace.store, dataset)
     images = list(usable_images(workspace.store, row.id))
     ids = np.array([image.id for image in images], np.int64)
-    unknown = int((~features.images.have(ids)).sum())
+    unknown = features.images.missing(ids)
     if unknown:
         raise UserError(
             f"{unknown} of the {len(ids)} photos of '{dataset}' have not been embedded by this encoder; "

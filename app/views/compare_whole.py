@@ -93,7 +93,7 @@ def _similarities(first: CorrespondenceSet, second: CorrespondenceSet) -> go.Fig
             style = {"color": colour, "dash": dash, "shape": "hvh"}
             middle = (edges[1:] + edges[:-1]) / 2
             used = np.flatnonzero(counts)
-            part = slice(max(0, used[0] - 1), used[-1] + 2)
+            part = slice(used[0] - 1, used[-1] + 2)
             share = counts[part] / counts.sum()
             figure.add_scatter(x=middle[part], y=share, name=f"{name} · {mined.name}", line=style, mode="lines")
     figure.update_layout(

@@ -10,7 +10,7 @@ from db.evaluations import keep_evaluation
 from db.models import Evaluation, Run
 from db.runs import add_run, runs, update_run
 from tests.app.conftest import Show
-from tests.app.seen import words
+from tests.app.seen import plain
 from train.cost import Cost
 from train.evaluate.protocols import CorrespondenceConfig
 from train.methods import PRESETS, STAGE_1, MoCoConfig, ORLConfig, SimCLRConfig, train_preset
@@ -74,7 +74,7 @@ def test_what_cannot_work_is_said_before_the_launch(here: Workspace, show: Show,
         inputs[f"{name}-orl-small"].set_value(value)
     at.run()
     assert not at.exception
-    assert sentence in words(at)
+    assert sentence in plain(at)
 
 
 def test_values_are_validated_whatever_the_browser_sends() -> None:
@@ -97,7 +97,7 @@ def test_the_form_of_an_evaluation_takes_lists_and_says_what_is_wrong_with_them(
     ks = at.text_input("ks-voc07-lowshot-paper")
     assert ks.value == "1, 2, 4, 8, 16, 32, 64, 96"
     ks.set_value("4, many").run()
-    assert "ks = many will not do" in words(at)
+    assert "ks = many will not do" in plain(at)
     assert at.button("evaluate").disabled
     at.button("back-ks-voc07-lowshot-paper").click().run()
     at.text_input("evaluation-voc").set_value(str(here.path / "nothing")).run()
@@ -124,7 +124,7 @@ def test_an_evaluation_is_launched_and_shows_its_numbers(
     assert not at.exception
     assert launched == [("starter", "demo", 5)]
     run = runs(here.store)[0]
-    assert "evaluation (quality of pairs) · on demo with starter" in words(at).replace("**", "")
+    assert "evaluation (quality of pairs) · on demo with starter" in plain(at).replace("**", "")
     row = Evaluation(
         run_id=run.id,
         encoder_id=encoder_named(here.store, "starter").id,
@@ -137,7 +137,7 @@ def test_an_evaluation_is_launched_and_shows_its_numbers(
     update_run(here.store, run.id, status="done")
     at = show("train", run=str(run.id))
     assert [(m.label, m.value) for m in at.metric] == [("same class", "0.5")]
-    assert "Few photos." in words(at)
+    assert "Few photos." in plain(at)
     (button,) = [b for b in at.button if b.label == "All results"]
     button.click().run()
     assert not at.exception
@@ -178,14 +178,14 @@ def test_a_link_with_a_set_opens_its_form_ready_to_launch(
 
     monkeypatch.setattr("app.views.launch.launch_train", launch)
     at = show("train", set="demo-starter", stage="3")
-    assert "On the set demo-starter of demo: 12 photos." in words(at).replace("**", "")
+    assert "On the set demo-starter of demo: 12 photos." in plain(at).replace("**", "")
     at.number_input("batch_size-orl-small").set_value(4)
     at.text_input("name-orl").set_value(" mine ").run()
     at.button("launch").click().run()
     assert not at.exception
     assert launched == [("demo-starter", 4, "mine", 1)]
     assert at.query_params["run"] == str(runs(here.store)[0].id)
-    assert "Run 2 · mine" in words(at)
+    assert "Run 2 · mine" in plain(at)
 
 
 def test_a_run_of_months_without_a_gpu_is_asked_about_first(
@@ -197,6 +197,6 @@ def test_a_run_of_months_without_a_gpu_is_asked_about_first(
     at.number_input("batch_size-orl-paper").set_value(4).run()
     at.button("launch").click().run()
     assert not at.exception
-    assert "This machine has no GPU. 300,000 steps would take about **7 months** here" in words(at)
+    assert "This machine has no GPU. 300,000 steps would take about **7 months** here" in plain(at)
     assert "launch-long" in [b.key for b in at.button]
     assert [run.kind for run in runs(here.store)] == ["mine"]

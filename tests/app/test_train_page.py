@@ -17,7 +17,7 @@ from db.models import Encoder, Run, now
 from db.probes import Probe, keep_probes
 from db.runs import add_metrics, add_run, find_run, update_run
 from tests.app.conftest import Show
-from tests.app.seen import component, words
+from tests.app.seen import component, plain
 from train.methods import train_preset
 from train.workspace import Workspace
 
@@ -76,7 +76,7 @@ def test_a_heart_that_stopped_is_told_and_the_run_may_be_killed_at_once(here: Wo
     at = show("train", run=str(run.id))
     (kill,) = [b for b in at.button if b.label == "Force kill"]
     assert kill.disabled  # it gets its time first
-    assert re.search(r"If it does not within (30|2\d) s", words(at))
+    assert re.search(r"If it does not within (30|2\d) s", plain(at))
     update_run(here.store, run.id, heartbeat_at=now() - timedelta(seconds=45))
     at = show("train", run=str(run.id))
     assert re.fullmatch(r"No heartbeat for \d\d s.", at.warning[0].value)
@@ -228,19 +228,19 @@ def test_of_many_checkpoints_the_first_and_the_last_are_kept() -> None:
 
 def test_an_ended_mining_leads_to_training_on_its_set(here: Workspace, show: Show) -> None:
     at = show("train", run="1")
-    assert "The set demo-starter is ready" in words(at).replace("**", "")
+    assert "The set demo-starter is ready" in plain(at).replace("**", "")
     (train,) = [b for b in at.button if b.label == "Train on it"]
     train.click().run()
     assert not at.exception
     assert at.query_params["view"] == "launch"
-    assert "On the set demo-starter" in words(at).replace("**", "")
+    assert "On the set demo-starter" in plain(at).replace("**", "")
 
 
 @pytest.mark.parametrize("run", ["99", "x", "999999999999999999"])
 def test_an_unknown_run_is_a_sentence_or_the_newest(here: Workspace, show: Show, run: str) -> None:
     at = show("train", run=run)
     assert not at.exception
-    assert "demo-starter" in words(at)
+    assert "demo-starter" in plain(at)
 
 
 def test_what_gpus_tell_is_read_and_what_they_keep_is_passed_over() -> None:

@@ -77,7 +77,7 @@ def test_a_setting_in_the_url_changes_the_numbers_to_those_of_mining_so(
 ) -> None:
     at = show("tune", k="2", n="0.4", size="130", sim="0.2")
     config = MINED.model_copy(update={"neighbors": 2, "pair_ratio": 0.4, "min_size": 130, "min_similarity": 0.2})
-    assert "neighbors 2 (4) · pair ratio 0.4 (0.1) · min size 130 (96)" in words(at)
+    assert "neighbors 2 \\(4\\) · pair ratio 0\\.4 \\(0\\.1\\) · min size 130 \\(96\\)" in words(at)
     mine(here, "demo", "starter", "so", config, run_id=new_run(here, "mine", "so"), workers=1)
     made, old = complete_set_named(here.store, "so"), complete_set_named(here.store, "demo-starter")
     at = show("tune", set="demo-starter", k="2", n="0.4", size="130", sim="0.2")
@@ -93,7 +93,7 @@ def test_values_out_of_range_are_brought_back_and_nonsense_is_the_sets_own(here:
     found = slid(at)
     assert (found["k"], found["n"], found["size"], found["iou"]) == (11, 0.1, 16, 0.5)  # 12 photos have 11 others
     assert "ranked by" not in words(at).split("Preset")[0]
-    assert "fallback image (first)" in words(at)
+    assert "fallback image \\(first\\)" in words(at)
     assert "on 12 of its 12 photos" in words(at)  # 24 queries, as ever
 
 
