@@ -7,6 +7,7 @@ twelve million pairs under three orders and four filters see docs/decisions/0009
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import shutil
 import tempfile
@@ -128,7 +129,9 @@ def match_rows(workspace: Workspace, mined: CorrespondenceSet, found: Matches, o
     """Rows of ``found`` that are shown, in order: uint32 [n]. One that nothing filters is a view of the file."""
     by_marks = order.verdict is not None or order.tag is not None
     marks = marks_of(workspace.store, mined.dataset_id) if by_marks else 0
-    return _rows(_Known(workspace, mined.id, found.revision, found), order, marks)
+    rows = _rows(_Known(workspace, mined.id, found.revision, found), order, marks)
+    _let_go(found)
+    return rows
 
 
 def match_keys(found: Matches, rows: np.ndarray, offset: int, limit: int) -> np.ndarray:
@@ -242,6 +245,13 @@ def _opened(folder: Path, revision: int) -> Matches:
     read = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
     by: dict[Sort, np.ndarray] = {sort: read.pop(f"by_{sort}") for sort in SORTS}
     return Matches(**read, names=names, by=by, revision=revision)
+
+
+def _let_go(found: Matches) -> None:
+    """Give back the memory of what was read of the files: a filter reads all of some, a page 36 rows."""
+    for array in (found.keys, found.similarity, found.margin, found.cycle, found.category, *found.by.values()):
+        if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows does that by itself
+            array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _categories(workspace: Workspace, set_id: int, block: PairBlock, names: tuple[str, ...]) -> np.ndarray:

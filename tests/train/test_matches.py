@@ -185,6 +185,33 @@ def test_a_key_is_a_place_and_the_other_way_round() -> None:
     assert np.all(np.diff(pair_keys(places)) > 0)
 
 
+def resident(folder: Path) -> int:
+    """Kilobytes of the files in a folder that this process holds in memory."""
+    held, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        name, *rest = line.split(maxsplit=5)
+        if not name.endswith(":"):  # a mapping: its addresses first, its file last
+            inside = rest[-1].startswith(str(folder))
+        elif inside and name == "Rss:":
+            held += int(rest[0])
+    return held
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells what is resident")
+@pytest.mark.parametrize("order", [MatchOrder(category="dog"), MatchOrder("margin", least=0.5), MatchOrder("cycle")])
+def test_what_a_filter_reads_of_the_files_is_let_go(
+    made: tuple[Workspace, CorrespondenceSet, Matches], order: MatchOrder
+) -> None:
+    workspace, mined, found = made
+    module._rows.cache_clear()
+    assert found.category.tolist() and resident(workspace.orders) > 0
+
+    rows = match_rows(workspace, mined, found, order)
+
+    assert resident(workspace.orders) == 0
+    assert len(match_keys(found, rows, 0, 36)) == len(rows) > 0
+
+
 @pytest.fixture
 def fresh(tmp_path: Path) -> tuple[Workspace, CorrespondenceSet]:
     workspace = open_workspace(tmp_path / "workspace")

@@ -1,0 +1,115 @@
+"""How much a better objectness could gain: the likeliest candidates of a photo, by what says so, judged by annotations.
+
+    python benchmarks/objectness_ceiling.py --workspace DIR --teach voc07-objects train.txt --judge coco-objects
+
+The sets must have been mined with one encoder in the preset ``object``. Their candidates are put in order by the
+preset's own merit, which has seen no label; by a logistic regression on RoI features, box and objectness that
+annotations have taught: those of other photos, and those of the judged set (five folds); and by the annotations
+themselves. No order of the same candidates can beat the last, and none that is linear in the features can be expected
+to beat what annotations teach. Prints Markdown: the share of objects (IoU ≥ 0.5) among the first 1 and 4 of each photo.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from db.correspondences import complete_set_named
+from db.encoders import encoder_by_id
+from db.photos import usable_images
+from db.whole_sets import annotated_objects
+from orl.quality import object_classes
+from train.candidates import candidates, describe, raw_boxes
+from train.config import MineConfig
+from train.features import Attention, Features, as_stored
+from train.photos import Photos
+from train.workspace import Workspace, open_workspace
+
+FIRST = (1, 4)  # four of a neighbour's hundred pairs are kept
+FOLDS = 5
+STRENGTH = 1e-3  # of the regression's fit against its L2 penalty; ten times more or less changes little
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Candidates of a photo: what a scorer may look at, float64 [B, D], their merit [B], and which are objects [B]."""
+
+    seen: np.ndarray
+    merit: np.ndarray
+    is_object: np.ndarray
+
+
+def read(workspace: Workspace, name: str, only: Path | None) -> list[Judged]:
+    """The candidates of a set's photos, or of those that a file names."""
+    store = workspace.store
+    mined = complete_set_named(store, name)
+    encoder, config = encoder_by_id(store, mined.encoder_id), MineConfig(**mined.params)
+    assert encoder is not None
+    names = None if only is None else set(only.read_text().split())
+    images = [i for i in usable_images(store, mined.dataset_id) if names is None or PurePosixPath(i.path).stem in names]
+    features, photos = Features(workspace, encoder, precision=config.precision), Photos.of(store, mined.dataset_id)
+    maps, raw = Attention(features, photos).get(images, config), raw_boxes(store, images, config)
+    found = as_stored(store, {i.id: candidates(i, raw[i.id], config, maps[i.id]) for i in images})
+    objects = annotated_objects(store, sorted(i.id for i in images))
+    judged = []
+    for image in images:
+        own, here = found[image.id], slice(*np.searchsorted(objects.image_ids, [image.id, image.id + 1]))
+        vectors = features.rois.get(own.roi_ids)
+        x, y, w, h = own.boxes.astype(float).T
+        box = np.stack([np.log(w * h / image.width / image.height), np.log(w / h), x / image.width, y / image.height])
+        seen = np.concatenate([vectors, box.T, box.T**2, own.objectness[:, None]], axis=1)
+        merit = describe(vectors, own.objectness, config).merit
+        assert merit is not None, f"'{name}' was not mined by objectness."
+        covers = object_classes(own.boxes, objects.boxes[here], np.arange(here.stop - here.start))
+        judged.append(Judged(seen, merit, covers >= 0))
+    return judged
+
+
+def taught(photos: list[Judged]) -> Pipeline:
+    """A scorer that has seen these photos' annotations."""
+    scorer = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=1000))
+    return scorer.fit(np.concatenate([p.seen for p in photos]), np.concatenate([p.is_object for p in photos]))
+
+
+def across(photos: list[Judged]) -> list[np.ndarray]:
+    """Scores of each photo's candidates by a scorer that the other folds' annotations have taught."""
+    scorers = [taught([p for n, p in enumerate(photos) if n % FOLDS != fold]) for fold in range(FOLDS)]
+    return [scorers[n % FOLDS].decision_function(p.seen) for n, p in enumerate(photos)]
+
+
+def share(photos: list[Judged], scores: list[np.ndarray], first: int) -> float:
+    """Of the first candidates of each photo, those that are objects; photos weigh the same."""
+    best = [np.argsort(-each, kind="stable")[:first] for each in scores]
+    return float(np.mean([p.is_object[rows].mean() for p, rows in zip(photos, best, strict=True)]))
+
+
+def main() -> None:
+    """Measure every order and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workspace", type=Path)
+    parser.add_argument("--teach", nargs="+", required=True, metavar=("SET", "FILE"), help="and photos of it, by name")
+    parser.add_argument("--judge", nargs="+", required=True, metavar=("SET", "FILE"), help="and photos of it, by name")
+    arguments = parser.parse_args()
+    workspace = open_workspace(arguments.workspace)
+    teach, judge = (read(workspace, s[0], Path(s[1]) if s[1:] else None) for s in (arguments.teach, arguments.judge))
+    teacher = taught(teach)
+    orders = {
+        "the preset's merit, no label": [p.merit for p in judge],
+        "taught by annotations of other photos": [teacher.decision_function(p.seen) for p in judge],
+        f"taught by annotations of the same data set, {FOLDS} folds": across(judge),
+        "annotations themselves": [p.is_object.astype(float) for p in judge],
+    }
+    print("|", " | ".join([f"{len(judge)} photos, by", *(f"first {first}" for first in FIRST)]), "|")
+    print("|---" * (len(FIRST) + 1) + "|")
+    for name, scores in orders.items():
+        print("|", " | ".join([name, *(f"{100 * share(judge, scores, first):.1f} %" for first in FIRST)]), "|")
+
+
+if __name__ == "__main__":
+    main()
