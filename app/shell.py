@@ -70,8 +70,11 @@ def set_widget(key: str, value: object) -> None:
         st.session_state[key] = value
 
 
-def pick() -> Place:
-    """Draw the pickers in the sidebar and say what is picked. Both live in the URL; at first it is the newest set."""
+def pick(on_set: Callable[[], None] | None = None) -> Place:
+    """Draw the pickers in the sidebar and say what is picked. Both live in the URL; at first it is the newest set.
+
+    on_set: callback of a page that wants to know when a person picks another set.
+    """
     opened = workspace()
     found = {d.name: d for d in datasets(opened.store)}
     if not found:
@@ -86,7 +89,7 @@ def pick() -> Place:
         if not mined:
             st.caption("No correspondence set yet.")
             return Place(opened, dataset, None)
-        chosen = st.selectbox("Correspondence set", list(mined), key="set", bind="query-params")
+        chosen = st.selectbox("Correspondence set", list(mined), key="set", bind="query-params", on_change=on_set)
         picked = mined.get(chosen) or next(iter(mined.values()))
         fresh = st.session_state.get("regenerated")
         if fresh in mined and fresh != picked.name:

@@ -44,7 +44,7 @@ class OnScreen:
 
 def page() -> None:
     """Draw the page."""
-    place = shell.pick()
+    place = shell.pick(on_set=_pick_anew)
     if place.dataset is None:
         start.empty_workspace(place)
         return
@@ -53,7 +53,7 @@ def page() -> None:
     if len(found) < 2:
         _too_few(place, place.dataset, found)
         return
-    first, second = _pick_two(found)
+    first, second = _pick_two(found, place.mined)
     if first.id == second.id:
         st.info("This is the same set twice: pick another one for A or B.", icon=":material/info:")
         return
@@ -90,15 +90,32 @@ def _tuning() -> str:
     return "tune" if "tune" in st.session_state.get("pages", {}) else "pair"
 
 
-def _pick_two(found: list[CorrespondenceSet]) -> tuple[CorrespondenceSet, CorrespondenceSet]:
-    """Two pickers, A the older and B the newer of the two newest sets unless the URL has others."""
+def _pick_two(
+    found: list[CorrespondenceSet], picked: CorrespondenceSet | None
+) -> tuple[CorrespondenceSet, CorrespondenceSet]:
+    """Two pickers; unless the URL has others, the set of the sidebar and its ``_counterpart``, A the older."""
     names = [s.name for s in found]
     by_name = dict(zip(names, found, strict=True))
+    own = picked or found[0]
+    older, newer = sorted((own, _counterpart(found, own)), key=lambda s: s.id)
+    if st.session_state.pop("pick_two_anew", False):
+        st.session_state["a"], st.session_state["b"] = older.name, newer.name
     left, right, middle = st.columns([5, 5, 1.4], vertical_alignment="bottom")
-    a = left.selectbox("A", names, index=1, key="a", bind="query-params")
-    b = right.selectbox("B", names, index=0, key="b", bind="query-params")
+    a = left.selectbox("A", names, index=names.index(older.name), key="a", bind="query-params")
+    b = right.selectbox("B", names, index=names.index(newer.name), key="b", bind="query-params")
     middle.button("Swap", icon=":material/swap_horiz:", on_click=_swap, width="stretch")
-    return by_name.get(a, found[1]), by_name.get(b, found[0])
+    return by_name.get(a, older), by_name.get(b, newer)
+
+
+def _counterpart(found: list[CorrespondenceSet], own: CorrespondenceSet) -> CorrespondenceSet:
+    """What a set is compared with first: the newest other one by its encoder, or else the newest other one."""
+    others = [s for s in found if s.id != own.id]
+    return next((s for s in others if s.encoder_id == own.encoder_id), others[0])
+
+
+def _pick_anew() -> None:
+    """Callback: another set was picked in the sidebar, and is to be compared."""
+    st.session_state["pick_two_anew"] = True
 
 
 def _swap() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
+from app.views.compare import _counterpart
 from app.views.compare_whole import cursor, measures
 from db.comparison import ImageOverlap, kept_comparison, least_alike
 from db.correspondences import find_set, pair_rows
+from db.models import CorrespondenceSet
 from tests.app.conftest import Show
 from tests.app.seen import component, words
 from tests.conftest import MINED, NewRun
@@ -22,6 +25,11 @@ def two(here: Workspace, new_run: NewRun) -> Workspace:
     return here
 
 
+def compared(at: AppTest) -> tuple[str, str]:
+    assert not at.exception
+    return at.selectbox(key="a").value, at.selectbox(key="b").value
+
+
 def test_one_set_alone_says_how_to_get_another(here: Workspace, show: Show) -> None:
     at = show("compare")
     assert not at.exception
@@ -33,6 +41,30 @@ def test_an_empty_workspace_offers_the_demo(nowhere: Workspace, show: Show) -> N
     at = show("compare")
     assert not at.exception
     assert at.button[0].label == "Build the demo"
+
+
+def test_the_set_of_the_sidebar_is_compared_with_the_newest_other_one(
+    two: Workspace, show: Show, new_run: NewRun
+) -> None:
+    mine(two, "demo", "starter", "third", MINED, run_id=new_run(two, "mine", "third"), workers=1)
+    assert compared(show("compare")) == ("other", "third")
+    assert compared(show("compare", set="other")) == ("other", "third")
+    at = show("compare", set="demo-starter")
+    assert compared(at) == ("demo-starter", "third")
+
+    at.selectbox(key="a").set_value("other").run()
+    assert compared(at) == ("other", "third")
+    at.selectbox(key="set").set_value("third").run()
+    assert compared(at) == ("other", "third")
+    at.selectbox(key="set").set_value("demo-starter").run()
+    assert compared(at) == ("demo-starter", "third")
+
+
+def test_a_set_by_the_same_encoder_is_compared_first() -> None:
+    newest, same, oldest = (CorrespondenceSet(id=i, encoder_id=e) for i, e in ((3, 2), (2, 1), (1, 1)))
+    assert _counterpart([newest, same, oldest], oldest) is same
+    assert _counterpart([newest, same, oldest], same) is oldest
+    assert _counterpart([newest, same, oldest], newest) is same
 
 
 def test_pairs_of_a_query_are_kept_lost_or_new(two: Workspace, show: Show) -> None:
