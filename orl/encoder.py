@@ -13,7 +13,7 @@ from orl.architectures import TIMM
 from orl.backbones import build_backbone, normalisation
 from orl.depths import depth_maps, pool_cells, pool_depths
 from orl.heads import Head, mlp, pool
-from orl.pixels import ATTENTION_COARSE
+from orl.pixels import ATTENTION_COARSE, ATTENTION_LOOKS
 
 STRIDE = 32  # pixels of the input to a cell of the last layer's map
 
@@ -157,20 +157,36 @@ class Encoder(nn.Module):
 
     @torch.inference_mode()
     def attention(self, pixels: np.ndarray) -> np.ndarray:
-        """Where photos stir the encoder, at two scales: uint8 [B, H, W, 3] -> float32 [B, H/32 · W/32], unit rows.
+        """Where photos stir the encoder, and what looks alike: uint8 [B, H, W, 3] -> float32 [B, 9 · H/32 · W/32].
 
-        The norm of the last layer's channels over its mean, of the photos as they come plus of the photos at
-        ``ATTENTION_COARSE`` of their sides: the one tells small things apart, the other sees large ones whole.
+        Nine planes of H/32 x W/32 cells, a photo to a row of unit length. The first is attention at two scales: the
+        norm of the last layer's channels over its mean, of the photos as they come plus of the photos at
+        ``ATTENTION_COARSE`` of their sides: the one tells small things apart, the other sees large ones whole. The
+        others are ``ATTENTION_LOOKS`` of each cell of the photos as they come.
         """
         fine = self._images(pixels)
         sides = [max(STRIDE, round(ATTENTION_COARSE * side / STRIDE) * STRIDE) for side in pixels.shape[1:3]]
         coarse = F.interpolate(fine.float(), sides, mode="bilinear", antialias=True).to(fine.dtype)
-        norms = [self.backbone(images).float().norm(dim=1, keepdim=True) for images in (fine, coarse)]
+        maps = [self.backbone(images).float() for images in (fine, coarse)]
+        norms = [each.norm(dim=1, keepdim=True) for each in maps]
         one, other = (norm / norm.mean(dim=(2, 3), keepdim=True).clamp_min(1e-12) for norm in norms)
-        both = one + F.interpolate(other, one.shape[2:], mode="bilinear")
-        return F.normalize(both[: len(pixels)].flatten(1)).cpu().numpy()
+        both = (one + F.interpolate(other, one.shape[2:], mode="bilinear"))[: len(pixels)].flatten(1)
+        looks = torch.stack([_looks(each).flatten() for each in maps[0][: len(pixels)]])
+        return F.normalize(torch.cat([F.normalize(both), F.normalize(looks)], dim=1)).cpu().numpy()
 
     @torch.inference_mode()
     def feature_map(self, pixels: np.ndarray) -> np.ndarray:
         """The last layer's map of one image: uint8 [H, W, 3] -> float32 [C, H/32, W/32]."""
         return self._maps(pixels[None])[0].cpu().numpy()
+
+
+def _looks(features: Tensor) -> Tensor:
+    """Vectors whose products are nearly the cosines of a photo's cells: float [C, h, w] -> float [LOOKS, h · w].
+
+    The nearest there are of so few numbers: the largest principal components of the cells' features of unit length,
+    about the origin. A photo at a time, so that they do not depend on the others of a batch.
+    """
+    unit = F.normalize(features.flatten(1), dim=0)
+    values, vectors = torch.linalg.eigh(unit.T @ unit)
+    looks = (values.clamp_min(0).sqrt() * vectors)[:, -ATTENTION_LOOKS:].T
+    return F.pad(looks, (0, 0, 0, ATTENTION_LOOKS - len(looks)))

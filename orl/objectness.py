@@ -13,39 +13,43 @@ import numpy as np
 from orl.boxes import TOGETHER, BoxRules, Filtered, Verdict, area, filter_boxes, iou, judge_shape
 
 # Chosen on the training half of VOC07's photos, see docs/results.md.
-RING = 0.2  # width of the frame around a box, as a share of its sides
+RING = 0.3  # width of the frame around a box, as a share of its sides
 SURROUNDINGS = 0.2  # weight of the attention in that frame
 LEVEL = 0.05  # what a box is worth whose attention is the photo's mean
 SIZE = 0.8  # exponent of the share of the photo that a box takes: 1 sums the attention in it, 0 takes the mean
+CENTRE = 0.25  # what is not its middle at each edge of a box, as a share of its sides
+LIKENESS = 0.6  # weight of how alike the middle of a box is to that frame
 RECURRENCE = 0.1  # weight of each e-fold of raw boxes that are nearly the same
 SAME = 0.6  # IoU of raw boxes that are nearly the same
 
 
 def objectness(boxes: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Score boxes of one photo by the encoder's attention and by how often selective search came upon them.
+    """Score boxes of one photo by what the encoder makes of it and by how often selective search came upon them.
 
-    boxes: [B, 4] and raw: [M, 4], x y w h in pixels of the photo of width x height. attention: float [h, w], what
-    ``orl.encoder.Encoder.attention`` says of the whole photo. Returns float32 [B]: with S the attention standardised
-    over the photo, ``(mean of S inside + LEVEL − SURROUNDINGS · mean of S in the frame) · share of area ** SIZE
-    + RECURRENCE · log(1 + raw boxes of IoU > SAME)``. A frame is cut off at the photo's edge, and counts as 0 where
-    nothing is left of it.
+    boxes: [B, 4] and raw: [M, 4], x y w h in pixels of the photo of width x height. attention: float [1 + L, h, w],
+    what ``orl.encoder.Encoder.attention`` says of the whole photo. Returns float32 [B]: with S the first plane
+    standardised over the photo, ``(mean of S inside + LEVEL − SURROUNDINGS · mean of S in the frame)
+    · share of area ** SIZE − LIKENESS · cosine of the sums of the other planes in the middle and in the frame
+    + RECURRENCE · log(1 + raw boxes of IoU > SAME)``. A frame is cut off at the photo's edge. Where nothing is left of
+    it, its mean counts as 0 and the cosine as 1: nothing tells the box from what is around it.
     """
     boxes = np.asarray(boxes, np.float64)
-    attention = attention.astype(np.float64)
-    mean, spread = attention.mean(), attention.std()
-    flat = spread <= 1e-6 * abs(mean)  # what is left is rounding
-    standard = np.zeros(attention.shape) if flat else (attention - mean) / spread
-    sums = np.pad(standard.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    cells = np.array([attention.shape[1] / width, attention.shape[0] / height])
+    planes = attention.astype(np.float64)
+    planes[0] = _standardised(planes[0])
+    sums = np.pad(planes.cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
+    cells = np.array([planes.shape[2] / width, planes.shape[1] / height])
     low, high = boxes[:, :2] * cells, (boxes[:, :2] + boxes[:, 2:]) * cells
-    frame = RING * (high - low)
-    outer_low, outer_high = np.maximum(low - frame, 0), np.minimum(high + frame, attention.shape[::-1])
+    frame, edge = RING * (high - low), CENTRE * (high - low)
+    outer_low, outer_high = np.maximum(low - frame, 0), np.minimum(high + frame, planes.shape[:0:-1])
     inside, size = _total(sums, low, high), np.prod(high - low, axis=1)
     around, room = _total(sums, outer_low, outer_high) - inside, np.prod(outer_high - outer_low, axis=1) - size
-    surroundings = np.divide(around, room, out=np.zeros(len(boxes)), where=room > 1e-6)
-    contrast = inside / size + LEVEL - SURROUNDINGS * surroundings
+    there = room > 1e-6
+    surroundings = np.divide(around[0], room, out=np.zeros(len(boxes)), where=there)
+    contrast = inside[0] / size + LEVEL - SURROUNDINGS * surroundings
+    alike = np.where(there, _cosines(_total(sums[1:], low + edge, high - edge), around[1:]), 1.0)
     recurrence = np.log1p(_nearly_the_same(boxes, np.asarray(raw)))
-    return (contrast * (area(boxes) / (width * height)) ** SIZE + RECURRENCE * recurrence).astype(np.float32)
+    by_size = contrast * (area(boxes) / (width * height)) ** SIZE
+    return (by_size - LIKENESS * alike + RECURRENCE * recurrence).astype(np.float32)
 
 
 def sparseness(features: np.ndarray) -> np.ndarray:
@@ -93,6 +97,18 @@ def filter_by_objectness(
     return found, score(kept[np.argsort(-judged[kept], kind="stable")])
 
 
+def _standardised(plane: np.ndarray) -> np.ndarray:
+    mean, spread = plane.mean(), plane.std()
+    flat = spread <= 1e-6 * abs(mean)  # what is left is rounding
+    return np.zeros(plane.shape) if flat else (plane - mean) / spread
+
+
+def _cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Cosines of columns, float [L, B] both -> [B]; 1 where either is nothing."""
+    lengths = np.linalg.norm(one, axis=0) * np.linalg.norm(other, axis=0)
+    return np.divide((one * other).sum(axis=0), lengths, out=np.ones(one.shape[1]), where=lengths > 1e-12)
+
+
 def _nearly_the_same(boxes: np.ndarray, raw: np.ndarray) -> np.ndarray:
     """How many raw boxes each box overlaps with IoU > SAME: int64 [B]."""
     # Boxes of such an IoU differ in area by less than that factor, so most need no look. A hair wider, for rounding.
@@ -108,15 +124,15 @@ def _nearly_the_same(boxes: np.ndarray, raw: np.ndarray) -> np.ndarray:
 
 
 def _total(sums: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Sum over rectangles [n, 2] x y to x y in cells, fractions of cells included, by a summed-area table."""
+    """Sums [L, n] over rectangles [n, 2] x y to x y in cells, fractions included, by summed-area tables [L, h, w]."""
     (left, top), (right, bottom) = low.T, high.T
     return _at(sums, bottom, right) - _at(sums, top, right) - _at(sums, bottom, left) + _at(sums, top, left)
 
 
 def _at(sums: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    row = np.clip(y.astype(int), 0, sums.shape[0] - 2)
-    column = np.clip(x.astype(int), 0, sums.shape[1] - 2)
+    row = np.clip(y.astype(int), 0, sums.shape[1] - 2)
+    column = np.clip(x.astype(int), 0, sums.shape[2] - 2)
     down, across = y - row, x - column
-    upper = sums[row, column] * (1 - across) + sums[row, column + 1] * across
-    lower = sums[row + 1, column] * (1 - across) + sums[row + 1, column + 1] * across
+    upper = sums[:, row, column] * (1 - across) + sums[:, row, column + 1] * across
+    lower = sums[:, row + 1, column] * (1 - across) + sums[:, row + 1, column + 1] * across
     return upper * (1 - down) + lower * down

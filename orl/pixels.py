@@ -13,6 +13,8 @@ INPUT_SIZE = 224  # pixels, of the crops and image views that an encoder embeds
 ATTENTION_SIZE = 640  # pixels, of the whole photo squeezed into a square
 ATTENTION_COARSE = 0.4  # share of those sides at which attention looks at it a second time
 ATTENTION_CELLS = 20  # a side of the attention map that encoders of stride 32 make of it
+ATTENTION_LOOKS = 8  # numbers to a cell of it that say what the cell looks like
+ATTENTION_PLANES = 1 + ATTENTION_LOOKS
 ORIENTATION = 0x0112  # EXIF tag
 Image.MAX_IMAGE_PIXELS = 300_000_000  # a decompression bomb raises instead of eating the memory
 

@@ -59,14 +59,14 @@ def candidates(
     attention: np.ndarray | None,
     known: np.ndarray | None = None,
 ) -> Candidates:
-    """Reduce raw boxes int16 [M, 4] to candidates. attention: float32 [h · w], needed if the settings seek objects.
+    """Reduce raw boxes int16 [M, 4] to candidates. attention: float32 [9 · h · w], needed if the settings seek objects.
 
     known: see ``orl.objectness.filter_by_objectness``.
     """
     if attention is None:
         filtered = filter_boxes(raw, config.rules, image.width, image.height)
         return Candidates(image, filtered, np.zeros(len(filtered.boxes), np.float32))
-    where = attention.reshape(ATTENTION_CELLS, ATTENTION_CELLS)
+    where = attention.reshape(-1, ATTENTION_CELLS, ATTENTION_CELLS)
     ranked = config.ranked_by == "objectness"
     found = filter_by_objectness(raw, config.rules, image.width, image.height, where, ranked, known)
     return Candidates(image, *found)

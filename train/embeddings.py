@@ -16,7 +16,7 @@ from filelock import FileLock
 from train.errors import UserError
 from train.published import publish
 
-Kind = Literal["images", "rois", "two-scale-attention", "train", "test"]
+Kind = Literal["images", "rois", "attention-and-looks", "train", "test"]
 DTYPE = "<f4"  # half precision would save disk and cost the order of near-equal pairs
 
 

@@ -15,7 +15,7 @@ from db.correspondences import known_rois
 from db.models import Encoder as EncoderRow
 from db.models import Image
 from db.store import Store
-from orl.pixels import ATTENTION_CELLS, crop_box, squeeze
+from orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, crop_box, squeeze
 from train.candidates import Candidates
 from train.config import MineConfig, Precision
 from train.embeddings import Embeddings
@@ -45,7 +45,9 @@ class Features:
     @cached_property
     def attention(self) -> Embeddings:
         """Attention maps of whole photos, by image id, for those who look for objects."""
-        return Embeddings(self.folder, "two-scale-attention", ATTENTION_CELLS**2, self._row.weights_sha256)
+        return Embeddings(
+            self.folder, "attention-and-looks", ATTENTION_PLANES * ATTENTION_CELLS**2, self._row.weights_sha256
+        )
 
     @property
     def encoder(self) -> Encoder:
@@ -67,7 +69,7 @@ class Attention:
         self._forward = threading.Lock()
 
     def get(self, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray | None]:
-        """Map by image id, float32 [h · w]; None for all where the settings do not need any. Raises UnreadableImage."""
+        """Map by image id, float32 [9 · h · w]; None for all where the settings need none. Raises UnreadableImage."""
         if not config.needs_objectness:
             return dict.fromkeys((image.id for image in images), None)
         stored = self._features.attention

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from db.models import Encoder, Run
 from db.runs import latest_metrics, runs
 from db.store import Store
-from orl.pixels import ATTENTION_CELLS, ATTENTION_COARSE, ATTENTION_SIZE, INPUT_SIZE
+from orl.pixels import ATTENTION_CELLS, ATTENTION_COARSE, ATTENTION_PLANES, ATTENTION_SIZE, INPUT_SIZE
 from train.config import MineConfig
 from train.cost import ASSUMED, FORWARD, UNKNOWN
 
@@ -56,7 +56,7 @@ def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: Wo
     search = work.proposals / (searching or SEARCHED * cores / config.proposal_scale**2)
     decisive = embedding if embed >= search else searching
     nothing_long = not work.rois and not work.maps and not work.proposals
-    features = work.rois * (4 * encoder.roi_features + 8) + work.maps * (4 * ATTENTION_CELLS**2 + 8)
+    features = work.rois * (4 * encoder.roi_features + 8) + work.maps * (4 * ATTENTION_PLANES * ATTENTION_CELLS**2 + 8)
     return MiningCost(
         seconds=embed + search + work.photos / MATCHED,
         measured=nothing_long or decisive is not None,
