@@ -16,7 +16,7 @@ from train.config import MINE_PRESETS
 from train.sweep import sweep
 from train.workspace import open_workspace
 
-UNWEIGHED = {"pair_ratio": 0.5, "object_weight": 0, "sparse_weight": 0}
+UNWEIGHED = {"max_iou": 0.5, "object_weight": 0, "sparse_weight": 0}
 LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "**paper**": ("paper", {}),
     "K = 5": ("paper", {"neighbors": 5}),
@@ -26,17 +26,17 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "min size 128": ("paper", {"min_size": 128}),
     "max aspect 2": ("paper", {"max_aspect": 2}),
     "max IoU 0.3": ("paper", {"max_iou": 0.3}),
-    "first 10 RoIs, N = 0.5": ("paper", {"max_rois": 10, "pair_ratio": 0.5}),
-    "objectness in pairs, λ = 0.5": ("paper", {"object_weight": 0.5}),
+    "first 20 RoIs, N = 0.5": ("paper", {"max_rois": 20, "pair_ratio": 0.5}),
+    "objectness in pairs, λ = 0.2": ("paper", {"object_weight": 0.2}),
     "ranked by objectness": ("paper", {"ranked_by": "objectness"}),
-    "ranked, 10 RoIs, N = 0.5": ("object", UNWEIGHED | {"max_iou": 0.5}),
-    "the same, λ = 0.5": ("object", UNWEIGHED | {"max_iou": 0.5, "object_weight": 0.5}),
-    "the same, max IoU 0.6": ("object", UNWEIGHED | {"object_weight": 0.5}),
-    "the same, N = 0.4": ("object", {"sparse_weight": 0}),
+    "ranked, 20 RoIs, N = 0.5": ("object", UNWEIGHED),
+    "the same, λ = 0.2": ("object", UNWEIGHED | {"object_weight": 0.2}),
+    "the same, max IoU 0.7": ("object", {"sparse_weight": 0}),
     "**object**: the same, μ = 0.5": ("object", {}),
     "object, μ = 1": ("object", {"sparse_weight": 1}),
-    "object, λ = 1": ("object", {"object_weight": 1}),
-    "object, N = 0.3": ("object", {"pair_ratio": 0.3}),
+    "object, λ = 0.5": ("object", {"object_weight": 0.5}),
+    "object, N = 0.1": ("object", {"pair_ratio": 0.1}),
+    "object, 10 RoIs": ("object", {"max_rois": 10}),
     "annotated boxes as RoIs (Table 5d)": ("paper", {"proposals": "annotations", "fallback": "image"}),
 }
 MEASURES = {  # heading: name, and whether it is a share

@@ -89,11 +89,11 @@ def imported_method(name: str) -> str:
 
 OBJECT = MineConfig(
     ranked_by="objectness",
-    object_weight=0.5,
+    object_weight=0.2,
     sparse_weight=0.5,
-    max_rois=10,
-    max_iou=0.6,
-    pair_ratio=0.4,
+    max_rois=20,
+    max_iou=0.7,
+    pair_ratio=0.5,
     fallback="image",
 )
 MINE_PRESETS: dict[str, MineConfig] = {"paper": MineConfig(), "object": OBJECT}

@@ -27,9 +27,9 @@ VALUES: dict[str, tuple[float | str, ...]] = {  # to begin with
     "min_size": (48, 64, 96, 128),
     "max_aspect": (1.5, 2, 3, 4),
     "max_iou": (0.3, 0.5, 0.6, 0.7),
-    "max_rois": (5, 10, 30, 100),
+    "max_rois": (10, 20, 50, 100),
     "min_similarity": (-1, 0.3, 0.5, 0.7),
-    "object_weight": (0, 0.5, 1, 2),
+    "object_weight": (0, 0.2, 0.5, 1),
     "sparse_weight": (0, 0.5, 1, 2),
     "ranked_by": ("search", "objectness"),
 }

@@ -157,9 +157,9 @@ def test_folding_the_batch_norms_leaves_the_features_as_they_are(architecture: s
 def test_in_bfloat16_features_are_nearly_the_same(architecture: str) -> None:
     encoder = trained_a_little(Encoder(architecture, projector=Head(32, 16))).fold()
     pixels = random_pixels(3, 64)
-    exact = encoder.embed_images(pixels), encoder.embed_rois(pixels), encoder.attention(pixels)
+    exact = encoder.embed_images(pixels), encoder.embed_rois(pixels), encoder.attention(pixels)[:, :4] * 2**0.5
     assert encoder.lower() is encoder
-    quick = encoder.embed_images(pixels), encoder.embed_rois(pixels), encoder.attention(pixels)
+    quick = encoder.embed_images(pixels), encoder.embed_rois(pixels), encoder.attention(pixels)[:, :4] * 2**0.5
     for one, other in zip(exact, quick, strict=True):
         assert other.dtype == np.float32
         np.testing.assert_allclose((one * other).sum(axis=1), 1, atol=0.01)
@@ -218,17 +218,40 @@ def test_pooled_boxes_have_the_length_of_roi_features(architecture: str) -> None
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
 
 
-def test_attention_is_the_norm_of_the_map_at_two_scales_in_unit_rows() -> None:
+def test_attention_is_the_norm_of_the_map_at_two_scales() -> None:
     encoder = Encoder("resnet18")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 160, 320, 3), np.uint8)
-    found = encoder.attention(pixels)
-    assert found.shape == (2, 50)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    whole = encoder.attention(pixels)
+    assert whole.shape == (2, 9 * 50)
+    np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-5)
+    found = whole[:, :50] * 2**0.5
     small = Image.fromarray(pixels[1]).resize((128, 64), Image.Resampling.BILINEAR)
     fine, coarse = (np.linalg.norm(encoder.feature_map(np.asarray(p)), axis=0) for p in (pixels[1], small))
     both = fine / fine.mean() + cv2.resize(coarse / coarse.mean(), (10, 5), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_allclose(found[1], (both / np.linalg.norm(both)).ravel(), atol=1e-4)
     assert not np.allclose(found[1], (fine / np.linalg.norm(fine)).ravel(), atol=1e-2)
+
+
+def test_looks_of_cells_multiply_to_nearly_their_cosines() -> None:
+    encoder = Encoder("resnet18")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 160, 320, 3), np.uint8)
+    looks = encoder.attention(pixels)[1, 50:].reshape(8, 50)
+    cells = encoder.feature_map(pixels[1]).reshape(512, 50)
+    cells /= np.linalg.norm(cells, axis=0)
+    _, strength, directions = np.linalg.svd(cells, full_matrices=False)
+    nearest = (directions[:8].T * strength[:8] ** 2) @ directions[:8]
+    assert 0.001 < np.abs(nearest - cells.T @ cells).max() < 0.2
+    np.testing.assert_allclose(looks.T @ looks / (looks**2).sum(), nearest / np.trace(nearest), atol=1e-5)
+
+
+def test_of_fewer_cells_than_numbers_looks_are_exact() -> None:
+    encoder = Encoder("resnet18")
+    pixels = random_pixels(1, 64)
+    looks = encoder.attention(pixels)[0, 4:].reshape(8, 4)
+    cells = encoder.feature_map(pixels[0]).reshape(512, 4)
+    cells /= np.linalg.norm(cells, axis=0)
+    np.testing.assert_allclose(8 * looks.T @ looks, cells.T @ cells, atol=1e-5)  # a half, spread over 4 cells
+    assert not looks[4:].any()
 
 
 def test_attention_does_not_depend_on_what_it_is_computed_with() -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from orl.boxes import BoxRules, Verdict, filter_boxes, iou
 from orl.objectness import (
+    CENTRE,
     LEVEL,
+    LIKENESS,
     RECURRENCE,
     RING,
     SAME,
@@ -27,17 +29,17 @@ RULES = BoxRules(min_size=20, max_rois=10)
 
 
 def bright(*cell: int) -> np.ndarray:
-    """A 12 x 12 map, so 10 x 10 pixels a cell, that is 1 in the cells x y to x y and 0 elsewhere."""
+    """A 12 x 12 map, 10 x 10 pixels a cell: 1 in the cells x y to x y, 0 elsewhere, which looks nothing like them."""
     x0, y0, x1, y1 = cell
     found = np.zeros((12, 12), np.float32)
     found[y0:y1, x0:x1] = 1
-    return found
+    return np.stack([found, found, 1 - found])
 
 
 def slowly(box: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, height: int) -> float:
     """The definition, summed over a fine grid of points."""
-    standard = (attention - attention.mean()) / attention.std()
-    rows, columns = attention.shape
+    standard = (attention[0] - attention[0].mean()) / attention[0].std()
+    rows, columns = attention.shape[1:]
     fine = 20  # points for each cell's side
     ys, xs = (np.arange(rows * fine) + 0.5) / fine, (np.arange(columns * fine) + 0.5) / fine
     values = np.kron(standard, np.ones((fine, fine)))
@@ -48,29 +50,57 @@ def slowly(box: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, 
     dx, dy = RING * (right - left), RING * (bottom - top)
     outer = ((ys >= top - dy) & (ys < bottom + dy))[:, None] & ((xs >= left - dx) & (xs < right + dx))[None]
     around = values[outer & ~inside].mean() if (outer & ~inside).any() else 0.0
+    ex, ey = CENTRE * (right - left), CENTRE * (bottom - top)
+    middle = ((ys >= top + ey) & (ys < bottom - ey))[:, None] & ((xs >= left + ex) & (xs < right - ex))[None]
+    looks = np.kron(attention[1:], np.ones((1, fine, fine)))
+    one, other = looks[:, middle].sum(axis=1), looks[:, outer & ~inside].sum(axis=1)
+    alike = one @ other / np.sqrt(one @ one * (other @ other)) if other.any() else 1.0
     contrast = values[inside].mean() + LEVEL - SURROUNDINGS * around
     same = sum(float(iou(box, other[None])[0]) > SAME for other in raw)
-    return contrast * (w * h / (width * height)) ** SIZE + RECURRENCE * math.log(1 + same)
+    return contrast * (w * h / (width * height)) ** SIZE - LIKENESS * alike + RECURRENCE * math.log(1 + same)
 
 
 def test_by_hand() -> None:
     attention = bright(3, 3, 9, 9)  # a quarter of the map: mean 1/4, deviation sqrt(3)/4
     box = np.array([[30, 30, 60, 60]], np.int16)
     # Inside (1 - 1/4) / (sqrt(3)/4) = sqrt(3), in the frame -1/sqrt(3); the box takes a quarter and is the only one.
+    # Its middle looks nothing like its frame.
     expected = (math.sqrt(3) + 0.05 + 0.2 / math.sqrt(3)) * 0.25**0.8 + 0.1 * math.log(2)
     assert objectness(box, box, attention, WIDTH, HEIGHT)[0] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("looks", "alike"),
+    [
+        ([[1, 0], [1, 0], [1, 0]], 1),
+        ([[1, 0], [1, 0], [0, 2]], 0),
+        ([[1, 0], [1, 0], [-1, 0]], -1),
+        ([[1, 0], [1, 0], [3, 3]], math.sqrt(0.5)),
+        ([[1, 0], [0, 1], [0, 1]], 0),  # what lies at the box's edge counts for neither
+        ([[0, 0], [1, 0], [1, 0]], 1),  # nothing is like anything
+    ],
+)
+def test_a_middle_that_is_like_what_surrounds_the_box_takes_away(looks: list[list[float]], alike: float) -> None:
+    """looks: of the middle of a box of 8 x 8 cells, of its edge and of all around it."""
+    attention = np.zeros((3, 16, 16))
+    attention[1:] = np.array(looks[2])[:, None, None]
+    attention[1:, 4:12, 4:12] = np.array(looks[1])[:, None, None]
+    attention[1:, 6:10, 6:10] = np.array(looks[0])[:, None, None]
+    box = np.array([[40, 40, 80, 80]], np.int16)
+    found = objectness(box, box, attention, 160, 160)
+    assert found[0] == pytest.approx(0.05 * 0.25**0.8 - 0.6 * alike + 0.1 * math.log(2), abs=1e-6)
 
 
 def test_the_whole_photo_has_no_surroundings() -> None:
     whole = np.array([[0, 0, WIDTH, HEIGHT]], np.int16)
     found = objectness(whole, np.empty((0, 4)), bright(3, 3, 9, 9), WIDTH, HEIGHT)
-    assert found[0] == pytest.approx(0.05, abs=1e-6)  # the mean of what is standardised is 0
+    assert found[0] == pytest.approx(0.05 - 0.6, abs=1e-6)  # the mean of what is standardised is 0
 
 
 def test_a_flat_map_leaves_size_and_recurrence() -> None:
     raw = np.array([[0, 0, 60, 60], [2, 0, 60, 60], [80, 80, 40, 40]], np.int16)
-    found = objectness(raw, raw, np.full((12, 12), 7.0), WIDTH, HEIGHT)
-    expected = [0.05 * 0.25**0.8 + 0.1 * math.log(3)] * 2 + [0.05 * (1 / 9) ** 0.8 + 0.1 * math.log(2)]
+    found = objectness(raw, raw, np.full((2, 12, 12), 7.0), WIDTH, HEIGHT)
+    expected = [0.05 * 0.25**0.8 - 0.6 + 0.1 * math.log(3)] * 2 + [0.05 * (1 / 9) ** 0.8 - 0.6 + 0.1 * math.log(2)]
     assert found.tolist() == pytest.approx(expected, abs=1e-6)
 
 
@@ -79,7 +109,7 @@ def test_a_flat_map_leaves_size_and_recurrence() -> None:
 def test_equals_the_slow_version(data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     rows, columns = data.draw(st.integers(2, 6)), data.draw(st.integers(2, 6))
-    attention = rng.random((rows, columns))
+    attention = rng.random((3, rows, columns))
     corner = rng.integers(0, 80, (4, 2))
     # Whole fractions of a cell, so that the slow version's points fall on neither side of an edge by chance.
     boxes = np.concatenate([corner, rng.integers(20, 41, (4, 2))], axis=1).astype(np.int16)
@@ -126,7 +156,7 @@ def test_a_fall_back_box_has_a_score_too(fallback: str, box: list[int]) -> None:
 def test_a_photo_without_raw_boxes_is_its_own_candidate() -> None:
     found, score = filter_by_objectness(np.empty((0, 4), np.int16), RULES, WIDTH, HEIGHT, bright(3, 3, 9, 9))
     assert found.boxes.tolist() == [[0, 0, WIDTH, HEIGHT]]
-    assert score.tolist() == pytest.approx([0.05], abs=1e-6)
+    assert score.tolist() == pytest.approx([0.05 - 0.6], abs=1e-6)
 
 
 def test_scores_that_are_known_already_are_taken_as_they_are() -> None:
@@ -150,10 +180,11 @@ def test_recurrence_counts_boxes_of_any_size_among_many() -> None:
     rng = np.random.default_rng(0)
     places, sizes = rng.integers(0, 60, (300, 2)), rng.integers(1, 60, (300, 2))
     raw = np.concatenate([places, sizes], axis=1).astype(np.int16)
-    flat = np.ones((12, 12), np.float32)
+    flat = np.ones((1, 12, 12), np.float32)
     expected = [math.log(1 + sum(float(iou(box, other[None])[0]) > SAME for other in raw)) for box in raw]
     level = LEVEL * (raw[:, 2].astype(float) * raw[:, 3] / (WIDTH * HEIGHT)) ** SIZE
-    assert objectness(raw, raw, flat, WIDTH, HEIGHT) == pytest.approx(level + RECURRENCE * np.array(expected), abs=1e-6)
+    found = objectness(raw, raw, flat, WIDTH, HEIGHT)
+    assert found == pytest.approx(level - LIKENESS + RECURRENCE * np.array(expected), abs=1e-6)
 
 
 def test_sparseness_by_hand() -> None:

@@ -50,7 +50,7 @@ def test_an_attention_map_costs_as_much_as_nine_rois(workspace: Workspace) -> No
     cost = estimate_mining(workspace.store, ENCODER, MineConfig(), Work(0, 0, 1000, 0, 0, 0))
     # 640 and 256 pixels squared, of 224 squared.
     assert cost.seconds == pytest.approx(1000 * (640**2 + 256**2) / 224**2 * 0.8 / (25 * cores))
-    assert (cost.measured, cost.disk_bytes) == (False, 1000 * (1600 + 8))
+    assert (cost.measured, cost.disk_bytes) == (False, 1000 * (9 * 1600 + 8))
 
 
 def test_work_that_needs_neither_is_matching_alone(workspace: Workspace) -> None:

@@ -141,6 +141,6 @@ def test_a_map_that_nobody_stored_is_made_on_demand(ready: Workspace) -> None:
 
 def test_a_flat_photo_is_its_own_candidate(ready: Workspace) -> None:
     image = next(iter(usable_images(ready.store, dataset_named(ready.store, "demo").id)))
-    found = candidates(image, np.empty((0, 4), np.int16), CONFIG, np.full(400, 1 / 20, np.float32))
+    found = candidates(image, np.empty((0, 4), np.int16), CONFIG, np.full(9 * 400, 1 / 60, np.float32))
     assert found.filtered.boxes.tolist() == [[0, 0, image.width, image.height]]
-    assert math.isclose(found.objectness[0], 0.05, abs_tol=1e-6)
+    assert math.isclose(found.objectness[0], 0.05 - 0.6, abs_tol=1e-6)
