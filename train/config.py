@@ -89,10 +89,10 @@ def imported_method(name: str) -> str:
 
 OBJECT = MineConfig(
     ranked_by="objectness",
-    object_weight=0.2,
-    sparse_weight=0.5,
-    max_rois=20,
-    max_iou=0.7,
+    object_weight=0.25,
+    sparse_weight=0.25,
+    max_rois=25,
+    max_iou=0.75,
     pair_ratio=0.5,
     fallback="image",
 )

@@ -26,11 +26,11 @@ VALUES: dict[str, tuple[float | str, ...]] = {  # to begin with
     "pair_ratio": (0.05, 0.1, 0.2, 0.5),
     "min_size": (48, 64, 96, 128),
     "max_aspect": (1.5, 2, 3, 4),
-    "max_iou": (0.3, 0.5, 0.6, 0.7),
-    "max_rois": (10, 20, 50, 100),
+    "max_iou": (0.3, 0.5, 0.65, 0.75),
+    "max_rois": (10, 25, 50, 100),
     "min_similarity": (-1, 0.3, 0.5, 0.7),
-    "object_weight": (0, 0.2, 0.5, 1),
-    "sparse_weight": (0, 0.5, 1, 2),
+    "object_weight": (0, 0.25, 0.5, 1),
+    "sparse_weight": (0, 0.25, 0.5, 1),
     "ranked_by": ("search", "objectness"),
 }
 PART = "grid"  # of the page, as ``tune_work`` knows it

@@ -36,8 +36,8 @@ def test_the_paper_preset_of_mining() -> None:
 
 
 def test_the_object_preset_of_mining_is_the_papers_but_for_what_seeks_objects() -> None:
-    changed = {"ranked_by": "objectness", "object_weight": 0.2, "max_rois": 20, "max_iou": 0.7, "pair_ratio": 0.5}
-    changed |= {"sparse_weight": 0.5, "fallback": "image"}
+    changed = {"ranked_by": "objectness", "object_weight": 0.25, "max_rois": 25, "max_iou": 0.75, "pair_ratio": 0.5}
+    changed |= {"sparse_weight": 0.25, "fallback": "image"}
     assert MINE_PRESETS["object"].model_dump() == MINE_PRESETS["paper"].model_dump() | changed
     assert [MINE_PRESETS[name].needs_objectness for name in ("paper", "object")] == [False, True]
 
