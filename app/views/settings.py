@@ -26,8 +26,8 @@ SLIDERS = (
     ("max_iou", "Max IoU", "iou", 0.1, 0.95, 0.05, "%.2f"),
     ("max_rois", "Max RoIs", "rois", 1, 100, 1, "%d"),
     ("min_similarity", "Min similarity", "sim", -1.0, 1.0, 0.01, "%.2f"),
-    ("object_weight", "Objectness in pairs", "obj", 0.0, 3.0, 0.1, "%.1f"),
-    ("sparse_weight", "Sparseness in pairs", "sparse", 0.0, 3.0, 0.1, "%.1f"),
+    ("object_weight", "Objectness in pairs", "obj", 0.0, 3.0, 0.05, "%.2f"),
+    ("sparse_weight", "Sparseness in pairs", "sparse", 0.0, 3.0, 0.05, "%.2f"),
 )
 RANKED = "ranked"  # URL parameter of the one setting that is a choice
 

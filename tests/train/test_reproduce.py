@@ -141,11 +141,11 @@ def test_methods_are_trained_one_after_the_other_and_orl_from_what_byol_found(
         ("moco", photos, 7),
         ("byol", photos, 7),
         ("multicrop", photos, 7),
-        ("mine", photos, "byol-7", 10),
+        ("mine", photos, "byol-7", 25),
         ("orl", "byol-7-object", (1, 0, 1), 7),
         ("orl", "byol-7-object", (1, 1, 0), 7),
         ("orl", "byol-7-object", (1, 1, 1), 7),
-        ("mine", photos, "orl-7-1-1-1", 10),
+        ("mine", photos, "orl-7-1-1-1", 25),
         ("orl", "orl-7-1-1-1-object", (1, 1, 1), 7),
     ]
     assert "images_per_second" not in rows[0].numbers
@@ -168,7 +168,7 @@ def test_orl_is_trained_on_pairs_of_other_encoders_and_presets_too(
     photos = "more+voc07-train"
     assert made.calls[9:] == [
         ("orl", "orl-7-1-1-1-paper", (1, 1, 1), 7),
-        ("mine", photos, "byol-7", 10),
+        ("mine", photos, "byol-7", 25),
         ("orl", "byol-7-object", (1, 1, 1), 7),
         ("mine", photos, "other", 100),
         ("orl", "other-paper", (1, 1, 1), 7),
@@ -191,13 +191,13 @@ def test_epochs_are_those_that_the_hours_pay_for(workspace: Workspace, folder: P
     # Of BYOL's 5.334 · 10^9 operations a photo, 10 photos a second were seen: 53.34 · 10^9 operations a second. One
     # epoch is 8 photos by SimCLR, MoCo, BYOL and multi-crop BYOL, 4.0004, 2.6669, 5.3339 and 7.3341 · 10^9 each, and
     # by ORL of two, two, three and three branches, 6.6673 and 8.0008 · 10^9: 48.671 · 8 / 53.339 = 7.300 s.
-    # The rest: 9 encoders measured four times in 2 + 8 s each; 2 · 8 · 21 crops of a second each (10 photos of VOC took
-    # 10 s); 8 · 0.3 s of search; 10 · 8 s of starting; the pilot's 20 + 8 s: 806.4 s.
-    assert epochs(1.0) == int((3600 - 806.4) / 7.300) == 382
-    assert epochs(0.5) == int((1800 - 806.4) / 7.300) == 136
+    # The rest: 9 encoders measured four times in 2 + 8 s each; 2 · 8 · 36 crops of a second each (10 photos of VOC took
+    # 10 s); 8 · 0.3 s of search; 10 · 8 s of starting; the pilot's 20 + 8 s: 1046.4 s.
+    assert epochs(1.0) == int((3600 - 1046.4) / 7.300) == 349
+    assert epochs(0.5) == int((1800 - 1046.4) / 7.300) == 103
     # A row more: an epoch takes 8.0008 · 8 / 53.339 = 1.200 s, the rest 40 s, 8 · 31 crops and 16 s of starting.
-    assert epochs(1.0, [Pairs(OWN, "paper")]) == int((3600 - 806.4 - 304) / (7.300 + 1.200)) == 292
-    with pytest.raises(UserError, match=r"0\.1 h are too few: .* about 0\.2 h here"):
+    assert epochs(1.0, [Pairs(OWN, "paper")]) == int((3600 - 1046.4 - 304) / (7.300 + 1.200)) == 264
+    with pytest.raises(UserError, match=r"0\.1 h are too few: .* about 0\.3 h here"):
         epochs(0.1)
 
 
