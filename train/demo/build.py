@@ -31,7 +31,7 @@ SCENES = 160
 SEED = 2021
 # Selective search at half size, to be done in minutes on two cores. The scenes' objects are small and much of a size:
 # objectness in the choice of pairs would prefer boxes that hold several of them.
-CONFIG = with_settings(MINE_PRESETS["object"], {"proposal_scale": 0.5, "object_weight": 0})
+CONFIG = with_settings(MINE_PRESETS["object"], {"proposal_scale": 0.5, "pair_ratio": 0.2, "object_weight": 0})
 
 Report = Callable[[int, int], None]  # told how many scenes are done, of how many
 
