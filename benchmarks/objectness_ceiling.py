@@ -31,7 +31,7 @@ from train.features import Attention, Features, as_stored
 from train.photos import Photos
 from train.workspace import Workspace, open_workspace
 
-FIRST = (1, 4)  # four of a neighbour's hundred pairs are kept
+FIRST = (1, 4)  # the likeliest, and about as many as the pairs of two photos begin at
 FOLDS = 5
 STRENGTH = 1e-3  # of the regression's fit against its L2 penalty; ten times more or less changes little
 

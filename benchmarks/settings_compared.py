@@ -16,7 +16,6 @@ from train.config import MINE_PRESETS
 from train.sweep import sweep
 from train.workspace import open_workspace
 
-UNWEIGHED = {"max_iou": 0.5, "object_weight": 0, "sparse_weight": 0}
 LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "**paper**": ("paper", {}),
     "K = 5": ("paper", {"neighbors": 5}),
@@ -29,14 +28,14 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "first 25 RoIs, N = 0.5": ("paper", {"max_rois": 25, "pair_ratio": 0.5}),
     "objectness in pairs, λ = 0.25": ("paper", {"object_weight": 0.25}),
     "ranked by objectness": ("paper", {"ranked_by": "objectness"}),
-    "ranked, 25 RoIs, N = 0.5": ("object", UNWEIGHED),
-    "the same, λ = 0.25": ("object", UNWEIGHED | {"object_weight": 0.25}),
-    "the same, max IoU 0.75": ("object", {"sparse_weight": 0}),
+    "ranked, 25 RoIs, max IoU 0.75, N = 0.5": ("object", {"object_weight": 0, "sparse_weight": 0}),
+    "the same, λ = 0.25": ("object", {"sparse_weight": 0}),
     "**object**: the same, μ = 0.25": ("object", {}),
     "object, μ = 1": ("object", {"sparse_weight": 1}),
     "object, λ = 0.5": ("object", {"object_weight": 0.5}),
     "object, N = 0.1": ("object", {"pair_ratio": 0.1}),
     "object, 10 RoIs": ("object", {"max_rois": 10}),
+    "object, max IoU 0.5": ("object", {"max_iou": 0.5}),
     "annotated boxes as RoIs (Table 5d)": ("paper", {"proposals": "annotations", "fallback": "image"}),
 }
 MEASURES = {  # heading: name, and whether it is a share
