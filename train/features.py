@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # it would import torch, which those who find everything on d
     from orl.encoder import Encoder
 
 REMEMBERED = 20_000  # features of boxes that no set uses, about 100 MB at 1280 floats
+MAPS = 5_000  # attention of photos that was not mined, about 70 MB
 
 
 class Features:
@@ -98,7 +99,7 @@ class Attention:
             if image.id not in self._remembered:
                 pixels = squeeze(self._photos.read(image))
                 self._remembered[image.id] = self._features.encoder.attention(pixels[None])[0]
-                while len(self._remembered) > REMEMBERED:
+                while len(self._remembered) > MAPS:
                     self._remembered.popitem(last=False)
             return self._remembered[image.id]
 
