@@ -43,10 +43,10 @@ def objectness(boxes: np.ndarray, raw: np.ndarray, attention: np.ndarray, width:
     outer_low, outer_high = np.maximum(low - frame, 0), np.minimum(high + frame, planes.shape[:0:-1])
     inside, size = _total(sums, low, high), np.prod(high - low, axis=1)
     around, room = _total(sums, outer_low, outer_high) - inside, np.prod(outer_high - outer_low, axis=1) - size
-    there = room > 1e-6
-    surroundings = np.divide(around[0], room, out=np.zeros(len(boxes)), where=there)
+    surrounded = room > 1e-6
+    surroundings = np.divide(around[0], room, out=np.zeros(len(boxes)), where=surrounded)
     contrast = inside[0] / size + LEVEL - SURROUNDINGS * surroundings
-    alike = np.where(there, _cosines(_total(sums[1:], low + edge, high - edge), around[1:]), 1.0)
+    alike = np.where(surrounded, _cosines(_total(sums[1:], low + edge, high - edge), around[1:]), 1.0)
     recurrence = np.log1p(_nearly_the_same(boxes, np.asarray(raw)))
     by_size = contrast * (area(boxes) / (width * height)) ** SIZE
     return (by_size - LIKENESS * alike + RECURRENCE * recurrence).astype(np.float32)
