@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -29,6 +29,8 @@ from train.candidates import candidates, describe, raw_boxes
 from train.config import MineConfig
 from train.features import Attention, Features, as_stored
 from train.photos import Photos
+from train.quality import as_objects
+from train.sample import named
 from train.workspace import Workspace, open_workspace
 
 FIRST = (1, 4)  # the likeliest, and about as many as the pairs of two photos begin at
@@ -51,22 +53,23 @@ def read(workspace: Workspace, name: str, only: Path | None) -> list[Judged]:
     mined = complete_set_named(store, name)
     encoder, config = encoder_by_id(store, mined.encoder_id), MineConfig(**mined.params)
     assert encoder is not None
-    names = None if only is None else set(only.read_text().split())
-    images = [i for i in usable_images(store, mined.dataset_id) if names is None or PurePosixPath(i.path).stem in names]
+    names = None if only is None else frozenset(only.read_text().split())
+    images = [i for i in usable_images(store, mined.dataset_id) if names is None or named(i, names)]
+    ids = np.array([i.id for i in images], np.int64)
     features, photos = Features(workspace, encoder, precision=config.precision), Photos.of(store, mined.dataset_id)
     maps, raw = Attention(features, photos).get(images, config), raw_boxes(store, images, config)
     found = as_stored(store, {i.id: candidates(i, raw[i.id], config, maps[i.id]) for i in images})
-    objects = annotated_objects(store, sorted(i.id for i in images))
+    objects = as_objects(annotated_objects(store, ids.tolist()), ids)
     judged = []
-    for image in images:
-        own, here = found[image.id], slice(*np.searchsorted(objects.image_ids, [image.id, image.id + 1]))
+    for at, image in enumerate(images):
+        own, here = found[image.id], slice(*objects.start[at : at + 2])
         vectors = features.rois.get(own.roi_ids)
         x, y, w, h = own.boxes.astype(float).T
         box = np.stack([np.log(w * h / image.width / image.height), np.log(w / h), x / image.width, y / image.height])
         seen = np.concatenate([vectors, box.T, box.T**2, own.objectness[:, None]], axis=1)
         merit = describe(vectors, own.objectness, config).merit
         assert merit is not None, f"'{name}' was not mined by objectness."
-        covers = object_classes(own.boxes, objects.boxes[here], np.arange(here.stop - here.start))
+        covers = object_classes(own.boxes, objects.boxes[here], objects.classes[here])
         judged.append(Judged(seen, merit, covers >= 0))
     return judged
 

@@ -96,7 +96,7 @@ def _pick_two(
     """Two pickers; unless the URL has others, the set of the sidebar and its ``_counterpart``, A the older."""
     names = [s.name for s in found]
     by_name = dict(zip(names, found, strict=True))
-    own = picked or found[0]
+    own = next((s for s in found if picked and s.id == picked.id), found[0])
     older, newer = sorted((own, _counterpart(found, own)), key=lambda s: s.id)
     if st.session_state.pop("pick_two_anew", False):
         st.session_state["a"], st.session_state["b"] = older.name, newer.name

@@ -153,13 +153,20 @@ def test_folding_the_batch_norms_leaves_the_features_as_they_are(architecture: s
     np.testing.assert_allclose(encoder.embed_rois(pixels), before[1], atol=1e-5)
 
 
+def strength_and_likeness(encoder: Encoder, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Attention's first plane and the products of its others, whose signs say nothing; unit rows."""
+    planes = encoder.attention(pixels).reshape(len(pixels), 9, -1)
+    alike = (planes[:, 1:].transpose(0, 2, 1) @ planes[:, 1:]).reshape(len(pixels), -1)
+    return planes[:, 0] * 2**0.5, alike / np.linalg.norm(alike, axis=1, keepdims=True)
+
+
 @pytest.mark.parametrize("architecture", ["resnet18", "efficientnet_lite0"])
 def test_in_bfloat16_features_are_nearly_the_same(architecture: str) -> None:
     encoder = trained_a_little(Encoder(architecture, projector=Head(32, 16))).fold()
     pixels = random_pixels(3, 64)
-    exact = encoder.embed_images(pixels), encoder.embed_rois(pixels), encoder.attention(pixels)[:, :4] * 2**0.5
+    exact = encoder.embed_images(pixels), encoder.embed_rois(pixels), *strength_and_likeness(encoder, pixels)
     assert encoder.lower() is encoder
-    quick = encoder.embed_images(pixels), encoder.embed_rois(pixels), encoder.attention(pixels)[:, :4] * 2**0.5
+    quick = encoder.embed_images(pixels), encoder.embed_rois(pixels), *strength_and_likeness(encoder, pixels)
     for one, other in zip(exact, quick, strict=True):
         assert other.dtype == np.float32
         np.testing.assert_allclose((one * other).sum(axis=1), 1, atol=0.01)
