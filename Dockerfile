@@ -37,6 +37,7 @@ COPY orl ./orl
 COPY db ./db
 COPY train ./train
 COPY app ./app
+COPY orl_explorer ./orl_explorer
 RUN pip install --no-deps .
 
 RUN useradd --uid 1000 --create-home orl && install -d -o orl -g orl /workspace

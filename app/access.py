@@ -25,9 +25,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from train.errors import UserError
-from train.published import publish
-from train.workspace import Workspace
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.published import publish
+from orl_explorer.train.workspace import Workspace
 
 OPEN = "/_stcore/health"  # says that the server lives and nothing else; a container's health check asks it
 LOGIN, CALLBACK, LOGOUT = "/login", "/login/callback", "/logout"

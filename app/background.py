@@ -8,9 +8,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from orl.pixels import UnreadableImage
-from train.errors import UserError
-from train.progress import Progress, Stopped
+from orl_explorer.orl.pixels import UnreadableImage
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.progress import Progress, Stopped
 
 
 class Work(Progress):

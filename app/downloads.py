@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from app.pictures import workspace
-from db.correspondences import set_by_id
-from db.store import StoreError
-from train.errors import UserError
+from orl_explorer.app.pictures import workspace
+from orl_explorer.db.correspondences import set_by_id
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.errors import UserError
 
 PREFIX = "/api/export"
 KINDS = {"csv": "text/csv", "json": "application/json", "zip": "application/zip"}
@@ -40,7 +40,7 @@ async def export(request: Request) -> Response:
 
 def _begin(set_id: int, form: str) -> tuple[str, Iterator[bytes]]:
     """Name and pieces, the first of which is there: what is refused is refused before anything is sent."""
-    from train.interchange.exports import stream  # pyarrow takes a moment to import
+    from orl_explorer.train.interchange.exports import stream  # pyarrow takes a moment to import
 
     mined = set_by_id(workspace().store, set_id)
     if mined is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from orl.attention import CELL, activation_norm, cosine_map, enlarged, stretched
+from orl_explorer.orl.attention import CELL, activation_norm, cosine_map, enlarged, stretched
 
 
 def at_point(features: np.ndarray, x: float, y: float) -> np.ndarray:

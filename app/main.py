@@ -4,8 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.shell import run_badge
-from app.views import attention, compare, explore, maps, matches, pair, sets, train, tune
+from orl_explorer.app.shell import run_badge
+from orl_explorer.app.views import attention, compare, explore, maps, matches, pair, sets, train, tune
 
 HERE = Path(__file__).parent
 

@@ -6,10 +6,10 @@ import time
 
 import streamlit as st
 
-from app.charts import duration
-from app.shell import escape
-from db.models import Run
-from db.runs import ENDED
+from orl_explorer.app.charts import duration
+from orl_explorer.app.shell import escape
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs import ENDED
 
 LEAST = 2.0  # seconds between the first look at a part and what can be said of its speed
 

@@ -18,16 +18,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from app import heat
-from app.access import read_only
-from app.preview import encoder_features
-from db.encoders import encoder_by_id
-from db.models import Image as Row
-from db.photos import image_by_id
-from orl.attention import feature_map
-from orl.pixels import INPUT_SIZE, UnreadableImage, crop_box, read_image
-from train.errors import UserError
-from train.workspace import Workspace, open_workspace
+from orl_explorer.app import heat
+from orl_explorer.app.access import read_only
+from orl_explorer.app.preview import encoder_features
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.models import Image as Row
+from orl_explorer.db.photos import image_by_id
+from orl_explorer.orl.attention import feature_map
+from orl_explorer.orl.pixels import INPUT_SIZE, UnreadableImage, crop_box, read_image
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 PREFIX = "/app/static"  # the one path that Streamlit takes for a URL of its own
 WIDTHS = (320, 1280)  # pixels: thumbnails, and the photos of the pair view

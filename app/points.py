@@ -17,19 +17,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from app.pictures import LARGEST_ID, PREFIX, Missing, answer, workspace
-from db import points as store_points
-from db.correspondences import set_by_id
-from db.encoders import encoder_by_id
-from db.models import CorrespondenceSet
-from db.photos import dataset_by_id, image_by_id
-from db.store import StoreError
-from db.whole_sets import annotated_objects
-from orl.boxes import iou
-from orl.plane import clusters
-from train.config import MineConfig
-from train.maps import Map, MapOf, find_map
-from train.workspace import Workspace
+from orl_explorer.app.pictures import LARGEST_ID, PREFIX, Missing, answer, workspace
+from orl_explorer.db import points as store_points
+from orl_explorer.db.correspondences import set_by_id
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.models import CorrespondenceSet
+from orl_explorer.db.photos import dataset_by_id, image_by_id
+from orl_explorer.db.store import StoreError
+from orl_explorer.db.whole_sets import annotated_objects
+from orl_explorer.orl.boxes import iou
+from orl_explorer.orl.plane import clusters
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.maps import Map, MapOf, find_map
+from orl_explorer.train.workspace import Workspace
 
 CLUSTERS = range(2, 9)  # k: Okabe and Ito's palette has eight colours
 NOTHING = "none"  # label of a point without a category or tag

@@ -10,22 +10,22 @@ from functools import lru_cache
 
 import numpy as np
 
-from app import rejections
-from app.components.pair_view import RejectedBox
-from db import correspondences as rows
-from db import mining
-from db.correspondences import NeighborImage
-from db.encoders import encoder_by_id
-from db.models import CorrespondenceSet, Dataset, Encoder, Image
-from orl.boxes import BoxRules, Filtered
-from orl.matching import nearest_to, pair_count
-from train import candidates
-from train.candidates import Described
-from train.config import MineConfig, Precision
-from train.errors import UserError
-from train.features import Attention, Boxes, BoxFeatures, Features, PooledFeatures, as_stored
-from train.photos import Photos
-from train.workspace import Workspace
+from orl_explorer.app import rejections
+from orl_explorer.app.components.pair_view import RejectedBox
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db import mining
+from orl_explorer.db.correspondences import NeighborImage
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
+from orl_explorer.orl.boxes import BoxRules, Filtered
+from orl_explorer.orl.matching import nearest_to, pair_count
+from orl_explorer.train import candidates
+from orl_explorer.train.candidates import Described
+from orl_explorer.train.config import MineConfig, Precision
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.features import Attention, Boxes, BoxFeatures, Features, PooledFeatures, as_stored
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.workspace import Workspace
 
 
 @dataclass(frozen=True)

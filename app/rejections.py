@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from app.components.pair_view import RejectedBox, Rule
-from orl.boxes import BoxRules, Filtered, Verdict
+from orl_explorer.app.components.pair_view import RejectedBox, Rule
+from orl_explorer.orl.boxes import BoxRules, Filtered, Verdict
 
 RULES: dict[Verdict, Rule] = {
     Verdict.SIZE: "size",

@@ -12,12 +12,12 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import downloads
-from app.access import from_environment, gate, read_only
-from app.pictures import ROUTES, workspace
-from app.points import POINT_ROUTES
-from db.store import StoreError
-from train.runs import reconcile
+from orl_explorer.app import downloads
+from orl_explorer.app.access import from_environment, gate, read_only
+from orl_explorer.app.pictures import ROUTES, workspace
+from orl_explorer.app.points import POINT_ROUTES
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.runs import reconcile
 
 # Scripts, styles and pictures come from here alone, so nothing that got into a page could call home. Streamlit's own
 # scripts are inline, its components are blobs, and Plotly compiles functions.

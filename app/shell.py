@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app.access import read_only as read_only
-from app.pictures import workspace
-from db.correspondences import sets
-from db.encoders import encoder_by_id
-from db.models import CorrespondenceSet, Dataset, Encoder, Run
-from db.photos import datasets
-from db.runs import LIVE, runs
-from db.store import StoreError
-from train.errors import UserError
-from train.workspace import Workspace
+from orl_explorer.app.access import read_only as read_only
+from orl_explorer.app.pictures import workspace
+from orl_explorer.db.correspondences import sets
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
+from orl_explorer.db.photos import datasets
+from orl_explorer.db.runs import LIVE, runs
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.workspace import Workspace
 
 SUPERVISED = "supervised"
 

@@ -11,23 +11,23 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from app import preview
-from app.background import Work
-from app.preview import Subject
-from db import mining
-from db.correspondences import set_by_id
-from db.encoders import encoder_by_id
-from db.models import Image
-from db.photos import dataset_by_id
-from orl.quality import Measures, Mined
-from train.config import MineConfig
-from train.embeddings import Embeddings
-from train.errors import UserError
-from train.progress import Progress
-from train.sample import drawn, sample_of, saved
-from train.sweep import try_all
-from train.trial import Found, Trial
-from train.workspace import Workspace
+from orl_explorer.app import preview
+from orl_explorer.app.background import Work
+from orl_explorer.app.preview import Subject
+from orl_explorer.db import mining
+from orl_explorer.db.correspondences import set_by_id
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.models import Image
+from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.orl.quality import Measures, Mined
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.embeddings import Embeddings
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.sample import drawn, sample_of, saved
+from orl_explorer.train.sweep import try_all
+from orl_explorer.train.trial import Found, Trial
+from orl_explorer.train.workspace import Workspace
 
 CELLS = 4096  # of heat maps, remembered for each sample
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from orl.encoder import Encoder
-from orl.svm import in_span
-from train.evaluate.machines import ClassJob, LowShotJob, fit_class, fit_low_shot
-from train.evaluate.protocols import LowShotConfig
+from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.svm import in_span
+from orl_explorer.train.evaluate.machines import ClassJob, LowShotJob, fit_class, fit_low_shot
+from orl_explorer.train.evaluate.protocols import LowShotConfig
 
 TRAINVAL, TEST, CLASSES = 5011, 4952, 20  # of VOC07
 BATCH = 8

@@ -32,12 +32,12 @@ from rich import print as show
 from rich.table import Table
 from synthetic_store import SETS, build
 
-from db.correspondences import find_set, neighbors_of, rois_of
-from db.encoders import encoder_by_id
-from db.gallery import GalleryOrder, gallery_ids
-from db.photos import dataset_by_id
-from train.maps import Map, keep_map, photos_map, points_of, state_of
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.correspondences import find_set, neighbors_of, rois_of
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.gallery import GalleryOrder, gallery_ids
+from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.train.maps import Map, keep_map, photos_map, points_of, state_of
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 FOUND = """([selector, skip]) => {
   const every = (root) => [...root.querySelectorAll(selector),
@@ -121,7 +121,7 @@ def served(workspace: Path) -> Iterator[tuple[str, psutil.Process, float]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "app", "explore", "--workspace", str(workspace), "--port", str(port)]
+    command = [sys.executable, "-m", "orl_explorer", "explore", "--workspace", str(workspace), "--port", str(port)]
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:

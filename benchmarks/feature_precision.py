@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from db.correspondences import complete_set_named, neighbor_ids_of, rois_of
-from db.encoders import encoder_by_id
-from db.mining import matched_images
-from orl.matching import nearest_neighbors, top_pairs
-from train.config import MineConfig
-from train.features import Features
-from train.workspace import open_workspace
+from orl_explorer.db.correspondences import complete_set_named, neighbor_ids_of, rois_of
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.mining import matched_images
+from orl_explorer.orl.matching import nearest_neighbors, top_pairs
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.features import Features
+from orl_explorer.train.workspace import open_workspace
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ ADDRESS = f"http://127.0.0.1:{PORT}"
 
 def orl(*words: str) -> list[str]:
     """The command line as a list."""
-    return [sys.executable, "-m", "app", *words]
+    return [sys.executable, "-m", "orl_explorer", *words]
 
 
 def until_pairs_show(workspace: str) -> float:

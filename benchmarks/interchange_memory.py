@@ -18,18 +18,18 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from db import mining
-from db.correspondences import rois_of
-from db.encoders import add_encoder
-from db.mining import Candidates, MinedImage, MinedPairs
-from db.models import Encoder, Run
-from db.photos import Photo, add_photos, count_photos, ensure_dataset
-from db.runs import add_run
-from train import runs
-from train.config import MineConfig
-from train.interchange import imports
-from train.interchange.exports import export
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db import mining
+from orl_explorer.db.correspondences import rois_of
+from orl_explorer.db.encoders import add_encoder
+from orl_explorer.db.mining import Candidates, MinedImage, MinedPairs
+from orl_explorer.db.models import Encoder, Run
+from orl_explorer.db.photos import Photo, add_photos, count_photos, ensure_dataset
+from orl_explorer.db.runs import add_run
+from orl_explorer.train import runs
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.interchange import imports
+from orl_explorer.train.interchange.exports import export
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 RAW, ROIS, PAIRS = 1600, 30, 3  # of a photo, of a photo, and with each neighbour
 CONFIG = MineConfig()

@@ -26,17 +26,17 @@ import numpy as np
 from rich import print as show
 from rich.table import Table
 
-from db import mining
-from db.models import Image
-from db.photos import annotations_of, usable_images
-from orl.boxes import filter_boxes, iou
-from train import mine as stage
-from train.config import MineConfig
-from train.ingest import ingest
-from train.photos import Photos
-from train.propose import propose_all
-from train.runs import PATIENT, RETENTIVE
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db import mining
+from orl_explorer.db.models import Image
+from orl_explorer.db.photos import annotations_of, usable_images
+from orl_explorer.orl.boxes import filter_boxes, iou
+from orl_explorer.train import mine as stage
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.propose import propose_all
+from orl_explorer.train.runs import PATIENT, RETENTIVE
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 # Selective search --------------------------------------------------------------------------------------
 
@@ -86,7 +86,7 @@ def recall(workspace: Workspace, images: list[Image], raw: dict[int, np.ndarray]
 def gather(photos: Path | None, count: int, place: Path) -> Path:
     """A folder with some of the photos, evenly drawn, with VOC's annotations where there are any."""
     if photos is None:
-        from train.demo.build import compose
+        from orl_explorer.train.demo.build import compose
 
         return compose(place / "scenes", count)
     every = sorted((photos / "JPEGImages" if (photos / "JPEGImages").is_dir() else photos).glob("*.jpg"))

@@ -20,18 +20,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from db.correspondences import complete_set_named
-from db.encoders import encoder_by_id
-from db.photos import usable_images
-from db.whole_sets import annotated_objects
-from orl.quality import object_classes
-from train.candidates import candidates, describe, raw_boxes
-from train.config import MineConfig
-from train.features import Attention, Features, as_stored
-from train.photos import Photos
-from train.quality import as_objects
-from train.sample import named
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.correspondences import complete_set_named
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.photos import usable_images
+from orl_explorer.db.whole_sets import annotated_objects
+from orl_explorer.orl.quality import object_classes
+from orl_explorer.train.candidates import candidates, describe, raw_boxes
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.features import Attention, Features, as_stored
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.quality import as_objects
+from orl_explorer.train.sample import named
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 FIRST = (1, 4)  # the likeliest, and about as many as the pairs of two photos begin at
 FOLDS = 5

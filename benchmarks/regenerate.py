@@ -20,16 +20,16 @@ import numpy as np
 from rich import print as show
 from rich.table import Table
 
-from db import correspondences, mining
-from db.encoders import add_encoder
-from db.models import Encoder, Run
-from db.photos import Photo, add_photos, count_photos, ensure_dataset, usable_images
-from db.runs import add_run
-from train.config import MineConfig
-from train.features import Features
-from train.mine import mine
-from train.progress import Progress
-from train.workspace import open_workspace
+from orl_explorer.db import correspondences, mining
+from orl_explorer.db.encoders import add_encoder
+from orl_explorer.db.models import Encoder, Run
+from orl_explorer.db.photos import Photo, add_photos, count_photos, ensure_dataset, usable_images
+from orl_explorer.db.runs import add_run
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.features import Features
+from orl_explorer.train.mine import mine
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import open_workspace
 
 NAME = "photos"
 

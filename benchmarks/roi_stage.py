@@ -13,22 +13,22 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from db import correspondences, mining
-from db.encoders import encoder_named
-from db.models import CorrespondenceSet, Image, Run
-from db.models import Encoder as EncoderRow
-from db.photos import usable_images
-from db.runs import add_run
-from orl.encoder import Encoder
-from orl.matching import top_pairs
-from orl.pixels import crop_box, read_image
-from train import mine as stage
-from train import weights
-from train.config import MineConfig, with_settings
-from train.features import Features
-from train.photos import Photos
-from train.progress import Progress
-from train.workspace import Workspace
+from orl_explorer.db import correspondences, mining
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import CorrespondenceSet, Image, Run
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.db.photos import usable_images
+from orl_explorer.db.runs import add_run
+from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.matching import top_pairs
+from orl_explorer.orl.pixels import crop_box, read_image
+from orl_explorer.train import mine as stage
+from orl_explorer.train import weights
+from orl_explorer.train.config import MineConfig, with_settings
+from orl_explorer.train.features import Features
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
 
 NAME = "photos"  # of the data set
 PARTS = {  # and their colours

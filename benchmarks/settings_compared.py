@@ -12,9 +12,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from train.config import MINE_PRESETS
-from train.sweep import sweep
-from train.workspace import open_workspace
+from orl_explorer.train.config import MINE_PRESETS
+from orl_explorer.train.sweep import sweep
+from orl_explorer.train.workspace import open_workspace
 
 LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "**paper**": ("paper", {}),

@@ -12,19 +12,19 @@ import tempfile
 import time
 from pathlib import Path
 
-from db.correspondences import complete_set_named
-from db.photos import dataset_named
-from train.config import with_settings
-from train.correspondences import correspondences, photos_alone
-from train.data import ImageViews, RoiViews, steps_per_epoch
-from train.demo.build import ENCODER, NAME, SET, build_demo
-from train.engine import fit
-from train.methods import ORLConfig, TrainConfig, train_preset
-from train.pretrain import build_method, image_views
-from train.processes import joined
-from train.progress import Progress
-from train.runs import wait
-from train.workspace import open_workspace
+from orl_explorer.db.correspondences import complete_set_named
+from orl_explorer.db.photos import dataset_named
+from orl_explorer.train.config import with_settings
+from orl_explorer.train.correspondences import correspondences, photos_alone
+from orl_explorer.train.data import ImageViews, RoiViews, steps_per_epoch
+from orl_explorer.train.demo.build import ENCODER, NAME, SET, build_demo
+from orl_explorer.train.engine import fit
+from orl_explorer.train.methods import ORLConfig, TrainConfig, train_preset
+from orl_explorer.train.pretrain import build_method, image_views
+from orl_explorer.train.processes import joined
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.runs import wait
+from orl_explorer.train.workspace import open_workspace
 
 
 def main() -> None:

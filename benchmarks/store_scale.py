@@ -30,16 +30,16 @@ from rich import print as show
 from rich.table import Table
 from synthetic_store import CATEGORIES, CONFIG, Clock, build
 
-from db import comparison, correspondences, gallery, mining, photos
-from db.encoders import encoder_by_id, encoders
-from db.marks import tags_of_pairs
-from db.matches import matches_at
-from db.runs import latest_metrics, runs
-from db.store import Store
-from db.verdicts import verdicts_of, verdicts_on
-from train.matches import MatchOrder, Sort, make_matches, match_keys, match_rows, matches
-from train.quality import measure
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db import comparison, correspondences, gallery, mining, photos
+from orl_explorer.db.encoders import encoder_by_id, encoders
+from orl_explorer.db.marks import tags_of_pairs
+from orl_explorer.db.matches import matches_at
+from orl_explorer.db.runs import latest_metrics, runs
+from orl_explorer.db.store import Store
+from orl_explorer.db.verdicts import verdicts_of, verdicts_on
+from orl_explorer.train.matches import MatchOrder, Sort, make_matches, match_keys, match_rows, matches
+from orl_explorer.train.quality import measure
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 # Reading -----------------------------------------------------------------------------------------------
 

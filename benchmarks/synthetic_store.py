@@ -14,18 +14,18 @@ import numpy as np
 from PIL import Image as Picture
 from sqlalchemy import text
 
-from db import comparison, correspondences, marks, mining, photos
-from db.encoders import add_encoder
-from db.mining import Candidates, MinedImage, MinedPairs
-from db.models import Encoder, Run
-from db.photos import Box, Photo
-from db.runs import add_run
-from db.selections import keep_selection
-from db.store import Store
-from db.verdicts import judge_pair
-from train.config import MineConfig
-from train.quality import measure
-from train.workspace import Workspace
+from orl_explorer.db import comparison, correspondences, marks, mining, photos
+from orl_explorer.db.encoders import add_encoder
+from orl_explorer.db.mining import Candidates, MinedImage, MinedPairs
+from orl_explorer.db.models import Encoder, Run
+from orl_explorer.db.photos import Box, Photo
+from orl_explorer.db.runs import add_run
+from orl_explorer.db.selections import keep_selection
+from orl_explorer.db.store import Store
+from orl_explorer.db.verdicts import judge_pair
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.quality import measure
+from orl_explorer.train.workspace import Workspace
 
 NAME, SETS = "synthetic", ("synthetic-one", "synthetic-two")
 WIDTH, HEIGHT = 640, 480
@@ -136,7 +136,7 @@ def _files(folder: Path, paths: list[str]) -> list[tuple[int, int]]:
 
 def _encoder(workspace: Workspace, usable: bool) -> int:
     if usable:
-        from train.weights import add
+        from orl_explorer.train.weights import add
 
         return add(workspace, "starter", "starter").id
     row = Encoder(name="none", architecture="none", kind="imported", supervised=False, weights_sha256="0" * 64)

@@ -37,18 +37,18 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from orl.byol import BYOL
-from orl.object_level import BRANCHES, ORL
-from train.config import with_settings
-from train.correspondences import Correspondences
-from train.data import ImageViews, RoiViews
-from train.demo.scenes import compose_scene
-from train.engine import fit, to_device
-from train.methods import PRESETS, ORLConfig, TrainConfig
-from train.pretrain import image_views
-from train.processes import Processes
-from train.progress import Progress
-from train.runs import PATIENT, RETENTIVE
+from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.object_level import BRANCHES, ORL
+from orl_explorer.train.config import with_settings
+from orl_explorer.train.correspondences import Correspondences
+from orl_explorer.train.data import ImageViews, RoiViews
+from orl_explorer.train.demo.scenes import compose_scene
+from orl_explorer.train.engine import fit, to_device
+from orl_explorer.train.methods import PRESETS, ORLConfig, TrainConfig
+from orl_explorer.train.pretrain import image_views
+from orl_explorer.train.processes import Processes
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.runs import PATIENT, RETENTIVE
 
 CPU = torch.device("cpu")
 SCENES = 64

@@ -16,14 +16,14 @@ import numpy as np
 from rich import print as show
 from rich.table import Table
 
-from app.preview import Subject
-from app.tuning import tuner
-from app.views.settings import SLIDERS
-from db.correspondences import complete_set_named
-from db.encoders import encoder_by_id
-from db.photos import dataset_by_id
-from train.config import MineConfig
-from train.workspace import open_workspace
+from orl_explorer.app.preview import Subject
+from orl_explorer.app.tuning import tuner
+from orl_explorer.app.views.settings import SLIDERS
+from orl_explorer.db.correspondences import complete_set_named
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.workspace import open_workspace
 
 
 def main() -> None:

@@ -13,9 +13,17 @@ import numpy as np
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
-from db.models import Candidate, CorrespondenceSet, ImageComparison, Neighbor, Pair, SetComparison, SetImage
-from db.photos import CHUNK
-from db.store import Store, StoreError, fetch, insert_rows
+from orl_explorer.db.models import (
+    Candidate,
+    CorrespondenceSet,
+    ImageComparison,
+    Neighbor,
+    Pair,
+    SetComparison,
+    SetImage,
+)
+from orl_explorer.db.photos import CHUNK
+from orl_explorer.db.store import Store, StoreError, fetch, insert_rows
 
 Progress = Callable[[int, int], None]
 BINS = 20  # of the intersection over union of an image's pairs, over [0, 1]

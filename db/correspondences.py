@@ -14,9 +14,9 @@ import numpy as np
 from sqlalchemy import Select, literal, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
-from db.models import Candidate, CorrespondenceSet, Image, Neighbor, Pair, Roi, SetImage
-from db.photos import CHUNK
-from db.store import Store, StoreError, fetch
+from orl_explorer.db.models import Candidate, CorrespondenceSet, Image, Neighbor, Pair, Roi, SetImage
+from orl_explorer.db.photos import CHUNK
+from orl_explorer.db.store import Store, StoreError, fetch
 
 DELETED = "deleted"  # status of a set whose rows are still being removed: for every reader it is gone
 

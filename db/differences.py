@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from db.correspondences import NeighborImage, PairRow
-from db.models import Image
+from orl_explorer.db.correspondences import NeighborImage, PairRow
+from orl_explorer.db.models import Image
 
 Status = Literal["kept", "lost", "new"]  # in both sets, in the first alone, in the second alone
 

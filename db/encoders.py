@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from db.models import Encoder
-from db.store import Store, StoreError
+from orl_explorer.db.models import Encoder
+from orl_explorer.db.store import Store, StoreError
 
 
 def encoders(store: Store) -> list[Encoder]:

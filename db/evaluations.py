@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select
 
-from db.models import Encoder, Evaluation, EvaluationValue
-from db.store import Store, StoreError
+from orl_explorer.db.models import Encoder, Evaluation, EvaluationValue
+from orl_explorer.db.store import Store, StoreError
 
 Values = Mapping[str, Mapping[str, float]]  # by name, then by key, in the order in which a plot shows them
 

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from sqlalchemy import Select, String, cast, func, select
 
-from db.marks import tags_of
-from db.models import (
+from orl_explorer.db.marks import tags_of
+from orl_explorer.db.models import (
     Annotation,
     CorrespondenceSet,
     Dataset,
@@ -27,9 +27,9 @@ from db.models import (
     Tag,
     Verdict,
 )
-from db.photos import marks_of, members_of
-from db.selections import selected_ids
-from db.store import Store, fetch
+from orl_explorer.db.photos import marks_of, members_of
+from orl_explorer.db.selections import selected_ids
+from orl_explorer.db.store import Store, fetch
 
 BY_SET = {  # sort -> the column of a set that it goes by
     "pairs": SetImage.pair_count,

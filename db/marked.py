@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import Select, select
 
-from db.correspondences import KEY, QUERY
-from db.matches import matches_at, pair_keys, places_of
-from db.models import PairTag, Roi, SetImage, Tag, Verdict
-from db.photos import CHUNK
-from db.store import Store
+from orl_explorer.db.correspondences import KEY, QUERY
+from orl_explorer.db.matches import matches_at, pair_keys, places_of
+from orl_explorer.db.models import PairTag, Roi, SetImage, Tag, Verdict
+from orl_explorer.db.photos import CHUNK
+from orl_explorer.db.store import Store
 
 Box = tuple[int, int, int, int]
 

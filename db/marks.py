@@ -8,9 +8,9 @@ from functools import lru_cache
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from db.models import Dataset, Image, PairTag, Roi, Tag
-from db.photos import CHUNK, marks_of, members_of
-from db.store import Store, StoreError
+from orl_explorer.db.models import Dataset, Image, PairTag, Roi, Tag
+from orl_explorer.db.photos import CHUNK, marks_of, members_of
+from orl_explorer.db.store import Store, StoreError
 
 LONGEST = 40  # characters of a tag
 

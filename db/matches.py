@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from sqlalchemy import Integer, column, distinct, func, select, values
 
-from db.correspondences import KEY, QUERY
-from db.models import Candidate, Image, Judgement, Neighbor, Pair, PairTag, Roi, SetImage, Verdict
-from db.photos import CHUNK, members_of
-from db.store import Store, fetch
+from orl_explorer.db.correspondences import KEY, QUERY
+from orl_explorer.db.models import Candidate, Image, Judgement, Neighbor, Pair, PairTag, Roi, SetImage, Verdict
+from orl_explorer.db.photos import CHUNK, members_of
+from orl_explorer.db.store import Store, fetch
 
 BLOCK = 500  # photos whose pairs are read at once
 

@@ -14,9 +14,9 @@ import numpy as np
 from sqlalchemy import bindparam, case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from db.models import Candidate, CorrespondenceSet, DeletedSet, Neighbor, Pair, Proposal, Roi, SetImage
-from db.photos import CHUNK
-from db.store import Store, StoreError, fetch, insert_rows
+from orl_explorer.db.models import Candidate, CorrespondenceSet, DeletedSet, Neighbor, Pair, Proposal, Roi, SetImage
+from orl_explorer.db.photos import CHUNK
+from orl_explorer.db.store import Store, StoreError, fetch, insert_rows
 
 HISTOGRAM_BINS = 100  # of similarity, over [-1, 1]
 PAIR_COLUMNS = (

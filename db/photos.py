@@ -10,8 +10,8 @@ from operator import attrgetter
 from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from db.models import Annotation, Dataset, DatasetMember, Image
-from db.store import Store, StoreError, insert_rows
+from orl_explorer.db.models import Annotation, Dataset, DatasetMember, Image
+from orl_explorer.db.store import Store, StoreError, insert_rows
 
 CHUNK = 500  # rows per statement: below SQLite's limit on bound variables
 

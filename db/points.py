@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from sqlalchemy import func, select
 
-from db.models import Annotation, Image, Pair, SetImage, Tag
-from db.photos import CHUNK, members_of
-from db.store import Store, fetch
+from orl_explorer.db.models import Annotation, Image, Pair, SetImage, Tag
+from orl_explorer.db.photos import CHUNK, members_of
+from orl_explorer.db.store import Store, fetch
 
 
 def largest_objects(store: Store, dataset_id: int) -> dict[int, str]:

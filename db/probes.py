@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import delete, insert, select
 
-from db.correspondences import KEY, QUERY
-from db.models import ProbePair
-from db.store import Store
+from orl_explorer.db.correspondences import KEY, QUERY
+from orl_explorer.db.models import ProbePair
+from orl_explorer.db.store import Store
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
 
-from db.models import Metric, Run, now
-from db.store import Store, StoreError
+from orl_explorer.db.models import Metric, Run, now
+from orl_explorer.db.store import Store, StoreError
 
 WAITING, ACTIVE, ENDED = ("queued",), ("running", "stopping"), ("done", "failed", "cancelled", "lost")
 LIVE = WAITING + ACTIVE

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from sqlalchemy import select
 
-from db.models import Selection
-from db.store import Store
+from orl_explorer.db.models import Selection
+from orl_explorer.db.store import Store
 
 
 def keep_selection(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from db.correspondences import DELETED
-from db.matches import marked_pairs
-from db.models import (
+from orl_explorer.db.correspondences import DELETED
+from orl_explorer.db.matches import marked_pairs
+from orl_explorer.db.models import (
     Candidate,
     CorrespondenceSet,
     DeletedSet,
@@ -22,9 +22,9 @@ from db.models import (
     SetComparison,
     SetImage,
 )
-from db.photos import CHUNK
-from db.runs import LIVE
-from db.store import Store, StoreError
+from orl_explorer.db.photos import CHUNK
+from orl_explorer.db.runs import LIVE
+from orl_explorer.db.store import Store, StoreError
 
 
 @dataclass(frozen=True)

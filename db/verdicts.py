@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 from sqlalchemy import select
 
-from db.correspondences import KEY, QUERY
-from db.marks import count_pair_mark
-from db.models import Judgement, Roi, Verdict
-from db.photos import CHUNK
-from db.store import Store
+from orl_explorer.db.correspondences import KEY, QUERY
+from orl_explorer.db.marks import count_pair_mark
+from orl_explorer.db.models import Judgement, Roi, Verdict
+from orl_explorer.db.photos import CHUNK
+from orl_explorer.db.store import Store
 
 
 def judge(

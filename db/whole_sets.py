@@ -10,9 +10,9 @@ import numpy as np
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from db.models import Annotation, Candidate, Image, Neighbor, Pair, Roi, SetImage
-from db.photos import CHUNK
-from db.store import Store, fetch
+from orl_explorer.db.models import Annotation, Candidate, Image, Neighbor, Pair, Roi, SetImage
+from orl_explorer.db.photos import CHUNK
+from orl_explorer.db.store import Store, fetch
 
 
 @dataclass(frozen=True)

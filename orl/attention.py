@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from orl.pixels import crop_box
+from orl_explorer.orl.pixels import crop_box
 
 if TYPE_CHECKING:  # it would import torch, which maps that are there already do not need
-    from orl.encoder import Encoder
+    from orl_explorer.orl.encoder import Encoder
 
 Method = Literal["activation", "cosine"]
 SIDE = 448  # pixels, longer side of the photo that a map is computed on

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from orl.views import Changes
+from orl_explorer.orl.views import Changes
 
 ORDERS = tuple(permutations(range(4)))  # of brightness, contrast, saturation, hue
 SOLARIZE_FROM = 128

@@ -7,9 +7,9 @@ from collections import OrderedDict
 import torchvision
 from torch import nn
 
-from orl.architectures import ARCHITECTURES, RESNETS, STARTER, TIMM
-from orl.efficientnet import FEATURES, EfficientNetLite0
-from orl.timm_backbones import build_timm, timm_normalisation
+from orl_explorer.orl.architectures import ARCHITECTURES, RESNETS, STARTER, TIMM
+from orl_explorer.orl.efficientnet import FEATURES, EfficientNetLite0
+from orl_explorer.orl.timm_backbones import build_timm, timm_normalisation
 
 # Mean and standard deviation of RGB in [0, 1], per architecture.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

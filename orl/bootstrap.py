@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orl.apart import in_one_pass
-from orl.backbones import build_backbone
-from orl.heads import mlp, pool
-from orl.schedules import target_momentum
+from orl_explorer.orl.apart import in_one_pass
+from orl_explorer.orl.backbones import build_backbone
+from orl_explorer.orl.heads import mlp, pool
+from orl_explorer.orl.schedules import target_momentum
 
 IMAGES = ("image_1", "image_2")  # views of whole images; all others of a method are small, and of one size
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from orl.bootstrap import IMAGES, Bootstrap, symmetric_loss
-from orl.heads import HIDDEN, PROJECTION, mlp
-from orl.method import Terms
-from orl.views import PIPELINES, View
+from orl_explorer.orl.bootstrap import IMAGES, Bootstrap, symmetric_loss
+from orl_explorer.orl.heads import HIDDEN, PROJECTION, mlp
+from orl_explorer.orl.method import Terms
+from orl_explorer.orl.views import PIPELINES, View
 
 
 def views(size: int) -> tuple[View, ...]:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orl.backbones import build_backbone
-from orl.heads import pool
-from orl.views import Changes
+from orl_explorer.orl.backbones import build_backbone
+from orl_explorer.orl.heads import pool
+from orl_explorer.orl.views import Changes
 
 FIRST_WEIGHTS = 0.01  # standard deviation of a classifier's weights at the start
 JITTER = 0.4  # of brightness, contrast and saturation: factors in 1 ± this

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 
-from orl.architectures import RESNETS
-from orl.backbones import build_backbone, normalisation
+from orl_explorer.orl.architectures import RESNETS
+from orl_explorer.orl.backbones import build_backbone, normalisation
 
 DEPTHS = ("layer1", "layer2", "layer3", "layer4")  # strides 4, 8, 16 and 32
 PYRAMID = 256  # channels

@@ -9,11 +9,11 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops import roi_align
 
-from orl.architectures import TIMM
-from orl.backbones import build_backbone, normalisation
-from orl.depths import depth_maps, pool_cells, pool_depths
-from orl.heads import Head, mlp, pool
-from orl.pixels import ATTENTION_COARSE, ATTENTION_LOOKS
+from orl_explorer.orl.architectures import TIMM
+from orl_explorer.orl.backbones import build_backbone, normalisation
+from orl_explorer.orl.depths import depth_maps, pool_cells, pool_depths
+from orl_explorer.orl.heads import Head, mlp, pool
+from orl_explorer.orl.pixels import ATTENTION_COARSE, ATTENTION_LOOKS
 
 STRIDE = 32  # pixels of the input to a cell of the last layer's map
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from orl.apart import in_one_pass
-from orl.bootstrap import IMAGES, Bootstrap, regression_loss
-from orl.heads import HIDDEN, PROJECTION, mlp
-from orl.method import Terms
-from orl.views import PIPELINES, Pipeline, View
+from orl_explorer.orl.apart import in_one_pass
+from orl_explorer.orl.bootstrap import IMAGES, Bootstrap, regression_loss
+from orl_explorer.orl.heads import HIDDEN, PROJECTION, mlp
+from orl_explorer.orl.method import Terms
+from orl_explorer.orl.views import PIPELINES, Pipeline, View
 
 # Areas of the crops as in SwAV, which the table refers to; the local pipeline's blur lies between those of the two.
 GLOBAL, LOCAL = (0.14, 1.0), (0.05, 0.14)

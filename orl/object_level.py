@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from orl.bootstrap import Bootstrap, symmetric_loss
-from orl.heads import HIDDEN, PROJECTION, mlp
-from orl.method import Terms
+from orl_explorer.orl.bootstrap import Bootstrap, symmetric_loss
+from orl_explorer.orl.heads import HIDDEN, PROJECTION, mlp
+from orl_explorer.orl.method import Terms
 
 
 @dataclass(frozen=True)

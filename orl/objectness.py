@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from orl.boxes import TOGETHER, BoxRules, Filtered, Verdict, area, filter_boxes, iou, judge_shape
+from orl_explorer.orl.boxes import TOGETHER, BoxRules, Filtered, Verdict, area, filter_boxes, iou, judge_shape
 
 # Chosen on the training half of VOC07's photos, see docs/results.md.
 RING = 0.3  # width of the frame around a box, as a share of its sides

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from orl.matching import nearest_neighbors
+from orl_explorer.orl.matching import nearest_neighbors
 
 COMPONENTS = 50  # of the PCA; t-SNE and clusters work on these
 PERPLEXITY = 20.0

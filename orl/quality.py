@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orl.boxes import area, shared_area
+from orl_explorer.orl.boxes import area, shared_area
 
 OBJECT_IOU = 0.5  # a RoI that overlaps an annotated object this much is that object
 PART_INSIDE = 0.7  # a RoI this much of which lies in one annotated box is that object or a part of it

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from orl.architectures import TIMM
+from orl_explorer.orl.architectures import TIMM
 
 PROBE = 64  # pixels of the image that shows what a network makes of one
 STRIDE = 32  # pixels of the input to a cell of the map, as of a ResNet

@@ -13,10 +13,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from PIL import Image
 
-from db.models import Run
-from db.runs import add_run, update_run
-from train.config import MineConfig
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs import add_run, update_run
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 SCENES = 12
 MINED = MineConfig(neighbors=4, proposal_scale=0.5)
@@ -43,7 +43,7 @@ def new_run() -> NewRun:
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """12 demo photos of about 480 x 360 as a COCO data set: images/*.jpg and annotations/scenes.json."""
-    from train.demo.scenes import compose_scene
+    from orl_explorer.train.demo.scenes import compose_scene
 
     folder = tmp_path_factory.mktemp("demo") / "scenes"
     (folder / "images").mkdir(parents=True)
@@ -74,9 +74,9 @@ def mined_workspace(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> W
 
     Shared by the whole session: read it, or copy ``mined_workspace.path`` and open the copy.
     """
-    from train import weights
-    from train.ingest import ingest
-    from train.mine import mine
+    from orl_explorer.train import weights
+    from orl_explorer.train.ingest import ingest
+    from orl_explorer.train.mine import mine
 
     made = open_workspace(tmp_path_factory.mktemp("mined") / "workspace")
     ingest(made, scenes, name="demo")

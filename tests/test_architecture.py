@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "orl_explorer"
 MAY_IMPORT = {
     "orl": {"orl"},
     "db": {"db"},
@@ -20,15 +21,26 @@ LONGEST = 400  # lines
 MODULES = sorted(path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.py"))
 
 
-def imported_packages(path: Path) -> set[str]:
-    """First names of everything that a file imports, inside functions too."""
+def imported(path: Path) -> set[str]:
+    """Dotted names of everything that a file imports, inside functions too."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found.update(alias.name.split(".")[0] for alias in node.names)
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            found.add(path.relative_to(ROOT).parts[0] if node.level else str(node.module).split(".")[0])
+            assert not node.level, f"{name(path)}: imports are absolute"
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
     return found
+
+
+def imported_packages(path: Path) -> set[str]:
+    """First names of everything that a file imports."""
+    return {module.split(".")[0] for module in imported(path)}
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms of this project that a file imports something of."""
+    return {module.split(".")[1] for module in imported(path) if module.startswith(f"{PACKAGE}.")}
 
 
 def name(path: Path) -> str:
@@ -39,11 +51,16 @@ def test_every_room_is_there() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in MODULES} == set(MAY_IMPORT)
 
 
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_is_in_the_package_by_a_link(room: str) -> None:
+    assert (ROOT / PACKAGE / room).readlink() == Path("..", room)
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_imports_point_one_way(path: Path) -> None:
     room = path.relative_to(ROOT).parts[0]
-    project = imported_packages(path) & {*MAY_IMPORT, "tests", "benchmarks"}
-    assert project <= MAY_IMPORT[room]
+    assert imported_rooms(path) <= MAY_IMPORT[room]
+    assert not imported_packages(path) & {*MAY_IMPORT, "tests", "benchmarks"}
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if name(p).startswith("orl/")], ids=name)
@@ -75,7 +92,7 @@ def test_what_the_explorer_imports_is_free_of_torch() -> None:
     program = f"""
 import importlib, sys
 for module in {modules}:
-    importlib.import_module(module)
+    importlib.import_module(f"{PACKAGE}.{{module}}")
     print(*(f"{{module}} imports {{m}}" for m in ("torch", "torchvision", "faiss") if m in sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

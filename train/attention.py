@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from db.encoders import encoder_named
-from db.models import Encoder as EncoderRow
-from orl.attention import Method, attention_map, enlarged
-from orl.pixels import UnreadableImage, read_image
-from train.errors import UserError
-from train.workspace import Workspace
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.orl.attention import Method, attention_map, enlarged
+from orl_explorer.orl.pixels import UnreadableImage, read_image
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.workspace import Workspace
 
 if TYPE_CHECKING:  # half a second that only those who draw should pay
     from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ def attention_figure(
     workspace: Workspace, files: Sequence[Path], encoders: Sequence[str], method: Method = "activation"
 ) -> Figure:
     """Draw the maps of photos, read upright, for encoders of a workspace. Raises UserError or StoreError."""
-    from train.weights import load
+    from orl_explorer.train.weights import load
 
     if method not in METHODS:
         raise UserError(f"There is no map '{method}'; known: {', '.join(METHODS)}.")

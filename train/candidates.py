@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from db import mining
-from db.models import Image
-from db.store import Store
-from db.whole_sets import annotated_objects
-from orl.boxes import Filtered, filter_boxes, outward
-from orl.matching import Pairs, cosines, largest
-from orl.objectness import filter_by_objectness, sparseness
-from orl.pixels import ATTENTION_CELLS
-from train.config import MineConfig
+from orl_explorer.db import mining
+from orl_explorer.db.models import Image
+from orl_explorer.db.store import Store
+from orl_explorer.db.whole_sets import annotated_objects
+from orl_explorer.orl.boxes import Filtered, filter_boxes, outward
+from orl_explorer.orl.matching import Pairs, cosines, largest
+from orl_explorer.orl.objectness import filter_by_objectness, sparseness
+from orl_explorer.orl.pixels import ATTENTION_CELLS
+from orl_explorer.train.config import MineConfig
 
 Merit = np.ndarray | None  # what each RoI adds to the similarity of its pairs, float32 [B]; None: nothing
 

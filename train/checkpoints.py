@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from train.errors import UserError
-from train.progress import Progress
-from train.published import publish
-from train.state_dicts import read_torch
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.published import publish
+from orl_explorer.train.state_dicts import read_torch
 
 KEPT = 2  # the newest and the one before, should the newest be damaged
 

@@ -11,21 +11,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from db.correspondences import images_by_id, neighbor_ids_of, rois_of, set_images
-from db.models import CorrespondenceSet
-from db.photos import usable_images
-from db.probes import Probe, keep_probes
-from db.whole_sets import annotated_objects
-from orl.augment import normalise
-from orl.backbones import normalisation
-from orl.heads import pool
-from orl.knn import knn_predict
-from orl.matching import top_pairs
-from orl.method import Method
-from orl.pixels import INPUT_SIZE, Crop, UnreadableImage, center_crop, read_crops, read_image
-from train.methods import TrainConfig
-from train.photos import Photos
-from train.workspace import Workspace
+from orl_explorer.db.correspondences import images_by_id, neighbor_ids_of, rois_of, set_images
+from orl_explorer.db.models import CorrespondenceSet
+from orl_explorer.db.photos import usable_images
+from orl_explorer.db.probes import Probe, keep_probes
+from orl_explorer.db.whole_sets import annotated_objects
+from orl_explorer.orl.augment import normalise
+from orl_explorer.orl.backbones import normalisation
+from orl_explorer.orl.heads import pool
+from orl_explorer.orl.knn import knn_predict
+from orl_explorer.orl.matching import top_pairs
+from orl_explorer.orl.method import Method
+from orl_explorer.orl.pixels import INPUT_SIZE, Crop, UnreadableImage, center_crop, read_crops, read_image
+from orl_explorer.train.methods import TrainConfig
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.workspace import Workspace
 
 SPLIT = 512  # annotated photos, half of them to compare the others with
 SPLIT_SEED = 0  # the same photos for every run on a data set

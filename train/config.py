@@ -11,9 +11,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from orl.boxes import BoxRules, Fallback
-from orl.proposals import proposal_method
-from train.errors import UserError
+from orl_explorer.orl.boxes import BoxRules, Fallback
+from orl_explorer.orl.proposals import proposal_method
+from orl_explorer.train.errors import UserError
 
 RankedBy = Literal["search", "objectness"]
 Precision = Literal["fp32", "bf16"]

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from db.correspondences import training_rows
-from db.models import CorrespondenceSet, Image
-from db.models import Dataset as DatasetRow
-from db.photos import usable_images
-from db.verdicts import wrong_pairs
-from train.errors import UserError
-from train.lineage import refuse_wider
-from train.methods import ORLConfig
-from train.photos import Photos
-from train.published import publish
-from train.workspace import Workspace
+from orl_explorer.db.correspondences import training_rows
+from orl_explorer.db.models import CorrespondenceSet, Image
+from orl_explorer.db.models import Dataset as DatasetRow
+from orl_explorer.db.photos import usable_images
+from orl_explorer.db.verdicts import wrong_pairs
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.lineage import refuse_wider
+from orl_explorer.train.methods import ORLConfig
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.published import publish
+from orl_explorer.train.workspace import Workspace
 
 FILE = "trained_on.npz"  # in the folder of the run
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from db.runs import latest_metrics, runs
-from db.store import Store
-from train.errors import UserError
-from train.methods import (
+from orl_explorer.db.runs import latest_metrics, runs
+from orl_explorer.db.store import Store
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.methods import (
     BYOLConfig,
     MoCoConfig,
     MultiCropConfig,

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from orl.augment import as_row, augment
-from orl.boxes import jitter_box
-from orl.object_level import BRANCHES
-from orl.pixels import Crop, UnreadableImage, read_crops
-from orl.views import PIPELINES, Pipeline, View, draw_changes, epoch_order, random_crop, view_generator
-from train.correspondences import Correspondences
-from train.errors import UserError
-from train.methods import ORLConfig, TrainConfig
+from orl_explorer.orl.augment import as_row, augment
+from orl_explorer.orl.boxes import jitter_box
+from orl_explorer.orl.object_level import BRANCHES
+from orl_explorer.orl.pixels import Crop, UnreadableImage, read_crops
+from orl_explorer.orl.views import PIPELINES, Pipeline, View, draw_changes, epoch_order, random_crop, view_generator
+from orl_explorer.train.correspondences import Correspondences
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.methods import ORLConfig, TrainConfig
 
 Key = tuple[int, int]  # epoch, index of the image
 Views = dict[str, Tensor]  # name -> uint8 [S, S, 3]; of a batch [B, S, S, 3]

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from filelock import FileLock
 
-from train.errors import UserError
-from train.published import publish
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.published import publish
 
 Kind = Literal["images", "rois", "attention-and-looks", "train", "test"]
 DTYPE = "<f4"  # half precision would save disk and cost the order of near-equal pairs

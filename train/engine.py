@@ -13,21 +13,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from orl.augment import augment_batch, normalise
-from orl.backbones import normalisation
-from orl.heads import spread
-from orl.lars import LARS, layer_groups
-from orl.method import Method
-from orl.processes import synchronise
-from orl.schedules import learning_rate, scaled_rate
-from train.alarms import Collapse
-from train.board import Board
-from train.checkpoints import load_checkpoint, save_checkpoint
-from train.data import CHANGES, ImageViews, Parts, RoiViews, Views, batch_keys, drawn_batches, loader, steps_per_epoch
-from train.errors import UserError
-from train.methods import MoCoConfig, SimCLRConfig, TrainConfig, refuse_uneven
-from train.processes import Processes
-from train.progress import Progress, Stopped
+from orl_explorer.orl.augment import augment_batch, normalise
+from orl_explorer.orl.backbones import normalisation
+from orl_explorer.orl.heads import spread
+from orl_explorer.orl.lars import LARS, layer_groups
+from orl_explorer.orl.method import Method
+from orl_explorer.orl.processes import synchronise
+from orl_explorer.orl.schedules import learning_rate, scaled_rate
+from orl_explorer.train.alarms import Collapse
+from orl_explorer.train.board import Board
+from orl_explorer.train.checkpoints import load_checkpoint, save_checkpoint
+from orl_explorer.train.data import (
+    CHANGES,
+    ImageViews,
+    Parts,
+    RoiViews,
+    Views,
+    batch_keys,
+    drawn_batches,
+    loader,
+    steps_per_epoch,
+)
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.methods import MoCoConfig, SimCLRConfig, TrainConfig, refuse_uneven
+from orl_explorer.train.processes import Processes
+from orl_explorer.train.progress import Progress, Stopped
 
 NAMED = 16  # photos in a sentence
 

@@ -10,18 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from db.correspondences import find_set
-from db.encoders import find_encoder
-from db.evaluations import evaluation_of_run
-from db.models import CorrespondenceSet, Encoder, Evaluation, Run
-from db.runs import ENDED, find_run, runs
-from train import runs as launcher
-from train.config import MineConfig, Settings
-from train.errors import UserError
-from train.evaluate.protocols import EvaluateConfig, protocol_named, read_evaluate_config
-from train.methods import ORLConfig, TrainConfig, read_config
-from train.progress import Progress
-from train.workspace import Workspace
+from orl_explorer.db.correspondences import find_set
+from orl_explorer.db.encoders import find_encoder
+from orl_explorer.db.evaluations import evaluation_of_run
+from orl_explorer.db.models import CorrespondenceSet, Encoder, Evaluation, Run
+from orl_explorer.db.runs import ENDED, find_run, runs
+from orl_explorer.train import runs as launcher
+from orl_explorer.train.config import MineConfig, Settings
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.protocols import EvaluateConfig, protocol_named, read_evaluate_config
+from orl_explorer.train.methods import ORLConfig, TrainConfig, read_config
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
 
 # What changes how fast a run is and what it reports on its way, but not what it makes.
 ASIDE = frozenset(("workers", "checkpoint_every", "knn_every"))

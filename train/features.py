@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from db.correspondences import known_rois
-from db.models import Encoder as EncoderRow
-from db.models import Image
-from db.store import Store
-from orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, crop_box, squeeze
-from train.candidates import Candidates
-from train.config import MineConfig, Precision
-from train.embeddings import Embeddings
-from train.photos import Photos
-from train.workspace import Workspace
+from orl_explorer.db.correspondences import known_rois
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.db.models import Image
+from orl_explorer.db.store import Store
+from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, crop_box, squeeze
+from orl_explorer.train.candidates import Candidates
+from orl_explorer.train.config import MineConfig, Precision
+from orl_explorer.train.embeddings import Embeddings
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.workspace import Workspace
 
 if TYPE_CHECKING:  # it would import torch, which those who find everything on disk never need
-    from orl.encoder import Encoder
+    from orl_explorer.orl.encoder import Encoder
 
 REMEMBERED = 20_000  # features of boxes that no set uses, about 100 MB at 1280 floats
 MAPS = 5_000  # attention of photos that was not mined, about 70 MB
@@ -55,7 +55,7 @@ class Features:
         """The network, loaded on first use."""
         with self._loading:
             if self._encoder is None:
-                from train.weights import load
+                from orl_explorer.train.weights import load
 
                 self._encoder = load(self._workspace, self._row, self._device, self._precision)
         return self._encoder

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train.errors import UserError
-from train.published import publish
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.published import publish
 
 if TYPE_CHECKING:  # half a second that only those who draw should pay
     from matplotlib.figure import Figure

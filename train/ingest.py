@@ -9,12 +9,20 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from db.models import Dataset
-from db.photos import Box, Photo, add_photos, count_photos, ensure_dataset, known_files, replace_annotations
-from orl.pixels import UnreadableImage, probe_image, upright_box
-from train.errors import UserError
-from train.layouts import SUFFIXES, Annotated, Layout, detect
-from train.workspace import Workspace
+from orl_explorer.db.models import Dataset
+from orl_explorer.db.photos import (
+    Box,
+    Photo,
+    add_photos,
+    count_photos,
+    ensure_dataset,
+    known_files,
+    replace_annotations,
+)
+from orl_explorer.orl.pixels import UnreadableImage, probe_image, upright_box
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.layouts import SUFFIXES, Annotated, Layout, detect
+from orl_explorer.train.workspace import Workspace
 
 BATCH = 512  # files looked at, and rows written, at a time
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from db.photos import Box
-from train.errors import UserError
+from orl_explorer.db.photos import Box
+from orl_explorer.train.errors import UserError
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from db.encoders import encoder_by_id, find_encoder
-from db.models import CorrespondenceSet
-from db.models import Encoder as EncoderRow
-from train.errors import UserError
-from train.methods import ORLConfig, TrainConfig
-from train.workspace import Workspace
+from orl_explorer.db.encoders import encoder_by_id, find_encoder
+from orl_explorer.db.models import CorrespondenceSet
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.methods import ORLConfig, TrainConfig
+from orl_explorer.train.workspace import Workspace
 
 
 def start_encoder(workspace: Workspace, name: str, architecture: str) -> EncoderRow:

@@ -11,19 +11,19 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from db.correspondences import complete_set_named, rois_of
-from db.encoders import encoder_by_id, encoder_named
-from db.gallery import GalleryOrder, gallery_ids, shuffled
-from db.models import CorrespondenceSet, Dataset, Encoder
-from db.photos import dataset_by_id, dataset_named
-from db.selections import selected_ids
-from orl.plane import EARLY, LATE, principal, spread
-from train.config import MineConfig, Precision
-from train.errors import UserError
-from train.features import Features
-from train.progress import Progress
-from train.published import publish
-from train.workspace import Workspace
+from orl_explorer.db.correspondences import complete_set_named, rois_of
+from orl_explorer.db.encoders import encoder_by_id, encoder_named
+from orl_explorer.db.gallery import GalleryOrder, gallery_ids, shuffled
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
+from orl_explorer.db.photos import dataset_by_id, dataset_named
+from orl_explorer.db.selections import selected_ids
+from orl_explorer.orl.plane import EARLY, LATE, principal, spread
+from orl_explorer.train.config import MineConfig, Precision
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.features import Features
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.published import publish
+from orl_explorer.train.workspace import Workspace
 
 VERSION = 1  # of how places are found; another one makes every map anew
 ROIS = 20_000  # of a map, at most

@@ -21,15 +21,15 @@ from typing import Literal
 
 import numpy as np
 
-from db.correspondences import rois_of
-from db.gallery import Judged
-from db.matches import PairBlock, marked_pairs, pair_blocks
-from db.models import CorrespondenceSet
-from db.photos import dataset_by_id, marks_of
-from db.store import StoreError
-from db.whole_sets import annotated_objects
-from orl.quality import object_classes
-from train.workspace import Workspace
+from orl_explorer.db.correspondences import rois_of
+from orl_explorer.db.gallery import Judged
+from orl_explorer.db.matches import PairBlock, marked_pairs, pair_blocks
+from orl_explorer.db.models import CorrespondenceSet
+from orl_explorer.db.photos import dataset_by_id, marks_of
+from orl_explorer.db.store import StoreError
+from orl_explorer.db.whole_sets import annotated_objects
+from orl_explorer.orl.quality import object_classes
+from orl_explorer.train.workspace import Workspace
 
 Sort = Literal["similarity", "margin", "cycle"]
 SORTS: tuple[Sort, ...] = ("similarity", "margin", "cycle")

@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from train.config import Settings, preset_named
-from train.errors import UserError
+from orl_explorer.train.config import Settings, preset_named
+from orl_explorer.train.errors import UserError
 
 TrainPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -49,7 +49,7 @@ class TrainConfig(Settings):
     @field_validator("backbone")
     @classmethod
     def _known(cls, name: str) -> str:
-        from orl.architectures import RESNETS
+        from orl_explorer.orl.architectures import RESNETS
 
         if name not in RESNETS and not name.startswith("timm:"):
             raise ValueError(f"It should be one of {', '.join(RESNETS)}, or timm:NAME")

@@ -17,25 +17,25 @@ import numpy as np
 import PIL.Image
 from threadpoolctl import threadpool_limits
 
-from db import correspondences as rows
-from db import mining
-from db.encoders import encoder_named
-from db.models import CorrespondenceSet, Dataset, Image
-from db.models import Encoder as EncoderRow
-from db.photos import dataset_named, mark_unreadable, usable_images
-from orl.matching import nearest_neighbors
-from orl.pixels import UnreadableImage, center_crop, crop_box, squeeze
-from train.candidates import Described, candidates, describe, match, raw_boxes
-from train.config import MineConfig
-from train.embeddings import Embeddings
-from train.errors import UserError
-from train.features import Features
-from train.mining_cost import PROPOSALS, ROIS
-from train.photos import Photos
-from train.progress import Progress, map_ahead, timed
-from train.propose import propose_all
-from train.quality import measure
-from train.workspace import Workspace
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db import mining
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.db.photos import dataset_named, mark_unreadable, usable_images
+from orl_explorer.orl.matching import nearest_neighbors
+from orl_explorer.orl.pixels import UnreadableImage, center_crop, crop_box, squeeze
+from orl_explorer.train.candidates import Described, candidates, describe, match, raw_boxes
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.embeddings import Embeddings
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.features import Features
+from orl_explorer.train.mining_cost import PROPOSALS, ROIS
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.progress import Progress, map_ahead, timed
+from orl_explorer.train.propose import propose_all
+from orl_explorer.train.quality import measure
+from orl_explorer.train.workspace import Workspace
 
 BLOCK = 64  # images per transaction
 MATCHED = 16  # the same where the RoI features of all their neighbours are in memory at once

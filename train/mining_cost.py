@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from db.models import Encoder, Run
-from db.runs import latest_metrics, runs
-from db.store import Store
-from orl.pixels import ATTENTION_CELLS, ATTENTION_COARSE, ATTENTION_PLANES, ATTENTION_SIZE, INPUT_SIZE
-from train.config import MineConfig
-from train.cost import ASSUMED, FORWARD, UNKNOWN
+from orl_explorer.db.models import Encoder, Run
+from orl_explorer.db.runs import latest_metrics, runs
+from orl_explorer.db.store import Store
+from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_COARSE, ATTENTION_PLANES, ATTENTION_SIZE, INPUT_SIZE
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.cost import ASSUMED, FORWARD, UNKNOWN
 
 ROIS, PROPOSALS = "rois_per_second", "proposals_per_second"  # metrics of a mining run
 LITE = 0.8  # 10^9 operations of the starter's network at 224 pixels, as in ``train.cost.FORWARD``

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import PIL.Image
 
-from db.models import Image
-from db.photos import photo_roots
-from db.store import Store
-from orl.pixels import read_image
+from orl_explorer.db.models import Image
+from orl_explorer.db.photos import photo_roots
+from orl_explorer.db.store import Store
+from orl_explorer.orl.pixels import read_image
 
 
 @dataclass(frozen=True)

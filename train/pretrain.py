@@ -7,31 +7,31 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from db.correspondences import complete_set_named, sets
-from db.models import CorrespondenceSet, Dataset
-from db.models import Encoder as EncoderRow
-from db.photos import dataset_by_id, dataset_named
-from orl import byol, moco, multicrop, simclr
-from orl.byol import BYOL
-from orl.heads import head_of
-from orl.method import Method
-from orl.moco import MoCo
-from orl.multicrop import MultiCropBYOL
-from orl.object_level import ORL
-from orl.simclr import SimCLR
-from orl.views import View
-from train import weights
-from train.checks import KNNCheck, Probes
-from train.correspondences import FILE, Correspondences, correspondences, photos_alone
-from train.data import ImageViews, RoiViews
-from train.engine import Check, fit
-from train.errors import UserError
-from train.lineage import saw_labels, start_encoder
-from train.methods import BYOLConfig, MoCoConfig, MultiCropConfig, ORLConfig, SimCLRConfig, TrainConfig
-from train.processes import Processes, joined
-from train.progress import Progress
-from train.provenance import record
-from train.workspace import Workspace
+from orl_explorer.db.correspondences import complete_set_named, sets
+from orl_explorer.db.models import CorrespondenceSet, Dataset
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.db.photos import dataset_by_id, dataset_named
+from orl_explorer.orl import byol, moco, multicrop, simclr
+from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.heads import head_of
+from orl_explorer.orl.method import Method
+from orl_explorer.orl.moco import MoCo
+from orl_explorer.orl.multicrop import MultiCropBYOL
+from orl_explorer.orl.object_level import ORL
+from orl_explorer.orl.simclr import SimCLR
+from orl_explorer.orl.views import View
+from orl_explorer.train import weights
+from orl_explorer.train.checks import KNNCheck, Probes
+from orl_explorer.train.correspondences import FILE, Correspondences, correspondences, photos_alone
+from orl_explorer.train.data import ImageViews, RoiViews
+from orl_explorer.train.engine import Check, fit
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.lineage import saw_labels, start_encoder
+from orl_explorer.train.methods import BYOLConfig, MoCoConfig, MultiCropConfig, ORLConfig, SimCLRConfig, TrainConfig
+from orl_explorer.train.processes import Processes, joined
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.provenance import record
+from orl_explorer.train.workspace import Workspace
 
 
 def pretrain(

@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from orl.pixels import UnreadableImage, read_image
-from orl.proposals import selective_search
-from train.progress import map_ahead
+from orl_explorer.orl.pixels import UnreadableImage, read_image
+from orl_explorer.orl.proposals import selective_search
+from orl_explorer.train.progress import map_ahead
 
 Job = tuple[str, int, float]  # file, seed, scale
 

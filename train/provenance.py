@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from train.methods import TrainConfig
-from train.processes import Processes
-from train.published import publish
+from orl_explorer.train.methods import TrainConfig
+from orl_explorer.train.processes import Processes
+from orl_explorer.train.published import publish
 
 FILE = "provenance.json"  # in the folder of the run
 PACKAGES = ("orl-explorer", "torch", "torchvision", "numpy", "pillow", "opencv-contrib-python", "sqlalchemy")

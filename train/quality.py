@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from db.correspondences import complete_set_named
-from db.mining import keep_quality
-from db.photos import dataset_by_id
-from db.store import Store
-from db.whole_sets import AnnotatedObjects, WholeSet, annotated_objects, whole_set
-from orl.quality import Measures, Mined, Objects, with_labels, without_labels
-from train.workspace import Workspace
+from orl_explorer.db.correspondences import complete_set_named
+from orl_explorer.db.mining import keep_quality
+from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.db.store import Store
+from orl_explorer.db.whole_sets import AnnotatedObjects, WholeSet, annotated_objects, whole_set
+from orl_explorer.orl.quality import Measures, Mined, Objects, with_labels, without_labels
+from orl_explorer.train.workspace import Workspace
 
 
 def quality_of(workspace: Workspace, name: str) -> Measures:

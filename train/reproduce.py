@@ -14,21 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from db.encoders import encoder_named, find_encoder
-from db.models import Encoder
-from db.photos import unite
-from db.runs import metrics, run_by_id
-from train import ensure
-from train.config import MINE_PRESETS, preset_named, with_settings
-from train.cost import operations_per_image
-from train.errors import UserError
-from train.evaluate.folders import voc_split
-from train.evaluate.protocols import AttentionConfig, CorrespondenceConfig, EvaluateConfig, KNNConfig, SVMConfig
-from train.ingest import ingest
-from train.layouts import walk
-from train.methods import ORLConfig, TrainConfig, train_preset
-from train.progress import Progress
-from train.workspace import Workspace
+from orl_explorer.db.encoders import encoder_named, find_encoder
+from orl_explorer.db.models import Encoder
+from orl_explorer.db.photos import unite
+from orl_explorer.db.runs import metrics, run_by_id
+from orl_explorer.train import ensure
+from orl_explorer.train.config import MINE_PRESETS, preset_named, with_settings
+from orl_explorer.train.cost import operations_per_image
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.folders import voc_split
+from orl_explorer.train.evaluate.protocols import (
+    AttentionConfig,
+    CorrespondenceConfig,
+    EvaluateConfig,
+    KNNConfig,
+    SVMConfig,
+)
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.layouts import walk
+from orl_explorer.train.methods import ORLConfig, TrainConfig, train_preset
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
 
 SPLITS = (
     ("trainval", "test"),
@@ -241,7 +247,7 @@ def _random(workspace: Workspace, backbone: str) -> Encoder:
     name = f"random-{backbone}"
     found = find_encoder(workspace.store, name)
     if found is None:
-        from train.weights import add
+        from orl_explorer.train.weights import add
 
         found = add(workspace, f"random:{backbone}", name)
     return found

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from db.encoders import encoder_named
-from db.photos import dataset_named, usable_images
-from db.runs import metrics, run_by_id
-from train.evaluate.scores import Scores, ahead
-from train.figures import PALETTE, look
-from train.figures import save as save_figure
-from train.photos import Photos
-from train.published import publish
-from train.reproduce import SECOND, Row
-from train.workspace import Workspace
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.db.runs import metrics, run_by_id
+from orl_explorer.train.evaluate.scores import Scores, ahead
+from orl_explorer.train.figures import PALETTE, look
+from orl_explorer.train.figures import save as save_figure
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.published import publish
+from orl_explorer.train.reproduce import SECOND, Row
+from orl_explorer.train.workspace import Workspace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,7 +104,7 @@ def draw(workspace: Workspace, rows: Sequence[Row], measured: str, folder: Path)
 
     Raises UserError or StoreError.
     """
-    from train.attention import attention_figure
+    from orl_explorer.train.attention import attention_figure
 
     trained = {row.method: row for row in rows}
     shown = [trained[name].encoder for name in ("random weights", "BYOL", "ORL", SECOND) if name in trained]

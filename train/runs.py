@@ -11,7 +11,6 @@ import os
 import platform
 import signal
 import subprocess
-import sys
 import time
 from datetime import timedelta
 from importlib.util import find_spec
@@ -21,22 +20,23 @@ from uuid import uuid4
 
 import psutil
 
-from db.correspondences import complete_set_named, find_set
-from db.encoders import encoder_named, find_encoder
-from db.models import Run, now
-from db.photos import dataset_by_id, dataset_named
-from db.runs import ENDED, LIVE, add_run, find_run, run_by_id, runs, update_run
-from orl.architectures import TIMM
-from train.config import MineConfig, Settings
-from train.errors import UserError
-from train.evaluate.protocols import EvaluateConfig, protocol_named
-from train.interchange.given import FILE, Given
-from train.interchange.whole_files import said_plainly
-from train.lineage import refuse_wider, start_encoder
-from train.maps import MapOf
-from train.methods import ORLConfig, TrainConfig, refuse_uneven
-from train.mine import Subject, check
-from train.workspace import Workspace, file_name
+from orl_explorer.db.correspondences import complete_set_named, find_set
+from orl_explorer.db.encoders import encoder_named, find_encoder
+from orl_explorer.db.models import Run, now
+from orl_explorer.db.photos import dataset_by_id, dataset_named
+from orl_explorer.db.runs import ENDED, LIVE, add_run, find_run, run_by_id, runs, update_run
+from orl_explorer.orl.architectures import TIMM
+from orl_explorer.train.config import MineConfig, Settings
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.protocols import EvaluateConfig, protocol_named
+from orl_explorer.train.interchange.given import FILE, Given
+from orl_explorer.train.interchange.whole_files import said_plainly
+from orl_explorer.train.interpreter import module_command
+from orl_explorer.train.lineage import refuse_wider, start_encoder
+from orl_explorer.train.maps import MapOf
+from orl_explorer.train.methods import ORLConfig, TrainConfig, refuse_uneven
+from orl_explorer.train.mine import Subject, check
+from orl_explorer.train.workspace import Workspace, file_name
 
 GRACE = 30.0  # seconds between asking a run to stop and killing it
 # Threads that wait should soon sleep: spinning, they take the core that the explorer or another run has work for. Not
@@ -252,22 +252,23 @@ def read_log(workspace: Workspace, run: Run, last_bytes: int = 16_384) -> str:
         return file.read().decode(errors="replace")
 
 
+def worker_command(workspace: Workspace, run_id: int) -> list[str]:
+    """Command line of the process that does the work of a run."""
+    return module_command("orl_explorer.train.worker", "--workspace", str(workspace.path), str(run_id))
+
+
 def _start(workspace: Workspace, run: Run) -> Run:
     folder = workspace.run_folder(run.id)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps({"kind": run.kind, "name": run.name} | run.params, indent=1))
-    command = [sys.executable, "-m", "train.worker", "--workspace", str(workspace.path), str(run.id)]
-    project = str(Path(__file__).resolve().parent.parent)
-    importable = os.pathsep.join(filter(None, (project, os.environ.get("PYTHONPATH"))))
-    environment = PATIENT | RETENTIVE | os.environ | {"PYTHONPATH": importable}
     with (workspace.path / run.log_path).open("ab") as log:
         process = subprocess.Popen(
-            command,
+            worker_command(workspace, run.id),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=environment,
+            env=PATIENT | RETENTIVE | os.environ,
         )
     started = psutil.Process(process.pid).create_time()
     update_run(

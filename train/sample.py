@@ -8,16 +8,16 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from db import correspondences as rows
-from db import mining
-from db.models import CorrespondenceSet, Dataset, Image
-from db.photos import dataset_by_id, dataset_named, usable_images
-from orl.matching import nearest_to
-from orl.quality import Mined
-from train.embeddings import Embeddings
-from train.errors import UserError
-from train.features import Features
-from train.workspace import Workspace
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db import mining
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
+from orl_explorer.db.photos import dataset_by_id, dataset_named, usable_images
+from orl_explorer.orl.matching import nearest_to
+from orl_explorer.orl.quality import Mined
+from orl_explorer.train.embeddings import Embeddings
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.features import Features
+from orl_explorer.train.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from db.correspondences import find_set
-from db.models import CorrespondenceSet
-from db.sets import Dependents, delete_set, dependents, remove_rows, rename_set
-from train.config import MineConfig
-from train.errors import UserError
-from train.matches import drop_matches
-from train.runs import reconcile, refuse_taken_set
-from train.workspace import Workspace
+from orl_explorer.db.correspondences import find_set
+from orl_explorer.db.models import CorrespondenceSet
+from orl_explorer.db.sets import Dependents, delete_set, dependents, remove_rows, rename_set
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.matches import drop_matches
+from orl_explorer.train.runs import reconcile, refuse_taken_set
+from orl_explorer.train.workspace import Workspace
 
 
 def set_named(workspace: Workspace, name: str) -> CorrespondenceSet:

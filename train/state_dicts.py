@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orl.architectures import ARCHITECTURES
-from orl.backbones import build_backbone
-from orl.heads import head_of, mlp
-from train.errors import UserError
+from orl_explorer.orl.architectures import ARCHITECTURES
+from orl_explorer.orl.backbones import build_backbone
+from orl_explorer.orl.heads import head_of, mlp
+from orl_explorer.train.errors import UserError
 
 State = dict[str, Tensor]
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from db.encoders import encoder_named
-from orl.boxes import BoxRules
-from orl.quality import Measures
-from train.config import MINE_PRESETS, MineConfig, with_settings
-from train.errors import UserError
-from train.features import Attention, BoxFeatures, Features
-from train.photos import Photos
-from train.progress import Progress
-from train.sample import draw
-from train.trial import Found, Trial
-from train.workspace import Workspace
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.orl.boxes import BoxRules
+from orl_explorer.orl.quality import Measures
+from orl_explorer.train.config import MINE_PRESETS, MineConfig, with_settings
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.features import Attention, BoxFeatures, Features
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.sample import draw
+from orl_explorer.train.trial import Found, Trial
+from orl_explorer.train.workspace import Workspace
 
 Grid = Mapping[str, Sequence[float | str]]  # values by name of a setting
 

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from db.correspondences import complete_set_named
-from db.encoders import encoder_named
-from db.photos import dataset_named
-from train import ensure
-from train.config import MINE_PRESETS, MineConfig, with_settings
-from train.errors import UserError
-from train.evaluate.protocols import EvaluateConfig, protocol_named
-from train.figures import FORMATS, look
-from train.figures import save as save_figure
-from train.lineage import refuse_wider
-from train.methods import ORLConfig
-from train.progress import Progress
-from train.sweep import Cell
-from train.sweep import save as save_cells
-from train.workspace import Workspace
+from orl_explorer.db.correspondences import complete_set_named
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.photos import dataset_named
+from orl_explorer.train import ensure
+from orl_explorer.train.config import MINE_PRESETS, MineConfig, with_settings
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.protocols import EvaluateConfig, protocol_named
+from orl_explorer.train.figures import FORMATS, look
+from orl_explorer.train.figures import save as save_figure
+from orl_explorer.train.lineage import refuse_wider
+from orl_explorer.train.methods import ORLConfig
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.sweep import Cell
+from orl_explorer.train.sweep import save as save_cells
+from orl_explorer.train.workspace import Workspace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,19 +10,19 @@ from typing import Generic, TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from db.models import Image
-from db.whole_sets import AnnotatedObjects, annotated_objects
-from orl.matching import Pairs, cosines
-from orl.objectness import sparseness
-from orl.quality import Measures, Mined, with_labels, without_labels
-from train.candidates import Merit, candidates, choose, merit, raw_boxes
-from train.config import MineConfig
-from train.errors import UserError
-from train.features import Attention, Boxes, BoxFeatures, identified, ids_by_box
-from train.progress import Progress
-from train.quality import as_objects
-from train.sample import Sample
-from train.workspace import Workspace
+from orl_explorer.db.models import Image
+from orl_explorer.db.whole_sets import AnnotatedObjects, annotated_objects
+from orl_explorer.orl.matching import Pairs, cosines
+from orl_explorer.orl.objectness import sparseness
+from orl_explorer.orl.quality import Measures, Mined, with_labels, without_labels
+from orl_explorer.train.candidates import Merit, candidates, choose, merit, raw_boxes
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.features import Attention, Boxes, BoxFeatures, identified, ids_by_box
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.quality import as_objects
+from orl_explorer.train.sample import Sample
+from orl_explorer.train.workspace import Workspace
 
 JUDGED = 50_000  # photos under some box rules, about 1 KB each
 MATRICES = 256 << 20  # bytes of cosines

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import torch
 
-from db.encoders import add_encoder, find_encoder
-from db.models import Encoder as EncoderRow
-from orl.backbones import RESNETS, STARTER, build_backbone
-from orl.efficientnet import without_classifier
-from orl.encoder import Encoder
-from orl.heads import head_of
-from train.config import Precision
-from train.errors import UserError
-from train.published import publish
-from train.state_dicts import Weights, checkpoint_weights, completed, read_checkpoint, read_torch
-from train.workspace import Workspace, file_name
+from orl_explorer.db.encoders import add_encoder, find_encoder
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.orl.backbones import RESNETS, STARTER, build_backbone
+from orl_explorer.orl.efficientnet import without_classifier
+from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.heads import head_of
+from orl_explorer.train.config import Precision
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.published import publish
+from orl_explorer.train.state_dicts import Weights, checkpoint_weights, completed, read_checkpoint, read_torch
+from orl_explorer.train.workspace import Workspace, file_name
 
 
 def add(

@@ -1,4 +1,4 @@
-"""The process of one run: ``python -m train.worker --workspace DIR RUN_ID``.
+"""The process of one run: ``python -m orl_explorer.train.worker --workspace DIR RUN_ID``.
 
 Spawned helper processes import this module again, so torch is imported only inside the stages.
 """
@@ -19,15 +19,15 @@ import traceback
 from collections.abc import Iterator
 from datetime import datetime
 
-from db.models import Run, now
-from db.runs import add_metrics, begin_if_first, run_by_id, update_run
-from db.store import Store, StoreError
-from train.config import MineConfig
-from train.errors import UserError
-from train.methods import ORLConfig, read_config
-from train.progress import Progress, Stopped
-from train.runs import identity, reconcile
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.models import Run, now
+from orl_explorer.db.runs import add_metrics, begin_if_first, run_by_id, update_run
+from orl_explorer.db.store import Store, StoreError
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.methods import ORLConfig, read_config
+from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.runs import identity, reconcile, worker_command
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 BEAT = 1.0  # seconds between heartbeats, and between writes of progress and metrics
 GOING = 10.0  # seconds that a process may take to end after its connection did
@@ -109,9 +109,9 @@ def work(workspace: Workspace, run: Run, progress: Progress) -> None:
     """Call the stage that a run is for, with the settings that it was launched with."""
     params = run.params
     if run.kind == "mine" and "imported" in params:
-        from train.interchange.given import FILE, Given, adopt
-        from train.mine import subject_named
-        from train.processes import choose_device
+        from orl_explorer.train.interchange.given import FILE, Given, adopt
+        from orl_explorer.train.mine import subject_named
+        from orl_explorer.train.processes import choose_device
 
         subject = subject_named(workspace, params["dataset"], params["encoder"])
         given = Given.load(workspace.run_folder(run.id) / FILE)
@@ -127,8 +127,8 @@ def work(workspace: Workspace, run: Run, progress: Progress) -> None:
             progress=progress,
         )
     elif run.kind == "mine":
-        from train.mine import mine
-        from train.processes import choose_device
+        from orl_explorer.train.mine import mine
+        from orl_explorer.train.processes import choose_device
 
         config = MineConfig(**params["config"])
         mine(
@@ -143,7 +143,7 @@ def work(workspace: Workspace, run: Run, progress: Progress) -> None:
             progress=progress,
         )
     elif run.kind == "map":
-        from train.maps import make_map, photos_map, rois_map
+        from orl_explorer.train.maps import make_map, photos_map, rois_map
 
         if params["set"] is None:
             shown = photos_map(workspace, params["dataset"], params["encoder"], params["precision"])
@@ -151,18 +151,18 @@ def work(workspace: Workspace, run: Run, progress: Progress) -> None:
             shown = rois_map(workspace, params["set"], params["selection"])
         make_map(workspace, shown, progress)
     elif run.kind == "pretrain":
-        from train.pretrain import pretrain
+        from orl_explorer.train.pretrain import pretrain
 
         stage_1 = read_config({"method": "byol"} | params["config"])
         pretrain(workspace, params["dataset"], run.name, stage_1, run_id=run.id, progress=progress)
     elif run.kind == "evaluate":
-        from train.evaluate.protocols import read_evaluate_config
-        from train.evaluate.run import evaluate
+        from orl_explorer.train.evaluate.protocols import read_evaluate_config
+        from orl_explorer.train.evaluate.run import evaluate
 
         asked = read_evaluate_config(params["config"])
         evaluate(workspace, params["encoder"], params["data"], asked, run_id=run.id, progress=progress)
     else:
-        from train.pretrain import train
+        from orl_explorer.train.pretrain import train
 
         stage_3 = read_config({"method": "orl"} | params["config"])
         assert isinstance(stage_3, ORLConfig)
@@ -220,7 +220,7 @@ def siblings(workspace: Workspace, run: Run) -> Iterator[None]:
     cores = max(1, (os.cpu_count() or 1) // count)
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
     meeting |= {"LOCAL_WORLD_SIZE": str(count), "OMP_NUM_THREADS": str(cores)}
-    command = [sys.executable, "-m", "train.worker", "--workspace", str(workspace.path), str(run.id)]
+    command = worker_command(workspace, run.id)
     others = [
         subprocess.Popen(command, env=os.environ | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(1, count)

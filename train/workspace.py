@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from db.store import Store, open_store, sqlite_url
-from train.errors import UserError
+from orl_explorer.db.store import Store, open_store, sqlite_url
+from orl_explorer.train.errors import UserError
 
 DEFAULT = "workspace"
 

@@ -8,9 +8,10 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from app.cli import attention, evaluations, experiments, interchange, photos, runs, sets, stages, start
-from db.store import StoreError
-from train.errors import UserError
+from orl_explorer.app.cli import attention, evaluations, experiments, interchange, photos, runs, sets, stages, start
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.interpreter import keep_current_folder_out
 
 MISTAKE = 2  # exit code of a user's mistake
 
@@ -48,6 +49,7 @@ app.add_typer(runs.runs_app, name="runs")
 
 def main() -> NoReturn:
     """Entry point: a user's mistake is one sentence and exit code 2, never a traceback."""
+    keep_current_folder_out()
     try:
         app()
     except (UserError, StoreError) as mistake:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from app.cli.common import Where, out
-from train.workspace import open_workspace
+from orl_explorer.app.cli.common import Where, out
+from orl_explorer.train.workspace import open_workspace
 
 
 class Listing(TyperCommand):
@@ -39,8 +39,8 @@ def attention(
     workspace: Where = None,
 ) -> None:
     """Draw the attention maps of photos for several encoders (Fig. 4)."""
-    from train.attention import attention_figure
-    from train.figures import refuse_format, save
+    from orl_explorer.train.attention import attention_figure
+    from orl_explorer.train.figures import refuse_format, save
 
     refuse_format(to)
     save(attention_figure(open_workspace(workspace), images, encoders, method), to)  # type: ignore[arg-type]

@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from db.models import Run
-from db.runs import ENDED, run_by_id
-from train import runs as launcher
-from train.progress import Progress
-from train.workspace import Workspace
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs import ENDED, run_by_id
+from orl_explorer.train import runs as launcher
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
 
 out = Console()
 

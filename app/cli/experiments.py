@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from app.cli.common import Bars, Where, out, progress_bar
-from train.config import MINE_PRESETS, parse_settings, preset_named, with_settings
-from train.errors import UserError
-from train.evaluate.protocols import PROTOCOLS, evaluate_preset, protocol_named
-from train.methods import ORLConfig, train_preset
-from train.workspace import open_workspace
+from orl_explorer.app.cli.common import Bars, Where, out, progress_bar
+from orl_explorer.train.config import MINE_PRESETS, parse_settings, preset_named, with_settings
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.protocols import PROTOCOLS, evaluate_preset, protocol_named
+from orl_explorer.train.methods import ORLConfig, train_preset
+from orl_explorer.train.workspace import open_workspace
 
 
 def sweep_train(
@@ -40,7 +40,7 @@ def sweep_train(
     workspace: Where = None,
 ) -> None:
     """Train and evaluate a grid of settings (Table 5). Again at any time: what is done is not done twice."""
-    from train import trained_grid
+    from orl_explorer.train import trained_grid
 
     if bool(correspondence) == bool(dataset and encoder) or bool(dataset) != bool(encoder):
         raise UserError("Give either --correspondence SET, or both --dataset NAME and --encoder NAME.")
@@ -91,8 +91,8 @@ def reproduce(
     workspace: Where = None,
 ) -> None:
     """Every method of the paper on photos of yours, small, in one table. Again at any time: it goes on."""
-    from train import reproduce as reproduction
-    from train import reproduced
+    from orl_explorer.train import reproduce as reproduction
+    from orl_explorer.train import reproduced
 
     opened = open_workspace(workspace)
     others = [reproduction.Pairs(name, preset or mining) for name, _, preset in (p.partition(":") for p in pairs or [])]

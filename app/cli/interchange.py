@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import Bars, Detach, Where, follow, out, progress_bar
-from train.config import MINE_PRESETS, parse_settings, preset_named, with_settings
-from train.workspace import open_workspace
+from orl_explorer.app.cli.common import Bars, Detach, Where, follow, out, progress_bar
+from orl_explorer.train.config import MINE_PRESETS, parse_settings, preset_named, with_settings
+from orl_explorer.train.workspace import open_workspace
 
 import_app = typer.Typer(help="Bring proposals or correspondences of the reference implementation in.")
 
@@ -33,7 +33,7 @@ def export(
     workspace: Where = None,
 ) -> None:
     """Write a correspondence set for others to use."""
-    from train.interchange.exports import export as write
+    from orl_explorer.train.interchange.exports import export as write
 
     opened = open_workspace(workspace)
     with progress_bar() as bars:
@@ -54,7 +54,7 @@ def export_encoder(
     workspace: Where = None,
 ) -> None:
     """Write an encoder for other programs, and a card that says how it came about."""
-    from train.interchange.encoders import export_encoder as write
+    from orl_explorer.train.interchange.encoders import export_encoder as write
 
     card = write(open_workspace(workspace), name, form, to)
     out.print(f"{to}: the encoder '{name}' for {form}; {card} says what it is.", highlight=False, markup=False)
@@ -71,7 +71,7 @@ def import_proposals(
     workspace: Where = None,
 ) -> None:
     """Keep the raw boxes of a …_selective_search_proposal.json."""
-    from train.interchange.imports import import_proposals as bring
+    from orl_explorer.train.interchange.imports import import_proposals as bring
 
     opened = open_workspace(workspace)
     with progress_bar() as bars:
@@ -92,7 +92,7 @@ def import_neighbors(
     detach: Detach = False,
 ) -> None:
     """Mine RoIs and pairs between the neighbours of a …_knn_instance.json."""
-    from train.interchange.imports import import_neighbors as bring
+    from orl_explorer.train.interchange.imports import import_neighbors as bring
 
     opened = open_workspace(workspace)
     config = with_settings(preset_named(MINE_PRESETS, preset), parse_settings(changes or []))
@@ -114,7 +114,7 @@ def import_correspondences(
     detach: Detach = False,
 ) -> None:
     """Make a set of an …_instance_correspondence.json: its RoIs, neighbours and pairs."""
-    from train.interchange.imports import import_correspondences as bring
+    from orl_explorer.train.interchange.imports import import_correspondences as bring
 
     opened = open_workspace(workspace)
     with progress_bar() as bars:

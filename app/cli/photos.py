@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from app.cli.common import Where, out, pass_on, progress_bar
-from db.encoders import encoders as all_encoders
-from train.workspace import open_workspace
+from orl_explorer.app.cli.common import Where, out, pass_on, progress_bar
+from orl_explorer.db.encoders import encoders as all_encoders
+from orl_explorer.train.workspace import open_workspace
 
 encoders_app = typer.Typer(help="The encoders of a workspace.", invoke_without_command=True)
 
@@ -23,7 +23,7 @@ def ingest(
     workspace: Where = None,
 ) -> None:
     """Take photos into a data set; again at any time, for what is new or has changed."""
-    from train.ingest import ingest as take_in
+    from orl_explorer.train.ingest import ingest as take_in
 
     opened = open_workspace(workspace)
     with progress_bar(total=False) as bar:
@@ -80,7 +80,7 @@ def add_encoder(
     workspace: Where = None,
 ) -> None:
     """Add an encoder: the starter, torchvision's weights, or a checkpoint."""
-    from train.weights import add
+    from orl_explorer.train.weights import add
 
     def tell(line: str) -> None:
         out.print(line, highlight=False, markup=False)

@@ -11,17 +11,18 @@ from typing import Annotated
 
 import typer
 
-import app
-from app.access import LOCAL_NAMES, from_environment, invent_password, is_local
-from app.cli.common import Detach, Where, follow, out, progress_bar
-from train.errors import UserError
-from train.runs import PATIENT
-from train.workspace import open_workspace
+from orl_explorer import app
+from orl_explorer.app.access import LOCAL_NAMES, from_environment, invent_password, is_local
+from orl_explorer.app.cli.common import Detach, Where, follow, out, progress_bar
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.interpreter import module_command
+from orl_explorer.train.runs import PATIENT
+from orl_explorer.train.workspace import open_workspace
 
 
 def demo(workspace: Where = None, detach: Detach = False) -> None:
     """Compose the demo photos, add the starter encoder, mine them. Goes on where it was interrupted."""
-    from train.demo.build import SCENES, build_demo
+    from orl_explorer.train.demo.build import SCENES, build_demo
 
     opened = open_workspace(workspace)
     with progress_bar() as bar:
@@ -68,7 +69,7 @@ def explore(
     told = {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only))}
     environment = PATIENT | os.environ | told | access.environment()
     sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, *_streamlit(host, port)], environment)
+    os.execve(sys.executable, _streamlit(host, port), environment)
 
 
 def _refuse_taken(host: str, port: int) -> None:
@@ -99,4 +100,4 @@ def _streamlit(host: str, port: int) -> list[str]:
         "theme.dark.primaryColor": "#3fb8a5",
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
-    return ["-m", "streamlit", "run", str(Path(app.__file__).with_name("server.py")), *flags]
+    return module_command("streamlit", "run", str(Path(app.__file__).with_name("server.py")), *flags)

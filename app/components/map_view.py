@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 import streamlit as st
 
-from app.components import figure
-from app.components.sources import joined
+from orl_explorer.app.components import figure
+from orl_explorer.app.components.sources import joined
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
 
-from app.components import figure
-from app.components.sources import joined
-from db.models import Judgement
+from orl_explorer.app.components import figure
+from orl_explorer.app.components.sources import joined
+from orl_explorer.db.models import Judgement
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, TypedDict
 
 import streamlit as st
 
-from app.components import figure
-from app.components.pair_view import STAGE_SCRIPTS, Box, Photo
-from app.components.sources import joined
-from db.differences import Status
+from orl_explorer.app.components import figure
+from orl_explorer.app.components.pair_view import STAGE_SCRIPTS, Box, Photo
+from orl_explorer.app.components.sources import joined
+from orl_explorer.db.differences import Status
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import shell
-from app.shell import escape
-from app.views import start
-from db.correspondences import find_set, set_by_id
-from db.encoders import encoder_by_id, find_encoder
-from db.evaluations import evaluation_of_run
-from db.models import CorrespondenceSet, Encoder, Run
-from db.photos import dataset_by_id, dataset_named
-from train.workspace import Workspace
+from orl_explorer.app import shell
+from orl_explorer.app.shell import escape
+from orl_explorer.app.views import start
+from orl_explorer.db.correspondences import find_set, set_by_id
+from orl_explorer.db.encoders import encoder_by_id, find_encoder
+from orl_explorer.db.evaluations import evaluation_of_run
+from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
+from orl_explorer.db.photos import dataset_by_id, dataset_named
+from orl_explorer.train.workspace import Workspace
 
 
 def offer(opened: Workspace, run: Run) -> None:

@@ -8,18 +8,18 @@ from typing import get_args
 
 import streamlit as st
 
-from app import shell
-from app.components.attention_view import AttentionPayload, Column, Layer, Look, Panel, attention_view
-from app.pictures import WIDTHS, attention_template, crop_url, photo_url
-from app.shell import Place
-from app.views import start
-from app.views.order import current_order
-from app.views.pair import query_image
-from app.views.pair_payload import INFERNO
-from db.correspondences import neighbors_of, rois_of
-from db.encoders import encoders
-from db.gallery import step
-from db.models import Dataset, Encoder, Image
+from orl_explorer.app import shell
+from orl_explorer.app.components.attention_view import AttentionPayload, Column, Layer, Look, Panel, attention_view
+from orl_explorer.app.pictures import WIDTHS, attention_template, crop_url, photo_url
+from orl_explorer.app.shell import Place
+from orl_explorer.app.views import start
+from orl_explorer.app.views.order import current_order
+from orl_explorer.app.views.pair import query_image
+from orl_explorer.app.views.pair_payload import INFERNO
+from orl_explorer.db.correspondences import neighbors_of, rois_of
+from orl_explorer.db.encoders import encoders
+from orl_explorer.db.gallery import step
+from orl_explorer.db.models import Dataset, Encoder, Image
 
 SHOWN = 5  # neighbours at first; each costs every encoder a forward pass
 OPACITY = 0.6

@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from app import shell
-from app.components.pair_compare import pair_compare
-from app.shell import Place
-from app.views import compare_whole, start
-from app.views.compare_payload import Query, payload
-from app.views.explore import current_order
-from db.comparison import Comparison, compare_sets, kept_comparison, least_alike, step_alike
-from db.correspondences import neighbors_of, pair_rows, sets
-from db.differences import neighbor_differences, pair_differences
-from db.encoders import encoder_by_id
-from db.gallery import gallery_page, step
-from db.models import CorrespondenceSet, Dataset, Image
-from db.photos import image_by_id, photo_roots
-from db.store import StoreError
+from orl_explorer.app import shell
+from orl_explorer.app.components.pair_compare import pair_compare
+from orl_explorer.app.shell import Place
+from orl_explorer.app.views import compare_whole, start
+from orl_explorer.app.views.compare_payload import Query, payload
+from orl_explorer.app.views.explore import current_order
+from orl_explorer.db.comparison import Comparison, compare_sets, kept_comparison, least_alike, step_alike
+from orl_explorer.db.correspondences import neighbors_of, pair_rows, sets
+from orl_explorer.db.differences import neighbor_differences, pair_differences
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.gallery import gallery_page, step
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
+from orl_explorer.db.photos import image_by_id, photo_roots
+from orl_explorer.db.store import StoreError
 
 AT_ONCE = 5_000  # photos that are compared without being asked: a second
 

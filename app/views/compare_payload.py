@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from app.components.pair_compare import (
+from orl_explorer.app.components.pair_compare import (
     ComparedPair,
     ComparedPhoto,
     ComparedRow,
@@ -18,17 +18,17 @@ from app.components.pair_compare import (
     ComparePayload,
     Pane,
 )
-from app.components.pair_compare import Place as RankPlace
-from app.components.pair_view import Photo
-from app.pictures import WIDTHS, crop_url, photo_url
-from app.shell import describe_set
-from app.views.settings import described
-from db.comparison import Overlap
-from db.correspondences import NeighborImage, rois_of
-from db.differences import NeighborDifference, PairDifference, Status
-from db.models import CorrespondenceSet, Image
-from train.config import MineConfig
-from train.workspace import Workspace
+from orl_explorer.app.components.pair_compare import Place as RankPlace
+from orl_explorer.app.components.pair_view import Photo
+from orl_explorer.app.pictures import WIDTHS, crop_url, photo_url
+from orl_explorer.app.shell import describe_set
+from orl_explorer.app.views.settings import described
+from orl_explorer.db.comparison import Overlap
+from orl_explorer.db.correspondences import NeighborImage, rois_of
+from orl_explorer.db.differences import NeighborDifference, PairDifference, Status
+from orl_explorer.db.models import CorrespondenceSet, Image
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.workspace import Workspace
 
 
 @dataclass(frozen=True)

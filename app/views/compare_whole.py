@@ -9,14 +9,14 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from app import shell
-from app.components.gallery import Tile, gallery
-from app.pictures import WIDTHS, photo_url
-from app.shell import Place
-from db.comparison import BINS, Comparison, ImageOverlap, least_alike
-from db.correspondences import images_by_id
-from db.models import CorrespondenceSet
-from train.config import MineConfig
+from orl_explorer.app import shell
+from orl_explorer.app.components.gallery import Tile, gallery
+from orl_explorer.app.pictures import WIDTHS, photo_url
+from orl_explorer.app.shell import Place
+from orl_explorer.db.comparison import BINS, Comparison, ImageOverlap, least_alike
+from orl_explorer.db.correspondences import images_by_id
+from orl_explorer.db.models import CorrespondenceSet
+from orl_explorer.train.config import MineConfig
 
 PER_PAGE = 24
 COLOURS = ("#0072B2", "#D55E00")  # Okabe–Ito, for A and B

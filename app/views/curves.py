@@ -11,14 +11,14 @@ from itertools import groupby
 import numpy as np
 import streamlit as st
 
-from app.charts import NOTHING, POINTS, Thinned, coarser, thin
-from app.components.curves import CurvesPayload, Line, Mark, Panel, Source, curves
-from db.models import Run
-from db.runs import metrics
-from db.store import Store
-from train.alarms import COLLAPSED, STEPS, collapsed
-from train.figures import PALETTE
-from train.workspace import Workspace
+from orl_explorer.app.charts import NOTHING, POINTS, Thinned, coarser, thin
+from orl_explorer.app.components.curves import CurvesPayload, Line, Mark, Panel, Source, curves
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs import metrics
+from orl_explorer.db.store import Store
+from orl_explorer.train.alarms import COLLAPSED, STEPS, collapsed
+from orl_explorer.train.figures import PALETTE
+from orl_explorer.train.workspace import Workspace
 
 DASHES = ("", "7 4", "2 3", "10 3 2 3")
 ACCENT = "var(--st-primary-color)"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import shell
-from app.views import fields
-from db.encoders import encoders
-from db.photos import datasets
-from db.store import StoreError
-from train.errors import UserError
-from train.evaluate.protocols import PROTOCOLS, EvaluateConfig, Protocol
-from train.runs import launch_evaluate
-from train.workspace import Workspace
+from orl_explorer.app import shell
+from orl_explorer.app.views import fields
+from orl_explorer.db.encoders import encoders
+from orl_explorer.db.photos import datasets
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.protocols import PROTOCOLS, EvaluateConfig, Protocol
+from orl_explorer.train.runs import launch_evaluate
+from orl_explorer.train.workspace import Workspace
 
 
 def form(opened: Workspace) -> None:

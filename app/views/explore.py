@@ -8,21 +8,21 @@ from pathlib import PurePosixPath
 import numpy as np
 import streamlit as st
 
-from app import shell
-from app.author import author
-from app.components.figure import Figure
-from app.components.gallery import Tile, gallery
-from app.pictures import WIDTHS, photo_url
-from app.shell import Place
-from app.views import order as gallery_order
-from app.views import start
-from app.views.order import current_order
-from db.gallery import GalleryOrder, gallery_count, gallery_ids, gallery_page
-from db.gallery import Tile as StoredTile
-from db.marks import known_tags, tag_photos, untag_photos
-from db.models import Dataset
-from db.selections import keep_selection
-from db.store import StoreError
+from orl_explorer.app import shell
+from orl_explorer.app.author import author
+from orl_explorer.app.components.figure import Figure
+from orl_explorer.app.components.gallery import Tile, gallery
+from orl_explorer.app.pictures import WIDTHS, photo_url
+from orl_explorer.app.shell import Place
+from orl_explorer.app.views import order as gallery_order
+from orl_explorer.app.views import start
+from orl_explorer.app.views.order import current_order
+from orl_explorer.db.gallery import GalleryOrder, gallery_count, gallery_ids, gallery_page
+from orl_explorer.db.gallery import Tile as StoredTile
+from orl_explorer.db.marks import known_tags, tag_photos, untag_photos
+from orl_explorer.db.models import Dataset
+from orl_explorer.db.selections import keep_selection
+from orl_explorer.db.store import StoreError
 
 PER_PAGE = 48
 

@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from train.config import S, Settings, with_settings
-from train.errors import UserError
+from orl_explorer.train.config import S, Settings, with_settings
+from orl_explorer.train.errors import UserError
 
 
 def limits(settings: type[Settings], name: str) -> tuple[Any, Any]:

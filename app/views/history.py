@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from app.charts import differences, duration
-from app.shell import share_done
-from app.views import curves, monitor
-from db.models import Run
-from db.runs import LIVE, runs
-from train.workspace import Workspace
+from orl_explorer.app.charts import differences, duration
+from orl_explorer.app.shell import share_done
+from orl_explorer.app.views import curves, monitor
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs import LIVE, runs
+from orl_explorer.train.workspace import Workspace
 
 KINDS = {"pretrain": "stage 1", "mine": "stage 2", "train": "stage 3", "evaluate": "evaluation"}
 STATES = ("queued", "running", "stopping", "done", "failed", "cancelled", "lost")

@@ -7,21 +7,21 @@ import shutil
 
 import streamlit as st
 
-from app import machine, shell
-from app.charts import duration
-from app.shell import Place
-from app.views import evaluation, fields, start
-from app.views.fields import Choice
-from db.encoders import encoders
-from db.models import CorrespondenceSet, Dataset
-from db.store import StoreError
-from orl.architectures import RESNETS
-from train.cost import Cost, estimate
-from train.errors import UserError
-from train.lineage import refuse_wider, start_encoder
-from train.methods import PRESETS, STAGE_1, ORLConfig, TrainConfig, refuse_uneven
-from train.runs import launch_pretrain, launch_train
-from train.workspace import Workspace
+from orl_explorer.app import machine, shell
+from orl_explorer.app.charts import duration
+from orl_explorer.app.shell import Place
+from orl_explorer.app.views import evaluation, fields, start
+from orl_explorer.app.views.fields import Choice
+from orl_explorer.db.encoders import encoders
+from orl_explorer.db.models import CorrespondenceSet, Dataset
+from orl_explorer.db.store import StoreError
+from orl_explorer.orl.architectures import RESNETS
+from orl_explorer.train.cost import Cost, estimate
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.lineage import refuse_wider, start_encoder
+from orl_explorer.train.methods import PRESETS, STAGE_1, ORLConfig, TrainConfig, refuse_uneven
+from orl_explorer.train.runs import launch_pretrain, launch_train
+from orl_explorer.train.workspace import Workspace
 
 STAGES = {"3": "Stage 3 · objects", "1": "Stage 1 · photos", "evaluate": "Evaluation"}
 METHODS = {name: PRESETS[name]["paper"].title for name in STAGE_1}

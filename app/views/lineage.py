@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import shell
-from app.components.lineage import Node, lineage_view
-from app.graph import layered, related
-from app.shell import Place
-from app.views import afterwards, monitor
-from db.correspondences import set_by_id, sets
-from db.encoders import encoders
-from db.models import CorrespondenceSet, Encoder, Run
-from db.photos import dataset_by_id
-from db.runs import runs
+from orl_explorer.app import shell
+from orl_explorer.app.components.lineage import Node, lineage_view
+from orl_explorer.app.graph import layered, related
+from orl_explorer.app.shell import Place
+from orl_explorer.app.views import afterwards, monitor
+from orl_explorer.db.correspondences import set_by_id, sets
+from orl_explorer.db.encoders import encoders
+from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
+from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.db.runs import runs
 
 MANY = 40  # nodes; of more, only those that the one in focus comes from or leads to
 Key = tuple[str, int]  # kind (encoder, set or run) and id

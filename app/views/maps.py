@@ -8,25 +8,25 @@ from pathlib import PurePosixPath
 import numpy as np
 import streamlit as st
 
-from app import shell
-from app.author import author
-from app.components.figure import Figure
-from app.components.gallery import Tile, gallery
-from app.components.map_view import Colouring, Look, MapPayload, map_view
-from app.pace import told_of_run
-from app.pictures import PREFIX, WIDTHS, crop_url, photo_url
-from app.points import CLUSTERS, about_url, column_url, shown_photos, shown_rois
-from app.shell import Place
-from app.views import start
-from db.correspondences import images_by_id
-from db.encoders import encoder_by_id, encoders
-from db.models import Run
-from db.runs import LIVE, runs
-from db.selections import keep_selection, selections
-from db.store import StoreError
-from train.errors import UserError
-from train.maps import FEWEST, ROIS, Map, MapOf, find_map, points_of
-from train.runs import launch_map, request_stop
+from orl_explorer.app import shell
+from orl_explorer.app.author import author
+from orl_explorer.app.components.figure import Figure
+from orl_explorer.app.components.gallery import Tile, gallery
+from orl_explorer.app.components.map_view import Colouring, Look, MapPayload, map_view
+from orl_explorer.app.pace import told_of_run
+from orl_explorer.app.pictures import PREFIX, WIDTHS, crop_url, photo_url
+from orl_explorer.app.points import CLUSTERS, about_url, column_url, shown_photos, shown_rois
+from orl_explorer.app.shell import Place
+from orl_explorer.app.views import start
+from orl_explorer.db.correspondences import images_by_id
+from orl_explorer.db.encoders import encoder_by_id, encoders
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs import LIVE, runs
+from orl_explorer.db.selections import keep_selection, selections
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.maps import FEWEST, ROIS, Map, MapOf, find_map, points_of
+from orl_explorer.train.runs import launch_map, request_stop
 
 SHOWN_CHOSEN = 48  # photos under the map where a selection cannot be kept
 CLUSTERS_AT_FIRST = 6

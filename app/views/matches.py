@@ -8,21 +8,21 @@ from pathlib import PurePosixPath
 import numpy as np
 import streamlit as st
 
-from app import shell
-from app.author import author
-from app.components.figure import Figure
-from app.components.match_grid import Card, match_grid
-from app.pace import told
-from app.pictures import crop_url
-from app.shell import Place
-from app.views import start
-from db.gallery import Judged
-from db.marks import tag_pair, tags_of_pairs, untag_pair
-from db.matches import Match, candidate_places, known_pair_tags, matches_at
-from db.models import CorrespondenceSet, Dataset, Image
-from db.store import Store, StoreError
-from db.verdicts import judge_pair, verdicts_on
-from train.matches import (
+from orl_explorer.app import shell
+from orl_explorer.app.author import author
+from orl_explorer.app.components.figure import Figure
+from orl_explorer.app.components.match_grid import Card, match_grid
+from orl_explorer.app.pace import told
+from orl_explorer.app.pictures import crop_url
+from orl_explorer.app.shell import Place
+from orl_explorer.app.views import start
+from orl_explorer.db.gallery import Judged
+from orl_explorer.db.marks import tag_pair, tags_of_pairs, untag_pair
+from orl_explorer.db.matches import Match, candidate_places, known_pair_tags, matches_at
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
+from orl_explorer.db.store import Store, StoreError
+from orl_explorer.db.verdicts import judge_pair, verdicts_on
+from orl_explorer.train.matches import (
     Making,
     Matches,
     MatchOrder,

@@ -7,18 +7,18 @@ from datetime import timedelta
 
 import streamlit as st
 
-from app import machine, shell
-from app.charts import Thinned, duration
-from app.pace import told_of_run
-from app.shell import attempt, escape, share_done, status_line
-from app.views import afterwards, curves, probes
-from db.models import Run, now
-from db.runs import ENDED, LIVE, find_run, metrics, runs
-from train import runs as launcher
-from train.alarms import COLLAPSE
-from train.evaluate.protocols import PROTOCOLS
-from train.methods import PRESETS
-from train.workspace import Workspace
+from orl_explorer.app import machine, shell
+from orl_explorer.app.charts import Thinned, duration
+from orl_explorer.app.pace import told_of_run
+from orl_explorer.app.shell import attempt, escape, share_done, status_line
+from orl_explorer.app.views import afterwards, curves, probes
+from orl_explorer.db.models import Run, now
+from orl_explorer.db.runs import ENDED, LIVE, find_run, metrics, runs
+from orl_explorer.train import runs as launcher
+from orl_explorer.train.alarms import COLLAPSE
+from orl_explorer.train.evaluate.protocols import PROTOCOLS
+from orl_explorer.train.methods import PRESETS
+from orl_explorer.train.workspace import Workspace
 
 SILENT = timedelta(seconds=20)  # a heart beats every second; after that, it is worth a word
 LOG_BYTES = 6000  # of a log's end

@@ -6,12 +6,12 @@ import random
 
 import streamlit as st
 
-from app import shell
-from app.shell import Place
-from db.gallery import GalleryOrder, Judged
-from db.marks import known_tags
-from db.models import Dataset
-from db.selections import find_selection
+from orl_explorer.app import shell
+from orl_explorer.app.shell import Place
+from orl_explorer.db.gallery import GalleryOrder, Judged
+from orl_explorer.db.marks import known_tags
+from orl_explorer.db.models import Dataset
+from orl_explorer.db.selections import find_selection
 
 # What a person picks, also in the URL -> the store's order, and what it means.
 SORTS = {

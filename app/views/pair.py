@@ -7,25 +7,25 @@ from pathlib import PurePosixPath
 
 import streamlit as st
 
-from app import preview, shell
-from app.author import author
-from app.components.pair_view import RoiName, pair_view
-from app.preview import Side, Subject
-from app.shell import Place
-from app.views import settings, start
-from app.views.explore import current_order
-from app.views.pair_payload import Heat, Shown, needs_all, payload
-from db.correspondences import set_by_id
-from db.encoders import encoder_by_id, encoders
-from db.gallery import gallery_page, step
-from db.models import Dataset, Image
-from db.photos import image_by_id, photo_roots
-from db.verdicts import judge
-from orl.matching import cosines
-from orl.pixels import UnreadableImage
-from train.candidates import choose
-from train.config import MineConfig
-from train.errors import UserError
+from orl_explorer.app import preview, shell
+from orl_explorer.app.author import author
+from orl_explorer.app.components.pair_view import RoiName, pair_view
+from orl_explorer.app.preview import Side, Subject
+from orl_explorer.app.shell import Place
+from orl_explorer.app.views import settings, start
+from orl_explorer.app.views.explore import current_order
+from orl_explorer.app.views.pair_payload import Heat, Shown, needs_all, payload
+from orl_explorer.db.correspondences import set_by_id
+from orl_explorer.db.encoders import encoder_by_id, encoders
+from orl_explorer.db.gallery import gallery_page, step
+from orl_explorer.db.models import Dataset, Image
+from orl_explorer.db.photos import image_by_id, photo_roots
+from orl_explorer.db.verdicts import judge
+from orl_explorer.orl.matching import cosines
+from orl_explorer.orl.pixels import UnreadableImage
+from orl_explorer.train.candidates import choose
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
 
 
 @dataclass(frozen=True)

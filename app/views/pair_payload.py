@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from app import preview, shell
-from app.author import author
-from app.components.pair_view import (
+from orl_explorer.app import preview, shell
+from orl_explorer.app.author import author
+from orl_explorer.app.components.pair_view import (
     Attention,
     Explained,
     Match,
@@ -25,15 +25,15 @@ from app.components.pair_view import (
     RoiName,
     Selection,
 )
-from app.pictures import WIDTHS, attention_url, crop_url, photo_url
-from app.preview import Side, Subject
-from app.views import settings
-from db.correspondences import NeighborImage
-from db.models import Image, Judgement
-from db.verdicts import verdicts_of
-from orl.matching import Pairs, pair_count
-from train.candidates import Described
-from train.config import MineConfig
+from orl_explorer.app.pictures import WIDTHS, attention_url, crop_url, photo_url
+from orl_explorer.app.preview import Side, Subject
+from orl_explorer.app.views import settings
+from orl_explorer.db.correspondences import NeighborImage
+from orl_explorer.db.models import Image, Judgement
+from orl_explorer.db.verdicts import verdicts_of
+from orl_explorer.orl.matching import Pairs, pair_count
+from orl_explorer.train.candidates import Described
+from orl_explorer.train.config import MineConfig
 
 SHOWN_REJECTED = 120  # rejected boxes drawn on each side, the largest; more would hide the photo
 INFERNO = ["#000004", "#420a68", "#932667", "#dd513a", "#fca50a", "#fcffa4"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from app.components.probes import Checkpoint, Couple, Match, Photo, probes_view
-from app.pictures import WIDTHS, photo_url
-from app.views.curves import per_epoch
-from db.correspondences import images_by_id, pair_rows, set_by_id, sets
-from db.models import CorrespondenceSet, Image, Run
-from db.probes import ProbedPair, probed_pairs, probed_steps
-from train.workspace import Workspace
+from orl_explorer.app.components.probes import Checkpoint, Couple, Match, Photo, probes_view
+from orl_explorer.app.pictures import WIDTHS, photo_url
+from orl_explorer.app.views.curves import per_epoch
+from orl_explorer.db.correspondences import images_by_id, pair_rows, set_by_id, sets
+from orl_explorer.db.models import CorrespondenceSet, Image, Run
+from orl_explorer.db.probes import ProbedPair, probed_pairs, probed_steps
+from orl_explorer.train.workspace import Workspace
 
 MOST = 200  # checkpoints played; of more, some are left out evenly
 KEY = "probes"

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from db.evaluations import Evaluated
-from train.figures import PALETTE
+from orl_explorer.db.evaluations import Evaluated
+from orl_explorer.train.figures import PALETTE
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 

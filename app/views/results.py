@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app import shell
-from app.shell import encoder_label, escape
-from app.views.result_plots import Drawn, figure
-from db.evaluations import evaluation_values, evaluations
-from train.evaluate.compared import Column, columns, headline
-from train.evaluate.protocols import PROTOCOLS
-from train.workspace import Workspace
+from orl_explorer.app import shell
+from orl_explorer.app.shell import encoder_label, escape
+from orl_explorer.app.views.result_plots import Drawn, figure
+from orl_explorer.db.evaluations import evaluation_values, evaluations
+from orl_explorer.train.evaluate.compared import Column, columns, headline
+from orl_explorer.train.evaluate.protocols import PROTOCOLS
+from orl_explorer.train.workspace import Workspace
 
 AT_ONCE = 6  # encoders in a plot; more are not told apart
 

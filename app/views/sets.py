@@ -9,19 +9,19 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from app import shell
-from app.author import author
-from app.downloads import export_url
-from app.measures import with_chance
-from app.shell import Place
-from app.views import start
-from db.correspondences import sets
-from db.encoders import encoders
-from db.models import CorrespondenceSet, Encoder
-from db.photos import datasets
-from db.runs import LIVE, runs
-from db.sets import Dependents, deleted_sets, dependents
-from train import sets as work
+from orl_explorer.app import shell
+from orl_explorer.app.author import author
+from orl_explorer.app.downloads import export_url
+from orl_explorer.app.measures import with_chance
+from orl_explorer.app.shell import Place
+from orl_explorer.app.views import start
+from orl_explorer.db.correspondences import sets
+from orl_explorer.db.encoders import encoders
+from orl_explorer.db.models import CorrespondenceSet, Encoder
+from orl_explorer.db.photos import datasets
+from orl_explorer.db.runs import LIVE, runs
+from orl_explorer.db.sets import Dependents, deleted_sets, dependents
+from orl_explorer.train import sets as work
 
 # Where a set leads: page, words, icon; those pages that there are.
 WAYS = (

@@ -7,15 +7,15 @@ from typing import get_args
 
 import streamlit as st
 
-from app import preview, shell
-from app.preview import Side, Subject
-from app.shell import Place, escape
-from db.correspondences import find_set
-from db.models import CorrespondenceSet, Image
-from db.store import StoreError
-from train.config import MINE_PRESETS, MineConfig, RankedBy, with_settings
-from train.errors import UserError
-from train.runs import launch_mine
+from orl_explorer.app import preview, shell
+from orl_explorer.app.preview import Side, Subject
+from orl_explorer.app.shell import Place, escape
+from orl_explorer.db.correspondences import find_set
+from orl_explorer.db.models import CorrespondenceSet, Image
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.config import MINE_PRESETS, MineConfig, RankedBy, with_settings
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.runs import launch_mine
 
 # name of the setting, label, URL parameter, least, most, step, format
 SLIDERS = (

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.access import read_only
-from app.pace import told_of_run
-from app.shell import Place, attempt, encoder_label, share_done
-from db.encoders import encoders
-from db.models import Dataset
-from db.runs import LIVE, runs
-from db.store import StoreError
-from train.config import MINE_PRESETS
-from train.demo.build import SCENES, SET, build_demo
-from train.errors import UserError
-from train.ingest import ingest
-from train.runs import launch_mine, request_stop
-from train.workspace import Workspace
+from orl_explorer.app.access import read_only
+from orl_explorer.app.pace import told_of_run
+from orl_explorer.app.shell import Place, attempt, encoder_label, share_done
+from orl_explorer.db.encoders import encoders
+from orl_explorer.db.models import Dataset
+from orl_explorer.db.runs import LIVE, runs
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.config import MINE_PRESETS
+from orl_explorer.train.demo.build import SCENES, SET, build_demo
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.runs import launch_mine, request_stop
+from orl_explorer.train.workspace import Workspace
 
 
 def empty_workspace(place: Place) -> None:
@@ -109,7 +109,7 @@ def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
             "**with labels** (ImageNet); on the *Train* page, BYOL learns one from your photos alone."
         )
         if st.button("Add the starter encoder", type="primary"):
-            from train.weights import add
+            from orl_explorer.train.weights import add
 
             add(opened, "starter", "starter")
             st.rerun()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import shell
-from app.views import afterwards, history, launch, lineage, monitor, results, start
+from orl_explorer.app import shell
+from orl_explorer.app.views import afterwards, history, launch, lineage, monitor, results, start
 
 VIEWS = {
     "launch": ":material/rocket_launch: Launch",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import shell
-from app.preview import Subject
-from app.shell import Place
-from app.tuning import tuner
-from app.views import start, tune_grid, tune_numbers, tune_query, tune_regenerate
-from app.views import tune_controls as controls
-from db.encoders import encoder_by_id
-from db.models import CorrespondenceSet, Dataset
-from train.config import MineConfig
-from train.errors import UserError
+from orl_explorer.app import shell
+from orl_explorer.app.preview import Subject
+from orl_explorer.app.shell import Place
+from orl_explorer.app.tuning import tuner
+from orl_explorer.app.views import start, tune_grid, tune_numbers, tune_query, tune_regenerate
+from orl_explorer.app.views import tune_controls as controls
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.models import CorrespondenceSet, Dataset
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
 
 
 def page() -> None:

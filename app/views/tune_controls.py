@@ -8,12 +8,12 @@ from typing import get_args
 
 import streamlit as st
 
-from app import shell
-from app.tuning import Tuner
-from app.views.settings import RANKED, SLIDERS
-from db.models import CorrespondenceSet, Dataset
-from orl.boxes import Fallback
-from train.config import MINE_PRESETS, MineConfig, Precision, RankedBy, with_settings
+from orl_explorer.app import shell
+from orl_explorer.app.tuning import Tuner
+from orl_explorer.app.views.settings import RANKED, SLIDERS
+from orl_explorer.db.models import CorrespondenceSet, Dataset
+from orl_explorer.orl.boxes import Fallback
+from orl_explorer.train.config import MINE_PRESETS, MineConfig, Precision, RankedBy, with_settings
 
 # Name of a setting that is a choice, its label and its URL parameter.
 CHOICES = (

@@ -9,15 +9,15 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from app.shell import escape
-from app.tuning import Numbers, Tuner
-from app.views import tune_controls as controls
-from app.views.settings import SLIDERS
-from app.views.tune_measures import SWEPT, Measure, label
-from app.views.tune_work import watch
-from train.config import MineConfig
-from train.errors import UserError
-from train.sweep import combinations
+from orl_explorer.app.shell import escape
+from orl_explorer.app.tuning import Numbers, Tuner
+from orl_explorer.app.views import tune_controls as controls
+from orl_explorer.app.views.settings import SLIDERS
+from orl_explorer.app.views.tune_measures import SWEPT, Measure, label
+from orl_explorer.app.views.tune_work import watch
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.sweep import combinations
 
 MOST = 64  # cells
 LABELS = {name: label for name, label, *_ in SLIDERS} | {"ranked_by": "Raw boxes judged first"}

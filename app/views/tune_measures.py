@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.tuning import Numbers
-from train.config import MineConfig
+from orl_explorer.app.tuning import Numbers
+from orl_explorer.train.config import MineConfig
 
 
 @dataclass(frozen=True)

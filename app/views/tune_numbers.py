@@ -8,14 +8,14 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from app.tuning import Numbers, Tuner
-from app.views import tune_controls as controls
-from app.views.tune_measures import OBJECTS, PAIRS, REGIONS, Measure, known, label
-from app.views.tune_work import offer
-from orl.quality import Mined
-from train.config import MineConfig
-from train.features import REMEMBERED
-from train.trial import Found
+from orl_explorer.app.tuning import Numbers, Tuner
+from orl_explorer.app.views import tune_controls as controls
+from orl_explorer.app.views.tune_measures import OBJECTS, PAIRS, REGIONS, Measure, known, label
+from orl_explorer.app.views.tune_work import offer
+from orl_explorer.orl.quality import Mined
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.features import REMEMBERED
+from orl_explorer.train.trial import Found
 
 BINS = (0.02, 0.01, 0.005, 0.002, 0.001)  # of similarity: the widest of which there are FEWEST
 FEWEST = 20

@@ -8,13 +8,13 @@ from pathlib import PurePosixPath
 import numpy as np
 import streamlit as st
 
-from app import shell
-from app.pictures import WIDTHS, crop_url, photo_url
-from app.preview import Subject
-from app.tuning import Best, BestPair, Tuner, tuner_of
-from app.views import tune_controls as controls
-from db.models import Image
-from train.config import MineConfig
+from orl_explorer.app import shell
+from orl_explorer.app.pictures import WIDTHS, crop_url, photo_url
+from orl_explorer.app.preview import Subject
+from orl_explorer.app.tuning import Best, BestPair, Tuner, tuner_of
+from orl_explorer.app.views import tune_controls as controls
+from orl_explorer.db.models import Image
+from orl_explorer.train.config import MineConfig
 
 SHOWN = 12  # pairs
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import preview, shell
-from app.pace import told_of_run
-from app.preview import Subject
-from app.shell import Place, attempt, escape, share_done
-from app.tuning import Tuner, stored_ids
-from app.views import tune_controls as controls
-from app.views.monitor import duration
-from app.views.settings import SLIDERS
-from db import mining
-from db.correspondences import find_set
-from db.models import CorrespondenceSet, Run
-from db.runs import LIVE, find_run
-from db.store import StoreError
-from train import runs as launcher
-from train.config import MINE_PRESETS, MineConfig
-from train.errors import UserError
-from train.mining_cost import Work, estimate_mining
-from train.runs import launch_mine
+from orl_explorer.app import preview, shell
+from orl_explorer.app.pace import told_of_run
+from orl_explorer.app.preview import Subject
+from orl_explorer.app.shell import Place, attempt, escape, share_done
+from orl_explorer.app.tuning import Tuner, stored_ids
+from orl_explorer.app.views import tune_controls as controls
+from orl_explorer.app.views.monitor import duration
+from orl_explorer.app.views.settings import SLIDERS
+from orl_explorer.db import mining
+from orl_explorer.db.correspondences import find_set
+from orl_explorer.db.models import CorrespondenceSet, Run
+from orl_explorer.db.runs import LIVE, find_run
+from orl_explorer.db.store import StoreError
+from orl_explorer.train import runs as launcher
+from orl_explorer.train.config import MINE_PRESETS, MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining_cost import Work, estimate_mining
+from orl_explorer.train.runs import launch_mine
 
 RUN = "mining"  # URL parameter: the run whose progress is shown
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app.pace import told
-from app.shell import escape
-from app.tuning import Tuner
-from train.progress import Progress
+from orl_explorer.app.pace import told
+from orl_explorer.app.shell import escape
+from orl_explorer.app.tuning import Tuner
+from orl_explorer.train.progress import Progress
 
 
 def offer(tuner: Tuner, part: str, text: str, label: str, do: Callable[[Progress], None]) -> None:

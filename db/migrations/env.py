@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from db.models import Base
+from orl_explorer.db.models import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

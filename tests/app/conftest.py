@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import pictures
-from train.workspace import Workspace, open_workspace
+from orl_explorer.app import pictures
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 Show = Callable[..., AppTest]
 
@@ -40,7 +40,7 @@ def show() -> Show:
     """Runs one page: ``show("pair", q="3") -> AppTest``."""
 
     def run(name: str, **query: str) -> AppTest:
-        at = AppTest.from_string(f"from app.views import {name}\n{name}.page()\n", default_timeout=60)
+        at = AppTest.from_string(f"from orl_explorer.app.views import {name}\n{name}.page()\n", default_timeout=60)
         for key, value in query.items():
             at.query_params[key] = value
         return at.run()

@@ -24,13 +24,13 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from app import access
-from app.access import Access, from_environment, gate, is_local
-from db.models import Dataset
-from db.photos import datasets
-from db.store import StoreError
-from train.errors import UserError
-from train.workspace import Workspace, open_workspace
+from orl_explorer.app import access
+from orl_explorer.app.access import Access, from_environment, gate, is_local
+from orl_explorer.db.models import Dataset
+from orl_explorer.db.photos import datasets
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 PAGE = {"accept": "text/html"}
 

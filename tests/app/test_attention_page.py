@@ -11,15 +11,15 @@ from PIL import Image as Picture
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from app import heat
-from app.pictures import ROUTES
-from app.views.attention import side_by_side
-from db.correspondences import find_set, neighbors_of, rois_of
-from db.encoders import add_encoder
-from db.models import Encoder
+from orl_explorer.app import heat
+from orl_explorer.app.pictures import ROUTES
+from orl_explorer.app.views.attention import side_by_side
+from orl_explorer.db.correspondences import find_set, neighbors_of, rois_of
+from orl_explorer.db.encoders import add_encoder
+from orl_explorer.db.models import Encoder
+from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component
-from train.workspace import Workspace
 
 
 def encoder(name: str, kind: str, number: int = 0) -> Encoder:
@@ -105,7 +105,7 @@ def test_an_unknown_photo_is_a_sentence(here: Workspace, show: Show, query: str)
 def test_without_photos_or_without_encoders_the_page_says_what_to_do(
     nowhere: Workspace, scenes: Path, show: Show
 ) -> None:
-    from train.ingest import ingest
+    from orl_explorer.train.ingest import ingest
 
     assert [b.label for b in show("attention").button][:2] == ["Build the demo", "Add photos"]
     ingest(nowhere, scenes, name="demo")
@@ -141,8 +141,8 @@ def test_a_map_for_a_point_is_brightest_where_the_point_is(client: TestClient) -
     high, wide = picture.shape
     assert 14 in (high, wide)
     y, x = np.unravel_index(picture.argmax(), picture.shape)
-    from app.pictures import workspace
-    from db.photos import image_by_id
+    from orl_explorer.app.pictures import workspace
+    from orl_explorer.db.photos import image_by_id
 
     found = image_by_id(workspace().store, 1)
     assert found is not None
@@ -187,7 +187,7 @@ def test_an_encoder_whose_weights_are_gone_is_a_sentence(here: Workspace, client
 def test_a_photo_gone_from_disk_is_a_sentence_in_place_of_its_map(client: TestClient, here: Workspace) -> None:
     from sqlalchemy import update
 
-    from db.models import Dataset
+    from orl_explorer.db.models import Dataset
 
     with here.store.session() as session:
         session.execute(update(Dataset).values(root="/nowhere/at/all"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from app.background import Work
-from train.errors import UserError
-from train.progress import Progress
+from orl_explorer.app.background import Work
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.progress import Progress
 
 
 def test_it_says_how_far_it_is_and_stops_at_its_next_advance() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from train.workspace import Workspace
+from orl_explorer.train.workspace import Workspace
 
 COMMANDS = [
     *("demo", "explore", "ingest", "pretrain", "mine", "quality", "sweep", "train", "export", "import"),
@@ -48,7 +48,7 @@ MINE_OPTIONS = [
 def orl(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
     """Run the command as a person does."""
     environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    command = [sys.executable, "-m", "app", *map(str, words)]
+    command = [sys.executable, "-m", "orl_explorer", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)  # type: ignore[call-overload]
 
 
@@ -238,8 +238,8 @@ def test_a_read_only_workspace_is_refused() -> None:
     # Somebody else may not be allowed to read this Python, so everything is imported first.
     code = f"""
 import os
-from train.workspace import open_workspace
-from train.errors import UserError
+from orl_explorer.train.workspace import open_workspace
+from orl_explorer.train.errors import UserError
 os.setuid(65534)
 try:
     open_workspace({str(sealed)!r})

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from app.cli import app
-from db.store import StoreError
-from train import weights
-from train.errors import UserError
-from train.workspace import Workspace
+from orl_explorer.app.cli import app
+from orl_explorer.db.store import StoreError
+from orl_explorer.train import weights
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.workspace import Workspace
 
 
 @pytest.fixture

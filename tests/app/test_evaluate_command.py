@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from db.evaluations import evaluations
-from db.models import Evaluation
-from train.evaluate.compared import columns
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.evaluations import evaluations
+from orl_explorer.db.models import Evaluation
+from orl_explorer.train.evaluate.compared import columns
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 
 def orl(workspace: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", "ORL_WORKSPACE": str(workspace)}
-    command = [sys.executable, "-m", "app", *map(str, words)]
+    command = [sys.executable, "-m", "orl_explorer", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
@@ -40,7 +40,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace with the starter."""
-    from train import weights
+    from orl_explorer.train import weights
 
     made = open_workspace(tmp_path_factory.mktemp("evaluated") / "workspace")
     weights.add(made, "starter", "starter")

@@ -10,19 +10,19 @@ from sqlalchemy import update
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from app.pictures import ROUTES
-from app.points import POINT_ROUTES, packed
-from app.views.maps import chosen_images
-from db.correspondences import find_set, rois_of
-from db.marks import tag_photos
-from db.models import Annotation, Dataset, Run, SetImage
-from db.photos import annotations_of
-from db.runs import add_run, runs, update_run
-from db.selections import keep_selection
+from orl_explorer.app.pictures import ROUTES
+from orl_explorer.app.points import POINT_ROUTES, packed
+from orl_explorer.app.views.maps import chosen_images
+from orl_explorer.db.correspondences import find_set, rois_of
+from orl_explorer.db.marks import tag_photos
+from orl_explorer.db.models import Annotation, Dataset, Run, SetImage
+from orl_explorer.db.photos import annotations_of
+from orl_explorer.db.runs import add_run, runs, update_run
+from orl_explorer.db.selections import keep_selection
+from orl_explorer.train.maps import make_map, photos_map, rois_map
+from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component
-from train.maps import make_map, photos_map, rois_map
-from train.workspace import Workspace
 
 PHOTOS, ROIS = "/app/static/map/photos/1/1/1", "/app/static/map/rois/1/0"
 TYPES = {"float32": "<f4", "int32": "<i4", "int16": "<i2", "uint16": "<u2"}
@@ -181,14 +181,14 @@ def test_a_map_that_was_not_made_yet_is_offered(here: Workspace, show: Show) -> 
     at.button("make").click().run()
     assert not at.exception
     assert next((r.kind, r.params["dataset"]) for r in runs(here.store)) == ("map", "demo")
-    from train.runs import wait
+    from orl_explorer.train.runs import wait
 
     assert wait(here, runs(here.store)[0].id).status == "done"
     assert component(show("maps"))["count"] == 12
 
 
 def test_a_map_that_is_being_made_can_be_cancelled(here: Workspace, show: Show) -> None:
-    from train.runs import identity
+    from orl_explorer.train.runs import identity
 
     params = {"dataset": "demo", "encoder": "starter", "precision": "fp32", "set": None, "selection": None}
     run = add_run(here.store, Run(kind="map", name="a map", params=params))
@@ -228,7 +228,7 @@ def test_what_the_url_says_of_looking_is_obeyed_and_nonsense_is_not(made: Worksp
 
 
 def test_an_encoder_without_features_says_what_to_do(here: Workspace, show: Show) -> None:
-    from db.encoders import add_encoder
+    from orl_explorer.db.encoders import add_encoder
     from tests.app.test_attention_page import encoder
 
     add_encoder(here.store, encoder("other", "imported", 2))
@@ -246,7 +246,7 @@ def test_a_server_that_only_shows_makes_no_map(here: Workspace, show: Show, monk
 
 
 def test_an_old_map_is_shown_and_can_be_made_anew(made: Workspace, show: Show) -> None:
-    from db.models import Image
+    from orl_explorer.db.models import Image
 
     with made.store.session() as session:
         session.execute(update(Image).where(Image.id == 5).values(superseded_by=5))
@@ -271,8 +271,8 @@ def test_only_points_of_the_map_can_be_chosen(made: Workspace) -> None:
 def test_the_command_line_makes_the_same_map(here: Workspace) -> None:
     from typer.testing import CliRunner
 
-    from app.cli import app
-    from train.maps import find_map
+    from orl_explorer.app.cli import app
+    from orl_explorer.train.maps import find_map
 
     made = CliRunner().invoke(app, ["map", "--rois-of", "demo-starter", "--workspace", str(here.path)])
     assert made.exit_code == 0, made.output

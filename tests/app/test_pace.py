@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import streamlit as st
 
-from app import pace
-from db.models import Run
+from orl_explorer.app import pace
+from orl_explorer.db.models import Run
 
 
 @pytest.fixture

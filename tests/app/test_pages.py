@@ -8,20 +8,20 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import preview
-from db.correspondences import find_set, pairs_of, rois_of
-from db.encoders import encoder_named
-from db.models import Run
-from db.photos import dataset_named, image_by_id, unite, usable_images
-from db.runs import add_metrics, add_run, runs, update_run
-from db.verdicts import judge, verdicts_of
+from orl_explorer.app import preview
+from orl_explorer.db.correspondences import find_set, pairs_of, rois_of
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import Run
+from orl_explorer.db.photos import dataset_named, image_by_id, unite, usable_images
+from orl_explorer.db.runs import add_metrics, add_run, runs, update_run
+from orl_explorer.db.verdicts import judge, verdicts_of
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.mine import mine
+from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component, words
 from tests.conftest import MINED, NewRun
-from train.config import MineConfig
-from train.ingest import ingest
-from train.mine import mine
-from train.workspace import Workspace
 
 
 def test_explore_shows_every_photo_with_what_the_set_found(here: Workspace, show: Show) -> None:
@@ -51,7 +51,7 @@ def test_explore_finds_by_name_and_says_when_nothing_is_found(here: Workspace, s
 
 
 def test_an_unreadable_photo_has_a_tile_that_says_why(here: Workspace, show: Show) -> None:
-    from db.photos import count_photos, mark_unreadable
+    from orl_explorer.db.photos import count_photos, mark_unreadable
 
     mark_unreadable(here.store, 4, "image file is truncated")
     count_photos(here.store, 1)

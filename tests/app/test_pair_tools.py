@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import preview
-from app.components.pair_view import RoiName
-from app.preview import Subject
-from app.views.pair_payload import packed
-from db.correspondences import find_set
-from db.encoders import encoder_named
-from db.photos import dataset_named, image_by_id
-from orl.matching import cosines
+from orl_explorer.app import preview
+from orl_explorer.app.components.pair_view import RoiName
+from orl_explorer.app.preview import Subject
+from orl_explorer.app.views.pair_payload import packed
+from orl_explorer.db.correspondences import find_set
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.photos import dataset_named, image_by_id
+from orl_explorer.orl.matching import cosines
+from orl_explorer.train.candidates import match
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component, words
-from train.candidates import match
-from train.config import MineConfig
-from train.workspace import Workspace
 
 
 @pytest.fixture

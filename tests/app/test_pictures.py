@@ -9,8 +9,8 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from app.pictures import ROUTES, attention_url, photo_url
-from train.workspace import Workspace
+from orl_explorer.app.pictures import ROUTES, attention_url, photo_url
+from orl_explorer.train.workspace import Workspace
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_whatever_is_not_there_is_a_404_and_nothing_else(client: TestClient, pat
 def test_a_photo_gone_from_disk_says_so(client: TestClient, here: Workspace) -> None:
     from sqlalchemy import update
 
-    from db.models import Dataset
+    from orl_explorer.db.models import Dataset
 
     with here.store.session() as session:
         session.execute(update(Dataset).values(root="/nowhere/at/all"))

@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from app.rejections import counterfactual, explain
-from orl.boxes import BoxRules, Filtered, filter_boxes
+from orl_explorer.app.rejections import counterfactual, explain
+from orl_explorer.orl.boxes import BoxRules, Filtered, filter_boxes
 
 RULES = BoxRules(min_size=50, max_aspect=2.0, max_iou=0.5, max_rois=3)
 BOXES = [

@@ -5,14 +5,18 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.views.result_plots import Drawn, figure
-from db.encoders import add_encoder
-from db.evaluations import Evaluated, keep_evaluation
-from db.models import Encoder, Evaluation, Run
-from db.runs import add_run
-from train.workspace import Workspace
+from orl_explorer.app.views.result_plots import Drawn, figure
+from orl_explorer.db.encoders import add_encoder
+from orl_explorer.db.evaluations import Evaluated, keep_evaluation
+from orl_explorer.db.models import Encoder, Evaluation, Run
+from orl_explorer.db.runs import add_run
+from orl_explorer.train.workspace import Workspace
 
-PAGE = "from app.pictures import workspace\nfrom app.views.results import results\nresults(workspace())\n"
+PAGE = """
+from orl_explorer.app.pictures import workspace
+from orl_explorer.app.views.results import results
+results(workspace())
+"""
 FOUND: dict[str, tuple[dict, dict, dict]] = {  # params, summary, values
     "voc07-svm": (
         {"seed": 0},

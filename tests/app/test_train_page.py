@@ -7,19 +7,19 @@ from datetime import timedelta
 
 import pytest
 
-from app.machine import Gpu, read_gpus, usage
-from app.views import history
-from app.views.curves import curves_payload
-from app.views.probes import some_of
-from db.correspondences import find_set
-from db.encoders import add_encoder, encoder_named
-from db.models import Encoder, Run, now
-from db.probes import Probe, keep_probes
-from db.runs import add_metrics, add_run, find_run, update_run
+from orl_explorer.app.machine import Gpu, read_gpus, usage
+from orl_explorer.app.views import history
+from orl_explorer.app.views.curves import curves_payload
+from orl_explorer.app.views.probes import some_of
+from orl_explorer.db.correspondences import find_set
+from orl_explorer.db.encoders import add_encoder, encoder_named
+from orl_explorer.db.models import Encoder, Run, now
+from orl_explorer.db.probes import Probe, keep_probes
+from orl_explorer.db.runs import add_metrics, add_run, find_run, update_run
+from orl_explorer.train.methods import train_preset
+from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component, plain
-from train.methods import train_preset
-from train.workspace import Workspace
 
 
 def trained(here: Workspace, name: str, status: str = "done", **config: object) -> int:
@@ -200,7 +200,7 @@ def test_a_crowded_lineage_shows_what_belongs_to_the_focus(here: Workspace, show
 def test_probes_are_sent_for_every_checkpoint_beside_the_pairs_of_the_set(here: Workspace, show: Show) -> None:
     import numpy as np
 
-    from db.correspondences import pair_rows
+    from orl_explorer.db.correspondences import pair_rows
 
     run, mined = trained(here, "probed"), find_set(here.store, "demo-starter")
     assert mined is not None

@@ -12,27 +12,27 @@ import pytest
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
-from app import tuning
-from app.pictures import workspace
-from app.preview import Subject
-from app.tuning import Numbers, tuner
-from app.views import tune_regenerate
-from app.views.tune_grid import Grid, heat_map
-from app.views.tune_measures import OBJECTS, PAIRS, REGIONS
-from app.views.tune_numbers import histogram
-from db.correspondences import complete_set_named
-from db.encoders import encoder_named
-from db.models import Run
-from db.photos import dataset_named
-from db.runs import add_run, update_run
+from orl_explorer.app import tuning
+from orl_explorer.app.pictures import workspace
+from orl_explorer.app.preview import Subject
+from orl_explorer.app.tuning import Numbers, tuner
+from orl_explorer.app.views import tune_regenerate
+from orl_explorer.app.views.tune_grid import Grid, heat_map
+from orl_explorer.app.views.tune_measures import OBJECTS, PAIRS, REGIONS
+from orl_explorer.app.views.tune_numbers import histogram
+from orl_explorer.db.correspondences import complete_set_named
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import Run
+from orl_explorer.db.photos import dataset_named
+from orl_explorer.db.runs import add_run, update_run
+from orl_explorer.train.config import MINE_PRESETS, MineConfig
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.mine import mine
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import words
 from tests.conftest import MINED, NewRun
-from train.config import MINE_PRESETS, MineConfig
-from train.ingest import ingest
-from train.mine import mine
-from train.progress import Progress
-from train.workspace import Workspace
 
 
 def shown() -> Subject:
@@ -237,7 +237,7 @@ def test_cells_are_kept_and_found_again(subject: Subject) -> None:
 
 
 def test_a_query_alone_has_its_best_pair_with_each_neighbour(subject: Subject) -> None:
-    from db.correspondences import pairs_of
+    from orl_explorer.db.correspondences import pairs_of
 
     one = tuning.tuner_of(subject, 3)
     assert one is not None

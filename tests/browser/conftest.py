@@ -59,7 +59,7 @@ class Served:
     def __init__(self, workspace: Path, options: Sequence[str], log: Path) -> None:
         self.port, self.log = free_port(), log
         where = ["--workspace", str(workspace), "--port", str(self.port)]
-        self.command = [sys.executable, "-m", "app", "explore", *where, *options]
+        self.command = [sys.executable, "-m", "orl_explorer", "explore", *where, *options]
         self.address = f"http://127.0.0.1:{self.port}"
         self.start()
 

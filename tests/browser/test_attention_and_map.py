@@ -15,10 +15,10 @@ import torchvision
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from db.selections import selected_ids, selections
+from orl_explorer.db.selections import selected_ids, selections
+from orl_explorer.train import maps, weights
+from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, Serve, saved_figure
-from train import maps, weights
-from train.workspace import Workspace, open_workspace
 
 PLACES = np.array([[x, y] for y in (-0.75, -0.25, 0.25, 0.75) for x in (-1.0, 0.0, 1.0)], np.float32)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from db.correspondences import find_set
-from db.runs import run_by_id, runs
+from orl_explorer.db.correspondences import find_set
+from orl_explorer.db.runs import run_by_id, runs
+from orl_explorer.train.runs import wait
+from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, Serve
-from train.runs import wait
-from train.workspace import Workspace, open_workspace
 
 SLOW = 120_000  # ms; a run on a busy machine
 

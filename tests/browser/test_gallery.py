@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from app.author import author
-from db.correspondences import find_set
-from db.marks import tags_of, tags_of_pairs
-from db.matches import matches_at
-from db.verdicts import verdicts_on
+from orl_explorer.app.author import author
+from orl_explorer.db.correspondences import find_set
+from orl_explorer.db.marks import tags_of, tags_of_pairs
+from orl_explorer.db.matches import matches_at
+from orl_explorer.db.verdicts import verdicts_on
+from orl_explorer.train.matches import MatchOrder, make_matches, match_keys, match_rows
+from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, Serve, saved_figure
-from train.matches import MatchOrder, make_matches, match_keys, match_rows
-from train.workspace import Workspace, open_workspace
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from db.models import Run
-from db.runs import add_run
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs import add_run
+from orl_explorer.train.mine import mine
+from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, SVG, Serve, saved_figure
 from tests.conftest import MINED
-from train.mine import mine
-from train.workspace import Workspace, open_workspace
 
 SHARE = "N · pairs per neighbour, share of RoIs"  # a setting that never costs a forward pass
 SLOW = 30_000  # ms; on a quiet machine all of it is there within one second

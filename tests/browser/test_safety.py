@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from app.author import author
-from db.verdicts import verdicts_of
+from orl_explorer.app.author import author
+from orl_explorer.db.verdicts import verdicts_of
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, Serve, Served
-from train.ingest import ingest
-from train.workspace import Workspace, open_workspace
 
 PAGES = ("", "matches", "pair", "tune", "compare", "attention", "map", "sets", "train")
 HOSTILE = '<img src=x onerror="document.title=1">*`$x$`.jpg'
@@ -140,7 +140,7 @@ def test_a_set_that_is_deleted_while_it_is_shown_makes_way(
 ) -> None:
     from sqlalchemy import delete
 
-    from db.models import CorrespondenceSet
+    from orl_explorer.db.models import CorrespondenceSet
 
     served, workspace = restartable
     page = careful

@@ -17,14 +17,14 @@ import psutil
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from db.correspondences import find_set, pair_rows
-from db.models import Run, now
-from db.probes import Probe, keep_probes
-from db.runs import LIVE, add_metrics, add_run, run_by_id, runs, update_run
+from orl_explorer.db.correspondences import find_set, pair_rows
+from orl_explorer.db.models import Run, now
+from orl_explorer.db.probes import Probe, keep_probes
+from orl_explorer.db.runs import LIVE, add_metrics, add_run, run_by_id, runs, update_run
+from orl_explorer.train.methods import train_preset
+from orl_explorer.train.runs import kill
+from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, SVG, Serve, saved_figure
-from train.methods import train_preset
-from train.runs import kill
-from train.workspace import Workspace, open_workspace
 
 SLOW = 120_000  # ms; on a busy machine
 TINY = {"backbone": "resnet18", "batch_size": 4, "image_size": 32, "patch_size": 32, "hidden": 32, "projection": 16}

@@ -8,12 +8,12 @@ import shutil
 import pytest
 from playwright.sync_api import Page, expect
 
-from db.correspondences import find_set
-from db.runs import runs
+from orl_explorer.db.correspondences import find_set
+from orl_explorer.db.runs import runs
+from orl_explorer.train.runs import wait
+from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import Serve
 from tests.browser.test_explorer import SLOW, go, slide
-from train.runs import wait
-from train.workspace import Workspace, open_workspace
 
 N = "N · pairs per neighbour, share of RoIs"
 

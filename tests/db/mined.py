@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from db import mining
-from db.correspondences import rois_of
-from db.encoders import add_encoder, find_encoder
-from db.mining import Candidates, MinedImage, MinedPairs
-from db.models import Encoder, Neighbor, Run
-from db.runs import add_run
-from db.store import Store, insert_rows
+from orl_explorer.db import mining
+from orl_explorer.db.correspondences import rois_of
+from orl_explorer.db.encoders import add_encoder, find_encoder
+from orl_explorer.db.mining import Candidates, MinedImage, MinedPairs
+from orl_explorer.db.models import Encoder, Neighbor, Run
+from orl_explorer.db.runs import add_run
+from orl_explorer.db.store import Store, insert_rows
 
 Found = dict[int, list[tuple[int, int, int]]]  # image -> (neighbour, its RoI of the query, of the neighbour) of pairs
 

@@ -8,8 +8,8 @@ import sqlite3
 import pytest
 from sqlalchemy import text
 
-from db import comparison, photos
-from db.comparison import (
+from orl_explorer.db import comparison, photos
+from orl_explorer.db.comparison import (
     Compared,
     ImageOverlap,
     Overlap,
@@ -21,10 +21,10 @@ from db.comparison import (
     shared_pairs,
     step_alike,
 )
-from db.photos import Photo
-from db.store import Store, StoreError
+from orl_explorer.db.photos import Photo
+from orl_explorer.db.store import Store, StoreError
+from orl_explorer.train.workspace import Workspace
 from tests.db.mined import Found, add_set
-from train.workspace import Workspace
 
 IMAGES = 40
 

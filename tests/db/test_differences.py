@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from db import photos
-from db.correspondences import neighbors_of, pair_rows
-from db.differences import neighbor_differences, pair_differences
-from db.photos import Photo
+from orl_explorer.db import photos
+from orl_explorer.db.correspondences import neighbors_of, pair_rows
+from orl_explorer.db.differences import neighbor_differences, pair_differences
+from orl_explorer.db.photos import Photo
+from orl_explorer.train.workspace import Workspace
 from tests.db.mined import add_set
-from train.workspace import Workspace
 
 
 def test_neighbours_and_pairs_are_kept_lost_or_new(workspace: Workspace) -> None:

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from db.encoders import add_encoder
-from db.evaluations import (
+from orl_explorer.db.encoders import add_encoder
+from orl_explorer.db.evaluations import (
     evaluation_by_id,
     evaluation_of_run,
     evaluation_values,
     evaluations,
     keep_evaluation,
 )
-from db.models import Encoder, Evaluation, Run
-from db.runs import add_run
-from db.store import Store, StoreError, open_store
+from orl_explorer.db.models import Encoder, Evaluation, Run
+from orl_explorer.db.runs import add_run
+from orl_explorer.db.store import Store, StoreError, open_store
 
 
 @pytest.fixture

@@ -6,10 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from db import photos
-from db.marks import clean_tag, known_tags, tag_pair, tag_photos, tags_of, tags_of_pairs, untag_pair, untag_photos
-from db.photos import Photo
-from db.store import Store, StoreError, open_store
+from orl_explorer.db import photos
+from orl_explorer.db.marks import (
+    clean_tag,
+    known_tags,
+    tag_pair,
+    tag_photos,
+    tags_of,
+    tags_of_pairs,
+    untag_pair,
+    untag_photos,
+)
+from orl_explorer.db.photos import Photo
+from orl_explorer.db.store import Store, StoreError, open_store
 from tests.db.mined import add_set
 
 

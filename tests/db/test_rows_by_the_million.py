@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, text
 
-from db.models import Annotation
-from db.photos import Photo, add_photos, ensure_dataset
-from db.store import Store, fetch, insert_rows
-from train.workspace import Workspace
+from orl_explorer.db.models import Annotation
+from orl_explorer.db.photos import Photo, add_photos, ensure_dataset
+from orl_explorer.db.store import Store, fetch, insert_rows
+from orl_explorer.train.workspace import Workspace
 
 COLUMNS = ("image_id", "category", "x", "y", "w", "h", "difficult")
 ROWS = [(1, f"kind {n}", n, 0.5, 1, 2, n % 2 == 0) for n in range(7)]

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from db.models import Run
-from db.runs import (
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs import (
     ACTIVE,
     add_metrics,
     add_run,
@@ -19,8 +19,8 @@ from db.runs import (
     runs,
     update_run,
 )
-from db.store import Store, StoreError
-from train.workspace import Workspace
+from orl_explorer.db.store import Store, StoreError
+from orl_explorer.train.workspace import Workspace
 
 
 @pytest.fixture

@@ -7,15 +7,23 @@ import sqlite3
 import numpy as np
 import pytest
 
-from db import correspondences as rows
-from db import mining, verdicts
-from db.encoders import add_encoder, encoder_by_id, encoder_named, encoders
-from db.mining import Candidates, MinedImage, MinedPairs
-from db.models import CorrespondenceSet, Encoder, Run
-from db.photos import Photo, add_photos, dataset_by_id, dataset_named, ensure_dataset, known_files, usable_images
-from db.runs import add_run
-from db.store import Store, StoreError
-from train.workspace import Workspace
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db import mining, verdicts
+from orl_explorer.db.encoders import add_encoder, encoder_by_id, encoder_named, encoders
+from orl_explorer.db.mining import Candidates, MinedImage, MinedPairs
+from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
+from orl_explorer.db.photos import (
+    Photo,
+    add_photos,
+    dataset_by_id,
+    dataset_named,
+    ensure_dataset,
+    known_files,
+    usable_images,
+)
+from orl_explorer.db.runs import add_run
+from orl_explorer.db.store import Store, StoreError
+from orl_explorer.train.workspace import Workspace
 
 A, B, C = [10, 20, 30, 40], [50, 60, 70, 80], [1, 2, 3, 4]
 

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from db import photos
-from db.comparison import compare_sets
-from db.correspondences import find_set, set_by_id, sets
-from db.marked import tag_rows, verdict_rows
-from db.marks import tag_pair, tag_photos
-from db.models import Base, Encoder, Run
-from db.photos import Photo
-from db.runs import add_run, run_by_id, update_run
-from db.sets import _remove_some, delete_set, deleted_sets, dependents, remove_rows, rename_set
-from db.store import Store, StoreError, open_store
-from db.verdicts import judge_pair
+from orl_explorer.db import photos
+from orl_explorer.db.comparison import compare_sets
+from orl_explorer.db.correspondences import find_set, set_by_id, sets
+from orl_explorer.db.marked import tag_rows, verdict_rows
+from orl_explorer.db.marks import tag_pair, tag_photos
+from orl_explorer.db.models import Base, Encoder, Run
+from orl_explorer.db.photos import Photo
+from orl_explorer.db.runs import add_run, run_by_id, update_run
+from orl_explorer.db.sets import _remove_some, delete_set, deleted_sets, dependents, remove_rows, rename_set
+from orl_explorer.db.store import Store, StoreError, open_store
+from orl_explorer.db.verdicts import judge_pair
 from tests.db.mined import add_set
 
 FOUND = {1: [(2, 0, 0), (2, 1, 1), (3, 0, 0)], 2: [(1, 1, 0)]}
@@ -185,16 +185,16 @@ def test_a_deletion_that_fails_half_way_leaves_no_half_of_a_set_to_be_seen(
 
 
 def test_rows_are_removed_some_photos_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.sets.CHUNK", 2)
+    monkeypatch.setattr("orl_explorer.db.sets.CHUNK", 2)
     seen = []
-    monkeypatch.setattr("db.sets._remove_some", lambda *args: seen.append(1) or _remove_some(*args))
+    monkeypatch.setattr("orl_explorer.db.sets._remove_some", lambda *args: seen.append(1) or _remove_some(*args))
     delete_set(store, 1, "ann")
     assert len(seen) == 3  # two photos, one photo, the set
     assert counts(store)["pair"] == 4
 
 
 def test_the_name_of_a_deleted_set_is_free_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.sets.remove_rows", lambda _: None)
+    monkeypatch.setattr("orl_explorer.db.sets.remove_rows", lambda _: None)
     delete_set(store, 1, "ann")
     rename_set(store, 2, "one")
     assert [s.name for s in sets(store)] == ["one"]

@@ -13,10 +13,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from db import store as store_module
-from db.models import Base, Dataset
-from db.photos import datasets, ensure_dataset
-from db.store import HEAD, Store, StoreError, open_store, sqlite_url
+from orl_explorer.db import store as store_module
+from orl_explorer.db.models import Base, Dataset
+from orl_explorer.db.photos import datasets, ensure_dataset
+from orl_explorer.db.store import HEAD, Store, StoreError, open_store, sqlite_url
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from db.store import open_store
+from orl_explorer.db.store import open_store
 
 RELIED_ON = {
     "dataset": "id name root created_at",

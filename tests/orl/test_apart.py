@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from orl.apart import in_one_pass
-from orl.backbones import build_backbone
-from orl.bootstrap import Bootstrap
+from orl_explorer.orl.apart import in_one_pass
+from orl_explorer.orl.backbones import build_backbone
+from orl_explorer.orl.bootstrap import Bootstrap
 
 
 def batches(*sizes: int) -> list[Tensor]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orl.attention import activation_norm, attention_map, cosine_map, enlarged, input_size, stretched
+from orl_explorer.orl.attention import activation_norm, attention_map, cosine_map, enlarged, input_size, stretched
 
 
 def test_the_activation_map_is_the_norm_over_channels_between_0_and_1() -> None:

@@ -11,8 +11,8 @@ from PIL import Image, ImageOps
 from skimage import data
 from torchvision.transforms import functional as TF
 
-from orl.augment import ORDERS, as_row, augment, augment_batch, normalise
-from orl.views import PIPELINES, Changes, draw_changes
+from orl_explorer.orl.augment import ORDERS, as_row, augment, augment_batch, normalise
+from orl_explorer.orl.views import PIPELINES, Changes, draw_changes
 
 NOTHING = Changes(False, 0, 1.0, 1.0, 1.0, 0.0, False, 0.0, False)
 

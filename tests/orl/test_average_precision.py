@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from orl.average_precision import average_precision, bootstrap, interval
+from orl_explorer.orl.average_precision import average_precision, bootstrap, interval
 
 
 @pytest.mark.parametrize(

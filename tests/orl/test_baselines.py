@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from orl.bootstrap import regression_loss, symmetric_loss
-from orl.heads import Head, head_of, mlp, spread
-from orl.lars import LARS, layer_groups
-from orl.moco import MoCo, queue_loss
-from orl.multicrop import MultiCropBYOL
-from orl.simclr import SimCLR, contrastive_loss
+from orl_explorer.orl.bootstrap import regression_loss, symmetric_loss
+from orl_explorer.orl.heads import Head, head_of, mlp, spread
+from orl_explorer.orl.lars import LARS, layer_groups
+from orl_explorer.orl.moco import MoCo, queue_loss
+from orl_explorer.orl.multicrop import MultiCropBYOL
+from orl_explorer.orl.simclr import SimCLR, contrastive_loss
 
 BATCH, SIZE, LOCAL = 8, 40, 32
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orl.boxes import BoxRules, Verdict, filter_boxes, iou, jitter_box, outward
+from orl_explorer.orl.boxes import BoxRules, Verdict, filter_boxes, iou, jitter_box, outward
 
 SIDE = 200  # of the image that the random boxes lie in
 positions = st.integers(0, 150)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from orl.backbones import build_backbone
-from orl.classifiers import (
+from orl_explorer.orl.backbones import build_backbone
+from orl_explorer.orl.classifiers import (
     COMPONENTS,
     Classifier,
     DepthHeads,

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from orl.backbones import build_backbone
-from orl.depths import depth_maps, depth_shapes, pool_cells, pool_depths
-from orl.encoder import Encoder
+from orl_explorer.orl.backbones import build_backbone
+from orl_explorer.orl.depths import depth_maps, depth_shapes, pool_cells, pool_depths
+from orl_explorer.orl.encoder import Encoder
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from orl.backbones import build_backbone
-from orl.detector import build_detector, detector_rate, mirrored
+from orl_explorer.orl.backbones import build_backbone
+from orl_explorer.orl.detector import build_detector, detector_rate, mirrored
 
 
 @pytest.mark.parametrize(("architecture", "channels"), [("resnet18", [64, 128, 256, 512])])

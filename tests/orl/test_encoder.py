@@ -14,12 +14,12 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from orl.architectures import ARCHITECTURES
-from orl.backbones import build_backbone, normalisation
-from orl.efficientnet import EfficientNetLite0, SameConv2d, without_classifier
-from orl.encoder import Encoder
-from orl.heads import Head
-from orl.pixels import center_crop
+from orl_explorer.orl.architectures import ARCHITECTURES
+from orl_explorer.orl.backbones import build_backbone, normalisation
+from orl_explorer.orl.efficientnet import EfficientNetLite0, SameConv2d, without_classifier
+from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.heads import Head
+from orl_explorer.orl.pixels import center_crop
 
 
 @pytest.fixture(scope="module")

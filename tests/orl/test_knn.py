@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from orl.knn import knn_predict
+from orl_explorer.orl.knn import knn_predict
 
 
 def slow_knn(bank: list, labels: list, query: list, k: int, temperature: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orl.localisation import Localisation, as_measures, average, centre_prior, localisation, union
+from orl_explorer.orl.localisation import Localisation, as_measures, average, centre_prior, localisation, union
 
 EVERYWHERE = np.ones((2, 5), bool)
 # Mean 3.0: above it are 4, 9, 5 and 7. The top fifth of ten pixels are 9 and 7.

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from orl.bootstrap import Bootstrap, regression_loss
-from orl.byol import BYOL
-from orl.object_level import BRANCHES, ORL
+from orl_explorer.orl.bootstrap import Bootstrap, regression_loss
+from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.object_level import BRANCHES, ORL
 
 BATCH, SIZE, PATCH = 8, 40, 32
 VIEWS = ("image_1", "image_2", "roi", "roi_jittered", "query_roi", "key_roi")

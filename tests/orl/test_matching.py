@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orl.matching import measure_pairs, nearest_neighbors, pair_count, top_pairs
+from orl_explorer.orl.matching import measure_pairs, nearest_neighbors, pair_count, top_pairs
 
 # Small whole numbers: every product is exact, and equal similarities are common.
 rows = st.lists(st.tuples(*[st.integers(-2, 2)] * 3), min_size=1, max_size=12)

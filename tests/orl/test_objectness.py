@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orl.boxes import BoxRules, Verdict, filter_boxes, iou
-from orl.objectness import (
+from orl_explorer.orl.boxes import BoxRules, Verdict, filter_boxes, iou
+from orl_explorer.orl.objectness import (
     CENTRE,
     LEVEL,
     LIKENESS,

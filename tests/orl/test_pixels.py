@@ -11,8 +11,8 @@ import pytest
 import torchvision.transforms as T
 from PIL import Image
 
-from orl import pixels
-from orl.pixels import (
+from orl_explorer.orl import pixels
+from orl_explorer.orl.pixels import (
     Crop,
     UnreadableImage,
     center_crop,

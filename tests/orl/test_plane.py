@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orl.plane import EARLY, LATE, clusters, principal, spread
+from orl_explorer.orl.plane import EARLY, LATE, clusters, principal, spread
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orl.proposals import proposal_method, selective_search
+from orl_explorer.orl.proposals import proposal_method, selective_search
 
 
 @pytest.fixture(scope="module")

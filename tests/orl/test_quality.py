@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orl.boxes import iou
-from orl.quality import Mined, Objects, object_classes, with_labels, without_labels
+from orl_explorer.orl.boxes import iou
+from orl_explorer.orl.quality import Mined, Objects, object_classes, with_labels, without_labels
 
 
 def hand_made() -> Mined:

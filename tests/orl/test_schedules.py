@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orl.schedules import learning_rate, scaled_rate, target_momentum
+from orl_explorer.orl.schedules import learning_rate, scaled_rate, target_momentum
 
 
 @pytest.mark.parametrize(("batch", "expected"), [(256, 0.2), (512, 0.4), (4096, 3.2), (32, 0.025)])

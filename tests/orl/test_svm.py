@@ -7,7 +7,7 @@ import pytest
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import LinearSVC
 
-from orl.svm import COSTS, cross_validate, decide, draw_low_shot, fit, in_span
+from orl_explorer.orl.svm import COSTS, cross_validate, decide, draw_low_shot, fit, in_span
 
 pytestmark = pytest.mark.filterwarnings("ignore:Liblinear failed to converge")
 

@@ -9,10 +9,10 @@ import pytest
 import timm
 import torch
 
-from orl import timm_backbones
-from orl.backbones import build_backbone, normalisation
-from orl.byol import BYOL
-from orl.encoder import Encoder
+from orl_explorer.orl import timm_backbones
+from orl_explorer.orl.backbones import build_backbone, normalisation
+from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.encoder import Encoder
 
 CONVOLUTIONAL = ("timm:resnet18", "timm:test_convnext", "timm:mobilenetv3_small_050")
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orl import byol, moco, multicrop, simclr, views
-from orl.views import PIPELINES, Pipeline, draw_changes, epoch_order, random_crop, view_generator
+from orl_explorer.orl import byol, moco, multicrop, simclr, views
+from orl_explorer.orl.views import PIPELINES, Pipeline, draw_changes, epoch_order, random_crop, view_generator
 
 DRAWS = 1000
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from db import correspondences as rows
-from db import mining
-from db.photos import dataset_by_id, usable_images
-from orl.encoder import Encoder
-from orl.pixels import center_crop, crop_box, read_image
-from train import weights
-from train.config import MineConfig
-from train.workspace import Workspace
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db import mining
+from orl_explorer.db.photos import dataset_by_id, usable_images
+from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.pixels import center_crop, crop_box, read_image
+from orl_explorer.train import weights
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.workspace import Workspace
 
 ROUNDING = 2e-4  # of a cosine: batches and folded batch norms add up in another order
 Box = tuple[int, ...]

@@ -20,13 +20,13 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor
 
-from db.store import StoreError
-from orl.byol import BYOL
-from train import weights
-from train.errors import UserError
-from train.state_dicts import read_checkpoint
-from train.weights import Weights, add, checkpoint_weights, digest, load, save
-from train.workspace import Workspace
+from orl_explorer.db.store import StoreError
+from orl_explorer.orl.byol import BYOL
+from orl_explorer.train import weights
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.state_dicts import read_checkpoint
+from orl_explorer.train.weights import Weights, add, checkpoint_weights, digest, load, save
+from orl_explorer.train.workspace import Workspace
 
 State = dict[str, Tensor]
 

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from db import correspondences as rows
-from db.photos import Box, annotations_of, count_photos, replace_annotations, usable_images
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db.photos import Box, annotations_of, count_photos, replace_annotations, usable_images
+from orl_explorer.train import weights
+from orl_explorer.train.candidates import raw_boxes
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.mine import check, mine
+from orl_explorer.train.sweep import sweep
+from orl_explorer.train.workspace import Workspace
 from tests.conftest import NewRun
-from train import weights
-from train.candidates import raw_boxes
-from train.config import MineConfig
-from train.errors import UserError
-from train.ingest import ingest
-from train.mine import check, mine
-from train.sweep import sweep
-from train.workspace import Workspace
 
 CONFIG = MineConfig(neighbors=3, min_size=16, max_iou=1, max_rois=4, proposals="annotations")
 

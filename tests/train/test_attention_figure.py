@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from db.encoders import encoder_named
-from db.store import StoreError
-from train import weights
-from train.attention import Column, attention_figure, figure, overlay
-from train.errors import UserError
-from train.figures import save
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.store import StoreError
+from orl_explorer.train import weights
+from orl_explorer.train.attention import Column, attention_figure, figure, overlay
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.figures import save
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 TURNED = 6  # EXIF: to be shown turned by a quarter, clockwise
 

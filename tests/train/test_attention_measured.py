@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from db.encoders import encoder_named
-from train import weights
-from train.errors import UserError
-from train.evaluate.attention import evaluate
-from train.evaluate.protocols import AttentionConfig, protocol_named
-from train.ingest import ingest
-from train.progress import Progress, Stopped
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.train import weights
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.attention import evaluate
+from orl_explorer.train.evaluate.protocols import AttentionConfig, protocol_named
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 
 class Bright:
@@ -62,7 +62,7 @@ def measured(
     annotated: Workspace, new_run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, float]]:
     """Numbers of one run, which may be attempted several times."""
-    monkeypatch.setattr("train.evaluate.attention.load", lambda *_: Bright())
+    monkeypatch.setattr("orl_explorer.train.evaluate.attention.load", lambda *_: Bright())
     run = new_run(annotated, "evaluate", "bright")
     annotated.run_folder(run).mkdir(parents=True)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from train.data import Parts, batch_keys, steps_per_epoch
-from train.errors import UserError
-from train.methods import BYOLConfig, MoCoConfig, refuse_uneven
+from orl_explorer.train.data import Parts, batch_keys, steps_per_epoch
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.methods import BYOLConfig, MoCoConfig, refuse_uneven
 
 CONFIG = BYOLConfig(epochs=3, batch_size=4, seed=5)
 

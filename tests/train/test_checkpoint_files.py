@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from train.checkpoints import load_checkpoint, save_checkpoint
-from train.progress import Progress
-from train.published import publish
+from orl_explorer.train.checkpoints import load_checkpoint, save_checkpoint
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.published import publish
 
 
 def names(folder: Path) -> list[str]:

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from db.correspondences import complete_set_named, neighbor_ids_of, rois_of
-from db.models import Run
-from db.photos import dataset_named
-from db.probes import probed_pairs, probed_steps
-from db.runs import add_run, metrics
-from orl.byol import BYOL
-from train import checks
-from train.alarms import COLLAPSE, Collapse, collapsed
-from train.checks import KNNCheck, Probes, embed
-from train.methods import BYOLConfig, ORLConfig
-from train.pretrain import pretrain, train
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.correspondences import complete_set_named, neighbor_ids_of, rois_of
+from orl_explorer.db.models import Run
+from orl_explorer.db.photos import dataset_named
+from orl_explorer.db.probes import probed_pairs, probed_steps
+from orl_explorer.db.runs import add_run, metrics
+from orl_explorer.orl.byol import BYOL
+from orl_explorer.train import checks
+from orl_explorer.train.alarms import COLLAPSE, Collapse, collapsed
+from orl_explorer.train.checks import KNNCheck, Probes, embed
+from orl_explorer.train.methods import BYOLConfig, ORLConfig
+from orl_explorer.train.pretrain import pretrain, train
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_without_annotations_or_with_photos_that_are_gone_there_is_no_check(
 ) -> None:  # type: ignore[no-untyped-def]
     config = tiny_byol.model_copy(update={"knn_every": 1})
     assert knn(photographed, config)(byol, 1, 1, True) == {}
-    monkeypatch.setattr("train.photos.Photos.path", lambda *_: Path("/gone.jpg"))
+    monkeypatch.setattr("orl_explorer.train.photos.Photos.path", lambda *_: Path("/gone.jpg"))
     assert knn(mined, config)(byol, 1, 1, True) == {}
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from db.models import Run
-from db.runs import add_metrics, add_run
-from train.config import with_settings
-from train.cost import estimate, operations_per_image
-from train.methods import PRESETS
-from train.workspace import Workspace
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs import add_metrics, add_run
+from orl_explorer.train.config import with_settings
+from orl_explorer.train.cost import estimate, operations_per_image
+from orl_explorer.train.methods import PRESETS
+from orl_explorer.train.workspace import Workspace
 
 SMALL = PRESETS["byol"]["small"]
 

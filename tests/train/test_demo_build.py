@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from train.demo import build
-from train.demo.build import build_demo, compose, is_built, is_empty
-from train.demo.scenes import compose_scene
-from train.layouts import read_coco
-from train.workspace import Workspace, open_workspace
+from orl_explorer.train.demo import build
+from orl_explorer.train.demo.build import build_demo, compose, is_built, is_empty
+from orl_explorer.train.demo.scenes import compose_scene
+from orl_explorer.train.layouts import read_coco
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 
 def digests(folder: Path) -> dict[str, str]:

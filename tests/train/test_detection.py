@@ -12,16 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
-from db.encoders import encoder_named
-from db.models import Encoder
-from train import weights
-from train.checkpoints import load_checkpoint
-from train.errors import UserError
-from train.evaluate.coco import Coco, average_precision, check_coco, encoded
-from train.evaluate.detection import Order, evaluate
-from train.evaluate.protocols import DetectionConfig, Result
-from train.progress import Progress, Stopped
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import Encoder
+from orl_explorer.train import weights
+from orl_explorer.train.checkpoints import load_checkpoint
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.coco import Coco, average_precision, check_coco, encoded
+from orl_explorer.train.evaluate.detection import Order, evaluate
+from orl_explorer.train.evaluate.protocols import DetectionConfig, Result
+from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 SIDE = 64
 TINY = DetectionConfig(
@@ -144,8 +144,8 @@ def attempt(known: Workspace, folder: Path, new_run: Callable) -> Callable[..., 
 @pytest.fixture(scope="module")
 def untroubled(known: Workspace, folder: Path) -> tuple[Result, dict[str, Any]]:
     """The run that nobody stops."""
-    from db.models import Run
-    from db.runs import add_run
+    from orl_explorer.db.models import Run
+    from orl_explorer.db.runs import add_run
 
     run = add_run(known.store, Run(kind="evaluate", name="whole", params={})).id
     known.run_folder(run).mkdir(parents=True)

@@ -15,18 +15,18 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from db.encoders import encoder_named
-from db.models import Run
-from db.runs import add_run
-from db.store import StoreError
-from train import weights
-from train.errors import UserError
-from train.ingest import ingest
-from train.interchange.encoders import detectron2_checkpoint, detectron2_settings, export_encoder
-from train.methods import BYOLConfig
-from train.pretrain import pretrain
-from train.state_dicts import read_checkpoint
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs import add_run
+from orl_explorer.db.store import StoreError
+from orl_explorer.train import weights
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.interchange.encoders import detectron2_checkpoint, detectron2_settings, export_encoder
+from orl_explorer.train.methods import BYOLConfig
+from orl_explorer.train.pretrain import pretrain
+from orl_explorer.train.state_dicts import read_checkpoint
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 
 @pytest.fixture(scope="module")

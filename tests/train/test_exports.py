@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from db import mining
-from db.correspondences import rois_of
-from db.encoders import add_encoder
-from db.mining import Candidates, MinedImage, MinedPairs
-from db.models import Encoder, Image, Run
-from db.photos import Photo, add_photos, current_images, ensure_dataset, unite
-from db.runs import add_run
-from train.config import MineConfig
-from train.errors import UserError
-from train.interchange import exports
-from train.interchange.exports import export
-from train.interchange.reference import json_parts
-from train.workspace import Workspace
+from orl_explorer.db import mining
+from orl_explorer.db.correspondences import rois_of
+from orl_explorer.db.encoders import add_encoder
+from orl_explorer.db.mining import Candidates, MinedImage, MinedPairs
+from orl_explorer.db.models import Encoder, Image, Run
+from orl_explorer.db.photos import Photo, add_photos, current_images, ensure_dataset, unite
+from orl_explorer.db.runs import add_run
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.interchange import exports
+from orl_explorer.train.interchange.exports import export
+from orl_explorer.train.interchange.reference import json_parts
+from orl_explorer.train.workspace import Workspace
 
 A, B, C, D = [0, 0, 100, 100], [50, 0, 100, 100], [10, 20, 100, 120], [1, 2, 3, 4]
 RAW = {1: [A, D, B], 2: [C], 3: [D]}

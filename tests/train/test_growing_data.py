@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from db import correspondences as rows
-from db.gallery import GalleryOrder, gallery_ids
-from db.photos import dataset_named, datasets, members_of, unite, usable_images
-from db.store import StoreError
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db.gallery import GalleryOrder, gallery_ids
+from orl_explorer.db.photos import dataset_named, datasets, members_of, unite, usable_images
+from orl_explorer.db.store import StoreError
+from orl_explorer.train import weights
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.correspondences import photos_alone
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.mine import mine
+from orl_explorer.train.quality import quality_of
+from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.train.conftest import StopAfter
-from train import weights
-from train.config import MineConfig
-from train.correspondences import photos_alone
-from train.ingest import ingest
-from train.mine import mine
-from train.quality import quality_of
-from train.workspace import Workspace, open_workspace
 
 
 def described(workspace: Workspace, dataset: str, set_id: int) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from db import correspondences as rows
-from db.mining import matched_images
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db.mining import matched_images
+from orl_explorer.train import runs
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.interchange.imports import import_neighbors
+from orl_explorer.train.workspace import Workspace
 from tests.train.test_imports import fresh, listing, origin, sent, template, work  # noqa: F401
-from train import runs
-from train.config import MineConfig
-from train.errors import UserError
-from train.interchange.imports import import_neighbors
-from train.workspace import Workspace
 
 
 @pytest.fixture

@@ -14,25 +14,25 @@ import pytest
 from pyarrow import csv
 from sqlalchemy import text
 
-from db import correspondences as rows
-from db import mining
-from db.models import Image, Run
-from db.photos import dataset_named, usable_images
-from db.runs import add_run
-from db.store import StoreError
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db import mining
+from orl_explorer.db.models import Image, Run
+from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.db.runs import add_run
+from orl_explorer.db.store import StoreError
+from orl_explorer.train import runs
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.interchange import reference
+from orl_explorer.train.interchange.exports import export
+from orl_explorer.train.interchange.given import FILE, Given, adopt
+from orl_explorer.train.interchange.imports import import_correspondences, import_proposals
+from orl_explorer.train.interchange.named_photos import positions
+from orl_explorer.train.mine import check, mine, subject_named
+from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import NewRun
-from train import runs
-from train.config import MineConfig
-from train.errors import UserError
-from train.ingest import ingest
-from train.interchange import reference
-from train.interchange.exports import export
-from train.interchange.given import FILE, Given, adopt
-from train.interchange.imports import import_correspondences, import_proposals
-from train.interchange.named_photos import positions
-from train.mine import check, mine, subject_named
-from train.progress import Progress, Stopped
-from train.workspace import Workspace, open_workspace
 
 WRITTEN = ("roi", "proposal", "correspondence_set", "set_image", "candidate", "neighbor", "pair", "run")
 
@@ -40,7 +40,7 @@ WRITTEN = ("roi", "proposal", "correspondence_set", "set_image", "candidate", "n
 @pytest.fixture(scope="module")
 def template(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace that is ready to be mined."""
-    from train import weights
+    from orl_explorer.train import weights
 
     made = open_workspace(tmp_path_factory.mktemp("template") / "workspace")
     ingest(made, small_scenes, name="demo")
@@ -175,7 +175,7 @@ def test_an_import_that_was_stopped_goes_on(
     fresh: Workspace, sent: Path, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for size in ("BLOCK", "MATCHED"):
-        monkeypatch.setattr(f"train.interchange.given.{size}", 5)
+        monkeypatch.setattr(f"orl_explorer.train.interchange.given.{size}", 5)
     run = bring(fresh, sent / "sent_instance_correspondence.json", "alone")
     for phase in ("Taking over regions", "Embedding photos", "Embedding regions", "Taking over neighbours"):
         with pytest.raises(Stopped):

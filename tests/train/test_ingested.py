@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
-from db.photos import Box, annotations_of, known_files
-from db.store import StoreError
-from train.errors import UserError
-from train.ingest import Ingested, boxes_as_shown, ingest
-from train.layouts import Annotated
-from train.workspace import Workspace
+from orl_explorer.db.photos import Box, annotations_of, known_files
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest import Ingested, boxes_as_shown, ingest
+from orl_explorer.train.layouts import Annotated
+from orl_explorer.train.workspace import Workspace
 
 TABLES = "SELECT * FROM dataset", "SELECT * FROM image", "SELECT image_id, category, x, y, w, h FROM annotation"
 
@@ -198,7 +198,7 @@ def test_a_name_belongs_to_one_folder(workspace: Workspace, folder: Path, tmp_pa
 
 
 def test_it_reports_how_far_it_is(workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.ingest.BATCH", 2)
+    monkeypatch.setattr("orl_explorer.train.ingest.BATCH", 2)
     told: list[int] = []
     ingest(workspace, folder, report=told.append)
     assert told == [2, 3]

@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from db.models import Encoder, Run
-from db.runs import add_run
-from train import weights
-from train.ingest import ingest
-from train.methods import BYOLConfig, ORLConfig, TrainConfig
-from train.mine import mine
-from train.pretrain import pretrain, train
-from train.progress import Progress, Stopped
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.models import Encoder, Run
+from orl_explorer.db.runs import add_run
+from orl_explorer.train import weights
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.methods import BYOLConfig, ORLConfig, TrainConfig
+from orl_explorer.train.mine import mine
+from orl_explorer.train.pretrain import pretrain, train
+from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 KILLS = 10
 EPOCHS = 6  # of two steps; a checkpoint after each

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from db.photos import Box
-from train.errors import UserError
-from train.layouts import Annotated, detect, read_coco, read_voc, walk
+from orl_explorer.db.photos import Box
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.layouts import Annotated, detect, read_coco, read_voc, walk
 
 VOC = """<annotation>
   <size><width>500</width><height>375</height><depth>3</depth></size>

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from db.correspondences import find_set, rois_of
-from db.selections import keep_selection
-from train.errors import UserError
-from train.features import Features
-from train.maps import find_map, make_map, photos_map, points_of, rois_map
-from train.progress import Stopped
-from train.runs import launch_map, wait
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.correspondences import find_set, rois_of
+from orl_explorer.db.selections import keep_selection
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.features import Features
+from orl_explorer.train.maps import find_map, make_map, photos_map, points_of, rois_map
+from orl_explorer.train.progress import Stopped
+from orl_explorer.train.runs import launch_map, wait
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_map_is_old_when_photos_have_come_and_new_once_they_have_features(
 ) -> None:
     from sqlalchemy import select, update
 
-    from db.models import Dataset, Image
+    from orl_explorer.db.models import Dataset, Image
 
     shown = photos_map(mine, "demo", "starter")
     make_map(mine, shown)
@@ -66,7 +66,7 @@ def test_a_map_is_old_when_photos_have_come_and_new_once_they_have_features(
 def test_a_revision_that_changes_no_photo_leaves_the_map_fresh(mine: Workspace) -> None:
     from sqlalchemy import update
 
-    from db.models import Dataset
+    from orl_explorer.db.models import Dataset
 
     shown = photos_map(mine, "demo", "starter")
     make_map(mine, shown)
@@ -94,7 +94,7 @@ def test_a_map_of_rois_shows_those_of_the_set_and_of_a_selection_only_its_photos
 
 
 def test_rois_are_capped_at_whole_photos(mine: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    from train import maps
+    from orl_explorer.train import maps
 
     monkeypatch.setattr(maps, "ROIS", 30)
     maps._rois.cache_clear()
@@ -126,9 +126,9 @@ def test_a_cancelled_map_leaves_the_one_there_was(mine: Workspace, stop_after: C
 
 
 def test_a_map_is_made_by_a_run_that_waits_for_no_training_and_is_not_begun_twice(mine: Workspace) -> None:
-    from db.models import Run
-    from db.runs import add_run, update_run
-    from train.runs import identity
+    from orl_explorer.db.models import Run
+    from orl_explorer.db.runs import add_run, update_run
+    from orl_explorer.train.runs import identity
 
     training = add_run(mine.store, Run(kind="train", name="long", params={}))
     update_run(mine.store, training.id, status="running", **identity())

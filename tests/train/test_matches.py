@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db import mining, photos
-from db.correspondences import set_by_id
-from db.encoders import add_encoder
-from db.marks import tag_pair
-from db.matches import candidate_places, known_pair_tags, matches_at, pair_keys, pair_places
-from db.mining import Candidates, MinedImage, MinedPairs
-from db.models import CorrespondenceSet, Encoder, Neighbor, Run
-from db.photos import Box, Photo
-from db.runs import add_run
-from db.store import insert_rows
-from db.verdicts import judge_pair, verdicts_on
-from train import matches as module
-from train.matches import (
+from orl_explorer.db import mining, photos
+from orl_explorer.db.correspondences import set_by_id
+from orl_explorer.db.encoders import add_encoder
+from orl_explorer.db.marks import tag_pair
+from orl_explorer.db.matches import candidate_places, known_pair_tags, matches_at, pair_keys, pair_places
+from orl_explorer.db.mining import Candidates, MinedImage, MinedPairs
+from orl_explorer.db.models import CorrespondenceSet, Encoder, Neighbor, Run
+from orl_explorer.db.photos import Box, Photo
+from orl_explorer.db.runs import add_run
+from orl_explorer.db.store import insert_rows
+from orl_explorer.db.verdicts import judge_pair, verdicts_on
+from orl_explorer.train import matches as module
+from orl_explorer.train.matches import (
     Making,
     Matches,
     MatchOrder,
@@ -36,7 +36,7 @@ from train.matches import (
     place_of,
     try_again,
 )
-from train.workspace import Workspace, open_workspace
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 NAN = float("nan")
 DOG, CAT = Box("dog", 0, 0, 10, 10), Box("cat", 20, 0, 10, 10)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db import correspondences as rows
-from db.photos import dataset_named
-from db.whole_sets import annotated_objects, whole_set
-from train.quality import as_mined, as_objects, quality_of
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db.photos import dataset_named
+from orl_explorer.db.whole_sets import annotated_objects, whole_set
+from orl_explorer.train.quality import as_mined, as_objects, quality_of
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 
 @pytest.fixture

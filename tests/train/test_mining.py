@@ -11,17 +11,17 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
-from db import correspondences as rows
-from db import mining
-from db.models import Image as ImageRow
-from db.photos import dataset_named, usable_images
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db import mining
+from orl_explorer.db.models import Image as ImageRow
+from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.train import weights
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.mine import check, image_seed, mine
+from orl_explorer.train.workspace import Workspace
 from tests.train import plainly
-from train import weights
-from train.config import MineConfig
-from train.errors import UserError
-from train.ingest import ingest
-from train.mine import check, image_seed, mine
-from train.workspace import Workspace
 
 
 def images_of(workspace: Workspace) -> list[ImageRow]:

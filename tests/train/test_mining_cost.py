@@ -6,14 +6,14 @@ import os
 
 import pytest
 
-from db.models import Encoder
-from db.runs import add_metrics, latest_metrics, runs
+from orl_explorer.db.models import Encoder
+from orl_explorer.db.runs import add_metrics, latest_metrics, runs
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.mine import mine
+from orl_explorer.train.mining_cost import PROPOSALS, ROIS, Work, estimate_mining
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
 from tests.conftest import NewRun
-from train.config import MineConfig
-from train.mine import mine
-from train.mining_cost import PROPOSALS, ROIS, Work, estimate_mining
-from train.progress import Progress
-from train.workspace import Workspace
 
 ENCODER = Encoder(id=1, name="starter", architecture="efficientnet_lite0", roi_features=1280)
 WORK = Work(photos=1000, proposals=300, maps=0, rois=20_000, rows=60_000, raw_boxes=400_000)

@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, text
 
-from db.correspondences import find_set
-from db.runs import run_by_id
-from db.store import StoreError
-from train.config import MineConfig
-from train.errors import UserError
-from train.ingest import ingest
-from train.mine import mine
-from train.progress import Progress, Stopped
-from train.worker import execute
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.correspondences import find_set
+from orl_explorer.db.runs import run_by_id
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.mine import mine
+from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.worker import execute
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 TABLES = ("proposal", "roi", "set_image", "candidate", "neighbor", "pair")
 LATE_PHASES = ("Embedding photos", "Finding neighbours", "Matching regions")
@@ -43,7 +43,7 @@ def rows_digest(workspace: Workspace) -> str:
 
 @pytest.fixture(scope="module")
 def template(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from train import weights
+    from orl_explorer.train import weights
 
     made = open_workspace(tmp_path_factory.mktemp("template") / "workspace")
     ingest(made, small_scenes, name="demo")
@@ -69,8 +69,8 @@ def fresh(template: Path, tmp_path: Path) -> Callable[[], Workspace]:
 @pytest.fixture(scope="module")
 def uninterrupted(template: Path, tmp_path_factory: pytest.TempPathFactory, tiny_mine: MineConfig) -> str:
     """Digest of the rows of a mining with one worker that nothing disturbed."""
-    from db.models import Run
-    from db.runs import add_run
+    from orl_explorer.db.models import Run
+    from orl_explorer.db.runs import add_run
 
     path = tmp_path_factory.mktemp("whole") / "workspace"
     shutil.copytree(template, path)
@@ -214,7 +214,7 @@ def full_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
         if next(calls) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("train.embeddings.os.fsync", fsync)
+    monkeypatch.setattr("orl_explorer.train.embeddings.os.fsync", fsync)
 
 
 @pytest.mark.parametrize("full", ["store", "embeddings"])

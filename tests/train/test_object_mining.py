@@ -7,24 +7,24 @@ import math
 import numpy as np
 import pytest
 
-from db import correspondences as rows
-from db.encoders import encoder_named
-from db.mining import proposals_of
-from db.models import Candidate, CorrespondenceSet
-from db.photos import dataset_named, usable_images
-from orl.boxes import iou
-from orl.objectness import objectness
-from orl.pixels import crop_box, read_image, squeeze
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.mining import proposals_of
+from orl_explorer.db.models import Candidate, CorrespondenceSet
+from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.orl.boxes import iou
+from orl_explorer.orl.objectness import objectness
+from orl_explorer.orl.pixels import crop_box, read_image, squeeze
+from orl_explorer.train.candidates import candidates
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.features import Attention, Features
+from orl_explorer.train.mine import mine
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.quality import quality_of
+from orl_explorer.train.sweep import sweep
+from orl_explorer.train.workspace import Workspace
 from tests.conftest import NewRun
 from tests.train.conftest import StopAfter
-from train.candidates import candidates
-from train.config import MineConfig
-from train.features import Attention, Features
-from train.mine import mine
-from train.photos import Photos
-from train.quality import quality_of
-from train.sweep import sweep
-from train.workspace import Workspace
 
 CONFIG = MineConfig(
     neighbors=3,

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from db import correspondences as rows
-from db.photos import dataset_named, usable_images
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.train import weights
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.mine import mine
+from orl_explorer.train.workspace import Workspace
 from tests.train import plainly
-from train import weights
-from train.config import MineConfig
-from train.ingest import ingest
-from train.mine import mine
-from train.workspace import Workspace
 
 pytestmark = pytest.mark.photos
 

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from db.models import Encoder, Run, now
-from db.photos import dataset_named, usable_images
-from db.runs import add_metrics, add_run, update_run
-from db.store import StoreError
-from train import reproduce as reproduction
-from train.config import MineConfig
-from train.cost import operations_per_image
-from train.errors import UserError
-from train.evaluate.protocols import EvaluateConfig
-from train.methods import ORLConfig, TrainConfig, train_preset
-from train.reproduce import OWN, Pairs, gather, reproduce, seconds_per_epoch
-from train.workspace import Workspace
+from orl_explorer.db.models import Encoder, Run, now
+from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.db.runs import add_metrics, add_run, update_run
+from orl_explorer.db.store import StoreError
+from orl_explorer.train import reproduce as reproduction
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.cost import operations_per_image
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.protocols import EvaluateConfig
+from orl_explorer.train.methods import ORLConfig, TrainConfig, train_preset
+from orl_explorer.train.reproduce import OWN, Pairs, gather, reproduce, seconds_per_epoch
+from orl_explorer.train.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_methods_are_trained_one_after_the_other_and_orl_from_what_byol_found(
 def test_orl_is_trained_on_pairs_of_other_encoders_and_presets_too(
     workspace: Workspace, folder: Path, made: Made
 ) -> None:
-    from train.weights import add
+    from orl_explorer.train.weights import add
 
     add(workspace, "random:resnet18", "other")
     pairs = [Pairs(OWN, "object"), Pairs("other", "paper")]

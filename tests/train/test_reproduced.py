@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from db.encoders import add_encoder
-from db.models import Encoder
-from db.runs import add_metrics
+from orl_explorer.db.encoders import add_encoder
+from orl_explorer.db.models import Encoder
+from orl_explorer.db.runs import add_metrics
+from orl_explorer.train import weights
+from orl_explorer.train.evaluate.scores import Scores
+from orl_explorer.train.reproduce import SECOND, Row
+from orl_explorer.train.reproduced import COLUMNS, as_markdown, by_epoch, compared, curves, draw, results, save
+from orl_explorer.train.workspace import Workspace
 from tests.conftest import NewRun
-from train import weights
-from train.evaluate.scores import Scores
-from train.reproduce import SECOND, Row
-from train.reproduced import COLUMNS, as_markdown, by_epoch, compared, curves, draw, results, save
-from train.workspace import Workspace
 
 MEASURED = {"map": 0.5, "map_low": 0.45, "map_high": 0.56, "knn": 0.3, "same_class": 0.2, "attention": 0.4}
 CHANCE = {"same_class_chance": 0.1, "attention_chance": 0.25}

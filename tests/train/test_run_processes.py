@@ -5,26 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import psutil
 import pytest
 
-from db.correspondences import find_set
-from db.encoders import encoder_named
-from db.models import Run, now
-from db.runs import LIVE, add_run, metrics, run_by_id, runs, update_run
-from db.store import StoreError
-from train import runs as launching
-from train.config import MineConfig
-from train.errors import UserError
-from train.methods import BYOLConfig, ORLConfig
-from train.pretrain import pretrain
-from train.runs import (
+from orl_explorer.db.correspondences import find_set
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import Run, now
+from orl_explorer.db.runs import LIVE, add_run, metrics, run_by_id, runs, update_run
+from orl_explorer.db.store import StoreError
+from orl_explorer.train import runs as launching
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.methods import BYOLConfig, ORLConfig
+from orl_explorer.train.pretrain import pretrain
+from orl_explorer.train.runs import (
     identity,
     is_alive,
     kill,
@@ -37,8 +35,9 @@ from train.runs import (
     resume,
     stop,
     wait,
+    worker_command,
 )
-from train.workspace import Workspace
+from orl_explorer.train.workspace import Workspace
 
 LONG = 300  # epochs that nobody waits for
 
@@ -148,8 +147,7 @@ def test_mining_and_training_run_one_after_the_other(
 
 def test_a_run_that_fails_keeps_one_sentence_and_exits_with_2(place: Workspace, tiny_byol: BYOLConfig) -> None:
     run = add_run(place.store, Run(kind="train", name="x", params={"correspondence": "gone", "config": {}}))
-    worker = [sys.executable, "-m", "train.worker", "--workspace", str(place.path), str(run.id)]
-    ended = subprocess.run(worker, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    ended = subprocess.run(worker_command(place, run.id), capture_output=True, text=True, check=False)
     failed = run_by_id(place.store, run.id)
     assert ended.returncode == 2
     assert (failed.status, failed.exit_code) == ("failed", 2)

@@ -8,12 +8,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from train.demo import cutouts as cut
-from train.demo.scenes import ROLES, Layer, Scene, SceneObject, arrange, compose_scene, locate, visibility
+from orl_explorer.train.demo import cutouts as cut
+from orl_explorer.train.demo.scenes import ROLES, Layer, Scene, SceneObject, arrange, compose_scene, locate, visibility
 
 DIGEST = """
 import hashlib
-from train.demo.scenes import compose_scene
+from orl_explorer.train.demo.scenes import compose_scene
 scene = compose_scene(3, 5)
 print(hashlib.sha256(scene.image.tobytes() + repr(scene.objects).encode()).hexdigest())
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from train.config import (
+from orl_explorer.train.config import (
     MINE_PRESETS,
     MineConfig,
     Settings,
@@ -12,8 +12,8 @@ from train.config import (
     preset_named,
     with_settings,
 )
-from train.errors import UserError
-from train.methods import PRESETS, BYOLConfig, ORLConfig, read_config, train_preset
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.methods import PRESETS, BYOLConfig, ORLConfig, read_config, train_preset
 
 
 def test_the_paper_preset_of_mining() -> None:

@@ -13,25 +13,25 @@ import torch
 from torch import Tensor, multiprocessing, nn
 from torch import distributed as dist
 
-from db.encoders import encoder_named
-from db.models import Run
-from db.photos import dataset_named
-from db.runs import add_run, run_by_id
-from orl.byol import BYOL
-from orl.method import Method
-from orl.multicrop import MultiCropBYOL
-from orl.object_level import ORL
-from orl.processes import SyncedBatchNorm, synchronise
-from orl.simclr import SimCLR
-from train import weights
-from train.correspondences import photos_alone
-from train.data import batch_keys
-from train.ingest import ingest
-from train.methods import BYOLConfig, MoCoConfig, ORLConfig, TrainConfig
-from train.mine import mine
-from train.pretrain import build_method, pretrain, train
-from train.runs import launch_pretrain, read_log, wait
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import Run
+from orl_explorer.db.photos import dataset_named
+from orl_explorer.db.runs import add_run, run_by_id
+from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.method import Method
+from orl_explorer.orl.multicrop import MultiCropBYOL
+from orl_explorer.orl.object_level import ORL
+from orl_explorer.orl.processes import SyncedBatchNorm, synchronise
+from orl_explorer.orl.simclr import SimCLR
+from orl_explorer.train import weights
+from orl_explorer.train.correspondences import photos_alone
+from orl_explorer.train.data import batch_keys
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.methods import BYOLConfig, MoCoConfig, ORLConfig, TrainConfig
+from orl_explorer.train.mine import mine
+from orl_explorer.train.pretrain import build_method, pretrain, train
+from orl_explorer.train.runs import launch_pretrain, read_log, wait
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,7 +53,7 @@ def by_torchrun(workspace: Workspace, config: TrainConfig, name: str) -> Path:
     kind = "train" if stage_3 else "pretrain"
     run = add_run(workspace.store, Run(kind=kind, name=name, params=subject | {"config": config.model_dump()}))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    worker = ["-m", "train.worker", "--workspace", str(workspace.path), str(run.id)]
+    worker = ["-m", "orl_explorer.train.worker", "--workspace", str(workspace.path), str(run.id)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, *launcher, *worker]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.embeddings import Embeddings
-from train.errors import UserError
+from orl_explorer.train.embeddings import Embeddings
+from orl_explorer.train.errors import UserError
 
 WIDTH = 3
 

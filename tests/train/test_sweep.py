@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db.correspondences import complete_set_named
-from db.whole_sets import annotated_objects, whole_set
-from orl.quality import with_labels, without_labels
+from orl_explorer.db.correspondences import complete_set_named
+from orl_explorer.db.whole_sets import annotated_objects, whole_set
+from orl_explorer.orl.quality import with_labels, without_labels
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.mine import mine
+from orl_explorer.train.quality import as_mined, as_objects, quality_of
+from orl_explorer.train.sweep import save, sweep
+from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import MINED, NewRun
 from tests.train.conftest import StopAfter
-from train.errors import UserError
-from train.ingest import ingest
-from train.mine import mine
-from train.quality import as_mined, as_objects, quality_of
-from train.sweep import save, sweep
-from train.workspace import Workspace, open_workspace
 
 
 @pytest.fixture

@@ -10,17 +10,17 @@ import pytest
 from PIL import Image
 from sqlalchemy import update
 
-from db.models import Run
-from db.runs import add_run, run_by_id, runs, update_run
-from train import ensure, weights
-from train.config import MineConfig
-from train.errors import UserError
-from train.evaluate.protocols import AttentionConfig, KNNConfig
-from train.ingest import ingest
-from train.methods import BYOLConfig, ORLConfig
-from train.progress import Progress
-from train.trained_grid import Subject, Trained, averaged, plot, refuse_files, save, sweep_train
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs import add_run, run_by_id, runs, update_run
+from orl_explorer.train import ensure, weights
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.protocols import AttentionConfig, KNNConfig
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.methods import BYOLConfig, ORLConfig
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.trained_grid import Subject, Trained, averaged, plot, refuse_files, save, sweep_train
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 
 class Heard(Progress):

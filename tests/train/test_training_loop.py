@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from orl.augment import augment
-from orl.views import Changes
-from train.checkpoints import save_checkpoint
-from train.data import CHANGES, ImageViews
-from train.engine import fit, to_device
-from train.errors import UserError
-from train.methods import BYOLConfig
-from train.pretrain import image_views
-from train.processes import Processes
-from train.progress import Progress
+from orl_explorer.orl.augment import augment
+from orl_explorer.orl.views import Changes
+from orl_explorer.train.checkpoints import save_checkpoint
+from orl_explorer.train.data import CHANGES, ImageViews
+from orl_explorer.train.engine import fit, to_device
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.methods import BYOLConfig
+from orl_explorer.train.pretrain import image_views
+from orl_explorer.train.processes import Processes
+from orl_explorer.train.progress import Progress
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 

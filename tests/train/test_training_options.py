@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 import torch
 
-from db.correspondences import complete_set_named, training_rows
-from db.models import Encoder, Run
-from db.photos import dataset_named
-from db.runs import add_run
-from db.verdicts import judge
-from train import weights
-from train.config import MineConfig
-from train.correspondences import FILE, Correspondences, correspondences
-from train.errors import UserError
-from train.ingest import ingest
-from train.lineage import saw_labels
-from train.methods import BYOLConfig, MoCoConfig, MultiCropConfig, ORLConfig, SimCLRConfig, TrainConfig
-from train.mine import mine
-from train.pretrain import pretrain, train
-from train.runs import launch_pretrain
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.correspondences import complete_set_named, training_rows
+from orl_explorer.db.models import Encoder, Run
+from orl_explorer.db.photos import dataset_named
+from orl_explorer.db.runs import add_run
+from orl_explorer.db.verdicts import judge
+from orl_explorer.train import weights
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.correspondences import FILE, Correspondences, correspondences
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.lineage import saw_labels
+from orl_explorer.train.methods import BYOLConfig, MoCoConfig, MultiCropConfig, ORLConfig, SimCLRConfig, TrainConfig
+from orl_explorer.train.mine import mine
+from orl_explorer.train.pretrain import pretrain, train
+from orl_explorer.train.runs import launch_pretrain
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_each_baseline_learns_and_its_encoder_can_mine(
 def test_a_backbone_of_timms_without_timm_is_refused_before_anything_starts(
     mined: Workspace, tiny_byol: BYOLConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("train.runs.find_spec", lambda _: None)
+    monkeypatch.setattr("orl_explorer.train.runs.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"backbone = timm:resnet18 needs timm: pip install 'orl-explorer\[timm\]'"):
         launch_pretrain(mined, "demo", tiny_byol.model_copy(update={"backbone": "timm:resnet18"}))
 
@@ -129,7 +129,7 @@ def test_pairs_that_somebody_found_wrong_can_be_left_out(mined: Workspace, tiny_
 def test_a_run_goes_on_with_what_it_began_with_whatever_is_judged_since(
     mined: Workspace, tiny_orl: ORLConfig, new_run: Callable, stop_after: Callable
 ) -> None:
-    from train.progress import Stopped
+    from orl_explorer.train.progress import Stopped
 
     config = tiny_orl.model_copy(update={"leave_out_wrong": True, "backbone": SMALLEST})
     run = new_run(mined, "train", "kept")

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from db.correspondences import complete_set_named
-from db.models import Encoder
-from db.runs import add_run
-from orl import byol
-from train import data, weights
-from train.correspondences import correspondences
-from train.errors import UserError
-from train.ingest import ingest
-from train.methods import BYOLConfig, ORLConfig, TrainConfig
-from train.mine import mine
-from train.pretrain import pretrain, train
-from train.progress import Stopped
-from train.workspace import Workspace, open_workspace
+from orl_explorer.db.correspondences import complete_set_named
+from orl_explorer.db.models import Encoder
+from orl_explorer.db.runs import add_run
+from orl_explorer.orl import byol
+from orl_explorer.train import data, weights
+from orl_explorer.train.correspondences import correspondences
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.methods import BYOLConfig, ORLConfig, TrainConfig
+from orl_explorer.train.mine import mine
+from orl_explorer.train.pretrain import pretrain, train
+from orl_explorer.train.progress import Stopped
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 STEPS = 4  # 12 photos, 6 at a time, 2 epochs
 
@@ -28,7 +28,7 @@ STEPS = 4  # 12 photos, 6 at a time, 2 epochs
 @pytest.fixture(scope="module")
 def mined(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory, tiny_mine) -> Workspace:  # type: ignore[no-untyped-def]
     """A workspace with the set 'set', shared by the tests here; every training has a run of its own."""
-    from db.models import Run
+    from orl_explorer.db.models import Run
 
     made = open_workspace(tmp_path_factory.mktemp("training") / "workspace")
     ingest(made, small_scenes, name="demo")
@@ -64,7 +64,7 @@ def tiny(tiny_byol: BYOLConfig, tiny_orl: ORLConfig) -> dict[str, TrainConfig]:
 @pytest.fixture(scope="module")
 def uninterrupted(mined: Workspace, tiny: dict[str, TrainConfig]) -> dict[str, str]:
     """Digest of what each stage learns when nothing disturbs it."""
-    from db.models import Run
+    from orl_explorer.db.models import Run
 
     def number(workspace: Workspace, kind: str, name: str) -> int:
         return add_run(workspace.store, Run(kind=kind, name=name, params={})).id
@@ -141,7 +141,7 @@ def test_the_loss_learning_rate_and_terms_are_reported_at_every_step(
 def test_a_loss_that_is_not_finite_ends_the_training_with_a_sentence(
     mined: Workspace, tiny_byol: BYOLConfig, new_run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orl.bootstrap.regression_loss", lambda a, b: (a.sum() - b.sum()) * torch.nan)
+    monkeypatch.setattr("orl_explorer.orl.bootstrap.regression_loss", lambda a, b: (a.sum() - b.sum()) * torch.nan)
     with pytest.raises(UserError, match=r"The loss is not finite at step 0 \(learning rate 4.69e-07\)") as refusal:
         Stage(mined, "pretrain", new_run).run(tiny_byol)
     assert str(refusal.value).count("scene-0") == 6  # every photo of the batch
@@ -187,7 +187,7 @@ def test_views_depend_on_epoch_and_photo_only(mined: Workspace, tiny_orl: ORLCon
 
 
 def test_a_set_is_loaded_as_arrays_that_say_what_the_store_says(mined: Workspace, tiny_orl: ORLConfig) -> None:
-    from db.correspondences import training_rows
+    from orl_explorer.db.correspondences import training_rows
 
     found = complete_set_named(mined.store, "set")
     rows = correspondences(mined, found, _dataset(mined), tiny_orl)
@@ -205,6 +205,6 @@ def test_a_set_is_loaded_as_arrays_that_say_what_the_store_says(mined: Workspace
 
 
 def _dataset(workspace: Workspace):  # type: ignore[no-untyped-def]
-    from db.photos import dataset_named
+    from orl_explorer.db.photos import dataset_named
 
     return dataset_named(workspace.store, "demo")

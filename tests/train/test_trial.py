@@ -11,20 +11,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db.correspondences import complete_set_named
-from db.encoders import encoder_named
-from orl.matching import top_pairs
-from orl.objectness import sparseness
+from orl_explorer.db.correspondences import complete_set_named
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.orl.matching import top_pairs
+from orl_explorer.orl.objectness import sparseness
+from orl_explorer.train.candidates import candidates, raw_boxes
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.features import Attention, Boxes, BoxFeatures, Features, as_stored
+from orl_explorer.train.mine import mine
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.quality import quality_of
+from orl_explorer.train.sample import Sample, draw, drawn, sample_of, saved
+from orl_explorer.train.trial import Found, Trial
+from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import MINED, NewRun
-from train.candidates import candidates, raw_boxes
-from train.config import MineConfig
-from train.features import Attention, Boxes, BoxFeatures, Features, as_stored
-from train.mine import mine
-from train.photos import Photos
-from train.quality import quality_of
-from train.sample import Sample, draw, drawn, sample_of, saved
-from train.trial import Found, Trial
-from train.workspace import Workspace, open_workspace
 
 NAME = "demo-starter"
 LARGE = MINED.model_copy(update={"min_size": 130, "max_iou": 0.6, "pair_ratio": 0.4, "min_similarity": 0.25})

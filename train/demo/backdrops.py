@@ -8,7 +8,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from train.demo.cutouts import Floats, blur, photo
+from orl_explorer.train.demo.cutouts import Floats, blur, photo
 
 Rng = np.random.Generator
 Colour = tuple[float, float, float]

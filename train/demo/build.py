@@ -12,17 +12,17 @@ from pathlib import Path
 
 from PIL import Image
 
-from db.correspondences import find_set
-from db.encoders import find_encoder
-from db.models import Run
-from db.photos import datasets
-from db.runs import LIVE, runs
-from train.config import MINE_PRESETS, with_settings
-from train.demo.scenes import Scene, compose_scene
-from train.ingest import ingest
-from train.progress import map_ahead
-from train.runs import launch_mine, reconcile, resume
-from train.workspace import Workspace
+from orl_explorer.db.correspondences import find_set
+from orl_explorer.db.encoders import find_encoder
+from orl_explorer.db.models import Run
+from orl_explorer.db.photos import datasets
+from orl_explorer.db.runs import LIVE, runs
+from orl_explorer.train.config import MINE_PRESETS, with_settings
+from orl_explorer.train.demo.scenes import Scene, compose_scene
+from orl_explorer.train.ingest import ingest
+from orl_explorer.train.progress import map_ahead
+from orl_explorer.train.runs import launch_mine, reconcile, resume
+from orl_explorer.train.workspace import Workspace
 
 NAME = "demo"  # of the data set
 SET = "demo-starter"
@@ -104,7 +104,7 @@ def build_demo(workspace: Workspace, report: Report = lambda *_: None, count: in
     """
     if is_built(workspace):
         return None
-    from train.weights import add
+    from orl_explorer.train.weights import add
 
     root = compose(workspace.path / "demo", count, report=report)
     ingest(workspace, root, layout="coco", name=NAME)

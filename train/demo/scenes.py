@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.demo.backdrops import BACKDROPS, Backdrop, Rng
-from train.demo.cutouts import Floats, blur, cutouts
+from orl_explorer.train.demo.backdrops import BACKDROPS, Backdrop, Rng
+from orl_explorer.train.demo.cutouts import Floats, blur, cutouts
 
 Masks = list[NDArray[np.bool_]]
 

@@ -6,23 +6,23 @@ from dataclasses import astuple
 
 import numpy as np
 
-from db.models import Encoder as EncoderRow
-from db.models import Image
-from db.photos import dataset_named, usable_images
-from db.whole_sets import annotated_objects
-from orl.attention import Method, attention_maps, enlarged, input_size
-from orl.average_precision import interval
-from orl.encoder import Encoder
-from orl.localisation import Localisation, as_measures, average, centre_prior, localisation, union
-from orl.pixels import UnreadableImage
-from train.errors import UserError
-from train.evaluate.parts import Parts
-from train.evaluate.protocols import AttentionConfig, Result
-from train.photos import Photos
-from train.processes import choose_device
-from train.progress import Progress
-from train.weights import load
-from train.workspace import Workspace
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.db.models import Image
+from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.db.whole_sets import annotated_objects
+from orl_explorer.orl.attention import Method, attention_maps, enlarged, input_size
+from orl_explorer.orl.average_precision import interval
+from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.localisation import Localisation, as_measures, average, centre_prior, localisation, union
+from orl_explorer.orl.pixels import UnreadableImage
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.parts import Parts
+from orl_explorer.train.evaluate.protocols import AttentionConfig, Result
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.processes import choose_device
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.weights import load
+from orl_explorer.train.workspace import Workspace
 
 METHODS: tuple[Method, ...] = ("activation", "cosine")
 PRIOR = "centre_prior"  # a map that has not looked at the photo

@@ -14,9 +14,9 @@ import numpy as np
 import PIL.Image
 from PIL import ImageOps
 
-from orl.pixels import UnreadableImage, read_image
-from train.errors import UserError
-from train.workspace import Workspace
+from orl_explorer.orl.pixels import UnreadableImage, read_image
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.workspace import Workspace
 
 LAYOUT = "annotations/instances_train2017.json, annotations/instances_val2017.json, train2017/*.jpg and val2017/*.jpg"
 NEEDED = {"images": ("id", "file_name", "width", "height"), "categories": ("id", "name")}

@@ -8,8 +8,8 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from db.evaluations import Evaluated
-from train.evaluate.protocols import PROTOCOLS
+from orl_explorer.db.evaluations import Evaluated
+from orl_explorer.train.evaluate.protocols import PROTOCOLS
 
 INDIFFERENT = frozenset(("protocol", "workers"))  # settings that change no number
 

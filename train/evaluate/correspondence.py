@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from db.models import Encoder as EncoderRow
-from db.photos import dataset_named, usable_images
-from train.config import MineConfig
-from train.evaluate.protocols import CorrespondenceConfig, Result
-from train.features import Features
-from train.mine import embed_images
-from train.photos import Photos
-from train.processes import choose_device
-from train.progress import Progress
-from train.sweep import sweep
-from train.workspace import Workspace
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.evaluate.protocols import CorrespondenceConfig, Result
+from orl_explorer.train.features import Features
+from orl_explorer.train.mine import embed_images
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.processes import choose_device
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.sweep import sweep
+from orl_explorer.train.workspace import Workspace
 
 
 def evaluate(

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from db.photos import dataset_named
-from train.errors import UserError
-from train.layouts import SUFFIXES, read_voc, walk
-from train.published import publish
-from train.workspace import Workspace
+from orl_explorer.db.photos import dataset_named
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.layouts import SUFFIXES, read_voc, walk
+from orl_explorer.train.published import publish
+from orl_explorer.train.workspace import Workspace
 
 VOC = "VOCdevkit/VOC2007 with JPEGImages/*.jpg and ImageSets/Main/CLASS_SPLIT.txt"
 FOLDERS = "a folder with train/CLASS/photo.jpg and val/CLASS/photo.jpg"

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from train.progress import map_ahead
+from orl_explorer.train.progress import map_ahead
 
 T = TypeVar("T")
 R = TypeVar("R")

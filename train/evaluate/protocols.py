@@ -11,12 +11,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from db.evaluations import Values
-from train.config import Settings, preset_named
-from train.errors import UserError
-from train.evaluate.coco import check_coco
-from train.evaluate.folders import check_dataset, check_folders, check_voc, check_voc_or_folders
-from train.workspace import Workspace
+from orl_explorer.db.evaluations import Values
+from orl_explorer.train.config import Settings, preset_named
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.coco import check_coco
+from orl_explorer.train.evaluate.folders import check_dataset, check_folders, check_voc, check_voc_or_folders
+from orl_explorer.train.workspace import Workspace
 
 
 def _split_text(value: object) -> object:
@@ -246,7 +246,7 @@ PROTOCOLS: dict[str, Protocol] = {
         data="folder VOCdevkit, or VOC2007 inside it",
         presets={"paper": SVMConfig()},
         check=check_voc,
-        module="train.evaluate.voc07_svm",
+        module="orl_explorer.train.evaluate.voc07_svm",
     ),
     "voc07-lowshot": Protocol(
         headline="clean_map",
@@ -254,7 +254,7 @@ PROTOCOLS: dict[str, Protocol] = {
         data="folder VOCdevkit, or VOC2007 inside it",
         presets={"paper": LowShotConfig()},
         check=check_voc,
-        module="train.evaluate.voc07_lowshot",
+        module="orl_explorer.train.evaluate.voc07_lowshot",
     ),
     "linear": Protocol(
         headline="top1",
@@ -267,7 +267,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "small": LITTLE_LINEAR,
         },
         check=check_folders,
-        module="train.evaluate.linear",
+        module="orl_explorer.train.evaluate.linear",
     ),
     "semi": Protocol(
         headline="top1",
@@ -279,7 +279,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "small": LITTLE_SEMI,
         },
         check=check_folders,
-        module="train.evaluate.semi",
+        module="orl_explorer.train.evaluate.semi",
     ),
     "knn": Protocol(
         headline="accuracy",
@@ -287,7 +287,7 @@ PROTOCOLS: dict[str, Protocol] = {
         data="folder VOCdevkit, or one with train/CLASS/photo and val/CLASS/photo",
         presets={"standard": KNNConfig()},
         check=check_voc_or_folders,
-        module="train.evaluate.knn",
+        module="orl_explorer.train.evaluate.knn",
     ),
     "correspondence": Protocol(
         headline="same_class",
@@ -295,7 +295,7 @@ PROTOCOLS: dict[str, Protocol] = {
         data="name of an annotated data set of this workspace",
         presets={"standard": CorrespondenceConfig()},
         check=check_dataset,
-        module="train.evaluate.correspondence",
+        module="orl_explorer.train.evaluate.correspondence",
         takes_folder=False,
     ),
     "attention": Protocol(
@@ -304,7 +304,7 @@ PROTOCOLS: dict[str, Protocol] = {
         data="name of an annotated data set of this workspace",
         presets={"standard": AttentionConfig()},
         check=check_dataset,
-        module="train.evaluate.attention",
+        module="orl_explorer.train.evaluate.attention",
         takes_folder=False,
     ),
     "detection": Protocol(
@@ -313,7 +313,7 @@ PROTOCOLS: dict[str, Protocol] = {
         data="folder of COCO with annotations/instances_train2017.json, instances_val2017.json, train2017 and val2017",
         presets={"1x": DetectionConfig(), "small": LITTLE_DETECTION},
         check=check_coco,
-        module="train.evaluate.detection",
+        module="orl_explorer.train.evaluate.detection",
     ),
 }
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from db.encoders import encoder_named
-from db.evaluations import keep_evaluation
-from db.models import Evaluation
-from train.evaluate.protocols import EvaluateConfig, protocol_named
-from train.progress import Progress
-from train.workspace import Workspace
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.evaluations import keep_evaluation
+from orl_explorer.db.models import Evaluation
+from orl_explorer.train.evaluate.protocols import EvaluateConfig, protocol_named
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
 
 
 def evaluate(

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orl.average_precision import average_precision, bootstrap, interval
-from train.errors import UserError
-from train.evaluate.folders import Labelled, kept
-from train.evaluate.parts import Parts
+from orl_explorer.orl.average_precision import average_precision, bootstrap, interval
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.folders import Labelled, kept
+from orl_explorer.train.evaluate.parts import Parts
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from orl.augment import augment, normalise
-from orl.backbones import normalisation
-from orl.classifiers import draw_colour, draw_lighting
-from orl.pixels import INPUT_SIZE, Crop, UnreadableImage, center_crop, read_crops
-from orl.views import FLIP, epoch_order, random_crop, view_generator
-from train.errors import UserError
-from train.evaluate.features import read_photo
-from train.evaluate.folders import Labelled
-from train.evaluate.protocols import HeadConfig
+from orl_explorer.orl.augment import augment, normalise
+from orl_explorer.orl.backbones import normalisation
+from orl_explorer.orl.classifiers import draw_colour, draw_lighting
+from orl_explorer.orl.pixels import INPUT_SIZE, Crop, UnreadableImage, center_crop, read_crops
+from orl_explorer.orl.views import FLIP, epoch_order, random_crop, view_generator
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.features import read_photo
+from orl_explorer.train.evaluate.folders import Labelled
+from orl_explorer.train.evaluate.protocols import HeadConfig
 
 Kind = Literal["colour", "crop", "centre"]
 AREA = (0.08, 1.0)  # of a random crop, as a share of the photo

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from db.models import Encoder as EncoderRow
-from orl.svm import COSTS
-from train.errors import UserError
-from train.evaluate.features import keep_array
-from train.evaluate.folders import kept, voc_splits
-from train.evaluate.machines import LowShotJob, fit_low_shot
-from train.evaluate.parts import Parts, in_processes
-from train.evaluate.protocols import LowShotConfig, Result
-from train.evaluate.voc07_svm import cells_of
-from train.progress import Progress
-from train.workspace import Workspace
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.orl.svm import COSTS
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.features import keep_array
+from orl_explorer.train.evaluate.folders import kept, voc_splits
+from orl_explorer.train.evaluate.machines import LowShotJob, fit_low_shot
+from orl_explorer.train.evaluate.parts import Parts, in_processes
+from orl_explorer.train.evaluate.protocols import LowShotConfig, Result
+from orl_explorer.train.evaluate.voc07_svm import cells_of
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
 
 
 def evaluate(

@@ -16,18 +16,18 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from db.encoders import encoder_named
-from db.models import Encoder as EncoderRow
-from orl.architectures import RESNETS, TIMM
-from orl.backbones import normalisation
-from orl.encoder import Encoder
-from orl.heads import pool
-from orl.pixels import INPUT_SIZE
-from train import provenance, weights
-from train.errors import UserError
-from train.interchange.whole_files import whole_file
-from train.state_dicts import State, Weights
-from train.workspace import Workspace
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.orl.architectures import RESNETS, TIMM
+from orl_explorer.orl.backbones import normalisation
+from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.heads import pool
+from orl_explorer.orl.pixels import INPUT_SIZE
+from orl_explorer.train import provenance, weights
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.interchange.whole_files import whole_file
+from orl_explorer.train.state_dicts import State, Weights
+from orl_explorer.train.workspace import Workspace
 
 Format = Literal["torchvision", "timm", "detectron2", "safetensors", "onnx"]
 Card = dict[str, Any]

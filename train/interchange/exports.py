@@ -15,22 +15,22 @@ from typing import Any, Literal, get_args
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from db import correspondences as rows
-from db.encoders import encoder_by_id
-from db.marked import MarkRow, tag_rows, verdict_rows
-from db.models import CorrespondenceSet, Dataset
-from db.photos import dataset_by_id
-from db.store import Store
-from train.candidates import raw_boxes
-from train.config import MineConfig
-from train.errors import UserError
-from train.interchange import reference
-from train.interchange.named_photos import positions, shared_folder
-from train.interchange.pieces import csv_lines, gathered, through, zipped
-from train.interchange.whole_files import whole_file
-from train.photos import Photos
-from train.progress import Progress
-from train.workspace import Workspace
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.marked import MarkRow, tag_rows, verdict_rows
+from orl_explorer.db.models import CorrespondenceSet, Dataset
+from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.db.store import Store
+from orl_explorer.train.candidates import raw_boxes
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.interchange import reference
+from orl_explorer.train.interchange.named_photos import positions, shared_folder
+from orl_explorer.train.interchange.pieces import csv_lines, gathered, through, zipped
+from orl_explorer.train.interchange.whole_files import whole_file
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
 
 Format = Literal["reference", "parquet", "csv", "coco", "verdicts", "tags", "settings"]
 BLOCK = 256  # photos read at once

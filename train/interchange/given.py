@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from db import correspondences as rows
-from db import mining
-from db.models import CorrespondenceSet, Image
-from db.photos import usable_images
-from orl.boxes import Verdict, judge_shape
-from orl.matching import measure_pairs
-from train.config import MineConfig
-from train.errors import UserError
-from train.features import Features
-from train.mine import (
+from orl_explorer.db import correspondences as rows
+from orl_explorer.db import mining
+from orl_explorer.db.models import CorrespondenceSet, Image
+from orl_explorer.db.photos import usable_images
+from orl_explorer.orl.boxes import Verdict, judge_shape
+from orl_explorer.orl.matching import measure_pairs
+from orl_explorer.train.config import MineConfig
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.features import Features
+from orl_explorer.train.mine import (
     BLOCK,
     MATCHED,
     Subject,
@@ -30,9 +30,9 @@ from train.mine import (
     propose,
     publish,
 )
-from train.photos import Photos
-from train.progress import Progress
-from train.workspace import Workspace
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
 
 FILE = "given.npz"  # in the folder of the run
 

@@ -12,21 +12,21 @@ from typing import TypeVar
 
 import numpy as np
 
-from db import mining
-from db.models import Dataset, Image, Run
-from db.photos import current_images, dataset_named, usable_images
-from train import runs
-from train.config import MineConfig, imported_method, with_settings
-from train.errors import UserError
-from train.interchange import reference
-from train.interchange.given import Given
-from train.interchange.named_photos import positions
-from train.interchange.whole_files import said_plainly
-from train.layouts import coco_json
-from train.mine import BLOCK, check
-from train.photos import Photos
-from train.progress import Progress
-from train.workspace import Workspace
+from orl_explorer.db import mining
+from orl_explorer.db.models import Dataset, Image, Run
+from orl_explorer.db.photos import current_images, dataset_named, usable_images
+from orl_explorer.train import runs
+from orl_explorer.train.config import MineConfig, imported_method, with_settings
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.interchange import reference
+from orl_explorer.train.interchange.given import Given
+from orl_explorer.train.interchange.named_photos import positions
+from orl_explorer.train.interchange.whole_files import said_plainly
+from orl_explorer.train.layouts import coco_json
+from orl_explorer.train.mine import BLOCK, check
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
 
 T = TypeVar("T")
 

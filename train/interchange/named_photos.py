@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from posixpath import commonpath
 
-from train.errors import UserError
+from orl_explorer.train.errors import UserError
 
 
 def shared_folder(paths: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import ijson
 import numpy as np
 
-from train.errors import UserError
+from orl_explorer.train.errors import UserError
 
 PROPOSALS = "selective_search_proposal"
 NEIGHBORS = "knn_instance"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-from train.errors import UserError
+from orl_explorer.train.errors import UserError
 
 
 @contextmanager

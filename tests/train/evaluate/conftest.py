@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from db.evaluations import evaluation_values
-from db.models import Evaluation, Run
-from db.runs import add_run
-from orl.backbones import build_backbone
-from train import weights
-from train.evaluate.protocols import EvaluateConfig
-from train.evaluate.run import evaluate
-from train.progress import Progress
-from train.workspace import Workspace
+from orl_explorer.db.evaluations import evaluation_values
+from orl_explorer.db.models import Evaluation, Run
+from orl_explorer.db.runs import add_run
+from orl_explorer.orl.backbones import build_backbone
+from orl_explorer.train import weights
+from orl_explorer.train.evaluate.protocols import EvaluateConfig
+from orl_explorer.train.evaluate.run import evaluate
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
 
 COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60)}
 

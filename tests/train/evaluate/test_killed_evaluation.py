@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from db.evaluations import evaluation_of_run, evaluation_values
-from db.runs import ENDED, run_by_id
-from train.evaluate.protocols import SVMConfig
-from train.runs import launch_evaluate, read_log, reconcile, resume, wait
-from train.workspace import Workspace
+from orl_explorer.db.evaluations import evaluation_of_run, evaluation_values
+from orl_explorer.db.runs import ENDED, run_by_id
+from orl_explorer.train.evaluate.protocols import SVMConfig
+from orl_explorer.train.runs import launch_evaluate, read_log, reconcile, resume, wait
+from orl_explorer.train.workspace import Workspace
 
 
 def test_a_killed_evaluation_resumes_to_the_numbers_of_one_that_was_not(

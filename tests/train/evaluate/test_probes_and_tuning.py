@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from db.models import Run
-from db.runs import add_run
-from train.errors import UserError
-from train.evaluate.folders import Labelled, class_folders
-from train.evaluate.protocols import CorrespondenceConfig, KNNConfig, LinearConfig, SemiConfig
-from train.evaluate.semi import draw
-from train.evaluate.views import LabelledViews, Steps, training_batches
-from train.progress import Stopped
-from train.workspace import Workspace
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs import add_run
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.folders import Labelled, class_folders
+from orl_explorer.train.evaluate.protocols import CorrespondenceConfig, KNNConfig, LinearConfig, SemiConfig
+from orl_explorer.train.evaluate.semi import draw
+from orl_explorer.train.evaluate.views import LabelledViews, Steps, training_batches
+from orl_explorer.train.progress import Stopped
+from orl_explorer.train.workspace import Workspace
 
 LINEAR = LinearConfig(image_size=64, epochs=4, steps=(3,), batch_size=5, workers=0, views="centre")
 CROPS = LINEAR.model_copy(update={"views": "colour"})
@@ -109,9 +109,9 @@ def test_light_is_added_to_pixels_between_0_and_1(classes: Path, monkeypatch: py
     train, _ = class_folders(str(classes))
     few = Labelled(train.files[:2], train.labels[:2], train.classes)
     steps, cpu = Steps(2, LINEAR), torch.device("cpu")
-    monkeypatch.setattr("train.evaluate.views.draw_lighting", lambda _: np.zeros(3, np.float32))
+    monkeypatch.setattr("orl_explorer.train.evaluate.views.draw_lighting", lambda _: np.zeros(3, np.float32))
     dark, _ = next(training_batches(few, "colour", steps, 0, "resnet18", cpu))
-    monkeypatch.setattr("train.evaluate.views.draw_lighting", lambda _: np.float32([0.1, 0.2, 0.3]))
+    monkeypatch.setattr("orl_explorer.train.evaluate.views.draw_lighting", lambda _: np.float32([0.1, 0.2, 0.3]))
     lit, _ = next(training_batches(few, "colour", steps, 0, "resnet18", cpu))
     added = (lit - dark).mean(dim=(0, 2, 3))
     np.testing.assert_allclose(added, [0.1 / 0.229, 0.2 / 0.224, 0.3 / 0.225], rtol=1e-4)
@@ -130,7 +130,8 @@ def test_tuning_that_was_stopped_goes_on_to_the_same_numbers(
 ) -> None:
     scores: list[torch.Tensor] = []
     monkeypatch.setattr(
-        "train.evaluate.semi.right_within", lambda s, labels, k: (scores.append(s), s.argmax(1) == labels)[1]
+        "orl_explorer.train.evaluate.semi.right_within",
+        lambda s, labels, k: (scores.append(s), s.argmax(1) == labels)[1],
     )
     row, values = evaluated(classes, SEMI)
     straight, scores = scores[:], []
@@ -196,10 +197,10 @@ def test_quality_of_pairs_is_that_of_a_sweep_with_boxes_of_the_store(
     mined_workspace: Workspace, tmp_path: Path
 ) -> None:
 
-    from train.config import MineConfig
-    from train.evaluate.run import evaluate
-    from train.sweep import sweep
-    from train.workspace import open_workspace
+    from orl_explorer.train.config import MineConfig
+    from orl_explorer.train.evaluate.run import evaluate
+    from orl_explorer.train.sweep import sweep
+    from orl_explorer.train.workspace import open_workspace
 
     shutil.copytree(mined_workspace.path, tmp_path / "mined")
     mined = open_workspace(tmp_path / "mined")

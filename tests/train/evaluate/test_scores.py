@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orl.average_precision import average_precision
-from train.errors import UserError
-from train.evaluate.scores import Scores, ahead
+from orl_explorer.orl.average_precision import average_precision
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.scores import Scores, ahead
 
 LABELS = np.array([[1, -1], [-1, 1], [1, 0], [-1, -1], [-1, 1], [1, -1]])
 

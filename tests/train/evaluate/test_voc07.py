@@ -11,19 +11,19 @@ import pytest
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import LinearSVC
 
-from db.encoders import encoder_named
-from db.models import Run
-from db.runs import add_run
-from orl.average_precision import average_precision
-from orl.pixels import read_image, squeeze
-from orl.svm import COSTS, draw_low_shot
-from train.errors import UserError
-from train.evaluate.folders import Labelled, voc_splits
-from train.evaluate.protocols import LowShotConfig, SVMConfig
-from train.evaluate.voc07_lowshot import summarise
-from train.progress import Stopped
-from train.weights import load
-from train.workspace import Workspace
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs import add_run
+from orl_explorer.orl.average_precision import average_precision
+from orl_explorer.orl.pixels import read_image, squeeze
+from orl_explorer.orl.svm import COSTS, draw_low_shot
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.folders import Labelled, voc_splits
+from orl_explorer.train.evaluate.protocols import LowShotConfig, SVMConfig
+from orl_explorer.train.evaluate.voc07_lowshot import summarise
+from orl_explorer.train.progress import Stopped
+from orl_explorer.train.weights import load
+from orl_explorer.train.workspace import Workspace
 
 SVM = SVMConfig(workers=0, bootstrap=200)
 LOW_SHOT = LowShotConfig(workers=0, ks=(1, 2), samples=2)
@@ -91,8 +91,8 @@ def test_nothing_that_is_done_is_done_again(
     def refuse(*_: object) -> None:
         raise AssertionError("computed once more")
 
-    monkeypatch.setattr("orl.encoder.Encoder.embed_cells", refuse)
-    monkeypatch.setattr("train.evaluate.voc07_svm.fit_class", refuse)
+    monkeypatch.setattr("orl_explorer.orl.encoder.Encoder.embed_cells", refuse)
+    monkeypatch.setattr("orl_explorer.train.evaluate.voc07_svm.fit_class", refuse)
     again, others = evaluated(voc, SVM, None, row.run_id)
     assert (again.summary, others) == (row.summary, values)
 
@@ -138,7 +138,7 @@ def test_low_shot_samples_are_those_of_their_seed(
         drawn.append(draw_low_shot(*arguments).tolist())  # type: ignore[arg-type]
         return np.array(drawn[-1])
 
-    monkeypatch.setattr("train.evaluate.machines.draw_low_shot", watched)
+    monkeypatch.setattr("orl_explorer.train.evaluate.machines.draw_low_shot", watched)
     row, values = evaluated(voc, LOW_SHOT)
     again, same = evaluated(voc, LOW_SHOT)
     evaluated(voc, LOW_SHOT.model_copy(update={"seed": 1}))
@@ -187,8 +187,8 @@ def test_without_photos_to_choose_with_there_is_no_clean_number() -> None:
 def test_a_third_of_real_voc_photos_are_classified_well_above_chance(
     workspace: Workspace, photos: Path, tmp_path: Path
 ) -> None:
-    from train import weights
-    from train.evaluate.run import evaluate
+    from orl_explorer.train import weights
+    from orl_explorer.train.evaluate.run import evaluate
 
     real, cut = photos / "VOCdevkit" / "VOC2007", tmp_path / "VOC2007"
     (cut / "ImageSets" / "Main").mkdir(parents=True)

@@ -1,5 +1,0 @@
-"""``python -m app`` is ``orl``."""
-
-from app.cli import main
-
-main()

@@ -1,0 +1,5 @@
+"""``python -m orl_explorer`` is ``orl``."""
+
+from orl_explorer.app.cli import main
+
+main()
