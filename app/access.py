@@ -12,6 +12,7 @@ import hmac
 import ipaddress
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -36,6 +37,7 @@ PAGE = Path(__file__).with_name("login.html")
 DELAY = 1.0  # seconds that a wrong password costs, one after the other for everybody
 MOST = 4096  # bytes of a login form
 OIDC = ("ORL_OIDC_ISSUER", "ORL_OIDC_CLIENT_ID", "ORL_OIDC_CLIENT_SECRET")
+VERIFIES = "ORL_OIDC_VERIFIES_EMAIL"
 MEMBERS = 14 * 24 * 3600  # seconds that a log-in lasts
 
 
@@ -49,8 +51,10 @@ class Access:
     """What the gate asks for; nothing at all on a server that only this machine reaches.
 
     password: of everybody. issuer, client: of an OpenID Connect provider, with ``people`` who may enter by it: e-mail
-    addresses, or domains after an @; none for everybody whom the provider knows. url: where people reach the server,
-    if a proxy stands before it. hosts: names by which the server may be called; none for all.
+    addresses, or domains after an @; none for everybody whom the provider knows. verifies_email: whether the provider
+    gives out only addresses that it has verified, so that one of which it does not say so counts as verified. url:
+    where people reach the server, if a proxy stands before it. hosts: names by which the server may be called; none
+    for all.
     """
 
     password: str = ""
@@ -60,6 +64,7 @@ class Access:
     people: tuple[str, ...] = ()
     url: str = ""
     hosts: tuple[str, ...] = ()
+    verifies_email: bool = False
 
     @property
     def closed(self) -> bool:
@@ -74,6 +79,7 @@ class Access:
             "ORL_OIDC_PEOPLE": " ".join(self.people),
             "ORL_PUBLIC_URL": self.url,
             "ORL_HOSTS": " ".join(self.hosts),
+            VERIFIES: str(int(self.verifies_email)),
         }
 
 
@@ -85,6 +91,9 @@ def from_environment() -> Access:
         raise UserError(f"Logging in by OpenID Connect needs {' and '.join(missing)} too.")
     people, hosts = (tuple(os.environ.get(name, "").split()) for name in ("ORL_OIDC_PEOPLE", "ORL_HOSTS"))
     issuer, client_id, client_secret = found
+    verifies = os.environ.get(VERIFIES, "0")
+    if verifies not in ("0", "1"):
+        raise UserError(f"Invalid value for {VERIFIES}: '{verifies}'. Set it to 1 or 0.")
     return Access(
         password=os.environ.get("ORL_PASSWORD", ""),
         issuer=issuer,
@@ -93,6 +102,7 @@ def from_environment() -> Access:
         people=people,
         url=os.environ.get("ORL_PUBLIC_URL", ""),
         hosts=hosts,
+        verifies_email=verifies == "1",
     )
 
 
@@ -211,10 +221,14 @@ class Gate:
             return _form(self.access, there, f"The provider did not let you in: {problem.description or problem}.", 401)
         claims = token.get("userinfo") or {}
         mail = str(claims.get("email") or "").lower()
-        if self.access.people and not (claims.get("email_verified", True) and _named(mail, self.access.people)):
+        verified = bool(mail) and _is_verified(claims, self.access.verifies_email)
+        if self.access.people and not _named(mail, self.access.people):
             return _form(self.access, there, f"{mail or 'This account'} may not use this explorer.", 403)
+        if self.access.people and not verified:
+            doubt = f"The provider does not say that {mail} has been verified; whoever runs this explorer can help."
+            return _form(self.access, there, doubt, 403)
         request.session.clear()
-        request.session["person"] = mail or str(claims.get("sub"))
+        request.session["person"] = mail if verified else str(claims.get("sub"))
         return RedirectResponse(there, 303)
 
     def _client(self) -> Any:
@@ -256,6 +270,12 @@ def _within(there: str) -> str:
     parts = urlsplit(there)
     outside = parts.scheme or parts.netloc or not there.startswith("/") or "\\" in there or there.startswith("//")
     return "/" if outside else there
+
+
+def _is_verified(claims: Mapping[str, Any], unless_said: bool) -> bool:
+    """Whether the provider vouches for the e-mail address; some say so in a word instead of a truth value."""
+    said = claims.get("email_verified")
+    return unless_said if said is None else said is True or said == "true"
 
 
 def _named(mail: str, people: tuple[str, ...]) -> bool:

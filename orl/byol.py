@@ -22,7 +22,7 @@ class BYOL(Bootstrap):
         self, architecture: str, hidden: int = HIDDEN, projection: int = PROJECTION, momentum: float = 0.99
     ) -> None:
         super().__init__(architecture, hidden, projection, momentum)
-        self.predictor = mlp(projection, hidden, projection, init="normal")
+        self.predictor = mlp(projection, hidden, projection)
 
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
         """views: image_1, image_2. One term, ``image``."""

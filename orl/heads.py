@@ -28,12 +28,10 @@ def mlp(
     hidden: int = HIDDEN,
     outputs: int = PROJECTION,
     kind: HeadKind = "bootstrap",
-    *,
-    init: Literal["kaiming", "normal"] = "kaiming",
 ) -> nn.Sequential:
     """Two-layer head float [B, inputs] -> float [B, outputs]; modules named as in the reference's files.
 
-    ``kaiming`` (fan_in) starts projectors and ORL's predictors, ``normal`` (std 0.01) BYOL's predictor.
+    Weights start kaiming-normal (fan in), biases at zero, in projectors and predictors alike.
     """
     layers: list[tuple[str, nn.Module]] = [("fc0", nn.Linear(inputs, hidden, bias=kind != "simclr"))]
     if kind != "moco":
@@ -44,10 +42,7 @@ def mlp(
     head = nn.Sequential(OrderedDict(layers))
     for layer in head:
         if isinstance(layer, nn.Linear):
-            if init == "kaiming":
-                nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
-            else:
-                nn.init.normal_(layer.weight, std=0.01)
+            nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     return head

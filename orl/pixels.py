@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 INPUT_SIZE = 224  # pixels, of the crops and image views that an encoder embeds
+SHORT_SIDE = 256  # pixels, of a whole photo before it is cut or squashed to that size
 ATTENTION_SIZE = 640  # pixels, of the whole photo squeezed into a square
 ATTENTION_COARSE = 0.4  # share of those sides at which attention looks at it a second time
 ATTENTION_CELLS = 20  # a side of the attention map that encoders of stride 32 make of it
@@ -131,15 +132,20 @@ def crop_box(image: Image.Image, box: np.ndarray, size: int = INPUT_SIZE) -> np.
     return np.asarray(patch.resize((size, size), Image.Resampling.BILINEAR))
 
 
-def center_crop(image: Image.Image, resize: int = 256, size: int = INPUT_SIZE) -> np.ndarray:
+def center_crop(image: Image.Image, resize: int = SHORT_SIDE, size: int = INPUT_SIZE) -> np.ndarray:
     """Resize the short side (bilinear) and cut the centre, for image features; uint8 [size, size, 3]."""
-    width, height = image.size
-    factor = resize / min(width, height)
-    # Truncation is what torchvision's Resize does with the long side.
-    new = (resize, int(height * factor)) if width <= height else (int(width * factor), resize)
-    image = image.resize(new, Image.Resampling.BILINEAR)
-    left, top = round((new[0] - size) / 2), round((new[1] - size) / 2)
+    image = resize_short_side(image, resize)
+    left, top = round((image.width - size) / 2), round((image.height - size) / 2)
     return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def resize_short_side(image: Image.Image, size: int = SHORT_SIDE) -> Image.Image:
+    """The photo with a short side of ``size`` pixels, bilinear; the long side is truncated to whole pixels."""
+    width, height = image.size
+    factor = size / min(width, height)
+    # Truncation is what torchvision's Resize does with the long side.
+    new = (size, int(height * factor)) if width <= height else (int(width * factor), size)
+    return image.resize(new, Image.Resampling.BILINEAR)
 
 
 def squeeze(image: Image.Image, size: int = ATTENTION_SIZE) -> np.ndarray:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import stat
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 import pytest
@@ -168,7 +170,7 @@ def test_half_a_provider_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_access_survives_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Access(
-        "pass", "https://login.example", "id", "secret", ("@example.org",), "https://orl.example", ("a", "b")
+        "pass", "https://login.example", "id", "secret", ("@example.org",), "https://orl.example", ("a", "b"), True
     )
     for name, value in asked.environment().items():
         monkeypatch.setenv(name, value)
@@ -180,10 +182,14 @@ def test_access_survives_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @dataclass
 class Provider:
-    """An OpenID Connect provider on this machine, which says that everybody has the e-mail address in ``mail``."""
+    """An OpenID Connect provider on this machine, which says that everybody has the e-mail address in ``mail``.
+
+    verified: what it says of the address besides; an empty dictionary for nothing.
+    """
 
     issuer: str
     mail: str = "ada@example.org"
+    verified: dict[str, Any] = field(default_factory=lambda: {"email_verified": True})
     nonce: str = ""
 
     def __post_init__(self) -> None:
@@ -201,7 +207,7 @@ class Provider:
         assert form["code"] == ["a-code"]
         soon = int(time.time()) + 60
         claims = {"iss": self.issuer, "aud": "explorer", "sub": "1", "iat": soon - 60, "exp": soon}
-        claims |= {"email": self.mail, "email_verified": True, "nonce": self.nonce}
+        claims |= {"email": self.mail, "nonce": self.nonce} | self.verified
         signed = jwt.encode({"alg": "RS256", "kid": "one"}, claims, self.key)
         return JSONResponse({"access_token": "t", "token_type": "Bearer", "id_token": signed})
 
@@ -249,6 +255,47 @@ def test_only_the_people_named_get_in_by_the_provider(guarded: Guarded, provider
     assert (refused.status_code, "mallory@evil.example may not use this explorer." in refused.text) == (403, True)
     assert provider.send_back(guarded(**asked), "ada@example.org").status_code == 303
     assert provider.send_back(guarded(**asked), "eve@elsewhere.example").status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("said", "trusting", "status"),
+    [
+        ({}, False, 403),
+        ({"email_verified": None}, False, 403),
+        ({"email_verified": False}, False, 403),
+        ({"email_verified": "false"}, False, 403),
+        ({"email_verified": True}, False, 303),
+        ({"email_verified": "true"}, False, 303),
+        ({}, True, 303),
+        ({"email_verified": False}, True, 403),  # it knows better than the setting
+    ],
+)
+def test_an_address_that_the_provider_has_not_verified_opens_nothing(
+    guarded: Guarded, provider: Provider, monkeypatch: pytest.MonkeyPatch, said: dict, trusting: bool, status: int
+) -> None:
+    monkeypatch.setattr(provider, "verified", said)
+    client = guarded(**provider.access(people=("@example.org",), verifies_email=trusting))
+    answer = provider.send_back(client, "ada@example.org")
+    assert answer.status_code == status
+    assert ("The provider does not say that ada@example.org has been verified" in answer.text) is (status == 403)
+    assert client.get("/app/static/photo/1/320").status_code == (200 if status == 303 else 401)
+
+
+@pytest.mark.parametrize(("said", "name"), [({"email_verified": True}, "ada@example.org"), ({}, "1")])
+def test_nobody_goes_by_an_address_that_is_not_verified(
+    guarded: Guarded, provider: Provider, monkeypatch: pytest.MonkeyPatch, said: dict, name: str
+) -> None:
+    monkeypatch.setattr(provider, "verified", said)
+    client = guarded(**provider.access())
+    provider.send_back(client, "ada@example.org")
+    kept = b64decode(unquote(client.cookies["orl_session"]).split(".")[0])
+    assert json.loads(kept) == {"person": name}
+
+
+def test_a_setting_that_is_neither_yes_nor_no_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORL_OIDC_VERIFIES_EMAIL", "maybe")
+    with pytest.raises(UserError, match=r"Invalid value for ORL_OIDC_VERIFIES_EMAIL: 'maybe'. Set it to 1 or 0\."):
+        from_environment()
 
 
 def test_an_answer_that_nobody_asked_for_lets_nobody_in(guarded: Guarded, provider: Provider) -> None:

@@ -74,6 +74,25 @@ def test_mocos_loss_equals_the_slow_version() -> None:
     assert queue_loss(queries * 3, keys, queue, 0.2).item() == pytest.approx(total / 4, abs=1e-5)
 
 
+def test_mocos_keys_lie_in_the_queue_in_the_order_of_their_photos() -> None:
+    method, views = moco(group=BATCH), random_views()  # one group: its statistics do not depend on the order
+    with torch.no_grad():
+        expected = nn.functional.normalize(method.key_projector(method.key_backbone(views["image_2"]).mean(dim=(2, 3))))
+    method(views)
+    torch.testing.assert_close(method.queue[:BATCH], expected, rtol=0, atol=1e-5)
+
+
+def test_mocos_query_is_held_against_the_key_of_the_same_photo() -> None:
+    method, views = moco(group=BATCH), random_views()
+    queue = method.queue.clone()
+    with torch.no_grad():
+        queries = method.projector(method.backbone(views["image_1"]).mean(dim=(2, 3)))
+        keys = nn.functional.normalize(method.key_projector(method.key_backbone(views["image_2"]).mean(dim=(2, 3))))
+    expected = queue_loss(queries, keys, queue, 0.2).item()
+    assert abs(expected - queue_loss(queries, keys.roll(1, 0), queue, 0.2).item()) > 1e-3
+    assert method(views)[0]["image"].item() == pytest.approx(expected, abs=1e-4)
+
+
 def test_mocos_keys_take_the_place_of_the_oldest_and_go_around() -> None:
     method = moco(queue=12)
     before = method.queue.clone()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -142,12 +144,14 @@ def test_an_image_without_a_raw_box_falls_back_to_itself(fallback: str) -> None:
 
 
 class Dice:
-    """A generator whose draws are given."""
+    """A generator whose draws are given, and which remembers between what."""
 
     def __init__(self, *draws: float) -> None:
         self.draws = list(draws)
+        self.ranges: list[tuple[float, float]] = []
 
     def uniform(self, low: float, high: float) -> float:
+        self.ranges.append((low, high))
         value = self.draws.pop(0)
         assert low <= value <= high
         return value
@@ -159,7 +163,14 @@ def jittered(box: tuple[int, ...], dice: Dice) -> list[int]:
 
 def test_the_jitter_draws_area_a_new_aspect_and_the_shift_of_the_centre() -> None:
     # Area 50 * 72 = 3600 times 1, aspect exp 0 = 1: 60 x 60 around (125 + 0.1 * 50, 136).
-    assert jittered((100, 100, 50, 72), Dice(1.0, 0.0, 0.1, 0.0)) == [100, 106, 60, 60]
+    dice = Dice(1.0, 0.0, 0.1, 0.0)
+    assert jittered((100, 100, 50, 72), dice) == [100, 106, 60, 60]
+    assert dice.ranges == [(0.5, 2.0), (math.log(0.5), math.log(2.0)), (-0.5, 0.5), (-0.5, 0.5)]
+
+
+def test_the_jitter_makes_a_box_of_nearly_twice_and_of_little_more_than_half_the_area() -> None:
+    assert jittered((100, 100, 60, 60), Dice(1.9, 0.0, 0.0, 0.0)) == [88, 88, 83, 83]
+    assert jittered((100, 100, 60, 60), Dice(0.52, 0.0, 0.0, 0.0)) == [108, 108, 43, 43]
 
 
 def test_a_jitter_that_leaves_the_image_or_overlaps_too_little_is_drawn_again() -> None:

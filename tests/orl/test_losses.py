@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from orl_explorer.orl.bootstrap import Bootstrap, regression_loss
 from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.multicrop import MultiCropBYOL
 from orl_explorer.orl.object_level import BRANCHES, ORL
 
 BATCH, SIZE, PATCH = 8, 40, 32
@@ -181,6 +182,22 @@ def test_a_target_of_momentum_1_stands_still() -> None:
     method.after_step(1, 1)
     for old, new in zip(before, method.target_backbone.parameters(), strict=True):
         assert torch.equal(old, new)
+
+
+def test_stage_1_is_the_image_branch_of_stage_3() -> None:
+    views, alone, branch = random_views(), byol(), orl(1.0, 0.0, 0.0)
+    whole = {name.replace("predictors.image.", "predictor."): value for name, value in branch.state_dict().items()}
+    torch.testing.assert_close(alone.state_dict(), whole, rtol=0, atol=0)
+    assert alone(views)[0]["image"].item() == branch(views)[0]["image"].item()
+
+
+@pytest.mark.parametrize("method", [BYOL, MultiCropBYOL])
+def test_a_predictor_of_the_papers_size_starts_kaiming_normal(method: type[BYOL]) -> None:
+    torch.manual_seed(0)
+    predictor = method("resnet18").predictor
+    assert predictor.fc0.weight.std().item() == pytest.approx(0.0884, rel=0.01)  # sqrt(2 / 256)
+    assert predictor.fc1.weight.std().item() == pytest.approx(0.0221, rel=0.01)  # sqrt(2 / 4096)
+    assert predictor.fc0.bias.abs().max().item() == 0
 
 
 def test_heads_have_the_layers_of_the_paper() -> None:

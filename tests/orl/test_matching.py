@@ -71,6 +71,13 @@ def test_a_pair_has_its_margin_over_the_next_best_and_knows_whether_the_way_back
     assert back.margin.tolist() == pytest.approx([1.0, 0.2, 0.2])
 
 
+def test_a_way_back_that_is_worse_by_a_hair_does_not_lead_home() -> None:
+    query = np.array([[1.0, 0.0], [0.9995, 0.0]], np.float32)  # not of unit length: similarities worked out by eye
+    found = top_pairs(query, np.array([[1.0, 0.0]], np.float32), 1.0)
+    assert found.similarity.tolist() == [1.0, np.float32(0.9995)]
+    assert found.cycle.tolist() == [True, False]
+
+
 def test_a_neighbour_with_one_roi_has_no_margin() -> None:
     found = top_pairs(np.eye(2, dtype=np.float32), np.array([[1.0, 0.0]], np.float32), 1.0)
     assert np.isnan(found.margin).all()

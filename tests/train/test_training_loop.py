@@ -16,8 +16,8 @@ from orl_explorer.train.checkpoints import save_checkpoint
 from orl_explorer.train.data import CHANGES, ImageViews
 from orl_explorer.train.engine import fit, to_device
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.methods import BYOLConfig
-from orl_explorer.train.pretrain import image_views
+from orl_explorer.train.methods import BYOLConfig, ORLConfig, read_config
+from orl_explorer.train.pretrain import build_method, image_views
 from orl_explorer.train.processes import Processes
 from orl_explorer.train.progress import Progress
 
@@ -75,6 +75,40 @@ def test_two_steps_of_sgd_by_hand(tmp_path: Path) -> None:
     # Rates 0.5 and 0.25 (cosine). v1 = 2 + 0.1 * 1 = 2.1, w1 = 1 - 0.5 * 2.1 = -0.05;
     # v2 = 0.9 * 2.1 + 2 + 0.1 * -0.05 = 3.885, w2 = -0.05 - 0.25 * 3.885.
     assert fitted(Slope(lambda _: torch.tensor(2.0)), config(), tmp_path) == pytest.approx(-1.02125, abs=1e-6)
+
+
+def test_what_follows_a_step_is_done_after_each_with_its_number_and_the_new_weights(tmp_path: Path) -> None:
+    seen: list[tuple[int, int, float]] = []
+
+    class Followed(Slope):
+        def after_step(self, step: int, total: int) -> None:
+            seen.append((step, total, self.backbone.weight.item()))
+
+    last = fitted(Followed(lambda _: torch.tensor(2.0)), config(), tmp_path)
+    assert [(step, total) for step, total, _ in seen] == [(0, 2), (1, 2)]
+    assert [weight for _, _, weight in seen] == pytest.approx([-0.05, -1.02125], abs=1e-6)  # see above
+    assert seen[-1][2] == last
+
+
+@pytest.mark.parametrize("name", ["byol", "multicrop", "moco", "orl"])
+def test_the_loop_lets_the_slow_network_of_every_method_follow(name: str, small_scenes: Path, tmp_path: Path) -> None:
+    values = {"backbone": "resnet18", "epochs": 1, "batch_size": 4, "image_size": 32, "hidden": 16, "projection": 8}
+    settings = read_config({"method": name, "warmup_epochs": 0, "workers": 0, "rate_per_256": 64, **values})
+    files = [str(path) for path in sorted(small_scenes.iterdir())[:4]]
+    torch.manual_seed(0)
+    if isinstance(settings, ORLConfig):
+        settings = settings.model_copy(update={"intra_weight": 0.0, "inter_weight": 0.0})
+    method = build_method(settings)
+    slow = next(part for part in ("target_backbone", "key_backbone") if hasattr(method, part))
+    first = [p.clone() for p in getattr(method, slow).parameters()]
+    fit(method, ImageViews(files, image_views(settings), 0), settings, tmp_path, Progress(), ALONE)
+    fast = list(method.backbone.parameters())
+    # At step 0 of 1 the momentum is the smallest there is: slow = m first + (1 - m) fast, once.
+    momentum = 0.999 if name == "moco" else 0.99
+    for was, now, goal in zip(first, getattr(method, slow).parameters(), fast, strict=True):
+        torch.testing.assert_close(now.detach(), momentum * was + (1 - momentum) * goal.detach(), rtol=0, atol=1e-6)
+    moved = [(now - was).abs().max() for was, now in zip(first, getattr(method, slow).parameters(), strict=True)]
+    assert max(moved) > 1e-4
 
 
 def test_a_batch_in_parts_has_the_mean_of_their_gradients(tmp_path: Path) -> None:

@@ -175,6 +175,23 @@ def test_a_branch_of_weight_0_draws_no_view_and_leaves_the_others_as_they_are(
         assert torch.equal(view, whole[name]), name
 
 
+def test_the_first_view_of_each_branch_goes_through_pipeline_1_and_the_second_through_2(
+    mined: Workspace, tiny_orl: ORLConfig
+) -> None:
+    rows = correspondences(mined, complete_set_named(mined.store, "set"), _dataset(mined), tiny_orl)
+    views = data.RoiViews(rows, byol.views(32), tiny_orl, changed=False)  # what is drawn, not yet done
+    drawn = [views[epoch, index] for epoch in range(20) for index in range(len(views))]
+    sigma, solarize = -2, -1
+    for name in ("image_1", "roi", "query_roi"):
+        changes = torch.stack([d[name + data.CHANGES] for d in drawn])
+        assert (changes[:, sigma] > 0).all(), name
+        assert (changes[:, solarize] == 0).all(), name
+    for name in ("image_2", "roi_jittered", "key_roi"):
+        changes = torch.stack([d[name + data.CHANGES] for d in drawn])
+        assert 0.04 < (changes[:, sigma] > 0).float().mean() < 0.17, name  # one in ten
+        assert 0.12 < changes[:, solarize].mean() < 0.29, name  # two in ten
+
+
 def test_views_depend_on_epoch_and_photo_only(mined: Workspace, tiny_orl: ORLConfig) -> None:
     rows = correspondences(mined, complete_set_named(mined.store, "set"), _dataset(mined), tiny_orl)
     first = data.RoiViews(rows, byol.views(32), tiny_orl)

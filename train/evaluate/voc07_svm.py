@@ -8,7 +8,7 @@ import numpy as np
 
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.orl.average_precision import interval
-from orl_explorer.orl.pixels import INPUT_SIZE, squeeze
+from orl_explorer.orl.pixels import INPUT_SIZE, resize_short_side, squeeze
 from orl_explorer.orl.svm import FOLDS, decide, in_span
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.features import SPLITS, features_of, keep_array, read_photo
@@ -67,7 +67,10 @@ def cells_of(
     folder: Path,
     progress: Progress,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features of both splits: whole photos squashed to 224 x 224, 2 x 2 cells, float32 [n, 4 C], unit rows."""
+    """Features of both splits, 2 x 2 cells: float32 [n, 4 C], unit rows.
+
+    Whole photos, resized to a short side of 256 and then squashed to 224 x 224, as in the reference.
+    """
     device = str(choose_device())
     network = load(workspace, encoder, device)
     train, test = (
@@ -77,7 +80,7 @@ def cells_of(
             split.files,
             encoder.roi_features * CELLS**2,
             weights_sha256=encoder.weights_sha256,
-            view=lambda file: squeeze(read_photo(file), INPUT_SIZE),
+            view=lambda file: squeeze(resize_short_side(read_photo(file)), INPUT_SIZE),
             forward=lambda pixels: network.embed_cells(pixels, CELLS),
             device=device,
             progress=progress,
