@@ -42,25 +42,35 @@ def workspace() -> Workspace:
     return open_workspace(read_only=read_only())
 
 
+def _of_store() -> str:
+    """Where the pictures of this store begin: browsers keep them, and another store's ids are the same numbers."""
+    return f"{PREFIX}/{workspace().store.identity[:12]}"
+
+
 def photo_url(image_id: int, mtime_ns: int, width: int = WIDTHS[1]) -> str:
     """URL of a photo at most ``width`` wide; a changed file has another one."""
-    return f"{PREFIX}/photo/{image_id}/{width}?v={mtime_ns}"
+    return f"{_of_store()}/photo/{image_id}/{width}?v={mtime_ns}"
+
+
+def photo_template(width: int) -> str:
+    """Template of the URL of any photo, for the map to fill."""
+    return f"{_of_store()}/photo/{{image}}/{width}"
 
 
 def crop_url() -> str:
     """Template of the URL of a RoI's crop, for the pair view to fill."""
-    return f"{PREFIX}/crop/{{image}}/{{x}}-{{y}}-{{w}}-{{h}}"
+    return f"{_of_store()}/crop/{{image}}/{{x}}-{{y}}-{{w}}-{{h}}"
 
 
 def attention_url(encoder_id: int, image_id: int, roi: tuple[int, tuple[int, ...]] | None = None) -> str:
     """URL of an attention map: the activation norm, or the cosine to a RoI given as (image id, box)."""
     to = f"?roi={roi[0]}-{'-'.join(map(str, roi[1]))}" if roi else ""
-    return f"{PREFIX}/attention/{encoder_id}/{image_id}{to}"
+    return f"{_of_store()}/attention/{encoder_id}/{image_id}{to}"
 
 
 def attention_template() -> str:
     """The same for the attention page to fill; it adds ``?point=image-x-y`` or ``?roi=…``, ``cells=1``, ``own=1``."""
-    return f"{PREFIX}/attention/{{encoder}}/{{image}}"
+    return f"{_of_store()}/attention/{{encoder}}/{{image}}"
 
 
 async def photo(request: Request) -> Response:
@@ -93,9 +103,9 @@ async def attention(request: Request) -> Response:
 
 
 ROUTES = [
-    Route(f"{PREFIX}/photo/{{image:int}}/{{width:int}}", photo),
-    Route(f"{PREFIX}/crop/{{image:int}}/{{box}}", crop),
-    Route(f"{PREFIX}/attention/{{encoder:int}}/{{image:int}}", attention),
+    Route(f"{PREFIX}/{{store}}/photo/{{image:int}}/{{width:int}}", photo),
+    Route(f"{PREFIX}/{{store}}/crop/{{image:int}}/{{box}}", crop),
+    Route(f"{PREFIX}/{{store}}/attention/{{encoder:int}}/{{image:int}}", attention),
 ]
 
 
@@ -108,6 +118,8 @@ async def answer(
 ) -> Response:
     """What ``make`` returns, made in a thread, or nothing new to whom has it; its sentence where it raises Missing."""
     try:
+        if (store := request.path_params.get("store")) and not workspace().store.identity.startswith(store):
+            raise Missing("This picture is of another store.")
         data = await run_in_threadpool(make)
     except (Missing, UnreadableImage) as error:
         return PlainTextResponse(str(error), 404, headers={"Cache-Control": "no-store"})
@@ -144,7 +156,8 @@ def _cut(picture: Image.Image, box: tuple[int, ...], size: int = INPUT_SIZE) -> 
 
 def _photo(image_id: int, width: int) -> bytes:
     row, file = _find(image_id)
-    cached = workspace().thumbnails / f"{image_id}-{row.mtime_ns}-{width}.jpg"
+    shown = hashlib.blake2b(f"{file}\0{row.size}\0{row.mtime_ns}".encode("utf-8", "surrogateescape"), digest_size=12)
+    cached = workspace().thumbnails / f"{shown.hexdigest()}-{width}.jpg"
     if cached.is_file():
         return cached.read_bytes()
     picture = read_image(file)

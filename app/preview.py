@@ -17,13 +17,14 @@ from orl_explorer.db import mining
 from orl_explorer.db.correspondences import NeighborImage
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
+from orl_explorer.db.photos import digests_of
 from orl_explorer.orl.boxes import BoxRules, Filtered
 from orl_explorer.orl.matching import nearest_to, pair_count
 from orl_explorer.train import candidates
 from orl_explorer.train.candidates import Described
 from orl_explorer.train.config import MineConfig, Precision
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.features import Attention, Boxes, BoxFeatures, Features, PooledFeatures, as_stored
+from orl_explorer.train.features import Attention, Boxes, BoxFeatures, Features, PooledFeatures
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.workspace import Workspace
 
@@ -80,8 +81,7 @@ def sides(subject: Subject, images: list[Image], config: MineConfig) -> list[Sid
     raw = candidates.raw_boxes(store, images, MineConfig(**subject.mined.params))
     maps = _sources(subject).attention.get(images, config)
     found = {i.id: candidates.candidates(i, raw[i.id], config, maps[i.id]) for i in images}
-    stored = as_stored(store, found)
-    return [Side(raw[i], config.rules, found[i].filtered, stored[i]) for i in ids]
+    return [Side(raw[i], config.rules, found[i].filtered, Boxes.of(found[i])) for i in ids]
 
 
 def missing_maps(subject: Subject, images: list[Image], config: MineConfig) -> int:
@@ -244,4 +244,4 @@ def _features_of(
     ids = np.array(sorted(mining.matched_images(workspace.store, set_id)), np.int64)
     images = encoder_features(workspace, encoder_id, precision).images
     images.refresh()
-    return ids, images.get(ids)
+    return ids, images.get(digests_of(workspace.store, ids))

@@ -32,10 +32,12 @@ from rich import print as show
 from rich.table import Table
 from synthetic_store import SETS, build
 
-from orl_explorer.db.correspondences import find_set, neighbors_of, rois_of
+from orl_explorer.db.correspondences import find_set, neighbors_of, set_rois
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.gallery import GalleryOrder, gallery_ids
-from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.db.photos import dataset_by_id, digests_of
+from orl_explorer.train.embeddings import DTYPE, VERSION
+from orl_explorer.train.features import roi_keys
 from orl_explorer.train.maps import Map, keep_map, photos_map, points_of, state_of
 from orl_explorer.train.workspace import Workspace, open_workspace
 
@@ -61,20 +63,21 @@ class Features:
     Those of all RoIs of COCO would fill a disk, and a page reads those of a few photos.
     """
 
-    def __init__(self, workspace: Workspace, kind: str, ids: np.ndarray, width: int, sha: str, folder: Path) -> None:
+    def __init__(self, kind: str, keys: np.ndarray, width: int, sha: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        header = {"dtype": "<f4", "width": width, "weights_sha256": sha}
-        (folder / f"{kind}.json").write_text(json.dumps(header, indent=1))
-        ids.astype("<i8").tofile(folder / f"{kind}.ids")
-        path = folder / f"{kind}.vectors"
+        header, stem = {"dtype": DTYPE, "width": width, "weights_sha256": sha}, f"{kind}-{VERSION}"
+        (folder / f"{stem}.json").write_text(json.dumps(header, indent=1))
+        self._keys = np.unique(keys)
+        self._keys.astype("<i8").tofile(folder / f"{stem}.keys")
+        path = folder / f"{stem}.vectors"
         with path.open("wb") as file:
-            file.truncate(len(ids) * width * 4)
-        self._rows, self._ids = np.memmap(path, "<f4", "r+", shape=(len(ids), width)), ids
+            file.truncate(len(self._keys) * width * 4)
+        self._rows = np.memmap(path, DTYPE, "r+", shape=(len(self._keys), width))
 
-    def fill(self, ids: np.ndarray) -> None:
-        """Random unit vectors for these ids, the same for the same id."""
-        for i, row in zip(ids.tolist(), np.searchsorted(self._ids, ids).tolist(), strict=True):
-            drawn = np.random.default_rng([6, i]).standard_normal(self._rows.shape[1], np.float32)
+    def fill(self, keys: np.ndarray) -> None:
+        """Random unit vectors for these keys, the same for the same key."""
+        for key, row in zip(keys.tolist(), np.searchsorted(self._keys, keys).tolist(), strict=True):
+            drawn = np.random.default_rng([6, key & (2**63 - 1)]).standard_normal(self._rows.shape[1], np.float32)
             self._rows[row] = drawn / np.linalg.norm(drawn)
 
 
@@ -85,15 +88,16 @@ def lend_features(workspace: Workspace, looked_at: list[int]) -> None:
     encoder = encoder_by_id(workspace.store, mined.encoder_id)
     assert encoder is not None
     folder, sha = workspace.embeddings / encoder.name, encoder.weights_sha256
-    with workspace.store.session() as session:
-        last = session.connection().exec_driver_sql("SELECT max(id) FROM roi").scalar_one()
-    rois = Features(workspace, "rois", np.arange(1, last + 1), encoder.roi_features, sha, folder)
+    whole = set_rois(workspace.store, mined.id)
+    digests = np.repeat(digests_of(workspace.store, whole.images), np.diff(whole.start))
+    rois = Features("rois", roi_keys(digests, whole.boxes), encoder.roi_features, sha, folder)
     photos = set(looked_at)
     for query in looked_at:
         photos |= {n.image.id for n in neighbors_of(workspace.store, mined.id, query)}
     for some in np.array_split(np.array(sorted(photos)), 1 + len(photos) // 200):
-        for found in rois_of(workspace.store, mined.id, some.tolist()).values():
-            rois.fill(found.ids)
+        found = [whole.of(i) for i in some.tolist()]
+        for own in found:
+            rois.fill(roi_keys(digests[own], whole.boxes[own]))
 
 
 def lend_map(workspace: Workspace) -> None:
@@ -104,7 +108,8 @@ def lend_map(workspace: Workspace) -> None:
     assert encoder is not None
     images = np.sort(gallery_ids(workspace.store, GalleryOrder(mined.dataset_id)))
     folder = workspace.embeddings / encoder.name
-    Features(workspace, "images", images, encoder.image_features, encoder.weights_sha256, folder)
+    keys = digests_of(workspace.store, images)
+    Features("images", keys, encoder.image_features, encoder.weights_sha256, folder)
     dataset = dataset_by_id(workspace.store, mined.dataset_id)
     shown = photos_map(workspace, dataset.name, encoder.name)
     rng = np.random.default_rng(7)

@@ -13,9 +13,10 @@ import numpy as np
 from orl_explorer.db.correspondences import complete_set_named, neighbor_ids_of, rois_of
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.mining import matched_images
+from orl_explorer.db.photos import digests_of
 from orl_explorer.orl.matching import nearest_neighbors, top_pairs
 from orl_explorer.train.config import MineConfig
-from orl_explorer.train.features import Features
+from orl_explorer.train.features import Features, roi_keys
 from orl_explorer.train.workspace import open_workspace
 
 
@@ -33,12 +34,13 @@ def main() -> None:
     stored = Features(workspace, encoder)
     ids = np.array(sorted(matched_images(workspace.store, mined.id)))
 
-    whole = stored.images.get(ids)
+    whole = stored.images.get(digests_of(workspace.store, ids))
     exact, rounded = (nearest_neighbors(v, ids, config.neighbors).ids for v in (whole, _half(whole)))
     neighbors = int((exact != rounded).any(axis=1).sum())
 
     rois = rois_of(workspace.store, mined.id, ids.tolist())
-    vectors = {image: stored.rois.get(found.ids) for image, found in rois.items()}
+    digest = dict(zip(ids.tolist(), digests_of(workspace.store, ids).tolist(), strict=True))
+    vectors = {i: stored.rois.get(roi_keys(digest[i], found.boxes)) for i, found in rois.items()}
     pairs = lost = lists = reordered = 0
     for query, keys in neighbor_ids_of(workspace.store, mined.id, ids.tolist()).items():
         for key in keys:

@@ -27,7 +27,7 @@ from orl_explorer.db.whole_sets import annotated_objects
 from orl_explorer.orl.quality import object_classes
 from orl_explorer.train.candidates import candidates, describe, raw_boxes
 from orl_explorer.train.config import MineConfig
-from orl_explorer.train.features import Attention, Features, as_stored
+from orl_explorer.train.features import Attention, Boxes, Features
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.quality import as_objects
 from orl_explorer.train.sample import named
@@ -58,12 +58,12 @@ def read(workspace: Workspace, name: str, only: Path | None) -> list[Judged]:
     ids = np.array([i.id for i in images], np.int64)
     features, photos = Features(workspace, encoder, precision=config.precision), Photos.of(store, mined.dataset_id)
     maps, raw = Attention(features, photos).get(images, config), raw_boxes(store, images, config)
-    found = as_stored(store, {i.id: candidates(i, raw[i.id], config, maps[i.id]) for i in images})
+    found = {i.id: Boxes.of(candidates(i, raw[i.id], config, maps[i.id])) for i in images}
     objects = as_objects(annotated_objects(store, ids.tolist()), ids)
     judged = []
     for at, image in enumerate(images):
         own, here = found[image.id], slice(*objects.start[at : at + 2])
-        vectors = features.rois.get(own.roi_ids)
+        vectors = features.rois.get(own.keys)
         x, y, w, h = own.boxes.astype(float).T
         box = np.stack([np.log(w * h / image.width / image.height), np.log(w / h), x / image.width, y / image.height])
         seen = np.concatenate([vectors, box.T, box.T**2, own.objectness[:, None]], axis=1)

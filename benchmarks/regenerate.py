@@ -20,13 +20,13 @@ import numpy as np
 from rich import print as show
 from rich.table import Table
 
-from orl_explorer.db import correspondences, mining
+from orl_explorer.db import mining
 from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.photos import Photo, add_photos, count_photos, ensure_dataset, usable_images
 from orl_explorer.db.runs import add_run
 from orl_explorer.train.config import MineConfig
-from orl_explorer.train.features import Features
+from orl_explorer.train.features import Features, photo_keys, roi_keys
 from orl_explorer.train.mine import mine
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import open_workspace
@@ -53,7 +53,8 @@ def regenerate(folder: str, count: int) -> dict[str, float]:
     workspace = open_workspace(Path(folder))
     store, rng = workspace.store, np.random.default_rng(0)
     dataset = ensure_dataset(store, NAME, folder, "folder")
-    add_photos(store, dataset.id, (Photo(f"{i:06d}.jpg", 1100, 1100) for i in range(count)), {})
+    digests = rng.integers(1, 2**63 - 1, count).tolist()
+    add_photos(store, dataset.id, (Photo(f"{i:06d}.jpg", 1100, 1100, digest=d) for i, d in enumerate(digests)), {})
     count_photos(store, dataset.id)
     row = add_encoder(
         store,
@@ -76,9 +77,9 @@ def regenerate(folder: str, count: int) -> dict[str, float]:
         block = images[start : start + 64]
         mining.add_proposals(store, config.method, {i.id: grid for i in block})
         mining.add_candidates(store, seed.id, [mining.Candidates(i.id, grid, len(grid), fallback=False) for i in block])
-        rois = np.concatenate([r.ids for r in correspondences.rois_of(store, seed.id, [i.id for i in block]).values()])
+        rois = np.concatenate([roi_keys(i.digest or 0, grid) for i in block])
         features.rois.add([(rois, unit(rng, len(rois), 2048))])
-        features.images.add([(np.array([i.id for i in block]), unit(rng, len(block), 256))])
+        features.images.add([(photo_keys(block), unit(rng, len(block), 256))])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     clock = Phases()
     run = add_run(store, Run(kind="mine", name="set", params={})).id

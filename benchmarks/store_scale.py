@@ -86,7 +86,6 @@ def _pair_page(store: Store, rng: np.random.Generator, ids: list[int]) -> object
     encoder_by_id(store, mined.encoder_id)
     involved = [image, *(n.image.id for n in correspondences.neighbors_of(store, 1, image))]
     mining.proposals_of(store, involved, CONFIG.method)
-    correspondences.known_rois(store, involved)
     verdicts_of(store, image, "someone")
     following = gallery.step(store, gallery.GalleryOrder(1, 1, "pairs"), image, True)
     return photos.image_by_id(store, following or image), encoders(store), runs(store)

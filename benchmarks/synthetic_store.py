@@ -111,7 +111,8 @@ def _photos(workspace: Workspace, size: argparse.Namespace, clock: Clock) -> np.
             kinds = rng.choice(CATEGORIES, rng.poisson(7), p=common)
             where = rng.integers(0, (WIDTH - 100, HEIGHT - 100), (len(kinds), 2)).tolist()
             boxes = tuple(Box(f"kind {kind:02d}", x, y, 100, 100) for kind, (x, y) in zip(kinds, where, strict=True))
-            batch.append(Photo(path, WIDTH, HEIGHT, 1, length, mtime, None, boxes))
+            digest = int(rng.integers(1, 2**63 - 1))
+            batch.append(Photo(path, WIDTH, HEIGHT, 1, length, mtime, None, boxes, digest))
         with clock.measure("image, annotation", len(batch) + sum(len(photo.boxes) for photo in batch)):
             photos.add_photos(store, dataset.id, batch, {})
     with clock.measure("counts of the data set"):

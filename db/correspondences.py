@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Select, literal, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from orl_explorer.db.models import Candidate, CorrespondenceSet, Image, Neighbor, Pair, Roi, SetImage
@@ -74,15 +74,17 @@ def rois_of(store: Store, set_id: int, image_ids: Sequence[int]) -> dict[int, Ro
 
 
 @dataclass(frozen=True)
-class RoiIds:
-    """Ids and objectness of all candidates of a set, and nothing else, as flat arrays in the order of images and ranks.
+class SetRois:
+    """All candidates of a set, as flat arrays in the order of images and ranks.
 
-    images: int64 [n], ascending. start: int64 [n + 1]. ids: int64 [R]. objectness: float32 [R], 0 where nobody asked.
+    images: int64 [n], ascending. start: int64 [n + 1]. ids: int64 [R]. boxes: int16 [R, 4]. objectness: float32 [R], 0
+    where nobody asked.
     """
 
     images: np.ndarray
     start: np.ndarray
     ids: np.ndarray
+    boxes: np.ndarray
     objectness: np.ndarray
 
     def of(self, image_id: int) -> slice:
@@ -91,27 +93,24 @@ class RoiIds:
         return slice(int(self.start[at]), int(self.start[at + 1]))
 
 
-def roi_ids(store: Store, set_id: int) -> RoiIds:
-    """Read them: 12 bytes for each candidate."""
+def set_rois(store: Store, set_id: int) -> SetRois:
+    """Read them: 20 bytes for each candidate."""
     counted = select(SetImage.image_id, SetImage.candidate_count).where(SetImage.set_id == set_id)
-    candidates = select(Candidate.roi_id, Candidate.objectness).where(Candidate.set_id == set_id)
+    candidates = select(Candidate.roi_id, Roi.x, Roi.y, Roi.w, Roi.h, Candidate.objectness)
+    candidates = candidates.join(Roi, Roi.id == Candidate.roi_id).where(Candidate.set_id == set_id)
     with store.session() as session:
         images = [np.array(block, np.int64) for block in fetch(session, counted.order_by(SetImage.image_id))]
         image_ids, counts = np.concatenate([np.empty((0, 2), np.int64), *images]).T
         start = np.concatenate([[0], np.cumsum(counts)])
         ids, objectness, at = np.empty(start[-1], np.int64), np.empty(start[-1], np.float32), 0
+        boxes = np.empty((start[-1], 4), np.int16)
         for block in fetch(session, candidates.order_by(Candidate.image_id, Candidate.rank)):
             values = np.array(block, np.float64)  # null as NaN
             here = slice(at, at + len(values))
-            ids[here], objectness[here] = values[:, 0], np.nan_to_num(values[:, 1])
+            ids[here], boxes[here] = values[:, 0], values[:, 1:5]
+            objectness[here] = np.nan_to_num(values[:, 5])
             at += len(values)
-    return RoiIds(image_ids, start, ids, objectness)
-
-
-def known_rois(store: Store, image_ids: Sequence[int]) -> dict[int, Rois]:
-    """Every box of these images that any set uses."""
-    query = select(Roi.image_id, Roi.id, Roi.x, Roi.y, Roi.w, Roi.h, literal(0.0))
-    return _by_image(store, query, Roi.image_id, image_ids)
+    return SetRois(image_ids, start, ids, boxes, objectness)
 
 
 def _by_image(

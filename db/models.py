@@ -69,6 +69,7 @@ class Image(Base):
     error: Mapped[str | None]
     size: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes, with mtime_ns: has the file changed?
     mtime_ns: Mapped[int] = mapped_column(BigInteger, default=0)
+    digest: Mapped[int | None] = mapped_column(BigInteger)  # of the file's content; of older rows read when needed
     superseded_by: Mapped[int | None] = mapped_column(ForeignKey("image.id"))
     __table_args__ = (
         Index(

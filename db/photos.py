@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+import numpy as np
 from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from orl_explorer.db.models import Annotation, Dataset, DatasetMember, Image
-from orl_explorer.db.store import Store, StoreError, insert_rows
+from orl_explorer.db.store import Store, StoreError, fetch, insert_rows
 
 CHUNK = 500  # rows per statement: below SQLite's limit on bound variables
 
@@ -40,6 +41,7 @@ class Photo:
     mtime_ns: int = 0
     error: str | None = None
     boxes: tuple[Box, ...] = ()
+    digest: int | None = None
 
 
 def datasets(store: Store) -> list[Dataset]:
@@ -168,6 +170,7 @@ def add_photos(store: Store, dataset_id: int, photos: Iterable[Photo], replaced:
                 "error": photo.error,
                 "size": photo.size,
                 "mtime_ns": photo.mtime_ns,
+                "digest": photo.digest,
             }
             for photo in photos
         ]
@@ -180,6 +183,24 @@ def add_photos(store: Store, dataset_id: int, photos: Iterable[Photo], replaced:
                 old = replaced[photo.path]
                 session.execute(update(Image).where(Image.id == old).values(superseded_by=image_id))
         _add_boxes(session, {image_id: photo.boxes for photo, image_id in zip(photos, ids, strict=True)})
+
+
+def digests_of(store: Store, image_ids: np.ndarray) -> np.ndarray:
+    """Digest of each photo's file, int64 [n] -> int64 [n]; 0 where none was taken."""
+    if not len(image_ids):
+        return np.empty(0, np.int64)
+    within = Image.id.between(int(image_ids.min()), int(image_ids.max()))
+    question = select(Image.id, func.coalesce(Image.digest, 0)).where(within).order_by(Image.id)
+    with store.session() as session:
+        rows = np.concatenate([np.array(block, np.int64) for block in fetch(session, question)])
+    return rows[np.searchsorted(rows[:, 0], image_ids), 1]
+
+
+def keep_digests(store: Store, digests: Mapping[int, int]) -> None:
+    """Enter the digests of files, by image id, of photos that were ingested before digests were taken."""
+    with store.session() as session:
+        for image_id, digest in digests.items():
+            session.execute(update(Image).where(Image.id == image_id).values(digest=digest))
 
 
 def replace_annotations(store: Store, boxes_of: Mapping[int, tuple[Box, ...]]) -> None:

@@ -8,18 +8,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, insert, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, insert, inspect, make_url, select, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from orl_explorer.db.identity import StoreIdentity
+
 BUSY_TIMEOUT = 30_000  # milliseconds a writer waits for another one
 CACHE = 32 * 1024  # KiB of pages that a connection keeps: the upper levels of every table's tree
-HEAD = "0008"  # newest revision under migrations/versions
+HEAD = "0009"  # newest revision under migrations/versions
 MIGRATIONS = Path(__file__).with_name("migrations")
 _UPGRADING = threading.Lock()  # Alembic keeps what it works on in globals
 
@@ -45,6 +48,12 @@ class Store:
             if self.read_only and ("readonly" in str(error.orig) or "read-only" in str(error.orig)):
                 raise StoreError("Nothing can be changed here: this store was opened for reading only.") from error
             raise explained(error) from error
+
+    @cached_property
+    def identity(self) -> str:
+        """Which store this is, 32 hex digits: no other has them, copies and backups excepted."""
+        with self.session() as session:
+            return session.scalars(select(StoreIdentity.identity)).one()
 
     def close(self) -> None:
         """Give back all connections."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,12 +28,41 @@ class Crop(NamedTuple):
     size: int
 
 
+class Stamp(NamedTuple):
+    """By what the file of a photo is known again: bytes, modification time in ns, ``file_digest`` if it was taken."""
+
+    size: int
+    mtime_ns: int
+    digest: int | None
+
+
 class UnreadableImage(Exception):
     """A photo that cannot be decoded; the message says why in one clause."""
 
 
-def read_image(path: Path) -> Image.Image:
-    """Decode a photo to RGB in the orientation its EXIF tag asks for. Raises UnreadableImage."""
+def file_digest(path: Path) -> int:
+    """64 bits that stand for the content of a file: a signed integer, never 0. Raises OSError."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).digest()
+    return int.from_bytes(found, "little", signed=True) or 1
+
+
+def is_same_file(path: Path, stamp: Stamp) -> bool:
+    """Whether a file is the one that was stamped; it is read only where size or time have changed. Raises OSError."""
+    found = path.stat()
+    if (found.st_size, found.st_mtime_ns) == (stamp.size, stamp.mtime_ns):
+        return True
+    return found.st_size == stamp.size and stamp.digest is not None and file_digest(path) == stamp.digest
+
+
+def read_image(path: Path, stamp: Stamp | None = None) -> Image.Image:
+    """Decode a photo to RGB in the orientation its EXIF tag asks for.
+
+    stamp: of the file that is meant. Raises UnreadableImage, also where another file lies in its place.
+    """
+    with _explained():
+        if stamp is not None and not is_same_file(path, stamp):
+            raise UnreadableImage("the file has changed since it was ingested")
     with _explained(), Image.open(path) as image:
         return ImageOps.exif_transpose(image).convert("RGB")
 

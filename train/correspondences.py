@@ -27,7 +27,8 @@ FILE = "trained_on.npz"  # in the folder of the run
 class Correspondences:
     """A correspondence set, or photos alone, small enough for every loader process to share.
 
-    files: path of each photo. sizes: int32 [n, 2], width and height. Of query i, RoIs are
+    files: path of each photo. digests: int64 [n], of their files, 0 where none was taken. sizes: int32 [n, 2], width
+    and height. Of query i, RoIs are
     ``rois[roi_start[i]:roi_start[i + 1]]`` (int16 [R, 4], x y w h); its neighbours with at least one pair are
     ``neighbor_start[i]:neighbor_start[i + 1]``, of which j is photo ``neighbors[j]`` with the pairs
     ``pairs[pair_start[j]:pair_start[j + 1]]`` (int16 [P, 8], query x y w h, key x y w h).
@@ -35,6 +36,7 @@ class Correspondences:
     """
 
     files: list[str]
+    digests: np.ndarray
     sizes: np.ndarray
     queries: np.ndarray
     roi_start: np.ndarray
@@ -55,7 +57,16 @@ class Correspondences:
         """Read what ``save`` wrote."""
         with np.load(path) as arrays:
             names = arrays["files"].tobytes().decode("utf-8", "surrogateescape").split("\0")
-            return Correspondences(names, **{name: arrays[name] for name in arrays.files if name != "files"})
+            found = {name: arrays[name] for name in arrays.files if name != "files"}
+            earlier = {"digests": np.zeros(len(names), np.int64)}  # of a file from before they were kept
+            return Correspondences(names, **earlier | found)
+
+    def shows_the_same(self, other: Correspondences) -> bool:
+        """Whether both have the same photos, by their paths, and by what is in their files as far as that was kept."""
+        if self.files != other.files:
+            return False
+        known = (self.digests != 0) & (other.digests != 0)
+        return bool((self.digests == other.digests)[known].all())
 
     def digest(self) -> str:
         """SHA-256 over boxes, neighbours and pairs, wherever the photos lie."""
@@ -73,6 +84,7 @@ def photos_alone(workspace: Workspace, dataset: DatasetRow) -> Correspondences:
     none = np.zeros(0, np.int64)
     return Correspondences(
         files=[str(photos.path(image)) for image in images],
+        digests=np.array([image.digest or 0 for image in images], np.int64),
         sizes=np.array([(i.width, i.height) for i in images], np.int32).reshape(-1, 2),
         queries=none,
         roi_start=none,
@@ -97,12 +109,14 @@ def correspondences(
     wrong = wrong_pairs(workspace.store) if config.leave_out_wrong else {}
     index: dict[int, int] = {}
     files: list[str] = []
+    digests: list[int] = []
     sizes: list[tuple[int, int]] = []
 
     def position(image: Image) -> int:
         if image.id not in index:
             index[image.id] = len(files)
             files.append(str(photos.path(image)))
+            digests.append(image.digest or 0)
             sizes.append((image.width, image.height))
         return index[image.id]
 
@@ -131,6 +145,7 @@ def correspondences(
         raise UserError(f"No pair of the correspondence set '{mined.name}' is left to train on.")
     return Correspondences(
         files,
+        np.array(digests, np.int64),
         np.array(sizes, np.int32),
         np.array(queries),
         np.array(roi_start),

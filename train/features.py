@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orl_explorer.db.correspondences import known_rois
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.models import Image
-from orl_explorer.db.store import Store
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, crop_box, squeeze
 from orl_explorer.train.candidates import Candidates
 from orl_explorer.train.config import MineConfig, Precision
@@ -27,6 +25,21 @@ if TYPE_CHECKING:  # it would import torch, which those who find everything on d
 
 REMEMBERED = 20_000  # features of boxes that no set uses, about 100 MB at 1280 floats
 MAPS = 5_000  # attention of photos that was not mined, about 70 MB
+
+
+def photo_keys(images: Sequence[Image]) -> np.ndarray:
+    """Key of what each photo's file shows, int64 [n]; 0, which nothing has, of one whose digest was never taken."""
+    return np.array([image.digest or 0 for image in images], np.int64)
+
+
+def roi_keys(digests: np.ndarray | int, boxes: np.ndarray) -> np.ndarray:
+    """Key of what each box shows, int64 [B]; 0 where its photo has none. boxes: int16 [B, 4].
+
+    digests: of the photo's file, or of each box's, int64 [B]. The 64 bits of x, y, w and h are turned over in it: so
+    keys differ for each box of a photo, and are as random as the digests between photos.
+    """
+    digests = np.asarray(digests, np.int64)
+    return np.where(digests == 0, 0, np.ascontiguousarray(boxes, "<i2").view("<i8").ravel() ^ digests)
 
 
 class Features:
@@ -45,7 +58,7 @@ class Features:
 
     @cached_property
     def attention(self) -> Embeddings:
-        """Attention maps of whole photos, by image id, for those who look for objects."""
+        """Attention maps of whole photos, for those who look for objects."""
         return Embeddings(
             self.folder, "attention-and-looks", ATTENTION_PLANES * ATTENTION_CELLS**2, self._row.weights_sha256
         )
@@ -75,23 +88,24 @@ class Attention:
             return dict.fromkeys((image.id for image in images), None)
         stored = self._features.attention
         stored.refresh()
-        ids = np.array([image.id for image in images])
-        there = stored.have(ids)
-        found: dict[int, np.ndarray | None] = dict(zip(ids[there].tolist(), stored.get(ids[there]), strict=True))
+        keys = photo_keys(images)
+        there = stored.have(keys)
+        at_hand = (image.id for image, have in zip(images, there, strict=True) if have)
+        found: dict[int, np.ndarray | None] = dict(zip(at_hand, stored.get(keys[there]), strict=True))
         for image in images:
             if image.id not in found:
                 found[image.id] = self._made(image)
         return found
 
-    def unstored(self, ids: np.ndarray) -> int:
-        """How many photos have no map on disk: those in memory have none. ids: int64 [n]."""
-        return self._features.attention.missing(ids)
+    def unstored(self, keys: np.ndarray) -> int:
+        """How many photos have no map on disk: those in memory have none. keys: int64 [n], of photos."""
+        return self._features.attention.missing(keys)
 
     def missing(self, images: Sequence[Image], config: MineConfig) -> int:
         """How many of the photos would cost a forward pass now."""
         if not config.needs_objectness:
             return 0
-        there = self._features.attention.have(np.array([image.id for image in images]))
+        there = self._features.attention.have(photo_keys(images))
         return sum(i.id not in self._remembered for i, have in zip(images, there, strict=True) if not have)
 
     def _made(self, image: Image) -> np.ndarray:
@@ -106,34 +120,25 @@ class Attention:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Some boxes of a photo, int16 [B, 4], the id of each in the store, int64 [B], and its objectness, float32 [B].
-
-    An id is 0 where no set uses the box.
-    """
+    """Some boxes of a photo, int16 [B, 4], and the objectness of each, float32 [B]."""
 
     image: Image
     boxes: np.ndarray
-    roi_ids: np.ndarray
     objectness: np.ndarray
 
+    @classmethod
+    def of(cls, found: Candidates) -> Boxes:
+        """The candidates of a photo."""
+        return cls(found.image, found.filtered.boxes, found.objectness)
 
-def as_stored(store: Store, found: Mapping[int, Candidates]) -> dict[int, Boxes]:
-    """Look the candidates of some photos up, in one query; both by image id."""
-    known = ids_by_box(store, list(found))
-    return {image_id: identified(own, known.get(image_id, {})) for image_id, own in found.items()}
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """By what their features are found on disk, int64 [B]."""
+        return roi_keys(self.image.digest or 0, self.boxes)
 
-
-def ids_by_box(store: Store, image_ids: Sequence[int]) -> dict[int, dict[tuple[int, ...], int]]:
-    """Ids of the boxes that any set uses, by x, y, w and h, by image id."""
-    known = known_rois(store, image_ids)
-    return {i: dict(zip(_keys(rois.boxes), rois.ids.tolist(), strict=True)) for i, rois in known.items()}
-
-
-def identified(found: Candidates, id_of: Mapping[tuple[int, ...], int]) -> Boxes:
-    """The candidates of a photo with their ids, 0 where there is none."""
-    boxes = found.filtered.boxes
-    ids = np.array([id_of.get(key, 0) for key in _keys(boxes)], np.int64)
-    return Boxes(found.image, boxes, ids, found.objectness)
+    def __getitem__(self, which: np.ndarray) -> Boxes:
+        """Some of them. which: bool [B], or int [n]."""
+        return Boxes(self.image, self.boxes[which], self.objectness[which])
 
 
 class BoxFeatures:
@@ -154,7 +159,7 @@ class BoxFeatures:
 
     def unstored(self, some: Boxes) -> int:
         """How many of these boxes are not on disk."""
-        return self._features.rois.missing(some.roi_ids)
+        return self._features.rois.missing(some.keys)
 
     def missing(self, some: Boxes) -> int:
         """How many of these boxes would cost a forward pass now."""
@@ -167,7 +172,7 @@ class BoxFeatures:
 
     def there(self, some: Boxes) -> np.ndarray:
         """Which of the boxes need no forward pass, bool [B]."""
-        there = self._features.rois.have(some.roi_ids)
+        there = self._features.rois.have(some.keys)
         if not there.all():
             for i in np.flatnonzero(~there).tolist():
                 there[i] = (some.image.id, *some.boxes[i].tolist()) in self._remembered
@@ -183,7 +188,7 @@ class BoxFeatures:
             network, at_once = self._features.encoder, self._features.batch
             for part in np.split(missing, range(at_once, len(missing), at_once)):
                 found[part] = network.embed_rois(np.stack([crop_box(photo, box) for box in some.boxes[part]]))
-            keys = _keys(some.boxes)
+            keys = _corners(some.boxes)
             for i in missing.tolist():
                 self._remembered[some.image.id, *keys[i]] = found[i].copy()
             while len(self._remembered) > REMEMBERED:
@@ -195,9 +200,9 @@ class BoxFeatures:
         """Features of the boxes, float32 [B, C], and the indices of those that have none yet."""
         stored = self._features.rois
         found = np.zeros((len(some.boxes), stored.width), np.float32)
-        there = stored.have(some.roi_ids)
-        found[there] = stored.get(some.roi_ids[there])
-        keys = _keys(some.boxes)
+        there = stored.have(some.keys)
+        found[there] = stored.get(some.keys[there])
+        keys = _corners(some.boxes)
         for i in np.flatnonzero(~there).tolist():
             vector = self._remembered.get((some.image.id, *keys[i]))
             if vector is not None:
@@ -232,5 +237,5 @@ class PooledFeatures:
             return self._remembered[key]
 
 
-def _keys(boxes: np.ndarray) -> list[tuple[int, ...]]:
+def _corners(boxes: np.ndarray) -> list[tuple[int, ...]]:
     return [tuple(box) for box in boxes.tolist()]

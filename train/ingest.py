@@ -19,7 +19,7 @@ from orl_explorer.db.photos import (
     known_files,
     replace_annotations,
 )
-from orl_explorer.orl.pixels import UnreadableImage, probe_image, upright_box
+from orl_explorer.orl.pixels import UnreadableImage, file_digest, probe_image, upright_box
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.layouts import SUFFIXES, Annotated, Layout, detect
 from orl_explorer.train.workspace import Workspace
@@ -103,11 +103,12 @@ def _look_at(layout: Layout, path: str) -> Photo:
     size, mtime = _stamp(file)
     try:
         width, height, orientation = probe_image(file)
-    except UnreadableImage as error:
+        digest = file_digest(file)
+    except (UnreadableImage, OSError) as error:
         return Photo(path, size=size, mtime_ns=mtime, error=str(error))
     annotated = layout.annotated(path)
     boxes = boxes_as_shown(annotated, orientation, width, height) if annotated else ()
-    return Photo(path, width, height, orientation, size, mtime, None, boxes)
+    return Photo(path, width, height, orientation, size, mtime, None, boxes, digest)
 
 
 def boxes_as_shown(annotated: Annotated, orientation: int, width: int, height: int) -> tuple[Box, ...]:

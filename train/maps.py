@@ -15,12 +15,12 @@ from orl_explorer.db.correspondences import complete_set_named, rois_of
 from orl_explorer.db.encoders import encoder_by_id, encoder_named
 from orl_explorer.db.gallery import GalleryOrder, gallery_ids, shuffled
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
-from orl_explorer.db.photos import dataset_by_id, dataset_named
+from orl_explorer.db.photos import dataset_by_id, dataset_named, digests_of
 from orl_explorer.db.selections import selected_ids
 from orl_explorer.orl.plane import EARLY, LATE, principal, spread
 from orl_explorer.train.config import MineConfig, Precision
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.features import Features
+from orl_explorer.train.features import Features, roi_keys
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.published import publish
 from orl_explorer.train.workspace import Workspace
@@ -64,7 +64,7 @@ class Points:
 
     @property
     def ids(self) -> np.ndarray:
-        """Of the rows of features."""
+        """Ids of what has a place."""
         return self.images if self.rois is None else self.rois
 
 
@@ -103,14 +103,20 @@ def points_of(workspace: Workspace, shown: MapOf) -> Points:
     if shown.mined is None:
         features.images.refresh()
         images = np.sort(photos)
-        return Points(images[features.images.have(images)])
+        return Points(images[features.images.have(digests_of(workspace.store, images))])
     if shown.selection is not None:
         photos = photos[np.isin(photos, selected_ids(workspace.store, shown.selection))]
     features.rois.refresh()
     found = _rois(workspace, shown.mined.id, shuffled(np.sort(photos), 0).tobytes())
     assert found.rois is not None and found.boxes is not None
-    there = features.rois.have(found.rois)
+    there = features.rois.have(_keys(workspace, found))
     return Points(found.images[there], found.rois[there], found.boxes[there])
+
+
+def _keys(workspace: Workspace, points: Points) -> np.ndarray:
+    """By what their features are found, int64 [n]."""
+    digests = digests_of(workspace.store, points.images)
+    return digests if points.boxes is None else roi_keys(digests, points.boxes)
 
 
 @lru_cache(maxsize=4)  # a set never changes
@@ -144,7 +150,9 @@ def find_map(workspace: Workspace, shown: MapOf) -> Map | None:
     file = _folder(workspace, shown) / shown.file
     if not file.is_file():
         return None
-    points, places, components, state = _read(file, file.stat().st_mtime_ns)
+    points, places, components, state, owner = _read(file, file.stat().st_mtime_ns)
+    if owner != _owner(workspace, shown):
+        return None
     return Map(points, places, components, state, state == state_of(shown, points_of(workspace, shown)))
 
 
@@ -161,7 +169,7 @@ def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = Non
     progress.phase("Principal components", len(points))
     features = _features(workspace, shown)
     rows = features.images if shown.mined is None else features.rois
-    components = principal(rows.get(points.ids))
+    components = principal(rows.get(_keys(workspace, points)))
     progress.advance(len(points))
     progress.phase("Places on the map", EARLY + LATE)
     with threadpool_limits(1):  # sums that are split between threads come out otherwise each time
@@ -179,8 +187,17 @@ def keep_map(workspace: Workspace, shown: MapOf, made: Map) -> None:
     if points.rois is not None and points.boxes is not None:
         arrays |= {"rois": points.rois, "boxes": points.boxes}
     written = io.BytesIO()
-    np.savez(written, allow_pickle=False, **(arrays | {"state": np.array(made.state)}))
+    said = {"state": np.array(made.state), "owner": np.array(_owner(workspace, shown))}
+    np.savez(written, allow_pickle=False, **(arrays | said))
     publish(lambda file: file.write(written.getbuffer()), _folder(workspace, shown) / shown.file)
+
+
+def _owner(workspace: Workspace, shown: MapOf) -> str:
+    """Of which store, data set and set the ids in a map are: they may come again in another."""
+    parts = [workspace.store.identity]
+    for row in (shown.dataset, shown.mined):
+        parts += [str(row.id), row.created_at.isoformat()] if row is not None else []
+    return " ".join(parts)
 
 
 def _folder(workspace: Workspace, shown: MapOf) -> Path:
@@ -199,7 +216,8 @@ def _opened(workspace: Workspace, encoder_id: int, precision: Precision) -> Feat
 
 
 @lru_cache(maxsize=4)  # of a file in one state
-def _read(file: Path, mtime_ns: int) -> tuple[Points, np.ndarray, np.ndarray, str]:
+def _read(file: Path, mtime_ns: int) -> tuple[Points, np.ndarray, np.ndarray, str, str]:
     with np.load(file, allow_pickle=False) as kept:
         points = Points(kept["images"], kept.get("rois"), kept.get("boxes"))
-        return points, kept["places"], kept["components"], str(kept["state"])
+        owner = str(kept["owner"]) if "owner" in kept else ""
+        return points, kept["places"], kept["components"], str(kept["state"]), owner

@@ -76,8 +76,8 @@ class Matches:
 
 def matches(workspace: Workspace, mined: CorrespondenceSet) -> Matches | None:
     """The orders of a complete set, if they have been made since its photos were annotated as they are."""
-    folder, revision = _folder(workspace, mined.id), _revision(workspace, mined)
-    return _opened(folder, revision) if _made(folder) == (mined.pair_count, revision) else None
+    folder, revision = _folder(workspace, mined), _revision(workspace, mined)
+    return _opened(folder, revision) if _made(folder) == (_of_set(workspace, mined), revision) else None
 
 
 def make_matches(
@@ -103,7 +103,7 @@ def make_matches(
             arrays["category"][here] = _categories(workspace, mined.id, block, names)
         at, photos = here.stop, photos + len(block.image_ids)
         report(photos, mined.image_count)
-    folder = _folder(workspace, mined.id)
+    folder = _folder(workspace, mined)
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.{threading.get_ident()}")
     aside.mkdir(parents=True)
     try:
@@ -112,8 +112,9 @@ def make_matches(
         for sort in SORTS:
             rows = _ascending(sort, arrays["similarity"], arrays["margin"], arrays["cycle"])
             np.save(aside / f"by_{sort}.npy", rows.astype(np.uint32))
-        (aside / HEADER).write_text(json.dumps({"pairs": total, "revision": revision, "names": names}))
-        drop_matches(workspace, mined.id)
+        header = {"set": _of_set(workspace, mined), "revision": revision, "names": names}
+        (aside / HEADER).write_text(json.dumps(header))
+        shutil.rmtree(folder, ignore_errors=True)
         aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -122,7 +123,7 @@ def make_matches(
 
 def drop_matches(workspace: Workspace, set_id: int) -> None:
     """Forget the orders of a set: they can always be made again, and without the set they are of no use."""
-    shutil.rmtree(_folder(workspace, set_id), ignore_errors=True)
+    shutil.rmtree(workspace.orders / str(set_id), ignore_errors=True)
 
 
 def match_rows(workspace: Workspace, mined: CorrespondenceSet, found: Matches, order: MatchOrder) -> np.ndarray:
@@ -167,7 +168,7 @@ def matches_or_making(workspace: Workspace, mined: CorrespondenceSet, patience: 
     found = matches(workspace, mined)
     if found is not None:
         return found
-    folder = _folder(workspace, mined.id)
+    folder = _folder(workspace, mined)
     with _LOCK:
         making = _MAKING.get(folder)
         if making is None or (making.error is None and not making.thread.is_alive()):
@@ -179,7 +180,7 @@ def matches_or_making(workspace: Workspace, mined: CorrespondenceSet, patience: 
 def try_again(workspace: Workspace, mined: CorrespondenceSet) -> None:
     """Forget that making the orders of a set failed."""
     with _LOCK:
-        _MAKING.pop(_folder(workspace, mined.id), None)
+        _MAKING.pop(_folder(workspace, mined), None)
 
 
 def _begin(workspace: Workspace, mined: CorrespondenceSet) -> Making:
@@ -202,12 +203,17 @@ def _begin(workspace: Workspace, mined: CorrespondenceSet) -> Making:
 # Inside --------------------------------------------------------------------------------------------------
 
 
-def _folder(workspace: Workspace, set_id: int) -> Path:
+def _folder(workspace: Workspace, mined: CorrespondenceSet) -> Path:
     """In the workspace; where that cannot be written and holds none, in a folder that lasts as long as this process."""
-    kept = workspace.orders / str(set_id)
-    if kept.is_dir() or os.access(workspace.path, os.W_OK):
+    kept = workspace.orders / str(mined.id)
+    if os.access(workspace.path, os.W_OK) or _made(kept) == (_of_set(workspace, mined), _revision(workspace, mined)):
         return kept
-    return Path(_elsewhere(workspace.path).name) / str(set_id)
+    return Path(_elsewhere(workspace.path).name) / str(mined.id)
+
+
+def _of_set(workspace: Workspace, mined: CorrespondenceSet) -> str:
+    """Which set orders are of: its id alone may come again in another store, or after a backup was restored."""
+    return f"{workspace.store.identity} {mined.id} {mined.created_at.isoformat()} {mined.pair_count}"
 
 
 @cache
@@ -221,10 +227,10 @@ def _revision(workspace: Workspace, mined: CorrespondenceSet) -> int:
     return dataset.revision if dataset.annotation_count else -1
 
 
-def _made(folder: Path) -> tuple[int, int] | None:
+def _made(folder: Path) -> tuple[str, int] | None:
     try:
         header = json.loads((folder / HEADER).read_text())
-        return header["pairs"], header["revision"]
+        return header["set"], header["revision"]
     except (OSError, ValueError, KeyError):
         return None
 

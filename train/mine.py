@@ -29,9 +29,9 @@ from orl_explorer.train.candidates import Described, candidates, describe, match
 from orl_explorer.train.config import MineConfig
 from orl_explorer.train.embeddings import Embeddings
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.features import Features
+from orl_explorer.train.features import Features, photo_keys, roi_keys
 from orl_explorer.train.mining_cost import PROPOSALS, ROIS
-from orl_explorer.train.photos import Photos
+from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress, map_ahead, timed
 from orl_explorer.train.propose import propose_all
 from orl_explorer.train.quality import measure
@@ -115,7 +115,7 @@ def mine(
     mined = mining.begin_set(store, name, subject.dataset.id, subject.encoder.id, config.model_dump(), run_id)
     photos = Photos.of(store, subject.dataset.id)
 
-    images = list(usable_images(store, subject.dataset.id))
+    images = known_photos(workspace, subject.dataset, progress)
     images = propose(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
     if len(images) <= config.neighbors:
         raise UserError(
@@ -163,7 +163,7 @@ def propose(
     todo = [i for i in images if i.id in missing]
     progress.phase("Proposing regions", len(todo))
     lost: set[int] = set()
-    jobs = ((str(photos.path(i)), image_seed(i.path), config.proposal_scale) for i in todo)
+    jobs = ((str(photos.path(i)), photos.stamp(i), image_seed(i.path), config.proposal_scale) for i in todo)
     done: dict[int, np.ndarray] = {}
     try:
         with timed(progress, PROPOSALS, len(todo)):
@@ -186,7 +186,7 @@ def propose(
 
 def embed_images(features: Features, images: list[Image], photos: Photos, progress: Progress) -> None:
     """Compute the image features that are not on disk yet."""
-    progress.phase("Embedding photos", _missing(features.images, images))
+    progress.phase("Embedding photos", features.images.missing(photo_keys(images)))
     added = _add_photos(
         features.images,
         images,
@@ -201,7 +201,7 @@ def embed_images(features: Features, images: list[Image], photos: Photos, progre
 
 def map_attention(features: Features, images: list[Image], photos: Photos, progress: Progress) -> None:
     """Compute the attention maps of photos that are not on disk yet."""
-    progress.phase("Mapping attention", _missing(features.attention, images))
+    progress.phase("Mapping attention", features.attention.missing(photo_keys(images)))
     added = _add_photos(
         features.attention,
         images,
@@ -212,10 +212,6 @@ def map_attention(features: Features, images: list[Image], photos: Photos, progr
         at_once=max(2, features.batch // 8),  # eight times the pixels of a crop; a single photo goes twice
     )
     progress.log(f"Attention maps: {added}, reused: {len(images) - added}.")
-
-
-def _missing(stored: Embeddings, images: list[Image]) -> int:
-    return stored.missing(np.array([i.id for i in images]))
 
 
 def _add_photos(
@@ -229,20 +225,32 @@ def _add_photos(
     at_once: int,
 ) -> int:
     """Keep what the network says of each photo that it has not seen yet. Returns how many those were."""
-    have = stored.have(np.array([i.id for i in images]))
-    todo = [i for i, there in zip(images, have, strict=True) if not there]
+    keys = photo_keys(images)
+    unseen: dict[int, Image] = {}
+    for key, image, there in zip(keys.tolist(), images, stored.have(keys), strict=True):
+        if not there:
+            unseen.setdefault(key, image)
+    _tell_outdated(stored, progress)
 
-    def viewed(image: Image) -> tuple[int, np.ndarray]:
-        return image.id, view(_read(photos, image))
+    def viewed(work: tuple[int, Image]) -> tuple[int, np.ndarray]:
+        key, image = work
+        return key, view(_read(photos, image))
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         with ThreadPoolExecutor(2) as pool:
-            for batch in _batched(map_ahead(pool, viewed, todo, 2 * at_once), at_once):
+            for batch in _batched(map_ahead(pool, viewed, unseen.items(), 2 * at_once), at_once):
                 keys, pixels = zip(*batch, strict=True)
                 yield np.array(keys), forward(np.stack(pixels))
                 progress.advance(len(batch))
 
-    return stored.add(batches()) if todo else 0
+    return stored.add(batches()) if unseen else 0
+
+
+def _tell_outdated(stored: Embeddings, progress: Progress) -> None:
+    if stored.outdated:
+        progress.log(
+            f"{stored.outdated} features that an earlier version made do not say which pixels they are of: made anew."
+        )
 
 
 def filter_rois(
@@ -255,8 +263,7 @@ def filter_rois(
     for start in range(0, len(todo), BLOCK):
         block = todo[start : start + BLOCK]
         raw = raw_boxes(workspace.store, block, config)
-        ids = np.array([i.id for i in block])
-        maps = features.attention.get(ids) if config.needs_objectness else [None] * len(block)
+        maps = features.attention.get(photo_keys(block)) if config.needs_objectness else [None] * len(block)
         batch = []
         for image, attention in zip(block, maps, strict=True):
             found = candidates(image, raw[image.id], config, attention)
@@ -270,26 +277,33 @@ def embed_rois(
     workspace: Workspace, set_id: int, features: Features, images: list[Image], photos: Photos, progress: Progress
 ) -> None:
     """Compute the features of a set's candidates that are not on disk yet."""
+    digests, copies = np.unique(photo_keys(images), return_counts=True)
+    copied = set(digests[copies > 1].tolist())  # copies of one file may have boxes, and so keys, in common
 
     def unseen() -> Iterator[tuple[Image, np.ndarray, np.ndarray]]:
-        """Photos with the ids and boxes of RoIs that have no feature, as it was before this phase."""
-        have = features.rois.have
+        """Photos with the keys and boxes of RoIs that have no feature, as it was before this phase."""
+        have, seen = features.rois.have, set[int]()
         for start in range(0, len(images), BLOCK):
             block = images[start : start + BLOCK]
             rois = rows.rois_of(workspace.store, set_id, [i.id for i in block])
             for image in block:
-                found = rois[image.id]
-                missing = ~have(found.ids)
+                boxes = rois[image.id].boxes
+                keys = roi_keys(image.digest or 0, boxes)
+                missing = ~have(keys)
+                if image.digest in copied:
+                    missing &= ~np.isin(keys, list(seen))
+                    seen.update(keys.tolist())
                 if missing.any():
-                    yield image, found.ids[missing], found.boxes[missing]
+                    yield image, keys[missing], boxes[missing]
 
-    count = sum(len(ids) for _, ids, _ in unseen())
+    count = sum(len(keys) for _, keys, _ in unseen())
     progress.phase("Embedding regions", count)
+    _tell_outdated(features.rois, progress)
 
     def crops(work: tuple[Image, np.ndarray, np.ndarray]) -> list[tuple[int, np.ndarray]]:
-        image, ids, boxes = work
+        image, keys, boxes = work
         photo = _read(photos, image)
-        return [(int(i), crop_box(photo, box)) for i, box in zip(ids, boxes, strict=True)]
+        return [(int(key), crop_box(photo, box)) for key, box in zip(keys, boxes, strict=True)]
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         with ThreadPoolExecutor(2) as pool:
@@ -309,7 +323,7 @@ def _find_neighbors(
 ) -> None:
     progress.phase("Finding neighbours", len(images))
     ids = np.array([i.id for i in images])
-    found = nearest_neighbors(features.images.lazily(ids), ids, config.neighbors)
+    found = nearest_neighbors(features.images.lazily(photo_keys(images)), ids, config.neighbors)
     mining.add_neighbors(workspace.store, set_id, ids, found.ids, found.similarity)
     begun = mining.filtered_images(workspace.store, set_id), mining.images_with_neighbors(workspace.store, set_id)
     if begun != (set(ids.tolist()),) * 2:
@@ -327,11 +341,12 @@ def match_rois(
     todo = [i.id for i in images if i.id not in done]
     progress.phase("Matching regions", len(todo))
 
-    rois = rows.roi_ids(workspace.store, set_id)
+    rois = rows.set_rois(workspace.store, set_id)
+    digest_of = dict(zip([i.id for i in images], photo_keys(images).tolist(), strict=True))
 
     def known_of(image: int) -> Known:
         here = rois.of(image)
-        vectors = features.rois.get(rois.ids[here])
+        vectors = features.rois.get(roi_keys(digest_of[image], rois.boxes[here]))
         return Known(rois.ids[here], describe(vectors, rois.objectness[here], config))
 
     def queries() -> Iterator[Query]:

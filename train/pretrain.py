@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -31,6 +31,7 @@ from orl_explorer.train.methods import BYOLConfig, MoCoConfig, MultiCropConfig, 
 from orl_explorer.train.processes import Processes, joined
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.provenance import record
+from orl_explorer.train.run_folders import own_folder
 from orl_explorer.train.workspace import Workspace
 
 
@@ -44,7 +45,7 @@ def pretrain(
     progress, folder = progress or Progress(), workspace.run_folder(run_id)
     subject = dataset_named(workspace.store, dataset)
     with joined() as processes:
-        found = _kept(folder, processes, lambda: photos_alone(workspace, subject))
+        found = _kept(workspace, run_id, processes, lambda: photos_alone(workspace, subject))
         progress.log(
             f"Stage 1 ({config.title}) on {len(found.files)} photos of '{dataset}': {config.backbone}, "
             f"seed {config.seed}."
@@ -81,7 +82,7 @@ def train(
     mined = complete_set_named(workspace.store, correspondence)
     subject = dataset_by_id(workspace.store, mined.dataset_id)
     with joined() as processes:
-        found = _kept(folder, processes, lambda: correspondences(workspace, mined, subject, config))
+        found = _kept(workspace, run_id, processes, lambda: correspondences(workspace, mined, subject, config))
         progress.log(
             f"Stage 3 (ORL) on the set '{correspondence}': {len(found.queries)} of {mined.image_count} photos have a "
             f"pair, {len(found.pairs)} pairs; {config.backbone}, seed {config.seed}."
@@ -160,11 +161,15 @@ def _start_from(workspace: Workspace, method: Method, name: str, progress: Progr
     progress.log(f"Starts from the encoder '{name}', {'its projector too' if same_head else 'with a new projector'}.")
 
 
-def _kept(folder: Path, processes: Processes, gather) -> Correspondences:  # type: ignore[no-untyped-def]
+def _kept(
+    workspace: Workspace, run_id: int, processes: Processes, gather: Callable[[], Correspondences]
+) -> Correspondences:
     """What the run trains on: as it was when the run began, whatever has been ingested or judged since."""
-    path = folder / FILE
-    if processes.first and not path.is_file():
-        gather().save(path)
+    path = workspace.run_folder(run_id) / FILE
+    if processes.first:
+        own_folder(workspace, run_id)
+        if not path.is_file():
+            gather().save(path)
     processes.any(False)  # the others wait for the file
     return Correspondences.load(path)
 

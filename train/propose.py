@@ -14,18 +14,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from orl_explorer.orl.pixels import UnreadableImage, read_image
+from orl_explorer.orl.pixels import Stamp, UnreadableImage, read_image
 from orl_explorer.orl.proposals import selective_search
 from orl_explorer.train.progress import map_ahead
 
-Job = tuple[str, int, float]  # file, seed, scale
+Job = tuple[str, Stamp | None, int, float]  # file, by what it is known again, seed, scale
 
 
 def propose(job: Job) -> np.ndarray | str:
     """Raw boxes int16 [M, 4] of one photo, or the reason why it cannot be read."""
-    file, seed, scale = job
+    file, stamp, seed, scale = job
     try:
-        image = np.asarray(read_image(Path(file)))
+        image = np.asarray(read_image(Path(file), stamp))
     except UnreadableImage as error:
         return str(error)
     return selective_search(image, seed, scale)

@@ -6,7 +6,6 @@ Nothing here imports torch, so that the explorer can start runs and stay light.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import signal
@@ -28,7 +27,7 @@ from orl_explorer.db.runs import ENDED, LIVE, add_run, find_run, run_by_id, runs
 from orl_explorer.orl.architectures import TIMM
 from orl_explorer.train.config import MineConfig, Settings
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.evaluate.protocols import EvaluateConfig, protocol_named
+from orl_explorer.train.evaluate.protocols import EvaluateConfig, protocol_named, resolved
 from orl_explorer.train.interchange.given import FILE, Given
 from orl_explorer.train.interchange.whole_files import said_plainly
 from orl_explorer.train.interpreter import module_command
@@ -36,6 +35,7 @@ from orl_explorer.train.lineage import refuse_wider, start_encoder
 from orl_explorer.train.maps import MapOf
 from orl_explorer.train.methods import ORLConfig, TrainConfig, refuse_uneven
 from orl_explorer.train.mine import Subject, check
+from orl_explorer.train.run_folders import new_folder, own_folder
 from orl_explorer.train.workspace import Workspace, file_name
 
 GRACE = 30.0  # seconds between asking a run to stop and killing it
@@ -56,7 +56,7 @@ def launch_pretrain(workspace: Workspace, dataset: str, config: TrainConfig, nam
     _refuse_taken_encoder(workspace, name)
     params = {"dataset": dataset, "processes": processes} | _dump(config)
     run = Run(kind="pretrain", name=name, dataset_id=subject.id, params=params)
-    return _start(workspace, add_run(workspace.store, run))
+    return _begin(workspace, run)
 
 
 def launch_mine(
@@ -67,9 +67,10 @@ def launch_mine(
     refuse_taken_set(workspace, name)
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers} will not do: selective search needs at least one process.")
-    params = {"dataset": dataset, "encoder": encoder, "workers": workers} | _dump(config)
+    asked = {"dataset": dataset, "encoder": encoder, "workers": workers}
+    params = asked | {"revision": subject.dataset.revision} | _dump(config)
     run = Run(kind="mine", name=name, dataset_id=subject.dataset.id, encoder_id=subject.encoder.id, params=params)
-    return _start(workspace, add_run(workspace.store, run))
+    return _begin(workspace, run)
 
 
 def launch_given(
@@ -84,12 +85,10 @@ def launch_given(
         with said_plainly(workspace.path):
             given.save(kept)
             run = add_run(workspace.store, run)
-            folder = workspace.run_folder(run.id)
-            folder.mkdir(parents=True, exist_ok=True)
-            kept.rename(folder / FILE)
+            kept.rename(new_folder(workspace, run.id) / FILE)
     finally:
         kept.unlink(missing_ok=True)
-    return _start(workspace, run)
+    return _start(workspace, run_by_id(workspace.store, run.id))
 
 
 def launch_map(workspace: Workspace, shown: MapOf) -> Run:
@@ -109,7 +108,7 @@ def launch_map(workspace: Workspace, shown: MapOf) -> Run:
     name = f"map of {what} by {shown.encoder.name}"
     run = Run(kind="map", name=name, dataset_id=shown.dataset.id, encoder_id=shown.encoder.id, params=params)
     run.device = "map"  # a queue of its own: minutes on one core should not wait for a night of training
-    return _start(workspace, add_run(workspace.store, run))
+    return _begin(workspace, run)
 
 
 def refuse_taken_set(workspace: Workspace, name: str) -> None:
@@ -141,7 +140,7 @@ def launch_train(
         correspondence_set_id=mined.id,
         params={"correspondence": correspondence, "processes": processes} | _dump(config),
     )
-    return _start(workspace, add_run(workspace.store, run))
+    return _begin(workspace, run)
 
 
 def launch_evaluate(workspace: Workspace, encoder: str, data: str, config: EvaluateConfig) -> Run:
@@ -151,7 +150,7 @@ def launch_evaluate(workspace: Workspace, encoder: str, data: str, config: Evalu
     """
     row, protocol = encoder_named(workspace.store, encoder), protocol_named(config.protocol)
     protocol.check(workspace, data, config)
-    where = str(Path(data).expanduser().resolve()) if protocol.takes_folder else data
+    where = resolved(config, data)
     run = Run(
         kind="evaluate",
         name=f"{encoder}-{config.protocol}",
@@ -159,7 +158,7 @@ def launch_evaluate(workspace: Workspace, encoder: str, data: str, config: Evalu
         dataset_id=None if protocol.takes_folder else dataset_named(workspace.store, data).id,
         params={"encoder": encoder, "data": where} | {"config": config.model_dump(mode="json")},
     )
-    return _start(workspace, add_run(workspace.store, run))
+    return _begin(workspace, run)
 
 
 def resume(workspace: Workspace, run_id: int) -> Run:
@@ -168,6 +167,8 @@ def resume(workspace: Workspace, run_id: int) -> Run:
     run = run_by_id(workspace.store, run_id)
     if run.status == "done":
         raise UserError(f"Run {run_id} is done; there is nothing to resume.")
+    if run.status in ENDED:
+        own_folder(workspace, run_id)
     queued: dict[str, Any] = {"status": "queued", "pid": None, "ended_at": None, "exit_code": None, "error": None}
     queued["heartbeat_at"] = now()  # or it would count as lost until its process is there
     if not update_run(workspace.store, run_id, only_if=ENDED, **queued):
@@ -257,10 +258,17 @@ def worker_command(workspace: Workspace, run_id: int) -> list[str]:
     return module_command("orl_explorer.train.worker", "--workspace", str(workspace.path), str(run_id))
 
 
+def _begin(workspace: Workspace, run: Run) -> Run:
+    """Start a run that was queued just now, in a folder of its own."""
+    run = add_run(workspace.store, run)
+    folder = new_folder(workspace, run.id)
+    if folder.name != str(run.id):
+        said = f"runs/{run.id} holds files of another store's run, so this one keeps its own in runs/{folder.name}.\n"
+        (folder / "log.txt").write_text(said)
+    return _start(workspace, run_by_id(workspace.store, run.id))
+
+
 def _start(workspace: Workspace, run: Run) -> Run:
-    folder = workspace.run_folder(run.id)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({"kind": run.kind, "name": run.name} | run.params, indent=1))
     with (workspace.path / run.log_path).open("ab") as log:
         process = subprocess.Popen(
             worker_command(workspace, run.id),

@@ -11,12 +11,12 @@ import numpy as np
 from orl_explorer.db import correspondences as rows
 from orl_explorer.db import mining
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
-from orl_explorer.db.photos import dataset_by_id, dataset_named, usable_images
+from orl_explorer.db.photos import dataset_by_id, dataset_named, digests_of, usable_images
 from orl_explorer.orl.matching import nearest_to
 from orl_explorer.orl.quality import Mined
 from orl_explorer.train.embeddings import Embeddings
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.features import Features
+from orl_explorer.train.features import Features, photo_keys
 from orl_explorer.train.workspace import Workspace
 
 
@@ -51,7 +51,7 @@ def draw(
     row = dataset_named(workspace.store, dataset)
     images = list(usable_images(workspace.store, row.id))
     ids = np.array([image.id for image in images], np.int64)
-    unknown = features.images.missing(ids)
+    unknown = features.images.missing(photo_keys(images))
     if unknown:
         raise UserError(
             f"{unknown} of the {len(ids)} photos of '{dataset}' have not been embedded by this encoder; "
@@ -63,7 +63,7 @@ def draw(
     if not len(allowed):
         raise UserError(f"No photo of '{dataset}' has one of the {len(only or ())} names that may be queries.")
     queries = drawn(allowed, size, seed)
-    neighbors, nearness = _nearest(features.images, ids, queries, most)
+    neighbors, nearness = _nearest(workspace, features.images, ids, queries, most)
     involved = {*queries.tolist(), *neighbors.ravel().tolist()}
     by_id = {image.id: image for image in images if image.id in involved}
     return Sample(row, by_id, queries, neighbors, nearness)
@@ -88,7 +88,7 @@ def sample_of(
     nearness = np.array([[n.similarity for n in near[:own]] for near in found], np.float32)
     if most > own:
         ids = np.array(sorted(mining.matched_images(store, mined.id)), np.int64)
-        further, values = _nearest(stored, ids, queries, min(most, len(ids) - 1))
+        further, values = _nearest(workspace, stored, ids, queries, min(most, len(ids) - 1))
         neighbors = np.concatenate([neighbors, further[:, own:]], axis=1)
         nearness = np.concatenate([nearness, values[:, own:]], axis=1)
     ids = np.union1d(queries, neighbors)
@@ -122,8 +122,10 @@ def saved(workspace: Workspace, mined: CorrespondenceSet, drawn: Sample) -> Mine
     )
 
 
-def _nearest(stored: Embeddings, ids: np.ndarray, queries: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    whole = stored.get(ids)
+def _nearest(
+    workspace: Workspace, stored: Embeddings, ids: np.ndarray, queries: np.ndarray, most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    whole = stored.get(digests_of(workspace.store, ids))
     near = [nearest_to(whole, ids, int(query), most) for query in queries]
     return np.stack([n.ids for n in near]), np.stack([n.similarity for n in near])
 

@@ -18,7 +18,7 @@ from orl_explorer.orl.quality import Measures, Mined, with_labels, without_label
 from orl_explorer.train.candidates import Merit, candidates, choose, merit, raw_boxes
 from orl_explorer.train.config import MineConfig
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.features import Attention, Boxes, BoxFeatures, identified, ids_by_box
+from orl_explorer.train.features import Attention, Boxes, BoxFeatures
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.quality import as_objects
 from orl_explorer.train.sample import Sample
@@ -66,7 +66,6 @@ class Trial:
         self._workspace, self._vectors, self._attention = workspace, vectors, attention
         self._raw: dict[tuple[str, int], np.ndarray] = {}
         self._objectness: dict[tuple[str, int], np.ndarray] = {}  # of raw boxes, as far as anybody asked
-        self._ids: dict[int, dict[tuple[int, ...], int]] = {}
         self._annotated: dict[int, AnnotatedObjects] = {}  # of the photos that K uses
         self._judged: _Kept[tuple, _Judged] = _Kept(JUDGED)
         self._matrices: _Kept[tuple, np.ndarray] = _Kept(MATRICES, lambda matrix: matrix.nbytes)
@@ -144,9 +143,6 @@ class Trial:
         """Forget what a run or a forward pass has made out of date."""
         self._vectors.refresh()
         if self._vectors.state != self._state:
-            if self._vectors.state[0] != self._state[0]:  # boxes have got ids
-                self._ids.clear()
-                self._judged.clear()
             self._found.drop(lambda found: found.missing > 0)
             self._state = self._vectors.state
 
@@ -178,13 +174,11 @@ class Trial:
         todo = [image for image in images if image.id not in found]
         if todo:
             maps = self._attention.get(todo, config)
-            unknown = [image.id for image in todo if image.id not in self._ids]
-            self._ids |= {i: {} for i in unknown} | ids_by_box(self._workspace.store, unknown)
         for image in todo:
             raw, known = self._raw[config.method, image.id], self._objectness[config.method, image.id]
             own = candidates(image, raw, config, maps[image.id], known)
             counts = own.filtered.counts() | {"fallback": int(own.filtered.fallback)}
-            found[image.id] = _Judged(identified(own, self._ids[image.id]), counts)
+            found[image.id] = _Judged(Boxes.of(own), counts)
             self._judged.put((image.id, *rules), found[image.id])
         return {image.id: found[image.id] for image in images}
 
@@ -276,9 +270,7 @@ _Pairs = list[tuple[int, int, Pairs]]  # ids of two photos, and their pairs
 
 
 def _known(boxes: Boxes, there: np.ndarray) -> Boxes:
-    if there.all():
-        return boxes
-    return Boxes(boxes.image, boxes.boxes[there], boxes.roi_ids[there], boxes.objectness[there])
+    return boxes if there.all() else boxes[there]
 
 
 class _Kept(Generic[K, V]):

@@ -19,13 +19,17 @@ import traceback
 from collections.abc import Iterator
 from datetime import datetime
 
+from orl_explorer.db.correspondences import set_by_id
+from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import Run, now
+from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.runs import add_metrics, begin_if_first, run_by_id, update_run
 from orl_explorer.db.store import Store, StoreError
 from orl_explorer.train.config import MineConfig
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.methods import ORLConfig, read_config
 from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.run_folders import own_folder
 from orl_explorer.train.runs import identity, reconcile, worker_command
 from orl_explorer.train.workspace import Workspace, open_workspace
 
@@ -107,7 +111,7 @@ class RunProgress(Progress):
 
 def work(workspace: Workspace, run: Run, progress: Progress) -> None:
     """Call the stage that a run is for, with the settings that it was launched with."""
-    params = run.params
+    params = run.params | named_now(workspace, run)
     if run.kind == "mine" and "imported" in params:
         from orl_explorer.train.interchange.given import FILE, Given, adopt
         from orl_explorer.train.mine import subject_named
@@ -169,6 +173,24 @@ def work(workspace: Workspace, run: Run, progress: Progress) -> None:
         train(workspace, params["correspondence"], run.name, stage_3, run_id=run.id, progress=progress)
 
 
+def named_now(workspace: Workspace, run: Run) -> dict[str, str]:
+    """The names that the subject of a run goes by now: its ids say which it is, and a name may be another's by now.
+
+    Raises UserError or StoreError when it is gone.
+    """
+    names, store = {}, workspace.store
+    if run.dataset_id is not None:
+        names["data" if run.kind == "evaluate" else "dataset"] = dataset_by_id(store, run.dataset_id).name
+    if run.encoder_id is not None and (encoder := encoder_by_id(store, run.encoder_id)) is not None:
+        names["encoder"] = encoder.name
+    if run.kind == "train":
+        mined = set_by_id(store, run.correspondence_set_id) if run.correspondence_set_id is not None else None
+        if mined is None:  # deleting a set takes its id out of the runs that trained on it
+            raise UserError(f"The correspondence set '{run.params['correspondence']}' of run {run.id} was deleted.")
+        names["correspondence"] = mined.name
+    return names
+
+
 def execute(workspace: Workspace, run_id: int) -> int:
     """Wait for the turn of a run, do its work, record how it ended. Returns the exit code."""
     store = workspace.store
@@ -178,6 +200,7 @@ def execute(workspace: Workspace, run_id: int) -> int:
     status, code, error = "failed", 1, None
     try:
         _wait_for_turn(workspace, run_id, progress)
+        own_folder(workspace, run_id)
         run = run_by_id(store, run_id)
         with siblings(workspace, run):
             work(workspace, run, progress)

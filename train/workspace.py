@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from orl_explorer.db.runs import run_by_id
 from orl_explorer.db.store import Store, open_store, sqlite_url
 from orl_explorer.train.errors import UserError
 
@@ -40,8 +41,8 @@ class Workspace:
         return self.path / "orders"
 
     def run_folder(self, run_id: int) -> Path:
-        """config.json, log.txt, checkpoints and encoder of one run."""
-        return self.path / "runs" / str(run_id)
+        """config.json, log.txt, checkpoints and encoder of one run. Raises StoreError when there is no such run."""
+        return (self.path / run_by_id(self.store, run_id).log_path).parent
 
 
 def workspace_path(path: str | Path | None = None) -> Path:

@@ -14,7 +14,7 @@ from orl_explorer.app.components.figure import Figure
 from orl_explorer.app.components.gallery import Tile, gallery
 from orl_explorer.app.components.map_view import Colouring, Look, MapPayload, map_view
 from orl_explorer.app.pace import told_of_run
-from orl_explorer.app.pictures import PREFIX, WIDTHS, crop_url, photo_url
+from orl_explorer.app.pictures import WIDTHS, crop_url, photo_template, photo_url
 from orl_explorer.app.points import CLUSTERS, about_url, column_url, shown_photos, shown_rois
 from orl_explorer.app.shell import Place
 from orl_explorer.app.views import start
@@ -176,7 +176,7 @@ def _payload(place: Place, shown: MapOf, made: Map) -> MapPayload:
         "count": len(made.points),
         "state": made.state,
         "column_url": column_url(shown, place.mined),
-        "photo_url": f"{PREFIX}/photo/{{image}}/{WIDTHS[0]}",
+        "photo_url": photo_template(WIDTHS[0]),
         "crop_url": crop_url(),
         "about_url": about_url(),
         "colourings": colourings,

@@ -15,6 +15,7 @@ from orl_explorer.app.views.settings import SLIDERS
 from orl_explorer.db import mining
 from orl_explorer.db.correspondences import find_set
 from orl_explorer.db.models import CorrespondenceSet, Run
+from orl_explorer.db.photos import digests_of
 from orl_explorer.db.runs import LIVE, find_run
 from orl_explorer.db.store import StoreError
 from orl_explorer.train import runs as launcher
@@ -80,7 +81,9 @@ def _cost(subject: Subject, tuner: Tuner, config: MineConfig) -> str:
     proposals = 0
     if config.proposals == "search":
         proposals = len(mining.missing_proposals(store, ids.tolist(), config.method)) + unseen
-    maps = preview.attention(subject).unstored(ids) + unseen if config.needs_objectness else 0
+    maps = 0
+    if config.needs_objectness:
+        maps = preview.attention(subject).unstored(digests_of(store, ids)) + unseen
     work = Work(
         photos=photos,
         proposals=proposals,

@@ -175,7 +175,7 @@ def test_a_set_mined_in_bfloat16_is_previewed_with_its_own_features(
     assert shown == pytest.approx(stored, abs=1e-6)
     assert shown == pytest.approx(exact, abs=0.05)
     assert shown != pytest.approx(exact, abs=1e-6)
-    assert (here.embeddings / "starter" / "bf16" / "rois.vectors").is_file()
+    assert (here.embeddings / "starter" / "bf16" / "rois-2.vectors").is_file()
 
 
 def test_an_approximate_preview_says_how_far_it_agrees_with_the_set(here: Workspace, show: Show) -> None:

@@ -131,7 +131,8 @@ def test_a_box_has_one_row_however_many_sets_use_it(store: Store) -> None:
     assert first.ids.tolist() == [1, 2]
     assert second.ids.tolist() == [2, 3]
     assert second.boxes.tolist() == [B, C]
-    assert sorted(rows.known_rois(store, [1])[1].boxes.tolist()) == sorted([A, B, C])
+    whole = rows.set_rois(store, two.id)
+    assert (whole.ids.tolist(), whole.boxes.tolist(), whole.of(1)) == ([2, 3, 4], [B, C, A], slice(0, 2))
     assert rows.rois_of(store, two.id, [2])[2].ids.tolist() == [4]  # the same numbers on another image
 
 

@@ -45,6 +45,8 @@ NEWER = [  # what the revisions after the first one added, undone
     "DROP TABLE pair_tag",
     "DROP TABLE selection",
     "DROP TABLE deleted_set",
+    "DROP TABLE store_identity",
+    "ALTER TABLE image DROP COLUMN digest",
 ]
 
 

@@ -101,7 +101,7 @@ def test_a_photo_that_has_gone_or_broken_since_is_left_out_with_a_reason(
     assert done is not None
     assert done.image_count == 10
     assert "Left out scene-003.jpg: the file is not there any more." in heard.lines
-    assert "Left out scene-004.jpg: not an image that Pillow can identify." in heard.lines
+    assert "Left out scene-004.jpg: the file has changed since it was ingested." in heard.lines
     assert len(images_of(own)) == 10
     for image in images_of(own):
         assert {n.image.status for n in rows.neighbors_of(own.store, done.id, image.id)} == {"ok"}

@@ -96,7 +96,7 @@ def test_maps_are_made_once_and_a_set_without_objectness_has_none(ready: Workspa
     plain = CONFIG.model_copy(update={"ranked_by": "search", "object_weight": 0.0, "sparse_weight": 0.0})
     made = mined_with(ready, new_run, "plain", plain, heard)
     assert not any("Attention" in line for line in heard.lines)
-    assert not (ready.embeddings / "starter" / "attention-and-looks.vectors").exists()
+    assert not (ready.embeddings / "starter" / "attention-and-looks-2.vectors").exists()
     with ready.store.session() as session:
         assert {c.objectness for c in session.query(Candidate).filter_by(set_id=made.id)} == {None}
     mined_with(ready, new_run, "objects", CONFIG, heard)
@@ -136,7 +136,7 @@ def test_a_map_that_nobody_stored_is_made_on_demand(ready: Workspace) -> None:
     assert maps.missing(some, CONFIG) == 0
     photo = read_image(ready.path / dataset.root / some[1].path)
     np.testing.assert_array_equal(found[some[1].id], features.encoder.attention(squeeze(photo)[None])[0])
-    assert not (ready.embeddings / "starter" / "attention-and-looks.vectors").exists()
+    assert not (ready.embeddings / "starter" / "attention-and-looks-2.vectors").exists()
 
 
 def test_a_flat_photo_is_its_own_candidate(ready: Workspace) -> None:

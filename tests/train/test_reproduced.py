@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from orl_explorer.db.encoders import add_encoder
-from orl_explorer.db.models import Encoder
-from orl_explorer.db.runs import add_metrics
+from orl_explorer.db.models import Encoder, Run
+from orl_explorer.db.runs import add_metrics, add_run
 from orl_explorer.train import weights
 from orl_explorer.train.evaluate.scores import Scores
 from orl_explorer.train.reproduce import SECOND, Row
@@ -89,6 +89,8 @@ def test_a_panel_has_a_point_an_interval_or_chance_for_each_method() -> None:
 def test_methods_are_set_against_byol_photo_by_photo(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.array([[1], [-1], [1], [-1]])
     said = {1: [4.0, 1.0, 3.0, 2.0], 2: [1.0, 4.0, 2.0, 3.0]}  # average precision 1 and 0.5
+    for _ in said:
+        add_run(workspace.store, Run(kind="evaluate", name="x", params={}))
     folders = {workspace.run_folder(run): Scores(["cat"], np.array([said[run]]).T, labels) for run in said}
     monkeypatch.setattr(Scores, "kept_in", folders.__getitem__)
     rows = compared(workspace, [Row("SimCLR", "s", MEASURED, 1), Row("BYOL", "b", MEASURED, 2)])

@@ -151,7 +151,7 @@ def test_a_run_that_fails_keeps_one_sentence_and_exits_with_2(place: Workspace, 
     failed = run_by_id(place.store, run.id)
     assert ended.returncode == 2
     assert (failed.status, failed.exit_code) == ("failed", 2)
-    assert failed.error == "There is no correspondence set named 'gone'. Known: none yet; `orl mine` makes one."
+    assert failed.error == f"The correspondence set 'gone' of run {run.id} was deleted."
     assert failed.error in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, multiprocessing, nn
 from torch import distributed as dist
 
+from orl_explorer.db.correspondences import complete_set_named
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Run
 from orl_explorer.db.photos import dataset_named
@@ -51,7 +52,9 @@ def by_torchrun(workspace: Workspace, config: TrainConfig, name: str) -> Path:
     stage_3 = isinstance(config, ORLConfig)
     subject = {"correspondence": "set"} if stage_3 else {"dataset": "demo"}
     kind = "train" if stage_3 else "pretrain"
-    run = add_run(workspace.store, Run(kind=kind, name=name, params=subject | {"config": config.model_dump()}))
+    mined = complete_set_named(workspace.store, "set").id if stage_3 else None
+    params = subject | {"config": config.model_dump()}
+    run = add_run(workspace.store, Run(kind=kind, name=name, correspondence_set_id=mined, params=params))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     worker = ["-m", "orl_explorer.train.worker", "--workspace", str(workspace.path), str(run.id)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

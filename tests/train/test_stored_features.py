@@ -17,13 +17,13 @@ def opened(folder: Path, sha: str = "abc", width: int = WIDTH) -> Embeddings:
     return Embeddings(folder, "rois", width, sha)
 
 
-def batch(*ids: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that say whose they are: [id, id / 2, -id]."""
-    keys = np.array(ids)
+def batch(*numbers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that say whose they are: [key, key / 2, -key]."""
+    keys = np.array(numbers)
     return keys, np.stack([keys, keys / 2, -keys], axis=1).astype(np.float32)
 
 
-def test_rows_are_found_by_id_in_the_order_asked_for(tmp_path: Path) -> None:
+def test_rows_are_found_by_key_in_the_order_asked_for(tmp_path: Path) -> None:
     store = opened(tmp_path)
     assert store.add([batch(7, 3), batch(5)]) == 3
     assert store.rows == 3
@@ -44,7 +44,7 @@ def test_an_empty_store_has_nothing(tmp_path: Path) -> None:
     store = opened(tmp_path)
     assert store.have(np.array([1, 2])).tolist() == [False, False]
     assert store.get(np.array([], np.int64)).shape == (0, WIDTH)
-    with pytest.raises(KeyError, match="1 of 1 rows were never embedded"):
+    with pytest.raises(UserError, match=r"1 of 1 features are not in .*; mine with this encoder\."):
         store.get(np.array([1]))
 
 
@@ -63,26 +63,26 @@ def test_who_opened_first_and_comes_second_with_other_weights_is_refused(tmp_pat
 
 def test_files_are_plain_little_endian_arrays(tmp_path: Path) -> None:
     opened(tmp_path).add([batch(7, 3)])
-    assert np.fromfile(tmp_path / "rois.ids", "<i8").tolist() == [7, 3]
-    assert np.fromfile(tmp_path / "rois.vectors", "<f4").tolist() == [7, 3.5, -7, 3, 1.5, -3]
+    assert np.fromfile(tmp_path / "rois-2.keys", "<i8").tolist() == [7, 3]
+    assert np.fromfile(tmp_path / "rois-2.vectors", "<f4").tolist() == [7, 3.5, -7, 3, 1.5, -3]
 
 
 @pytest.mark.parametrize(
-    ("vectors_cut", "ids_cut", "kept"),
+    ("vectors_cut", "keys_cut", "kept"),
     [
-        (0, 8, [1, 2]),  # killed between vectors and ids
-        (0, 3, [1, 2]),  # killed in the middle of an id
+        (0, 8, [1, 2]),  # killed between vectors and keys
+        (0, 3, [1, 2]),  # killed in the middle of a key
         (5, 8, [1, 2]),  # half a vector
         (0, 24, []),
-        (12, 0, [1, 2]),  # an id without its vector
+        (12, 0, [1, 2]),  # a key without its vector
         (0, 0, [1, 2, 3]),
     ],
 )
 def test_what_a_killed_writer_left_is_cut_off_and_never_mixed_up(
-    tmp_path: Path, vectors_cut: int, ids_cut: int, kept: list[int]
+    tmp_path: Path, vectors_cut: int, keys_cut: int, kept: list[int]
 ) -> None:
     opened(tmp_path).add([batch(1, 2, 3)])
-    for name, cut in (("rois.vectors", vectors_cut), ("rois.ids", ids_cut)):
+    for name, cut in (("rois-2.vectors", vectors_cut), ("rois-2.keys", keys_cut)):
         path = tmp_path / name
         path.write_bytes(path.read_bytes()[: path.stat().st_size - cut])
     store = opened(tmp_path)
@@ -119,6 +119,6 @@ def test_features_of_other_weights_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("header", ["", '{"dtype":'])
 def test_a_header_that_was_never_finished_is_written_anew(tmp_path: Path, header: str) -> None:
-    tmp_path.joinpath("rois.json").write_text(header)  # killed while it was written: there are no rows yet
+    tmp_path.joinpath("rois-2.json").write_text(header)  # killed while it was written: there are no rows yet
     opened(tmp_path).add([batch(1)])
     assert opened(tmp_path).rows == 1

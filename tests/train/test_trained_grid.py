@@ -11,6 +11,7 @@ from PIL import Image
 from sqlalchemy import update
 
 from orl_explorer.db.models import Run
+from orl_explorer.db.photos import dataset_named, ensure_dataset
 from orl_explorer.db.runs import add_run, run_by_id, runs, update_run
 from orl_explorer.train import ensure, weights
 from orl_explorer.train.config import MineConfig
@@ -99,42 +100,49 @@ def test_a_grid_is_trained_once_and_again_only_where_it_grew(
         assert picture.size == (1100, 720)
 
 
-def finished(workspace: Workspace, kind: str, subject: dict[str, str], config: dict, status: str) -> Run:
-    """A run that is over, or should be."""
-    run = add_run(workspace.store, Run(kind=kind, name="x", params=subject | {"processes": 1, "config": config}))
+def finished(workspace: Workspace, config: dict, status: str, dataset: str = "demo", **ids: int) -> Run:
+    """A run of stage 1 that is over, or should be."""
+    params = {"dataset": dataset, "processes": 1, "config": config}
+    ids = {"dataset_id": dataset_named(workspace.store, dataset).id} | ids
+    run = add_run(workspace.store, Run(kind="pretrain", name="x", params=params, **ids))
     update_run(workspace.store, run.id, status=status)
     return run_by_id(workspace.store, run.id)
 
 
-def test_a_run_is_recognised_by_all_that_decides_what_it_makes(workspace: Workspace, tiny_byol: BYOLConfig) -> None:
-    subject = {"dataset": "demo"}
-    run = finished(workspace, "pretrain", subject, tiny_byol.model_dump(), "failed")
+def recognised(workspace: Workspace, config: BYOLConfig, dataset: str = "demo") -> int | None:
+    same = ensure.run_that_did(workspace, ensure.pretraining(workspace, dataset, config))
+    return None if same is None else same.id
+
+
+def test_a_run_is_recognised_by_all_that_decides_what_it_makes(
+    photographed: Workspace, tiny_byol: BYOLConfig, tmp_path: Path
+) -> None:
+    run = finished(photographed, tiny_byol.model_dump(), "failed")
+    ensure_dataset(photographed.store, "other", str(tmp_path), "folder")
 
     def found(**changes: object) -> int | None:
-        same = ensure.run_that_did(workspace, "pretrain", subject, tiny_byol.model_copy(update=changes))
-        return None if same is None else same.id
+        return recognised(photographed, tiny_byol.model_copy(update=changes))
 
     assert found() == found(workers=3, checkpoint_every=7, knn_every=0) == run.id
     assert found(seed=1) is found(epochs=3) is found(batch_size=4) is None
-    assert ensure.run_that_did(workspace, "pretrain", {"dataset": "other"}, tiny_byol) is None
-    assert ensure.run_that_did(workspace, "train", subject, tiny_byol) is None
+    assert recognised(photographed, tiny_byol, "other") is None
 
 
 def test_a_run_that_is_done_counts_only_while_what_it_made_is_there(
-    workspace: Workspace, tiny_byol: BYOLConfig
+    photographed: Workspace, tiny_byol: BYOLConfig
 ) -> None:
-    finished(workspace, "pretrain", {"dataset": "demo"}, tiny_byol.model_dump(), "done")  # its encoder is nowhere
-    assert ensure.run_that_did(workspace, "pretrain", {"dataset": "demo"}, tiny_byol) is None
+    finished(photographed, tiny_byol.model_dump(), "done")  # its encoder is nowhere
+    assert recognised(photographed, tiny_byol) is None
 
 
-def test_settings_of_another_version_are_never_the_same(workspace: Workspace, tiny_byol: BYOLConfig) -> None:
-    finished(workspace, "pretrain", {"dataset": "demo"}, {"method": "byol", "warp": 9}, "failed")
-    assert ensure.run_that_did(workspace, "pretrain", {"dataset": "demo"}, tiny_byol) is None
+def test_settings_of_another_version_are_never_the_same(photographed: Workspace, tiny_byol: BYOLConfig) -> None:
+    finished(photographed, {"method": "byol", "warp": 9}, "failed")
+    assert recognised(photographed, tiny_byol) is None
 
 
 def test_a_cell_that_was_cut_short_goes_on_in_the_run_that_it_had(prepared: Workspace, tiny_byol: BYOLConfig) -> None:
     config = tiny_byol.model_copy(update={"seed": 5, "epochs": 1})
-    first = finished(prepared, "pretrain", {"dataset": "demo"}, config.model_dump(), "lost")
+    first = finished(prepared, config.model_dump(), "lost")
     with prepared.store.session() as session:
         session.execute(update(Run).where(Run.id == first.id).values(name="cut-short"))
     heard = Heard()

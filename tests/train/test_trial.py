@@ -17,7 +17,7 @@ from orl_explorer.orl.matching import top_pairs
 from orl_explorer.orl.objectness import sparseness
 from orl_explorer.train.candidates import candidates, raw_boxes
 from orl_explorer.train.config import MineConfig
-from orl_explorer.train.features import Attention, Boxes, BoxFeatures, Features, as_stored
+from orl_explorer.train.features import Attention, Boxes, BoxFeatures, Features
 from orl_explorer.train.mine import mine
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.quality import quality_of
@@ -135,11 +135,11 @@ def plainly(tried: Ready, config: MineConfig) -> Found:
         each = own[query].filtered.counts() | {"fallback": int(own[query].filtered.fallback)}
         counts = {name: counts.get(name, 0) + value for name, value in each.items()}
     boxes, vectors, scores, total = {}, {}, {}, 0
-    for i, some in as_stored(store, own).items():
+    for i, some in ((i, Boxes.of(found)) for i, found in own.items()):
         each = (np.arange(len(some.boxes)) == j for j in range(len(some.boxes)))
-        there = np.array([tried.vectors.missing(only(some, one)) == 0 for one in each])
+        there = np.array([tried.vectors.missing(some[one]) == 0 for one in each])
         total += len(there)
-        known = only(some, there)
+        known = some[there]
         boxes[i], scores[i], vectors[i] = known.boxes, known.objectness, tried.vectors.get(known)
     start = np.concatenate([[0], np.cumsum([len(boxes[i]) for i in ids])])
     columns: dict[str, list] = {name: [] for name in ("query", "key", "similarity", "margin", "cycle")}
@@ -168,10 +168,6 @@ def plainly(tried: Ready, config: MineConfig) -> Found:
     mined = dataclasses.replace(whole, start=start, boxes=np.concatenate([boxes[i] for i in ids]), **flat)
     missing = total - int(start[-1])
     return Found(mined, counts, total, missing, np.concatenate(cut), trial.measure(config.neighbors, mined))
-
-
-def only(some: Boxes, which: np.ndarray) -> Boxes:
-    return Boxes(some.image, some.boxes[which], some.roi_ids[which], some.objectness[which])
 
 
 def test_rois_without_a_feature_are_left_out_until_they_are_embedded(mined: Workspace) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from orl_explorer.db.models import Encoder as EncoderRow
-from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.config import MineConfig
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig, Result
 from orl_explorer.train.features import Features
 from orl_explorer.train.mine import embed_images
-from orl_explorer.train.photos import Photos
+from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.processes import choose_device
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.sweep import sweep
@@ -31,7 +31,7 @@ def evaluate(
     """
     dataset = dataset_named(workspace.store, data)
     features = Features(workspace, encoder, str(choose_device()))
-    photos, images = Photos.of(workspace.store, dataset.id), list(usable_images(workspace.store, dataset.id))
+    photos, images = Photos.of(workspace.store, dataset.id), known_photos(workspace, dataset, progress)
     embed_images(features, images, photos, progress)
     mining = MineConfig(
         neighbors=config.neighbors,

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from orl_explorer.db.evaluations import Values
+from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.config import Settings, preset_named
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.coco import check_coco
-from orl_explorer.train.evaluate.folders import check_dataset, check_folders, check_voc, check_voc_or_folders
+from orl_explorer.train.evaluate.folders import check_dataset, check_folders, check_voc, check_voc_or_folders, state_of
 from orl_explorer.train.workspace import Workspace
 
 
@@ -329,6 +331,18 @@ def evaluate_preset(protocol: str, preset: str = "") -> EvaluateConfig:
     """A preset of a protocol, by default its first. Raises UserError naming those there are."""
     presets = protocol_named(protocol).presets
     return preset_named(presets, preset or next(iter(presets)))
+
+
+def resolved(config: EvaluateConfig, data: str) -> str:
+    """The data of an evaluation as its run keeps it: a folder's whole path, or the name of a data set."""
+    return str(Path(data).expanduser().resolve()) if protocol_named(config.protocol).takes_folder else data
+
+
+def data_state(workspace: Workspace, data: str, config: EvaluateConfig) -> str:
+    """What an evaluation would be made on now: another state, another result."""
+    if protocol_named(config.protocol).takes_folder:
+        return state_of(data)
+    return f"revision {dataset_named(workspace.store, data).revision}"
 
 
 def read_evaluate_config(values: dict[str, Any]) -> EvaluateConfig:

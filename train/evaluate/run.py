@@ -7,9 +7,13 @@ from importlib import import_module
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.evaluations import keep_evaluation
 from orl_explorer.db.models import Evaluation
-from orl_explorer.train.evaluate.protocols import EvaluateConfig, protocol_named
+from orl_explorer.train.evaluate.protocols import EvaluateConfig, data_state, protocol_named
 from orl_explorer.train.progress import Progress
+from orl_explorer.train.published import publish
+from orl_explorer.train.run_folders import own_folder
 from orl_explorer.train.workspace import Workspace
+
+STATE = "measured_on.txt"  # in the folder of the run: ``data_state`` when it began
 
 
 def evaluate(
@@ -28,7 +32,10 @@ def evaluate(
     """
     progress = progress or Progress()
     protocol, row = protocol_named(config.protocol), encoder_named(workspace.store, encoder)
-    workspace.run_folder(run_id).mkdir(parents=True, exist_ok=True)
+    state = own_folder(workspace, run_id) / STATE
+    if not state.is_file():
+        said = data_state(workspace, data, config).encode()
+        publish(lambda file: file.write(said), state)
     progress.log(f"Evaluation of '{encoder}' by {config.protocol} ({protocol.title}) on {data}.")
     found = import_module(protocol.module).evaluate(workspace, row, data, config, run_id=run_id, progress=progress)
     evaluation = Evaluation(

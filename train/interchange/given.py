@@ -12,12 +12,11 @@ import numpy as np
 from orl_explorer.db import correspondences as rows
 from orl_explorer.db import mining
 from orl_explorer.db.models import CorrespondenceSet, Image
-from orl_explorer.db.photos import usable_images
 from orl_explorer.orl.boxes import Verdict, judge_shape
 from orl_explorer.orl.matching import measure_pairs
 from orl_explorer.train.config import MineConfig
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.features import Features
+from orl_explorer.train.features import Features, photo_keys, roi_keys
 from orl_explorer.train.mine import (
     BLOCK,
     MATCHED,
@@ -30,7 +29,7 @@ from orl_explorer.train.mine import (
     propose,
     publish,
 )
-from orl_explorer.train.photos import Photos
+from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
 
@@ -99,7 +98,7 @@ def adopt(
     """
     progress = progress or Progress()
     store = workspace.store
-    known = {image.id: image for image in usable_images(store, subject.dataset.id)}
+    known = {image.id: image for image in known_photos(workspace, subject.dataset, progress)}
     if not known.keys() >= set(given.image_ids.tolist()):
         raise UserError(f"Photos of '{subject.dataset.name}' have changed since the file was read; import it anew.")
     images = [known[i] for i in given.image_ids.tolist()]
@@ -118,11 +117,11 @@ def adopt(
         _take_rois(workspace, adopted.id, images, given, config, progress)
         embed_images(features, images, photos, progress)
     embed_rois(workspace, adopted.id, features, images, photos, progress)
-    _take_neighbors(workspace, adopted.id, features, given, progress)
+    _take_neighbors(workspace, adopted.id, features, images, given, progress)
     if given.only_neighbors:
         match_rois(workspace, adopted.id, features, images, config, progress)
     else:
-        _take_pairs(workspace, adopted.id, features, given, progress)
+        _take_pairs(workspace, adopted.id, features, images, given, progress)
     return publish(workspace, adopted.id, subject.dataset, config, progress)
 
 
@@ -149,25 +148,30 @@ def _take_rois(
         progress.advance(len(block))
 
 
-def _take_neighbors(workspace: Workspace, set_id: int, features: Features, given: Given, progress: Progress) -> None:
+def _take_neighbors(
+    workspace: Workspace, set_id: int, features: Features, images: list[Image], given: Given, progress: Progress
+) -> None:
     progress.phase("Taking over neighbours", len(given.image_ids))
-    similarity = np.empty(given.neighbors.shape, np.float32)
+    similarity, keys = np.empty(given.neighbors.shape, np.float32), photo_keys(images)
     for block in _blocks(given, set(), BLOCK):
-        own = features.images.get(given.image_ids[block])
-        near = features.images.get(given.image_ids[given.neighbors[block].ravel()])
+        own = features.images.get(keys[block])
+        near = features.images.get(keys[given.neighbors[block].ravel()])
         similarity[block] = np.einsum("nd,nkd->nk", own, near.reshape(len(block), -1, own.shape[1]))
     neighbor_ids = given.image_ids[given.neighbors]
     mining.add_neighbors(workspace.store, set_id, given.image_ids, neighbor_ids, np.clip(similarity, -1, 1))
     progress.advance(len(given.image_ids))
 
 
-def _take_pairs(workspace: Workspace, set_id: int, features: Features, given: Given, progress: Progress) -> None:
+def _take_pairs(
+    workspace: Workspace, set_id: int, features: Features, images: list[Image], given: Given, progress: Progress
+) -> None:
+    digest_of = dict(zip(given.image_ids.tolist(), photo_keys(images).tolist(), strict=True))
     done = mining.matched_images(workspace.store, set_id)
     progress.phase("Measuring pairs", len(given.image_ids) - len(done))
     for block in _blocks(given, done, MATCHED):
         involved = given.image_ids[np.union1d(block, given.neighbors[block])].tolist()
         rois = rows.rois_of(workspace.store, set_id, involved)
-        vectors = {image_id: features.rois.get(rois[image_id].ids) for image_id in involved}
+        vectors = {i: features.rois.get(roi_keys(digest_of[i], rois[i].boxes)) for i in involved}
         batch = []
         for number in block:
             image_id = int(given.image_ids[number])

@@ -22,7 +22,7 @@ def test_a_killed_evaluation_resumes_to_the_numbers_of_one_that_was_not(
     straight, values = evaluated(voc, config)
     run = launch_evaluate(place, "r18", str(voc), config)
     assert (run.kind, run.encoder_id, run.params["data"]) == ("evaluate", straight.encoder_id, str(voc))
-    parts = place.run_folder(run.id) / "train.vectors"
+    parts = place.run_folder(run.id) / "train-2.vectors"
     deadline = time.monotonic() + 120
     while not parts.exists() or not parts.stat().st_size:  # it has begun to keep what it computes
         assert run_by_id(place.store, run.id).status not in ENDED, read_log(place, run)

@@ -150,10 +150,10 @@ def test_low_shot_samples_are_those_of_their_seed(
     assert first == second != third
     assert len({tuple(each) for each in first[:4:2]}) == 2  # samples of one class differ
     assert list(values["clean_mean"]) == ["1", "2"]
-    parts = [json.loads(line) for line in (place.run_folder(row.run_id) / "parts.jsonl").read_text().splitlines()]
+    parts = dict(map(json.loads, (place.run_folder(row.run_id) / "parts.jsonl").read_text().splitlines()))
     for k in values["reference_mean"]:
         by_cost = [  # of every cost, mAP of the two samples
-            [np.mean([p["test"][c] for p in parts if p["name"].startswith(f"k {k}, sample {s},")]) for s in range(2)]
+            [np.mean([p["test"][c] for n, p in parts.items() if n.startswith(f"k {k}, sample {s},")]) for s in range(2)]
             for c in range(len(COSTS))
         ]
         assert values["reference_mean"][k] == pytest.approx(max(np.mean(maps) for maps in by_cost))

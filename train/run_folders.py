@@ -1,0 +1,83 @@
+"""Whose folder a run's is. Ids come again where a store is replaced or restored from a backup; folders stay."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs import run_by_id, update_run
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.published import publish
+from orl_explorer.train.workspace import Workspace
+
+CONFIG = "config.json"  # in the folder: settings of the run, and whose it is
+OWNER = ("store", "run", "created_at")
+
+
+def new_folder(workspace: Workspace, run_id: int) -> Path:
+    """Make the folder of a run that nobody has started yet: ``runs/<id>``, or the next name where that is taken."""
+    run, number = run_by_id(workspace.store, run_id), 1
+    folder = workspace.path / "runs" / str(run_id)
+    while folder.exists() and any(folder.iterdir()):
+        number += 1
+        folder = folder.with_name(f"{run_id}-{number}")
+    if number > 1:
+        update_run(workspace.store, run_id, log_path=(folder / "log.txt").relative_to(workspace.path).as_posix())
+    _describe(workspace, run, folder)
+    return folder
+
+
+def own_folder(workspace: Workspace, run_id: int) -> Path:
+    """The folder of a run, made if need be, to go on with what it holds. Raises UserError where that is another's."""
+    run, folder = run_by_id(workspace.store, run_id), workspace.run_folder(run_id)
+    if folder.exists() and any(folder.iterdir()):
+        found = _description(folder)
+        if found.keys().isdisjoint(OWNER) and found == _settings(run):
+            _refuse_other_measures(run)
+        elif {name: found.get(name) for name in OWNER} != _owner(workspace, run):
+            raise UserError(
+                f"{folder} holds another run's files, of another store or of a time before a backup was restored; "
+                f"move it away, and run {run_id} begins anew."
+            )
+    _describe(workspace, run, folder)
+    return folder
+
+
+def can_go_on(workspace: Workspace, run: Run) -> bool:
+    """Whether a run that has ended may be resumed, as far as its folder is concerned."""
+    try:
+        own_folder(workspace, run.id)
+    except UserError:
+        return False
+    return True
+
+
+def _refuse_other_measures(run: Run) -> None:
+    """Of a run begun before folders said whose they are."""
+    if run.kind == "evaluate":
+        raise UserError(
+            f"Run {run.id} was begun by an earlier version, which resized the photos and chose costs otherwise; "
+            "evaluate anew instead of resuming it."
+        )
+
+
+def _describe(workspace: Workspace, run: Run, folder: Path) -> None:
+    content = json.dumps(_owner(workspace, run) | _settings(run), indent=1).encode()
+    publish(lambda file: file.write(content), folder / CONFIG)
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / CONFIG).read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    return {"kind": run.kind, "name": run.name} | run.params
+
+
+def _owner(workspace: Workspace, run: Run) -> dict[str, Any]:
+    return {"store": workspace.store.identity, "run": run.id, "created_at": run.created_at.isoformat()}
