@@ -42,35 +42,35 @@ def workspace() -> Workspace:
     return open_workspace(read_only=read_only())
 
 
-def _of_store() -> str:
+def picture_prefix() -> str:
     """Where the pictures of this store begin: browsers keep them, and another store's ids are the same numbers."""
     return f"{PREFIX}/{workspace().store.identity[:12]}"
 
 
 def photo_url(image_id: int, mtime_ns: int, width: int = WIDTHS[1]) -> str:
     """URL of a photo at most ``width`` wide; a changed file has another one."""
-    return f"{_of_store()}/photo/{image_id}/{width}?v={mtime_ns}"
+    return f"{picture_prefix()}/photo/{image_id}/{width}?v={mtime_ns}"
 
 
 def photo_template(width: int) -> str:
     """Template of the URL of any photo, for the map to fill."""
-    return f"{_of_store()}/photo/{{image}}/{width}"
+    return f"{picture_prefix()}/photo/{{image}}/{width}"
 
 
 def crop_url() -> str:
     """Template of the URL of a RoI's crop, for the pair view to fill."""
-    return f"{_of_store()}/crop/{{image}}/{{x}}-{{y}}-{{w}}-{{h}}"
+    return f"{picture_prefix()}/crop/{{image}}/{{x}}-{{y}}-{{w}}-{{h}}"
 
 
 def attention_url(encoder_id: int, image_id: int, roi: tuple[int, tuple[int, ...]] | None = None) -> str:
     """URL of an attention map: the activation norm, or the cosine to a RoI given as (image id, box)."""
     to = f"?roi={roi[0]}-{'-'.join(map(str, roi[1]))}" if roi else ""
-    return f"{_of_store()}/attention/{encoder_id}/{image_id}{to}"
+    return f"{picture_prefix()}/attention/{encoder_id}/{image_id}{to}"
 
 
 def attention_template() -> str:
     """The same for the attention page to fill; it adds ``?point=image-x-y`` or ``?roi=…``, ``cells=1``, ``own=1``."""
-    return f"{_of_store()}/attention/{{encoder}}/{{image}}"
+    return f"{picture_prefix()}/attention/{{encoder}}/{{image}}"
 
 
 async def photo(request: Request) -> Response:

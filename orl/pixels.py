@@ -18,6 +18,8 @@ ATTENTION_CELLS = 20  # a side of the attention map that encoders of stride 32 m
 ATTENTION_LOOKS = 8  # numbers to a cell of it that say what the cell looks like
 ATTENTION_PLANES = 1 + ATTENTION_LOOKS
 ORIENTATION = 0x0112  # EXIF tag
+SIXTEEN_BITS = ("PNG", "PPM")  # formats whose pixels of Pillow's mode I, 32 bits, are of 16
+PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}  # modes whose colours were multiplied by their alpha, and without that
 Image.MAX_IMAGE_PIXELS = 300_000_000  # a decompression bomb raises instead of eating the memory
 
 
@@ -64,7 +66,30 @@ def read_image(path: Path, stamp: Stamp | None = None) -> Image.Image:
         if stamp is not None and not is_same_file(path, stamp):
             raise UnreadableImage("the file has changed since it was ingested")
     with _explained(), Image.open(path) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
+        return as_rgb(ImageOps.exif_transpose(image), image.format)
+
+
+def as_rgb(image: Image.Image, kind: str | None) -> Image.Image:
+    """Pixels of any of Pillow's modes as 8-bit RGB, by their values. kind: the file's format. Raises UnreadableImage.
+
+    Grey of 16 bits is divided by 257 and rounded, so that black and white stay so. Integers of 32 bits and floats have
+    no agreed white, and are refused, but for those formats that keep 16 bits in them. Transparency is left out.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind in SIXTEEN_BITS):
+        values = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+    _refuse_without_white(image, kind)
+    if image.mode in PREMULTIPLIED:
+        image = image.convert(PREMULTIPLIED[image.mode])
+    return image.convert("RGB")
+
+
+def _refuse_without_white(image: Image.Image, kind: str | None) -> None:
+    if image.mode == "F" or (image.mode == "I" and kind not in SIXTEEN_BITS):
+        named = "floating-point numbers" if image.mode == "F" else "integers"
+        raise UnreadableImage(
+            f"pixels of mode {image.mode}, 32-bit {named}, do not say which value is white; save it with 8 or 16 bits"
+        )
 
 
 def read_crops(path: Path, plan: Callable[[int, int], Sequence[Crop]]) -> list[np.ndarray]:
@@ -81,7 +106,7 @@ def read_crops(path: Path, plan: Callable[[int, int], Sequence[Crop]]) -> list[n
         reduce = max((r for r in (2, 4, 8) if all(min(c.box[2:]) >= r * c.size for c in crops)), default=1)
         if reduce > 1 and image.format == "JPEG":
             image.draft("RGB", (image.width // reduce, image.height // reduce))
-        decoded = ImageOps.exif_transpose(image).convert("RGB")
+        decoded = as_rgb(ImageOps.exif_transpose(image), image.format)
     wide, high = decoded.width / width, decoded.height / height
     return [_squashed(decoded, c, wide, high) for c in crops]
 
@@ -105,6 +130,7 @@ def probe_image(path: Path) -> tuple[int, int, int]:
         if image.format == "JPEG":
             image.draft("RGB", (width // 8, height // 8))
         image.load()
+        _refuse_without_white(image, image.format)
     if orientation not in range(1, 9):
         orientation = 1
     if orientation >= 5:

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from orl_explorer.app import heat
-from orl_explorer.app.pictures import ROUTES
+from orl_explorer.app.pictures import ROUTES, picture_prefix, workspace
 from orl_explorer.app.views.attention import side_by_side
 from orl_explorer.db.correspondences import find_set, neighbors_of, rois_of
 from orl_explorer.db.encoders import add_encoder
@@ -135,19 +135,18 @@ def test_a_cell_is_a_pixel_and_a_scale_of_its_own_uses_all_of_it() -> None:
 
 
 def test_a_map_for_a_point_is_brightest_where_the_point_is(client: TestClient) -> None:
-    answer = client.get("/app/static/attention/1/1?point=1-250-200&cells=1")
+    answer = client.get(f"{picture_prefix()}/attention/1/1?point=1-250-200&cells=1")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
     picture = np.asarray(Picture.open(io.BytesIO(answer.content)).convert("L")).astype(int)
     high, wide = picture.shape
     assert 14 in (high, wide)
     y, x = np.unravel_index(picture.argmax(), picture.shape)
-    from orl_explorer.app.pictures import workspace
     from orl_explorer.db.photos import image_by_id
 
     found = image_by_id(workspace().store, 1)
     assert found is not None
     assert (x, y) == (250 * wide // found[0].width, 200 * high // found[0].height)
-    smooth = client.get("/app/static/attention/1/1?point=1-250-200")
+    smooth = client.get(f"{picture_prefix()}/attention/1/1?point=1-250-200")
     assert max(Picture.open(io.BytesIO(smooth.content)).size) == 448
 
 
@@ -168,18 +167,18 @@ def test_a_map_for_a_point_is_brightest_where_the_point_is(client: TestClient) -
     ],
 )
 def test_a_forged_target_is_refused_with_a_sentence(client: TestClient, target: str, sentence: str) -> None:
-    answer = client.get(f"/app/static/attention/1/1?{target}")
+    answer = client.get(f"{picture_prefix()}/attention/1/1?{target}")
     assert (answer.status_code, answer.text) == (404, sentence)
 
 
 @pytest.mark.parametrize("path", ["99999999999999999999/1", "1/99999999999999999999", "1/-1", "x/1", "1/1/1"])
 def test_ids_beyond_the_store_are_not_found(client: TestClient, path: str) -> None:
-    assert client.get(f"/app/static/attention/{path}").status_code == 404
+    assert client.get(f"{picture_prefix()}/attention/{path}").status_code == 404
 
 
 def test_an_encoder_whose_weights_are_gone_is_a_sentence(here: Workspace, client: TestClient) -> None:
     add_encoder(here.store, encoder("lost", "imported", 7))
-    answer = client.get("/app/static/attention/7/1")
+    answer = client.get(f"{picture_prefix()}/attention/7/1")
     assert answer.status_code == 404
     assert answer.text.startswith("The weights of the encoder 'lost' are gone from")
 
@@ -191,5 +190,5 @@ def test_a_photo_gone_from_disk_is_a_sentence_in_place_of_its_map(client: TestCl
 
     with here.store.session() as session:
         session.execute(update(Dataset).values(root="/nowhere/at/all"))
-    answer = client.get("/app/static/attention/1/2?own=1")
+    answer = client.get(f"{picture_prefix()}/attention/1/2?own=1")
     assert (answer.status_code, answer.text) == (404, "the file is not there any more")

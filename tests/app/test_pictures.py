@@ -9,7 +9,15 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from orl_explorer.app.pictures import ROUTES, attention_url, photo_url
+from orl_explorer.app.pictures import (
+    ROUTES,
+    attention_template,
+    attention_url,
+    crop_url,
+    photo_template,
+    photo_url,
+    picture_prefix,
+)
 from orl_explorer.train.workspace import Workspace
 
 
@@ -29,7 +37,7 @@ def test_a_photo_is_resized_cached_and_answered_by_etag(client: TestClient, here
 
 
 def test_a_crop_is_the_square_that_the_encoder_sees(client: TestClient) -> None:
-    answer = client.get("/app/static/crop/1/10-20-120-100")
+    answer = client.get(f"{picture_prefix()}/crop/1/10-20-120-100")
     assert Image.open(io.BytesIO(answer.content)).size == (96, 96)
 
 
@@ -44,22 +52,34 @@ def test_attention_maps_have_the_aspect_of_the_photo(client: TestClient) -> None
 @pytest.mark.parametrize(
     "path",
     [
-        "/app/static/photo/999/320",
-        "/app/static/photo/1/321",
-        "/app/static/photo/../../etc/passwd/320",
-        "/app/static/photo/%2e%2e%2fetc%2fpasswd/320",
-        "/app/static/crop/1/0-0-0-5",
-        "/app/static/crop/1/0-0-99999-5",
-        "/app/static/crop/1/0-0-5",
-        "/app/static/crop/1/a-b-c-d",
-        "/app/static/attention/99/1",
-        "/app/static/attention/1/99",
-        "/app/static/attention/1/1?roi=1-0-0-5",
-        "/app/static/attention/1/1?roi=1-0-0-99999-5",
+        "photo/999/320",
+        "photo/1/321",
+        "photo/../../etc/passwd/320",
+        "photo/%2e%2e%2fetc%2fpasswd/320",
+        "crop/1/0-0-0-5",
+        "crop/1/0-0-99999-5",
+        "crop/1/0-0-5",
+        "crop/1/a-b-c-d",
+        "attention/99/1",
+        "attention/1/99",
+        "attention/1/1?roi=1-0-0-5",
+        "attention/1/1?roi=1-0-0-99999-5",
     ],
 )
 def test_whatever_is_not_there_is_a_404_and_nothing_else(client: TestClient, path: str) -> None:
-    assert client.get(path).status_code == 404
+    assert client.get(f"{picture_prefix()}/{path}").status_code == 404
+
+
+@pytest.mark.parametrize("store", ["000000000000", "map", ".."])
+def test_a_picture_of_another_store_is_not_one_of_the_same_ids_here(client: TestClient, store: str) -> None:
+    for path in ("photo/1/320", "crop/1/10-20-120-100", "attention/1/1"):
+        assert client.get(f"{picture_prefix()}/{path}").status_code == 200
+        assert client.get(f"/app/static/{store}/{path}").status_code == 404
+
+
+def test_every_url_of_a_picture_says_of_which_store_it_is(here: Workspace) -> None:
+    ours = [photo_url(1, 7), photo_template(320), crop_url(), attention_url(1, 1), attention_template()]
+    assert all(url.startswith(f"/app/static/{here.store.identity[:12]}/") for url in ours)
 
 
 def test_a_photo_gone_from_disk_says_so(client: TestClient, here: Workspace) -> None:

@@ -113,7 +113,7 @@ def test_an_attention_map_can_be_laid_over_the_photos(site: tuple[str, Workspace
     page = careful
     go(page, f"{site[0]}/pair?set=demo-starter&q=5")
     expect(page.locator(".stage-svg")).to_be_visible(timeout=30_000)
-    with page.expect_response(re.compile("/app/static/attention/"), timeout=60_000) as answer:
+    with page.expect_response(re.compile("/app/static/[0-9a-f]{12}/attention/"), timeout=60_000) as answer:
         page.keyboard.press("a")
     assert answer.value.status == 200
     assert answer.value.headers["content-type"] == "image/png"

@@ -127,12 +127,103 @@ def test_a_photo_beyond_the_range_of_a_box_is_refused(tmp_path: Path) -> None:
         probe_image(tmp_path / "long.png")
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
-def test_every_colour_mode_is_read_as_rgb(tmp_path: Path, mode: str) -> None:
-    path = tmp_path / ("photo.tiff" if mode == "CMYK" else "photo.png")
-    noise().convert(mode).save(path)
-    assert read_image(path).mode == "RGB"
-    assert probe_image(path) == (64, 48, 1)
+RAMP = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (48, 1))  # from black to white
+
+
+@pytest.mark.parametrize("orientation", [1, 3])
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm", "jp2"])
+def test_grey_of_16_bits_is_read_by_value(tmp_path: Path, suffix: str, orientation: int) -> None:
+    path = tmp_path / f"photo.{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = orientation == 3 and suffix in ("png", "tif")  # the other two keep no EXIF
+    Image.fromarray(RAMP).save(path, **({"exif": exif} if turned else {}))
+    expected = np.round(RAMP / 257)[::-1, ::-1] if turned else np.round(RAMP / 257)
+    assert expected.max() == 255
+    assert probe_image(path)[:2] == (64, 48)
+    read = np.asarray(read_image(path))
+    assert np.array_equal(read, np.repeat(expected[..., None], 3, axis=2))
+    [crop] = read_crops(path, lambda *_: [Crop((0, 0, 48, 48), 48)])
+    assert np.array_equal(crop, read[:, :48])
+
+
+def test_the_middle_of_16_bits_is_the_middle_of_8(tmp_path: Path) -> None:
+    values = np.array([[0, 128, 129, 257, 32767, 32896, 65406, 65407, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "photo.png")
+    assert np.asarray(read_image(tmp_path / "photo.png"))[0, :, 0].tolist() == [0, 0, 1, 1, 127, 128, 254, 255, 255]
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_a_tiff_of_either_byte_order_has_the_same_values(tmp_path: Path, big_endian: bool) -> None:
+    with_mark = b"MM" if big_endian else b"II"
+    order = ">" if big_endian else "<"
+    strip = np.array([0, 25_700, 65_535], f"{order}u2").tobytes()
+    tags = [(256, 3), (257, 1), (258, 16), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, len(strip))]
+    entries = b"".join(
+        struct.pack(f"{order}HHL", tag, 3, 1) + struct.pack(f"{order}HH", value, 0) for tag, value in tags
+    )
+    directory = struct.pack(f"{order}H", len(tags)) + entries + struct.pack(f"{order}L", 0)
+    header = with_mark + struct.pack(f"{order}HL", 42, 8 + len(strip))
+    (tmp_path / "photo.tif").write_bytes(header + strip + directory)
+    assert np.asarray(read_image(tmp_path / "photo.tif"))[0, :, 0].tolist() == [0, 100, 255]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (RAMP.astype(np.int32), r"pixels of mode I, 32-bit integers, do not say which value is white; save it with 8"),
+        ((RAMP / 65535).astype(np.float32), r"pixels of mode F, 32-bit floating-point numbers, do not say which"),
+    ],
+)
+def test_pixels_without_an_agreed_white_are_refused_at_ingest_and_everywhere(
+    tmp_path: Path, values: np.ndarray, sentence: str
+) -> None:
+    path = tmp_path / "photo.tif"
+    Image.fromarray(values).save(path)
+    for look in (probe_image, read_image, lambda p: read_crops(p, lambda *_: [Crop((0, 0, 9, 9), 9)])):
+        with pytest.raises(UnreadableImage, match=sentence):
+            look(path)
+
+
+# One pixel in each mode, the file that keeps it, and what it is in RGB.
+PIXELS = [
+    ("1", "png", 1, (255, 255, 255)),
+    ("L", "png", 100, (100, 100, 100)),
+    ("LA", "png", (100, 7), (100, 100, 100)),
+    ("P", "png", 1, (10, 20, 30)),
+    ("RGB", "png", (10, 20, 30), (10, 20, 30)),
+    ("RGBA", "png", (10, 20, 30, 7), (10, 20, 30)),
+    ("RGBX", "tif", (10, 20, 30, 0), (10, 20, 30)),
+    ("CMYK", "tif", (245, 235, 225, 0), (10, 20, 30)),
+    ("YCbCr", "tif", (100, 128, 128), (100, 100, 100)),
+    ("LAB", "tif", (255, 128, 128), (255, 255, 255)),
+    ("I;16", "png", 25_700, (100, 100, 100)),
+    ("I;16B", "tif", 25_700, (100, 100, 100)),
+]
+
+
+@pytest.mark.parametrize(("mode", "suffix", "pixel", "expected"), PIXELS, ids=[p[0] for p in PIXELS])
+def test_every_mode_is_read_by_value(
+    tmp_path: Path, mode: str, suffix: str, pixel: int | tuple[int, ...], expected: tuple[int, int, int]
+) -> None:
+    picture = Image.new(mode, (8, 4), 0 if mode == "P" else pixel)
+    if mode == "P":
+        picture.putpalette([0, 0, 0, 10, 20, 30])
+        picture.paste(1, (0, 0, 8, 4))
+    path = tmp_path / f"photo.{suffix}"
+    picture.save(path)
+    assert probe_image(path) == (8, 4, 1)
+    read = np.asarray(read_image(path))
+    assert np.abs(read.astype(int) - expected).max() <= 1
+    assert read.shape == (4, 8, 3)
+
+
+@pytest.mark.parametrize(("mode", "pixel"), [("La", (50, 128)), ("RGBa", (50, 50, 50, 128)), ("PA", (1, 7))])
+def test_modes_that_no_file_is_written_in_are_read_by_value_too(mode: str, pixel: tuple[int, ...]) -> None:
+    picture = Image.new(mode, (1, 1), pixel)
+    if mode == "PA":
+        picture.putpalette([0, 0, 0, 100, 100, 100])
+    assert pixels.as_rgb(picture, None).getpixel((0, 0)) == (100, 100, 100)  # 50 of 128 parts is 100 of 255
 
 
 def test_an_exif_orientation_of_a_strange_type_does_not_lose_the_photo(tmp_path: Path) -> None:
