@@ -34,6 +34,7 @@ from orl_explorer.train import mine as stage
 from orl_explorer.train.config import MineConfig
 from orl_explorer.train.ingest import ingest
 from orl_explorer.train.photos import Photos
+from orl_explorer.train.progress import Progress
 from orl_explorer.train.propose import propose_all
 from orl_explorer.train.runs import PATIENT, RETENTIVE
 from orl_explorer.train.workspace import Workspace, open_workspace
@@ -46,7 +47,7 @@ def compare_proposals(workspace: Workspace, images: list[Image], photos: Photos)
 
     def run(workers: int, scale: float) -> tuple[float, dict[int, np.ndarray]]:
         jobs = [(str(photos.path(i)), stage.image_seed(i.path), scale) for i in images]
-        results = propose_all(jobs[:workers] + jobs, workers)
+        results = propose_all(jobs[:workers] + jobs, workers, Progress())
         for _ in range(workers):  # a worker imports all that this script does before it begins
             next(results)
         began = time.perf_counter()

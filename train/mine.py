@@ -10,6 +10,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -165,9 +166,10 @@ def propose(
     lost: set[int] = set()
     jobs = ((str(photos.path(i)), photos.stamp(i), image_seed(i.path), config.proposal_scale) for i in todo)
     done: dict[int, np.ndarray] = {}
+    processes = min(workers, max(1, len(todo)))
     try:
-        with timed(progress, PROPOSALS, len(todo)):
-            for image, found in zip(todo, propose_all(jobs, min(workers, max(1, len(todo)))), strict=True):
+        with timed(progress, PROPOSALS, len(todo)), closing(propose_all(jobs, processes, progress)) as all_found:
+            for image, found in zip(todo, all_found, strict=True):
                 if isinstance(found, str):
                     mark_unreadable(workspace.store, image.id, found)
                     progress.log(f"Left out {image.path}: {found}.")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
 from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
+
+PATIENCE = 0.2  # seconds
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,6 +29,9 @@ class Progress:
     def advance(self, count: int = 1) -> None:
         """Some items are done. Raises Stopped when a stop was asked for."""
 
+    def check(self) -> None:
+        """Nothing new is done. Raises Stopped when a stop was asked for."""
+
     def log(self, message: str) -> None:
         """A line for a person to read."""
 
@@ -43,12 +48,23 @@ def timed(progress: Progress, name: str, count: int) -> Iterator[None]:
         progress.metric(0, {name: count / max(time.monotonic() - begun, 1e-3)})
 
 
-def map_ahead(executor: Executor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
-    """Results in the order of the items, with at most ``ahead`` of them under way: memory stays flat."""
+def map_ahead(
+    executor: Executor,
+    work: Callable[[T], R],
+    items: Iterable[T],
+    ahead: int,
+    check: Callable[[], object] = lambda: None,
+) -> Iterator[R]:
+    """Results in the order of the items, with at most ``ahead`` of them under way: memory stays flat.
+
+    check: called about five times a second while a result is waited for; what it raises ends the waiting.
+    """
     source = iter(items)
     pending = deque(executor.submit(work, item) for item in islice(source, ahead))
     try:
         while pending:
+            while not wait(list(pending)[:1], PATIENCE).done:
+                check()
             result = pending.popleft().result()
             pending.extend(executor.submit(work, item) for item in islice(source, 1))
             yield result

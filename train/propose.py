@@ -5,10 +5,7 @@ Spawned processes import this module, so it stays free of torch.
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import cv2
@@ -16,7 +13,8 @@ import numpy as np
 
 from orl_explorer.orl.pixels import Stamp, UnreadableImage, read_image
 from orl_explorer.orl.proposals import selective_search
-from orl_explorer.train.progress import map_ahead
+from orl_explorer.train.pools import helpers
+from orl_explorer.train.progress import Progress, map_ahead
 
 Job = tuple[str, Stamp | None, int, float]  # file, by what it is known again, seed, scale
 
@@ -31,16 +29,11 @@ def propose(job: Job) -> np.ndarray | str:
     return selective_search(image, seed, scale)
 
 
-def propose_all(jobs: Iterable[Job], workers: int) -> Iterator[np.ndarray | str]:
-    """Raw boxes of many photos, in the order of the jobs, whatever the number of workers."""
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare)
-    try:
-        yield from map_ahead(pool, propose, jobs, ahead=4 * workers)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def propose_all(jobs: Iterable[Job], workers: int, progress: Progress) -> Generator[np.ndarray | str]:
+    """Raw boxes of many photos, in the order of the jobs, whatever the number of workers. Raises Stopped, UserError."""
+    with helpers(workers, _one_thread) as pool:
+        yield from map_ahead(pool, propose, jobs, 4 * workers, progress.check)
 
 
-def _prepare() -> None:
+def _one_thread() -> None:
     cv2.setNumThreads(1)  # as many processes as cores already
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop

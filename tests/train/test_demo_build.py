@@ -22,7 +22,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def one_thread(mp_context: object) -> ThreadPoolExecutor:
+def one_thread(_: int) -> ThreadPoolExecutor:
     """In place of the pool of processes: it starts sooner."""
     return ThreadPoolExecutor(1)
 
@@ -30,7 +30,7 @@ def one_thread(mp_context: object) -> ThreadPoolExecutor:
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "ProcessPoolExecutor", one_thread)
+        patch.setattr(build, "helpers", one_thread)
         return compose(tmp_path_factory.mktemp("demo") / "three", count=3, seed=5)
 
 
@@ -55,7 +55,7 @@ def test_an_interruption_leaves_no_half_folder_and_what_is_there_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[int, int]] = []
-    monkeypatch.setattr(build, "ProcessPoolExecutor", one_thread)
+    monkeypatch.setattr(build, "helpers", one_thread)
 
     def interrupt(done: int, count: int) -> None:
         told.append((done, count))

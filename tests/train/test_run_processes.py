@@ -8,9 +8,11 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
 from orl_explorer.db.correspondences import find_set
 from orl_explorer.db.encoders import encoder_named
@@ -20,6 +22,7 @@ from orl_explorer.db.store import StoreError
 from orl_explorer.train import runs as launching
 from orl_explorer.train.config import MineConfig
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest import ingest
 from orl_explorer.train.methods import BYOLConfig, ORLConfig
 from orl_explorer.train.pretrain import pretrain
 from orl_explorer.train.runs import (
@@ -143,6 +146,48 @@ def test_mining_and_training_run_one_after_the_other(
     assert (trained.status, trained.correspondence_set_id) == ("done", mined.id)
     encoder = encoder_named(ready.store, "set-orl")
     assert (encoder.kind, encoder.run_id) == ("stage3", trained.id)
+
+
+@pytest.fixture
+def searching(ready: Workspace, small_scenes: Path, tmp_path: Path, tiny_mine: MineConfig) -> Iterator[Run]:
+    """A mining whose selective search takes half a minute for each photo, just begun."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for path in sorted(small_scenes.iterdir())[:6]:
+        with Image.open(path) as photo:
+            photo.resize((photo.width * 8, photo.height * 8)).save(folder / path.name, quality=92)
+    ingest(ready, folder, name="large")
+    config = tiny_mine.model_copy(update={"proposal_scale": 1.0})
+    run = launch_mine(ready, "large", "starter", "large", config, workers=2)
+    until(lambda: run_by_id(ready.store, run.id).phase == "Proposing regions")
+    process = psutil.Process(run.pid)
+    until(lambda: sum(p.cpu_times().user > 2 for p in process.children()) == 2)  # both are in the midst of a photo
+    yield run
+    if status(ready, run) in LIVE:
+        kill(ready, run.id)
+
+
+def assert_cancelled_with_all_its_processes(workspace: Workspace, run: Run, group: list[psutil.Process]) -> None:
+    ended = run_by_id(workspace.store, run.id)
+    assert (ended.status, ended.error) == ("cancelled", None)
+    assert "Traceback" not in read_log(workspace, ended)
+    _, alive = psutil.wait_procs(group, timeout=10)
+    assert alive == []
+
+
+def test_a_stop_while_regions_are_proposed_ends_cancelled_soon(ready: Workspace, searching: Run) -> None:
+    group = psutil.Process(searching.pid).children(recursive=True)
+    begun = time.monotonic()
+    stop(ready, searching.id)
+    assert time.monotonic() - begun < 15
+    assert_cancelled_with_all_its_processes(ready, searching, group)
+    assert "Stopped; resume goes on from here." in read_log(ready, searching)
+
+
+def test_killing_a_run_while_regions_are_proposed_ends_cancelled(ready: Workspace, searching: Run) -> None:
+    group = psutil.Process(searching.pid).children(recursive=True)
+    kill(ready, searching.id)  # as a stop does when nothing has happened for a while: it asks every process to end
+    assert_cancelled_with_all_its_processes(ready, searching, group)
 
 
 def test_a_run_that_fails_keeps_one_sentence_and_exits_with_2(place: Workspace, tiny_byol: BYOLConfig) -> None:

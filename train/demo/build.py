@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from PIL import Image
@@ -20,6 +19,7 @@ from orl_explorer.db.runs import LIVE, runs
 from orl_explorer.train.config import MINE_PRESETS, with_settings
 from orl_explorer.train.demo.scenes import Scene, compose_scene
 from orl_explorer.train.ingest import ingest
+from orl_explorer.train.pools import helpers
 from orl_explorer.train.progress import map_ahead
 from orl_explorer.train.runs import launch_mine, reconcile, resume
 from orl_explorer.train.workspace import Workspace
@@ -50,7 +50,7 @@ def compose(folder: Path, count: int = SCENES, seed: int = SEED, report: Report 
     images: list[dict] = []
     annotations: list[dict] = []
     categories: dict[str, int] = {}
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with helpers(os.cpu_count() or 1) as pool:
         written = map_ahead(pool, partial(_write, aside / "images", seed), range(count), ahead=16)
         for index, (name, scene_size, objects) in enumerate(written):
             images.append({"id": index + 1, "file_name": name, "width": scene_size[0], "height": scene_size[1]})

@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 from PIL import ImageOps
 
-from orl_explorer.orl.pixels import UnreadableImage, read_image
+from orl_explorer.orl.pixels import UnreadableImage, as_rgb, read_image
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
 
@@ -76,7 +76,7 @@ class Coco:
                 raise UserError(
                     f"{path} is {shown.width} x {shown.height}; {self.file} says {row['width']} x {row['height']}."
                 )
-            return np.asarray(stored.convert("RGB"))
+            return np.asarray(as_rgb(stored, stored.format))
 
     def objects(self, image_id: int) -> Objects:
         """What there is to learn from a photo."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orl_explorer.train.progress import map_ahead
+from orl_explorer.train.pools import helpers
+from orl_explorer.train.progress import Progress, map_ahead
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,7 +45,7 @@ class Parts:
         self._found[name] = value
 
 
-def in_processes(work: Callable[[T], R], jobs: Iterable[T], workers: int) -> Iterator[R]:
+def in_processes(work: Callable[[T], R], jobs: Iterable[T], workers: int, progress: Progress) -> Generator[R]:
     """Results in the order of the jobs, whatever the number of processes; 0: by this one.
 
     work: a function of a module without torch, which each process imports.
@@ -55,13 +53,5 @@ def in_processes(work: Callable[[T], R], jobs: Iterable[T], workers: int) -> Ite
     if not workers:
         yield from map(work, jobs)
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare)
-    try:
-        yield from map_ahead(pool, work, jobs, ahead=2 * workers)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _prepare() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    with helpers(workers) as pool:
+        yield from map_ahead(pool, work, jobs, 2 * workers, progress.check)

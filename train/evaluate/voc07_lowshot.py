@@ -7,6 +7,8 @@ label of a test photo.
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 
 from orl_explorer.db.models import Encoder as EncoderRow
@@ -57,9 +59,10 @@ def evaluate(
     ]
     todo = [job for job in jobs if job.name not in parts]
     progress.phase("Fitting SVMs of few photos", len(todo))
-    for found in in_processes(fit_low_shot, todo, config.workers):
-        parts.add(found.name, {"test": found.test.tolist(), "rest": found.rest.tolist()})
-        progress.advance()
+    with closing(in_processes(fit_low_shot, todo, config.workers, progress)) as all_found:
+        for found in all_found:
+            parts.add(found.name, {"test": found.test.tolist(), "rest": found.rest.tolist()})
+            progress.advance()
     for file in files.values():
         file.unlink()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,12 @@ def evaluate(
     progress.phase("Fitting SVMs", len(jobs))
     # Scores rather than machines are kept: they are all that is asked of a machine.
     shown = measure.astype(np.float64) if basis is None else measure @ basis
-    for fitted in in_processes(fit_class, jobs, config.workers):
-        scores = decide(shown, fitted.machine)
-        found = {"scores": scores.tolist(), "cost": fitted.cost, "validated": fitted.validated.tolist()}
-        parts.add(fitted.name, found)
-        progress.advance()
+    with closing(in_processes(fit_class, jobs, config.workers, progress)) as all_fitted:
+        for fitted in all_fitted:
+            scores = decide(shown, fitted.machine)
+            found = {"scores": scores.tolist(), "cost": fitted.cost, "validated": fitted.validated.tolist()}
+            parts.add(fitted.name, found)
+            progress.advance()
     rows.unlink()
     return _measured(train.classes, Scores.kept_in(folder), parts, config, progress)
 

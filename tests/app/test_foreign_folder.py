@@ -1,0 +1,116 @@
+"""Commands started from a folder with files that are called like ours, like libraries and like Python's own modules."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+OTHERS = ("orl_explorer", "streamlit", "torch", "numpy", "random", "socket", "queue")
+NAMES = ("train", "app", "db", "orl", "tests", *OTHERS)
+ORL = Path(sys.executable).with_name("orl")
+OURS = ("ORL_WORKSPACE", "PYTHONPATH", "PYTHONSAFEPATH")
+LITTLE = "--preset small --set epochs=1 --set batch_size=4 --set image_size=32 --set hidden=16"
+
+Orl = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of somebody's own project. Each file leaves a mark when it is run."""
+    made = tmp_path_factory.mktemp("foreign") / "project"
+    made.mkdir()
+    for name in NAMES:
+        (made / f"{name}.py").write_text("import os\nos.close(os.open(__file__ + '.ran', os.O_CREAT))\n")
+    return made
+
+
+def started(folder: Path, *words: str | Path) -> subprocess.Popen:
+    """The installed command in that folder, on its way."""
+    environment = {name: value for name, value in os.environ.items() if name not in OURS}
+    said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([ORL, *words], cwd=folder, env=environment, **said)  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="module")
+def orl(folder: Path) -> Orl:
+    """Runs the command to its end, and returns what it prints."""
+
+    def call(*words: str | Path) -> str:
+        process = started(folder, *words)
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+        assert not list(folder.glob("*.ran")), said
+        return str(said)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def mined(orl: Orl, folder: Path, scenes: Path) -> Path:
+    """The workspace of that folder, with a set and an encoder in it."""
+    orl("ingest", scenes, "--name", "demo")
+    orl("encoders", "add", "random:resnet18", "--name", "chance")
+    orl("mine", "--dataset", "demo", "--encoder", "chance", "--name", "set", "--neighbors", "3", "--workers", "2")
+    return folder / "workspace"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "map --dataset demo --encoder chance",
+        f"pretrain --dataset demo --name byol --processes 2 {LITTLE} --set workers=1",
+        f"train --correspondence set --name stage-3 {LITTLE} --set patch_size=32",
+        "evaluate correspondence --encoder chance --data demo --set queries=4 --set neighbors=2",
+    ],
+    ids=lambda command: command.split()[0],
+)
+def test_a_run_is_ours_whatever_lies_in_the_folder(mined: Path, orl: Orl, command: str) -> None:
+    orl(*command.split())
+    assert "lost" not in orl("runs", "list")
+
+
+def test_the_demo_is_composed_by_ours(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "workspace"
+    process = started(folder, "demo", "--workspace", place)
+    try:
+        wait_for(lambda: len(list(place.glob(".demo.part/images/*.jpg"))) > 2, process)
+    finally:
+        process.terminate()
+        process.wait(30)
+    assert not list(folder.glob("*.ran"))
+
+
+def test_the_explorer_is_ours(mined: Path, folder: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = started(folder, "explore", "--port", str(port))
+
+    def answers() -> bool:
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2).status == 200
+        except OSError:
+            return False
+
+    try:
+        wait_for(answers, process)
+    finally:
+        process.terminate()
+        process.wait(30)
+    assert not list(folder.glob("*.ran"))
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

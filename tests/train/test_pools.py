@@ -1,0 +1,71 @@
+"""Helper processes: gone at once when the work ends early, whoever ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.pools import helpers
+from orl_explorer.train.progress import Stopped, map_ahead
+
+
+def children() -> list[psutil.Process]:
+    """Those of this process that live, multiprocessing's own bookkeeper aside."""
+    found = psutil.Process().children()
+    return [p for p in found if p.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(p.cmdline())]
+
+
+def after(seconds: float, problem: BaseException) -> Callable[[], None]:
+    begun = time.monotonic()
+
+    def check() -> None:
+        if time.monotonic() - begun > seconds:
+            raise problem
+
+    return check
+
+
+@pytest.mark.parametrize("problem", [Stopped(), KeyboardInterrupt()])
+def test_a_stop_ends_the_helpers_in_the_midst_of_their_work(problem: BaseException) -> None:
+    before, begun = len(children()), time.monotonic()
+    with pytest.raises(type(problem)), helpers(2) as pool:
+        list(map_ahead(pool, time.sleep, [60.0] * 6, 4, after(2.0, problem)))
+    assert time.monotonic() - begun < 20
+    assert len(children()) == before
+
+
+def test_what_ends_a_whole_group_of_processes_is_left_to_the_first_of_them() -> None:
+    with helpers(1) as pool:
+        helper = pool.submit(os.getpid).result()
+        for asked in (signal.SIGTERM, signal.SIGINT):
+            os.kill(helper, asked)
+        assert pool.submit(os.getpid).result() == helper
+
+
+def test_a_helper_that_was_killed_is_a_sentence() -> None:
+    before = len(children())
+    sentence = "A helper process was killed, most likely because memory ran out"
+    with pytest.raises(UserError, match=sentence), helpers(1) as pool:
+        os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
+        pool.submit(time.sleep, 60).result()
+    assert len(children()) == before
+
+
+def test_helpers_prepare_themselves_and_results_come_in_order() -> None:
+    with helpers(2, _mark) as pool:
+        assert list(map_ahead(pool, _marked, [3, 1, 2], 2)) == [(3, "here"), (1, "here"), (2, "here")]
+
+
+def _mark() -> None:
+    os.environ["HELPER"] = "here"
+
+
+def _marked(number: int) -> tuple[int, str]:
+    time.sleep(number / 20)
+    return number, os.environ["HELPER"]

@@ -1,0 +1,43 @@
+"""Processes that help this one. Spawned ones import whoever asks for them, so those modules stay free of torch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+from orl_explorer.train.errors import UserError
+
+
+@contextmanager
+def helpers(count: int, prepare: Callable[[], object] | None = None) -> Iterator[ProcessPoolExecutor]:
+    """So many processes, each of which calls ``prepare`` first. When the block raises, they are gone at once.
+
+    Raises UserError when one was killed by somebody else.
+    """
+    context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(prepare,))
+    try:
+        yield pool
+    except BaseException as problem:
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        if isinstance(problem, BrokenProcessPool):
+            raise UserError(
+                "A helper process was killed, most likely because memory ran out; resume, or start anew with fewer "
+                "workers."
+            ) from problem
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(prepare: Callable[[], object] | None) -> None:
+    for asked in (signal.SIGINT, signal.SIGTERM):  # whoever stops a run asks all of its processes; the first decides
+        signal.signal(asked, signal.SIG_IGN)
+    if prepare is not None:
+        prepare()
