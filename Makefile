@@ -10,6 +10,8 @@ PHOTOS    ?= photos
 HOURS     ?= 1.25
 MINING    ?= paper
 FLAGS     ?=
+# Of `make mutants`: which, such as 'orl_explorer.orl.boxes*'. All of them if empty.
+ONLY      ?=
 # Where torch comes from, if not from PyPI. https://download.pytorch.org/whl/cpu has builds without CUDA.
 TORCH_INDEX ?=
 
@@ -18,7 +20,7 @@ INSTALLED := .venv/.installed
 SHELL     := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help install run test lint bench reproduce browser clean
+.PHONY: help install run test lint dist mutants bench reproduce browser clean
 .DEFAULT_GOAL := help
 
 help:  ## List these commands
@@ -54,6 +56,16 @@ lint: install  ## Check style, types and the Dockerfile
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
 
+dist: install browser  ## Build wheel and sdist into dist/, and try the wheel in a clean environment elsewhere
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tests/check_dist.py dist --index '$(TORCH_INDEX)'
+
+mutants: install  ## Change orl/ in thousands of small ways; list the changes that no test notices (hours; ONLY='…boxes*')
+	$(BIN)/mutmut run $(if $(ONLY),'$(ONLY)')
+	$(BIN)/mutmut results
+
 bench: install  ## Run every script in benchmarks/, on the demo
 	$(BIN)/orl demo --workspace '$(WORKSPACE)'
 	@for script in $$(grep -l __main__ benchmarks/*.py); do echo "== $$script"; ORL_WORKSPACE='$(WORKSPACE)' $(BIN)/python "$$script"; done
@@ -81,5 +93,5 @@ browser: install
 	fi
 
 clean:  ## Remove .venv and everything else that is made again; a workspace stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist test-results *.egg-info
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist mutants test-results *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

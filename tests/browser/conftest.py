@@ -24,13 +24,18 @@ IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
 Serve = Callable[..., str]
 
 
-@pytest.fixture(scope="session")
-def browser_type_launch_args() -> dict:
-    """The installed Chromium where there is one, else Playwright's own."""
+def chromium_options() -> dict:
+    """How to launch the installed Chromium where there is one, else Playwright's own."""
     names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if name and (path := shutil.which(name))), None)
     arguments = {"args": ["--no-sandbox", "--disable-dev-shm-usage"]}
     return arguments | ({"executable_path": found} if found else {})
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict:
+    """What pytest-playwright launches."""
+    return chromium_options()
 
 
 @pytest.fixture(scope="session")
