@@ -68,7 +68,9 @@ def look_at(orl: Path, folder: Path, environment: dict[str, str]) -> None:
             page = browser.new_page()
             page.goto(f"{address}/pair?q=3")
             expect(page.locator(".stage-svg")).to_be_visible(timeout=90_000)
-            expect(page.locator(".match img").first).to_be_visible(timeout=60_000)
+            crop = page.get_by_role("img", name="query region").first
+            expect(crop).to_be_visible(timeout=60_000)
+            page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=crop.element_handle())
             browser.close()
     finally:
         server.terminate()
