@@ -251,7 +251,8 @@ def _add_photos(
 def _tell_outdated(stored: Embeddings, progress: Progress) -> None:
     if stored.outdated:
         progress.log(
-            f"{stored.outdated} features that an earlier version made do not say which pixels they are of: made anew."
+            f"{stored.outdated} features of an earlier version do not record which pixels they belong to: computing them "
+            "again."
         )
 
 

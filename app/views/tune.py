@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from orl_explorer.app import shell
@@ -62,9 +64,17 @@ def _tune(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
         _differences(drawn.own, settings())
         tune_numbers.show(drawn, settings())
 
-    st.fragment(numbers, key="tune-numbers")()
-    st.fragment(lambda: tune_query.show(subject, drawn, settings()), key="tune-query")()
-    st.fragment(lambda: tune_grid.show(drawn, settings()), key="tune-grid")()
+    st.fragment(lambda: _told(numbers), key="tune-numbers")()
+    st.fragment(lambda: _told(lambda: tune_query.show(subject, drawn, settings())), key="tune-query")()
+    st.fragment(lambda: _told(lambda: tune_grid.show(drawn, settings())), key="tune-grid")()
+
+
+def _told(show: Callable[[], None]) -> None:
+    """A part of the page, or why it cannot be shown: more neighbours than the set has need features of all photos."""
+    try:
+        show()
+    except UserError as problem:
+        st.error(shell.escape(str(problem)), icon=":material/error:")
 
 
 def _differences(own: MineConfig, config: MineConfig) -> None:

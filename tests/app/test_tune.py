@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -338,3 +339,14 @@ def test_trying_them_draws_the_heat_map(here: Workspace, show: Show) -> None:
     (marks,) = [trace for chart in charts for trace in chart["data"] if trace.get("customdata")]
     assert len(marks["text"]) == 4
     assert marks["text"][2] != marks["text"][0]
+
+
+@pytest.mark.parametrize("page", ["tune", "pair"])
+def test_more_neighbours_than_the_set_has_are_a_sentence_where_features_are_gone(
+    here: Workspace, show: Show, page: str
+) -> None:
+    shutil.rmtree(here.embeddings)
+    at = show(page, k="6", q="1")
+    assert not at.exception
+    assert any("12 of 12 features are not in" in error.value for error in at.error)
+    assert all("mine with this encoder" in error.value for error in at.error)

@@ -214,7 +214,7 @@ def test_features_that_are_keyed_by_ids_are_made_anew_and_the_log_says_so(
     np.arange(1, 13).astype("<i8").tofile(folder / "images.ids")
     np.ones((12, row.image_features), "<f4").tofile(folder / "images.vectors")
     mined(ready, tiny_mine, new_run, heard)
-    said = "12 features that an earlier version made do not say which pixels they are of: made anew."
+    said = "12 features of an earlier version do not record which pixels they belong to: computing them again."
     assert heard.lines.count(said) == 1
     assert "Photos embedded: 12, reused: 0." in heard.lines
     assert not (folder / "images.ids").exists()
