@@ -251,8 +251,8 @@ def _add_photos(
 def _tell_outdated(stored: Embeddings, progress: Progress) -> None:
     if stored.outdated:
         progress.log(
-            f"{stored.outdated} features of an earlier version do not record which pixels they belong to: computing them "
-            "again."
+            f"{stored.outdated} features of an earlier version do not record which pixels they belong to: "
+            "computing them again."
         )
 
 
