@@ -201,6 +201,19 @@ def test_a_run_that_fails_keeps_one_sentence_and_exits_with_2(place: Workspace, 
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
+def test_a_run_that_python_code_starts_runs_no_file_of_the_current_folder(
+    place: Workspace, tiny_byol: BYOLConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    for name in ("train", "orl_explorer", "argparse", "sqlalchemy"):
+        (foreign / f"{name}.py").write_text("import os\nos.close(os.open(__file__ + '.ran', os.O_CREAT))\n")
+    monkeypatch.chdir(foreign)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    done = wait(place, launch_pretrain(place, "demo", tiny_byol.model_copy(update={"epochs": 1}), "byol").id)
+    assert (done.status, list(foreign.glob("*.ran"))) == ("done", [])
+
+
 def test_a_run_soon_waits_asleep_and_keeps_its_memory_unless_told_otherwise(
     place: Workspace, tiny_byol: BYOLConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
