@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 from pathlib import Path
 
@@ -14,12 +15,17 @@ from PIL import Image
 from orl_explorer.orl import pixels
 from orl_explorer.orl.pixels import (
     Crop,
+    Stamp,
     UnreadableImage,
     center_crop,
     crop_box,
+    file_digest,
+    is_same_file,
     probe_image,
     read_crops,
     read_image,
+    resize_short_side,
+    squeeze,
     upright_box,
 )
 
@@ -249,6 +255,57 @@ def test_the_centre_crop_equals_torchvisions(size: tuple[int, int]) -> None:
     picture = noise(size)
     expected = T.Compose([T.Resize(256), T.CenterCrop(224)])(picture)
     assert np.array_equal(center_crop(picture), np.asarray(expected))
+
+
+@pytest.mark.parametrize("size", [(640, 480), (333, 500), (90, 20)])
+def test_a_whole_photo_is_shrunk_and_squashed_as_by_torchvision(size: tuple[int, int]) -> None:
+    picture = noise(size)
+    assert np.array_equal(resize_short_side(picture), T.Resize(256)(picture))
+    assert np.array_equal(squeeze(picture), T.Resize((640, 640))(picture))
+    assert np.array_equal(squeeze(picture, 224), T.Resize((224, 224))(picture))
+
+
+def test_a_digest_stands_for_the_content_of_a_file(tmp_path: Path) -> None:
+    for name, content in (("one", b"abc"), ("copy", b"abc"), ("other", b"abd")):
+        (tmp_path / name).write_bytes(content)
+    # The first 64 bits of BLAKE2b are those of a digest of 8 bytes, d8bb14d833d59559, read from the little end.
+    assert file_digest(tmp_path / "one") == file_digest(tmp_path / "copy") == DIGEST
+    assert file_digest(tmp_path / "other") != DIGEST
+    with pytest.raises(FileNotFoundError):
+        file_digest(tmp_path / "none")
+
+
+DIGEST = int.from_bytes(bytes.fromhex("d8bb14d833d59559"), "little", signed=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "mtime_ns", "digest", "same"),
+    [
+        (3, 7, None, True),
+        (3, 7, DIGEST + 1, True),  # as long as nothing has changed, nothing is read
+        (3, 8, DIGEST, True),  # only touched
+        (3, 8, DIGEST + 1, False),
+        (3, 8, None, False),  # nobody knows
+        (4, 7, DIGEST, False),
+    ],
+)
+def test_a_file_is_known_again_by_its_stamp(
+    tmp_path: Path, size: int, mtime_ns: int, digest: int | None, same: bool
+) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(b"abc")
+    os.utime(path, ns=(7, 7))
+    assert is_same_file(path, Stamp(size, mtime_ns, digest)) is same
+
+
+def test_another_file_in_the_place_of_a_photo_is_refused(tmp_path: Path) -> None:
+    path = gradient(tmp_path / "photo.jpg")
+    found = path.stat()
+    assert read_image(path, Stamp(found.st_size, found.st_mtime_ns, None)).size == (640, 480)
+    with pytest.raises(UnreadableImage, match="the file has changed since it was ingested"):
+        read_image(path, Stamp(found.st_size + 1, found.st_mtime_ns, None))
+    with pytest.raises(UnreadableImage, match="not there any more"):
+        read_image(tmp_path / "gone.jpg", Stamp(1, 1, None))
 
 
 def gradient(path: Path, orientation: int = 1) -> Path:
