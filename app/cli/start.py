@@ -50,7 +50,8 @@ def explore(
     """Open the explorer in the browser's reach and say where.
 
     $ORL_PASSWORD makes people log in, wherever it listens; $ORL_OIDC_ISSUER, $ORL_OIDC_CLIENT_ID and
-    $ORL_OIDC_CLIENT_SECRET let them log in by an OpenID Connect provider, $ORL_OIDC_PEOPLE says who.
+    $ORL_OIDC_CLIENT_SECRET let them log in by an OpenID Connect provider, $ORL_OIDC_PEOPLE says who. Addresses count
+    that the provider has verified; ORL_OIDC_VERIFIES_EMAIL=1 trusts one that does not say so.
     """
     opened, access = open_workspace(workspace, read_only), from_environment()
     invented = not access.closed and not is_local(host)
