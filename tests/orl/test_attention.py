@@ -78,3 +78,40 @@ def test_an_enlarged_map_stays_between_0_and_1() -> None:
 
 def test_a_map_on_a_scale_of_its_own_reaches_from_0_to_1() -> None:
     np.testing.assert_allclose(stretched(np.array([[0.5, 0.6], [0.9, 0.7]])), [[0, 0.25], [1, 0.5]], atol=1e-6)
+
+
+def test_a_photo_is_scaled_to_the_network_without_overshoot() -> None:
+    class Seen(Painted):
+        def feature_map(self, pixels: np.ndarray) -> np.ndarray:
+            self.pixels = pixels
+            return super().feature_map(pixels)
+
+    network = Seen()
+    photo = Image.fromarray(np.repeat(np.array([[50, 50, 200, 200]] * 2, np.uint8)[..., None], 3, axis=2))
+    attention_map(network, photo)  # type: ignore[arg-type]
+    assert network.pixels.shape == (224, 448, 3)
+    assert (network.pixels.min(), network.pixels.max()) == (50, 200)
+
+
+def test_a_map_is_enlarged_with_cubic_weights() -> None:
+    found = enlarged(np.array([[0.0, 0.0, 1.0, 1.0]]), 8, 1)
+    # A quarter of the way to the third cell: its weight is 0.2617, and that of the fourth -0.0352.
+    assert found[0, 3] == pytest.approx(0.2266, abs=1e-4)
+    assert found.dtype == np.float32
+
+
+def test_weak_activations_and_short_embeddings_are_compared_by_direction_alone() -> None:
+    features = np.array([[[0.3, 0.0]], [[0.4, 0.5]]])
+    np.testing.assert_allclose(cosine_map(features, np.array([0.03, 0.04])), [[1.0, 0.8]], atol=1e-6)
+
+
+def test_no_cosine_is_larger_than_1() -> None:
+    features = np.random.default_rng(0).normal(size=(64, 10, 10)).astype(np.float32)
+    assert max(cosine_map(features, features[:, i, i]).max() for i in range(10)) <= 1
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64])
+def test_maps_are_of_32_bits_whatever_the_features_are(kind: type) -> None:
+    features = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(kind)
+    assert activation_norm(features).dtype == np.float32
+    assert cosine_map(features, features[:, 0, 0]).dtype == np.float32

@@ -91,8 +91,10 @@ def test_a_batch_gets_what_each_view_would_get_alone(pixels: np.ndarray) -> None
         assert np.percentile(apart, 99.5) <= 3, changes
 
 
-def test_views_of_few_pixels_can_be_blurred_in_a_batch() -> None:
-    assert in_batch(np.full((4, 4, 3), 9, np.uint8), replace(NOTHING, sigma=2.0)).tolist() == [[[[9] * 3] * 4] * 4]
+@pytest.mark.parametrize("side", [4, 6, 7])
+def test_views_of_few_pixels_can_be_blurred_in_a_batch(side: int) -> None:
+    found = in_batch(np.full((side, side, 3), 9, np.uint8), replace(NOTHING, sigma=2.0))
+    assert found.tolist() == [[[[9] * 3] * side] * side]
 
 
 def test_the_pixels_given_stay_as_they_are(pixels: np.ndarray) -> None:
@@ -109,3 +111,45 @@ def test_a_view_is_normalised_with_a_mean_and_a_deviation() -> None:
     assert views.is_contiguous(memory_format=torch.channels_last)
     expected = torch.tensor([(1 - 0.485) / 0.229, -0.456 / 0.224, (0.2 - 0.406) / 0.225])
     torch.testing.assert_close(views[0, :, 0, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "most"),
+    [
+        (NOTHING, 0),
+        (replace(NOTHING, brightness=1.3), 0),
+        (replace(NOTHING, contrast=0.7), 1),
+        (replace(NOTHING, saturation=1.2), 1),
+    ],
+)
+def test_a_batch_whose_hues_stay_gets_its_other_changes(pixels: np.ndarray, changes: Changes, most: int) -> None:
+    found = in_batch(pixels, changes)
+    assert found.dtype == np.uint8
+    assert np.abs(found[0].astype(int) - augment(pixels, changes)).max() <= most
+
+
+def test_solarising_begins_at_128() -> None:
+    levels = np.array([[[0] * 3, [127] * 3, [128] * 3, [255] * 3]], np.uint8)
+    expected = [[[0] * 3, [127] * 3, [127] * 3, [0] * 3]]
+    assert augment(levels, replace(NOTHING, solarize=True)).tolist() == expected
+    assert in_batch(levels, replace(NOTHING, solarize=True))[0].tolist() == expected
+
+
+def test_half_a_turn_of_the_hue_is_127_of_256() -> None:
+    colours = np.array(
+        [[[255, 0, 0], [0, 255, 0], [0, 0, 255], [90, 90, 90], [50, 200, 100], [100, 50, 200]]], np.uint8
+    )
+    # Red goes 127/256 of the circle: 2.977 of its six parts, so green is whole and blue 0.977 of it. The two mixtures
+    # are at 2 1/3 and 4 1/3 parts and come to 5.31 and 1.31: 50 + 150 * 0.69 = 154 of the third colour.
+    turned = [[0, 255, 249], [249, 0, 255], [255, 249, 0], [90, 90, 90], [200, 50, 154], [154, 200, 50]]
+    assert in_batch(colours, replace(NOTHING, hue=0.5))[0, 0].tolist() == turned
+    # Bytes of hue alone are coarser.
+    assert np.abs(augment(colours[:, :4], replace(NOTHING, hue=0.5))[0].astype(int) - turned[:4]).max() <= 3
+
+
+def test_what_comes_back_can_be_written_to_whatever_was_given(pixels: np.ndarray) -> None:
+    given = pixels[:, ::2]
+    given.setflags(write=False)
+    found = augment(given, NOTHING)
+    assert found.flags.writeable
+    assert found.flags.c_contiguous

@@ -58,3 +58,8 @@ def test_a_draw_is_the_average_precision_of_the_photos_it_drew() -> None:
 
 def test_the_interval_holds_95_percent_of_the_draws() -> None:
     assert interval(np.append(np.arange(1001) / 1000, np.nan)) == (pytest.approx(0.025), pytest.approx(0.975))
+
+
+def test_equal_scores_below_the_best_are_one_point_too() -> None:
+    scores, positive = np.array([3.0, 1.0, 1.0, 1.0]), np.array([0, 1, 0, 0], bool)
+    assert average_precision(scores, positive) == pytest.approx(1 / 4)

@@ -217,3 +217,48 @@ def test_two_steps_of_lars_by_hand() -> None:
     expected = [w - 0.0005 * w - 0.9 * s for w, s in zip(before, (0.001118034, 0.002236068), strict=True)]
     assert weight.tolist()[0] == pytest.approx(expected, abs=1e-6)
     assert bias.tolist() == pytest.approx([-0.9])
+
+
+def test_simclrs_term_is_the_loss_between_its_two_views() -> None:
+    method, views = simclr(), random_views()
+    with torch.no_grad():
+        first, second = (method.projector(method.backbone(views[f"image_{i}"]).mean(dim=(2, 3))) for i in (1, 2))
+    terms, shown = method(views)
+    assert list(terms) == ["image"]
+    assert terms["image"].item() == pytest.approx(slow_contrastive(first, second, 0.1), abs=1e-3)
+    torch.testing.assert_close(shown, first)
+
+
+def test_simclr_and_moco_start_with_the_sizes_of_their_papers() -> None:
+    one, other = SimCLR("resnet18"), MoCo("resnet18")
+    assert head_of(one.projector.state_dict()) == Head(2048, 128, "simclr")
+    assert one.temperature == 0.1
+    assert head_of(other.projector.state_dict()) == Head(2048, 128, "moco")
+    assert (other.temperature, other.momentum, other.group) == (0.2, 0.999, 32)
+    assert tuple(other.queue.shape) == (65_536, 128)
+
+
+def test_the_spread_is_that_of_the_batch_and_not_of_the_numbers_in_a_feature() -> None:
+    assert spread(torch.tensor([[3.0, 0.0, 0.0]] * 5)).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("weight", "gradient", "expected"),
+    [
+        ([0.3, 0.4], [0.6, 0.8], [0.2997, 0.3996]),  # 0.001 * 0.5 / 1 of the gradient
+        ([0.0, 0.0], [3.0, 4.0], [-3.0, -4.0]),  # what is zero has no length to go by
+        ([3.0, 4.0], [0.0, 0.0], [3.0, 4.0]),
+    ],
+)
+def test_lars_scales_short_weights_too_and_leaves_none_stuck(
+    weight: list[float], gradient: list[float], expected: list[float]
+) -> None:
+    learned = nn.Parameter(torch.tensor(weight))
+    learned.grad = torch.tensor(gradient)
+    LARS([{"params": [learned]}], lr=1.0, momentum=0.0, weight_decay=0.0).step()
+    assert learned.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_lars_has_the_momentum_and_the_decay_of_simclr() -> None:
+    group = LARS([{"params": [nn.Parameter(torch.zeros(2, 2))]}], lr=0.3).param_groups[0]
+    assert (group["momentum"], group["weight_decay"]) == (0.9, 1e-6)

@@ -66,6 +66,8 @@ def test_the_default_rules_are_the_papers() -> None:
         ((0, 0, 10, 10), (0, 0, 10, 10), 1.0),
         ((0, 0, 10, 10), (5, 0, 10, 10), 1 / 3),  # 50 of 150
         ((0, 0, 10, 10), (10, 0, 10, 10), 0.0),  # they only touch
+        ((0, 0, 10, 10), (15, 0, 10, 10), 0.0),  # apart, side by side
+        ((0, 0, 10, 10), (0, 15, 10, 10), 0.0),  # and one above the other
         ((0, 0, 10, 10), (2, 2, 5, 4), 0.2),  # one inside the other
     ],
 )
@@ -135,6 +137,7 @@ def test_an_image_that_keeps_no_box_falls_back_to_the_named_one() -> None:
     assert (first.boxes.tolist(), first.fallback) == ([[3, 4, 5, 6]], True)
     assert (whole.boxes.tolist(), whole.fallback) == ([[0, 0, 640, 480]], True)
     assert first.counts()["size"] == 2
+    assert (first.blocker.tolist(), first.overlap.tolist()) == ([-1, -1], [0.0, 0.0])
 
 
 @pytest.mark.parametrize("fallback", ["first", "image"])
@@ -210,3 +213,68 @@ def test_boxes_are_rounded_outward_and_clipped() -> None:
     assert outward(np.array(boxes), 100, 50).tolist() == [[1, 2, 4, 5], [0, 0, 3, 3], [90, 40, 10, 10]]
     assert outward(np.empty((0, 4)), 100, 50).shape == (0, 4)
     assert outward(np.array(boxes), 100, 50).dtype == np.int16
+
+
+def test_what_the_filter_returns_is_of_the_types_it_promises() -> None:
+    rules = BoxRules(min_size=1, fallback="image")
+    kept, whole = (filter_boxes(np.array(raw).reshape(-1, 4), rules, 640, 480) for raw in ([[0, 0, 9, 9]], []))
+    for found in (kept, whole):
+        types = [found.boxes.dtype, found.verdict.dtype, found.blocker.dtype, found.overlap.dtype]
+        assert types == [np.int16, np.uint8, np.int32, np.float32]
+    assert kept.fallback is False
+
+
+def test_among_more_boxes_than_are_compared_at_once_overlap_still_comes_before_count() -> None:
+    apart = [(40 * (i % 10), 40 * (i // 10), 30, 30) for i in range(40)]
+    raw = [*apart, (0, 0, 30, 31)]  # nearly the first of them
+    found = filter_boxes(np.array(raw), BoxRules(min_size=1, max_rois=2), 400, 200)
+    assert found.counts() == {"kept": 2, "size": 0, "aspect": 0, "overlap": 1, "count": 38, "raw": 41}
+    assert (Verdict(found.verdict[40]), found.blocker[40]) == (Verdict.OVERLAP, 0)
+
+
+def test_many_equal_scores_keep_the_rank_order() -> None:
+    raw = np.array([(40 * (i % 10), 40 * (i // 10), 30, 30) for i in range(100)])
+    found = filter_boxes(raw, BoxRules(min_size=1), 400, 400, score=np.arange(100) % 2.0)
+    assert found.boxes.tolist() == [*raw[1::2].tolist(), *raw[::2].tolist()]
+
+
+def test_the_aspect_that_the_jitter_draws_is_width_to_height() -> None:
+    # Area 7200, aspect 2: 120 x 60 around the same centre, (90, 86).
+    assert jittered((40, 50, 100, 72), Dice(1.0, math.log(2.0), 0.0, 0.0)) == [30, 56, 120, 60]
+
+
+def test_the_jitter_moves_right_and_down() -> None:
+    assert jittered((100, 80, 60, 60), Dice(1.0, 0.0, 0.1, 0.2)) == [106, 92, 60, 60]
+
+
+@pytest.mark.parametrize(
+    ("box", "to_the_edge", "beyond", "expected"),
+    [
+        ((10, 100, 60, 60), (-1 / 6, 0.0), (-0.25, 0.0), [0, 100, 60, 60]),
+        ((100, 10, 60, 60), (0.0, -1 / 6), (0.0, -0.25), [100, 0, 60, 60]),
+        ((130, 100, 60, 60), (1 / 6, 0.0), (0.25, 0.0), [140, 100, 60, 60]),
+        ((100, 130, 60, 60), (0.0, 1 / 6), (0.0, 0.25), [100, 140, 60, 60]),
+    ],
+)
+def test_a_jittered_box_may_touch_the_edge_of_the_image_and_not_cross_it(
+    box: tuple[int, ...], to_the_edge: tuple[float, float], beyond: tuple[float, float], expected: list[int]
+) -> None:
+    assert jittered(box, Dice(1.0, 0.0, *beyond, 1.0, 0.0, *to_the_edge)) == expected
+
+
+def test_a_box_of_one_pixel_can_be_jittered() -> None:
+    dice = Dice(1.0, 0.0, 0.0, 0.0)
+    assert jittered((100, 100, 1, 1), dice) == [100, 100, 1, 1]
+    assert dice.draws == []
+
+
+def test_the_jitter_gives_up_after_200_tries() -> None:
+    good, far = (1.0, 0.0, 0.1, 0.0), (1.0, 0.0, 0.5, 0.5)
+    assert jittered((100, 80, 60, 60), Dice(*far * 199, *good)) == [106, 80, 60, 60]
+    assert jittered((100, 80, 60, 60), Dice(*far * 200, *good)) == [100, 80, 60, 60]
+
+
+def test_jittered_boxes_are_of_16_bits_like_all_others() -> None:
+    rng = np.random.default_rng(0)
+    assert jitter_box(np.array([60, 60, 60, 60]), SIDE, SIDE, rng).dtype == np.int16
+    assert jitter_box(np.array([60, 60, 60, 60]), SIDE, SIDE, rng, tries=0).dtype == np.int16

@@ -96,3 +96,17 @@ def test_lighting_moves_along_the_principal_components_as_far_as_they_vary() -> 
     drawn = np.stack([draw_lighting(rng) for _ in range(4000)])
     along = np.linalg.solve(COMPONENTS, drawn.T)
     np.testing.assert_allclose(along.std(axis=1), [0.02175, 0.00188, 0.00045], rtol=0.05)
+
+
+def test_colours_change_in_every_order() -> None:
+    rng = np.random.default_rng(0)
+    assert {draw_colour(rng, flip=False).order for _ in range(500)} == set(range(24))
+
+
+def test_lighting_moves_along_each_component_by_itself_and_either_way() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.stack([draw_lighting(rng) for _ in range(4000)])
+    assert drawn.dtype == np.float32
+    along = np.linalg.solve(COMPONENTS, drawn.T) / np.array([[0.02175], [0.00188], [0.00045]])
+    np.testing.assert_allclose(np.corrcoef(along), np.eye(3), atol=0.06)
+    np.testing.assert_allclose(along.mean(axis=1), 0, atol=0.06)

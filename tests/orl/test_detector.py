@@ -62,3 +62,14 @@ def test_a_mirrored_image_takes_its_boxes_and_masks_along() -> None:
     again = mirrored(turned, found)
     assert torch.equal(again[0], image)
     assert torch.equal(again[1]["boxes"], target["boxes"])
+
+
+def test_the_pyramid_has_a_level_for_each_depth_and_one_above() -> None:
+    detector = build_detector("resnet18", build_backbone("resnet18")[0].state_dict(), 1, [64], 64).eval()
+    with torch.no_grad():
+        levels = detector.backbone(torch.zeros(1, 3, 64, 64))
+    assert [tuple(level.shape[1:]) for level in levels.values()] == [(256, side, side) for side in (16, 8, 4, 2, 1)]
+
+
+def test_without_warm_up_the_rate_starts_at_its_peak() -> None:
+    assert detector_rate(0, 0.02, 0, (), 0.1) == 0.02

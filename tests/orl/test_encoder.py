@@ -265,3 +265,8 @@ def test_attention_does_not_depend_on_what_it_is_computed_with() -> None:
     encoder = Encoder("resnet18").fold()
     pixels = random_pixels(3, 160)
     np.testing.assert_array_equal(encoder.attention(pixels)[:1], encoder.attention(pixels[:1]))
+
+
+def test_the_starters_batch_norms_are_those_of_its_paper() -> None:
+    norms = [m for m in EfficientNetLite0().modules() if isinstance(m, nn.BatchNorm2d)]
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.01)}

@@ -37,3 +37,14 @@ def test_two_far_votes_weigh_less_than_a_near_one() -> None:
 def test_a_k_larger_than_the_bank_takes_all_of_it_and_no_temperature_is_too_low() -> None:
     bank = torch.eye(2)
     assert knn_predict(bank, torch.tensor([3, 5]), torch.eye(2), k=20, temperature=1e-4).tolist() == [3, 5]
+
+
+def test_twenty_vote_where_no_other_number_is_asked_for() -> None:
+    bank = torch.tensor([[1.0, 0.0]] * 20 + [[0.999, 0.001]])
+    labels = torch.tensor([0] * 10 + [1] * 10 + [1])  # the one that is a little farther would decide
+    assert knn_predict(bank, labels, torch.tensor([[1.0, 0.0]])).tolist() == [0]
+
+
+def test_a_near_vote_outweighs_two_far_ones_where_no_other_temperature_is_asked_for() -> None:
+    bank = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.6, -0.8]])
+    assert knn_predict(bank, torch.tensor([0, 1, 1]), torch.tensor([[1.0, 0.0]])).tolist() == [0]

@@ -92,3 +92,22 @@ def test_the_centre_prior_is_highest_in_the_middle_and_falls_to_the_corners() ->
     assert prior[31:33, 31:33].min() == prior.max()
     assert prior[0, 0] == prior[-1, -1] == 0
     np.testing.assert_array_equal(prior, prior[::-1, ::-1])
+
+
+def test_of_few_pixels_the_highest_fifth_is_one() -> None:
+    found = localisation(
+        np.array([[1.0, 4.0, 2.0, 3.0, 0.0]]), np.array([[0, 1, 0, 0, 0]], bool), np.ones((1, 5), bool)
+    )
+    assert found.top_iou == 1
+
+
+def test_three_boxes_have_one_union_and_what_lies_on_their_lower_edge_is_not_in_it() -> None:
+    # A photo of 4 x 6 as a mask of 2 x 3: pixel centres at x = 1, 3 and y = 1, 3, 5.
+    boxes = np.array([[0.0, 1.0, 2.0, 2.0], [2.0, 3.0, 2.0, 2.0], [2.0, 4.0, 2.0, 2.0]])
+    assert union(boxes, 4, 6, (2, 3)).astype(int).tolist() == [[1, 0], [0, 1], [0, 1]]
+
+
+def test_measures_have_the_names_of_the_numbers() -> None:
+    found = as_measures(Localisation(0.2, 0.1, 0.4, 0.3, 1.0, 0.5))
+    assert found["mean_iou"] == 0.2
+    assert found["pointing_chance"] == 0.5

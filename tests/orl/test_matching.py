@@ -157,3 +157,30 @@ def test_pairs_that_somebody_else_chose_are_measured_like_our_own() -> None:
     assert alone.similarity.tolist() == [float(query[3] @ key[0])] * 2
     assert np.isnan(alone.margin).all()
     assert len(measure_pairs(query, key, np.array([], int), np.array([], int))) == 0
+
+
+def test_a_bonus_chooses_and_orders_pairs_but_is_no_part_of_their_similarity() -> None:
+    query = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    key = np.array([[0.6, 0.8], [1.0, 0.0], [0.8, 0.6]], np.float32)
+    # M = [[0.6, 1.0, 0.8], [0.8, 0.0, 0.6]]; with the bonus [[0.6, 1.0, 1.3], [0.8, 1.2, 0.6]]
+    bonus = np.array([[0.0, 0.0, 0.5], [0.0, 1.2, 0.0]], np.float32)
+    found = top_pairs(query, key, 1.0, bonus=bonus)
+    assert list(zip(found.query.tolist(), found.key.tolist(), strict=True)) == [(0, 2), (1, 1)]
+    assert found.similarity.tolist() == pytest.approx([0.8, 0.0])
+    assert found.margin.tolist() == pytest.approx([-0.2, -0.8])
+    alike = top_pairs(query, key, 1.0, min_similarity=0.1, bonus=bonus)  # M of (1, 1) is 0, whatever its bonus
+    assert list(zip(alike.query.tolist(), alike.key.tolist(), strict=True)) == [(0, 2), (0, 1)]
+
+
+def test_indices_of_pairs_that_somebody_else_chose_become_those_of_our_own() -> None:
+    chosen = np.array([1, 0], np.int16)
+    found = measure_pairs(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), chosen, chosen)
+    assert (found.query.dtype, found.key.dtype) == (np.int64, np.int64)
+    assert found.similarity.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("block", [10, 1024])
+def test_a_tie_wider_than_any_first_look_is_followed_to_its_end_in_every_block(block: int) -> None:
+    features = np.repeat(np.array([[1, 0], [0, 1]], np.float32), [5, 35], axis=0)
+    ids = np.arange(40)
+    assert nearest_neighbors(features, ids, 3, block=block).ids.tolist() == slow_neighbors(features, ids, 3)

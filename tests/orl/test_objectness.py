@@ -196,3 +196,18 @@ def test_sparseness_by_hand() -> None:
 
 def test_no_photo_without_rois_troubles_sparseness() -> None:
     assert sparseness(np.empty((0, 8), np.float32)).shape == (0,)
+
+
+def test_sparseness_is_between_0_and_1_for_any_number_of_channels() -> None:
+    features = np.array([np.eye(9)[0], np.full(9, 1 / 3)], np.float32)
+    assert sparseness(features) == pytest.approx([1, 0], abs=1e-6)
+
+
+def test_scores_of_many_boxes_are_in_the_order_of_their_candidates() -> None:
+    raw = np.array([(30 * (i % 10), 30 * (i // 10), 20, 20) for i in range(100)], np.int16)
+    known = np.arange(100, dtype=np.float32)
+    rules = BoxRules(min_size=20, max_rois=100)
+    found, score = filter_by_objectness(raw, rules, 300, 300, bright(3, 3, 9, 9), ranked=False, known=known)
+    assert found.boxes.tolist() == raw.tolist()
+    assert score.tolist() == known.tolist()
+    assert filter_by_objectness(raw, rules, 300, 300, bright(3, 3, 9, 9))[1].dtype == np.float32

@@ -30,7 +30,7 @@ from orl_explorer.orl.pixels import (
 )
 
 STORED = (64, 40)  # width, height
-PATCH = (8, 16, 24, 8)  # x y w h in the stored frame; on JPEG's grid of 8
+PATCH = (8, 8, 24, 8)  # x y w h in the stored frame; on JPEG's grid of 8, and in the middle of neither side
 FORMATS = ("jpg", "png", "gif", "webp")
 
 
@@ -362,3 +362,43 @@ def test_nothing_from_outside_a_box_bleeds_into_its_crop(tmp_path: Path) -> None
 def test_crops_of_a_photo_that_is_gone_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImage, match="not there any more"):
         read_crops(tmp_path / "gone.jpg", lambda *_: [])
+
+
+def test_a_jpeg_is_decoded_at_a_quarter_where_that_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = gradient(tmp_path / "photo.jpg")
+    decoded: list[tuple[int, int]] = []
+    real = pixels.ImageOps.exif_transpose
+    monkeypatch.setattr(pixels.ImageOps, "exif_transpose", lambda image: (decoded.append(image.size), real(image))[1])
+    read_crops(path, lambda *_: [Crop((0, 0, 400, 320), 80)])
+    assert decoded == [(160, 120)]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_crops_are_planned_for_the_frame_that_is_shown(tmp_path: Path, orientation: int) -> None:
+    seen: list[tuple[int, int]] = []
+    path = save_with_orientation(tmp_path / "photo.png", orientation)
+    box = upright_box(PATCH, orientation, *STORED)
+    [crop] = read_crops(path, lambda *size: [seen.append(size) or Crop(tuple(map(int, box)), 8)])  # type: ignore[func-returns-value]
+    assert seen == [(64, 40) if orientation < 5 else (40, 64)]
+    assert (crop == (255, 0, 0)).all()
+
+
+def test_a_roi_is_enlarged_without_overshoot(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.repeat(np.array([[50, 50, 200, 200]] * 4, np.uint8)[..., None], 3, axis=2))
+    picture.save(tmp_path / "photo.png")
+    # Bilinear: between the second and the third pixel a quarter and three quarters of the way, else the nearest.
+    expected = [50, 50, 50, 88, 163, 200, 200, 200]
+    [crop] = read_crops(tmp_path / "photo.png", lambda *_: [Crop((0, 0, 4, 4), 8)])
+    for found in (crop, crop_box(picture, np.array([0, 0, 4, 4]), 8)):
+        assert np.abs(found[:, :, 0].astype(int) - expected).max() <= 1
+
+
+def test_a_photo_as_large_as_a_box_can_say_is_taken(tmp_path: Path) -> None:
+    Image.new("L", (2, 32767)).save(tmp_path / "long.png")
+    assert probe_image(tmp_path / "long.png") == (2, 32767, 1)
+
+
+def test_the_centre_crop_has_the_sizes_it_is_asked_for() -> None:
+    picture = noise((64, 48))
+    expected = T.Compose([T.Resize(24), T.CenterCrop(20)])(picture)
+    assert np.array_equal(center_crop(picture, 24, 20), np.asarray(expected))

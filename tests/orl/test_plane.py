@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from orl_explorer.orl import plane
 from orl_explorer.orl.plane import EARLY, LATE, clusters, principal, spread
 
 
@@ -66,3 +67,37 @@ def test_clusters_are_numbered_by_size() -> None:
     rows = np.repeat([[0.0, 9.0], [9.0, 0.0], [-9.0, 0.0]], [5, 20, 10], axis=0)
     assert clusters(rows, 3).tolist() == [2] * 5 + [0] * 20 + [1] * 10
     assert clusters(rows[:2], 8).max() <= 1
+
+
+def test_few_points_lie_where_their_first_two_components_do() -> None:
+    components = np.array([[0.1, 0.1, 5.0], [0.5, 0.1, 0.0], [0.1, 0.3, 0.0]], np.float32)
+    found = spread(components)
+    np.testing.assert_allclose(found, [[-1, -0.5], [1, -0.5], [-1, 0.5]], atol=1e-6)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize(("count", "expected"), [(90, 60), (12, 11)])
+def test_neighbours_are_by_cosine_and_thrice_the_perplexity(
+    monkeypatch: pytest.MonkeyPatch, count: int, expected: int
+) -> None:
+    class Enough(Exception):
+        pass
+
+    def asked(features: np.ndarray, ids: np.ndarray, k: int) -> None:
+        np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
+        assert ids.tolist() == list(range(count))
+        assert k == expected
+        raise Enough
+
+    monkeypatch.setattr(plane, "nearest_neighbors", asked)
+    with pytest.raises(Enough):
+        spread(np.random.default_rng(0).normal(size=(count, 8)).astype(np.float32) / 10)
+
+
+def test_principal_components_are_fifty_at_most_and_the_same_again() -> None:
+    rows = np.random.default_rng(0).normal(size=(70, 60))
+    found = principal(rows)
+    assert found.shape == (70, 50)
+    assert found.dtype == principal(np.ones((5, 3))).dtype == np.float32
+    np.testing.assert_array_equal(found, principal(rows))
+    assert clusters(found, 3).dtype == np.uint16

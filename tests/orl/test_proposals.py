@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -71,3 +72,59 @@ def test_the_name_of_a_method_tells_the_scale() -> None:
     assert proposal_method() == "selective-search-fast@1"
     assert proposal_method(0.5) == "selective-search-fast@0.5"
     assert proposal_method(0.33) != proposal_method(0.3)
+
+
+class Search:
+    """In place of OpenCV's: keeps the picture that it was given, and finds the boxes it was made with."""
+
+    def __init__(self, boxes: list[list[int]] | None) -> None:
+        self.boxes = boxes
+        self.picture = np.empty(0)
+
+    def setBaseImage(self, picture: np.ndarray) -> None:
+        self.picture = picture
+
+    def switchToSelectiveSearchFast(self) -> None:
+        pass
+
+    def process(self) -> np.ndarray:
+        if self.boxes is None:
+            raise cv2.error("no two regions")
+        return np.array(self.boxes, np.int32)
+
+
+def searched(monkeypatch: pytest.MonkeyPatch, image: np.ndarray, scale: float, search: Search) -> list[list[int]]:
+    monkeypatch.setattr(cv2.ximgproc.segmentation, "createSelectiveSearchSegmentation", lambda: search)
+    return selective_search(image, seed=0, scale=scale).tolist()
+
+
+def test_the_search_sees_blue_green_and_red_in_the_size_of_its_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.zeros((6, 8, 3), np.uint8)
+    image[:] = (10, 20, 30)
+    image[0, 0] = (50, 100, 150)  # a quarter of what becomes the first pixel
+    search = Search([[1, 0, 2, 3]])
+    assert searched(monkeypatch, image, 0.5, search) == [[2, 0, 4, 6]]
+    assert search.picture.shape == (3, 4, 3)
+    assert search.picture[0, :2].tolist() == [[60, 40, 20], [30, 20, 10]]
+    assert searched(monkeypatch, image, 1.0, search) == [[1, 0, 2, 3]]
+    assert search.picture.tolist() == image[..., ::-1].tolist()
+
+
+def test_boxes_of_a_smaller_search_are_rounded_outward_in_each_direction_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # 7 x 10 is searched as 4 x 5: 1.75 pixels to one across, 2 down.
+    search = Search([[1, 1, 1, 2], [3, 4, 1, 1]])
+    found = searched(monkeypatch, np.zeros((10, 7, 3), np.uint8), 0.5, search)
+    assert search.picture.shape == (5, 4, 3)
+    assert found == [[1, 2, 3, 4], [5, 8, 2, 2]]
+
+
+def test_a_picture_is_never_scaled_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = Search([[0, 0, 1, 1]])
+    assert searched(monkeypatch, np.zeros((1, 1, 3), np.uint8), 0.25, search) == [[0, 0, 1, 1]]
+    assert search.picture.shape == (1, 1, 3)
+
+
+def test_a_picture_in_which_nothing_can_be_searched_proposes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert searched(monkeypatch, np.zeros((2, 2, 3), np.uint8), 1.0, Search(None)) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from orl_explorer.orl import quality
 from orl_explorer.orl.boxes import iou
 from orl_explorer.orl.quality import Mined, Objects, object_classes, with_labels, without_labels
 
@@ -159,3 +160,95 @@ def test_chance_and_shares_equal_plain_loops() -> None:
     assert found["candidate_is_object"] == pytest.approx(np.mean([value >= 0 for value in labels]))
     assert found["same_class"] == pytest.approx(agree / 40)
     assert found["same_class_chance"] == pytest.approx(chance / 40)
+
+
+def test_a_roi_that_nobody_chose_is_part_of_the_hubness_of_rois() -> None:
+    found = without_labels(hand_made())
+    # Chosen 1, 1, 1, 1, 0 times: mean 0.8, spread 0.4, mean cube (4 * 0.2 ** 3 - 0.8 ** 3) / 5 = -0.096.
+    assert found["roi_hubness"] == pytest.approx(-0.096 / 0.4**3)
+    assert found["rois_per_image"] == pytest.approx(5 / 3)
+
+
+def test_quantiles_are_named_by_their_percentages() -> None:
+    found = without_labels(hand_made())
+    assert [name for name in found if name.startswith("similarity")] == [
+        "similarity_p5", "similarity_p25", "similarity_p50", "similarity_p75", "similarity_p95"
+    ]  # fmt: skip
+    assert found["similarity_p75"] == pytest.approx(0.5625)  # a quarter of the way from 0.5 to 0.75
+
+
+def test_photos_that_are_never_a_neighbour_are_counted() -> None:
+    hub = Mined(**hand_made().__dict__ | {"neighbors": np.array([[1, 1], [1, 1], [1, 1]])})
+    assert without_labels(hub)["image_never_chosen"] == pytest.approx(2 / 3)
+
+
+def test_without_a_pair_all_that_pairs_share_is_0() -> None:
+    nothing = {name: np.empty(0, np.float32) for name in ("similarity", "margin", "cycle")}
+    nothing |= {name: np.empty(0, np.int64) for name in ("query", "key")}
+    mined = Mined(**hand_made().__dict__ | nothing)
+    found = without_labels(mined)
+    assert "similarity_p50" not in found
+    for name in ("pairs_per_image", "roi_most_chosen", "roi_hubness", "image_coverage", "area_coverage"):
+        assert found[name] == 0, name
+    labelled = with_labels(mined, hand_made_objects())
+    for name in ("query_is_object", "same_class", "same_class_chance", "same_class_no_person_or_part"):
+        assert labelled[name] == 0, name
+
+
+def test_the_area_is_that_of_the_cells_whose_centre_is_covered() -> None:
+    # 64 x 64 in 32 x 32 cells: their centres are at 1, 3, 5 …; the RoI reaches from 1 to 3 and from 5 to 9.
+    one = {"sizes": np.array([[64, 64]]), "start": np.array([0, 1]), "boxes": np.array([[1, 5, 2, 4]], np.int16)}
+    pair = {"queries": np.array([0]), "query": np.array([0]), "key": np.array([0])}
+    found = without_labels(Mined(**hand_made().__dict__ | one | pair | {"neighbors": np.array([[0]])}))
+    assert found["area_coverage"] == 1 * 2 / 32**2
+
+
+def test_where_rois_and_objects_fill_their_photos_chance_finds_all_that_mining_found() -> None:
+    photos = {
+        "sizes": np.array([[2, 2]] * 4 + [[9, 9]]),  # the last has no RoI and no object
+        "start": np.array([0, 1, 2, 3, 4, 4]),
+        "boxes": np.array([[0, 0, 2, 2]] * 4, np.int16),
+        "queries": np.arange(4),
+        "query": np.array([0, 1]),
+        "key": np.array([2, 3]),
+    }
+    objects = Objects(
+        photos["start"], photos["boxes"].astype(float), np.array([0, 1, 0, 1]), np.zeros(4, bool), ["dog", "cat"]
+    )
+    found = with_labels(Mined(**hand_made().__dict__ | photos), objects)
+    shares = ("candidate_is_object", "query_is_object", "key_is_object", "same_class", "same_class_no_person")
+    names = {f"{share}{part}{chance}" for share in shares for part in ("", "_or_part") for chance in ("", "_chance")}
+    assert found.keys() == names | {"recall", "recall_chance"}
+    assert found == pytest.approx(dict.fromkeys(found, 1.0))
+
+
+def test_a_part_of_an_object_counts_where_parts_do_and_does_not_recall_it() -> None:
+    boxes = hand_made().boxes.copy()
+    boxes[1] = [50, 0, 20, 50]  # two fifths of the person of photo 0
+    found = with_labels(Mined(**hand_made().__dict__ | {"boxes": boxes}), hand_made_objects())
+    assert (found["candidate_is_object"], found["candidate_is_object_or_part"]) == pytest.approx((3 / 5, 4 / 5))
+    assert (found["same_class"], found["same_class_or_part"]) == (0.25, 0.5)
+    assert (found["same_class_no_person"], found["same_class_no_person_or_part"]) == (0.25, 0.25)
+    assert found["recall"] == 0.75
+
+
+def test_the_person_is_who_is_left_out_where_persons_are() -> None:
+    pairs = {"query": np.array([0, 1, 1, 4]), "key": np.array([2, 3, 3, 0])}  # one of dogs, two of persons
+    found = with_labels(Mined(**hand_made().__dict__ | pairs), hand_made_objects())
+    assert (found["same_class"], found["same_class_no_person"]) == (0.75, 0.25)
+
+
+def test_chance_is_the_same_in_however_many_blocks_it_is_summed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality, "BLOCK", 2)
+    assert with_labels(hand_made(), hand_made_objects())["same_class_chance"] == pytest.approx(1.5 / 4)
+
+
+def test_of_several_rois_each_is_judged_by_itself() -> None:
+    boxes, classes = np.array([[0, 0, 20, 20], [1, 1, 6, 6]], float), np.array([7, 9])
+    rois = np.array([[2, 2, 3, 3], [14, 0, 20, 10], [13, 0, 10, 2]])  # inside both, 0.3 inside, 14 of 20 inside
+    assert object_classes(rois, boxes, classes, part=True).tolist() == [9, -1, 7]
+
+
+def test_a_roi_that_is_an_object_is_no_part_of_another() -> None:
+    boxes, classes = np.array([[1, 0, 10, 10], [0, 0, 100, 100]], float), np.array([0, 1])
+    assert object_classes(np.array([[0, 0, 10, 10]]), boxes, classes, part=True).tolist() == [0]

@@ -95,3 +95,17 @@ def test_a_sample_takes_all_there_are_of_too_few() -> None:
     drawn = draw_low_shot(labels, 4, np.random.default_rng(0))
     assert (labels[drawn] == 1).sum() == 2
     assert (labels[drawn] == -1).sum() == 50
+
+
+def test_as_many_rows_as_numbers_stay_as_they_are(rows: np.ndarray) -> None:
+    square, none = in_span(rows[:, :40])
+    assert none is None
+    np.testing.assert_array_equal(square, rows[:, :40])
+
+
+def test_an_svm_that_does_not_converge_takes_the_steps_of_the_protocol(rows: np.ndarray) -> None:
+    features = rows[:, :5].astype(np.float64) * 100  # of long rows of two kinds that lie in each other
+    kinds = np.where(np.arange(40) % 2, 1, -1)
+    expected = plainly(100.0).fit(features, kinds)
+    assert expected.n_iter_ == 2000
+    np.testing.assert_array_equal(fit(features, kinds, 100.0, seed=0)[:-1], expected.coef_[0])

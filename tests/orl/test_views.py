@@ -30,6 +30,8 @@ def test_the_constants_are_the_papers() -> None:
 def test_each_method_has_views_of_its_own() -> None:
     assert [(v.name, v.size) for v in byol.views(224)] == [("image_1", 224), ("image_2", 224)]
     assert [v.pipeline for v in byol.views(224)] == list(PIPELINES)
+    for two in (simclr.views(224), moco.views(224)):
+        assert [(v.name, v.size) for v in two] == [("image_1", 224), ("image_2", 224)]
     for view in simclr.views(224):
         assert view.pipeline == Pipeline(blur=0.5, solarize=0.0, jitter=(0.8, 0.8, 0.8, 0.2), scale=(0.08, 1.0))
     for view in moco.views(224):
@@ -102,7 +104,12 @@ def test_a_random_crop_keeps_to_its_range_of_areas_and_aspects(seed: int) -> Non
 
 @pytest.mark.parametrize(
     ("width", "height", "expected"),
-    [(1000, 30, (480, 0, 40, 30)), (30, 1000, (0, 480, 30, 40))],
+    [
+        (1000, 30, (480, 0, 40, 30)),
+        (30, 1000, (0, 480, 30, 40)),
+        (1001, 30, (480, 0, 40, 30)),
+        (30, 1001, (0, 480, 30, 40)),
+    ],
 )
 def test_where_no_crop_fits_the_centre_is_taken(width: int, height: int, expected: tuple[int, ...]) -> None:
     wanted = (0.9, 1.0)  # of so long a picture no allowed aspect covers as much
@@ -114,3 +121,51 @@ def test_the_order_of_an_epoch_is_a_permutation_of_its_own() -> None:
     assert epoch_order(0, 0, 20).tolist() == epoch_order(0, 0, 20).tolist()
     assert epoch_order(0, 0, 20).tolist() != epoch_order(0, 1, 20).tolist()
     assert epoch_order(0, 0, 20).tolist() != epoch_order(1, 0, 20).tolist()
+
+
+def test_what_is_not_jittered_keeps_its_colours() -> None:
+    drawn = [draw_changes(PIPELINES[0], np.random.default_rng(seed)) for seed in range(100)]
+    plain = {(c.brightness, c.contrast, c.saturation, c.hue) for c in drawn if c.brightness == 1}
+    assert plain == {(1.0, 1.0, 1.0, 0.0)}
+
+
+class Dice:
+    """A generator whose draws are given: of fractions for areas and aspects, of whole numbers for places."""
+
+    def __init__(self, fractions: list[float], places: list[int]) -> None:
+        self.fractions, self.places = fractions, places
+        self.ranges: list[tuple[float, float]] = []
+
+    def uniform(self, low: float, high: float) -> float:
+        self.ranges.append((low, high))
+        return self.fractions.pop(0)
+
+    def integers(self, low: int, high: int | None = None) -> int:
+        self.ranges.append((0, low) if high is None else (low, high))
+        return self.places.pop(0)
+
+
+def cropped(width: int, height: int, dice: Dice) -> tuple[int, int, int, int]:
+    return random_crop(width, height, dice, (0.08, 1.0))  # type: ignore[arg-type]
+
+
+def test_a_random_crop_has_the_area_the_aspect_and_the_place_that_were_drawn() -> None:
+    dice = Dice([0.4, math.log(200 / 180)], [37, 11])
+    assert cropped(400, 225, dice) == (37, 11, 200, 180)  # 0.4 * 90000 = 200 * 180
+    assert dice.ranges == [(0.08, 1.0), (math.log(3 / 4), math.log(4 / 3)), (0, 201), (0, 46)]
+
+
+def test_a_random_crop_may_be_the_whole_image() -> None:
+    assert cropped(400, 300, Dice([1.0, math.log(4 / 3)], [0, 0])) == (0, 0, 400, 300)
+
+
+def test_a_random_crop_may_be_one_pixel_and_not_less() -> None:
+    assert cropped(2, 2, Dice([0.25, 0.0], [1, 1])) == (1, 1, 1, 1)
+    for seed in range(100):
+        assert random_crop(1, 1, np.random.default_rng(seed), (0.08, 1.0)) == (0, 0, 1, 1)
+
+
+def test_after_ten_crops_that_do_not_fit_the_centre_is_taken() -> None:
+    too_wide, good = [1.0, math.log(4 / 3)], [0.25, 0.0]  # 115 x 87 and 50 x 50 of 100 x 100
+    assert cropped(100, 100, Dice(too_wide * 9 + good, [7, 8])) == (7, 8, 50, 50)
+    assert cropped(100, 100, Dice(too_wide * 10 + good, [7, 8])) == (0, 0, 100, 100)
