@@ -34,7 +34,7 @@ def own_folder(workspace: Workspace, run_id: int) -> Path:
     run, folder = run_by_id(workspace.store, run_id), workspace.run_folder(run_id)
     if folder.exists() and any(folder.iterdir()):
         found = _description(folder)
-        if found.keys().isdisjoint(OWNER) and found == _settings(run):
+        if found.keys().isdisjoint(OWNER) and _same_task(found, _settings(run)):
             _refuse_other_measures(run)
         elif {name: found.get(name) for name in OWNER} != _owner(workspace, run):
             raise UserError(
@@ -52,6 +52,11 @@ def can_go_on(workspace: Workspace, run: Run) -> bool:
     except UserError:
         return False
     return True
+
+
+def _same_task(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two descriptions are of one run, as far as those say that name no store; a set may have been renamed."""
+    return all(one.get(name) == other.get(name) for name in ("kind", "name", "config"))
 
 
 def _refuse_other_measures(run: Run) -> None:

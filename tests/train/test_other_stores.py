@@ -298,6 +298,7 @@ def test_a_folder_from_before_they_said_so_is_known_by_the_settings_in_it(worksp
     folder = workspace.run_folder(run.id)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"kind": "pretrain", "name": "x"} | run.params))
+    update_run(workspace.store, run.id, params=run.params | {"dataset": "renamed"})
     assert own_folder(workspace, run.id) == folder
     assert json.loads((folder / "config.json").read_text())["store"] == workspace.store.identity
 
