@@ -198,9 +198,8 @@ def center_crop(image: Image.Image, resize: int = SHORT_SIDE, size: int = INPUT_
 def resize_short_side(image: Image.Image, size: int = SHORT_SIDE) -> Image.Image:
     """The photo with a short side of ``size`` pixels, bilinear; the long side is truncated to whole pixels."""
     width, height = image.size
-    factor = size / min(width, height)
-    # Truncation is what torchvision's Resize does with the long side.
-    new = (size, int(height * factor)) if width <= height else (int(width * factor), size)
+    # As torchvision's Resize has it: multiplied first, or a square of 206 pixels would lose one.
+    new = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
     return image.resize(new, Image.Resampling.BILINEAR)
 
 

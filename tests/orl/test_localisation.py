@@ -103,7 +103,7 @@ def test_of_few_pixels_the_highest_fifth_is_one() -> None:
 
 def test_three_boxes_have_one_union_and_what_lies_on_their_lower_edge_is_not_in_it() -> None:
     # A photo of 4 x 6 as a mask of 2 x 3: pixel centres at x = 1, 3 and y = 1, 3, 5.
-    boxes = np.array([[0.0, 1.0, 2.0, 2.0], [2.0, 3.0, 2.0, 2.0], [2.0, 4.0, 2.0, 2.0]])
+    boxes = np.array([[2.0, 3.0, 2.0, 2.0], [2.0, 4.0, 2.0, 2.0], [0.0, 1.0, 2.0, 2.0]])
     assert union(boxes, 4, 6, (2, 3)).astype(int).tolist() == [[1, 0], [0, 1], [0, 1]]
 
 

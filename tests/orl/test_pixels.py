@@ -250,14 +250,16 @@ def test_a_roi_is_cut_without_margin_and_squashed() -> None:
     assert (patch == (0, 255, 0)).all()
 
 
-@pytest.mark.parametrize("size", [(640, 480), (333, 500), (256, 256), (1001, 257), (20, 90)])
+@pytest.mark.parametrize(
+    "size", [(640, 480), (333, 500), (256, 256), (1001, 257), (20, 90), (206, 206), (412, 206), (322, 644)]
+)
 def test_the_centre_crop_equals_torchvisions(size: tuple[int, int]) -> None:
     picture = noise(size)
     expected = T.Compose([T.Resize(256), T.CenterCrop(224)])(picture)
     assert np.array_equal(center_crop(picture), np.asarray(expected))
 
 
-@pytest.mark.parametrize("size", [(640, 480), (333, 500), (90, 20)])
+@pytest.mark.parametrize("size", [(640, 480), (333, 500), (90, 20), (206, 206), (206, 412)])
 def test_a_whole_photo_is_shrunk_and_squashed_as_by_torchvision(size: tuple[int, int]) -> None:
     picture = noise(size)
     assert np.array_equal(resize_short_side(picture), T.Resize(256)(picture))
@@ -378,7 +380,13 @@ def test_crops_are_planned_for_the_frame_that_is_shown(tmp_path: Path, orientati
     seen: list[tuple[int, int]] = []
     path = save_with_orientation(tmp_path / "photo.png", orientation)
     box = upright_box(PATCH, orientation, *STORED)
-    [crop] = read_crops(path, lambda *size: [seen.append(size) or Crop(tuple(map(int, box)), 8)])  # type: ignore[func-returns-value]
+
+    def plan(width: int, height: int) -> list[Crop]:
+        seen.append((width, height))
+        x, y, w, h = map(int, box)
+        return [Crop((x, y, w, h), 8)]
+
+    [crop] = read_crops(path, plan)
     assert seen == [(64, 40) if orientation < 5 else (40, 64)]
     assert (crop == (255, 0, 0)).all()
 

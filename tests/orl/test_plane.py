@@ -70,7 +70,7 @@ def test_clusters_are_numbered_by_size() -> None:
 
 
 def test_few_points_lie_where_their_first_two_components_do() -> None:
-    components = np.array([[0.1, 0.1, 5.0], [0.5, 0.1, 0.0], [0.1, 0.3, 0.0]], np.float32)
+    components = np.array([[0.1, 0.2, 5.0], [0.5, 0.2, 0.0], [0.1, 0.4, 0.0]], np.float32)
     found = spread(components)
     np.testing.assert_allclose(found, [[-1, -0.5], [1, -0.5], [-1, 0.5]], atol=1e-6)
     assert found.dtype == np.float32

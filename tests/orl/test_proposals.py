@@ -99,13 +99,13 @@ def searched(monkeypatch: pytest.MonkeyPatch, image: np.ndarray, scale: float, s
 
 
 def test_the_search_sees_blue_green_and_red_in_the_size_of_its_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    image = np.zeros((6, 8, 3), np.uint8)
+    image = np.zeros((12, 16, 3), np.uint8)
     image[:] = (10, 20, 30)
-    image[0, 0] = (50, 100, 150)  # a quarter of what becomes the first pixel
+    image[0, 0] = (170, 180, 190)  # 160 more, in a sixteenth of what becomes the first pixel
     search = Search([[1, 0, 2, 3]])
-    assert searched(monkeypatch, image, 0.5, search) == [[2, 0, 4, 6]]
+    assert searched(monkeypatch, image, 0.25, search) == [[4, 0, 8, 12]]
     assert search.picture.shape == (3, 4, 3)
-    assert search.picture[0, :2].tolist() == [[60, 40, 20], [30, 20, 10]]
+    assert search.picture[0, :2].tolist() == [[40, 30, 20], [30, 20, 10]]
     assert searched(monkeypatch, image, 1.0, search) == [[1, 0, 2, 3]]
     assert search.picture.tolist() == image[..., ::-1].tolist()
 

@@ -205,9 +205,9 @@ def test_the_area_is_that_of_the_cells_whose_centre_is_covered() -> None:
 
 def test_where_rois_and_objects_fill_their_photos_chance_finds_all_that_mining_found() -> None:
     photos = {
-        "sizes": np.array([[2, 2]] * 4 + [[9, 9]]),  # the last has no RoI and no object
+        "sizes": np.array([[2, 4]] * 4 + [[9, 9]]),  # the last has no RoI and no object
         "start": np.array([0, 1, 2, 3, 4, 4]),
-        "boxes": np.array([[0, 0, 2, 2]] * 4, np.int16),
+        "boxes": np.array([[0, 0, 2, 4]] * 4, np.int16),
         "queries": np.arange(4),
         "query": np.array([0, 1]),
         "key": np.array([2, 3]),
