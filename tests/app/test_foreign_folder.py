@@ -58,7 +58,8 @@ def mined(orl: Orl, folder: Path, scenes: Path) -> Path:
     """The workspace of that folder, with a set and an encoder in it."""
     orl("ingest", scenes, "--name", "demo")
     orl("encoders", "add", "random:resnet18", "--name", "chance")
-    orl("mine", "--dataset", "demo", "--encoder", "chance", "--name", "set", "--neighbors", "3", "--workers", "2")
+    little = ("--neighbors", "3", "--max-rois", "4", "--proposal-scale", "0.5", "--workers", "2")
+    orl("mine", "--dataset", "demo", "--encoder", "chance", "--name", "set", *little)
     return folder / "workspace"
 
 
@@ -68,7 +69,7 @@ def mined(orl: Orl, folder: Path, scenes: Path) -> Path:
         "map --dataset demo --encoder chance",
         f"pretrain --dataset demo --name byol --processes 2 {LITTLE} --set workers=1",
         f"train --correspondence set --name stage-3 {LITTLE} --set patch_size=32",
-        "evaluate correspondence --encoder chance --data demo --set queries=4 --set neighbors=2",
+        "evaluate correspondence --encoder chance --data demo --set queries=4 --set proposal_scale=0.5",
     ],
     ids=lambda command: command.split()[0],
 )
