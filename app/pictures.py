@@ -44,7 +44,11 @@ def workspace() -> Workspace:
 
 def picture_prefix() -> str:
     """Where the pictures of this store begin: browsers keep them, and another store's ids are the same numbers."""
-    return f"{PREFIX}/{workspace().store.identity[:12]}"
+    return f"{PREFIX}/{_mark()}"
+
+
+def _mark() -> str:
+    return workspace().store.identity[:12]
 
 
 def photo_url(image_id: int, mtime_ns: int, width: int = WIDTHS[1]) -> str:
@@ -118,7 +122,7 @@ async def answer(
 ) -> Response:
     """What ``make`` returns, made in a thread, or nothing new to whom has it; its sentence where it raises Missing."""
     try:
-        if (store := request.path_params.get("store")) and not workspace().store.identity.startswith(store):
+        if request.path_params.get("store", _mark()) != _mark():
             raise Missing("This picture is of another store.")
         data = await run_in_threadpool(make)
     except (Missing, UnreadableImage) as error:

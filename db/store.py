@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, insert, inspect, make_url, select, text
@@ -29,6 +30,18 @@ _UPGRADING = threading.Lock()  # Alembic keeps what it works on in globals
 
 class StoreError(Exception):
     """Something about the store that a person must know; the message is one sentence."""
+
+
+class Identified(Protocol):
+    """A row of a table whose rows have an id and the time when they were made."""
+
+    @property
+    def id(self) -> int:
+        """Its key."""
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was made, UTC."""
 
 
 class Store:
@@ -54,6 +67,10 @@ class Store:
         """Which store this is, 32 hex digits: no other has them, copies and backups excepted."""
         with self.session() as session:
             return session.scalars(select(StoreIdentity.identity)).one()
+
+    def which(self, row: Identified) -> str:
+        """Which row this is: its id alone may come again in another store, or after a backup was restored."""
+        return f"{self.identity} {row.id} {row.created_at.isoformat()}"
 
     def close(self) -> None:
         """Give back all connections."""

@@ -14,6 +14,7 @@ from orl_explorer.db.models import Dataset as DatasetRow
 from orl_explorer.db.photos import usable_images
 from orl_explorer.db.verdicts import wrong_pairs
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.features import photo_keys
 from orl_explorer.train.lineage import refuse_wider
 from orl_explorer.train.methods import ORLConfig
 from orl_explorer.train.photos import Photos
@@ -84,7 +85,7 @@ def photos_alone(workspace: Workspace, dataset: DatasetRow) -> Correspondences:
     none = np.zeros(0, np.int64)
     return Correspondences(
         files=[str(photos.path(image)) for image in images],
-        digests=np.array([image.digest or 0 for image in images], np.int64),
+        digests=photo_keys(images),
         sizes=np.array([(i.width, i.height) for i in images], np.int32).reshape(-1, 2),
         queries=none,
         roi_start=none,

@@ -19,6 +19,7 @@ from orl_explorer.db.photos import dataset_by_id, dataset_named, digests_of
 from orl_explorer.db.selections import selected_ids
 from orl_explorer.orl.plane import EARLY, LATE, principal, spread
 from orl_explorer.train.config import MineConfig, Precision
+from orl_explorer.train.embeddings import Embeddings
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.features import Features, roi_keys
 from orl_explorer.train.progress import Progress
@@ -103,20 +104,26 @@ def points_of(workspace: Workspace, shown: MapOf) -> Points:
     if shown.mined is None:
         features.images.refresh()
         images = np.sort(photos)
-        return Points(images[features.images.have(digests_of(workspace.store, images))])
+        return Points(images[features.images.have(_keys(workspace, Points(images), features.images))])
     if shown.selection is not None:
         photos = photos[np.isin(photos, selected_ids(workspace.store, shown.selection))]
     features.rois.refresh()
     found = _rois(workspace, shown.mined.id, shuffled(np.sort(photos), 0).tobytes())
     assert found.rois is not None and found.boxes is not None
-    there = features.rois.have(_keys(workspace, found))
+    there = features.rois.have(_keys(workspace, found, features.rois))
     return Points(found.images[there], found.rois[there], found.boxes[there])
 
 
-def _keys(workspace: Workspace, points: Points) -> np.ndarray:
+def _keys(workspace: Workspace, points: Points, stored: Embeddings) -> np.ndarray:
     """By what their features are found, int64 [n]."""
-    digests = digests_of(workspace.store, points.images)
+    digests = _digests(workspace, points.images.tobytes(), stored.rows)
     return digests if points.boxes is None else roi_keys(digests, points.boxes)
+
+
+@lru_cache(maxsize=4)  # each column of a map asks for the same
+def _digests(workspace: Workspace, images: bytes, rows: int) -> np.ndarray:
+    """Digests of photos' files, int64 [n]. images: ids, int64. rows: features on disk, more once a digest is taken."""
+    return digests_of(workspace.store, np.frombuffer(images, np.int64))
 
 
 @lru_cache(maxsize=4)  # a set never changes
@@ -169,7 +176,7 @@ def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = Non
     progress.phase("Principal components", len(points))
     features = _features(workspace, shown)
     rows = features.images if shown.mined is None else features.rois
-    components = principal(rows.get(_keys(workspace, points)))
+    components = principal(rows.get(_keys(workspace, points, rows)))
     progress.advance(len(points))
     progress.phase("Places on the map", EARLY + LATE)
     with threadpool_limits(1):  # sums that are split between threads come out otherwise each time
@@ -193,11 +200,9 @@ def keep_map(workspace: Workspace, shown: MapOf, made: Map) -> None:
 
 
 def _owner(workspace: Workspace, shown: MapOf) -> str:
-    """Of which store, data set and set the ids in a map are: they may come again in another."""
-    parts = [workspace.store.identity]
-    for row in (shown.dataset, shown.mined):
-        parts += [str(row.id), row.created_at.isoformat()] if row is not None else []
-    return " ".join(parts)
+    """Of which data set and set the ids in a map are."""
+    of = workspace.store.which
+    return of(shown.dataset) if shown.mined is None else f"{of(shown.dataset)} {of(shown.mined)}"
 
 
 def _folder(workspace: Workspace, shown: MapOf) -> Path:

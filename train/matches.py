@@ -212,8 +212,8 @@ def _folder(workspace: Workspace, mined: CorrespondenceSet) -> Path:
 
 
 def _of_set(workspace: Workspace, mined: CorrespondenceSet) -> str:
-    """Which set orders are of: its id alone may come again in another store, or after a backup was restored."""
-    return f"{workspace.store.identity} {mined.id} {mined.created_at.isoformat()} {mined.pair_count}"
+    """Which set orders are of, and how many pairs it has."""
+    return f"{workspace.store.which(mined)} {mined.pair_count}"
 
 
 @cache

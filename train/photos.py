@@ -58,12 +58,14 @@ def known_photos(workspace: Workspace, dataset: Dataset, progress: Progress) -> 
     progress.phase("Reading files", len(todo))
     photos = Photos.of(workspace.store, dataset.id)
     taken: dict[int, int] = {}
-    for image in todo:
-        # One that has changed or gone stays without: whoever comes to read it says so.
-        with contextlib.suppress(OSError):
-            stamp = photos.stamp(image)
-            if stamp is None or is_same_file(photos.path(image), stamp):
-                taken[image.id] = image.digest = file_digest(photos.path(image))
-        progress.advance()
-    keep_digests(workspace.store, taken)
+    try:
+        for image in todo:
+            # One that has changed or gone stays without: whoever comes to read it says so.
+            with contextlib.suppress(OSError):
+                stamp = photos.stamp(image)
+                if stamp is None or is_same_file(photos.path(image), stamp):
+                    taken[image.id] = image.digest = file_digest(photos.path(image))
+            progress.advance()
+    finally:
+        keep_digests(workspace.store, taken)
     return images

@@ -17,40 +17,54 @@ OWNER = ("store", "run", "created_at")
 
 
 def new_folder(workspace: Workspace, run_id: int) -> Path:
-    """Make the folder of a run that nobody has started yet: ``runs/<id>``, or the next name where that is taken."""
+    """Make the folder of a run that nobody has started yet: ``runs/<id>``, or the next name where that is taken.
+
+    Its log begins with a word about that.
+    """
     run, number = run_by_id(workspace.store, run_id), 1
     folder = workspace.path / "runs" / str(run_id)
     while folder.exists() and any(folder.iterdir()):
         number += 1
         folder = folder.with_name(f"{run_id}-{number}")
-    if number > 1:
-        update_run(workspace.store, run_id, log_path=(folder / "log.txt").relative_to(workspace.path).as_posix())
     _describe(workspace, run, folder)
+    if number > 1:
+        log = folder / "log.txt"
+        update_run(workspace.store, run_id, log_path=log.relative_to(workspace.path).as_posix())
+        said = f"runs/{run_id} holds files of another store's run, so this one keeps its own in runs/{folder.name}."
+        log.write_text(f"{said}\n")
     return folder
 
 
 def own_folder(workspace: Workspace, run_id: int) -> Path:
     """The folder of a run, made if need be, to go on with what it holds. Raises UserError where that is another's."""
     run, folder = run_by_id(workspace.store, run_id), workspace.run_folder(run_id)
-    if folder.exists() and any(folder.iterdir()):
-        found = _description(folder)
-        if found.keys().isdisjoint(OWNER) and _same_task(found, _settings(run)):
-            _refuse_other_measures(run)
-        elif {name: found.get(name) for name in OWNER} != _owner(workspace, run):
-            raise UserError(
-                f"{folder} holds another run's files, of another store or of a time before a backup was restored; "
-                f"move it away, and run {run_id} begins anew."
-            )
-    _describe(workspace, run, folder)
+    if not _says_so(workspace, run, folder):
+        _describe(workspace, run, folder)
     return folder
 
 
 def can_go_on(workspace: Workspace, run: Run) -> bool:
     """Whether a run that has ended may be resumed, as far as its folder is concerned."""
     try:
-        own_folder(workspace, run.id)
+        _says_so(workspace, run, workspace.run_folder(run.id))
     except UserError:
         return False
+    return True
+
+
+def _says_so(workspace: Workspace, run: Run, folder: Path) -> bool:
+    """Whether a folder says that it is this run's; if not, it is free to. Raises UserError where it is another's."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    found = _description(folder)
+    if found.keys().isdisjoint(OWNER) and _same_task(found, _settings(run)):
+        _refuse_other_measures(run)
+        return False
+    if {name: found.get(name) for name in OWNER} != _owner(workspace, run):
+        raise UserError(
+            f"{folder} holds another run's files, of another store or of a time before a backup was restored; "
+            f"move it away, and run {run.id} begins anew."
+        )
     return True
 
 

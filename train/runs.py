@@ -261,10 +261,7 @@ def worker_command(workspace: Workspace, run_id: int) -> list[str]:
 def _begin(workspace: Workspace, run: Run) -> Run:
     """Start a run that was queued just now, in a folder of its own."""
     run = add_run(workspace.store, run)
-    folder = new_folder(workspace, run.id)
-    if folder.name != str(run.id):
-        said = f"runs/{run.id} holds files of another store's run, so this one keeps its own in runs/{folder.name}.\n"
-        (folder / "log.txt").write_text(said)
+    new_folder(workspace, run.id)
     return _start(workspace, run_by_id(workspace.store, run.id))
 
 

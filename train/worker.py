@@ -29,7 +29,6 @@ from orl_explorer.train.config import MineConfig
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.methods import ORLConfig, read_config
 from orl_explorer.train.progress import Progress, Stopped
-from orl_explorer.train.run_folders import own_folder
 from orl_explorer.train.runs import identity, reconcile, worker_command
 from orl_explorer.train.workspace import Workspace, open_workspace
 
@@ -200,7 +199,6 @@ def execute(workspace: Workspace, run_id: int) -> int:
     status, code, error = "failed", 1, None
     try:
         _wait_for_turn(workspace, run_id, progress)
-        own_folder(workspace, run_id)
         run = run_by_id(store, run_id)
         with siblings(workspace, run):
             work(workspace, run, progress)
