@@ -4,8 +4,16 @@ from pathlib import Path
 
 import streamlit as st
 
-from orl_explorer.app.shell import run_badge
-from orl_explorer.app.views import attention, compare, explore, maps, matches, pair, sets, train, tune
+from orl_explorer.app.pages.attention.page import page as attention
+from orl_explorer.app.pages.compare.page import page as compare
+from orl_explorer.app.pages.explore.page import page as explore
+from orl_explorer.app.pages.map.page import page as map_
+from orl_explorer.app.pages.matches.page import page as matches
+from orl_explorer.app.pages.pair.page import page as pair
+from orl_explorer.app.pages.sets.page import page as sets
+from orl_explorer.app.pages.shell import run_badge
+from orl_explorer.app.pages.train.page import page as train
+from orl_explorer.app.pages.tune.page import page as tune
 
 HERE = Path(__file__).parent
 
@@ -13,15 +21,15 @@ st.set_page_config(page_title="ORL Explorer", page_icon=str(HERE / "icon.svg"), 
 st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(HERE / "icon.svg"))
 st.html(HERE / "style.css")
 pages = {
-    "explore": st.Page(explore.page, title="Explore", icon=":material/photo_library:", default=True),
-    "matches": st.Page(matches.page, title="Matches", icon=":material/grid_view:", url_path="matches"),
-    "pair": st.Page(pair.page, title="Pair", icon=":material/compare:", url_path="pair"),
-    "tune": st.Page(tune.page, title="Tune", icon=":material/tune:", url_path="tune"),
-    "compare": st.Page(compare.page, title="Compare", icon=":material/difference:", url_path="compare"),
-    "attention": st.Page(attention.page, title="Attention", icon=":material/visibility:", url_path="attention"),
-    "map": st.Page(maps.page, title="Map", icon=":material/scatter_plot:", url_path="map"),
-    "sets": st.Page(sets.page, title="Sets", icon=":material/dataset:", url_path="sets"),
-    "train": st.Page(train.page, title="Train", icon=":material/model_training:", url_path="train"),
+    "explore": st.Page(explore, title="Explore", icon=":material/photo_library:", default=True),
+    "matches": st.Page(matches, title="Matches", icon=":material/grid_view:", url_path="matches"),
+    "pair": st.Page(pair, title="Pair", icon=":material/compare:", url_path="pair"),
+    "tune": st.Page(tune, title="Tune", icon=":material/tune:", url_path="tune"),
+    "compare": st.Page(compare, title="Compare", icon=":material/difference:", url_path="compare"),
+    "attention": st.Page(attention, title="Attention", icon=":material/visibility:", url_path="attention"),
+    "map": st.Page(map_, title="Map", icon=":material/scatter_plot:", url_path="map"),
+    "sets": st.Page(sets, title="Sets", icon=":material/dataset:", url_path="sets"),
+    "train": st.Page(train, title="Train", icon=":material/model_training:", url_path="train"),
 }
 st.session_state["pages"] = pages  # for pages that lead to one another
 st.navigation(list(pages.values()), position="top").run()

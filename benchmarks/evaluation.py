@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from orl_explorer.orl.encoder import Encoder
-from orl_explorer.orl.svm import in_span
+from orl_explorer.orl.measure.svm import in_span
 from orl_explorer.train.evaluate.machines import ClassJob, LowShotJob, fit_class, fit_low_shot
 from orl_explorer.train.evaluate.protocols import LowShotConfig
 

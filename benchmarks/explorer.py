@@ -32,13 +32,13 @@ from rich import print as show
 from rich.table import Table
 from synthetic_store import SETS, build
 
-from orl_explorer.db.correspondences import find_set, neighbors_of, set_rois
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.gallery import GalleryOrder, gallery_ids
 from orl_explorer.db.photos import dataset_by_id, digests_of
-from orl_explorer.train.embeddings import DTYPE, VERSION
-from orl_explorer.train.features import roi_keys
-from orl_explorer.train.maps import Map, keep_map, photos_map, points_of, state_of
+from orl_explorer.db.sets.read import find_set, neighbors_of, set_rois
+from orl_explorer.train.mining.embeddings import DTYPE, VERSION
+from orl_explorer.train.mining.features import roi_keys
+from orl_explorer.train.mining.maps import Map, keep_map, photos_map, points_of, state_of
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 FOUND = """([selector, skip]) => {

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from orl_explorer.db.correspondences import complete_set_named, neighbor_ids_of, rois_of
 from orl_explorer.db.encoders import encoder_by_id
-from orl_explorer.db.mining import matched_images
 from orl_explorer.db.photos import digests_of
+from orl_explorer.db.sets.read import complete_set_named, neighbor_ids_of, rois_of
+from orl_explorer.db.sets.write import matched_images
 from orl_explorer.orl.matching import nearest_neighbors, top_pairs
-from orl_explorer.train.config import MineConfig
-from orl_explorer.train.features import Features, roi_keys
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.features import Features, roi_keys
 from orl_explorer.train.workspace import open_workspace
 
 

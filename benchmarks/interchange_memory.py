@@ -18,17 +18,17 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from orl_explorer.db import mining
-from orl_explorer.db.correspondences import rois_of
 from orl_explorer.db.encoders import add_encoder
-from orl_explorer.db.mining import Candidates, MinedImage, MinedPairs
 from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.photos import Photo, add_photos, count_photos, ensure_dataset
-from orl_explorer.db.runs import add_run
-from orl_explorer.train import runs
-from orl_explorer.train.config import MineConfig
+from orl_explorer.db.runs.runs import add_run
+from orl_explorer.db.sets import write
+from orl_explorer.db.sets.read import rois_of
+from orl_explorer.db.sets.write import Candidates, MinedImage, MinedPairs
 from orl_explorer.train.interchange import imports
 from orl_explorer.train.interchange.exports import export
+from orl_explorer.train.jobs import launcher
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 RAW, ROIS, PAIRS = 1600, 30, 3  # of a photo, of a photo, and with each neighbour
@@ -46,15 +46,15 @@ def build(workspace: Workspace, images: int) -> None:
     row.weights_path, row.image_features, row.roi_features = "e.pt", 4, 4
     add_encoder(store, row)
     run = add_run(store, Run(kind="mine", name="set", params={}))
-    set_id = mining.begin_set(store, "set", dataset.id, 1, CONFIG.model_dump(), run.id).id
+    set_id = write.begin_set(store, "set", dataset.id, 1, CONFIG.model_dump(), run.id).id
     ids = np.arange(1, images + 1)
     neighbors = rng.integers(1, images + 1, (images, CONFIG.neighbors))
     blocks = [ids[start : start + BLOCK].tolist() for start in range(0, images, BLOCK)]
     for block in blocks:
         raw = {i: np.concatenate([rng.integers(0, 300, (RAW, 2)), rng.integers(96, 180, (RAW, 2))], 1) for i in block}
-        mining.add_proposals(store, CONFIG.method, raw)
-        mining.add_candidates(store, set_id, [Candidates(i, boxes[:ROIS], RAW, False) for i, boxes in raw.items()])
-    mining.add_neighbors(store, set_id, ids, neighbors, np.full(neighbors.shape, 0.5, np.float32))
+        write.add_proposals(store, CONFIG.method, raw)
+        write.add_candidates(store, set_id, [Candidates(i, boxes[:ROIS], RAW, False) for i, boxes in raw.items()])
+    write.add_neighbors(store, set_id, ids, neighbors, np.full(neighbors.shape, 0.5, np.float32))
     same = np.full(PAIRS, 0.5, np.float32)
     for block in blocks:
         near = neighbors[np.array(block) - 1]
@@ -64,8 +64,8 @@ def build(workspace: Workspace, images: int) -> None:
             own = [(rois[i].ids[rng.integers(0, ROIS, PAIRS)] for i in (image, neighbor)) for neighbor in nearest]
             found = [MinedPairs(rank, *sides, same, same, same > 0) for rank, sides in enumerate(own, 1)]
             batch.append(MinedImage(image, tuple(found)))
-        mining.add_pairs(store, set_id, batch)
-    mining.publish_set(store, set_id)
+        write.add_pairs(store, set_id, batch)
+    write.publish_set(store, set_id)
 
 
 def bring_proposals(workspace: Workspace, folder: Path) -> None:
@@ -76,7 +76,7 @@ def bring_proposals(workspace: Workspace, folder: Path) -> None:
 
 def bring_correspondences(workspace: Workspace, folder: Path) -> None:
     """Read the correspondences that were exported, up to the run that would embed the RoIs."""
-    runs._start = lambda _, run: run  # type: ignore[assignment]
+    launcher._start = lambda _, run: run  # type: ignore[assignment]
     file = folder / "reference" / "set_instance_correspondence.json"
     imports.import_correspondences(workspace, file, "d", "e", "back", proposals="theirs")
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from orl_explorer.orl.plane import clusters, principal, spread
+from orl_explorer.orl.tsne import clusters, principal, spread
 
 GROUPS = 60
 

@@ -26,17 +26,17 @@ import numpy as np
 from rich import print as show
 from rich.table import Table
 
-from orl_explorer.db import mining
 from orl_explorer.db.models import Image
 from orl_explorer.db.photos import annotations_of, usable_images
+from orl_explorer.db.sets import write
 from orl_explorer.orl.boxes import filter_boxes, iou
-from orl_explorer.train import mine as stage
-from orl_explorer.train.config import MineConfig
-from orl_explorer.train.ingest import ingest
+from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.jobs.launcher import PATIENT, RETENTIVE
+from orl_explorer.train.mining import mine as stage
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.propose import propose_all
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.propose import propose_all
-from orl_explorer.train.runs import PATIENT, RETENTIVE
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 # Selective search --------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def compare_proposals(workspace: Workspace, images: list[Image], photos: Photos)
     two, again = run(2, 1.0)
     half, smaller = run(1, 0.5)
     assert all(np.array_equal(boxes[i], again[i]) for i in boxes)
-    mining.add_proposals(workspace.store, MineConfig().method, boxes)
+    write.add_proposals(workspace.store, MineConfig().method, boxes)
     return {
         "one worker, s": one,
         "two workers, s": two,

@@ -20,17 +20,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from orl_explorer.db.correspondences import complete_set_named
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.photos import usable_images
-from orl_explorer.db.whole_sets import annotated_objects
-from orl_explorer.orl.quality import object_classes
-from orl_explorer.train.candidates import candidates, describe, raw_boxes
-from orl_explorer.train.config import MineConfig
-from orl_explorer.train.features import Attention, Boxes, Features
+from orl_explorer.db.sets.read import complete_set_named
+from orl_explorer.db.sets.whole import annotated_objects
+from orl_explorer.orl.measure.quality import object_classes
+from orl_explorer.train.mining.candidates import candidates, describe, raw_boxes
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.features import Attention, Boxes, Features
+from orl_explorer.train.mining.quality import as_objects
+from orl_explorer.train.mining.sample import named
 from orl_explorer.train.photos import Photos
-from orl_explorer.train.quality import as_objects
-from orl_explorer.train.sample import named
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 FIRST = (1, 4)  # the likeliest, and about as many as the pairs of two photos begin at

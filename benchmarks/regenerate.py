@@ -20,14 +20,14 @@ import numpy as np
 from rich import print as show
 from rich.table import Table
 
-from orl_explorer.db import mining
 from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.photos import Photo, add_photos, count_photos, ensure_dataset, usable_images
-from orl_explorer.db.runs import add_run
-from orl_explorer.train.config import MineConfig
-from orl_explorer.train.features import Features, photo_keys, roi_keys
-from orl_explorer.train.mine import mine
+from orl_explorer.db.runs.runs import add_run
+from orl_explorer.db.sets import write
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
+from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import open_workspace
 
@@ -72,11 +72,11 @@ def regenerate(folder: str, count: int) -> dict[str, float]:
     grid = np.array([[x, y, 100, 100] for y in range(0, 1100, 110) for x in range(0, 1100, 110)], np.int16)
     images, config, features = list(usable_images(store, dataset.id)), MineConfig(), Features(workspace, row)
     begun = add_run(store, Run(kind="mine", name="seed", params={})).id
-    seed = mining.begin_set(store, "seed", dataset.id, row.id, config.model_dump(), begun)
+    seed = write.begin_set(store, "seed", dataset.id, row.id, config.model_dump(), begun)
     for start in range(0, count, 64):
         block = images[start : start + 64]
-        mining.add_proposals(store, config.method, {i.id: grid for i in block})
-        mining.add_candidates(store, seed.id, [mining.Candidates(i.id, grid, len(grid), fallback=False) for i in block])
+        write.add_proposals(store, config.method, {i.id: grid for i in block})
+        write.add_candidates(store, seed.id, [write.Candidates(i.id, grid, len(grid), fallback=False) for i in block])
         rois = np.concatenate([roi_keys(i.digest or 0, grid) for i in block])
         features.rois.add([(rois, unit(rng, len(rois), 2048))])
         features.images.add([(photo_keys(block), unit(rng, len(block), 256))])

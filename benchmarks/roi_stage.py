@@ -13,21 +13,22 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from orl_explorer.db import correspondences, mining
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import CorrespondenceSet, Image, Run
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.photos import usable_images
-from orl_explorer.db.runs import add_run
+from orl_explorer.db.runs.runs import add_run
+from orl_explorer.db.sets import read, write
 from orl_explorer.orl.encoder import Encoder
 from orl_explorer.orl.matching import top_pairs
 from orl_explorer.orl.pixels import crop_box, read_image
-from orl_explorer.train import mine as stage
-from orl_explorer.train import weights
-from orl_explorer.train.config import MineConfig, with_settings
-from orl_explorer.train.features import Features
+from orl_explorer.train.encoders import weights
+from orl_explorer.train.mining import mine as stage
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.features import Features
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
+from orl_explorer.train.settings import with_settings
 from orl_explorer.train.workspace import Workspace
 
 NAME = "photos"  # of the data set
@@ -81,7 +82,7 @@ def reference(
     encoder = weights.build(weights.checkpoint_weights(workspace.path / row.weights_path))
     config, clock, pairs = MineConfig(**mined.params), Clock(), set()
     images = {i.id: i for i in usable_images(workspace.store, mined.dataset_id)}
-    boxes = {i: found.boxes for i, found in correspondences.rois_of(workspace.store, mined.id, list(images)).items()}
+    boxes = {i: found.boxes for i, found in read.rois_of(workspace.store, mined.id, list(images)).items()}
 
     def embedded(image: Image) -> np.ndarray:
         with clock.measure("reading photos"):
@@ -92,7 +93,7 @@ def reference(
             maps = encoder.backbone(encoder.normalise(crops).contiguous())
             return F.normalize(maps.mean((2, 3))).numpy()
 
-    for query, neighbors in correspondences.neighbor_ids_of(workspace.store, mined.id, queries).items():
+    for query, neighbors in read.neighbor_ids_of(workspace.store, mined.id, queries).items():
         own = embedded(images[query])
         for neighbor in neighbors:
             other = embedded(images[neighbor])
@@ -129,8 +130,8 @@ def stored_pairs(workspace: Workspace, mined: CorrespondenceSet, queries: list[i
     """Pairs of a set."""
     found: Pairs = set()
     for query in queries:
-        neighbors = {n.rank: n.image.id for n in correspondences.neighbors_of(workspace.store, mined.id, query)}
-        for pair in correspondences.pairs_of(workspace.store, mined.id, query):
+        neighbors = {n.rank: n.image.id for n in read.neighbors_of(workspace.store, mined.id, query)}
+        for pair in read.pairs_of(workspace.store, mined.id, query):
             found.add((query, neighbors[pair.neighbor_rank], pair.query_box, pair.key_box))
     return found
 
@@ -146,11 +147,11 @@ def pooled(workspace: Workspace, mined: CorrespondenceSet, photos: Photos) -> tu
     row = encoder_named(workspace.store, encoder_name(workspace, mined))
     encoder, config = Features(workspace, row).encoder, MineConfig(**mined.params)
     images = list(usable_images(workspace.store, mined.dataset_id))
-    boxes = {i: r.boxes for i, r in correspondences.rois_of(workspace.store, mined.id, [i.id for i in images]).items()}
+    boxes = {i: r.boxes for i, r in read.rois_of(workspace.store, mined.id, [i.id for i in images]).items()}
     began = time.perf_counter()
     vectors = {i.id: encoder.pool_boxes(np.asarray(photos.read(i)), boxes[i.id]) for i in images}
     seconds, pairs = time.perf_counter() - began, set()
-    near = correspondences.neighbor_ids_of(workspace.store, mined.id, list(boxes))
+    near = read.neighbor_ids_of(workspace.store, mined.id, list(boxes))
     for query, neighbors in near.items():
         for neighbor in neighbors:
             best = top_pairs(vectors[query], vectors[neighbor], config.pair_ratio)
@@ -161,7 +162,7 @@ def pooled(workspace: Workspace, mined: CorrespondenceSet, photos: Photos) -> tu
 def compare_rois(workspace: Workspace, encoder: str, photos: Photos, count: int) -> dict[str, Any]:
     """The RoI stage of the reference, ours, ours in bfloat16, and by RoIAlign."""
     clock, mined = ours(workspace, encoder, encoder, MineConfig(), looking_inside)
-    every = sorted(mining.matched_images(workspace.store, mined.id))
+    every = sorted(write.matched_images(workspace.store, mined.id))
     queries = [every[i] for i in np.linspace(0, len(every) - 1, min(count, len(every))).astype(int)]
     plain, expected = reference(workspace, mined, photos, queries)
     scale = len(every) / len(queries)

@@ -12,8 +12,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from orl_explorer.train.config import MINE_PRESETS
-from orl_explorer.train.sweep import sweep
+from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.mining.sweep import sweep
 from orl_explorer.train.workspace import open_workspace
 
 LINES: dict[str, tuple[str, dict[str, Any]]] = {

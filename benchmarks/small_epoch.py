@@ -12,18 +12,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from orl_explorer.db.correspondences import complete_set_named
 from orl_explorer.db.photos import dataset_named
-from orl_explorer.train.config import with_settings
-from orl_explorer.train.correspondences import correspondences, photos_alone
-from orl_explorer.train.data import ImageViews, RoiViews, steps_per_epoch
+from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.demo.build import ENCODER, NAME, SET, build_demo
-from orl_explorer.train.engine import fit
-from orl_explorer.train.methods import ORLConfig, TrainConfig, train_preset
-from orl_explorer.train.pretrain import build_method, image_views
-from orl_explorer.train.processes import joined
+from orl_explorer.train.jobs.launcher import wait
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.runs import wait
+from orl_explorer.train.settings import with_settings
+from orl_explorer.train.training.config import ORLConfig, TrainConfig, train_preset
+from orl_explorer.train.training.data import ImageViews, RoiViews, steps_per_epoch
+from orl_explorer.train.training.distributed import joined
+from orl_explorer.train.training.engine import fit
+from orl_explorer.train.training.stages import build_method, image_views
+from orl_explorer.train.training.trained_on import correspondences, photos_alone
 from orl_explorer.train.workspace import open_workspace
 
 

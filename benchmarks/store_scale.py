@@ -30,15 +30,17 @@ from rich import print as show
 from rich.table import Table
 from synthetic_store import CATEGORIES, CONFIG, Clock, build
 
-from orl_explorer.db import comparison, correspondences, gallery, mining, photos
+from orl_explorer.db import gallery, photos
 from orl_explorer.db.encoders import encoder_by_id, encoders
-from orl_explorer.db.marks import tags_of_pairs
-from orl_explorer.db.matches import matches_at
-from orl_explorer.db.runs import latest_metrics, runs
+from orl_explorer.db.people.tags import tags_of_pairs
+from orl_explorer.db.people.verdicts import verdicts_of, verdicts_on
+from orl_explorer.db.runs.runs import latest_metrics, runs
+from orl_explorer.db.sets import comparison, write
+from orl_explorer.db.sets import read as correspondences
+from orl_explorer.db.sets.pairs import matches_at
 from orl_explorer.db.store import Store
-from orl_explorer.db.verdicts import verdicts_of, verdicts_on
-from orl_explorer.train.matches import MatchOrder, Sort, make_matches, match_keys, match_rows, matches
-from orl_explorer.train.quality import measure
+from orl_explorer.train.mining.orders import MatchOrder, Sort, make_matches, match_keys, match_rows, matches
+from orl_explorer.train.mining.quality import measure
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 # Reading -----------------------------------------------------------------------------------------------
@@ -79,13 +81,13 @@ def _step(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
 
 
 def _pair_page(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
-    """Everything that app/views/pair.py and app/preview.py ask for one query photo."""
+    """Everything that app/pages/pair/page.py and app/explorer/preview.py ask for one query photo."""
     image = _any(rng, ids)
     photos.image_by_id(store, image)
     mined = next(s for s in correspondences.sets(store) if s.id == 1)
     encoder_by_id(store, mined.encoder_id)
     involved = [image, *(n.image.id for n in correspondences.neighbors_of(store, 1, image))]
-    mining.proposals_of(store, involved, CONFIG.method)
+    write.proposals_of(store, involved, CONFIG.method)
     verdicts_of(store, image, "someone")
     following = gallery.step(store, gallery.GalleryOrder(1, 1, "pairs"), image, True)
     return photos.image_by_id(store, following or image), encoders(store), runs(store)

@@ -14,17 +14,19 @@ import numpy as np
 from PIL import Image as Picture
 from sqlalchemy import text
 
-from orl_explorer.db import comparison, correspondences, marks, mining, photos
+from orl_explorer.db import photos
 from orl_explorer.db.encoders import add_encoder
-from orl_explorer.db.mining import Candidates, MinedImage, MinedPairs
 from orl_explorer.db.models import Encoder, Run
+from orl_explorer.db.people import tags
+from orl_explorer.db.people.selections import keep_selection
+from orl_explorer.db.people.verdicts import judge_pair
 from orl_explorer.db.photos import Box, Photo
-from orl_explorer.db.runs import add_run
-from orl_explorer.db.selections import keep_selection
+from orl_explorer.db.runs.runs import add_run
+from orl_explorer.db.sets import comparison, read, write
+from orl_explorer.db.sets.write import Candidates, MinedImage, MinedPairs
 from orl_explorer.db.store import Store
-from orl_explorer.db.verdicts import judge_pair
-from orl_explorer.train.config import MineConfig
-from orl_explorer.train.quality import measure
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.quality import measure
 from orl_explorer.train.workspace import Workspace
 
 NAME, SETS = "synthetic", ("synthetic-one", "synthetic-two")
@@ -66,13 +68,13 @@ def build(workspace: Workspace, size: argparse.Namespace) -> Clock:
     _proposals(store, ids, size, clock)
     for number, name in enumerate(SETS[: size.sets]):
         run = add_run(store, Run(kind="mine", name=name, params={}, status="done", dataset_id=1))
-        mined = mining.begin_set(store, name, 1, encoder, CONFIG.model_dump(), run.id)
+        mined = write.begin_set(store, name, 1, encoder, CONFIG.model_dump(), run.id)
         _mine(store, mined.id, ids, size, number, clock)
         with clock.measure(f"quality of {name}"):
             annotated = photos.dataset_by_id(store, 1).annotation_count
-            mining.keep_quality(store, mined.id, measure(store, mined.id, annotated))
+            write.keep_quality(store, mined.id, measure(store, mined.id, annotated))
         with clock.measure(f"publication of {name}"):
-            mining.publish_set(store, mined.id)
+            write.publish_set(store, mined.id)
     mark(store, ids, clock)
     if size.sets == 2:
         with clock.measure("comparison of both"):
@@ -85,14 +87,14 @@ def mark(store: Store, ids: np.ndarray, clock: Clock) -> None:
     rng = np.random.default_rng(6)
     tagged = rng.permutation(ids)[: max(1, len(ids) // 10)].tolist()
     with clock.measure("tag", len(tagged)):
-        marks.tag_photos(store, tagged, "night", "someone")
+        tags.tag_photos(store, tagged, "night", "someone")
     keep_selection(store, 1, rng.permutation(ids)[: max(1, len(ids) // 10)])
-    first = {i: pairs[0] for i, pairs in correspondences.pair_rows(store, 1, tagged[:JUDGED]).items() if pairs}
+    first = {i: pairs[0] for i, pairs in read.pair_rows(store, 1, tagged[:JUDGED]).items() if pairs}
     with clock.measure("verdict, tag of a pair", 2 * len(first)):
         for number, pair in enumerate(first.values()):
             verdict = ("good", "wrong", "interesting")[number % 3]
             judge_pair(store, pair.query_roi_id, pair.key_roi_id, verdict, "someone")  # type: ignore[arg-type]
-            marks.tag_pair(store, pair.query_roi_id, pair.key_roi_id, "odd", "someone")
+            tags.tag_pair(store, pair.query_roi_id, pair.key_roi_id, "odd", "someone")
 
 
 def _photos(workspace: Workspace, size: argparse.Namespace, clock: Clock) -> np.ndarray:
@@ -137,7 +139,7 @@ def _files(folder: Path, paths: list[str]) -> list[tuple[int, int]]:
 
 def _encoder(workspace: Workspace, usable: bool) -> int:
     if usable:
-        from orl_explorer.train.weights import add
+        from orl_explorer.train.encoders.weights import add
 
         return add(workspace, "starter", "starter").id
     row = Encoder(name="none", architecture="none", kind="imported", supervised=False, weights_sha256="0" * 64)
@@ -167,7 +169,7 @@ def _proposals(store: Store, ids: np.ndarray, size: argparse.Namespace, clock: C
     for start in range(0, len(ids), BLOCK):
         raw = {int(image): _boxes(int(image), size)[0] for image in ids[start : start + BLOCK]}
         with clock.measure("proposal", len(raw)):
-            mining.add_proposals(store, CONFIG.method, raw)
+            write.add_proposals(store, CONFIG.method, raw)
 
 
 def _mine(store: Store, set_id: int, ids: np.ndarray, size: argparse.Namespace, number: int, clock: Clock) -> None:
@@ -178,7 +180,7 @@ def _mine(store: Store, set_id: int, ids: np.ndarray, size: argparse.Namespace, 
             batch.append(Candidates(image, boxes[:count], len(boxes), False))
         total = sum(len(found.boxes) for found in batch)
         with clock.measure("roi, candidate" if not number else "candidate, RoIs known", total * (2 - number)):
-            mining.add_candidates(store, set_id, batch)
+            write.add_candidates(store, set_id, batch)
 
     rng = np.random.default_rng([3])
     near = rng.integers(1, len(ids), (len(ids), 2 * CONFIG.neighbors)).cumsum(1) % len(ids)
@@ -188,7 +190,7 @@ def _mine(store: Store, set_id: int, ids: np.ndarray, size: argparse.Namespace, 
     near = (near[:, : CONFIG.neighbors] + np.arange(len(ids))[:, None]) % len(ids)
     cosine = np.sort(rng.random(near.shape, np.float32), axis=1)[:, ::-1]
     with clock.measure("neighbor", near.size):
-        mining.add_neighbors(store, set_id, ids, ids[near], cosine)
+        write.add_neighbors(store, set_id, ids, ids[near], cosine)
 
     rois, start_of = _roi_ids(store, set_id, ids)
     for start in range(0, len(ids), BLOCK):
@@ -198,7 +200,7 @@ def _mine(store: Store, set_id: int, ids: np.ndarray, size: argparse.Namespace, 
         ]
         rows = sum(len(found.similarity) for mined in block for found in mined.pairs)
         with clock.measure("pair" if not number else "pair of the second set", rows):
-            mining.add_pairs(store, set_id, block)
+            write.add_pairs(store, set_id, block)
 
 
 def _roi_ids(store: Store, set_id: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

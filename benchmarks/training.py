@@ -38,17 +38,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from orl_explorer.orl.byol import BYOL
-from orl_explorer.orl.object_level import BRANCHES, ORL
-from orl_explorer.train.config import with_settings
-from orl_explorer.train.correspondences import Correspondences
-from orl_explorer.train.data import ImageViews, RoiViews
+from orl_explorer.orl.orl_loss import BRANCHES, ORL
 from orl_explorer.train.demo.scenes import compose_scene
-from orl_explorer.train.engine import fit, to_device
-from orl_explorer.train.methods import PRESETS, ORLConfig, TrainConfig
-from orl_explorer.train.pretrain import image_views
-from orl_explorer.train.processes import Processes
+from orl_explorer.train.jobs.launcher import PATIENT, RETENTIVE
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.runs import PATIENT, RETENTIVE
+from orl_explorer.train.settings import with_settings
+from orl_explorer.train.training.config import PRESETS, ORLConfig, TrainConfig
+from orl_explorer.train.training.data import ImageViews, RoiViews
+from orl_explorer.train.training.distributed import Processes
+from orl_explorer.train.training.engine import fit, to_device
+from orl_explorer.train.training.stages import image_views
+from orl_explorer.train.training.trained_on import Correspondences
 
 CPU = torch.device("cpu")
 SCENES = 64

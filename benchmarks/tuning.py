@@ -16,13 +16,13 @@ import numpy as np
 from rich import print as show
 from rich.table import Table
 
-from orl_explorer.app.preview import Subject
-from orl_explorer.app.tuning import tuner
-from orl_explorer.app.views.settings import SLIDERS
-from orl_explorer.db.correspondences import complete_set_named
+from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.tuning import tuner
+from orl_explorer.app.pages.pair.settings import SLIDERS
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.photos import dataset_by_id
-from orl_explorer.train.config import MineConfig
+from orl_explorer.db.sets.read import complete_set_named
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import open_workspace
 
 

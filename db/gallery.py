@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 from sqlalchemy import Select, String, cast, func, select
 
-from orl_explorer.db.marks import tags_of
 from orl_explorer.db.models import (
     Annotation,
     CorrespondenceSet,
@@ -27,8 +26,9 @@ from orl_explorer.db.models import (
     Tag,
     Verdict,
 )
+from orl_explorer.db.people.selections import selected_ids
+from orl_explorer.db.people.tags import tags_of
 from orl_explorer.db.photos import marks_of, members_of
-from orl_explorer.db.selections import selected_ids
 from orl_explorer.db.store import Store, fetch
 
 BY_SET = {  # sort -> the column of a set that it goes by

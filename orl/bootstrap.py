@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orl_explorer.orl.apart import in_one_pass
 from orl_explorer.orl.backbones import build_backbone
+from orl_explorer.orl.grouped_norm import in_one_pass
 from orl_explorer.orl.heads import mlp, pool
 from orl_explorer.orl.schedules import target_momentum
 

@@ -11,8 +11,8 @@ from torchvision.ops import roi_align
 
 from orl_explorer.orl.architectures import TIMM
 from orl_explorer.orl.backbones import build_backbone, normalisation
-from orl_explorer.orl.depths import depth_maps, pool_cells, pool_depths
 from orl_explorer.orl.heads import Head, mlp, pool
+from orl_explorer.orl.multi_depth import depth_maps, pool_cells, pool_depths
 from orl_explorer.orl.pixels import ATTENTION_COARSE, ATTENTION_LOOKS
 
 STRIDE = 32  # pixels of the input to a cell of the last layer's map

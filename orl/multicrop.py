@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from orl_explorer.orl.apart import in_one_pass
 from orl_explorer.orl.bootstrap import IMAGES, Bootstrap, regression_loss
+from orl_explorer.orl.grouped_norm import in_one_pass
 from orl_explorer.orl.heads import HIDDEN, PROJECTION, mlp
 from orl_explorer.orl.method import Terms
 from orl_explorer.orl.views import PIPELINES, Pipeline, View

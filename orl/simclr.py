@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from orl_explorer.orl.backbones import build_backbone
+from orl_explorer.orl.distributed import gather
 from orl_explorer.orl.heads import mlp, pool
 from orl_explorer.orl.method import Terms
-from orl_explorer.orl.processes import gather
 from orl_explorer.orl.views import Pipeline, View
 
 PIPELINE = Pipeline(blur=0.5, solarize=0.0, jitter=(0.8, 0.8, 0.8, 0.2))

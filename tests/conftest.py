@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from orl_explorer.db.models import Run
-from orl_explorer.db.runs import add_run, update_run
-from orl_explorer.train.config import MineConfig
+from orl_explorer.db.runs.runs import add_run, update_run
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 SCENES = 12
@@ -74,9 +74,9 @@ def mined_workspace(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> W
 
     Shared by the whole session: read it, or copy ``mined_workspace.path`` and open the copy.
     """
-    from orl_explorer.train import weights
-    from orl_explorer.train.ingest import ingest
-    from orl_explorer.train.mine import mine
+    from orl_explorer.train.encoders import weights
+    from orl_explorer.train.ingest.ingest import ingest
+    from orl_explorer.train.mining.mine import mine
 
     made = open_workspace(tmp_path_factory.mktemp("mined") / "workspace")
     ingest(made, scenes, name="demo")

@@ -17,6 +17,24 @@ MAY_IMPORT = {
     "train": {"orl", "db", "train"},
     "app": {"orl", "db", "train", "app"},
 }
+# Folders whose modules may load torch when they are imported, and those whose modules never do.
+MAY_LOAD_TORCH = ("orl", "train/encoders", "train/evaluate", "train/training")
+LIGHT = (
+    "db",
+    "train",  # what lies at its top
+    "train/demo",
+    "train/experiments",
+    "train/ingest",
+    "train/interchange",
+    "train/jobs",
+    "train/mining",
+    "app/cli",
+    "app/components",
+    "app/explorer",
+    "app/pages",
+    "app/server",
+)
+HEAVY = ("torch", "torchvision", "faiss")
 LONGEST = 400  # lines
 MODULES = sorted(path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.py"))
 
@@ -80,23 +98,37 @@ def test_the_store_knows_no_torch(path: Path) -> None:
     assert not imported_packages(path) & {"torch", "torchvision", "streamlit", "typer"}
 
 
-def test_what_the_explorer_imports_is_free_of_torch() -> None:
-    modules = [
-        name(p)[:-3].replace("/", ".") for p in MODULES if name(p).startswith("db/") and "migrations" not in name(p)
-    ]
-    light = ("config", "runs", "mine", "propose", "worker", "ingest", "demo.build")
-    light += tuple(f"evaluate.{m}" for m in ("protocols", "compared", "machines", "parts"))
-    light += ("attention", "ensure", "trained_grid", "reproduce")
-    modules += [f"train.{m}" for m in light]
-    modules += [f"train.interchange.{m}" for m in ("given", "imports", "exports")]
+@pytest.mark.parametrize("folder", LIGHT)
+def test_a_light_folder_never_loads_torch(folder: str) -> None:
+    """Not by what its modules import either: the command line and the explorer start quickly."""
+    inside = (ROOT / folder).glob("*.py") if folder == "train" else (ROOT / folder).rglob("*.py")
+    modules = [name(p)[:-3].replace("/", ".") for p in sorted(inside) if p in MODULES and "migrations" not in p.parts]
+    assert modules
     program = f"""
 import importlib, sys
 for module in {modules}:
     importlib.import_module(f"{PACKAGE}.{{module}}")
-    print(*(f"{{module}} imports {{m}}" for m in ("torch", "torchvision", "faiss") if m in sys.modules))
+    print(*(f"{{module}} imports {{m}}" for m in {HEAVY} if m in sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split("\n") == [""] * (len(modules) + 1)
+
+
+def test_every_folder_is_light_or_may_load_torch() -> None:
+    folders = {"/".join(path.relative_to(ROOT).parts[:2]) for path in MODULES if len(path.relative_to(ROOT).parts) > 2}
+    rooms = {"orl", "db", "train", *(f for f in folders if f.startswith(("train/", "app/")))}
+    assert rooms == {*LIGHT, *MAY_LOAD_TORCH}
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if name(p).startswith(("train/", "app/"))], ids=name)
+def test_torch_is_imported_at_the_top_in_named_folders_alone(path: Path) -> None:
+    top = {
+        (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assert not {module.split(".")[0] for module in top} & {*HEAVY} or name(path.parent) in MAY_LOAD_TORCH
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.published import publish
+from orl_explorer.train.files import publish
 
 if TYPE_CHECKING:  # half a second that only those who draw should pay
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from orl_explorer.db.runs import run_by_id
+from orl_explorer.db.runs.runs import run_by_id
 from orl_explorer.db.store import Store, open_store, sqlite_url
 from orl_explorer.train.errors import UserError
 

@@ -39,7 +39,7 @@ def attention(
     workspace: Where = None,
 ) -> None:
     """Draw the attention maps of photos for several encoders (Fig. 4)."""
-    from orl_explorer.train.attention import attention_figure
+    from orl_explorer.train.experiments.attention_figure import attention_figure
     from orl_explorer.train.figures import refuse_format, save
 
     refuse_format(to)

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from orl_explorer.db.models import Run
-from orl_explorer.db.runs import ENDED, run_by_id
-from orl_explorer.train import runs as launcher
+from orl_explorer.db.runs.runs import ENDED, run_by_id
+from orl_explorer.train.jobs import launcher
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
 

@@ -9,11 +9,17 @@ import typer
 from rich.table import Table
 
 from orl_explorer.app.cli.common import Detach, Where, follow, out, pass_on
-from orl_explorer.db.evaluations import Evaluated, evaluation_by_id, evaluation_of_run, evaluation_values, evaluations
-from orl_explorer.train import runs as launcher
-from orl_explorer.train.config import parse_settings, with_settings
+from orl_explorer.db.runs.evaluations import (
+    Evaluated,
+    evaluation_by_id,
+    evaluation_of_run,
+    evaluation_values,
+    evaluations,
+)
 from orl_explorer.train.evaluate.compared import columns, headline
 from orl_explorer.train.evaluate.protocols import PROTOCOLS, evaluate_preset
+from orl_explorer.train.jobs import launcher
+from orl_explorer.train.settings import parse_settings, with_settings
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 evaluations_app = typer.Typer(help="What evaluations have found.", invoke_without_command=True)

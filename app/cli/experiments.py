@@ -9,10 +9,11 @@ import typer
 from rich.table import Table
 
 from orl_explorer.app.cli.common import Bars, Where, out, progress_bar
-from orl_explorer.train.config import MINE_PRESETS, parse_settings, preset_named, with_settings
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import PROTOCOLS, evaluate_preset, protocol_named
-from orl_explorer.train.methods import ORLConfig, train_preset
+from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.settings import parse_settings, preset_named, with_settings
+from orl_explorer.train.training.config import ORLConfig, train_preset
 from orl_explorer.train.workspace import open_workspace
 
 
@@ -40,7 +41,7 @@ def sweep_train(
     workspace: Where = None,
 ) -> None:
     """Train and evaluate a grid of settings (Table 5). Again at any time: what is done is not done twice."""
-    from orl_explorer.train import trained_grid
+    from orl_explorer.train.experiments import grid as trained_grid
 
     if bool(correspondence) == bool(dataset and encoder) or bool(dataset) != bool(encoder):
         raise UserError("Give either --correspondence SET, or both --dataset NAME and --encoder NAME.")
@@ -91,8 +92,8 @@ def reproduce(
     workspace: Where = None,
 ) -> None:
     """Every method of the paper on photos of yours, small, in one table. Again at any time: it goes on."""
-    from orl_explorer.train import reproduce as reproduction
-    from orl_explorer.train import reproduced
+    from orl_explorer.train.experiments import report
+    from orl_explorer.train.experiments import reproduce as reproduction
 
     opened = open_workspace(workspace)
     others = [reproduction.Pairs(name, preset or mining) for name, _, preset in (p.partition(":") for p in pairs or [])]
@@ -112,10 +113,10 @@ def reproduce(
             progress=Bars(bars),
         ):
             rows.append(row)
-            reproduced.save(opened, rows)
+            report.save(opened, rows)
             bars.console.print(f"{row.method}: mAP {100 * row.numbers['map']:.1f}", highlight=False)
-    rows = reproduced.compared(opened, rows)
-    folder = reproduced.save(opened, rows)
-    reproduced.draw(opened, rows, reproduction.gather(opened, photos, voc).measured, folder)
-    print(reproduced.as_markdown(rows))
+    rows = report.compared(opened, rows)
+    folder = report.save(opened, rows)
+    report.draw(opened, rows, reproduction.gather(opened, photos, voc).measured, folder)
+    print(report.as_markdown(rows))
     out.print(f"Also in {folder}, with figures.", highlight=False, markup=False)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from orl_explorer.app.cli.common import Bars, Detach, Where, follow, out, progress_bar
-from orl_explorer.train.config import MINE_PRESETS, parse_settings, preset_named, with_settings
+from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.settings import parse_settings, preset_named, with_settings
 from orl_explorer.train.workspace import open_workspace
 
 import_app = typer.Typer(help="Bring proposals or correspondences of the reference implementation in.")
@@ -54,7 +55,7 @@ def export_encoder(
     workspace: Where = None,
 ) -> None:
     """Write an encoder for other programs, and a card that says how it came about."""
-    from orl_explorer.train.interchange.encoders import export_encoder as write
+    from orl_explorer.train.encoders.export import export_encoder as write
 
     card = write(open_workspace(workspace), name, form, to)
     out.print(f"{to}: the encoder '{name}' for {form}; {card} says what it is.", highlight=False, markup=False)

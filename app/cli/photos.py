@@ -23,7 +23,7 @@ def ingest(
     workspace: Where = None,
 ) -> None:
     """Take photos into a data set; again at any time, for what is new or has changed."""
-    from orl_explorer.train.ingest import ingest as take_in
+    from orl_explorer.train.ingest.ingest import ingest as take_in
 
     opened = open_workspace(workspace)
     with progress_bar(total=False) as bar:
@@ -80,7 +80,7 @@ def add_encoder(
     workspace: Where = None,
 ) -> None:
     """Add an encoder: the starter, torchvision's weights, or a checkpoint."""
-    from orl_explorer.train.weights import add
+    from orl_explorer.train.encoders.weights import add
 
     def tell(line: str) -> None:
         out.print(line, highlight=False, markup=False)

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from orl_explorer.app.cli.common import Detach, Where, follow, out, pass_on
 from orl_explorer.db.models import Run
-from orl_explorer.db.runs import latest_metrics, run_by_id
-from orl_explorer.db.runs import runs as all_runs
-from orl_explorer.train import runs as launcher
+from orl_explorer.db.runs.runs import latest_metrics, run_by_id
+from orl_explorer.db.runs.runs import runs as all_runs
+from orl_explorer.train.jobs import launcher
 from orl_explorer.train.workspace import open_workspace
 
 runs_app = typer.Typer(help="The runs of a workspace.", invoke_without_command=True)

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from orl_explorer.app.author import author
 from orl_explorer.app.cli.common import Where, out, pass_on
-from orl_explorer.app.measures import with_chance
-from orl_explorer.db.correspondences import sets as all_sets
+from orl_explorer.app.explorer.measures import with_chance
+from orl_explorer.app.pages.author import author
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.photos import dataset_by_id
-from orl_explorer.db.sets import dependents
-from orl_explorer.train import sets as work
+from orl_explorer.db.sets.manage import dependents
+from orl_explorer.db.sets.read import sets as all_sets
+from orl_explorer.train.jobs import sets as work
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 sets_app = typer.Typer(help="The correspondence sets of a workspace.", invoke_without_command=True)

@@ -12,10 +12,11 @@ from rich.table import Table
 
 from orl_explorer.app.cli.common import Bars, Detach, Where, follow, out, progress_bar
 from orl_explorer.db.photos import unite
-from orl_explorer.train import runs as launcher
-from orl_explorer.train.config import MINE_PRESETS, parse_settings, preset_named, with_settings
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.methods import STAGE_1, ORLConfig, TrainConfig, train_preset
+from orl_explorer.train.jobs import launcher
+from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.settings import parse_settings, preset_named, with_settings
+from orl_explorer.train.training.config import STAGE_1, ORLConfig, TrainConfig, train_preset
 from orl_explorer.train.workspace import open_workspace
 
 # Measures that tell settings apart, in the table of a sweep.
@@ -132,7 +133,7 @@ def quality(
     workspace: Where = None,
 ) -> None:
     """Measure a correspondence set: by itself and, where the photos are annotated, against the annotations."""
-    from orl_explorer.train.quality import quality_of
+    from orl_explorer.train.mining.quality import quality_of
 
     measures = quality_of(open_workspace(workspace), name)
     if json:
@@ -162,7 +163,7 @@ def sweep(
     workspace: Where = None,
 ) -> None:
     """Measure a grid of settings on a sample of queries, without mining the whole data set."""
-    from orl_explorer.train import sweep as sweeps
+    from orl_explorer.train.mining import sweep as sweeps
 
     if to is not None and to.suffix not in (".csv", ".json"):
         raise UserError(f"{to} must end in .csv or .json.")
@@ -207,7 +208,7 @@ def draw_map(
     detach: Detach = False,
 ) -> None:
     """Put photos or RoIs into the plane by their stored features, for the explorer's Map page."""
-    from orl_explorer.train.maps import photos_map, rois_map
+    from orl_explorer.train.mining.maps import photos_map, rois_map
 
     opened = open_workspace(workspace)
     if bool(rois_of) == bool(dataset and encoder) or bool(dataset) != bool(encoder):

@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 
 from orl_explorer import app
-from orl_explorer.app.access import LOCAL_NAMES, from_environment, invent_password, is_local
 from orl_explorer.app.cli.common import Detach, Where, follow, out, progress_bar
+from orl_explorer.app.server.access import LOCAL_NAMES, from_environment, invent_password, is_local
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.interpreter import module_command
-from orl_explorer.train.runs import PATIENT
+from orl_explorer.train.jobs.launcher import PATIENT
 from orl_explorer.train.workspace import open_workspace
 
 
@@ -101,4 +101,4 @@ def _streamlit(host: str, port: int) -> list[str]:
         "theme.dark.primaryColor": "#3fb8a5",
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
-    return module_command("streamlit", "run", str(Path(app.__file__).with_name("server.py")), *flags)
+    return module_command("streamlit", "run", str(Path(app.__file__).parent / "server/server.py"), *flags)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-SCRIPTS = ("figure.js", "save.js")  # beside dom.js; the menu's style is save.css
-SHOWN_SCRIPTS = (*SCRIPTS, "shown.js")  # of a view of HTML, drawn as it stands
+SCRIPTS = ("components/figure.js", "components/save.js")  # beside dom.js; the menu's style is save.css
+SHOWN_SCRIPTS = (*SCRIPTS, "components/shown.js")  # of a view of HTML, drawn as it stands
 
 
 class Figure(TypedDict):

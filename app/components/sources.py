@@ -1,12 +1,12 @@
-"""The scripts and style sheets of components, which lie beside them."""
+"""The scripts and style sheets of components, named from the folder of the explorer."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-_HERE = Path(__file__).parent
+_APP = Path(__file__).parents[1]
 
 
 def joined(*names: str) -> str:
-    """Files of this folder as one text: a component takes one script and one style sheet."""
-    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
+    """Files as one text, named from `app/`: a component takes one script and one style sheet."""
+    return "\n".join((_APP / name).read_text(encoding="utf-8") for name in names)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from orl_explorer.app import pictures
+from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 Show = Callable[..., AppTest]
@@ -21,18 +21,18 @@ def here(mined_workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyP
     folder = tmp_path / "here"
     shutil.copytree(mined_workspace.path, folder)
     monkeypatch.setenv("ORL_WORKSPACE", str(folder))
-    pictures.workspace.cache_clear()
+    workspace.cache_clear()
     yield open_workspace(folder)
-    pictures.workspace.cache_clear()
+    workspace.cache_clear()
 
 
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """An empty workspace, which the pages take for theirs."""
     monkeypatch.setenv("ORL_WORKSPACE", str(tmp_path / "nowhere"))
-    pictures.workspace.cache_clear()
+    workspace.cache_clear()
     yield open_workspace(tmp_path / "nowhere")
-    pictures.workspace.cache_clear()
+    workspace.cache_clear()
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def show() -> Show:
     """Runs one page: ``show("pair", q="3") -> AppTest``."""
 
     def run(name: str, **query: str) -> AppTest:
-        at = AppTest.from_string(f"from orl_explorer.app.views import {name}\n{name}.page()\n", default_timeout=60)
+        at = AppTest.from_string(f"from orl_explorer.app.pages.{name}.page import page\npage()\n", default_timeout=60)
         for key, value in query.items():
             at.query_params[key] = value
         return at.run()

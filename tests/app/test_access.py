@@ -26,8 +26,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from orl_explorer.app import access
-from orl_explorer.app.access import Access, from_environment, gate, is_local
+from orl_explorer.app.server import access
+from orl_explorer.app.server.access import Access, from_environment, gate, is_local
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.photos import datasets
 from orl_explorer.db.store import StoreError

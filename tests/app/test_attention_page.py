@@ -11,12 +11,13 @@ from PIL import Image as Picture
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from orl_explorer.app import heat
-from orl_explorer.app.pictures import ROUTES, picture_prefix, workspace
-from orl_explorer.app.views.attention import side_by_side
-from orl_explorer.db.correspondences import find_set, neighbors_of, rois_of
+from orl_explorer.app.explorer import heat
+from orl_explorer.app.explorer.opened import workspace
+from orl_explorer.app.pages.attention.page import side_by_side
+from orl_explorer.app.server.pictures import ROUTES, picture_prefix
 from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.models import Encoder
+from orl_explorer.db.sets.read import find_set, neighbors_of, rois_of
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component
@@ -105,7 +106,7 @@ def test_an_unknown_photo_is_a_sentence(here: Workspace, show: Show, query: str)
 def test_without_photos_or_without_encoders_the_page_says_what_to_do(
     nowhere: Workspace, scenes: Path, show: Show
 ) -> None:
-    from orl_explorer.train.ingest import ingest
+    from orl_explorer.train.ingest.ingest import ingest
 
     assert [b.label for b in show("attention").button][:2] == ["Build the demo", "Add photos"]
     ingest(nowhere, scenes, name="demo")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from orl_explorer.app.background import Work
+from orl_explorer.app.explorer.background import Work
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.progress import Progress
 

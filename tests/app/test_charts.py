@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orl_explorer.app.charts import NOTHING, Thinned, coarser, differences, duration, thin
-from orl_explorer.app.graph import Spot, layered, related
+from orl_explorer.app.explorer.charts import NOTHING, Thinned, coarser, differences, duration, thin
+from orl_explorer.app.explorer.graph import Spot, layered, related
 
 
 def rows(curve: Thinned) -> list[tuple[int, int, float, float, float]]:

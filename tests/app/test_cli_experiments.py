@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from orl_explorer.app.cli import app
 from orl_explorer.db.store import StoreError
-from orl_explorer.train import weights
+from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from orl_explorer.app.views.compare import _counterpart
-from orl_explorer.app.views.compare_whole import cursor, measures
-from orl_explorer.db.comparison import ImageOverlap, kept_comparison, least_alike
-from orl_explorer.db.correspondences import find_set, pair_rows
+from orl_explorer.app.pages.compare.page import _counterpart
+from orl_explorer.app.pages.compare.whole import cursor, measures
 from orl_explorer.db.models import CorrespondenceSet
-from orl_explorer.train.mine import mine
+from orl_explorer.db.sets.comparison import ImageOverlap, kept_comparison, least_alike
+from orl_explorer.db.sets.read import find_set, pair_rows
+from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component, words

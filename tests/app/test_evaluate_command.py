@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orl_explorer.db.evaluations import evaluations
 from orl_explorer.db.models import Evaluation
+from orl_explorer.db.runs.evaluations import evaluations
 from orl_explorer.train.evaluate.compared import columns
 from orl_explorer.train.workspace import Workspace, open_workspace
 
@@ -40,7 +40,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace with the starter."""
-    from orl_explorer.train import weights
+    from orl_explorer.train.encoders import weights
 
     made = open_workspace(tmp_path_factory.mktemp("evaluated") / "workspace")
     weights.add(made, "starter", "starter")

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from orl_explorer.app.author import author
-from orl_explorer.app.views.explore import mark
-from orl_explorer.app.views.matches import mark as mark_matches
-from orl_explorer.app.views.matches import pair_query
-from orl_explorer.db.correspondences import find_set, pairs_of, rois_of
+from orl_explorer.app.pages.author import author
+from orl_explorer.app.pages.explore.page import mark
+from orl_explorer.app.pages.matches.page import mark as mark_matches
+from orl_explorer.app.pages.matches.page import pair_query
 from orl_explorer.db.gallery import GalleryOrder, gallery_ids
-from orl_explorer.db.marks import tag_photos, tags_of, tags_of_pairs
-from orl_explorer.db.matches import matches_at, pair_keys
 from orl_explorer.db.models import CorrespondenceSet
-from orl_explorer.db.selections import keep_selection, selections
-from orl_explorer.db.verdicts import judge_pair, verdicts_on
-from orl_explorer.train.matches import Matches, MatchOrder, make_matches, match_keys, match_rows
+from orl_explorer.db.people.selections import keep_selection, selections
+from orl_explorer.db.people.tags import tag_photos, tags_of, tags_of_pairs
+from orl_explorer.db.people.verdicts import judge_pair, verdicts_on
+from orl_explorer.db.sets.pairs import matches_at, pair_keys
+from orl_explorer.db.sets.read import find_set, pairs_of, rois_of
+from orl_explorer.train.mining.orders import Matches, MatchOrder, make_matches, match_keys, match_rows
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component, words
@@ -86,9 +86,9 @@ def test_senseless_filters_in_the_url_do_no_harm(here: Workspace, show: Show, va
 
 
 def test_photos_are_tagged_and_kept_together(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orl_explorer.app.views.explore.st.toast", lambda *_, **__: None)
-    monkeypatch.setattr("orl_explorer.app.views.explore.st.session_state", {"marking": 1})
-    monkeypatch.setattr("orl_explorer.app.views.explore.st.query_params", {})
+    monkeypatch.setattr("orl_explorer.app.pages.explore.page.st.toast", lambda *_, **__: None)
+    monkeypatch.setattr("orl_explorer.app.pages.explore.page.st.session_state", {"marking": 1})
+    monkeypatch.setattr("orl_explorer.app.pages.explore.page.st.query_params", {})
     mark("tag", [1, 2], " night ")
     assert tags_of(here.store, [1, 2, 3]) == {1: ("night",), 2: ("night",)}
     mark("untag", [2], "night")
@@ -153,7 +153,7 @@ def test_matches_filters_and_says_how_many_are_left(here: Workspace, show: Show)
 def test_matches_jumps_to_the_pairs_around_a_similarity(
     here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orl_explorer.app.views.matches.PER_PAGE", 4)
+    monkeypatch.setattr("orl_explorer.app.pages.matches.page.PER_PAGE", 4)
     found = make_matches(here, demo_set(here))
     middle = float(found.similarity[found.by["similarity"][len(found.keys) // 2]])
     shown = [card["similarity"] for card in component(show("matches", near=f"{middle:.6f}"))["cards"]]
@@ -167,9 +167,9 @@ def test_what_was_said_of_matches_is_kept_however_often_it_is_said(
     mined = demo_set(here)
     first, second = matches_at(here.store, mined.id, pair_keys(np.array([[3, 1, 1], [3, 2, 1]])))
     a, b = str(first.key), str(second.key)
-    monkeypatch.setattr("orl_explorer.app.views.matches.st.session_state", {"matches_of": mined.id})
-    monkeypatch.setattr("orl_explorer.app.views.matches.st.toast", lambda *_, **__: None)
-    monkeypatch.setattr("orl_explorer.app.views.matches.author", lambda: "ann")
+    monkeypatch.setattr("orl_explorer.app.pages.matches.page.st.session_state", {"matches_of": mined.id})
+    monkeypatch.setattr("orl_explorer.app.pages.matches.page.st.toast", lambda *_, **__: None)
+    monkeypatch.setattr("orl_explorer.app.pages.matches.page.author", lambda: "ann")
     pairs = [(m.query_roi_id, m.key_roi_id) for m in (first, second)]
     for _ in range(2):
         mark_matches(
@@ -200,7 +200,7 @@ def test_a_match_leads_to_its_query_neighbour_and_pair(here: Workspace, show: Sh
 def test_matches_of_an_empty_workspace_and_of_photos_without_a_set(
     nowhere: Workspace, scenes: Path, show: Show
 ) -> None:
-    from orl_explorer.train.ingest import ingest
+    from orl_explorer.train.ingest.ingest import ingest
 
     assert [b.label for b in show("matches").button][:1] == ["Build the demo"]
     ingest(nowhere, scenes, name="mine")

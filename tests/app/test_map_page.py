@@ -10,16 +10,16 @@ from sqlalchemy import update
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from orl_explorer.app.pictures import ROUTES
-from orl_explorer.app.points import POINT_ROUTES, packed
-from orl_explorer.app.views.maps import chosen_images
-from orl_explorer.db.correspondences import find_set, rois_of
-from orl_explorer.db.marks import tag_photos
+from orl_explorer.app.pages.map.page import chosen_images
+from orl_explorer.app.server.pictures import ROUTES
+from orl_explorer.app.server.points import POINT_ROUTES, packed
 from orl_explorer.db.models import Annotation, Dataset, Run, SetImage
+from orl_explorer.db.people.selections import keep_selection
+from orl_explorer.db.people.tags import tag_photos
 from orl_explorer.db.photos import annotations_of
-from orl_explorer.db.runs import add_run, runs, update_run
-from orl_explorer.db.selections import keep_selection
-from orl_explorer.train.maps import make_map, photos_map, rois_map
+from orl_explorer.db.runs.runs import add_run, runs, update_run
+from orl_explorer.db.sets.read import find_set, rois_of
+from orl_explorer.train.mining.maps import make_map, photos_map, rois_map
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component
@@ -175,36 +175,36 @@ def test_a_tooltip_learns_the_name_of_a_photo(client: TestClient) -> None:
 
 
 def test_a_map_that_was_not_made_yet_is_offered(here: Workspace, show: Show) -> None:
-    at = show("maps")
+    at = show("map")
     assert not at.exception
     assert at.subheader[0].value == "12 photos, seen by starter"
     at.button("make").click().run()
     assert not at.exception
     assert next((r.kind, r.params["dataset"]) for r in runs(here.store)) == ("map", "demo")
-    from orl_explorer.train.runs import wait
+    from orl_explorer.train.jobs.launcher import wait
 
     assert wait(here, runs(here.store)[0].id).status == "done"
-    assert component(show("maps"))["count"] == 12
+    assert component(show("map"))["count"] == 12
 
 
 def test_a_map_that_is_being_made_can_be_cancelled(here: Workspace, show: Show) -> None:
-    from orl_explorer.train.runs import identity
+    from orl_explorer.train.jobs.launcher import identity
 
     params = {"dataset": "demo", "encoder": "starter", "precision": "fp32", "set": None, "selection": None}
     run = add_run(here.store, Run(kind="map", name="a map", params=params))
     update_run(here.store, run.id, status="running", phase="Places on the map", total=750, progress=75, **identity())
-    at = show("maps")
+    at = show("map")
     assert not at.exception
     at.button("cancel").click().run()
     assert runs(here.store)[0].status == "stopping"
 
 
 def test_the_colourings_are_what_is_known_of_the_points(made: Workspace, show: Show) -> None:
-    photos = component(show("maps"))
+    photos = component(show("map"))
     assert [c["name"] for c in photos["colourings"]] == ["category", "similarity", "pairs", "tag", "cluster"]
     assert photos["look"] == {"by": "category", "k": 6, "only": [], "at": ""}
     make_map(made, rois_map(made, "demo-starter"))
-    rois = component(show("maps", points="RoIs"))
+    rois = component(show("map", points="RoIs"))
     assert [c["name"] for c in rois["colourings"]] == ["category", "similarity", "pairs", "cluster"]
     mined = find_set(made.store, "demo-starter")
     assert mined is not None
@@ -213,16 +213,16 @@ def test_the_colourings_are_what_is_known_of_the_points(made: Workspace, show: S
 
 def test_rois_of_a_kept_selection_have_a_map_of_their_own(made: Workspace, show: Show) -> None:
     kept = keep_selection(made.store, 1, [3, 7], "two")
-    at = show("maps", points="RoIs", of=f"two ({kept})")
+    at = show("map", points="RoIs", of=f"two ({kept})")
     stored = rois_of(made.store, 1, [3, 7])
     assert at.subheader[0].value.startswith(f"{len(stored[3].ids) + len(stored[7].ids)} RoIs")
 
 
 def test_what_the_url_says_of_looking_is_obeyed_and_nonsense_is_not(made: Workspace, show: Show) -> None:
-    look = component(show("maps", colour="cluster", clusters="4", at="0.100,-0.200,3.00", only="cluster 2"))["look"]
+    look = component(show("map", colour="cluster", clusters="4", at="0.100,-0.200,3.00", only="cluster 2"))["look"]
     assert look == {"by": "cluster", "k": 4, "only": ["cluster 2"], "at": "0.100,-0.200,3.00"}
     for value in ("nan", "9" * 5000, "1,2", "inf,inf,inf", "<b>"):
-        at = show("maps", colour=value, clusters=value, at=value, points=value, by_encoder=value, of=value)
+        at = show("map", colour=value, clusters=value, at=value, points=value, by_encoder=value, of=value)
         assert not at.exception
         assert component(at)["look"] == {"by": "category", "k": 6, "only": [], "at": ""}
 
@@ -232,7 +232,7 @@ def test_an_encoder_without_features_says_what_to_do(here: Workspace, show: Show
     from tests.app.test_attention_page import encoder
 
     add_encoder(here.store, encoder("other", "imported", 2))
-    at = show("maps", by_encoder="other")
+    at = show("map", by_encoder="other")
     assert not at.exception
     assert "other has features of 0 of these photos" in at.info[0].value
     assert not at.button
@@ -240,7 +240,7 @@ def test_an_encoder_without_features_says_what_to_do(here: Workspace, show: Show
 
 def test_a_server_that_only_shows_makes_no_map(here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORL_READ_ONLY", "1")
-    at = show("maps")
+    at = show("map")
     assert at.info[0].value == "This map has not been made yet, and this server only shows."
     assert not at.button
 
@@ -251,14 +251,14 @@ def test_an_old_map_is_shown_and_can_be_made_anew(made: Workspace, show: Show) -
     with made.store.session() as session:
         session.execute(update(Image).where(Image.id == 5).values(superseded_by=5))
         session.execute(update(Dataset).values(revision=Dataset.revision + 1))
-    at = show("maps")
+    at = show("map")
     assert "This map shows 12 photos as they were when it was made; there are 11 now." in at.warning[0].value
     assert at.button("make").label == "Make it anew"
     assert component(at)["count"] == 12
 
 
 def test_an_empty_workspace_says_what_to_do(nowhere: Workspace, show: Show) -> None:
-    assert [b.label for b in show("maps").button][:2] == ["Build the demo", "Add photos"]
+    assert [b.label for b in show("map").button][:2] == ["Build the demo", "Add photos"]
 
 
 def test_only_points_of_the_map_can_be_chosen(made: Workspace) -> None:
@@ -272,7 +272,7 @@ def test_the_command_line_makes_the_same_map(here: Workspace) -> None:
     from typer.testing import CliRunner
 
     from orl_explorer.app.cli import app
-    from orl_explorer.train.maps import find_map
+    from orl_explorer.train.mining.maps import find_map
 
     made = CliRunner().invoke(app, ["map", "--rois-of", "demo-starter", "--workspace", str(here.path)])
     assert made.exit_code == 0, made.output

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import streamlit as st
 
-from orl_explorer.app import pace
+from orl_explorer.app.pages import pace
 from orl_explorer.db.models import Run
 
 

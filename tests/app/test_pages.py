@@ -8,16 +8,16 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from orl_explorer.app import preview
-from orl_explorer.db.correspondences import find_set, pairs_of, rois_of
+from orl_explorer.app.explorer import preview
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Run
+from orl_explorer.db.people.verdicts import judge, verdicts_of
 from orl_explorer.db.photos import dataset_named, image_by_id, unite, usable_images
-from orl_explorer.db.runs import add_metrics, add_run, runs, update_run
-from orl_explorer.db.verdicts import judge, verdicts_of
-from orl_explorer.train.config import MineConfig
-from orl_explorer.train.ingest import ingest
-from orl_explorer.train.mine import mine
+from orl_explorer.db.runs.runs import add_metrics, add_run, runs, update_run
+from orl_explorer.db.sets.read import find_set, pairs_of, rois_of
+from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component, words

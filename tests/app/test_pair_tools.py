@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from orl_explorer.app import preview
-from orl_explorer.app.components.pair_view import RoiName
-from orl_explorer.app.preview import Subject
-from orl_explorer.app.views.pair_payload import packed
-from orl_explorer.db.correspondences import find_set
+from orl_explorer.app.explorer import preview
+from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.pages.pair.component import RoiName
+from orl_explorer.app.pages.pair.payload import packed
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named, image_by_id
+from orl_explorer.db.sets.read import find_set
 from orl_explorer.orl.matching import cosines
-from orl_explorer.train.candidates import match
-from orl_explorer.train.config import MineConfig
+from orl_explorer.train.mining.candidates import match
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component, words

@@ -9,7 +9,7 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from orl_explorer.app.pictures import (
+from orl_explorer.app.server.pictures import (
     ROUTES,
     attention_template,
     attention_url,

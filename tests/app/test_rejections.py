@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from orl_explorer.app.rejections import counterfactual, explain
+from orl_explorer.app.explorer.rejections import counterfactual, explain
 from orl_explorer.orl.boxes import BoxRules, Filtered, filter_boxes
 
 RULES = BoxRules(min_size=50, max_aspect=2.0, max_iou=0.5, max_rois=3)

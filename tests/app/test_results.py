@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from orl_explorer.app.views.result_plots import Drawn, figure
+from orl_explorer.app.pages.train.result_plots import Drawn, figure
 from orl_explorer.db.encoders import add_encoder
-from orl_explorer.db.evaluations import Evaluated, keep_evaluation
 from orl_explorer.db.models import Encoder, Evaluation, Run
-from orl_explorer.db.runs import add_run
+from orl_explorer.db.runs.evaluations import Evaluated, keep_evaluation
+from orl_explorer.db.runs.runs import add_run
 from orl_explorer.train.workspace import Workspace
 
 PAGE = """
-from orl_explorer.app.pictures import workspace
-from orl_explorer.app.views.results import results
+from orl_explorer.app.server.pictures import workspace
+from orl_explorer.app.pages.train.results import results
 results(workspace())
 """
 FOUND: dict[str, tuple[dict, dict, dict]] = {  # params, summary, values

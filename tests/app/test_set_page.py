@@ -15,19 +15,19 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from orl_explorer.app.cli import app
-from orl_explorer.app.downloads import ROUTES, export_url
-from orl_explorer.app.measures import WORDS, with_chance
-from orl_explorer.app.views.sets import attempt, consequences
-from orl_explorer.db.correspondences import find_set, pairs_of
-from orl_explorer.db.marks import tag_pair, tag_photos
+from orl_explorer.app.explorer.measures import WORDS, with_chance
+from orl_explorer.app.pages.sets.page import attempt, consequences
+from orl_explorer.app.server.downloads import ROUTES, export_url
 from orl_explorer.db.models import CorrespondenceSet, Run
-from orl_explorer.db.runs import add_run, run_by_id, update_run
-from orl_explorer.db.sets import dependents
-from orl_explorer.db.verdicts import judge_pair
-from orl_explorer.train import sets as work
+from orl_explorer.db.people.tags import tag_pair, tag_photos
+from orl_explorer.db.people.verdicts import judge_pair
+from orl_explorer.db.runs.runs import add_run, run_by_id, update_run
+from orl_explorer.db.sets.manage import dependents
+from orl_explorer.db.sets.read import find_set, pairs_of
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.interchange.exports import Format, export
-from orl_explorer.train.matches import make_matches
+from orl_explorer.train.jobs import sets as work
+from orl_explorer.train.mining.orders import make_matches
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import words
@@ -105,7 +105,7 @@ def test_a_server_that_only_shows_changes_no_set(here: Workspace, show: Show, mo
 
 
 def test_an_empty_workspace_and_one_without_a_set_say_what_to_do(nowhere: Workspace, scenes: Path, show: Show) -> None:
-    from orl_explorer.train.ingest import ingest
+    from orl_explorer.train.ingest.ingest import ingest
 
     assert [b.label for b in show("sets").button][:1] == ["Build the demo"]
     ingest(nowhere, scenes, name="mine")
@@ -115,7 +115,7 @@ def test_an_empty_workspace_and_one_without_a_set_say_what_to_do(nowhere: Worksp
 
 
 def test_what_is_left_of_an_interrupted_mining_can_be_deleted(here: Workspace, show: Show) -> None:
-    from orl_explorer.db.mining import begin_set
+    from orl_explorer.db.sets.write import begin_set
 
     run = add_run(here.store, Run(kind="mine", name="half", status="failed", params={}))
     begin_set(here.store, "half", 1, 1, {}, run.id)
@@ -157,7 +157,7 @@ def client(here: Workspace) -> TestClient:
 
 
 def marked(workspace: Workspace) -> None:
-    from orl_explorer.db.correspondences import pair_rows
+    from orl_explorer.db.sets.read import pair_rows
 
     pair = pair_rows(workspace.store, demo_set(workspace).id, [3])[3][0]
     judge_pair(workspace.store, pair.query_roi_id, pair.key_roi_id, "good", "ann")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from orl_explorer.app.views import fields
+from orl_explorer.app.pages.train import fields
 from orl_explorer.db.encoders import encoder_named
-from orl_explorer.db.evaluations import keep_evaluation
 from orl_explorer.db.models import Evaluation, Run
-from orl_explorer.db.runs import add_run, runs, update_run
-from orl_explorer.train.cost import Cost
+from orl_explorer.db.runs.evaluations import keep_evaluation
+from orl_explorer.db.runs.runs import add_run, runs, update_run
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig
-from orl_explorer.train.methods import PRESETS, STAGE_1, MoCoConfig, ORLConfig, SimCLRConfig, train_preset
+from orl_explorer.train.training.config import PRESETS, STAGE_1, MoCoConfig, ORLConfig, SimCLRConfig, train_preset
+from orl_explorer.train.training.cost import Cost
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import plain
@@ -117,7 +117,7 @@ def test_an_evaluation_is_launched_and_shows_its_numbers(
         params = {"encoder": encoder, "data": data, "config": config.model_dump(mode="json")}
         return add_run(workspace.store, Run(kind="evaluate", name=f"{encoder}-pairs", params=params))
 
-    monkeypatch.setattr("orl_explorer.app.views.evaluation.launch_evaluate", launch)
+    monkeypatch.setattr("orl_explorer.app.pages.train.evaluation.launch_evaluate", launch)
     at = show("train", stage="evaluate", protocol="correspondence")
     at.number_input("queries-correspondence-standard").set_value(5).run()
     at.button("evaluate").click().run()
@@ -176,7 +176,7 @@ def test_a_link_with_a_set_opens_its_form_ready_to_launch(
         launched.append((correspondence, config.batch_size, name, processes))
         return add_run(workspace.store, Run(kind="train", name=name, params={"config": config.model_dump()}))
 
-    monkeypatch.setattr("orl_explorer.app.views.launch.launch_train", launch)
+    monkeypatch.setattr("orl_explorer.app.pages.train.launch.launch_train", launch)
     at = show("train", set="demo-starter", stage="3")
     assert "On the set demo-starter of demo: 12 photos." in plain(at).replace("**", "")
     at.number_input("batch_size-orl-small").set_value(4)
@@ -191,9 +191,9 @@ def test_a_link_with_a_set_opens_its_form_ready_to_launch(
 def test_a_run_of_months_without_a_gpu_is_asked_about_first(
     here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orl_explorer.app.machine.has_gpu", lambda: False)
+    monkeypatch.setattr("orl_explorer.app.explorer.machine.has_gpu", lambda: False)
     monkeypatch.setattr(
-        "orl_explorer.app.views.launch.estimate", lambda *_: Cost(300_000, 200 * 86_400.0, False, 10**8)
+        "orl_explorer.app.pages.train.launch.estimate", lambda *_: Cost(300_000, 200 * 86_400.0, False, 10**8)
     )
     at = show("train", stage="3", preset="paper")
     at.number_input("batch_size-orl-paper").set_value(4).run()

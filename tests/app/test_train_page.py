@@ -7,16 +7,16 @@ from datetime import timedelta
 
 import pytest
 
-from orl_explorer.app.machine import Gpu, read_gpus, usage
-from orl_explorer.app.views import history
-from orl_explorer.app.views.curves import curves_payload
-from orl_explorer.app.views.probes import some_of
-from orl_explorer.db.correspondences import find_set
+from orl_explorer.app.explorer.machine import Gpu, read_gpus, usage
+from orl_explorer.app.pages.train import history
+from orl_explorer.app.pages.train.curves import curves_payload
+from orl_explorer.app.pages.train.probes import some_of
 from orl_explorer.db.encoders import add_encoder, encoder_named
 from orl_explorer.db.models import Encoder, Run, now
-from orl_explorer.db.probes import Probe, keep_probes
-from orl_explorer.db.runs import add_metrics, add_run, find_run, update_run
-from orl_explorer.train.methods import train_preset
+from orl_explorer.db.runs.probes import Probe, keep_probes
+from orl_explorer.db.runs.runs import add_metrics, add_run, find_run, update_run
+from orl_explorer.db.sets.read import find_set
+from orl_explorer.train.training.config import train_preset
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component, plain
@@ -200,7 +200,7 @@ def test_a_crowded_lineage_shows_what_belongs_to_the_focus(here: Workspace, show
 def test_probes_are_sent_for_every_checkpoint_beside_the_pairs_of_the_set(here: Workspace, show: Show) -> None:
     import numpy as np
 
-    from orl_explorer.db.correspondences import pair_rows
+    from orl_explorer.db.sets.read import pair_rows
 
     run, mined = trained(here, "probed"), find_set(here.store, "demo-starter")
     assert mined is not None

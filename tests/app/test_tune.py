@@ -13,22 +13,22 @@ import pytest
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
-from orl_explorer.app import tuning
-from orl_explorer.app.pictures import workspace
-from orl_explorer.app.preview import Subject
-from orl_explorer.app.tuning import Numbers, tuner
-from orl_explorer.app.views import tune_regenerate
-from orl_explorer.app.views.tune_grid import Grid, heat_map
-from orl_explorer.app.views.tune_measures import OBJECTS, PAIRS, REGIONS
-from orl_explorer.app.views.tune_numbers import histogram
-from orl_explorer.db.correspondences import complete_set_named
+from orl_explorer.app.explorer import tuning
+from orl_explorer.app.explorer.opened import workspace
+from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.tuning import Numbers, tuner
+from orl_explorer.app.pages.tune import regenerate
+from orl_explorer.app.pages.tune.grid import Grid, heat_map
+from orl_explorer.app.pages.tune.measures import OBJECTS, PAIRS, REGIONS
+from orl_explorer.app.pages.tune.numbers import histogram
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Run
 from orl_explorer.db.photos import dataset_named
-from orl_explorer.db.runs import add_run, update_run
-from orl_explorer.train.config import MINE_PRESETS, MineConfig
-from orl_explorer.train.ingest import ingest
-from orl_explorer.train.mine import mine
+from orl_explorer.db.runs.runs import add_run, update_run
+from orl_explorer.db.sets.read import complete_set_named
+from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
+from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
@@ -206,17 +206,17 @@ def test_a_run_is_followed_and_leads_to_its_set(here: Workspace, show: Show) -> 
 
 def test_the_cost_is_told_from_the_sample(subject: Subject) -> None:
     own, config = tuner(subject, 12, 0), MINED.model_copy(update={"min_size": 60})
-    told = tune_regenerate._cost(subject, own, config)
+    told = regenerate._cost(subject, own, config)
     new = own.unstored(config)
     assert new > 0
     assert f"about {new:,} RoIs to embed" in told  # the sample is the whole set
     assert "for 12 photos" in told
-    assert "no RoI of the sample to embed" in tune_regenerate._cost(subject, own, MINED)
-    full = tune_regenerate._cost(subject, own, MINED.model_copy(update={"proposal_scale": 1.0}))
+    assert "no RoI of the sample to embed" in regenerate._cost(subject, own, MINED)
+    full = regenerate._cost(subject, own, MINED.model_copy(update={"proposal_scale": 1.0}))
     assert full.startswith("Selective search on 12 photos")
     assert "all of them new" in full
     assert "attention" not in told
-    ranked = tune_regenerate._cost(subject, own, MINED.model_copy(update={"ranked_by": "objectness"}))
+    ranked = regenerate._cost(subject, own, MINED.model_copy(update={"ranked_by": "objectness"}))
     assert "; attention to be mapped on 12 photos; " in ranked
 
 
@@ -238,7 +238,7 @@ def test_cells_are_kept_and_found_again(subject: Subject) -> None:
 
 
 def test_a_query_alone_has_its_best_pair_with_each_neighbour(subject: Subject) -> None:
-    from orl_explorer.db.correspondences import pairs_of
+    from orl_explorer.db.sets.read import pairs_of
 
     one = tuning.tuner_of(subject, 3)
     assert one is not None

@@ -21,9 +21,9 @@ from starlette.routing import Route
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from orl_explorer.app.components.gallery import Tile, gallery
-from orl_explorer.app.components.pair_view import Box, PairPayload, pair_view
-from orl_explorer.app.views.pair_payload import packed
+from orl_explorer.app.pages.explore.component import Tile, gallery
+from orl_explorer.app.pages.pair.component import Box, PairPayload, pair_view
+from orl_explorer.app.pages.pair.payload import packed
 
 IMAGES = "/app/static/harness"
 QUERY_BOXES: list[Box] = [[50, 40, 100, 120], [200, 100, 160, 160], [300, 20, 120, 100], [20, 250, 200, 110]]

@@ -15,8 +15,9 @@ import torchvision
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from orl_explorer.db.selections import selected_ids, selections
-from orl_explorer.train import maps, weights
+from orl_explorer.db.people.selections import selected_ids, selections
+from orl_explorer.train.encoders import weights
+from orl_explorer.train.mining import maps
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, Serve, saved_figure
 

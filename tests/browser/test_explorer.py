@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from orl_explorer.db.correspondences import find_set
-from orl_explorer.db.runs import run_by_id, runs
-from orl_explorer.train.runs import wait
+from orl_explorer.db.runs.runs import run_by_id, runs
+from orl_explorer.db.sets.read import find_set
+from orl_explorer.train.jobs.launcher import wait
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, Serve
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from orl_explorer.app.author import author
-from orl_explorer.db.correspondences import find_set
-from orl_explorer.db.marks import tags_of, tags_of_pairs
-from orl_explorer.db.matches import matches_at
-from orl_explorer.db.verdicts import verdicts_on
-from orl_explorer.train.matches import MatchOrder, make_matches, match_keys, match_rows
+from orl_explorer.app.pages.author import author
+from orl_explorer.db.people.tags import tags_of, tags_of_pairs
+from orl_explorer.db.people.verdicts import verdicts_on
+from orl_explorer.db.sets.pairs import matches_at
+from orl_explorer.db.sets.read import find_set
+from orl_explorer.train.mining.orders import MatchOrder, make_matches, match_keys, match_rows
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, Serve, saved_figure
 

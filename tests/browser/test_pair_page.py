@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from orl_explorer.db.models import Run
-from orl_explorer.db.runs import add_run
-from orl_explorer.train.mine import mine
+from orl_explorer.db.runs.runs import add_run
+from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, SVG, Serve, saved_figure
 from tests.conftest import MINED

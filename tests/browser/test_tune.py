@@ -8,9 +8,9 @@ import shutil
 import pytest
 from playwright.sync_api import Page, expect
 
-from orl_explorer.db.correspondences import find_set
-from orl_explorer.db.runs import runs
-from orl_explorer.train.runs import wait
+from orl_explorer.db.runs.runs import runs
+from orl_explorer.db.sets.read import find_set
+from orl_explorer.train.jobs.launcher import wait
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import Serve
 from tests.browser.test_explorer import SLOW, go, slide

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from orl_explorer.db import mining
-from orl_explorer.db.correspondences import rois_of
 from orl_explorer.db.encoders import add_encoder, find_encoder
-from orl_explorer.db.mining import Candidates, MinedImage, MinedPairs
 from orl_explorer.db.models import Encoder, Neighbor, Run
-from orl_explorer.db.runs import add_run
+from orl_explorer.db.runs.runs import add_run
+from orl_explorer.db.sets import write
+from orl_explorer.db.sets.read import rois_of
+from orl_explorer.db.sets.write import Candidates, MinedImage, MinedPairs
 from orl_explorer.db.store import Store, insert_rows
 
 Found = dict[int, list[tuple[int, int, int]]]  # image -> (neighbour, its RoI of the query, of the neighbour) of pairs
@@ -26,9 +26,9 @@ def add_set(store: Store, name: str, rois: dict[int, int], found: Found, *, publ
         row = Encoder(name="e", architecture="resnet18", kind="imported", supervised=False, weights_sha256="0")
         row.weights_path, row.image_features, row.roi_features = "e.pt", 4, 4
         encoder = add_encoder(store, row)
-    set_id = mining.begin_set(store, name, 1, encoder.id, {}, run.id).id
+    set_id = write.begin_set(store, name, 1, encoder.id, {}, run.id).id
     boxes = {image: np.array([[n, 0, 9, 9] for n in range(count)], np.int16) for image, count in rois.items()}
-    mining.add_candidates(store, set_id, [Candidates(image, own, 50, False) for image, own in boxes.items()])
+    write.add_candidates(store, set_id, [Candidates(image, own, 50, False) for image, own in boxes.items()])
     ids = {image: stored.ids for image, stored in rois_of(store, set_id, list(rois)).items()}
     batch, near = [], []
     for image in rois:
@@ -44,7 +44,7 @@ def add_set(store: Store, name: str, rois: dict[int, int], found: Found, *, publ
         batch.append(MinedImage(image, tuple(mined)))
     with store.session() as session:
         insert_rows(session, Neighbor, ("set_id", "image_id", "rank", "neighbor_id", "similarity"), near)
-    mining.add_pairs(store, set_id, batch)
+    write.add_pairs(store, set_id, batch)
     if publish:
-        mining.publish_set(store, set_id)
+        write.publish_set(store, set_id)
     return set_id

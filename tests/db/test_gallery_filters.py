@@ -15,12 +15,12 @@ from sqlalchemy import text
 
 from orl_explorer.db import photos
 from orl_explorer.db.gallery import GalleryOrder, gallery_count, gallery_ids, gallery_page, shuffled, step
-from orl_explorer.db.marks import tag_photos, untag_photos
-from orl_explorer.db.mining import Candidates, add_candidates
+from orl_explorer.db.people.selections import find_selection, keep_selection, selected_ids, selections
+from orl_explorer.db.people.tags import tag_photos, untag_photos
+from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import Box, Photo
-from orl_explorer.db.selections import find_selection, keep_selection, selected_ids, selections
+from orl_explorer.db.sets.write import Candidates, add_candidates
 from orl_explorer.db.store import Store, open_store
-from orl_explorer.db.verdicts import judge
 from tests.db.mined import add_set
 
 DOG, CAT = Box("dog", 0, 0, 9, 9), Box("cat", 0, 0, 9, 9)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orl_explorer.db.correspondences import rois_of
 from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.gallery import GalleryOrder, gallery_count, gallery_page, step
-from orl_explorer.db.mining import Candidates, MinedImage, MinedPairs, add_candidates, add_pairs, begin_set
 from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.photos import Photo, add_photos, ensure_dataset, known_files
-from orl_explorer.db.runs import add_run
+from orl_explorer.db.runs.runs import add_run
+from orl_explorer.db.sets.read import rois_of
+from orl_explorer.db.sets.write import Candidates, MinedImage, MinedPairs, add_candidates, add_pairs, begin_set
 from orl_explorer.db.store import Store
 from orl_explorer.train.workspace import Workspace
 

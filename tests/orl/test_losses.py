@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from orl_explorer.orl.bootstrap import Bootstrap, regression_loss
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.multicrop import MultiCropBYOL
-from orl_explorer.orl.object_level import BRANCHES, ORL
+from orl_explorer.orl.orl_loss import BRANCHES, ORL
 
 BATCH, SIZE, PATCH = 8, 40, 32
 VIEWS = ("image_1", "image_2", "roi", "roi_jittered", "query_roi", "key_roi")

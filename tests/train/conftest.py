@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from orl_explorer.train.config import MineConfig
-from orl_explorer.train.ingest import ingest
-from orl_explorer.train.methods import BYOLConfig, ORLConfig
+from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.training.config import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 TINY_MINE = MineConfig(neighbors=3, min_size=32, max_rois=4, proposal_scale=0.5, pair_ratio=0.5)
@@ -95,7 +95,7 @@ def photographed(small_scenes: Path, tmp_path: Path) -> Workspace:
 @pytest.fixture
 def ready(photographed: Workspace) -> Workspace:
     """The same with the encoder 'starter': ready to be mined."""
-    from orl_explorer.train import weights
+    from orl_explorer.train.encoders import weights
 
     weights.add(photographed, "starter", "starter")
     return photographed

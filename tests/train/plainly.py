@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orl_explorer.db import correspondences as rows
-from orl_explorer.db import mining
 from orl_explorer.db.photos import dataset_by_id, usable_images
+from orl_explorer.db.sets import read, write
 from orl_explorer.orl.encoder import Encoder
 from orl_explorer.orl.pixels import center_crop, crop_box, read_image
-from orl_explorer.train import weights
-from orl_explorer.train.config import MineConfig
+from orl_explorer.train.encoders import weights
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import Workspace
 
 ROUNDING = 2e-4  # of a cosine: batches and folded batch norms add up in another order
@@ -63,13 +62,13 @@ def embedded(embed: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> n
 
 def look_at(workspace: Workspace, set_id: int, config: MineConfig) -> dict[int, Photo]:
     """All that mining needs to know of each photo, by image id."""
-    found, network = rows.set_by_id(workspace.store, set_id), encoder()
+    found, network = read.set_by_id(workspace.store, set_id), encoder()
     assert found is not None
     root = Path(dataset_by_id(workspace.store, found.dataset_id).root)
     photos = {}
     for image in usable_images(workspace.store, found.dataset_id):
         picture = read_image(root / image.path)
-        raw = mining.proposals_of(workspace.store, [image.id], config.method)[image.id]
+        raw = write.proposals_of(workspace.store, [image.id], config.method)[image.id]
         boxes = candidates([tuple(box) for box in raw.tolist()], config)
         crops = [crop_box(picture, np.array(box), 224) for box in boxes]
         feature = embedded(network.embed_images, center_crop(picture))
@@ -83,31 +82,31 @@ def assert_stored(workspace: Workspace, set_id: int, config: MineConfig) -> dict
     Where two cosines are equal but for rounding, either may come first.
     """
     photos = look_at(workspace, set_id, config)
-    stored = rows.rois_of(workspace.store, set_id, list(photos))
+    stored = read.rois_of(workspace.store, set_id, list(photos))
     assert {i: [tuple(box) for box in stored[i].boxes.tolist()] for i in stored} == {
         i: photo.boxes for i, photo in photos.items()
     }
     total = 0
     for query, photo in photos.items():
         cosine = {i: float(photo.feature @ other.feature) for i, other in photos.items() if i != query}
-        near = rows.neighbors_of(workspace.store, set_id, query)
+        near = read.neighbors_of(workspace.store, set_id, query)
         assert [n.rank for n in near] == list(range(1, config.neighbors + 1))
         assert len({n.image.id for n in near}) == config.neighbors
         best = sorted(cosine.values(), reverse=True)[: config.neighbors]
         np.testing.assert_allclose([n.similarity for n in near], best, atol=ROUNDING)
         np.testing.assert_allclose([n.similarity for n in near], [cosine[n.image.id] for n in near], atol=ROUNDING)
-        pairs = rows.pairs_of(workspace.store, set_id, query)
+        pairs = read.pairs_of(workspace.store, set_id, query)
         total += len(pairs)
         for neighbor in near:
             here = [p for p in pairs if p.neighbor_rank == neighbor.rank]
             assert_pairs(here, photo, photos[neighbor.image.id], config)
-    found = rows.set_by_id(workspace.store, set_id)
+    found = read.set_by_id(workspace.store, set_id)
     assert found is not None
     assert (found.image_count, found.pair_count) == (len(photos), total)
     return photos
 
 
-def assert_pairs(here: list[rows.StoredPair], query: Photo, key: Photo, config: MineConfig) -> None:
+def assert_pairs(here: list[read.StoredPair], query: Photo, key: Photo, config: MineConfig) -> None:
     """These are the pairs of two photos."""
     every = {
         (a, b): float(q @ k)

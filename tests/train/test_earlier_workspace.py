@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from orl_explorer.db.correspondences import complete_set_named, neighbors_of, pair_rows
 from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.people.verdicts import verdicts_of
 from orl_explorer.db.photos import datasets
-from orl_explorer.db.runs import runs
-from orl_explorer.db.verdicts import verdicts_of
-from orl_explorer.train import runs as launching
-from orl_explorer.train import weights
-from orl_explorer.train.config import MineConfig
+from orl_explorer.db.runs.runs import runs
+from orl_explorer.db.sets.read import complete_set_named, neighbors_of, pair_rows
+from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.ingest import ingest
-from orl_explorer.train.maps import find_map, make_map, rois_map
-from orl_explorer.train.matches import make_matches, matches
-from orl_explorer.train.mine import mine
+from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.jobs import launcher
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.maps import find_map, make_map, rois_map
+from orl_explorer.train.mining.mine import mine
+from orl_explorer.train.mining.orders import make_matches, matches
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 ARCHIVE = Path(__file__).parents[1] / "legacy" / "workspace-0008.tar.xz"
@@ -93,7 +93,7 @@ def test_a_mining_that_was_stopped_goes_on_with_features_that_say_what_they_are_
 
 
 def test_its_training_goes_on(earlier: Workspace) -> None:
-    done = launching.wait(earlier, launching.resume(earlier, 3).id)
+    done = launcher.wait(earlier, launcher.resume(earlier, 3).id)
     assert (done.status, done.error, done.log_path) == ("done", None, "runs/3/log.txt")
     assert encoder_named(earlier.store, "byol").run_id == 3
 

@@ -13,23 +13,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orl_explorer.db.correspondences import complete_set_named, rois_of
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Run
 from orl_explorer.db.photos import dataset_named, digests_of, usable_images
-from orl_explorer.db.runs import add_run, run_by_id, update_run
+from orl_explorer.db.runs.runs import add_run, run_by_id, update_run
+from orl_explorer.db.sets.read import complete_set_named, rois_of
 from orl_explorer.orl.pixels import center_crop, crop_box, file_digest, read_image
-from orl_explorer.train import runs as launching
-from orl_explorer.train import weights
-from orl_explorer.train.config import MineConfig
+from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.features import Features, photo_keys, roi_keys
-from orl_explorer.train.ingest import ingest
-from orl_explorer.train.maps import find_map, make_map, photos_map, rois_map
-from orl_explorer.train.matches import HEADER, make_matches, matches
-from orl_explorer.train.methods import BYOLConfig
-from orl_explorer.train.mine import mine
-from orl_explorer.train.run_folders import new_folder, own_folder
+from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.jobs import launcher
+from orl_explorer.train.jobs.folders import new_folder, own_folder
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
+from orl_explorer.train.mining.maps import find_map, make_map, photos_map, rois_map
+from orl_explorer.train.mining.mine import mine
+from orl_explorer.train.mining.orders import HEADER, make_matches, matches
+from orl_explorer.train.training.config import BYOLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 NewRun = Callable[..., int]
@@ -228,13 +228,13 @@ def test_features_that_are_keyed_by_ids_are_made_anew_and_the_log_says_so(
 def test_a_training_of_a_new_store_does_not_go_on_with_the_checkpoint_of_another(
     photographed: Workspace, mirrored: Path, tiny_byol: BYOLConfig
 ) -> None:
-    first = launching.wait(photographed, launching.launch_pretrain(photographed, "demo", tiny_byol, "byol").id)
+    first = launcher.wait(photographed, launcher.launch_pretrain(photographed, "demo", tiny_byol, "byol").id)
     assert (first.id, first.status) == (1, "done")
     kept = {path: path.read_bytes() for path in photographed.run_folder(1).rglob("*") if path.is_file()}
     again = started_over(photographed, mirrored)
-    second = launching.wait(again, launching.launch_pretrain(again, "demo", tiny_byol, "byol").id)
+    second = launcher.wait(again, launcher.launch_pretrain(again, "demo", tiny_byol, "byol").id)
     assert (second.id, second.status, second.log_path) == (1, "done", "runs/1-2/log.txt")
-    log = launching.read_log(again, second)
+    log = launcher.read_log(again, second)
     assert log.startswith("runs/1 holds files of another store's run, so this one keeps its own in runs/1-2.\n")
     assert "Resumed" not in log
     assert encoder_named(again.store, "byol").weights_path == "runs/1-2/encoder.pt"
@@ -242,7 +242,7 @@ def test_a_training_of_a_new_store_does_not_go_on_with_the_checkpoint_of_another
 
     plain = open_workspace(again.path.with_name("plain"))
     ingest(plain, mirrored, name="demo")
-    alone = launching.wait(plain, launching.launch_pretrain(plain, "demo", tiny_byol, "byol").id)
+    alone = launcher.wait(plain, launcher.launch_pretrain(plain, "demo", tiny_byol, "byol").id)
     assert alone.log_path == "runs/1/log.txt"
     learned = [encoder_named(w.store, "byol").weights_sha256 for w in (again, plain)]
     assert learned[0] == learned[1]
@@ -319,7 +319,7 @@ def test_a_run_with_a_foreign_folder_is_not_resumed_and_stays_as_it_was(workspac
     folder.mkdir(parents=True)
     (folder / "log.txt").write_text("of another")
     with pytest.raises(UserError, match="holds another run's files"):
-        launching.resume(workspace, run.id)
+        launcher.resume(workspace, run.id)
     assert run_by_id(workspace.store, run.id).status == "lost"
 
 

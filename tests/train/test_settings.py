@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from orl_explorer.train.config import (
-    MINE_PRESETS,
-    MineConfig,
-    Settings,
-    parse_settings,
-    preset_named,
-    with_settings,
-)
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.methods import PRESETS, BYOLConfig, ORLConfig, read_config, train_preset
+from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
+from orl_explorer.train.settings import Settings, parse_settings, preset_named, with_settings
+from orl_explorer.train.training.config import PRESETS, BYOLConfig, ORLConfig, read_config, train_preset
 
 
 def test_the_paper_preset_of_mining() -> None:

@@ -11,17 +11,18 @@ from pathlib import Path
 
 from PIL import Image
 
-from orl_explorer.db.correspondences import find_set
 from orl_explorer.db.encoders import find_encoder
 from orl_explorer.db.models import Run
 from orl_explorer.db.photos import datasets
-from orl_explorer.db.runs import LIVE, runs
-from orl_explorer.train.config import MINE_PRESETS, with_settings
+from orl_explorer.db.runs.runs import LIVE, runs
+from orl_explorer.db.sets.read import find_set
 from orl_explorer.train.demo.scenes import Scene, compose_scene
-from orl_explorer.train.ingest import ingest
+from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.jobs.launcher import launch_mine, reconcile, resume
+from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.pools import helpers
 from orl_explorer.train.progress import map_ahead
-from orl_explorer.train.runs import launch_mine, reconcile, resume
+from orl_explorer.train.settings import with_settings
 from orl_explorer.train.workspace import Workspace
 
 NAME = "demo"  # of the data set
@@ -104,7 +105,7 @@ def build_demo(workspace: Workspace, report: Report = lambda *_: None, count: in
     """
     if is_built(workspace):
         return None
-    from orl_explorer.train.weights import add
+    from orl_explorer.train.encoders.weights import add
 
     root = compose(workspace.path / "demo", count, report=report)
     ingest(workspace, root, layout="coco", name=NAME)

@@ -9,19 +9,19 @@ import numpy as np
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.models import Image
 from orl_explorer.db.photos import dataset_named, usable_images
-from orl_explorer.db.whole_sets import annotated_objects
+from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.orl.attention import Method, attention_maps, enlarged, input_size
-from orl_explorer.orl.average_precision import interval
 from orl_explorer.orl.encoder import Encoder
-from orl_explorer.orl.localisation import Localisation, as_measures, average, centre_prior, localisation, union
+from orl_explorer.orl.measure.average_precision import interval
+from orl_explorer.orl.measure.localisation import Localisation, as_measures, average, centre_prior, localisation, union
 from orl_explorer.orl.pixels import UnreadableImage
+from orl_explorer.train.encoders.weights import load
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.parts import Parts
 from orl_explorer.train.evaluate.protocols import AttentionConfig, Result
 from orl_explorer.train.photos import Photos
-from orl_explorer.train.processes import choose_device
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.weights import load
+from orl_explorer.train.training.distributed import choose_device
 from orl_explorer.train.workspace import Workspace
 
 METHODS: tuple[Method, ...] = ("activation", "cosine")

@@ -8,7 +8,7 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from orl_explorer.db.evaluations import Evaluated
+from orl_explorer.db.runs.evaluations import Evaluated
 from orl_explorer.train.evaluate.protocols import PROTOCOLS
 
 INDIFFERENT = frozenset(("protocol", "workers"))  # settings that change no number

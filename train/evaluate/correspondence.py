@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.photos import dataset_named
-from orl_explorer.train.config import MineConfig
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig, Result
-from orl_explorer.train.features import Features
-from orl_explorer.train.mine import embed_images
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.features import Features
+from orl_explorer.train.mining.mine import embed_images
+from orl_explorer.train.mining.sweep import sweep
 from orl_explorer.train.photos import Photos, known_photos
-from orl_explorer.train.processes import choose_device
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.sweep import sweep
+from orl_explorer.train.training.distributed import choose_device
 from orl_explorer.train.workspace import Workspace
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from orl_explorer.orl.classifiers import stepped_rate
-from orl_explorer.train.checkpoints import load_checkpoint, save_checkpoint
+from orl_explorer.orl.measure.classifiers import stepped_rate
 from orl_explorer.train.evaluate.protocols import HeadConfig
 from orl_explorer.train.evaluate.views import Steps
 from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkpoint
 
 REPORTS = 10  # steps between the numbers of a run
 Batches = Callable[[int], Iterator[tuple[Any, Tensor]]]  # from a step on

@@ -17,14 +17,14 @@ from torchvision.models.detection import MaskRCNN
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.orl.detector import Target, build_detector, detector_rate, mirrored
 from orl_explorer.orl.views import epoch_order, view_generator
-from orl_explorer.train.checkpoints import load_checkpoint, save_checkpoint
+from orl_explorer.train.encoders.weights import stored_weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.coco import Coco, Precision, average_precision, encoded
 from orl_explorer.train.evaluate.parts import Parts
 from orl_explorer.train.evaluate.protocols import DetectionConfig, Result
-from orl_explorer.train.processes import choose_device
 from orl_explorer.train.progress import Progress, Stopped
-from orl_explorer.train.weights import stored_weights
+from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkpoint
+from orl_explorer.train.training.distributed import choose_device
 from orl_explorer.train.workspace import Workspace
 
 Shown = tuple[Tensor, Target]  # uint8 [3, H, W], and boxes, labels and masks

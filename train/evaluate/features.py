@@ -13,10 +13,10 @@ import numpy as np
 import PIL.Image
 
 from orl_explorer.orl.pixels import UnreadableImage, read_image
-from orl_explorer.train.embeddings import Embeddings
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.files import publish
+from orl_explorer.train.mining.embeddings import Embeddings
 from orl_explorer.train.progress import Progress, map_ahead
-from orl_explorer.train.published import publish
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, Split] = ("train", "test")

@@ -6,15 +6,15 @@ import numpy as np
 import torch
 
 from orl_explorer.db.models import Encoder as EncoderRow
-from orl_explorer.orl.knn import knn_predict
+from orl_explorer.orl.measure.knn import knn_predict
 from orl_explorer.orl.pixels import center_crop
+from orl_explorer.train.encoders.weights import load
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.features import SPLITS, features_of, read_photo
 from orl_explorer.train.evaluate.folders import class_folders, is_voc, kept, voc_largest
 from orl_explorer.train.evaluate.protocols import KNNConfig, Result
-from orl_explorer.train.processes import choose_device
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.weights import load
+from orl_explorer.train.training.distributed import choose_device
 from orl_explorer.train.workspace import Workspace
 
 AT_ONCE = 256  # queries compared with all the others

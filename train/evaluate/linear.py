@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from orl_explorer.db.models import Encoder as EncoderRow
-from orl_explorer.orl.classifiers import DepthHeads, right_within, summed_loss
-from orl_explorer.orl.depths import depth_maps, depth_shapes, pool_depths
 from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.measure.classifiers import DepthHeads, right_within, summed_loss
+from orl_explorer.orl.multi_depth import depth_maps, depth_shapes, pool_depths
+from orl_explorer.train.encoders.weights import load
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.descent import Batches, Diverged, descend
 from orl_explorer.train.evaluate.features import SPLITS, features_of
 from orl_explorer.train.evaluate.folders import Labelled, class_folders, kept
 from orl_explorer.train.evaluate.protocols import LinearConfig, Result
 from orl_explorer.train.evaluate.views import Steps, centre, centre_batches, training_batches
-from orl_explorer.train.processes import choose_device
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.weights import load
+from orl_explorer.train.training.distributed import choose_device
 from orl_explorer.train.workspace import Workspace
 
 Splits = tuple[Labelled, Labelled]

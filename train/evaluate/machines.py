@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from orl_explorer.orl.average_precision import average_precision
-from orl_explorer.orl.svm import COSTS, cross_validate, decide, draw_low_shot, fit, in_span
+from orl_explorer.orl.measure.average_precision import average_precision
+from orl_explorer.orl.measure.svm import COSTS, cross_validate, decide, draw_low_shot, fit, in_span
 
 
 class ClassJob(NamedTuple):

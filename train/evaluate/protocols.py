@@ -12,12 +12,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from orl_explorer.db.evaluations import Values
 from orl_explorer.db.photos import dataset_named
-from orl_explorer.train.config import Settings, preset_named
+from orl_explorer.db.runs.evaluations import Values
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.coco import check_coco
 from orl_explorer.train.evaluate.folders import check_dataset, check_folders, check_voc, check_voc_or_folders, state_of
+from orl_explorer.train.settings import Settings, preset_named
 from orl_explorer.train.workspace import Workspace
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 
 from orl_explorer.db.encoders import encoder_named
-from orl_explorer.db.evaluations import keep_evaluation
 from orl_explorer.db.models import Evaluation
+from orl_explorer.db.runs.evaluations import keep_evaluation
 from orl_explorer.train.evaluate.protocols import EvaluateConfig, data_state, protocol_named
+from orl_explorer.train.files import publish
+from orl_explorer.train.jobs.folders import own_folder
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.published import publish
-from orl_explorer.train.run_folders import own_folder
 from orl_explorer.train.workspace import Workspace
 
 STATE = "measured_on.txt"  # in the folder of the run: ``data_state`` when it began

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orl_explorer.orl.average_precision import average_precision, bootstrap, interval
+from orl_explorer.orl.measure.average_precision import average_precision, bootstrap, interval
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import Labelled, kept
 from orl_explorer.train.evaluate.parts import Parts

@@ -10,16 +10,16 @@ import torch
 from torch.nn import functional as F
 
 from orl_explorer.db.models import Encoder as EncoderRow
-from orl_explorer.orl.classifiers import Classifier, right_within
+from orl_explorer.orl.measure.classifiers import Classifier, right_within
+from orl_explorer.train.encoders.weights import stored_weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.descent import Diverged, descend
 from orl_explorer.train.evaluate.folders import Labelled, class_folders, kept
 from orl_explorer.train.evaluate.parts import Parts
 from orl_explorer.train.evaluate.protocols import Result, SemiConfig
 from orl_explorer.train.evaluate.views import Steps, centre_batches, training_batches
-from orl_explorer.train.processes import choose_device
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.weights import stored_weights
+from orl_explorer.train.training.distributed import choose_device
 from orl_explorer.train.workspace import Workspace
 
 

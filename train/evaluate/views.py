@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from orl_explorer.orl.augment import augment, normalise
 from orl_explorer.orl.backbones import normalisation
-from orl_explorer.orl.classifiers import draw_colour, draw_lighting
+from orl_explorer.orl.measure.classifiers import draw_colour, draw_lighting
 from orl_explorer.orl.pixels import INPUT_SIZE, Crop, UnreadableImage, center_crop, read_crops
 from orl_explorer.orl.views import FLIP, epoch_order, random_crop, view_generator
 from orl_explorer.train.errors import UserError

@@ -12,7 +12,7 @@ from contextlib import closing
 import numpy as np
 
 from orl_explorer.db.models import Encoder as EncoderRow
-from orl_explorer.orl.svm import COSTS
+from orl_explorer.orl.measure.svm import COSTS
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.features import keep_array
 from orl_explorer.train.evaluate.folders import kept, voc_splits

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from orl_explorer.db.models import Encoder as EncoderRow
-from orl_explorer.orl.average_precision import interval
+from orl_explorer.orl.measure.average_precision import interval
+from orl_explorer.orl.measure.svm import FOLDS, decide, in_span
 from orl_explorer.orl.pixels import INPUT_SIZE, resize_short_side, squeeze
-from orl_explorer.orl.svm import FOLDS, decide, in_span
+from orl_explorer.train.encoders.weights import load
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.features import SPLITS, features_of, keep_array, read_photo
 from orl_explorer.train.evaluate.folders import Labelled, kept, voc_splits
@@ -18,9 +19,8 @@ from orl_explorer.train.evaluate.machines import ClassJob, fit_class
 from orl_explorer.train.evaluate.parts import Parts, in_processes
 from orl_explorer.train.evaluate.protocols import Result, SVMConfig, VOCConfig
 from orl_explorer.train.evaluate.scores import Scores
-from orl_explorer.train.processes import choose_device
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.weights import load
+from orl_explorer.train.training.distributed import choose_device
 from orl_explorer.train.workspace import Workspace
 
 CELLS = 2  # a side

@@ -15,19 +15,19 @@ from typing import Any, Literal, get_args
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from orl_explorer.db import correspondences as rows
 from orl_explorer.db.encoders import encoder_by_id
-from orl_explorer.db.marked import MarkRow, tag_rows, verdict_rows
 from orl_explorer.db.models import CorrespondenceSet, Dataset
+from orl_explorer.db.people.export import MarkRow, tag_rows, verdict_rows
 from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.db.sets import read
 from orl_explorer.db.store import Store
-from orl_explorer.train.candidates import raw_boxes
-from orl_explorer.train.config import MineConfig
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.files import whole_file
+from orl_explorer.train.ingest.named_photos import positions, shared_folder
 from orl_explorer.train.interchange import reference
-from orl_explorer.train.interchange.named_photos import positions, shared_folder
 from orl_explorer.train.interchange.pieces import csv_lines, gathered, through, zipped
-from orl_explorer.train.interchange.whole_files import whole_file
+from orl_explorer.train.mining.candidates import raw_boxes
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
@@ -129,7 +129,7 @@ def _leaving(
 ) -> Exported:
     if form not in get_args(Format):
         raise UserError(f"There is no format '{form}'; known: {', '.join(get_args(Format))}.")
-    mined = rows.complete_set_named(workspace.store, name)
+    mined = read.complete_set_named(workspace.store, name)
     dataset = dataset_by_id(workspace.store, mined.dataset_id)
     names, numbers = _roster(workspace.store, mined, images)
     return Exported(workspace.store, mined, dataset, names, numbers, progress or Progress())
@@ -155,7 +155,7 @@ def _parts(leaving: Exported, form: str) -> Iterator[bytes]:
 
 def _roster(store: Store, mined: CorrespondenceSet, images: Path | None) -> tuple[dict[int, str], dict[int, int]]:
     """Name and number of each photo by image id, in the order of the export."""
-    photos = list(rows.set_images(store, mined.id))
+    photos = list(read.set_images(store, mined.id))
     named = zip(Photos.of(store, mined.dataset_id).names(photos), (image.id for image in photos), strict=True)
     paths, ids = zip(*sorted(named), strict=True)
     if images is not None:
@@ -223,7 +223,7 @@ def _reference(leaving: Exported) -> dict[str, dict[str, Any]]:
 
 def _raw(leaving: Exported) -> Iterator[list[list[int]]]:
     for block in leaving.blocks("Writing proposals"):
-        images = rows.images_by_id(leaving.store, block)
+        images = read.images_by_id(leaving.store, block)
         raw = raw_boxes(leaving.store, list(images.values()), leaving.config)
         for image_id in block:
             if image_id not in raw:
@@ -233,20 +233,20 @@ def _raw(leaving: Exported) -> Iterator[list[list[int]]]:
 
 def _rois(leaving: Exported) -> Iterator[list[list[int]]]:
     for block in leaving.blocks("Writing RoIs"):
-        rois = rows.rois_of(leaving.store, leaving.mined.id, block)
+        rois = read.rois_of(leaving.store, leaving.mined.id, block)
         yield from (rois[image_id].boxes.tolist() for image_id in block)
 
 
 def _neighbors(leaving: Exported) -> Iterator[list[int]]:
     number = {image_id: at for at, image_id in enumerate(leaving.names)}
     for block in leaving.blocks("Writing neighbours"):
-        found = rows.neighbor_ids_of(leaving.store, leaving.mined.id, block)
+        found = read.neighbor_ids_of(leaving.store, leaving.mined.id, block)
         yield from ([number[neighbor] for neighbor in found[image_id]] for image_id in block)
 
 
 def _pairs(leaving: Exported) -> Iterator[list[list[list[int]]]]:
     for block in leaving.blocks("Writing pairs"):
-        found = rows.pair_rows(leaving.store, leaving.mined.id, block)
+        found = read.pair_rows(leaving.store, leaving.mined.id, block)
         for image_id in block:
             with_each: list[list[list[int]]] = [[] for _ in range(leaving.config.neighbors)]
             for pair in found[image_id]:
@@ -259,7 +259,7 @@ def _pairs(leaving: Exported) -> Iterator[list[list[list[int]]]]:
 
 def _tables(leaving: Exported) -> Iterator[pa.RecordBatch]:
     for block in leaving.blocks("Writing pairs"):
-        found = rows.pair_rows(leaving.store, leaving.mined.id, block)
+        found = read.pair_rows(leaving.store, leaving.mined.id, block)
         pairs = [(image_id, pair) for image_id in block for pair in found[image_id]]
         objectness = _objectness(leaving, (image_id for i, pair in pairs for image_id in (i, pair.neighbor_id)))
         records = [
@@ -280,7 +280,7 @@ def _objectness(leaving: Exported, image_ids: Iterable[int]) -> dict[int, float]
     """By RoI id; empty where the set did not ask for it."""
     if not leaving.config.needs_objectness:
         return {}
-    rois = rows.rois_of(leaving.store, leaving.mined.id, list(set(image_ids)))
+    rois = read.rois_of(leaving.store, leaving.mined.id, list(set(image_ids)))
     scored = ((own.ids.tolist(), own.objectness.tolist()) for own in rois.values())
     return {roi_id: score for ids, scores in scored for roi_id, score in zip(ids, scores, strict=True)}
 
@@ -311,7 +311,7 @@ def _coco(leaving: Exported) -> dict[str, Any]:
 
 def _coco_images(leaving: Exported) -> Iterator[dict[str, Any]]:
     for block in leaving.blocks("Writing photos"):
-        images = rows.images_by_id(leaving.store, block)
+        images = read.images_by_id(leaving.store, block)
         for i in block:
             size = {"width": images[i].width, "height": images[i].height}
             yield {"id": leaving.numbers[i], "file_name": leaving.names[i]} | size
@@ -320,8 +320,8 @@ def _coco_images(leaving: Exported) -> Iterator[dict[str, Any]]:
 def _coco_annotations(leaving: Exported) -> Iterator[dict[str, Any]]:
     following = count(1)
     for block in leaving.blocks("Writing RoIs"):
-        rois = rows.rois_of(leaving.store, leaving.mined.id, block)
-        found = rows.pair_rows(leaving.store, leaving.mined.id, block)
+        rois = read.rois_of(leaving.store, leaving.mined.id, block)
+        found = read.pair_rows(leaving.store, leaving.mined.id, block)
         for image_id in block:
             own = rois[image_id]
             similar: dict[int, list[float]] = {}

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from orl_explorer.db import correspondences as rows
-from orl_explorer.db import mining
 from orl_explorer.db.models import CorrespondenceSet, Image
+from orl_explorer.db.sets import read as rows
+from orl_explorer.db.sets import write
 from orl_explorer.orl.boxes import Verdict, judge_shape
 from orl_explorer.orl.matching import measure_pairs
-from orl_explorer.train.config import MineConfig
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.features import Features, photo_keys, roi_keys
-from orl_explorer.train.mine import (
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
+from orl_explorer.train.mining.mine import (
     BLOCK,
     MATCHED,
     Subject,
@@ -102,7 +102,7 @@ def adopt(
     if not known.keys() >= set(given.image_ids.tolist()):
         raise UserError(f"Photos of '{subject.dataset.name}' have changed since the file was read; import it anew.")
     images = [known[i] for i in given.image_ids.tolist()]
-    adopted = mining.begin_set(store, name, subject.dataset.id, subject.encoder.id, config.model_dump(), run_id)
+    adopted = write.begin_set(store, name, subject.dataset.id, subject.encoder.id, config.model_dump(), run_id)
     photos = Photos.of(store, subject.dataset.id)
     features = Features(workspace, subject.encoder, device, config.precision)
     if given.only_neighbors:
@@ -133,18 +133,18 @@ def _blocks(given: Given, done: set[int], size: int) -> Iterator[list[int]]:
 def _take_rois(
     workspace: Workspace, set_id: int, images: list[Image], given: Given, config: MineConfig, progress: Progress
 ) -> None:
-    done = mining.filtered_images(workspace.store, set_id)
+    done = write.filtered_images(workspace.store, set_id)
     progress.phase("Taking over regions", len(images) - len(done))
     for block in _blocks(given, done, BLOCK):
         own = {images[number].id: given.rois(number) for number in block}
-        missing = mining.missing_proposals(workspace.store, list(own), config.method)
-        mining.add_proposals(workspace.store, config.method, {i: own[i] for i in missing})
-        raw = mining.proposals_of(workspace.store, list(own), config.method)
+        missing = write.missing_proposals(workspace.store, list(own), config.method)
+        write.add_proposals(workspace.store, config.method, {i: own[i] for i in missing})
+        raw = write.proposals_of(workspace.store, list(own), config.method)
         batch = []
         for image_id, boxes in own.items():
             fallback = len(boxes) == 1 and judge_shape(boxes, config.rules)[0] != Verdict.KEPT
-            batch.append(mining.Candidates(image_id, boxes, len(raw[image_id]), bool(fallback)))
-        mining.add_candidates(workspace.store, set_id, batch)
+            batch.append(write.Candidates(image_id, boxes, len(raw[image_id]), bool(fallback)))
+        write.add_candidates(workspace.store, set_id, batch)
         progress.advance(len(block))
 
 
@@ -158,7 +158,7 @@ def _take_neighbors(
         near = features.images.get(keys[given.neighbors[block].ravel()])
         similarity[block] = np.einsum("nd,nkd->nk", own, near.reshape(len(block), -1, own.shape[1]))
     neighbor_ids = given.image_ids[given.neighbors]
-    mining.add_neighbors(workspace.store, set_id, given.image_ids, neighbor_ids, np.clip(similarity, -1, 1))
+    write.add_neighbors(workspace.store, set_id, given.image_ids, neighbor_ids, np.clip(similarity, -1, 1))
     progress.advance(len(given.image_ids))
 
 
@@ -166,7 +166,7 @@ def _take_pairs(
     workspace: Workspace, set_id: int, features: Features, images: list[Image], given: Given, progress: Progress
 ) -> None:
     digest_of = dict(zip(given.image_ids.tolist(), photo_keys(images).tolist(), strict=True))
-    done = mining.matched_images(workspace.store, set_id)
+    done = write.matched_images(workspace.store, set_id)
     progress.phase("Measuring pairs", len(given.image_ids) - len(done))
     for block in _blocks(given, done, MATCHED):
         involved = given.image_ids[np.union1d(block, given.neighbors[block])].tolist()
@@ -180,7 +180,7 @@ def _take_pairs(
                 chosen = given.pairs_with(number, rank)
                 pairs = measure_pairs(vectors[image_id], vectors[neighbor_id], *chosen.T)
                 ids = rois[image_id].ids[pairs.query], rois[neighbor_id].ids[pairs.key]
-                found.append(mining.MinedPairs(rank + 1, *ids, pairs.similarity, pairs.margin, pairs.cycle))
-            batch.append(mining.MinedImage(image_id, tuple(found)))
-        mining.add_pairs(workspace.store, set_id, batch)
+                found.append(write.MinedPairs(rank + 1, *ids, pairs.similarity, pairs.margin, pairs.cycle))
+            batch.append(write.MinedImage(image_id, tuple(found)))
+        write.add_pairs(workspace.store, set_id, batch)
         progress.advance(len(block))

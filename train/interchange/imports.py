@@ -12,20 +12,21 @@ from typing import TypeVar
 
 import numpy as np
 
-from orl_explorer.db import mining
 from orl_explorer.db.models import Dataset, Image, Run
 from orl_explorer.db.photos import current_images, dataset_named, usable_images
-from orl_explorer.train import runs
-from orl_explorer.train.config import MineConfig, imported_method, with_settings
+from orl_explorer.db.sets import write
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.files import said_plainly
+from orl_explorer.train.ingest.layouts import coco_json
+from orl_explorer.train.ingest.named_photos import positions
 from orl_explorer.train.interchange import reference
 from orl_explorer.train.interchange.given import Given
-from orl_explorer.train.interchange.named_photos import positions
-from orl_explorer.train.interchange.whole_files import said_plainly
-from orl_explorer.train.layouts import coco_json
-from orl_explorer.train.mine import BLOCK, check
+from orl_explorer.train.jobs import launcher
+from orl_explorer.train.mining.config import MineConfig, imported_method
+from orl_explorer.train.mining.mine import BLOCK, check
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
+from orl_explorer.train.settings import with_settings
 from orl_explorer.train.workspace import Workspace
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ def import_proposals(
     method = imported_method(_free_for_import(name))
     photos = _listed(workspace, subject, images)
     readable = [photo.id for photo in photos if photo.status == "ok"]
-    if not mining.missing_proposals(workspace.store, readable, method):
+    if not write.missing_proposals(workspace.store, readable, method):
         raise UserError(f"The data set '{dataset}' has proposals named '{name}' already; choose another name.")
 
     progress.phase("Reading proposals", len(photos))
@@ -73,7 +74,7 @@ def import_proposals(
             progress.advance()
         kept.seek(0)
         progress.phase("Storing proposals", len(photos))
-        mining.drop_proposals(workspace.store, readable, method)  # what an import that was killed has left
+        write.drop_proposals(workspace.store, readable, method)  # what an import that was killed has left
         try:
             for start in range(0, len(photos), BLOCK):
                 block = {}
@@ -81,11 +82,11 @@ def import_proposals(
                     boxes = np.frombuffer(kept.read(8 * count), "<i2").reshape(-1, 4)
                     if photo.status == "ok":
                         block[photo.id] = boxes
-                mining.add_proposals(workspace.store, method, block)
+                write.add_proposals(workspace.store, method, block)
                 progress.advance(len(block))
         except BaseException:
             with contextlib.suppress(Exception):
-                mining.drop_proposals(workspace.store, readable, method)
+                write.drop_proposals(workspace.store, readable, method)
             raise
     return ImportedProposals(len(readable), sum(counts), len(photos) - len(readable))
 
@@ -112,10 +113,10 @@ def import_correspondences(
     # RoIs that will be kept as proposals are not there yet.
     to_check = config if proposals else config.model_copy(update={"proposals": "search"})
     subject = check(workspace, dataset, encoder, name, to_check)
-    runs.refuse_taken_set(workspace, name)
+    launcher.refuse_taken_set(workspace, name)
     current = list(current_images(workspace.store, subject.dataset.id))
     ids = [image.id for image in current]
-    if proposals is None and len(mining.missing_proposals(workspace.store, ids, config.method)) < len(ids):
+    if proposals is None and len(write.missing_proposals(workspace.store, ids, config.method)) < len(ids):
         raise UserError(
             f"There are imported proposals named '{name}'; use them with --proposals {name}, or choose another name."
         )
@@ -126,7 +127,7 @@ def import_correspondences(
         if photo.status != "ok":
             raise UserError(f"{photo.path} of '{dataset}' cannot be read: {photo.error}.")
     given = _read(file, photos, config.neighbors, progress)
-    return runs.launch_given(workspace, subject, name, config, given, file)
+    return launcher.launch_given(workspace, subject, name, config, given, file)
 
 
 def import_neighbors(
@@ -148,7 +149,7 @@ def import_neighbors(
     count = reference.read_neighbor_count(file)
     config = with_settings(config, {"neighbors": count})
     subject = check(workspace, dataset, encoder, name, config)
-    runs.refuse_taken_set(workspace, name)
+    launcher.refuse_taken_set(workspace, name)
     images = list(usable_images(workspace.store, subject.dataset.id))
     paths = Photos.of(workspace.store, subject.dataset.id).names(images)
     found = positions(reference.read_images(file), paths, file, f"the data set '{dataset}'")
@@ -165,7 +166,7 @@ def import_neighbors(
         pair_start=np.zeros(len(photos) * count + 1, np.int64),
         pairs=np.empty((0, 2), np.int16),
     )
-    return runs.launch_given(workspace, subject, name, config, given, file)
+    return launcher.launch_given(workspace, subject, name, config, given, file)
 
 
 def _free_for_import(name: str) -> str:

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from orl_explorer.db.evaluations import evaluation_values
 from orl_explorer.db.models import Evaluation, Run
-from orl_explorer.db.runs import add_run
+from orl_explorer.db.runs.evaluations import evaluation_values
+from orl_explorer.db.runs.runs import add_run
 from orl_explorer.orl.backbones import build_backbone
-from orl_explorer.train import weights
+from orl_explorer.train.encoders import weights
 from orl_explorer.train.evaluate.protocols import EvaluateConfig
 from orl_explorer.train.evaluate.run import evaluate
 from orl_explorer.train.progress import Progress

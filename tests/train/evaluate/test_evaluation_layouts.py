@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orl_explorer.train.config import parse_settings, with_settings
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import class_folders, kept, voc_largest, voc_split, voc_splits
 from orl_explorer.train.evaluate.protocols import PROTOCOLS, evaluate_preset, read_evaluate_config
-from orl_explorer.train.runs import launch_evaluate
+from orl_explorer.train.jobs.launcher import launch_evaluate
+from orl_explorer.train.settings import parse_settings, with_settings
 from orl_explorer.train.workspace import Workspace
 
 
@@ -130,7 +130,7 @@ def test_a_class_that_is_not_learnt_is_refused(classes: Path, tmp_path: Path) ->
 
 
 def test_a_data_set_without_annotations_is_refused(place: Workspace, small_scenes: Path) -> None:
-    from orl_explorer.train.ingest import ingest
+    from orl_explorer.train.ingest.ingest import ingest
 
     ingest(place, small_scenes, name="plain")
     assert refusal(place, "correspondence", "plain").startswith("The photos of 'plain' have no annotations")

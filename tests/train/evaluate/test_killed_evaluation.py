@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from orl_explorer.db.evaluations import evaluation_of_run, evaluation_values
-from orl_explorer.db.runs import ENDED, run_by_id
+from orl_explorer.db.runs.evaluations import evaluation_of_run, evaluation_values
+from orl_explorer.db.runs.runs import ENDED, run_by_id
 from orl_explorer.train.evaluate.protocols import SVMConfig
-from orl_explorer.train.runs import launch_evaluate, read_log, reconcile, resume, wait
+from orl_explorer.train.jobs.launcher import launch_evaluate, read_log, reconcile, resume, wait
 from orl_explorer.train.workspace import Workspace
 
 

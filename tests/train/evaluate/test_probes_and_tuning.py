@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from orl_explorer.db.models import Run
-from orl_explorer.db.runs import add_run
+from orl_explorer.db.runs.runs import add_run
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import Labelled, class_folders
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig, KNNConfig, LinearConfig, SemiConfig
@@ -197,9 +197,9 @@ def test_quality_of_pairs_is_that_of_a_sweep_with_boxes_of_the_store(
     mined_workspace: Workspace, tmp_path: Path
 ) -> None:
 
-    from orl_explorer.train.config import MineConfig
     from orl_explorer.train.evaluate.run import evaluate
-    from orl_explorer.train.sweep import sweep
+    from orl_explorer.train.mining.config import MineConfig
+    from orl_explorer.train.mining.sweep import sweep
     from orl_explorer.train.workspace import open_workspace
 
     shutil.copytree(mined_workspace.path, tmp_path / "mined")

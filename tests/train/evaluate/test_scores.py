@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orl_explorer.orl.average_precision import average_precision
+from orl_explorer.orl.measure.average_precision import average_precision
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.scores import Scores, ahead
 

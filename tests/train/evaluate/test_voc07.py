@@ -15,16 +15,16 @@ from sklearn.svm import LinearSVC
 
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Run
-from orl_explorer.db.runs import add_run
-from orl_explorer.orl.average_precision import average_precision
+from orl_explorer.db.runs.runs import add_run
+from orl_explorer.orl.measure.average_precision import average_precision
+from orl_explorer.orl.measure.svm import COSTS, draw_low_shot
 from orl_explorer.orl.pixels import read_image
-from orl_explorer.orl.svm import COSTS, draw_low_shot
+from orl_explorer.train.encoders.weights import load
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import Labelled, voc_splits
 from orl_explorer.train.evaluate.protocols import LowShotConfig, SVMConfig
 from orl_explorer.train.evaluate.voc07_lowshot import summarise
 from orl_explorer.train.progress import Stopped
-from orl_explorer.train.weights import load
 from orl_explorer.train.workspace import Workspace
 
 SVM = SVMConfig(workers=0, bootstrap=200)
@@ -196,7 +196,7 @@ def test_without_photos_to_choose_with_there_is_no_clean_number() -> None:
 def test_a_third_of_real_voc_photos_are_classified_well_above_chance(
     workspace: Workspace, photos: Path, tmp_path: Path
 ) -> None:
-    from orl_explorer.train import weights
+    from orl_explorer.train.encoders import weights
     from orl_explorer.train.evaluate.run import evaluate
 
     real, cut = photos / "VOCdevkit" / "VOC2007", tmp_path / "VOC2007"

@@ -1,0 +1,1 @@
+"""What pages compute, free of Streamlit."""

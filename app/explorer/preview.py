@@ -1,0 +1,246 @@
+"""What a setting would find for one query photo: the batch's own functions, on what the batch has stored.
+
+Only boxes that no set has used yet cost a forward pass; they are embedded on demand and remembered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from orl_explorer.app.explorer import rejections
+from orl_explorer.app.pages.pair.component import RejectedBox
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
+from orl_explorer.db.photos import digests_of
+from orl_explorer.db.sets import read, write
+from orl_explorer.db.sets.read import NeighborImage
+from orl_explorer.orl.boxes import BoxRules, Filtered
+from orl_explorer.orl.matching import nearest_to, pair_count
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining import candidates
+from orl_explorer.train.mining.candidates import Described
+from orl_explorer.train.mining.config import MineConfig, Precision
+from orl_explorer.train.mining.features import Attention, Boxes, BoxFeatures, Features, PooledFeatures
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Side:
+    """A photo and what the filter makes of its raw boxes."""
+
+    raw: np.ndarray  # int16 [M, 4]
+    rules: BoxRules
+    filtered: Filtered
+    candidates: Boxes
+
+    @property
+    def image(self) -> Image:
+        """The photo."""
+        return self.candidates.image
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """Candidates int16 [B, 4], x y w h, in rank order."""
+        return self.candidates.boxes
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a preview works on; an approximate one cuts features from the map of each photo, see ``PooledFeatures``."""
+
+    workspace: Workspace
+    mined: CorrespondenceSet
+    dataset: Dataset
+    encoder: Encoder
+    approximate: bool = False
+
+
+def neighbors(subject: Subject, image: Image, k: int) -> list[NeighborImage]:
+    """The K nearest photos: the set's own rows while they suffice, else from the stored features."""
+    store = subject.workspace.store
+    stored = read.neighbors_of(store, subject.mined.id, image.id)
+    if k <= len(stored):
+        return stored[:k]
+    ids, features = _set_features(subject.workspace, subject.mined)
+    found = nearest_to(features, ids, image.id, k)
+    images = read.images_by_id(store, [int(i) for i in found.ids])
+    return [
+        NeighborImage(rank, images[int(i)], float(s))
+        for rank, (i, s) in enumerate(zip(found.ids, found.similarity, strict=True), 1)
+    ]
+
+
+def sides(subject: Subject, images: list[Image], config: MineConfig) -> list[Side]:
+    """The candidates of some photos under some settings, and why each other raw box was rejected."""
+    store, ids = subject.workspace.store, [image.id for image in images]
+    raw = candidates.raw_boxes(store, images, MineConfig(**subject.mined.params))
+    maps = _sources(subject).attention.get(images, config)
+    found = {i.id: candidates.candidates(i, raw[i.id], config, maps[i.id]) for i in images}
+    return [Side(raw[i], config.rules, found[i].filtered, Boxes.of(found[i])) for i in ids]
+
+
+def missing_maps(subject: Subject, images: list[Image], config: MineConfig) -> int:
+    """How many photos would cost a forward pass of the whole photo before their candidates are known."""
+    return _sources(subject).attention.missing(images, config)
+
+
+def missing_boxes(subject: Subject, *photos: Side) -> int:
+    """How many candidates would have to be embedded before these photos can be matched."""
+    if subject.approximate:
+        return 0
+    found = box_features(subject)
+    return sum(found.missing(side.candidates) for side in photos)
+
+
+def unstored_boxes(subject: Subject, side: Side) -> int:
+    """How many of a photo's candidates a run would have to embed: those remembered here are not on disk."""
+    return box_features(subject).unstored(side.candidates)
+
+
+def features(subject: Subject, side: Side) -> np.ndarray:
+    """Features of a photo's candidates, float32 [B, C], embedding what has never been embedded."""
+    if subject.approximate:
+        return _sources(subject).pooled.get(side.candidates)
+    return box_features(subject).get(side.candidates)
+
+
+def agreement(subject: Subject, query: Image, key: Image) -> tuple[int, int]:
+    """How many of the set's pairs of two photos the approximation finds as well, of how many."""
+    config = MineConfig(**subject.mined.params)
+    one, other = sides(subject, [query, key], config)
+    found = []
+    for approximate in (False, True):
+        way = replace(subject, approximate=approximate)
+        pairs = candidates.match(described(way, one, config), described(way, other, config), config)
+        found.append(set(zip(pairs.query.tolist(), pairs.key.tolist(), strict=True)))
+    return len(found[0] & found[1]), len(found[0])
+
+
+def described(subject: Subject, side: Side, config: MineConfig) -> Described:
+    """What a photo's pairs are chosen by, embedding what has never been embedded."""
+    return candidates.describe(features(subject, side), side.candidates.objectness, config)
+
+
+def pair_total(subject: Subject, query: Described, key: Side | None, config: MineConfig) -> int | None:
+    """Number of pairs of the query with a neighbour; None where only a forward pass could tell.
+
+    Unless similarity decides, the neighbour's boxes need not be known: N is a share of the query's.
+    """
+    if config.min_similarity <= -1:
+        return pair_count(config.pair_ratio, len(query.features))
+    if key is None or missing_boxes(subject, key):
+        return None
+    return len(candidates.match(query, described(subject, key, config), config))
+
+
+def ready(subject: Subject, side: Side) -> bool:
+    """Whether a photo can be matched without a forward pass."""
+    if subject.approximate:
+        return _sources(subject).pooled.remembers(side.candidates)
+    return missing_boxes(subject, side) == 0
+
+
+@dataclass(frozen=True)
+class BestMatch:
+    """The RoI of a photo that is most similar to another photo's, and how similar."""
+
+    index: int
+    similarity: float
+
+
+def best_match(subject: Subject, vector: np.ndarray, other: Side) -> BestMatch | None:
+    """The best match of a RoI, float32 [C], in another photo; None where only a forward pass could tell."""
+    if not ready(subject, other):
+        return None
+    similar = features(subject, other) @ vector
+    best = int(similar.argmax())
+    return BestMatch(best, float(similar[best]))
+
+
+def place_of(similar: np.ndarray, query: Described, key: Described, pair: tuple[int, int]) -> int:
+    """The rank of a pair, 1 the best, among all of the two photos as mining would choose. similar: float32 [B_q, B_k].
+
+    Equal ones come in row-major order.
+    """
+    bonus = candidates.bonus(query.merit, key.merit)
+    worth = (similar if bonus is None else similar + bonus).ravel()
+    here = pair[0] * similar.shape[1] + pair[1]
+    return 1 + int((worth > worth[here]).sum()) + int((worth[:here] == worth[here]).sum())
+
+
+def explain(side: Side, most: int | None = None) -> list[RejectedBox]:
+    """Rejected raw boxes, largest first and at most so many, each with its rule and by how much it failed."""
+    return rejections.explain(side.raw, side.filtered, side.rules, most)
+
+
+def counterfactual(subject: Subject, side: Side, config: MineConfig, index: int) -> str:
+    """What it would take to keep one of the photo's raw boxes, by index; "" for a kept one, or when there is none."""
+    if index >= len(side.raw):
+        return ""
+    maps = _sources(subject).attention.get([side.image], config)
+
+    def refilter(rules: BoxRules) -> Filtered:
+        limits = {"min_size": rules.min_size, "max_aspect": rules.max_aspect, "max_iou": rules.max_iou}
+        loose = config.model_copy(update=limits | {"max_rois": rules.max_rois})
+        return candidates.candidates(side.image, side.raw, loose, maps[side.image.id]).filtered
+
+    return rejections.counterfactual(side.raw, side.filtered, side.rules, index, refilter)
+
+
+def box_features(subject: Subject) -> BoxFeatures:
+    """Features of the set's encoder, with what runs have added by now."""
+    found = _sources(subject).boxes
+    found.refresh()
+    return found
+
+
+def attention(subject: Subject) -> Attention:
+    """Attention maps by the set's encoder."""
+    return _sources(subject).attention
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """Where the features and maps of a data set's photos come from."""
+
+    boxes: BoxFeatures
+    pooled: PooledFeatures
+    attention: Attention
+
+
+def _sources(subject: Subject) -> _Sources:
+    precision = MineConfig(**subject.mined.params).precision
+    return _opened_sources(subject.workspace, subject.encoder.id, subject.dataset.id, precision)
+
+
+@lru_cache(maxsize=8)
+def _opened_sources(workspace: Workspace, encoder_id: int, dataset_id: int, precision: Precision) -> _Sources:
+    found, photos = encoder_features(workspace, encoder_id, precision), Photos.of(workspace.store, dataset_id)
+    return _Sources(BoxFeatures(found, photos), PooledFeatures(found, photos), Attention(found, photos))
+
+
+@lru_cache(maxsize=8)
+def encoder_features(workspace: Workspace, encoder_id: int, precision: Precision = "fp32") -> Features:
+    """The stored features of an encoder and its network, opened once."""
+    row = encoder_by_id(workspace.store, encoder_id)
+    if row is None:
+        raise UserError(f"There is no encoder {encoder_id}.")
+    return Features(workspace, row, precision=precision)
+
+
+def _set_features(workspace: Workspace, mined: CorrespondenceSet) -> tuple[np.ndarray, np.ndarray]:
+    return _features_of(workspace, mined.id, mined.encoder_id, MineConfig(**mined.params).precision)
+
+
+@lru_cache(maxsize=4)
+def _features_of(
+    workspace: Workspace, set_id: int, encoder_id: int, precision: Precision
+) -> tuple[np.ndarray, np.ndarray]:
+    ids = np.array(sorted(write.matched_images(workspace.store, set_id)), np.int64)
+    images = encoder_features(workspace, encoder_id, precision).images
+    images.refresh()
+    return ids, images.get(digests_of(workspace.store, ids))

@@ -1,0 +1,91 @@
+"""Why a raw box is no candidate: which rule rejected it, by how much, and what it would have taken to keep it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from orl_explorer.app.pages.pair.component import RejectedBox, Rule
+from orl_explorer.orl.boxes import BoxRules, Filtered, Verdict
+
+RULES: dict[Verdict, Rule] = {
+    Verdict.SIZE: "size",
+    Verdict.ASPECT: "aspect",
+    Verdict.OVERLAP: "overlap",
+    Verdict.COUNT: "count",
+}
+NO_LIMIT = 1_000_000  # more RoIs than a photo has raw boxes
+
+
+def explain(raw: np.ndarray, filtered: Filtered, rules: BoxRules, most: int | None = None) -> list[RejectedBox]:
+    """Rejected ones of raw boxes int16 [M, 4], largest first and at most so many, with rule and measure of each."""
+    rejected = np.flatnonzero(filtered.verdict != Verdict.KEPT)
+    area = raw[rejected, 2].astype(int) * raw[rejected, 3]
+    return [
+        {
+            "raw": i,
+            "box": raw[i].tolist(),
+            "rule": RULES[Verdict(int(filtered.verdict[i]))],
+            "why": f"{raw[i, 2]} × {raw[i, 3]} px: {_why(raw, filtered, rules, i)}",
+            "blocker": _blocker(raw, filtered, i),
+        }
+        for i in rejected[np.argsort(-area, kind="stable")][:most].tolist()
+    ]
+
+
+def counterfactual(
+    raw: np.ndarray, filtered: Filtered, rules: BoxRules, index: int, refilter: Callable[[BoxRules], Filtered]
+) -> str:
+    """What it would take to keep a rejected raw box; "" for a kept one.
+
+    raw: int16 [M, 4]. refilter: judges all of them once more by other rules. The rule that rejected the box is
+    loosened until it would pass, which may keep other boxes, in whose way it then is.
+    """
+    w, h = (int(v) for v in raw[index, 2:])
+    match Verdict(int(filtered.verdict[index])):
+        case Verdict.SIZE:
+            loose, words = replace(rules, min_size=min(w, h)), f"min size {min(w, h)}"
+        case Verdict.ASPECT:
+            aspect = math.ceil(max(w, h) / min(w, h) * 100) / 100
+            loose, words = replace(rules, max_aspect=aspect), f"max aspect {aspect:g}"
+        case Verdict.OVERLAP:
+            overlap = math.ceil(float(filtered.overlap[index]) * 1000 + 1e-3) / 1000  # above it, as float32 has it
+            loose, words = replace(rules, max_iou=overlap), f"max IoU {overlap:g}"
+        case Verdict.COUNT:
+            loose, words = replace(rules, max_rois=NO_LIMIT), "any number of RoIs"
+        case _:
+            return ""
+    again = refilter(loose)
+    if again.verdict[index] != Verdict.KEPT:
+        return f"At {words} it would pass this rule and still be rejected: {_why(raw, again, loose, index)}."
+    place = _candidate(again, raw[index]) + 1
+    if loose.max_rois == NO_LIMIT:
+        return f"It is number {place}: kept at max RoIs {place}."
+    return f"Kept at {words}, as box {place}."
+
+
+def _why(raw: np.ndarray, filtered: Filtered, rules: BoxRules, index: int) -> str:
+    short, long = sorted(int(v) for v in raw[index, 2:])
+    match Verdict(int(filtered.verdict[index])):
+        case Verdict.SIZE:
+            return f"its shorter side is {rules.min_size - short} px under min size {rules.min_size}"
+        case Verdict.ASPECT:
+            return f"sides {long / short:.2f} to 1, over max aspect {rules.max_aspect:g}"
+        case Verdict.OVERLAP:
+            box = _candidate(filtered, raw[filtered.blocker[index]]) + 1
+            return f"IoU {filtered.overlap[index]:.3f} with box {box}, over max IoU {rules.max_iou:g}"
+        case _:
+            return f"the photo had its {rules.max_rois} RoIs already"
+
+
+def _blocker(raw: np.ndarray, filtered: Filtered, index: int) -> int | None:
+    blocker = int(filtered.blocker[index])
+    return None if blocker < 0 else _candidate(filtered, raw[blocker])
+
+
+def _candidate(filtered: Filtered, box: np.ndarray) -> int:
+    """Index of a kept box among the candidates, which differ from one another."""
+    return int(np.flatnonzero((filtered.boxes == box).all(axis=1))[0])

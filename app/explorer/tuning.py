@@ -1,0 +1,288 @@
+"""The trials of the Tune page: what other settings find on a sample of a set's queries, shared by all who look."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from orl_explorer.app.explorer import preview
+from orl_explorer.app.explorer.background import Work
+from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.models import Image
+from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.db.sets import write
+from orl_explorer.db.sets.read import set_by_id
+from orl_explorer.orl.measure.quality import Measures, Mined
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.embeddings import Embeddings
+from orl_explorer.train.mining.sample import drawn, sample_of, saved
+from orl_explorer.train.mining.sweep import try_all
+from orl_explorer.train.mining.trial import Found, Trial
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
+
+CELLS = 4096  # of heat maps, remembered for each sample
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What the page shows of some settings on a sample of queries; see ``train.trial.Found`` for counts and rois."""
+
+    queries: int
+    counts: dict[str, int]
+    rois: int
+    missing: int
+    measures: Measures
+    state: tuple[int, int]  # of the features: with RoIs missing, other features would give other numbers
+
+    def value(self, name: str) -> float | None:
+        """A measure by name, or a count per query: ``rois``, ``raw``, the rejections; ``missing`` is the whole number.
+
+        None where nobody can say.
+        """
+        if name == "missing":
+            return float(self.missing)
+        if name == "rois":
+            return (self.counts["kept"] + self.counts["fallback"]) / self.queries
+        if name in self.counts:
+            return self.counts[name] / self.queries
+        return self.measures.get(name)
+
+
+@dataclass(frozen=True)
+class BestPair:
+    """The pair that comes first between a query and a neighbour; boxes are int16 [4], x y w h."""
+
+    rank: int
+    neighbor: Image
+    query_box: np.ndarray
+    key_box: np.ndarray
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Best:
+    """A query, its RoIs that have a feature, int16 [B, 4], and its best pairs by neighbour."""
+
+    image: Image
+    boxes: np.ndarray
+    pairs: list[BestPair]
+
+
+class Tuner:
+    """A sample of a set's queries that several people may try settings on at once."""
+
+    def __init__(self, subject: Subject, queries: np.ndarray) -> None:
+        self.subject, self.queries = subject, queries
+        self._work: tuple[str, Work] | None = None  # at most one at a time, and the part of a page that waits for it
+        self._lock = threading.RLock()
+        self._cells: dict[MineConfig, Numbers] = {}
+        sample = sample_of(subject.workspace, subject.mined, self._photos, queries, self.own.neighbors)
+        self._vectors, self._attention = preview.box_features(subject), preview.attention(subject)
+        self._trial = Trial(subject.workspace, sample, self._vectors, self._attention)
+
+    @property
+    def own(self) -> MineConfig:
+        """The set's settings."""
+        return MineConfig(**self.subject.mined.params)
+
+    def tried(self, config: MineConfig) -> MineConfig:
+        """The settings that can be tried at once: as asked, but with raw boxes and features that are there."""
+        config = config.model_copy(update={"precision": self.own.precision})
+        if not self.proposed(config):
+            raw = {name: getattr(self.own, name) for name in ("proposals", "proposal_scale")}
+            config = config.model_copy(update=raw)
+        return config
+
+    def proposed(self, config: MineConfig) -> bool:
+        """Whether the raw boxes that these settings filter are stored."""
+        with self._lock:
+            return self._wide(config).proposed(config)
+
+    def unmapped(self, config: MineConfig) -> int:
+        """Photos whose attention must be mapped before these settings can be tried."""
+        with self._lock:
+            return len(self._wide(config).unmapped(config))
+
+    def find(self, config: MineConfig) -> Found:
+        """What settings find, without the RoIs that have no feature."""
+        with self._lock:
+            return self._wide(config).find(config)
+
+    def numbers(self, config: MineConfig) -> Numbers:
+        """The same as numbers."""
+        with self._lock:
+            return self._numbers(config, self.find(config))
+
+    def unstored(self, config: MineConfig) -> int:
+        """RoIs of the queries that a run with these settings would have to embed."""
+        with self._lock:
+            return self._wide(config).unstored(config)
+
+    @cached_property
+    def saved(self) -> tuple[Mined, Numbers]:
+        """What the set itself says of the same queries, and the same as numbers, its rejections as its settings say."""
+        with self._lock:
+            mined = saved(self.subject.workspace, self.subject.mined, self._trial.sample)
+            measures = _with_mean(mined, self._trial.measure(self.own.neighbors, mined))
+            rois = int(mined.mined[mined.image_of].sum())
+            counts = {"kept": rois, "fallback": 0}
+            if self.proposed(self.own) and not self.unmapped(self.own):
+                judged = self.find(self.own).counts
+                counts = judged if judged["kept"] + judged["fallback"] == rois else counts
+            return mined, Numbers(len(self.queries), counts, len(mined.boxes), 0, measures, (0, 0))
+
+    def best(self, config: MineConfig) -> Best:
+        """Of a sample of one query: its RoIs, and its first pair with each neighbour that has one."""
+        with self._lock:
+            found, sample = self.find(config).mined, self._trial.sample
+            ids = sample.ids(config.neighbors)
+            query = int(found.queries[0])
+            pairs = []
+            for rank, neighbor in enumerate(found.neighbors[0].tolist(), 1):
+                own = np.flatnonzero(found.image_of[found.key] == neighbor)[:1]
+                pairs += [
+                    BestPair(
+                        rank,
+                        sample.images[int(ids[neighbor])],
+                        found.boxes[found.query[i]],
+                        found.boxes[found.key[i]],
+                        float(found.similarity[i]),
+                    )
+                    for i in own.tolist()
+                ]
+            here = slice(*found.start[query : query + 2])
+            return Best(sample.images[int(ids[query])], found.boxes[here], pairs)
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """Names of the raw boxes that the sample's queries have."""
+        return write.proposal_methods(self.subject.workspace.store, self.queries.tolist())
+
+    def cell(self, config: MineConfig) -> Numbers | None:
+        """What a sweep has found with these settings, if it holds still."""
+        found = self._cells.get(config)
+        return found if found and (not found.missing or found.state == self._vectors.state) else None
+
+    @property
+    def working(self) -> bool:
+        """Whether some work is under way."""
+        return self._work is not None and self._work[1].running
+
+    def start(self, part: str, do: Callable[[Progress], None]) -> None:
+        """Start work for a part of a page, unless some is under way."""
+        with self._lock:
+            if not self.working:
+                self._work = part, Work(do)
+
+    def work_for(self, part: str) -> Work | None:
+        """The work that was started last, if it was for this part of a page."""
+        return self._work[1] if self._work is not None and self._work[0] == part else None
+
+    def prepare(self, configs: Sequence[MineConfig]) -> Callable[[Progress], None]:
+        """Work that maps and embeds whatever these settings need and nobody has computed yet."""
+
+        def do(progress: Progress) -> None:
+            for config in configs:
+                with self._lock:
+                    unmapped = self._wide(config).unmapped(config)
+                progress.phase("Mapping attention", len(unmapped))
+                for image in unmapped:
+                    self._attention.get([image], config)
+                    progress.advance()
+                with self._lock:
+                    todo = self._wide(config).unembedded(config)
+                progress.phase("Embedding regions", sum(map(self._vectors.missing, todo)))
+                for boxes in todo:
+                    missing = self._vectors.missing(boxes)
+                    self._vectors.get(boxes)
+                    progress.advance(missing)
+
+        return do
+
+    def sweep(self, configs: Sequence[MineConfig]) -> Callable[[Progress], None]:
+        """Work that tries many settings, some at a time, so that sliders are not kept waiting."""
+
+        def do(progress: Progress) -> None:
+            todo = [config for config in configs if self.cell(config) is None]
+            progress.phase("Trying settings", len(todo))
+            for config in todo:
+                with self._lock:
+                    for own, found in try_all(self._wide(config), [config]):
+                        self._cells[own] = self._numbers(own, found)
+                        while len(self._cells) > CELLS:
+                            self._cells.pop(next(iter(self._cells)))
+                progress.advance()
+                time.sleep(0.01)  # or whoever waits for the lock would not get it before this thread does again
+
+        return do
+
+    @property
+    def _photos(self) -> Embeddings:
+        return preview.encoder_features(self.subject.workspace, self.subject.encoder.id, self.own.precision).images
+
+    def _numbers(self, config: MineConfig, found: Found) -> Numbers:
+        measures = _with_mean(found.mined, found.measures)
+        return Numbers(len(self.queries), found.counts, found.rois, found.missing, measures, self._vectors.state)
+
+    def _wide(self, config: MineConfig) -> Trial:
+        """The trial, of a sample with enough neighbours."""
+        trial = self._trial
+        there = trial.sample.neighbors.shape[1]
+        if there < min(config.neighbors, self.subject.mined.image_count - 1):
+            images = self._photos
+            images.refresh()
+            trial.sample = sample_of(
+                self.subject.workspace, self.subject.mined, images, self.queries, max(config.neighbors, 2 * there)
+            )
+        return trial
+
+
+def tuner(subject: Subject, size: int, seed: int) -> Tuner:
+    """The tuner of a sample of so many queries, the same for the same seed. Raises UserError."""
+    return _tuner(subject, drawn(stored_ids(subject), size, seed))
+
+
+def tuner_of(subject: Subject, image_id: int) -> Tuner | None:
+    """The tuner of one query alone; None where the set does not have it."""
+    ids = stored_ids(subject)
+    at = int(np.searchsorted(ids, image_id))
+    return _tuner(subject, ids[at : at + 1]) if at < len(ids) and ids[at] == image_id else None
+
+
+def stored_ids(subject: Subject) -> np.ndarray:
+    """Ids of all photos of the set, int64 [n], ascending."""
+    return _set_ids(subject.workspace, subject.mined.id, subject.mined.created_at)
+
+
+def _with_mean(mined: Mined, measures: Measures) -> Measures:
+    mean = {"similarity_mean": float(mined.similarity.mean())} if len(mined.similarity) else {}
+    return measures | mean
+
+
+def _tuner(subject: Subject, queries: np.ndarray) -> Tuner:
+    mined, revision = subject.mined, subject.dataset.revision  # it grows when annotations change
+    return _opened(subject.workspace, mined.id, mined.created_at, revision, tuple(queries.tolist()))
+
+
+@lru_cache(maxsize=4)
+def _set_ids(workspace: Workspace, set_id: int, created_at: datetime) -> np.ndarray:
+    return np.array(sorted(write.matched_images(workspace.store, set_id)), np.int64)
+
+
+@lru_cache(maxsize=16)
+def _opened(workspace: Workspace, set_id: int, created_at: datetime, revision: int, queries: tuple[int, ...]) -> Tuner:
+    mined = set_by_id(workspace.store, set_id)
+    encoder = encoder_by_id(workspace.store, mined.encoder_id) if mined else None
+    if mined is None or encoder is None:
+        raise UserError("The set, or the encoder that it was mined with, is gone.")
+    subject = Subject(workspace, mined, dataset_by_id(workspace.store, mined.dataset_id), encoder)
+    return Tuner(subject, np.array(queries, np.int64))

@@ -1,0 +1,250 @@
+"""Compare: two correspondence sets of the same photos, on one query and over all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages.compare import whole
+from orl_explorer.app.pages.compare.component import pair_compare
+from orl_explorer.app.pages.compare.payload import Query, payload
+from orl_explorer.app.pages.explore.page import current_order
+from orl_explorer.app.pages.shell import Place
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.gallery import gallery_page, step
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
+from orl_explorer.db.photos import image_by_id, photo_roots
+from orl_explorer.db.sets.comparison import Comparison, compare_sets, kept_comparison, least_alike, step_alike
+from orl_explorer.db.sets.differences import neighbor_differences, pair_differences
+from orl_explorer.db.sets.read import neighbors_of, pair_rows, sets
+from orl_explorer.db.store import StoreError
+
+AT_ONCE = 5_000  # photos that are compared without being asked: a second
+
+
+@dataclass(frozen=True)
+class Two:
+    """The two sets that are compared, and where."""
+
+    place: Place
+    dataset: Dataset
+    first: CorrespondenceSet
+    second: CorrespondenceSet
+
+
+@dataclass(frozen=True)
+class OnScreen:
+    """What is on screen, for the callbacks."""
+
+    two: Two
+    image_id: int
+
+
+def page() -> None:
+    """Draw the page."""
+    place = shell.pick(on_set=_pick_anew)
+    if place.dataset is None:
+        start.empty_workspace(place)
+        return
+    st.title("Compare two sets", anchor=False)
+    found = [s for s in sets(place.workspace.store) if s.dataset_id == place.dataset.id]
+    if len(found) < 2:
+        _too_few(place, place.dataset, found)
+        return
+    first, second = _pick_two(found, place.mined)
+    if first.id == second.id:
+        st.info("This is the same set twice: pick another one for A or B.", icon=":material/info:")
+        return
+    two = Two(place, place.dataset, first, second)
+    _encoders(two, found)
+    try:
+        comparison = _comparison(two)
+    except StoreError as problem:
+        st.error(str(problem), icon=":material/error:")
+        return
+    _query(two)
+    if comparison is not None:
+        whole.draw(place, first, second, comparison)
+
+
+def _too_few(place: Place, dataset: Dataset, found: list[CorrespondenceSet]) -> None:
+    if not found:
+        start.unmined(place, dataset)
+        return
+    st.info(
+        f"There is one set of these photos, {shell.escape(found[0].name)}. Mine them once more, with other settings or "
+        "another encoder, and compare what comes out.",
+        icon=":material/difference:",
+    )
+    if shell.read_only():
+        return
+    with st.container(horizontal=True):
+        st.button("Other settings …", icon=":material/tune:", on_click=shell.open_page, args=(_tuning(),))
+        st.button("Another encoder …", icon=":material/search:", on_click=shell.open_page, args=("explore",))
+
+
+def _tuning() -> str:
+    """The page whose sliders mine a data set anew."""
+    return "tune" if "tune" in st.session_state.get("pages", {}) else "pair"
+
+
+def _pick_two(
+    found: list[CorrespondenceSet], picked: CorrespondenceSet | None
+) -> tuple[CorrespondenceSet, CorrespondenceSet]:
+    """Two pickers; unless the URL has others, the set of the sidebar and its ``_counterpart``, A the older."""
+    names = [s.name for s in found]
+    by_name = dict(zip(names, found, strict=True))
+    own = next((s for s in found if picked and s.id == picked.id), found[0])
+    older, newer = sorted((own, _counterpart(found, own)), key=lambda s: s.id)
+    if st.session_state.pop("pick_two_anew", False):
+        st.session_state["a"], st.session_state["b"] = older.name, newer.name
+    left, right, middle = st.columns([5, 5, 1.4], vertical_alignment="bottom")
+    a = left.selectbox("A", names, index=names.index(older.name), key="a", bind="query-params")
+    b = right.selectbox("B", names, index=names.index(newer.name), key="b", bind="query-params")
+    middle.button("Swap", icon=":material/swap_horiz:", on_click=_swap, width="stretch")
+    return by_name.get(a, older), by_name.get(b, newer)
+
+
+def _counterpart(found: list[CorrespondenceSet], own: CorrespondenceSet) -> CorrespondenceSet:
+    """What a set is compared with first: the newest other one by its encoder, or else the newest other one."""
+    others = [s for s in found if s.id != own.id]
+    return next((s for s in others if s.encoder_id == own.encoder_id), others[0])
+
+
+def _pick_anew() -> None:
+    """Callback: another set was picked in the sidebar, and is to be compared."""
+    st.session_state["pick_two_anew"] = True
+
+
+def _swap() -> None:
+    st.session_state["a"], st.session_state["b"] = st.session_state["b"], st.session_state["a"]
+
+
+def _encoders(two: Two, found: list[CorrespondenceSet]) -> None:
+    rows = [encoder_by_id(two.place.workspace.store, s.encoder_id) for s in (two.first, two.second)]
+    labels = [shell.encoder_label(row) if row else "an encoder that is gone" for row in rows]
+    if labels[0] != labels[1]:
+        st.caption(f"Two encoders: A by {labels[0]}, B by {labels[1]}.")
+        return
+    others = len({s.encoder_id for s in found}) > 1
+    how = "pick a set of another one" if others else "mine these photos with another one (Explore, *Mine …*)"
+    st.caption(f"Both by {labels[0]}. To compare encoders, {how}.")
+
+
+def _comparison(two: Two) -> Comparison | None:
+    """All photos compared; None while nobody has asked for what takes a while."""
+    store, first, second = two.place.workspace.store, two.first, two.second
+    kept = kept_comparison(store, first.id, second.id)
+    if kept is not None:
+        return kept
+    if shell.read_only():
+        st.caption("These two sets were never compared on all photos, and this server only shows.")
+        return None
+    many = min(first.image_count, second.image_count)
+    slow = many > AT_ONCE
+    if slow and not st.button(
+        f"Compare all {many:,} photos", icon=":material/difference:", help="Done once for two sets, and then kept."
+    ):
+        return None
+    bar = st.progress(0.0) if slow else None
+
+    def tell(done: int, of: int) -> None:
+        if bar:
+            bar.progress(done / of, f"Comparing photos: {done:,} of {of:,}")
+
+    found = compare_sets(store, first.id, second.id, tell)
+    if bar:
+        bar.empty()
+    return found
+
+
+@st.fragment(key="compared")
+def _query(two: Two) -> None:
+    """One query photo in both sets: what arrow keys and clicks change, and nothing else."""
+    store, first, second = two.place.workspace.store, two.first, two.second
+    image = _query_image(two)
+    if image is None:
+        return
+    neighbors = neighbor_differences(*(neighbors_of(store, s.id, image.id) for s in (first, second)))
+    if not neighbors:
+        st.info(f"{shell.escape(image.path)} is in neither set.", icon=":material/info:")
+        return
+    pairs = pair_differences(*(pair_rows(store, s.id, [image.id])[image.id] for s in (first, second)))
+    asked = st.query_params.get("nb", "")
+    current = next((n for n in neighbors if str(n.image.id) == asked), neighbors[0])
+    query = Query(two.place.workspace, (first, second), image, neighbors, pairs, current)
+    st.session_state["compared_here"] = OnScreen(two, image.id)
+    forward = _step_from(two, image.id, True)
+    ahead = image_by_id(store, forward) if forward else None
+    st.markdown(f"**{shell.escape(image.path)}** · {_counts(query)}")
+    pair_compare(
+        payload(query, st.query_params.get("mark", ""), ahead[0] if ahead else None),
+        key="compare",
+        on_neighbor=_to_neighbor,
+        on_step=_to_query,
+        on_pick=_on_pick,
+    )
+
+
+def _counts(query: Query) -> str:
+    """What the two sets share on this photo, in words."""
+    near, pairs = query.neighbor_counts, query.pair_counts
+    return (
+        f"neighbours: {near['kept']} kept, {near['lost']} lost, {near['new']} new · pairs: {pairs['kept']} kept, "
+        f"{pairs['lost']} lost, {pairs['new']} new, Jaccard **{query.jaccard:.2f}**"
+    )
+
+
+def _query_image(two: Two) -> Image | None:
+    """The photo that the URL names, else the one whose pairs are least alike, else the gallery's first."""
+    store, first, second = two.place.workspace.store, two.first, two.second
+    asked = st.query_params.get("q", "")
+    if asked.isdecimal() and len(asked) < 12:
+        found = image_by_id(store, int(asked))
+        if found is None or found[1].id not in photo_roots(store, two.dataset.id):
+            st.warning("There is no such photo in this data set.")
+            return None
+        return found[0]
+    least = least_alike(store, first.id, second.id, 1)
+    if least:
+        found = image_by_id(store, least[0].image_id)
+    else:
+        tiles = gallery_page(store, replace(current_order(two.place, two.dataset), set_id=first.id), 0, 1)
+        found = image_by_id(store, tiles[0].id) if tiles else None
+    return found[0] if found else None
+
+
+def _step_from(two: Two, image_id: int, forward: bool) -> int | None:
+    """The next query: by how little the sets share where that is known, else as the gallery has it."""
+    store, first, second = two.place.workspace.store, two.first, two.second
+    if kept_comparison(store, first.id, second.id) is not None:
+        return step_alike(store, first.id, second.id, image_id, forward)
+    return step(store, current_order(two.place, two.dataset), image_id, forward)
+
+
+# Callbacks of the component ----------------------------------------------------------------------------
+
+
+def _to_neighbor() -> None:
+    asked = st.session_state["compare"].neighbor
+    if isinstance(asked, int):
+        shell.put_in_url(nb=str(asked), mark="")
+
+
+def _to_query() -> None:
+    forward = st.session_state["compare"].step
+    here: OnScreen | None = st.session_state.get("compared_here")
+    if forward not in (-1, 1) or here is None:
+        return
+    following = _step_from(here.two, here.image_id, forward == 1)
+    if following is None:
+        st.toast("That was the last photo." if forward == 1 else "That was the first photo.")
+        return
+    shell.put_in_url(q=str(following), nb="", mark="")
+
+
+def _on_pick() -> None:
+    picked = (st.session_state["compare"].pick or {}).get("id")
+    shell.put_in_url(mark=picked if isinstance(picked, str) else "")

@@ -1,0 +1,157 @@
+"""What the compare page sends to its component: one query photo and one neighbour in two sets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import cast
+
+import numpy as np
+
+from orl_explorer.app.pages.compare.component import (
+    ComparedPair,
+    ComparedPhoto,
+    ComparedRow,
+    ComparedThumb,
+    ComparePayload,
+    Pane,
+)
+from orl_explorer.app.pages.compare.component import Place as RankPlace
+from orl_explorer.app.pages.pair.component import Photo
+from orl_explorer.app.pages.pair.settings import described
+from orl_explorer.app.pages.shell import describe_set
+from orl_explorer.app.server.pictures import WIDTHS, crop_url, photo_url
+from orl_explorer.db.models import CorrespondenceSet, Image
+from orl_explorer.db.sets.comparison import Overlap
+from orl_explorer.db.sets.differences import NeighborDifference, PairDifference, Status
+from orl_explorer.db.sets.read import NeighborImage, rois_of
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query photo in two sets, all its neighbours and pairs in either, and the neighbour on screen."""
+
+    workspace: Workspace
+    sets: tuple[CorrespondenceSet, CorrespondenceSet]
+    image: Image
+    neighbors: list[NeighborDifference]
+    pairs: dict[int, list[PairDifference]]  # by id of the neighbour
+    current: NeighborDifference
+
+    @property
+    def neighbor_counts(self) -> dict[Status, int]:
+        """Neighbours by what became of them."""
+        return _counted(n.status for n in self.neighbors)
+
+    @property
+    def pair_counts(self) -> dict[Status, int]:
+        """Pairs with all neighbours by what became of them."""
+        return _counted(p.status for some in self.pairs.values() for p in some)
+
+    @property
+    def jaccard(self) -> float:
+        """Intersection over union of the pairs; 1 where there is none."""
+        kept, lost, new = self.pair_counts.values()
+        return Overlap(kept, kept + lost, kept + new).jaccard
+
+
+def payload(query: Query, selected: str, following: Image | None) -> ComparePayload:
+    """Everything that the view draws. selected: what the URL says of the selected pair."""
+    current = query.current.image
+    pairs = query.pairs.get(current.id, [])
+    ids = [f"{q}-{k}" for q, k in (pair.roi_ids for pair in pairs)]
+    one, other = (_pane(query, number, pairs, ids) for number in (0, 1))
+    return {
+        "neighbor": current.id,
+        "neighbors": [_thumb(query, neighbor) for neighbor in query.neighbors],
+        "panes": (one, other),
+        "rows": [_row(pair, id_, number) for number, (pair, id_) in enumerate(zip(pairs, ids, strict=True), 1)],
+        "selected": selected if selected in ids else None,
+        "place": {name: mined.name for name, mined in zip("ab", query.sets, strict=True)} | {"q": str(query.image.id)},
+        "caption": _caption(query),
+        "crop_url": crop_url(),
+        "prefetch": [photo_url(following.id, following.mtime_ns)] if following else [],
+    }
+
+
+def _pane(query: Query, number: int, pairs: list[PairDifference], ids: list[str]) -> Pane:
+    mined, current = query.sets[number], query.current.image
+    place = query.current.second if number else query.current.first
+    rois = rois_of(query.workspace.store, mined.id, [query.image.id, current.id])
+    boxes = [rois[i].boxes if i in rois else np.empty((0, 4), np.int16) for i in (query.image.id, current.id)]
+    index = [{tuple(box): i for i, box in enumerate(some.tolist())} for some in boxes]
+    drawn: list[ComparedPair] = []
+    for at, (pair, id_) in enumerate(zip(pairs, ids, strict=True), 1):
+        row = pair.second if number else pair.first
+        if row is not None:
+            q, k = (where[box] for where, box in zip(index, pair.boxes, strict=True))
+            drawn.append({"id": id_, "number": at, "status": pair.status, "q": q, "k": k, "similarity": row.similarity})
+    there = {"rank": place.rank if place else None, "similarity": place.similarity if place else None}
+    return {
+        "title": f"{'AB'[number]} · {mined.name}",
+        "note": describe_set(query.workspace, mined),
+        "query": _photo(query.image, boxes[0]),
+        "neighbor": cast(ComparedPhoto, _photo(current, boxes[1]) | there),
+        "pairs": drawn,
+    }
+
+
+def _caption(query: Query) -> list[str]:
+    """What a saved figure says of itself."""
+    first, second = query.current.first, query.current.second
+    places = [
+        f"number {place.rank} in {letter} (cosine {place.similarity:.3f})"
+        for letter, place in (("A", first), ("B", second))
+        if place is not None
+    ]
+    return [
+        *(
+            f"{letter}: correspondence set {mined.name}, {describe_set(query.workspace, mined)}. "
+            f"{described(MineConfig(**mined.params))}."
+            for letter, mined in zip("AB", query.sets, strict=True)
+        ),
+        f"Query {query.image.path}; neighbour {query.current.image.path}, {' and '.join(places)}.",
+    ]
+
+
+def _photo(image: Image, boxes: np.ndarray) -> Photo:
+    return {
+        "id": image.id,
+        "name": image.path,
+        "url": photo_url(image.id, image.mtime_ns),
+        "width": image.width,
+        "height": image.height,
+        "boxes": boxes.tolist(),
+        "rejected": [],
+    }
+
+
+def _thumb(query: Query, neighbor: NeighborDifference) -> ComparedThumb:
+    return {
+        "id": neighbor.image.id,
+        "name": PurePosixPath(neighbor.image.path).name,
+        "thumb": photo_url(neighbor.image.id, neighbor.image.mtime_ns, WIDTHS[0]),
+        "status": neighbor.status,
+        "first": _place(neighbor.first),
+        "second": _place(neighbor.second),
+        "counts": _counted(p.status for p in query.pairs.get(neighbor.image.id, [])),
+    }
+
+
+def _place(neighbor: NeighborImage | None) -> RankPlace | None:
+    return {"rank": neighbor.rank, "similarity": neighbor.similarity} if neighbor else None
+
+
+def _row(pair: PairDifference, id_: str, number: int) -> ComparedRow:
+    first, second = (row.similarity if row else None for row in (pair.first, pair.second))
+    boxes = ([float(v) for v in pair.boxes[0]], [float(v) for v in pair.boxes[1]])
+    return {"id": id_, "number": number, "status": pair.status, "boxes": boxes, "similarity": (first, second)}
+
+
+def _counted(statuses: Iterable[Status]) -> dict[Status, int]:
+    found = Counter(statuses)
+    return {"kept": found["kept"], "lost": found["lost"], "new": found["new"]}

@@ -1,0 +1,197 @@
+"""Two sets over all photos: measures side by side, similarities, and the photos on which they differ most."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from orl_explorer.app.pages import shell
+from orl_explorer.app.pages.explore.component import Tile, gallery
+from orl_explorer.app.pages.shell import Place
+from orl_explorer.app.server.pictures import WIDTHS, photo_url
+from orl_explorer.db.models import CorrespondenceSet
+from orl_explorer.db.sets.comparison import BINS, Comparison, ImageOverlap, least_alike
+from orl_explorer.db.sets.read import images_by_id
+from orl_explorer.train.mining.config import MineConfig
+
+PER_PAGE = 24
+COLOURS = ("#0072B2", "#D55E00")  # Okabe–Ito, for A and B
+
+
+def draw(place: Place, first: CorrespondenceSet, second: CorrespondenceSet, comparison: Comparison) -> None:
+    """Draw everything below the query."""
+    st.subheader(f"All {comparison.images:,} photos of both", anchor=False, divider="gray")
+    total = comparison.total
+    shares = (("Neighbours", total.neighbors), ("RoIs", total.rois), ("Pairs", total.pairs))
+    for column, (name, overlap) in zip(st.columns(3), shares, strict=True):
+        column.metric(
+            f"{name}: Jaccard",
+            f"{overlap.jaccard:.3f}",
+            f"{overlap.shared:,} in both, {overlap.first:,} in A, {overlap.second:,} in B",
+            delta_color="off",
+            delta_arrow="off",
+        )
+    left, right = st.columns(2)
+    with left:
+        st.plotly_chart(
+            _similarities(first, second), key="similarities", alt=_similarity_words(first, second), config=PLAIN
+        )
+    with right:
+        st.plotly_chart(
+            _jaccards(comparison.histogram),
+            key="jaccards",
+            on_select=_from_bin,
+            selection_mode="points",
+            alt=f"Number of photos by the Jaccard index of their pairs: {comparison.histogram}",
+            config=PLAIN,
+        )
+    with st.expander("Settings and measures of both", expanded=True):
+        st.dataframe(measures(first, second), hide_index=True, width="stretch", height=430)
+    _photos(place, first, second)
+
+
+PLAIN = {"displaylogo": False, "displayModeBar": False}
+
+
+def measures(first: CorrespondenceSet, second: CorrespondenceSet) -> pd.DataFrame:
+    """Settings that differ and measures of two sets: a row each, with the difference where both are numbers."""
+    ours, theirs = (MineConfig(**s.params).model_dump() for s in (first, second))
+    rows = [(f"setting: {_words(n)}", ours[n], theirs[n]) for n in ours if ours[n] != theirs[n]]
+    kept = (first.quality or {}, second.quality or {})
+    rows += [(_words(name), kept[0].get(name), kept[1].get(name)) for name in {**kept[0], **kept[1]}]
+    shown = [(name, _number(a), _number(b), _difference(a, b)) for name, a, b in rows]
+    return pd.DataFrame(shown, columns=["Measure", "A", "B", "B − A"])
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _number(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _difference(a: object, b: object) -> str:
+    numbers = isinstance(a, int | float) and isinstance(b, int | float)
+    return f"{b - a:+.4g}" if numbers and a != b else ""  # type: ignore[operator]
+
+
+def _similarities(first: CorrespondenceSet, second: CorrespondenceSet) -> go.Figure:
+    figure = go.Figure()
+    for name, mined, colour, dash in zip("AB", (first, second), COLOURS, ("solid", "dash"), strict=True):
+        counts = np.array((mined.summary or {}).get("similarity", []), float)
+        if counts.sum():
+            width = 2 / len(counts)
+            edges = np.linspace(-1 - width, 1 + width, len(counts) + 3)  # with nothing before and after
+            counts = np.pad(counts, 1)
+            style = {"color": colour, "dash": dash, "shape": "hvh"}
+            middle = (edges[1:] + edges[:-1]) / 2
+            used = np.flatnonzero(counts)
+            part = slice(used[0] - 1, used[-1] + 2)
+            share = counts[part] / counts.sum()
+            figure.add_scatter(x=middle[part], y=share, name=f"{name} · {mined.name}", line=style, mode="lines")
+    figure.update_layout(
+        title="Similarity of all pairs",
+        xaxis_title="cosine similarity",
+        yaxis_title="share of the set's pairs",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        height=340,
+        margin={"t": 80, "b": 40, "l": 50, "r": 10},
+    )
+    return figure
+
+
+def _similarity_words(first: CorrespondenceSet, second: CorrespondenceSet) -> str:
+    means = [(s.quality or {}).get("similarity_median") for s in (first, second)]
+    known = [f"{name} {mean:.3f}" for name, mean in zip("AB", means, strict=True) if mean is not None]
+    return "Histograms of the pairs' cosine similarity in both sets" + (f"; medians: {', '.join(known)}" * bool(known))
+
+
+def _jaccards(histogram: list[int]) -> go.Figure:
+    low = np.arange(BINS) / BINS
+    labels = [f"{a:.2f} to {a + 1 / BINS:.2f}" for a in low]
+    bars = go.Bar(
+        x=low + 0.5 / BINS,
+        y=histogram,
+        width=0.94 / BINS,
+        customdata=low,
+        hovertext=labels,
+        hovertemplate="%{hovertext}: %{y} photos<extra></extra>",
+        marker_color=COLOURS[0],
+    )
+    figure = go.Figure(bars)
+    figure.update_layout(
+        title="Jaccard of each photo's pairs<br><sup>click a bar to list its photos below</sup>",
+        xaxis={"title": "pairs in both ÷ pairs in either", "range": [0, 1]},
+        yaxis_title="photos",
+        height=340,
+        margin={"t": 80, "b": 40, "l": 50, "r": 10},
+    )
+    return figure
+
+
+def _from_bin() -> None:
+    points = st.session_state["jaccards"].selection.points
+    if points:
+        shell.put_in_url(**{"from": f"{points[0]['customdata']:g}-0"})
+
+
+@st.fragment(key="differing")
+def _photos(place: Place, first: CorrespondenceSet, second: CorrespondenceSet) -> None:
+    """The photos on which the sets differ most, a page at a time."""
+    after = cursor(st.query_params.get("from", ""))
+    found = least_alike(place.workspace.store, first.id, second.id, PER_PAGE + 1, after)
+    begins = f", from Jaccard {after.pairs:.2f} on" if after else ""
+    st.subheader(f"Photos whose pairs differ most{begins}", anchor=False)
+    if not found:
+        st.caption("There are no more.")
+    images = images_by_id(place.workspace.store, [row.image_id for row in found[:PER_PAGE]])
+    tiles: list[Tile] = [
+        {
+            "id": row.image_id,
+            "thumb": photo_url(row.image_id, images[row.image_id].mtime_ns, WIDTHS[0]),
+            "name": PurePosixPath(images[row.image_id].path).name,
+            "badges": [f"pairs {row.pairs:.2f}", f"neighbours {row.neighbors:.2f}", f"RoIs {row.rois:.2f}"],
+            "width": images[row.image_id].width or 4,
+            "height": images[row.image_id].height or 3,
+        }
+        for row in found[:PER_PAGE]
+    ]
+    asked = st.query_params.get("q", "")
+    gallery(tiles, key="least_alike", on_open=_open, selected=int(asked) if asked.isdecimal() else None)
+    with st.container(horizontal=True):
+        if after:
+            st.button("From the start", icon=":material/first_page:", on_click=_turn, args=("",))
+        if len(found) > PER_PAGE:
+            last = found[PER_PAGE - 1]
+            onward = f"{last.pairs!r}-{last.image_id}"
+            st.button("More", icon=":material/navigate_next:", on_click=_turn, args=(onward,))
+
+
+def cursor(text: str) -> ImageOverlap | None:
+    """Where a page of the list begins, as the URL has it: the Jaccard index and the id of the photo before it."""
+    pairs, _, image = text.partition("-")
+    try:
+        value = float(pairs)
+    except ValueError:
+        return None
+    if not (0 <= value <= 1 and image.isdecimal() and len(image) < 12):
+        return None
+    return ImageOverlap(int(image), 0, 0, value)
+
+
+def _turn(to: str) -> None:
+    shell.put_in_url(**{"from": to})
+
+
+def _open() -> None:
+    image_id = st.session_state["least_alike"].open
+    if isinstance(image_id, int):
+        shell.put_in_url(q=str(image_id), nb="", mark="")
+        st.rerun("compared")

@@ -1,0 +1,204 @@
+"""What the gallery shows and in which order: a row of inputs, all of them in the URL."""
+
+from __future__ import annotations
+
+import random
+
+import streamlit as st
+
+from orl_explorer.app.pages import shell
+from orl_explorer.app.pages.shell import Place
+from orl_explorer.db.gallery import GalleryOrder, Judged
+from orl_explorer.db.models import Dataset
+from orl_explorer.db.people.selections import find_selection
+from orl_explorer.db.people.tags import known_tags
+
+# What a person picks, also in the URL -> the store's order, and what it means.
+SORTS = {
+    "Name": ("name", ""),
+    "Pairs": ("pairs", "Number of pairs that the photo is the query of."),
+    "Similarity": ("similarity", "Mean cosine of its pairs."),
+    "RoIs": ("regions", "Number of its regions that passed the filter."),
+    "Consistency": ("cycle", "Share of its pairs whose way back leads to the same region: wrong pairs are rarely so."),
+    "Margin": ("margin", "Mean of how far its pairs are ahead of the query RoI's best other RoI in that neighbour."),
+    "Random": ("random", "Shuffled by a seed: the same seed shows the same order."),
+}
+VERDICTS: dict[str, Judged] = {
+    "judged good": "good",
+    "judged wrong": "wrong",
+    "judged interesting": "interesting",
+    "judged at all": "any",
+    "not judged": "none",
+}
+FILTERS = ("find", "category", "tag", "judged", "least", "most")  # widgets; the selection is no widget
+MOST_SEED = 2**31 - 1
+
+
+def current_order(place: Place, dataset: Dataset) -> GalleryOrder:
+    """The gallery's order as the URL or the session has it: also that of the pair page's arrows."""
+    sort = SORTS.get(str(_chosen("sort")), SORTS["Name"])[0]
+    desc = _chosen("desc")
+    return GalleryOrder(
+        dataset.id,
+        place.mined.id if place.mined else None,
+        sort if place.mined or sort == "random" else "name",
+        sort != "random" and (desc is True or desc == "true"),
+        search=str(_chosen("find") or ""),
+        seed=_number("seed") or 0,
+        category=_text("category"),
+        fewest_pairs=_number("least"),
+        most_pairs=_number("most"),
+        tag=_text("tag"),
+        verdict=VERDICTS.get(str(_chosen("judged"))),
+        selection=st.session_state.get("in_selection"),
+    )
+
+
+def is_filtered(order: GalleryOrder) -> bool:
+    """Whether any photo may be left out."""
+    return order != GalleryOrder(order.dataset_id, order.set_id, order.sort, order.descending, seed=order.seed)
+
+
+def described(order: GalleryOrder) -> str:
+    """The order and what is left out, in words."""
+    sort = next(label for label, (name, _) in SORTS.items() if name == order.sort).lower().replace("rois", "RoIs")
+    way = f"seed {order.seed}" if order.sort == "random" else "descending" if order.descending else "ascending"
+    verdict = next((label for label, name in VERDICTS.items() if name == order.verdict), "")
+    filters = {
+        "name has": order.search,
+        "category": order.category,
+        "tag": order.tag,
+        "pairs": verdict,
+        "pairs at least": order.fewest_pairs,
+        "pairs at most": order.most_pairs,
+        "selection": order.selection,
+    }
+    return shell.with_filters(f"by {sort}, {way}", filters)
+
+
+def inputs(place: Place, dataset: Dataset) -> None:
+    """Draw the row."""
+    _take_selection()
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="gallery-order"):
+        st.text_input(
+            "Find by name",
+            type="search",
+            live="300ms",
+            key="find",
+            bind="query-params",
+            placeholder="part of a name",
+            width=180,
+            on_change=_to_first,
+        )
+        _sort(place)
+        if dataset.categories:
+            counts = dataset.categories
+            st.selectbox(
+                "Category",
+                list(counts),
+                index=None,
+                placeholder="any",
+                key="category",
+                bind="query-params",
+                width=140,
+                help="Photos with an annotated object of this category.",
+                on_change=_to_first,
+            )
+        tags = known_tags(place.workspace.store, dataset.id)
+        if tags:
+            st.selectbox(
+                "Tag",
+                list(tags),
+                index=None,
+                placeholder="any",
+                key="tag",
+                bind="query-params",
+                width=120,
+                on_change=_to_first,
+            )
+        if place.mined is not None:
+            _pairs()
+
+
+def clear() -> None:
+    """Callback: show every photo again."""
+    for key in FILTERS:
+        if key in st.session_state:
+            st.session_state[key] = "" if key == "find" else None
+    if "selection" in st.query_params:
+        del st.query_params["selection"]
+    st.session_state.pop("in_selection", None)
+    _to_first()
+
+
+def _sort(place: Place) -> None:
+    by = list(SORTS) if place.mined is not None else ["Name", "Random"]
+    picked = st.selectbox("Sort by", by, key="sort", bind="query-params", width=140, on_change=_to_first)
+    if picked == "Random":
+        st.number_input("Seed", 0, MOST_SEED, 0, key="seed", bind="query-params", width=110, on_change=_to_first)
+        st.button("Shuffle", icon=":material/casino:", help="Another order: draws a new seed", on_click=_roll)
+    else:
+        about = SORTS.get(picked or "Name", SORTS["Name"])[1]
+        st.toggle("Descending", key="desc", bind="query-params", help=about or None, on_change=_to_first)
+
+
+def _pairs() -> None:
+    """What is asked of a photo's pairs: how many there are, and what people said of them."""
+    least, most, judged = _number("least"), _number("most"), _text("judged")
+    count = "" if least is None and most is None else f"{least or 0} – {'…' if most is None else most}"
+    said = ", ".join(filter(None, (count, judged if judged in VERDICTS else ""))) or "any"
+    with st.popover(f"Pairs: {said}"):
+        st.selectbox(
+            "Verdict",
+            list(VERDICTS),
+            index=None,
+            placeholder="whatever",
+            key="judged",
+            bind="query-params",
+            help="Photos that are the query of a pair that somebody judged so, in whichever set it was.",
+            on_change=_to_first,
+        )
+        st.number_input("At least so many pairs", 0, key="least", value=None, bind="query-params", on_change=_to_first)
+        st.number_input("At most", 0, key="most", value=None, bind="query-params", on_change=_to_first)
+
+
+def selection_chip(place: Place) -> None:
+    """Say of which kept selection the photos are, if they are of one."""
+    chosen = st.session_state.get("in_selection")
+    if chosen is None:
+        return
+    kept = find_selection(place.workspace.store, chosen)
+    name = shell.escape(kept.name) if kept is not None else f"{chosen}, which is not there any more"
+    st.markdown(f":material/select_all: Selection: **{name}**", width="content")
+
+
+def _take_selection() -> None:
+    asked = st.query_params.get("selection", "")
+    st.session_state["in_selection"] = int(asked) if asked.isdecimal() and len(asked) < 12 else None
+
+
+def _to_first() -> None:
+    """Callback: what was on page 7 is somewhere else now."""
+    for key in ("page", "go"):
+        if key in st.session_state:
+            st.session_state[key] = 1 if key == "page" else None
+
+
+def _roll() -> None:
+    st.session_state["seed"] = random.randrange(MOST_SEED)
+    _to_first()
+
+
+def _chosen(key: str) -> object:
+    value = st.session_state.get(key)
+    return st.query_params.get(key) if value is None else value
+
+
+def _text(key: str) -> str | None:
+    value = _chosen(key)
+    return str(value) if value else None
+
+
+def _number(key: str) -> int | None:
+    value = str(_chosen(key))
+    return int(value) if value.isdecimal() and len(value) < 12 else None

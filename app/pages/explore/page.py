@@ -1,0 +1,198 @@
+"""Explore: the photos of a data set, with what a correspondence set found in each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import numpy as np
+import streamlit as st
+
+from orl_explorer.app.components.figure import Figure
+from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages.author import author
+from orl_explorer.app.pages.explore import order as gallery_order
+from orl_explorer.app.pages.explore.component import Tile, gallery
+from orl_explorer.app.pages.explore.order import current_order
+from orl_explorer.app.pages.shell import Place
+from orl_explorer.app.server.pictures import WIDTHS, photo_url
+from orl_explorer.db.gallery import GalleryOrder, gallery_count, gallery_ids, gallery_page
+from orl_explorer.db.gallery import Tile as StoredTile
+from orl_explorer.db.models import Dataset
+from orl_explorer.db.people.selections import keep_selection
+from orl_explorer.db.people.tags import known_tags, tag_photos, untag_photos
+from orl_explorer.db.store import StoreError
+
+PER_PAGE = 48
+
+
+def page() -> None:
+    """Draw the page."""
+    place = shell.pick()
+    if place.dataset is None:
+        start.empty_workspace(place)
+        return
+    _heading(place)
+    if place.mined is None:
+        start.unmined(place, place.dataset)
+    gallery_order.inputs(place, place.dataset)
+    order = current_order(place, place.dataset)
+    total = gallery_count(place.workspace.store, order)
+    _summary(place, order, total)
+    if total:
+        _photos(place, place.dataset, order, total)
+
+
+def _photos(place: Place, dataset: Dataset, order: GalleryOrder, total: int) -> None:
+    store = place.workspace.store
+    shown = st.container()  # above the page's number, which is read first
+    number, sought = _page_number(total)
+    tiles = gallery_page(store, order, (number - 1) * PER_PAGE, PER_PAGE)
+    st.session_state["marking"] = dataset.id  # for the callback, which gets nothing but what the browser sends
+    with shown:
+        gallery(
+            [_tile(t) for t in tiles],
+            key="gallery",
+            on_open=_open,
+            on_mark=None if shell.read_only() else _on_mark,
+            selected=int(gallery_ids(store, order)[sought - 1]) if sought else None,
+            tags=tuple(known_tags(store, dataset.id)),
+            scope=dataset.id,
+            saved_as=_figure(place, dataset, order, (number - 1) * PER_PAGE, len(tiles), total),
+        )
+
+
+def _figure(place: Place, dataset: Dataset, order: GalleryOrder, start: int, count: int, total: int) -> Figure:
+    by = f"set {place.mined.name}" if place.mined else "no set"
+    words = gallery_order.described(order)
+    shown = f"Photos {start + 1:,} to {start + count:,} of {total:,} of {dataset.name}, {by}: {words}."
+    return {"name": f"photos-{dataset.name}-{start + 1}", "caption": [shown], "place": shell.lasting(place)}
+
+
+def _page_number(total: int) -> tuple[int, int | None]:
+    """Draw the pager. The page, from 1, and the place in the order that was asked for, from 1."""
+    pages = -(-total // PER_PAGE)
+    if pages == 1:
+        return 1, None
+    asked = st.query_params.get("go", "")
+    if "page" not in st.query_params and "page" not in st.session_state and asked.isdecimal() and len(asked) < 12:
+        st.session_state["page"] = _page_of(int(asked), total)
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        number = st.pagination(pages, key="page", bind="query-params")
+        sought = st.number_input(
+            "Go to photo",
+            1,
+            total,
+            None,
+            key="go",
+            bind="query-params",
+            width=150,
+            placeholder=f"1 – {total}",
+            on_change=_go,
+            args=(total,),
+            help="By its place in this order",
+        )
+    here = sought if isinstance(sought, int) and 1 <= sought <= total else None
+    return min(max(1, int(number or 1)), pages), here
+
+
+def _summary(place: Place, order: GalleryOrder, total: int) -> None:
+    """How many photos are shown, and a way back to all of them."""
+    if not gallery_order.is_filtered(order):
+        return
+    everything = gallery_count(place.workspace.store, GalleryOrder(order.dataset_id))
+    if not total:
+        only_name = order.search and not gallery_order.is_filtered(replace(order, search=""))
+        found = f"No photo's name contains “{order.search}”." if only_name else "No photo passes all of these filters."
+        st.info(found, icon=":material/search_off:")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{total:,} of {everything:,} photos**", width="content")
+        gallery_order.selection_chip(place)
+        st.button("Clear all filters", icon=":material/filter_alt_off:", type="tertiary", on_click=gallery_order.clear)
+
+
+def _heading(place: Place) -> None:
+    dataset = place.dataset
+    assert dataset is not None
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left.title(shell.escape(dataset.name), anchor=False)
+    if not shell.read_only():
+        with right.container(horizontal=True, horizontal_alignment="right"):
+            if place.mined is not None:
+                with st.popover("Mine …", icon=":material/search:", help="Another set of these photos"):
+                    start.mine_form(place.workspace, dataset)
+            with st.popover("Add photos …", icon=":material/add_photo_alternate:"):
+                start.add_photos(place.workspace)
+    facts = [f"{dataset.image_count:,} photos in {shell.escape(dataset.root)}"]
+    if dataset.annotation_count:
+        facts.append(f"{dataset.annotation_count:,} annotated objects (for measuring only)")
+    if dataset.unreadable_count:
+        facts.append(f":red[{dataset.unreadable_count:,} unreadable]")
+    st.caption(" · ".join(facts))
+
+
+def _tile(tile: StoredTile) -> Tile:
+    badges = []
+    if tile.pair_count is not None:
+        badges = [f"{tile.candidate_count} RoIs", f"{tile.pair_count} pairs"]
+        if tile.mean_similarity is not None:
+            badges.append(f"cos {tile.mean_similarity:.2f}")
+        if tile.cycle_share is not None:
+            badges.append(f"↺ {tile.cycle_share:.0%}")
+    return {
+        "id": tile.id,
+        "thumb": photo_url(tile.id, tile.mtime_ns, WIDTHS[0]),
+        "name": PurePosixPath(tile.path).name,
+        "badges": badges,
+        "tags": tile.tags,
+        "width": tile.width or 4,
+        "height": tile.height or 3,
+        "missing": tile.status != "ok",
+        "note": tile.error or "",
+    }
+
+
+def _page_of(place: int, total: int) -> int:
+    return (min(max(1, place), total) - 1) // PER_PAGE + 1
+
+
+# Callbacks ---------------------------------------------------------------------------------------------
+
+
+def _go(total: int) -> None:
+    if isinstance(st.session_state.get("go"), int):
+        st.session_state["page"] = _page_of(st.session_state["go"], total)
+
+
+def _open() -> None:
+    image_id = st.session_state["gallery"].open
+    if image_id is not None:
+        shell.open_page("pair", q=str(int(image_id)))
+
+
+def _on_mark() -> None:
+    asked = st.session_state["gallery"].mark or {}
+    ids, tag = asked.get("ids"), asked.get("tag")
+    if isinstance(ids, list) and all(isinstance(i, int) for i in ids) and isinstance(tag, str):
+        mark(str(asked.get("action")), ids, tag)
+
+
+def mark(action: str, image_ids: list[int], tag: str) -> None:
+    """Do what was asked of some photos, and say so."""
+    store, who = shell.workspace().store, author()
+    if shell.read_only() or not image_ids:
+        return
+    some = f"{len(image_ids):,} photo{'s' if len(image_ids) > 1 else ''}"
+    try:
+        if action == "tag":
+            tag_photos(store, image_ids, tag, who)
+            st.toast(f"Tagged {some}: {shell.escape(tag)}")
+        elif action == "untag":
+            untag_photos(store, image_ids, tag, who)
+            st.toast(f"Took your tag off {some}: {shell.escape(tag)}")
+        elif action == "keep":
+            kept = keep_selection(store, st.session_state["marking"], np.array(image_ids), author=who)
+            gallery_order.clear()
+            st.query_params["selection"] = str(kept)
+    except StoreError as mistake:
+        st.toast(shell.escape(str(mistake)), icon=":material/error:")

@@ -1,0 +1,85 @@
+"""The map: up to some hundred thousand points in the plane, drawn by the graphics card, chosen from with a lasso.
+
+Places and colours are fetched once as binary columns (``app.points``); colouring, zooming, isolating and choosing stay
+in the browser. The page is told, as triggers:
+
+* ``open``: the id of the photo whose point was clicked;
+* ``keep``: the indices of the chosen points, when they are to be opened in the gallery;
+* ``look``: a ``Look``, when the person has come to rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+import streamlit as st
+
+from orl_explorer.app.components import figure
+from orl_explorer.app.components.sources import joined
+
+if TYPE_CHECKING:
+    from streamlit.components.v2.bidi_component import ComponentResult
+
+
+class Colouring(TypedDict):
+    """A column to colour by; ``label`` is for people, ``note`` says more."""
+
+    name: str
+    label: str
+    note: str
+
+
+class Look(TypedDict):
+    """How the map is looked at: column, number of clusters, isolated labels, and centre and zoom as ``x,y,zoom``."""
+
+    by: str
+    k: int
+    only: list[str]
+    at: str
+
+
+class MapPayload(TypedDict):
+    """Everything that the view needs to fetch and say."""
+
+    what: Literal["photos", "rois"]
+    count: int
+    state: str  # of the map: another one is fetched anew
+    column_url: str
+    photo_url: str
+    crop_url: str
+    about_url: str
+    colourings: list[Colouring]
+    most_clusters: int
+    look: Look
+    figure: figure.Figure
+
+
+_SCRIPTS = (
+    "components/dom.js",
+    "components/echo.js",
+    "pages/map/points.js",
+    "pages/map/canvas.js",
+    "pages/map/pointer.js",
+    *figure.SHOWN_SCRIPTS,
+    "pages/map/view.js",
+)
+
+_map_view = st.components.v2.component(
+    "orl_map_view",
+    html='<div class="map-view"></div>',
+    css=joined("pages/map/view.css", "components/save.css"),
+    js=joined(*_SCRIPTS),
+)
+
+
+def map_view(
+    payload: MapPayload,
+    *,
+    key: str,
+    on_open: Callable[[], None],
+    on_keep: Callable[[], None],
+    on_look: Callable[[], None],
+) -> ComponentResult:
+    """Draw the map; callbacks read their trigger from ``st.session_state[key]``."""
+    return _map_view(key=key, data=payload, on_open_change=on_open, on_keep_change=on_keep, on_look_change=on_look)

@@ -1,0 +1,314 @@
+"""Map: the photos of a data set in the plane, or RoIs of a set, by the features of an encoder."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import PurePosixPath
+
+import numpy as np
+import streamlit as st
+
+from orl_explorer.app.components.figure import Figure
+from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages.author import author
+from orl_explorer.app.pages.explore.component import Tile, gallery
+from orl_explorer.app.pages.map.component import Colouring, Look, MapPayload, map_view
+from orl_explorer.app.pages.pace import told_of_run
+from orl_explorer.app.pages.shell import Place
+from orl_explorer.app.server.pictures import WIDTHS, crop_url, photo_template, photo_url
+from orl_explorer.app.server.points import CLUSTERS, about_url, column_url, shown_photos, shown_rois
+from orl_explorer.db.encoders import encoder_by_id, encoders
+from orl_explorer.db.models import Run
+from orl_explorer.db.people.selections import keep_selection, selections
+from orl_explorer.db.runs.runs import LIVE, runs
+from orl_explorer.db.sets.read import images_by_id
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.jobs.launcher import launch_map, request_stop
+from orl_explorer.train.mining.maps import FEWEST, ROIS, Map, MapOf, find_map, points_of
+
+SHOWN_CHOSEN = 48  # photos under the map where a selection cannot be kept
+CLUSTERS_AT_FIRST = 6
+AT_RANDOM = "some at random"
+
+
+def page() -> None:
+    """Draw the page."""
+    place = shell.pick()
+    if place.dataset is None:
+        start.empty_workspace(place)
+        return
+    shown = _subject(place)
+    if shown is None:
+        st.title("Map", anchor=False)
+        st.info("There is no encoder yet, and a map needs its features.", icon=":material/info:")
+        start.unmined(place, place.dataset)
+        return
+    making = _being_made(place, shown)
+    made = find_map(place.workspace, shown)
+    if making is not None:
+        _watch(place, making.id)
+    elif made is None or not made.fresh:
+        _offer(place, shown, made)
+    if made is not None:
+        _draw(place, shown, made)
+
+
+def _subject(place: Place) -> MapOf | None:
+    """What the pickers say the map shows."""
+    assert place.dataset is not None
+    store = place.workspace.store
+    known = {row.name: row for row in encoders(store)}
+    with st.sidebar:
+        what = "photos"
+        if place.mined is not None:
+            what = st.segmented_control(
+                "Points", ["photos", "RoIs"], default="photos", required=True, key="points", bind="query-params"
+            )
+        if what == "RoIs" and place.mined is not None:
+            kept = {f"{name} ({number})": number for number, name in selections(store, place.dataset.id)}
+            chosen = st.selectbox(
+                "Of which photos",
+                [AT_RANDOM, *kept],
+                key="of",
+                bind="query-params",
+                help=f"A selection is kept when you choose points of a map of photos. At most {ROIS:,} RoIs are shown.",
+            )
+            by = encoder_by_id(store, place.mined.encoder_id)
+            st.caption(f"By the set's own encoder, {shell.encoder_label(by) if by else 'which is gone'}.")
+            return shown_rois(place.workspace, place.mined, kept.get(chosen or ""))
+        if not known:
+            return None
+        own = encoder_by_id(store, place.mined.encoder_id) if place.mined else None
+        first = list(known).index(own.name) if own else len(known) - 1
+        name = st.selectbox("Encoder", list(known), index=first, key="by_encoder", bind="query-params")
+        encoder = known.get(name) or next(iter(known.values()))
+        st.caption(shell.encoder_label(encoder))
+    return shown_photos(place.workspace, place.dataset.id, encoder.id, place.mined)
+
+
+# Making ------------------------------------------------------------------------------------------------
+
+
+def _being_made(place: Place, shown: MapOf) -> Run | None:
+    asked = shown.dataset.name, shown.encoder.name, shown.mined.name if shown.mined else None, shown.selection
+    for run in runs(place.workspace.store, LIVE):
+        if run.kind == "map" and tuple(run.params[n] for n in ("dataset", "encoder", "set", "selection")) == asked:
+            return run
+    return None
+
+
+def _offer(place: Place, shown: MapOf, made: Map | None) -> None:
+    points = points_of(place.workspace, shown)
+    what = "photos" if shown.mined is None else "RoIs"
+    if len(points) < FEWEST:
+        st.info(
+            f"{shell.escape(shown.encoder.name)} has features of {len(points)} of these {what}: too few for a map. "
+            "Mine this data set with it on the Explore page.",
+            icon=":material/scatter_plot:",
+        )
+        return
+    if made is not None:
+        st.warning(
+            f"This map shows {len(made.points):,} {what} as they were when it was made; there are {len(points):,} now.",
+            icon=":material/history:",
+        )
+    if shell.read_only():
+        if made is None:
+            st.info("This map has not been made yet, and this server only shows.", icon=":material/lock:")
+        return
+    ended = [r for r in runs(place.workspace.store, ("failed", "lost")) if r.kind == "map"]
+    if ended and ended[0].encoder_id == shown.encoder.id and ended[0].dataset_id == shown.dataset.id and made is None:
+        st.error(f"The last attempt ended: {shell.escape(ended[0].error or ended[0].status)}")
+    with st.container(border=made is None):
+        if made is None:
+            st.subheader(f"{len(points):,} {what}, seen by {shell.escape(shown.encoder.name)}", anchor=False)
+            st.markdown(
+                "What the encoder finds alike comes to lie together: principal components, then t-SNE, from stored "
+                "features. Seconds for a thousand, minutes for a hundred thousand; it runs by itself and is kept."
+            )
+        label = "Make the map" if made is None else "Make it anew"
+        if st.button(label, type="primary", icon=":material/scatter_plot:", key="make"):
+            try:
+                launch_map(place.workspace, shown)
+            except (UserError, StoreError) as mistake:
+                st.error(str(mistake))
+                return
+            st.rerun()
+
+
+@st.fragment(run_every=1.0)
+def _watch(place: Place, run_id: int) -> None:
+    live = {run.id: run for run in runs(place.workspace.store, LIVE)}
+    if run_id not in live:
+        st.rerun()
+    run = live[run_id]
+    with st.container(border=True):
+        st.progress(shell.share_done(run), text=told_of_run(run))
+        if not shell.read_only() and st.button("Cancel", icon=":material/stop_circle:", key="cancel"):
+            shell.attempt(request_stop, place.workspace, run_id)
+
+
+# Drawing -----------------------------------------------------------------------------------------------
+
+
+def _draw(place: Place, shown: MapOf, made: Map) -> None:
+    map_view(
+        _payload(place, shown, made),
+        key="points_map",
+        on_open=_on_open,
+        on_keep=partial(_on_keep, place, shown, made),
+        on_look=_on_look,
+    )
+    supervised = f", which is :orange[{shell.SUPERVISED}]" if shown.encoder.supervised else ""
+    st.caption(
+        f"Features of {shell.escape(shown.encoder.name)}{supervised}: {made.components.shape[1]} principal components, "
+        "then t-SNE by cosine, from a fixed seed. Who lies close is alike; distances across the map mean little."
+    )
+    _chosen_here(place)
+
+
+def _payload(place: Place, shown: MapOf, made: Map) -> MapPayload:
+    colourings = _colourings(place, shown)
+    return {
+        "what": "photos" if shown.mined is None else "rois",
+        "count": len(made.points),
+        "state": made.state,
+        "column_url": column_url(shown, place.mined),
+        "photo_url": photo_template(WIDTHS[0]),
+        "crop_url": crop_url(),
+        "about_url": about_url(),
+        "colourings": colourings,
+        "most_clusters": CLUSTERS[-1],
+        "look": _look([c["name"] for c in colourings]),
+        "figure": _figure(place, shown, made),
+    }
+
+
+def _figure(place: Place, shown: MapOf, made: Map) -> Figure:
+    what = f"{len(made.points):,} " + (f"RoIs of {shown.mined.name}" if shown.mined else "photos")
+    own = {"points": "RoIs"} if shown.mined else {"points": "photos", "by_encoder": shown.encoder.name}
+    return {
+        "name": f"map-{shown.dataset.name}-{shown.encoder.name}",
+        "caption": [
+            f"{what} of {shown.dataset.name} by features of {shell.encoder_label(shown.encoder)}: "
+            f"{made.components.shape[1]} principal components, then t-SNE by cosine.",
+        ],
+        "place": shell.lasting(place, **own),
+    }
+
+
+def _colourings(place: Place, shown: MapOf) -> list[Colouring]:
+    """What the points can be coloured by: what is known of them."""
+    found: list[Colouring] = []
+    if shown.mined is not None:
+        if shown.dataset.annotation_count:
+            found.append({"name": "category", "label": "Category", "note": "annotated object with an IoU of ½ or more"})
+        found.append({"name": "similarity", "label": "Best similarity", "note": f"of its pairs in {shown.mined.name}"})
+        found.append({"name": "pairs", "label": "Pairs", "note": f"as a query, in {shown.mined.name}"})
+    else:
+        if shown.dataset.annotation_count:
+            found.append({"name": "category", "label": "Category", "note": "of the largest annotated object"})
+        if place.mined is not None:
+            note = f"of a photo's pairs in {place.mined.name}"
+            found.append({"name": "similarity", "label": "Mean similarity", "note": note})
+            found.append({"name": "pairs", "label": "Pairs", "note": f"of a photo in {place.mined.name}"})
+        found.append({"name": "tag", "label": "Tag", "note": "the first in the alphabet, where there are several"})
+    found.append({"name": "cluster", "label": "Cluster", "note": "k-means of the principal components"})
+    return found
+
+
+def _look(names: list[str]) -> Look:
+    """What the URL says of looking; what makes no sense in it counts as not said."""
+    query = st.query_params
+    by, k, at = query.get("colour", ""), query.get("clusters", ""), query.get("at", "")
+    try:
+        numbers = [float(part) for part in at.split(",")] if at else []
+    except ValueError:
+        numbers = []
+    sensible = len(numbers) == 3 and all(abs(n) <= 1.2 for n in numbers[:2]) and 0.5 <= numbers[2] <= 400
+    return {
+        "by": by if by in names else names[0],
+        "k": int(k) if k.isdecimal() and len(k) < 3 and int(k) in CLUSTERS else CLUSTERS_AT_FIRST,
+        "only": [label[:200] for label in query.get_all("only")][:100],
+        "at": at if sensible else "",
+    }
+
+
+# Choosing ----------------------------------------------------------------------------------------------
+
+
+def _on_open() -> None:
+    image_id = st.session_state["points_map"].open
+    if isinstance(image_id, int):
+        st.query_params.pop("at", None)
+        shell.open_page("pair", q=str(image_id))
+
+
+def _on_keep(place: Place, shown: MapOf, made: Map) -> None:
+    ids = chosen_images(made, st.session_state["points_map"].keep)
+    if not len(ids):
+        return
+    if shell.read_only():
+        st.session_state["chosen"] = ids[:SHOWN_CHOSEN].tolist(), len(ids)
+        return
+    name = f"{len(ids):,} chosen on a map by {shown.encoder.name}"
+    kept = keep_selection(place.workspace.store, shown.dataset.id, ids, name, author())
+    shell.open_page("explore", selection=str(kept))
+
+
+def chosen_images(made: Map, indices: object) -> np.ndarray:
+    """Images of the points at these indices, int64 [n], ascending; whatever is not an index of a point is left out."""
+    if not isinstance(indices, list):
+        return np.empty(0, np.int64)
+    valid = [i for i in indices if type(i) is int and 0 <= i < len(made.points)]
+    return np.unique(made.points.images[valid]) if valid else np.empty(0, np.int64)
+
+
+def _chosen_here(place: Place) -> None:
+    """The chosen photos under the map, where a server that only shows cannot keep them as a selection."""
+    ids, count = st.session_state.get("chosen", ([], 0))
+    if not ids:
+        return
+    st.subheader(f"{count:,} chosen photos" + (f", the first {len(ids)}" if count > len(ids) else ""), anchor=False)
+    images = images_by_id(place.workspace.store, ids)
+    tiles: list[Tile] = [
+        {
+            "id": image.id,
+            "thumb": photo_url(image.id, image.mtime_ns, WIDTHS[0]),
+            "name": PurePosixPath(image.path).name,
+            "badges": [],
+            "width": image.width or 4,
+            "height": image.height or 3,
+        }
+        for image in (images[i] for i in ids if i in images)
+    ]
+    gallery(tiles, key="chosen_tiles", on_open=_on_open_chosen)
+
+
+def _on_open_chosen() -> None:
+    image_id = st.session_state["chosen_tiles"].open
+    if isinstance(image_id, int):
+        shell.open_page("pair", q=str(image_id))
+
+
+def _on_look() -> None:
+    keep_look(st.session_state["points_map"].look)
+
+
+def keep_look(look: object) -> None:
+    """Put what the browser says of looking into the URL."""
+    if not isinstance(look, dict):
+        return
+    only = look.get("only")
+    said: dict[str, str | list[str]] = {
+        "colour": str(look.get("by") or "")[:40],
+        "clusters": "" if look.get("k") == CLUSTERS_AT_FIRST else str(look.get("k") or "")[:4],
+        "only": [str(label)[:200] for label in only][:100] if isinstance(only, list) else [],
+        "at": str(look.get("at") or "")[:40],
+    }
+    for name, value in said.items():
+        if value:
+            st.query_params[name] = value
+        else:
+            st.query_params.pop(name, None)

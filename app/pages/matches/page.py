@@ -1,0 +1,346 @@
+"""Matches: the pairs of a correspondence set as a grid, in any order, to be looked through and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+import numpy as np
+import streamlit as st
+
+from orl_explorer.app.components.figure import Figure
+from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages.author import author
+from orl_explorer.app.pages.matches.component import Card, match_grid
+from orl_explorer.app.pages.pace import told
+from orl_explorer.app.pages.shell import Place
+from orl_explorer.app.server.pictures import crop_url
+from orl_explorer.db.gallery import Judged
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
+from orl_explorer.db.people.tags import tag_pair, tags_of_pairs, untag_pair
+from orl_explorer.db.people.verdicts import judge_pair, verdicts_on
+from orl_explorer.db.sets.pairs import Match, candidate_places, known_pair_tags, matches_at
+from orl_explorer.db.store import Store, StoreError
+from orl_explorer.train.mining.orders import (
+    Making,
+    Matches,
+    MatchOrder,
+    Sort,
+    match_keys,
+    match_rows,
+    matches_or_making,
+    place_of,
+    try_again,
+)
+
+PER_PAGE = 36
+PATIENCE = 1.5  # seconds that a page waits for orders before it shows how far they are
+# What a person picks, also in the URL -> the order, whether it descends, and what comes first.
+SORTS: dict[str, tuple[Sort, bool, str]] = {
+    "Most similar": ("similarity", True, "Cosine of the two RoIs, largest first."),
+    "Least similar": ("similarity", False, "Cosine of the two RoIs, smallest first: what a threshold would drop next."),
+    "Smallest margin": (
+        "margin",
+        False,
+        "Barely ahead of the query RoI's best other RoI in that neighbour, or behind it.",
+    ),
+    "Largest margin": ("margin", True, "Far ahead of the query RoI's best other RoI in that neighbour."),
+    "Inconsistent first": ("cycle", False, "The way back leads to another RoI; the most similar of them first."),
+    "Consistent first": ("cycle", True, "The way back leads to the same RoI; the least similar of them first."),
+}
+VERDICTS: dict[str, Judged] = {
+    "good": "good",
+    "wrong": "wrong",
+    "interesting": "interesting",
+    "any": "any",
+    "none": "none",
+}
+FILTERS = ("cat", "verdict", "ptag", "floor")
+
+
+def page() -> None:
+    """Draw the page."""
+    place = shell.pick()
+    if place.dataset is None:
+        start.empty_workspace(place)
+        return
+    st.title("Matches", anchor=False)
+    if place.mined is None:
+        start.unmined(place, place.dataset)
+        return
+    if not place.mined.pair_count:
+        st.info("This set has no pair: its smallest similarity let none through.", icon=":material/info:")
+        if shell.has_page("tune") and st.button("Tune its settings", icon=":material/tune:"):
+            shell.open_page("tune", set=place.mined.name)
+        return
+    found = matches_or_making(place.workspace, place.mined, PATIENCE)
+    if isinstance(found, Making):
+        _wait(place, place.mined)
+        return
+    _grid(place, place.dataset, place.mined, found)
+
+
+@st.fragment(run_every=0.7)
+def _wait(place: Place, mined: CorrespondenceSet) -> None:
+    """Show how far the orders are; go on when they are there."""
+    found = matches_or_making(place.workspace, mined, 0)
+    if not isinstance(found, Making):
+        st.rerun()
+    elif found.error is not None:
+        st.error(found.error)
+        st.button("Try again", on_click=try_again, args=(place.workspace, mined))
+    else:
+        part = f"Sorting {mined.pair_count:,} pairs, once for this set, by photo"
+        text = told(f"orders-{mined.id}", part, found.done, found.total)
+        st.progress(min(1.0, found.done / found.total), text=text)
+
+
+def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: Matches) -> None:
+    _inputs(place, dataset, found)
+    order = _order()
+    rows = match_rows(place.workspace, mined, found, order)
+    summary, shown = st.container(), st.container()  # above the page's number, which is read first
+    if not len(rows):
+        with summary:
+            _summary(order, 0, mined, [])
+        st.info("No pair passes all of these filters.", icon=":material/search_off:")
+        return
+    number = _page_number(found, rows, order)
+    keys = match_keys(found, rows, (number - 1) * PER_PAGE, PER_PAGE)
+    matches = matches_at(place.workspace.store, mined.id, keys)
+    st.session_state["matches_of"] = mined.id  # for the callbacks, which get but keys
+    with summary:
+        _summary(order, len(rows), mined, matches)
+    with shown:
+        match_grid(
+            _cards(place, matches),
+            key="match-grid",
+            on_open=_open,
+            on_mark=_on_mark,
+            can_judge=not shell.read_only(),
+            answered=st.session_state.get("marks_answered", 0),
+            tags=tuple(known_pair_tags(place.workspace.store, dataset.id)),
+            saved_as=_figure(place, mined, order, (number - 1) * PER_PAGE, len(matches), len(rows)),
+        )
+
+
+def _figure(place: Place, mined: CorrespondenceSet, order: MatchOrder, start: int, count: int, total: int) -> Figure:
+    sort = next(
+        label for label, (name, falling, _) in SORTS.items() if (name, falling) == (order.sort, order.descending)
+    )
+    filters = {
+        "query category": order.category,
+        "verdict": order.verdict,
+        "tag": order.tag,
+        "similarity at least": None if order.least is None else f"{order.least:.3f}",
+    }
+    words = shell.with_filters(sort[0].lower() + sort[1:], filters)
+    return {
+        "name": f"matches-{mined.name}-{start + 1}",
+        "caption": [
+            f"Pairs {start + 1:,} to {start + count:,} of {total:,} of the set {mined.name}, {words}.",
+            "Cosine of the two RoIs, margin over the query RoI's best other RoI there, and whether the way back leads "
+            "to the same RoI.",
+        ],
+        "place": shell.lasting(place),
+    }
+
+
+def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
+    low, high = (float(found.similarity[found.by["similarity"][at]]) for at in (0, -1))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        picked = st.selectbox("Show first", list(SORTS), key="by", bind="query-params", width=165, on_change=_to_first)
+        order, _, about = SORTS.get(picked or "", SORTS["Most similar"])
+        if found.names:
+            st.selectbox(
+                "Query category",
+                found.names,
+                index=None,
+                placeholder="any",
+                key="cat",
+                bind="query-params",
+                width=150,
+                help="Of the annotated object that the query RoI covers with IoU ≥ 0.5.",
+                on_change=_to_first,
+            )
+        st.selectbox(
+            "Verdict",
+            list(VERDICTS),
+            index=None,
+            placeholder="whatever",
+            key="verdict",
+            bind="query-params",
+            width=118,
+            help="Anybody's: good, wrong or interesting; any at all; none yet.",
+            on_change=_to_first,
+        )
+        tags = known_pair_tags(place.workspace.store, dataset.id)
+        if tags:
+            st.selectbox(
+                "Tag",
+                list(tags),
+                index=None,
+                placeholder="any",
+                key="ptag",
+                bind="query-params",
+                width=112,
+                on_change=_to_first,
+            )
+        st.number_input(
+            "Similarity at least",
+            -1.0,
+            1.0,
+            None,
+            0.05,
+            "%.3f",
+            key="floor",
+            bind="query-params",
+            width=142,
+            placeholder=f"{low:.2f} …",
+            on_change=_to_first,
+        )
+        if order == "similarity":
+            st.number_input(
+                "Jump to similarity",
+                -1.0,
+                1.0,
+                None,
+                0.01,
+                "%.3f",
+                key="near",
+                bind="query-params",
+                width=158,
+                placeholder=f"{low:.2f}–{high:.2f}",
+                help="Opens the page where the pairs around a threshold are.",
+                on_change=_jump,
+            )
+    keys = "" if shell.read_only() else "; on a focused one, **G** good, **X** wrong, **I** interesting, **T** tag"
+    st.caption(f"{about} Click a match to open it{keys}.")
+
+
+def _order() -> MatchOrder:
+    sort, descending, _ = SORTS.get(str(st.session_state.get("by")), SORTS["Most similar"])
+    floor = st.session_state.get("floor")
+    return MatchOrder(
+        sort,
+        descending,
+        least=float(floor) if isinstance(floor, int | float) else None,
+        category=st.session_state.get("cat") or None,
+        verdict=VERDICTS.get(str(st.session_state.get("verdict"))),
+        tag=st.session_state.get("ptag") or None,
+    )
+
+
+def _summary(order: MatchOrder, total: int, mined: CorrespondenceSet, matches: list[Match]) -> None:
+    """How many pairs are shown, which part of them is on this page, and a way back to all of them."""
+    filtered = order != MatchOrder(order.sort, order.descending)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        count = f"{total:,} of {mined.pair_count:,}" if filtered else f"{total:,}"
+        ends = [matches[at].similarity for at in (0, -1)] if matches and order.sort == "similarity" else []
+        here = f" · here {ends[0]:.3f} to {ends[1]:.3f}" if ends else ""
+        st.markdown(f"**{count} pairs**{here}", width="content")
+        if filtered:
+            st.button("Clear all filters", icon=":material/filter_alt_off:", type="tertiary", on_click=_clear)
+
+
+def _page_number(found: Matches, rows: np.ndarray, order: MatchOrder) -> int:
+    """Draw the pager. The page, from 1."""
+    pages = -(-len(rows) // PER_PAGE)
+    near = st.session_state.get("near") if order.sort == "similarity" else None
+    jump = st.session_state.pop("jump_to_near", "p" not in st.session_state and "p" not in st.query_params)
+    if near is not None and jump:
+        at = min(place_of(found, rows, order, float(near)), len(rows) - 1)
+        st.session_state["p"] = at // PER_PAGE + 1
+    if pages == 1:
+        return 1
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        number = st.pagination(pages, key="p", bind="query-params")
+    return min(max(1, int(number or 1)), pages)
+
+
+def _cards(place: Place, matches: list[Match]) -> list[Card]:
+    store, rois = place.workspace.store, [(m.query_roi_id, m.key_roi_id) for m in matches]
+    verdicts, tags = verdicts_on(store, rois, author()), tags_of_pairs(store, rois)
+    return [
+        {
+            "id": str(match.key),
+            "query": {"name": PurePosixPath(match.query.path).name, "crop": _crop(match.query, match.query_box)},
+            "key": {"name": PurePosixPath(match.neighbor.path).name, "crop": _crop(match.neighbor, match.key_box)},
+            "neighbor_rank": match.neighbor_rank,
+            "similarity": match.similarity,
+            "margin": match.margin,
+            "cycle": match.cycle,
+            "verdict": verdicts.get(pair),
+            "tags": tags.get(pair, ()),
+        }
+        for match, pair in zip(matches, rois, strict=True)
+    ]
+
+
+def _crop(image: Image, box: tuple[int, int, int, int]) -> str:
+    return crop_url().format(image=image.id, **dict(zip("xywh", box, strict=True)))
+
+
+# Callbacks ---------------------------------------------------------------------------------------------
+
+
+def _to_first() -> None:
+    if "p" in st.session_state:
+        st.session_state["p"] = 1
+
+
+def _jump() -> None:
+    st.session_state["jump_to_near"] = st.session_state.get("near") is not None
+
+
+def _clear() -> None:
+    for key in FILTERS:
+        if key in st.session_state:
+            st.session_state[key] = None
+    _to_first()
+
+
+def _open() -> None:
+    found = named([st.session_state["match-grid"].open])
+    for match in found.values():
+        shell.open_page("pair", **pair_query(shell.workspace().store, st.session_state["matches_of"], match))
+
+
+def named(names: Iterable[object]) -> dict[str, Match]:
+    """Matches of the set on screen by the names of their cards, which are their keys."""
+    keys = sorted({int(name) for name in names if isinstance(name, str) and name.isdecimal() and len(name) < 19})
+    found = matches_at(shell.workspace().store, st.session_state["matches_of"], np.array(keys, np.int64))
+    return {str(match.key): match for match in found}
+
+
+def pair_query(store: Store, set_id: int, match: Match) -> dict[str, str]:
+    """What the pair page's URL says of a match: query, neighbour, and the two RoIs by their places in their photos."""
+    (query,) = candidate_places(store, set_id, match.query.id, [match.query_roi_id])
+    (key,) = candidate_places(store, set_id, match.neighbor.id, [match.key_roi_id])
+    return {"q": str(match.query.id), "nn": str(match.neighbor_rank), "pair": f"{query}-{key}"}
+
+
+def _on_mark() -> None:
+    said = st.session_state["match-grid"].mark
+    if isinstance(said, dict) and not shell.read_only():
+        mark(said.get("verdicts"), said.get("tags"))
+        if isinstance(said.get("n"), int):
+            st.session_state["marks_answered"] = said["n"]
+
+
+def mark(verdicts: object, tags: object) -> None:
+    """Keep what was said of matches, by the names of their cards; what makes no sense is passed over."""
+    store, who = shell.workspace().store, author()
+    judged = verdicts if isinstance(verdicts, dict) else {}
+    tagged = [said for said in tags if isinstance(said, dict)] if isinstance(tags, list) else []
+    found = named([*judged, *(said.get("id") for said in tagged)])
+    for name, verdict in judged.items():
+        if name in found and verdict in (None, "good", "wrong", "interesting"):
+            judge_pair(store, found[name].query_roi_id, found[name].key_roi_id, verdict, who)
+    for said in tagged:
+        match, word = found.get(str(said.get("id"))), str(said.get("tag"))
+        if match is not None:
+            try:
+                (tag_pair if said.get("on") else untag_pair)(store, match.query_roi_id, match.key_roi_id, word, who)
+            except StoreError as mistake:
+                st.toast(shell.escape(str(mistake)), icon=":material/error:")

@@ -1,0 +1,245 @@
+"""The pair view: a query photo, one of its neighbours, and the matched regions between them.
+
+The component keeps what belongs to looking (zoom, layers, similarity threshold, hover) to itself and
+reports only what the server must know, as triggers carrying ids:
+
+* ``neighbor``: the rank that was asked for;
+* ``step``: -1 or +1, previous or next query;
+* ``pick``: ``{"q", "k", "roi", "n"}``; both indices are ``None`` when no pair is selected, ``roi`` is a box that was
+  clicked, as ``RoiName`` has it, or ``None``;
+* ``match``: ``{"rank", "q", "k", "n"}``: a neighbour, and the pair to select there;
+* ``verdict``: ``{"rank", "q", "k", "verdict", "n"}``; ``verdict`` is ``None`` when it was taken back.
+
+Layers and threshold it keeps in the URL itself (``layers``, ``cos``); it also takes empty parameters out of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NotRequired, Self, TypedDict
+
+import streamlit as st
+
+from orl_explorer.app.components import figure
+from orl_explorer.app.components.sources import joined
+from orl_explorer.db.models import Judgement
+
+if TYPE_CHECKING:
+    from streamlit.components.v2.bidi_component import ComponentResult
+
+Box = list[float]  # x, y, width, height in pixels of the image as shown
+Rule = Literal["size", "aspect", "overlap", "count"]
+
+
+SideName = Literal["query", "neighbor"]
+
+
+@dataclass(frozen=True)
+class RoiName:
+    """A box as URL and triggers name it: ``q3`` is the query's fourth RoI, ``nx12`` the neighbour's raw box 12."""
+
+    side: SideName
+    rejected: bool
+    index: int
+
+    @classmethod
+    def parse(cls, text: object) -> Self | None:
+        """What a text names; None where it names nothing."""
+        found = re.fullmatch(r"([qn])(x?)(\d{1,6})", text, re.ASCII) if isinstance(text, str) else None
+        return cls("query" if found[1] == "q" else "neighbor", bool(found[2]), int(found[3])) if found else None
+
+    def __str__(self) -> str:
+        return f"{self.side[0]}{'x' * self.rejected}{self.index}"
+
+
+class RejectedBox(TypedDict):
+    """A raw box that a filter removed, and by how much it failed; ``blocker`` is the kept box in its way."""
+
+    raw: int
+    box: Box
+    rule: Rule
+    why: str
+    blocker: int | None
+
+
+class Photo(TypedDict):
+    """One side of the stage."""
+
+    id: int
+    name: str
+    url: str
+    width: int
+    height: int
+    boxes: list[Box]
+    rejected: list[RejectedBox]
+
+
+class NeighborPhoto(Photo):
+    """The right side of the stage."""
+
+    rank: int
+    similarity: float
+
+
+class NeighborThumb(TypedDict):
+    """One entry of the filmstrip."""
+
+    rank: int
+    id: int
+    name: str
+    thumb: str
+    similarity: float
+    pairs: int | None  # unknown until boxes are embedded
+
+
+class Pair(TypedDict):
+    """Two matched boxes: ``q`` indexes the query's boxes, ``k`` the neighbour's."""
+
+    rank: int
+    q: int
+    k: int
+    similarity: float
+    verdict: Judgement | None
+
+
+class Selection(TypedDict):
+    """The selected pair."""
+
+    q: int
+    k: int
+
+
+class OutsidePair(TypedDict):
+    """A selected pair that is not among the kept ones, and the sentence that says where it stands."""
+
+    q: int
+    k: int
+    similarity: float
+    verdict: Judgement | None
+    note: str
+
+
+class Matrix(TypedDict):
+    """Cosines of all query RoIs (rows) with all of the neighbour: int16 in 1/10000, row by row, base64."""
+
+    rows: int
+    columns: int
+    values: str
+
+
+class Match(TypedDict):
+    """The best match of a RoI in one photo: the query (``rank`` None) or a neighbour; unknown before it is embedded."""
+
+    rank: int | None
+    id: int
+    index: int | None
+    box: Box | None
+    similarity: float | None
+
+
+class Matches(TypedDict):
+    """The best matches of one RoI."""
+
+    side: SideName
+    index: int
+    items: list[Match]
+
+
+class Explained(TypedDict):
+    """What it would have taken to keep a raw box."""
+
+    side: SideName
+    raw: int
+    text: str
+
+
+class Attention(TypedDict):
+    """Heat maps laid over the photos; ``colors`` are the legend's stops from low to high."""
+
+    query: str | None
+    neighbor: str | None
+    label: str
+    low: str
+    high: str
+    colors: NotRequired[list[str]]
+
+
+class PairPayload(TypedDict):
+    """Everything that the view draws."""
+
+    query: Photo
+    neighbor: NeighborPhoto | None
+    neighbors: list[NeighborThumb]
+    pairs: list[Pair]
+    selected: Selection | None
+    outside: OutsidePair | None
+    roi: str | None
+    matches: Matches | None
+    explained: Explained | None
+    matrix: Matrix | None
+    attention: Attention | None
+    place: dict[str, str]  # URL parameters that a link names whether they are usual or not
+    caption: list[str]  # of a saved figure
+    crop_url: str
+    can_judge: bool
+    prefetch: NotRequired[list[str]]
+
+
+_STYLES = (
+    "pages/pair/view.css",
+    "pages/pair/stage.css",
+    "pages/pair/panels.css",
+    "components/save.css",
+    "pages/pair/aside.css",
+)
+STAGE_SCRIPTS = (
+    "components/dom.js",
+    "pages/pair/looking.js",
+    "pages/pair/side.js",
+    "pages/pair/pointer.js",
+    "pages/pair/stage.js",
+)
+_SCRIPTS = (
+    *STAGE_SCRIPTS,
+    "pages/pair/keys.js",
+    "components/address.js",
+    "pages/pair/panels.js",
+    *figure.SCRIPTS,
+    "pages/pair/figure.js",
+    "pages/pair/matches.js",
+    "pages/pair/matrix.js",
+    "pages/pair/table.js",
+    "pages/pair/view.js",
+)
+
+
+_pair_view = st.components.v2.component(
+    "orl_pair_view",
+    html='<div class="pair-view"></div>',
+    css=joined(*_STYLES),
+    js=joined(*_SCRIPTS),
+)
+
+
+def pair_view(
+    payload: PairPayload,
+    *,
+    key: str,
+    on_neighbor: Callable[[], None],
+    on_step: Callable[[], None],
+    on_pick: Callable[[], None],
+    on_match: Callable[[], None],
+    on_verdict: Callable[[], None],
+) -> ComponentResult:
+    """Draw the pair view; callbacks read their trigger from ``st.session_state[key]``."""
+    return _pair_view(
+        key=key,
+        data=payload,
+        on_neighbor_change=on_neighbor,
+        on_step_change=on_step,
+        on_pick_change=on_pick,
+        on_match_change=on_match,
+        on_verdict_change=on_verdict,
+    )

@@ -1,0 +1,218 @@
+"""Pair: a query photo, its neighbours, the matched regions, and the settings that decide them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+import streamlit as st
+
+from orl_explorer.app.explorer import preview
+from orl_explorer.app.explorer.preview import Side, Subject
+from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages.author import author
+from orl_explorer.app.pages.explore.page import current_order
+from orl_explorer.app.pages.pair import settings
+from orl_explorer.app.pages.pair.component import RoiName, pair_view
+from orl_explorer.app.pages.pair.payload import Heat, Shown, needs_all, payload
+from orl_explorer.app.pages.shell import Place
+from orl_explorer.db.encoders import encoder_by_id, encoders
+from orl_explorer.db.gallery import gallery_page, step
+from orl_explorer.db.models import Dataset, Image
+from orl_explorer.db.people.verdicts import judge
+from orl_explorer.db.photos import image_by_id, photo_roots
+from orl_explorer.db.sets.read import set_by_id
+from orl_explorer.orl.matching import cosines
+from orl_explorer.orl.pixels import UnreadableImage
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.candidates import choose
+from orl_explorer.train.mining.config import MineConfig
+
+
+@dataclass(frozen=True)
+class OnScreen:
+    """What is on screen, for the callbacks: they get no arguments from the browser but ranks and indices."""
+
+    query: Side
+    key: Side
+    dataset: Dataset
+
+
+def page() -> None:
+    """Draw the page."""
+    place = shell.pick()
+    if place.dataset is None:
+        start.empty_workspace(place)
+        return
+    if place.mined is None:
+        st.title("Pairs", anchor=False)
+        start.unmined(place, place.dataset)
+        return
+    encoder = encoder_by_id(place.workspace.store, place.mined.encoder_id)
+    assert encoder is not None  # a foreign key
+    _view(place, place.dataset, Subject(place.workspace, place.mined, place.dataset, encoder))
+
+
+@st.fragment(key="view")
+def _view(place: Place, dataset: Dataset, subject: Subject) -> None:
+    """All but the pickers: what a slider, an arrow key or a click on the stage changes, and nothing else."""
+    if set_by_id(place.workspace.store, subject.mined.id) is None:
+        st.rerun()  # somebody has deleted it: the pickers offer what there is
+    image = query_image(place, dataset)
+    if image is None:
+        return
+    config = settings.sliders(subject.mined)
+    subject = replace(subject, approximate=settings.approximate())
+    try:
+        _stage(place, subject, image, config)
+    except (UnreadableImage, UserError) as problem:
+        st.error(f"{shell.escape(image.path)}: {problem}", icon=":material/broken_image:")
+
+
+def query_image(place: Place, dataset: Dataset) -> Image | None:
+    """The photo that the URL names, else the gallery's first; without one, say why."""
+    asked = st.query_params.get("q", "")
+    if asked.isdecimal() and len(asked) < 12:
+        found = image_by_id(place.workspace.store, int(asked))
+        if found is None:
+            st.warning("There is no such photo. Choose one on the Explore page.")
+        elif found[1].id not in photo_roots(place.workspace.store, dataset.id):
+            st.warning(f"This photo is part of another data set, {shell.escape(found[1].name)}.")
+            st.button("Go there", on_click=shell.pick_dataset, args=(found[1].name,), icon=":material/arrow_forward:")
+        else:
+            return found[0]
+        return None
+    first = gallery_page(place.workspace.store, current_order(place, dataset), 0, 1)
+    found = image_by_id(place.workspace.store, first[0].id) if first else None
+    return found[0] if found else None
+
+
+def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> None:
+    found = preview.neighbors(subject, image, config.neighbors)
+    if not found:
+        reason = image.error or "it was added after the set was mined"
+        st.info(f"{PurePosixPath(image.path).name} is not in this set: {reason}.", icon=":material/info:")
+        return
+    rank = _rank(len(found))
+    roi = RoiName.parse(st.query_params.get("roi"))
+    needed = found if needs_all(config, roi) else [found[rank - 1]]
+    photos = [image, *(n.image for n in needed)]
+    maps = preview.missing_maps(subject, photos, config)
+    with st.spinner(f"Looking for objects in {maps} photos …", show_time=True) if maps else st.empty():
+        query, *others = preview.sides(subject, photos, config)
+    sides = {n.rank: side for n, side in zip(needed, others, strict=True)}
+    key = sides[rank]
+    new = preview.missing_boxes(subject, query, key)
+    with st.spinner(f"Embedding {new} boxes that no set has used yet …", show_time=True) if new > 8 else st.empty():
+        rois = preview.described(subject, query, config), preview.described(subject, key, config)
+    similar = cosines(rois[0].features, rois[1].features)
+    pairs = choose(similar, rois[0].merit, rois[1].merit, config)
+    shown = Shown(config, query, found, sides, rank, rois, pairs, similar)
+    st.session_state["shown"] = OnScreen(query, key, subject.dataset)
+
+    settings.counts(query, key, config)
+    if subject.approximate:
+        same, exact = preview.agreement(subject, image, key.image)
+        st.caption(
+            f":material/speed: **Approximate**: regions are cut from the photo's map (RoIAlign). Of the set's {exact} "
+            f"pairs of these two photos it finds {same}."
+        )
+    settings.regenerate(place, subject, image, config)
+    heat = _heat(place, subject)
+    following = step(place.workspace.store, current_order(place, subject.dataset), image.id, forward=True)
+    ahead = image_by_id(place.workspace.store, following) if following else None
+    pair_view(
+        payload(subject, shown, st.query_params.get("pair", ""), roi, heat, ahead[0] if ahead else None),
+        key="pair",
+        on_neighbor=_to_neighbor,
+        on_step=_to_query,
+        on_pick=_on_pick,
+        on_match=_to_match,
+        on_verdict=_on_verdict,
+    )
+
+
+def _heat(place: Place, subject: Subject) -> Heat:
+    known = {shell.encoder_label(e): e.id for e in encoders(place.workspace.store)}
+    labels = list(known)
+    own = labels.index(shell.encoder_label(subject.encoder))
+    with st.sidebar.expander("Attention map", icon=":material/local_fire_department:"):
+        label = st.selectbox("Encoder", labels, index=own, key="enc", bind="query-params")
+        method = st.segmented_control(
+            "Shows",
+            ["activation", "cosine"],
+            default="activation",
+            required=True,
+            key="map",
+            bind="query-params",
+            format_func={"activation": "activation norm", "cosine": "cosine to the RoI"}.__getitem__,
+        )
+        st.caption(
+            "Last layer, this project's own maps (the paper names no method). Press A over the photos to show them."
+        )
+    chosen = label if label in known else labels[own]
+    return Heat(known[chosen], chosen, method == "cosine")
+
+
+def _rank(count: int) -> int:
+    asked = st.query_params.get("nn", "1")
+    return min(max(1, int(asked)), count) if asked.isdecimal() and len(asked) < 6 else 1
+
+
+# Callbacks of the component ----------------------------------------------------------------------------
+
+
+def _go(**where: str) -> None:
+    """Write into the URL where to go, together with what the sliders are set to, as ``settings.keep`` explains."""
+    shell.put_in_url(**where, **settings.in_url())
+
+
+def _to_neighbor() -> None:
+    rank = st.session_state["pair"].neighbor
+    if isinstance(rank, int):
+        roi = RoiName.parse(st.query_params.get("roi"))
+        stays = roi is not None and roi.side == "query"
+        _go(nn=str(rank), pair="", roi=str(roi) if stays else "")
+
+
+def _to_match() -> None:
+    asked = st.session_state["pair"].match or {}
+    rank, q, k = (asked.get(name) for name in ("rank", "q", "k"))
+    if isinstance(rank, int) and isinstance(q, int):
+        _go(nn=str(rank), pair=f"{q}-{k}" if isinstance(k, int) else "")
+
+
+def _to_query() -> None:
+    forward = st.session_state["pair"].step
+    shown: OnScreen | None = st.session_state.get("shown")
+    if forward not in (-1, 1) or shown is None:
+        return
+    opened = shell.workspace()
+    place = Place(opened, shown.dataset, st.session_state.get("mined"))
+    following = step(opened.store, current_order(place, shown.dataset), shown.query.image.id, forward == 1)
+    if following is None:
+        st.toast("That was the last photo." if forward == 1 else "That was the first photo.")
+        return
+    _go(q=str(following), nn="", pair="", roi="")
+
+
+def _on_pick() -> None:
+    pick = st.session_state["pair"].pick or {}
+    q, k, roi = pick.get("q"), pick.get("k"), RoiName.parse(pick.get("roi"))
+    _go(pair=f"{q}-{k}" if isinstance(q, int) and isinstance(k, int) else "", roi=str(roi) if roi else "")
+
+
+def _on_verdict() -> None:
+    given = st.session_state["pair"].verdict or {}
+    shown: OnScreen | None = st.session_state.get("shown")
+    q, k = given.get("q"), given.get("k")
+    if shell.read_only() or shown is None or not isinstance(q, int) or not isinstance(k, int):
+        return
+    if not (0 <= q < len(shown.query.boxes) and 0 <= k < len(shown.key.boxes)):
+        return
+    verdict = given.get("verdict")
+    if verdict not in (None, "good", "wrong", "interesting"):
+        return
+    sides = (shown.query.image.id, shown.query.boxes[q]), (shown.key.image.id, shown.key.boxes[k])
+    if not judge(shell.workspace().store, *sides, verdict, author()):
+        st.toast("Only pairs of a saved set can be judged: regenerate with these settings first.")

@@ -1,0 +1,339 @@
+"""Sets: every correspondence set of the workspace, what is known of one, and what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from orl_explorer.app.explorer.measures import with_chance
+from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages.author import author
+from orl_explorer.app.pages.shell import Place
+from orl_explorer.app.server.downloads import export_url
+from orl_explorer.db.encoders import encoders
+from orl_explorer.db.models import CorrespondenceSet, Encoder
+from orl_explorer.db.photos import datasets
+from orl_explorer.db.runs.runs import LIVE, runs
+from orl_explorer.db.sets.manage import Dependents, deleted_sets, dependents
+from orl_explorer.db.sets.read import sets
+from orl_explorer.train.jobs import sets as work
+
+# Where a set leads: page, words, icon; those pages that there are.
+WAYS = (
+    ("explore", "Photos", ":material/photo_library:"),
+    ("matches", "Matches", ":material/grid_view:"),
+    ("pair", "Pair", ":material/compare:"),
+    ("compare", "Compare", ":material/difference:"),
+    ("tune", "Tune", ":material/tune:"),
+    ("train", "Train", ":material/model_training:"),
+)
+FORMATS = {
+    "reference": ("The reference's three files", "Proposals, neighbours and correspondences as JSON, in one zip."),
+    "parquet": ("Pairs, Parquet", "A row for each pair: photos, boxes, ranks, similarity, margin, cycle."),
+    "csv": ("Pairs, CSV", "The same rows as text."),
+    "coco": ("RoIs, COCO json", "An annotation for each RoI."),
+    "verdicts": ("Verdicts, CSV", "What people judged of this set's pairs."),
+    "tags": ("Tags, CSV", "What people tagged: photos and pairs."),
+    "settings": ("Settings, JSON", "What the set was mined with."),
+}
+BLUE, GREY = "#0072B2", "#999999"
+
+
+def page() -> None:
+    """Draw the page."""
+    place = shell.pick()
+    if place.dataset is None:
+        start.empty_workspace(place)
+        return
+    st.title("Sets & exports", anchor=False)
+    every = sets(place.workspace.store, complete_only=False)
+    if not every:
+        start.unmined(place, place.dataset)
+        return
+    _table(place, [s for s in every if s.status == "complete"])
+    _unfinished(place, [s for s in every if s.status != "complete"])
+    if place.mined is not None:
+        _details(place, place.mined)
+    _deleted(place)
+
+
+def _table(place: Place, complete: list[CorrespondenceSet]) -> None:
+    if not complete:
+        return
+    names = {d.id: d.name for d in datasets(place.workspace.store)}
+    by = {e.id: e for e in encoders(place.workspace.store)}
+    shown = [{"set": s.name} | _row(s, names[s.dataset_id], by[s.encoder_id]) for s in complete]
+    shares = {
+        "consistent": "Share of pairs whose way back ends where it began",
+        "same class": "Share of pairs of two annotated objects of one class",
+        "… by chance": "The same of RoIs drawn from the same photos",
+        "query is object": "Share of query RoIs that are annotated objects",
+    }
+    columns: dict[str, Any] = {
+        name: st.column_config.NumberColumn(help=about, format="%.1f %%") for name, about in shares.items()
+    }
+    columns |= {name: st.column_config.NumberColumn(format="localized") for name in ("photos", "RoIs", "pairs")}
+    columns["differs from paper"] = st.column_config.TextColumn(width="medium")
+    columns["mined (UTC)"] = st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")
+    st.session_state["listed_sets"] = [(names[s.dataset_id], s.name) for s in complete]
+    st.dataframe(
+        pd.DataFrame(shown).dropna(axis="columns", how="all"),
+        hide_index=True,
+        key="sets-table",
+        on_select=_pick_row,
+        selection_mode="single-row",
+        column_config=columns,
+        height=min(38 + 35 * len(complete), 400),
+    )
+    st.caption("Select a row to see that set below.")
+
+
+def _row(mined: CorrespondenceSet, dataset: str, encoder: Encoder) -> dict[str, Any]:
+    percent = {name: 100 * value for name, value in (mined.quality or {}).items() if isinstance(value, int | float)}
+    return {
+        "data set": dataset,
+        "encoder": f"{encoder.name}{' (supervised)' if encoder.supervised else ''}",
+        "differs from paper": differs(mined) or "–",
+        "photos": mined.image_count,
+        "RoIs": mined.candidate_count,
+        "pairs": mined.pair_count,
+        "consistent": percent.get("cycle"),
+        "same class": percent.get("same_class"),
+        "… by chance": percent.get("same_class_chance"),
+        "query is object": percent.get("query_is_object"),
+        "mined (UTC)": mined.created_at,
+    }
+
+
+def differs(mined: CorrespondenceSet) -> str:
+    """Settings of a set that are not the paper's, in one line."""
+    return ", ".join(f"{name.replace('_', ' ')} {_value(own)}" for name, (own, _) in work.differences(mined).items())
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _details(place: Place, mined: CorrespondenceSet) -> None:
+    affected = dependents(place.workspace.store, mined.id)
+    st.subheader(mined.name, anchor=False, divider="gray")
+    st.caption(shell.escape(shell.describe_set(place.workspace, mined)))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for name, label, icon in WAYS:
+            if shell.has_page(name) and st.button(label, icon=icon, key=f"to-{name}"):
+                shell.open_page(name)
+        if not shell.read_only():
+            _rename(mined, affected)
+            _delete(mined, affected)
+    _exports(mined)
+    left, right = st.columns(2, gap="large")
+    with left:
+        _histogram(mined)
+    with right:
+        _lineage(place, mined, affected)
+        _settings(mined)
+    _quality(mined)
+
+
+def _exports(mined: CorrespondenceSet) -> None:
+    st.markdown("**Download**")
+    with st.container(horizontal=True, gap="small"):
+        for form, (label, about) in FORMATS.items():
+            st.link_button(label, export_url(mined.id, form), icon=":material/download:", help=about)
+    st.caption(
+        "Made as it is read, so that the first bytes come at once. On the command line: "
+        f"`orl export {mined.name} --format reference --out FOLDER`, and so on."
+    )
+
+
+def _quality(mined: CorrespondenceSet) -> None:
+    st.markdown("**Quality**")
+    if not mined.quality:
+        st.info(f"Not measured yet: `orl quality {mined.name}` does it.", icon=":material/info:")
+        return
+    measured = with_chance(mined.quality)
+    table = {
+        "measure": [m.label for m in measured],
+        "value": [f"{m.value:,.4g}" for m in measured],
+        "by chance": ["" if m.chance is None else f"{m.chance:,.4g}" for m in measured],
+        "means": [m.meaning for m in measured],
+    }
+    if not any(table["by chance"]):
+        del table["by chance"]
+        st.caption("The photos have no annotations, so nothing is said of objects.")
+    st.dataframe(table, hide_index=True, height=min(38 + 35 * len(measured), 640), key="quality")
+
+
+def _histogram(mined: CorrespondenceSet) -> None:
+    counts = (mined.summary or {}).get("similarity") or []
+    if not any(counts):
+        return
+    st.markdown("**Similarity of pairs**")
+    width = 2 / len(counts)
+    used = [i for i, count in enumerate(counts) if count]
+    bins = range(max(0, used[0] - 1), min(len(counts), used[-1] + 2))
+    figure = go.Figure(
+        go.Bar(
+            x=[-1 + width * (i + 0.5) for i in bins],
+            y=[counts[i] for i in bins],
+            width=width * 0.96,
+            marker_color=BLUE,
+            hovertemplate="%{y:,} pairs around %{x:.2f}<extra></extra>",
+        )
+    )
+    least = float(mined.params.get("min_similarity", -1))
+    if least > -1:
+        figure.add_vline(least, line_color=GREY, line_dash="dash", annotation_text="threshold")
+    figure.update_layout(height=200, margin={"l": 10, "r": 10, "t": 10, "b": 10}, bargap=0)
+    figure.update_xaxes(title_text="cosine")
+    figure.update_yaxes(title_text="pairs", nticks=4)
+    peak = -1 + width * (max(bins, key=lambda i: counts[i]) + 0.5)
+    st.plotly_chart(
+        figure,
+        key="similarity-histogram",
+        config={"displayModeBar": False},
+        alt=f"Histogram of the similarity of {mined.pair_count:,} pairs; most are around {peak:.2f}.",
+    )
+
+
+def _settings(mined: CorrespondenceSet) -> None:
+    different = work.differences(mined)
+    with st.expander(f"Settings: {differs(mined) or 'the paper’s'}", icon=":material/settings:"):
+        st.dataframe(
+            {
+                "setting": [name.replace("_", " ") for name in mined.params],
+                "value": [_value(value) for value in mined.params.values()],
+                "paper": [_value(different[name][1]) if name in different else "" for name in mined.params],
+            },
+            hide_index=True,
+            key="set-settings",
+        )
+
+
+def _lineage(place: Place, mined: CorrespondenceSet, affected: Dependents) -> None:
+    encoder = next(e for e in encoders(place.workspace.store) if e.id == mined.encoder_id)
+    lines = [f"Mined with **{shell.escape(shell.encoder_label(encoder))}**, run {mined.run_id}"]
+    made = {e.run_id: e for e in affected.encoders}
+    for run in affected.trained + [r for r in affected.live if r.kind != "mine"]:
+        became = f" → encoder **{shell.escape(made[run.id].name)}**" if run.id in made else ""
+        lines.append(f"Run {run.id}, {shell.escape(run.name)}, trained on it {shell.status_line(run)}{became}")
+    if len(lines) == 1:
+        lines.append("Nothing has been trained on it yet")
+    if affected.compared:
+        lines.append(f"Compared with {', '.join(map(shell.escape, affected.compared))}")
+    if affected.verdicts:
+        lines.append(f"{affected.verdicts:,} of its pairs are judged")
+    st.markdown("**Lineage**\n" + "\n".join(f"- {line}" for line in lines))
+
+
+def _rename(mined: CorrespondenceSet, affected: Dependents) -> None:
+    with st.popover("Rename …", icon=":material/edit:", disabled=bool(affected.live)):
+        st.text_input("New name", value=mined.name, key=f"rename-{mined.id}")
+        st.button("Rename", type="primary", on_click=_on_rename, args=(mined.id, mined.name))
+
+
+def _delete(mined: CorrespondenceSet, affected: Dependents) -> None:
+    with st.popover("Delete …", icon=":material/delete:", width="content"):
+        if affected.live:
+            live = affected.live[0]
+            st.warning(f"Run {live.id} ({shell.escape(live.name)}) uses it: wait for it, or stop it first.")
+            return
+        st.markdown("\n".join(f"- {line}" for line in consequences(mined, affected)))
+        if affected.trained:
+            st.text_input(f"Type its name, {shell.escape(mined.name)}, to delete it still", key=f"confirm-{mined.id}")
+        st.button(
+            f"Delete {shell.escape(mined.name)}",
+            type="primary",
+            icon=":material/delete_forever:",
+            on_click=_on_delete,
+            args=(mined.id, mined.name),
+        )
+
+
+def consequences(mined: CorrespondenceSet, affected: Dependents) -> list[str]:
+    """What deleting a set means, a sentence each."""
+    lines = [f"{mined.pair_count:,} pairs of {mined.image_count:,} photos are gone. This cannot be undone."]
+    if affected.trained:
+        ids = ", ".join(str(run.id) for run in affected.trained)
+        lines.append(f"It was trained on by run {ids}: what a run trained on stays in its folder.")
+        if any(run.status != "done" for run in affected.trained):
+            lines.append("Those that are not done cannot be resumed any more.")
+    if affected.encoders:
+        lines.append(f"Encoders made from it stay: {', '.join(shell.escape(e.name) for e in affected.encoders)}.")
+    if affected.compared:
+        lines.append(f"Comparisons with {', '.join(map(shell.escape, affected.compared))} are gone.")
+    if affected.verdicts:
+        lines.append(f"Verdicts on {affected.verdicts:,} of its pairs stay: they count wherever these RoIs are.")
+    return lines
+
+
+def _unfinished(place: Place, unfinished: list[CorrespondenceSet]) -> None:
+    live = {run.id for run in runs(place.workspace.store, LIVE)}
+    for mined in unfinished:
+        name, going_on = shell.escape(mined.name), mined.run_id in live
+        with st.container(horizontal=True, vertical_alignment="center"):
+            state = "is being mined" if going_on else "was left unfinished"
+            st.markdown(f":material/hourglass_top: **{name}** {state} by run {mined.run_id}.", width="content")
+            if not going_on and not shell.read_only():
+                st.button(
+                    "Delete",
+                    key=f"drop-{mined.id}",
+                    type="tertiary",
+                    icon=":material/delete:",
+                    help="A run that is resumed begins it anew",
+                    on_click=_on_delete,
+                    args=(mined.id, mined.name),
+                )
+
+
+def _deleted(place: Place) -> None:
+    gone = deleted_sets(place.workspace.store)
+    if gone:
+        with st.expander(f"{len(gone)} deleted"):
+            st.dataframe(
+                {
+                    "set": [g.name for g in gone],
+                    "pairs": [g.pair_count for g in gone],
+                    "mined (UTC)": [g.created_at for g in gone],
+                    "deleted (UTC)": [g.deleted_at for g in gone],
+                    "by": [g.author for g in gone],
+                },
+                hide_index=True,
+                key="deleted-sets",
+            )
+
+
+# Callbacks ---------------------------------------------------------------------------------------------
+
+
+def _pick_row() -> None:
+    rows = st.session_state["sets-table"]["selection"]["rows"]
+    listed = st.session_state.get("listed_sets", [])
+    if rows and rows[0] < len(listed):
+        st.session_state["data"], st.session_state["set"] = listed[rows[0]]
+
+
+def _on_rename(set_id: int, name: str) -> None:
+    new = str(st.session_state.get(f"rename-{set_id}", "")).strip()
+    if attempt(lambda: work.rename(shell.workspace(), name, new)):
+        st.session_state["set"] = new
+        st.toast(f"Renamed to {shell.escape(new)}.", icon=":material/check:")
+
+
+def _on_delete(set_id: int, name: str) -> None:
+    confirmed = str(st.session_state.get(f"confirm-{set_id}", "")).strip()
+    if attempt(lambda: work.delete(shell.workspace(), name, author(), confirmed)):
+        st.session_state.pop("set", None)
+        st.toast(f"{shell.escape(name)} is deleted.", icon=":material/check:")
+
+
+def attempt(action: Callable[[], object]) -> bool:
+    """Do what a person asked for, unless this server only shows; say why where it cannot be done."""
+    if shell.read_only():
+        return False
+    with st.spinner("Working …", show_time=True):  # millions of rows take their time
+        return shell.succeeds(action)

@@ -1,0 +1,197 @@
+"""What every page shares: the pickers, the run badge, and the words for sets, encoders and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import streamlit as st
+
+from orl_explorer.app.explorer.opened import workspace
+from orl_explorer.app.server.access import read_only as read_only
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
+from orl_explorer.db.photos import datasets
+from orl_explorer.db.runs.runs import LIVE, runs
+from orl_explorer.db.sets.read import sets
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.workspace import Workspace
+
+SUPERVISED = "supervised"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a person is: the workspace, the data set and the correspondence set that are picked."""
+
+    workspace: Workspace
+    dataset: Dataset | None
+    mined: CorrespondenceSet | None
+
+
+def lasting(place: Place, **more: str | list[str]) -> dict[str, str | list[str]]:
+    """What a link says besides, so that tomorrow it still means the data set and the set of today."""
+    named = {"data": place.dataset.name if place.dataset else "", "set": place.mined.name if place.mined else ""}
+    return named | more
+
+
+def with_filters(order: str, filters: Mapping[str, object]) -> str:
+    """An order and its filters in a caption's words; those that are None or empty let all through."""
+    return "; ".join([order, *(f"{name} {value}" for name, value in filters.items() if value not in (None, ""))])
+
+
+def open_page(name: str, **query: str) -> None:
+    """Go to a page; ``app.main`` has left the pages of this session under their names."""
+    st.switch_page(st.session_state["pages"][name], query_params=query)
+
+
+def has_page(name: str) -> bool:
+    """Whether the explorer has a page of this name."""
+    return name in st.session_state.get("pages", {})
+
+
+def put_in_url(**values: str) -> None:
+    """Say these in the URL, in one step of the browser's history. What shall not be said any more is "".
+
+    Streamlit can take away but one at a time, each a step of its own.
+    """
+    changed = {name: value for name, value in values.items() if st.query_params.get(name, "") != value}
+    if changed:
+        st.query_params.update(changed)
+
+
+def set_widget(key: str, value: object) -> None:
+    """Give a widget that is yet to be drawn a value, where it has another.
+
+    Only then: the browser takes what is assigned in place of what a person has moved on to meanwhile.
+    """
+    if key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value
+
+
+def pick(on_set: Callable[[], None] | None = None) -> Place:
+    """Draw the pickers in the sidebar and say what is picked. Both live in the URL; at first it is the newest set.
+
+    on_set: callback of a page that wants to know when a person picks another set.
+    """
+    opened = workspace()
+    found = {d.name: d for d in datasets(opened.store)}
+    if not found:
+        return Place(opened, None, None)
+    every = sets(opened.store)
+    _follow_set(found.values(), every)
+    first = next((at for at, d in enumerate(found.values()) if every and d.id == every[0].dataset_id), 0)
+    with st.sidebar:
+        name = st.selectbox("Data set", list(found), index=first, key="data", bind="query-params")
+        dataset = found.get(name) or list(found.values())[first]
+        mined = {s.name: s for s in every if s.dataset_id == dataset.id}
+        if not mined:
+            st.caption("No correspondence set yet.")
+            return Place(opened, dataset, None)
+        chosen = st.selectbox("Correspondence set", list(mined), key="set", bind="query-params", on_change=on_set)
+        picked = mined.get(chosen) or next(iter(mined.values()))
+        fresh = st.session_state.get("regenerated")
+        if fresh in mined and fresh != picked.name:
+            st.button(f"Show the new set {escape(fresh)}", on_click=_show_set, args=(fresh,), type="primary")
+        st.caption(describe_set(opened, picked))
+    return Place(opened, dataset, picked)
+
+
+def _follow_set(found: Iterable[Dataset], every: list[CorrespondenceSet]) -> None:
+    """A link may name a set alone: then its data set is the one to pick."""
+    if "data" in st.query_params or "data" in st.session_state:
+        return
+    homes = {s.dataset_id for s in every if s.name == st.query_params.get("set")}
+    for dataset in found:
+        if dataset.id in homes:
+            st.session_state["data"] = dataset.name
+
+
+def pick_dataset(name: str) -> None:
+    """Callback: pick another data set, and its newest set."""
+    st.session_state["data"] = name
+    st.session_state.pop("set", None)
+    st.query_params.pop("set", None)
+
+
+def _show_set(name: str) -> None:
+    st.session_state["set"] = name
+    st.session_state.pop("regenerated", None)
+
+
+def describe_set(opened: Workspace, mined: CorrespondenceSet) -> str:
+    """One line about a set: size and encoder."""
+    row = encoder_by_id(opened.store, mined.encoder_id)
+    by = encoder_label(row) if row else "an encoder that is gone"
+    return f"{mined.pair_count:,} pairs of {mined.candidate_count:,} RoIs in {mined.image_count:,} photos, by {by}"
+
+
+def encoder_label(row: Encoder) -> str:
+    """Name of an encoder, with what must be said of it."""
+    kinds = {"stage1": "stage 1", "stage3": "stage 3", "starter": "starter", "imported": "imported"}
+    facts = [row.architecture, kinds.get(row.kind, row.kind)]
+    if row.supervised:
+        facts.append(SUPERVISED)
+    facts = [f for f in facts if f != row.name]
+    return f"{row.name} ({', '.join(facts)})"
+
+
+@st.fragment(run_every=3)
+def run_badge() -> None:
+    """What is running, in the sidebar."""
+    live = runs(workspace().store, LIVE)
+    for run in live[:3]:
+        st.progress(share_done(run), text=f"{escape(run.name)}: {run.phase or 'waiting'}")
+    if len(live) > 3:
+        st.caption(f"… and {len(live) - 3} more runs")
+    before = st.session_state.get("live_runs")
+    st.session_state["live_runs"] = [r.id for r in live]
+    if before is not None and set(before) - {r.id for r in live}:
+        st.rerun()  # something ended: its set or encoder is there to be picked
+
+
+def show_run(run: Run) -> None:
+    """From within the Train page: go on to watch a run that has just been started."""
+    st.query_params.pop("view", None)
+    st.query_params["run"] = str(run.id)
+    st.rerun()
+
+
+def attempt(action: Callable[..., object], *given: object) -> None:
+    """Callback: do what a person asked for; what stands in the way is a toast."""
+    succeeds(action, *given)
+
+
+def succeeds(action: Callable[..., object], *given: object) -> bool:
+    """The same, and whether it was done."""
+    try:
+        action(*given)
+    except (UserError, StoreError) as mistake:
+        st.toast(escape(str(mistake)), icon=":material/error:", duration="long")
+        return False
+    return True
+
+
+def share_done(run: Run) -> float:
+    """How much of its present phase a run has done, in [0, 1]."""
+    return min(1.0, run.progress / run.total) if run.total else 0.0
+
+
+def status_line(run: Run) -> str:
+    """A run's state in words, as coloured Markdown."""
+    colours = {
+        "done": "green",
+        "running": "blue",
+        "queued": "gray",
+        "stopping": "orange",
+        "failed": "red",
+        "lost": "red",
+        "cancelled": "orange",
+    }
+    return f":{colours.get(run.status, 'gray')}-badge[{run.status}]"
+
+
+def escape(text: str) -> str:
+    """A name that a person chose, safe inside Markdown."""
+    return "".join("\\" + c if c in r"\`*_{}[]()#+-.!|<>~:$" else c for c in text)

@@ -1,0 +1,168 @@
+"""What an empty workspace, or a data set without a set, offers to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from orl_explorer.app.pages.pace import told_of_run
+from orl_explorer.app.pages.shell import Place, attempt, encoder_label, share_done
+from orl_explorer.app.server.access import read_only
+from orl_explorer.db.encoders import encoders
+from orl_explorer.db.models import Dataset
+from orl_explorer.db.runs.runs import LIVE, runs
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.demo.build import SCENES, SET, build_demo
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.jobs.launcher import launch_mine, request_stop
+from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.workspace import Workspace
+
+
+def empty_workspace(place: Place) -> None:
+    """No photos yet: the demo, or the person's own."""
+    if read_only():
+        st.info("There are no photos in this workspace, and this explorer only shows.", icon=":material/lock:")
+        return
+    st.title("Which objects does your encoder see twice?")
+    st.markdown(
+        "ORL finds regions that look alike in neighbouring photos. They turn out to be objects, and they are what "
+        "object-level training learns from. Start with photos:"
+    )
+    left, right = st.columns(2, gap="large")
+    with left, st.container(border=True, height="stretch"):
+        st.subheader("Look at the demo")
+        st.markdown(f"{SCENES} scenes composed on this machine, mined in two or three minutes. Needs no network.")
+        if st.button("Build the demo", type="primary", icon=":material/play_arrow:"):
+            _build(place.workspace)
+    with right, st.container(border=True, height="stretch"):
+        st.subheader("Add your photos")
+        add_photos(place.workspace)
+
+
+def add_photos(opened: Workspace) -> None:
+    """A form that takes a folder of this machine into a data set."""
+    with st.form("ingest", border=False):
+        path = st.text_input("Folder on this machine", placeholder="/data/my-photos")
+        name = st.text_input("Name", placeholder="as the folder")
+        layout = st.segmented_control("Layout", ["auto", "folder", "coco", "voc"], default="auto", required=True)
+        st.caption("Photos stay where they are and are never changed.")
+        if not st.form_submit_button("Add photos", icon=":material/add_photo_alternate:"):
+            return
+    if not path.strip():
+        st.error("Name the folder that holds the photos.")
+        return
+    try:
+        with st.status("Reading photos …") as status:
+            found = ingest(
+                opened,
+                Path(path.strip()).expanduser(),
+                layout=layout or "auto",
+                name=name.strip() or None,
+                report=lambda seen: status.update(label=f"Reading photos … {seen:,}"),
+            )
+    except (UserError, StoreError) as mistake:
+        st.error(str(mistake))
+        return
+    st.session_state["data"] = found.dataset.name
+    st.rerun()
+
+
+def _build(opened: Workspace) -> None:
+    bar = st.progress(0.0, text="Composing scenes …")
+
+    def report(done: int, total: int) -> None:
+        bar.progress(done / total, text=f"Composing scenes … {done} of {total}")
+
+    try:
+        build_demo(opened, report)
+    except (UserError, StoreError) as mistake:
+        st.error(str(mistake))
+        return
+    st.rerun()
+
+
+def unmined(place: Place, dataset: Dataset) -> None:
+    """A data set without a set: what is being mined, or a form that starts it."""
+    opened = place.workspace
+    mining = [r for r in runs(opened.store, LIVE) if r.kind == "mine" and r.dataset_id == dataset.id]
+    if mining:
+        _watch(opened, dataset.id)
+        return
+    if read_only():
+        st.info("Nothing has been mined from these photos yet, and this explorer only shows.", icon=":material/lock:")
+        return
+    with st.container(border=True):
+        st.subheader("Mine correspondences")
+        st.markdown("Neighbours, regions and pairs. Everything can be tuned afterwards.")
+        mine_form(opened, dataset)
+
+
+def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
+    """Choose an encoder, at first the one named, a preset and a name, and start stage 2."""
+    known = {encoder_label(e): e.name for e in encoders(opened.store)}
+    if not known:
+        st.markdown(
+            "There is no encoder yet. The starter is small, comes with the installation and was trained "
+            "**with labels** (ImageNet); on the *Train* page, BYOL learns one from your photos alone."
+        )
+        if st.button("Add the starter encoder", type="primary"):
+            from orl_explorer.train.encoders.weights import add
+
+            add(opened, "starter", "starter")
+            st.rerun()
+        return
+    with st.form("mine", border=False):
+        first = next((n for n, known_name in enumerate(known.values()) if known_name == encoder), 0)
+        label = st.selectbox("Encoder", list(known), index=first)
+        name = st.text_input("Name of the new set", placeholder="data set and encoder")
+        preset = st.segmented_control(
+            "Preset",
+            list(MINE_PRESETS),
+            default="paper",
+            required=True,
+            help="paper: the published thresholds. object: likely objects come first, found without labels.",
+        )
+        scale = st.segmented_control(
+            "Selective search on photos of",
+            [1.0, 0.5],
+            default=1.0,
+            required=True,
+            format_func=lambda s: "full size (paper)" if s == 1 else "half size (4 to 5 × faster)",
+        )
+        if st.form_submit_button("Mine", type="primary", icon=":material/search:"):
+            try:
+                config = MINE_PRESETS[preset or "paper"].model_copy(update={"proposal_scale": scale})
+                run = launch_mine(
+                    opened, dataset.name, known[label], name.strip() or f"{dataset.name}-{known[label]}", config
+                )
+            except (UserError, StoreError) as mistake:
+                st.error(str(mistake))
+                return
+            st.session_state["regenerated"] = run.name
+            st.rerun()
+
+
+@st.fragment(run_every=1.5)
+def _watch(opened: Workspace, dataset_id: int) -> None:
+    mining = [r for r in runs(opened.store, LIVE) if r.kind == "mine" and r.dataset_id == dataset_id]
+    if not mining:
+        st.rerun()
+    run = mining[-1]
+    with st.container(border=True):
+        st.subheader("Mining" if run.name != SET else "Mining the demo")
+        st.progress(share_done(run), text=told_of_run(run))
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.caption("Proposals, then features, then pairs. The photos below can be looked at meanwhile.")
+            if not read_only():
+                st.button(
+                    "Cancel",
+                    key="cancel-mining",
+                    icon=":material/stop_circle:",
+                    disabled=run.status == "stopping",
+                    help="What is done stays done: the run can go on from the Train page.",
+                    on_click=attempt,
+                    args=(request_stop, opened, run.id),
+                )

@@ -1,0 +1,136 @@
+"""What to do with what a run has made."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages.shell import escape
+from orl_explorer.db.encoders import encoder_by_id, find_encoder
+from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
+from orl_explorer.db.photos import dataset_by_id, dataset_named
+from orl_explorer.db.runs.evaluations import evaluation_of_run
+from orl_explorer.db.sets.read import find_set, set_by_id
+from orl_explorer.train.workspace import Workspace
+
+
+def offer(opened: Workspace, run: Run) -> None:
+    """The next steps of a run that is done."""
+    if run.status != "done":
+        return
+    match run.kind:
+        case "mine":
+            made = find_set(opened.store, run.name)
+            if made is not None and made.status == "complete":
+                _with_set(opened, made)
+        case "evaluate":
+            _result(opened, run)
+        case _:
+            encoder = find_encoder(opened.store, run.name)
+            if encoder is not None and run.dataset_id is not None:
+                with st.container(border=True):
+                    st.markdown(
+                        f":material/check: The encoder **{escape(encoder.name)}** is ready. See which pairs it finds, "
+                        "measure it, or look at what it attends to."
+                    )
+                    with_encoder(
+                        opened, encoder, dataset_by_id(opened.store, run.dataset_id).name, _before(opened, run)
+                    )
+
+
+def with_encoder(opened: Workspace, encoder: Encoder, dataset: str, before: Encoder | None) -> None:
+    """Mine with an encoder, evaluate it, look at its attention beside that of the one it comes from."""
+    with st.container(horizontal=True):
+        if not shell.read_only():
+            if st.button("Mine with it …", icon=":material/search:", type="primary", key="mine-with"):
+                _mine(opened, dataset, encoder)
+            st.button("Evaluate it …", icon=":material/monitoring:", on_click=_evaluate, args=(encoder.name,))
+        if shell.has_page("attention"):
+            label = f"Attention beside {before.name}" if before else "Its attention"
+            if st.button(label, icon=":material/visibility:", key="to-attention"):
+                st.session_state["encoders"] = [row.name for row in (before, encoder) if row is not None]
+                shell.open_page("attention")
+
+
+def _before(opened: Workspace, run: Run) -> Encoder | None:
+    """The encoder that found the pairs of stage 3: what stage 3 should improve on."""
+    mined = set_by_id(opened.store, run.correspondence_set_id) if run.correspondence_set_id else None
+    return encoder_by_id(opened.store, mined.encoder_id) if mined else None
+
+
+def _with_set(opened: Workspace, made: CorrespondenceSet) -> None:
+    picked = {"data": dataset_by_id(opened.store, made.dataset_id).name, "set": made.name}
+    with st.container(border=True):
+        st.markdown(f":material/check: The set **{escape(made.name)}** is ready: {made.pair_count:,} pairs.")
+        with st.container(horizontal=True):
+            if not shell.read_only():
+                st.button(
+                    "Train on it",
+                    icon=":material/model_training:",
+                    type="primary",
+                    on_click=_train,
+                    kwargs=picked,
+                )
+            for page, label, icon in (("explore", "Explore it", "photo_library"), ("tune", "Tune it", "tune")):
+                if shell.has_page(page):
+                    st.button(
+                        label,
+                        icon=f":material/{icon}:",
+                        key=f"to-{page}",
+                        on_click=go_with_set,
+                        kwargs=picked | {"page": page},
+                    )
+
+
+def go_with_set(page: str, data: str, set: str) -> None:
+    """Callback: pick a set and leave for another page, which ``gone`` does once the pickers have taken it over."""
+    st.session_state["data"], st.session_state["set"], st.session_state["go"] = data, set, page
+
+
+def gone() -> None:
+    """Leave for the page that a callback chose."""
+    page = st.session_state.pop("go", "")
+    if shell.has_page(page):
+        shell.open_page(page)
+
+
+def _result(opened: Workspace, run: Run) -> None:
+    found = evaluation_of_run(opened.store, run.id)
+    if found is None:
+        return
+    numbers = {name: value for name, value in found.summary.items() if isinstance(value, int | float)}
+    with st.container(border=True):
+        st.markdown(f"**{escape(found.protocol)}** on {escape(found.data)}")
+        for start_at in range(0, len(numbers), 6):
+            some = list(numbers.items())[start_at : start_at + 6]
+            for column, (name, value) in zip(st.columns(6), some, strict=False):
+                column.metric(name.replace("_", " "), f"{value:.4g}")
+        for note in found.summary.get("notes", []):
+            st.caption(escape(note))
+        st.button("All results", icon=":material/leaderboard:", on_click=_results, type="tertiary")
+
+
+def _results() -> None:
+    """Callback: the table of all evaluations."""
+    st.query_params["view"] = "results"
+
+
+def _train(data: str, set: str) -> None:
+    """Callback: the form of stage 3 on a set."""
+    st.session_state["data"], st.session_state["set"] = data, set
+    st.query_params.pop("run", None)
+    st.query_params["view"], st.query_params["stage"] = "launch", "3"
+
+
+def _evaluate(encoder: str) -> None:
+    """Callback: the form of an evaluation of an encoder."""
+    st.query_params.pop("run", None)
+    st.query_params["view"], st.query_params["stage"], st.query_params["encoder"] = "launch", "evaluate", encoder
+
+
+def _mine(opened: Workspace, dataset: str, encoder: Encoder) -> None:
+    @st.dialog(f"Mine with {encoder.name}")
+    def ask() -> None:
+        start.mine_form(opened, dataset_named(opened.store, dataset), encoder.name)
+
+    ask()

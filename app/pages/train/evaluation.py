@@ -1,0 +1,94 @@
+"""The form of an evaluation: which encoder, by which protocol, on what."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from orl_explorer.app.pages import shell
+from orl_explorer.app.pages.train import fields
+from orl_explorer.db.encoders import encoders
+from orl_explorer.db.photos import datasets
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.protocols import PROTOCOLS, EvaluateConfig, Protocol
+from orl_explorer.train.jobs.launcher import launch_evaluate
+from orl_explorer.train.workspace import Workspace
+
+
+def form(opened: Workspace) -> None:
+    """Draw it."""
+    known = {shell.encoder_label(row): row.name for row in reversed(encoders(opened.store))}
+    if not known:
+        st.info("There is no encoder yet: add one on the Explore page, or train one.", icon=":material/info:")
+        return
+    name = fields.choose("Protocol", "protocol", {name: protocol.title for name, protocol in PROTOCOLS.items()})
+    protocol = PROTOCOLS[name]
+    preset = next(iter(protocol.presets))
+    if len(protocol.presets) > 1:
+        preset = fields.choose("Preset", "recipe", {each: each for each in protocol.presets})
+    base, key = protocol.presets[preset], f"{name}-{preset}"
+    inputs, summary = st.columns([2.6, 1], gap="large")
+    with inputs:
+        st.caption((type(base).__doc__ or "").strip())
+        left, right = st.columns(2)
+        with left:
+            encoder = known[_encoder(known)]
+        with right:
+            data = _data(opened, protocol)
+        names = [field for field in type(base).model_fields if field != "protocol"]
+        values = fields.fill(base, names, key, {}, columns=4)
+        fields.show_changes(base, values, key)
+        config, wrong = fields.validated(base, values)
+        for sentence in wrong:
+            st.error(shell.escape(sentence))
+    with summary, st.container(border=True):
+        st.markdown(f"**{protocol.title}** of **{shell.escape(encoder)}**: {protocol.headline_title} is reported.")
+        pressed = st.button(
+            "Evaluate",
+            type="primary",
+            icon=":material/monitoring:",
+            width="stretch",
+            key="evaluate",
+            disabled=config is None,
+        )
+        if pressed and config is not None:
+            _launch(opened, encoder, data, config)
+
+
+def _encoder(known: dict[str, str]) -> str:
+    """The label picked, at first that of the encoder that the URL names."""
+    labels, asked = list(known), st.query_params.get("encoder", "")
+    first = next((n for n, name in enumerate(known.values()) if name == asked), 0)
+    return st.selectbox("Encoder", labels, index=first, key=f"evaluated-{asked}") or labels[first]
+
+
+def _data(opened: Workspace, protocol: Protocol) -> str:
+    if protocol.takes_folder:
+        voc = "VOCdevkit" in protocol.data
+        there = [row.root for row in datasets(opened.store) if row.layout == "voc"] if voc else []
+        given = st.text_input(
+            "Folder on this machine",
+            there[0] if there else "",
+            key=f"evaluation-{'voc' if voc else 'folders'}",
+            placeholder=protocol.data,
+            help=f"A {protocol.data}",
+            persist_state="session",
+        )
+        return given.strip()
+    annotated = [row.name for row in datasets(opened.store) if row.annotation_count]
+    if not annotated:
+        st.caption(f"Needs the {protocol.data}; there is none.")
+        return ""
+    return st.selectbox("Data set", annotated, key="evaluation-dataset")
+
+
+def _launch(opened: Workspace, encoder: str, data: str, config: EvaluateConfig) -> None:
+    if not data:
+        st.error("Say which data to evaluate on.")
+        return
+    try:
+        run = launch_evaluate(opened, encoder, data, config)
+    except (UserError, StoreError) as mistake:
+        st.error(shell.escape(str(mistake)))
+        return
+    shell.show_run(run)

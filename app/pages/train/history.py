@@ -1,0 +1,153 @@
+"""All runs: filtered, opened, and laid over one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from orl_explorer.app.explorer.charts import differences, duration
+from orl_explorer.app.pages.shell import share_done
+from orl_explorer.app.pages.train import curves, monitor
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs.runs import LIVE, runs
+from orl_explorer.train.workspace import Workspace
+
+KINDS = {"pretrain": "stage 1", "mine": "stage 2", "train": "stage 3", "evaluate": "evaluation"}
+STATES = ("queued", "running", "stopping", "done", "failed", "cancelled", "lost")
+MOST = 12  # runs in one chart; more could not be told apart
+
+
+def panel(opened: Workspace) -> None:
+    """The table, and the charts of the runs that are ticked."""
+    every = runs(opened.store)
+    if not every:
+        st.info("No run yet. Every run that is started appears here and stays.", icon=":material/history:")
+        return
+    live = any(run.status in LIVE for run in every)
+    st.fragment(_table, run_every=3.0 if live else None)(opened)
+
+
+def _table(opened: Workspace) -> None:
+    if st.session_state.pop("leave", False):
+        st.rerun()  # a run was opened: the page around has to follow
+    every = runs(opened.store)
+    kinds, states = _filters(every)
+    shown = [r for r in every if (not kinds or r.kind in kinds) and (not states or r.status in states)]
+    if not shown:
+        st.info("No run is of this kind and status.", icon=":material/filter_alt_off:")
+        return
+    ticked = compared(st.query_params.get("compare", ""), shown)
+    # Rows are told by their place: whatever moves them makes another table, which starts from the URL.
+    key = f"runs-{shown[0].id}-{shown[-1].id}-{len(shown)}"
+    st.session_state[f"{key}-ids"] = [run.id for run in shown]
+    st.dataframe(
+        table(shown),
+        hide_index=True,
+        on_select=lambda: _ticked(key),
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": [shown.index(run) for run in ticked]}},
+        key=key,
+        height=min(420, 38 + 35 * len(shown)),
+        alt="All runs, newest first",
+        column_config={
+            "run": st.column_config.NumberColumn("run", width="small"),
+            "progress": st.column_config.ProgressColumn("progress", format="%d %%", min_value=0, max_value=100),
+        },
+    )
+    if not ticked:
+        st.caption("Tick a run to open it, several to compare their settings and curves.")
+        return
+    with st.container(horizontal=True):
+        for run in ticked:
+            label = f"Open run {run.id} · {run.name}"
+            st.button(
+                label,
+                key=f"open-{run.id}",
+                icon=":material/open_in_full:",
+                on_click=_open,
+                args=(run.id,),
+                type="tertiary",
+            )
+    _compare(opened, ticked)
+
+
+def _filters(every: Sequence[Run]) -> tuple[list[str], list[str]]:
+    left, right = st.columns(2)
+    there = {run.kind for run in every}
+    with left:
+        kinds = st.pills(
+            "Kind",
+            [KINDS.get(kind, kind) for kind in (*KINDS, *(there - set(KINDS))) if kind in there],
+            selection_mode="multi",
+            key="kind",
+            bind="query-params",
+        )
+    with right:
+        states = st.pills(
+            "Status",
+            [state for state in STATES if any(run.status == state for run in every)],
+            selection_mode="multi",
+            key="status",
+            bind="query-params",
+        )
+    return [kind for kind in there if KINDS.get(kind, kind) in kinds], list(states)
+
+
+def table(shown: Sequence[Run]) -> pd.DataFrame:
+    """One row for each run: what it does, what it makes, from what, and how it fares."""
+    return pd.DataFrame(
+        {
+            "run": [r.id for r in shown],
+            "kind": [monitor.kind_of(r) for r in shown],
+            "makes": [r.name for r in shown],
+            "from": [monitor.subject_of(r) for r in shown],
+            "status": [r.status for r in shown],
+            "progress": [round(100 * share_done(r)) for r in shown],
+            "started (UTC)": [r.started_at for r in shown],
+            "took": ["" if (seconds := monitor.took(r)) is None else duration(seconds) for r in shown],
+        }
+    )
+
+
+def compared(asked: str, shown: Sequence[Run]) -> list[Run]:
+    """The runs that ``compare=3-5`` names, of those shown, in that order."""
+    by_id = {str(run.id): run for run in shown}
+    return [by_id[part] for part in dict.fromkeys(asked.split("-")) if part in by_id][:MOST]
+
+
+def _ticked(key: str) -> None:
+    rows = st.session_state[key]["selection"]["rows"]
+    ids = st.session_state.get(f"{key}-ids", [])
+    chosen = [str(ids[row]) for row in rows if row < len(ids)]
+    if chosen:
+        st.query_params["compare"] = "-".join(chosen)
+    else:
+        st.query_params.pop("compare", None)
+
+
+def _open(run_id: int) -> None:
+    st.query_params["run"] = str(run_id)
+    st.query_params["view"] = "watch"
+    st.session_state["leave"] = True
+
+
+def _compare(opened: Workspace, ticked: list[Run]) -> None:
+    if len(ticked) > 1:
+        _show_differences(ticked)
+    with_numbers = [run for run in ticked if curves.numbers(opened, run)]
+    if with_numbers:
+        curves.draw(opened, with_numbers, key="overlay")
+    elif len(ticked) > 1:
+        st.caption("None of these runs has numbers to draw.")
+
+
+def _show_differences(ticked: Sequence[Run]) -> None:
+    apart = differences({f"{run.id} · {run.name}": monitor.settings_of(run) for run in ticked})
+    if not apart:
+        st.caption("These runs have the same settings.")
+        return
+    frame = pd.DataFrame.from_dict(apart, orient="index", columns=[f"{run.id} · {run.name}" for run in ticked])
+    st.markdown(f"**What sets them apart** ({len(apart)} settings)")
+    st.dataframe(frame.rename_axis("setting").reset_index(), hide_index=True, alt="Settings that differ")

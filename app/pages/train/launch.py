@@ -1,0 +1,189 @@
+"""The form of a new training: what it works on, its settings, and what it will cost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import streamlit as st
+
+from orl_explorer.app.explorer import machine
+from orl_explorer.app.explorer.charts import duration
+from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages.shell import Place
+from orl_explorer.app.pages.train import evaluation, fields
+from orl_explorer.app.pages.train.fields import Choice
+from orl_explorer.db.encoders import encoders
+from orl_explorer.db.models import CorrespondenceSet, Dataset
+from orl_explorer.db.store import StoreError
+from orl_explorer.orl.architectures import RESNETS
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.jobs.launcher import launch_pretrain, launch_train
+from orl_explorer.train.training.config import PRESETS, STAGE_1, ORLConfig, TrainConfig, refuse_uneven
+from orl_explorer.train.training.cost import Cost, estimate
+from orl_explorer.train.training.start_from import refuse_wider, start_encoder
+from orl_explorer.train.workspace import Workspace
+
+STAGES = {"3": "Stage 3 · objects", "1": "Stage 1 · photos", "evaluate": "Evaluation"}
+METHODS = {name: PRESETS[name]["paper"].title for name in STAGE_1}
+PRESET_HELP = {
+    "small": "small: ResNet-18, small views; a demo epoch takes seconds.",
+    "paper": "paper: the published constants, for GPUs.",
+}
+BASIC = ("epochs", "batch_size", "backbone", "start_from", "image_size", "patch_size", "local_size", "local_crops")
+GROUPS = {
+    "Optimiser": ("rate_per_256", "warmup_epochs", "momentum", "weight_decay", "accumulate", "precision"),
+    "Networks": ("hidden", "projection", "target_momentum", "key_momentum"),
+    "Machine and checks": ("seed", "workers", "checkpoint_every", "knn_every"),
+}
+LONG = 2 * 86_400  # seconds; a run that takes longer is not started by one click where there is no GPU
+
+
+def form(place: Place) -> None:
+    """Draw it."""
+    assert place.dataset is not None
+    if shell.read_only():
+        st.info("This server only shows: runs are started elsewhere.", icon=":material/visibility:")
+        return
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        text = "3: ORL on a correspondence set. 1: from photos alone. Stage 2, mining, starts on the Explore page."
+        stage = fields.choose("Stage", "stage", STAGES, help=text)
+        mined = place.mined if stage == "3" else None
+        method = "orl"
+        if stage == "1":
+            text = "The paper's stage 1 is BYOL; the others are what it is compared with."
+            method = fields.choose("Method", "method", METHODS, help=text)
+        if stage != "evaluate":
+            text = " ".join(PRESET_HELP.values())
+            preset = fields.choose("Preset", "preset", {name: name for name in PRESET_HELP}, help=text)
+    if stage == "evaluate":
+        evaluation.form(place.workspace)
+    elif stage == "3" and mined is None:
+        st.info("Stage 3 trains on a correspondence set, and this data set has none yet.", icon=":material/info:")
+        start.unmined(place, place.dataset)
+    else:
+        _training(place.workspace, place.dataset, mined, method, preset)
+
+
+def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | None, method: str, preset: str) -> None:
+    """Stage 3 on a set, or stage 1 on the photos."""
+    photos = mined.image_count if mined else dataset.image_count
+    subject = f"the set **{shell.escape(mined.name)}**" if mined else "the photos"
+    st.caption(f"On {subject} of **{shell.escape(dataset.name)}**: {photos:,} photos.")
+    base, key = PRESETS[method][preset], f"{method}-{preset}"
+    inputs, summary = st.columns([2.6, 1], gap="large")
+    with inputs:
+        values = _settings(base, key, [row.name for row in encoders(opened.store)])
+        processes = int(values.pop("processes"))  # type: ignore[call-overload]
+        fields.show_changes(base, values, key)
+        config, wrong = fields.validated(base, values)
+        if config is not None:
+            wrong = _cannot(opened, config, mined, processes)
+        for sentence in wrong:
+            st.error(shell.escape(sentence))
+    with summary, st.container(border=True):
+        if config is None:
+            st.caption("What it will cost is told once the settings will do.")
+            return
+        cost = estimate(opened.store, config, photos)
+        _tell(opened, cost, photos, config)
+        name = st.text_input("Name of the encoder it makes", placeholder="chosen for you", key=f"name-{method}")
+        if not st.button("Launch", type="primary", icon=":material/rocket_launch:", width="stretch", key="launch"):
+            return
+        job = (opened, dataset, mined, config, name.strip(), processes)
+        if not wrong and cost.seconds > LONG and not machine.has_gpu():
+            _sure(cost, job)
+        else:
+            _launch(*job)
+
+
+def _settings(base: TrainConfig, key: str, known: list[str]) -> dict[str, object]:
+    """The inputs of every field, and ``processes``: what most people change first, the rest in groups."""
+    names = [name for name in type(base).model_fields if name != "method"]
+    choices = {
+        "backbone": Choice({name: name for name in RESNETS}, free=True),  # or one of timm's
+        "start_from": Choice({"": "random weights"} | {name: name for name in known}),
+    }
+    first = [name for name in BASIC if name in names]
+    values = fields.fill(base, first, key, choices, columns=4)
+    with st.expander("All settings"):
+        grouped = {*first, *(name for group in GROUPS.values() for name in group)}
+        own = tuple(name for name in names if name not in grouped)
+        for title, group in {f"Only {base.title}": own, **GROUPS}.items():
+            some = [name for name in group if name in names]
+            if some:
+                st.markdown(f"**{title}**")
+                values |= fields.fill(base, some, key, choices, columns=4)
+        values["processes"] = st.number_input(
+            "Training processes",
+            1,
+            max(64, os.cpu_count() or 1),
+            1,
+            key=f"processes-{key}",
+            help="One for each GPU; on a CPU, one uses all cores already.",
+            persist_state="session",
+        )
+    return values
+
+
+def _cannot(opened: Workspace, config: TrainConfig, mined: CorrespondenceSet | None, processes: int) -> list[str]:
+    """Why these settings cannot work here, where that can be told before the launch."""
+    wrong = []
+    try:
+        refuse_uneven(config, processes)
+        if config.start_from:
+            start_encoder(opened, config.start_from, config.backbone)
+        if mined is not None and isinstance(config, ORLConfig):
+            refuse_wider(mined, config)
+    except UserError as mistake:
+        wrong.append(str(mistake))
+    return wrong
+
+
+def _tell(opened: Workspace, cost: Cost, photos: int, config: TrainConfig) -> None:
+    if not cost.steps:
+        st.markdown(f":red[The batch is larger than the data set.] It has {photos:,} photos.")
+        return
+    source = "at the speed of the last run here" if cost.measured else "roughly: nothing has been measured here yet"
+    st.markdown(
+        f"**{cost.steps:,} steps**, {photos // config.batch_size:,} an epoch  \n"
+        f"about **{duration(cost.seconds)}** ({source})"
+    )
+    free = shutil.disk_usage(opened.path).free
+    needed = 3 * cost.checkpoint_bytes  # two are kept while the next is written
+    scarce = " :red[That is not enough.]" if needed > free else ""
+    st.caption(
+        f"Checkpoints of {cost.checkpoint_bytes / 1e6:,.0f} MB, two are kept; {free / 1e9:,.1f} GB are free.{scarce}"
+    )
+
+
+Job = tuple[Workspace, Dataset, CorrespondenceSet | None, TrainConfig, str, int]
+
+
+@st.dialog("That is a long time")
+def _sure(cost: Cost, job: Job) -> None:
+    st.markdown(
+        f"This machine has no GPU. {cost.steps:,} steps would take about **{duration(cost.seconds)}** here, and no "
+        "other run would get its turn meanwhile. The small preset takes minutes."
+    )
+    if st.button("Launch all the same", type="primary", key="launch-long"):
+        _launch(*job)
+
+
+def _launch(
+    opened: Workspace,
+    dataset: Dataset,
+    mined: CorrespondenceSet | None,
+    config: TrainConfig,
+    name: str,
+    processes: int,
+) -> None:
+    try:
+        if isinstance(config, ORLConfig) and mined is not None:
+            run = launch_train(opened, mined.name, config, name, processes)
+        else:
+            run = launch_pretrain(opened, dataset.name, config, name, processes)
+    except (UserError, StoreError) as mistake:
+        st.error(shell.escape(str(mistake)))
+        return
+    shell.show_run(run)

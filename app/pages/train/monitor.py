@@ -1,0 +1,274 @@
+"""One run, live: where it is, its numbers and curves, what it uses, its log, and how to stop it or go on."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import streamlit as st
+
+from orl_explorer.app.explorer import machine
+from orl_explorer.app.explorer.charts import Thinned, duration
+from orl_explorer.app.pages import shell
+from orl_explorer.app.pages.pace import told_of_run
+from orl_explorer.app.pages.shell import attempt, escape, share_done, status_line
+from orl_explorer.app.pages.train import afterwards, curves, probes
+from orl_explorer.db.models import Run, now
+from orl_explorer.db.runs.runs import ENDED, LIVE, find_run, metrics, runs
+from orl_explorer.train.evaluate.protocols import PROTOCOLS
+from orl_explorer.train.jobs import launcher
+from orl_explorer.train.training.alarms import COLLAPSE
+from orl_explorer.train.training.config import PRESETS
+from orl_explorer.train.workspace import Workspace
+
+SILENT = timedelta(seconds=20)  # a heart beats every second; after that, it is worth a word
+LOG_BYTES = 6000  # of a log's end
+TRAINING = ("pretrain", "train")
+DETAILS = {"curves": "Curves", "probes": "Probe pairs", "settings": "Settings"}
+
+
+def panel(opened: Workspace) -> None:
+    """The run that the URL names, else the newest."""
+    run = asked_run(opened)
+    if run is None:
+        st.info("No run yet. Launch one, and its curves appear here.", icon=":material/show_chart:")
+        return
+    live = run.status in LIVE
+    st.fragment(_live, run_every=2.0 if live else None)(opened, run.id, live)
+    afterwards.offer(opened, run)
+
+
+def asked_run(opened: Workspace) -> Run | None:
+    """The run that the URL names; without one, the newest training run, or the newest of all."""
+    asked = st.query_params.get("run", "")
+    if asked.isdecimal() and len(asked) < 12:
+        found = find_run(opened.store, int(asked))
+        if found is not None:
+            return found
+        st.warning(f"There is no run {asked}; this is the newest.")
+    every = runs(opened.store)
+    return next((run for run in every if run.kind in TRAINING), every[0] if every else None)
+
+
+def kind_of(run: Run) -> str:
+    """What a run does, in words."""
+    match run.kind:
+        case "mine":
+            return "stage 2 (mining)"
+        case "train":
+            return "stage 3 (ORL)"
+        case "pretrain":
+            preset = PRESETS.get(run.params.get("config", {}).get("method", "byol"))
+            return f"stage 1 ({preset['paper'].title})" if preset else "stage 1"
+        case "evaluate":
+            protocol = PROTOCOLS.get(run.params.get("config", {}).get("protocol", ""))
+            return f"evaluation ({protocol.title})" if protocol else "evaluation"
+    return run.kind
+
+
+def subject_of(run: Run) -> str:
+    """What a run works on: a set, the photos of a data set, or what an encoder is evaluated on."""
+    return str(next((run.params[name] for name in ("correspondence", "dataset", "data") if run.params.get(name)), ""))
+
+
+def settings_of(run: Run) -> dict[str, object]:
+    """What a run was launched with, its subject included."""
+    own = {name: value for name, value in run.params.items() if name != "config" and value is not None}
+    return own | run.params.get("config", {})
+
+
+def took(run: Run) -> float | None:
+    """Seconds that a run has worked, None before it began."""
+    if run.started_at is None:
+        return None
+    return max(0.0, ((run.ended_at or now()) - run.started_at).total_seconds())
+
+
+def _live(opened: Workspace, run_id: int, was_live: bool) -> None:
+    run = find_run(opened.store, run_id)
+    if run is None:
+        return
+    if st.session_state.pop("leave", False) or was_live != (run.status in LIVE):
+        st.rerun()  # the page around has something else to show, or to look again from time to time
+    _heading(opened, run)
+    found = curves.numbers(opened, run)
+    _progress(opened, run)
+    _numbers(opened, run, found)
+    if curves.has_collapsed(opened, run, found.get("feature_spread")):
+        st.warning(COLLAPSE, icon=":material/warning:")
+    if run.error:
+        code = f" (exit code {run.exit_code})" if run.exit_code is not None else ""
+        st.error(escape(run.error) + code, icon=":material/error:")
+    if not shell.read_only():
+        _actions(opened, run)
+    _details(opened, run, found)
+
+
+def _heading(opened: Workspace, run: Run) -> None:
+    with_encoder = f" with **{escape(run.params['encoder'])}**" if run.params.get("encoder") else ""
+    title, links = st.columns([3, 2], vertical_alignment="center")
+    title.subheader(f"Run {run.id} · {escape(run.name)}", anchor=False)
+    with links.container(horizontal=True, horizontal_alignment="right"):
+        for view, label, icon in (("runs", "Compare", "stacked_line_chart"), ("lineage", "Lineage", "account_tree")):
+            st.button(label, icon=f":material/{icon}:", on_click=_look_at, args=(view, run.id), type="tertiary")
+    st.markdown(f"{status_line(run)} {kind_of(run)} · on **{escape(subject_of(run))}**{with_encoder}")
+
+
+def _look_at(view: str, run_id: int) -> None:
+    st.query_params["view"], st.query_params["run"] = view, str(run_id)
+    if view == "runs":
+        st.query_params["compare"] = str(run_id)
+    st.session_state["leave"] = True
+
+
+def _progress(opened: Workspace, run: Run) -> None:
+    if run.status == "queued":
+        st.progress(0.0, text=_place_in_queue(opened, run))
+    elif run.total or run.status in LIVE:
+        st.progress(share_done(run), text=told_of_run(run))
+    if run.status in LIVE and silence(run) > SILENT:
+        st.warning(f"No heartbeat for {silence(run).total_seconds():.0f} s.", icon=":material/heart_broken:")
+
+
+def silence(run: Run) -> timedelta:
+    """How long a run has not been heard of."""
+    return now() - (run.heartbeat_at or run.created_at)
+
+
+def _place_in_queue(opened: Workspace, run: Run) -> str:
+    before = [r for r in runs(opened.store, LIVE) if r.id != run.id and r.device == run.device]
+    ahead = sum(r.id < run.id or r.status != "queued" for r in before)
+    if not ahead:
+        return "Its turn is next"
+    return f"Waiting: {ahead} run{'s' if ahead > 1 else ''} before it on this device ({run.device})"
+
+
+def _numbers(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
+    last = max((int(series.step[-1]) for series in found.values()), default=0)
+    newest = {name: value for _, name, value in metrics(opened.store, run.id, last - 1, ("loss", "learning_rate"))}
+    shown: list[tuple[str, str]] = []
+    if "loss" in newest:
+        shown.append(("Loss", f"{newest['loss']:.3f}"))
+    if "learning_rate" in newest:
+        shown.append(("Learning rate", f"{newest['learning_rate']:.2e}"))
+    if "images_per_second" in found:
+        rate = _recent(found["images_per_second"])
+        shown.append(("Photos/s", f"{rate:.1f}"))
+        if run.status == "running" and run.progress:
+            left = (run.total - run.progress) * run.params["config"]["batch_size"] / rate
+            shown.append(("Time left", duration(left)))
+    if "knn_accuracy" in found:
+        chance = f" (chance {found['knn_chance'].mean[-1]:.0%})" if "knn_chance" in found else ""
+        shown.append((f"k-NN{chance}", f"{found['knn_accuracy'].mean[-1]:.1%}"))
+    if (seconds := took(run)) is not None:
+        shown.append(("Took" if run.status in ENDED else "So far", duration(seconds)))
+    if run.status in ("running", "stopping"):
+        shown += _used(run)
+    for column, (label, value) in zip(st.columns(max(1, len(shown))), shown, strict=False):
+        column.metric(label, value)
+
+
+def _recent(speed: Thinned) -> float:
+    values = speed.mean[-20:]
+    return len(values) / float((1 / values).sum())  # harmonic: each step has as many photos
+
+
+def _used(run: Run) -> list[tuple[str, str]]:
+    """CPU and memory of its processes, where they are on this machine, and the GPU's."""
+    key = f"usage-{run.id}"
+    seen = machine.usage(run.pid, st.session_state.get(key)) if launcher.is_alive(run) else None
+    st.session_state[key] = seen
+    shown = []
+    if seen is not None:
+        if seen.cpu is not None:
+            shown.append(("CPU cores", f"{seen.cpu:.1f}"))
+        shown.append(("Memory", f"{seen.memory / 1e9:.1f} GB"))
+    for number, gpu in enumerate(machine.gpus()):
+        shown.append((f"GPU {number}", f"{gpu.busy:.0%}, {gpu.used / 1e9:.1f} of {gpu.total / 1e9:.0f} GB"))
+    return shown
+
+
+# Stop, kill, resume --------------------------------------------------------------------------------------
+
+
+def _actions(opened: Workspace, run: Run) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if run.status in ("queued", "running"):
+            # Streamlit's own header has a "Stop", which stops the page's script.
+            st.button("Stop run", icon=":material/stop_circle:", on_click=_stop, args=(opened, run.id))
+            st.caption("It stops after the current step and keeps what it has.")
+        elif run.status == "stopping":
+            wait = patience(run, time.monotonic())
+            st.button(
+                "Force kill",
+                icon=":material/dangerous:",
+                on_click=attempt,
+                args=(launcher.kill, opened, run.id),
+                disabled=wait > 0,
+            )
+            st.caption(
+                f"Stopping. If it does not within {wait:.0f} s, it can be killed."
+                if wait > 0
+                else "It does not stop by itself. What it has saved survives a kill."
+            )
+        elif run.status != "done":
+            st.button("Resume", icon=":material/resume:", on_click=attempt, args=(launcher.resume, opened, run.id))
+            st.caption("It goes on from what it kept.")
+
+
+def patience(run: Run, clock: float) -> float:
+    """Seconds until a run that is stopping may be killed: none when its heart has stopped."""
+    since = st.session_state.setdefault(f"stopping-{run.id}", clock)
+    return 0.0 if silence(run) > SILENT else max(0.0, launcher.GRACE - (clock - since))
+
+
+def _stop(opened: Workspace, run_id: int) -> None:
+    st.session_state[f"stopping-{run_id}"] = time.monotonic()
+    attempt(launcher.request_stop, opened, run_id)
+
+
+# Details -------------------------------------------------------------------------------------------------
+
+
+def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
+    tabs = [name for name in DETAILS if run.kind in TRAINING or name == "settings"]
+    asked = st.query_params.get("show", "")
+    shown = asked if asked in tabs else tabs[0]
+    st.session_state[f"show-{run.id}"] = shown
+    st.segmented_control(
+        "Details",
+        tabs,
+        format_func=DETAILS.__getitem__,
+        required=True,
+        key=f"show-{run.id}",
+        label_visibility="collapsed",
+        on_change=_show,
+        args=(run.id,),
+    )
+    match shown:
+        case "curves":
+            if found:
+                curves.draw(opened, [run], key=f"curves-{run.id}")
+            else:
+                st.caption("The curves begin with the first step.")
+        case "probes":
+            probes.panel(opened, run)
+        case "settings":
+            rows = settings_of(run)
+            st.dataframe(
+                {"setting": list(rows), "value": [str(value) for value in rows.values()]},
+                hide_index=True,
+                width=620,
+                alt=f"Settings of run {run.id}",
+            )
+    _log(opened, run)
+
+
+def _show(run_id: int) -> None:
+    st.query_params["show"] = st.session_state[f"show-{run_id}"]
+
+
+def _log(opened: Workspace, run: Run) -> None:
+    st.caption(f"Log ({escape(run.log_path)})")
+    with st.container(height=240, autoscroll=True, border=False):
+        st.code(launcher.read_log(opened, run, LOG_BYTES) or "Nothing yet.", language=None, wrap_lines=True)

@@ -1,0 +1,79 @@
+"""The pairs that an encoder in training finds between the same photos at each checkpoint, played through the epochs.
+
+Playing, the slider and what is shown stay in the browser; where the viewer comes to rest is reported as the trigger
+``look``: ``{"couple", "step", "n"}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypedDict
+
+import streamlit as st
+
+from orl_explorer.app.components import figure
+from orl_explorer.app.components.sources import joined
+
+if TYPE_CHECKING:
+    from streamlit.components.v2.bidi_component import ComponentResult
+
+Box = list[int]  # x, y, width, height in pixels of the image as shown
+
+
+class Photo(TypedDict):
+    """One side."""
+
+    id: int
+    name: str
+    url: str
+    thumb: str
+    width: int
+    height: int
+
+
+class Match(TypedDict):
+    """A pair of boxes."""
+
+    q: Box
+    k: Box
+    similarity: float
+
+
+class Couple(TypedDict):
+    """A query photo and one of its neighbours: the set's own pairs, and of each checkpoint those found then."""
+
+    query: Photo
+    neighbor: Photo
+    own: list[Match]
+    found: list[list[Match]]
+
+
+class Checkpoint(TypedDict):
+    """When."""
+
+    step: int
+    epoch: float
+
+
+class ProbesPayload(TypedDict):
+    """All that is drawn. ``couple`` and ``step``: where to begin; ``own``: name of the set whose pairs are ``own``."""
+
+    couples: list[Couple]
+    checkpoints: list[Checkpoint]
+    own: str
+    couple: int
+    step: int | None
+    figure: figure.Figure
+
+
+_probes = st.components.v2.component(
+    "orl_probes",
+    html='<div class="probes"></div>',
+    css=joined("pages/train/probe_view.css", "components/save.css"),
+    js=joined("components/dom.js", *figure.SHOWN_SCRIPTS, "pages/train/probe_stage.js", "pages/train/probe_view.js"),
+)
+
+
+def probes_view(payload: ProbesPayload, *, key: str, on_look: Callable[[], None]) -> ComponentResult:
+    """Draw it; ``on_look`` reads ``st.session_state[key].look``."""
+    return _probes(key=key, data=payload, on_look_change=on_look)

@@ -1,0 +1,116 @@
+"""Probes of a run: the pairs that it found between the same photos, checkpoint by checkpoint."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from orl_explorer.app.pages.train.curves import per_epoch
+from orl_explorer.app.pages.train.probe_view import Checkpoint, Couple, Match, Photo, probes_view
+from orl_explorer.app.server.pictures import WIDTHS, photo_url
+from orl_explorer.db.models import CorrespondenceSet, Image, Run
+from orl_explorer.db.runs.probes import ProbedPair, probed_pairs, probed_steps
+from orl_explorer.db.sets.read import images_by_id, pair_rows, set_by_id, sets
+from orl_explorer.train.workspace import Workspace
+
+MOST = 200  # checkpoints played; of more, some are left out evenly
+KEY = "probes"
+
+
+def panel(opened: Workspace, run: Run) -> None:
+    """Draw them, or say why there are none."""
+    steps = some_of(probed_steps(opened.store, run.id), MOST)
+    if not steps:
+        st.info(
+            "Nothing yet: at every checkpoint, the encoder matches the regions of a few photos of a correspondence set "
+            "anew. Without a set of these photos there are no regions to match.",
+            icon=":material/compare:",
+        )
+        return
+    mined = _set_of(opened, run)
+    found = probed_pairs(opened.store, run.id, *steps)
+    couples = couples_of(opened, steps, found, mined)
+    checkpoints: list[Checkpoint] = [{"step": s, "epoch": round(s / per_epoch(run), 2)} for s in steps]
+    asked = {name: st.query_params.get(name, "") for name in ("couple", "at")}
+    probes_view(
+        {
+            "couples": couples,
+            "checkpoints": checkpoints,
+            "own": mined.name if mined else "",
+            "couple": int(asked["couple"]) if _short_number(asked["couple"]) else 0,
+            "step": int(asked["at"]) if _short_number(asked["at"]) else None,
+            "figure": {
+                "name": f"probes-{run.id}",
+                "caption": [f"The pairs that run {run.id} · {run.name} finds between two photos as it learns."],
+                "place": {"run": str(run.id), "show": "probes"},
+            },
+        },
+        key=KEY,
+        on_look=_looked,
+    )
+
+
+def some_of(steps: list[int], most: int) -> list[int]:
+    """Evenly at most so many, the first and the last among them."""
+    if len(steps) <= most:
+        return steps
+    places = np.linspace(0, len(steps) - 1, most).round().astype(int)
+    return [steps[place] for place in places.tolist()]
+
+
+def couples_of(
+    opened: Workspace, steps: list[int], found: list[ProbedPair], mined: CorrespondenceSet | None
+) -> list[Couple]:
+    """By query photo and neighbour: what was found at each step, and what the set says."""
+    keys = list(dict.fromkeys((pair.image_id, pair.neighbor_id) for pair in found))
+    images = images_by_id(opened.store, sorted({image for key in keys for image in key}))
+    own: dict[tuple[int, int], list[Match]] = {key: [] for key in keys}
+    if mined is not None:
+        for query, rows in pair_rows(opened.store, mined.id, sorted({query for query, _ in keys})).items():
+            for row in rows:
+                if (query, row.neighbor_id) in own:
+                    match: Match = {"q": [*row.query_box], "k": [*row.key_box], "similarity": row.similarity}
+                    own[query, row.neighbor_id].append(match)
+    then: dict[tuple[int, int, int], list[Match]] = {}
+    for pair in found:
+        match = {"q": pair.query.tolist(), "k": pair.key.tolist(), "similarity": round(pair.similarity, 4)}
+        then.setdefault((pair.step, pair.image_id, pair.neighbor_id), []).append(match)
+    return [
+        {
+            "query": _photo(images[query]),
+            "neighbor": _photo(images[neighbor]),
+            "own": own[query, neighbor],
+            "found": [then.get((step, query, neighbor), []) for step in steps],
+        }
+        for query, neighbor in keys
+    ]
+
+
+def _photo(image: Image) -> Photo:
+    return {
+        "id": image.id,
+        "name": image.path,
+        "url": photo_url(image.id, image.mtime_ns),
+        "thumb": photo_url(image.id, image.mtime_ns, WIDTHS[0]),
+        "width": image.width or 1,
+        "height": image.height or 1,
+    }
+
+
+def _set_of(opened: Workspace, run: Run) -> CorrespondenceSet | None:
+    """The set that a run trains on; stage 1 takes its probes from the newest of its photos."""
+    if run.correspondence_set_id is not None:
+        return set_by_id(opened.store, run.correspondence_set_id)
+    return next((s for s in sets(opened.store) if s.dataset_id == run.dataset_id), None)
+
+
+def _short_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < 12
+
+
+def _looked() -> None:
+    """Callback: where the viewer came to rest goes to the URL."""
+    told = st.session_state.get(KEY)  # none where it came while the page was still being drawn
+    look = (told.look if told else None) or {}
+    if isinstance(look.get("couple"), int) and isinstance(look.get("step"), int):
+        st.query_params["couple"], st.query_params["at"] = str(look["couple"]), str(look["step"])

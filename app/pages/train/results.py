@@ -1,0 +1,125 @@
+"""Results: encoders by protocols in one table, and a plot of what each protocol found."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from orl_explorer.app.pages import shell
+from orl_explorer.app.pages.shell import encoder_label, escape
+from orl_explorer.app.pages.train.result_plots import Drawn, figure
+from orl_explorer.db.runs.evaluations import evaluation_values, evaluations
+from orl_explorer.train.evaluate.compared import Column, columns, headline
+from orl_explorer.train.evaluate.protocols import PROTOCOLS
+from orl_explorer.train.workspace import Workspace
+
+AT_ONCE = 6  # encoders in a plot; more are not told apart
+
+
+def results(opened: Workspace) -> None:
+    """Draw the table of encoders and protocols, and the plot of the column that the URL names."""
+    st.subheader("Results", anchor=False)
+    found = columns(evaluations(opened.store))
+    if not found:
+        _nothing()
+        return
+    _table(found)
+    picked = _pick(found)
+    _column(opened, picked)
+
+
+def _nothing() -> None:
+    listed = "\n".join(f"- **{escape(p.title)}** (`{name}`): {p.data}" for name, p in PROTOCOLS.items())
+    st.info("No encoder has been evaluated yet.", icon=":material/leaderboard:")
+    if not shell.read_only():
+        st.button("Evaluate an encoder", on_click=_to_form, type="primary", icon=":material/rocket_launch:")
+    st.caption("Or in a terminal:")
+    st.code("orl evaluate knn --encoder starter --data VOCdevkit", language="bash")
+    st.markdown(listed)
+
+
+def _to_form() -> None:
+    shell.put_in_url(view="launch", stage="evaluate")
+
+
+def _table(found: list[Column]) -> None:
+    encoders = {each.encoder.id: each.encoder for column in found for each in column.found}
+    labels = _headings(found)
+    rows: dict[str, list[object]] = {"encoder": [encoder_label(row) for row in encoders.values()]}
+    for column, label in zip(found, labels, strict=True):
+        by_encoder = {each.encoder.id: headline(each) for each in column.found}
+        rows[label] = [_percent(by_encoder.get(i)) for i in encoders]
+    config = {
+        label: st.column_config.NumberColumn(label, format="%.1f", width="medium", help=_help(column))
+        for column, label in zip(found, labels, strict=True)
+    }
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, key="results-table", placeholder="–")
+    st.caption("Shares in %. A column holds evaluations on the same data with the same settings, the newest of each.")
+
+
+def _headings(found: list[Column]) -> list[str]:
+    """What columns of the table are called: without settings where those tell no two apart."""
+    short = [column.short for column in found]
+    return [name if short.count(name) == 1 else label for name, label in zip(short, _labels(found), strict=True)]
+
+
+def _labels(found: list[Column]) -> list[str]:
+    """What columns are called: equal names would be one column of a table."""
+    counts: dict[str, int] = {}
+    labels = []
+    for column in found:
+        counts[column.label] = counts.get(column.label, 0) + 1
+        labels.append(column.label if counts[column.label] == 1 else f"{column.label} ({counts[column.label]})")
+    return labels
+
+
+def _help(column: Column) -> str:
+    known = PROTOCOLS.get(column.protocol)
+    return f"{escape(column.label)}: {known.title if known else ''}, {column.headline}, on {escape(column.data)}"
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _pick(found: list[Column]) -> Column:
+    labels = _labels(found)
+    name = st.selectbox("Show", labels, key="result", bind="query-params")
+    return found[labels.index(name)] if name in labels else found[0]
+
+
+def _column(opened: Workspace, column: Column) -> None:
+    shown = column.found[:AT_ONCE]
+    drawn = [Drawn(each, evaluation_values(opened.store, each.evaluation.id)) for each in shown]
+    made = figure(column.protocol, drawn)
+    if made is not None:
+        best = drawn[0]
+        number = _percent(headline(best.found))
+        said = f"{best.found.encoder.name} is best: {number:.1f} %." if number is not None else ""
+        st.plotly_chart(
+            made,
+            key=f"result-{column.key}",
+            config={"displaylogo": False},
+            alt=f"{column.headline} by {column.protocol}. {said}",
+        )
+    if len(column.found) > AT_ONCE:
+        st.caption(f"The best {AT_ONCE} of {len(column.found)} encoders are drawn.")
+    notes = dict.fromkeys(note for each in shown for note in each.evaluation.summary.get("notes", []))
+    for note in notes:
+        st.caption(escape(note))
+    with st.expander("All numbers"):
+        st.dataframe(_numbers(drawn), hide_index=True, key=f"numbers-{column.key}", placeholder="–")
+
+
+def _numbers(drawn: list[Drawn]) -> pd.DataFrame:
+    """Every number of the evaluations, a column for each encoder."""
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    for each in drawn:
+        name = each.found.encoder.name
+        for number, value in each.found.evaluation.summary.items():
+            if number != "notes":
+                rows.setdefault((number.replace("_", " "), ""), {})[name] = value
+        for number, values in each.values.items():
+            for key, value in values.items():
+                rows.setdefault((number.replace("_", " "), key), {})[name] = value
+    return pd.DataFrame([{"number": number, "of": key} | by_encoder for (number, key), by_encoder in rows.items()])

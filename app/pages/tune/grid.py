@@ -1,0 +1,269 @@
+"""Two settings at once: a heat map of what each combination finds on the sample; a click loads one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from orl_explorer.app.explorer.tuning import Numbers, Tuner
+from orl_explorer.app.pages.pair.settings import SLIDERS
+from orl_explorer.app.pages.shell import escape
+from orl_explorer.app.pages.tune import controls
+from orl_explorer.app.pages.tune.measures import SWEPT, Measure, label
+from orl_explorer.app.pages.tune.work import watch
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.sweep import combinations
+
+MOST = 64  # cells
+LABELS = {name: label for name, label, *_ in SLIDERS} | {"ranked_by": "Raw boxes judged first"}
+VALUES: dict[str, tuple[float | str, ...]] = {  # to begin with
+    "neighbors": (3, 5, 10, 20),
+    "pair_ratio": (0.05, 0.1, 0.2, 0.5),
+    "min_size": (48, 64, 96, 128),
+    "max_aspect": (1.5, 2, 3, 4),
+    "max_iou": (0.3, 0.5, 0.65, 0.75),
+    "max_rois": (10, 25, 50, 100),
+    "min_similarity": (-1, 0.3, 0.5, 0.7),
+    "object_weight": (0, 0.25, 0.5, 1),
+    "sparse_weight": (0, 0.25, 0.5, 1),
+    "ranked_by": ("search", "objectness"),
+}
+PART = "grid"  # of the page, as ``tune_work`` knows it
+FRAME = {"color": "#d55e00", "width": 3}
+SCALE = "Cividis"  # reads the same for the colour-blind
+
+
+def show(tuner: Tuner, config: MineConfig) -> None:
+    """Draw the choice of settings and values, and the heat map as far as it is known."""
+    st.subheader("Two settings at once", anchor=False)
+    base = tuner.tried(config)
+    measures = {n: m for n, m in SWEPT.items() if n == "missing" or tuner.saved[1].value(n) is not None}
+    photos = tuner.subject.mined.image_count
+    across, down, measure, values = _choice(list(measures), photos)
+    try:
+        grid = {down: _values(down, values[1]), across: _values(across, values[0])}
+        cells = combinations(grid, base)
+        if not 1 <= len(cells) <= MOST:
+            raise UserError(f"{len(cells)} cells will not do: 1 to {MOST} fit one look.")
+        if any(c.neighbors >= photos for _, c in cells):
+            raise UserError(f"The set has {photos:,} photos, too few for so many neighbours.")
+    except UserError as mistake:
+        st.error(escape(str(mistake)))
+        return
+    if not tuner.proposed(base):
+        st.caption("Nothing can be tried without raw boxes, see above.")
+        return
+    configs = [config for _, config in cells]
+    found = [tuner.cell(config) for config in configs]
+    if watch(tuner, PART):
+        return
+    _offer(tuner, configs, found)
+    if not any(found):
+        return
+    rows, columns = ([controls.as_text(v) for v in grid[name]] for name in (down, across))
+    drawn = Grid(down, across, rows, columns, found)
+    st.session_state["tune-cells"] = (tuner.own, configs)
+    st.plotly_chart(
+        heat_map(drawn, SWEPT[measure], base),
+        key="tune-heat",
+        on_select=_load,
+        selection_mode="points",
+        config={"displaylogo": False, "displayModeBar": False},
+        alt=_in_words(drawn, SWEPT[measure]),
+    )
+    st.caption(
+        f"Colours: {SCALE}, from the least (dark blue) to the most (yellow). A click on a cell loads its settings into "
+        "the controls; the frame is where they are now."
+    )
+    if st.session_state.pop("tune-loaded", False):
+        st.rerun()  # the controls stand outside of this part
+
+
+def _choice(measures: list[str], photos: int) -> tuple[str, str, str, tuple[str, str]]:
+    """Draw what is put across and down, and what is shown: two settings, a measure, and the text of both's values."""
+    across, down = _named("x", list(LABELS), "neighbors"), _named("y", list(LABELS), "pair_ratio")
+    if across == down:
+        down = next(name for name in LABELS if name != across)
+    shown = _named("m", measures, "same_class" if "same_class" in measures else "cycle")
+    columns = st.columns([3, 3, 3, 3, 3])
+    texts = []
+    for number, (parameter, name, other) in enumerate((("x", across, down), ("y", down, across))):
+        st.session_state[f"tune-{parameter}"] = name
+        columns[2 * number].selectbox(
+            "Down" if number else "Across",
+            [one for one in LABELS if one != other],
+            key=f"tune-{parameter}",
+            format_func=LABELS.__getitem__,
+            on_change=_chosen,
+            args=(parameter,),
+        )
+        text = st.query_params.get(f"{parameter}s") or _as_list(_usual(name, photos))
+        st.session_state[f"tune-{parameter}s"] = text
+        columns[2 * number + 1].text_input(
+            "Its values", key=f"tune-{parameter}s", on_change=_chosen, args=(f"{parameter}s",)
+        )
+        texts.append(text)
+    st.session_state["tune-m"] = shown
+    columns[4].selectbox(
+        "Shown", measures, key="tune-m", format_func=lambda m: SWEPT[m].label, on_change=_chosen, args=("m",)
+    )
+    return across, down, shown, (texts[0], texts[1])
+
+
+def _named(parameter: str, names: list[str], otherwise: str) -> str:
+    asked = st.query_params.get(parameter, otherwise)
+    return asked if asked in names else otherwise
+
+
+def _chosen(parameter: str) -> None:
+    st.query_params[parameter] = st.session_state[f"tune-{parameter}"]
+    if parameter in ("x", "y"):
+        st.query_params.pop(f"{parameter}s", None)  # values of another setting
+
+
+def _values(name: str, text: str) -> list[float | str]:
+    """The values of a setting that are asked for, each once, numbers in ascending order. Raises UserError."""
+    texts = [part.strip() for part in text.split(",") if part.strip()]
+    if isinstance(VALUES[name][0], str):
+        return list(dict.fromkeys(texts))
+    try:
+        return sorted({float(part) for part in texts})
+    except ValueError as error:
+        raise UserError(f"'{text}' will not do: name numbers, with commas between them.") from error
+
+
+def _usual(name: str, photos: int) -> list[float | str]:
+    """Values to begin with."""
+    return [v for v in VALUES[name] if name != "neighbors" or (isinstance(v, int) and v < photos)] or [1]
+
+
+def _as_list(values: Sequence[float | str]) -> str:
+    return ", ".join(controls.as_text(value) for value in values)
+
+
+def _offer(tuner: Tuner, configs: list[MineConfig], found: list[Numbers | None]) -> None:
+    """Buttons that compute what is missing."""
+    missing = any(own and own.missing for own in found)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        unknown = sum(own is None for own in found)
+        if unknown:
+            st.button(
+                f"Try {unknown} combination{'s' if unknown > 1 else ''}",
+                key="tune-sweep",
+                type="primary",
+                icon=":material/grid_on:",
+                on_click=tuner.start,
+                args=(PART, tuner.sweep(configs)),
+                disabled=tuner.working,
+                help="On the sample, with the other settings as they are.",
+            )
+        if missing:
+            st.button(
+                "Embed what they need",
+                key="tune-embed-grid",
+                icon=":material/memory:",
+                on_click=tuner.start,
+                args=(PART, tuner.prepare(configs)),
+                disabled=tuner.working,
+                help="In the explorer's memory, where nothing is written; then try again.",
+            )
+            st.caption("Cells marked * leave out RoIs that have no feature yet.")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Two settings and their values as text, down and across, and what each cell has found, row by row."""
+
+    down: str
+    across: str
+    rows: list[str]
+    columns: list[str]
+    found: list[Numbers | None]
+
+    def at(self, cell: int) -> tuple[str, str]:
+        """Column and row of a cell, by their values."""
+        return self.columns[cell % len(self.columns)], self.rows[cell // len(self.columns)]
+
+
+def heat_map(grid: Grid, measure: Measure, config: MineConfig) -> go.Figure:
+    """A measure of every cell, in numbers and colours; a frame around the cell of the settings of the moment."""
+    values = [None if numbers is None else numbers.value(measure.name) for numbers in grid.found]
+    z = np.array([np.nan if value is None else 100 * value if measure.share else value for value in values], float)
+    title = label(measure, config) + (", %" if measure.share else "")
+    where = f"{LABELS[grid.across]} %{{x}}<br>{LABELS[grid.down]} %{{y}}"
+    figure = go.Figure(
+        go.Heatmap(
+            z=z.reshape(len(grid.rows), len(grid.columns)),
+            x=grid.columns,
+            y=grid.rows,
+            colorscale=SCALE,
+            xgap=2,
+            ygap=2,
+            colorbar={"title": {"text": title, "side": "right"}},
+            hoverinfo="skip",
+        )
+    )
+    # Heat maps cannot be selected in; a marker in each cell can, and carries its number.
+    middle = (np.nanmin(z) + np.nanmax(z)) / 2 if np.isfinite(z).any() else 0.0
+    known = [cell for cell, value in enumerate(values) if value is not None]
+    figure.add_scatter(
+        x=[grid.at(cell)[0] for cell in known],
+        y=[grid.at(cell)[1] for cell in known],
+        text=[_written(grid, measure, cell) for cell in known],
+        customdata=known,
+        mode="markers+text",
+        marker={"symbol": "square", "size": 44, "opacity": 0},
+        textfont={"color": ["#ffffff" if z[cell] < middle else "#111111" for cell in known], "size": 14},
+        selected={"marker": {"opacity": 0}},
+        unselected={"marker": {"opacity": 0}, "textfont": {"color": "#888888"}},
+        hovertemplate=f"{where}<br>{title}: %{{text}}<extra></extra>",
+        showlegend=False,
+    )
+    here = (controls.as_text(getattr(config, grid.across)), controls.as_text(getattr(config, grid.down)))
+    if here[0] in grid.columns and here[1] in grid.rows:
+        x, y = grid.columns.index(here[0]), grid.rows.index(here[1])
+        figure.add_shape(type="rect", x0=x - 0.5, x1=x + 0.5, y0=y - 0.5, y1=y + 0.5, line=FRAME)
+    figure.update_layout(
+        height=120 + 64 * len(grid.rows),
+        margin={"l": 10, "r": 10, "t": 10, "b": 10},
+        xaxis={"title": LABELS[grid.across], "type": "category", "showgrid": False},
+        yaxis={"title": LABELS[grid.down], "type": "category", "showgrid": False},
+        clickmode="event+select",
+        dragmode=False,
+    )
+    return figure
+
+
+def _written(grid: Grid, measure: Measure, cell: int) -> str:
+    numbers = grid.found[cell]
+    if numbers is None:
+        return ""
+    some = numbers.missing > 0 and measure.name != "missing"
+    return measure.written(numbers.value(measure.name)) + ("*" if some else "")
+
+
+def _in_words(grid: Grid, measure: Measure) -> str:
+    cells = (
+        f"{LABELS[grid.across]} {grid.at(cell)[0]} and {LABELS[grid.down]} {grid.at(cell)[1]}: {text}"
+        for cell in range(len(grid.found))
+        if (text := _written(grid, measure, cell))
+    )
+    return f"{measure.label} on the sample. {'; '.join(cells)}"
+
+
+def _load() -> None:
+    """Callback: make the settings of the cell that was clicked those of the controls."""
+    points = st.session_state["tune-heat"]["selection"]["points"]
+    if not points:  # a new figure clears what was selected
+        return
+    own, configs = st.session_state["tune-cells"]
+    at = points[0].get("customdata")
+    at = at[0] if isinstance(at, list) else at
+    if isinstance(at, int) and 0 <= at < len(configs):
+        controls.load(own, configs[at])
+        st.session_state["tune-loaded"] = True

@@ -1,0 +1,87 @@
+"""Tune: where K, N and the thresholds are chosen, with their effect on a sample of queries before one's eyes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.tuning import tuner
+from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages.shell import Place
+from orl_explorer.app.pages.tune import controls, grid, query, regenerate
+from orl_explorer.app.pages.tune import numbers as tune_numbers
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.models import CorrespondenceSet, Dataset
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.config import MineConfig
+
+
+def page() -> None:
+    """Draw the page."""
+    place = shell.pick()
+    if place.dataset is None:
+        start.empty_workspace(place)
+        return
+    st.title("Tune", anchor=False)
+    if place.mined is None:
+        start.unmined(place, place.dataset)
+        return
+    try:
+        _tune(place, place.dataset, place.mined)
+    except UserError as problem:
+        st.error(shell.escape(str(problem)), icon=":material/error:")
+
+
+def _tune(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
+    encoder = encoder_by_id(place.workspace.store, mined.encoder_id)
+    if encoder is None:
+        raise UserError(f"The encoder of '{mined.name}' is gone, and its settings cannot be tried without it.")
+    subject = Subject(place.workspace, mined, dataset, encoder)
+    if mined.image_count < 2:
+        raise UserError(f"'{mined.name}' has too few photos to try settings on.")
+    drawn = tuner(subject, *controls.sample())
+    choices = controls.options(drawn.own, dataset, drawn)
+    config = controls.asked(mined, choices)
+    controls.draw(mined, config, choices)
+
+    left, right = st.columns([2, 3], vertical_alignment="center")
+    left.caption(
+        f"What other settings would find, beside the set **{shell.escape(mined.name)}**, on {len(drawn.queries)} of "
+        f"its {mined.image_count:,} photos. Move a slider at the left."
+    )
+    with right.container(horizontal=True, horizontal_alignment="right"):
+        for name, preset in controls.presets(drawn.own).items():
+            st.button(name.capitalize(), key=f"tune-preset-{name}", on_click=controls.load, args=(drawn.own, preset))
+        regenerate.button(place, subject, drawn, choices)
+    regenerate.progress(place, mined)
+
+    def settings() -> MineConfig:
+        return controls.asked(mined, choices)
+
+    def numbers() -> None:
+        _differences(drawn.own, settings())
+        tune_numbers.show(drawn, settings())
+
+    st.fragment(lambda: _told(numbers), key="tune-numbers")()
+    st.fragment(lambda: _told(lambda: query.show(subject, drawn, settings())), key="tune-query")()
+    st.fragment(lambda: _told(lambda: grid.show(drawn, settings())), key="tune-grid")()
+
+
+def _told(show: Callable[[], None]) -> None:
+    """A part of the page, or why it cannot be shown: more neighbours than the set has need features of all photos."""
+    try:
+        show()
+    except UserError as problem:
+        st.error(shell.escape(str(problem)), icon=":material/error:")
+
+
+def _differences(own: MineConfig, config: MineConfig) -> None:
+    """What differs from the set and from the presets, in one line each."""
+    lines = []
+    for name, preset in controls.presets(own).items():
+        changed = controls.differences(config, preset)
+        title = "The set" if preset == own and name not in ("paper", "object") else f"Preset {name}"
+        lines.append(f"**{title}**: {shell.escape(' · '.join(changed)) if changed else 'the same'}")
+    st.caption("Differs from — " + "  \n".join(lines[::-1]))

@@ -1,0 +1,95 @@
+"""One query under the settings that the controls are set to: its RoIs, and its best pair with each neighbour."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import PurePosixPath
+
+import numpy as np
+import streamlit as st
+
+from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.tuning import Best, BestPair, Tuner, tuner_of
+from orl_explorer.app.pages import shell
+from orl_explorer.app.pages.tune import controls
+from orl_explorer.app.server.pictures import WIDTHS, crop_url, photo_url
+from orl_explorer.db.models import Image
+from orl_explorer.train.mining.config import MineConfig
+
+SHOWN = 12  # pairs
+
+
+def show(subject: Subject, tuner: Tuner, config: MineConfig) -> None:
+    """Draw the query that the URL names, else the sample's first."""
+    query = _asked(subject, tuner)
+    own = query.own
+    tried = query.tried(config)
+    left, right = st.columns([3, 2], vertical_alignment="center")
+    left.subheader("One query", anchor=False)
+    with right.container(horizontal=True, horizontal_alignment="right"):
+        image_id = int(query.queries[0])
+        st.button(
+            "Before", icon=":material/chevron_left:", key="tune-before", on_click=_step, args=(tuner, image_id, -1)
+        )
+        st.button("Next", icon=":material/chevron_right:", key="tune-next", on_click=_step, args=(tuner, image_id, 1))
+        if st.button("Open on the Pair page", icon=":material/compare:", key="tune-open"):
+            shell.open_page("pair", q=str(image_id), **controls.as_query(own, config))
+    if not query.proposed(tried) or query.unmapped(tried):
+        st.caption("It is shown once its boxes can be tried, see above.")
+        return
+    best = query.best(tried)
+    missing = query.find(tried).missing
+    st.html(_as_html(best, missing))
+
+
+def _asked(subject: Subject, tuner: Tuner) -> Tuner:
+    asked = st.query_params.get("q", "")
+    found = tuner_of(subject, int(asked)) if asked.isdecimal() and len(asked) < 12 else None
+    if found is None:
+        found = tuner_of(subject, int(tuner.queries[0]))
+    assert found is not None  # the sample is drawn from the set
+    return found
+
+
+def _step(tuner: Tuner, image_id: int, by: int) -> None:
+    """To the next query of the sample, round and round."""
+    at = int(np.searchsorted(tuner.queries, image_id, "left" if by < 0 else "right"))
+    at = at - 1 if by < 0 else at
+    st.query_params["q"] = str(int(tuner.queries[at % len(tuner.queries)]))
+
+
+def _as_html(best: Best, missing: int) -> str:
+    image = best.image
+    name = escape(PurePosixPath(image.path).name)
+    width, height = image.width or 1, image.height or 1
+    boxes = "".join(_outline(box, width, height) for box in best.boxes)
+    alt = f"Query {name} with {len(best.boxes)} RoIs"
+    left_out = f" · {missing} RoIs of it and its neighbours have no feature yet" if missing else ""
+    pairs = "".join(_pair(image, pair) for pair in best.pairs[:SHOWN]) or "<p>No pair is left under these settings.</p>"
+    shape = f"aspect-ratio:{width}/{height};max-width:{22 * width / height:.1f}rem"
+    photo = photo_url(image.id, image.mtime_ns, WIDTHS[1])
+    return (
+        f'<div class="tuned-query"><figure><div class="photo" style="{shape}">'
+        f'<img src="{photo}" alt="{alt}">{boxes}</div>'
+        f"<figcaption>{name} · {len(best.boxes)} RoIs{left_out}</figcaption></figure>"
+        f'<div><p>Its best pair with each neighbour, query left:</p><div class="pairs">{pairs}</div></div></div>'
+    )
+
+
+def _outline(box: np.ndarray, width: int, height: int) -> str:
+    x, y, w, h = (int(v) for v in box)
+    place = f"left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%"
+    return f'<i style="{place};width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%"></i>'
+
+
+def _pair(query: Image, pair: BestPair) -> str:
+    name = escape(PurePosixPath(pair.neighbor.path).name)
+    own = f'<img src="{_crop(query, pair.query_box)}" alt="Query RoI" loading="lazy">'
+    other = f'<img src="{_crop(pair.neighbor, pair.key_box)}" alt="RoI in {name}" loading="lazy">'
+    words = f"<b>{pair.similarity:.2f}</b> · neighbour {pair.rank}"
+    return f'<figure title="{name}">{own}{other}<figcaption>{words}</figcaption></figure>'
+
+
+def _crop(image: Image, box: np.ndarray) -> str:
+    x, y, w, h = (int(v) for v in box)
+    return crop_url().format(image=image.id, x=x, y=y, w=w, h=h)

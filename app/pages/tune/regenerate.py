@@ -1,0 +1,191 @@
+"""Regenerate: what mining the whole data set so would cost, the run that does it, and what came of it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from orl_explorer.app.explorer import preview
+from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.tuning import Tuner, stored_ids
+from orl_explorer.app.pages import shell
+from orl_explorer.app.pages.pace import told_of_run
+from orl_explorer.app.pages.pair.settings import SLIDERS
+from orl_explorer.app.pages.shell import Place, attempt, escape, share_done
+from orl_explorer.app.pages.train.monitor import duration
+from orl_explorer.app.pages.tune import controls
+from orl_explorer.db.models import CorrespondenceSet, Run
+from orl_explorer.db.photos import digests_of
+from orl_explorer.db.runs.runs import LIVE, find_run
+from orl_explorer.db.sets import write
+from orl_explorer.db.sets.read import find_set
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.jobs import launcher
+from orl_explorer.train.jobs.launcher import launch_mine
+from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
+from orl_explorer.train.mining.cost import Work, estimate_mining
+
+RUN = "mining"  # URL parameter: the run whose progress is shown
+
+
+def button(place: Place, subject: Subject, tuner: Tuner, choices: controls.Options) -> None:
+    """Offer to mine the whole data set with the settings of the moment, unless this server only shows."""
+    if shell.read_only():
+        return
+    pressed = st.button(
+        "Regenerate …",
+        key="tune-regenerate",
+        type="primary",
+        icon=":material/autorenew:",
+        help="Mine the whole data set with these settings, as a run, into a new set.",
+    )
+    if pressed:
+        _confirm(place, subject, tuner, controls.asked(subject.mined, choices))
+
+
+@st.dialog("Regenerate for the whole data set", width="medium")
+def _confirm(place: Place, subject: Subject, tuner: Tuner, config: MineConfig) -> None:
+    changed = controls.differences(config, tuner.own)
+    st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "The same settings as the set on screen.")
+    st.caption(_cost(subject, tuner, config))
+    name = st.text_input("Name of the new set", value=_free_name(place, subject, config), key="tune-name")
+    if st.button("Start", type="primary", icon=":material/play_arrow:", key="tune-start"):
+        if shell.read_only():
+            st.error("This server only shows; it starts no runs.")
+            return
+        try:
+            run = launch_mine(place.workspace, subject.dataset.name, subject.encoder.name, name.strip(), config)
+        except (UserError, StoreError) as mistake:
+            st.error(escape(str(mistake)))
+            return
+        st.query_params[RUN] = str(run.id)
+        st.session_state["regenerated"] = run.name
+        st.rerun()
+
+
+def _cost(subject: Subject, tuner: Tuner, config: MineConfig) -> str:
+    """What has to be computed, how long it may take and how much disk, from the sample."""
+    dataset, store = subject.dataset, subject.workspace.store
+    photos = dataset.image_count - dataset.unreadable_count
+    tried = tuner.tried(config)
+    if not tuner.proposed(tried) or tuner.unmapped(tried):
+        rois, raw, pairs = tuner.saved[1].value("rois") or 0.0, 0.0, tuner.saved[1].measures["pairs_per_image"]
+        new, guessed = rois, True
+    else:
+        numbers = tuner.numbers(tried)
+        rois, raw = numbers.value("rois") or 0.0, numbers.value("raw") or 0.0
+        pairs = numbers.measures["pairs_per_image"]
+        guessed = tried != config
+        new = rois if guessed else tuner.unstored(config) / len(tuner.queries)
+    ids = stored_ids(subject)
+    unseen = max(0, photos - len(ids))
+    proposals = 0
+    if config.proposals == "search":
+        proposals = len(write.missing_proposals(store, ids.tolist(), config.method)) + unseen
+    maps = 0
+    if config.needs_objectness:
+        maps = preview.attention(subject).unstored(digests_of(store, ids)) + unseen
+    work = Work(
+        photos=photos,
+        proposals=proposals,
+        maps=maps,
+        rois=round(new * photos),
+        rows=round((rois + new + pairs) * photos),
+        raw_boxes=round(raw * proposals),
+    )
+    cost = estimate_mining(store, subject.encoder, config, work)
+    searched = f"Selective search on {proposals:,} photos" if proposals else "No selective search: raw boxes are there"
+    embedded = f"about {work.rois:,} RoIs to embed" if work.rois else "no RoI of the sample to embed"
+    mapped = f"; attention to be mapped on {maps:,} photos" if maps else ""
+    source = "at the speed of earlier runs here" if cost.measured else "roughly: no run here has told yet"
+    how = "as many RoIs as the sample has now, all of them new" if guessed else f"from {len(tuner.queries)} queries"
+    return (
+        f"{searched}{mapped}; {embedded} ({how}). About **{duration(cost.seconds)}** for {photos:,} photos "
+        f"({source}), and **{cost.disk_bytes / 1e6:,.0f} MB** of disk."
+    )
+
+
+def _free_name(place: Place, subject: Subject, config: MineConfig) -> str:
+    """Data set, encoder and what differs from the paper; with a number where that is taken."""
+    paper, numbers = MINE_PRESETS["paper"], {name for name, *_ in SLIDERS}
+    parts = []
+    for name, short in controls.SHORT.items():
+        value = getattr(config, name)
+        if value != getattr(paper, name):
+            said = controls.as_text(value)
+            parts.append(f"{short}{said}" if name in numbers or name == "proposal_scale" else said)
+    stem = "-".join([subject.dataset.name, subject.encoder.name, *parts])
+    name, number = stem, 1
+    while find_set(place.workspace.store, name) is not None:
+        number += 1
+        name = f"{stem}-{number}"
+    return name
+
+
+def progress(place: Place, mined: CorrespondenceSet) -> None:
+    """The run that the URL names: how far it is, or what has come of it."""
+    asked = st.query_params.get(RUN, "")
+    run = find_run(place.workspace.store, int(asked)) if asked.isdecimal() and len(asked) < 12 else None
+    if run is None or run.kind != "mine":
+        return
+    with st.container(border=True):
+        if run.status in LIVE:
+            st.fragment(_live, run_every=1.0)(place, run.id)
+        else:
+            _ended(place, mined, run)
+
+
+def _live(place: Place, run_id: int) -> None:
+    run = find_run(place.workspace.store, run_id)
+    if run is None or run.status not in LIVE:
+        st.rerun()  # the new set is there to be picked
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(share_done(run), text=f"{escape(run.name)} · {told_of_run(run)}")
+        if not shell.read_only() and run.status != "stopping":
+            st.button(
+                "Cancel",
+                key="tune-cancel",
+                icon=":material/stop_circle:",
+                on_click=attempt,
+                args=(launcher.request_stop, place.workspace, run.id),
+            )
+
+
+def _ended(place: Place, mined: CorrespondenceSet, run: Run) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if run.status == "done":
+            st.markdown(f":green-badge[done] The set **{escape(run.name)}** is there.")
+            if run.name != mined.name:
+                st.button("Show the new set", key="tune-show", type="primary", on_click=_show, args=(run.name,))
+                if "compare" in st.session_state.get("pages", {}):
+                    _compare(mined.name, run.name)
+        else:
+            said = f": {escape(run.error)}" if run.error else ""
+            st.markdown(f"{shell.status_line(run)} Run {run.id}, {escape(run.name)}{said}")
+            if not shell.read_only():
+                st.button(
+                    "Resume",
+                    key="tune-resume",
+                    icon=":material/resume:",
+                    on_click=attempt,
+                    args=(launcher.resume, place.workspace, run.id),
+                )
+        st.button("Close", key="tune-close", type="tertiary", on_click=_close)
+
+
+def _compare(old: str, new: str) -> None:
+    if st.button("Compare with the old one", key="tune-compare", icon=":material/difference:"):
+        for picked in ("a", "b"):  # in an earlier comparison
+            st.session_state.pop(picked, None)
+        shell.open_page("compare", a=old, b=new)
+
+
+def _close() -> None:
+    st.query_params.pop(RUN, None)
+
+
+def _show(name: str) -> None:
+    """Callback: pick the new set; its own values are what the controls then start from."""
+    st.session_state["set"] = name
+    for short in (*controls.SHORT.values(), RUN):
+        st.query_params.pop(short, None)

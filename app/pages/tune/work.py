@@ -1,0 +1,59 @@
+"""Work of the server's that a part of the Tune page waits for: a button that starts it, how far it is, Stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from orl_explorer.app.explorer.tuning import Tuner
+from orl_explorer.app.pages.pace import told
+from orl_explorer.app.pages.shell import escape
+from orl_explorer.train.progress import Progress
+
+
+def offer(tuner: Tuner, part: str, text: str, label: str, do: Callable[[Progress], None]) -> None:
+    """Say what is missing and offer to compute it, or show how far that is. part: of the page, which has one button."""
+    if watch(tuner, part):
+        return
+    with st.container(border=True):
+        left, right = st.columns([3, 1], vertical_alignment="center")
+        left.markdown(text)
+        right.button(
+            label,
+            key=f"tune-start-{part}",
+            icon=":material/memory:",
+            on_click=tuner.start,
+            args=(part, do),
+            disabled=tuner.working,
+            width="stretch",
+            help="In the explorer's memory: nothing is written, and it is forgotten when the explorer ends.",
+        )
+
+
+def watch(tuner: Tuner, part: str) -> bool:
+    """Show the work that a part of the page has started, and say whether it is under way."""
+    work = tuner.work_for(part)
+    if work is None:
+        return False
+    if work.running:
+        st.fragment(_live, run_every=0.5)(tuner, part)
+        return True
+    if work.error:
+        st.error(escape(work.error), icon=":material/error:")
+    return False
+
+
+def _live(tuner: Tuner, part: str) -> None:
+    work = tuner.work_for(part)
+    if work is None or not work.running:
+        st.rerun()  # the page around it has something new to show
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(work.share, text=told(f"tune-{part}", work.name or "Starting", work.done, work.total))
+        st.button(
+            "Stopping …" if work.stopping else "Stop computing",
+            key=f"tune-stop-{part}",
+            icon=":material/stop_circle:",
+            on_click=work.stop,
+            disabled=work.stopping,
+        )

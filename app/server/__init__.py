@@ -1,0 +1,1 @@
+"""The web server: who may enter, and the routes beside the pages."""

@@ -1,0 +1,300 @@
+"""Who may use an explorer, and for what: read-only servers, a password or single sign-on, and the hosts it answers to.
+
+One gate stands before everything that the server has: pages, their sockets and our own routes alike. ``orl explore``
+decides what it asks for and hands that over in the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import parse_qs, quote, urlsplit
+
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.files import publish
+from orl_explorer.train.workspace import Workspace
+
+OPEN = "/_stcore/health"  # says that the server lives and nothing else; a container's health check asks it
+LOGIN, CALLBACK, LOGOUT = "/login", "/login/callback", "/logout"
+SECRET = ".session-secret"  # in the workspace: signs the cookies of people who have logged in
+PAGE = Path(__file__).with_name("login.html")
+DELAY = 1.0  # seconds that a wrong password costs, one after the other for everybody
+MOST = 4096  # bytes of a login form
+OIDC = ("ORL_OIDC_ISSUER", "ORL_OIDC_CLIENT_ID", "ORL_OIDC_CLIENT_SECRET")
+VERIFIES = "ORL_OIDC_VERIFIES_EMAIL"
+MEMBERS = 14 * 24 * 3600  # seconds that a log-in lasts
+
+
+def read_only() -> bool:
+    """Whether this server only shows: then pages offer nothing that writes or runs, and the store refuses it."""
+    return os.environ.get("ORL_READ_ONLY") == "1"
+
+
+@dataclass(frozen=True)
+class Access:
+    """What the gate asks for; nothing at all on a server that only this machine reaches.
+
+    password: of everybody. issuer, client: of an OpenID Connect provider, with ``people`` who may enter by it: e-mail
+    addresses, or domains after an @; none for everybody whom the provider knows. verifies_email: whether the provider
+    gives out only addresses that it has verified, so that one of which it does not say so counts as verified. url:
+    where people reach the server, if a proxy stands before it. hosts: names by which the server may be called; none
+    for all.
+    """
+
+    password: str = ""
+    issuer: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+    people: tuple[str, ...] = ()
+    url: str = ""
+    hosts: tuple[str, ...] = ()
+    verifies_email: bool = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether people have to log in."""
+        return bool(self.password or self.issuer)
+
+    def environment(self) -> dict[str, str]:
+        """What ``from_environment`` makes the same of."""
+        return {
+            "ORL_PASSWORD": self.password,
+            **dict(zip(OIDC, (self.issuer, self.client_id, self.client_secret), strict=True)),
+            "ORL_OIDC_PEOPLE": " ".join(self.people),
+            "ORL_PUBLIC_URL": self.url,
+            "ORL_HOSTS": " ".join(self.hosts),
+            VERIFIES: str(int(self.verifies_email)),
+        }
+
+
+def from_environment() -> Access:
+    """Access as the environment has it. Raises UserError where a setting of OpenID Connect is missing."""
+    found = [os.environ.get(name, "") for name in OIDC]
+    if any(found) and not all(found):
+        missing = [name for name, value in zip(OIDC, found, strict=True) if not value]
+        raise UserError(f"Logging in by OpenID Connect needs {' and '.join(missing)} too.")
+    people, hosts = (tuple(os.environ.get(name, "").split()) for name in ("ORL_OIDC_PEOPLE", "ORL_HOSTS"))
+    issuer, client_id, client_secret = found
+    verifies = os.environ.get(VERIFIES, "0")
+    if verifies not in ("0", "1"):
+        raise UserError(f"Invalid value for {VERIFIES}: '{verifies}'. Set it to 1 or 0.")
+    return Access(
+        password=os.environ.get("ORL_PASSWORD", ""),
+        issuer=issuer,
+        client_id=client_id,
+        client_secret=client_secret,
+        people=people,
+        url=os.environ.get("ORL_PUBLIC_URL", ""),
+        hosts=hosts,
+        verifies_email=verifies == "1",
+    )
+
+
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+def is_local(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine alone."""
+    if host in LOCAL_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def invent_password() -> str:
+    """A password for a server on which none was set."""
+    return secrets.token_urlsafe(12)
+
+
+def _write_secret(file: BinaryIO) -> None:
+    os.fchmod(file.fileno(), 0o600)
+    file.write(secrets.token_bytes(32))
+
+
+def session_secret(workspace: Workspace, access: Access) -> str:
+    """Key that signs cookies: it stays when the server restarts, and changes with the password or the provider."""
+    path = workspace.path / SECRET
+    try:
+        if not path.is_file():
+            publish(_write_secret, path)
+        kept = path.read_bytes()
+    except OSError:  # a workspace that cannot be written: people log in again after a restart
+        kept = secrets.token_bytes(32)
+    return hashlib.sha256(kept + "\0".join(access.environment().values()).encode()).hexdigest()
+
+
+class Gate:
+    """Lets requests and sockets pass that come by an allowed name from somebody who is logged in.
+
+    It stands within Starlette's ``SessionMiddleware``, whose signed cookie says who that is.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self.app, self.access = app, access
+        self._wrong = asyncio.Lock()  # one wrong password at a time
+        self._provider: Any = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry."""
+        if scope["type"] not in ("http", "websocket") or scope["path"] == OPEN:
+            await self.app(scope, receive, send)
+            return
+        asked = HTTPConnection(scope)
+        if self.access.hosts and asked.url.hostname not in self.access.hosts:
+            names = ", ".join(self.access.hosts)
+            refused = PlainTextResponse(f"This explorer answers to {names} only; --allow-host adds a name.", 400)
+            await _answer(refused, scope, receive, send)
+        elif not self.access.closed or "person" in asked.session:
+            if scope["path"] == LOGOUT:
+                asked.session.clear()
+                await _answer(RedirectResponse(LOGIN if self.access.closed else "/", 303), scope, receive, send)
+            else:
+                await self.app(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] in (LOGIN, CALLBACK):
+            await _answer(await self._door(Request(scope, receive)), scope, receive, send)
+        elif scope["type"] == "http" and "text/html" in asked.headers.get("accept", ""):
+            there = asked.url.path + (f"?{asked.url.query}" if asked.url.query else "")
+            await _answer(RedirectResponse(f"{LOGIN}?next={quote(there, safe='')}", 303), scope, receive, send)
+        else:
+            await _answer(PlainTextResponse("Log in first.", 401), scope, receive, send)
+
+    async def _door(self, request: Request) -> Response:
+        """The form, the answer to it, and both ends of the way by the provider."""
+        access, session = self.access, request.session
+        if request.url.path == CALLBACK:
+            return await self._returned(request)
+        there = _within(request.query_params.get("next", "/"))
+        if request.method == "POST" and access.password:
+            if await self._knows(request):
+                session.clear()
+                session["person"] = "somebody with the password"
+                return RedirectResponse(there, 303)
+            return _form(access, there, "That is not the password.", 401)
+        if access.issuer and "provider" in request.query_params:
+            session["next"] = there
+            back = (access.url.rstrip("/") or str(request.base_url).rstrip("/")) + CALLBACK
+            return await self._client().authorize_redirect(request, back)
+        return _form(access, there, "", 200)
+
+    async def _knows(self, request: Request) -> bool:
+        """Whether a form brings the password."""
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MOST:
+                return False
+        given = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
+        if hmac.compare_digest(given.encode(), self.access.password.encode()):
+            return True
+        async with self._wrong:
+            await asyncio.sleep(DELAY)
+        return False
+
+    async def _returned(self, request: Request) -> Response:
+        """Somebody comes back from the provider."""
+        from authlib.integrations.base_client import OAuthError
+
+        if not self.access.issuer:
+            return PlainTextResponse("Not found.", 404)
+        there = _within(request.session.pop("next", "/"))
+        try:
+            token = await self._client().authorize_access_token(request)
+        except OAuthError as problem:
+            return _form(self.access, there, f"The provider did not let you in: {problem.description or problem}.", 401)
+        claims = token.get("userinfo") or {}
+        mail = str(claims.get("email") or "").lower()
+        verified = bool(mail) and _is_verified(claims, self.access.verifies_email)
+        if self.access.people and not _named(mail, self.access.people):
+            return _form(self.access, there, f"{mail or 'This account'} may not use this explorer.", 403)
+        if self.access.people and not verified:
+            doubt = f"The provider does not say that {mail} has been verified; whoever runs this explorer can help."
+            return _form(self.access, there, doubt, 403)
+        request.session.clear()
+        request.session["person"] = mail if verified else str(claims.get("sub"))
+        return RedirectResponse(there, 303)
+
+    def _client(self) -> Any:
+        if self._provider is None:
+            from authlib.integrations.starlette_client import OAuth
+
+            self._provider = OAuth().register(
+                "provider",
+                client_id=self.access.client_id,
+                client_secret=self.access.client_secret,
+                server_metadata_url=f"{self.access.issuer.rstrip('/')}/.well-known/openid-configuration",
+                client_kwargs={"scope": "openid email profile", "code_challenge_method": "S256"},
+            )
+        return self._provider
+
+
+def gate(workspace: Workspace, access: Access) -> list[Middleware]:
+    """The gate and the cookies that it reads."""
+    session = Middleware(
+        SessionMiddleware,
+        secret_key=session_secret(workspace, access),
+        session_cookie="orl_session",
+        max_age=MEMBERS,
+        same_site="lax",
+        https_only=access.url.startswith("https:"),
+    )
+    return [session, Middleware(Gate, access=access)]
+
+
+async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await WebSocketClose(code=1008)(scope, receive, send)  # policy violation; before it is accepted, a plain 403
+    else:
+        await response(scope, receive, send)
+
+
+def _within(there: str) -> str:
+    """A path of this server, or its root: never another address."""
+    parts = urlsplit(there)
+    outside = parts.scheme or parts.netloc or not there.startswith("/") or "\\" in there or there.startswith("//")
+    return "/" if outside else there
+
+
+def _is_verified(claims: Mapping[str, Any], unless_said: bool) -> bool:
+    """Whether the provider vouches for the e-mail address; some say so in a word instead of a truth value."""
+    said = claims.get("email_verified")
+    return unless_said if said is None else said is True or said == "true"
+
+
+def _named(mail: str, people: tuple[str, ...]) -> bool:
+    return any(mail.endswith(p.lower()) if p.startswith("@") else mail == p.lower() for p in people)
+
+
+def _form(access: Access, there: str, problem: str, status: int) -> HTMLResponse:
+    to = f"{LOGIN}?next={quote(there, safe='')}"
+    rows = []
+    if problem:
+        rows.append(f'<p class="problem" role="alert">{escape(problem)}</p>')
+    if access.password:
+        rows.append(
+            f'<form method="post" action="{to}"><label for="password">Password</label>'
+            '<input id="password" name="password" type="password" autocomplete="current-password" required autofocus>'
+            "<button>Log in</button></form>"
+        )
+    if access.issuer:
+        name = escape(urlsplit(access.issuer).hostname or access.issuer)
+        rows.append(f'<a class="button" href="{to}&amp;provider=1">Log in with {name}</a>')
+    page = PAGE.read_text(encoding="utf-8").replace("<!-- rows -->", "\n".join(rows))
+    return HTMLResponse(page, status, headers={"Cache-Control": "no-store"})

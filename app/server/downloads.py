@@ -1,0 +1,52 @@
+"""The route that hands exports of a set to a browser, a piece at a time: ``/api/export/SET_ID/FORMAT``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from orl_explorer.app.explorer.opened import workspace
+from orl_explorer.db.sets.read import set_by_id
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.errors import UserError
+
+PREFIX = "/api/export"
+KINDS = {"csv": "text/csv", "json": "application/json", "zip": "application/zip"}
+
+
+def export_url(set_id: int, form: str) -> str:
+    """URL of an export in one of the formats of ``orl export``."""
+    return f"{PREFIX}/{set_id}/{form}"
+
+
+async def export(request: Request) -> Response:
+    """An export as a download. It begins at once, takes no disk, and ends when nobody reads it any more."""
+    set_id, form = request.path_params["set"], request.path_params["form"]
+    try:
+        name, pieces = await run_in_threadpool(_begin, set_id, form)
+    except (UserError, StoreError) as reason:
+        return PlainTextResponse(str(reason), 404, headers={"Cache-Control": "no-store"})
+    kind = KINDS.get(name.rpartition(".")[2], "application/octet-stream")
+    named = f"attachment; filename=\"{name.encode('ascii', 'replace').decode()}\"; filename*=UTF-8''{quote(name)}"
+    headers = {"Content-Disposition": named, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return StreamingResponse(pieces, media_type=kind, headers=headers)
+
+
+def _begin(set_id: int, form: str) -> tuple[str, Iterator[bytes]]:
+    """Name and pieces, the first of which is there: what is refused is refused before anything is sent."""
+    from orl_explorer.train.interchange.exports import stream  # pyarrow takes a moment to import
+
+    mined = set_by_id(workspace().store, set_id)
+    if mined is None:
+        raise UserError(f"There is no correspondence set {set_id}.")
+    name, pieces = stream(workspace(), mined.name, form)
+    return name, chain([next(pieces, b"")], pieces)
+
+
+ROUTES = [Route(f"{PREFIX}/{{set:int}}/{{form}}", export)]

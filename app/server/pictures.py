@@ -1,0 +1,215 @@
+"""Routes that serve photos, crops and attention maps as cached pictures. They take ids, never paths."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from orl_explorer.app.explorer import heat
+from orl_explorer.app.explorer.opened import workspace
+from orl_explorer.app.explorer.preview import encoder_features
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.models import Image as Row
+from orl_explorer.db.photos import image_by_id
+from orl_explorer.orl.attention import feature_map
+from orl_explorer.orl.pixels import INPUT_SIZE, UnreadableImage, crop_box, read_image
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.workspace import Workspace
+
+PREFIX = "/app/static"  # the one path that Streamlit takes for a URL of its own
+WIDTHS = (320, 1280)  # pixels: thumbnails, and the photos of the pair view
+CROP = 96  # pixels
+LARGEST_ID = 2**31  # what the store can be asked for
+FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+
+
+def picture_prefix() -> str:
+    """Where the pictures of this store begin: browsers keep them, and another store's ids are the same numbers."""
+    return f"{PREFIX}/{_mark()}"
+
+
+def _mark() -> str:
+    return workspace().store.identity[:12]
+
+
+def photo_url(image_id: int, mtime_ns: int, width: int = WIDTHS[1]) -> str:
+    """URL of a photo at most ``width`` wide; a changed file has another one."""
+    return f"{picture_prefix()}/photo/{image_id}/{width}?v={mtime_ns}"
+
+
+def photo_template(width: int) -> str:
+    """Template of the URL of any photo, for the map to fill."""
+    return f"{picture_prefix()}/photo/{{image}}/{width}"
+
+
+def crop_url() -> str:
+    """Template of the URL of a RoI's crop, for the pair view to fill."""
+    return f"{picture_prefix()}/crop/{{image}}/{{x}}-{{y}}-{{w}}-{{h}}"
+
+
+def attention_url(encoder_id: int, image_id: int, roi: tuple[int, tuple[int, ...]] | None = None) -> str:
+    """URL of an attention map: the activation norm, or the cosine to a RoI given as (image id, box)."""
+    to = f"?roi={roi[0]}-{'-'.join(map(str, roi[1]))}" if roi else ""
+    return f"{picture_prefix()}/attention/{encoder_id}/{image_id}{to}"
+
+
+def attention_template() -> str:
+    """The same for the attention page to fill; it adds ``?point=image-x-y`` or ``?roi=…``, ``cells=1``, ``own=1``."""
+    return f"{picture_prefix()}/attention/{{encoder}}/{{image}}"
+
+
+async def photo(request: Request) -> Response:
+    """A photo, upright and resized, from the thumbnail cache."""
+    image_id, width = request.path_params["image"], request.path_params["width"]
+    if width not in WIDTHS:
+        return PlainTextResponse(f"Widths are {WIDTHS}.", 404)
+    return await answer(request, lambda: _photo(image_id, width), "image/jpeg")
+
+
+async def crop(request: Request) -> Response:
+    """A RoI of a photo, squashed to a square as the encoder sees it."""
+    image_id, box = request.path_params["image"], _numbers(request.path_params["box"], 4)
+    if box is None:
+        return PlainTextResponse("A box is x-y-w-h.", 404)
+    return await answer(request, lambda: _crop(image_id, box), "image/jpeg")
+
+
+async def attention(request: Request) -> Response:
+    """An attention map as a picture of the photo's aspect ratio."""
+    encoder_id, image_id = request.path_params["encoder"], request.path_params["image"]
+    query, target = request.query_params, None
+    for name, parts, sentence in (("roi", 5, "A RoI is image-x-y-w-h."), ("point", 3, "A point is image-x-y.")):
+        if query.get(name):
+            target = _numbers(query[name], parts)
+            if target is None:
+                return PlainTextResponse(sentence, 404)
+    look = tuple(name for name in ("cells", "own") if query.get(name) == "1")
+    return await answer(request, lambda: _attention(workspace(), encoder_id, image_id, target, look), "image/png")
+
+
+ROUTES = [
+    Route(f"{PREFIX}/{{store}}/photo/{{image:int}}/{{width:int}}", photo),
+    Route(f"{PREFIX}/{{store}}/crop/{{image:int}}/{{box}}", crop),
+    Route(f"{PREFIX}/{{store}}/attention/{{encoder:int}}/{{image:int}}", attention),
+]
+
+
+class Missing(Exception):
+    """There is no such picture; the message says why."""
+
+
+async def answer(
+    request: Request, make: Callable[[], bytes], media_type: str, caching: dict[str, str] = FOREVER
+) -> Response:
+    """What ``make`` returns, made in a thread, or nothing new to whom has it; its sentence where it raises Missing."""
+    try:
+        if request.path_params.get("store", _mark()) != _mark():
+            raise Missing("This picture is of another store.")
+        data = await run_in_threadpool(make)
+    except (Missing, UnreadableImage) as error:
+        return PlainTextResponse(str(error), 404, headers={"Cache-Control": "no-store"})
+    etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=caching | {"ETag": etag})
+    return Response(data, media_type=media_type, headers=caching | {"ETag": etag})
+
+
+def _numbers(text: str, count: int) -> tuple[int, ...] | None:
+    parts = text.split("-")
+    if len(parts) != count or not all(p.isdecimal() and len(p) < 12 for p in parts):
+        return None
+    return tuple(int(p) for p in parts)
+
+
+def _find(image_id: int) -> tuple[Row, Path]:
+    found = image_by_id(workspace().store, image_id) if image_id < LARGEST_ID else None
+    if found is None:
+        raise Missing(f"There is no photo {image_id}.")
+    return found[0], Path(found[1].root) / found[0].path
+
+
+def _open(image_id: int) -> Image.Image:
+    return read_image(_find(image_id)[1])
+
+
+def _cut(picture: Image.Image, box: tuple[int, ...], size: int = INPUT_SIZE) -> np.ndarray:
+    x, y, w, h = box
+    if w < 1 or h < 1 or x + w > picture.width or y + h > picture.height:
+        raise Missing("The box is not inside the photo.")
+    return crop_box(picture, np.array(box), size)
+
+
+def _photo(image_id: int, width: int) -> bytes:
+    row, file = _find(image_id)
+    shown = hashlib.blake2b(f"{file}\0{row.size}\0{row.mtime_ns}".encode("utf-8", "surrogateescape"), digest_size=12)
+    cached = workspace().thumbnails / f"{shown.hexdigest()}-{width}.jpg"
+    if cached.is_file():
+        return cached.read_bytes()
+    picture = read_image(file)
+    picture.thumbnail((width, width), Image.Resampling.LANCZOS)
+    data = _jpeg(picture, 88)
+    with contextlib.suppress(OSError):  # a full disk or a workspace that cannot be written: no cache then
+        cached.parent.mkdir(exist_ok=True)
+        aside = cached.with_name(f".{cached.name}.{os.urandom(8).hex()}")
+        aside.write_bytes(data)
+        aside.replace(cached)
+    return data
+
+
+def _crop(image_id: int, box: tuple[int, ...]) -> bytes:
+    return _jpeg(Image.fromarray(_cut(_open(image_id), box, CROP)), 85)
+
+
+def _jpeg(picture: Image.Image, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=256)
+def _attention(
+    opened: Workspace, encoder_id: int, image_id: int, target: tuple[int, ...] | None, look: tuple[str, ...]
+) -> bytes:
+    if encoder_id >= LARGEST_ID or encoder_by_id(opened.store, encoder_id) is None:
+        raise Missing(f"There is no encoder {encoder_id}.")
+    try:
+        with _FORWARD:
+            features = _feature_map(opened, encoder_id, image_id)
+            like = None if target is None else _target_features(opened, encoder_id, target)
+    except UserError as problem:  # its weights are gone
+        raise Missing(str(problem)) from problem
+    return heat.painted(features, like, **dict.fromkeys(look, True))
+
+
+_FORWARD = threading.Lock()  # a page asks for many maps of few photos: one computes, the others find it
+
+
+@lru_cache(maxsize=96)  # about 1 MB each
+def _feature_map(opened: Workspace, encoder_id: int, image_id: int) -> np.ndarray:
+    return feature_map(encoder_features(opened, encoder_id).encoder, _open(image_id))
+
+
+@lru_cache(maxsize=96)
+def _target_features(opened: Workspace, encoder_id: int, target: tuple[int, ...]) -> np.ndarray:
+    """What maps are compared with, float32 [C]: a point's cell in the map of its photo, or a RoI as mining has it."""
+    image_id, *at = target
+    if len(at) == 4:
+        network = encoder_features(opened, encoder_id).encoder
+        return network.embed_rois(_cut(_open(image_id), tuple(at))[None])[0]
+    row, (x, y) = _find(image_id)[0], at
+    if x > row.width or y > row.height:
+        raise Missing("The point is not inside the photo.")
+    return heat.at_point(_feature_map(opened, encoder_id, image_id), x / max(1, row.width), y / max(1, row.height))

@@ -1,0 +1,1 @@
+"""What people say of photos, pairs and sets: verdicts, tags, selections."""

@@ -1,0 +1,1 @@
+"""Correspondence sets: reading, writing, managing and comparing them."""

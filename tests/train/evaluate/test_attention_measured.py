@@ -1,0 +1,115 @@
+"""The protocol ``attention``: maps of a known encoder on photos whose objects are where it looks, and elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.train.encoders import weights
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.attention import evaluate
+from orl_explorer.train.evaluate.protocols import AttentionConfig, protocol_named
+from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.workspace import Workspace, open_workspace
+
+
+class Bright:
+    """An encoder that responds to red alone, a cell to 32 pixels."""
+
+    looked = 0
+
+    def feature_map(self, pixels: np.ndarray) -> np.ndarray:
+        Bright.looked += 1
+        return pixels[16::32, 16::32, :1].transpose(2, 0, 1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Two photos of 448 x 448 with a red square in a corner: annotated where it is, and in the corner across.
+
+    A third has only a crowd, and a fourth nothing.
+    """
+    folder = tmp_path_factory.mktemp("corners")
+    (folder / "images").mkdir()
+    (folder / "annotations").mkdir()
+    boxes = {1: ([0, 0, 224, 224], 0), 2: ([224, 224, 224, 224], 0), 3: ([0, 0, 224, 224], 1)}
+    images = []
+    for number in (1, 2, 3, 4):
+        photo = Image.new("RGB", (448, 448))
+        photo.paste((200, 0, 0), (0, 0, 224, 224))
+        photo.save(folder / "images" / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "width": 448, "height": 448})
+    rows = [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": box, "iscrowd": crowd} for i, (box, crowd) in boxes.items()
+    ]
+    content = {"images": images, "annotations": rows, "categories": [{"id": 1, "name": "square"}]}
+    (folder / "annotations" / "all.json").write_text(json.dumps(content))
+    made = open_workspace(tmp_path_factory.mktemp("measured") / "workspace")
+    ingest(made, folder, name="corners")
+    weights.add(made, "random:resnet18", "chance")
+    return made
+
+
+@pytest.fixture
+def measured(
+    annotated: Workspace, new_run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, float]]:
+    """Numbers of one run, which may be attempted several times."""
+    monkeypatch.setattr("orl_explorer.train.evaluate.attention.load", lambda *_: Bright())
+    run = new_run(annotated, "evaluate", "bright")
+    annotated.run_folder(run).mkdir(parents=True)
+
+    def measure(progress: Progress | None = None, **settings: int) -> dict[str, float]:
+        row, config = encoder_named(annotated.store, "chance"), AttentionConfig(**settings)
+        return evaluate(annotated, row, "corners", config, run_id=run, progress=progress or Progress()).numbers
+
+    return measure
+
+
+def test_a_map_on_the_object_and_one_beside_it_are_averaged(measured: Callable) -> None:
+    numbers = measured()
+    assert numbers["photos"] == 2  # not those without an object that annotators were sure of
+    # One map covers its object but for the smooth edge, and the other touches its own nowhere.
+    assert numbers["activation_mean_iou"] == pytest.approx(0.5, abs=0.06)
+    assert numbers["activation_pointing"] == pytest.approx(0.5)
+    assert numbers["activation_pointing_chance"] == pytest.approx(0.25)
+    # A fifth of the photo, all of it in the quarter that is the object: IoU 0.8, and 0.
+    assert numbers["activation_top_iou"] == pytest.approx(0.4, abs=0.08)
+    assert numbers["activation_top_iou_chance"] == pytest.approx(0.2 * 0.25 / (0.45 - 0.05), abs=0.03)
+    assert numbers["activation_mean_iou_low"] < 0.1
+    assert numbers["activation_mean_iou_high"] > 0.9
+
+
+def test_a_map_that_never_looks_is_measured_on_the_same_photos(measured: Callable) -> None:
+    numbers = measured()
+    # The top fifth is a disc of radius sqrt(0.2 / pi) around the middle, a quarter of which each corner has.
+    assert numbers["centre_prior_top_iou"] == pytest.approx(0.05 / (0.2 + 0.25 - 0.05), abs=0.005)
+    assert numbers["centre_prior_pointing"] == pytest.approx(0.25, abs=0.01)
+
+
+def test_a_stopped_measurement_goes_on_with_the_photos_that_are_left(measured: Callable, stop_after: Callable) -> None:
+    Bright.looked = 0
+    with pytest.raises(Stopped):
+        measured(stop_after(1))
+    assert Bright.looked == 1
+    again = measured()
+    assert Bright.looked == 2
+    assert again["photos"] == 2
+
+
+def test_only_so_many_photos_are_drawn(measured: Callable) -> None:
+    assert measured(photos=1)["photos"] == 1
+
+
+def test_photos_without_annotations_are_refused_with_a_sentence(annotated: Workspace, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "plain.png")
+    ingest(annotated, tmp_path, name="plain")
+    with pytest.raises(UserError, match="The photos of 'plain' have no annotations to measure against"):
+        protocol_named("attention").check(annotated, "plain", AttentionConfig())

@@ -1,0 +1,81 @@
+"""Quality of mined sets: measured with the mining, kept with the set, and again when there are new annotations."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from orl_explorer.db.photos import dataset_named
+from orl_explorer.db.sets import read
+from orl_explorer.db.sets.whole import annotated_objects, whole_set
+from orl_explorer.train.mining.quality import as_mined, as_objects, quality_of
+from orl_explorer.train.workspace import Workspace, open_workspace
+
+
+@pytest.fixture
+def mined(mined_workspace: Workspace, tmp_path: Path) -> Workspace:
+    shutil.copytree(mined_workspace.path, tmp_path / "copy")
+    return open_workspace(tmp_path / "copy")
+
+
+def test_mining_leaves_its_quality_with_the_set(mined: Workspace) -> None:
+    kept = read.complete_set_named(mined.store, "demo-starter").quality
+    assert kept is not None
+    assert kept["annotated_objects"] == dataset_named(mined.store, "demo").annotation_count
+    assert quality_of(mined, "demo-starter") == kept
+    assert kept["same_class"] > kept["same_class_chance"]  # or the demo would be a poor one
+    assert kept["candidate_is_object"] > kept["candidate_is_object_chance"]
+
+
+def test_new_annotations_are_measured_and_a_set_without_them_says_nothing_of_objects(mined: Workspace) -> None:
+    with mined.store.session() as session:
+        session.execute(text("DELETE FROM annotation"))
+        session.execute(text("UPDATE dataset SET annotation_count = 0"))
+    bare = quality_of(mined, "demo-starter")
+    assert "same_class" not in bare
+    assert bare["cycle"] == quality_of(mined, "demo-starter")["cycle"]
+    with mined.store.session() as session:  # every photo is one large object
+        session.execute(
+            text(
+                "INSERT INTO annotation (image_id, category, x, y, w, h, difficult) "
+                "SELECT id, 'all', 0, 0, width, height, 0 FROM image"
+            )
+        )
+        session.execute(text("UPDATE dataset SET annotation_count = 12"))
+    found = quality_of(mined, "demo-starter")
+    assert found["same_class_or_part"] == 1.0
+    assert found["same_class_or_part_chance"] == pytest.approx(1.0)
+
+
+def test_the_arrays_are_the_rows_of_the_store(mined: Workspace) -> None:
+    set_id = read.complete_set_named(mined.store, "demo-starter").id
+    whole = whole_set(mined.store, set_id)
+    found, ids = as_mined(whole), whole.images[:, 0].tolist()
+    stored = read.rois_of(mined.store, set_id, ids)
+    for i, image in enumerate(ids):
+        assert found.boxes[found.start[i] : found.start[i + 1]].tolist() == stored[image].boxes.tolist()
+        near = read.neighbors_of(mined.store, set_id, image)
+        assert [ids[n] for n in found.neighbors[i]] == [n.image.id for n in near]
+        np.testing.assert_allclose(found.nearness[i], [n.similarity for n in near])
+    pairs = [(i, p) for i, image in enumerate(ids) for p in read.pairs_of(mined.store, set_id, image)]
+    assert len(pairs) == len(found.query) > 0
+    for position, (image, pair) in enumerate(pairs):
+        assert found.image_of[found.query[position]] == image
+        assert found.image_of[found.key[position]] == found.neighbors[image, pair.neighbor_rank - 1]
+        assert tuple(found.boxes[found.query[position]].tolist()) == pair.query_box
+        assert tuple(found.boxes[found.key[position]].tolist()) == pair.key_box
+        assert found.similarity[position] == pytest.approx(pair.similarity)
+        assert (found.cycle[position] == 1) == pair.cycle
+    objects = as_objects(annotated_objects(mined.store, ids), whole.images[:, 0])
+    with mined.store.session() as session:
+        for i, image in enumerate(ids):
+            expected = session.execute(
+                text("SELECT category, x FROM annotation WHERE image_id = :image ORDER BY id"), {"image": image}
+            ).all()
+            here = slice(objects.start[i], objects.start[i + 1])
+            names = [objects.names[c] for c in objects.classes[here]]
+            assert list(zip(names, objects.boxes[here, 0].tolist(), strict=True)) == [tuple(row) for row in expected]

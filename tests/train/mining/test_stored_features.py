@@ -1,0 +1,124 @@
+"""Embeddings: written once, and right after any interruption."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.embeddings import Embeddings
+
+WIDTH = 3
+
+
+def opened(folder: Path, sha: str = "abc", width: int = WIDTH) -> Embeddings:
+    return Embeddings(folder, "rois", width, sha)
+
+
+def batch(*numbers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that say whose they are: [key, key / 2, -key]."""
+    keys = np.array(numbers)
+    return keys, np.stack([keys, keys / 2, -keys], axis=1).astype(np.float32)
+
+
+def test_rows_are_found_by_key_in_the_order_asked_for(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    assert store.add([batch(7, 3), batch(5)]) == 3
+    assert store.rows == 3
+    assert store.get(np.array([5, 7, 5])).tolist() == [[5, 2.5, -5], [7, 3.5, -7], [5, 2.5, -5]]
+    assert store.have(np.array([3, 4, 7, 99])).tolist() == [True, False, True, False]
+    assert 3 in store
+    assert 4 not in store
+
+
+def test_rows_survive_a_new_process_and_grow(tmp_path: Path) -> None:
+    opened(tmp_path).add([batch(1, 2)])
+    again = opened(tmp_path)
+    again.add([batch(9)])
+    assert opened(tmp_path).get(np.array([9, 1])).tolist() == [[9, 4.5, -9], [1, 0.5, -1]]
+
+
+def test_an_empty_store_has_nothing(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    assert store.have(np.array([1, 2])).tolist() == [False, False]
+    assert store.get(np.array([], np.int64)).shape == (0, WIDTH)
+    with pytest.raises(UserError, match=r"1 of 1 features are not in .*; mine with this encoder\."):
+        store.get(np.array([1]))
+
+
+def test_opening_writes_nothing(tmp_path: Path) -> None:
+    assert opened(tmp_path / "none").have(np.array([1])).tolist() == [False]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_opened_first_and_comes_second_with_other_weights_is_refused(tmp_path: Path) -> None:
+    late = opened(tmp_path, sha="other")
+    opened(tmp_path).add([batch(1)])
+    with pytest.raises(UserError, match="other weights"):
+        late.add([batch(2)])
+    assert opened(tmp_path).get(np.array([1])).tolist() == [[1, 0.5, -1]]
+
+
+def test_files_are_plain_little_endian_arrays(tmp_path: Path) -> None:
+    opened(tmp_path).add([batch(7, 3)])
+    assert np.fromfile(tmp_path / "rois-2.keys", "<i8").tolist() == [7, 3]
+    assert np.fromfile(tmp_path / "rois-2.vectors", "<f4").tolist() == [7, 3.5, -7, 3, 1.5, -3]
+
+
+@pytest.mark.parametrize(
+    ("vectors_cut", "keys_cut", "kept"),
+    [
+        (0, 8, [1, 2]),  # killed between vectors and keys
+        (0, 3, [1, 2]),  # killed in the middle of a key
+        (5, 8, [1, 2]),  # half a vector
+        (0, 24, []),
+        (12, 0, [1, 2]),  # a key without its vector
+        (0, 0, [1, 2, 3]),
+    ],
+)
+def test_what_a_killed_writer_left_is_cut_off_and_never_mixed_up(
+    tmp_path: Path, vectors_cut: int, keys_cut: int, kept: list[int]
+) -> None:
+    opened(tmp_path).add([batch(1, 2, 3)])
+    for name, cut in (("rois-2.vectors", vectors_cut), ("rois-2.keys", keys_cut)):
+        path = tmp_path / name
+        path.write_bytes(path.read_bytes()[: path.stat().st_size - cut])
+    store = opened(tmp_path)
+    assert store.have(np.array([1, 2, 3])).tolist() == [i in kept for i in (1, 2, 3)]
+    store.add([batch(8, 9)])
+    expected = [[i, i / 2, -i] for i in (*kept, 8, 9)]
+    assert opened(tmp_path).get(np.array([*kept, 8, 9])).tolist() == expected
+
+
+def test_an_interruption_keeps_the_batches_before_it(tmp_path: Path) -> None:
+    def batches():  # type: ignore[no-untyped-def]
+        yield batch(1, 2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        opened(tmp_path).add(batches())
+    assert opened(tmp_path).have(np.array([1, 2, 3])).tolist() == [True, True, False]
+
+
+def test_another_writer_in_between_is_not_overwritten(tmp_path: Path) -> None:
+    early = opened(tmp_path)
+    opened(tmp_path).add([batch(1)])
+    early.add([batch(2)])
+    assert opened(tmp_path).get(np.array([1, 2])).tolist() == [[1, 0.5, -1], [2, 1, -2]]
+
+
+def test_features_of_other_weights_are_refused(tmp_path: Path) -> None:
+    opened(tmp_path).add([batch(1)])
+    with pytest.raises(UserError, match="describes features of other weights; move"):
+        opened(tmp_path, sha="def")
+    with pytest.raises(UserError, match="describes features of other weights"):
+        opened(tmp_path, width=4)
+
+
+@pytest.mark.parametrize("header", ["", '{"dtype":'])
+def test_a_header_that_was_never_finished_is_written_anew(tmp_path: Path, header: str) -> None:
+    tmp_path.joinpath("rois-2.json").write_text(header)  # killed while it was written: there are no rows yet
+    opened(tmp_path).add([batch(1)])
+    assert opened(tmp_path).rows == 1

@@ -1,0 +1,227 @@
+"""Settings tried on a sample: what mining with them stores, and the same whatever was tried before."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.sets.read import complete_set_named
+from orl_explorer.orl.matching import top_pairs
+from orl_explorer.orl.objectness import sparseness
+from orl_explorer.train.mining.candidates import candidates, raw_boxes
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.features import Attention, Boxes, BoxFeatures, Features
+from orl_explorer.train.mining.mine import mine
+from orl_explorer.train.mining.quality import quality_of
+from orl_explorer.train.mining.sample import Sample, draw, drawn, sample_of, saved
+from orl_explorer.train.mining.trial import Found, Trial
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.conftest import MINED, NewRun
+
+NAME = "demo-starter"
+LARGE = MINED.model_copy(update={"min_size": 130, "max_iou": 0.6, "pair_ratio": 0.4, "min_similarity": 0.25})
+OBJECTS = MINED.model_copy(
+    update={"ranked_by": "objectness", "object_weight": 0.7, "max_rois": 5, "pair_ratio": 0.5, "fallback": "image"}
+)
+
+
+@pytest.fixture
+def mined(mined_workspace: Workspace, tmp_path: Path) -> Workspace:
+    shutil.copytree(mined_workspace.path, tmp_path / "copy")
+    return open_workspace(tmp_path / "copy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Ready:
+    """A trial, and what it works with."""
+
+    trial: Trial
+    vectors: BoxFeatures
+    attention: Attention
+    workspace: Workspace
+
+
+def ready(workspace: Workspace, name: str, size: int = 12, seed: int = 0, most: int = 4) -> Ready:
+    features = Features(workspace, encoder_named(workspace.store, "starter"))
+    row = complete_set_named(workspace.store, name)
+    photos = Photos.of(workspace.store, row.dataset_id)
+    vectors, attention = BoxFeatures(features, photos), Attention(features, photos)
+    sample = sample_of(workspace, row, features.images, drawn(np.arange(1, 13), size, seed), most)
+    return Ready(Trial(workspace, sample, vectors, attention), vectors, attention, workspace)
+
+
+def equal(one: object, other: object) -> bool:
+    """Whether two records of arrays are the same, bit for bit, and NaN where the other is."""
+    each = zip(dataclasses.astuple(one), dataclasses.astuple(other), strict=True)  # type: ignore[call-overload]
+    return all(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f") for a, b in each)
+
+
+@pytest.mark.parametrize("config", [LARGE, OBJECTS], ids=["thresholds", "objectness"])
+def test_a_trial_finds_what_mining_with_its_settings_stores(
+    mined: Workspace, new_run: NewRun, config: MineConfig
+) -> None:
+    mine(mined, "demo", "starter", "other", config, run_id=new_run(mined, "mine", "other"), workers=1)
+    # Tried from the old set's point of view, as the page does, with nothing left to embed.
+    for size, seed in ((12, 0), (5, 3)):
+        tried = ready(mined, NAME, size, seed)
+        found = tried.trial.find(config)
+        assert found.missing == 0
+        assert equal(found.mined, saved(mined, complete_set_named(mined.store, "other"), tried.trial.sample))
+        if size == 12:
+            kept = quality_of(mined, "other")
+            assert found.measures == {name: kept[name] for name in found.measures}
+
+
+def test_the_saved_set_on_a_sample_is_its_own_settings_tried(mined: Workspace) -> None:
+    tried = ready(mined, NAME, size=7, seed=1)
+    assert equal(tried.trial.find(MINED).mined, saved(mined, complete_set_named(mined.store, NAME), tried.trial.sample))
+
+
+@pytest.fixture(scope="module")
+def tried(mined_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Ready:
+    """One trial for every example: it remembers all that was tried before. Attention maps are in memory."""
+    folder = tmp_path_factory.mktemp("tried") / "workspace"
+    shutil.copytree(mined_workspace.path, folder)
+    made = ready(open_workspace(folder), NAME, size=6, seed=2, most=6)
+    made.attention.get(list(made.trial.sample.images.values()), OBJECTS)
+    return made
+
+
+VARIED = st.fixed_dictionaries(
+    {
+        "neighbors": st.integers(1, 6),
+        "pair_ratio": st.sampled_from([0.05, 0.3, 1.0]),
+        "min_size": st.sampled_from([60, 96, 140, 400]),
+        "max_aspect": st.sampled_from([1.5, 3.0]),
+        "max_iou": st.sampled_from([0.3, 0.5, 0.8]),
+        "max_rois": st.sampled_from([3, 100]),
+        "min_similarity": st.sampled_from([-1.0, 0.3, 0.6, 1.0]),
+        "ranked_by": st.sampled_from(["search", "objectness"]),
+        "object_weight": st.sampled_from([0.0, 0.5]),
+        "sparse_weight": st.sampled_from([0.0, 1.0]),
+        "fallback": st.sampled_from(["first", "image"]),
+    }
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(VARIED)
+def test_what_was_tried_before_changes_nothing(tried: Ready, changes: dict) -> None:
+    config = MINED.model_copy(update=changes)
+    found, plain = tried.trial.find(config), plainly(tried, config)
+    assert equal(found.mined, plain.mined)
+    assert (found.counts, found.rois, found.missing) == (plain.counts, plain.rois, plain.missing)
+    assert np.array_equal(found.cut, plain.cut)
+    assert found.measures == plain.measures
+
+
+def plainly(tried: Ready, config: MineConfig) -> Found:
+    """The same from the definitions: every photo filtered and every product taken anew, one after the other."""
+    trial, sample, store = tried.trial, tried.trial.sample, tried.workspace.store
+    ids = sorted({*sample.queries.tolist(), *sample.neighbors[:, : config.neighbors].ravel().tolist()})
+    images = [sample.images[i] for i in ids]
+    raw, maps = raw_boxes(store, images, config), tried.attention.get(images, config)
+    own = {image.id: candidates(image, raw[image.id], config, maps[image.id]) for image in images}
+    counts: dict[str, int] = {}
+    for query in sample.queries.tolist():
+        each = own[query].filtered.counts() | {"fallback": int(own[query].filtered.fallback)}
+        counts = {name: counts.get(name, 0) + value for name, value in each.items()}
+    boxes, vectors, scores, total = {}, {}, {}, 0
+    for i, some in ((i, Boxes.of(found)) for i, found in own.items()):
+        each = (np.arange(len(some.boxes)) == j for j in range(len(some.boxes)))
+        there = np.array([tried.vectors.missing(some[one]) == 0 for one in each])
+        total += len(there)
+        known = some[there]
+        boxes[i], scores[i], vectors[i] = known.boxes, known.objectness, tried.vectors.get(known)
+    start = np.concatenate([[0], np.cumsum([len(boxes[i]) for i in ids])])
+    columns: dict[str, list] = {name: [] for name in ("query", "key", "similarity", "margin", "cycle")}
+    cut = [np.empty(0, np.float32)]
+    for query, neighbors in zip(sample.queries.tolist(), sample.neighbors.tolist(), strict=True):
+        for neighbor in neighbors[: config.neighbors]:
+            if not len(boxes[query]) or not len(boxes[neighbor]):
+                continue
+            bonus = None
+            if config.object_weight or config.sparse_weight:
+                one, other = (
+                    config.object_weight * scores[i] + config.sparse_weight * sparseness(vectors[i])
+                    for i in (query, neighbor)
+                )
+                bonus = one[:, None] + other[None]
+            free = top_pairs(vectors[query], vectors[neighbor], config.pair_ratio, -1.0, bonus)
+            pairs = top_pairs(vectors[query], vectors[neighbor], config.pair_ratio, config.min_similarity, bonus)
+            cut.append(free.similarity[free.similarity < config.min_similarity])
+            columns["query"].append(pairs.query + start[ids.index(query)])
+            columns["key"].append(pairs.key + start[ids.index(neighbor)])
+            for name in ("similarity", "margin", "cycle"):
+                columns[name].append(getattr(pairs, name))
+    whole = trial.find(config).mined
+    flat = {name: np.concatenate([np.empty(0, getattr(whole, name).dtype), *parts]) for name, parts in columns.items()}
+    flat["cycle"] = flat["cycle"].astype(np.float32)
+    mined = dataclasses.replace(whole, start=start, boxes=np.concatenate([boxes[i] for i in ids]), **flat)
+    missing = total - int(start[-1])
+    return Found(mined, counts, total, missing, np.concatenate(cut), trial.measure(config.neighbors, mined))
+
+
+def test_rois_without_a_feature_are_left_out_until_they_are_embedded(mined: Workspace) -> None:
+    tried = ready(mined, NAME, size=3, seed=0)
+    config = MINED.model_copy(update={"min_size": 60, "neighbors": 2})
+    before = tried.trial.find(config)
+    assert 0 < before.missing < before.rois
+    assert len(before.mined.boxes) == before.rois - before.missing
+    assert before.counts["kept"] > int(before.mined.mined[before.mined.image_of].sum())  # the counts know all of them
+    unstored = tried.trial.unstored(config)
+    for boxes in tried.trial.unembedded(config):
+        tried.vectors.get(boxes)
+    after = tried.trial.find(config)
+    assert (after.missing, len(after.mined.boxes)) == (0, before.rois)
+    assert tried.trial.unstored(config) == unstored > 0  # in memory is not on disk
+    assert tried.trial.find(config) is after
+
+
+def test_a_run_that_has_embedded_the_rest_is_noticed(mined: Workspace, new_run: NewRun) -> None:
+    tried = ready(mined, NAME, size=3, seed=0)
+    config = MINED.model_copy(update={"min_size": 80})
+    assert tried.trial.find(config).missing > 0
+    mine(mined, "demo", "starter", "small-boxes", config, run_id=new_run(mined, "mine", "small-boxes"), workers=1)
+    found = tried.trial.find(config)
+    assert found.missing == 0
+    assert equal(found.mined, saved(mined, complete_set_named(mined.store, "small-boxes"), tried.trial.sample))
+
+
+def test_neighbours_beyond_the_sets_own_are_those_of_the_whole_data_set(mined: Workspace) -> None:
+    features = Features(mined, encoder_named(mined.store, "starter"))
+    expected = draw(mined, "demo", features, 9, 5, seed=4)
+    row = complete_set_named(mined.store, NAME)
+    found = sample_of(mined, row, features.images, drawn(np.arange(1, 13), 5, 4), 9)
+    assert np.array_equal(found.queries, expected.queries)
+    assert np.array_equal(found.neighbors, expected.neighbors)
+    assert found.nearness == pytest.approx(expected.nearness, abs=1e-6)
+    assert set(found.images) == set(expected.images)
+    assert sample_of(mined, row, features.images, found.queries, 99).neighbors.shape == (5, 11)  # all others
+
+
+def test_a_wider_sample_takes_the_place_of_a_narrow_one(mined: Workspace) -> None:
+    tried, wide = ready(mined, NAME, size=4), ready(mined, NAME, size=4, most=8)
+    config = MINED.model_copy(update={"neighbors": 8})
+    tried.trial.find(MINED)
+    tried.trial.sample = wide.trial.sample
+    assert equal(tried.trial.find(config).mined, wide.trial.find(config).mined)
+    assert isinstance(tried.trial.sample, Sample)
+
+
+def test_settings_whose_raw_boxes_or_maps_are_not_there_are_told_apart(mined: Workspace) -> None:
+    tried = ready(mined, NAME, size=3)
+    assert tried.trial.proposed(MINED)
+    assert not tried.trial.proposed(MINED.model_copy(update={"proposal_scale": 0.7}))
+    assert tried.trial.proposed(MINED.model_copy(update={"proposals": "annotations"}))
+    assert tried.trial.unmapped(MINED) == []
+    narrow = OBJECTS.model_copy(update={"neighbors": 1})
+    assert [image.id for image in tried.trial.unmapped(narrow)] == tried.trial.sample.ids(1).tolist()

@@ -1,0 +1,65 @@
+"""Which photos make which step."""
+
+from __future__ import annotations
+
+import pytest
+
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.training.config import BYOLConfig, MoCoConfig, refuse_uneven
+from orl_explorer.train.training.data import Parts, batch_keys, steps_per_epoch
+
+CONFIG = BYOLConfig(epochs=3, batch_size=4, seed=5)
+
+
+@pytest.mark.parametrize(("count", "batch", "expected"), [(12, 4, 3), (13, 4, 3), (15, 4, 3), (16, 4, 4), (4, 4, 1)])
+def test_an_epoch_has_whole_batches_only(count: int, batch: int, expected: int) -> None:
+    assert steps_per_epoch(count, batch) == expected
+
+
+def test_a_batch_larger_than_the_data_set_is_refused() -> None:
+    with pytest.raises(UserError, match=r"A batch of 512 photos needs at least as many, and there are 100; .*=25"):
+        steps_per_epoch(100, 512)
+
+
+def test_the_sequence_is_the_same_from_any_starting_step() -> None:
+    whole = list(Parts(14, CONFIG, 0))
+    assert len(whole) == 9
+    for first in range(10):
+        assert list(Parts(14, CONFIG, first)) == whole[first:]
+
+
+def test_within_an_epoch_no_photo_comes_twice_and_epochs_are_shuffled_anew() -> None:
+    whole = list(Parts(14, CONFIG, 0))
+    epochs = [[key for batch in whole[e * 3 : e * 3 + 3] for key in batch] for e in range(3)]
+    for number, keys in enumerate(epochs):
+        assert {epoch for epoch, _ in keys} == {number}
+        assert len({index for _, index in keys}) == 12
+        assert all(0 <= index < 14 for _, index in keys)
+    assert [i for _, i in epochs[0]] != [i for _, i in epochs[1]]
+
+
+def test_another_seed_has_another_order() -> None:
+    assert batch_keys(14, CONFIG, 0) != batch_keys(14, CONFIG.model_copy(update={"seed": 6}), 0)
+
+
+def test_a_batch_is_cut_into_parts_and_each_part_between_processes() -> None:
+    config = BYOLConfig(epochs=3, batch_size=8, accumulate=2, seed=5)
+    alone = list(Parts(16, config, 2))
+    first, second = (list(Parts(16, config, 2, rank, 2)) for rank in (0, 1))
+    assert [len(keys) for keys in alone] == [4] * 8  # four steps are left, of two parts each
+    assert [a + b for a, b in zip(first, second, strict=True)] == alone
+    assert alone[0] + alone[1] == batch_keys(16, config, 2)
+
+
+@pytest.mark.parametrize(
+    ("config", "processes", "sentence"),
+    [
+        (BYOLConfig(batch_size=10, accumulate=4), 1, "A batch of 10 photos cannot be cut into 4 equal parts"),
+        (BYOLConfig(batch_size=12), 5, "cannot be cut into 5 equal parts .* 5 processes"),
+        (BYOLConfig(batch_size=8, accumulate=4), 2, "cannot be cut into 8 equal parts of two or more"),
+        (MoCoConfig(batch_size=33), 1, "norm_group = 32 leaves one photo alone"),
+    ],
+)
+def test_parts_that_cannot_be_normalised_are_refused(config, processes: int, sentence: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UserError, match=sentence):
+        refuse_uneven(config, processes)

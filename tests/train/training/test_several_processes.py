@@ -1,0 +1,235 @@
+"""Two processes with half the batch each learn what one learns; and one goes on for the others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, multiprocessing, nn
+from torch import distributed as dist
+
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import Run
+from orl_explorer.db.photos import dataset_named
+from orl_explorer.db.runs.runs import add_run, run_by_id
+from orl_explorer.db.sets.read import complete_set_named
+from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.distributed import SyncedBatchNorm, synchronise
+from orl_explorer.orl.method import Method
+from orl_explorer.orl.multicrop import MultiCropBYOL
+from orl_explorer.orl.orl_loss import ORL
+from orl_explorer.orl.simclr import SimCLR
+from orl_explorer.train.encoders import weights
+from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.jobs.launcher import launch_pretrain, read_log, wait
+from orl_explorer.train.mining.mine import mine
+from orl_explorer.train.training.config import BYOLConfig, MoCoConfig, ORLConfig, TrainConfig
+from orl_explorer.train.training.data import batch_keys
+from orl_explorer.train.training.stages import build_method, pretrain, train
+from orl_explorer.train.training.trained_on import photos_alone
+from orl_explorer.train.workspace import Workspace, open_workspace
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def mined(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory, tiny_mine) -> Workspace:  # type: ignore[no-untyped-def]
+    made = open_workspace(tmp_path_factory.mktemp("several") / "workspace")
+    ingest(made, small_scenes, name="demo")
+    weights.add(made, "starter", "starter")
+    run = add_run(made.store, Run(kind="mine", name="set", params={})).id
+    mine(made, "demo", "starter", "set", tiny_mine, run_id=run, workers=2)
+    return made
+
+
+def by_torchrun(workspace: Workspace, config: TrainConfig, name: str) -> Path:
+    """Train in two processes under torchrun, and return the encoder's file."""
+    stage_3 = isinstance(config, ORLConfig)
+    subject = {"correspondence": "set"} if stage_3 else {"dataset": "demo"}
+    kind = "train" if stage_3 else "pretrain"
+    mined = complete_set_named(workspace.store, "set").id if stage_3 else None
+    params = subject | {"config": config.model_dump()}
+    run = add_run(workspace.store, Run(kind=kind, name=name, correspondence_set_id=mined, params=params))
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    worker = ["-m", "orl_explorer.train.jobs.worker", "--workspace", str(workspace.path), str(run.id)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launcher, *worker]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+    assert run_by_id(workspace.store, run.id).status == "done", ended.stdout + ended.stderr
+    return workspace.path / encoder_named(workspace.store, name).weights_path
+
+
+def alone(workspace: Workspace, config: TrainConfig, name: str) -> Path:
+    """Train in this process, and return the encoder's file."""
+    stage, subject = (train, "set") if isinstance(config, ORLConfig) else (pretrain, "demo")
+    run = add_run(workspace.store, Run(kind="train", name=name, params={})).id
+    row = stage(workspace, subject, name, config, run_id=run)  # type: ignore[operator]
+    assert row is not None
+    return workspace.path / row.weights_path
+
+
+METHODS: dict[str, Callable[[], Method]] = {
+    "byol": lambda: BYOL("resnet18", 32, 16),
+    "orl": lambda: ORL("resnet18", 32, 16),
+    "multicrop": lambda: MultiCropBYOL("resnet18", 32, 16),
+    "simclr": lambda: SimCLR("resnet18", 32, 16),
+}
+VIEWS = ("image_1", "image_2", "roi", "roi_jittered", "query_roi", "key_roi")
+
+
+def one_backward(method: str, rank: int, processes: int) -> dict[str, Tensor]:
+    """Loss, gradients and buffers after one backward, in float64: rounding would flip a ReLU here and there."""
+    torch.manual_seed(0)
+    network = METHODS[method]()
+    assert isinstance(network, nn.Module)
+    network = synchronise(network, torch.device("cpu")).double().train()
+    names = VIEWS if method == "orl" else VIEWS[:2]
+    views = {name: torch.randn(4, 3, 48, 48, dtype=torch.float64) for name in names}
+    terms, _ = network({name: view.chunk(processes)[rank] for name, view in views.items()})
+    loss = torch.stack(list(terms.values())).sum()
+    loss.backward()
+    found = {"loss": loss.detach()} | {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
+    if processes > 1:
+        for value in found.values():
+            dist.all_reduce(value)
+            value /= processes
+    return found | dict(network.named_buffers())
+
+
+def _norm() -> nn.Sequential:
+    network = nn.Sequential(nn.BatchNorm2d(3))
+    with torch.no_grad():
+        network[0].weight.copy_(torch.tensor([1.0, 2.0, 0.5]))
+        network[0].bias.copy_(torch.tensor([0.0, 1.0, -1.0]))
+    return network.train()
+
+
+def one_normalisation(rank: int, processes: int, half: bool) -> dict[str, Tensor]:
+    """Output and gradients of a batch norm over a batch that the processes share."""
+    torch.manual_seed(0)
+    batch = torch.randn(4, 3, 2, 2)
+    network = synchronise(_norm(), torch.device("cpu"))
+    here = batch.chunk(processes)[rank].clone().requires_grad_()
+    out = network(here.bfloat16() if half else here)
+    assert out.dtype == (torch.bfloat16 if half else torch.float32)
+    (out * torch.arange(batch.numel()).view(processes, *out.shape)[rank]).sum().backward()
+    gradient = network[0].weight.grad
+    if processes > 1:
+        dist.all_reduce(gradient)
+    return {
+        "output": out.detach().float(),
+        "gradient": here.grad,
+        "of the weight": gradient,
+        "mean": network[0].running_mean,
+        "variance": network[0].running_var,
+    }
+
+
+def _of_each(rank: int, port: int, results: multiprocessing.Queue) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": "2"}
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    for half in (False, True):
+        results.put((f"norm {half} {rank}", {n: v.numpy() for n, v in one_normalisation(rank, 2, half).items()}))
+    for method in METHODS:
+        found = one_backward(method, rank, 2)
+        if rank == 0:
+            results.put((method, {name: value.numpy() for name, value in found.items()}))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def together(unused_port: int) -> dict[str, dict[str, Tensor]]:
+    """What two processes found, by what they did."""
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    others = [context.Process(target=_of_each, args=(rank, unused_port, results)) for rank in (0, 1)]
+    for process in others:
+        process.start()
+    found = dict(results.get(timeout=600) for _ in range(4 + len(METHODS)))
+    for process in others:
+        process.join()
+    return {what: {name: torch.from_numpy(value) for name, value in values.items()} for what, values in found.items()}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_loss_gradients_and_statistics_of_two_processes_are_those_of_one(
+    together: dict[str, dict[str, Tensor]], method: str
+) -> None:
+    expected = one_backward(method, 0, 1)
+    assert together[method].keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(together[method][name], value, atol=1e-9, rtol=1e-9, msg=f"{method} {name}")
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_synchronised_batch_norm_is_that_of_the_whole_batch(together: dict[str, dict[str, Tensor]], half: bool) -> None:
+    parts = [together[f"norm {half} {rank}"] for rank in (0, 1)]
+    close = {"atol": 0.3, "rtol": 0.02} if half else {"atol": 1e-4, "rtol": 1e-5}
+    for name, value in one_normalisation(0, 1, half).items():
+        found = torch.cat([part[name] for part in parts]) if name in ("output", "gradient") else parts[1][name]
+        torch.testing.assert_close(found, value, **close, msg=name)
+
+
+@pytest.mark.parametrize("method", ["byol", "orl"])
+def test_two_processes_with_half_the_batch_each_learn_what_one_learns(
+    mined: Workspace, tiny_byol: BYOLConfig, tiny_orl: ORLConfig, method: str
+) -> None:
+    config: TrainConfig = {"byol": tiny_byol, "orl": tiny_orl}[method]
+    large = {"batch_size": 12, "image_size": 64, "rate_per_256": 0.006} | (
+        {"patch_size": 64} if method == "orl" else {}
+    )
+    config = config.model_copy(update=large)
+    by_one = weights.checkpoint_weights(alone(mined, config, f"{method}-alone")).backbone
+    by_two = weights.checkpoint_weights(by_torchrun(mined, config, f"{method}-together")).backbone
+    torch.manual_seed(config.seed)
+    start = build_method(config).backbone.state_dict()
+    assert (by_one["conv1.weight"] - start["conv1.weight"]).abs().max() > 1e-4  # it has learnt
+    for name, value in by_one.items():
+        # Variances of a dozen cells are as coarse as what they are taken of.
+        close = {"atol": 1e-5, "rtol": 1e-3 if "running" in name else 0.0}
+        torch.testing.assert_close(by_two[name], value, **close, msg=name)
+
+
+def test_a_launched_run_starts_its_other_processes_itself_and_moco_keeps_one_queue_in_all(
+    mined: Workspace, tiny_byol: BYOLConfig
+) -> None:
+    common = tiny_byol.model_dump(exclude={"method", "target_momentum"}) | {"backbone": "timm:test_resnet"}
+    config = MoCoConfig(**common | {"batch_size": 8}, queue=16, norm_group=2)
+    run = wait(mined, launch_pretrain(mined, "demo", config, "two", processes=2).id)
+    assert (run.status, run.error) == ("done", None), read_log(mined, run)
+    folder = mined.run_folder(run.id)
+    assert '"processes": 2' in (folder / "provenance.json").read_text()
+    state = torch.load(max(folder.glob("checkpoint-*.pt")), weights_only=True)["method"]
+    assert int(state["seen"]) == 16  # two steps of eight
+    torch.testing.assert_close(state["queue"].norm(dim=1), torch.ones(16))
+
+
+def test_a_mistake_that_only_the_other_process_finds_ends_both_with_a_sentence(
+    mined: Workspace, tiny_byol: BYOLConfig
+) -> None:
+    config = tiny_byol.model_copy(update={"batch_size": 12, "epochs": 1})
+    _, index = batch_keys(12, config, 0)[-1]  # of the second half
+    gone = Path(photos_alone(mined, dataset_named(mined.store, "demo")).files[index])
+    aside = gone.rename(gone.with_suffix(".aside"))
+    try:
+        run = wait(mined, launch_pretrain(mined, "demo", config, "gone", processes=2).id)
+    finally:
+        aside.rename(gone)
+    assert (run.status, run.exit_code) == ("failed", 2), read_log(mined, run)
+    assert run.error == "1 of the 2 processes of this training ended before it did; the log says why."
+    assert f"{gone} cannot be read any more: the file is not there any more" in read_log(mined, run)
+
+
+def test_alone_it_is_an_ordinary_batch_norm() -> None:
+    synced = SyncedBatchNorm(3)
+    batch = torch.randn(4, 3, 2, 2)
+    assert torch.equal(synced(batch), nn.BatchNorm2d(3)(batch))
+    with pytest.raises(ValueError, match="3 dimensions"):
+        synced(torch.randn(4, 3, 2))

@@ -1,0 +1,47 @@
+"""What a run is said to cost before it is launched."""
+
+from __future__ import annotations
+
+import pytest
+
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs.runs import add_metrics, add_run
+from orl_explorer.train.settings import with_settings
+from orl_explorer.train.training.config import PRESETS
+from orl_explorer.train.training.cost import estimate, operations_per_image
+from orl_explorer.train.workspace import Workspace
+
+SMALL = PRESETS["byol"]["small"]
+
+
+def test_byol_costs_eight_forwards_an_image_and_orl_1_37_times_as_much() -> None:
+    costs = {method: operations_per_image(presets["paper"]) / 8.18 for method, presets in PRESETS.items()}
+    assert costs["byol"] == pytest.approx(8)
+    assert costs["simclr"] == pytest.approx(6)
+    assert costs["moco"] == pytest.approx(4)
+    assert costs["multicrop"] == pytest.approx(8 + 4 * 3 * (96 / 224) ** 2)
+    assert costs["orl"] / costs["byol"] == pytest.approx(1.3673, abs=1e-4)
+
+
+def test_a_branch_of_weight_0_costs_nothing() -> None:
+    image_only = with_settings(PRESETS["orl"]["paper"], {"intra_weight": 0, "inter_weight": 0})
+    assert operations_per_image(image_only) == pytest.approx(8 * 8.18)
+
+
+def test_coco_at_the_papers_settings_is_184800_steps(workspace: Workspace) -> None:
+    cost = estimate(workspace.store, PRESETS["orl"]["paper"], 118_287)
+    assert (cost.steps, cost.measured) == (184_800, False)
+
+
+def test_the_speed_of_an_earlier_run_decides_the_time(workspace: Workspace) -> None:
+    run = add_run(workspace.store, Run(kind="pretrain", name="a", params={"config": SMALL.model_dump()}))
+    add_metrics(workspace.store, run.id, [(1, "images_per_second", 16.0)])
+    cost = estimate(workspace.store, SMALL, 160)
+    assert (cost.steps, cost.measured) == (50, True)
+    assert cost.seconds == pytest.approx(50 * 32 / 16.0)
+
+
+def test_a_run_of_another_version_tells_nothing(workspace: Workspace) -> None:
+    run = add_run(workspace.store, Run(kind="pretrain", name="a", params={"config": {"mixed_precision": True}}))
+    add_metrics(workspace.store, run.id, [(1, "images_per_second", 16.0)])
+    assert not estimate(workspace.store, SMALL, 160).measured

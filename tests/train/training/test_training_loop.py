@@ -1,0 +1,169 @@
+"""The loop by itself: steps worked out by hand, parts of a batch, and what ends a training with a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from orl_explorer.orl.augment import augment
+from orl_explorer.orl.views import Changes
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.training.checkpoints import save_checkpoint
+from orl_explorer.train.training.config import BYOLConfig, ORLConfig, read_config
+from orl_explorer.train.training.data import CHANGES, ImageViews
+from orl_explorer.train.training.distributed import Processes
+from orl_explorer.train.training.engine import fit, to_device
+from orl_explorer.train.training.stages import build_method, image_views
+
+ALONE = Processes(0, 1, torch.device("cpu"))
+
+
+class Numbers:
+    """Photos of which each is a constant, its index."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def file(self, index: int) -> str:
+        return f"{index}.jpg"
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+        return {"image_1": torch.full((2, 2, 3), key[1], dtype=torch.uint8)}
+
+
+class Slope(nn.Module):
+    """One weight; the loss is the weight times what ``slope`` makes of the batch."""
+
+    architecture = "resnet18"
+
+    def __init__(self, slope: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.backbone, self.projector, self.slope = nn.Linear(1, 1, bias=False), nn.Identity(), slope
+        nn.init.ones_(self.backbone.weight)
+
+    def forward(self, views: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        images = views["image_1"]
+        return {"image": self.backbone.weight.sum() * self.slope(images)}, images.flatten(1)
+
+    def after_step(self, step: int, total: int) -> None:
+        pass
+
+
+def config(**changes: object) -> BYOLConfig:
+    # 64 at 256 photos is 0.5 at 2.
+    values = {"epochs": 1, "batch_size": 2, "rate_per_256": 64, "warmup_epochs": 0, "weight_decay": 0.1, "workers": 0}
+    return BYOLConfig(**values | changes)
+
+
+def fitted(
+    method: Slope, settings: BYOLConfig, folder: Path, count: int = 4, progress: Progress | None = None
+) -> float:
+    fit(method, Numbers(count), settings, folder, progress or Progress(), ALONE)  # type: ignore[arg-type]
+    return method.backbone.weight.item()
+
+
+def test_two_steps_of_sgd_by_hand(tmp_path: Path) -> None:
+    # Rates 0.5 and 0.25 (cosine). v1 = 2 + 0.1 * 1 = 2.1, w1 = 1 - 0.5 * 2.1 = -0.05;
+    # v2 = 0.9 * 2.1 + 2 + 0.1 * -0.05 = 3.885, w2 = -0.05 - 0.25 * 3.885.
+    assert fitted(Slope(lambda _: torch.tensor(2.0)), config(), tmp_path) == pytest.approx(-1.02125, abs=1e-6)
+
+
+def test_what_follows_a_step_is_done_after_each_with_its_number_and_the_new_weights(tmp_path: Path) -> None:
+    seen: list[tuple[int, int, float]] = []
+
+    class Followed(Slope):
+        def after_step(self, step: int, total: int) -> None:
+            seen.append((step, total, self.backbone.weight.item()))
+
+    last = fitted(Followed(lambda _: torch.tensor(2.0)), config(), tmp_path)
+    assert [(step, total) for step, total, _ in seen] == [(0, 2), (1, 2)]
+    assert [weight for _, _, weight in seen] == pytest.approx([-0.05, -1.02125], abs=1e-6)  # see above
+    assert seen[-1][2] == last
+
+
+@pytest.mark.parametrize("name", ["byol", "multicrop", "moco", "orl"])
+def test_the_loop_lets_the_slow_network_of_every_method_follow(name: str, small_scenes: Path, tmp_path: Path) -> None:
+    values = {"backbone": "resnet18", "epochs": 1, "batch_size": 4, "image_size": 32, "hidden": 16, "projection": 8}
+    settings = read_config({"method": name, "warmup_epochs": 0, "workers": 0, "rate_per_256": 64, **values})
+    files = [str(path) for path in sorted(small_scenes.iterdir())[:4]]
+    torch.manual_seed(0)
+    if isinstance(settings, ORLConfig):
+        settings = settings.model_copy(update={"intra_weight": 0.0, "inter_weight": 0.0})
+    method = build_method(settings)
+    slow = next(part for part in ("target_backbone", "key_backbone") if hasattr(method, part))
+    first = [p.clone() for p in getattr(method, slow).parameters()]
+    fit(method, ImageViews(files, image_views(settings), 0), settings, tmp_path, Progress(), ALONE)
+    fast = list(method.backbone.parameters())
+    # At step 0 of 1 the momentum is the smallest there is: slow = m first + (1 - m) fast, once.
+    momentum = 0.999 if name == "moco" else 0.99
+    for was, now, goal in zip(first, getattr(method, slow).parameters(), fast, strict=True):
+        torch.testing.assert_close(now.detach(), momentum * was + (1 - momentum) * goal.detach(), rtol=0, atol=1e-6)
+    moved = [(now - was).abs().max() for was, now in zip(first, getattr(method, slow).parameters(), strict=True)]
+    assert max(moved) > 1e-4
+
+
+def test_a_batch_in_parts_has_the_mean_of_their_gradients(tmp_path: Path) -> None:
+    def slope(images: Tensor) -> Tensor:
+        return images.mean()
+
+    whole = fitted(Slope(slope), config(batch_size=4), tmp_path / "whole", 8)
+    parts = fitted(Slope(slope), config(batch_size=4, accumulate=2), tmp_path / "parts", 8)
+    assert parts == pytest.approx(whole, abs=1e-6)
+    assert abs(whole - 1) > 0.1
+
+
+class Heard(Progress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def test_of_a_large_batch_that_is_not_finite_the_log_names_every_photo(tmp_path: Path) -> None:
+    heard = Heard()
+    with pytest.raises(UserError, match=r"not finite at step 0 .* and 24 more, all of them in the log") as refusal:
+        fitted(Slope(lambda _: torch.tensor(torch.inf)), config(batch_size=40), tmp_path, 40, heard)
+    assert len(re.findall(r"\d+\.jpg", str(refusal.value))) == 16
+    assert sorted(re.findall(r"\d+\.jpg", heard.lines[-1])) == sorted(f"{i}.jpg" for i in range(40))
+
+
+def test_a_checkpoint_of_another_version_ends_it_with_a_sentence(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, 1, {"method": {"other": torch.zeros(1)}, "optimizer": {}, "scaler": {}})
+    with pytest.raises(UserError, match="written by another version of the project; start a new run"):
+        fitted(Slope(lambda _: torch.tensor(2.0)), config(), tmp_path)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_photo_that_is_gone_ends_it_with_a_sentence_whoever_misses_it(tmp_path: Path, workers: int) -> None:
+    settings = config(workers=workers)
+    data = ImageViews(["/gone/a.jpg"] * 4, image_views(settings), 0)
+    with pytest.raises(UserError, match=r"^/gone/a.jpg cannot be read any more: the file is not there any more; run"):
+        fit(Slope(lambda _: torch.tensor(2.0)), data, settings, tmp_path, Progress(), ALONE)  # type: ignore[arg-type]
+
+
+def test_views_that_the_device_changes_are_those_that_a_loader_changes(small_scenes: Path) -> None:
+    files = [str(path) for path in sorted(small_scenes.iterdir())[:3]]
+    views = image_views(config(image_size=64))
+    now, later = (ImageViews(files, views, 7, changed=changed) for changed in (True, False))
+    for index in range(3):
+        here, drawn = now[2, index], later[2, index]
+        assert set(drawn) == {*here, *(name + CHANGES for name in here)}
+        there = to_device({name: value[None] for name, value in drawn.items()}, ALONE.device, "resnet18")
+        expected = to_device({name: value[None] for name, value in here.items()}, ALONE.device, "resnet18")
+        for name in here:
+            # A level across the threshold of solarising is the whole range apart.
+            assert (there[name] - expected[name]).abs().median() < 0.02, name
+        flip, order, *factors, gray, sigma, solarize = drawn["image_1" + CHANGES].tolist()
+        changes = Changes(bool(flip), int(order), *factors, bool(gray), sigma, bool(solarize))
+        apart = here["image_1"].int() - torch.from_numpy(augment(drawn["image_1"].numpy(), changes)).int()
+        assert apart.abs().float().mean() < 0.1  # a factor of single precision moves a level here and there

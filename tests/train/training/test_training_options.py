@@ -1,0 +1,241 @@
+"""What a run may ask for beyond the paper: fewer pairs, a start, parts of a batch, precisions; and what it keeps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from orl_explorer.db.models import Encoder, Run
+from orl_explorer.db.people.verdicts import judge
+from orl_explorer.db.photos import dataset_named
+from orl_explorer.db.runs.runs import add_run
+from orl_explorer.db.sets.read import complete_set_named, training_rows
+from orl_explorer.train.encoders import weights
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.jobs.launcher import launch_pretrain
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.mine import mine
+from orl_explorer.train.training.config import (
+    BYOLConfig,
+    MoCoConfig,
+    MultiCropConfig,
+    ORLConfig,
+    SimCLRConfig,
+    TrainConfig,
+)
+from orl_explorer.train.training.stages import pretrain, train
+from orl_explorer.train.training.start_from import saw_labels
+from orl_explorer.train.training.trained_on import FILE, Correspondences, correspondences
+from orl_explorer.train.workspace import Workspace, open_workspace
+
+
+@pytest.fixture(scope="module")
+def mined(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory, tiny_mine: MineConfig) -> Workspace:
+    """A workspace with the sets 'set' (K = 3, N = 0.5) and 'fewer' (K = 2, N = 0.25)."""
+    made = open_workspace(tmp_path_factory.mktemp("options") / "workspace")
+    ingest(made, small_scenes, name="demo")
+    weights.add(made, "starter", "starter")
+    fewer = tiny_mine.model_copy(update={"neighbors": 2, "pair_ratio": 0.25})
+    for name, config in (("set", tiny_mine), ("fewer", fewer)):
+        run = add_run(made.store, Run(kind="mine", name=name, params={})).id
+        mine(made, "demo", "starter", name, config, run_id=run, workers=2)
+    return made
+
+
+def gathered(workspace: Workspace, name: str, config: ORLConfig) -> Correspondences:
+    dataset = dataset_named(workspace.store, "demo")
+    return correspondences(workspace, complete_set_named(workspace.store, name), dataset, config)
+
+
+SMALLEST = "timm:test_resnet"  # 0.4 million parameters
+
+
+def learn(workspace: Workspace, config: TrainConfig, new_run: Callable, name: str, progress=None) -> Encoder:  # type: ignore[no-untyped-def]
+    stage, subject = (train, "set") if isinstance(config, ORLConfig) else (pretrain, "demo")
+    found = stage(workspace, subject, name, config, run_id=new_run(workspace, "run", name), progress=progress)  # type: ignore[operator]
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("config", "own"),
+    [
+        (MultiCropConfig, {"local_size": 32}),
+        (SimCLRConfig, {}),
+        (MoCoConfig, {"queue": 16, "norm_group": 3}),
+        (BYOLConfig, {"backbone": "timm:test_byobnet"}),
+    ],
+)
+def test_each_baseline_learns_and_its_encoder_can_mine(
+    mined: Workspace,
+    tiny_byol: BYOLConfig,
+    tiny_mine: MineConfig,
+    new_run: Callable,
+    config: type[TrainConfig],
+    own: dict,
+) -> None:
+    common = tiny_byol.model_dump(exclude={"method", "target_momentum"}) | {"backbone": SMALLEST, "epochs": 1}
+    name = config.__name__
+    row = learn(mined, config(**common | own), new_run, name)
+    assert (row.kind, row.supervised, row.image_features) == ("stage1", False, 16)
+    found = mine(mined, "demo", name, f"by {name}", tiny_mine, run_id=new_run(mined, "mine", name), workers=1)
+    assert found.pair_count > 0
+
+
+def test_a_backbone_of_timms_without_timm_is_refused_before_anything_starts(
+    mined: Workspace, tiny_byol: BYOLConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orl_explorer.train.jobs.launcher.find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"backbone = timm:resnet18 needs timm: pip install 'orl-explorer\[timm\]'"):
+        launch_pretrain(mined, "demo", tiny_byol.model_copy(update={"backbone": "timm:resnet18"}))
+
+
+def test_k_and_n_cut_at_training_are_those_of_a_set_that_was_mined_with_them(
+    mined: Workspace, tiny_orl: ORLConfig
+) -> None:
+    cut = gathered(mined, "set", tiny_orl.model_copy(update={"neighbors": 2, "pair_ratio": 0.25}))
+    assert cut.digest() == gathered(mined, "fewer", tiny_orl).digest()
+    assert cut.digest() != gathered(mined, "set", tiny_orl).digest()
+    assert len(cut.pairs) < len(gathered(mined, "set", tiny_orl).pairs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"neighbors": 4}, "neighbors = 4 will not do: the set 'set' was mined with K = 3"),
+        ({"pair_ratio": 0.6}, "pair_ratio = 0.6 will not do: the set 'set' was mined with N = 0.5"),
+    ],
+)
+def test_more_than_was_mined_is_refused(mined: Workspace, tiny_orl: ORLConfig, changes: dict, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        gathered(mined, "set", tiny_orl.model_copy(update=changes))
+
+
+def test_pairs_that_somebody_found_wrong_can_be_left_out(mined: Workspace, tiny_orl: ORLConfig) -> None:
+    whole = gathered(mined, "set", tiny_orl)
+    row = next(r for r in training_rows(mined.store, complete_set_named(mined.store, "set").id))
+    neighbor, pairs = row.neighbors[0]
+    wrong = pairs[0]
+    assert judge(mined.store, (row.image.id, wrong[:4]), (neighbor.id, wrong[4:]), "wrong", "ann")
+    try:
+        assert gathered(mined, "set", tiny_orl).digest() == whole.digest()
+        without = gathered(mined, "set", tiny_orl.model_copy(update={"leave_out_wrong": True}))
+        assert len(without.pairs) == len(whole.pairs) - 1
+        here = slice(int(without.pair_start[0]), int(without.pair_start[1]))
+        assert wrong.tolist() not in without.pairs[here].tolist()
+    finally:
+        judge(mined.store, (row.image.id, wrong[:4]), (neighbor.id, wrong[4:]), None, "ann")
+
+
+def test_a_run_goes_on_with_what_it_began_with_whatever_is_judged_since(
+    mined: Workspace, tiny_orl: ORLConfig, new_run: Callable, stop_after: Callable
+) -> None:
+    from orl_explorer.train.progress import Stopped
+
+    config = tiny_orl.model_copy(update={"leave_out_wrong": True, "backbone": SMALLEST})
+    run = new_run(mined, "train", "kept")
+    with pytest.raises(Stopped):
+        train(mined, "set", "kept", config, run_id=run, progress=stop_after(2))
+    kept = Correspondences.load(mined.run_folder(run) / FILE)
+    row = next(r for r in training_rows(mined.store, complete_set_named(mined.store, "set").id))
+    neighbor, pairs = row.neighbors[0]
+    judge(mined.store, (row.image.id, pairs[0][:4]), (neighbor.id, pairs[0][4:]), "wrong", "ann")
+    try:
+        row_1 = train(mined, "set", "kept", config, run_id=run)
+        again = Correspondences.load(mined.run_folder(run) / FILE)
+        assert (again.digest(), again.files) == (kept.digest(), kept.files)
+        assert row_1 is not None
+        other = train(mined, "set", "fresh", config, run_id=new_run(mined, "train", "fresh"))
+        assert other is not None
+        assert other.weights_sha256 != row_1.weights_sha256
+    finally:
+        judge(mined.store, (row.image.id, pairs[0][:4]), (neighbor.id, pairs[0][4:]), None, "ann")
+
+
+def test_stage_3_can_start_from_another_encoder(
+    mined: Workspace, tiny_byol: BYOLConfig, tiny_orl: ORLConfig, new_run: Callable, stop_after: Callable
+) -> None:
+    first = learn(mined, tiny_byol.model_copy(update={"epochs": 1}), new_run, "stage-1")
+    heard = stop_after()
+    # At a rate of nearly nothing what comes out is what went in.
+    still = {"start_from": "stage-1", "epochs": 1, "rate_per_256": 1e-12, "weight_decay": 0.0}
+    row = learn(mined, tiny_orl.model_copy(update=still), new_run, "from-stage-1", heard)
+    assert "Starts from the encoder 'stage-1', its projector too." in heard.lines
+    before, after = (weights.checkpoint_weights(mined.path / r.weights_path) for r in (first, row))
+    torch.testing.assert_close(after.backbone["layer4.1.conv2.weight"], before.backbone["layer4.1.conv2.weight"])
+    assert after.projector is not None and before.projector is not None
+    torch.testing.assert_close(after.projector["fc1.weight"], before.projector["fc1.weight"])
+    other_head = still | {"projection": 8}
+    heard = stop_after()
+    learn(mined, tiny_orl.model_copy(update=other_head), new_run, "other-head", heard)
+    assert "Starts from the encoder 'stage-1', with a new projector." in heard.lines
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("nobody", "there is no such encoder"), ("starter", "it is a efficientnet_lite0, and .* is resnet18")],
+)
+def test_a_start_that_does_not_fit_is_refused(
+    mined: Workspace, tiny_orl: ORLConfig, new_run: Callable, name: str, sentence: str
+) -> None:
+    with pytest.raises(UserError, match=f"start_from = {name} will not do: {sentence}"):
+        learn(mined, tiny_orl.model_copy(update={"start_from": name}), new_run, "refused")
+
+
+def test_what_owes_anything_to_labels_says_so(mined: Workspace, tiny_orl: ORLConfig) -> None:
+    found = complete_set_named(mined.store, "set")
+    assert saw_labels(mined, tiny_orl, found)  # the starter's pairs
+    assert not saw_labels(mined, tiny_orl, None)
+    assert saw_labels(mined, tiny_orl.model_copy(update={"start_from": "starter"}), None)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_in_half_precision_it_learns_nearly_the_same(
+    mined: Workspace, tiny_byol: BYOLConfig, new_run: Callable, precision: str
+) -> None:
+    config = tiny_byol.model_copy(update={"epochs": 1})
+    whole = learn(mined, config, new_run, f"fp32-{precision}")
+    half = learn(mined, config.model_copy(update={"precision": precision}), new_run, precision)
+    a, b = (weights.checkpoint_weights(mined.path / r.weights_path).backbone["conv1.weight"] for r in (whole, half))
+    assert a.dtype == b.dtype == torch.float32
+    assert not torch.equal(a, b)
+    assert torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.999
+
+
+def test_a_run_keeps_how_it_came_about(mined: Workspace, tiny_orl: ORLConfig, new_run: Callable) -> None:
+    row = learn(mined, tiny_orl.model_copy(update={"epochs": 1, "backbone": SMALLEST}), new_run, "documented")
+    folder = mined.run_folder(row.run_id or 0)
+    kept = json.loads((folder / "provenance.json").read_text())
+    assert (kept["method"], kept["seed"], kept["config"]["batch_size"]) == ("ORL", 0, 6)
+    assert kept["trained_on"]["correspondence_set"] == "set"
+    assert kept["trained_on"]["params"]["neighbors"] == 3
+    assert kept["trained_on"]["pairs_sha256"] == Correspondences.load(folder / FILE).digest()
+    (attempt,) = kept["attempts"]
+    assert attempt["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert (attempt["processes"], attempt["device"]) == (1, "cpu")
+
+
+def test_its_numbers_are_tensorboard_events_too(mined: Workspace, tiny_orl: ORLConfig, new_run: Callable) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    row = learn(mined, tiny_orl.model_copy(update={"backbone": SMALLEST}), new_run, "shown")
+    events = EventAccumulator(str(mined.run_folder(row.run_id or 0) / "tensorboard"))
+    events.Reload()
+    assert [e.step for e in events.Scalars("loss")] == [1, 2, 3, 4]
+    names = {"loss_inter", "learning_rate", "feature_spread", "data_wait", "images_per_second"}
+    assert names <= set(events.Tags()["scalars"])
+
+
+def test_kept_correspondences_come_back_as_they_were(tmp_path: Path, mined: Workspace, tiny_orl: ORLConfig) -> None:
+    found = gathered(mined, "set", tiny_orl)
+    found.save(tmp_path / FILE)
+    again = Correspondences.load(tmp_path / FILE)
+    assert again.files == found.files
+    assert again.digest() == found.digest()
+    np.testing.assert_array_equal(again.sizes, found.sizes)

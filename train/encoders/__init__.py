@@ -1,0 +1,1 @@
+"""Weights of encoders: read, added, exported."""

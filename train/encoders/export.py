@@ -1,0 +1,216 @@
+"""Encoders for other programs: state dicts by their names, safetensors, ONNX; each with a card that says what it is."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import pickle
+import re
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.orl.architectures import RESNETS, TIMM
+from orl_explorer.orl.backbones import normalisation
+from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.heads import pool
+from orl_explorer.orl.pixels import INPUT_SIZE
+from orl_explorer.train.encoders import weights
+from orl_explorer.train.encoders.state_dicts import State, Weights
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.files import whole_file
+from orl_explorer.train.training import provenance
+from orl_explorer.train.workspace import Workspace
+
+Format = Literal["torchvision", "timm", "detectron2", "safetensors", "onnx"]
+Card = dict[str, Any]
+
+
+def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path:
+    """Write an encoder as a file of the format, and its card beside it; returns the card's path.
+
+    Raises UserError for a format that is unknown or that the architecture has none of, StoreError for an unknown name.
+    """
+    if form not in get_args(Format):
+        raise UserError(f"--format {form} will not do: it should be one of {', '.join(get_args(Format))}.")
+    row = encoder_named(workspace.store, name)
+    _refuse_foreign(row, form)
+    kept = weights.stored_weights(workspace, row)
+    card = _card(workspace, row, form)
+    beside = to.with_name(f"{to.name}.json")
+    with whole_file(beside) as card_file, whole_file(to) as file:
+        match form:
+            case "safetensors":
+                _write_safetensors(kept, card, file)
+            case "onnx":
+                _write_onnx(kept, card, file)
+            case "detectron2":
+                with file.open("wb") as opened:
+                    pickle.dump(detectron2_checkpoint(kept.backbone), opened)
+            case _:
+                torch.save(kept.backbone, file)
+        card_file.write_text(json.dumps(card, indent=1))
+    return beside
+
+
+def detectron2_checkpoint(backbone: State) -> Card:
+    """A torchvision ResNet as detectron2 reads one: its names, numpy arrays, and leave to match by suffixes.
+
+    Pixels stay RGB with torchvision's mean and deviation, and the stride in the 3 x 3 convolution: its configuration
+    has to say so, as the card does.
+    """
+    renamed = {_detectron2_name(name): value.detach().cpu().numpy() for name, value in backbone.items()}
+    return {"model": renamed, "__author__": "ORL Explorer", "matching_heuristics": True}
+
+
+def detectron2_settings(architecture: str) -> dict[str, Any]:
+    """What detectron2's configuration has to say for such a file: pixels, and the shape of the network."""
+    depth, *rest = re.findall(r"\d+", architecture)
+    settings: dict[str, Any] = {
+        "INPUT.FORMAT": "RGB",
+        "MODEL.PIXEL_MEAN": [123.675, 116.28, 103.53],
+        "MODEL.PIXEL_STD": [58.395, 57.12, 57.375],
+        "MODEL.RESNETS.DEPTH": int(depth),
+        "MODEL.RESNETS.STRIDE_IN_1X1": False,
+    }
+    match rest:
+        case [groups, width]:  # resnext50_32x4d
+            settings |= {"MODEL.RESNETS.NUM_GROUPS": int(groups), "MODEL.RESNETS.WIDTH_PER_GROUP": int(width)}
+        case [times]:  # wide_resnet50_2
+            settings["MODEL.RESNETS.WIDTH_PER_GROUP"] = 64 * int(times)
+    if int(depth) < 50:
+        settings["MODEL.RESNETS.RES2_OUT_CHANNELS"] = 64
+    return settings
+
+
+def _detectron2_name(name: str) -> str:
+    if not name.startswith("layer"):
+        name = f"stem.{name}"
+    for number in (1, 2, 3, 4):
+        name = name.replace(f"layer{number}.", f"res{number + 1}.").replace(f"bn{number}.", f"conv{number}.norm.")
+    return name.replace("downsample.0.", "shortcut.").replace("downsample.1.", "shortcut.norm.")
+
+
+def _refuse_foreign(row: EncoderRow, form: str) -> None:
+    known = {
+        "torchvision": row.architecture in RESNETS,
+        "detectron2": row.architecture in RESNETS,
+        "timm": row.architecture in RESNETS or row.architecture.startswith(TIMM),
+    }
+    if not known.get(form, True):
+        raise UserError(
+            f"--format {form} will not do: '{row.name}' is a {row.architecture}, which {form} does not have under that "
+            "name; safetensors and onnx take any."
+        )
+
+
+def _card(workspace: Workspace, row: EncoderRow, form: str) -> Card:
+    mean, std = normalisation(row.architecture)
+    learned = workspace.run_folder(row.run_id) / provenance.FILE if row.run_id is not None else None
+    trained = json.loads(learned.read_text()) if learned is not None and learned.is_file() else {}
+    return {
+        "encoder": row.name,
+        "architecture": row.architecture,
+        "kind": row.kind,
+        "supervised": row.supervised,
+        "source": row.source,
+        "weights_sha256": row.weights_sha256,
+        "method": trained.get("method"),
+        "epochs": trained.get("config", {}).get("epochs"),
+        "trained_on": trained.get("trained_on"),
+        "config": trained.get("config"),
+        "attempts": trained.get("attempts"),
+        "pixels": {"order": "RGB", "mean": mean, "std": std, "of": "values in 0..1"},
+        "format": form,
+        "how_to_load": _how_to_load(row.architecture, form),
+        "written_by": f"orl-explorer {version('orl-explorer')}",
+        "created_at": row.created_at.isoformat(),
+    }
+
+
+def _how_to_load(architecture: str, form: str) -> str:
+    match form:
+        case "torchvision":
+            return f"torchvision.models.{architecture}().load_state_dict(torch.load(FILE), strict=False); fc is missing"
+        case "timm":
+            name = architecture.removeprefix(TIMM)
+            return f"timm.create_model('{name}', num_classes=0).load_state_dict(torch.load(FILE))"
+        case "detectron2":
+            settings = ", ".join(f"{key} {value}" for key, value in detectron2_settings(architecture).items())
+            return f"MODEL.WEIGHTS FILE, {settings}"
+        case "safetensors":
+            return "orl encoders add FILE --name NAME; names begin with backbone. and projector."
+    return "images [N, 3, H, W], RGB in 0..1 -> features [N, C] and, where there is one, projection [N, D]"
+
+
+def _texts(card: Card) -> dict[str, str]:
+    """A card as the metadata of files that hold texts alone."""
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in card.items()}
+
+
+def _write_safetensors(kept: Weights, card: Card, file: Path) -> None:
+    try:
+        from safetensors.torch import save_file
+    except ImportError as error:
+        raise UserError(_needs("safetensors")) from error
+    parts = {"backbone": kept.backbone, "projector": kept.projector or {}}
+    state = {f"{part}.{name}": value.contiguous() for part, state in parts.items() for name, value in state.items()}
+    save_file(state, file, metadata=_texts(card))
+
+
+class _Exported(nn.Module):
+    """An encoder on pixels in 0..1, features as they come: not of unit length."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.backbone, self.projector = encoder.backbone, encoder.projector
+        self.register_buffer("mean", encoder.mean)
+        self.register_buffer("std", encoder.std)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        features = pool(self.backbone((images - self.mean) / self.std))
+        return (features,) if self.projector is None else (features, self.projector(features))
+
+
+def _write_onnx(kept: Weights, card: Card, file: Path) -> None:
+    try:
+        import onnx
+        import onnxscript  # noqa: F401, torch's exporter needs it
+    except ImportError as error:
+        raise UserError(_needs("onnx")) from error
+    network = _Exported(weights.build(kept)).eval()
+    names = ["features"] if kept.projector is None else ["features", "projection"]
+    # Two images: an axis of one would be taken for one that is always one.
+    example = torch.zeros(2, 3, INPUT_SIZE, INPUT_SIZE)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            (example,),
+            input_names=["images"],
+            output_names=names,
+            dynamic_shapes={"images": {0: "batch", 2: "height", 3: "width"}},
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    for key, text in _texts(card).items():
+        model.metadata_props.add(key=key, value=text)
+    onnx.save(model, str(file))
+
+
+def _needs(form: str) -> str:
+    return f"--format {form} needs packages that are not here: pip install 'orl-explorer[export]'."

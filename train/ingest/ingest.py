@@ -1,0 +1,146 @@
+"""Taking photos into the store: sizes, annotations and what cannot be read. Photos are never copied or changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from orl_explorer.db.models import Dataset
+from orl_explorer.db.photos import (
+    Box,
+    Photo,
+    add_photos,
+    count_photos,
+    ensure_dataset,
+    known_files,
+    replace_annotations,
+)
+from orl_explorer.orl.pixels import UnreadableImage, file_digest, probe_image, upright_box
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest.layouts import SUFFIXES, Annotated, Layout, detect
+from orl_explorer.train.workspace import Workspace
+
+BATCH = 512  # files looked at, and rows written, at a time
+
+Report = Callable[[int], None]  # told the number of files looked at so far
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What an ingest found: the data set as it is now, and how many files were new, changed or as before."""
+
+    dataset: Dataset
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    unreadable: tuple[tuple[str, str], ...] = ()  # (path, reason) of the new or changed files that cannot be read
+
+
+def ingest(
+    workspace: Workspace,
+    path: Path,
+    *,
+    layout: str = "auto",
+    annotations: Path | None = None,
+    name: str | None = None,
+    report: Report = lambda _: None,
+) -> Ingested:
+    """Take the photos under a folder into a data set; again at any time, for what is new or has changed.
+
+    Unreadable files are recorded with their reason. Raises UserError when there is no photo at all.
+    """
+    found = detect(path, layout, annotations)
+    if next(iter(found.files()), None) is None:
+        raise UserError(f"There are no photos in {path} (looked for {_suffixes()} files, in folders below it too).")
+    dataset = ensure_dataset(workspace.store, name or found.root.name, str(found.root), found.name)
+    counts = Ingested(dataset)
+    seen = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for paths in _batches(found.files()):
+            counts = _ingest_batch(workspace, found, paths, counts, pool)
+            seen += len(paths)
+            report(seen)
+    dataset = count_photos(workspace.store, dataset.id)
+    return replace(counts, dataset=dataset)
+
+
+def _ingest_batch(
+    workspace: Workspace, layout: Layout, paths: list[str], counts: Ingested, pool: ThreadPoolExecutor
+) -> Ingested:
+    known = known_files(workspace.store, counts.dataset.id, paths)
+    unchanged = {
+        path: image for path, image in known.items() if _stamp(layout.root / path) == (image.size, image.mtime_ns)
+    }
+    todo = [path for path in paths if path not in unchanged]
+    photos = list(pool.map(lambda path: _look_at(layout, path), todo))
+    add_photos(workspace.store, counts.dataset.id, photos, {p: known[p].id for p in todo if p in known})
+    # Annotations may have been added or corrected since, without a photo being touched.
+    annotated = {path: layout.annotated(path) for path, image in unchanged.items() if image.status == "ok"}
+    replace_annotations(
+        workspace.store,
+        {
+            (image := unchanged[path]).id: boxes_as_shown(boxes, image.orientation, image.width, image.height)
+            for path, boxes in annotated.items()
+            if boxes is not None
+        },
+    )
+    changed = len(known) - len(unchanged)
+    return replace(
+        counts,
+        new=counts.new + len(todo) - changed,
+        changed=counts.changed + changed,
+        unchanged=counts.unchanged + len(unchanged),
+        unreadable=counts.unreadable + tuple((photo.path, photo.error) for photo in photos if photo.error),
+    )
+
+
+def _look_at(layout: Layout, path: str) -> Photo:
+    file = layout.root / path
+    size, mtime = _stamp(file)
+    try:
+        width, height, orientation = probe_image(file)
+        digest = file_digest(file)
+    except (UnreadableImage, OSError) as error:
+        return Photo(path, size=size, mtime_ns=mtime, error=str(error))
+    annotated = layout.annotated(path)
+    boxes = boxes_as_shown(annotated, orientation, width, height) if annotated else ()
+    return Photo(path, width, height, orientation, size, mtime, None, boxes, digest)
+
+
+def boxes_as_shown(annotated: Annotated, orientation: int, width: int, height: int) -> tuple[Box, ...]:
+    """Annotated boxes in the frame that the viewer shows, width x height.
+
+    Annotation tools differ in whether they honour EXIF. The declared size tells which frame was meant where
+    the photo is turned by 90 degrees; otherwise annotations are taken to be in the stored frame.
+    """
+    quarter_turn = orientation >= 5
+    declared = (annotated.width, annotated.height)
+    if orientation == 1 or (quarter_turn and width != height and declared == (width, height)):
+        return annotated.boxes
+    stored = (height, width) if quarter_turn else (width, height)
+    turned = []
+    for box in annotated.boxes:
+        x, y, w, h = upright_box((box.x, box.y, box.w, box.h), orientation, *stored)
+        turned.append(replace(box, x=x, y=y, w=w, h=h))
+    return tuple(turned)
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    try:
+        found = file.stat()
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
+
+
+def _batches(paths: Iterator[str]) -> Iterator[list[str]]:
+    while batch := list(islice(paths, BATCH)):
+        yield batch
+
+
+def _suffixes() -> str:
+    return ", ".join(sorted(SUFFIXES))

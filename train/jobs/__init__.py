@@ -1,0 +1,1 @@
+"""Runs as processes: kinds, launching, working, recognising what was done."""

@@ -1,0 +1,301 @@
+"""The process of one run: ``python -m orl_explorer.train.jobs.worker --workspace DIR RUN_ID``.
+
+Spawned helper processes import this module again, so torch is imported only inside the stages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from datetime import datetime
+
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.models import Run, now
+from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.db.runs.runs import add_metrics, begin_if_first, run_by_id, update_run
+from orl_explorer.db.sets.read import set_by_id
+from orl_explorer.db.store import Store, StoreError
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.jobs.launcher import identity, reconcile, worker_command
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.training.config import ORLConfig, read_config
+from orl_explorer.train.workspace import Workspace, open_workspace
+
+BEAT = 1.0  # seconds between heartbeats, and between writes of progress and metrics
+GOING = 10.0  # seconds that a process may take to end after its connection did
+
+
+class RunProgress(Progress):
+    """Reports to the store about once a second, and learns there whether to stop."""
+
+    def __init__(self, store: Store, run_id: int) -> None:
+        self._store, self._run_id = store, run_id
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._done = 0
+        self._metrics: list[tuple[int, str, float]] = []
+        self._over = threading.Event()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+        self._heart.start()
+
+    def ask_to_stop(self) -> None:
+        """Stop at the next safe point."""
+        self._stop.set()
+
+    def phase(self, name: str, total: int) -> None:
+        self.flush()
+        self._done = 0
+        update_run(self._store, self._run_id, phase=name, progress=0, total=total)
+        self.log(f"{name} ({total}).")
+        self.check()
+
+    def advance(self, count: int = 1) -> None:
+        with self._lock:
+            self._done += count
+        self.check()
+
+    def log(self, message: str) -> None:
+        with contextlib.suppress(OSError):  # a full disk is no reason to leave the store's row as it is
+            print(f"{datetime.now():%H:%M:%S}  {message}", flush=True)
+
+    def metric(self, step: int, values: dict[str, float]) -> None:
+        with self._lock:
+            self._metrics.extend((step, name, value) for name, value in values.items())
+
+    def check(self) -> None:
+        """Raises Stopped when a stop was asked for."""
+        if self._stop.is_set():
+            raise Stopped
+
+    def flush(self) -> None:
+        """Write what has gathered."""
+        with self._lock:
+            metrics, self._metrics = self._metrics, []
+            done = self._done
+        try:
+            add_metrics(self._store, self._run_id, metrics)
+        except StoreError:
+            with self._lock:
+                self._metrics = metrics + self._metrics
+            raise
+        update_run(self._store, self._run_id, progress=done, heartbeat_at=now())
+
+    def close(self) -> None:
+        """Stop the heart and write the last numbers, if the store takes them."""
+        self._over.set()
+        self._heart.join()
+        with contextlib.suppress(StoreError):  # how the run ended matters more
+            self.flush()
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT):
+            try:
+                self.flush()
+                if run_by_id(self._store, self._run_id).status == "stopping":
+                    self._stop.set()
+            except StoreError as error:
+                self.log(f"Heartbeat: {error}")  # the next beat tries again
+
+
+def work(workspace: Workspace, run: Run, progress: Progress) -> None:
+    """Call the stage that a run is for, with the settings that it was launched with."""
+    params = run.params | named_now(workspace, run)
+    if run.kind == "mine" and "imported" in params:
+        from orl_explorer.train.interchange.given import FILE, Given, adopt
+        from orl_explorer.train.mining.mine import subject_named
+        from orl_explorer.train.training.distributed import choose_device
+
+        subject = subject_named(workspace, params["dataset"], params["encoder"])
+        given = Given.load(workspace.run_folder(run.id) / FILE)
+        adopt(
+            workspace,
+            subject,
+            run.name,
+            MineConfig(**params["config"]),
+            given,
+            run_id=run.id,
+            workers=params.get("workers"),
+            device=str(choose_device()),
+            progress=progress,
+        )
+    elif run.kind == "mine":
+        from orl_explorer.train.mining.mine import mine
+        from orl_explorer.train.training.distributed import choose_device
+
+        config = MineConfig(**params["config"])
+        mine(
+            workspace,
+            params["dataset"],
+            params["encoder"],
+            run.name,
+            config,
+            run_id=run.id,
+            workers=params["workers"],
+            device=str(choose_device()),
+            progress=progress,
+        )
+    elif run.kind == "map":
+        from orl_explorer.train.mining.maps import make_map, photos_map, rois_map
+
+        if params["set"] is None:
+            shown = photos_map(workspace, params["dataset"], params["encoder"], params["precision"])
+        else:
+            shown = rois_map(workspace, params["set"], params["selection"])
+        make_map(workspace, shown, progress)
+    elif run.kind == "pretrain":
+        from orl_explorer.train.training.stages import pretrain
+
+        stage_1 = read_config({"method": "byol"} | params["config"])
+        pretrain(workspace, params["dataset"], run.name, stage_1, run_id=run.id, progress=progress)
+    elif run.kind == "evaluate":
+        from orl_explorer.train.evaluate.protocols import read_evaluate_config
+        from orl_explorer.train.evaluate.run import evaluate
+
+        asked = read_evaluate_config(params["config"])
+        evaluate(workspace, params["encoder"], params["data"], asked, run_id=run.id, progress=progress)
+    else:
+        from orl_explorer.train.training.stages import train
+
+        stage_3 = read_config({"method": "orl"} | params["config"])
+        assert isinstance(stage_3, ORLConfig)
+        train(workspace, params["correspondence"], run.name, stage_3, run_id=run.id, progress=progress)
+
+
+def named_now(workspace: Workspace, run: Run) -> dict[str, str]:
+    """The names that the subject of a run goes by now: its ids say which it is, and a name may be another's by now.
+
+    Raises UserError or StoreError when it is gone.
+    """
+    names, store = {}, workspace.store
+    if run.dataset_id is not None:
+        names["data" if run.kind == "evaluate" else "dataset"] = dataset_by_id(store, run.dataset_id).name
+    if run.encoder_id is not None and (encoder := encoder_by_id(store, run.encoder_id)) is not None:
+        names["encoder"] = encoder.name
+    if run.kind == "train":
+        mined = set_by_id(store, run.correspondence_set_id) if run.correspondence_set_id is not None else None
+        if mined is None:  # deleting a set takes its id out of the runs that trained on it
+            raise UserError(f"The correspondence set '{run.params['correspondence']}' of run {run.id} was deleted.")
+        names["correspondence"] = mined.name
+    return names
+
+
+def execute(workspace: Workspace, run_id: int) -> int:
+    """Wait for the turn of a run, do its work, record how it ended. Returns the exit code."""
+    store = workspace.store
+    update_run(store, run_id, heartbeat_at=now(), **identity())
+    progress = RunProgress(store, run_id)
+    signal.signal(signal.SIGTERM, lambda *_: progress.ask_to_stop())
+    status, code, error = "failed", 1, None
+    try:
+        _wait_for_turn(workspace, run_id, progress)
+        run = run_by_id(store, run_id)
+        with siblings(workspace, run):
+            work(workspace, run, progress)
+        status, code = "done", 0
+    except Stopped:
+        progress.log("Stopped; resume goes on from here.")
+        status, code = "cancelled", 0
+    except (UserError, StoreError) as problem:
+        progress.log(str(problem))
+        code, error = 2, str(problem)
+    except Exception as problem:
+        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
+            code, error = 2, "The disk is full; nothing was lost, free some space and resume."
+            progress.log(error)
+        else:
+            traceback.print_exc()
+            error = f"{type(problem).__name__}: {problem}"
+    progress.close()
+    try:
+        update_run(store, run_id, status=status, exit_code=code, error=error, ended_at=now(), heartbeat_at=now())
+    except StoreError as problem:  # the run will be found lost, and goes on when it is resumed
+        progress.log(f"How the run ended could not be recorded. {problem}")
+        return 2
+    return code
+
+
+@contextlib.contextmanager
+def siblings(workspace: Workspace, run: Run) -> Iterator[None]:
+    """The other processes of a training, in this one's group, with what ``torchrun`` would tell each; nothing for one.
+
+    Under ``torchrun`` itself they are there already.
+    """
+    count = int(run.params.get("processes", 1))
+    if count == 1 or "RANK" in os.environ:
+        yield
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    cores = max(1, (os.cpu_count() or 1) // count)
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    meeting |= {"LOCAL_WORLD_SIZE": str(count), "OMP_NUM_THREADS": str(cores)}
+    command = worker_command(workspace, run.id)
+    others = [
+        subprocess.Popen(command, env=os.environ | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(1, count)
+    ]
+    os.environ.update(meeting, RANK="0", LOCAL_RANK="0")
+    try:
+        yield
+        for process in others:
+            process.wait()
+    except RuntimeError as error:  # what torch.distributed raises where one of the others has gone
+        for process in others:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(GOING)
+        if gone := [process for process in others if process.returncode]:
+            raise UserError(
+                f"{len(gone)} of the {count} processes of this training ended before it did; the log says why."
+            ) from error
+        raise
+    finally:
+        for process in others:
+            process.kill()
+            process.wait()
+
+
+def _wait_for_turn(workspace: Workspace, run_id: int, progress: RunProgress) -> None:
+    told = False
+    while not begin_if_first(workspace.store, run_id):
+        progress.check()
+        if not told:
+            progress.log("Waiting for the runs before this one.")
+            told = True
+        time.sleep(0.5)
+        reconcile(workspace)
+
+
+def main() -> int:
+    """Entry point of the process."""
+    parser = argparse.ArgumentParser(description="Do the work of one run.")
+    parser.add_argument("--workspace", required=True)
+    parser.add_argument("run_id", type=int)
+    arguments = parser.parse_args()
+    workspace = open_workspace(arguments.workspace)
+    if int(os.environ.get("RANK", "0")) > 0:  # the first process does the talking
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            work(workspace, run_by_id(workspace.store, arguments.run_id), Progress())
+        except Stopped:
+            return 0
+        except (UserError, StoreError) as problem:
+            print(problem, flush=True)
+            return 2
+        return 0
+    return execute(workspace, arguments.run_id)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

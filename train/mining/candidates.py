@@ -1,0 +1,100 @@
+"""Candidates of a photo and pairs of two, under some settings: the same functions for mining, preview and sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from orl_explorer.db.models import Image
+from orl_explorer.db.sets import write
+from orl_explorer.db.sets.whole import annotated_objects
+from orl_explorer.db.store import Store
+from orl_explorer.orl.boxes import Filtered, filter_boxes, outward
+from orl_explorer.orl.matching import Pairs, cosines, largest
+from orl_explorer.orl.objectness import filter_by_objectness, sparseness
+from orl_explorer.orl.pixels import ATTENTION_CELLS
+from orl_explorer.train.mining.config import MineConfig
+
+Merit = np.ndarray | None  # what each RoI adds to the similarity of its pairs, float32 [B]; None: nothing
+
+
+class Described(NamedTuple):
+    """What pairs of a photo's RoIs are chosen by; features: float32 [B, C], unit rows."""
+
+    features: np.ndarray
+    merit: Merit
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What the filter makes of a photo's raw boxes.
+
+    objectness: float32 [B], of the candidates; zeros where the settings do not ask for it.
+    """
+
+    image: Image
+    filtered: Filtered
+    objectness: np.ndarray
+
+
+def raw_boxes(store: Store, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray]:
+    """Raw boxes int16 [M, 4] by image id, in rank order, for those images that have them.
+
+    Annotated boxes are read anew each time, since annotations may be corrected; difficult ones and crowds are no RoIs.
+    """
+    if config.proposals != "annotations":
+        return write.proposals_of(store, [image.id for image in images], config.method)
+    found = annotated_objects(store, sorted(image.id for image in images))
+    ids, boxes = found.image_ids[~found.difficult], found.boxes[~found.difficult]
+    return {image.id: outward(boxes[ids == image.id], image.width, image.height) for image in images}
+
+
+def candidates(
+    image: Image,
+    raw: np.ndarray,
+    config: MineConfig,
+    attention: np.ndarray | None,
+    known: np.ndarray | None = None,
+) -> Candidates:
+    """Reduce raw boxes int16 [M, 4] to candidates. attention: float32 [9 · h · w], needed if the settings seek objects.
+
+    known: see ``orl.objectness.filter_by_objectness``.
+    """
+    if attention is None:
+        filtered = filter_boxes(raw, config.rules, image.width, image.height)
+        return Candidates(image, filtered, np.zeros(len(filtered.boxes), np.float32))
+    where = attention.reshape(-1, ATTENTION_CELLS, ATTENTION_CELLS)
+    ranked = config.ranked_by == "objectness"
+    found = filter_by_objectness(raw, config.rules, image.width, image.height, where, ranked, known)
+    return Candidates(image, *found)
+
+
+def describe(features: np.ndarray, objectness: np.ndarray, config: MineConfig) -> Described:
+    """RoIs as ``match`` takes them. features: float32 [B, C], unit rows; objectness: float32 [B]."""
+    return Described(features, merit(objectness, lambda: sparseness(features), config))
+
+
+def match(query: Described, key: Described, config: MineConfig) -> Pairs:
+    """The pairs of two photos."""
+    return choose(cosines(query.features, key.features), query.merit, key.merit, config)
+
+
+def choose(matrix: np.ndarray, query: Merit, key: Merit, config: MineConfig) -> Pairs:
+    """The pairs of two photos whose cosines, float32 [B_q, B_k], and merits, [B_q] and [B_k], are known already."""
+    return largest(matrix, config.pair_ratio, config.min_similarity, bonus(query, key))
+
+
+def bonus(query: Merit, key: Merit) -> np.ndarray | None:
+    """What is added to the similarity of each pair when pairs are chosen, float32 [B_q, B_k]; None: nothing."""
+    return None if query is None or key is None else query[:, None] + key
+
+
+def merit(objectness: np.ndarray, sparse: Callable[[], np.ndarray], config: MineConfig) -> Merit:
+    """What each RoI brings to its pairs. objectness: float32 [B]; sparse: says its sparseness, if that counts."""
+    if not config.object_weight and not config.sparse_weight:
+        return None
+    found = config.object_weight * objectness
+    return found + config.sparse_weight * sparse() if config.sparse_weight else found

@@ -1,0 +1,76 @@
+"""What mining a data set with some settings will cost, told before it is launched. Free of torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from orl_explorer.db.models import Encoder, Run
+from orl_explorer.db.runs.runs import latest_metrics, runs
+from orl_explorer.db.store import Store
+from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_COARSE, ATTENTION_PLANES, ATTENTION_SIZE, INPUT_SIZE
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.training.cost import ASSUMED, FORWARD, UNKNOWN
+
+ROIS, PROPOSALS = "rois_per_second", "proposals_per_second"  # metrics of a mining run
+LITE = 0.8  # 10^9 operations of the starter's network at 224 pixels, as in ``train.cost.FORWARD``
+SEARCHED = 1.0  # photos a second and core by selective search at full size, see docs/performance.md
+MATCHED = 125.0  # photos a second, everything else included, see docs/performance.md
+ROW = 46  # bytes of a row of roi, candidate or pair in a store of COCO's size
+BOX = 8  # bytes of a raw box
+MAP = (1 + ATTENTION_COARSE**2) * (ATTENTION_SIZE / INPUT_SIZE) ** 2  # RoIs that an attention map costs as much as
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a mining has to do: photos to match; proposals, attention maps and RoIs to compute; rows to write."""
+
+    photos: int
+    proposals: int
+    maps: int
+    rois: int
+    rows: int
+    raw_boxes: int
+
+
+@dataclass(frozen=True)
+class MiningCost:
+    """seconds: of the whole run. measured: whether earlier runs gave the speed of what takes longest.
+
+    disk_bytes: of new features and rows.
+    """
+
+    seconds: float
+    measured: bool
+    disk_bytes: int
+
+
+def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: Work) -> MiningCost:
+    """Cost of a mining, at the speed of the newest runs that have computed the same kind of thing."""
+    cores = os.cpu_count() or 1
+    mined = [run for run in runs(store) if run.kind == "mine"]
+    embedding = _rate(store, [r for r in mined if r.encoder_id == encoder.id and _same(r, config, "precision")], ROIS)
+    searching = _rate(store, [r for r in mined if _same(r, config, "proposal_scale")], PROPOSALS)
+    operations = LITE if "lite0" in encoder.architecture else FORWARD.get(encoder.architecture, FORWARD[UNKNOWN])
+    embed = (work.rois + MAP * work.maps) / (embedding or ASSUMED * cores / operations)
+    search = work.proposals / (searching or SEARCHED * cores / config.proposal_scale**2)
+    decisive = embedding if embed >= search else searching
+    nothing_long = not work.rois and not work.maps and not work.proposals
+    features = work.rois * (4 * encoder.roi_features + 8) + work.maps * (4 * ATTENTION_PLANES * ATTENTION_CELLS**2 + 8)
+    return MiningCost(
+        seconds=embed + search + work.photos / MATCHED,
+        measured=nothing_long or decisive is not None,
+        disk_bytes=features + work.rows * ROW + work.raw_boxes * BOX,
+    )
+
+
+def _same(run: Run, config: MineConfig, setting: str) -> bool:
+    return run.params.get("config", {}).get(setting) == getattr(config, setting)
+
+
+def _rate(store: Store, newest_first: list[Run], name: str) -> float | None:
+    for run in newest_first:
+        rate = latest_metrics(store, run.id).get(name)
+        if rate:
+            return rate
+    return None

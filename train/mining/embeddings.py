@@ -1,0 +1,180 @@
+"""Features on disk: one growing, memory-mapped array for each encoder and kind, and the key of each of its rows.
+
+A key stands for what a row was made from (``train.features``), never for a row of the store: whichever store a
+workspace has, a photo finds the features of its own pixels or none.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from filelock import FileLock
+
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.files import publish
+
+Kind = Literal["images", "rois", "attention-and-looks", "train", "test"]
+DTYPE = "<f4"  # half precision would save disk and cost the order of near-equal pairs
+# Of keys, and of how files become the pixels that are embedded. Features of another version are made anew; those of the
+# first had ids of the store for keys.
+VERSION = 2
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Keys in ascending order, and the row of each; replaced whole, so that threads see one or the other."""
+
+    keys: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, written: np.ndarray) -> _Index:
+        rows = np.argsort(written, kind="stable")
+        return cls(written[rows], rows)
+
+    def find(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Row of each key, int64 [n], and whether it has one, bool [n]."""
+        if not len(self.keys):
+            return np.zeros(len(keys), np.int64), np.zeros(len(keys), bool)
+        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return self.rows[at], self.keys[at] == keys
+
+
+class Embeddings:
+    """Rows of unit length by key; a row is written once and never changed.
+
+    ``<kind>-2.vectors`` is little-endian float32 [n, D], ``<kind>-2.keys`` int64 [n], ``<kind>-2.json`` the header.
+    Keys are written after their vectors are on disk, so a killed process loses rows, never gets wrong ones.
+    """
+
+    def __init__(self, folder: Path, kind: Kind, width: int, weights_sha256: str) -> None:
+        """Open, without a write. Raises UserError when the folder holds features of other weights."""
+        self.width, self._folder, self._kind = width, folder, kind
+        stem = f"{kind}-{VERSION}"
+        self._vectors, self._keys = folder / f"{stem}.vectors", folder / f"{stem}.keys"
+        self._lock, self._described = folder / f"{stem}.lock", folder / f"{stem}.json"
+        self._header = {"dtype": DTYPE, "width": width, "weights_sha256": weights_sha256}
+        self._check()
+        self._row_bytes = width * np.dtype(DTYPE).itemsize
+        self._index = _Index.of(np.empty(0, np.int64))
+        self.refresh()
+
+    def _check(self) -> bool:
+        """Whether there are features yet, which are then of these weights; a header alone is of a killed writer."""
+        if not self._vectors.exists():
+            return False
+        if json.loads(self._described.read_text()) != self._header:
+            raise UserError(
+                f"{self._described} describes features of other weights; "
+                f"move {self._described.parent} away and mine again."
+            )
+        return True
+
+    def refresh(self) -> None:
+        """Take in the rows that another process has added; costs nothing when there are none."""
+        rows = 0
+        if self._keys.exists() and self._vectors.exists():
+            rows = min(self._keys.stat().st_size // 8, self._vectors.stat().st_size // self._row_bytes)
+        if rows != self.rows:
+            self._index = _Index.of(np.fromfile(self._keys, "<i8", count=rows))
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self._index.keys)
+
+    @property
+    def outdated(self) -> int:
+        """How many rows there are of another version: nobody reads them, and they go when the first of this come."""
+        return sum(file.stat().st_size // 8 for file in self._of_other_versions() if file.suffix in (".ids", ".keys"))
+
+    def _of_other_versions(self) -> list[Path]:
+        own = f"{self._kind}-{VERSION}."
+        files = [*self._folder.glob(f"{self._kind}.*"), *self._folder.glob(f"{self._kind}-[0-9]*.*")]
+        return [file for file in files if not file.name.startswith(own)]
+
+    def __contains__(self, key: int) -> bool:
+        return bool(self.have(np.array([key]))[0])
+
+    def have(self, keys: np.ndarray) -> np.ndarray:
+        """Which of the keys have a row: int64 [n] -> bool [n]."""
+        return self._index.find(keys)[1]
+
+    def missing(self, keys: np.ndarray) -> int:
+        """How many of the keys, int64 [n], have no row."""
+        return int((~self.have(keys)).sum())
+
+    def get(self, keys: np.ndarray) -> np.ndarray:
+        """Rows of these keys, int64 [n] -> float32 [n, D], read-only. Raises UserError where some have none."""
+        if not len(keys):
+            return np.empty((0, self.width), np.float32)
+        index = self._index
+        rows, there = index.find(keys)
+        if not there.all():
+            raise UserError(
+                f"{int((~there).sum())} of {len(keys)} features are not in {self._folder}; mine with this encoder."
+            )
+        if (np.diff(rows) == 1).all():  # as the RoIs of a photo mostly lie: read where they are, not copied
+            return self._mapped(int(rows[0]), len(rows))
+        return self._mapped(0, len(index.keys))[rows]
+
+    def _mapped(self, first: int, count: int) -> np.ndarray:
+        begin = first * self._row_bytes
+        page = begin - begin % mmap.ALLOCATIONGRANULARITY
+        with self._vectors.open("rb") as file:
+            bytes_ = mmap.mmap(
+                file.fileno(), begin - page + count * self._row_bytes, access=mmap.ACCESS_READ, offset=page
+            )
+        return np.frombuffer(bytes_, DTYPE, count * self.width, begin - page).reshape(count, self.width)
+
+    def lazily(self, keys: np.ndarray) -> LazyRows:
+        """The same, but read a slice at a time by whoever slices them."""
+        return LazyRows(self, keys)
+
+    def add(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
+        """Append (keys int64 [n], vectors float32 [n, D]) as they come. Returns the number of rows added."""
+        added = 0
+        self._lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._lock):
+            if not self._check():
+                header = json.dumps(self._header, indent=1).encode()
+                publish(lambda file: file.write(header), self._described)
+                for file in self._of_other_versions():
+                    file.unlink()
+            self.refresh()
+            with self._vectors.open("ab") as vectors, self._keys.open("ab") as keys:
+                # A killed writer may have left part of a row, or vectors without keys.
+                vectors.truncate(self.rows * self._row_bytes)
+                keys.truncate(self.rows * 8)
+                for new_keys, new_vectors in batches:
+                    vectors.write(np.ascontiguousarray(new_vectors, DTYPE).tobytes())
+                    vectors.flush()
+                    os.fsync(vectors.fileno())
+                    keys.write(np.ascontiguousarray(new_keys, "<i8").tobytes())
+                    keys.flush()
+                    added += len(new_keys)
+            self.refresh()
+        return added
+
+
+@dataclass(frozen=True)
+class LazyRows:
+    """Rows of some keys, int64 [n], that stay on disk: ``[a:b]`` is float32 [b - a, D]."""
+
+    stored: Embeddings
+    keys: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """n and D."""
+        return len(self.keys), self.stored.width
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        return self.stored.get(self.keys[part])

@@ -1,0 +1,241 @@
+"""Features of an encoder: those on disk, and the network for those that are not there yet."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.db.models import Image
+from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, crop_box, squeeze
+from orl_explorer.train.mining.candidates import Candidates
+from orl_explorer.train.mining.config import MineConfig, Precision
+from orl_explorer.train.mining.embeddings import Embeddings
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.workspace import Workspace
+
+if TYPE_CHECKING:  # it would import torch, which those who find everything on disk never need
+    from orl_explorer.orl.encoder import Encoder
+
+REMEMBERED = 20_000  # features of boxes that no set uses, about 100 MB at 1280 floats
+MAPS = 5_000  # attention of photos that was not mined, about 70 MB
+
+
+def photo_keys(images: Sequence[Image]) -> np.ndarray:
+    """Key of what each photo's file shows, int64 [n]; 0, which nothing has, of one whose digest was never taken."""
+    return np.array([image.digest or 0 for image in images], np.int64)
+
+
+def roi_keys(digests: np.ndarray | int, boxes: np.ndarray) -> np.ndarray:
+    """Key of what each box shows, int64 [B]; 0 where its photo has none. boxes: int16 [B, 4].
+
+    digests: of the photo's file, or of each box's, int64 [B]. The 64 bits of x, y, w and h are turned over in it: so
+    keys differ for each box of a photo, and are as random as the digests between photos.
+    """
+    digests = np.asarray(digests, np.int64)
+    return np.where(digests == 0, 0, np.ascontiguousarray(boxes, "<i2").view("<i8").ravel() ^ digests)
+
+
+class Features:
+    """An encoder's stored features, and the encoder itself once something is missing."""
+
+    def __init__(
+        self, workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: Precision = "fp32"
+    ) -> None:
+        self._workspace, self._row, self._device, self._precision = workspace, row, device, precision
+        self._encoder: Encoder | None = None
+        self._loading = threading.Lock()
+        self.batch = 8 if device == "cpu" else 128  # crops per forward; a CPU's caches hold the maps of few
+        self.folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
+        self.images = Embeddings(self.folder, "images", row.image_features, row.weights_sha256)
+        self.rois = Embeddings(self.folder, "rois", row.roi_features, row.weights_sha256)
+
+    @cached_property
+    def attention(self) -> Embeddings:
+        """Attention maps of whole photos, for those who look for objects."""
+        return Embeddings(
+            self.folder, "attention-and-looks", ATTENTION_PLANES * ATTENTION_CELLS**2, self._row.weights_sha256
+        )
+
+    @property
+    def encoder(self) -> Encoder:
+        """The network, loaded on first use."""
+        with self._loading:
+            if self._encoder is None:
+                from orl_explorer.train.encoders.weights import load
+
+                self._encoder = load(self._workspace, self._row, self._device, self._precision)
+        return self._encoder
+
+
+class Attention:
+    """Attention maps of photos: from disk where mining has left them, else made on demand and remembered."""
+
+    def __init__(self, features: Features, photos: Photos) -> None:
+        self._features, self._photos = features, photos
+        self._remembered: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._forward = threading.Lock()
+
+    def get(self, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray | None]:
+        """Map by image id, float32 [9 · h · w]; None for all where the settings need none. Raises UnreadableImage."""
+        if not config.needs_objectness:
+            return dict.fromkeys((image.id for image in images), None)
+        stored = self._features.attention
+        stored.refresh()
+        keys = photo_keys(images)
+        there = stored.have(keys)
+        at_hand = (image.id for image, have in zip(images, there, strict=True) if have)
+        found: dict[int, np.ndarray | None] = dict(zip(at_hand, stored.get(keys[there]), strict=True))
+        for image in images:
+            if image.id not in found:
+                found[image.id] = self._made(image)
+        return found
+
+    def unstored(self, keys: np.ndarray) -> int:
+        """How many photos have no map on disk: those in memory have none. keys: int64 [n], of photos."""
+        return self._features.attention.missing(keys)
+
+    def missing(self, images: Sequence[Image], config: MineConfig) -> int:
+        """How many of the photos would cost a forward pass now."""
+        if not config.needs_objectness:
+            return 0
+        there = self._features.attention.have(photo_keys(images))
+        return sum(i.id not in self._remembered for i, have in zip(images, there, strict=True) if not have)
+
+    def _made(self, image: Image) -> np.ndarray:
+        with self._forward:
+            if image.id not in self._remembered:
+                pixels = squeeze(self._photos.read(image))
+                self._remembered[image.id] = self._features.encoder.attention(pixels[None])[0]
+                while len(self._remembered) > MAPS:
+                    self._remembered.popitem(last=False)
+            return self._remembered[image.id]
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Some boxes of a photo, int16 [B, 4], and the objectness of each, float32 [B]."""
+
+    image: Image
+    boxes: np.ndarray
+    objectness: np.ndarray
+
+    @classmethod
+    def of(cls, found: Candidates) -> Boxes:
+        """The candidates of a photo."""
+        return cls(found.image, found.filtered.boxes, found.objectness)
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """By what their features are found on disk, int64 [B]."""
+        return roi_keys(self.image.digest or 0, self.boxes)
+
+    def __getitem__(self, which: np.ndarray) -> Boxes:
+        """Some of them. which: bool [B], or int [n]."""
+        return Boxes(self.image, self.boxes[which], self.objectness[which])
+
+
+class BoxFeatures:
+    """Features of any box: from disk where some set uses it, else embedded on demand and remembered for a while.
+
+    Nothing is written. May be shared between threads.
+    """
+
+    def __init__(self, features: Features, photos: Photos) -> None:
+        self._features, self._photos = features, photos
+        self._remembered: OrderedDict[tuple[int, ...], np.ndarray] = OrderedDict()  # by image, x, y, w and h
+        self._forward = threading.Lock()  # one forward pass at a time, and one writer of what is remembered
+        self.embedded = 0
+
+    def refresh(self) -> None:
+        """Take in what runs have added to the disk."""
+        self._features.rois.refresh()
+
+    def unstored(self, some: Boxes) -> int:
+        """How many of these boxes are not on disk."""
+        return self._features.rois.missing(some.keys)
+
+    def missing(self, some: Boxes) -> int:
+        """How many of these boxes would cost a forward pass now."""
+        return int((~self.there(some)).sum())
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Changes whenever a box may have got its feature: rows on disk, and boxes embedded here."""
+        return self._features.rois.rows, self.embedded
+
+    def there(self, some: Boxes) -> np.ndarray:
+        """Which of the boxes need no forward pass, bool [B]."""
+        there = self._features.rois.have(some.keys)
+        if not there.all():
+            for i in np.flatnonzero(~there).tolist():
+                there[i] = (some.image.id, *some.boxes[i].tolist()) in self._remembered
+        return there
+
+    def get(self, some: Boxes) -> np.ndarray:
+        """Features of the boxes, float32 [B, C], unit rows. Raises UnreadableImage."""
+        found, missing = self._at_hand(some)
+        if not len(missing):
+            return found
+        with self._forward:
+            photo = self._photos.read(some.image)
+            network, at_once = self._features.encoder, self._features.batch
+            for part in np.split(missing, range(at_once, len(missing), at_once)):
+                found[part] = network.embed_rois(np.stack([crop_box(photo, box) for box in some.boxes[part]]))
+            keys = _corners(some.boxes)
+            for i in missing.tolist():
+                self._remembered[some.image.id, *keys[i]] = found[i].copy()
+            while len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)
+            self.embedded += len(missing)
+        return found
+
+    def _at_hand(self, some: Boxes) -> tuple[np.ndarray, np.ndarray]:
+        """Features of the boxes, float32 [B, C], and the indices of those that have none yet."""
+        stored = self._features.rois
+        found = np.zeros((len(some.boxes), stored.width), np.float32)
+        there = stored.have(some.keys)
+        found[there] = stored.get(some.keys[there])
+        keys = _corners(some.boxes)
+        for i in np.flatnonzero(~there).tolist():
+            vector = self._remembered.get((some.image.id, *keys[i]))
+            if vector is not None:
+                found[i], there[i] = vector, True
+        return found, np.flatnonzero(~there)
+
+
+class PooledFeatures:
+    """A quick approximation of the features of any box: cut from the map of its photo, one forward pass for all.
+
+    Nothing is written. May be shared between threads.
+    """
+
+    def __init__(self, features: Features, photos: Photos) -> None:
+        self._features, self._photos = features, photos
+        self._remembered: OrderedDict[tuple[int, ...], np.ndarray] = OrderedDict()  # by image and its boxes
+        self._forward = threading.Lock()
+
+    def remembers(self, some: Boxes) -> bool:
+        """Whether these boxes would cost no forward pass now."""
+        return (some.image.id, *some.boxes.ravel().tolist()) in self._remembered
+
+    def get(self, some: Boxes) -> np.ndarray:
+        """Features of the boxes, float32 [B, C], unit rows. Raises UnreadableImage."""
+        key = (some.image.id, *some.boxes.ravel().tolist())
+        with self._forward:
+            if key not in self._remembered:
+                photo = np.asarray(self._photos.read(some.image))
+                self._remembered[key] = self._features.encoder.pool_boxes(photo, some.boxes)
+                while len(self._remembered) > REMEMBERED // 100:
+                    self._remembered.popitem(last=False)
+            return self._remembered[key]
+
+
+def _corners(boxes: np.ndarray) -> list[tuple[int, ...]]:
+    return [tuple(box) for box in boxes.tolist()]

@@ -1,0 +1,228 @@
+"""Maps: the photos of a data set, or RoIs of a set, in the plane by their stored features. Made once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from orl_explorer.db.encoders import encoder_by_id, encoder_named
+from orl_explorer.db.gallery import GalleryOrder, gallery_ids, shuffled
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
+from orl_explorer.db.people.selections import selected_ids
+from orl_explorer.db.photos import dataset_by_id, dataset_named, digests_of
+from orl_explorer.db.sets.read import complete_set_named, rois_of
+from orl_explorer.orl.tsne import EARLY, LATE, principal, spread
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.files import publish
+from orl_explorer.train.mining.config import MineConfig, Precision
+from orl_explorer.train.mining.embeddings import Embeddings
+from orl_explorer.train.mining.features import Features, roi_keys
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
+
+VERSION = 1  # of how places are found; another one makes every map anew
+ROIS = 20_000  # of a map, at most
+FEWEST = 3  # points of a map
+
+
+@dataclass(frozen=True)
+class MapOf:
+    """What a map shows: all photos of a data set, or RoIs of a set, of the photos of a selection or of some at random.
+
+    A selection belongs to a map of RoIs.
+    """
+
+    dataset: Dataset
+    encoder: Encoder
+    precision: Precision = "fp32"
+    mined: CorrespondenceSet | None = None
+    selection: int | None = None
+
+    @property
+    def file(self) -> str:
+        """Its name in the folder of the encoder's maps."""
+        if self.mined is None:
+            return f"photos-{self.dataset.id}.npz"
+        return f"rois-{self.mined.id}-{self.selection or 'some'}.npz"
+
+
+@dataclass(frozen=True)
+class Points:
+    """What has a place on a map: images int64 [n], by id; of RoIs also ids int64 [n] and boxes int16 [n, 4]."""
+
+    images: np.ndarray
+    rois: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Ids of what has a place."""
+        return self.images if self.rois is None else self.rois
+
+
+@dataclass(frozen=True)
+class Map:
+    """Points and their places, float32 [n, 2] in [-1, 1], and principal components, float16 [n, C].
+
+    ``fresh`` is false when photos or features have come or gone since.
+    """
+
+    points: Points
+    places: np.ndarray
+    components: np.ndarray
+    state: str
+    fresh: bool
+
+
+def photos_map(workspace: Workspace, dataset: str, encoder: str, precision: Precision = "fp32") -> MapOf:
+    """The map of a data set's photos by an encoder. Raises StoreError naming what there is."""
+    return MapOf(dataset_named(workspace.store, dataset), encoder_named(workspace.store, encoder), precision)
+
+
+def rois_map(workspace: Workspace, name: str, selection: int | None = None) -> MapOf:
+    """The map of RoIs of a complete set, by its own encoder. Raises StoreError naming what there is."""
+    mined = complete_set_named(workspace.store, name)
+    encoder = encoder_by_id(workspace.store, mined.encoder_id)
+    assert encoder is not None  # a foreign key
+    dataset = dataset_by_id(workspace.store, mined.dataset_id)
+    return MapOf(dataset, encoder, MineConfig(**mined.params).precision, mined, selection)
+
+
+def points_of(workspace: Workspace, shown: MapOf) -> Points:
+    """What the map would show if it were made now: whatever has stored features, RoIs up to ``ROIS``."""
+    features = _features(workspace, shown)
+    photos = gallery_ids(workspace.store, GalleryOrder(shown.dataset.id))
+    if shown.mined is None:
+        features.images.refresh()
+        images = np.sort(photos)
+        return Points(images[features.images.have(_keys(workspace, Points(images), features.images))])
+    if shown.selection is not None:
+        photos = photos[np.isin(photos, selected_ids(workspace.store, shown.selection))]
+    features.rois.refresh()
+    found = _rois(workspace, shown.mined.id, shuffled(np.sort(photos), 0).tobytes())
+    assert found.rois is not None and found.boxes is not None
+    there = features.rois.have(_keys(workspace, found, features.rois))
+    return Points(found.images[there], found.rois[there], found.boxes[there])
+
+
+def _keys(workspace: Workspace, points: Points, stored: Embeddings) -> np.ndarray:
+    """By what their features are found, int64 [n]."""
+    digests = _digests(workspace, points.images.tobytes(), stored.rows)
+    return digests if points.boxes is None else roi_keys(digests, points.boxes)
+
+
+@lru_cache(maxsize=4)  # each column of a map asks for the same
+def _digests(workspace: Workspace, images: bytes, rows: int) -> np.ndarray:
+    """Digests of photos' files, int64 [n]. images: ids, int64. rows: features on disk, more once a digest is taken."""
+    return digests_of(workspace.store, np.frombuffer(images, np.int64))
+
+
+@lru_cache(maxsize=4)  # a set never changes
+def _rois(workspace: Workspace, set_id: int, order: bytes) -> Points:
+    """RoIs of whole photos until there are enough. order: ids of the photos, int64."""
+    images = np.frombuffer(order, np.int64)
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    count = 0
+    for start in range(0, len(images), 256):
+        by_image = rois_of(workspace.store, set_id, images[start : start + 256].tolist())
+        for image in images[start : start + 256].tolist():
+            if image in by_image and count + len(by_image[image].ids) <= ROIS:
+                own = by_image[image]
+                found.append((np.full(len(own.ids), image), own.ids, own.boxes))
+                count += len(own.ids)
+        if count > ROIS - 100:
+            break
+    empty = np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 4), np.int16)
+    owners, ids, boxes = (np.concatenate(part) for part in zip(empty, *found, strict=True))
+    return Points(owners, ids, boxes)
+
+
+def state_of(shown: MapOf, points: Points) -> str:
+    """What a map follows from: the weights and what has features. Another state, another map."""
+    said = f"{VERSION} {shown.encoder.weights_sha256} {shown.precision}".encode()
+    return hashlib.sha256(said + points.ids.astype("<i8").tobytes()).hexdigest()[:16]
+
+
+def find_map(workspace: Workspace, shown: MapOf) -> Map | None:
+    """The map as it was last made, if it was; ``fresh`` says whether it would come out the same now."""
+    file = _folder(workspace, shown) / shown.file
+    if not file.is_file():
+        return None
+    points, places, components, state, owner = _read(file, file.stat().st_mtime_ns)
+    if owner != _owner(workspace, shown):
+        return None
+    return Map(points, places, components, state, state == state_of(shown, points_of(workspace, shown)))
+
+
+def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = None) -> Map:
+    """Find a place for every point and keep the map. Raises UserError when hardly anything has features."""
+    progress = progress or Progress()
+    points = points_of(workspace, shown)
+    what = "photo" if shown.mined is None else "RoI"
+    if len(points) < FEWEST:
+        raise UserError(
+            f"Only {len(points)} {what}s of '{shown.dataset.name}' have stored features of '{shown.encoder.name}', too "
+            "few for a map; mine with this encoder first."
+        )
+    progress.phase("Principal components", len(points))
+    features = _features(workspace, shown)
+    rows = features.images if shown.mined is None else features.rois
+    components = principal(rows.get(_keys(workspace, points, rows)))
+    progress.advance(len(points))
+    progress.phase("Places on the map", EARLY + LATE)
+    with threadpool_limits(1):  # sums that are split between threads come out otherwise each time
+        places = spread(components, report=progress.advance)
+    made = Map(points, places, components.astype(np.float16), state_of(shown, points), True)
+    keep_map(workspace, shown, made)
+    progress.log(f"A map of {len(points)} {what}s of '{shown.dataset.name}' by '{shown.encoder.name}' is kept.")
+    return made
+
+
+def keep_map(workspace: Workspace, shown: MapOf, made: Map) -> None:
+    """Put a map where ``find_map`` looks for it, whole or not at all."""
+    points = made.points
+    arrays = {"images": points.images, "places": made.places, "components": made.components}
+    if points.rois is not None and points.boxes is not None:
+        arrays |= {"rois": points.rois, "boxes": points.boxes}
+    written = io.BytesIO()
+    said = {"state": np.array(made.state), "owner": np.array(_owner(workspace, shown))}
+    np.savez(written, allow_pickle=False, **(arrays | said))
+    publish(lambda file: file.write(written.getbuffer()), _folder(workspace, shown) / shown.file)
+
+
+def _owner(workspace: Workspace, shown: MapOf) -> str:
+    """Of which data set and set the ids in a map are."""
+    of = workspace.store.which
+    return of(shown.dataset) if shown.mined is None else f"{of(shown.dataset)} {of(shown.mined)}"
+
+
+def _folder(workspace: Workspace, shown: MapOf) -> Path:
+    return _features(workspace, shown).folder / "maps"
+
+
+def _features(workspace: Workspace, shown: MapOf) -> Features:
+    return _opened(workspace, shown.encoder.id, shown.precision)
+
+
+@lru_cache(maxsize=8)  # the index of a dozen million RoIs takes seconds to sort
+def _opened(workspace: Workspace, encoder_id: int, precision: Precision) -> Features:
+    row = encoder_by_id(workspace.store, encoder_id)
+    assert row is not None
+    return Features(workspace, row, precision=precision)
+
+
+@lru_cache(maxsize=4)  # of a file in one state
+def _read(file: Path, mtime_ns: int) -> tuple[Points, np.ndarray, np.ndarray, str, str]:
+    with np.load(file, allow_pickle=False) as kept:
+        points = Points(kept["images"], kept.get("rois"), kept.get("boxes"))
+        owner = str(kept["owner"]) if "owner" in kept else ""
+        return points, kept["places"], kept["components"], str(kept["state"]), owner

@@ -1,0 +1,395 @@
+"""Stage 2: from a data set and an encoder to a correspondence set (Sec. 3.2).
+
+Raw proposals depend on (image, method) and features on (encoder, image, box). Both are computed once and kept,
+so that changing K, N or a threshold repeats neither.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import PIL.Image
+from threadpoolctl import threadpool_limits
+
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.db.photos import dataset_named, mark_unreadable, usable_images
+from orl_explorer.db.sets import read, write
+from orl_explorer.orl.matching import nearest_neighbors
+from orl_explorer.orl.pixels import UnreadableImage, center_crop, crop_box, squeeze
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.candidates import Described, candidates, describe, match, raw_boxes
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.cost import PROPOSALS, ROIS
+from orl_explorer.train.mining.embeddings import Embeddings
+from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
+from orl_explorer.train.mining.propose import propose_all
+from orl_explorer.train.mining.quality import measure
+from orl_explorer.train.photos import Photos, known_photos
+from orl_explorer.train.progress import Progress, map_ahead, timed
+from orl_explorer.train.workspace import Workspace
+
+BLOCK = 64  # images per transaction
+MATCHED = 16  # the same where the RoI features of all their neighbours are in memory at once
+
+
+class Known(NamedTuple):
+    """Of a photo's RoIs: ids int64 [B], and what pairs are chosen by."""
+
+    ids: np.ndarray
+    rois: Described
+
+
+Query = tuple[int, Known, list[Known]]  # id of a photo, what is known of it, and of its neighbours, nearest first
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is mined, resolved from names."""
+
+    dataset: Dataset
+    encoder: EncoderRow
+
+
+def subject_named(workspace: Workspace, dataset: str, encoder: str) -> Subject:
+    """The data set and the encoder of these names. Raises StoreError naming those that exist."""
+    return Subject(dataset_named(workspace.store, dataset), encoder_named(workspace.store, encoder))
+
+
+def check(workspace: Workspace, dataset: str, encoder: str, name: str, config: MineConfig) -> Subject:
+    """Refuse what cannot work before anything is queued or computed. Raises UserError or StoreError."""
+    subject = subject_named(workspace, dataset, encoder)
+    if not name.strip():
+        raise UserError("A correspondence set needs a name.")
+    if subject.dataset.image_count <= config.neighbors:
+        raise UserError(
+            f"K = {config.neighbors} neighbours need at least {config.neighbors + 1} photos, and the data set "
+            f"'{dataset}' has {subject.dataset.image_count}; lower --neighbors or add photos."
+        )
+    _check_proposals(workspace, subject.dataset, config)
+    return subject
+
+
+def _check_proposals(workspace: Workspace, dataset: Dataset, config: MineConfig) -> None:
+    if config.proposals == "annotations":
+        if not dataset.annotation_count:
+            raise UserError(f"The photos of '{dataset.name}' have no annotations to propose; ingest them with some.")
+    elif config.proposals != "search":
+        ids = [image.id for image in usable_images(workspace.store, dataset.id)]
+        missing = len(write.missing_proposals(workspace.store, ids, config.method))
+        if missing:
+            raise UserError(
+                f"{missing} of the {len(ids)} photos of '{dataset.name}' have no proposals named '{config.proposals}'; "
+                f"`orl import proposals FILE --dataset {dataset.name} --name {config.proposals}` brings them."
+            )
+
+
+def mine(
+    workspace: Workspace,
+    dataset: str,
+    encoder: str,
+    name: str,
+    config: MineConfig,
+    *,
+    run_id: int,
+    workers: int | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> CorrespondenceSet:
+    """Mine a data set into a new correspondence set, going on where an earlier attempt of the same run stopped.
+
+    workers: processes for selective search, by default one for each core. The result depends on none of
+    workers, interruptions and order of arrival.
+    """
+    progress = progress or Progress()
+    subject = check(workspace, dataset, encoder, name, config)
+    store = workspace.store
+    mined = write.begin_set(store, name, subject.dataset.id, subject.encoder.id, config.model_dump(), run_id)
+    photos = Photos.of(store, subject.dataset.id)
+
+    images = known_photos(workspace, subject.dataset, progress)
+    images = propose(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
+    if len(images) <= config.neighbors:
+        raise UserError(
+            f"Only {len(images)} photos of '{dataset}' can still be read, too few for K = {config.neighbors}."
+        )
+    features = Features(workspace, subject.encoder, device, config.precision)
+    embed_images(features, images, photos, progress)
+    if config.needs_objectness:
+        map_attention(features, images, photos, progress)
+    filter_rois(workspace, mined.id, features, images, config, progress)
+    embed_rois(workspace, mined.id, features, images, photos, progress)
+    _find_neighbors(workspace, mined.id, features, images, config, progress)
+    match_rois(workspace, mined.id, features, images, config, progress)
+    return publish(workspace, mined.id, subject.dataset, config, progress)
+
+
+def publish(
+    workspace: Workspace, set_id: int, dataset: Dataset, config: MineConfig, progress: Progress
+) -> CorrespondenceSet:
+    """Measure a set whose rows are all there, and make it visible."""
+    progress.phase("Measuring", 1)
+    write.keep_quality(workspace.store, set_id, measure(workspace.store, set_id, dataset.annotation_count))
+    progress.advance()
+    published = write.publish_set(workspace.store, set_id)
+    progress.log(
+        f"Set '{published.name}': {published.image_count} photos, {published.candidate_count} RoIs, "
+        f"{published.pair_count} pairs; {published.fallback_count} photos kept no box (fall-back: {config.fallback})."
+    )
+    return published
+
+
+def image_seed(path: str) -> int:
+    """Seed of an image's proposal ranking: a function of its path, so that two workspaces agree."""
+    return zlib.crc32(path.encode())
+
+
+def propose(
+    workspace: Workspace, images: list[Image], photos: Photos, config: MineConfig, workers: int, progress: Progress
+) -> list[Image]:
+    """Compute missing raw proposals, unless others are to be used. Returns the images that could be read."""
+    if config.proposals != "search":
+        progress.log(f"Raw boxes: {config.method}.")
+        return images
+    missing = set(write.missing_proposals(workspace.store, [i.id for i in images], config.method))
+    todo = [i for i in images if i.id in missing]
+    progress.phase("Proposing regions", len(todo))
+    lost: set[int] = set()
+    jobs = ((str(photos.path(i)), photos.stamp(i), image_seed(i.path), config.proposal_scale) for i in todo)
+    done: dict[int, np.ndarray] = {}
+    processes = min(workers, max(1, len(todo)))
+    try:
+        with timed(progress, PROPOSALS, len(todo)), closing(propose_all(jobs, processes, progress)) as all_found:
+            for image, found in zip(todo, all_found, strict=True):
+                if isinstance(found, str):
+                    mark_unreadable(workspace.store, image.id, found)
+                    progress.log(f"Left out {image.path}: {found}.")
+                    lost.add(image.id)
+                else:
+                    done[image.id] = found
+                if len(done) == BLOCK:
+                    write.add_proposals(workspace.store, config.method, done)
+                    done = {}
+                progress.advance()
+    finally:
+        write.add_proposals(workspace.store, config.method, done)
+    progress.log(f"Proposals computed: {len(todo) - len(lost)}, reused: {len(images) - len(todo)}.")
+    return [i for i in images if i.id not in lost]
+
+
+def embed_images(features: Features, images: list[Image], photos: Photos, progress: Progress) -> None:
+    """Compute the image features that are not on disk yet."""
+    progress.phase("Embedding photos", features.images.missing(photo_keys(images)))
+    added = _add_photos(
+        features.images,
+        images,
+        photos,
+        progress,
+        view=center_crop,
+        forward=lambda pixels: features.encoder.embed_images(pixels),
+        at_once=features.batch,
+    )
+    progress.log(f"Photos embedded: {added}, reused: {len(images) - added}.")
+
+
+def map_attention(features: Features, images: list[Image], photos: Photos, progress: Progress) -> None:
+    """Compute the attention maps of photos that are not on disk yet."""
+    progress.phase("Mapping attention", features.attention.missing(photo_keys(images)))
+    added = _add_photos(
+        features.attention,
+        images,
+        photos,
+        progress,
+        view=squeeze,
+        forward=lambda pixels: features.encoder.attention(pixels),
+        at_once=max(2, features.batch // 8),  # eight times the pixels of a crop; a single photo goes twice
+    )
+    progress.log(f"Attention maps: {added}, reused: {len(images) - added}.")
+
+
+def _add_photos(
+    stored: Embeddings,
+    images: list[Image],
+    photos: Photos,
+    progress: Progress,
+    *,
+    view: Callable[[PIL.Image.Image], np.ndarray],
+    forward: Callable[[np.ndarray], np.ndarray],
+    at_once: int,
+) -> int:
+    """Keep what the network says of each photo that it has not seen yet. Returns how many those were."""
+    keys = photo_keys(images)
+    unseen: dict[int, Image] = {}
+    for key, image, there in zip(keys.tolist(), images, stored.have(keys), strict=True):
+        if not there:
+            unseen.setdefault(key, image)
+    _tell_outdated(stored, progress)
+
+    def viewed(work: tuple[int, Image]) -> tuple[int, np.ndarray]:
+        key, image = work
+        return key, view(_read(photos, image))
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        with ThreadPoolExecutor(2) as pool:
+            for batch in _batched(map_ahead(pool, viewed, unseen.items(), 2 * at_once), at_once):
+                keys, pixels = zip(*batch, strict=True)
+                yield np.array(keys), forward(np.stack(pixels))
+                progress.advance(len(batch))
+
+    return stored.add(batches()) if unseen else 0
+
+
+def _tell_outdated(stored: Embeddings, progress: Progress) -> None:
+    if stored.outdated:
+        progress.log(
+            f"{stored.outdated} features of an earlier version do not record which pixels they belong to: "
+            "computing them again."
+        )
+
+
+def filter_rois(
+    workspace: Workspace, set_id: int, features: Features, images: list[Image], config: MineConfig, progress: Progress
+) -> None:
+    """Write the candidates of a set."""
+    done = write.filtered_images(workspace.store, set_id)
+    todo = [i for i in images if i.id not in done]
+    progress.phase("Filtering regions", len(todo))
+    for start in range(0, len(todo), BLOCK):
+        block = todo[start : start + BLOCK]
+        raw = raw_boxes(workspace.store, block, config)
+        maps = features.attention.get(photo_keys(block)) if config.needs_objectness else [None] * len(block)
+        batch = []
+        for image, attention in zip(block, maps, strict=True):
+            found = candidates(image, raw[image.id], config, attention)
+            kept, objectness = found.filtered, found.objectness if config.needs_objectness else None
+            batch.append(write.Candidates(image.id, kept.boxes, len(raw[image.id]), kept.fallback, objectness))
+        write.add_candidates(workspace.store, set_id, batch)
+        progress.advance(len(block))
+
+
+def embed_rois(
+    workspace: Workspace, set_id: int, features: Features, images: list[Image], photos: Photos, progress: Progress
+) -> None:
+    """Compute the features of a set's candidates that are not on disk yet."""
+    digests, copies = np.unique(photo_keys(images), return_counts=True)
+    copied = set(digests[copies > 1].tolist())  # copies of one file may have boxes, and so keys, in common
+
+    def unseen() -> Iterator[tuple[Image, np.ndarray, np.ndarray]]:
+        """Photos with the keys and boxes of RoIs that have no feature, as it was before this phase."""
+        have, seen = features.rois.have, set[int]()
+        for start in range(0, len(images), BLOCK):
+            block = images[start : start + BLOCK]
+            rois = read.rois_of(workspace.store, set_id, [i.id for i in block])
+            for image in block:
+                boxes = rois[image.id].boxes
+                keys = roi_keys(image.digest or 0, boxes)
+                missing = ~have(keys)
+                if image.digest in copied:
+                    missing &= ~np.isin(keys, list(seen))
+                    seen.update(keys.tolist())
+                if missing.any():
+                    yield image, keys[missing], boxes[missing]
+
+    count = sum(len(keys) for _, keys, _ in unseen())
+    progress.phase("Embedding regions", count)
+    _tell_outdated(features.rois, progress)
+
+    def crops(work: tuple[Image, np.ndarray, np.ndarray]) -> list[tuple[int, np.ndarray]]:
+        image, keys, boxes = work
+        photo = _read(photos, image)
+        return [(int(key), crop_box(photo, box)) for key, box in zip(keys, boxes, strict=True)]
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        with ThreadPoolExecutor(2) as pool:
+            each = (crop for found in map_ahead(pool, crops, unseen(), 4) for crop in found)
+            for batch in _batched(each, features.batch):
+                keys, pixels = zip(*batch, strict=True)
+                yield np.array(keys), features.encoder.embed_rois(np.stack(pixels))
+                progress.advance(len(batch))
+
+    with timed(progress, ROIS, count):
+        added = features.rois.add(batches()) if count else 0
+    progress.log(f"RoIs embedded: {added}, reused: {write.candidate_count(workspace.store, set_id) - added}.")
+
+
+def _find_neighbors(
+    workspace: Workspace, set_id: int, features: Features, images: list[Image], config: MineConfig, progress: Progress
+) -> None:
+    progress.phase("Finding neighbours", len(images))
+    ids = np.array([i.id for i in images])
+    found = nearest_neighbors(features.images.lazily(photo_keys(images)), ids, config.neighbors)
+    write.add_neighbors(workspace.store, set_id, ids, found.ids, found.similarity)
+    begun = write.filtered_images(workspace.store, set_id), write.images_with_neighbors(workspace.store, set_id)
+    if begun != (set(ids.tolist()),) * 2:
+        raise UserError(
+            "The photos of the data set have changed since this mining began; mine anew under another name."
+        )
+    progress.advance(len(images))
+
+
+def match_rois(
+    workspace: Workspace, set_id: int, features: Features, images: list[Image], config: MineConfig, progress: Progress
+) -> None:
+    """Write the pairs of a set that has its neighbours and candidates."""
+    done = write.matched_images(workspace.store, set_id)
+    todo = [i.id for i in images if i.id not in done]
+    progress.phase("Matching regions", len(todo))
+
+    rois = read.set_rois(workspace.store, set_id)
+    digest_of = dict(zip([i.id for i in images], photo_keys(images).tolist(), strict=True))
+
+    def known_of(image: int) -> Known:
+        here = rois.of(image)
+        vectors = features.rois.get(roi_keys(digest_of[image], rois.boxes[here]))
+        return Known(rois.ids[here], describe(vectors, rois.objectness[here], config))
+
+    def queries() -> Iterator[Query]:
+        for block in _batched(todo, MATCHED):
+            neighbors = read.neighbor_ids_of(workspace.store, set_id, block)
+            known = {image: known_of(image) for image in {*block, *(n for ids in neighbors.values() for n in ids)}}
+            for image in block:
+                yield image, known[image], [known[n] for n in neighbors[image]]
+
+    def matched(query: Query) -> write.MinedImage:
+        image, own, neighbors = query
+        pairs = []
+        for rank, other in enumerate(neighbors, 1):
+            best = match(own.rois, other.rois, config)
+            ids = own.ids[best.query], other.ids[best.key]
+            pairs.append(write.MinedPairs(rank, *ids, best.similarity, best.margin, best.cycle))
+        return write.MinedImage(image, tuple(pairs))
+
+    # A product of two photos' RoIs is too small to share between threads; whole photos are not.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        for batch in _batched(map_ahead(pool, matched, queries(), 2 * MATCHED), MATCHED):
+            write.add_pairs(workspace.store, set_id, batch)
+            progress.advance(len(batch))
+
+
+def _read(photos: Photos, image: Image) -> PIL.Image.Image:
+    try:
+        return photos.read(image)
+    except UnreadableImage as error:
+        raise UserError(
+            f"{photos.path(image)} was readable when its regions were proposed and is not any more: {error}; "
+            "run `orl ingest` on its folder again, then mine anew."
+        ) from error
+
+
+def _batched(items: Iterable, size: int) -> Iterator[list]:
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,324 @@
+"""Every pair of a set in any order, at any position: flat files that are made once and mapped into memory.
+
+A database cuts a page from one order quickly where there is an index for it, and only next to the page before; for
+twelve million pairs under three orders and four filters see docs/decisions/0009-orders-of-pairs.md.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import shutil
+import tempfile
+import threading
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from orl_explorer.db.gallery import Judged
+from orl_explorer.db.models import CorrespondenceSet
+from orl_explorer.db.photos import dataset_by_id, marks_of
+from orl_explorer.db.sets.pairs import PairBlock, marked_pairs, pair_blocks
+from orl_explorer.db.sets.read import rois_of
+from orl_explorer.db.sets.whole import annotated_objects
+from orl_explorer.db.store import StoreError
+from orl_explorer.orl.measure.quality import object_classes
+from orl_explorer.train.workspace import Workspace
+
+Sort = Literal["similarity", "margin", "cycle"]
+SORTS: tuple[Sort, ...] = ("similarity", "margin", "cycle")
+HEADER = "order.json"
+UNMEASURED = 2  # after 0 and 1 of pairs whose way back somebody followed
+FEW = 8  # a filter that leaves one pair in so many is sorted by itself
+
+
+@dataclass(frozen=True)
+class MatchOrder:
+    """Which pairs are shown, and in which order.
+
+    Ascending, ``cycle`` has the pairs first whose way back leads elsewhere, the most similar of them before the others;
+    pairs without a margin are last in both directions. ``least`` is a similarity; ``category`` that of the annotated
+    object which the query RoI covers; ``verdict`` and ``tag`` are anybody's, ``any`` and ``none`` as in the gallery.
+    """
+
+    sort: Sort = "similarity"
+    descending: bool = True
+    least: float | None = None
+    category: str | None = None
+    verdict: Judged | None = None
+    tag: str | None = None
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The pairs of a set, in the order of the store, and their orders.
+
+    keys: int64 [P], as ``db.matches.pair_keys``. similarity, margin: float32 [P], NaN without a margin. cycle: int8
+    [P], 0, 1 or ``UNMEASURED``. category: int16 [P], an index into names, or -1. by: for each sort the rows in
+    ascending order, uint32 [P]. revision: of the annotations that the categories are of, -1 where there are none.
+    """
+
+    keys: np.ndarray
+    similarity: np.ndarray
+    margin: np.ndarray
+    cycle: np.ndarray
+    category: np.ndarray
+    names: tuple[str, ...]
+    by: dict[Sort, np.ndarray]
+    revision: int
+
+
+def matches(workspace: Workspace, mined: CorrespondenceSet) -> Matches | None:
+    """The orders of a complete set, if they have been made since its photos were annotated as they are."""
+    folder, revision = _folder(workspace, mined), _revision(workspace, mined)
+    return _opened(folder, revision) if _made(folder) == (_of_set(workspace, mined), revision) else None
+
+
+def make_matches(
+    workspace: Workspace, mined: CorrespondenceSet, report: Callable[[int, int], None] = lambda done, total: None
+) -> Matches:
+    """Make the orders of a complete set, in place of older ones. report: photos read, and how many there are."""
+    revision, total = _revision(workspace, mined), mined.pair_count
+    names = tuple(sorted(dataset_by_id(workspace.store, mined.dataset_id).categories or {}))
+    arrays: dict[str, np.ndarray] = {
+        "keys": np.empty(total, np.int64),
+        "similarity": np.empty(total, np.float32),
+        "margin": np.empty(total, np.float32),
+        "cycle": np.empty(total, np.int8),
+        "category": np.full(total, -1, np.int16),
+    }
+    at = photos = 0
+    for block in pair_blocks(workspace.store, mined.id):
+        here = slice(at, at + len(block.keys))
+        for name in ("keys", "similarity", "margin"):
+            arrays[name][here] = getattr(block, name)
+        arrays["cycle"][here] = np.where(np.isnan(block.cycle), UNMEASURED, block.cycle)
+        if names:
+            arrays["category"][here] = _categories(workspace, mined.id, block, names)
+        at, photos = here.stop, photos + len(block.image_ids)
+        report(photos, mined.image_count)
+    folder = _folder(workspace, mined)
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.{threading.get_ident()}")
+    aside.mkdir(parents=True)
+    try:
+        for name, values in arrays.items():
+            np.save(aside / f"{name}.npy", values)
+        for sort in SORTS:
+            rows = _ascending(sort, arrays["similarity"], arrays["margin"], arrays["cycle"])
+            np.save(aside / f"by_{sort}.npy", rows.astype(np.uint32))
+        header = {"set": _of_set(workspace, mined), "revision": revision, "names": names}
+        (aside / HEADER).write_text(json.dumps(header))
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return _opened(folder, revision)
+
+
+def drop_matches(workspace: Workspace, set_id: int) -> None:
+    """Forget the orders of a set: they can always be made again, and without the set they are of no use."""
+    shutil.rmtree(workspace.orders / str(set_id), ignore_errors=True)
+
+
+def match_rows(workspace: Workspace, mined: CorrespondenceSet, found: Matches, order: MatchOrder) -> np.ndarray:
+    """Rows of ``found`` that are shown, in order: uint32 [n]. One that nothing filters is a view of the file."""
+    by_marks = order.verdict is not None or order.tag is not None
+    marks = marks_of(workspace.store, mined.dataset_id) if by_marks else 0
+    rows = _rows(_Known(workspace, mined.id, found.revision, found), order, marks)
+    _let_go(found)
+    return rows
+
+
+def match_keys(found: Matches, rows: np.ndarray, offset: int, limit: int) -> np.ndarray:
+    """Keys of the pairs of a page: int64 [at most limit]."""
+    return found.keys[rows[offset : offset + limit]]
+
+
+def place_of(found: Matches, rows: np.ndarray, order: MatchOrder, similarity: float) -> int:
+    """Where in rows sorted by similarity the first pair stands that is at or beyond a similarity, from 0."""
+    sign = -1 if order.descending else 1
+    return bisect_left(rows, sign * similarity, key=lambda row: sign * found.similarity[row])
+
+
+# Making them beside the pages ----------------------------------------------------------------------------
+
+
+@dataclass
+class Making:
+    """Orders that a thread of this process is making; ``error`` says in a sentence why it gave up."""
+
+    done: int = 0
+    total: int = 1
+    error: str | None = None
+    thread: threading.Thread = field(default_factory=threading.Thread)
+
+
+_MAKING: dict[Path, Making] = {}
+_LOCK = threading.Lock()
+
+
+def matches_or_making(workspace: Workspace, mined: CorrespondenceSet, patience: float) -> Matches | Making:
+    """The orders of a set. Where there are none, a thread begins to make them, and is given some seconds to do so."""
+    found = matches(workspace, mined)
+    if found is not None:
+        return found
+    folder = _folder(workspace, mined)
+    with _LOCK:
+        making = _MAKING.get(folder)
+        if making is None or (making.error is None and not making.thread.is_alive()):
+            making = _MAKING[folder] = _begin(workspace, mined)
+    making.thread.join(patience)
+    return matches(workspace, mined) or making
+
+
+def try_again(workspace: Workspace, mined: CorrespondenceSet) -> None:
+    """Forget that making the orders of a set failed."""
+    with _LOCK:
+        _MAKING.pop(_folder(workspace, mined), None)
+
+
+def _begin(workspace: Workspace, mined: CorrespondenceSet) -> Making:
+    making = Making(total=max(1, mined.image_count))
+
+    def report(done: int, total: int) -> None:
+        making.done, making.total = done, max(1, total)
+
+    def make() -> None:
+        try:
+            make_matches(workspace, mined, report)
+        except (StoreError, OSError) as problem:
+            making.error = f"The orders of the pairs could not be written: {problem}"
+
+    making.thread = threading.Thread(target=make, daemon=True, name=f"matches of set {mined.id}")
+    making.thread.start()
+    return making
+
+
+# Inside --------------------------------------------------------------------------------------------------
+
+
+def _folder(workspace: Workspace, mined: CorrespondenceSet) -> Path:
+    """In the workspace; where that cannot be written and holds none, in a folder that lasts as long as this process."""
+    kept = workspace.orders / str(mined.id)
+    if os.access(workspace.path, os.W_OK) or _made(kept) == (_of_set(workspace, mined), _revision(workspace, mined)):
+        return kept
+    return Path(_elsewhere(workspace.path).name) / str(mined.id)
+
+
+def _of_set(workspace: Workspace, mined: CorrespondenceSet) -> str:
+    """Which set orders are of, and how many pairs it has."""
+    return f"{workspace.store.which(mined)} {mined.pair_count}"
+
+
+@cache
+def _elsewhere(_: Path) -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="orl-orders-")
+
+
+def _revision(workspace: Workspace, mined: CorrespondenceSet) -> int:
+    """What the categories depend on; without annotations, nothing."""
+    dataset = dataset_by_id(workspace.store, mined.dataset_id)
+    return dataset.revision if dataset.annotation_count else -1
+
+
+def _made(folder: Path) -> tuple[str, int] | None:
+    try:
+        header = json.loads((folder / HEADER).read_text())
+        return header["set"], header["revision"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _ascending(sort: Sort, similarity: np.ndarray, margin: np.ndarray, cycle: np.ndarray) -> np.ndarray:
+    """Positions in ascending order, int64 [n]; what nobody measured is last, and equals are as they were."""
+    match sort:
+        case "similarity":
+            return np.argsort(similarity, kind="stable")
+        case "margin":
+            return np.argsort(margin, kind="stable")
+    return np.lexsort((-similarity, cycle))
+
+
+@lru_cache(maxsize=8)
+def _opened(folder: Path, revision: int) -> Matches:
+    names = tuple(json.loads((folder / HEADER).read_text())["names"])
+    read = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
+    by: dict[Sort, np.ndarray] = {sort: read.pop(f"by_{sort}") for sort in SORTS}
+    return Matches(**read, names=names, by=by, revision=revision)
+
+
+def _let_go(found: Matches) -> None:
+    """Give back the memory of what was read of the files: a filter reads all of some, a page 36 rows."""
+    for array in (found.keys, found.similarity, found.margin, found.cycle, found.category, *found.by.values()):
+        if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows does that by itself
+            array.base.madvise(mmap.MADV_DONTNEED)
+
+
+def _categories(workspace: Workspace, set_id: int, block: PairBlock, names: tuple[str, ...]) -> np.ndarray:
+    """Category of the annotated object that each pair's query RoI covers, int16 [n]; -1 for none."""
+    ids = block.image_ids.tolist()
+    objects, number = annotated_objects(workspace.store, ids), {name: i for i, name in enumerate(names)}
+    classes = np.array([number.get(category, -1) for category in objects.categories], np.int64)
+    of_roi: dict[int, int] = {}
+    for image_id, rois in rois_of(workspace.store, set_id, ids).items():
+        here = slice(*np.searchsorted(objects.image_ids, [image_id, image_id + 1]))
+        covered = object_classes(rois.boxes, objects.boxes[here], classes[here])
+        of_roi.update(zip(rois.ids.tolist(), covered.tolist(), strict=True))
+    return np.array([of_roi.get(roi, -1) for roi in block.query_roi_ids.tolist()], np.int16)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A set whose rows are kept in memory by its id; the arrays themselves cannot be compared."""
+
+    workspace: Workspace
+    set_id: int
+    revision: int
+    found: Matches = field(compare=False)
+
+
+@lru_cache(maxsize=6)
+def _rows(known: _Known, order: MatchOrder, marks: int) -> np.ndarray:
+    found, rows = known.found, known.found.by[order.sort]
+    if order.least is not None and order.sort == "similarity":
+        rows = rows[place_of(found, rows, replace(order, descending=False), order.least) :]
+    kept = _kept(known, order)
+    if kept is not None and np.count_nonzero(kept) * FEW < len(kept):
+        few = np.flatnonzero(kept)
+        few = few[found.similarity[few] >= (-2 if order.least is None else np.float32(order.least))]
+        rows = few[_ascending(order.sort, found.similarity[few], found.margin[few], found.cycle[few])]
+    elif kept is not None:
+        rows = rows[kept[rows]]
+    if not order.descending:
+        return rows
+    if order.sort != "margin":
+        return rows[::-1]
+    measured = bisect_left(rows, True, key=lambda row: bool(np.isnan(found.margin[row])))
+    return rows[::-1] if measured == len(rows) else np.concatenate([rows[:measured][::-1], rows[measured:]])
+
+
+def _kept(known: _Known, order: MatchOrder) -> np.ndarray | None:
+    """Which pairs pass the filters, bool [P], in the order of the store; None where there is none to pass."""
+    found, passed = known.found, None
+    if order.least is not None and order.sort != "similarity":
+        passed = found.similarity >= np.float32(order.least)
+    if order.category is not None:
+        number = found.names.index(order.category) if order.category in found.names else -2
+        of_category = found.category == number
+        passed = of_category if passed is None else passed & of_category
+    for asked, verdict, tag in ((order.verdict, order.verdict, None), (order.tag, None, order.tag)):
+        if asked is None:
+            continue
+        keys = marked_pairs(known.workspace.store, known.set_id, "any" if verdict == "none" else verdict, tag)
+        marked = np.zeros(len(found.keys), bool)
+        rows = np.searchsorted(found.keys, keys)
+        marked[rows] = True  # a pair of the set is one of its keys
+        marked = ~marked if verdict == "none" else marked
+        passed = marked if passed is None else passed & marked
+    return passed

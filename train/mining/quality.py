@@ -1,0 +1,74 @@
+"""Measuring correspondence sets: from the store's rows to ``orl.quality`` and back."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.db.sets.read import complete_set_named
+from orl_explorer.db.sets.whole import AnnotatedObjects, WholeSet, annotated_objects, whole_set
+from orl_explorer.db.sets.write import keep_quality
+from orl_explorer.db.store import Store
+from orl_explorer.orl.measure.quality import Measures, Mined, Objects, with_labels, without_labels
+from orl_explorer.train.workspace import Workspace
+
+
+def quality_of(workspace: Workspace, name: str) -> Measures:
+    """Measures of a complete set: those kept with it, or anew when its photos have got other annotations since.
+
+    Raises StoreError when there is no such set.
+    """
+    found = complete_set_named(workspace.store, name)
+    objects = dataset_by_id(workspace.store, found.dataset_id).annotation_count
+    if found.quality is not None and found.quality["annotated_objects"] == objects:
+        return found.quality
+    measures = measure(workspace.store, found.id, objects)
+    keep_quality(workspace.store, found.id, measures)
+    return measures
+
+
+def measure(store: Store, set_id: int, annotated: int) -> Measures:
+    """Measure a set, complete or not. annotated: number of the data set's annotations; 0 measures without them."""
+    rows = whole_set(store, set_id)
+    ids, mined = rows.images[:, 0], as_mined(rows)
+    del rows  # a gigabyte, at twelve million pairs
+    measures: Measures = {"annotated_objects": annotated} | without_labels(mined)
+    if annotated:
+        measures |= with_labels(mined, as_objects(annotated_objects(store, ids.tolist()), ids))
+    return measures
+
+
+def as_mined(rows: WholeSet) -> Mined:
+    """Rows of the store as arrays whose images and RoIs are numbered from 0."""
+    ids, roi_ids = rows.images[:, 0], rows.rois[:, 1]
+    order = np.argsort(roi_ids, kind="stable")
+
+    def roi(column: int) -> np.ndarray:
+        return order[np.searchsorted(roi_ids, rows.pairs[:, column], sorter=order)]
+
+    return Mined(
+        sizes=rows.images[:, 1:],
+        start=np.searchsorted(rows.rois[:, 0], np.append(ids, np.iinfo(np.int64).max)),
+        boxes=rows.rois[:, 2:].astype(np.int16),
+        queries=np.arange(len(ids)),
+        neighbors=np.searchsorted(ids, rows.neighbors[:, 1]).reshape(len(ids), -1),
+        nearness=rows.nearness.reshape(len(ids), -1),
+        query=roi(2),
+        key=roi(3),
+        similarity=rows.similarity,
+        margin=rows.margin,
+        cycle=rows.cycle,
+    )
+
+
+def as_objects(found: AnnotatedObjects, image_ids: np.ndarray) -> Objects:
+    """Annotations of the images with these ids, ascending, as arrays numbered from 0."""
+    names = sorted(set(found.categories))
+    number = {name: i for i, name in enumerate(names)}
+    return Objects(
+        start=np.searchsorted(found.image_ids, np.append(image_ids, np.iinfo(np.int64).max)),
+        boxes=found.boxes,
+        classes=np.array([number[c] for c in found.categories], np.int64),
+        difficult=found.difficult,
+        names=names,
+    )

@@ -1,0 +1,135 @@
+"""A sample of queries with their neighbours: what settings are tried on before a whole data set is mined."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
+from orl_explorer.db.photos import dataset_by_id, dataset_named, digests_of, usable_images
+from orl_explorer.db.sets import read, write
+from orl_explorer.orl.matching import nearest_to
+from orl_explorer.orl.measure.quality import Mined
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.embeddings import Embeddings
+from orl_explorer.train.mining.features import Features, photo_keys
+from orl_explorer.train.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Query images and their nearest others: ids int64 [m] and [m, K], and the cosine float32 [m, K]."""
+
+    dataset: Dataset
+    images: dict[int, Image]  # queries and neighbours, by id
+    queries: np.ndarray
+    neighbors: np.ndarray
+    nearness: np.ndarray
+
+    def ids(self, k: int) -> np.ndarray:
+        """Ids of the queries and of their k nearest, int64 [n], ascending."""
+        return np.union1d(self.queries, self.neighbors[:, :k])
+
+
+def draw(
+    workspace: Workspace,
+    dataset: str,
+    features: Features,
+    most: int,
+    size: int,
+    seed: int,
+    only: Collection[str] | None = None,
+) -> Sample:
+    """Draw queries from a data set that has been mined with an encoder, with ``most`` neighbours from all of it.
+
+    only: names of the photos that may be queries, with or without folder and suffix. Raises UserError.
+    """
+    row = dataset_named(workspace.store, dataset)
+    images = list(usable_images(workspace.store, row.id))
+    ids = np.array([image.id for image in images], np.int64)
+    unknown = features.images.missing(photo_keys(images))
+    if unknown:
+        raise UserError(
+            f"{unknown} of the {len(ids)} photos of '{dataset}' have not been embedded by this encoder; "
+            "mine the data set with it once, then sweep."
+        )
+    if len(ids) <= most:
+        raise UserError(f"K = {most} neighbours need at least {most + 1} photos, and '{dataset}' has {len(ids)}.")
+    allowed = ids if only is None else np.array([i.id for i in images if named(i, frozenset(only))], np.int64)
+    if not len(allowed):
+        raise UserError(f"No photo of '{dataset}' has one of the {len(only or ())} names that may be queries.")
+    queries = drawn(allowed, size, seed)
+    neighbors, nearness = _nearest(workspace, features.images, ids, queries, most)
+    involved = {*queries.tolist(), *neighbors.ravel().tolist()}
+    by_id = {image.id: image for image in images if image.id in involved}
+    return Sample(row, by_id, queries, neighbors, nearness)
+
+
+def drawn(ids: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """At most so many of the ids, int64 [m], ascending: the same for the same seed."""
+    return np.sort(np.random.default_rng(seed).choice(ids, min(size, len(ids)), replace=False))
+
+
+def sample_of(
+    workspace: Workspace, mined: CorrespondenceSet, stored: Embeddings, queries: np.ndarray, most: int
+) -> Sample:
+    """Queries of a set, int64 [m], with their neighbours: the set's own, and where it has fewer than ``most``, others.
+
+    stored: features of photos by the set's encoder. There are no more neighbours than the set has other photos.
+    """
+    store = workspace.store
+    found = [read.neighbors_of(store, mined.id, int(query)) for query in queries]
+    own = int(mined.params["neighbors"])
+    neighbors = np.array([[n.image.id for n in near[:own]] for near in found], np.int64)
+    nearness = np.array([[n.similarity for n in near[:own]] for near in found], np.float32)
+    if most > own:
+        ids = np.array(sorted(write.matched_images(store, mined.id)), np.int64)
+        further, values = _nearest(workspace, stored, ids, queries, min(most, len(ids) - 1))
+        neighbors = np.concatenate([neighbors, further[:, own:]], axis=1)
+        nearness = np.concatenate([nearness, values[:, own:]], axis=1)
+    ids = np.union1d(queries, neighbors)
+    return Sample(
+        dataset_by_id(store, mined.dataset_id), read.images_by_id(store, ids.tolist()), queries, neighbors, nearness
+    )
+
+
+def saved(workspace: Workspace, mined: CorrespondenceSet, drawn: Sample) -> Mined:
+    """What a set says of a sample of its queries, from its rows."""
+    k = int(mined.params["neighbors"])
+    ids = drawn.ids(k)
+    rois = read.rois_of(workspace.store, mined.id, ids.tolist())
+    start = np.concatenate([[0], np.cumsum([len(rois[i].ids) for i in ids.tolist()])])
+    at = {int(roi): n for n, roi in enumerate(np.concatenate([rois[i].ids for i in ids.tolist()]))}
+    found = read.pair_rows(workspace.store, mined.id, drawn.queries.tolist())
+    pairs = [pair for query in drawn.queries.tolist() for pair in found[query]]
+    images = [drawn.images[i] for i in ids.tolist()]
+    return Mined(
+        sizes=np.array([[image.width, image.height] for image in images]),
+        start=start,
+        boxes=np.concatenate([rois[i].boxes for i in ids.tolist()]),
+        queries=np.searchsorted(ids, drawn.queries),
+        neighbors=np.searchsorted(ids, drawn.neighbors[:, :k]),
+        nearness=drawn.nearness[:, :k],
+        query=np.array([at[pair.query_roi_id] for pair in pairs], np.int64),
+        key=np.array([at[pair.key_roi_id] for pair in pairs], np.int64),
+        similarity=np.array([pair.similarity for pair in pairs], np.float32),
+        margin=np.array([pair.margin for pair in pairs], np.float32),  # None becomes NaN
+        cycle=np.array([pair.cycle for pair in pairs], np.float32),
+    )
+
+
+def _nearest(
+    workspace: Workspace, stored: Embeddings, ids: np.ndarray, queries: np.ndarray, most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    whole = stored.get(digests_of(workspace.store, ids))
+    near = [nearest_to(whole, ids, int(query), most) for query in queries]
+    return np.stack([n.ids for n in near]), np.stack([n.similarity for n in near])
+
+
+def named(image: Image, names: frozenset[str]) -> bool:
+    """Whether a photo has one of the names, with or without folder and suffix."""
+    path = PurePosixPath(image.path)
+    return not names.isdisjoint({image.path, path.name, path.stem})

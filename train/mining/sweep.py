@@ -1,0 +1,98 @@
+"""What other settings would find: a grid of them on a sample of queries, from what mining has stored."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.orl.boxes import BoxRules
+from orl_explorer.orl.measure.quality import Measures
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
+from orl_explorer.train.mining.features import Attention, BoxFeatures, Features
+from orl_explorer.train.mining.sample import draw
+from orl_explorer.train.mining.trial import Found, Trial
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.settings import with_settings
+from orl_explorer.train.workspace import Workspace
+
+Grid = Mapping[str, Sequence[float | str]]  # values by name of a setting
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid: its values of the settings that vary, and how good the sample's pairs are there."""
+
+    settings: dict[str, float | str]
+    measures: Measures
+
+
+def sweep(
+    workspace: Workspace,
+    dataset: str,
+    encoder: str,
+    grid: Grid,
+    *,
+    base: MineConfig = MINE_PRESETS["paper"],
+    sample: int = 200,
+    seed: int = 0,
+    only: Collection[str] | None = None,
+    progress: Progress | None = None,
+) -> list[Cell]:
+    """Mine a sample of queries with every combination of some settings, and measure what is found.
+
+    grid: values by name of a ``MineConfig`` setting; the others are those of base. Neighbours come from the whole data
+    set. Nothing is written; features of boxes that no set has used are computed for the occasion.
+    only: names of the photos that may be queries, with or without folder and suffix: a split that nobody tuned on.
+    Raises UserError when a setting is not valid, or photos were never mined with this encoder or proposal scale.
+    """
+    progress = progress or Progress()
+    cells = combinations(grid, base)
+    if "precision" in grid:
+        raise UserError("A sweep works from stored features of one precision; mine with the other, then compare sets.")
+    features = Features(workspace, encoder_named(workspace.store, encoder), precision=base.precision)
+    most = max(config.neighbors for _, config in cells)
+    drawn = draw(workspace, dataset, features, most, sample, seed, only)
+    photos = Photos.of(workspace.store, drawn.dataset.id)
+    vectors = BoxFeatures(features, photos)
+    trial = Trial(workspace, drawn, vectors, Attention(features, photos))
+    found = dict(try_all(trial, [config for _, config in cells], embed=True, progress=progress))
+    progress.log(f"RoIs embedded for the occasion: {vectors.embedded}.")
+    return [Cell(cell, found[config].measures) for cell, config in cells]
+
+
+def combinations(grid: Grid, base: MineConfig) -> list[tuple[dict[str, float | str], MineConfig]]:
+    """Every cell of a grid, the last setting changing fastest, with all its settings. Raises UserError."""
+    cells = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    return [(cell, with_settings(base, cell)) for cell in cells]
+
+
+def try_all(
+    trial: Trial, configs: Sequence[MineConfig], *, embed: bool = False, progress: Progress | None = None
+) -> Iterator[tuple[MineConfig, Found]]:
+    """What each of many settings finds, as it becomes known: those with the same candidates at once."""
+    progress = progress or Progress()
+    same_boxes: dict[tuple[BoxRules, str, str], list[MineConfig]] = {}
+    for config in configs:
+        same_boxes.setdefault((config.rules, config.method, config.ranked_by), []).append(config)
+    progress.phase("Sweeping", len(same_boxes) * len(trial.sample.queries))
+    for some in same_boxes.values():
+        yield from zip(some, trial.find_all(some, embed=embed, progress=progress), strict=True)
+
+
+def save(cells: Sequence[Cell], path: Path) -> None:
+    """Write a row for each cell, its settings first: comma-separated, or JSON when the name ends in .json."""
+    rows = [{**cell.settings, **cell.measures} for cell in cells]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        if path.suffix == ".json":
+            json.dump(rows, file, indent=1)
+        else:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)

@@ -1,0 +1,39 @@
+"""Checkpoints: tensors and one integer, published whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from orl_explorer.train.encoders.state_dicts import read_torch
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.files import publish
+from orl_explorer.train.progress import Progress
+
+KEPT = 2  # the newest and the one before, should the newest be damaged
+
+
+def save_checkpoint(folder: Path, step: int, payload: dict[str, Any]) -> Path:
+    """Write the checkpoint of a step and drop those that are no longer needed."""
+    path = folder / f"checkpoint-{step:09d}.pt"
+    publish(lambda file: torch.save(payload | {"step": step}, file), path)
+    # What a killed process left half-written begins with a dot.
+    for old in (*_newest_first(folder)[KEPT:], *folder.glob(".checkpoint-*")):
+        old.unlink()
+    return path
+
+
+def load_checkpoint(folder: Path, progress: Progress) -> dict[str, Any] | None:
+    """The newest checkpoint that can be read, or None. A damaged one is passed over, and the log says so."""
+    for path in _newest_first(folder):
+        try:
+            return read_torch(path)
+        except UserError as error:
+            progress.log(f"Passed over a damaged checkpoint: {error}")
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("checkpoint-*.pt"), reverse=True)

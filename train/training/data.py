@@ -1,0 +1,196 @@
+"""Photos as views. Order and every view are functions of (seed, epoch, image): nothing depends on the past."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from orl_explorer.orl.augment import as_row, augment
+from orl_explorer.orl.boxes import jitter_box
+from orl_explorer.orl.orl_loss import BRANCHES
+from orl_explorer.orl.pixels import Crop, UnreadableImage, read_crops
+from orl_explorer.orl.views import PIPELINES, Pipeline, View, draw_changes, epoch_order, random_crop, view_generator
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.training.config import ORLConfig, TrainConfig
+from orl_explorer.train.training.trained_on import Correspondences
+
+Key = tuple[int, int]  # epoch, index of the image
+Views = dict[str, Tensor]  # name -> uint8 [S, S, 3]; of a batch [B, S, S, 3]
+CHANGES = "/changes"  # ends the name of what is still to be done to a view: float [9], of a batch [B, 9]
+# Of stage 3, in the order of their generators: name, branch, pipeline.
+VIEW_ORDER = tuple(
+    (name, branch.name, pipeline)
+    for branch in BRANCHES
+    for name, pipeline in zip((branch.first, branch.second), PIPELINES, strict=True)
+)
+VIEWS = tuple(name for name, _, _ in VIEW_ORDER)
+CHOICE = 1_000  # number of the generator that draws neighbour, pair and RoI, apart from those of the views
+
+
+class ImageViews(Dataset):
+    """Stage 1: views of whole photos."""
+
+    def __init__(self, files: list[str], views: tuple[View, ...], seed: int, *, changed: bool = True) -> None:
+        """changed: whether views are augmented here, or come with what the device is to do to them."""
+        self.files, self.views, self.seed, self.changed = files, views, seed, changed
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def file(self, index: int) -> str:
+        """Path of a photo."""
+        return self.files[index]
+
+    def __getitem__(self, key: Key) -> Views:
+        """Each view under its name, uint8 [S, S, 3]."""
+        generators = [view_generator(self.seed, *key, number) for number in range(len(self.views))]
+        cut = partial(_crops, self.views, generators)
+        shown: Views = {}
+        for view, generator, pixels in zip(self.views, generators, _read(self.files[key[1]], cut), strict=True):
+            shown |= _changed(view.name, pixels, view.pipeline, generator, self.changed)
+        return shown
+
+
+class RoiViews(Dataset):
+    """Stage 3: two views of each photo, of one of its RoIs and of one of its pairs (Sec. 3.3)."""
+
+    def __init__(
+        self, found: Correspondences, views: tuple[View, ...], config: ORLConfig, *, changed: bool = True
+    ) -> None:
+        """views: the two of whole photos."""
+        weights = (config.image_weight, config.intra_weight, config.inter_weight)
+        self.found, self.config, self.views, self.changed = found, config, views, changed
+        self.active = {b.name for b, weight in zip(BRANCHES, weights, strict=True) if weight}
+
+    def __len__(self) -> int:
+        return len(self.found.queries)
+
+    def file(self, index: int) -> str:
+        """Path of a query photo."""
+        return self.found.files[int(self.found.queries[index])]
+
+    def __getitem__(self, key: Key) -> Views:
+        """image_1, image_2: uint8 [S, S, 3]; roi, roi_jittered, query_roi, key_roi: uint8 [P, P, 3].
+
+        Branches of weight 0 have no views.
+        """
+        epoch, index = key
+        found, query = self.found, int(self.found.queries[index])
+        choice = view_generator(self.config.seed, epoch, index, CHOICE)
+        rois = found.rois[found.roi_start[query] : found.roi_start[query + 1]]
+        box = rois[choice.integers(len(rois))]
+        near = jitter_box(box, int(found.sizes[query, 0]), int(found.sizes[query, 1]), choice)
+        neighbor = choice.integers(found.neighbor_start[query], found.neighbor_start[query + 1])
+        pair = found.pairs[choice.integers(found.pair_start[neighbor], found.pair_start[neighbor + 1])]
+
+        generators = [view_generator(self.config.seed, *key, number) for number in range(6)]
+        boxes = (box, near, pair[:4])
+
+        def cut(width: int, height: int) -> list[Crop]:
+            # All of them, whichever are wanted: they decide how finely the photo is decoded, and a branch must not
+            # look different for another being off.
+            patches = [Crop(patch, self.config.patch_size) for patch in boxes]
+            return _crops(self.views, generators, width, height) + patches
+
+        crops = dict(zip(VIEWS, _read(found.files[query], cut), strict=False))
+        if "inter" in self.active:
+            key_roi = Crop(pair[4:], self.config.patch_size)
+            [crops["key_roi"]] = _read(found.files[found.neighbors[neighbor]], lambda *_: [key_roi])
+        shown: Views = {}
+        for number, (name, branch, pipeline) in enumerate(VIEW_ORDER):
+            if branch in self.active:
+                shown |= _changed(name, crops[name], pipeline, generators[number], self.changed)
+        return shown
+
+
+def _crops(views: tuple[View, ...], generators: list[np.random.Generator], width: int, height: int) -> list[Crop]:
+    drawn = zip(views, generators, strict=False)
+    return [Crop(random_crop(width, height, generator, view.pipeline.scale), view.size) for view, generator in drawn]
+
+
+def _changed(name: str, pixels: np.ndarray, pipeline: Pipeline, generator: np.random.Generator, now: bool) -> Views:
+    changes = draw_changes(pipeline, generator)
+    if now:
+        return {name: torch.from_numpy(augment(pixels, changes))}
+    return {name: torch.from_numpy(pixels.copy()), name + CHANGES: torch.from_numpy(as_row(changes))}
+
+
+def _read(file: str, plan: partial | object) -> list[np.ndarray]:
+    try:
+        return read_crops(Path(file), plan)  # type: ignore[arg-type]
+    except UnreadableImage as error:
+        raise UserError(f"{file} cannot be read any more: {error}; run `orl ingest` on its folder again.") from error
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Whole batches in an epoch; the rest of the photos waits for the next one. Raises UserError."""
+    if count < batch_size:
+        raise UserError(
+            f"A batch of {batch_size} photos needs at least as many, and there are {count}; "
+            f"use --preset small or --set batch_size={max(2, count // 4)}."
+        )
+    return count // batch_size
+
+
+def batch_keys(count: int, config: TrainConfig, step: int) -> list[Key]:
+    """The photos of one step: a slice of its epoch's order."""
+    epoch, within = divmod(step, steps_per_epoch(count, config.batch_size))
+    order = epoch_order(config.seed, epoch, count)
+    start = within * config.batch_size
+    return [(epoch, index) for index in order[start : start + config.batch_size].tolist()]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Keys of every forward from a step on: the tail of the same sequence, wherever it starts.
+
+    A step's batch is cut into ``config.accumulate`` parts, and each of those into one for each process.
+    """
+
+    count: int
+    config: TrainConfig
+    first: int
+    rank: int = 0
+    processes: int = 1
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        total = steps_per_epoch(self.count, self.config.batch_size) * self.config.epochs
+        pieces = self.config.accumulate * self.processes
+        size = self.config.batch_size // pieces
+        for step in range(self.first, total):
+            keys = batch_keys(self.count, self.config, step)
+            for piece in range(self.rank, pieces, self.processes):
+                yield keys[piece * size : (piece + 1) * size]
+
+
+def loader(dataset: ImageViews | RoiViews, config: TrainConfig, parts: Parts, pin_memory: bool) -> DataLoader:
+    """Batches of views; the number of worker processes changes nothing but the speed."""
+    # Views are small, and threads of OpenCV that a fork leaves behind would be waited for in vain.
+    cv2.setNumThreads(1)
+    return DataLoader(
+        dataset,
+        batch_sampler=parts,
+        num_workers=config.workers,
+        worker_init_fn=_one_thread,
+        pin_memory=pin_memory,
+    )
+
+
+def drawn_batches(batches: DataLoader) -> Iterator[Views]:
+    """What a loader draws. A UserError of one of its processes comes out as the sentence that it was there."""
+    try:
+        yield from batches
+    except UserError as error:
+        raise UserError(str(error).rstrip().rpartition("UserError: ")[2]) from None
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

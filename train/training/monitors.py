@@ -1,0 +1,159 @@
+"""What a training looks at as it goes on: k-NN accuracy, and the pairs that it finds between a few photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from orl_explorer.db.models import CorrespondenceSet
+from orl_explorer.db.photos import usable_images
+from orl_explorer.db.runs.probes import Probe, keep_probes
+from orl_explorer.db.sets.read import images_by_id, neighbor_ids_of, rois_of, set_images
+from orl_explorer.db.sets.whole import annotated_objects
+from orl_explorer.orl.augment import normalise
+from orl_explorer.orl.backbones import normalisation
+from orl_explorer.orl.heads import pool
+from orl_explorer.orl.matching import top_pairs
+from orl_explorer.orl.measure.knn import knn_predict
+from orl_explorer.orl.method import Method
+from orl_explorer.orl.pixels import INPUT_SIZE, Crop, UnreadableImage, center_crop, read_crops, read_image
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.training.config import TrainConfig
+from orl_explorer.train.workspace import Workspace
+
+SPLIT = 512  # annotated photos, half of them to compare the others with
+SPLIT_SEED = 0  # the same photos for every run on a data set
+BATCH = 32  # photos or crops of a forward pass
+QUERIES, NEIGHBORS, ROIS = 4, 2, 20  # probes: query photos, neighbours of each, RoIs of a photo at most
+
+
+class KNNCheck:
+    """Accuracy of a k-NN classifier on annotated photos, by the category of a photo's largest object."""
+
+    def __init__(self, workspace: Workspace, dataset_id: int, config: TrainConfig) -> None:
+        self._workspace, self._dataset_id, self._config = workspace, dataset_id, config
+        self._split: tuple[np.ndarray, Tensor] | None = None
+
+    def __call__(self, method: Method, epoch: int, step: int, saved: bool) -> dict[str, float]:
+        """``knn_accuracy``, and ``knn_chance``: that of the most common category."""
+        every = self._config.knn_every
+        if not every or (epoch % every and epoch != self._config.epochs):
+            return {}
+        pixels, labels = self._photos()
+        if len(labels) < 4:
+            return {}
+        features = embed(method, pixels)
+        labels = labels.to(features.device)
+        bank, queries = features[::2], features[1::2]
+        right = knn_predict(bank, labels[::2], queries) == labels[1::2]
+        chance = (labels[1::2] == labels[::2].mode().values).float().mean()
+        return {"knn_accuracy": right.float().mean().item(), "knn_chance": chance.item()}
+
+    def _photos(self) -> tuple[np.ndarray, Tensor]:
+        """uint8 [n, S, S, 3], and the number of each photo's category, int64 [n]."""
+        if self._split is None:
+            self._split = self._read()
+        return self._split
+
+    def _read(self) -> tuple[np.ndarray, Tensor]:
+        store, size = self._workspace.store, self._config.image_size
+        images = {image.id: image for image in usable_images(store, self._dataset_id)}
+        objects = annotated_objects(store, sorted(images))
+        largest: dict[int, tuple[float, str]] = {}
+        for i, box, category, difficult in zip(
+            objects.image_ids.tolist(), objects.boxes, objects.categories, objects.difficult, strict=True
+        ):
+            area = float(box[2] * box[3])
+            if not difficult and area > largest.get(i, (0.0, ""))[0]:
+                largest[i] = area, category
+        order = np.random.default_rng(SPLIT_SEED).permutation(sorted(largest)).tolist()
+        numbers = {name: number for number, name in enumerate(sorted({c for _, c in largest.values()}))}
+        photos, pixels, labels = Photos.of(store, self._dataset_id), [], []
+        for i in order[:SPLIT]:
+            try:
+                photo = read_image(photos.path(images[i]))
+            except UnreadableImage:  # moved since; a check is no reason to end a training
+                continue
+            pixels.append(center_crop(photo, round(size * 256 / INPUT_SIZE), size))
+            labels.append(numbers[largest[i][1]])
+        return np.array(pixels, np.uint8), torch.tensor(labels, dtype=torch.int64)
+
+
+class Probes:
+    """A few queries and neighbours of a set, whose RoIs are matched anew at every checkpoint and kept in the store."""
+
+    def __init__(self, workspace: Workspace, mined: CorrespondenceSet | None, config: TrainConfig, run_id: int) -> None:
+        """mined: None for none."""
+        self._workspace, self._mined, self._config, self._run_id = workspace, mined, config, run_id
+        self._crops: dict[int, tuple[np.ndarray, np.ndarray]] | None = None
+        self._neighbors: dict[int, list[int]] = {}
+
+    def __call__(self, method: Method, epoch: int, step: int, saved: bool) -> dict[str, float]:
+        """Pairs go to the store; ``probe_similarity`` is the mean of the best of each query and neighbour."""
+        if not saved or self._mined is None:
+            return {}
+        crops = self._read(self._mined)
+        features = {i: embed(method, pixels).cpu().numpy() for i, (_, pixels) in crops.items()}
+        probes = []
+        for query, neighbors in self._neighbors.items():
+            for neighbor in neighbors:
+                if query in crops and neighbor in crops:
+                    found = top_pairs(features[query], features[neighbor], self._mined.params["pair_ratio"])
+                    ids = crops[query][0][found.query], crops[neighbor][0][found.key]
+                    probes.append(Probe(query, neighbor, *ids, found.similarity))
+        keep_probes(self._workspace.store, self._run_id, step, probes)
+        best = [float(probe.similarity[0]) for probe in probes]
+        return {"probe_similarity": float(np.mean(best))} if best else {}
+
+    def _read(self, mined: CorrespondenceSet) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """By photo: ids of its RoIs, int64 [B], and their crops, uint8 [B, S, S, 3]."""
+        if self._crops is None:
+            store = self._workspace.store
+            every = [image.id for image in set_images(store, mined.id)]
+            chosen = np.random.default_rng(self._config.seed).permutation(every)[:QUERIES].tolist()
+            found = neighbor_ids_of(store, mined.id, chosen)
+            self._neighbors = {i: found.get(i, [])[:NEIGHBORS] for i in chosen}
+            ids = sorted({*chosen, *(n for some in self._neighbors.values() for n in some)})
+            images, rois = images_by_id(store, ids), rois_of(store, mined.id, ids)
+            photos = Photos.of(store, mined.dataset_id)
+            self._crops = {}
+            for i in ids:
+                cut = self._cut(photos.path(images[i]), rois[i].boxes[:ROIS])
+                if cut is not None:
+                    self._crops[i] = rois[i].ids[:ROIS], cut
+        return self._crops
+
+    def _cut(self, path: Path, boxes: np.ndarray) -> np.ndarray | None:
+        try:
+            return np.stack(read_crops(path, lambda *_: [Crop(box, self._config.image_size) for box in boxes]))
+        except UnreadableImage:
+            return None
+
+
+@torch.no_grad()
+def embed(method: Method, pixels: np.ndarray) -> Tensor:
+    """Pooled features of the backbone as it is now: uint8 [n, S, S, 3] -> float32 [n, C], unit rows."""
+    device = next(method.backbone.parameters()).device
+    statistics = normalisation(method.architecture)
+    with evaluating(method):
+        parts = [
+            pool(method.backbone(normalise(torch.from_numpy(pixels[i : i + BATCH]).to(device), *statistics)))
+            for i in range(0, len(pixels), BATCH)
+        ]
+    return F.normalize(torch.cat(parts).float())
+
+
+@contextmanager
+def evaluating(method: Method) -> Iterator[None]:
+    """The backbone in eval mode for a while: nothing of it changes."""
+    method.backbone.eval()
+    try:
+        yield
+    finally:
+        method.backbone.train()

@@ -1,0 +1,57 @@
+"""How a run came to its weights: written beside them, for whoever has to repeat it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from orl_explorer.train.files import publish
+from orl_explorer.train.training.config import TrainConfig
+from orl_explorer.train.training.distributed import Processes
+
+FILE = "provenance.json"  # in the folder of the run
+PACKAGES = ("orl-explorer", "torch", "torchvision", "numpy", "pillow", "opencv-contrib-python", "sqlalchemy")
+
+
+def record(folder: Path, config: TrainConfig, processes: Processes, trained_on: dict[str, Any]) -> None:
+    """Write settings, seed, what was trained on, versions, revision and machine; a resumed run adds its attempt."""
+    path = folder / FILE
+    attempt = {
+        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "git_revision": git_revision(),
+        "device": str(processes.device),
+        "processes": processes.size,
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+        "arguments": sys.argv,
+        "pid": os.getpid(),
+    }
+    content = json.loads(path.read_text()) if path.is_file() else {"attempts": []}
+    content |= {"method": config.title, "seed": config.seed, "config": config.model_dump(), "trained_on": trained_on}
+    content["attempts"].append(attempt)
+    publish(lambda file: file.write(json.dumps(content, indent=1).encode()), path)
+
+
+def git_revision() -> str | None:
+    """Commit of the sources, with ``+`` where they have been changed; None outside of a repository."""
+    sources = Path(__file__).resolve().parents[1]
+    if not (sources / ".git").exists():  # else a repository around an installed package would answer
+        return None
+    try:
+        commit = _git(sources, "rev-parse", "HEAD")
+        return commit + ("+" if _git(sources, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()

@@ -1,0 +1,194 @@
+"""Stages 1 and 3 as functions: from photos, or from a correspondence set, to a registered encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from orl_explorer.db.models import CorrespondenceSet, Dataset
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.db.photos import dataset_by_id, dataset_named
+from orl_explorer.db.sets.read import complete_set_named, sets
+from orl_explorer.orl import byol, moco, multicrop, simclr
+from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.heads import head_of
+from orl_explorer.orl.method import Method
+from orl_explorer.orl.moco import MoCo
+from orl_explorer.orl.multicrop import MultiCropBYOL
+from orl_explorer.orl.orl_loss import ORL
+from orl_explorer.orl.simclr import SimCLR
+from orl_explorer.orl.views import View
+from orl_explorer.train.encoders import weights
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.jobs.folders import own_folder
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.training.config import (
+    BYOLConfig,
+    MoCoConfig,
+    MultiCropConfig,
+    ORLConfig,
+    SimCLRConfig,
+    TrainConfig,
+)
+from orl_explorer.train.training.data import ImageViews, RoiViews
+from orl_explorer.train.training.distributed import Processes, joined
+from orl_explorer.train.training.engine import Check, fit
+from orl_explorer.train.training.monitors import KNNCheck, Probes
+from orl_explorer.train.training.provenance import record
+from orl_explorer.train.training.start_from import saw_labels, start_encoder
+from orl_explorer.train.training.trained_on import FILE, Correspondences, correspondences, photos_alone
+from orl_explorer.train.workspace import Workspace
+
+
+def pretrain(
+    workspace: Workspace, dataset: str, name: str, config: TrainConfig, *, run_id: int, progress: Progress | None = None
+) -> EncoderRow | None:
+    """Stage 1 or one of its baselines on whole photos. Registers what was learnt as an encoder.
+
+    Returns its row; None in every process of ``torchrun`` but the first.
+    """
+    progress, folder = progress or Progress(), workspace.run_folder(run_id)
+    subject = dataset_named(workspace.store, dataset)
+    with joined() as processes:
+        found = _kept(workspace, run_id, processes, lambda: photos_alone(workspace, subject))
+        progress.log(
+            f"Stage 1 ({config.title}) on {len(found.files)} photos of '{dataset}': {config.backbone}, "
+            f"seed {config.seed}."
+        )
+        method = _build(workspace, config, progress)
+        on_gpu = processes.device.type == "cuda"
+        data = ImageViews(found.files, image_views(config), config.seed, changed=not on_gpu)
+        if processes.first:
+            record(folder, config, processes, {"dataset": dataset, "photos": len(found.files)})
+        checks: list[Check] = [
+            KNNCheck(workspace, subject.id, config),
+            Probes(workspace, _newest_set(workspace, subject), config, run_id),
+        ]
+        fit(method, data, config, folder, progress, processes, checks)
+        if not processes.first:
+            return None
+        return _register(workspace, method, name, "stage1", run_id, saw_labels(workspace, config, None))
+
+
+def train(
+    workspace: Workspace,
+    correspondence: str,
+    name: str,
+    config: ORLConfig,
+    *,
+    run_id: int,
+    progress: Progress | None = None,
+) -> EncoderRow | None:
+    """Stage 3: ORL on a correspondence set. Registers what was learnt as an encoder.
+
+    Returns its row; None in every process of ``torchrun`` but the first.
+    """
+    progress, folder = progress or Progress(), workspace.run_folder(run_id)
+    mined = complete_set_named(workspace.store, correspondence)
+    subject = dataset_by_id(workspace.store, mined.dataset_id)
+    with joined() as processes:
+        found = _kept(workspace, run_id, processes, lambda: correspondences(workspace, mined, subject, config))
+        progress.log(
+            f"Stage 3 (ORL) on the set '{correspondence}': {len(found.queries)} of {mined.image_count} photos have a "
+            f"pair, {len(found.pairs)} pairs; {config.backbone}, seed {config.seed}."
+        )
+        method = _build(workspace, config, progress)
+        data = RoiViews(found, image_views(config), config, changed=processes.device.type != "cuda")
+        if processes.first:
+            described = {"correspondence_set": correspondence, "params": mined.params, "pairs": len(found.pairs)}
+            record(folder, config, processes, described | {"pairs_sha256": found.digest()})
+        checks: list[Check] = [KNNCheck(workspace, subject.id, config), Probes(workspace, mined, config, run_id)]
+        fit(method, data, config, folder, progress, processes, checks)
+        if not processes.first:
+            return None
+        return _register(workspace, method, name, "stage3", run_id, saw_labels(workspace, config, mined))
+
+
+def build_method(config: TrainConfig) -> Method:
+    """The method that settings describe, with random weights from torch's generator. Raises ValueError."""
+    shape = config.backbone, config.hidden, config.projection
+    match config:
+        case BYOLConfig():
+            return BYOL(*shape, config.target_momentum)
+        case MultiCropConfig():
+            return MultiCropBYOL(*shape, config.target_momentum)
+        case SimCLRConfig():
+            return SimCLR(*shape, config.temperature)
+        case MoCoConfig():
+            return MoCo(*shape, config.temperature, config.queue, config.key_momentum, config.norm_group)
+        case ORLConfig():
+            lambdas = (config.image_weight, config.intra_weight, config.inter_weight)
+            return ORL(*shape, config.target_momentum, lambdas)
+    raise ValueError(f"No method for {type(config).__name__}.")
+
+
+def image_views(config: TrainConfig) -> tuple[View, ...]:
+    """The views of a whole photo that a method asks for."""
+    match config:
+        case MultiCropConfig():
+            return multicrop.views(config.image_size, config.local_size, config.local_crops)
+        case SimCLRConfig():
+            return simclr.views(config.image_size)
+        case MoCoConfig():
+            return moco.views(config.image_size)
+    return byol.views(config.image_size)
+
+
+def _newest_set(workspace: Workspace, dataset: Dataset) -> CorrespondenceSet | None:
+    """Whose photos and RoIs stage 1 takes for its probes."""
+    return next((mined for mined in sets(workspace.store) if mined.dataset_id == dataset.id), None)
+
+
+def _build(workspace: Workspace, config: TrainConfig, progress: Progress) -> Method:
+    torch.manual_seed(config.seed)
+    try:
+        method = build_method(config)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if config.start_from:
+        _start_from(workspace, method, config.start_from, progress)
+    return method
+
+
+def _start_from(workspace: Workspace, method: Method, name: str, progress: Progress) -> None:
+    """Put an encoder's weights in the place of random ones, in the slow network too. Raises UserError."""
+    row = start_encoder(workspace, name, method.architecture)
+    given = weights.stored_weights(workspace, row)
+    method.backbone.load_state_dict(given.backbone)
+    head = given.projector or {}
+    if same_head := head_of(head) == head_of(method.projector.state_dict()):
+        method.projector.load_state_dict(head)
+    for slow, fast in (("target_", ""), ("key_", "")):
+        for part in ("backbone", "projector"):
+            network = getattr(method, slow + part, None)
+            if isinstance(network, nn.Module):
+                network.load_state_dict(getattr(method, fast + part).state_dict())
+    progress.log(f"Starts from the encoder '{name}', {'its projector too' if same_head else 'with a new projector'}.")
+
+
+def _kept(
+    workspace: Workspace, run_id: int, processes: Processes, gather: Callable[[], Correspondences]
+) -> Correspondences:
+    """What the run trains on: as it was when the run began, whatever has been ingested or judged since."""
+    path = workspace.run_folder(run_id) / FILE
+    if processes.first:
+        own_folder(workspace, run_id)
+        if not path.is_file():
+            gather().save(path)
+    processes.any(False)  # the others wait for the file
+    return Correspondences.load(path)
+
+
+def _register(workspace: Workspace, method: Method, name: str, kind: str, run_id: int, supervised: bool) -> EncoderRow:
+    """Save the online backbone and projector beside the run, ready for mining: the loop closes."""
+    learned = weights.Weights(
+        method.architecture,
+        {k: v.cpu() for k, v in method.backbone.state_dict().items()},
+        {k: v.cpu() for k, v in method.projector.state_dict().items()},
+        supervised,
+    )
+    path = workspace.run_folder(run_id) / "encoder.pt"
+    weights.save(learned, path)
+    return weights.register(workspace, learned, path, name=name, kind=kind, source=f"run {run_id}", run_id=run_id)

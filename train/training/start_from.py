@@ -1,0 +1,43 @@
+"""What a training may start from, and what its encoder then owes to labels. Free of torch."""
+
+from __future__ import annotations
+
+from orl_explorer.db.encoders import encoder_by_id, find_encoder
+from orl_explorer.db.models import CorrespondenceSet
+from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.training.config import ORLConfig, TrainConfig
+from orl_explorer.train.workspace import Workspace
+
+
+def start_encoder(workspace: Workspace, name: str, architecture: str) -> EncoderRow:
+    """The encoder to start from. Raises UserError when there is none of this name, or it is of another architecture."""
+    row = find_encoder(workspace.store, name)
+    if row is None:
+        raise UserError(f"start_from = {name} will not do: there is no such encoder; `orl encoders` lists them.")
+    if row.architecture != architecture:
+        raise UserError(
+            f"start_from = {name} will not do: it is a {row.architecture}, and the run's backbone is {architecture}."
+        )
+    return row
+
+
+def refuse_wider(mined: CorrespondenceSet, config: ORLConfig) -> None:
+    """Raises UserError where a run asks for more neighbours or pairs than its set was mined with."""
+    for name, least in (("neighbors", "K"), ("pair_ratio", "N")):
+        asked, there = getattr(config, name), mined.params.get(name)
+        if there is not None and asked > there:
+            raise UserError(
+                f"{name} = {asked:g} will not do: the set '{mined.name}' was mined with {least} = {there:g}, and a "
+                "run can only cut that down; mine again for more."
+            )
+
+
+def saw_labels(workspace: Workspace, config: TrainConfig, mined: CorrespondenceSet | None) -> bool:
+    """Whether labels had any part in what was learnt: in the weights at the start, the pairs' encoder or the boxes."""
+    sources = [find_encoder(workspace.store, config.start_from)] if config.start_from else []
+    if mined is not None:
+        sources.append(encoder_by_id(workspace.store, mined.encoder_id))
+        if mined.params.get("proposals") == "annotations":
+            return True
+    return any(row is not None and row.supervised for row in sources)

@@ -1,0 +1,158 @@
+"""What a run trains on, as flat arrays: gathered once, kept with the run, read again when it is resumed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from orl_explorer.db.models import CorrespondenceSet, Image
+from orl_explorer.db.models import Dataset as DatasetRow
+from orl_explorer.db.people.verdicts import wrong_pairs
+from orl_explorer.db.photos import usable_images
+from orl_explorer.db.sets.read import training_rows
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.files import publish
+from orl_explorer.train.mining.features import photo_keys
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.training.config import ORLConfig
+from orl_explorer.train.training.start_from import refuse_wider
+from orl_explorer.train.workspace import Workspace
+
+FILE = "trained_on.npz"  # in the folder of the run
+
+
+@dataclass(frozen=True)
+class Correspondences:
+    """A correspondence set, or photos alone, small enough for every loader process to share.
+
+    files: path of each photo. digests: int64 [n], of their files, 0 where none was taken. sizes: int32 [n, 2], width
+    and height. Of query i, RoIs are
+    ``rois[roi_start[i]:roi_start[i + 1]]`` (int16 [R, 4], x y w h); its neighbours with at least one pair are
+    ``neighbor_start[i]:neighbor_start[i + 1]``, of which j is photo ``neighbors[j]`` with the pairs
+    ``pairs[pair_start[j]:pair_start[j + 1]]`` (int16 [P, 8], query x y w h, key x y w h).
+    queries: indices of the photos that have a pair at all.
+    """
+
+    files: list[str]
+    digests: np.ndarray
+    sizes: np.ndarray
+    queries: np.ndarray
+    roi_start: np.ndarray
+    rois: np.ndarray
+    neighbor_start: np.ndarray
+    neighbors: np.ndarray
+    pair_start: np.ndarray
+    pairs: np.ndarray
+
+    def save(self, path: Path) -> None:
+        """Publish all arrays in one file, whole or not at all."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "files"}
+        names = np.frombuffer("\0".join(self.files).encode("utf-8", "surrogateescape"), np.uint8)
+        publish(lambda file: np.savez(file, files=names, **arrays), path)
+
+    @staticmethod
+    def load(path: Path) -> Correspondences:
+        """Read what ``save`` wrote."""
+        with np.load(path) as arrays:
+            names = arrays["files"].tobytes().decode("utf-8", "surrogateescape").split("\0")
+            found = {name: arrays[name] for name in arrays.files if name != "files"}
+            earlier = {"digests": np.zeros(len(names), np.int64)}  # of a file from before they were kept
+            return Correspondences(names, **earlier | found)
+
+    def shows_the_same(self, other: Correspondences) -> bool:
+        """Whether both have the same photos, by their paths, and by what is in their files as far as that was kept."""
+        if self.files != other.files:
+            return False
+        known = (self.digests != 0) & (other.digests != 0)
+        return bool((self.digests == other.digests)[known].all())
+
+    def digest(self) -> str:
+        """SHA-256 over boxes, neighbours and pairs, wherever the photos lie."""
+        sha = hashlib.sha256()
+        for name in ("queries", "roi_start", "rois", "neighbor_start", "neighbors", "pair_start", "pairs"):
+            values = np.ascontiguousarray(getattr(self, name))
+            sha.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
+        return sha.hexdigest()
+
+
+def photos_alone(workspace: Workspace, dataset: DatasetRow) -> Correspondences:
+    """A data set's readable photos, in the order of ids, for stage 1."""
+    photos = Photos.of(workspace.store, dataset.id)
+    images = list(usable_images(workspace.store, dataset.id))
+    none = np.zeros(0, np.int64)
+    return Correspondences(
+        files=[str(photos.path(image)) for image in images],
+        digests=photo_keys(images),
+        sizes=np.array([(i.width, i.height) for i in images], np.int32).reshape(-1, 2),
+        queries=none,
+        roi_start=none,
+        rois=np.zeros((0, 4), np.int16),
+        neighbor_start=none,
+        neighbors=none,
+        pair_start=none,
+        pairs=np.zeros((0, 8), np.int16),
+    )
+
+
+def correspondences(
+    workspace: Workspace, mined: CorrespondenceSet, dataset: DatasetRow, config: ORLConfig
+) -> Correspondences:
+    """A set for stage 3, cut to the run's own K and N. Raises UserError when no pair is left.
+
+    Pairs are kept best first, so the first max(1, int(N · B_q)) of a set mined with a larger N are the pairs that
+    mining with N would have found (Table 5b).
+    """
+    refuse_wider(mined, config)
+    photos = Photos.of(workspace.store, dataset.id)
+    wrong = wrong_pairs(workspace.store) if config.leave_out_wrong else {}
+    index: dict[int, int] = {}
+    files: list[str] = []
+    digests: list[int] = []
+    sizes: list[tuple[int, int]] = []
+
+    def position(image: Image) -> int:
+        if image.id not in index:
+            index[image.id] = len(files)
+            files.append(str(photos.path(image)))
+            digests.append(image.digest or 0)
+            sizes.append((image.width, image.height))
+        return index[image.id]
+
+    every = list(training_rows(workspace.store, mined.id))
+    for row in every:
+        position(row.image)
+    queries, neighbors = [], []
+    roi_start, neighbor_start, pair_start = [0], [0], [0]
+    rois, pairs = [], []
+    for i, row in enumerate(every):
+        rois.append(row.rois)
+        roi_start.append(roi_start[-1] + len(row.rois))
+        most = max(1, int(config.pair_ratio * len(row.rois))) if config.pair_ratio else None
+        for neighbor, found in row.neighbors[: config.neighbors or None]:
+            found = found[:most]
+            if judged := wrong.get((row.image.id, neighbor.id)):
+                found = found[[tuple(pair) not in judged for pair in found.tolist()]]
+            if len(found):
+                neighbors.append(position(neighbor))
+                pairs.append(found)
+                pair_start.append(pair_start[-1] + len(found))
+        neighbor_start.append(len(neighbors))
+        if neighbor_start[-1] > neighbor_start[-2]:
+            queries.append(i)
+    if not queries:
+        raise UserError(f"No pair of the correspondence set '{mined.name}' is left to train on.")
+    return Correspondences(
+        files,
+        np.array(digests, np.int64),
+        np.array(sizes, np.int32),
+        np.array(queries),
+        np.array(roi_start),
+        np.concatenate(rois),
+        np.array(neighbor_start),
+        np.array(neighbors),
+        np.array(pair_start),
+        np.concatenate(pairs),
+    )
