@@ -86,7 +86,6 @@ def lend_features(workspace: Workspace, looked_at: list[int]) -> None:
     mined = find_set(workspace.store, SETS[0])
     assert mined is not None, "the store was built without sets"
     encoder = encoder_by_id(workspace.store, mined.encoder_id)
-    assert encoder is not None
     folder, sha = workspace.embeddings / encoder.name, encoder.weights_sha256
     whole = set_rois(workspace.store, mined.id)
     digests = np.repeat(digests_of(workspace.store, whole.images), np.diff(whole.start))
@@ -105,7 +104,6 @@ def lend_map(workspace: Workspace) -> None:
     mined = find_set(workspace.store, SETS[0])
     assert mined is not None
     encoder = encoder_by_id(workspace.store, mined.encoder_id)
-    assert encoder is not None
     images = np.sort(gallery_ids(workspace.store, GalleryOrder(mined.dataset_id)))
     folder = workspace.embeddings / encoder.name
     keys = digests_of(workspace.store, images)

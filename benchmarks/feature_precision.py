@@ -29,8 +29,7 @@ def main() -> None:
     workspace = open_workspace(arguments.workspace)
     mined = complete_set_named(workspace.store, arguments.set)
     encoder = encoder_by_id(workspace.store, mined.encoder_id)
-    assert encoder is not None
-    config = MineConfig(**mined.params)
+    config = MineConfig.of(mined)
     stored = Features(workspace, encoder)
     ids = np.array(sorted(matched_images(workspace.store, mined.id)))
 

@@ -51,8 +51,7 @@ def read(workspace: Workspace, name: str, only: Path | None) -> list[Judged]:
     """The candidates of a set's photos, or of those that a file names."""
     store = workspace.store
     mined = complete_set_named(store, name)
-    encoder, config = encoder_by_id(store, mined.encoder_id), MineConfig(**mined.params)
-    assert encoder is not None
+    encoder, config = encoder_by_id(store, mined.encoder_id), MineConfig.of(mined)
     names = None if only is None else frozenset(only.read_text().split())
     images = [i for i in usable_images(store, mined.dataset_id) if names is None or named(i, names)]
     ids = np.array([i.id for i in images], np.int64)

@@ -80,7 +80,7 @@ def reference(
     """What the reference does for some queries: every RoI again for every query, one photo to a batch."""
     row = encoder_named(workspace.store, encoder_name(workspace, mined))
     encoder = weights.build(weights.checkpoint_weights(workspace.path / row.weights_path))
-    config, clock, pairs = MineConfig(**mined.params), Clock(), set()
+    config, clock, pairs = MineConfig.of(mined), Clock(), set()
     images = {i.id: i for i in usable_images(workspace.store, mined.dataset_id)}
     boxes = {i: found.boxes for i, found in read.rois_of(workspace.store, mined.id, list(images)).items()}
 
@@ -145,7 +145,7 @@ def named(query: int, neighbor: int, boxes: dict[int, np.ndarray], one: np.ndarr
 def pooled(workspace: Workspace, mined: CorrespondenceSet, photos: Photos) -> tuple[float, Pairs]:
     """Seconds and pairs of RoIAlign on the map of each photo, with the same neighbours and candidates."""
     row = encoder_named(workspace.store, encoder_name(workspace, mined))
-    encoder, config = Features(workspace, row).encoder, MineConfig(**mined.params)
+    encoder, config = Features(workspace, row).encoder, MineConfig.of(mined)
     images = list(usable_images(workspace.store, mined.dataset_id))
     boxes = {i: r.boxes for i, r in read.rois_of(workspace.store, mined.id, [i.id for i in images]).items()}
     began = time.perf_counter()

@@ -38,11 +38,10 @@ def main() -> None:
     workspace, rng = open_workspace(arguments.workspace), np.random.default_rng(arguments.seed)
     mined = complete_set_named(workspace.store, arguments.set)
     encoder = encoder_by_id(workspace.store, mined.encoder_id)
-    assert encoder is not None  # a foreign key
     subject = Subject(workspace, mined, dataset_by_id(workspace.store, mined.dataset_id), encoder)
     begun = time.perf_counter()
     found = tuner(subject, arguments.sample, 0)
-    config = MineConfig(**mined.params)
+    config = MineConfig.of(mined)
     found.numbers(config)
     measured = len(found.saved[1].measures)
     first = time.perf_counter() - begun

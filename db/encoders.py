@@ -29,10 +29,13 @@ def encoder_named(store: Store, name: str) -> Encoder:
     return found
 
 
-def encoder_by_id(store: Store, encoder_id: int) -> Encoder | None:
-    """The encoder of this id."""
+def encoder_by_id(store: Store, encoder_id: int) -> Encoder:
+    """The encoder of this id. Raises StoreError when there is none."""
     with store.session() as session:
-        return session.get(Encoder, encoder_id)
+        found = session.get(Encoder, encoder_id)
+        if found is None:
+            raise StoreError(f"There is no encoder {encoder_id}; `orl encoders` lists them.")
+        return found
 
 
 def add_encoder(store: Store, encoder: Encoder) -> Encoder:

@@ -76,7 +76,7 @@ def mined_workspace(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> W
     """
     from orl_explorer.train.encoders import weights
     from orl_explorer.train.ingest.ingest import ingest
-    from orl_explorer.train.mining.mine import mine
+    from tests.named import mine
 
     made = open_workspace(tmp_path_factory.mktemp("mined") / "workspace")
     ingest(made, scenes, name="demo")

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from orl_explorer.app.cli.common import Detach, Where, follow, out, pass_on
+from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.runs.evaluations import (
     Evaluated,
     evaluation_by_id,
@@ -18,7 +19,8 @@ from orl_explorer.db.runs.evaluations import (
 )
 from orl_explorer.train.evaluate.compared import columns, headline
 from orl_explorer.train.evaluate.protocols import PROTOCOLS, evaluate_preset
-from orl_explorer.train.jobs import launcher
+from orl_explorer.train.jobs.kinds import Evaluate
+from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.settings import parse_settings, with_settings
 from orl_explorer.train.workspace import Workspace, open_workspace
 
@@ -43,7 +45,7 @@ def evaluate(
     """Measure an encoder downstream, by a protocol of the paper or a quick one."""
     config = with_settings(evaluate_preset(protocol, preset), parse_settings(changes or []))
     opened = open_workspace(workspace)
-    run = launcher.launch_evaluate(opened, encoder, data, config)
+    run = launch(opened, Evaluate.on(opened, encoder_named(opened.store, encoder), data, config))
     follow(opened, run, detach)
     if not detach and (found := evaluation_of_run(opened.store, run.id)) is not None:
         _show(opened, evaluation_by_id(opened.store, found.id))

@@ -9,6 +9,9 @@ import typer
 from rich.table import Table
 
 from orl_explorer.app.cli.common import Bars, Where, out, progress_bar
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.photos import dataset_named
+from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import PROTOCOLS, evaluate_preset, protocol_named
 from orl_explorer.train.mining.config import MINE_PRESETS
@@ -53,7 +56,11 @@ def sweep_train(
     measure = with_settings(evaluate_preset(protocol, protocol_preset), parse_settings(protocol_changes or []))
     described = protocol_named(protocol)
     opened = open_workspace(workspace)
-    subject = trained_grid.Subject(correspondence, dataset, encoder, mining)
+    if correspondence:
+        subject = trained_grid.Subject(complete_set_named(opened.store, correspondence))
+    else:
+        rows = dataset_named(opened.store, dataset), encoder_named(opened.store, encoder)
+        subject = trained_grid.Subject(photos=rows, mining=mining)
     with progress_bar() as bars:
         found = trained_grid.sweep_train(opened, subject, values, base, data, measure, name=name, progress=Bars(bars))
     table = Table(*(key.replace("_", " ") for key in values), described.headline_title, "encoder")

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from orl_explorer.app.cli.common import Bars, Detach, Where, follow, out, progress_bar
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.settings import parse_settings, preset_named, with_settings
 from orl_explorer.train.workspace import open_workspace
@@ -76,7 +78,7 @@ def import_proposals(
 
     opened = open_workspace(workspace)
     with progress_bar() as bars:
-        found = bring(opened, file, dataset, name, images=images, progress=Bars(bars))
+        found = bring(opened, file, dataset_named(opened.store, dataset), name, images=images, progress=Bars(bars))
     left_out = f"; {found.unreadable} photos cannot be read and were left out" if found.unreadable else ""
     out.print(f"Proposals '{name}': {found.boxes} boxes of {found.photos} photos{left_out}.", highlight=False)
 
@@ -97,8 +99,9 @@ def import_neighbors(
 
     opened = open_workspace(workspace)
     config = with_settings(preset_named(MINE_PRESETS, preset), parse_settings(changes or []))
+    rows = dataset_named(opened.store, dataset), encoder_named(opened.store, encoder)
     with progress_bar() as bars:
-        run = bring(opened, file, dataset, encoder, name, config, progress=Bars(bars))
+        run = bring(opened, file, *rows, name, config, progress=Bars(bars))
     follow(opened, run, detach)
 
 
@@ -118,6 +121,7 @@ def import_correspondences(
     from orl_explorer.train.interchange.imports import import_correspondences as bring
 
     opened = open_workspace(workspace)
+    rows = dataset_named(opened.store, dataset), encoder_named(opened.store, encoder)
     with progress_bar() as bars:
-        run = bring(opened, file, dataset, encoder, name, proposals=proposals, progress=Bars(bars))
+        run = bring(opened, file, *rows, name, proposals=proposals, progress=Bars(bars))
     follow(opened, run, detach)

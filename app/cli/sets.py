@@ -122,5 +122,4 @@ def delete_set(
 
 def _from(opened: Workspace, dataset_id: int, encoder_id: int) -> tuple[str, str]:
     encoder = encoder_by_id(opened.store, encoder_id)
-    assert encoder is not None  # a foreign key
     return dataset_by_id(opened.store, dataset_id).name, f"{encoder.name}{' (supervised)' * encoder.supervised}"

@@ -11,9 +11,13 @@ import typer
 from rich.table import Table
 
 from orl_explorer.app.cli.common import Bars, Detach, Where, follow, out, progress_bar
-from orl_explorer.db.photos import unite
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.photos import dataset_named, unite
+from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.jobs import launcher
+from orl_explorer.train.jobs.kinds import MakeMap, Mine
+from orl_explorer.train.jobs.launcher import launch
+from orl_explorer.train.jobs.trainings import Pretrain, Train
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.settings import parse_settings, preset_named, with_settings
 from orl_explorer.train.training.config import STAGE_1, ORLConfig, TrainConfig, train_preset
@@ -57,8 +61,9 @@ def pretrain(
         raise UserError(f"--method {method} will not do: it should be one of {', '.join(STAGE_1)}.")
     opened = open_workspace(workspace)
     config = _train_config(method, preset, changes)
-    dataset = unite(opened.store, datasets).name
-    follow(opened, launcher.launch_pretrain(opened, dataset, config, name, processes), detach)
+    dataset = unite(opened.store, datasets)
+    job = Pretrain(name=name, dataset_id=dataset.id, config=config, processes=processes)
+    follow(opened, launch(opened, job), detach)
 
 
 def mine(
@@ -123,8 +128,8 @@ def mine(
     }
     changes = {key: value for key, value in given.items() if value is not None}
     config = with_settings(preset_named(MINE_PRESETS, preset), changes)
-    dataset = unite(opened.store, datasets).name
-    follow(opened, launcher.launch_mine(opened, dataset, encoder, name, config, workers), detach)
+    ids = {"dataset_id": unite(opened.store, datasets).id, "encoder_id": encoder_named(opened.store, encoder).id}
+    follow(opened, launch(opened, Mine(name=name, config=config, workers=workers, **ids)), detach)
 
 
 def quality(
@@ -208,13 +213,16 @@ def draw_map(
     detach: Detach = False,
 ) -> None:
     """Put photos or RoIs into the plane by their stored features, for the explorer's Map page."""
-    from orl_explorer.train.mining.maps import photos_map, rois_map
+    from orl_explorer.train.mining.maps import MapOf, rois_map
 
     opened = open_workspace(workspace)
     if bool(rois_of) == bool(dataset and encoder) or bool(dataset) != bool(encoder):
         raise UserError("Name a data set and an encoder with --dataset and --encoder, or a set with --rois-of.")
-    shown = rois_map(opened, rois_of) if rois_of else photos_map(opened, dataset, encoder)
-    follow(opened, launcher.launch_map(opened, shown), detach)
+    if rois_of:
+        shown = rois_map(opened, complete_set_named(opened.store, rois_of))
+    else:
+        shown = MapOf(dataset_named(opened.store, dataset), encoder_named(opened.store, encoder))
+    follow(opened, launch(opened, MakeMap.showing(shown)), detach)
 
 
 def train(
@@ -230,7 +238,9 @@ def train(
     opened = open_workspace(workspace)
     config = _train_config("orl", preset, changes)
     assert isinstance(config, ORLConfig)
-    follow(opened, launcher.launch_train(opened, correspondence, config, name, processes), detach)
+    mined = complete_set_named(opened.store, correspondence)
+    job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes)
+    follow(opened, launch(opened, job), detach)
 
 
 def _train_config(method: str, preset: str, changes: list[str] | None) -> TrainConfig:

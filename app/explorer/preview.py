@@ -19,7 +19,6 @@ from orl_explorer.db.sets import read, write
 from orl_explorer.db.sets.read import NeighborImage
 from orl_explorer.orl.boxes import BoxRules, Filtered
 from orl_explorer.orl.matching import nearest_to, pair_count
-from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining import candidates
 from orl_explorer.train.mining.candidates import Described
 from orl_explorer.train.mining.config import MineConfig, Precision
@@ -77,7 +76,7 @@ def neighbors(subject: Subject, image: Image, k: int) -> list[NeighborImage]:
 def sides(subject: Subject, images: list[Image], config: MineConfig) -> list[Side]:
     """The candidates of some photos under some settings, and why each other raw box was rejected."""
     store, ids = subject.workspace.store, [image.id for image in images]
-    raw = candidates.raw_boxes(store, images, MineConfig(**subject.mined.params))
+    raw = candidates.raw_boxes(store, images, MineConfig.of(subject.mined))
     maps = _sources(subject).attention.get(images, config)
     found = {i.id: candidates.candidates(i, raw[i.id], config, maps[i.id]) for i in images}
     return [Side(raw[i], config.rules, found[i].filtered, Boxes.of(found[i])) for i in ids]
@@ -110,7 +109,7 @@ def features(subject: Subject, side: Side) -> np.ndarray:
 
 def agreement(subject: Subject, query: Image, key: Image) -> tuple[int, int]:
     """How many of the set's pairs of two photos the approximation finds as well, of how many."""
-    config = MineConfig(**subject.mined.params)
+    config = MineConfig.of(subject.mined)
     one, other = sides(subject, [query, key], config)
     found = []
     for approximate in (False, True):
@@ -213,7 +212,7 @@ class _Sources:
 
 
 def _sources(subject: Subject) -> _Sources:
-    precision = MineConfig(**subject.mined.params).precision
+    precision = MineConfig.of(subject.mined).precision
     return _opened_sources(subject.workspace, subject.encoder.id, subject.dataset.id, precision)
 
 
@@ -226,14 +225,11 @@ def _opened_sources(workspace: Workspace, encoder_id: int, dataset_id: int, prec
 @lru_cache(maxsize=8)
 def encoder_features(workspace: Workspace, encoder_id: int, precision: Precision = "fp32") -> Features:
     """The stored features of an encoder and its network, opened once."""
-    row = encoder_by_id(workspace.store, encoder_id)
-    if row is None:
-        raise UserError(f"There is no encoder {encoder_id}.")
-    return Features(workspace, row, precision=precision)
+    return Features(workspace, encoder_by_id(workspace.store, encoder_id), precision=precision)
 
 
 def _set_features(workspace: Workspace, mined: CorrespondenceSet) -> tuple[np.ndarray, np.ndarray]:
-    return _features_of(workspace, mined.id, mined.encoder_id, MineConfig(**mined.params).precision)
+    return _features_of(workspace, mined.id, mined.encoder_id, MineConfig.of(mined).precision)
 
 
 @lru_cache(maxsize=4)

@@ -92,7 +92,7 @@ class Tuner:
     @property
     def own(self) -> MineConfig:
         """The set's settings."""
-        return MineConfig(**self.subject.mined.params)
+        return MineConfig.of(self.subject.mined)
 
     def tried(self, config: MineConfig) -> MineConfig:
         """The settings that can be tried at once: as asked, but with raw boxes and features that are there."""
@@ -281,8 +281,11 @@ def _set_ids(workspace: Workspace, set_id: int, created_at: datetime) -> np.ndar
 @lru_cache(maxsize=16)
 def _opened(workspace: Workspace, set_id: int, created_at: datetime, revision: int, queries: tuple[int, ...]) -> Tuner:
     mined = set_by_id(workspace.store, set_id)
-    encoder = encoder_by_id(workspace.store, mined.encoder_id) if mined else None
-    if mined is None or encoder is None:
-        raise UserError("The set, or the encoder that it was mined with, is gone.")
-    subject = Subject(workspace, mined, dataset_by_id(workspace.store, mined.dataset_id), encoder)
+    if mined is None:
+        raise UserError("The set is gone.")
+    dataset, encoder = (
+        dataset_by_id(workspace.store, mined.dataset_id),
+        encoder_by_id(workspace.store, mined.encoder_id),
+    )
+    subject = Subject(workspace, mined, dataset, encoder)
     return Tuner(subject, np.array(queries, np.int64))

@@ -122,8 +122,7 @@ def _show_set(name: str) -> None:
 
 def describe_set(opened: Workspace, mined: CorrespondenceSet) -> str:
     """One line about a set: size and encoder."""
-    row = encoder_by_id(opened.store, mined.encoder_id)
-    by = encoder_label(row) if row else "an encoder that is gone"
+    by = encoder_label(encoder_by_id(opened.store, mined.encoder_id))
     return f"{mined.pair_count:,} pairs of {mined.candidate_count:,} RoIs in {mined.image_count:,} photos, by {by}"
 
 

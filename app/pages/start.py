@@ -9,14 +9,15 @@ import streamlit as st
 from orl_explorer.app.pages.pace import told_of_run
 from orl_explorer.app.pages.shell import Place, attempt, encoder_label, share_done
 from orl_explorer.app.server.access import read_only
-from orl_explorer.db.encoders import encoders
+from orl_explorer.db.encoders import encoder_named, encoders
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.runs.runs import LIVE, runs
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.demo.build import SCENES, SET, build_demo
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
-from orl_explorer.train.jobs.launcher import launch_mine, request_stop
+from orl_explorer.train.jobs.kinds import Mine
+from orl_explorer.train.jobs.launcher import launch, request_stop
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.workspace import Workspace
 
@@ -135,9 +136,9 @@ def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
         if st.form_submit_button("Mine", type="primary", icon=":material/search:"):
             try:
                 config = MINE_PRESETS[preset or "paper"].model_copy(update={"proposal_scale": scale})
-                run = launch_mine(
-                    opened, dataset.name, known[label], name.strip() or f"{dataset.name}-{known[label]}", config
-                )
+                by = encoder_named(opened.store, known[label])
+                ids = {"dataset_id": dataset.id, "encoder_id": by.id}
+                run = launch(opened, Mine(name=name.strip() or f"{dataset.name}-{by.name}", config=config, **ids))
             except (UserError, StoreError) as mistake:
                 st.error(str(mistake))
                 return

@@ -21,7 +21,6 @@ from starlette.routing import Route
 from orl_explorer.app.explorer import heat
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.explorer.preview import encoder_features
-from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import Image as Row
 from orl_explorer.db.photos import image_by_id
 from orl_explorer.orl.attention import feature_map
@@ -183,7 +182,7 @@ def _jpeg(picture: Image.Image, quality: int) -> bytes:
 def _attention(
     opened: Workspace, encoder_id: int, image_id: int, target: tuple[int, ...] | None, look: tuple[str, ...]
 ) -> bytes:
-    if encoder_id >= LARGEST_ID or encoder_by_id(opened.store, encoder_id) is None:
+    if encoder_id >= LARGEST_ID:
         raise Missing(f"There is no encoder {encoder_id}.")
     try:
         with _FORWARD:

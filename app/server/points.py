@@ -86,15 +86,13 @@ def shown_photos(opened: Workspace, dataset_id: int, encoder_id: int, mined: Cor
 
     Raises Missing.
     """
-    encoder = encoder_by_id(opened.store, encoder_id)
-    if encoder is None:
-        raise Missing(f"There is no encoder {encoder_id}.")
     try:
+        encoder = encoder_by_id(opened.store, encoder_id)
         dataset = dataset_by_id(opened.store, dataset_id)
     except StoreError as problem:
         raise Missing(str(problem)) from problem
     own = mined is not None and mined.encoder_id == encoder_id
-    precision = MineConfig(**mined.params).precision if own and mined is not None else "fp32"
+    precision = MineConfig.of(mined).precision if own and mined is not None else "fp32"
     return MapOf(dataset, encoder, precision)
 
 

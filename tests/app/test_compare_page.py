@@ -10,11 +10,11 @@ from orl_explorer.app.pages.compare.whole import cursor, measures
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.sets.comparison import ImageOverlap, kept_comparison, least_alike
 from orl_explorer.db.sets.read import find_set, pair_rows
-from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component, words
 from tests.conftest import MINED, NewRun
+from tests.named import mine
 
 
 @pytest.fixture

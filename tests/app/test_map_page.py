@@ -19,10 +19,11 @@ from orl_explorer.db.people.tags import tag_photos
 from orl_explorer.db.photos import annotations_of
 from orl_explorer.db.runs.runs import add_run, runs, update_run
 from orl_explorer.db.sets.read import find_set, rois_of
-from orl_explorer.train.mining.maps import make_map, photos_map, rois_map
+from orl_explorer.train.mining.maps import make_map
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component
+from tests.named import photos_map, rois_map
 
 PHOTOS, ROIS = "/app/static/map/photos/1/1/1", "/app/static/map/rois/1/0"
 TYPES = {"float32": "<f4", "int32": "<i4", "int16": "<i2", "uint16": "<u2"}

@@ -17,11 +17,11 @@ from orl_explorer.db.runs.runs import add_metrics, add_run, runs, update_run
 from orl_explorer.db.sets.read import find_set, pairs_of, rois_of
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component, words
 from tests.conftest import MINED, NewRun
+from tests.named import mine
 
 
 def test_explore_shows_every_photo_with_what_the_set_found(here: Workspace, show: Show) -> None:

@@ -10,6 +10,8 @@ from orl_explorer.db.models import Evaluation, Run
 from orl_explorer.db.runs.evaluations import keep_evaluation
 from orl_explorer.db.runs.runs import add_run, runs, update_run
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig
+from orl_explorer.train.jobs.kinds import Evaluate
+from orl_explorer.train.jobs.trainings import Train
 from orl_explorer.train.training.config import PRESETS, STAGE_1, MoCoConfig, ORLConfig, SimCLRConfig, train_preset
 from orl_explorer.train.training.cost import Cost
 from orl_explorer.train.workspace import Workspace
@@ -112,12 +114,12 @@ def test_an_evaluation_is_launched_and_shows_its_numbers(
 ) -> None:
     launched: list[tuple] = []
 
-    def launch(workspace: Workspace, encoder: str, data: str, config: CorrespondenceConfig) -> Run:
-        launched.append((encoder, data, config.queries))
-        params = {"encoder": encoder, "data": data, "config": config.model_dump(mode="json")}
-        return add_run(workspace.store, Run(kind="evaluate", name=f"{encoder}-pairs", params=params))
+    def launch(workspace: Workspace, job: Evaluate) -> Run:
+        assert isinstance(job.config, CorrespondenceConfig)
+        launched.append((job.names(workspace)["encoder"], job.data, job.config.queries))
+        return add_run(workspace.store, job.named(workspace).row(workspace))
 
-    monkeypatch.setattr("orl_explorer.app.pages.train.evaluation.launch_evaluate", launch)
+    monkeypatch.setattr("orl_explorer.app.pages.train.evaluation.launch", launch)
     at = show("train", stage="evaluate", protocol="correspondence")
     at.number_input("queries-correspondence-standard").set_value(5).run()
     at.button("evaluate").click().run()
@@ -172,11 +174,11 @@ def test_a_link_with_a_set_opens_its_form_ready_to_launch(
 ) -> None:
     launched: list[tuple] = []
 
-    def launch(workspace: Workspace, correspondence: str, config: ORLConfig, name: str, processes: int) -> Run:
-        launched.append((correspondence, config.batch_size, name, processes))
-        return add_run(workspace.store, Run(kind="train", name=name, params={"config": config.model_dump()}))
+    def launch(workspace: Workspace, job: Train) -> Run:
+        launched.append((job.names(workspace)["correspondence"], job.config.batch_size, job.name, job.processes))
+        return add_run(workspace.store, job.row(workspace))
 
-    monkeypatch.setattr("orl_explorer.app.pages.train.launch.launch_train", launch)
+    monkeypatch.setattr("orl_explorer.app.pages.train.launch.launch", launch)
     at = show("train", set="demo-starter", stage="3")
     assert "On the set demo-starter of demo: 12 photos." in plain(at).replace("**", "")
     at.number_input("batch_size-orl-small").set_value(4)

@@ -28,12 +28,12 @@ from orl_explorer.db.runs.runs import add_run, update_run
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
-from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import words
 from tests.conftest import MINED, NewRun
+from tests.named import mine
 
 
 def shown() -> Subject:

@@ -20,6 +20,7 @@ from orl_explorer.train.encoders import weights
 from orl_explorer.train.mining import maps
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, Serve, saved_figure
+from tests.named import photos_map
 
 PLACES = np.array([[x, y] for y in (-0.75, -0.25, 0.25, 0.75) for x in (-1.0, 0.0, 1.0)], np.float32)
 
@@ -33,7 +34,7 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
     torch.manual_seed(0)
     torch.save(torchvision.models.resnet18().state_dict(), folder / "random.pth")
     weights.add(workspace, str(folder / "random.pth"), "random")
-    shown = maps.photos_map(workspace, "demo", "starter")
+    shown = photos_map(workspace, "demo", "starter")
     points = maps.points_of(workspace, shown)
     made = maps.Map(points, PLACES, np.eye(12, dtype=np.float16), maps.state_of(shown, points), fresh=True)
     maps.keep_map(workspace, shown, made)

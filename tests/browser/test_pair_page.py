@@ -11,10 +11,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import add_run
-from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, SVG, Serve, saved_figure
 from tests.conftest import MINED
+from tests.named import mine
 
 SHARE = "N · pairs per neighbour, share of RoIs"  # a setting that never costs a forward pass
 SLOW = 30_000  # ms; on a quiet machine all of it is there within one second

@@ -22,10 +22,10 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.maps import find_map, make_map, rois_map
-from orl_explorer.train.mining.mine import mine
+from orl_explorer.train.mining.maps import find_map, make_map
 from orl_explorer.train.mining.orders import make_matches, matches
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import mine, rois_map
 
 ARCHIVE = Path(__file__).parents[1] / "legacy" / "workspace-0008.tar.xz"
 

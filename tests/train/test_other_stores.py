@@ -23,14 +23,14 @@ from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs import launcher
-from orl_explorer.train.jobs.folders import new_folder, own_folder
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
-from orl_explorer.train.mining.maps import find_map, make_map, photos_map, rois_map
-from orl_explorer.train.mining.mine import mine
+from orl_explorer.train.mining.maps import find_map, make_map
 from orl_explorer.train.mining.orders import HEADER, make_matches, matches
+from orl_explorer.train.run_folders import new_folder, own_folder
 from orl_explorer.train.training.config import BYOLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import launch_pretrain, mine, photos_map, rois_map
 
 NewRun = Callable[..., int]
 
@@ -228,11 +228,11 @@ def test_features_that_are_keyed_by_ids_are_made_anew_and_the_log_says_so(
 def test_a_training_of_a_new_store_does_not_go_on_with_the_checkpoint_of_another(
     photographed: Workspace, mirrored: Path, tiny_byol: BYOLConfig
 ) -> None:
-    first = launcher.wait(photographed, launcher.launch_pretrain(photographed, "demo", tiny_byol, "byol").id)
+    first = launcher.wait(photographed, launch_pretrain(photographed, "demo", tiny_byol, "byol").id)
     assert (first.id, first.status) == (1, "done")
     kept = {path: path.read_bytes() for path in photographed.run_folder(1).rglob("*") if path.is_file()}
     again = started_over(photographed, mirrored)
-    second = launcher.wait(again, launcher.launch_pretrain(again, "demo", tiny_byol, "byol").id)
+    second = launcher.wait(again, launch_pretrain(again, "demo", tiny_byol, "byol").id)
     assert (second.id, second.status, second.log_path) == (1, "done", "runs/1-2/log.txt")
     log = launcher.read_log(again, second)
     assert log.startswith("runs/1 holds files of another store's run, so this one keeps its own in runs/1-2.\n")
@@ -242,7 +242,7 @@ def test_a_training_of_a_new_store_does_not_go_on_with_the_checkpoint_of_another
 
     plain = open_workspace(again.path.with_name("plain"))
     ingest(plain, mirrored, name="demo")
-    alone = launcher.wait(plain, launcher.launch_pretrain(plain, "demo", tiny_byol, "byol").id)
+    alone = launcher.wait(plain, launch_pretrain(plain, "demo", tiny_byol, "byol").id)
     assert alone.log_path == "runs/1/log.txt"
     learned = [encoder_named(w.store, "byol").weights_sha256 for w in (again, plain)]
     assert learned[0] == learned[1]

@@ -18,7 +18,8 @@ from orl_explorer.db.runs.runs import LIVE, runs
 from orl_explorer.db.sets.read import find_set
 from orl_explorer.train.demo.scenes import Scene, compose_scene
 from orl_explorer.train.ingest.ingest import ingest
-from orl_explorer.train.jobs.launcher import launch_mine, reconcile, resume
+from orl_explorer.train.jobs.kinds import Mine
+from orl_explorer.train.jobs.launcher import launch, reconcile, resume
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.pools import helpers
 from orl_explorer.train.progress import map_ahead
@@ -108,11 +109,10 @@ def build_demo(workspace: Workspace, report: Report = lambda *_: None, count: in
     from orl_explorer.train.encoders.weights import add
 
     root = compose(workspace.path / "demo", count, report=report)
-    ingest(workspace, root, layout="coco", name=NAME)
-    if find_encoder(workspace.store, ENCODER) is None:
-        add(workspace, "starter", ENCODER)
+    scenes = ingest(workspace, root, layout="coco", name=NAME).dataset
+    starter = find_encoder(workspace.store, ENCODER) or add(workspace, "starter", ENCODER)
     reconcile(workspace)
     begun = [r for r in runs(workspace.store) if r.kind == "mine" and r.name == SET]
     if not begun:
-        return launch_mine(workspace, NAME, ENCODER, SET, CONFIG)
+        return launch(workspace, Mine(name=SET, dataset_id=scenes.id, encoder_id=starter.id, config=CONFIG))
     return begun[0] if begun[0].status in LIVE else resume(workspace, begun[0].id)

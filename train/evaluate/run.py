@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from orl_explorer.db.encoders import encoder_named
-from orl_explorer.db.models import Evaluation
+from orl_explorer.db.models import Encoder, Evaluation
 from orl_explorer.db.runs.evaluations import keep_evaluation
 from orl_explorer.train.evaluate.protocols import EvaluateConfig, data_state, protocol_named
 from orl_explorer.train.files import publish
-from orl_explorer.train.jobs.folders import own_folder
 from orl_explorer.train.progress import Progress
+from orl_explorer.train.run_folders import own_folder
 from orl_explorer.train.workspace import Workspace
 
 STATE = "measured_on.txt"  # in the folder of the run: ``data_state`` when it began
@@ -18,7 +17,7 @@ STATE = "measured_on.txt"  # in the folder of the run: ``data_state`` when it be
 
 def evaluate(
     workspace: Workspace,
-    encoder: str,
+    encoder: Encoder,
     data: str,
     config: EvaluateConfig,
     *,
@@ -31,16 +30,16 @@ def evaluate(
     StoreError.
     """
     progress = progress or Progress()
-    protocol, row = protocol_named(config.protocol), encoder_named(workspace.store, encoder)
+    protocol = protocol_named(config.protocol)
     state = own_folder(workspace, run_id) / STATE
     if not state.is_file():
         said = data_state(workspace, data, config).encode()
         publish(lambda file: file.write(said), state)
-    progress.log(f"Evaluation of '{encoder}' by {config.protocol} ({protocol.title}) on {data}.")
-    found = import_module(protocol.module).evaluate(workspace, row, data, config, run_id=run_id, progress=progress)
+    progress.log(f"Evaluation of '{encoder.name}' by {config.protocol} ({protocol.title}) on {data}.")
+    found = import_module(protocol.module).evaluate(workspace, encoder, data, config, run_id=run_id, progress=progress)
     evaluation = Evaluation(
         run_id=run_id,
-        encoder_id=row.id,
+        encoder_id=encoder.id,
         protocol=config.protocol,
         data=data,
         params=config.model_dump(mode="json"),

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orl_explorer.db.encoders import encoder_named
-from orl_explorer.db.photos import dataset_named
-from orl_explorer.db.sets.read import complete_set_named
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import EvaluateConfig, protocol_named
 from orl_explorer.train.figures import FORMATS, look
 from orl_explorer.train.figures import save as save_figure
 from orl_explorer.train.jobs import once
+from orl_explorer.train.jobs.kinds import Evaluate, Mine
+from orl_explorer.train.jobs.trainings import Train
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.mining.sweep import Cell
 from orl_explorer.train.mining.sweep import save as save_cells
@@ -40,10 +40,16 @@ TABLES = (".csv", ".json")
 class Subject:
     """What is trained on: a complete set, or what mining a data set with an encoder gives by a cell's settings."""
 
-    correspondence: str = ""
-    dataset: str = ""
-    encoder: str = ""
+    correspondence: CorrespondenceSet | None = None
+    photos: tuple[Dataset, Encoder] | None = None
     mining: MineConfig = MINE_PRESETS["paper"]
+
+    @property
+    def name(self) -> str:
+        """What names of new encoders begin with."""
+        if self.correspondence is not None:
+            return self.correspondence.name
+        return "-".join(row.name for row in self.photos or ())
 
 
 @dataclass(frozen=True)
@@ -77,29 +83,28 @@ def sweep_train(
     progress = progress or Progress()
     cells = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     plans = [(cell, *_settings(subject, cell, base)) for cell in cells]
-    stem = name or subject.correspondence or f"{subject.dataset}-{subject.encoder}"
+    stem = name or subject.name
     protocol_named(protocol.protocol).check(workspace, data, protocol)
     if subject.correspondence:
-        mined = complete_set_named(workspace.store, subject.correspondence)
         for _, _, config in plans:
-            refuse_wider(mined, config)
-    else:
-        dataset_named(workspace.store, subject.dataset)
-        encoder_named(workspace.store, subject.encoder)
+            refuse_wider(subject.correspondence, config)
     found = []
     for number, (cell, mining, config) in enumerate(plans, 1):
         title = ", ".join(f"{key} = {value}" for key, value in cell.items()) or "the only cell"
         progress.log(f"Cell {number} of {len(plans)}: {title}.")
-        correspondence = subject.correspondence
-        if mining is not None:
+        mined = subject.correspondence
+        if mined is None:
+            assert subject.photos is not None and mining is not None
             named = "-".join((stem, *(f"{k}={v}" for k, v in cell.items() if k in MineConfig.model_fields)))
-            correspondence = once.mined(
-                workspace, subject.dataset, subject.encoder, mining, named, progress=progress
-            ).name
+            dataset, by = subject.photos
+            mined = once.mined(
+                workspace, Mine(name=named, dataset_id=dataset.id, encoder_id=by.id, config=mining), progress
+            )
         named = "-".join((stem, *(f"{key}={value}" for key, value in cell.items())))
-        encoder = once.trained(workspace, correspondence, config, named, progress=progress).name
-        numbers = once.evaluated(workspace, encoder, data, protocol, progress=progress).summary
-        cell_found = Trained(cell, correspondence, encoder, {k: v for k, v in numbers.items() if k != "notes"})
+        encoder = once.trained(workspace, Train(name=named, correspondence_set_id=mined.id, config=config), progress)
+        numbers = once.evaluated(workspace, Evaluate.on(workspace, encoder, data, protocol), progress).summary
+        numbers = {key: value for key, value in numbers.items() if key != "notes"}
+        cell_found = Trained(cell, mined.name, encoder.name, numbers)
         heard(cell_found)
         found.append(cell_found)
     return found

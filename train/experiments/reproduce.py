@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from orl_explorer.db.encoders import encoder_named, find_encoder
-from orl_explorer.db.models import Encoder
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
 from orl_explorer.db.photos import unite
 from orl_explorer.db.runs.runs import metrics, run_by_id
 from orl_explorer.train.errors import UserError
@@ -30,6 +30,8 @@ from orl_explorer.train.evaluate.protocols import (
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.ingest.layouts import walk
 from orl_explorer.train.jobs import once
+from orl_explorer.train.jobs.kinds import Evaluate, Mine
+from orl_explorer.train.jobs.trainings import Pretrain, Train
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import preset_named, with_settings
@@ -88,7 +90,7 @@ class Subject:
     dataset: photos to train on. voc: the folder VOC2007, and splits: its two. measured: data set of the second one.
     """
 
-    dataset: str
+    dataset: Dataset
     photos: int
     voc: Path
     measured: str
@@ -129,7 +131,7 @@ def reproduce(
             encoder_named(workspace.store, each.encoder)
     configs = _trainings({**changes, "seed": seed})
     subject = gather(workspace, folder, voc)
-    progress.log(f"{subject.photos} photos to train on ('{subject.dataset}'), '{subject.measured}' to measure on.")
+    progress.log(f"{subject.photos} photos to train on ('{subject.dataset.name}'), '{subject.measured}' to measure on.")
     random = _random(workspace, configs["byol"].backbone)
     yield _row(workspace, subject, "random weights", random, progress)
     if hours is not None:
@@ -137,28 +139,34 @@ def reproduce(
     assert epochs is not None
     configs = {m: with_settings(config, {"epochs": epochs, "knn_every": 0}) for m, config in configs.items()}
     for method in STAGE_1:
-        made = once.pretrained(workspace, subject.dataset, configs[method], f"{method}-{epochs}", progress)
+        job = Pretrain(name=f"{method}-{epochs}", dataset_id=subject.dataset.id, config=configs[method])
+        made = once.trained(workspace, job, progress)
         if method == "byol":
             byol = made
         yield _row(workspace, subject, configs[method].title, made, progress)
     base = configs["orl"]
     assert isinstance(base, ORLConfig)
 
-    def mined(encoder: str, preset: str) -> str:
-        name = f"{encoder}-{preset}"
-        return once.mined(workspace, subject.dataset, encoder, minings[preset], name, progress).name
+    def mined(encoder: Encoder, preset: str) -> CorrespondenceSet:
+        ids = {"dataset_id": subject.dataset.id, "encoder_id": encoder.id}
+        job = Mine(name=f"{encoder.name}-{preset}", config=minings[preset], **ids)
+        return once.mined(workspace, job, progress)
 
-    first = mined(byol.name, mining)
+    def trained(correspondence: CorrespondenceSet, config: ORLConfig, name: str) -> Encoder:
+        job = Train(name=f"orl-{epochs}-{name}", correspondence_set_id=correspondence.id, config=config)
+        return once.trained(workspace, job, progress)
+
+    first = mined(byol, mining)
     for method, lambdas in BRANCHES.items():
         weights = dict(zip(WEIGHTS, lambdas, strict=True))
-        name = f"orl-{epochs}-{'-'.join(f'{value:g}' for value in lambdas)}"
-        last = once.trained(workspace, first, with_settings(base, weights), name, progress)
+        last = trained(first, with_settings(base, weights), "-".join(f"{value:g}" for value in lambdas))
         yield _row(workspace, subject, method, last, progress)
-    again = once.trained(workspace, mined(last.name, mining), base, f"orl-{epochs}-again", progress)
+    again = trained(mined(last, mining), base, "again")
     yield _row(workspace, subject, SECOND, again, progress)
     for each in pairs:
-        correspondence = mined(byol.name if each.encoder == OWN else each.encoder, each.mining)
-        other = once.trained(workspace, correspondence, base, f"orl-{epochs}-of-{correspondence}", progress)
+        by = byol if each.encoder == OWN else encoder_named(workspace.store, each.encoder)
+        correspondence = mined(by, each.mining)
+        other = trained(correspondence, base, f"of-{correspondence.name}")
         yield _row(workspace, subject, each.method, other, progress)
 
 
@@ -197,7 +205,7 @@ def gather(workspace: Workspace, folder: Path, voc: Path | None = None) -> Subje
         parts = [part for part in others if not inside.is_relative_to(part) and folder != inside and any(walk(part))]
     names += [ingest(workspace, part).dataset.name for part in parts]
     whole = unite(workspace.store, names)
-    return Subject(whole.name, whole.image_count, found, datasets[measure], (learn, measure))
+    return Subject(whole, whole.image_count, found, datasets[measure], (learn, measure))
 
 
 def seconds_per_epoch(config: TrainConfig, photos: int, speed: float) -> float:
@@ -222,7 +230,7 @@ def protocols(subject: Subject) -> dict[str, tuple[str, EvaluateConfig]]:
 
 def _row(workspace: Workspace, subject: Subject, method: str, encoder: Encoder, progress: Progress) -> Row:
     made = {
-        name: once.evaluated(workspace, encoder.name, data, config, progress)
+        name: once.evaluated(workspace, Evaluate.on(workspace, encoder, data, config), progress)
         for name, (data, config) in protocols(subject).items()
     }
     found = {name: evaluation.summary for name, evaluation in made.items()}
@@ -266,7 +274,7 @@ def _affordable(
 ) -> int:
     """Epochs of each training that fit into some hours with all the rest. Raises UserError where not one does."""
     pilot = with_settings(configs["byol"], {"epochs": PILOT_EPOCHS, "knn_every": 0})
-    made = once.pretrained(workspace, subject.dataset, pilot, "pilot", progress)
+    made = once.trained(workspace, Pretrain(name="pilot", dataset_id=subject.dataset.id, config=pilot), progress)
     assert made.run_id is not None
     speed = _images_per_second(workspace, made.run_id) * operations_per_image(pilot)
     measuring = {name: _seconds(workspace, random, *each) for name, each in protocols(subject).items()}
@@ -297,7 +305,7 @@ def _images_per_second(workspace: Workspace, run_id: int) -> float:
 
 
 def _seconds(workspace: Workspace, encoder: Encoder, data: str, config: EvaluateConfig) -> float:
-    return _seconds_of(workspace, once.evaluated(workspace, encoder.name, data, config).run_id)
+    return _seconds_of(workspace, once.evaluated(workspace, Evaluate.on(workspace, encoder, data, config)).run_id)
 
 
 def _seconds_of(workspace: Workspace, run_id: int) -> float:

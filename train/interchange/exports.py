@@ -73,7 +73,7 @@ class Exported:
     @property
     def config(self) -> MineConfig:
         """The settings that the set was mined with."""
-        return MineConfig(**self.mined.params)
+        return MineConfig.of(self.mined)
 
     def blocks(self, phase: str) -> Iterator[list[int]]:
         """Image ids, some at a time."""
@@ -179,7 +179,6 @@ def _roster(store: Store, mined: CorrespondenceSet, images: Path | None) -> tupl
 
 def _described(leaving: Exported) -> dict[str, Any]:
     encoder = encoder_by_id(leaving.store, leaving.mined.encoder_id)
-    assert encoder is not None  # a foreign key
     return {
         "set": leaving.mined.name,
         "dataset": leaving.dataset.name,

@@ -9,20 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TypeVar
+from uuid import uuid4
 
 import numpy as np
 
-from orl_explorer.db.models import Dataset, Image, Run
-from orl_explorer.db.photos import current_images, dataset_named, usable_images
+from orl_explorer.db.models import Dataset, Encoder, Image, Run
+from orl_explorer.db.photos import current_images, usable_images
 from orl_explorer.db.sets import write
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import said_plainly
 from orl_explorer.train.ingest.layouts import coco_json
 from orl_explorer.train.ingest.named_photos import positions
 from orl_explorer.train.interchange import reference
-from orl_explorer.train.interchange.given import Given
-from orl_explorer.train.jobs import launcher
+from orl_explorer.train.jobs.kinds import Mine
+from orl_explorer.train.jobs.launcher import launch
+from orl_explorer.train.jobs.names import refuse_taken_set
 from orl_explorer.train.mining.config import MineConfig, imported_method
+from orl_explorer.train.mining.given import FILE, Given
 from orl_explorer.train.mining.mine import BLOCK, check
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
@@ -44,7 +47,7 @@ class ImportedProposals:
 def import_proposals(
     workspace: Workspace,
     file: Path,
-    dataset: str,
+    dataset: Dataset,
     name: str,
     *,
     images: Path | None = None,
@@ -56,12 +59,11 @@ def import_proposals(
     The store is written once the whole file has been read and found right. Raises UserError or StoreError.
     """
     progress = progress or Progress()
-    subject = dataset_named(workspace.store, dataset)
     method = imported_method(_free_for_import(name))
-    photos = _listed(workspace, subject, images)
+    photos = _listed(workspace, dataset, images)
     readable = [photo.id for photo in photos if photo.status == "ok"]
     if not write.missing_proposals(workspace.store, readable, method):
-        raise UserError(f"The data set '{dataset}' has proposals named '{name}' already; choose another name.")
+        raise UserError(f"The data set '{dataset.name}' has proposals named '{name}' already; choose another name.")
 
     progress.phase("Reading proposals", len(photos))
     counts = array("q")
@@ -94,8 +96,8 @@ def import_proposals(
 def import_correspondences(
     workspace: Workspace,
     file: Path,
-    dataset: str,
-    encoder: str,
+    dataset: Dataset,
+    encoder: Encoder,
     name: str,
     *,
     proposals: str | None = None,
@@ -112,29 +114,29 @@ def import_correspondences(
     config = with_settings(MineConfig(), settings)
     # RoIs that will be kept as proposals are not there yet.
     to_check = config if proposals else config.model_copy(update={"proposals": "search"})
-    subject = check(workspace, dataset, encoder, name, to_check)
-    launcher.refuse_taken_set(workspace, name)
-    current = list(current_images(workspace.store, subject.dataset.id))
+    check(workspace, dataset, name, to_check)
+    refuse_taken_set(workspace, name)
+    current = list(current_images(workspace.store, dataset.id))
     ids = [image.id for image in current]
     if proposals is None and len(write.missing_proposals(workspace.store, ids, config.method)) < len(ids):
         raise UserError(
             f"There are imported proposals named '{name}'; use them with --proposals {name}, or choose another name."
         )
-    paths = Photos.of(workspace.store, subject.dataset.id).names(current)
-    found = positions(reference.read_images(file), paths, file, f"the data set '{dataset}'")
+    paths = Photos.of(workspace.store, dataset.id).names(current)
+    found = positions(reference.read_images(file), paths, file, f"the data set '{dataset.name}'")
     photos = [current[at] for at in found]
     for photo in photos:
         if photo.status != "ok":
-            raise UserError(f"{photo.path} of '{dataset}' cannot be read: {photo.error}.")
+            raise UserError(f"{photo.path} of '{dataset.name}' cannot be read: {photo.error}.")
     given = _read(file, photos, config.neighbors, progress)
-    return launcher.launch_given(workspace, subject, name, config, given, file)
+    return _launch(workspace, dataset, encoder, name, config, given, file)
 
 
 def import_neighbors(
     workspace: Workspace,
     file: Path,
-    dataset: str,
-    encoder: str,
+    dataset: Dataset,
+    encoder: Encoder,
     name: str,
     config: MineConfig,
     *,
@@ -148,14 +150,14 @@ def import_neighbors(
     progress = progress or Progress()
     count = reference.read_neighbor_count(file)
     config = with_settings(config, {"neighbors": count})
-    subject = check(workspace, dataset, encoder, name, config)
-    launcher.refuse_taken_set(workspace, name)
-    images = list(usable_images(workspace.store, subject.dataset.id))
-    paths = Photos.of(workspace.store, subject.dataset.id).names(images)
-    found = positions(reference.read_images(file), paths, file, f"the data set '{dataset}'")
+    check(workspace, dataset, name, config)
+    refuse_taken_set(workspace, name)
+    images = list(usable_images(workspace.store, dataset.id))
+    paths = Photos.of(workspace.store, dataset.id).names(images)
+    found = positions(reference.read_images(file), paths, file, f"the data set '{dataset.name}'")
     if len(found) < len(images):
         first = paths[min(set(range(len(paths))) - set(found))]
-        raise UserError(f"{len(images) - len(found)} photos of '{dataset}', such as {first}, are not in {file}.")
+        raise UserError(f"{len(images) - len(found)} photos of '{dataset.name}', such as {first}, are not in {file}.")
     photos = [images[at] for at in found]
     progress.phase("Reading neighbours", len(photos))
     given = Given(
@@ -166,7 +168,27 @@ def import_neighbors(
         pair_start=np.zeros(len(photos) * count + 1, np.int64),
         pairs=np.empty((0, 2), np.int16),
     )
-    return launcher.launch_given(workspace, subject, name, config, given, file)
+    return _launch(workspace, dataset, encoder, name, config, given, file)
+
+
+def _launch(
+    workspace: Workspace,
+    dataset: Dataset,
+    encoder: Encoder,
+    name: str,
+    config: MineConfig,
+    given: Given,
+    file: Path,
+) -> Run:
+    """Queue the run that makes a set of what was read."""
+    job = Mine(name=name, dataset_id=dataset.id, encoder_id=encoder.id, config=config, imported=str(file))
+    kept = workspace.path / f".{uuid4()}.npz"
+    try:
+        with said_plainly(workspace.path):
+            given.save(kept)
+            return launch(workspace, job, {FILE: kept})
+    finally:
+        kept.unlink(missing_ok=True)
 
 
 def _free_for_import(name: str) -> str:

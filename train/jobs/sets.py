@@ -8,7 +8,8 @@ from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.sets.manage import Dependents, delete_set, dependents, remove_rows, rename_set
 from orl_explorer.db.sets.read import find_set
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.jobs.launcher import reconcile, refuse_taken_set
+from orl_explorer.train.jobs.launcher import reconcile
+from orl_explorer.train.jobs.names import refuse_taken_set
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.orders import drop_matches
 from orl_explorer.train.workspace import Workspace
@@ -25,7 +26,7 @@ def set_named(workspace: Workspace, name: str) -> CorrespondenceSet:
 def differences(mined: CorrespondenceSet) -> dict[str, tuple[Any, Any]]:
     """Settings of a set that are not the paper's: name -> (the set's, the paper's)."""
     paper = MineConfig().model_dump()
-    own = MineConfig(**mined.params).model_dump()
+    own = MineConfig.of(mined).model_dump()
     return {name: (value, paper[name]) for name, value in own.items() if value != paper[name]}
 
 

@@ -19,17 +19,13 @@ import traceback
 from collections.abc import Iterator
 from datetime import datetime
 
-from orl_explorer.db.encoders import encoder_by_id
-from orl_explorer.db.models import Run, now
-from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.db.models import now
 from orl_explorer.db.runs.runs import add_metrics, begin_if_first, run_by_id, update_run
-from orl_explorer.db.sets.read import set_by_id
 from orl_explorer.db.store import Store, StoreError
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.jobs.kinds import job_of
 from orl_explorer.train.jobs.launcher import identity, reconcile, worker_command
-from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.progress import Progress, Stopped
-from orl_explorer.train.training.config import ORLConfig, read_config
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 BEAT = 1.0  # seconds between heartbeats, and between writes of progress and metrics
@@ -108,88 +104,6 @@ class RunProgress(Progress):
                 self.log(f"Heartbeat: {error}")  # the next beat tries again
 
 
-def work(workspace: Workspace, run: Run, progress: Progress) -> None:
-    """Call the stage that a run is for, with the settings that it was launched with."""
-    params = run.params | named_now(workspace, run)
-    if run.kind == "mine" and "imported" in params:
-        from orl_explorer.train.interchange.given import FILE, Given, adopt
-        from orl_explorer.train.mining.mine import subject_named
-        from orl_explorer.train.training.distributed import choose_device
-
-        subject = subject_named(workspace, params["dataset"], params["encoder"])
-        given = Given.load(workspace.run_folder(run.id) / FILE)
-        adopt(
-            workspace,
-            subject,
-            run.name,
-            MineConfig(**params["config"]),
-            given,
-            run_id=run.id,
-            workers=params.get("workers"),
-            device=str(choose_device()),
-            progress=progress,
-        )
-    elif run.kind == "mine":
-        from orl_explorer.train.mining.mine import mine
-        from orl_explorer.train.training.distributed import choose_device
-
-        config = MineConfig(**params["config"])
-        mine(
-            workspace,
-            params["dataset"],
-            params["encoder"],
-            run.name,
-            config,
-            run_id=run.id,
-            workers=params["workers"],
-            device=str(choose_device()),
-            progress=progress,
-        )
-    elif run.kind == "map":
-        from orl_explorer.train.mining.maps import make_map, photos_map, rois_map
-
-        if params["set"] is None:
-            shown = photos_map(workspace, params["dataset"], params["encoder"], params["precision"])
-        else:
-            shown = rois_map(workspace, params["set"], params["selection"])
-        make_map(workspace, shown, progress)
-    elif run.kind == "pretrain":
-        from orl_explorer.train.training.stages import pretrain
-
-        stage_1 = read_config({"method": "byol"} | params["config"])
-        pretrain(workspace, params["dataset"], run.name, stage_1, run_id=run.id, progress=progress)
-    elif run.kind == "evaluate":
-        from orl_explorer.train.evaluate.protocols import read_evaluate_config
-        from orl_explorer.train.evaluate.run import evaluate
-
-        asked = read_evaluate_config(params["config"])
-        evaluate(workspace, params["encoder"], params["data"], asked, run_id=run.id, progress=progress)
-    else:
-        from orl_explorer.train.training.stages import train
-
-        stage_3 = read_config({"method": "orl"} | params["config"])
-        assert isinstance(stage_3, ORLConfig)
-        train(workspace, params["correspondence"], run.name, stage_3, run_id=run.id, progress=progress)
-
-
-def named_now(workspace: Workspace, run: Run) -> dict[str, str]:
-    """The names that the subject of a run goes by now: its ids say which it is, and a name may be another's by now.
-
-    Raises UserError or StoreError when it is gone.
-    """
-    names, store = {}, workspace.store
-    if run.dataset_id is not None:
-        names["data" if run.kind == "evaluate" else "dataset"] = dataset_by_id(store, run.dataset_id).name
-    if run.encoder_id is not None and (encoder := encoder_by_id(store, run.encoder_id)) is not None:
-        names["encoder"] = encoder.name
-    if run.kind == "train":
-        mined = set_by_id(store, run.correspondence_set_id) if run.correspondence_set_id is not None else None
-        if mined is None:  # deleting a set takes its id out of the runs that trained on it
-            raise UserError(f"The correspondence set '{run.params['correspondence']}' of run {run.id} was deleted.")
-        names["correspondence"] = mined.name
-    return names
-
-
 def execute(workspace: Workspace, run_id: int) -> int:
     """Wait for the turn of a run, do its work, record how it ended. Returns the exit code."""
     store = workspace.store
@@ -200,8 +114,9 @@ def execute(workspace: Workspace, run_id: int) -> int:
     try:
         _wait_for_turn(workspace, run_id, progress)
         run = run_by_id(store, run_id)
-        with siblings(workspace, run):
-            work(workspace, run, progress)
+        job = job_of(run)
+        with siblings(workspace, run.id, job.together):
+            job.work(workspace, run_id, progress)
         status, code = "done", 0
     except Stopped:
         progress.log("Stopped; resume goes on from here.")
@@ -226,12 +141,11 @@ def execute(workspace: Workspace, run_id: int) -> int:
 
 
 @contextlib.contextmanager
-def siblings(workspace: Workspace, run: Run) -> Iterator[None]:
+def siblings(workspace: Workspace, run_id: int, count: int) -> Iterator[None]:
     """The other processes of a training, in this one's group, with what ``torchrun`` would tell each; nothing for one.
 
     Under ``torchrun`` itself they are there already.
     """
-    count = int(run.params.get("processes", 1))
     if count == 1 or "RANK" in os.environ:
         yield
         return
@@ -241,7 +155,7 @@ def siblings(workspace: Workspace, run: Run) -> Iterator[None]:
     cores = max(1, (os.cpu_count() or 1) // count)
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
     meeting |= {"LOCAL_WORLD_SIZE": str(count), "OMP_NUM_THREADS": str(cores)}
-    command = worker_command(workspace, run.id)
+    command = worker_command(workspace, run_id)
     others = [
         subprocess.Popen(command, env=os.environ | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(1, count)
@@ -287,7 +201,8 @@ def main() -> int:
     if int(os.environ.get("RANK", "0")) > 0:  # the first process does the talking
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
-            work(workspace, run_by_id(workspace.store, arguments.run_id), Progress())
+            run = run_by_id(workspace.store, arguments.run_id)
+            job_of(run).work(workspace, run.id, Progress())
         except Stopped:
             return 0
         except (UserError, StoreError) as problem:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.orl.boxes import BoxRules, Fallback
 from orl_explorer.orl.proposals import proposal_method
 from orl_explorer.train.settings import Settings
@@ -49,6 +50,11 @@ class MineConfig(Settings):
     precision: Precision = Field(
         "fp32", description="Of the forward passes; bf16 is twice as fast on CPUs that have it, and changes some pairs"
     )
+
+    @classmethod
+    def of(cls, mined: CorrespondenceSet) -> MineConfig:
+        """What a set was mined with."""
+        return cls(**mined.params)
 
     @property
     def rules(self) -> BoxRules:

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from orl_explorer.db.encoders import encoder_by_id, encoder_named
+from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.gallery import GalleryOrder, gallery_ids, shuffled
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
 from orl_explorer.db.people.selections import selected_ids
-from orl_explorer.db.photos import dataset_by_id, dataset_named, digests_of
-from orl_explorer.db.sets.read import complete_set_named, rois_of
+from orl_explorer.db.photos import dataset_by_id, digests_of
+from orl_explorer.db.sets.read import rois_of
 from orl_explorer.orl.tsne import EARLY, LATE, principal, spread
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
@@ -83,18 +83,13 @@ class Map:
     fresh: bool
 
 
-def photos_map(workspace: Workspace, dataset: str, encoder: str, precision: Precision = "fp32") -> MapOf:
-    """The map of a data set's photos by an encoder. Raises StoreError naming what there is."""
-    return MapOf(dataset_named(workspace.store, dataset), encoder_named(workspace.store, encoder), precision)
-
-
-def rois_map(workspace: Workspace, name: str, selection: int | None = None) -> MapOf:
-    """The map of RoIs of a complete set, by its own encoder. Raises StoreError naming what there is."""
-    mined = complete_set_named(workspace.store, name)
-    encoder = encoder_by_id(workspace.store, mined.encoder_id)
-    assert encoder is not None  # a foreign key
-    dataset = dataset_by_id(workspace.store, mined.dataset_id)
-    return MapOf(dataset, encoder, MineConfig(**mined.params).precision, mined, selection)
+def rois_map(workspace: Workspace, mined: CorrespondenceSet, selection: int | None = None) -> MapOf:
+    """The map of RoIs of a complete set, by its own encoder."""
+    encoder, dataset = (
+        encoder_by_id(workspace.store, mined.encoder_id),
+        dataset_by_id(workspace.store, mined.dataset_id),
+    )
+    return MapOf(dataset, encoder, MineConfig.of(mined).precision, mined, selection)
 
 
 def points_of(workspace: Workspace, shown: MapOf) -> Points:
@@ -215,9 +210,7 @@ def _features(workspace: Workspace, shown: MapOf) -> Features:
 
 @lru_cache(maxsize=8)  # the index of a dozen million RoIs takes seconds to sort
 def _opened(workspace: Workspace, encoder_id: int, precision: Precision) -> Features:
-    row = encoder_by_id(workspace.store, encoder_id)
-    assert row is not None
-    return Features(workspace, row, precision=precision)
+    return Features(workspace, encoder_by_id(workspace.store, encoder_id), precision=precision)
 
 
 @lru_cache(maxsize=4)  # of a file in one state

@@ -11,17 +11,14 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
 from threadpoolctl import threadpool_limits
 
-from orl_explorer.db.encoders import encoder_named
-from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
-from orl_explorer.db.models import Encoder as EncoderRow
-from orl_explorer.db.photos import dataset_named, mark_unreadable, usable_images
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
+from orl_explorer.db.photos import mark_unreadable, usable_images
 from orl_explorer.db.sets import read, write
 from orl_explorer.orl.matching import nearest_neighbors
 from orl_explorer.orl.pixels import UnreadableImage, center_crop, crop_box, squeeze
@@ -51,31 +48,16 @@ class Known(NamedTuple):
 Query = tuple[int, Known, list[Known]]  # id of a photo, what is known of it, and of its neighbours, nearest first
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is mined, resolved from names."""
-
-    dataset: Dataset
-    encoder: EncoderRow
-
-
-def subject_named(workspace: Workspace, dataset: str, encoder: str) -> Subject:
-    """The data set and the encoder of these names. Raises StoreError naming those that exist."""
-    return Subject(dataset_named(workspace.store, dataset), encoder_named(workspace.store, encoder))
-
-
-def check(workspace: Workspace, dataset: str, encoder: str, name: str, config: MineConfig) -> Subject:
-    """Refuse what cannot work before anything is queued or computed. Raises UserError or StoreError."""
-    subject = subject_named(workspace, dataset, encoder)
+def check(workspace: Workspace, dataset: Dataset, name: str, config: MineConfig) -> None:
+    """Refuse what cannot work before anything is queued or computed. Raises UserError."""
     if not name.strip():
         raise UserError("A correspondence set needs a name.")
-    if subject.dataset.image_count <= config.neighbors:
+    if dataset.image_count <= config.neighbors:
         raise UserError(
             f"K = {config.neighbors} neighbours need at least {config.neighbors + 1} photos, and the data set "
-            f"'{dataset}' has {subject.dataset.image_count}; lower --neighbors or add photos."
+            f"'{dataset.name}' has {dataset.image_count}; lower --neighbors or add photos."
         )
-    _check_proposals(workspace, subject.dataset, config)
-    return subject
+    _check_proposals(workspace, dataset, config)
 
 
 def _check_proposals(workspace: Workspace, dataset: Dataset, config: MineConfig) -> None:
@@ -94,8 +76,8 @@ def _check_proposals(workspace: Workspace, dataset: Dataset, config: MineConfig)
 
 def mine(
     workspace: Workspace,
-    dataset: str,
-    encoder: str,
+    dataset: Dataset,
+    encoder: Encoder,
     name: str,
     config: MineConfig,
     *,
@@ -110,18 +92,18 @@ def mine(
     workers, interruptions and order of arrival.
     """
     progress = progress or Progress()
-    subject = check(workspace, dataset, encoder, name, config)
+    check(workspace, dataset, name, config)
     store = workspace.store
-    mined = write.begin_set(store, name, subject.dataset.id, subject.encoder.id, config.model_dump(), run_id)
-    photos = Photos.of(store, subject.dataset.id)
+    mined = write.begin_set(store, name, dataset.id, encoder.id, config.model_dump(), run_id)
+    photos = Photos.of(store, dataset.id)
 
-    images = known_photos(workspace, subject.dataset, progress)
+    images = known_photos(workspace, dataset, progress)
     images = propose(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
     if len(images) <= config.neighbors:
         raise UserError(
-            f"Only {len(images)} photos of '{dataset}' can still be read, too few for K = {config.neighbors}."
+            f"Only {len(images)} photos of '{dataset.name}' can still be read, too few for K = {config.neighbors}."
         )
-    features = Features(workspace, subject.encoder, device, config.precision)
+    features = Features(workspace, encoder, device, config.precision)
     embed_images(features, images, photos, progress)
     if config.needs_objectness:
         map_attention(features, images, photos, progress)
@@ -129,7 +111,7 @@ def mine(
     embed_rois(workspace, mined.id, features, images, photos, progress)
     _find_neighbors(workspace, mined.id, features, images, config, progress)
     match_rois(workspace, mined.id, features, images, config, progress)
-    return publish(workspace, mined.id, subject.dataset, config, progress)
+    return publish(workspace, mined.id, dataset, config, progress)
 
 
 def publish(

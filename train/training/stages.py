@@ -9,8 +9,8 @@ from torch import nn
 
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.db.models import Encoder as EncoderRow
-from orl_explorer.db.photos import dataset_by_id, dataset_named
-from orl_explorer.db.sets.read import complete_set_named, sets
+from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.db.sets.read import sets
 from orl_explorer.orl import byol, moco, multicrop, simclr
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.heads import head_of
@@ -22,8 +22,8 @@ from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.orl.views import View
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.jobs.folders import own_folder
 from orl_explorer.train.progress import Progress
+from orl_explorer.train.run_folders import own_folder
 from orl_explorer.train.training.config import (
     BYOLConfig,
     MoCoConfig,
@@ -43,28 +43,33 @@ from orl_explorer.train.workspace import Workspace
 
 
 def pretrain(
-    workspace: Workspace, dataset: str, name: str, config: TrainConfig, *, run_id: int, progress: Progress | None = None
+    workspace: Workspace,
+    dataset: Dataset,
+    name: str,
+    config: TrainConfig,
+    *,
+    run_id: int,
+    progress: Progress | None = None,
 ) -> EncoderRow | None:
     """Stage 1 or one of its baselines on whole photos. Registers what was learnt as an encoder.
 
     Returns its row; None in every process of ``torchrun`` but the first.
     """
     progress, folder = progress or Progress(), workspace.run_folder(run_id)
-    subject = dataset_named(workspace.store, dataset)
     with joined() as processes:
-        found = _kept(workspace, run_id, processes, lambda: photos_alone(workspace, subject))
+        found = _kept(workspace, run_id, processes, lambda: photos_alone(workspace, dataset))
         progress.log(
-            f"Stage 1 ({config.title}) on {len(found.files)} photos of '{dataset}': {config.backbone}, "
+            f"Stage 1 ({config.title}) on {len(found.files)} photos of '{dataset.name}': {config.backbone}, "
             f"seed {config.seed}."
         )
         method = _build(workspace, config, progress)
         on_gpu = processes.device.type == "cuda"
         data = ImageViews(found.files, image_views(config), config.seed, changed=not on_gpu)
         if processes.first:
-            record(folder, config, processes, {"dataset": dataset, "photos": len(found.files)})
+            record(folder, config, processes, {"dataset": dataset.name, "photos": len(found.files)})
         checks: list[Check] = [
-            KNNCheck(workspace, subject.id, config),
-            Probes(workspace, _newest_set(workspace, subject), config, run_id),
+            KNNCheck(workspace, dataset.id, config),
+            Probes(workspace, _newest_set(workspace, dataset), config, run_id),
         ]
         fit(method, data, config, folder, progress, processes, checks)
         if not processes.first:
@@ -74,7 +79,7 @@ def pretrain(
 
 def train(
     workspace: Workspace,
-    correspondence: str,
+    mined: CorrespondenceSet,
     name: str,
     config: ORLConfig,
     *,
@@ -86,20 +91,19 @@ def train(
     Returns its row; None in every process of ``torchrun`` but the first.
     """
     progress, folder = progress or Progress(), workspace.run_folder(run_id)
-    mined = complete_set_named(workspace.store, correspondence)
-    subject = dataset_by_id(workspace.store, mined.dataset_id)
+    dataset = dataset_by_id(workspace.store, mined.dataset_id)
     with joined() as processes:
-        found = _kept(workspace, run_id, processes, lambda: correspondences(workspace, mined, subject, config))
+        found = _kept(workspace, run_id, processes, lambda: correspondences(workspace, mined, dataset, config))
         progress.log(
-            f"Stage 3 (ORL) on the set '{correspondence}': {len(found.queries)} of {mined.image_count} photos have a "
+            f"Stage 3 (ORL) on the set '{mined.name}': {len(found.queries)} of {mined.image_count} photos have a "
             f"pair, {len(found.pairs)} pairs; {config.backbone}, seed {config.seed}."
         )
         method = _build(workspace, config, progress)
         data = RoiViews(found, image_views(config), config, changed=processes.device.type != "cuda")
         if processes.first:
-            described = {"correspondence_set": correspondence, "params": mined.params, "pairs": len(found.pairs)}
+            described = {"correspondence_set": mined.name, "params": mined.params, "pairs": len(found.pairs)}
             record(folder, config, processes, described | {"pairs_sha256": found.digest()})
-        checks: list[Check] = [KNNCheck(workspace, subject.id, config), Probes(workspace, mined, config, run_id)]
+        checks: list[Check] = [KNNCheck(workspace, dataset.id, config), Probes(workspace, mined, config, run_id)]
         fit(method, data, config, folder, progress, processes, checks)
         if not processes.first:
             return None

@@ -124,7 +124,7 @@ def _swap() -> None:
 
 def _encoders(two: Two, found: list[CorrespondenceSet]) -> None:
     rows = [encoder_by_id(two.place.workspace.store, s.encoder_id) for s in (two.first, two.second)]
-    labels = [shell.encoder_label(row) if row else "an encoder that is gone" for row in rows]
+    labels = [shell.encoder_label(row) for row in rows]
     if labels[0] != labels[1]:
         st.caption(f"Two encoders: A by {labels[0]}, B by {labels[1]}.")
         return

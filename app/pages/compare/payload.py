@@ -111,7 +111,7 @@ def _caption(query: Query) -> list[str]:
     return [
         *(
             f"{letter}: correspondence set {mined.name}, {describe_set(query.workspace, mined)}. "
-            f"{described(MineConfig(**mined.params))}."
+            f"{described(MineConfig.of(mined))}."
             for letter, mined in zip("AB", query.sets, strict=True)
         ),
         f"Query {query.image.path}; neighbour {query.current.image.path}, {' and '.join(places)}.",

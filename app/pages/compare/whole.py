@@ -59,7 +59,7 @@ PLAIN = {"displaylogo": False, "displayModeBar": False}
 
 def measures(first: CorrespondenceSet, second: CorrespondenceSet) -> pd.DataFrame:
     """Settings that differ and measures of two sets: a row each, with the difference where both are numbers."""
-    ours, theirs = (MineConfig(**s.params).model_dump() for s in (first, second))
+    ours, theirs = (MineConfig.of(s).model_dump() for s in (first, second))
     rows = [(f"setting: {_words(n)}", ours[n], theirs[n]) for n in ours if ours[n] != theirs[n]]
     kept = (first.quality or {}, second.quality or {})
     rows += [(_words(name), kept[0].get(name), kept[1].get(name)) for name in {**kept[0], **kept[1]}]

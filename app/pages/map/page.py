@@ -18,13 +18,13 @@ from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.pictures import WIDTHS, crop_url, photo_template, photo_url
 from orl_explorer.app.server.points import CLUSTERS, about_url, column_url, shown_photos, shown_rois
 from orl_explorer.db.encoders import encoder_by_id, encoders
-from orl_explorer.db.models import Run
 from orl_explorer.db.people.selections import keep_selection, selections
 from orl_explorer.db.runs.runs import LIVE, runs
 from orl_explorer.db.sets.read import images_by_id
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.jobs.launcher import launch_map, request_stop
+from orl_explorer.train.jobs.kinds import MakeMap
+from orl_explorer.train.jobs.launcher import launch, request_stop, run_doing
 from orl_explorer.train.mining.maps import FEWEST, ROIS, Map, MapOf, find_map, points_of
 
 SHOWN_CHOSEN = 48  # photos under the map where a selection cannot be kept
@@ -44,7 +44,7 @@ def page() -> None:
         st.info("There is no encoder yet, and a map needs its features.", icon=":material/info:")
         start.unmined(place, place.dataset)
         return
-    making = _being_made(place, shown)
+    making = run_doing(place.workspace, MakeMap.showing(shown))
     made = find_map(place.workspace, shown)
     if making is not None:
         _watch(place, making.id)
@@ -75,7 +75,7 @@ def _subject(place: Place) -> MapOf | None:
                 help=f"A selection is kept when you choose points of a map of photos. At most {ROIS:,} RoIs are shown.",
             )
             by = encoder_by_id(store, place.mined.encoder_id)
-            st.caption(f"By the set's own encoder, {shell.encoder_label(by) if by else 'which is gone'}.")
+            st.caption(f"By the set's own encoder, {shell.encoder_label(by)}.")
             return shown_rois(place.workspace, place.mined, kept.get(chosen or ""))
         if not known:
             return None
@@ -88,14 +88,6 @@ def _subject(place: Place) -> MapOf | None:
 
 
 # Making ------------------------------------------------------------------------------------------------
-
-
-def _being_made(place: Place, shown: MapOf) -> Run | None:
-    asked = shown.dataset.name, shown.encoder.name, shown.mined.name if shown.mined else None, shown.selection
-    for run in runs(place.workspace.store, LIVE):
-        if run.kind == "map" and tuple(run.params[n] for n in ("dataset", "encoder", "set", "selection")) == asked:
-            return run
-    return None
 
 
 def _offer(place: Place, shown: MapOf, made: Map | None) -> None:
@@ -130,7 +122,7 @@ def _offer(place: Place, shown: MapOf, made: Map | None) -> None:
         label = "Make the map" if made is None else "Make it anew"
         if st.button(label, type="primary", icon=":material/scatter_plot:", key="make"):
             try:
-                launch_map(place.workspace, shown)
+                launch(place.workspace, MakeMap.showing(shown))
             except (UserError, StoreError) as mistake:
                 st.error(str(mistake))
                 return

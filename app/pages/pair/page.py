@@ -49,7 +49,6 @@ def page() -> None:
         start.unmined(place, place.dataset)
         return
     encoder = encoder_by_id(place.workspace.store, place.mined.encoder_id)
-    assert encoder is not None  # a foreign key
     _view(place, place.dataset, Subject(place.workspace, place.mined, place.dataset, encoder))
 
 

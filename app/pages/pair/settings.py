@@ -15,7 +15,8 @@ from orl_explorer.db.models import CorrespondenceSet, Image
 from orl_explorer.db.sets.read import find_set
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.jobs.launcher import launch_mine
+from orl_explorer.train.jobs.kinds import Mine
+from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig, RankedBy
 from orl_explorer.train.settings import with_settings
 
@@ -40,7 +41,7 @@ def sliders(mined: CorrespondenceSet) -> MineConfig:
     The URL is the truth: a slider that is moved is written there, and drawn as it is there, so that going back in the
     browser's history moves it back. Values are validated here again, since a URL can say anything.
     """
-    own = MineConfig(**mined.params)
+    own = MineConfig.of(mined)
     st.session_state["mined"] = mined
     chosen: dict[str, float | str] = {}
     with st.sidebar:
@@ -79,7 +80,7 @@ def in_url() -> dict[str, str]:
     mined: CorrespondenceSet | None = st.session_state.get("mined")
     if mined is None or _key(RANKED, mined) not in st.session_state:
         return {}
-    own = MineConfig(**mined.params)
+    own = MineConfig.of(mined)
     said = {}
     for name, _, short, *_ in SLIDERS:
         value = st.session_state[_key(short, mined)]
@@ -139,7 +140,7 @@ def _funnel(side: Side, config: MineConfig) -> str:
 
 def differences(mined: CorrespondenceSet, config: MineConfig) -> list[str]:
     """Settings that differ from the set's, as "min size 64 (96)"."""
-    own = MineConfig(**mined.params)
+    own = MineConfig.of(mined)
     numbers = [
         f"{name.replace('_', ' ')} {getattr(config, name):g} ({getattr(own, name):g})"
         for name, *_ in SLIDERS
@@ -192,7 +193,8 @@ def _confirm(place: Place, subject: Subject, image: Image, config: MineConfig) -
     name = st.text_input("Name of the new set", value=_free_name(place, subject, config), key="new_set")
     if st.button("Start", type="primary", icon=":material/play_arrow:"):
         try:
-            run = launch_mine(place.workspace, subject.dataset.name, subject.encoder.name, name.strip(), config)
+            ids = {"dataset_id": subject.dataset.id, "encoder_id": subject.encoder.id}
+            run = launch(place.workspace, Mine(name=name.strip(), config=config, **ids))
         except (UserError, StoreError) as mistake:
             st.error(str(mistake))
             return

@@ -11,6 +11,7 @@ from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
 from orl_explorer.db.photos import dataset_by_id, dataset_named
 from orl_explorer.db.runs.evaluations import evaluation_of_run
 from orl_explorer.db.sets.read import find_set, set_by_id
+from orl_explorer.train.jobs.kinds import makes
 from orl_explorer.train.workspace import Workspace
 
 
@@ -18,14 +19,14 @@ def offer(opened: Workspace, run: Run) -> None:
     """The next steps of a run that is done."""
     if run.status != "done":
         return
-    match run.kind:
-        case "mine":
+    match makes(run):
+        case "set":
             made = find_set(opened.store, run.name)
             if made is not None and made.status == "complete":
                 _with_set(opened, made)
-        case "evaluate":
+        case "evaluation":
             _result(opened, run)
-        case _:
+        case "encoder":
             encoder = find_encoder(opened.store, run.name)
             if encoder is not None and run.dataset_id is not None:
                 with st.container(border=True):

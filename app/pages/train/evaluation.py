@@ -6,12 +6,13 @@ import streamlit as st
 
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.train import fields
-from orl_explorer.db.encoders import encoders
+from orl_explorer.db.encoders import encoder_named, encoders
 from orl_explorer.db.photos import datasets
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import PROTOCOLS, EvaluateConfig, Protocol
-from orl_explorer.train.jobs.launcher import launch_evaluate
+from orl_explorer.train.jobs.kinds import Evaluate
+from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.workspace import Workspace
 
 
@@ -87,7 +88,7 @@ def _launch(opened: Workspace, encoder: str, data: str, config: EvaluateConfig) 
         st.error("Say which data to evaluate on.")
         return
     try:
-        run = launch_evaluate(opened, encoder, data, config)
+        run = launch(opened, Evaluate.on(opened, encoder_named(opened.store, encoder), data, config))
     except (UserError, StoreError) as mistake:
         st.error(shell.escape(str(mistake)))
         return

@@ -12,9 +12,10 @@ from orl_explorer.app.pages.shell import share_done
 from orl_explorer.app.pages.train import curves, monitor
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import LIVE, runs
+from orl_explorer.train.jobs.kinds import KINDS, described, subject_of
 from orl_explorer.train.workspace import Workspace
 
-KINDS = {"pretrain": "stage 1", "mine": "stage 2", "train": "stage 3", "evaluate": "evaluation"}
+LABELS = {kind: job.label for kind, job in KINDS.items()}
 STATES = ("queued", "running", "stopping", "done", "failed", "cancelled", "lost")
 MOST = 12  # runs in one chart; more could not be told apart
 
@@ -79,7 +80,7 @@ def _filters(every: Sequence[Run]) -> tuple[list[str], list[str]]:
     with left:
         kinds = st.pills(
             "Kind",
-            [KINDS.get(kind, kind) for kind in (*KINDS, *(there - set(KINDS))) if kind in there],
+            [LABELS.get(kind, kind) for kind in (*LABELS, *(there - set(LABELS))) if kind in there],
             selection_mode="multi",
             key="kind",
             bind="query-params",
@@ -92,7 +93,7 @@ def _filters(every: Sequence[Run]) -> tuple[list[str], list[str]]:
             key="status",
             bind="query-params",
         )
-    return [kind for kind in there if KINDS.get(kind, kind) in kinds], list(states)
+    return [kind for kind in there if LABELS.get(kind, kind) in kinds], list(states)
 
 
 def table(shown: Sequence[Run]) -> pd.DataFrame:
@@ -100,9 +101,9 @@ def table(shown: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "run": [r.id for r in shown],
-            "kind": [monitor.kind_of(r) for r in shown],
+            "kind": [described(r) for r in shown],
             "makes": [r.name for r in shown],
-            "from": [monitor.subject_of(r) for r in shown],
+            "from": [subject_of(r) for r in shown],
             "status": [r.status for r in shown],
             "progress": [round(100 * share_done(r)) for r in shown],
             "started (UTC)": [r.started_at for r in shown],

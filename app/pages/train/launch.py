@@ -18,7 +18,8 @@ from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.db.store import StoreError
 from orl_explorer.orl.architectures import RESNETS
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.jobs.launcher import launch_pretrain, launch_train
+from orl_explorer.train.jobs.launcher import launch
+from orl_explorer.train.jobs.trainings import Pretrain, Train, Training
 from orl_explorer.train.training.config import PRESETS, STAGE_1, ORLConfig, TrainConfig, refuse_uneven
 from orl_explorer.train.training.cost import Cost, estimate
 from orl_explorer.train.training.start_from import refuse_wider, start_encoder
@@ -179,10 +180,12 @@ def _launch(
     processes: int,
 ) -> None:
     try:
+        job: Training
         if isinstance(config, ORLConfig) and mined is not None:
-            run = launch_train(opened, mined.name, config, name, processes)
+            job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes)
         else:
-            run = launch_pretrain(opened, dataset.name, config, name, processes)
+            job = Pretrain(name=name, dataset_id=dataset.id, config=config, processes=processes)
+        run = launch(opened, job)
     except (UserError, StoreError) as mistake:
         st.error(shell.escape(str(mistake)))
         return

@@ -7,13 +7,14 @@ import streamlit as st
 from orl_explorer.app.explorer.graph import layered, related
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.shell import Place
-from orl_explorer.app.pages.train import afterwards, monitor
+from orl_explorer.app.pages.train import afterwards
 from orl_explorer.app.pages.train.graph import Node, lineage_view
 from orl_explorer.db.encoders import encoders
 from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.runs.runs import runs
 from orl_explorer.db.sets.read import set_by_id, sets
+from orl_explorer.train.jobs import kinds
 
 MANY = 40  # nodes; of more, only those that the one in focus comes from or leads to
 Key = tuple[str, int]  # kind (encoder, set or run) and id
@@ -96,7 +97,7 @@ def described(known: list[Encoder], every: list[Run], mined: list[Correspondence
         pairs = f"{made.pair_count:,} pairs" if made.status == "complete" else made.status
         nodes["set", made.id] = _node("set", made.id, made.name, pairs)
     for run in reversed(every):
-        facts = f"{monitor.kind_of(run)}, {run.status}"
+        facts = f"{kinds.described(run)}, {run.status}"
         nodes["run", run.id] = _node("run", run.id, f"{run.id} · {run.name}", facts, ended_well=run.status == "done")
     return nodes
 

@@ -15,15 +15,13 @@ from orl_explorer.app.pages.shell import attempt, escape, share_done, status_lin
 from orl_explorer.app.pages.train import afterwards, curves, probes
 from orl_explorer.db.models import Run, now
 from orl_explorer.db.runs.runs import ENDED, LIVE, find_run, metrics, runs
-from orl_explorer.train.evaluate.protocols import PROTOCOLS
 from orl_explorer.train.jobs import launcher
+from orl_explorer.train.jobs.kinds import described, subject_of, trains
 from orl_explorer.train.training.alarms import COLLAPSE
-from orl_explorer.train.training.config import PRESETS
 from orl_explorer.train.workspace import Workspace
 
 SILENT = timedelta(seconds=20)  # a heart beats every second; after that, it is worth a word
 LOG_BYTES = 6000  # of a log's end
-TRAINING = ("pretrain", "train")
 DETAILS = {"curves": "Curves", "probes": "Probe pairs", "settings": "Settings"}
 
 
@@ -47,28 +45,7 @@ def asked_run(opened: Workspace) -> Run | None:
             return found
         st.warning(f"There is no run {asked}; this is the newest.")
     every = runs(opened.store)
-    return next((run for run in every if run.kind in TRAINING), every[0] if every else None)
-
-
-def kind_of(run: Run) -> str:
-    """What a run does, in words."""
-    match run.kind:
-        case "mine":
-            return "stage 2 (mining)"
-        case "train":
-            return "stage 3 (ORL)"
-        case "pretrain":
-            preset = PRESETS.get(run.params.get("config", {}).get("method", "byol"))
-            return f"stage 1 ({preset['paper'].title})" if preset else "stage 1"
-        case "evaluate":
-            protocol = PROTOCOLS.get(run.params.get("config", {}).get("protocol", ""))
-            return f"evaluation ({protocol.title})" if protocol else "evaluation"
-    return run.kind
-
-
-def subject_of(run: Run) -> str:
-    """What a run works on: a set, the photos of a data set, or what an encoder is evaluated on."""
-    return str(next((run.params[name] for name in ("correspondence", "dataset", "data") if run.params.get(name)), ""))
+    return next((run for run in every if trains(run)), every[0] if every else None)
 
 
 def settings_of(run: Run) -> dict[str, object]:
@@ -111,7 +88,7 @@ def _heading(opened: Workspace, run: Run) -> None:
     with links.container(horizontal=True, horizontal_alignment="right"):
         for view, label, icon in (("runs", "Compare", "stacked_line_chart"), ("lineage", "Lineage", "account_tree")):
             st.button(label, icon=f":material/{icon}:", on_click=_look_at, args=(view, run.id), type="tertiary")
-    st.markdown(f"{status_line(run)} {kind_of(run)} · on **{escape(subject_of(run))}**{with_encoder}")
+    st.markdown(f"{status_line(run)} {described(run)} · on **{escape(subject_of(run))}**{with_encoder}")
 
 
 def _look_at(view: str, run_id: int) -> None:
@@ -231,7 +208,7 @@ def _stop(opened: Workspace, run_id: int) -> None:
 
 
 def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
-    tabs = [name for name in DETAILS if run.kind in TRAINING or name == "settings"]
+    tabs = [name for name in DETAILS if trains(run) or name == "settings"]
     asked = st.query_params.get("show", "")
     shown = asked if asked in tabs else tabs[0]
     st.session_state[f"show-{run.id}"] = shown

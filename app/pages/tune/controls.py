@@ -67,7 +67,7 @@ def limits(own: MineConfig, name: str, mined: CorrespondenceSet) -> tuple[float,
 
 def asked(mined: CorrespondenceSet, choices: Options) -> MineConfig:
     """The settings that the URL asks for: the set's own, but for those that it names and that can be."""
-    own = MineConfig(**mined.params)
+    own = MineConfig.of(mined)
     chosen: dict[str, float | str] = {}
     for name, short in SHORT.items():
         text = st.query_params.get(short)
@@ -129,7 +129,7 @@ def differences(config: MineConfig, other: MineConfig) -> list[str]:
 
 def draw(mined: CorrespondenceSet, config: MineConfig, choices: Options) -> None:
     """Draw the controls in the sidebar, set to what the URL asks for; a change reruns only what shows its effect."""
-    own = MineConfig(**mined.params)
+    own = MineConfig.of(mined)
     load(own, config)  # whatever could not be goes from the URL
     with st.sidebar:
         st.subheader("Settings", anchor=False, divider="gray")

@@ -36,8 +36,6 @@ def page() -> None:
 
 def _tune(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
     encoder = encoder_by_id(place.workspace.store, mined.encoder_id)
-    if encoder is None:
-        raise UserError(f"The encoder of '{mined.name}' is gone, and its settings cannot be tried without it.")
     subject = Subject(place.workspace, mined, dataset, encoder)
     if mined.image_count < 2:
         raise UserError(f"'{mined.name}' has too few photos to try settings on.")

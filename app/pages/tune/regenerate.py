@@ -21,7 +21,8 @@ from orl_explorer.db.sets.read import find_set
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs import launcher
-from orl_explorer.train.jobs.launcher import launch_mine
+from orl_explorer.train.jobs.kinds import Mine
+from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.mining.cost import Work, estimate_mining
 
@@ -54,7 +55,8 @@ def _confirm(place: Place, subject: Subject, tuner: Tuner, config: MineConfig) -
             st.error("This server only shows; it starts no runs.")
             return
         try:
-            run = launch_mine(place.workspace, subject.dataset.name, subject.encoder.name, name.strip(), config)
+            ids = {"dataset_id": subject.dataset.id, "encoder_id": subject.encoder.id}
+            run = launch(place.workspace, Mine(name=name.strip(), config=config, **ids))
         except (UserError, StoreError) as mistake:
             st.error(escape(str(mistake)))
             return

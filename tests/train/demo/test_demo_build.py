@@ -14,6 +14,7 @@ from orl_explorer.train.demo import build
 from orl_explorer.train.demo.build import build_demo, compose, is_built, is_empty
 from orl_explorer.train.demo.scenes import compose_scene
 from orl_explorer.train.ingest.layouts import read_coco
+from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 
@@ -84,12 +85,12 @@ def test_the_demo_is_taken_in_and_mined_once(
 ) -> None:
     launched: list[tuple] = []
 
-    def launch(place: Workspace, *what: object) -> int:
-        launched.append(what)
+    def launch(place: Workspace, job: Mine) -> int:
+        launched.append((*job.names(place).values(), job.name, job.config))
         return new_run(place, "mine", "demo-starter")
 
     monkeypatch.setattr(build, "compose", lambda *_, **__: scenes)
-    monkeypatch.setattr(build, "launch_mine", launch)
+    monkeypatch.setattr(build, "launch", launch)
     assert is_empty(workspace)
     build_demo(workspace)
     assert launched == [("demo", "starter", "demo-starter", build.CONFIG)]

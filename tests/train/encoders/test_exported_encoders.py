@@ -25,8 +25,8 @@ from orl_explorer.train.encoders.state_dicts import read_checkpoint
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.training.config import BYOLConfig
-from orl_explorer.train.training.stages import pretrain
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import pretrain
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from orl_explorer.db.runs.runs import add_run
 from orl_explorer.orl.backbones import build_backbone
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.evaluate.protocols import EvaluateConfig
-from orl_explorer.train.evaluate.run import evaluate
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
+from tests.named import evaluate
 
 COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60)}
 

@@ -11,9 +11,9 @@ import pytest
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import class_folders, kept, voc_largest, voc_split, voc_splits
 from orl_explorer.train.evaluate.protocols import PROTOCOLS, evaluate_preset, read_evaluate_config
-from orl_explorer.train.jobs.launcher import launch_evaluate
 from orl_explorer.train.settings import parse_settings, with_settings
 from orl_explorer.train.workspace import Workspace
+from tests.named import launch_evaluate
 
 
 @pytest.fixture

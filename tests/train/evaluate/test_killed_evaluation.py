@@ -11,8 +11,9 @@ from pathlib import Path
 from orl_explorer.db.runs.evaluations import evaluation_of_run, evaluation_values
 from orl_explorer.db.runs.runs import ENDED, run_by_id
 from orl_explorer.train.evaluate.protocols import SVMConfig
-from orl_explorer.train.jobs.launcher import launch_evaluate, read_log, reconcile, resume, wait
+from orl_explorer.train.jobs.launcher import read_log, reconcile, resume, wait
 from orl_explorer.train.workspace import Workspace
+from tests.named import launch_evaluate
 
 
 def test_a_killed_evaluation_resumes_to_the_numbers_of_one_that_was_not(

@@ -197,10 +197,10 @@ def test_quality_of_pairs_is_that_of_a_sweep_with_boxes_of_the_store(
     mined_workspace: Workspace, tmp_path: Path
 ) -> None:
 
-    from orl_explorer.train.evaluate.run import evaluate
     from orl_explorer.train.mining.config import MineConfig
     from orl_explorer.train.mining.sweep import sweep
     from orl_explorer.train.workspace import open_workspace
+    from tests.named import evaluate
 
     shutil.copytree(mined_workspace.path, tmp_path / "mined")
     mined = open_workspace(tmp_path / "mined")

@@ -197,7 +197,7 @@ def test_a_third_of_real_voc_photos_are_classified_well_above_chance(
     workspace: Workspace, photos: Path, tmp_path: Path
 ) -> None:
     from orl_explorer.train.encoders import weights
-    from orl_explorer.train.evaluate.run import evaluate
+    from tests.named import evaluate
 
     real, cut = photos / "VOCdevkit" / "VOC2007", tmp_path / "VOC2007"
     (cut / "ImageSets" / "Main").mkdir(parents=True)

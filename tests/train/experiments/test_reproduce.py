@@ -49,11 +49,11 @@ def folder(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_photos_to_measure_on_are_never_trained_on(workspace: Workspace, folder: Path) -> None:
     for _ in range(2):  # the second time, everything is there
         subject = gather(workspace, folder)
-    assert (subject.dataset, subject.photos) == ("more+voc07-train", 8)
+    assert (subject.dataset.name, subject.photos) == ("more+voc07-train", 8)
     assert (subject.measured, subject.splits) == ("voc07-val", ("train", "val"))
     names = [
         {Path(image.path).name for image in usable_images(workspace.store, dataset_named(workspace.store, name).id)}
-        for name in (subject.dataset, subject.measured)
+        for name in (subject.dataset.name, subject.measured)
     ]
     assert names[1] == {f"scene-{n:03d}.jpg" for n in (6, 7, 8, 9)}
     assert not names[0] & names[1]
@@ -62,7 +62,7 @@ def test_photos_to_measure_on_are_never_trained_on(workspace: Workspace, folder:
 
 def test_voc_may_lie_elsewhere_and_is_then_not_trained_on(workspace: Workspace, folder: Path) -> None:
     subject = gather(workspace, folder / "more", folder / "VOCdevkit")
-    assert (subject.dataset, subject.photos, subject.measured) == ("more", 2, "voc07-val")
+    assert (subject.dataset.name, subject.photos, subject.measured) == ("more", 2, "voc07-val")
 
 
 def test_wrong_folders_and_budgets_are_told_in_a_sentence(workspace: Workspace, folder: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.config import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import evaluation, pretraining, rows
 
 
 class Heard(Progress):
@@ -58,7 +59,7 @@ def prepared(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Wo
 def test_a_grid_is_trained_once_and_again_only_where_it_grew(
     prepared: Workspace, labelled: Path, tiny_mine: MineConfig, tiny_orl: ORLConfig, tmp_path: Path
 ) -> None:
-    subject = Subject(dataset="demo", encoder="chance", mining=tiny_mine)
+    subject = Subject(photos=rows(prepared, "demo", "chance"), mining=tiny_mine)
     base = tiny_orl.model_copy(update={"epochs": 1, "batch_size": 12, "checkpoint_every": 1})
     measure = KNNConfig(ks=(1,), k=1)
 
@@ -93,9 +94,9 @@ def test_a_grid_is_trained_once_and_again_only_where_it_grew(
 
     save(found, "accuracy", "accuracy", [tmp_path / "grid.csv", tmp_path / "grid.json", tmp_path / "grid.png"])
     with (tmp_path / "grid.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["inter_weight"] for row in rows] == ["1", "0"]
-    assert float(rows[0]["accuracy"]) == found[0].numbers["accuracy"]
+        lines = list(csv.DictReader(file))
+    assert [row["inter_weight"] for row in lines] == ["1", "0"]
+    assert float(lines[0]["accuracy"]) == found[0].numbers["accuracy"]
     assert json.loads((tmp_path / "grid.json").read_text())[1]["encoder"] == found[1].encoder
     with Image.open(tmp_path / "grid.png") as picture:
         assert picture.size == (1100, 720)
@@ -111,7 +112,7 @@ def finished(workspace: Workspace, config: dict, status: str, dataset: str = "de
 
 
 def recognised(workspace: Workspace, config: BYOLConfig, dataset: str = "demo") -> int | None:
-    same = once.run_that_did(workspace, once.pretraining(workspace, dataset, config))
+    same = once.run_that_did(workspace, pretraining(workspace, dataset, config))
     return None if same is None else same.id
 
 
@@ -147,7 +148,7 @@ def test_a_cell_that_was_cut_short_goes_on_in_the_run_that_it_had(prepared: Work
     with prepared.store.session() as session:
         session.execute(update(Run).where(Run.id == first.id).values(name="cut-short"))
     heard = Heard()
-    encoder = once.pretrained(prepared, "demo", config, "another", progress=heard)
+    encoder = once.trained(prepared, pretraining(prepared, "demo", config, "another"), heard)
     assert (encoder.name, encoder.run_id) == ("cut-short", first.id)
     assert heard.lines[0] == f"Run {first.id} goes on with 'cut-short'."
 
@@ -155,13 +156,13 @@ def test_a_cell_that_was_cut_short_goes_on_in_the_run_that_it_had(prepared: Work
 def test_a_run_that_fails_is_told_with_its_reason(prepared: Workspace) -> None:
     missing = AttentionConfig(photos=3)
     with pytest.raises(UserError, match="have no annotations to measure against"):
-        once.evaluated(prepared, "chance", "demo", missing)
+        once.evaluated(prepared, evaluation(prepared, "chance", "demo", missing))
 
 
 def test_mistakes_are_found_before_anything_runs(
     prepared: Workspace, labelled: Path, tiny_orl: ORLConfig, tmp_path: Path
 ) -> None:
-    before, subject = len(runs(prepared.store)), Subject(dataset="demo", encoder="chance")
+    before, subject = len(runs(prepared.store)), Subject(photos=rows(prepared, "demo", "chance"))
     for grid, data, sentence in (
         ({"warp": ["1"]}, labelled, "There is no setting 'warp'"),
         ({"epochs": ["1", "many"]}, labelled, "epochs = many will not do"),

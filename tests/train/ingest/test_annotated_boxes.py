@@ -15,10 +15,10 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.candidates import raw_boxes
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.mine import check, mine
 from orl_explorer.train.mining.sweep import sweep
 from orl_explorer.train.workspace import Workspace
 from tests.conftest import NewRun
+from tests.named import check, mine
 
 CONFIG = MineConfig(neighbors=3, min_size=16, max_iou=1, max_rois=4, proposals="annotations")
 

@@ -16,10 +16,10 @@ from orl_explorer.db.store import StoreError
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.mining.quality import quality_of
 from orl_explorer.train.training.trained_on import photos_alone
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import mine
 from tests.train.conftest import StopAfter
 
 

@@ -13,8 +13,8 @@ from orl_explorer.db.sets import read
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.workspace import Workspace
+from tests.named import mine
 from tests.train import plainly
 
 pytestmark = pytest.mark.photos

@@ -12,10 +12,10 @@ import pytest
 from orl_explorer.db.sets import read
 from orl_explorer.db.sets.write import matched_images
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.interchange.imports import import_neighbors
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import Workspace
+from tests.named import import_neighbors
 from tests.train.interchange.test_imports import fresh, listing, origin, sent, template, work  # noqa: F401
 
 
@@ -42,7 +42,7 @@ def test_with_the_neighbours_of_a_set_mining_finds_that_set(
     other_k = tiny_mine.model_copy(update={"neighbors": 7})  # the file knows better
     work(fresh, import_neighbors(fresh, file, "demo", "starter", "back", other_k))
     made, first = (read.complete_set_named(w.store, n) for w, n in ((fresh, "back"), (origin, "sent")))
-    assert MineConfig(**made.params) == tiny_mine
+    assert MineConfig.of(made) == tiny_mine
     assert made.pair_count == first.pair_count
     for image in matched_images(origin.store, first.id):
         assert read.pairs_of(fresh.store, made.id, image) == read.pairs_of(origin.store, first.id, image)

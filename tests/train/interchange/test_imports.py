@@ -25,14 +25,13 @@ from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.ingest.named_photos import positions
 from orl_explorer.train.interchange import reference
 from orl_explorer.train.interchange.exports import export
-from orl_explorer.train.interchange.given import FILE, Given, adopt
-from orl_explorer.train.interchange.imports import import_correspondences, import_proposals
 from orl_explorer.train.jobs import launcher
+from orl_explorer.train.jobs.kinds import job_of
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.mine import check, mine, subject_named
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import NewRun
+from tests.named import check, import_correspondences, import_proposals, mine
 
 WRITTEN = ("roi", "proposal", "correspondence_set", "set_image", "candidate", "neighbor", "pair", "run")
 
@@ -88,9 +87,7 @@ def fresh(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wo
 
 def work(workspace: Workspace, run: Run, progress: Progress | None = None) -> None:
     """What the process of a run would do."""
-    given = Given.load(workspace.run_folder(run.id) / FILE)
-    subject = subject_named(workspace, run.params["dataset"], run.params["encoder"])
-    adopt(workspace, subject, run.name, MineConfig(**run.params["config"]), given, run_id=run.id, progress=progress)
+    job_of(run).work(workspace, run.id, progress or Progress())
 
 
 def bring(workspace: Workspace, file: Path, name: str = "sent", **options: Any) -> Run:
@@ -175,7 +172,7 @@ def test_an_import_that_was_stopped_goes_on(
     fresh: Workspace, sent: Path, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for size in ("BLOCK", "MATCHED"):
-        monkeypatch.setattr(f"orl_explorer.train.interchange.given.{size}", 5)
+        monkeypatch.setattr(f"orl_explorer.train.mining.given.{size}", 5)
     run = bring(fresh, sent / "sent_instance_correspondence.json", "alone")
     for phase in ("Taking over regions", "Embedding photos", "Embedding regions", "Taking over neighbours"):
         with pytest.raises(Stopped):

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from orl_explorer.db.encoders import encoder_named
-from orl_explorer.db.models import Run
 from orl_explorer.db.people.verdicts import judge_pair
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.runs.runs import run_by_id, update_run
@@ -21,10 +20,12 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig, KNNConfig
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs import once
-from orl_explorer.train.jobs.worker import named_now
+from orl_explorer.train.jobs.kinds import job_of
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.config import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import evaluation, mining_of, pretraining, training
 
 
 @pytest.fixture
@@ -59,11 +60,11 @@ def test_a_pretraining_is_not_answered_by_one_on_other_photos(
     place: Workspace, photos: Path, tiny_byol: BYOLConfig, change: Callable
 ) -> None:
     config = tiny_byol.model_copy(update={"epochs": 1})
-    first = once.pretrained(place, "demo", config, "byol")
-    assert once.pretrained(place, "demo", config, "byol").id == first.id
+    first = once.trained(place, pretraining(place, "demo", config, "byol"))
+    assert once.trained(place, pretraining(place, "demo", config, "byol")).id == first.id
     change(place, photos)
-    assert once.run_that_did(place, once.pretraining(place, "demo", config)) is None
-    second = once.pretrained(place, "demo", config, "byol")
+    assert once.run_that_did(place, pretraining(place, "demo", config)) is None
+    second = once.trained(place, pretraining(place, "demo", config, "byol"))
     assert (second.name, second.id != first.id) == ("byol-2", True)
 
 
@@ -71,10 +72,10 @@ def test_a_pretraining_is_not_answered_by_one_on_other_photos(
 def test_a_mining_is_not_answered_by_one_of_other_photos(
     place: Workspace, photos: Path, tiny_mine: MineConfig, change: Callable
 ) -> None:
-    first = once.mined(place, "demo", "starter", tiny_mine, "set")
-    assert once.mined(place, "demo", "starter", tiny_mine, "set").id == first.id
+    first = once.mined(place, mining_of(place, "demo", "starter", tiny_mine, "set"))
+    assert once.mined(place, mining_of(place, "demo", "starter", tiny_mine, "set")).id == first.id
     change(place, photos)
-    assert once.run_that_did(place, once.mining(place, "demo", "starter", tiny_mine)) is None
+    assert once.run_that_did(place, mining_of(place, "demo", "starter", tiny_mine)) is None
 
 
 def test_a_mining_of_annotations_is_not_answered_by_one_before_they_were_corrected(
@@ -85,57 +86,57 @@ def test_a_mining_of_annotations_is_not_answered_by_one_before_they_were_correct
     ingest(place, folder, name="demo")
     weights.add(place, "starter", "starter")
     config = tiny_mine.model_copy(update={"proposals": "annotations"})
-    first = once.mined(place, "demo", "starter", config, "set")
-    assert once.mined(place, "demo", "starter", config, "set").id == first.id
+    first = once.mined(place, mining_of(place, "demo", "starter", config, "set"))
+    assert once.mined(place, mining_of(place, "demo", "starter", config, "set")).id == first.id
     file = folder / "annotations" / "scenes.json"
     file.write_text(file.read_text().replace('"iscrowd": 0', '"iscrowd": 1', 1))
     ingest(place, folder, name="demo")
-    assert once.run_that_did(place, once.mining(place, "demo", "starter", config)) is None
+    assert once.run_that_did(place, mining_of(place, "demo", "starter", config)) is None
 
 
 def test_a_training_is_not_answered_by_one_on_a_deleted_set_of_the_same_name(
     place: Workspace, tiny_mine: MineConfig, tiny_orl: ORLConfig
 ) -> None:
     config = tiny_orl.model_copy(update={"epochs": 1, "batch_size": 12})
-    deleted = once.mined(place, "demo", "starter", tiny_mine, "a")
-    first = once.trained(place, "a", config, "orl")
-    assert once.trained(place, "a", config, "orl").id == first.id
+    deleted = once.mined(place, mining_of(place, "demo", "starter", tiny_mine, "a"))
+    first = once.trained(place, training(place, "a", config, "orl"))
+    assert once.trained(place, training(place, "a", config, "orl")).id == first.id
     delete_set(place.store, deleted.id, "ada")
-    other = once.mined(place, "demo", "starter", tiny_mine.model_copy(update={"neighbors": 2}), "a")
+    other = once.mined(place, mining_of(place, "demo", "starter", tiny_mine.model_copy(update={"neighbors": 2}), "a"))
     assert (other.name, other.id != deleted.id) == ("a", True)
-    second = once.trained(place, "a", config, "orl")
+    second = once.trained(place, training(place, "a", config, "orl"))
     assert (second.name, second.weights_sha256 != first.weights_sha256) == ("orl-2", True)
 
     # Nor does a run go on with the set that has taken the name of its own.
     assert first.run_id is not None
     with pytest.raises(UserError, match=rf"The correspondence set 'a' of run {first.run_id} was deleted\."):
-        named_now(place, run_by_id(place.store, first.run_id))
+        job_of(run_by_id(place.store, first.run_id)).work(place, first.run_id, Progress())
 
 
 def test_a_training_is_recognised_under_the_new_name_of_its_set(
     place: Workspace, tiny_mine: MineConfig, tiny_orl: ORLConfig
 ) -> None:
     config = tiny_orl.model_copy(update={"epochs": 1, "batch_size": 12})
-    mined = once.mined(place, "demo", "starter", tiny_mine, "a")
-    first = once.trained(place, "a", config, "orl")
+    mined = once.mined(place, mining_of(place, "demo", "starter", tiny_mine, "a"))
+    first = once.trained(place, training(place, "a", config, "orl"))
     rename_set(place.store, mined.id, "b")
-    assert once.trained(place, "b", config, "orl").id == first.id
+    assert once.trained(place, training(place, "b", config, "orl")).id == first.id
     assert first.run_id is not None
-    assert named_now(place, run_by_id(place.store, first.run_id))["correspondence"] == "b"
+    assert job_of(run_by_id(place.store, first.run_id)).names(place) == {"correspondence": "b"}
 
 
 def test_a_training_without_wrong_pairs_is_not_answered_by_one_before_they_were_judged(
     place: Workspace, tiny_mine: MineConfig, tiny_orl: ORLConfig
 ) -> None:
     config = tiny_orl.model_copy(update={"epochs": 1, "batch_size": 12, "leave_out_wrong": True})
-    mined = once.mined(place, "demo", "starter", tiny_mine, "a")
-    first = once.trained(place, "a", config, "orl")
-    assert once.trained(place, "a", config, "orl").id == first.id
+    mined = once.mined(place, mining_of(place, "demo", "starter", tiny_mine, "a"))
+    first = once.trained(place, training(place, "a", config, "orl"))
+    assert once.trained(place, training(place, "a", config, "orl")).id == first.id
     [pair, *_] = pair_rows(place.store, mined.id, [1])[1]
     judge_pair(place.store, pair.query_roi_id, pair.key_roi_id, "wrong", "ada")
-    assert once.run_that_did(place, once.training(place, "a", config)) is None
+    assert once.run_that_did(place, training(place, "a", config)) is None
     others = config.model_copy(update={"leave_out_wrong": False})
-    assert once.run_that_did(place, once.training(place, "a", others)) is None
+    assert once.run_that_did(place, training(place, "a", others)) is None
 
 
 def test_an_evaluation_is_not_answered_by_one_of_other_files(place: Workspace, photos: Path, tmp_path: Path) -> None:
@@ -145,10 +146,10 @@ def test_an_evaluation_is_not_answered_by_one_of_other_files(place: Workspace, p
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
     config = KNNConfig(ks=(1,), k=1)
-    first = once.evaluated(place, "starter", str(folder), config)
-    assert once.evaluated(place, "starter", str(folder), config).id == first.id
+    first = once.evaluated(place, evaluation(place, "starter", str(folder), config))
+    assert once.evaluated(place, evaluation(place, "starter", str(folder), config)).id == first.id
     shutil.copy(photos / "scene-000.jpg", folder / "train" / "red" / "one-more.jpg")
-    assert once.run_that_did(place, once.evaluation(place, "starter", str(folder), config)) is None
+    assert once.run_that_did(place, evaluation(place, "starter", str(folder), config)) is None
 
 
 def test_an_evaluation_on_a_data_set_is_not_answered_by_one_before_it_grew(
@@ -156,23 +157,23 @@ def test_an_evaluation_on_a_data_set_is_not_answered_by_one_before_it_grew(
 ) -> None:
     ingest(place, scenes, name="annotated")
     config = CorrespondenceConfig()
-    task = once.evaluation(place, "starter", "annotated", config)
-    run = Run(kind="evaluate", name="x", params={"data": "annotated", "config": config.model_dump()}, **task.ids)
+    saw = evaluation(place, "starter", "annotated", config).saw(place)
+    run = evaluation(place, "starter", "annotated", config).row(place)
     with place.store.session() as session:
         session.add(run)
     update_run(place.store, run.id, status="done", log_path=f"runs/{run.id}/log.txt")
     run = run_by_id(place.store, run.id)
-    assert not task.same(run)  # it does not say on what it was made: an earlier version's
+    assert not saw(run)  # it does not say on what it was made: an earlier version's
     place.run_folder(run.id).mkdir(parents=True)
     revision = dataset_named(place.store, "annotated").revision
     (place.run_folder(run.id) / "measured_on.txt").write_text(f"revision {revision}")
-    assert task.same(run)
+    assert saw(run)
     (place.run_folder(run.id) / "measured_on.txt").write_text(f"revision {revision - 1}")
-    assert not once.evaluation(place, "starter", "annotated", config).same(run)
+    assert not evaluation(place, "starter", "annotated", config).saw(place)(run)
 
 
 def test_an_encoder_of_another_id_is_another_encoder(place: Workspace, tiny_mine: MineConfig) -> None:
-    once.mined(place, "demo", "starter", tiny_mine, "set")
+    once.mined(place, mining_of(place, "demo", "starter", tiny_mine, "set"))
     weights.add(place, "random:resnet18", "chance")
-    assert once.run_that_did(place, once.mining(place, "demo", "chance", tiny_mine)) is None
+    assert once.run_that_did(place, mining_of(place, "demo", "chance", tiny_mine)) is None
     assert complete_set_named(place.store, "set").encoder_id == encoder_named(place.store, "starter").id

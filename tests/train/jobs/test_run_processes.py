@@ -26,9 +26,6 @@ from orl_explorer.train.jobs.launcher import (
     identity,
     is_alive,
     kill,
-    launch_mine,
-    launch_pretrain,
-    launch_train,
     read_log,
     reconcile,
     request_stop,
@@ -39,8 +36,8 @@ from orl_explorer.train.jobs.launcher import (
 )
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.training.config import BYOLConfig, ORLConfig
-from orl_explorer.train.training.stages import pretrain
 from orl_explorer.train.workspace import Workspace
+from tests.named import launch_mine, launch_pretrain, launch_train, pretrain
 
 LONG = 300  # epochs that nobody waits for
 

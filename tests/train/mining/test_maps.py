@@ -12,11 +12,12 @@ import pytest
 from orl_explorer.db.people.selections import keep_selection
 from orl_explorer.db.sets.read import find_set, rois_of
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.jobs.launcher import launch_map, wait
+from orl_explorer.train.jobs.launcher import wait
 from orl_explorer.train.mining.features import Features
-from orl_explorer.train.mining.maps import find_map, make_map, photos_map, points_of, rois_map
+from orl_explorer.train.mining.maps import find_map, make_map, points_of
 from orl_explorer.train.progress import Stopped
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import launch_map, photos_map, rois_map
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from orl_explorer.db.models import Encoder
 from orl_explorer.db.runs.runs import add_metrics, latest_metrics, runs
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.cost import PROPOSALS, ROIS, Work, estimate_mining
-from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
 from tests.conftest import NewRun
+from tests.named import mine
 
 ENCODER = Encoder(id=1, name="starter", architecture="efficientnet_lite0", roi_features=1280)
 WORK = Work(photos=1000, proposals=300, maps=0, rois=20_000, rows=60_000, raw_boxes=400_000)

@@ -23,9 +23,9 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs.worker import execute
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import mine
 
 TABLES = ("proposal", "roi", "set_image", "candidate", "neighbor", "pair")
 LATE_PHASES = ("Embedding photos", "Finding neighbours", "Matching regions")

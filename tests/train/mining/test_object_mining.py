@@ -18,12 +18,12 @@ from orl_explorer.orl.pixels import crop_box, read_image, squeeze
 from orl_explorer.train.mining.candidates import candidates
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Attention, Features
-from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.mining.quality import quality_of
 from orl_explorer.train.mining.sweep import sweep
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.workspace import Workspace
 from tests.conftest import NewRun
+from tests.named import mine
 from tests.train.conftest import StopAfter
 
 CONFIG = MineConfig(

@@ -17,11 +17,11 @@ from orl_explorer.db.sets.whole import annotated_objects, whole_set
 from orl_explorer.orl.measure.quality import with_labels, without_labels
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
-from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.mining.quality import as_mined, as_objects, quality_of
 from orl_explorer.train.mining.sweep import save, sweep
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import MINED, NewRun
+from tests.named import mine
 from tests.train.conftest import StopAfter
 
 

@@ -18,13 +18,13 @@ from orl_explorer.orl.objectness import sparseness
 from orl_explorer.train.mining.candidates import candidates, raw_boxes
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Attention, Boxes, BoxFeatures, Features
-from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.mining.quality import quality_of
 from orl_explorer.train.mining.sample import Sample, draw, drawn, sample_of, saved
 from orl_explorer.train.mining.trial import Found, Trial
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import MINED, NewRun
+from tests.named import mine
 
 NAME = "demo-starter"
 LARGE = MINED.model_copy(update={"min_size": 130, "max_iou": 0.6, "pair_ratio": 0.4, "min_similarity": 0.25})

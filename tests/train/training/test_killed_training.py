@@ -19,11 +19,10 @@ from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.ingest.ingest import ingest
-from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.training.config import BYOLConfig, ORLConfig, TrainConfig
-from orl_explorer.train.training.stages import pretrain, train
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import mine, pretrain, train
 
 KILLS = 10
 EPOCHS = 6  # of two steps; a checkpoint after each

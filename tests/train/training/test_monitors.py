@@ -20,8 +20,8 @@ from orl_explorer.train.training import monitors
 from orl_explorer.train.training.alarms import COLLAPSE, Collapse, collapsed
 from orl_explorer.train.training.config import BYOLConfig, ORLConfig
 from orl_explorer.train.training.monitors import KNNCheck, Probes, embed
-from orl_explorer.train.training.stages import pretrain, train
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import pretrain, train
 
 
 @pytest.fixture

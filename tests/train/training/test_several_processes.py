@@ -26,13 +26,13 @@ from orl_explorer.orl.orl_loss import ORL
 from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.ingest.ingest import ingest
-from orl_explorer.train.jobs.launcher import launch_pretrain, read_log, wait
-from orl_explorer.train.mining.mine import mine
+from orl_explorer.train.jobs.launcher import read_log, wait
 from orl_explorer.train.training.config import BYOLConfig, MoCoConfig, ORLConfig, TrainConfig
 from orl_explorer.train.training.data import batch_keys
-from orl_explorer.train.training.stages import build_method, pretrain, train
+from orl_explorer.train.training.stages import build_method
 from orl_explorer.train.training.trained_on import photos_alone
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import launch_pretrain, mine, pretrain, train
 
 ROOT = Path(__file__).parents[3]
 

@@ -18,9 +18,7 @@ from orl_explorer.db.sets.read import complete_set_named, training_rows
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
-from orl_explorer.train.jobs.launcher import launch_pretrain
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.training.config import (
     BYOLConfig,
     MoCoConfig,
@@ -29,10 +27,10 @@ from orl_explorer.train.training.config import (
     SimCLRConfig,
     TrainConfig,
 )
-from orl_explorer.train.training.stages import pretrain, train
 from orl_explorer.train.training.start_from import saw_labels
 from orl_explorer.train.training.trained_on import FILE, Correspondences, correspondences
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import launch_pretrain, mine, pretrain, train
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +89,7 @@ def test_each_baseline_learns_and_its_encoder_can_mine(
 def test_a_backbone_of_timms_without_timm_is_refused_before_anything_starts(
     mined: Workspace, tiny_byol: BYOLConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orl_explorer.train.jobs.launcher.find_spec", lambda _: None)
+    monkeypatch.setattr("orl_explorer.train.jobs.trainings.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"backbone = timm:resnet18 needs timm: pip install 'orl-explorer\[timm\]'"):
         launch_pretrain(mined, "demo", tiny_byol.model_copy(update={"backbone": "timm:resnet18"}))
 

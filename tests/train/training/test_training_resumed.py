@@ -15,13 +15,12 @@ from orl_explorer.orl import byol
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
-from orl_explorer.train.mining.mine import mine
 from orl_explorer.train.progress import Stopped
 from orl_explorer.train.training import data
 from orl_explorer.train.training.config import BYOLConfig, ORLConfig, TrainConfig
-from orl_explorer.train.training.stages import pretrain, train
 from orl_explorer.train.training.trained_on import correspondences
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import mine, pretrain, train
 
 STEPS = 4  # 12 photos, 6 at a time, 2 epochs
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orl_explorer.db.models import CorrespondenceSet, Image
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl_explorer.db.sets import read as rows
 from orl_explorer.db.sets import write
 from orl_explorer.orl.boxes import Verdict, judge_shape
@@ -20,7 +20,6 @@ from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.mining.mine import (
     BLOCK,
     MATCHED,
-    Subject,
     embed_images,
     embed_rois,
     filter_rois,
@@ -79,7 +78,8 @@ class Given:
 
 def adopt(
     workspace: Workspace,
-    subject: Subject,
+    dataset: Dataset,
+    encoder: Encoder,
     name: str,
     config: MineConfig,
     given: Given,
@@ -98,17 +98,17 @@ def adopt(
     """
     progress = progress or Progress()
     store = workspace.store
-    known = {image.id: image for image in known_photos(workspace, subject.dataset, progress)}
+    known = {image.id: image for image in known_photos(workspace, dataset, progress)}
     if not known.keys() >= set(given.image_ids.tolist()):
-        raise UserError(f"Photos of '{subject.dataset.name}' have changed since the file was read; import it anew.")
+        raise UserError(f"Photos of '{dataset.name}' have changed since the file was read; import it anew.")
     images = [known[i] for i in given.image_ids.tolist()]
-    adopted = write.begin_set(store, name, subject.dataset.id, subject.encoder.id, config.model_dump(), run_id)
-    photos = Photos.of(store, subject.dataset.id)
-    features = Features(workspace, subject.encoder, device, config.precision)
+    adopted = write.begin_set(store, name, dataset.id, encoder.id, config.model_dump(), run_id)
+    photos = Photos.of(store, dataset.id)
+    features = Features(workspace, encoder, device, config.precision)
     if given.only_neighbors:
         read = propose(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
         if len(read) < len(images):
-            raise UserError(f"Some photos of '{subject.dataset.name}' cannot be read any more; see the run's log.")
+            raise UserError(f"Some photos of '{dataset.name}' cannot be read any more; see the run's log.")
         embed_images(features, images, photos, progress)
         if config.needs_objectness:
             map_attention(features, images, photos, progress)
@@ -122,7 +122,7 @@ def adopt(
         match_rois(workspace, adopted.id, features, images, config, progress)
     else:
         _take_pairs(workspace, adopted.id, features, images, given, progress)
-    return publish(workspace, adopted.id, subject.dataset, config, progress)
+    return publish(workspace, adopted.id, dataset, config, progress)
 
 
 def _blocks(given: Given, done: set[int], size: int) -> Iterator[list[int]]:

@@ -1,0 +1,288 @@
+"""The kinds of run. Each is one class: what it works on, by ids, its settings, and what it does with them.
+
+A job is what a run's row says, as an object: launching writes it there, ``job_of`` reads it. Free of torch, which the
+work itself imports.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import ValidationError
+
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.models import Dataset, Encoder, Run
+from orl_explorer.db.photos import dataset_by_id, dataset_named, usable_images
+from orl_explorer.db.runs.evaluations import evaluation_of_run
+from orl_explorer.db.runs.runs import LIVE
+from orl_explorer.db.sets import write
+from orl_explorer.db.sets.read import complete_set_named, find_set
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.protocols import (
+    EvaluateConfig,
+    Protocol,
+    data_state,
+    protocol_named,
+    read_evaluate_config,
+    resolved,
+)
+from orl_explorer.train.evaluate.run import STATE
+from orl_explorer.train.jobs.job import Job, Made, Saw
+from orl_explorer.train.jobs.names import (
+    free,
+    refuse_taken_set,
+    set_is_taken,
+)
+from orl_explorer.train.jobs.trainings import Pretrain, Train, Training
+from orl_explorer.train.mining import maps
+from orl_explorer.train.mining.config import MineConfig, Precision
+from orl_explorer.train.mining.given import FILE as GIVEN
+from orl_explorer.train.mining.mine import check
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.workspace import Workspace
+
+
+class Mine(Job):
+    """Stage 2: a correspondence set of a data set, by an encoder.
+
+    workers: processes for selective search. revision: of the data set when the run was launched. imported: the file
+    that the correspondences, or the neighbours alone, were read from; they lie in the run's folder.
+    """
+
+    kind: Literal["mine"] = "mine"
+    dataset_id: int
+    encoder_id: int
+    config: MineConfig
+    workers: int | None = None
+    revision: int | None = None
+    imported: str | None = None
+
+    label: ClassVar[str] = "stage 2"
+    makes: ClassVar[Made] = "set"
+    subject: ClassVar[str] = "dataset"
+
+    @property
+    def described(self) -> str:
+        return "stage 2 (mining)"
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> MineConfig:
+        try:
+            return MineConfig(**values)
+        except ValidationError as error:
+            raise UserError(
+                "The settings of this run were written by another version of the project; start a new run."
+            ) from error
+
+    def named(self, workspace: Workspace) -> Self:
+        return self.model_copy(update={"revision": self._rows(workspace)[0].revision})
+
+    def freed(self, workspace: Workspace) -> Self:
+        return self.model_copy(update={"name": free(workspace, self.name, set_is_taken)})
+
+    def check(self, workspace: Workspace) -> None:
+        if self.imported is None:  # else what there is to check was, before the file was read
+            check(workspace, self._rows(workspace)[0], self.name, self.config)
+        refuse_taken_set(workspace, self.name)
+        if self.workers is not None and self.workers < 1:
+            raise UserError(f"--workers {self.workers} will not do: selective search needs at least one process.")
+
+    def names(self, workspace: Workspace) -> dict[str, Any]:
+        dataset, encoder = self._rows(workspace)
+        return {"dataset": dataset.name, "encoder": encoder.name}
+
+    def work(self, workspace: Workspace, run_id: int, progress: Progress) -> None:
+        from orl_explorer.train.mining.given import Given, adopt
+        from orl_explorer.train.mining.mine import mine
+        from orl_explorer.train.training.distributed import choose_device
+
+        asked = *self._rows(workspace), self.name, self.config
+        how: dict[str, Any] = {"workers": self.workers, "device": str(choose_device()), "progress": progress}
+        if self.imported is None:
+            mine(workspace, *asked, run_id=run_id, **how)
+        else:
+            given = Given.load(workspace.run_folder(run_id) / GIVEN)
+            adopt(workspace, *asked, given, run_id=run_id, **how)
+
+    def made(self, workspace: Workspace, run: Run) -> bool:
+        found = find_set(workspace.store, run.name)
+        return found is not None and found.status == "complete" and found.run_id == run.id
+
+    def saw(self, workspace: Workspace) -> Saw:
+        """The same photos, and annotations where it mines those."""
+        revision, store = self._rows(workspace)[0].revision, workspace.store
+        now = cache(lambda: {image.id for image in usable_images(store, self.dataset_id)})
+
+        def the_same(run: Run) -> bool:
+            if self.config.proposals == "annotations" and run.params.get("revision") != revision:
+                return False
+            found = find_set(store, run.name)
+            if found is None or found.run_id != run.id:
+                return run.status != "done"
+            if matched := write.images_with_neighbors(store, found.id):
+                return matched == now()
+            return write.filtered_images(store, found.id) <= now()
+
+        return the_same
+
+    def does_the_same(self, other: Job) -> bool:
+        return super().does_the_same(other) and isinstance(other, Mine) and self.imported is other.imported is None
+
+    def _rows(self, workspace: Workspace) -> tuple[Dataset, Encoder]:
+        return dataset_by_id(workspace.store, self.dataset_id), encoder_by_id(workspace.store, self.encoder_id)
+
+
+class MakeMap(Job):
+    """A map of a data set's photos by an encoder, or of a set's RoIs; one that is being made is not begun again."""
+
+    kind: Literal["map"] = "map"
+    dataset_id: int
+    encoder_id: int
+    precision: Precision = "fp32"
+    set: str | None = None
+    selection: int | None = None
+
+    device: ClassVar[str] = "map"  # a queue of its own: minutes on one core should not wait for a night of training
+    joins: ClassVar[bool] = True
+    label: ClassVar[str] = "map"
+    makes: ClassVar[Made] = "map"
+    subject: ClassVar[str] = "dataset"
+
+    @classmethod
+    def showing(cls, shown: maps.MapOf) -> Self:
+        """The job that makes a map."""
+        what = f"RoIs of {shown.mined.name}" if shown.mined else shown.dataset.name
+        return cls(
+            name=f"map of {what} by {shown.encoder.name}",
+            dataset_id=shown.dataset.id,
+            encoder_id=shown.encoder.id,
+            precision=shown.precision,
+            set=shown.mined.name if shown.mined else None,
+            selection=shown.selection,
+        )
+
+    def check(self, workspace: Workspace) -> None:
+        self._shown(workspace)
+
+    def names(self, workspace: Workspace) -> dict[str, Any]:
+        shown = self._shown(workspace)
+        return {"dataset": shown.dataset.name, "encoder": shown.encoder.name}
+
+    def work(self, workspace: Workspace, run_id: int, progress: Progress) -> None:
+        maps.make_map(workspace, self._shown(workspace), progress)
+
+    def made(self, workspace: Workspace, run: Run) -> bool:
+        return maps.find_map(workspace, self._shown(workspace)) is not None
+
+    def _what(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"name"})
+
+    def _shown(self, workspace: Workspace) -> maps.MapOf:
+        if self.set is not None:
+            return maps.rois_map(workspace, complete_set_named(workspace.store, self.set), self.selection)
+        dataset = dataset_by_id(workspace.store, self.dataset_id)
+        return maps.MapOf(dataset, encoder_by_id(workspace.store, self.encoder_id), self.precision)
+
+
+class Evaluate(Job):
+    """An encoder measured by a protocol. data: a folder, or the name of the data set that ``dataset_id`` says."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    encoder_id: int
+    dataset_id: int | None = None
+    data: str
+    config: EvaluateConfig
+
+    label: ClassVar[str] = "evaluation"
+    makes: ClassVar[Made] = "evaluation"
+    subject: ClassVar[str] = "data"
+
+    @classmethod
+    def on(cls, workspace: Workspace, encoder: Encoder, data: str, config: EvaluateConfig) -> Self:
+        """The job for data as a person says it: a folder, or the name of a data set. Raises StoreError or UserError."""
+        whose = None
+        if not protocol_named(config.protocol).takes_folder:
+            whose = dataset_named(workspace.store, data).id
+        return cls(encoder_id=encoder.id, dataset_id=whose, data=resolved(config, data), config=config)
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> EvaluateConfig:
+        return read_evaluate_config(values)
+
+    @property
+    def described(self) -> str:
+        return f"evaluation ({self._protocol.title})"
+
+    def named(self, workspace: Workspace) -> Self:
+        encoder = encoder_by_id(workspace.store, self.encoder_id)
+        return self.model_copy(update={"name": f"{encoder.name}-{self.config.protocol}"})
+
+    def check(self, workspace: Workspace) -> None:
+        self._protocol.check(workspace, self._data(workspace), self.config)
+
+    def names(self, workspace: Workspace) -> dict[str, Any]:
+        return {"encoder": encoder_by_id(workspace.store, self.encoder_id).name}
+
+    def work(self, workspace: Workspace, run_id: int, progress: Progress) -> None:
+        from orl_explorer.train.evaluate.run import evaluate
+
+        encoder = encoder_by_id(workspace.store, self.encoder_id)
+        evaluate(workspace, encoder, self._data(workspace), self.config, run_id=run_id, progress=progress)
+
+    def made(self, workspace: Workspace, run: Run) -> bool:
+        return evaluation_of_run(workspace.store, run.id) is not None
+
+    def saw(self, workspace: Workspace) -> Saw:
+        """The same files, or a data set since which nothing has changed."""
+        now = cache(lambda: data_state(workspace, self._data(workspace), self.config))
+
+        def the_same_data(run: Run) -> bool:
+            kept = workspace.run_folder(run.id) / STATE
+            return kept.read_text() == now() if kept.is_file() else run.status in LIVE
+
+        return the_same_data
+
+    def _what(self) -> dict[str, Any]:
+        return super()._what() | ({"data": self.data} if self.dataset_id is None else {})
+
+    @property
+    def _protocol(self) -> Protocol:
+        return protocol_named(self.config.protocol)
+
+    def _data(self, workspace: Workspace) -> str:
+        return self.data if self.dataset_id is None else dataset_by_id(workspace.store, self.dataset_id).name
+
+
+EVERY: tuple[type[Job], ...] = (Pretrain, Mine, Train, Evaluate, MakeMap)
+KINDS = {kind.model_fields["kind"].default: kind for kind in EVERY}
+
+
+def described(run: Run) -> str:
+    """What a run does, in words, also where another version of the project wrote its row."""
+    try:
+        return job_of(run).described
+    except UserError:
+        return KINDS[run.kind].label if run.kind in KINDS else run.kind
+
+
+def subject_of(run: Run) -> str:
+    """What a run works on: a set, the photos of a data set, or what an encoder is evaluated on."""
+    return str(run.params.get(KINDS[run.kind].subject, "")) if run.kind in KINDS else ""
+
+
+def makes(run: Run) -> Made | None:
+    """What a run makes, if this version knows its kind."""
+    return KINDS[run.kind].makes if run.kind in KINDS else None
+
+
+def trains(run: Run) -> bool:
+    """Whether a run is of a training: it has curves and probes, and makes an encoder."""
+    return issubclass(KINDS.get(run.kind, Job), Training)
+
+
+def job_of(run: Run) -> Job:
+    """What a run was asked to do. Raises UserError where another version of the project wrote its row."""
+    if run.kind not in KINDS:
+        raise UserError(f"Run {run.id} is of a kind that this version does not know: {run.kind}.")
+    return KINDS[run.kind].of(run)

@@ -1,0 +1,46 @@
+"""Names of what runs make: sets never change and encoders keep theirs, so one that is taken stays taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+
+from orl_explorer.db.encoders import find_encoder
+from orl_explorer.db.runs.runs import LIVE, runs
+from orl_explorer.db.sets.read import find_set
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.workspace import Workspace, file_name
+
+Taken = Callable[[Workspace, str], bool]
+
+
+def set_is_taken(workspace: Workspace, name: str) -> bool:
+    """Whether a set has this name, or a run is making one."""
+    return find_set(workspace.store, name) is not None or _in_the_making(workspace, name, "mine")
+
+
+def encoder_is_taken(workspace: Workspace, name: str) -> bool:
+    """Whether an encoder has this name, or a run is making one."""
+    return find_encoder(workspace.store, name) is not None or _in_the_making(workspace, name, "pretrain", "train")
+
+
+def refuse_taken_set(workspace: Workspace, name: str) -> None:
+    """Raises UserError when a set has this name, or a run is making one."""
+    if set_is_taken(workspace, name):
+        raise UserError(f"The correspondence set name '{name}' is taken; sets never change, choose another name.")
+
+
+def refuse_taken_encoder(workspace: Workspace, name: str) -> None:
+    """Raises UserError when an encoder has this name, or a run is making one, or it cannot be the name of a file."""
+    if encoder_is_taken(workspace, file_name(name)):
+        raise UserError(f"The encoder name '{name}' is taken; choose another.")
+
+
+def free(workspace: Workspace, stem: str, taken: Taken) -> str:
+    """The stem, or where that is taken the stem and the first number from 2 that makes it free."""
+    numbered = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
+    return next(name for name in numbered if not taken(workspace, name))
+
+
+def _in_the_making(workspace: Workspace, name: str, *kinds: str) -> bool:
+    return any(run.name == name and run.kind in kinds for run in runs(workspace.store, LIVE))
