@@ -33,7 +33,7 @@ from rich.table import Table
 from synthetic_store import SETS, build
 
 from orl_explorer.db.encoders import encoder_by_id
-from orl_explorer.db.gallery import GalleryOrder, gallery_ids
+from orl_explorer.db.gallery.order import GalleryOrder, gallery_ids
 from orl_explorer.db.photos import dataset_by_id, digests_of
 from orl_explorer.db.sets.read import find_set, neighbors_of, set_rois
 from orl_explorer.train.mining.embeddings import DTYPE, VERSION

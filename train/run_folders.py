@@ -13,6 +13,7 @@ from orl_explorer.train.files import publish
 from orl_explorer.train.workspace import Workspace
 
 CONFIG = "config.json"  # in the folder: settings of the run, and whose it is
+PROVENANCE = "provenance.json"  # in that of a training: how it came to its weights
 OWNER = ("store", "run", "created_at")
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orl_explorer.train.errors import UserError
+
+Precision = Literal["fp32", "bf16"]  # of forward passes
 
 
 class Settings(BaseModel):

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from orl_explorer.app.cli.common import Where, out, pass_on
+from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.measures import with_chance
-from orl_explorer.app.pages.author import author
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.manage import dependents

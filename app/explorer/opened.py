@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 
-from orl_explorer.app.server.access import read_only
 from orl_explorer.train.workspace import Workspace, open_workspace
+
+
+def read_only() -> bool:
+    """Whether this server only shows: then pages offer nothing that writes or runs, and the store refuses it."""
+    return os.environ.get("ORL_READ_ONLY") == "1"
 
 
 @lru_cache(maxsize=1)

@@ -21,9 +21,10 @@ from orl_explorer.orl.boxes import BoxRules, Filtered
 from orl_explorer.orl.matching import nearest_to, pair_count
 from orl_explorer.train.mining import candidates
 from orl_explorer.train.mining.candidates import Described
-from orl_explorer.train.mining.config import MineConfig, Precision
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Attention, Boxes, BoxFeatures, Features, PooledFeatures
 from orl_explorer.train.photos import Photos
+from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
 

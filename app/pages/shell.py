@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from orl_explorer.app.explorer.opened import read_only as read_only
 from orl_explorer.app.explorer.opened import workspace
-from orl_explorer.app.server.access import read_only as read_only
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
 from orl_explorer.db.photos import datasets

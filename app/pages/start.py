@@ -6,9 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from orl_explorer.app.explorer.opened import read_only
 from orl_explorer.app.pages.pace import told_of_run
 from orl_explorer.app.pages.shell import Place, attempt, encoder_label, share_done
-from orl_explorer.app.server.access import read_only
 from orl_explorer.db.encoders import encoder_named, encoders
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.runs.runs import LIVE, runs

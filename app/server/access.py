@@ -41,11 +41,6 @@ VERIFIES = "ORL_OIDC_VERIFIES_EMAIL"
 MEMBERS = 14 * 24 * 3600  # seconds that a log-in lasts
 
 
-def read_only() -> bool:
-    """Whether this server only shows: then pages offer nothing that writes or runs, and the store refuses it."""
-    return os.environ.get("ORL_READ_ONLY") == "1"
-
-
 @dataclass(frozen=True)
 class Access:
     """What the gate asks for; nothing at all on a server that only this machine reaches.

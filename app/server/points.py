@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.server.pictures import LARGEST_ID, PREFIX, Missing, answer
-from orl_explorer.db import points as store_points
 from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.gallery import points as store_points
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.photos import dataset_by_id, image_by_id
 from orl_explorer.db.sets.read import set_by_id

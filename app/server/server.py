@@ -12,9 +12,9 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orl_explorer.app.explorer.opened import workspace
+from orl_explorer.app.explorer.opened import read_only, workspace
 from orl_explorer.app.server import downloads
-from orl_explorer.app.server.access import from_environment, gate, read_only
+from orl_explorer.app.server.access import from_environment, gate
 from orl_explorer.app.server.pictures import ROUTES
 from orl_explorer.app.server.points import POINT_ROUTES
 from orl_explorer.db.store import StoreError

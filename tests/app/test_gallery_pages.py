@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from orl_explorer.app.pages.author import author
+from orl_explorer.app.explorer.author import author
 from orl_explorer.app.pages.explore.page import mark
 from orl_explorer.app.pages.matches.page import mark as mark_matches
 from orl_explorer.app.pages.matches.page import pair_query
-from orl_explorer.db.gallery import GalleryOrder, gallery_ids
+from orl_explorer.db.gallery.order import GalleryOrder, gallery_ids
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.people.selections import keep_selection, selections
 from orl_explorer.db.people.tags import tag_photos, tags_of, tags_of_pairs

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from orl_explorer.app.pages.author import author
+from orl_explorer.app.explorer.author import author
 from orl_explorer.db.people.tags import tags_of, tags_of_pairs
 from orl_explorer.db.people.verdicts import verdicts_on
 from orl_explorer.db.sets.pairs import matches_at

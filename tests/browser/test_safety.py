@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from orl_explorer.app.pages.author import author
+from orl_explorer.app.explorer.author import author
 from orl_explorer.db.people.verdicts import verdicts_of
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.workspace import Workspace, open_workspace

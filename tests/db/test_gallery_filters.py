@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from orl_explorer.db import photos
-from orl_explorer.db.gallery import GalleryOrder, gallery_count, gallery_ids, gallery_page, shuffled, step
+from orl_explorer.db.gallery.order import GalleryOrder, gallery_count, gallery_ids, gallery_page, shuffled, step
 from orl_explorer.db.people.selections import find_selection, keep_selection, selected_ids, selections
 from orl_explorer.db.people.tags import tag_photos, untag_photos
 from orl_explorer.db.people.verdicts import judge

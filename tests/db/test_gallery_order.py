@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orl_explorer.db.encoders import add_encoder
-from orl_explorer.db.gallery import GalleryOrder, gallery_count, gallery_page, step
+from orl_explorer.db.gallery.order import GalleryOrder, gallery_count, gallery_page, step
 from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.photos import Photo, add_photos, ensure_dataset, known_files
 from orl_explorer.db.runs.runs import add_run

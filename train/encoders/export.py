@@ -27,7 +27,7 @@ from orl_explorer.train.encoders import weights
 from orl_explorer.train.encoders.state_dicts import State, Weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import whole_file
-from orl_explorer.train.training import provenance
+from orl_explorer.train.run_folders import PROVENANCE
 from orl_explorer.train.workspace import Workspace
 
 Format = Literal["torchvision", "timm", "detectron2", "safetensors", "onnx"]
@@ -114,7 +114,7 @@ def _refuse_foreign(row: EncoderRow, form: str) -> None:
 
 def _card(workspace: Workspace, row: EncoderRow, form: str) -> Card:
     mean, std = normalisation(row.architecture)
-    learned = workspace.run_folder(row.run_id) / provenance.FILE if row.run_id is not None else None
+    learned = workspace.run_folder(row.run_id) / PROVENANCE if row.run_id is not None else None
     trained = json.loads(learned.read_text()) if learned is not None and learned.is_file() else {}
     return {
         "encoder": row.name,

@@ -17,7 +17,7 @@ from orl_explorer.orl.heads import head_of
 from orl_explorer.train.encoders.state_dicts import Weights, checkpoint_weights, completed, read_checkpoint, read_torch
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
-from orl_explorer.train.mining.config import Precision
+from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace, file_name
 
 

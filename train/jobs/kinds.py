@@ -36,10 +36,11 @@ from orl_explorer.train.jobs.names import (
 )
 from orl_explorer.train.jobs.trainings import Pretrain, Train, Training
 from orl_explorer.train.mining import maps
-from orl_explorer.train.mining.config import MineConfig, Precision
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.given import FILE as GIVEN
 from orl_explorer.train.mining.mine import check
 from orl_explorer.train.progress import Progress
+from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
 

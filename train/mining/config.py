@@ -9,10 +9,9 @@ from pydantic import Field
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.orl.boxes import BoxRules, Fallback
 from orl_explorer.orl.proposals import proposal_method
-from orl_explorer.train.settings import Settings
+from orl_explorer.train.settings import Precision, Settings
 
 RankedBy = Literal["search", "objectness"]
-Precision = Literal["fp32", "bf16"]
 
 
 class MineConfig(Settings):

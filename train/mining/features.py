@@ -15,9 +15,10 @@ from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.models import Image
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, crop_box, squeeze
 from orl_explorer.train.mining.candidates import Candidates
-from orl_explorer.train.mining.config import MineConfig, Precision
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.embeddings import Embeddings
 from orl_explorer.train.photos import Photos
+from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
 if TYPE_CHECKING:  # it would import torch, which those who find everything on disk never need

@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from orl_explorer.db.encoders import encoder_by_id
-from orl_explorer.db.gallery import GalleryOrder, gallery_ids, shuffled
+from orl_explorer.db.gallery.order import GalleryOrder, gallery_ids, shuffled
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
 from orl_explorer.db.people.selections import selected_ids
 from orl_explorer.db.photos import dataset_by_id, digests_of
@@ -20,10 +20,11 @@ from orl_explorer.db.sets.read import rois_of
 from orl_explorer.orl.tsne import EARLY, LATE, principal, spread
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
-from orl_explorer.train.mining.config import MineConfig, Precision
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.embeddings import Embeddings
 from orl_explorer.train.mining.features import Features, roi_keys
 from orl_explorer.train.progress import Progress
+from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
 VERSION = 1  # of how places are found; another one makes every map anew

@@ -21,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 
-from orl_explorer.db.gallery import Judged
+from orl_explorer.db.gallery.order import Judged
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.photos import dataset_by_id, marks_of
 from orl_explorer.db.sets.pairs import PairBlock, marked_pairs, pair_blocks
@@ -29,6 +29,7 @@ from orl_explorer.db.sets.read import rois_of
 from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.db.store import StoreError
 from orl_explorer.orl.measure.quality import object_classes
+from orl_explorer.train.files import replaced_folder
 from orl_explorer.train.workspace import Workspace
 
 Sort = Literal["similarity", "margin", "cycle"]
@@ -104,9 +105,7 @@ def make_matches(
         at, photos = here.stop, photos + len(block.image_ids)
         report(photos, mined.image_count)
     folder = _folder(workspace, mined)
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.{threading.get_ident()}")
-    aside.mkdir(parents=True)
-    try:
+    with replaced_folder(folder) as aside:
         for name, values in arrays.items():
             np.save(aside / f"{name}.npy", values)
         for sort in SORTS:
@@ -114,10 +113,6 @@ def make_matches(
             np.save(aside / f"by_{sort}.npy", rows.astype(np.uint32))
         header = {"set": _of_set(workspace, mined), "revision": revision, "names": names}
         (aside / HEADER).write_text(json.dumps(header))
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return _opened(folder, revision)
 
 

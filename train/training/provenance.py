@@ -13,17 +13,19 @@ from typing import Any
 
 import torch
 
+import orl_explorer
 from orl_explorer.train.files import publish
+from orl_explorer.train.run_folders import PROVENANCE
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.distributed import Processes
 
-FILE = "provenance.json"  # in the folder of the run
+SOURCES = Path(orl_explorer.__file__).resolve().parents[1]  # where this package lies; a checkout, or site-packages
 PACKAGES = ("orl-explorer", "torch", "torchvision", "numpy", "pillow", "opencv-contrib-python", "sqlalchemy")
 
 
 def record(folder: Path, config: TrainConfig, processes: Processes, trained_on: dict[str, Any]) -> None:
     """Write settings, seed, what was trained on, versions, revision and machine; a resumed run adds its attempt."""
-    path = folder / FILE
+    path = folder / PROVENANCE
     attempt = {
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "git_revision": git_revision(),
@@ -42,12 +44,11 @@ def record(folder: Path, config: TrainConfig, processes: Processes, trained_on: 
 
 def git_revision() -> str | None:
     """Commit of the sources, with ``+`` where they have been changed; None outside of a repository."""
-    sources = Path(__file__).resolve().parents[1]
-    if not (sources / ".git").exists():  # else a repository around an installed package would answer
+    if not (SOURCES / ".git").exists():  # else a repository around an installed package would answer
         return None
     try:
-        commit = _git(sources, "rev-parse", "HEAD")
-        return commit + ("+" if _git(sources, "status", "--porcelain", "--untracked-files=no") else "")
+        commit = _git(SOURCES, "rev-parse", "HEAD")
+        return commit + ("+" if _git(SOURCES, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

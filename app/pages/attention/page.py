@@ -16,7 +16,7 @@ from orl_explorer.app.pages.pair.payload import INFERNO
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.pictures import WIDTHS, attention_template, crop_url, photo_url
 from orl_explorer.db.encoders import encoders
-from orl_explorer.db.gallery import step
+from orl_explorer.db.gallery.order import step
 from orl_explorer.db.models import Dataset, Encoder, Image
 from orl_explorer.db.sets.read import neighbors_of, rois_of
 

@@ -13,7 +13,7 @@ from orl_explorer.app.pages.compare.payload import Query, payload
 from orl_explorer.app.pages.explore.page import current_order
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.db.encoders import encoder_by_id
-from orl_explorer.db.gallery import gallery_page, step
+from orl_explorer.db.gallery.order import gallery_page, step
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
 from orl_explorer.db.photos import image_by_id, photo_roots
 from orl_explorer.db.sets.comparison import Comparison, compare_sets, kept_comparison, least_alike, step_alike

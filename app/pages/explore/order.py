@@ -8,7 +8,7 @@ import streamlit as st
 
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.shell import Place
-from orl_explorer.db.gallery import GalleryOrder, Judged
+from orl_explorer.db.gallery.order import GalleryOrder, Judged
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.people.selections import find_selection
 from orl_explorer.db.people.tags import known_tags

@@ -9,15 +9,15 @@ import numpy as np
 import streamlit as st
 
 from orl_explorer.app.components.figure import Figure
+from orl_explorer.app.explorer.author import author
 from orl_explorer.app.pages import shell, start
-from orl_explorer.app.pages.author import author
 from orl_explorer.app.pages.explore import order as gallery_order
 from orl_explorer.app.pages.explore.component import Tile, gallery
 from orl_explorer.app.pages.explore.order import current_order
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.pictures import WIDTHS, photo_url
-from orl_explorer.db.gallery import GalleryOrder, gallery_count, gallery_ids, gallery_page
-from orl_explorer.db.gallery import Tile as StoredTile
+from orl_explorer.db.gallery.order import GalleryOrder, gallery_count, gallery_ids, gallery_page
+from orl_explorer.db.gallery.order import Tile as StoredTile
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.people.selections import keep_selection
 from orl_explorer.db.people.tags import known_tags, tag_photos, untag_photos

@@ -9,8 +9,8 @@ import numpy as np
 import streamlit as st
 
 from orl_explorer.app.components.figure import Figure
+from orl_explorer.app.explorer.author import author
 from orl_explorer.app.pages import shell, start
-from orl_explorer.app.pages.author import author
 from orl_explorer.app.pages.explore.component import Tile, gallery
 from orl_explorer.app.pages.map.component import Colouring, Look, MapPayload, map_view
 from orl_explorer.app.pages.pace import told_of_run

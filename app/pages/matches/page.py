@@ -9,13 +9,13 @@ import numpy as np
 import streamlit as st
 
 from orl_explorer.app.components.figure import Figure
+from orl_explorer.app.explorer.author import author
 from orl_explorer.app.pages import shell, start
-from orl_explorer.app.pages.author import author
 from orl_explorer.app.pages.matches.component import Card, match_grid
 from orl_explorer.app.pages.pace import told
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.pictures import crop_url
-from orl_explorer.db.gallery import Judged
+from orl_explorer.db.gallery.order import Judged
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
 from orl_explorer.db.people.tags import tag_pair, tags_of_pairs, untag_pair
 from orl_explorer.db.people.verdicts import judge_pair, verdicts_on

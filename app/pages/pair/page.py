@@ -8,16 +8,16 @@ from pathlib import PurePosixPath
 import streamlit as st
 
 from orl_explorer.app.explorer import preview
+from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.preview import Side, Subject
 from orl_explorer.app.pages import shell, start
-from orl_explorer.app.pages.author import author
 from orl_explorer.app.pages.explore.page import current_order
 from orl_explorer.app.pages.pair import settings
 from orl_explorer.app.pages.pair.component import RoiName, pair_view
 from orl_explorer.app.pages.pair.payload import Heat, Shown, needs_all, payload
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.db.encoders import encoder_by_id, encoders
-from orl_explorer.db.gallery import gallery_page, step
+from orl_explorer.db.gallery.order import gallery_page, step
 from orl_explorer.db.models import Dataset, Image
 from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import image_by_id, photo_roots

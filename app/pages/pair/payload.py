@@ -10,9 +10,9 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from orl_explorer.app.explorer import preview
+from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.preview import Side, Subject
 from orl_explorer.app.pages import shell
-from orl_explorer.app.pages.author import author
 from orl_explorer.app.pages.pair import settings
 from orl_explorer.app.pages.pair.component import (
     Attention,

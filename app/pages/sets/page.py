@@ -9,9 +9,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.measures import with_chance
 from orl_explorer.app.pages import shell, start
-from orl_explorer.app.pages.author import author
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.downloads import export_url
 from orl_explorer.db.encoders import encoders

@@ -13,8 +13,8 @@ from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.pair.settings import RANKED, SLIDERS
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.orl.boxes import Fallback
-from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig, Precision, RankedBy
-from orl_explorer.train.settings import with_settings
+from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig, RankedBy
+from orl_explorer.train.settings import Precision, with_settings
 
 # Name of a setting that is a choice, its label and its URL parameter.
 CHOICES = (

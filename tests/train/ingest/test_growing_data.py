@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orl_explorer.db.gallery import GalleryOrder, gallery_ids
+from orl_explorer.db.gallery.order import GalleryOrder, gallery_ids
 from orl_explorer.db.photos import dataset_named, datasets, members_of, unite, usable_images
 from orl_explorer.db.sets import read
 from orl_explorer.db.store import StoreError

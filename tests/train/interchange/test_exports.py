@@ -231,7 +231,7 @@ def test_what_photos_are_called(
     monkeypatch: pytest.MonkeyPatch, here: Workspace, paths: list[str], names: list[str], numbers: list[int]
 ) -> None:
     photos = [Image(id=i, dataset_id=1, path=path) for i, path in enumerate(paths)]
-    monkeypatch.setattr(exports.rows, "set_images", lambda *_: photos)
+    monkeypatch.setattr(exports.read, "set_images", lambda *_: photos)
     mined = exports.rows.complete_set_named(here.store, "set")
     called, numbered = exports._roster(here.store, mined, None)
     assert (list(called.values()), list(numbered.values())) == (names, numbers)
@@ -246,7 +246,7 @@ def test_photos_of_united_data_sets_are_called_by_their_folders_too(
     whole = unite(here.store, ["trip", "other"])
     mined = exports.rows.complete_set_named(here.store, "set")
     mined.dataset_id = whole.id
-    monkeypatch.setattr(exports.rows, "set_images", lambda *_: current_images(here.store, whole.id))
+    monkeypatch.setattr(exports.read, "set_images", lambda *_: current_images(here.store, whole.id))
     called, numbered = exports._roster(here.store, mined, None)
     assert called == {
         4: "photographs/x/images/000025.jpg",

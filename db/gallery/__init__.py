@@ -1,0 +1,1 @@
+"""What galleries and maps show of photos: which, in which order, by which numbers."""
