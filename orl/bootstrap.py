@@ -12,12 +12,13 @@ from torch.nn import functional as F
 from orl_explorer.orl.backbones import build_backbone
 from orl_explorer.orl.grouped_norm import in_one_pass
 from orl_explorer.orl.heads import mlp, pool
+from orl_explorer.orl.method import Method
 from orl_explorer.orl.schedules import target_momentum
 
 IMAGES = ("image_1", "image_2")  # views of whole images; all others of a method are small, and of one size
 
 
-class Bootstrap(nn.Module):
+class Bootstrap(Method):
     """Online backbone and projector, and a target that follows them (Sec. 3.1).
 
     Each view is its own batch for batch normalisation. The target runs in train mode and keeps its own buffers; only

@@ -11,7 +11,7 @@ from orl_explorer.orl.bootstrap import follow, frozen_copy
 from orl_explorer.orl.distributed import gather
 from orl_explorer.orl.grouped_norm import in_one_pass
 from orl_explorer.orl.heads import mlp, pool
-from orl_explorer.orl.method import Terms
+from orl_explorer.orl.method import Method, Terms
 from orl_explorer.orl.views import Pipeline, View
 
 PIPELINE = Pipeline(blur=0.5, solarize=0.0, jitter=(0.4, 0.4, 0.4, 0.1), scale=(0.2, 1.0))
@@ -22,7 +22,7 @@ def views(size: int) -> tuple[View, ...]:
     return tuple(View(f"image_{i}", PIPELINE, size) for i in (1, 2))
 
 
-class MoCo(nn.Module):
+class MoCo(Method):
     """A network for queries, a slow one for keys, and the newest keys as negatives.
 
     Batch statistics are taken over groups of images, and the keys are shuffled between groups: were a query and its key
@@ -30,6 +30,7 @@ class MoCo(nn.Module):
     from eight GPUs with 32 images each.
     """
 
+    whole_batch_norms = False  # its groups are smaller than a process's batch on purpose
     queue: Tensor  # [K, D], unit rows
     seen: Tensor  # scalar, keys that have gone into the queue
 

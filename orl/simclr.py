@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from orl_explorer.orl.backbones import build_backbone
 from orl_explorer.orl.distributed import gather
 from orl_explorer.orl.heads import mlp, pool
-from orl_explorer.orl.method import Terms
+from orl_explorer.orl.lars import LARS, layer_groups
+from orl_explorer.orl.method import Method, Terms
 from orl_explorer.orl.views import Pipeline, View
 
 PIPELINE = Pipeline(blur=0.5, solarize=0.0, jitter=(0.8, 0.8, 0.8, 0.2))
@@ -20,7 +21,7 @@ def views(size: int) -> tuple[View, ...]:
     return tuple(View(f"image_{i}", PIPELINE, size) for i in (1, 2))
 
 
-class SimCLR(nn.Module):
+class SimCLR(Method):
     """One network, no target."""
 
     def __init__(self, architecture: str, hidden: int = 2048, projection: int = 128, temperature: float = 0.1) -> None:
@@ -34,8 +35,9 @@ class SimCLR(nn.Module):
         first, second = (self.projector(pool(self.backbone(views[f"image_{i}"]))) for i in (1, 2))
         return {"image": contrastive_loss(gather(first), gather(second), self.temperature)}, first
 
-    def after_step(self, step: int, total: int) -> None:
-        """Nothing follows the optimiser."""
+    def optimiser(self, rate: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
+        """LARS, by layers."""
+        return LARS(layer_groups(self), rate, momentum, weight_decay)
 
 
 def contrastive_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.runs.runs import latest_metrics, runs
 from orl_explorer.db.store import Store
+from orl_explorer.orl.architectures import FORWARD, UNKNOWN
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_COARSE, ATTENTION_PLANES, ATTENTION_SIZE, INPUT_SIZE
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.training.cost import ASSUMED, FORWARD, UNKNOWN
 
+ASSUMED = 25.0  # 10^9 operations a second and core, where no run on this machine has told
 ROIS, PROPOSALS = "rois_per_second", "proposals_per_second"  # metrics of a mining run
-LITE = 0.8  # 10^9 operations of the starter's network at 224 pixels, as in ``train.cost.FORWARD``
+LITE = 0.8  # 10^9 operations of the starter's network at 224 pixels, as in ``FORWARD``
 SEARCHED = 1.0  # photos a second and core by selective search at full size, see docs/performance.md
 MATCHED = 125.0  # photos a second, everything else included, see docs/performance.md
 ROW = 46  # bytes of a row of roi, candidate or pair in a store of COCO's size

@@ -5,7 +5,7 @@ The field descriptions are the help texts of the command line and of the forms.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
@@ -15,10 +15,19 @@ from orl_explorer.train.settings import Settings, preset_named
 TrainPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
+class Passes(NamedTuple):
+    """Over one photo: ``learned`` passes forward and backward, ``followed`` ones forward by a slow network."""
+
+    side: int  # of the views, in pixels
+    learned: int
+    followed: int = 0
+
+
 class TrainConfig(Settings):
     """What every method has; the defaults are the paper's."""
 
     title: ClassVar[str]
+    slow_network: ClassVar[bool] = True  # whether a slow copy of the network follows it
     method: str
     backbone: str = Field("resnet50", description="torchvision ResNet, or timm:NAME")
     start_from: str = Field("", description="Encoder whose weights to start from; none: random ones, as in the paper")
@@ -46,6 +55,14 @@ class TrainConfig(Settings):
         4, ge=0, le=256, description="Processes that load and augment photos, of each training process"
     )
 
+    @property
+    def passes(self) -> tuple[Passes, ...]:
+        """What one photo costs."""
+        raise NotImplementedError
+
+    def check_part(self, photos: int) -> None:
+        """Raises UserError where so many photos cannot go through the network at once."""
+
     @field_validator("backbone")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -66,6 +83,10 @@ class BYOLConfig(TrainConfig):
     method: Literal["byol"] = "byol"
     target_momentum: float = TARGET
 
+    @property
+    def passes(self) -> tuple[Passes, ...]:
+        return (Passes(self.image_size, 2, 2),)
+
 
 class MultiCropConfig(TrainConfig):
     """BYOL with small views besides (Table 5c)."""
@@ -76,11 +97,16 @@ class MultiCropConfig(TrainConfig):
     local_crops: int = Field(4, ge=1, le=16, description="Small views of each photo")
     local_size: int = Field(96, ge=32, le=1024, description="Side of a small view, in pixels")
 
+    @property
+    def passes(self) -> tuple[Passes, ...]:
+        return (Passes(self.image_size, 2, 2), Passes(self.local_size, self.local_crops))
+
 
 class SimCLRConfig(TrainConfig):
     """Baseline of Tables 1-4, with LARS."""
 
     title: ClassVar[str] = "SimCLR"
+    slow_network: ClassVar[bool] = False
     method: Literal["simclr"] = "simclr"
     rate_per_256: float = Field(
         0.3, gt=0, le=100, description="Learning rate at a batch of 256; it grows with the batch"
@@ -89,6 +115,10 @@ class SimCLRConfig(TrainConfig):
     hidden: int = Field(2048, ge=8, le=65_536, description="Width of the head's hidden layer")
     projection: int = Field(128, ge=8, le=8192, description="Length of a projection")
     temperature: float = Field(0.1, gt=0, le=10, description="Temperature of the softmax over similarities")
+
+    @property
+    def passes(self) -> tuple[Passes, ...]:
+        return (Passes(self.image_size, 2),)
 
 
 class MoCoConfig(TrainConfig):
@@ -109,6 +139,14 @@ class MoCoConfig(TrainConfig):
     norm_group: int = Field(
         32, ge=2, description="Photos that are normalised together; keys are shuffled between groups"
     )
+
+    @property
+    def passes(self) -> tuple[Passes, ...]:
+        return (Passes(self.image_size, 1, 1),)
+
+    def check_part(self, photos: int) -> None:
+        if photos % self.norm_group == 1:
+            raise UserError(f"norm_group = {self.norm_group} leaves one photo alone, which cannot be normalised.")
 
 
 class ORLConfig(TrainConfig):
@@ -135,6 +173,12 @@ class ORLConfig(TrainConfig):
         if not (self.image_weight or self.intra_weight or self.inter_weight):
             raise ValueError("at least one of image_weight, intra_weight and inter_weight must be above 0")
         return self
+
+    @property
+    def passes(self) -> tuple[Passes, ...]:
+        sides = (self.image_size, self.patch_size, self.patch_size)
+        weights = (self.image_weight, self.intra_weight, self.inter_weight)
+        return tuple(Passes(side, 2, 2) for side, weight in zip(sides, weights, strict=True) if weight)
 
 
 AnyConfig = Annotated[
@@ -192,5 +236,4 @@ def refuse_uneven(config: TrainConfig, processes: int) -> None:
             f"A batch of {config.batch_size} photos cannot be cut into {pieces} equal parts of two or more "
             f"(accumulate = {config.accumulate}, {processes} process{'es' if processes > 1 else ''})."
         )
-    if isinstance(config, MoCoConfig) and (config.batch_size // pieces) % config.norm_group == 1:
-        raise UserError(f"norm_group = {config.norm_group} leaves one photo alone, which cannot be normalised.")
+    config.check_part(config.batch_size // pieces)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,14 +17,13 @@ from orl_explorer.orl.augment import augment_batch, normalise
 from orl_explorer.orl.backbones import normalisation
 from orl_explorer.orl.distributed import synchronise
 from orl_explorer.orl.heads import spread
-from orl_explorer.orl.lars import LARS, layer_groups
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.schedules import learning_rate, scaled_rate
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.training.alarms import Collapse
 from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkpoint
-from orl_explorer.train.training.config import MoCoConfig, SimCLRConfig, TrainConfig, refuse_uneven
+from orl_explorer.train.training.config import TrainConfig, refuse_uneven
 from orl_explorer.train.training.data import (
     CHANGES,
     ImageViews,
@@ -40,6 +39,7 @@ from orl_explorer.train.training.distributed import Processes
 from orl_explorer.train.training.tensorboard import Board
 
 NAMED = 16  # photos in a sentence
+READ_EVERY = 20  # steps on an accelerator, which has to be waited for
 
 
 class Check(Protocol):
@@ -57,104 +57,156 @@ def fit(
     progress: Progress,
     processes: Processes,
     checks: Sequence[Check] = (),
+    read_every: int | None = None,
 ) -> None:
     """Train a method to its last epoch, from its newest checkpoint if the folder has one.
 
     Order, views and schedules are functions of the step, so a run that was killed and resumed ends in the same
-    weights as one that was not (bitwise on a CPU). Raises Stopped after saving a checkpoint, and UserError when
-    the loss is no longer finite.
+    weights as one that was not (bitwise on a CPU). Numbers of a step stay on the device until they are read, every
+    ``read_every`` steps (by default each one on a CPU, where reading is free), at the end of each epoch, and before
+    anything is saved. Raises Stopped after saving a checkpoint, and UserError when the loss is no longer finite.
     """
-    device, parts = processes.device, config.accumulate
-    per_epoch = steps_per_epoch(len(dataset), config.batch_size)
-    total = per_epoch * config.epochs
-    warmup = round(config.warmup_epochs * per_epoch)
-    peak = scaled_rate(config.rate_per_256, config.batch_size)
     refuse_uneven(config, processes.size)
-
-    network = _prepare(method, config, device)
-    optimiser = _optimiser(network, config, peak)
-    lower = _autocast_type(config, device)
-    scaler = torch.amp.GradScaler(device.type, enabled=lower is torch.float16)
-
-    step = 0
-    saved = load_checkpoint(folder, progress)
-    if saved is not None:
-        try:
-            network.load_state_dict(saved["method"])
-            optimiser.load_state_dict(saved["optimizer"])
-            scaler.load_state_dict(saved["scaler"])
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise UserError("The checkpoint was written by another version of the project; start a new run.") from error
-        step = saved["step"]
-        progress.log(f"Resumed at step {step} of {total}.")
-    model = _spread_out(network, config, processes)
-
-    def save() -> None:
-        if processes.first:
-            payload = {
-                "method": network.state_dict(),
-                "optimizer": optimiser.state_dict(),
-                "scaler": scaler.state_dict(),
-                "config": config.model_dump(),
-            }
-            save_checkpoint(folder, step, payload)
-
-    if processes.any(_asked_to_stop(progress, step, total)):
+    per_epoch = steps_per_epoch(len(dataset), config.batch_size)
+    loop = _Loop(method, config, per_epoch, folder, processes)
+    loop.resume(progress)
+    total, often = loop.total, read_every or (1 if processes.device.type == "cpu" else READ_EVERY)
+    if processes.any(_asked_to_stop(progress, loop.step, total)):
         raise Stopped
-    board = Board(folder, step, processes.first)
-    collapse = Collapse()
-    source = Parts(len(dataset), config, step, processes.rank, processes.size)
-    batches = drawn_batches(loader(dataset, config, source, pin_memory=device.type == "cuda"))
-    clock = time.perf_counter()
-    while step < total:
-        rate = learning_rate(step, total, warmup, peak)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+    board, collapse, notes = Board(folder, loop.step, processes.first), Collapse(), Notes()
+    source = Parts(len(dataset), config, loop.step, processes.rank, processes.size)
+    batches = drawn_batches(loader(dataset, config, source, pin_memory=processes.device.type == "cuda"))
+    stopping = False
+    while loop.step < total:
+        notes.add(*loop.learn(batches))
+        stopping |= _asked_to_stop(progress)
+        epoch, within = divmod(loop.step, per_epoch)
+        if within and loop.step % often:
+            continue
+        due = within == 0 and (epoch % config.checkpoint_every == 0 or loop.step == total)
+        for step, numbers in notes.read(config.batch_size):
+            if not math.isfinite(numbers["loss"]):
+                raise UserError(_not_finite(dataset, config, step - 1, numbers["learning_rate"], progress))
+            if alarm := collapse.seen(numbers["feature_spread"]):
+                progress.log(alarm)
+            if step == epoch * per_epoch:
+                said = f"loss {numbers['loss']:.4f}, learning rate {numbers['learning_rate']:.2e}"
+                progress.log(f"Epoch {epoch} of {config.epochs}: {said}.")
+                for check in checks if processes.first else ():
+                    numbers |= check(method, epoch, step, due)
+            progress.metric(step, numbers)
+            board.write(step, numbers)
+        stopping = processes.any(stopping)
+        if due or stopping:
+            loop.save()
+            board.flush()
+        if stopping:
+            raise Stopped
+        notes.begin()  # neither checks nor checkpoints are part of a step
+    progress.log(f"Most memory of this process: {_most_memory(processes.device) / 1e9:.2f} GB.")
+    board.close()
 
+
+class _Loop:
+    """Networks, optimiser and the number of the step; what a checkpoint holds."""
+
+    def __init__(self, method: Method, config: TrainConfig, per_epoch: int, folder: Path, processes: Processes) -> None:
+        self.method, self.config, self.folder, self.processes = method, config, folder, processes
+        self.step, self.total = 0, per_epoch * config.epochs
+        self.warmup = round(config.warmup_epochs * per_epoch)
+        self.peak = scaled_rate(config.rate_per_256, config.batch_size)
+        device = processes.device
+        self.network = _prepare(method, device)
+        self.optimiser = method.optimiser(self.peak, config.momentum, config.weight_decay)
+        self.lower = _autocast_type(config, device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.lower is torch.float16)
+        self.model: nn.Module = self.network
+
+    def resume(self, progress: Progress) -> None:
+        """Go on from the newest checkpoint, if there is one; then share the network with the other processes."""
+        saved = load_checkpoint(self.folder, progress)
+        if saved is not None:
+            try:
+                self.network.load_state_dict(saved["method"])
+                self.optimiser.load_state_dict(saved["optimizer"])
+                self.scaler.load_state_dict(saved["scaler"])
+            except (KeyError, ValueError, RuntimeError) as error:
+                raise UserError(
+                    "The checkpoint was written by another version of the project; start a new run."
+                ) from error
+            self.step = saved["step"]
+            progress.log(f"Resumed at step {self.step} of {self.total}.")
+        self.model = _spread_out(self.network, self.method, self.processes)
+
+    def learn(self, batches: Iterator[Views]) -> tuple[int, list[str], Tensor, float, float]:
+        """One step: views, losses, gradients, weights, and what follows them.
+
+        Returns its number, from 1, the names of the loss's terms, on the device [loss, terms …, spread] as means over
+        parts and processes, the learning rate, and the seconds that it waited for data.
+        """
+        parts, device = self.config.accumulate, self.processes.device
+        rate = learning_rate(self.step, self.total, self.warmup, self.peak)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
         reports, waited = [], 0.0
         for part in range(parts):
             asked = time.perf_counter()
             drawn = next(batches)
             waited += time.perf_counter() - asked
-            views = to_device(drawn, device, method.architecture)
-            with nullcontext() if part == parts - 1 else _unsynced(model):
-                with torch.autocast(device.type, lower, enabled=lower is not None):
-                    terms, projections = model(views)
+            views = to_device(drawn, device, self.method.architecture)
+            with nullcontext() if part == parts - 1 else _unsynced(self.model):
+                with torch.autocast(device.type, self.lower, enabled=self.lower is not None):
+                    terms, projections = self.model(views)
                 loss = torch.stack(list(terms.values())).sum()
-                scaler.scale(loss / parts).backward()
+                self.scaler.scale(loss / parts).backward()
             reports.append(torch.stack([loss.detach(), *(t.detach() for t in terms.values()), spread(projections)]))
-        numbers = _named(processes.mean(torch.stack(reports).mean(0).float()), list(terms))
-        if not math.isfinite(numbers["loss"]):
-            raise UserError(_not_finite(dataset, config, step, rate, progress))
-        scaler.step(optimiser)
-        scaler.update()
-        optimiser.zero_grad(set_to_none=True)
-        method.after_step(step, total)
-        step += 1
+        report = self.processes.mean(torch.stack(reports).mean(0).float())
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.method.after_step(self.step, self.total)
+        self.step += 1
+        return self.step, list(terms), report, rate, waited
 
+    def save(self) -> None:
+        """Write a checkpoint of the step that is done."""
+        if self.processes.first:
+            payload = {
+                "method": self.network.state_dict(),
+                "optimizer": self.optimiser.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "config": self.config.model_dump(),
+            }
+            save_checkpoint(self.folder, self.step, payload)
+
+
+class Notes:
+    """What steps have reported and nobody has read: reading waits for the device."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[int, list[str], Tensor, float, float]] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Time goes from here."""
+        self._clock = time.perf_counter()
+
+    def add(self, step: int, terms: list[str], report: Tensor, rate: float, waited: float) -> None:
+        """Keep what ``_Loop.learn`` returns."""
+        self._kept.append((step, terms, report, rate, waited))
+
+    def read(self, batch_size: int) -> list[tuple[int, dict[str, float]]]:
+        """The numbers of each step since the last reading; what a step took is their mean."""
+        values = torch.stack([report for _, _, report, _, _ in self._kept]).tolist()
         now = time.perf_counter()
-        took = now - clock
-        numbers |= {"learning_rate": rate, "images_per_second": config.batch_size / took, "data_wait": waited / took}
-        if alarm := collapse.seen(numbers["feature_spread"]):
-            progress.log(alarm)
-        epoch, within = divmod(step, per_epoch)
-        due = within == 0 and (epoch % config.checkpoint_every == 0 or step == total)
-        if within == 0:
-            progress.log(f"Epoch {epoch} of {config.epochs}: loss {numbers['loss']:.4f}, learning rate {rate:.2e}.")
-            if processes.first:
-                for check in checks:
-                    numbers |= check(method, epoch, step, due)
-        progress.metric(step, numbers)
-        board.write(step, numbers)
-        stopping = processes.any(_asked_to_stop(progress))
-        if due or stopping:
-            save()
-            board.flush()
-        if stopping:
-            raise Stopped
-        clock = time.perf_counter()  # neither checks nor checkpoints are part of a step
-    progress.log(f"Most memory of this process: {_most_memory(device) / 1e9:.2f} GB.")
-    board.close()
+        took = (now - self._clock) / len(self._kept)
+        told = []
+        for (step, terms, _, rate, waited), (loss, *each, spread_out) in zip(self._kept, values, strict=True):
+            named = {f"loss_{name}": v for name, v in zip(terms, each, strict=True)} if len(terms) > 1 else {}
+            speed = {"images_per_second": batch_size / took, "data_wait": waited / took}
+            told.append((step, {"loss": loss} | named | {"feature_spread": spread_out, "learning_rate": rate} | speed))
+        self._kept, self._clock = [], now
+        return told
 
 
 def to_device(drawn: Views, device: torch.device, architecture: str) -> dict[str, Tensor]:
@@ -171,21 +223,13 @@ def to_device(drawn: Views, device: torch.device, architecture: str) -> dict[str
     return views
 
 
-def _prepare(method: Method, config: TrainConfig, device: torch.device) -> nn.Module:
-    assert isinstance(method, nn.Module)
+def _prepare(method: Method, device: torch.device) -> nn.Module:
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32
         torch.backends.cudnn.benchmark = True  # views are always of the same sizes
-    if not isinstance(config, MoCoConfig):  # its groups are smaller than a process's batch on purpose
+    if method.whole_batch_norms:
         synchronise(method, device)
     return method.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-
-
-def _optimiser(network: nn.Module, config: TrainConfig, rate: float) -> torch.optim.Optimizer:
-    if isinstance(config, SimCLRConfig):
-        return LARS(layer_groups(network), rate, config.momentum, config.weight_decay)
-    learned = [p for p in network.parameters() if p.requires_grad]
-    return torch.optim.SGD(learned, lr=rate, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
 def _autocast_type(config: TrainConfig, device: torch.device) -> torch.dtype | None:
@@ -199,23 +243,17 @@ def _autocast_type(config: TrainConfig, device: torch.device) -> torch.dtype | N
     return None
 
 
-def _spread_out(network: nn.Module, config: TrainConfig, processes: Processes) -> nn.Module:
+def _spread_out(network: nn.Module, method: Method, processes: Processes) -> nn.Module:
     if processes.size == 1:
         return network
     device_ids = [processes.device] if processes.device.type == "cuda" else None
-    # Synchronised batch norms keep equal statistics everywhere; MoCo's are the first process's.
-    local = isinstance(config, MoCoConfig)
-    return DistributedDataParallel(network, device_ids=device_ids, broadcast_buffers=local)
+    # Whole batch norms keep equal statistics everywhere; of others, the first process's count.
+    buffers = not method.whole_batch_norms
+    return DistributedDataParallel(network, device_ids=device_ids, broadcast_buffers=buffers)
 
 
 def _unsynced(model: nn.Module) -> Any:
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
-
-
-def _named(values: Tensor, terms: list[str]) -> dict[str, float]:
-    loss, *each, spread_out = values.tolist()
-    named = {f"loss_{name}": value for name, value in zip(terms, each, strict=True)} if len(terms) > 1 else {}
-    return {"loss": loss} | named | {"feature_spread": spread_out}
 
 
 def _asked_to_stop(progress: Progress, resumed: int = 1, total: int = 0) -> bool:

@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
+from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import Encoder, Run, now
-from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.db.photos import dataset_by_id, dataset_named, usable_images
 from orl_explorer.db.runs.runs import add_metrics, add_run, update_run
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.evaluate.protocols import EvaluateConfig
 from orl_explorer.train.experiments import reproduce as reproduction
 from orl_explorer.train.experiments.reproduce import OWN, Pairs, gather, reproduce, seconds_per_epoch
-from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.training.config import ORLConfig, TrainConfig, train_preset
+from orl_explorer.train.jobs.kinds import Evaluate, Mine
+from orl_explorer.train.jobs.trainings import Pretrain, Train
+from orl_explorer.train.training.config import train_preset
 from orl_explorer.train.training.cost import operations_per_image
 from orl_explorer.train.workspace import Workspace
 
@@ -79,11 +80,12 @@ def test_wrong_folders_and_budgets_are_told_in_a_sentence(workspace: Workspace, 
 
 
 class Made:
-    """Stands in for ``train.ensure``: nothing runs, everything is remembered."""
+    """Stands in for ``train.jobs.once``: nothing runs, everything is remembered."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.calls: list[tuple[Any, ...]] = []
+        self.names: dict[int, str] = {}  # of encoders and sets that were made
 
     def _run(self, seconds: float, speed: float | None = None) -> int:
         run = add_run(self.workspace.store, Run(kind="train", name="x", params={}))
@@ -93,20 +95,28 @@ class Made:
             add_metrics(self.workspace.store, run.id, [(s, "images_per_second", speed * s) for s in (1, 2, 3)])
         return run.id
 
-    def pretrained(self, _: Workspace, dataset: str, config: TrainConfig, name: str, *__: object) -> Encoder:
-        self.calls.append((config.method, dataset, config.epochs))
-        return Encoder(name=name, run_id=self._run(20, speed=5))
+    def _new(self, name: str) -> int:
+        number = 1000 + len(self.names)
+        self.names[number] = name
+        return number
 
-    def mined(self, _: Workspace, dataset: str, encoder: str, config: MineConfig, name: str, *__: object) -> Any:
-        self.calls.append(("mine", dataset, encoder, config.max_rois))
-        return SimpleNamespace(name=name)
+    def trained(self, _: Workspace, job: Pretrain | Train, *__: object) -> Encoder:
+        if isinstance(job, Pretrain):
+            dataset = dataset_by_id(self.workspace.store, job.dataset_id).name
+            self.calls.append((job.config.method, dataset, job.config.epochs))
+        else:
+            lambdas = job.config.image_weight, job.config.intra_weight, job.config.inter_weight
+            assert job.correspondence_set_id is not None
+            self.calls.append(("orl", self.names[job.correspondence_set_id], lambdas, job.config.epochs))
+        return Encoder(id=self._new(job.name), name=job.name, run_id=self._run(20, speed=5))
 
-    def trained(self, _: Workspace, correspondence: str, config: ORLConfig, name: str, *__: object) -> Encoder:
-        lambdas = config.image_weight, config.intra_weight, config.inter_weight
-        self.calls.append(("orl", correspondence, lambdas, config.epochs))
-        return Encoder(name=name, run_id=self._run(20, speed=5))
+    def mined(self, _: Workspace, job: Mine, *__: object) -> Any:
+        store = self.workspace.store
+        encoder = self.names.get(job.encoder_id) or encoder_by_id(store, job.encoder_id).name
+        self.calls.append(("mine", dataset_by_id(store, job.dataset_id).name, encoder, job.config.max_rois))
+        return SimpleNamespace(id=self._new(job.name), name=job.name)
 
-    def evaluated(self, _: Workspace, encoder: str, data: str, config: EvaluateConfig, *__: object) -> Any:
+    def evaluated(self, _: Workspace, job: Evaluate, *__: object) -> Any:
         summary = dict.fromkeys(("map", "map_low", "map_high", "accuracy", "same_class", "same_class_chance"), 0.5)
         summary |= dict.fromkeys(("activation_mean_iou", "activation_mean_iou_chance"), 0.25)
         summary |= dict.fromkeys(("activation_pointing", "activation_pointing_chance"), 0.75)
@@ -116,7 +126,7 @@ class Made:
 @pytest.fixture
 def made(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Made:
     stand_in = Made(workspace)
-    monkeypatch.setattr(reproduction, "ensure", stand_in)
+    monkeypatch.setattr(reproduction, "once", stand_in)
     return stand_in
 
 

@@ -232,7 +232,7 @@ def test_what_photos_are_called(
 ) -> None:
     photos = [Image(id=i, dataset_id=1, path=path) for i, path in enumerate(paths)]
     monkeypatch.setattr(exports.read, "set_images", lambda *_: photos)
-    mined = exports.rows.complete_set_named(here.store, "set")
+    mined = exports.read.complete_set_named(here.store, "set")
     called, numbered = exports._roster(here.store, mined, None)
     assert (list(called.values()), list(numbered.values())) == (names, numbers)
     assert [paths[i] for i in called] == sorted(paths)
@@ -244,7 +244,7 @@ def test_photos_of_united_data_sets_are_called_by_their_folders_too(
     other = ensure_dataset(here.store, "other", "/photographs/x", "folder")
     add_photos(here.store, other.id, [Photo("images/000025.jpg", 640, 480)], {})
     whole = unite(here.store, ["trip", "other"])
-    mined = exports.rows.complete_set_named(here.store, "set")
+    mined = exports.read.complete_set_named(here.store, "set")
     mined.dataset_id = whole.id
     monkeypatch.setattr(exports.read, "set_images", lambda *_: current_images(here.store, whole.id))
     called, numbered = exports._roster(here.store, mined, None)

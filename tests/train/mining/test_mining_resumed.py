@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, text
 
-from orl_explorer.db.runs.runs import run_by_id
+from orl_explorer.db.runs.runs import add_run, run_by_id
 from orl_explorer.db.sets.read import find_set
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
@@ -25,7 +25,7 @@ from orl_explorer.train.jobs.worker import execute
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.workspace import Workspace, open_workspace
-from tests.named import mine
+from tests.named import mine, mining_of
 
 TABLES = ("proposal", "roi", "set_image", "candidate", "neighbor", "pair")
 LATE_PHASES = ("Embedding photos", "Finding neighbours", "Matching regions")
@@ -228,8 +228,8 @@ def test_a_full_disk_ends_in_one_sentence_and_the_run_resumes(
     full: str,
 ) -> None:
     workspace = fresh()
-    params = {"dataset": "demo", "encoder": "starter", "workers": 1, "config": tiny_mine.model_dump()}
-    run = new_run(workspace, "mine", "set", **params)
+    job = mining_of(workspace, "demo", "starter", tiny_mine, "set", workers=1)
+    run = add_run(workspace.store, job.row(workspace)).id
     handler = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
         if full == "store":

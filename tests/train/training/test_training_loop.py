@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from orl_explorer.orl.augment import augment
+from orl_explorer.orl.method import Method
 from orl_explorer.orl.views import Changes
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.progress import Progress
-from orl_explorer.train.training.checkpoints import save_checkpoint
+from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkpoint
 from orl_explorer.train.training.config import BYOLConfig, ORLConfig, read_config
 from orl_explorer.train.training.data import CHANGES, ImageViews
 from orl_explorer.train.training.distributed import Processes
@@ -40,7 +41,7 @@ class Numbers:
         return {"image_1": torch.full((2, 2, 3), key[1], dtype=torch.uint8)}
 
 
-class Slope(nn.Module):
+class Slope(Method):
     """One weight; the loss is the weight times what ``slope`` makes of the batch."""
 
     architecture = "resnet18"
@@ -53,9 +54,6 @@ class Slope(nn.Module):
     def forward(self, views: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         images = views["image_1"]
         return {"image": self.backbone.weight.sum() * self.slope(images)}, images.flatten(1)
-
-    def after_step(self, step: int, total: int) -> None:
-        pass
 
 
 def config(**changes: object) -> BYOLConfig:
@@ -167,3 +165,70 @@ def test_views_that_the_device_changes_are_those_that_a_loader_changes(small_sce
         changes = Changes(bool(flip), int(order), *factors, bool(gray), sigma, bool(solarize))
         apart = here["image_1"].int() - torch.from_numpy(augment(drawn["image_1"].numpy(), changes)).int()
         assert apart.abs().float().mean() < 0.1  # a factor of single precision moves a level here and there
+
+
+class Told(Progress):
+    """Remembers the numbers of each step but those of the clock, and what was said."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[int, dict[str, float]] = {}
+        self.lines: list[str] = []
+
+    def metric(self, step: int, values: dict[str, float]) -> None:
+        timed = ("images_per_second", "data_wait")
+        self.numbers[step] = {name: value for name, value in values.items() if name not in timed}
+
+    def log(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def read_every(
+    steps: int | None, slope: Callable[[Tensor], Tensor], folder: Path, told: Told, **changes: object
+) -> Slope:
+    method, settings = Slope(slope), config(epochs=2, rate_per_256=1, **changes)
+    fit(method, Numbers(20), settings, folder, told, ALONE, read_every=steps)  # type: ignore[arg-type]
+    return method
+
+
+def test_numbers_that_are_read_later_are_the_same_numbers(tmp_path: Path) -> None:
+    def slope(images: Tensor) -> Tensor:
+        return images.float().mean() + 1
+
+    told = [Told(), Told()]
+    at_once = read_every(None, slope, tmp_path / "at-once", told[0])
+    later = read_every(7, slope, tmp_path / "later", told[1])
+    assert sorted(told[1].numbers) == list(range(1, 21))  # ten steps an epoch
+    assert told[0].numbers == told[1].numbers
+    assert torch.equal(at_once.backbone.weight, later.backbone.weight)
+    assert told[0].lines[:-1] == told[1].lines[:-1]  # the last one is about memory
+
+
+def test_a_loss_that_is_not_finite_is_told_by_its_own_step_however_late_it_is_read(tmp_path: Path) -> None:
+    def slope(images: Tensor) -> Tensor:
+        here["steps"] += 1
+        return torch.tensor(torch.nan if here["steps"] == 4 else 1.0)
+
+    said = []
+    for steps in (None, 7):
+        here = {"steps": 0}
+        with pytest.raises(UserError, match="not finite at step 3 ") as refusal:
+            read_every(steps, slope, tmp_path / str(steps), told := Told(), checkpoint_every=1)
+        said.append(str(refusal.value))
+        assert not list((tmp_path / str(steps)).glob("*.pt"))  # nothing that has gone wrong is kept
+        assert here["steps"] == (4 if steps is None else 7)
+        assert sorted(told.numbers) == [1, 2, 3]
+    assert said[0] == said[1]
+
+
+def test_a_stop_is_heard_where_numbers_are_read_and_keeps_that_step(tmp_path: Path) -> None:
+    class Stop(Told):
+        def advance(self, count: int = 1) -> None:
+            if len(self.numbers) == 0 and count == 1:
+                raise Stopped
+
+    for steps, expected in ((None, 1), (7, 7)):
+        folder = tmp_path / str(steps)
+        with pytest.raises(Stopped):
+            read_every(steps, lambda _: torch.tensor(1.0), folder, Stop())
+        saved = load_checkpoint(folder, Progress())
+        assert saved is not None and saved["step"] == expected

@@ -1,0 +1,55 @@
+"""What the documents name is there: files of the rooms, and things by their dotted names."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
+FILE = re.compile(r"`((?:app|db|orl|train|tests|benchmarks|research)/[\w/]+\.(?:py|js|css))`")
+DOTTED = re.compile(r"`((?:orl_explorer\.)?(?:app|db|orl|train)(?:\.\w+)+)(?:\(.*?\))?`")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_that_are_named_are_there(document: Path) -> None:
+    named = FILE.findall(document.read_text(encoding="utf-8"))
+    assert [file for file in named if not (ROOT / file).is_file()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_things_that_are_named_are_there(document: Path) -> None:
+    """Such as ``orl.boxes.filter_boxes``: a module, or what one defines."""
+    found = DOTTED.findall(document.read_text(encoding="utf-8"))
+    named = [name for name in found if not name.endswith((".sqlite", ".py", ".txt"))]  # those are files
+    assert [name for name in named if not _is_there(name.removeprefix("orl_explorer."))] == []
+
+
+def _is_there(name: str) -> bool:
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(("orl_explorer", *parts[:count])))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[count:]:
+            found = getattr(found, part, None)
+        return found is not None
+    return False
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("orl.boxes", True),
+        ("orl.boxes.filter_boxes", True),
+        ("orl.boxes.BoxRules.max_iou", True),
+        ("orl.boxes.gone", False),
+        ("train.gone.mine", False),
+    ],
+)
+def test_a_name_is_looked_up_whole(name: str, there: bool) -> None:
+    assert _is_there(name) is there
