@@ -32,7 +32,7 @@ from orl_explorer.train.ingest.layouts import walk
 from orl_explorer.train.jobs import once
 from orl_explorer.train.jobs.kinds import Evaluate, Mine
 from orl_explorer.train.jobs.trainings import Pretrain, Train
-from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import preset_named, with_settings
 from orl_explorer.train.training.config import ORLConfig, TrainConfig, train_preset
@@ -144,7 +144,20 @@ def reproduce(
         if method == "byol":
             byol = made
         yield _row(workspace, subject, configs[method].title, made, progress)
-    base = configs["orl"]
+    yield from _stages_2_and_3(workspace, subject, configs["orl"], byol, minings, mining, pairs, progress)
+
+
+def _stages_2_and_3(
+    workspace: Workspace,
+    subject: Subject,
+    base: TrainConfig,
+    byol: Encoder,
+    minings: Mapping[str, MineConfig],
+    mining: str,
+    pairs: Sequence[Pairs],
+    progress: Progress,
+) -> Iterator[Row]:
+    """ORL by its branches on pairs that BYOL found, once more on pairs of its own, and on those of others."""
     assert isinstance(base, ORLConfig)
 
     def mined(encoder: Encoder, preset: str) -> CorrespondenceSet:
@@ -153,7 +166,7 @@ def reproduce(
         return once.mined(workspace, job, progress)
 
     def trained(correspondence: CorrespondenceSet, config: ORLConfig, name: str) -> Encoder:
-        job = Train(name=f"orl-{epochs}-{name}", correspondence_set_id=correspondence.id, config=config)
+        job = Train(name=f"orl-{base.epochs}-{name}", correspondence_set_id=correspondence.id, config=config)
         return once.trained(workspace, job, progress)
 
     first = mined(byol, mining)

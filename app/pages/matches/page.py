@@ -174,8 +174,7 @@ def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
             help="Anybody's: good, wrong or interesting; any at all; none yet.",
             on_change=_to_first,
         )
-        tags = known_pair_tags(place.workspace.store, dataset.id)
-        if tags:
+        if tags := known_pair_tags(place.workspace.store, dataset.id):
             st.selectbox(
                 "Tag",
                 list(tags),
@@ -186,36 +185,40 @@ def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
                 width=112,
                 on_change=_to_first,
             )
+        _similarities(low, high, can_jump=order == "similarity")
+    keys = "" if shell.read_only() else "; on a focused one, **G** good, **X** wrong, **I** interesting, **T** tag"
+    st.caption(f"{about} Click a match to open it{keys}.")
+
+
+def _similarities(low: float, high: float, can_jump: bool) -> None:
+    st.number_input(
+        "Similarity at least",
+        -1.0,
+        1.0,
+        None,
+        0.05,
+        "%.3f",
+        key="floor",
+        bind="query-params",
+        width=142,
+        placeholder=f"{low:.2f} …",
+        on_change=_to_first,
+    )
+    if can_jump:
         st.number_input(
-            "Similarity at least",
+            "Jump to similarity",
             -1.0,
             1.0,
             None,
-            0.05,
+            0.01,
             "%.3f",
-            key="floor",
+            key="near",
             bind="query-params",
-            width=142,
-            placeholder=f"{low:.2f} …",
-            on_change=_to_first,
+            width=158,
+            placeholder=f"{low:.2f}–{high:.2f}",
+            help="Opens the page where the pairs around a threshold are.",
+            on_change=_jump,
         )
-        if order == "similarity":
-            st.number_input(
-                "Jump to similarity",
-                -1.0,
-                1.0,
-                None,
-                0.01,
-                "%.3f",
-                key="near",
-                bind="query-params",
-                width=158,
-                placeholder=f"{low:.2f}–{high:.2f}",
-                help="Opens the page where the pairs around a threshold are.",
-                on_change=_jump,
-            )
-    keys = "" if shell.read_only() else "; on a focused one, **G** good, **X** wrong, **I** interesting, **T** tag"
-    st.caption(f"{about} Click a match to open it{keys}.")
 
 
 def _order() -> MatchOrder:

@@ -1,6 +1,6 @@
 """How much a better objectness could gain: the likeliest candidates of a photo, by what says so, judged by annotations.
 
-    python benchmarks/objectness_ceiling.py --workspace DIR --teach voc07-objects train.txt --judge coco-objects
+    python research/objectness_ceiling.py --workspace DIR --teach voc07-objects train.txt --judge coco-objects
 
 The sets must have been mined with one encoder in the preset ``object``. Their candidates are put in order by the
 preset's own merit, which has seen no label; by a logistic regression on RoI features, box and objectness that

@@ -1,6 +1,6 @@
 """What half precision would change: a stored set matched again on features rounded to float16.
 
-python benchmarks/feature_precision.py --workspace DIR --set NAME
+python research/feature_precision.py --workspace DIR --set NAME
 """
 
 from __future__ import annotations
