@@ -98,13 +98,19 @@ _compare = st.components.v2.component(
     "orl_pair_compare",
     html='<div class="pair-view compare-view"></div>',
     css=joined(
-        "pages/pair/view.css",
-        "pages/pair/stage.css",
-        "pages/pair/panels.css",
+        "components/stage/base.css",
+        "components/stage/stage.css",
+        "components/stage/panels.css",
         "components/save.css",
         "pages/compare/view.css",
     ),
-    js=joined(*STAGE_SCRIPTS, "pages/pair/keys.js", *figure.SCRIPTS, "pages/pair/figure.js", "pages/compare/view.js"),
+    js=joined(
+        *STAGE_SCRIPTS,
+        "components/stage/keys.js",
+        *figure.SCRIPTS,
+        "components/stage/figure.js",
+        "pages/compare/view.js",
+    ),
 )
 
 

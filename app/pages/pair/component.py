@@ -188,26 +188,26 @@ class PairPayload(TypedDict):
 
 
 _STYLES = (
-    "pages/pair/view.css",
-    "pages/pair/stage.css",
-    "pages/pair/panels.css",
+    "components/stage/base.css",
+    "components/stage/stage.css",
+    "components/stage/panels.css",
     "components/save.css",
-    "pages/pair/aside.css",
+    "pages/pair/view.css",
 )
 STAGE_SCRIPTS = (
     "components/dom.js",
-    "pages/pair/looking.js",
-    "pages/pair/side.js",
-    "pages/pair/pointer.js",
-    "pages/pair/stage.js",
+    "components/stage/looking.js",
+    "components/stage/side.js",
+    "components/stage/pointer.js",
+    "components/stage/stage.js",
 )
 _SCRIPTS = (
     *STAGE_SCRIPTS,
-    "pages/pair/keys.js",
+    "components/stage/keys.js",
     "components/address.js",
     "pages/pair/panels.js",
     *figure.SCRIPTS,
-    "pages/pair/figure.js",
+    "components/stage/figure.js",
     "pages/pair/matches.js",
     "pages/pair/matrix.js",
     "pages/pair/table.js",
