@@ -1,10 +1,18 @@
+// @ts-check
 // What belongs to looking lives in the URL, written here without asking the server, so that a link shows what its
-// sender saw; what the server knows of it writes there itself. A view has inAddress(): {parameter: text, "" where it is
-// as usual}, and fromAddress(parameters), which takes it back.
+// sender saw; what the server knows of it writes there itself.
+
+import { withParameters } from "./urls.js";
+
+/**
+ * inAddress() says each parameter, "" where it is as usual; fromAddress() takes them back.
+ * @typedef {{ inAddress(): Record<string, string>, fromAddress(parameters: URLSearchParams): void }} Addressed
+ */
 
 const URL_PAUSE = 200; // ms; browsers refuse to rewrite the URL at every move of a slider
 
-class AddressBar {
+export class AddressBar {
+  /** @param {Addressed} view */
   constructor(view) {
     this.view = view;
     this.onPopState = () => this.read();
@@ -34,3 +42,9 @@ class AddressBar {
     if (url.href !== location.href) history.replaceState(history.state, "", url);
   }
 }
+
+/**
+ * The address with what it leaves out as long as that goes without saying, for tomorrow it may not.
+ * @param {Record<string, string | string[]>} parameters
+ */
+export const lastingLink = (parameters) => withParameters(location.href, parameters);

@@ -1,21 +1,48 @@
+// @ts-check
 // Small DOM helpers shared by all components. Data only ever enters the page through text nodes
 // and attributes, never through markup, so a file name cannot inject anything.
 
-const SVG_NS = "http://www.w3.org/2000/svg";
+/**
+ * Attributes; of those that are null or false none is set. "text" is the text inside, "on…" a listener.
+ * @typedef {Record<string, unknown>} Props
+ * @typedef {Node | string | null | undefined | false} Child
+ */
 
-function fill(node, props, children) {
+export const SVG_NS = "http://www.w3.org/2000/svg";
+
+/**
+ * @template {Element} T
+ * @param {T} node
+ * @param {Props} props
+ * @param {Child[]} [children]
+ * @returns {T}
+ */
+export function fill(node, props, children = []) {
   for (const [name, value] of Object.entries(props)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name === "text") node.textContent = value;
-    else if (name.startsWith("on")) node[name] = value;
-    else node.setAttribute(name, value === true ? "" : value);
+    if (name === "text") node.textContent = String(value);
+    else if (name.startsWith("on")) Object.assign(node, { [name]: value });
+    else node.setAttribute(name, value === true ? "" : String(value));
   }
-  node.append(...children.filter(Boolean));
+  for (const child of children) if (child) node.append(child);
   return node;
 }
 
-const el = (tag, props = {}, ...children) => fill(document.createElement(tag), props, children);
-const svg = (tag, props = {}, ...children) => fill(document.createElementNS(SVG_NS, tag), props, children);
+/**
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Props} [props]
+ * @param {...Child} children
+ */
+export const el = (tag, props = {}, ...children) => fill(document.createElement(tag), props, children);
+
+/**
+ * @template {keyof SVGElementTagNameMap} K
+ * @param {K} tag
+ * @param {Props} [props]
+ * @param {...Child} children
+ */
+export const svg = (tag, props = {}, ...children) => fill(document.createElementNS(SVG_NS, tag), props, children);
 
 // 16 × 16 stroke icons; they follow the text colour.
 const ICONS = {
@@ -33,33 +60,22 @@ const ICONS = {
   photo: "M2 3h12v10H2zM2 11l3.5-3.5 3 3L11 8l3 3M10.5 5.5h.01",
 };
 
-function icon(name) {
+/** @typedef {keyof typeof ICONS} IconName */
+
+/** @param {IconName} name */
+export function icon(name) {
   return svg("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
 }
 
-const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
-const plural = (count, noun) => `${count} ${noun}${count === 1 || count === "no" ? "" : "s"}`;
-
-// What Streamlit calls with new data: a view stays as long as the root that it was made for.
-function entry(selector, View) {
-  const views = new WeakMap(); // parentElement → view
-  return ({ data, parentElement, setTriggerValue }) => {
-    const root = parentElement.querySelector(selector);
-    if (!root) return undefined;
-    let view = views.get(parentElement);
-    if (view?.root !== root) {
-      view?.destroy();
-      view = new View(root);
-      views.set(parentElement, view);
-    }
-    view.send = setTriggerValue;
-    const run = (view.run = Symbol("run"));
-    view.setData(data);
-    // Streamlit may call the cleanup of an overtaken run after the next one has drawn.
-    return () => {
-      if (view.run !== run) return;
-      view.destroy();
-      views.delete(parentElement);
-    };
-  };
+/**
+ * A picture; where it cannot be had, something else stands in its place.
+ * @param {string} src
+ * @param {Props} props
+ * @param {() => Node} [instead]
+ */
+export function picture(src, props, instead = () => icon("photo")) {
+  const image = el("img", { alt: "", decoding: "async", ...props });
+  image.onerror = () => image.replaceWith(instead());
+  image.src = src;
+  return image;
 }

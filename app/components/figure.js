@@ -1,6 +1,24 @@
+// @ts-check
 // A view as a figure: what it draws as one SVG with its pictures inside, above a caption that says how it came about.
-// A view that can be saved has root, fileName(), captionLines(), link(), and picture(), which gives what it draws as
-// {nodes, width, height}, or a promise of that, in CSS pixels from the upper left corner.
+
+import { el, fill, svg, SVG_NS } from "./dom.js";
+import { answerTo } from "./urls.js";
+import { wrapped } from "./words.js";
+
+/**
+ * What is drawn, in CSS pixels from the upper left corner.
+ * @typedef {{ nodes: SVGElement[], width: number, height: number }} Drawing
+ */
+
+/**
+ * A view that can be saved.
+ * @typedef {object} Saveable
+ * @property {HTMLElement} root
+ * @property {() => string} fileName without its kind
+ * @property {() => string[]} captionLines
+ * @property {() => string} link
+ * @property {() => Drawing} picture
+ */
 
 const FIGURE_STYLES = [
   "fill",
@@ -22,45 +40,72 @@ const FIGURE_MOST = 16_000; // pixels of a canvas's side that every browser bear
 const FIGURE_TEXT = 11; // CSS pixels
 const FIGURE_MARGIN = 12;
 
+/** @param {Element} root */
 const inkOf = (root) => getComputedStyle(root).color;
 
-// Words in the ink of a view.
-function figureText(root, x, y, text, more = {}) {
+/**
+ * Words in the ink of a view.
+ * @param {Element} root
+ * @param {number} x
+ * @param {number} y
+ * @param {string} text
+ * @param {import("./dom.js").Props} [more]
+ */
+export function figureText(root, x, y, text, more = {}) {
   return svg("text", { x, y, fill: inkOf(root), "font-size": FIGURE_TEXT, "font-family": "sans-serif", text, ...more });
 }
 
-// Colours as programs other than browsers know them: mixed ones are taken from a pixel.
-const plainColour = (() => {
-  const known = new Map();
-  const pixel = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const mixed = (colour) => {
-    pixel.clearRect(0, 0, 1, 1);
-    pixel.fillStyle = colour;
-    pixel.fillRect(0, 0, 1, 1);
-    const [red, green, blue, alpha] = pixel.getImageData(0, 0, 1, 1).data;
-    return `rgba(${red}, ${green}, ${blue}, ${(alpha / 255).toFixed(3)})`;
-  };
-  return (colour) => {
-    if (!/^(color|oklab|oklch|lab|lch)\(/.test(colour)) return colour;
-    if (!known.has(colour)) known.set(colour, mixed(colour));
-    return known.get(colour);
-  };
-})();
+/** @type {Map<string, string>} */
+const plain = new Map(); // of mixed colours
+/** @type {CanvasRenderingContext2D} */
+let pixel;
 
-// Whoever opens the figure may lack the font: its words take the same room in another.
-const asWide = (width) => ({ textLength: width.toFixed(1), lengthAdjust: "spacingAndGlyphs" });
+/** @param {string} colour */
+function mixed(colour) {
+  pixel ??= document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  pixel.clearRect(0, 0, 1, 1);
+  pixel.fillStyle = colour;
+  pixel.fillRect(0, 0, 1, 1);
+  const [red, green, blue, alpha] = pixel.getImageData(0, 0, 1, 1).data;
+  return `rgba(${red}, ${green}, ${blue}, ${(alpha / 255).toFixed(3)})`;
+}
 
+/**
+ * Colours as programs other than browsers know them: mixed ones are taken from a pixel.
+ * @param {string} colour
+ */
+export function plainColour(colour) {
+  if (!/^(color|oklab|oklch|lab|lch)\(/.test(colour)) return colour;
+  if (!plain.has(colour)) plain.set(colour, mixed(colour));
+  return plain.get(colour);
+}
+
+/**
+ * Whoever opens the figure may lack the font: its words take the same room in another.
+ * @param {number} width
+ */
+export const asWide = (width) => ({ textLength: width.toFixed(1), lengthAdjust: "spacingAndGlyphs" });
+
+/**
+ * @param {Element[]} from
+ * @param {Element[]} to
+ */
 function keepWidths(from, to) {
   from.forEach((node, index) => {
     const width = node instanceof SVGTextElement ? node.getComputedTextLength() : 0;
-    if (width) fill(to[index], asWide(width), []);
+    if (width) fill(to[index], asWide(width));
   });
 }
 
-// A copy that looks the same without the style sheet: what is hidden is gone, what is drawn carries its style.
-function styledCopy(original) {
-  const copy = original.cloneNode(true);
+/**
+ * A copy that looks the same without the style sheet: what is hidden is gone, what is drawn carries its style.
+ * @template {SVGElement} T
+ * @param {T} original
+ */
+export function styledCopy(original) {
+  const copy = /** @type {T} */ (original.cloneNode(true));
   const [from, to] = [original, copy].map((root) => [...root.querySelectorAll("*")]);
+  /** @type {Element[]} */
   const hidden = [];
   from.forEach((node, index) => {
     const style = getComputedStyle(node);
@@ -81,44 +126,40 @@ function styledCopy(original) {
   return copy;
 }
 
+/**
+ * @param {Blob} blob
+ * @returns {Promise<string>}
+ */
 function asDataUrl(blob) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
-    reader.onload = () => resolve(reader.result);
+    reader.onload = () => resolve(String(reader.result));
     reader.onerror = () => reject(reader.error);
     reader.readAsDataURL(blob);
   });
 }
 
-// Put every photo and map that is shown into the figure itself; one that cannot be had is left out.
+/**
+ * Put every photo and map that is shown into the figure itself; one that cannot be had is left out.
+ * @param {SVGElement} figure
+ */
 async function inlineImages(figure) {
   const fetched = [...figure.querySelectorAll("image")].map(async (image) => {
     const url = image.getAttribute("href");
     if (url?.startsWith("data:")) return;
-    const answer = url ? await fetch(url).catch(() => null) : null;
+    const answer = url ? await answerTo(url) : null;
     if (answer?.ok) image.setAttribute("href", await asDataUrl(await answer.blob()));
     else image.remove();
   });
   await Promise.all(fetched);
 }
 
-// Lines no longer than the figure is wide, broken at spaces.
-function wrapped(text, width) {
-  const most = Math.floor(width / (FIGURE_TEXT * 0.54));
-  const lines = [""];
-  for (const word of text.split(" ")) {
-    const last = lines.length - 1;
-    if (lines[last] && lines[last].length + 1 + word.length > most) lines.push(word);
-    else lines[last] += (lines[last] && " ") + word;
-  }
-  return lines;
-}
-
-async function figureOf(view) {
+/** @param {Saveable} view */
+export async function figureOf(view) {
   const paper = getComputedStyle(view.root).getPropertyValue("--st-background-color").trim() || "#ffffff";
-  const { nodes, width, height } = await view.picture();
+  const { nodes, width, height } = view.picture();
   const said = view.captionLines();
-  const lines = [...said, view.link()].flatMap((line) => wrapped(line, width));
+  const lines = [...said, view.link()].flatMap((line) => wrapped(line, Math.floor(width / (FIGURE_TEXT * 0.54))));
   const caption = lines.map((line, index) => figureText(view.root, 0, height + 22 + index * 15, line));
   const full = [width + 2 * FIGURE_MARGIN, height + 22 + lines.length * 15 + 2 * FIGURE_MARGIN].map(Math.ceil);
   const viewBox = `${-FIGURE_MARGIN} ${-FIGURE_MARGIN} ${full[0]} ${full[1]}`;
@@ -133,7 +174,11 @@ async function figureOf(view) {
   return { width: full[0], height: full[1], text: new XMLSerializer().serializeToString(figure) };
 }
 
-async function asPng({ width, height, text }) {
+/**
+ * @param {{ width: number, height: number, text: string }} figure
+ * @returns {Promise<Blob>}
+ */
+export async function asPng({ width, height, text }) {
   const picture = new Image();
   const url = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
   try {

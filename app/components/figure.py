@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-SCRIPTS = ("components/figure.js", "components/save.js")  # beside dom.js; the menu's style is save.css
-SHOWN_SCRIPTS = (*SCRIPTS, "components/shown.js")  # of a view of HTML, drawn as it stands
-
 
 class Figure(TypedDict):
     """``name`` of the file, without its kind; ``caption``: sentences; ``place``: what a lasting link says besides."""

@@ -1,31 +1,30 @@
+// @ts-check
 // The menu that saves or shares a view, which figure.js describes.
 
-// The address with what it leaves out as long as that goes without saying, for tomorrow it may not.
-function lastingLink(parameters) {
-  const url = new URL(location.href);
-  for (const [name, value] of Object.entries(parameters)) {
-    const [first, ...more] = [value].flat();
-    if (first) url.searchParams.set(name, first);
-    else url.searchParams.delete(name);
-    for (const each of more) url.searchParams.append(name, each);
-  }
-  return url.href;
-}
+import { el, icon } from "./dom.js";
+import { asPng, figureOf } from "./figure.js";
 
-// "a/000012.jpg" -> "000012"
-function fileStem({ name }) {
-  return name.split("/").at(-1).replace(/\.\w+$/, "");
-}
+/** @import { Saveable } from "./figure.js" */
 
+/**
+ * @param {Blob} blob
+ * @param {string} name
+ */
 function download(blob, name) {
   const url = URL.createObjectURL(blob);
   el("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-class SaveMenu {
+export class SaveMenu {
+  /** @param {Saveable} view */
   constructor(view) {
     this.view = view;
+    /**
+     * @param {string} name
+     * @param {string} text
+     * @param {() => Promise<void>} act
+     */
     const item = (name, text, act) =>
       el("button", { type: "button", role: "menuitem", "data-save": name, text, onclick: () => this.run(act) });
     this.button = el("button", {
@@ -54,17 +53,18 @@ class SaveMenu {
 
   toggle(open = this.menu.hidden) {
     this.menu.hidden = !open;
-    this.button.setAttribute("aria-expanded", open);
-    if (open) this.menu.firstChild.focus();
+    this.button.setAttribute("aria-expanded", String(open));
+    if (open) /** @type {HTMLElement} */ (this.menu.firstChild).focus();
     else this.button.focus();
   }
 
+  /** @param {() => Promise<void>} act */
   async run(act) {
     this.toggle(false);
     try {
       await act();
     } catch (error) {
-      this.say(`Not saved: ${error.message}`);
+      this.say(`Not saved: ${/** @type {Error} */ (error).message}`);
     }
   }
 
@@ -79,18 +79,21 @@ class SaveMenu {
     }
   }
 
+  /** @param {string} text */
   say(text) {
     this.said.textContent = text;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => (this.said.textContent = ""), 4000);
   }
 
+  /** @param {KeyboardEvent} event */
   keyDown(event) {
-    const items = [...this.menu.children];
+    const items = /** @type {HTMLElement[]} */ ([...this.menu.children]);
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    const at = items.indexOf(this.menu.getRootNode().activeElement);
+    const { activeElement } = /** @type {ShadowRoot} */ (this.menu.getRootNode());
+    const at = items.findIndex((item) => item === activeElement);
     items[(at + step + items.length) % items.length].focus();
   }
 }

@@ -1,38 +1,58 @@
+// @ts-check
 // What a person sees of HTML, as SVG for a figure: grounds and borders, pictures, drawings, and words where they stand.
+
+import { fill, svg } from "./dom.js";
+import { asWide, plainColour, styledCopy } from "./figure.js";
+
+/**
+ * @typedef {{ left: number, top: number, right: number, bottom: number }} Edges
+ * @typedef {Edges & { text: string, start: number }} Line
+ */
 
 const CLIPPED = new Set(["hidden", "clip", "auto", "scroll"]);
 
-const fontOf = (style) => `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+/** @type {CanvasRenderingContext2D} */
+let pen;
 
-const metricsOf = (() => {
-  const pen = document.createElement("canvas").getContext("2d");
-  return (style) => {
-    pen.font = fontOf(style);
-    return pen.measureText("x");
-  };
-})();
+/** @param {CSSStyleDeclaration} style */
+function metricsOf(style) {
+  pen ??= document.createElement("canvas").getContext("2d");
+  pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+  return pen.measureText("x");
+}
 
 class Shown {
+  /** @param {Element[]} elements */
   constructor(elements) {
     const boxes = elements.map((element) => element.getBoundingClientRect());
     this.left = Math.min(...boxes.map((box) => box.left));
     this.top = Math.min(...boxes.map((box) => box.top));
     this.width = Math.max(...boxes.map((box) => box.right)) - this.left;
     this.height = Math.max(...boxes.map((box) => box.bottom)) - this.top;
+    /** @type {SVGElement[]} */
     this.nodes = [];
-    for (const element of elements) this.element(element, { left: -Infinity, top: -Infinity, right: Infinity, bottom: Infinity });
+    for (const element of elements)
+      this.element(element, { left: -Infinity, top: -Infinity, right: Infinity, bottom: Infinity });
   }
 
+  /** @param {{ left: number, top: number, width: number, height: number }} box */
   at({ left, top, width, height }) {
     return { x: left - this.left, y: top - this.top, width, height };
   }
 
+  /**
+   * @param {Element} element
+   * @param {Edges} clip
+   * @returns {void}
+   */
   element(element, clip) {
     if (element.matches(".screen")) return; // says what to do on screen
     const style = getComputedStyle(element);
     const box = element.getBoundingClientRect();
-    const seen = style.visibility !== "hidden" && style.opacity !== "0" && style.display !== "none" && box.width && box.height;
-    if (!seen || box.bottom <= clip.top || box.top >= clip.bottom || box.right <= clip.left || box.left >= clip.right) return;
+    const seen =
+      style.visibility !== "hidden" && style.opacity !== "0" && style.display !== "none" && box.width && box.height;
+    if (!seen || box.bottom <= clip.top || box.top >= clip.bottom || box.right <= clip.left || box.left >= clip.right)
+      return;
     this.ground(box, style);
     if (element instanceof SVGElement) return this.vector(element, box);
     if (element instanceof HTMLImageElement) return this.image(element.src, box, style.objectFit);
@@ -51,6 +71,11 @@ class Shown {
     }
   }
 
+  /**
+   * @param {DOMRect} box
+   * @param {CSSStyleDeclaration} style
+   * @returns {void}
+   */
   ground(box, style) {
     const border = Number.parseFloat(style.borderTopWidth);
     const drawn = {
@@ -65,7 +90,11 @@ class Shown {
     this.nodes.push(svg("rect", { ...this.at(box), ...drawn }));
   }
 
-  // From left to right, the stops evenly spaced: what scales of colour are.
+  /**
+   * From left to right, the stops evenly spaced: what scales of colour are.
+   * @param {DOMRect} box
+   * @param {string} image
+   */
   gradient(box, image) {
     const colours = image.match(/#\w+|\w+\([^()]*\)/g);
     const id = `scale-${this.nodes.length}`;
@@ -76,22 +105,36 @@ class Shown {
     this.nodes.push(svg("rect", { ...this.at(box), fill: `url(#${id})` }));
   }
 
+  /**
+   * @param {string} href
+   * @param {DOMRect} box
+   * @param {string} fit
+   */
   image(href, box, fit) {
     const aspect = { cover: "xMidYMid slice", contain: "xMidYMid meet" }[fit] ?? "none";
     if (href) this.nodes.push(svg("image", { ...this.at(box), href, preserveAspectRatio: aspect }));
   }
 
+  /**
+   * @param {SVGElement} element
+   * @param {DOMRect} box
+   */
   vector(element, box) {
     const style = getComputedStyle(element);
     const copy = styledCopy(element);
-    for (const [name, value] of Object.entries(this.at(box))) copy.setAttribute(name, value);
+    fill(copy, this.at(box));
     for (const name of ["fill", "stroke", "stroke-width"]) {
       if (!copy.hasAttribute(name)) copy.setAttribute(name, plainColour(style.getPropertyValue(name)));
     }
     this.nodes.push(copy);
   }
 
-  // Lines as the browser has broken them, cut where it cuts them.
+  /**
+   * Lines as the browser has broken them, cut where it cuts them.
+   * @param {Text} node
+   * @param {CSSStyleDeclaration} style
+   * @param {Edges} clip
+   */
   words(node, style, clip) {
     if (!node.data.trim()) return;
     const { fontBoundingBoxAscent: up, fontBoundingBoxDescent: down } = metricsOf(style);
@@ -117,9 +160,13 @@ class Shown {
   }
 }
 
-// The lines of a text node: their words, and from where to where they reach.
+/**
+ * The lines of a text node: their words, and from where to where they reach.
+ * @param {Text} node
+ */
 function linesOf(node) {
   const range = document.createRange();
+  /** @type {Line[]} */
   const lines = [];
   for (const { index, 0: word } of node.data.matchAll(/\S+/g)) {
     range.setStart(node, index);
@@ -133,7 +180,13 @@ function linesOf(node) {
   return lines;
 }
 
-// As much of a line as ends before an edge, an ellipsis included where there is one.
+/**
+ * As much of a line as ends before an edge, an ellipsis included where there is one.
+ * @param {Text} node
+ * @param {Line} line
+ * @param {number} edge
+ * @param {CSSStyleDeclaration} style
+ */
 function cutAt(node, line, edge, style) {
   const range = document.createRange();
   const most = edge - (style.textOverflow === "ellipsis" ? Number.parseFloat(style.fontSize) : 0);
@@ -146,26 +199,11 @@ function cutAt(node, line, edge, style) {
   return `${node.data.slice(line.start, end)}…`;
 }
 
-// What only draws as a view that can be saved; grid.figure is what app.components.figure says of it.
-function gridToSave(grid, parts) {
-  return {
-    root: grid,
-    picture: () => asShown(...parts()),
-    captionLines: () => grid.figure.caption,
-    fileName: () => grid.figure.name,
-    link: () => lastingLink(grid.figure.place),
-  };
-}
-
-// The menu of a grid in the place for it; none where there is nothing to say of it.
-function showMenu(head, grid, figure, parts = () => [grid]) {
-  grid.figure = figure;
-  head.hidden = !figure;
-  if (figure && !head.firstChild) head.append(new SaveMenu(gridToSave(grid, parts)).root);
-}
-
-// As a figure takes it: what is seen of some elements, with the room that they take together.
-function asShown(...elements) {
+/**
+ * As a figure takes it: what is seen of some elements, with the room that they take together.
+ * @param {...Element} elements
+ */
+export function asShown(...elements) {
   const { nodes, width, height } = new Shown(elements);
   return { nodes, width, height };
 }

@@ -117,6 +117,7 @@ def payload(scene: str) -> PairPayload:
             "label": "layer-4 activation norm",
             "low": "0",
             "high": "1",
+            "colors": ["#000004", "#bc3754", "#fcffa4"],
         },
         "crop_url": IMAGES + "/crop/{image}/{x}-{y}-{w}-{h}",
         "can_judge": True,

@@ -1,9 +1,19 @@
+// @ts-check
 // Stages as part of a figure, one below the other.
+
+import { figureText, styledCopy } from "../figure.js";
+
+/** @import { Stage } from "./stage.js" */
 
 const HEADING = 34; // CSS pixels above a stage that has one
 
-// stages: [[stage, heading or ""], …] from top to bottom.
-function stagesDrawn(root, stages) {
+/**
+ * @param {HTMLElement} root
+ * @param {[Stage, string][]} stages with a heading or "", from top to bottom
+ * @returns {import("../figure.js").Drawing}
+ */
+export function stagesDrawn(root, stages) {
+  /** @type {SVGElement[]} */
   const nodes = [];
   let [width, height] = [0, 0];
   for (const [stage, heading] of stages) {
@@ -12,7 +22,7 @@ function stagesDrawn(root, stages) {
       nodes.push(figureText(root, 0, height - 10, heading, { "font-size": 14, "font-weight": 600 }));
     }
     const drawing = styledCopy(stage.svg);
-    drawing.setAttribute("y", height);
+    drawing.setAttribute("y", String(height));
     nodes.push(drawing);
     for (const side of stage.sides()) {
       const { x, y } = side.frame;

@@ -1,3 +1,4 @@
+// @ts-check
 // Keys: one view of a page at a time has them, and never while somebody types.
 
 const THROTTLE = 140; // ms between repeats of a held arrow key; faster triggers would be lost
@@ -5,24 +6,39 @@ const THROTTLE = 140; // ms between repeats of a held arrow key; faster triggers
 const TYPING = "input, textarea, select, [role=textbox], [role=combobox]";
 const ARROW_ROLES = new Set(["slider", "listbox", "menu", "tablist", "radiogroup", "grid", "tree"]);
 
+/**
+ * What has keys: the actions of a view.
+ * @typedef {object} Keyed
+ * @property {HTMLElement} root
+ * @property {unknown} data
+ * @property {(key: string) => (() => unknown) | null | undefined} actionOf
+ */
+
+/** @type {Set<Keys>} */
 const mounted = new Set();
+/** @type {Keys | null} */
 let keysGoTo = null; // with several views on a page, the one used last
 
 // Calls what view.actionOf(key) returns; H, held, hides all but the photos.
-class Keys {
+export class Keys {
+  /** @param {Keyed} view */
   constructor(view) {
     this.view = view;
     this.root = view.root;
     this.root.onpointerenter = () => (keysGoTo = this);
     this.root.addEventListener("focusin", () => (keysGoTo = this));
-    this.listeners = { keydown: (event) => this.keyDown(event), keyup: (event) => this.keyUp(event) };
+    this.lastArrow = 0; // when one was used
+    this.keyDown = this.keyDown.bind(this);
+    this.keyUp = this.keyUp.bind(this);
     // Capturing, so that a key used here does not reach Streamlit's own shortcuts (R would rerun the page).
-    for (const [name, listener] of Object.entries(this.listeners)) document.addEventListener(name, listener, true);
+    document.addEventListener("keydown", this.keyDown, true);
+    document.addEventListener("keyup", this.keyUp, true);
     mounted.add(this);
   }
 
   destroy() {
-    for (const [name, listener] of Object.entries(this.listeners)) document.removeEventListener(name, listener, true);
+    document.removeEventListener("keydown", this.keyDown, true);
+    document.removeEventListener("keyup", this.keyUp, true);
     mounted.delete(this);
     if (keysGoTo === this) keysGoTo = null;
   }
@@ -32,20 +48,24 @@ class Keys {
     return keysGoTo ? keysGoTo === this : [...mounted].find((keys) => keys.root.getClientRects().length) === this;
   }
 
-  // Streamlit's own widgets and dialogs take keys too; event.composedPath sees into shadow roots.
+  /**
+   * Streamlit's own widgets and dialogs take keys too; event.composedPath sees into shadow roots.
+   * @param {KeyboardEvent} event
+   */
   takenByOthers(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return true;
     const arrow = event.key.startsWith("Arrow");
-    const host = this.root.getRootNode().host ?? this.root;
+    const host = /** @type {ShadowRoot} */ (this.root.getRootNode()).host ?? this.root;
     return event.composedPath().some((node) => {
       if (!(node instanceof Element)) return false;
-      if (node.matches(TYPING) || node.isContentEditable) return true;
+      if (node.matches(TYPING) || /** @type {HTMLElement} */ (node).isContentEditable) return true;
       if (node.matches(".cells")) return arrow || event.key === "Enter" || event.key === " ";
       if (node.getAttribute("role") === "dialog") return !this.root.contains(node) && !node.contains(host);
       return arrow && ARROW_ROLES.has(node.getAttribute("role"));
     });
   }
 
+  /** @param {KeyboardEvent} event */
   keyDown(event) {
     if (!this.view.data || !this.ours() || this.takenByOthers(event)) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
@@ -59,6 +79,7 @@ class Keys {
     action();
   }
 
+  /** @param {KeyboardEvent} event */
   keyUp(event) {
     if (event.key === "h" || event.key === "H") this.root.classList.remove("peek");
   }

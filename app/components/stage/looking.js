@@ -1,19 +1,67 @@
+// @ts-check
 // What is looked at: which pairs are visible, which boxes and links are lit. The pair view has one such state,
 // the comparison one for each of its two sets; a stage draws it.
 
-const LAYERS_AT_FIRST = { boxes: true, links: true, rejected: false, attention: false, matrix: true };
+/** @import { NeighborPhoto, Photo } from "../../pages/pair/component_types.js" */
+/** @import { Stage } from "./stage.js" */
+/** @import { BoxRecord } from "./side.js" */
 
-class Looking {
+/**
+ * A pair as it is drawn. `number`: 0 of one that is not among the kept ones, which has a sign in its place.
+ * @typedef {object} DrawnPair
+ * @property {number} q
+ * @property {number} k
+ * @property {number} similarity
+ * @property {number} number
+ * @property {string} color
+ * @property {string} halo
+ * @property {string} [sign]
+ * @property {string} [status] of a comparison
+ * @property {string | null} [verdict]
+ */
+
+/**
+ * What a stage draws.
+ * @typedef {object} StageData
+ * @property {Photo} query
+ * @property {(Omit<NeighborPhoto, "rank" | "similarity"> & { rank: number | null, similarity: number | null }) | null} neighbor
+ * @property {{ side: string, raw: number, text: string } | null} [explained]
+ */
+
+/** @typedef {"boxes" | "links" | "rejected" | "attention" | "matrix"} Layer */
+/** @typedef {Record<Layer, boolean>} Layers */
+
+/** @type {Layers} */
+export const LAYERS_AT_FIRST = { boxes: true, links: true, rejected: false, attention: false, matrix: true };
+
+/**
+ * @template {DrawnPair} [P=DrawnPair]
+ * @template {StageData} [D=StageData]
+ */
+export class Looking {
+  /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
+    /** @type {Stage} */
+    this.stage = null; // draws it
+    /** @type {{ showZoom(): void } | null} */
+    this.toolbar = null;
+    /** @type {D | null} */
     this.data = null;
+    /** @type {P[]} */
     this.pairs = [];
+    /** @type {P | null} */
     this.outside = null; // a selected pair that is not among them
     this.layers = { ...LAYERS_AT_FIRST };
+    /** @type {number | null} */
     this.threshold = null; // null: every pair
+    /** @type {P | null} */
     this.selected = null;
+    /** @type {P[]} */
     this.hoverPairs = [];
+    /** @type {BoxRecord[]} */
     this.hoverRecords = [];
+    /** @type {BoxRecord | null} */
     this.focusRecord = null; // a clicked box whose explanation is open
   }
 
@@ -30,6 +78,7 @@ class Looking {
     return this.outside ? [this.outside, ...this.pairs] : this.pairs;
   }
 
+  /** @param {P} pair */
   isVisible(pair) {
     return pair === this.outside || this.threshold === null || pair.similarity >= this.threshold;
   }
@@ -38,6 +87,7 @@ class Looking {
     return this.pairs.filter((pair) => this.isVisible(pair));
   }
 
+  /** @param {BoxRecord} record */
   pairsOf(record) {
     if (record.kind === "rejected") return [];
     const index = record.side === "query" ? "q" : "k";
@@ -64,13 +114,21 @@ class Looking {
     return this.hotPairs().length > 0 || this.hotRecords().length > 0;
   }
 
-  // The kept box that stood in a rejected one's way.
+  /**
+   * The kept box that stood in a rejected one's way.
+   * @param {BoxRecord} record
+   */
   blockerOf(record) {
     const blocker = record.kind === "rejected" ? record.why.blocker : null;
     return blocker === null ? null : this.stage[record.side].kept[blocker];
   }
 
+  /**
+   * @param {P[]} pairs
+   * @param {BoxRecord[]} records
+   */
   hover(pairs, records) {
+    /** @type {(a: unknown[], b: unknown[]) => boolean} */
     const same = (a, b) => a.length === b.length && a.every((item, i) => item === b[i]);
     if (same(pairs, this.hoverPairs) && same(records, this.hoverRecords)) return;
     this.hoverPairs = pairs;
@@ -78,10 +136,25 @@ class Looking {
     this.highlight();
   }
 
-  // Two boxes, one on each side: their pair where there is one.
+  /**
+   * Two boxes, one on each side: their pair where there is one.
+   * @param {number} q
+   * @param {number} k
+   */
   hoverBoxes(q, k) {
     const pair = this.drawn().find((candidate) => candidate.q === q && candidate.k === k);
     if (pair) return this.hover([pair], []);
     return this.hover([], [this.stage.query.kept[q], this.stage.neighbor.kept[k]].filter(Boolean));
   }
+  // -- what the page's own view makes of it ----------------------------------------------------------
+
+  highlight() {}
+
+  /** @param {BoxRecord} _record that was clicked */
+  choose(_record) {}
+
+  /** @param {P | null} _pair */
+  select(_pair) {}
+
+  clear() {}
 }

@@ -1,45 +1,59 @@
+// @ts-check
 // Mouse and pen on the stage: hover, click, wheel-zoom, drag-pan, double click.
 //
 // Boxes overlap heavily, so they are found by arithmetic rather than by the browser's hit test: the
 // smallest box under the pointer wins, paired ones count as smaller than they are, and clicking the same
 // place again goes to the next one beneath.
 
-const DRAG_FROM = 4; // pixels a press may wander and still be a click
-const PAIRED_BONUS = 0.25;
+import { boxesAt } from "./geometry.js";
 
-function attachPointer(stage) {
+/** @import { BoxRecord, Side } from "./side.js" */
+/** @import { Stage } from "./stage.js" */
+
+/** @typedef {{ x: number, y: number, side: Side | undefined }} Place */
+
+const DRAG_FROM = 4; // pixels a press may wander and still be a click
+
+/** @param {Stage} stage */
+export function attachPointer(stage) {
   const { view, svg: surface } = stage;
+  /** @type {(Place & { dragging: boolean }) | null} */
   let press = null;
+  /** @type {(Place & { record: BoxRecord }) | null} */
   let lastClick = null;
 
+  /**
+   * @param {MouseEvent} event
+   * @returns {Place}
+   */
   const locate = (event) => {
     const bounds = surface.getBoundingClientRect();
     const [x, y] = [event.clientX - bounds.left, event.clientY - bounds.top];
     return { x, y, side: stage.sides().find((side) => side.contains(x, y)) };
   };
 
-  const boxesAt = ({ x, y, side }) => {
+  /** @param {Place} place */
+  const recordsAt = ({ x, y, side }) => {
     if (!side) return [];
     const { layers } = view;
     const [px, py] = side.toPhoto(x, y);
     const slack = (3 / side.frame.width / side.view.zoom) * side.size().width;
-    const inside = ({ box }) =>
-      px >= box[0] - slack && px <= box[0] + box[2] + slack && py >= box[1] - slack && py <= box[1] + box[3] + slack;
-    const shown = (record) => (record.kind === "rejected" ? layers.rejected : layers.boxes);
-    const rank = (record) => area(record.box) * (record.pair ? PAIRED_BONUS : 1);
-    return side.records.filter((record) => shown(record) && inside(record)).sort((a, b) => rank(a) - rank(b));
+    const shown = side.records.filter(({ kind }) => (kind === "rejected" ? layers.rejected : layers.boxes));
+    return boxesAt(shown, px, py, slack);
   };
 
+  /** @param {MouseEvent} event */
   const pairUnder = (event) => {
-    const node = event.target.closest?.("[data-pair]");
-    return node ? view.drawn().find((pair) => pair.number === Number(node.dataset.pair)) : null;
+    const node = /** @type {SVGElement} */ (event.target).closest?.("[data-pair]");
+    return node ? view.drawn().find((pair) => pair.number === Number(node.getAttribute("data-pair"))) : null;
   };
 
+  /** @param {MouseEvent} event */
   const click = (event) => {
     const pair = pairUnder(event);
     if (pair) return view.select(pair);
     const place = locate(event);
-    const found = boxesAt(place);
+    const found = recordsAt(place);
     if (!found.length) return view.clear();
     const again = lastClick && Math.hypot(place.x - lastClick.x, place.y - lastClick.y) < DRAG_FROM;
     const next = again ? (found.indexOf(lastClick.record) + 1) % found.length : 0;
@@ -69,7 +83,7 @@ function attachPointer(stage) {
       return;
     }
     const pair = pairUnder(event);
-    const record = pair ? null : boxesAt({ x, y, side })[0];
+    const record = pair ? null : recordsAt({ x, y, side })[0];
     surface.classList.toggle("over-mark", Boolean(pair || record));
     view.hover(pair ? [pair] : record ? view.pairsOf(record) : [], record ? [record] : []);
   };

@@ -1,31 +1,35 @@
+// @ts-check
 // One photo of the stage: a nested <svg> whose viewBox is the visible part in the photo's own pixels. It
 // clips itself, and zooming is nothing but another viewBox.
 
-const CAPTION = 40; // room above each photo for its two lines of text
-const MAX_ZOOM = 16;
+import { el, fill, svg } from "../dom.js";
+import { clamp } from "../numbers.js";
+import { area, CAPTION, viewOf } from "./geometry.js";
 
-// Okabe–Ito without black, plus two of Tol's. Light colours get a dark halo, dark ones a white halo, so
-// that a line stands out from any photo.
-const DARK = "rgb(0 0 0 / 72%)";
-const LIGHT = "rgb(255 255 255 / 88%)";
-const PALETTE = [
-  ["#E69F00", DARK],
-  ["#56B4E9", DARK],
-  ["#CC79A7", DARK],
-  ["#009E73", LIGHT],
-  ["#F0E442", DARK],
-  ["#D55E00", LIGHT],
-  ["#0072B2", LIGHT],
-  ["#AA3377", LIGHT],
-  ["#BBCC33", DARK],
-].map(([color, halo]) => ({ color, halo }));
-const OUTSIDE = { color: "#FFFFFF", halo: DARK, sign: "–" }; // of a pair that is not among the kept ones
+/** @import { RejectedBox } from "../../pages/pair/component_types.js" */
+/** @import { Box, Edges, Rect } from "./geometry.js" */
+/** @import { DrawnPair, StageData } from "./looking.js" */
 
-const area = ([, , width, height]) => width * height;
-const sizeText = (box) => `${Math.round(box[2])} × ${Math.round(box[3])}`;
+/**
+ * A box of the stage. `why`: of a rejected one; `pair`: the one that colours it.
+ * @typedef {object} BoxRecord
+ * @property {"query" | "neighbor"} side
+ * @property {"candidate" | "rejected"} kind
+ * @property {Box} box
+ * @property {number} index
+ * @property {RejectedBox} [why]
+ * @property {SVGElement} [node]
+ * @property {DrawnPair} [pair]
+ */
 
+/** @typedef {{ zoom: number, u: number, v: number }} View top-left corner of the visible part, as shares of the photo */
+
+export const MAX_ZOOM = 16;
+
+/** @param {BoxRecord} record */
 function boxElement(record) {
   const [x, y, width, height] = record.box;
+  /** @param {string} name */
   const rect = (name) => svg("rect", { class: name, x, y, width, height, rx: 0 });
   return svg(
     "g",
@@ -35,10 +39,13 @@ function boxElement(record) {
   );
 }
 
-class Side {
+export class Side {
+  /** @param {"query" | "neighbor"} name */
   constructor(name) {
     this.name = name;
-    this.view = { zoom: 1, u: 0, v: 0 }; // top-left corner of the visible part, as fractions of the photo
+    /** @type {View} */
+    this.view = { zoom: 1, u: 0, v: 0 };
+    /** @type {BoxRecord[]} */
     this.records = [];
     this.photoImage = svg("image", { class: "photo", preserveAspectRatio: "none" });
     this.attentionImage = svg("image", { class: "attention", preserveAspectRatio: "none" });
@@ -62,19 +69,18 @@ class Side {
     this.attentionImage.onerror = () => this.attentionImage.removeAttribute("href");
   }
 
+  /** @param {string} text */
   setMessage(text) {
     this.message.textContent = text;
     this.photoImage.classList.toggle("broken", text !== "");
   }
 
+  /** @param {StageData["query" | "neighbor"]} photo */
   setPhoto(photo) {
     const changed = photo?.id !== this.photo?.id || photo?.url !== this.photo?.url;
     this.photo = photo;
     const { width, height } = this.size();
-    for (const node of [this.ground, this.photoImage, this.attentionImage]) {
-      node.setAttribute("width", width);
-      node.setAttribute("height", height);
-    }
+    for (const node of [this.ground, this.photoImage, this.attentionImage]) fill(node, { width, height });
     if (!photo) {
       this.photoImage.removeAttribute("href");
       this.setMessage("no neighbour to show");
@@ -93,39 +99,45 @@ class Side {
 
   title() {
     if (this.name === "query") return "query";
-    if (this.photo?.rank === null) return "not a neighbour in this set";
-    return this.photo ? `neighbour ${this.photo.rank} · cos ${this.photo.similarity.toFixed(2)}` : "neighbour";
+    const neighbor = /** @type {StageData["neighbor"]} */ (this.photo);
+    if (neighbor?.rank === null) return "not a neighbour in this set";
+    return neighbor ? `neighbour ${neighbor.rank} · cos ${neighbor.similarity.toFixed(2)}` : "neighbour";
   }
 
   size() {
     return this.photo ?? { width: 400, height: 300 };
   }
 
-  // Large boxes first, so that a small one inside a large one is drawn, and found, on top.
+  /**
+   * Large boxes first, so that a small one inside a large one is drawn, and found, on top.
+   * @param {StageData["query" | "neighbor"]} photo
+   */
   setBoxes(photo) {
+    /** @type {(kind: BoxRecord["kind"], box: Box, index: number, why?: RejectedBox) => BoxRecord} */
     const make = (kind, box, index, why) => ({ side: this.name, kind, box, index, why });
     this.kept = (photo?.boxes ?? []).map((box, index) => make("candidate", box, index));
     this.rejected = (photo?.rejected ?? []).map((entry, index) => make("rejected", entry.box, index, entry));
     this.records = [...this.rejected, ...this.kept];
     for (const record of this.records) record.node = boxElement(record);
+    /** @param {BoxRecord[]} records */
     const nodes = (records) => [...records].sort((a, b) => area(b.box) - area(a.box)).map((record) => record.node);
     this.boxLayer.replaceChildren(...nodes(this.kept));
     // The more candidates, the fainter each: together they must not veil the photo.
-    this.boxLayer.style.setProperty("--quiet", clamp(12 / this.kept.length, 0.36, 1));
+    this.boxLayer.style.setProperty("--quiet", String(clamp(12 / this.kept.length, 0.36, 1)));
     this.rejectedLayer.replaceChildren(...nodes(this.rejected));
   }
 
+  /** @param {Rect} frame */
   place(frame) {
     this.frame = frame;
-    for (const node of [this.inner, this.border])
-      for (const name of ["x", "y", "width", "height"]) node.setAttribute(name, frame[name]);
-    this.message.setAttribute("x", frame.x + frame.width / 2);
-    this.message.setAttribute("y", frame.y + frame.height / 2);
+    for (const node of [this.inner, this.border]) fill(node, { ...frame });
+    fill(this.message, { x: frame.x + frame.width / 2, y: frame.y + frame.height / 2 });
     const [left, top, width] = [frame.x, frame.y - CAPTION, frame.width].map((value) => `${value}px`);
     Object.assign(this.caption.style, { left, top, width });
     this.applyView();
   }
 
+  /** @param {View} view */
   setView({ zoom, u, v }) {
     const z = clamp(zoom, 1, MAX_ZOOM);
     this.view = { zoom: z, u: clamp(u, 0, 1 - 1 / z), v: clamp(v, 0, 1 - 1 / z) };
@@ -138,14 +150,15 @@ class Side {
     this.inner.setAttribute("viewBox", `${u * width} ${v * height} ${width / zoom} ${height / zoom}`);
   }
 
-  // The view in which a box fills about half of the frame.
+  /** @param {Box} box */
   viewOf(box) {
-    const { width, height } = this.size();
-    const zoom = clamp(0.55 / Math.max(box[2] / width, box[3] / height), 1, 6);
-    const centre = [(box[0] + box[2] / 2) / width, (box[1] + box[3] / 2) / height];
-    return { zoom, u: centre[0] - 0.5 / zoom, v: centre[1] - 0.5 / zoom };
+    return viewOf(box, this.size());
   }
 
+  /**
+   * @param {number} x
+   * @param {number} y
+   */
   toStage(x, y) {
     const { width, height } = this.size();
     const { zoom, u, v } = this.view;
@@ -153,6 +166,10 @@ class Side {
     return [frame.x + (x / width - u) * zoom * frame.width, frame.y + (y / height - v) * zoom * frame.height];
   }
 
+  /**
+   * @param {number} x
+   * @param {number} y
+   */
   toPhoto(x, y) {
     const { width, height } = this.size();
     const { zoom, u, v } = this.view;
@@ -160,7 +177,11 @@ class Side {
     return [((x - frame.x) / frame.width / zoom + u) * width, ((y - frame.y) / frame.height / zoom + v) * height];
   }
 
-  // A box in stage coordinates, cut to the frame; null when it is out of sight.
+  /**
+   * A box in stage coordinates, cut to the frame; hidden when it is out of sight.
+   * @param {Box} box
+   * @returns {Edges & { hidden: boolean }}
+   */
   visibleRect(box) {
     const [left, top] = this.toStage(box[0], box[1]);
     const [right, bottom] = this.toStage(box[0] + box[2], box[1] + box[3]);
@@ -174,6 +195,10 @@ class Side {
     return { ...cut, hidden: right <= x || left >= x + width || bottom <= y || top >= y + height };
   }
 
+  /**
+   * @param {number} x
+   * @param {number} y
+   */
   contains(x, y) {
     const { frame } = this;
     return x >= frame.x && x <= frame.x + frame.width && y >= frame.y && y <= frame.y + frame.height;

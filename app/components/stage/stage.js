@@ -1,10 +1,23 @@
+// @ts-check
 // The stage: both photos, their boxes and the links, in one SVG measured in CSS pixels. Links, labels and
 // number chips live in these outer coordinates, so they keep their size, and are placed again whenever
 // a photo is zoomed.
 
+import { wordsOn } from "../colours.js";
+import { el, fill, svg } from "../dom.js";
+import { clamp } from "../numbers.js";
+import { plural } from "../words.js";
+import { framesFor, linkBetween, sizeText } from "./geometry.js";
+import { attachPointer } from "./pointer.js";
+import { MAX_ZOOM, Side } from "./side.js";
+
+/** @import { DrawnPair, Looking, StageData } from "./looking.js" */
+/** @import { BoxRecord, View } from "./side.js" */
+
+/** @typedef {{ pair: DrawnPair, node: SVGGElement, parts: SVGPathElement[], middle?: number[] }} Link */
+
 const MAX_CHIPS = 12;
 const STACK_BELOW = 620;
-const SIDES = ["query", "neighbor"];
 const RULES = {
   size: "Rejected: too small",
   aspect: "Rejected: too elongated",
@@ -12,9 +25,11 @@ const RULES = {
   count: "Rejected: beyond the number of boxes kept",
 };
 
-class Stage {
+export class Stage {
+  /** @param {Looking} view */
   constructor(view) {
     this.view = view;
+    /** @type {Stage[]} */
     this.inStep = [this]; // stages that are zoomed and moved together
     this.query = new Side("query");
     this.neighbor = new Side("neighbor");
@@ -29,9 +44,10 @@ class Stage {
   }
 
   sides() {
-    return SIDES.map((name) => this[name]);
+    return [this.query, this.neighbor];
   }
 
+  /** @param {StageData} data */
   setData(data) {
     const changed = [this.query.setPhoto(data.query), this.neighbor.setPhoto(data.neighbor)].some(Boolean);
     if (changed) this.resetZoom(false);
@@ -39,6 +55,7 @@ class Stage {
   }
 
   setLinks() {
+    /** @type {Link[]} */
     this.links = this.view.drawn().map((pair) => {
       const parts = ["grip", "halo", "line"].map((name) => svg("path", { class: name }));
       const kind = pair === this.view.outside ? "outside" : (pair.status ?? "");
@@ -52,6 +69,7 @@ class Stage {
     this.layout();
   }
 
+  /** @param {{ query: string | null, neighbor: string | null } | null} attention */
   setAttention(attention) {
     for (const side of this.sides()) {
       const url = attention?.[side.name];
@@ -63,29 +81,14 @@ class Stage {
   layout() {
     const width = this.root.clientWidth;
     if (!width || !this.links) return;
-    const [a, b] = this.sides().map((side) => side.size().width / side.size().height);
     const tallest = clamp(window.innerHeight * this.view.share(), 280, 760);
     this.stacked = this.view.width() < STACK_BELOW;
-    let frames;
-    if (this.stacked) {
-      const fit = (ratio) => Math.min(width, tallest * ratio);
-      const frame = (ratio, y) => ({ x: (width - fit(ratio)) / 2, y, width: fit(ratio), height: fit(ratio) / ratio });
-      const first = frame(a, CAPTION);
-      frames = [first, frame(b, CAPTION + first.height + CAPTION + 16)];
-    } else {
-      const height = Math.min(tallest, (width - 28) / (a + b));
-      const gap = clamp(width - height * (a + b), 28, 110);
-      const x = Math.max(0, (width - height * (a + b) - gap) / 2);
-      frames = [
-        { x, y: CAPTION, width: height * a, height },
-        { x: x + height * a + gap, y: CAPTION, width: height * b, height },
-      ];
-    }
+    /** @param {Side} side */
+    const ratio = (side) => side.size().width / side.size().height;
+    const frames = framesFor([ratio(this.query), ratio(this.neighbor)], width, tallest, this.stacked);
     this.sides().forEach((side, index) => side.place(frames[index]));
     const height = Math.ceil(frames[1].y + Math.max(frames[1].height, this.stacked ? 0 : frames[0].height)) + 1;
-    this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.svg.setAttribute("width", width);
-    this.svg.setAttribute("height", height);
+    fill(this.svg, { viewBox: `0 0 ${width} ${height}`, width, height });
     this.view.root.style.setProperty("--stage-height", `${height}px`);
     this.placeOverlay();
   }
@@ -142,31 +145,18 @@ class Stage {
     this.placeCallout();
   }
 
-  // Links leave and enter through the edges that face each other, so they do not cross the objects.
+  /** @param {DrawnPair} pair */
   curve(pair) {
     const boxes = [this.query.kept[pair.q], this.neighbor.kept[pair.k]];
     if (!boxes[0] || !boxes[1]) return null;
     const from = this.query.visibleRect(boxes[0].box);
     const to = this.neighbor.visibleRect(boxes[1].box);
-    const off = from.hidden || to.hidden;
-    const mean = (a, b) => (a + b) / 2;
-    let points;
-    if (this.stacked) {
-      const [x1, y1, x2, y2] = [mean(from.left, from.right), from.bottom, mean(to.left, to.right), to.top];
-      const bend = Math.max(20, (y2 - y1) * 0.4);
-      points = [x1, y1, x1, y1 + bend, x2, y2 - bend, x2, y2];
-    } else {
-      const [x1, y1, x2, y2] = [from.right, mean(from.top, from.bottom), to.left, mean(to.top, to.bottom)];
-      const bend = Math.max(20, (x2 - x1) * 0.4);
-      points = [x1, y1, x1 + bend, y1, x2 - bend, y2, x2, y2];
-    }
-    const p = points.map((value) => Math.round(value * 10) / 10);
-    const middle = [0, 1].map((axis) => (p[axis] + 3 * p[axis + 2] + 3 * p[axis + 4] + p[axis + 6]) / 8);
-    return { off, middle, path: `M${p[0]} ${p[1]}C${p[2]} ${p[3]} ${p[4]} ${p[5]} ${p[6]} ${p[7]}` };
+    return { off: from.hidden || to.hidden, ...linkBetween(from, to, this.stacked) };
   }
 
   // Numbers at the boxes' corners: they name the pairs as the table and the keys 1–9 do.
   chips() {
+    /** @type {[number, number][]} */
     const taken = [];
     const { view } = this;
     const numbered = (view.somethingHot() ? view.hotPairs() : view.visiblePairs()).slice(0, MAX_CHIPS);
@@ -200,6 +190,15 @@ class Stage {
     return placed.map(({ pair, x, y }) => this.pill("label", pair, x, y, pair.similarity.toFixed(3), 44, 19));
   }
 
+  /**
+   * @param {string} name
+   * @param {DrawnPair} pair
+   * @param {number} x of its middle, as y
+   * @param {number} y
+   * @param {string} text
+   * @param {number} width
+   * @param {number} height
+   */
   pill(name, pair, x, y, text, width, height) {
     const node = svg(
       "g",
@@ -208,7 +207,7 @@ class Stage {
       svg("text", { x, y: y + 0.5, text }),
     );
     node.style.setProperty("--c", pair.color);
-    node.style.setProperty("--t", pair.halo === DARK ? "#111" : "#fff");
+    node.style.setProperty("--t", wordsOn(pair.halo));
     return node;
   }
 
@@ -223,7 +222,10 @@ class Stage {
       record.kind === "rejected"
         ? [RULES[record.why.rule] ?? "Rejected", record.why.why, this.otherwise(record)]
         : [`Box ${record.index + 1}`, `${sizeText(record.box)} px · in ${plural(pairs || "no", "pair")}`];
-    this.callout.replaceChildren(el("strong", { text: title }), ...texts.map((text) => text && el("span", { text })).filter(Boolean));
+    this.callout.replaceChildren(
+      el("strong", { text: title }),
+      ...texts.map((text) => text && el("span", { text })).filter(Boolean),
+    );
     this.callout.hidden = rect.hidden;
     const { offsetWidth, offsetHeight } = this.callout;
     const fitsBelow = rect.bottom + 6 + offsetHeight <= side.frame.y + side.frame.height;
@@ -232,7 +234,10 @@ class Stage {
     Object.assign(this.callout.style, { left: `${left}px`, top: `${top}px` });
   }
 
-  // What it would have taken to keep a rejected box, once the server has told.
+  /**
+   * What it would have taken to keep a rejected box, once the server has told.
+   * @param {BoxRecord} record
+   */
   otherwise(record) {
     const { explained } = this.view.data;
     return explained?.side === record.side && explained.raw === record.why.raw ? explained.text : "";
@@ -244,7 +249,12 @@ class Stage {
     return this.sides().some((side) => side.view.zoom > 1);
   }
 
-  // Zoom by a factor around the same relative place of all frames.
+  /**
+   * Zoom by a factor around the same relative place of all frames.
+   * @param {number} factor
+   * @param {number} fx
+   * @param {number} fy
+   */
   zoomBy(factor, fx, fy) {
     this.stopTween();
     for (const stage of this.inStep) {
@@ -257,6 +267,10 @@ class Stage {
     }
   }
 
+  /**
+   * @param {number} dx
+   * @param {number} dy
+   */
   panBy(dx, dy) {
     this.stopTween();
     for (const stage of this.inStep) {
@@ -275,26 +289,40 @@ class Stage {
   }
 
   resetZoom(animate = true) {
-    this.tweenTo(SIDES.map(() => ({ zoom: 1, u: 0, v: 0 })), animate);
+    this.tweenTo(
+      this.sides().map(() => ({ zoom: 1, u: 0, v: 0 })),
+      animate,
+    );
   }
 
+  /** @param {DrawnPair} pair */
   zoomToPair(pair) {
     const boxes = [this.query.kept[pair.q], this.neighbor.kept[pair.k]];
-    if (boxes.every(Boolean)) this.tweenTo(this.sides().map((side, index) => side.viewOf(boxes[index].box)), true);
+    if (boxes.every(Boolean))
+      this.tweenTo(
+        this.sides().map((side, index) => side.viewOf(boxes[index].box)),
+        true,
+      );
   }
 
   stopTween() {
     cancelAnimationFrame(this.tween);
   }
 
+  /**
+   * @param {View[]} targets of both sides
+   * @param {boolean} animate
+   */
   tweenTo(targets, animate) {
     this.stopTween();
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     const moves = this.inStep.map((stage) => ({ stage, starts: stage.sides().map((side) => side.view) }));
     const begin = performance.now();
+    /** @param {number} now */
     const step = (now) => {
       const t = animate && !still ? clamp((now - begin) / 200, 0, 1) : 1;
       const ease = 1 - (1 - t) ** 3;
+      /** @type {(a: View, b: View, key: keyof View) => number} */
       const mix = (a, b, key) => a[key] + (b[key] - a[key]) * ease;
       for (const { stage, starts } of moves) {
         stage.sides().forEach((side, index) => {

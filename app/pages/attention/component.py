@@ -13,10 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-import streamlit as st
-
-from orl_explorer.app.components import figure
-from orl_explorer.app.components.sources import joined
+from orl_explorer.app.components.bundle import registered
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -73,21 +70,7 @@ class AttentionPayload(TypedDict):
     colors: list[str]  # of the scale, from low to high
 
 
-_SCRIPTS = (
-    "components/dom.js",
-    "components/echo.js",
-    *figure.SCRIPTS,
-    "pages/attention/panel.js",
-    "pages/attention/figure.js",
-    "pages/attention/view.js",
-)
-
-_attention_view = st.components.v2.component(
-    "orl_attention_view",
-    html='<div class="attention-view"></div>',
-    css=joined("pages/attention/view.css", "components/save.css"),
-    js=joined(*_SCRIPTS),
-)
+_attention_view = registered("orl_attention_view", "pages/attention/view", '<div class="attention-view"></div>')
 
 
 def attention_view(

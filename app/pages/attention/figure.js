@@ -1,4 +1,13 @@
+// @ts-check
 // The view's columns as a figure: each encoder's maps, its neighbours' below, and the scale of all of them.
+
+import { svg } from "../../components/dom.js";
+import { figureText } from "../../components/figure.js";
+import { scaleOf } from "./caption.js";
+import { targetMarks } from "./panel.js";
+
+/** @import { Panel } from "./panel.js" */
+/** @import { AttentionView, Column } from "./view.js" */
 
 const COLUMN = 520; // of an encoder, in the figure's pixels
 const GAP = 8;
@@ -6,11 +15,19 @@ const SMALL = 5; // neighbours in a row
 
 const quiet = { opacity: 0.64 };
 
-// A panel at a place; what cannot be fetched leaves its ground and a word.
+/**
+ * A panel at a place; what cannot be fetched leaves its ground and a word.
+ * @param {AttentionView} view
+ * @param {Panel} panel
+ * @param {number} x
+ * @param {number} y
+ * @param {number} width
+ */
 function panelDrawn(view, panel, x, y, width) {
   const { look } = view;
   const height = (width * panel.photo.height) / panel.photo.width;
   const place = { x, y, width, height };
+  /** @type {(href: string, more: import("../../components/dom.js").Props) => SVGElement} */
   const picture = (href, more) => svg("image", { ...place, preserveAspectRatio: "none", href, ...more });
   const marks = svg(
     "svg",
@@ -28,11 +45,17 @@ function panelDrawn(view, panel, x, y, width) {
       }),
     marks,
   ];
-  return { height, nodes: nodes.filter(Boolean) };
+  return { height, nodes: nodes.filter((node) => node instanceof SVGElement) };
 }
 
+/**
+ * @param {AttentionView} view
+ * @param {Column} column
+ * @param {number} x
+ */
 function columnDrawn(view, column, x) {
   const { root } = view;
+  /** @type {SVGElement[]} */
   const nodes = [figureText(root, x, 14, column.encoder.name, { "font-size": 16, "font-weight": 600 })];
   if (column.encoder.note) nodes.push(figureText(root, x, 33, column.encoder.note, { "font-size": 13, ...quiet }));
   let y = 44;
@@ -55,8 +78,12 @@ function columnDrawn(view, column, x) {
   return { nodes, bottom: y };
 }
 
+/**
+ * @param {AttentionView} view
+ * @param {number} y
+ */
 function scaleDrawn(view, y) {
-  const { low, high } = view.scale();
+  const { low, high } = scaleOf(view.look);
   const { colors } = view.data;
   const stops = colors.map((color, i) => svg("stop", { offset: i / (colors.length - 1), "stop-color": color }));
   const from = 40; // room for either word before it
@@ -68,7 +95,11 @@ function scaleDrawn(view, y) {
   ];
 }
 
-function columnsDrawn(view) {
+/**
+ * @param {AttentionView} view
+ * @returns {import("../../components/figure.js").Drawing}
+ */
+export function columnsDrawn(view) {
   const columns = view.columns.map((column, at) => columnDrawn(view, column, at * (COLUMN + 2 * GAP)));
   const bottom = Math.max(...columns.map((column) => column.bottom)) + GAP;
   return {

@@ -1,6 +1,21 @@
+// @ts-check
 // One photo under one encoder's map. A click is reported as a point in the photo's own pixels.
 
-class Panel {
+import { el, svg } from "../../components/dom.js";
+import { clamp } from "../../components/numbers.js";
+import { answerTo } from "../../components/urls.js";
+import { targetOf } from "./target.js";
+
+/** @import { Column, Look, Panel as Photo } from "./component_types.js" */
+/** @import { AttentionView } from "./view.js" */
+
+export class Panel {
+  /**
+   * @param {AttentionView} view
+   * @param {Column} encoder
+   * @param {Photo} photo
+   * @param {"query" | "neighbor"} role
+   */
   constructor(view, encoder, photo, role) {
     this.view = view;
     this.encoder = encoder;
@@ -10,6 +25,7 @@ class Panel {
     this.heat = el("img", { class: "heat", alt: "", draggable: "false", decoding: "async" });
     const { width, height } = photo;
     this.marks = svg("svg", { class: "marks", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
+    this.wanted = ""; // address of the map
     this.problem = el("span", { class: "problem", role: "status", hidden: true });
     this.frame = el(
       "div",
@@ -33,19 +49,25 @@ class Panel {
     this.image.src = photo.url;
   }
 
-  // Pictures are refused with a sentence, which an <img> keeps to itself.
+  /**
+   * Pictures are refused with a sentence, which an <img> keeps to itself.
+   * @param {string} url
+   * @param {string} before
+   */
   async explain(url, before) {
-    const answer = await fetch(url).catch(() => null);
+    const answer = await answerTo(url);
     const said = answer && !answer.ok ? await answer.text() : "the picture could not be fetched";
     this.problem.textContent = `${before}${said}`;
     this.problem.hidden = false;
   }
 
+  /** @param {boolean} shown */
   arrived(shown) {
     this.heat.hidden = !shown;
     this.frame.classList.remove("waiting");
   }
 
+  /** @param {MouseEvent} event */
   click(event) {
     const bounds = this.frame.getBoundingClientRect();
     const { id, width, height } = this.photo;
@@ -54,6 +76,7 @@ class Panel {
     this.view.compareWith(`${id}-${x}-${y}`);
   }
 
+  /** @param {Look} look */
   paint(look) {
     const url = this.view.mapUrl(this.encoder.id, this.photo.id);
     if (url !== this.wanted) {
@@ -67,11 +90,17 @@ class Panel {
   }
 }
 
-// The point or RoI that is compared with, where it lies in this photo: dark under light, so that it stands out anywhere.
-function targetMarks(to, photo) {
-  const [id, x, y, width, height] = to.split("-").map(Number);
-  if (!to || id !== photo.id) return [];
+/**
+ * The point or RoI that is compared with, where it lies in this photo: dark under light, so that it stands out anywhere.
+ * @param {string} to
+ * @param {Photo} photo
+ */
+export function targetMarks(to, photo) {
+  const target = targetOf(to);
+  if (target?.image !== photo.id) return [];
+  const { x, y, width, height } = target;
   const unit = Math.max(photo.width, photo.height) / 100;
+  /** @type {(stroke: string, thick: number) => SVGElement} */
   const shape = (stroke, thick) =>
     width
       ? svg("rect", { x, y, width, height, fill: "none", stroke, "stroke-width": thick * unit })

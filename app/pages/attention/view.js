@@ -1,39 +1,70 @@
+// @ts-check
 // The view: state, toolbar, RoIs, columns of panels, keys, and the entry point that Streamlit calls with new data.
+
+import { lastingLink } from "../../components/address.js";
+import { gradient } from "../../components/colours.js";
+import { el, picture } from "../../components/dom.js";
+import { Echo } from "../../components/echo.js";
+import { entry } from "../../components/entry.js";
+import { SaveMenu } from "../../components/save.js";
+import { cropUrl } from "../../components/urls.js";
+import { fileStem } from "../../components/words.js";
+import { captionOf, methodOf, scaleOf } from "./caption.js";
+import { columnsDrawn } from "./figure.js";
+import { Panel } from "./panel.js";
+import { mapUrl } from "./target.js";
+
+/** @import { AttentionPayload, Column as Encoder, Look } from "./component_types.js" */
+
+/** @typedef {{ encoder: Encoder, panels: Panel[] }} Column */
 
 const THROTTLE = 140; // ms between repeats of a held arrow key; faster triggers would be lost
 const REST = 200; // ms without a change until the page is told; triggers in quick succession would be lost
 const TYPING = "input, textarea, select, [role=textbox], [role=combobox], [role=slider], [role=listbox], [role=dialog]";
+/** @type {[Look["layer"], string][]} */
 const LAYERS = [
   ["overlay", "Overlay"],
   ["photo", "Photo"],
   ["map", "Map"],
 ];
 
-class AttentionView {
+export class AttentionView {
+  /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
+    /** @type {import("../../components/entry.js").Send} */
+    this.send = null; // Streamlit gives it
+    /** @type {AttentionPayload | null} */
+    this.data = null;
+    /** @type {Look} */
     this.look = { to: "", opacity: 0.6, layer: "overlay", cells: false, own: false };
     this.echo = new Echo();
+    this.drawing = ""; // what is drawn besides the look
+    this.before = ""; // what was compared with last
+    this.lastStep = 0; // when a key made one
+    /** @type {Column[]} */
     this.columns = [];
     this.toolbar = el("div", { class: "toolbar" });
     this.roiStrip = el("div", { class: "rois", role: "group", "aria-label": "RoIs of the query" });
     this.grid = el("div", { class: "columns" });
     root.replaceChildren(this.toolbar, this.roiStrip, this.grid);
     this.buildToolbar();
-    this.keys = (event) => this.keyDown(event);
-    document.addEventListener("keydown", this.keys, true);
+    this.keyDown = this.keyDown.bind(this);
+    document.addEventListener("keydown", this.keyDown, true);
   }
 
   destroy() {
     clearTimeout(this.resting);
-    document.removeEventListener("keydown", this.keys, true);
+    document.removeEventListener("keydown", this.keyDown, true);
   }
 
   // -- toolbar ---------------------------------------------------------------------------------------
 
   buildToolbar() {
+    /** @type {(name: string, text: string, title: string, onclick: () => void) => HTMLElement} */
     const button = (name, text, title, onclick) =>
       el("button", { type: "button", class: "toggle", "data-name": name, title, text, onclick });
+    /** @type {(label: string, ...buttons: Node[]) => HTMLElement} */
     const choice = (label, ...buttons) => el("div", { class: "group", role: "group", "aria-label": label }, ...buttons);
     this.activation = button("activation", "Activation norm", "Where the last layer responds (Esc)", () =>
       this.compareWith(""),
@@ -74,39 +105,13 @@ class AttentionView {
 
   // -- words -----------------------------------------------------------------------------------------
 
-  nameOf(id) {
-    return [this.data.query, ...this.data.neighbors].find((photo) => photo.id === id)?.name ?? `photo ${id}`;
-  }
-
   method() {
-    const [id, x, y, width, height] = this.look.to.split("-").map(Number);
-    if (!this.look.to) return "activation norm of the last layer (L2 over channels)";
-    const where = width ? `the RoI of ${width} × ${height} px at (${x}, ${y})` : `the point (${x}, ${y})`;
-    return `cosine of the last layer to ${where} of ${this.nameOf(id)}`;
-  }
-
-  scale() {
-    return this.look.to && !this.look.own
-      ? { low: "0", high: "1", said: "the same scale for all; below 0 counts as 0" }
-      : { low: "least", high: "most", said: "each photo and encoder on a scale of its own" };
-  }
-
-  captionLines() {
-    const { query, neighbors, neighbors_by, encoders } = this.data;
-    const by = encoders.map(({ name, note }) => (note ? `${name} (${note})` : name)).join("; ");
-    const { low, high, said } = this.scale();
-    const shown = { overlay: `map at ${Math.round(this.look.opacity * 100)} % over the photo`, photo: "photo alone" };
-    const near = neighbors.length ? ` Below it ${plural(neighbors.length, "neighbour")} by the set ${neighbors_by}.` : "";
-    return [
-      `Photo: ${query.name}.${near}`,
-      `Encoders: ${by}.`,
-      `Map: ${this.method()}; ${this.look.cells ? "cells" : "smooth"}; ${shown[this.look.layer] ?? "map alone"}.`,
-      `Scale: ${low} to ${high}, ${said}.`,
-    ];
+    return methodOf(this.look, this.data);
   }
 
   // -- data ------------------------------------------------------------------------------------------
 
+  /** @param {AttentionPayload} data */
   setData(data) {
     if (!data || data === this.data) return; // a theme change runs the entry point again
     const { look, ...drawn } = data;
@@ -116,6 +121,7 @@ class AttentionView {
     if (drawing !== this.drawing && this.drawing && JSON.parse(this.drawing).query.id !== data.query.id) {
       clearTimeout(this.resting);
       this.look = { ...look };
+      this.drawing = ""; // what is drawn besides the look
       this.before = "";
     }
     if (drawing !== this.drawing) this.build();
@@ -137,19 +143,29 @@ class AttentionView {
     );
   }
 
+  /** @param {Column} column */
   columnElement({ encoder, panels }) {
     const [query, ...neighbors] = panels;
     const notes = encoder.note.split(", ").map((note) => el("span", { class: `note ${note}`, text: note }));
     return el(
       "section",
       { class: "column", "aria-label": encoder.name },
-      el("h3", {}, el("span", { class: "name", text: encoder.name, title: encoder.name }), ...(encoder.note ? notes : [])),
+      el(
+        "h3",
+        {},
+        el("span", { class: "name", text: encoder.name, title: encoder.name }),
+        ...(encoder.note ? notes : []),
+      ),
       query.frame,
       el("div", { class: "caption", text: query.photo.name, title: query.photo.name }),
       el("div", { class: "neighbors" }, ...neighbors.map((panel, at) => this.neighborElement(panel, at))),
     );
   }
 
+  /**
+   * @param {Panel} panel
+   * @param {number} at
+   */
   neighborElement(panel, at) {
     const said = `${at + 1} · cos ${panel.photo.similarity.toFixed(2)}`;
     const open = () => this.send("open", panel.photo.id);
@@ -158,56 +174,68 @@ class AttentionView {
       "div",
       { class: "near" },
       panel.frame,
-      el("button", { type: "button", class: "caption", title, "aria-label": `${said}, ${title}`, text: said, onclick: open }),
+      el("button", {
+        type: "button",
+        class: "caption",
+        title,
+        "aria-label": `${said}, ${title}`,
+        text: said,
+        onclick: open,
+      }),
     );
   }
 
+  /**
+   * @param {number[]} box
+   * @param {number} at
+   */
   roiButton(box, at) {
-    const [x, y, w, h] = box;
-    const to = `${this.data.query.id}-${box.join("-")}`;
-    const url = this.data.crop_url.replace(/\{(\w+)\}/g, (_, name) => ({ image: this.data.query.id, x, y, w, h })[name]);
-    const title = `RoI ${at + 1}: ${w} × ${h} px`;
-    const image = el("img", { src: url, alt: "", loading: "lazy", decoding: "async" });
-    image.onerror = () => image.replaceWith(icon("photo"));
+    const { query, crop_url } = this.data;
+    const to = `${query.id}-${box.join("-")}`;
+    const title = `RoI ${at + 1}: ${box[2]} × ${box[3]} px`;
+    const onclick = () => this.compareWith(to);
     return el(
       "button",
-      { type: "button", class: "roi", "data-to": to, title, "aria-label": title, onclick: () => this.compareWith(to) },
-      image,
+      { type: "button", class: "roi", "data-to": to, title, "aria-label": title, onclick },
+      picture(cropUrl(crop_url, query.id, box), { loading: "lazy" }),
     );
   }
 
   // -- painting --------------------------------------------------------------------------------------
 
+  /**
+   * @param {number} encoder
+   * @param {number} image
+   */
   mapUrl(encoder, image) {
-    const { to, cells, own } = this.look;
-    const url = this.data.attention_url.replace("{encoder}", encoder).replace("{image}", image);
-    const asked = [to && `${to.split("-").length === 3 ? "point" : "roi"}=${to}`, cells && "cells=1", to && own && "own=1"].filter(Boolean);
-    return asked.length ? `${url}?${asked.join("&")}` : url;
+    return mapUrl(this.data.attention_url, encoder, image, this.look);
   }
 
+  /** @param {number} opacity */
   fade(opacity) {
-    this.root.style.setProperty("--opacity", this.look.layer === "map" ? 1 : opacity);
+    this.root.style.setProperty("--opacity", String(this.look.layer === "map" ? 1 : opacity));
   }
 
   paint() {
     const { to, opacity, layer, cells, own } = this.look;
     this.fade(opacity);
-    this.opacity.value = Math.round(opacity * 100);
+    this.opacity.value = String(Math.round(opacity * 100));
     this.opacity.disabled = layer !== "overlay";
     for (const [name] of LAYERS) this.root.classList.toggle(`only-${name}`, name === layer);
     this.root.classList.toggle("cells", cells);
-    const press = (button, on) => button.setAttribute("aria-pressed", on);
+    /** @type {(button: Element, on: boolean) => void} */
+    const press = (button, on) => button.setAttribute("aria-pressed", String(on));
     press(this.activation, !to);
     press(this.cosine, Boolean(to));
     this.layers.forEach((button) => press(button, button.dataset.name === layer));
     this.shapes.forEach((button) => press(button, (button.dataset.name === "cells") === cells));
     this.scales.forEach((button) => press(button, (button.dataset.name === "own") === own));
     this.scaleChoice.hidden = !to;
-    for (const button of this.roiStrip.querySelectorAll(".roi")) press(button, button.dataset.to === to);
-    const { low, high, said } = this.scale();
+    for (const button of this.roiStrip.querySelectorAll(".roi")) press(button, button.getAttribute("data-to") === to);
+    const { low, high, said } = scaleOf(this.look);
     this.low.textContent = low;
     this.high.textContent = high;
-    this.bar.style.background = `linear-gradient(90deg, ${this.data.colors.join(", ")})`;
+    this.bar.style.background = gradient(this.data.colors);
     this.label.textContent = `${this.method()}: ${said}`;
     for (const column of this.columns) for (const panel of column.panels) panel.paint(this.look);
   }
@@ -220,11 +248,13 @@ class AttentionView {
     return [query.id, ...(rois[0] ?? middle)].join("-");
   }
 
+  /** @param {string} to */
   compareWith(to) {
     if (this.look.to && !to) this.before = this.look.to;
     this.change({ to });
   }
 
+  /** @param {Partial<Look>} some */
   change(some) {
     this.look = { ...this.look, ...some };
     this.paint();
@@ -235,10 +265,14 @@ class AttentionView {
     }, REST);
   }
 
-  // What is saved, as SaveMenu asks for it.
+  // -- what is saved, as SaveMenu asks for it --------------------------------------------------------
 
   picture() {
     return columnsDrawn(this);
+  }
+
+  captionLines() {
+    return captionOf(this.look, this.data);
   }
 
   fileName() {
@@ -251,6 +285,9 @@ class AttentionView {
     return lastingLink({ ...this.data.place, to, alpha, layer, cells: cells ? "1" : "", own: own ? "1" : "" });
   }
 
+  // -- keys ------------------------------------------------------------------------------------------
+
+  /** @param {KeyboardEvent} event */
   keyDown(event) {
     if (!this.data || !this.root.getClientRects().length) return;
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;

@@ -12,11 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypedDict
 
-import streamlit as st
-
-from orl_explorer.app.components import figure
-from orl_explorer.app.components.sources import joined
-from orl_explorer.app.pages.pair.component import STAGE_SCRIPTS, Box, Photo
+from orl_explorer.app.components.bundle import registered
+from orl_explorer.app.pages.pair.component import Box, Photo
 from orl_explorer.db.sets.differences import Status
 
 if TYPE_CHECKING:
@@ -94,24 +91,7 @@ class ComparePayload(TypedDict):
     prefetch: list[str]
 
 
-_compare = st.components.v2.component(
-    "orl_pair_compare",
-    html='<div class="pair-view compare-view"></div>',
-    css=joined(
-        "components/stage/base.css",
-        "components/stage/stage.css",
-        "components/stage/panels.css",
-        "components/save.css",
-        "pages/compare/view.css",
-    ),
-    js=joined(
-        *STAGE_SCRIPTS,
-        "components/stage/keys.js",
-        *figure.SCRIPTS,
-        "components/stage/figure.js",
-        "pages/compare/view.js",
-    ),
-)
+_compare = registered("orl_pair_compare", "pages/compare/view", '<div class="pair-view compare-view"></div>')
 
 
 def pair_compare(

@@ -1,21 +1,47 @@
+// @ts-check
 // Two sets side by side on one query and one neighbour: what both have, what only the first has, what only the second.
 
-// Okabe–Ito; the lines differ in kind too, and every row of the table has its sign.
+import { lastingLink } from "../../components/address.js";
+import { haloed, SKY, VERMILION, wordsOn, YELLOW } from "../../components/colours.js";
+import { el, icon, picture, svg } from "../../components/dom.js";
+import { entry, numbered } from "../../components/entry.js";
+import { SaveMenu } from "../../components/save.js";
+import { stagesDrawn } from "../../components/stage/figure.js";
+import { sizeText } from "../../components/stage/geometry.js";
+import { Keys } from "../../components/stage/keys.js";
+import { Looking } from "../../components/stage/looking.js";
+import { Stage } from "../../components/stage/stage.js";
+import { cropUrl } from "../../components/urls.js";
+import { fileStem } from "../../components/words.js";
+
+/** @import { DrawnPair } from "../../components/stage/looking.js" */
+/** @import { BoxRecord } from "../../components/stage/side.js" */
+/** @import { ComparedPair, ComparedRow, ComparedThumb, ComparePayload, Pane as PaneData } from "./component_types.js" */
+/** @import { Photo } from "../pair/component_types.js" */
+
+/** @typedef {ComparedPair["status"]} Status */
+/** @typedef {ComparedPair & DrawnPair & { status: Status }} Compared */
+
+// The lines differ in kind too, and every row of the table has its sign.
+/** @type {Record<Status, { color: string, halo: string, sign: string, text: string }>} */
 const STATUSES = {
-  kept: { color: "#56B4E9", halo: DARK, sign: "=", text: "in both sets" },
-  lost: { color: "#D55E00", halo: LIGHT, sign: "−", text: "only in A" },
-  new: { color: "#F0E442", halo: DARK, sign: "+", text: "only in B" },
+  kept: { ...haloed(SKY), sign: "=", text: "in both sets" },
+  lost: { ...haloed(VERMILION), sign: "−", text: "only in A" },
+  new: { ...haloed(YELLOW), sign: "+", text: "only in B" },
 };
+const KINDS = /** @type {Status[]} */ (Object.keys(STATUSES));
 const SIDE_BY_SIDE = 1180; // CSS pixels from which two stages stand beside each other
-let sent = 0; // makes equal events distinguishable
 
 // One set's stage. What is pointed at and selected it leaves to the view, which tells both.
+/** @extends {Looking<Compared, PaneData>} */
 class Pane extends Looking {
+  /** @param {CompareView} owner */
   constructor(owner) {
     super(el("section", { class: "pane" }));
     this.owner = owner;
     this.title = el("strong");
     this.note = el("span", { class: "muted" });
+    /** @type {Stage} */
     this.stage = new Stage(this);
     this.root.append(el("header", { class: "pane-head" }, this.title, this.note), this.stage.root);
   }
@@ -24,16 +50,21 @@ class Pane extends Looking {
     return this.owner.root.classList.contains("beside") ? 0.55 : 0.4;
   }
 
+  /** @param {Compared} pair */
   isVisible(pair) {
     return this.owner.shown[pair.status];
   }
 
+  /** @param {PaneData} data */
   setData(data) {
     this.data = data;
     this.title.textContent = data.title;
     this.note.textContent = data.note;
     this.root.setAttribute("aria-label", data.title);
-    this.pairs = data.pairs.map((pair) => ({ ...pair, ...STATUSES[pair.status], sign: undefined }));
+    this.pairs = data.pairs.map((pair) => {
+      const { color, halo } = STATUSES[pair.status]; // its sign is said elsewhere: pairs have their numbers
+      return { ...pair, color, halo };
+    });
     this.focusRecord = null;
     this.stage.setData(data);
   }
@@ -42,6 +73,7 @@ class Pane extends Looking {
     this.owner.lit(this);
   }
 
+  /** @param {BoxRecord} record */
   choose(record) {
     const pairs = this.pairsOf(record);
     if (pairs.length === 1) return this.select(pairs[0]);
@@ -49,6 +81,7 @@ class Pane extends Looking {
     return this.stage.paint();
   }
 
+  /** @param {Compared} pair */
   select(pair) {
     this.owner.select(pair.id);
   }
@@ -59,13 +92,24 @@ class Pane extends Looking {
 }
 
 class CompareView {
+  /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
+    /** @type {import("../../components/entry.js").Send} */
+    this.send = null; // Streamlit gives it
+    /** @type {ComparePayload | null} */
     this.data = null;
+    /** @type {string | null} */
+    this.selected = null; // id of a pair
+    /** @type {{ id: string, status: Status, node: HTMLTableRowElement }[]} */
+    this.rows = [];
     this.shown = { kept: true, lost: true, new: true };
     this.strip = el("div", { class: "filmstrip", role: "group", "aria-label": "Neighbours in either set" });
-    this.toggles = Object.entries(STATUSES).map(([status, look]) => this.toggle(status, look));
-    this.said = el("span", { class: "muted", text: "← → query · ↑ ↓ neighbour · Z zoom to pair · 0 reset · hold H: photos only" });
+    this.toggles = KINDS.map((status) => this.toggle(status));
+    this.said = el("span", {
+      class: "muted",
+      text: "← → query · ↑ ↓ neighbour · Z zoom to pair · 0 reset · hold H: photos only",
+    });
     this.save = new SaveMenu(this);
     this.panes = [new Pane(this), new Pane(this)];
     for (const pane of this.panes) pane.stage.inStep = this.panes.map((other) => other.stage);
@@ -74,7 +118,10 @@ class CompareView {
     this.table = el(
       "table",
       {},
-      el("caption", { class: "sr", text: "Pairs of both sets with this neighbour: = in both, − only in A, + only in B" }),
+      el("caption", {
+        class: "sr",
+        text: "Pairs of both sets with this neighbour: = in both, − only in A, + only in B",
+      }),
       el("thead", {}, el("tr", {}, ...heads.map((text) => el("th", { scope: "col", text })))),
       this.body,
     );
@@ -84,7 +131,7 @@ class CompareView {
       el(
         "div",
         { class: "toolbar", role: "toolbar", "aria-label": "Pairs" },
-        el("div", { class: "group" }, ...this.toggles),
+        el("div", { class: "group" }, ...this.toggles.map(({ button }) => button)),
         this.said,
         this.save.root,
       ),
@@ -107,21 +154,37 @@ class CompareView {
     for (const pane of this.panes) pane.stage.layout();
   }
 
-  toggle(status, { sign, text, color }) {
-    const swatch = svg("svg", { class: `swatch ${status}`, viewBox: "0 0 34 8", "aria-hidden": "true" });
-    swatch.append(svg("path", { d: "M1 4h32", class: "halo" }), svg("path", { d: "M1 4h32", class: "line", stroke: color }));
+  /** @param {Status} status */
+  toggle(status) {
+    const { sign, text, color } = STATUSES[status];
+    const d = "M1 4h32";
+    const shape = { class: `swatch ${status}`, viewBox: "0 0 34 8", "aria-hidden": "true" };
     const count = el("b");
-    const onclick = () => this.show(status, !this.shown[status]);
-    const button = el("button", { type: "button", class: "toggle", "data-status": status, onclick }, swatch, count);
-    button.append(el("span", { text: `${sign} ${text}` }));
-    return Object.assign(button, { count });
+    const button = el(
+      "button",
+      {
+        type: "button",
+        class: "toggle",
+        "data-status": status,
+        onclick: () => this.show(status, !this.shown[status]),
+      },
+      svg("svg", shape, svg("path", { d, class: "halo" }), svg("path", { d, class: "line", stroke: color })),
+      count,
+      el("span", { text: `${sign} ${text}` }),
+    );
+    return { status, button, count };
   }
 
+  /**
+   * @param {Status} status
+   * @param {boolean} on
+   */
   show(status, on) {
     this.shown[status] = on;
     this.paint();
   }
 
+  /** @param {ComparePayload} data */
   setData(data) {
     if (!data || data === this.data) return;
     this.data = data;
@@ -129,7 +192,7 @@ class CompareView {
     this.panes.forEach((pane, index) => pane.setData(data.panes[index]));
     const counts = { kept: 0, lost: 0, new: 0 };
     for (const { status } of data.rows) counts[status] += 1;
-    for (const toggle of this.toggles) toggle.count.textContent = counts[toggle.dataset.status];
+    for (const { status, count } of this.toggles) count.textContent = String(counts[status]);
     this.strip.replaceChildren(...data.neighbors.map((neighbor) => this.thumb(neighbor)));
     this.strip.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
     this.rows = data.rows.map((row) => this.row(row));
@@ -140,12 +203,11 @@ class CompareView {
     for (const url of data.prefetch) new Image().src = url;
   }
 
+  /** @param {ComparedThumb} neighbor */
   thumb({ id, name, thumb, status, first, second, counts }) {
-    const { sign, text } = STATUSES[status];
+    const { sign, text, color } = STATUSES[status];
     const ranks = [first && `A ${first.rank}`, second && `B ${second.rank}`].filter(Boolean).join(" · ");
-    const image = el("img", { alt: "", loading: "lazy", decoding: "async", src: thumb });
-    image.onerror = () => image.replaceWith(icon("photo"));
-    const both = Object.keys(STATUSES).map((key) => `${STATUSES[key].sign}${counts[key]}`).join(" ");
+    const both = KINDS.map((kind) => `${STATUSES[kind].sign}${counts[kind]}`).join(" ");
     return el(
       "button",
       {
@@ -154,23 +216,30 @@ class CompareView {
         "data-neighbor": id,
         title: name,
         "aria-current": id === this.data.neighbor ? "true" : null,
+        style: `--c: ${color}`,
         "aria-label": `${name}, neighbour ${text}, ${counts.kept} pairs kept, ${counts.lost} lost, ${counts.new} new`,
         onclick: () => this.send("neighbor", id),
       },
-      el("span", { class: "thumb" }, image, el("span", { class: "thumb-rank", text: `${sign} ${ranks}` })),
+      el(
+        "span",
+        { class: "thumb" },
+        picture(thumb, { loading: "lazy" }),
+        el("span", { class: "thumb-rank", text: `${sign} ${ranks}` }),
+      ),
       el("span", { class: "film-text" }, el("b", { text: both })),
     );
   }
 
+  /** @param {ComparedRow} row */
   row({ id, number, status, boxes, similarity }) {
     const { color, halo, sign } = STATUSES[status];
+    /** @type {(photo: Photo, box: number[], side: string) => HTMLElement} */
     const crop = (photo, box, side) => {
-      const place = { image: photo.id, x: box[0], y: box[1], w: box[2], h: box[3] };
-      const image = el("img", { loading: "lazy", decoding: "async", alt: `${side} region, ${sizeText(box)} px` });
-      image.onerror = () => image.replaceWith(el("span", { class: "crop-missing" }, icon("photo")));
-      image.src = this.data.crop_url.replace(/\{(\w+)\}/g, (_, name) => Math.round(place[name]));
-      return el("td", { class: "crop" }, image);
+      const props = { loading: "lazy", alt: `${side} region, ${sizeText(box)} px` };
+      const missing = () => el("span", { class: "crop-missing" }, icon("photo"));
+      return el("td", { class: "crop" }, picture(cropUrl(this.data.crop_url, photo.id, box), props, missing));
     };
+    /** @param {number | null} value */
     const cosine = (value) => el("td", { class: "similarity", text: value === null ? "–" : value.toFixed(3) });
     const { query, neighbor } = this.data.panes[0];
     const node = el(
@@ -182,7 +251,7 @@ class CompareView {
         onclick: () => this.select(id),
         onmouseenter: () => this.point(id),
         onmouseleave: () => this.point(null),
-        onkeydown: (event) => {
+        onkeydown: (/** @type {KeyboardEvent} */ event) => {
           if (event.key !== "Enter" && event.key !== " ") return;
           event.preventDefault();
           this.select(id);
@@ -195,11 +264,14 @@ class CompareView {
       ...similarity.map(cosine),
     );
     node.style.setProperty("--c", color);
-    node.style.setProperty("--t", halo === DARK ? "#111" : "#fff");
+    node.style.setProperty("--t", wordsOn(halo));
     return { id, status, node };
   }
 
-  // What is pointed at in one pane is lit in the other as well.
+  /**
+   * What is pointed at in one pane is lit in the other as well.
+   * @param {Pane} from
+   */
   lit(from) {
     const ids = new Set(from.hoverPairs.map(({ id }) => id));
     for (const pane of this.panes) {
@@ -210,11 +282,13 @@ class CompareView {
     this.paint();
   }
 
+  /** @param {string | null} id */
   point(id) {
     for (const pane of this.panes) pane.hoverPairs = pane.pairs.filter((pair) => pair.id === id);
     this.paint();
   }
 
+  /** @param {string | null} id */
   mark(id) {
     this.selected = id;
     for (const pane of this.panes) {
@@ -224,9 +298,10 @@ class CompareView {
     this.paint();
   }
 
+  /** @param {string | null} id */
   select(id) {
     this.mark(id);
-    this.send("pick", { id, n: ++sent });
+    this.send("pick", numbered({ id }));
   }
 
   clear() {
@@ -237,7 +312,7 @@ class CompareView {
 
   paint() {
     for (const [name, on] of Object.entries(this.shown)) this.root.classList.toggle(`no-${name}`, !on);
-    for (const toggle of this.toggles) toggle.setAttribute("aria-pressed", this.shown[toggle.dataset.status]);
+    for (const { status, button } of this.toggles) button.setAttribute("aria-pressed", String(this.shown[status]));
     for (const pane of this.panes) pane.stage.paint();
     const hot = new Set(this.panes.flatMap((pane) => pane.hotPairs()).map(({ id }) => id));
     for (const { id, status, node } of this.rows) {
@@ -249,6 +324,7 @@ class CompareView {
     }
   }
 
+  /** @param {number} offset */
   goBy(offset) {
     const ids = this.data.neighbors.map(({ id }) => id);
     const next = ids[ids.indexOf(this.data.neighbor) + offset];
@@ -261,6 +337,7 @@ class CompareView {
     if (pair) pane.stage.zoomToPair(pair);
   }
 
+  /** @param {string} key */
   actionOf(key) {
     return {
       ArrowLeft: () => this.send("step", -1),
@@ -273,16 +350,19 @@ class CompareView {
     }[key];
   }
 
-  // What is saved, as SaveMenu asks for it.
+  // -- what is saved, as SaveMenu asks for it --------------------------------------------------------
 
   picture() {
-    return stagesDrawn(this.root, this.panes.map((pane) => [pane.stage, pane.data.title]));
+    return stagesDrawn(
+      this.root,
+      this.panes.map((pane) => [pane.stage, pane.data.title]),
+    );
   }
 
   captionLines() {
-    const counts = this.toggles.map(({ count, dataset }) => {
-      const { sign, text } = STATUSES[dataset.status];
-      return `${sign} ${count.textContent} ${text}${this.shown[dataset.status] ? "" : " (hidden)"}`;
+    const counts = this.toggles.map(({ status, count }) => {
+      const { sign, text } = STATUSES[status];
+      return `${sign} ${count.textContent} ${text}${this.shown[status] ? "" : " (hidden)"}`;
     });
     return [...this.data.caption, `Pairs with this neighbour: ${counts.join(" · ")}.`];
   }

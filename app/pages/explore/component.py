@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-import streamlit as st
-
 from orl_explorer.app.components import figure
-from orl_explorer.app.components.sources import joined
+from orl_explorer.app.components.bundle import registered
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -32,11 +30,21 @@ class Tile(TypedDict):
     note: NotRequired[str]
 
 
-_gallery = st.components.v2.component(
+class GalleryPayload(TypedDict):
+    """All that is drawn. ``tags``: words to offer; ``figure``: None where nothing is saved."""
+
+    tiles: list[Tile]
+    selected: int | None
+    tags: list[str]
+    scope: int | None
+    can_mark: bool
+    figure: figure.Figure | None
+
+
+_gallery = registered(
     "orl_gallery",
-    html='<div class="bar" hidden></div><div class="head" hidden></div><div class="gallery"></div>',
-    css=joined("pages/explore/gallery.css", "components/save.css"),
-    js=joined("components/dom.js", *figure.SHOWN_SCRIPTS, "pages/explore/gallery.js"),
+    "pages/explore/gallery",
+    '<div class="bar" hidden></div><div class="head" hidden></div><div class="gallery"></div>',
 )
 
 
@@ -56,7 +64,7 @@ def gallery(
     tags: words to offer. scope: what is chosen is forgotten when it changes. Without ``on_mark`` nothing can be chosen,
     and without ``saved_as`` nothing saved.
     """
-    data = {
+    data: GalleryPayload = {
         "tiles": tiles,
         "selected": selected,
         "tags": list(tags),

@@ -1,4 +1,9 @@
+// @ts-check
 // Drawing: WebGL 2 where there is one, else a plain canvas. Both take places once and colours whenever they change.
+
+import { RANKS } from "./points.js";
+
+/** @typedef {{ scaleX: number, scaleY: number, offsetX: number, offsetY: number }} Transform */
 
 const VERTEX = `#version 300 es
 in vec2 place;
@@ -25,25 +30,20 @@ void main() {
   painted = vec4(tint * shown, shown);
 }`;
 
-class GlPoints {
+export class GlPoints {
+  /** @param {HTMLCanvasElement} canvas */
   static on(canvas) {
     const gl = canvas.getContext("webgl2", { antialias: false, premultipliedAlpha: true, preserveDrawingBuffer: true });
     const painter = gl && new GlPoints(gl);
     return painter?.works() ? painter : null;
   }
 
+  /** @param {WebGL2RenderingContext} gl */
   constructor(gl) {
     this.gl = gl;
     const program = gl.createProgram();
-    for (const [kind, source] of [
-      [gl.VERTEX_SHADER, VERTEX],
-      [gl.FRAGMENT_SHADER, FRAGMENT],
-    ]) {
-      const shader = gl.createShader(kind);
-      gl.shaderSource(shader, source);
-      gl.compileShader(shader);
-      gl.attachShader(program, shader);
-    }
+    this.compile(program, gl.VERTEX_SHADER, VERTEX);
+    this.compile(program, gl.FRAGMENT_SHADER, FRAGMENT);
     gl.linkProgram(program);
     this.program = program;
     if (!this.works()) return;
@@ -58,10 +58,29 @@ class GlPoints {
     this.count = 0;
   }
 
+  /**
+   * @param {WebGLProgram} program
+   * @param {number} kind
+   * @param {string} source
+   */
+  compile(program, kind, source) {
+    const { gl } = this;
+    const shader = gl.createShader(kind);
+    gl.shaderSource(shader, source);
+    gl.compileShader(shader);
+    gl.attachShader(program, shader);
+  }
+
   works() {
     return this.gl.getProgramParameter(this.program, this.gl.LINK_STATUS);
   }
 
+  /**
+   * @param {number} location
+   * @param {number} size
+   * @param {number} type
+   * @param {boolean} normalised
+   */
   buffer(location, size, type, normalised) {
     const { gl } = this;
     const buffer = gl.createBuffer();
@@ -71,20 +90,30 @@ class GlPoints {
     return buffer;
   }
 
+  /**
+   * @param {WebGLBuffer} buffer
+   * @param {BufferSource} values
+   */
   fill(buffer, values) {
     this.gl.bindBuffer(this.gl.ARRAY_BUFFER, buffer);
     this.gl.bufferData(this.gl.ARRAY_BUFFER, values, this.gl.STATIC_DRAW);
   }
 
+  /** @param {Float32Array<ArrayBuffer>} places */
   setPlaces(places) {
     this.count = places.length / 2;
     this.fill(this.placeBuffer, places);
   }
 
+  /** @param {Uint8Array<ArrayBuffer>} bytes */
   setColours(bytes) {
     this.fill(this.colourBuffer, bytes);
   }
 
+  /**
+   * @param {Transform} transform
+   * @param {number} size of a point, in pixels
+   */
   draw({ scaleX, scaleY, offsetX, offsetY }, size) {
     const { gl, at } = this;
     gl.viewport(0, 0, gl.canvas.width, gl.canvas.height);
@@ -100,19 +129,26 @@ class GlPoints {
   }
 }
 
-class PlainPoints {
+export class PlainPoints {
+  /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.context = canvas.getContext("2d");
   }
 
+  /** @param {Float32Array<ArrayBuffer>} places */
   setPlaces(places) {
     this.places = places;
   }
 
+  /** @param {Uint8Array<ArrayBuffer>} bytes */
   setColours(bytes) {
     this.bytes = bytes;
   }
 
+  /**
+   * @param {Transform} transform
+   * @param {number} size of a point, in pixels
+   */
   draw({ scaleX, scaleY, offsetX, offsetY }, size) {
     const { context, places, bytes } = this;
     const { width, height } = context.canvas;
@@ -129,60 +165,5 @@ class PlainPoints {
         context.fillRect(x - size / 2, y - size / 2, size, size);
       }
     }
-  }
-}
-
-// A camera over [-1, 1]²: centre and zoom, kept in shape whatever the canvas measures.
-class Camera {
-  constructor() {
-    this.across = this.up = 1; // half of what the places span
-    this.reset();
-  }
-
-  span(places) {
-    this.across = this.up = 1e-3;
-    for (let i = 0; i < places.length; i += 2) {
-      this.across = Math.max(this.across, Math.abs(places[i]));
-      this.up = Math.max(this.up, Math.abs(places[i + 1]));
-    }
-  }
-
-  reset() {
-    Object.assign(this, { x: 0, y: 0, zoom: 1 });
-  }
-
-  fit(width, height) {
-    this.width = width;
-    this.height = height;
-  }
-
-  // Pixels of one unit of the map.
-  unit() {
-    return (Math.min(this.width / this.across, this.height / this.up) / 2) * 0.94 * this.zoom;
-  }
-
-  transform() {
-    const [scaleX, scaleY] = [(2 * this.unit()) / this.width, (2 * this.unit()) / this.height];
-    return { scaleX, scaleY, offsetX: -this.x * scaleX, offsetY: -this.y * scaleY };
-  }
-
-  toMap(px, py) {
-    return [(px - this.width / 2) / this.unit() + this.x, (this.height / 2 - py) / this.unit() + this.y];
-  }
-
-  toPixels(x, y) {
-    return [(x - this.x) * this.unit() + this.width / 2, this.height / 2 - (y - this.y) * this.unit()];
-  }
-
-  pan(dx, dy) {
-    this.x = clamp(this.x - dx / this.unit(), -1.2, 1.2);
-    this.y = clamp(this.y + dy / this.unit(), -1.2, 1.2);
-  }
-
-  zoomAt(factor, px, py) {
-    const [x, y] = this.toMap(px, py);
-    this.zoom = clamp(this.zoom * factor, 0.5, 400);
-    const [left, top] = this.toPixels(x, y);
-    this.pan(px - left, py - top);
   }
 }

@@ -13,10 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-import streamlit as st
-
 from orl_explorer.app.components import figure
-from orl_explorer.app.components.sources import joined
+from orl_explorer.app.components.bundle import registered
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -55,22 +53,7 @@ class MapPayload(TypedDict):
     figure: figure.Figure
 
 
-_SCRIPTS = (
-    "components/dom.js",
-    "components/echo.js",
-    "pages/map/points.js",
-    "pages/map/canvas.js",
-    "pages/map/pointer.js",
-    *figure.SHOWN_SCRIPTS,
-    "pages/map/view.js",
-)
-
-_map_view = st.components.v2.component(
-    "orl_map_view",
-    html='<div class="map-view"></div>',
-    css=joined("pages/map/view.css", "components/save.css"),
-    js=joined(*_SCRIPTS),
-)
+_map_view = registered("orl_map_view", "pages/map/view", '<div class="map-view"></div>')
 
 
 def map_view(

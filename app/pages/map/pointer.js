@@ -1,16 +1,40 @@
+// @ts-check
 // Mouse and pen on the map: hover, click, wheel-zoom, drag to move, or to draw a lasso or a box.
+
+/** @import { MapView } from "./view.js" */
+
+/** @typedef {{ x: number, y: number, from: number[], tool: string, line: number[][], moved: boolean }} Press */
 
 const NEAR = 9; // pixels from which a point is meant
 const CLICK = 4; // pixels a press may wander and still be a click
 
-function attachPointer(view) {
+/**
+ * The corners of a box between two.
+ * @param {number[]} a
+ * @param {number[]} b
+ */
+const box = ([ax, ay], [bx, by]) => [
+  [ax, ay],
+  [bx, ay],
+  [bx, by],
+  [ax, by],
+];
+
+/** @param {MapView} view */
+export function attachPointer(view) {
   const { surface, camera } = view;
+  /** @type {Press | null} */
   let press = null;
 
+  /**
+   * @param {MouseEvent} event
+   * @returns {[number, number]}
+   */
   const locate = (event) => {
     const bounds = surface.getBoundingClientRect();
     return [event.clientX - bounds.left, event.clientY - bounds.top];
   };
+  /** @type {(px: number, py: number) => number} */
   const pointAt = (px, py) =>
     view.grid ? view.grid.nearest(...camera.toMap(px, py), NEAR / camera.unit(), (i) => view.isBright(i, true)) : -1;
 
@@ -36,6 +60,12 @@ function attachPointer(view) {
     return view.redraw();
   };
 
+  /** @param {number[][]} line in pixels */
+  const inside = (line) => {
+    const corners = line.map(([x, y]) => camera.toMap(x, y));
+    return view.grid.inside(corners, (i) => view.isBright(i, false));
+  };
+
   surface.onpointerup = (event) => {
     if (!press) return;
     const done = press;
@@ -45,7 +75,7 @@ function attachPointer(view) {
       if (found >= 0) view.open(found);
       else if (view.chosen) view.choose(null);
     } else if (done.tool === "move") view.rest();
-    else view.choose(view.grid.inside(done.line.map(([x, y]) => camera.toMap(x, y)), (i) => view.isBright(i, false)));
+    else view.choose(inside(done.line));
     view.redraw();
   };
 
@@ -56,11 +86,7 @@ function attachPointer(view) {
 
   surface.onpointerleave = () => view.hover(-1);
 
-  surface.ondblclick = () => {
-    camera.reset();
-    view.redraw();
-    view.rest();
-  };
+  surface.ondblclick = () => view.showAll();
 
   // A wheel that could only zoom out further scrolls the page instead: the map must not trap it.
   surface.addEventListener(
@@ -76,10 +102,3 @@ function attachPointer(view) {
     { passive: false },
   );
 }
-
-const box = ([ax, ay], [bx, by]) => [
-  [ax, ay],
-  [bx, ay],
-  [bx, by],
-  [ax, by],
-];

@@ -1,58 +1,91 @@
+// @ts-check
 // The points as flat arrays: fetching columns, colours, and finding points by place.
 
-// Okabe–Ito; its black is drawn in the colour of text, so that it is seen on a dark ground too.
-const PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442"];
-const OTHER = "#999999";
-const VIRIDIS = ["#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725"];
+import {
+  BLUE,
+  GREEN,
+  GREY,
+  ORANGE,
+  PURPLE,
+  rgb,
+  SKY,
+  VERMILION,
+  VIRIDIS_LEVELS,
+  YELLOW,
+} from "../../components/colours.js";
+import { clamp } from "../../components/numbers.js";
 
-const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+/** @typedef {Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Int16Array<ArrayBuffer> | Uint16Array<ArrayBuffer>} Numbers */
 
-// A column: the header's length, the header, and an array of the header's type.
-async function fetchColumn(url) {
-  const answer = await fetch(url);
-  if (!answer.ok) throw new Error(await answer.text());
-  const body = await answer.arrayBuffer();
+/**
+ * A column of numbers: a label's index each, where there are labels, else values between low and high.
+ * @typedef {object} Column
+ * @property {Numbers} values
+ * @property {string[]} [labels] the commonest first; "none" at the end is that of the nameless
+ * @property {number[]} [counts] of each label
+ * @property {number} [low]
+ * @property {number} [high]
+ * @property {number} [without] how many have no value
+ */
+
+// Of labels, the commonest first; black, which Okabe and Ito have too, is drawn in the colour of text, so that it is
+// seen on a dark ground.
+const LABELS = [BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW];
+export const ACCENT = VERMILION; // of a label that shares its grey with others, once it is alone
+
+/**
+ * A column as the server packs it: the header's length, the header, and an array of the header's type.
+ * @param {ArrayBuffer} body
+ * @returns {Column}
+ */
+export function unpacked(body) {
   const length = new DataView(body).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(body, 4, length)));
+  /** @type {Record<string, new (body: ArrayBuffer, from: number) => Numbers>} */
   const types = { float32: Float32Array, int32: Int32Array, int16: Int16Array, uint16: Uint16Array };
   return { ...header, values: new types[header.dtype](body, 4 + length) };
 }
 
-function alongScale(share) {
-  const at = clamp(share, 0, 1) * (VIRIDIS.length - 1);
-  const low = Math.min(Math.floor(at), VIRIDIS.length - 2);
-  const [from, to] = [rgb(VIRIDIS[low]), rgb(VIRIDIS[low + 1])];
-  return from.map((value, i) => Math.round(value + (to[i] - value) * (at - low)));
+/** @param {string} url */
+export async function fetchColumn(url) {
+  const answer = await fetch(url);
+  if (!answer.ok) throw new Error(await answer.text());
+  return unpacked(await answer.arrayBuffer());
 }
 
-// Colour of each label: the commonest have one of their own; the nameless last one is always grey.
-function labelColours(column, ink) {
-  const palette = [...PALETTE, ink];
+/**
+ * Colour of each label: the commonest have one of their own; the nameless last one is always grey.
+ * @param {Column} column
+ * @param {string} ink the colour of text
+ */
+export function labelColours(column, ink) {
+  const palette = [...LABELS, ink];
   const nameless = column.labels.at(-1) === "none";
-  return column.labels.map((_, at) =>
-    nameless && at === column.labels.length - 1 ? OTHER : (palette[at] ?? OTHER),
-  );
+  return column.labels.map((_, at) => (nameless && at === column.labels.length - 1 ? GREY : (palette[at] ?? GREY)));
 }
 
 // How a point is drawn, as the last of its four bytes: those of a higher rank lie above.
-const FAINT = 0; // it steps back
-const GREY = 128; // nothing is known of it
-const COLOURED = 255;
-const RANKS = [
+export const FAINT = 0; // it steps back
+const PALE = 128; // nothing is known of it
+export const COLOURED = 255;
+export const RANKS = [
   [FAINT, 0.12],
-  [GREY, 0.5],
+  [PALE, 0.5],
   [COLOURED, 0.88],
 ]; // and opacity
 
-// Bytes r g b and rank of every point.
-function paintPoints(column, ink, bright) {
+/**
+ * Bytes r g b and rank of every point.
+ * @param {Column} column
+ * @param {string} ink the colour of text
+ * @param {(i: number) => boolean} bright whether a point stands out
+ */
+export function paintPoints(column, ink, bright) {
   const count = column.values.length;
   const bytes = new Uint8Array(count * 4);
-  const table = column.labels
-    ? labelColours(column, ink).map(rgb)
-    : Array.from({ length: 256 }, (_, level) => alongScale(level / 255));
+  const table = column.labels ? labelColours(column, ink).map(rgb) : VIRIDIS_LEVELS;
   const span = column.high - column.low || 1;
-  const grey = rgb(OTHER);
+  const grey = rgb(GREY);
   for (let i = 0; i < count; i++) {
     const value = column.values[i];
     const at = column.labels ? value : Math.round(clamp((value - column.low) / span, 0, 1) * 255);
@@ -61,13 +94,17 @@ function paintPoints(column, ink, bright) {
     bytes[4 * i] = r;
     bytes[4 * i + 1] = g;
     bytes[4 * i + 2] = b;
-    bytes[4 * i + 3] = bright(i) ? (known ? COLOURED : GREY) : FAINT;
+    bytes[4 * i + 3] = bright(i) ? (known ? COLOURED : PALE) : FAINT;
   }
   return bytes;
 }
 
 // Points sorted into a grid of cells over [-1, 1]², so that the one under the pointer is found among few.
-class Grid {
+export class Grid {
+  /**
+   * @param {ArrayLike<number>} places x and y of each point
+   * @param {number} [side] cells across
+   */
   constructor(places, side = 256) {
     this.places = places;
     this.side = side;
@@ -84,11 +121,18 @@ class Grid {
     for (let i = 0; i < count; i++) this.order[next[cell[i]]++] = i;
   }
 
+  /** @param {number} value */
   row(value) {
     return clamp(Math.floor(((value + 1) / 2) * this.side), 0, this.side - 1);
   }
 
-  // Indices of the points in the cells that touch a rectangle.
+  /**
+   * Indices of the points in the cells that touch a rectangle.
+   * @param {number} left
+   * @param {number} bottom
+   * @param {number} right
+   * @param {number} top
+   */
   *within(left, bottom, right, top) {
     for (let row = this.row(bottom); row <= this.row(top); row++) {
       const from = this.starts[row * this.side + this.row(left)];
@@ -97,6 +141,13 @@ class Grid {
     }
   }
 
+  /**
+   * The nearest point within the radius; -1 where there is none.
+   * @param {number} x
+   * @param {number} y
+   * @param {number} radius
+   * @param {(i: number) => boolean} wanted
+   */
   nearest(x, y, radius, wanted) {
     let [best, least] = [-1, radius * radius];
     for (const i of this.within(x - radius, y - radius, x + radius, y + radius)) {
@@ -106,8 +157,11 @@ class Grid {
     return best;
   }
 
-  // Points inside a closed line, given as [x, y] corners: those from which a ray to the right crosses it an odd number
-  // of times.
+  /**
+   * Points inside a closed line: those from which a ray to the right crosses it an odd number of times.
+   * @param {number[][]} corners
+   * @param {(i: number) => boolean} wanted
+   */
   inside(corners, wanted) {
     const xs = corners.map(([x]) => x);
     const ys = corners.map(([, y]) => y);

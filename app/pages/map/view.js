@@ -1,17 +1,51 @@
+// @ts-check
 // The view: state, toolbar, legend, tooltip, and the entry point that Streamlit calls with new data.
+
+import { lastingLink } from "../../components/address.js";
+import { GREY, gradient, rgb, VIRIDIS } from "../../components/colours.js";
+import { el, picture } from "../../components/dom.js";
+import { Echo } from "../../components/echo.js";
+import { entry } from "../../components/entry.js";
+import { clamp } from "../../components/numbers.js";
+import { SaveMenu } from "../../components/save.js";
+import { asShown } from "../../components/shown.js";
+import { answerTo, cropUrl, filled } from "../../components/urls.js";
+import { Camera } from "./camera.js";
+import { GlPoints, PlainPoints } from "./canvas.js";
+import { ACCENT, COLOURED, FAINT, fetchColumn, Grid, labelColours, paintPoints } from "./points.js";
+import { attachPointer } from "./pointer.js";
+
+/** @import { Look, MapPayload } from "./component_types.js" */
+/** @import { Column } from "./points.js" */
 
 const REST = 500; // ms without a change until the page is told where the person has come to rest
 const HOVER = 60; // ms over a point until its photo is asked for
 
-class MapView {
+export class MapView {
+  /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
+    /** @type {import("../../components/entry.js").Send} */
+    this.send = null; // Streamlit gives it
+    /** @type {MapPayload | null} */
+    this.data = null;
+    /** @type {Look} */
     this.look = { by: "", k: 6, only: [], at: "" };
     this.echo = new Echo();
     this.tool = "move";
-    this.columns = new Map();
+    /** @type {Map<string, Promise<Column>>} */
+    this.columns = new Map(); // by address
+    /** @type {Column | null} */
+    this.column = null; // that colours the points
+    /** @type {Grid | null} */
+    this.grid = null; // once the places are there
     this.camera = new Camera();
+    /** @type {Float32Array<ArrayBuffer> | null} */
+    this.places = null; // x and y of each point
+    /** @type {number[] | null} */
     this.chosen = null; // sorted indices
+    /** @type {number[][] | null} */
+    this.outline = null; // of what is being chosen
     this.hovered = -1;
     this.canvas = el("canvas", { class: "points" });
     this.surface = el("canvas", { class: "surface", role: "img", tabindex: 0 });
@@ -22,6 +56,7 @@ class MapView {
     const stage = el("div", { class: "stage" }, this.canvas, this.surface, this.tip, this.message);
     root.replaceChildren(this.toolbar, el("div", { class: "main" }, stage, this.legend));
     this.stage = stage;
+    /** @type {GlPoints | PlainPoints} */
     this.painter = GlPoints.on(this.canvas);
     if (!this.painter) {
       const plain = el("canvas", { class: "points" }); // the other one may be taken by WebGL that does not work
@@ -50,8 +85,16 @@ class MapView {
   }
 
   buildToolbar() {
+    /** @type {(name: string, text: string, title: string) => HTMLElement} */
     const tool = (name, text, title) =>
-      el("button", { type: "button", class: "toggle", "data-tool": name, title, text, onclick: () => this.setTool(name) });
+      el("button", {
+        type: "button",
+        class: "toggle",
+        "data-tool": name,
+        title,
+        text,
+        onclick: () => this.setTool(name),
+      });
     this.tools = [
       tool("move", "Move", "Drag to move, wheel to zoom, double click for all"),
       tool("lasso", "Lasso", "Draw around points to choose them (or hold Shift)"),
@@ -63,8 +106,13 @@ class MapView {
     this.clusters.onchange = () =>
       this.change({ k: clamp(Math.round(this.clusters.valueAsNumber) || 6, 2, this.data.most_clusters), only: [] });
     this.clusterLabel = el("label", { class: "field" }, el("span", { text: "k" }), this.clusters);
-    this.whole = el("button", { type: "button", class: "toggle", text: "Whole map", title: "All points (double click)" });
-    this.whole.onclick = () => this.surface.ondblclick();
+    this.whole = el("button", {
+      type: "button",
+      class: "toggle",
+      text: "Whole map",
+      title: "All points (double click)",
+    });
+    this.whole.onclick = () => this.showAll();
     this.count = el("span", { class: "count", role: "status" });
     this.keep = el("button", { type: "button", class: "keep", hidden: true });
     this.keep.onclick = () => this.send("keep", [...this.chosen]);
@@ -83,6 +131,7 @@ class MapView {
 
   // -- data ------------------------------------------------------------------------------------------
 
+  /** @param {MapPayload} data */
   setData(data) {
     if (!data) return;
     const news = this.echo.isNews(data.look);
@@ -95,12 +144,15 @@ class MapView {
     }
     this.data = data;
     this.ink = getComputedStyle(this.root).color.match(/\d+/g)?.slice(0, 3).map(Number);
-    this.picker.replaceChildren(...data.colourings.map(({ name, label }) => el("option", { value: name, text: label })));
-    this.clusters.max = data.most_clusters;
+    this.picker.replaceChildren(
+      ...data.colourings.map(({ name, label }) => el("option", { value: name, text: label })),
+    );
+    this.clusters.max = String(data.most_clusters);
     if (first) this.fetchPlaces();
     else if (this.grid) this.recolour();
   }
 
+  /** @param {string} column */
   url(column) {
     const k = column === "cluster" ? `&k=${this.look.k}` : "";
     return `${this.data.column_url.replace("{column}", column)}?v=${this.data.state}${k}`;
@@ -116,11 +168,11 @@ class MapView {
     try {
       const [places, images, boxes] = await Promise.all(wanted.map((name) => fetchColumn(this.url(name))));
       if (state !== this.data.state) return; // overtaken
-      this.places = places.values;
+      this.places = /** @type {Float32Array<ArrayBuffer>} */ (places.values);
       this.images = images.values;
       this.boxes = boxes?.values;
     } catch (problem) {
-      this.message.textContent = problem.message;
+      this.message.textContent = /** @type {Error} */ (problem).message;
       return;
     }
     this.grid = new Grid(this.places);
@@ -139,7 +191,7 @@ class MapView {
       this.message.hidden = true;
     } catch (problem) {
       this.columns.delete(url);
-      this.message.textContent = problem.message;
+      this.message.textContent = /** @type {Error} */ (problem).message;
       this.message.hidden = false;
       return;
     }
@@ -150,7 +202,11 @@ class MapView {
 
   // -- what stands out -------------------------------------------------------------------------------
 
-  // Isolated labels and chosen points stand out; for choosing anew, earlier choices do not count.
+  /**
+   * Isolated labels and chosen points stand out; for choosing anew, earlier choices do not count.
+   * @param {number} i
+   * @param {boolean} withChosen
+   */
   isBright(i, withChosen) {
     if (this.isolated && !this.isolated[this.column.values[i]]) return false;
     return !withChosen || !this.chosenMask || this.chosenMask[i] === 1;
@@ -173,12 +229,13 @@ class MapView {
     this.redraw();
   }
 
+  /** @param {Uint8Array} bytes */
   accent(bytes) {
     const colours = labelColours(this.column, this.ownInk());
-    const accent = rgb(PALETTE[5]);
+    const accent = rgb(ACCENT);
     const { values } = this.column;
     for (let i = 0; i < values.length; i++) {
-      if (!this.isolated[values[i]] || colours[values[i]] !== OTHER || bytes[4 * i + 3] === FAINT) continue;
+      if (!this.isolated[values[i]] || colours[values[i]] !== GREY || bytes[4 * i + 3] === FAINT) continue;
       bytes.set([...accent, COLOURED], 4 * i);
     }
   }
@@ -191,7 +248,7 @@ class MapView {
       const digits = column.high - column.low > 5 ? 0 : 2;
       this.legend.replaceChildren(
         ...head,
-        el("span", { class: "bar", style: `background: linear-gradient(90deg, ${VIRIDIS.join(", ")})` }),
+        el("span", { class: "bar", style: `background: ${gradient(VIRIDIS)}` }),
         el(
           "span",
           { class: "ends" },
@@ -199,7 +256,9 @@ class MapView {
           el("span", { text: `≥ ${column.high.toFixed(digits)}` }),
         ),
         el("span", { class: "muted", text: "The range leaves out the utmost hundredth at either end." }),
-        column.without ? el("span", { class: "muted", text: `Grey: ${column.without.toLocaleString()} without a value` }) : "",
+        column.without
+          ? el("span", { class: "muted", text: `Grey: ${column.without.toLocaleString()} without a value` })
+          : "",
       );
       return;
     }
@@ -212,14 +271,26 @@ class MapView {
     );
   }
 
+  /**
+   * @param {string} label
+   * @param {number} count
+   * @param {string} colour
+   */
   legendEntry(label, count, colour) {
     const { only } = this.look;
     const on = only.includes(label);
     const toggle = () => this.change({ only: on ? only.filter((other) => other !== label) : [...only, label] });
-    const swatch = el("span", { class: "swatch", style: `background: ${on && colour === OTHER ? PALETTE[5] : colour}` });
+    const swatch = el("span", { class: "swatch", style: `background: ${on && colour === GREY ? ACCENT : colour}` });
     return el(
       "button",
-      { type: "button", class: "entry", "aria-pressed": String(on), "data-label": label, title: label, onclick: toggle },
+      {
+        type: "button",
+        class: "entry",
+        "aria-pressed": String(on),
+        "data-label": label,
+        title: label,
+        onclick: toggle,
+      },
       swatch,
       el("span", { class: "entry-label", text: label }),
       el("span", { class: "muted", text: count.toLocaleString() }),
@@ -231,7 +302,7 @@ class MapView {
     const noun = what === "photos" ? "photo" : "RoI";
     this.picker.value = this.look.by;
     this.clusterLabel.hidden = this.look.by !== "cluster";
-    this.clusters.value = this.look.k;
+    this.clusters.value = String(this.look.k);
     const chosen = this.chosen?.length ?? 0;
     const photos = chosen ? new Set(this.chosen.map((i) => this.images[i])).size : 0;
     const total = `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
@@ -295,6 +366,11 @@ class MapView {
 
   // -- hovering --------------------------------------------------------------------------------------
 
+  /**
+   * @param {number} i -1 for none
+   * @param {number} [px] of the pointer, as py
+   * @param {number} [py]
+   */
   hover(i, px, py) {
     this.surface.classList.toggle("over", i >= 0);
     if (i === this.hovered) return;
@@ -305,6 +381,7 @@ class MapView {
     if (i >= 0) this.tipping = setTimeout(() => this.showTip(i, px, py), HOVER);
   }
 
+  /** @param {number} i */
   valueText(i) {
     const value = this.column.values[i];
     const { label } = this.data.colourings.find(({ name }) => name === this.look.by);
@@ -312,30 +389,34 @@ class MapView {
     return `${label}: ${Number.isNaN(value) ? "none" : Number.isInteger(value) ? value : value.toFixed(3)}`;
   }
 
+  /**
+   * @param {number} i
+   * @param {number} px
+   * @param {number} py
+   */
   async showTip(i, px, py) {
     const image = this.images[i];
     const box = this.boxes?.subarray(4 * i, 4 * i + 4);
-    const [x, y, w, h] = box ?? [];
-    const filled = (template) => template.replace(/\{(\w+)\}/g, (_, name) => ({ image, x, y, w, h })[name]);
-    const picture = el("img", { src: filled(box ? this.data.crop_url : this.data.photo_url), alt: "" });
+    const src = box ? cropUrl(this.data.crop_url, image, box) : filled(this.data.photo_url, { image });
+    const shown = picture(src, {}, () => el("span", { class: "muted", text: "The photo cannot be shown." }));
     const name = el("span", { class: "tip-name", text: "…" });
-    const broken = el("span", { class: "muted", text: "The photo cannot be shown." });
-    picture.onerror = () => picture.replaceWith(broken);
-    const size = box ? [el("span", { class: "muted", text: `RoI of ${w} × ${h} px` })] : [];
-    this.tip.replaceChildren(picture, name, ...size, el("span", { class: "muted", text: this.valueText(i) }));
+    const size = box ? [el("span", { class: "muted", text: `RoI of ${box[2]} × ${box[3]} px` })] : [];
+    this.tip.replaceChildren(shown, name, ...size, el("span", { class: "muted", text: this.valueText(i) }));
     this.tip.style.left = `${px > this.camera.width / 2 ? px - 232 : px + 16}px`;
     this.tip.style.top = `${clamp(py - 60, 4, Math.max(4, this.camera.height - 240))}px`;
     this.tip.hidden = false;
-    const answer = await fetch(filled(this.data.about_url)).catch(() => null);
+    const answer = await answerTo(filled(this.data.about_url, { image }));
     name.textContent = answer?.ok ? (await answer.json()).name : `photo ${image}`;
   }
 
   // -- keys ------------------------------------------------------------------------------------------
 
+  /** @param {KeyboardEvent} event */
   keyDown(event) {
     if (event.key === "Escape" && this.chosen) return this.choose(null);
     if (event.target !== this.surface || event.ctrlKey || event.metaKey || event.altKey) return undefined;
-    const [dx, dy] = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] }[event.key] ?? [];
+    const [dx, dy] =
+      { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] }[event.key] ?? [];
     const factor = { "+": 1.3, "=": 1.3, "-": 1 / 1.3 }[event.key];
     if (dx === undefined && !factor) return undefined;
     event.preventDefault();
@@ -374,12 +455,14 @@ class MapView {
 
   // -- actions ---------------------------------------------------------------------------------------
 
+  /** @param {string} name */
   setTool(name) {
     this.tool = name;
-    for (const button of this.tools) button.setAttribute("aria-pressed", button.dataset.tool === name);
+    for (const button of this.tools) button.setAttribute("aria-pressed", String(button.dataset.tool === name));
     this.surface.classList.toggle("drawing", name !== "move");
   }
 
+  /** @param {number[] | null} indices */
   choose(indices) {
     this.chosen = indices;
     this.chosenMask = null;
@@ -390,14 +473,22 @@ class MapView {
     if (this.column && this.grid) this.paint();
   }
 
+  /** @param {number} i */
   open(i) {
     this.send("open", this.images[i]);
   }
 
+  /** @param {Partial<Look>} some */
   change(some) {
     this.look = { ...this.look, ...some };
     this.recolour();
     this.tell();
+  }
+
+  showAll() {
+    this.camera.reset();
+    this.redraw();
+    this.rest();
   }
 
   rest() {

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
-import streamlit as st
-
 from orl_explorer.app.components import figure
-from orl_explorer.app.components.sources import joined
+from orl_explorer.app.components.bundle import registered
 from orl_explorer.db.models import Judgement
 
 if TYPE_CHECKING:
@@ -41,11 +39,20 @@ class Card(TypedDict):
     tags: tuple[str, ...]
 
 
-_match_grid = st.components.v2.component(
+class MatchesPayload(TypedDict):
+    """All that is drawn. ``tags``: words to offer; ``answered``: the ``n`` that was heard last."""
+
+    cards: list[Card]
+    tags: list[str]
+    can_judge: bool
+    answered: int
+    figure: figure.Figure
+
+
+_match_grid = registered(
     "orl_match_grid",
-    html='<div class="head" hidden></div><div class="matches"></div><datalist id="orl-pair-tags"></datalist>',
-    css=joined("pages/matches/grid.css", "components/save.css"),
-    js=joined("components/dom.js", *figure.SHOWN_SCRIPTS, "pages/matches/grid.js"),
+    "pages/matches/grid",
+    '<div class="head" hidden></div><div class="matches"></div><datalist id="orl-pair-tags"></datalist>',
 )
 
 
@@ -61,5 +68,11 @@ def match_grid(
     saved_as: figure.Figure,
 ) -> ComponentResult:
     """Draw the cards. tags: words to offer. Unless one ``can_judge``, verdicts and tags are only shown."""
-    data = {"cards": cards, "tags": list(tags), "can_judge": can_judge, "answered": answered, "figure": saved_as}
+    data: MatchesPayload = {
+        "cards": cards,
+        "tags": list(tags),
+        "can_judge": can_judge,
+        "answered": answered,
+        "figure": saved_as,
+    }
     return _match_grid(key=key, data=data, on_open_change=on_open, on_mark_change=on_mark)

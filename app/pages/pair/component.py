@@ -20,10 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NotRequired, Self, TypedDict
 
-import streamlit as st
-
-from orl_explorer.app.components import figure
-from orl_explorer.app.components.sources import joined
+from orl_explorer.app.components.bundle import registered
 from orl_explorer.db.models import Judgement
 
 if TYPE_CHECKING:
@@ -163,7 +160,7 @@ class Attention(TypedDict):
     label: str
     low: str
     high: str
-    colors: NotRequired[list[str]]
+    colors: list[str]
 
 
 class PairPayload(TypedDict):
@@ -187,40 +184,7 @@ class PairPayload(TypedDict):
     prefetch: NotRequired[list[str]]
 
 
-_STYLES = (
-    "components/stage/base.css",
-    "components/stage/stage.css",
-    "components/stage/panels.css",
-    "components/save.css",
-    "pages/pair/view.css",
-)
-STAGE_SCRIPTS = (
-    "components/dom.js",
-    "components/stage/looking.js",
-    "components/stage/side.js",
-    "components/stage/pointer.js",
-    "components/stage/stage.js",
-)
-_SCRIPTS = (
-    *STAGE_SCRIPTS,
-    "components/stage/keys.js",
-    "components/address.js",
-    "pages/pair/panels.js",
-    *figure.SCRIPTS,
-    "components/stage/figure.js",
-    "pages/pair/matches.js",
-    "pages/pair/matrix.js",
-    "pages/pair/table.js",
-    "pages/pair/view.js",
-)
-
-
-_pair_view = st.components.v2.component(
-    "orl_pair_view",
-    html='<div class="pair-view"></div>',
-    css=joined(*_STYLES),
-    js=joined(*_SCRIPTS),
-)
+_pair_view = registered("orl_pair_view", "pages/pair/view", '<div class="pair-view"></div>')
 
 
 def pair_view(

@@ -1,6 +1,15 @@
+// @ts-check
 // The best match of one RoI in each neighbour: a crop for each, and the way there.
 
-class Matches {
+import { el, icon, picture } from "../../components/dom.js";
+import { numbered } from "../../components/entry.js";
+import { cropUrl } from "../../components/urls.js";
+
+/** @import { Match, Matches as MatchesData, PairPayload } from "./component_types.js" */
+/** @import { PairView } from "./view.js" */
+
+export class Matches {
+  /** @param {PairView} view */
   constructor(view) {
     this.view = view;
     this.title = el("strong");
@@ -21,6 +30,7 @@ class Matches {
     );
   }
 
+  /** @param {PairPayload} data */
   setData(data) {
     const { matches } = data;
     this.root.hidden = !matches;
@@ -30,19 +40,21 @@ class Matches {
     this.list.replaceChildren(...matches.items.map((item) => this.card(item, matches, data)));
   }
 
+  /**
+   * @param {Match} item
+   * @param {MatchesData} matches
+   * @param {PairPayload} data
+   */
   card(item, matches, data) {
     const where = item.rank === null ? "query" : `neighbour ${item.rank}`;
     const known = item.box !== null;
     const cosine = known ? item.similarity.toFixed(3) : "not embedded";
-    const place = known && { image: item.id, x: item.box[0], y: item.box[1], w: item.box[2], h: item.box[3] };
-    const picture = el("span", { class: "match-crop" });
-    if (known) {
-      const image = el("img", { alt: "", decoding: "async" });
-      image.onerror = () => image.replaceWith(icon("photo"));
-      image.src = data.crop_url.replace(/\{(\w+)\}/g, (_, name) => Math.round(place[name]));
-      picture.append(image);
-    } else picture.append(icon("photo"));
-    picture.append(el("span", { class: "thumb-rank", text: item.rank ?? "Q" }));
+    const crop = el(
+      "span",
+      { class: "match-crop" },
+      known ? picture(cropUrl(data.crop_url, item.id, item.box), {}) : icon("photo"),
+      el("span", { class: "thumb-rank", text: item.rank ?? "Q" }),
+    );
     const best = known && item.similarity === Math.max(...matches.items.map(({ similarity }) => similarity ?? -2));
     return el(
       "button",
@@ -52,18 +64,25 @@ class Matches {
         "data-rank": item.rank ?? 0,
         "aria-current": item.rank === null || item.rank === data.neighbor?.rank ? "true" : null,
         "aria-label": `${where}: ${cosine}`,
-        title: known ? `${where}, RoI ${item.index + 1}` : `${where}: its boxes are not embedded yet; go there to embed them`,
+        title: known
+          ? `${where}, RoI ${item.index + 1}`
+          : `${where}: its boxes are not embedded yet; go there to embed them`,
         onclick: () => this.go(item, matches, data),
       },
-      picture,
+      crop,
       el("span", { class: "match-text", text: cosine }),
     );
   }
 
+  /**
+   * @param {Match} item
+   * @param {MatchesData} matches
+   * @param {PairPayload} data
+   */
   go(item, { side, index }, data) {
     const [q, k] = side === "query" ? [index, item.index] : [item.index, index];
     if (item.rank === null || item.rank === data.neighbor?.rank) {
       if (item.index !== null) this.view.selectBoxes(q, k, item.similarity);
-    } else this.view.send("match", { rank: item.rank, q, k, n: ++counter });
+    } else this.view.send("match", numbered({ rank: item.rank, q, k }));
   }
 }

@@ -1,28 +1,23 @@
+// @ts-check
 // The similarity matrix: every RoI of the query (rows) with every RoI of the neighbour (columns), as a heat map.
 
+import { gradient, VIRIDIS, VIRIDIS_LEVELS } from "../../components/colours.js";
+import { el, fill, svg } from "../../components/dom.js";
+import { clamp } from "../../components/numbers.js";
+import { levelsOf, unpacked } from "./cosines.js";
+
+/** @import { PairPayload } from "./component_types.js" */
+/** @import { PairView } from "./view.js" */
+
+/** @typedef {{ q: number, k: number }} Cell */
+
 const SCALE_NAME = "viridis";
-const VIRIDIS = ["#440154", "#482878", "#3e4a89", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
 const MATRIX_HEIGHT = 260; // CSS pixels at most
 const LARGEST_CELL = 24;
 const SMALLEST_MARK = 6;
 
-const channels = (hex) => [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16));
-const VIRIDIS_LEVELS = Array.from({ length: 256 }, (_, level) => {
-  const place = (level / 255) * (VIRIDIS.length - 1);
-  const low = Math.min(Math.floor(place), VIRIDIS.length - 2);
-  const [a, b] = [channels(VIRIDIS[low]), channels(VIRIDIS[low + 1])];
-  return a.map((value, i) => Math.round(value + (b[i] - value) * (place - low)));
-});
-
-// Cosines as the server packs them: int16 in ten-thousandths, row by row, in base64.
-function unpacked({ rows, columns, values }) {
-  const bytes = Uint8Array.from(atob(values), (character) => character.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  const cosines = Float32Array.from({ length: rows * columns }, (_, i) => view.getInt16(2 * i, true) / 10000);
-  return { rows, columns, cosines };
-}
-
-class Matrix {
+export class Matrix {
+  /** @param {PairView} view */
   constructor(view) {
     this.view = view;
     this.canvas = el("canvas", { class: "cells", tabindex: 0, role: "img" });
@@ -34,12 +29,19 @@ class Matrix {
     this.low = el("span");
     this.high = el("span");
     const bar = el("span", { class: "legend-bar" });
-    bar.style.background = `linear-gradient(90deg, ${VIRIDIS.join(", ")})`;
+    bar.style.background = gradient(VIRIDIS);
     const scale = el("span", { class: "legend-scale", title: SCALE_NAME }, this.low, bar, this.high);
     this.root = el(
       "section",
       { class: "matrix", "aria-label": "Similarity matrix" },
-      el("header", {}, el("strong", { text: "Similarity" }), this.size, scale, el("span", { class: "muted", text: SCALE_NAME })),
+      el(
+        "header",
+        {},
+        el("strong", { text: "Similarity" }),
+        this.size,
+        scale,
+        el("span", { class: "muted", text: SCALE_NAME }),
+      ),
       el("div", { class: "matrix-field" }, this.canvas, this.overlay),
       this.readout,
     );
@@ -50,14 +52,15 @@ class Matrix {
     this.canvas.onkeydown = (event) => this.keyDown(event);
   }
 
+  /** @param {PairPayload} data */
   setData({ matrix }) {
     this.root.hidden = !matrix;
+    /** @type {Cell | null} */
     this.cell = null;
     this.values = matrix ? unpacked(matrix) : null;
     if (!this.values) return;
     const { rows, columns, cosines } = this.values;
-    let [low, high] = [Infinity, -Infinity];
-    for (const value of cosines) [low, high] = [Math.min(low, value), Math.max(high, value)];
+    const { low, high, levels } = levelsOf(cosines);
     this.low.textContent = low.toFixed(2);
     this.high.textContent = high.toFixed(2);
     this.size.textContent = `${rows} × ${columns}`;
@@ -68,10 +71,7 @@ class Matrix {
     );
     [this.canvas.width, this.canvas.height] = [columns, rows];
     const pixels = new ImageData(columns, rows);
-    cosines.forEach((value, i) => {
-      const level = high > low ? Math.round(((value - low) / (high - low)) * 255) : 255;
-      pixels.data.set([...VIRIDIS_LEVELS[level], 255], 4 * i);
-    });
+    levels.forEach((level, i) => pixels.data.set([...VIRIDIS_LEVELS[level], 255], 4 * i));
     this.canvas.getContext("2d").putImageData(pixels, 0, 0);
     this.layout();
   }
@@ -83,15 +83,22 @@ class Matrix {
     this.side = Math.min(width / columns, MATRIX_HEIGHT / rows, LARGEST_CELL);
     const [w, h] = [columns * this.side, rows * this.side];
     Object.assign(this.canvas.style, { width: `${w}px`, height: `${h}px` });
-    for (const [name, value] of Object.entries({ width: w, height: h, viewBox: `0 0 ${w} ${h}` }))
-      this.overlay.setAttribute(name, value);
+    fill(this.overlay, { width: w, height: h, viewBox: `0 0 ${w} ${h}` });
     this.paint();
   }
 
+  /**
+   * @param {number} q
+   * @param {number} k
+   */
   at(q, k) {
     return this.values.cosines[q * this.values.columns + k];
   }
 
+  /**
+   * @param {MouseEvent} event
+   * @returns {Cell | null}
+   */
   cellAt(event) {
     if (!this.values) return null;
     const { rows, columns } = this.values;
@@ -101,6 +108,7 @@ class Matrix {
     return { q: clamp(q, 0, rows - 1), k: clamp(k, 0, columns - 1) };
   }
 
+  /** @param {Cell | null} cell */
   look(cell) {
     if (cell?.q === this.cell?.q && cell?.k === this.cell?.k) return;
     this.cell = cell;
@@ -109,11 +117,14 @@ class Matrix {
     this.paint();
   }
 
+  /** @param {Cell | null} cell */
   pick(cell) {
     if (cell) this.view.selectBoxes(cell.q, cell.k, this.at(cell.q, cell.k));
   }
 
+  /** @param {KeyboardEvent} event */
   keyDown(event) {
+    /** @type {Record<string, number[]>} */
     const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
     const { q, k } = this.cell ?? this.view.selected ?? { q: 0, k: 0 };
     if (event.key === "Enter" || event.key === " ") this.pick({ q, k });
@@ -125,7 +136,12 @@ class Matrix {
     event.preventDefault();
   }
 
-  // A box large enough to be seen around a cell that may be a single pixel.
+  /**
+   * A box large enough to be seen around a cell that may be a single pixel.
+   * @param {number} q
+   * @param {number} k
+   * @param {string} name
+   */
   mark(q, k, name) {
     const size = Math.max(this.side, SMALLEST_MARK);
     const [x, y] = [(k + 0.5) * this.side - size / 2, (q + 0.5) * this.side - size / 2];
@@ -137,14 +153,22 @@ class Matrix {
     const { view, side } = this;
     const { rows, columns } = this.values;
     const marks = [];
-    for (const pair of view.visiblePairs()) marks.push(this.mark(pair.q, pair.k, "kept-halo"), this.mark(pair.q, pair.k, "kept"));
+    for (const pair of view.visiblePairs())
+      marks.push(this.mark(pair.q, pair.k, "kept-halo"), this.mark(pair.q, pair.k, "kept"));
+    /** @type {SVGElement[]} */
     const bands = [];
-    const row = (q) => bands.push(svg("rect", { class: "band", x: 0, y: q * side, width: columns * side, height: side }));
-    const column = (k) => bands.push(svg("rect", { class: "band", x: k * side, y: 0, width: side, height: rows * side }));
+    /** @param {number} q */
+    const row = (q) =>
+      bands.push(svg("rect", { class: "band", x: 0, y: q * side, width: columns * side, height: side }));
+    /** @param {number} k */
+    const column = (k) =>
+      bands.push(svg("rect", { class: "band", x: k * side, y: 0, width: side, height: rows * side }));
     for (const record of view.hotRecords())
       if (record.kind === "candidate") (record.side === "query" ? row : column)(record.index);
-    for (const { q, k } of this.cell ? [] : view.hotPairs()) marks.push(this.mark(q, k, "hot-halo"), this.mark(q, k, "hot"));
-    if (this.cell) marks.push(this.mark(this.cell.q, this.cell.k, "hot-halo"), this.mark(this.cell.q, this.cell.k, "hot"));
+    for (const { q, k } of this.cell ? [] : view.hotPairs())
+      marks.push(this.mark(q, k, "hot-halo"), this.mark(q, k, "hot"));
+    if (this.cell)
+      marks.push(this.mark(this.cell.q, this.cell.k, "hot-halo"), this.mark(this.cell.q, this.cell.k, "hot"));
     this.bands.replaceChildren(...bands);
     this.marks.replaceChildren(...marks);
     this.readout.replaceChildren(...this.words());

@@ -1,12 +1,18 @@
+// @ts-check
 // The table of pairs: the stage's equivalent in words, with a crop of each region.
 
-const VERDICTS = [
-  ["good", "Good pair (G)"],
-  ["wrong", "Wrong pair (X)"],
-  ["interesting", "Interesting pair (I)"],
-];
+import { wordsOn } from "../../components/colours.js";
+import { el, icon, picture } from "../../components/dom.js";
+import { clamp } from "../../components/numbers.js";
+import { sizeText } from "../../components/stage/geometry.js";
+import { cropUrl } from "../../components/urls.js";
+import { VERDICTS } from "../../components/verdicts.js";
 
-class PairTable {
+/** @import { PairPayload, Photo } from "./component_types.js" */
+/** @import { KeptPair, PairView } from "./view.js" */
+
+export class PairTable {
+  /** @param {PairView} view */
   constructor(view) {
     this.view = view;
     this.body = el("tbody");
@@ -18,6 +24,7 @@ class PairTable {
     this.root = el("div", { class: "pairs" }, this.table, this.message);
   }
 
+  /** @param {PairPayload} data */
   setData(data) {
     this.judgeHead.hidden = !data.can_judge;
     this.rows = this.view.drawn().map((pair) => this.row(pair, data));
@@ -27,32 +34,42 @@ class PairTable {
     this.paint();
   }
 
+  /**
+   * @param {Photo | null} photo
+   * @param {number[] | undefined} box
+   * @param {string} side
+   */
   crop(photo, box, side) {
-    const cell = el("td", { class: "crop" });
-    if (!photo || !box) return cell;
-    const place = { image: photo.id, x: box[0], y: box[1], w: box[2], h: box[3] };
-    const image = el("img", { loading: "lazy", decoding: "async", alt: `${side} region, ${sizeText(box)} px` });
-    image.onerror = () => image.replaceWith(el("span", { class: "crop-missing" }, icon("photo")));
-    image.src = this.view.data.crop_url.replace(/\{(\w+)\}/g, (_, name) => Math.round(place[name]));
-    cell.append(image, el("span", { class: "roi-size", text: sizeText(box) }));
-    return cell;
+    if (!photo || !box) return el("td", { class: "crop" });
+    const props = { loading: "lazy", alt: `${side} region, ${sizeText(box)} px` };
+    const missing = () => el("span", { class: "crop-missing" }, icon("photo"));
+    return el(
+      "td",
+      { class: "crop" },
+      picture(cropUrl(this.view.data.crop_url, photo.id, box), props, missing),
+      el("span", { class: "roi-size", text: sizeText(box) }),
+    );
   }
 
+  /**
+   * @param {KeptPair} pair
+   * @param {PairPayload} data
+   */
   row(pair, { query, neighbor, can_judge: canJudge }) {
     const { view } = this;
     const bar = el("span", { class: "bar" }, el("span", { style: `width: ${clamp(pair.similarity, 0, 1) * 100}%` }));
     const chip = el("span", { class: "chip-html", text: pair.sign ?? pair.number });
-    const buttons = VERDICTS.map(([verdict, title]) =>
+    const buttons = VERDICTS.map(({ name, word, key }) =>
       el(
         "button",
         {
           type: "button",
-          class: `verdict ${verdict}`,
-          title,
-          "aria-label": `${title.slice(0, -4)}: pair ${pair.number || "outside the set"}`,
-          onclick: () => view.judge(pair, verdict),
+          class: `verdict ${name}`,
+          title: `${word} pair (${key.toUpperCase()})`,
+          "aria-label": `${word} pair: pair ${pair.number || "outside the set"}`,
+          onclick: () => view.judge(pair, name),
         },
-        icon(verdict),
+        icon(name),
       ),
     );
     const node = el(
@@ -60,12 +77,13 @@ class PairTable {
       {
         tabindex: 0,
         "data-pair": pair.number,
-        onclick: (event) => event.target.closest("button") || view.select(pair),
+        onclick: (/** @type {MouseEvent} */ event) =>
+          /** @type {Element} */ (event.target).closest("button") || view.select(pair),
         onmouseenter: () => view.hover([pair], []),
         onmouseleave: () => view.hover([], []),
         onfocus: () => node.matches(":focus-visible") && view.hover([pair], []),
         onblur: () => node.matches(":hover") || view.hover([], []),
-        onkeydown: (event) => {
+        onkeydown: (/** @type {KeyboardEvent} */ event) => {
           if (event.target !== node || (event.key !== "Enter" && event.key !== " ")) return;
           event.preventDefault();
           view.select(pair);
@@ -78,7 +96,7 @@ class PairTable {
       canJudge && el("td", { class: "judge" }, ...buttons),
     );
     node.style.setProperty("--c", pair.color);
-    node.style.setProperty("--t", pair.halo === DARK ? "#111" : "#fff");
+    node.style.setProperty("--t", wordsOn(pair.halo));
     return { pair, node, buttons };
   }
 
@@ -93,7 +111,9 @@ class PairTable {
       if (pair === view.selected) node.setAttribute("aria-current", "true");
       else node.removeAttribute("aria-current");
       node.dataset.verdict = pair.verdict ?? "";
-      buttons.forEach((button, index) => button.setAttribute("aria-pressed", pair.verdict === VERDICTS[index][0]));
+      buttons.forEach((button, index) =>
+        button.setAttribute("aria-pressed", String(pair.verdict === VERDICTS[index].name)),
+      );
     }
     const sentence = view.emptySentence();
     this.table.hidden = Boolean(sentence);
@@ -110,7 +130,10 @@ class PairTable {
       );
   }
 
-  // Scrolls the table alone, and only when the row is out of sight.
+  /**
+   * Scrolls the table alone, and only when the row is out of sight.
+   * @param {KeptPair} pair
+   */
   reveal(pair) {
     const row = this.rows.find((entry) => entry.pair === pair)?.node;
     if (!row || row.hidden) return;

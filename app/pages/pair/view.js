@@ -1,21 +1,65 @@
+// @ts-check
 // The view itself: state, actions, keys, and the entry point that Streamlit calls with new data.
 
-let counter = 0; // makes equal events distinguishable
+import { AddressBar, lastingLink } from "../../components/address.js";
+import { DARK, PAIRS } from "../../components/colours.js";
+import { el } from "../../components/dom.js";
+import { entry, numbered } from "../../components/entry.js";
+import { clamp } from "../../components/numbers.js";
+import { stagesDrawn } from "../../components/stage/figure.js";
+import { Keys } from "../../components/stage/keys.js";
+import { Looking } from "../../components/stage/looking.js";
+import { Stage } from "../../components/stage/stage.js";
+import { VERDICTS } from "../../components/verdicts.js";
+import { fileStem } from "../../components/words.js";
+import { captionOf } from "./caption.js";
+import { Filmstrip } from "./filmstrip.js";
+import { HelpSheet } from "./help.js";
+import { layersFrom, layersText, roiName, roiNamed, thresholdFrom } from "./look.js";
+import { Matches } from "./matches.js";
+import { Matrix } from "./matrix.js";
+import { PairTable } from "./table.js";
+import { Toolbar } from "./toolbar.js";
+
+/** @import { DrawnPair } from "../../components/stage/looking.js" */
+/** @import { Judgement } from "../../components/verdicts.js" */
+/** @import { BoxRecord } from "../../components/stage/side.js" */
+/** @import { OutsidePair, Pair, PairPayload } from "./component_types.js" */
+
+/** @typedef {Omit<Pair, "rank"> & DrawnPair & { rank: number | null, note?: string }} KeptPair */
+
+// Of a pair that is not among the kept ones.
+const OUTSIDE = { color: "#FFFFFF", halo: DARK, sign: "–" };
 
 // What the stage and the table are built from. A selection or a verdict that comes back from the server
 // leaves it as it is, and then the rows, with their focus and hover, stay in place.
+/** @param {PairPayload} data */
 function fingerprint({ query, neighbor, pairs, matrix, can_judge, crop_url }) {
-  return JSON.stringify([query, neighbor, pairs.map(({ verdict, ...pair }) => pair), matrix, can_judge, crop_url]);
+  return JSON.stringify([
+    query,
+    neighbor,
+    pairs.map((pair) => [pair.rank, pair.q, pair.k, pair.similarity]),
+    matrix,
+    can_judge,
+    crop_url,
+  ]);
 }
 
-class PairView extends Looking {
+/** @extends {Looking<KeptPair, PairPayload>} */
+export class PairView extends Looking {
+  /** @param {HTMLElement} root */
   constructor(root) {
     super(root);
+    /** @type {import("../../components/entry.js").Send} */
+    this.send = null; // Streamlit gives it
     this.opacity = 0.6;
+    /** @type {string | null} */
     this.roi = null; // the box whose matches or rejection the server was asked for, as the URL names it
+    /** @type {Set<string>} */
     this.prefetched = new Set();
     this.address = new AddressBar(this);
     this.address.read();
+    /** @type {Stage} */
     this.stage = new Stage(this);
     this.filmstrip = new Filmstrip(this);
     this.toolbar = new Toolbar(this);
@@ -27,7 +71,10 @@ class PairView extends Looking {
     const main = el("div", { class: "main" }, this.stage.root, aside);
     root.replaceChildren(this.filmstrip.root, this.toolbar.root, main, this.help.root);
     // After a mouse click the next key would put a focus ring on what was clicked; keyboard focus stays.
-    root.onclick = (event) => event.detail > 0 && root.getRootNode().activeElement?.blur();
+    root.onclick = (event) => {
+      const { activeElement } = /** @type {ShadowRoot} */ (root.getRootNode());
+      if (event.detail > 0) /** @type {HTMLElement | null} */ (activeElement)?.blur();
+    };
     this.resizer = new ResizeObserver(() => this.resize());
     this.resizer.observe(root);
     this.keys = new Keys(this);
@@ -48,6 +95,7 @@ class PairView extends Looking {
 
   // -- data ------------------------------------------------------------------------------------------
 
+  /** @param {PairPayload} data */
   setData(data) {
     if (!data || data === this.data) return; // a theme change runs the entry point again
     const drawing = fingerprint(data);
@@ -56,8 +104,7 @@ class PairView extends Looking {
     this.drawing = drawing;
     this.data = data;
     if (redraw) {
-      const paint = (index) => PALETTE[index % PALETTE.length];
-      this.pairs = data.pairs.map((pair, index) => ({ ...pair, ...paint(index), number: index + 1 }));
+      this.pairs = data.pairs.map((pair, index) => ({ ...pair, ...PAIRS[index % PAIRS.length], number: index + 1 }));
       this.outside = null;
       this.hoverPairs = this.hoverRecords = [];
       this.focusRecord = null;
@@ -89,7 +136,10 @@ class PairView extends Looking {
     }
   }
 
-  // A pair of boxes that is selected though it is not among the pairs: drawn beside them, dashed.
+  /**
+   * A pair of boxes that is selected though it is not among the pairs: drawn beside them, dashed.
+   * @param {OutsidePair | null} pair
+   */
   setOutside(pair) {
     const before = this.outside;
     this.outside = pair ? { ...pair, ...OUTSIDE, rank: null, number: 0 } : null;
@@ -101,15 +151,17 @@ class PairView extends Looking {
     this.table.setData(this.data);
   }
 
-  // The box that the server names as the URL does; none when the selected pair shows it anyway.
+  /**
+   * The box that the server names as the URL does; none when the selected pair shows it anyway.
+   * @param {string | null} roi
+   */
   recordOf(roi) {
-    const found = /^([qn])(x?)(\d+)$/.exec(roi ?? "");
+    const found = roiNamed(roi);
     if (!found) return null;
-    const side = this.stage[found[1] === "q" ? "query" : "neighbor"];
-    const number = Number(found[3]);
-    if (found[2]) return side.rejected.find((record) => record.why.raw === number) ?? null;
-    const index = found[1] === "q" ? "q" : "k";
-    return this.selected?.[index] === number ? null : (side.kept[number] ?? null);
+    const { kept, rejected } = this.stage[found.side];
+    if (found.rejected) return rejected.find((record) => record.why.raw === found.index) ?? null;
+    const index = found.side === "query" ? "q" : "k";
+    return this.selected?.[index] === found.index ? null : (kept[found.index] ?? null);
   }
 
   emptySentence() {
@@ -124,7 +176,7 @@ class PairView extends Looking {
 
   paint() {
     for (const [name, on] of Object.entries(this.layers)) this.root.classList.toggle(`no-${name}`, !on);
-    this.root.style.setProperty("--attention-opacity", this.opacity);
+    this.root.style.setProperty("--attention-opacity", String(this.opacity));
     // Heat maps are computed on the server: ask for them only when they are looked at.
     this.stage.setAttention(this.layers.attention ? this.data.attention : null);
     this.stage.paint();
@@ -141,16 +193,20 @@ class PairView extends Looking {
 
   // -- actions ---------------------------------------------------------------------------------------
 
+  /** @param {BoxRecord} record */
   choose(record) {
     const pairs = this.pairsOf(record);
-    const roi = record.side[0] + (record.kind === "rejected" ? `x${record.why.raw}` : record.index);
+    const roi = roiName(record);
     if (pairs.length === 1) return this.select(pairs[0], roi);
     this.focusRecord = record;
     this.highlight();
     return this.sendPick(roi);
   }
 
-  // roi: the box that was clicked, or none, which closes what was open of another one.
+  /**
+   * @param {KeptPair | null} pair
+   * @param {string | null} [roi] the box that was clicked, or none, which closes what was open of another one
+   */
   select(pair, roi = null) {
     const moved = this.outside !== null && pair !== this.outside;
     if (moved) this.outside = null;
@@ -162,7 +218,12 @@ class PairView extends Looking {
     this.sendPick(roi);
   }
 
-  // Any two boxes: the pair where they are one, else shown beside the pairs.
+  /**
+   * Any two boxes: the pair where they are one, else shown beside the pairs.
+   * @param {number} q
+   * @param {number} k
+   * @param {number} similarity
+   */
   selectBoxes(q, k, similarity) {
     const pair = this.pairs.find((candidate) => candidate.q === q && candidate.k === k);
     const roi = [`q${q}`, `n${k}`].includes(this.roi) ? this.roi : null;
@@ -171,9 +232,10 @@ class PairView extends Looking {
     return this.select(this.outside, roi);
   }
 
+  /** @param {string | null} roi */
   sendPick(roi) {
     this.roi = roi;
-    this.send("pick", { q: this.selected?.q ?? null, k: this.selected?.k ?? null, roi, n: ++counter });
+    this.send("pick", numbered({ q: this.selected?.q ?? null, k: this.selected?.k ?? null, roi }));
   }
 
   // What is open of a box closes first, then the selection goes.
@@ -186,6 +248,7 @@ class PairView extends Looking {
     } else if (this.selected) this.select(null);
   }
 
+  /** @param {number} offset */
   pickBy(offset) {
     const pairs = this.visiblePairs();
     if (!pairs.length) return;
@@ -193,23 +256,30 @@ class PairView extends Looking {
     this.select(pairs[at < 0 ? 0 : clamp(at + offset, 0, pairs.length - 1)]);
   }
 
+  /**
+   * @param {KeptPair} pair
+   * @param {Judgement} verdict
+   */
   judge(pair, verdict) {
     pair.verdict = pair.verdict === verdict ? null : verdict; // shown at once; new data has the last word
     this.highlight();
     const { rank, q, k } = pair;
-    this.send("verdict", { rank, q, k, verdict: pair.verdict, n: ++counter });
+    this.send("verdict", numbered({ rank, q, k, verdict: pair.verdict }));
   }
 
+  /** @param {number} rank */
   goTo(rank) {
     if (rank !== this.data.neighbor?.rank) this.send("neighbor", rank);
   }
 
+  /** @param {number} offset */
   goBy(offset) {
     const ranks = this.data.neighbors.map((neighbor) => neighbor.rank);
     const next = ranks[ranks.indexOf(this.data.neighbor?.rank) + offset];
     if (next !== undefined) this.goTo(next);
   }
 
+  /** @param {keyof import("./look.js").Layers} name */
   toggleLayer(name) {
     if (this.toolbar.toggles[name].disabled || this.toolbar.toggles[name].hidden) return;
     this.layers[name] = !this.layers[name];
@@ -219,11 +289,13 @@ class PairView extends Looking {
     this.address.write();
   }
 
+  /** @param {number} opacity */
   setOpacity(opacity) {
     this.opacity = opacity;
-    this.root.style.setProperty("--attention-opacity", opacity);
+    this.root.style.setProperty("--attention-opacity", String(opacity));
   }
 
+  /** @param {number | null} value */
   setThreshold(value) {
     this.threshold = value === null || value <= Number(this.toolbar.range.min) ? null : value;
     this.paint();
@@ -237,8 +309,12 @@ class PairView extends Looking {
 
   // -- keys ------------------------------------------------------------------------------------------
 
+  /**
+   * @param {string} key
+   * @returns {(() => unknown) | undefined}
+   */
   actionOf(key) {
-    const judge = (verdict) => () => this.selected && this.data.can_judge && this.judge(this.selected, verdict);
+    /** @type {Record<string, () => unknown>} */
     const actions = {
       ArrowLeft: () => this.send("step", -1),
       ArrowRight: () => this.send("step", 1),
@@ -252,9 +328,6 @@ class PairView extends Looking {
       m: () => this.toggleLayer("matrix"),
       z: () => this.zoomToPair(),
       0: () => this.stage.resetZoom(),
-      g: judge("good"),
-      x: judge("wrong"),
-      i: judge("interesting"),
       "?": () => this.help.toggle(),
       Escape: () => this.escape(),
     };
@@ -262,40 +335,34 @@ class PairView extends Looking {
       const pair = this.visiblePairs().find((candidate) => candidate.number === Number(key));
       return pair && (() => this.select(pair));
     }
+    const verdict = VERDICTS.find((each) => each.key === key)?.name;
+    if (verdict) return () => this.selected && this.data.can_judge && this.judge(this.selected, verdict);
     return actions[key];
   }
 
-  // What of looking is in the URL: layers and threshold.
+  // -- what of looking is in the URL -----------------------------------------------------------------
 
   inAddress() {
-    const names = Object.keys(this.layers);
-    const usual = names.every((name) => this.layers[name] === LAYERS_AT_FIRST[name]);
-    const layers = usual ? "" : names.filter((name) => this.layers[name]).join(".") || "none";
-    return { layers, cos: this.threshold === null ? "" : String(this.threshold) };
+    return { layers: layersText(this.layers), cos: this.threshold === null ? "" : String(this.threshold) };
   }
 
+  /** @param {URLSearchParams} parameters */
   fromAddress(parameters) {
-    const on = parameters.get("layers")?.split(".");
-    for (const name of Object.keys(this.layers)) this.layers[name] = on ? on.includes(name) : LAYERS_AT_FIRST[name];
-    const least = Number.parseFloat(parameters.get("cos"));
-    this.threshold = Number.isFinite(least) ? least : null;
+    this.layers = layersFrom(parameters.get("layers"));
+    this.threshold = thresholdFrom(parameters.get("cos"));
     if (this.data) this.paint();
   }
 
-  // What is saved, as SaveMenu asks for it.
+  // -- what is saved, as SaveMenu asks for it --------------------------------------------------------
 
   picture() {
     return stagesDrawn(this.root, [[this.stage, ""]]);
   }
 
   captionLines() {
-    const { data, threshold } = this;
-    const shown = `Pairs shown: ${this.visiblePairs().length} of ${this.pairs.length}`;
-    return [
-      ...data.caption,
-      threshold === null ? `${shown}.` : `${shown}, similarity at least ${threshold.toFixed(3)}.`,
-      ...(this.layers.attention && data.attention ? [`Attention: ${data.attention.label}.`] : []),
-    ];
+    const { data, pairs, threshold } = this;
+    const attention = (this.layers.attention && data.attention?.label) || "";
+    return captionOf(data.caption, { shown: this.visiblePairs().length, pairs: pairs.length, threshold, attention });
   }
 
   fileName() {

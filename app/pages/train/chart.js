@@ -1,15 +1,29 @@
+// @ts-check
 // The panels together: one zoom, one crosshair and one set of axes for all of them.
 
-class Curves {
+import { AddressBar, lastingLink } from "../../components/address.js";
+import { el, svg } from "../../components/dom.js";
+import { entry } from "../../components/entry.js";
+import { clamp } from "../../components/numbers.js";
+import { SaveMenu } from "../../components/save.js";
+import { asShown } from "../../components/shown.js";
+import { captionOf, fromAddress, inAddress } from "./chart_look.js";
+import { Panel } from "./chart_panel.js";
+
+/** @import { CurvesPayload, Line } from "./chart_types.js" */
+
+export class Curves {
+  /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
+    /** @type {CurvesPayload | null} */
+    this.data = null;
+    /** @type {Map<string, Panel>} */
     this.panels = new Map(); // name → Panel
-    this.range = null; // of x, in the unit shown; null: everything
+    this.drawnLegend = ""; // the data, as text
+    this.look = fromAddress(new URLSearchParams());
+    /** @type {number | null} */
     this.hoverX = null;
-    this.smoothing = 0;
-    this.log = false;
-    this.byEpoch = false;
-    this.hidden = new Set(); // ids of runs
     this.legend = el("div", { class: "legend", role: "group", "aria-label": "Runs" });
     this.grid = el("div", { class: "grid-of-panels" });
     this.address = new AddressBar(this);
@@ -28,9 +42,13 @@ class Curves {
     this.slider = el("input", { type: "range", min: "0", max: "0.99", step: "0.01" });
     this.smoothed = el("output");
     this.slider.oninput = () => {
-      this.smoothing = Number(this.slider.value);
+      this.look.smoothing = Number(this.slider.value);
       this.show();
     };
+    /**
+     * @param {string} text
+     * @param {() => void} flip
+     */
     const toggle = (text, flip) => {
       const onclick = () => {
         flip();
@@ -39,15 +57,25 @@ class Curves {
       return el("button", { type: "button", text, onclick });
     };
     this.epochs = toggle("By epoch", () => {
-      this.byEpoch = !this.byEpoch;
-      this.range = null; // it was in the other unit
+      this.look.byEpoch = !this.look.byEpoch;
+      this.look.range = null; // it was in the other unit
     });
-    this.logarithm = toggle("Log scale", () => (this.log = !this.log));
+    this.logarithm = toggle("Log scale", () => (this.look.log = !this.look.log));
     this.reset = el("button", { type: "button", text: "Reset zoom", hidden: true, onclick: () => this.zoomTo(null) });
     this.hint = el("span", { class: "hint", text: "Drag across a chart to zoom, double-click to see all" });
     this.save = new SaveMenu(this);
     const slider = el("label", { class: "slider" }, "Smoothing", this.slider, this.smoothed);
-    return el("div", { class: "bar" }, slider, this.epochs, this.logarithm, this.reset, this.hint, this.save.root, this.legend);
+    return el(
+      "div",
+      { class: "bar" },
+      slider,
+      this.epochs,
+      this.logarithm,
+      this.reset,
+      this.hint,
+      this.save.root,
+      this.legend,
+    );
   }
 
   // What a person has changed: on screen at once, in the URL soon.
@@ -57,46 +85,28 @@ class Curves {
   }
 
   inAddress() {
-    return {
-      smooth: this.smoothing ? String(this.smoothing) : "",
-      unit: this.byEpoch ? "epoch" : "",
-      scale: this.log ? "log" : "",
-      span: this.range ? this.range.map((x) => Number(x.toPrecision(6))).join("-") : "",
-      off: [...this.hidden].join("."),
-    };
+    return inAddress(this.look);
   }
 
+  /** @param {URLSearchParams} parameters */
   fromAddress(parameters) {
-    const smoothing = Number.parseFloat(parameters.get("smooth"));
-    this.smoothing = smoothing >= 0 && smoothing < 1 ? smoothing : 0;
-    this.byEpoch = parameters.get("unit") === "epoch";
-    this.log = parameters.get("scale") === "log";
-    const [from, to] = (parameters.get("span") ?? "").split("-").map(Number.parseFloat);
-    this.range = from < to ? [from, to] : null; // not when either is no number
-    this.hidden = new Set((parameters.get("off") ?? "").split(".").map(Number).filter(Boolean));
+    this.look = fromAddress(parameters);
     if (!this.data) return;
     this.drawLegend();
     this.draw();
   }
 
-  // What is saved, as SaveMenu asks for it.
+  // -- what is saved, as SaveMenu asks for it --------------------------------------------------------
 
   picture() {
     return asShown(...(this.legend.hidden ? [] : [this.legend]), this.grid);
   }
 
   captionLines() {
-    const [from, to] = this.shownRange().map((x) => Number(x.toPrecision(4)).toLocaleString("en"));
-    const banded = this.data.panels.some((panel) => panel.lines.some((line) => line.low));
-    const off = this.data.runs.filter((run) => !this.isShown(run.id)).map((run) => run.id);
-    const facts = [
-      `${this.unit()}s ${from} to ${to}`,
-      this.smoothing ? `smoothed by ${this.smoothing}` : "",
-      banded && !this.smoothing ? "bands from the least to the greatest value of the steps of a point" : "",
-      this.log ? "logarithmic where values allow" : "",
-      off.length ? `hidden: ${off.join(", ")}` : "",
-    ];
-    return [...this.data.figure.caption, `Curves: ${facts.filter(Boolean).join("; ")}.`];
+    const { figure, panels, runs } = this.data;
+    const banded = panels.some((panel) => panel.lines.some((line) => line.low));
+    const off = runs.filter((run) => !this.isShown(run.id)).map((run) => run.id);
+    return [...figure.caption, captionOf(this.look, { range: this.shownRange(), banded, off })];
   }
 
   fileName() {
@@ -110,6 +120,7 @@ class Curves {
 
   // -- data ------------------------------------------------------------------------------------------
 
+  /** @param {CurvesPayload} data */
   setData(data) {
     if (!data || data === this.data) return; // a theme change runs the entry point again
     this.data = data;
@@ -130,16 +141,18 @@ class Curves {
   drawLegend() {
     const runs = this.data.runs.length > 1 ? this.data.runs : [];
     this.legend.hidden = !runs.length;
-    if (this.legend.fingerprint === JSON.stringify([runs, [...this.hidden]])) return; // keeps the focus
-    this.legend.fingerprint = JSON.stringify([runs, [...this.hidden]]);
+    const drawn = JSON.stringify([runs, [...this.look.hidden]]);
+    if (this.drawnLegend === drawn) return; // keeps the focus
+    this.drawnLegend = drawn;
     this.legend.replaceChildren(
       ...runs.map((run) => {
         const stroke = svg("svg", { class: "stroke", width: 26, height: 10, "aria-hidden": "true" });
         stroke.append(svg("line", { x1: 0, x2: 26, y1: 5, y2: 5, "stroke-dasharray": run.dash || null }));
         stroke.style.setProperty("--c", run.color);
-        const shown = !this.hidden.has(run.id);
+        const shown = this.isShown(run.id);
         const flip = () => {
-          if (!this.hidden.delete(run.id)) this.hidden.add(run.id);
+          const { hidden } = this.look;
+          if (!hidden.delete(run.id)) hidden.add(run.id);
           this.drawLegend();
           this.show();
         };
@@ -149,22 +162,25 @@ class Curves {
     );
   }
 
+  /** @param {number} run */
   isShown(run) {
-    return !this.hidden.has(run);
+    return !this.look.hidden.has(run);
   }
 
   unit() {
-    return this.byEpoch ? "epoch" : "step";
+    return this.look.byEpoch ? "epoch" : "step";
   }
 
+  /** @param {Line} line */
   xs(line) {
-    if (!this.byEpoch) return line.x;
+    if (!this.look.byEpoch) return line.x;
     const per = this.perEpoch.get(line.run);
     return line.x.map((step) => step / per);
   }
 
   // -- range -----------------------------------------------------------------------------------------
 
+  /** @returns {[number, number]} */
   fullRange() {
     let last = 0;
     for (const panel of this.data.panels)
@@ -173,17 +189,24 @@ class Curves {
     return [0, last || 1];
   }
 
+  /** @returns {[number, number]} */
   shownRange() {
-    return this.range ?? this.whole ?? [0, 1];
+    return this.look.range ?? this.whole ?? [0, 1];
   }
 
+  /**
+   * @param {number | null} from null: everything
+   * @param {number} [to]
+   */
   zoomTo(from, to) {
     const [low, high] = this.fullRange();
+    /** @type {[number, number] | null} */
     const range = from === null ? null : [clamp(from, low, high), clamp(to, low, high)];
-    this.range = range && range[1] > range[0] && range[1] - range[0] < high - low ? range : null;
+    this.look.range = range && range[1] > range[0] && range[1] - range[0] < high - low ? range : null;
     this.show();
   }
 
+  /** @param {number | null} x */
   hover(x) {
     if (x === this.hoverX) return;
     this.hoverX = x;
@@ -193,12 +216,13 @@ class Curves {
   draw() {
     if (!this.data) return;
     this.whole = this.fullRange();
-    this.reset.hidden = this.range === null;
-    this.hint.hidden = this.range !== null;
-    this.slider.value = this.smoothing;
-    this.smoothed.textContent = String(this.smoothing);
-    this.epochs.setAttribute("aria-pressed", String(this.byEpoch));
-    this.logarithm.setAttribute("aria-pressed", String(this.log));
+    const { range, smoothing, byEpoch, log } = this.look;
+    this.reset.hidden = range === null;
+    this.hint.hidden = range !== null;
+    this.slider.value = String(smoothing);
+    this.smoothed.textContent = String(smoothing);
+    this.epochs.setAttribute("aria-pressed", String(byEpoch));
+    this.logarithm.setAttribute("aria-pressed", String(log));
     this.root.dataset.unit = this.unit();
     this.root.dataset.range = this.shownRange().join(" ");
     for (const panel of this.panels.values()) panel.draw();

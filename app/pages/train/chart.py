@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-import streamlit as st
-
 from orl_explorer.app.components import figure
-from orl_explorer.app.components.sources import joined
+from orl_explorer.app.components.bundle import registered
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -66,18 +64,7 @@ class CurvesPayload(TypedDict):
     figure: figure.Figure
 
 
-_curves = st.components.v2.component(
-    "orl_curves",
-    html='<div class="curves"></div>',
-    css=joined("pages/train/chart.css", "components/save.css"),
-    js=joined(
-        "components/dom.js",
-        "components/address.js",
-        *figure.SHOWN_SCRIPTS,
-        "pages/train/chart_panel.js",
-        "pages/train/chart.js",
-    ),
-)
+_curves = registered("orl_curves", "pages/train/chart", '<div class="curves"></div>')
 
 
 def curves(payload: CurvesPayload, *, key: str) -> ComponentResult:

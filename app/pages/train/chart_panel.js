@@ -1,63 +1,26 @@
+// @ts-check
 // One chart: axes, lines, the band of what a thinned point stands for, and a crosshair. The <svg> is made
 // once and keeps its place in the page; new numbers only fill it anew.
+
+import { el, fill, svg } from "../../components/dom.js";
+import { clamp } from "../../components/numbers.js";
+import { indexAt, logTicks, numberText, smoothed, ticks, valueRange } from "./scales.js";
+
+/** @import { Curves } from "./chart.js" */
+/** @import { Line, Panel as PanelData } from "./chart_types.js" */
+
+/** @typedef {Line & { at: number[], soft: number[] }} Shown at: x in the unit shown; soft: y smoothed */
 
 const MARGIN = { left: 46, right: 10, top: 8, bottom: 22 };
 const HEIGHT = 190;
 const DRAGGED = 6; // px; less is a click
 
-// About `count` round numbers from low to high.
-function ticks(low, high, count) {
-  const span = high - low || 1;
-  const raw = span / Math.max(1, count);
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= raw);
-  const found = [];
-  for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9; n += 1) found.push(n * step);
-  return found;
-}
-
-// Powers of ten; where there are fewer than two, round numbers.
-function logTicks(low, high) {
-  const found = [];
-  for (let power = Math.ceil(Math.log10(low) - 1e-9); 10 ** power <= high * (1 + 1e-9); power += 1)
-    found.push(10 ** power);
-  return found.length > 1 ? found : ticks(low, high, 3).filter((value) => value > 0);
-}
-
-function numberText(value, unit) {
-  if (unit === "%") return `${Number((value * 100).toPrecision(3))} %`;
-  const size = Math.abs(value);
-  if (size && (size < 1e-3 || size >= 1e6)) return value.toExponential(1).replace("e+", "e");
-  return String(Number(value.toPrecision(4)));
-}
-
-// Exponential moving average that does not lean towards its first value.
-function smoothed(values, weight) {
-  if (!weight) return values;
-  let sum = 0;
-  let norm = 0;
-  return values.map((value) => {
-    sum = weight * sum + (1 - weight) * value;
-    norm = weight * norm + (1 - weight);
-    return sum / norm;
-  });
-}
-
-// Index of the last x that is at most `value`, or the first.
-function indexAt(x, value) {
-  let [low, high] = [0, x.length - 1];
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if (x[middle] <= value) low = middle;
-    else high = middle - 1;
-  }
-  const next = Math.min(low + 1, x.length - 1);
-  return Math.abs(x[next] - value) < Math.abs(x[low] - value) ? next : low;
-}
-
-class Panel {
+export class Panel {
+  /** @param {Curves} owner */
   constructor(owner) {
     this.owner = owner;
+    this.low = 0; // of the values' axis
+    this.high = 1;
     this.title = el("h4");
     this.values = el("div", { class: "values" });
     this.ground = svg("rect", { class: "ground" });
@@ -77,6 +40,7 @@ class Panel {
   }
 
   listen() {
+    /** @param {MouseEvent} event */
     const at = (event) => event.clientX - this.svg.getBoundingClientRect().left;
     this.svg.onpointerdown = (event) => {
       if (event.button !== 0) return;
@@ -99,13 +63,18 @@ class Panel {
     this.svg.onkeydown = (event) => this.keyDown(event);
   }
 
-  // Arrow keys move the crosshair, + and − zoom around it, Escape shows everything.
+  /**
+   * Arrow keys move the crosshair, + and − zoom around it, Escape shows everything.
+   * @param {KeyboardEvent} event
+   */
   keyDown(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const [low, high] = this.owner.shownRange();
     const x = this.owner.hoverX ?? (low + high) / 2;
     const step = (high - low) / 60;
+    /** @param {number} factor */
     const zoom = (factor) => this.owner.zoomTo(x - (x - low) * factor, x + (high - x) * factor);
+    /** @type {Record<string, () => void>} */
     const actions = {
       ArrowLeft: () => this.owner.hover(clamp(x - step, low, high)),
       ArrowRight: () => this.owner.hover(clamp(x + step, low, high)),
@@ -120,19 +89,24 @@ class Panel {
     actions[event.key]();
   }
 
+  /**
+   * @param {number} a
+   * @param {number} b
+   */
   showBrush(a, b) {
     const { left, width, top, height } = this.frame;
     const [from, to] = [Math.min(a, b), Math.max(a, b)].map((x) => clamp(x, left, left + width));
-    const where = { x: from, y: top, width: to - from, height, visibility: "visible" };
-    for (const [name, value] of Object.entries(where)) this.brush.setAttribute(name, value);
+    fill(this.brush, { x: from, y: top, width: to - from, height, visibility: "visible" });
   }
 
+  /** @param {number} pixel */
   xOf(pixel) {
     const { left, width } = this.frame;
     const [low, high] = this.owner.shownRange();
     return low + (clamp(pixel - left, 0, width) / width) * (high - low);
   }
 
+  /** @param {PanelData} panel */
   setData(panel) {
     this.panel = panel;
     this.title.textContent = panel.title;
@@ -143,7 +117,7 @@ class Panel {
   draw() {
     const width = this.root.clientWidth;
     if (!width || !this.panel) return;
-    const { smoothing, log } = this.owner;
+    const { smoothing, log } = this.owner.look;
     this.log = log && this.panel.log;
     this.frame = {
       left: MARGIN.left,
@@ -151,46 +125,30 @@ class Panel {
       width: Math.max(40, width - MARGIN.left - MARGIN.right),
       height: HEIGHT - MARGIN.top - MARGIN.bottom,
     };
+    /** @type {Shown[]} */
     this.shown = this.panel.lines
       .filter((line) => line.x.length && this.owner.isShown(line.run))
       .map((line) => ({ ...line, at: this.owner.xs(line), soft: smoothed(line.y, smoothing) }));
-    [this.low, this.high] = this.valueRange();
-    this.svg.setAttribute("width", width);
-    for (const node of [this.plot, this.ground])
-      for (const [name, key] of Object.entries({ x: "left", y: "top", width: "width", height: "height" }))
-        node.setAttribute(name, this.frame[key]);
+    const { unit, mark } = this.panel;
+    [this.low, this.high] = valueRange(this.shown, this.owner.shownRange(), { log: this.log, unit, mark: mark?.y });
+    fill(this.svg, { width });
+    const { left: x, top: y, ...size } = this.frame;
+    for (const node of [this.plot, this.ground]) fill(node, { x, y, ...size });
     this.drawAxes();
     this.lines.replaceChildren(...this.markNodes(), ...this.shown.flatMap((line) => this.lineNodes(line)));
     this.drawHover();
     this.describe();
   }
 
-  // What is seen of the values: the lines themselves, not the single values that a thinned point stands for.
-  valueRange() {
-    const [from, to] = this.owner.shownRange();
-    let [low, high] = [Infinity, -Infinity];
-    for (const { at, y, soft } of this.shown)
-      for (let i = 0; i < at.length; i += 1) {
-        if (at[i] < from || at[i] > to || (this.log && !(y[i] > 0))) continue;
-        low = Math.min(low, y[i], soft[i]);
-        high = Math.max(high, y[i], soft[i]);
-      }
-    if (low > high) return this.log ? [0.1, 1] : [0, 1];
-    if (this.log) return low === high ? [low / 2, high * 2] : [low / 1.05, high * 1.05];
-    if (this.panel.unit === "%") return [0, Math.min(1, Math.max(high * 1.08, 0.05))];
-    const mark = this.panel.mark?.y;
-    if (mark !== undefined) [low, high] = [Math.min(low, 0), Math.max(high, mark * 1.3)];
-    const room = (high - low || Math.abs(high) || 1) * 0.06;
-    return [low - (low === 0 ? 0 : room), high + room];
-  }
-
+  /** @param {number} x */
   px(x) {
     const [low, high] = this.owner.shownRange();
     return ((x - low) / (high - low || 1)) * this.frame.width;
   }
 
+  /** @param {number} value */
   py(value) {
-    const scale = this.log ? Math.log10 : (n) => n;
+    const scale = this.log ? Math.log10 : (/** @type {number} */ n) => n;
     const share = (scale(value) - scale(this.low)) / (scale(this.high) - scale(this.low) || 1);
     return (1 - share) * this.frame.height;
   }
@@ -228,24 +186,28 @@ class Panel {
     ];
   }
 
+  /** @param {Shown} line */
   lineNodes(line) {
+    /** @param {number} value */
     const ok = (value) => !this.log || value > 0;
     const at = line.at.map((x) => Math.round(this.px(x) * 10) / 10);
+    /** @param {number[]} values */
     const points = (values) => {
       const found = [];
       for (let i = 0; i < values.length; i += 1)
         if (ok(values[i])) found.push(`${at[i]} ${Math.round(this.py(values[i]) * 10) / 10}`);
       return found;
     };
+    /** @type {(values: number[], name: string) => SVGElement} */
     const path = (values, name) => svg("path", { class: name, d: `M${points(values).join("L")}` });
     const group = svg("g", { class: line.thin ? "line thin" : "line", "data-run": line.run, "data-label": line.label });
     group.style.setProperty("--c", line.color);
     if (line.dash) group.style.setProperty("--dash", line.dash);
-    if (line.low && !this.owner.smoothing) {
+    if (line.low && !this.owner.look.smoothing) {
       const edge = [...points(line.high), ...points(line.low).reverse()];
       group.append(svg("path", { class: "band", d: `M${edge.join("L")}Z` }));
     }
-    if (this.owner.smoothing) group.append(path(line.y, "raw"));
+    if (this.owner.look.smoothing) group.append(path(line.y, "raw"));
     group.append(path(line.soft, "curve"));
     // One point alone makes no line, and a few should be seen as such.
     if (line.x.length < 30)
@@ -263,9 +225,9 @@ class Panel {
     const inside = x !== null;
     this.cross.setAttribute("visibility", inside ? "visible" : "hidden");
     if (inside) {
-      const where = { x1: left + this.px(x), x2: left + this.px(x), y1: top, y2: top + height };
-      for (const [name, value] of Object.entries(where)) this.cross.setAttribute(name, value);
+      fill(this.cross, { x1: left + this.px(x), x2: left + this.px(x), y1: top, y2: top + height });
     }
+    /** @type {SVGElement[]} */
     const dots = [];
     this.values.replaceChildren(
       ...this.shown.map((line) => {

@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
-
-import streamlit as st
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypedDict
 
 from orl_explorer.app.components import figure
-from orl_explorer.app.components.sources import joined
+from orl_explorer.app.components.bundle import registered
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
 
 
 class Node(TypedDict):
-    """A box: where it is (layers and rows, as numbers), what it says; ``solid``: a whole outline."""
+    """What a box says; ``solid``: a whole outline."""
 
     name: str
     kind: str
     title: str
     facts: str
     solid: bool
-    layer: NotRequired[int]
-    row: NotRequired[float]
-    lit: NotRequired[bool]
-    focus: NotRequired[bool]
 
 
-_lineage = st.components.v2.component(
-    "orl_lineage",
-    html='<div class="head"></div><div class="lineage"></div>',
-    css=joined("pages/train/graph.css", "components/save.css"),
-    js=joined("components/dom.js", *figure.SHOWN_SCRIPTS, "pages/train/graph.js"),
-)
+class PlacedNode(Node):
+    """A box where it is, in layers and rows; ``lit``: kin of the one in ``focus``."""
+
+    layer: int
+    row: float
+    lit: bool
+    focus: bool
+
+
+class LineagePayload(TypedDict):
+    """All that is drawn; edges join nodes by name."""
+
+    nodes: list[PlacedNode]
+    edges: list[tuple[str, str]]
+    figure: figure.Figure
+
+
+_lineage = registered("orl_lineage", "pages/train/graph", '<div class="head"></div><div class="lineage"></div>')
 
 
 def lineage_view(
-    nodes: Sequence[Mapping[str, Any]],
+    nodes: Sequence[PlacedNode],
     edges: Sequence[tuple[str, str]],
     *,
     key: str,
@@ -45,5 +51,5 @@ def lineage_view(
     saved_as: figure.Figure,
 ) -> ComponentResult:
     """Draw it; ``on_open`` reads the name from ``st.session_state[key].open``."""
-    data = {"nodes": list(nodes), "edges": list(edges), "figure": saved_as}
+    data: LineagePayload = {"nodes": list(nodes), "edges": list(edges), "figure": saved_as}
     return _lineage(key=key, data=data, on_open_change=on_open)

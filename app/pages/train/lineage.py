@@ -42,7 +42,13 @@ def panel(place: Place) -> None:
     spots = layered(shown, edges)
     lineage_view(
         [
-            nodes[key] | {"layer": spots[key].layer, "row": spots[key].row, "lit": key in near, "focus": key == focus}
+            {
+                **nodes[key],
+                "layer": spots[key].layer,
+                "row": spots[key].row,
+                "lit": key in near,
+                "focus": key == focus,
+            }
             for key in shown
         ],
         [(_name(a), _name(b)) for a, b in edges if a in spots and b in spots],

@@ -1,21 +1,31 @@
+// @ts-check
 // Two photos side by side in one SVG, with boxes and links between them; and the small curve of how similar
 // the best pair has been. Both are redrawn whole: a checkpoint has a handful of pairs.
 
+import { PAIRS } from "../../components/colours.js";
+import { fill, svg } from "../../components/dom.js";
+import { clamp } from "../../components/numbers.js";
+
+/** @import { Checkpoint, Couple, Match } from "./probe_view_types.js" */
+
 const GAP = 70;
 const TALLEST = 420;
-// Okabe–Ito, with a halo that stands out from any photo.
-const COLORS = ["#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#D55E00"];
+/** @param {number} n of a pair, the most similar first */
+export const colourOf = (n) => PAIRS[n % 6].color;
 
-const sameBox = (a, b) => a.every((value, i) => value === b[i]);
-const samePair = (a, b) => sameBox(a.q, b.q) && sameBox(a.k, b.k);
-
-class ProbeStage {
+export class ProbeStage {
   constructor() {
     this.photos = [0, 1].map(() => svg("image", { preserveAspectRatio: "none" }));
     this.layer = svg("g");
     this.root = svg("svg", { class: "stage", role: "img" }, ...this.photos, this.layer);
   }
 
+  /**
+   * @param {Couple} couple
+   * @param {number} at index of a checkpoint
+   * @param {boolean} showOwn
+   * @param {number} width
+   */
   draw(couple, at, showOwn, width) {
     const sides = [couple.query, couple.neighbor];
     const ratios = sides.map((photo) => photo.width / photo.height);
@@ -25,42 +35,47 @@ class ProbeStage {
     sides.forEach((photo, i) => {
       const image = this.photos[i];
       if (image.getAttribute("href") !== photo.url) image.setAttribute("href", photo.url);
-      const where = { x: lefts[i], y: 0, width: height * ratios[i], height };
-      for (const [name, value] of Object.entries(where)) image.setAttribute(name, value);
+      fill(image, { x: lefts[i], y: 0, width: height * ratios[i], height });
     });
-    this.root.setAttribute("width", width);
-    this.root.setAttribute("height", height);
+    fill(this.root, { width, height });
+    /** @type {(box: number[], i: number) => number[]} */
     const place = (box, i) => {
       const scale = height / sides[i].height;
       return [lefts[i] + box[0] * scale, box[1] * scale, box[2] * scale, box[3] * scale];
     };
     const found = couple.found[at];
     const nodes = showOwn ? couple.own.map((pair) => this.pair(pair, place, "own", "#ffffff")) : [];
-    found.forEach((pair, n) => nodes.push(this.pair(pair, place, "found", COLORS[n % COLORS.length])));
+    found.forEach((pair, n) => nodes.push(this.pair(pair, place, "found", colourOf(n))));
     this.layer.replaceChildren(...nodes.reverse());
     const said = found.map((pair) => pair.similarity.toFixed(3)).join(", ") || "none";
     this.root.setAttribute("aria-label", `${couple.query.name} and ${couple.neighbor.name}; pairs: ${said}`);
   }
 
+  /**
+   * @param {Match} pair
+   * @param {(box: number[], i: number) => number[]} place
+   * @param {string} name
+   * @param {string} color
+   */
   pair(pair, place, name, color) {
     const [q, k] = [place(pair.q, 0), place(pair.k, 1)];
+    /** @type {(part: string, box: number[]) => SVGElement} */
     const rect = (part, [x, y, width, height]) => svg("rect", { class: part, x, y, width, height });
     const [x1, y1, x2, y2] = [q[0] + q[2], q[1] + q[3] / 2, k[0], k[1] + k[3] / 2];
     const bend = Math.max(20, (x2 - x1) * 0.4);
     const d = `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
-    const parts = ["halo", "stroke"].flatMap((part) => [
-      rect(part, q),
-      rect(part, k),
-      svg("path", { class: part, d }),
-    ]);
+    const parts = ["halo", "stroke"].flatMap((part) => [rect(part, q), rect(part, k), svg("path", { class: part, d })]);
     const group = svg("g", { class: name, "data-q": pair.q.join(" "), "data-k": pair.k.join(" ") }, ...parts);
     group.style.setProperty("--c", color);
     return group;
   }
 }
 
-class ProbeCurve {
+export class ProbeCurve {
+  /** @param {(at: number) => void} onPick */
   constructor(onPick) {
+    /** @type {((pixel: number) => number) | null} */
+    this.at = null; // index of the checkpoint at a pixel
     this.root = svg("svg", { class: "trend", height: 96, role: "img" });
     this.root.onpointerdown = (event) => {
       const x = event.clientX - this.root.getBoundingClientRect().left;
@@ -68,6 +83,12 @@ class ProbeCurve {
     };
   }
 
+  /**
+   * @param {Couple} couple
+   * @param {Checkpoint[]} checkpoints
+   * @param {number} at index of a checkpoint
+   * @param {number} width
+   */
   draw(couple, checkpoints, at, width) {
     const best = couple.found.map((pairs) => pairs[0]?.similarity ?? null);
     const known = best.filter((value) => value !== null);
@@ -76,10 +97,13 @@ class ProbeCurve {
     const room = (high - low) * 0.1 || 0.05;
     const [left, right, top, bottom] = [44, 12, 6, 20];
     const last = Math.max(1, checkpoints.length - 1);
+    /** @param {number} i */
     const x = (i) => left + (i / last) * (width - left - right);
+    /** @param {number} value */
     const y = (value) => top + (1 - (value - low + room) / (high - low + 2 * room)) * (96 - top - bottom);
     this.at = (pixel) => clamp(Math.round(((pixel - left) / (width - left - right)) * last), 0, checkpoints.length - 1);
     const points = best.flatMap((value, i) => (value === null ? [] : [`${x(i)} ${y(value)}`]));
+    /** @type {(value: number, at: number) => SVGElement} */
     const label = (value, at) => svg("text", { x: left - 6, y: at + 4, "text-anchor": "end", text: value.toFixed(3) });
     const nodes = [
       label(low, y(low)),
@@ -89,9 +113,10 @@ class ProbeCurve {
       svg("path", { class: "line", d: `M${points.join("L")}` }),
       svg("line", { class: "now", x1: x(at), x2: x(at), y1: top, y2: 96 - bottom }),
     ];
-    if (own !== undefined) nodes.push(svg("line", { class: "set", x1: left, x2: width - right, y1: y(own), y2: y(own) }));
+    if (own !== undefined)
+      nodes.push(svg("line", { class: "set", x1: left, x2: width - right, y1: y(own), y2: y(own) }));
     if (best[at] !== null) nodes.push(svg("circle", { cx: x(at), cy: y(best[at]), r: 4 }));
-    this.root.setAttribute("width", width);
+    fill(this.root, { width });
     this.root.setAttribute("aria-label", `Similarity of the best pair by epoch, now ${best[at]?.toFixed(3) ?? "none"}`);
     this.root.replaceChildren(...nodes.filter(Boolean));
   }

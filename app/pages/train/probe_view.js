@@ -1,12 +1,30 @@
+// @ts-check
 // The probes: which photos, which checkpoint, and playing through them.
+
+import { lastingLink } from "../../components/address.js";
+import { el } from "../../components/dom.js";
+import { entry, numbered } from "../../components/entry.js";
+import { clamp } from "../../components/numbers.js";
+import { SaveMenu } from "../../components/save.js";
+import { asShown } from "../../components/shown.js";
+import { plural } from "../../components/words.js";
+import { colourOf, ProbeCurve, ProbeStage } from "./probe_stage.js";
+import { placeAmong, shared } from "./probes.js";
+
+/** @import { Photo, ProbesPayload } from "./probe_view_types.js" */
 
 const PACE = 700; // ms for each checkpoint
 const REST = 350; // ms without a change before the server is told
-let looks = 0; // makes equal events distinguishable
 
 class Probes {
+  /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
+    /** @type {import("../../components/entry.js").Send} */
+    this.send = null; // Streamlit gives it
+    /** @type {ProbesPayload | null} */
+    this.data = null;
+    this.drawnStrip = ""; // the data, as text
     this.couple = 0;
     this.at = 0;
     this.showOwn = true;
@@ -41,6 +59,7 @@ class Probes {
     this.resizer.disconnect();
   }
 
+  /** @param {ProbesPayload} data */
   setData(data) {
     if (!data || data === this.data) return;
     const before = this.data;
@@ -50,8 +69,11 @@ class Probes {
     if (!before) this.couple = clamp(data.couple, 0, data.couples.length - 1);
     this.couple = Math.min(this.couple, data.couples.length - 1);
     const last = data.checkpoints.length - 1;
-    const kept = data.checkpoints.findIndex((checkpoint) => checkpoint.step === step);
-    this.at = following || kept < 0 ? last : kept;
+    this.at = placeAmong(
+      data.checkpoints.map((checkpoint) => checkpoint.step),
+      step,
+      following,
+    );
     this.slider.max = String(last);
     this.slider.disabled = this.play.disabled = last === 0;
     this.ownText.textContent = `pairs of the set ${data.own}`;
@@ -60,32 +82,27 @@ class Probes {
   }
 
   drawStrip() {
-    const key = JSON.stringify([this.data.couples.map(({ query, neighbor }) => [query.thumb, neighbor.thumb])]);
-    if (key !== this.strip.key) {
-      this.strip.key = key;
-      const thumb = (photo) => el("img", { src: photo.thumb, alt: photo.name, decoding: "async" });
-      this.strip.replaceChildren(
-        ...this.data.couples.map(({ query, neighbor }, i) =>
-          el(
-            "button",
-            {
-              type: "button",
-              onclick: () => {
-                this.couple = i;
-                this.draw();
-                this.tell();
-              },
-            },
-            thumb(query),
-            thumb(neighbor),
-          ),
-        ),
-      );
-    }
+    const drawn = JSON.stringify(this.data.couples.map(({ query, neighbor }) => [query.thumb, neighbor.thumb]));
+    if (this.drawnStrip === drawn) return; // keeps the focus
+    this.drawnStrip = drawn;
+    /** @param {Photo} photo */
+    const thumb = (photo) => el("img", { src: photo.thumb, alt: photo.name, decoding: "async" });
+    /** @param {number} i */
+    const choose = (i) => {
+      this.couple = i;
+      this.draw();
+      this.tell();
+    };
+    this.strip.replaceChildren(
+      ...this.data.couples.map(({ query, neighbor }, i) =>
+        el("button", { type: "button", onclick: () => choose(i) }, thumb(query), thumb(neighbor)),
+      ),
+    );
   }
 
   // -- time ------------------------------------------------------------------------------------------
 
+  /** @param {number} at index of a checkpoint */
   goTo(at) {
     this.pause();
     this.at = at;
@@ -124,7 +141,7 @@ class Probes {
     clearTimeout(this.rest);
     this.rest = setTimeout(() => {
       const { step } = this.data.checkpoints[this.at];
-      this.send("look", { couple: this.couple, step, n: (looks += 1) });
+      this.send("look", numbered({ couple: this.couple, step }));
     }, REST);
   }
 
@@ -162,16 +179,16 @@ class Probes {
     this.stage.draw(couple, this.at, this.showOwn, width);
     this.trend.draw(couple, this.data.checkpoints, this.at, Math.min(width, 760));
     const found = couple.found[this.at];
-    const shared = found.filter((pair) => couple.own.some((own) => samePair(pair, own))).length;
+    const both = shared(found, couple.own);
     this.keys.replaceChildren(
       ...found.map((pair, n) => {
         const key = el("b", { text: pair.similarity.toFixed(3) });
-        key.style.setProperty("--c", COLORS[n % COLORS.length]);
+        key.style.setProperty("--c", colourOf(n));
         return key;
       }),
     );
-    this.text.textContent = `Of the ${plural(found.length, "pair")} found at this checkpoint, ${shared || "none"} ${
-      shared === 1 ? "is" : "are"
+    this.text.textContent = `Of the ${plural(found.length, "pair")} found at this checkpoint, ${both || "none"} ${
+      both === 1 ? "is" : "are"
     } also among the set's ${couple.own.length}.`;
   }
 }

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypedDict
 
-import streamlit as st
-
 from orl_explorer.app.components import figure
-from orl_explorer.app.components.sources import joined
+from orl_explorer.app.components.bundle import registered
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -66,12 +64,7 @@ class ProbesPayload(TypedDict):
     figure: figure.Figure
 
 
-_probes = st.components.v2.component(
-    "orl_probes",
-    html='<div class="probes"></div>',
-    css=joined("pages/train/probe_view.css", "components/save.css"),
-    js=joined("components/dom.js", *figure.SHOWN_SCRIPTS, "pages/train/probe_stage.js", "pages/train/probe_view.js"),
-)
+_probes = registered("orl_probes", "pages/train/probe_view", '<div class="probes"></div>')
 
 
 def probes_view(payload: ProbesPayload, *, key: str, on_look: Callable[[], None]) -> ComponentResult:

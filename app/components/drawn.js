@@ -1,0 +1,50 @@
+// @ts-check
+// A view that only draws: Python says all that there is to say of it.
+
+import { lastingLink } from "./address.js";
+import { SaveMenu } from "./save.js";
+import { asShown } from "./shown.js";
+
+/** @import { Figure } from "./figure_types.js" */
+
+export class Drawn {
+  /** @param {HTMLElement} root beside a .head, the place for the menu that saves */
+  constructor(root) {
+    this.root = root;
+    /** @type {HTMLElement} */
+    this.head = root.parentNode.querySelector(".head");
+    this.head.replaceChildren(new SaveMenu(this).root);
+  }
+
+  /**
+   * The menu, where there is something to say of the view.
+   * @param {Figure | null} figure
+   */
+  setFigure(figure) {
+    this.figure = figure;
+    this.head.hidden = !figure;
+  }
+
+  /** What a figure shows. */
+  shown() {
+    return /** @type {Element[]} */ ([this.root]);
+  }
+
+  destroy() {}
+
+  picture() {
+    return asShown(...this.shown());
+  }
+
+  captionLines() {
+    return this.figure.caption;
+  }
+
+  fileName() {
+    return this.figure.name;
+  }
+
+  link() {
+    return lastingLink(this.figure.place);
+  }
+}

@@ -1,0 +1,48 @@
+// @ts-check
+// What Streamlit calls with new data, and what views tell the page.
+
+/**
+ * @typedef {(name: string, value: unknown) => void} Send
+ * @typedef {{ root: HTMLElement, send: Send, setData(data: any): void, destroy(): void }} View
+ * @typedef {{ data: any, parentElement: HTMLElement | ShadowRoot, setTriggerValue: Send }} Call
+ */
+
+/**
+ * A view stays as long as the root that it was made for.
+ * @param {string} selector of the root
+ * @param {new (root: HTMLElement) => Omit<View, "send">} Made
+ */
+export function entry(selector, Made) {
+  /** @type {WeakMap<ParentNode, { view: View, run: symbol }>} */
+  const views = new WeakMap(); // of parentElement
+
+  /** @param {Call} call */
+  return ({ data, parentElement, setTriggerValue }) => {
+    const root = /** @type {HTMLElement} */ (parentElement.querySelector(selector));
+    if (!root) return undefined;
+    let { view } = views.get(parentElement) ?? {};
+    if (view?.root !== root) {
+      view?.destroy();
+      view = Object.assign(new Made(root), { send: setTriggerValue });
+    }
+    view.send = setTriggerValue;
+    const run = Symbol("run");
+    views.set(parentElement, { view, run });
+    view.setData(data);
+    // Streamlit may call the cleanup of an overtaken run after the next one has drawn.
+    return () => {
+      if (views.get(parentElement)?.run !== run) return;
+      view.destroy();
+      views.delete(parentElement);
+    };
+  };
+}
+
+let told = 0;
+
+/**
+ * An event that differs from every other one: Streamlit drops a trigger that is equal to the last.
+ * @template {object} T
+ * @param {T} event
+ */
+export const numbered = (event) => Object.assign({}, event, { n: ++told });

@@ -1,0 +1,50 @@
+// @ts-check
+// What maps show, in words.
+
+import { plural } from "../../components/words.js";
+import { targetOf } from "./target.js";
+
+/** @import { AttentionPayload, Look } from "./component_types.js" */
+
+/** @typedef {Pick<AttentionPayload, "query" | "neighbors" | "neighbors_by" | "encoders">} Shown */
+
+/**
+ * @param {Look} look
+ * @param {Pick<Shown, "query" | "neighbors">} photos
+ */
+export function methodOf(look, { query, neighbors }) {
+  const target = targetOf(look.to);
+  if (!target) return "activation norm of the last layer (L2 over channels)";
+  const { image, x, y, width, height } = target;
+  const where = width ? `the RoI of ${width} × ${height} px at (${x}, ${y})` : `the point (${x}, ${y})`;
+  const name = [query, ...neighbors].find((photo) => photo.id === image)?.name ?? `photo ${image}`;
+  return `cosine of the last layer to ${where} of ${name}`;
+}
+
+/** @param {Pick<Look, "to" | "own">} look */
+export const scaleOf = ({ to, own }) =>
+  to && !own
+    ? { low: "0", high: "1", said: "the same scale for all; below 0 counts as 0" }
+    : { low: "least", high: "most", said: "each photo and encoder on a scale of its own" };
+
+/**
+ * @param {Look} look
+ * @param {Shown} shown
+ */
+export function captionOf(look, shown) {
+  const { query, neighbors, neighbors_by, encoders } = shown;
+  const by = encoders.map(({ name, note }) => (note ? `${name} (${note})` : name)).join("; ");
+  const { low, high, said } = scaleOf(look);
+  const layers = {
+    overlay: `map at ${Math.round(look.opacity * 100)} % over the photo`,
+    photo: "photo alone",
+    map: "map alone",
+  };
+  const near = neighbors.length ? ` Below it ${plural(neighbors.length, "neighbour")} by the set ${neighbors_by}.` : "";
+  return [
+    `Photo: ${query.name}.${near}`,
+    `Encoders: ${by}.`,
+    `Map: ${methodOf(look, shown)}; ${look.cells ? "cells" : "smooth"}; ${layers[look.layer]}.`,
+    `Scale: ${low} to ${high}, ${said}.`,
+  ];
+}

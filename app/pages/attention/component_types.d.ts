@@ -1,0 +1,53 @@
+// Of the TypedDicts of the same name, by `python -m tests.payload_types`.
+
+/**
+ * How the photos are looked at.
+ *
+ * `to` is what the cosine maps compare with: image-x-y for a point, image-x-y-w-h for a RoI, both in pixels of the
+ * image as shown; empty for the activation norm. `own`: cosine on a scale of each map's own, not from 0 to 1.
+ */
+export interface Look {
+  to: string;
+  opacity: number;
+  layer: "overlay" | "photo" | "map";
+  cells: boolean;
+  own: boolean;
+}
+
+/**
+ * One encoder; `note` says its architecture and stage, and whether it was trained with labels.
+ */
+export interface Column {
+  id: number;
+  name: string;
+  note: string;
+  supervised: boolean;
+}
+
+/**
+ * One photo; `similarity` is None for the query.
+ */
+export interface Panel {
+  id: number;
+  name: string;
+  url: string;
+  width: number;
+  height: number;
+  similarity: number | null;
+}
+
+/**
+ * Everything that the view draws. `rois`: x y w h of the query's candidates in rank order.
+ */
+export interface AttentionPayload {
+  encoders: Column[];
+  query: Panel;
+  neighbors: Panel[];
+  neighbors_by: string;
+  rois: number[][];
+  look: Look;
+  place: Record<string, string | string[]>;
+  attention_url: string;
+  crop_url: string;
+  colors: string[];
+}

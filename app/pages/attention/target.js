@@ -1,0 +1,30 @@
+// @ts-check
+// What cosine maps compare with: "image-x-y" for a point, "image-x-y-w-h" for a RoI, "" for nothing.
+
+/**
+ * @param {string} to
+ * @returns {{ image: number, x: number, y: number, width?: number, height?: number } | null}
+ */
+export function targetOf(to) {
+  if (!to) return null;
+  const [image, x, y, width, height] = to.split("-").map(Number);
+  return { image, x, y, width, height };
+}
+
+/**
+ * Of a photo's map by an encoder, as the look asks for it.
+ * @param {string} template
+ * @param {number} encoder
+ * @param {number} image
+ * @param {{ to: string, cells: boolean, own: boolean }} look
+ */
+export function mapUrl(template, encoder, image, { to, cells, own }) {
+  const url = template.replace("{encoder}", String(encoder)).replace("{image}", String(image));
+  const target = targetOf(to);
+  const asked = [
+    target && `${target.width ? "roi" : "point"}=${to}`,
+    cells && "cells=1",
+    target && own && "own=1",
+  ].filter(Boolean);
+  return asked.length ? `${url}?${asked.join("&")}` : url;
+}

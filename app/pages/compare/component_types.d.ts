@@ -1,0 +1,88 @@
+// Of the TypedDicts of the same name, by `python -m tests.payload_types`.
+
+import type { Photo, RejectedBox } from "../pair/component_types";
+
+/**
+ * The neighbour in one set; rank and similarity are None where it is none.
+ */
+export interface ComparedPhoto {
+  id: number;
+  name: string;
+  url: string;
+  width: number;
+  height: number;
+  boxes: number[][];
+  rejected: RejectedBox[];
+  rank: number | null;
+  similarity: number | null;
+}
+
+/**
+ * A neighbour's rank and similarity in one set.
+ */
+export interface Place {
+  rank: number;
+  similarity: number;
+}
+
+/**
+ * A neighbour in either set, and how many pairs with it were kept, lost and are new.
+ */
+export interface ComparedThumb {
+  id: number;
+  name: string;
+  thumb: string;
+  status: "kept" | "lost" | "new";
+  first: Place | null;
+  second: Place | null;
+  counts: Record<"kept" | "lost" | "new", number>;
+}
+
+/**
+ * A pair of one pane: `q` and `k` index its boxes; the same `id` and `number` is the same pair.
+ */
+export interface ComparedPair {
+  id: string;
+  number: number;
+  status: "kept" | "lost" | "new";
+  q: number;
+  k: number;
+  similarity: number;
+}
+
+/**
+ * One set's stage.
+ */
+export interface Pane {
+  title: string;
+  note: string;
+  query: Photo;
+  neighbor: ComparedPhoto;
+  pairs: ComparedPair[];
+}
+
+/**
+ * A row of the table: both boxes, and the similarity in either set.
+ */
+export interface ComparedRow {
+  id: string;
+  number: number;
+  status: "kept" | "lost" | "new";
+  boxes: [number[], number[]];
+  similarity: [number | null, number | null];
+}
+
+/**
+ * Everything that the view draws.
+ */
+export interface ComparePayload {
+  neighbor: number;
+  neighbors: ComparedThumb[];
+  panes: [Pane, Pane];
+  rows: ComparedRow[];
+  selected: string | null;
+  place: Record<string, string>;
+  caption: string[];
+  crop_url: string;
+  prefetch: string[];
+}

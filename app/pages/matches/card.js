@@ -1,0 +1,113 @@
+// @ts-check
+// A match: the crops of both RoIs side by side, with what is known of the pair.
+
+import { el, icon, picture } from "../../components/dom.js";
+import { VERDICTS } from "../../components/verdicts.js";
+
+/** @import { Judgement } from "../../components/verdicts.js" */
+/** @import { Card, Side } from "./component_types.js" */
+/** @import { MatchGrid } from "./grid.js" */
+
+/** @param {Side} side */
+function cropOf({ name, crop }) {
+  const image = picture(crop, { loading: "lazy", draggable: "false" });
+  return el("span", { class: "crop", title: name }, image);
+}
+
+/** @param {boolean | null} cycle */
+function wayBack(cycle) {
+  if (cycle === null) return null;
+  const text = cycle ? "↺ consistent" : "↺ leads elsewhere";
+  const title = cycle
+    ? "The key RoI's best match in the query photo is this query RoI"
+    : "The key RoI's best match in the query photo is another RoI";
+  return el("span", { class: `badge ${cycle ? "" : "broken"}`, text, title });
+}
+
+/** @param {Card} card */
+function description({ query, key, similarity, margin, cycle, verdict, tags }) {
+  const back = cycle === null ? "" : cycle ? "consistent" : "its way back leads elsewhere";
+  const over = margin === null ? "" : `margin ${margin.toFixed(3)}`;
+  const facts = [`cosine ${similarity.toFixed(3)}`, over, back, verdict ?? "", ...tags];
+  return `${query.name} and ${key.name}: ${facts.filter(Boolean).join(", ")}`;
+}
+
+/** @param {number | null} margin */
+const marginText = (margin) =>
+  margin === null ? "no margin" : `${margin < 0 ? "−" : "+"}${Math.abs(margin).toFixed(3)}`;
+
+/**
+ * @param {Card} card
+ * @param {MatchGrid} grid
+ */
+function verdictButtons(card, grid) {
+  if (!grid.canJudge && !card.verdict) return null;
+  const buttons = VERDICTS.map(({ name, word, key }) =>
+    el(
+      "button",
+      {
+        type: "button",
+        class: `verdict ${name}`,
+        tabindex: "-1",
+        title: `${word} (${key.toUpperCase()})`,
+        "aria-label": word,
+        "aria-pressed": String(card.verdict === name),
+        disabled: !grid.canJudge,
+        onclick: () => grid.judge(card.id, name),
+      },
+      icon(name),
+    ),
+  );
+  const title = "Tag (T); a tag that it has is taken off";
+  const tag = { type: "button", class: "verdict", tabindex: "-1", text: "#", title, "aria-label": title };
+  if (grid.canJudge) buttons.push(el("button", { ...tag, onclick: () => grid.askForTag(card.id) }));
+  return el("span", { class: "verdicts" }, ...buttons);
+}
+
+/**
+ * @param {Card} card
+ * @param {MatchGrid} grid
+ */
+export function cardNode(card, grid) {
+  const opener = el(
+    "button",
+    {
+      type: "button",
+      class: "match",
+      tabindex: "-1",
+      "data-id": card.id,
+      "aria-label": description(card),
+      onclick: () => grid.send("open", card.id),
+    },
+    el("span", { class: "crops" }, cropOf(card.query), cropOf(card.key)),
+    el(
+      "span",
+      { class: "facts" },
+      el("span", { class: "cosine", text: card.similarity.toFixed(3), title: "Cosine of the two RoIs" }),
+      el("span", {
+        class: "margin",
+        text: marginText(card.margin),
+        title: "Margin over the query RoI's best other RoI there",
+      }),
+      wayBack(card.cycle),
+      ...card.tags.map((text) => el("span", { class: "badge tag", text })),
+    ),
+    el("span", {
+      class: "names",
+      text: `${card.query.name} → ${card.key.name}`,
+      title: `Neighbour ${card.neighbor_rank}`,
+    }),
+  );
+  return el("div", { class: `card ${card.verdict ?? ""}` }, opener, verdictButtons(card, grid));
+}
+
+/**
+ * @param {Element} card
+ * @param {Judgement | null} verdict
+ */
+export function showVerdict(card, verdict) {
+  card.className = `card ${verdict ?? ""}`;
+  for (const button of card.querySelectorAll(".verdict")) {
+    button.setAttribute("aria-pressed", String(button.classList.contains(verdict ?? "none")));
+  }
+}

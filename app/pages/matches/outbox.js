@@ -1,0 +1,80 @@
+// @ts-check
+// What was said and the server has not answered yet. A trigger can be lost while a page reruns, so everything
+// outstanding goes with each, and goes again until its number is answered; saying a thing twice does no harm.
+
+/** @import { Judgement } from "../../components/verdicts.js" */
+
+/**
+ * @typedef {{ id: string, tag: string, on: boolean }} Tagged
+ * @typedef {{ n: number, verdicts: Record<string, Judgement | null>, tags: ({ n: number } & Tagged)[] }} Said
+ */
+
+const PATIENCE = 3000; // ms
+const ATTEMPTS = 5;
+
+export class Outbox {
+  /** @param {(said: Said) => void} send */
+  constructor(send) {
+    this.send = send;
+    /** @type {Map<string, { n: number, verdict: Judgement | null }>} */
+    this.verdicts = new Map(); // by id
+    /** @type {Map<string, { n: number } & Tagged>} */
+    this.tags = new Map(); // by id and tag
+    this.n = 0;
+    this.left = 0; // attempts
+  }
+
+  /**
+   * @param {string} id
+   * @param {Judgement | null} verdict
+   */
+  judge(id, verdict) {
+    this.verdicts.set(id, { n: this.number(), verdict });
+    this.say();
+  }
+
+  /** @param {Tagged} tagged */
+  tag(tagged) {
+    this.tags.set(`${tagged.id} ${tagged.tag}`, { n: this.number(), ...tagged });
+    this.say();
+  }
+
+  /**
+   * What was said up to a number is heard.
+   * @param {number} upTo
+   */
+  answered(upTo) {
+    for (const outstanding of [this.verdicts, this.tags]) {
+      for (const [key, { n }] of outstanding) if (n <= upTo) outstanding.delete(key);
+    }
+    if (!this.outstanding()) this.stop();
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+  }
+
+  outstanding() {
+    return this.verdicts.size + this.tags.size;
+  }
+
+  // Grows over reloads of the page too.
+  number() {
+    this.n = Math.max(this.n + 1, Date.now());
+    return this.n;
+  }
+
+  say() {
+    this.left = ATTEMPTS;
+    this.post();
+  }
+
+  post() {
+    this.stop();
+    if (!this.outstanding() || this.left === 0) return;
+    const verdicts = Object.fromEntries([...this.verdicts].map(([id, { verdict }]) => [id, verdict]));
+    this.send({ n: this.n, verdicts, tags: [...this.tags.values()] });
+    this.left -= 1;
+    this.timer = setTimeout(() => this.post(), PATIENCE);
+  }
+}

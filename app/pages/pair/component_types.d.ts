@@ -1,0 +1,154 @@
+// Of the TypedDicts of the same name, by `python -m tests.payload_types`.
+
+/**
+ * A raw box that a filter removed, and by how much it failed; `blocker` is the kept box in its way.
+ */
+export interface RejectedBox {
+  raw: number;
+  box: number[];
+  rule: "size" | "aspect" | "overlap" | "count";
+  why: string;
+  blocker: number | null;
+}
+
+/**
+ * One side of the stage.
+ */
+export interface Photo {
+  id: number;
+  name: string;
+  url: string;
+  width: number;
+  height: number;
+  boxes: number[][];
+  rejected: RejectedBox[];
+}
+
+/**
+ * The right side of the stage.
+ */
+export interface NeighborPhoto {
+  id: number;
+  name: string;
+  url: string;
+  width: number;
+  height: number;
+  boxes: number[][];
+  rejected: RejectedBox[];
+  rank: number;
+  similarity: number;
+}
+
+/**
+ * One entry of the filmstrip.
+ */
+export interface NeighborThumb {
+  rank: number;
+  id: number;
+  name: string;
+  thumb: string;
+  similarity: number;
+  pairs: number | null;
+}
+
+/**
+ * Two matched boxes: `q` indexes the query's boxes, `k` the neighbour's.
+ */
+export interface Pair {
+  rank: number;
+  q: number;
+  k: number;
+  similarity: number;
+  verdict: "good" | "wrong" | "interesting" | null;
+}
+
+/**
+ * The selected pair.
+ */
+export interface Selection {
+  q: number;
+  k: number;
+}
+
+/**
+ * A selected pair that is not among the kept ones, and the sentence that says where it stands.
+ */
+export interface OutsidePair {
+  q: number;
+  k: number;
+  similarity: number;
+  verdict: "good" | "wrong" | "interesting" | null;
+  note: string;
+}
+
+/**
+ * Cosines of all query RoIs (rows) with all of the neighbour: int16 in 1/10000, row by row, base64.
+ */
+export interface Matrix {
+  rows: number;
+  columns: number;
+  values: string;
+}
+
+/**
+ * The best match of a RoI in one photo: the query (`rank` None) or a neighbour; unknown before it is embedded.
+ */
+export interface Match {
+  rank: number | null;
+  id: number;
+  index: number | null;
+  box: number[] | null;
+  similarity: number | null;
+}
+
+/**
+ * The best matches of one RoI.
+ */
+export interface Matches {
+  side: "query" | "neighbor";
+  index: number;
+  items: Match[];
+}
+
+/**
+ * What it would have taken to keep a raw box.
+ */
+export interface Explained {
+  side: "query" | "neighbor";
+  raw: number;
+  text: string;
+}
+
+/**
+ * Heat maps laid over the photos; `colors` are the legend's stops from low to high.
+ */
+export interface Attention {
+  query: string | null;
+  neighbor: string | null;
+  label: string;
+  low: string;
+  high: string;
+  colors: string[];
+}
+
+/**
+ * Everything that the view draws.
+ */
+export interface PairPayload {
+  query: Photo;
+  neighbor: NeighborPhoto | null;
+  neighbors: NeighborThumb[];
+  pairs: Pair[];
+  selected: Selection | null;
+  outside: OutsidePair | null;
+  roi: string | null;
+  matches: Matches | null;
+  explained: Explained | null;
+  matrix: Matrix | null;
+  attention: Attention | null;
+  place: Record<string, string>;
+  caption: string[];
+  crop_url: string;
+  can_judge: boolean;
+  prefetch?: string[];
+}

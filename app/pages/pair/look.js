@@ -1,0 +1,58 @@
+// @ts-check
+// What of looking is in the URL: layers and threshold; and boxes as it names them.
+
+import { LAYERS_AT_FIRST } from "../../components/stage/looking.js";
+
+/** @typedef {import("../../components/stage/looking.js").Layers} Layers */
+
+/**
+ * The layers that are on; "" where they are as at first.
+ * @param {Layers} layers
+ */
+export function layersText(layers) {
+  const names = /** @type {(keyof Layers)[]} */ (Object.keys(layers));
+  const usual = names.every((name) => layers[name] === LAYERS_AT_FIRST[name]);
+  return usual ? "" : names.filter((name) => layers[name]).join(".") || "none";
+}
+
+/**
+ * @param {string | null} text
+ * @returns {Layers}
+ */
+export function layersFrom(text) {
+  if (text === null) return { ...LAYERS_AT_FIRST };
+  const on = text.split(".");
+  return /** @type {Layers} */ (
+    Object.fromEntries(Object.keys(LAYERS_AT_FIRST).map((name) => [name, on.includes(name)]))
+  );
+}
+
+/**
+ * The least similarity; null where there is none.
+ * @param {string | null} text
+ */
+export function thresholdFrom(text) {
+  const least = Number.parseFloat(text);
+  return Number.isFinite(least) ? least : null;
+}
+
+/**
+ * "q3" is the query's fourth RoI, "nx12" the neighbour's raw box 12, which was rejected.
+ * @param {import("../../components/stage/side.js").BoxRecord} record
+ */
+export const roiName = ({ side, kind, index, why }) => side[0] + (kind === "rejected" ? `x${why.raw}` : index);
+
+/**
+ * What a text names; null where it names nothing.
+ * @param {string | null} text
+ */
+export function roiNamed(text) {
+  const found = /^([qn])(x?)(\d+)$/.exec(text ?? "");
+  if (!found) return null;
+  const [, side, rejected, index] = found;
+  return {
+    side: /** @type {"query" | "neighbor"} */ (side === "q" ? "query" : "neighbor"),
+    rejected: rejected !== "",
+    index: Number(index),
+  };
+}

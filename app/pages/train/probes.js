@@ -1,0 +1,27 @@
+// @ts-check
+// Pairs of a checkpoint beside those of the set.
+
+/** @import { Match } from "./probe_view_types.js" */
+
+/** @type {(a: number[], b: number[]) => boolean} */
+const sameBox = (a, b) => a.every((value, i) => value === b[i]);
+
+/**
+ * How many of the pairs that were found are the set's own too.
+ * @param {Pick<Match, "q" | "k">[]} found
+ * @param {Pick<Match, "q" | "k">[]} own
+ */
+export const shared = (found, own) =>
+  found.filter((pair) => own.some(({ q, k }) => sameBox(pair.q, q) && sameBox(pair.k, k))).length;
+
+/**
+ * The checkpoint that is shown once others have come: the newest for whoever looks at the newest, else the same one.
+ * @param {number[]} steps of all checkpoints
+ * @param {number | null} step of the one that was shown
+ * @param {boolean} following it was the newest
+ * @returns {number} index
+ */
+export function placeAmong(steps, step, following) {
+  const kept = steps.indexOf(step);
+  return following || kept < 0 ? steps.length - 1 : kept;
+}
