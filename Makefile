@@ -15,12 +15,16 @@ ONLY      ?=
 # Where torch comes from, if not from PyPI. https://download.pytorch.org/whl/cpu has builds without CUDA.
 TORCH_INDEX ?=
 
+# Empty where there is no Node.js: then scripts are used as they are, unchecked.
+NODE      := $(shell command -v npm)
+
 BIN       := .venv/bin
 INSTALLED := .venv/.installed
+CHECKERS  := $(if $(NODE),node_modules/.installed)
 SHELL     := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help install run test lint dist mutants bench reproduce browser clean
+.PHONY: help install run dev test lint scripts types dist mutants bench reproduce browser clean
 .DEFAULT_GOAL := help
 
 help:  ## List these commands
@@ -47,14 +51,35 @@ run: install  ## Open the explorer on http://localhost:8501, on the demo if the 
 	fi
 	@exec $(BIN)/orl explore --workspace '$(WORKSPACE)' --host '$(HOST)' --port '$(PORT)'
 
+dev: install  ## Open the explorer as `make run` does, to work on it: what is changed is shown at once
+	@exec $(BIN)/orl explore --workspace '$(WORKSPACE)' --host '$(HOST)' --port '$(PORT)' --dev
+
 test: install lint browser  ## Check and test everything, the explorer in a real browser included
+	$(if $(NODE),npm test --silent)
 	$(BIN)/pytest -n 2 --dist loadfile  # tests mostly wait: for processes, for pages
 
-lint: install  ## Check style, types and the Dockerfile
+lint: install scripts  ## Check style, types and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
+
+# Node.js may be missing, for nothing is built with it; where everything has to be checked it may not.
+scripts: $(CHECKERS)
+ifneq ($(NODE),)
+	npm run --silent lint
+else ifneq ($(CI),)
+	@echo "The pages' scripts are checked by Node.js: apt-get install nodejs npm" >&2; exit 1
+else
+	@echo "No Node.js here: the pages' scripts are neither checked nor tested (apt-get install nodejs npm)."
+endif
+
+node_modules/.installed: package.json package-lock.json
+	npm ci --no-audit --no-fund
+	@touch $@
+
+types: install  ## Write the types of payloads that scripts are checked against, after a change of a component's
+	$(BIN)/python -m tests.payload_types
 
 dist: install browser  ## Build wheel and sdist into dist/, and try the wheel in a clean environment elsewhere
 	rm -rf dist
@@ -93,5 +118,5 @@ browser: install
 	fi
 
 clean:  ## Remove .venv and everything else that is made again; a workspace stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist mutants test-results *.egg-info
+	rm -rf .venv node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist mutants test-results *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -32,9 +32,10 @@ FOREIGN = ("train", "app", "db", "orl", "tests")
 
 
 def check_contents(wheel: Path) -> None:
-    """Every file of the rooms is in the wheel, and nothing besides."""
+    """Every file of the rooms is in the wheel but types for checking scripts, and nothing besides."""
     files = (path for room in ROOMS for path in (ROOT / room).rglob("*") if path.is_file())
-    expected = {f"{PACKAGE}/{path.relative_to(ROOT)}" for path in files if "__pycache__" not in path.parts}
+    kept = (path for path in files if "__pycache__" not in path.parts and not path.name.endswith(".d.ts"))
+    expected = {f"{PACKAGE}/{path.relative_to(ROOT)}" for path in kept}
     expected |= {f"{PACKAGE}/__init__.py", f"{PACKAGE}/__main__.py"}
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}

@@ -11,9 +11,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import types
 from collections.abc import Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 APP = Path(__file__).resolve().parents[1] / "app"
@@ -40,13 +40,13 @@ def files() -> dict[Path, str]:
         module = waiting.pop()
         if _file_of(module) in found:
             continue
-        payload = _Payload(module)
-        found[_file_of(module)] = payload.text()
-        waiting += payload.others
+        types = Types(module)
+        found[_file_of(module)] = types.text()
+        waiting += types.others
     return found
 
 
-class _Payload:
+class Types:
     """The TypedDicts of a module; ``others``: the modules whose ones they hold."""
 
     def __init__(self, module: str) -> None:
@@ -86,7 +86,7 @@ class _Payload:
             return hint.__name__
         if origin is Literal:
             return " | ".join(f'"{value}"' if isinstance(value, str) else str(value).lower() for value in of)
-        if origin in (Union, types.UnionType):
+        if origin in (Union, UnionType):
             return " | ".join(self._type(each) for each in of)
         if origin in (list, Sequence) or (origin is tuple and of[-1] is Ellipsis):
             item = self._type(of[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,11 +14,34 @@ import typer
 
 from orl_explorer import app
 from orl_explorer.app.cli.common import Detach, Where, follow, out, progress_bar
+from orl_explorer.app.cli.dev import serve
 from orl_explorer.app.server.access import LOCAL_NAMES, from_environment, invent_password, is_local
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.interpreter import module_command
 from orl_explorer.train.jobs.launcher import PATIENT
 from orl_explorer.train.workspace import open_workspace
+
+_APP = Path(app.__file__).parent
+_OPTIONS: dict[str, object] = {
+    "server.headless": "true",
+    "server.fileWatcherType": "none",
+    "server.maxUploadSize": 1,
+    "browser.gatherUsageStats": "false",
+    "client.toolbarMode": "viewer",
+    "client.showErrorDetails": "none",
+    "global.disableWidgetStateDuplicationWarning": "true",  # a changed filter goes back to page 1
+    "logger.level": "warning",
+    "logger.hideWelcomeMessage": "true",
+    "theme.light.primaryColor": "#0f7b6c",
+    "theme.dark.primaryColor": "#3fb8a5",
+}
+_DEV_OPTIONS: dict[str, object] = {
+    "server.fileWatcherType": "auto",
+    "server.folderWatchList": str(_APP.resolve()),  # scripts and styles; Python is watched by dev.serve
+    "server.folderWatchBlacklist": str(_APP.parent),
+    "server.runOnSave": "true",
+    "client.showErrorDetails": "full",
+}
 
 
 def demo(workspace: Where = None, detach: Detach = False) -> None:
@@ -46,6 +70,7 @@ def explore(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Another name by which the explorer may be called. May be repeated.")
     ] = None,
+    dev: Annotated[bool, typer.Option("--dev", help="Show changes of the explorer's own files at once.")] = False,
 ) -> None:
     """Open the explorer in the browser's reach and say where.
 
@@ -69,8 +94,13 @@ def explore(
     opened.store.close()
     told = {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only))}
     environment = PATIENT | os.environ | told | access.environment()
+    where: dict[str, object] = {"server.address": host, "server.port": port}
     sys.stdout.flush()
-    os.execve(sys.executable, _streamlit(host, port), environment)
+    if dev:
+        with suppress(KeyboardInterrupt):
+            serve(_streamlit(_OPTIONS | _DEV_OPTIONS | where), environment | {"ORL_DEV": "1"})
+        return
+    os.execve(sys.executable, _streamlit(_OPTIONS | where), environment)
 
 
 def _refuse_taken(host: str, port: int) -> None:
@@ -84,21 +114,6 @@ def _refuse_taken(host: str, port: int) -> None:
             ) from error
 
 
-def _streamlit(host: str, port: int) -> list[str]:
-    options = {
-        "server.address": host,
-        "server.port": port,
-        "server.headless": "true",
-        "server.fileWatcherType": "none",
-        "server.maxUploadSize": 1,
-        "browser.gatherUsageStats": "false",
-        "client.toolbarMode": "viewer",
-        "client.showErrorDetails": "none",
-        "global.disableWidgetStateDuplicationWarning": "true",  # a changed filter goes back to page 1
-        "logger.level": "warning",
-        "logger.hideWelcomeMessage": "true",
-        "theme.light.primaryColor": "#0f7b6c",
-        "theme.dark.primaryColor": "#3fb8a5",
-    }
+def _streamlit(options: dict[str, object]) -> list[str]:
     flags = [f"--{name}={value}" for name, value in options.items()]
-    return module_command("streamlit", "run", str(Path(app.__file__).parent / "server/server.py"), *flags)
+    return module_command("streamlit", "run", str(_APP / "server/server.py"), *flags)

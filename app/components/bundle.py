@@ -13,19 +13,22 @@ a line and written as prettier writes it:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
+from zlib import crc32
 
 import streamlit as st
 
 if TYPE_CHECKING:
+    from streamlit.components.v2.bidi_component import ComponentResult
     from streamlit.components.v2.types import ComponentRenderer
 
 _APP = Path(__file__).resolve().parents[1]
-_IMPORT = re.compile(r'^import \{([\w$,\s]+)\} from "(\.[^"\n]+\.js)";$', re.MULTILINE)
+_IMPORT = re.compile(r'^import \{\s*([\w$]+(?:,\s*[\w$]+)*),?\s*\} from "(\.[^"\n]+\.js)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:const|function|async function|class) ([\w$]+))", re.MULTILINE)
 _DEFAULT = re.compile(r"^export default ", re.MULTILINE)
 _STATEMENT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
@@ -48,8 +51,23 @@ class _Source:
 
 
 def registered(name: str, view: str, html: str) -> ComponentRenderer:
-    """The component of a view: ``pages/pair/view`` has its script in ``view.js`` there, its style in ``view.css``."""
-    return st.components.v2.component(name, html=html, css=style(_APP / f"{view}.css"), js=script(_APP / f"{view}.js"))
+    """The component of a view: ``pages/pair/view`` has its script in ``view.js`` there, its style in ``view.css``.
+
+    Both are read once, now; under ``orl explore --dev`` whenever the component is drawn.
+    """
+
+    def sources() -> tuple[str, str]:
+        return style(_APP / f"{view}.css"), script(_APP / f"{view}.js")
+
+    def read_and_drawn(**mounted: Any) -> ComponentResult:
+        css, js = sources()
+        # A changed style comes with a new root, for which Streamlit runs only a script that has changed.
+        return st.components.v2.component(name, html=html, css=css, js=f"{js}// {crc32(css.encode())}\n")(**mounted)
+
+    if os.environ.get("ORL_DEV"):
+        return cast("ComponentRenderer", read_and_drawn)
+    css, js = sources()
+    return st.components.v2.component(name, html=html, css=css, js=js)
 
 
 def script(entry: Path) -> str:

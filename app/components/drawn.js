@@ -13,7 +13,7 @@ export class Drawn {
     this.root = root;
     /** @type {HTMLElement} */
     this.head = root.parentNode.querySelector(".head");
-    this.head.replaceChildren(new SaveMenu(this).root);
+    this.head.replaceChildren();
   }
 
   /**
@@ -23,6 +23,7 @@ export class Drawn {
   setFigure(figure) {
     this.figure = figure;
     this.head.hidden = !figure;
+    if (figure && !this.head.firstChild) this.head.append(new SaveMenu(this).root);
   }
 
   /** What a figure shows. */
