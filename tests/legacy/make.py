@@ -15,22 +15,22 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+
 from db.correspondences import complete_set_named, pair_rows
 from db.marks import tag_photos
+from db.models import Run
+from db.runs import add_run, update_run
+from db.store import HEAD
 from db.verdicts import judge_pair
-from PIL import Image
+from train import runs as launching
+from train import weights
 from train.config import MineConfig
+from train.ingest import ingest
 from train.maps import make_map, photos_map, rois_map
 from train.matches import make_matches
 from train.methods import BYOLConfig
 from train.mine import mine
-
-from db.models import Run
-from db.runs import add_run, update_run
-from db.store import HEAD
-from train import runs as launching
-from train import weights
-from train.ingest import ingest
 from train.progress import Progress, Stopped
 from train.workspace import open_workspace
 
