@@ -1,19 +1,24 @@
-"""Settings: how they are validated and changed. Those of mining and training are in `mining.config`, `training.config`.
+"""Settings: how they are declared, validated and changed. Those of mining and training are in ``mining.config``,
+``training.config``.
 
-The field descriptions are the help texts of the command line and of the forms.
+A field is declared once, by ``setting``: default and limits, help, and what a form needs to show it. The command
+line, the forms and the captions are made from that.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticUndefined
 
 from orl_explorer.train.errors import UserError
 
 Precision = Literal["fp32", "bf16"]  # of forward passes
+Value = float | str
 
 
 class Settings(BaseModel):
@@ -25,7 +30,132 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 
 
-def with_settings(preset: S, changes: dict[str, Any]) -> S:
+@dataclass(frozen=True)
+class Control:
+    """How a setting is shown to a person, who changes it or reads of it.
+
+    label: of its input; by default its name in words. term: what captions call it, by default what its label begins
+    with: "min size" of "Min size, px".
+    url: its parameter in the addresses of the pages that have it as a control.
+    slider: least, most and step; by default the limits, in steps of 1 or of a hundredth between them.
+    choices: of what is picked and whose type does not name them. words: for choices; the others are written by form.
+    grid: values that a grid of settings begins with; without any, Tune's does not offer the setting.
+    group: heading that it stands under; "" for what is always in sight.
+    """
+
+    label: str = ""
+    term: str = ""
+    url: str = ""
+    slider: tuple[float, float, float] | None = None
+    choices: tuple[Value, ...] = ()
+    words: Mapping[Value, str] = field(default_factory=dict)
+    form: str = "{}"
+    grid: tuple[Value, ...] = ()
+    group: str = ""
+
+    def word(self, choice: Value) -> str:
+        """A choice as a person reads it."""
+        return self.words.get(choice, self.form.format(choice))
+
+
+def setting(
+    default: Any = PydanticUndefined,
+    *,
+    help: str,
+    label: str = "",
+    term: str = "",
+    url: str = "",
+    slider: tuple[float, float, float] | None = None,
+    choices: tuple[Value, ...] = (),
+    words: Mapping[Value, str] | None = None,
+    form: str = "{}",
+    grid: tuple[Value, ...] = (),
+    group: str = "",
+    **limits: Any,
+) -> Any:
+    """A field of settings; without a default, what several fields have in common, for ``Annotated``.
+
+    help: what the command line and the forms say of it, without a full stop. limits: pydantic's ge, gt, le, lt, ….
+    The others are those of ``Control``.
+    """
+    shown = Control(label, term, url, slider, choices, words or {}, form, grid, group)
+    extra: dict[str, Any] = {"control": shown}
+    return Field(default, description=help, json_schema_extra=extra, **limits)
+
+
+def control(settings: type[Settings], name: str) -> Control:
+    """How a setting is shown, with what goes by default filled in."""
+    extra = settings.model_fields[name].json_schema_extra
+    own = extra["control"] if isinstance(extra, dict) else Control()
+    assert isinstance(own, Control)
+    label = own.label or name.replace("_", " ").capitalize()
+    begins = label.split(" · ")[0].split(",")[0]
+    return replace(own, label=label, term=own.term or (begins if begins.isupper() else begins[0].lower() + begins[1:]))
+
+
+def explained(settings: type[Settings], name: str) -> str:
+    """The help of a setting."""
+    return settings.model_fields[name].description or ""
+
+
+def limits(settings: type[Settings], name: str) -> tuple[Any, Any]:
+    """Least and most of a numeric setting as an input has them, None for no limit.
+
+    An input cannot exclude its limit, so one that the field excludes is left to the validation.
+    """
+    found = {bound[0]: value for bound, value in _bounds(settings, name).items()}
+    return found.get("g"), found.get("l")
+
+
+def limits_in_words(settings: type[Settings], name: str) -> str:
+    """The limits of a setting as "1 to 100", "above 0, to 1", "from 0"; "" without any."""
+    bounds = _bounds(settings, name)
+    low = next((f"{word}{bounds[bound]:g}" for bound, word in (("ge", ""), ("gt", "above ")) if bound in bounds), "")
+    high = next((f"{word} {bounds[bound]:g}" for bound, word in (("le", "to"), ("lt", "below")) if bound in bounds), "")
+    if "ge" in bounds:
+        return f"{low} {high}" if high else f"from {low}"
+    return ", ".join(part for part in (low, high) if part)
+
+
+def _bounds(settings: type[Settings], name: str) -> dict[str, float]:
+    return {
+        bound: value
+        for rule in settings.model_fields[name].metadata
+        for bound in ("ge", "gt", "le", "lt")
+        if (value := getattr(rule, bound, None)) is not None
+    }
+
+
+def choices(settings: type[Settings], name: str) -> tuple[Value, ...]:
+    """What a setting may be, where it is picked from a few; () where it is not."""
+    kind = settings.model_fields[name].annotation
+    return get_args(kind) if get_origin(kind) is Literal else control(settings, name).choices
+
+
+def slider(settings: type[Settings], name: str) -> tuple[float, float, float]:
+    """Least, most and step of a numeric setting's slider, in the setting's type."""
+    kind: Any = settings.model_fields[name].annotation
+    least, most = limits(settings, name)
+    steps = control(settings, name).slider or (least, most, 1 if kind is int else (most - least) / 100)
+    least, most, step = (kind(part) for part in steps)
+    return least, most, step
+
+
+def as_text(value: Value) -> str:
+    """A value as addresses and captions have it."""
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def differences(config: S, other: S) -> list[str]:
+    """Settings that differ, as "min size 64 (96)": those of config, and in brackets those of the other."""
+    return [
+        f"{control(type(config), name).term} {as_text(value)} ({as_text(getattr(other, name))})"
+        for name, value in config
+        if value != getattr(other, name)
+    ]
+
+
+def with_settings(preset: S, changes: Mapping[str, Any]) -> S:
     """A preset with some values changed. Raises UserError naming the setting, its value and what it may be."""
     known = type(preset).model_fields
     for name in changes:
@@ -34,7 +164,7 @@ def with_settings(preset: S, changes: dict[str, Any]) -> S:
             hint = f"did you mean '{near[0]}'?" if near else f"known settings: {', '.join(known)}."
             raise UserError(f"There is no setting '{name}'; {hint}")
     try:
-        return type(preset).model_validate(preset.model_dump() | changes)
+        return type(preset).model_validate(preset.model_dump() | dict(changes))
     except ValidationError as error:
         first = error.errors()[0]
         said = first["msg"].removeprefix("Value error, ").rstrip(".")
@@ -43,7 +173,7 @@ def with_settings(preset: S, changes: dict[str, Any]) -> S:
         raise UserError(f"{first['loc'][0]} = {first['input']!s} will not do: {said[:1].lower()}{said[1:]}.") from error
 
 
-def preset_named(presets: dict[str, S], name: str) -> S:
+def preset_named(presets: Mapping[str, S], name: str) -> S:
     """One of the presets. Raises UserError naming them."""
     if name not in presets:
         raise UserError(f"There is no preset '{name}'; known: {', '.join(presets)}.")
@@ -59,3 +189,8 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, str]:
             raise UserError(f"'{assignment}' is not of the form key=value.")
         changes[name.strip()] = value.strip()
     return changes
+
+
+def parse_grid(assignments: Iterable[str]) -> dict[str, Sequence[str]]:
+    """``["epochs=3,5", …]`` as the values of each setting. Raises UserError as ``parse_settings`` does."""
+    return {name: [v.strip() for v in text.split(",")] for name, text in parse_settings(assignments).items()}

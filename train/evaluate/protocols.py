@@ -1,7 +1,4 @@
-"""The protocols of downstream evaluation: settings, presets, and where each one's function is. Free of torch.
-
-The field descriptions are the help texts of the command line and of the forms.
-"""
+"""The protocols of downstream evaluation: settings, presets, and where each one's function is. Free of torch."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from orl_explorer.db.runs.evaluations import Values
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.coco import check_coco
 from orl_explorer.train.evaluate.folders import check_dataset, check_folders, check_voc, check_voc_or_folders, state_of
-from orl_explorer.train.settings import Settings, preset_named
+from orl_explorer.train.settings import Settings, preset_named, setting
 from orl_explorer.train.workspace import Workspace
 
 
@@ -35,17 +32,15 @@ class EvaluateConfig(Settings):
 
     title: ClassVar[str]
     protocol: str
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of everything drawn")
+    seed: int = setting(0, ge=0, le=2**31 - 1, help="Seed of everything drawn")
 
 
 class VOCConfig(EvaluateConfig):
     """What the protocols on VOC07 have."""
 
-    train_split: str = Field(
-        "trainval", min_length=1, description="Split to learn from: ImageSets/Main/CLASS_SPLIT.txt"
-    )
-    test_split: str = Field("test", min_length=1, description="Split to measure on")
-    workers: int = Field(2, ge=0, le=256, description="Processes that fit classifiers; 0: none beside the run's own")
+    train_split: str = setting("trainval", min_length=1, help="Split to learn from: ImageSets/Main/CLASS_SPLIT.txt")
+    test_split: str = setting("test", min_length=1, help="Split to measure on")
+    workers: int = setting(2, ge=0, le=256, help="Processes that fit classifiers; 0: none beside the run's own")
 
     @model_validator(mode="after")
     def _two_splits(self) -> VOCConfig:
@@ -59,9 +54,7 @@ class SVMConfig(VOCConfig):
 
     title: ClassVar[str] = "VOC07 linear SVM"
     protocol: Literal["voc07-svm"] = "voc07-svm"
-    bootstrap: int = Field(
-        1000, ge=0, le=100_000, description="Draws of test photos for the 95 % intervals; 0 for none"
-    )
+    bootstrap: int = setting(1000, ge=0, le=100_000, help="Draws of test photos for the 95 % intervals; 0 for none")
 
 
 class LowShotConfig(VOCConfig):
@@ -69,20 +62,20 @@ class LowShotConfig(VOCConfig):
 
     title: ClassVar[str] = "VOC07 low-shot SVM"
     protocol: Literal["voc07-lowshot"] = "voc07-lowshot"
-    ks: Counts = Field((1, 2, 4, 8, 16, 32, 64, 96), description="Positives of each class, with 19 times the negatives")
-    samples: int = Field(5, ge=1, le=1000, description="Independent samples of each k")
+    ks: Counts = setting((1, 2, 4, 8, 16, 32, 64, 96), help="Positives of each class, with 19 times the negatives")
+    samples: int = setting(5, ge=1, le=1000, help="Independent samples of each k")
 
 
 class HeadConfig(EvaluateConfig):
     """What the protocols that learn by gradient descent have."""
 
-    epochs: int = Field(28, ge=1, le=100_000, description="Passes over the training photos")
-    steps: Counts = Field((8, 16, 24), description="Epochs at which the learning rate falls")
-    batch_size: int = Field(256, ge=2, le=65_536, description="Photos per step")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD")
-    weight_decay: float = Field(1e-4, ge=0, le=1, description="Weight decay")
-    image_size: int = Field(224, ge=32, le=1024, description="Side of what the network sees, in pixels")
-    workers: int = Field(4, ge=0, le=256, description="Processes that load photos")
+    epochs: int = setting(28, ge=1, le=100_000, help="Passes over the training photos")
+    steps: Counts = setting((8, 16, 24), help="Epochs at which the learning rate falls")
+    batch_size: int = setting(256, ge=2, le=65_536, help="Photos per step")
+    momentum: float = setting(0.9, ge=0, lt=1, help="Momentum of SGD")
+    weight_decay: float = setting(1e-4, ge=0, le=1, help="Weight decay")
+    image_size: int = setting(224, ge=32, le=1024, help="Side of what the network sees, in pixels")
+    workers: int = setting(4, ge=0, le=256, help="Processes that load photos")
 
 
 class LinearConfig(HeadConfig):
@@ -90,11 +83,11 @@ class LinearConfig(HeadConfig):
 
     title: ClassVar[str] = "linear probes"
     protocol: Literal["linear"] = "linear"
-    rate: float = Field(0.01, gt=0, le=100, description="Learning rate at the start")
-    gamma: float = Field(0.1, gt=0, le=1, description="What the learning rate is multiplied by at each step")
-    views: Literal["colour", "crop", "centre"] = Field(
+    rate: float = setting(0.01, gt=0, le=100, help="Learning rate at the start")
+    gamma: float = setting(0.1, gt=0, le=1, help="What the learning rate is multiplied by at each step")
+    views: Literal["colour", "crop", "centre"] = setting(
         "colour",
-        description="Of training photos: random crops with colour jitter and lighting, random crops alone, or centre "
+        help="Of training photos: random crops with colour jitter and lighting, random crops alone, or centre "
         "crops, whose features are computed only once",
     )
 
@@ -104,14 +97,14 @@ class SemiConfig(HeadConfig):
 
     title: ClassVar[str] = "semi-supervised fine-tuning"
     protocol: Literal["semi"] = "semi"
-    fraction: float = Field(0.01, gt=0, le=1, description="Share of the labelled photos that are used")
-    list_file: str = Field("", description="File that names the photos to use, one a line; none: a seeded sample")
-    epochs: int = Field(20, ge=1, le=100_000, description="Passes over the training photos")
-    steps: Counts = Field((12, 16), description="Epochs at which the learning rate falls")
-    gamma: float = Field(0.2, gt=0, le=1, description="What the learning rate is multiplied by at each step")
-    rates: Factors = Field((0.001, 0.01, 0.1), description="Learning rates of the backbone to try")
-    head_multipliers: Factors = Field((1, 10, 100), description="How much faster the head learns, to try with each")
-    weight_decay: float = Field(5e-4, ge=0, le=1, description="Weight decay")
+    fraction: float = setting(0.01, gt=0, le=1, help="Share of the labelled photos that are used")
+    list_file: str = setting("", help="File that names the photos to use, one a line; none: a seeded sample")
+    epochs: int = setting(20, ge=1, le=100_000, help="Passes over the training photos")
+    steps: Counts = setting((12, 16), help="Epochs at which the learning rate falls")
+    gamma: float = setting(0.2, gt=0, le=1, help="What the learning rate is multiplied by at each step")
+    rates: Factors = setting((0.001, 0.01, 0.1), help="Learning rates of the backbone to try")
+    head_multipliers: Factors = setting((1, 10, 100), help="How much faster the head learns, to try with each")
+    weight_decay: float = setting(5e-4, ge=0, le=1, help="Weight decay")
 
 
 class KNNConfig(EvaluateConfig):
@@ -119,11 +112,11 @@ class KNNConfig(EvaluateConfig):
 
     title: ClassVar[str] = "k-NN classification"
     protocol: Literal["knn"] = "knn"
-    ks: Counts = Field((1, 5, 20, 100, 200), description="Neighbours that vote; the best k is not picked, k says which")
-    k: int = Field(20, ge=1, le=10_000, description="The k of the number that is reported")
-    temperature: float = Field(0.07, gt=0, le=10, description="Of the votes: each weighs exp(cosine / temperature)")
-    train_split: str = Field("trainval", min_length=1, description="Split that votes, of VOC's layout")
-    test_split: str = Field("test", min_length=1, description="Split that is classified, of VOC's layout")
+    ks: Counts = setting((1, 5, 20, 100, 200), help="Neighbours that vote; the best k is not picked, k says which")
+    k: int = setting(20, ge=1, le=10_000, help="The k of the number that is reported")
+    temperature: float = setting(0.07, gt=0, le=10, help="Of the votes: each weighs exp(cosine / temperature)")
+    train_split: str = setting("trainval", min_length=1, help="Split that votes, of VOC's layout")
+    test_split: str = setting("test", min_length=1, help="Split that is classified, of VOC's layout")
 
 
 class CorrespondenceConfig(EvaluateConfig):
@@ -131,15 +124,13 @@ class CorrespondenceConfig(EvaluateConfig):
 
     title: ClassVar[str] = "quality of pairs"
     protocol: Literal["correspondence"] = "correspondence"
-    queries: int = Field(200, ge=1, le=10_000_000, description="Query photos, drawn at random")
-    neighbors: int = Field(10, ge=1, le=100, description="K: nearest images of each image")
-    pair_ratio: float = Field(
-        0.1, gt=0, le=1, description="N: pairs kept per neighbour, as a share of the query's RoIs"
+    queries: int = setting(200, ge=1, le=10_000_000, help="Query photos, drawn at random")
+    neighbors: int = setting(10, ge=1, le=100, help="K: nearest images of each image")
+    pair_ratio: float = setting(0.1, gt=0, le=1, help="N: pairs kept per neighbour, as a share of the query's RoIs")
+    proposals: str = setting(
+        "search", min_length=1, help="Raw boxes: search, annotations, or the name of imported; the store's own"
     )
-    proposals: str = Field(
-        "search", min_length=1, description="Raw boxes: search, annotations, or the name of imported; the store's own"
-    )
-    proposal_scale: float = Field(1.0, ge=0.1, le=1, description="Scale at which selective search ran")
+    proposal_scale: float = setting(1.0, ge=0.1, le=1, help="Scale at which selective search ran")
 
 
 class AttentionConfig(EvaluateConfig):
@@ -147,7 +138,7 @@ class AttentionConfig(EvaluateConfig):
 
     title: ClassVar[str] = "attention on objects"
     protocol: Literal["attention"] = "attention"
-    photos: int = Field(1000, ge=1, le=10_000_000, description="Annotated photos to look at, drawn at random")
+    photos: int = setting(1000, ge=1, le=10_000_000, help="Annotated photos to look at, drawn at random")
 
 
 class DetectionConfig(EvaluateConfig):
@@ -155,28 +146,28 @@ class DetectionConfig(EvaluateConfig):
 
     title: ClassVar[str] = "detection and segmentation"
     protocol: Literal["detection"] = "detection"
-    iterations: int = Field(90_000, ge=1, le=10_000_000, description="Steps; 90 000 of 16 photos are the 1x schedule")
-    steps: Counts = Field((60_000, 80_000), description="Steps at which the learning rate falls")
-    gamma: float = Field(0.1, gt=0, le=1, description="What the learning rate is multiplied by at each of those")
-    warmup: int = Field(1000, ge=0, description="Steps over which the learning rate ramps up")
-    rate: float = Field(0.02, gt=0, le=100, description="Learning rate; that of a batch of 16")
-    batch_size: int = Field(16, ge=1, le=1024, description="Photos per step")
-    accumulate: int = Field(
-        1, ge=1, le=1024, description="Parts of a batch that go one after the other; each is normalised by itself"
+    iterations: int = setting(90_000, ge=1, le=10_000_000, help="Steps; 90 000 of 16 photos are the 1x schedule")
+    steps: Counts = setting((60_000, 80_000), help="Steps at which the learning rate falls")
+    gamma: float = setting(0.1, gt=0, le=1, help="What the learning rate is multiplied by at each of those")
+    warmup: int = setting(1000, ge=0, help="Steps over which the learning rate ramps up")
+    rate: float = setting(0.02, gt=0, le=100, help="Learning rate; that of a batch of 16")
+    batch_size: int = setting(16, ge=1, le=1024, help="Photos per step")
+    accumulate: int = setting(
+        1, ge=1, le=1024, help="Parts of a batch that go one after the other; each is normalised by itself"
     )
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD")
-    weight_decay: float = Field(1e-4, ge=0, le=1, description="Weight decay")
-    sides: Counts = Field(
+    momentum: float = setting(0.9, ge=0, lt=1, help="Momentum of SGD")
+    weight_decay: float = setting(1e-4, ge=0, le=1, help="Weight decay")
+    sides: Counts = setting(
         (640, 672, 704, 736, 768, 800),
-        description="Short side of a photo in pixels, drawn from these; the last one for testing",
+        help="Short side of a photo in pixels, drawn from these; the last one for testing",
     )
-    longest: int = Field(1333, ge=32, le=10_000, description="What no side may exceed, in pixels")
-    train_json: str = Field("annotations/instances_train2017.json", description="COCO json of the photos to learn from")
-    train_photos: str = Field("train2017", description="Their folder")
-    val_json: str = Field("annotations/instances_val2017.json", description="COCO json of the photos to measure on")
-    val_photos: str = Field("val2017", description="Their folder")
-    checkpoint_every: int = Field(2500, ge=1, description="Steps between checkpoints")
-    workers: int = Field(4, ge=0, le=256, description="Processes that load photos")
+    longest: int = setting(1333, ge=32, le=10_000, help="What no side may exceed, in pixels")
+    train_json: str = setting("annotations/instances_train2017.json", help="COCO json of the photos to learn from")
+    train_photos: str = setting("train2017", help="Their folder")
+    val_json: str = setting("annotations/instances_val2017.json", help="COCO json of the photos to measure on")
+    val_photos: str = setting("val2017", help="Their folder")
+    checkpoint_every: int = setting(2500, ge=1, help="Steps between checkpoints")
+    workers: int = setting(4, ge=0, le=256, help="Processes that load photos")
 
     @model_validator(mode="after")
     def _even(self) -> DetectionConfig:

@@ -4,50 +4,155 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.orl.boxes import BoxRules, Fallback
 from orl_explorer.orl.proposals import proposal_method
-from orl_explorer.train.settings import Precision, Settings
+from orl_explorer.train.settings import Precision, Settings, setting
 
 RankedBy = Literal["search", "objectness"]
+
+RAW = "Raw boxes and precision"  # heading of what may need the whole data set computed anew
 
 
 class MineConfig(Settings):
     """Stage 2. Defaults are the paper's."""
 
-    neighbors: int = Field(10, ge=1, le=100, description="K: nearest images of each image")
-    pair_ratio: float = Field(
-        0.1, gt=0, le=1, description="N: pairs kept per neighbour, as a share of the query's RoIs"
+    neighbors: int = setting(
+        10,
+        ge=1,
+        le=100,
+        help="K: nearest images of each image",
+        label="K · neighbours",
+        url="k",
+        slider=(1, 30, 1),
+        grid=(3, 5, 10, 20),
     )
-    min_size: int = Field(96, ge=1, le=4096, description="Smallest side of a RoI, in pixels of the photo")
-    max_aspect: float = Field(3.0, ge=1, le=100, description="Largest ratio of a RoI's sides")
-    max_iou: float = Field(0.5, ge=0, le=1, description="Largest overlap (IoU) of a RoI with one already kept")
-    max_rois: int = Field(100, ge=1, le=1000, description="Most RoIs of an image")
-    min_similarity: float = Field(-1.0, ge=-1, le=1, description="Smallest cosine similarity of a pair")
-    proposals: str = Field(
-        "search", min_length=1, description="Raw boxes: search (selective search), annotations, or the name of imported"
+    pair_ratio: float = setting(
+        0.1,
+        gt=0,
+        le=1,
+        help="N: pairs kept per neighbour, as a share of the query's RoIs",
+        label="N · pairs per neighbour, share of RoIs",
+        url="n",
+        slider=(0.01, 1, 0.01),
+        grid=(0.05, 0.1, 0.2, 0.5),
     )
-    proposal_scale: float = Field(
-        1.0, ge=0.1, le=1, description="Selective search runs on the photo resized by this; 0.5 is 4 to 5 x faster"
+    min_size: int = setting(
+        96,
+        ge=1,
+        le=4096,
+        help="Smallest side of a RoI, in pixels of the photo",
+        label="Min size, px",
+        url="size",
+        slider=(16, 256, 4),
+        grid=(48, 64, 96, 128),
     )
-    fallback: Fallback = Field("first", description="RoI of an image that keeps none: its first raw box, or the image")
-    ranked_by: RankedBy = Field(
-        "search", description="Raw boxes that are judged first: selective search's own order, or the likeliest objects"
+    max_aspect: float = setting(
+        3.0,
+        ge=1,
+        le=100,
+        help="Largest ratio of a RoI's sides",
+        url="aspect",
+        slider=(1, 6, 0.1),
+        grid=(1.5, 2, 3, 4),
     )
-    object_weight: float = Field(
-        0.0, ge=0, le=100, description="Weight of both RoIs' objectness beside their similarity when pairs are chosen"
+    max_iou: float = setting(
+        0.5,
+        ge=0,
+        le=1,
+        help="Largest overlap (IoU) of a RoI with one already kept",
+        label="Max IoU",
+        url="iou",
+        slider=(0.1, 0.95, 0.05),
+        grid=(0.3, 0.5, 0.65, 0.75),
     )
-    sparse_weight: float = Field(
+    max_rois: int = setting(
+        100,
+        ge=1,
+        le=1000,
+        help="Most RoIs of an image",
+        label="Max RoIs",
+        url="rois",
+        slider=(1, 100, 1),
+        grid=(10, 25, 50, 100),
+    )
+    min_similarity: float = setting(
+        -1.0,
+        ge=-1,
+        le=1,
+        help="Smallest cosine similarity of a pair",
+        url="sim",
+        slider=(-1, 1, 0.01),
+        grid=(-1, 0.3, 0.5, 0.7),
+    )
+    object_weight: float = setting(
         0.0,
         ge=0,
         le=100,
-        description="Weight of how few channels both RoIs' features stand on beside their similarity when pairs are "
-        "chosen: those of backgrounds stand on many",
+        help="Weight of both RoIs' objectness beside their similarity when pairs are chosen",
+        label="Objectness in pairs",
+        url="obj",
+        slider=(0, 3, 0.05),
+        grid=(0, 0.25, 0.5, 1),
     )
-    precision: Precision = Field(
-        "fp32", description="Of the forward passes; bf16 is twice as fast on CPUs that have it, and changes some pairs"
+    sparse_weight: float = setting(
+        0.0,
+        ge=0,
+        le=100,
+        help="Weight of how few channels both RoIs' features stand on beside their similarity when pairs are chosen: "
+        "those of backgrounds stand on many",
+        label="Sparseness in pairs",
+        url="sparse",
+        slider=(0, 3, 0.05),
+        grid=(0, 0.25, 0.5, 1),
+    )
+    ranked_by: RankedBy = setting(
+        "search",
+        help="Raw boxes that are judged first: selective search's own order, or the likeliest objects",
+        label="Raw boxes judged first",
+        term="ranked by",
+        url="ranked",
+        words={"search": "search order", "objectness": "likely objects"},
+        grid=("search", "objectness"),
+    )
+    fallback: Fallback = setting(
+        "first",
+        help="RoI of an image that keeps none: its first raw box, or the image",
+        label="Photo that keeps no box gets",
+        term="fallback",
+        url="fall",
+        words={"first": "first raw box", "image": "whole photo"},
+    )
+    proposals: str = setting(
+        "search",
+        min_length=1,
+        help="Raw boxes: search (selective search), annotations, or the name of imported",
+        label="Raw boxes",
+        term="proposals",
+        url="props",
+        words={"search": "selective search", "annotations": "annotated boxes"},
+        group=RAW,
+    )
+    proposal_scale: float = setting(
+        1.0,
+        ge=0.1,
+        le=1,
+        help="Selective search runs on the photo resized by this; 0.5 is 4 to 5 x faster",
+        label="Selective search on photos of",
+        term="proposal scale",
+        url="scale",
+        choices=(1.0, 0.5),
+        words={1.0: "full size"},
+        form="× {:g}",
+        group=RAW,
+    )
+    precision: Precision = setting(
+        "fp32",
+        help="Of the forward passes; bf16 is twice as fast on CPUs that have it, and changes some pairs",
+        label="Precision of forward passes",
+        term="precision",
+        url="prec",
+        group=RAW,
     )
 
     @classmethod
@@ -91,3 +196,7 @@ OBJECT = MineConfig(
     fallback="image",
 )
 MINE_PRESETS: dict[str, MineConfig] = {"paper": MineConfig(), "object": OBJECT}
+PRESET_HELP = {
+    "paper": "the published thresholds",
+    "object": "pairs of likely objects, found without labels",
+}

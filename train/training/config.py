@@ -1,6 +1,6 @@
 """The methods of training as settings, and their presets; free of torch.
 
-The field descriptions are the help texts of the command line and of the forms.
+The order of the fields is that of the form.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.settings import Settings, preset_named
+from orl_explorer.train.settings import Settings, preset_named, setting
 
 TrainPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -23,36 +23,65 @@ class Passes(NamedTuple):
     followed: int = 0
 
 
+# Headings of the form; without one, what most people change first.
+OWN, OPTIMISER, NETWORKS, MACHINE = "Only this method", "Optimiser", "Networks", "Machine and checks"
+GROUPS = (OWN, OPTIMISER, NETWORKS, MACHINE)
+
+# What methods have their own defaults of.
+BatchSize = Annotated[int, setting(ge=2, le=65_536, help="Photos per step, of all processes together")]
+Rate = Annotated[
+    float,
+    setting(gt=0, le=100, help="Learning rate at a batch of 256; it grows with the batch", group=OPTIMISER),
+]
+WarmUp = Annotated[float, setting(ge=0, help="Epochs over which the learning rate ramps up", group=OPTIMISER)]
+Projection = Annotated[int, setting(ge=8, le=8192, help="Length of a projection", group=NETWORKS)]
+Target = Annotated[
+    float, setting(ge=0, le=1, help="Momentum of the target at the start; it rises to 1", group=NETWORKS)
+]
+Temperature = Annotated[float, setting(gt=0, le=10, help="Temperature of the softmax over similarities", group=OWN)]
+
+
 class TrainConfig(Settings):
     """What every method has; the defaults are the paper's."""
 
     title: ClassVar[str]
     slow_network: ClassVar[bool] = True  # whether a slow copy of the network follows it
     method: str
-    backbone: str = Field("resnet50", description="torchvision ResNet, or timm:NAME")
-    start_from: str = Field("", description="Encoder whose weights to start from; none: random ones, as in the paper")
-    epochs: int = Field(800, ge=1, le=100_000, description="Passes over the photos")
-    batch_size: int = Field(512, ge=2, le=65_536, description="Photos per step, of all processes together")
-    accumulate: int = Field(
-        1, ge=1, le=1024, description="Parts of a batch that go one after the other; each is normalised by itself"
+    epochs: int = setting(800, ge=1, le=100_000, help="Passes over the photos")
+    batch_size: BatchSize = 512
+    backbone: str = setting("resnet50", help="torchvision ResNet, or timm:NAME")
+    start_from: str = setting("", help="Encoder whose weights to start from; none: random ones, as in the paper")
+    image_size: int = setting(224, ge=32, le=1024, help="Side of an image view, in pixels")
+    rate_per_256: Rate = 0.2
+    warmup_epochs: WarmUp = 4
+    momentum: float = setting(0.9, ge=0, lt=1, help="Momentum of the optimiser", group=OPTIMISER)
+    weight_decay: float = setting(1e-4, ge=0, le=1, help="Weight decay", group=OPTIMISER)
+    accumulate: int = setting(
+        1,
+        ge=1,
+        le=1024,
+        help="Parts of a batch that go one after the other; each is normalised by itself",
+        group=OPTIMISER,
     )
-    image_size: int = Field(224, ge=32, le=1024, description="Side of an image view, in pixels")
-    rate_per_256: float = Field(
-        0.2, gt=0, le=100, description="Learning rate at a batch of 256; it grows with the batch"
+    precision: TrainPrecision = setting(
+        "auto", help="Of the networks; auto: bf16 or fp16 on GPUs, fp32 on CPUs", group=OPTIMISER
     )
-    warmup_epochs: float = Field(4, ge=0, description="Epochs over which the learning rate ramps up")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the optimiser")
-    weight_decay: float = Field(1e-4, ge=0, le=1, description="Weight decay")
-    hidden: int = Field(4096, ge=8, le=65_536, description="Width of the heads' hidden layer")
-    projection: int = Field(256, ge=8, le=8192, description="Length of a projection")
-    precision: TrainPrecision = Field("auto", description="Of the networks; auto: bf16 or fp16 on GPUs, fp32 on CPUs")
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of weights, order and views")
-    checkpoint_every: int = Field(10, ge=1, description="Epochs between checkpoints")
-    knn_every: int = Field(
-        10, ge=0, description="Epochs between k-NN checks on annotated photos, where there are some; 0 for none"
+    hidden: int = setting(4096, ge=8, le=65_536, help="Width of the heads' hidden layer", group=NETWORKS)
+    projection: Projection = 256
+    seed: int = setting(0, ge=0, le=2**31 - 1, help="Seed of weights, order and views", group=MACHINE)
+    workers: int = setting(
+        4,
+        ge=0,
+        le=256,
+        help="Processes that load and augment photos, of each training process",
+        group=MACHINE,
     )
-    workers: int = Field(
-        4, ge=0, le=256, description="Processes that load and augment photos, of each training process"
+    checkpoint_every: int = setting(10, ge=1, help="Epochs between checkpoints", group=MACHINE)
+    knn_every: int = setting(
+        10,
+        ge=0,
+        help="Epochs between k-NN checks on annotated photos, where there are some; 0 for none",
+        group=MACHINE,
     )
 
     @property
@@ -73,15 +102,12 @@ class TrainConfig(Settings):
         return name
 
 
-TARGET = Field(0.99, ge=0, le=1, description="Momentum of the target at the start; it rises to 1")
-
-
 class BYOLConfig(TrainConfig):
     """Stage 1 of the paper."""
 
     title: ClassVar[str] = "BYOL"
     method: Literal["byol"] = "byol"
-    target_momentum: float = TARGET
+    target_momentum: Target = 0.99
 
     @property
     def passes(self) -> tuple[Passes, ...]:
@@ -93,9 +119,9 @@ class MultiCropConfig(TrainConfig):
 
     title: ClassVar[str] = "multi-crop BYOL"
     method: Literal["multicrop"] = "multicrop"
-    target_momentum: float = TARGET
-    local_crops: int = Field(4, ge=1, le=16, description="Small views of each photo")
-    local_size: int = Field(96, ge=32, le=1024, description="Side of a small view, in pixels")
+    target_momentum: Target = 0.99
+    local_size: int = setting(96, ge=32, le=1024, help="Side of a small view, in pixels")
+    local_crops: int = setting(4, ge=1, le=16, help="Small views of each photo")
 
     @property
     def passes(self) -> tuple[Passes, ...]:
@@ -108,13 +134,11 @@ class SimCLRConfig(TrainConfig):
     title: ClassVar[str] = "SimCLR"
     slow_network: ClassVar[bool] = False
     method: Literal["simclr"] = "simclr"
-    rate_per_256: float = Field(
-        0.3, gt=0, le=100, description="Learning rate at a batch of 256; it grows with the batch"
-    )
-    weight_decay: float = Field(1e-6, ge=0, le=1, description="Weight decay, not of biases and batch norms")
-    hidden: int = Field(2048, ge=8, le=65_536, description="Width of the head's hidden layer")
-    projection: int = Field(128, ge=8, le=8192, description="Length of a projection")
-    temperature: float = Field(0.1, gt=0, le=10, description="Temperature of the softmax over similarities")
+    rate_per_256: Rate = 0.3
+    weight_decay: float = setting(1e-6, ge=0, le=1, help="Weight decay, not of biases and batch norms", group=OPTIMISER)
+    hidden: int = setting(2048, ge=8, le=65_536, help="Width of the head's hidden layer", group=NETWORKS)
+    projection: Projection = 128
+    temperature: Temperature = 0.1
 
     @property
     def passes(self) -> tuple[Passes, ...]:
@@ -126,18 +150,16 @@ class MoCoConfig(TrainConfig):
 
     title: ClassVar[str] = "MoCo v2"
     method: Literal["moco"] = "moco"
-    batch_size: int = Field(256, ge=2, le=65_536, description="Photos per step, of all processes together")
-    rate_per_256: float = Field(
-        0.3, gt=0, le=100, description="Learning rate at a batch of 256; it grows with the batch"
-    )
-    warmup_epochs: float = Field(0, ge=0, description="Epochs over which the learning rate ramps up")
-    hidden: int = Field(2048, ge=8, le=65_536, description="Width of the head's hidden layer")
-    projection: int = Field(128, ge=8, le=8192, description="Length of a projection")
-    temperature: float = Field(0.2, gt=0, le=10, description="Temperature of the softmax over similarities")
-    queue: int = Field(65_536, ge=1, le=2**24, description="Earlier keys that serve as negatives")
-    key_momentum: float = Field(0.999, ge=0, le=1, description="Momentum of the network for keys")
-    norm_group: int = Field(
-        32, ge=2, description="Photos that are normalised together; keys are shuffled between groups"
+    batch_size: BatchSize = 256
+    rate_per_256: Rate = 0.3
+    warmup_epochs: WarmUp = 0
+    hidden: int = setting(2048, ge=8, le=65_536, help="Width of the head's hidden layer", group=NETWORKS)
+    projection: Projection = 128
+    temperature: Temperature = 0.2
+    queue: int = setting(65_536, ge=1, le=2**24, help="Earlier keys that serve as negatives", group=OWN)
+    key_momentum: float = setting(0.999, ge=0, le=1, help="Momentum of the network for keys", group=NETWORKS)
+    norm_group: int = setting(
+        32, ge=2, help="Photos that are normalised together; keys are shuffled between groups", group=OWN
     )
 
     @property
@@ -154,19 +176,22 @@ class ORLConfig(TrainConfig):
 
     title: ClassVar[str] = "ORL"
     method: Literal["orl"] = "orl"
-    target_momentum: float = TARGET
-    patch_size: int = Field(96, ge=32, le=1024, description="Side of a RoI view, in pixels")
-    image_weight: float = Field(1.0, ge=0, description="Lambda 1: weight of the image-level loss")
-    intra_weight: float = Field(1.0, ge=0, description="Lambda 2: weight of the intra-RoI loss")
-    inter_weight: float = Field(1.0, ge=0, description="Lambda 3: weight of the inter-RoI loss")
-    neighbors: int = Field(0, ge=0, le=100, description="K of this run: only the nearest so many of the set; 0 for all")
-    pair_ratio: float = Field(
+    target_momentum: Target = 0.99
+    patch_size: int = setting(96, ge=32, le=1024, help="Side of a RoI view, in pixels")
+    image_weight: float = setting(1.0, ge=0, help="Lambda 1: weight of the image-level loss", group=OWN)
+    intra_weight: float = setting(1.0, ge=0, help="Lambda 2: weight of the intra-RoI loss", group=OWN)
+    inter_weight: float = setting(1.0, ge=0, help="Lambda 3: weight of the inter-RoI loss", group=OWN)
+    neighbors: int = setting(
+        0, ge=0, le=100, help="K of this run: only the nearest so many of the set; 0 for all", group=OWN
+    )
+    pair_ratio: float = setting(
         0,
         ge=0,
         le=1,
-        description="N of this run: only the best pairs of the set, a share of the query's RoIs; 0 for all",
+        help="N of this run: only the best pairs of the set, a share of the query's RoIs; 0 for all",
+        group=OWN,
     )
-    leave_out_wrong: bool = Field(False, description="Leave out pairs that somebody judged to be wrong")
+    leave_out_wrong: bool = setting(False, help="Leave out pairs that somebody judged to be wrong", group=OWN)
 
     @model_validator(mode="after")
     def _some_loss(self) -> ORLConfig:
@@ -206,7 +231,11 @@ PRESETS: dict[str, dict[str, TrainConfig]] = {
     "moco": {"paper": MoCoConfig(), "small": MoCoConfig(**LITTLE, queue=512, norm_group=8, key_momentum=0.99)},
     "orl": {"paper": ORLConfig(), "small": ORLConfig(**LITTLE, patch_size=48)},
 }
-STAGE_1 = ("byol", "multicrop", "simclr", "moco")
+PRESET_HELP = {
+    "small": "ResNet-18, small views; a demo epoch takes seconds",
+    "paper": "the published constants, for GPUs",
+}
+STAGE_1 = tuple(method for method in PRESETS if method != "orl")
 
 
 def train_preset(method: str, preset: str) -> TrainConfig:
