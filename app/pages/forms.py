@@ -1,29 +1,178 @@
-"""Inputs made from the fields of validated settings: limits, choices and help are the fields' own."""
+"""Inputs made from the fields of settings: labels, limits, choices and help are the fields' own.
+
+Those of a form start from a preset, and the session remembers them. Those of mining stand in the sidebar: a ``Panel``,
+whose truth is the URL.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, get_args
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import streamlit as st
 
+from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.pages import shell
+from orl_explorer.db.models import CorrespondenceSet
+from orl_explorer.db.sets.read import find_set
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.settings import S, Settings, with_settings
+from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
+from orl_explorer.train.settings import (
+    S,
+    Settings,
+    Value,
+    as_text,
+    choices,
+    control,
+    explained,
+    limits,
+    slider,
+    with_settings,
+)
+
+URL = {name: control(MineConfig, name).url for name in MineConfig.model_fields}  # parameters of mining settings
+ALWAYS = ""  # the group of settings that are always in sight
 
 
-def limits(settings: type[Settings], name: str) -> tuple[Any, Any]:
-    """Least and most of a numeric field as its input has them, None for no limit.
+@dataclass(frozen=True)
+class Panel:
+    """The mining settings as controls in the sidebar. The URL is the truth: they write to it, everything else reads it.
 
-    An input cannot exclude its limit, so one that the field excludes is left to the validation.
+    mined: the set on screen; what the URL does not name has the set's own value.
+    page: what the keys of the inputs begin with, so that two pages have their own.
+    groups: those that are drawn, with a sentence that explains each.
+    more: choices of settings that have others here than their type says.
     """
-    found: dict[str, Any] = {}
-    for rule in settings.model_fields[name].metadata:
-        for bound in ("ge", "gt", "le", "lt"):
-            if (value := getattr(rule, bound, None)) is not None:
-                found[bound[0]] = value
-    return found.get("g"), found.get("l")
+
+    mined: CorrespondenceSet
+    page: str
+    groups: Mapping[str, str] = field(default_factory=lambda: {ALWAYS: ""})
+    more: Mapping[str, Sequence[Value]] = field(default_factory=dict)
+
+    @property
+    def own(self) -> MineConfig:
+        """The set's own settings."""
+        return MineConfig.of(self.mined)
+
+    def named(self, group: str | None = None) -> list[str]:
+        """Names of the settings that are drawn, of all groups or of one."""
+        groups = self.groups if group is None else (group,)
+        return [name for name in MineConfig.model_fields if control(MineConfig, name).group in groups]
+
+    def choices(self, name: str) -> list[Value]:
+        """What a setting is picked from, the set's own value always among it; nothing where it is slid."""
+        known = self.more.get(name) or choices(MineConfig, name)
+        return list(dict.fromkeys([*known, getattr(self.own, name)])) if known else []
+
+    def range(self, name: str) -> tuple[float, float, float]:
+        """Least, most and step of a slider. The set's own value is always inside."""
+        least, most, step = slider(MineConfig, name)
+        if name == "neighbors":
+            most = max(min(most, self.mined.image_count - 1), 2)  # a slider of one value is none
+        saved = getattr(self.own, name)
+        return min(least, saved), max(most, saved), step
+
+    def asked(self) -> MineConfig:
+        """The settings that the URL asks for: the set's own, but for those that it names and that can be."""
+        chosen: dict[str, Value] = {}
+        for name in self.named():
+            text = st.query_params.get(URL[name], "")
+            if options := self.choices(name):
+                chosen.update((name, value) for value in options if as_text(value) == text)
+            elif (number := finite(text)) is not None:
+                least, most, step = self.range(name)
+                chosen[name] = type(step)(min(max(number, least), most))
+        return with_settings(self.own, chosen)
+
+    def draw(self, config: MineConfig, on_change: Callable[[], None]) -> None:
+        """Draw the controls, set to these settings. on_change: callback, which makes the URL say ``in_url``."""
+        with st.sidebar:
+            st.subheader("Settings", anchor=False, divider="gray")
+            for group, explanation in self.groups.items():
+                if group == ALWAYS:
+                    self._draw(group, config, on_change)
+                    continue
+                said = any(st.query_params.get(URL[name]) for name in self.named(group))
+                with st.expander(group, expanded=said):
+                    st.caption(explanation)
+                    self._draw(group, config, on_change)
+
+    def _draw(self, group: str, config: MineConfig, on_change: Callable[[], None]) -> None:
+        for name in self.named(group):
+            shown, key = control(MineConfig, name), self._key(name)
+            known: dict[str, Any] = {"key": key, "help": explained(MineConfig, name), "on_change": on_change}
+            value = getattr(config, name)
+            if options := self.choices(name):
+                shell.set_widget(key, value)
+                st.segmented_control(shown.label, options, required=True, format_func=shown.word, **known)
+                continue
+            least, most, step = self.range(name)
+            shell.set_widget(key, type(step)(value))
+            st.slider(shown.label, least, most, step=step, format=_format(step), **known)
+
+    def in_url(self) -> dict[str, str]:
+        """What the URL is to say of the controls as they are set: "" where they have the set's own value.
+
+        Of all, whatever was moved: the browser may have asked before it had the URL that the previous move made.
+        """
+        values = {
+            name: st.session_state[self._key(name)] for name in self.named() if self._key(name) in st.session_state
+        }
+        return {URL[name]: "" if value == getattr(self.own, name) else as_text(value) for name, value in values.items()}
+
+    def _key(self, name: str) -> str:
+        return f"{self.page}{URL[name]}-{self.mined.id}"
+
+
+def as_query(own: MineConfig, config: MineConfig) -> dict[str, str]:
+    """The URL parameters that ask for these settings of a set, which has its own."""
+    return {
+        short: as_text(getattr(config, name))
+        for name, short in URL.items()
+        if getattr(config, name) != getattr(own, name)
+    }
+
+
+def ask_for(own: MineConfig, config: MineConfig) -> None:
+    """Callback, or before a panel is drawn: make the URL ask for these settings."""
+    shell.put_in_url(**dict.fromkeys(URL.values(), "") | as_query(own, config))
+
+
+def described(config: MineConfig) -> str:
+    """All settings that are always in sight, as "K 10, N 0.1, min size 96, …"."""
+    shown = {name: control(MineConfig, name) for name in MineConfig.model_fields}
+    said = (f"{c.term} {as_text(getattr(config, name))}" for name, c in shown.items() if c.group == ALWAYS)
+    return ", ".join(said)
+
+
+def free_name(subject: Subject, config: MineConfig) -> str:
+    """Name for a new set: data set, encoder and what differs from the paper; with a number where that is taken."""
+    paper, parts = MINE_PRESETS["paper"], []
+    for name, value in config:
+        if value != getattr(paper, name):
+            parts.append(value if isinstance(value, str) else f"{URL[name]}{value:g}")
+    stem = "-".join([subject.dataset.name, subject.encoder.name, *parts])
+    name, number = stem, 1
+    while find_set(subject.workspace.store, name) is not None:
+        number += 1
+        name = f"{stem}-{number}"
+    return name
+
+
+def finite(text: str) -> float | None:
+    """The number that a text of the URL is, if it is one."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _format(step: float) -> str:
+    """A slider's numbers have as many digits as its steps."""
+    return "%d" if isinstance(step, int) else f"%.{len(f'{step:g}'.partition('.')[2])}f"
 
 
 @dataclass(frozen=True)
@@ -39,7 +188,7 @@ def fill(
 ) -> dict[str, object]:
     """Draw inputs side by side, with a mark at those that differ from the preset, and say what they hold.
 
-    choices: of text fields that have any besides their type's. The session remembers the values under ``{name}-{key}``.
+    choices: of text fields that have others than their type's. The session remembers the values under ``{name}-{key}``.
     """
     values: dict[str, object] = {}
     for start in range(0, len(names), columns):
@@ -51,14 +200,15 @@ def fill(
 
 
 def _input(preset: Settings, name: str, key: str, choice: Choice | None) -> object:
-    field = type(preset).model_fields[name]
-    value = getattr(preset, name)
-    label = said(name) + ("" if st.session_state.get(key, _listed(value)) == _listed(value) else " :orange[●]")
-    known: dict[str, Any] = {"key": key, "help": field.description, "persist_state": "session"}
+    value, settings = getattr(preset, name), type(preset)
+    label = control(settings, name).label + (
+        "" if st.session_state.get(key, _listed(value)) == _listed(value) else " :orange[●]"
+    )
+    known: dict[str, Any] = {"key": key, "help": explained(settings, name), "persist_state": "session"}
     if isinstance(value, bool):
         return st.toggle(label, value, wrap=True, **known)
     if isinstance(value, str):
-        choice = choice or Choice({option: option for option in get_args(field.annotation)})
+        choice = choice or Choice({str(option): str(option) for option in choices(settings, name)})
         if not choice.labels:
             return st.text_input(label, value, **known).strip()
         options = list(dict.fromkeys([*choice.labels, value]))
@@ -72,17 +222,12 @@ def _input(preset: Settings, name: str, key: str, choice: Choice | None) -> obje
         )
     if isinstance(value, tuple):
         return st.text_input(label, str(_listed(value)), **known)
-    least, most = (None if bound is None else type(value)(bound) for bound in limits(type(preset), name))
+    least, most = (None if bound is None else type(value)(bound) for bound in limits(settings, name))
     if isinstance(value, float):
         step = 10.0 ** (math.floor(math.log10(value)) - 1) if value else 0.1
         form = "%.1e" if 0 < value < 1e-3 else "%g"
         return st.number_input(label, least, most, value, step=step, format=form, **known)
     return st.number_input(label, least, most, value, **known)
-
-
-def said(name: str) -> str:
-    """A setting's name as a label."""
-    return name.replace("_", " ").capitalize()
 
 
 def changed(preset: Settings, values: Mapping[str, object]) -> dict[str, object]:

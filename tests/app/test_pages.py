@@ -122,11 +122,11 @@ def picked(at: AppTest) -> list[str]:
 @pytest.mark.parametrize(
     ("parameter", "value", "chip"),
     [
-        ("k", "2", "neighbors 2 (4)"),
-        ("n", "0.3", "pair ratio 0.3 (0.1)"),
-        ("iou", "0.7", "max iou 0.7 (0.5)"),
-        ("rois", "3", "max rois 3 (100)"),
-        ("obj", "0.5", "object weight 0.5 (0)"),
+        ("k", "2", "K 2 (4)"),
+        ("n", "0.3", "N 0.3 (0.1)"),
+        ("iou", "0.7", "max IoU 0.7 (0.5)"),
+        ("rois", "3", "max RoIs 3 (100)"),
+        ("obj", "0.5", "objectness in pairs 0.5 (0)"),
         ("ranked", "objectness", "ranked by objectness (search)"),
     ],
 )

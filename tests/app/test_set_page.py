@@ -54,7 +54,7 @@ def test_the_page_lists_every_set_and_says_all_of_one(here: Workspace, show: Sho
     table = at.dataframe[0].value
     assert table["set"].tolist() == ["demo-starter"]
     assert table["encoder"].tolist() == ["starter (supervised)"]
-    assert table["differs from paper"].tolist() == ["neighbors 4, proposal scale 0.5"]
+    assert table["differs from paper"].tolist() == ["K 4, proposal scale 0.5"]
     quality = demo_set(here).quality
     assert quality is not None
     assert table["same class"].tolist() == [100 * quality["same_class"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orl_explorer.app.pages.train import fields
+from orl_explorer.app.pages import forms
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Evaluation, Run
 from orl_explorer.db.runs.evaluations import keep_evaluation
@@ -12,6 +12,7 @@ from orl_explorer.db.runs.runs import add_run, runs, update_run
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig
 from orl_explorer.train.jobs.kinds import Evaluate
 from orl_explorer.train.jobs.trainings import Train
+from orl_explorer.train.settings import limits
 from orl_explorer.train.training.config import PRESETS, STAGE_1, MoCoConfig, ORLConfig, SimCLRConfig, train_preset
 from orl_explorer.train.training.cost import Cost
 from orl_explorer.train.workspace import Workspace
@@ -34,17 +35,17 @@ def test_the_form_has_every_setting_of_a_method_with_its_limits_and_its_help(
         assert widget.value == getattr(preset, name)
         assert widget.help == field.description
         if widget in list(at.number_input):
-            least, most = fields.limits(type(preset), name)
+            least, most = limits(type(preset), name)
             assert (widget.proto.has_min, widget.proto.has_max) == (least is not None, most is not None)
             assert (widget.min, widget.max) == (least, most) or None in (least, most)
     assert inputs[f"processes-{method}-paper"].value == 1
 
 
 def test_limits_are_those_of_the_fields() -> None:
-    assert fields.limits(MoCoConfig, "queue") == (1, 2**24)
-    assert fields.limits(SimCLRConfig, "temperature") == (0, 10)
-    assert fields.limits(ORLConfig, "warmup_epochs") == (0, None)
-    assert fields.limits(ORLConfig, "momentum") == (0, 1)
+    assert limits(MoCoConfig, "queue") == (1, 2**24)
+    assert limits(SimCLRConfig, "temperature") == (0, 10)
+    assert limits(ORLConfig, "warmup_epochs") == (0, None)
+    assert limits(ORLConfig, "momentum") == (0, 1)
 
 
 def test_every_value_that_will_not_do_has_a_sentence_that_names_it(here: Workspace, show: Show) -> None:
@@ -81,13 +82,13 @@ def test_what_cannot_work_is_said_before_the_launch(here: Workspace, show: Show,
 
 def test_values_are_validated_whatever_the_browser_sends() -> None:
     preset = train_preset("orl", "small")
-    config, wrong = fields.validated(preset, {"backbone": "vgg", "epochs": None, "seed": 3})
+    config, wrong = forms.validated(preset, {"backbone": "vgg", "epochs": None, "seed": 3})
     assert config is None
     assert [sentence.split(":")[0] for sentence in wrong] == [
         "backbone = vgg will not do",
         "epochs is empty; it was 10.",
     ]
-    config, wrong = fields.validated(preset, {"seed": 3, "epochs": 10})
+    config, wrong = forms.validated(preset, {"seed": 3, "epochs": 10})
     assert wrong == []
     assert config == preset.model_copy(update={"seed": 3})
 

@@ -78,7 +78,7 @@ def test_a_setting_in_the_url_changes_the_numbers_to_those_of_mining_so(
 ) -> None:
     at = show("tune", k="2", n="0.4", size="130", sim="0.2")
     config = MINED.model_copy(update={"neighbors": 2, "pair_ratio": 0.4, "min_size": 130, "min_similarity": 0.2})
-    assert "neighbors 2 \\(4\\) · pair ratio 0\\.4 \\(0\\.1\\) · min size 130 \\(96\\)" in words(at)
+    assert "K 2 \\(4\\) · N 0\\.4 \\(0\\.1\\) · min size 130 \\(96\\)" in words(at)
     mine(here, "demo", "starter", "so", config, run_id=new_run(here, "mine", "so"), workers=1)
     made, old = complete_set_named(here.store, "so"), complete_set_named(here.store, "demo-starter")
     at = show("tune", set="demo-starter", k="2", n="0.4", size="130", sim="0.2")

@@ -54,7 +54,7 @@ def test_a_person_opens_a_pair_moves_a_slider_regenerates_and_trains(
 
     slide(page, "N · pairs per neighbour, share of RoIs", 10, "ArrowRight")
     expect(page).to_have_url(re.compile(r"n=0\.2"))
-    expect(page.get_by_text("Differs from the set: pair ratio 0.2 (0.1)")).to_be_visible()
+    expect(page.get_by_text("Differs from the set: N 0.2 (0.1)")).to_be_visible()
 
     page.get_by_role("button", name="Regenerate …").click()
     page.get_by_label("Name of the new set").fill("twice-the-pairs")
@@ -93,7 +93,7 @@ def test_a_link_reproduces_query_neighbour_pair_and_settings(site: tuple[str, Wo
     expect(page.locator(".stage-svg")).to_be_visible(timeout=30_000)
     expect(page.get_by_text("neighbour 3 ·")).to_be_visible()
     expect(page.get_by_text("images/scene-004.jpg")).to_be_visible()
-    expect(page.get_by_text("Differs from the set: neighbors 3 (4) · min size 72 (96)")).to_be_visible()
+    expect(page.get_by_text("Differs from the set: K 3 (4) · min size 72 (96)")).to_be_visible()
     page.get_by_role("button", name="Back to the set's values").click()
     expect(page.get_by_text("Differs from the set")).to_have_count(0)
     expect(page).not_to_have_url(re.compile("size="))

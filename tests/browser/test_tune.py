@@ -56,7 +56,7 @@ def test_a_slider_moves_the_numbers_and_regenerate_makes_the_set_that_they_spoke
     before = pairs.inner_text()
     slide(page, N, 20, "ArrowRight")
     expect(page).to_have_url(re.compile(r"n=0\.3(&|$)"), timeout=SLOW)
-    expect(page.get_by_text("The set: pair ratio 0.3 (0.1)")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("The set: N 0.3 (0.1)")).to_be_visible(timeout=SLOW)
     expect(pairs).not_to_have_text(before)
     now = pairs.inner_text()
 
@@ -86,7 +86,7 @@ def test_a_click_on_a_cell_of_the_heat_map_loads_its_settings(site: tuple[str, W
     cells.nth(3).click(force=True)  # Plotly's own layer lies on top and hands it on
     expect(page).to_have_url(re.compile(r"(?=.*[?&]k=3)(?=.*[?&]n=0\.4)"), timeout=SLOW)
     expect(page.locator(".stSlider").filter(has_text="K · neighbours")).to_contain_text("neighbours3", timeout=SLOW)
-    expect(page.get_by_text("The set: neighbors 3 (4) · pair ratio 0.4 (0.1)")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("The set: K 3 (4) · N 0.4 (0.1)")).to_be_visible(timeout=SLOW)
 
 
 LATE = """

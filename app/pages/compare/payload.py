@@ -19,8 +19,8 @@ from orl_explorer.app.pages.compare.component import (
     Pane,
 )
 from orl_explorer.app.pages.compare.component import Place as RankPlace
+from orl_explorer.app.pages.forms import described
 from orl_explorer.app.pages.pair.component import Photo
-from orl_explorer.app.pages.pair.settings import described
 from orl_explorer.app.pages.shell import describe_set
 from orl_explorer.app.server.pictures import WIDTHS, crop_url, photo_url
 from orl_explorer.db.models import CorrespondenceSet, Image

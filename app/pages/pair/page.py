@@ -162,7 +162,7 @@ def _rank(count: int) -> int:
 
 
 def _go(**where: str) -> None:
-    """Write into the URL where to go, together with what the sliders are set to, as ``settings.keep`` explains."""
+    """Write into the URL where to go, together with what the controls are set to, as ``Panel.in_url`` explains."""
     shell.put_in_url(**where, **settings.in_url())
 
 

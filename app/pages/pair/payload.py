@@ -13,7 +13,7 @@ from orl_explorer.app.explorer import preview
 from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.preview import Side, Subject
 from orl_explorer.app.pages import shell
-from orl_explorer.app.pages.pair import settings
+from orl_explorer.app.pages.forms import described
 from orl_explorer.app.pages.pair.component import (
     Attention,
     Explained,
@@ -35,6 +35,7 @@ from orl_explorer.db.sets.read import NeighborImage
 from orl_explorer.orl.matching import Pairs, pair_count
 from orl_explorer.train.mining.candidates import Described
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.settings import differences
 
 SHOWN_REJECTED = 120  # rejected boxes drawn on each side, the largest; more would hide the photo
 INFERNO = ["#000004", "#420a68", "#932667", "#dd513a", "#fca50a", "#fcffa4"]
@@ -215,9 +216,9 @@ def _attention(query: Side, key: Side, selected: Selection | None, heat: Heat) -
 
 def _caption(subject: Subject, shown: Shown, found: NeighborImage) -> list[str]:
     """What a saved figure says of itself."""
-    changed = settings.differences(subject.mined, shown.config)
+    changed = differences(shown.config, MineConfig.of(subject.mined))
     differs = f", changed: {', '.join(changed)}" if changed else ""
-    values = settings.described(shown.config)
+    values = described(shown.config)
     way = ", approximate regions" if subject.approximate else ""
     return [
         f"Correspondence set {subject.mined.name}{differs}. {values}.",

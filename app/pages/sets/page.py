@@ -21,6 +21,8 @@ from orl_explorer.db.runs.runs import LIVE, runs
 from orl_explorer.db.sets.manage import Dependents, deleted_sets, dependents
 from orl_explorer.db.sets.read import sets
 from orl_explorer.train.jobs import sets as work
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.settings import control
 
 # Where a set leads: page, words, icon; those pages that there are.
 WAYS = (
@@ -111,7 +113,9 @@ def _row(mined: CorrespondenceSet, dataset: str, encoder: Encoder) -> dict[str, 
 
 def differs(mined: CorrespondenceSet) -> str:
     """Settings of a set that are not the paper's, in one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {_value(own)}" for name, (own, _) in work.differences(mined).items())
+    return ", ".join(
+        f"{control(MineConfig, name).term} {_value(own)}" for name, (own, _) in work.differences(mined).items()
+    )
 
 
 def _value(value: Any) -> str:
@@ -205,7 +209,7 @@ def _settings(mined: CorrespondenceSet) -> None:
     with st.expander(f"Settings: {differs(mined) or 'the paper’s'}", icon=":material/settings:"):
         st.dataframe(
             {
-                "setting": [name.replace("_", " ") for name in mined.params],
+                "setting": [control(MineConfig, name).label for name in mined.params],
                 "value": [_value(value) for value in mined.params.values()],
                 "paper": [_value(different[name][1]) if name in different else "" for name in mined.params],
             },

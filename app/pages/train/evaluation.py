@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from orl_explorer.app.pages import shell
-from orl_explorer.app.pages.train import fields
+from orl_explorer.app.pages import forms, shell
 from orl_explorer.db.encoders import encoder_named, encoders
 from orl_explorer.db.photos import datasets
 from orl_explorer.db.store import StoreError
@@ -22,11 +21,11 @@ def form(opened: Workspace) -> None:
     if not known:
         st.info("There is no encoder yet: add one on the Explore page, or train one.", icon=":material/info:")
         return
-    name = fields.choose("Protocol", "protocol", {name: protocol.title for name, protocol in PROTOCOLS.items()})
+    name = forms.choose("Protocol", "protocol", {name: protocol.title for name, protocol in PROTOCOLS.items()})
     protocol = PROTOCOLS[name]
     preset = next(iter(protocol.presets))
     if len(protocol.presets) > 1:
-        preset = fields.choose("Preset", "recipe", {each: each for each in protocol.presets})
+        preset = forms.choose("Preset", "recipe", {each: each for each in protocol.presets})
     base, key = protocol.presets[preset], f"{name}-{preset}"
     inputs, summary = st.columns([2.6, 1], gap="large")
     with inputs:
@@ -37,9 +36,9 @@ def form(opened: Workspace) -> None:
         with right:
             data = _data(opened, protocol)
         names = [field for field in type(base).model_fields if field != "protocol"]
-        values = fields.fill(base, names, key, {}, columns=4)
-        fields.show_changes(base, values, key)
-        config, wrong = fields.validated(base, values)
+        values = forms.fill(base, names, key, {}, columns=4)
+        forms.show_changes(base, values, key)
+        config, wrong = forms.validated(base, values)
         for sentence in wrong:
             st.error(shell.escape(sentence))
     with summary, st.container(border=True):

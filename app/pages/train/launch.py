@@ -9,10 +9,10 @@ import streamlit as st
 
 from orl_explorer.app.explorer import machine
 from orl_explorer.app.explorer.charts import duration
-from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages import forms, shell, start
+from orl_explorer.app.pages.forms import Choice
 from orl_explorer.app.pages.shell import Place
-from orl_explorer.app.pages.train import evaluation, fields
-from orl_explorer.app.pages.train.fields import Choice
+from orl_explorer.app.pages.train import evaluation
 from orl_explorer.db.encoders import encoders
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.db.store import StoreError
@@ -20,23 +20,23 @@ from orl_explorer.orl.architectures import RESNETS
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.trainings import Pretrain, Train, Training
-from orl_explorer.train.training.config import PRESETS, STAGE_1, ORLConfig, TrainConfig, refuse_uneven
+from orl_explorer.train.settings import control
+from orl_explorer.train.training.config import (
+    GROUPS,
+    OWN,
+    PRESET_HELP,
+    PRESETS,
+    STAGE_1,
+    ORLConfig,
+    TrainConfig,
+    refuse_uneven,
+)
 from orl_explorer.train.training.cost import Cost, estimate
 from orl_explorer.train.training.start_from import refuse_wider, start_encoder
 from orl_explorer.train.workspace import Workspace
 
 STAGES = {"3": "Stage 3 · objects", "1": "Stage 1 · photos", "evaluate": "Evaluation"}
 METHODS = {name: PRESETS[name]["paper"].title for name in STAGE_1}
-PRESET_HELP = {
-    "small": "small: ResNet-18, small views; a demo epoch takes seconds.",
-    "paper": "paper: the published constants, for GPUs.",
-}
-BASIC = ("epochs", "batch_size", "backbone", "start_from", "image_size", "patch_size", "local_size", "local_crops")
-GROUPS = {
-    "Optimiser": ("rate_per_256", "warmup_epochs", "momentum", "weight_decay", "accumulate", "precision"),
-    "Networks": ("hidden", "projection", "target_momentum", "key_momentum"),
-    "Machine and checks": ("seed", "workers", "checkpoint_every", "knn_every"),
-}
 LONG = 2 * 86_400  # seconds; a run that takes longer is not started by one click where there is no GPU
 
 
@@ -48,15 +48,15 @@ def form(place: Place) -> None:
         return
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         text = "3: ORL on a correspondence set. 1: from photos alone. Stage 2, mining, starts on the Explore page."
-        stage = fields.choose("Stage", "stage", STAGES, help=text)
+        stage = forms.choose("Stage", "stage", STAGES, help=text)
         mined = place.mined if stage == "3" else None
         method = "orl"
         if stage == "1":
             text = "The paper's stage 1 is BYOL; the others are what it is compared with."
-            method = fields.choose("Method", "method", METHODS, help=text)
+            method = forms.choose("Method", "method", METHODS, help=text)
         if stage != "evaluate":
-            text = " ".join(PRESET_HELP.values())
-            preset = fields.choose("Preset", "preset", {name: name for name in PRESET_HELP}, help=text)
+            text = " ".join(f"{name}: {text}." for name, text in PRESET_HELP.items())
+            preset = forms.choose("Preset", "preset", {name: name for name in PRESET_HELP}, help=text)
     if stage == "evaluate":
         evaluation.form(place.workspace)
     elif stage == "3" and mined is None:
@@ -76,8 +76,8 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
     with inputs:
         values = _settings(base, key, [row.name for row in encoders(opened.store)])
         processes = int(values.pop("processes"))  # type: ignore[call-overload]
-        fields.show_changes(base, values, key)
-        config, wrong = fields.validated(base, values)
+        forms.show_changes(base, values, key)
+        config, wrong = forms.validated(base, values)
         if config is not None:
             wrong = _cannot(opened, config, mined, processes)
         for sentence in wrong:
@@ -100,21 +100,20 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
 
 def _settings(base: TrainConfig, key: str, known: list[str]) -> dict[str, object]:
     """The inputs of every field, and ``processes``: what most people change first, the rest in groups."""
-    names = [name for name in type(base).model_fields if name != "method"]
     choices = {
         "backbone": Choice({name: name for name in RESNETS}, free=True),  # or one of timm's
         "start_from": Choice({"": "random weights"} | {name: name for name in known}),
     }
-    first = [name for name in BASIC if name in names]
-    values = fields.fill(base, first, key, choices, columns=4)
+    headed: dict[str, list[str]] = {group: [] for group in ("", *GROUPS)}
+    for name in type(base).model_fields:
+        if name != "method":
+            headed[control(type(base), name).group].append(name)
+    values = forms.fill(base, headed.pop(""), key, choices, columns=4)
     with st.expander("All settings"):
-        grouped = {*first, *(name for group in GROUPS.values() for name in group)}
-        own = tuple(name for name in names if name not in grouped)
-        for title, group in {f"Only {base.title}": own, **GROUPS}.items():
-            some = [name for name in group if name in names]
-            if some:
-                st.markdown(f"**{title}**")
-                values |= fields.fill(base, some, key, choices, columns=4)
+        for title, names in headed.items():
+            if names:
+                st.markdown(f"**{f'Only {base.title}' if title == OWN else title}**")
+                values |= forms.fill(base, names, key, choices, columns=4)
         values["processes"] = st.number_input(
             "Training processes",
             1,

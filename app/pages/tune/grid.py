@@ -10,29 +10,19 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from orl_explorer.app.explorer.tuning import Numbers, Tuner
-from orl_explorer.app.pages.pair.settings import SLIDERS
+from orl_explorer.app.pages.forms import ask_for
 from orl_explorer.app.pages.shell import escape
-from orl_explorer.app.pages.tune import controls
 from orl_explorer.app.pages.tune.measures import SWEPT, Measure, label
 from orl_explorer.app.pages.tune.work import watch
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.sweep import combinations
+from orl_explorer.train.settings import Value, as_text, choices, control
 
 MOST = 64  # cells
-LABELS = {name: label for name, label, *_ in SLIDERS} | {"ranked_by": "Raw boxes judged first"}
-VALUES: dict[str, tuple[float | str, ...]] = {  # to begin with
-    "neighbors": (3, 5, 10, 20),
-    "pair_ratio": (0.05, 0.1, 0.2, 0.5),
-    "min_size": (48, 64, 96, 128),
-    "max_aspect": (1.5, 2, 3, 4),
-    "max_iou": (0.3, 0.5, 0.65, 0.75),
-    "max_rois": (10, 25, 50, 100),
-    "min_similarity": (-1, 0.3, 0.5, 0.7),
-    "object_weight": (0, 0.25, 0.5, 1),
-    "sparse_weight": (0, 0.25, 0.5, 1),
-    "ranked_by": ("search", "objectness"),
-}
+# Settings that can be put across and down, and the values to begin with.
+OFFERED = {name: shown for name in MineConfig.model_fields if (shown := control(MineConfig, name)).grid}
+LABELS = {name: shown.label for name, shown in OFFERED.items()}
 PART = "grid"  # of the page, as ``tune_work`` knows it
 FRAME = {"color": "#d55e00", "width": 3}
 SCALE = "Cividis"  # reads the same for the colour-blind
@@ -65,7 +55,7 @@ def show(tuner: Tuner, config: MineConfig) -> None:
     _offer(tuner, configs, found)
     if not any(found):
         return
-    rows, columns = ([controls.as_text(v) for v in grid[name]] for name in (down, across))
+    rows, columns = ([as_text(v) for v in grid[name]] for name in (down, across))
     drawn = Grid(down, across, rows, columns, found)
     st.session_state["tune-cells"] = (tuner.own, configs)
     st.plotly_chart(
@@ -126,10 +116,10 @@ def _chosen(parameter: str) -> None:
         st.query_params.pop(f"{parameter}s", None)  # values of another setting
 
 
-def _values(name: str, text: str) -> list[float | str]:
+def _values(name: str, text: str) -> list[Value]:
     """The values of a setting that are asked for, each once, numbers in ascending order. Raises UserError."""
     texts = [part.strip() for part in text.split(",") if part.strip()]
-    if isinstance(VALUES[name][0], str):
+    if choices(MineConfig, name):
         return list(dict.fromkeys(texts))
     try:
         return sorted({float(part) for part in texts})
@@ -137,13 +127,13 @@ def _values(name: str, text: str) -> list[float | str]:
         raise UserError(f"'{text}' will not do: name numbers, with commas between them.") from error
 
 
-def _usual(name: str, photos: int) -> list[float | str]:
+def _usual(name: str, photos: int) -> list[Value]:
     """Values to begin with."""
-    return [v for v in VALUES[name] if name != "neighbors" or (isinstance(v, int) and v < photos)] or [1]
+    return [v for v in OFFERED[name].grid if name != "neighbors" or (isinstance(v, int) and v < photos)] or [1]
 
 
-def _as_list(values: Sequence[float | str]) -> str:
-    return ", ".join(controls.as_text(value) for value in values)
+def _as_list(values: Sequence[Value]) -> str:
+    return ", ".join(as_text(value) for value in values)
 
 
 def _offer(tuner: Tuner, configs: list[MineConfig], found: list[Numbers | None]) -> None:
@@ -224,7 +214,7 @@ def heat_map(grid: Grid, measure: Measure, config: MineConfig) -> go.Figure:
         hovertemplate=f"{where}<br>{title}: %{{text}}<extra></extra>",
         showlegend=False,
     )
-    here = (controls.as_text(getattr(config, grid.across)), controls.as_text(getattr(config, grid.down)))
+    here = (as_text(getattr(config, grid.across)), as_text(getattr(config, grid.down)))
     if here[0] in grid.columns and here[1] in grid.rows:
         x, y = grid.columns.index(here[0]), grid.rows.index(here[1])
         figure.add_shape(type="rect", x0=x - 0.5, x1=x + 0.5, y0=y - 0.5, y1=y + 0.5, line=FRAME)
@@ -265,5 +255,5 @@ def _load() -> None:
     at = points[0].get("customdata")
     at = at[0] if isinstance(at, list) else at
     if isinstance(at, int) and 0 <= at < len(configs):
-        controls.load(own, configs[at])
+        ask_for(own, configs[at])
         st.session_state["tune-loaded"] = True

@@ -9,13 +9,13 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from orl_explorer.app.explorer.tuning import Numbers, Tuner
-from orl_explorer.app.pages.tune import controls
 from orl_explorer.app.pages.tune.measures import OBJECTS, PAIRS, REGIONS, Measure, known, label
 from orl_explorer.app.pages.tune.work import offer
 from orl_explorer.orl.measure.quality import Mined
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import REMEMBERED
 from orl_explorer.train.mining.trial import Found
+from orl_explorer.train.settings import differences
 
 BINS = (0.02, 0.01, 0.005, 0.002, 0.001)  # of similarity: the widest of which there are FEWEST
 FEWEST = 20
@@ -62,7 +62,7 @@ def show(tuner: Tuner, config: MineConfig) -> None:
 
 
 def _say_what_is_tried(config: MineConfig, tried: MineConfig) -> None:
-    later = controls.differences(config, tried)
+    later = differences(config, tried)
     if later:
         st.info(
             f"Only on Regenerate: {' · '.join(later)}. It has not been computed for these photos; the numbers are with "

@@ -9,13 +9,15 @@ import streamlit as st
 from orl_explorer.app.explorer.preview import Subject
 from orl_explorer.app.explorer.tuning import tuner
 from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages.forms import ask_for
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.pages.tune import controls, grid, query, regenerate
 from orl_explorer.app.pages.tune import numbers as tune_numbers
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
+from orl_explorer.train.settings import differences
 
 
 def page() -> None:
@@ -40,9 +42,8 @@ def _tune(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
     if mined.image_count < 2:
         raise UserError(f"'{mined.name}' has too few photos to try settings on.")
     drawn = tuner(subject, *controls.sample())
-    choices = controls.options(drawn.own, dataset, drawn)
-    config = controls.asked(mined, choices)
-    controls.draw(mined, config, choices)
+    panel = controls.panel(mined, dataset, drawn)
+    controls.draw(panel, panel.asked())
 
     left, right = st.columns([2, 3], vertical_alignment="center")
     left.caption(
@@ -51,20 +52,17 @@ def _tune(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
     )
     with right.container(horizontal=True, horizontal_alignment="right"):
         for name, preset in controls.presets(drawn.own).items():
-            st.button(name.capitalize(), key=f"tune-preset-{name}", on_click=controls.load, args=(drawn.own, preset))
-        regenerate.button(place, subject, drawn, choices)
+            st.button(name.capitalize(), key=f"tune-preset-{name}", on_click=ask_for, args=(drawn.own, preset))
+        regenerate.button(place, subject, drawn, panel)
     regenerate.progress(place, mined)
 
-    def settings() -> MineConfig:
-        return controls.asked(mined, choices)
-
     def numbers() -> None:
-        _differences(drawn.own, settings())
-        tune_numbers.show(drawn, settings())
+        _differences(drawn.own, panel.asked())
+        tune_numbers.show(drawn, panel.asked())
 
     st.fragment(lambda: _told(numbers), key="tune-numbers")()
-    st.fragment(lambda: _told(lambda: query.show(subject, drawn, settings())), key="tune-query")()
-    st.fragment(lambda: _told(lambda: grid.show(drawn, settings())), key="tune-grid")()
+    st.fragment(lambda: _told(lambda: query.show(subject, drawn, panel.asked())), key="tune-query")()
+    st.fragment(lambda: _told(lambda: grid.show(drawn, panel.asked())), key="tune-grid")()
 
 
 def _told(show: Callable[[], None]) -> None:
@@ -79,7 +77,7 @@ def _differences(own: MineConfig, config: MineConfig) -> None:
     """What differs from the set and from the presets, in one line each."""
     lines = []
     for name, preset in controls.presets(own).items():
-        changed = controls.differences(config, preset)
-        title = "The set" if preset == own and name not in ("paper", "object") else f"Preset {name}"
+        changed = differences(config, preset)
+        title = "The set" if preset == own and name not in MINE_PRESETS else f"Preset {name}"
         lines.append(f"**{title}**: {shell.escape(' · '.join(changed)) if changed else 'the same'}")
     st.caption("Differs from — " + "  \n".join(lines[::-1]))

@@ -11,7 +11,7 @@ import streamlit as st
 from orl_explorer.app.explorer.preview import Subject
 from orl_explorer.app.explorer.tuning import Best, BestPair, Tuner, tuner_of
 from orl_explorer.app.pages import shell
-from orl_explorer.app.pages.tune import controls
+from orl_explorer.app.pages.forms import as_query
 from orl_explorer.app.server.pictures import WIDTHS, crop_url, photo_url
 from orl_explorer.db.models import Image
 from orl_explorer.train.mining.config import MineConfig
@@ -33,7 +33,7 @@ def show(subject: Subject, tuner: Tuner, config: MineConfig) -> None:
         )
         st.button("Next", icon=":material/chevron_right:", key="tune-next", on_click=_step, args=(tuner, image_id, 1))
         if st.button("Open on the Pair page", icon=":material/compare:", key="tune-open"):
-            shell.open_page("pair", q=str(image_id), **controls.as_query(own, config))
+            shell.open_page("pair", q=str(image_id), **as_query(own, config))
     if not query.proposed(tried) or query.unmapped(tried):
         st.caption("It is shown once its boxes can be tried, see above.")
         return

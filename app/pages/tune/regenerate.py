@@ -8,28 +8,27 @@ from orl_explorer.app.explorer import preview
 from orl_explorer.app.explorer.preview import Subject
 from orl_explorer.app.explorer.tuning import Tuner, stored_ids
 from orl_explorer.app.pages import shell
+from orl_explorer.app.pages.forms import URL, Panel, free_name
 from orl_explorer.app.pages.pace import told_of_run
-from orl_explorer.app.pages.pair.settings import SLIDERS
 from orl_explorer.app.pages.shell import Place, attempt, escape, share_done
 from orl_explorer.app.pages.train.monitor import duration
-from orl_explorer.app.pages.tune import controls
 from orl_explorer.db.models import CorrespondenceSet, Run
 from orl_explorer.db.photos import digests_of
 from orl_explorer.db.runs.runs import LIVE, find_run
 from orl_explorer.db.sets import write
-from orl_explorer.db.sets.read import find_set
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.jobs.launcher import launch
-from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.cost import Work, estimate_mining
+from orl_explorer.train.settings import differences
 
 RUN = "mining"  # URL parameter: the run whose progress is shown
 
 
-def button(place: Place, subject: Subject, tuner: Tuner, choices: controls.Options) -> None:
+def button(place: Place, subject: Subject, tuner: Tuner, panel: Panel) -> None:
     """Offer to mine the whole data set with the settings of the moment, unless this server only shows."""
     if shell.read_only():
         return
@@ -41,15 +40,15 @@ def button(place: Place, subject: Subject, tuner: Tuner, choices: controls.Optio
         help="Mine the whole data set with these settings, as a run, into a new set.",
     )
     if pressed:
-        _confirm(place, subject, tuner, controls.asked(subject.mined, choices))
+        _confirm(place, subject, tuner, panel.asked())
 
 
 @st.dialog("Regenerate for the whole data set", width="medium")
 def _confirm(place: Place, subject: Subject, tuner: Tuner, config: MineConfig) -> None:
-    changed = controls.differences(config, tuner.own)
+    changed = differences(config, tuner.own)
     st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "The same settings as the set on screen.")
     st.caption(_cost(subject, tuner, config))
-    name = st.text_input("Name of the new set", value=_free_name(place, subject, config), key="tune-name")
+    name = st.text_input("Name of the new set", value=free_name(subject, config), key="tune-name")
     if st.button("Start", type="primary", icon=":material/play_arrow:", key="tune-start"):
         if shell.read_only():
             st.error("This server only shows; it starts no runs.")
@@ -105,23 +104,6 @@ def _cost(subject: Subject, tuner: Tuner, config: MineConfig) -> str:
         f"{searched}{mapped}; {embedded} ({how}). About **{duration(cost.seconds)}** for {photos:,} photos "
         f"({source}), and **{cost.disk_bytes / 1e6:,.0f} MB** of disk."
     )
-
-
-def _free_name(place: Place, subject: Subject, config: MineConfig) -> str:
-    """Data set, encoder and what differs from the paper; with a number where that is taken."""
-    paper, numbers = MINE_PRESETS["paper"], {name for name, *_ in SLIDERS}
-    parts = []
-    for name, short in controls.SHORT.items():
-        value = getattr(config, name)
-        if value != getattr(paper, name):
-            said = controls.as_text(value)
-            parts.append(f"{short}{said}" if name in numbers or name == "proposal_scale" else said)
-    stem = "-".join([subject.dataset.name, subject.encoder.name, *parts])
-    name, number = stem, 1
-    while find_set(place.workspace.store, name) is not None:
-        number += 1
-        name = f"{stem}-{number}"
-    return name
 
 
 def progress(place: Place, mined: CorrespondenceSet) -> None:
@@ -189,5 +171,5 @@ def _close() -> None:
 def _show(name: str) -> None:
     """Callback: pick the new set; its own values are what the controls then start from."""
     st.session_state["set"] = name
-    for short in (*controls.SHORT.values(), RUN):
+    for short in (*URL.values(), RUN):
         st.query_params.pop(short, None)
