@@ -122,8 +122,16 @@ def _show_set(name: str) -> None:
 
 def describe_set(opened: Workspace, mined: CorrespondenceSet) -> str:
     """One line about a set: size and encoder."""
-    by = encoder_label(encoder_by_id(opened.store, mined.encoder_id))
+    by = label_of(opened, mined.encoder_id)
     return f"{mined.pair_count:,} pairs of {mined.candidate_count:,} RoIs in {mined.image_count:,} photos, by {by}"
+
+
+def label_of(opened: Workspace, encoder_id: int) -> str:
+    """How an encoder is called in the pages, also one that somebody has taken out of the store by hand."""
+    try:
+        return encoder_label(encoder_by_id(opened.store, encoder_id))
+    except StoreError:
+        return "an encoder that is gone"
 
 
 def encoder_label(row: Encoder) -> str:

@@ -12,7 +12,6 @@ from orl_explorer.app.pages.compare.component import pair_compare
 from orl_explorer.app.pages.compare.payload import Query, payload
 from orl_explorer.app.pages.explore.page import current_order
 from orl_explorer.app.pages.shell import Place
-from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.gallery.order import gallery_page, step
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
 from orl_explorer.db.photos import image_by_id, photo_roots
@@ -123,8 +122,7 @@ def _swap() -> None:
 
 
 def _encoders(two: Two, found: list[CorrespondenceSet]) -> None:
-    rows = [encoder_by_id(two.place.workspace.store, s.encoder_id) for s in (two.first, two.second)]
-    labels = [shell.encoder_label(row) for row in rows]
+    labels = [shell.label_of(two.place.workspace, mined.encoder_id) for mined in (two.first, two.second)]
     if labels[0] != labels[1]:
         st.caption(f"Two encoders: A by {labels[0]}, B by {labels[1]}.")
         return

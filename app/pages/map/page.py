@@ -74,8 +74,7 @@ def _subject(place: Place) -> MapOf | None:
                 bind="query-params",
                 help=f"A selection is kept when you choose points of a map of photos. At most {ROIS:,} RoIs are shown.",
             )
-            by = encoder_by_id(store, place.mined.encoder_id)
-            st.caption(f"By the set's own encoder, {shell.encoder_label(by)}.")
+            st.caption(f"By the set's own encoder, {shell.label_of(place.workspace, place.mined.encoder_id)}.")
             return shown_rois(place.workspace, place.mined, kept.get(chosen or ""))
         if not known:
             return None

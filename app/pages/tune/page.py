@@ -15,6 +15,7 @@ from orl_explorer.app.pages.tune import controls, grid, query, regenerate
 from orl_explorer.app.pages.tune import numbers as tune_numbers
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset
+from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.settings import differences
@@ -37,7 +38,12 @@ def page() -> None:
 
 
 def _tune(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
-    encoder = encoder_by_id(place.workspace.store, mined.encoder_id)
+    try:
+        encoder = encoder_by_id(place.workspace.store, mined.encoder_id)
+    except StoreError as error:
+        raise UserError(
+            f"The encoder of '{mined.name}' is gone, and its settings cannot be tried without it."
+        ) from error
     subject = Subject(place.workspace, mined, dataset, encoder)
     if mined.image_count < 2:
         raise UserError(f"'{mined.name}' has too few photos to try settings on.")
