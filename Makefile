@@ -49,10 +49,10 @@ run: install  ## Open the explorer on http://localhost:8501, on the demo if the 
 	    || { [ -e '$(WORKSPACE)/demo' ] && [ ! -e '$(WORKSPACE)/demo/.mined' ]; }; then \
 	    $(BIN)/orl demo --workspace '$(WORKSPACE)' && touch '$(WORKSPACE)/demo/.mined'; \
 	fi
-	@exec $(BIN)/orl explore --workspace '$(WORKSPACE)' --host '$(HOST)' --port '$(PORT)'
+	@exec $(BIN)/orl explore --workspace '$(WORKSPACE)' --host '$(HOST)' --port '$(PORT)' $(DEV)
 
-dev: install  ## Open the explorer as `make run` does, to work on it: what is changed is shown at once
-	@exec $(BIN)/orl explore --workspace '$(WORKSPACE)' --host '$(HOST)' --port '$(PORT)' --dev
+dev:  ## The same, to work on the explorer: what is changed of it is shown at once
+	@$(MAKE) --no-print-directory run DEV=--dev
 
 test: install lint browser  ## Check and test everything, the explorer in a real browser included
 	$(if $(NODE),npm test --silent)

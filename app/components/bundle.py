@@ -37,7 +37,7 @@ _AT_IMPORT = re.compile(r"^[ \t]*@import\b.*", re.MULTILINE)
 
 
 class BundleError(Exception):
-    """A file that cannot be had, or says what this cannot follow; the message names file and line."""
+    """A file that cannot be had, or says what this cannot follow; the message names it, and the line of a statement."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,17 @@ def script(entry: Path) -> str:
     Raises BundleError for a file that is not there or no default export of ``entry``, for an import or export of
     another form, of a name that is not exported, or in a circle.
     """
-    modules = {module.path: module for module in _in_order(entry.resolve(), _module)}
-    if "default" not in modules[entry.resolve()].exports:
-        raise BundleError(f"{_shown(entry.resolve())} has no default export.")
+    entry = entry.resolve()
+    modules = {module.path: module for module in _in_order(entry, _module)}
+    if "default" not in modules[entry].exports:
+        raise BundleError(f"{_shown(entry)} has no default export.")
     for module in modules.values():
         for path, names in module.imports.items():
             if missing := sorted({*names} - {*modules[path].exports}):
                 raise BundleError(f"{_shown(module.path)}: {_shown(path)} exports no {', '.join(missing)}.")
     numbers = {path: f"$m{at}" for at, path in enumerate(modules)}
     parts = [_function(module, numbers) for module in modules.values()]
-    return "".join([*parts, f"export default {numbers[entry.resolve()]}.default;\n"])
+    return "".join([*parts, f"export default {numbers[entry]}.default;\n"])
 
 
 def _function(module: _Source, numbers: dict[Path, str]) -> str:
