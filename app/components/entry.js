@@ -3,14 +3,14 @@
 
 /**
  * @typedef {(name: string, value: unknown) => void} Send
- * @typedef {{ root: HTMLElement, send: Send, setData(data: any): void, destroy(): void }} View
+ * @typedef {{ root: HTMLElement, send?: Send, setData(data: any): void, destroy(): void }} View
  * @typedef {{ data: any, parentElement: HTMLElement | ShadowRoot, setTriggerValue: Send }} Call
  */
 
 /**
  * A view stays as long as the root that it was made for.
  * @param {string} selector of the root
- * @param {new (root: HTMLElement) => Omit<View, "send">} Made
+ * @param {new (root: HTMLElement) => View} Made
  */
 export function entry(selector, Made) {
   /** @type {WeakMap<ParentNode, { view: View, run: symbol }>} */
@@ -23,7 +23,7 @@ export function entry(selector, Made) {
     let { view } = views.get(parentElement) ?? {};
     if (view?.root !== root) {
       view?.destroy();
-      view = Object.assign(new Made(root), { send: setTriggerValue });
+      view = new Made(root);
     }
     view.send = setTriggerValue;
     const run = Symbol("run");

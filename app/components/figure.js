@@ -5,6 +5,8 @@ import { el, fill, svg, SVG_NS } from "./dom.js";
 import { answerTo } from "./urls.js";
 import { wrapped } from "./words.js";
 
+/** @import { Props } from "./dom.js" */
+
 /**
  * What is drawn, in CSS pixels from the upper left corner.
  * @typedef {{ nodes: SVGElement[], width: number, height: number }} Drawing
@@ -49,7 +51,7 @@ const inkOf = (root) => getComputedStyle(root).color;
  * @param {number} x
  * @param {number} y
  * @param {string} text
- * @param {import("./dom.js").Props} [more]
+ * @param {Props} [more]
  */
 export function figureText(root, x, y, text, more = {}) {
   return svg("text", { x, y, fill: inkOf(root), "font-size": FIGURE_TEXT, "font-family": "sans-serif", text, ...more });

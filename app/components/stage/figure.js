@@ -3,6 +3,7 @@
 
 import { figureText, styledCopy } from "../figure.js";
 
+/** @import { Drawing } from "../figure.js" */
 /** @import { Stage } from "./stage.js" */
 
 const HEADING = 34; // CSS pixels above a stage that has one
@@ -10,7 +11,7 @@ const HEADING = 34; // CSS pixels above a stage that has one
 /**
  * @param {HTMLElement} root
  * @param {[Stage, string][]} stages with a heading or "", from top to bottom
- * @returns {import("../figure.js").Drawing}
+ * @returns {Drawing}
  */
 export function stagesDrawn(root, stages) {
   /** @type {SVGElement[]} */

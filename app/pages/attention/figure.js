@@ -6,6 +6,8 @@ import { figureText } from "../../components/figure.js";
 import { scaleOf } from "./caption.js";
 import { targetMarks } from "./panel.js";
 
+/** @import { Drawing } from "../../components/figure.js" */
+/** @import { Props } from "../../components/dom.js" */
 /** @import { Panel } from "./panel.js" */
 /** @import { AttentionView, Column } from "./view.js" */
 
@@ -27,7 +29,7 @@ function panelDrawn(view, panel, x, y, width) {
   const { look } = view;
   const height = (width * panel.photo.height) / panel.photo.width;
   const place = { x, y, width, height };
-  /** @type {(href: string, more: import("../../components/dom.js").Props) => SVGElement} */
+  /** @type {(href: string, more: Props) => SVGElement} */
   const picture = (href, more) => svg("image", { ...place, preserveAspectRatio: "none", href, ...more });
   const marks = svg(
     "svg",
@@ -97,7 +99,7 @@ function scaleDrawn(view, y) {
 
 /**
  * @param {AttentionView} view
- * @returns {import("../../components/figure.js").Drawing}
+ * @returns {Drawing}
  */
 export function columnsDrawn(view) {
   const columns = view.columns.map((column, at) => columnDrawn(view, column, at * (COLUMN + 2 * GAP)));

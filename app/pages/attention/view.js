@@ -14,6 +14,7 @@ import { columnsDrawn } from "./figure.js";
 import { Panel } from "./panel.js";
 import { mapUrl } from "./target.js";
 
+/** @import { Send } from "../../components/entry.js" */
 /** @import { AttentionPayload, Column as Encoder, Look } from "./component_types.js" */
 
 /** @typedef {{ encoder: Encoder, panels: Panel[] }} Column */
@@ -32,7 +33,7 @@ export class AttentionView {
   /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
-    /** @type {import("../../components/entry.js").Send} */
+    /** @type {Send} */
     this.send = null; // Streamlit gives it
     /** @type {AttentionPayload | null} */
     this.data = null;

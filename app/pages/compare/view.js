@@ -14,6 +14,7 @@ import { Stage } from "../../components/stage/stage.js";
 import { cropUrl } from "../../components/urls.js";
 import { fileStem } from "../../components/words.js";
 
+/** @import { Send } from "../../components/entry.js" */
 /** @import { DrawnPair } from "../../components/stage/looking.js" */
 /** @import { BoxRecord } from "../../components/stage/side.js" */
 /** @import { ComparedPair, ComparedRow, ComparedThumb, ComparePayload, Pane as PaneData } from "./component_types.js" */
@@ -95,7 +96,7 @@ class CompareView {
   /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
-    /** @type {import("../../components/entry.js").Send} */
+    /** @type {Send} */
     this.send = null; // Streamlit gives it
     /** @type {ComparePayload | null} */
     this.data = null;

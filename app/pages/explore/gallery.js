@@ -10,13 +10,14 @@ import { plural } from "../../components/words.js";
 import { Bar } from "./bar.js";
 import { Choice } from "./choice.js";
 
+/** @import { Send } from "../../components/entry.js" */
 /** @import { GalleryPayload, Tile } from "./component_types.js" */
 
 export class Gallery extends Drawn {
   /** @param {HTMLElement} root beside a .bar */
   constructor(root) {
     super(root);
-    /** @type {import("../../components/entry.js").Send} */
+    /** @type {Send} */
     this.send = null; // Streamlit gives it
     this.drawn = ""; // the data, as text
     this.choice = new Choice();

@@ -2,30 +2,31 @@
 // The view: state, toolbar, legend, tooltip, and the entry point that Streamlit calls with new data.
 
 import { lastingLink } from "../../components/address.js";
-import { GREY, gradient, rgb, VIRIDIS } from "../../components/colours.js";
-import { el, picture } from "../../components/dom.js";
+import { GREY, rgb } from "../../components/colours.js";
+import { el } from "../../components/dom.js";
 import { Echo } from "../../components/echo.js";
 import { entry } from "../../components/entry.js";
 import { clamp } from "../../components/numbers.js";
 import { SaveMenu } from "../../components/save.js";
 import { asShown } from "../../components/shown.js";
-import { answerTo, cropUrl, filled } from "../../components/urls.js";
 import { Camera } from "./camera.js";
 import { GlPoints, PlainPoints } from "./canvas.js";
+import { Legend } from "./legend.js";
 import { ACCENT, COLOURED, FAINT, fetchColumn, Grid, labelColours, paintPoints } from "./points.js";
 import { attachPointer } from "./pointer.js";
+import { Tip } from "./tip.js";
 
+/** @import { Send } from "../../components/entry.js" */
 /** @import { Look, MapPayload } from "./component_types.js" */
 /** @import { Column } from "./points.js" */
 
 const REST = 500; // ms without a change until the page is told where the person has come to rest
-const HOVER = 60; // ms over a point until its photo is asked for
 
 export class MapView {
   /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
-    /** @type {import("../../components/entry.js").Send} */
+    /** @type {Send} */
     this.send = null; // Streamlit gives it
     /** @type {MapPayload | null} */
     this.data = null;
@@ -49,12 +50,12 @@ export class MapView {
     this.hovered = -1;
     this.canvas = el("canvas", { class: "points" });
     this.surface = el("canvas", { class: "surface", role: "img", tabindex: 0 });
-    this.tip = el("div", { class: "tip", hidden: true });
+    this.tip = new Tip(this);
     this.message = el("div", { class: "message", role: "status", text: "Fetching the points …" });
-    this.legend = el("div", { class: "legend" });
+    this.legend = new Legend(this);
     this.toolbar = el("div", { class: "toolbar" });
-    const stage = el("div", { class: "stage" }, this.canvas, this.surface, this.tip, this.message);
-    root.replaceChildren(this.toolbar, el("div", { class: "main" }, stage, this.legend));
+    const stage = el("div", { class: "stage" }, this.canvas, this.surface, this.tip.root, this.message);
+    root.replaceChildren(this.toolbar, el("div", { class: "main" }, stage, this.legend.root));
     this.stage = stage;
     /** @type {GlPoints | PlainPoints} */
     this.painter = GlPoints.on(this.canvas);
@@ -212,6 +213,10 @@ export class MapView {
     return !withChosen || !this.chosenMask || this.chosenMask[i] === 1;
   }
 
+  colouring() {
+    return this.data.colourings.find(({ name }) => name === this.look.by);
+  }
+
   ownInk() {
     return `#${(this.ink ?? [0, 0, 0]).map((value) => value.toString(16).padStart(2, "0")).join("")}`;
   }
@@ -224,7 +229,7 @@ export class MapView {
     // A label that shares its grey with others is seen once it is alone.
     if (this.isolated) this.accent(bytes);
     this.painter.setColours(bytes);
-    this.paintLegend();
+    this.legend.paint();
     this.paintToolbar();
     this.redraw();
   }
@@ -238,63 +243,6 @@ export class MapView {
       if (!this.isolated[values[i]] || colours[values[i]] !== GREY || bytes[4 * i + 3] === FAINT) continue;
       bytes.set([...accent, COLOURED], 4 * i);
     }
-  }
-
-  paintLegend() {
-    const { column } = this;
-    const said = this.data.colourings.find(({ name }) => name === this.look.by);
-    const head = [el("b", { text: said?.label ?? "" }), el("span", { class: "muted", text: said?.note ?? "" })];
-    if (!column.labels) {
-      const digits = column.high - column.low > 5 ? 0 : 2;
-      this.legend.replaceChildren(
-        ...head,
-        el("span", { class: "bar", style: `background: ${gradient(VIRIDIS)}` }),
-        el(
-          "span",
-          { class: "ends" },
-          el("span", { text: `≤ ${column.low.toFixed(digits)}` }),
-          el("span", { text: `≥ ${column.high.toFixed(digits)}` }),
-        ),
-        el("span", { class: "muted", text: "The range leaves out the utmost hundredth at either end." }),
-        column.without
-          ? el("span", { class: "muted", text: `Grey: ${column.without.toLocaleString()} without a value` })
-          : "",
-      );
-      return;
-    }
-    const colours = labelColours(column, this.ownInk());
-    this.legend.replaceChildren(
-      ...head,
-      el("span", { class: "muted screen", text: "Click to isolate, click again for all." }),
-      el("span", { class: "muted", text: "Grey: no colour of its own." }),
-      ...column.labels.map((label, at) => this.legendEntry(label, column.counts[at], colours[at])),
-    );
-  }
-
-  /**
-   * @param {string} label
-   * @param {number} count
-   * @param {string} colour
-   */
-  legendEntry(label, count, colour) {
-    const { only } = this.look;
-    const on = only.includes(label);
-    const toggle = () => this.change({ only: on ? only.filter((other) => other !== label) : [...only, label] });
-    const swatch = el("span", { class: "swatch", style: `background: ${on && colour === GREY ? ACCENT : colour}` });
-    return el(
-      "button",
-      {
-        type: "button",
-        class: "entry",
-        "aria-pressed": String(on),
-        "data-label": label,
-        title: label,
-        onclick: toggle,
-      },
-      swatch,
-      el("span", { class: "entry-label", text: label }),
-      el("span", { class: "muted", text: count.toLocaleString() }),
-    );
   }
 
   paintToolbar() {
@@ -376,37 +324,8 @@ export class MapView {
     if (i === this.hovered) return;
     this.hovered = i;
     this.redraw();
-    clearTimeout(this.tipping);
-    this.tip.hidden = true;
-    if (i >= 0) this.tipping = setTimeout(() => this.showTip(i, px, py), HOVER);
-  }
-
-  /** @param {number} i */
-  valueText(i) {
-    const value = this.column.values[i];
-    const { label } = this.data.colourings.find(({ name }) => name === this.look.by);
-    if (this.column.labels) return `${label}: ${this.column.labels[value]}`;
-    return `${label}: ${Number.isNaN(value) ? "none" : Number.isInteger(value) ? value : value.toFixed(3)}`;
-  }
-
-  /**
-   * @param {number} i
-   * @param {number} px
-   * @param {number} py
-   */
-  async showTip(i, px, py) {
-    const image = this.images[i];
-    const box = this.boxes?.subarray(4 * i, 4 * i + 4);
-    const src = box ? cropUrl(this.data.crop_url, image, box) : filled(this.data.photo_url, { image });
-    const shown = picture(src, {}, () => el("span", { class: "muted", text: "The photo cannot be shown." }));
-    const name = el("span", { class: "tip-name", text: "…" });
-    const size = box ? [el("span", { class: "muted", text: `RoI of ${box[2]} × ${box[3]} px` })] : [];
-    this.tip.replaceChildren(shown, name, ...size, el("span", { class: "muted", text: this.valueText(i) }));
-    this.tip.style.left = `${px > this.camera.width / 2 ? px - 232 : px + 16}px`;
-    this.tip.style.top = `${clamp(py - 60, 4, Math.max(4, this.camera.height - 240))}px`;
-    this.tip.hidden = false;
-    const answer = await answerTo(filled(this.data.about_url, { image }));
-    name.textContent = answer?.ok ? (await answer.json()).name : `photo ${image}`;
+    this.tip.hide();
+    if (i >= 0) this.tip.show(i, px, py);
   }
 
   // -- keys ------------------------------------------------------------------------------------------
@@ -430,11 +349,11 @@ export class MapView {
   // -- what is saved, as SaveMenu asks for it ----------------------------------------------------------
 
   picture() {
-    return asShown(this.stage, this.legend);
+    return asShown(this.stage, this.legend.root);
   }
 
   captionLines() {
-    const { label, note } = this.data.colourings.find(({ name }) => name === this.look.by);
+    const { label, note } = this.colouring();
     const clusters = this.look.by === "cluster" ? `, k = ${this.look.k}` : "";
     const { only } = this.look;
     return [

@@ -9,6 +9,7 @@ import { VERDICTS } from "../../components/verdicts.js";
 import { cardNode, showVerdict } from "./card.js";
 import { Outbox } from "./outbox.js";
 
+/** @import { Send } from "../../components/entry.js" */
 /** @import { Judgement } from "../../components/verdicts.js" */
 /** @import { Card, MatchesPayload } from "./component_types.js" */
 
@@ -16,7 +17,7 @@ export class MatchGrid extends Drawn {
   /** @param {HTMLElement} root beside the datalist of tags */
   constructor(root) {
     super(root);
-    /** @type {import("../../components/entry.js").Send} */
+    /** @type {Send} */
     this.send = null; // Streamlit gives it
     this.drawn = ""; // the data, as text
     this.canJudge = false;

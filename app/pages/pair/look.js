@@ -3,7 +3,9 @@
 
 import { LAYERS_AT_FIRST } from "../../components/stage/looking.js";
 
-/** @typedef {import("../../components/stage/looking.js").Layers} Layers */
+/** @import { BoxRecord } from "../../components/stage/side.js" */
+
+/** @import { Layers } from "../../components/stage/looking.js" */
 
 /**
  * The layers that are on; "" where they are as at first.
@@ -38,7 +40,7 @@ export function thresholdFrom(text) {
 
 /**
  * "q3" is the query's fourth RoI, "nx12" the neighbour's raw box 12, which was rejected.
- * @param {import("../../components/stage/side.js").BoxRecord} record
+ * @param {BoxRecord} record
  */
 export const roiName = ({ side, kind, index, why }) => side[0] + (kind === "rejected" ? `x${why.raw}` : index);
 

@@ -8,7 +8,7 @@ import { plural } from "../../components/words.js";
 
 /** @import { IconName } from "../../components/dom.js" */
 /** @import { PairPayload } from "./component_types.js" */
-/** @import { Layers } from "./look.js" */
+/** @import { Layers } from "../../components/stage/looking.js" */
 /** @import { PairView } from "./view.js" */
 
 /** @type {[keyof Layers, string, string][]} name, word, what it shows */

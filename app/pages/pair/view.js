@@ -21,7 +21,8 @@ import { Matrix } from "./matrix.js";
 import { PairTable } from "./table.js";
 import { Toolbar } from "./toolbar.js";
 
-/** @import { DrawnPair } from "../../components/stage/looking.js" */
+/** @import { Send } from "../../components/entry.js" */
+/** @import { DrawnPair, Layer } from "../../components/stage/looking.js" */
 /** @import { Judgement } from "../../components/verdicts.js" */
 /** @import { BoxRecord } from "../../components/stage/side.js" */
 /** @import { OutsidePair, Pair, PairPayload } from "./component_types.js" */
@@ -50,7 +51,7 @@ export class PairView extends Looking {
   /** @param {HTMLElement} root */
   constructor(root) {
     super(root);
-    /** @type {import("../../components/entry.js").Send} */
+    /** @type {Send} */
     this.send = null; // Streamlit gives it
     this.opacity = 0.6;
     /** @type {string | null} */
@@ -279,7 +280,7 @@ export class PairView extends Looking {
     if (next !== undefined) this.goTo(next);
   }
 
-  /** @param {keyof import("./look.js").Layers} name */
+  /** @param {Layer} name */
   toggleLayer(name) {
     if (this.toolbar.toggles[name].disabled || this.toolbar.toggles[name].hidden) return;
     this.layers[name] = !this.layers[name];

@@ -8,6 +8,7 @@ import { entry, numbered } from "../../components/entry.js";
 import { cut } from "../../components/words.js";
 import { EDGE, HEIGHT, kin, left, sizeFor, TEXT, top } from "./lineage_layout.js";
 
+/** @import { Send } from "../../components/entry.js" */
 /** @import { LineagePayload, PlacedNode } from "./graph_types.js" */
 /** @import { Size } from "./lineage_layout.js" */
 
@@ -70,7 +71,7 @@ class Lineage extends Drawn {
   /** @param {HTMLElement} root */
   constructor(root) {
     super(root);
-    /** @type {import("../../components/entry.js").Send} */
+    /** @type {Send} */
     this.send = null; // Streamlit gives it
     this.drawn = ""; // the data, as text
   }

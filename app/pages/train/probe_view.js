@@ -11,6 +11,7 @@ import { plural } from "../../components/words.js";
 import { colourOf, ProbeCurve, ProbeStage } from "./probe_stage.js";
 import { placeAmong, shared } from "./probes.js";
 
+/** @import { Send } from "../../components/entry.js" */
 /** @import { Photo, ProbesPayload } from "./probe_view_types.js" */
 
 const PACE = 700; // ms for each checkpoint
@@ -20,7 +21,7 @@ class Probes {
   /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
-    /** @type {import("../../components/entry.js").Send} */
+    /** @type {Send} */
     this.send = null; // Streamlit gives it
     /** @type {ProbesPayload | null} */
     this.data = null;
