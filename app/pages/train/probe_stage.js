@@ -10,8 +10,10 @@ import { clamp } from "../../components/numbers.js";
 
 const GAP = 70;
 const TALLEST = 420;
+const COLOURS = PAIRS.slice(0, 6); // a checkpoint has a handful of pairs
+
 /** @param {number} n of a pair, the most similar first */
-export const colourOf = (n) => PAIRS[n % 6].color;
+export const colourOf = (n) => COLOURS[n % COLOURS.length].color;
 
 export class ProbeStage {
   constructor() {
