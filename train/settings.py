@@ -8,7 +8,7 @@ line, the forms and the captions are made from that.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -108,13 +108,12 @@ def limits(settings: type[Settings], name: str) -> tuple[Any, Any]:
 
 
 def limits_in_words(settings: type[Settings], name: str) -> str:
-    """The limits of a setting as "1 to 100", "above 0, to 1", "from 0"; "" without any."""
+    """The limits of a setting as "1 to 100", "above 0, to 1", "from 0, below 1", "from 0"; "" without any."""
     bounds = _bounds(settings, name)
-    low = next((f"{word}{bounds[bound]:g}" for bound, word in (("ge", ""), ("gt", "above ")) if bound in bounds), "")
-    high = next((f"{word} {bounds[bound]:g}" for bound, word in (("le", "to"), ("lt", "below")) if bound in bounds), "")
-    if "ge" in bounds:
-        return f"{low} {high}" if high else f"from {low}"
-    return ", ".join(part for part in (low, high) if part)
+    if {*bounds} == {"ge", "le"}:
+        return f"{bounds['ge']:g} to {bounds['le']:g}"
+    words = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
+    return ", ".join(f"{word} {bounds[bound]:g}" for bound, word in words.items() if bound in bounds)
 
 
 def _bounds(settings: type[Settings], name: str) -> dict[str, float]:
@@ -191,6 +190,16 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, str]:
     return changes
 
 
-def parse_grid(assignments: Iterable[str]) -> dict[str, Sequence[str]]:
-    """``["epochs=3,5", …]`` as the values of each setting. Raises UserError as ``parse_settings`` does."""
-    return {name: [v.strip() for v in text.split(",")] for name, text in parse_settings(assignments).items()}
+def parse_grid(assignments: Iterable[str], usual: type[Settings] | None = None) -> dict[str, list[str]]:
+    """``["epochs=3,5", …]`` as the values of each setting. Raises UserError as ``parse_settings`` does.
+
+    usual: settings whose name alone stands for the values that a grid of them begins with.
+    """
+    values: dict[str, list[str]] = {}
+    for assignment in assignments:
+        name = assignment.strip()
+        if usual is not None and name in usual.model_fields and (grid := control(usual, name).grid):
+            values[name] = [as_text(value) for value in grid]
+        else:
+            values |= {key: [v.strip() for v in text.split(",")] for key, text in parse_settings([assignment]).items()}
+    return values

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 from typer.core import TyperCommand
 
 from orl_explorer.app.cli.common import Where, out
+from orl_explorer.app.cli.names import named, some_encoder
+from orl_explorer.app.cli.settings import one_of
+from orl_explorer.orl.attention import Method
 from orl_explorer.train.workspace import open_workspace
 
 
@@ -30,11 +33,17 @@ class Listing(TyperCommand):
 def attention(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Photos: one row of the figure for each.")],
     encoders: Annotated[
-        list[str], typer.Option("--encoder", help="Name of an encoder: a column. May be repeated; or --encoders A B.")
+        list[str],
+        named(some_encoder, "--encoder", help="Name of an encoder: a column. May be repeated; or --encoders A B."),
     ],
     to: Annotated[Path, typer.Option("--out", help="File to write: .png, .svg or .pdf.")],
     method: Annotated[
-        str, typer.Option("--map", help="activation: where the last layer responds. cosine: what is like the photo.")
+        str,
+        one_of(
+            get_args(Method),
+            "--map",
+            help="activation: where the last layer responds. cosine: what is like the photo.",
+        ),
     ] = "activation",
     workspace: Where = None,
 ) -> None:
@@ -43,5 +52,5 @@ def attention(
     from orl_explorer.train.figures import refuse_format, save
 
     refuse_format(to)
-    save(attention_figure(open_workspace(workspace), images, encoders, method), to)  # type: ignore[arg-type]
+    save(attention_figure(open_workspace(workspace), images, encoders, cast(Method, method)), to)
     out.print(f"{to}: {len(images)} photos, {len(encoders)} encoders.", highlight=False, markup=False)

@@ -9,6 +9,8 @@ import typer
 from rich.table import Table
 
 from orl_explorer.app.cli.common import Detach, Where, follow, out, pass_on
+from orl_explorer.app.cli.names import EncoderName
+from orl_explorer.app.cli.settings import Changes, ProtocolArgument, changed
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.runs.evaluations import (
     Evaluated,
@@ -21,7 +23,6 @@ from orl_explorer.train.evaluate.compared import columns, headline
 from orl_explorer.train.evaluate.protocols import PROTOCOLS, evaluate_preset
 from orl_explorer.train.jobs.kinds import Evaluate
 from orl_explorer.train.jobs.launcher import launch
-from orl_explorer.train.settings import parse_settings, with_settings
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 evaluations_app = typer.Typer(help="What evaluations have found.", invoke_without_command=True)
@@ -32,18 +33,16 @@ PRESET = "; ".join(f"{name}: {', '.join(protocol.presets)}" for name, protocol i
 
 
 def evaluate(
-    protocol: Annotated[str, typer.Argument(help=f"{', '.join(PROTOCOLS)}.")],
-    encoder: Annotated[str, typer.Option(help="Name of the encoder.")],
+    protocol: ProtocolArgument,
+    encoder: EncoderName,
     data: Annotated[str, typer.Option(help=f"What to measure on. {DATA}.")],
     preset: Annotated[str, typer.Option(help=f"Settings to start from, the first by default. {PRESET}.")] = "",
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting: key=value. May be repeated.")
-    ] = None,
+    changes: Changes = None,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
     """Measure an encoder downstream, by a protocol of the paper or a quick one."""
-    config = with_settings(evaluate_preset(protocol, preset), parse_settings(changes or []))
+    config = changed(evaluate_preset(protocol, preset), changes)
     opened = open_workspace(workspace)
     run = launch(opened, Evaluate.on(opened, encoder_named(opened.store, encoder), data, config))
     follow(opened, run, detach)

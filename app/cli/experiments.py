@@ -9,13 +9,16 @@ import typer
 from rich.table import Table
 
 from orl_explorer.app.cli.common import Bars, Where, out, progress_bar
+from orl_explorer.app.cli.names import named, some_dataset, some_encoder, some_set
+from orl_explorer.app.cli.settings import ProtocolName, changed, one_of
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.evaluate.protocols import PROTOCOLS, evaluate_preset, protocol_named
+from orl_explorer.train.evaluate.protocols import evaluate_preset, protocol_named
 from orl_explorer.train.mining.config import MINE_PRESETS
-from orl_explorer.train.settings import parse_settings, preset_named, with_settings
+from orl_explorer.train.settings import parse_grid, parse_settings
+from orl_explorer.train.training.config import PRESET_HELP as TRAIN_PRESETS
 from orl_explorer.train.training.config import ORLConfig, train_preset
 from orl_explorer.train.workspace import open_workspace
 
@@ -26,13 +29,13 @@ def sweep_train(
         typer.Option(help="Values of a setting, of training or of mining: intra_weight=0,1. May be repeated."),
     ],
     data: Annotated[str, typer.Option(help="What the protocol measures on, as in `orl evaluate`.")],
-    correspondence: Annotated[str, typer.Option(help="Name of a correspondence set; or else:")] = "",
-    dataset: Annotated[str, typer.Option(help="Name of a data set to mine by each cell's settings,")] = "",
-    encoder: Annotated[str, typer.Option(help="with this encoder.")] = "",
-    protocol: Annotated[str, typer.Option(help=f"{', '.join(PROTOCOLS)}.")] = "voc07-svm",
-    preset: Annotated[str, typer.Option(help="Settings of training that do not vary: paper or small.")] = "paper",
+    correspondence: Annotated[str, named(some_set, help="Name of a correspondence set; or else:")] = "",
+    dataset: Annotated[str, named(some_dataset, help="Name of a data set to mine by each cell's settings,")] = "",
+    encoder: Annotated[str, named(some_encoder, help="with this encoder.")] = "",
+    protocol: ProtocolName = "voc07-svm",
+    preset: Annotated[str, one_of(TRAIN_PRESETS, help="Settings of training that do not vary.")] = "paper",
     changes: Annotated[list[str] | None, typer.Option("--set", help="Change one of those: key=value.")] = None,
-    mine_preset: Annotated[str, typer.Option(help="Settings of mining that do not vary: paper or object.")] = "paper",
+    mine_preset: Annotated[str, one_of(MINE_PRESETS, help="Settings of mining that do not vary.")] = "paper",
     mine_changes: Annotated[list[str] | None, typer.Option("--mine-set", help="Change one of those.")] = None,
     protocol_preset: Annotated[str, typer.Option(help="Settings of the protocol; its first preset by default.")] = "",
     protocol_changes: Annotated[list[str] | None, typer.Option("--protocol-set", help="Change one of those.")] = None,
@@ -49,11 +52,11 @@ def sweep_train(
     if bool(correspondence) == bool(dataset and encoder) or bool(dataset) != bool(encoder):
         raise UserError("Give either --correspondence SET, or both --dataset NAME and --encoder NAME.")
     trained_grid.refuse_files(to or [])
-    values = {key: [v.strip() for v in text.split(",")] for key, text in parse_settings(grid).items()}
-    base = with_settings(train_preset("orl", preset), parse_settings(changes or []))
+    values = parse_grid(grid)
+    base = changed(train_preset("orl", preset), changes)
     assert isinstance(base, ORLConfig)
-    mining = with_settings(preset_named(MINE_PRESETS, mine_preset), parse_settings(mine_changes or []))
-    measure = with_settings(evaluate_preset(protocol, protocol_preset), parse_settings(protocol_changes or []))
+    mining = changed(MINE_PRESETS[mine_preset], mine_changes)
+    measure = changed(evaluate_preset(protocol, protocol_preset), protocol_changes)
     described = protocol_named(protocol)
     opened = open_workspace(workspace)
     if correspondence:
@@ -84,7 +87,7 @@ def reproduce(
     ] = None,
     hours: Annotated[float | None, typer.Option(min=0.01, help="Time for all of it; epochs follow.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training; or else --hours.")] = None,
-    mining: Annotated[str, typer.Option(help=f"Preset of mining: {', '.join(MINE_PRESETS)}.")] = "paper",
+    mining: Annotated[str, one_of(MINE_PRESETS, help="Preset of mining.")] = "paper",
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change the preset small of every training: key=value.")
     ] = None,

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from orl_explorer.app.cli.common import Bars, Detach, Where, follow, out, progress_bar
+from orl_explorer.app.cli.names import SetArgument, named, some_dataset, some_encoder
+from orl_explorer.app.cli.settings import Changes, MinePreset, changed, one_of
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named
+from orl_explorer.train.formats import EncoderFormat, SetFormat
 from orl_explorer.train.mining.config import MINE_PRESETS
-from orl_explorer.train.settings import parse_settings, preset_named, with_settings
 from orl_explorer.train.workspace import open_workspace
 
 import_app = typer.Typer(help="Bring proposals or correspondences of the reference implementation in.")
 
 JsonFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON file of the reference implementation.")]
-Dataset = Annotated[str, typer.Option(help="Name of the data set whose photos the file is about.")]
+Dataset = Annotated[str, named(some_dataset, help="Name of the data set whose photos the file is about.")]
 
 
 def export(
-    name: Annotated[str, typer.Argument(metavar="SET", help="Name of the correspondence set.")],
+    name: SetArgument,
     to: Annotated[Path, typer.Option("--out", help="File to write; a folder for the reference's three files.")],
     form: Annotated[
         str,
-        typer.Option(
-            "--format",
-            help="reference; parquet or csv (a row for each pair); coco (RoIs); verdicts, tags (csv); settings (json).",
+        one_of(
+            get_args(SetFormat), "--format", help="parquet, csv: a row for each pair. coco: RoIs. verdicts, tags: csv."
         ),
     ] = "reference",
     images: Annotated[
@@ -49,11 +50,9 @@ def export(
 
 
 def export_encoder(
-    name: Annotated[str, typer.Argument(metavar="ENCODER", help="Name of the encoder.")],
+    name: Annotated[str, typer.Argument(metavar="ENCODER", help="Name of the encoder.", autocompletion=some_encoder)],
     to: Annotated[Path, typer.Option("--out", help="File to write; its card goes to FILE.json.")],
-    form: Annotated[
-        str, typer.Option("--format", help="torchvision, timm, detectron2, safetensors or onnx.")
-    ] = "torchvision",
+    form: Annotated[str, one_of(get_args(EncoderFormat), "--format", help="Whose names and file.")] = "torchvision",
     workspace: Where = None,
 ) -> None:
     """Write an encoder for other programs, and a card that says how it came about."""
@@ -87,10 +86,10 @@ def import_proposals(
 def import_neighbors(
     file: JsonFile,
     dataset: Dataset,
-    encoder: Annotated[str, typer.Option(help="Name of the encoder that measures neighbours and matches RoIs.")],
+    encoder: Annotated[str, named(some_encoder, help="Name of the encoder that measures neighbours and matches RoIs.")],
     name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
-    preset: Annotated[str, typer.Option(help="Where the settings of RoIs and pairs come from.")] = "paper",
-    changes: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: key=value.")] = None,
+    preset: MinePreset = "paper",
+    changes: Changes = None,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
@@ -98,7 +97,7 @@ def import_neighbors(
     from orl_explorer.train.interchange.imports import import_neighbors as bring
 
     opened = open_workspace(workspace)
-    config = with_settings(preset_named(MINE_PRESETS, preset), parse_settings(changes or []))
+    config = changed(MINE_PRESETS[preset], changes)
     rows = dataset_named(opened.store, dataset), encoder_named(opened.store, encoder)
     with progress_bar() as bars:
         run = bring(opened, file, *rows, name, config, progress=Bars(bars))
@@ -109,7 +108,7 @@ def import_neighbors(
 def import_correspondences(
     file: JsonFile,
     dataset: Dataset,
-    encoder: Annotated[str, typer.Option(help="Name of the encoder that measures similarities; FILE has none.")],
+    encoder: Annotated[str, named(some_encoder, help="Name of the encoder that measures similarities; FILE has none.")],
     name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
     proposals: Annotated[
         str | None, typer.Option(help="Name of imported proposals that the RoIs were chosen from; else the RoIs alone.")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.table import Table
 
 from orl_explorer.app.cli.common import Where, out, pass_on, progress_bar
+from orl_explorer.app.cli.settings import one_of
 from orl_explorer.db.encoders import encoders as all_encoders
+from orl_explorer.train.ingest.layouts import LayoutName
 from orl_explorer.train.workspace import open_workspace
 
 encoders_app = typer.Typer(help="The encoders of a workspace.", invoke_without_command=True)
@@ -17,7 +19,7 @@ encoders_app = typer.Typer(help="The encoders of a workspace.", invoke_without_c
 
 def ingest(
     path: Annotated[Path, typer.Argument(help="Folder of photos.")],
-    layout: Annotated[str, typer.Option(help="auto, folder, coco or voc.")] = "auto",
+    layout: Annotated[str, one_of(get_args(LayoutName), help="How PATH is laid out.")] = "auto",
     annotations: Annotated[Path | None, typer.Option(help="COCO json, where it is not in PATH/annotations.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set; else that of the folder.")] = None,
     workspace: Where = None,

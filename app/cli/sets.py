@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from orl_explorer.app.cli.common import Where, out, pass_on
+from orl_explorer.app.cli.names import SetArgument
 from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.measures import with_chance
 from orl_explorer.db.encoders import encoder_by_id
@@ -19,8 +20,6 @@ from orl_explorer.train.jobs import sets as work
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 sets_app = typer.Typer(help="The correspondence sets of a workspace.", invoke_without_command=True)
-
-Name = Annotated[str, typer.Argument(metavar="SET", help="Name of the correspondence set.")]
 
 
 @sets_app.callback()
@@ -49,7 +48,7 @@ def list_sets(workspace: Where = None) -> None:
 
 @sets_app.command("show")
 def show_set(
-    name: Name,
+    name: SetArgument,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")] = False,
     workspace: Where = None,
 ) -> None:
@@ -93,7 +92,9 @@ def show_set(
 
 
 @sets_app.command("rename")
-def rename_set(name: Name, new: Annotated[str, typer.Argument(help="Its new name.")], workspace: Where = None) -> None:
+def rename_set(
+    name: SetArgument, new: Annotated[str, typer.Argument(help="Its new name.")], workspace: Where = None
+) -> None:
     """Give a set another name."""
     work.rename(open_workspace(workspace), name, new)
     out.print(f"The correspondence set '{name}' is '{new.strip()}' from now on.", highlight=False, markup=False)
@@ -101,7 +102,7 @@ def rename_set(name: Name, new: Annotated[str, typer.Argument(help="Its new name
 
 @sets_app.command("delete")
 def delete_set(
-    name: Name,
+    name: SetArgument,
     confirm: Annotated[
         str, typer.Option(help="The name once more: asked for when runs trained on the set. They and encoders stay.")
     ] = "",

@@ -5,12 +5,23 @@ from __future__ import annotations
 from itertools import accumulate
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from orl_explorer.app.cli.common import Bars, Detach, Where, follow, out, progress_bar
+from orl_explorer.app.cli.names import (
+    Datasets,
+    EncoderName,
+    SetArgument,
+    SetName,
+    named,
+    some_dataset,
+    some_encoder,
+    some_set,
+)
+from orl_explorer.app.cli.settings import Changes, MinePreset, TrainPreset, changed, one_of, refuse_twice, takes_flags
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named, unite
 from orl_explorer.db.sets.read import complete_set_named
@@ -18,9 +29,9 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.kinds import MakeMap, Mine
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.trainings import Pretrain, Train
-from orl_explorer.train.mining.config import MINE_PRESETS
-from orl_explorer.train.settings import parse_settings, preset_named, with_settings
-from orl_explorer.train.training.config import STAGE_1, ORLConfig, TrainConfig, train_preset
+from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
+from orl_explorer.train.settings import parse_grid, parse_settings
+from orl_explorer.train.training.config import STAGE_1, ORLConfig, train_preset
 from orl_explorer.train.workspace import open_workspace
 
 # Measures that tell settings apart, in the table of a sweep.
@@ -38,18 +49,13 @@ SWEPT = (
     "same_class_or_part_chance",
 )
 
-Datasets = Annotated[
-    list[str], typer.Option("--dataset", help="Name of the data set. May be repeated: several are taken as one.")
-]
-TrainPreset = Annotated[str, typer.Option(help="paper: the published constants. small: ResNet-18, for a CPU.")]
 Processes = Annotated[int, typer.Option(help="Processes that train together: one for each GPU, as a rule.")]
-Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: key=value. May be repeated.")]
 
 
 def pretrain(
     datasets: Datasets,
     name: Annotated[str, typer.Option(help="Name of the encoder to make; else DATASET-METHOD.")] = "",
-    method: Annotated[str, typer.Option(help=f"{', '.join(STAGE_1)}: the paper's stage 1 is byol.")] = "byol",
+    method: Annotated[str, one_of(STAGE_1, help="The paper's stage 1 is byol.")] = "byol",
     preset: TrainPreset = "paper",
     changes: Changes = None,
     processes: Processes = 1,
@@ -57,83 +63,35 @@ def pretrain(
     detach: Detach = False,
 ) -> None:
     """Stage 1: train an encoder on whole photos, by BYOL or a method to compare it with."""
-    if method not in STAGE_1:
-        raise UserError(f"--method {method} will not do: it should be one of {', '.join(STAGE_1)}.")
     opened = open_workspace(workspace)
-    config = _train_config(method, preset, changes)
+    config = changed(train_preset(method, preset), changes)
     dataset = unite(opened.store, datasets)
     job = Pretrain(name=name, dataset_id=dataset.id, config=config, processes=processes)
     follow(opened, launch(opened, job), detach)
 
 
+@takes_flags(MineConfig, MINE_PRESETS)
 def mine(
     datasets: Datasets,
-    encoder: Annotated[str, typer.Option(help="Name of the encoder.")],
+    encoder: EncoderName,
     name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
-    preset: Annotated[
-        str, typer.Option(help="paper: the published thresholds. object: pairs of likely objects, see docs/results.md.")
-    ] = "paper",
-    neighbors: Annotated[int | None, typer.Option(help="K: nearest images of each image. [paper: 10]")] = None,
-    pair_ratio: Annotated[
-        float | None, typer.Option(help="N: pairs per neighbour, as a share of the query's RoIs. [paper: 0.1]")
-    ] = None,
-    min_size: Annotated[int | None, typer.Option(help="Smallest side of a RoI, in pixels. [paper: 96]")] = None,
-    max_aspect: Annotated[float | None, typer.Option(help="Largest ratio of a RoI's sides. [paper: 3]")] = None,
-    max_iou: Annotated[float | None, typer.Option(help="Largest overlap with a RoI already kept. [paper: 0.5]")] = None,
-    max_rois: Annotated[int | None, typer.Option(help="Most RoIs of an image. [paper: 100]")] = None,
-    min_similarity: Annotated[float | None, typer.Option(help="Smallest similarity of a pair. [paper: -1]")] = None,
-    proposals: Annotated[
-        str | None,
-        typer.Option(help="Raw boxes: search, annotations, or the name of imported ones. [paper: search]"),
-    ] = None,
-    proposal_scale: Annotated[
-        float | None, typer.Option(help="Selective search runs on photos of this scale. [paper: 1.0]")
-    ] = None,
-    fallback: Annotated[
-        str | None, typer.Option(help="RoI of a photo that keeps none: first raw box, or image. [paper: first]")
-    ] = None,
-    ranked_by: Annotated[
-        str | None, typer.Option(help="Boxes judged first: those that search or objectness prefers. [paper: search]")
-    ] = None,
-    object_weight: Annotated[
-        float | None, typer.Option(help="Weight of objectness beside similarity in choosing pairs. [paper: 0]")
-    ] = None,
-    sparse_weight: Annotated[
-        float | None, typer.Option(help="Weight of features' sparseness beside similarity likewise. [paper: 0]")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="Of forward passes: bf16 is faster and changes some pairs. [paper: fp32]")
-    ] = None,
+    preset: MinePreset = "paper",
+    changes: Changes = None,
+    *,
+    flags: dict[str, Any],
     workers: Annotated[int | None, typer.Option(help="Processes for selective search; else one for each core.")] = None,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
     """Stage 2: find neighbours, regions and pairs, into a new correspondence set."""
     opened = open_workspace(workspace)
-    given = {
-        "neighbors": neighbors,
-        "pair_ratio": pair_ratio,
-        "min_size": min_size,
-        "max_aspect": max_aspect,
-        "max_iou": max_iou,
-        "max_rois": max_rois,
-        "min_similarity": min_similarity,
-        "proposals": proposals,
-        "proposal_scale": proposal_scale,
-        "fallback": fallback,
-        "ranked_by": ranked_by,
-        "object_weight": object_weight,
-        "sparse_weight": sparse_weight,
-        "precision": precision,
-    }
-    changes = {key: value for key, value in given.items() if value is not None}
-    config = with_settings(preset_named(MINE_PRESETS, preset), changes)
+    config = changed(MINE_PRESETS[preset], changes, flags)
     ids = {"dataset_id": unite(opened.store, datasets).id, "encoder_id": encoder_named(opened.store, encoder).id}
     follow(opened, launch(opened, Mine(name=name, config=config, workers=workers, **ids)), detach)
 
 
 def quality(
-    name: Annotated[str, typer.Argument(metavar="SET", help="Name of the correspondence set.")],
+    name: SetArgument,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")] = False,
     workspace: Where = None,
 ) -> None:
@@ -155,10 +113,18 @@ def quality(
 
 
 def sweep(
-    dataset: Annotated[str, typer.Option(help="Name of the data set; it must have been mined with the encoder.")],
-    encoder: Annotated[str, typer.Option(help="Name of the encoder.")],
-    grid: Annotated[list[str], typer.Option(help="Values of a setting: neighbors=5,10,20. May be repeated.")],
-    preset: Annotated[str, typer.Option(help="Where the other settings come from.")] = "paper",
+    dataset: Annotated[
+        str, named(some_dataset, help="Name of the data set; it must have been mined with the encoder.")
+    ],
+    encoder: EncoderName,
+    grid: Annotated[
+        list[str],
+        typer.Option(
+            help="Values of a setting: neighbors=5,10,20; or its name alone: the Tune page's. May be repeated."
+        ),
+    ],
+    preset: MinePreset = "paper",
+    changes: Changes = None,
     sample: Annotated[int, typer.Option(min=1, help="Query photos to try the settings on.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
     only: Annotated[
@@ -173,8 +139,9 @@ def sweep(
     if to is not None and to.suffix not in (".csv", ".json"):
         raise UserError(f"{to} must end in .csv or .json.")
     names = None if only is None else _lines(only)
-    values = {name: text.split(",") for name, text in parse_settings(grid).items()}
-    opened, base = open_workspace(workspace), preset_named(MINE_PRESETS, preset)
+    values = parse_grid(grid, MineConfig)
+    refuse_twice("--set", parse_settings(changes or []), dict.fromkeys(values, "--grid"))
+    opened, base = open_workspace(workspace), changed(MINE_PRESETS[preset], changes)
     with progress_bar() as bars:
         cells = sweeps.sweep(
             opened, dataset, encoder, values, base=base, sample=sample, seed=seed, only=names, progress=Bars(bars)
@@ -206,9 +173,9 @@ def _lines(file: Path) -> list[str]:
 
 
 def draw_map(
-    dataset: Annotated[str, typer.Option(help="Name of the data set: a map of its photos.")] = "",
-    encoder: Annotated[str, typer.Option(help="Name of the encoder whose stored features are used.")] = "",
-    rois_of: Annotated[str, typer.Option(help="Name of a correspondence set instead: a map of its RoIs.")] = "",
+    dataset: Annotated[str, named(some_dataset, help="Name of the data set: a map of its photos.")] = "",
+    encoder: Annotated[str, named(some_encoder, help="Name of the encoder whose stored features are used.")] = "",
+    rois_of: Annotated[str, named(some_set, help="Name of a correspondence set instead: a map of its RoIs.")] = "",
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
@@ -226,7 +193,7 @@ def draw_map(
 
 
 def train(
-    correspondence: Annotated[str, typer.Option(help="Name of the correspondence set.")],
+    correspondence: SetName,
     name: Annotated[str, typer.Option(help="Name of the encoder to make; else SET-orl.")] = "",
     preset: TrainPreset = "paper",
     changes: Changes = None,
@@ -236,12 +203,8 @@ def train(
 ) -> None:
     """Stage 3: train an encoder on a correspondence set (ORL)."""
     opened = open_workspace(workspace)
-    config = _train_config("orl", preset, changes)
+    config = changed(train_preset("orl", preset), changes)
     assert isinstance(config, ORLConfig)
     mined = complete_set_named(opened.store, correspondence)
     job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes)
     follow(opened, launch(opened, job), detach)
-
-
-def _train_config(method: str, preset: str, changes: list[str] | None) -> TrainConfig:
-    return with_settings(train_preset(method, preset), parse_settings(changes or []))

@@ -110,7 +110,7 @@ class Panel:
                 continue
             least, most, step = self.range(name)
             shell.set_widget(key, type(step)(value))
-            st.slider(shown.label, least, most, step=step, format=_format(step), **known)
+            st.slider(shown.label, least, most, step=step, format=decimals(step), **known)
 
     def in_url(self) -> dict[str, str]:
         """What the URL is to say of the controls as they are set: "" where they have the set's own value.
@@ -170,8 +170,8 @@ def finite(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _format(step: float) -> str:
-    """A slider's numbers have as many digits as its steps."""
+def decimals(step: float) -> str:
+    """The format of a slider's numbers: as many digits as its steps have."""
     return "%d" if isinstance(step, int) else f"%.{len(f'{step:g}'.partition('.')[2])}f"
 
 

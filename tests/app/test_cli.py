@@ -147,7 +147,7 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
         (["export", "x", "--out", "x.csv"], "no correspondence set named 'x'. Known: demo-starter."),
         (
             ["export", "demo-starter", "--out", "x", "--format", "xml"],
-            "no format 'xml'; known: reference, parquet, csv",
+            "'xml' is not one of 'reference', 'parquet', 'csv'",
         ),
         (
             ["export-encoder", "starter", "--out", "x", "--format", "timm"],
@@ -170,7 +170,10 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
             "at least 13 photos",
         ),
         (["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--pair-ratio", "2"], "pair_ratio = 2.0"),
-        (["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--preset", "x"], "no preset 'x'"),
+        (
+            ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--preset", "x"],
+            "'x' is not one of 'paper', 'object'",
+        ),
         (["train", "--correspondence", "x"], "no correspondence set named 'x'. Known: demo-starter."),
         (["train", "--correspondence", "demo-starter"], "A batch of 512 photos"),
         (["pretrain", "--dataset", "demo", "--set", "epoch=3"], "did you mean 'epochs'?"),

@@ -12,6 +12,7 @@ from orl_explorer.app.cli import app
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.experiments.attention_figure import attention_figure
 from orl_explorer.train.workspace import Workspace
 
 
@@ -50,7 +51,8 @@ def test_a_figure_of_nothing_known_is_refused(workspace: Workspace, photo: Path,
     asked = ["attention", photo, "--encoder", "none", "--workspace", workspace.path, "--out"]
     assert refusal(*asked, tmp_path / "maps.bmp").endswith("maps.bmp must end in .png, .svg or .pdf.")
     assert refusal(*asked, tmp_path / "maps.png").startswith("There is no encoder named 'none'.")
-    assert refusal(*asked, tmp_path / "maps.png", "--map", "x").startswith("There is no map 'x'; known: activation")
+    with pytest.raises(UserError, match="There is no map 'x'; known: activation"):
+        attention_figure(workspace, [photo], ["none"], "x")  # type: ignore[arg-type]
     assert not (tmp_path / "maps.png").exists()
 
 
@@ -61,7 +63,7 @@ def test_a_figure_of_nothing_known_is_refused(workspace: Workspace, photo: Path,
         (["--dataset", "d"], "Give either --correspondence SET"),
         (["--correspondence", "s", "--dataset", "d", "--encoder", "e"], "Give either --correspondence SET"),
         (["--correspondence", "s", "--out", "x.doc"], "x.doc must end in .csv, .json for the table or"),
-        (["--correspondence", "s", "--protocol", "x"], "There is no protocol 'x'; known: voc07-svm"),
+        (["--correspondence", "s", "--protocol-preset", "x"], "There is no preset 'x'; known: paper."),
         (["--correspondence", "s", "--protocol", "knn"], "nowhere"),
     ],
 )
@@ -74,4 +76,5 @@ def test_a_reproduction_needs_photos_and_one_budget(workspace: Workspace, tmp_pa
     asked = ["reproduce", tmp_path, "--workspace", workspace.path]
     assert refusal(*asked) == "Give either a number of epochs, or of hours."
     assert "holds no VOC2007" in refusal(*asked, "--epochs", "1")
-    assert refusal(*asked, "--epochs", "1", "--mining", "x").startswith("There is no preset 'x'; known: paper, object")
+    no_preset = refusal(*asked, "--epochs", "1", "--pairs", "starter:x")
+    assert no_preset.startswith("There is no preset 'x'; known: paper, object")

@@ -88,7 +88,7 @@ def test_evaluations_are_listed_compared_and_shown(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["detect", "--encoder", "starter", "--data", "."], "There is no protocol 'detect'; known: voc07-svm,"),
+        (["detect", "--encoder", "starter", "--data", "."], "'detect' is not one of 'voc07-svm',"),
         (["knn", "--encoder", "nobody", "--data", "."], "There is no encoder named 'nobody'. Known: starter."),
         (["knn", "--encoder", "starter", "--data", "/nowhere"], "There is no folder /nowhere; expected: a folder with"),
         (

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pyarrow import parquet
@@ -25,14 +26,15 @@ from orl_explorer.db.runs.runs import add_run, run_by_id, update_run
 from orl_explorer.db.sets.manage import dependents
 from orl_explorer.db.sets.read import find_set, pairs_of
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.interchange.exports import Format, export
+from orl_explorer.train.formats import SetFormat
+from orl_explorer.train.interchange.exports import export
 from orl_explorer.train.jobs import sets as work
 from orl_explorer.train.mining.orders import make_matches
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import words
 
-FORMS = Format.__args__  # type: ignore[attr-defined]
+FORMS = get_args(SetFormat)
 
 
 def demo_set(workspace: Workspace) -> CorrespondenceSet:

@@ -6,8 +6,20 @@ import pytest
 
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
-from orl_explorer.train.settings import Settings, parse_settings, preset_named, with_settings
-from orl_explorer.train.training.config import PRESETS, BYOLConfig, ORLConfig, read_config, train_preset
+from orl_explorer.train.settings import (
+    Settings,
+    choices,
+    control,
+    differences,
+    limits_in_words,
+    parse_grid,
+    parse_settings,
+    preset_named,
+    setting,
+    slider,
+    with_settings,
+)
+from orl_explorer.train.training.config import GROUPS, PRESETS, BYOLConfig, ORLConfig, read_config, train_preset
 
 
 def test_the_paper_preset_of_mining() -> None:
@@ -185,3 +197,53 @@ def test_settings_cannot_be_changed_afterwards() -> None:
 def test_every_setting_is_explained(config: type[Settings]) -> None:
     for name, field in config.model_fields.items():
         assert field.description or name == "method", name
+
+
+class Little(Settings):
+    """Settings that say as little as they may."""
+
+    share: float = setting(0.5, ge=0, le=1, help="A share")
+    count: int = setting(3, ge=1, le=9, help="A number", label="C · how many, at most")
+    open_end: float = setting(1, gt=0, help="Without an upper limit")
+    below: float = setting(0.5, ge=0, lt=1, help="Less than one")
+    scale: float = setting(1.0, help="Picked", choices=(1.0, 0.5), words={1.0: "full"}, form="x {:g}", grid=(0.5, 1.0))
+
+
+def test_what_a_field_does_not_say_of_itself_follows_from_its_name_and_limits() -> None:
+    assert [control(Little, name).label for name in ("share", "open_end")] == ["Share", "Open end"]
+    assert [control(Little, name).term for name in ("share", "count", "open_end")] == ["share", "C", "open end"]
+    assert (slider(Little, "share"), slider(Little, "count")) == ((0.0, 1.0, 0.01), (1, 9, 1))
+    words = [limits_in_words(Little, name) for name in ("share", "count", "open_end", "below", "scale")]
+    assert words == ["0 to 1", "1 to 9", "above 0", "from 0, below 1", ""]
+    assert choices(Little, "scale") == (1.0, 0.5)
+    assert [control(Little, "scale").word(value) for value in (1.0, 0.5)] == ["full", "x 0.5"]
+
+
+def test_what_differs_is_said_in_the_fields_own_words() -> None:
+    other = MineConfig(neighbors=4, max_iou=0.75, fallback="image")
+    assert differences(MineConfig(), other) == ["K 10 (4)", "max IoU 0.5 (0.75)", "fallback first (image)"]
+
+
+def test_a_grid_is_values_with_commas_or_the_name_of_a_field_that_has_some() -> None:
+    assert parse_grid(["share=0.1, 0.2", "scale"], Little) == {"share": ["0.1", "0.2"], "scale": ["0.5", "1"]}
+    assert parse_grid(["neighbors"], MineConfig) == {"neighbors": ["3", "5", "10", "20"]}
+    for bare, usual in (("share", Little), ("scale", None)):
+        with pytest.raises(UserError, match=f"'{bare}' is not of the form key=value"):
+            parse_grid([bare], usual)
+
+
+@pytest.mark.parametrize("method", PRESETS)
+def test_every_setting_of_training_stands_under_a_heading_of_the_form(method: str) -> None:
+    config = type(PRESETS[method]["paper"])
+    groups: dict[str, list[str]] = {}
+    for name in config.model_fields:
+        if name != "method":
+            groups.setdefault(control(config, name).group, []).append(name)
+    assert {*groups} <= {"", *GROUPS}
+    first = ["epochs", "batch_size", "backbone", "start_from", "image_size"]
+    own = {"multicrop": ["local_size", "local_crops"], "orl": ["patch_size"]}
+    assert groups[""] == first + own.get(method, [])
+    optimiser = ["rate_per_256", "warmup_epochs", "momentum", "weight_decay", "accumulate", "precision"]
+    assert groups["Optimiser"] == optimiser
+    assert groups["Networks"][:2] == ["hidden", "projection"]
+    assert groups["Machine and checks"] == ["seed", "workers", "checkpoint_every", "knn_every"]

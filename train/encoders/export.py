@@ -11,7 +11,7 @@ import re
 import warnings
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +27,10 @@ from orl_explorer.train.encoders import weights
 from orl_explorer.train.encoders.state_dicts import State, Weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import whole_file
+from orl_explorer.train.formats import EncoderFormat
 from orl_explorer.train.run_folders import PROVENANCE
 from orl_explorer.train.workspace import Workspace
 
-Format = Literal["torchvision", "timm", "detectron2", "safetensors", "onnx"]
 Card = dict[str, Any]
 
 
@@ -39,8 +39,8 @@ def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path
 
     Raises UserError for a format that is unknown or that the architecture has none of, StoreError for an unknown name.
     """
-    if form not in get_args(Format):
-        raise UserError(f"--format {form} will not do: it should be one of {', '.join(get_args(Format))}.")
+    if form not in get_args(EncoderFormat):
+        raise UserError(f"--format {form} will not do: it should be one of {', '.join(get_args(EncoderFormat))}.")
     row = encoder_named(workspace.store, name)
     _refuse_foreign(row, form)
     kept = weights.stored_weights(workspace, row)

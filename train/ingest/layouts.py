@@ -8,11 +8,12 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from orl_explorer.db.photos import Box
 from orl_explorer.train.errors import UserError
 
+LayoutName = Literal["auto", "folder", "coco", "voc"]
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"))
 
 
@@ -50,7 +51,7 @@ def detect(path: Path, layout: str, annotations: Path | None) -> Layout:
             return _voc(path)
         case "coco":
             return _coco(path, annotations)
-    raise UserError(f"There is no layout '{layout}'; known: auto, folder, coco, voc.")
+    raise UserError(f"There is no layout '{layout}'; known: {', '.join(get_args(LayoutName))}.")
 
 
 def walk(root: Path, below: str = "") -> Iterator[str]:

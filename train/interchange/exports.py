@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import pyarrow as pa
 from pyarrow import csv, parquet
@@ -23,6 +23,7 @@ from orl_explorer.db.sets import read
 from orl_explorer.db.store import Store
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import whole_file
+from orl_explorer.train.formats import SetFormat
 from orl_explorer.train.ingest.named_photos import positions, shared_folder
 from orl_explorer.train.interchange import reference
 from orl_explorer.train.interchange.pieces import csv_lines, gathered, through, zipped
@@ -32,7 +33,6 @@ from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
 
-Format = Literal["reference", "parquet", "csv", "coco", "verdicts", "tags", "settings"]
 BLOCK = 256  # photos read at once
 
 BOX = [(name, pa.int16()) for name in "xywh"]
@@ -127,8 +127,8 @@ def stream(workspace: Workspace, name: str, form: str) -> tuple[str, Iterator[by
 def _leaving(
     workspace: Workspace, name: str, form: str, images: Path | None = None, progress: Progress | None = None
 ) -> Exported:
-    if form not in get_args(Format):
-        raise UserError(f"There is no format '{form}'; known: {', '.join(get_args(Format))}.")
+    if form not in get_args(SetFormat):
+        raise UserError(f"There is no format '{form}'; known: {', '.join(get_args(SetFormat))}.")
     mined = read.complete_set_named(workspace.store, name)
     dataset = dataset_by_id(workspace.store, mined.dataset_id)
     names, numbers = _roster(workspace.store, mined, images)

@@ -10,7 +10,7 @@ import pytest
 
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import class_folders, kept, voc_largest, voc_split, voc_splits
-from orl_explorer.train.evaluate.protocols import PROTOCOLS, evaluate_preset, read_evaluate_config
+from orl_explorer.train.evaluate.protocols import PROTOCOLS, evaluate_preset, protocol_named, read_evaluate_config
 from orl_explorer.train.settings import parse_settings, with_settings
 from orl_explorer.train.workspace import Workspace
 from tests.named import launch_evaluate
@@ -158,3 +158,8 @@ def test_settings_of_another_version_are_a_sentence() -> None:
         read_evaluate_config({"protocol": "knn", "colour": 3})
     with pytest.raises(UserError, match="There is no protocol 'segmentation'; known: voc07-svm,"):
         read_evaluate_config({"protocol": "segmentation"})
+
+
+def test_an_unknown_protocol_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(UserError, match="There is no protocol 'x'; known: voc07-svm, voc07-lowshot, linear"):
+        protocol_named("x")

@@ -1,0 +1,8 @@
+"""What correspondence sets and encoders can be exported as."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+SetFormat = Literal["reference", "parquet", "csv", "coco", "verdicts", "tags", "settings"]
+EncoderFormat = Literal["torchvision", "timm", "detectron2", "safetensors", "onnx"]
