@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,23 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def loaded(folder: str, packages: Sequence[str]) -> list[str]:
+    """Which of some packages are there once a folder's modules are imported: "module imports package" for each."""
+    inside = (ROOT / folder).glob("*.py") if folder == "train" else (ROOT / folder).rglob("*.py")
+    modules = [name(p)[:-3].replace("/", ".") for p in sorted(inside) if p in MODULES and "migrations" not in p.parts]
+    assert modules
+    program = f"""
+import importlib, sys
+for module in {modules}:
+    importlib.import_module(f"{PACKAGE}.{{module}}")
+    print(*(f"{{module}} imports {{p}}" for p in {[*packages]} if p in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(modules)
+    return [line for line in lines if line]
+
+
 def test_every_room_is_there() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in MODULES} == set(MAY_IMPORT)
 
@@ -98,20 +116,22 @@ def test_the_store_knows_no_torch(path: Path) -> None:
     assert not imported_packages(path) & {"torch", "torchvision", "streamlit", "typer"}
 
 
+@pytest.mark.parametrize("path", [p for p in MODULES if name(p).startswith("app/explorer/")], ids=name)
+def test_what_is_computed_for_a_page_knows_no_page_and_no_server(path: Path) -> None:
+    above = tuple(f"{PACKAGE}.app.{folder}" for folder in ("pages", "components", "server", "cli", "main"))
+    assert not [module for module in imported(path) if module.startswith(above)]
+    assert "streamlit" not in imported_packages(path)
+
+
+def test_what_is_computed_for_a_page_never_loads_streamlit() -> None:
+    """Not by what its modules import either."""
+    assert loaded("app/explorer", ["streamlit", "starlette"]) == []
+
+
 @pytest.mark.parametrize("folder", LIGHT)
 def test_a_light_folder_never_loads_torch(folder: str) -> None:
     """Not by what its modules import either: the command line and the explorer start quickly."""
-    inside = (ROOT / folder).glob("*.py") if folder == "train" else (ROOT / folder).rglob("*.py")
-    modules = [name(p)[:-3].replace("/", ".") for p in sorted(inside) if p in MODULES and "migrations" not in p.parts]
-    assert modules
-    program = f"""
-import importlib, sys
-for module in {modules}:
-    importlib.import_module(f"{PACKAGE}.{{module}}")
-    print(*(f"{{module}} imports {{m}}" for m in {HEAVY} if m in sys.modules))
-"""
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n") == [""] * (len(modules) + 1)
+    assert loaded(folder, HEAVY) == []
 
 
 def test_every_folder_is_light_or_may_load_torch() -> None:

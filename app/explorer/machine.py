@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import psutil
-import streamlit as st
 
 QUERY = "utilization.gpu,memory.used,memory.total"  # per cent, MiB, MiB
+LASTS = 4  # seconds that what the driver told is taken for what is
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,14 @@ def has_gpu() -> bool:
     return bool(gpus()) or (platform.system(), platform.machine()) == ("Darwin", "arm64")
 
 
-@st.cache_data(ttl=4, show_spinner=False)
 def gpus() -> list[Gpu]:
     """NVIDIA's, as their driver's tool tells."""
+    return _gpus_in(int(time.monotonic() // LASTS))
+
+
+@lru_cache(maxsize=1)
+def _gpus_in(period: int) -> list[Gpu]:
+    """Those of a period of so many seconds: what was told is kept until the next begins."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from orl_explorer.app.explorer import rejections
-from orl_explorer.app.pages.pair.component import RejectedBox
+from orl_explorer.app.explorer.rejections import Rejected
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl_explorer.db.photos import digests_of
@@ -172,7 +172,7 @@ def place_of(similar: np.ndarray, query: Described, key: Described, pair: tuple[
     return 1 + int((worth > worth[here]).sum()) + int((worth[:here] == worth[here]).sum())
 
 
-def explain(side: Side, most: int | None = None) -> list[RejectedBox]:
+def explain(side: Side, most: int | None = None) -> list[Rejected]:
     """Rejected raw boxes, largest first and at most so many, each with its rule and by how much it failed."""
     return rejections.explain(side.raw, side.filtered, side.rules, most)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from orl_explorer.app.pages.pair.component import RejectedBox, Rule
 from orl_explorer.orl.boxes import BoxRules, Filtered, Verdict
 
+Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the photo as shown
+Rule = Literal["size", "aspect", "overlap", "count"]
 RULES: dict[Verdict, Rule] = {
     Verdict.SIZE: "size",
     Verdict.ASPECT: "aspect",
@@ -20,20 +22,29 @@ RULES: dict[Verdict, Rule] = {
 NO_LIMIT = 1_000_000  # more RoIs than a photo has raw boxes
 
 
-def explain(raw: np.ndarray, filtered: Filtered, rules: BoxRules, most: int | None = None) -> list[RejectedBox]:
+@dataclass(frozen=True)
+class Rejected:
+    """A raw box, by index, that a filter removed, and by how much it failed; ``blocker`` is the RoI in its way."""
+
+    raw: int
+    box: Box
+    rule: Rule
+    why: str
+    blocker: int | None
+
+
+def explain(raw: np.ndarray, filtered: Filtered, rules: BoxRules, most: int | None = None) -> list[Rejected]:
     """Rejected ones of raw boxes int16 [M, 4], largest first and at most so many, with rule and measure of each."""
     rejected = np.flatnonzero(filtered.verdict != Verdict.KEPT)
     area = raw[rejected, 2].astype(int) * raw[rejected, 3]
-    return [
-        {
-            "raw": i,
-            "box": raw[i].tolist(),
-            "rule": RULES[Verdict(int(filtered.verdict[i]))],
-            "why": f"{raw[i, 2]} × {raw[i, 3]} px: {_why(raw, filtered, rules, i)}",
-            "blocker": _blocker(raw, filtered, i),
-        }
-        for i in rejected[np.argsort(-area, kind="stable")][:most].tolist()
-    ]
+    order = rejected[np.argsort(-area, kind="stable")]
+    return [_rejected(raw, filtered, rules, i) for i in order[:most].tolist()]
+
+
+def as_box(row: np.ndarray) -> Box:
+    """A box int16 [4] as plain numbers."""
+    x, y, w, h = row.tolist()
+    return x, y, w, h
 
 
 def counterfactual(
@@ -65,6 +76,12 @@ def counterfactual(
     if loose.max_rois == NO_LIMIT:
         return f"It is number {place}: kept at max RoIs {place}."
     return f"Kept at {words}, as box {place}."
+
+
+def _rejected(raw: np.ndarray, filtered: Filtered, rules: BoxRules, index: int) -> Rejected:
+    box, rule = as_box(raw[index]), RULES[Verdict(int(filtered.verdict[index]))]
+    why = f"{box[2]} × {box[3]} px: {_why(raw, filtered, rules, index)}"
+    return Rejected(index, box, rule, why, _blocker(raw, filtered, index))
 
 
 def _why(raw: np.ndarray, filtered: Filtered, rules: BoxRules, index: int) -> str:

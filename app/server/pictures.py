@@ -21,6 +21,7 @@ from starlette.routing import Route
 from orl_explorer.app.explorer import heat
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.explorer.preview import encoder_features
+from orl_explorer.app.server.urls import PREFIX, WIDTHS, picture_urls
 from orl_explorer.db.models import Image as Row
 from orl_explorer.db.photos import image_by_id
 from orl_explorer.orl.attention import feature_map
@@ -28,46 +29,9 @@ from orl_explorer.orl.pixels import INPUT_SIZE, UnreadableImage, crop_box, read_
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
 
-PREFIX = "/app/static"  # the one path that Streamlit takes for a URL of its own
-WIDTHS = (320, 1280)  # pixels: thumbnails, and the photos of the pair view
 CROP = 96  # pixels
 LARGEST_ID = 2**31  # what the store can be asked for
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
-
-
-def picture_prefix() -> str:
-    """Where the pictures of this store begin: browsers keep them, and another store's ids are the same numbers."""
-    return f"{PREFIX}/{_mark()}"
-
-
-def _mark() -> str:
-    return workspace().store.identity[:12]
-
-
-def photo_url(image_id: int, mtime_ns: int, width: int = WIDTHS[1]) -> str:
-    """URL of a photo at most ``width`` wide; a changed file has another one."""
-    return f"{picture_prefix()}/photo/{image_id}/{width}?v={mtime_ns}"
-
-
-def photo_template(width: int) -> str:
-    """Template of the URL of any photo, for the map to fill."""
-    return f"{picture_prefix()}/photo/{{image}}/{width}"
-
-
-def crop_url() -> str:
-    """Template of the URL of a RoI's crop, for the pair view to fill."""
-    return f"{picture_prefix()}/crop/{{image}}/{{x}}-{{y}}-{{w}}-{{h}}"
-
-
-def attention_url(encoder_id: int, image_id: int, roi: tuple[int, tuple[int, ...]] | None = None) -> str:
-    """URL of an attention map: the activation norm, or the cosine to a RoI given as (image id, box)."""
-    to = f"?roi={roi[0]}-{'-'.join(map(str, roi[1]))}" if roi else ""
-    return f"{picture_prefix()}/attention/{encoder_id}/{image_id}{to}"
-
-
-def attention_template() -> str:
-    """The same for the attention page to fill; it adds ``?point=image-x-y`` or ``?roi=…``, ``cells=1``, ``own=1``."""
-    return f"{picture_prefix()}/attention/{{encoder}}/{{image}}"
 
 
 async def photo(request: Request) -> Response:
@@ -115,7 +79,8 @@ async def answer(
 ) -> Response:
     """What ``make`` returns, made in a thread, or nothing new to whom has it; its sentence where it raises Missing."""
     try:
-        if request.path_params.get("store", _mark()) != _mark():
+        own = picture_urls().store
+        if request.path_params.get("store", own) != own:
             raise Missing("This picture is of another store.")
         data = await run_in_threadpool(make)
     except (Missing, UnreadableImage) as error:

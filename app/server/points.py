@@ -18,7 +18,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from orl_explorer.app.explorer.opened import workspace
-from orl_explorer.app.server.pictures import LARGEST_ID, PREFIX, Missing, answer
+from orl_explorer.app.server.pictures import LARGEST_ID, Missing, answer
+from orl_explorer.app.server.urls import PREFIX
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.gallery import points as store_points
 from orl_explorer.db.models import CorrespondenceSet

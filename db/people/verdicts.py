@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 from sqlalchemy import select
 
 from orl_explorer.db.models import Judgement, Roi, Verdict
@@ -15,9 +14,13 @@ from orl_explorer.db.store import Store
 
 
 def judge(
-    store: Store, query: tuple[int, np.ndarray], key: tuple[int, np.ndarray], verdict: Judgement | None, author: str
+    store: Store,
+    query: tuple[int, Iterable[int]],
+    key: tuple[int, Iterable[int]],
+    verdict: Judgement | None,
+    author: str,
 ) -> bool:
-    """Keep (or with None withdraw) a person's verdict on a pair of boxes, each given as (image id, box).
+    """Keep (or with None withdraw) a person's verdict on a pair of boxes, each given as (image id, x y w h).
 
     Returns False when one of the boxes belongs to no set, so that there is nothing to judge.
     """

@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 from orl_explorer.app.explorer import heat
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.pages.attention.page import side_by_side
-from orl_explorer.app.server.pictures import ROUTES, picture_prefix
+from orl_explorer.app.server.pictures import ROUTES
+from orl_explorer.app.server.urls import picture_urls
 from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.models import Encoder
 from orl_explorer.db.sets.read import find_set, neighbors_of, rois_of
@@ -136,7 +137,7 @@ def test_a_cell_is_a_pixel_and_a_scale_of_its_own_uses_all_of_it() -> None:
 
 
 def test_a_map_for_a_point_is_brightest_where_the_point_is(client: TestClient) -> None:
-    answer = client.get(f"{picture_prefix()}/attention/1/1?point=1-250-200&cells=1")
+    answer = client.get(f"{picture_urls().prefix}/attention/1/1?point=1-250-200&cells=1")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
     picture = np.asarray(Picture.open(io.BytesIO(answer.content)).convert("L")).astype(int)
     high, wide = picture.shape
@@ -147,7 +148,7 @@ def test_a_map_for_a_point_is_brightest_where_the_point_is(client: TestClient) -
     found = image_by_id(workspace().store, 1)
     assert found is not None
     assert (x, y) == (250 * wide // found[0].width, 200 * high // found[0].height)
-    smooth = client.get(f"{picture_prefix()}/attention/1/1?point=1-250-200")
+    smooth = client.get(f"{picture_urls().prefix}/attention/1/1?point=1-250-200")
     assert max(Picture.open(io.BytesIO(smooth.content)).size) == 448
 
 
@@ -168,18 +169,18 @@ def test_a_map_for_a_point_is_brightest_where_the_point_is(client: TestClient) -
     ],
 )
 def test_a_forged_target_is_refused_with_a_sentence(client: TestClient, target: str, sentence: str) -> None:
-    answer = client.get(f"{picture_prefix()}/attention/1/1?{target}")
+    answer = client.get(f"{picture_urls().prefix}/attention/1/1?{target}")
     assert (answer.status_code, answer.text) == (404, sentence)
 
 
 @pytest.mark.parametrize("path", ["99999999999999999999/1", "1/99999999999999999999", "1/-1", "x/1", "1/1/1"])
 def test_ids_beyond_the_store_are_not_found(client: TestClient, path: str) -> None:
-    assert client.get(f"{picture_prefix()}/attention/{path}").status_code == 404
+    assert client.get(f"{picture_urls().prefix}/attention/{path}").status_code == 404
 
 
 def test_an_encoder_whose_weights_are_gone_is_a_sentence(here: Workspace, client: TestClient) -> None:
     add_encoder(here.store, encoder("lost", "imported", 7))
-    answer = client.get(f"{picture_prefix()}/attention/7/1")
+    answer = client.get(f"{picture_urls().prefix}/attention/7/1")
     assert answer.status_code == 404
     assert answer.text.startswith("The weights of the encoder 'lost' are gone from")
 
@@ -191,5 +192,5 @@ def test_a_photo_gone_from_disk_is_a_sentence_in_place_of_its_map(client: TestCl
 
     with here.store.session() as session:
         session.execute(update(Dataset).values(root="/nowhere/at/all"))
-    answer = client.get(f"{picture_prefix()}/attention/1/2?own=1")
+    answer = client.get(f"{picture_urls().prefix}/attention/1/2?own=1")
     assert (answer.status_code, answer.text) == (404, "the file is not there any more")

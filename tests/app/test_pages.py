@@ -246,9 +246,9 @@ def test_the_preview_names_the_rule_that_rejected_a_box(here: Workspace) -> None
     [side] = preview.sides(subject, [found[0]], MineConfig(min_size=150))
     reasons = preview.explain(side)
     assert len(reasons) == len(side.raw) - len(side.boxes)
-    assert {r["rule"] for r in reasons} <= {"size", "aspect", "overlap", "count"}
-    small = next(r for r in reasons if r["rule"] == "size")
-    assert min(small["box"][2:]) < 150
+    assert {r.rule for r in reasons} <= {"size", "aspect", "overlap", "count"}
+    small = next(r for r in reasons if r.rule == "size")
+    assert min(small.box[2:]) < 150
 
 
 def test_a_verdict_is_kept_and_can_be_taken_back(here: Workspace) -> None:

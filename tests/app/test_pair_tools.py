@@ -9,8 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.explorer import preview
+from orl_explorer.app.explorer.pair import RoiName
 from orl_explorer.app.explorer.preview import Subject
-from orl_explorer.app.pages.pair.component import RoiName
 from orl_explorer.app.pages.pair.payload import packed
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named, image_by_id

@@ -32,7 +32,7 @@ def filtered() -> Filtered:
 
 
 def test_each_rejected_box_names_its_rule_and_its_measure(filtered: Filtered) -> None:
-    said = {entry["raw"]: (entry["rule"], entry["why"], entry["blocker"]) for entry in explain(RAW, filtered, RULES)}
+    said = {entry.raw: (entry.rule, entry.why, entry.blocker) for entry in explain(RAW, filtered, RULES)}
     assert said == {
         1: ("overlap", "100 × 100 px: IoU 0.667 with box 1, over max IoU 0.5", 0),
         2: ("size", "60 × 40 px: its shorter side is 10 px under min size 50", None),
@@ -44,7 +44,7 @@ def test_each_rejected_box_names_its_rule_and_its_measure(filtered: Filtered) ->
 
 
 def test_the_largest_come_first_and_no_more_than_asked_for(filtered: Filtered) -> None:
-    assert [entry["raw"] for entry in explain(RAW, filtered, RULES, 3)] == [1, 6, 3]
+    assert [entry.raw for entry in explain(RAW, filtered, RULES, 3)] == [1, 6, 3]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from orl_explorer.app.pages.explore.order import current_order
 from orl_explorer.app.pages.pair.page import query_image
 from orl_explorer.app.pages.pair.payload import INFERNO
 from orl_explorer.app.pages.shell import Place
-from orl_explorer.app.server.pictures import WIDTHS, attention_template, crop_url, photo_url
+from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.encoders import encoders
 from orl_explorer.db.gallery.order import step
 from orl_explorer.db.models import Dataset, Encoder, Image
@@ -104,8 +104,8 @@ def _payload(place: Place, image: Image, chosen: list[Encoder]) -> AttentionPayl
         "rois": rois.boxes.tolist() if rois else [],
         "look": _look(),
         "place": shell.lasting(place, q=str(image.id), encoders=[row.name for row in chosen]),
-        "attention_url": attention_template(),
-        "crop_url": crop_url(),
+        "attention_url": picture_urls().any_attention,
+        "crop_url": picture_urls().any_crop,
         "colors": INFERNO,
     }
 
@@ -119,7 +119,7 @@ def _panel(image: Image, width: int, similarity: float | None) -> Panel:
     return {
         "id": image.id,
         "name": PurePosixPath(image.path).name,
-        "url": photo_url(image.id, image.mtime_ns, width),
+        "url": picture_urls().photo(image.id, image.mtime_ns, width),
         "width": image.width or 4,
         "height": image.height or 3,
         "similarity": similarity,

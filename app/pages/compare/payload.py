@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import cast
 
 import numpy as np
 
@@ -21,8 +20,9 @@ from orl_explorer.app.pages.compare.component import (
 from orl_explorer.app.pages.compare.component import Place as RankPlace
 from orl_explorer.app.pages.forms import described
 from orl_explorer.app.pages.pair.component import Photo
+from orl_explorer.app.pages.picture import picture
 from orl_explorer.app.pages.shell import describe_set
-from orl_explorer.app.server.pictures import WIDTHS, crop_url, photo_url
+from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.models import CorrespondenceSet, Image
 from orl_explorer.db.sets.comparison import Overlap
 from orl_explorer.db.sets.differences import NeighborDifference, PairDifference, Status
@@ -73,8 +73,8 @@ def payload(query: Query, selected: str, following: Image | None) -> ComparePayl
         "selected": selected if selected in ids else None,
         "place": {name: mined.name for name, mined in zip("ab", query.sets, strict=True)} | {"q": str(query.image.id)},
         "caption": _caption(query),
-        "crop_url": crop_url(),
-        "prefetch": [photo_url(following.id, following.mtime_ns)] if following else [],
+        "crop_url": picture_urls().any_crop,
+        "prefetch": [picture_urls().photo(following.id, following.mtime_ns)] if following else [],
     }
 
 
@@ -90,12 +90,15 @@ def _pane(query: Query, number: int, pairs: list[PairDifference], ids: list[str]
         if row is not None:
             q, k = (where[box] for where, box in zip(index, pair.boxes, strict=True))
             drawn.append({"id": id_, "number": at, "status": pair.status, "q": q, "k": k, "similarity": row.similarity})
-    there = {"rank": place.rank if place else None, "similarity": place.similarity if place else None}
     return {
         "title": f"{'AB'[number]} · {mined.name}",
         "note": describe_set(query.workspace, mined),
         "query": _photo(query.image, boxes[0]),
-        "neighbor": cast(ComparedPhoto, _photo(current, boxes[1]) | there),
+        "neighbor": ComparedPhoto(
+            **_photo(current, boxes[1]),
+            rank=place.rank if place else None,
+            similarity=place.similarity if place else None,
+        ),
         "pairs": drawn,
     }
 
@@ -119,22 +122,14 @@ def _caption(query: Query) -> list[str]:
 
 
 def _photo(image: Image, boxes: np.ndarray) -> Photo:
-    return {
-        "id": image.id,
-        "name": image.path,
-        "url": photo_url(image.id, image.mtime_ns),
-        "width": image.width,
-        "height": image.height,
-        "boxes": boxes.tolist(),
-        "rejected": [],
-    }
+    return Photo(**picture(image, picture_urls()), boxes=boxes.tolist(), rejected=[])
 
 
 def _thumb(query: Query, neighbor: NeighborDifference) -> ComparedThumb:
     return {
         "id": neighbor.image.id,
         "name": PurePosixPath(neighbor.image.path).name,
-        "thumb": photo_url(neighbor.image.id, neighbor.image.mtime_ns, WIDTHS[0]),
+        "thumb": picture_urls().photo(neighbor.image.id, neighbor.image.mtime_ns, WIDTHS[0]),
         "status": neighbor.status,
         "first": _place(neighbor.first),
         "second": _place(neighbor.second),

@@ -12,7 +12,7 @@ import streamlit as st
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.explore.component import Tile, gallery
 from orl_explorer.app.pages.shell import Place
-from orl_explorer.app.server.pictures import WIDTHS, photo_url
+from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.sets.comparison import BINS, Comparison, ImageOverlap, least_alike
 from orl_explorer.db.sets.read import images_by_id
@@ -155,7 +155,7 @@ def _photos(place: Place, first: CorrespondenceSet, second: CorrespondenceSet) -
     tiles: list[Tile] = [
         {
             "id": row.image_id,
-            "thumb": photo_url(row.image_id, images[row.image_id].mtime_ns, WIDTHS[0]),
+            "thumb": picture_urls().photo(row.image_id, images[row.image_id].mtime_ns, WIDTHS[0]),
             "name": PurePosixPath(images[row.image_id].path).name,
             "badges": [f"pairs {row.pairs:.2f}", f"neighbours {row.neighbors:.2f}", f"RoIs {row.rois:.2f}"],
             "width": images[row.image_id].width or 4,

@@ -15,7 +15,7 @@ from orl_explorer.app.pages.explore import order as gallery_order
 from orl_explorer.app.pages.explore.component import Tile, gallery
 from orl_explorer.app.pages.explore.order import current_order
 from orl_explorer.app.pages.shell import Place
-from orl_explorer.app.server.pictures import WIDTHS, photo_url
+from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.gallery.order import GalleryOrder, gallery_count, gallery_ids, gallery_page
 from orl_explorer.db.gallery.order import Tile as StoredTile
 from orl_explorer.db.models import Dataset
@@ -141,7 +141,7 @@ def _tile(tile: StoredTile) -> Tile:
             badges.append(f"↺ {tile.cycle_share:.0%}")
     return {
         "id": tile.id,
-        "thumb": photo_url(tile.id, tile.mtime_ns, WIDTHS[0]),
+        "thumb": picture_urls().photo(tile.id, tile.mtime_ns, WIDTHS[0]),
         "name": PurePosixPath(tile.path).name,
         "badges": badges,
         "tags": tile.tags,

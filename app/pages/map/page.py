@@ -15,8 +15,8 @@ from orl_explorer.app.pages.explore.component import Tile, gallery
 from orl_explorer.app.pages.map.component import Colouring, Look, MapPayload, map_view
 from orl_explorer.app.pages.pace import told_of_run
 from orl_explorer.app.pages.shell import Place
-from orl_explorer.app.server.pictures import WIDTHS, crop_url, photo_template, photo_url
 from orl_explorer.app.server.points import CLUSTERS, about_url, column_url, shown_photos, shown_rois
+from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.encoders import encoder_by_id, encoders
 from orl_explorer.db.people.selections import keep_selection, selections
 from orl_explorer.db.runs.runs import LIVE, runs
@@ -166,8 +166,8 @@ def _payload(place: Place, shown: MapOf, made: Map) -> MapPayload:
         "count": len(made.points),
         "state": made.state,
         "column_url": column_url(shown, place.mined),
-        "photo_url": photo_template(WIDTHS[0]),
-        "crop_url": crop_url(),
+        "photo_url": picture_urls().any_photo(WIDTHS[0]),
+        "crop_url": picture_urls().any_crop,
         "about_url": about_url(),
         "colourings": colourings,
         "most_clusters": CLUSTERS[-1],
@@ -266,7 +266,7 @@ def _chosen_here(place: Place) -> None:
     tiles: list[Tile] = [
         {
             "id": image.id,
-            "thumb": photo_url(image.id, image.mtime_ns, WIDTHS[0]),
+            "thumb": picture_urls().photo(image.id, image.mtime_ns, WIDTHS[0]),
             "name": PurePosixPath(image.path).name,
             "badges": [],
             "width": image.width or 4,

@@ -11,10 +11,10 @@ import streamlit as st
 from orl_explorer.app.components.figure import Figure
 from orl_explorer.app.explorer.author import author
 from orl_explorer.app.pages import shell, start
-from orl_explorer.app.pages.matches.component import Card, match_grid
+from orl_explorer.app.pages.matches.component import Card, Side, match_grid
 from orl_explorer.app.pages.pace import told
 from orl_explorer.app.pages.shell import Place
-from orl_explorer.app.server.pictures import crop_url
+from orl_explorer.app.server.urls import picture_urls
 from orl_explorer.db.gallery.order import Judged
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
 from orl_explorer.db.people.tags import tag_pair, tags_of_pairs, untag_pair
@@ -267,8 +267,8 @@ def _cards(place: Place, matches: list[Match]) -> list[Card]:
     return [
         {
             "id": str(match.key),
-            "query": {"name": PurePosixPath(match.query.path).name, "crop": _crop(match.query, match.query_box)},
-            "key": {"name": PurePosixPath(match.neighbor.path).name, "crop": _crop(match.neighbor, match.key_box)},
+            "query": _side(match.query, match.query_box),
+            "key": _side(match.neighbor, match.key_box),
             "neighbor_rank": match.neighbor_rank,
             "similarity": match.similarity,
             "margin": match.margin,
@@ -280,8 +280,8 @@ def _cards(place: Place, matches: list[Match]) -> list[Card]:
     ]
 
 
-def _crop(image: Image, box: tuple[int, int, int, int]) -> str:
-    return crop_url().format(image=image.id, **dict(zip("xywh", box, strict=True)))
+def _side(image: Image, box: tuple[int, int, int, int]) -> Side:
+    return {"name": PurePosixPath(image.path).name, "crop": picture_urls().crop(image.id, box)}
 
 
 # Callbacks ---------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ reports only what the server must know, as triggers carrying ids:
 * ``neighbor``: the rank that was asked for;
 * ``step``: -1 or +1, previous or next query;
 * ``pick``: ``{"q", "k", "roi", "n"}``; both indices are ``None`` when no pair is selected, ``roi`` is a box that was
-  clicked, as ``RoiName`` has it, or ``None``;
+  clicked, as ``explorer.pair.RoiName`` has it, or ``None``;
 * ``match``: ``{"rank", "q", "k", "n"}``: a neighbour, and the pair to select there;
 * ``verdict``: ``{"rank", "q", "k", "verdict", "n"}``; ``verdict`` is ``None`` when it was taken back.
 
@@ -15,40 +15,19 @@ Layers and threshold it keeps in the URL itself (``layers``, ``cos``); it also t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NotRequired, Self, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from orl_explorer.app.components.bundle import registered
+from orl_explorer.app.explorer.pair import SideName
+from orl_explorer.app.explorer.rejections import Rule
+from orl_explorer.app.pages.picture import Picture
 from orl_explorer.db.models import Judgement
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
 
 Box = list[float]  # x, y, width, height in pixels of the image as shown
-Rule = Literal["size", "aspect", "overlap", "count"]
-
-
-SideName = Literal["query", "neighbor"]
-
-
-@dataclass(frozen=True)
-class RoiName:
-    """A box as URL and triggers name it: ``q3`` is the query's fourth RoI, ``nx12`` the neighbour's raw box 12."""
-
-    side: SideName
-    rejected: bool
-    index: int
-
-    @classmethod
-    def parse(cls, text: object) -> Self | None:
-        """What a text names; None where it names nothing."""
-        found = re.fullmatch(r"([qn])(x?)(\d{1,6})", text, re.ASCII) if isinstance(text, str) else None
-        return cls("query" if found[1] == "q" else "neighbor", bool(found[2]), int(found[3])) if found else None
-
-    def __str__(self) -> str:
-        return f"{self.side[0]}{'x' * self.rejected}{self.index}"
 
 
 class RejectedBox(TypedDict):
@@ -61,14 +40,9 @@ class RejectedBox(TypedDict):
     blocker: int | None
 
 
-class Photo(TypedDict):
+class Photo(Picture):
     """One side of the stage."""
 
-    id: int
-    name: str
-    url: str
-    width: int
-    height: int
     boxes: list[Box]
     rejected: list[RejectedBox]
 

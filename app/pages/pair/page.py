@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import streamlit as st
 
-from orl_explorer.app.explorer import preview
 from orl_explorer.app.explorer.author import author
-from orl_explorer.app.explorer.preview import Side, Subject
+from orl_explorer.app.explorer.pair import Asked, Missing, PairName, RoiName, Seen, look
+from orl_explorer.app.explorer.preview import Subject
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.explore.page import current_order
+from orl_explorer.app.pages.forms import described
 from orl_explorer.app.pages.pair import settings
-from orl_explorer.app.pages.pair.component import RoiName, pair_view
-from orl_explorer.app.pages.pair.payload import Heat, Shown, needs_all, payload
+from orl_explorer.app.pages.pair.component import pair_view
+from orl_explorer.app.pages.pair.payload import Around, Heat, payload
 from orl_explorer.app.pages.shell import Place
+from orl_explorer.app.server.urls import picture_urls
 from orl_explorer.db.encoders import encoder_by_id, encoders
 from orl_explorer.db.gallery.order import gallery_page, step
 from orl_explorer.db.models import Dataset, Image
 from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import image_by_id, photo_roots
 from orl_explorer.db.sets.read import set_by_id
-from orl_explorer.orl.matching import cosines
 from orl_explorer.orl.pixels import UnreadableImage
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.mining.candidates import choose
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.settings import differences
+
+UNNOTICED = 8  # boxes are embedded before anybody wonders
 
 
 @dataclass(frozen=True)
 class OnScreen:
     """What is on screen, for the callbacks: they get no arguments from the browser but ranks and indices."""
 
-    query: Side
-    key: Side
+    query: Seen
+    key: Seen
     dataset: Dataset
 
 
@@ -87,41 +91,41 @@ def query_image(place: Place, dataset: Dataset) -> Image | None:
 
 
 def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> None:
-    found = preview.neighbors(subject, image, config.neighbors)
-    if not found:
+    asked = Asked(
+        image,
+        config,
+        current_order(place, subject.dataset),
+        author(),
+        rank=_rank(),
+        pair=PairName.parse(st.query_params.get("pair", "")),
+        roi=RoiName.parse(st.query_params.get("roi")),
+    )
+    looked = look(subject, asked, _meanwhile)
+    if looked is None:
         reason = image.error or "it was added after the set was mined"
         st.info(f"{PurePosixPath(image.path).name} is not in this set: {reason}.", icon=":material/info:")
         return
-    rank = _rank(len(found))
-    roi = RoiName.parse(st.query_params.get("roi"))
-    needed = found if needs_all(config, roi) else [found[rank - 1]]
-    photos = [image, *(n.image for n in needed)]
-    maps = preview.missing_maps(subject, photos, config)
-    with st.spinner(f"Looking for objects in {maps} photos …", show_time=True) if maps else st.empty():
-        query, *others = preview.sides(subject, photos, config)
-    sides = {n.rank: side for n, side in zip(needed, others, strict=True)}
-    key = sides[rank]
-    new = preview.missing_boxes(subject, query, key)
-    with st.spinner(f"Embedding {new} boxes that no set has used yet …", show_time=True) if new > 8 else st.empty():
-        rois = preview.described(subject, query, config), preview.described(subject, key, config)
-    similar = cosines(rois[0].features, rois[1].features)
-    pairs = choose(similar, rois[0].merit, rois[1].merit, config)
-    shown = Shown(config, query, found, sides, rank, rois, pairs, similar)
-    st.session_state["shown"] = OnScreen(query, key, subject.dataset)
-
-    settings.counts(query, key, config)
-    if subject.approximate:
-        same, exact = preview.agreement(subject, image, key.image)
+    st.session_state["shown"] = OnScreen(looked.query, looked.neighbor, subject.dataset)
+    settings.counts(looked.query, looked.neighbor, config)
+    if looked.agreement is not None:
+        same, exact = looked.agreement
         st.caption(
             f":material/speed: **Approximate**: regions are cut from the photo's map (RoIAlign). Of the set's {exact} "
             f"pairs of these two photos it finds {same}."
         )
     settings.regenerate(place, subject, image, config)
-    heat = _heat(place, subject)
-    following = step(place.workspace.store, current_order(place, subject.dataset), image.id, forward=True)
-    ahead = image_by_id(place.workspace.store, following) if following else None
+    around = Around(
+        picture_urls(),
+        _heat(place, subject),
+        can_judge=not shell.read_only(),
+        dataset=subject.dataset.name,
+        mined=subject.mined.name,
+        encoder=shell.encoder_label(subject.encoder),
+        settings=described(config),
+        changed=differences(config, MineConfig.of(subject.mined)),
+    )
     pair_view(
-        payload(subject, shown, st.query_params.get("pair", ""), roi, heat, ahead[0] if ahead else None),
+        payload(looked, around),
         key="pair",
         on_neighbor=_to_neighbor,
         on_step=_to_query,
@@ -129,6 +133,15 @@ def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> 
         on_match=_to_match,
         on_verdict=_on_verdict,
     )
+
+
+def _meanwhile(missing: Missing) -> AbstractContextManager[object]:
+    """What is shown while forward passes are made, where a person would notice."""
+    if missing.maps:
+        return st.spinner(f"Looking for objects in {missing.maps} photos …", show_time=True)
+    if missing.boxes > UNNOTICED:
+        return st.spinner(f"Embedding {missing.boxes} boxes that no set has used yet …", show_time=True)
+    return st.empty()
 
 
 def _heat(place: Place, subject: Subject) -> Heat:
@@ -153,9 +166,9 @@ def _heat(place: Place, subject: Subject) -> Heat:
     return Heat(known[chosen], chosen, method == "cosine")
 
 
-def _rank(count: int) -> int:
+def _rank() -> int:
     asked = st.query_params.get("nn", "1")
-    return min(max(1, int(asked)), count) if asked.isdecimal() and len(asked) < 6 else 1
+    return int(asked) if asked.isdecimal() and len(asked) < 6 else 1
 
 
 # Callbacks of the component ----------------------------------------------------------------------------
@@ -178,7 +191,7 @@ def _to_match() -> None:
     asked = st.session_state["pair"].match or {}
     rank, q, k = (asked.get(name) for name in ("rank", "q", "k"))
     if isinstance(rank, int) and isinstance(q, int):
-        _go(nn=str(rank), pair=f"{q}-{k}" if isinstance(k, int) else "")
+        _go(nn=str(rank), pair=str(PairName(q, k)) if isinstance(k, int) else "")
 
 
 def _to_query() -> None:
@@ -188,7 +201,7 @@ def _to_query() -> None:
         return
     opened = shell.workspace()
     place = Place(opened, shown.dataset, st.session_state.get("mined"))
-    following = step(opened.store, current_order(place, shown.dataset), shown.query.image.id, forward == 1)
+    following = step(opened.store, current_order(place, shown.dataset), shown.query.photo.id, forward == 1)
     if following is None:
         st.toast("That was the last photo." if forward == 1 else "That was the first photo.")
         return
@@ -198,7 +211,7 @@ def _to_query() -> None:
 def _on_pick() -> None:
     pick = st.session_state["pair"].pick or {}
     q, k, roi = pick.get("q"), pick.get("k"), RoiName.parse(pick.get("roi"))
-    _go(pair=f"{q}-{k}" if isinstance(q, int) and isinstance(k, int) else "", roi=str(roi) if roi else "")
+    _go(pair=str(PairName(q, k)) if isinstance(q, int) and isinstance(k, int) else "", roi=str(roi) if roi else "")
 
 
 def _on_verdict() -> None:
@@ -212,6 +225,6 @@ def _on_verdict() -> None:
     verdict = given.get("verdict")
     if verdict not in (None, "good", "wrong", "interesting"):
         return
-    sides = (shown.query.image.id, shown.query.boxes[q]), (shown.key.image.id, shown.key.boxes[k])
+    sides = (shown.query.photo.id, shown.query.boxes[q]), (shown.key.photo.id, shown.key.boxes[k])
     if not judge(shell.workspace().store, *sides, verdict, author()):
         st.toast("Only pairs of a saved set can be judged: regenerate with these settings first.")

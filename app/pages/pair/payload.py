@@ -1,19 +1,16 @@
-"""What the pair page sends to its component: photos, pairs, matrix, best matches, explanations, caption."""
+"""What the pair page sends to its component, made of what was looked at and of nothing else."""
 
 from __future__ import annotations
 
 import base64
-import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from orl_explorer.app.explorer import preview
-from orl_explorer.app.explorer.author import author
-from orl_explorer.app.explorer.preview import Side, Subject
-from orl_explorer.app.pages import shell
-from orl_explorer.app.pages.forms import described
+from orl_explorer.app.explorer.pair import Looked, RankedNeighbor, RankedPair, RoiMatch, Seen
+from orl_explorer.app.explorer.rejections import Rejected
+from orl_explorer.app.pages.pair import component
 from orl_explorer.app.pages.pair.component import (
     Attention,
     Explained,
@@ -21,48 +18,17 @@ from orl_explorer.app.pages.pair.component import (
     Matches,
     Matrix,
     NeighborPhoto,
+    NeighborThumb,
     OutsidePair,
     Pair,
     PairPayload,
-    Photo,
-    RoiName,
-    Selection,
+    RejectedBox,
 )
-from orl_explorer.app.server.pictures import WIDTHS, attention_url, crop_url, photo_url
-from orl_explorer.db.models import Image, Judgement
-from orl_explorer.db.people.verdicts import verdicts_of
-from orl_explorer.db.sets.read import NeighborImage
-from orl_explorer.orl.matching import Pairs, pair_count
-from orl_explorer.train.mining.candidates import Described
-from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.settings import differences
+from orl_explorer.app.pages.picture import picture
+from orl_explorer.app.server.urls import WIDTHS, PictureUrls
 
-SHOWN_REJECTED = 120  # rejected boxes drawn on each side, the largest; more would hide the photo
 INFERNO = ["#000004", "#420a68", "#932667", "#dd513a", "#fca50a", "#fcffa4"]
 PACKED = 10_000  # a cosine is sent as an integer of this many parts of one
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What is on screen: a query and its neighbours as the settings have them, and the pairs with one of them.
-
-    sides: by rank, of the neighbour on screen; of all others too where ``needs_all`` says so.
-    rois: what the pairs of the query and of the neighbour on screen are chosen by. similar: their cosines, [B_q, B_k].
-    """
-
-    config: MineConfig
-    query: Side
-    found: list[NeighborImage]
-    sides: dict[int, Side]
-    rank: int
-    rois: tuple[Described, Described]
-    pairs: Pairs
-    similar: np.ndarray
-
-    @property
-    def key(self) -> Side:
-        """The neighbour on screen."""
-        return self.sides[self.rank]
 
 
 @dataclass(frozen=True)
@@ -74,59 +40,45 @@ class Heat:
     cosine: bool
 
 
-def needs_all(config: MineConfig, roi: RoiName | None) -> bool:
-    """Whether all neighbours' boxes must be known, not just those of the one on screen."""
-    return config.min_similarity > -1 or (roi is not None and roi.side == "query" and not roi.rejected)
+@dataclass(frozen=True)
+class Around:
+    """What the page adds to what was looked at.
+
+    dataset, mined: names of the data set and of the correspondence set. encoder: the set's, settings: those on screen,
+    changed: where they differ from the set's; all three in words.
+    """
+
+    urls: PictureUrls
+    heat: Heat
+    can_judge: bool
+    dataset: str
+    mined: str
+    encoder: str
+    settings: str
+    changed: list[str]
 
 
-def payload(
-    subject: Subject, shown: Shown, pair: str, roi: RoiName | None, heat: Heat, following: Image | None
-) -> PairPayload:
-    """Everything that the view draws. pair: what the URL says of it; roi: the box that was clicked."""
-    query, key, found = shown.query, shown.key, shown.found[shown.rank - 1]
-    verdicts = verdicts_of(subject.workspace.store, query.image.id, author())
-
-    def judged(q: int, k: int) -> Judgement | None:
-        return verdicts.get((box(query, q), key.image.id, box(key, k)))
-
-    rows: list[Pair] = [
-        {"rank": n, "q": int(q), "k": int(k), "similarity": float(s), "verdict": judged(q, k)}
-        for n, (q, k, s) in enumerate(zip(shown.pairs.query, shown.pairs.key, shown.pairs.similarity, strict=True), 1)
-    ]
-    selected = _selected(shown, pair)
-    kept = {(row["q"], row["k"]) for row in rows}
-    outside = None
-    if selected and (selected["q"], selected["k"]) not in kept:
-        outside = _outside(shown, selected, judged(selected["q"], selected["k"]))
+def payload(looked: Looked, around: Around) -> PairPayload:
+    """Everything that the view draws."""
+    urls, roi, following = around.urls, looked.roi, looked.following
+    found = looked.neighbors[looked.rank - 1]
     return {
-        "query": _photo(query),
-        "neighbor": NeighborPhoto(**_photo(key), rank=shown.rank, similarity=found.similarity),
-        "neighbors": [
-            {
-                "rank": n.rank,
-                "id": n.image.id,
-                "name": PurePosixPath(n.image.path).name,
-                "thumb": photo_url(n.image.id, n.image.mtime_ns, WIDTHS[0]),
-                "similarity": n.similarity,
-                "pairs": len(rows)
-                if n.rank == shown.rank
-                else preview.pair_total(subject, shown.rois[0], shown.sides.get(n.rank), shown.config),
-            }
-            for n in shown.found
-        ],
-        "pairs": rows,
-        "selected": selected,
-        "outside": outside,
+        "query": _photo(looked.query, urls),
+        "neighbor": NeighborPhoto(**_photo(looked.neighbor, urls), rank=looked.rank, similarity=found.similarity),
+        "neighbors": [_thumb(neighbor, urls) for neighbor in looked.neighbors],
+        "pairs": [_pair(pair) for pair in looked.pairs],
+        "selected": {"q": looked.selected.q, "k": looked.selected.k} if looked.selected else None,
+        "outside": _outside(looked, looked.outside) if looked.outside else None,
         "roi": str(roi) if roi else None,
-        "matches": matches(subject, shown, roi) if roi else None,
-        "explained": _explained(subject, shown, roi) if roi else None,
-        "matrix": packed(shown.similar),
-        "attention": _attention(query, key, selected, heat),
-        "place": {"data": subject.dataset.name, "set": subject.mined.name, "q": str(query.image.id)},
-        "caption": _caption(subject, shown, found),
-        "crop_url": crop_url(),
-        "can_judge": not shell.read_only(),
-        "prefetch": [photo_url(following.id, following.mtime_ns)] if following else [],
+        "matches": _matches(looked),
+        "explained": _explained(looked),
+        "matrix": packed(looked.similar),
+        "attention": _attention(looked, around.heat, urls),
+        "place": {"data": around.dataset, "set": around.mined, "q": str(looked.query.photo.id)},
+        "caption": _caption(looked, found, around),
+        "crop_url": urls.any_crop,
+        "can_judge": around.can_judge,
+        "prefetch": [urls.photo(following.id, following.mtime_ns)] if following else [],
     }
 
 
@@ -136,77 +88,81 @@ def packed(similar: np.ndarray) -> Matrix:
     return {"rows": len(similar), "columns": similar.shape[1], "values": base64.b64encode(whole.tobytes()).decode()}
 
 
-def matches(subject: Subject, shown: Shown, roi: RoiName) -> Matches | None:
-    """The best match of a query RoI in every neighbour, or of a neighbour's RoI in the query."""
-    side = shown.query if roi.side == "query" else shown.key
-    if roi.rejected or roi.index >= len(side.boxes):
-        return None
-    vector = preview.features(subject, side)[roi.index]
-    others = shown.sides if roi.side == "query" else {None: shown.query}
-    items = [_match(subject, vector, rank, other) for rank, other in others.items()]
-    return {"side": roi.side, "index": roi.index, "items": items}
+def _photo(seen: Seen, urls: PictureUrls) -> component.Photo:
+    return component.Photo(
+        **picture(seen.photo, urls),
+        boxes=[list(box) for box in seen.boxes],
+        rejected=[_rejected(box) for box in seen.rejected],
+    )
 
 
-def _match(subject: Subject, vector: np.ndarray, rank: int | None, other: Side) -> Match:
-    best = preview.best_match(subject, vector, other)
-    if best is None:
-        return {"rank": rank, "id": other.image.id, "index": None, "box": None, "similarity": None}
-    where = other.boxes[best.index].tolist()
-    return {"rank": rank, "id": other.image.id, "index": best.index, "box": where, "similarity": best.similarity}
-
-
-def _explained(subject: Subject, shown: Shown, roi: RoiName) -> Explained | None:
-    if not roi.rejected:
-        return None
-    side = shown.query if roi.side == "query" else shown.key
-    text = preview.counterfactual(subject, side, shown.config, roi.index)
-    return {"side": roi.side, "raw": roi.index, "text": text} if text else None
-
-
-def _selected(shown: Shown, pair: str) -> Selection | None:
-    found = re.fullmatch(r"(\d{1,5})-(\d{1,5})", pair, re.ASCII)
-    if not found:
-        return None
-    q, k = int(found[1]), int(found[2])
-    rows, columns = shown.similar.shape
-    return {"q": q, "k": k} if q < rows and k < columns else None
-
-
-def _outside(shown: Shown, selected: Selection, verdict: Judgement | None) -> OutsidePair:
-    q, k = selected["q"], selected["k"]
-    rank = preview.place_of(shown.similar, *shown.rois, (q, k))
-    limit = pair_count(shown.config.pair_ratio, len(shown.query.boxes))
-    rows, columns = shown.similar.shape
-    note = f"Not in the set: rank {rank:,} of {rows} × {columns}"
-    if rank <= limit:
-        note += f", and below min similarity {shown.config.min_similarity:g}"
-    else:
-        note += f"; the first {limit} are kept" if limit > 1 else "; only the first is kept"
-    return {"q": q, "k": k, "similarity": float(shown.similar[q, k]), "verdict": verdict, "note": note}
-
-
-def _photo(side: Side) -> Photo:
-    image = side.image
+def _rejected(found: Rejected) -> RejectedBox:
     return {
-        "id": image.id,
-        "name": image.path,
-        "url": photo_url(image.id, image.mtime_ns),
-        "width": image.width,
-        "height": image.height,
-        "boxes": side.boxes.tolist(),
-        "rejected": preview.explain(side, SHOWN_REJECTED),
+        "raw": found.raw,
+        "box": list(found.box),
+        "rule": found.rule,
+        "why": found.why,
+        "blocker": found.blocker,
     }
 
 
-def _attention(query: Side, key: Side, selected: Selection | None, heat: Heat) -> Attention:
-    roi, name = None, "activation norm"
+def _thumb(neighbor: RankedNeighbor, urls: PictureUrls) -> NeighborThumb:
+    photo = neighbor.photo
+    return {
+        "rank": neighbor.rank,
+        "id": photo.id,
+        "name": PurePosixPath(photo.path).name,
+        "thumb": urls.photo(photo.id, photo.mtime_ns, WIDTHS[0]),
+        "similarity": neighbor.similarity,
+        "pairs": neighbor.pairs,
+    }
+
+
+def _pair(pair: RankedPair) -> Pair:
+    return {"rank": pair.rank, "q": pair.q, "k": pair.k, "similarity": pair.similarity, "verdict": pair.verdict}
+
+
+def _outside(looked: Looked, pair: RankedPair) -> OutsidePair:
+    limit, (rows, columns) = looked.limit, looked.similar.shape
+    note = f"Not in the set: rank {pair.rank:,} of {rows} × {columns}"
+    if pair.rank <= limit:
+        note += f", and below min similarity {looked.config.min_similarity:g}"
+    else:
+        note += f"; the first {limit} are kept" if limit > 1 else "; only the first is kept"
+    return {"q": pair.q, "k": pair.k, "similarity": pair.similarity, "verdict": pair.verdict, "note": note}
+
+
+def _matches(looked: Looked) -> Matches | None:
+    if looked.roi is None or looked.matches is None:
+        return None
+    return {"side": looked.roi.side, "index": looked.roi.index, "items": [_match(found) for found in looked.matches]}
+
+
+def _match(found: RoiMatch) -> Match:
+    return {
+        "rank": found.rank,
+        "id": found.photo_id,
+        "index": found.index,
+        "box": list(found.box) if found.box else None,
+        "similarity": found.similarity,
+    }
+
+
+def _explained(looked: Looked) -> Explained | None:
+    if looked.roi is None or not looked.explained:
+        return None
+    return {"side": looked.roi.side, "raw": looked.roi.index, "text": looked.explained}
+
+
+def _attention(looked: Looked, heat: Heat, urls: PictureUrls) -> Attention:
+    query, roi, name = looked.query, None, "activation norm"
     if heat.cosine:
-        index = selected["q"] if selected else 0
-        roi = (query.image.id, box(query, index))
+        index = looked.selected.q if looked.selected else 0
+        roi = (query.photo.id, query.boxes[index])
         name = f"cosine to query RoI {index + 1}"
     return {
-        "query": attention_url(heat.encoder_id, query.image.id, roi),
-        "neighbor": attention_url(heat.encoder_id, key.image.id, roi),
+        "query": urls.attention(heat.encoder_id, query.photo.id, roi),
+        "neighbor": urls.attention(heat.encoder_id, looked.neighbor.photo.id, roi),
         "label": f"{name} · {heat.encoder}",
         "low": "0" if roi else "low",
         "high": "1" if roi else "high",
@@ -214,20 +170,13 @@ def _attention(query: Side, key: Side, selected: Selection | None, heat: Heat) -
     }
 
 
-def _caption(subject: Subject, shown: Shown, found: NeighborImage) -> list[str]:
+def _caption(looked: Looked, neighbor: RankedNeighbor, around: Around) -> list[str]:
     """What a saved figure says of itself."""
-    changed = differences(shown.config, MineConfig.of(subject.mined))
-    differs = f", changed: {', '.join(changed)}" if changed else ""
-    values = described(shown.config)
-    way = ", approximate regions" if subject.approximate else ""
+    differs = f", changed: {', '.join(around.changed)}" if around.changed else ""
+    way = "" if looked.agreement is None else ", approximate regions"
     return [
-        f"Correspondence set {subject.mined.name}{differs}. {values}.",
-        f"Query {shown.query.image.path}; neighbour {shown.rank} of {len(shown.found)}, {found.image.path}, cosine "
-        f"{found.similarity:.3f}.",
-        f"Encoder {shell.encoder_label(subject.encoder)}{way}.",
+        f"Correspondence set {around.mined}{differs}. {around.settings}.",
+        f"Query {looked.query.photo.path}; neighbour {looked.rank} of {len(looked.neighbors)}, {neighbor.photo.path}, "
+        f"cosine {neighbor.similarity:.3f}.",
+        f"Encoder {around.encoder}{way}.",
     ]
-
-
-def box(side: Side, index: int) -> tuple[int, ...]:
-    """A candidate of a photo, x y w h."""
-    return tuple(int(v) for v in side.boxes[index])

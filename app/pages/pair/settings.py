@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from orl_explorer.app.explorer import preview
-from orl_explorer.app.explorer.preview import Side, Subject
+from orl_explorer.app.explorer.pair import Seen
+from orl_explorer.app.explorer.preview import Subject
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.forms import Panel, ask_for, free_name
 from orl_explorer.app.pages.shell import Place, escape
@@ -54,15 +55,15 @@ def approximate() -> bool:
         )
 
 
-def counts(query: Side, key: Side, config: MineConfig) -> None:
+def counts(query: Seen, key: Seen, config: MineConfig) -> None:
     """What the rules do to the two photos on screen: raw -> kept, rejected by which rule."""
     left, right = st.columns(2)
     left.caption(f"Query: {_funnel(query, config)}")
     right.caption(f"Neighbour: {_funnel(key, config)}")
 
 
-def _funnel(side: Side, config: MineConfig) -> str:
-    found = side.filtered.counts()
+def _funnel(seen: Seen, config: MineConfig) -> str:
+    found = seen.counts
     rejected = {
         f"side < {config.min_size} px": found["size"],
         f"aspect > {config.max_aspect:g}": found["aspect"],
@@ -70,7 +71,7 @@ def _funnel(side: Side, config: MineConfig) -> str:
         f"beyond {config.max_rois}": found["count"],
     }
     reasons = " · ".join(f"{count:,} {rule}" for rule, count in rejected.items() if count)
-    kept = "**none kept, its fall-back box stands in**" if side.filtered.fallback else f"**{found['kept']} kept**"
+    kept = "**none kept, its fall-back box stands in**" if seen.fallback else f"**{found['kept']} kept**"
     return f"{found['raw']:,} raw → {kept}" + (f" · rejected: {reasons}" if reasons else "")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from orl_explorer.app.components import figure
 from orl_explorer.app.components.bundle import registered
+from orl_explorer.app.pages.picture import Picture
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -18,15 +19,10 @@ if TYPE_CHECKING:
 Box = list[int]  # x, y, width, height in pixels of the image as shown
 
 
-class Photo(TypedDict):
+class Photo(Picture):
     """One side."""
 
-    id: int
-    name: str
-    url: str
     thumb: str
-    width: int
-    height: int
 
 
 class Match(TypedDict):

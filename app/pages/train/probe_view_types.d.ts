@@ -9,9 +9,9 @@ export interface Photo {
   id: number;
   name: string;
   url: string;
-  thumb: string;
   width: number;
   height: number;
+  thumb: string;
 }
 
 /**

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from orl_explorer.app.pages.picture import picture
 from orl_explorer.app.pages.train.curves import per_epoch
 from orl_explorer.app.pages.train.probe_view import Checkpoint, Couple, Match, Photo, probes_view
-from orl_explorer.app.server.pictures import WIDTHS, photo_url
+from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.models import CorrespondenceSet, Image, Run
 from orl_explorer.db.runs.probes import ProbedPair, probed_pairs, probed_steps
 from orl_explorer.db.sets.read import images_by_id, pair_rows, set_by_id, sets
@@ -87,14 +88,8 @@ def couples_of(
 
 
 def _photo(image: Image) -> Photo:
-    return {
-        "id": image.id,
-        "name": image.path,
-        "url": photo_url(image.id, image.mtime_ns),
-        "thumb": photo_url(image.id, image.mtime_ns, WIDTHS[0]),
-        "width": image.width or 1,
-        "height": image.height or 1,
-    }
+    urls = picture_urls()
+    return Photo(**picture(image, urls), thumb=urls.photo(image.id, image.mtime_ns, WIDTHS[0]))
 
 
 def _set_of(opened: Workspace, run: Run) -> CorrespondenceSet | None:

@@ -12,7 +12,7 @@ from orl_explorer.app.explorer.preview import Subject
 from orl_explorer.app.explorer.tuning import Best, BestPair, Tuner, tuner_of
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.forms import as_query
-from orl_explorer.app.server.pictures import WIDTHS, crop_url, photo_url
+from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.models import Image
 from orl_explorer.train.mining.config import MineConfig
 
@@ -67,7 +67,7 @@ def _as_html(best: Best, missing: int) -> str:
     left_out = f" · {missing} RoIs of it and its neighbours have no feature yet" if missing else ""
     pairs = "".join(_pair(image, pair) for pair in best.pairs[:SHOWN]) or "<p>No pair is left under these settings.</p>"
     shape = f"aspect-ratio:{width}/{height};max-width:{22 * width / height:.1f}rem"
-    photo = photo_url(image.id, image.mtime_ns, WIDTHS[1])
+    photo = picture_urls().photo(image.id, image.mtime_ns, WIDTHS[1])
     return (
         f'<div class="tuned-query"><figure><div class="photo" style="{shape}">'
         f'<img src="{photo}" alt="{alt}">{boxes}</div>'
@@ -83,13 +83,8 @@ def _outline(box: np.ndarray, width: int, height: int) -> str:
 
 
 def _pair(query: Image, pair: BestPair) -> str:
-    name = escape(PurePosixPath(pair.neighbor.path).name)
-    own = f'<img src="{_crop(query, pair.query_box)}" alt="Query RoI" loading="lazy">'
-    other = f'<img src="{_crop(pair.neighbor, pair.key_box)}" alt="RoI in {name}" loading="lazy">'
+    urls, name = picture_urls(), escape(PurePosixPath(pair.neighbor.path).name)
+    own = f'<img src="{urls.crop(query.id, pair.query_box)}" alt="Query RoI" loading="lazy">'
+    other = f'<img src="{urls.crop(pair.neighbor.id, pair.key_box)}" alt="RoI in {name}" loading="lazy">'
     words = f"<b>{pair.similarity:.2f}</b> · neighbour {pair.rank}"
     return f'<figure title="{name}">{own}{other}<figcaption>{words}</figcaption></figure>'
-
-
-def _crop(image: Image, box: np.ndarray) -> str:
-    x, y, w, h = (int(v) for v in box)
-    return crop_url().format(image=image.id, x=x, y=y, w=w, h=h)

@@ -1,0 +1,296 @@
+"""What there is to see of a query photo and one of its neighbours: looked up and computed in one call.
+
+What comes of it are plain values, which a page can draw without a store and without a forward pass.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+
+from orl_explorer.app.explorer import preview
+from orl_explorer.app.explorer.preview import Side, Subject
+from orl_explorer.app.explorer.rejections import Box, Rejected, as_box
+from orl_explorer.db.gallery.order import GalleryOrder, step
+from orl_explorer.db.models import Image, Judgement
+from orl_explorer.db.people.verdicts import verdicts_of
+from orl_explorer.db.photos import image_by_id
+from orl_explorer.orl.matching import Pairs, cosines, pair_count
+from orl_explorer.train.mining.candidates import choose
+from orl_explorer.train.mining.config import MineConfig
+
+SHOWN_REJECTED = 120  # rejected boxes of each photo, the largest; more would hide the photo
+SideName = Literal["query", "neighbor"]
+
+
+@dataclass(frozen=True)
+class RoiName:
+    """A box as URL and triggers name it: ``q3`` is the query's fourth RoI, ``nx12`` the neighbour's raw box 12."""
+
+    side: SideName
+    rejected: bool
+    index: int
+
+    @classmethod
+    def parse(cls, text: object) -> Self | None:
+        """What a text names; None where it names nothing."""
+        found = re.fullmatch(r"([qn])(x?)(\d{1,6})", text, re.ASCII) if isinstance(text, str) else None
+        return cls("query" if found[1] == "q" else "neighbor", bool(found[2]), int(found[3])) if found else None
+
+    def __str__(self) -> str:
+        return f"{self.side[0]}{'x' * self.rejected}{self.index}"
+
+
+class PairName(NamedTuple):
+    """A pair as the URL names it: ``3-0`` is the query's fourth RoI with the neighbour's first."""
+
+    q: int
+    k: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """What a text names; None where it names nothing."""
+        found = re.fullmatch(r"(\d{1,5})-(\d{1,5})", text, re.ASCII)
+        return cls(int(found[1]), int(found[2])) if found else None
+
+    def __str__(self) -> str:
+        return f"{self.q}-{self.k}"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asks to see.
+
+    order: of the query photos. author: whose verdicts. rank: of the neighbour, the last where there are fewer. roi: a
+    box that was clicked.
+    """
+
+    image: Image
+    config: MineConfig
+    order: GalleryOrder
+    author: str
+    rank: int = 1
+    pair: PairName | None = None
+    roi: RoiName | None = None
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether all neighbours' boxes must be known, not just those of the one on screen."""
+        asks_for_matches = self.roi is not None and self.roi.side == "query" and not self.roi.rejected
+        return self.config.min_similarity > -1 or asks_for_matches
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What costs forward passes: photos to be mapped for objects, boxes to be embedded."""
+
+    maps: int = 0
+    boxes: int = 0
+
+
+Meanwhile = Callable[[Missing], AbstractContextManager[object]]  # entered before, and left after, each such work
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo; width and height in pixels as shown."""
+
+    id: int
+    path: str
+    mtime_ns: int
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, image: Image) -> Self:
+        """That of a row."""
+        return cls(image.id, image.path, image.mtime_ns, image.width, image.height)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One of the two photos, and what the filter makes of its raw boxes.
+
+    boxes: its RoIs in rank order. rejected: the largest of the others. counts: of raw boxes by what became of them, as
+    ``orl.boxes.Filtered.counts``. fallback: whether none was kept, and the only RoI is the box that stands in.
+    """
+
+    photo: Photo
+    boxes: tuple[Box, ...]
+    rejected: tuple[Rejected, ...]
+    counts: dict[str, int]
+    fallback: bool
+
+
+@dataclass(frozen=True)
+class RankedNeighbor:
+    """A neighbour of the query; ``pairs`` is None where only a forward pass could tell how many there are."""
+
+    rank: int
+    photo: Photo
+    similarity: float
+    pairs: int | None
+
+
+@dataclass(frozen=True)
+class RankedPair:
+    """Two RoIs, the query's ``q`` and the neighbour's ``k``. rank: 1 is the best."""
+
+    rank: int
+    q: int
+    k: int
+    similarity: float
+    verdict: Judgement | None
+
+
+@dataclass(frozen=True)
+class RoiMatch:
+    """The best match of a RoI in one photo: the query (``rank`` None) or a neighbour.
+
+    index, box, similarity: of the match; None where only a forward pass could tell.
+    """
+
+    rank: int | None
+    photo_id: int
+    index: int | None = None
+    box: Box | None = None
+    similarity: float | None = None
+
+
+@dataclass(frozen=True)
+class Looked:
+    """All that there is to see.
+
+    rank: of the neighbour on screen. similar: cosines of all RoIs of the two, float32 [B_q, B_k]. outside: the selected
+    pair where it is none of the kept ones. matches: of the clicked RoI, if it is one. explained: what would have kept
+    the clicked raw box; "" where nothing. agreement: how many of the set's pairs an approximation finds as well, of how
+    many; None where nothing was approximated. following: the next query. missing: what had to be computed first.
+    """
+
+    config: MineConfig
+    query: Seen
+    neighbor: Seen
+    rank: int
+    neighbors: tuple[RankedNeighbor, ...]
+    pairs: tuple[RankedPair, ...]
+    similar: np.ndarray
+    selected: PairName | None
+    outside: RankedPair | None
+    roi: RoiName | None
+    matches: tuple[RoiMatch, ...] | None
+    explained: str
+    agreement: tuple[int, int] | None
+    following: Photo | None
+    missing: Missing
+
+    @property
+    def limit(self) -> int:
+        """How many pairs are kept at most."""
+        return pair_count(self.config.pair_ratio, len(self.query.boxes))
+
+
+def look(subject: Subject, asked: Asked, meanwhile: Meanwhile = lambda _: nullcontext()) -> Looked | None:
+    """Look at a query and one of its neighbours; None where the set does not have the photo.
+
+    meanwhile: shows what is under way. Raises UnreadableImage, UserError.
+    """
+    config = asked.config
+    found = preview.neighbors(subject, asked.image, config.neighbors)
+    if not found:
+        return None
+    rank = min(max(1, asked.rank), len(found))
+    needed = found if asked.needs_all else [found[rank - 1]]
+    photos = [asked.image, *(n.image for n in needed)]
+    maps = preview.missing_maps(subject, photos, config)
+    with meanwhile(Missing(maps=maps)):
+        query, *others = preview.sides(subject, photos, config)
+    sides = {n.rank: side for n, side in zip(needed, others, strict=True)}
+    key = sides[rank]
+    boxes = preview.missing_boxes(subject, query, key)
+    with meanwhile(Missing(boxes=boxes)):
+        rois = preview.described(subject, query, config), preview.described(subject, key, config)
+    similar = cosines(rois[0].features, rois[1].features)
+    verdicts = verdicts_of(subject.workspace.store, asked.image.id, asked.author)
+
+    def judged(q: int, k: int) -> Judgement | None:
+        return verdicts.get((as_box(query.boxes[q]), key.image.id, as_box(key.boxes[k])))
+
+    pairs = _ranked(choose(similar, rois[0].merit, rois[1].merit, config), judged)
+    selected, outside = asked.pair, None
+    if selected and not (selected.q < len(query.boxes) and selected.k < len(key.boxes)):
+        selected = None
+    if selected and selected not in {(pair.q, pair.k) for pair in pairs}:
+        place = preview.place_of(similar, *rois, selected)
+        outside = RankedPair(place, *selected, float(similar[selected]), judged(*selected))
+    return Looked(
+        config=config,
+        query=_seen(query),
+        neighbor=_seen(key),
+        rank=rank,
+        neighbors=tuple(
+            RankedNeighbor(
+                n.rank,
+                Photo.of(n.image),
+                n.similarity,
+                len(pairs) if n.rank == rank else preview.pair_total(subject, rois[0], sides.get(n.rank), config),
+            )
+            for n in found
+        ),
+        pairs=pairs,
+        similar=similar,
+        selected=selected,
+        outside=outside,
+        roi=asked.roi,
+        matches=_matches(subject, asked.roi, query, key, sides) if asked.roi else None,
+        explained=_explained(subject, asked.roi, query, key, config) if asked.roi else "",
+        agreement=preview.agreement(subject, asked.image, key.image) if subject.approximate else None,
+        following=_following(subject, asked),
+        missing=Missing(maps, boxes),
+    )
+
+
+def _seen(side: Side) -> Seen:
+    boxes = tuple(map(as_box, side.boxes))
+    rejected = tuple(preview.explain(side, SHOWN_REJECTED))
+    return Seen(Photo.of(side.image), boxes, rejected, side.filtered.counts(), side.filtered.fallback)
+
+
+def _ranked(pairs: Pairs, judged: Callable[[int, int], Judgement | None]) -> tuple[RankedPair, ...]:
+    rows = zip(pairs.query.tolist(), pairs.key.tolist(), pairs.similarity.tolist(), strict=True)
+    return tuple(RankedPair(rank, q, k, cosine, judged(q, k)) for rank, (q, k, cosine) in enumerate(rows, 1))
+
+
+def _matches(
+    subject: Subject, roi: RoiName, query: Side, key: Side, neighbors: Mapping[int, Side]
+) -> tuple[RoiMatch, ...] | None:
+    """The best match of a query RoI in every neighbour, or of a neighbour's RoI in the query."""
+    others: list[tuple[int | None, Side]] = [*neighbors.items()] if roi.side == "query" else [(None, query)]
+    side = query if roi.side == "query" else key
+    if roi.rejected or roi.index >= len(side.boxes):
+        return None
+    vector = preview.features(subject, side)[roi.index]
+    return tuple(_match(subject, vector, rank, other) for rank, other in others)
+
+
+def _match(subject: Subject, vector: np.ndarray, rank: int | None, other: Side) -> RoiMatch:
+    best = preview.best_match(subject, vector, other)
+    if best is None:
+        return RoiMatch(rank, other.image.id)
+    return RoiMatch(rank, other.image.id, best.index, as_box(other.boxes[best.index]), best.similarity)
+
+
+def _explained(subject: Subject, roi: RoiName, query: Side, key: Side, config: MineConfig) -> str:
+    side = query if roi.side == "query" else key
+    return preview.counterfactual(subject, side, config, roi.index) if roi.rejected else ""
+
+
+def _following(subject: Subject, asked: Asked) -> Photo | None:
+    store = subject.workspace.store
+    following = step(store, asked.order, asked.image.id, forward=True)
+    found = image_by_id(store, following) if following else None
+    return Photo.of(found[0]) if found else None
