@@ -60,12 +60,17 @@ class Subject:
 
 
 def neighbors(subject: Subject, image: Image, k: int) -> list[NeighborImage]:
-    """The K nearest photos: the set's own rows while they suffice, else from the stored features."""
+    """The K nearest photos: the set's own rows while they suffice, else from the stored features.
+
+    None at all of a photo that is not in the set.
+    """
     store = subject.workspace.store
     stored = read.neighbors_of(store, subject.mined.id, image.id)
     if k <= len(stored):
         return stored[:k]
     ids, features = _set_features(subject.workspace, subject.mined)
+    if image.id not in ids:
+        return []
     found = nearest_to(features, ids, image.id, k)
     images = read.images_by_id(store, [int(i) for i in found.ids])
     return [

@@ -30,6 +30,7 @@ from orl_explorer.app.pages.pair.payload import Around, Heat, payload
 from orl_explorer.app.server.urls import PictureUrls
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.gallery import GalleryOrder
+from orl_explorer.db.models import Image
 from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import dataset_named, image_by_id
 from orl_explorer.db.sets.read import find_set
@@ -153,6 +154,12 @@ def test_everybody_sees_their_own_verdicts(subject: Subject) -> None:
     assert judge(subject.workspace.store, *sides, "good", "ann")
     assert [p.verdict for p in seen(look(subject, asked(subject))).pairs] == ["good", None, None]
     assert [p.verdict for p in seen(look(subject, asked(subject, author="bob"))).pairs] == [None, None, None]
+
+
+@pytest.mark.parametrize("other", [0, 999])
+def test_a_photo_that_is_not_in_the_set_has_nothing_to_see(subject: Subject, other: int) -> None:
+    order = GalleryOrder(subject.dataset.id)
+    assert look(subject, Asked(Image(id=other, path="new.jpg"), MINED, order, "ann")) is None
 
 
 URLS = PictureUrls("0123456789ab")
