@@ -59,6 +59,7 @@ def sweep_train(
     measure = changed(evaluate_preset(protocol, protocol_preset), protocol_changes)
     described = protocol_named(protocol)
     opened = open_workspace(workspace)
+    described.check(opened, data, measure)
     if correspondence:
         subject = trained_grid.Subject(complete_set_named(opened.store, correspondence))
     else:
