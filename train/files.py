@@ -15,18 +15,25 @@ from typing import BinaryIO
 from orl_explorer.train.errors import UserError
 
 
-def publish(write: Callable[[BinaryIO], object], path: Path) -> None:
-    """Put a file in its place, or in that of an older one: write aside, fsync, rename, fsync the folder."""
+def publish(write: Callable[[BinaryIO], object], path: Path, lasting: bool = True) -> None:
+    """Put a file in its place, or in that of an older one: write aside, fsync, rename, fsync the folder.
+
+    Several threads and processes may do so at once; the last one's stays. lasting: unless it is, nothing is fsynced,
+    and the file may be damaged or gone when the machine dies.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         with aside.open("wb") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+    if not lasting:
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -32,7 +32,7 @@ class Workspace:
 
     @property
     def thumbnails(self) -> Path:
-        """Cache of resized photos, safe to delete."""
+        """Cache of resized photos and of crops, safe to delete."""
         return self.path / "thumbnails"
 
     @property

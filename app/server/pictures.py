@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
-import os
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -21,15 +19,17 @@ from starlette.routing import Route
 from orl_explorer.app.explorer import heat
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.explorer.preview import encoder_features
+from orl_explorer.app.server.cache import PictureCache
 from orl_explorer.app.server.urls import PREFIX, WIDTHS, picture_urls
 from orl_explorer.db.models import Image as Row
 from orl_explorer.db.photos import image_by_id
 from orl_explorer.orl.attention import feature_map
-from orl_explorer.orl.pixels import INPUT_SIZE, UnreadableImage, crop_box, read_image
+from orl_explorer.orl.pixels import Crop, UnreadableImage, crop_box, read_crops, read_image
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
 
 CROP = 96  # pixels
+KEPT = 2**30  # bytes of pictures kept on disk: some 5,000 photos as wide as they are shown, or 200,000 crops
 LARGEST_ID = 2**31  # what the store can be asked for
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
@@ -109,32 +109,47 @@ def _open(image_id: int) -> Image.Image:
     return read_image(_find(image_id)[1])
 
 
-def _cut(picture: Image.Image, box: tuple[int, ...], size: int = INPUT_SIZE) -> np.ndarray:
+def _inside(box: tuple[int, ...], width: int, height: int) -> None:
+    """Raises Missing unless a box x y w h lies inside a photo."""
     x, y, w, h = box
-    if w < 1 or h < 1 or x + w > picture.width or y + h > picture.height:
+    if w < 1 or h < 1 or x + w > width or y + h > height:
         raise Missing("The box is not inside the photo.")
-    return crop_box(picture, np.array(box), size)
 
 
 def _photo(image_id: int, width: int) -> bytes:
     row, file = _find(image_id)
-    shown = hashlib.blake2b(f"{file}\0{row.size}\0{row.mtime_ns}".encode("utf-8", "surrogateescape"), digest_size=12)
-    cached = workspace().thumbnails / f"{shown.hexdigest()}-{width}.jpg"
-    if cached.is_file():
-        return cached.read_bytes()
-    picture = read_image(file)
-    picture.thumbnail((width, width), Image.Resampling.LANCZOS)
-    data = _jpeg(picture, 88)
-    with contextlib.suppress(OSError):  # a full disk or a workspace that cannot be written: no cache then
-        cached.parent.mkdir(exist_ok=True)
-        aside = cached.with_name(f".{cached.name}.{os.urandom(8).hex()}")
-        aside.write_bytes(data)
-        aside.replace(cached)
-    return data
+
+    def made() -> bytes:
+        picture = read_image(file)
+        picture.thumbnail((width, width), Image.Resampling.LANCZOS)
+        return _jpeg(picture, 88)
+
+    return _kept(row, file, f"{width}", made)
 
 
 def _crop(image_id: int, box: tuple[int, ...]) -> bytes:
-    return _jpeg(Image.fromarray(_cut(_open(image_id), box, CROP)), 85)
+    row, file = _find(image_id)
+
+    def plan(width: int, height: int) -> list[Crop]:
+        _inside(box, width, height)
+        return [Crop(np.array(box), CROP)]
+
+    def made() -> bytes:
+        [pixels] = read_crops(file, plan, spare=2)
+        return _jpeg(Image.fromarray(pixels), 85)
+
+    return _kept(row, file, f"{'-'.join(map(str, box))}-{CROP}", made)
+
+
+def _kept(row: Row, file: Path, what: str, make: Callable[[], bytes]) -> bytes:
+    """A picture of a photo from the cache; another file under the same path has other pictures."""
+    shown = hashlib.blake2b(f"{file}\0{row.size}\0{row.mtime_ns}".encode("utf-8", "surrogateescape"), digest_size=12)
+    return _cache(workspace().thumbnails).get(f"{shown.hexdigest()}-{what}.jpg", make)
+
+
+@lru_cache(maxsize=1)
+def _cache(folder: Path) -> PictureCache:
+    return PictureCache(folder, KEPT)
 
 
 def _jpeg(picture: Image.Image, quality: int) -> bytes:
@@ -172,7 +187,9 @@ def _target_features(opened: Workspace, encoder_id: int, target: tuple[int, ...]
     image_id, *at = target
     if len(at) == 4:
         network = encoder_features(opened, encoder_id).encoder
-        return network.embed_rois(_cut(_open(image_id), tuple(at))[None])[0]
+        photo = _open(image_id)
+        _inside(tuple(at), photo.width, photo.height)
+        return network.embed_rois(crop_box(photo, np.array(at))[None])[0]
     row, (x, y) = _find(image_id)[0], at
     if x > row.width or y > row.height:
         raise Missing("The point is not inside the photo.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,12 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from orl_explorer.app.server import pictures
 from orl_explorer.app.server.pictures import ROUTES
 from orl_explorer.app.server.urls import picture_urls
+from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.orl.pixels import UnreadableImage, crop_box, read_image
+from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.workspace import Workspace
 
 
@@ -33,6 +38,77 @@ def test_a_photo_is_resized_cached_and_answered_by_etag(client: TestClient, here
 def test_a_crop_is_the_square_that_the_encoder_sees(client: TestClient) -> None:
     answer = client.get(f"{picture_urls().prefix}/crop/1/10-20-120-100")
     assert Image.open(io.BytesIO(answer.content)).size == (96, 96)
+
+
+@pytest.fixture
+def large(here: Workspace, scenes: Path, tmp_path: Path) -> list[tuple[int, Path]]:
+    """Demo scenes enlarged six times to some 2,900 x 2,200, as a data set of their own: ids and files."""
+    (tmp_path / "large").mkdir()
+    for file in sorted((scenes / "images").glob("*.jpg"))[:4]:
+        with Image.open(file) as scene:
+            scene.resize((scene.width * 6, scene.height * 6)).save(tmp_path / "large" / file.name, quality=92)
+    ingest(here, tmp_path / "large", name="large")
+    dataset = dataset_named(here.store, "large")
+    return [(image.id, tmp_path / "large" / image.path) for image in usable_images(here.store, dataset.id)]
+
+
+BOXES = [(3, 5, 100, 120), (7, 11, 300, 290), (40, 30, 500, 450), (101, 77, 900, 860), (13, 9, 1700, 1650)]
+
+
+@pytest.mark.parametrize(("box", "tolerance"), [(BOXES[0], 0), (BOXES[1], 0), *((box, 4) for box in BOXES[2:])])
+def test_a_crop_looks_as_if_the_photo_had_been_decoded_whole(
+    client: TestClient, large: list[tuple[int, Path]], box: tuple[int, ...], tolerance: float
+) -> None:
+    """Of 255, on the mean over a crop; a JPEG of quality 85 alone strays by 2 from what it was made of."""
+    for image_id, file in large:
+        shown = Image.open(io.BytesIO(client.get(picture_urls().crop(image_id, box)).content))
+        slow = io.BytesIO()
+        Image.fromarray(crop_box(read_image(file), np.array(box), 96)).save(slow, "JPEG", quality=85)
+        difference = np.asarray(shown).astype(int) - np.asarray(Image.open(slow))
+        assert np.abs(difference).mean() <= tolerance
+        assert abs(difference.mean()) <= tolerance / 8
+
+
+def test_crops_and_photos_are_made_once(client: TestClient, here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    urls = picture_urls()
+    asked = [urls.photo(1, 7, 320), urls.crop(1, (10, 20, 120, 100)), urls.crop(1, (10, 20, 120, 101))]
+    first = [client.get(url).content for url in asked]
+    assert len(list(here.thumbnails.iterdir())) == 3
+
+    def refused(*_: object) -> None:
+        raise UnreadableImage("decoded again")
+
+    for decode in ("read_crops", "read_image"):
+        monkeypatch.setattr(pictures, decode, refused)
+    assert [client.get(url).content for url in asked] == first
+
+
+def test_a_photo_that_changed_has_other_pictures(client: TestClient, here: Workspace, tmp_path: Path) -> None:
+    def pictures_of(colour: str) -> list[tuple[int, ...]]:
+        Image.new("RGB", (200, 150), colour).save(tmp_path / "one" / "photo.png")
+        ingest(here, tmp_path / "one", name="one")
+        [image] = usable_images(here.store, dataset_named(here.store, "one").id)
+        urls = (picture_urls().photo(image.id, image.mtime_ns, 320), picture_urls().crop(image.id, (0, 0, 100, 100)))
+        answers = [Image.open(io.BytesIO(client.get(url).content)) for url in urls]
+        return [answer.convert("RGB").getpixel((50, 50)) for answer in answers]  # type: ignore[misc]
+
+    (tmp_path / "one").mkdir()
+    assert pictures_of("white") == [(255, 255, 255)] * 2
+    assert pictures_of("black") == [(0, 0, 0)] * 2
+
+
+def test_a_damaged_picture_is_not_served(client: TestClient, here: Workspace) -> None:
+    url = picture_urls().crop(1, (10, 20, 120, 100))
+    first = client.get(url).content
+    [file] = here.thumbnails.iterdir()
+    file.write_bytes(file.read_bytes()[:-200])
+    assert client.get(url).content == first
+
+
+def test_pictures_are_shown_where_none_can_be_kept(client: TestClient, here: Workspace) -> None:
+    here.thumbnails.write_bytes(b"a file in the place of the folder")
+    for url in (picture_urls().photo(1, 7, 320), picture_urls().crop(1, (10, 20, 120, 100))):
+        assert client.get(url).status_code == 200
 
 
 def test_attention_maps_have_the_aspect_of_the_photo(client: TestClient) -> None:

@@ -353,6 +353,17 @@ def test_a_jpeg_is_decoded_no_finer_than_its_crops_need(tmp_path: Path, monkeypa
     assert decoded == [(640, 480), (320, 240), (80, 60), (80, 60), (640, 480)]
 
 
+def test_with_spare_pixels_a_crop_is_decoded_finer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = gradient(tmp_path / "photo.jpg")
+    decoded: list[tuple[int, int]] = []
+    real = pixels.ImageOps.exif_transpose
+    monkeypatch.setattr(pixels.ImageOps, "exif_transpose", lambda image: (decoded.append(image.size), real(image))[1])
+    for side in (383, 384):
+        read_crops(path, lambda *_, side=side: [Crop((0, 0, side, 400), 96)], spare=2)
+    read_crops(path, lambda *_: [Crop((0, 0, 400, 400), 50)], spare=2)
+    assert decoded == [(640, 480), (320, 240), (160, 120)]
+
+
 def test_nothing_from_outside_a_box_bleeds_into_its_crop(tmp_path: Path) -> None:
     picture = Image.new("RGB", (40, 20))
     picture.paste((255, 0, 0), (10, 5, 30, 10))
