@@ -11,6 +11,7 @@ is built in a temporary folder and thrown away.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import shutil
@@ -27,15 +28,20 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from rich import print as show
 from rich.table import Table
 from synthetic_store import SETS, build
 
+from orl_explorer.app.explorer import opened
+from orl_explorer.app.server import pictures
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.gallery.order import GalleryOrder, gallery_ids
-from orl_explorer.db.photos import dataset_by_id, digests_of
+from orl_explorer.db.photos import dataset_by_id, digests_of, usable_images
 from orl_explorer.db.sets.read import find_set, neighbors_of, set_rois
+from orl_explorer.orl.pixels import crop_box, read_image
+from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.embeddings import DTYPE, VERSION
 from orl_explorer.train.mining.features import roi_keys
 from orl_explorer.train.mining.maps import Map, keep_map, photos_map, points_of, state_of
@@ -55,6 +61,9 @@ FRAMES = """() => {
 }"""
 HOVERS = 40
 NEIGHBORS = 10
+CROPS = 72  # of a page of matches
+CROPPED = 24  # photos that they are cut from
+PHOTOS = ((640, 480), (4000, 3000))  # as COCO has them, and as cameras do
 
 
 class Features:
@@ -227,6 +236,44 @@ def look(page: Page, address: str, server: psutil.Process, queries: list[int], r
     return seen, asked
 
 
+def crops(width: int, height: int) -> tuple[float, float, float]:
+    """Seconds for the crops of a page of matches, of photos of a size: decoding each photo whole, cold cache, warm."""
+    rng = np.random.default_rng(3)
+    with tempfile.TemporaryDirectory() as temporary:
+        photos = Path(temporary) / "photos"
+        photos.mkdir()
+        for number in range(CROPPED):
+            coarse = Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8))
+            coarse.resize((width, height), Image.Resampling.BICUBIC).save(photos / f"{number}.jpg", quality=90)
+        workspace = open_workspace(Path(temporary) / "workspace")
+        ingest(workspace, photos, name="cropped")
+        os.environ["ORL_WORKSPACE"] = str(workspace.path)
+        ids = [image.id for image in usable_images(workspace.store, 1)]
+        asked = []
+        for i in rng.integers(len(ids), size=CROPS).tolist():
+            w, h = (int(side * rng.uniform(0.2, 0.8)) for side in (width, height))
+            asked.append((ids[i], (int(rng.integers(width - w)), int(rng.integers(height - h)), w, h)))
+        files = {image.id: photos / image.path for image in usable_images(workspace.store, 1)}
+
+        def whole() -> None:
+            for image_id, box in asked:
+                shown = crop_box(read_image(files[image_id]), np.array(box), pictures.CROP)
+                Image.fromarray(shown).save(io.BytesIO(), "JPEG", quality=85)
+
+        def served_from_cache() -> None:
+            for image_id, box in asked:
+                pictures.cropped(image_id, box)
+
+        took = []
+        for crop_all in (whole, served_from_cache, served_from_cache):
+            began = time.perf_counter()
+            crop_all()
+            took.append(time.perf_counter() - began)
+        opened.workspace.cache_clear()
+        workspace.store.close()
+        return took[0], took[1], took[2]
+
+
 def zoomed(page: Page) -> list[float]:
     """Seconds between frames while a wheel turns over the map for three seconds."""
     place = page.locator(".map-view canvas").first.bounding_box()
@@ -265,6 +312,13 @@ def main() -> None:
             seen, asked = look(page, address, server, queries, arguments.repeats)
             browser.close()
     report(started, seen, asked)
+    for width, height in PHOTOS:
+        whole, cold, warm = crops(width, height)
+        show(
+            f"{CROPS} crops, a page of matches, of photos of {width} x {height}: {whole * 1000:.0f} ms decoding each "
+            f"whole, {cold * 1000:.0f} ms cold ({whole / cold:.1f} times as fast), {warm * 1000:.0f} ms warm "
+            f"({whole / warm:.0f} times)."
+        )
 
 
 def report(started: float, seen: Watched, asked: int) -> None:

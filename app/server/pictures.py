@@ -47,7 +47,7 @@ async def crop(request: Request) -> Response:
     image_id, box = request.path_params["image"], _numbers(request.path_params["box"], 4)
     if box is None:
         return PlainTextResponse("A box is x-y-w-h.", 404)
-    return await answer(request, lambda: _crop(image_id, box), "image/jpeg")
+    return await answer(request, lambda: cropped(image_id, box), "image/jpeg")
 
 
 async def attention(request: Request) -> Response:
@@ -127,7 +127,8 @@ def _photo(image_id: int, width: int) -> bytes:
     return _kept(row, file, f"{width}", made)
 
 
-def _crop(image_id: int, box: tuple[int, ...]) -> bytes:
+def cropped(image_id: int, box: tuple[int, ...]) -> bytes:
+    """The JPEG of a RoI x y w h. Raises Missing, UnreadableImage."""
     row, file = _find(image_id)
 
     def plan(width: int, height: int) -> list[Crop]:
