@@ -18,7 +18,8 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.jobs.launcher import launch, request_stop
-from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.mining.config import MINE_PRESETS, PRESET_HELP, MineConfig
+from orl_explorer.train.settings import choices, control
 from orl_explorer.train.workspace import Workspace
 
 
@@ -124,11 +125,11 @@ def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
             list(MINE_PRESETS),
             default="paper",
             required=True,
-            help="paper: the published thresholds. object: likely objects come first, found without labels.",
+            help=" ".join(f"{name}: {text}." for name, text in PRESET_HELP.items()),
         )
         scale = st.segmented_control(
-            "Selective search on photos of",
-            [1.0, 0.5],
+            control(MineConfig, "proposal_scale").label,
+            choices(MineConfig, "proposal_scale"),
             default=1.0,
             required=True,
             format_func=lambda s: "full size (paper)" if s == 1 else "half size (4 to 5 × faster)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Literal
 
 from orl_explorer.db.models import CorrespondenceSet
@@ -162,8 +163,8 @@ class MineConfig(Settings):
 
     @property
     def rules(self) -> BoxRules:
-        """The thresholds of the candidate filter."""
-        return BoxRules(self.min_size, self.max_aspect, self.max_iou, self.max_rois, self.fallback)
+        """The thresholds of the candidate filter: the settings of the same names."""
+        return BoxRules(**{rule.name: getattr(self, rule.name) for rule in fields(BoxRules)})
 
     @property
     def needs_objectness(self) -> bool:
