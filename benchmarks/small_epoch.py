@@ -14,6 +14,7 @@ from pathlib import Path
 
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.sets.read import complete_set_named
+from orl_explorer.orl.method import Method
 from orl_explorer.train.demo.build import ENCODER, NAME, SET, build_demo
 from orl_explorer.train.jobs.launcher import wait
 from orl_explorer.train.progress import Progress
@@ -22,7 +23,7 @@ from orl_explorer.train.training.config import ORLConfig, TrainConfig, train_pre
 from orl_explorer.train.training.data import ImageViews, RoiViews, steps_per_epoch
 from orl_explorer.train.training.distributed import joined
 from orl_explorer.train.training.engine import fit
-from orl_explorer.train.training.stages import build_method, image_views
+from orl_explorer.train.training.stages import build_method
 from orl_explorer.train.training.trained_on import correspondences, photos_alone
 from orl_explorer.train.workspace import open_workspace
 
@@ -39,14 +40,15 @@ def main() -> None:
         dataset, mined = dataset_named(workspace.store, NAME), complete_set_named(workspace.store, SET)
         files = photos_alone(workspace, dataset).files
         found = correspondences(workspace, mined, dataset, stage_3)
-        stages: dict[str, tuple[TrainConfig, ImageViews | RoiViews]] = {
-            "stage 1, BYOL": (stage_1, ImageViews(files, image_views(stage_1), stage_1.seed)),
-            "stage 3, ORL": (stage_3, RoiViews(found, image_views(stage_3), stage_3)),
+        byol, orl = build_method(stage_1), build_method(stage_3)
+        stages: dict[str, tuple[Method, TrainConfig, ImageViews | RoiViews]] = {
+            "stage 1, BYOL": (byol, stage_1, ImageViews(files, byol.views(stage_1.image_size), stage_1.seed)),
+            "stage 3, ORL": (orl, stage_3, RoiViews(found, orl.views(stage_3.image_size), stage_3)),
         }
-        for name, (config, views) in stages.items():
+        for name, (method, config, views) in stages.items():
             clock = _Clock()
             with joined() as processes:
-                fit(build_method(config), views, config, Path(folder) / name, clock, processes)
+                fit(method, views, config, Path(folder) / name, clock, processes)
             per_epoch = steps_per_epoch(len(views), config.batch_size)
             seconds = clock.times[2 * per_epoch] - clock.times[per_epoch]
             print(f"{name}: {seconds:.1f} s for an epoch of {per_epoch} steps of {config.batch_size}")

@@ -47,7 +47,6 @@ from orl_explorer.train.training.config import PRESETS, ORLConfig, TrainConfig
 from orl_explorer.train.training.data import ImageViews, RoiViews
 from orl_explorer.train.training.distributed import Processes
 from orl_explorer.train.training.engine import fit, to_device
-from orl_explorer.train.training.stages import image_views
 from orl_explorer.train.training.trained_on import Correspondences
 
 CPU = torch.device("cpu")
@@ -298,8 +297,9 @@ def our_epoch(files: list[str], config: TrainConfig) -> tuple[Seconds, list[floa
     """Seconds of a step of ours, and each step's share of waiting."""
     clock, began = Clock(), Seconds.now()
     with tempfile.TemporaryDirectory() as folder:
-        data = ImageViews(files, image_views(config), config.seed)
-        fit(BYOL(config.backbone), data, config, Path(folder), clock, Processes(0, 1, CPU))
+        method = BYOL(config.backbone)
+        data = ImageViews(files, method.views(config.image_size), config.seed)
+        fit(method, data, config, Path(folder), clock, Processes(0, 1, CPU))
     return _per_step(began, clock.ends), clock.waits[1:]
 
 
@@ -312,10 +312,11 @@ def loading(files: list[str], config: TrainConfig) -> dict[str, Seconds]:
     """Seconds of a photo in one loader, nothing else running."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    ours = ImageViews(files, image_views(config), config.seed)
+    views = BYOL(config.backbone).views(config.image_size)  # ORL's of whole photos are the same
+    ours = ImageViews(files, views, config.seed)
     orl_config = with_settings(PRESETS["orl"]["paper"], {"image_size": config.image_size})
     assert isinstance(orl_config, ORLConfig)
-    rois = RoiViews(_around(files), image_views(orl_config), orl_config)
+    rois = RoiViews(_around(files), views, orl_config)
     theirs = TheirPhotos(files, config.image_size)
     count = min(len(files), 48)
     each: dict[str, Step] = {

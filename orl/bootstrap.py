@@ -14,6 +14,7 @@ from orl_explorer.orl.grouped_norm import in_one_pass
 from orl_explorer.orl.heads import mlp, pool
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.schedules import target_momentum
+from orl_explorer.orl.views import PIPELINES, View
 
 IMAGES = ("image_1", "image_2")  # views of whole images; all others of a method are small, and of one size
 
@@ -34,6 +35,10 @@ class Bootstrap(Method):
         self.target_backbone = frozen_copy(self.backbone)
         self.target_projector = frozen_copy(self.projector)
 
+    def views(self, size: int) -> tuple[View, ...]:
+        """Two crops of the image, one through each pipeline."""
+        return tuple(View(name, pipeline, size) for name, pipeline in zip(IMAGES, PIPELINES, strict=True))
+
     def online(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Projections by the online network, by name of the view: float [B, 3, S, S] -> float [B, projection]."""
         return _project(self.backbone, self.projector, views)
@@ -48,6 +53,11 @@ class Bootstrap(Method):
         momentum = target_momentum(step, total, self.momentum)
         follow(self.target_backbone, self.backbone, momentum)
         follow(self.target_projector, self.projector, momentum)
+
+    def catch_up(self) -> None:
+        """The target becomes the online network."""
+        self.target_backbone.load_state_dict(self.backbone.state_dict())
+        self.target_projector.load_state_dict(self.projector.state_dict())
 
 
 def _project(backbone: nn.Module, projector: nn.Module, views: Mapping[str, Tensor]) -> dict[str, Tensor]:

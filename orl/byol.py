@@ -7,12 +7,6 @@ from torch import Tensor
 from orl_explorer.orl.bootstrap import IMAGES, Bootstrap, symmetric_loss
 from orl_explorer.orl.heads import HIDDEN, PROJECTION, mlp
 from orl_explorer.orl.method import Terms
-from orl_explorer.orl.views import PIPELINES, View
-
-
-def views(size: int) -> tuple[View, ...]:
-    """Two crops of the image, one through each pipeline."""
-    return tuple(View(f"image_{i}", pipeline, size) for i, pipeline in enumerate(PIPELINES, 1))
 
 
 class BYOL(Bootstrap):

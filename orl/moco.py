@@ -17,11 +17,6 @@ from orl_explorer.orl.views import Pipeline, View
 PIPELINE = Pipeline(blur=0.5, solarize=0.0, jitter=(0.4, 0.4, 0.4, 0.1), scale=(0.2, 1.0))
 
 
-def views(size: int) -> tuple[View, ...]:
-    """The query's crop and the key's, through one pipeline."""
-    return tuple(View(f"image_{i}", PIPELINE, size) for i in (1, 2))
-
-
 class MoCo(Method):
     """A network for queries, a slow one for keys, and the newest keys as negatives.
 
@@ -30,7 +25,7 @@ class MoCo(Method):
     from eight GPUs with 32 images each.
     """
 
-    whole_batch_norms = False  # its groups are smaller than a process's batch on purpose
+    synchronised = False  # groups are smaller than a process's batch on purpose
     queue: Tensor  # [K, D], unit rows
     seen: Tensor  # scalar, keys that have gone into the queue
 
@@ -54,6 +49,10 @@ class MoCo(Method):
         self.register_buffer("queue", F.normalize(torch.randn(queue, projection)))
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
 
+    def views(self, size: int) -> tuple[View, ...]:
+        """The query's crop and the key's, through one pipeline."""
+        return tuple(View(f"image_{i}", PIPELINE, size) for i in (1, 2))
+
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
         """views: image_1 for queries, image_2 for keys. One term, ``image``: about log(K + 1) at the start."""
         queries = self._in_groups(self.backbone, self.projector, views["image_1"])
@@ -71,6 +70,11 @@ class MoCo(Method):
         """The slow network's step; its momentum does not change."""
         follow(self.key_backbone, self.backbone, self.momentum)
         follow(self.key_projector, self.projector, self.momentum)
+
+    def catch_up(self) -> None:
+        """The network for keys becomes that for queries."""
+        self.key_backbone.load_state_dict(self.backbone.state_dict())
+        self.key_projector.load_state_dict(self.projector.state_dict())
 
     def _in_groups(self, backbone: nn.Module, projector: nn.Module, images: Tensor) -> Tensor:
         return projector(pool(torch.cat(in_one_pass(backbone, images.split(self.group)))))  # no norm after the backbone

@@ -11,27 +11,35 @@ from orl_explorer.orl.bootstrap import IMAGES, Bootstrap, regression_loss
 from orl_explorer.orl.grouped_norm import in_one_pass
 from orl_explorer.orl.heads import HIDDEN, PROJECTION, mlp
 from orl_explorer.orl.method import Terms
-from orl_explorer.orl.views import PIPELINES, Pipeline, View
+from orl_explorer.orl.views import Pipeline, View
 
 # Areas of the crops as in SwAV, which the table refers to; the local pipeline's blur lies between those of the two.
 GLOBAL, LOCAL = (0.14, 1.0), (0.05, 0.14)
 LOCAL_PIPELINE = Pipeline(blur=0.5, solarize=0.0, scale=LOCAL)
 
 
-def views(size: int, local_size: int, local_crops: int) -> tuple[View, ...]:
-    """Two global crops, one through each of BYOL's pipelines, then the local ones."""
-    whole = tuple(View(f"image_{i}", replace(p, scale=GLOBAL), size) for i, p in enumerate(PIPELINES, 1))
-    return whole + tuple(View(f"local_{i}", LOCAL_PIPELINE, local_size) for i in range(1, local_crops + 1))
-
-
 class MultiCropBYOL(Bootstrap):
     """Every view predicts the target's projection of each global view but itself."""
 
     def __init__(
-        self, architecture: str, hidden: int = HIDDEN, projection: int = PROJECTION, momentum: float = 0.99
+        self,
+        architecture: str,
+        hidden: int = HIDDEN,
+        projection: int = PROJECTION,
+        momentum: float = 0.99,
+        local_size: int = 96,
+        local_crops: int = 4,
     ) -> None:
+        """local_size: side of a small view, in pixels; local_crops: how many there are."""
         super().__init__(architecture, hidden, projection, momentum)
+        self.local_size, self.local_crops = local_size, local_crops
         self.predictor = mlp(projection, hidden, projection)
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """Two global crops, one through each of BYOL's pipelines, then the local ones."""
+        whole = tuple(replace(v, pipeline=replace(v.pipeline, scale=GLOBAL)) for v in super().views(size))
+        numbers = range(1, self.local_crops + 1)
+        return whole + tuple(View(f"local_{i}", LOCAL_PIPELINE, self.local_size) for i in numbers)
 
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
         """views: image_1, image_2, local_1, …. Two terms, each about 4 at the start times its share of the directions.

@@ -16,13 +16,8 @@ from orl_explorer.orl.views import Pipeline, View
 PIPELINE = Pipeline(blur=0.5, solarize=0.0, jitter=(0.8, 0.8, 0.8, 0.2))
 
 
-def views(size: int) -> tuple[View, ...]:
-    """Two crops of the image through one pipeline, with twice BYOL's jitter."""
-    return tuple(View(f"image_{i}", PIPELINE, size) for i in (1, 2))
-
-
 class SimCLR(Method):
-    """One network, no target."""
+    """One network, no target; LARS."""
 
     def __init__(self, architecture: str, hidden: int = 2048, projection: int = 128, temperature: float = 0.1) -> None:
         super().__init__()
@@ -30,14 +25,18 @@ class SimCLR(Method):
         self.backbone, features = build_backbone(architecture)
         self.projector = mlp(features, hidden, projection, "simclr")
 
+    def views(self, size: int) -> tuple[View, ...]:
+        """Two crops of the image through one pipeline, with twice BYOL's jitter."""
+        return tuple(View(f"image_{i}", PIPELINE, size) for i in (1, 2))
+
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
         """views: image_1, image_2. One term, ``image``: about log(2B - 1) at the start."""
         first, second = (self.projector(pool(self.backbone(views[f"image_{i}"]))) for i in (1, 2))
         return {"image": contrastive_loss(gather(first), gather(second), self.temperature)}, first
 
-    def optimiser(self, rate: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
-        """LARS, by layers."""
-        return LARS(layer_groups(self), rate, momentum, weight_decay)
+    def optimiser(self, rate: float, momentum: float, decay: float) -> torch.optim.Optimizer:
+        """LARS; no decay of biases and batch norms."""
+        return LARS(layer_groups(self), rate, momentum, decay)
 
 
 def contrastive_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:

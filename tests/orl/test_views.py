@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orl_explorer.orl import byol, moco, multicrop, simclr, views
+from orl_explorer.orl import views
+from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.moco import MoCo
+from orl_explorer.orl.multicrop import MultiCropBYOL
+from orl_explorer.orl.orl_loss import ORL
+from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.orl.views import PIPELINES, Pipeline, draw_changes, epoch_order, random_crop, view_generator
 
 DRAWS = 1000
@@ -28,18 +33,24 @@ def test_the_constants_are_the_papers() -> None:
 
 
 def test_each_method_has_views_of_its_own() -> None:
-    assert [(v.name, v.size) for v in byol.views(224)] == [("image_1", 224), ("image_2", 224)]
-    assert [v.pipeline for v in byol.views(224)] == list(PIPELINES)
-    for two in (simclr.views(224), moco.views(224)):
+    for method in (BYOL, ORL):
+        two = method("resnet18", 8, 8).views(224)
         assert [(v.name, v.size) for v in two] == [("image_1", 224), ("image_2", 224)]
-    for view in simclr.views(224):
+        assert [v.pipeline for v in two] == list(PIPELINES)
+    simclr, moco = SimCLR("resnet18", 8, 8).views(224), MoCo("resnet18", 8, 8).views(224)
+    for two in (simclr, moco):
+        assert [(v.name, v.size) for v in two] == [("image_1", 224), ("image_2", 224)]
+    for view in simclr:
         assert view.pipeline == Pipeline(blur=0.5, solarize=0.0, jitter=(0.8, 0.8, 0.8, 0.2), scale=(0.08, 1.0))
-    for view in moco.views(224):
+    for view in moco:
         assert view.pipeline == Pipeline(blur=0.5, solarize=0.0, jitter=(0.4, 0.4, 0.4, 0.1), scale=(0.2, 1.0))
-    crops = multicrop.views(224, 96, 4)
+    crops = MultiCropBYOL("resnet18", 8, 8, local_size=96, local_crops=4).views(224)
     assert [v.name for v in crops] == ["image_1", "image_2", "local_1", "local_2", "local_3", "local_4"]
     assert [v.size for v in crops] == [224, 224, 96, 96, 96, 96]
     assert [v.pipeline.scale for v in crops] == [(0.14, 1.0)] * 2 + [(0.05, 0.14)] * 4
+    assert [v.pipeline.blur for v in crops] == [1.0, 0.1] + [0.5] * 4
+    fewer = MultiCropBYOL("resnet18", 8, 8, local_size=64, local_crops=1).views(160)
+    assert [(v.name, v.size) for v in fewer] == [("image_1", 160), ("image_2", 160), ("local_1", 64)]
 
 
 @pytest.mark.parametrize(("pipeline", "blur", "solarize"), [(0, 1.0, 0.0), (1, 0.1, 0.2)])

@@ -227,7 +227,7 @@ def _prepare(method: Method, device: torch.device) -> nn.Module:
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32
         torch.backends.cudnn.benchmark = True  # views are always of the same sizes
-    if method.whole_batch_norms:
+    if method.synchronised:
         synchronise(method, device)
     return method.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
 
@@ -247,8 +247,8 @@ def _spread_out(network: nn.Module, method: Method, processes: Processes) -> nn.
     if processes.size == 1:
         return network
     device_ids = [processes.device] if processes.device.type == "cuda" else None
-    # Whole batch norms keep equal statistics everywhere; of others, the first process's count.
-    buffers = not method.whole_batch_norms
+    # Synchronised batch norms keep equal statistics everywhere; of others, the first process's count.
+    buffers = not method.synchronised
     return DistributedDataParallel(network, device_ids=device_ids, broadcast_buffers=buffers)
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.read import sets
-from orl_explorer.orl import byol, moco, multicrop, simclr
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.heads import head_of
 from orl_explorer.orl.method import Method
@@ -19,7 +17,6 @@ from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.multicrop import MultiCropBYOL
 from orl_explorer.orl.orl_loss import ORL
 from orl_explorer.orl.simclr import SimCLR
-from orl_explorer.orl.views import View
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.progress import Progress
@@ -64,7 +61,7 @@ def pretrain(
         )
         method = _build(workspace, config, progress)
         on_gpu = processes.device.type == "cuda"
-        data = ImageViews(found.files, image_views(config), config.seed, changed=not on_gpu)
+        data = ImageViews(found.files, method.views(config.image_size), config.seed, changed=not on_gpu)
         if processes.first:
             record(folder, config, processes, {"dataset": dataset.name, "photos": len(found.files)})
         checks: list[Check] = [
@@ -99,7 +96,8 @@ def train(
             f"pair, {len(found.pairs)} pairs; {config.backbone}, seed {config.seed}."
         )
         method = _build(workspace, config, progress)
-        data = RoiViews(found, image_views(config), config, changed=processes.device.type != "cuda")
+        on_gpu = processes.device.type == "cuda"
+        data = RoiViews(found, method.views(config.image_size), config, changed=not on_gpu)
         if processes.first:
             described = {"correspondence_set": mined.name, "params": mined.params, "pairs": len(found.pairs)}
             record(folder, config, processes, described | {"pairs_sha256": found.digest()})
@@ -117,7 +115,7 @@ def build_method(config: TrainConfig) -> Method:
         case BYOLConfig():
             return BYOL(*shape, config.target_momentum)
         case MultiCropConfig():
-            return MultiCropBYOL(*shape, config.target_momentum)
+            return MultiCropBYOL(*shape, config.target_momentum, config.local_size, config.local_crops)
         case SimCLRConfig():
             return SimCLR(*shape, config.temperature)
         case MoCoConfig():
@@ -126,18 +124,6 @@ def build_method(config: TrainConfig) -> Method:
             lambdas = (config.image_weight, config.intra_weight, config.inter_weight)
             return ORL(*shape, config.target_momentum, lambdas)
     raise ValueError(f"No method for {type(config).__name__}.")
-
-
-def image_views(config: TrainConfig) -> tuple[View, ...]:
-    """The views of a whole photo that a method asks for."""
-    match config:
-        case MultiCropConfig():
-            return multicrop.views(config.image_size, config.local_size, config.local_crops)
-        case SimCLRConfig():
-            return simclr.views(config.image_size)
-        case MoCoConfig():
-            return moco.views(config.image_size)
-    return byol.views(config.image_size)
 
 
 def _newest_set(workspace: Workspace, dataset: Dataset) -> CorrespondenceSet | None:
@@ -164,11 +150,7 @@ def _start_from(workspace: Workspace, method: Method, name: str, progress: Progr
     head = given.projector or {}
     if same_head := head_of(head) == head_of(method.projector.state_dict()):
         method.projector.load_state_dict(head)
-    for slow, fast in (("target_", ""), ("key_", "")):
-        for part in ("backbone", "projector"):
-            network = getattr(method, slow + part, None)
-            if isinstance(network, nn.Module):
-                network.load_state_dict(getattr(method, fast + part).state_dict())
+    method.catch_up()
     progress.log(f"Starts from the encoder '{name}', {'its projector too' if same_head else 'with a new projector'}.")
 
 

@@ -28,6 +28,28 @@ def test_a_branch_of_weight_0_costs_nothing() -> None:
     assert operations_per_image(image_only) == pytest.approx(8 * 8.18)
 
 
+def test_a_checkpoint_is_what_learns_its_momentum_and_a_slow_network_if_there_is_one(workspace: Workspace) -> None:
+    sizes = {m: estimate(workspace.store, p["paper"], 1000).checkpoint_bytes for m, p in PRESETS.items()}
+    two, three = 188_000_000, 282_000_000  # of 23.5 million parameters, four bytes each
+    assert sizes == {"byol": three, "multicrop": three, "simclr": two, "moco": three, "orl": three}
+
+
+@pytest.mark.parametrize(
+    ("method", "learning", "slow"),
+    [
+        ("byol", [224, 224], [224, 224]),
+        ("multicrop", [224, 224, 96, 96, 96, 96], [224, 224]),
+        ("simclr", [224, 224], []),
+        ("moco", [224], [224]),
+        ("orl", [224, 224, 96, 96, 96, 96], [224, 224, 96, 96, 96, 96]),
+    ],
+)
+def test_sides_of_the_views_that_each_network_sees(method: str, learning: list[int], slow: list[int]) -> None:
+    passes = PRESETS[method]["paper"].passes
+    assert [p.side for p in passes for _ in range(p.learned)] == learning
+    assert [p.side for p in passes for _ in range(p.followed)] == slow
+
+
 def test_coco_at_the_papers_settings_is_184800_steps(workspace: Workspace) -> None:
     cost = estimate(workspace.store, PRESETS["orl"]["paper"], 118_287)
     assert (cost.steps, cost.measured) == (184_800, False)

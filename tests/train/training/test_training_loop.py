@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from orl_explorer.orl.augment import augment
+from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.method import Method
-from orl_explorer.orl.views import Changes
+from orl_explorer.orl.views import Changes, View
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkpoint
@@ -20,7 +21,7 @@ from orl_explorer.train.training.config import BYOLConfig, ORLConfig, read_confi
 from orl_explorer.train.training.data import CHANGES, ImageViews
 from orl_explorer.train.training.distributed import Processes
 from orl_explorer.train.training.engine import fit, to_device
-from orl_explorer.train.training.stages import build_method, image_views
+from orl_explorer.train.training.stages import build_method
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
@@ -50,6 +51,9 @@ class Slope(Method):
         super().__init__()
         self.backbone, self.projector, self.slope = nn.Linear(1, 1, bias=False), nn.Identity(), slope
         nn.init.ones_(self.backbone.weight)
+
+    def views(self, size: int) -> tuple[View, ...]:
+        return ()
 
     def forward(self, views: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         images = views["image_1"]
@@ -99,7 +103,7 @@ def test_the_loop_lets_the_slow_network_of_every_method_follow(name: str, small_
     method = build_method(settings)
     slow = next(part for part in ("target_backbone", "key_backbone") if hasattr(method, part))
     first = [p.clone() for p in getattr(method, slow).parameters()]
-    fit(method, ImageViews(files, image_views(settings), 0), settings, tmp_path, Progress(), ALONE)
+    fit(method, ImageViews(files, method.views(32), 0), settings, tmp_path, Progress(), ALONE)
     fast = list(method.backbone.parameters())
     # At step 0 of 1 the momentum is the smallest there is: slow = m first + (1 - m) fast, once.
     momentum = 0.999 if name == "moco" else 0.99
@@ -144,14 +148,14 @@ def test_a_checkpoint_of_another_version_ends_it_with_a_sentence(tmp_path: Path)
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_photo_that_is_gone_ends_it_with_a_sentence_whoever_misses_it(tmp_path: Path, workers: int) -> None:
     settings = config(workers=workers)
-    data = ImageViews(["/gone/a.jpg"] * 4, image_views(settings), 0)
+    data = ImageViews(["/gone/a.jpg"] * 4, BYOL("resnet18", 8, 8).views(224), 0)
     with pytest.raises(UserError, match=r"^/gone/a.jpg cannot be read any more: the file is not there any more; run"):
         fit(Slope(lambda _: torch.tensor(2.0)), data, settings, tmp_path, Progress(), ALONE)  # type: ignore[arg-type]
 
 
 def test_views_that_the_device_changes_are_those_that_a_loader_changes(small_scenes: Path) -> None:
     files = [str(path) for path in sorted(small_scenes.iterdir())[:3]]
-    views = image_views(config(image_size=64))
+    views = BYOL("resnet18", 8, 8).views(64)
     now, later = (ImageViews(files, views, 7, changed=changed) for changed in (True, False))
     for index in range(3):
         here, drawn = now[2, index], later[2, index]

@@ -11,7 +11,7 @@ import torch
 from orl_explorer.db.models import Encoder
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets.read import complete_set_named
-from orl_explorer.orl import byol
+from orl_explorer.orl.byol import BYOL
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
@@ -23,6 +23,7 @@ from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import mine, pretrain, train
 
 STEPS = 4  # 12 photos, 6 at a time, 2 epochs
+VIEWS = BYOL("resnet18", 8, 8).views(32)
 
 
 @pytest.fixture(scope="module")
@@ -168,8 +169,8 @@ def test_a_branch_of_weight_0_draws_no_view_and_leaves_the_others_as_they_are(
 ) -> None:
     found = complete_set_named(mined.store, "set")
     rows = correspondences(mined, found, _dataset(mined), tiny_orl)
-    whole = data.RoiViews(rows, byol.views(32), tiny_orl)[0, 3]
-    part = data.RoiViews(rows, byol.views(32), tiny_orl.model_copy(update={zero: 0.0}))[0, 3]
+    whole = data.RoiViews(rows, VIEWS, tiny_orl)[0, 3]
+    part = data.RoiViews(rows, VIEWS, tiny_orl.model_copy(update={zero: 0.0}))[0, 3]
     assert set(whole) - set(part) == missing
     for name, view in part.items():
         assert torch.equal(view, whole[name]), name
@@ -179,7 +180,7 @@ def test_the_first_view_of_each_branch_goes_through_pipeline_1_and_the_second_th
     mined: Workspace, tiny_orl: ORLConfig
 ) -> None:
     rows = correspondences(mined, complete_set_named(mined.store, "set"), _dataset(mined), tiny_orl)
-    views = data.RoiViews(rows, byol.views(32), tiny_orl, changed=False)  # what is drawn, not yet done
+    views = data.RoiViews(rows, VIEWS, tiny_orl, changed=False)  # what is drawn, not yet done
     drawn = [views[epoch, index] for epoch in range(6) for index in range(len(views))]
     sigma, solarize = -2, -1
     for name in ("image_1", "roi", "query_roi"):
@@ -194,9 +195,9 @@ def test_the_first_view_of_each_branch_goes_through_pipeline_1_and_the_second_th
 
 def test_views_depend_on_epoch_and_photo_only(mined: Workspace, tiny_orl: ORLConfig) -> None:
     rows = correspondences(mined, complete_set_named(mined.store, "set"), _dataset(mined), tiny_orl)
-    first = data.RoiViews(rows, byol.views(32), tiny_orl)
+    first = data.RoiViews(rows, VIEWS, tiny_orl)
     views = {key: first[key] for key in [(0, 3), (1, 3), (0, 4)]}
-    again = data.RoiViews(rows, byol.views(32), tiny_orl)[0, 3]
+    again = data.RoiViews(rows, VIEWS, tiny_orl)[0, 3]
     for name, view in again.items():
         assert torch.equal(view, views[0, 3][name]), name
         assert not torch.equal(view, views[1, 3][name]), name
