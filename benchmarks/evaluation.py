@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.measure.svm import in_span
 from orl_explorer.train.evaluate.machines import ClassJob, LowShotJob, fit_class, fit_low_shot
 from orl_explorer.train.evaluate.protocols import LowShotConfig
@@ -33,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     cores = os.cpu_count() or 1
     torch.manual_seed(0)
-    encoder = Encoder(arguments.architecture).fold()
+    encoder = EncoderNetwork(arguments.architecture).fold()
     encoder.backbone.to(memory_format=torch.channels_last)
     rng = np.random.default_rng(0)
 

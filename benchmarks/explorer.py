@@ -44,7 +44,7 @@ from orl_explorer.orl.pixels import crop_box, read_image
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.embeddings import DTYPE, VERSION
 from orl_explorer.train.mining.features import roi_keys
-from orl_explorer.train.mining.maps import Map, keep_map, photos_map, points_of, state_of
+from orl_explorer.train.mining.maps import Map, keep_map, map_state, photos_map, points_of
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 FOUND = """([selector, skip]) => {
@@ -124,7 +124,7 @@ def lend_map(workspace: Workspace) -> None:
     places = np.clip(middles + rng.normal(0, 0.04, middles.shape), -1, 1).astype(np.float32)
     points = points_of(workspace, shown)
     components = rng.standard_normal((len(images), 50)).astype(np.float16)
-    keep_map(workspace, shown, Map(points, places, components, state_of(shown, points), True))
+    keep_map(workspace, shown, Map(points, places, components, map_state(shown, points), True))
 
 
 @contextmanager

@@ -20,11 +20,11 @@ import numpy as np
 
 from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.models import Encoder, Run
-from orl_explorer.db.photos import Photo, add_photos, count_photos, ensure_dataset
+from orl_explorer.db.photos import FoundPhoto, add_photos, count_photos, ensure_dataset
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.read import rois_of
-from orl_explorer.db.sets.write import Candidates, MinedImage, MinedPairs
+from orl_explorer.db.sets.write import CandidateRows, MinedImage, MinedPairs
 from orl_explorer.train.interchange import imports
 from orl_explorer.train.interchange.exports import export
 from orl_explorer.train.jobs import launcher
@@ -40,7 +40,7 @@ def build(workspace: Workspace, images: int) -> None:
     """A complete set 'set' of the data set 'd', photos of 640 x 480 that are in no folder."""
     store, rng = workspace.store, np.random.default_rng(0)
     dataset = ensure_dataset(store, "d", "/nowhere", "folder")
-    add_photos(store, dataset.id, (Photo(f"{n:012}.jpg", 640, 480) for n in range(1, images + 1)), {})
+    add_photos(store, dataset.id, (FoundPhoto(f"{n:012}.jpg", 640, 480) for n in range(1, images + 1)), {})
     count_photos(store, dataset.id)
     row = Encoder(name="e", architecture="resnet18", kind="imported", supervised=False, weights_sha256="0")
     row.weights_path, row.image_features, row.roi_features = "e.pt", 4, 4
@@ -53,7 +53,7 @@ def build(workspace: Workspace, images: int) -> None:
     for block in blocks:
         raw = {i: np.concatenate([rng.integers(0, 300, (RAW, 2)), rng.integers(96, 180, (RAW, 2))], 1) for i in block}
         write.add_proposals(store, CONFIG.method, raw)
-        write.add_candidates(store, set_id, [Candidates(i, boxes[:ROIS], RAW, False) for i, boxes in raw.items()])
+        write.add_candidates(store, set_id, [CandidateRows(i, boxes[:ROIS], RAW, False) for i, boxes in raw.items()])
     write.add_neighbors(store, set_id, ids, neighbors, np.full(neighbors.shape, 0.5, np.float32))
     same = np.full(PAIRS, 0.5, np.float32)
     for block in blocks:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from orl_explorer.orl.tsne import clusters, principal, spread
+from orl_explorer.orl.tsne import clusters, principal, tsne
 
 GROUPS = 60
 
@@ -38,7 +38,7 @@ def main() -> None:
         components = principal(rows)
         reduced = time.perf_counter()
         with threadpool_limits(1):
-            places = spread(components)
+            places = tsne(components)
         placed = time.perf_counter()
         clusters(components, 8)
         clustered = time.perf_counter()

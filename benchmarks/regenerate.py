@@ -22,7 +22,7 @@ from rich.table import Table
 
 from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.models import Encoder, Run
-from orl_explorer.db.photos import Photo, add_photos, count_photos, ensure_dataset, usable_images
+from orl_explorer.db.photos import FoundPhoto, add_photos, count_photos, ensure_dataset, usable_images
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import write
 from orl_explorer.train.mining.config import MineConfig
@@ -54,7 +54,7 @@ def regenerate(folder: str, count: int) -> dict[str, float]:
     store, rng = workspace.store, np.random.default_rng(0)
     dataset = ensure_dataset(store, NAME, folder, "folder")
     digests = rng.integers(1, 2**63 - 1, count).tolist()
-    add_photos(store, dataset.id, (Photo(f"{i:06d}.jpg", 1100, 1100, digest=d) for i, d in enumerate(digests)), {})
+    add_photos(store, dataset.id, (FoundPhoto(f"{i:06d}.jpg", 1100, 1100, digest=d) for i, d in enumerate(digests)), {})
     count_photos(store, dataset.id)
     row = add_encoder(
         store,
@@ -76,7 +76,9 @@ def regenerate(folder: str, count: int) -> dict[str, float]:
     for start in range(0, count, 64):
         block = images[start : start + 64]
         write.add_proposals(store, config.method, {i.id: grid for i in block})
-        write.add_candidates(store, seed.id, [write.Candidates(i.id, grid, len(grid), fallback=False) for i in block])
+        write.add_candidates(
+            store, seed.id, [write.CandidateRows(i.id, grid, len(grid), fallback=False) for i in block]
+        )
         rois = np.concatenate([roi_keys(i.digest or 0, grid) for i in block])
         features.rois.add([(rois, unit(rng, len(rois), 2048))])
         features.images.add([(photo_keys(block), unit(rng, len(block), 256))])

@@ -19,7 +19,7 @@ from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.photos import usable_images
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import read, write
-from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.matching import top_pairs
 from orl_explorer.orl.pixels import crop_box, read_image
 from orl_explorer.train.encoders import weights
@@ -118,12 +118,12 @@ def ours(
 @contextmanager
 def looking_inside(clock: Clock) -> Iterator[None]:
     """Time the forward passes of crops within a mining."""
-    embed = Encoder.embed_rois
-    Encoder.embed_rois = clock.around("forward passes", embed)  # type: ignore[method-assign]
+    embed = EncoderNetwork.embed_rois
+    EncoderNetwork.embed_rois = clock.around("forward passes", embed)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Encoder.embed_rois = embed  # type: ignore[method-assign]
+        EncoderNetwork.embed_rois = embed  # type: ignore[method-assign]
 
 
 def stored_pairs(workspace: Workspace, mined: CorrespondenceSet, queries: list[int]) -> Pairs:
@@ -211,7 +211,7 @@ def add(workspace: Workspace, encoder: str, images: list[Image], photos: Photos)
         weights.add(workspace, "starter", "starter")
         return
     torch.manual_seed(0)
-    network = Encoder(encoder)
+    network = EncoderNetwork(encoder)
     norms = [m for m in network.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = None  # a plain mean over the batches

@@ -21,7 +21,7 @@ from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import with_settings
 from orl_explorer.train.training.config import ORLConfig, TrainConfig, train_preset
 from orl_explorer.train.training.data import ImageViews, RoiViews, steps_per_epoch
-from orl_explorer.train.training.distributed import joined
+from orl_explorer.train.training.distributed import joined_processes
 from orl_explorer.train.training.engine import fit
 from orl_explorer.train.training.stages import build_method
 from orl_explorer.train.training.trained_on import correspondences, photos_alone
@@ -47,7 +47,7 @@ def main() -> None:
         }
         for name, (method, config, views) in stages.items():
             clock = _Clock()
-            with joined() as processes:
+            with joined_processes() as processes:
                 fit(method, views, config, Path(folder) / name, clock, processes)
             per_epoch = steps_per_epoch(len(views), config.batch_size)
             seconds = clock.times[2 * per_epoch] - clock.times[per_epoch]

@@ -39,7 +39,7 @@ from orl_explorer.db.sets import comparison, write
 from orl_explorer.db.sets import read as correspondences
 from orl_explorer.db.sets.pairs import matches_at
 from orl_explorer.db.store import Store
-from orl_explorer.train.mining.orders import MatchOrder, Sort, make_matches, match_keys, match_rows, matches
+from orl_explorer.train.mining.orders import MatchOrder, Sort, make_matches, match_keys, match_rows, orders_of
 from orl_explorer.train.mining.quality import measure
 from orl_explorer.train.workspace import Workspace, open_workspace
 
@@ -64,7 +64,7 @@ def _matches(sort: Sort, descending: bool = False, **chosen: object) -> Ask:
         workspace = Workspace(Path(store.engine.url.database).parent, store)
         mined = correspondences.set_by_id(store, 1)
         assert mined is not None
-        found = matches(workspace, mined)
+        found = orders_of(workspace, mined)
         assert found is not None
         drawn = {key: value(rng) if callable(value) else value for key, value in chosen.items()}
         rows = match_rows(workspace, mined, found, MatchOrder(sort, descending, **drawn))

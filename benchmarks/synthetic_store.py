@@ -20,10 +20,10 @@ from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.people import tags
 from orl_explorer.db.people.selections import keep_selection
 from orl_explorer.db.people.verdicts import judge_pair
-from orl_explorer.db.photos import Box, Photo
+from orl_explorer.db.photos import AnnotatedBox, FoundPhoto
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import comparison, read, write
-from orl_explorer.db.sets.write import Candidates, MinedImage, MinedPairs
+from orl_explorer.db.sets.write import CandidateRows, MinedImage, MinedPairs
 from orl_explorer.db.store import Store
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.quality import measure
@@ -112,9 +112,11 @@ def _photos(workspace: Workspace, size: argparse.Namespace, clock: Clock) -> np.
         for path, (length, mtime) in files[start : start + INGESTED]:
             kinds = rng.choice(CATEGORIES, rng.poisson(7), p=common)
             where = rng.integers(0, (WIDTH - 100, HEIGHT - 100), (len(kinds), 2)).tolist()
-            boxes = tuple(Box(f"kind {kind:02d}", x, y, 100, 100) for kind, (x, y) in zip(kinds, where, strict=True))
+            boxes = tuple(
+                AnnotatedBox(f"kind {kind:02d}", x, y, 100, 100) for kind, (x, y) in zip(kinds, where, strict=True)
+            )
             digest = int(rng.integers(1, 2**63 - 1))
-            batch.append(Photo(path, WIDTH, HEIGHT, 1, length, mtime, None, boxes, digest))
+            batch.append(FoundPhoto(path, WIDTH, HEIGHT, 1, length, mtime, None, boxes, digest))
         with clock.measure("image, annotation", len(batch) + sum(len(photo.boxes) for photo in batch)):
             photos.add_photos(store, dataset.id, batch, {})
     with clock.measure("counts of the data set"):
@@ -177,7 +179,7 @@ def _mine(store: Store, set_id: int, ids: np.ndarray, size: argparse.Namespace, 
         batch = []
         for image in ids[start : start + BLOCK].tolist():
             boxes, count = _boxes(image, size)
-            batch.append(Candidates(image, boxes[:count], len(boxes), False))
+            batch.append(CandidateRows(image, boxes[:count], len(boxes), False))
         total = sum(len(found.boxes) for found in batch)
         with clock.measure("roi, candidate" if not number else "candidate, RoIs known", total * (2 - number)):
             write.add_candidates(store, set_id, batch)

@@ -16,7 +16,7 @@ import numpy as np
 from rich import print as show
 from rich.table import Table
 
-from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.tuning import tuner
 from orl_explorer.app.pages.pair.settings import SLIDERS
 from orl_explorer.db.encoders import encoder_by_id
@@ -38,7 +38,7 @@ def main() -> None:
     workspace, rng = open_workspace(arguments.workspace), np.random.default_rng(arguments.seed)
     mined = complete_set_named(workspace.store, arguments.set)
     encoder = encoder_by_id(workspace.store, mined.encoder_id)
-    subject = Subject(workspace, mined, dataset_by_id(workspace.store, mined.dataset_id), encoder)
+    subject = PreviewSubject(workspace, mined, dataset_by_id(workspace.store, mined.dataset_id), encoder)
     begun = time.perf_counter()
     found = tuner(subject, arguments.sample, 0)
     config = MineConfig.of(mined)

@@ -18,7 +18,7 @@ CHUNK = 500  # rows per statement: below SQLite's limit on bound variables
 
 
 @dataclass(frozen=True)
-class Box:
+class AnnotatedBox:
     """An annotated object: category and x, y, w, h in pixels of the image as shown."""
 
     category: str
@@ -30,7 +30,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Photo:
+class FoundPhoto:
     """A file as ingest found it; ``error`` says why an unreadable one is."""
 
     path: str
@@ -40,7 +40,7 @@ class Photo:
     size: int = 0
     mtime_ns: int = 0
     error: str | None = None
-    boxes: tuple[Box, ...] = ()
+    boxes: tuple[AnnotatedBox, ...] = ()
     digest: int | None = None
 
 
@@ -148,7 +148,7 @@ def known_files(store: Store, dataset_id: int, paths: Sequence[str]) -> dict[str
     return known
 
 
-def add_photos(store: Store, dataset_id: int, photos: Iterable[Photo], replaced: dict[str, int]) -> None:
+def add_photos(store: Store, dataset_id: int, photos: Iterable[FoundPhoto], replaced: dict[str, int]) -> None:
     """Add images with their annotations in one transaction.
 
     replaced: path -> id of the row that the file had before it changed. Sets mined from the old file keep it;
@@ -203,7 +203,7 @@ def keep_digests(store: Store, digests: Mapping[int, int]) -> None:
             session.execute(update(Image).where(Image.id == image_id).values(digest=digest))
 
 
-def replace_annotations(store: Store, boxes_of: Mapping[int, tuple[Box, ...]]) -> None:
+def replace_annotations(store: Store, boxes_of: Mapping[int, tuple[AnnotatedBox, ...]]) -> None:
     """Give images (by id) new annotations in place of those they had; where they are the same, nothing is written."""
     ids = list(boxes_of)
     with store.session() as session:
@@ -217,15 +217,15 @@ def replace_annotations(store: Store, boxes_of: Mapping[int, tuple[Box, ...]]) -
             _add_boxes(session, changed)
 
 
-def _boxes_of(session: Session, image_ids: Sequence[int]) -> dict[int, tuple[Box, ...]]:
-    found: dict[int, tuple[Box, ...]] = {}
+def _boxes_of(session: Session, image_ids: Sequence[int]) -> dict[int, tuple[AnnotatedBox, ...]]:
+    found: dict[int, tuple[AnnotatedBox, ...]] = {}
     query = select(Annotation).where(Annotation.image_id.in_(image_ids)).order_by(Annotation.id)
     for a in session.scalars(query):
-        found[a.image_id] = (*found.get(a.image_id, ()), Box(a.category, a.x, a.y, a.w, a.h, a.difficult))
+        found[a.image_id] = (*found.get(a.image_id, ()), AnnotatedBox(a.category, a.x, a.y, a.w, a.h, a.difficult))
     return found
 
 
-def _add_boxes(session: Session, boxes_of: Mapping[int, Sequence[Box]]) -> None:
+def _add_boxes(session: Session, boxes_of: Mapping[int, Sequence[AnnotatedBox]]) -> None:
     columns = ("image_id", "category", "x", "y", "w", "h", "difficult")
     rows = [(image, b.category, b.x, b.y, b.w, b.h, b.difficult) for image, boxes in boxes_of.items() for b in boxes]
     insert_rows(session, Annotation, columns, rows)
@@ -318,7 +318,7 @@ def image_by_id(store: Store, image_id: int) -> tuple[Image, Dataset] | None:
         return (row[0], row[1]) if row else None
 
 
-def annotations_of(store: Store, image_id: int) -> list[Box]:
+def annotations_of(store: Store, image_id: int) -> list[AnnotatedBox]:
     """The annotated objects of an image."""
     with store.session() as session:
         return list(_boxes_of(session, [image_id]).get(image_id, ()))

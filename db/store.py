@@ -60,7 +60,7 @@ class Store:
         except DBAPIError as error:
             if self.read_only and ("readonly" in str(error.orig) or "read-only" in str(error.orig)):
                 raise StoreError("Nothing can be changed here: this store was opened for reading only.") from error
-            raise explained(error) from error
+            raise store_trouble(error) from error
 
     @cached_property
     def identity(self) -> str:
@@ -103,7 +103,7 @@ def fetch(session: Session, question: Select[*tuple[Any, ...]], rows: int = 50_0
         yield block
 
 
-def explained(error: DBAPIError) -> StoreError:
+def store_trouble(error: DBAPIError) -> StoreError:
     """The one sentence for what the database refused."""
     reason = str(error.orig)
     if "locked" in reason:
@@ -137,7 +137,7 @@ def open_store(url: str, read_only: bool = False) -> Store:
     except DBAPIError as error:
         engine.dispose()
         if isinstance(error, OperationalError) or engine.dialect.name == "sqlite":
-            raise explained(error) from error
+            raise store_trouble(error) from error
         raise
     return Store(engine, read_only)
 

@@ -11,15 +11,18 @@ from PIL import Image
 from orl_explorer.orl.pixels import crop_box
 
 if TYPE_CHECKING:  # it would import torch, which maps that are there already do not need
-    from orl_explorer.orl.encoder import Encoder
+    from orl_explorer.orl.encoder import EncoderNetwork
 
-Method = Literal["activation", "cosine"]
+AttentionKind = Literal["activation", "cosine"]
 SIDE = 448  # pixels, longer side of the photo that a map is computed on
 CELL = 32  # pixels to a cell of the map, and what the sides of the network's input are multiples of
 
 
 def attention_map(
-    network: Encoder, photo: Image.Image, method: Method = "activation", roi: tuple[int, int, int, int] | None = None
+    network: EncoderNetwork,
+    photo: Image.Image,
+    method: AttentionKind = "activation",
+    roi: tuple[int, int, int, int] | None = None,
 ) -> np.ndarray:
     """The map of a photo, upright RGB, by either method: float32 [h, w] in [0, 1], a cell to ``CELL`` pixels.
 
@@ -34,13 +37,13 @@ def attention_map(
     return cosine_map(features, network.embed_rois(crop_box(photo, np.array(roi))[None])[0])
 
 
-def attention_maps(network: Encoder, photo: Image.Image) -> dict[Method, np.ndarray]:
+def attention_maps(network: EncoderNetwork, photo: Image.Image) -> dict[AttentionKind, np.ndarray]:
     """The maps of a whole photo by all methods, from one forward pass; each as ``attention_map`` has it."""
     features = feature_map(network, photo)
     return {"activation": activation_norm(features), "cosine": cosine_map(features, features.mean(axis=(1, 2)))}
 
 
-def feature_map(network: Encoder, photo: Image.Image) -> np.ndarray:
+def feature_map(network: EncoderNetwork, photo: Image.Image) -> np.ndarray:
     """The last layer's map of a whole photo, upright RGB: float32 [C, h, w], at ``input_size``."""
     return network.feature_map(np.asarray(photo.resize(input_size(*photo.size), Image.Resampling.BILINEAR)))
 

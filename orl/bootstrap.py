@@ -51,8 +51,8 @@ class Bootstrap(Method):
     def after_step(self, step: int, total: int) -> None:
         """The target's step, after the optimiser's step number ``step`` (from 0) of ``total``."""
         momentum = target_momentum(step, total, self.momentum)
-        follow(self.target_backbone, self.backbone, momentum)
-        follow(self.target_projector, self.projector, momentum)
+        follow_slowly(self.target_backbone, self.backbone, momentum)
+        follow_slowly(self.target_projector, self.projector, momentum)
 
     def catch_up(self) -> None:
         """The target becomes the online network."""
@@ -85,7 +85,7 @@ def frozen_copy(module: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
+def follow_slowly(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
     """slow = momentum * slow + (1 - momentum) * fast, parameters only."""
     old: list[Tensor] = list(slow.parameters())
     new: list[Tensor] = list(fast.parameters())

@@ -16,7 +16,7 @@ Fallback = Literal["first", "image"]
 TOGETHER = 32  # boxes whose overlaps with all that follow are computed at once
 
 
-class Verdict(IntEnum):
+class BoxVerdict(IntEnum):
     """What the filter decided about a raw box: kept, or the first rule that rejected it."""
 
     KEPT = 0
@@ -46,7 +46,7 @@ class Filtered:
     """What became of each raw box.
 
     boxes: int16 [B, 4], x y w h, the candidates in the order in which they were judged (B >= 1).
-    verdict: uint8 [M], a ``Verdict`` for each raw box.
+    verdict: uint8 [M], a ``BoxVerdict`` for each raw box.
     blocker: int32 [M], for an OVERLAP the index of the kept raw box in the way, else -1.
     overlap: float32 [M], the IoU with that blocker, else 0.
     fallback: True when nothing survived and ``boxes`` holds the named fall-back box alone.
@@ -60,8 +60,8 @@ class Filtered:
 
     def counts(self) -> dict[str, int]:
         """Number of raw boxes per verdict, and of candidates, by lower-case name."""
-        tally = np.bincount(self.verdict, minlength=len(Verdict))
-        return {v.name.lower(): int(tally[v]) for v in Verdict} | {"raw": len(self.verdict)}
+        tally = np.bincount(self.verdict, minlength=len(BoxVerdict))
+        return {v.name.lower(): int(tally[v]) for v in BoxVerdict} | {"raw": len(self.verdict)}
 
 
 def shared_area(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -85,12 +85,12 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def judge_shape(boxes: np.ndarray, rules: BoxRules) -> np.ndarray:
-    """What size and aspect alone decide: a ``Verdict`` for each box [M, 4], uint8 [M], ``KEPT`` where they allow it."""
+    """What size and aspect alone decide of boxes [M, 4]: a ``BoxVerdict`` each, uint8 [M], ``KEPT`` where they may stay."""
     wide, high = boxes[:, 2].astype(np.float64), boxes[:, 3].astype(np.float64)
     verdict = np.zeros(len(boxes), dtype=np.uint8)
     # Compared as products: 1/3 is not a float, and a 300 x 100 box must pass a limit of 3.
-    verdict[(wide > rules.max_aspect * high) | (high > rules.max_aspect * wide)] = Verdict.ASPECT
-    verdict[(wide < rules.min_size) | (high < rules.min_size)] = Verdict.SIZE
+    verdict[(wide > rules.max_aspect * high) | (high > rules.max_aspect * wide)] = BoxVerdict.ASPECT
+    verdict[(wide < rules.min_size) | (high < rules.min_size)] = BoxVerdict.SIZE
     return verdict
 
 
@@ -109,7 +109,7 @@ def filter_boxes(
     blocker = np.full(len(raw), -1, dtype=np.int32)
     overlap = np.zeros(len(raw), dtype=np.float32)
 
-    pending = np.flatnonzero(verdict == Verdict.KEPT)
+    pending = np.flatnonzero(verdict == BoxVerdict.KEPT)
     if score is not None:
         pending = pending[np.argsort(-score[pending], kind="stable")]
     kept: list[int] = []
@@ -121,14 +121,14 @@ def filter_boxes(
             if not free[i]:
                 continue
             if len(kept) == rules.max_rois:
-                verdict[pending[i:][free[i:]]] = Verdict.COUNT
+                verdict[pending[i:][free[i:]]] = BoxVerdict.COUNT
                 free[i:] = False
                 break
             kept.append(best)
             covered = free & (overlaps[i] > rules.max_iou)
             covered[: i + 1] = False
             rejected = pending[covered]
-            verdict[rejected], blocker[rejected], overlap[rejected] = Verdict.OVERLAP, best, overlaps[i, covered]
+            verdict[rejected], blocker[rejected], overlap[rejected] = BoxVerdict.OVERLAP, best, overlaps[i, covered]
             free &= ~covered
         pending = pending[len(some) :][free[len(some) :]]
 

@@ -16,7 +16,7 @@ DEPTHS = ("layer1", "layer2", "layer3", "layer4")  # strides 4, 8, 16 and 32
 PYRAMID = 256  # channels
 WARMUP_START = 1e-3  # of the rate
 
-Target = dict[str, Tensor]
+DetectionTarget = dict[str, Tensor]
 
 
 def build_detector(
@@ -49,7 +49,7 @@ def detector_rate(step: int, peak: float, warmup: int, milestones: Sequence[int]
     return rate
 
 
-def mirrored(image: Tensor, target: Target) -> tuple[Tensor, Target]:
+def mirrored(image: Tensor, target: DetectionTarget) -> tuple[Tensor, DetectionTarget]:
     """An image [3, H, W] and its objects, left for right: boxes [n, 4] x1 y1 x2 y2, masks [n, H, W]."""
     left, top, right, bottom = target["boxes"].unbind(1)
     boxes = torch.stack([image.shape[-1] - right, top, image.shape[-1] - left, bottom], 1)

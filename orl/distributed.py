@@ -14,7 +14,7 @@ def count() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def gather(rows: Tensor) -> Tensor:
+def gather_rows(rows: Tensor) -> Tensor:
     """The rows of every process, in their order: float [B, D] -> float [P · B, D].
 
     With gradients: those that the other processes have for rows of this one are added to its own.

@@ -18,7 +18,7 @@ from orl_explorer.orl.pixels import ATTENTION_COARSE, ATTENTION_LOOKS
 STRIDE = 32  # pixels of the input to a cell of the last layer's map
 
 
-class Encoder(nn.Module):
+class EncoderNetwork(nn.Module):
     """Online backbone and, where the weights have one, the projector.
 
     An encoder without a projector (the starter, an imported backbone) uses its pooled feature for images too.
@@ -50,13 +50,13 @@ class Encoder(nn.Module):
         images = images.to(self.mean.device, torch.float32).div_(255)
         return images.sub_(self.mean).div_(self.std)
 
-    def lower(self) -> Encoder:
+    def lower(self) -> EncoderNetwork:
         """Compute the backbone in bfloat16 from now on, where the processor has it: twice as fast, and rounded."""
         self.backbone.to(torch.bfloat16)
         return self
 
     @torch.no_grad()  # inference tensors as weights would fail in single-threaded convolutions
-    def fold(self) -> Encoder:
+    def fold(self) -> EncoderNetwork:
         """Merge every batch norm into the convolution before it: the same features, a fifth sooner.
 
         Call once, after the weights are loaded; the state dict is another one from then on. What timm builds stays as

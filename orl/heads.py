@@ -62,7 +62,7 @@ def pool(feature_map: Tensor) -> Tensor:
     return feature_map.mean(dim=(2, 3))
 
 
-def spread(features: Tensor) -> Tensor:
+def feature_spread(features: Tensor) -> Tensor:
     """How far features are from having collapsed: float [B, D] -> scalar.
 
     Standard deviation of the unit features over the batch, times the square root of D: 0 when all are the same, 1 when

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from orl_explorer.orl.backbones import build_backbone
-from orl_explorer.orl.bootstrap import follow, frozen_copy
-from orl_explorer.orl.distributed import gather
+from orl_explorer.orl.bootstrap import follow_slowly, frozen_copy
+from orl_explorer.orl.distributed import gather_rows
 from orl_explorer.orl.grouped_norm import in_one_pass
 from orl_explorer.orl.heads import mlp, pool
 from orl_explorer.orl.method import Method, Terms
@@ -63,13 +63,13 @@ class MoCo(Method):
             keys = F.normalize(shuffled.float())[order.argsort()]
         loss = queue_loss(queries, keys, self.queue, self.temperature)
         if self.training:
-            self._enqueue(gather(keys))
+            self._enqueue(gather_rows(keys))
         return {"image": loss}, queries
 
     def after_step(self, step: int, total: int) -> None:
         """The slow network's step; its momentum does not change."""
-        follow(self.key_backbone, self.backbone, self.momentum)
-        follow(self.key_projector, self.projector, self.momentum)
+        follow_slowly(self.key_backbone, self.backbone, self.momentum)
+        follow_slowly(self.key_projector, self.projector, self.momentum)
 
     def catch_up(self) -> None:
         """The network for keys becomes that for queries."""

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from orl_explorer.orl.boxes import TOGETHER, BoxRules, Filtered, Verdict, area, filter_boxes, iou, judge_shape
+from orl_explorer.orl.boxes import TOGETHER, BoxRules, BoxVerdict, Filtered, area, filter_boxes, iou, judge_shape
 
 # Chosen on the training half of VOC07's photos, see docs/results.md.
 RING = 0.3  # width of the frame around a box, as a share of its sides
@@ -88,12 +88,12 @@ def filter_by_objectness(
 
     judged = np.full(len(raw), -np.inf, np.float32)
     if ranked:
-        fitting = np.flatnonzero(judge_shape(raw, rules) == Verdict.KEPT)  # the others are many, and nobody asks
+        fitting = np.flatnonzero(judge_shape(raw, rules) == BoxVerdict.KEPT)  # the others are many, and nobody asks
         judged[fitting] = score(fitting)
     found = filter_boxes(raw, rules, width, height, judged if ranked else None)
     if found.fallback:
         return found, objectness(found.boxes, raw, attention, width, height)
-    kept = np.flatnonzero(found.verdict == Verdict.KEPT)
+    kept = np.flatnonzero(found.verdict == BoxVerdict.KEPT)
     return found, score(kept[np.argsort(-judged[kept], kind="stable")])
 
 

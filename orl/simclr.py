@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from orl_explorer.orl.backbones import build_backbone
-from orl_explorer.orl.distributed import gather
+from orl_explorer.orl.distributed import gather_rows
 from orl_explorer.orl.heads import mlp, pool
 from orl_explorer.orl.lars import LARS, layer_groups
 from orl_explorer.orl.method import Method, Terms
@@ -32,7 +32,7 @@ class SimCLR(Method):
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
         """views: image_1, image_2. One term, ``image``: about log(2B - 1) at the start."""
         first, second = (self.projector(pool(self.backbone(views[f"image_{i}"]))) for i in (1, 2))
-        return {"image": contrastive_loss(gather(first), gather(second), self.temperature)}, first
+        return {"image": contrastive_loss(gather_rows(first), gather_rows(second), self.temperature)}, first
 
     def optimiser(self, rate: float, momentum: float, decay: float) -> torch.optim.Optimizer:
         """LARS; no decay of biases and batch norms."""

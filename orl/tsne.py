@@ -27,7 +27,7 @@ def principal(features: np.ndarray, seed: int = 0) -> np.ndarray:
     return found.astype(np.float32)
 
 
-def spread(components: np.ndarray, seed: int = 0, report: Callable[[int], None] = lambda _: None) -> np.ndarray:
+def tsne(components: np.ndarray, seed: int = 0, report: Callable[[int], None] = lambda _: None) -> np.ndarray:
     """Places in the plane where neighbours by cosine stay neighbours: float32 [n, C] -> float32 [n, 2] in [-1, 1].
 
     The same components and seed give the same bits on the same machine: one thread does the work. report: called with

@@ -27,9 +27,9 @@ from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.orl.measure.quality import object_classes
 from orl_explorer.train.mining.candidates import candidates, describe, raw_boxes
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.features import Attention, Boxes, Features
+from orl_explorer.train.mining.features import AttentionMaps, Boxes, Features
 from orl_explorer.train.mining.quality import as_objects
-from orl_explorer.train.mining.sample import named
+from orl_explorer.train.mining.sample import photos_named
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.workspace import Workspace, open_workspace
 
@@ -53,10 +53,10 @@ def read(workspace: Workspace, name: str, only: Path | None) -> list[Judged]:
     mined = complete_set_named(store, name)
     encoder, config = encoder_by_id(store, mined.encoder_id), MineConfig.of(mined)
     names = None if only is None else frozenset(only.read_text().split())
-    images = [i for i in usable_images(store, mined.dataset_id) if names is None or named(i, names)]
+    images = [i for i in usable_images(store, mined.dataset_id) if names is None or photos_named(i, names)]
     ids = np.array([i.id for i in images], np.int64)
     features, photos = Features(workspace, encoder, precision=config.precision), Photos.of(store, mined.dataset_id)
-    maps, raw = Attention(features, photos).get(images, config), raw_boxes(store, images, config)
+    maps, raw = AttentionMaps(features, photos).get(images, config), raw_boxes(store, images, config)
     found = {i.id: Boxes.of(candidates(i, raw[i.id], config, maps[i.id])) for i in images}
     objects = as_objects(annotated_objects(store, ids.tolist()), ids)
     judged = []

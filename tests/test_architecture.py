@@ -166,6 +166,30 @@ def test_a_function_can_be_told_in_one_breath(path: Path) -> None:
     assert {function: lines for function, lines in lengths.items() if lines > LONGEST_FUNCTION} == {}
 
 
+def test_a_public_name_means_one_thing() -> None:
+    """But for those that are the same on purpose: each page's ``page``, each protocol's ``evaluate`` and the like."""
+    found: dict[str, set[str]] = {}
+    for path in (p for p in MODULES if "migrations" not in p.parts):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                named = node.name
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                named = node.targets[0].id
+            else:
+                continue
+            if not named.startswith("_") and not named.isupper():  # constants are their file's own
+                found.setdefault(named, set()).add(name(path))
+    twice = {named for named, paths in found.items() if len(paths) > 1}
+    assert twice - {"R", "S", "T"} == {
+        "app",
+        "evaluate",
+        "main",
+        "page",
+        "panel",
+        "payload",
+    }  # those are type variables
+
+
 @pytest.mark.parametrize("path", [p for p in MODULES if p.read_text().strip()], ids=name)
 def test_a_module_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))

@@ -17,7 +17,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = "osD^vPX"
 
 
-def look(number: int) -> dict[str, Any]:
+def line_look(number: int) -> dict[str, Any]:
     """Colour and marker of one of several lines; neither alone tells more than a few of them apart."""
     return {"color": PALETTE[number % len(PALETTE)], "marker": MARKERS[number % len(MARKERS)]}
 
@@ -28,7 +28,7 @@ def refuse_format(path: Path) -> None:
         raise UserError(f"{path} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.")
 
 
-def save(drawn: Figure, path: Path) -> None:
+def save_figure(drawn: Figure, path: Path) -> None:
     """Write a figure, whole or not at all; the same figure gives the same file. Raises UserError."""
     import matplotlib
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 import typer
@@ -21,24 +22,25 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (
-    start.demo,
-    start.explore,
-    photos.ingest,
-    stages.pretrain,
-    stages.mine,
-    stages.quality,
-    stages.sweep,
-    stages.train,
-    evaluations.evaluate,
-    experiments.sweep_train,
-    experiments.reproduce,
-    interchange.export,
-    interchange.export_encoder,
-):
-    app.command()(command)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": start.demo,
+    "explore": start.explore,
+    "ingest": photos.ingest_command,
+    "pretrain": stages.pretrain_command,
+    "mine": stages.mine_command,
+    "quality": stages.quality,
+    "sweep": stages.sweep_command,
+    "train": stages.train_command,
+    "evaluate": evaluations.evaluate_command,
+    "sweep-train": experiments.sweep_train_command,
+    "reproduce": experiments.reproduce_command,
+    "export": interchange.export_command,
+    "export-encoder": interchange.export_encoder_command,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
 app.command("map")(stages.draw_map)
-app.command(cls=attention.Listing)(attention.attention)
+app.command("attention", cls=attention.Listing)(attention.attention_command)
 app.add_typer(interchange.import_app, name="import", no_args_is_help=True)
 app.add_typer(photos.encoders_app, name="encoders")
 app.add_typer(evaluations.evaluations_app, name="evaluations")

@@ -9,9 +9,9 @@ import typer
 from typer.core import TyperCommand
 
 from orl_explorer.app.cli.common import Where, out
-from orl_explorer.app.cli.names import named, some_encoder
+from orl_explorer.app.cli.names import named_option, some_encoder
 from orl_explorer.app.cli.settings import one_of
-from orl_explorer.orl.attention import Method
+from orl_explorer.orl.attention import AttentionKind
 from orl_explorer.train.workspace import open_workspace
 
 
@@ -30,17 +30,19 @@ class Listing(TyperCommand):
         return super().parse_args(ctx, spread)
 
 
-def attention(
+def attention_command(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Photos: one row of the figure for each.")],
     encoders: Annotated[
         list[str],
-        named(some_encoder, "--encoder", help="Name of an encoder: a column. May be repeated; or --encoders A B."),
+        named_option(
+            some_encoder, "--encoder", help="Name of an encoder: a column. May be repeated; or --encoders A B."
+        ),
     ],
     to: Annotated[Path, typer.Option("--out", help="File to write: .png, .svg or .pdf.")],
     method: Annotated[
         str,
         one_of(
-            get_args(Method),
+            get_args(AttentionKind),
             "--map",
             help="activation: where the last layer responds. cosine: what is like the photo.",
         ),
@@ -49,8 +51,8 @@ def attention(
 ) -> None:
     """Draw the attention maps of photos for several encoders (Fig. 4)."""
     from orl_explorer.train.experiments.attention_figure import attention_figure
-    from orl_explorer.train.figures import refuse_format, save
+    from orl_explorer.train.figures import refuse_format, save_figure
 
     refuse_format(to)
-    save(attention_figure(open_workspace(workspace), images, encoders, cast(Method, method)), to)
+    save_figure(attention_figure(open_workspace(workspace), images, encoders, cast(AttentionKind, method)), to)
     out.print(f"{to}: {len(images)} photos, {len(encoders)} encoders.", highlight=False, markup=False)

@@ -59,7 +59,7 @@ class Bars(Progress):
         self._bars.console.print(message, highlight=False, markup=False)
 
 
-def follow(workspace: Workspace, run: Run, detach: bool) -> None:
+def follow_run(workspace: Workspace, run: Run, detach: bool) -> None:
     """Show a run's progress until it ends. Ctrl-C asks it to stop; a second one leaves it to itself."""
     if detach:
         out.print(f"Run {run.id} goes on by itself; `orl runs show {run.id}` tells how far it is.")

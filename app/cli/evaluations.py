@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from orl_explorer.app.cli.common import Detach, Where, follow, out, pass_on
+from orl_explorer.app.cli.common import Detach, Where, follow_run, out, pass_on
 from orl_explorer.app.cli.names import EncoderName
-from orl_explorer.app.cli.settings import Changes, ProtocolArgument, changed
+from orl_explorer.app.cli.settings import ChangesOption, ProtocolArgument, with_changes
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.runs.evaluations import (
     Evaluated,
@@ -32,20 +32,20 @@ DATA = "; ".join(f"{name}: {protocol.data}" for name, protocol in PROTOCOLS.item
 PRESET = "; ".join(f"{name}: {', '.join(protocol.presets)}" for name, protocol in PROTOCOLS.items())
 
 
-def evaluate(
+def evaluate_command(
     protocol: ProtocolArgument,
     encoder: EncoderName,
     data: Annotated[str, typer.Option(help=f"What to measure on. {DATA}.")],
     preset: Annotated[str, typer.Option(help=f"Settings to start from, the first by default. {PRESET}.")] = "",
-    changes: Changes = None,
+    changes: ChangesOption = None,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
     """Measure an encoder downstream, by a protocol of the paper or a quick one."""
-    config = changed(evaluate_preset(protocol, preset), changes)
+    config = with_changes(evaluate_preset(protocol, preset), changes)
     opened = open_workspace(workspace)
     run = launch(opened, Evaluate.on(opened, encoder_named(opened.store, encoder), data, config))
-    follow(opened, run, detach)
+    follow_run(opened, run, detach)
     if not detach and (found := evaluation_of_run(opened.store, run.id)) is not None:
         _show(opened, evaluation_by_id(opened.store, found.id))
 

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from orl_explorer.app.cli.common import Bars, Where, out, progress_bar
-from orl_explorer.app.cli.names import named, some_dataset, some_encoder, some_set
-from orl_explorer.app.cli.settings import ProtocolName, changed, one_of
+from orl_explorer.app.cli.names import named_option, some_dataset, some_encoder, some_set
+from orl_explorer.app.cli.settings import ProtocolName, one_of, with_changes
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.sets.read import complete_set_named
@@ -23,15 +23,17 @@ from orl_explorer.train.training.config import ORLConfig, train_preset
 from orl_explorer.train.workspace import open_workspace
 
 
-def sweep_train(
+def sweep_train_command(
     grid: Annotated[
         list[str],
         typer.Option(help="Values of a setting, of training or of mining: intra_weight=0,1. May be repeated."),
     ],
     data: Annotated[str, typer.Option(help="What the protocol measures on, as in `orl evaluate`.")],
-    correspondence: Annotated[str, named(some_set, help="Name of a correspondence set; or else:")] = "",
-    dataset: Annotated[str, named(some_dataset, help="Name of a data set to mine by each cell's settings,")] = "",
-    encoder: Annotated[str, named(some_encoder, help="with this encoder.")] = "",
+    correspondence: Annotated[str, named_option(some_set, help="Name of a correspondence set; or else:")] = "",
+    dataset: Annotated[
+        str, named_option(some_dataset, help="Name of a data set to mine by each cell's settings,")
+    ] = "",
+    encoder: Annotated[str, named_option(some_encoder, help="with this encoder.")] = "",
     protocol: ProtocolName = "voc07-svm",
     preset: Annotated[str, one_of(TRAIN_PRESETS, help="Settings of training that do not vary.")] = "paper",
     changes: Annotated[list[str] | None, typer.Option("--set", help="Change one of those: key=value.")] = None,
@@ -53,18 +55,18 @@ def sweep_train(
         raise UserError("Give either --correspondence SET, or both --dataset NAME and --encoder NAME.")
     trained_grid.refuse_files(to or [])
     values = parse_grid(grid)
-    base = changed(train_preset("orl", preset), changes)
+    base = with_changes(train_preset("orl", preset), changes)
     assert isinstance(base, ORLConfig)
-    mining = changed(MINE_PRESETS[mine_preset], mine_changes)
-    measure = changed(evaluate_preset(protocol, protocol_preset), protocol_changes)
+    mining = with_changes(MINE_PRESETS[mine_preset], mine_changes)
+    measure = with_changes(evaluate_preset(protocol, protocol_preset), protocol_changes)
     described = protocol_named(protocol)
     opened = open_workspace(workspace)
     described.check(opened, data, measure)
     if correspondence:
-        subject = trained_grid.Subject(complete_set_named(opened.store, correspondence))
+        subject = trained_grid.GridSubject(complete_set_named(opened.store, correspondence))
     else:
         rows = dataset_named(opened.store, dataset), encoder_named(opened.store, encoder)
-        subject = trained_grid.Subject(photos=rows, mining=mining)
+        subject = trained_grid.GridSubject(photos=rows, mining=mining)
     with progress_bar() as bars:
         found = trained_grid.sweep_train(opened, subject, values, base, data, measure, name=name, progress=Bars(bars))
     table = Table(*(key.replace("_", " ") for key in values), described.headline_title, "encoder")
@@ -78,10 +80,10 @@ def sweep_train(
                 *settings.values(), *(f"{100 * v:.1f}" for v in (sum(some) / len(some), min(some), max(some)))
             )
         out.print(means)
-    trained_grid.save(found, described.headline, described.headline_title, to or [])
+    trained_grid.save_grid(found, described.headline, described.headline_title, to or [])
 
 
-def reproduce(
+def reproduce_command(
     photos: Annotated[Path, typer.Argument(help="Folder of photos to train on: VOC2007 and others below it, or any.")],
     voc: Annotated[
         Path | None, typer.Option(help="Folder of VOC2007 to measure on, where it is not in PHOTOS.")
@@ -107,7 +109,9 @@ def reproduce(
     from orl_explorer.train.experiments import reproduce as reproduction
 
     opened = open_workspace(workspace)
-    others = [reproduction.Pairs(name, preset or mining) for name, _, preset in (p.partition(":") for p in pairs or [])]
+    others = [
+        reproduction.OtherPairs(name, preset or mining) for name, _, preset in (p.partition(":") for p in pairs or [])
+    ]
     rows = []
     with progress_bar() as bars:
         for row in reproduction.reproduce(
@@ -124,10 +128,10 @@ def reproduce(
             progress=Bars(bars),
         ):
             rows.append(row)
-            report.save(opened, rows)
+            report.save_report(opened, rows)
             bars.console.print(f"{row.method}: mAP {100 * row.numbers['map']:.1f}", highlight=False)
-    rows = report.compared(opened, rows)
-    folder = report.save(opened, rows)
-    report.draw(opened, rows, reproduction.gather(opened, photos, voc).measured, folder)
+    rows = report.compared_rows(opened, rows)
+    folder = report.save_report(opened, rows)
+    report.draw_report(opened, rows, reproduction.gather_photos(opened, photos, voc).measured, folder)
     print(report.as_markdown(rows))
     out.print(f"Also in {folder}, with figures.", highlight=False, markup=False)

@@ -7,9 +7,9 @@ from typing import Annotated, get_args
 
 import typer
 
-from orl_explorer.app.cli.common import Bars, Detach, Where, follow, out, progress_bar
-from orl_explorer.app.cli.names import SetArgument, named, some_dataset, some_encoder
-from orl_explorer.app.cli.settings import Changes, MinePreset, changed, one_of
+from orl_explorer.app.cli.common import Bars, Detach, Where, follow_run, out, progress_bar
+from orl_explorer.app.cli.names import SetArgument, named_option, some_dataset, some_encoder
+from orl_explorer.app.cli.settings import ChangesOption, MinePreset, one_of, with_changes
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.formats import EncoderFormat, SetFormat
@@ -19,10 +19,10 @@ from orl_explorer.train.workspace import open_workspace
 import_app = typer.Typer(help="Bring proposals or correspondences of the reference implementation in.")
 
 JsonFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON file of the reference implementation.")]
-Dataset = Annotated[str, named(some_dataset, help="Name of the data set whose photos the file is about.")]
+DatasetOption = Annotated[str, named_option(some_dataset, help="Name of the data set whose photos the file is about.")]
 
 
-def export(
+def export_command(
     name: SetArgument,
     to: Annotated[Path, typer.Option("--out", help="File to write; a folder for the reference's three files.")],
     form: Annotated[
@@ -49,7 +49,7 @@ def export(
     )
 
 
-def export_encoder(
+def export_encoder_command(
     name: Annotated[str, typer.Argument(metavar="ENCODER", help="Name of the encoder.", autocompletion=some_encoder)],
     to: Annotated[Path, typer.Option("--out", help="File to write; its card goes to FILE.json.")],
     form: Annotated[str, one_of(get_args(EncoderFormat), "--format", help="Whose names and file.")] = "torchvision",
@@ -63,9 +63,9 @@ def export_encoder(
 
 
 @import_app.command("proposals")
-def import_proposals(
+def import_proposals_command(
     file: JsonFile,
-    dataset: Dataset,
+    dataset: DatasetOption,
     name: Annotated[str, typer.Option(help="Name of the proposals, for `orl mine --proposals NAME`.")],
     images: Annotated[
         Path | None, typer.Option(help="COCO json in whose order FILE is; else the data set's own annotations/*.json.")
@@ -83,13 +83,15 @@ def import_proposals(
 
 
 @import_app.command("neighbors")
-def import_neighbors(
+def import_neighbors_command(
     file: JsonFile,
-    dataset: Dataset,
-    encoder: Annotated[str, named(some_encoder, help="Name of the encoder that measures neighbours and matches RoIs.")],
+    dataset: DatasetOption,
+    encoder: Annotated[
+        str, named_option(some_encoder, help="Name of the encoder that measures neighbours and matches RoIs.")
+    ],
     name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
     preset: MinePreset = "paper",
-    changes: Changes = None,
+    changes: ChangesOption = None,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
@@ -97,18 +99,20 @@ def import_neighbors(
     from orl_explorer.train.interchange.imports import import_neighbors as bring
 
     opened = open_workspace(workspace)
-    config = changed(MINE_PRESETS[preset], changes)
+    config = with_changes(MINE_PRESETS[preset], changes)
     rows = dataset_named(opened.store, dataset), encoder_named(opened.store, encoder)
     with progress_bar() as bars:
         run = bring(opened, file, *rows, name, config, progress=Bars(bars))
-    follow(opened, run, detach)
+    follow_run(opened, run, detach)
 
 
 @import_app.command("correspondences")
-def import_correspondences(
+def import_correspondences_command(
     file: JsonFile,
-    dataset: Dataset,
-    encoder: Annotated[str, named(some_encoder, help="Name of the encoder that measures similarities; FILE has none.")],
+    dataset: DatasetOption,
+    encoder: Annotated[
+        str, named_option(some_encoder, help="Name of the encoder that measures similarities; FILE has none.")
+    ],
     name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
     proposals: Annotated[
         str | None, typer.Option(help="Name of imported proposals that the RoIs were chosen from; else the RoIs alone.")
@@ -123,4 +127,4 @@ def import_correspondences(
     rows = dataset_named(opened.store, dataset), encoder_named(opened.store, encoder)
     with progress_bar() as bars:
         run = bring(opened, file, *rows, name, proposals=proposals, progress=Bars(bars))
-    follow(opened, run, detach)
+    follow_run(opened, run, detach)

@@ -42,16 +42,17 @@ def _names(read: Callable[[Store], Iterable[Named]]) -> Complete:
 some_dataset, some_encoder, some_set = _names(datasets), _names(encoders), _names(sets)
 
 
-def named(complete: Complete, *flags: str, help: str) -> Any:
+def named_option(complete: Complete, *flags: str, help: str) -> Any:
     """An option that names something there is."""
     return typer.Option(*flags, help=help, autocompletion=complete)
 
 
 Datasets = Annotated[
-    list[str], named(some_dataset, "--dataset", help="Name of the data set. May be repeated: several are taken as one.")
+    list[str],
+    named_option(some_dataset, "--dataset", help="Name of the data set. May be repeated: several are taken as one."),
 ]
-EncoderName = Annotated[str, named(some_encoder, help="Name of the encoder.")]
-SetName = Annotated[str, named(some_set, help="Name of the correspondence set.")]
+EncoderName = Annotated[str, named_option(some_encoder, help="Name of the encoder.")]
+SetName = Annotated[str, named_option(some_set, help="Name of the correspondence set.")]
 SetArgument = Annotated[
     str, typer.Argument(metavar="SET", help="Name of the correspondence set.", autocompletion=some_set)
 ]

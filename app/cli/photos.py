@@ -17,7 +17,7 @@ from orl_explorer.train.workspace import open_workspace
 encoders_app = typer.Typer(help="The encoders of a workspace.", invoke_without_command=True)
 
 
-def ingest(
+def ingest_command(
     path: Annotated[Path, typer.Argument(help="Folder of photos.")],
     layout: Annotated[str, one_of(get_args(LayoutName), help="How PATH is laid out.")] = "auto",
     annotations: Annotated[Path | None, typer.Option(help="COCO json, where it is not in PATH/annotations.")] = None,
@@ -53,7 +53,7 @@ def ingest(
 
 
 @encoders_app.callback()
-def encoders(context: typer.Context, workspace: Where = None) -> None:
+def encoders_command(context: typer.Context, workspace: Where = None) -> None:
     """List the encoders, or add one."""
     pass_on(workspace)
     if context.invoked_subcommand is None:
@@ -71,7 +71,7 @@ def list_encoders(workspace: Where = None) -> None:
 
 
 @encoders_app.command("add")
-def add_encoder(
+def add_encoder_command(
     source: Annotated[
         str, typer.Argument(help="starter, torchvision:NAME, random:NAME (of a ResNet), or a checkpoint file.")
     ],

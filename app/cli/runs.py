@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from orl_explorer.app.cli.common import Detach, Where, follow, out, pass_on
+from orl_explorer.app.cli.common import Detach, Where, follow_run, out, pass_on
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import latest_metrics, run_by_id
 from orl_explorer.db.runs.runs import runs as all_runs
@@ -18,7 +18,7 @@ runs_app = typer.Typer(help="The runs of a workspace.", invoke_without_command=T
 
 
 @runs_app.callback()
-def runs(context: typer.Context, workspace: Where = None) -> None:
+def runs_command(context: typer.Context, workspace: Where = None) -> None:
     """List, show, stop and resume runs."""
     pass_on(workspace)
     if context.invoked_subcommand is None:
@@ -39,7 +39,7 @@ def list_runs(workspace: Where = None) -> None:
 
 
 @runs_app.command("show")
-def show_run(run_id: Annotated[int, typer.Argument(metavar="ID")], workspace: Where = None) -> None:
+def show_run_command(run_id: Annotated[int, typer.Argument(metavar="ID")], workspace: Where = None) -> None:
     """Show what a run does, how far it is and its newest numbers."""
     opened = open_workspace(workspace)
     launcher.reconcile(opened)
@@ -89,7 +89,7 @@ def resume_run(
 ) -> None:
     """Go on with a stopped, failed or lost run from what it kept."""
     opened = open_workspace(workspace)
-    follow(opened, launcher.resume(opened, run_id), detach)
+    follow_run(opened, launcher.resume(opened, run_id), detach)
 
 
 def _progress_of(run: Run) -> str:

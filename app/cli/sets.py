@@ -23,7 +23,7 @@ sets_app = typer.Typer(help="The correspondence sets of a workspace.", invoke_wi
 
 
 @sets_app.callback()
-def sets(context: typer.Context, workspace: Where = None) -> None:
+def sets_command(context: typer.Context, workspace: Where = None) -> None:
     """List, show, rename and delete correspondence sets."""
     pass_on(workspace)
     if context.invoked_subcommand is None:
@@ -38,7 +38,7 @@ def list_sets(workspace: Where = None) -> None:
     for heading in ("name", "data set", "encoder", "photos", "pairs", "differs from paper"):
         table.add_column(heading, overflow="fold")
     for mined in all_sets(opened.store, complete_only=False):
-        changed = (f"{name} {value}" for name, (value, _) in work.differences(mined).items())
+        changed = (f"{name} {value}" for name, (value, _) in work.differences_from_paper(mined).items())
         where = _from(opened, mined.dataset_id, mined.encoder_id)
         unfinished = "" if mined.status == "complete" else " (unfinished)"
         counts = str(mined.image_count), str(mined.pair_count)
@@ -56,7 +56,7 @@ def show_set(
     opened = open_workspace(workspace)
     mined = work.set_named(opened, name)
     dataset, encoder = _from(opened, mined.dataset_id, mined.encoder_id)
-    affected, different = dependents(opened.store, mined.id), work.differences(mined)
+    affected, different = dependents(opened.store, mined.id), work.differences_from_paper(mined)
     facts = {
         "set": mined.name,
         "status": mined.status,
@@ -92,7 +92,7 @@ def show_set(
 
 
 @sets_app.command("rename")
-def rename_set(
+def rename_command(
     name: SetArgument, new: Annotated[str, typer.Argument(help="Its new name.")], workspace: Where = None
 ) -> None:
     """Give a set another name."""
@@ -101,7 +101,7 @@ def rename_set(
 
 
 @sets_app.command("delete")
-def delete_set(
+def delete_command(
     name: SetArgument,
     confirm: Annotated[
         str, typer.Option(help="The name once more: asked for when runs trained on the set. They and encoders stay.")

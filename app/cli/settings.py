@@ -24,7 +24,7 @@ from orl_explorer.train.settings import (
 )
 from orl_explorer.train.training.config import PRESET_HELP as TRAIN_PRESET_HELP
 
-Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: key=value. May be repeated.")]
+ChangesOption = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: key=value. May be repeated.")]
 
 
 def one_of(names: Iterable[str], *flags: str, help: str) -> Any:
@@ -58,7 +58,7 @@ ProtocolArgument = Annotated[
 ]
 
 
-def changed(preset: S, changes: Iterable[str] | None, flags: Mapping[str, Any] | None = None) -> S:
+def with_changes(preset: S, changes: Iterable[str] | None, flags: Mapping[str, Any] | None = None) -> S:
     """A preset with what ``--set`` and the flags say. Raises UserError, also where both name a setting."""
     asked, flags = parse_settings(changes or []), flags or {}
     refuse_twice("--set", asked, {name: _flag(name) for name in flags})

@@ -10,18 +10,26 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from orl_explorer.app.cli.common import Bars, Detach, Where, follow, out, progress_bar
+from orl_explorer.app.cli.common import Bars, Detach, Where, follow_run, out, progress_bar
 from orl_explorer.app.cli.names import (
     Datasets,
     EncoderName,
     SetArgument,
     SetName,
-    named,
+    named_option,
     some_dataset,
     some_encoder,
     some_set,
 )
-from orl_explorer.app.cli.settings import Changes, MinePreset, TrainPreset, changed, one_of, refuse_twice, takes_flags
+from orl_explorer.app.cli.settings import (
+    ChangesOption,
+    MinePreset,
+    TrainPreset,
+    one_of,
+    refuse_twice,
+    takes_flags,
+    with_changes,
+)
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named, unite
 from orl_explorer.db.sets.read import complete_set_named
@@ -49,34 +57,34 @@ SWEPT = (
     "same_class_or_part_chance",
 )
 
-Processes = Annotated[int, typer.Option(help="Processes that train together: one for each GPU, as a rule.")]
+ProcessesOption = Annotated[int, typer.Option(help="Processes that train together: one for each GPU, as a rule.")]
 
 
-def pretrain(
+def pretrain_command(
     datasets: Datasets,
     name: Annotated[str, typer.Option(help="Name of the encoder to make; else DATASET-METHOD.")] = "",
     method: Annotated[str, one_of(STAGE_1, help="The paper's stage 1 is byol.")] = "byol",
     preset: TrainPreset = "paper",
-    changes: Changes = None,
-    processes: Processes = 1,
+    changes: ChangesOption = None,
+    processes: ProcessesOption = 1,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
     """Stage 1: train an encoder on whole photos, by BYOL or a method to compare it with."""
     opened = open_workspace(workspace)
-    config = changed(train_preset(method, preset), changes)
+    config = with_changes(train_preset(method, preset), changes)
     dataset = unite(opened.store, datasets)
     job = Pretrain(name=name, dataset_id=dataset.id, config=config, processes=processes)
-    follow(opened, launch(opened, job), detach)
+    follow_run(opened, launch(opened, job), detach)
 
 
 @takes_flags(MineConfig, MINE_PRESETS)
-def mine(
+def mine_command(
     datasets: Datasets,
     encoder: EncoderName,
     name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
     preset: MinePreset = "paper",
-    changes: Changes = None,
+    changes: ChangesOption = None,
     *,
     flags: dict[str, Any],
     workers: Annotated[int | None, typer.Option(help="Processes for selective search; else one for each core.")] = None,
@@ -85,9 +93,9 @@ def mine(
 ) -> None:
     """Stage 2: find neighbours, regions and pairs, into a new correspondence set."""
     opened = open_workspace(workspace)
-    config = changed(MINE_PRESETS[preset], changes, flags)
+    config = with_changes(MINE_PRESETS[preset], changes, flags)
     ids = {"dataset_id": unite(opened.store, datasets).id, "encoder_id": encoder_named(opened.store, encoder).id}
-    follow(opened, launch(opened, Mine(name=name, config=config, workers=workers, **ids)), detach)
+    follow_run(opened, launch(opened, Mine(name=name, config=config, workers=workers, **ids)), detach)
 
 
 def quality(
@@ -112,9 +120,9 @@ def quality(
         out.print("The photos have no annotations, so nothing is said of objects.")
 
 
-def sweep(
+def sweep_command(
     dataset: Annotated[
-        str, named(some_dataset, help="Name of the data set; it must have been mined with the encoder.")
+        str, named_option(some_dataset, help="Name of the data set; it must have been mined with the encoder.")
     ],
     encoder: EncoderName,
     grid: Annotated[
@@ -124,7 +132,7 @@ def sweep(
         ),
     ],
     preset: MinePreset = "paper",
-    changes: Changes = None,
+    changes: ChangesOption = None,
     sample: Annotated[int, typer.Option(min=1, help="Query photos to try the settings on.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
     only: Annotated[
@@ -141,7 +149,7 @@ def sweep(
     names = None if only is None else _lines(only)
     values = parse_grid(grid, MineConfig)
     refuse_twice("--set", parse_settings(changes or []), dict.fromkeys(values, "--grid"))
-    opened, base = open_workspace(workspace), changed(MINE_PRESETS[preset], changes)
+    opened, base = open_workspace(workspace), with_changes(MINE_PRESETS[preset], changes)
     with progress_bar() as bars:
         cells = sweeps.sweep(
             opened, dataset, encoder, values, base=base, sample=sample, seed=seed, only=names, progress=Bars(bars)
@@ -162,7 +170,7 @@ def sweep(
         left_out = len(cells[0].measures) - len(columns) + len(values)
         out.print(f"{left_out} more measures of each cell with --to FILE.", highlight=False)
     if to is not None:
-        sweeps.save(cells, to)
+        sweeps.save_cells(cells, to)
 
 
 def _lines(file: Path) -> list[str]:
@@ -173,9 +181,13 @@ def _lines(file: Path) -> list[str]:
 
 
 def draw_map(
-    dataset: Annotated[str, named(some_dataset, help="Name of the data set: a map of its photos.")] = "",
-    encoder: Annotated[str, named(some_encoder, help="Name of the encoder whose stored features are used.")] = "",
-    rois_of: Annotated[str, named(some_set, help="Name of a correspondence set instead: a map of its RoIs.")] = "",
+    dataset: Annotated[str, named_option(some_dataset, help="Name of the data set: a map of its photos.")] = "",
+    encoder: Annotated[
+        str, named_option(some_encoder, help="Name of the encoder whose stored features are used.")
+    ] = "",
+    rois_of: Annotated[
+        str, named_option(some_set, help="Name of a correspondence set instead: a map of its RoIs.")
+    ] = "",
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
@@ -189,22 +201,22 @@ def draw_map(
         shown = rois_map(opened, complete_set_named(opened.store, rois_of))
     else:
         shown = MapOf(dataset_named(opened.store, dataset), encoder_named(opened.store, encoder))
-    follow(opened, launch(opened, MakeMap.showing(shown)), detach)
+    follow_run(opened, launch(opened, MakeMap.showing(shown)), detach)
 
 
-def train(
+def train_command(
     correspondence: SetName,
     name: Annotated[str, typer.Option(help="Name of the encoder to make; else SET-orl.")] = "",
     preset: TrainPreset = "paper",
-    changes: Changes = None,
-    processes: Processes = 1,
+    changes: ChangesOption = None,
+    processes: ProcessesOption = 1,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
     """Stage 3: train an encoder on a correspondence set (ORL)."""
     opened = open_workspace(workspace)
-    config = changed(train_preset("orl", preset), changes)
+    config = with_changes(train_preset("orl", preset), changes)
     assert isinstance(config, ORLConfig)
     mined = complete_set_named(opened.store, correspondence)
     job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes)
-    follow(opened, launch(opened, job), detach)
+    follow_run(opened, launch(opened, job), detach)

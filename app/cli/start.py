@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from orl_explorer import app
-from orl_explorer.app.cli.common import Detach, Where, follow, out, progress_bar
+from orl_explorer.app.cli.common import Detach, Where, follow_run, out, progress_bar
 from orl_explorer.app.cli.dev import serve
 from orl_explorer.app.server.access import LOCAL_NAMES, from_environment, invent_password, is_local
 from orl_explorer.train.errors import UserError
@@ -56,7 +56,7 @@ def demo(workspace: Where = None, detach: Detach = False) -> None:
     if run is None:
         out.print("The demo is ready; `orl explore` shows it.")
     else:
-        follow(opened, run, detach)
+        follow_run(opened, run, detach)
 
 
 def explore(

@@ -1,9 +1,9 @@
 // @ts-check
 // What a person can say of a pair: the words, the key, and the icon of the same name.
 
-/** @import { Pair } from "../pages/pair/component_types.js" */
+/** @import { ShownPair } from "../pages/pair/component_types.js" */
 
-/** @typedef {NonNullable<Pair["verdict"]>} Judgement */
+/** @typedef {NonNullable<ShownPair["verdict"]>} Judgement */
 
 /** @type {{ name: Judgement, word: string, key: string }[]} */
 export const VERDICTS = [

@@ -13,7 +13,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.progress import Progress, Stopped
 
 
-class Work(Progress):
+class BackgroundWork(Progress):
     """A function under way: how far it is, why it failed, and a way to stop it at its next advance."""
 
     def __init__(self, do: Callable[[Progress], None]) -> None:

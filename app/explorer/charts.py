@@ -63,7 +63,7 @@ def coarser(curve: Thinned, points: int) -> Thinned:
     )
 
 
-def differences(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+def setting_differences(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """What sets several runs apart: of each setting whose values differ, its value in every run, "–" where it has none.
 
     settings: by name of the run.

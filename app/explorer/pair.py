@@ -14,14 +14,14 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 
 from orl_explorer.app.explorer import preview
-from orl_explorer.app.explorer.preview import Side, Subject
-from orl_explorer.app.explorer.rejections import Box, Rejected, as_box
+from orl_explorer.app.explorer.preview import FilteredPhoto, PreviewSubject
+from orl_explorer.app.explorer.rejections import Rejected, _Box, as_box
 from orl_explorer.db.gallery.order import GalleryOrder, step
 from orl_explorer.db.models import Image, Judgement
 from orl_explorer.db.people.verdicts import verdicts_of
 from orl_explorer.db.photos import image_by_id
 from orl_explorer.orl.matching import Pairs, cosines, pair_count
-from orl_explorer.train.mining.candidates import choose
+from orl_explorer.train.mining.candidates import choose_pairs
 from orl_explorer.train.mining.config import MineConfig
 
 SHOWN_REJECTED = 120  # rejected boxes of each photo, the largest; more would hide the photo
@@ -86,18 +86,18 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingWork:
     """What costs forward passes: photos to be mapped for objects, boxes to be embedded."""
 
     maps: int = 0
     boxes: int = 0
 
 
-Meanwhile = Callable[[Missing], AbstractContextManager[object]]  # entered before, and left after, each such work
+Meanwhile = Callable[[MissingWork], AbstractContextManager[object]]  # entered before, and left after, each such work
 
 
 @dataclass(frozen=True)
-class Photo:
+class SeenPhoto:
     """A photo; width and height in pixels as shown."""
 
     id: int
@@ -120,8 +120,8 @@ class Seen:
     ``orl.boxes.Filtered.counts``. fallback: whether none was kept, and the only RoI is the box that stands in.
     """
 
-    photo: Photo
-    boxes: tuple[Box, ...]
+    photo: SeenPhoto
+    boxes: tuple[_Box, ...]
     rejected: tuple[Rejected, ...]
     counts: dict[str, int]
     fallback: bool
@@ -132,7 +132,7 @@ class RankedNeighbor:
     """A neighbour of the query; ``pairs`` is None where only a forward pass could tell how many there are."""
 
     rank: int
-    photo: Photo
+    photo: SeenPhoto
     similarity: float
     pairs: int | None
 
@@ -158,7 +158,7 @@ class RoiMatch:
     rank: int | None
     photo_id: int
     index: int | None = None
-    box: Box | None = None
+    box: _Box | None = None
     similarity: float | None = None
 
 
@@ -185,8 +185,8 @@ class Looked:
     matches: tuple[RoiMatch, ...] | None
     explained: str
     agreement: tuple[int, int] | None
-    following: Photo | None
-    missing: Missing
+    following: SeenPhoto | None
+    missing: MissingWork
 
     @property
     def limit(self) -> int:
@@ -194,7 +194,7 @@ class Looked:
         return pair_count(self.config.pair_ratio, len(self.query.boxes))
 
 
-def look(subject: Subject, asked: Asked, meanwhile: Meanwhile = lambda _: nullcontext()) -> Looked | None:
+def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _: nullcontext()) -> Looked | None:
     """Look at a query and one of its neighbours; None where the set does not have the photo.
 
     meanwhile: shows what is under way. Raises UnreadableImage, UserError.
@@ -207,25 +207,25 @@ def look(subject: Subject, asked: Asked, meanwhile: Meanwhile = lambda _: nullco
     needed = found if asked.needs_all else [found[rank - 1]]
     photos = [asked.image, *(n.image for n in needed)]
     maps = preview.missing_maps(subject, photos, config)
-    with meanwhile(Missing(maps=maps)):
+    with meanwhile(MissingWork(maps=maps)):
         query, *others = preview.sides(subject, photos, config)
     sides = {n.rank: side for n, side in zip(needed, others, strict=True)}
     key = sides[rank]
     boxes = preview.missing_boxes(subject, query, key)
-    with meanwhile(Missing(boxes=boxes)):
-        rois = preview.described(subject, query, config), preview.described(subject, key, config)
+    with meanwhile(MissingWork(boxes=boxes)):
+        rois = preview.described_side(subject, query, config), preview.described_side(subject, key, config)
     similar = cosines(rois[0].features, rois[1].features)
     verdicts = verdicts_of(subject.workspace.store, asked.image.id, asked.author)
 
     def judged(q: int, k: int) -> Judgement | None:
         return verdicts.get((as_box(query.boxes[q]), key.image.id, as_box(key.boxes[k])))
 
-    pairs = _ranked(choose(similar, rois[0].merit, rois[1].merit, config), judged)
+    pairs = _ranked(choose_pairs(similar, rois[0].merit, rois[1].merit, config), judged)
     selected, outside = asked.pair, None
     if selected and not (selected.q < len(query.boxes) and selected.k < len(key.boxes)):
         selected = None
     if selected and selected not in {(pair.q, pair.k) for pair in pairs}:
-        place = preview.place_of(similar, *rois, selected)
+        place = preview.rank_of(similar, *rois, selected)
         outside = RankedPair(place, *selected, float(similar[selected]), judged(*selected))
     return Looked(
         config=config,
@@ -235,7 +235,7 @@ def look(subject: Subject, asked: Asked, meanwhile: Meanwhile = lambda _: nullco
         neighbors=tuple(
             RankedNeighbor(
                 n.rank,
-                Photo.of(n.image),
+                SeenPhoto.of(n.image),
                 n.similarity,
                 len(pairs) if n.rank == rank else preview.pair_total(subject, rois[0], sides.get(n.rank), config),
             )
@@ -250,14 +250,14 @@ def look(subject: Subject, asked: Asked, meanwhile: Meanwhile = lambda _: nullco
         explained=_explained(subject, asked.roi, query, key, config) if asked.roi else "",
         agreement=preview.agreement(subject, asked.image, key.image) if subject.approximate else None,
         following=_following(subject, asked),
-        missing=Missing(maps, boxes),
+        missing=MissingWork(maps, boxes),
     )
 
 
-def _seen(side: Side) -> Seen:
+def _seen(side: FilteredPhoto) -> Seen:
     boxes = tuple(map(as_box, side.boxes))
     rejected = tuple(preview.explain(side, SHOWN_REJECTED))
-    return Seen(Photo.of(side.image), boxes, rejected, side.filtered.counts(), side.filtered.fallback)
+    return Seen(SeenPhoto.of(side.image), boxes, rejected, side.filtered.counts(), side.filtered.fallback)
 
 
 def _ranked(pairs: Pairs, judged: Callable[[int, int], Judgement | None]) -> tuple[RankedPair, ...]:
@@ -266,10 +266,14 @@ def _ranked(pairs: Pairs, judged: Callable[[int, int], Judgement | None]) -> tup
 
 
 def _matches(
-    subject: Subject, roi: RoiName, query: Side, key: Side, neighbors: Mapping[int, Side]
+    subject: PreviewSubject,
+    roi: RoiName,
+    query: FilteredPhoto,
+    key: FilteredPhoto,
+    neighbors: Mapping[int, FilteredPhoto],
 ) -> tuple[RoiMatch, ...] | None:
     """The best match of a query RoI in every neighbour, or of a neighbour's RoI in the query."""
-    others: list[tuple[int | None, Side]] = [*neighbors.items()] if roi.side == "query" else [(None, query)]
+    others: list[tuple[int | None, FilteredPhoto]] = [*neighbors.items()] if roi.side == "query" else [(None, query)]
     side = query if roi.side == "query" else key
     if roi.rejected or roi.index >= len(side.boxes):
         return None
@@ -277,20 +281,22 @@ def _matches(
     return tuple(_match(subject, vector, rank, other) for rank, other in others)
 
 
-def _match(subject: Subject, vector: np.ndarray, rank: int | None, other: Side) -> RoiMatch:
+def _match(subject: PreviewSubject, vector: np.ndarray, rank: int | None, other: FilteredPhoto) -> RoiMatch:
     best = preview.best_match(subject, vector, other)
     if best is None:
         return RoiMatch(rank, other.image.id)
     return RoiMatch(rank, other.image.id, best.index, as_box(other.boxes[best.index]), best.similarity)
 
 
-def _explained(subject: Subject, roi: RoiName, query: Side, key: Side, config: MineConfig) -> str:
+def _explained(
+    subject: PreviewSubject, roi: RoiName, query: FilteredPhoto, key: FilteredPhoto, config: MineConfig
+) -> str:
     side = query if roi.side == "query" else key
     return preview.counterfactual(subject, side, config, roi.index) if roi.rejected else ""
 
 
-def _following(subject: Subject, asked: Asked) -> Photo | None:
+def _following(subject: PreviewSubject, asked: Asked) -> SeenPhoto | None:
     store = subject.workspace.store
     following = step(store, asked.order, asked.image.id, forward=True)
     found = image_by_id(store, following) if following else None
-    return Photo.of(found[0]) if found else None
+    return SeenPhoto.of(found[0]) if found else None

@@ -22,14 +22,14 @@ from orl_explorer.orl.matching import nearest_to, pair_count
 from orl_explorer.train.mining import candidates
 from orl_explorer.train.mining.candidates import Described
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.features import Attention, Boxes, BoxFeatures, Features, PooledFeatures
+from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures, Features, PooledFeatures
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Side:
+class FilteredPhoto:
     """A photo and what the filter makes of its raw boxes."""
 
     raw: np.ndarray  # int16 [M, 4]
@@ -49,7 +49,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Subject:
+class PreviewSubject:
     """What a preview works on; an approximate one cuts features from the map of each photo, see ``PooledFeatures``."""
 
     workspace: Workspace
@@ -59,7 +59,7 @@ class Subject:
     approximate: bool = False
 
 
-def neighbors(subject: Subject, image: Image, k: int) -> list[NeighborImage]:
+def neighbors(subject: PreviewSubject, image: Image, k: int) -> list[NeighborImage]:
     """The K nearest photos: the set's own rows while they suffice, else from the stored features.
 
     None at all of a photo that is not in the set.
@@ -79,21 +79,21 @@ def neighbors(subject: Subject, image: Image, k: int) -> list[NeighborImage]:
     ]
 
 
-def sides(subject: Subject, images: list[Image], config: MineConfig) -> list[Side]:
+def sides(subject: PreviewSubject, images: list[Image], config: MineConfig) -> list[FilteredPhoto]:
     """The candidates of some photos under some settings, and why each other raw box was rejected."""
     store, ids = subject.workspace.store, [image.id for image in images]
     raw = candidates.raw_boxes(store, images, MineConfig.of(subject.mined))
     maps = _sources(subject).attention.get(images, config)
     found = {i.id: candidates.candidates(i, raw[i.id], config, maps[i.id]) for i in images}
-    return [Side(raw[i], config.rules, found[i].filtered, Boxes.of(found[i])) for i in ids]
+    return [FilteredPhoto(raw[i], config.rules, found[i].filtered, Boxes.of(found[i])) for i in ids]
 
 
-def missing_maps(subject: Subject, images: list[Image], config: MineConfig) -> int:
+def missing_maps(subject: PreviewSubject, images: list[Image], config: MineConfig) -> int:
     """How many photos would cost a forward pass of the whole photo before their candidates are known."""
     return _sources(subject).attention.missing(images, config)
 
 
-def missing_boxes(subject: Subject, *photos: Side) -> int:
+def missing_boxes(subject: PreviewSubject, *photos: FilteredPhoto) -> int:
     """How many candidates would have to be embedded before these photos can be matched."""
     if subject.approximate:
         return 0
@@ -101,36 +101,36 @@ def missing_boxes(subject: Subject, *photos: Side) -> int:
     return sum(found.missing(side.candidates) for side in photos)
 
 
-def unstored_boxes(subject: Subject, side: Side) -> int:
+def unstored_boxes(subject: PreviewSubject, side: FilteredPhoto) -> int:
     """How many of a photo's candidates a run would have to embed: those remembered here are not on disk."""
     return box_features(subject).unstored(side.candidates)
 
 
-def features(subject: Subject, side: Side) -> np.ndarray:
+def features(subject: PreviewSubject, side: FilteredPhoto) -> np.ndarray:
     """Features of a photo's candidates, float32 [B, C], embedding what has never been embedded."""
     if subject.approximate:
         return _sources(subject).pooled.get(side.candidates)
     return box_features(subject).get(side.candidates)
 
 
-def agreement(subject: Subject, query: Image, key: Image) -> tuple[int, int]:
+def agreement(subject: PreviewSubject, query: Image, key: Image) -> tuple[int, int]:
     """How many of the set's pairs of two photos the approximation finds as well, of how many."""
     config = MineConfig.of(subject.mined)
     one, other = sides(subject, [query, key], config)
     found = []
     for approximate in (False, True):
         way = replace(subject, approximate=approximate)
-        pairs = candidates.match(described(way, one, config), described(way, other, config), config)
+        pairs = candidates.match(described_side(way, one, config), described_side(way, other, config), config)
         found.append(set(zip(pairs.query.tolist(), pairs.key.tolist(), strict=True)))
     return len(found[0] & found[1]), len(found[0])
 
 
-def described(subject: Subject, side: Side, config: MineConfig) -> Described:
+def described_side(subject: PreviewSubject, side: FilteredPhoto, config: MineConfig) -> Described:
     """What a photo's pairs are chosen by, embedding what has never been embedded."""
     return candidates.describe(features(subject, side), side.candidates.objectness, config)
 
 
-def pair_total(subject: Subject, query: Described, key: Side | None, config: MineConfig) -> int | None:
+def pair_total(subject: PreviewSubject, query: Described, key: FilteredPhoto | None, config: MineConfig) -> int | None:
     """Number of pairs of the query with a neighbour; None where only a forward pass could tell.
 
     Unless similarity decides, the neighbour's boxes need not be known: N is a share of the query's.
@@ -139,10 +139,10 @@ def pair_total(subject: Subject, query: Described, key: Side | None, config: Min
         return pair_count(config.pair_ratio, len(query.features))
     if key is None or missing_boxes(subject, key):
         return None
-    return len(candidates.match(query, described(subject, key, config), config))
+    return len(candidates.match(query, described_side(subject, key, config), config))
 
 
-def ready(subject: Subject, side: Side) -> bool:
+def ready(subject: PreviewSubject, side: FilteredPhoto) -> bool:
     """Whether a photo can be matched without a forward pass."""
     if subject.approximate:
         return _sources(subject).pooled.remembers(side.candidates)
@@ -157,7 +157,7 @@ class BestMatch:
     similarity: float
 
 
-def best_match(subject: Subject, vector: np.ndarray, other: Side) -> BestMatch | None:
+def best_match(subject: PreviewSubject, vector: np.ndarray, other: FilteredPhoto) -> BestMatch | None:
     """The best match of a RoI, float32 [C], in another photo; None where only a forward pass could tell."""
     if not ready(subject, other):
         return None
@@ -166,7 +166,7 @@ def best_match(subject: Subject, vector: np.ndarray, other: Side) -> BestMatch |
     return BestMatch(best, float(similar[best]))
 
 
-def place_of(similar: np.ndarray, query: Described, key: Described, pair: tuple[int, int]) -> int:
+def rank_of(similar: np.ndarray, query: Described, key: Described, pair: tuple[int, int]) -> int:
     """The rank of a pair, 1 the best, among all of the two photos as mining would choose. similar: float32 [B_q, B_k].
 
     Equal ones come in row-major order.
@@ -177,12 +177,12 @@ def place_of(similar: np.ndarray, query: Described, key: Described, pair: tuple[
     return 1 + int((worth > worth[here]).sum()) + int((worth[:here] == worth[here]).sum())
 
 
-def explain(side: Side, most: int | None = None) -> list[Rejected]:
+def explain(side: FilteredPhoto, most: int | None = None) -> list[Rejected]:
     """Rejected raw boxes, largest first and at most so many, each with its rule and by how much it failed."""
-    return rejections.explain(side.raw, side.filtered, side.rules, most)
+    return rejections.explain_rejections(side.raw, side.filtered, side.rules, most)
 
 
-def counterfactual(subject: Subject, side: Side, config: MineConfig, index: int) -> str:
+def counterfactual(subject: PreviewSubject, side: FilteredPhoto, config: MineConfig, index: int) -> str:
     """What it would take to keep one of the photo's raw boxes, by index; "" for a kept one, or when there is none."""
     if index >= len(side.raw):
         return ""
@@ -193,17 +193,17 @@ def counterfactual(subject: Subject, side: Side, config: MineConfig, index: int)
         loose = config.model_copy(update=limits | {"max_rois": rules.max_rois})
         return candidates.candidates(side.image, side.raw, loose, maps[side.image.id]).filtered
 
-    return rejections.counterfactual(side.raw, side.filtered, side.rules, index, refilter)
+    return rejections.counterfactual_text(side.raw, side.filtered, side.rules, index, refilter)
 
 
-def box_features(subject: Subject) -> BoxFeatures:
+def box_features(subject: PreviewSubject) -> BoxFeatures:
     """Features of the set's encoder, with what runs have added by now."""
     found = _sources(subject).boxes
     found.refresh()
     return found
 
 
-def attention(subject: Subject) -> Attention:
+def set_attention(subject: PreviewSubject) -> AttentionMaps:
     """Attention maps by the set's encoder."""
     return _sources(subject).attention
 
@@ -214,10 +214,10 @@ class _Sources:
 
     boxes: BoxFeatures
     pooled: PooledFeatures
-    attention: Attention
+    attention: AttentionMaps
 
 
-def _sources(subject: Subject) -> _Sources:
+def _sources(subject: PreviewSubject) -> _Sources:
     precision = MineConfig.of(subject.mined).precision
     return _opened_sources(subject.workspace, subject.encoder.id, subject.dataset.id, precision)
 
@@ -225,7 +225,7 @@ def _sources(subject: Subject) -> _Sources:
 @lru_cache(maxsize=8)
 def _opened_sources(workspace: Workspace, encoder_id: int, dataset_id: int, precision: Precision) -> _Sources:
     found, photos = encoder_features(workspace, encoder_id, precision), Photos.of(workspace.store, dataset_id)
-    return _Sources(BoxFeatures(found, photos), PooledFeatures(found, photos), Attention(found, photos))
+    return _Sources(BoxFeatures(found, photos), PooledFeatures(found, photos), AttentionMaps(found, photos))
 
 
 @lru_cache(maxsize=8)

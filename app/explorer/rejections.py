@@ -9,15 +9,15 @@ from typing import Literal
 
 import numpy as np
 
-from orl_explorer.orl.boxes import BoxRules, Filtered, Verdict
+from orl_explorer.orl.boxes import BoxRules, BoxVerdict, Filtered
 
-Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the photo as shown
+_Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the photo as shown
 Rule = Literal["size", "aspect", "overlap", "count"]
-RULES: dict[Verdict, Rule] = {
-    Verdict.SIZE: "size",
-    Verdict.ASPECT: "aspect",
-    Verdict.OVERLAP: "overlap",
-    Verdict.COUNT: "count",
+RULES: dict[BoxVerdict, Rule] = {
+    BoxVerdict.SIZE: "size",
+    BoxVerdict.ASPECT: "aspect",
+    BoxVerdict.OVERLAP: "overlap",
+    BoxVerdict.COUNT: "count",
 }
 NO_LIMIT = 1_000_000  # more RoIs than a photo has raw boxes
 
@@ -27,27 +27,27 @@ class Rejected:
     """A raw box, by index, that a filter removed, and by how much it failed; ``blocker`` is the RoI in its way."""
 
     raw: int
-    box: Box
+    box: _Box
     rule: Rule
     why: str
     blocker: int | None
 
 
-def explain(raw: np.ndarray, filtered: Filtered, rules: BoxRules, most: int | None = None) -> list[Rejected]:
+def explain_rejections(raw: np.ndarray, filtered: Filtered, rules: BoxRules, most: int | None = None) -> list[Rejected]:
     """Rejected ones of raw boxes int16 [M, 4], largest first and at most so many, with rule and measure of each."""
-    rejected = np.flatnonzero(filtered.verdict != Verdict.KEPT)
+    rejected = np.flatnonzero(filtered.verdict != BoxVerdict.KEPT)
     area = raw[rejected, 2].astype(int) * raw[rejected, 3]
     order = rejected[np.argsort(-area, kind="stable")]
     return [_rejected(raw, filtered, rules, i) for i in order[:most].tolist()]
 
 
-def as_box(row: np.ndarray) -> Box:
+def as_box(row: np.ndarray) -> _Box:
     """A box int16 [4] as plain numbers."""
     x, y, w, h = row.tolist()
     return x, y, w, h
 
 
-def counterfactual(
+def counterfactual_text(
     raw: np.ndarray, filtered: Filtered, rules: BoxRules, index: int, refilter: Callable[[BoxRules], Filtered]
 ) -> str:
     """What it would take to keep a rejected raw box; "" for a kept one.
@@ -56,21 +56,21 @@ def counterfactual(
     loosened until it would pass, which may keep other boxes, in whose way it then is.
     """
     w, h = (int(v) for v in raw[index, 2:])
-    match Verdict(int(filtered.verdict[index])):
-        case Verdict.SIZE:
+    match BoxVerdict(int(filtered.verdict[index])):
+        case BoxVerdict.SIZE:
             loose, words = replace(rules, min_size=min(w, h)), f"min size {min(w, h)}"
-        case Verdict.ASPECT:
+        case BoxVerdict.ASPECT:
             aspect = math.ceil(max(w, h) / min(w, h) * 100) / 100
             loose, words = replace(rules, max_aspect=aspect), f"max aspect {aspect:g}"
-        case Verdict.OVERLAP:
+        case BoxVerdict.OVERLAP:
             overlap = math.ceil(float(filtered.overlap[index]) * 1000 + 1e-3) / 1000  # above it, as float32 has it
             loose, words = replace(rules, max_iou=overlap), f"max IoU {overlap:g}"
-        case Verdict.COUNT:
+        case BoxVerdict.COUNT:
             loose, words = replace(rules, max_rois=NO_LIMIT), "any number of RoIs"
         case _:
             return ""
     again = refilter(loose)
-    if again.verdict[index] != Verdict.KEPT:
+    if again.verdict[index] != BoxVerdict.KEPT:
         return f"At {words} it would pass this rule and still be rejected: {_why(raw, again, loose, index)}."
     place = _candidate(again, raw[index]) + 1
     if loose.max_rois == NO_LIMIT:
@@ -79,19 +79,19 @@ def counterfactual(
 
 
 def _rejected(raw: np.ndarray, filtered: Filtered, rules: BoxRules, index: int) -> Rejected:
-    box, rule = as_box(raw[index]), RULES[Verdict(int(filtered.verdict[index]))]
+    box, rule = as_box(raw[index]), RULES[BoxVerdict(int(filtered.verdict[index]))]
     why = f"{box[2]} × {box[3]} px: {_why(raw, filtered, rules, index)}"
     return Rejected(index, box, rule, why, _blocker(raw, filtered, index))
 
 
 def _why(raw: np.ndarray, filtered: Filtered, rules: BoxRules, index: int) -> str:
     short, long = sorted(int(v) for v in raw[index, 2:])
-    match Verdict(int(filtered.verdict[index])):
-        case Verdict.SIZE:
+    match BoxVerdict(int(filtered.verdict[index])):
+        case BoxVerdict.SIZE:
             return f"its shorter side is {rules.min_size - short} px under min size {rules.min_size}"
-        case Verdict.ASPECT:
+        case BoxVerdict.ASPECT:
             return f"sides {long / short:.2f} to 1, over max aspect {rules.max_aspect:g}"
-        case Verdict.OVERLAP:
+        case BoxVerdict.OVERLAP:
             box = _candidate(filtered, raw[filtered.blocker[index]]) + 1
             return f"IoU {filtered.overlap[index]:.3f} with box {box}, over max IoU {rules.max_iou:g}"
         case _:

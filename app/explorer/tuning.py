@@ -12,8 +12,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from orl_explorer.app.explorer import preview
-from orl_explorer.app.explorer.background import Work
-from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.background import BackgroundWork
+from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import Image
 from orl_explorer.db.photos import dataset_by_id
@@ -80,13 +80,15 @@ class Best:
 class Tuner:
     """A sample of a set's queries that several people may try settings on at once."""
 
-    def __init__(self, subject: Subject, queries: np.ndarray) -> None:
+    def __init__(self, subject: PreviewSubject, queries: np.ndarray) -> None:
         self.subject, self.queries = subject, queries
-        self._work: tuple[str, Work] | None = None  # at most one at a time, and the part of a page that waits for it
+        self._work: tuple[str, BackgroundWork] | None = (
+            None  # at most one at a time, and the part of a page that waits for it
+        )
         self._lock = threading.RLock()
         self._cells: dict[MineConfig, Numbers] = {}
         sample = sample_of(subject.workspace, subject.mined, self._photos, queries, self.own.neighbors)
-        self._vectors, self._attention = preview.box_features(subject), preview.attention(subject)
+        self._vectors, self._attention = preview.box_features(subject), preview.set_attention(subject)
         self._trial = Trial(subject.workspace, sample, self._vectors, self._attention)
 
     @property
@@ -181,9 +183,9 @@ class Tuner:
         """Start work for a part of a page, unless some is under way."""
         with self._lock:
             if not self.working:
-                self._work = part, Work(do)
+                self._work = part, BackgroundWork(do)
 
-    def work_for(self, part: str) -> Work | None:
+    def work_for(self, part: str) -> BackgroundWork | None:
         """The work that was started last, if it was for this part of a page."""
         return self._work[1] if self._work is not None and self._work[0] == part else None
 
@@ -246,19 +248,19 @@ class Tuner:
         return trial
 
 
-def tuner(subject: Subject, size: int, seed: int) -> Tuner:
+def tuner(subject: PreviewSubject, size: int, seed: int) -> Tuner:
     """The tuner of a sample of so many queries, the same for the same seed. Raises UserError."""
     return _tuner(subject, drawn(stored_ids(subject), size, seed))
 
 
-def tuner_of(subject: Subject, image_id: int) -> Tuner | None:
+def tuner_of(subject: PreviewSubject, image_id: int) -> Tuner | None:
     """The tuner of one query alone; None where the set does not have it."""
     ids = stored_ids(subject)
     at = int(np.searchsorted(ids, image_id))
     return _tuner(subject, ids[at : at + 1]) if at < len(ids) and ids[at] == image_id else None
 
 
-def stored_ids(subject: Subject) -> np.ndarray:
+def stored_ids(subject: PreviewSubject) -> np.ndarray:
     """Ids of all photos of the set, int64 [n], ascending."""
     return _set_ids(subject.workspace, subject.mined.id, subject.mined.created_at)
 
@@ -268,7 +270,7 @@ def _with_mean(mined: Mined, measures: Measures) -> Measures:
     return measures | mean
 
 
-def _tuner(subject: Subject, queries: np.ndarray) -> Tuner:
+def _tuner(subject: PreviewSubject, queries: np.ndarray) -> Tuner:
     mined, revision = subject.mined, subject.dataset.revision  # it grows when annotations change
     return _opened(subject.workspace, mined.id, mined.created_at, revision, tuple(queries.tolist()))
 
@@ -287,5 +289,5 @@ def _opened(workspace: Workspace, set_id: int, created_at: datetime, revision: i
         dataset_by_id(workspace.store, mined.dataset_id),
         encoder_by_id(workspace.store, mined.encoder_id),
     )
-    subject = Subject(workspace, mined, dataset, encoder)
+    subject = PreviewSubject(workspace, mined, dataset, encoder)
     return Tuner(subject, np.array(queries, np.int64))

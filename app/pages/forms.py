@@ -1,7 +1,7 @@
 """Inputs made from the fields of settings: labels, limits, choices and help are the fields' own.
 
-Those of a form start from a preset, and the session remembers them. Those of mining stand in the sidebar: a ``Panel``,
-whose truth is the URL.
+Those of a form start from a preset, and the session remembers them. Those of mining stand in the sidebar, a
+``MiningPanel``, whose truth is the URL.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import streamlit as st
 
-from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.pages import shell
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.sets.read import find_set
@@ -37,7 +37,7 @@ ALWAYS = ""  # the group of settings that are always in sight
 
 
 @dataclass(frozen=True)
-class Panel:
+class MiningPanel:
     """The mining settings as controls in the sidebar. The URL is the truth: they write to it, everything else reads it.
 
     mined: the set on screen; what the URL does not name has the set's own value.
@@ -140,14 +140,14 @@ def ask_for(own: MineConfig, config: MineConfig) -> None:
     shell.put_in_url(**dict.fromkeys(URL.values(), "") | as_query(own, config))
 
 
-def described(config: MineConfig) -> str:
+def settings_described(config: MineConfig) -> str:
     """All settings that are always in sight, as "K 10, N 0.1, min size 96, …"."""
     shown = {name: control(MineConfig, name) for name in MineConfig.model_fields}
     said = (f"{c.term} {as_text(getattr(config, name))}" for name, c in shown.items() if c.group == ALWAYS)
     return ", ".join(said)
 
 
-def free_name(subject: Subject, config: MineConfig) -> str:
+def free_name(subject: PreviewSubject, config: MineConfig) -> str:
     """Name for a new set: data set, encoder and what differs from the paper; with a number where that is taken."""
     paper, parts = MINE_PRESETS["paper"], []
     for name, value in config:
@@ -230,7 +230,7 @@ def _input(preset: Settings, name: str, key: str, choice: Choice | None) -> obje
     return st.number_input(label, least, most, value, **known)
 
 
-def changed(preset: Settings, values: Mapping[str, object]) -> dict[str, object]:
+def changed_values(preset: Settings, values: Mapping[str, object]) -> dict[str, object]:
     """Those values that differ from the preset's."""
     return {name: value for name, value in values.items() if value != _listed(getattr(preset, name))}
 
@@ -243,7 +243,7 @@ def _listed(value: object) -> object:
 def validated(preset: S, values: Mapping[str, object]) -> tuple[S | None, list[str]]:
     """The settings, or a sentence for each value that will not do: a form's own limits bind only honest browsers."""
     wrong = []
-    for name, value in changed(preset, values).items():
+    for name, value in changed_values(preset, values).items():
         try:
             if value is None:
                 raise UserError(f"{name} is empty; it was {getattr(preset, name)}.")
@@ -260,7 +260,7 @@ def validated(preset: S, values: Mapping[str, object]) -> tuple[S | None, list[s
 
 def show_changes(preset: Settings, values: Mapping[str, object], key: str) -> None:
     """Say what differs from the preset, each with a way back."""
-    differing = changed(preset, values)
+    differing = changed_values(preset, values)
     if not differing:
         return
     with st.container(horizontal=True, gap="small"):
@@ -291,7 +291,7 @@ def _reset(values: Mapping[str, object]) -> None:
         st.session_state[key] = value
 
 
-def choose(label: str, name: str, options: Mapping[str, str], help: str | None = None) -> str:
+def choice_in_url(label: str, name: str, options: Mapping[str, str], help: str | None = None) -> str:
     """A choice that the URL has as ``name=option``; without it, what the session chose last, or the first."""
     asked = st.query_params.get(name, "")
     last = st.session_state.get(f"last-{name}", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from orl_explorer.app.explorer.pair import Photo
+from orl_explorer.app.explorer.pair import SeenPhoto
 from orl_explorer.app.server.urls import PictureUrls
 from orl_explorer.db.models import Image
 
@@ -19,7 +19,7 @@ class Picture(TypedDict):
     height: int
 
 
-def picture(photo: Photo | Image, urls: PictureUrls) -> Picture:
+def picture(photo: SeenPhoto | Image, urls: PictureUrls) -> Picture:
     """That of a photo; a side is never 0, since components divide by it."""
     return {
         "id": photo.id,

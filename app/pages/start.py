@@ -41,10 +41,10 @@ def empty_workspace(place: Place) -> None:
             _build(place.workspace)
     with right, st.container(border=True, height="stretch"):
         st.subheader("Add your photos")
-        add_photos(place.workspace)
+        ask_for_photos(place.workspace)
 
 
-def add_photos(opened: Workspace) -> None:
+def ask_for_photos(opened: Workspace) -> None:
     """A form that takes a folder of this machine into a data set."""
     with st.form("ingest", border=False):
         path = st.text_input("Folder on this machine", placeholder="/data/my-photos")

@@ -25,7 +25,7 @@ def export_url(set_id: int, form: str) -> str:
     return f"{PREFIX}/{set_id}/{form}"
 
 
-async def export(request: Request) -> Response:
+async def export_route(request: Request) -> Response:
     """An export as a download. It begins at once, takes no disk, and ends when nobody reads it any more."""
     set_id, form = request.path_params["set"], request.path_params["form"]
     try:
@@ -49,4 +49,4 @@ def _begin(set_id: int, form: str) -> tuple[str, Iterator[bytes]]:
     return name, chain([next(pieces, b"")], pieces)
 
 
-ROUTES = [Route(f"{PREFIX}/{{set:int}}/{{form}}", export)]
+ROUTES = [Route(f"{PREFIX}/{{set:int}}/{{form}}", export_route)]

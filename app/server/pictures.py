@@ -34,7 +34,7 @@ LARGEST_ID = 2**31  # what the store can be asked for
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
 
-async def photo(request: Request) -> Response:
+async def photo_route(request: Request) -> Response:
     """A photo, upright and resized, from the thumbnail cache."""
     image_id, width = request.path_params["image"], request.path_params["width"]
     if width not in WIDTHS:
@@ -42,7 +42,7 @@ async def photo(request: Request) -> Response:
     return await answer(request, lambda: _photo(image_id, width), "image/jpeg")
 
 
-async def crop(request: Request) -> Response:
+async def crop_route(request: Request) -> Response:
     """A RoI of a photo, squashed to a square as the encoder sees it."""
     image_id, box = request.path_params["image"], _numbers(request.path_params["box"], 4)
     if box is None:
@@ -50,7 +50,7 @@ async def crop(request: Request) -> Response:
     return await answer(request, lambda: cropped(image_id, box), "image/jpeg")
 
 
-async def attention(request: Request) -> Response:
+async def attention_route(request: Request) -> Response:
     """An attention map as a picture of the photo's aspect ratio."""
     encoder_id, image_id = request.path_params["encoder"], request.path_params["image"]
     query, target = request.query_params, None
@@ -64,13 +64,13 @@ async def attention(request: Request) -> Response:
 
 
 ROUTES = [
-    Route(f"{PREFIX}/{{store}}/photo/{{image:int}}/{{width:int}}", photo),
-    Route(f"{PREFIX}/{{store}}/crop/{{image:int}}/{{box}}", crop),
-    Route(f"{PREFIX}/{{store}}/attention/{{encoder:int}}/{{image:int}}", attention),
+    Route(f"{PREFIX}/{{store}}/photo/{{image:int}}/{{width:int}}", photo_route),
+    Route(f"{PREFIX}/{{store}}/crop/{{image:int}}/{{box}}", crop_route),
+    Route(f"{PREFIX}/{{store}}/attention/{{encoder:int}}/{{image:int}}", attention_route),
 ]
 
 
-class Missing(Exception):
+class MissingPicture(Exception):
     """There is no such picture; the message says why."""
 
 
@@ -81,9 +81,9 @@ async def answer(
     try:
         own = picture_urls().store
         if request.path_params.get("store", own) != own:
-            raise Missing("This picture is of another store.")
+            raise MissingPicture("This picture is of another store.")
         data = await run_in_threadpool(make)
-    except (Missing, UnreadableImage) as error:
+    except (MissingPicture, UnreadableImage) as error:
         return PlainTextResponse(str(error), 404, headers={"Cache-Control": "no-store"})
     etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
     if request.headers.get("if-none-match") == etag:
@@ -101,7 +101,7 @@ def _numbers(text: str, count: int) -> tuple[int, ...] | None:
 def _find(image_id: int) -> tuple[Row, Path]:
     found = image_by_id(workspace().store, image_id) if image_id < LARGEST_ID else None
     if found is None:
-        raise Missing(f"There is no photo {image_id}.")
+        raise MissingPicture(f"There is no photo {image_id}.")
     return found[0], Path(found[1].root) / found[0].path
 
 
@@ -113,7 +113,7 @@ def _inside(box: tuple[int, ...], width: int, height: int) -> None:
     """Raises Missing unless a box x y w h lies inside a photo."""
     x, y, w, h = box
     if w < 1 or h < 1 or x + w > width or y + h > height:
-        raise Missing("The box is not inside the photo.")
+        raise MissingPicture("The box is not inside the photo.")
 
 
 def _photo(image_id: int, width: int) -> bytes:
@@ -164,13 +164,13 @@ def _attention(
     opened: Workspace, encoder_id: int, image_id: int, target: tuple[int, ...] | None, look: tuple[str, ...]
 ) -> bytes:
     if encoder_id >= LARGEST_ID:
-        raise Missing(f"There is no encoder {encoder_id}.")
+        raise MissingPicture(f"There is no encoder {encoder_id}.")
     try:
         with _FORWARD:
             features = _feature_map(opened, encoder_id, image_id)
             like = None if target is None else _target_features(opened, encoder_id, target)
     except UserError as problem:  # its weights are gone
-        raise Missing(str(problem)) from problem
+        raise MissingPicture(str(problem)) from problem
     return heat.painted(features, like, **dict.fromkeys(look, True))
 
 
@@ -193,5 +193,5 @@ def _target_features(opened: Workspace, encoder_id: int, target: tuple[int, ...]
         return network.embed_rois(crop_box(photo, np.array(at))[None])[0]
     row, (x, y) = _find(image_id)[0], at
     if x > row.width or y > row.height:
-        raise Missing("The point is not inside the photo.")
+        raise MissingPicture("The point is not inside the photo.")
     return heat.at_point(_feature_map(opened, encoder_id, image_id), x / max(1, row.width), y / max(1, row.height))

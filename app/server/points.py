@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from orl_explorer.app.explorer.opened import workspace
-from orl_explorer.app.server.pictures import LARGEST_ID, Missing, answer
+from orl_explorer.app.server.pictures import LARGEST_ID, MissingPicture, answer
 from orl_explorer.app.server.urls import PREFIX
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.gallery import points as store_points
@@ -91,7 +91,7 @@ def shown_photos(opened: Workspace, dataset_id: int, encoder_id: int, mined: Cor
         encoder = encoder_by_id(opened.store, encoder_id)
         dataset = dataset_by_id(opened.store, dataset_id)
     except StoreError as problem:
-        raise Missing(str(problem)) from problem
+        raise MissingPicture(str(problem)) from problem
     own = mined is not None and mined.encoder_id == encoder_id
     precision = MineConfig.of(mined).precision if own and mined is not None else "fp32"
     return MapOf(dataset, encoder, precision)
@@ -107,7 +107,7 @@ def _photos_column(opened: Workspace, dataset_id: int, encoder_id: int, set_id: 
     _refuse_large(dataset_id, encoder_id, set_id)
     mined = set_by_id(opened.store, set_id) if set_id else None
     if set_id and mined is None:
-        raise Missing(f"There is no correspondence set {set_id}.")
+        raise MissingPicture(f"There is no correspondence set {set_id}.")
     shown = shown_photos(opened, dataset_id, encoder_id, mined)
     made = _made(opened, shown)
     ids = made.points.images
@@ -128,13 +128,13 @@ def _rois_column(opened: Workspace, set_id: int, selection: int, column: str, k:
     _refuse_large(set_id, selection)
     mined = set_by_id(opened.store, set_id)
     if mined is None:
-        raise Missing(f"There is no correspondence set {set_id}.")
+        raise MissingPicture(f"There is no correspondence set {set_id}.")
     made = _made(opened, shown_rois(opened, mined, selection or None))
     points = made.points
     assert points.rois is not None and points.boxes is not None
     match column:
         case "boxes":
-            return packed({"dtype": "int16"}, points.boxes.astype("<i2"))
+            return packed_numbers({"dtype": "int16"}, points.boxes.astype("<i2"))
         case "category":
             return _labels(_objects(opened, points.images, points.boxes))
         case "pairs" | "similarity":
@@ -148,26 +148,26 @@ def _rois_column(opened: Workspace, set_id: int, selection: int, column: str, k:
 def _any_column(made: Map, column: str, k: str) -> bytes:
     match column:
         case "places":
-            return packed({"dtype": "float32"}, made.places.astype("<f4"))
+            return packed_numbers({"dtype": "float32"}, made.places.astype("<f4"))
         case "images":
-            return packed({"dtype": "int32"}, made.points.images.astype("<i4"))
+            return packed_numbers({"dtype": "int32"}, made.points.images.astype("<i4"))
         case "cluster":
             if not (k.isdecimal() and len(k) < 3 and int(k) in CLUSTERS):
-                raise Missing(f"The number of clusters is from {CLUSTERS[0]} to {CLUSTERS[-1]}.")
+                raise MissingPicture(f"The number of clusters is from {CLUSTERS[0]} to {CLUSTERS[-1]}.")
             found = clusters(made.components.astype(np.float32), int(k))
             return _labels([f"cluster {c + 1}" for c in found.tolist()])
-    raise Missing(f"There is no column '{column[:40]}'.")
+    raise MissingPicture(f"There is no column '{column[:40]}'.")
 
 
 def _refuse_large(*ids: int) -> None:
     if max(ids) >= LARGEST_ID:
-        raise Missing("There is no such map.")
+        raise MissingPicture("There is no such map.")
 
 
 def _made(opened: Workspace, shown: MapOf) -> Map:
     made = find_map(opened, shown)
     if made is None:
-        raise Missing("This map has not been made yet.")
+        raise MissingPicture("This map has not been made yet.")
     return made
 
 
@@ -207,17 +207,19 @@ def _labels(labels: list[str]) -> bytes:
     order = sorted(counts, key=lambda label: (label == NOTHING, -counts[label], label))
     number = {label: n for n, label in enumerate(order)}
     header = {"dtype": "uint16", "labels": order, "counts": [counts[label] for label in order]}
-    return packed(header, np.array([number[label] for label in labels], "<u2"))
+    return packed_numbers(header, np.array([number[label] for label in labels], "<u2"))
 
 
 def _numbers(values: np.ndarray) -> bytes:
     """A column of numbers; the header has their range without the utmost hundredth at either end."""
     known = values[np.isfinite(values)]
     low, high = (float(np.quantile(known, q)) for q in (0.01, 0.99)) if len(known) else (0.0, 1.0)
-    return packed({"dtype": "float32", "low": low, "high": high, "without": int(len(values) - len(known))}, values)
+    return packed_numbers(
+        {"dtype": "float32", "low": low, "high": high, "without": int(len(values) - len(known))}, values
+    )
 
 
-def packed(header: dict[str, Any], values: np.ndarray) -> bytes:
+def packed_numbers(header: dict[str, Any], values: np.ndarray) -> bytes:
     """Header and array as one body."""
     said = json.dumps(header).encode()
     said += b" " * (-len(said) % 4)

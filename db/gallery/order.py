@@ -131,10 +131,10 @@ def gallery_ids(store: Store, order: GalleryOrder) -> np.ndarray:
 
 # What is kept in memory --------------------------------------------------------------------------------
 
-State = tuple[int, int, int]  # of data set, set, and marks: what was read in one state holds as long as it does
+_State = tuple[int, int, int]  # of data set, set, and marks: what was read in one state holds as long as it does
 
 
-def _state(store: Store, order: GalleryOrder) -> State:
+def _state(store: Store, order: GalleryOrder) -> _State:
     status = select(CorrespondenceSet.status).where(CorrespondenceSet.id == (order.set_id or 0)).scalar_subquery()
     with store.session() as session:
         row = session.execute(select(Dataset.revision, status).where(Dataset.id == order.dataset_id)).one_or_none()
@@ -145,7 +145,7 @@ def _state(store: Store, order: GalleryOrder) -> State:
 
 
 @lru_cache(maxsize=64)
-def _gallery_ids(store: Store, order: GalleryOrder, state: State) -> np.ndarray:
+def _gallery_ids(store: Store, order: GalleryOrder, state: _State) -> np.ndarray:
     plain = replace(order, descending=False, search="", category=None, tag=None, verdict=None, selection=None)
     shown = _sorted(store, plain, (*state[:2], 0))
     if order.search:
@@ -165,7 +165,7 @@ def _gallery_ids(store: Store, order: GalleryOrder, state: State) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _sorted(store: Store, order: GalleryOrder, state: State) -> np.ndarray:
+def _sorted(store: Store, order: GalleryOrder, state: _State) -> np.ndarray:
     """The photos in ascending order, filtered by nothing but pairs."""
     shown = _names(store, order.dataset_id, state[0]).ids
     if order.by_set:

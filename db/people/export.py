@@ -15,7 +15,7 @@ from orl_explorer.db.sets.pairs import matches_at, pair_keys, places_of
 from orl_explorer.db.sets.read import KEY, QUERY
 from orl_explorer.db.store import Store
 
-Box = tuple[int, int, int, int]
+_Box = tuple[int, int, int, int]
 
 
 class MarkRow(NamedTuple):
@@ -23,8 +23,8 @@ class MarkRow(NamedTuple):
 
     image_id: int
     neighbor_id: int | None
-    query: Box | None
-    key: Box | None
+    query: _Box | None
+    key: _Box | None
     similarity: float | None
     mark: str
     author: str
@@ -69,5 +69,5 @@ def _on_pairs(
                 yield MarkRow(match.query.id, match.neighbor.id, *boxes, similarity, word, author, when)
 
 
-def _box(roi: Roi) -> Box:
+def _box(roi: Roi) -> _Box:
     return roi.x, roi.y, roi.w, roi.h

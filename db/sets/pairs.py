@@ -112,7 +112,7 @@ def known_pair_tags(store: Store, dataset_id: int) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Match:
+class ListedPair:
     """A pair with its two photos; boxes are x y w h."""
 
     key: int
@@ -129,7 +129,7 @@ class Match:
     cycle: bool | None
 
 
-def matches_at(store: Store, set_id: int, keys: np.ndarray) -> list[Match]:
+def matches_at(store: Store, set_id: int, keys: np.ndarray) -> list[ListedPair]:
     """The pairs of these keys, in their order; those that are not in the set are left out."""
     if not len(keys):
         return []
@@ -159,13 +159,13 @@ def matches_at(store: Store, set_id: int, keys: np.ndarray) -> list[Match]:
         rows = session.execute(question).all()
         involved = {image for pair, neighbor, *_ in rows for image in (pair.image_id, neighbor)}
         images = {image.id: image for image in session.scalars(select(Image).where(Image.id.in_(involved)))}
-    found: dict[int, Match] = {}
+    found: dict[int, ListedPair] = {}
     for pair, neighbor, query, other in rows:
         key = int(pair_keys(np.array([[pair.image_id, pair.neighbor_rank, pair.rank]]))[0])
         boxes = (query.x, query.y, query.w, query.h), (other.x, other.y, other.w, other.h)
         photos = images[pair.image_id], images[neighbor]
         where = pair.neighbor_rank, pair.rank, pair.query_roi_id, pair.key_roi_id
-        found[key] = Match(key, *photos, *where, *boxes, pair.similarity, pair.margin, pair.cycle)
+        found[key] = ListedPair(key, *photos, *where, *boxes, pair.similarity, pair.margin, pair.cycle)
     return [found[key] for key in keys.tolist() if key in found]
 
 

@@ -105,7 +105,7 @@ class MinedImage:
 
 
 @dataclass(frozen=True)
-class Candidates:
+class CandidateRows:
     """The filtered RoIs of an image: their boxes in rank order, and how many raw boxes there were.
 
     objectness: float32 [B], or None where the set does not ask for it.
@@ -142,7 +142,7 @@ def _unused_id(session: Session) -> int:
     return max(known) + 1
 
 
-def add_candidates(store: Store, set_id: int, batch: Sequence[Candidates]) -> None:
+def add_candidates(store: Store, set_id: int, batch: Sequence[CandidateRows]) -> None:
     """Write the candidates of some images; a box gets its ``roi`` row the first time any set uses it."""
     boxes = [[tuple(box) for box in c.boxes.tolist()] for c in batch]
     with store.session() as session:
@@ -165,7 +165,7 @@ def add_candidates(store: Store, set_id: int, batch: Sequence[Candidates]) -> No
         )
 
 
-def _objectness(found: Candidates) -> list[float] | list[None]:
+def _objectness(found: CandidateRows) -> list[float] | list[None]:
     return [None] * len(found.boxes) if found.objectness is None else found.objectness.tolist()
 
 

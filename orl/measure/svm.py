@@ -30,7 +30,7 @@ def in_span(features: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     return np.ascontiguousarray(coordinates.T), basis
 
 
-def fit(features: np.ndarray, labels: np.ndarray, cost: float, seed: int) -> np.ndarray:
+def fit_svm(features: np.ndarray, labels: np.ndarray, cost: float, seed: int) -> np.ndarray:
     """Weights and, last, the intercept of one SVM: squared hinge, L2, dual. float64 [D + 1].
 
     features: float64 [n, D]. labels: int [n], 1 or -1, both of which must occur.
@@ -62,7 +62,7 @@ def cross_validate(features: np.ndarray, labels: np.ndarray, seed: int) -> np.nd
     found = np.zeros((len(COSTS), FOLDS))
     for f, (learn, held_out) in enumerate(StratifiedKFold(FOLDS).split(features, labels)):
         for c, cost in enumerate(COSTS):
-            scores = decide(features[held_out], fit(features[learn], labels[learn], cost, seed))
+            scores = decide(features[held_out], fit_svm(features[learn], labels[learn], cost, seed))
             found[c, f] = average_precision_score(labels[held_out] > 0, scores)
     return found.mean(axis=1)
 

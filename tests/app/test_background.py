@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from orl_explorer.app.explorer.background import Work
+from orl_explorer.app.explorer.background import BackgroundWork
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.progress import Progress
 
@@ -22,7 +22,7 @@ def test_it_says_how_far_it_is_and_stops_at_its_next_advance() -> None:
                 reached.set()
                 go_on.wait(10)
 
-    work = Work(count)
+    work = BackgroundWork(count)
     assert reached.wait(10)
     assert (work.running, work.name, work.done, work.total, work.share) == (True, "Counting", 2, 4, 0.5)
     assert not work.stopping
@@ -38,6 +38,6 @@ def test_a_persons_mistake_is_said_in_its_own_words() -> None:
     def refuse(progress: Progress) -> None:
         raise UserError("There is no such photo.")
 
-    work = Work(refuse)
+    work = BackgroundWork(refuse)
     work.wait()
     assert (work.error, work.stopped, work.share) == ("There is no such photo.", False, 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orl_explorer.app.explorer.charts import NOTHING, Thinned, coarser, differences, duration, thin
+from orl_explorer.app.explorer.charts import NOTHING, Thinned, coarser, duration, setting_differences, thin
 from orl_explorer.app.explorer.graph import Spot, layered, related
 
 
@@ -69,14 +69,14 @@ def test_a_coarser_curve_keeps_mean_and_extremes() -> None:
 
 
 def test_only_settings_that_differ_are_told_apart() -> None:
-    assert differences(
+    assert setting_differences(
         {
             "a": {"epochs": 10, "rate": 0.2, "seed": 0, "temperature": 0.5},
             "b": {"epochs": 20, "rate": 0.2, "seed": 0},
         }
     ) == {"epochs": ["10", "20"], "temperature": ["0.5", "–"]}
-    assert differences({"a": {"seed": 0}, "b": {"seed": 0}}) == {}
-    assert differences({"a": {"rate": 1e-05}, "b": {"rate": 1e-4}}) == {"rate": ["1e-05", "0.0001"]}
+    assert setting_differences({"a": {"seed": 0}, "b": {"seed": 0}}) == {}
+    assert setting_differences({"a": {"rate": 1e-05}, "b": {"rate": 1e-4}}) == {"rate": ["1e-05", "0.0001"]}
 
 
 def test_durations_read_as_people_say_them() -> None:

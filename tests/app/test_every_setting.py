@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from orl_explorer.app.cli import app, stages
 from orl_explorer.app.explorer.opened import workspace
-from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.pages import forms
 from orl_explorer.app.pages.tune.grid import OFFERED
 from orl_explorer.db.encoders import encoder_named
@@ -75,9 +76,10 @@ def mined_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     def run(*more: str) -> MineConfig:
         launched: list[MineConfig] = []
-        monkeypatch.setattr(stages, "unite", lambda store, names: type("Row", (), {"name": "+".join(names)}))
-        monkeypatch.setattr(stages, "follow", lambda *_: None)
-        monkeypatch.setattr(stages.launcher, "launch_mine", lambda *given: launched.append(given[4]))
+        monkeypatch.setattr(stages, "unite", lambda store, names: SimpleNamespace(id=1))
+        monkeypatch.setattr(stages, "encoder_named", lambda store, name: SimpleNamespace(id=2))
+        monkeypatch.setattr(stages, "follow_run", lambda *_: None)
+        monkeypatch.setattr(stages, "launch", lambda workspace, job: launched.append(job.config))
         asked = ["mine", "--dataset", "d", "--encoder", "e", "--name", "s", "--workspace", str(tmp_path / "w")]
         app([*asked, *more], standalone_mode=False)
         return launched[0]
@@ -174,7 +176,7 @@ def test_an_address_sets_every_setting_and_the_page_says_what_differs(here: Work
 
 def test_a_new_set_is_named_by_what_differs_from_the_paper(here: Workspace) -> None:
     store = workspace().store
-    subject = Subject(
+    subject = PreviewSubject(
         workspace(),
         complete_set_named(store, "demo-starter"),
         dataset_named(store, "demo"),
@@ -186,7 +188,7 @@ def test_a_new_set_is_named_by_what_differs_from_the_paper(here: Workspace) -> N
 
 
 def test_a_caption_says_all_that_is_always_in_sight() -> None:
-    assert forms.described(MineConfig()) == (
+    assert forms.settings_described(MineConfig()) == (
         "K 10, N 0.1, min size 96, max aspect 3, max IoU 0.5, max RoIs 100, min similarity -1, objectness in pairs 0, "
         "sparseness in pairs 0, ranked by search, fallback first"
     )

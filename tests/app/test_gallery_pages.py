@@ -9,8 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.explorer.author import author
-from orl_explorer.app.pages.explore.page import mark
-from orl_explorer.app.pages.matches.page import mark as mark_matches
+from orl_explorer.app.pages.explore.page import mark_photos
+from orl_explorer.app.pages.matches.page import mark_pairs as mark_matches
 from orl_explorer.app.pages.matches.page import pair_query
 from orl_explorer.db.gallery.order import GalleryOrder, gallery_ids
 from orl_explorer.db.models import CorrespondenceSet
@@ -19,7 +19,7 @@ from orl_explorer.db.people.tags import tag_photos, tags_of, tags_of_pairs
 from orl_explorer.db.people.verdicts import judge_pair, verdicts_on
 from orl_explorer.db.sets.pairs import matches_at, pair_keys
 from orl_explorer.db.sets.read import find_set, pairs_of, rois_of
-from orl_explorer.train.mining.orders import Matches, MatchOrder, make_matches, match_keys, match_rows
+from orl_explorer.train.mining.orders import MatchOrder, PairOrders, make_matches, match_keys, match_rows
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component, words
@@ -89,15 +89,15 @@ def test_photos_are_tagged_and_kept_together(here: Workspace, monkeypatch: pytes
     monkeypatch.setattr("orl_explorer.app.pages.explore.page.st.toast", lambda *_, **__: None)
     monkeypatch.setattr("orl_explorer.app.pages.explore.page.st.session_state", {"marking": 1})
     monkeypatch.setattr("orl_explorer.app.pages.explore.page.st.query_params", {})
-    mark("tag", [1, 2], " night ")
+    mark_photos("tag", [1, 2], " night ")
     assert tags_of(here.store, [1, 2, 3]) == {1: ("night",), 2: ("night",)}
-    mark("untag", [2], "night")
+    mark_photos("untag", [2], "night")
     assert tags_of(here.store, [1, 2, 3]) == {1: ("night",)}
-    mark("tag", [3], "x" * 99)  # said in a toast
-    mark("keep", [4, 1], "")
+    mark_photos("tag", [3], "x" * 99)  # said in a toast
+    mark_photos("keep", [4, 1], "")
     assert selections(here.store, 1) == [(1, "2 photos")]
     monkeypatch.setenv("ORL_READ_ONLY", "1")
-    mark("tag", [3], "night")
+    mark_photos("tag", [3], "night")
     assert tags_of(here.store, [1, 2, 3]) == {1: ("night",)}
 
 
@@ -113,7 +113,7 @@ def test_a_server_that_only_shows_offers_no_choosing_and_no_judging(
     assert not component(show("matches"))["can_judge"]
 
 
-def keys_of(here: Workspace, found: Matches, order: MatchOrder) -> list[str]:
+def keys_of(here: Workspace, found: PairOrders, order: MatchOrder) -> list[str]:
     keys = match_keys(found, match_rows(here, demo_set(here), found, order), 0, 36)
     return [str(key) for key in keys.tolist()]
 

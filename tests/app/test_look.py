@@ -14,17 +14,17 @@ from orl_explorer.app.explorer import opened, preview
 from orl_explorer.app.explorer.pair import (
     Asked,
     Looked,
-    Missing,
+    MissingWork,
     PairName,
-    Photo,
     RankedNeighbor,
     RankedPair,
     RoiMatch,
     RoiName,
     Seen,
+    SeenPhoto,
     look,
 )
-from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.rejections import Rejected
 from orl_explorer.app.pages.pair.payload import Around, Heat, payload
 from orl_explorer.app.server.urls import PictureUrls
@@ -43,14 +43,14 @@ CLOSE = 2e-3  # between processors, of a cosine
 
 
 @pytest.fixture
-def subject(here: Workspace) -> Subject:
+def subject(here: Workspace) -> PreviewSubject:
     mined = find_set(here.store, "demo-starter")
     assert mined is not None
-    return Subject(here, mined, dataset_named(here.store, "demo"), encoder_named(here.store, "starter"))
+    return PreviewSubject(here, mined, dataset_named(here.store, "demo"), encoder_named(here.store, "starter"))
 
 
 def asked(
-    subject: Subject, image_id: int = 3, config: MineConfig = MINED, author: str = "ann", **more: object
+    subject: PreviewSubject, image_id: int = 3, config: MineConfig = MINED, author: str = "ann", **more: object
 ) -> Asked:
     found = image_by_id(subject.workspace.store, image_id)
     assert found is not None
@@ -63,7 +63,7 @@ def seen(looked: Looked | None) -> Looked:
     return looked
 
 
-def test_a_query_its_neighbours_and_the_pairs_with_the_nearest(subject: Subject) -> None:
+def test_a_query_its_neighbours_and_the_pairs_with_the_nearest(subject: PreviewSubject) -> None:
     looked = seen(look(subject, asked(subject)))
     assert looked.query.photo.path == "images/scene-002.jpg"
     assert (looked.query.photo.id, looked.query.photo.width, looked.query.photo.height) == (3, 480, 360)
@@ -83,12 +83,12 @@ def test_a_query_its_neighbours_and_the_pairs_with_the_nearest(subject: Subject)
     assert (looked.similar.shape, looked.limit) == ((38, 24), 3)
     assert looked.similar[32, 9] == looked.similar.max()
     assert (looked.selected, looked.outside, looked.roi, looked.matches) == (None, None, None, None)
-    assert (looked.explained, looked.agreement, looked.missing) == ("", None, Missing(0, 0))
+    assert (looked.explained, looked.agreement, looked.missing) == ("", None, MissingWork(0, 0))
     assert looked.following is not None
     assert (looked.following.id, looked.following.path) == (4, "images/scene-003.jpg")
 
 
-def test_a_selected_pair_outside_the_set_has_its_rank_and_a_clicked_roi_its_matches(subject: Subject) -> None:
+def test_a_selected_pair_outside_the_set_has_its_rank_and_a_clicked_roi_its_matches(subject: PreviewSubject) -> None:
     looked = seen(look(subject, asked(subject, rank=2, pair=PairName(0, 1), roi=RoiName("query", False, 1))))
     assert looked.selected == PairName(0, 1)
     assert looked.outside is not None
@@ -106,7 +106,7 @@ def test_a_selected_pair_outside_the_set_has_its_rank_and_a_clicked_roi_its_matc
     assert cosines == pytest.approx([0.5385, 0.5273, 0.3972, 0.4229], abs=CLOSE)
 
 
-def test_a_clicked_raw_box_is_explained(subject: Subject) -> None:
+def test_a_clicked_raw_box_is_explained(subject: PreviewSubject) -> None:
     looked = seen(look(subject, asked(subject, rank=99, roi=RoiName("query", True, 0))))
     assert (looked.rank, looked.neighbor.photo.id) == (4, 12)
     assert looked.matches is None
@@ -116,38 +116,38 @@ def test_a_clicked_raw_box_is_explained(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("pair", [PairName(38, 0), PairName(0, 24)])
-def test_a_pair_of_boxes_that_are_not_there_is_not_selected(subject: Subject, pair: PairName) -> None:
+def test_a_pair_of_boxes_that_are_not_there_is_not_selected(subject: PreviewSubject, pair: PairName) -> None:
     looked = seen(look(subject, asked(subject, pair=pair)))
     assert (looked.selected, looked.outside) == (None, None)
 
 
-def test_what_has_to_be_computed_is_told_before_and_counted(subject: Subject) -> None:
+def test_what_has_to_be_computed_is_told_before_and_counted(subject: PreviewSubject) -> None:
     preview._opened_sources.cache_clear()
-    told: list[Missing] = []
+    told: list[MissingWork] = []
 
-    def meanwhile(missing: Missing) -> nullcontext:
+    def meanwhile(missing: MissingWork) -> nullcontext:
         told.append(missing)
         return nullcontext()
 
     small = asked(subject, config=MINED.model_copy(update={"min_size": 60}), roi=RoiName("query", False, 0))
     looked = seen(look(subject, small, meanwhile))
-    assert told == [Missing(maps=0), Missing(boxes=looked.missing.boxes)]
+    assert told == [MissingWork(maps=0), MissingWork(boxes=looked.missing.boxes)]
     assert looked.missing.boxes > 20
     assert looked.matches is not None
     assert [m.similarity is None for m in looked.matches] == [False, True, True, True]
     assert looked.matches[1] == RoiMatch(2, 11)
-    assert seen(look(subject, small)).missing == Missing(0, 0)
+    assert seen(look(subject, small)).missing == MissingWork(0, 0)
 
 
-def test_an_approximation_says_how_far_it_agrees(subject: Subject) -> None:
-    quick = Subject(subject.workspace, subject.mined, subject.dataset, subject.encoder, approximate=True)
+def test_an_approximation_says_how_far_it_agrees(subject: PreviewSubject) -> None:
+    quick = PreviewSubject(subject.workspace, subject.mined, subject.dataset, subject.encoder, approximate=True)
     looked = seen(look(quick, asked(subject)))
     assert looked.agreement is not None
     assert looked.agreement[1] == 3
     assert 0 <= looked.agreement[0] <= 3
 
 
-def test_everybody_sees_their_own_verdicts(subject: Subject) -> None:
+def test_everybody_sees_their_own_verdicts(subject: PreviewSubject) -> None:
     best = seen(look(subject, asked(subject)))
     pair = best.pairs[0]
     sides = (3, best.query.boxes[pair.q]), (8, best.neighbor.boxes[pair.k])
@@ -157,7 +157,7 @@ def test_everybody_sees_their_own_verdicts(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("other", [0, 999])
-def test_a_photo_that_is_not_in_the_set_has_nothing_to_see(subject: Subject, other: int) -> None:
+def test_a_photo_that_is_not_in_the_set_has_nothing_to_see(subject: PreviewSubject, other: int) -> None:
     order = GalleryOrder(subject.dataset.id)
     assert look(subject, Asked(Image(id=other, path="new.jpg"), MINED, order, "ann")) is None
 
@@ -166,17 +166,17 @@ URLS = PictureUrls("0123456789ab")
 BY_HAND = Looked(
     config=MineConfig(pair_ratio=0.5, min_similarity=0.25),
     query=Seen(
-        Photo(7, "one/a.jpg", 70, 400, 300),
+        SeenPhoto(7, "one/a.jpg", 70, 400, 300),
         ((10, 20, 100, 110), (30, 40, 120, 130)),
         (Rejected(5, (0, 0, 9, 8), "size", "9 × 8 px: too small", None),),
         {"raw": 3, "kept": 2, "size": 1, "aspect": 0, "overlap": 0, "count": 0},
         False,
     ),
-    neighbor=Seen(Photo(9, "two/b.jpg", 90, 200, 100), ((1, 2, 96, 97),), (), {"raw": 1, "kept": 1}, False),
+    neighbor=Seen(SeenPhoto(9, "two/b.jpg", 90, 200, 100), ((1, 2, 96, 97),), (), {"raw": 1, "kept": 1}, False),
     rank=2,
     neighbors=(
-        RankedNeighbor(1, Photo(8, "two/c.jpg", 80, 10, 10), 0.75, None),
-        RankedNeighbor(2, Photo(9, "two/b.jpg", 90, 200, 100), 0.5, 1),
+        RankedNeighbor(1, SeenPhoto(8, "two/c.jpg", 80, 10, 10), 0.75, None),
+        RankedNeighbor(2, SeenPhoto(9, "two/b.jpg", 90, 200, 100), 0.5, 1),
     ),
     pairs=(RankedPair(1, 1, 0, 0.5, "good"),),
     similar=np.array([[0.125], [0.5]], np.float32),
@@ -186,8 +186,8 @@ BY_HAND = Looked(
     matches=(RoiMatch(1, 8), RoiMatch(2, 9, 0, (1, 2, 96, 97), 0.5)),
     explained="",
     agreement=None,
-    following=Photo(11, "one/d.jpg", 110, 10, 10),
-    missing=Missing(),
+    following=SeenPhoto(11, "one/d.jpg", 110, 10, 10),
+    missing=MissingWork(),
 )
 AROUND = Around(
     URLS,
@@ -293,7 +293,7 @@ def test_a_payload_is_made_of_a_record_alone(alone: None) -> None:
 
 
 def test_a_payload_asks_no_store_and_makes_no_forward_pass(
-    subject: Subject, alone: None, monkeypatch: pytest.MonkeyPatch
+    subject: PreviewSubject, alone: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everything = asked(subject, rank=2, pair=PairName(0, 1), roi=RoiName("query", False, 1))
     looked = seen(look(subject, everything))

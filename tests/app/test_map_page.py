@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from orl_explorer.app.pages.map.page import chosen_images
 from orl_explorer.app.server.pictures import ROUTES
-from orl_explorer.app.server.points import POINT_ROUTES, packed
+from orl_explorer.app.server.points import POINT_ROUTES, packed_numbers
 from orl_explorer.db.models import Annotation, Dataset, Run, SetImage
 from orl_explorer.db.people.selections import keep_selection
 from orl_explorer.db.people.tags import tag_photos
@@ -55,7 +55,7 @@ def column(client: TestClient, path: str) -> tuple[dict, np.ndarray]:
 
 
 def test_a_column_is_a_header_and_a_flat_array_at_a_multiple_of_four_bytes() -> None:
-    body = packed({"dtype": "int16"}, np.array([1, -2], "<i2"))
+    body = packed_numbers({"dtype": "int16"}, np.array([1, -2], "<i2"))
     assert body == b'\x14\x00\x00\x00{"dtype": "int16"}  \x01\x00\xfe\xff'
 
 

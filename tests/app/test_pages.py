@@ -240,7 +240,9 @@ def test_more_neighbours_than_the_set_has_come_from_the_stored_features(here: Wo
 def test_the_preview_names_the_rule_that_rejected_a_box(here: Workspace) -> None:
     mined = find_set(here.store, "demo-starter")
     assert mined is not None
-    subject = preview.Subject(here, mined, dataset_named(here.store, "demo"), encoder_named(here.store, "starter"))
+    subject = preview.PreviewSubject(
+        here, mined, dataset_named(here.store, "demo"), encoder_named(here.store, "starter")
+    )
     found = image_by_id(here.store, 3)
     assert found is not None
     [side] = preview.sides(subject, [found[0]], MineConfig(min_size=150))

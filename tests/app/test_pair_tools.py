@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.explorer import preview
 from orl_explorer.app.explorer.pair import RoiName
-from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.pages.pair.payload import packed
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named, image_by_id
@@ -24,10 +24,10 @@ from tests.app.seen import component, words
 
 
 @pytest.fixture
-def subject(here: Workspace) -> Subject:
+def subject(here: Workspace) -> PreviewSubject:
     mined = find_set(here.store, "demo-starter")
     assert mined is not None
-    return Subject(here, mined, dataset_named(here.store, "demo"), encoder_named(here.store, "starter"))
+    return PreviewSubject(here, mined, dataset_named(here.store, "demo"), encoder_named(here.store, "starter"))
 
 
 def matrix(at: AppTest) -> np.ndarray:
@@ -75,15 +75,15 @@ def test_a_senseless_pair_in_the_url_selects_nothing(here: Workspace, show: Show
     assert component(at)["selected"] is component(at)["matches"] is None
 
 
-def test_the_place_of_a_pair_is_its_rank_when_all_are_kept(subject: Subject) -> None:
+def test_the_place_of_a_pair_is_its_rank_when_all_are_kept(subject: PreviewSubject) -> None:
     config = MineConfig(pair_ratio=1.0, max_rois=5, ranked_by="objectness", object_weight=0.5, sparse_weight=1)
     [query, key] = preview.sides(subject, [image_by_id(subject.workspace.store, i)[0] for i in (3, 4)], config)  # type: ignore[index]
-    rois = [preview.described(subject, side, config) for side in (query, key)]
+    rois = [preview.described_side(subject, side, config) for side in (query, key)]
     similar = cosines(*(each.features for each in rois))
     pairs = match(*rois, config)
-    places = [preview.place_of(similar, *rois, (q, k)) for q, k in zip(pairs.query, pairs.key, strict=True)]
+    places = [preview.rank_of(similar, *rois, (q, k)) for q, k in zip(pairs.query, pairs.key, strict=True)]
     assert places == [1, 2, 3, 4, 5][: len(places)]
-    everywhere = {preview.place_of(similar, *rois, ij) for ij in np.ndindex(similar.shape)}
+    everywhere = {preview.rank_of(similar, *rois, ij) for ij in np.ndindex(similar.shape)}
     assert everywhere == set(range(1, similar.size + 1))
 
 

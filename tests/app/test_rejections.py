@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from orl_explorer.app.explorer.rejections import counterfactual, explain
+from orl_explorer.app.explorer.rejections import counterfactual_text, explain_rejections
 from orl_explorer.orl.boxes import BoxRules, Filtered, filter_boxes
 
 RULES = BoxRules(min_size=50, max_aspect=2.0, max_iou=0.5, max_rois=3)
@@ -32,7 +32,7 @@ def filtered() -> Filtered:
 
 
 def test_each_rejected_box_names_its_rule_and_its_measure(filtered: Filtered) -> None:
-    said = {entry.raw: (entry.rule, entry.why, entry.blocker) for entry in explain(RAW, filtered, RULES)}
+    said = {entry.raw: (entry.rule, entry.why, entry.blocker) for entry in explain_rejections(RAW, filtered, RULES)}
     assert said == {
         1: ("overlap", "100 × 100 px: IoU 0.667 with box 1, over max IoU 0.5", 0),
         2: ("size", "60 × 40 px: its shorter side is 10 px under min size 50", None),
@@ -44,7 +44,7 @@ def test_each_rejected_box_names_its_rule_and_its_measure(filtered: Filtered) ->
 
 
 def test_the_largest_come_first_and_no_more_than_asked_for(filtered: Filtered) -> None:
-    assert [entry.raw for entry in explain(RAW, filtered, RULES, 3)] == [1, 6, 3]
+    assert [entry.raw for entry in explain_rejections(RAW, filtered, RULES, 3)] == [1, 6, 3]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_counterfactual_is_what_filtering_so_does(filtered: Filtered, index: i
     def refilter(rules: BoxRules) -> Filtered:
         return filter_boxes(RAW, rules, 640, 480)
 
-    assert counterfactual(RAW, filtered, RULES, index, refilter) == sentence
+    assert counterfactual_text(RAW, filtered, RULES, index, refilter) == sentence
 
 
 def test_a_loosened_rule_lets_others_in_whose_way_a_box_may_then_be() -> None:
@@ -71,7 +71,7 @@ def test_a_loosened_rule_lets_others_in_whose_way_a_box_may_then_be() -> None:
     rules = replace(RULES, min_size=50)
     refilter = partial(filter_boxes, raw, width=640, height=480)
     first = filter_boxes(raw, rules, 640, 480)
-    at_45 = counterfactual(raw, first, rules, 1, lambda other: refilter(rules=other))
+    at_45 = counterfactual_text(raw, first, rules, 1, lambda other: refilter(rules=other))
     assert at_45 == "Kept at min size 45, as box 1."
-    at_40 = counterfactual(raw, first, replace(rules, max_iou=0.1), 0, lambda other: refilter(rules=other))
+    at_40 = counterfactual_text(raw, first, replace(rules, max_iou=0.1), 0, lambda other: refilter(rules=other))
     assert at_40 == "Kept at min size 40, as box 1."

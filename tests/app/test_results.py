@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from orl_explorer.app.pages.train.result_plots import Drawn, figure
+from orl_explorer.app.pages.train.result_plots import Drawn, plot_of
 from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.models import Encoder, Evaluation, Run
 from orl_explorer.db.runs.evaluations import Evaluated, keep_evaluation
@@ -56,7 +56,7 @@ def drawn(protocol: str) -> list[Drawn]:
 
 
 def test_classes_are_dots_with_their_intervals_in_percent() -> None:
-    made = figure("voc07-svm", drawn("voc07-svm"))
+    made = plot_of("voc07-svm", drawn("voc07-svm"))
     assert made is not None
     assert list(made.layout.yaxis.ticktext) == ["dog", "cat"]  # the best on top
     dots = made.data[0]
@@ -68,7 +68,7 @@ def test_classes_are_dots_with_their_intervals_in_percent() -> None:
 
 
 def test_low_shot_curves_have_deviations_and_both_ways() -> None:
-    made = figure("voc07-lowshot", drawn("voc07-lowshot"))
+    made = plot_of("voc07-lowshot", drawn("voc07-lowshot"))
     assert made is not None
     assert [trace.name for trace in made.data[:2]] == ["one · clean", "one · reference"]
     assert list(made.data[0].x) == [1, 2]
@@ -78,7 +78,7 @@ def test_low_shot_curves_have_deviations_and_both_ways() -> None:
 
 
 def test_a_grid_has_a_row_for_each_rate() -> None:
-    made = figure("semi", drawn("semi"))
+    made = plot_of("semi", drawn("semi"))
     assert made is not None
     assert [list(row) for row in made.data[0].z] == [[10, 20], [30, 40]]
     assert list(made.data[0].x) == ["× 1", "× 10"]
@@ -87,10 +87,10 @@ def test_a_grid_has_a_row_for_each_rate() -> None:
 
 @pytest.mark.parametrize("protocol", FOUND)
 def test_every_protocol_has_a_plot_with_every_encoder(protocol: str) -> None:
-    made = figure(protocol, drawn(protocol))
+    made = plot_of(protocol, drawn(protocol))
     assert made is not None
     assert len(made.data) % 2 == 0
-    assert figure(protocol, [Drawn(each.found, {}) for each in drawn(protocol)]) is None
+    assert plot_of(protocol, [Drawn(each.found, {}) for each in drawn(protocol)]) is None
 
 
 def page() -> AppTest:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from orl_explorer.app.cli import app
 from orl_explorer.app.explorer.measures import WORDS, with_chance
-from orl_explorer.app.pages.sets.page import attempt, consequences
+from orl_explorer.app.pages.sets.page import attempted, consequences
 from orl_explorer.app.server.downloads import ROUTES, export_url
 from orl_explorer.db.models import CorrespondenceSet, Run
 from orl_explorer.db.people.tags import tag_pair, tag_photos
@@ -102,7 +102,7 @@ def test_a_server_that_only_shows_changes_no_set(here: Workspace, show: Show, mo
     assert not at.exception
     assert not [b for b in at.button if b.label.startswith(("Rename", "Delete"))]
     assert len(at.get("link_button")) == len(FORMS)
-    assert not attempt(lambda: work.delete(here, "demo-starter", "ann"))
+    assert not attempted(lambda: work.delete(here, "demo-starter", "ann"))
     assert find_set(here.store, "demo-starter") is not None
 
 

@@ -149,8 +149,8 @@ def test_the_table_is_filtered_by_kind_and_status(here: Workspace, show: Show) -
 
 def test_the_url_names_the_runs_to_compare() -> None:
     there = [Run(id=n, name="", kind="train", params={}) for n in (5, 4, 3)]
-    assert [run.id for run in history.compared("3-5-3-99-x", there)] == [3, 5]
-    assert history.compared("", there) == []
+    assert [run.id for run in history.compared_runs("3-5-3-99-x", there)] == [3, 5]
+    assert history.compared_runs("", there) == []
 
 
 def test_lineage_leads_from_an_encoder_through_set_and_run_to_an_encoder(here: Workspace, show: Show) -> None:

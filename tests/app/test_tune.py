@@ -15,10 +15,10 @@ from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.explorer import tuning
 from orl_explorer.app.explorer.opened import workspace
-from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.tuning import Numbers, tuner
 from orl_explorer.app.pages.tune import regenerate
-from orl_explorer.app.pages.tune.grid import Grid, heat_map
+from orl_explorer.app.pages.tune.grid import HeatGrid, heat_map
 from orl_explorer.app.pages.tune.measures import OBJECTS, PAIRS, REGIONS
 from orl_explorer.app.pages.tune.numbers import histogram
 from orl_explorer.db.encoders import encoder_named
@@ -36,15 +36,15 @@ from tests.conftest import MINED, NewRun
 from tests.named import mine
 
 
-def shown() -> Subject:
+def shown() -> PreviewSubject:
     """What the page of this test works on, in the workspace as the server has it open."""
     store = workspace().store
     mined = complete_set_named(store, "demo-starter")
-    return Subject(workspace(), mined, dataset_named(store, "demo"), encoder_named(store, "starter"))
+    return PreviewSubject(workspace(), mined, dataset_named(store, "demo"), encoder_named(store, "starter"))
 
 
 @pytest.fixture
-def subject(here: Workspace) -> Subject:
+def subject(here: Workspace) -> PreviewSubject:
     return shown()
 
 
@@ -204,7 +204,7 @@ def test_a_run_is_followed_and_leads_to_its_set(here: Workspace, show: Show) -> 
     assert "Show the new set" not in [b.label for b in at.button]
 
 
-def test_the_cost_is_told_from_the_sample(subject: Subject) -> None:
+def test_the_cost_is_told_from_the_sample(subject: PreviewSubject) -> None:
     own, config = tuner(subject, 12, 0), MINED.model_copy(update={"min_size": 60})
     told = regenerate._cost(subject, own, config)
     new = own.unstored(config)
@@ -220,7 +220,7 @@ def test_the_cost_is_told_from_the_sample(subject: Subject) -> None:
     assert "; attention to be mapped on 12 photos; " in ranked
 
 
-def test_cells_are_kept_and_found_again(subject: Subject) -> None:
+def test_cells_are_kept_and_found_again(subject: PreviewSubject) -> None:
     own = tuner(subject, 3, 1)
     configs = [MINED.model_copy(update={"pair_ratio": ratio}) for ratio in (0.1, 0.3)]
     assert own.cell(configs[0]) is None
@@ -237,7 +237,7 @@ def test_cells_are_kept_and_found_again(subject: Subject) -> None:
     assert own.cell(small) is None  # what it left out is there now
 
 
-def test_a_query_alone_has_its_best_pair_with_each_neighbour(subject: Subject) -> None:
+def test_a_query_alone_has_its_best_pair_with_each_neighbour(subject: PreviewSubject) -> None:
     from orl_explorer.db.sets.read import pairs_of
 
     one = tuning.tuner_of(subject, 3)
@@ -249,7 +249,7 @@ def test_a_query_alone_has_its_best_pair_with_each_neighbour(subject: Subject) -
     assert tuning.tuner_of(subject, 999) is None
 
 
-def test_the_histogram_shows_what_the_threshold_cuts_off_in_grey(subject: Subject) -> None:
+def test_the_histogram_shows_what_the_threshold_cuts_off_in_grey(subject: PreviewSubject) -> None:
     own, config = tuner(subject, 12, 0), MINED.model_copy(update={"min_similarity": 0.75})
     found, (mined, _) = own.find(config), own.saved
     figure = histogram(found, mined, config)
@@ -265,7 +265,7 @@ def test_the_histogram_shows_what_the_threshold_cuts_off_in_grey(subject: Subjec
     ("least", "bins", "low"), [(-1.0, 100, -1.0), (0.4, 30, 0.4), (0.9375, 32, 0.936), (0.9999, 1, 0.999)]
 )
 def test_the_histograms_bins_are_as_wide_as_similarities_lie_apart(
-    subject: Subject, least: float, bins: int, low: float
+    subject: PreviewSubject, least: float, bins: int, low: float
 ) -> None:
     own = tuner(subject, 12, 0)
     found, (mined, _) = own.find(MINED), own.saved
@@ -285,7 +285,7 @@ def numbers(cycle: float, missing: int = 0) -> Numbers:
 
 def test_a_heat_map_has_its_numbers_in_its_cells_and_frames_the_one_that_is_set() -> None:
     found = [numbers(0.5), None, numbers(0.25, 3), numbers(1)]
-    grid = Grid("pair_ratio", "neighbors", ["0.1", "0.2"], ["4", "8"], found)
+    grid = HeatGrid("pair_ratio", "neighbors", ["0.1", "0.2"], ["4", "8"], found)
     figure = heat_map(grid, PAIRS[3], MineConfig(neighbors=4, pair_ratio=0.2))
     heat, marks = figure.data
     assert np.array_equal(heat.z, [[50, np.nan], [25, 100]], equal_nan=True)

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from orl_explorer.app.pages.explore.component import Tile, gallery
+from orl_explorer.app.pages.explore.component import PhotoTile, gallery
 from orl_explorer.app.pages.pair.component import Box, PairPayload, pair_view
 from orl_explorer.app.pages.pair.payload import packed
 
@@ -181,7 +181,7 @@ def page() -> None:
     st.session_state["runs"] = st.session_state.get("runs", 0) + 1
     st.text_input("Search", key="search")
     if scene == "gallery":
-        tiles: list[Tile] = [
+        tiles: list[PhotoTile] = [
             {
                 "id": number,
                 "thumb": f"{IMAGES}/{number}/240/180",

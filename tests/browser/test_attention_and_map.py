@@ -36,7 +36,7 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
     weights.add(workspace, str(folder / "random.pth"), "random")
     shown = photos_map(workspace, "demo", "starter")
     points = maps.points_of(workspace, shown)
-    made = maps.Map(points, PLACES, np.eye(12, dtype=np.float16), maps.state_of(shown, points), fresh=True)
+    made = maps.Map(points, PLACES, np.eye(12, dtype=np.float16), maps.map_state(shown, points), fresh=True)
     maps.keep_map(workspace, shown, made)
     return serve(folder), workspace
 

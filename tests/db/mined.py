@@ -9,7 +9,7 @@ from orl_explorer.db.models import Encoder, Neighbor, Run
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.read import rois_of
-from orl_explorer.db.sets.write import Candidates, MinedImage, MinedPairs
+from orl_explorer.db.sets.write import CandidateRows, MinedImage, MinedPairs
 from orl_explorer.db.store import Store, insert_rows
 
 Found = dict[int, list[tuple[int, int, int]]]  # image -> (neighbour, its RoI of the query, of the neighbour) of pairs
@@ -28,7 +28,7 @@ def add_set(store: Store, name: str, rois: dict[int, int], found: Found, *, publ
         encoder = add_encoder(store, row)
     set_id = write.begin_set(store, name, 1, encoder.id, {}, run.id).id
     boxes = {image: np.array([[n, 0, 9, 9] for n in range(count)], np.int16) for image, count in rois.items()}
-    write.add_candidates(store, set_id, [Candidates(image, own, 50, False) for image, own in boxes.items()])
+    write.add_candidates(store, set_id, [CandidateRows(image, own, 50, False) for image, own in boxes.items()])
     ids = {image: stored.ids for image, stored in rois_of(store, set_id, list(rois)).items()}
     batch, near = [], []
     for image in rois:

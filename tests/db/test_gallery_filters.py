@@ -18,12 +18,12 @@ from orl_explorer.db.gallery.order import GalleryOrder, gallery_count, gallery_i
 from orl_explorer.db.people.selections import find_selection, keep_selection, selected_ids, selections
 from orl_explorer.db.people.tags import tag_photos, untag_photos
 from orl_explorer.db.people.verdicts import judge
-from orl_explorer.db.photos import Box, Photo
-from orl_explorer.db.sets.write import Candidates, add_candidates
+from orl_explorer.db.photos import AnnotatedBox, FoundPhoto
+from orl_explorer.db.sets.write import CandidateRows, add_candidates
 from orl_explorer.db.store import Store, open_store
 from tests.db.mined import add_set
 
-DOG, CAT = Box("dog", 0, 0, 9, 9), Box("cat", 0, 0, 9, 9)
+DOG, CAT = AnnotatedBox("dog", 0, 0, 9, 9), AnnotatedBox("cat", 0, 0, 9, 9)
 #        path         categories    candidates, pairs; None where the set does not cover it
 PHOTOS = [
     ("b/two.jpg", (DOG, DOG), (3, 2)),
@@ -59,14 +59,14 @@ SORTED_BY = {
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = open_store(f"sqlite:///{tmp_path_factory.mktemp('gallery')}/orl.sqlite")
     photos.ensure_dataset(store, "trip", "/photos", "folder")
-    photos.add_photos(store, 1, [Photo(path, 64, 48, boxes=boxes) for path, boxes, _ in PHOTOS], {})
+    photos.add_photos(store, 1, [FoundPhoto(path, 64, 48, boxes=boxes) for path, boxes, _ in PHOTOS], {})
     rois = {image: mined[0] for image, (_, _, mined) in enumerate(PHOTOS, 1) if mined}
     pairs = {image: mined[1] for image, (_, _, mined) in enumerate(PHOTOS, 1) if mined and mined[1]}
     near = {image: 1 if image > 1 else 2 for image in pairs}
     add_set(store, "set", rois, {image: [(near[image], n, 0) for n in range(count)] for image, count in pairs.items()})
-    photos.add_photos(store, 1, [Photo("old.jpg", 64, 48)], {"old.jpg": 7})
+    photos.add_photos(store, 1, [FoundPhoto("old.jpg", 64, 48)], {"old.jpg": 7})
     photos.ensure_dataset(store, "other", "/elsewhere", "folder")
-    photos.add_photos(store, 2, [Photo("b/foreign.jpg", 64, 48, boxes=(DOG,))], {})
+    photos.add_photos(store, 2, [FoundPhoto("b/foreign.jpg", 64, 48, boxes=(DOG,))], {})
     tag_photos(store, [1, 4, 9], "odd", "ann")
     tag_photos(store, [1, 2], "odd", "bob")
     tag_photos(store, [3], "even", "bob")
@@ -166,15 +166,15 @@ def paths(store: Store, order: GalleryOrder) -> list[str]:
 def changing(tmp_path: Path) -> Store:
     store = open_store(f"sqlite:///{tmp_path}/orl.sqlite")
     photos.ensure_dataset(store, "trip", "/photos", "folder")
-    photos.add_photos(store, 1, [Photo("b.jpg", 9, 9, boxes=(DOG,)), Photo("d.jpg", 9, 9)], {})
+    photos.add_photos(store, 1, [FoundPhoto("b.jpg", 9, 9, boxes=(DOG,)), FoundPhoto("d.jpg", 9, 9)], {})
     return store
 
 
 def test_photos_that_were_added_or_replaced_are_shown_at_once(changing: Store) -> None:
     assert paths(changing, GalleryOrder(1)) == ["b.jpg", "d.jpg"]
-    photos.add_photos(changing, 1, [Photo("c.jpg", 9, 9)], {})
+    photos.add_photos(changing, 1, [FoundPhoto("c.jpg", 9, 9)], {})
     assert paths(changing, GalleryOrder(1)) == ["b.jpg", "c.jpg", "d.jpg"]
-    photos.add_photos(changing, 1, [Photo("b.jpg", 8, 8)], {"b.jpg": 1})
+    photos.add_photos(changing, 1, [FoundPhoto("b.jpg", 8, 8)], {"b.jpg": 1})
     assert gallery_ids(changing, GalleryOrder(1)).tolist() == [4, 3, 2]
 
 
@@ -194,11 +194,11 @@ def test_the_same_annotations_again_change_nothing(changing: Store) -> None:
 
 
 def test_a_set_that_still_grows_is_read_anew(changing: Store) -> None:
-    photos.add_photos(changing, 1, [Photo("e.jpg", 9, 9)], {})
+    photos.add_photos(changing, 1, [FoundPhoto("e.jpg", 9, 9)], {})
     set_id = add_set(changing, "set", {1: 1, 2: 2}, {}, publish=False)
     by_regions = GalleryOrder(1, set_id, "regions")
     assert paths(changing, by_regions) == ["b.jpg", "d.jpg"]
-    add_candidates(changing, set_id, [Candidates(3, np.array([[0, 0, 9, 9]], np.int16), 1, False)])
+    add_candidates(changing, set_id, [CandidateRows(3, np.array([[0, 0, 9, 9]], np.int16), 1, False)])
     assert paths(changing, by_regions) == ["b.jpg", "e.jpg", "d.jpg"]
 
 
@@ -223,7 +223,7 @@ def test_marks_are_filtered_by_at_once(changing: Store) -> None:
 
 def test_a_union_is_filtered_by_the_marks_of_its_members_photos(changing: Store) -> None:
     photos.ensure_dataset(changing, "other", "/elsewhere", "folder")
-    photos.add_photos(changing, 2, [Photo("f.jpg", 9, 9)], {})
+    photos.add_photos(changing, 2, [FoundPhoto("f.jpg", 9, 9)], {})
     whole = photos.unite(changing, ["other", "trip"]).id
     assert paths(changing, GalleryOrder(whole, tag="odd")) == []
     tag_photos(changing, [1, 3], "odd", "ann")

@@ -8,10 +8,10 @@ import pytest
 from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.gallery.order import GalleryOrder, gallery_count, gallery_page, step
 from orl_explorer.db.models import Encoder, Run
-from orl_explorer.db.photos import Photo, add_photos, ensure_dataset, known_files
+from orl_explorer.db.photos import FoundPhoto, add_photos, ensure_dataset, known_files
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets.read import rois_of
-from orl_explorer.db.sets.write import Candidates, MinedImage, MinedPairs, add_candidates, add_pairs, begin_set
+from orl_explorer.db.sets.write import CandidateRows, MinedImage, MinedPairs, add_candidates, add_pairs, begin_set
 from orl_explorer.db.store import Store
 from orl_explorer.train.workspace import Workspace
 
@@ -34,9 +34,9 @@ class Gallery:
         self.store = store
         dataset = ensure_dataset(store, "trip", "/photos", "folder")
         other = ensure_dataset(store, "other", "/elsewhere", "folder")
-        add_photos(store, other.id, [Photo("b/foreign.jpg", 9, 9)], {})
+        add_photos(store, other.id, [FoundPhoto("b/foreign.jpg", 9, 9)], {})
         paths = [*MINED, NOT_MINED]
-        add_photos(store, dataset.id, [Photo(path, 64, 48) for path in paths], {})
+        add_photos(store, dataset.id, [FoundPhoto(path, 64, 48) for path in paths], {})
         self.ids = {path: image.id for path, image in known_files(store, dataset.id, paths).items()}
         self.dataset_id, self.set_id = dataset.id, self._mine(dataset.id)
 
@@ -48,7 +48,7 @@ class Gallery:
         mined = begin_set(self.store, "set", dataset, encoder.id, {}, run.id)
         boxes = {path: np.array([[i, 0, 9, 9] for i in range(count)], np.int16) for path, (count, _) in MINED.items()}
         add_candidates(
-            self.store, mined.id, [Candidates(self.ids[path], own, 50, False) for path, own in boxes.items()]
+            self.store, mined.id, [CandidateRows(self.ids[path], own, 50, False) for path, own in boxes.items()]
         )
         rois = rois_of(self.store, mined.id, list(self.ids.values()))
         batch = []
@@ -149,6 +149,6 @@ def test_a_photo_outside_the_set_has_no_place_in_its_order(gallery: Gallery) -> 
 
 
 def test_a_superseded_photo_is_not_shown(gallery: Gallery) -> None:
-    add_photos(gallery.store, gallery.dataset_id, [Photo("c.jpg", 32, 24)], {"c.jpg": gallery.ids["c.jpg"]})
+    add_photos(gallery.store, gallery.dataset_id, [FoundPhoto("c.jpg", 32, 24)], {"c.jpg": gallery.ids["c.jpg"]})
     tiles = [t for t in gallery_page(gallery.store, gallery.order(), 0, 10) if t.path == "c.jpg"]
     assert [(t.width, t.id != gallery.ids["c.jpg"]) for t in tiles] == [(32, True)]

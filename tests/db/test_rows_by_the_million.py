@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, text
 
 from orl_explorer.db.models import Annotation
-from orl_explorer.db.photos import Photo, add_photos, ensure_dataset
+from orl_explorer.db.photos import FoundPhoto, add_photos, ensure_dataset
 from orl_explorer.db.store import Store, fetch, insert_rows
 from orl_explorer.train.workspace import Workspace
 
@@ -17,7 +17,7 @@ ROWS = [(1, f"kind {n}", n, 0.5, 1, 2, n % 2 == 0) for n in range(7)]
 @pytest.fixture
 def store(workspace: Workspace) -> Store:
     ensure_dataset(workspace.store, "trip", "/photos", "folder")
-    add_photos(workspace.store, 1, [Photo("a.jpg", 64, 48)], {})
+    add_photos(workspace.store, 1, [FoundPhoto("a.jpg", 64, 48)], {})
     return workspace.store
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from orl_explorer.orl.bootstrap import regression_loss, symmetric_loss
-from orl_explorer.orl.heads import Head, head_of, mlp, spread
+from orl_explorer.orl.heads import Head, feature_spread, head_of, mlp
 from orl_explorer.orl.lars import LARS, layer_groups
 from orl_explorer.orl.moco import MoCo, queue_loss
 from orl_explorer.orl.multicrop import MultiCropBYOL
@@ -194,9 +194,9 @@ def test_a_head_is_known_by_its_state(kind, names: list[str]) -> None:  # type: 
 
 
 def test_the_spread_is_0_when_all_features_are_the_same_and_1_on_the_sphere() -> None:
-    assert spread(torch.ones(5, 16)).item() == pytest.approx(0, abs=1e-6)
+    assert feature_spread(torch.ones(5, 16)).item() == pytest.approx(0, abs=1e-6)
     torch.manual_seed(0)
-    assert spread(torch.randn(4000, 16)).item() == pytest.approx(1, abs=0.02)
+    assert feature_spread(torch.randn(4000, 16)).item() == pytest.approx(1, abs=0.02)
 
 
 def test_two_steps_of_lars_by_hand() -> None:
@@ -239,7 +239,7 @@ def test_simclr_and_moco_start_with_the_sizes_of_their_papers() -> None:
 
 
 def test_the_spread_is_that_of_the_batch_and_not_of_the_numbers_in_a_feature() -> None:
-    assert spread(torch.tensor([[3.0, 0.0, 0.0]] * 5)).item() == pytest.approx(0, abs=1e-6)
+    assert feature_spread(torch.tensor([[3.0, 0.0, 0.0]] * 5)).item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orl_explorer.orl.boxes import BoxRules, Verdict, filter_boxes, iou, jitter_box, outward
+from orl_explorer.orl.boxes import BoxRules, BoxVerdict, filter_boxes, iou, jitter_box, outward
 
 SIDE = 200  # of the image that the random boxes lie in
 positions = st.integers(0, 150)
@@ -51,7 +51,7 @@ def slow_filter(raw: list[tuple[int, ...]], rules: BoxRules) -> list[str]:
 
 def verdicts(raw: list[tuple[int, ...]], rules: BoxRules) -> list[str]:
     found = filter_boxes(np.array(raw).reshape(-1, 4), rules, SIDE, SIDE)
-    return [Verdict(v).name.lower() for v in found.verdict]
+    return [BoxVerdict(v).name.lower() for v in found.verdict]
 
 
 def test_the_default_rules_are_the_papers() -> None:
@@ -229,7 +229,7 @@ def test_among_more_boxes_than_are_compared_at_once_overlap_still_comes_before_c
     raw = [*apart, (0, 0, 30, 31)]  # nearly the first of them
     found = filter_boxes(np.array(raw), BoxRules(min_size=1, max_rois=2), 400, 200)
     assert found.counts() == {"kept": 2, "size": 0, "aspect": 0, "overlap": 1, "count": 38, "raw": 41}
-    assert (Verdict(found.verdict[40]), found.blocker[40]) == (Verdict.OVERLAP, 0)
+    assert (BoxVerdict(found.verdict[40]), found.blocker[40]) == (BoxVerdict.OVERLAP, 0)
 
 
 def test_many_equal_scores_keep_the_rank_order() -> None:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from orl_explorer.orl.architectures import ARCHITECTURES
 from orl_explorer.orl.backbones import build_backbone, normalisation
 from orl_explorer.orl.efficientnet import EfficientNetLite0, SameConv2d, without_classifier
-from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.heads import Head
 from orl_explorer.orl.pixels import center_crop
 
@@ -32,8 +32,8 @@ def published() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def starter(published: dict[str, torch.Tensor]) -> Encoder:
-    encoder = Encoder("efficientnet_lite0")
+def starter(published: dict[str, torch.Tensor]) -> EncoderNetwork:
+    encoder = EncoderNetwork("efficientnet_lite0")
     encoder.backbone.load_state_dict(without_classifier(published), strict=True)
     return encoder
 
@@ -49,7 +49,7 @@ def random_pixels(count: int, size: int = 224) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
 
 
-def trained_a_little(encoder: Encoder) -> Encoder:
+def trained_a_little(encoder: EncoderNetwork) -> EncoderNetwork:
     """Batch norms as after some training: none of their numbers is a default."""
     torch.manual_seed(0)
     for module in encoder.modules():
@@ -83,7 +83,7 @@ def test_same_padding_is_tensorflows_in_the_mirror(size: tuple[int, int], kernel
     [("chelsea.png", {282, 285}), ("coffee.png", {967})],  # tiger cat or Egyptian cat; espresso
 )
 def test_with_the_published_classifier_the_starter_names_what_it_sees(
-    photo: str, classes: set[int], starter: Encoder, published: dict[str, torch.Tensor]
+    photo: str, classes: set[int], starter: EncoderNetwork, published: dict[str, torch.Tensor]
 ) -> None:
     pixels = center_crop(shipped(photo))[None]
     with torch.inference_mode():
@@ -92,7 +92,7 @@ def test_with_the_published_classifier_the_starter_names_what_it_sees(
     assert int(scores.argmax()) in classes
 
 
-def test_the_starter_has_1280_features_and_a_map_of_7_by_7(starter: Encoder) -> None:
+def test_the_starter_has_1280_features_and_a_map_of_7_by_7(starter: EncoderNetwork) -> None:
     pixels = random_pixels(2)
     assert starter.embed_images(pixels).shape == (2, 1280)
     assert starter.embed_rois(pixels).shape == (2, 1280)
@@ -108,7 +108,7 @@ def test_lite0_rounds_its_maps_up_as_tensorflow_does(side: int) -> None:
 
 
 def test_features_have_unit_length_and_only_images_go_through_the_projector() -> None:
-    encoder = trained_a_little(Encoder("resnet18", projector=Head(32, 16)))
+    encoder = trained_a_little(EncoderNetwork("resnet18", projector=Head(32, 16)))
     pixels = random_pixels(3, 64)
     images, rois = encoder.embed_images(pixels), encoder.embed_rois(pixels)
     assert images.shape == (3, 16)
@@ -124,7 +124,7 @@ def test_features_have_unit_length_and_only_images_go_through_the_projector() ->
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_feature_does_not_depend_on_what_is_embedded_along_with_it(starter: Encoder, threads: int) -> None:
+def test_a_feature_does_not_depend_on_what_is_embedded_along_with_it(starter: EncoderNetwork, threads: int) -> None:
     before, pixels = torch.get_num_threads(), random_pixels(7)
     torch.set_num_threads(threads)
     try:
@@ -137,14 +137,14 @@ def test_a_feature_does_not_depend_on_what_is_embedded_along_with_it(starter: En
 
 
 def test_without_a_projector_the_pooled_feature_serves_images_too() -> None:
-    encoder = Encoder("resnet18")
+    encoder = EncoderNetwork("resnet18")
     pixels = random_pixels(2, 64)
     np.testing.assert_array_equal(encoder.embed_images(pixels), encoder.embed_rois(pixels))
 
 
 @pytest.mark.parametrize("architecture", ["resnet18", "resnet50", "efficientnet_lite0"])
 def test_folding_the_batch_norms_leaves_the_features_as_they_are(architecture: str) -> None:
-    encoder = trained_a_little(Encoder(architecture, projector=Head(32, 16)))
+    encoder = trained_a_little(EncoderNetwork(architecture, projector=Head(32, 16)))
     pixels = random_pixels(2, 64)
     before = encoder.embed_images(pixels), encoder.embed_rois(pixels)
     assert encoder.fold() is encoder
@@ -153,7 +153,7 @@ def test_folding_the_batch_norms_leaves_the_features_as_they_are(architecture: s
     np.testing.assert_allclose(encoder.embed_rois(pixels), before[1], atol=1e-5)
 
 
-def strength_and_likeness(encoder: Encoder, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def strength_and_likeness(encoder: EncoderNetwork, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Attention's first plane and the products of its others, whose signs say nothing; unit rows."""
     planes = encoder.attention(pixels).reshape(len(pixels), 9, -1)
     alike = (planes[:, 1:].transpose(0, 2, 1) @ planes[:, 1:]).reshape(len(pixels), -1)
@@ -162,7 +162,7 @@ def strength_and_likeness(encoder: Encoder, pixels: np.ndarray) -> tuple[np.ndar
 
 @pytest.mark.parametrize("architecture", ["resnet18", "efficientnet_lite0"])
 def test_in_bfloat16_features_are_nearly_the_same(architecture: str) -> None:
-    encoder = trained_a_little(Encoder(architecture, projector=Head(32, 16))).fold()
+    encoder = trained_a_little(EncoderNetwork(architecture, projector=Head(32, 16))).fold()
     pixels = random_pixels(3, 64)
     exact = encoder.embed_images(pixels), encoder.embed_rois(pixels), *strength_and_likeness(encoder, pixels)
     assert encoder.lower() is encoder
@@ -176,14 +176,14 @@ def test_in_bfloat16_features_are_nearly_the_same(architecture: str) -> None:
 def test_pixels_are_normalised_as_the_architecture_expects() -> None:
     assert normalisation("resnet50") == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     pixels = np.array([[[[254, 127, 0]]]], np.uint8)
-    found = Encoder("efficientnet_lite0").normalise(pixels).flatten().tolist()
+    found = EncoderNetwork("efficientnet_lite0").normalise(pixels).flatten().tolist()
     assert found == pytest.approx([127 / 128, 0, -127 / 128], abs=1e-6)
-    red = Encoder("resnet18").normalise(np.array([[[[255, 0, 0]]]], np.uint8)).flatten().tolist()
+    red = EncoderNetwork("resnet18").normalise(np.array([[[[255, 0, 0]]]], np.uint8)).flatten().tolist()
     assert red == pytest.approx([(1 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225], abs=1e-5)
 
 
 def test_an_encoder_is_in_eval_mode_and_wants_no_gradient() -> None:
-    encoder = Encoder("resnet18")
+    encoder = EncoderNetwork("resnet18")
     assert not encoder.training
     assert not any(p.requires_grad for p in encoder.parameters())
 
@@ -208,7 +208,7 @@ def test_a_pooled_box_is_the_mean_of_the_map_within_it(monkeypatch: pytest.Monke
     across = torch.arange(10.0).expand(6, 10)  # rises by 1 from each cell of 32 pixels to the next
     down = torch.arange(6.0)[:, None].expand(6, 10)
     maps = torch.stack([across, down, torch.ones(6, 10)])[None]
-    encoder = Encoder("resnet18")
+    encoder = EncoderNetwork("resnet18")
     monkeypatch.setattr(encoder.backbone, "forward", lambda _: maps)
     boxes = np.array([[64, 32, 128, 96], [160, 64, 32, 64]])  # centres at (128, 80) and (176, 96) pixels
     found = encoder.pool_boxes(np.zeros((192, 320, 3), np.uint8), boxes)
@@ -219,14 +219,14 @@ def test_a_pooled_box_is_the_mean_of_the_map_within_it(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("architecture", ["resnet18", "efficientnet_lite0"])
 def test_pooled_boxes_have_the_length_of_roi_features(architecture: str) -> None:
-    encoder = Encoder(architecture)
+    encoder = EncoderNetwork(architecture)
     found = encoder.pool_boxes(random_pixels(1, 100)[0], np.array([[0, 0, 100, 100], [10, 20, 33, 44]]))
     assert found.shape == (2, encoder.features)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
 
 
 def test_attention_is_the_norm_of_the_map_at_two_scales() -> None:
-    encoder = Encoder("resnet18")
+    encoder = EncoderNetwork("resnet18")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 160, 320, 3), np.uint8)
     whole = encoder.attention(pixels)
     assert whole.shape == (2, 9 * 50)
@@ -240,7 +240,7 @@ def test_attention_is_the_norm_of_the_map_at_two_scales() -> None:
 
 
 def test_looks_of_cells_multiply_to_nearly_their_cosines() -> None:
-    encoder = Encoder("resnet18")
+    encoder = EncoderNetwork("resnet18")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 160, 320, 3), np.uint8)
     looks = encoder.attention(pixels)[1, 50:].reshape(8, 50)
     cells = encoder.feature_map(pixels[1]).reshape(512, 50)
@@ -252,7 +252,7 @@ def test_looks_of_cells_multiply_to_nearly_their_cosines() -> None:
 
 
 def test_of_fewer_cells_than_numbers_looks_are_exact() -> None:
-    encoder = Encoder("resnet18")
+    encoder = EncoderNetwork("resnet18")
     pixels = random_pixels(1, 64)
     looks = encoder.attention(pixels)[0, 4:].reshape(8, 4)
     cells = encoder.feature_map(pixels[0]).reshape(512, 4)
@@ -262,7 +262,7 @@ def test_of_fewer_cells_than_numbers_looks_are_exact() -> None:
 
 
 def test_attention_does_not_depend_on_what_it_is_computed_with() -> None:
-    encoder = Encoder("resnet18").fold()
+    encoder = EncoderNetwork("resnet18").fold()
     pixels = random_pixels(3, 160)
     np.testing.assert_array_equal(encoder.attention(pixels)[:1], encoder.attention(pixels[:1]))
 

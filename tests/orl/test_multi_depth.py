@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from orl_explorer.orl.backbones import build_backbone
-from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.multi_depth import depth_maps, depth_shapes, pool_cells, pool_depths
 
 
@@ -90,7 +90,7 @@ def test_maps_of_other_sizes_are_cut_into_even_cells() -> None:
 
 def test_an_encoders_cells_are_its_pooled_map_with_unit_length() -> None:
     torch.manual_seed(0)
-    encoder = Encoder("resnet18")
+    encoder = EncoderNetwork("resnet18")
     pixels = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)
     found = encoder.embed_cells(pixels)
     maps = torch.from_numpy(np.stack([encoder.feature_map(p) for p in pixels]))
@@ -102,7 +102,7 @@ def test_an_encoders_cells_are_its_pooled_map_with_unit_length() -> None:
 
 def test_features_do_not_depend_on_what_was_embedded_along() -> None:
     torch.manual_seed(0)
-    encoder = Encoder("resnet18").fold()
+    encoder = EncoderNetwork("resnet18").fold()
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     together = encoder.embed_depths(pixels)
     np.testing.assert_array_equal(encoder.embed_depths(pixels[:1])[0], together[0])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orl_explorer.orl.boxes import BoxRules, Verdict, filter_boxes, iou
+from orl_explorer.orl.boxes import BoxRules, BoxVerdict, filter_boxes, iou
 from orl_explorer.orl.objectness import (
     CENTRE,
     LEVEL,
@@ -124,7 +124,7 @@ def test_the_likeliest_object_is_judged_first() -> None:
     found, score = filter_by_objectness(raw, RULES, WIDTH, HEIGHT, attention)
     # The third fits best, and the second, which holds it, overlaps it by more than half.
     assert found.boxes.tolist() == [[30, 30, 60, 60], [0, 0, 60, 60], [90, 0, 30, 30]]
-    assert [Verdict(v).name for v in found.verdict] == ["KEPT", "OVERLAP", "KEPT", "KEPT", "SIZE"]
+    assert [BoxVerdict(v).name for v in found.verdict] == ["KEPT", "OVERLAP", "KEPT", "KEPT", "SIZE"]
     assert found.blocker.tolist() == [-1, 2, -1, -1, -1]
     assert score.tolist() == objectness(found.boxes, raw, attention, WIDTH, HEIGHT).tolist()
     assert score[0] > score[1] > score[2]

@@ -12,7 +12,7 @@ import torch
 from orl_explorer.orl import timm_backbones
 from orl_explorer.orl.backbones import build_backbone, normalisation
 from orl_explorer.orl.byol import BYOL
-from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.encoder import EncoderNetwork
 
 CONVOLUTIONAL = ("timm:resnet18", "timm:test_convnext", "timm:mobilenetv3_small_050")
 
@@ -36,7 +36,7 @@ def test_all_of_it_learns(name: str) -> None:
 
 def test_an_encoder_of_timms_keeps_its_activations() -> None:
     torch.manual_seed(0)
-    encoder = Encoder("timm:mobilenetv3_small_050")
+    encoder = EncoderNetwork("timm:mobilenetv3_small_050")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     before = encoder.embed_rois(pixels)
     np.testing.assert_allclose(encoder.fold().embed_rois(pixels), before, atol=1e-6)

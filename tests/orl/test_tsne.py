@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orl_explorer.orl import tsne
-from orl_explorer.orl.tsne import EARLY, LATE, clusters, principal, spread
+from orl_explorer.orl import tsne as module
+from orl_explorer.orl.tsne import EARLY, LATE, clusters, principal, tsne
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,8 @@ def test_principal_components_keep_distances_and_turn_with_the_largest_spread() 
 def test_the_same_seed_gives_the_same_bits_and_groups_stay_together(groups: np.ndarray) -> None:
     components = principal(groups)
     reported: list[int] = []
-    places = spread(components, report=reported.append)
-    assert np.array_equal(places, spread(components))
+    places = tsne(components, report=reported.append)
+    assert np.array_equal(places, tsne(components))
     assert sum(reported) == EARLY + LATE
     assert np.abs(places).max() == pytest.approx(1)
     nearest = np.linalg.norm(places[:, None] - places[None], axis=2)
@@ -46,21 +46,21 @@ def test_whoever_stops_it_is_obeyed_at_once(groups: np.ndarray) -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        spread(principal(groups), report=stop)
+        tsne(principal(groups), report=stop)
     assert len(reports) == 1
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 12])
 def test_few_points_have_places_too(count: int) -> None:
     rows = np.random.default_rng(0).normal(size=(count, 8)).astype(np.float32)
-    places = spread(principal(rows))
+    places = tsne(principal(rows))
     assert places.shape == (count, 2)
     assert np.isfinite(places).all()
     assert np.abs(places).max() <= 1.0001
 
 
 def test_points_that_are_all_the_same_do_no_harm() -> None:
-    assert np.isfinite(spread(principal(np.ones((20, 8), np.float32)))).all()
+    assert np.isfinite(tsne(principal(np.ones((20, 8), np.float32)))).all()
 
 
 def test_clusters_are_numbered_by_size() -> None:
@@ -71,7 +71,7 @@ def test_clusters_are_numbered_by_size() -> None:
 
 def test_few_points_lie_where_their_first_two_components_do() -> None:
     components = np.array([[0.1, 0.2, 5.0], [0.5, 0.2, 0.0], [0.1, 0.4, 0.0]], np.float32)
-    found = spread(components)
+    found = tsne(components)
     np.testing.assert_allclose(found, [[-1, -0.5], [1, -0.5], [-1, 0.5]], atol=1e-6)
     assert found.dtype == np.float32
 
@@ -89,9 +89,9 @@ def test_neighbours_are_by_cosine_and_thrice_the_perplexity(
         assert k == expected
         raise Enough
 
-    monkeypatch.setattr(tsne, "nearest_neighbors", asked)
+    monkeypatch.setattr(module, "nearest_neighbors", asked)
     with pytest.raises(Enough):
-        spread(np.random.default_rng(0).normal(size=(count, 8)).astype(np.float32) / 10)
+        tsne(np.random.default_rng(0).normal(size=(count, 8)).astype(np.float32) / 10)
 
 
 def test_principal_components_are_fifty_at_most_and_the_same_again() -> None:

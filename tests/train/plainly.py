@@ -11,7 +11,7 @@ import pytest
 
 from orl_explorer.db.photos import dataset_by_id, usable_images
 from orl_explorer.db.sets import read, write
-from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.pixels import center_crop, crop_box, read_image
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.mining.config import MineConfig
@@ -41,7 +41,7 @@ def candidates(raw: list[Box], config: MineConfig) -> list[Box]:
     return kept or raw[:1]
 
 
-def encoder() -> Encoder:
+def encoder() -> EncoderNetwork:
     """The starter as published, its batch norms not folded."""
     return weights.build(weights.starter_weights())
 

@@ -23,7 +23,7 @@ from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.maps import find_map, make_map
-from orl_explorer.train.mining.orders import make_matches, matches
+from orl_explorer.train.mining.orders import make_matches, orders_of
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import mine, rois_map
 
@@ -45,7 +45,7 @@ def unpacked(tmp_path: Path) -> Path:
 def earlier(unpacked: Path) -> Workspace:
     """The same, opened by this version."""
     opened = open_workspace(unpacked)
-    weights.save(weights.starter_weights(), opened.encoders / "starter.pt")  # which the archive leaves out
+    weights.save_weights(weights.starter_weights(), opened.encoders / "starter.pt")  # which the archive leaves out
     return opened
 
 
@@ -100,7 +100,7 @@ def test_its_training_goes_on(earlier: Workspace) -> None:
 
 def test_its_orders_and_maps_are_made_anew(earlier: Workspace) -> None:
     found = complete_set_named(earlier.store, "first")
-    assert matches(earlier, found) is None
+    assert orders_of(earlier, found) is None
     assert len(make_matches(earlier, found).keys) == found.pair_count
     assert find_map(earlier, rois_map(earlier, "first")) is None
     again(earlier, "second")

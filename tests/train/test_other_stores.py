@@ -26,7 +26,7 @@ from orl_explorer.train.jobs import launcher
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.mining.maps import find_map, make_map
-from orl_explorer.train.mining.orders import HEADER, make_matches, matches
+from orl_explorer.train.mining.orders import HEADER, make_matches, orders_of
 from orl_explorer.train.run_folders import new_folder, own_folder
 from orl_explorer.train.training.config import BYOLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
@@ -333,15 +333,15 @@ def test_orders_and_maps_of_another_stores_set_are_not_taken_for_ones_own(
     make_matches(ready, complete_set_named(ready.store, "set"))
     make_map(ready, photos_map(ready, "demo", "starter"))
     make_map(ready, rois_map(ready, "set"))
-    assert matches(ready, complete_set_named(ready.store, "set")) is not None
+    assert orders_of(ready, complete_set_named(ready.store, "set")) is not None
     assert find_map(ready, rois_map(ready, "set")) is not None
 
     again = started_over(ready, mirrored)
     mined(again, tiny_mine, new_run)
     found = complete_set_named(again.store, "set")
     assert (again.orders / str(found.id) / HEADER).is_file()
-    assert matches(again, found) is None
+    assert orders_of(again, found) is None
     assert find_map(again, photos_map(again, "demo", "starter")) is None
     assert find_map(again, rois_map(again, "set")) is None
     assert len(make_matches(again, found).keys) == found.pair_count
-    assert matches(again, found) is not None
+    assert orders_of(again, found) is not None

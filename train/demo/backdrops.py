@@ -8,7 +8,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from orl_explorer.train.demo.cutouts import Floats, blur, photo
+from orl_explorer.train.demo.cutouts import Floats, blur, cutout_photo
 
 Rng = np.random.Generator
 Colour = tuple[float, float, float]
@@ -80,7 +80,7 @@ def _texture(name: str) -> Floats:
     """A surface with its large-scale light removed and a mean near 1: float32, [H, W] or [H, W, 3] for wood."""
     if name == "wood":
         return _planks()
-    grey = photo(name)[..., 0]
+    grey = cutout_photo(name)[..., 0]
     grey = grey / np.maximum(blur(grey, 60), 0.05)
     return np.ascontiguousarray(grey.T) if name == "brick.png" else grey  # its courses run upright
 
@@ -125,7 +125,7 @@ def _lay(
 def _photo_crop(name: str, box: tuple[int, int, int, int], h: int, w: int, rng: Rng, soft: float) -> Floats:
     """A window (x0, y0, x1, y1) of a photo as an out-of-focus background of h x w pixels, maybe mirrored."""
     x0, y0, x1, y1 = box
-    crop = photo(name)[y0:y1, x0:x1]
+    crop = cutout_photo(name)[y0:y1, x0:x1]
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
     return cv2.resize(blur(crop, soft * crop.shape[1] / w), (w, h), interpolation=cv2.INTER_CUBIC)
@@ -142,7 +142,7 @@ def _sky(rng: Rng, h: int, w: int) -> Floats:
 
 
 def _stars(rng: Rng, h: int, w: int) -> Floats:
-    field = photo("hubble_deep_field.jpg")
+    field = cutout_photo("hubble_deep_field.jpg")
     y, x = rng.integers(field.shape[0] - 640), rng.integers(field.shape[1] - 720)
     window = field[y : y + 640, x : x + 720]
     stars = np.clip(cv2.resize(window, (w, h), interpolation=cv2.INTER_AREA) * 1.3 - 0.06, 0, 1)

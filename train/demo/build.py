@@ -35,10 +35,10 @@ SEED = 2021
 # objectness in the choice of pairs would prefer boxes that hold several of them.
 CONFIG = with_settings(MINE_PRESETS["object"], {"proposal_scale": 0.5, "pair_ratio": 0.2, "object_weight": 0})
 
-Report = Callable[[int, int], None]  # told how many scenes are done, of how many
+_Report = Callable[[int, int], None]  # told how many scenes are done, of how many
 
 
-def compose(folder: Path, count: int = SCENES, seed: int = SEED, report: Report = lambda *_: None) -> Path:
+def compose(folder: Path, count: int = SCENES, seed: int = SEED, report: _Report = lambda *_: None) -> Path:
     """Write demo scenes as a COCO data set: images/*.jpg and annotations/scenes.json.
 
     The folder appears whole or not at all; one that is there already is left as it is.
@@ -99,7 +99,7 @@ def is_empty(workspace: Workspace) -> bool:
     return not datasets(workspace.store)
 
 
-def build_demo(workspace: Workspace, report: Report = lambda *_: None, count: int = SCENES) -> Run | None:
+def build_demo(workspace: Workspace, report: _Report = lambda *_: None, count: int = SCENES) -> Run | None:
     """Make the demo data set and start mining it. Returns the run, or None when the set is there already.
 
     Interrupted at any point, it goes on from there the next time.

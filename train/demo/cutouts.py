@@ -108,7 +108,7 @@ def _package(name: str) -> Path:
 
 
 @cache
-def photo(name: str) -> Floats:
+def cutout_photo(name: str) -> Floats:
     """Read one shipped photo: float32 [H, W, 3] RGB in [0, 1] (grey photos repeat their channel)."""
     folders = (_package("skimage") / "data", _package("sklearn") / "datasets" / "images")
     for folder in folders:
@@ -224,24 +224,24 @@ def gradient_map(grey: Floats, *stops: tuple[float, float, float]) -> Floats:
 @cache
 def wood() -> Floats:
     """The coffee photo's table top without the cup: float32 [240, 400, 3] RGB, grain along the x axis."""
-    strip = np.ascontiguousarray(photo("coffee.png")[:, 484:600].transpose(1, 0, 2))
+    strip = np.ascontiguousarray(cutout_photo("coffee.png")[:, 484:600].transpose(1, 0, 2))
     flat = strip / np.maximum(blur(strip, 40), 0.05) * strip.mean((0, 1))
     return np.clip(np.vstack([flat, flat[::-1]])[:240], 0, 1).astype(np.float32)
 
 
 def _snapped(category: str, name: str, outline: Sequence[Point], band: int, bottom: int | None = None) -> Cutout:
-    rgb = photo(name)[:bottom]
+    rgb = cutout_photo(name)[:bottom]
     return _cut(category, rgb, _snap(rgb, polygon(rgb.shape, outline), band))
 
 
 def _cat() -> Cutout:
-    rgb = cv2.copyMakeBorder(photo("chelsea.png"), CAT_CROWN, 36, 0, 0, cv2.BORDER_REFLECT)
+    rgb = cv2.copyMakeBorder(cutout_photo("chelsea.png"), CAT_CROWN, 36, 0, 0, cv2.BORDER_REFLECT)
     rgb = np.clip((rgb - 0.4) * 1.15 + 0.46, 0, 1)  # the photo is rather dull
     return _cut("cat", rgb, polygon(rgb.shape, CAT), feather=2.2)
 
 
 def _pagoda() -> Cutout:
-    rgb = photo("china.jpg")
+    rgb = cutout_photo("china.jpg")
     rough = polygon(rgb.shape, PAGODA)
     mask = _snap(rgb, rough, 4)
     mask[290:] = rough[290:]  # tree tops hide the photo's own edge down here
@@ -249,14 +249,14 @@ def _pagoda() -> Cutout:
 
 
 def _motorcycle() -> Cutout:
-    rgb = photo("motorcycle_left.png")
+    rgb = cutout_photo("motorcycle_left.png")
     mask = _snap(rgb, polygon(rgb.shape, MOTORCYCLE), 2)
     return _cut("motorcycle", rgb, mask * (1 - polygon(rgb.shape, MOTORCYCLE_GAP)))
 
 
 def _rocket() -> Cutout:
     """The rocket, somewhat stouter than life so that it reads at scene size, with its engine burning."""
-    rgb = photo("rocket.jpg")
+    rgb = cutout_photo("rocket.jpg")
     body = _cut("rocket", rgb, polygon(rgb.shape, ROCKET), 0.8).rgba
     h, w = body.shape[0], round(body.shape[1] * 1.5)
     body = cv2.resize(body, (w, h), interpolation=cv2.INTER_CUBIC)
@@ -276,7 +276,7 @@ def _rocket() -> Cutout:
 
 
 def _cup() -> Cutout:
-    rgb = photo("coffee.png")
+    rgb = cutout_photo("coffee.png")
     spoon = ((396, 80), (403, 68), (413, 66), (423, 71), (424, 79), (414, 118), (396, 118))
     saucer = ellipse(rgb.shape, (278, 219), (200.5, 169), 3)
     return _cut("cup", rgb, np.maximum.reduce([
@@ -285,7 +285,7 @@ def _cup() -> Cutout:
 
 
 def _cameraman() -> Cutout:
-    rgb = photo("camera.png")[:292]
+    rgb = cutout_photo("camera.png")[:292]
     mask = _snap(rgb, polygon(rgb.shape, CAMERAMAN) - polygon(rgb.shape, CAMERAMAN_GAP), 4)
     grey = rgb[..., 0]
     hair = (
@@ -311,7 +311,7 @@ def _cameraman() -> Cutout:
 
 
 def _coins() -> list[Cutout]:
-    grey = photo("coins.png")[..., 0]
+    grey = cutout_photo("coins.png")[..., 0]
     metals = (
         ((0.13, 0.08, 0.02), (0.78, 0.57, 0.22), (1, 0.93, 0.66)),  # gold
         ((0.10, 0.11, 0.13), (0.62, 0.64, 0.66), (1, 1, 1)),  # silver
@@ -334,12 +334,12 @@ def _coins() -> list[Cutout]:
 
 
 def _horses() -> list[Cutout]:
-    silhouette = (photo("horse.png")[..., 0] < 0.5).astype(np.float32)
+    silhouette = (cutout_photo("horse.png")[..., 0] < 0.5).astype(np.float32)
     h, w = silhouette.shape
     timber = cv2.resize(wood(), (w, h), interpolation=cv2.INTER_CUBIC)
-    marble = blur(photo("moon.png")[:h, :w, 0], 1.5) * 1.6
+    marble = blur(cutout_photo("moon.png")[:h, :w, 0], 1.5) * 1.6
     bronze = np.tile(np.array([0.62, 0.40, 0.20], np.float32), (h, w, 1)) * (
-        0.7 + 0.6 * blur(photo("gravel.png"), 2)[:h, :w]
+        0.7 + 0.6 * blur(cutout_photo("gravel.png"), 2)[:h, :w]
     )
     return [
         _carved("horse", silhouette, np.clip(timber * 1.25, 0, 1), 0.12),
@@ -351,9 +351,9 @@ def _horses() -> list[Cutout]:
 @cache
 def cutouts() -> dict[str, tuple[Cutout, ...]]:
     """Every object of the demo scenes by category (see Cutout for the arrays)."""
-    flower = photo("flower.jpg")
-    moon = gradient_map(np.clip(photo("moon.png")[..., 0] * 1.5, 0, 1), (0.1, 0.1, 0.12), (0.98, 0.96, 0.9))
-    eye = cv2.resize(photo("retina.jpg"), (470, 470), interpolation=cv2.INTER_AREA)
+    flower = cutout_photo("flower.jpg")
+    moon = gradient_map(np.clip(cutout_photo("moon.png")[..., 0] * 1.5, 0, 1), (0.1, 0.1, 0.12), (0.98, 0.96, 0.9))
+    eye = cv2.resize(cutout_photo("retina.jpg"), (470, 470), interpolation=cv2.INTER_AREA)
     made = [
         _snapped("astronaut", "astronaut.png", ASTRONAUT, 5, bottom=444),
         _cat(),

@@ -20,18 +20,18 @@ from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.orl.architectures import RESNETS, TIMM
 from orl_explorer.orl.backbones import normalisation
-from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.heads import pool
 from orl_explorer.orl.pixels import INPUT_SIZE
 from orl_explorer.train.encoders import weights
-from orl_explorer.train.encoders.state_dicts import State, Weights
+from orl_explorer.train.encoders.state_dicts import Weights, _State
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import whole_file
 from orl_explorer.train.formats import EncoderFormat
 from orl_explorer.train.run_folders import PROVENANCE
 from orl_explorer.train.workspace import Workspace
 
-Card = dict[str, Any]
+_Card = dict[str, Any]
 
 
 def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path:
@@ -61,7 +61,7 @@ def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path
     return beside
 
 
-def detectron2_checkpoint(backbone: State) -> Card:
+def detectron2_checkpoint(backbone: _State) -> _Card:
     """A torchvision ResNet as detectron2 reads one: its names, numpy arrays, and leave to match by suffixes.
 
     Pixels stay RGB with torchvision's mean and deviation, and the stride in the 3 x 3 convolution: its configuration
@@ -112,7 +112,7 @@ def _refuse_foreign(row: EncoderRow, form: str) -> None:
         )
 
 
-def _card(workspace: Workspace, row: EncoderRow, form: str) -> Card:
+def _card(workspace: Workspace, row: EncoderRow, form: str) -> _Card:
     mean, std = normalisation(row.architecture)
     learned = workspace.run_folder(row.run_id) / PROVENANCE if row.run_id is not None else None
     trained = json.loads(learned.read_text()) if learned is not None and learned.is_file() else {}
@@ -151,12 +151,12 @@ def _how_to_load(architecture: str, form: str) -> str:
     return "images [N, 3, H, W], RGB in 0..1 -> features [N, C] and, where there is one, projection [N, D]"
 
 
-def _texts(card: Card) -> dict[str, str]:
+def _texts(card: _Card) -> dict[str, str]:
     """A card as the metadata of files that hold texts alone."""
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in card.items()}
 
 
-def _write_safetensors(kept: Weights, card: Card, file: Path) -> None:
+def _write_safetensors(kept: Weights, card: _Card, file: Path) -> None:
     try:
         from safetensors.torch import save_file
     except ImportError as error:
@@ -172,7 +172,7 @@ class _Exported(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: EncoderNetwork) -> None:
         super().__init__()
         self.backbone, self.projector = encoder.backbone, encoder.projector
         self.register_buffer("mean", encoder.mean)
@@ -183,7 +183,7 @@ class _Exported(nn.Module):
         return (features,) if self.projector is None else (features, self.projector(features))
 
 
-def _write_onnx(kept: Weights, card: Card, file: Path) -> None:
+def _write_onnx(kept: Weights, card: _Card, file: Path) -> None:
     try:
         import onnx
         import onnxscript  # noqa: F401, torch's exporter needs it

@@ -12,7 +12,7 @@ from orl_explorer.db.encoders import add_encoder, find_encoder
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.orl.backbones import RESNETS, STARTER, build_backbone
 from orl_explorer.orl.efficientnet import without_classifier
-from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.heads import head_of
 from orl_explorer.train.encoders.state_dicts import Weights, checkpoint_weights, completed, read_checkpoint, read_torch
 from orl_explorer.train.errors import UserError
@@ -50,10 +50,10 @@ def add(
         )
     path = workspace.encoders / f"{file_name(name)}.pt"
     if find_encoder(workspace.store, name) is None:
-        save(weights, path)
+        save_weights(weights, path)
         return register(workspace, weights, path, name=name, kind=kind, source=source)
     existing = workspace.encoders / f".{file_name(name)}.pt"
-    save(weights, existing)
+    save_weights(weights, existing)
     try:
         return register(workspace, weights, existing, name=name, kind=kind, source=source)
     finally:
@@ -87,7 +87,9 @@ def register(
     return add_encoder(workspace.store, row)
 
 
-def load(workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: Precision = "fp32") -> Encoder:
+def load_encoder(
+    workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: Precision = "fp32"
+) -> EncoderNetwork:
     """The encoder of a row, ready to embed. Raises UserError when its file is gone or not what was added."""
     encoder = build(stored_weights(workspace, row)).fold().to(device)
     if precision == "bf16":
@@ -107,16 +109,16 @@ def stored_weights(workspace: Workspace, row: EncoderRow) -> Weights:
     return weights
 
 
-def build(weights: Weights) -> Encoder:
+def build(weights: Weights) -> EncoderNetwork:
     """An encoder with these weights, loaded strictly."""
-    encoder = Encoder(weights.architecture, head_of(weights.projector or {}))
+    encoder = EncoderNetwork(weights.architecture, head_of(weights.projector or {}))
     encoder.backbone.load_state_dict(weights.backbone)
     if encoder.projector is not None and weights.projector is not None:
         encoder.projector.load_state_dict(weights.projector)
     return encoder
 
 
-def save(weights: Weights, path: Path) -> None:
+def save_weights(weights: Weights, path: Path) -> None:
     """Write an encoder file: state dict with ``backbone.`` and ``projector.`` names, architecture beside it."""
     state = {f"backbone.{k}": v for k, v in weights.backbone.items()}
     state |= {f"projector.{k}": v for k, v in (weights.projector or {}).items()}

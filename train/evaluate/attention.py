@@ -10,21 +10,21 @@ from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.models import Image
 from orl_explorer.db.photos import dataset_named, usable_images
 from orl_explorer.db.sets.whole import annotated_objects
-from orl_explorer.orl.attention import Method, attention_maps, enlarged, input_size
-from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.attention import AttentionKind, attention_maps, enlarged, input_size
+from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.measure.average_precision import interval
 from orl_explorer.orl.measure.localisation import Localisation, as_measures, average, centre_prior, localisation, union
 from orl_explorer.orl.pixels import UnreadableImage
-from orl_explorer.train.encoders.weights import load
+from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.evaluate.parts import Parts
+from orl_explorer.train.evaluate.parts import KeptParts
 from orl_explorer.train.evaluate.protocols import AttentionConfig, Result
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.distributed import choose_device
 from orl_explorer.train.workspace import Workspace
 
-METHODS: tuple[Method, ...] = ("activation", "cosine")
+METHODS: tuple[AttentionKind, ...] = ("activation", "cosine")
 PRIOR = "centre_prior"  # a map that has not looked at the photo
 DRAWS = 1000  # of photos, for the 95 % interval
 
@@ -43,8 +43,8 @@ def evaluate(
     if not sure:
         raise UserError(f"No photo of '{data}' has an annotated object that is not difficult.")
     drawn = np.random.default_rng(config.seed).permutation(sure)[: config.photos]
-    parts, photos = Parts(workspace.run_folder(run_id)), Photos.of(workspace.store, dataset.id)
-    network = load(workspace, encoder, str(choose_device()))
+    parts, photos = KeptParts(workspace.run_folder(run_id)), Photos.of(workspace.store, dataset.id)
+    network = load_encoder(workspace, encoder, str(choose_device()))
     progress.phase("Looking at photos", len(drawn))
     unread = 0
     for i in drawn.tolist():
@@ -64,7 +64,7 @@ def evaluate(
 
 
 def _look(
-    network: Encoder, photos: Photos, image: Image, boxes: np.ndarray, difficult: np.ndarray
+    network: EncoderNetwork, photos: Photos, image: Image, boxes: np.ndarray, difficult: np.ndarray
 ) -> dict[str, list[float]]:
     """The numbers of one photo, by map, in the order of ``Localisation``."""
     photo = photos.read(image)

@@ -27,7 +27,7 @@ KINDS = {"box": "bbox", "mask": "segm"}
 
 
 @dataclass(frozen=True)
-class Objects:
+class CocoObjects:
     """The objects of a photo: boxes float32 [n, 4], x1 y1 x2 y2; classes int64 [n], from 1; masks uint8 [n, H, W]."""
 
     boxes: np.ndarray
@@ -78,11 +78,11 @@ class Coco:
                 )
             return np.asarray(as_rgb(stored, stored.format))
 
-    def objects(self, image_id: int) -> Objects:
+    def objects(self, image_id: int) -> CocoObjects:
         """What there is to learn from a photo."""
         rows = self._rows(image_id)
         x, y, w, h = np.array([row["bbox"] for row in rows], np.float32).T
-        return Objects(
+        return CocoObjects(
             np.stack([x, y, x + w, y + h], 1),
             np.array([self.categories.index(row["category_id"]) + 1 for row in rows], np.int64),
             np.stack([self.truth.annToMask(row) for row in rows]),
@@ -94,7 +94,7 @@ class Coco:
 
 
 @dataclass(frozen=True)
-class Precision:
+class PrecisionRecall:
     """COCO's average precision, shares of 1: the six that it sums up, and that of each category by name.
 
     A number that no annotation speaks for is left out.
@@ -104,7 +104,7 @@ class Precision:
     classes: dict[str, float]
 
 
-def average_precision(found: Coco, detections: list[dict[str, Any]]) -> dict[str, Precision]:
+def coco_average_precision(found: Coco, detections: list[dict[str, Any]]) -> dict[str, PrecisionRecall]:
     """COCO's AP of what was detected in its photos, by ``box`` and ``mask``.
 
     detections: ``image_id``, ``category_id``, ``bbox`` x y w h, ``segmentation`` as RLE, ``score``.
@@ -122,7 +122,7 @@ def average_precision(found: Coco, detections: list[dict[str, Any]]) -> dict[str
             judge.accumulate()
             judge.summarize()
         of_class = judge.eval["precision"][:, :, :, 0, -1].mean(axis=(0, 1))  # IoU, recall; all areas, 100 detections
-        measured[kind] = Precision(
+        measured[kind] = PrecisionRecall(
             {name: value for name, value in zip(STATS, judge.stats.tolist(), strict=False) if value >= 0},
             {name: value for name, value in zip(found.names, of_class.tolist(), strict=True) if value >= 0},
         )

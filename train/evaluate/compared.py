@@ -15,7 +15,7 @@ INDIFFERENT = frozenset(("protocol", "workers"))  # settings that change no numb
 
 
 @dataclass(frozen=True)
-class Column:
+class ResultColumn:
     """Evaluations that may be compared, the newest of each encoder, best first.
 
     key: the same from one look to the next. short: protocol and data. label: that, and what its settings are.
@@ -35,7 +35,7 @@ class Column:
         return known.headline_title if known else ""
 
 
-def columns(found: Sequence[Evaluated]) -> list[Column]:
+def columns(found: Sequence[Evaluated]) -> list[ResultColumn]:
     """Evaluations, newest first, as columns of a table of encoders; protocols in their own order."""
     groups: dict[tuple[str, str, str], dict[int, Evaluated]] = {}
     for each in found:
@@ -49,7 +49,7 @@ def columns(found: Sequence[Evaluated]) -> list[Column]:
         members = sorted(by_encoder.values(), key=lambda e: -(headline(e) or 0.0))
         short = f"{protocol} · {Path(data).name or data}"
         label = " · ".join([short, *_settings(protocol, _telling(members[0]))])
-        made.append(Column(f"{protocol} {data} {settings}", short, label, protocol, data, members))
+        made.append(ResultColumn(f"{protocol} {data} {settings}", short, label, protocol, data, members))
     return made
 
 

@@ -15,19 +15,19 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.models.detection import MaskRCNN
 
 from orl_explorer.db.models import Encoder as EncoderRow
-from orl_explorer.orl.detector import Target, build_detector, detector_rate, mirrored
+from orl_explorer.orl.detector import DetectionTarget, build_detector, detector_rate, mirrored
 from orl_explorer.orl.views import epoch_order, view_generator
 from orl_explorer.train.encoders.weights import stored_weights
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.evaluate.coco import Coco, Precision, average_precision, encoded
-from orl_explorer.train.evaluate.parts import Parts
+from orl_explorer.train.evaluate.coco import Coco, PrecisionRecall, coco_average_precision, encoded
+from orl_explorer.train.evaluate.parts import KeptParts
 from orl_explorer.train.evaluate.protocols import DetectionConfig, Result
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkpoint
 from orl_explorer.train.training.distributed import choose_device
 from orl_explorer.train.workspace import Workspace
 
-Shown = tuple[Tensor, Target]  # uint8 [3, H, W], and boxes, labels and masks
+Shown = tuple[Tensor, DetectionTarget]  # uint8 [3, H, W], and boxes, labels and masks
 MIRROR = 0  # number of the generator that decides whether a photo is mirrored
 
 
@@ -53,7 +53,7 @@ def evaluate(
     detector.to(device)
     tune(detector, learn, config, folder, device, progress)
     found = _detect(detector, learn.categories, measure, folder, device, progress)
-    return _summary(average_precision(measure, found), learn, measure, config, device)
+    return _summary(coco_average_precision(measure, found), learn, measure, config, device)
 
 
 def tune(
@@ -79,7 +79,9 @@ def tune(
     ids = learn.learnable()
     order = Order(len(ids), config, step)
     batches = iter(
-        DataLoader(Photos(learn, ids, config.seed), batch_sampler=order, num_workers=config.workers, collate_fn=list)
+        DataLoader(
+            DetectionPhotos(learn, ids, config.seed), batch_sampler=order, num_workers=config.workers, collate_fn=list
+        )
     )
     detector.train()
     clock = time.perf_counter()
@@ -111,7 +113,7 @@ def tune(
             raise Stopped
 
 
-class Photos(Dataset):
+class DetectionPhotos(Dataset):
     """Photos to learn from, with their objects, mirrored by a coin that (seed, epoch, photo) decides."""
 
     def __init__(self, learn: Coco, ids: list[int], seed: int) -> None:
@@ -180,7 +182,7 @@ def _detect(
     detector: MaskRCNN, categories: list[int], measure: Coco, folder: Path, device: torch.device, progress: Progress
 ) -> list[dict[str, Any]]:
     """What the detector finds in the photos, one after the other, those on disk excepted; as the evaluator takes it."""
-    parts = Parts(folder)
+    parts = KeptParts(folder)
     progress.phase("Detecting", len(measure.images))
     detector.eval()
     for image_id in measure.images:
@@ -208,7 +210,7 @@ def _detect(
 
 
 def _summary(
-    measured: dict[str, Precision], learn: Coco, measure: Coco, config: DetectionConfig, device: torch.device
+    measured: dict[str, PrecisionRecall], learn: Coco, measure: Coco, config: DetectionConfig, device: torch.device
 ) -> Result:
     numbers = {f"{kind}_{name}": v for kind, found in measured.items() for name, v in found.overall.items()}
     numbers |= {"photos": float(len(measure.images)), "training_photos": float(len(learn.learnable()))}
@@ -221,7 +223,7 @@ def _summary(
     return Result(numbers, {f"{kind}_ap": found.classes for kind, found in measured.items()}, notes)
 
 
-def _on(device: torch.device, shown: list[Shown]) -> tuple[list[Tensor], list[Target]]:
+def _on(device: torch.device, shown: list[Shown]) -> tuple[list[Tensor], list[DetectionTarget]]:
     images = [image.to(device, non_blocking=True).float() / 255 for image, _ in shown]
     return images, [{name: value.to(device) for name, value in target.items()} for _, target in shown]
 

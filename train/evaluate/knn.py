@@ -8,7 +8,7 @@ import torch
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.orl.measure.knn import knn_predict
 from orl_explorer.orl.pixels import center_crop
-from orl_explorer.train.encoders.weights import load
+from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.features import SPLITS, features_of, read_photo
 from orl_explorer.train.evaluate.folders import class_folders, is_voc, kept, voc_largest
@@ -35,7 +35,7 @@ def evaluate(
     if not len(train.files) or not len(test.files):
         raise UserError(f"No photo of a split of {data} has an object that is not difficult.")
     device = str(choose_device())
-    network = load(workspace, encoder, device)
+    network = load_encoder(workspace, encoder, device)
     bank, queries = (
         features_of(
             folder,

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from orl_explorer.db.models import Encoder as EncoderRow
-from orl_explorer.orl.encoder import Encoder
+from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.measure.classifiers import DepthHeads, right_within, summed_loss
 from orl_explorer.orl.multi_depth import depth_maps, depth_shapes, pool_depths
-from orl_explorer.train.encoders.weights import load
+from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.descent import Batches, Diverged, descend
 from orl_explorer.train.evaluate.features import SPLITS, features_of
@@ -33,7 +33,7 @@ def evaluate(
     """Share of the validation photos that the best depth's classifier gets right: ``top1``, ``top5``; both by depth."""
     folder, device = workspace.run_folder(run_id), choose_device()
     splits = train, test = kept(folder, lambda: class_folders(data))
-    network = load(workspace, encoder, str(device))
+    network = load_encoder(workspace, encoder, str(device))
     torch.manual_seed(config.seed)
     heads = DepthHeads(depth_shapes(network.backbone, config.image_size), len(train.classes)).to(device)
     steps = Steps(len(train.files), config)
@@ -68,7 +68,7 @@ def evaluate(
 
 
 def _seen(
-    network: Encoder, splits: Splits, steps: Steps, device: torch.device
+    network: EncoderNetwork, splits: Splits, steps: Steps, device: torch.device
 ) -> tuple[Batches, Iterator[tuple[list[Tensor], Tensor]]]:
     """Pooled maps of views that are new in every epoch."""
     train, test = splits
@@ -91,7 +91,7 @@ def _seen(
 
 
 def _stored(
-    network: Encoder,
+    network: EncoderNetwork,
     encoder: EncoderRow,
     splits: Splits,
     heads: DepthHeads,

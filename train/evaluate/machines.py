@@ -9,7 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from orl_explorer.orl.measure.average_precision import average_precision
-from orl_explorer.orl.measure.svm import COSTS, cross_validate, decide, draw_low_shot, fit, in_span
+from orl_explorer.orl.measure.svm import COSTS, cross_validate, decide, draw_low_shot, fit_svm, in_span
 
 
 class ClassJob(NamedTuple):
@@ -36,7 +36,7 @@ def fit_class(job: ClassJob) -> Fitted:
     with threadpool_limits(1, user_api="blas"):
         validated = cross_validate(features, job.labels, job.seed)
         cost = COSTS[int(validated.argmax())]
-        return Fitted(job.name, validated, cost, fit(features, job.labels, cost, job.seed))
+        return Fitted(job.name, validated, cost, fit_svm(features, job.labels, cost, job.seed))
 
 
 class LowShotJob(NamedTuple):
@@ -71,7 +71,7 @@ def fit_low_shot(job: LowShotJob) -> LowShot:
     learn, measure = _rows(job.learn), _rows(job.measure)
     with threadpool_limits(1, user_api="blas"):
         coordinates, basis = in_span(learn[drawn])
-        machines = np.stack([fit(coordinates, job.labels[drawn], cost, job.draw[0]) for cost in COSTS])
+        machines = np.stack([fit_svm(coordinates, job.labels[drawn], cost, job.draw[0]) for cost in COSTS])
         if basis is not None:
             machines = np.hstack([machines[:, :-1] @ basis.T, machines[:, -1:]])
         machines = machines.astype(np.float32)

@@ -15,7 +15,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Parts:
+class KeptParts:
     """Results by name, a line of JSON each, on disk as soon as they are there. A line cut off does not count."""
 
     def __init__(self, folder: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from orl_explorer.orl.measure.average_precision import average_precision, bootstrap, interval
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import Labelled, kept
-from orl_explorer.train.evaluate.parts import Parts
+from orl_explorer.train.evaluate.parts import KeptParts
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Scores:
     def kept_in(cls, folder: Path) -> Scores:
         """Those of an SVM run. Raises UserError where its folder no longer has them."""
         _, test = kept(folder, lambda: _gone(folder))
-        parts = Parts(folder)
+        parts = KeptParts(folder)
         there = [c for c in range(len(test.classes)) if (test.labels[:, c] > 0).any()]
         names = [test.classes[c] for c in there]
         if not all(name in parts for name in names):

@@ -15,7 +15,7 @@ from orl_explorer.train.encoders.weights import stored_weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.descent import Diverged, descend
 from orl_explorer.train.evaluate.folders import Labelled, class_folders, kept
-from orl_explorer.train.evaluate.parts import Parts
+from orl_explorer.train.evaluate.parts import KeptParts
 from orl_explorer.train.evaluate.protocols import Result, SemiConfig
 from orl_explorer.train.evaluate.views import Steps, centre_batches, training_batches
 from orl_explorer.train.progress import Progress
@@ -35,11 +35,11 @@ def evaluate(
 
     def gather() -> tuple[Labelled, Labelled]:
         train, test = class_folders(data)
-        return draw(train, config), test
+        return draw_labelled(train, config), test
 
     train, test = kept(folder, gather)
     weights = stored_weights(workspace, encoder)
-    steps, device, parts = Steps(len(train.files), config), choose_device(), Parts(folder)
+    steps, device, parts = Steps(len(train.files), config), choose_device(), KeptParts(folder)
     cells = [(rate, faster) for rate in config.rates for faster in config.head_multipliers]
     for number, (rate, faster) in enumerate(cells):
         name, cell = _name(rate, faster), folder / f"cell-{number + 1}"
@@ -75,7 +75,7 @@ def evaluate(
     return _summary(cells, parts, train, test, notes)
 
 
-def draw(train: Labelled, config: SemiConfig) -> Labelled:
+def draw_labelled(train: Labelled, config: SemiConfig) -> Labelled:
     """The photos that the list names, else a seeded share of each class, one at least. Raises UserError."""
     if config.list_file:
         chosen = _listed(train, Path(config.list_file).expanduser())
@@ -131,7 +131,7 @@ def _name(rate: float, faster: float) -> str:
 
 
 def _summary(
-    cells: list[tuple[float, float]], parts: Parts, train: Labelled, test: Labelled, notes: list[str]
+    cells: list[tuple[float, float]], parts: KeptParts, train: Labelled, test: Labelled, notes: list[str]
 ) -> Result:
     names = [_name(*cell) for cell in cells]
     values = {f"top{k}": {name: parts[name][i] for name in names} for i, k in enumerate((1, 5))}

@@ -23,7 +23,7 @@ from orl_explorer.train.evaluate.features import read_photo
 from orl_explorer.train.evaluate.folders import Labelled
 from orl_explorer.train.evaluate.protocols import HeadConfig
 
-Kind = Literal["colour", "crop", "centre"]
+_Kind = Literal["colour", "crop", "centre"]
 AREA = (0.08, 1.0)  # of a random crop, as a share of the photo
 AT_ONCE = 128  # photos of a forward pass that learns nothing
 
@@ -31,7 +31,7 @@ AT_ONCE = 128  # photos of a forward pass that learns nothing
 class LabelledViews(Dataset):
     """A view of a photo, what the light adds to it, and its label."""
 
-    def __init__(self, photos: Labelled, kind: Kind, size: int, seed: int) -> None:
+    def __init__(self, photos: Labelled, kind: _Kind, size: int, seed: int) -> None:
         self.photos, self.kind, self.size, self.seed = photos, kind, size, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, int]:
@@ -117,7 +117,7 @@ class KeysFrom:
 
 
 def training_batches(
-    photos: Labelled, kind: Kind, steps: Steps, first: int, architecture: str, device: torch.device
+    photos: Labelled, kind: _Kind, steps: Steps, first: int, architecture: str, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Normalised views float [B, 3, S, S] and labels int64 [B] of every step from one on."""
     config = steps.config

@@ -17,7 +17,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.features import keep_array
 from orl_explorer.train.evaluate.folders import kept, voc_splits
 from orl_explorer.train.evaluate.machines import LowShotJob, fit_low_shot
-from orl_explorer.train.evaluate.parts import Parts, in_processes
+from orl_explorer.train.evaluate.parts import KeptParts, in_processes
 from orl_explorer.train.evaluate.protocols import LowShotConfig, Result
 from orl_explorer.train.evaluate.voc07_svm import cells_of
 from orl_explorer.train.progress import Progress
@@ -42,7 +42,7 @@ def evaluate(
     files = {name: folder / f"{name}.npy" for name in ("learn", "measure")}
     for file, array in zip(files.values(), (learn, measure), strict=True):
         keep_array(array, file)
-    parts = Parts(folder)
+    parts = KeptParts(folder)
     jobs = [
         LowShotJob(
             f"k {k}, sample {sample}, {name}",

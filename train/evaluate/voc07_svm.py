@@ -11,12 +11,12 @@ from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.orl.measure.average_precision import interval
 from orl_explorer.orl.measure.svm import FOLDS, decide, in_span
 from orl_explorer.orl.pixels import INPUT_SIZE, resize_short_side, squeeze
-from orl_explorer.train.encoders.weights import load
+from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.features import SPLITS, features_of, keep_array, read_photo
 from orl_explorer.train.evaluate.folders import Labelled, kept, voc_splits
 from orl_explorer.train.evaluate.machines import ClassJob, fit_class
-from orl_explorer.train.evaluate.parts import Parts, in_processes
+from orl_explorer.train.evaluate.parts import KeptParts, in_processes
 from orl_explorer.train.evaluate.protocols import Result, SVMConfig, VOCConfig
 from orl_explorer.train.evaluate.scores import Scores
 from orl_explorer.train.progress import Progress
@@ -41,7 +41,7 @@ def evaluate(
     coordinates, basis = in_span(learn)
     rows = folder / "coordinates.npy"
     keep_array(coordinates, rows)
-    parts = Parts(folder)
+    parts = KeptParts(folder)
     targets = np.where(train.labels > 0, 1, -1)  # difficult ones are negatives here
     jobs = [
         ClassJob(name, str(rows), targets[:, c], config.seed)
@@ -74,7 +74,7 @@ def cells_of(
     Whole photos, resized to a short side of 256 and then squashed to 224 x 224, as in the reference.
     """
     device = str(choose_device())
-    network = load(workspace, encoder, device)
+    network = load_encoder(workspace, encoder, device)
     train, test = (
         features_of(
             folder,
@@ -101,7 +101,7 @@ def _refuse_few(train: Labelled, split: str) -> None:
             )
 
 
-def _measured(classes: list[str], found: Scores, parts: Parts, config: SVMConfig, progress: Progress) -> Result:
+def _measured(classes: list[str], found: Scores, parts: KeptParts, config: SVMConfig, progress: Progress) -> Result:
     names = found.classes
     if not names:
         raise UserError(f"No photo of {config.test_split} shows any of the classes.")

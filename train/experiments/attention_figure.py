@@ -13,7 +13,7 @@ from PIL import Image
 
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Encoder as EncoderRow
-from orl_explorer.orl.attention import Method, attention_map, enlarged
+from orl_explorer.orl.attention import AttentionKind, attention_map, enlarged
 from orl_explorer.orl.pixels import UnreadableImage, read_image
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
@@ -21,7 +21,7 @@ from orl_explorer.train.workspace import Workspace
 if TYPE_CHECKING:  # half a second that only those who draw should pay
     from matplotlib.figure import Figure
 
-METHODS: dict[Method, str] = {
+METHODS: dict[AttentionKind, str] = {
     "activation": "L2 norm of the last layer's activations over channels, each map scaled to its own range",
     "cosine": "cosine of every location to the photo's pooled feature, clipped at 0, on one scale for all",
 }
@@ -34,7 +34,7 @@ DOTS = 200  # per inch, of PNG files
 
 
 @dataclass(frozen=True)
-class Column:
+class FigureColumn:
     """The maps of one encoder, float [h, w] in [0, 1], one for each photo, and what stands above them."""
 
     title: str
@@ -42,10 +42,10 @@ class Column:
 
 
 def attention_figure(
-    workspace: Workspace, files: Sequence[Path], encoders: Sequence[str], method: Method = "activation"
+    workspace: Workspace, files: Sequence[Path], encoders: Sequence[str], method: AttentionKind = "activation"
 ) -> Figure:
     """Draw the maps of photos, read upright, for encoders of a workspace. Raises UserError or StoreError."""
-    from orl_explorer.train.encoders.weights import load
+    from orl_explorer.train.encoders.weights import load_encoder
 
     if method not in METHODS:
         raise UserError(f"There is no map '{method}'; known: {', '.join(METHODS)}.")
@@ -55,9 +55,9 @@ def attention_figure(
         raise UserError("A figure of attention needs at least one photo and one encoder.")
     columns = []
     for row in rows:
-        network = load(workspace, row)
-        columns.append(Column(title(row), [attention_map(network, photo, method) for photo in photos]))
-    return figure(photos, columns, method)
+        network = load_encoder(workspace, row)
+        columns.append(FigureColumn(title(row), [attention_map(network, photo, method) for photo in photos]))
+    return maps_figure(photos, columns, method)
 
 
 def title(row: EncoderRow) -> str:
@@ -67,7 +67,7 @@ def title(row: EncoderRow) -> str:
     return f"{row.name}\n(trained with labels)" if row.supervised else row.name
 
 
-def figure(photos: Sequence[Image.Image], columns: Sequence[Column], method: Method) -> Figure:
+def maps_figure(photos: Sequence[Image.Image], columns: Sequence[FigureColumn], method: AttentionKind) -> Figure:
     """One row for each photo, upright RGB: the photo, then its map in every column; method and colours underneath.
 
     columns: at least one.

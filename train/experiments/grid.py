@@ -16,14 +16,14 @@ import numpy as np
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import EvaluateConfig, protocol_named
-from orl_explorer.train.figures import FORMATS, look
-from orl_explorer.train.figures import save as save_figure
+from orl_explorer.train.figures import FORMATS, line_look
+from orl_explorer.train.figures import save_figure as save_figure
 from orl_explorer.train.jobs import once
 from orl_explorer.train.jobs.kinds import Evaluate, Mine
 from orl_explorer.train.jobs.trainings import Train
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.mining.sweep import Cell
-from orl_explorer.train.mining.sweep import save as save_cells
+from orl_explorer.train.mining.sweep import save_cells as save_cells
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import with_settings
 from orl_explorer.train.training.config import ORLConfig
@@ -37,7 +37,7 @@ TABLES = (".csv", ".json")
 
 
 @dataclass(frozen=True)
-class Subject:
+class GridSubject:
     """What is trained on: a complete set, or what mining a data set with an encoder gives by a cell's settings."""
 
     correspondence: CorrespondenceSet | None = None
@@ -64,7 +64,7 @@ class Trained:
 
 def sweep_train(
     workspace: Workspace,
-    subject: Subject,
+    subject: GridSubject,
     grid: Mapping[str, Sequence[str]],
     base: ORLConfig,
     data: str,
@@ -119,7 +119,7 @@ def refuse_files(files: Sequence[Path]) -> None:
             )
 
 
-def save(found: Sequence[Trained], headline: str, title: str, files: Sequence[Path]) -> None:
+def save_grid(found: Sequence[Trained], headline: str, title: str, files: Sequence[Path]) -> None:
     """Write the table (.csv, .json) and the plot (.png, .svg, .pdf). Raises UserError."""
     refuse_files(files)
     kept = [name for name in found[0].numbers if all(name in cell.numbers for cell in found)]
@@ -174,7 +174,7 @@ def plot(found: Sequence[Trained], headline: str, title: str) -> Figure:
             [mean - min(values) for mean, (_, values) in zip(means, points, strict=True)],
             [max(values) - mean for mean, (_, values) in zip(means, points, strict=True)],
         ]
-        axes.errorbar(at, means, yerr=reach, label=label or None, capsize=3, **look(number))
+        axes.errorbar(at, means, yerr=reach, label=label or None, capsize=3, **line_look(number))
     axes.set_xticks(range(len(ticks)), ticks)
     axes.set_xlim(-0.5, len(ticks) - 0.5)
     axes.set_xlabel(first.replace("_", " "))
@@ -186,7 +186,7 @@ def plot(found: Sequence[Trained], headline: str, title: str) -> Figure:
     return drawn
 
 
-def _settings(subject: Subject, cell: dict[str, str], base: ORLConfig) -> tuple[MineConfig | None, ORLConfig]:
+def _settings(subject: GridSubject, cell: dict[str, str], base: ORLConfig) -> tuple[MineConfig | None, ORLConfig]:
     """Settings of mining, None on a given set, and of training. Where there is mining, names that both have are its."""
     if subject.correspondence:
         return None, with_settings(base, cell)

@@ -15,8 +15,8 @@ from orl_explorer.db.photos import dataset_named, usable_images
 from orl_explorer.db.runs.runs import metrics, run_by_id
 from orl_explorer.train.evaluate.scores import Scores, ahead
 from orl_explorer.train.experiments.reproduce import SECOND, Row
-from orl_explorer.train.figures import PALETTE, look
-from orl_explorer.train.figures import save as save_figure
+from orl_explorer.train.figures import PALETTE, line_look
+from orl_explorer.train.figures import save_figure as save_figure
 from orl_explorer.train.files import publish
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.workspace import Workspace
@@ -47,7 +47,7 @@ PANELS = (  # name of a number, of its interval or of chance, and what it says
 ATTENTION_PHOTOS = 5
 
 
-def compared(workspace: Workspace, rows: list[Row]) -> list[Row]:
+def compared_rows(workspace: Workspace, rows: list[Row]) -> list[Row]:
     """The same rows with ``ahead``, ``ahead_low`` and ``ahead_high``: the mAP less BYOL's on the same photos.
 
     Much surer than two intervals side by side, since most of what makes them wide is common to both. Raises UserError.
@@ -90,7 +90,7 @@ def _said_ahead(row: Row) -> str:
     return f"{by:+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−")
 
 
-def save(workspace: Workspace, rows: list[Row]) -> Path:
+def save_report(workspace: Workspace, rows: list[Row]) -> Path:
     """Write ``table.md`` and ``table.json`` into the workspace. Returns their folder."""
     folder = workspace.path / FOLDER
     content = json.dumps([{"method": r.method, "encoder": r.encoder, **r.numbers} for r in rows], indent=1)
@@ -99,7 +99,7 @@ def save(workspace: Workspace, rows: list[Row]) -> Path:
     return folder
 
 
-def draw(workspace: Workspace, rows: Sequence[Row], measured: str, folder: Path) -> list[Path]:
+def draw_report(workspace: Workspace, rows: Sequence[Row], measured: str, folder: Path) -> list[Path]:
     """Write ``results.png``, ``curves.png`` and ``attention.png``, maps of the last encoders on photos of a data set.
 
     Raises UserError or StoreError.
@@ -109,8 +109,8 @@ def draw(workspace: Workspace, rows: Sequence[Row], measured: str, folder: Path)
     trained = {row.method: row for row in rows}
     shown = [trained[name].encoder for name in ("random weights", "BYOL", "ORL", SECOND) if name in trained]
     figures = {
-        "results.png": results(rows),
-        "curves.png": curves(workspace, rows),
+        "results.png": report_folder(rows),
+        "curves.png": draw_loss(workspace, rows),
         "attention.png": attention_figure(workspace, _photos(workspace, measured), shown),
     }
     for name, drawn in figures.items():
@@ -118,7 +118,7 @@ def draw(workspace: Workspace, rows: Sequence[Row], measured: str, folder: Path)
     return [folder / name for name in figures]
 
 
-def results(rows: Sequence[Row]) -> Figure:
+def report_folder(rows: Sequence[Row]) -> Figure:
     """A line for each method, a panel for each measure; a tick where chance would be."""
     from matplotlib.figure import Figure as NewFigure
 
@@ -148,7 +148,7 @@ def results(rows: Sequence[Row]) -> Figure:
     return drawn
 
 
-def curves(workspace: Workspace, rows: Sequence[Row]) -> Figure:
+def draw_loss(workspace: Workspace, rows: Sequence[Row]) -> Figure:
     """Means over epochs of each training: the loss as a share of its first epoch's, and the spread of features.
 
     Losses of different methods are of different scales; a spread of 0 is a collapse, of 1 features all over the sphere.
@@ -170,7 +170,7 @@ def curves(workspace: Workspace, rows: Sequence[Row]) -> Figure:
                 linestyle=dashes,
                 markersize=4,
                 linewidth=1.2,
-                **look(number),
+                **line_look(number),
             )
     panels[0].set_ylabel("loss, share of its first epoch's", fontsize=8)
     panels[1].set_ylabel("spread of features", fontsize=8)

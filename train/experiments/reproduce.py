@@ -71,7 +71,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class OtherPairs:
     """What else ORL is trained on: pairs mined with an encoder (OWN is BYOL's) by a preset of mining."""
 
     encoder: str
@@ -84,7 +84,7 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ReproduceSubject:
     """Where everything is learned and measured.
 
     dataset: photos to train on. voc: the folder VOC2007, and splits: its two. measured: data set of the second one.
@@ -107,7 +107,7 @@ def reproduce(
     mining: str = "paper",
     changes: Mapping[str, Any] = MappingProxyType({}),
     mine_changes: Mapping[str, Any] = MappingProxyType({}),
-    pairs: Sequence[Pairs] = (),
+    pairs: Sequence[OtherPairs] = (),
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Iterator[Row]:
@@ -130,7 +130,7 @@ def reproduce(
         if each.encoder != OWN:
             encoder_named(workspace.store, each.encoder)
     configs = _trainings({**changes, "seed": seed})
-    subject = gather(workspace, folder, voc)
+    subject = gather_photos(workspace, folder, voc)
     progress.log(f"{subject.photos} photos to train on ('{subject.dataset.name}'), '{subject.measured}' to measure on.")
     random = _random(workspace, configs["byol"].backbone)
     yield _row(workspace, subject, "random weights", random, progress)
@@ -149,12 +149,12 @@ def reproduce(
 
 def _stages_2_and_3(
     workspace: Workspace,
-    subject: Subject,
+    subject: ReproduceSubject,
     base: TrainConfig,
     byol: Encoder,
     minings: Mapping[str, MineConfig],
     mining: str,
-    pairs: Sequence[Pairs],
+    pairs: Sequence[OtherPairs],
     progress: Progress,
 ) -> Iterator[Row]:
     """ORL by its branches on pairs that BYOL found, once more on pairs of its own, and on those of others."""
@@ -196,7 +196,7 @@ def _trainings(changes: Mapping[str, Any]) -> dict[str, TrainConfig]:
     }
 
 
-def gather(workspace: Workspace, folder: Path, voc: Path | None = None) -> Subject:
+def gather_photos(workspace: Workspace, folder: Path, voc: Path | None = None) -> ReproduceSubject:
     """Take in the photos: VOC's two splits apart, everything else in the folder to train on. Raises UserError."""
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.")
@@ -218,7 +218,7 @@ def gather(workspace: Workspace, folder: Path, voc: Path | None = None) -> Subje
         parts = [part for part in others if not inside.is_relative_to(part) and folder != inside and any(walk(part))]
     names += [ingest(workspace, part).dataset.name for part in parts]
     whole = unite(workspace.store, names)
-    return Subject(whole, whole.image_count, found, datasets[measure], (learn, measure))
+    return ReproduceSubject(whole, whole.image_count, found, datasets[measure], (learn, measure))
 
 
 def seconds_per_epoch(config: TrainConfig, photos: int, speed: float) -> float:
@@ -226,7 +226,7 @@ def seconds_per_epoch(config: TrainConfig, photos: int, speed: float) -> float:
     return photos // config.batch_size * config.batch_size * operations_per_image(config) / speed
 
 
-def protocols(subject: Subject) -> dict[str, tuple[str, EvaluateConfig]]:
+def protocols(subject: ReproduceSubject) -> dict[str, tuple[str, EvaluateConfig]]:
     """What every encoder is measured by: data and settings, by protocol.
 
     Pairs are sought among annotated boxes, which do not depend on any encoder.
@@ -241,7 +241,7 @@ def protocols(subject: Subject) -> dict[str, tuple[str, EvaluateConfig]]:
     }
 
 
-def _row(workspace: Workspace, subject: Subject, method: str, encoder: Encoder, progress: Progress) -> Row:
+def _row(workspace: Workspace, subject: ReproduceSubject, method: str, encoder: Encoder, progress: Progress) -> Row:
     made = {
         name: once.evaluated(workspace, Evaluate.on(workspace, encoder, data, config), progress)
         for name, (data, config) in protocols(subject).items()
@@ -277,11 +277,11 @@ def _random(workspace: Workspace, backbone: str) -> Encoder:
 
 def _affordable(
     workspace: Workspace,
-    subject: Subject,
+    subject: ReproduceSubject,
     configs: dict[str, TrainConfig],
     random: Encoder,
     mining: str,
-    pairs: Sequence[Pairs],
+    pairs: Sequence[OtherPairs],
     hours: float,
     progress: Progress,
 ) -> int:
@@ -327,7 +327,7 @@ def _seconds_of(workspace: Workspace, run_id: int) -> float:
     return (run.ended_at - run.started_at).total_seconds() + START
 
 
-def _photos_of_voc(subject: Subject) -> int:
+def _photos_of_voc(subject: ReproduceSubject) -> int:
     return sum(len(voc_split(subject.voc, split).files) for split in subject.splits)
 
 

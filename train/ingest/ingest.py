@@ -11,8 +11,8 @@ from pathlib import Path
 
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.photos import (
-    Box,
-    Photo,
+    AnnotatedBox,
+    FoundPhoto,
     add_photos,
     count_photos,
     ensure_dataset,
@@ -26,7 +26,7 @@ from orl_explorer.train.workspace import Workspace
 
 BATCH = 512  # files looked at, and rows written, at a time
 
-Report = Callable[[int], None]  # told the number of files looked at so far
+_Report = Callable[[int], None]  # told the number of files looked at so far
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def ingest(
     layout: str = "auto",
     annotations: Path | None = None,
     name: str | None = None,
-    report: Report = lambda _: None,
+    report: _Report = lambda _: None,
 ) -> Ingested:
     """Take the photos under a folder into a data set; again at any time, for what is new or has changed.
 
@@ -98,20 +98,20 @@ def _ingest_batch(
     )
 
 
-def _look_at(layout: Layout, path: str) -> Photo:
+def _look_at(layout: Layout, path: str) -> FoundPhoto:
     file = layout.root / path
     size, mtime = _stamp(file)
     try:
         width, height, orientation = probe_image(file)
         digest = file_digest(file)
     except (UnreadableImage, OSError) as error:
-        return Photo(path, size=size, mtime_ns=mtime, error=str(error))
+        return FoundPhoto(path, size=size, mtime_ns=mtime, error=str(error))
     annotated = layout.annotated(path)
     boxes = boxes_as_shown(annotated, orientation, width, height) if annotated else ()
-    return Photo(path, width, height, orientation, size, mtime, None, boxes, digest)
+    return FoundPhoto(path, width, height, orientation, size, mtime, None, boxes, digest)
 
 
-def boxes_as_shown(annotated: Annotated, orientation: int, width: int, height: int) -> tuple[Box, ...]:
+def boxes_as_shown(annotated: Annotated, orientation: int, width: int, height: int) -> tuple[AnnotatedBox, ...]:
     """Annotated boxes in the frame that the viewer shows, width x height.
 
     Annotation tools differ in whether they honour EXIF. The declared size tells which frame was meant where

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from orl_explorer.db.photos import Box
+from orl_explorer.db.photos import AnnotatedBox
 from orl_explorer.train.errors import UserError
 
 LayoutName = Literal["auto", "folder", "coco", "voc"]
@@ -21,7 +21,7 @@ SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", 
 class Annotated:
     """Annotations of one photo, in the frame whose size the annotation file declares (0 when it does not)."""
 
-    boxes: tuple[Box, ...]
+    boxes: tuple[AnnotatedBox, ...]
     width: int = 0
     height: int = 0
 
@@ -94,7 +94,9 @@ def read_voc(file: Path) -> Annotated:
                 continue
             left, top, right, bottom = (float(_text(corners, tag)) for tag in ("xmin", "ymin", "xmax", "ymax"))
             difficult = (found.findtext("difficult") or "0").strip() == "1"
-            boxes.append(Box(_text(found, "name"), left - 1, top - 1, right - left + 1, bottom - top + 1, difficult))
+            boxes.append(
+                AnnotatedBox(_text(found, "name"), left - 1, top - 1, right - left + 1, bottom - top + 1, difficult)
+            )
         declared = (int(_text(size, "width")), int(_text(size, "height"))) if size is not None else (0, 0)
     except (ElementTree.ParseError, ValueError) as error:
         raise UserError(f"{file} is not a VOC annotation: {error}.") from error
@@ -142,10 +144,10 @@ def read_coco(file: Path) -> dict[str, Annotated]:
     try:
         content: dict[str, Any] = json.loads(file.read_text())
         categories = {c["id"]: str(c["name"]) for c in content.get("categories", [])}
-        boxes: dict[int, list[Box]] = {}
+        boxes: dict[int, list[AnnotatedBox]] = {}
         for found in content.get("annotations", []):
             x, y, w, h = found["bbox"]
-            box = Box(categories[found["category_id"]], x, y, w, h, bool(found.get("iscrowd", 0)))
+            box = AnnotatedBox(categories[found["category_id"]], x, y, w, h, bool(found.get("iscrowd", 0)))
             boxes.setdefault(found["image_id"], []).append(box)
         return {
             image["file_name"]: Annotated(

@@ -259,7 +259,7 @@ EVERY: tuple[type[Job], ...] = (Pretrain, Mine, Train, Evaluate, MakeMap)
 KINDS = {kind.model_fields["kind"].default: kind for kind in EVERY}
 
 
-def described(run: Run) -> str:
+def run_described(run: Run) -> str:
     """What a run does, in words, also where another version of the project wrote its row."""
     try:
         return job_of(run).described

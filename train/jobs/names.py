@@ -11,7 +11,7 @@ from orl_explorer.db.sets.read import find_set
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace, file_name
 
-Taken = Callable[[Workspace, str], bool]
+IsTaken = Callable[[Workspace, str], bool]
 
 
 def set_is_taken(workspace: Workspace, name: str) -> bool:
@@ -36,7 +36,7 @@ def refuse_taken_encoder(workspace: Workspace, name: str) -> None:
         raise UserError(f"The encoder name '{name}' is taken; choose another.")
 
 
-def free(workspace: Workspace, stem: str, taken: Taken) -> str:
+def free(workspace: Workspace, stem: str, taken: IsTaken) -> str:
     """The stem, or where that is taken the stem and the first number from 2 that makes it free."""
     numbered = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
     return next(name for name in numbered if not taken(workspace, name))

@@ -23,7 +23,7 @@ def set_named(workspace: Workspace, name: str) -> CorrespondenceSet:
     return found
 
 
-def differences(mined: CorrespondenceSet) -> dict[str, tuple[Any, Any]]:
+def differences_from_paper(mined: CorrespondenceSet) -> dict[str, tuple[Any, Any]]:
     """Settings of a set that are not the paper's: name -> (the set's, the paper's)."""
     paper = MineConfig().model_dump()
     own = MineConfig.of(mined).model_dump()

@@ -79,10 +79,10 @@ def describe(features: np.ndarray, objectness: np.ndarray, config: MineConfig) -
 
 def match(query: Described, key: Described, config: MineConfig) -> Pairs:
     """The pairs of two photos."""
-    return choose(cosines(query.features, key.features), query.merit, key.merit, config)
+    return choose_pairs(cosines(query.features, key.features), query.merit, key.merit, config)
 
 
-def choose(matrix: np.ndarray, query: Merit, key: Merit, config: MineConfig) -> Pairs:
+def choose_pairs(matrix: np.ndarray, query: Merit, key: Merit, config: MineConfig) -> Pairs:
     """The pairs of two photos whose cosines, float32 [B_q, B_k], and merits, [B_q] and [B_k], are known already."""
     return largest(matrix, config.pair_ratio, config.min_similarity, bonus(query, key))
 

@@ -23,7 +23,7 @@ MAP = (1 + ATTENTION_COARSE**2) * (ATTENTION_SIZE / INPUT_SIZE) ** 2  # RoIs tha
 
 
 @dataclass(frozen=True)
-class Work:
+class MiningWork:
     """What a mining has to do: photos to match; proposals, attention maps and RoIs to compute; rows to write."""
 
     photos: int
@@ -46,7 +46,7 @@ class MiningCost:
     disk_bytes: int
 
 
-def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: Work) -> MiningCost:
+def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: MiningWork) -> MiningCost:
     """Cost of a mining, at the speed of the newest runs that have computed the same kind of thing."""
     cores = os.cpu_count() or 1
     mined = [run for run in runs(store) if run.kind == "mine"]

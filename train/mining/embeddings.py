@@ -20,7 +20,7 @@ from filelock import FileLock
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 
-Kind = Literal["images", "rois", "attention-and-looks", "train", "test"]
+FeatureKind = Literal["images", "rois", "attention-and-looks", "train", "test"]
 DTYPE = "<f4"  # half precision would save disk and cost the order of near-equal pairs
 # Of keys, and of how files become the pixels that are embedded. Features of another version are made anew; those of the
 # first had ids of the store for keys.
@@ -54,7 +54,7 @@ class Embeddings:
     Keys are written after their vectors are on disk, so a killed process loses rows, never gets wrong ones.
     """
 
-    def __init__(self, folder: Path, kind: Kind, width: int, weights_sha256: str) -> None:
+    def __init__(self, folder: Path, kind: FeatureKind, width: int, weights_sha256: str) -> None:
         """Open, without a write. Raises UserError when the folder holds features of other weights."""
         self.width, self._folder, self._kind = width, folder, kind
         stem = f"{kind}-{VERSION}"

@@ -22,7 +22,7 @@ from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
 if TYPE_CHECKING:  # it would import torch, which those who find everything on disk never need
-    from orl_explorer.orl.encoder import Encoder
+    from orl_explorer.orl.encoder import EncoderNetwork
 
 REMEMBERED = 20_000  # features of boxes that no set uses, about 100 MB at 1280 floats
 MAPS = 5_000  # attention of photos that was not mined, about 70 MB
@@ -50,7 +50,7 @@ class Features:
         self, workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: Precision = "fp32"
     ) -> None:
         self._workspace, self._row, self._device, self._precision = workspace, row, device, precision
-        self._encoder: Encoder | None = None
+        self._encoder: EncoderNetwork | None = None
         self._loading = threading.Lock()
         self.batch = 8 if device == "cpu" else 128  # crops per forward; a CPU's caches hold the maps of few
         self.folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
@@ -65,17 +65,17 @@ class Features:
         )
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> EncoderNetwork:
         """The network, loaded on first use."""
         with self._loading:
             if self._encoder is None:
-                from orl_explorer.train.encoders.weights import load
+                from orl_explorer.train.encoders.weights import load_encoder
 
-                self._encoder = load(self._workspace, self._row, self._device, self._precision)
+                self._encoder = load_encoder(self._workspace, self._row, self._device, self._precision)
         return self._encoder
 
 
-class Attention:
+class AttentionMaps:
     """Attention maps of photos: from disk where mining has left them, else made on demand and remembered."""
 
     def __init__(self, features: Features, photos: Photos) -> None:

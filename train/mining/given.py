@@ -12,7 +12,7 @@ import numpy as np
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl_explorer.db.sets import read as rows
 from orl_explorer.db.sets import write
-from orl_explorer.orl.boxes import Verdict, judge_shape
+from orl_explorer.orl.boxes import BoxVerdict, judge_shape
 from orl_explorer.orl.matching import measure_pairs
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
@@ -25,8 +25,8 @@ from orl_explorer.train.mining.mine import (
     filter_rois,
     map_attention,
     match_rois,
-    propose,
-    publish,
+    propose_missing,
+    publish_set_measured,
 )
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress
@@ -106,7 +106,7 @@ def adopt(
     photos = Photos.of(store, dataset.id)
     features = Features(workspace, encoder, device, config.precision)
     if given.only_neighbors:
-        read = propose(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
+        read = propose_missing(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
         if len(read) < len(images):
             raise UserError(f"Some photos of '{dataset.name}' cannot be read any more; see the run's log.")
         embed_images(features, images, photos, progress)
@@ -122,7 +122,7 @@ def adopt(
         match_rois(workspace, adopted.id, features, images, config, progress)
     else:
         _take_pairs(workspace, adopted.id, features, images, given, progress)
-    return publish(workspace, adopted.id, dataset, config, progress)
+    return publish_set_measured(workspace, adopted.id, dataset, config, progress)
 
 
 def _blocks(given: Given, done: set[int], size: int) -> Iterator[list[int]]:
@@ -142,8 +142,8 @@ def _take_rois(
         raw = write.proposals_of(workspace.store, list(own), config.method)
         batch = []
         for image_id, boxes in own.items():
-            fallback = len(boxes) == 1 and judge_shape(boxes, config.rules)[0] != Verdict.KEPT
-            batch.append(write.Candidates(image_id, boxes, len(raw[image_id]), bool(fallback)))
+            fallback = len(boxes) == 1 and judge_shape(boxes, config.rules)[0] != BoxVerdict.KEPT
+            batch.append(write.CandidateRows(image_id, boxes, len(raw[image_id]), bool(fallback)))
         write.add_candidates(workspace.store, set_id, batch)
         progress.advance(len(block))
 

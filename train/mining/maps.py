@@ -17,7 +17,7 @@ from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
 from orl_explorer.db.people.selections import selected_ids
 from orl_explorer.db.photos import dataset_by_id, digests_of
 from orl_explorer.db.sets.read import rois_of
-from orl_explorer.orl.tsne import EARLY, LATE, principal, spread
+from orl_explorer.orl.tsne import EARLY, LATE, principal, tsne
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.mining.config import MineConfig
@@ -142,7 +142,7 @@ def _rois(workspace: Workspace, set_id: int, order: bytes) -> Points:
     return Points(owners, ids, boxes)
 
 
-def state_of(shown: MapOf, points: Points) -> str:
+def map_state(shown: MapOf, points: Points) -> str:
     """What a map follows from: the weights and what has features. Another state, another map."""
     said = f"{VERSION} {shown.encoder.weights_sha256} {shown.precision}".encode()
     return hashlib.sha256(said + points.ids.astype("<i8").tobytes()).hexdigest()[:16]
@@ -156,7 +156,7 @@ def find_map(workspace: Workspace, shown: MapOf) -> Map | None:
     points, places, components, state, owner = _read(file, file.stat().st_mtime_ns)
     if owner != _owner(workspace, shown):
         return None
-    return Map(points, places, components, state, state == state_of(shown, points_of(workspace, shown)))
+    return Map(points, places, components, state, state == map_state(shown, points_of(workspace, shown)))
 
 
 def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = None) -> Map:
@@ -176,8 +176,8 @@ def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = Non
     progress.advance(len(points))
     progress.phase("Places on the map", EARLY + LATE)
     with threadpool_limits(1):  # sums that are split between threads come out otherwise each time
-        places = spread(components, report=progress.advance)
-    made = Map(points, places, components.astype(np.float16), state_of(shown, points), True)
+        places = tsne(components, report=progress.advance)
+    made = Map(points, places, components.astype(np.float16), map_state(shown, points), True)
     keep_map(workspace, shown, made)
     progress.log(f"A map of {len(points)} {what}s of '{shown.dataset.name}' by '{shown.encoder.name}' is kept.")
     return made

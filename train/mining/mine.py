@@ -45,7 +45,7 @@ class Known(NamedTuple):
     rois: Described
 
 
-Query = tuple[int, Known, list[Known]]  # id of a photo, what is known of it, and of its neighbours, nearest first
+_Query = tuple[int, Known, list[Known]]  # id of a photo, what is known of it, and of its neighbours, nearest first
 
 
 def check(workspace: Workspace, dataset: Dataset, name: str, config: MineConfig) -> None:
@@ -98,7 +98,7 @@ def mine(
     photos = Photos.of(store, dataset.id)
 
     images = known_photos(workspace, dataset, progress)
-    images = propose(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
+    images = propose_missing(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
     if len(images) <= config.neighbors:
         raise UserError(
             f"Only {len(images)} photos of '{dataset.name}' can still be read, too few for K = {config.neighbors}."
@@ -111,10 +111,10 @@ def mine(
     embed_rois(workspace, mined.id, features, images, photos, progress)
     _find_neighbors(workspace, mined.id, features, images, config, progress)
     match_rois(workspace, mined.id, features, images, config, progress)
-    return publish(workspace, mined.id, dataset, config, progress)
+    return publish_set_measured(workspace, mined.id, dataset, config, progress)
 
 
-def publish(
+def publish_set_measured(
     workspace: Workspace, set_id: int, dataset: Dataset, config: MineConfig, progress: Progress
 ) -> CorrespondenceSet:
     """Measure a set whose rows are all there, and make it visible."""
@@ -134,7 +134,7 @@ def image_seed(path: str) -> int:
     return zlib.crc32(path.encode())
 
 
-def propose(
+def propose_missing(
     workspace: Workspace, images: list[Image], photos: Photos, config: MineConfig, workers: int, progress: Progress
 ) -> list[Image]:
     """Compute missing raw proposals, unless others are to be used. Returns the images that could be read."""
@@ -252,7 +252,7 @@ def filter_rois(
         for image, attention in zip(block, maps, strict=True):
             found = candidates(image, raw[image.id], config, attention)
             kept, objectness = found.filtered, found.objectness if config.needs_objectness else None
-            batch.append(write.Candidates(image.id, kept.boxes, len(raw[image.id]), kept.fallback, objectness))
+            batch.append(write.CandidateRows(image.id, kept.boxes, len(raw[image.id]), kept.fallback, objectness))
         write.add_candidates(workspace.store, set_id, batch)
         progress.advance(len(block))
 
@@ -333,14 +333,14 @@ def match_rois(
         vectors = features.rois.get(roi_keys(digest_of[image], rois.boxes[here]))
         return Known(rois.ids[here], describe(vectors, rois.objectness[here], config))
 
-    def queries() -> Iterator[Query]:
+    def queries() -> Iterator[_Query]:
         for block in _batched(todo, MATCHED):
             neighbors = read.neighbor_ids_of(workspace.store, set_id, block)
             known = {image: known_of(image) for image in {*block, *(n for ids in neighbors.values() for n in ids)}}
             for image in block:
                 yield image, known[image], [known[n] for n in neighbors[image]]
 
-    def matched(query: Query) -> write.MinedImage:
+    def matched(query: _Query) -> write.MinedImage:
         image, own, neighbors = query
         pairs = []
         for rank, other in enumerate(neighbors, 1):

@@ -57,7 +57,7 @@ class MatchOrder:
 
 
 @dataclass(frozen=True)
-class Matches:
+class PairOrders:
     """The pairs of a set, in the order of the store, and their orders.
 
     keys: int64 [P], as ``db.matches.pair_keys``. similarity, margin: float32 [P], NaN without a margin. cycle: int8
@@ -75,7 +75,7 @@ class Matches:
     revision: int
 
 
-def matches(workspace: Workspace, mined: CorrespondenceSet) -> Matches | None:
+def orders_of(workspace: Workspace, mined: CorrespondenceSet) -> PairOrders | None:
     """The orders of a complete set, if they have been made since its photos were annotated as they are."""
     folder, revision = _folder(workspace, mined), _revision(workspace, mined)
     return _opened(folder, revision) if _made(folder) == (_of_set(workspace, mined), revision) else None
@@ -83,7 +83,7 @@ def matches(workspace: Workspace, mined: CorrespondenceSet) -> Matches | None:
 
 def make_matches(
     workspace: Workspace, mined: CorrespondenceSet, report: Callable[[int, int], None] = lambda done, total: None
-) -> Matches:
+) -> PairOrders:
     """Make the orders of a complete set, in place of older ones. report: photos read, and how many there are."""
     revision, total = _revision(workspace, mined), mined.pair_count
     names = tuple(sorted(dataset_by_id(workspace.store, mined.dataset_id).categories or {}))
@@ -121,7 +121,7 @@ def drop_matches(workspace: Workspace, set_id: int) -> None:
     shutil.rmtree(workspace.orders / str(set_id), ignore_errors=True)
 
 
-def match_rows(workspace: Workspace, mined: CorrespondenceSet, found: Matches, order: MatchOrder) -> np.ndarray:
+def match_rows(workspace: Workspace, mined: CorrespondenceSet, found: PairOrders, order: MatchOrder) -> np.ndarray:
     """Rows of ``found`` that are shown, in order: uint32 [n]. One that nothing filters is a view of the file."""
     by_marks = order.verdict is not None or order.tag is not None
     marks = marks_of(workspace.store, mined.dataset_id) if by_marks else 0
@@ -130,12 +130,12 @@ def match_rows(workspace: Workspace, mined: CorrespondenceSet, found: Matches, o
     return rows
 
 
-def match_keys(found: Matches, rows: np.ndarray, offset: int, limit: int) -> np.ndarray:
+def match_keys(found: PairOrders, rows: np.ndarray, offset: int, limit: int) -> np.ndarray:
     """Keys of the pairs of a page: int64 [at most limit]."""
     return found.keys[rows[offset : offset + limit]]
 
 
-def place_of(found: Matches, rows: np.ndarray, order: MatchOrder, similarity: float) -> int:
+def position_of(found: PairOrders, rows: np.ndarray, order: MatchOrder, similarity: float) -> int:
     """Where in rows sorted by similarity the first pair stands that is at or beyond a similarity, from 0."""
     sign = -1 if order.descending else 1
     return bisect_left(rows, sign * similarity, key=lambda row: sign * found.similarity[row])
@@ -158,9 +158,9 @@ _MAKING: dict[Path, Making] = {}
 _LOCK = threading.Lock()
 
 
-def matches_or_making(workspace: Workspace, mined: CorrespondenceSet, patience: float) -> Matches | Making:
+def matches_or_making(workspace: Workspace, mined: CorrespondenceSet, patience: float) -> PairOrders | Making:
     """The orders of a set. Where there are none, a thread begins to make them, and is given some seconds to do so."""
-    found = matches(workspace, mined)
+    found = orders_of(workspace, mined)
     if found is not None:
         return found
     folder = _folder(workspace, mined)
@@ -169,7 +169,7 @@ def matches_or_making(workspace: Workspace, mined: CorrespondenceSet, patience: 
         if making is None or (making.error is None and not making.thread.is_alive()):
             making = _MAKING[folder] = _begin(workspace, mined)
     making.thread.join(patience)
-    return matches(workspace, mined) or making
+    return orders_of(workspace, mined) or making
 
 
 def try_again(workspace: Workspace, mined: CorrespondenceSet) -> None:
@@ -241,14 +241,14 @@ def _ascending(sort: Sort, similarity: np.ndarray, margin: np.ndarray, cycle: np
 
 
 @lru_cache(maxsize=8)
-def _opened(folder: Path, revision: int) -> Matches:
+def _opened(folder: Path, revision: int) -> PairOrders:
     names = tuple(json.loads((folder / HEADER).read_text())["names"])
     read = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
     by: dict[Sort, np.ndarray] = {sort: read.pop(f"by_{sort}") for sort in SORTS}
-    return Matches(**read, names=names, by=by, revision=revision)
+    return PairOrders(**read, names=names, by=by, revision=revision)
 
 
-def _let_go(found: Matches) -> None:
+def _let_go(found: PairOrders) -> None:
     """Give back the memory of what was read of the files: a filter reads all of some, a page 36 rows."""
     for array in (found.keys, found.similarity, found.margin, found.cycle, found.category, *found.by.values()):
         if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows does that by itself
@@ -275,14 +275,14 @@ class _Known:
     workspace: Workspace
     set_id: int
     revision: int
-    found: Matches = field(compare=False)
+    found: PairOrders = field(compare=False)
 
 
 @lru_cache(maxsize=6)
 def _rows(known: _Known, order: MatchOrder, marks: int) -> np.ndarray:
     found, rows = known.found, known.found.by[order.sort]
     if order.least is not None and order.sort == "similarity":
-        rows = rows[place_of(found, rows, replace(order, descending=False), order.least) :]
+        rows = rows[position_of(found, rows, replace(order, descending=False), order.least) :]
     kept = _kept(known, order)
     if kept is not None and np.count_nonzero(kept) * FEW < len(kept):
         few = np.flatnonzero(kept)

@@ -16,10 +16,10 @@ from orl_explorer.orl.proposals import selective_search
 from orl_explorer.train.pools import helpers
 from orl_explorer.train.progress import Progress, map_ahead
 
-Job = tuple[str, Stamp | None, int, float]  # file, by what it is known again, seed, scale
+_Search = tuple[str, Stamp | None, int, float]  # file, by what it is known again, seed, scale
 
 
-def propose(job: Job) -> np.ndarray | str:
+def propose_photo(job: _Search) -> np.ndarray | str:
     """Raw boxes int16 [M, 4] of one photo, or the reason why it cannot be read."""
     file, stamp, seed, scale = job
     try:
@@ -29,10 +29,10 @@ def propose(job: Job) -> np.ndarray | str:
     return selective_search(image, seed, scale)
 
 
-def propose_all(jobs: Iterable[Job], workers: int, progress: Progress) -> Generator[np.ndarray | str]:
+def propose_all(jobs: Iterable[_Search], workers: int, progress: Progress) -> Generator[np.ndarray | str]:
     """Raw boxes of many photos, in the order of the jobs, whatever the number of workers. Raises Stopped, UserError."""
     with helpers(workers, _one_thread) as pool:
-        yield from map_ahead(pool, propose, jobs, 4 * workers, progress.check)
+        yield from map_ahead(pool, propose_photo, jobs, 4 * workers, progress.check)
 
 
 def _one_thread() -> None:

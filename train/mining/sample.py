@@ -34,7 +34,7 @@ class Sample:
         return np.union1d(self.queries, self.neighbors[:, :k])
 
 
-def draw(
+def draw_sample(
     workspace: Workspace,
     dataset: str,
     features: Features,
@@ -58,7 +58,7 @@ def draw(
         )
     if len(ids) <= most:
         raise UserError(f"K = {most} neighbours need at least {most + 1} photos, and '{dataset}' has {len(ids)}.")
-    allowed = ids if only is None else np.array([i.id for i in images if named(i, frozenset(only))], np.int64)
+    allowed = ids if only is None else np.array([i.id for i in images if photos_named(i, frozenset(only))], np.int64)
     if not len(allowed):
         raise UserError(f"No photo of '{dataset}' has one of the {len(only or ())} names that may be queries.")
     queries = drawn(allowed, size, seed)
@@ -129,7 +129,7 @@ def _nearest(
     return np.stack([n.ids for n in near]), np.stack([n.similarity for n in near])
 
 
-def named(image: Image, names: frozenset[str]) -> bool:
+def photos_named(image: Image, names: frozenset[str]) -> bool:
     """Whether a photo has one of the names, with or without folder and suffix."""
     path = PurePosixPath(image.path)
     return not names.isdisjoint({image.path, path.name, path.stem})

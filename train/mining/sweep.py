@@ -14,15 +14,15 @@ from orl_explorer.orl.boxes import BoxRules
 from orl_explorer.orl.measure.quality import Measures
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
-from orl_explorer.train.mining.features import Attention, BoxFeatures, Features
-from orl_explorer.train.mining.sample import draw
+from orl_explorer.train.mining.features import AttentionMaps, BoxFeatures, Features
+from orl_explorer.train.mining.sample import draw_sample
 from orl_explorer.train.mining.trial import Found, Trial
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import with_settings
 from orl_explorer.train.workspace import Workspace
 
-Grid = Mapping[str, Sequence[float | str]]  # values by name of a setting
+SweepGrid = Mapping[str, Sequence[float | str]]  # values by name of a setting
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def sweep(
     workspace: Workspace,
     dataset: str,
     encoder: str,
-    grid: Grid,
+    grid: SweepGrid,
     *,
     base: MineConfig = MINE_PRESETS["paper"],
     sample: int = 200,
@@ -58,16 +58,16 @@ def sweep(
         raise UserError("A sweep works from stored features of one precision; mine with the other, then compare sets.")
     features = Features(workspace, encoder_named(workspace.store, encoder), precision=base.precision)
     most = max(config.neighbors for _, config in cells)
-    drawn = draw(workspace, dataset, features, most, sample, seed, only)
+    drawn = draw_sample(workspace, dataset, features, most, sample, seed, only)
     photos = Photos.of(workspace.store, drawn.dataset.id)
     vectors = BoxFeatures(features, photos)
-    trial = Trial(workspace, drawn, vectors, Attention(features, photos))
+    trial = Trial(workspace, drawn, vectors, AttentionMaps(features, photos))
     found = dict(try_all(trial, [config for _, config in cells], embed=True, progress=progress))
     progress.log(f"RoIs embedded for the occasion: {vectors.embedded}.")
     return [Cell(cell, found[config].measures) for cell, config in cells]
 
 
-def combinations(grid: Grid, base: MineConfig) -> list[tuple[dict[str, float | str], MineConfig]]:
+def combinations(grid: SweepGrid, base: MineConfig) -> list[tuple[dict[str, float | str], MineConfig]]:
     """Every cell of a grid, the last setting changing fastest, with all its settings. Raises UserError."""
     cells = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     return [(cell, with_settings(base, cell)) for cell in cells]
@@ -86,7 +86,7 @@ def try_all(
         yield from zip(some, trial.find_all(some, embed=embed, progress=progress), strict=True)
 
 
-def save(cells: Sequence[Cell], path: Path) -> None:
+def save_cells(cells: Sequence[Cell], path: Path) -> None:
     """Write a row for each cell, its settings first: comma-separated, or JSON when the name ends in .json."""
     rows = [{**cell.settings, **cell.measures} for cell in cells]
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -16,9 +16,9 @@ from orl_explorer.orl.matching import Pairs, cosines
 from orl_explorer.orl.measure.quality import Measures, Mined, with_labels, without_labels
 from orl_explorer.orl.objectness import sparseness
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.mining.candidates import Merit, candidates, choose, merit, raw_boxes
+from orl_explorer.train.mining.candidates import Merit, candidates, choose_pairs, merit, raw_boxes
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.features import Attention, Boxes, BoxFeatures
+from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures
 from orl_explorer.train.mining.quality import as_objects
 from orl_explorer.train.mining.sample import Sample
 from orl_explorer.train.progress import Progress
@@ -61,7 +61,7 @@ class _Judged:
 class Trial:
     """Tries settings on a sample. Not for two threads at once."""
 
-    def __init__(self, workspace: Workspace, sample: Sample, vectors: BoxFeatures, attention: Attention) -> None:
+    def __init__(self, workspace: Workspace, sample: Sample, vectors: BoxFeatures, attention: AttentionMaps) -> None:
         self.sample = sample  # may be replaced by one of the same queries with more neighbours
         self._workspace, self._vectors, self._attention = workspace, vectors, attention
         self._raw: dict[tuple[str, int], np.ndarray] = {}
@@ -217,9 +217,9 @@ class Trial:
                     for config, of_both, found, below in zip(configs, weighed, pairs, cut, strict=True):
                         if rank > config.neighbors:
                             continue
-                        found.append((query, neighbor, choose(matrix, *of_both, config)))
+                        found.append((query, neighbor, choose_pairs(matrix, *of_both, config)))
                         if config.min_similarity > -1:
-                            free = choose(matrix, *of_both, config.model_copy(update={"min_similarity": -1.0}))
+                            free = choose_pairs(matrix, *of_both, config.model_copy(update={"min_similarity": -1.0}))
                             below.append(free.similarity[free.similarity < config.min_similarity])
                 progress.advance()
         return pairs, cut

@@ -35,7 +35,7 @@ Rate = Annotated[
 ]
 WarmUp = Annotated[float, setting(ge=0, help="Epochs over which the learning rate ramps up", group=OPTIMISER)]
 Projection = Annotated[int, setting(ge=8, le=8192, help="Length of a projection", group=NETWORKS)]
-Target = Annotated[
+TargetMomentum = Annotated[
     float, setting(ge=0, le=1, help="Momentum of the target at the start; it rises to 1", group=NETWORKS)
 ]
 Temperature = Annotated[float, setting(gt=0, le=10, help="Temperature of the softmax over similarities", group=OWN)]
@@ -107,7 +107,7 @@ class BYOLConfig(TrainConfig):
 
     title: ClassVar[str] = "BYOL"
     method: Literal["byol"] = "byol"
-    target_momentum: Target = 0.99
+    target_momentum: TargetMomentum = 0.99
 
     @property
     def passes(self) -> tuple[Passes, ...]:
@@ -119,7 +119,7 @@ class MultiCropConfig(TrainConfig):
 
     title: ClassVar[str] = "multi-crop BYOL"
     method: Literal["multicrop"] = "multicrop"
-    target_momentum: Target = 0.99
+    target_momentum: TargetMomentum = 0.99
     local_size: int = setting(96, ge=32, le=1024, help="Side of a small view, in pixels")
     local_crops: int = setting(4, ge=1, le=16, help="Small views of each photo")
 
@@ -176,7 +176,7 @@ class ORLConfig(TrainConfig):
 
     title: ClassVar[str] = "ORL"
     method: Literal["orl"] = "orl"
-    target_momentum: Target = 0.99
+    target_momentum: TargetMomentum = 0.99
     patch_size: int = setting(96, ge=32, le=1024, help="Side of a RoI view, in pixels")
     image_weight: float = setting(1.0, ge=0, help="Lambda 1: weight of the image-level loss", group=OWN)
     intra_weight: float = setting(1.0, ge=0, help="Lambda 2: weight of the intra-RoI loss", group=OWN)

@@ -22,7 +22,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.training.config import ORLConfig, TrainConfig
 from orl_explorer.train.training.trained_on import Correspondences
 
-Key = tuple[int, int]  # epoch, index of the image
+_Key = tuple[int, int]  # epoch, index of the image
 Views = dict[str, Tensor]  # name -> uint8 [S, S, 3]; of a batch [B, S, S, 3]
 CHANGES = "/changes"  # ends the name of what is still to be done to a view: float [9], of a batch [B, 9]
 # Of stage 3, in the order of their generators: name, branch, pipeline.
@@ -49,7 +49,7 @@ class ImageViews(Dataset):
         """Path of a photo."""
         return self.files[index]
 
-    def __getitem__(self, key: Key) -> Views:
+    def __getitem__(self, key: _Key) -> Views:
         """Each view under its name, uint8 [S, S, 3]."""
         generators = [view_generator(self.seed, *key, number) for number in range(len(self.views))]
         cut = partial(_crops, self.views, generators)
@@ -77,7 +77,7 @@ class RoiViews(Dataset):
         """Path of a query photo."""
         return self.found.files[int(self.found.queries[index])]
 
-    def __getitem__(self, key: Key) -> Views:
+    def __getitem__(self, key: _Key) -> Views:
         """image_1, image_2: uint8 [S, S, 3]; roi, roi_jittered, query_roi, key_roi: uint8 [P, P, 3].
 
         Branches of weight 0 have no views.
@@ -140,7 +140,7 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return count // batch_size
 
 
-def batch_keys(count: int, config: TrainConfig, step: int) -> list[Key]:
+def batch_keys(count: int, config: TrainConfig, step: int) -> list[_Key]:
     """The photos of one step: a slice of its epoch's order."""
     epoch, within = divmod(step, steps_per_epoch(count, config.batch_size))
     order = epoch_order(config.seed, epoch, count)
@@ -149,7 +149,7 @@ def batch_keys(count: int, config: TrainConfig, step: int) -> list[Key]:
 
 
 @dataclass(frozen=True)
-class Parts:
+class BatchParts:
     """Keys of every forward from a step on: the tail of the same sequence, wherever it starts.
 
     A step's batch is cut into ``config.accumulate`` parts, and each of those into one for each process.
@@ -161,7 +161,7 @@ class Parts:
     rank: int = 0
     processes: int = 1
 
-    def __iter__(self) -> Iterator[list[Key]]:
+    def __iter__(self) -> Iterator[list[_Key]]:
         total = steps_per_epoch(self.count, self.config.batch_size) * self.config.epochs
         pieces = self.config.accumulate * self.processes
         size = self.config.batch_size // pieces
@@ -171,7 +171,7 @@ class Parts:
                 yield keys[piece * size : (piece + 1) * size]
 
 
-def loader(dataset: ImageViews | RoiViews, config: TrainConfig, parts: Parts, pin_memory: bool) -> DataLoader:
+def loader(dataset: ImageViews | RoiViews, config: TrainConfig, parts: BatchParts, pin_memory: bool) -> DataLoader:
     """Batches of views; the number of worker processes changes nothing but the speed."""
     # Views are small, and threads of OpenCV that a fork leaves behind would be waited for in vain.
     cv2.setNumThreads(1)

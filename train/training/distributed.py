@@ -49,7 +49,7 @@ def choose_device(rank: int = 0) -> torch.device:
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
+def joined_processes() -> Iterator[Processes]:
     """Meet the other processes, and part at the end."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     device = choose_device(int(os.environ.get("LOCAL_RANK", "0")))

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from orl_explorer.orl.augment import augment_batch, normalise
 from orl_explorer.orl.backbones import normalisation
 from orl_explorer.orl.distributed import synchronise
-from orl_explorer.orl.heads import spread
+from orl_explorer.orl.heads import feature_spread
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.schedules import learning_rate, scaled_rate
 from orl_explorer.train.errors import UserError
@@ -26,8 +26,8 @@ from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkp
 from orl_explorer.train.training.config import TrainConfig, refuse_uneven
 from orl_explorer.train.training.data import (
     CHANGES,
+    BatchParts,
     ImageViews,
-    Parts,
     RoiViews,
     Views,
     batch_keys,
@@ -74,7 +74,7 @@ def fit(
     if processes.any(_asked_to_stop(progress, loop.step, total)):
         raise Stopped
     board, collapse, notes = Board(folder, loop.step, processes.first), Collapse(), Notes()
-    source = Parts(len(dataset), config, loop.step, processes.rank, processes.size)
+    source = BatchParts(len(dataset), config, loop.step, processes.rank, processes.size)
     batches = drawn_batches(loader(dataset, config, source, pin_memory=processes.device.type == "cuda"))
     stopping = False
     while loop.step < total:
@@ -159,7 +159,9 @@ class _Loop:
                     terms, projections = self.model(views)
                 loss = torch.stack(list(terms.values())).sum()
                 self.scaler.scale(loss / parts).backward()
-            reports.append(torch.stack([loss.detach(), *(t.detach() for t in terms.values()), spread(projections)]))
+            reports.append(
+                torch.stack([loss.detach(), *(t.detach() for t in terms.values()), feature_spread(projections)])
+            )
         report = self.processes.mean(torch.stack(reports).mean(0).float())
         self.scaler.step(self.optimiser)
         self.scaler.update()

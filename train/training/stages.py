@@ -30,7 +30,7 @@ from orl_explorer.train.training.config import (
     TrainConfig,
 )
 from orl_explorer.train.training.data import ImageViews, RoiViews
-from orl_explorer.train.training.distributed import Processes, joined
+from orl_explorer.train.training.distributed import Processes, joined_processes
 from orl_explorer.train.training.engine import Check, fit
 from orl_explorer.train.training.monitors import KNNCheck, Probes
 from orl_explorer.train.training.provenance import record
@@ -53,7 +53,7 @@ def pretrain(
     Returns its row; None in every process of ``torchrun`` but the first.
     """
     progress, folder = progress or Progress(), workspace.run_folder(run_id)
-    with joined() as processes:
+    with joined_processes() as processes:
         found = _kept(workspace, run_id, processes, lambda: photos_alone(workspace, dataset))
         progress.log(
             f"Stage 1 ({config.title}) on {len(found.files)} photos of '{dataset.name}': {config.backbone}, "
@@ -89,7 +89,7 @@ def train(
     """
     progress, folder = progress or Progress(), workspace.run_folder(run_id)
     dataset = dataset_by_id(workspace.store, mined.dataset_id)
-    with joined() as processes:
+    with joined_processes() as processes:
         found = _kept(workspace, run_id, processes, lambda: correspondences(workspace, mined, dataset, config))
         progress.log(
             f"Stage 3 (ORL) on the set '{mined.name}': {len(found.queries)} of {mined.image_count} photos have a "
@@ -176,5 +176,5 @@ def _register(workspace: Workspace, method: Method, name: str, kind: str, run_id
         supervised,
     )
     path = workspace.run_folder(run_id) / "encoder.pt"
-    weights.save(learned, path)
+    weights.save_weights(learned, path)
     return weights.register(workspace, learned, path, name=name, kind=kind, source=f"run {run_id}", run_id=run_id)

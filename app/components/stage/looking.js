@@ -2,7 +2,7 @@
 // What is looked at: which pairs are visible, which boxes and links are lit. The pair view has one such state,
 // the comparison one for each of its two sets; a stage draws it.
 
-/** @import { NeighborPhoto, Photo } from "../../pages/pair/component_types.js" */
+/** @import { NeighborPhoto, ShownPhoto } from "../../pages/pair/component_types.js" */
 /** @import { Stage } from "./stage.js" */
 /** @import { BoxRecord } from "./side.js" */
 
@@ -23,7 +23,7 @@
 /**
  * What a stage draws.
  * @typedef {object} StageData
- * @property {Photo} query
+ * @property {ShownPhoto} query
  * @property {(Omit<NeighborPhoto, "rank" | "similarity"> & { rank: number | null, similarity: number | null }) | null} neighbor
  * @property {{ side: string, raw: number, text: string } | null} [explained]
  */

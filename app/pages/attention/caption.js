@@ -4,12 +4,12 @@
 import { plural } from "../../components/words.js";
 import { targetOf } from "./target.js";
 
-/** @import { AttentionPayload, Look } from "./component_types.js" */
+/** @import { AttentionPayload, AttentionLook } from "./component_types.js" */
 
 /** @typedef {Pick<AttentionPayload, "query" | "neighbors" | "neighbors_by" | "encoders">} Shown */
 
 /**
- * @param {Look} look
+ * @param {AttentionLook} look
  * @param {Pick<Shown, "query" | "neighbors">} photos
  */
 export function methodOf(look, { query, neighbors }) {
@@ -21,14 +21,14 @@ export function methodOf(look, { query, neighbors }) {
   return `cosine of the last layer to ${where} of ${name}`;
 }
 
-/** @param {Pick<Look, "to" | "own">} look */
+/** @param {Pick<AttentionLook, "to" | "own">} look */
 export const scaleOf = ({ to, own }) =>
   to && !own
     ? { low: "0", high: "1", said: "the same scale for all; below 0 counts as 0" }
     : { low: "least", high: "most", said: "each photo and encoder on a scale of its own" };
 
 /**
- * @param {Look} look
+ * @param {AttentionLook} look
  * @param {Shown} shown
  */
 export function captionOf(look, shown) {

@@ -18,10 +18,10 @@ from orl_explorer.app.components.bundle import registered
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
 
-Layer = Literal["overlay", "photo", "map"]
+LayerName = Literal["overlay", "photo", "map"]
 
 
-class Look(TypedDict):
+class AttentionLook(TypedDict):
     """How the photos are looked at.
 
     ``to`` is what the cosine maps compare with: image-x-y for a point, image-x-y-w-h for a RoI, both in pixels of the
@@ -30,12 +30,12 @@ class Look(TypedDict):
 
     to: str
     opacity: float
-    layer: Layer
+    layer: LayerName
     cells: bool
     own: bool
 
 
-class Column(TypedDict):
+class EncoderColumn(TypedDict):
     """One encoder; ``note`` says its architecture and stage, and whether it was trained with labels."""
 
     id: int
@@ -44,7 +44,7 @@ class Column(TypedDict):
     supervised: bool
 
 
-class Panel(TypedDict):
+class PhotoPanel(TypedDict):
     """One photo; ``similarity`` is None for the query."""
 
     id: int
@@ -58,12 +58,12 @@ class Panel(TypedDict):
 class AttentionPayload(TypedDict):
     """Everything that the view draws. ``rois``: x y w h of the query's candidates in rank order."""
 
-    encoders: list[Column]
-    query: Panel
-    neighbors: list[Panel]
+    encoders: list[EncoderColumn]
+    query: PhotoPanel
+    neighbors: list[PhotoPanel]
     neighbors_by: str  # the set that they come from
     rois: list[list[int]]
-    look: Look
+    look: AttentionLook
     place: dict[str, str | list[str]]  # what a lasting link says besides
     attention_url: str
     crop_url: str

@@ -6,7 +6,7 @@
  * `to` is what the cosine maps compare with: image-x-y for a point, image-x-y-w-h for a RoI, both in pixels of the
  * image as shown; empty for the activation norm. `own`: cosine on a scale of each map's own, not from 0 to 1.
  */
-export interface Look {
+export interface AttentionLook {
   to: string;
   opacity: number;
   layer: "overlay" | "photo" | "map";
@@ -17,7 +17,7 @@ export interface Look {
 /**
  * One encoder; `note` says its architecture and stage, and whether it was trained with labels.
  */
-export interface Column {
+export interface EncoderColumn {
   id: number;
   name: string;
   note: string;
@@ -27,7 +27,7 @@ export interface Column {
 /**
  * One photo; `similarity` is None for the query.
  */
-export interface Panel {
+export interface PhotoPanel {
   id: number;
   name: string;
   url: string;
@@ -40,12 +40,12 @@ export interface Panel {
  * Everything that the view draws. `rois`: x y w h of the query's candidates in rank order.
  */
 export interface AttentionPayload {
-  encoders: Column[];
-  query: Panel;
-  neighbors: Panel[];
+  encoders: EncoderColumn[];
+  query: PhotoPanel;
+  neighbors: PhotoPanel[];
   neighbors_by: string;
   rois: number[][];
-  look: Look;
+  look: AttentionLook;
   place: Record<string, string | string[]>;
   attention_url: string;
   crop_url: string;

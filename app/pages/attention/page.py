@@ -9,7 +9,14 @@ from typing import get_args
 import streamlit as st
 
 from orl_explorer.app.pages import shell, start
-from orl_explorer.app.pages.attention.component import AttentionPayload, Column, Layer, Look, Panel, attention_view
+from orl_explorer.app.pages.attention.component import (
+    AttentionLook,
+    AttentionPayload,
+    EncoderColumn,
+    LayerName,
+    PhotoPanel,
+    attention_view,
+)
 from orl_explorer.app.pages.explore.order import current_order
 from orl_explorer.app.pages.pair.page import query_image
 from orl_explorer.app.pages.pair.payload import INFERNO
@@ -110,12 +117,12 @@ def _payload(place: Place, image: Image, chosen: list[Encoder]) -> AttentionPayl
     }
 
 
-def _column(row: Encoder) -> Column:
+def _column(row: Encoder) -> EncoderColumn:
     note = shell.encoder_label(row).removeprefix(row.name).strip(" ()")
     return {"id": row.id, "name": row.name, "note": note, "supervised": row.supervised}
 
 
-def _panel(image: Image, width: int, similarity: float | None) -> Panel:
+def _panel(image: Image, width: int, similarity: float | None) -> PhotoPanel:
     return {
         "id": image.id,
         "name": PurePosixPath(image.path).name,
@@ -126,7 +133,7 @@ def _panel(image: Image, width: int, similarity: float | None) -> Panel:
     }
 
 
-def _look() -> Look:
+def _look() -> AttentionLook:
     """What the URL says of looking; what makes no sense in it counts as not said."""
     query = st.query_params
     to, opacity, layer = query.get("to", ""), query.get("alpha", ""), query.get("layer", "")
@@ -135,7 +142,7 @@ def _look() -> Look:
     return {
         "to": to if sensible else "",
         "opacity": int(opacity) / 100 if opacity.isdecimal() and len(opacity) < 4 and int(opacity) <= 100 else OPACITY,
-        "layer": next((known for known in get_args(Layer) if known == layer), "overlay"),
+        "layer": next((known for known in get_args(LayerName) if known == layer), "overlay"),
         "cells": query.get("cells") == "1",
         "own": query.get("own") == "1",
     }
@@ -145,10 +152,10 @@ def _look() -> Look:
 
 
 def _on_look() -> None:
-    keep_look(st.session_state["attention"].look)
+    keep_attention_look(st.session_state["attention"].look)
 
 
-def keep_look(look: object) -> None:
+def keep_attention_look(look: object) -> None:
     """Put what the browser says of looking into the URL; leave out what is usual or makes no sense."""
     if not isinstance(look, dict):
         return

@@ -6,13 +6,13 @@ import { clamp } from "../../components/numbers.js";
 import { answerTo } from "../../components/urls.js";
 import { targetOf } from "./target.js";
 
-/** @import { Column, Look, Panel as Photo } from "./component_types.js" */
+/** @import { EncoderColumn, AttentionLook, PhotoPanel as Photo } from "./component_types.js" */
 /** @import { AttentionView } from "./view.js" */
 
 export class Panel {
   /**
    * @param {AttentionView} view
-   * @param {Column} encoder
+   * @param {EncoderColumn} encoder
    * @param {Photo} photo
    * @param {"query" | "neighbor"} role
    */
@@ -76,7 +76,7 @@ export class Panel {
     this.view.compareWith(`${id}-${x}-${y}`);
   }
 
-  /** @param {Look} look */
+  /** @param {AttentionLook} look */
   paint(look) {
     const url = this.view.mapUrl(this.encoder.id, this.photo.id);
     if (url !== this.wanted) {

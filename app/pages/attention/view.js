@@ -15,14 +15,14 @@ import { Panel } from "./panel.js";
 import { mapUrl } from "./target.js";
 
 /** @import { Send } from "../../components/entry.js" */
-/** @import { AttentionPayload, Column as Encoder, Look } from "./component_types.js" */
+/** @import { AttentionPayload, EncoderColumn as Encoder, AttentionLook } from "./component_types.js" */
 
 /** @typedef {{ encoder: Encoder, panels: Panel[] }} Column */
 
 const THROTTLE = 140; // ms between repeats of a held arrow key; faster triggers would be lost
 const REST = 200; // ms without a change until the page is told; triggers in quick succession would be lost
 const TYPING = "input, textarea, select, [role=textbox], [role=combobox], [role=slider], [role=listbox], [role=dialog]";
-/** @type {[Look["layer"], string][]} */
+/** @type {[AttentionLook["layer"], string][]} */
 const LAYERS = [
   ["overlay", "Overlay"],
   ["photo", "Photo"],
@@ -37,7 +37,7 @@ export class AttentionView {
     this.send = null; // Streamlit gives it
     /** @type {AttentionPayload | null} */
     this.data = null;
-    /** @type {Look} */
+    /** @type {AttentionLook} */
     this.look = { to: "", opacity: 0.6, layer: "overlay", cells: false, own: false };
     this.echo = new Echo();
     this.drawing = ""; // what is drawn besides the look
@@ -255,7 +255,7 @@ export class AttentionView {
     this.change({ to });
   }
 
-  /** @param {Partial<Look>} some */
+  /** @param {Partial<AttentionLook>} some */
   change(some) {
     this.look = { ...this.look, ...some };
     this.paint();

@@ -13,21 +13,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypedDict
 
 from orl_explorer.app.components.bundle import registered
-from orl_explorer.app.pages.pair.component import Box, Photo
-from orl_explorer.db.sets.differences import Status
+from orl_explorer.app.pages.pair.component import Box, ShownPhoto
+from orl_explorer.db.sets.comparison import Status
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
 
 
-class ComparedPhoto(Photo):
+class ComparedPhoto(ShownPhoto):
     """The neighbour in one set; rank and similarity are None where it is none."""
 
     rank: int | None
     similarity: float | None
 
 
-class Place(TypedDict):
+class ComparePlace(TypedDict):
     """A neighbour's rank and similarity in one set."""
 
     rank: int
@@ -41,8 +41,8 @@ class ComparedThumb(TypedDict):
     name: str
     thumb: str
     status: Status
-    first: Place | None
-    second: Place | None
+    first: ComparePlace | None
+    second: ComparePlace | None
     counts: dict[Status, int]
 
 
@@ -62,7 +62,7 @@ class Pane(TypedDict):
 
     title: str
     note: str
-    query: Photo
+    query: ShownPhoto
     neighbor: ComparedPhoto
     pairs: list[ComparedPair]
 

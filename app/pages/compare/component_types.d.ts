@@ -1,6 +1,6 @@
 // Of the TypedDicts of the same name, by `python -m tests.payload_types`.
 
-import type { Photo, RejectedBox } from "../pair/component_types";
+import type { RejectedBox, ShownPhoto } from "../pair/component_types";
 
 /**
  * The neighbour in one set; rank and similarity are None where it is none.
@@ -20,7 +20,7 @@ export interface ComparedPhoto {
 /**
  * A neighbour's rank and similarity in one set.
  */
-export interface Place {
+export interface ComparePlace {
   rank: number;
   similarity: number;
 }
@@ -33,8 +33,8 @@ export interface ComparedThumb {
   name: string;
   thumb: string;
   status: "kept" | "lost" | "new";
-  first: Place | null;
-  second: Place | null;
+  first: ComparePlace | null;
+  second: ComparePlace | null;
   counts: Record<"kept" | "lost" | "new", number>;
 }
 
@@ -56,7 +56,7 @@ export interface ComparedPair {
 export interface Pane {
   title: string;
   note: string;
-  query: Photo;
+  query: ShownPhoto;
   neighbor: ComparedPhoto;
   pairs: ComparedPair[];
 }

@@ -9,14 +9,21 @@ import streamlit as st
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.compare import whole
 from orl_explorer.app.pages.compare.component import pair_compare
-from orl_explorer.app.pages.compare.payload import Query, payload
+from orl_explorer.app.pages.compare.payload import ComparedQuery, payload
 from orl_explorer.app.pages.explore.page import current_order
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.db.gallery.order import gallery_page, step
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
 from orl_explorer.db.photos import image_by_id, photo_roots
-from orl_explorer.db.sets.comparison import Comparison, compare_sets, kept_comparison, least_alike, step_alike
-from orl_explorer.db.sets.differences import neighbor_differences, pair_differences
+from orl_explorer.db.sets.comparison import (
+    Comparison,
+    compare_sets,
+    kept_comparison,
+    least_alike,
+    neighbor_differences,
+    pair_differences,
+    step_alike,
+)
 from orl_explorer.db.sets.read import neighbors_of, pair_rows, sets
 from orl_explorer.db.store import StoreError
 
@@ -34,7 +41,7 @@ class Two:
 
 
 @dataclass(frozen=True)
-class OnScreen:
+class ComparedOnScreen:
     """What is on screen, for the callbacks."""
 
     two: Two
@@ -65,7 +72,7 @@ def page() -> None:
         return
     _query(two)
     if comparison is not None:
-        whole.draw(place, first, second, comparison)
+        whole.draw_whole(place, first, second, comparison)
 
 
 def _too_few(place: Place, dataset: Dataset, found: list[CorrespondenceSet]) -> None:
@@ -172,8 +179,8 @@ def _query(two: Two) -> None:
     pairs = pair_differences(*(pair_rows(store, s.id, [image.id])[image.id] for s in (first, second)))
     asked = st.query_params.get("nb", "")
     current = next((n for n in neighbors if str(n.image.id) == asked), neighbors[0])
-    query = Query(two.place.workspace, (first, second), image, neighbors, pairs, current)
-    st.session_state["compared_here"] = OnScreen(two, image.id)
+    query = ComparedQuery(two.place.workspace, (first, second), image, neighbors, pairs, current)
+    st.session_state["compared_here"] = ComparedOnScreen(two, image.id)
     forward = _step_from(two, image.id, True)
     ahead = image_by_id(store, forward) if forward else None
     st.markdown(f"**{shell.escape(image.path)}** · {_counts(query)}")
@@ -186,7 +193,7 @@ def _query(two: Two) -> None:
     )
 
 
-def _counts(query: Query) -> str:
+def _counts(query: ComparedQuery) -> str:
     """What the two sets share on this photo, in words."""
     near, pairs = query.neighbor_counts, query.pair_counts
     return (
@@ -233,7 +240,7 @@ def _to_neighbor() -> None:
 
 def _to_query() -> None:
     forward = st.session_state["compare"].step
-    here: OnScreen | None = st.session_state.get("compared_here")
+    here: ComparedOnScreen | None = st.session_state.get("compared_here")
     if forward not in (-1, 1) or here is None:
         return
     following = _step_from(here.two, here.image_id, forward == 1)

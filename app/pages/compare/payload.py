@@ -17,22 +17,21 @@ from orl_explorer.app.pages.compare.component import (
     ComparePayload,
     Pane,
 )
-from orl_explorer.app.pages.compare.component import Place as RankPlace
-from orl_explorer.app.pages.forms import described
-from orl_explorer.app.pages.pair.component import Photo
+from orl_explorer.app.pages.compare.component import ComparePlace as RankPlace
+from orl_explorer.app.pages.forms import settings_described
+from orl_explorer.app.pages.pair.component import ShownPhoto
 from orl_explorer.app.pages.picture import picture
 from orl_explorer.app.pages.shell import describe_set
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.models import CorrespondenceSet, Image
-from orl_explorer.db.sets.comparison import Overlap
-from orl_explorer.db.sets.differences import NeighborDifference, PairDifference, Status
+from orl_explorer.db.sets.comparison import NeighborDifference, Overlap, PairDifference, Status
 from orl_explorer.db.sets.read import NeighborImage, rois_of
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Query:
+class ComparedQuery:
     """A query photo in two sets, all its neighbours and pairs in either, and the neighbour on screen."""
 
     workspace: Workspace
@@ -59,7 +58,7 @@ class Query:
         return Overlap(kept, kept + lost, kept + new).jaccard
 
 
-def payload(query: Query, selected: str, following: Image | None) -> ComparePayload:
+def payload(query: ComparedQuery, selected: str, following: Image | None) -> ComparePayload:
     """Everything that the view draws. selected: what the URL says of the selected pair."""
     current = query.current.image
     pairs = query.pairs.get(current.id, [])
@@ -78,7 +77,7 @@ def payload(query: Query, selected: str, following: Image | None) -> ComparePayl
     }
 
 
-def _pane(query: Query, number: int, pairs: list[PairDifference], ids: list[str]) -> Pane:
+def _pane(query: ComparedQuery, number: int, pairs: list[PairDifference], ids: list[str]) -> Pane:
     mined, current = query.sets[number], query.current.image
     place = query.current.second if number else query.current.first
     rois = rois_of(query.workspace.store, mined.id, [query.image.id, current.id])
@@ -103,7 +102,7 @@ def _pane(query: Query, number: int, pairs: list[PairDifference], ids: list[str]
     }
 
 
-def _caption(query: Query) -> list[str]:
+def _caption(query: ComparedQuery) -> list[str]:
     """What a saved figure says of itself."""
     first, second = query.current.first, query.current.second
     places = [
@@ -114,18 +113,18 @@ def _caption(query: Query) -> list[str]:
     return [
         *(
             f"{letter}: correspondence set {mined.name}, {describe_set(query.workspace, mined)}. "
-            f"{described(MineConfig.of(mined))}."
+            f"{settings_described(MineConfig.of(mined))}."
             for letter, mined in zip("AB", query.sets, strict=True)
         ),
         f"Query {query.image.path}; neighbour {query.current.image.path}, {' and '.join(places)}.",
     ]
 
 
-def _photo(image: Image, boxes: np.ndarray) -> Photo:
-    return Photo(**picture(image, picture_urls()), boxes=boxes.tolist(), rejected=[])
+def _photo(image: Image, boxes: np.ndarray) -> ShownPhoto:
+    return ShownPhoto(**picture(image, picture_urls()), boxes=boxes.tolist(), rejected=[])
 
 
-def _thumb(query: Query, neighbor: NeighborDifference) -> ComparedThumb:
+def _thumb(query: ComparedQuery, neighbor: NeighborDifference) -> ComparedThumb:
     return {
         "id": neighbor.image.id,
         "name": PurePosixPath(neighbor.image.path).name,

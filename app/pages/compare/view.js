@@ -18,7 +18,7 @@ import { fileStem } from "../../components/words.js";
 /** @import { DrawnPair } from "../../components/stage/looking.js" */
 /** @import { BoxRecord } from "../../components/stage/side.js" */
 /** @import { ComparedPair, ComparedRow, ComparedThumb, ComparePayload, Pane as PaneData } from "./component_types.js" */
-/** @import { Photo } from "../pair/component_types.js" */
+/** @import { ShownPhoto } from "../pair/component_types.js" */
 
 /** @typedef {ComparedPair["status"]} Status */
 /** @typedef {ComparedPair & DrawnPair & { status: Status }} Compared */
@@ -234,7 +234,7 @@ class CompareView {
   /** @param {ComparedRow} row */
   row({ id, number, status, boxes, similarity }) {
     const { color, halo, sign } = STATUSES[status];
-    /** @type {(photo: Photo, box: number[], side: string) => HTMLElement} */
+    /** @type {(photo: ShownPhoto, box: number[], side: string) => HTMLElement} */
     const crop = (photo, box, side) => {
       const props = { loading: "lazy", alt: `${side} region, ${sizeText(box)} px` };
       const missing = () => el("span", { class: "crop-missing" }, icon("photo"));

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from orl_explorer.app.pages import shell
-from orl_explorer.app.pages.explore.component import Tile, gallery
+from orl_explorer.app.pages.explore.component import PhotoTile, gallery
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.models import CorrespondenceSet
@@ -22,7 +22,7 @@ PER_PAGE = 24
 COLOURS = ("#0072B2", "#D55E00")  # Okabe–Ito, for A and B
 
 
-def draw(place: Place, first: CorrespondenceSet, second: CorrespondenceSet, comparison: Comparison) -> None:
+def draw_whole(place: Place, first: CorrespondenceSet, second: CorrespondenceSet, comparison: Comparison) -> None:
     """Draw everything below the query."""
     st.subheader(f"All {comparison.images:,} photos of both", anchor=False, divider="gray")
     total = comparison.total
@@ -152,7 +152,7 @@ def _photos(place: Place, first: CorrespondenceSet, second: CorrespondenceSet) -
     if not found:
         st.caption("There are no more.")
     images = images_by_id(place.workspace.store, [row.image_id for row in found[:PER_PAGE]])
-    tiles: list[Tile] = [
+    tiles: list[PhotoTile] = [
         {
             "id": row.image_id,
             "thumb": picture_urls().photo(row.image_id, images[row.image_id].mtime_ns, WIDTHS[0]),

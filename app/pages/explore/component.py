@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
 
 
-class Tile(TypedDict):
+class PhotoTile(TypedDict):
     """One photo of the grid; ``note`` says why a ``missing`` one cannot be shown."""
 
     id: int
@@ -33,7 +33,7 @@ class Tile(TypedDict):
 class GalleryPayload(TypedDict):
     """All that is drawn. ``tags``: words to offer; ``figure``: None where nothing is saved."""
 
-    tiles: list[Tile]
+    tiles: list[PhotoTile]
     selected: int | None
     tags: list[str]
     scope: int | None
@@ -49,7 +49,7 @@ _gallery = registered(
 
 
 def gallery(
-    tiles: list[Tile],
+    tiles: list[PhotoTile],
     *,
     key: str,
     on_open: Callable[[], None],

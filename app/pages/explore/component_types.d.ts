@@ -5,7 +5,7 @@ import type { Figure } from "../../components/figure_types";
 /**
  * One photo of the grid; `note` says why a `missing` one cannot be shown.
  */
-export interface Tile {
+export interface PhotoTile {
   id: number;
   thumb: string;
   name: string;
@@ -21,7 +21,7 @@ export interface Tile {
  * All that is drawn. `tags`: words to offer; `figure`: None where nothing is saved.
  */
 export interface GalleryPayload {
-  tiles: Tile[];
+  tiles: PhotoTile[];
   selected: number | null;
   tags: string[];
   scope: number | null;

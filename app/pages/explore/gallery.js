@@ -11,7 +11,7 @@ import { Bar } from "./bar.js";
 import { Choice } from "./choice.js";
 
 /** @import { Send } from "../../components/entry.js" */
-/** @import { GalleryPayload, Tile } from "./component_types.js" */
+/** @import { GalleryPayload, PhotoTile } from "./component_types.js" */
 
 export class Gallery extends Drawn {
   /** @param {HTMLElement} root beside a .bar */
@@ -62,7 +62,7 @@ export class Gallery extends Drawn {
   }
 
   /**
-   * @param {Tile} tile
+   * @param {PhotoTile} tile
    * @param {number | null} selected
    */
   cell(tile, selected) {
@@ -78,7 +78,7 @@ export class Gallery extends Drawn {
   }
 
   /**
-   * @param {Tile} tile
+   * @param {PhotoTile} tile
    * @param {number | null} selected
    */
   tile(tile, selected) {
@@ -166,7 +166,7 @@ export class Gallery extends Drawn {
   }
 }
 
-/** @param {Tile} tile */
+/** @param {PhotoTile} tile */
 function frameOf(tile) {
   const frame = el("span", { class: "frame" });
   /** @param {string} note */

@@ -59,7 +59,7 @@ def is_filtered(order: GalleryOrder) -> bool:
     return order != GalleryOrder(order.dataset_id, order.set_id, order.sort, order.descending, seed=order.seed)
 
 
-def described(order: GalleryOrder) -> str:
+def order_described(order: GalleryOrder) -> str:
     """The order and what is left out, in words."""
     sort = next(label for label, (name, _) in SORTS.items() if name == order.sort).lower().replace("rois", "RoIs")
     way = f"seed {order.seed}" if order.sort == "random" else "descending" if order.descending else "ascending"

@@ -12,7 +12,7 @@ from orl_explorer.app.components.figure import Figure
 from orl_explorer.app.explorer.author import author
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.explore import order as gallery_order
-from orl_explorer.app.pages.explore.component import Tile, gallery
+from orl_explorer.app.pages.explore.component import PhotoTile, gallery
 from orl_explorer.app.pages.explore.order import current_order
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
@@ -64,7 +64,7 @@ def _photos(place: Place, dataset: Dataset, order: GalleryOrder, total: int) -> 
 
 def _figure(place: Place, dataset: Dataset, order: GalleryOrder, start: int, count: int, total: int) -> Figure:
     by = f"set {place.mined.name}" if place.mined else "no set"
-    words = gallery_order.described(order)
+    words = gallery_order.order_described(order)
     shown = f"Photos {start + 1:,} to {start + count:,} of {total:,} of {dataset.name}, {by}: {words}."
     return {"name": f"photos-{dataset.name}-{start + 1}", "caption": [shown], "place": shell.lasting(place)}
 
@@ -122,7 +122,7 @@ def _heading(place: Place) -> None:
                 with st.popover("Mine …", icon=":material/search:", help="Another set of these photos"):
                     start.mine_form(place.workspace, dataset)
             with st.popover("Add photos …", icon=":material/add_photo_alternate:"):
-                start.add_photos(place.workspace)
+                start.ask_for_photos(place.workspace)
     facts = [f"{dataset.image_count:,} photos in {shell.escape(dataset.root)}"]
     if dataset.annotation_count:
         facts.append(f"{dataset.annotation_count:,} annotated objects (for measuring only)")
@@ -131,7 +131,7 @@ def _heading(place: Place) -> None:
     st.caption(" · ".join(facts))
 
 
-def _tile(tile: StoredTile) -> Tile:
+def _tile(tile: StoredTile) -> PhotoTile:
     badges = []
     if tile.pair_count is not None:
         badges = [f"{tile.candidate_count} RoIs", f"{tile.pair_count} pairs"]
@@ -174,10 +174,10 @@ def _on_mark() -> None:
     asked = st.session_state["gallery"].mark or {}
     ids, tag = asked.get("ids"), asked.get("tag")
     if isinstance(ids, list) and all(isinstance(i, int) for i in ids) and isinstance(tag, str):
-        mark(str(asked.get("action")), ids, tag)
+        mark_photos(str(asked.get("action")), ids, tag)
 
 
-def mark(action: str, image_ids: list[int], tag: str) -> None:
+def mark_photos(action: str, image_ids: list[int], tag: str) -> None:
     """Do what was asked of some photos, and say so."""
     store, who = shell.workspace().store, author()
     if shell.read_only() or not image_ids:

@@ -28,7 +28,7 @@ class Colouring(TypedDict):
     note: str
 
 
-class Look(TypedDict):
+class MapLook(TypedDict):
     """How the map is looked at: column, number of clusters, isolated labels, and centre and zoom as ``x,y,zoom``."""
 
     by: str
@@ -49,7 +49,7 @@ class MapPayload(TypedDict):
     about_url: str
     colourings: list[Colouring]
     most_clusters: int
-    look: Look
+    look: MapLook
     figure: figure.Figure
 
 

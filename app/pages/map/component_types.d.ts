@@ -14,7 +14,7 @@ export interface Colouring {
 /**
  * How the map is looked at: column, number of clusters, isolated labels, and centre and zoom as `x,y,zoom`.
  */
-export interface Look {
+export interface MapLook {
   by: string;
   k: number;
   only: string[];
@@ -34,6 +34,6 @@ export interface MapPayload {
   about_url: string;
   colourings: Colouring[];
   most_clusters: number;
-  look: Look;
+  look: MapLook;
   figure: Figure;
 }

@@ -11,8 +11,8 @@ import streamlit as st
 from orl_explorer.app.components.figure import Figure
 from orl_explorer.app.explorer.author import author
 from orl_explorer.app.pages import shell, start
-from orl_explorer.app.pages.explore.component import Tile, gallery
-from orl_explorer.app.pages.map.component import Colouring, Look, MapPayload, map_view
+from orl_explorer.app.pages.explore.component import PhotoTile, gallery
+from orl_explorer.app.pages.map.component import Colouring, MapLook, MapPayload, map_view
 from orl_explorer.app.pages.pace import told_of_run
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.points import CLUSTERS, about_url, column_url, shown_photos, shown_rois
@@ -209,7 +209,7 @@ def _colourings(place: Place, shown: MapOf) -> list[Colouring]:
     return found
 
 
-def _look(names: list[str]) -> Look:
+def _look(names: list[str]) -> MapLook:
     """What the URL says of looking; what makes no sense in it counts as not said."""
     query = st.query_params
     by, k, at = query.get("colour", ""), query.get("clusters", ""), query.get("at", "")
@@ -263,7 +263,7 @@ def _chosen_here(place: Place) -> None:
         return
     st.subheader(f"{count:,} chosen photos" + (f", the first {len(ids)}" if count > len(ids) else ""), anchor=False)
     images = images_by_id(place.workspace.store, ids)
-    tiles: list[Tile] = [
+    tiles: list[PhotoTile] = [
         {
             "id": image.id,
             "thumb": picture_urls().photo(image.id, image.mtime_ns, WIDTHS[0]),
@@ -284,10 +284,10 @@ def _on_open_chosen() -> None:
 
 
 def _on_look() -> None:
-    keep_look(st.session_state["points_map"].look)
+    keep_map_look(st.session_state["points_map"].look)
 
 
-def keep_look(look: object) -> None:
+def keep_map_look(look: object) -> None:
     """Put what the browser says of looking into the URL."""
     if not isinstance(look, dict):
         return

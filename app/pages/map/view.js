@@ -17,7 +17,7 @@ import { attachPointer } from "./pointer.js";
 import { Tip } from "./tip.js";
 
 /** @import { Send } from "../../components/entry.js" */
-/** @import { Look, MapPayload } from "./component_types.js" */
+/** @import { MapLook, MapPayload } from "./component_types.js" */
 /** @import { Column } from "./points.js" */
 
 const REST = 500; // ms without a change until the page is told where the person has come to rest
@@ -30,7 +30,7 @@ export class MapView {
     this.send = null; // Streamlit gives it
     /** @type {MapPayload | null} */
     this.data = null;
-    /** @type {Look} */
+    /** @type {MapLook} */
     this.look = { by: "", k: 6, only: [], at: "" };
     this.echo = new Echo();
     this.tool = "move";
@@ -397,7 +397,7 @@ export class MapView {
     this.send("open", this.images[i]);
   }
 
-  /** @param {Partial<Look>} some */
+  /** @param {Partial<MapLook>} some */
   change(some) {
     this.look = { ...this.look, ...some };
     this.recolour();

@@ -5,10 +5,10 @@ import { el, icon, picture } from "../../components/dom.js";
 import { VERDICTS } from "../../components/verdicts.js";
 
 /** @import { Judgement } from "../../components/verdicts.js" */
-/** @import { Card, Side } from "./component_types.js" */
+/** @import { Card, CardSide } from "./component_types.js" */
 /** @import { MatchGrid } from "./grid.js" */
 
-/** @param {Side} side */
+/** @param {CardSide} side */
 function cropOf({ name, crop }) {
   const image = picture(crop, { loading: "lazy", draggable: "false" });
   return el("span", { class: "crop", title: name }, image);

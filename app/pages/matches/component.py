@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
 
 
-class Side(TypedDict):
+class CardSide(TypedDict):
     """A RoI: its photo's name, and the URL of its crop."""
 
     name: str
@@ -29,8 +29,8 @@ class Card(TypedDict):
     """One match. ``id`` is a name that the page understands; ``margin`` and ``cycle`` are null where not measured."""
 
     id: str
-    query: Side
-    key: Side
+    query: CardSide
+    key: CardSide
     neighbor_rank: int
     similarity: float
     margin: float | None

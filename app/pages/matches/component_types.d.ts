@@ -5,7 +5,7 @@ import type { Figure } from "../../components/figure_types";
 /**
  * A RoI: its photo's name, and the URL of its crop.
  */
-export interface Side {
+export interface CardSide {
   name: string;
   crop: string;
 }
@@ -15,8 +15,8 @@ export interface Side {
  */
 export interface Card {
   id: string;
-  query: Side;
-  key: Side;
+  query: CardSide;
+  key: CardSide;
   neighbor_rank: number;
   similarity: number;
   margin: number | null;

@@ -11,7 +11,7 @@ import streamlit as st
 from orl_explorer.app.components.figure import Figure
 from orl_explorer.app.explorer.author import author
 from orl_explorer.app.pages import shell, start
-from orl_explorer.app.pages.matches.component import Card, Side, match_grid
+from orl_explorer.app.pages.matches.component import Card, CardSide, match_grid
 from orl_explorer.app.pages.pace import told
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import picture_urls
@@ -19,17 +19,17 @@ from orl_explorer.db.gallery.order import Judged
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
 from orl_explorer.db.people.tags import tag_pair, tags_of_pairs, untag_pair
 from orl_explorer.db.people.verdicts import judge_pair, verdicts_on
-from orl_explorer.db.sets.pairs import Match, candidate_places, known_pair_tags, matches_at
+from orl_explorer.db.sets.pairs import ListedPair, candidate_places, known_pair_tags, matches_at
 from orl_explorer.db.store import Store, StoreError
 from orl_explorer.train.mining.orders import (
     Making,
-    Matches,
     MatchOrder,
+    PairOrders,
     Sort,
     match_keys,
     match_rows,
     matches_or_making,
-    place_of,
+    position_of,
     try_again,
 )
 
@@ -95,7 +95,7 @@ def _wait(place: Place, mined: CorrespondenceSet) -> None:
         st.progress(min(1.0, found.done / found.total), text=text)
 
 
-def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: Matches) -> None:
+def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: PairOrders) -> None:
     _inputs(place, dataset, found)
     order = _order()
     rows = match_rows(place.workspace, mined, found, order)
@@ -146,7 +146,7 @@ def _figure(place: Place, mined: CorrespondenceSet, order: MatchOrder, start: in
     }
 
 
-def _inputs(place: Place, dataset: Dataset, found: Matches) -> None:
+def _inputs(place: Place, dataset: Dataset, found: PairOrders) -> None:
     low, high = (float(found.similarity[found.by["similarity"][at]]) for at in (0, -1))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         picked = st.selectbox("Show first", list(SORTS), key="by", bind="query-params", width=165, on_change=_to_first)
@@ -234,7 +234,7 @@ def _order() -> MatchOrder:
     )
 
 
-def _summary(order: MatchOrder, total: int, mined: CorrespondenceSet, matches: list[Match]) -> None:
+def _summary(order: MatchOrder, total: int, mined: CorrespondenceSet, matches: list[ListedPair]) -> None:
     """How many pairs are shown, which part of them is on this page, and a way back to all of them."""
     filtered = order != MatchOrder(order.sort, order.descending)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -246,13 +246,13 @@ def _summary(order: MatchOrder, total: int, mined: CorrespondenceSet, matches: l
             st.button("Clear all filters", icon=":material/filter_alt_off:", type="tertiary", on_click=_clear)
 
 
-def _page_number(found: Matches, rows: np.ndarray, order: MatchOrder) -> int:
+def _page_number(found: PairOrders, rows: np.ndarray, order: MatchOrder) -> int:
     """Draw the pager. The page, from 1."""
     pages = -(-len(rows) // PER_PAGE)
     near = st.session_state.get("near") if order.sort == "similarity" else None
     jump = st.session_state.pop("jump_to_near", "p" not in st.session_state and "p" not in st.query_params)
     if near is not None and jump:
-        at = min(place_of(found, rows, order, float(near)), len(rows) - 1)
+        at = min(position_of(found, rows, order, float(near)), len(rows) - 1)
         st.session_state["p"] = at // PER_PAGE + 1
     if pages == 1:
         return 1
@@ -261,7 +261,7 @@ def _page_number(found: Matches, rows: np.ndarray, order: MatchOrder) -> int:
     return min(max(1, int(number or 1)), pages)
 
 
-def _cards(place: Place, matches: list[Match]) -> list[Card]:
+def _cards(place: Place, matches: list[ListedPair]) -> list[Card]:
     store, rois = place.workspace.store, [(m.query_roi_id, m.key_roi_id) for m in matches]
     verdicts, tags = verdicts_on(store, rois, author()), tags_of_pairs(store, rois)
     return [
@@ -280,7 +280,7 @@ def _cards(place: Place, matches: list[Match]) -> list[Card]:
     ]
 
 
-def _side(image: Image, box: tuple[int, int, int, int]) -> Side:
+def _side(image: Image, box: tuple[int, int, int, int]) -> CardSide:
     return {"name": PurePosixPath(image.path).name, "crop": picture_urls().crop(image.id, box)}
 
 
@@ -304,19 +304,19 @@ def _clear() -> None:
 
 
 def _open() -> None:
-    found = named([st.session_state["match-grid"].open])
+    found = named_matches([st.session_state["match-grid"].open])
     for match in found.values():
         shell.open_page("pair", **pair_query(shell.workspace().store, st.session_state["matches_of"], match))
 
 
-def named(names: Iterable[object]) -> dict[str, Match]:
+def named_matches(names: Iterable[object]) -> dict[str, ListedPair]:
     """Matches of the set on screen by the names of their cards, which are their keys."""
     keys = sorted({int(name) for name in names if isinstance(name, str) and name.isdecimal() and len(name) < 19})
     found = matches_at(shell.workspace().store, st.session_state["matches_of"], np.array(keys, np.int64))
     return {str(match.key): match for match in found}
 
 
-def pair_query(store: Store, set_id: int, match: Match) -> dict[str, str]:
+def pair_query(store: Store, set_id: int, match: ListedPair) -> dict[str, str]:
     """What the pair page's URL says of a match: query, neighbour, and the two RoIs by their places in their photos."""
     (query,) = candidate_places(store, set_id, match.query.id, [match.query_roi_id])
     (key,) = candidate_places(store, set_id, match.neighbor.id, [match.key_roi_id])
@@ -326,17 +326,17 @@ def pair_query(store: Store, set_id: int, match: Match) -> dict[str, str]:
 def _on_mark() -> None:
     said = st.session_state["match-grid"].mark
     if isinstance(said, dict) and not shell.read_only():
-        mark(said.get("verdicts"), said.get("tags"))
+        mark_pairs(said.get("verdicts"), said.get("tags"))
         if isinstance(said.get("n"), int):
             st.session_state["marks_answered"] = said["n"]
 
 
-def mark(verdicts: object, tags: object) -> None:
+def mark_pairs(verdicts: object, tags: object) -> None:
     """Keep what was said of matches, by the names of their cards; what makes no sense is passed over."""
     store, who = shell.workspace().store, author()
     judged = verdicts if isinstance(verdicts, dict) else {}
     tagged = [said for said in tags if isinstance(said, dict)] if isinstance(tags, list) else []
-    found = named([*judged, *(said.get("id") for said in tagged)])
+    found = named_matches([*judged, *(said.get("id") for said in tagged)])
     for name, verdict in judged.items():
         if name in found and verdict in (None, "good", "wrong", "interesting"):
             judge_pair(store, found[name].query_roi_id, found[name].key_roi_id, verdict, who)

@@ -40,14 +40,14 @@ class RejectedBox(TypedDict):
     blocker: int | None
 
 
-class Photo(Picture):
+class ShownPhoto(Picture):
     """One side of the stage."""
 
     boxes: list[Box]
     rejected: list[RejectedBox]
 
 
-class NeighborPhoto(Photo):
+class NeighborPhoto(ShownPhoto):
     """The right side of the stage."""
 
     rank: int
@@ -65,7 +65,7 @@ class NeighborThumb(TypedDict):
     pairs: int | None  # unknown until boxes are embedded
 
 
-class Pair(TypedDict):
+class ShownPair(TypedDict):
     """Two matched boxes: ``q`` indexes the query's boxes, ``k`` the neighbour's."""
 
     rank: int
@@ -75,7 +75,7 @@ class Pair(TypedDict):
     verdict: Judgement | None
 
 
-class Selection(TypedDict):
+class SelectedPair(TypedDict):
     """The selected pair."""
 
     q: int
@@ -100,7 +100,7 @@ class Matrix(TypedDict):
     values: str
 
 
-class Match(TypedDict):
+class BestMatchItem(TypedDict):
     """The best match of a RoI in one photo: the query (``rank`` None) or a neighbour; unknown before it is embedded."""
 
     rank: int | None
@@ -110,12 +110,12 @@ class Match(TypedDict):
     similarity: float | None
 
 
-class Matches(TypedDict):
+class BestMatchList(TypedDict):
     """The best matches of one RoI."""
 
     side: SideName
     index: int
-    items: list[Match]
+    items: list[BestMatchItem]
 
 
 class Explained(TypedDict):
@@ -126,7 +126,7 @@ class Explained(TypedDict):
     text: str
 
 
-class Attention(TypedDict):
+class PairHeat(TypedDict):
     """Heat maps laid over the photos; ``colors`` are the legend's stops from low to high."""
 
     query: str | None
@@ -140,17 +140,17 @@ class Attention(TypedDict):
 class PairPayload(TypedDict):
     """Everything that the view draws."""
 
-    query: Photo
+    query: ShownPhoto
     neighbor: NeighborPhoto | None
     neighbors: list[NeighborThumb]
-    pairs: list[Pair]
-    selected: Selection | None
+    pairs: list[ShownPair]
+    selected: SelectedPair | None
     outside: OutsidePair | None
     roi: str | None
-    matches: Matches | None
+    matches: BestMatchList | None
     explained: Explained | None
     matrix: Matrix | None
-    attention: Attention | None
+    attention: PairHeat | None
     place: dict[str, str]  # URL parameters that a link names whether they are usual or not
     caption: list[str]  # of a saved figure
     crop_url: str

@@ -14,7 +14,7 @@ export interface RejectedBox {
 /**
  * One side of the stage.
  */
-export interface Photo {
+export interface ShownPhoto {
   id: number;
   name: string;
   url: string;
@@ -54,7 +54,7 @@ export interface NeighborThumb {
 /**
  * Two matched boxes: `q` indexes the query's boxes, `k` the neighbour's.
  */
-export interface Pair {
+export interface ShownPair {
   rank: number;
   q: number;
   k: number;
@@ -65,7 +65,7 @@ export interface Pair {
 /**
  * The selected pair.
  */
-export interface Selection {
+export interface SelectedPair {
   q: number;
   k: number;
 }
@@ -93,7 +93,7 @@ export interface Matrix {
 /**
  * The best match of a RoI in one photo: the query (`rank` None) or a neighbour; unknown before it is embedded.
  */
-export interface Match {
+export interface BestMatchItem {
   rank: number | null;
   id: number;
   index: number | null;
@@ -104,10 +104,10 @@ export interface Match {
 /**
  * The best matches of one RoI.
  */
-export interface Matches {
+export interface BestMatchList {
   side: "query" | "neighbor";
   index: number;
-  items: Match[];
+  items: BestMatchItem[];
 }
 
 /**
@@ -122,7 +122,7 @@ export interface Explained {
 /**
  * Heat maps laid over the photos; `colors` are the legend's stops from low to high.
  */
-export interface Attention {
+export interface PairHeat {
   query: string | null;
   neighbor: string | null;
   label: string;
@@ -135,17 +135,17 @@ export interface Attention {
  * Everything that the view draws.
  */
 export interface PairPayload {
-  query: Photo;
+  query: ShownPhoto;
   neighbor: NeighborPhoto | null;
   neighbors: NeighborThumb[];
-  pairs: Pair[];
-  selected: Selection | null;
+  pairs: ShownPair[];
+  selected: SelectedPair | null;
   outside: OutsidePair | null;
   roi: string | null;
-  matches: Matches | null;
+  matches: BestMatchList | null;
   explained: Explained | null;
   matrix: Matrix | null;
-  attention: Attention | null;
+  attention: PairHeat | null;
   place: Record<string, string>;
   caption: string[];
   crop_url: string;

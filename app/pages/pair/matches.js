@@ -5,7 +5,7 @@ import { el, icon, picture } from "../../components/dom.js";
 import { numbered } from "../../components/entry.js";
 import { cropUrl } from "../../components/urls.js";
 
-/** @import { Match, Matches as MatchesData, PairPayload } from "./component_types.js" */
+/** @import { BestMatchItem, BestMatchList as MatchesData, PairPayload } from "./component_types.js" */
 /** @import { PairView } from "./view.js" */
 
 export class Matches {
@@ -41,7 +41,7 @@ export class Matches {
   }
 
   /**
-   * @param {Match} item
+   * @param {BestMatchItem} item
    * @param {MatchesData} matches
    * @param {PairPayload} data
    */
@@ -75,7 +75,7 @@ export class Matches {
   }
 
   /**
-   * @param {Match} item
+   * @param {BestMatchItem} item
    * @param {MatchesData} matches
    * @param {PairPayload} data
    */

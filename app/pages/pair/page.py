@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 import streamlit as st
 
 from orl_explorer.app.explorer.author import author
-from orl_explorer.app.explorer.pair import Asked, Missing, PairName, RoiName, Seen, look
-from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.pair import Asked, MissingWork, PairName, RoiName, Seen, look
+from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.explore.page import current_order
-from orl_explorer.app.pages.forms import described
+from orl_explorer.app.pages.forms import settings_described
 from orl_explorer.app.pages.pair import settings
 from orl_explorer.app.pages.pair.component import pair_view
 from orl_explorer.app.pages.pair.payload import Around, Heat, payload
@@ -34,7 +34,7 @@ UNNOTICED = 8  # boxes are embedded before anybody wonders
 
 
 @dataclass(frozen=True)
-class OnScreen:
+class PairOnScreen:
     """What is on screen, for the callbacks: they get no arguments from the browser but ranks and indices."""
 
     query: Seen
@@ -53,11 +53,11 @@ def page() -> None:
         start.unmined(place, place.dataset)
         return
     encoder = encoder_by_id(place.workspace.store, place.mined.encoder_id)
-    _view(place, place.dataset, Subject(place.workspace, place.mined, place.dataset, encoder))
+    _view(place, place.dataset, PreviewSubject(place.workspace, place.mined, place.dataset, encoder))
 
 
 @st.fragment(key="view")
-def _view(place: Place, dataset: Dataset, subject: Subject) -> None:
+def _view(place: Place, dataset: Dataset, subject: PreviewSubject) -> None:
     """All but the pickers: what a slider, an arrow key or a click on the stage changes, and nothing else."""
     if set_by_id(place.workspace.store, subject.mined.id) is None:
         st.rerun()  # somebody has deleted it: the pickers offer what there is
@@ -90,7 +90,7 @@ def query_image(place: Place, dataset: Dataset) -> Image | None:
     return found[0] if found else None
 
 
-def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> None:
+def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConfig) -> None:
     asked = Asked(
         image,
         config,
@@ -105,7 +105,7 @@ def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> 
         reason = image.error or "it was added after the set was mined"
         st.info(f"{PurePosixPath(image.path).name} is not in this set: {reason}.", icon=":material/info:")
         return
-    st.session_state["shown"] = OnScreen(looked.query, looked.neighbor, subject.dataset)
+    st.session_state["shown"] = PairOnScreen(looked.query, looked.neighbor, subject.dataset)
     settings.counts(looked.query, looked.neighbor, config)
     if looked.agreement is not None:
         same, exact = looked.agreement
@@ -121,7 +121,7 @@ def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> 
         dataset=subject.dataset.name,
         mined=subject.mined.name,
         encoder=shell.encoder_label(subject.encoder),
-        settings=described(config),
+        settings=settings_described(config),
         changed=differences(config, MineConfig.of(subject.mined)),
     )
     pair_view(
@@ -135,7 +135,7 @@ def _stage(place: Place, subject: Subject, image: Image, config: MineConfig) -> 
     )
 
 
-def _meanwhile(missing: Missing) -> AbstractContextManager[object]:
+def _meanwhile(missing: MissingWork) -> AbstractContextManager[object]:
     """What is shown while forward passes are made, where a person would notice."""
     if missing.maps:
         return st.spinner(f"Looking for objects in {missing.maps} photos …", show_time=True)
@@ -144,7 +144,7 @@ def _meanwhile(missing: Missing) -> AbstractContextManager[object]:
     return st.empty()
 
 
-def _heat(place: Place, subject: Subject) -> Heat:
+def _heat(place: Place, subject: PreviewSubject) -> Heat:
     known = {shell.encoder_label(e): e.id for e in encoders(place.workspace.store)}
     labels = list(known)
     own = labels.index(shell.encoder_label(subject.encoder))
@@ -196,7 +196,7 @@ def _to_match() -> None:
 
 def _to_query() -> None:
     forward = st.session_state["pair"].step
-    shown: OnScreen | None = st.session_state.get("shown")
+    shown: PairOnScreen | None = st.session_state.get("shown")
     if forward not in (-1, 1) or shown is None:
         return
     opened = shell.workspace()
@@ -216,7 +216,7 @@ def _on_pick() -> None:
 
 def _on_verdict() -> None:
     given = st.session_state["pair"].verdict or {}
-    shown: OnScreen | None = st.session_state.get("shown")
+    shown: PairOnScreen | None = st.session_state.get("shown")
     q, k = given.get("q"), given.get("k")
     if shell.read_only() or shown is None or not isinstance(q, int) or not isinstance(k, int):
         return

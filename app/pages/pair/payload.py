@@ -12,17 +12,17 @@ from orl_explorer.app.explorer.pair import Looked, RankedNeighbor, RankedPair, R
 from orl_explorer.app.explorer.rejections import Rejected
 from orl_explorer.app.pages.pair import component
 from orl_explorer.app.pages.pair.component import (
-    Attention,
+    BestMatchItem,
+    BestMatchList,
     Explained,
-    Match,
-    Matches,
     Matrix,
     NeighborPhoto,
     NeighborThumb,
     OutsidePair,
-    Pair,
+    PairHeat,
     PairPayload,
     RejectedBox,
+    ShownPair,
 )
 from orl_explorer.app.pages.picture import picture
 from orl_explorer.app.server.urls import WIDTHS, PictureUrls
@@ -88,8 +88,8 @@ def packed(similar: np.ndarray) -> Matrix:
     return {"rows": len(similar), "columns": similar.shape[1], "values": base64.b64encode(whole.tobytes()).decode()}
 
 
-def _photo(seen: Seen, urls: PictureUrls) -> component.Photo:
-    return component.Photo(
+def _photo(seen: Seen, urls: PictureUrls) -> component.ShownPhoto:
+    return component.ShownPhoto(
         **picture(seen.photo, urls),
         boxes=[list(box) for box in seen.boxes],
         rejected=[_rejected(box) for box in seen.rejected],
@@ -118,7 +118,7 @@ def _thumb(neighbor: RankedNeighbor, urls: PictureUrls) -> NeighborThumb:
     }
 
 
-def _pair(pair: RankedPair) -> Pair:
+def _pair(pair: RankedPair) -> ShownPair:
     return {"rank": pair.rank, "q": pair.q, "k": pair.k, "similarity": pair.similarity, "verdict": pair.verdict}
 
 
@@ -132,13 +132,13 @@ def _outside(looked: Looked, pair: RankedPair) -> OutsidePair:
     return {"q": pair.q, "k": pair.k, "similarity": pair.similarity, "verdict": pair.verdict, "note": note}
 
 
-def _matches(looked: Looked) -> Matches | None:
+def _matches(looked: Looked) -> BestMatchList | None:
     if looked.roi is None or looked.matches is None:
         return None
     return {"side": looked.roi.side, "index": looked.roi.index, "items": [_match(found) for found in looked.matches]}
 
 
-def _match(found: RoiMatch) -> Match:
+def _match(found: RoiMatch) -> BestMatchItem:
     return {
         "rank": found.rank,
         "id": found.photo_id,
@@ -154,7 +154,7 @@ def _explained(looked: Looked) -> Explained | None:
     return {"side": looked.roi.side, "raw": looked.roi.index, "text": looked.explained}
 
 
-def _attention(looked: Looked, heat: Heat, urls: PictureUrls) -> Attention:
+def _attention(looked: Looked, heat: Heat, urls: PictureUrls) -> PairHeat:
     query, roi, name = looked.query, None, "activation norm"
     if heat.cosine:
         index = looked.selected.q if looked.selected else 0

@@ -6,9 +6,9 @@ import streamlit as st
 
 from orl_explorer.app.explorer import preview
 from orl_explorer.app.explorer.pair import Seen
-from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.pages import shell
-from orl_explorer.app.pages.forms import Panel, ask_for, free_name
+from orl_explorer.app.pages.forms import MiningPanel, ask_for, free_name
 from orl_explorer.app.pages.shell import Place, escape
 from orl_explorer.db.models import CorrespondenceSet, Image
 from orl_explorer.db.store import StoreError
@@ -28,8 +28,8 @@ def sliders(mined: CorrespondenceSet) -> MineConfig:
     return config
 
 
-def _panel(mined: CorrespondenceSet) -> Panel:
-    return Panel(mined, page="")
+def _panel(mined: CorrespondenceSet) -> MiningPanel:
+    return MiningPanel(mined, page="")
 
 
 def keep() -> None:
@@ -75,7 +75,7 @@ def _funnel(seen: Seen, config: MineConfig) -> str:
     return f"{found['raw']:,} raw → {kept}" + (f" · rejected: {reasons}" if reasons else "")
 
 
-def regenerate(place: Place, subject: Subject, image: Image, config: MineConfig) -> None:
+def regenerate(place: Place, subject: PreviewSubject, image: Image, config: MineConfig) -> None:
     """Say how the screen differs from the set, and offer to mine the whole data set so."""
     own = MineConfig.of(subject.mined)
     changed = differences(config, own)
@@ -94,7 +94,7 @@ def regenerate(place: Place, subject: Subject, image: Image, config: MineConfig)
 
 
 @st.dialog("Regenerate for the whole data set", width="medium")
-def _confirm(place: Place, subject: Subject, image: Image, config: MineConfig) -> None:
+def _confirm(place: Place, subject: PreviewSubject, image: Image, config: MineConfig) -> None:
     changed = differences(config, MineConfig.of(subject.mined))
     st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "The same settings as the set on screen.")
     [side] = preview.sides(subject, [image], config)

@@ -8,7 +8,7 @@ import { sizeText } from "../../components/stage/geometry.js";
 import { cropUrl } from "../../components/urls.js";
 import { VERDICTS } from "../../components/verdicts.js";
 
-/** @import { PairPayload, Photo } from "./component_types.js" */
+/** @import { PairPayload, ShownPhoto } from "./component_types.js" */
 /** @import { KeptPair, PairView } from "./view.js" */
 
 export class PairTable {
@@ -35,7 +35,7 @@ export class PairTable {
   }
 
   /**
-   * @param {Photo | null} photo
+   * @param {ShownPhoto | null} photo
    * @param {number[] | undefined} box
    * @param {string} side
    */

@@ -25,9 +25,9 @@ import { Toolbar } from "./toolbar.js";
 /** @import { DrawnPair, Layer } from "../../components/stage/looking.js" */
 /** @import { Judgement } from "../../components/verdicts.js" */
 /** @import { BoxRecord } from "../../components/stage/side.js" */
-/** @import { OutsidePair, Pair, PairPayload } from "./component_types.js" */
+/** @import { OutsidePair, ShownPair, PairPayload } from "./component_types.js" */
 
-/** @typedef {Omit<Pair, "rank"> & DrawnPair & { rank: number | null, note?: string }} KeptPair */
+/** @typedef {Omit<ShownPair, "rank"> & DrawnPair & { rank: number | null, note?: string }} KeptPair */
 
 // Of a pair that is not among the kept ones.
 const OUTSIDE = { color: "#FFFFFF", halo: DARK, sign: "–" };

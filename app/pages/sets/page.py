@@ -114,7 +114,8 @@ def _row(mined: CorrespondenceSet, dataset: str, encoder: Encoder) -> dict[str, 
 def differs(mined: CorrespondenceSet) -> str:
     """Settings of a set that are not the paper's, in one line."""
     return ", ".join(
-        f"{control(MineConfig, name).term} {_value(own)}" for name, (own, _) in work.differences(mined).items()
+        f"{control(MineConfig, name).term} {_value(own)}"
+        for name, (own, _) in work.differences_from_paper(mined).items()
     )
 
 
@@ -205,7 +206,7 @@ def _histogram(mined: CorrespondenceSet) -> None:
 
 
 def _settings(mined: CorrespondenceSet) -> None:
-    different = work.differences(mined)
+    different = work.differences_from_paper(mined)
     with st.expander(f"Settings: {differs(mined) or 'the paper’s'}", icon=":material/settings:"):
         st.dataframe(
             {
@@ -323,19 +324,19 @@ def _pick_row() -> None:
 
 def _on_rename(set_id: int, name: str) -> None:
     new = str(st.session_state.get(f"rename-{set_id}", "")).strip()
-    if attempt(lambda: work.rename(shell.workspace(), name, new)):
+    if attempted(lambda: work.rename(shell.workspace(), name, new)):
         st.session_state["set"] = new
         st.toast(f"Renamed to {shell.escape(new)}.", icon=":material/check:")
 
 
 def _on_delete(set_id: int, name: str) -> None:
     confirmed = str(st.session_state.get(f"confirm-{set_id}", "")).strip()
-    if attempt(lambda: work.delete(shell.workspace(), name, author(), confirmed)):
+    if attempted(lambda: work.delete(shell.workspace(), name, author(), confirmed)):
         st.session_state.pop("set", None)
         st.toast(f"{shell.escape(name)} is deleted.", icon=":material/check:")
 
 
-def attempt(action: Callable[[], object]) -> bool:
+def attempted(action: Callable[[], object]) -> bool:
     """Do what a person asked for, unless this server only shows; say why where it cannot be done."""
     if shell.read_only():
         return False

@@ -15,7 +15,7 @@ from orl_explorer.train.jobs.kinds import makes
 from orl_explorer.train.workspace import Workspace
 
 
-def offer(opened: Workspace, run: Run) -> None:
+def offer_next(opened: Workspace, run: Run) -> None:
     """The next steps of a run that is done."""
     if run.status != "done":
         return

@@ -45,7 +45,7 @@ class Mark(TypedDict):
     text: str
 
 
-class Panel(TypedDict):
+class ChartPanel(TypedDict):
     """One chart. ``unit``: "" or "%", for shares of 1. ``log``: may have a logarithmic axis."""
 
     name: str
@@ -60,7 +60,7 @@ class CurvesPayload(TypedDict):
     """All that is drawn."""
 
     runs: list[Source]
-    panels: list[Panel]
+    panels: list[ChartPanel]
     figure: figure.Figure
 
 

@@ -7,7 +7,7 @@ import { clamp } from "../../components/numbers.js";
 import { indexAt, logTicks, numberText, smoothed, ticks, valueRange } from "./scales.js";
 
 /** @import { Curves } from "./chart.js" */
-/** @import { Line, Panel as PanelData } from "./chart_types.js" */
+/** @import { Line, ChartPanel as PanelData } from "./chart_types.js" */
 
 /** @typedef {Line & { at: number[], soft: number[] }} Shown at: x in the unit shown; soft: y smoothed */
 

@@ -39,7 +39,7 @@ export interface Mark {
 /**
  * One chart. `unit`: "" or "%", for shares of 1. `log`: may have a logarithmic axis.
  */
-export interface Panel {
+export interface ChartPanel {
   name: string;
   title: string;
   unit: string;
@@ -53,6 +53,6 @@ export interface Panel {
  */
 export interface CurvesPayload {
   runs: Source[];
-  panels: Panel[];
+  panels: ChartPanel[];
   figure: Figure;
 }

@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 
 from orl_explorer.app.explorer.charts import NOTHING, POINTS, Thinned, coarser, thin
-from orl_explorer.app.pages.train.chart import CurvesPayload, Line, Mark, Panel, Source, curves
+from orl_explorer.app.pages.train.chart import ChartPanel, CurvesPayload, Line, Mark, Source, curves
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import metrics
 from orl_explorer.db.store import Store
@@ -107,7 +107,7 @@ def has_collapsed(opened: Workspace, run: Run, spread: Thinned | None) -> bool:
     return collapsed([value for *_, value in newest])
 
 
-def draw(opened: Workspace, shown: Sequence[Run], *, key: str) -> None:
+def draw_curves(opened: Workspace, shown: Sequence[Run], *, key: str) -> None:
     """The charts of one run, or those of several laid over one another."""
     found = {run.id: numbers(opened, run) for run in shown}
     payload = curves_payload(shown, found)
@@ -132,7 +132,7 @@ def curves_payload(shown: Sequence[Run], found: dict[int, dict[str, Thinned]]) -
         for n, run in enumerate(shown)
     ]
     points = min(POINTS, SHARED // max(1, len(shown)))
-    panels: list[Panel] = []
+    panels: list[ChartPanel] = []
     for chart in CHARTS if alone else APART:
         lines = [
             _line(source, coarser(series, points), metric, label if alone else source["name"], color if alone else "")

@@ -15,17 +15,17 @@ from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.workspace import Workspace
 
 
-def form(opened: Workspace) -> None:
+def evaluation_form(opened: Workspace) -> None:
     """Draw it."""
     known = {shell.encoder_label(row): row.name for row in reversed(encoders(opened.store))}
     if not known:
         st.info("There is no encoder yet: add one on the Explore page, or train one.", icon=":material/info:")
         return
-    name = forms.choose("Protocol", "protocol", {name: protocol.title for name, protocol in PROTOCOLS.items()})
+    name = forms.choice_in_url("Protocol", "protocol", {name: protocol.title for name, protocol in PROTOCOLS.items()})
     protocol = PROTOCOLS[name]
     preset = next(iter(protocol.presets))
     if len(protocol.presets) > 1:
-        preset = forms.choose("Preset", "recipe", {each: each for each in protocol.presets})
+        preset = forms.choice_in_url("Preset", "recipe", {each: each for each in protocol.presets})
     base, key = protocol.presets[preset], f"{name}-{preset}"
     inputs, summary = st.columns([2.6, 1], gap="large")
     with inputs:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from orl_explorer.app.explorer.charts import differences, duration
+from orl_explorer.app.explorer.charts import duration, setting_differences
 from orl_explorer.app.pages.shell import share_done
 from orl_explorer.app.pages.train import curves, monitor
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import LIVE, runs
-from orl_explorer.train.jobs.kinds import KINDS, described, subject_of
+from orl_explorer.train.jobs.kinds import KINDS, run_described, subject_of
 from orl_explorer.train.workspace import Workspace
 
 LABELS = {kind: job.label for kind, job in KINDS.items()}
@@ -39,12 +39,12 @@ def _table(opened: Workspace) -> None:
     if not shown:
         st.info("No run is of this kind and status.", icon=":material/filter_alt_off:")
         return
-    ticked = compared(st.query_params.get("compare", ""), shown)
+    ticked = compared_runs(st.query_params.get("compare", ""), shown)
     # Rows are told by their place: whatever moves them makes another table, which starts from the URL.
     key = f"runs-{shown[0].id}-{shown[-1].id}-{len(shown)}"
     st.session_state[f"{key}-ids"] = [run.id for run in shown]
     st.dataframe(
-        table(shown),
+        table_of_runs(shown),
         hide_index=True,
         on_select=lambda: _ticked(key),
         selection_mode="multi-row",
@@ -96,12 +96,12 @@ def _filters(every: Sequence[Run]) -> tuple[list[str], list[str]]:
     return [kind for kind in there if LABELS.get(kind, kind) in kinds], list(states)
 
 
-def table(shown: Sequence[Run]) -> pd.DataFrame:
+def table_of_runs(shown: Sequence[Run]) -> pd.DataFrame:
     """One row for each run: what it does, what it makes, from what, and how it fares."""
     return pd.DataFrame(
         {
             "run": [r.id for r in shown],
-            "kind": [described(r) for r in shown],
+            "kind": [run_described(r) for r in shown],
             "makes": [r.name for r in shown],
             "from": [subject_of(r) for r in shown],
             "status": [r.status for r in shown],
@@ -112,7 +112,7 @@ def table(shown: Sequence[Run]) -> pd.DataFrame:
     )
 
 
-def compared(asked: str, shown: Sequence[Run]) -> list[Run]:
+def compared_runs(asked: str, shown: Sequence[Run]) -> list[Run]:
     """The runs that ``compare=3-5`` names, of those shown, in that order."""
     by_id = {str(run.id): run for run in shown}
     return [by_id[part] for part in dict.fromkeys(asked.split("-")) if part in by_id][:MOST]
@@ -139,13 +139,13 @@ def _compare(opened: Workspace, ticked: list[Run]) -> None:
         _show_differences(ticked)
     with_numbers = [run for run in ticked if curves.numbers(opened, run)]
     if with_numbers:
-        curves.draw(opened, with_numbers, key="overlay")
+        curves.draw_curves(opened, with_numbers, key="overlay")
     elif len(ticked) > 1:
         st.caption("None of these runs has numbers to draw.")
 
 
 def _show_differences(ticked: Sequence[Run]) -> None:
-    apart = differences({f"{run.id} · {run.name}": monitor.settings_of(run) for run in ticked})
+    apart = setting_differences({f"{run.id} · {run.name}": monitor.settings_of(run) for run in ticked})
     if not apart:
         st.caption("These runs have the same settings.")
         return

@@ -40,7 +40,7 @@ METHODS = {name: PRESETS[name]["paper"].title for name in STAGE_1}
 LONG = 2 * 86_400  # seconds; a run that takes longer is not started by one click where there is no GPU
 
 
-def form(place: Place) -> None:
+def launch_form(place: Place) -> None:
     """Draw it."""
     assert place.dataset is not None
     if shell.read_only():
@@ -48,17 +48,17 @@ def form(place: Place) -> None:
         return
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         text = "3: ORL on a correspondence set. 1: from photos alone. Stage 2, mining, starts on the Explore page."
-        stage = forms.choose("Stage", "stage", STAGES, help=text)
+        stage = forms.choice_in_url("Stage", "stage", STAGES, help=text)
         mined = place.mined if stage == "3" else None
         method = "orl"
         if stage == "1":
             text = "The paper's stage 1 is BYOL; the others are what it is compared with."
-            method = forms.choose("Method", "method", METHODS, help=text)
+            method = forms.choice_in_url("Method", "method", METHODS, help=text)
         if stage != "evaluate":
             text = " ".join(f"{name}: {text}." for name, text in PRESET_HELP.items())
-            preset = forms.choose("Preset", "preset", {name: name for name in PRESET_HELP}, help=text)
+            preset = forms.choice_in_url("Preset", "preset", {name: name for name in PRESET_HELP}, help=text)
     if stage == "evaluate":
-        evaluation.form(place.workspace)
+        evaluation.evaluation_form(place.workspace)
     elif stage == "3" and mined is None:
         st.info("Stage 3 trains on a correspondence set, and this data set has none yet.", icon=":material/info:")
         start.unmined(place, place.dataset)
@@ -157,11 +157,11 @@ def _tell(opened: Workspace, cost: Cost, photos: int, config: TrainConfig) -> No
     )
 
 
-Job = tuple[Workspace, Dataset, CorrespondenceSet | None, TrainConfig, str, int]
+_Asked = tuple[Workspace, Dataset, CorrespondenceSet | None, TrainConfig, str, int]
 
 
 @st.dialog("That is a long time")
-def _sure(cost: Cost, job: Job) -> None:
+def _sure(cost: Cost, job: _Asked) -> None:
     st.markdown(
         f"This machine has no GPU. {cost.steps:,} steps would take about **{duration(cost.seconds)}** here, and no "
         "other run would get its turn meanwhile. The small preset takes minutes."

@@ -17,7 +17,7 @@ from orl_explorer.db.sets.read import set_by_id, sets
 from orl_explorer.train.jobs import kinds
 
 MANY = 40  # nodes; of more, only those that the one in focus comes from or leads to
-Key = tuple[str, int]  # kind (encoder, set or run) and id
+_Key = tuple[str, int]  # kind (encoder, set or run) and id
 KINDS = ("encoder", "set", "run")
 
 
@@ -28,7 +28,7 @@ def panel(place: Place) -> None:
     if not known and not every:
         st.info("Nothing has been made yet: add an encoder and mine, or train one.", icon=":material/account_tree:")
         return
-    nodes = described(known, every, mined)
+    nodes = nodes_of(known, every, mined)
     edges = edges_of(known, every, mined)
     focus = _focus(nodes)
     near = related(focus, edges)
@@ -70,11 +70,11 @@ def panel(place: Place) -> None:
             afterwards.with_encoder(opened, chosen, place.dataset.name, None)
 
 
-def edges_of(known: list[Encoder], every: list[Run], mined: list[CorrespondenceSet]) -> list[tuple[Key, Key]]:
+def edges_of(known: list[Encoder], every: list[Run], mined: list[CorrespondenceSet]) -> list[tuple[_Key, _Key]]:
     """From what something was made of to what was made: through the run, where the store knows it."""
     there = {run.id for run in every}
     by_name = {encoder.name: encoder.id for encoder in known}
-    edges: list[tuple[Key, Key]] = []
+    edges: list[tuple[_Key, _Key]] = []
     for made in mined:
         if made.run_id in there:
             edges.append((("run", made.run_id), ("set", made.id)))
@@ -92,9 +92,9 @@ def edges_of(known: list[Encoder], every: list[Run], mined: list[CorrespondenceS
     return edges
 
 
-def described(known: list[Encoder], every: list[Run], mined: list[CorrespondenceSet]) -> dict[Key, Node]:
+def nodes_of(known: list[Encoder], every: list[Run], mined: list[CorrespondenceSet]) -> dict[_Key, Node]:
     """Every node with its words, oldest first."""
-    nodes: dict[Key, Node] = {}
+    nodes: dict[_Key, Node] = {}
     for encoder in known:
         words = shell.encoder_label(encoder).removeprefix(encoder.name).strip(" ()").split(", ")
         facts = ", ".join(reversed(words))  # a narrow box leaves the architecture out, not whether there were labels
@@ -103,7 +103,7 @@ def described(known: list[Encoder], every: list[Run], mined: list[Correspondence
         pairs = f"{made.pair_count:,} pairs" if made.status == "complete" else made.status
         nodes["set", made.id] = _node("set", made.id, made.name, pairs)
     for run in reversed(every):
-        facts = f"{kinds.described(run)}, {run.status}"
+        facts = f"{kinds.run_described(run)}, {run.status}"
         nodes["run", run.id] = _node("run", run.id, f"{run.id} · {run.name}", facts, ended_well=run.status == "done")
     return nodes
 
@@ -112,11 +112,11 @@ def _node(kind: str, number: int, title: str, facts: str, ended_well: bool = Tru
     return {"name": _name((kind, number)), "kind": kind, "title": title, "facts": facts, "solid": ended_well}
 
 
-def _name(key: Key) -> str:
+def _name(key: _Key) -> str:
     return f"{key[0]}-{key[1]}"
 
 
-def _focus(nodes: dict[Key, Node]) -> Key:
+def _focus(nodes: dict[_Key, Node]) -> _Key:
     """The node that the URL names, or its run; else the newest run, or whatever there is."""
     names = {_name(key): key for key in nodes}
     for asked in (st.query_params.get("node", ""), f"run-{st.query_params.get('run', '')}"):

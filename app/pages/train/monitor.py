@@ -16,7 +16,7 @@ from orl_explorer.app.pages.train import afterwards, curves, probes
 from orl_explorer.db.models import Run, now
 from orl_explorer.db.runs.runs import ENDED, LIVE, find_run, metrics, runs
 from orl_explorer.train.jobs import launcher
-from orl_explorer.train.jobs.kinds import described, subject_of, trains
+from orl_explorer.train.jobs.kinds import run_described, subject_of, trains
 from orl_explorer.train.training.alarms import COLLAPSE
 from orl_explorer.train.workspace import Workspace
 
@@ -33,7 +33,7 @@ def panel(opened: Workspace) -> None:
         return
     live = run.status in LIVE
     st.fragment(_live, run_every=2.0 if live else None)(opened, run.id, live)
-    afterwards.offer(opened, run)
+    afterwards.offer_next(opened, run)
 
 
 def asked_run(opened: Workspace) -> Run | None:
@@ -88,7 +88,7 @@ def _heading(opened: Workspace, run: Run) -> None:
     with links.container(horizontal=True, horizontal_alignment="right"):
         for view, label, icon in (("runs", "Compare", "stacked_line_chart"), ("lineage", "Lineage", "account_tree")):
             st.button(label, icon=f":material/{icon}:", on_click=_look_at, args=(view, run.id), type="tertiary")
-    st.markdown(f"{status_line(run)} {described(run)} · on **{escape(subject_of(run))}**{with_encoder}")
+    st.markdown(f"{status_line(run)} {run_described(run)} · on **{escape(subject_of(run))}**{with_encoder}")
 
 
 def _look_at(view: str, run_id: int) -> None:
@@ -225,7 +225,7 @@ def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
     match shown:
         case "curves":
             if found:
-                curves.draw(opened, [run], key=f"curves-{run.id}")
+                curves.draw_curves(opened, [run], key=f"curves-{run.id}")
             else:
                 st.caption("The curves begin with the first step.")
         case "probes":

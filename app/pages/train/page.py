@@ -25,7 +25,7 @@ def page() -> None:
     afterwards.gone()
     match _view():
         case "launch":
-            launch.form(place)
+            launch.launch_form(place)
         case "watch":
             monitor.panel(place.workspace)
         case "runs":
@@ -33,7 +33,7 @@ def page() -> None:
         case "lineage":
             lineage.panel(place)
         case "results":
-            results.results(place.workspace)
+            results.results_panel(place.workspace)
 
 
 def _view() -> str:

@@ -6,7 +6,7 @@ import { PAIRS } from "../../components/colours.js";
 import { fill, svg } from "../../components/dom.js";
 import { clamp } from "../../components/numbers.js";
 
-/** @import { Checkpoint, Couple, Match } from "./probe_view_types.js" */
+/** @import { Checkpoint, Couple, ProbeMatch } from "./probe_view_types.js" */
 
 const GAP = 70;
 const TALLEST = 420;
@@ -54,7 +54,7 @@ export class ProbeStage {
   }
 
   /**
-   * @param {Match} pair
+   * @param {ProbeMatch} pair
    * @param {(box: number[], i: number) => number[]} place
    * @param {string} name
    * @param {string} color

@@ -12,7 +12,7 @@ import { colourOf, ProbeCurve, ProbeStage } from "./probe_stage.js";
 import { placeAmong, shared } from "./probes.js";
 
 /** @import { Send } from "../../components/entry.js" */
-/** @import { Photo, ProbesPayload } from "./probe_view_types.js" */
+/** @import { ProbePhoto, ProbesPayload } from "./probe_view_types.js" */
 
 const PACE = 700; // ms for each checkpoint
 const REST = 350; // ms without a change before the server is told
@@ -86,7 +86,7 @@ class Probes {
     const drawn = JSON.stringify(this.data.couples.map(({ query, neighbor }) => [query.thumb, neighbor.thumb]));
     if (this.drawnStrip === drawn) return; // keeps the focus
     this.drawnStrip = drawn;
-    /** @param {Photo} photo */
+    /** @param {ProbePhoto} photo */
     const thumb = (photo) => el("img", { src: photo.thumb, alt: photo.name, decoding: "async" });
     /** @param {number} i */
     const choose = (i) => {

@@ -16,30 +16,30 @@ from orl_explorer.app.pages.picture import Picture
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
 
-Box = list[int]  # x, y, width, height in pixels of the image as shown
+ProbeBox = list[int]  # x, y, width, height in pixels of the image as shown
 
 
-class Photo(Picture):
+class ProbePhoto(Picture):
     """One side."""
 
     thumb: str
 
 
-class Match(TypedDict):
+class ProbeMatch(TypedDict):
     """A pair of boxes."""
 
-    q: Box
-    k: Box
+    q: ProbeBox
+    k: ProbeBox
     similarity: float
 
 
 class Couple(TypedDict):
     """A query photo and one of its neighbours: the set's own pairs, and of each checkpoint those found then."""
 
-    query: Photo
-    neighbor: Photo
-    own: list[Match]
-    found: list[list[Match]]
+    query: ProbePhoto
+    neighbor: ProbePhoto
+    own: list[ProbeMatch]
+    found: list[list[ProbeMatch]]
 
 
 class Checkpoint(TypedDict):

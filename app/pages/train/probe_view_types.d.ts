@@ -5,7 +5,7 @@ import type { Figure } from "../../components/figure_types";
 /**
  * One side.
  */
-export interface Photo {
+export interface ProbePhoto {
   id: number;
   name: string;
   url: string;
@@ -17,7 +17,7 @@ export interface Photo {
 /**
  * A pair of boxes.
  */
-export interface Match {
+export interface ProbeMatch {
   q: number[];
   k: number[];
   similarity: number;
@@ -27,10 +27,10 @@ export interface Match {
  * A query photo and one of its neighbours: the set's own pairs, and of each checkpoint those found then.
  */
 export interface Couple {
-  query: Photo;
-  neighbor: Photo;
-  own: Match[];
-  found: Match[][];
+  query: ProbePhoto;
+  neighbor: ProbePhoto;
+  own: ProbeMatch[];
+  found: ProbeMatch[][];
 }
 
 /**

@@ -1,15 +1,15 @@
 // @ts-check
 // Pairs of a checkpoint beside those of the set.
 
-/** @import { Match } from "./probe_view_types.js" */
+/** @import { ProbeMatch } from "./probe_view_types.js" */
 
 /** @type {(a: number[], b: number[]) => boolean} */
 const sameBox = (a, b) => a.every((value, i) => value === b[i]);
 
 /**
  * How many of the pairs that were found are the set's own too.
- * @param {Pick<Match, "q" | "k">[]} found
- * @param {Pick<Match, "q" | "k">[]} own
+ * @param {Pick<ProbeMatch, "q" | "k">[]} found
+ * @param {Pick<ProbeMatch, "q" | "k">[]} own
  */
 export const shared = (found, own) =>
   found.filter((pair) => own.some(({ q, k }) => sameBox(pair.q, q) && sameBox(pair.k, k))).length;

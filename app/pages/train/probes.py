@@ -7,7 +7,7 @@ import streamlit as st
 
 from orl_explorer.app.pages.picture import picture
 from orl_explorer.app.pages.train.curves import per_epoch
-from orl_explorer.app.pages.train.probe_view import Checkpoint, Couple, Match, Photo, probes_view
+from orl_explorer.app.pages.train.probe_view import Checkpoint, Couple, ProbeMatch, ProbePhoto, probes_view
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.models import CorrespondenceSet, Image, Run
 from orl_explorer.db.runs.probes import ProbedPair, probed_pairs, probed_steps
@@ -65,14 +65,14 @@ def couples_of(
     """By query photo and neighbour: what was found at each step, and what the set says."""
     keys = list(dict.fromkeys((pair.image_id, pair.neighbor_id) for pair in found))
     images = images_by_id(opened.store, sorted({image for key in keys for image in key}))
-    own: dict[tuple[int, int], list[Match]] = {key: [] for key in keys}
+    own: dict[tuple[int, int], list[ProbeMatch]] = {key: [] for key in keys}
     if mined is not None:
         for query, rows in pair_rows(opened.store, mined.id, sorted({query for query, _ in keys})).items():
             for row in rows:
                 if (query, row.neighbor_id) in own:
-                    match: Match = {"q": [*row.query_box], "k": [*row.key_box], "similarity": row.similarity}
+                    match: ProbeMatch = {"q": [*row.query_box], "k": [*row.key_box], "similarity": row.similarity}
                     own[query, row.neighbor_id].append(match)
-    then: dict[tuple[int, int, int], list[Match]] = {}
+    then: dict[tuple[int, int, int], list[ProbeMatch]] = {}
     for pair in found:
         match = {"q": pair.query.tolist(), "k": pair.key.tolist(), "similarity": round(pair.similarity, 4)}
         then.setdefault((pair.step, pair.image_id, pair.neighbor_id), []).append(match)
@@ -87,9 +87,9 @@ def couples_of(
     ]
 
 
-def _photo(image: Image) -> Photo:
+def _photo(image: Image) -> ProbePhoto:
     urls = picture_urls()
-    return Photo(**picture(image, urls), thumb=urls.photo(image.id, image.mtime_ns, WIDTHS[0]))
+    return ProbePhoto(**picture(image, urls), thumb=urls.photo(image.id, image.mtime_ns, WIDTHS[0]))
 
 
 def _set_of(opened: Workspace, run: Run) -> CorrespondenceSet | None:

@@ -27,7 +27,7 @@ class Drawn(NamedTuple):
         return escape(self.found.encoder.name)
 
 
-def figure(protocol: str, drawn: Sequence[Drawn]) -> go.Figure | None:
+def plot_of(protocol: str, drawn: Sequence[Drawn]) -> go.Figure | None:
     """The plot of a protocol, or None where an evaluation has nothing to plot."""
     if not any(each.values for each in drawn):
         return None

@@ -7,16 +7,16 @@ import streamlit as st
 
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.shell import encoder_label, escape
-from orl_explorer.app.pages.train.result_plots import Drawn, figure
+from orl_explorer.app.pages.train.result_plots import Drawn, plot_of
 from orl_explorer.db.runs.evaluations import evaluation_values, evaluations
-from orl_explorer.train.evaluate.compared import Column, columns, headline
+from orl_explorer.train.evaluate.compared import ResultColumn, columns, headline
 from orl_explorer.train.evaluate.protocols import PROTOCOLS
 from orl_explorer.train.workspace import Workspace
 
 AT_ONCE = 6  # encoders in a plot; more are not told apart
 
 
-def results(opened: Workspace) -> None:
+def results_panel(opened: Workspace) -> None:
     """Draw the table of encoders and protocols, and the plot of the column that the URL names."""
     st.subheader("Results", anchor=False)
     found = columns(evaluations(opened.store))
@@ -42,7 +42,7 @@ def _to_form() -> None:
     shell.put_in_url(view="launch", stage="evaluate")
 
 
-def _table(found: list[Column]) -> None:
+def _table(found: list[ResultColumn]) -> None:
     encoders = {each.encoder.id: each.encoder for column in found for each in column.found}
     labels = _headings(found)
     rows: dict[str, list[object]] = {"encoder": [encoder_label(row) for row in encoders.values()]}
@@ -57,13 +57,13 @@ def _table(found: list[Column]) -> None:
     st.caption("Shares in %. A column holds evaluations on the same data with the same settings, the newest of each.")
 
 
-def _headings(found: list[Column]) -> list[str]:
+def _headings(found: list[ResultColumn]) -> list[str]:
     """What columns of the table are called: without settings where those tell no two apart."""
     short = [column.short for column in found]
     return [name if short.count(name) == 1 else label for name, label in zip(short, _labels(found), strict=True)]
 
 
-def _labels(found: list[Column]) -> list[str]:
+def _labels(found: list[ResultColumn]) -> list[str]:
     """What columns are called: equal names would be one column of a table."""
     counts: dict[str, int] = {}
     labels = []
@@ -73,7 +73,7 @@ def _labels(found: list[Column]) -> list[str]:
     return labels
 
 
-def _help(column: Column) -> str:
+def _help(column: ResultColumn) -> str:
     known = PROTOCOLS.get(column.protocol)
     return f"{escape(column.label)}: {known.title if known else ''}, {column.headline}, on {escape(column.data)}"
 
@@ -82,16 +82,16 @@ def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-def _pick(found: list[Column]) -> Column:
+def _pick(found: list[ResultColumn]) -> ResultColumn:
     labels = _labels(found)
     name = st.selectbox("Show", labels, key="result", bind="query-params")
     return found[labels.index(name)] if name in labels else found[0]
 
 
-def _column(opened: Workspace, column: Column) -> None:
+def _column(opened: Workspace, column: ResultColumn) -> None:
     shown = column.found[:AT_ONCE]
     drawn = [Drawn(each, evaluation_values(opened.store, each.evaluation.id)) for each in shown]
-    made = figure(column.protocol, drawn)
+    made = plot_of(column.protocol, drawn)
     if made is not None:
         best = drawn[0]
         number = _percent(headline(best.found))

@@ -6,7 +6,7 @@ import streamlit as st
 
 from orl_explorer.app.explorer.tuning import Tuner
 from orl_explorer.app.pages import shell
-from orl_explorer.app.pages.forms import ALWAYS, Panel, ask_for, finite
+from orl_explorer.app.pages.forms import ALWAYS, MiningPanel, ask_for, finite
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.train.mining.config import MINE_PRESETS, RAW, MineConfig
 from orl_explorer.train.settings import Value, as_text, control
@@ -21,14 +21,14 @@ USUAL, MOST_SEEDS = 24, 9999
 AFFECTED = ("tune-numbers", "tune-query", "tune-grid")  # fragments that show what the controls are set to
 
 
-def panel(mined: CorrespondenceSet, dataset: Dataset, tuner: Tuner) -> Panel:
+def panel_of(mined: CorrespondenceSet, dataset: Dataset, tuner: Tuner) -> MiningPanel:
     """The mining settings, with the raw boxes that there are."""
     imported = [method.removeprefix("imported:") for method in tuner.methods if method.startswith("imported:")]
     raw: list[Value] = ["search", *(["annotations"] if dataset.annotation_count else []), *imported]
-    return Panel(mined, page="tune-", groups=GROUPS, more={"proposals": raw})
+    return MiningPanel(mined, page="tune-", groups=GROUPS, more={"proposals": raw})
 
 
-def draw(panel: Panel, config: MineConfig) -> None:
+def draw_controls(panel: MiningPanel, config: MineConfig) -> None:
     """Draw the controls in the sidebar, set to what the URL asks for; a change reruns only what shows its effect."""
     ask_for(panel.own, config)  # whatever could not be goes from the URL
 

@@ -28,7 +28,7 @@ FRAME = {"color": "#d55e00", "width": 3}
 SCALE = "Cividis"  # reads the same for the colour-blind
 
 
-def show(tuner: Tuner, config: MineConfig) -> None:
+def show_grid(tuner: Tuner, config: MineConfig) -> None:
     """Draw the choice of settings and values, and the heat map as far as it is known."""
     st.subheader("Two settings at once", anchor=False)
     base = tuner.tried(config)
@@ -56,7 +56,7 @@ def show(tuner: Tuner, config: MineConfig) -> None:
     if not any(found):
         return
     rows, columns = ([as_text(v) for v in grid[name]] for name in (down, across))
-    drawn = Grid(down, across, rows, columns, found)
+    drawn = HeatGrid(down, across, rows, columns, found)
     st.session_state["tune-cells"] = (tuner.own, configs)
     st.plotly_chart(
         heat_map(drawn, SWEPT[measure], base),
@@ -166,7 +166,7 @@ def _offer(tuner: Tuner, configs: list[MineConfig], found: list[Numbers | None])
 
 
 @dataclass(frozen=True)
-class Grid:
+class HeatGrid:
     """Two settings and their values as text, down and across, and what each cell has found, row by row."""
 
     down: str
@@ -180,7 +180,7 @@ class Grid:
         return self.columns[cell % len(self.columns)], self.rows[cell // len(self.columns)]
 
 
-def heat_map(grid: Grid, measure: Measure, config: MineConfig) -> go.Figure:
+def heat_map(grid: HeatGrid, measure: Measure, config: MineConfig) -> go.Figure:
     """A measure of every cell, in numbers and colours; a frame around the cell of the settings of the moment."""
     values = [None if numbers is None else numbers.value(measure.name) for numbers in grid.found]
     z = np.array([np.nan if value is None else 100 * value if measure.share else value for value in values], float)
@@ -229,7 +229,7 @@ def heat_map(grid: Grid, measure: Measure, config: MineConfig) -> go.Figure:
     return figure
 
 
-def _written(grid: Grid, measure: Measure, cell: int) -> str:
+def _written(grid: HeatGrid, measure: Measure, cell: int) -> str:
     numbers = grid.found[cell]
     if numbers is None:
         return ""
@@ -237,7 +237,7 @@ def _written(grid: Grid, measure: Measure, cell: int) -> str:
     return measure.written(numbers.value(measure.name)) + ("*" if some else "")
 
 
-def _in_words(grid: Grid, measure: Measure) -> str:
+def _in_words(grid: HeatGrid, measure: Measure) -> str:
     cells = (
         f"{LABELS[grid.across]} {grid.at(cell)[0]} and {LABELS[grid.down]} {grid.at(cell)[1]}: {text}"
         for cell in range(len(grid.found))

@@ -10,7 +10,7 @@ import streamlit as st
 
 from orl_explorer.app.explorer.tuning import Numbers, Tuner
 from orl_explorer.app.pages.tune.measures import OBJECTS, PAIRS, REGIONS, Measure, known, label
-from orl_explorer.app.pages.tune.work import offer
+from orl_explorer.app.pages.tune.work import offer_work
 from orl_explorer.orl.measure.quality import Mined
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import REMEMBERED
@@ -22,7 +22,7 @@ FEWEST = 20
 NOW, CUT, SAVED = "#0072b2", "#8f8f8f", "#e69f00"  # Okabe–Ito blue and orange, and a grey
 
 
-def show(tuner: Tuner, config: MineConfig) -> None:
+def show_numbers(tuner: Tuner, config: MineConfig) -> None:
     """Draw what the settings find on the sample."""
     tried = tuner.tried(config)
     _say_what_is_tried(config, tried)
@@ -36,7 +36,7 @@ def show(tuner: Tuner, config: MineConfig) -> None:
     unmapped = tuner.unmapped(tried)
     if unmapped:
         text = f"Likely objects are found on maps of attention, and {unmapped:,} photos of the sample have none yet."
-        offer(tuner, "numbers", text, f"Map {unmapped:,} photos", tuner.prepare([tried]))
+        offer_work(tuner, "numbers", text, f"Map {unmapped:,} photos", tuner.prepare([tried]))
         return
     found, now = tuner.find(tried), tuner.numbers(tried)
     mined, before = tuner.saved
@@ -48,10 +48,10 @@ def show(tuner: Tuner, config: MineConfig) -> None:
         if found.missing > REMEMBERED:
             st.info(f"{text} Those are too many for the explorer's memory; try fewer queries.", icon=":material/info:")
         else:
-            offer(tuner, "numbers", text, f"Embed {found.missing:,} RoIs now", tuner.prepare([tried]))
+            offer_work(tuner, "numbers", text, f"Embed {found.missing:,} RoIs now", tuner.prepare([tried]))
     left, right = st.columns([5, 4], gap="medium")
     with left:
-        st.html(table(now, before, tried))
+        st.html(table_of_numbers(now, before, tried))
     with right:
         st.plotly_chart(
             histogram(found, mined, tried),
@@ -71,7 +71,7 @@ def _say_what_is_tried(config: MineConfig, tried: MineConfig) -> None:
         )
 
 
-def table(now: Numbers, before: Numbers, config: MineConfig) -> str:
+def table_of_numbers(now: Numbers, before: Numbers, config: MineConfig) -> str:
     """Every measure under the settings, of the saved set, their difference, and by chance: HTML."""
     groups = {"Regions": REGIONS, "Pairs": PAIRS, "Objects": OBJECTS}
     rows = []

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.tuning import tuner
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.forms import ask_for
@@ -44,12 +44,12 @@ def _tune(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
         raise UserError(
             f"The encoder of '{mined.name}' is gone, and its settings cannot be tried without it."
         ) from error
-    subject = Subject(place.workspace, mined, dataset, encoder)
+    subject = PreviewSubject(place.workspace, mined, dataset, encoder)
     if mined.image_count < 2:
         raise UserError(f"'{mined.name}' has too few photos to try settings on.")
     drawn = tuner(subject, *controls.sample())
-    panel = controls.panel(mined, dataset, drawn)
-    controls.draw(panel, panel.asked())
+    panel = controls.panel_of(mined, dataset, drawn)
+    controls.draw_controls(panel, panel.asked())
 
     left, right = st.columns([2, 3], vertical_alignment="center")
     left.caption(
@@ -64,11 +64,11 @@ def _tune(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
 
     def numbers() -> None:
         _differences(drawn.own, panel.asked())
-        tune_numbers.show(drawn, panel.asked())
+        tune_numbers.show_numbers(drawn, panel.asked())
 
     st.fragment(lambda: _told(numbers), key="tune-numbers")()
-    st.fragment(lambda: _told(lambda: query.show(subject, drawn, panel.asked())), key="tune-query")()
-    st.fragment(lambda: _told(lambda: grid.show(drawn, panel.asked())), key="tune-grid")()
+    st.fragment(lambda: _told(lambda: query.show_query(subject, drawn, panel.asked())), key="tune-query")()
+    st.fragment(lambda: _told(lambda: grid.show_grid(drawn, panel.asked())), key="tune-grid")()
 
 
 def _told(show: Callable[[], None]) -> None:

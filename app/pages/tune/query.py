@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import streamlit as st
 
-from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.tuning import Best, BestPair, Tuner, tuner_of
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.forms import as_query
@@ -19,7 +19,7 @@ from orl_explorer.train.mining.config import MineConfig
 SHOWN = 12  # pairs
 
 
-def show(subject: Subject, tuner: Tuner, config: MineConfig) -> None:
+def show_query(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> None:
     """Draw the query that the URL names, else the sample's first."""
     query = _asked(subject, tuner)
     own = query.own
@@ -42,7 +42,7 @@ def show(subject: Subject, tuner: Tuner, config: MineConfig) -> None:
     st.html(_as_html(best, missing))
 
 
-def _asked(subject: Subject, tuner: Tuner) -> Tuner:
+def _asked(subject: PreviewSubject, tuner: Tuner) -> Tuner:
     asked = st.query_params.get("q", "")
     found = tuner_of(subject, int(asked)) if asked.isdecimal() and len(asked) < 12 else None
     if found is None:

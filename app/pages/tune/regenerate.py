@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from orl_explorer.app.explorer import preview
-from orl_explorer.app.explorer.preview import Subject
+from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.tuning import Tuner, stored_ids
 from orl_explorer.app.pages import shell
-from orl_explorer.app.pages.forms import URL, Panel, free_name
+from orl_explorer.app.pages.forms import URL, MiningPanel, free_name
 from orl_explorer.app.pages.pace import told_of_run
 from orl_explorer.app.pages.shell import Place, attempt, escape, share_done
 from orl_explorer.app.pages.train.monitor import duration
@@ -22,13 +22,13 @@ from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.cost import Work, estimate_mining
+from orl_explorer.train.mining.cost import MiningWork, estimate_mining
 from orl_explorer.train.settings import differences
 
 RUN = "mining"  # URL parameter: the run whose progress is shown
 
 
-def button(place: Place, subject: Subject, tuner: Tuner, panel: Panel) -> None:
+def button(place: Place, subject: PreviewSubject, tuner: Tuner, panel: MiningPanel) -> None:
     """Offer to mine the whole data set with the settings of the moment, unless this server only shows."""
     if shell.read_only():
         return
@@ -44,7 +44,7 @@ def button(place: Place, subject: Subject, tuner: Tuner, panel: Panel) -> None:
 
 
 @st.dialog("Regenerate for the whole data set", width="medium")
-def _confirm(place: Place, subject: Subject, tuner: Tuner, config: MineConfig) -> None:
+def _confirm(place: Place, subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> None:
     changed = differences(config, tuner.own)
     st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "The same settings as the set on screen.")
     st.caption(_cost(subject, tuner, config))
@@ -64,7 +64,7 @@ def _confirm(place: Place, subject: Subject, tuner: Tuner, config: MineConfig) -
         st.rerun()
 
 
-def _cost(subject: Subject, tuner: Tuner, config: MineConfig) -> str:
+def _cost(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> str:
     """What has to be computed, how long it may take and how much disk, from the sample."""
     dataset, store = subject.dataset, subject.workspace.store
     photos = dataset.image_count - dataset.unreadable_count
@@ -85,8 +85,8 @@ def _cost(subject: Subject, tuner: Tuner, config: MineConfig) -> str:
         proposals = len(write.missing_proposals(store, ids.tolist(), config.method)) + unseen
     maps = 0
     if config.needs_objectness:
-        maps = preview.attention(subject).unstored(digests_of(store, ids)) + unseen
-    work = Work(
+        maps = preview.set_attention(subject).unstored(digests_of(store, ids)) + unseen
+    work = MiningWork(
         photos=photos,
         proposals=proposals,
         maps=maps,

@@ -12,7 +12,7 @@ from orl_explorer.app.pages.shell import escape
 from orl_explorer.train.progress import Progress
 
 
-def offer(tuner: Tuner, part: str, text: str, label: str, do: Callable[[Progress], None]) -> None:
+def offer_work(tuner: Tuner, part: str, text: str, label: str, do: Callable[[Progress], None]) -> None:
     """Say what is missing and offer to compute it, or show how far that is. part: of the page, which has one button."""
     if watch(tuner, part):
         return

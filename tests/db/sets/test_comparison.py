@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from orl_explorer.db import photos
-from orl_explorer.db.photos import Photo
+from orl_explorer.db.photos import FoundPhoto
 from orl_explorer.db.sets import comparison
 from orl_explorer.db.sets.comparison import (
     Compared,
@@ -47,7 +47,7 @@ def drawn(seed: int, first: int, last: int) -> tuple[dict[int, int], Found]:
 def store(workspace: Workspace) -> Store:
     """Sets 1 (images 1 to 30), 2 (11 to 40), 3 (1 to 5) and an unfinished 4."""
     photos.ensure_dataset(workspace.store, "trip", "/photos", "folder")
-    photos.add_photos(workspace.store, 1, [Photo(f"{n}.jpg", 64, 48) for n in range(IMAGES)], {})
+    photos.add_photos(workspace.store, 1, [FoundPhoto(f"{n}.jpg", 64, 48) for n in range(IMAGES)], {})
     for seed, (name, first, last) in enumerate([("one", 1, 30), ("two", 11, 40), ("three", 1, 5)]):
         add_set(workspace.store, name, *drawn(seed, first, last))
     add_set(workspace.store, "unfinished", {1: 1}, {}, publish=False)
@@ -85,7 +85,7 @@ def test_an_image_is_compared_as_sets_of_rows_are(store: Store, image: int) -> N
 
 def test_the_same_pair_of_boxes_is_shared_wherever_it_ranks(workspace: Workspace) -> None:
     photos.ensure_dataset(workspace.store, "trip", "/photos", "folder")
-    photos.add_photos(workspace.store, 1, [Photo(f"{n}.jpg", 64, 48) for n in range(3)], {})
+    photos.add_photos(workspace.store, 1, [FoundPhoto(f"{n}.jpg", 64, 48) for n in range(3)], {})
     rois = {1: 2, 2: 2, 3: 2}
     add_set(workspace.store, "one", rois, {1: [(2, 0, 0), (2, 1, 1), (3, 0, 1)]})
     add_set(workspace.store, "two", rois, {1: [(3, 0, 1), (2, 1, 1), (2, 1, 0)]})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orl_explorer.db import photos
-from orl_explorer.db.photos import Photo
-from orl_explorer.db.sets.differences import neighbor_differences, pair_differences
+from orl_explorer.db.photos import FoundPhoto
+from orl_explorer.db.sets.comparison import neighbor_differences, pair_differences
 from orl_explorer.db.sets.read import neighbors_of, pair_rows
 from orl_explorer.train.workspace import Workspace
 from tests.db.mined import add_set
@@ -13,7 +13,7 @@ from tests.db.mined import add_set
 def test_neighbours_and_pairs_are_kept_lost_or_new(workspace: Workspace) -> None:
     store = workspace.store
     photos.ensure_dataset(store, "trip", "/photos", "folder")
-    photos.add_photos(store, 1, [Photo(f"{n}.jpg", 64, 48) for n in range(4)], {})
+    photos.add_photos(store, 1, [FoundPhoto(f"{n}.jpg", 64, 48) for n in range(4)], {})
     rois = {1: 2, 2: 2, 3: 2, 4: 2}
     # query 1: (neighbour, RoI of the query, RoI of the neighbour)
     add_set(store, "one", rois, {1: [(2, 0, 0), (2, 1, 1), (3, 0, 1)]})
@@ -36,7 +36,7 @@ def test_neighbours_and_pairs_are_kept_lost_or_new(workspace: Workspace) -> None
 def test_a_photo_that_one_set_does_not_cover_has_lost_everything(workspace: Workspace) -> None:
     store = workspace.store
     photos.ensure_dataset(store, "trip", "/photos", "folder")
-    photos.add_photos(store, 1, [Photo(f"{n}.jpg", 64, 48) for n in range(2)], {})
+    photos.add_photos(store, 1, [FoundPhoto(f"{n}.jpg", 64, 48) for n in range(2)], {})
     add_set(store, "one", {1: 1, 2: 1}, {1: [(2, 0, 0)]})
     assert [n.status for n in neighbor_differences(neighbors_of(store, 1, 1), [])] == ["lost"]
     [[pair]] = pair_differences(pair_rows(store, 1, [1])[1], []).values()

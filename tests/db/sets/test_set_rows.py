@@ -11,7 +11,7 @@ from orl_explorer.db.encoders import add_encoder, encoder_by_id, encoder_named, 
 from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
 from orl_explorer.db.people import verdicts
 from orl_explorer.db.photos import (
-    Photo,
+    FoundPhoto,
     add_photos,
     dataset_by_id,
     dataset_named,
@@ -22,7 +22,7 @@ from orl_explorer.db.photos import (
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import read as rows
 from orl_explorer.db.sets import write as mining
-from orl_explorer.db.sets.write import Candidates, MinedImage, MinedPairs
+from orl_explorer.db.sets.write import CandidateRows, MinedImage, MinedPairs
 from orl_explorer.db.store import Store, StoreError
 from orl_explorer.train.workspace import Workspace
 
@@ -39,7 +39,7 @@ def new_encoder(name: str = "e", sha: str = "0" * 64) -> Encoder:
 def store(workspace: Workspace) -> Store:
     """Three photos with ids 1, 2 and 3, an encoder and a run."""
     dataset = ensure_dataset(workspace.store, "trip", "/photos", "folder")
-    add_photos(workspace.store, dataset.id, [Photo(f"{n}.jpg", 640, 480) for n in "abc"], {})
+    add_photos(workspace.store, dataset.id, [FoundPhoto(f"{n}.jpg", 640, 480) for n in "abc"], {})
     add_encoder(workspace.store, new_encoder())
     add_run(workspace.store, Run(kind="mine", name="set", params={}))
     return workspace.store
@@ -55,8 +55,8 @@ def begin(store: Store, name: str = "set", run: int = 1) -> CorrespondenceSet:
 
 def write(store: Store, set_id: int) -> None:
     """Photo 1 (RoIs A, B) pairs with photo 2 (C); photos 2 and 3 kept only a fall-back box and have no pair."""
-    mining.add_candidates(store, set_id, [Candidates(1, boxes(A, B), 7, False)])
-    mining.add_candidates(store, set_id, [Candidates(2, boxes(C), 5, True), Candidates(3, boxes(C), 0, True)])
+    mining.add_candidates(store, set_id, [CandidateRows(1, boxes(A, B), 7, False)])
+    mining.add_candidates(store, set_id, [CandidateRows(2, boxes(C), 5, True), CandidateRows(3, boxes(C), 0, True)])
     mining.add_neighbors(
         store, set_id, np.array([1, 2, 3]), np.array([[2], [3], [1]]), np.array([[0.5], [0.25], [-0.5]], np.float32)
     )
@@ -126,8 +126,10 @@ def test_training_reads_every_image_with_its_boxes_and_pairs(store: Store) -> No
 
 def test_a_box_has_one_row_however_many_sets_use_it(store: Store) -> None:
     one, two = begin(store, "one"), begin(store, "two")
-    mining.add_candidates(store, one.id, [Candidates(1, boxes(A, B), 2, False)])
-    mining.add_candidates(store, two.id, [Candidates(1, boxes(B, C), 2, False), Candidates(2, boxes(A), 2, False)])
+    mining.add_candidates(store, one.id, [CandidateRows(1, boxes(A, B), 2, False)])
+    mining.add_candidates(
+        store, two.id, [CandidateRows(1, boxes(B, C), 2, False), CandidateRows(2, boxes(A), 2, False)]
+    )
     first, second = rows.rois_of(store, one.id, [1])[1], rows.rois_of(store, two.id, [1])[1]
     assert first.ids.tolist() == [1, 2]
     assert second.ids.tolist() == [2, 3]
@@ -140,7 +142,7 @@ def test_a_box_has_one_row_however_many_sets_use_it(store: Store) -> None:
 def test_progress_of_an_unfinished_set_can_be_read(store: Store) -> None:
     mined = begin(store)
     assert mining.filtered_images(store, mined.id) == set()
-    mining.add_candidates(store, mined.id, [Candidates(1, boxes(A), 2, False), Candidates(2, boxes(A), 2, False)])
+    mining.add_candidates(store, mined.id, [CandidateRows(1, boxes(A), 2, False), CandidateRows(2, boxes(A), 2, False)])
     mining.add_pairs(store, mined.id, [MinedImage(2, ())])
     assert mining.filtered_images(store, mined.id) == {1, 2}
     assert mining.matched_images(store, mined.id) == {2}
@@ -204,7 +206,7 @@ def test_a_data_set_keeps_to_its_folder(store: Store) -> None:
 
 def test_only_readable_current_photos_are_usable(store: Store) -> None:
     old = known_files(store, 1, ["a.jpg"])["a.jpg"].id
-    add_photos(store, 1, [Photo("a.jpg", 32, 32), Photo("broken.jpg", error="truncated")], {"a.jpg": old})
+    add_photos(store, 1, [FoundPhoto("a.jpg", 32, 32), FoundPhoto("broken.jpg", error="truncated")], {"a.jpg": old})
     assert [(i.path, i.width) for i in usable_images(store, 1)] == [("b.jpg", 640), ("c.jpg", 640), ("a.jpg", 32)]
 
 

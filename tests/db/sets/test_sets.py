@@ -13,7 +13,7 @@ from orl_explorer.db.models import Base, Encoder, Run
 from orl_explorer.db.people.export import tag_rows, verdict_rows
 from orl_explorer.db.people.tags import tag_pair, tag_photos
 from orl_explorer.db.people.verdicts import judge_pair
-from orl_explorer.db.photos import Photo
+from orl_explorer.db.photos import FoundPhoto
 from orl_explorer.db.runs.runs import add_run, run_by_id, update_run
 from orl_explorer.db.sets.comparison import compare_sets
 from orl_explorer.db.sets.manage import (
@@ -37,7 +37,7 @@ def store(tmp_path: Path) -> Store:
     """Two sets of three photos: RoIs 1 and 2 are of the first photo, 3 and 4 of the second, 5 of the third."""
     store = open_store(f"sqlite:///{tmp_path}/orl.sqlite")
     photos.ensure_dataset(store, "trip", "/photos", "folder")
-    photos.add_photos(store, 1, [Photo(f"{n}.jpg", 64, 48) for n in range(3)], {})
+    photos.add_photos(store, 1, [FoundPhoto(f"{n}.jpg", 64, 48) for n in range(3)], {})
     for name in ("one", "two"):
         update_run(store, add_run_of(store, name), status="done")
     return store

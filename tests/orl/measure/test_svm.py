@@ -7,7 +7,7 @@ import pytest
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import LinearSVC
 
-from orl_explorer.orl.measure.svm import COSTS, cross_validate, decide, draw_low_shot, fit, in_span
+from orl_explorer.orl.measure.svm import COSTS, cross_validate, decide, draw_low_shot, fit_svm, in_span
 
 pytestmark = pytest.mark.filterwarnings("ignore:Liblinear failed to converge")
 
@@ -61,7 +61,7 @@ def test_an_svm_in_the_span_scores_as_one_on_all_numbers(rows: np.ndarray, label
     others = np.random.default_rng(1).normal(size=(25, 90))
     coordinates, basis = in_span(rows)
     assert basis is not None
-    found = decide(others @ basis, fit(coordinates, labels, cost, seed=0))
+    found = decide(others @ basis, fit_svm(coordinates, labels, cost, seed=0))
     expected = plainly(cost).fit(rows.astype(np.float64), labels).decision_function(others)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -74,7 +74,7 @@ def test_costs_are_validated_as_scikit_learn_does(rows: np.ndarray, labels: np.n
 
 
 def test_several_machines_score_at_once(rows: np.ndarray, labels: np.ndarray) -> None:
-    machines = np.stack([fit(rows, labels, cost, 0) for cost in COSTS[:3]])
+    machines = np.stack([fit_svm(rows, labels, cost, 0) for cost in COSTS[:3]])
     together = decide(rows, machines)
     for i in range(3):
         np.testing.assert_allclose(together[:, i], decide(rows, machines[i]), atol=1e-12)
@@ -108,4 +108,4 @@ def test_an_svm_that_does_not_converge_takes_the_steps_of_the_protocol(rows: np.
     kinds = np.where(np.arange(40) % 2, 1, -1)
     expected = plainly(100.0).fit(features, kinds)
     assert expected.n_iter_ == 2000
-    np.testing.assert_array_equal(fit(features, kinds, 100.0, seed=0)[:-1], expected.coef_[0])
+    np.testing.assert_array_equal(fit_svm(features, kinds, 100.0, seed=0)[:-1], expected.coef_[0])

@@ -123,4 +123,4 @@ def test_cutouts_are_tight_and_soft() -> None:
 
 def test_a_missing_photo_is_named() -> None:
     with pytest.raises(FileNotFoundError, match=r"demo photo no-such\.png is missing"):
-        cut.photo("no-such.png")
+        cut.cutout_photo("no-such.png")

@@ -24,7 +24,7 @@ from orl_explorer.db.store import StoreError
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.encoders.state_dicts import read_checkpoint
-from orl_explorer.train.encoders.weights import Weights, add, checkpoint_weights, digest, load, save
+from orl_explorer.train.encoders.weights import Weights, add, checkpoint_weights, digest, load_encoder, save_weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
 
@@ -69,7 +69,7 @@ def reference_aliases(learned: Weights) -> State:
 
 
 def test_our_own_file_is_read_back_as_it_was(tmp_path: Path, learned: Weights) -> None:
-    save(learned, tmp_path / "e.pt")
+    save_weights(learned, tmp_path / "e.pt")
     found = checkpoint_weights(tmp_path / "e.pt")
     assert digest(found) == digest(learned)
     assert (found.architecture, found.supervised) == ("resnet18", False)
@@ -133,7 +133,7 @@ def test_a_projector_of_another_shape_is_refused(tmp_path: Path, learned: Weight
         projector["fc1.bias"] = torch.zeros(16)
     else:
         del projector["fc1.weight"]
-    save(Weights("resnet18", learned.backbone, projector), tmp_path / "e.pt")
+    save_weights(Weights("resnet18", learned.backbone, projector), tmp_path / "e.pt")
     with pytest.raises(UserError, match="has a projector of a shape that is not known here"):
         checkpoint_weights(tmp_path / "e.pt")
 
@@ -157,7 +157,7 @@ def test_older_files_have_no_counters_of_batches(workspace: Workspace, tmp_path:
     assert "20 counters of batches are missing and start at 0" in str(taken)
     assert found.backbone["bn1.num_batches_tracked"].item() == 0
     row = add(workspace, str(tmp_path / "old.pth"), "old")
-    assert load(workspace, row).features == 512
+    assert load_encoder(workspace, row).features == 512
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_timms_files_are_read_by_the_name_of_their_network(workspace: Workspace,
     row = add(workspace, str(path), "theirs", "timm:convnext_atto")
     assert (row.architecture, row.roi_features, row.supervised) == ("timm:convnext_atto", 320, True)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    encoder = load(workspace, row)
+    encoder = load_encoder(workspace, row)
     with torch.no_grad():
         expected = network.forward_features(encoder.normalise(pixels))
         expected = torch.nn.functional.normalize(network.head.norm(expected).mean((2, 3)))
@@ -241,17 +241,17 @@ def test_the_starter_is_added_and_loaded(workspace: Workspace) -> None:
     row = add(workspace, "starter", "first")
     assert (row.kind, row.architecture, row.supervised) == ("starter", "efficientnet_lite0", True)
     assert (row.image_features, row.roi_features, row.weights_path) == (1280, 1280, "encoders/first.pt")
-    assert load(workspace, row).image_features == 1280
+    assert load_encoder(workspace, row).image_features == 1280
     assert add(workspace, "starter", "first").id == row.id
     assert [p.name for p in workspace.encoders.iterdir()] == ["first.pt"]
 
 
 def test_a_name_is_one_encoders_own(workspace: Workspace, tmp_path: Path, learned: Weights) -> None:
-    save(learned, tmp_path / "e.pt")
+    save_weights(learned, tmp_path / "e.pt")
     row = add(workspace, "starter", "mine")
     with pytest.raises(StoreError, match="The encoder name 'mine' is taken"):
         add(workspace, str(tmp_path / "e.pt"), "mine")
-    assert load(workspace, row).architecture == "efficientnet_lite0"  # its file is still its own
+    assert load_encoder(workspace, row).architecture == "efficientnet_lite0"  # its file is still its own
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a:b"])
@@ -261,15 +261,15 @@ def test_a_name_that_is_no_file_name_is_refused(workspace: Workspace, name: str)
 
 
 def test_weights_that_went_or_changed_since_are_noticed(workspace: Workspace, tmp_path: Path, learned: Weights) -> None:
-    save(learned, tmp_path / "e.pt")
+    save_weights(learned, tmp_path / "e.pt")
     row = add(workspace, str(tmp_path / "e.pt"), "mine")
     file = workspace.path / row.weights_path
-    save(Weights("resnet18", learned.backbone), file)
+    save_weights(Weights("resnet18", learned.backbone), file)
     with pytest.raises(UserError, match="is not what was added as the encoder 'mine'"):
-        load(workspace, row)
+        load_encoder(workspace, row)
     file.unlink()
     with pytest.raises(UserError, match="The weights of the encoder 'mine' are gone"):
-        load(workspace, row)
+        load_encoder(workspace, row)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def pixels() -> np.ndarray:
 
 def expected(workspace: Workspace, name: str, pixels: np.ndarray) -> Tensor:
     """Unit features of RoIs, as mining has them."""
-    return torch.from_numpy(weights.load(workspace, encoder_named(workspace.store, name)).embed_rois(pixels))
+    return torch.from_numpy(weights.load_encoder(workspace, encoder_named(workspace.store, name)).embed_rois(pixels))
 
 
 def normalised(pixels: np.ndarray) -> Tensor:
@@ -153,7 +153,7 @@ def test_onnx_makes_the_same_features_of_photos_of_any_size(
     images = (pixels.transpose(0, 3, 1, 2) / 255).astype(np.float32)
     features, projection = session.run(["features", "projection"], {"images": images})
     torch.testing.assert_close(unit(torch.from_numpy(features)), expected(trained, "learnt", pixels), atol=1e-5, rtol=0)
-    encoder = weights.load(trained, encoder_named(trained.store, "learnt"))
+    encoder = weights.load_encoder(trained, encoder_named(trained.store, "learnt"))
     torch.testing.assert_close(
         unit(torch.from_numpy(projection)), torch.from_numpy(encoder.embed_images(pixels)), atol=1e-5, rtol=0
     )

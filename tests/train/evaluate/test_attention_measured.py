@@ -62,7 +62,7 @@ def measured(
     annotated: Workspace, new_run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, float]]:
     """Numbers of one run, which may be attempted several times."""
-    monkeypatch.setattr("orl_explorer.train.evaluate.attention.load", lambda *_: Bright())
+    monkeypatch.setattr("orl_explorer.train.evaluate.attention.load_encoder", lambda *_: Bright())
     run = new_run(annotated, "evaluate", "bright")
     annotated.run_folder(run).mkdir(parents=True)
 

@@ -16,7 +16,7 @@ from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Encoder
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.evaluate.coco import Coco, average_precision, check_coco, encoded
+from orl_explorer.train.evaluate.coco import Coco, check_coco, coco_average_precision, encoded
 from orl_explorer.train.evaluate.detection import Order, evaluate
 from orl_explorer.train.evaluate.protocols import DetectionConfig, Result
 from orl_explorer.train.progress import Progress, Stopped
@@ -96,7 +96,7 @@ def detection(image: int, category: int, box: tuple[int, int, int, int], score: 
 
 def test_perfect_detections_have_an_ap_of_1(measured: Coco) -> None:
     every = [detection(a["image_id"], a["category_id"], tuple(a["bbox"]), 0.9) for a in measured.truth.anns.values()]
-    for found in average_precision(measured, every).values():
+    for found in coco_average_precision(measured, every).values():
         assert found.overall["ap"] == pytest.approx(1)
         assert found.classes == pytest.approx({"red": 1, "green": 1})
 
@@ -110,7 +110,7 @@ def test_ap_is_what_it_comes_to_by_hand(measured: Coco) -> None:
         detection(5, 7, (40, 40, 20, 20), 0.8),
         detection(4, 7, (40, 4, 20, 20), 0.7),
     ]
-    for found in average_precision(measured, some).values():
+    for found in coco_average_precision(measured, some).values():
         assert found.classes == pytest.approx({"red": 0.7, "green": 51 / 101 / 2})
         assert found.overall["ap"] == pytest.approx((0.7 + 51 / 202) / 2)
         assert found.overall["ap_50"] == pytest.approx((1 + 51 / 202) / 2)
@@ -119,7 +119,7 @@ def test_ap_is_what_it_comes_to_by_hand(measured: Coco) -> None:
 
 
 def test_nothing_found_is_an_ap_of_0(measured: Coco) -> None:
-    assert [found.overall["ap"] for found in average_precision(measured, []).values()] == [0, 0]
+    assert [found.overall["ap"] for found in coco_average_precision(measured, []).values()] == [0, 0]
 
 
 @pytest.fixture

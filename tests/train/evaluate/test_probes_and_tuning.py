@@ -15,7 +15,7 @@ from orl_explorer.db.runs.runs import add_run
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import Labelled, class_folders
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig, KNNConfig, LinearConfig, SemiConfig
-from orl_explorer.train.evaluate.semi import draw
+from orl_explorer.train.evaluate.semi import draw_labelled
 from orl_explorer.train.evaluate.views import LabelledViews, Steps, training_batches
 from orl_explorer.train.progress import Stopped
 from orl_explorer.train.workspace import Workspace
@@ -158,11 +158,11 @@ def test_a_cell_that_diverges_counts_as_0_and_the_others_go_on(
 
 def test_a_seeded_sample_takes_the_same_share_of_every_class(classes: Path) -> None:
     train, _ = class_folders(str(classes))
-    half = draw(train, SEMI.model_copy(update={"fraction": 0.5}))
+    half = draw_labelled(train, SEMI.model_copy(update={"fraction": 0.5}))
     assert half.labels.tolist() == [0] * 3 + [1] * 3
-    assert half.files == draw(train, SEMI.model_copy(update={"fraction": 0.5})).files
-    assert half.files != draw(train, SEMI.model_copy(update={"fraction": 0.5, "seed": 1})).files
-    assert draw(train, SEMI.model_copy(update={"fraction": 0.01})).labels.tolist() == [0, 1]  # one at least
+    assert half.files == draw_labelled(train, SEMI.model_copy(update={"fraction": 0.5})).files
+    assert half.files != draw_labelled(train, SEMI.model_copy(update={"fraction": 0.5, "seed": 1})).files
+    assert draw_labelled(train, SEMI.model_copy(update={"fraction": 0.01})).labels.tolist() == [0, 1]  # one at least
 
 
 def test_a_published_list_names_the_photos(classes: Path, tmp_path: Path) -> None:
@@ -170,17 +170,17 @@ def test_a_published_list_names_the_photos(classes: Path, tmp_path: Path) -> Non
     file = tmp_path / "list.txt"
     config = SEMI.model_copy(update={"list_file": str(file)})
     file.write_text("red/red-train-2.jpg 1\ngreen-train-5.jpg\n\n")
-    found = draw(train, config)
+    found = draw_labelled(train, config)
     assert [Path(f).name for f in found.files] == ["green-train-5.jpg", "red-train-2.jpg"]
     file.write_text("red-train-9.jpg\n")
     with pytest.raises(UserError, match="names red-train-9.jpg, which is not in train/."):
-        draw(train, config)
+        draw_labelled(train, config)
     file.write_text("red-train-2.jpg")
     with pytest.raises(UserError, match="1 photo is too few to tune a network on"):
-        draw(train, config)
+        draw_labelled(train, config)
     file.write_text("\n")
     with pytest.raises(UserError, match="names no photo"):
-        draw(train, config)
+        draw_labelled(train, config)
 
 
 def test_the_nearest_photos_vote_for_the_class(classes: Path, voc: Path, evaluated: Callable) -> None:

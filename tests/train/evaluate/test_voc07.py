@@ -19,7 +19,7 @@ from orl_explorer.db.runs.runs import add_run
 from orl_explorer.orl.measure.average_precision import average_precision
 from orl_explorer.orl.measure.svm import COSTS, draw_low_shot
 from orl_explorer.orl.pixels import read_image
-from orl_explorer.train.encoders.weights import load
+from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import Labelled, voc_splits
 from orl_explorer.train.evaluate.protocols import LowShotConfig, SVMConfig
@@ -36,7 +36,7 @@ def machine(cost: float) -> LinearSVC:
 
 
 def embedded(place: Workspace, split: Labelled) -> np.ndarray:
-    network = load(place, encoder_named(place.store, "r18"))
+    network = load_encoder(place, encoder_named(place.store, "r18"))
     twice = T.Compose([T.Resize(256), T.Resize((224, 224))])
     pixels = np.stack([np.asarray(twice(read_image(Path(file)))) for file in split.files])
     return np.concatenate([network.embed_cells(p[None]) for p in pixels]).astype(np.float64)
@@ -94,7 +94,7 @@ def test_nothing_that_is_done_is_done_again(
     def refuse(*_: object) -> None:
         raise AssertionError("computed once more")
 
-    monkeypatch.setattr("orl_explorer.orl.encoder.Encoder.embed_cells", refuse)
+    monkeypatch.setattr("orl_explorer.orl.encoder.EncoderNetwork.embed_cells", refuse)
     monkeypatch.setattr("orl_explorer.train.evaluate.voc07_svm.fit_class", refuse)
     again, others = evaluated(voc, SVM, None, row.run_id)
     assert (again.summary, others) == (row.summary, values)

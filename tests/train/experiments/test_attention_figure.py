@@ -13,8 +13,8 @@ from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.experiments.attention_figure import Column, attention_figure, figure, overlay
-from orl_explorer.train.figures import save
+from orl_explorer.train.experiments.attention_figure import FigureColumn, attention_figure, maps_figure, overlay
+from orl_explorer.train.figures import save_figure
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 TURNED = 6  # EXIF: to be shown turned by a quarter, clockwise
@@ -61,7 +61,7 @@ def test_method_colours_and_labels_are_named(known: Workspace, photo: Path, tmp_
     import matplotlib
 
     with matplotlib.rc_context({"svg.fonttype": "none"}):
-        save(attention_figure(known, [photo], ["starter", "chance"], "cosine"), tmp_path / "figure.svg")
+        save_figure(attention_figure(known, [photo], ["starter", "chance"], "cosine"), tmp_path / "figure.svg")
     said = words(tmp_path / "figure.svg")
     for expected in ("photo", "starter", "(trained with labels)", "chance", "(random weights)", "cosine of every"):
         assert expected in said
@@ -81,7 +81,10 @@ def test_a_map_lies_over_its_photo_in_grey() -> None:
 def test_the_same_figure_gives_the_same_file(tmp_path: Path, suffix: str, begins: bytes) -> None:
     photo = Image.new("RGB", (30, 20), (10, 200, 30))
     for name in ("one", "two"):
-        save(figure([photo], [Column("an encoder", [np.eye(2)])], "activation"), tmp_path / f"{name}{suffix}")
+        save_figure(
+            maps_figure([photo], [FigureColumn("an encoder", [np.eye(2)])], "activation"),
+            tmp_path / f"{name}{suffix}",
+        )
     first, second = ((tmp_path / f"{name}{suffix}").read_bytes() for name in ("one", "two"))
     assert first.startswith(begins)
     assert first == second
@@ -99,9 +102,9 @@ def test_the_random_encoder_is_the_same_each_time_and_leaves_the_generator_alone
 
 
 def test_mistakes_are_told_in_a_sentence(known: Workspace, photo: Path, tmp_path: Path) -> None:
-    drawn = figure([Image.new("RGB", (8, 8))], [Column("an encoder", [np.eye(2)])], "cosine")
+    drawn = maps_figure([Image.new("RGB", (8, 8))], [FigureColumn("an encoder", [np.eye(2)])], "cosine")
     with pytest.raises(UserError, match=r"figure.gif must end in .png, .svg or .pdf\."):
-        save(drawn, tmp_path / "figure.gif")
+        save_figure(drawn, tmp_path / "figure.gif")
     with pytest.raises(UserError, match="gone.jpg cannot be read: the file is not there any more"):
         attention_figure(known, [tmp_path / "gone.jpg"], ["starter"])
     with pytest.raises(UserError, match="There is no map 'gradcam'; known: activation, cosine"):
@@ -109,4 +112,4 @@ def test_mistakes_are_told_in_a_sentence(known: Workspace, photo: Path, tmp_path
     with pytest.raises(StoreError, match="There is no encoder named 'orl'"):
         attention_figure(known, [photo], ["orl"])
     with pytest.raises(UserError, match="cannot be written: File exists"):
-        save(drawn, photo / "figure.png")
+        save_figure(drawn, photo / "figure.png")

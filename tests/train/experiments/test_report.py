@@ -15,7 +15,16 @@ from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.runs.runs import add_metrics, add_run
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.evaluate.scores import Scores
-from orl_explorer.train.experiments.report import COLUMNS, as_markdown, by_epoch, compared, curves, draw, results, save
+from orl_explorer.train.experiments.report import (
+    COLUMNS,
+    as_markdown,
+    by_epoch,
+    compared_rows,
+    draw_loss,
+    draw_report,
+    report_folder,
+    save_report,
+)
 from orl_explorer.train.experiments.reproduce import SECOND, Row
 from orl_explorer.train.workspace import Workspace
 from tests.conftest import NewRun
@@ -32,7 +41,7 @@ def test_the_table_has_a_row_for_each_method(workspace: Workspace) -> None:
     assert table[1] == "|---|---|---|---|---|---|---|---|---|---|---|"
     assert table[2] == "| random weights | 50.0 (45.0–55.3) |  | 12.5 | 12.5 | 12.5 | 12.5 | 12.5 | 12.5 | 12.5 |  |"
     assert table[3].endswith("| 12.5 | 12.3 |")
-    folder = save(workspace, rows)
+    folder = save_report(workspace, rows)
     assert (folder / "table.md").read_text().splitlines() == table
     assert json.loads((folder / "table.json").read_text())[1]["images_per_second"] == 12.34
 
@@ -65,7 +74,7 @@ def test_curves_are_relative_to_the_first_epoch_and_leave_out_what_was_not_train
         trained(workspace, new_run, "BYOL", [4.0, 3.0, 2.0, 1.5]),
         trained(workspace, new_run, SECOND, [8.0, 8.0, 4.0, 4.0]),
     ]
-    loss, spread = curves(workspace, rows).axes
+    loss, spread = draw_loss(workspace, rows).axes
     assert [line.get_label() for line in loss.lines] == ["BYOL", SECOND]
     assert [list(line.get_ydata()) for line in loss.lines] == [[1, 0.5], [1, 0.5]]
     assert [list(line.get_ydata()) for line in spread.lines] == [
@@ -77,7 +86,7 @@ def test_curves_are_relative_to_the_first_epoch_and_leave_out_what_was_not_train
 
 def test_a_panel_has_a_point_an_interval_or_chance_for_each_method() -> None:
     rows = [Row("random weights", "r", MEASURED | CHANCE), Row("ORL", "o", MEASURED | CHANCE | {"map": 0.6})]
-    panels = results(rows).axes
+    panels = report_folder(rows).axes
     assert [label.get_text() for label in panels[0].get_yticklabels()] == ["random weights", "ORL"]
     assert list(panels[0].lines[0].get_xdata()) == [50, 60]
     ends = [segment[:, 0].tolist() for segment in panels[0].collections[0].get_segments()]  # type: ignore[attr-defined]
@@ -93,7 +102,7 @@ def test_methods_are_set_against_byol_photo_by_photo(workspace: Workspace, monke
         add_run(workspace.store, Run(kind="evaluate", name="x", params={}))
     folders = {workspace.run_folder(run): Scores(["cat"], np.array([said[run]]).T, labels) for run in said}
     monkeypatch.setattr(Scores, "kept_in", folders.__getitem__)
-    rows = compared(workspace, [Row("SimCLR", "s", MEASURED, 1), Row("BYOL", "b", MEASURED, 2)])
+    rows = compared_rows(workspace, [Row("SimCLR", "s", MEASURED, 1), Row("BYOL", "b", MEASURED, 2)])
     assert rows[0].numbers["ahead"] == 0.5
     assert rows[0].numbers["ahead_low"] <= 0.5 <= rows[0].numbers["ahead_high"]
     assert rows[1].numbers == MEASURED
@@ -102,12 +111,12 @@ def test_methods_are_set_against_byol_photo_by_photo(workspace: Workspace, monke
     assert first[2].startswith("+50.0 (")
     assert second[2] == ""
     without = [Row("ORL", "o", MEASURED, 1)]
-    assert compared(workspace, without) == without
+    assert compared_rows(workspace, without) == without
 
 
 def test_three_files_are_written(photographed: Workspace, tmp_path: Path) -> None:
     weights.add(photographed, "random:resnet18", "random")
-    written = draw(photographed, [Row("random weights", "random", MEASURED | CHANCE)], "demo", tmp_path)
+    written = draw_report(photographed, [Row("random weights", "random", MEASURED | CHANCE)], "demo", tmp_path)
     assert [path.name for path in written] == ["results.png", "curves.png", "attention.png"]
     for path in written:
         with Image.open(path) as picture:

@@ -17,7 +17,7 @@ from orl_explorer.db.runs.runs import add_metrics, add_run, update_run
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.experiments import reproduce as reproduction
-from orl_explorer.train.experiments.reproduce import OWN, Pairs, gather, reproduce, seconds_per_epoch
+from orl_explorer.train.experiments.reproduce import OWN, OtherPairs, gather_photos, reproduce, seconds_per_epoch
 from orl_explorer.train.jobs.kinds import Evaluate, Mine
 from orl_explorer.train.jobs.trainings import Pretrain, Train
 from orl_explorer.train.training.config import train_preset
@@ -49,7 +49,7 @@ def folder(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_photos_to_measure_on_are_never_trained_on(workspace: Workspace, folder: Path) -> None:
     for _ in range(2):  # the second time, everything is there
-        subject = gather(workspace, folder)
+        subject = gather_photos(workspace, folder)
     assert (subject.dataset.name, subject.photos) == ("more+voc07-train", 8)
     assert (subject.measured, subject.splits) == ("voc07-val", ("train", "val"))
     names = [
@@ -62,18 +62,18 @@ def test_photos_to_measure_on_are_never_trained_on(workspace: Workspace, folder:
 
 
 def test_voc_may_lie_elsewhere_and_is_then_not_trained_on(workspace: Workspace, folder: Path) -> None:
-    subject = gather(workspace, folder / "more", folder / "VOCdevkit")
+    subject = gather_photos(workspace, folder / "more", folder / "VOCdevkit")
     assert (subject.dataset.name, subject.photos, subject.measured) == ("more", 2, "voc07-val")
 
 
 def test_wrong_folders_and_budgets_are_told_in_a_sentence(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"more holds no VOC2007 .* name its folder with --voc FOLDER\."):
-        gather(workspace, folder / "more")
+        gather_photos(workspace, folder / "more")
     with pytest.raises(UserError, match="There is no folder"):
-        gather(workspace, tmp_path / "gone")
+        gather_photos(workspace, tmp_path / "gone")
     (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
     with pytest.raises(UserError, match="has lists of neither trainval and test nor train and val"):
-        gather(workspace, tmp_path)
+        gather_photos(workspace, tmp_path)
     for budget in ({}, {"epochs": 3, "hours": 1.0}):
         with pytest.raises(UserError, match="either a number of epochs, or of hours"):
             next(reproduce(workspace, folder, **budget))  # type: ignore[arg-type]
@@ -168,7 +168,7 @@ def test_orl_is_trained_on_pairs_of_other_encoders_and_presets_too(
     from orl_explorer.train.encoders.weights import add
 
     add(workspace, "random:resnet18", "other")
-    pairs = [Pairs(OWN, "object"), Pairs("other", "paper")]
+    pairs = [OtherPairs(OWN, "object"), OtherPairs("other", "paper")]
     rows = list(reproduce(workspace, folder, epochs=7, changes={"batch_size": 4}, pairs=pairs))
     assert [row.method for row in rows[8:]] == [
         "ORL, second round",
@@ -185,14 +185,14 @@ def test_orl_is_trained_on_pairs_of_other_encoders_and_presets_too(
     ]
     assert rows[-1].encoder == "orl-7-of-other-paper"
     made.calls.clear()
-    for wrong, said in ((Pairs("gone", "paper"), "no encoder named 'gone'"), (Pairs(OWN, "odd"), "'odd'")):
+    for wrong, said in ((OtherPairs("gone", "paper"), "no encoder named 'gone'"), (OtherPairs(OWN, "odd"), "'odd'")):
         with pytest.raises((UserError, StoreError), match=said):
             next(reproduce(workspace, folder, epochs=7, pairs=[wrong]))
     assert not made.calls
 
 
 def test_epochs_are_those_that_the_hours_pay_for(workspace: Workspace, folder: Path, made: Made) -> None:
-    def epochs(hours: float, pairs: Sequence[Pairs] = ()) -> int:
+    def epochs(hours: float, pairs: Sequence[OtherPairs] = ()) -> int:
         made.calls.clear()
         list(reproduce(workspace, folder, hours=hours, mining="object", changes={"batch_size": 4}, pairs=pairs))
         assert made.calls[0] == ("byol", "more+voc07-train", 2)  # the pilot
@@ -206,7 +206,7 @@ def test_epochs_are_those_that_the_hours_pay_for(workspace: Workspace, folder: P
     assert epochs(1.0) == int((3600 - 1046.4) / 7.300) == 349
     assert epochs(0.5) == int((1800 - 1046.4) / 7.300) == 103
     # A row more: an epoch takes 8.0008 · 8 / 53.339 = 1.200 s, the rest 40 s, 8 · 31 crops and 16 s of starting.
-    assert epochs(1.0, [Pairs(OWN, "paper")]) == int((3600 - 1046.4 - 304) / (7.300 + 1.200)) == 264
+    assert epochs(1.0, [OtherPairs(OWN, "paper")]) == int((3600 - 1046.4 - 304) / (7.300 + 1.200)) == 264
     with pytest.raises(UserError, match=r"0\.1 h are too few: .* about 0\.3 h here"):
         epochs(0.1)
 

@@ -16,7 +16,15 @@ from orl_explorer.db.runs.runs import add_run, run_by_id, runs, update_run
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import AttentionConfig, KNNConfig
-from orl_explorer.train.experiments.grid import Subject, Trained, averaged, plot, refuse_files, save, sweep_train
+from orl_explorer.train.experiments.grid import (
+    GridSubject,
+    Trained,
+    averaged,
+    plot,
+    refuse_files,
+    save_grid,
+    sweep_train,
+)
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs import once
 from orl_explorer.train.mining.config import MineConfig
@@ -59,7 +67,7 @@ def prepared(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Wo
 def test_a_grid_is_trained_once_and_again_only_where_it_grew(
     prepared: Workspace, labelled: Path, tiny_mine: MineConfig, tiny_orl: ORLConfig, tmp_path: Path
 ) -> None:
-    subject = Subject(photos=rows(prepared, "demo", "chance"), mining=tiny_mine)
+    subject = GridSubject(photos=rows(prepared, "demo", "chance"), mining=tiny_mine)
     base = tiny_orl.model_copy(update={"epochs": 1, "batch_size": 12, "checkpoint_every": 1})
     measure = KNNConfig(ks=(1,), k=1)
 
@@ -92,7 +100,7 @@ def test_a_grid_is_trained_once_and_again_only_where_it_grew(
     assert again[0].numbers == found[1].numbers
     assert sum("already" in line for line in lines) == 6
 
-    save(found, "accuracy", "accuracy", [tmp_path / "grid.csv", tmp_path / "grid.json", tmp_path / "grid.png"])
+    save_grid(found, "accuracy", "accuracy", [tmp_path / "grid.csv", tmp_path / "grid.json", tmp_path / "grid.png"])
     with (tmp_path / "grid.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [row["inter_weight"] for row in lines] == ["1", "0"]
@@ -162,7 +170,7 @@ def test_a_run_that_fails_is_told_with_its_reason(prepared: Workspace) -> None:
 def test_mistakes_are_found_before_anything_runs(
     prepared: Workspace, labelled: Path, tiny_orl: ORLConfig, tmp_path: Path
 ) -> None:
-    before, subject = len(runs(prepared.store)), Subject(photos=rows(prepared, "demo", "chance"))
+    before, subject = len(runs(prepared.store)), GridSubject(photos=rows(prepared, "demo", "chance"))
     for grid, data, sentence in (
         ({"warp": ["1"]}, labelled, "There is no setting 'warp'"),
         ({"epochs": ["1", "many"]}, labelled, "epochs = many will not do"),

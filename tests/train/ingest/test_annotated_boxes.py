@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from orl_explorer.db.photos import Box, annotations_of, count_photos, replace_annotations, usable_images
+from orl_explorer.db.photos import AnnotatedBox, annotations_of, count_photos, replace_annotations, usable_images
 from orl_explorer.db.sets import read
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
@@ -30,7 +30,7 @@ def annotated(workspace: Workspace, scenes: Path) -> Workspace:
     return workspace
 
 
-def slow_raw(boxes: list[Box], width: int, height: int) -> list[list[int]]:
+def slow_raw(boxes: list[AnnotatedBox], width: int, height: int) -> list[list[int]]:
     found = []
     for box in boxes:
         left, top = max(0, math.floor(box.x)), max(0, math.floor(box.y))
@@ -42,7 +42,11 @@ def slow_raw(boxes: list[Box], width: int, height: int) -> list[list[int]]:
 
 def test_annotated_boxes_become_candidates_and_are_never_kept(annotated: Workspace, new_run: NewRun) -> None:
     images = list(usable_images(annotated.store, 1))
-    odd = [Box("cat", -3.5, 2.25, 90.5, 80), Box("cat", 5, 5, 60, 60, difficult=True), Box("dog", 1e4, 0, 50, 50)]
+    odd = [
+        AnnotatedBox("cat", -3.5, 2.25, 90.5, 80),
+        AnnotatedBox("cat", 5, 5, 60, 60, difficult=True),
+        AnnotatedBox("dog", 1e4, 0, 50, 50),
+    ]
     replace_annotations(annotated.store, {images[0].id: tuple(odd), images[1].id: ()})
     run = new_run(annotated, "mine", "truth")
     mined = mine(annotated, "demo", "starter", "truth", CONFIG, run_id=run, workers=1)
@@ -59,9 +63,9 @@ def test_annotated_boxes_become_candidates_and_are_never_kept(annotated: Workspa
 
 def test_corrected_annotations_are_seen_at_once(annotated: Workspace) -> None:
     image = next(usable_images(annotated.store, 1))
-    replace_annotations(annotated.store, {image.id: (Box("cat", 10, 20, 30, 40),)})
+    replace_annotations(annotated.store, {image.id: (AnnotatedBox("cat", 10, 20, 30, 40),)})
     assert raw_boxes(annotated.store, [image], CONFIG)[image.id].tolist() == [[10, 20, 30, 40]]
-    replace_annotations(annotated.store, {image.id: (Box("cat", 11, 20, 30, 40),)})
+    replace_annotations(annotated.store, {image.id: (AnnotatedBox("cat", 11, 20, 30, 40),)})
     assert raw_boxes(annotated.store, [image], CONFIG)[image.id].tolist() == [[11, 20, 30, 40]]
 
 

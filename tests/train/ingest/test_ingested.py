@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
-from orl_explorer.db.photos import Box, annotations_of, known_files
+from orl_explorer.db.photos import AnnotatedBox, annotations_of, known_files
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import Ingested, boxes_as_shown, ingest
@@ -129,7 +129,7 @@ def test_annotations_corrected_later_are_taken_over(workspace: Workspace, tmp_pa
     again = ingest(workspace, tmp_path / "pets")
     assert counts(again) == (0, 0, 1)
     assert again.dataset.annotation_count == 1
-    assert annotations_of(workspace.store, 1) == [Box("dog", 1, 2, 30, 40)]
+    assert annotations_of(workspace.store, 1) == [AnnotatedBox("dog", 1, 2, 30, 40)]
 
 
 def test_an_unreadable_photo_gets_no_boxes_however_often_it_is_looked_at(workspace: Workspace, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_boxes_follow_the_turn_of_their_photo(
 
 
 def test_of_a_square_photo_boxes_are_taken_to_be_in_the_stored_frame() -> None:
-    (box,) = boxes_as_shown(Annotated((Box("dog", 0, 0, 10, 20),), 50, 50), 6, 50, 50)
+    (box,) = boxes_as_shown(Annotated((AnnotatedBox("dog", 0, 0, 10, 20),), 50, 50), 6, 50, 50)
     assert (box.x, box.y, box.w, box.h) == (30, 0, 20, 10)
 
 

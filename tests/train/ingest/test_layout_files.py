@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orl_explorer.db.photos import Box
+from orl_explorer.db.photos import AnnotatedBox
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.layouts import Annotated, detect, read_coco, read_voc, walk
 
@@ -53,7 +53,7 @@ def write_coco(root: Path, content: object = COCO, name: str = "instances.json")
 def test_vocs_corners_count_from_1_and_belong_to_the_box(tmp_path: Path) -> None:
     file = tmp_path / "a.xml"
     file.write_text(VOC)
-    whole, narrow = Box("dog", 0, 0, 500, 375, False), Box("cat", 9, 19, 1, 5, True)
+    whole, narrow = AnnotatedBox("dog", 0, 0, 500, 375, False), AnnotatedBox("cat", 9, 19, 1, 5, True)
     assert read_voc(file) == Annotated((whole, narrow), 500, 375)
 
 
@@ -76,7 +76,9 @@ def test_a_broken_voc_file_is_named_with_the_reason(tmp_path: Path, change: tupl
 
 def test_cocos_boxes_come_by_file_name_and_crowds_are_difficult(tmp_path: Path) -> None:
     assert read_coco(write_coco(tmp_path)) == {
-        "b.jpg": Annotated((Box("dog", 1.5, 2.0, 10.25, 20.0, False), Box("person", 0, 0, 5, 5, True)), 64, 48),
+        "b.jpg": Annotated(
+            (AnnotatedBox("dog", 1.5, 2.0, 10.25, 20.0, False), AnnotatedBox("person", 0, 0, 5, 5, True)), 64, 48
+        ),
         "a.jpg": Annotated((), 32, 24),
     }
 

@@ -15,11 +15,11 @@ from pyarrow import parquet
 
 from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.models import Encoder, Image, Run
-from orl_explorer.db.photos import Photo, add_photos, current_images, ensure_dataset, unite
+from orl_explorer.db.photos import FoundPhoto, add_photos, current_images, ensure_dataset, unite
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.read import rois_of
-from orl_explorer.db.sets.write import Candidates, MinedImage, MinedPairs
+from orl_explorer.db.sets.write import CandidateRows, MinedImage, MinedPairs
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.interchange import exports
 from orl_explorer.train.interchange.exports import export
@@ -46,7 +46,7 @@ def made_by_hand(workspace: Workspace, config: MineConfig, objectness: dict[int,
     store = workspace.store
     dataset = ensure_dataset(store, "trip", "/photos", "coco")
     paths = [f"images/0000{number}.jpg" for number in (30, 25, 34)]
-    add_photos(store, dataset.id, [Photo(path, 640, 480) for path in paths], {})
+    add_photos(store, dataset.id, [FoundPhoto(path, 640, 480) for path in paths], {})
     row = Encoder(name="e", architecture="resnet18", kind="imported", supervised=False, weights_sha256="0")
     row.weights_path, row.image_features, row.roi_features = "e.pt", 4, 4
     add_encoder(store, row)
@@ -56,7 +56,7 @@ def made_by_hand(workspace: Workspace, config: MineConfig, objectness: dict[int,
     kept = {1: [A, B], 2: [C], 3: [D]}
     scores = {i: None if objectness is None else np.array(objectness[i], np.float32) for i in kept}
     write.add_candidates(
-        store, set_id, [Candidates(i, np.array(own), len(RAW[i]), i == 3, scores[i]) for i, own in kept.items()]
+        store, set_id, [CandidateRows(i, np.array(own), len(RAW[i]), i == 3, scores[i]) for i, own in kept.items()]
     )
     nearness = np.array([[0.75, 0.5], [0.75, 0.25], [0.5, 0.25]], np.float32)
     write.add_neighbors(store, set_id, np.array([1, 2, 3]), np.array(list(NEAREST.values())), nearness)
@@ -242,7 +242,7 @@ def test_photos_of_united_data_sets_are_called_by_their_folders_too(
     monkeypatch: pytest.MonkeyPatch, here: Workspace
 ) -> None:
     other = ensure_dataset(here.store, "other", "/photographs/x", "folder")
-    add_photos(here.store, other.id, [Photo("images/000025.jpg", 640, 480)], {})
+    add_photos(here.store, other.id, [FoundPhoto("images/000025.jpg", 640, 480)], {})
     whole = unite(here.store, ["trip", "other"])
     mined = exports.read.complete_set_named(here.store, "set")
     mined.dataset_id = whole.id

@@ -9,14 +9,14 @@ import pytest
 from orl_explorer.db.models import Encoder
 from orl_explorer.db.runs.runs import add_metrics, latest_metrics, runs
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.cost import PROPOSALS, ROIS, Work, estimate_mining
+from orl_explorer.train.mining.cost import PROPOSALS, ROIS, MiningWork, estimate_mining
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
 from tests.conftest import NewRun
 from tests.named import mine
 
 ENCODER = Encoder(id=1, name="starter", architecture="efficientnet_lite0", roi_features=1280)
-WORK = Work(photos=1000, proposals=300, maps=0, rois=20_000, rows=60_000, raw_boxes=400_000)
+WORK = MiningWork(photos=1000, proposals=300, maps=0, rois=20_000, rows=60_000, raw_boxes=400_000)
 
 
 def test_nothing_measured_yet(workspace: Workspace) -> None:
@@ -47,14 +47,14 @@ def test_the_newest_run_of_the_same_kind_tells_the_speed(workspace: Workspace, n
 
 def test_an_attention_map_costs_as_much_as_nine_rois(workspace: Workspace) -> None:
     cores = os.cpu_count() or 1
-    cost = estimate_mining(workspace.store, ENCODER, MineConfig(), Work(0, 0, 1000, 0, 0, 0))
+    cost = estimate_mining(workspace.store, ENCODER, MineConfig(), MiningWork(0, 0, 1000, 0, 0, 0))
     # 640 and 256 pixels squared, of 224 squared.
     assert cost.seconds == pytest.approx(1000 * (640**2 + 256**2) / 224**2 * 0.8 / (25 * cores))
     assert (cost.measured, cost.disk_bytes) == (False, 1000 * (9 * 1600 + 8))
 
 
 def test_work_that_needs_neither_is_matching_alone(workspace: Workspace) -> None:
-    cost = estimate_mining(workspace.store, ENCODER, MineConfig(), Work(500, 0, 0, 0, 0, 0))
+    cost = estimate_mining(workspace.store, ENCODER, MineConfig(), MiningWork(500, 0, 0, 0, 0, 0))
     assert (cost.seconds, cost.measured, cost.disk_bytes) == (4.0, True, 0)
 
 

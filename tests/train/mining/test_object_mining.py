@@ -17,7 +17,7 @@ from orl_explorer.orl.objectness import objectness
 from orl_explorer.orl.pixels import crop_box, read_image, squeeze
 from orl_explorer.train.mining.candidates import candidates
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.features import Attention, Features
+from orl_explorer.train.mining.features import AttentionMaps, Features
 from orl_explorer.train.mining.quality import quality_of
 from orl_explorer.train.mining.sweep import sweep
 from orl_explorer.train.photos import Photos
@@ -128,7 +128,7 @@ def test_a_map_that_nobody_stored_is_made_on_demand(ready: Workspace) -> None:
     dataset = dataset_named(ready.store, "demo")
     some = list(usable_images(ready.store, dataset.id))[:2]
     features = Features(ready, encoder_named(ready.store, "starter"))
-    maps = Attention(features, Photos.of(ready.store, dataset.id))
+    maps = AttentionMaps(features, Photos.of(ready.store, dataset.id))
     assert maps.missing(some, MineConfig()) == 0
     assert maps.get(some, MineConfig()) == {some[0].id: None, some[1].id: None}
     assert maps.missing(some, CONFIG) == 2

@@ -16,31 +16,31 @@ from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.models import CorrespondenceSet, Encoder, Neighbor, Run
 from orl_explorer.db.people.tags import tag_pair
 from orl_explorer.db.people.verdicts import judge_pair, verdicts_on
-from orl_explorer.db.photos import Box, Photo
+from orl_explorer.db.photos import AnnotatedBox, FoundPhoto
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.pairs import candidate_places, known_pair_tags, matches_at, pair_keys, pair_places
 from orl_explorer.db.sets.read import set_by_id
-from orl_explorer.db.sets.write import Candidates, MinedImage, MinedPairs
+from orl_explorer.db.sets.write import CandidateRows, MinedImage, MinedPairs
 from orl_explorer.db.store import insert_rows
 from orl_explorer.train.mining import orders as module
 from orl_explorer.train.mining.orders import (
     Making,
-    Matches,
     MatchOrder,
+    PairOrders,
     drop_matches,
     make_matches,
     match_keys,
     match_rows,
-    matches,
     matches_or_making,
-    place_of,
+    orders_of,
+    position_of,
     try_again,
 )
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 NAN = float("nan")
-DOG, CAT = Box("dog", 0, 0, 10, 10), Box("cat", 20, 0, 10, 10)
+DOG, CAT = AnnotatedBox("dog", 0, 0, 10, 10), AnnotatedBox("cat", 20, 0, 10, 10)
 # (photo, neighbour's rank, rank), RoI of the query and of the key, similarity, margin, way back
 PAIRS = [
     ((1, 1, 1), 1, 3, 0.75, 0.25, 1),
@@ -60,14 +60,14 @@ def mined_set(workspace: Workspace) -> CorrespondenceSet:
     store = workspace.store
     photos.ensure_dataset(store, "trip", "/photos", "folder")
     boxes = [(DOG, CAT), (DOG,), ()]
-    photos.add_photos(store, 1, [Photo(f"{i}.jpg", 64, 48, boxes=own) for i, own in enumerate(boxes, 1)], {})
+    photos.add_photos(store, 1, [FoundPhoto(f"{i}.jpg", 64, 48, boxes=own) for i, own in enumerate(boxes, 1)], {})
     photos.count_photos(store, 1)
     row = Encoder(name="e", architecture="resnet18", kind="imported", supervised=False, weights_sha256="0")
     row.weights_path, row.image_features, row.roi_features = "e.pt", 4, 4
     run = add_run(store, Run(kind="mine", name="set", params={}))
     set_id = write.begin_set(store, "set", 1, add_encoder(store, row).id, {}, run.id).id
     own = np.array([[0, 0, 10, 10], [20, 0, 10, 10]], np.int16)
-    write.add_candidates(store, set_id, [Candidates(i, own, 9, False) for i in (1, 2, 3)])
+    write.add_candidates(store, set_id, [CandidateRows(i, own, 9, False) for i in (1, 2, 3)])
     near = {1: (2, 3), 2: (1, 3), 3: (1, 2)}
     with store.session() as session:
         rows = [(set_id, i, rank, other, 0.5) for i in near for rank, other in enumerate(near[i], 1)]
@@ -91,7 +91,7 @@ def mined_set(workspace: Workspace) -> CorrespondenceSet:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, CorrespondenceSet, Matches]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, CorrespondenceSet, PairOrders]:
     workspace = open_workspace(tmp_path_factory.mktemp("matches") / "workspace")
     mined = mined_set(workspace)
     return workspace, mined, make_matches(workspace, mined)
@@ -143,7 +143,7 @@ orders = st.builds(
 @settings(max_examples=100, deadline=None)
 @given(order=orders)
 def test_every_order_is_what_plain_sorting_makes_of_it(
-    made: tuple[Workspace, CorrespondenceSet, Matches], few: int, order: MatchOrder
+    made: tuple[Workspace, CorrespondenceSet, PairOrders], few: int, order: MatchOrder
 ) -> None:
     workspace, mined, found = made
     module._rows.cache_clear()
@@ -154,7 +154,7 @@ def test_every_order_is_what_plain_sorting_makes_of_it(
     assert match_keys(found, rows, 1, 2).tolist() == match_keys(found, rows, 0, 99).tolist()[1:3]
 
 
-def test_the_pairs_around_a_similarity_are_found(made: tuple[Workspace, CorrespondenceSet, Matches]) -> None:
+def test_the_pairs_around_a_similarity_are_found(made: tuple[Workspace, CorrespondenceSet, PairOrders]) -> None:
     workspace, mined, found = made
     for descending, places in (
         (True, {0.9: 0, 0.75: 0, 0.7: 2, 0.625: 2, 0.3: 4, -1.0: 6}),
@@ -162,10 +162,10 @@ def test_the_pairs_around_a_similarity_are_found(made: tuple[Workspace, Correspo
     ):
         order = MatchOrder(descending=descending)  # 0.75 0.75 0.625 0.5 0.25 -0.25, or the other way round
         rows = match_rows(workspace, mined, found, order)
-        assert {at: place_of(found, rows, order, at) for at in places} == places
+        assert {at: position_of(found, rows, order, at) for at in places} == places
 
 
-def test_a_card_has_both_photos_boxes_and_measures(made: tuple[Workspace, CorrespondenceSet, Matches]) -> None:
+def test_a_card_has_both_photos_boxes_and_measures(made: tuple[Workspace, CorrespondenceSet, PairOrders]) -> None:
     workspace, mined, _ = made
     first, missing, second = pair_keys(np.array([[1, 2, 1], [9, 1, 1], [2, 1, 1]])).tolist()
     cards = matches_at(workspace.store, mined.id, np.array([first, missing, second]))
@@ -201,7 +201,7 @@ def resident(folder: Path) -> int:
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells what is resident")
 @pytest.mark.parametrize("order", [MatchOrder(category="dog"), MatchOrder("margin", least=0.5), MatchOrder("cycle")])
 def test_what_a_filter_reads_of_the_files_is_let_go(
-    made: tuple[Workspace, CorrespondenceSet, Matches], order: MatchOrder
+    made: tuple[Workspace, CorrespondenceSet, PairOrders], order: MatchOrder
 ) -> None:
     workspace, mined, found = made
     module._rows.cache_clear()
@@ -230,15 +230,15 @@ def test_a_verdict_given_meanwhile_is_filtered_by_at_once(fresh: tuple[Workspace
 
 def test_orders_are_made_once_and_anew_when_annotations_change(fresh: tuple[Workspace, CorrespondenceSet]) -> None:
     workspace, mined = fresh
-    assert matches(workspace, mined) is None
+    assert orders_of(workspace, mined) is None
     seen: list[tuple[int, int]] = []
     make_matches(workspace, mined, lambda done, total: seen.append((done, total)))
     assert seen == [(3, 3)]
-    found = matches(workspace, mined)
+    found = orders_of(workspace, mined)
     assert found is not None
     assert len(match_rows(workspace, mined, found, MatchOrder(category="cat"))) == 1
-    photos.replace_annotations(workspace.store, {3: (Box("cat", 0, 0, 10, 10),)})
-    assert matches(workspace, mined) is None
+    photos.replace_annotations(workspace.store, {3: (AnnotatedBox("cat", 0, 0, 10, 10),)})
+    assert orders_of(workspace, mined) is None
     found = make_matches(workspace, mined)
     assert len(match_rows(workspace, mined, found, MatchOrder(category="cat"))) == 2
 
@@ -247,11 +247,11 @@ def test_a_damaged_cache_is_made_anew_and_a_deleted_one_too(fresh: tuple[Workspa
     workspace, mined = fresh
     make_matches(workspace, mined)
     (workspace.orders / "1" / "order.json").write_text("{")
-    assert matches(workspace, mined) is None
+    assert orders_of(workspace, mined) is None
     make_matches(workspace, mined)
-    assert matches(workspace, mined) is not None
+    assert orders_of(workspace, mined) is not None
     shutil.rmtree(workspace.orders)
-    assert matches(workspace, mined) is None
+    assert orders_of(workspace, mined) is None
     make_matches(workspace, mined)
     drop_matches(workspace, mined.id)
     assert list(workspace.orders.iterdir()) == []
@@ -259,7 +259,7 @@ def test_a_damaged_cache_is_made_anew_and_a_deleted_one_too(fresh: tuple[Workspa
 
 def test_a_page_that_cannot_wait_is_told_how_far_the_orders_are(fresh: tuple[Workspace, CorrespondenceSet]) -> None:
     workspace, mined = fresh
-    assert isinstance(matches_or_making(workspace, mined, patience=60), Matches)
+    assert isinstance(matches_or_making(workspace, mined, patience=60), PairOrders)
 
 
 def test_orders_of_a_workspace_on_a_read_only_disk_last_as_long_as_the_process(
@@ -269,10 +269,10 @@ def test_orders_of_a_workspace_on_a_read_only_disk_last_as_long_as_the_process(
     kept = make_matches(workspace, mined)
     writable = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and writable(path, mode))
-    assert np.array_equal(matches(workspace, mined).keys, kept.keys)  # type: ignore[union-attr]
+    assert np.array_equal(orders_of(workspace, mined).keys, kept.keys)  # type: ignore[union-attr]
     shutil.rmtree(workspace.orders)
     found = matches_or_making(workspace, mined, patience=60)
-    assert isinstance(found, Matches)
+    assert isinstance(found, PairOrders)
     assert np.array_equal(found.by["margin"], kept.by["margin"])
     assert not workspace.orders.exists()
 
@@ -289,4 +289,4 @@ def test_orders_that_cannot_be_written_are_a_sentence(
     workspace.orders.unlink()
     assert matches_or_making(workspace, mined, patience=60) is making  # until somebody asks for another attempt
     try_again(workspace, mined)
-    assert isinstance(matches_or_making(workspace, mined, patience=60), Matches)
+    assert isinstance(matches_or_making(workspace, mined, patience=60), PairOrders)

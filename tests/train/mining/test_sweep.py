@@ -18,7 +18,7 @@ from orl_explorer.orl.measure.quality import with_labels, without_labels
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.quality import as_mined, as_objects, quality_of
-from orl_explorer.train.mining.sweep import save, sweep
+from orl_explorer.train.mining.sweep import save_cells, sweep
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import MINED, NewRun
 from tests.named import mine
@@ -152,8 +152,8 @@ def test_photos_that_were_never_embedded_want_a_mining_first(mined: Workspace, s
 
 def test_cells_are_saved_as_a_table_and_as_json(mined: Workspace, tmp_path: Path) -> None:
     cells = sweep(mined, "demo", "starter", {"neighbors": [2, 4]}, base=MINED, sample=4)
-    save(cells, tmp_path / "cells.csv")
-    save(cells, tmp_path / "cells.json")
+    save_cells(cells, tmp_path / "cells.csv")
+    save_cells(cells, tmp_path / "cells.json")
     with (tmp_path / "cells.csv").open(encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     assert [row["neighbors"] for row in table] == ["2", "4"]

@@ -17,9 +17,9 @@ from orl_explorer.orl.matching import top_pairs
 from orl_explorer.orl.objectness import sparseness
 from orl_explorer.train.mining.candidates import candidates, raw_boxes
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.features import Attention, Boxes, BoxFeatures, Features
+from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures, Features
 from orl_explorer.train.mining.quality import quality_of
-from orl_explorer.train.mining.sample import Sample, draw, drawn, sample_of, saved
+from orl_explorer.train.mining.sample import Sample, draw_sample, drawn, sample_of, saved
 from orl_explorer.train.mining.trial import Found, Trial
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.workspace import Workspace, open_workspace
@@ -45,7 +45,7 @@ class Ready:
 
     trial: Trial
     vectors: BoxFeatures
-    attention: Attention
+    attention: AttentionMaps
     workspace: Workspace
 
 
@@ -53,7 +53,7 @@ def ready(workspace: Workspace, name: str, size: int = 12, seed: int = 0, most: 
     features = Features(workspace, encoder_named(workspace.store, "starter"))
     row = complete_set_named(workspace.store, name)
     photos = Photos.of(workspace.store, row.dataset_id)
-    vectors, attention = BoxFeatures(features, photos), Attention(features, photos)
+    vectors, attention = BoxFeatures(features, photos), AttentionMaps(features, photos)
     sample = sample_of(workspace, row, features.images, drawn(np.arange(1, 13), size, seed), most)
     return Ready(Trial(workspace, sample, vectors, attention), vectors, attention, workspace)
 
@@ -198,7 +198,7 @@ def test_a_run_that_has_embedded_the_rest_is_noticed(mined: Workspace, new_run: 
 
 def test_neighbours_beyond_the_sets_own_are_those_of_the_whole_data_set(mined: Workspace) -> None:
     features = Features(mined, encoder_named(mined.store, "starter"))
-    expected = draw(mined, "demo", features, 9, 5, seed=4)
+    expected = draw_sample(mined, "demo", features, 9, 5, seed=4)
     row = complete_set_named(mined.store, NAME)
     found = sample_of(mined, row, features.images, drawn(np.arange(1, 13), 5, 4), 9)
     assert np.array_equal(found.queries, expected.queries)

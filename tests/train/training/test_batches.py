@@ -6,7 +6,7 @@ import pytest
 
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.training.config import BYOLConfig, MoCoConfig, refuse_uneven
-from orl_explorer.train.training.data import Parts, batch_keys, steps_per_epoch
+from orl_explorer.train.training.data import BatchParts, batch_keys, steps_per_epoch
 
 CONFIG = BYOLConfig(epochs=3, batch_size=4, seed=5)
 
@@ -22,14 +22,14 @@ def test_a_batch_larger_than_the_data_set_is_refused() -> None:
 
 
 def test_the_sequence_is_the_same_from_any_starting_step() -> None:
-    whole = list(Parts(14, CONFIG, 0))
+    whole = list(BatchParts(14, CONFIG, 0))
     assert len(whole) == 9
     for first in range(10):
-        assert list(Parts(14, CONFIG, first)) == whole[first:]
+        assert list(BatchParts(14, CONFIG, first)) == whole[first:]
 
 
 def test_within_an_epoch_no_photo_comes_twice_and_epochs_are_shuffled_anew() -> None:
-    whole = list(Parts(14, CONFIG, 0))
+    whole = list(BatchParts(14, CONFIG, 0))
     epochs = [[key for batch in whole[e * 3 : e * 3 + 3] for key in batch] for e in range(3)]
     for number, keys in enumerate(epochs):
         assert {epoch for epoch, _ in keys} == {number}
@@ -44,8 +44,8 @@ def test_another_seed_has_another_order() -> None:
 
 def test_a_batch_is_cut_into_parts_and_each_part_between_processes() -> None:
     config = BYOLConfig(epochs=3, batch_size=8, accumulate=2, seed=5)
-    alone = list(Parts(16, config, 2))
-    first, second = (list(Parts(16, config, 2, rank, 2)) for rank in (0, 1))
+    alone = list(BatchParts(16, config, 2))
+    first, second = (list(BatchParts(16, config, 2, rank, 2)) for rank in (0, 1))
     assert [len(keys) for keys in alone] == [4] * 8  # four steps are left, of two parts each
     assert [a + b for a, b in zip(first, second, strict=True)] == alone
     assert alone[0] + alone[1] == batch_keys(16, config, 2)

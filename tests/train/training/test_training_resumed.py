@@ -119,7 +119,7 @@ def test_what_was_learnt_is_an_encoder_with_a_projector_ready_for_mining(
     assert (row.kind, row.architecture) == ("stage3", "resnet18")
     assert (row.image_features, row.roi_features) == (16, 512)
     assert row.weights_path == f"runs/{run}/encoder.pt"
-    assert weights.load(mined, row).image_features == 16
+    assert weights.load_encoder(mined, row).image_features == 16
 
 
 def test_the_loss_learning_rate_and_terms_are_reported_at_every_step(
