@@ -85,7 +85,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def judge_shape(boxes: np.ndarray, rules: BoxRules) -> np.ndarray:
-    """What size and aspect alone decide of boxes [M, 4]: a ``BoxVerdict`` each, uint8 [M], ``KEPT`` where they may stay."""
+    """What size and aspect alone decide of boxes [M, 4]: ``BoxVerdict``s uint8 [M], ``KEPT`` where they may stay."""
     wide, high = boxes[:, 2].astype(np.float64), boxes[:, 3].astype(np.float64)
     verdict = np.zeros(len(boxes), dtype=np.uint8)
     # Compared as products: 1/3 is not a float, and a 300 x 100 box must pass a limit of 3.
