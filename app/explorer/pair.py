@@ -15,7 +15,7 @@ import numpy as np
 
 from orl_explorer.app.explorer import preview
 from orl_explorer.app.explorer.preview import FilteredPhoto, PreviewSubject
-from orl_explorer.app.explorer.rejections import Rejected, _Box, as_box
+from orl_explorer.app.explorer.rejections import PlainBox, Rejected, as_box
 from orl_explorer.db.gallery.order import GalleryOrder, step
 from orl_explorer.db.models import Image, Judgement
 from orl_explorer.db.people.verdicts import verdicts_of
@@ -121,7 +121,7 @@ class Seen:
     """
 
     photo: SeenPhoto
-    boxes: tuple[_Box, ...]
+    boxes: tuple[PlainBox, ...]
     rejected: tuple[Rejected, ...]
     counts: dict[str, int]
     fallback: bool
@@ -158,7 +158,7 @@ class RoiMatch:
     rank: int | None
     photo_id: int
     index: int | None = None
-    box: _Box | None = None
+    box: PlainBox | None = None
     similarity: float | None = None
 
 

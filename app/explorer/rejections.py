@@ -11,7 +11,7 @@ import numpy as np
 
 from orl_explorer.orl.boxes import BoxRules, BoxVerdict, Filtered
 
-_Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the photo as shown
+PlainBox = tuple[int, int, int, int]  # x, y, width, height in pixels of the photo as shown
 Rule = Literal["size", "aspect", "overlap", "count"]
 RULES: dict[BoxVerdict, Rule] = {
     BoxVerdict.SIZE: "size",
@@ -27,7 +27,7 @@ class Rejected:
     """A raw box, by index, that a filter removed, and by how much it failed; ``blocker`` is the RoI in its way."""
 
     raw: int
-    box: _Box
+    box: PlainBox
     rule: Rule
     why: str
     blocker: int | None
@@ -41,7 +41,7 @@ def explain_rejections(raw: np.ndarray, filtered: Filtered, rules: BoxRules, mos
     return [_rejected(raw, filtered, rules, i) for i in order[:most].tolist()]
 
 
-def as_box(row: np.ndarray) -> _Box:
+def as_box(row: np.ndarray) -> PlainBox:
     """A box int16 [4] as plain numbers."""
     x, y, w, h = row.tolist()
     return x, y, w, h

@@ -24,7 +24,7 @@ from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.heads import pool
 from orl_explorer.orl.pixels import INPUT_SIZE
 from orl_explorer.train.encoders import weights
-from orl_explorer.train.encoders.state_dicts import Weights, _State
+from orl_explorer.train.encoders.state_dicts import StateDict, Weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import whole_file
 from orl_explorer.train.formats import EncoderFormat
@@ -61,7 +61,7 @@ def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path
     return beside
 
 
-def detectron2_checkpoint(backbone: _State) -> _Card:
+def detectron2_checkpoint(backbone: StateDict) -> _Card:
     """A torchvision ResNet as detectron2 reads one: its names, numpy arrays, and leave to match by suffixes.
 
     Pixels stay RGB with torchvision's mean and deviation, and the stride in the 3 x 3 convolution: its configuration

@@ -16,7 +16,7 @@ from orl_explorer.orl.backbones import build_backbone
 from orl_explorer.orl.heads import head_of, mlp
 from orl_explorer.train.errors import UserError
 
-_State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 
 # Prefixes of the online backbone and projector in the checkpoints that we read: ours, the reference's full
 # ones, its aliases, and a bare torchvision or timm state dict.
@@ -37,8 +37,8 @@ class Weights:
     """An encoder's parameters, and whether labels were used to train them."""
 
     architecture: str
-    backbone: _State
-    projector: _State | None = None
+    backbone: StateDict
+    projector: StateDict | None = None
     supervised: bool = False
 
 
@@ -98,7 +98,7 @@ def read_checkpoint(path: Path, architecture: str = "") -> tuple[Weights, TakenW
     raise UserError(_refusal(path, state, declared))
 
 
-def completed(architecture: str, state: _State) -> _State:
+def completed(architecture: str, state: StateDict) -> StateDict:
     """The backbone's tensors in the architecture's own order, with counters at 0 where a file has none."""
     shapes = _shapes(architecture).items()
     return {name: state[name] if name in state else torch.zeros(shape, dtype=torch.long) for name, shape in shapes}
@@ -135,21 +135,21 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     return {"state_dict": state, "supervised": said.get("supervised") == "true"} | declared
 
 
-def _under(state: _State, prefix: str) -> _State:
+def _under(state: StateDict, prefix: str) -> StateDict:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def _has(state: _State, prefix: str | None) -> bool:
+def _has(state: StateDict, prefix: str | None) -> bool:
     return prefix is not None and any(name.startswith(prefix) for name in state)
 
 
-def _architecture_of(state: _State, candidates: Iterable[str]) -> str | None:
+def _architecture_of(state: StateDict, candidates: Iterable[str]) -> str | None:
     fitting = [architecture for architecture in candidates if not _unfit(state, architecture)]
     # A ResNet-34 holds every tensor of a ResNet-18, a ResNet-101 those of a ResNet-50: the largest is meant.
     return max(fitting, key=lambda architecture: len(_shapes(architecture)), default=None)
 
 
-def _unfit(state: _State, architecture: str) -> list[str]:
+def _unfit(state: StateDict, architecture: str) -> list[str]:
     """Tensors of the architecture that are not there, or of another shape; counters may be missing."""
     return [
         name
@@ -158,7 +158,7 @@ def _unfit(state: _State, architecture: str) -> list[str]:
     ]
 
 
-def _refuse_more(path: Path, backbone: _State, architecture: str) -> None:
+def _refuse_more(path: Path, backbone: StateDict, architecture: str) -> None:
     """Raises UserError where the layers have tensors that the architecture's have not: it is another one."""
     shapes = _shapes(architecture)
     layers = {name.partition(".")[0] for name in shapes}
@@ -171,7 +171,7 @@ def _refuse_more(path: Path, backbone: _State, architecture: str) -> None:
         raise UserError(f"{path} holds more than a {architecture}, so it is something else: {_some(more)}.")
 
 
-def _refusal(path: Path, state: _State, declared: str) -> str:
+def _refusal(path: Path, state: StateDict, declared: str) -> str:
     best: tuple[float, str, list[str]] = (0.0, "", [])
     for prefix, _ in LAYOUTS:
         backbone = _under(state, prefix)
@@ -211,7 +211,7 @@ def _on_paper(architecture: str) -> tuple[torch.nn.Module, int]:
         raise UserError(str(error)) from error
 
 
-def _is_head(projector: _State, features: int) -> bool:
+def _is_head(projector: StateDict, features: int) -> bool:
     head = head_of(projector)
     if head is None:
         return False
