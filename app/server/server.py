@@ -83,7 +83,7 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
 
 
 app = st.App(
-    str(Path(__file__).parents[1] / "main.py"),
+    str(Path(__file__).parents[1] / "pages" / "main.py"),
     routes=[*ROUTES, *POINT_ROUTES, *downloads.ROUTES],
     middleware=[Middleware(SecurityHeaders), *gate(workspace(), from_environment())],
     lifespan=lifespan,

@@ -73,7 +73,7 @@ def test_going_back_takes_the_slider_with_it(site: str, careful: Page) -> None:
         slider.focus()
         page.keyboard.press("ArrowRight")
         expect(page).to_have_url(re.compile(f"n={value}"))
-        expect(page.get_by_text(f"pair ratio {value} (0.1)")).to_be_visible()
+        expect(page.get_by_text(f"N {value} (0.1)")).to_be_visible()
     page.go_back()
     expect(page.get_by_text("N 0.11 (0.1)")).to_be_visible()
     expect(slider).to_have_value("0.11")

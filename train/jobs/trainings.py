@@ -31,6 +31,8 @@ class Training(Job):
 
     processes: int = 1
 
+    method: ClassVar[str]  # of runs from before their settings said which
+
     @property
     def together(self) -> int:
         return self.processes
@@ -38,8 +40,6 @@ class Training(Job):
     @classmethod
     def read(cls, values: dict[str, Any]) -> TrainConfig:
         return read_config({"method": cls.method} | values)
-
-    method: ClassVar[str]  # of runs from before their settings said which
 
     def freed(self, workspace: Workspace) -> Self:
         return self.model_copy(update={"name": free(workspace, self.name, encoder_is_taken)})

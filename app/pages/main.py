@@ -1,4 +1,7 @@
-"""The explorer's script: pickers in the sidebar, pages on top."""
+"""The explorer's script: pickers in the sidebar, pages on top.
+
+It must not lie beside a folder ``pages``: Streamlit would take what is in there for its pages, until this has run.
+"""
 
 from pathlib import Path
 
