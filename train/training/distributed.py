@@ -35,9 +35,15 @@ class Processes:
             values /= self.size
         return values
 
+    def mean_of(self, number: float) -> float:
+        """Mean over the processes of a number, in single precision; alone, itself, and no device is waited for."""
+        if self.size == 1:
+            return number
+        return self.mean(torch.tensor(float(number), device=self.device)).item()
+
     def any(self, here: bool) -> bool:
         """Whether it is so in any of them."""
-        return bool(self.mean(torch.tensor(float(here), device=self.device)).item())
+        return self.mean_of(float(here)) > 0
 
 
 def choose_device(rank: int = 0) -> torch.device:

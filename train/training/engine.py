@@ -39,7 +39,7 @@ from orl_explorer.train.training.distributed import Processes
 from orl_explorer.train.training.tensorboard import Board
 
 NAMED = 16  # photos in a sentence
-READ_EVERY = 20  # steps on an accelerator, which has to be waited for
+PAUSE = 1.0  # seconds between two readings of numbers on an accelerator, which has to be waited for
 
 
 class Check(Protocol):
@@ -62,18 +62,19 @@ def fit(
     """Train a method to its last epoch, from its newest checkpoint if the folder has one.
 
     Order, views and schedules are functions of the step, so a run that was killed and resumed ends in the same
-    weights as one that was not (bitwise on a CPU). Numbers of a step stay on the device until they are read, every
-    ``read_every`` steps (by default each one on a CPU, where reading is free), at the end of each epoch, and before
-    anything is saved. Raises Stopped after saving a checkpoint, and UserError when the loss is no longer finite.
+    weights as one that was not (bitwise on a CPU). Numbers of a step stay on the device until they are read: every
+    ``read_every`` steps (by default each one on a CPU, where reading is free, and about once a second elsewhere), at
+    the end of each epoch, and before anything is saved. Raises Stopped after saving a checkpoint, and UserError when
+    the loss is no longer finite.
     """
     refuse_uneven(config, processes.size)
     per_epoch = steps_per_epoch(len(dataset), config.batch_size)
     loop = _Loop(method, config, per_epoch, folder, processes)
     loop.resume(progress)
-    total, often = loop.total, read_every or (1 if processes.device.type == "cpu" else READ_EVERY)
+    total = loop.total
     if processes.any(_asked_to_stop(progress, loop.step, total)):
         raise Stopped
-    board, collapse, notes = Board(folder, loop.step, processes.first), Collapse(), Notes()
+    board, collapse, notes = Board(folder, loop.step, processes.first), Collapse(), Notes(processes, read_every)
     source = BatchParts(len(dataset), config, loop.step, processes.rank, processes.size)
     batches = drawn_batches(loader(dataset, config, source, pin_memory=processes.device.type == "cuda"))
     stopping = False
@@ -81,7 +82,7 @@ def fit(
         notes.add(*loop.learn(batches))
         stopping |= _asked_to_stop(progress)
         epoch, within = divmod(loop.step, per_epoch)
-        if within and loop.step % often:
+        if within and not notes.due:
             continue
         due = within == 0 and (epoch % config.checkpoint_every == 0 or loop.step == total)
         for step, numbers in notes.read(config.batch_size):
@@ -185,9 +186,16 @@ class _Loop:
 class Notes:
     """What steps have reported and nobody has read: reading waits for the device."""
 
-    def __init__(self) -> None:
+    def __init__(self, processes: Processes, every: int | None) -> None:
+        """every: steps from one reading to the next; None: as ``steps_between`` has it."""
+        self._processes, self._every, self._pause = processes, every, every or 1
         self._kept: list[tuple[int, list[str], Tensor, float, float]] = []
         self.begin()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to read: at the same step in all processes."""
+        return len(self._kept) >= self._pause
 
     def begin(self) -> None:
         """Time goes from here."""
@@ -207,8 +215,16 @@ class Notes:
             named = {f"loss_{name}": v for name, v in zip(terms, each, strict=True)} if len(terms) > 1 else {}
             speed = {"images_per_second": batch_size / took, "data_wait": waited / took}
             told.append((step, {"loss": loss} | named | {"feature_spread": spread_out, "learning_rate": rate} | speed))
+        self._pause = self._every or steps_between(self._processes, took)
         self._kept, self._clock = [], now
         return told
+
+
+def steps_between(processes: Processes, seconds: float) -> int:
+    """Steps to the next reading, where each takes so many seconds: the same number in all processes."""
+    if processes.device.type == "cpu":
+        return 1
+    return max(1, int(processes.mean_of(int(PAUSE / seconds))))
 
 
 def to_device(drawn: Views, device: torch.device, architecture: str) -> dict[str, Tensor]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, multiprocessing, nn
@@ -24,11 +27,16 @@ from orl_explorer.orl.method import Method
 from orl_explorer.orl.multicrop import MultiCropBYOL
 from orl_explorer.orl.orl_loss import ORL
 from orl_explorer.orl.simclr import SimCLR
+from orl_explorer.orl.views import View
 from orl_explorer.train.encoders import weights
+from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs.launcher import read_log, wait
+from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.config import BYOLConfig, MoCoConfig, ORLConfig, TrainConfig
 from orl_explorer.train.training.data import batch_keys
+from orl_explorer.train.training.distributed import Processes
+from orl_explorer.train.training.engine import fit
 from orl_explorer.train.training.stages import build_method
 from orl_explorer.train.training.trained_on import photos_alone
 from orl_explorer.train.workspace import Workspace, open_workspace
@@ -53,8 +61,10 @@ def by_torchrun(workspace: Workspace, config: TrainConfig, name: str) -> Path:
     subject = {"correspondence": "set"} if stage_3 else {"dataset": "demo"}
     kind = "train" if stage_3 else "pretrain"
     mined = complete_set_named(workspace.store, "set").id if stage_3 else None
+    photos = None if stage_3 else dataset_named(workspace.store, "demo").id
     params = subject | {"config": config.model_dump()}
-    run = add_run(workspace.store, Run(kind=kind, name=name, correspondence_set_id=mined, params=params))
+    row = Run(kind=kind, name=name, dataset_id=photos, correspondence_set_id=mined, params=params)
+    run = add_run(workspace.store, row)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     worker = ["-m", "orl_explorer.train.jobs.worker", "--workspace", str(workspace.path), str(run.id)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -130,6 +140,59 @@ def one_normalisation(rank: int, processes: int, half: bool) -> dict[str, Tensor
     }
 
 
+class Photos:
+    """Twenty grey photos."""
+
+    def __len__(self) -> int:
+        return 20
+
+    def file(self, index: int) -> str:
+        return f"{index}.jpg"
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+        return {"image_1": torch.full((2, 2, 3), key[1], dtype=torch.uint8)}
+
+
+class Breaking(Method):
+    """One weight; in one process the loss is not finite from step 3 on."""
+
+    architecture = "resnet18"
+
+    def __init__(self, breaks: bool) -> None:
+        super().__init__()
+        self.backbone, self.projector = nn.Linear(1, 1), nn.Identity()
+        self.steps, self.breaks = 0, breaks
+
+    def views(self, size: int) -> tuple[View, ...]:
+        return ()
+
+    def forward(self, views: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        rows = views["image_1"].mean((2, 3))
+        self.steps += 1
+        slope = torch.nan if self.breaks and self.steps > 3 else 1.0
+        return {"image": self.backbone(rows[:, :1]).mean() * slope}, rows
+
+
+def not_finite(rank: int) -> str:
+    """The sentence that ends a training of two processes whose numbers are read every seven steps."""
+    config = BYOLConfig(epochs=1, batch_size=4, rate_per_256=1, workers=0)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            fit(
+                Breaking(rank == 1),
+                Photos(),  # type: ignore[arg-type]
+                config,
+                Path(folder),
+                Progress(),
+                Processes(rank, 2, torch.device("cpu")),
+                read_every=7,
+            )
+        except UserError as error:
+            assert not list(Path(folder).glob("checkpoint-*"))
+            return str(error)
+    return ""
+
+
 def _of_each(rank: int, port: int, results: multiprocessing.Queue) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": "2"}
     torch.set_num_threads(1)
@@ -140,6 +203,9 @@ def _of_each(rank: int, port: int, results: multiprocessing.Queue) -> None:
         found = one_backward(method, rank, 2)
         if rank == 0:
             results.put((method, {name: value.numpy() for name, value in found.items()}))
+    results.put((f"not finite {rank}", {"said": np.frombuffer(not_finite(rank).encode(), np.uint8)}))
+    mean = Processes(rank, 2, torch.device("cpu")).mean_of(3 + 2 * rank)
+    results.put((f"mean {rank}", {"of 3 and 5": np.array(mean)}))
     dist.barrier()
     dist.destroy_process_group()
 
@@ -152,7 +218,7 @@ def together(unused_port: int) -> dict[str, dict[str, Tensor]]:
     others = [context.Process(target=_of_each, args=(rank, unused_port, results)) for rank in (0, 1)]
     for process in others:
         process.start()
-    found = dict(results.get(timeout=600) for _ in range(4 + len(METHODS)))
+    found = dict(results.get(timeout=600) for _ in range(8 + len(METHODS)))
     for process in others:
         process.join()
     return {what: {name: torch.from_numpy(value) for name, value in values.items()} for what, values in found.items()}
@@ -166,6 +232,21 @@ def test_loss_gradients_and_statistics_of_two_processes_are_those_of_one(
     assert together[method].keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(together[method][name], value, atol=1e-9, rtol=1e-9, msg=f"{method} {name}")
+
+
+def test_a_loss_that_is_not_finite_in_one_process_ends_both_at_its_step(
+    together: dict[str, dict[str, Tensor]],
+) -> None:
+    here, there = (bytes(together[f"not finite {rank}"]["said"].tolist()).decode() for rank in (0, 1))
+    assert here == there
+    assert here.startswith("The loss is not finite at step 3 ")
+    keys = batch_keys(20, BYOLConfig(epochs=1, batch_size=4), 3)
+    assert re.findall(r"\d+\.jpg", here) == [f"{index}.jpg" for _, index in keys]
+
+
+def test_a_mean_over_the_processes_is_the_same_in_both(together: dict[str, dict[str, Tensor]]) -> None:
+    assert [together[f"mean {rank}"]["of 3 and 5"].item() for rank in (0, 1)] == [4.0, 4.0]
+    assert Processes(0, 1, torch.device("cuda")).mean_of(3) == 3  # alone, no device is asked
 
 
 @pytest.mark.parametrize("half", [False, True])

@@ -20,7 +20,7 @@ from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkp
 from orl_explorer.train.training.config import BYOLConfig, ORLConfig, read_config
 from orl_explorer.train.training.data import CHANGES, ImageViews
 from orl_explorer.train.training.distributed import Processes
-from orl_explorer.train.training.engine import fit, to_device
+from orl_explorer.train.training.engine import Notes, fit, steps_between, to_device
 from orl_explorer.train.training.stages import build_method
 
 ALONE = Processes(0, 1, torch.device("cpu"))
@@ -236,3 +236,45 @@ def test_a_stop_is_heard_where_numbers_are_read_and_keeps_that_step(tmp_path: Pa
             read_every(steps, lambda _: torch.tensor(1.0), folder, Stop())
         saved = load_checkpoint(folder, Progress())
         assert saved is not None and saved["step"] == expected
+
+
+@pytest.mark.parametrize("steps", [None, 7])
+def test_a_collapse_is_fifty_steps_in_a_row_however_they_are_read(tmp_path: Path, steps: int | None) -> None:
+    class Flat(Slope):
+        def forward(self, views: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+            terms, projections = super().forward(views)
+            return terms, torch.ones_like(projections)
+
+    class Before(Told):
+        def log(self, message: str) -> None:
+            if message.startswith("Alarm: "):
+                self.lines.append(f"told of {len(self.numbers)} steps before")
+
+    told = Before()
+    method, settings = Flat(lambda _: torch.tensor(1.0)), config(rate_per_256=0.1)
+    fit(method, Numbers(120), settings, tmp_path, told, ALONE, read_every=steps)  # type: ignore[arg-type]
+    assert told.lines == ["told of 49 steps before"]
+
+
+def test_steps_that_are_read_together_share_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([100.0, 110.0, 114.0])
+    monkeypatch.setattr("orl_explorer.train.training.engine.time.perf_counter", lambda: next(now))
+    notes = Notes(ALONE, 2)
+    notes.begin()
+    for step, loss, waited in ((5, 3.0, 0.5), (6, 2.0, 1.5)):
+        assert not notes.due
+        notes.add(step, ["image"], torch.tensor([loss, loss, loss / 4]), 0.5, waited)
+    assert notes.due
+    first, second = notes.read(8)
+    common = {"learning_rate": 0.5, "images_per_second": 4.0}  # 16 photos in 4 s
+    assert first == (5, {"loss": 3.0, "feature_spread": 0.75, "data_wait": 0.25} | common)
+    assert second == (6, {"loss": 2.0, "feature_spread": 0.5, "data_wait": 0.75} | common)
+    assert not notes.due
+
+
+@pytest.mark.parametrize(
+    ("device", "seconds", "expected"),
+    [("cpu", 0.05, 1), ("cuda", 0.0625, 16), ("cuda", 0.4, 2), ("cuda", 30.0, 1)],
+)
+def test_a_cpu_is_read_at_every_step_and_a_gpu_about_once_a_second(device: str, seconds: float, expected: int) -> None:
+    assert steps_between(Processes(0, 1, torch.device(device)), seconds) == expected
