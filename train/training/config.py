@@ -5,6 +5,8 @@ The order of the fields is that of the form.
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -206,11 +208,6 @@ class ORLConfig(TrainConfig):
         return tuple(Passes(side, 2, 2) for side, weight in zip(sides, weights, strict=True) if weight)
 
 
-AnyConfig = Annotated[
-    BYOLConfig | MultiCropConfig | SimCLRConfig | MoCoConfig | ORLConfig, Field(discriminator="method")
-]
-_READ: TypeAdapter[Any] = TypeAdapter(AnyConfig)
-
 # For a machine without a GPU: what it learns says nothing about the method.
 LITTLE: dict[str, Any] = {
     "backbone": "resnet18",
@@ -236,6 +233,8 @@ PRESET_HELP = {
     "paper": "the published constants, for GPUs",
 }
 STAGE_1 = tuple(method for method in PRESETS if method != "orl")
+_ANY: Any = reduce(or_, (type(presets["paper"]) for presets in PRESETS.values()))
+_READ: TypeAdapter[Any] = TypeAdapter(Annotated[_ANY, Field(discriminator="method")])
 
 
 def train_preset(method: str, preset: str) -> TrainConfig:
