@@ -44,7 +44,7 @@ from orl_explorer.orl.pixels import crop_box, read_image
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.embeddings import DTYPE, VERSION
 from orl_explorer.train.mining.features import roi_keys
-from orl_explorer.train.mining.maps import Map, keep_map, map_state, photos_map, points_of
+from orl_explorer.train.mining.maps import Map, MapOf, keep_map, map_state, points_of
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 FOUND = """([selector, skip]) => {
@@ -118,7 +118,7 @@ def lend_map(workspace: Workspace) -> None:
     keys = digests_of(workspace.store, images)
     Features("images", keys, encoder.image_features, encoder.weights_sha256, folder)
     dataset = dataset_by_id(workspace.store, mined.dataset_id)
-    shown = photos_map(workspace, dataset.name, encoder.name)
+    shown = MapOf(dataset, encoder)
     rng = np.random.default_rng(7)
     middles = rng.uniform(-0.9, 0.9, (60, 2))[rng.integers(60, size=len(images))]
     places = np.clip(middles + rng.normal(0, 0.04, middles.shape), -1, 1).astype(np.float32)

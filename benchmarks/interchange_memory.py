@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from orl_explorer.db.encoders import add_encoder
+from orl_explorer.db.encoders import add_encoder, encoder_named
 from orl_explorer.db.models import Encoder, Run
-from orl_explorer.db.photos import FoundPhoto, add_photos, count_photos, ensure_dataset
+from orl_explorer.db.photos import FoundPhoto, add_photos, count_photos, dataset_named, ensure_dataset
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.read import rois_of
@@ -61,8 +61,8 @@ def build(workspace: Workspace, images: int) -> None:
         rois = rois_of(store, set_id, [*block, *near.ravel().tolist()])
         batch = []
         for image, nearest in zip(block, near.tolist(), strict=True):
-            own = [(rois[i].ids[rng.integers(0, ROIS, PAIRS)] for i in (image, neighbor)) for neighbor in nearest]
-            found = [MinedPairs(rank, *sides, same, same, same > 0) for rank, sides in enumerate(own, 1)]
+            own = [[rois[i].ids[rng.integers(0, ROIS, PAIRS)] for i in (image, neighbor)] for neighbor in nearest]
+            found = [MinedPairs(rank, q, k, same, same, same > 0) for rank, (q, k) in enumerate(own, 1)]
             batch.append(MinedImage(image, tuple(found)))
         write.add_pairs(store, set_id, batch)
     write.publish_set(store, set_id)
@@ -71,14 +71,17 @@ def build(workspace: Workspace, images: int) -> None:
 def bring_proposals(workspace: Workspace, folder: Path) -> None:
     """Import the proposals that were exported, in the order of the COCO json that was."""
     file = folder / "reference" / "set_selective_search_proposal.json"
-    imports.import_proposals(workspace, file, "d", "theirs", images=folder / "coco.json")
+    imports.import_proposals(
+        workspace, file, dataset_named(workspace.store, "d"), "theirs", images=folder / "coco.json"
+    )
 
 
 def bring_correspondences(workspace: Workspace, folder: Path) -> None:
     """Read the correspondences that were exported, up to the run that would embed the RoIs."""
     launcher._start = lambda _, run: run  # type: ignore[assignment]
     file = folder / "reference" / "set_instance_correspondence.json"
-    imports.import_correspondences(workspace, file, "d", "e", "back", proposals="theirs")
+    rows = dataset_named(workspace.store, "d"), encoder_named(workspace.store, "e")
+    imports.import_correspondences(workspace, file, *rows, "back", proposals="theirs")
 
 
 STEPS: dict[str, Callable[[Workspace, Path], object]] = {

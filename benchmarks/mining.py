@@ -46,7 +46,7 @@ def compare_proposals(workspace: Workspace, images: list[Image], photos: Photos)
     """Keep the raw boxes of all photos, and time other ways to get them."""
 
     def run(workers: int, scale: float) -> tuple[float, dict[int, np.ndarray]]:
-        jobs = [(str(photos.path(i)), stage.image_seed(i.path), scale) for i in images]
+        jobs = [(str(photos.path(i)), photos.stamp(i), stage.image_seed(i.path), scale) for i in images]
         results = propose_all(jobs[:workers] + jobs, workers, Progress())
         for _ in range(workers):  # a worker imports all that this script does before it begins
             next(results)

@@ -20,9 +20,9 @@ import numpy as np
 from rich import print as show
 from rich.table import Table
 
-from orl_explorer.db.encoders import add_encoder
+from orl_explorer.db.encoders import add_encoder, encoder_named
 from orl_explorer.db.models import Encoder, Run
-from orl_explorer.db.photos import FoundPhoto, add_photos, count_photos, ensure_dataset, usable_images
+from orl_explorer.db.photos import FoundPhoto, add_photos, count_photos, dataset_named, ensure_dataset, usable_images
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import write
 from orl_explorer.train.mining.config import MineConfig
@@ -85,7 +85,15 @@ def regenerate(folder: str, count: int) -> dict[str, float]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     clock = Phases()
     run = add_run(store, Run(kind="mine", name="set", params={})).id
-    mined = mine(workspace, NAME, "synthetic", "set", config, run_id=run, progress=clock)
+    mined = mine(
+        workspace,
+        dataset_named(store, NAME),
+        encoder_named(store, "synthetic"),
+        "set",
+        config,
+        run_id=run,
+        progress=clock,
+    )
     clock.phase("", 0)
     assert mined.pair_count == count * 10 * 10
     total = sum(seconds for phase, seconds in clock.seconds.items() if phase)

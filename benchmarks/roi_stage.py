@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import CorrespondenceSet, Image, Run
 from orl_explorer.db.models import Encoder as EncoderRow
-from orl_explorer.db.photos import usable_images
+from orl_explorer.db.photos import dataset_named, usable_images
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import read, write
 from orl_explorer.orl.encoder import EncoderNetwork
@@ -110,7 +110,8 @@ def ours(
     clock = Clock()
     run = add_run(workspace.store, Run(kind="mine", name=name, params={})).id
     with monitor(clock):
-        mined = stage.mine(workspace, NAME, encoder, name, config, run_id=run, workers=2, progress=clock)
+        rows = dataset_named(workspace.store, NAME), encoder_named(workspace.store, encoder)
+        mined = stage.mine(workspace, *rows, name, config, run_id=run, workers=2, progress=clock)
     clock.phase("", 0)
     return clock, mined
 

@@ -30,8 +30,9 @@ from rich import print as show
 from rich.table import Table
 from synthetic_store import CATEGORIES, CONFIG, Clock, build
 
-from orl_explorer.db import gallery, photos
+from orl_explorer.db import photos
 from orl_explorer.db.encoders import encoder_by_id, encoders
+from orl_explorer.db.gallery import order as gallery
 from orl_explorer.db.people.tags import tags_of_pairs
 from orl_explorer.db.people.verdicts import verdicts_of, verdicts_on
 from orl_explorer.db.runs.runs import latest_metrics, runs
@@ -50,7 +51,7 @@ Ask = Callable[[Store, np.random.Generator, list[int]], object]
 
 def _gallery(by: str, descending: bool = False, **chosen: object) -> Ask:
     def ask(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
-        drawn = {key: value(rng) if callable(value) else value for key, value in chosen.items()}
+        drawn: dict[str, Any] = {key: value(rng) if callable(value) else value for key, value in chosen.items()}
         order = gallery.GalleryOrder(1, 1, by, descending, **drawn)
         total = gallery.gallery_count(store, order)
         return gallery.gallery_page(store, order, int(rng.integers(0, max(1, total))) // 48 * 48, 48)
@@ -66,7 +67,7 @@ def _matches(sort: Sort, descending: bool = False, **chosen: object) -> Ask:
         assert mined is not None
         found = orders_of(workspace, mined)
         assert found is not None
-        drawn = {key: value(rng) if callable(value) else value for key, value in chosen.items()}
+        drawn: dict[str, Any] = {key: value(rng) if callable(value) else value for key, value in chosen.items()}
         rows = match_rows(workspace, mined, found, MatchOrder(sort, descending, **drawn))
         keys = match_keys(found, rows, int(rng.integers(0, max(1, len(rows)))) // 36 * 36, 36)
         cards = matches_at(store, 1, keys)
@@ -196,7 +197,8 @@ def read(folder: Path, repeats: int) -> tuple[list[Answered], float, float]:
             ask(store, rng, ids)
             times.append((time.perf_counter() - began, time.process_time() - busy))
         wall, cpu = 1000 * np.array(times).T
-        found.append(Answered(question, wall[0], *np.quantile(wall[1:], [0.5, 0.95]), np.quantile(cpu[1:], 0.95)))
+        middle, most = np.quantile(wall[1:], [0.5, 0.95]).tolist()
+        found.append(Answered(question, float(wall[0]), middle, most, float(np.quantile(cpu[1:], 0.95))))
     return found, most_memory(), own_memory()
 
 

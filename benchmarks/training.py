@@ -337,7 +337,8 @@ def _around(files: list[str]) -> Correspondences:
     count = np.arange(len(files) + 1)
     following = np.roll(count[:-1], -1)
     pairs = np.concatenate([boxes, boxes[following]], axis=1)
-    return Correspondences(files, sizes, count[:-1], count, boxes, count, following, count, pairs)
+    digests = np.zeros(len(files), np.int64)
+    return Correspondences(files, digests, sizes, count[:-1], count, boxes, count, following, count, pairs)
 
 
 def photos_of(folder: Path | None, scratch: Path, most: int) -> list[str]:

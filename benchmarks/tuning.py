@@ -18,11 +18,11 @@ from rich.table import Table
 
 from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.tuning import tuner
-from orl_explorer.app.pages.pair.settings import SLIDERS
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.settings import choices, slider
 from orl_explorer.train.workspace import open_workspace
 
 
@@ -46,12 +46,14 @@ def main() -> None:
     measured = len(found.saved[1].measures)
     first = time.perf_counter() - begun
     taken: dict[str, list[float]] = {}
+    slid = [name for name in MineConfig.model_fields if not choices(MineConfig, name)]
     for _ in range(arguments.changes):
-        name, _, _, least, most, by, _ = SLIDERS[rng.integers(len(SLIDERS))]
+        name = slid[rng.integers(len(slid))]
+        least, most, by = slider(MineConfig, name)
         if name == "object_weight" and found.unmapped(config.model_copy(update={name: 1.0})):
             continue
         steps = round((most - least) / by)
-        value = type(least)(round(least + by * int(rng.integers(steps + 1)), 4))
+        value = type(getattr(config, name))(round(least + by * int(rng.integers(steps + 1)), 4))
         config = config.model_copy(update={name: value})
         begun = time.perf_counter()
         found.numbers(config)
