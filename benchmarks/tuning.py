@@ -22,7 +22,7 @@ from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.settings import choices, slider
+from orl_explorer.train.settings import slider
 from orl_explorer.train.workspace import open_workspace
 
 
@@ -46,7 +46,8 @@ def main() -> None:
     measured = len(found.saved[1].measures)
     first = time.perf_counter() - begun
     taken: dict[str, list[float]] = {}
-    slid = [name for name in MineConfig.model_fields if not choices(MineConfig, name)]
+    slid = [name for name, field in MineConfig.model_fields.items() if field.annotation in (int, float)]
+    slid.remove("proposal_scale")  # others have to be mined for
     for _ in range(arguments.changes):
         name = slid[rng.integers(len(slid))]
         least, most, by = slider(MineConfig, name)
