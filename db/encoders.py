@@ -34,7 +34,7 @@ def encoder_by_id(store: Store, encoder_id: int) -> Encoder:
     with store.session() as session:
         found = session.get(Encoder, encoder_id)
         if found is None:
-            raise StoreError(f"There is no encoder {encoder_id}; `orl encoders` lists them.")
+            raise StoreError(f"There is no encoder {encoder_id}.")
         return found
 
 

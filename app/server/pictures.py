@@ -23,6 +23,7 @@ from orl_explorer.app.server.cache import PictureCache
 from orl_explorer.app.server.urls import PREFIX, WIDTHS, picture_urls
 from orl_explorer.db.models import Image as Row
 from orl_explorer.db.photos import image_by_id
+from orl_explorer.db.store import StoreError
 from orl_explorer.orl.attention import feature_map
 from orl_explorer.orl.pixels import Crop, UnreadableImage, crop_box, read_crops, read_image
 from orl_explorer.train.errors import UserError
@@ -169,7 +170,7 @@ def _attention(
         with _FORWARD:
             features = _feature_map(opened, encoder_id, image_id)
             like = None if target is None else _target_features(opened, encoder_id, target)
-    except UserError as problem:  # its weights are gone
+    except (UserError, StoreError) as problem:  # its weights are gone, or it never was
         raise MissingPicture(str(problem)) from problem
     return heat.painted(features, like, **dict.fromkeys(look, True))
 

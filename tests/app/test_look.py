@@ -29,7 +29,7 @@ from orl_explorer.app.explorer.rejections import Rejected
 from orl_explorer.app.pages.pair.payload import Around, Heat, payload
 from orl_explorer.app.server.urls import PictureUrls
 from orl_explorer.db.encoders import encoder_named
-from orl_explorer.db.gallery import GalleryOrder
+from orl_explorer.db.gallery.order import GalleryOrder
 from orl_explorer.db.models import Image
 from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import dataset_named, image_by_id

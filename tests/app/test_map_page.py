@@ -13,12 +13,13 @@ from starlette.testclient import TestClient
 from orl_explorer.app.pages.map.page import chosen_images
 from orl_explorer.app.server.pictures import ROUTES
 from orl_explorer.app.server.points import POINT_ROUTES, packed_numbers
-from orl_explorer.db.models import Annotation, Dataset, Run, SetImage
+from orl_explorer.db.models import Annotation, Dataset, SetImage
 from orl_explorer.db.people.selections import keep_selection
 from orl_explorer.db.people.tags import tag_photos
 from orl_explorer.db.photos import annotations_of
 from orl_explorer.db.runs.runs import add_run, runs, update_run
 from orl_explorer.db.sets.read import find_set, rois_of
+from orl_explorer.train.jobs.kinds import MakeMap
 from orl_explorer.train.mining.maps import make_map
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
@@ -191,8 +192,7 @@ def test_a_map_that_was_not_made_yet_is_offered(here: Workspace, show: Show) -> 
 def test_a_map_that_is_being_made_can_be_cancelled(here: Workspace, show: Show) -> None:
     from orl_explorer.train.jobs.launcher import identity
 
-    params = {"dataset": "demo", "encoder": "starter", "precision": "fp32", "set": None, "selection": None}
-    run = add_run(here.store, Run(kind="map", name="a map", params=params))
+    run = add_run(here.store, MakeMap.showing(photos_map(here, "demo", "starter")).row(here))
     update_run(here.store, run.id, status="running", phase="Places on the map", total=750, progress=75, **identity())
     at = show("map")
     assert not at.exception

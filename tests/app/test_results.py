@@ -14,8 +14,8 @@ from orl_explorer.train.workspace import Workspace
 
 PAGE = """
 from orl_explorer.app.server.pictures import workspace
-from orl_explorer.app.pages.train.results import results
-results(workspace())
+from orl_explorer.app.pages.train.results import results_panel
+results_panel(workspace())
 """
 FOUND: dict[str, tuple[dict, dict, dict]] = {  # params, summary, values
     "voc07-svm": (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from orl_explorer.orl.backbones import build_backbone
-from orl_explorer.orl.bootstrap import Bootstrap
+from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.grouped_norm import in_one_pass
 
 
@@ -55,7 +55,7 @@ def test_nothing_is_left_behind_when_a_pass_fails() -> None:
 
 def test_every_view_is_normalised_by_itself_in_both_networks() -> None:
     torch.manual_seed(0)
-    method = Bootstrap("resnet18", hidden=16, projection=8)
+    method = BYOL("resnet18", hidden=16, projection=8)
     other = copy.deepcopy(method)
     views = dict(zip(("image_1", "image_2", "roi", "key_roi"), batches(4, 4, 4, 4), strict=True))
     online, target = method.online(views), method.target(views)

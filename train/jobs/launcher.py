@@ -58,8 +58,11 @@ def launch(workspace: Workspace, job: Job, brings: Mapping[str, Path] | None = N
 
 def run_doing(workspace: Workspace, job: Job) -> Run | None:
     """A run that waits or works, and does the same as a job."""
-    same_kind = (run for run in runs(workspace.store, LIVE) if run.kind == job.kind)
-    return next((run for run in same_kind if job.does_the_same(job_of(run))), None)
+    for run in runs(workspace.store, LIVE):
+        with contextlib.suppress(UserError):  # of another version, whose jobs are others
+            if run.kind == job.kind and job.does_the_same(job_of(run)):
+                return run
+    return None
 
 
 def resume(workspace: Workspace, run_id: int) -> Run:
