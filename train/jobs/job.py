@@ -40,16 +40,16 @@ class Job(BaseModel):
         fields = cls.model_fields.keys() - {"kind", "name", "config"}
         own = {name: value for name, value in run.params.items() if name in fields}
         own |= {name: getattr(run, name) for name in COLUMNS if name in fields}
-        if "config" in cls.model_fields:
-            own["config"] = cls.read(run.params.get("config", {}))
         try:
+            if "config" in cls.model_fields:
+                own["config"] = cls.read(run.params.get("config", {}))
             return cls(name=run.name, **own)
         except ValidationError as error:
             raise UserError(f"Run {run.id} was written by another version of the project; start a new run.") from error
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Settings:
-        """The settings that a run keeps. Raises UserError where another version of the project wrote them."""
+        """The settings that a run keeps. Raises UserError or ValidationError where another version wrote them."""
         raise NotImplementedError
 
     @property

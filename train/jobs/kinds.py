@@ -9,8 +9,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import ValidationError
-
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import Dataset, Encoder, Run
 from orl_explorer.db.photos import dataset_by_id, dataset_named, usable_images
@@ -69,12 +67,7 @@ class Mine(Job):
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> MineConfig:
-        try:
-            return MineConfig(**values)
-        except ValidationError as error:
-            raise UserError(
-                "The settings of this run were written by another version of the project; start a new run."
-            ) from error
+        return MineConfig(**values)
 
     def named(self, workspace: Workspace) -> Self:
         return self.model_copy(update={"revision": self._rows(workspace)[0].revision})

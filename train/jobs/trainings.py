@@ -29,9 +29,15 @@ from orl_explorer.train.workspace import Workspace
 class Training(Job):
     """What stages 1 and 3 have: they make an encoder, in one process or several together."""
 
+    config: TrainConfig
     processes: int = 1
 
+    makes: ClassVar[Made] = "encoder"
     method: ClassVar[str]  # of runs from before their settings said which
+
+    @property
+    def described(self) -> str:
+        return f"{self.label} ({self.config.title})"
 
     @property
     def together(self) -> int:
@@ -41,6 +47,13 @@ class Training(Job):
     def read(cls, values: dict[str, Any]) -> TrainConfig:
         return read_config({"method": cls.method} | values)
 
+    def named(self, workspace: Workspace) -> Self:
+        return self if self.name else self.model_copy(update={"name": self.stem(workspace)}).freed(workspace)
+
+    def stem(self, workspace: Workspace) -> str:
+        """What the encoder is called where nobody named it, if that is free."""
+        raise NotImplementedError
+
     def freed(self, workspace: Workspace) -> Self:
         return self.model_copy(update={"name": free(workspace, self.name, encoder_is_taken)})
 
@@ -48,7 +61,8 @@ class Training(Job):
         encoder = find_encoder(workspace.store, run.name)
         return encoder is not None and encoder.run_id == run.id and (workspace.path / encoder.weights_path).is_file()
 
-    def _check(self, workspace: Workspace, config: TrainConfig, photos: int, where: str) -> None:
+    def _check(self, workspace: Workspace, photos: int, where: str) -> None:
+        config = self.config
         if self.processes < 1:
             raise UserError(f"--processes {self.processes} will not do: a training needs at least one.")
         refuse_uneven(config, self.processes)
@@ -75,24 +89,17 @@ class Pretrain(Training):
 
     kind: Literal["pretrain"] = "pretrain"
     dataset_id: int
-    config: TrainConfig
 
     label: ClassVar[str] = "stage 1"
-    makes: ClassVar[Made] = "encoder"
     subject: ClassVar[str] = "dataset"
     method: ClassVar[str] = "byol"
 
-    @property
-    def described(self) -> str:
-        return f"stage 1 ({self.config.title})"
-
-    def named(self, workspace: Workspace) -> Self:
-        stem = f"{self._dataset(workspace).name}-{self.config.method}"
-        return self if self.name else self.model_copy(update={"name": stem}).freed(workspace)
+    def stem(self, workspace: Workspace) -> str:
+        return f"{self._dataset(workspace).name}-{self.config.method}"
 
     def check(self, workspace: Workspace) -> None:
         dataset = self._dataset(workspace)
-        self._check(workspace, self.config, dataset.image_count, f"the data set '{dataset.name}'")
+        self._check(workspace, dataset.image_count, f"the data set '{dataset.name}'")
 
     def names(self, workspace: Workspace) -> dict[str, Any]:
         return {"dataset": self._dataset(workspace).name}
@@ -124,24 +131,18 @@ class Train(Training):
     config: ORLConfig
 
     label: ClassVar[str] = "stage 3"
-    makes: ClassVar[Made] = "encoder"
     subject: ClassVar[str] = "correspondence"
     method: ClassVar[str] = "orl"
 
-    @property
-    def described(self) -> str:
-        return f"stage 3 ({self.config.title})"
-
-    def named(self, workspace: Workspace) -> Self:
-        stem = f"{self._mined(workspace).name}-orl"
-        return self if self.name else self.model_copy(update={"name": stem}).freed(workspace)
+    def stem(self, workspace: Workspace) -> str:
+        return f"{self._mined(workspace).name}-orl"
 
     def check(self, workspace: Workspace) -> None:
         mined = self._mined(workspace)
         if not mined.pair_count:
             raise UserError(f"The correspondence set '{mined.name}' has no pair; mine with a lower --min-similarity.")
         refuse_wider(mined, self.config)
-        self._check(workspace, self.config, mined.image_count, f"the set '{mined.name}'")
+        self._check(workspace, mined.image_count, f"the set '{mined.name}'")
 
     def names(self, workspace: Workspace) -> dict[str, Any]:
         return {"correspondence": self._mined(workspace).name}
