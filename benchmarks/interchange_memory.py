@@ -37,7 +37,7 @@ BLOCK = 500
 
 
 def build(workspace: Workspace, images: int) -> None:
-    """A complete set 'set' of the data set 'd', photos of 640 x 480 that are in no folder."""
+    """A complete set 'set' of the dataset 'd', photos of 640 x 480 that are in no folder."""
     store, rng = workspace.store, np.random.default_rng(0)
     dataset = ensure_dataset(store, "d", "/nowhere", "folder")
     add_photos(store, dataset.id, (FoundPhoto(f"{n:012}.jpg", 640, 480) for n in range(1, images + 1)), {})

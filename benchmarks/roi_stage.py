@@ -31,7 +31,7 @@ from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import with_settings
 from orl_explorer.train.workspace import Workspace
 
-NAME = "photos"  # of the data set
+NAME = "photos"  # of the dataset
 PARTS = {  # and their colours
     "selective search": "#9aa5b1",
     "reading photos": "#f2b134",

@@ -154,7 +154,7 @@ ASKED: dict[str, Ask] = {
     "a photo's pairs with boxes": lambda store, rng, ids: correspondences.pairs_of(store, 1, _any(rng, ids)),
     "a photo's candidates": lambda store, rng, ids: correspondences.rois_of(store, 1, [_any(rng, ids)]),
     "a photo's annotations": lambda store, rng, ids: photos.annotations_of(store, _any(rng, ids)),
-    "data sets and categories": lambda store, rng, ids: photos.datasets(store),
+    "datasets and categories": lambda store, rng, ids: photos.datasets(store),
     "sets with histograms and quality": lambda store, rng, ids: correspondences.sets(store),
     "runs and their newest metrics": lambda store, rng, ids: (runs(store), latest_metrics(store, 1)),
 }

@@ -119,7 +119,7 @@ def _photos(workspace: Workspace, size: argparse.Namespace, clock: Clock) -> np.
             batch.append(FoundPhoto(path, WIDTH, HEIGHT, 1, length, mtime, None, boxes, digest))
         with clock.measure("image, annotation", len(batch) + sum(len(photo.boxes) for photo in batch)):
             photos.add_photos(store, dataset.id, batch, {})
-    with clock.measure("counts of the data set"):
+    with clock.measure("counts of the dataset"):
         photos.count_photos(store, dataset.id)
     return np.array([image.id for image in photos.usable_images(store, dataset.id)])
 

@@ -36,7 +36,7 @@ class Dataset(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     root: Mapped[str]
-    layout: Mapped[str]  # folder, coco, voc, or union: of data sets, named in root
+    layout: Mapped[str]  # folder, coco, voc, or union: of datasets, named in root
     created_at: Mapped[datetime] = mapped_column(default=now)
     image_count: Mapped[int] = mapped_column(default=0)  # readable; counted once per ingest
     unreadable_count: Mapped[int] = mapped_column(default=0)
@@ -47,7 +47,7 @@ class Dataset(Base):
 
 
 class DatasetMember(Base):
-    """A data set whose photos another one takes in: the latter has no photo of its own."""
+    """A dataset whose photos another one takes in: the latter has no photo of its own."""
 
     __tablename__ = "dataset_member"
     dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"), primary_key=True)
@@ -61,7 +61,7 @@ class Image(Base):
     __tablename__ = "image"
     id: Mapped[int] = mapped_column(primary_key=True)
     dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
-    path: Mapped[str]  # relative to the data set's root, separated by /
+    path: Mapped[str]  # relative to the dataset's root, separated by /
     width: Mapped[int] = mapped_column(default=0)  # as shown
     height: Mapped[int] = mapped_column(default=0)
     orientation: Mapped[int] = mapped_column(SmallInteger, default=1)  # EXIF, 1..8
@@ -85,7 +85,7 @@ class Image(Base):
 
 
 class Annotation(Base):
-    """A box that the data set came with: for measuring and looking, and for mining only where its settings ask."""
+    """A box that the dataset came with: for measuring and looking, and for mining only where its settings ask."""
 
     __tablename__ = "annotation"
     __table_args__ = (Index("ix_annotation_category", "category", "image_id"),)
@@ -269,7 +269,7 @@ class ImageComparison(Base):
 
 
 class Run(Base):
-    """A process that mines or trains: queued, running, stopping, then done, failed, cancelled or lost."""
+    """A process that mines or trains: queued, running, stopping, then done, failed, cancelled or crashed."""
 
     __tablename__ = "run"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -330,7 +330,7 @@ class Evaluation(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), unique=True)
     encoder_id: Mapped[int] = mapped_column(ForeignKey("encoder.id"), index=True)
     protocol: Mapped[str] = mapped_column(String(32))
-    data: Mapped[str]  # folder, or name of a data set of this workspace
+    data: Mapped[str]  # folder, or name of a dataset of this workspace
     params: Mapped[dict[str, Any]]
     summary: Mapped[dict[str, Any]]  # numbers by name, and notes on how they came about
     created_at: Mapped[datetime] = mapped_column(default=now)

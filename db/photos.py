@@ -1,4 +1,4 @@
-"""Data sets, their images and annotations."""
+"""Datasets, their images and annotations."""
 
 from __future__ import annotations
 
@@ -45,37 +45,37 @@ class FoundPhoto:
 
 
 def datasets(store: Store) -> list[Dataset]:
-    """All data sets, by name."""
+    """All datasets, by name."""
     with store.session() as session:
         return list(session.scalars(select(Dataset).order_by(Dataset.name)))
 
 
 def find_dataset(store: Store, name: str) -> Dataset | None:
-    """The data set of this name, if there is one."""
+    """The dataset of this name, if there is one."""
     with store.session() as session:
         return session.scalar(select(Dataset).where(Dataset.name == name))
 
 
 def dataset_named(store: Store, name: str) -> Dataset:
-    """The data set of this name. Raises StoreError naming those that exist."""
+    """The dataset of this name. Raises StoreError naming those that exist."""
     found = find_dataset(store, name)
     if found is None:
         known = ", ".join(d.name for d in datasets(store)) or "none yet; `orl ingest PATH` makes one"
-        raise StoreError(f"There is no data set named '{name}'. Known: {known}.")
+        raise StoreError(f"There is no dataset named '{name}'. Known: {known}.")
     return found
 
 
 def dataset_by_id(store: Store, dataset_id: int) -> Dataset:
-    """The data set of this id. Raises StoreError when there is none."""
+    """The dataset of this id. Raises StoreError when there is none."""
     with store.session() as session:
         found = session.get(Dataset, dataset_id)
         if found is None:
-            raise StoreError(f"There is no data set {dataset_id}.")
+            raise StoreError(f"There is no dataset {dataset_id}.")
         return found
 
 
 def ensure_dataset(store: Store, name: str, root: str, layout: str) -> Dataset:
-    """The data set of this name, made if need be. Raises StoreError when it holds photos of another folder."""
+    """The dataset of this name, made if need be. Raises StoreError when it holds photos of another folder."""
     with store.session() as session:
         found = session.scalar(select(Dataset).where(Dataset.name == name))
         if found is None:
@@ -84,16 +84,16 @@ def ensure_dataset(store: Store, name: str, root: str, layout: str) -> Dataset:
             session.flush()
         elif found.root != root:
             raise StoreError(
-                f"The data set '{name}' holds the photos of {found.root}; choose another name for those of {root}."
+                f"The dataset '{name}' holds the photos of {found.root}; choose another name for those of {root}."
             )
         return found
 
 
 def unite(store: Store, names: Sequence[str]) -> Dataset:
-    """One data set of all photos of several, made if need be; of a single name, that data set itself.
+    """One dataset of all photos of several, made if need be; of a single name, that dataset itself.
 
     The paper's COCO+ unites train2017 and unlabeled2017. What is known of a photo stays known: it is the same row.
-    Raises StoreError when a name is unknown, or the name of the whole is that of another data set.
+    Raises StoreError when a name is unknown, or the name of the whole is that of another dataset.
     """
     named = {name: dataset_named(store, name) for name in sorted(set(names))}
     if len(named) == 1:
@@ -108,32 +108,32 @@ def unite(store: Store, names: Sequence[str]) -> Dataset:
             session.flush()
             session.add_all(DatasetMember(dataset_id=found.id, member_id=member) for member in members)
         elif members_of(session, found.id) != members:
-            raise StoreError(f"The data set '{whole}' is not the union of {' and '.join(named)}; rename one of them.")
+            raise StoreError(f"The dataset '{whole}' is not the union of {' and '.join(named)}; rename one of them.")
     return count_photos(store, found.id)
 
 
 def members_of(session: Session, dataset_id: int) -> list[int]:
-    """Ids of the data sets that a data set unites, ascending; its own where it has photos itself."""
+    """Ids of the datasets that a dataset unites, ascending; its own where it has photos itself."""
     united = select(DatasetMember.member_id).where(DatasetMember.dataset_id == dataset_id)
     return list(session.scalars(united.order_by(DatasetMember.member_id))) or [dataset_id]
 
 
 def marks_of(store: Store, dataset_id: int) -> int:
-    """How often tags or verdicts on a data set's photos have changed: what depends on them holds for one number."""
+    """How often tags or verdicts on a dataset's photos have changed: what depends on them holds for one number."""
     with store.session() as session:
         whole = [dataset_id, *members_of(session, dataset_id)]
         return session.scalar(select(func.sum(Dataset.marks)).where(Dataset.id.in_(whole))) or 0
 
 
 def photo_roots(store: Store, dataset_id: int) -> dict[int, str]:
-    """The folder that each photo's path starts from, by the photo's own data set: several for a union."""
+    """The folder that each photo's path starts from, by the photo's own dataset: several for a union."""
     with store.session() as session:
         rows = session.execute(select(Dataset.id, Dataset.root).where(Dataset.id.in_(members_of(session, dataset_id))))
         return {row.id: row.root for row in rows}
 
 
 def known_files(store: Store, dataset_id: int, paths: Sequence[str]) -> dict[str, Image]:
-    """Of these paths, those that the data set already has, with their current rows."""
+    """Of these paths, those that the dataset already has, with their current rows."""
     known: dict[str, Image] = {}
     with store.session() as session:
         for start in range(0, len(paths), CHUNK):
@@ -232,7 +232,7 @@ def _add_boxes(session: Session, boxes_of: Mapping[int, Sequence[AnnotatedBox]])
 
 
 def count_photos(store: Store, dataset_id: int) -> Dataset:
-    """Count a data set's images and annotations once, into its own row, so that no page has to.
+    """Count a dataset's images and annotations once, into its own row, so that no page has to.
 
     Those that unite it with others are counted anew as well.
     """
@@ -270,12 +270,12 @@ def count_photos(store: Store, dataset_id: int) -> Dataset:
 
 
 def usable_images(store: Store, dataset_id: int) -> Iterator[Image]:
-    """The readable images of a data set in the order of ids, fetched a block at a time."""
+    """The readable images of a dataset in the order of ids, fetched a block at a time."""
     return (image for image in current_images(store, dataset_id) if image.status == "ok")
 
 
 def current_images(store: Store, dataset_id: int) -> Iterator[Image]:
-    """The images of a data set, unreadable ones too, in the order of ids, fetched a block at a time."""
+    """The images of a dataset, unreadable ones too, in the order of ids, fetched a block at a time."""
     with store.session() as session:
         members = members_of(session, dataset_id)
     return heapq.merge(*(_current_images(store, member) for member in members), key=attrgetter("id"))
@@ -310,7 +310,7 @@ def mark_unreadable(store: Store, image_id: int, reason: str) -> None:
 
 
 def image_by_id(store: Store, image_id: int) -> tuple[Image, Dataset] | None:
-    """An image with its data set."""
+    """An image with its dataset."""
     with store.session() as session:
         row = session.execute(
             select(Image, Dataset).join(Dataset, Dataset.id == Image.dataset_id).where(Image.id == image_id)

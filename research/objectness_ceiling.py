@@ -104,7 +104,7 @@ def main() -> None:
     orders = {
         "the preset's merit, no label": [p.merit for p in judge],
         "taught by annotations of other photos": [teacher.decision_function(p.seen) for p in judge],
-        f"taught by annotations of the same data set, {FOLDS} folds": across(judge),
+        f"taught by annotations of the same dataset, {FOLDS} folds": across(judge),
         "annotations themselves": [p.is_object.astype(float) for p in judge],
     }
     print("|", " | ".join([f"{len(judge)} photos, by", *(f"first {first}" for first in FIRST)]), "|")

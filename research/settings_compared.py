@@ -1,8 +1,8 @@
-"""The tables of docs/results.md: what settings of mining find on a data set, judged by its annotations.
+"""The tables of docs/results.md: what settings of mining find on a dataset, judged by its annotations.
 
     python research/settings_compared.py --workspace DIR --dataset voc07 --encoder starter --only val.txt
 
-The data set must have been mined once with the encoder, in the preset ``paper``. Queries are a sample of the photos, or
+The dataset must have been mined once with the encoder, in the preset ``paper``. Queries are a sample of the photos, or
 of those that a file names: a split that nothing was chosen on. Prints Markdown.
 """
 

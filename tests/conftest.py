@@ -42,7 +42,7 @@ def new_run() -> NewRun:
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 demo photos of about 480 x 360 as a COCO data set: images/*.jpg and annotations/scenes.json."""
+    """12 demo photos of about 480 x 360 as a COCO dataset: images/*.jpg and annotations/scenes.json."""
     from orl_explorer.train.demo.scenes import compose_scene
 
     folder = tmp_path_factory.mktemp("demo") / "scenes"
@@ -70,7 +70,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def mined_workspace(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The scenes as data set 'demo', the encoder 'starter' and the complete set 'demo-starter' (K = 4).
+    """The scenes as dataset 'demo', the encoder 'starter' and the complete set 'demo-starter' (K = 4).
 
     Shared by the whole session: read it, or copy ``mined_workspace.path`` and open the copy.
     """

@@ -19,13 +19,13 @@ from orl_explorer.train.workspace import Workspace
 
 @dataclass(frozen=True)
 class Photos:
-    """The photos of a data set, or of all those that it unites, in their folders."""
+    """The photos of a dataset, or of all those that it unites, in their folders."""
 
-    roots: Mapping[int, Path]  # by id of the data set that a photo came with
+    roots: Mapping[int, Path]  # by id of the dataset that a photo came with
 
     @classmethod
     def of(cls, store: Store, dataset_id: int) -> Photos:
-        """Those of a data set."""
+        """Those of a dataset."""
         return cls({member: Path(root) for member, root in photo_roots(store, dataset_id).items()})
 
     def path(self, image: Image) -> Path:
@@ -47,7 +47,7 @@ class Photos:
 
 
 def known_photos(workspace: Workspace, dataset: Dataset, progress: Progress) -> list[Image]:
-    """The readable photos of a data set in the order of ids, each with the digest by which its features are found.
+    """The readable photos of a dataset in the order of ids, each with the digest by which its features are found.
 
     Ingest takes it; of photos that came before that, it is taken here from the files as they were ingested.
     """

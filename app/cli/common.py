@@ -72,11 +72,17 @@ def follow_run(workspace: Workspace, run: Run, detach: bool) -> None:
     if ended.status == "done":
         out.print(f"Run {run.id} is done: {run.kind} made '{run.name}'.", highlight=False)
         return
-    reason = f": {ended.error}" if ended.error else "."
-    out.print(
-        f"Run {run.id} is {ended.status}{reason} `orl runs resume {run.id}` goes on.", highlight=False, markup=False
-    )
+    out.print(how_it_ended(ended), highlight=False, markup=False)
     raise typer.Exit(ended.exit_code or 1)
+
+
+def how_it_ended(run: Run) -> str:
+    """Say how a run ended short of its work, and what to do next."""
+    next_step = f"Resume it with `orl runs resume {run.id}`."
+    if run.status == "cancelled":
+        return f"Run {run.id} was stopped. {next_step}"
+    reason = f": {run.error.rstrip('.')}." if run.error and run.status == "failed" else "."
+    return f"Run {run.id} {run.status}{reason} See `orl runs logs {run.id}`. {next_step}"
 
 
 def _watch(workspace: Workspace, run_id: int) -> Run:

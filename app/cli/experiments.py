@@ -30,9 +30,7 @@ def sweep_train_command(
     ],
     data: Annotated[str, typer.Option(help="What the protocol measures on, as in `orl evaluate`.")],
     correspondence: Annotated[str, named_option(some_set, help="Name of a correspondence set; or else:")] = "",
-    dataset: Annotated[
-        str, named_option(some_dataset, help="Name of a data set to mine by each cell's settings,")
-    ] = "",
+    dataset: Annotated[str, named_option(some_dataset, help="Name of a dataset to mine by each cell's settings,")] = "",
     encoder: Annotated[str, named_option(some_encoder, help="with this encoder.")] = "",
     protocol: ProtocolName = "voc07-svm",
     preset: Annotated[str, one_of(TRAIN_PRESETS, help="Settings of training that do not vary.")] = "paper",

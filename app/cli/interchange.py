@@ -19,7 +19,7 @@ from orl_explorer.train.workspace import open_workspace
 import_app = typer.Typer(help="Bring proposals or correspondences of the reference implementation in.")
 
 JsonFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON file of the reference implementation.")]
-DatasetOption = Annotated[str, named_option(some_dataset, help="Name of the data set whose photos the file is about.")]
+DatasetOption = Annotated[str, named_option(some_dataset, help="Name of the dataset whose photos the file is about.")]
 
 
 def export_command(
@@ -68,7 +68,7 @@ def import_proposals_command(
     dataset: DatasetOption,
     name: Annotated[str, typer.Option(help="Name of the proposals, for `orl mine --proposals NAME`.")],
     images: Annotated[
-        Path | None, typer.Option(help="COCO json in whose order FILE is; else the data set's own annotations/*.json.")
+        Path | None, typer.Option(help="COCO json in whose order FILE is; else the dataset's own annotations/*.json.")
     ] = None,
     workspace: Where = None,
 ) -> None:

@@ -49,7 +49,7 @@ def named_option(complete: Complete, *flags: str, help: str) -> Any:
 
 Datasets = Annotated[
     list[str],
-    named_option(some_dataset, "--dataset", help="Name of the data set. May be repeated: several are taken as one."),
+    named_option(some_dataset, "--dataset", help="Name of the dataset. May be repeated: several are taken as one."),
 ]
 EncoderName = Annotated[str, named_option(some_encoder, help="Name of the encoder.")]
 SetName = Annotated[str, named_option(some_set, help="Name of the correspondence set.")]

@@ -21,10 +21,10 @@ def ingest_command(
     path: Annotated[Path, typer.Argument(help="Folder of photos.")],
     layout: Annotated[str, one_of(get_args(LayoutName), help="How PATH is laid out.")] = "auto",
     annotations: Annotated[Path | None, typer.Option(help="COCO json, where it is not in PATH/annotations.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the data set; else that of the folder.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the dataset; else that of the folder.")] = None,
     workspace: Where = None,
 ) -> None:
-    """Take photos into a data set; again at any time, for what is new or has changed."""
+    """Take photos into a dataset; again at any time, for what is new or has changed."""
     from orl_explorer.train.ingest.ingest import ingest as take_in
 
     opened = open_workspace(workspace)
@@ -40,7 +40,7 @@ def ingest_command(
         )
     dataset = found.dataset
     out.print(
-        f"Data set '{dataset.name}' ({dataset.layout}): {dataset.image_count} photos, "
+        f"Dataset '{dataset.name}' ({dataset.layout}): {dataset.image_count} photos, "
         f"{dataset.annotation_count} annotated objects; {found.new} new, {found.changed} changed, "
         f"{found.unchanged} as before, {dataset.unreadable_count} unreadable.",
         highlight=False,

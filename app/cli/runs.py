@@ -87,7 +87,7 @@ def stop_run(
 def resume_run(
     run_id: Annotated[int, typer.Argument(metavar="ID")], workspace: Where = None, detach: Detach = False
 ) -> None:
-    """Go on with a stopped, failed or lost run from what it kept."""
+    """Resume a stopped, failed or crashed run from its last checkpoint."""
     opened = open_workspace(workspace)
     follow_run(opened, launcher.resume(opened, run_id), detach)
 

@@ -35,7 +35,7 @@ def list_sets(workspace: Where = None) -> None:
     """List the sets, newest first."""
     opened = open_workspace(workspace)
     table = Table()
-    for heading in ("name", "data set", "encoder", "photos", "pairs", "differs from paper"):
+    for heading in ("name", "dataset", "encoder", "photos", "pairs", "differs from paper"):
         table.add_column(heading, overflow="fold")
     for mined in all_sets(opened.store, complete_only=False):
         changed = (f"{name} {value}" for name, (value, _) in work.differences_from_paper(mined).items())

@@ -122,7 +122,7 @@ def quality(
 
 def sweep_command(
     dataset: Annotated[
-        str, named_option(some_dataset, help="Name of the data set; it must have been mined with the encoder.")
+        str, named_option(some_dataset, help="Name of the dataset; it must have been mined with the encoder.")
     ],
     encoder: EncoderName,
     grid: Annotated[
@@ -141,7 +141,7 @@ def sweep_command(
     to: Annotated[Path | None, typer.Option(help="File for all measures, .csv or .json.")] = None,
     workspace: Where = None,
 ) -> None:
-    """Measure a grid of settings on a sample of queries, without mining the whole data set."""
+    """Measure a grid of settings on a sample of queries, without mining the whole dataset."""
     from orl_explorer.train.mining import sweep as sweeps
 
     if to is not None and to.suffix not in (".csv", ".json"):
@@ -181,7 +181,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def draw_map(
-    dataset: Annotated[str, named_option(some_dataset, help="Name of the data set: a map of its photos.")] = "",
+    dataset: Annotated[str, named_option(some_dataset, help="Name of the dataset: a map of its photos.")] = "",
     encoder: Annotated[
         str, named_option(some_encoder, help="Name of the encoder whose stored features are used.")
     ] = "",
@@ -196,7 +196,7 @@ def draw_map(
 
     opened = open_workspace(workspace)
     if bool(rois_of) == bool(dataset and encoder) or bool(dataset) != bool(encoder):
-        raise UserError("Name a data set and an encoder with --dataset and --encoder, or a set with --rois-of.")
+        raise UserError("Name a dataset and an encoder with --dataset and --encoder, or a set with --rois-of.")
     if rois_of:
         shown = rois_map(opened, complete_set_named(opened.store, rois_of))
     else:

@@ -210,7 +210,7 @@ def set_attention(subject: PreviewSubject) -> AttentionMaps:
 
 @dataclass(frozen=True)
 class _Sources:
-    """Where the features and maps of a data set's photos come from."""
+    """Where the features and maps of a dataset's photos come from."""
 
     boxes: BoxFeatures
     pooled: PooledFeatures

@@ -148,7 +148,7 @@ def settings_described(config: MineConfig) -> str:
 
 
 def free_name(subject: PreviewSubject, config: MineConfig) -> str:
-    """Name for a new set: data set, encoder and what differs from the paper; with a number where that is taken."""
+    """Name for a new set: dataset, encoder and what differs from the paper; with a number where that is taken."""
     paper, parts = MINE_PRESETS["paper"], []
     for name, value in config:
         if value != getattr(paper, name):

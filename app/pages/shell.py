@@ -23,7 +23,7 @@ SUPERVISED = "supervised"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a person is: the workspace, the data set and the correspondence set that are picked."""
+    """Where a person is: the workspace, the dataset and the correspondence set that are picked."""
 
     workspace: Workspace
     dataset: Dataset | None
@@ -31,7 +31,7 @@ class Place:
 
 
 def lasting(place: Place, **more: str | list[str]) -> dict[str, str | list[str]]:
-    """What a link says besides, so that tomorrow it still means the data set and the set of today."""
+    """What a link says besides, so that tomorrow it still means the dataset and the set of today."""
     named = {"data": place.dataset.name if place.dataset else "", "set": place.mined.name if place.mined else ""}
     return named | more
 
@@ -83,7 +83,7 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
     _follow_set(found.values(), every)
     first = next((at for at, d in enumerate(found.values()) if every and d.id == every[0].dataset_id), 0)
     with st.sidebar:
-        name = st.selectbox("Data set", list(found), index=first, key="data", bind="query-params")
+        name = st.selectbox("Dataset", list(found), index=first, key="data", bind="query-params")
         dataset = found.get(name) or list(found.values())[first]
         mined = {s.name: s for s in every if s.dataset_id == dataset.id}
         if not mined:
@@ -99,7 +99,7 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
 
 
 def _follow_set(found: Iterable[Dataset], every: list[CorrespondenceSet]) -> None:
-    """A link may name a set alone: then its data set is the one to pick."""
+    """A link may name a set alone: then its dataset is the one to pick."""
     if "data" in st.query_params or "data" in st.session_state:
         return
     homes = {s.dataset_id for s in every if s.name == st.query_params.get("set")}
@@ -109,7 +109,7 @@ def _follow_set(found: Iterable[Dataset], every: list[CorrespondenceSet]) -> Non
 
 
 def pick_dataset(name: str) -> None:
-    """Callback: pick another data set, and its newest set."""
+    """Callback: pick another dataset, and its newest set."""
     st.session_state["data"] = name
     st.session_state.pop("set", None)
     st.query_params.pop("set", None)
@@ -193,7 +193,7 @@ def status_line(run: Run) -> str:
         "queued": "gray",
         "stopping": "orange",
         "failed": "red",
-        "lost": "red",
+        "crashed": "red",
         "cancelled": "orange",
     }
     return f":{colours.get(run.status, 'gray')}-badge[{run.status}]"

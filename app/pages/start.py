@@ -1,4 +1,4 @@
-"""What an empty workspace, or a data set without a set, offers to do next."""
+"""What an empty workspace, or a dataset without a set, offers to do next."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def empty_workspace(place: Place) -> None:
 
 
 def ask_for_photos(opened: Workspace) -> None:
-    """A form that takes a folder of this machine into a data set."""
+    """A form that takes a folder of this machine into a dataset."""
     with st.form("ingest", border=False):
         path = st.text_input("Folder on this machine", placeholder="/data/my-photos")
         name = st.text_input("Name", placeholder="as the folder")
@@ -87,7 +87,7 @@ def _build(opened: Workspace) -> None:
 
 
 def unmined(place: Place, dataset: Dataset) -> None:
-    """A data set without a set: what is being mined, or a form that starts it."""
+    """A dataset without a set: what is being mined, or a form that starts it."""
     opened = place.workspace
     mining = [r for r in runs(opened.store, LIVE) if r.kind == "mine" and r.dataset_id == dataset.id]
     if mining:
@@ -119,7 +119,7 @@ def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
     with st.form("mine", border=False):
         first = next((n for n, known_name in enumerate(known.values()) if known_name == encoder), 0)
         label = st.selectbox("Encoder", list(known), index=first)
-        name = st.text_input("Name of the new set", placeholder="data set and encoder")
+        name = st.text_input("Name of the new set", placeholder="dataset and encoder")
         preset = st.segmented_control(
             "Preset",
             list(MINE_PRESETS),

@@ -83,7 +83,7 @@ POINT_ROUTES = [
 
 
 def shown_photos(opened: Workspace, dataset_id: int, encoder_id: int, mined: CorrespondenceSet | None) -> MapOf:
-    """The map of a data set's photos by an encoder, by the features that the set has used where it is of that encoder.
+    """The map of a dataset's photos by an encoder, by the features that the set has used where it is of that encoder.
 
     Raises Missing.
     """

@@ -1,6 +1,6 @@
-"""The gallery: which photos of a data set are shown, in which order, and what a set found in each.
+"""The gallery: which photos of a dataset are shown, in which order, and what a set found in each.
 
-An order is an array of image ids. Names and counts are read once for each state of a data set and kept in memory
+An order is an array of image ids. Names and counts are read once for each state of a dataset and kept in memory
 (docs/performance.md has the numbers); from there every filter, page, count and step is a look into arrays, wherever
 the page lies. Only the tiles of a page are asked of the store.
 """
@@ -131,7 +131,7 @@ def gallery_ids(store: Store, order: GalleryOrder) -> np.ndarray:
 
 # What is kept in memory --------------------------------------------------------------------------------
 
-_State = tuple[int, int, int]  # of data set, set, and marks: what was read in one state holds as long as it does
+_State = tuple[int, int, int]  # of dataset, set, and marks: what was read in one state holds as long as it does
 
 
 def _state(store: Store, order: GalleryOrder) -> _State:
@@ -194,7 +194,7 @@ def shuffled(ids: np.ndarray, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Names:
-    """Current photos of a data set by name.
+    """Current photos of a dataset by name.
 
     ids: int64 [n]. text: uint8, all paths in lower case and UTF-8, a line each. start: int64 [n], where each begins.
     """
@@ -249,19 +249,19 @@ def _counts(store: Store, set_id: int, state: int) -> _Counts:
 
 @lru_cache(maxsize=128)  # COCO has 80 categories
 def _annotated(store: Store, dataset_id: int, category: str, revision: int) -> np.ndarray:
-    """Photos with an object of a category, int64 [n]; some may be of other data sets."""
+    """Photos with an object of a category, int64 [n]; some may be of other datasets."""
     return _distinct(store, select(Annotation.image_id).where(Annotation.category == category))
 
 
 @lru_cache(maxsize=16)
 def _tagged(store: Store, tag: str, marks: int) -> np.ndarray:
-    """Photos with a tag, int64 [n]; some may be of other data sets."""
+    """Photos with a tag, int64 [n]; some may be of other datasets."""
     return _distinct(store, select(Tag.image_id).where(Tag.tag == tag))
 
 
 @lru_cache(maxsize=8)
 def _judged(store: Store, verdict: Judgement | None, marks: int) -> np.ndarray:
-    """Photos that are the query of a pair with a verdict, or with any, int64 [n]; some may be of other data sets."""
+    """Photos that are the query of a pair with a verdict, or with any, int64 [n]; some may be of other datasets."""
     question = select(Roi.image_id).join(Verdict, Verdict.query_roi_id == Roi.id)
     return _distinct(store, question if verdict is None else question.where(Verdict.verdict == verdict))
 

@@ -1,4 +1,4 @@
-"""What a map's points can be coloured by, for a whole data set at once."""
+"""What a map's points can be coloured by, for a whole dataset at once."""
 
 from __future__ import annotations
 

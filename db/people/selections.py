@@ -14,7 +14,7 @@ from orl_explorer.db.store import Store
 def keep_selection(
     store: Store, dataset_id: int, ids: Sequence[int] | np.ndarray, name: str = "", author: str = ""
 ) -> int:
-    """Keep photos of a data set, by id, in any order; the id of the selection."""
+    """Keep photos of a dataset, by id, in any order; the id of the selection."""
     chosen = np.unique(np.asarray(ids, "<i8"))
     row = Selection(name=name or f"{len(chosen):,} photos", dataset_id=dataset_id, author=author)
     row.image_ids = chosen.tobytes()
@@ -31,7 +31,7 @@ def find_selection(store: Store, selection_id: int) -> Selection | None:
 
 
 def selections(store: Store, dataset_id: int) -> list[tuple[int, str]]:
-    """Id and name of each selection of a data set, newest first."""
+    """Id and name of each selection of a dataset, newest first."""
     with store.session() as session:
         rows = select(Selection.id, Selection.name).where(Selection.dataset_id == dataset_id)
         return [(row.id, row.name) for row in session.execute(rows.order_by(Selection.id.desc()))]

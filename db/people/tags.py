@@ -64,7 +64,7 @@ def tags_of(store: Store, image_ids: Sequence[int]) -> dict[int, tuple[str, ...]
 
 
 def known_tags(store: Store, dataset_id: int) -> dict[str, int]:
-    """Number of photos by tag, of a data set, in alphabetical order."""
+    """Number of photos by tag, of a dataset, in alphabetical order."""
     return _known_tags(store, dataset_id, marks_of(store, dataset_id))
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, insert, select, update
 from orl_explorer.db.models import Metric, Run, now
 from orl_explorer.db.store import Store, StoreError
 
-WAITING, ACTIVE, ENDED = ("queued",), ("running", "stopping"), ("done", "failed", "cancelled", "lost")
+WAITING, ACTIVE, ENDED = ("queued",), ("running", "stopping"), ("done", "failed", "cancelled", "crashed")
 LIVE = WAITING + ACTIVE
 
 

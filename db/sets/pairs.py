@@ -100,7 +100,7 @@ def places_of(
 
 
 def known_pair_tags(store: Store, dataset_id: int) -> dict[str, int]:
-    """Number of pairs by tag, of photos of a data set, in alphabetical order."""
+    """Number of pairs by tag, of photos of a dataset, in alphabetical order."""
     pair = func.count(distinct(PairTag.query_roi_id * 2**31 + PairTag.key_roi_id))
     question = select(PairTag.tag, pair).join(Roi, Roi.id == PairTag.query_roi_id).join(Image, Image.id == Roi.image_id)
     with store.session() as session:

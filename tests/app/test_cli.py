@@ -77,7 +77,7 @@ def test_ingest_encoders_and_mining_from_the_shell(scenes: Path, tmp_path: Path)
     at = ("--workspace", tmp_path / "w")
     done = orl("ingest", scenes, "--name", "s", *at)
     assert done.returncode == 0
-    assert "Data set 's' (coco): 12 photos" in done.stdout
+    assert "Dataset 's' (coco): 12 photos" in done.stdout
     assert "12 as before" in orl("ingest", scenes, "--name", "s", *at).stdout
     assert "supervised" in orl("encoders", "add", "starter", "--name", "e", *at).stdout
     assert "with labels" in orl("encoders", "list", *at).stdout
@@ -153,13 +153,13 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
             ["export-encoder", "starter", "--out", "x", "--format", "timm"],
             "which timm does not have under that name; safetensors and onnx take any.",
         ),
-        (["import", "proposals", "/no/file", "--dataset", "x", "--name", "n"], "no data set named 'x'. Known: demo."),
+        (["import", "proposals", "/no/file", "--dataset", "x", "--name", "n"], "no dataset named 'x'. Known: demo."),
         (["import", "proposals", "/no/file", "--dataset", "demo", "--name", "n"], "/no/file cannot be read: No such"),
         (
             ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--proposals", "x"],
             "have no proposals named 'x'",
         ),
-        (["mine", "--dataset", "x", "--encoder", "starter", "--name", "n"], "no data set named 'x'. Known: demo."),
+        (["mine", "--dataset", "x", "--encoder", "starter", "--name", "n"], "no dataset named 'x'. Known: demo."),
         (["mine", "--dataset", "demo", "--encoder", "x", "--name", "n"], "no encoder named 'x'. Known: starter."),
         (
             ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "demo-starter", "--neighbors", "3"],

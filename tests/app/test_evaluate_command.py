@@ -103,7 +103,7 @@ def test_evaluations_are_listed_compared_and_shown(
             ["linear", "--encoder", "starter", "--data", ".", "--set", "views=all"],
             "views = all will not do: input should be 'colour', 'crop' or 'centre'.",
         ),
-        (["correspondence", "--encoder", "starter", "--data", "none"], "There is no data set named 'none'"),
+        (["correspondence", "--encoder", "starter", "--data", "none"], "There is no dataset named 'none'"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(place: Workspace, words: list[str], sentence: str) -> None:

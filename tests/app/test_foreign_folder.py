@@ -75,7 +75,7 @@ def mined(orl: Orl, folder: Path, scenes: Path) -> Path:
 )
 def test_a_run_is_ours_whatever_lies_in_the_folder(mined: Path, orl: Orl, command: str) -> None:
     orl(*command.split())
-    assert "lost" not in orl("runs", "list")
+    assert "crashed" not in orl("runs", "list")
 
 
 def test_the_demo_is_composed_by_ours(folder: Path, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_what_the_browser_has_is_not_sent_again(client: TestClient, made: Worksp
         ("/app/static/map/photos/1/1/0/pairs", "There is no column 'pairs'."),
         ("/app/static/map/photos/1/1/99/places", "There is no correspondence set 99."),
         ("/app/static/map/photos/1/99/1/places", "There is no encoder 99."),
-        ("/app/static/map/photos/99/1/1/places", "There is no data set 99."),
+        ("/app/static/map/photos/99/1/1/places", "There is no dataset 99."),
         (f"/app/static/map/photos/{'9' * 30}/1/1/places", "There is no such map."),
         ("/app/static/map/rois/99/0/places", "There is no correspondence set 99."),
         ("/app/static/map/rois/1/0/places", "This map has not been made yet."),
@@ -279,4 +279,4 @@ def test_the_command_line_makes_the_same_map(here: Workspace) -> None:
     assert made.exit_code == 0, made.output
     assert find_map(here, rois_map(here, "demo-starter")) is not None
     refused = CliRunner().invoke(app, ["map", "--dataset", "demo", "--workspace", str(here.path)])
-    assert "Name a data set and an encoder" in str(refused.exception)
+    assert "Name a dataset and an encoder" in str(refused.exception)

@@ -114,7 +114,7 @@ def test_a_link_that_names_a_set_alone_leads_to_its_data_set(
 
 
 def picked(at: AppTest) -> list[str]:
-    """The data set and the correspondence set that the sidebar names."""
+    """The dataset and the correspondence set that the sidebar names."""
     assert not at.exception
     return [str(box.value) for box in at.sidebar.selectbox[:2]]
 
@@ -215,7 +215,7 @@ def test_a_photo_of_another_data_set_offers_the_way_there(here: Workspace, scene
     other = ingest(here, scenes, name="other").dataset
     foreign = next(iter(usable_images(here.store, other.id))).id
     at = show("pair", q=str(foreign), data="demo", set="demo-starter")
-    assert at.warning[0].value == "This photo is part of another data set, other."
+    assert at.warning[0].value == "This photo is part of another dataset, other."
     at.button[0].click().run()
     assert not at.exception
     assert at.session_state["data"] == "other"
@@ -276,7 +276,7 @@ def test_a_verdict_is_kept_and_can_be_taken_back(here: Workspace) -> None:
 def test_the_train_page_tells_the_cost_and_refuses_what_cannot_work(here: Workspace, show: Show) -> None:
     at = show("train")
     assert not at.exception
-    assert "The batch is larger than the data set." in words(at)
+    assert "The batch is larger than the dataset." in words(at)
     at.button("launch").click().run()
     assert "A batch of 32 photos needs at least as many" in at.error[0].value
     assert runs(here.store, ["queued", "running"]) == []

@@ -42,7 +42,7 @@ def test_a_crop_is_the_square_that_the_encoder_sees(client: TestClient) -> None:
 
 @pytest.fixture
 def large(here: Workspace, scenes: Path, tmp_path: Path) -> list[tuple[int, Path]]:
-    """Demo scenes enlarged six times to some 2,900 x 2,200, as a data set of their own: ids and files."""
+    """Demo scenes enlarged six times to some 2,900 x 2,200, as a dataset of their own: ids and files."""
     (tmp_path / "large").mkdir()
     for file in sorted((scenes / "images").glob("*.jpg"))[:4]:
         with Image.open(file) as scene:

@@ -28,7 +28,7 @@ NOT_MINED = "z.jpg"
 
 
 class Gallery:
-    """A data set of seven photos, six of them in a set."""
+    """A dataset of seven photos, six of them in a set."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from sqlalchemy import text
 from orl_explorer.db import store as store_module
 from orl_explorer.db.models import Base, Dataset
 from orl_explorer.db.photos import datasets, ensure_dataset
+from orl_explorer.db.runs.runs import runs
 from orl_explorer.db.store import HEAD, Store, StoreError, open_store, sqlite_url
 
 
@@ -277,3 +279,19 @@ def test_another_database_can_be_named_in_the_environment(monkeypatch: pytest.Mo
     assert sqlite_url(Path("/here/orl.sqlite")) == "sqlite:////here/orl.sqlite"
     monkeypatch.setenv("ORL_DATABASE_URL", "postgresql+psycopg://host/orl")
     assert sqlite_url(Path("/here/orl.sqlite")) == "postgresql+psycopg://host/orl"
+
+
+def test_runs_of_an_earlier_version_that_were_lost_are_crashed(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "orl.sqlite")
+    open_store(url).close()
+    with closing(sqlite3.connect(tmp_path / "orl.sqlite")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0009'")
+        connection.execute(
+            "INSERT INTO run (id, kind, name, status, params, device, host, created_at, log_path, phase, progress, total)"
+            " VALUES (1, 'mine', 'a', 'lost', '{}', 'cpu', '', '2026-01-01', '', '', 0, 0),"
+            " (2, 'mine', 'b', 'failed', '{}', 'cpu', '', '2026-01-01', '', '', 0, 0)"
+        )
+        connection.commit()
+    store = open_store(url)
+    assert [(run.id, run.status) for run in runs(store)] == [(2, "failed"), (1, "crashed")]
+    store.close()

@@ -86,7 +86,7 @@ def small_scenes(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def photographed(small_scenes: Path, tmp_path: Path) -> Workspace:
-    """A workspace with the small scenes as data set 'demo' and nothing else."""
+    """A workspace with the small scenes as dataset 'demo' and nothing else."""
     made = open_workspace(tmp_path / "photographed")
     ingest(made, small_scenes, name="demo")
     return made

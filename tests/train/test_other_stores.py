@@ -314,13 +314,13 @@ def test_an_evaluation_from_before_is_not_gone_on_with(workspace: Workspace) -> 
 
 def test_a_run_with_a_foreign_folder_is_not_resumed_and_stays_as_it_was(workspace: Workspace) -> None:
     run = entered(workspace)
-    update_run(workspace.store, run.id, status="lost")
+    update_run(workspace.store, run.id, status="crashed")
     folder = workspace.run_folder(run.id)
     folder.mkdir(parents=True)
     (folder / "log.txt").write_text("of another")
     with pytest.raises(UserError, match="holds another run's files"):
         launcher.resume(workspace, run.id)
-    assert run_by_id(workspace.store, run.id).status == "lost"
+    assert run_by_id(workspace.store, run.id).status == "crashed"
 
 
 # Orders and maps -----------------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""The demo: a data set composed from photos that installed packages ship, mined and ready to explore."""
+"""The demo: a dataset composed from photos that installed packages ship, mined and ready to explore."""

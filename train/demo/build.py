@@ -26,7 +26,7 @@ from orl_explorer.train.progress import map_ahead
 from orl_explorer.train.settings import with_settings
 from orl_explorer.train.workspace import Workspace
 
-NAME = "demo"  # of the data set
+NAME = "demo"  # of the dataset
 SET = "demo-starter"
 ENCODER = "starter"
 SCENES = 160
@@ -39,7 +39,7 @@ _Report = Callable[[int, int], None]  # told how many scenes are done, of how ma
 
 
 def compose(folder: Path, count: int = SCENES, seed: int = SEED, report: _Report = lambda *_: None) -> Path:
-    """Write demo scenes as a COCO data set: images/*.jpg and annotations/scenes.json.
+    """Write demo scenes as a COCO dataset: images/*.jpg and annotations/scenes.json.
 
     The folder appears whole or not at all; one that is there already is left as it is.
     """
@@ -95,12 +95,12 @@ def is_built(workspace: Workspace) -> bool:
 
 
 def is_empty(workspace: Workspace) -> bool:
-    """Whether the workspace holds no data set yet."""
+    """Whether the workspace holds no dataset yet."""
     return not datasets(workspace.store)
 
 
 def build_demo(workspace: Workspace, report: _Report = lambda *_: None, count: int = SCENES) -> Run | None:
-    """Make the demo data set and start mining it. Returns the run, or None when the set is there already.
+    """Make the demo dataset and start mining it. Returns the run, or None when the set is there already.
 
     Interrupted at any point, it goes on from there the next time.
     """

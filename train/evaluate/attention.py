@@ -34,7 +34,7 @@ def evaluate(
 ) -> Result:
     """Localisation by both maps and by the centre prior, averaged over annotated photos; see ``Localisation``.
 
-    data: an annotated data set. Raises UserError where no photo has an object to find.
+    data: an annotated dataset. Raises UserError where no photo has an object to find.
     """
     dataset = dataset_named(workspace.store, data)
     images = {image.id: image for image in usable_images(workspace.store, dataset.id)}

@@ -26,7 +26,7 @@ def evaluate(
 ) -> Result:
     """Quality of pairs between seeded queries and their neighbours: ``same_class`` and every other measure.
 
-    data: an annotated data set whose raw boxes are in the store. Photos that the encoder has not seen are embedded, and
+    data: an annotated dataset whose raw boxes are in the store. Photos that the encoder has not seen are embedded, and
     stay so. Raises UserError.
     """
     dataset = dataset_named(workspace.store, data)

@@ -143,7 +143,7 @@ def check_voc_or_folders(workspace: Workspace, data: str, config: Any) -> None:
 
 
 def check_dataset(workspace: Workspace, data: str, config: Any) -> None:
-    """Refuse a data set that is not there or not annotated. Raises UserError or StoreError."""
+    """Refuse a dataset that is not there or not annotated. Raises UserError or StoreError."""
     if not dataset_named(workspace.store, data).annotation_count:
         raise UserError(f"The photos of '{data}' have no annotations to measure against; ingest them with some.")
 

@@ -190,7 +190,7 @@ class Protocol:
     """One way to evaluate an encoder.
 
     headline: the number that tables show, a share of 1. data: what ``--data`` must be. takes_folder: or else it is the
-    name of a data set. presets: the first one is what you get. check: raises UserError or StoreError where the data
+    name of a dataset. presets: the first one is what you get. check: raises UserError or StoreError where the data
     will not do, without reading a photo. module: has
     ``evaluate(workspace, encoder, data, config, *, run_id, progress) -> Result``.
     """
@@ -285,7 +285,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "correspondence": Protocol(
         headline="same_class",
         headline_title="same class",
-        data="name of an annotated data set of this workspace",
+        data="name of an annotated dataset of this workspace",
         presets={"standard": CorrespondenceConfig()},
         check=check_dataset,
         module="orl_explorer.train.evaluate.correspondence",
@@ -294,7 +294,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "attention": Protocol(
         headline="activation_mean_iou",
         headline_title="IoU above the mean",
-        data="name of an annotated data set of this workspace",
+        data="name of an annotated dataset of this workspace",
         presets={"standard": AttentionConfig()},
         check=check_dataset,
         module="orl_explorer.train.evaluate.attention",
@@ -325,7 +325,7 @@ def evaluate_preset(protocol: str, preset: str = "") -> EvaluateConfig:
 
 
 def resolved(config: EvaluateConfig, data: str) -> str:
-    """The data of an evaluation as its run keeps it: a folder's whole path, or the name of a data set."""
+    """The data of an evaluation as its run keeps it: a folder's whole path, or the name of a dataset."""
     return str(Path(data).expanduser().resolve()) if protocol_named(config.protocol).takes_folder else data
 
 

@@ -26,7 +26,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate an encoder by the protocol of the settings, going on where an earlier attempt of the run stopped.
 
-    data: a folder, or the name of a data set, as the protocol asks for. Always the online backbone. Raises UserError or
+    data: a folder, or the name of a dataset, as the protocol asks for. Always the online backbone. Raises UserError or
     StoreError.
     """
     progress = progress or Progress()

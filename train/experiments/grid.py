@@ -38,7 +38,7 @@ TABLES = (".csv", ".json")
 
 @dataclass(frozen=True)
 class GridSubject:
-    """What is trained on: a complete set, or what mining a data set with an encoder gives by a cell's settings."""
+    """What is trained on: a complete set, or what mining a dataset with an encoder gives by a cell's settings."""
 
     correspondence: CorrespondenceSet | None = None
     photos: tuple[Dataset, Encoder] | None = None

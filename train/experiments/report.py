@@ -100,7 +100,7 @@ def save_report(workspace: Workspace, rows: list[Row]) -> Path:
 
 
 def draw_report(workspace: Workspace, rows: Sequence[Row], measured: str, folder: Path) -> list[Path]:
-    """Write ``results.png``, ``curves.png`` and ``attention.png``, maps of the last encoders on photos of a data set.
+    """Write ``results.png``, ``curves.png`` and ``attention.png``, maps of the last encoders on photos of a dataset.
 
     Raises UserError or StoreError.
     """

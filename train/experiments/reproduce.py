@@ -87,7 +87,7 @@ class OtherPairs:
 class ReproduceSubject:
     """Where everything is learned and measured.
 
-    dataset: photos to train on. voc: the folder VOC2007, and splits: its two. measured: data set of the second one.
+    dataset: photos to train on. voc: the folder VOC2007, and splits: its two. measured: dataset of the second one.
     """
 
     dataset: Dataset
@@ -347,7 +347,7 @@ def _splits(voc: Path) -> tuple[str, str]:
 
 
 def _linked(workspace: Workspace, voc: Path, split: str) -> str:
-    """A data set of one split: VOC's layout in links to its files, inside of the workspace. Returns its name."""
+    """A dataset of one split: VOC's layout in links to its files, inside of the workspace. Returns its name."""
     name = f"voc07-{split}"
     root = workspace.path / "splits" / name
     for file in map(Path, voc_split(voc, split).files):

@@ -1,1 +1,1 @@
-"""Photos come in: folders, annotations, layouts of known data sets."""
+"""Photos come in: folders, annotations, layouts of known datasets."""

@@ -31,7 +31,7 @@ _Report = Callable[[int], None]  # told the number of files looked at so far
 
 @dataclass(frozen=True)
 class Ingested:
-    """What an ingest found: the data set as it is now, and how many files were new, changed or as before."""
+    """What an ingest found: the dataset as it is now, and how many files were new, changed or as before."""
 
     dataset: Dataset
     new: int = 0
@@ -49,7 +49,7 @@ def ingest(
     name: str | None = None,
     report: _Report = lambda _: None,
 ) -> Ingested:
-    """Take the photos under a folder into a data set; again at any time, for what is new or has changed.
+    """Take the photos under a folder into a dataset; again at any time, for what is new or has changed.
 
     Unreadable files are recorded with their reason. Raises UserError when there is no photo at all.
     """

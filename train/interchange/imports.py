@@ -1,4 +1,4 @@
-"""Bringing the reference's files into the store: proposals of a data set, and whole correspondence sets."""
+"""Bringing the reference's files into the store: proposals of a dataset, and whole correspondence sets."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def import_proposals(
 ) -> ImportedProposals:
     """Keep the raw boxes of a file; ``MineConfig(proposals=name)`` then mines with them.
 
-    images: the COCO json in whose order the file is; by default the only one in the data set's folder annotations.
+    images: the COCO json in whose order the file is; by default the only one in the dataset's folder annotations.
     The store is written once the whole file has been read and found right. Raises UserError or StoreError.
     """
     progress = progress or Progress()
@@ -63,7 +63,7 @@ def import_proposals(
     photos = _listed(workspace, dataset, images)
     readable = [photo.id for photo in photos if photo.status == "ok"]
     if not write.missing_proposals(workspace.store, readable, method):
-        raise UserError(f"The data set '{dataset.name}' has proposals named '{name}' already; choose another name.")
+        raise UserError(f"The dataset '{dataset.name}' has proposals named '{name}' already; choose another name.")
 
     progress.phase("Reading proposals", len(photos))
     counts = array("q")
@@ -123,7 +123,7 @@ def import_correspondences(
             f"There are imported proposals named '{name}'; use them with --proposals {name}, or choose another name."
         )
     paths = Photos.of(workspace.store, dataset.id).names(current)
-    found = positions(reference.read_images(file), paths, file, f"the data set '{dataset.name}'")
+    found = positions(reference.read_images(file), paths, file, f"the dataset '{dataset.name}'")
     photos = [current[at] for at in found]
     for photo in photos:
         if photo.status != "ok":
@@ -154,7 +154,7 @@ def import_neighbors(
     refuse_taken_set(workspace, name)
     images = list(usable_images(workspace.store, dataset.id))
     paths = Photos.of(workspace.store, dataset.id).names(images)
-    found = positions(reference.read_images(file), paths, file, f"the data set '{dataset.name}'")
+    found = positions(reference.read_images(file), paths, file, f"the dataset '{dataset.name}'")
     if len(found) < len(images):
         first = paths[min(set(range(len(paths))) - set(found))]
         raise UserError(f"{len(images) - len(found)} photos of '{dataset.name}', such as {first}, are not in {file}.")
@@ -207,7 +207,7 @@ def _listed(workspace: Workspace, subject: Dataset, images: Path | None) -> list
         )
     current = list(current_images(workspace.store, subject.id))
     paths = Photos.of(workspace.store, subject.id).names(current)
-    found = positions(reference.read_listing(file).names, paths, file, f"the data set '{subject.name}'")
+    found = positions(reference.read_listing(file).names, paths, file, f"the dataset '{subject.name}'")
     others = {n for n, image in enumerate(current) if image.status == "ok"} - set(found)
     if others:
         first = current[min(others)].path

@@ -43,9 +43,9 @@ from orl_explorer.train.workspace import Workspace
 
 
 class Mine(Job):
-    """Stage 2: a correspondence set of a data set, by an encoder.
+    """Stage 2: a correspondence set of a dataset, by an encoder.
 
-    workers: processes for selective search. revision: of the data set when the run was launched. imported: the file
+    workers: processes for selective search. revision: of the dataset when the run was launched. imported: the file
     that the correspondences, or the neighbours alone, were read from; they lie in the run's folder.
     """
 
@@ -128,7 +128,7 @@ class Mine(Job):
 
 
 class MakeMap(Job):
-    """A map of a data set's photos by an encoder, or of a set's RoIs; one that is being made is not begun again."""
+    """A map of a dataset's photos by an encoder, or of a set's RoIs; one that is being made is not begun again."""
 
     kind: Literal["map"] = "map"
     dataset_id: int
@@ -180,7 +180,7 @@ class MakeMap(Job):
 
 
 class Evaluate(Job):
-    """An encoder measured by a protocol. data: a folder, or the name of the data set that ``dataset_id`` says."""
+    """An encoder measured by a protocol. data: a folder, or the name of the dataset that ``dataset_id`` says."""
 
     kind: Literal["evaluate"] = "evaluate"
     encoder_id: int
@@ -194,7 +194,7 @@ class Evaluate(Job):
 
     @classmethod
     def on(cls, workspace: Workspace, encoder: Encoder, data: str, config: EvaluateConfig) -> Self:
-        """The job for data as a person says it: a folder, or the name of a data set. Raises StoreError or UserError."""
+        """The job for data as a person says it: a folder, or the name of a dataset. Raises StoreError or UserError."""
         whose = None
         if not protocol_named(config.protocol).takes_folder:
             whose = dataset_named(workspace.store, data).id
@@ -228,7 +228,7 @@ class Evaluate(Job):
         return evaluation_of_run(workspace.store, run.id) is not None
 
     def saw(self, workspace: Workspace) -> Saw:
-        """The same files, or a data set since which nothing has changed."""
+        """The same files, or a dataset since which nothing has changed."""
         now = cache(lambda: data_state(workspace, self._data(workspace), self.config))
 
         def the_same_data(run: Run) -> bool:
@@ -261,7 +261,7 @@ def run_described(run: Run) -> str:
 
 
 def subject_of(run: Run) -> str:
-    """What a run works on: a set, the photos of a data set, or what an encoder is evaluated on."""
+    """What a run works on: a set, the photos of a dataset, or what an encoder is evaluated on."""
     return str(run.params.get(KINDS[run.kind].subject, "")) if run.kind in KINDS else ""
 
 

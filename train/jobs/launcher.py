@@ -34,7 +34,7 @@ PATIENT = {"GOMP_SPINCOUNT": "3000"}
 # Of glibc: what one step gives back, the next one asks for again. Given back to the system, it would come as pages that
 # have to be cleared first, up to a fifth of a training step.
 RETENTIVE = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
-STALE = timedelta(seconds=60)  # without a heartbeat, a run on another host counts as lost
+STALE = timedelta(seconds=60)  # without a heartbeat, a run on another host counts as crashed
 
 
 def launch(workspace: Workspace, job: Job, brings: Mapping[str, Path] | None = None) -> Run:
@@ -74,7 +74,7 @@ def resume(workspace: Workspace, run_id: int) -> Run:
     if run.status in ENDED:
         own_folder(workspace, run_id)
     queued: dict[str, Any] = {"status": "queued", "pid": None, "ended_at": None, "exit_code": None, "error": None}
-    queued["heartbeat_at"] = now()  # or it would count as lost until its process is there
+    queued["heartbeat_at"] = now()  # or it would count as crashed until its process is there
     if not update_run(workspace.store, run_id, only_if=ENDED, **queued):
         raise UserError(f"Run {run_id} is {run.status}; it needs no resuming.")
     return _start(workspace, run_by_id(workspace.store, run_id))
@@ -117,12 +117,12 @@ def kill(workspace: Workspace, run_id: int) -> Run:
 
 
 def reconcile(workspace: Workspace) -> list[int]:
-    """Mark runs whose process is gone as lost, or as cancelled where a stop was under way. Returns their ids."""
+    """Mark runs whose process is gone as crashed, or as cancelled if they were stopping. Return their ids."""
     gone = []
     for run in runs(workspace.store, LIVE):
         if not is_alive(run):
-            status = "cancelled" if run.status == "stopping" else "lost"
-            error = None if status == "cancelled" else "Its process is gone; resume it to go on from what it kept."
+            status = "cancelled" if run.status == "stopping" else "crashed"
+            error = None if status == "cancelled" else "Its process ended unexpectedly."
             if update_run(workspace.store, run.id, only_if=(run.status,), status=status, ended_at=now(), error=error):
                 gone.append(run.id)
     return gone

@@ -1,7 +1,7 @@
 """What a run would make, made once: by a run that did exactly this before, one to go on with, or a new one. No torch.
 
 Runs are recognised by what they do: kind, settings, and what they saw, by ids and digests. Names say nothing: a set may
-be deleted and another called the same, a data set may have grown since.
+be deleted and another called the same, a dataset may have grown since.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def trained_on(workspace: Workspace, run: Run) -> Correspondences | None:
 
 
 class Pretrain(Training):
-    """Stage 1, or a method to compare it with, on a data set's photos."""
+    """Stage 1, or a method to compare it with, on a dataset's photos."""
 
     kind: Literal["pretrain"] = "pretrain"
     dataset_id: int
@@ -99,7 +99,7 @@ class Pretrain(Training):
 
     def check(self, workspace: Workspace) -> None:
         dataset = self._dataset(workspace)
-        self._check(workspace, dataset.image_count, f"the data set '{dataset.name}'")
+        self._check(workspace, dataset.image_count, f"the dataset '{dataset.name}'")
 
     def names(self, workspace: Workspace) -> dict[str, Any]:
         return {"dataset": self._dataset(workspace).name}

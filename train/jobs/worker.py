@@ -134,7 +134,7 @@ def execute(workspace: Workspace, run_id: int) -> int:
     progress.close()
     try:
         update_run(store, run_id, status=status, exit_code=code, error=error, ended_at=now(), heartbeat_at=now())
-    except StoreError as problem:  # the run will be found lost, and goes on when it is resumed
+    except StoreError as problem:  # the run will count as crashed, and can be resumed
         progress.log(f"How the run ended could not be recorded. {problem}")
         return 2
     return code

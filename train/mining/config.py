@@ -12,7 +12,7 @@ from orl_explorer.train.settings import Precision, Settings, setting
 
 RankedBy = Literal["search", "objectness"]
 
-RAW = "Raw boxes and precision"  # heading of what may need the whole data set computed anew
+RAW = "Raw boxes and precision"  # heading of what may need the whole dataset computed anew
 
 
 class MineConfig(Settings):

@@ -1,4 +1,4 @@
-"""What mining a data set with some settings will cost, told before it is launched. Free of torch."""
+"""What mining a dataset with some settings will cost, told before it is launched. Free of torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps: the photos of a data set, or RoIs of a set, in the plane by their stored features. Made once and kept."""
+"""Maps: the photos of a dataset, or RoIs of a set, in the plane by their stored features. Made once and kept."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FEWEST = 3  # points of a map
 
 @dataclass(frozen=True)
 class MapOf:
-    """What a map shows: all photos of a data set, or RoIs of a set, of the photos of a selection or of some at random.
+    """What a map shows: all photos of a dataset, or RoIs of a set, of the photos of a selection or of some at random.
 
     A selection belongs to a map of RoIs.
     """
@@ -196,7 +196,7 @@ def keep_map(workspace: Workspace, shown: MapOf, made: Map) -> None:
 
 
 def _owner(workspace: Workspace, shown: MapOf) -> str:
-    """Of which data set and set the ids in a map are."""
+    """Of which dataset and set the ids in a map are."""
     of = workspace.store.which
     return of(shown.dataset) if shown.mined is None else f"{of(shown.dataset)} {of(shown.mined)}"
 

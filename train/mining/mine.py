@@ -1,4 +1,4 @@
-"""Stage 2: from a data set and an encoder to a correspondence set (Sec. 3.2).
+"""Stage 2: from a dataset and an encoder to a correspondence set (Sec. 3.2).
 
 Raw proposals depend on (image, method) and features on (encoder, image, box). Both are computed once and kept,
 so that changing K, N or a threshold repeats neither.
@@ -54,7 +54,7 @@ def check(workspace: Workspace, dataset: Dataset, name: str, config: MineConfig)
         raise UserError("A correspondence set needs a name.")
     if dataset.image_count <= config.neighbors:
         raise UserError(
-            f"K = {config.neighbors} neighbours need at least {config.neighbors + 1} photos, and the data set "
+            f"K = {config.neighbors} neighbours need at least {config.neighbors + 1} photos, and the dataset "
             f"'{dataset.name}' has {dataset.image_count}; lower --neighbors or add photos."
         )
     _check_proposals(workspace, dataset, config)
@@ -86,7 +86,7 @@ def mine(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> CorrespondenceSet:
-    """Mine a data set into a new correspondence set, going on where an earlier attempt of the same run stopped.
+    """Mine a dataset into a new correspondence set, going on where an earlier attempt of the same run stopped.
 
     workers: processes for selective search, by default one for each core. The result depends on none of
     workers, interruptions and order of arrival.
@@ -311,9 +311,7 @@ def _find_neighbors(
     write.add_neighbors(workspace.store, set_id, ids, found.ids, found.similarity)
     begun = write.filtered_images(workspace.store, set_id), write.images_with_neighbors(workspace.store, set_id)
     if begun != (set(ids.tolist()),) * 2:
-        raise UserError(
-            "The photos of the data set have changed since this mining began; mine anew under another name."
-        )
+        raise UserError("The photos of the dataset have changed since this mining began; mine anew under another name.")
     progress.advance(len(images))
 
 

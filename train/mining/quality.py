@@ -28,7 +28,7 @@ def quality_of(workspace: Workspace, name: str) -> Measures:
 
 
 def measure(store: Store, set_id: int, annotated: int) -> Measures:
-    """Measure a set, complete or not. annotated: number of the data set's annotations; 0 measures without them."""
+    """Measure a set, complete or not. annotated: number of the dataset's annotations; 0 measures without them."""
     rows = whole_set(store, set_id)
     ids, mined = rows.images[:, 0], as_mined(rows)
     del rows  # a gigabyte, at twelve million pairs

@@ -1,4 +1,4 @@
-"""A sample of queries with their neighbours: what settings are tried on before a whole data set is mined."""
+"""A sample of queries with their neighbours: what settings are tried on before a whole dataset is mined."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def draw_sample(
     seed: int,
     only: Collection[str] | None = None,
 ) -> Sample:
-    """Draw queries from a data set that has been mined with an encoder, with ``most`` neighbours from all of it.
+    """Draw queries from a dataset that has been mined with an encoder, with ``most`` neighbours from all of it.
 
     only: names of the photos that may be queries, with or without folder and suffix. Raises UserError.
     """
@@ -54,7 +54,7 @@ def draw_sample(
     if unknown:
         raise UserError(
             f"{unknown} of the {len(ids)} photos of '{dataset}' have not been embedded by this encoder; "
-            "mine the data set with it once, then sweep."
+            "mine the dataset with it once, then sweep."
         )
     if len(ids) <= most:
         raise UserError(f"K = {most} neighbours need at least {most + 1} photos, and '{dataset}' has {len(ids)}.")

@@ -157,7 +157,7 @@ class Trial:
         raw = raw_boxes(self._workspace.store, images, config)
         if len(raw) < len(images):
             raise UserError(
-                f"Some photos of '{self.sample.dataset.name}' have no proposals by {config.method}; mine the data set "
+                f"Some photos of '{self.sample.dataset.name}' have no proposals by {config.method}; mine the dataset "
                 "with that --proposal-scale once, or import them for all photos, then sweep."
             )
         for image_id, boxes in raw.items():

@@ -28,7 +28,7 @@ from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.workspace import Workspace
 
 SPLIT = 512  # annotated photos, half of them to compare the others with
-SPLIT_SEED = 0  # the same photos for every run on a data set
+SPLIT_SEED = 0  # the same photos for every run on a dataset
 BATCH = 32  # photos or crops of a forward pass
 QUERIES, NEIGHBORS, ROIS = 4, 2, 20  # probes: query photos, neighbours of each, RoIs of a photo at most
 

@@ -79,7 +79,7 @@ class Correspondences:
 
 
 def photos_alone(workspace: Workspace, dataset: DatasetRow) -> Correspondences:
-    """A data set's readable photos, in the order of ids, for stage 1."""
+    """A dataset's readable photos, in the order of ids, for stage 1."""
     photos = Photos.of(workspace.store, dataset.id)
     images = list(usable_images(workspace.store, dataset.id))
     none = np.zeros(0, np.int64)

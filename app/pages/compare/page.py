@@ -92,7 +92,7 @@ def _too_few(place: Place, dataset: Dataset, found: list[CorrespondenceSet]) -> 
 
 
 def _tuning() -> str:
-    """The page whose sliders mine a data set anew."""
+    """The page whose sliders mine a dataset anew."""
     return "tune" if "tune" in st.session_state.get("pages", {}) else "pair"
 
 
@@ -209,7 +209,7 @@ def _query_image(two: Two) -> Image | None:
     if asked.isdecimal() and len(asked) < 12:
         found = image_by_id(store, int(asked))
         if found is None or found[1].id not in photo_roots(store, two.dataset.id):
-            st.warning("There is no such photo in this data set.")
+            st.warning("There is no such photo in this dataset.")
             return None
         return found[0]
     least = least_alike(store, first.id, second.id, 1)

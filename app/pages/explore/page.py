@@ -1,4 +1,4 @@
-"""Explore: the photos of a data set, with what a correspondence set found in each."""
+"""Explore: the photos of a dataset, with what a correspondence set found in each."""
 
 from __future__ import annotations
 

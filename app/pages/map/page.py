@@ -1,4 +1,4 @@
-"""Map: the photos of a data set in the plane, or RoIs of a set, by the features of an encoder."""
+"""Map: the photos of a dataset in the plane, or RoIs of a set, by the features of an encoder."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _offer(place: Place, shown: MapOf, made: Map | None) -> None:
     if len(points) < FEWEST:
         st.info(
             f"{shell.escape(shown.encoder.name)} has features of {len(points)} of these {what}: too few for a map. "
-            "Mine this data set with it on the Explore page.",
+            "Mine this dataset with it on the Explore page.",
             icon=":material/scatter_plot:",
         )
         return
@@ -108,7 +108,7 @@ def _offer(place: Place, shown: MapOf, made: Map | None) -> None:
         if made is None:
             st.info("This map has not been made yet, and this server only shows.", icon=":material/lock:")
         return
-    ended = [r for r in runs(place.workspace.store, ("failed", "lost")) if r.kind == "map"]
+    ended = [r for r in runs(place.workspace.store, ("failed", "crashed")) if r.kind == "map"]
     if ended and ended[0].encoder_id == shown.encoder.id and ended[0].dataset_id == shown.dataset.id and made is None:
         st.error(f"The last attempt ended: {shell.escape(ended[0].error or ended[0].status)}")
     with st.container(border=made is None):

@@ -80,7 +80,7 @@ def query_image(place: Place, dataset: Dataset) -> Image | None:
         if found is None:
             st.warning("There is no such photo. Choose one on the Explore page.")
         elif found[1].id not in photo_roots(place.workspace.store, dataset.id):
-            st.warning(f"This photo is part of another data set, {shell.escape(found[1].name)}.")
+            st.warning(f"This photo is part of another dataset, {shell.escape(found[1].name)}.")
             st.button("Go there", on_click=shell.pick_dataset, args=(found[1].name,), icon=":material/arrow_forward:")
         else:
             return found[0]

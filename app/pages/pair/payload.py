@@ -44,7 +44,7 @@ class Heat:
 class Around:
     """What the page adds to what was looked at.
 
-    dataset, mined: names of the data set and of the correspondence set. encoder: the set's, settings: those on screen,
+    dataset, mined: names of the dataset and of the correspondence set. encoder: the set's, settings: those on screen,
     changed: where they differ from the set's; all three in words.
     """
 

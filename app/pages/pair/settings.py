@@ -76,7 +76,7 @@ def _funnel(seen: Seen, config: MineConfig) -> str:
 
 
 def regenerate(place: Place, subject: PreviewSubject, image: Image, config: MineConfig) -> None:
-    """Say how the screen differs from the set, and offer to mine the whole data set so."""
+    """Say how the screen differs from the set, and offer to mine the whole dataset so."""
     own = MineConfig.of(subject.mined)
     changed = differences(config, own)
     with st.sidebar:
@@ -88,12 +88,12 @@ def regenerate(place: Place, subject: PreviewSubject, image: Image, config: Mine
             type="primary" if changed else "secondary",
             width="stretch",
             icon=":material/autorenew:",
-            help="Mine the whole data set with these settings, as a run, into a new set.",
+            help="Mine the whole dataset with these settings, as a run, into a new set.",
         ):
             _confirm(place, subject, image, config)
 
 
-@st.dialog("Regenerate for the whole data set", width="medium")
+@st.dialog("Regenerate for the whole dataset", width="medium")
 def _confirm(place: Place, subject: PreviewSubject, image: Image, config: MineConfig) -> None:
     changed = differences(config, MineConfig.of(subject.mined))
     st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "The same settings as the set on screen.")

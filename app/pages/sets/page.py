@@ -97,7 +97,7 @@ def _table(place: Place, complete: list[CorrespondenceSet]) -> None:
 def _row(mined: CorrespondenceSet, dataset: str, encoder: Encoder) -> dict[str, Any]:
     percent = {name: 100 * value for name, value in (mined.quality or {}).items() if isinstance(value, int | float)}
     return {
-        "data set": dataset,
+        "dataset": dataset,
         "encoder": f"{encoder.name}{' (supervised)' if encoder.supervised else ''}",
         "differs from paper": differs(mined) or "–",
         "photos": mined.image_count,

@@ -79,7 +79,7 @@ def _data(opened: Workspace, protocol: Protocol) -> str:
     if not annotated:
         st.caption(f"Needs the {protocol.data}; there is none.")
         return ""
-    return st.selectbox("Data set", annotated, key="evaluation-dataset")
+    return st.selectbox("Dataset", annotated, key="evaluation-dataset")
 
 
 def _launch(opened: Workspace, encoder: str, data: str, config: EvaluateConfig) -> None:

@@ -16,7 +16,7 @@ from orl_explorer.train.jobs.kinds import KINDS, run_described, subject_of
 from orl_explorer.train.workspace import Workspace
 
 LABELS = {kind: job.label for kind, job in KINDS.items()}
-STATES = ("queued", "running", "stopping", "done", "failed", "cancelled", "lost")
+STATES = ("queued", "running", "stopping", "done", "failed", "cancelled", "crashed")
 MOST = 12  # runs in one chart; more could not be told apart
 
 

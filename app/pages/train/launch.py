@@ -60,7 +60,7 @@ def launch_form(place: Place) -> None:
     if stage == "evaluate":
         evaluation.evaluation_form(place.workspace)
     elif stage == "3" and mined is None:
-        st.info("Stage 3 trains on a correspondence set, and this data set has none yet.", icon=":material/info:")
+        st.info("Stage 3 trains on a correspondence set, and this dataset has none yet.", icon=":material/info:")
         start.unmined(place, place.dataset)
     else:
         _training(place.workspace, place.dataset, mined, method, preset)
@@ -142,7 +142,7 @@ def _cannot(opened: Workspace, config: TrainConfig, mined: CorrespondenceSet | N
 
 def _tell(opened: Workspace, cost: Cost, photos: int, config: TrainConfig) -> None:
     if not cost.steps:
-        st.markdown(f":red[The batch is larger than the data set.] It has {photos:,} photos.")
+        st.markdown(f":red[The batch is larger than the dataset.] It has {photos:,} photos.")
         return
     source = "at the speed of the last run here" if cost.measured else "roughly: nothing has been measured here yet"
     st.markdown(

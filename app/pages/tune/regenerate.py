@@ -1,4 +1,4 @@
-"""Regenerate: what mining the whole data set so would cost, the run that does it, and what came of it."""
+"""Regenerate: what mining the whole dataset so would cost, the run that does it, and what came of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RUN = "mining"  # URL parameter: the run whose progress is shown
 
 
 def button(place: Place, subject: PreviewSubject, tuner: Tuner, panel: MiningPanel) -> None:
-    """Offer to mine the whole data set with the settings of the moment, unless this server only shows."""
+    """Offer to mine the whole dataset with the settings of the moment, unless this server only shows."""
     if shell.read_only():
         return
     pressed = st.button(
@@ -37,13 +37,13 @@ def button(place: Place, subject: PreviewSubject, tuner: Tuner, panel: MiningPan
         key="tune-regenerate",
         type="primary",
         icon=":material/autorenew:",
-        help="Mine the whole data set with these settings, as a run, into a new set.",
+        help="Mine the whole dataset with these settings, as a run, into a new set.",
     )
     if pressed:
         _confirm(place, subject, tuner, panel.asked())
 
 
-@st.dialog("Regenerate for the whole data set", width="medium")
+@st.dialog("Regenerate for the whole dataset", width="medium")
 def _confirm(place: Place, subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> None:
     changed = differences(config, tuner.own)
     st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "The same settings as the set on screen.")

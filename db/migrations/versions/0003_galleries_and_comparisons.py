@@ -54,7 +54,7 @@ def upgrade() -> None:
 
 
 def _count_categories() -> None:
-    """Data sets of an older store get what ingest counts from now on."""
+    """Datasets of an older store get what ingest counts from now on."""
     connection = op.get_bind()
     rows = connection.execute(
         sa.text(

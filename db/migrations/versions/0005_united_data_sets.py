@@ -1,4 +1,4 @@
-"""Data sets that unite others"""
+"""Datasets that unite others"""
 
 import sqlalchemy as sa
 from alembic import op

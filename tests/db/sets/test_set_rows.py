@@ -1,4 +1,4 @@
-"""Proposals, RoIs and correspondence sets as rows; and encoders, data sets and verdicts beside them."""
+"""Proposals, RoIs and correspondence sets as rows; and encoders, datasets and verdicts beside them."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_a_set_is_taken_up_by_its_own_run_only_and_never_after_it_is_complete(st
     [
         (rows.complete_set_named, "There is no correspondence set named 'x'. Known: none yet; `orl mine` makes one"),
         (encoder_named, "There is no encoder named 'x'. Known: e."),
-        (dataset_named, "There is no data set named 'x'. Known: trip."),
+        (dataset_named, "There is no dataset named 'x'. Known: trip."),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_known_ones(store: Store, look_up, sentence: str) -> None:  # type: ignore[no-untyped-def]
@@ -198,9 +198,9 @@ def test_the_same_weights_under_the_same_name_are_one_encoder(store: Store) -> N
 
 def test_a_data_set_keeps_to_its_folder(store: Store) -> None:
     assert ensure_dataset(store, "trip", "/photos", "folder").id == 1
-    with pytest.raises(StoreError, match="The data set 'trip' holds the photos of /photos; choose another name"):
+    with pytest.raises(StoreError, match="The dataset 'trip' holds the photos of /photos; choose another name"):
         ensure_dataset(store, "trip", "/elsewhere", "folder")
-    with pytest.raises(StoreError, match="There is no data set 9"):
+    with pytest.raises(StoreError, match="There is no dataset 9"):
         dataset_by_id(store, 9)
 
 

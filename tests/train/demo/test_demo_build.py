@@ -1,4 +1,4 @@
-"""The demo as a data set on disk, whole or not at all."""
+"""The demo as a dataset on disk, whole or not at all."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_a_killed_evaluation_resumes_to_the_numbers_of_one_that_was_not(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(run_by_id(place.store, run.id).pid or 0, signal.SIGKILL)
-    while run.id not in reconcile(place) and run_by_id(place.store, run.id).status != "lost":
+    while run.id not in reconcile(place) and run_by_id(place.store, run.id).status != "crashed":
         assert time.monotonic() < deadline
     assert evaluation_of_run(place.store, run.id) is None
 

@@ -152,7 +152,7 @@ def test_settings_of_another_version_are_never_the_same(photographed: Workspace,
 
 def test_a_cell_that_was_cut_short_goes_on_in_the_run_that_it_had(prepared: Workspace, tiny_byol: BYOLConfig) -> None:
     config = tiny_byol.model_copy(update={"seed": 5, "epochs": 1})
-    first = finished(prepared, config.model_dump(), "lost")
+    first = finished(prepared, config.model_dump(), "crashed")
     with prepared.store.session() as session:
         session.execute(update(Run).where(Run.id == first.id).values(name="cut-short"))
     heard = Heard()

@@ -1,4 +1,4 @@
-"""Photos that come later, and data sets taken together: only what is new is computed, and the set is the same."""
+"""Photos that come later, and datasets taken together: only what is new is computed, and the set is the same."""
 
 from __future__ import annotations
 
@@ -139,6 +139,6 @@ def test_a_union_cannot_take_the_name_of_another_data_set(workspace: Workspace, 
     ingest(workspace, halves[1], name="first+second")
     with pytest.raises(StoreError, match=r"'first\+second' is not the union of first and second"):
         unite(workspace.store, ["first", "second"])
-    with pytest.raises(StoreError, match="There is no data set named 'third'"):
+    with pytest.raises(StoreError, match="There is no dataset named 'third'"):
         unite(workspace.store, ["first", "third"])
     assert [d.name for d in datasets(workspace.store)] == ["first", "first+second", "second"]

@@ -193,7 +193,7 @@ def test_what_holds_no_photo_is_refused_and_makes_no_data_set(
 def test_a_name_belongs_to_one_folder(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
     save(tmp_path / "other" / "a.jpg")
     ingest(workspace, folder, name="mine")
-    with pytest.raises(StoreError, match="The data set 'mine' holds the photos of"):
+    with pytest.raises(StoreError, match="The dataset 'mine' holds the photos of"):
         ingest(workspace, tmp_path / "other", name="mine")
 
 

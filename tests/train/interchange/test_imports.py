@@ -277,7 +277,7 @@ def test_an_order_a_name_and_photos_are_needed(fresh: Workspace, listing: Path, 
     with pytest.raises(UserError, match=r"1 photos of 'demo', such as scene-000.jpg, are not in .*fewer.json."):
         import_proposals(fresh, file, "demo", "x", images=tmp_path / "fewer.json")
     import_proposals(fresh, file, "demo", "x", images=listing)
-    with pytest.raises(UserError, match="The data set 'demo' has proposals named 'x' already"):
+    with pytest.raises(UserError, match="The dataset 'demo' has proposals named 'x' already"):
         import_proposals(fresh, file, "demo", "x", images=listing)
 
 
@@ -371,7 +371,7 @@ def test_a_truncated_file_of_correspondences_is_refused(fresh: Workspace, sent: 
 
 def test_names_that_are_not_known(fresh: Workspace, sent: Path) -> None:
     file = sent / "sent_instance_correspondence.json"
-    with pytest.raises(StoreError, match="no data set named 'x'"):
+    with pytest.raises(StoreError, match="no dataset named 'x'"):
         import_correspondences(fresh, file, "x", "starter", "set")
     with pytest.raises(StoreError, match="no encoder named 'x'"):
         import_correspondences(fresh, file, "demo", "x", "set")
@@ -392,7 +392,7 @@ def test_photos_that_have_changed_since_the_file_was_read_are_noticed(fresh: Wor
 
 def test_a_name_means_the_path_that_it_is_or_ends() -> None:
     paths = ["a/1.jpg", "b/1.jpg", "b/2.jpg", "1.jpg", "b/c-2.jpg"]
-    found = positions(["b/1.jpg", "2.jpg", "1.jpg", "c-2.jpg"], paths, Path("f"), "the data set")
+    found = positions(["b/1.jpg", "2.jpg", "1.jpg", "c-2.jpg"], paths, Path("f"), "the dataset")
     assert found == [1, 2, 3, 4]
     with pytest.raises(UserError, match=r"1.jpg, which f lists, means several photos of here."):
         positions(["1.jpg"], paths[:3], Path("f"), "here")

@@ -82,7 +82,7 @@ def test_a_run_that_is_killed_at_some_step_is_lost_and_resumed_ends_in_the_same_
     assert status(place, run) == "running"  # nobody could say anything any more
     assert reconcile(place) == [run.id]
     lost = run_by_id(place.store, run.id)
-    assert (lost.status, lost.error) == ("lost", "Its process is gone; resume it to go on from what it kept.")
+    assert (lost.status, lost.error) == ("crashed", "Its process ended unexpectedly.")
     assert reconcile(place) == []
 
     done = wait(place, resume(place, run.id).id)
@@ -236,7 +236,7 @@ def test_a_recycled_pid_is_not_mistaken_for_the_run(workspace: Workspace) -> Non
     assert is_alive(ours)
     assert not is_alive(recycled)
     assert reconcile(workspace) == [recycled.id]
-    assert [status(workspace, r) for r in (ours, recycled)] == ["running", "lost"]
+    assert [status(workspace, r) for r in (ours, recycled)] == ["running", "crashed"]
     # And the process that has its pid now is left in peace: this test goes on.
     kill(workspace, recycled.id)
 
@@ -267,9 +267,9 @@ def test_a_resumed_run_is_not_lost_before_its_process_is_there(
 
 
 def test_a_run_that_cannot_work_is_never_queued(place: Workspace, tiny_mine: MineConfig) -> None:
-    with pytest.raises(UserError, match="A batch of 512 photos needs at least as many, and the data set 'demo' has 12"):
+    with pytest.raises(UserError, match="A batch of 512 photos needs at least as many, and the dataset 'demo' has 12"):
         launch_pretrain(place, "demo", BYOLConfig())
-    with pytest.raises(StoreError, match=r"There is no data set named 'x'\. Known: demo\."):
+    with pytest.raises(StoreError, match=r"There is no dataset named 'x'\. Known: demo\."):
         launch_pretrain(place, "x", BYOLConfig())
     with pytest.raises(StoreError, match="There is no encoder named 'starter'"):
         launch_mine(place, "demo", "starter", "set", tiny_mine)

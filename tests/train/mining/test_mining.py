@@ -72,7 +72,7 @@ def test_other_k_and_n_compute_no_proposal_and_embed_nothing_and_smaller_boxes_o
 
 def test_too_few_photos_for_k_are_refused_with_a_sentence(ready: Workspace, tiny_mine: MineConfig) -> None:
     check(ready, "demo", "starter", "set", tiny_mine.model_copy(update={"neighbors": 11}))
-    with pytest.raises(UserError, match=r"K = 12 neighbours need at least 13 photos, and the data set 'demo' has 12"):
+    with pytest.raises(UserError, match=r"K = 12 neighbours need at least 13 photos, and the dataset 'demo' has 12"):
         check(ready, "demo", "starter", "set", tiny_mine.model_copy(update={"neighbors": 12}))
     with pytest.raises(UserError, match="needs a name"):
         check(ready, "demo", "starter", " ", tiny_mine)

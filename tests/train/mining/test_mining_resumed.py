@@ -286,5 +286,5 @@ def test_photos_that_change_between_stop_and_resume_are_refused_with_a_sentence(
         mine(workspace, "own", "starter", "set", tiny_mine, run_id=run, workers=1, progress=progress)
     os.utime(photos / "scene-002.jpg", (1, 1))  # another file now
     ingest(workspace, photos, name="own")
-    with pytest.raises(UserError, match="photos of the data set have changed since this mining began"):
+    with pytest.raises(UserError, match="photos of the dataset have changed since this mining began"):
         mine(workspace, "own", "starter", "set", tiny_mine, run_id=run, workers=1)

@@ -146,7 +146,7 @@ def test_what_cannot_be_swept_is_said_in_a_sentence(mined: Workspace, grid: dict
 
 def test_photos_that_were_never_embedded_want_a_mining_first(mined: Workspace, small_scenes: Path) -> None:
     ingest(mined, small_scenes, name="other")
-    with pytest.raises(UserError, match=r"^12 of the 12 photos of 'other' have not been embedded .* mine the data set"):
+    with pytest.raises(UserError, match=r"^12 of the 12 photos of 'other' have not been embedded .* mine the dataset"):
         sweep(mined, "other", "starter", {"neighbors": [2]}, base=MINED)
 
 
