@@ -287,8 +287,8 @@ def test_runs_of_an_earlier_version_that_were_lost_are_crashed(tmp_path: Path) -
     with closing(sqlite3.connect(tmp_path / "orl.sqlite")) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '0009'")
         connection.execute(
-            "INSERT INTO run (id, kind, name, status, params, device, host, created_at, log_path, phase, progress, total)"
-            " VALUES (1, 'mine', 'a', 'lost', '{}', 'cpu', '', '2026-01-01', '', '', 0, 0),"
+            "INSERT INTO run (id, kind, name, status, params, device, host, created_at, log_path, phase, progress,"
+            " total) VALUES (1, 'mine', 'a', 'lost', '{}', 'cpu', '', '2026-01-01', '', '', 0, 0),"
             " (2, 'mine', 'b', 'failed', '{}', 'cpu', '', '2026-01-01', '', '', 0, 0)"
         )
         connection.commit()

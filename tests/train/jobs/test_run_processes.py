@@ -120,7 +120,7 @@ def test_runs_wait_for_their_turn_and_stop_when_asked(place: Workspace, tiny_byo
     assert len(list(place.run_folder(first.id).glob("checkpoint-*.pt"))) == 1
     until(lambda: status(place, second) == "running")
     hard_kill(place, second)
-    with pytest.raises(UserError, match=rf"Run {second.id} has ended already \(lost\)"):
+    with pytest.raises(UserError, match=rf"Run {second.id} has ended already \(crashed\)"):
         stop(place, second.id)
 
 
