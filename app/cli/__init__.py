@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,7 +18,6 @@ from orl_explorer.train.interpreter import keep_current_folder_out
 MISTAKE = 2  # exit code of a user's mistake
 
 app = typer.Typer(
-    help="Mine, see, tune and train on object correspondences in ordinary scene photos.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -26,6 +26,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": start.demo,
     "explore": start.explore,
     "ingest": photos.ingest_command,
+    "datasets": photos.datasets_command,
     "pretrain": stages.pretrain_command,
     "mine": stages.mine_command,
     "quality": stages.quality,
@@ -46,6 +47,21 @@ app.add_typer(photos.encoders_app, name="encoders")
 app.add_typer(evaluations.evaluations_app, name="evaluations")
 app.add_typer(sets.sets_app, name="sets")
 app.add_typer(runs.runs_app, name="runs")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"orl {version('orl-explorer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def orl(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Mine, see, tune and train on object correspondences in ordinary scene photos."""
 
 
 def main() -> NoReturn:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import rich.progress
 import typer
@@ -24,22 +25,31 @@ Where = Annotated[
     Path | None, typer.Option("--workspace", help="Folder of everything made; else $ORL_WORKSPACE, else ./workspace.")
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on by itself.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-def pass_on(workspace: Path | None) -> None:
-    """``orl runs --workspace DIR list`` means the same as ``orl runs list --workspace DIR``."""
+def print_json(value: Any) -> None:
+    """Print JSON to standard output, unwrapped, for other programs."""
+    print(json.dumps(value, indent=1))
+
+
+def pass_on(context: typer.Context, workspace: Path | None, json: bool) -> None:
+    """Give a group's options to its commands: ``orl runs --json list`` means ``orl runs list --json``."""
     if workspace is not None:
         os.environ["ORL_WORKSPACE"] = str(workspace)
+    if json and context.invoked_subcommand is not None:
+        context.default_map = {context.invoked_subcommand: {"json": True}}
 
 
-def progress_bar(total: bool = True) -> rich.progress.Progress:
+def progress_bar(total: bool = True, json: bool = False) -> rich.progress.Progress:
+    """Return progress bars: with a total or a mere count; beside JSON on standard error."""
     columns = [TextColumn("{task.description}"), BarColumn()]
     more = (
         [MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
         if total
         else [TextColumn("{task.completed:.0f}")]
     )
-    return rich.progress.Progress(*columns, *more, console=out)
+    return rich.progress.Progress(*columns, *more, console=Console(stderr=True) if json else out)
 
 
 class Bars(Progress):

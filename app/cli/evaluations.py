@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from json import dumps
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from orl_explorer.app.cli.common import Detach, Where, follow_run, out, pass_on
+from orl_explorer.app.cli.common import Detach, Json, Where, follow_run, out, pass_on, print_json
 from orl_explorer.app.cli.names import EncoderName
 from orl_explorer.app.cli.settings import ChangesOption, ProtocolArgument, with_changes
+from orl_explorer.app.records import evaluation_record
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.runs.evaluations import (
     Evaluated,
@@ -27,7 +27,6 @@ from orl_explorer.train.workspace import Workspace, open_workspace
 
 evaluations_app = typer.Typer(help="What evaluations have found.", invoke_without_command=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 DATA = "; ".join(f"{name}: {protocol.data}" for name, protocol in PROTOCOLS.items())
 PRESET = "; ".join(f"{name}: {', '.join(protocol.presets)}" for name, protocol in PROTOCOLS.items())
 
@@ -53,7 +52,7 @@ def evaluate_command(
 @evaluations_app.callback()
 def evaluations_(context: typer.Context, workspace: Where = None, json: Json = False) -> None:
     """List evaluations, or show one."""
-    pass_on(workspace)
+    pass_on(context, workspace, json)
     if context.invoked_subcommand is None:
         list_evaluations(workspace, json)
 
@@ -64,7 +63,7 @@ def list_evaluations(workspace: Where = None, json: Json = False) -> None:
     opened = open_workspace(workspace)
     found = evaluations(opened.store)
     if json:
-        print(dumps([_as_json(each) for each in found], indent=1))
+        print_json([evaluation_record(each) for each in found])
         return
     table = Table("id", "encoder", "protocol", "result", "data", "run")
     for each in found:
@@ -78,7 +77,7 @@ def table_of_encoders(workspace: Where = None, json: Json = False) -> None:
     """Compare encoders: the newest number of each by protocol, data and settings, in %."""
     found = columns(evaluations(open_workspace(workspace).store))
     if json:
-        print(dumps([{"column": c.label, "encoders": {e.encoder.name: headline(e) for e in c.found}} for c in found]))
+        print_json([{"column": c.label, "encoders": {e.encoder.name: headline(e) for e in c.found}} for c in found])
         return
     if not found:
         out.print("No evaluations yet; `orl evaluate` makes them.")
@@ -100,7 +99,7 @@ def show_evaluation(
     found = evaluation_by_id(opened.store, evaluation_id)
     if json:
         values = evaluation_values(opened.store, evaluation_id)
-        print(dumps(_as_json(found) | {"params": found.evaluation.params, "values": values}, indent=1))
+        print_json(evaluation_record(found) | {"params": found.evaluation.params, "values": values})
         return
     _show(opened, found)
 
@@ -132,16 +131,3 @@ def _headline(found: Evaluated) -> str:
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f}"
-
-
-def _as_json(found: Evaluated) -> dict[str, Any]:
-    row = found.evaluation
-    return {
-        "id": row.id,
-        "encoder": found.encoder.name,
-        "protocol": row.protocol,
-        "data": row.data,
-        "run": row.run_id,
-        "created_at": row.created_at.isoformat(timespec="seconds"),
-        "summary": row.summary,
-    }

@@ -8,9 +8,11 @@ from typing import Annotated, get_args
 import typer
 from rich.table import Table
 
-from orl_explorer.app.cli.common import Where, out, pass_on, progress_bar
+from orl_explorer.app.cli.common import Json, Where, out, pass_on, print_json, progress_bar
 from orl_explorer.app.cli.settings import one_of
+from orl_explorer.app.records import dataset_record, encoder_record
 from orl_explorer.db.encoders import encoders as all_encoders
+from orl_explorer.db.photos import datasets
 from orl_explorer.train.ingest.layouts import LayoutName
 from orl_explorer.train.workspace import open_workspace
 
@@ -52,19 +54,36 @@ def ingest_command(
         out.print(f"  … and {len(found.unreadable) - 10} more")
 
 
+def datasets_command(workspace: Where = None, json: Json = False) -> None:
+    """List the datasets."""
+    rows = datasets(open_workspace(workspace).store)
+    if json:
+        print_json([dataset_record(row) for row in rows])
+        return
+    table = Table("name", "layout", "photos", "unreadable", "annotations", "folder")
+    for row in rows:
+        counts = row.image_count, row.unreadable_count, row.annotation_count
+        table.add_row(row.name, row.layout, *map(str, counts), row.root)
+    out.print(table if table.row_count else "No datasets yet. Add one with `orl ingest FOLDER`.")
+
+
 @encoders_app.callback()
-def encoders_command(context: typer.Context, workspace: Where = None) -> None:
+def encoders_command(context: typer.Context, workspace: Where = None, json: Json = False) -> None:
     """List the encoders, or add one."""
-    pass_on(workspace)
+    pass_on(context, workspace, json)
     if context.invoked_subcommand is None:
-        list_encoders(workspace)
+        list_encoders(workspace, json)
 
 
 @encoders_app.command("list")
-def list_encoders(workspace: Where = None) -> None:
+def list_encoders(workspace: Where = None, json: Json = False) -> None:
     """List the encoders."""
+    rows = all_encoders(open_workspace(workspace).store)
+    if json:
+        print_json([encoder_record(row) for row in rows])
+        return
     table = Table("name", "architecture", "kind", "trained", "features", "source")
-    for row in all_encoders(open_workspace(workspace).store):
+    for row in rows:
         trained = "with labels" if row.supervised else "without labels"
         table.add_row(row.name, row.architecture, row.kind, trained, str(row.roi_features), row.source)
     out.print(table if table.row_count else "No encoders yet; `orl encoders add starter --name starter` adds one.")

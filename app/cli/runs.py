@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from orl_explorer.app.cli.common import Detach, Where, follow_run, out, pass_on
+from orl_explorer.app.cli.common import Detach, Json, Where, follow_run, how_it_ended, out, pass_on, print_json
+from orl_explorer.app.records import run_record
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import latest_metrics, run_by_id
 from orl_explorer.db.runs.runs import runs as all_runs
@@ -18,18 +19,21 @@ runs_app = typer.Typer(help="The runs of a workspace.", invoke_without_command=T
 
 
 @runs_app.callback()
-def runs_command(context: typer.Context, workspace: Where = None) -> None:
+def runs_command(context: typer.Context, workspace: Where = None, json: Json = False) -> None:
     """List, show, stop and resume runs."""
-    pass_on(workspace)
+    pass_on(context, workspace, json)
     if context.invoked_subcommand is None:
-        list_runs(workspace)
+        list_runs(workspace, json)
 
 
 @runs_app.command("list")
-def list_runs(workspace: Where = None) -> None:
+def list_runs(workspace: Where = None, json: Json = False) -> None:
     """List the runs, newest first."""
     opened = open_workspace(workspace)
     launcher.reconcile(opened)
+    if json:
+        print_json([run_record(opened, run) for run in all_runs(opened.store)])
+        return
     table = Table("id", "kind", "name", "status", "progress", "created")
     for run in all_runs(opened.store):
         table.add_row(
@@ -39,11 +43,16 @@ def list_runs(workspace: Where = None) -> None:
 
 
 @runs_app.command("show")
-def show_run_command(run_id: Annotated[int, typer.Argument(metavar="ID")], workspace: Where = None) -> None:
+def show_run_command(
+    run_id: Annotated[int, typer.Argument(metavar="ID")], workspace: Where = None, json: Json = False
+) -> None:
     """Show what a run does, how far it is and its newest numbers."""
     opened = open_workspace(workspace)
     launcher.reconcile(opened)
     run = run_by_id(opened.store, run_id)
+    if json:
+        print_json(run_record(opened, run) | {"metrics": latest_metrics(opened.store, run.id)})
+        return
     table = Table(show_header=False, box=None)
     facts: dict[str, object] = {
         "run": f"{run.id} ({run.kind})",
@@ -80,7 +89,7 @@ def stop_run(
 ) -> None:
     """Ask a run to stop at its next safe point; kill it when it does not."""
     run = launcher.stop(open_workspace(workspace), run_id, grace)
-    out.print(f"Run {run.id} is {run.status}; `orl runs resume {run.id}` goes on.")
+    out.print(how_it_ended(run), highlight=False, markup=False)
 
 
 @runs_app.command("resume")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from json import dumps
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from orl_explorer.app.cli.common import Where, out, pass_on
+from orl_explorer.app.cli.common import Json, Where, out, pass_on, print_json
 from orl_explorer.app.cli.names import SetArgument
 from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.measures import with_chance
+from orl_explorer.app.records import set_record
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.manage import dependents
@@ -23,17 +23,20 @@ sets_app = typer.Typer(help="The correspondence sets of a workspace.", invoke_wi
 
 
 @sets_app.callback()
-def sets_command(context: typer.Context, workspace: Where = None) -> None:
+def sets_command(context: typer.Context, workspace: Where = None, json: Json = False) -> None:
     """List, show, rename and delete correspondence sets."""
-    pass_on(workspace)
+    pass_on(context, workspace, json)
     if context.invoked_subcommand is None:
-        list_sets(workspace)
+        list_sets(workspace, json)
 
 
 @sets_app.command("list")
-def list_sets(workspace: Where = None) -> None:
+def list_sets(workspace: Where = None, json: Json = False) -> None:
     """List the sets, newest first."""
     opened = open_workspace(workspace)
+    if json:
+        print_json([set_record(opened, mined) for mined in all_sets(opened.store, complete_only=False)])
+        return
     table = Table()
     for heading in ("name", "dataset", "encoder", "photos", "pairs", "differs from paper"):
         table.add_column(heading, overflow="fold")
@@ -47,34 +50,32 @@ def list_sets(workspace: Where = None) -> None:
 
 
 @sets_app.command("show")
-def show_set(
-    name: SetArgument,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")] = False,
-    workspace: Where = None,
-) -> None:
+def show_set(name: SetArgument, json: Json = False, workspace: Where = None) -> None:
     """Show a set's settings, counts, quality, and what depends on it."""
     opened = open_workspace(workspace)
     mined = work.set_named(opened, name)
     dataset, encoder = _from(opened, mined.dataset_id, mined.encoder_id)
     affected, different = dependents(opened.store, mined.id), work.differences_from_paper(mined)
+    uses = {
+        "trained_by_runs": [run.id for run in affected.trained + affected.live if run.kind == "train"],
+        "encoders_trained": [row.name for row in affected.encoders],
+        "compared_with": affected.compared,
+        "judged_pairs": affected.verdicts,
+    }
+    if json:
+        print_json(set_record(opened, mined) | uses)
+        return
     facts = {
         "set": mined.name,
         "status": mined.status,
         "created": f"{mined.created_at:%Y-%m-%d %H:%M} UTC",
         "dataset": dataset,
         "encoder": encoder,
-        "mined_by_run": mined.run_id,
+        "mined by run": mined.run_id,
         "photos": mined.image_count,
-        "rois": mined.candidate_count,
+        "RoIs": mined.candidate_count,
         "pairs": mined.pair_count,
-        "trained_on_by_runs": [run.id for run in affected.trained + affected.live if run.kind == "train"],
-        "encoders_made_from_it": [row.name for row in affected.encoders],
-        "compared_with": affected.compared,
-        "judged_pairs": affected.verdicts,
-    }
-    if json:
-        print(dumps(facts | {"settings": mined.params, "quality": mined.quality}, indent=1))
-        return
+    } | uses
     table = Table(show_header=False, box=None)
     for fact, value in facts.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate
-from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from orl_explorer.app.cli.common import Bars, Detach, Where, follow_run, out, progress_bar
+from orl_explorer.app.cli.common import Bars, Detach, Json, Where, follow_run, out, print_json, progress_bar
 from orl_explorer.app.cli.names import (
     Datasets,
     EncoderName,
@@ -38,6 +38,7 @@ from orl_explorer.train.jobs.kinds import MakeMap, Mine
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.trainings import Pretrain, Train
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
+from orl_explorer.train.mining.sweep import Cell
 from orl_explorer.train.settings import parse_grid, parse_settings
 from orl_explorer.train.training.config import STAGE_1, ORLConfig, train_preset
 from orl_explorer.train.workspace import open_workspace
@@ -98,17 +99,13 @@ def mine_command(
     follow_run(opened, launch(opened, Mine(name=name, config=config, workers=workers, **ids)), detach)
 
 
-def quality(
-    name: SetArgument,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")] = False,
-    workspace: Where = None,
-) -> None:
+def quality(name: SetArgument, json: Json = False, workspace: Where = None) -> None:
     """Measure a correspondence set: by itself and, where the photos are annotated, against the annotations."""
     from orl_explorer.train.mining.quality import quality_of
 
     measures = quality_of(open_workspace(workspace), name)
     if json:
-        print(dumps(measures, indent=1))
+        print_json(measures)
         return
     table = Table("measure", "value", "by chance")
     for measure, value in measures.items():
@@ -139,6 +136,7 @@ def sweep_command(
         Path | None, typer.Option(help="File of photo names, one a line: draw queries from these, a split say.")
     ] = None,
     to: Annotated[Path | None, typer.Option(help="File for all measures, .csv or .json.")] = None,
+    json: Json = False,
     workspace: Where = None,
 ) -> None:
     """Measure a grid of settings on a sample of queries, without mining the whole dataset."""
@@ -150,27 +148,34 @@ def sweep_command(
     values = parse_grid(grid, MineConfig)
     refuse_twice("--set", parse_settings(changes or []), dict.fromkeys(values, "--grid"))
     opened, base = open_workspace(workspace), with_changes(MINE_PRESETS[preset], changes)
-    with progress_bar() as bars:
+    with progress_bar(json=json) as bars:
         cells = sweeps.sweep(
             opened, dataset, encoder, values, base=base, sample=sample, seed=seed, only=names, progress=Bars(bars)
         )
+    if to is not None:
+        sweeps.save_cells(cells, to)
+    if json:
+        print_json(sweeps.cell_rows(cells))
+        return
+    out.print(_swept(cells, [*values]))
+    if to is None:
+        out.print("Save every measure of each cell with --to FILE, or print them with --json.", highlight=False)
+
+
+def _swept(cells: Sequence[Cell], settings: list[str]) -> Table:
+    """The cells as far as the terminal is wide: the settings that vary, then the measures that tell most."""
     known = [name for name in SWEPT if name in cells[0].measures]
-    # Only what fits the terminal: a column is as wide as the longest word of its heading, and its borders.
-    columns = [*values, *known]
-    widths = [max(6, *map(len, name.split("_"))) for name in columns]
-    columns = columns[: max(len(values) + 1, sum(total < out.width for total in accumulate(w + 3 for w in widths)))]
+    columns = [*settings, *known]
+    widths = [max(6, *map(len, name.split("_"))) for name in columns]  # the longest word of its heading
+    fitting = sum(total < out.width for total in accumulate(width + 3 for width in widths))  # with borders
+    columns = columns[: max(len(settings) + 1, fitting)]
     table = Table()
     for name, width in zip(columns, widths, strict=False):
         table.add_column(name.replace("_", " "), width=width)
     for cell in cells:
-        shown = (f"{cell.measures[name]:.3g}" for name in columns[len(values) :])
+        shown = (f"{cell.measures[name]:.3g}" for name in columns[len(settings) :])
         table.add_row(*map(str, cell.settings.values()), *shown)
-    out.print(table)
-    if to is None:
-        left_out = len(cells[0].measures) - len(columns) + len(values)
-        out.print(f"{left_out} more measures of each cell with --to FILE.", highlight=False)
-    if to is not None:
-        sweeps.save_cells(cells, to)
+    return table
 
 
 def _lines(file: Path) -> list[str]:

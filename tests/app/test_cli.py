@@ -114,7 +114,7 @@ def test_a_sweep_shows_the_measures_that_fit_the_terminal_and_saves_all(mined: P
     heading = " ".join(line for line in lines if line.startswith("┃"))
     assert all(word in heading for word in ("neighbors", "pairs", "image", "coverage"))  # whole words
     assert re.search(r"│ 3 +│ 0\.5 +│ [\d.]+ +│ [\d.]+ +│", done.stdout)
-    assert re.search(r"\d+ more measures of each cell with --to FILE\.", done.stdout)
+    assert "Save every measure of each cell with --to FILE, or print them with --json." in done.stdout
     orl(*words, *config, "--to", tmp_path / "cells.csv")
     first, *cells = (tmp_path / "cells.csv").read_text().splitlines()
     assert first.startswith("neighbors,proposal_scale,")

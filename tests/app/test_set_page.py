@@ -243,7 +243,7 @@ def test_sets_on_the_command_line(here: Workspace) -> None:
     shown = json.loads(orl(here, "sets", "show", "demo-starter", "--json"))
     mined = demo_set(here)
     assert (shown["pairs"], shown["settings"]) == (mined.pair_count, mined.params)
-    assert shown["trained_on_by_runs"] == [run]
+    assert shown["trained_by_runs"] == [run]
     plain = orl(here, "sets", "show", "demo-starter")
     assert "4  (paper: 10)" in plain
     assert "is 'renamed' from now on" in orl(here, "sets", "rename", "demo-starter", "renamed")

@@ -86,13 +86,18 @@ def try_all(
         yield from zip(some, trial.find_all(some, embed=embed, progress=progress), strict=True)
 
 
+def cell_rows(cells: Sequence[Cell]) -> list[dict[str, float | str]]:
+    """Return one row for each cell: its settings, then its measures."""
+    return [{**cell.settings, **cell.measures} for cell in cells]
+
+
 def save_cells(cells: Sequence[Cell], path: Path) -> None:
     """Write a row for each cell, its settings first: comma-separated, or JSON when the name ends in .json."""
-    rows = [{**cell.settings, **cell.measures} for cell in cells]
+    table = cell_rows(cells)
     with path.open("w", newline="", encoding="utf-8") as file:
         if path.suffix == ".json":
-            json.dump(rows, file, indent=1)
+            json.dump(table, file, indent=1)
         else:
-            writer = csv.DictWriter(file, list(rows[0]))
+            writer = csv.DictWriter(file, list(table[0]))
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(table)

@@ -1,0 +1,101 @@
+"""Rows of the store as plain dictionaries, for ``--json`` and for DataFrames: JSON types alone, names beside ids."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
+from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.db.runs.evaluations import Evaluated
+from orl_explorer.train.workspace import Workspace
+
+Record = dict[str, Any]
+
+
+def dataset_record(row: Dataset) -> Record:
+    """Return a dataset: its folder and what it holds."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "layout": row.layout,
+        "root": row.root,
+        "photos": row.image_count,
+        "unreadable": row.unreadable_count,
+        "annotations": row.annotation_count,
+        "created_at": _time(row.created_at),
+    }
+
+
+def encoder_record(row: Encoder) -> Record:
+    """Return an encoder: its network, where its weights come from, the length of its features."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "architecture": row.architecture,
+        "kind": row.kind,
+        "supervised": row.supervised,
+        "image_features": row.image_features,
+        "roi_features": row.roi_features,
+        "source": row.source,
+        "weights_sha256": row.weights_sha256,
+        "run": row.run_id,
+        "created_at": _time(row.created_at),
+    }
+
+
+def set_record(workspace: Workspace, row: CorrespondenceSet) -> Record:
+    """Return a correspondence set: its settings, counts and measures of quality."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "status": row.status,
+        "dataset": dataset_by_id(workspace.store, row.dataset_id).name,
+        "encoder": encoder_by_id(workspace.store, row.encoder_id).name,
+        "photos": row.image_count,
+        "rois": row.candidate_count,
+        "pairs": row.pair_count,
+        "run": row.run_id,
+        "created_at": _time(row.created_at),
+        "settings": row.params,
+        "quality": row.quality,
+    }
+
+
+def run_record(workspace: Workspace, row: Run) -> Record:
+    """Return a run: its state, its progress and what it was asked to do."""
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "name": row.name,
+        "status": row.status,
+        "phase": row.phase,
+        "progress": row.progress,
+        "total": row.total,
+        "error": row.error,
+        "exit_code": row.exit_code,
+        "folder": str(workspace.run_folder(row.id)),
+        "created_at": _time(row.created_at),
+        "started_at": _time(row.started_at),
+        "ended_at": _time(row.ended_at),
+        "params": row.params,
+    }
+
+
+def evaluation_record(found: Evaluated) -> Record:
+    """Return an evaluation: the encoder, the protocol and its numbers."""
+    row = found.evaluation
+    return {
+        "id": row.id,
+        "encoder": found.encoder.name,
+        "protocol": row.protocol,
+        "data": row.data,
+        "run": row.run_id,
+        "created_at": _time(row.created_at),
+        "summary": row.summary,
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")
