@@ -14,6 +14,7 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+SHOWN = ("id", "kind", "name", "path", "protocol", "status")
 
 
 class Base(DeclarativeBase):
@@ -21,3 +22,8 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {dict[str, Any]: JSON, datetime: DateTime, float: Float}  # noqa: RUF012
+
+    def __repr__(self) -> str:
+        """Name what a person knows a row by: ``Dataset(id=1, name='holiday')``."""
+        said = (f"{name}={self.__dict__[name]!r}" for name in SHOWN if name in self.__dict__)
+        return f"{type(self).__name__}({', '.join(said)})"

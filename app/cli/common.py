@@ -11,12 +11,11 @@ from typing import Annotated, Any
 import rich.progress
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from orl_explorer.app import bars
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import ENDED, run_by_id
 from orl_explorer.train.jobs import launcher
-from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
 
 out = Console()
@@ -42,31 +41,8 @@ def pass_on(context: typer.Context, workspace: Path | None, json: bool) -> None:
 
 
 def progress_bar(total: bool = True, json: bool = False) -> rich.progress.Progress:
-    """Return progress bars: with a total or a mere count; beside JSON on standard error."""
-    columns = [TextColumn("{task.description}"), BarColumn()]
-    more = (
-        [MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
-        if total
-        else [TextColumn("{task.completed:.0f}")]
-    )
-    return rich.progress.Progress(*columns, *more, console=Console(stderr=True) if json else out)
-
-
-class Bars(Progress):
-    """Shows a stage that runs in this very process."""
-
-    def __init__(self, bars: rich.progress.Progress) -> None:
-        self._bars = bars
-        self._task = bars.add_task("Starting", total=None)
-
-    def phase(self, name: str, total: int) -> None:
-        self._bars.reset(self._task, description=name, total=total)
-
-    def advance(self, count: int = 1) -> None:
-        self._bars.advance(self._task, count)
-
-    def log(self, message: str) -> None:
-        self._bars.console.print(message, highlight=False, markup=False)
+    """Return progress bars; beside JSON they go to standard error."""
+    return bars.progress_bar(total, Console(stderr=True) if json else out)
 
 
 def follow_run(workspace: Workspace, run: Run, detach: bool) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from orl_explorer.app.cli.common import Bars, Where, out, progress_bar
+from orl_explorer.app.bars import Bars
+from orl_explorer.app.cli.common import Where, out, progress_bar
 from orl_explorer.app.cli.names import named_option, some_dataset, some_encoder, some_set
 from orl_explorer.app.cli.settings import ProtocolName, one_of, with_changes
 from orl_explorer.db.encoders import encoder_named

@@ -7,7 +7,8 @@ from typing import Annotated, get_args
 
 import typer
 
-from orl_explorer.app.cli.common import Bars, Detach, Where, follow_run, out, progress_bar
+from orl_explorer.app.bars import Bars
+from orl_explorer.app.cli.common import Detach, Where, follow_run, out, progress_bar
 from orl_explorer.app.cli.names import SetArgument, named_option, some_dataset, some_encoder
 from orl_explorer.app.cli.settings import ChangesOption, MinePreset, one_of, with_changes
 from orl_explorer.db.encoders import encoder_named

@@ -94,19 +94,19 @@ def add_encoder_command(
     source: Annotated[
         str, typer.Argument(help="starter, torchvision:NAME, random:NAME (of a ResNet), or a checkpoint file.")
     ],
-    name: Annotated[str, typer.Option(help="Name in this workspace.")],
+    name: Annotated[str | None, typer.Option(help="Name of the encoder. Default: made from SOURCE.")] = None,
     architecture: Annotated[
         str, typer.Option(help="Network that a file is of, timm:NAME say; else what the file says or looks like.")
     ] = "",
     workspace: Where = None,
 ) -> None:
     """Add an encoder: the starter, torchvision's weights, or a checkpoint."""
-    from orl_explorer.train.encoders.weights import add
+    from orl_explorer.train.encoders.weights import add, default_name
 
     def tell(line: str) -> None:
         out.print(line, highlight=False, markup=False)
 
-    row = add(open_workspace(workspace), source, name, architecture, tell)
+    row = add(open_workspace(workspace), source, name or default_name(source), architecture, tell)
     trained = "supervised (ImageNet labels)" if row.supervised else "self-supervised, as far as its file says"
     if source.startswith("random:"):
         trained = "random weights"

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from orl_explorer.app.cli.common import Bars, Detach, Json, Where, follow_run, out, print_json, progress_bar
+from orl_explorer.app.bars import Bars
+from orl_explorer.app.cli.common import Detach, Json, Where, follow_run, out, print_json, progress_bar
 from orl_explorer.app.cli.names import (
     Datasets,
     EncoderName,

@@ -179,7 +179,7 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
         (["pretrain", "--dataset", "demo", "--set", "epoch=3"], "did you mean 'epochs'?"),
         (["pretrain", "--dataset", "demo", "--set", "epochs"], "not of the form key=value"),
         (["pretrain", "--dataset", "demo", "--set", "epochs=many"], "epochs = many will not do"),
-        (["encoders", "add", "nothing", "--name", "n"], "'nothing' is no encoder"),
+        (["encoders", "add", "nothing", "--name", "n"], "'nothing' is not an encoder"),
         (["runs", "show", "77"], "There is no run 77"),
         (["runs", "resume", "1"], "Run 1 is done"),
         (["ingest", "/no/such/folder"], "There is no folder /no/such/folder."),

@@ -34,20 +34,8 @@ def add(
     architecture: of the file; else what it says or looks like. tell: gets a sentence on what of the file was taken.
     Raises UserError when the source is unknown, cannot be had, or holds no backbone that we know.
     """
-    if source == "starter":
-        weights, kind = starter_weights(), "starter"
-    elif source.startswith("torchvision:"):
-        weights, kind = torchvision_weights(source.removeprefix("torchvision:")), "imported"
-    elif source.startswith("random:"):
-        weights, kind = random_weights(source.removeprefix("random:")), "imported"
-    elif Path(source).is_file():
-        (weights, taken), kind = read_checkpoint(Path(source), architecture), "imported"
-        tell(f"Of {source}, {taken}")
-    else:
-        raise UserError(
-            f"'{source}' is no encoder: give 'starter', 'torchvision:resnet50', 'random:resnet50' or the path of a "
-            "checkpoint file."
-        )
+    weights = weights_from(source, architecture, tell)
+    kind = "starter" if source == "starter" else "imported"
     path = workspace.encoders / f"{file_name(name)}.pt"
     if find_encoder(workspace.store, name) is None:
         save_weights(weights, path)
@@ -58,6 +46,29 @@ def add(
         return register(workspace, weights, existing, name=name, kind=kind, source=source)
     finally:
         existing.unlink()
+
+
+def weights_from(source: str, architecture: str = "", tell: Callable[[str], object] = lambda _: None) -> Weights:
+    """Return the weights of a source; the arguments are those of ``add``. Raises UserError."""
+    if source == "starter":
+        return starter_weights()
+    if source.startswith("torchvision:"):
+        return torchvision_weights(source.removeprefix("torchvision:"))
+    if source.startswith("random:"):
+        return random_weights(source.removeprefix("random:"))
+    if Path(source).is_file():
+        weights, taken = read_checkpoint(Path(source), architecture)
+        tell(f"Of {source}, {taken}")
+        return weights
+    raise UserError(
+        f"'{source}' is not an encoder. Use 'starter', 'torchvision:resnet50', 'random:resnet50', or the path of a "
+        "checkpoint."
+    )
+
+
+def default_name(source: str) -> str:
+    """Return the name of an encoder that nobody named: ``starter``, ``torchvision-resnet50``, or the file's stem."""
+    return source.replace(":", "-") if source == "starter" or ":" in source else Path(source).stem
 
 
 def register(

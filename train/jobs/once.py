@@ -25,16 +25,18 @@ from orl_explorer.train.workspace import Workspace
 LOOK = 0.3  # seconds between looks at a run under way
 
 
-def trained(workspace: Workspace, job: Training, progress: Progress | None = None) -> Encoder:
-    """The encoder that a training makes, under its name or that and a number. Raises UserError or StoreError."""
-    found = find_encoder(workspace.store, done(workspace, job, progress).name)
+def trained(workspace: Workspace, job: Training, progress: Progress | None = None, *, exact: bool = False) -> Encoder:
+    """Return the encoder that a training makes. exact: see ``done``. Raises UserError or StoreError."""
+    found = find_encoder(workspace.store, done(workspace, job, progress, exact=exact).name)
     assert found is not None
     return found
 
 
-def mined(workspace: Workspace, job: Mine, progress: Progress | None = None) -> CorrespondenceSet:
-    """The complete set that a mining makes, under its name or that and a number. Raises UserError or StoreError."""
-    found = find_set(workspace.store, done(workspace, job, progress).name)
+def mined(
+    workspace: Workspace, job: Mine, progress: Progress | None = None, *, exact: bool = False
+) -> CorrespondenceSet:
+    """Return the complete set that a mining run makes. exact: see ``done``. Raises UserError or StoreError."""
+    found = find_set(workspace.store, done(workspace, job, progress, exact=exact).name)
     assert found is not None
     return found
 
@@ -46,11 +48,16 @@ def evaluated(workspace: Workspace, job: Evaluate, progress: Progress | None = N
     return found
 
 
-def run_that_did(workspace: Workspace, job: Job) -> Run | None:
-    """The run that does exactly this: a done one before one under way, and that before one to go on with."""
+def run_that_did(workspace: Workspace, job: Job, *, exact: bool = False) -> Run | None:
+    """Return the run that does the same: a done one before an active one, and that before one to resume.
+
+    exact: the run must also make it under the job's name.
+    """
     saw = job.saw(workspace)
 
     def counts(run: Run) -> bool:
+        if exact and run.name != job.name:
+            return False
         try:
             if not job.does_the_same(had := job_of(run)):
                 return False
@@ -65,13 +72,17 @@ def run_that_did(workspace: Workspace, job: Job) -> Run | None:
     return min(same, key=lambda run: (order.get(run.status, 2), -run.id), default=None)
 
 
-def done(workspace: Workspace, job: Job, progress: Progress | None = None) -> Run:
-    """The run that has done a job: an earlier one, or one that is waited for. Raises UserError or StoreError."""
+def done(workspace: Workspace, job: Job, progress: Progress | None = None, *, exact: bool = False) -> Run:
+    """Return the run that has done a job: an earlier one, or a new one after its end. Raises UserError or StoreError.
+
+    exact: keep to the job's name. Otherwise an earlier result under another name counts too, and a new one whose name
+    is taken gets a number.
+    """
     progress = progress or Progress()
     launcher.reconcile(workspace)
-    run = run_that_did(workspace, job)
+    run = run_that_did(workspace, job, exact=exact)
     if run is None:
-        run = launcher.launch(workspace, job.freed(workspace))
+        run = launcher.launch(workspace, job if exact else job.freed(workspace))
     elif run.status == "done":
         progress.log(f"Run {run.id} has made '{run.name}' already.")
         return run

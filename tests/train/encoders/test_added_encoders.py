@@ -275,7 +275,10 @@ def test_weights_that_went_or_changed_since_are_noticed(workspace: Workspace, tm
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("nowhere.pth", "'nowhere.pth' is no encoder: give 'starter', 'torchvision:resnet50', 'random:resnet50' or"),
+        (
+            "nowhere.pth",
+            "'nowhere.pth' is not an encoder. Use 'starter', 'torchvision:resnet50', 'random:resnet50'",
+        ),
         ("random:vgg", "'random:vgg' will not do. Unknown architecture 'vgg'. Known: resnet18"),
         ("torchvision:vgg16", "'torchvision:vgg16' is not supported; choose one of resnet18, resnet34"),
     ],

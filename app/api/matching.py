@@ -1,0 +1,141 @@
+"""Two photos matched without a workspace, by any encoder: stage 2 for one pair of photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+
+from orl_explorer.db.models import Image
+from orl_explorer.orl.matching import cosines
+from orl_explorer.orl.pixels import UnreadableImage, as_rgb, crop_box, read_image, squeeze
+from orl_explorer.orl.proposals import selective_search
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.candidates import candidates, describe, match
+from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
+from orl_explorer.train.settings import preset_named, with_settings
+
+if TYPE_CHECKING:
+    from orl_explorer.app.api.drawing import PairFigure
+    from orl_explorer.orl.encoder import EncoderNetwork
+
+Photo = str | Path | PIL.Image.Image | np.ndarray
+Embed = Callable[[np.ndarray], np.ndarray]  # uint8 [B, 224, 224, 3] RGB crops -> float [B, C] features
+
+BATCH = 8  # crops a forward pass
+
+
+@dataclass(frozen=True)
+class PhotoMatch:
+    """The RoIs of two photos and their pairs.
+
+    query_rois: int16 [B_q, 4], key_rois: int16 [B_k, 4], x y w h, pixels of the photos as shown. similarity: float32
+    [B_q, B_k], cosines of all RoIs. pairs: best first, with columns query and key (rows of the RoIs), similarity,
+    margin, cycle, and both boxes.
+    """
+
+    photos: tuple[PIL.Image.Image, PIL.Image.Image]
+    titles: tuple[str, str]
+    query_rois: np.ndarray
+    key_rois: np.ndarray
+    similarity: np.ndarray
+    pairs: pd.DataFrame
+
+    def draw(self, most: int = 8) -> PairFigure:
+        """Draw the best pairs."""
+        from orl_explorer.app.api.drawing import draw
+
+        shown = self.pairs.head(most)
+        boxes = self.query_rois[shown["query"]].tolist(), self.key_rois[shown["key"]].tolist()
+        return draw(self.photos, self.titles, *boxes, shown["similarity"].tolist())
+
+
+def match_photos(
+    query: Photo,
+    key: Photo,
+    encoder: str | Path | Embed = "starter",
+    *,
+    preset: str = "paper",
+    seed: int = 0,
+    **settings: Any,
+) -> PhotoMatch:
+    """Find the RoIs of two photos and pair them, as mining does with a photo and its neighbour. Nothing is stored.
+
+    Args:
+        query: a file, a PIL image, or uint8 [H, W, 3] RGB.
+        key: the other photo, likewise.
+        encoder: ``starter``, ``torchvision:resnet50``, the path of a checkpoint, or a function from uint8
+            [B, 224, 224, 3] RGB crops to float [B, C] features.
+        preset: ``paper`` or ``object``.
+        seed: of the ranking of proposals.
+        **settings: changes to the preset, such as ``pair_ratio=0.2``.
+
+    Raises UserError when a photo or the encoder cannot be used.
+    """
+    config = with_settings(preset_named(MINE_PRESETS, preset), settings)
+    if config.proposals != "search":
+        raise UserError(f"Invalid value for proposals: {config.proposals}. Without a workspace, use search.")
+    network = None if callable(encoder) else _network(str(encoder), config)
+    if network is None and config.needs_objectness:
+        raise UserError("A function has no attention map, so objectness cannot be computed. Use the preset paper.")
+    embed: Embed = network.embed_rois if network is not None else encoder  # type: ignore[assignment]
+    photos = _decoded(query), _decoded(key)
+    sides = []
+    for photo in photos:
+        attention = network.attention(squeeze(photo)[None])[0] if network and config.needs_objectness else None
+        raw = selective_search(np.asarray(photo), seed, config.proposal_scale)
+        found = candidates(Image(width=photo.width, height=photo.height), raw, config, attention)
+        features = _embedded(photo, found.filtered.boxes, embed)
+        sides.append((found.filtered.boxes, describe(features, found.objectness, config)))
+    (query_rois, own), (key_rois, other) = sides
+    pairs = match(own, other, config)
+    columns: dict[str, np.ndarray] = {"query": pairs.query, "key": pairs.key, "similarity": pairs.similarity}
+    columns |= {"margin": pairs.margin, "cycle": pairs.cycle}
+    for side, boxes in (("query", query_rois[pairs.query]), ("key", key_rois[pairs.key])):
+        columns |= {f"{side}_{name}": boxes[:, number] for number, name in enumerate("xywh")}
+    similarity = cosines(own.features, other.features)
+    titles = _title(query, "query"), _title(key, "key")
+    return PhotoMatch(photos, titles, query_rois, key_rois, similarity, pd.DataFrame(columns))
+
+
+def _network(source: str, config: MineConfig) -> EncoderNetwork:
+    from orl_explorer.train.encoders.weights import build, weights_from
+
+    network = build(weights_from(source)).fold()
+    return network.lower() if config.precision == "bf16" else network
+
+
+def _decoded(photo: Photo) -> PIL.Image.Image:
+    try:
+        match photo:
+            case str() | Path():
+                return read_image(Path(photo).expanduser())
+            case PIL.Image.Image():
+                return as_rgb(photo, photo.format)
+            case np.ndarray(dtype=np.uint8, ndim=3) if photo.shape[2] == 3:
+                return PIL.Image.fromarray(photo)
+    except UnreadableImage as error:
+        raise UserError(f"Cannot read {photo}: {error}.") from error
+    raise UserError("A photo is a file, a PIL image, or an array uint8 [H, W, 3] of RGB.")
+
+
+def _embedded(photo: PIL.Image.Image, boxes: np.ndarray, embed: Embed) -> np.ndarray:
+    """Features of a photo's boxes, float32 [B, C], unit rows."""
+    parts = []
+    for start in range(0, len(boxes), BATCH):
+        crops = np.stack([crop_box(photo, box) for box in boxes[start : start + BATCH]])
+        found = np.asarray(embed(crops), np.float32)
+        if found.ndim != 2 or len(found) != len(crops):
+            raise UserError(f"The encoder returned an array of shape {found.shape} for {len(crops)} crops; use [B, C].")
+        parts.append(found)
+    features = np.concatenate(parts)
+    return features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
+
+
+def _title(photo: Photo, otherwise: str) -> str:
+    return Path(photo).name if isinstance(photo, str | Path) else otherwise
