@@ -62,7 +62,7 @@ lint: install scripts  ## Check style, types and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy benchmarks/*.py research/*.py
+	$(BIN)/mypy benchmarks/*.py examples/*.py research/*.py
 	$(BIN)/hadolint Dockerfile
 
 # Node.js may be missing, for nothing is built with it; where everything has to be checked it may not.

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from orl_explorer.train.progress import Progress
 
 
-def progress_bar(total: bool = True, console: Console | None = None) -> rich.progress.Progress:
+def progress_bars(total: bool = True, console: Console | None = None) -> rich.progress.Progress:
     """Return progress bars: with a total, or a mere count."""
     columns = [TextColumn("{task.description}"), BarColumn()]
     more = (

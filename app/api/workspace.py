@@ -15,7 +15,7 @@ import pandas as pd
 
 from orl_explorer.app import records
 from orl_explorer.app.api import frames
-from orl_explorer.app.bars import Bars, notebook_console, progress_bar
+from orl_explorer.app.bars import Bars, notebook_console, progress_bars
 from orl_explorer.db.encoders import encoder_named, encoders
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Evaluation, Run
 from orl_explorer.db.photos import dataset_named, datasets, unite
@@ -350,7 +350,7 @@ class Workspace:
         if not self.bars:
             yield Progress()
             return
-        with progress_bar(console=notebook_console()) as shown:
+        with progress_bars(console=notebook_console()) as shown:
             yield Bars(shown)
 
 

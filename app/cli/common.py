@@ -42,7 +42,7 @@ def pass_on(context: typer.Context, workspace: Path | None, json: bool) -> None:
 
 def progress_bar(total: bool = True, json: bool = False) -> rich.progress.Progress:
     """Return progress bars; beside JSON they go to standard error."""
-    return bars.progress_bar(total, Console(stderr=True) if json else out)
+    return bars.progress_bars(total, Console(stderr=True) if json else out)
 
 
 def follow_run(workspace: Workspace, run: Run, detach: bool) -> None:
