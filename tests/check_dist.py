@@ -17,6 +17,7 @@ import sys
 import tempfile
 import venv
 import zipfile
+from email.parser import BytesParser
 from pathlib import Path
 
 from playwright.sync_api import expect, sync_playwright
@@ -28,6 +29,7 @@ from tests.browser.conftest import chromium_options, wait_until_healthy  # noqa:
 
 PACKAGE = "orl_explorer"
 ROOMS = ("app", "db", "orl", "train")
+RELATIVE = re.compile(r"(?:\]\(|(?:src|href|srcset)=\")(?!https?:|mailto:)[^)\"]*")
 FOREIGN = ("train", "app", "db", "orl", "tests")
 
 
@@ -40,6 +42,17 @@ def check_contents(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert found == expected, f"missing: {sorted(expected - found)}; not ours: {sorted(found - expected)}"
+
+
+def check_description(wheel: Path) -> None:
+    """The description is the README, and each of its links and pictures has an absolute address."""
+    with zipfile.ZipFile(wheel) as archive:
+        [metadata] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        content = BytesParser().parsebytes(archive.read(metadata))
+    description = content.get_payload(decode=True).decode()
+    assert content["Description-Content-Type"] == "text/markdown"
+    assert "ORL Explorer" in description
+    assert (found := RELATIVE.findall(description)) == [], f"relative links: {found}"
 
 
 def install(wheel: Path, folder: Path, index: str) -> Path:
@@ -86,6 +99,7 @@ def main() -> None:
     arguments = parser.parse_args()
     [wheel] = arguments.dist.resolve().glob("*.whl")
     check_contents(wheel)
+    check_description(wheel)
     with tempfile.TemporaryDirectory(prefix="orl-dist-") as made:
         project = Path(made) / "project"
         project.mkdir()
