@@ -24,7 +24,7 @@ CHECKERS  := $(if $(NODE),node_modules/.installed)
 SHELL     := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help install run dev test lint scripts types dist mutants bench reproduce browser clean
+.PHONY: help install run dev unit test lint scripts types docs dist mutants bench reproduce browser clean
 .DEFAULT_GOAL := help
 
 help:  ## List these commands
@@ -54,6 +54,9 @@ run: install  ## Open the explorer on http://localhost:8501, on the demo if the 
 dev:  ## The same, to work on the explorer: what is changed of it is shown at once
 	@$(MAKE) --no-print-directory run DEV=--dev
 
+unit: install  ## Run the tests that need no browser and no long process, in under 3 minutes
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow'
+
 test: install lint browser  ## Check and test everything, the explorer in a real browser included
 	$(if $(NODE),npm test --silent)
 	$(BIN)/pytest -n 2 --dist loadfile  # tests mostly wait: for processes, for pages
@@ -63,6 +66,7 @@ lint: install scripts  ## Check style, types and the Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy benchmarks/*.py examples/*.py research/*.py
+	$(BIN)/mypy docs/site/*.py
 	$(BIN)/hadolint Dockerfile
 
 # Node.js may be missing, for nothing is built with it; where everything has to be checked it may not.
@@ -81,6 +85,9 @@ node_modules/.installed: package.json package-lock.json
 
 types: install  ## Write the types of payloads that scripts are checked against, after a change of a component's
 	$(BIN)/python -m tests.payload_types
+
+docs: install  ## Build the documentation site into site/; a broken link or anchor is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 dist: install browser  ## Build wheel and sdist into dist/, and try the wheel in a clean environment elsewhere
 	rm -rf dist
@@ -119,5 +126,5 @@ browser: install
 	fi
 
 clean:  ## Remove .venv and everything else that is made again; a workspace stays
-	rm -rf .venv node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist mutants test-results *.egg-info
+	rm -rf .venv node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist mutants site test-results *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
