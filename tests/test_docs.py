@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
+AT_ROOT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+DOCUMENTS = [*sorted((ROOT / "docs").rglob("*.md")), *AT_ROOT]
 FILE = re.compile(r"`((?:app|db|orl|train|tests|benchmarks|research)/[\w/]+\.(?:py|js|css))`")
+LINK = re.compile(r"(?:\]\(|(?:src|href|srcset)=\")(?!https?:|mailto:|#)([^)\s\"#]+)")
 DOTTED = re.compile(r"`((?:orl_explorer\.)?(?:app|db|orl|train)(?:\.\w+)+)(?:\(.*?\))?`")
 
 
@@ -18,6 +20,12 @@ DOTTED = re.compile(r"`((?:orl_explorer\.)?(?:app|db|orl|train)(?:\.\w+)+)(?:\(.
 def test_files_that_are_named_are_there(document: Path) -> None:
     named = FILE.findall(document.read_text(encoding="utf-8"))
     assert [file for file in named if not (ROOT / file).is_file()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_to_files_of_the_repository(document: Path) -> None:
+    found = LINK.findall(document.read_text(encoding="utf-8"))
+    assert [link for link in found if not (document.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
