@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-AT_ROOT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+AT_ROOT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
 DOCUMENTS = [*sorted((ROOT / "docs").rglob("*.md")), *AT_ROOT]
 FILE = re.compile(r"`((?:app|db|orl|train|tests|benchmarks|research)/[\w/]+\.(?:py|js|css))`")
 LINK = re.compile(r"(?:\]\(|(?:src|href|srcset)=\")(?!https?:|mailto:|#)([^)\s\"#]+)")
@@ -61,3 +62,11 @@ def _is_there(name: str) -> bool:
 )
 def test_a_name_is_looked_up_whole(name: str, there: bool) -> None:
     assert _is_there(name) is there
+
+
+def test_the_citation_is_of_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert f"version: {project['version']}" in lines
+    assert f"license: {project['license']}" in lines
+    assert f"repository-code: {project['urls']['Source']}" in lines
