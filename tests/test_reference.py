@@ -93,6 +93,16 @@ def test_presets_are_listed_where_they_differ() -> None:
     assert "| `leave_out_wrong` | `false` |" in found["Training: ORL"]
 
 
+def test_arrays_of_a_docstring_are_a_list() -> None:
+    from docs.site.arrays import as_list
+
+    written = (
+        "Match: the best.\n\nquery, key: float32 [B, D], rows\nof unit length.\nbonus: added.\nEqual entries: by row."
+    )
+    expected = "Match: the best.\n\n- `query, key`: float32 [B], rows\nof unit length.\n- `bonus`: added.\n\n"
+    assert as_list(written) == f"{expected}Equal entries: by row."
+
+
 FILES: Mapping[str, bool] = {"LICENSE": True, "research": False}
 
 

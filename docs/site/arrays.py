@@ -20,13 +20,14 @@ class Arrays(griffe.Extension):
 
 
 def as_list(text: str) -> str:
-    """A docstring in Markdown. Its first line is the summary and never an item."""
+    """Turn a docstring into Markdown. Its first line is the summary, never an item; a new sentence ends the list."""
     first, *others = text.split("\n")
     lines, inside = [first], False
     for line in others:
         item = _ITEM.match(line)
-        if item and not inside and lines[-1]:
+        ended = inside and lines[-1].endswith(".") and line[:1].isupper()
+        if lines[-1] and (ended or (item and not inside)):
             lines.append("")
         lines.append(_ITEM.sub(r"- `\g<names>`: ", line))
-        inside = bool(item) or (inside and bool(line))
+        inside = bool(item) or (inside and bool(line) and not ended)
     return "\n".join(lines)
