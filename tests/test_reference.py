@@ -97,7 +97,7 @@ def test_arrays_of_a_docstring_are_a_list() -> None:
     from docs.site.arrays import as_list
 
     written = (
-        "Match: the best.\n\nquery, key: float32 [B, D], rows\nof unit length.\nbonus: added.\nEqual entries: by row."
+        "Match: the best.\n\nquery, key: float32 [B], rows\nof unit length.\nbonus: added.\nEqual entries: by row."
     )
     expected = "Match: the best.\n\n- `query, key`: float32 [B], rows\nof unit length.\n- `bonus`: added.\n\n"
     assert as_list(written) == f"{expected}Equal entries: by row."
@@ -128,6 +128,11 @@ FILES: Mapping[str, bool] = {"LICENSE": True, "research": False}
 )
 def test_links_of_the_repository_work_on_the_site(file: str, written: str, expected: str) -> None:
     assert links.rewritten(written, file, lambda path: FILES.get(path, True)) == expected
+
+
+def test_a_list_after_a_paragraph_is_a_list_on_the_site() -> None:
+    written = "So:\n- `a`\n  more\n- b\n\n```\nc\n- d\n```\n"
+    assert links.rewritten(written, "docs/method.md", bool) == written.replace("So:\n", "So:\n\n")
 
 
 @pytest.mark.parametrize(

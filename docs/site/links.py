@@ -1,4 +1,4 @@
-"""Links that work both on GitHub and on the site: of pages at the repository's root, and to files outside ``docs/``."""
+"""Make Markdown written for GitHub work on the site: links to files outside ``docs/``, lists after a paragraph."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ AT_ROOT = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANG
 
 _LINK = re.compile(r"(?P<before>\]\(|<[a-z]+ [^>]*?(?:src|href|srcset)=\")(?P<target>[^)\s\"#]+)(?P<after>[#\s)\"])")
 _ELSEWHERE = re.compile(r"^(?:[a-z][a-z0-9+.-]*:|//|/)")
-_CODE = re.compile(r"(^```.*?^```\s*?$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
+_BEFORE_LIST = re.compile(r"^(?!- )(\S.*)\n(?=- )", re.MULTILINE)
+_FENCED = re.compile(r"(^```.*?^```\s*?$)", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(_FENCED.pattern[:-1] + r"|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 
 
 def rewritten(markdown: str, file: str, is_file: Callable[[str], bool]) -> str:
-    """The Markdown of a page with each relative link turned into one that the site has.
+    """The Markdown of a page with each relative link turned into one that the site has, and a blank line before lists.
 
     file: where the page's source is, from the repository's root. is_file: whether such a path is a file, not a folder.
     """
@@ -39,7 +41,9 @@ def rewritten(markdown: str, file: str, is_file: Callable[[str], bool]) -> str:
         return f"{match['before']}{there}{match['after']}"
 
     parts = _CODE.split(markdown)  # at odd positions: code
-    return "".join(part if i % 2 else _LINK.sub(replace, part) for i, part in enumerate(parts))
+    linked = "".join(part if i % 2 else _LINK.sub(replace, part) for i, part in enumerate(parts))
+    parts = _FENCED.split(linked)
+    return "".join(part if i % 2 else _BEFORE_LIST.sub(r"\1\n\n", part) for i, part in enumerate(parts))
 
 
 def page_of(path: str) -> str | None:
