@@ -87,7 +87,7 @@ def test_ingest_encoders_and_mining_from_the_shell(scenes: Path, tmp_path: Path)
     assert "made 'c'" in done.stdout
     log = orl("runs", "logs", "1", *at).stdout
     assert "Proposals computed: 12, reused: 0." in log
-    assert "set name 'c' is taken" in refused(*mine, "--name", "c", "--neighbors", "3")
+    assert "set 'c' already exists" in refused(*mine, "--name", "c", "--neighbors", "3")
     assert orl(*mine, "--name", "d", "--neighbors", "2").returncode == 0
     log = orl("runs", "logs", "2", *at).stdout
     assert "Proposals computed: 0, reused: 12." in log
@@ -137,7 +137,7 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
     for kind in ("selective_search_proposal", "knn_instance", "instance_correspondence"):
         again = tmp_path / "again" / f"back_{kind}.json"
         assert again.read_bytes() == (files / f"demo-starter_{kind}.json").read_bytes()
-    assert "set name 'back' is taken" in refused(*brought, "--proposals", "theirs", *at)
+    assert "set 'back' already exists" in refused(*brought, "--proposals", "theirs", *at)
     assert "lacks bbox_min_size" in refused(*brought[:2], raw, *brought[3:-1], "other", *at)
 
 
@@ -163,7 +163,7 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
         (["mine", "--dataset", "demo", "--encoder", "x", "--name", "n"], "no encoder named 'x'. Known: starter."),
         (
             ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "demo-starter", "--neighbors", "3"],
-            "is taken",
+            "already exists",
         ),
         (
             ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--neighbors", "12"],

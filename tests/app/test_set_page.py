@@ -248,7 +248,7 @@ def test_sets_on_the_command_line(here: Workspace) -> None:
     assert "4  (paper: 10)" in plain
     assert "is 'renamed' from now on" in orl(here, "sets", "rename", "demo-starter", "renamed")
     assert run_by_id(here.store, run).params["correspondence"] == "renamed"
-    with pytest.raises(UserError, match=rf"Run {run} trained on the correspondence set 'renamed'; repeat its name"):
+    with pytest.raises(UserError, match=rf"Run {run} trained on the correspondence set 'renamed'. Repeat its name"):
         orl(here, "sets", "delete", "renamed")
     gone = orl(here, "sets", "delete", "renamed", "--confirm", "renamed")
     assert "The correspondence set 'renamed' is deleted. What stays: 1 run that trained on it." in " ".join(
@@ -259,13 +259,13 @@ def test_sets_on_the_command_line(here: Workspace) -> None:
 
 def test_a_set_that_is_not_there_is_a_sentence(here: Workspace) -> None:
     for command in (("show", "x"), ("rename", "x", "y"), ("delete", "x")):
-        with pytest.raises(UserError, match="There is no correspondence set named 'x'; `orl sets list` shows"):
+        with pytest.raises(UserError, match="There is no correspondence set 'x'. List the sets with `orl sets list`"):
             orl(here, "sets", *command)
 
 
 def test_a_name_that_a_run_is_making_is_taken(here: Workspace) -> None:
     run = add_run(here.store, Run(kind="mine", name="soon", params={}))
-    with pytest.raises(UserError, match="name 'soon' is taken"):
+    with pytest.raises(UserError, match="'soon' already exists"):
         work.rename(here, "demo-starter", "soon")
     update_run(here.store, run.id, status="failed")
     work.rename(here, "demo-starter", "soon")

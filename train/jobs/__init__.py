@@ -1,1 +1,1 @@
-"""Runs as processes: kinds, launching, working, recognising what was done."""
+"""Runs as processes: their kinds, launching and resuming them, doing their work, finding earlier equal ones."""

@@ -1,4 +1,4 @@
-"""What every kind of run has: whose ids it works on, settings, and what it does with them. The kinds are in `kinds`."""
+"""The base class of every kind of run: the ids it works on, its settings, and its work. The kinds are in `kinds`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import Settings
 from orl_explorer.train.workspace import Workspace
 
-COLUMNS = ("dataset_id", "encoder_id", "correspondence_set_id")  # of a run's row: what it works on
-# What changes how fast a run is and what it reports on its way, but not what it makes.
+COLUMNS = ("dataset_id", "encoder_id", "correspondence_set_id")  # of a run's row: the rows it works on
+# Settings that change the speed of a run and its progress reports, but not its result.
 ASIDE = frozenset(("workers", "checkpoint_every", "knn_every"))
 
 Saw = Callable[[Run], bool]
@@ -22,21 +22,21 @@ Made = Literal["encoder", "set", "evaluation", "map"]
 
 
 class Job(BaseModel):
-    """What a run is asked to do. ``name`` is that of what it makes; "" for the one that `named` gives it."""
+    """The work of a run. ``name`` is the name of its result; if it is "", `named` chooses one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
     kind: str
     name: str = ""
 
-    device: ClassVar[str] = "cpu"  # its queue: one run at a time works there
-    joins: ClassVar[bool] = False  # whether a run that is doing the same already is as good as another
-    label: ClassVar[str]  # in words, as far as the kind alone tells
+    device: ClassVar[str] = "cpu"  # its queue, in which one run works at a time
+    joins: ClassVar[bool] = False  # whether a live run that does the same is used instead of a new one
+    label: ClassVar[str]  # of the kind, for people
     makes: ClassVar[Made]
-    subject: ClassVar[str]  # what of ``names`` says what it works on
+    subject: ClassVar[str]  # the key of ``names`` that holds the name of its input
 
     @classmethod
     def of(cls, run: Run) -> Self:
-        """The job of a run's row. Raises UserError where another version of the project wrote it."""
+        """Read the job from a run's row. Raises UserError if another version of the project wrote it."""
         fields = cls.model_fields.keys() - {"kind", "name", "config"}
         own = {name: value for name, value in run.params.items() if name in fields}
         own |= {name: getattr(run, name) for name in COLUMNS if name in fields}
@@ -45,41 +45,41 @@ class Job(BaseModel):
                 own["config"] = cls.read(run.params.get("config", {}))
             return cls(name=run.name, **own)
         except ValidationError as error:
-            raise UserError(f"Run {run.id} was written by another version of the project; start a new run.") from error
+            raise UserError(f"Run {run.id} was written by another version of the project. Start a new run.") from error
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Settings:
-        """The settings that a run keeps. Raises UserError or ValidationError where another version wrote them."""
+        """Read the settings of a run. Raises UserError or ValidationError if another version wrote them."""
         raise NotImplementedError
 
     @property
     def described(self) -> str:
-        """What it does, in words."""
+        """A description of the work, for people."""
         return self.label
 
     @property
     def together(self) -> int:
-        """Processes that do the work together."""
+        """The number of processes that share the work."""
         return 1
 
     def named(self, workspace: Workspace) -> Self:
-        """The job with everything that is settled when it is launched, its name above all."""
+        """Return the job with the values that are fixed at launch, such as its name."""
         return self
 
     def freed(self, workspace: Workspace) -> Self:
-        """The job under a name that is free: its own, or that and a number."""
+        """Return the job under a free name: its own, or its own with a number."""
         return self
 
     def check(self, workspace: Workspace) -> None:
-        """Raises UserError or StoreError when it cannot work."""
+        """Check that the job can run. Raises UserError or StoreError if it cannot."""
         raise NotImplementedError
 
     def names(self, workspace: Workspace) -> dict[str, Any]:
-        """Of what it works on, for people to read in the row of the run."""
+        """Return the names of its inputs, which the run's row keeps for people to read."""
         raise NotImplementedError
 
     def row(self, workspace: Workspace) -> Run:
-        """The row of a run that does it."""
+        """Return the row of a run that does the job."""
         own = self.model_dump(exclude={"kind", "name", "config", *COLUMNS}, exclude_none=True)
         ids = {name: getattr(self, name, None) for name in COLUMNS}
         settings = getattr(self, "config", None)
@@ -88,19 +88,19 @@ class Job(BaseModel):
         return Run(kind=self.kind, name=self.name, device=self.device, params=params, **ids)
 
     def work(self, workspace: Workspace, run_id: int, progress: Progress) -> None:
-        """Do it, as the run of this id; or go on where an earlier attempt of that run stopped."""
+        """Do the work as the run of this id. Continues where an earlier attempt of that run stopped."""
         raise NotImplementedError
 
     def made(self, workspace: Workspace, run: Run) -> bool:
-        """Whether what a run of this made is still there."""
+        """Whether the result of a run of this job still exists."""
         raise NotImplementedError
 
     def saw(self, workspace: Workspace) -> Saw:
-        """Whether a run of the same subject and settings, which may have begun long ago, saw what it would see now."""
+        """Return a function that tells whether an earlier run with equal input and settings saw the present data."""
         return lambda run: True
 
     def does_the_same(self, other: Job) -> bool:
-        """Whether another job makes the same of the same, under whatever name."""
+        """Whether another job has the same input and settings. Names do not count."""
         return type(self) is type(other) and self._what() == other._what()
 
     def _what(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The kinds of run. Each is one class: what it works on, by ids, its settings, and what it does with them.
+"""The kinds of run. Each is one class: the ids it works on, its settings, and its work.
 
-A job is what a run's row says, as an object: launching writes it there, ``job_of`` reads it. Free of torch, which the
-work itself imports.
+A job is a run's row as an object: launching writes the row, ``job_of`` reads it. This module does not import torch;
+the work does.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from orl_explorer.train.workspace import Workspace
 
 
 class Mine(Job):
-    """Stage 2: a correspondence set of a dataset, by an encoder.
+    """Stage 2: mine a correspondence set from a dataset with an encoder.
 
-    workers: processes for selective search. revision: of the dataset when the run was launched. imported: the file
-    that the correspondences, or the neighbours alone, were read from; they lie in the run's folder.
+    workers: processes for selective search. revision: the dataset's revision at launch. imported: the file that the
+    correspondences, or only the neighbours, were read from; a copy of them is in the run's folder.
     """
 
     kind: Literal["mine"] = "mine"
@@ -76,7 +76,7 @@ class Mine(Job):
         return self.model_copy(update={"name": free(workspace, self.name, set_is_taken)})
 
     def check(self, workspace: Workspace) -> None:
-        if self.imported is None:  # else what there is to check was, before the file was read
+        if self.imported is None:  # an import was checked before its file was read
             check(workspace, self._rows(workspace)[0], self.name, self.config)
         refuse_taken_set(workspace, self.name)
         if self.workers is not None and self.workers < 1:
@@ -104,7 +104,7 @@ class Mine(Job):
         return found is not None and found.status == "complete" and found.run_id == run.id
 
     def saw(self, workspace: Workspace) -> Saw:
-        """The same photos, and annotations where it mines those."""
+        """Compare the photos, and the annotations if they are the proposals."""
         revision, store = self._rows(workspace)[0].revision, workspace.store
         now = cache(lambda: {image.id for image in usable_images(store, self.dataset_id)})
 
@@ -128,7 +128,7 @@ class Mine(Job):
 
 
 class MakeMap(Job):
-    """A map of a dataset's photos by an encoder, or of a set's RoIs; one that is being made is not begun again."""
+    """A map of a dataset's photos, or of a set's RoIs, by an encoder. A map in progress is not started twice."""
 
     kind: Literal["map"] = "map"
     dataset_id: int
@@ -137,7 +137,7 @@ class MakeMap(Job):
     set: str | None = None
     selection: int | None = None
 
-    device: ClassVar[str] = "map"  # a queue of its own: minutes on one core should not wait for a night of training
+    device: ClassVar[str] = "map"  # its own queue: a map of a few minutes should not wait for a training
     joins: ClassVar[bool] = True
     label: ClassVar[str] = "map"
     makes: ClassVar[Made] = "map"
@@ -145,7 +145,7 @@ class MakeMap(Job):
 
     @classmethod
     def showing(cls, shown: maps.MapOf) -> Self:
-        """The job that makes a map."""
+        """Return the job that makes a map."""
         what = f"RoIs of {shown.mined.name}" if shown.mined else shown.dataset.name
         return cls(
             name=f"map of {what} by {shown.encoder.name}",
@@ -180,7 +180,7 @@ class MakeMap(Job):
 
 
 class Evaluate(Job):
-    """An encoder measured by a protocol. data: a folder, or the name of the dataset that ``dataset_id`` says."""
+    """Measure an encoder by a protocol. data: a folder, or the name of the dataset ``dataset_id``."""
 
     kind: Literal["evaluate"] = "evaluate"
     encoder_id: int
@@ -194,7 +194,7 @@ class Evaluate(Job):
 
     @classmethod
     def on(cls, workspace: Workspace, encoder: Encoder, data: str, config: EvaluateConfig) -> Self:
-        """The job for data as a person says it: a folder, or the name of a dataset. Raises StoreError or UserError."""
+        """Return the job for a folder, or for the name of a dataset. Raises StoreError or UserError."""
         whose = None
         if not protocol_named(config.protocol).takes_folder:
             whose = dataset_named(workspace.store, data).id
@@ -228,7 +228,7 @@ class Evaluate(Job):
         return evaluation_of_run(workspace.store, run.id) is not None
 
     def saw(self, workspace: Workspace) -> Saw:
-        """The same files, or a dataset since which nothing has changed."""
+        """Compare the files of the folder, or the revision of the dataset."""
         now = cache(lambda: data_state(workspace, self._data(workspace), self.config))
 
         def the_same_data(run: Run) -> bool:
@@ -253,7 +253,7 @@ KINDS = {kind.model_fields["kind"].default: kind for kind in EVERY}
 
 
 def run_described(run: Run) -> str:
-    """What a run does, in words, also where another version of the project wrote its row."""
+    """Describe a run for people, even if another version of the project wrote its row."""
     try:
         return job_of(run).described
     except UserError:
@@ -261,22 +261,22 @@ def run_described(run: Run) -> str:
 
 
 def subject_of(run: Run) -> str:
-    """What a run works on: a set, the photos of a dataset, or what an encoder is evaluated on."""
+    """Return the name of a run's input: a set, a dataset, or the data of an evaluation."""
     return str(run.params.get(KINDS[run.kind].subject, "")) if run.kind in KINDS else ""
 
 
 def makes(run: Run) -> Made | None:
-    """What a run makes, if this version knows its kind."""
+    """Return the kind of result of a run, or None if this version does not know the kind of run."""
     return KINDS[run.kind].makes if run.kind in KINDS else None
 
 
 def trains(run: Run) -> bool:
-    """Whether a run is of a training: it has curves and probes, and makes an encoder."""
+    """Whether a run is a training. A training has curves and probes, and makes an encoder."""
     return issubclass(KINDS.get(run.kind, Job), Training)
 
 
 def job_of(run: Run) -> Job:
-    """What a run was asked to do. Raises UserError where another version of the project wrote its row."""
+    """Return the job of a run. Raises UserError if another version of the project wrote its row."""
     if run.kind not in KINDS:
-        raise UserError(f"Run {run.id} is of a kind that this version does not know: {run.kind}.")
+        raise UserError(f"Run {run.id} has a kind that this version does not know: {run.kind}.")
     return KINDS[run.kind].of(run)

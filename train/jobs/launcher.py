@@ -1,6 +1,6 @@
-"""Launching, watching, stopping and resuming runs. A run is its own process; its truth is its row in the store.
+"""Launching, watching, stopping and resuming runs. A run is a process; its row in the store holds its state.
 
-Nothing here imports torch, so that the explorer can start runs and stay light.
+This module does not import torch, so the explorer can start runs and stay light.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ from orl_explorer.train.jobs.kinds import job_of
 from orl_explorer.train.run_folders import new_folder, own_folder
 from orl_explorer.train.workspace import Workspace
 
-GRACE = 30.0  # seconds between asking a run to stop and killing it
-# Threads that wait should soon sleep: spinning, they take the core that the explorer or another run has work for. Not
-# at once: the next operation of a network comes in microseconds, and to wake a thread takes as long as a small one.
+GRACE = 30.0  # seconds between the request to stop a run and its kill
+# Waiting threads should sleep soon: a spinning thread occupies a core that the explorer or another run needs. They
+# should not sleep at once: the next operation of a network follows within microseconds, and waking a thread takes as
+# long as a small operation.
 PATIENT = {"GOMP_SPINCOUNT": "3000"}
-# Of glibc: what one step gives back, the next one asks for again. Given back to the system, it would come as pages that
-# have to be cleared first, up to a fifth of a training step.
+# glibc keeps freed memory, because the next step needs it again. Pages that were returned to the system would have to
+# be cleared first, which takes up to a fifth of a training step.
 RETENTIVE = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 STALE = timedelta(seconds=60)  # without a heartbeat, a run on another host counts as crashed
 
 
 def launch(workspace: Workspace, job: Job, brings: Mapping[str, Path] | None = None) -> Run:
-    """Queue a run that does a job, and start its process. Raises UserError or StoreError when it cannot work.
+    """Queue a run that does a job, and start its process. Raises UserError or StoreError if the job cannot run.
 
-    brings: files that go to the run's folder, by the name that they have there. Of a kind that joins, a run that is
-    doing the same already is returned instead.
+    brings: files to move into the run's folder, by their names there. If the job's kind joins and a live run does the
+    same work, that run is returned instead.
     """
     job = job.named(workspace)
     job.check(workspace)
@@ -57,41 +58,41 @@ def launch(workspace: Workspace, job: Job, brings: Mapping[str, Path] | None = N
 
 
 def run_doing(workspace: Workspace, job: Job) -> Run | None:
-    """A run that waits or works, and does the same as a job."""
+    """Return a live run that does the same work as a job, or None."""
     for run in runs(workspace.store, LIVE):
-        with contextlib.suppress(UserError):  # of another version, whose jobs are others
+        with contextlib.suppress(UserError):  # written by another version
             if run.kind == job.kind and job.does_the_same(job_of(run)):
                 return run
     return None
 
 
 def resume(workspace: Workspace, run_id: int) -> Run:
-    """Queue an ended run again; it goes on from what it kept. Raises UserError when there is nothing to go on with."""
+    """Queue an ended run again. It continues from its checkpoints. Raises UserError if it cannot be resumed."""
     reconcile(workspace)
     run = run_by_id(workspace.store, run_id)
     if run.status == "done":
-        raise UserError(f"Run {run_id} is done; there is nothing to resume.")
+        raise UserError(f"Run {run_id} is done. There is nothing to resume.")
     if run.status in ENDED:
         own_folder(workspace, run_id)
     queued: dict[str, Any] = {"status": "queued", "pid": None, "ended_at": None, "exit_code": None, "error": None}
-    queued["heartbeat_at"] = now()  # or it would count as crashed until its process is there
+    queued["heartbeat_at"] = now()  # else it counts as crashed until its process starts
     if not update_run(workspace.store, run_id, only_if=ENDED, **queued):
-        raise UserError(f"Run {run_id} is {run.status}; it needs no resuming.")
+        raise UserError(f"Run {run_id} is {run.status}. Only a run that has ended can be resumed.")
     return _start(workspace, run_by_id(workspace.store, run_id))
 
 
 def request_stop(workspace: Workspace, run_id: int) -> Run:
-    """Ask a run to stop at its next safe point. A queued one never starts."""
+    """Ask a run to stop at its next safe point. A queued run never starts."""
     reconcile(workspace)
     run = run_by_id(workspace.store, run_id)
     if run.status in ENDED:
-        raise UserError(f"Run {run_id} has ended already ({run.status}).")
+        raise UserError(f"Run {run_id} has already ended ({run.status}).")
     update_run(workspace.store, run_id, only_if=("queued", "running"), status="stopping")
     return run_by_id(workspace.store, run_id)
 
 
 def stop(workspace: Workspace, run_id: int, grace: float = GRACE) -> Run:
-    """Ask a run to stop, wait, and kill it when it has not after ``grace`` seconds."""
+    """Ask a run to stop, and kill it if it has not stopped after ``grace`` seconds."""
     request_stop(workspace, run_id)
     deadline = time.monotonic() + grace
     while time.monotonic() < deadline:
@@ -103,10 +104,10 @@ def stop(workspace: Workspace, run_id: int, grace: float = GRACE) -> Run:
 
 
 def kill(workspace: Workspace, run_id: int) -> Run:
-    """End a run's processes at once. What it published, checkpoints and finished batches, stays."""
+    """Kill the processes of a run. Its checkpoints and finished batches are kept."""
     run = run_by_id(workspace.store, run_id)
     if run.host and run.host != platform.node() and is_alive(run):
-        raise UserError(f"Run {run_id} lives on {run.host}, out of reach from here; stop it there.")
+        raise UserError(f"Run {run_id} runs on {run.host}. Stop it there.")
     if run.pid and is_alive(run):
         _signal_group(run.pid, signal.SIGTERM)
         if not _gone(run, within=3):
@@ -129,7 +130,7 @@ def reconcile(workspace: Workspace) -> list[int]:
 
 
 def is_alive(run: Run) -> bool:
-    """Whether a run's process still exists: same pid, same start. On another host, whether its heart beats."""
+    """Whether a run's process exists: same pid, same start time. On another host, whether its heartbeat is recent."""
     if run.pid is None or run.pid_started_at is None:
         return now() - (run.heartbeat_at or run.created_at) < timedelta(seconds=10)  # about to be started
     if run.host != platform.node():
@@ -143,12 +144,12 @@ def is_alive(run: Run) -> bool:
 
 
 def identity() -> dict[str, Any]:
-    """Host, pid and start time of this process, as a run's row keeps them."""
+    """Return host, pid and start time of this process, for a run's row."""
     return {"host": platform.node(), "pid": os.getpid(), "pid_started_at": psutil.Process().create_time()}
 
 
 def read_log(workspace: Workspace, run: Run, last_bytes: int = 16_384) -> str:
-    """The end of a run's log."""
+    """Return the end of a run's log."""
     path = workspace.path / run.log_path
     if not path.is_file():
         return ""
@@ -158,7 +159,7 @@ def read_log(workspace: Workspace, run: Run, last_bytes: int = 16_384) -> str:
 
 
 def worker_command(workspace: Workspace, run_id: int) -> list[str]:
-    """Command line of the process that does the work of a run."""
+    """Return the command line of a run's process."""
     return module_command("orl_explorer.train.jobs.worker", "--workspace", str(workspace.path), str(run_id))
 
 
@@ -180,7 +181,7 @@ def _start(workspace: Workspace, run: Run) -> Run:
     return run_by_id(workspace.store, run.id)
 
 
-# Handles of the processes started here: dropping one would leave a zombie until the next is started.
+# Handles of the processes started here. A dropped handle leaves a zombie until the next process starts.
 _CHILDREN: dict[int, subprocess.Popen] = {}
 
 

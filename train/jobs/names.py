@@ -1,4 +1,4 @@
-"""Names of what runs make: sets never change and encoders keep theirs, so one that is taken stays taken."""
+"""Names of the results of runs. A set or an encoder is never overwritten, so its name stays taken."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def encoder_is_taken(workspace: Workspace, name: str) -> bool:
 
 
 def refuse_taken_set(workspace: Workspace, name: str) -> None:
-    """Raises UserError when a set has this name, or a run is making one."""
+    """Raise UserError if a set has this name, or a run is making one."""
     if set_is_taken(workspace, name):
-        raise UserError(f"The correspondence set name '{name}' is taken; sets never change, choose another name.")
+        raise UserError(f"The correspondence set '{name}' already exists or is being made. Choose another name.")
 
 
 def refuse_taken_encoder(workspace: Workspace, name: str) -> None:
-    """Raises UserError when an encoder has this name, or a run is making one, or it cannot be the name of a file."""
+    """Raise UserError if an encoder has this name, a run is making one, or it cannot be a file name."""
     if encoder_is_taken(workspace, file_name(name)):
-        raise UserError(f"The encoder name '{name}' is taken; choose another.")
+        raise UserError(f"The encoder '{name}' already exists or is being made. Choose another name.")
 
 
 def free(workspace: Workspace, stem: str, taken: IsTaken) -> str:
-    """The stem, or where that is taken the stem and the first number from 2 that makes it free."""
+    """Return the stem if it is free, else the stem with the first free number from 2."""
     numbered = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
     return next(name for name in numbered if not taken(workspace, name))
 

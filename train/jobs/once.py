@@ -1,7 +1,7 @@
-"""What a run would make, made once: by a run that did exactly this before, one to go on with, or a new one. No torch.
+"""Make each result once: reuse a finished run that did the same work, resume an unfinished one, or start a new one.
 
-Runs are recognised by what they do: kind, settings, and what they saw, by ids and digests. Names say nothing: a set may
-be deleted and another called the same, a dataset may have grown since.
+Two runs do the same work if their kind, settings and data are equal; data are compared by ids and digests. Names are
+not enough: a set may be deleted and its name used again, and a dataset may grow. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from orl_explorer.train.progress import Progress
 from orl_explorer.train.run_folders import can_go_on
 from orl_explorer.train.workspace import Workspace
 
-LOOK = 0.3  # seconds between looks at a run under way
+LOOK = 0.3  # seconds between two looks at a live run
 
 
 def trained(workspace: Workspace, job: Training, progress: Progress | None = None, *, exact: bool = False) -> Encoder:
@@ -42,7 +42,7 @@ def mined(
 
 
 def evaluated(workspace: Workspace, job: Evaluate, progress: Progress | None = None) -> Evaluation:
-    """What a protocol says of an encoder on some data. Raises UserError or StoreError."""
+    """Return the evaluation of an encoder by a protocol. Raises UserError or StoreError."""
     found = evaluation_of_run(workspace.store, done(workspace, job, progress).id)
     assert found is not None
     return found
@@ -84,23 +84,23 @@ def done(workspace: Workspace, job: Job, progress: Progress | None = None, *, ex
     if run is None:
         run = launcher.launch(workspace, job if exact else job.freed(workspace))
     elif run.status == "done":
-        progress.log(f"Run {run.id} has made '{run.name}' already.")
+        progress.log(f"Run {run.id} has already made '{run.name}'.")
         return run
     elif run.status in ENDED:
-        progress.log(f"Run {run.id} goes on with '{run.name}'.")
+        progress.log(f"Resuming run {run.id} ('{run.name}').")
         run = launcher.resume(workspace, run.id)
     ended = _followed(workspace, run, progress)
     if ended.status != "done":
         raise UserError(
             f"Run {run.id} ('{run.name}') is {ended.status}{': ' + ended.error if ended.error else '.'} "
-            "What is done stays done; the same command goes on from here."
+            "Run the same command again to continue."
         )
     progress.log(f"Run {run.id} has made '{run.name}'.")
     return ended
 
 
 def _followed(workspace: Workspace, run: Run, progress: Progress) -> Run:
-    """Tell how far a run is until it ends; whoever interrupts this stops the run, which keeps what it has."""
+    """Report the progress of a run until it ends. An interrupt stops the run, which keeps its checkpoints."""
     phase, told = "", 0
     try:
         while True:

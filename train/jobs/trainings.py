@@ -27,13 +27,13 @@ from orl_explorer.train.workspace import Workspace
 
 
 class Training(Job):
-    """What stages 1 and 3 have: they make an encoder, in one process or several together."""
+    """Stages 1 and 3: train an encoder in one process, or in several that work together."""
 
     config: TrainConfig
     processes: int = 1
 
     makes: ClassVar[Made] = "encoder"
-    method: ClassVar[str]  # of runs from before their settings said which
+    method: ClassVar[str]  # of early runs, whose settings do not name it
 
     @property
     def described(self) -> str:
@@ -51,7 +51,7 @@ class Training(Job):
         return self if self.name else self.model_copy(update={"name": self.stem(workspace)}).freed(workspace)
 
     def stem(self, workspace: Workspace) -> str:
-        """What the encoder is called where nobody named it, if that is free."""
+        """Return the default name of the encoder; `freed` may add a number."""
         raise NotImplementedError
 
     def freed(self, workspace: Workspace) -> Self:
@@ -68,24 +68,26 @@ class Training(Job):
         refuse_uneven(config, self.processes)
         if photos < config.batch_size:
             raise UserError(
-                f"A batch of {config.batch_size} photos needs at least as many, and {where} has {photos}; "
-                "use --preset small, or --set batch_size=… with a smaller one."
+                f"A batch of {config.batch_size} photos is too large: {where} has {photos}. "
+                "Use --preset small, or --set batch_size=… with a smaller value."
             )
         if config.backbone.startswith(TIMM) and find_spec("timm") is None:
-            raise UserError(f"backbone = {config.backbone} needs timm: pip install 'orl-explorer[timm]'.")
+            raise UserError(
+                f"The backbone {config.backbone} needs timm. Install it with: pip install 'orl-explorer[timm]'."
+            )
         if config.start_from:
             start_encoder(workspace, config.start_from, config.backbone)
         refuse_taken_encoder(workspace, self.name)
 
 
 def trained_on(workspace: Workspace, run: Run) -> Correspondences | None:
-    """What a training trains on; None where it has not begun to, and will take what there is then."""
+    """Return the data that a training uses, or None if it has not started and not gathered any yet."""
     path = workspace.run_folder(run.id) / TRAINED_ON
     return Correspondences.load(path) if path.is_file() else None
 
 
 class Pretrain(Training):
-    """Stage 1, or a method to compare it with, on a dataset's photos."""
+    """Stage 1, or a baseline, on the photos of a dataset."""
 
     kind: Literal["pretrain"] = "pretrain"
     dataset_id: int
@@ -123,7 +125,7 @@ class Pretrain(Training):
 
 
 class Train(Training):
-    """Stage 3 on a correspondence set, by its id, None once it was deleted. correspondence: what it was called."""
+    """Stage 3 on a correspondence set. The set's id is None once it is deleted. correspondence: its name at launch."""
 
     kind: Literal["train"] = "train"
     correspondence_set_id: int | None
@@ -140,7 +142,9 @@ class Train(Training):
     def check(self, workspace: Workspace) -> None:
         mined = self._mined(workspace)
         if not mined.pair_count:
-            raise UserError(f"The correspondence set '{mined.name}' has no pair; mine with a lower --min-similarity.")
+            raise UserError(
+                f"The correspondence set '{mined.name}' has no pairs. Mine again with a lower --min-similarity."
+            )
         refuse_wider(mined, self.config)
         self._check(workspace, mined.image_count, f"the set '{mined.name}'")
 
@@ -149,18 +153,20 @@ class Train(Training):
 
     def row(self, workspace: Workspace) -> Run:
         run = super().row(workspace)
-        run.dataset_id = self._mined(workspace).dataset_id  # where its photos are, for whoever reads the row
+        run.dataset_id = self._mined(workspace).dataset_id  # the dataset of its photos, for readers of the row
         return run
 
     def work(self, workspace: Workspace, run_id: int, progress: Progress) -> None:
         from orl_explorer.train.training.stages import train
 
         if self.correspondence_set_id is None:
-            raise UserError(f"The correspondence set '{self.correspondence}' of run {run_id} was deleted.")
+            raise UserError(
+                f"The correspondence set '{self.correspondence}' of run {run_id} was deleted. Start another run."
+            )
         train(workspace, self._mined(workspace), self.name, self.config, run_id=run_id, progress=progress)
 
     def saw(self, workspace: Workspace) -> Saw:
-        """The same verdicts, where those count."""
+        """Compare the verdicts, if the settings leave out wrong pairs."""
         mined = self._mined(workspace)
         dataset = dataset_by_id(workspace.store, mined.dataset_id)
         now = cache(lambda: correspondences(workspace, mined, dataset, self.config).digest())

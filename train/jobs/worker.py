@@ -29,11 +29,11 @@ from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 BEAT = 1.0  # seconds between heartbeats, and between writes of progress and metrics
-GOING = 10.0  # seconds that a process may take to end after its connection did
+GOING = 10.0  # seconds that a process may take to end after its connection closed
 
 
 class RunProgress(Progress):
-    """Reports to the store about once a second, and learns there whether to stop."""
+    """Writes progress to the store about once a second, and reads there whether to stop."""
 
     def __init__(self, store: Store, run_id: int) -> None:
         self._store, self._run_id = store, run_id
@@ -62,7 +62,7 @@ class RunProgress(Progress):
         self.check()
 
     def log(self, message: str) -> None:
-        with contextlib.suppress(OSError):  # a full disk is no reason to leave the store's row as it is
+        with contextlib.suppress(OSError):  # the store's row is still updated if the disk is full
             print(f"{datetime.now():%H:%M:%S}  {message}", flush=True)
 
     def metric(self, step: int, values: dict[str, float]) -> None:
@@ -70,12 +70,12 @@ class RunProgress(Progress):
             self._metrics.extend((step, name, value) for name, value in values.items())
 
     def check(self) -> None:
-        """Raises Stopped when a stop was asked for."""
+        """Raise Stopped if the run was asked to stop."""
         if self._stop.is_set():
             raise Stopped
 
     def flush(self) -> None:
-        """Write what has gathered."""
+        """Write the metrics and the progress since the last flush."""
         with self._lock:
             metrics, self._metrics = self._metrics, []
             done = self._done
@@ -88,10 +88,10 @@ class RunProgress(Progress):
         update_run(self._store, self._run_id, progress=done, heartbeat_at=now())
 
     def close(self) -> None:
-        """Stop the heart and write the last numbers, if the store takes them."""
+        """Stop the heartbeat and write the last numbers, if the store can be written."""
         self._over.set()
         self._heart.join()
-        with contextlib.suppress(StoreError):  # how the run ended matters more
+        with contextlib.suppress(StoreError):  # recording how the run ended matters more
             self.flush()
 
     def _beat(self) -> None:
@@ -105,7 +105,7 @@ class RunProgress(Progress):
 
 
 def execute(workspace: Workspace, run_id: int) -> int:
-    """Wait for the turn of a run, do its work, record how it ended. Returns the exit code."""
+    """Wait for the turn of a run, do its work, record how it ended. Return the exit code."""
     store = workspace.store
     update_run(store, run_id, heartbeat_at=now(), **identity())
     progress = RunProgress(store, run_id)
@@ -119,7 +119,7 @@ def execute(workspace: Workspace, run_id: int) -> int:
             job.work(workspace, run_id, progress)
         status, code = "done", 0
     except Stopped:
-        progress.log("Stopped; resume goes on from here.")
+        progress.log(f"Stopped. Resume the run with `orl runs resume {run_id}`.")
         status, code = "cancelled", 0
     except (UserError, StoreError) as problem:
         progress.log(str(problem))
@@ -134,17 +134,17 @@ def execute(workspace: Workspace, run_id: int) -> int:
     progress.close()
     try:
         update_run(store, run_id, status=status, exit_code=code, error=error, ended_at=now(), heartbeat_at=now())
-    except StoreError as problem:  # the run will count as crashed, and can be resumed
-        progress.log(f"How the run ended could not be recorded. {problem}")
+    except StoreError as problem:  # the run will count as crashed and can be resumed
+        progress.log(f"Cannot record the end of the run: {problem}")
         return 2
     return code
 
 
 @contextlib.contextmanager
 def siblings(workspace: Workspace, run_id: int, count: int) -> Iterator[None]:
-    """The other processes of a training, in this one's group, with what ``torchrun`` would tell each; nothing for one.
+    """Start the other processes of a training in this process group, with the environment that ``torchrun`` sets.
 
-    Under ``torchrun`` itself they are there already.
+    Does nothing for a single process, or under ``torchrun``, which has started them.
     """
     if count == 1 or "RANK" in os.environ:
         yield
@@ -165,13 +165,13 @@ def siblings(workspace: Workspace, run_id: int, count: int) -> Iterator[None]:
         yield
         for process in others:
             process.wait()
-    except RuntimeError as error:  # what torch.distributed raises where one of the others has gone
+    except RuntimeError as error:  # raised by torch.distributed when another process has ended
         for process in others:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(GOING)
         if gone := [process for process in others if process.returncode]:
             raise UserError(
-                f"{len(gone)} of the {count} processes of this training ended before it did; the log says why."
+                f"{len(gone)} of the {count} processes of this training ended early. See the log for the reason."
             ) from error
         raise
     finally:
@@ -192,13 +192,13 @@ def _wait_for_turn(workspace: Workspace, run_id: int, progress: RunProgress) -> 
 
 
 def main() -> int:
-    """Entry point of the process."""
+    """Run the process of one run, or one of its helper processes."""
     parser = argparse.ArgumentParser(description="Do the work of one run.")
     parser.add_argument("--workspace", required=True)
     parser.add_argument("run_id", type=int)
     arguments = parser.parse_args()
     workspace = open_workspace(arguments.workspace)
-    if int(os.environ.get("RANK", "0")) > 0:  # the first process does the talking
+    if int(os.environ.get("RANK", "0")) > 0:  # only the first process reports
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
             run = run_by_id(workspace.store, arguments.run_id)

@@ -158,7 +158,7 @@ def test_a_cell_that_was_cut_short_goes_on_in_the_run_that_it_had(prepared: Work
     heard = Heard()
     encoder = once.trained(prepared, pretraining(prepared, "demo", config, "another"), heard)
     assert (encoder.name, encoder.run_id) == ("cut-short", first.id)
-    assert heard.lines[0] == f"Run {first.id} goes on with 'cut-short'."
+    assert heard.lines[0] == f"Resuming run {first.id} ('cut-short')."
 
 
 def test_a_run_that_fails_is_told_with_its_reason(prepared: Workspace) -> None:

@@ -378,7 +378,7 @@ def test_names_that_are_not_known(fresh: Workspace, sent: Path) -> None:
     with pytest.raises(UserError, match="no proposals named 'x'"):
         bring(fresh, file, "set", proposals="x")
     bring(fresh, file, "set")
-    with pytest.raises(UserError, match="name 'set' is taken"):
+    with pytest.raises(UserError, match="'set' already exists"):
         bring(fresh, file, "set")
 
 

@@ -93,7 +93,7 @@ def test_a_run_that_is_killed_at_some_step_is_lost_and_resumed_ends_in_the_same_
     assert encoder_named(place.store, "killed").weights_sha256 == whole
     steps = [step for step, name, _ in metrics(place.store, run.id) if name == "loss"]
     assert steps == sorted(set(steps))
-    with pytest.raises(UserError, match=f"Run {run.id} is done; there is nothing to resume"):
+    with pytest.raises(UserError, match=f"Run {run.id} is done. There is nothing to resume"):
         resume(place, run.id)
 
 
@@ -106,7 +106,7 @@ def test_runs_wait_for_their_turn_and_stop_when_asked(place: Workspace, tiny_byo
     assert (first.name, second.name) == ("demo-byol", "demo-byol-2")
     until(lambda: "Waiting for the runs before this one." in read_log(place, second))
     assert status(place, second) == "queued"
-    with pytest.raises(UserError, match=f"Run {first.id} is running; it needs no resuming"):
+    with pytest.raises(UserError, match=f"Run {first.id} is running. Only a run that has ended can be resumed"):
         resume(place, first.id)
 
     stop(place, third.id)  # it never began
@@ -116,11 +116,11 @@ def test_runs_wait_for_their_turn_and_stop_when_asked(place: Workspace, tiny_byo
     request_stop(place, first.id)
     ended = wait(place, first.id)
     assert (ended.status, ended.exit_code) == ("cancelled", 0)
-    assert "Stopped; resume goes on from here." in read_log(place, ended)
+    assert f"Stopped. Resume the run with `orl runs resume {ended.id}`." in read_log(place, ended)
     assert len(list(place.run_folder(first.id).glob("checkpoint-*.pt"))) == 1
     until(lambda: status(place, second) == "running")
     hard_kill(place, second)
-    with pytest.raises(UserError, match=rf"Run {second.id} has ended already \(crashed\)"):
+    with pytest.raises(UserError, match=rf"Run {second.id} has already ended \(crashed\)"):
         stop(place, second.id)
 
 
@@ -128,7 +128,7 @@ def test_mining_and_training_run_one_after_the_other(
     ready: Workspace, tiny_mine: MineConfig, tiny_orl: ORLConfig
 ) -> None:
     mining = launch_mine(ready, "demo", "starter", "set", tiny_mine, workers=1)
-    with pytest.raises(UserError, match="The correspondence set name 'set' is taken"):
+    with pytest.raises(UserError, match="The correspondence set 'set' already exists"):
         launch_mine(ready, "demo", "starter", "set", tiny_mine)
     done = wait(ready, mining.id)
     assert (done.status, done.error) == ("done", None)
@@ -178,7 +178,7 @@ def test_a_stop_while_regions_are_proposed_ends_cancelled_soon(ready: Workspace,
     stop(ready, searching.id)
     assert time.monotonic() - begun < 15
     assert_cancelled_with_all_its_processes(ready, searching, group)
-    assert "Stopped; resume goes on from here." in read_log(ready, searching)
+    assert f"Stopped. Resume the run with `orl runs resume {searching.id}`." in read_log(ready, searching)
 
 
 def test_killing_a_run_while_regions_are_proposed_ends_cancelled(ready: Workspace, searching: Run) -> None:
@@ -193,7 +193,7 @@ def test_a_run_that_fails_keeps_one_sentence_and_exits_with_2(place: Workspace, 
     failed = run_by_id(place.store, run.id)
     assert ended.returncode == 2
     assert (failed.status, failed.exit_code) == ("failed", 2)
-    assert failed.error == f"The correspondence set 'gone' of run {run.id} was deleted."
+    assert failed.error == f"The correspondence set 'gone' of run {run.id} was deleted. Start another run."
     assert failed.error in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr
 
@@ -267,7 +267,7 @@ def test_a_resumed_run_is_not_lost_before_its_process_is_there(
 
 
 def test_a_run_that_cannot_work_is_never_queued(place: Workspace, tiny_mine: MineConfig) -> None:
-    with pytest.raises(UserError, match="A batch of 512 photos needs at least as many, and the dataset 'demo' has 12"):
+    with pytest.raises(UserError, match="A batch of 512 photos is too large: the dataset 'demo' has 12"):
         launch_pretrain(place, "demo", BYOLConfig())
     with pytest.raises(StoreError, match=r"There is no dataset named 'x'\. Known: demo\."):
         launch_pretrain(place, "x", BYOLConfig())
