@@ -65,7 +65,7 @@ def test_every_value_that_will_not_do_has_a_sentence_that_names_it(here: Workspa
     ("changes", "sentence"),
     [
         ({"image_weight": 0.0, "intra_weight": 0.0, "inter_weight": 0.0}, "must be above 0"),
-        ({"batch_size": 6, "accumulate": 4}, "A batch of 6 photos cannot be cut into 4 equal parts"),
+        ({"batch_size": 6, "accumulate": 4}, "A batch of 6 photos cannot be divided into 4 equal parts"),
         ({"neighbors": 9}, "neighbors = 9 will not do: the set 'demo-starter' was mined with K = 4"),
         ({"start_from": "starter"}, "it is a efficientnet_lite0, and the run's backbone is resnet18"),
     ],

@@ -184,7 +184,7 @@ def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
     assert preset_named(MINE_PRESETS, "paper").neighbors == 10
     with pytest.raises(UserError, match="There is no preset 'large'; known: paper, small"):
         train_preset("byol", "large")
-    with pytest.raises(UserError, match="There is no method 'dino'; known: byol, multicrop, simclr, moco, orl"):
+    with pytest.raises(UserError, match="There is no method 'dino'. Known methods: byol, multicrop, simclr, moco, orl"):
         train_preset("dino", "small")
 
 

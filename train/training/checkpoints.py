@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and one integer, published whole or not at all."""
+"""Checkpoints: tensors and the step, written atomically."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.progress import Progress
 
-KEPT = 2  # the newest and the one before, should the newest be damaged
+KEPT = 2  # the newest, and the one before it in case the newest is damaged
 
 
 def save_checkpoint(folder: Path, step: int, payload: dict[str, Any]) -> Path:
-    """Write the checkpoint of a step and drop those that are no longer needed."""
+    """Write the checkpoint of a step and delete old ones."""
     path = folder / f"checkpoint-{step:09d}.pt"
     publish(lambda file: torch.save(payload | {"step": step}, file), path)
-    # What a killed process left half-written begins with a dot.
+    # The name of an incomplete file of a killed process begins with a dot.
     for old in (*_newest_first(folder)[KEPT:], *folder.glob(".checkpoint-*")):
         old.unlink()
     return path
 
 
 def load_checkpoint(folder: Path, progress: Progress) -> dict[str, Any] | None:
-    """The newest checkpoint that can be read, or None. A damaged one is passed over, and the log says so."""
+    """Return the newest readable checkpoint, or None. Skips and logs damaged ones."""
     for path in _newest_first(folder):
         try:
             return read_torch(path)
         except UserError as error:
-            progress.log(f"Passed over a damaged checkpoint: {error}")
+            progress.log(f"Skipped a damaged checkpoint: {error}")
     return None
 
 

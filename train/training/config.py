@@ -1,6 +1,6 @@
-"""The methods of training as settings, and their presets; free of torch.
+"""The settings of the training methods, and their presets. This module does not import torch.
 
-The order of the fields is that of the form.
+The form shows the fields in this order.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ TrainPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 class Passes(NamedTuple):
-    """Over one photo: ``learned`` passes forward and backward, ``followed`` ones forward by a slow network."""
+    """The passes over one photo: ``learned`` forward and backward, ``followed`` only forward, by a slow network."""
 
     side: int  # of the views, in pixels
     learned: int
     followed: int = 0
 
 
-# Headings of the form; without one, what most people change first.
+# Headings of the form. Settings without one are those that most people change first.
 OWN, OPTIMISER, NETWORKS, MACHINE = "Only this method", "Optimiser", "Networks", "Machine and checks"
 GROUPS = (OWN, OPTIMISER, NETWORKS, MACHINE)
 
-# What methods have their own defaults of.
-BatchSize = Annotated[int, setting(ge=2, le=65_536, help="Photos per step, of all processes together")]
+# Settings whose defaults differ between methods.
+BatchSize = Annotated[int, setting(ge=2, le=65_536, help="Photos per step, over all processes")]
 Rate = Annotated[
     float,
-    setting(gt=0, le=100, help="Learning rate at a batch of 256; it grows with the batch", group=OPTIMISER),
+    setting(gt=0, le=100, help="Learning rate for a batch of 256; proportional to the batch size", group=OPTIMISER),
 ]
 WarmUp = Annotated[float, setting(ge=0, help="Epochs over which the learning rate ramps up", group=OPTIMISER)]
 Projection = Annotated[int, setting(ge=8, le=8192, help="Length of a projection", group=NETWORKS)]
 TargetMomentum = Annotated[
-    float, setting(ge=0, le=1, help="Momentum of the target at the start; it rises to 1", group=NETWORKS)
+    float, setting(ge=0, le=1, help="Momentum of the target network at the start; it rises to 1", group=NETWORKS)
 ]
 Temperature = Annotated[float, setting(gt=0, le=10, help="Temperature of the softmax over similarities", group=OWN)]
 
 
 class TrainConfig(Settings):
-    """What every method has; the defaults are the paper's."""
+    """The settings that all methods share. The defaults are the paper's."""
 
     title: ClassVar[str]
-    slow_network: ClassVar[bool] = True  # whether a slow copy of the network follows it
+    slow_network: ClassVar[bool] = True  # whether a moving average of the network is kept
     method: str
     epochs: int = setting(800, ge=1, le=100_000, help="Passes over the photos")
     batch_size: BatchSize = 512
-    backbone: str = setting("resnet50", help="torchvision ResNet, or timm:NAME")
-    start_from: str = setting("", help="Encoder whose weights to start from; none: random ones, as in the paper")
+    backbone: str = setting("resnet50", help="Name of a torchvision ResNet, or timm:NAME")
+    start_from: str = setting("", help="Encoder whose weights to start from; empty: random weights, as in the paper")
     image_size: int = setting(224, ge=32, le=1024, help="Side of an image view, in pixels")
     rate_per_256: Rate = 0.2
     warmup_epochs: WarmUp = 4
@@ -62,37 +62,37 @@ class TrainConfig(Settings):
         1,
         ge=1,
         le=1024,
-        help="Parts of a batch that go one after the other; each is normalised by itself",
+        help="Parts of a batch that are processed in turn; batch norm sees one part at a time",
         group=OPTIMISER,
     )
     precision: TrainPrecision = setting(
-        "auto", help="Of the networks; auto: bf16 or fp16 on GPUs, fp32 on CPUs", group=OPTIMISER
+        "auto", help="Precision; auto: bf16 or fp16 on GPUs, fp32 on CPUs", group=OPTIMISER
     )
     hidden: int = setting(4096, ge=8, le=65_536, help="Width of the heads' hidden layer", group=NETWORKS)
     projection: Projection = 256
-    seed: int = setting(0, ge=0, le=2**31 - 1, help="Seed of weights, order and views", group=MACHINE)
+    seed: int = setting(0, ge=0, le=2**31 - 1, help="Seed of the weights, the order and the views", group=MACHINE)
     workers: int = setting(
         4,
         ge=0,
         le=256,
-        help="Processes that load and augment photos, of each training process",
+        help="Processes that load and augment photos, per training process",
         group=MACHINE,
     )
     checkpoint_every: int = setting(10, ge=1, help="Epochs between checkpoints", group=MACHINE)
     knn_every: int = setting(
         10,
         ge=0,
-        help="Epochs between k-NN checks on annotated photos, where there are some; 0 for none",
+        help="Epochs between k-NN checks on annotated photos, if there are any; 0 for none",
         group=MACHINE,
     )
 
     @property
     def passes(self) -> tuple[Passes, ...]:
-        """What one photo costs."""
+        """The network passes that one photo needs."""
         raise NotImplementedError
 
     def check_part(self, photos: int) -> None:
-        """Raises UserError where so many photos cannot go through the network at once."""
+        """Raise UserError if the network cannot process so many photos at once."""
 
     @field_validator("backbone")
     @classmethod
@@ -117,7 +117,7 @@ class BYOLConfig(TrainConfig):
 
 
 class MultiCropConfig(TrainConfig):
-    """BYOL with small views besides (Table 5c)."""
+    """BYOL with additional small views (Table 5c)."""
 
     title: ClassVar[str] = "multi-crop BYOL"
     method: Literal["multicrop"] = "multicrop"
@@ -131,13 +131,15 @@ class MultiCropConfig(TrainConfig):
 
 
 class SimCLRConfig(TrainConfig):
-    """Baseline of Tables 1-4, with LARS."""
+    """SimCLR with LARS, a baseline of Tables 1-4."""
 
     title: ClassVar[str] = "SimCLR"
     slow_network: ClassVar[bool] = False
     method: Literal["simclr"] = "simclr"
     rate_per_256: Rate = 0.3
-    weight_decay: float = setting(1e-6, ge=0, le=1, help="Weight decay, not of biases and batch norms", group=OPTIMISER)
+    weight_decay: float = setting(
+        1e-6, ge=0, le=1, help="Weight decay, except of biases and batch norms", group=OPTIMISER
+    )
     hidden: int = setting(2048, ge=8, le=65_536, help="Width of the head's hidden layer", group=NETWORKS)
     projection: Projection = 128
     temperature: Temperature = 0.1
@@ -148,7 +150,7 @@ class SimCLRConfig(TrainConfig):
 
 
 class MoCoConfig(TrainConfig):
-    """MoCo v2, baseline of Tables 1-4."""
+    """MoCo v2, a baseline of Tables 1-4."""
 
     title: ClassVar[str] = "MoCo v2"
     method: Literal["moco"] = "moco"
@@ -161,7 +163,7 @@ class MoCoConfig(TrainConfig):
     queue: int = setting(65_536, ge=1, le=2**24, help="Earlier keys that serve as negatives", group=OWN)
     key_momentum: float = setting(0.999, ge=0, le=1, help="Momentum of the network for keys", group=NETWORKS)
     norm_group: int = setting(
-        32, ge=2, help="Photos that are normalised together; keys are shuffled between groups", group=OWN
+        32, ge=2, help="Photos that batch norm normalises together; keys are shuffled between groups", group=OWN
     )
 
     @property
@@ -170,7 +172,9 @@ class MoCoConfig(TrainConfig):
 
     def check_part(self, photos: int) -> None:
         if photos % self.norm_group == 1:
-            raise UserError(f"norm_group = {self.norm_group} leaves one photo alone, which cannot be normalised.")
+            raise UserError(
+                f"norm_group = {self.norm_group} leaves one photo alone, which cannot be normalised. Use another value."
+            )
 
 
 class ORLConfig(TrainConfig):
@@ -184,16 +188,16 @@ class ORLConfig(TrainConfig):
     intra_weight: float = setting(1.0, ge=0, help="Lambda 2: weight of the intra-RoI loss", group=OWN)
     inter_weight: float = setting(1.0, ge=0, help="Lambda 3: weight of the inter-RoI loss", group=OWN)
     neighbors: int = setting(
-        0, ge=0, le=100, help="K of this run: only the nearest so many of the set; 0 for all", group=OWN
+        0, ge=0, le=100, help="K of this run: use only the K nearest neighbours of the set; 0 for all", group=OWN
     )
     pair_ratio: float = setting(
         0,
         ge=0,
         le=1,
-        help="N of this run: only the best pairs of the set, a share of the query's RoIs; 0 for all",
+        help="N of this run: use only the best pairs of the set, as a share of the query's RoIs; 0 for all",
         group=OWN,
     )
-    leave_out_wrong: bool = setting(False, help="Leave out pairs that somebody judged to be wrong", group=OWN)
+    leave_out_wrong: bool = setting(False, help="Leave out pairs with the verdict wrong", group=OWN)
 
     @model_validator(mode="after")
     def _some_loss(self) -> ORLConfig:
@@ -208,7 +212,7 @@ class ORLConfig(TrainConfig):
         return tuple(Passes(side, 2, 2) for side, weight in zip(sides, weights, strict=True) if weight)
 
 
-# For a machine without a GPU: what it learns says nothing about the method.
+# For a machine without a GPU. The preset checks that the code runs; its encoder is not comparable with the paper's.
 LITTLE: dict[str, Any] = {
     "backbone": "resnet18",
     "epochs": 10,
@@ -229,7 +233,7 @@ PRESETS: dict[str, dict[str, TrainConfig]] = {
     "orl": {"paper": ORLConfig(), "small": ORLConfig(**LITTLE, patch_size=48)},
 }
 PRESET_HELP = {
-    "small": "ResNet-18, small views; a demo epoch takes seconds",
+    "small": "ResNet-18 and small views; an epoch of the demo takes seconds",
     "paper": "the published constants, for GPUs",
 }
 STAGE_1 = tuple(method for method in PRESETS if method != "orl")
@@ -238,30 +242,30 @@ _READ: TypeAdapter[Any] = TypeAdapter(Annotated[_ANY, Field(discriminator="metho
 
 
 def train_preset(method: str, preset: str) -> TrainConfig:
-    """A method's preset, ``paper`` or ``small``. Raises UserError naming those there are."""
+    """Return a method's preset, ``paper`` or ``small``. Raises UserError with the known names."""
     if method not in PRESETS:
-        raise UserError(f"There is no method '{method}'; known: {', '.join(PRESETS)}.")
+        raise UserError(f"There is no method '{method}'. Known methods: {', '.join(PRESETS)}.")
     return preset_named(PRESETS[method], preset)
 
 
 def read_config(values: dict[str, Any]) -> TrainConfig:
-    """The settings that a run keeps. Raises UserError where another version wrote them."""
+    """Read the settings of a run. Raises UserError if another version wrote them."""
     try:
         return _READ.validate_python(values)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"])) or "method"
         raise UserError(
             f"The settings of this run were written by another version of the project ({where}: "
-            f"{error.errors()[0]['msg'].lower()}); start a new run."
+            f"{error.errors()[0]['msg'].lower()}). Start a new run."
         ) from error
 
 
 def refuse_uneven(config: TrainConfig, processes: int) -> None:
-    """Raises UserError where a batch cannot be cut into equal parts that a batch norm can work with."""
+    """Raise UserError if a batch cannot be divided into equal parts of at least two photos."""
     pieces = config.accumulate * processes
     if config.batch_size % pieces or config.batch_size // pieces < 2:
         raise UserError(
-            f"A batch of {config.batch_size} photos cannot be cut into {pieces} equal parts of two or more "
+            f"A batch of {config.batch_size} photos cannot be divided into {pieces} equal parts of two or more "
             f"(accumulate = {config.accumulate}, {processes} process{'es' if processes > 1 else ''})."
         )
     config.check_part(config.batch_size // pieces)

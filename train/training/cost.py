@@ -1,4 +1,4 @@
-"""What a training run will cost, told before it is launched."""
+"""An estimate of the cost of a training run, before it is launched."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from orl_explorer.train.training.config import TrainConfig, read_config
 
 @dataclass(frozen=True)
 class Cost:
-    """steps: optimiser steps. seconds: of the whole run. measured: whether an earlier run gave the speed.
+    """The cost of a training run.
 
-    checkpoint_bytes: of one checkpoint; two are kept.
+    steps: optimiser steps. seconds: of the whole run. measured: whether the speed comes from an earlier run.
+    checkpoint_bytes: size of one checkpoint. Two are kept.
     """
 
     steps: int
@@ -27,7 +28,7 @@ class Cost:
 
 
 def operations_per_image(config: TrainConfig) -> float:
-    """10^9 operations for one photo: a backward costs two forwards, and a slow network has none."""
+    """Return the 10^9 operations per photo. A backward pass costs two forward passes; a slow network has none."""
     return sum((3 * each.learned + each.followed) * _forward(config, each.side) for each in config.passes)
 
 
@@ -36,14 +37,14 @@ def _forward(config: TrainConfig, side: int) -> float:
 
 
 def estimate(store: Store, config: TrainConfig, photos: int) -> Cost:
-    """Cost of a run on so many photos, from the speed of the newest run with numbers, scaled by operations."""
+    """Estimate the cost of a run on so many photos from the speed of the newest measured run, scaled by operations."""
     steps = photos // config.batch_size * config.epochs
     images = steps * config.batch_size
     operations = operations_per_image(config)
     speed, measured = _measured_speed(store), True
     if speed is None:
         speed, measured = ASSUMED * (os.cpu_count() or 1), False
-    copies = 2 + config.slow_network  # the network, its momentum, and what follows it
+    copies = 2 + config.slow_network  # the network, its momentum, and its moving average
     parameters = PARAMETERS.get(config.backbone, PARAMETERS[UNKNOWN]) * 1e6 * copies
     return Cost(steps, images * operations / speed, measured, round(parameters * 4))
 
@@ -55,6 +56,6 @@ def _measured_speed(store: Store) -> float | None:
             if rate:
                 try:
                     return rate * operations_per_image(read_config(run.params["config"]))
-                except UserError:  # of another version
+                except UserError:  # written by another version
                     continue
     return None

@@ -1,4 +1,4 @@
-"""Photos as views. Order and every view are functions of (seed, epoch, image): nothing depends on the past."""
+"""Views of photos for training. Their order and content are functions of (seed, epoch, image) only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from orl_explorer.train.training.trained_on import Correspondences
 
 _Key = tuple[int, int]  # epoch, index of the image
 Views = dict[str, Tensor]  # name -> uint8 [S, S, 3]; of a batch [B, S, S, 3]
-CHANGES = "/changes"  # ends the name of what is still to be done to a view: float [9], of a batch [B, 9]
+CHANGES = "/changes"  # suffix of the pending augmentation of a view: float [9], of a batch [B, 9]
 # Of stage 3, in the order of their generators: name, branch, pipeline.
 VIEW_ORDER = tuple(
     (name, branch.name, pipeline)
@@ -32,25 +32,25 @@ VIEW_ORDER = tuple(
     for name, pipeline in zip((branch.first, branch.second), PIPELINES, strict=True)
 )
 VIEWS = tuple(name for name, _, _ in VIEW_ORDER)
-CHOICE = 1_000  # number of the generator that draws neighbour, pair and RoI, apart from those of the views
+CHOICE = 1_000  # number of the generator that draws neighbour, pair and RoI; different from those of the views
 
 
 class ImageViews(Dataset):
     """Stage 1: views of whole photos."""
 
     def __init__(self, files: list[str], views: tuple[View, ...], seed: int, *, changed: bool = True) -> None:
-        """changed: whether views are augmented here, or come with what the device is to do to them."""
+        """changed: whether views are augmented here; if not, each comes with the augmentation for the device."""
         self.files, self.views, self.seed, self.changed = files, views, seed, changed
 
     def __len__(self) -> int:
         return len(self.files)
 
     def file(self, index: int) -> str:
-        """Path of a photo."""
+        """Return the path of a photo."""
         return self.files[index]
 
     def __getitem__(self, key: _Key) -> Views:
-        """Each view under its name, uint8 [S, S, 3]."""
+        """Return each view by name, uint8 [S, S, 3]."""
         generators = [view_generator(self.seed, *key, number) for number in range(len(self.views))]
         cut = partial(_crops, self.views, generators)
         shown: Views = {}
@@ -65,7 +65,7 @@ class RoiViews(Dataset):
     def __init__(
         self, found: Correspondences, views: tuple[View, ...], config: ORLConfig, *, changed: bool = True
     ) -> None:
-        """views: the two of whole photos."""
+        """views: the two views of whole photos."""
         weights = (config.image_weight, config.intra_weight, config.inter_weight)
         self.found, self.config, self.views, self.changed = found, config, views, changed
         self.active = {b.name for b, weight in zip(BRANCHES, weights, strict=True) if weight}
@@ -74,13 +74,13 @@ class RoiViews(Dataset):
         return len(self.found.queries)
 
     def file(self, index: int) -> str:
-        """Path of a query photo."""
+        """Return the path of a query photo."""
         return self.found.files[int(self.found.queries[index])]
 
     def __getitem__(self, key: _Key) -> Views:
         """image_1, image_2: uint8 [S, S, 3]; roi, roi_jittered, query_roi, key_roi: uint8 [P, P, 3].
 
-        Branches of weight 0 have no views.
+        A branch of weight 0 has no views.
         """
         epoch, index = key
         found, query = self.found, int(self.found.queries[index])
@@ -95,8 +95,8 @@ class RoiViews(Dataset):
         boxes = (box, near, pair[:4])
 
         def cut(width: int, height: int) -> list[Crop]:
-            # All of them, whichever are wanted: they decide how finely the photo is decoded, and a branch must not
-            # look different for another being off.
+            # All crops, even of branches that are off: the crops decide at which scale the photo is decoded, and the
+            # views of a branch must not depend on the other branches.
             patches = [Crop(patch, self.config.patch_size) for patch in boxes]
             return _crops(self.views, generators, width, height) + patches
 
@@ -127,21 +127,21 @@ def _read(file: str, plan: partial | object) -> list[np.ndarray]:
     try:
         return read_crops(Path(file), plan)  # type: ignore[arg-type]
     except UnreadableImage as error:
-        raise UserError(f"{file} cannot be read any more: {error}; run `orl ingest` on its folder again.") from error
+        raise UserError(f"Cannot read {file}: {error}. Run `orl ingest` on its folder again.") from error
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
-    """Whole batches in an epoch; the rest of the photos waits for the next one. Raises UserError."""
+    """Return the number of whole batches in an epoch. The last photos are left out. Raises UserError."""
     if count < batch_size:
         raise UserError(
-            f"A batch of {batch_size} photos needs at least as many, and there are {count}; "
-            f"use --preset small or --set batch_size={max(2, count // 4)}."
+            f"A batch of {batch_size} photos is too large: there are {count}. "
+            f"Use --preset small or --set batch_size={max(2, count // 4)}."
         )
     return count // batch_size
 
 
 def batch_keys(count: int, config: TrainConfig, step: int) -> list[_Key]:
-    """The photos of one step: a slice of its epoch's order."""
+    """Return the keys of the photos of one step: a slice of its epoch's order."""
     epoch, within = divmod(step, steps_per_epoch(count, config.batch_size))
     order = epoch_order(config.seed, epoch, count)
     start = within * config.batch_size
@@ -150,9 +150,9 @@ def batch_keys(count: int, config: TrainConfig, step: int) -> list[_Key]:
 
 @dataclass(frozen=True)
 class BatchParts:
-    """Keys of every forward from a step on: the tail of the same sequence, wherever it starts.
+    """The keys of each forward pass from a step on. The sequence does not depend on where it starts.
 
-    A step's batch is cut into ``config.accumulate`` parts, and each of those into one for each process.
+    A batch is divided into ``config.accumulate`` parts, and each part among the processes.
     """
 
     count: int
@@ -172,8 +172,8 @@ class BatchParts:
 
 
 def loader(dataset: ImageViews | RoiViews, config: TrainConfig, parts: BatchParts, pin_memory: bool) -> DataLoader:
-    """Batches of views; the number of worker processes changes nothing but the speed."""
-    # Views are small, and threads of OpenCV that a fork leaves behind would be waited for in vain.
+    """Return a loader of batches of views. The number of worker processes changes only the speed."""
+    # Views are small, and a forked process would wait forever for threads of OpenCV, which a fork does not copy.
     cv2.setNumThreads(1)
     return DataLoader(
         dataset,
@@ -185,7 +185,7 @@ def loader(dataset: ImageViews | RoiViews, config: TrainConfig, parts: BatchPart
 
 
 def drawn_batches(batches: DataLoader) -> Iterator[Views]:
-    """What a loader draws. A UserError of one of its processes comes out as the sentence that it was there."""
+    """Yield the batches of a loader. A UserError of a worker process is raised again without its traceback."""
     try:
         yield from batches
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The processes of one training: one, or as many as ``torchrun`` has started. The loop is the same for both."""
+"""The processes of one training: one, or several as under ``torchrun``. The training loop is the same."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-PATIENCE = timedelta(days=7)  # the others wait in here while the first waits for the run's turn
+PATIENCE = timedelta(days=7)  # the other processes wait here while the first waits for the run's turn
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of how many this process is, and its device."""
+    """The rank of this process, the number of processes, and this process's device."""
 
     rank: int
     size: int
@@ -25,29 +25,29 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this process is the first, which writes all files."""
         return self.rank == 0
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean over the processes, of each element."""
+        """Return the mean of each element over the processes."""
         if self.size > 1:
             dist.all_reduce(values)
             values /= self.size
         return values
 
     def mean_of(self, number: float) -> float:
-        """Mean over the processes of a number, in single precision; alone, itself, and no device is waited for."""
+        """Return the mean of a number over the processes, in single precision. A single process returns it at once."""
         if self.size == 1:
             return number
         return self.mean(torch.tensor(float(number), device=self.device)).item()
 
     def any(self, here: bool) -> bool:
-        """Whether it is so in any of them."""
+        """Whether the value is true in any process."""
         return self.mean_of(float(here)) > 0
 
 
 def choose_device(rank: int = 0) -> torch.device:
-    """The accelerator of this process where there is one, else the CPU."""
+    """Return the accelerator of this process if there is one, else the CPU."""
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if found is None:
         return torch.device("cpu")
@@ -56,7 +56,7 @@ def choose_device(rank: int = 0) -> torch.device:
 
 @contextmanager
 def joined_processes() -> Iterator[Processes]:
-    """Meet the other processes, and part at the end."""
+    """Join the process group of a training inside the block."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     device = choose_device(int(os.environ.get("LOCAL_RANK", "0")))
     if size == 1:

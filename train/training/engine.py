@@ -1,4 +1,4 @@
-"""The training loop, for every method: views -> losses -> step -> target -> numbers."""
+"""The training loop of all methods: views -> losses -> step -> target -> numbers."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from orl_explorer.train.training.data import (
 from orl_explorer.train.training.distributed import Processes
 from orl_explorer.train.training.tensorboard import Board
 
-NAMED = 16  # photos in a sentence
-PAUSE = 1.0  # seconds between two readings of numbers on an accelerator, which has to be waited for
+NAMED = 16  # photos listed in an error message
+PAUSE = 1.0  # seconds between two readings of numbers from an accelerator, each of which waits for it
 
 
 class Check(Protocol):
-    """Something to look at when an epoch has ended."""
+    """A check at the end of an epoch."""
 
     def __call__(self, method: Method, epoch: int, step: int, saved: bool) -> dict[str, float]:
-        """Numbers to report, if any. Leaves the method as it was."""
+        """Return numbers to report, if any, and leave the method unchanged."""
 
 
 def fit(
@@ -61,11 +61,11 @@ def fit(
 ) -> None:
     """Train a method to its last epoch, from its newest checkpoint if the folder has one.
 
-    Order, views and schedules are functions of the step, so a run that was killed and resumed ends in the same
-    weights as one that was not (bitwise on a CPU). Numbers of a step stay on the device until they are read: every
-    ``read_every`` steps (by default each one on a CPU, where reading is free, and about once a second elsewhere), at
-    the end of each epoch, and before anything is saved. Raises Stopped after saving a checkpoint, and UserError when
-    the loss is no longer finite.
+    Order, views and schedules are functions of the step, so a resumed run ends with the same weights as an
+    uninterrupted one (bitwise on a CPU). The numbers of a step stay on the device until they are read: every
+    ``read_every`` steps (by default every step on a CPU, where reading is free, and about once a second elsewhere), at
+    the end of each epoch, and before a save. Raises Stopped after saving a checkpoint, and UserError if the loss is not
+    finite.
     """
     refuse_uneven(config, processes.size)
     per_epoch = steps_per_epoch(len(dataset), config.batch_size)
@@ -103,13 +103,13 @@ def fit(
             board.flush()
         if stopping:
             raise Stopped
-        notes.begin()  # neither checks nor checkpoints are part of a step
-    progress.log(f"Most memory of this process: {_most_memory(processes.device) / 1e9:.2f} GB.")
+        notes.begin()  # the time of checks and checkpoints does not count
+    progress.log(f"Peak memory of this process: {_most_memory(processes.device) / 1e9:.2f} GB.")
     board.close()
 
 
 class _Loop:
-    """Networks, optimiser and the number of the step; what a checkpoint holds."""
+    """The state of a training: networks, optimiser and step. A checkpoint holds it."""
 
     def __init__(self, method: Method, config: TrainConfig, per_epoch: int, folder: Path, processes: Processes) -> None:
         self.method, self.config, self.folder, self.processes = method, config, folder, processes
@@ -124,7 +124,7 @@ class _Loop:
         self.model: nn.Module = self.network
 
     def resume(self, progress: Progress) -> None:
-        """Go on from the newest checkpoint, if there is one; then share the network with the other processes."""
+        """Load the newest checkpoint, if there is one, and distribute the network to the other processes."""
         saved = load_checkpoint(self.folder, progress)
         if saved is not None:
             try:
@@ -133,17 +133,17 @@ class _Loop:
                 self.scaler.load_state_dict(saved["scaler"])
             except (KeyError, ValueError, RuntimeError) as error:
                 raise UserError(
-                    "The checkpoint was written by another version of the project; start a new run."
+                    "The checkpoint was written by another version of the project. Start a new run."
                 ) from error
             self.step = saved["step"]
             progress.log(f"Resumed at step {self.step} of {self.total}.")
         self.model = _spread_out(self.network, self.method, self.processes)
 
     def learn(self, batches: Iterator[Views]) -> tuple[int, list[str], Tensor, float, float]:
-        """One step: views, losses, gradients, weights, and what follows them.
+        """Do one step: draw views, compute losses and gradients, update the weights and the target.
 
-        Returns its number, from 1, the names of the loss's terms, on the device [loss, terms …, spread] as means over
-        parts and processes, the learning rate, and the seconds that it waited for data.
+        Returns the number of the step, from 1; the names of the loss's terms; [loss, terms …, spread] on the device,
+        averaged over parts and processes; the learning rate; the seconds spent waiting for data.
         """
         parts, device = self.config.accumulate, self.processes.device
         rate = learning_rate(self.step, self.total, self.warmup, self.peak)
@@ -172,7 +172,7 @@ class _Loop:
         return self.step, list(terms), report, rate, waited
 
     def save(self) -> None:
-        """Write a checkpoint of the step that is done."""
+        """Write a checkpoint of the last step."""
         if self.processes.first:
             payload = {
                 "method": self.network.state_dict(),
@@ -194,19 +194,19 @@ class Notes:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to read: at the same step in all processes."""
+        """Whether the numbers should be read now. All processes agree on the step."""
         return len(self._kept) >= self._pause
 
     def begin(self) -> None:
-        """Time goes from here."""
+        """Start the clock."""
         self._clock = time.perf_counter()
 
     def add(self, step: int, terms: list[str], report: Tensor, rate: float, waited: float) -> None:
-        """Keep what ``_Loop.learn`` returns."""
+        """Keep the result of ``_Loop.learn``."""
         self._kept.append((step, terms, report, rate, waited))
 
     def read(self, batch_size: int) -> list[tuple[int, dict[str, float]]]:
-        """The numbers of each step since the last reading; what a step took is their mean."""
+        """Return the numbers of each step since the last reading. The time of a step is their mean."""
         values = torch.stack([report for _, _, report, _, _ in self._kept]).tolist()
         now = time.perf_counter()
         took = (now - self._clock) / len(self._kept)
@@ -221,14 +221,14 @@ class Notes:
 
 
 def steps_between(processes: Processes, seconds: float) -> int:
-    """Steps to the next reading, where each takes so many seconds: the same number in all processes."""
+    """Return the number of steps to the next reading, from the seconds of a step. All processes get the same number."""
     if processes.device.type == "cpu":
         return 1
     return max(1, int(processes.mean_of(int(PAUSE / seconds))))
 
 
 def to_device(drawn: Views, device: torch.device, architecture: str) -> dict[str, Tensor]:
-    """Views as a method takes them: what is still to be done to them done, float32 [B, 3, S, S], channels last."""
+    """Return the views as input of a method, augmented and normalised: float32 [B, 3, S, S], channels last."""
     mean, std = normalisation(architecture)
     views = {}
     for name, pixels in drawn.items():
@@ -244,7 +244,7 @@ def to_device(drawn: Views, device: torch.device, architecture: str) -> dict[str
 def _prepare(method: Method, device: torch.device) -> nn.Module:
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32
-        torch.backends.cudnn.benchmark = True  # views are always of the same sizes
+        torch.backends.cudnn.benchmark = True  # the sizes of views never change
     if method.synchronised:
         synchronise(method, device)
     return method.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -265,7 +265,7 @@ def _spread_out(network: nn.Module, method: Method, processes: Processes) -> nn.
     if processes.size == 1:
         return network
     device_ids = [processes.device] if processes.device.type == "cuda" else None
-    # Synchronised batch norms keep equal statistics everywhere; of others, the first process's count.
+    # Synchronised batch norms have equal statistics in all processes. Others use those of the first process.
     buffers = not method.synchronised
     return DistributedDataParallel(network, device_ids=device_ids, broadcast_buffers=buffers)
 
@@ -275,7 +275,7 @@ def _unsynced(model: nn.Module) -> Any:
 
 
 def _asked_to_stop(progress: Progress, resumed: int = 1, total: int = 0) -> bool:
-    """Tell of a step, or of the steps there were and will be. A process must not leave while others wait for it."""
+    """Report a step, or the start of the phase, and return whether to stop. The processes must stop together."""
     try:
         if total:
             progress.phase("Training", total)
@@ -287,11 +287,11 @@ def _asked_to_stop(progress: Progress, resumed: int = 1, total: int = 0) -> bool
 
 def _not_finite(dataset: ImageViews | RoiViews, config: TrainConfig, step: int, rate: float, progress: Progress) -> str:
     files = [dataset.file(index) for _, index in batch_keys(len(dataset), config, step)]
-    said = f"The loss is not finite at step {step} (learning rate {rate:.3g}); the photos of its batch: "
+    said = f"The loss is not finite at step {step} (learning rate {rate:.3g}). The photos of its batch: "
     if len(files) <= NAMED:
         return f"{said}{', '.join(files)}."
     progress.log(f"{said}{', '.join(files)}.")
-    return f"{said}{', '.join(files[:NAMED])} and {len(files) - NAMED} more, all of them in the log."
+    return f"{said}{', '.join(files[:NAMED])} and {len(files) - NAMED} more. The log lists all of them."
 
 
 def _most_memory(device: torch.device) -> float:

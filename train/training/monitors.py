@@ -1,4 +1,4 @@
-"""What a training looks at as it goes on: k-NN accuracy, and the pairs that it finds between a few photos."""
+"""Checks during a training: k-NN accuracy, and the pairs that the encoder finds between a few photos."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from orl_explorer.train.photos import Photos
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.workspace import Workspace
 
-SPLIT = 512  # annotated photos, half of them to compare the others with
+SPLIT = 512  # annotated photos; half are the bank, half are queries
 SPLIT_SEED = 0  # the same photos for every run on a dataset
 BATCH = 32  # photos or crops of a forward pass
 QUERIES, NEIGHBORS, ROIS = 4, 2, 20  # probes: query photos, neighbours of each, RoIs of a photo at most
@@ -41,7 +41,7 @@ class KNNCheck:
         self._split: tuple[np.ndarray, Tensor] | None = None
 
     def __call__(self, method: Method, epoch: int, step: int, saved: bool) -> dict[str, float]:
-        """``knn_accuracy``, and ``knn_chance``: that of the most common category."""
+        """Return ``knn_accuracy``, and ``knn_chance``, the accuracy of always predicting the most common category."""
         every = self._config.knn_every
         if not every or (epoch % every and epoch != self._config.epochs):
             return {}
@@ -56,7 +56,7 @@ class KNNCheck:
         return {"knn_accuracy": right.float().mean().item(), "knn_chance": chance.item()}
 
     def _photos(self) -> tuple[np.ndarray, Tensor]:
-        """uint8 [n, S, S, 3], and the number of each photo's category, int64 [n]."""
+        """Return the photos, uint8 [n, S, S, 3], and the numbers of their categories, int64 [n]."""
         if self._split is None:
             self._split = self._read()
         return self._split
@@ -78,7 +78,7 @@ class KNNCheck:
         for i in order[:SPLIT]:
             try:
                 photo = read_image(photos.path(images[i]))
-            except UnreadableImage:  # moved since; a check is no reason to end a training
+            except UnreadableImage:  # a moved photo must not end a training
                 continue
             pixels.append(center_crop(photo, round(size * 256 / INPUT_SIZE), size))
             labels.append(numbers[largest[i][1]])
@@ -86,16 +86,16 @@ class KNNCheck:
 
 
 class Probes:
-    """A few queries and neighbours of a set, whose RoIs are matched anew at every checkpoint and kept in the store."""
+    """A few queries and neighbours of a set. Their RoIs are matched at every checkpoint and kept in the store."""
 
     def __init__(self, workspace: Workspace, mined: CorrespondenceSet | None, config: TrainConfig, run_id: int) -> None:
-        """mined: None for none."""
+        """mined: the set to probe, or None for no probes."""
         self._workspace, self._mined, self._config, self._run_id = workspace, mined, config, run_id
         self._crops: dict[int, tuple[np.ndarray, np.ndarray]] | None = None
         self._neighbors: dict[int, list[int]] = {}
 
     def __call__(self, method: Method, epoch: int, step: int, saved: bool) -> dict[str, float]:
-        """Pairs go to the store; ``probe_similarity`` is the mean of the best of each query and neighbour."""
+        """Store the pairs. Return ``probe_similarity``: the mean over queries and neighbours of the best similarity."""
         if not saved or self._mined is None:
             return {}
         crops = self._read(self._mined)
@@ -112,7 +112,7 @@ class Probes:
         return {"probe_similarity": float(np.mean(best))} if best else {}
 
     def _read(self, mined: CorrespondenceSet) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """By photo: ids of its RoIs, int64 [B], and their crops, uint8 [B, S, S, 3]."""
+        """Return, by photo, the ids of its RoIs, int64 [B], and their crops, uint8 [B, S, S, 3]."""
         if self._crops is None:
             store = self._workspace.store
             every = [image.id for image in set_images(store, mined.id)]
@@ -138,7 +138,7 @@ class Probes:
 
 @torch.no_grad()
 def embed(method: Method, pixels: np.ndarray) -> Tensor:
-    """Pooled features of the backbone as it is now: uint8 [n, S, S, 3] -> float32 [n, C], unit rows."""
+    """Return the pooled features of the present backbone: uint8 [n, S, S, 3] -> float32 [n, C], unit rows."""
     device = next(method.backbone.parameters()).device
     statistics = normalisation(method.architecture)
     with evaluating(method):
@@ -151,7 +151,7 @@ def embed(method: Method, pixels: np.ndarray) -> Tensor:
 
 @contextmanager
 def evaluating(method: Method) -> Iterator[None]:
-    """The backbone in eval mode for a while: nothing of it changes."""
+    """Set the backbone to eval mode inside the block, so that its batch norms do not change."""
     method.backbone.eval()
     try:
         yield

@@ -1,4 +1,4 @@
-"""How a run came to its weights: written beside them, for whoever has to repeat it."""
+"""A record of how a run made its weights, written beside them, so that the run can be repeated."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from orl_explorer.train.run_folders import PROVENANCE
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.distributed import Processes
 
-SOURCES = Path(orl_explorer.__file__).resolve().parents[1]  # where this package lies; a checkout, or site-packages
+SOURCES = Path(orl_explorer.__file__).resolve().parents[1]  # the folder of this package: a checkout, or site-packages
 PACKAGES = ("orl-explorer", "torch", "torchvision", "numpy", "pillow", "opencv-contrib-python", "sqlalchemy")
 
 
 def record(folder: Path, config: TrainConfig, processes: Processes, trained_on: dict[str, Any]) -> None:
-    """Write settings, seed, what was trained on, versions, revision and machine; a resumed run adds its attempt."""
+    """Write settings, seed, data, versions, revision and machine. A resumed run adds an attempt."""
     path = folder / PROVENANCE
     attempt = {
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
@@ -43,8 +43,8 @@ def record(folder: Path, config: TrainConfig, processes: Processes, trained_on: 
 
 
 def git_revision() -> str | None:
-    """Commit of the sources, with ``+`` where they have been changed; None outside of a repository."""
-    if not (SOURCES / ".git").exists():  # else a repository around an installed package would answer
+    """Return the commit of the sources, with ``+`` if files have changed, or None outside a repository."""
+    if not (SOURCES / ".git").exists():  # else git would find a repository around an installed package
         return None
     try:
         commit = _git(SOURCES, "rev-parse", "HEAD")

@@ -1,4 +1,4 @@
-"""Stages 1 and 3 as functions: from photos, or from a correspondence set, to a registered encoder."""
+"""Stages 1 and 3 as functions: train an encoder on photos, or on a correspondence set, and register it."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def pretrain(
     run_id: int,
     progress: Progress | None = None,
 ) -> EncoderRow | None:
-    """Stage 1 or one of its baselines on whole photos. Registers what was learnt as an encoder.
+    """Train stage 1, or one of its baselines, on whole photos and register the encoder.
 
-    Returns its row; None in every process of ``torchrun`` but the first.
+    Returns the encoder's row, or None in every process of ``torchrun`` but the first.
     """
     progress, folder = progress or Progress(), workspace.run_folder(run_id)
     with joined_processes() as processes:
@@ -83,17 +83,17 @@ def train(
     run_id: int,
     progress: Progress | None = None,
 ) -> EncoderRow | None:
-    """Stage 3: ORL on a correspondence set. Registers what was learnt as an encoder.
+    """Train stage 3, ORL, on a correspondence set and register the encoder.
 
-    Returns its row; None in every process of ``torchrun`` but the first.
+    Returns the encoder's row, or None in every process of ``torchrun`` but the first.
     """
     progress, folder = progress or Progress(), workspace.run_folder(run_id)
     dataset = dataset_by_id(workspace.store, mined.dataset_id)
     with joined_processes() as processes:
         found = _kept(workspace, run_id, processes, lambda: correspondences(workspace, mined, dataset, config))
         progress.log(
-            f"Stage 3 (ORL) on the set '{mined.name}': {len(found.queries)} of {mined.image_count} photos have a "
-            f"pair, {len(found.pairs)} pairs; {config.backbone}, seed {config.seed}."
+            f"Stage 3 (ORL) on the set '{mined.name}': {len(found.queries)} of {mined.image_count} photos have "
+            f"pairs, {len(found.pairs)} pairs in all; {config.backbone}, seed {config.seed}."
         )
         method = _build(workspace, config, progress)
         on_gpu = processes.device.type == "cuda"
@@ -109,7 +109,7 @@ def train(
 
 
 def build_method(config: TrainConfig) -> Method:
-    """The method that settings describe, with random weights from torch's generator. Raises ValueError."""
+    """Build the method of some settings, with random weights from torch's generator. Raises ValueError."""
     shape = config.backbone, config.hidden, config.projection
     match config:
         case BYOLConfig():
@@ -127,7 +127,7 @@ def build_method(config: TrainConfig) -> Method:
 
 
 def _newest_set(workspace: Workspace, dataset: Dataset) -> CorrespondenceSet | None:
-    """Whose photos and RoIs stage 1 takes for its probes."""
+    """Return the set whose photos and RoIs stage 1 probes."""
     return next((mined for mined in sets(workspace.store) if mined.dataset_id == dataset.id), None)
 
 
@@ -143,7 +143,7 @@ def _build(workspace: Workspace, config: TrainConfig, progress: Progress) -> Met
 
 
 def _start_from(workspace: Workspace, method: Method, name: str, progress: Progress) -> None:
-    """Put an encoder's weights in the place of random ones, in the slow network too. Raises UserError."""
+    """Replace random weights by an encoder's, in the slow network too. Raises UserError."""
     row = start_encoder(workspace, name, method.architecture)
     given = weights.stored_weights(workspace, row)
     method.backbone.load_state_dict(given.backbone)
@@ -151,13 +151,13 @@ def _start_from(workspace: Workspace, method: Method, name: str, progress: Progr
     if same_head := head_of(head) == head_of(method.projector.state_dict()):
         method.projector.load_state_dict(head)
     method.catch_up()
-    progress.log(f"Starts from the encoder '{name}', {'its projector too' if same_head else 'with a new projector'}.")
+    progress.log(f"Starting from the encoder '{name}' with {'its' if same_head else 'a new'} projector.")
 
 
 def _kept(
     workspace: Workspace, run_id: int, processes: Processes, gather: Callable[[], Correspondences]
 ) -> Correspondences:
-    """What the run trains on: as it was when the run began, whatever has been ingested or judged since."""
+    """Return the run's data as it was at the start, without later photos and verdicts."""
     path = workspace.run_folder(run_id) / FILE
     if processes.first:
         own_folder(workspace, run_id)
@@ -168,7 +168,7 @@ def _kept(
 
 
 def _register(workspace: Workspace, method: Method, name: str, kind: str, run_id: int, supervised: bool) -> EncoderRow:
-    """Save the online backbone and projector beside the run, ready for mining: the loop closes."""
+    """Save the online backbone and projector in the run's folder, and register them for mining."""
     learned = weights.Weights(
         method.architecture,
         {k: v.cpu() for k, v in method.backbone.state_dict().items()},

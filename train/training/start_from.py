@@ -1,4 +1,4 @@
-"""What a training may start from, and what its encoder then owes to labels. Free of torch."""
+"""Checks of the encoder or set that a training starts from, and its use of labels. Does not import torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orl_explorer.train.workspace import Workspace
 
 
 def start_encoder(workspace: Workspace, name: str, architecture: str) -> EncoderRow:
-    """The encoder to start from. Raises UserError when there is none of this name, or it is of another architecture."""
+    """Return the encoder to start from. Raises UserError if it does not exist or has another architecture."""
     row = find_encoder(workspace.store, name)
     if row is None:
         raise UserError(f"start_from = {name} will not do: there is no such encoder; `orl encoders` lists them.")
@@ -23,7 +23,7 @@ def start_encoder(workspace: Workspace, name: str, architecture: str) -> Encoder
 
 
 def refuse_wider(mined: CorrespondenceSet, config: ORLConfig) -> None:
-    """Raises UserError where a run asks for more neighbours or pairs than its set was mined with."""
+    """Raise UserError if a run asks for more neighbours or pairs than its set was mined with."""
     for name, least in (("neighbors", "K"), ("pair_ratio", "N")):
         asked, there = getattr(config, name), mined.params.get(name)
         if there is not None and asked > there:
@@ -34,7 +34,7 @@ def refuse_wider(mined: CorrespondenceSet, config: ORLConfig) -> None:
 
 
 def saw_labels(workspace: Workspace, config: TrainConfig, mined: CorrespondenceSet | None) -> bool:
-    """Whether labels had any part in what was learnt: in the weights at the start, the pairs' encoder or the boxes."""
+    """Whether labels influence the training: by the initial weights, by the set's encoder or by its boxes."""
     sources = [find_encoder(workspace.store, config.start_from)] if config.start_from else []
     if mined is not None:
         sources.append(encoder_by_id(workspace.store, mined.encoder_id))

@@ -8,10 +8,10 @@ FOLDER = "tensorboard"  # in the folder of the run
 
 
 class Board:
-    """Writes scalars; events of steps that a killed attempt did beyond its checkpoint are purged."""
+    """A writer of scalars. It purges events that a killed attempt wrote after its last checkpoint."""
 
     def __init__(self, folder: Path, step: int, on: bool) -> None:
-        """on: False in all processes but the first."""
+        """on: True in the first process only."""
         self._writer = None
         if on:
             from torch.utils.tensorboard import SummaryWriter
@@ -19,17 +19,17 @@ class Board:
             self._writer = SummaryWriter(folder / FOLDER, purge_step=step + 1)
 
     def write(self, step: int, numbers: dict[str, float]) -> None:
-        """Scalars of a step."""
+        """Write the scalars of a step."""
         if self._writer is not None:
             for name, value in numbers.items():
                 self._writer.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """Bring to the disk what has gathered."""
+        """Write buffered events to the disk."""
         if self._writer is not None:
             self._writer.flush()
 
     def close(self) -> None:
-        """Write the last events."""
+        """Write the last events and close the file."""
         if self._writer is not None:
             self._writer.close()

@@ -1,4 +1,4 @@
-"""What a run trains on, as flat arrays: gathered once, kept with the run, read again when it is resumed."""
+"""The data of a training run as flat arrays: gathered once, kept in its folder, and read again on resume."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ FILE = "trained_on.npz"  # in the folder of the run
 class Correspondences:
     """A correspondence set, or photos alone, small enough for every loader process to share.
 
-    files: path of each photo. digests: int64 [n], of their files, 0 where none was taken. sizes: int32 [n, 2], width
-    and height. Of query i, RoIs are
-    ``rois[roi_start[i]:roi_start[i + 1]]`` (int16 [R, 4], x y w h); its neighbours with at least one pair are
-    ``neighbor_start[i]:neighbor_start[i + 1]``, of which j is photo ``neighbors[j]`` with the pairs
+    files: path of each photo. digests: int64 [n], of their files, 0 if unknown. sizes: int32 [n, 2], width and height.
+    queries: indices of the photos that have at least one pair. The RoIs of query i are
+    ``rois[roi_start[i]:roi_start[i + 1]]`` (int16 [R, 4], x y w h). Its neighbours with at least one pair are
+    ``neighbor_start[i]:neighbor_start[i + 1]``. Neighbour j is photo ``neighbors[j]`` with the pairs
     ``pairs[pair_start[j]:pair_start[j + 1]]`` (int16 [P, 8], query x y w h, key x y w h).
-    queries: indices of the photos that have a pair at all.
     """
 
     files: list[str]
@@ -48,29 +47,29 @@ class Correspondences:
     pairs: np.ndarray
 
     def save(self, path: Path) -> None:
-        """Publish all arrays in one file, whole or not at all."""
+        """Write all arrays to one file, atomically."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "files"}
         names = np.frombuffer("\0".join(self.files).encode("utf-8", "surrogateescape"), np.uint8)
         publish(lambda file: np.savez(file, files=names, **arrays), path)
 
     @staticmethod
     def load(path: Path) -> Correspondences:
-        """Read what ``save`` wrote."""
+        """Read a file that ``save`` wrote."""
         with np.load(path) as arrays:
             names = arrays["files"].tobytes().decode("utf-8", "surrogateescape").split("\0")
             found = {name: arrays[name] for name in arrays.files if name != "files"}
-            earlier = {"digests": np.zeros(len(names), np.int64)}  # of a file from before they were kept
+            earlier = {"digests": np.zeros(len(names), np.int64)}  # of early files, which have none
             return Correspondences(names, **earlier | found)
 
     def shows_the_same(self, other: Correspondences) -> bool:
-        """Whether both have the same photos, by their paths, and by what is in their files as far as that was kept."""
+        """Whether both have the same photos, by path and, where both are known, by digest."""
         if self.files != other.files:
             return False
         known = (self.digests != 0) & (other.digests != 0)
         return bool((self.digests == other.digests)[known].all())
 
     def digest(self) -> str:
-        """SHA-256 over boxes, neighbours and pairs, wherever the photos lie."""
+        """Return the SHA-256 of boxes, neighbours and pairs. Paths do not count."""
         sha = hashlib.sha256()
         for name in ("queries", "roi_start", "rois", "neighbor_start", "neighbors", "pair_start", "pairs"):
             values = np.ascontiguousarray(getattr(self, name))
@@ -79,7 +78,7 @@ class Correspondences:
 
 
 def photos_alone(workspace: Workspace, dataset: DatasetRow) -> Correspondences:
-    """A dataset's readable photos, in the order of ids, for stage 1."""
+    """Return the readable photos of a dataset, by id, for stage 1."""
     photos = Photos.of(workspace.store, dataset.id)
     images = list(usable_images(workspace.store, dataset.id))
     none = np.zeros(0, np.int64)
@@ -100,10 +99,10 @@ def photos_alone(workspace: Workspace, dataset: DatasetRow) -> Correspondences:
 def correspondences(
     workspace: Workspace, mined: CorrespondenceSet, dataset: DatasetRow, config: ORLConfig
 ) -> Correspondences:
-    """A set for stage 3, cut to the run's own K and N. Raises UserError when no pair is left.
+    """Return a set for stage 3, reduced to the K and N of the run. Raises UserError if no pair is left.
 
-    Pairs are kept best first, so the first max(1, int(N · B_q)) of a set mined with a larger N are the pairs that
-    mining with N would have found (Table 5b).
+    Pairs are stored best first, so the first max(1, int(N · B_q)) pairs of a set mined with a larger N are those that
+    mining with N would find (Table 5b).
     """
     refuse_wider(mined, config)
     photos = Photos.of(workspace.store, dataset.id)
@@ -143,7 +142,7 @@ def correspondences(
         if neighbor_start[-1] > neighbor_start[-2]:
             queries.append(i)
     if not queries:
-        raise UserError(f"No pair of the correspondence set '{mined.name}' is left to train on.")
+        raise UserError(f"The correspondence set '{mined.name}' has no pairs left to train on.")
     return Correspondences(
         files,
         np.array(digests, np.int64),

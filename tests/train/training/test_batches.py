@@ -17,7 +17,7 @@ def test_an_epoch_has_whole_batches_only(count: int, batch: int, expected: int) 
 
 
 def test_a_batch_larger_than_the_data_set_is_refused() -> None:
-    with pytest.raises(UserError, match=r"A batch of 512 photos needs at least as many, and there are 100; .*=25"):
+    with pytest.raises(UserError, match=r"A batch of 512 photos is too large: there are 100. .*=25"):
         steps_per_epoch(100, 512)
 
 
@@ -54,9 +54,9 @@ def test_a_batch_is_cut_into_parts_and_each_part_between_processes() -> None:
 @pytest.mark.parametrize(
     ("config", "processes", "sentence"),
     [
-        (BYOLConfig(batch_size=10, accumulate=4), 1, "A batch of 10 photos cannot be cut into 4 equal parts"),
-        (BYOLConfig(batch_size=12), 5, "cannot be cut into 5 equal parts .* 5 processes"),
-        (BYOLConfig(batch_size=8, accumulate=4), 2, "cannot be cut into 8 equal parts of two or more"),
+        (BYOLConfig(batch_size=10, accumulate=4), 1, "A batch of 10 photos cannot be divided into 4 equal parts"),
+        (BYOLConfig(batch_size=12), 5, "cannot be divided into 5 equal parts .* 5 processes"),
+        (BYOLConfig(batch_size=8, accumulate=4), 2, "cannot be divided into 8 equal parts of two or more"),
         (MoCoConfig(batch_size=33), 1, "norm_group = 32 leaves one photo alone"),
     ],
 )

@@ -50,7 +50,7 @@ def test_a_damaged_newest_is_passed_over_and_the_log_says_so(tmp_path: Path, lef
     assert found is not None
     assert found["step"] == 1
     (line,) = heard.lines
-    assert line.startswith("Passed over a damaged checkpoint: ")
+    assert line.startswith("Skipped a damaged checkpoint: ")
     assert str(newest) in line
 
 

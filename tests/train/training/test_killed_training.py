@@ -159,5 +159,5 @@ def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
     newest.write_bytes(newest.read_bytes()[:-1000])
     heard = stop_after()
     assert learn(workspace, config, run, heard).weights_sha256 == expected
-    assert any(line.startswith("Passed over a damaged checkpoint: ") and str(newest) in line for line in heard.lines)
+    assert any(line.startswith("Skipped a damaged checkpoint: ") and str(newest) in line for line in heard.lines)
     assert any(line.startswith("Resumed at step ") for line in heard.lines)

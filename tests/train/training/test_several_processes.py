@@ -305,7 +305,7 @@ def test_a_mistake_that_only_the_other_process_finds_ends_both_with_a_sentence(
         aside.rename(gone)
     assert (run.status, run.exit_code) == ("failed", 2), read_log(mined, run)
     assert run.error == "1 of the 2 processes of this training ended early. See the log for the reason."
-    assert f"{gone} cannot be read any more: the file is not there any more" in read_log(mined, run)
+    assert f"Cannot read {gone}: the file is not there any more" in read_log(mined, run)
 
 
 def test_alone_it_is_an_ordinary_batch_norm() -> None:

@@ -164,7 +164,7 @@ def test_stage_3_can_start_from_another_encoder(
     # At a rate of nearly nothing what comes out is what went in.
     still = {"start_from": "stage-1", "epochs": 1, "rate_per_256": 1e-12, "weight_decay": 0.0}
     row = learn(mined, tiny_orl.model_copy(update=still), new_run, "from-stage-1", heard)
-    assert "Starts from the encoder 'stage-1', its projector too." in heard.lines
+    assert "Starting from the encoder 'stage-1' with its projector." in heard.lines
     before, after = (weights.checkpoint_weights(mined.path / r.weights_path) for r in (first, row))
     torch.testing.assert_close(after.backbone["layer4.1.conv2.weight"], before.backbone["layer4.1.conv2.weight"])
     assert after.projector is not None and before.projector is not None
@@ -172,7 +172,7 @@ def test_stage_3_can_start_from_another_encoder(
     other_head = still | {"projection": 8}
     heard = stop_after()
     learn(mined, tiny_orl.model_copy(update=other_head), new_run, "other-head", heard)
-    assert "Starts from the encoder 'stage-1', with a new projector." in heard.lines
+    assert "Starting from the encoder 'stage-1' with a new projector." in heard.lines
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_a_batch_larger_than_the_data_set_is_refused_with_a_sentence(
     mined: Workspace, tiny_byol: BYOLConfig, new_run: Callable
 ) -> None:
     large = tiny_byol.model_copy(update={"batch_size": 16})
-    with pytest.raises(UserError, match=r"A batch of 16 photos needs at least as many, and there are 12; .*=3"):
+    with pytest.raises(UserError, match=r"A batch of 16 photos is too large: there are 12. .*=3"):
         Stage(mined, "pretrain", new_run).run(large)
 
 
