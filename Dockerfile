@@ -1,16 +1,16 @@
-# ORL Explorer in a container, without a GPU by default:
+# ORL Explorer in a container. Without a GPU:
 #
 #   docker build -t orl-explorer .
 #   docker run --rm -v orl:/workspace orl-explorer orl demo
 #   docker run --rm --init --shm-size 2g -p 127.0.0.1:8501:8501 -v orl:/workspace -v /path/to/photos:/photos:ro orl-explorer
 #
-# The explorer prints the password that it asks for; -e ORL_PASSWORD=… sets one.
+# The explorer prints a password for logging in. Set your own with -e ORL_PASSWORD=….
 #
 # With an NVIDIA GPU: build with --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 (or, for PyPI's build,
-# https://pypi.org/simple) and run with --gpus all. --init reaps ended runs, --shm-size is for the loader's processes.
+# https://pypi.org/simple) and run with --gpus all. --init reaps ended runs. --shm-size is memory for loader processes.
 FROM python:3.11-slim-bookworm
 
-# OpenCV links against these two. Debian removes a version when it publishes a fix, so a pinned one soon cannot be had.
+# OpenCV links against these two. They are not pinned, because Debian removes a version when it publishes a fix.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 \
@@ -23,7 +23,7 @@ ENV PIP_NO_CACHE_DIR=1 \
 
 WORKDIR /src
 
-# From the widest layer to the one that changes most: torch, the other packages, the project.
+# The layer that changes least comes first: torch, the other packages, the project.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY constraints.txt ./
 RUN pip install --no-deps --index-url "${TORCH_INDEX}" -c constraints.txt torch torchvision

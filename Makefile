@@ -1,21 +1,21 @@
-# ORL Explorer: the few commands that everything starts with. `make` lists them.
+# The commands of ORL Explorer. `make` lists them.
 
 PYTHON    ?= python3
 WORKSPACE ?= $(or $(ORL_WORKSPACE),workspace)
 HOST      ?= 127.0.0.1
 PORT      ?= 8501
-# Of `make reproduce`: a folder of photos, the time it may take, what RoIs and pairs are mined by (paper, object), and
-# whatever else `orl reproduce` takes.
+# For `make reproduce`: a folder of photos, the hours to spend, the mining preset (paper, object), and other options of
+# `orl reproduce`.
 PHOTOS    ?= photos
 HOURS     ?= 1.25
 MINING    ?= paper
 FLAGS     ?=
-# Of `make mutants`: which, such as 'orl_explorer.orl.boxes*'. All of them if empty.
+# For `make mutants`: the mutants to run, such as 'orl_explorer.orl.boxes*'. Empty: all of them.
 ONLY      ?=
-# Where torch comes from, if not from PyPI. https://download.pytorch.org/whl/cpu has builds without CUDA.
+# The index to install torch from. Empty: PyPI. https://download.pytorch.org/whl/cpu has builds without CUDA.
 TORCH_INDEX ?=
 
-# Empty where there is no Node.js: then scripts are used as they are, unchecked.
+# Empty if Node.js is missing. Then the pages' scripts are not checked.
 NODE      := $(shell command -v npm)
 
 BIN       := .venv/bin
@@ -32,34 +32,34 @@ help:  ## List these commands
 	@echo
 	@echo "Variables: PYTHON=$(PYTHON) WORKSPACE=$(WORKSPACE) HOST=$(HOST) PORT=$(PORT) PHOTOS=$(PHOTOS) HOURS=$(HOURS) MINING=$(MINING) FLAGS=$(FLAGS) TORCH_INDEX=$(or $(TORCH_INDEX),PyPI)"
 
-install: $(INSTALLED)  ## Make .venv with the project, its development tools and the pinned versions
+install: $(INSTALLED)  ## Create .venv with the project and its development tools, in pinned versions
 
 $(INSTALLED): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or newer is needed, and $(PYTHON) is {sys.version.split()[0]}; make PYTHON=python3.12 names another." if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit(f"$(PYTHON) is Python {sys.version.split()[0]}. Python 3.11 or newer is needed. Name another with: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 ifneq ($(TORCH_INDEX),)
 	$(BIN)/pip install --no-deps --index-url $(TORCH_INDEX) -c constraints.txt torch torchvision
 endif
 	$(BIN)/pip install -c constraints.txt -e '.[dev]'
-	@$(BIN)/python -c 'import cv2' || { echo "OpenCV needs system libraries: apt-get install libgl1 libglib2.0-0" >&2; exit 1; }
+	@$(BIN)/python -c 'import cv2' || { echo "OpenCV needs system libraries. Install them with: apt-get install libgl1 libglib2.0-0" >&2; exit 1; }
 	@touch $@
 
-run: install  ## Open the explorer on http://localhost:8501, on the demo if the workspace is new
+run: install  ## Start the explorer on http://localhost:8501; a new workspace gets the demo
 	@if [ ! -e '$(WORKSPACE)/orl.sqlite' ] || [ -e '$(WORKSPACE)/.demo.part' ] \
 	    || { [ -e '$(WORKSPACE)/demo' ] && [ ! -e '$(WORKSPACE)/demo/.mined' ]; }; then \
 	    $(BIN)/orl demo --workspace '$(WORKSPACE)' && touch '$(WORKSPACE)/demo/.mined'; \
 	fi
 	@exec $(BIN)/orl explore --workspace '$(WORKSPACE)' --host '$(HOST)' --port '$(PORT)' $(DEV)
 
-dev:  ## The same, to work on the explorer: what is changed of it is shown at once
+dev:  ## Start the explorer and reload its code after each change
 	@$(MAKE) --no-print-directory run DEV=--dev
 
 unit: install  ## Run the tests that need no browser and no long process, in under 3 minutes
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow'
 
-test: install lint browser  ## Check and test everything, the explorer in a real browser included
+test: install lint browser  ## Run all checks and tests, including those of the explorer in a browser
 	$(if $(NODE),npm test --silent)
-	$(BIN)/pytest -n 2 --dist loadfile  # tests mostly wait: for processes, for pages
+	$(BIN)/pytest -n 2 --dist loadfile  # tests mostly wait for processes and pages
 
 lint: install scripts  ## Check style, types and the Dockerfile
 	$(BIN)/ruff check .
@@ -69,50 +69,50 @@ lint: install scripts  ## Check style, types and the Dockerfile
 	$(BIN)/mypy docs/site/*.py
 	$(BIN)/hadolint Dockerfile
 
-# Node.js may be missing, for nothing is built with it; where everything has to be checked it may not.
+# Node.js is optional, because it builds nothing. With CI set, it is required for the checks.
 scripts: $(CHECKERS)
 ifneq ($(NODE),)
 	npm run --silent lint
 else ifneq ($(CI),)
-	@echo "The pages' scripts are checked by Node.js: apt-get install nodejs npm" >&2; exit 1
+	@echo "Checking the pages' scripts needs Node.js. Install it with: apt-get install nodejs npm" >&2; exit 1
 else
-	@echo "No Node.js here: the pages' scripts are neither checked nor tested (apt-get install nodejs npm)."
+	@echo "Node.js is missing, so the pages' scripts are not checked. Install it with: apt-get install nodejs npm"
 endif
 
 node_modules/.installed: package.json package-lock.json
 	npm ci --no-audit --no-fund
 	@touch $@
 
-types: install  ## Write the types of payloads that scripts are checked against, after a change of a component's
+types: install  ## Generate the payload types of the pages' scripts; run it after changing a payload
 	$(BIN)/python -m tests.payload_types
 
 docs: install  ## Build the documentation site into site/; a broken link or anchor is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-dist: install browser  ## Build wheel and sdist into dist/, and try the wheel in a clean environment elsewhere
+dist: install browser  ## Build wheel and sdist into dist/ and test the wheel in a clean environment
 	rm -rf dist
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/python tests/check_dist.py dist --index '$(TORCH_INDEX)'
 
-mutants: install  ## Change orl/ in thousands of small ways; list the changes that no test notices (hours; ONLY='…boxes*')
+mutants: install  ## Run mutation tests of orl/ and list the mutants that survive (hours; ONLY='…boxes*')
 	$(BIN)/mutmut run $(if $(ONLY),'$(ONLY)')
-	@$(BIN)/mutmut results | grep -v 'not checked' || echo "A test notices every one of them."
+	@$(BIN)/mutmut results | grep -v 'not checked' || echo "No mutant survived."
 
-bench: install  ## Run every script in benchmarks/, on the demo
+bench: install  ## Run all scripts in benchmarks/ on the demo
 	$(BIN)/orl demo --workspace '$(WORKSPACE)'
 	@for script in $$(grep -l __main__ benchmarks/*.py); do echo "== $$script"; ORL_WORKSPACE='$(WORKSPACE)' $(BIN)/python "$$script"; done
 
-reproduce: install  ## Train and measure every method on PHOTOS (VOC2007 and others in it) in about HOURS, one table
+reproduce: install  ## Train and evaluate every method on PHOTOS (a folder with VOC2007) in about HOURS; print one table
 	@$(BIN)/orl reproduce '$(PHOTOS)' --hours '$(HOURS)' --mining '$(MINING)' --workspace '$(WORKSPACE)' $(FLAGS)
 
-# $CHROMIUM, an installed Chromium or Chrome, or Playwright's own; else one is installed.
+# Uses $CHROMIUM, an installed Chromium or Chrome, or Playwright's own. Installs one if there is none.
 browser: install
 	@$(BIN)/playwright --version >/dev/null || { \
 	    [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update && apt-get install -y libatomic1; \
-	} || { echo "Playwright needs a system library: apt-get install libatomic1" >&2; exit 1; }
+	} || { echo "Playwright needs a system library. Install it with: apt-get install libatomic1" >&2; exit 1; }
 	@if [ -n "$${CHROMIUM:-}" ]; then \
-	    command -v "$$CHROMIUM" || { echo "CHROMIUM=$$CHROMIUM is not there." >&2; exit 1; }; \
+	    command -v "$$CHROMIUM" || { echo "There is no program $$CHROMIUM. Set CHROMIUM to a browser." >&2; exit 1; }; \
 	elif command -v chromium || command -v chromium-browser || command -v google-chrome; then \
 	    :; \
 	elif $(BIN)/python -c 'import os, sys; from playwright.sync_api import sync_playwright as p; sys.exit(not os.path.exists(p().start().chromium.executable_path))'; then \
@@ -125,6 +125,6 @@ browser: install
 	    $(BIN)/playwright install chromium; \
 	fi
 
-clean:  ## Remove .venv and everything else that is made again; a workspace stays
+clean:  ## Remove .venv and all generated files; keep the workspace
 	rm -rf .venv node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist mutants site test-results *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

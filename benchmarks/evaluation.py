@@ -1,4 +1,4 @@
-"""What evaluations cost here: forward passes, SVMs of VOC07's full size, low-shot samples; and what that makes in all.
+"""Measure the cost of evaluations: forward passes, SVMs of VOC07's full size, low-shot samples, and whole protocols.
 
 python benchmarks/evaluation.py --architecture resnet50
 """
@@ -25,10 +25,10 @@ BATCH = 8
 
 
 def main() -> None:
-    """Print seconds of each part, and hours of whole protocols on all cores."""
+    """Print the seconds of each part, and the hours of whole protocols on all cores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--architecture", default="resnet50")
-    parser.add_argument("--photos", type=int, default=TRAINVAL, help="Rows to fit an SVM to; fewer for a quick look.")
+    parser.add_argument("--photos", type=int, default=TRAINVAL, help="Rows to fit an SVM to; fewer for a quick check.")
     parser.add_argument("--shots", type=int, nargs="*", default=[1, 8, 96])
     arguments = parser.parse_args()
     cores = os.cpu_count() or 1
@@ -42,7 +42,7 @@ def main() -> None:
     forward = _seconds(lambda: [encoder.embed_cells(pixels) for _ in range(4)]) / (4 * BATCH)
     print(f"forward pass of a photo, all cores           {forward:9.4f} s")
 
-    # Rows about a few directions, as the features of photos are; a tenth of them positive.
+    # Rows near a few directions, like the features of photos. One in ten is positive.
     width, photos = 4 * encoder.features, arguments.photos
     labels = np.where(rng.random(photos) < 0.1, 1, -1).astype(np.int8)
     rows = rng.normal(size=(photos, 64)) @ rng.normal(size=(64, width)) / 8 + rng.normal(size=(photos, width))

@@ -1,11 +1,10 @@
-"""How quick the explorer is in a real browser, on a store of any size.
+"""Measure the response times of the explorer in a browser, on a store of any size.
 
     python benchmarks/explorer.py --images 118287 --workspace DIR
 
-Builds the synthetic store of ``store_scale.py`` (or takes DIR as it is, when it was built with --with-photos), gives
-the photos that will be looked at the features that mining would have kept, starts ``orl explore`` and drives Chromium
-through it. Times run from the key or the click until what was asked for is on screen. Without arguments a small store
-is built in a temporary folder and thrown away.
+Builds the synthetic store of ``store_scale.py``, or uses DIR if it was built with --with-photos. Writes features for
+the photos to be opened, starts ``orl explore`` and controls it in Chromium. Times run from the key or click until the
+result is on screen. Without arguments, a small store is built in a temporary folder and deleted.
 """
 
 from __future__ import annotations
@@ -61,13 +60,13 @@ FRAMES = """() => {
 }"""
 HOVERS = 40
 NEIGHBORS = 10
-CROPS = 72  # of a page of matches
-CROPPED = 24  # photos that they are cut from
-PHOTOS = ((640, 480), (4000, 3000))  # as COCO has them, and as cameras do
+CROPS = 72  # on a page of matches
+CROPPED = 24  # photos of these crops
+PHOTOS = ((640, 480), (4000, 3000))  # sizes of COCO and of cameras
 
 
 class Features:
-    """Writes features into the files of ``train.embeddings`` wherever they are wanted, holes elsewhere.
+    """Writes some features to the files of ``train.embeddings``; the rest of the files are holes.
 
     Those of all RoIs of COCO would fill a disk, and a page reads those of a few photos.
     """
@@ -84,14 +83,14 @@ class Features:
         self._rows = np.memmap(path, DTYPE, "r+", shape=(len(self._keys), width))
 
     def fill(self, keys: np.ndarray) -> None:
-        """Random unit vectors for these keys, the same for the same key."""
+        """Return random unit vectors for keys. Equal keys have equal vectors."""
         for key, row in zip(keys.tolist(), np.searchsorted(self._keys, keys).tolist(), strict=True):
             drawn = np.random.default_rng([6, key & (2**63 - 1)]).standard_normal(self._rows.shape[1], np.float32)
             self._rows[row] = drawn / np.linalg.norm(drawn)
 
 
 def lend_features(workspace: Workspace, looked_at: list[int]) -> None:
-    """Features for the first set's RoIs of some queries and of all their neighbours."""
+    """Write features for the first set's RoIs of some queries and of their neighbours."""
     mined = find_set(workspace.store, SETS[0])
     assert mined is not None, "the store was built without sets"
     encoder = encoder_by_id(workspace.store, mined.encoder_id)
@@ -109,7 +108,7 @@ def lend_features(workspace: Workspace, looked_at: list[int]) -> None:
 
 
 def lend_map(workspace: Workspace) -> None:
-    """A map of all photos with made-up places in groups; what it would take to find real ones, ``maps.py`` says."""
+    """Write a map of all photos with synthetic places in groups. ``maps.py`` measures the cost of a real map."""
     mined = find_set(workspace.store, SETS[0])
     assert mined is not None
     encoder = encoder_by_id(workspace.store, mined.encoder_id)
@@ -129,7 +128,7 @@ def lend_map(workspace: Workspace) -> None:
 
 @contextmanager
 def served(workspace: Path) -> Iterator[tuple[str, psutil.Process, float]]:
-    """``orl explore``: its address, its process and the seconds until it answered."""
+    """Start ``orl explore``. Yield its address, its process and the seconds until it answered."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -151,13 +150,13 @@ def served(workspace: Path) -> Iterator[tuple[str, psutil.Process, float]]:
 
 
 class Watched:
-    """A page, and how long what is asked of it takes."""
+    """A page, and the times of actions on it."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.times: dict[str, list[float]] = {}
         self.requests = 0
-        self.memory: list[int] = []  # bytes of the server, before and after stepping through queries
+        self.memory: list[int] = []  # memory of the server in bytes, before and after stepping through queries
         page.on("request", lambda _: self._count())
         page.on("websocket", lambda opened: opened.on("framesent", lambda _: self._count()))
 
@@ -165,7 +164,7 @@ class Watched:
         self.requests += 1
 
     def until_changed(self, what: str, selector: str, act: Callable[[], object], skip: int = 0) -> None:
-        """Time an action until the text of some elements is another one."""
+        """Time an action until the text of some elements changes."""
         before = self.page.evaluate(FOUND, [selector, skip])
         began = time.perf_counter()
         act()
@@ -173,20 +172,20 @@ class Watched:
         self.times.setdefault(what, []).append(time.perf_counter() - began)
 
     def until_there(self, what: str, selector: str, act: Callable[[], object]) -> None:
-        """Time an action until an element is there."""
+        """Time an action until an element appears."""
         began = time.perf_counter()
         act()
         self.page.locator(selector).first.wait_for(timeout=120_000)
         self.times.setdefault(what, []).append(time.perf_counter() - began)
 
     def rest(self) -> None:
-        """Wait until nothing is under way: one action must not pay for the one before."""
+        """Wait until the page is idle, so that the next time does not include this action."""
         self.page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
         self.page.wait_for_timeout(150)
 
 
 def look(page: Page, address: str, server: psutil.Process, queries: list[int], repeats: int) -> tuple[Watched, int]:
-    """Go through the pages as a person would. Returns the times and how often hovering asked the server."""
+    """Go through the pages like a user. Return the times, and the number of requests while hovering."""
     seen = Watched(page)
     seen.until_there("explore, opened", ".tile", lambda: page.goto(address))
     for _ in range(min(repeats, 40)):
@@ -204,7 +203,7 @@ def look(page: Page, address: str, server: psutil.Process, queries: list[int], r
         seen.rest()
         seen.until_changed("next neighbour", ".caption-name", lambda: page.keyboard.press("ArrowDown"))
     slider = page.get_by_role("slider", name="N · pairs per neighbour, share of RoIs")
-    key = "PageUp"  # a tenth more, which of 40 RoIs are four pairs
+    key = "PageUp"  # raises N by a tenth, which adds four pairs of 40 RoIs
     for _ in range(min(repeats, 60)):
         seen.rest()
         slider.focus()
@@ -213,7 +212,7 @@ def look(page: Page, address: str, server: psutil.Process, queries: list[int], r
         seen.until_changed("slider to new pairs", ".count", partial(page.keyboard.press, key))
 
     seen.rest()
-    page.wait_for_timeout(1500)  # pictures that are loaded ahead
+    page.wait_for_timeout(1500)  # pictures that are prefetched
     before = seen.requests
     boxes = page.locator(".stage-svg .link")
     for i in range(min(HOVERS, boxes.count())):
@@ -237,7 +236,7 @@ def look(page: Page, address: str, server: psutil.Process, queries: list[int], r
 
 
 def crops(width: int, height: int) -> tuple[float, float, float]:
-    """Seconds for the crops of a page of matches, of photos of a size: decoding each photo whole, cold cache, warm."""
+    """Return the seconds of a page's crops for a photo size: photos decoded whole, with a cold and a warm cache."""
     rng = np.random.default_rng(3)
     with tempfile.TemporaryDirectory() as temporary:
         photos = Path(temporary) / "photos"
@@ -275,7 +274,7 @@ def crops(width: int, height: int) -> tuple[float, float, float]:
 
 
 def zoomed(page: Page) -> list[float]:
-    """Seconds between frames while a wheel turns over the map for three seconds."""
+    """Return the seconds between frames during three seconds of zooming the map with the wheel."""
     place = page.locator(".map-view canvas").first.bounding_box()
     assert place is not None
     page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
@@ -287,10 +286,10 @@ def zoomed(page: Page) -> list[float]:
 
 
 def main() -> None:
-    """Build, look, report."""
+    """Build the store, measure the pages, and print the times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--workspace", type=Path, help="where to build, and what to look at if it was built already")
+    parser.add_argument("--workspace", type=Path, help="workspace to build, or to use if it exists")
     parser.add_argument("--repeats", type=int, default=60, help="queries to step through")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -322,7 +321,7 @@ def main() -> None:
 
 
 def report(started: float, seen: Watched, asked: int) -> None:
-    """Print what was measured."""
+    """Print the times."""
     table = Table("from the key or click until it is on screen", "times", "p50, ms", "p95, ms")
     for what, times in seen.times.items():
         p50, p95 = np.percentile(times, [50, 95]) * 1000
@@ -331,7 +330,7 @@ def report(started: float, seen: Watched, asked: int) -> None:
     before, after = (size / 1e6 for size in seen.memory)
     steps = len(seen.times["next query"])
     show(f"The server answered after {started:.1f} s; {steps} queries took it from {before:.0f} to {after:.0f} MB.")
-    show(f"Hovering over {HOVERS} links and switching layers asked the server {asked} times.")
+    show(f"Hovering over {HOVERS} links and switching layers sent {asked} requests to the server.")
 
 
 if __name__ == "__main__":

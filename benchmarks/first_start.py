@@ -1,9 +1,9 @@
-"""What a newcomer waits for: from a finished install to mined pairs on screen, and the second start.
+"""Measure the first start, from a finished install to mined pairs on screen, and the second start.
 
     python benchmarks/first_start.py
 
-Builds the demo in a temporary workspace, opens it in Chromium and prints the seconds of each part, with the
-goals: 180 s to the first pairs, 10 s for the second start, on two cores.
+Builds the demo in a temporary workspace, opens it in Chromium and prints the seconds of each part. The goals on two
+cores are 180 s to the first pairs and 10 s for the second start.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ ADDRESS = f"http://127.0.0.1:{PORT}"
 
 
 def orl(*words: str) -> list[str]:
-    """The command line as a list."""
+    """Return the command line of `orl` as a list."""
     return [sys.executable, "-m", "orl_explorer", *words]
 
 
 def until_pairs_show(workspace: str) -> float:
-    """Seconds from starting the server until the pair page shows its photos and its table."""
+    """Return the seconds from starting the server until the pair page shows its photos and its table."""
     began = time.perf_counter()
     server = subprocess.Popen(orl("explore", "--workspace", workspace, "--port", str(PORT)), stdout=subprocess.DEVNULL)
     try:
@@ -39,7 +39,7 @@ def until_pairs_show(workspace: str) -> float:
                 try:
                     page.goto(f"{ADDRESS}/pair")
                     break
-                except Exception as error:  # the server is not there yet
+                except Exception as error:  # the server is not ready yet
                     if server.poll() is not None or time.perf_counter() - began > 120:
                         raise RuntimeError("The server did not start.") from error
                     time.sleep(0.1)
@@ -54,7 +54,7 @@ def until_pairs_show(workspace: str) -> float:
 
 
 def main() -> None:
-    """Print the parts and the sum."""
+    """Measure both starts and print the seconds of each part."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = str(Path(folder) / "workspace")
         began = time.perf_counter()

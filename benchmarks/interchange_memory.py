@@ -1,7 +1,7 @@
-"""How much memory and time the reference's files take on their way out and in.
+"""Measure memory and time of exporting and importing the reference's files.
 
-A store of seeded random numbers is built through the functions that ingest and mining write with; then each step runs
-in a process of its own, the first of which only imports the code. Needs Linux, which knows the peak of each.
+Builds a store of seeded random numbers with the functions of ingest and mining. Then each step runs in its own process;
+the first step only imports the code. Needs Linux, which reports the peak memory of each process.
 
     python benchmarks/interchange_memory.py --images 6000    # about 200 MB of JSON, a minute
 """
@@ -31,13 +31,13 @@ from orl_explorer.train.jobs import launcher
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 
-RAW, ROIS, PAIRS = 1600, 30, 3  # of a photo, of a photo, and with each neighbour
+RAW, ROIS, PAIRS = 1600, 30, 3  # per photo, per photo, and per neighbour
 CONFIG = MineConfig()
 BLOCK = 500
 
 
 def build(workspace: Workspace, images: int) -> None:
-    """A complete set 'set' of the dataset 'd', photos of 640 x 480 that are in no folder."""
+    """Write a complete set 'set' of the dataset 'd', whose photos of 640 x 480 have no files."""
     store, rng = workspace.store, np.random.default_rng(0)
     dataset = ensure_dataset(store, "d", "/nowhere", "folder")
     add_photos(store, dataset.id, (FoundPhoto(f"{n:012}.jpg", 640, 480) for n in range(1, images + 1)), {})
@@ -69,7 +69,7 @@ def build(workspace: Workspace, images: int) -> None:
 
 
 def bring_proposals(workspace: Workspace, folder: Path) -> None:
-    """Import the proposals that were exported, in the order of the COCO json that was."""
+    """Import the exported proposals, in the order of the exported COCO json."""
     file = folder / "reference" / "set_selective_search_proposal.json"
     imports.import_proposals(
         workspace, file, dataset_named(workspace.store, "d"), "theirs", images=folder / "coco.json"
@@ -77,7 +77,7 @@ def bring_proposals(workspace: Workspace, folder: Path) -> None:
 
 
 def bring_correspondences(workspace: Workspace, folder: Path) -> None:
-    """Read the correspondences that were exported, up to the run that would embed the RoIs."""
+    """Read the exported correspondences, without the run that embeds the RoIs."""
     launcher._start = lambda _, run: run  # type: ignore[assignment]
     file = folder / "reference" / "set_instance_correspondence.json"
     rows = dataset_named(workspace.store, "d"), encoder_named(workspace.store, "e")
@@ -96,13 +96,13 @@ STEPS: dict[str, Callable[[Workspace, Path], object]] = {
 
 
 def _peak() -> float:
-    """Most memory that this process has held, in MB; ``getrusage`` would count what its parent held too."""
+    """Return the peak memory of this process in MB. ``getrusage`` would include its parent's."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 def main() -> None:
-    """Build, then do each step in a process of its own."""
+    """Build the store, then run each step in its own process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--step", choices=list(STEPS), help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""What a map costs: principal components, neighbours and places of made-up features in groups.
+"""Measure the cost of a map: principal components, neighbours and places of synthetic features in groups.
 
 python benchmarks/maps.py --points 1000 --points 100000
 """
@@ -18,7 +18,7 @@ GROUPS = 60
 
 
 def grouped(count: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows, float32 [n, D], around so many directions, and the group of each, int64 [n]."""
+    """Return unit rows around GROUPS directions, float32 [n, D], and their groups, int64 [n]."""
     rng = np.random.default_rng(0)
     groups = rng.integers(GROUPS, size=count)
     rows = rng.normal(size=(GROUPS, width)).astype(np.float32)[groups]
@@ -27,7 +27,7 @@ def grouped(count: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main() -> None:
-    """Print seconds of each part, and how many of a sample's nearest places are of the point's own group."""
+    """Print the seconds of each part, and the share of nearest places that belong to the point's own group."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, action="append")
     parser.add_argument("--width", type=int, default=256)

@@ -1,14 +1,13 @@
-"""Mining against the reference's procedure written plainly, on the same photos, encoder and threads, in one run.
+"""Compare mining with the reference's procedure, on the same photos, encoder and threads.
 
     python benchmarks/mining.py --photos VOC2007 --encoder starter --encoder resnet50 --picture docs/mining.png
 
-Without --photos, the demo's scenes. Compared are the RoI stage (embedding and matching), selective search with one
-worker and two and at half the scale, and what rounds: bf16 and RoIAlign. The reference embeds the RoIs of a query
-and of its K neighbours for every query; --reference takes it through some of the queries only and scales the
-seconds up.
+Without --photos, it uses the demo's scenes. It compares the RoI stage (embedding and matching), selective search with
+one worker, with two and at half the scale, and two approximations, bf16 and RoIAlign. The reference embeds the RoIs of
+a query and of its K neighbours for every query. --reference limits the number of queries and scales the seconds up.
 
-Workers of the search import this script and are given the environment of a run. It imports no torch, which theirs would
-not have in a run either: both tell in how memory is handed out, and so in the speed of the search on small photos.
+Search workers import this script with the environment of a run. Like the workers of a run, they do not import torch.
+Both affect memory allocation, and so the speed of the search on small photos.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ from orl_explorer.train.workspace import Workspace, open_workspace
 
 
 def compare_proposals(workspace: Workspace, images: list[Image], photos: Photos) -> dict[str, float]:
-    """Keep the raw boxes of all photos, and time other ways to get them."""
+    """Store the raw boxes of all photos, and time the variants of the search."""
 
     def run(workers: int, scale: float) -> tuple[float, dict[int, np.ndarray]]:
         jobs = [(str(photos.path(i)), photos.stamp(i), stage.image_seed(i.path), scale) for i in images]
         results = propose_all(jobs[:workers] + jobs, workers, Progress())
-        for _ in range(workers):  # a worker imports all that this script does before it begins
+        for _ in range(workers):  # a worker first imports everything that this script imports
             next(results)
         began = time.perf_counter()
         found = [boxes for boxes in results if not isinstance(boxes, str)]
@@ -71,7 +70,7 @@ def compare_proposals(workspace: Workspace, images: list[Image], photos: Photos)
 
 
 def recall(workspace: Workspace, images: list[Image], raw: dict[int, np.ndarray]) -> float:
-    """Share of annotated objects that a candidate overlaps with an IoU of at least a half."""
+    """Return the share of annotated objects that a candidate overlaps with an IoU of at least 0.5."""
     found = total = 0
     for image in images:
         kept = filter_boxes(raw[image.id], MineConfig().rules, image.width, image.height).boxes
@@ -85,7 +84,7 @@ def recall(workspace: Workspace, images: list[Image], raw: dict[int, np.ndarray]
 
 
 def gather(photos: Path | None, count: int, place: Path) -> Path:
-    """A folder with some of the photos, evenly drawn, with VOC's annotations where there are any."""
+    """Make a folder with an even sample of the photos, and with VOC's annotations if there are any."""
     if photos is None:
         from orl_explorer.train.demo.build import compose
 
@@ -103,7 +102,7 @@ def gather(photos: Path | None, count: int, place: Path) -> Path:
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """Where the time goes: a stacked bar for each procedure and encoder, as a picture."""
+    """Draw the time of each part as a stacked bar for each procedure and encoder."""
     import plotly.graph_objects as go
     from playwright.sync_api import sync_playwright
     from roi_stage import PARTS
@@ -139,12 +138,12 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print the table, and write the files asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=Path, help="a folder of photos, or of VOC2007; else the demo's scenes")
+    parser.add_argument("--photos", type=Path, help="folder of photos or VOC2007; default: the demo's scenes")
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--encoder", action="append", choices=["starter", "resnet18", "resnet50"])
-    parser.add_argument("--reference", type=int, default=10_000, help="queries that the reference is taken through")
+    parser.add_argument("--reference", type=int, default=10_000, help="largest number of queries for the reference")
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

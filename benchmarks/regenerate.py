@@ -1,9 +1,9 @@
-"""A whole correspondence set made anew from stored features: what changing K, N or a threshold costs, and its memory.
+"""Measure time and memory of mining a set again from stored features, after a change of K, N or a threshold.
 
     python benchmarks/regenerate.py --photos 400
 
-Synthetic: every photo has 100 RoIs with 2048 floats each, drawn from a seeded generator, and K = 10. Once more with
-four times the photos: the memory of the process should not grow along.
+The data are synthetic: 100 RoIs per photo with 2048 floats each, drawn from a seeded generator, and K = 10. A second
+measurement has four times the photos. The memory of the process should not grow with their number.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ NAME = "photos"
 
 
 class Phases(Progress):
-    """Seconds by phase."""
+    """The seconds of each phase."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._phase, self._since = "", time.perf_counter()
 
     def phase(self, name: str, total: int) -> None:
-        """Close the phase before and open this one."""
+        """End the present phase and start this one."""
         now = time.perf_counter()
         self.seconds[self._phase] = now - self._since
         self._phase, self._since = name, now
 
 
 def regenerate(folder: str, count: int) -> dict[str, float]:
-    """Milliseconds per photo, and the process's peak memory, at K = 10, 100 RoIs a photo and 2048 floats a RoI."""
+    """Return milliseconds per photo and peak memory, at K = 10, 100 RoIs per photo and 2048 floats per RoI."""
     workspace = open_workspace(Path(folder))
     store, rng = workspace.store, np.random.default_rng(0)
     dataset = ensure_dataset(store, NAME, folder, "folder")
@@ -103,13 +103,13 @@ def regenerate(folder: str, count: int) -> dict[str, float]:
 
 
 def unit(rng: np.random.Generator, count: int, width: int) -> np.ndarray:
-    """Random features of unit length."""
+    """Return random features of unit length."""
     drawn = rng.standard_normal((count, width), np.float32)
     return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure both sizes and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=200)
     arguments = parser.parse_args()
@@ -117,7 +117,7 @@ def main() -> None:
     for count in (arguments.photos, 4 * arguments.photos):
         with (
             tempfile.TemporaryDirectory() as place,
-            ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,  # memory of its own
+            ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,  # measures its own memory
         ):
             found[count] = pool.submit(regenerate, str(Path(place) / "workspace"), count).result()
     table = Table("", *(f"{count} photos" for count in found), title="K = 10, 100 RoIs a photo, 2048 floats a RoI")

@@ -1,4 +1,4 @@
-"""The RoI stage of mining, embedding and matching: the reference's procedure written plainly, ours, and what rounds."""
+"""The RoI stage of mining (embedding and matching): the reference's procedure, ours, bfloat16 and RoIAlign."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ Pairs = set[tuple[int, int, tuple[int, ...], tuple[int, ...]]]  # query image, n
 
 @dataclass
 class Clock(Progress):
-    """Seconds by phase of a mining, and by whatever is measured within."""
+    """The seconds of each phase of a mining run, and of the parts measured within it."""
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _phase: str = ""
     _since: float = 0
 
     def phase(self, name: str, total: int) -> None:
-        """Close the phase before and open this one."""
+        """End the present phase and start this one."""
         now = time.perf_counter()
         self.seconds[self._phase] += now - self._since
         self._phase, self._since = name, now
@@ -65,7 +65,7 @@ class Clock(Progress):
         self.seconds[part] += time.perf_counter() - began
 
     def around(self, part: str, work: Callable) -> Callable:
-        """A function that is timed whenever it is called."""
+        """Return a function whose calls are timed."""
 
         def timed(*given: Any, **named: Any) -> Any:
             with self.measure(part):
@@ -77,7 +77,7 @@ class Clock(Progress):
 def reference(
     workspace: Workspace, mined: CorrespondenceSet, photos: Photos, queries: list[int]
 ) -> tuple[Clock, Pairs]:
-    """What the reference does for some queries: every RoI again for every query, one photo to a batch."""
+    """Run the reference's procedure for some queries: embed all RoIs again for each query, one photo per batch."""
     row = encoder_named(workspace.store, encoder_name(workspace, mined))
     encoder = weights.build(weights.checkpoint_weights(workspace.path / row.weights_path))
     config, clock, pairs = MineConfig.of(mined), Clock(), set()
@@ -106,7 +106,7 @@ def reference(
 def ours(
     workspace: Workspace, name: str, encoder: str, config: MineConfig, monitor: Callable[[Clock], Any]
 ) -> tuple[Clock, CorrespondenceSet]:
-    """Mine as the product does, timed by phase."""
+    """Mine with this project's code, timed by phase."""
     clock = Clock()
     run = add_run(workspace.store, Run(kind="mine", name=name, params={})).id
     with monitor(clock):
@@ -118,7 +118,7 @@ def ours(
 
 @contextmanager
 def looking_inside(clock: Clock) -> Iterator[None]:
-    """Time the forward passes of crops within a mining."""
+    """Time the forward passes of crops within a mining run."""
     embed = EncoderNetwork.embed_rois
     EncoderNetwork.embed_rois = clock.around("forward passes", embed)  # type: ignore[method-assign]
     try:
@@ -128,7 +128,7 @@ def looking_inside(clock: Clock) -> Iterator[None]:
 
 
 def stored_pairs(workspace: Workspace, mined: CorrespondenceSet, queries: list[int]) -> Pairs:
-    """Pairs of a set."""
+    """Return the pairs of a set."""
     found: Pairs = set()
     for query in queries:
         neighbors = {n.rank: n.image.id for n in read.neighbors_of(workspace.store, mined.id, query)}
@@ -138,13 +138,13 @@ def stored_pairs(workspace: Workspace, mined: CorrespondenceSet, queries: list[i
 
 
 def named(query: int, neighbor: int, boxes: dict[int, np.ndarray], one: np.ndarray, other: np.ndarray) -> Pairs:
-    """Pairs by their boxes."""
+    """Return pairs by their boxes."""
     left, right = boxes[query].tolist(), boxes[neighbor].tolist()
     return {(query, neighbor, tuple(left[q]), tuple(right[k])) for q, k in zip(one, other, strict=True)}
 
 
 def pooled(workspace: Workspace, mined: CorrespondenceSet, photos: Photos) -> tuple[float, Pairs]:
-    """Seconds and pairs of RoIAlign on the map of each photo, with the same neighbours and candidates."""
+    """Return seconds and pairs of RoIAlign on each photo's feature map, with the same neighbours and candidates."""
     row = encoder_named(workspace.store, encoder_name(workspace, mined))
     encoder, config = Features(workspace, row).encoder, MineConfig.of(mined)
     images = list(usable_images(workspace.store, mined.dataset_id))
@@ -161,7 +161,7 @@ def pooled(workspace: Workspace, mined: CorrespondenceSet, photos: Photos) -> tu
 
 
 def compare_rois(workspace: Workspace, encoder: str, photos: Photos, count: int) -> dict[str, Any]:
-    """The RoI stage of the reference, ours, ours in bfloat16, and by RoIAlign."""
+    """Measure the RoI stage: the reference's, ours, ours in bfloat16, and with RoIAlign."""
     clock, mined = ours(workspace, encoder, encoder, MineConfig(), looking_inside)
     every = sorted(write.matched_images(workspace.store, mined.id))
     queries = [every[i] for i in np.linspace(0, len(every) - 1, min(count, len(every))).astype(int)]
@@ -199,7 +199,7 @@ def compare_rois(workspace: Workspace, encoder: str, photos: Photos, count: int)
 
 
 def encoder_name(workspace: Workspace, mined: CorrespondenceSet) -> str:
-    """Name of a set's encoder."""
+    """Return the name of a set's encoder."""
     with workspace.store.session() as session:
         found = session.get(EncoderRow, mined.encoder_id)
         assert found is not None
@@ -207,7 +207,7 @@ def encoder_name(workspace: Workspace, mined: CorrespondenceSet) -> str:
 
 
 def add(workspace: Workspace, encoder: str, images: list[Image], photos: Photos) -> None:
-    """The starter, or a ResNet of seeded weights whose batch norms have seen the photos: what it costs is the same."""
+    """Return the starter, or a ResNet with seeded weights and batch norms fitted to the photos, at the same cost."""
     if encoder == "starter":
         weights.add(workspace, "starter", "starter")
         return
@@ -215,7 +215,7 @@ def add(workspace: Workspace, encoder: str, images: list[Image], photos: Photos)
     network = EncoderNetwork(encoder)
     norms = [m for m in network.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
-        norm.momentum = None  # a plain mean over the batches
+        norm.momentum = None  # the mean over the batches
     network.backbone.train()
     with torch.no_grad():
         for image in images[:4]:

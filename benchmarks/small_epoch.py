@@ -1,8 +1,8 @@
-"""How long an epoch of the ``small`` preset takes on the demo, stage 1 and stage 3, with data loading.
+"""Measure an epoch of the preset ``small`` on the demo, for stage 1 and stage 3, with data loading.
 
     python benchmarks/small_epoch.py
 
-The demo is that of $ORL_WORKSPACE, else one that is built for this and thrown away.
+It uses the demo in $ORL_WORKSPACE, or builds one and deletes it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from orl_explorer.train.workspace import open_workspace
 
 
 def main() -> None:
-    """Train two epochs of each stage and print the second, which starts warm."""
+    """Train two epochs of each stage, and print the time of the second, which starts warm."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = open_workspace(os.environ.get("ORL_WORKSPACE") or Path(folder) / "workspace")
         run = build_demo(workspace)
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 class _Clock(Progress):
-    """Notes when each step ended."""
+    """Records when each step ended."""
 
     def __init__(self) -> None:
         self.times = [time.perf_counter()]

@@ -1,13 +1,13 @@
-"""A store of COCO train2017's size: how fast it is written, how large it is, and how long every page's question takes.
+"""Measure a store of COCO train2017's size: writing, size on disk, and the queries of every page.
 
     python benchmarks/store_scale.py --images 118287 --workspace DIR
 
-Builds synthetic photos and two correspondence sets through the functions that ingest and mining write with, then
-asks what the pages ask, from a fresh process that has nothing in memory. A workspace that was built already
-is read only. Without --workspace a small one is built in a temporary folder and thrown away.
+Builds synthetic photos and two correspondence sets with the functions of ingest and mining, then runs the queries of
+the pages in a new process, whose caches are empty. An existing workspace is only read. Without --workspace, a small one is
+built in a temporary folder and deleted.
 
-Synthetic: sizes, boxes, neighbours and similarities are drawn from a seeded generator, at a COCO-like scale. Raw
-proposals are fewer than selective search's 1600 an image (--raw): they are blobs that no page's question scans.
+Sizes, boxes, neighbours and similarities are drawn from a seeded generator, at a COCO-like scale. There are fewer raw
+proposals (--raw) than selective search's 1600 per image; they are blobs, which no page's query scans.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _step(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
 
 
 def _pair_page(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
-    """Everything that app/pages/pair/page.py and app/explorer/preview.py ask for one query photo."""
+    """Run all queries of app/pages/pair/page.py and app/explorer/preview.py for one query photo."""
     image = _any(rng, ids)
     photos.image_by_id(store, image)
     mined = next(s for s in correspondences.sets(store) if s.id == 1)
@@ -171,7 +171,7 @@ COMPARED: dict[str, Ask] = {
 
 @dataclass(frozen=True)
 class Answered:
-    """Milliseconds of one question: the first time, before anything of it is in memory, and quantiles after that.
+    """The milliseconds of one query: the first time, with empty caches, and quantiles of later times.
 
     busy: the last of them in time of the processor, which other processes do not lengthen.
     """
@@ -184,11 +184,11 @@ class Answered:
 
 
 def read(folder: Path, repeats: int) -> tuple[list[Answered], float, float]:
-    """Ask everything so often; the resident memory of the process at its largest, and what is its own of it, in MB."""
+    """Run every query so often. Also return the peak resident memory, and the part without mapped files, in MB."""
     store = open_workspace(folder).store
     ids = gallery.gallery_ids(store, gallery.GalleryOrder(1)).tolist()
     for kept in (gallery._gallery_ids, gallery._sorted, gallery._names):
-        kept.cache_clear()  # so that the gallery's first page pays for it
+        kept.cache_clear()  # so that the gallery's first page includes its cost
     found = []
     for question, ask in (ASKED | COMPARED if len(correspondences.sets(store)) > 1 else ASKED).items():
         rng, times = np.random.default_rng(5), []
@@ -203,7 +203,7 @@ def read(folder: Path, repeats: int) -> tuple[list[Answered], float, float]:
 
 
 def order_alone(folder: Path) -> tuple[float, float, float, float]:
-    """Seconds, CPU seconds, peak memory in MB and size in GB of making the orders of the first set's pairs."""
+    """Return seconds, CPU seconds, peak memory in MB and size in GB of building the orders of the first set's pairs."""
     workspace = open_workspace(folder)
     mined = correspondences.set_by_id(workspace.store, 1)
     assert mined is not None
@@ -214,7 +214,7 @@ def order_alone(folder: Path) -> tuple[float, float, float, float]:
 
 
 def most_memory() -> float:
-    """Largest resident memory of this process, in MB. What ``getrusage`` says includes its parent's, from its birth."""
+    """Return the peak resident memory of this process in MB. ``getrusage`` would include its parent's."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
@@ -222,13 +222,13 @@ def most_memory() -> float:
 
 
 def own_memory() -> float:
-    """Resident memory of this process now without the files that it has mapped, in MB; what is mapped can be let go."""
+    """Return the resident memory of this process in MB without mapped files, which the system can release."""
     memory = psutil.Process().memory_info()
-    return (memory.rss - getattr(memory, "shared", 0)) / 1e6  # only Linux tells
+    return (memory.rss - getattr(memory, "shared", 0)) / 1e6  # only Linux reports it
 
 
 def quality_alone(folder: Path) -> tuple[float, float, float]:
-    """Seconds, CPU seconds and peak memory in MB of measuring the first set, in a process that does nothing else."""
+    """Return seconds, CPU seconds and peak memory in MB of measuring the first set, in a process of its own."""
     store = open_workspace(folder).store
     began, busy = time.perf_counter(), time.process_time()
     measure(store, 1, photos.dataset_by_id(store, 1).annotation_count)
@@ -237,7 +237,7 @@ def quality_alone(folder: Path) -> tuple[float, float, float]:
 
 
 def alone(work: Callable[..., Any], *arguments: object) -> Any:
-    """Run in a fresh process, so that its memory is its own."""
+    """Run a function in a new process, so that its memory can be measured."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *arguments).result()
 
@@ -246,18 +246,18 @@ def alone(work: Callable[..., Any], *arguments: object) -> Any:
 
 
 def main() -> None:
-    """Build what is not there, ask, print, and write --json."""
+    """Build the store if needed, run the queries, print the table, and write --json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--rois", type=int, default=40, help="RoIs of an image, about")
-    parser.add_argument("--pairs", type=int, default=4, help="pairs with each of the 10 neighbours, about")
-    parser.add_argument("--sets", type=int, choices=(1, 2), default=2, help="with one, nothing is compared")
-    parser.add_argument("--raw", type=int, default=200, help="raw boxes of an image")
-    parser.add_argument("--with-photos", action="store_true", help="small JPEG files, so that the explorer can open it")
-    parser.add_argument("--workspace", type=Path, help="where to build, and what to read if it was built already")
-    parser.add_argument("--repeats", type=int, default=200, help="times each question is asked")
-    parser.add_argument("--quality", action="store_true", help="measure the first set once more, alone")
-    parser.add_argument("--orders", action="store_true", help="make the orders of the first set's pairs once more")
+    parser.add_argument("--rois", type=int, default=40, help="approximate RoIs per image")
+    parser.add_argument("--pairs", type=int, default=4, help="approximate pairs per neighbour, of 10")
+    parser.add_argument("--sets", type=int, choices=(1, 2), default=2, help="with 1, no sets are compared")
+    parser.add_argument("--raw", type=int, default=200, help="raw boxes per image")
+    parser.add_argument("--with-photos", action="store_true", help="write small JPEG files for the explorer")
+    parser.add_argument("--workspace", type=Path, help="workspace to build, or to read if it exists")
+    parser.add_argument("--repeats", type=int, default=200, help="repetitions of each query")
+    parser.add_argument("--quality", action="store_true", help="also time the measures of the first set")
+    parser.add_argument("--orders", action="store_true", help="also time the orders of the first set's pairs")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -265,7 +265,7 @@ def main() -> None:
 
 
 def report(arguments: argparse.Namespace, folder: Path) -> None:
-    """Everything about one workspace."""
+    """Measure and print everything about one workspace."""
     result: dict[str, object] = {}
     workspace = open_workspace(folder)
     if not photos.datasets(workspace.store):

@@ -1,4 +1,4 @@
-"""The synthetic store that ``store_scale.py`` measures, written as ingest and mining write."""
+"""The synthetic store that ``store_scale.py`` measures, written with the functions of ingest and mining."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from orl_explorer.train.workspace import Workspace
 
 NAME, SETS = "synthetic", ("synthetic-one", "synthetic-two")
 WIDTH, HEIGHT = 640, 480
-BLOCK = 64  # images per transaction, as mining has it
+BLOCK = 64  # images per transaction, as in mining
 INGESTED = 256  # photos per transaction
 CATEGORIES = 80
-PICTURES = 256  # real files behind the photos, with --with-photos
+PICTURES = 256  # different photo files, with --with-photos
 MAX_ROIS = 100
 JUDGED = 500  # pairs with a verdict
-DRAWN = 1024  # different arrays of random numbers; drawing all anew would take longer than writing
+DRAWN = 1024  # different arrays of random numbers; drawing more would take longer than writing
 CONFIG = MineConfig()
 
 
 class Clock:
-    """Seconds, seconds of the processor, and rows by table."""
+    """Wall time, CPU time and number of rows by table, in seconds."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -51,7 +51,7 @@ class Clock:
 
     @contextmanager
     def measure(self, table: str, rows: int = 0) -> Iterator[None]:
-        """Time what a block writes."""
+        """Time the writes of a block."""
         began, busy = time.perf_counter(), time.process_time()
         yield
         self.seconds[table] += time.perf_counter() - began
@@ -83,7 +83,7 @@ def build(workspace: Workspace, size: argparse.Namespace) -> Clock:
 
 
 def mark(store: Store, ids: np.ndarray, clock: Clock) -> None:
-    """Tags on a tenth of the photos, verdicts and tags on some pairs of the first set, and a selection."""
+    """Write tags for a tenth of the photos, verdicts and tags for some pairs of the first set, and a selection."""
     rng = np.random.default_rng(6)
     tagged = rng.permutation(ids)[: max(1, len(ids) // 10)].tolist()
     with clock.measure("tag", len(tagged)):
@@ -125,7 +125,7 @@ def _photos(workspace: Workspace, size: argparse.Namespace, clock: Clock) -> np.
 
 
 def _files(folder: Path, paths: list[str]) -> list[tuple[int, int]]:
-    """A few small JPEG files under as many names as there are photos."""
+    """Write a few small JPEG files under the names of all photos."""
     folder.mkdir(parents=True)
     rng, stamps = np.random.default_rng(1), []
     for i, path in enumerate(paths):
@@ -152,7 +152,7 @@ def _encoder(workspace: Workspace, usable: bool) -> int:
 @lru_cache(maxsize=DRAWN)
 def _drawn_boxes(number: int, rois: int, raw: int) -> tuple[np.ndarray, int]:
     rng = np.random.default_rng([2, number])
-    stride = 40 if rois > 50 else 60  # IoU of two places next to each other stays below 0.5
+    stride = 40 if rois > 50 else 60  # keeps the IoU of adjacent places below 0.5
     across, down = np.meshgrid(np.arange(0, WIDTH - 112, stride), np.arange(0, HEIGHT - 112, stride))
     places = np.stack([across, down], -1).reshape(-1, 2)
     count = int(np.clip(rng.normal(rois, rois / 6), 1, min(MAX_ROIS, len(places))))
@@ -163,7 +163,7 @@ def _drawn_boxes(number: int, rois: int, raw: int) -> tuple[np.ndarray, int]:
 
 
 def _boxes(image: int, size: argparse.Namespace) -> tuple[np.ndarray, int]:
-    """Raw boxes of an image, and how many of them, the first ones, pass the published filter: about ``--rois``."""
+    """Return the raw boxes of an image, and how many of the first ones pass the paper's filter: about ``--rois``."""
     return _drawn_boxes(image * 7919 % DRAWN, size.rois, size.raw)
 
 
@@ -186,7 +186,7 @@ def _mine(store: Store, set_id: int, ids: np.ndarray, size: argparse.Namespace, 
 
     rng = np.random.default_rng([3])
     near = rng.integers(1, len(ids), (len(ids), 2 * CONFIG.neighbors)).cumsum(1) % len(ids)
-    if number:  # ranks 6 to 10 are others
+    if number:  # the neighbours of ranks 6 to 10 differ
         near = np.roll(near, CONFIG.neighbors // 2, axis=1)
         near[:, : CONFIG.neighbors // 2] = near[:, CONFIG.neighbors // 2 : CONFIG.neighbors]
     near = (near[:, : CONFIG.neighbors] + np.arange(len(ids))[:, None]) % len(ids)
@@ -215,7 +215,7 @@ def _roi_ids(store: Store, set_id: int, ids: np.ndarray) -> tuple[np.ndarray, np
 
 @lru_cache
 def _drawn_pairs() -> tuple[np.ndarray, np.ndarray]:
-    """Numbers in [0, 1) that say which key, and similarities, falling: float32 [DRAWN, 100] twice."""
+    """Return numbers in [0, 1) that choose keys, and falling similarities: float32 [DRAWN, 100] each."""
     rng = np.random.default_rng(4)
     similar = np.sort(rng.normal(0.6, 0.15, (DRAWN, 100)).clip(-1, 1).astype(np.float32))[:, ::-1]
     return rng.random((DRAWN, 100), np.float32), similar
@@ -232,7 +232,7 @@ def _pairs(image: int, rois: list[np.ndarray], size: argparse.Namespace) -> Mine
     which, similar = _drawn_pairs()
     found = []
     for rank, key in enumerate(keys, 1):
-        one = (image * 7919 + int(key[0])) % DRAWN  # the same for the same two images, in either set
+        one = (image * 7919 + int(key[0])) % DRAWN  # equal for the same two images in both sets
         q, k = _drawn_queries(len(query))[one % 64][:count], (which[one, :count] * len(key)).astype(np.int64)
         cosine = similar[one, :count]
         found.append(MinedPairs(rank, query[q], key[k], cosine, cosine / 16, cosine > 0.6))

@@ -1,14 +1,14 @@
-"""Our training step and loop against the same step built from lightly's published bricks, in one run.
+"""Compare our training step and loop with the same step built from lightly's published modules.
 
     pip install -e '.[bench]'
     python benchmarks/training.py --photos VOC2007 --backbone resnet18 --image-size 96 --batch-size 32
     python benchmarks/training.py --photos VOC2007 --backbone resnet50 --image-size 224 --batch-size 8
 
-Without --photos, the demo's scenes. Ours and theirs take turns, step by step or epoch by epoch, so that a machine
-that grows slower or faster does so for both; the numbers are medians of the turns, in seconds of the clock and of all
-cores together, which says more on a machine that others use too. A bare step has its views in memory; end to end, as
-many loader processes read, cut and augment photos beside it. Most memory is that of a process that does bare steps.
-Each has a process of its own, so that none depends on what another left in memory; ours has the environment of a run.
+Without --photos, it uses the demo's scenes. Our code and lightly's take turns, by step or by epoch, so that changes of
+the machine's speed affect both. The numbers are medians of the turns, in wall time and in CPU time of all cores; CPU
+time is more reliable on a shared machine. A bare step has its views in memory. End to end includes loader processes,
+equally many for both, which read, crop and augment photos. Peak memory is that of a process that does bare steps. Each
+measurement has its own process, so that memory left by another does not affect it. Ours has the environment of a run.
 """
 
 from __future__ import annotations
@@ -57,29 +57,29 @@ Step = Callable[[], object]
 
 
 class Seconds(NamedTuple):
-    """Of the clock, and of all cores in this process and in those that it has waited for."""
+    """Wall time, and CPU time of this process and of its ended children."""
 
     clock: float
     cores: float
 
     @staticmethod
     def now() -> Seconds:
-        """Since some moment."""
+        """Return the present wall time and CPU time."""
         used = os.times()
         return Seconds(time.perf_counter(), used.user + used.system + used.children_user + used.children_system)
 
     def since(self, before: Seconds, share: float = 1.0) -> Seconds:
-        """What has passed, or a share of it."""
+        """Return the time since an earlier moment, or a share of it."""
         return Seconds((self.clock - before.clock) * share, (self.cores - before.cores) * share)
 
 
 def medians(taken: list[Seconds]) -> Seconds:
-    """Of each by itself."""
+    """Return the medians of wall time and of CPU time."""
     return Seconds(*(statistics.median(values) for values in zip(*taken, strict=True)))
 
 
 class Lightly(nn.Module):
-    """BYOL as lightly's documentation puts its bricks together."""
+    """BYOL built from lightly's modules as in its documentation."""
 
     def __init__(self, backbone: str) -> None:
         from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
@@ -104,7 +104,7 @@ class Lightly(nn.Module):
 
 
 def their_step(backbone: str) -> Callable[[Tensor, Tensor], None]:
-    """One optimiser step of lightly's bricks on two views."""
+    """Do one optimiser step of lightly's BYOL on two views."""
     from lightly.loss import NegativeCosineSimilarity
     from lightly.models.utils import update_momentum
 
@@ -124,7 +124,7 @@ def their_step(backbone: str) -> Callable[[Tensor, Tensor], None]:
 
 
 def our_step(method: BYOL | ORL, precision: torch.dtype | None = None, compiled: bool = False) -> Callable:
-    """One optimiser step of ours on named views."""
+    """Do one optimiser step of our method on named views."""
     method.to(memory_format=torch.channels_last).train()
     model = torch.compile(method) if compiled else method
     optimiser = torch.optim.SGD(
@@ -143,14 +143,14 @@ def our_step(method: BYOL | ORL, precision: torch.dtype | None = None, compiled:
 
 
 def timed(step: Step) -> Seconds:
-    """What one step takes."""
+    """Return the time of one step."""
     began = Seconds.now()
     step()
     return Seconds.now().since(began)
 
 
 def taking_turns(timings: dict[str, Callable[[], Seconds]], turns: int) -> dict[str, Seconds]:
-    """Median seconds of each, after one round to warm up."""
+    """Return the median time of each, after one round to warm up."""
     took: dict[str, list[Seconds]] = {name: [] for name in timings}
     for turn in range(turns + 1):
         for name, timing in timings.items():
@@ -161,7 +161,7 @@ def taking_turns(timings: dict[str, Callable[[], Seconds]], turns: int) -> dict[
 
 
 def views_in_memory(config: TrainConfig, patch: int) -> dict[str, Tensor]:
-    """A batch of every view that BYOL and ORL take, as loading leaves it."""
+    """Return a batch of all views of BYOL and ORL, as loaded."""
     size, batch = config.image_size, config.batch_size
     torch.manual_seed(0)
     raw = {n: torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8) for n in ("image_1", "image_2")}
@@ -170,7 +170,7 @@ def views_in_memory(config: TrainConfig, patch: int) -> dict[str, Tensor]:
 
 
 def prepared(kind: str, backbone: str, views: dict[str, Tensor]) -> Step:
-    """One of the steps that are compared, with its network and optimiser made."""
+    """Build the network and optimiser of one of the compared steps, and return the step."""
     if kind == LIGHTLY:
         theirs = their_step(backbone)
         plain = [views[name].contiguous() for name in ("image_1", "image_2")]
@@ -183,9 +183,9 @@ def prepared(kind: str, backbone: str, views: dict[str, Tensor]) -> Step:
 
 @contextmanager
 def alone(kind: str) -> Iterator[ProcessPoolExecutor]:
-    """A process of its own, in the environment of a run if it is ours."""
+    """Start a process, with the environment of a run if it measures our code."""
     usual = dict(os.environ)
-    os.environ.update({} if kind == LIGHTLY else PATIENT | RETENTIVE)  # they count from a process's start
+    os.environ.update({} if kind == LIGHTLY else PATIENT | RETENTIVE)  # they are read at the start of a process
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         process.submit(os.getpid).result()
         os.environ.clear()
@@ -193,7 +193,7 @@ def alone(kind: str) -> Iterator[ProcessPoolExecutor]:
         yield process
 
 
-STEPS: list[Step] = []  # of a process of its own
+STEPS: list[Step] = []  # of one process
 
 
 def _prepare(kind: str, config: TrainConfig, patch: int) -> None:
@@ -209,7 +209,7 @@ def _timed_in(process: ProcessPoolExecutor) -> Seconds:
 
 
 def bare_steps(kinds: list[str], config: TrainConfig, patch: int, turns: int) -> dict[str, Seconds]:
-    """Median seconds of a step whose views are there already, after one to warm up."""
+    """Return the median time of a step with its views in memory, after one step to warm up."""
     with ExitStack() as stack:
         processes = {kind: stack.enter_context(alone(kind)) for kind in kinds}
         for kind, process in processes.items():
@@ -218,7 +218,7 @@ def bare_steps(kinds: list[str], config: TrainConfig, patch: int, turns: int) ->
 
 
 def most_memory(config: TrainConfig, patch: int) -> dict[str, float]:
-    """Largest resident memory of a process that does two steps, in GB."""
+    """Return the peak resident memory of a process that does two steps, in GB."""
     found = {}
     for kind in (LIGHTLY, "BYOL", "ORL"):
         with alone(kind) as process:
@@ -238,7 +238,7 @@ def _roi_names() -> list[str]:
 
 
 class TheirPhotos(Dataset):
-    """Photos through lightly's BYOL transform."""
+    """Photos augmented by lightly's BYOL transform."""
 
     def __init__(self, files: list[str], size: int) -> None:
         from lightly.transforms import BYOLTransform
@@ -256,7 +256,7 @@ class TheirPhotos(Dataset):
 
 
 class Clock(Progress):
-    """Notes when each step ended, and what it says of waiting."""
+    """Records when each step ended and how long it waited for data."""
 
     def __init__(self) -> None:
         self.ends: list[Seconds] = []
@@ -268,7 +268,7 @@ class Clock(Progress):
 
 
 def end_to_end(files: list[str], config: TrainConfig, turns: int) -> tuple[dict[str, Seconds], float]:
-    """Seconds of a step with loading, an epoch of theirs and one of ours in turns; our share of waiting.
+    """Return the time of a step with loading, from alternating epochs of lightly's and ours, and our share of waiting.
 
     The clock leaves out the first step, which waits for the loaders to start; the cores leave out nothing.
     """
@@ -284,7 +284,7 @@ def end_to_end(files: list[str], config: TrainConfig, turns: int) -> tuple[dict[
 
 
 def their_epoch(files: list[str], config: TrainConfig) -> Seconds:
-    """Seconds of a step of lightly's, loading beside it."""
+    """Return the time of a step of lightly's with loading."""
     began, ends = Seconds.now(), []
     step, photos = their_step(config.backbone), TheirPhotos(files, config.image_size)
     for first, second in DataLoader(photos, config.batch_size, True, num_workers=config.workers, drop_last=True):
@@ -294,7 +294,7 @@ def their_epoch(files: list[str], config: TrainConfig) -> Seconds:
 
 
 def our_epoch(files: list[str], config: TrainConfig) -> tuple[Seconds, list[float]]:
-    """Seconds of a step of ours, and each step's share of waiting."""
+    """Return the time of a step of ours, and each step's share of waiting."""
     clock, began = Clock(), Seconds.now()
     with tempfile.TemporaryDirectory() as folder:
         method = BYOL(config.backbone)
@@ -304,15 +304,15 @@ def our_epoch(files: list[str], config: TrainConfig) -> tuple[Seconds, list[floa
 
 
 def _per_step(began: Seconds, ends: list[Seconds]) -> Seconds:
-    whole = Seconds.now().since(began, 1 / len(ends))  # the loaders' processes have ended by now
+    whole = Seconds.now().since(began, 1 / len(ends))  # the loader processes have ended
     return Seconds(ends[-1].since(ends[0], 1 / (len(ends) - 1)).clock, whole.cores)
 
 
 def loading(files: list[str], config: TrainConfig) -> dict[str, Seconds]:
-    """Seconds of a photo in one loader, nothing else running."""
+    """Return the time of a photo in one loader process that runs alone."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    views = BYOL(config.backbone).views(config.image_size)  # ORL's of whole photos are the same
+    views = BYOL(config.backbone).views(config.image_size)  # ORL has the same views of whole photos
     ours = ImageViews(files, views, config.seed)
     orl_config = with_settings(PRESETS["orl"]["paper"], {"image_size": config.image_size})
     assert isinstance(orl_config, ORLConfig)
@@ -331,7 +331,7 @@ def loading(files: list[str], config: TrainConfig) -> dict[str, Seconds]:
 
 
 def _around(files: list[str]) -> Correspondences:
-    """A set whose only pair of each photo is its middle and that of the next photo."""
+    """Return a set with one pair per photo: its centre and the centre of the next photo."""
     sizes = np.array([PIL.Image.open(file).size for file in files], np.int32)
     boxes = np.concatenate([sizes // 4, sizes // 2], axis=1).astype(np.int16)
     count = np.arange(len(files) + 1)
@@ -342,7 +342,7 @@ def _around(files: list[str]) -> Correspondences:
 
 
 def photos_of(folder: Path | None, scratch: Path, most: int) -> list[str]:
-    """Photos to train on: those of a folder, else scenes of the demo."""
+    """Return the photos to train on: those of a folder, or the demo's scenes."""
     if folder is not None:
         return [str(p) for p in sorted(folder.rglob("*.jpg"))[:most]]
     for index in range(SCENES):
@@ -351,17 +351,17 @@ def photos_of(folder: Path | None, scratch: Path, most: int) -> list[str]:
 
 
 def main() -> None:
-    """Print images a second of each, and the ratios."""
+    """Measure everything, and print images per second and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path)
-    parser.add_argument("--most", type=int, default=512, help="photos of an epoch")
+    parser.add_argument("--most", type=int, default=512, help="largest number of photos per epoch")
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--image-size", type=int, default=96)
-    parser.add_argument("--patch-size", type=int, help="else in the paper's proportion, 96 of 224")
+    parser.add_argument("--patch-size", type=int, help="side of a RoI view; default: 96 / 224 of the image size")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--compile", action="store_true", help="torch.compile as well; needs a C++ compiler")
+    parser.add_argument("--compile", action="store_true", help="also measure torch.compile; needs a C++ compiler")
     options = parser.parse_args()
     keys = ("backbone", "image_size", "batch_size", "workers")
     changes = {key: getattr(options, key) for key in keys} | {"epochs": 1, "knn_every": 0}
@@ -371,9 +371,9 @@ def main() -> None:
         files = photos_of(options.photos, Path(scratch), options.most)
         what = f"{config.backbone}, views of {config.image_size}, RoIs of {patch}, batch {config.batch_size}"
         show(f"{what}; {len(files)} photos, {config.workers} loaders, {torch.get_num_threads()} threads")
-        # First: a process counts what the one that starts it had in use.
+        # Measured first, because the peak of a process includes the memory of the process that started it.
         memory = (f"{kind} {value:.2f}" for kind, value in most_memory(config, patch).items())
-        show(f"most memory, GB: {', '.join(memory)}")
+        show(f"peak memory, GB: {', '.join(memory)}")
         kinds = [LIGHTLY, "BYOL", "BYOL, bf16", *(["BYOL, torch.compile"] if options.compile else [])]
         _print("bare step", bare_steps(kinds, config, patch, options.turns), config.batch_size)
         bare = bare_steps(["BYOL", "ORL", *ABLATED], config, patch, options.turns)

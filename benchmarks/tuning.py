@@ -1,9 +1,9 @@
-"""How long the Tune page waits for new numbers when one setting changes, on a sample of a set's queries.
+"""Measure how long the Tune page takes to update after a change of one setting, on a sample of a set's queries.
 
     python benchmarks/tuning.py --workspace DIR --set demo-starter --sample 24
 
-Walks through random settings, one change at a time, each to a value that a slider has; every number of the page is
-worked out anew as a person at the slider would have it. RoIs without a feature are left out, as on the page.
+Changes random settings one at a time to values of their sliders, and computes all numbers of the page after each
+change. RoIs without a feature are left out, as on the page.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from orl_explorer.train.workspace import open_workspace
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure the changes and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workspace", type=Path)
     parser.add_argument("--set", default="demo-starter")
@@ -47,7 +47,7 @@ def main() -> None:
     first = time.perf_counter() - begun
     taken: dict[str, list[float]] = {}
     slid = [name for name, field in MineConfig.model_fields.items() if field.annotation in (int, float)]
-    slid.remove("proposal_scale")  # others have to be mined for
+    slid.remove("proposal_scale")  # other scales need mining
     for _ in range(arguments.changes):
         name = slid[rng.integers(len(slid))]
         least, most, by = slider(MineConfig, name)

@@ -1,4 +1,4 @@
-"""What half precision would change: a stored set matched again on features rounded to float16.
+"""Compare a stored set with the same set matched on features rounded to float16.
 
 python research/feature_precision.py --workspace DIR --set NAME
 """
@@ -21,7 +21,7 @@ from orl_explorer.train.workspace import open_workspace
 
 
 def main() -> None:
-    """Print how many pairs and orders differ."""
+    """Match again and print how many pairs and orders differ."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workspace", type=Path)
     parser.add_argument("--set", default="demo-starter")

@@ -1,12 +1,12 @@
-"""How much a better objectness could gain: the likeliest candidates of a photo, by what says so, judged by annotations.
+"""Measure how much a better objectness could gain: rank the candidates of photos in several ways against annotations.
 
     python research/objectness_ceiling.py --workspace DIR --teach voc07-objects train.txt --judge coco-objects
 
-The sets must have been mined with one encoder in the preset ``object``. Their candidates are put in order by the
-preset's own merit, which has seen no label; by a logistic regression on RoI features, box and objectness that
-annotations have taught: those of other photos, and those of the judged set (five folds); and by the annotations
-themselves. No order of the same candidates can beat the last, and none that is linear in the features can be expected
-to beat what annotations teach. Prints Markdown: the share of objects (IoU ≥ 0.5) among the first 1 and 4 of each photo.
+Both sets must have been mined with the same encoder and the preset ``object``. The candidates of a photo are ranked by
+the preset's merit, which uses no labels; by a logistic regression on RoI features, box and objectness, trained on the
+annotations of other photos or of the judged set (five folds); and by the annotations themselves. The last ranking is an
+upper bound for all rankings, the regression one for rankings that are linear in the features. Prints a Markdown table:
+the share of objects (IoU ≥ 0.5) among the first 1 and 4 candidates of each photo.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from orl_explorer.train.mining.sample import photos_named
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.workspace import Workspace, open_workspace
 
-FIRST = (1, 4)  # the likeliest, and about as many as the pairs of two photos begin at
+FIRST = (1, 4)  # one candidate, and about as many as the query RoIs of the pairs of two photos
 FOLDS = 5
-STRENGTH = 1e-3  # of the regression's fit against its L2 penalty; ten times more or less changes little
+STRENGTH = 1e-3  # inverse of the L2 penalty of the regression; a factor of ten changes little
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Candidates of a photo: what a scorer may look at, float64 [B, D], their merit [B], and which are objects [B]."""
+    """The candidates of a photo: input of a scorer, float64 [B, D], merit [B], and whether they are objects [B]."""
 
     seen: np.ndarray
     merit: np.ndarray
@@ -48,7 +48,7 @@ class Judged:
 
 
 def read(workspace: Workspace, name: str, only: Path | None) -> list[Judged]:
-    """The candidates of a set's photos, or of those that a file names."""
+    """Read the candidates of a set's photos, or of the photos listed in a file."""
     store = workspace.store
     mined = complete_set_named(store, name)
     encoder, config = encoder_by_id(store, mined.encoder_id), MineConfig.of(mined)
@@ -74,29 +74,29 @@ def read(workspace: Workspace, name: str, only: Path | None) -> list[Judged]:
 
 
 def taught(photos: list[Judged]) -> Pipeline:
-    """A scorer that has seen these photos' annotations."""
+    """Train a scorer on the annotations of photos."""
     scorer = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=1000))
     return scorer.fit(np.concatenate([p.seen for p in photos]), np.concatenate([p.is_object for p in photos]))
 
 
 def across(photos: list[Judged]) -> list[np.ndarray]:
-    """Scores of each photo's candidates by a scorer that the other folds' annotations have taught."""
+    """Return the scores of each photo's candidates, by a scorer trained on the annotations of the other folds."""
     scorers = [taught([p for n, p in enumerate(photos) if n % FOLDS != fold]) for fold in range(FOLDS)]
     return [scorers[n % FOLDS].decision_function(p.seen) for n, p in enumerate(photos)]
 
 
 def share(photos: list[Judged], scores: list[np.ndarray], first: int) -> float:
-    """Of the first candidates of each photo, those that are objects; photos weigh the same."""
+    """Return the share of objects among the first candidates of each photo, averaged over photos."""
     best = [np.argsort(-each, kind="stable")[:first] for each in scores]
     return float(np.mean([p.is_object[rows].mean() for p, rows in zip(photos, best, strict=True)]))
 
 
 def main() -> None:
-    """Measure every order and print the table."""
+    """Measure every ranking and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workspace", type=Path)
-    parser.add_argument("--teach", nargs="+", required=True, metavar=("SET", "FILE"), help="and photos of it, by name")
-    parser.add_argument("--judge", nargs="+", required=True, metavar=("SET", "FILE"), help="and photos of it, by name")
+    parser.add_argument("--teach", nargs="+", required=True, metavar=("SET", "FILE"), help="set, and list of photos")
+    parser.add_argument("--judge", nargs="+", required=True, metavar=("SET", "FILE"), help="set, and list of photos")
     arguments = parser.parse_args()
     workspace = open_workspace(arguments.workspace)
     teach, judge = (read(workspace, s[0], Path(s[1]) if s[1:] else None) for s in (arguments.teach, arguments.judge))

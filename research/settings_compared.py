@@ -1,9 +1,9 @@
-"""The tables of docs/results.md: what settings of mining find on a dataset, judged by its annotations.
+"""Compare mining settings on a dataset against its annotations, for the tables of docs/results.md.
 
     python research/settings_compared.py --workspace DIR --dataset voc07 --encoder starter --only val.txt
 
-The dataset must have been mined once with the encoder, in the preset ``paper``. Queries are a sample of the photos, or
-of those that a file names: a split that nothing was chosen on. Prints Markdown.
+The dataset must have been mined once with the encoder and the preset ``paper``. Queries are a sample of the photos, or
+of the photos listed in a file: a split that no setting was chosen on. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path)
     parser.add_argument("--dataset", default="demo")
     parser.add_argument("--encoder", default="starter")
-    parser.add_argument("--only", type=Path, help="file of the photos' names that may be queries")
+    parser.add_argument("--only", type=Path, help="file that lists the photos to draw queries from")
     parser.add_argument("--sample", type=int, default=100)
     arguments = parser.parse_args()
     workspace = open_workspace(arguments.workspace)
