@@ -3,8 +3,8 @@
     python benchmarks/store_scale.py --images 118287 --workspace DIR
 
 Builds synthetic photos and two correspondence sets with the functions of ingest and mining, then runs the queries of
-the pages in a new process, whose caches are empty. An existing workspace is only read. Without --workspace, a small one is
-built in a temporary folder and deleted.
+the pages in a new process, whose caches are empty. An existing workspace is only read. Without --workspace, a small
+one is built in a temporary folder and deleted.
 
 Sizes, boxes, neighbours and similarities are drawn from a seeded generator, at a COCO-like scale. There are fewer raw
 proposals (--raw) than selective search's 1600 per image; they are blobs, which no page's query scans.
