@@ -90,7 +90,7 @@ def test_evaluations_are_listed_compared_and_shown(
     [
         (["detect", "--encoder", "starter", "--data", "."], "'detect' is not one of 'voc07-svm',"),
         (["knn", "--encoder", "nobody", "--data", "."], "There is no encoder named 'nobody'. Known: starter."),
-        (["knn", "--encoder", "starter", "--data", "/nowhere"], "There is no folder /nowhere; expected: a folder with"),
+        (["knn", "--encoder", "starter", "--data", "/nowhere"], "There is no folder /nowhere. Expected: a folder with"),
         (
             ["linear", "--encoder", "starter", "--data", ".", "--preset", "tiny"],
             "There is no preset 'tiny'; known: imagenet, places205, inat18, small.",

@@ -25,16 +25,16 @@ from orl_explorer.train.training.distributed import choose_device
 from orl_explorer.train.workspace import Workspace
 
 METHODS: tuple[AttentionKind, ...] = ("activation", "cosine")
-PRIOR = "centre_prior"  # a map that has not looked at the photo
+PRIOR = "centre_prior"  # a map that does not depend on the photo
 DRAWS = 1000  # of photos, for the 95 % interval
 
 
 def evaluate(
     workspace: Workspace, encoder: EncoderRow, data: str, config: AttentionConfig, *, run_id: int, progress: Progress
 ) -> Result:
-    """Localisation by both maps and by the centre prior, averaged over annotated photos; see ``Localisation``.
+    """Return the localisation of both maps and of the centre prior, averaged over photos; see ``Localisation``.
 
-    data: an annotated dataset. Raises UserError where no photo has an object to find.
+    data: an annotated dataset. Raises UserError if no photo has an object to find.
     """
     dataset = dataset_named(workspace.store, data)
     images = {image.id: image for image in usable_images(workspace.store, dataset.id)}
@@ -45,33 +45,33 @@ def evaluate(
     drawn = np.random.default_rng(config.seed).permutation(sure)[: config.photos]
     parts, photos = KeptParts(workspace.run_folder(run_id)), Photos.of(workspace.store, dataset.id)
     network = load_encoder(workspace, encoder, str(choose_device()))
-    progress.phase("Looking at photos", len(drawn))
+    progress.phase("Measuring attention maps", len(drawn))
     unread = 0
     for i in drawn.tolist():
         if str(i) not in parts:
             own = objects.image_ids == i
             try:
                 found = _look(network, photos, images[i], objects.boxes[own], objects.difficult[own])
-            except UnreadableImage:  # moved since; its turn to speak is over
+            except UnreadableImage:  # moved or deleted since the ingest
                 unread += 1
                 continue
             parts.add(str(i), found)
         progress.advance()
     each = [parts[str(i)] for i in drawn.tolist() if str(i) in parts]
     if not each:
-        raise UserError(f"None of the photos of '{data}' can be read any more.")
+        raise UserError(f"None of the photos of '{data}' can be read. Ingest its folder again.")
     return _summary(each, config, unread)
 
 
 def _look(
     network: EncoderNetwork, photos: Photos, image: Image, boxes: np.ndarray, difficult: np.ndarray
 ) -> dict[str, list[float]]:
-    """The numbers of one photo, by map, in the order of ``Localisation``."""
+    """Return the numbers of one photo by map, in the order of ``Localisation``."""
     photo = photos.read(image)
     size = input_size(image.width, image.height)
     on_object = union(boxes[~difficult], image.width, image.height, size)
     counted = on_object | ~union(boxes[difficult], image.width, image.height, size)
-    if not on_object.any():  # an object of less than a pixel: the photo says nothing about any map
+    if not on_object.any():  # the object is smaller than a pixel, so the photo cannot rank maps
         return {}
     maps = dict(attention_maps(network, photo)) | {PRIOR: centre_prior()}
     return {name: list(astuple(localisation(enlarged(heat, *size), on_object, counted))) for name, heat in maps.items()}
@@ -91,5 +91,5 @@ def _summary(each: list[dict[str, list[float]]], config: AttentionConfig, unread
     covered = np.array([one.mean_iou for one in found["activation"]])
     again = np.random.default_rng(config.seed).integers(0, len(covered), (DRAWS, len(covered)))
     numbers["activation_mean_iou_low"], numbers["activation_mean_iou_high"] = interval(covered[again].mean(axis=1))
-    notes = [f"{unread} photos cannot be read any more and were left out."] if unread else []
+    notes = [f"{unread} photos cannot be read and were left out."] if unread else []
     return Result(numbers, values, notes)

@@ -1,4 +1,4 @@
-"""COCO's photos, objects and average precision, by the kept successor of COCO's own evaluator. Free of torch."""
+"""COCO's photos, objects and average precision, by faster-coco-eval. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from orl_explorer.train.workspace import Workspace
 LAYOUT = "annotations/instances_train2017.json, annotations/instances_val2017.json, train2017/*.jpg and val2017/*.jpg"
 NEEDED = {"images": ("id", "file_name", "width", "height"), "categories": ("id", "name")}
 NEEDED_OF_OBJECTS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation")
-# What the evaluator sums up, in its order; the other six are recalls.
+# The first six numbers of the evaluator's summary. The other six are recalls.
 STATS = ("ap", "ap_50", "ap_75", "ap_small", "ap_medium", "ap_large")
 KINDS = {"box": "bbox", "mask": "segm"}
 
@@ -36,10 +36,10 @@ class CocoObjects:
 
 
 class Coco:
-    """A COCO json and the folder of its photos; boxes and masks are in the frame that the json declares."""
+    """A COCO json and the folder of its photos. Boxes and masks are in the frame that the json declares."""
 
     def __init__(self, file: Path, photos: Path) -> None:
-        """Raises UserError where the file is no COCO json with masks."""
+        """Read the file. Raises UserError if it is not a COCO json with masks."""
         from faster_coco_eval import COCO
 
         content = read_json(file)
@@ -53,24 +53,24 @@ class Coco:
         self.images: list[int] = sorted(self.truth.getImgIds())
 
     def learnable(self) -> list[int]:
-        """Ids of the photos with an object to learn from, which a crowd is not."""
+        """Return the ids of the photos with objects to train on. Crowds do not count."""
         return [i for i in self.images if self._rows(i)]
 
     def file_of(self, image_id: int) -> Path:
-        """Where a photo lies."""
+        """Return the path of a photo."""
         return self._photos / self.truth.imgs[image_id]["file_name"]
 
     def photo(self, image_id: int) -> np.ndarray:
-        """A photo in the frame of its annotations, uint8 [H, W, 3] RGB. Raises UserError."""
+        """Read a photo in the frame of its annotations, uint8 [H, W, 3] RGB. Raises UserError."""
         row, path = self.truth.imgs[image_id], self.file_of(image_id)
         declared = row["width"], row["height"]
         try:
             shown = read_image(path)
         except UnreadableImage as error:
-            raise UserError(f"{path} cannot be read: {error}.") from error
+            raise UserError(f"Cannot read {path}: {error}.") from error
         if shown.size == declared:
             return np.asarray(shown)
-        # Most annotators looked at the pixels as they are stored, whatever EXIF says of how to show them.
+        # Most annotations refer to the stored pixels, before the rotation that EXIF asks for.
         with PIL.Image.open(path) as stored:
             if stored.size != declared or ImageOps.exif_transpose(stored).size != shown.size:
                 raise UserError(
@@ -79,7 +79,7 @@ class Coco:
             return np.asarray(as_rgb(stored, stored.format))
 
     def objects(self, image_id: int) -> CocoObjects:
-        """What there is to learn from a photo."""
+        """Return the objects of a photo to train on."""
         rows = self._rows(image_id)
         x, y, w, h = np.array([row["bbox"] for row in rows], np.float32).T
         return CocoObjects(
@@ -95,9 +95,9 @@ class Coco:
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """COCO's average precision, shares of 1: the six that it sums up, and that of each category by name.
+    """COCO's average precision, shares of 1: the six of its summary, and that of each category by name.
 
-    A number that no annotation speaks for is left out.
+    A number without annotations is left out.
     """
 
     overall: dict[str, float]
@@ -105,7 +105,7 @@ class PrecisionRecall:
 
 
 def coco_average_precision(found: Coco, detections: list[dict[str, Any]]) -> dict[str, PrecisionRecall]:
-    """COCO's AP of what was detected in its photos, by ``box`` and ``mask``.
+    """Return COCO's AP of the detections, by ``box`` and ``mask``.
 
     detections: ``image_id``, ``category_id``, ``bbox`` x y w h, ``segmentation`` as RLE, ``score``.
     """
@@ -113,7 +113,7 @@ def coco_average_precision(found: Coco, detections: list[dict[str, Any]]) -> dic
 
     measured = {}
     for kind, iou_type in KINDS.items():
-        # With its box, a mask would be sorted into small, medium and large by the box's area.
+        # If a row has a box, the evaluator takes the box's area, not the mask's, as the size of the object.
         kept = ("bbox",) if kind == "box" else ("segmentation",)
         results = [{k: d[k] for k in ("image_id", "category_id", "score", *kept)} for d in detections]
         with _silently():
@@ -130,7 +130,7 @@ def coco_average_precision(found: Coco, detections: list[dict[str, Any]]) -> dic
 
 
 def encoded(mask: np.ndarray) -> dict[str, Any]:
-    """A mask, bool [H, W], as the evaluator and JSON take it."""
+    """Encode a mask, bool [H, W], for the evaluator and JSON."""
     from faster_coco_eval import mask as masks
 
     run_lengths = masks.encode(np.asfortranarray(mask.astype(np.uint8)))
@@ -138,7 +138,7 @@ def encoded(mask: np.ndarray) -> dict[str, Any]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A COCO json with masks. Raises UserError naming what is missing."""
+    """Read a COCO json with masks. Raises UserError with the missing part."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         for part, names in NEEDED.items():
@@ -146,29 +146,29 @@ def read_json(file: Path) -> dict[str, Any]:
                 _ = [row[name] for row in content[part]]
         missing = next((n for n in NEEDED_OF_OBJECTS if any(n not in row for row in content["annotations"])), None)
     except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}.") from error
+        raise UserError(f"Cannot read {file}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file} is not a COCO annotation file ({type(error).__name__}: {error}).") from error
     if missing:
         raise UserError(
-            f"Some annotations in {file} have no '{missing}'; detection needs COCO's instances, with masks."
+            f"Some annotations in {file} have no '{missing}'. Detection needs COCO's instances, with masks."
         )
     return content
 
 
 def check_coco(workspace: Workspace, data: str, config: Any) -> None:
-    """Refuse a folder without COCO's files, and a machine without the evaluator. Raises UserError."""
+    """Raise UserError if a folder has no COCO files, or the evaluator is not installed."""
     if find_spec("faster_coco_eval") is None:
         raise UserError(
-            "Detection is measured by faster-coco-eval, which is not installed: pip install 'orl-explorer[detection]'."
+            "Evaluating detection needs faster-coco-eval. Install it with: pip install 'orl-explorer[detection]'."
         )
     root = Path(data).expanduser()
     if not root.is_dir():
-        raise UserError(f"There is no folder {root}; expected: one with {LAYOUT}.")
+        raise UserError(f"There is no folder {root}. Expected: a folder with {LAYOUT}.")
     for setting in ("train_json", "val_json", "train_photos", "val_photos"):
         path = root / getattr(config, setting)
         if not (path.is_file() if setting.endswith("json") else path.is_dir()):
-            raise UserError(f"There is no {path}; expected: {LAYOUT}, or other names by --set {setting}=….")
+            raise UserError(f"There is no {path}. Expected: {LAYOUT}. Give another name with --set {setting}=….")
 
 
 def _results(found: Coco, rows: list[dict[str, Any]]) -> Any:

@@ -1,4 +1,4 @@
-"""Which evaluations may stand in one column: those by one protocol, on the same data, with the same settings."""
+"""Columns of comparable evaluations: of one protocol, on the same data, with the same settings."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from orl_explorer.db.runs.evaluations import Evaluated
 from orl_explorer.train.evaluate.protocols import PROTOCOLS
 
-INDIFFERENT = frozenset(("protocol", "workers"))  # settings that change no number
+INDIFFERENT = frozenset(("protocol", "workers"))  # settings that do not change the result
 
 
 @dataclass(frozen=True)
 class ResultColumn:
-    """Evaluations that may be compared, the newest of each encoder, best first.
+    """Comparable evaluations, the newest of each encoder, best first.
 
-    key: the same from one look to the next. short: protocol and data. label: that, and what its settings are.
+    key: stable identifier. short: protocol and data. label: protocol, data and settings.
     """
 
     key: str
@@ -30,13 +30,13 @@ class ResultColumn:
 
     @property
     def headline(self) -> str:
-        """What its numbers are called."""
+        """The title of its numbers."""
         known = PROTOCOLS.get(self.protocol)
         return known.headline_title if known else ""
 
 
 def columns(found: Sequence[Evaluated]) -> list[ResultColumn]:
-    """Evaluations, newest first, as columns of a table of encoders; protocols in their own order."""
+    """Group evaluations, newest first, into columns of a table of encoders, in the order of the protocols."""
     groups: dict[tuple[str, str, str], dict[int, Evaluated]] = {}
     for each in found:
         row = each.evaluation
@@ -54,7 +54,7 @@ def columns(found: Sequence[Evaluated]) -> list[ResultColumn]:
 
 
 def headline(found: Evaluated) -> float | None:
-    """The number of an evaluation that tables show, a share of 1."""
+    """Return the number of an evaluation that tables show, a share of 1."""
     known = PROTOCOLS.get(found.evaluation.protocol)
     value = found.evaluation.summary.get(known.headline) if known else None
     return None if value is None else float(value)
@@ -65,7 +65,7 @@ def _telling(found: Evaluated) -> dict[str, Any]:
 
 
 def _settings(protocol: str, own: dict[str, Any]) -> list[str]:
-    """The nearest preset, where a protocol has several, and what differs from it: a published number it is not."""
+    """Return the nearest preset, if the protocol has several, and the settings that differ from it."""
     if protocol not in PROTOCOLS:
         return []
     presets = PROTOCOLS[protocol].presets

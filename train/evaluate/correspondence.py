@@ -1,4 +1,4 @@
-"""Whether pairs that an encoder finds are objects of one class, among boxes that do not depend on the encoder."""
+"""The share of an encoder's pairs that show objects of one class, among boxes that do not depend on the encoder."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def evaluate(
     run_id: int,
     progress: Progress,
 ) -> Result:
-    """Quality of pairs between seeded queries and their neighbours: ``same_class`` and every other measure.
+    """Return the quality of pairs between seeded queries and their neighbours: ``same_class`` and all other measures.
 
-    data: an annotated dataset whose raw boxes are in the store. Photos that the encoder has not seen are embedded, and
-    stay so. Raises UserError.
+    data: an annotated dataset whose raw boxes are in the store. Missing features of photos are computed and kept.
+    Raises UserError.
     """
     dataset = dataset_named(workspace.store, data)
     features = Features(workspace, encoder, str(choose_device()))

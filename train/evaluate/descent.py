@@ -1,4 +1,4 @@
-"""Learning a classifier by SGD whose rate falls in steps. A run that was killed goes on to the same numbers."""
+"""Training of a classifier by SGD with a stepped learning rate. A resumed run ends with the same numbers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkpoint
 
 REPORTS = 10  # steps between the numbers of a run
-Batches = Callable[[int], Iterator[tuple[Any, Tensor]]]  # from a step on
+Batches = Callable[[int], Iterator[tuple[Any, Tensor]]]  # the batches from a step on
 
 
 class Diverged(Exception):
-    """The loss is no longer finite."""
+    """Raised when the loss is not finite."""
 
 
 def descend(
@@ -40,9 +40,9 @@ def descend(
 ) -> None:
     """Train a model to its last epoch, from its newest checkpoint if the folder has one.
 
-    groups: parameters, each with the ``lr`` that it starts with. loss_of: of the model's output and int64 [B] labels.
-    reported: steps that others of the same run have taken before, for its curves. Raises Stopped after saving a
-    checkpoint, and Diverged.
+    groups: parameters, each with its initial ``lr``. loss_of: the loss of the model's output and int64 [B] labels.
+    reported: steps that earlier models of the same run took, for its curves. Raises Stopped after saving a checkpoint,
+    and Diverged.
     """
     config: HeadConfig = steps.config
     started = [group["lr"] for group in groups]

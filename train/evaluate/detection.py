@@ -28,15 +28,15 @@ from orl_explorer.train.training.distributed import choose_device
 from orl_explorer.train.workspace import Workspace
 
 Shown = tuple[Tensor, DetectionTarget]  # uint8 [3, H, W], and boxes, labels and masks
-MIRROR = 0  # number of the generator that decides whether a photo is mirrored
+MIRROR = 0  # number of the generator that mirrors photos
 
 
 def evaluate(
     workspace: Workspace, encoder: EncoderRow, data: str, config: DetectionConfig, *, run_id: int, progress: Progress
 ) -> Result:
-    """COCO's AP of boxes and masks on the photos of ``val_json``: ``box_ap``, ``mask_ap`` and at each IoU and size.
+    """Return COCO's AP of boxes and masks on the photos of ``val_json``: ``box_ap``, ``mask_ap``, by IoU and by size.
 
-    Raises UserError where the folder, a photo or the encoder will not do, and when the loss is no longer finite.
+    Raises UserError if the folder, a photo or the encoder cannot be used, or the loss is not finite.
     """
     folder, device = workspace.run_folder(run_id), choose_device()
     learn, measure = _photos(Path(data).expanduser(), config)
@@ -61,8 +61,8 @@ def tune(
 ) -> None:
     """Train to the last step, from the newest checkpoint if the folder has one.
 
-    The order of photos, what is drawn of each and the learning rate are functions of the step, so a run that was killed
-    and resumed ends in the same weights on a CPU. Raises Stopped after saving a checkpoint, and UserError.
+    The order of photos, all random draws and the learning rate are functions of the step, so a resumed run ends with
+    the same weights on a CPU. Raises Stopped after saving a checkpoint, and UserError if the loss is not finite.
     """
     optimiser = torch.optim.SGD(
         detector.parameters(), lr=config.rate, momentum=config.momentum, weight_decay=config.weight_decay
@@ -92,7 +92,7 @@ def tune(
         optimiser.zero_grad(set_to_none=True)
         numbers: dict[str, float] = {}
         for part in range(config.accumulate):
-            # Sizes, anchors and RoIs are drawn from torch's generator.
+            # The detector draws sizes, anchors and RoIs from torch's generator.
             torch.manual_seed(_mixed(config.seed, step, part))
             losses = detector(*_on(device, next(batches)))
             loss = torch.stack(list(losses.values())).sum()
@@ -100,7 +100,7 @@ def tune(
             for name, value in (losses | {"loss": loss}).items():
                 numbers[name] = numbers.get(name, 0.0) + value.item() / config.accumulate
         if not math.isfinite(numbers["loss"]):
-            raise UserError(f"The loss is not finite at step {step} (learning rate {rate:.3g}); try a lower rate.")
+            raise UserError(f"The loss is not finite at step {step} (learning rate {rate:.3g}). Try a lower rate.")
         optimiser.step()
         step += 1
         now = time.perf_counter()
@@ -114,7 +114,7 @@ def tune(
 
 
 class DetectionPhotos(Dataset):
-    """Photos to learn from, with their objects, mirrored by a coin that (seed, epoch, photo) decides."""
+    """Training photos with their objects. Half of them are mirrored, by a function of (seed, epoch, photo)."""
 
     def __init__(self, learn: Coco, ids: list[int], seed: int) -> None:
         self._learn, self._ids, self._seed = learn, ids, seed
@@ -136,8 +136,7 @@ class DetectionPhotos(Dataset):
 
 @dataclass(frozen=True)
 class Order:
-    """Keys (epoch, index) of every forward from a step on. The photos of an epoch's end and the next one's beginning
-    share a batch."""
+    """The keys (epoch, index) of each forward pass from a step on. A batch may span two epochs."""
 
     count: int
     config: DetectionConfig
@@ -170,10 +169,10 @@ def _photos(root: Path, config: DetectionConfig) -> tuple[Coco, Coco]:
     files = {learn.file_of(i) for i in learn.images}
     if shared := sum(measure.file_of(i) in files for i in measure.images):
         raise UserError(
-            f"{shared} photos are in both {learn.file} and {measure.file}; what is measured would be memory."
+            f"{shared} photos are in both {learn.file} and {measure.file}. Test on photos that were not trained on."
         )
     if not learn.learnable() or not measure.learnable():
-        raise UserError(f"{learn.file} and {measure.file} must both have objects that are no crowds.")
+        raise UserError(f"{learn.file} and {measure.file} must each have objects that are not crowds.")
     return learn, measure
 
 
@@ -181,7 +180,7 @@ def _photos(root: Path, config: DetectionConfig) -> tuple[Coco, Coco]:
 def _detect(
     detector: MaskRCNN, categories: list[int], measure: Coco, folder: Path, device: torch.device, progress: Progress
 ) -> list[dict[str, Any]]:
-    """What the detector finds in the photos, one after the other, those on disk excepted; as the evaluator takes it."""
+    """Return the detections in all photos, as rows for the evaluator. Those on disk are not computed again."""
     parts = KeptParts(folder)
     progress.phase("Detecting", len(measure.images))
     detector.eval()
@@ -214,11 +213,11 @@ def _summary(
 ) -> Result:
     numbers = {f"{kind}_{name}": v for kind, found in measured.items() for name, v in found.overall.items()}
     numbers |= {"photos": float(len(measure.images)), "training_photos": float(len(learn.learnable()))}
-    notes = [f"Tuned for {config.iterations} steps of {config.batch_size} photos."]
+    notes = [f"Fine-tuned for {config.iterations} steps of {config.batch_size} photos."]
     if device.type != "cuda":
         together = config.batch_size // config.accumulate
         notes.append(
-            f"Tuned on a CPU: a batch norm sees the {together} photos of one forward, and is not synchronised."
+            f"Fine-tuned on a CPU: batch norms are not synchronised and see the {together} photos of one forward pass."
         )
     return Result(numbers, {f"{kind}_ap": found.classes for kind, found in measured.items()}, notes)
 
@@ -229,7 +228,7 @@ def _on(device: torch.device, shown: list[Shown]) -> tuple[list[Tensor], list[De
 
 
 def _mixed(seed: int, step: int, part: int) -> int:
-    """A seed for torch that is a function of these three."""
+    """Return a seed for torch from the three numbers."""
     return int(view_generator(seed, step, part, MIRROR).integers(2**62))
 
 

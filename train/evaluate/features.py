@@ -1,4 +1,4 @@
-"""Features of labelled photos, computed once and kept with the run, so that a killed evaluation goes on."""
+"""Features of labelled photos, computed once and kept in the run's folder, so that an evaluation can be resumed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from orl_explorer.train.progress import Progress, map_ahead
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, Split] = ("train", "test")
-BATCH = 8  # photos of a forward pass on a CPU, whose caches hold the maps of few
-ON_DEVICE = 128  # the same elsewhere
+BATCH = 8  # photos of a forward pass on a CPU, whose caches are small
+ON_DEVICE = 128  # photos of a forward pass on an accelerator
 
 
 def features_of(
@@ -36,10 +36,10 @@ def features_of(
     device: str,
     progress: Progress,
 ) -> np.ndarray:
-    """A row for each photo, float32 [n, width], memory-mapped: those on disk, and what the network says of the others.
+    """Return the features of each photo, float32 [n, width], memory-mapped. Computes those that are not on disk.
 
-    view: what the network sees of a file, uint8 [S, S, 3]. forward: uint8 [B, S, S, 3] -> float32 [B, width].
-    Raises UserError where a photo cannot be read.
+    view: makes the network's input of a file, uint8 [S, S, 3]. forward: uint8 [B, S, S, 3] -> float32 [B, width].
+    Raises UserError if a photo cannot be read.
     """
     stored = Embeddings(folder, split, width, weights_sha256)
     at_once = BATCH if device == "cpu" else ON_DEVICE
@@ -61,15 +61,15 @@ def features_of(
 
 
 def read_photo(file: str) -> PIL.Image.Image:
-    """A photo as RGB. Raises UserError where it cannot be read."""
+    """Read a photo as RGB. Raises UserError if it cannot be read."""
     try:
         return read_image(Path(file))
     except UnreadableImage as error:
-        raise UserError(f"{file} cannot be read: {error}.") from error
+        raise UserError(f"Cannot read {file}: {error}.") from error
 
 
 def keep_array(array: np.ndarray, path: Path) -> None:
-    """Write an array for other processes, whole or not at all."""
+    """Write an array for other processes, atomically."""
     written = io.BytesIO()
     np.save(written, array)
     publish(lambda file: file.write(written.getbuffer()), path)

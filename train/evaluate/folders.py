@@ -1,4 +1,4 @@
-"""Photos with labels as evaluations find them: VOC's lists, and folders of classes. Free of torch."""
+"""Labelled photos of an evaluation, from VOC's lists or from folders of classes. Does not import torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ FOLDERS = "a folder with train/CLASS/photo.jpg and val/CLASS/photo.jpg"
 
 @dataclass(frozen=True)
 class Labelled:
-    """Photos of a split: n paths, and for VOC int8 [n, C] (1 shown, 0 only difficult, -1 not), else int64 [n]."""
+    """The photos of a split.
+
+    files: n paths. labels: of VOC int8 [n, C], 1 for shown, 0 for only difficult, -1 for not shown; else int64 [n].
+    """
 
     files: list[str]
     labels: np.ndarray
@@ -32,25 +35,25 @@ class Labelled:
 
 
 def voc_root(data: str) -> Path:
-    """The folder VOC2007, given it or the one around it. Raises UserError with the layout expected."""
+    """Return the folder VOC2007, from its own path or its parent's. Raises UserError with the expected layout."""
     root = _folder(data, VOC)
     root = root / "VOC2007" if (root / "VOC2007").is_dir() else root
     for part in ("ImageSets/Main", "JPEGImages"):
         if not (root / part).is_dir():
-            raise UserError(f"{root} has no folder {part}; expected: {VOC}.")
+            raise UserError(f"{root} has no folder {part}. Expected: {VOC}.")
     return root
 
 
 def voc_split(root: Path, split: str) -> Labelled:
-    """A split of VOC with every class's word on each photo: ``id 1``, ``id -1``, or ``id 0`` for difficult ones.
+    """Read a split of VOC from the lists of its classes: ``id 1``, ``id -1``, or ``id 0`` for difficult photos.
 
-    Raises UserError where lists are missing or do not agree.
+    Raises UserError if lists are missing or differ in their photos.
     """
     lists = sorted((root / "ImageSets" / "Main").glob(f"*_{split}.txt"))
     if not lists:
         raise UserError(
-            f"{root / 'ImageSets/Main'} has no list CLASS_{split}.txt; choose a split that is there with "
-            f"--set train_split=… and --set test_split=… ({', '.join(_splits(root)) or 'none are'})."
+            f"{root / 'ImageSets/Main'} has no list CLASS_{split}.txt. Choose another split with "
+            f"--set train_split=… and --set test_split=… (found: {', '.join(_splits(root)) or 'none'})."
         )
     ids: list[str] = []
     columns: list[np.ndarray] = []
@@ -59,27 +62,27 @@ def voc_split(root: Path, split: str) -> Labelled:
         if not columns:
             ids = words[::2]
         if words[::2] != ids or not set(words[1::2]) <= {"1", "0", "-1"} or len(words) % 2:
-            raise UserError(f"{file} should name the photos of {lists[0].name}, in that order, with 1, 0 or -1 each.")
+            raise UserError(f"{file} must list the photos of {lists[0].name} in the same order, each with 1, 0 or -1.")
         columns.append(np.array(words[1::2], np.int8))
     if not ids:
-        raise UserError(f"{lists[0]} names no photo.")
+        raise UserError(f"{lists[0]} lists no photos.")
     files = [str(root / "JPEGImages" / f"{i}.jpg") for i in ids]
     return Labelled(files, np.stack(columns, axis=1), [f.stem.removesuffix(f"_{split}") for f in lists])
 
 
 def voc_splits(data: str, train: str, test: str) -> tuple[Labelled, Labelled]:
-    """Two splits of the same classes, with no photo in both. Raises UserError."""
+    """Read two splits. Raises UserError if their classes differ or they share a photo."""
     root = voc_root(data)
     learn, measure = voc_split(root, train), voc_split(root, test)
     if learn.classes != measure.classes:
-        raise UserError(f"The lists of {train} and {test} in {root / 'ImageSets/Main'} are of different classes.")
+        raise UserError(f"The splits {train} and {test} in {root / 'ImageSets/Main'} have different classes.")
     if shared := set(learn.files) & set(measure.files):
-        raise UserError(f"{len(shared)} photos are both in {train} and in {test}; choose splits that share none.")
+        raise UserError(f"{len(shared)} photos are in both {train} and {test}. Choose splits that share no photos.")
     return learn, measure
 
 
 def voc_largest(data: str, train: str, test: str) -> tuple[Labelled, Labelled]:
-    """Two splits whose photos have one class each, that of the largest object; without one they are left out."""
+    """Read two splits with one class per photo, that of its largest object. Photos without objects are left out."""
     found = []
     learn, measure = voc_splits(data, train, test)
     for split in (learn, measure):
@@ -87,7 +90,7 @@ def voc_largest(data: str, train: str, test: str) -> tuple[Labelled, Labelled]:
         for file in split.files:
             annotation = Path(file).parents[1] / "Annotations" / f"{Path(file).stem}.xml"
             if not annotation.is_file():
-                raise UserError(f"There is no {annotation}; a photo's class is that of its largest annotated object.")
+                raise UserError(f"There is no {annotation}. The class of a photo is that of its largest object.")
             boxes = [b for b in read_voc(annotation).boxes if not b.difficult and b.category in split.classes]
             if boxes:
                 files.append(file)
@@ -97,17 +100,17 @@ def voc_largest(data: str, train: str, test: str) -> tuple[Labelled, Labelled]:
 
 
 def class_folders(data: str) -> tuple[Labelled, Labelled]:
-    """``train`` and ``val``, each with a folder for each class. Raises UserError with the layout expected."""
+    """Read ``train`` and ``val``, each with one folder per class. Raises UserError with the expected layout."""
     root = _folder(data, FOLDERS)
     classes = _classes(root / "train")
     unknown = sorted(set(_classes(root / "val")) - set(classes))
     if unknown:
-        raise UserError(f"{root / 'val' / unknown[0]} is a class that {root / 'train'} does not have.")
+        raise UserError(f"{root / 'train'} has no class {unknown[0]}, but {root / 'val'} has.")
     found = []
     for split in ("train", "val"):
         paths = [path for path in walk(root / split) if "/" in path]
         if not paths:
-            raise UserError(f"{root / split} has no photo ({', '.join(sorted(SUFFIXES))}); expected: {FOLDERS}.")
+            raise UserError(f"{root / split} has no photos ({', '.join(sorted(SUFFIXES))}). Expected: {FOLDERS}.")
         number = {name: i for i, name in enumerate(classes)}
         labels = np.array([number[path.split("/", 1)[0]] for path in paths], np.int64)
         found.append(Labelled([str(root / split / path) for path in paths], labels, classes))
@@ -121,35 +124,35 @@ def is_voc(data: str) -> bool:
 
 
 def check_voc(workspace: Workspace, data: str, config: Any) -> None:
-    """Refuse a folder without VOC's lists of the splits asked for. Raises UserError."""
+    """Raise UserError if a folder has no VOC lists of the two splits."""
     voc_splits(data, config.train_split, config.test_split)
 
 
 def check_folders(workspace: Workspace, data: str, config: Any) -> None:
-    """Refuse a folder that has not the classes of ``train`` and ``val``. Raises UserError."""
+    """Raise UserError if a folder has no classes in ``train`` and ``val``."""
     root = _folder(data, FOLDERS)
     for split in ("train", "val"):
         _classes(root / split)
 
 
 def check_voc_or_folders(workspace: Workspace, data: str, config: Any) -> None:
-    """Refuse what is neither. Raises UserError."""
+    """Raise UserError if a folder has neither layout."""
     if is_voc(data):
         check_voc(workspace, data, config)
     elif (_folder(data, FOLDERS) / "train").is_dir():
         check_folders(workspace, data, config)
     else:
-        raise UserError(f"{data} has neither ImageSets/Main nor train; expected: {VOC}, or {FOLDERS}.")
+        raise UserError(f"{data} has neither ImageSets/Main nor train. Expected: {VOC}, or {FOLDERS}.")
 
 
 def check_dataset(workspace: Workspace, data: str, config: Any) -> None:
-    """Refuse a dataset that is not there or not annotated. Raises UserError or StoreError."""
+    """Raise UserError or StoreError if a dataset does not exist or has no annotations."""
     if not dataset_named(workspace.store, data).annotation_count:
-        raise UserError(f"The photos of '{data}' have no annotations to measure against; ingest them with some.")
+        raise UserError(f"The dataset '{data}' has no annotations to measure against. Ingest it with annotations.")
 
 
 def state_of(data: str) -> str:
-    """Names, sizes and times of all files in a folder, as 64 hex digits: others when something has changed."""
+    """Return a SHA-256 of the names, sizes and times of all files in a folder, as 64 hex digits."""
     sha = hashlib.sha256()
     for folder, folders, files in os.walk(data):
         folders.sort()
@@ -161,7 +164,7 @@ def state_of(data: str) -> str:
 
 
 def kept(folder: Path, gather: Callable[[], tuple[Labelled, Labelled]]) -> tuple[Labelled, Labelled]:
-    """The two splits as they were when the run began, whatever has happened to the folders since."""
+    """Return the two splits as they were at the start of the run. Later changes of the folders do not count."""
     path = folder / "photos.npz"
     if not path.is_file():
         arrays: dict[str, Any] = {}
@@ -183,14 +186,14 @@ def kept(folder: Path, gather: Callable[[], tuple[Labelled, Labelled]]) -> tuple
 def _folder(data: str, expected: str) -> Path:
     path = Path(data).expanduser()
     if not path.is_dir():
-        raise UserError(f"There is no folder {path}; expected: {expected}.")
+        raise UserError(f"There is no folder {path}. Expected: {expected}.")
     return path
 
 
 def _classes(folder: Path) -> list[str]:
     found = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".") if folder.is_dir() else []
     if not found:
-        raise UserError(f"{folder} has no folder for any class; expected: {FOLDERS}.")
+        raise UserError(f"{folder} has no folders of classes. Expected: {FOLDERS}.")
     return found
 
 

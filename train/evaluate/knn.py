@@ -1,4 +1,4 @@
-"""k nearest neighbours as a classifier, of pooled features: quick, and nothing is trained."""
+"""Classification by the k nearest neighbours of pooled features. It is quick and trains nothing."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.distributed import choose_device
 from orl_explorer.train.workspace import Workspace
 
-AT_ONCE = 256  # queries compared with all the others
+AT_ONCE = 256  # queries of one comparison with the bank
 
 
 def evaluate(
     workspace: Workspace, encoder: EncoderRow, data: str, config: KNNConfig, *, run_id: int, progress: Progress
 ) -> Result:
-    """Share of the test photos that get their class: ``accuracy`` with ``config.k`` neighbours, and with each k.
+    """Return the accuracy on the test photos with ``config.k`` neighbours, ``accuracy``, and with each k.
 
-    ``chance`` is the share of the most common class. Of VOC, a photo's class is that of its largest object.
+    ``chance`` is the share of the most common class. In VOC, a photo's class is that of its largest object.
     """
     folder = workspace.run_folder(run_id)
     voc = is_voc(data)
@@ -33,7 +33,7 @@ def evaluate(
         folder, lambda: voc_largest(data, config.train_split, config.test_split) if voc else class_folders(data)
     )
     if not len(train.files) or not len(test.files):
-        raise UserError(f"No photo of a split of {data} has an object that is not difficult.")
+        raise UserError(f"A split of {data} has no photo with an object that is not difficult.")
     device = str(choose_device())
     network = load_encoder(workspace, encoder, device)
     bank, queries = (

@@ -1,4 +1,4 @@
-"""Linear probes (Table 1): classifiers on five depths of the frozen backbone, trained together; the best counts."""
+"""Linear probes (Table 1): classifiers at five depths of the frozen backbone, trained together. The best counts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AT_ONCE = 256  # stored rows
 def evaluate(
     workspace: Workspace, encoder: EncoderRow, data: str, config: LinearConfig, *, run_id: int, progress: Progress
 ) -> Result:
-    """Share of the validation photos that the best depth's classifier gets right: ``top1``, ``top5``; both by depth."""
+    """Return the accuracy of the best depth on the validation photos, ``top1`` and ``top5``; both by depth."""
     folder, device = workspace.run_folder(run_id), choose_device()
     splits = train, test = kept(folder, lambda: class_folders(data))
     network = load_encoder(workspace, encoder, str(device))
@@ -47,7 +47,7 @@ def evaluate(
         groups = [{"params": list(heads.parameters()), "lr": config.rate}]
         descend(heads.train(), groups, batches, summed_loss, steps, config.gamma, folder, progress, nesterov=True)
     except Diverged as error:
-        raise UserError(f"The loss is not finite any more at rate = {config.rate:g}; try a lower one.") from error
+        raise UserError(f"The loss is not finite at rate = {config.rate:g}. Try a lower rate.") from error
 
     progress.phase("Classifying", len(test.files))
     right = torch.zeros(2, len(heads.shapes))
@@ -63,14 +63,14 @@ def evaluate(
     names = [str(depth + 1) for depth in range(len(top1))]
     numbers = {"top1": top1[best], "top5": top5[best], "best_depth": float(best + 1), "photos": float(len(test.files))}
     values = {"top1": dict(zip(names, top1, strict=True)), "top5": dict(zip(names, top5, strict=True))}
-    notes = ["The depth was chosen on the validation photos, as in the published numbers."]
+    notes = ["The depth was chosen on the validation photos, as for the published numbers."]
     return Result(numbers, values, notes)
 
 
 def _seen(
     network: EncoderNetwork, splits: Splits, steps: Steps, device: torch.device
 ) -> tuple[Batches, Iterator[tuple[list[Tensor], Tensor]]]:
-    """Pooled maps of views that are new in every epoch."""
+    """Return batches of pooled maps whose views differ in every epoch."""
     train, test = splits
     config = steps.config
     assert isinstance(config, LinearConfig)
@@ -100,7 +100,7 @@ def _stored(
     device: torch.device,
     progress: Progress,
 ) -> tuple[Batches, Iterator[tuple[list[Tensor], Tensor]]]:
-    """Pooled maps of centre crops, computed once and kept with the run."""
+    """Return batches of pooled maps of centre crops, computed once and kept in the run's folder."""
     train_rows, test_rows = (
         features_of(
             folder,

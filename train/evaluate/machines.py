@@ -1,4 +1,4 @@
-"""What the processes that fit SVMs do. Spawned ones import this module, so it stays free of torch."""
+"""The work of the processes that fit SVMs. They import this module, so it does not import torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ class ClassJob(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """validated: float64 [19], of ``COSTS``. cost: the best of them. machine: float64 [D + 1], refitted on all."""
+    """A fitted SVM.
+
+    validated: float64 [19], average precision by cross-validation at each of ``COSTS``. cost: the best of them.
+    machine: float64 [D + 1], fitted to all rows with this cost.
+    """
 
     name: str
     validated: np.ndarray
@@ -31,7 +35,7 @@ class Fitted(NamedTuple):
 
 
 def fit_class(job: ClassJob) -> Fitted:
-    """Choose the cost by cross-validation, and fit on all rows; the first of equal costs."""
+    """Choose the cost by cross-validation, the first of equal ones, and fit an SVM to all rows."""
     features = _rows(job.features)
     with threadpool_limits(1, user_api="blas"):
         validated = cross_validate(features, job.labels, job.seed)
@@ -43,7 +47,7 @@ class LowShotJob(NamedTuple):
     """A sample of one class to fit with every cost.
 
     learn, measure: files of float32 [n, D] and [m, D]. labels, measured: int8 [n] and [m], 1, -1, or 0 for difficult
-    photos, which are left out of both. draw: what the sample is drawn with.
+    photos, which are left out of both. draw: the seed of the sample.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Finished parts of an evaluation, and the processes that finish them: what a killed run need not do again."""
+"""Finished parts of an evaluation, which a resumed run does not repeat, and the processes that compute them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 class KeptParts:
-    """Results by name, a line of JSON each, on disk as soon as they are there. A line cut off does not count."""
+    """Results by name, one line of JSON each, written to disk at once. An incomplete line is ignored."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "parts.jsonl"
@@ -24,7 +24,7 @@ class KeptParts:
         if self._path.is_file():
             whole = self._path.read_bytes()
             end = whole.rfind(b"\n") + 1
-            if end < len(whole):  # or the next line would be glued to it
+            if end < len(whole):  # else the next line would be appended to it
                 os.truncate(self._path, end)
             for line in whole[:end].splitlines():
                 name, value = json.loads(line)
@@ -37,7 +37,7 @@ class KeptParts:
         return self._found[name]
 
     def add(self, name: str, value: Any) -> None:
-        """Keep a result; floats come back as they were."""
+        """Keep a result. Floats are read back exactly."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps([name, value]) + "\n")
             file.flush()
@@ -46,9 +46,9 @@ class KeptParts:
 
 
 def in_processes(work: Callable[[T], R], jobs: Iterable[T], workers: int, progress: Progress) -> Generator[R]:
-    """Results in the order of the jobs, whatever the number of processes; 0: by this one.
+    """Yield the results in the order of the jobs, computed by other processes, or by this one if workers is 0.
 
-    work: a function of a module without torch, which each process imports.
+    work: a function. Each process imports its module, which should not import torch.
     """
     if not workers:
         yield from map(work, jobs)

@@ -1,4 +1,4 @@
-"""The protocols of downstream evaluation: settings, presets, and where each one's function is. Free of torch."""
+"""The evaluation protocols: their settings, presets and modules. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from orl_explorer.train.workspace import Workspace
 
 
 def _split_text(value: object) -> object:
-    """``--set ks=1,2,4`` and a form's text field mean a list."""
+    """Split the text of ``--set ks=1,2,4`` or of a form's field into a list."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -28,19 +28,19 @@ Factors = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_
 
 
 class EvaluateConfig(Settings):
-    """What every protocol has."""
+    """The settings of all protocols."""
 
     title: ClassVar[str]
     protocol: str
-    seed: int = setting(0, ge=0, le=2**31 - 1, help="Seed of everything drawn")
+    seed: int = setting(0, ge=0, le=2**31 - 1, help="Seed of all random draws")
 
 
 class VOCConfig(EvaluateConfig):
-    """What the protocols on VOC07 have."""
+    """The settings of the protocols on VOC07."""
 
-    train_split: str = setting("trainval", min_length=1, help="Split to learn from: ImageSets/Main/CLASS_SPLIT.txt")
-    test_split: str = setting("test", min_length=1, help="Split to measure on")
-    workers: int = setting(2, ge=0, le=256, help="Processes that fit classifiers; 0: none beside the run's own")
+    train_split: str = setting("trainval", min_length=1, help="Split to train on: ImageSets/Main/CLASS_SPLIT.txt")
+    test_split: str = setting("test", min_length=1, help="Split to test on")
+    workers: int = setting(2, ge=0, le=256, help="Processes that fit classifiers; 0: only the run's own")
 
     @model_validator(mode="after")
     def _two_splits(self) -> VOCConfig:
@@ -54,7 +54,7 @@ class SVMConfig(VOCConfig):
 
     title: ClassVar[str] = "VOC07 linear SVM"
     protocol: Literal["voc07-svm"] = "voc07-svm"
-    bootstrap: int = setting(1000, ge=0, le=100_000, help="Draws of test photos for the 95 % intervals; 0 for none")
+    bootstrap: int = setting(1000, ge=0, le=100_000, help="Bootstrap samples for the 95 % intervals; 0 for none")
 
 
 class LowShotConfig(VOCConfig):
@@ -62,32 +62,32 @@ class LowShotConfig(VOCConfig):
 
     title: ClassVar[str] = "VOC07 low-shot SVM"
     protocol: Literal["voc07-lowshot"] = "voc07-lowshot"
-    ks: Counts = setting((1, 2, 4, 8, 16, 32, 64, 96), help="Positives of each class, with 19 times the negatives")
+    ks: Counts = setting((1, 2, 4, 8, 16, 32, 64, 96), help="Positives per class, each with 19 negatives")
     samples: int = setting(5, ge=1, le=1000, help="Independent samples of each k")
 
 
 class HeadConfig(EvaluateConfig):
-    """What the protocols that learn by gradient descent have."""
+    """The settings of the protocols that train by gradient descent."""
 
     epochs: int = setting(28, ge=1, le=100_000, help="Passes over the training photos")
     steps: Counts = setting((8, 16, 24), help="Epochs at which the learning rate falls")
     batch_size: int = setting(256, ge=2, le=65_536, help="Photos per step")
     momentum: float = setting(0.9, ge=0, lt=1, help="Momentum of SGD")
     weight_decay: float = setting(1e-4, ge=0, le=1, help="Weight decay")
-    image_size: int = setting(224, ge=32, le=1024, help="Side of what the network sees, in pixels")
+    image_size: int = setting(224, ge=32, le=1024, help="Side of the network's input, in pixels")
     workers: int = setting(4, ge=0, le=256, help="Processes that load photos")
 
 
 class LinearConfig(HeadConfig):
-    """Linear classifiers on five depths of the frozen backbone (Table 1)."""
+    """Linear classifiers at five depths of the frozen backbone (Table 1)."""
 
     title: ClassVar[str] = "linear probes"
     protocol: Literal["linear"] = "linear"
     rate: float = setting(0.01, gt=0, le=100, help="Learning rate at the start")
-    gamma: float = setting(0.1, gt=0, le=1, help="What the learning rate is multiplied by at each step")
+    gamma: float = setting(0.1, gt=0, le=1, help="Factor of the learning rate at each of these epochs")
     views: Literal["colour", "crop", "centre"] = setting(
         "colour",
-        help="Of training photos: random crops with colour jitter and lighting, random crops alone, or centre "
+        help="Views of training photos: random crops with colour jitter and lighting, random crops alone, or centre "
         "crops, whose features are computed only once",
     )
 
@@ -97,88 +97,91 @@ class SemiConfig(HeadConfig):
 
     title: ClassVar[str] = "semi-supervised fine-tuning"
     protocol: Literal["semi"] = "semi"
-    fraction: float = setting(0.01, gt=0, le=1, help="Share of the labelled photos that are used")
-    list_file: str = setting("", help="File that names the photos to use, one a line; none: a seeded sample")
+    fraction: float = setting(0.01, gt=0, le=1, help="Share of the labelled photos to use")
+    list_file: str = setting("", help="File that lists the photos to use, one per line; empty: a seeded sample")
     epochs: int = setting(20, ge=1, le=100_000, help="Passes over the training photos")
     steps: Counts = setting((12, 16), help="Epochs at which the learning rate falls")
-    gamma: float = setting(0.2, gt=0, le=1, help="What the learning rate is multiplied by at each step")
+    gamma: float = setting(0.2, gt=0, le=1, help="Factor of the learning rate at each of these epochs")
     rates: Factors = setting((0.001, 0.01, 0.1), help="Learning rates of the backbone to try")
-    head_multipliers: Factors = setting((1, 10, 100), help="How much faster the head learns, to try with each")
+    head_multipliers: Factors = setting((1, 10, 100), help="Head learning rates to try, as multiples of the backbone's")
     weight_decay: float = setting(5e-4, ge=0, le=1, help="Weight decay")
 
 
 class KNNConfig(EvaluateConfig):
-    """Nearest neighbours as a classifier: nothing is trained."""
+    """Classification by nearest neighbours, without training."""
 
     title: ClassVar[str] = "k-NN classification"
     protocol: Literal["knn"] = "knn"
-    ks: Counts = setting((1, 5, 20, 100, 200), help="Neighbours that vote; the best k is not picked, k says which")
-    k: int = setting(20, ge=1, le=10_000, help="The k of the number that is reported")
-    temperature: float = setting(0.07, gt=0, le=10, help="Of the votes: each weighs exp(cosine / temperature)")
-    train_split: str = setting("trainval", min_length=1, help="Split that votes, of VOC's layout")
-    test_split: str = setting("test", min_length=1, help="Split that is classified, of VOC's layout")
+    ks: Counts = setting((1, 5, 20, 100, 200), help="Numbers of voting neighbours; the headline uses k")
+    k: int = setting(20, ge=1, le=10_000, help="Number of voting neighbours of the headline")
+    temperature: float = setting(0.07, gt=0, le=10, help="Temperature of the votes, exp(cosine / temperature)")
+    train_split: str = setting("trainval", min_length=1, help="Split that votes, in VOC's layout")
+    test_split: str = setting("test", min_length=1, help="Split to classify, in VOC's layout")
 
 
 class CorrespondenceConfig(EvaluateConfig):
-    """Whether pairs that the encoder finds are objects of one class, among boxes that do not depend on it."""
+    """The share of pairs that show objects of one class, among boxes that do not depend on the encoder."""
 
     title: ClassVar[str] = "quality of pairs"
     protocol: Literal["correspondence"] = "correspondence"
     queries: int = setting(200, ge=1, le=10_000_000, help="Query photos, drawn at random")
-    neighbors: int = setting(10, ge=1, le=100, help="K: nearest images of each image")
+    neighbors: int = setting(10, ge=1, le=100, help="K: nearest neighbours of each photo")
     pair_ratio: float = setting(0.1, gt=0, le=1, help="N: pairs kept per neighbour, as a share of the query's RoIs")
     proposals: str = setting(
-        "search", min_length=1, help="Raw boxes: search, annotations, or the name of imported; the store's own"
+        "search", min_length=1, help="Raw boxes in the store: search, annotations, or the name of an import"
     )
     proposal_scale: float = setting(1.0, ge=0.1, le=1, help="Scale at which selective search ran")
 
 
 class AttentionConfig(EvaluateConfig):
-    """How well attention maps find annotated objects (Fig. 4, which the paper leaves at pictures)."""
+    """How well attention maps find annotated objects (Fig. 4; the paper only shows pictures)."""
 
     title: ClassVar[str] = "attention on objects"
     protocol: Literal["attention"] = "attention"
-    photos: int = setting(1000, ge=1, le=10_000_000, help="Annotated photos to look at, drawn at random")
+    photos: int = setting(1000, ge=1, le=10_000_000, help="Annotated photos to measure, drawn at random")
 
 
 class DetectionConfig(EvaluateConfig):
-    """Mask R-CNN on the backbone, all of it tuned (Table 3)."""
+    """Mask R-CNN on the backbone, fine-tuned in whole (Table 3)."""
 
     title: ClassVar[str] = "detection and segmentation"
     protocol: Literal["detection"] = "detection"
-    iterations: int = setting(90_000, ge=1, le=10_000_000, help="Steps; 90 000 of 16 photos are the 1x schedule")
+    iterations: int = setting(90_000, ge=1, le=10_000_000, help="Steps; the 1x schedule is 90 000 steps of 16 photos")
     steps: Counts = setting((60_000, 80_000), help="Steps at which the learning rate falls")
-    gamma: float = setting(0.1, gt=0, le=1, help="What the learning rate is multiplied by at each of those")
+    gamma: float = setting(0.1, gt=0, le=1, help="Factor of the learning rate at each of these steps")
     warmup: int = setting(1000, ge=0, help="Steps over which the learning rate ramps up")
-    rate: float = setting(0.02, gt=0, le=100, help="Learning rate; that of a batch of 16")
+    rate: float = setting(0.02, gt=0, le=100, help="Learning rate, for a batch of 16")
     batch_size: int = setting(16, ge=1, le=1024, help="Photos per step")
     accumulate: int = setting(
-        1, ge=1, le=1024, help="Parts of a batch that go one after the other; each is normalised by itself"
+        1, ge=1, le=1024, help="Parts of a batch that are processed in turn; batch norm sees one part at a time"
     )
     momentum: float = setting(0.9, ge=0, lt=1, help="Momentum of SGD")
     weight_decay: float = setting(1e-4, ge=0, le=1, help="Weight decay")
     sides: Counts = setting(
         (640, 672, 704, 736, 768, 800),
-        help="Short side of a photo in pixels, drawn from these; the last one for testing",
+        help="Short sides of training photos, in pixels, to draw from; the last one is used for testing",
     )
-    longest: int = setting(1333, ge=32, le=10_000, help="What no side may exceed, in pixels")
-    train_json: str = setting("annotations/instances_train2017.json", help="COCO json of the photos to learn from")
-    train_photos: str = setting("train2017", help="Their folder")
-    val_json: str = setting("annotations/instances_val2017.json", help="COCO json of the photos to measure on")
-    val_photos: str = setting("val2017", help="Their folder")
+    longest: int = setting(1333, ge=32, le=10_000, help="Largest long side of a photo, in pixels")
+    train_json: str = setting("annotations/instances_train2017.json", help="COCO json of the training photos")
+    train_photos: str = setting("train2017", help="Folder of the training photos")
+    val_json: str = setting("annotations/instances_val2017.json", help="COCO json of the test photos")
+    val_photos: str = setting("val2017", help="Folder of the test photos")
     checkpoint_every: int = setting(2500, ge=1, help="Steps between checkpoints")
     workers: int = setting(4, ge=0, le=256, help="Processes that load photos")
 
     @model_validator(mode="after")
     def _even(self) -> DetectionConfig:
         if self.batch_size % self.accumulate:
-            raise ValueError(f"a batch of {self.batch_size} cannot be cut into {self.accumulate} equal parts")
+            raise ValueError(f"a batch of {self.batch_size} cannot be divided into {self.accumulate} equal parts")
         return self
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a protocol found: numbers by name, what a plot needs by name and key, and what a reader must be told."""
+    """The result of an evaluation.
+
+    numbers: by name. values: for plots, by name and key. notes: sentences that qualify the numbers.
+    """
 
     numbers: dict[str, float]
     values: Values = field(default_factory=dict)
@@ -189,9 +192,9 @@ class Result:
 class Protocol:
     """One way to evaluate an encoder.
 
-    headline: the number that tables show, a share of 1. data: what ``--data`` must be. takes_folder: or else it is the
-    name of a dataset. presets: the first one is what you get. check: raises UserError or StoreError where the data
-    will not do, without reading a photo. module: has
+    headline: the number that tables show, a share of 1. data: the data that ``--data`` expects. takes_folder: whether
+    the data are a folder; if not, the name of a dataset. presets: the first is the default. check: raises UserError or
+    StoreError if the data cannot be used; reads no photo. module: has
     ``evaluate(workspace, encoder, data, config, *, run_id, progress) -> Result``.
     """
 
@@ -205,7 +208,7 @@ class Protocol:
 
     @property
     def title(self) -> str:
-        """Its name, for people."""
+        """The name of the protocol, for people."""
         return self.config.title
 
     @property
@@ -312,37 +315,37 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def protocol_named(name: str) -> Protocol:
-    """One of the protocols. Raises UserError naming them."""
+    """Return the protocol of this name. Raises UserError with the known names."""
     if name not in PROTOCOLS:
-        raise UserError(f"There is no protocol '{name}'; known: {', '.join(PROTOCOLS)}.")
+        raise UserError(f"There is no protocol '{name}'. Known protocols: {', '.join(PROTOCOLS)}.")
     return PROTOCOLS[name]
 
 
 def evaluate_preset(protocol: str, preset: str = "") -> EvaluateConfig:
-    """A preset of a protocol, by default its first. Raises UserError naming those there are."""
+    """Return a preset of a protocol, by default the first. Raises UserError with the known names."""
     presets = protocol_named(protocol).presets
     return preset_named(presets, preset or next(iter(presets)))
 
 
 def resolved(config: EvaluateConfig, data: str) -> str:
-    """The data of an evaluation as its run keeps it: a folder's whole path, or the name of a dataset."""
+    """Return the data of an evaluation for its run's row: a folder's absolute path, or the name of a dataset."""
     return str(Path(data).expanduser().resolve()) if protocol_named(config.protocol).takes_folder else data
 
 
 def data_state(workspace: Workspace, data: str, config: EvaluateConfig) -> str:
-    """What an evaluation would be made on now: another state, another result."""
+    """Return a digest of the present data of an evaluation. It changes if the data change."""
     if protocol_named(config.protocol).takes_folder:
         return state_of(data)
     return f"revision {dataset_named(workspace.store, data).revision}"
 
 
 def read_evaluate_config(values: dict[str, Any]) -> EvaluateConfig:
-    """The settings that a run keeps. Raises UserError where another version wrote them."""
+    """Read the settings of a run. Raises UserError if another version wrote them."""
     try:
         return protocol_named(values["protocol"]).config.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(
             f"The settings of this run were written by another version of the project "
-            f"({'.'.join(map(str, first['loc']))}: {first['msg'].lower()}); start a new run."
+            f"({'.'.join(map(str, first['loc']))}: {first['msg'].lower()}). Start a new run."
         ) from error

@@ -1,4 +1,4 @@
-"""Evaluating an encoder: from a protocol and its settings to a row in the store."""
+"""Evaluate an encoder by a protocol and keep the result in the store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orl_explorer.train.progress import Progress
 from orl_explorer.train.run_folders import own_folder
 from orl_explorer.train.workspace import Workspace
 
-STATE = "measured_on.txt"  # in the folder of the run: ``data_state`` when it began
+STATE = "measured_on.txt"  # in the folder of the run: ``data_state`` at its start
 
 
 def evaluate(
@@ -24,10 +24,9 @@ def evaluate(
     run_id: int,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Evaluate an encoder by the protocol of the settings, going on where an earlier attempt of the run stopped.
+    """Evaluate the online backbone of an encoder. Continues where an earlier attempt of the run stopped.
 
-    data: a folder, or the name of a dataset, as the protocol asks for. Always the online backbone. Raises UserError or
-    StoreError.
+    data: a folder or the name of a dataset, as the protocol requires. Raises UserError or StoreError.
     """
     progress = progress or Progress()
     protocol = protocol_named(config.protocol)

@@ -1,4 +1,4 @@
-"""What the classifiers of an evaluation said of its test photos, kept in its folder. No torch."""
+"""The scores of an evaluation's classifiers on its test photos, kept in its folder. Does not import torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from orl_explorer.train.evaluate.parts import KeptParts
 
 @dataclass(frozen=True)
 class Scores:
-    """Of the C classes that some test photo shows. values: float [n, C]. labels: 1, 0 (ignored) and -1, int [n, C]."""
+    """The scores of the C classes that the test photos show.
+
+    values: float [n, C]. labels: int [n, C], 1, -1, or 0 for ignored.
+    """
 
     classes: list[str]
     values: np.ndarray
@@ -24,7 +27,7 @@ class Scores:
 
     @classmethod
     def kept_in(cls, folder: Path) -> Scores:
-        """Those of an SVM run. Raises UserError where its folder no longer has them."""
+        """Read the scores of an SVM run. Raises UserError if its folder does not have them."""
         _, test = kept(folder, lambda: _gone(folder))
         parts = KeptParts(folder)
         there = [c for c in range(len(test.classes)) if (test.labels[:, c] > 0).any()]
@@ -35,7 +38,7 @@ class Scores:
         return cls(names, values, test.labels[:, there])
 
     def average_precisions(self) -> list[float]:
-        """Of each class."""
+        """Return the average precision of each class."""
         found = []
         for c in range(len(self.classes)):
             counted = self.labels[:, c] != 0
@@ -43,15 +46,15 @@ class Scores:
         return found
 
     def draws(self, count: int, seed: int) -> np.ndarray:
-        """Average precision of each class over test photos drawn with replacement: float64 [count, C].
+        """Return the average precision of each class on test photos drawn with replacement: float64 [count, C].
 
-        The same photos are drawn whatever the scores, so that two encoders can be compared draw by draw.
+        The draws do not depend on the scores, so two encoders can be compared draw by draw.
         """
         return bootstrap(self.values, self.labels, count, seed)
 
 
 class Ahead(NamedTuple):
-    """By how much the mAP of one is above another's, and where 95 % of the draws of test photos have it."""
+    """The difference of two encoders' mAP, and its 95 % interval over draws of test photos."""
 
     difference: float
     low: float
@@ -59,14 +62,14 @@ class Ahead(NamedTuple):
 
 
 def ahead(one: Scores, other: Scores, draws: int = 1000, seed: int = 0) -> Ahead:
-    """Compare two encoders on the same test photos. Raises UserError where the photos are not the same."""
+    """Compare two encoders on the same test photos. Raises UserError if the photos differ."""
     if one.classes != other.classes or not np.array_equal(one.labels, other.labels):
-        raise UserError("Two encoders can only be compared on the same test photos.")
+        raise UserError("Cannot compare the two encoders: their test photos differ.")
     difference = np.mean(one.average_precisions()) - np.mean(other.average_precisions())
     each = one.draws(draws, seed) - other.draws(draws, seed)
-    measured = each[~np.isnan(each).all(axis=1)]  # of few photos, a draw may show no class at all
+    measured = each[~np.isnan(each).all(axis=1)]  # a draw of few photos may show no class
     return Ahead(float(difference), *interval(np.nanmean(measured, axis=1)))
 
 
 def _gone(folder: Path) -> tuple[Labelled, Labelled]:
-    raise UserError(f"{folder} no longer holds what its classifiers said; evaluate the encoder again.")
+    raise UserError(f"{folder} has no classifier scores any more. Evaluate the encoder again.")

@@ -1,4 +1,4 @@
-"""Semi-supervised learning (Table 2): the whole network is tuned on few labels, with every pair of learning rates."""
+"""Semi-supervised learning (Table 2): fine-tune the whole network on few labels, over a grid of learning rates."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from orl_explorer.train.workspace import Workspace
 def evaluate(
     workspace: Workspace, encoder: EncoderRow, data: str, config: SemiConfig, *, run_id: int, progress: Progress
 ) -> Result:
-    """Share of the validation photos that the best of the grid gets right: ``top1``, ``top5``; both by cell.
+    """Return the accuracy of the best cell of the grid on the validation photos, ``top1`` and ``top5``; both by cell.
 
-    Raises UserError where the list of photos does not fit the folder.
+    Raises UserError if the list of photos does not match the folder.
     """
     folder = workspace.run_folder(run_id)
-    notes = [_how_drawn(config), "The rates were chosen on the validation photos, as in the published numbers."]
+    notes = [_how_drawn(config), "The rates were chosen on the validation photos, as for the published numbers."]
 
     def gather() -> tuple[Labelled, Labelled]:
         train, test = class_folders(data)
@@ -68,7 +68,7 @@ def evaluate(
             )
             found = _measure(model, test, config, encoder.architecture, device, progress)
         except Diverged:
-            progress.log(f"{name}: the loss is not finite any more; the cell counts as 0.")
+            progress.log(f"{name}: the loss is not finite. The cell counts as 0.")
             found = [0.0, 0.0]
         parts.add(name, found)
         shutil.rmtree(cell, ignore_errors=True)
@@ -76,7 +76,7 @@ def evaluate(
 
 
 def draw_labelled(train: Labelled, config: SemiConfig) -> Labelled:
-    """The photos that the list names, else a seeded share of each class, one at least. Raises UserError."""
+    """Return the listed photos, or without a list a seeded share of each class, at least one. Raises UserError."""
     if config.list_file:
         chosen = _listed(train, Path(config.list_file).expanduser())
     else:
@@ -85,29 +85,31 @@ def draw_labelled(train: Labelled, config: SemiConfig) -> Labelled:
         some = [rng.choice(own, max(1, round(config.fraction * len(own))), replace=False) for own in each if len(own)]
         chosen = np.sort(np.concatenate(some))
     if len(chosen) < 2:
-        raise UserError(f"{len(chosen)} photo is too few to tune a network on; raise fraction.")
+        raise UserError(f"{len(chosen)} photo is too few to fine-tune a network. Use a larger fraction.")
     return Labelled([train.files[i] for i in chosen.tolist()], train.labels[chosen], train.classes)
 
 
 def _listed(train: Labelled, file: Path) -> np.ndarray:
-    """Positions of the photos that a list names by file or by CLASS/file; what else a line says is passed over."""
+    """Return the positions of listed photos. A line begins with a file or CLASS/file; the rest is ignored."""
     try:
         names = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read: {error}.") from error
+        raise UserError(f"Cannot read {file}: {error}.") from error
     position: dict[str, int] = {}
     for i, path in enumerate(train.files):
         position[PurePosixPath(path).name] = i
         position["/".join(PurePosixPath(path).parts[-2:])] = i
     unknown = [name for name in names if name not in position]
     if unknown or not names:
-        raise UserError(f"{file} names {unknown[0]}, which is not in train/." if unknown else f"{file} names no photo.")
+        raise UserError(
+            f"{file} lists {unknown[0]}, which is not in train/." if unknown else f"{file} lists no photos."
+        )
     return np.array(sorted({position[name] for name in names}))
 
 
 def _how_drawn(config: SemiConfig) -> str:
     if config.list_file:
-        return f"Trained on the photos that {config.list_file} names."
+        return f"Trained on the photos listed in {config.list_file}."
     return f"Trained on a sample of {config.fraction:.0%} of each class (seed {config.seed}), not on a published list."
 
 

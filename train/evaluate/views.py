@@ -1,4 +1,4 @@
-"""Labelled photos as classifiers see them. Order and every view are functions of (seed, epoch, photo)."""
+"""Views of labelled photos for classifiers. Their order and content are functions of (seed, epoch, photo)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from orl_explorer.train.evaluate.protocols import HeadConfig
 
 _Kind = Literal["colour", "crop", "centre"]
 AREA = (0.08, 1.0)  # of a random crop, as a share of the photo
-AT_ONCE = 128  # photos of a forward pass that learns nothing
+AT_ONCE = 128  # photos of a forward pass without training
 
 
 class LabelledViews(Dataset):
-    """A view of a photo, what the light adds to it, and its label."""
+    """Views of photos, their lighting shifts, and their labels."""
 
     def __init__(self, photos: Labelled, kind: _Kind, size: int, seed: int) -> None:
         self.photos, self.kind, self.size, self.seed = photos, kind, size, seed
@@ -54,7 +54,7 @@ class LabelledViews(Dataset):
 
 
 def centre(file: str, size: int) -> np.ndarray:
-    """The centre of a photo, whose short side is made 8 / 7 of it: uint8 [size, size, 3]. Raises UserError."""
+    """Return the centre of a photo with a short side of 8 / 7 size: uint8 [size, size, 3]. Raises UserError."""
     return center_crop(read_photo(file), round(size * 256 / INPUT_SIZE), size)
 
 
@@ -62,16 +62,16 @@ def _random_crop(file: str, size: int, rng: np.random.Generator) -> np.ndarray:
     try:
         [pixels] = read_crops(Path(file), lambda w, h: [Crop(random_crop(w, h, rng, AREA), size)])
     except UnreadableImage as error:
-        raise UserError(f"{file} cannot be read: {error}.") from error
+        raise UserError(f"Cannot read {file}: {error}.") from error
     return pixels
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Which photos every step sees, from the first epoch to the last.
+    """The photos of every step, from the first epoch to the last.
 
-    The last batch of an epoch is a short one; a photo that would be alone in it, which no batch norm can work with,
-    goes along with the batch before.
+    The last batch of an epoch may be short. If it would hold a single photo, which a batch norm cannot normalise, the
+    photo joins the batch before.
     """
 
     count: int
@@ -79,35 +79,35 @@ class Steps:
 
     @property
     def per_epoch(self) -> int:
-        """Steps of an epoch."""
+        """The number of steps of an epoch."""
         size = self.config.batch_size
         return max(1, -(-self.count // size) - (self.count % size == 1))
 
     @property
     def total(self) -> int:
-        """Steps in all."""
+        """The number of steps of all epochs."""
         return self.per_epoch * self.config.epochs
 
     def epoch(self, step: int) -> int:
-        """The epoch that a step belongs to, from 0."""
+        """Return the epoch of a step, from 0."""
         return step // self.per_epoch
 
     def batch(self, step: int) -> list[int]:
-        """Indices of the photos of a step."""
+        """Return the indices of the photos of a step."""
         epoch, within = divmod(step, self.per_epoch)
         order = epoch_order(self.config.seed, epoch, self.count).tolist()
         start = within * self.config.batch_size
         return order[start:] if within == self.per_epoch - 1 else order[start : start + self.config.batch_size]
 
     def keys_from(self, first: int) -> Iterator[list[tuple[int, int]]]:
-        """(epoch, index) of the photos of every step from one on."""
+        """Yield (epoch, index) of the photos of each step, from a first step on."""
         for step in range(first, self.total):
             yield [(self.epoch(step), index) for index in self.batch(step)]
 
 
 @dataclass(frozen=True)
 class KeysFrom:
-    """A tail of the steps, as a loader takes it."""
+    """A batch sampler of the steps from a first one on."""
 
     steps: Steps
     first: int
@@ -119,7 +119,7 @@ class KeysFrom:
 def training_batches(
     photos: Labelled, kind: _Kind, steps: Steps, first: int, architecture: str, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Normalised views float [B, 3, S, S] and labels int64 [B] of every step from one on."""
+    """Yield normalised views, float [B, 3, S, S], and labels, int64 [B], of each step from a first one on."""
     config = steps.config
     views = LabelledViews(photos, kind, config.image_size, config.seed)
     yield from _loaded(views, KeysFrom(steps, first), config.workers, architecture, device)
@@ -128,7 +128,7 @@ def training_batches(
 def centre_batches(
     photos: Labelled, config: HeadConfig, architecture: str, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Centre crops and labels of all photos, in order, as many at once as a device takes."""
+    """Yield centre crops and labels of all photos, in order, in batches."""
     keys = [(0, i) for i in range(len(photos.files))]
     batches = [keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE)]
     views = LabelledViews(photos, "centre", config.image_size, config.seed)
@@ -138,7 +138,7 @@ def centre_batches(
 def _said_plainly(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     try:
         yield from loader
-    except UserError as error:  # what comes from a loading process has its traceback around it
+    except UserError as error:  # the message of a loading process includes its traceback
         raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
 
 
@@ -149,7 +149,7 @@ def _loaded(
     architecture: str,
     device: torch.device,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    cv2.setNumThreads(1)  # threads that a fork leaves behind would be waited for in vain
+    cv2.setNumThreads(1)  # a forked process would wait forever for threads, which a fork does not copy
     loader = DataLoader(views, batch_sampler=keys, num_workers=workers, pin_memory=device.type == "cuda")
     mean, std = normalisation(architecture)
     spread = torch.tensor(std, device=device)

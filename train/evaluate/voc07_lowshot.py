@@ -1,8 +1,8 @@
 """Linear SVMs on a few positives of each class of VOC07 (Fig. 3): mean and deviation of mAP over seeded samples.
 
-The reference takes, for each k, the one cost of largest mAP on the test split, averaged over the samples. That is
-reported, and beside it mAP at the cost of each sample that does best on the training photos that it did not draw: no
-label of a test photo.
+For each k, the reference chooses the cost with the largest mAP on the test split, averaged over the samples. This
+module reports that mAP and a second one, whose cost is chosen for each sample on the training photos that it did not
+draw. The second uses no label of a test photo.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from orl_explorer.train.workspace import Workspace
 def evaluate(
     workspace: Workspace, encoder: EncoderRow, data: str, config: LowShotConfig, *, run_id: int, progress: Progress
 ) -> Result:
-    """Mean over all k of the mean mAP: ``reference_map`` and ``clean_map``; by k, their mean and standard deviation.
+    """Return mAP averaged over all k, ``reference_map`` and ``clean_map``, and mean and standard deviation for each k.
 
-    Raises UserError where a class has no positive, or no photo is left to choose the cost with.
+    Raises UserError if a class has no positive, or no photo is left to choose the cost on.
     """
     folder = workspace.run_folder(run_id)
     train, test = kept(folder, lambda: voc_splits(data, config.train_split, config.test_split))
     for split, name in ((train, config.train_split), (test, config.test_split)):
         empty = [c for i, c in enumerate(split.classes) if not (split.labels[:, i] > 0).any()]
         if empty:
-            raise UserError(f"No photo of {name} shows {', '.join(empty)}; low-shot needs every class in both splits.")
+            raise UserError(f"No photo of {name} shows {', '.join(empty)}. Low-shot needs every class in both splits.")
     learn, measure = cells_of(workspace, encoder, config, (train, test), folder, progress)
 
     files = {name: folder / f"{name}.npy" for name in ("learn", "measure")}
@@ -58,7 +58,7 @@ def evaluate(
         for c, name in enumerate(train.classes)
     ]
     todo = [job for job in jobs if job.name not in parts]
-    progress.phase("Fitting SVMs of few photos", len(todo))
+    progress.phase("Fitting low-shot SVMs", len(todo))
     with closing(in_processes(fit_low_shot, todo, config.workers, progress)) as all_found:
         for found in all_found:
             parts.add(found.name, {"test": found.test.tolist(), "rest": found.rest.tolist()})
@@ -73,14 +73,14 @@ def evaluate(
 
 
 def summarise(tested: np.ndarray, rest: np.ndarray, config: LowShotConfig) -> Result:
-    """Choose costs in both ways, one for all classes, and take mean and deviation over the samples.
+    """Choose one cost for all classes in both ways, and return mean and deviation of mAP over the samples.
 
     tested, rest: float64 [k, sample, class, cost], average precision on the test split and on the training photos that
-    were not drawn; of the latter NaN where no positive was left.
+    were not drawn. rest is NaN if no positive was left.
     """
     by_cost = tested.mean(axis=2)  # mAP of every k, sample and cost
     if np.isnan(rest).all(axis=(2, 3)).any():
-        raise UserError("A sample drew every positive there is, and leaves none to choose the cost with; lower ks.")
+        raise UserError("A sample drew all positives, so none is left to choose the cost on. Use smaller ks.")
     chosen = np.nanmean(rest, axis=2).argmax(axis=2)
     of_all = np.broadcast_to(by_cost.mean(axis=1).argmax(axis=1)[:, None], chosen.shape)
     ways = {
@@ -93,7 +93,7 @@ def summarise(tested: np.ndarray, rest: np.ndarray, config: LowShotConfig) -> Re
         values[f"{way}_mean"] = {str(k): float(v) for k, v in zip(config.ks, maps.mean(axis=1), strict=True)}
         values[f"{way}_std"] = {str(k): float(v) for k, v in zip(config.ks, maps.std(axis=1), strict=True)}
     notes = [
-        "reference: each k has one cost, of the largest mAP on the test photos, averaged over the samples.",
-        "clean: each sample has a cost, of the largest mAP on the training photos that it did not draw.",
+        "reference: one cost for each k, with the largest mAP on the test photos, averaged over the samples.",
+        "clean: one cost for each sample, with the largest mAP on the training photos that it did not draw.",
     ]
     return Result(numbers, values, notes)

@@ -1,4 +1,4 @@
-"""Linear SVMs on VOC07 (Table 1): 2 x 2 cells of the last layer's map, a cost for each class, mAP on the test split."""
+"""Linear SVMs on VOC07 (Table 1): features of 2 x 2 cells, one cost per class, mAP on the test split."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.distributed import choose_device
 from orl_explorer.train.workspace import Workspace
 
-CELLS = 2  # a side
+CELLS = 2  # per side
 
 
 def evaluate(
     workspace: Workspace, encoder: EncoderRow, data: str, config: SVMConfig, *, run_id: int, progress: Progress
 ) -> Result:
-    """mAP of linear SVMs on frozen features: ``map`` and its 95 % interval, AP and cost of each class.
+    """Return mAP of linear SVMs on frozen features, ``map``, its 95 % interval, and AP and cost of each class.
 
-    Raises UserError where a class has too few photos to learn from, or none to be measured on.
+    Raises UserError if a class has too few training photos, or the test photos show none of the classes.
     """
     folder = workspace.run_folder(run_id)
     train, test = kept(folder, lambda: voc_splits(data, config.train_split, config.test_split))
@@ -42,14 +42,14 @@ def evaluate(
     rows = folder / "coordinates.npy"
     keep_array(coordinates, rows)
     parts = KeptParts(folder)
-    targets = np.where(train.labels > 0, 1, -1)  # difficult ones are negatives here
+    targets = np.where(train.labels > 0, 1, -1)  # difficult photos are negatives here
     jobs = [
         ClassJob(name, str(rows), targets[:, c], config.seed)
         for c, name in enumerate(train.classes)
         if name not in parts
     ]
     progress.phase("Fitting SVMs", len(jobs))
-    # Scores rather than machines are kept: they are all that is asked of a machine.
+    # Scores are kept instead of machines, because only the scores are used later.
     shown = measure.astype(np.float64) if basis is None else measure @ basis
     with closing(in_processes(fit_class, jobs, config.workers, progress)) as all_fitted:
         for fitted in all_fitted:
@@ -69,9 +69,9 @@ def cells_of(
     folder: Path,
     progress: Progress,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features of both splits, 2 x 2 cells: float32 [n, 4 C], unit rows.
+    """Return the features of both splits in 2 x 2 cells: float32 [n, 4 C], unit rows.
 
-    Whole photos, resized to a short side of 256 and then squashed to 224 x 224, as in the reference.
+    Photos are resized to a short side of 256 and then squashed to 224 x 224, as in the reference.
     """
     device = str(choose_device())
     network = load_encoder(workspace, encoder, device)
@@ -96,8 +96,8 @@ def _refuse_few(train: Labelled, split: str) -> None:
     for name, positives in zip(train.classes, (train.labels > 0).sum(axis=0).tolist(), strict=True):
         if positives < FOLDS or len(train.files) - positives < FOLDS:
             raise UserError(
-                f"The class {name} has {positives} of the {len(train.files)} photos of {split}; "
-                f"{FOLDS} folds need {FOLDS} with and {FOLDS} without it."
+                f"{positives} of the {len(train.files)} photos of {split} show the class {name}. "
+                f"{FOLDS} folds need {FOLDS} photos with it and {FOLDS} without it."
             )
 
 
@@ -118,5 +118,5 @@ def _measured(classes: list[str], found: Scores, parts: KeptParts, config: SVMCo
         values["ap_high"] = dict(zip(names, (high for _, high in ends), strict=True))
         progress.advance()
     missing = [name for name in classes if name not in names]
-    notes = [f"No photo of {config.test_split} shows {', '.join(missing)}: not in the mean."] if missing else []
+    notes = [f"No photo of {config.test_split} shows {', '.join(missing)}; the mean skips them."] if missing else []
     return Result(numbers, values, notes)

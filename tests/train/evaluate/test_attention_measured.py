@@ -111,5 +111,5 @@ def test_only_so_many_photos_are_drawn(measured: Callable) -> None:
 def test_photos_without_annotations_are_refused_with_a_sentence(annotated: Workspace, tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "plain.png")
     ingest(annotated, tmp_path, name="plain")
-    with pytest.raises(UserError, match="The photos of 'plain' have no annotations to measure against"):
+    with pytest.raises(UserError, match="The dataset 'plain' has no annotations to measure against"):
         protocol_named("attention").check(annotated, "plain", AttentionConfig())

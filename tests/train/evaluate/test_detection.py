@@ -163,9 +163,9 @@ def test_a_short_run_ends_with_numbers_and_says_how_it_came_to_them(untroubled: 
     assert all(0 <= result.numbers[name] <= 1 for name in ("box_ap", "mask_ap"))
     assert (result.numbers["photos"], result.numbers["training_photos"]) == (2, 2)
     assert set(result.values["box_ap"]) == {"red", "green"}
-    assert result.notes[0] == "Tuned for 2 steps of 2 photos."
+    assert result.notes[0] == "Fine-tuned for 2 steps of 2 photos."
     if not torch.cuda.is_available():
-        assert "batch norm sees the 2 photos of one forward, and is not synchronised" in result.notes[1]
+        assert "batch norms are not synchronised and see the 2 photos of one forward pass" in result.notes[1]
 
 
 def test_every_layer_was_tuned(untroubled: tuple[Result, dict], known: Workspace) -> None:
@@ -199,9 +199,9 @@ def test_the_order_goes_on_where_it_stopped_and_runs_over_the_end_of_an_epoch() 
     [
         (
             {"val_json": "val.json"},
-            r"There is no .*val\.json; expected: annotations/instances_train2017.json.*val_json=",
+            r"There is no .*val\.json. Expected: annotations/instances_train2017.json.*val_json=",
         ),
-        ({"train_photos": "photos"}, r"There is no .*photos; expected: .* --set train_photos="),
+        ({"train_photos": "photos"}, r"There is no .*photos. Expected: .* --set train_photos="),
     ],
 )
 def test_a_missing_file_is_answered_with_the_layout(
@@ -225,7 +225,7 @@ def test_annotations_without_masks_and_photos_of_another_size_are_refused(folder
         Coco(tmp_path / "size.json", folder / "val2017").photo(4)
     del content["annotations"][0]["segmentation"]
     (tmp_path / "boxes.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="have no 'segmentation'; detection needs COCO's instances, with masks"):
+    with pytest.raises(UserError, match="have no 'segmentation'. Detection needs COCO's instances, with masks"):
         Coco(tmp_path / "boxes.json", folder / "val2017")
     (tmp_path / "text.json").write_text("[]")
     with pytest.raises(UserError, match="is not a COCO annotation file"):

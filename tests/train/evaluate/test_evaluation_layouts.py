@@ -79,21 +79,20 @@ def test_a_folder_of_another_layout_is_refused_with_the_one_expected(
     place: Workspace, classes: Path, voc: Path, tmp_path: Path
 ) -> None:
     assert refusal(place, "voc07-svm", classes) == (
-        f"{classes} has no folder ImageSets/Main; expected: VOCdevkit/VOC2007 with JPEGImages/*.jpg and "
+        f"{classes} has no folder ImageSets/Main. Expected: VOCdevkit/VOC2007 with JPEGImages/*.jpg and "
         "ImageSets/Main/CLASS_SPLIT.txt."
     )
     assert refusal(place, "linear", voc) == (
-        f"{voc}/train has no folder for any class; expected: a folder with train/CLASS/photo.jpg and "
-        "val/CLASS/photo.jpg."
+        f"{voc}/train has no folders of classes. Expected: a folder with train/CLASS/photo.jpg and val/CLASS/photo.jpg."
     )
-    assert refusal(place, "knn", tmp_path).startswith(f"{tmp_path} has neither ImageSets/Main nor train; expected: ")
-    assert refusal(place, "semi", tmp_path / "no").startswith(f"There is no folder {tmp_path / 'no'}; expected: ")
+    assert refusal(place, "knn", tmp_path).startswith(f"{tmp_path} has neither ImageSets/Main nor train. Expected: ")
+    assert refusal(place, "semi", tmp_path / "no").startswith(f"There is no folder {tmp_path / 'no'}. Expected: ")
 
 
-def test_splits_that_will_not_do_are_refused(place: Workspace, voc: Path) -> None:
+def test_unusable_splits_are_refused(place: Workspace, voc: Path) -> None:
     missing = refusal(place, "voc07-svm", voc, test_split="val")
     assert "has no list CLASS_val.txt" in missing
-    assert missing.endswith("(test, trainval).")
+    assert missing.endswith("(found: test, trainval).")
     with pytest.raises(UserError, match="Train_split and test_split must not be the same."):
         with_settings(evaluate_preset("voc07-svm"), {"test_split": "trainval"})
 
@@ -104,7 +103,7 @@ def test_lists_that_do_not_agree_are_refused(place: Workspace, broken: Path) -> 
     for damaged in (whole.replace("test-03", "test-99"), whole.replace("test-00  1", "test-00  7"), whole[:-4]):
         file.write_text(damaged)
         assert refusal(place, "voc07-svm", broken) == (
-            f"{file} should name the photos of green_test.txt, in that order, with 1, 0 or -1 each."
+            f"{file} must list the photos of green_test.txt in the same order, each with 1, 0 or -1."
         )
 
 
@@ -113,14 +112,14 @@ def test_photos_in_both_splits_are_refused(place: Workspace, broken: Path) -> No
         lists = broken / "ImageSets" / "Main"
         (lists / f"{name}_test.txt").write_text((lists / f"{name}_trainval.txt").read_text())
     assert refusal(place, "voc07-svm", broken) == (
-        "16 photos are both in trainval and in test; choose splits that share none."
+        "16 photos are in both trainval and test. Choose splits that share no photos."
     )
 
 
 def test_a_class_that_is_not_learnt_is_refused(classes: Path, tmp_path: Path) -> None:
     shutil.copytree(classes, tmp_path / "copy")
     (tmp_path / "copy" / "val" / "red").rename(tmp_path / "copy" / "val" / "pink")
-    with pytest.raises(UserError, match=f"pink is a class that {tmp_path}/copy/train does not have."):
+    with pytest.raises(UserError, match=f"{tmp_path}/copy/train has no class pink, but {tmp_path}/copy/val has."):
         class_folders(str(tmp_path / "copy"))
     for photo in (tmp_path / "copy" / "val").rglob("*.jpg"):
         photo.unlink()
@@ -129,11 +128,11 @@ def test_a_class_that_is_not_learnt_is_refused(classes: Path, tmp_path: Path) ->
         class_folders(str(tmp_path / "copy"))
 
 
-def test_a_data_set_without_annotations_is_refused(place: Workspace, small_scenes: Path) -> None:
+def test_a_dataset_without_annotations_is_refused(place: Workspace, small_scenes: Path) -> None:
     from orl_explorer.train.ingest.ingest import ingest
 
     ingest(place, small_scenes, name="plain")
-    assert refusal(place, "correspondence", "plain").startswith("The photos of 'plain' have no annotations")
+    assert refusal(place, "correspondence", "plain").startswith("The dataset 'plain' has no annotations")
 
 
 def test_lists_of_numbers_are_written_with_commas() -> None:
@@ -154,12 +153,12 @@ def test_settings_come_back_as_they_were_kept(name: str) -> None:
 
 
 def test_settings_of_another_version_are_a_sentence() -> None:
-    with pytest.raises(UserError, match=r"another version of the project \(colour: .*\); start a new run."):
+    with pytest.raises(UserError, match=r"another version of the project \(colour: .*\). Start a new run."):
         read_evaluate_config({"protocol": "knn", "colour": 3})
-    with pytest.raises(UserError, match="There is no protocol 'segmentation'; known: voc07-svm,"):
+    with pytest.raises(UserError, match="There is no protocol 'segmentation'. Known protocols: voc07-svm,"):
         read_evaluate_config({"protocol": "segmentation"})
 
 
 def test_an_unknown_protocol_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(UserError, match="There is no protocol 'x'; known: voc07-svm, voc07-lowshot, linear"):
+    with pytest.raises(UserError, match="There is no protocol 'x'. Known protocols: voc07-svm, voc07-lowshot, linear"):
         protocol_named("x")

@@ -66,7 +66,7 @@ def test_loading_processes_change_nothing(classes: Path, evaluated: Callable, pl
 
 
 def test_a_rate_that_is_too_high_is_a_sentence(classes: Path, evaluated: Callable) -> None:
-    with pytest.raises(UserError, match="The loss is not finite any more at rate = 1e\\+38; try a lower one."):
+    with pytest.raises(UserError, match="The loss is not finite at rate = 1e\\+38. Try a lower rate."):
         evaluated(classes, LINEAR.model_copy(update={"rate": 1e38}))
 
 
@@ -79,7 +79,7 @@ def test_a_photo_that_a_loading_process_cannot_read_is_a_sentence(
     broken.write_bytes(b"no photo")
     with pytest.raises(UserError) as refused:
         evaluated(tmp_path / "copy", CROPS.model_copy(update={"workers": 1}))
-    assert str(refused.value) == f"{broken} cannot be read: not an image that Pillow can identify."
+    assert str(refused.value) == f"Cannot read {broken}: not an image that Pillow can identify."
 
 
 def test_every_photo_is_seen_once_in_an_epoch_and_none_alone() -> None:
@@ -153,7 +153,7 @@ def test_a_cell_that_diverges_counts_as_0_and_the_others_go_on(
     row, values = evaluated(classes, config, listener)
     assert values["top1"]["rate 1e+30, head x 1"] == 0
     assert row.summary["best_rate"] == 0.01
-    assert any("the loss is not finite any more; the cell counts as 0" in line for line in listener.lines)
+    assert any("the loss is not finite. The cell counts as 0" in line for line in listener.lines)
 
 
 def test_a_seeded_sample_takes_the_same_share_of_every_class(classes: Path) -> None:
@@ -173,13 +173,13 @@ def test_a_published_list_names_the_photos(classes: Path, tmp_path: Path) -> Non
     found = draw_labelled(train, config)
     assert [Path(f).name for f in found.files] == ["green-train-5.jpg", "red-train-2.jpg"]
     file.write_text("red-train-9.jpg\n")
-    with pytest.raises(UserError, match="names red-train-9.jpg, which is not in train/."):
+    with pytest.raises(UserError, match="lists red-train-9.jpg, which is not in train/."):
         draw_labelled(train, config)
     file.write_text("red-train-2.jpg")
-    with pytest.raises(UserError, match="1 photo is too few to tune a network on"):
+    with pytest.raises(UserError, match="1 photo is too few to fine-tune a network"):
         draw_labelled(train, config)
     file.write_text("\n")
-    with pytest.raises(UserError, match="names no photo"):
+    with pytest.raises(UserError, match="lists no photos"):
         draw_labelled(train, config)
 
 

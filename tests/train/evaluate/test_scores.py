@@ -49,7 +49,7 @@ def test_an_encoder_is_not_ahead_of_itself() -> None:
 
 
 def test_other_photos_and_lost_files_are_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="can only be compared on the same test photos"):
+    with pytest.raises(UserError, match="Cannot compare the two encoders: their test photos differ"):
         ahead(scores(*PERFECT), scores(*PERFECT, labels=-LABELS))
-    with pytest.raises(UserError, match="no longer holds what its classifiers said; evaluate the encoder again"):
+    with pytest.raises(UserError, match="has no classifier scores any more. Evaluate the encoder again"):
         Scores.kept_in(tmp_path)

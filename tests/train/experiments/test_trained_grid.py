@@ -163,7 +163,7 @@ def test_a_cell_that_was_cut_short_goes_on_in_the_run_that_it_had(prepared: Work
 
 def test_a_run_that_fails_is_told_with_its_reason(prepared: Workspace) -> None:
     missing = AttentionConfig(photos=3)
-    with pytest.raises(UserError, match="have no annotations to measure against"):
+    with pytest.raises(UserError, match="has no annotations to measure against"):
         once.evaluated(prepared, evaluation(prepared, "chance", "demo", missing))
 
 
