@@ -18,8 +18,8 @@ Colour = tuple[float, float, float]
 class Backdrop:
     """The empty stage. image: float32 [H, W, 3] RGB in [0, 1]; horizon: row where the ground begins.
 
-    kind: "ground" (things stand on it under a sky), "room" (things stand on a floor), "table" (ditto, people sit
-    behind it), "sky" (all floats) or "flat" (a surface seen from above).
+    kind: "ground" (things stand on it under a sky), "room" (things stand on a floor), "table" (things stand on it,
+    people sit behind it), "sky" (all floats) or "flat" (a surface seen from above).
     """
 
     image: Floats
@@ -108,7 +108,7 @@ def _lay(
     """Cover everything below the horizon with a surface seen in perspective, fading into the distance."""
     h, w = stage.shape[:2]
     th, tw = _texture(name).shape[:2]
-    times = 1.0 if name == "moon.png" else 1.5  # beyond its rim the surface goes on mirrored
+    times = 1.0 if name == "moon.png" else 1.5  # beyond its rim the surface is mirrored
     near, far, lean = rng.uniform(1.15, 1.5), rng.uniform(0.45, 0.6), rng.uniform(-0.2, 0.2)
     depth = h - horizon
     quad = np.array([[0.5 + lean - far, 0], [0.5 + lean + far, 0], [0.5 + near, 1], [0.5 - near, 1]]) * [w, depth]

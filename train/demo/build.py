@@ -31,17 +31,17 @@ SET = "demo-starter"
 ENCODER = "starter"
 SCENES = 160
 SEED = 2021
-# Selective search at half size, to be done in minutes on two cores. The scenes' objects are small and much of a size:
-# objectness in the choice of pairs would prefer boxes that hold several of them.
+# Selective search at half size takes minutes on two cores. The objects of the scenes are small and of similar size, so
+# objectness would prefer boxes with several objects.
 CONFIG = with_settings(MINE_PRESETS["object"], {"proposal_scale": 0.5, "pair_ratio": 0.2, "object_weight": 0})
 
-_Report = Callable[[int, int], None]  # told how many scenes are done, of how many
+_Report = Callable[[int, int], None]  # called with the number of finished scenes and of all scenes
 
 
 def compose(folder: Path, count: int = SCENES, seed: int = SEED, report: _Report = lambda *_: None) -> Path:
     """Write demo scenes as a COCO dataset: images/*.jpg and annotations/scenes.json.
 
-    The folder appears whole or not at all; one that is there already is left as it is.
+    The folder is created atomically. An existing folder is not changed.
     """
     if folder.is_dir():
         return folder
@@ -89,20 +89,20 @@ def _write(folder: Path, seed: int, index: int) -> tuple[str, tuple[int, int], l
 
 
 def is_built(workspace: Workspace) -> bool:
-    """Whether the demo's correspondence set is there, complete."""
+    """Whether the demo's correspondence set is complete."""
     found = find_set(workspace.store, SET)
     return found is not None and found.status == "complete"
 
 
 def is_empty(workspace: Workspace) -> bool:
-    """Whether the workspace holds no dataset yet."""
+    """Whether the workspace has no dataset."""
     return not datasets(workspace.store)
 
 
 def build_demo(workspace: Workspace, report: _Report = lambda *_: None, count: int = SCENES) -> Run | None:
-    """Make the demo dataset and start mining it. Returns the run, or None when the set is there already.
+    """Make the demo dataset, start mining it and return the run, or None if the set is already complete.
 
-    Interrupted at any point, it goes on from there the next time.
+    If it was interrupted, call it again to continue.
     """
     if is_built(workspace):
         return None

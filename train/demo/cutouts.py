@@ -100,7 +100,7 @@ class Cutout:
 
 
 def _package(name: str) -> Path:
-    """Where an installed package lives, without the time it takes to import it."""
+    """Return the folder of an installed package without importing it."""
     spec = find_spec(name)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"The demo photos come with the package {name}, which is not installed.")
