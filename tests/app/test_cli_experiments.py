@@ -51,7 +51,7 @@ def test_a_figure_of_nothing_known_is_refused(workspace: Workspace, photo: Path,
     asked = ["attention", photo, "--encoder", "none", "--workspace", workspace.path, "--out"]
     assert refusal(*asked, tmp_path / "maps.bmp").endswith("maps.bmp must end in .png, .svg or .pdf.")
     assert refusal(*asked, tmp_path / "maps.png").startswith("There is no encoder named 'none'.")
-    with pytest.raises(UserError, match="There is no map 'x'; known: activation"):
+    with pytest.raises(UserError, match="There is no map 'x'. Known maps: activation"):
         attention_figure(workspace, [photo], ["none"], "x")  # type: ignore[arg-type]
     assert not (tmp_path / "maps.png").exists()
 
@@ -74,7 +74,7 @@ def test_a_grid_that_cannot_be_is_refused(workspace: Workspace, options: list[st
 
 def test_a_reproduction_needs_photos_and_one_budget(workspace: Workspace, tmp_path: Path) -> None:
     asked = ["reproduce", tmp_path, "--workspace", workspace.path]
-    assert refusal(*asked) == "Give either a number of epochs, or of hours."
-    assert "holds no VOC2007" in refusal(*asked, "--epochs", "1")
+    assert refusal(*asked) == "Give either a number of epochs or a number of hours."
+    assert "has no VOC2007" in refusal(*asked, "--epochs", "1")
     no_preset = refusal(*asked, "--epochs", "1", "--pairs", "starter:x")
     assert no_preset.startswith("There is no preset 'x'; known: paper, object")

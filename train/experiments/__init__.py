@@ -1,1 +1,1 @@
-"""Many runs in a row, and the reports and figures made of them."""
+"""Series of runs, and reports and figures of their results."""

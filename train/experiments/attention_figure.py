@@ -18,7 +18,7 @@ from orl_explorer.orl.pixels import UnreadableImage, read_image
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
 
-if TYPE_CHECKING:  # half a second that only those who draw should pay
+if TYPE_CHECKING:  # the import takes half a second
     from matplotlib.figure import Figure
 
 METHODS: dict[AttentionKind, str] = {
@@ -26,7 +26,7 @@ METHODS: dict[AttentionKind, str] = {
     "cosine": "cosine of every location to the photo's pooled feature, clipped at 0, on one scale for all",
 }
 COLOURS = "inferno"
-OPACITY = 0.65  # of the colours over the photo in grey
+OPACITY = 0.65  # of the colours over the grey photo
 SIDE = 640  # pixels, longer side of a photo in the figure
 COLUMN, GAP = 2.2, 0.06  # inches
 TITLE, CAPTION = 0.5, 0.75  # inches above and below the photos
@@ -35,7 +35,7 @@ DOTS = 200  # per inch, of PNG files
 
 @dataclass(frozen=True)
 class FigureColumn:
-    """The maps of one encoder, float [h, w] in [0, 1], one for each photo, and what stands above them."""
+    """The title of an encoder's column and its maps, float [h, w] in [0, 1], one per photo."""
 
     title: str
     maps: Sequence[np.ndarray]
@@ -48,11 +48,11 @@ def attention_figure(
     from orl_explorer.train.encoders.weights import load_encoder
 
     if method not in METHODS:
-        raise UserError(f"There is no map '{method}'; known: {', '.join(METHODS)}.")
+        raise UserError(f"There is no map '{method}'. Known maps: {', '.join(METHODS)}.")
     rows = [encoder_named(workspace.store, name) for name in encoders]
     photos = [_read(file) for file in files]
     if not rows or not photos:
-        raise UserError("A figure of attention needs at least one photo and one encoder.")
+        raise UserError("A figure of attention maps needs at least one photo and one encoder.")
     columns = []
     for row in rows:
         network = load_encoder(workspace, row)
@@ -61,14 +61,14 @@ def attention_figure(
 
 
 def title(row: EncoderRow) -> str:
-    """An encoder's name, and whether labels had a part in it, or nothing had."""
+    """Return an encoder's name, and whether it was trained with labels or not at all."""
     if row.source.startswith("random:"):
         return f"{row.name}\n(random weights)"
     return f"{row.name}\n(trained with labels)" if row.supervised else row.name
 
 
 def maps_figure(photos: Sequence[Image.Image], columns: Sequence[FigureColumn], method: AttentionKind) -> Figure:
-    """One row for each photo, upright RGB: the photo, then its map in every column; method and colours underneath.
+    """Draw one row per photo: the photo, upright RGB, then its maps. The caption names method and colours.
 
     columns: at least one.
     """
@@ -104,13 +104,13 @@ def maps_figure(photos: Sequence[Image.Image], columns: Sequence[FigureColumn], 
     scale.ax.tick_params(labelsize=6, length=2, pad=1)
     beside = (3 * GAP + COLUMN) / width
     characters = round((width - COLUMN - 4 * GAP) * 17)
-    words = f"Attention: {METHODS[method]}. Colours: {COLOURS}, over the photo in grey."
+    words = f"Attention: {METHODS[method]}. Colours: {COLOURS}, over the grey photo."
     drawn.text(beside, 0.6 / height, textwrap.fill(words, characters), ha="left", va="top", fontsize=7)
     return drawn
 
 
 def overlay(photo: Image.Image, heat: np.ndarray) -> np.ndarray:
-    """A map in colours over its photo in grey: float [h, w] in [0, 1] -> uint8 [H, W, 3]."""
+    """Draw a map in colours over its grey photo: float [h, w] in [0, 1] -> uint8 [H, W, 3]."""
     from matplotlib import colormaps
 
     grey = np.asarray(photo.convert("L"), np.float32)[..., None]
@@ -126,4 +126,4 @@ def _read(file: Path) -> Image.Image:
     try:
         return read_image(file)
     except UnreadableImage as error:
-        raise UserError(f"{file} cannot be read: {error}.") from error
+        raise UserError(f"Cannot read {file}: {error}.") from error

@@ -1,6 +1,6 @@
-"""A grid of trainings on correspondences, as in the paper's Table 5: ordinary runs, each evaluated by one protocol.
+"""A grid of stage 3 trainings, as in the paper's Table 5. Each is an ordinary run, evaluated by one protocol.
 
-Cells that were trained or evaluated before are recognised by their settings and not made again. No torch.
+Cells that were trained or evaluated before are found by their settings and reused. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TABLES = (".csv", ".json")
 
 @dataclass(frozen=True)
 class GridSubject:
-    """What is trained on: a complete set, or what mining a dataset with an encoder gives by a cell's settings."""
+    """The training data: a complete set, or a dataset and an encoder to mine with a cell's settings."""
 
     correspondence: CorrespondenceSet | None = None
     photos: tuple[Dataset, Encoder] | None = None
@@ -46,7 +46,7 @@ class GridSubject:
 
     @property
     def name(self) -> str:
-        """What names of new encoders begin with."""
+        """The prefix of the names of new encoders."""
         if self.correspondence is not None:
             return self.correspondence.name
         return "-".join(row.name for row in self.photos or ())
@@ -54,7 +54,7 @@ class GridSubject:
 
 @dataclass(frozen=True)
 class Trained:
-    """A cell of the grid: its values, the set and the encoder that it came to, and what the protocol says of it."""
+    """A cell of the grid: its settings, its set, its encoder, and the numbers of the protocol."""
 
     settings: dict[str, str]
     correspondence: str
@@ -76,9 +76,9 @@ def sweep_train(
 ) -> list[Trained]:
     """Train and evaluate every combination of some settings, in the order of the grid.
 
-    grid: values by name of a setting of training or, where there is no set yet, of mining; the others are those of base
-    and of the subject. name: what names of new encoders begin with. heard: told each cell when it is there. All that
-    can be refused is refused before anything runs: raises UserError or StoreError.
+    grid: values by name of a training setting or, if there is no set yet, of a mining setting; base and subject give
+    the others. name: prefix of the names of new encoders. heard: called with each finished cell. All settings are
+    checked before the first run. Raises UserError or StoreError.
     """
     progress = progress or Progress()
     cells = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
@@ -111,7 +111,7 @@ def sweep_train(
 
 
 def refuse_files(files: Sequence[Path]) -> None:
-    """Raises UserError when a table or a plot cannot be written under one of these names."""
+    """Raise UserError if a name has no suffix of a table or a plot."""
     for file in files:
         if file.suffix.lower() not in TABLES + FORMATS:
             raise UserError(
@@ -137,11 +137,11 @@ def save_grid(found: Sequence[Trained], headline: str, title: str, files: Sequen
         try:
             save_cells(rows, file)
         except OSError as error:
-            raise UserError(f"{file} cannot be written: {error.strerror}.") from error
+            raise UserError(f"Cannot write {file}: {error.strerror}.") from error
 
 
 def averaged(found: Sequence[Trained], headline: str) -> list[tuple[dict[str, str], list[float]]]:
-    """The headline of each cell, a share, by its settings without the seed, in the order of the grid."""
+    """Return the headlines, shares, of the cells with equal settings except the seed, in the order of the grid."""
     groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
     for cell in found:
         key = tuple((k, v) for k, v in cell.settings.items() if k != "seed")
@@ -150,9 +150,9 @@ def averaged(found: Sequence[Trained], headline: str) -> list[tuple[dict[str, st
 
 
 def plot(found: Sequence[Trained], headline: str, title: str) -> Figure:
-    """The headline over the values of the first setting, a line for each combination of the others; means over seeds.
+    """Plot the headline over the first setting, with a line for each combination of the others; means over seeds.
 
-    Bars reach from the least to the greatest of the seeds.
+    Bars show the range over seeds.
     """
     from matplotlib.figure import Figure as NewFigure
 
@@ -187,7 +187,7 @@ def plot(found: Sequence[Trained], headline: str, title: str) -> Figure:
 
 
 def _settings(subject: GridSubject, cell: dict[str, str], base: ORLConfig) -> tuple[MineConfig | None, ORLConfig]:
-    """Settings of mining, None on a given set, and of training. Where there is mining, names that both have are its."""
+    """Return the settings of mining, None for a given set, and of training. Mining takes the names that both have."""
     if subject.correspondence:
         return None, with_settings(base, cell)
     of_mining = {key: value for key, value in cell.items() if key in MineConfig.model_fields}

@@ -1,4 +1,4 @@
-"""What came of ``train.reproduce``: its table, and figures of what was measured, of trainings and of attention."""
+"""The report of ``train.reproduce``: its table, and figures of the measurements, the trainings and attention maps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FOLDER = "reproduce"  # in the workspace
-BASELINE = "BYOL"  # what ORL starts from and is to surpass
+BASELINE = "BYOL"  # the method that ORL starts from and is compared with
 COLUMNS = {
     "map": "VOC07 SVM mAP",
     "knn": "k-NN",
@@ -37,7 +37,7 @@ COLUMNS = {
     "pointing": "maximum on object",
     "pointing_chance": "… by chance",
 }
-PANELS = (  # name of a number, of its interval or of chance, and what it says
+PANELS = (  # name of a number, prefix of its interval and its chance, and its title
     ("map", "VOC07 SVM mAP, %\nwith 95 % interval"),
     ("ahead", "… ahead of BYOL, points\nwith 95 % interval"),
     ("knn", "k-NN, %"),
@@ -48,9 +48,9 @@ ATTENTION_PHOTOS = 5
 
 
 def compared_rows(workspace: Workspace, rows: list[Row]) -> list[Row]:
-    """The same rows with ``ahead``, ``ahead_low`` and ``ahead_high``: the mAP less BYOL's on the same photos.
+    """Return the rows with ``ahead``, ``ahead_low`` and ``ahead_high``: mAP minus BYOL's on the same photos.
 
-    Much surer than two intervals side by side, since most of what makes them wide is common to both. Raises UserError.
+    This interval is much narrower than the intervals of the two mAPs, whose errors are mostly common. Raises UserError.
     """
     base = next((row for row in rows if row.method == BASELINE), None)
     if base is None:
@@ -70,7 +70,7 @@ def _ahead(one: Scores, other: Scores) -> dict[str, float]:
 
 
 def as_markdown(rows: list[Row]) -> str:
-    """The table: shares in percent, the SVM's with its 95 % interval, photos a second in training."""
+    """Format the table: shares in percent, mAP with its 95 % interval, training speed in photos per second."""
     first, *others = COLUMNS.values()
     head = ["method", first, f"… ahead of {BASELINE}", *others, "photos/s"]
     lines = [" | ".join(head), "|".join("---" for _ in head)]
@@ -91,7 +91,7 @@ def _said_ahead(row: Row) -> str:
 
 
 def save_report(workspace: Workspace, rows: list[Row]) -> Path:
-    """Write ``table.md`` and ``table.json`` into the workspace. Returns their folder."""
+    """Write ``table.md`` and ``table.json`` to the workspace and return their folder."""
     folder = workspace.path / FOLDER
     content = json.dumps([{"method": r.method, "encoder": r.encoder, **r.numbers} for r in rows], indent=1)
     publish(lambda file: file.write(content.encode()), folder / "table.json")
@@ -100,7 +100,7 @@ def save_report(workspace: Workspace, rows: list[Row]) -> Path:
 
 
 def draw_report(workspace: Workspace, rows: Sequence[Row], measured: str, folder: Path) -> list[Path]:
-    """Write ``results.png``, ``curves.png`` and ``attention.png``, maps of the last encoders on photos of a dataset.
+    """Write ``results.png``, ``curves.png`` and ``attention.png``, attention maps on photos of a dataset.
 
     Raises UserError or StoreError.
     """
@@ -119,7 +119,7 @@ def draw_report(workspace: Workspace, rows: Sequence[Row], measured: str, folder
 
 
 def report_folder(rows: Sequence[Row]) -> Figure:
-    """A line for each method, a panel for each measure; a tick where chance would be."""
+    """Draw a line for each method and a panel for each measure. A tick marks chance."""
     from matplotlib.figure import Figure as NewFigure
 
     drawn = NewFigure(figsize=(10, 0.32 * len(rows) + 1.2), dpi=160, layout="constrained")
@@ -149,9 +149,10 @@ def report_folder(rows: Sequence[Row]) -> Figure:
 
 
 def draw_loss(workspace: Workspace, rows: Sequence[Row]) -> Figure:
-    """Means over epochs of each training: the loss as a share of its first epoch's, and the spread of features.
+    """Draw the loss of each training, relative to its first epoch, and the spread of features, by epoch.
 
-    Losses of different methods are of different scales; a spread of 0 is a collapse, of 1 features all over the sphere.
+    The losses of different methods have different scales. A spread of 0 is a collapse; 1 means features spread over the
+    whole sphere.
     """
     from matplotlib.figure import Figure as NewFigure
 
@@ -186,7 +187,7 @@ def draw_loss(workspace: Workspace, rows: Sequence[Row]) -> Figure:
 
 
 def by_epoch(workspace: Workspace, encoder: str, name: str) -> np.ndarray:
-    """The means of a metric over the epochs of the run that made an encoder, float64 [epochs]."""
+    """Return the mean of a metric in each epoch of the run that made an encoder, float64 [epochs]."""
     run_id = encoder_named(workspace.store, encoder).run_id
     assert run_id is not None, "only trained encoders have metrics"
     epochs = run_by_id(workspace.store, run_id).params["config"]["epochs"]

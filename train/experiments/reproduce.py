@@ -1,7 +1,7 @@
-"""Every method of the paper on photos of one's own, at a size for a small machine, in one table. No torch.
+"""Every method of the paper on the user's photos, at a size for a small machine, in one table. Does not import torch.
 
-All that is trained, mined and measured is an ordinary run of the workspace. What is done is not done again, so that the
-whole can be interrupted at any time and goes on from there.
+Each training, mining and evaluation is an ordinary run of the workspace. Finished runs are reused, so an interrupted
+call can be repeated to continue.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from orl_explorer.train.workspace import Workspace
 SPLITS = (
     ("trainval", "test"),
     ("train", "val"),
-)  # of VOC, to learn classifiers from and to measure on; the first there is
+)  # of VOC, to train and to test classifiers; the first pair that exists is used
 STAGE_1 = ("simclr", "moco", "byol", "multicrop")
 WEIGHTS = ("image_weight", "intra_weight", "inter_weight")
 BRANCHES = {  # lambda 1 to 3 of each ORL (Table 5a)
@@ -50,44 +50,44 @@ BRANCHES = {  # lambda 1 to 3 of each ORL (Table 5a)
     "ORL, intra-RoI only": (1.0, 1.0, 0.0),
     "ORL": (1.0, 1.0, 1.0),
 }
-SECOND = "ORL, second round"  # mined again with what the first has learned
-OWN = "byol"  # names the encoder that BYOL becomes here, whatever its name
+SECOND = "ORL, second round"  # mined again with the encoder of the first round
+OWN = "byol"  # stands for the encoder that this call trains with BYOL
 PILOT_EPOCHS = 2
-SCALE = 0.5  # of the photos that selective search sees: four to five times as fast
-CROPS = {"paper": 30, "object": 35}  # RoIs of a photo, about; an attention map costs as much as ten
-SEARCH = 0.3  # seconds of selective search for a photo, about
-START = 8.0  # seconds until a run's process is at work
-ATTENDED = 150  # photos whose attention maps are measured: each costs as much as six crops
+SCALE = 0.5  # of photos for selective search, which makes it four to five times as fast
+CROPS = {"paper": 30, "object": 35}  # approximate RoIs per photo; an attention map costs as much as ten crops
+SEARCH = 0.3  # approximate seconds of selective search per photo
+START = 8.0  # seconds to start a run's process
+ATTENDED = 150  # photos whose attention maps are measured; each costs as much as six crops
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method, the encoder that it made, and what was measured: shares of 1, and photos a second in training."""
+    """A method, its encoder, and its numbers: shares of 1, and training speed in photos per second."""
 
     method: str
     encoder: str
     numbers: dict[str, float]
-    svm_run: int = 0  # in whose folder is what its SVMs said of each photo
+    svm_run: int = 0  # its folder holds the SVM scores of each photo
 
 
 @dataclass(frozen=True)
 class OtherPairs:
-    """What else ORL is trained on: pairs mined with an encoder (OWN is BYOL's) by a preset of mining."""
+    """Further pairs to train ORL on: mined with an encoder (OWN is BYOL's) and a mining preset."""
 
     encoder: str
     mining: str
 
     @property
     def method(self) -> str:
-        """What their row in the table is called."""
+        """The title of their row in the table."""
         return f"ORL, pairs by {'BYOL' if self.encoder == OWN else self.encoder}, {self.mining}"
 
 
 @dataclass(frozen=True)
 class ReproduceSubject:
-    """Where everything is learned and measured.
+    """The data of all trainings and evaluations.
 
-    dataset: photos to train on. voc: the folder VOC2007, and splits: its two. measured: dataset of the second one.
+    dataset: photos to train on. voc: the folder VOC2007. splits: its two splits. measured: dataset of the second split.
     """
 
     dataset: Dataset
@@ -111,17 +111,17 @@ def reproduce(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Iterator[Row]:
-    """Train every method on the photos of a folder, mine, measure each encoder, and yield a row as each is there.
+    """Train every method on the photos of a folder, mine, evaluate each encoder, and yield its row.
 
-    VOC2007, inside of the folder or in ``voc``, measures: its photos of the test split are never trained on. Give
-    epochs, or hours, from which epochs follow by the speed of two epochs of BYOL and of what random weights took to be
-    measured. mining: preset of mining, and mine_changes to it. changes: to the preset ``small`` of every method that
-    knows such a setting. pairs: what ORL, all three branches, is trained on besides, a row each. Raises UserError or
-    StoreError.
+    Encoders are evaluated on VOC2007, inside the folder or at ``voc``. Photos of its test split are never trained on.
+    Give epochs or hours; the epochs that fit into the hours are computed from the time of two epochs of BYOL and of the
+    evaluation of random weights. mining: preset of mining. mine_changes: changes to it. changes: changes to the preset
+    ``small`` of every method that has the setting. pairs: further pairs to train all three branches of ORL on, one row
+    each. Raises UserError or StoreError.
     """
     progress = progress or Progress()
     if (epochs is None) == (hours is None):
-        raise UserError("Give either a number of epochs, or of hours.")
+        raise UserError("Give either a number of epochs or a number of hours.")
     minings = {
         name: with_settings(preset_named(MINE_PRESETS, name), {"proposal_scale": SCALE} | dict(mine_changes))
         for name in (mining, *(each.mining for each in pairs))
@@ -131,7 +131,7 @@ def reproduce(
             encoder_named(workspace.store, each.encoder)
     configs = _trainings({**changes, "seed": seed})
     subject = gather_photos(workspace, folder, voc)
-    progress.log(f"{subject.photos} photos to train on ('{subject.dataset.name}'), '{subject.measured}' to measure on.")
+    progress.log(f"{subject.photos} photos to train on ('{subject.dataset.name}'), '{subject.measured}' to test on.")
     random = _random(workspace, configs["byol"].backbone)
     yield _row(workspace, subject, "random weights", random, progress)
     if hours is not None:
@@ -157,7 +157,7 @@ def _stages_2_and_3(
     pairs: Sequence[OtherPairs],
     progress: Progress,
 ) -> Iterator[Row]:
-    """ORL by its branches on pairs that BYOL found, once more on pairs of its own, and on those of others."""
+    """Train ORL by its branches on BYOL's pairs, again on pairs of its own, and on the further pairs."""
     assert isinstance(base, ORLConfig)
 
     def mined(encoder: Encoder, preset: str) -> CorrespondenceSet:
@@ -184,7 +184,7 @@ def _stages_2_and_3(
 
 
 def _trainings(changes: Mapping[str, Any]) -> dict[str, TrainConfig]:
-    """Settings by method. Raises UserError for a change that no method knows."""
+    """Return the settings of each method. Raises UserError for a setting that no method has."""
     presets = {method: train_preset(method, "small") for method in (*STAGE_1, "orl")}
     unknown = {
         name: v for name, v in changes.items() if all(name not in type(p).model_fields for p in presets.values())
@@ -197,7 +197,7 @@ def _trainings(changes: Mapping[str, Any]) -> dict[str, TrainConfig]:
 
 
 def gather_photos(workspace: Workspace, folder: Path, voc: Path | None = None) -> ReproduceSubject:
-    """Take in the photos: VOC's two splits apart, everything else in the folder to train on. Raises UserError."""
+    """Ingest VOC's two splits as datasets, and everything else in the folder to train on. Raises UserError."""
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.")
     folder = folder.resolve()
@@ -205,8 +205,8 @@ def gather_photos(workspace: Workspace, folder: Path, voc: Path | None = None) -
     found = inside if voc is None else _voc_in(voc.resolve())
     if found is None:
         raise UserError(
-            f"{voc or folder} holds no VOC2007 (ImageSets/Main, JPEGImages, Annotations) to measure on; "
-            "name its folder with --voc FOLDER."
+            f"{voc or folder} has no VOC2007 (ImageSets/Main, JPEGImages, Annotations) to test on. "
+            "Give its folder with --voc FOLDER."
         )
     learn, measure = splits = _splits(found)
     datasets = {split: _linked(workspace, found, split) for split in splits}
@@ -222,14 +222,14 @@ def gather_photos(workspace: Workspace, folder: Path, voc: Path | None = None) -
 
 
 def seconds_per_epoch(config: TrainConfig, photos: int, speed: float) -> float:
-    """Time of an epoch at a speed in 10^9 operations a second."""
+    """Return the seconds of an epoch at a speed in 10^9 operations per second."""
     return photos // config.batch_size * config.batch_size * operations_per_image(config) / speed
 
 
 def protocols(subject: ReproduceSubject) -> dict[str, tuple[str, EvaluateConfig]]:
-    """What every encoder is measured by: data and settings, by protocol.
+    """Return data and settings of the evaluations of every encoder, by protocol.
 
-    Pairs are sought among annotated boxes, which do not depend on any encoder.
+    Pairs are mined among annotated boxes, which do not depend on an encoder.
     """
     learn, measure = subject.splits
     lists = {"train_split": learn, "test_split": measure}
@@ -285,7 +285,7 @@ def _affordable(
     hours: float,
     progress: Progress,
 ) -> int:
-    """Epochs of each training that fit into some hours with all the rest. Raises UserError where not one does."""
+    """Return how many epochs of each training fit into some hours. Raises UserError if none does."""
     pilot = with_settings(configs["byol"], {"epochs": PILOT_EPOCHS, "knn_every": 0})
     made = once.trained(workspace, Pretrain(name="pilot", dataset_id=subject.dataset.id, config=pilot), progress)
     assert made.run_id is not None
@@ -304,16 +304,16 @@ def _affordable(
         each.append(seconds_per_epoch(branches, subject.photos, speed))
     epochs = int((3600 * hours - fixed) / sum(each))
     progress.log(
-        f"An epoch of every training takes about {sum(each):.0f} s, all the rest {fixed / 60:.0f} min: "
+        f"One epoch of all trainings takes about {sum(each):.0f} s, everything else {fixed / 60:.0f} min: "
         f"{max(0, epochs)} epochs in {hours:g} h."
     )
     if epochs < 1:
-        raise UserError(f"{hours:g} h are too few: measuring and mining alone take about {fixed / 3600:.1f} h here.")
+        raise UserError(f"{hours:g} h are too few. Evaluating and mining alone take about {fixed / 3600:.1f} h here.")
     return epochs
 
 
 def _images_per_second(workspace: Workspace, run_id: int) -> float:
-    """The median over a run's steps."""
+    """Return the median speed of a run's steps."""
     return float(np.median([v for _, name, v in metrics(workspace.store, run_id) if name == "images_per_second"]))
 
 
@@ -347,7 +347,7 @@ def _splits(voc: Path) -> tuple[str, str]:
 
 
 def _linked(workspace: Workspace, voc: Path, split: str) -> str:
-    """A dataset of one split: VOC's layout in links to its files, inside of the workspace. Returns its name."""
+    """Make a dataset of one split from links to VOC's files in the workspace, and return its name."""
     name = f"voc07-{split}"
     root = workspace.path / "splits" / name
     for file in map(Path, voc_split(voc, split).files):

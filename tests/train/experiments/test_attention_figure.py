@@ -105,9 +105,9 @@ def test_mistakes_are_told_in_a_sentence(known: Workspace, photo: Path, tmp_path
     drawn = maps_figure([Image.new("RGB", (8, 8))], [FigureColumn("an encoder", [np.eye(2)])], "cosine")
     with pytest.raises(UserError, match=r"figure.gif must end in .png, .svg or .pdf\."):
         save_figure(drawn, tmp_path / "figure.gif")
-    with pytest.raises(UserError, match="gone.jpg cannot be read: the file is not there any more"):
+    with pytest.raises(UserError, match="Cannot read .*gone.jpg: the file is not there any more"):
         attention_figure(known, [tmp_path / "gone.jpg"], ["starter"])
-    with pytest.raises(UserError, match="There is no map 'gradcam'; known: activation, cosine"):
+    with pytest.raises(UserError, match="There is no map 'gradcam'. Known maps: activation, cosine"):
         attention_figure(known, [photo], ["starter"], "gradcam")  # type: ignore[arg-type]
     with pytest.raises(StoreError, match="There is no encoder named 'orl'"):
         attention_figure(known, [photo], ["orl"])

@@ -67,7 +67,7 @@ def test_voc_may_lie_elsewhere_and_is_then_not_trained_on(workspace: Workspace, 
 
 
 def test_wrong_folders_and_budgets_are_told_in_a_sentence(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"more holds no VOC2007 .* name its folder with --voc FOLDER\."):
+    with pytest.raises(UserError, match=r"more has no VOC2007 .* Give its folder with --voc FOLDER\."):
         gather_photos(workspace, folder / "more")
     with pytest.raises(UserError, match="There is no folder"):
         gather_photos(workspace, tmp_path / "gone")
@@ -207,7 +207,7 @@ def test_epochs_are_those_that_the_hours_pay_for(workspace: Workspace, folder: P
     assert epochs(0.5) == int((1800 - 1046.4) / 7.300) == 103
     # A row more: an epoch takes 8.0008 · 8 / 53.339 = 1.200 s, the rest 40 s, 8 · 31 crops and 16 s of starting.
     assert epochs(1.0, [OtherPairs(OWN, "paper")]) == int((3600 - 1046.4 - 304) / (7.300 + 1.200)) == 264
-    with pytest.raises(UserError, match=r"0\.1 h are too few: .* about 0\.3 h here"):
+    with pytest.raises(UserError, match=r"0\.1 h are too few\. .* about 0\.3 h here"):
         epochs(0.1)
 
 
