@@ -39,12 +39,17 @@ ONLY_CHECKED = {
     r"orl export-encoder byol": "of that file",
     r"orl evaluate (voc07-\w+|linear|semi|knn|detection)": "needs VOC, ImageNet or COCO",
     r"orl (pretrain|train)(?!.*--preset small)": "is the paper's training, for GPUs",
-    r"orl .*\b(VOCdevkit|coco2017|resnet50|voc07|DIR|SET|FILE|NAME|ID)\b": "needs other data, or stands for it",
-    r"orl .*--(dataset|data) (coco|voc)": "needs data from elsewhere",
+    r"orl .*\b(VOCdevkit|resnet50|voc07|DIR|SET|FILE|NAME|ID)\b": "needs other data, or stands for it",
+    r"orl (ingest coco |.*--(dataset|data) (coco|voc))": "needs data from elsewhere",
+    r"orl .*--workspace reproduction": "needs what an hour of orl reproduce makes",
 }
 # Programs of which this project cannot tell whether their words are right.
 FOREIGN = {"apt-get", "cd", "docker", "git", "mkdir", "pipx", "source", "torchrun", "uvx"}
-QUICK = ["--set", "epochs=1", "--set", "batch_size=4", "--set", "image_size=32", "--set", "workers=0"]
+# What makes a stage quick enough for a test.
+QUICK = {
+    "pretrain": {"epochs": "1", "batch_size": "4", "image_size": "32", "workers": "0", "knn_every": "0"},
+}
+QUICK["train"] = QUICK["pretrain"]
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,9 @@ def home(mined_workspace: Workspace, scenes: Path, tmp_path: Path, monkeypatch: 
     shutil.copytree(mined_workspace.path, tmp_path / "workspace")
     shutil.copytree(scenes, tmp_path / "workspace" / "demo")
     shutil.copytree(scenes / "images", tmp_path / "photos")
-    shutil.copytree(scenes / "images", tmp_path / "coco" / "train2017")
-    (tmp_path / "coco" / "annotations").mkdir()
-    shutil.copy(scenes / "annotations" / "scenes.json", tmp_path / "coco/annotations/instances_train2017.json")
+    shutil.copytree(scenes / "images", tmp_path / "coco2017" / "train2017")
+    (tmp_path / "coco2017" / "annotations").mkdir()
+    shutil.copy(scenes / "annotations" / "scenes.json", tmp_path / "coco2017/annotations/instances_train2017.json")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("ORL_WORKSPACE", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -148,8 +153,8 @@ def parse(words: list[str], where: str) -> None:
 
 def execute(words: list[str], where: str) -> None:
     """Run a command of the project, a training as a quick one."""
-    if words[0] in ("pretrain", "train"):
-        words = [*words, *QUICK]
+    for setting, value in QUICK.get(words[0], {}).items():
+        words = [*words, "--set", f"{setting}={value}"]  # the last one counts
     try:
         code = app(words, standalone_mode=False)
     except Exception as error:
