@@ -21,7 +21,18 @@ from orl_explorer.train.workspace import Workspace, open_workspace
 SCENES = 12
 MINED = MineConfig(neighbors=4, proposal_scale=0.5)
 
+# `make unit` leaves out tests that mine, train, evaluate or open a browser: those with one of these fixtures. Modules
+# that are slow for another reason have `pytestmark = pytest.mark.slow`.
+SLOW_FIXTURES = {"mined_workspace", "ready", "evaluated", "tiny_mine", "tiny_byol", "tiny_orl", "serve", "browser"}
+
 NewRun = Callable[..., int]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test as slow that has a slow fixture, directly or through another."""
+    for item in items:
+        if isinstance(item, pytest.Function) and SLOW_FIXTURES & {*item.fixturenames}:
+            item.add_marker(pytest.mark.slow)
 
 
 def _new_run(workspace: Workspace, kind: str, name: str, **params: object) -> int:

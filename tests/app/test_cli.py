@@ -17,6 +17,8 @@ from PIL import Image
 
 from orl_explorer.train.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = [
     *("demo", "explore", "ingest", "pretrain", "mine", "quality", "sweep", "train", "export", "import"),
     *("export-encoder", "encoders", "sets", "runs", "evaluate", "evaluations", "attention"),

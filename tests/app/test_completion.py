@@ -11,6 +11,8 @@ import pytest
 
 from orl_explorer.train.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 RUN = "import sys; sys.argv[0] = 'orl'; from orl_explorer.app.cli import main; main()"
 
 

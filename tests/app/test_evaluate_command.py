@@ -17,6 +17,8 @@ from orl_explorer.db.runs.evaluations import evaluations
 from orl_explorer.train.evaluate.compared import columns
 from orl_explorer.train.workspace import Workspace, open_workspace
 
+pytestmark = pytest.mark.slow
+
 
 def orl(workspace: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", "ORL_WORKSPACE": str(workspace)}

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 OTHERS = ("orl_explorer", "streamlit", "torch", "numpy", "random", "socket", "queue")
 NAMES = ("train", "app", "db", "orl", "tests", *OTHERS)
 ORL = Path(sys.executable).with_name("orl")

@@ -27,6 +27,8 @@ from orl_explorer.train.mining.orders import make_matches, orders_of
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import mine, rois_map
 
+pytestmark = pytest.mark.slow
+
 ARCHIVE = Path(__file__).parents[1] / "legacy" / "workspace-0008.tar.xz"
 
 

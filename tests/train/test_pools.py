@@ -14,6 +14,8 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.pools import helpers
 from orl_explorer.train.progress import Stopped, map_ahead
 
+pytestmark = pytest.mark.slow
+
 
 def children() -> list[psutil.Process]:
     """Those of this process that live, multiprocessing's own bookkeeper aside."""

@@ -28,6 +28,8 @@ from orl_explorer.train.encoders.weights import Weights, add, checkpoint_weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 State = dict[str, Tensor]
 
 

@@ -28,6 +28,8 @@ from orl_explorer.train.training.config import BYOLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import pretrain
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(small_scenes: Path, tiny_byol: BYOLConfig, tmp_path_factory: pytest.TempPathFactory) -> Workspace:

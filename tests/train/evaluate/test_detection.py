@@ -23,6 +23,8 @@ from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.training.checkpoints import load_checkpoint
 from orl_explorer.train.workspace import Workspace, open_workspace
 
+pytestmark = pytest.mark.slow
+
 SIDE = 64
 TINY = DetectionConfig(
     iterations=2, steps=(1,), warmup=1, rate=0.01, batch_size=2, sides=(64,), longest=64, workers=0, checkpoint_every=50

@@ -8,12 +8,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from orl_explorer.db.runs.evaluations import evaluation_of_run, evaluation_values
 from orl_explorer.db.runs.runs import ENDED, run_by_id
 from orl_explorer.train.evaluate.protocols import SVMConfig
 from orl_explorer.train.jobs.launcher import read_log, reconcile, resume, wait
 from orl_explorer.train.workspace import Workspace
 from tests.named import launch_evaluate
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_killed_evaluation_resumes_to_the_numbers_of_one_that_was_not(

@@ -27,6 +27,8 @@ from orl_explorer.train.evaluate.voc07_lowshot import summarise
 from orl_explorer.train.progress import Stopped
 from orl_explorer.train.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 SVM = SVMConfig(workers=0, bootstrap=200)
 LOW_SHOT = LowShotConfig(workers=0, ks=(1, 2), samples=2)
 

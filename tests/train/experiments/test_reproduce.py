@@ -24,6 +24,8 @@ from orl_explorer.train.training.config import train_preset
 from orl_explorer.train.training.cost import operations_per_image
 from orl_explorer.train.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -17,7 +17,7 @@ from orl_explorer.train.workspace import Workspace
 from tests.named import mine
 from tests.train import plainly
 
-pytestmark = pytest.mark.photos
+pytestmark = [pytest.mark.photos, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(

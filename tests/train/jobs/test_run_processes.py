@@ -39,6 +39,8 @@ from orl_explorer.train.training.config import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace
 from tests.named import launch_mine, launch_pretrain, launch_train, pretrain
 
+pytestmark = pytest.mark.slow
+
 LONG = 300  # epochs that nobody waits for
 
 

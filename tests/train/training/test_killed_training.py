@@ -24,6 +24,8 @@ from orl_explorer.train.training.config import BYOLConfig, ORLConfig, TrainConfi
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import mine, pretrain, train
 
+pytestmark = pytest.mark.slow
+
 KILLS = 10
 EPOCHS = 6  # of two steps; a checkpoint after each
 SLOW = 0.4  # seconds that half a checkpoint takes

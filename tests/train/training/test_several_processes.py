@@ -42,6 +42,8 @@ from orl_explorer.train.training.trained_on import photos_alone
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import launch_pretrain, mine, pretrain, train
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 
