@@ -112,7 +112,7 @@ FILES: Mapping[str, bool] = {"LICENSE": True, "research": False}
         ("README.md", "[a](docs/method.md#stages)", "[a](method.md#stages)"),
         ("README.md", "![a](docs/curves.png)", "![a](curves.png)"),
         ("README.md", '<img alt="a" src="docs/curves.png">', '<img alt="a" src="curves.png">'),
-        ("README.md", "[a](docs/decisions)", "[a](decisions/index.md)"),
+        ("README.md", "[a](docs/decisions)", f"[a]({links.DECISIONS})"),
         ("README.md", "[a](LICENSE)", f"[a]({links.SOURCE}/blob/main/LICENSE)"),
         ("README.md", "[a](CONTRIBUTING.md)", "[a](contributing.md)"),
         ("README.md", "[a](#start)", "[a](#start)"),

@@ -15,16 +15,17 @@ DECISIONS = links.ROOT / "docs/decisions"
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """List every decision in the navigation."""
-    pages = ["decisions/index.md", *(f"decisions/{path.name}" for path in sorted(DECISIONS.glob("0*.md")))]
+    pages = [links.DECISIONS, *(f"decisions/{path.name}" for path in sorted(DECISIONS.glob("0*.md")))]
     nav: list[Any] = config.nav or []
-    config.nav = [{"Decisions": pages} if entry == {"Decisions": pages[0]} else entry for entry in nav]
+    config.nav = [{"Decisions": pages} if entry == {"Decisions": "decisions/index.md"} else entry for entry in nav]
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the documents of the repository's root and the pages that are written from the code."""
     pages = {page: (links.ROOT / file).read_text(encoding="utf-8") for file, page in links.AT_ROOT.items()}
-    pages["decisions/index.md"] = _decisions()
+    if links.DECISIONS not in files.src_uris:
+        pages[links.DECISIONS] = _decisions()
     pages["reference/commands.md"] = reference.commands_page()
     pages["reference/settings.md"] = reference.settings_page()
     for name, content in pages.items():

@@ -11,6 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 URLS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
 SOURCE = URLS["Source"]
+# The list of decisions: written by hand where it is there, else by hooks.py.
+DECISIONS = f"decisions/{'README' if (ROOT / 'docs/decisions/README.md').is_file() else 'index'}.md"
 # Documents at the root of the repository, as pages of the site.
 AT_ROOT = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 
@@ -51,7 +53,7 @@ def page_of(path: str) -> str | None:
     if path in AT_ROOT:
         return AT_ROOT[path]
     if path == "docs/decisions":
-        return "decisions/index.md"
+        return DECISIONS
     if path.startswith("docs/") and not path.startswith("docs/site"):
         return path.removeprefix("docs/")
     return None
