@@ -17,7 +17,7 @@ Show = Callable[..., AppTest]
 
 @pytest.fixture
 def here(mined_workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    """A copy of the mined demo, which the pages and routes of this test take for theirs."""
+    """A copy of the mined demo, used by the pages and routes of the test."""
     folder = tmp_path / "here"
     shutil.copytree(mined_workspace.path, folder)
     monkeypatch.setenv("ORL_WORKSPACE", str(folder))
@@ -28,7 +28,7 @@ def here(mined_workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    """An empty workspace, which the pages take for theirs."""
+    """An empty workspace, used by the pages of the test."""
     monkeypatch.setenv("ORL_WORKSPACE", str(tmp_path / "nowhere"))
     workspace.cache_clear()
     yield open_workspace(tmp_path / "nowhere")
@@ -37,7 +37,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspa
 
 @pytest.fixture
 def show() -> Show:
-    """Runs one page: ``show("pair", q="3") -> AppTest``."""
+    """Return a function that runs a page: ``show("pair", q="3") -> AppTest``."""
 
     def run(name: str, **query: str) -> AppTest:
         at = AppTest.from_string(f"from orl_explorer.app.pages.{name}.page import page\npage()\n", default_timeout=60)

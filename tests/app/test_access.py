@@ -1,4 +1,4 @@
-"""Who gets in: the gate before everything that the server has, and servers that only show."""
+"""Access to the explorer: logging in, and read-only servers."""
 
 from __future__ import annotations
 
@@ -182,9 +182,9 @@ def test_access_survives_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @dataclass
 class Provider:
-    """An OpenID Connect provider on this machine, which says that everybody has the e-mail address in ``mail``.
+    """An OpenID Connect provider on this machine. Every user has the e-mail address in ``mail``.
 
-    verified: what it says of the address besides; an empty dictionary for nothing.
+    verified: further claims about the address. Empty for none.
     """
 
     issuer: str
@@ -212,11 +212,11 @@ class Provider:
         return JSONResponse({"access_token": "t", "token_type": "Bearer", "id_token": signed})
 
     def access(self, **more: Any) -> dict[str, Any]:
-        """What ``guarded`` is asked for to log in here."""
+        """Return the arguments of ``guarded`` for logging in with this provider."""
         return {"issuer": self.issuer, "client_id": "explorer", "client_secret": "s3cret"} | more
 
     def send_back(self, client: TestClient, mail: str) -> httpx.Response:
-        """Go from the log-in page to the provider and back, as somebody with this e-mail address."""
+        """Log in through the provider with this e-mail address."""
         away = urlsplit(client.get("/login?next=%2Fpair&provider=1").headers["location"])
         query = {name: values[0] for name, values in parse_qs(away.query).items()}
         assert (f"{away.scheme}://{away.netloc}", away.path) == (self.issuer, "/authorize")
@@ -227,7 +227,7 @@ class Provider:
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[Provider]:
-    """One that answers on a free port."""
+    """Start a provider on a free port."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         made = Provider(f"http://127.0.0.1:{listening.getsockname()[1]}")

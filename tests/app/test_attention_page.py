@@ -1,4 +1,4 @@
-"""The attention page and its maps: what is drawn at first, what the URL may say, and which cell a point falls in."""
+"""The attention page and its maps: the first view, URL parameters, and the cell of a point."""
 
 from __future__ import annotations
 

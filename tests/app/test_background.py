@@ -1,4 +1,4 @@
-"""Work in a thread of the server: how far it is, how it ends, and that it can be stopped."""
+"""Work in a thread of the server: its progress, its end, and stopping it."""
 
 from __future__ import annotations
 

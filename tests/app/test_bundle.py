@@ -12,7 +12,7 @@ from orl_explorer.app.components.bundle import BundleError, script, style
 
 
 def write(folder: Path, **files: str) -> None:
-    """Files of a folder: ``a_js`` is called a.js, ``sub__a_js`` sub/a.js."""
+    """Write files to a folder: ``a_js`` is a.js, ``sub__a_js`` is sub/a.js."""
     for name, text in files.items():
         path = folder / name.replace("__", "/").replace("_", ".")
         path.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""How numbers are thinned and compared before they are drawn, and where the nodes of a lineage go."""
+"""Thinning and comparing numbers before they are drawn, and the layout of a lineage."""
 
 from __future__ import annotations
 

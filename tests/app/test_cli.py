@@ -1,4 +1,4 @@
-"""The command line: names and options, sentences and exit codes."""
+"""The command line: names, options, messages and exit codes."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ MINE_OPTIONS = [
 
 
 def orl(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run the command as a person does."""
+    """Run the command like a user."""
     environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
     command = [sys.executable, "-m", "orl_explorer", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)  # type: ignore[call-overload]
 
 
 def refused(*words: str | Path, **options: object) -> str:
-    """The one sentence of a command that must fail with exit code 2 and no traceback."""
+    """Return the message of a command that must fail with exit code 2 and without a traceback."""
     done = orl(*words, **options)
     assert "Traceback" not in done.stderr + done.stdout
     assert done.returncode == 2, done.stdout + done.stderr

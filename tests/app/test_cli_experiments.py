@@ -1,4 +1,4 @@
-"""``orl attention``, ``orl sweep-train`` and ``orl reproduce``: what they write, and sentences with exit code 2."""
+"""``orl attention``, ``orl sweep-train`` and ``orl reproduce``: their output, and errors with exit code 2."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def photo(tmp_path: Path) -> Path:
 
 
 def refusal(*words: str | Path) -> str:
-    """What the user would read; ``app.cli.main`` prints it and exits with code 2."""
+    """Return the error message, which ``app.cli.main`` prints before it exits with code 2."""
     with pytest.raises((UserError, StoreError)) as refused:
         app([str(word) for word in words], standalone_mode=False)
     return str(refused.value)

@@ -1,4 +1,4 @@
-"""What a shell completes: names from the workspace, and choices. It asks by environment variables."""
+"""Shell completion of names in the workspace and of choices, through environment variables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUN = "import sys; sys.argv[0] = 'orl'; from orl_explorer.app.cli import main; m
 
 
 def completed(line: str, **more: str) -> list[str]:
-    """What bash would offer for the last word of a line."""
+    """Return bash's completions of the last word of a line."""
     words = line.split(" ")
     asked = {"_ORL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
     environment = os.environ | asked | more

@@ -1,4 +1,4 @@
-"""``orl explore --dev``: changes of files are seen."""
+"""``orl explore --dev`` notices changes of files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_server_is_started_anew_after_a_change(tmp_path: Path, monkeypatch: 
     started.touch()
 
     def stamps() -> dict[Path, int]:
-        """What the server itself writes is the change; after the second one the person has had enough."""
+        """The server's own output is the change. After the second one the user stops it."""
         if started.stat().st_size == 2:
             raise KeyboardInterrupt
         return {started: started.stat().st_size}

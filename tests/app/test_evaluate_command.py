@@ -51,7 +51,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def done(place: Workspace, classes: Path) -> subprocess.CompletedProcess[str]:
-    """``orl evaluate knn``, run to its end by a process of its own."""
+    """Run ``orl evaluate knn`` to its end in its own process."""
     return orl(
         place.path, "evaluate", "knn", "--encoder", "starter", "--data", classes, "--set", "ks=1,3", "--set", "k=3"
     )

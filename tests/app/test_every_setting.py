@@ -1,4 +1,4 @@
-"""A setting is declared once: what goes over all fields, and the words, ranges and addresses that must not shift."""
+"""Each setting is declared once: checks of all fields, and of help texts, ranges and URL parameters."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ GRIDS: dict[str, tuple[float | str, ...]] = {
 
 
 def another(name: str) -> float | str:
-    """A value that the set of these tests has not."""
+    """Return a value that differs from that of the set of these tests."""
     own = getattr(MINED, name)
     if name == "proposals":
         return "annotations"
@@ -73,7 +73,7 @@ def another(name: str) -> float | str:
 
 @pytest.fixture
 def mined_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Runs ``orl mine`` with some more words, and says which settings it would mine with."""
+    """Run ``orl mine`` with further arguments and return the settings that it would use."""
 
     def run(*more: str) -> MineConfig:
         launched: list[MineConfig] = []
@@ -133,7 +133,7 @@ def test_the_flags_addresses_and_ranges_are_these() -> None:
 
 
 def drawn(at: AppTest) -> dict[str, Any]:
-    """The panel's controls in the sidebar by their parameter of addresses."""
+    """Return the controls in the sidebar by their URL parameter."""
     found = {}
     for element in [*at.sidebar.slider, *at.sidebar.get("button_group")]:
         parts = str(element.key).removeprefix("tune-").split("-")

@@ -1,4 +1,4 @@
-"""Commands started from a folder with files that are called like ours, like libraries and like Python's own modules."""
+"""Commands started in a folder whose files have the names of our modules, of libraries and of Python's modules."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Orl = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of somebody's own project. Each file leaves a mark when it is run."""
+    """A folder of another project. Each of its files leaves a mark when it runs."""
     made = tmp_path_factory.mktemp("foreign") / "project"
     made.mkdir()
     for name in NAMES:
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def started(folder: Path, *words: str | Path) -> subprocess.Popen:
-    """The installed command in that folder, on its way."""
+    """Start the installed command in that folder."""
     environment = {name: value for name, value in os.environ.items() if name not in OURS}
     said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen([ORL, *words], cwd=folder, env=environment, **said)  # type: ignore[call-overload]
@@ -43,7 +43,7 @@ def started(folder: Path, *words: str | Path) -> subprocess.Popen:
 
 @pytest.fixture(scope="module")
 def orl(folder: Path) -> Orl:
-    """Runs the command to its end, and returns what it prints."""
+    """Run the command and return its output."""
 
     def call(*words: str | Path) -> str:
         process = started(folder, *words)

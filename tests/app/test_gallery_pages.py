@@ -1,4 +1,4 @@
-"""What Explore and Matches show under the filters of a URL, and what is kept of what a person says there."""
+"""Explore and Matches under the filters of a URL, and the verdicts and tags that they store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is to see of two photos of the mined demo, and what a page makes of it without looking anything up."""
+"""The data that the pair page shows of two photos of the mined demo, and its payload."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ AROUND = Around(
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page that has nothing but what it was given."""
+    """A page that knows only its arguments."""
 
     def refused() -> Workspace:
         raise AssertionError("there is no workspace")

@@ -43,7 +43,7 @@ def made(here: Workspace) -> Workspace:
 
 
 def column(client: TestClient, path: str) -> tuple[dict, np.ndarray]:
-    """Header and values of a column."""
+    """Return header and values of a column."""
     answer = client.get(path)
     assert answer.status_code == 200, answer.text
     length = int.from_bytes(answer.content[:4], "little")

@@ -1,4 +1,4 @@
-"""What is said of how far something is and how long it takes."""
+"""Texts of progress and remaining time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orl_explorer.db.models import Run
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """The time in seconds, to be set."""
+    """A clock that tests can set, in seconds."""
     times = [100.0]
     monkeypatch.setattr(pace.time, "monotonic", lambda: times[0])
     monkeypatch.setattr(st, "session_state", {})

@@ -1,4 +1,4 @@
-"""What each page draws, and what its widgets do."""
+"""The content of each page, and its widgets."""
 
 from __future__ import annotations
 

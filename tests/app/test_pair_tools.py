@@ -1,4 +1,4 @@
-"""What the pair page sends beyond pairs: matrix, best matches, pairs outside the set, reasons, caption."""
+"""Further data of the pair page: matrix, best matches, pairs outside the set, reasons, caption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The types that scripts are checked against say what Python hands over."""
+"""The TypeScript types of payloads match what Python sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache of pictures on disk: bounded, shared, and never the cause of a wrong picture."""
+"""The cache of pictures on disk: bounded, shared between processes, and never wrong."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def never() -> bytes:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every use is a second after the one before, and all are long before now, when pictures are written."""
+    """Set the times of use: one second apart, and long before the present time, at which pictures are written."""
     ticks = iter(range(1_000_000_000, 1_100_000_000))
     monkeypatch.setattr(cache.time, "time_ns", lambda: next(ticks) * 10**9)
 
@@ -159,7 +159,7 @@ with ThreadPoolExecutor(4) as threads:
 
 
 def test_several_threads_of_several_processes_see_whole_pictures_alone(tmp_path: Path) -> None:
-    """90 pictures of 2 KB with room for 48: what one has just read, another removes."""
+    """Read 90 pictures of 2 KB with space for 48, so that processes delete each other's pictures."""
     command = [sys.executable, "-c", WRITER, str(tmp_path)]
     processes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     for process in processes:

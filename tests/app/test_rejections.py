@@ -1,4 +1,4 @@
-"""Why a box was rejected and what would have kept it, on boxes whose overlaps are worked out by hand."""
+"""The reasons why a box was rejected, on boxes whose overlaps are computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results: what the plots draw, and the page without and with evaluations."""
+"""The Results page: its plots, and the page with and without evaluations."""
 
 from __future__ import annotations
 

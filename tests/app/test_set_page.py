@@ -1,4 +1,4 @@
-"""The page of sets, the command line's twin of it, and the route that exports are downloaded from."""
+"""The Sets page, the `orl sets` commands, and the download of exports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Train page's forms: from the settings' own fields, with what is wrong said before anything starts."""
+"""The forms of the Train page: built from the settings' fields, with errors shown before a run starts."""
 
 from __future__ import annotations
 

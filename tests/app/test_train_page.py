@@ -1,4 +1,4 @@
-"""The Train page: runs, side by side too, and what came from what."""
+"""The Train page: runs, comparisons of runs, and the lineage."""
 
 from __future__ import annotations
 

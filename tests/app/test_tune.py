@@ -1,4 +1,4 @@
-"""The Tune page: what its controls are set to, what it says of the sample, and where something is missing."""
+"""The Tune page: the values of its controls, its numbers of the sample, and missing data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.named import mine
 
 
 def shown() -> PreviewSubject:
-    """What the page of this test works on, in the workspace as the server has it open."""
+    """The data of the page under test, in the workspace that the server has open."""
     store = workspace().store
     mined = complete_set_named(store, "demo-starter")
     return PreviewSubject(workspace(), mined, dataset_named(store, "demo"), encoder_named(store, "starter"))
@@ -54,7 +54,7 @@ def slid(at: AppTest) -> dict[str, float]:
 
 
 def cell(at: AppTest, measure: str) -> list[str]:
-    """What the table says of a measure: now, of the set, their difference, and by chance."""
+    """Return a measure's row in the table: now, of the set, their difference, and by chance."""
     table = next(h.proto.body for h in at.get("html") if 'class="tuned"' in h.proto.body)
     row = next(row for row in table.split("<tr>") if f'data-measure="{measure}"' in row)
     return re.findall(r"<td[^>]*>(.*?)</td>", row)
