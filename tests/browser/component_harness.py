@@ -1,4 +1,4 @@
-"""A page that mounts both components with literal payloads and writes what they report.
+"""A page that mounts both components with literal payloads and logs their reports.
 
 Run with ``streamlit run``: as a module it is the ASGI app with picture routes, as a script it is the page.
 ``?scene=`` chooses the payload.
@@ -32,7 +32,7 @@ PAIRS = [(1, 1, 0.95), (0, 0, 0.9), (2, 3, 0.82), (1, 2, 0.71)]
 
 
 def picture(request: Request) -> Response:
-    """A smooth gradient whose hue depends on the id, so that no two pictures look alike."""
+    """Return a smooth gradient whose hue depends on the id, so that all pictures differ."""
     number, width, height = (request.path_params[name] for name in ("number", "width", "height"))
     y, x = np.mgrid[0:height, 0:width]
     hue = (number * 47 + x * 60 // width) % 256
@@ -125,7 +125,7 @@ def payload(scene: str) -> PairPayload:
 
 
 def matrix(rows: int, columns: int, pairs: list[tuple[int, int, float]]) -> np.ndarray:
-    """Similarities: those of the pairs, and between all others (row + column) / 1000."""
+    """Return the similarities: those of the pairs, and (row + column) / 1000 elsewhere."""
     similar = np.add.outer(np.arange(rows), np.arange(columns)).astype(np.float32) / 1000
     for q, k, cosine in pairs:
         similar[q, k] = cosine
@@ -149,13 +149,13 @@ def matches(roi: str | None) -> Any:
 
 
 def crop(request: Request) -> Response:
-    """The crops of the table share one picture: only their address matters here."""
+    """Return one picture for all crops of the table, because only their URL matters here."""
     request.path_params.update(number=request.path_params["image"], width=64, height=64)
     return picture(request)
 
 
 def received(name: str) -> None:
-    """Log a trigger and, for those that the page must obey, remember it."""
+    """Log a trigger, and remember it if the page must act on it."""
     value = st.session_state["view"][name]
     st.session_state.setdefault("log", []).append([name, value])
     if name == "neighbor":

@@ -1,4 +1,4 @@
-"""A real Chromium and a real server. There is no skipping: without a browser these tests fail."""
+"""A real Chromium and a real server. Without a browser, these tests fail; they are not skipped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Serve = Callable[..., str]
 
 
 def chromium_options() -> dict:
-    """How to launch the installed Chromium where there is one, else Playwright's own."""
+    """Return the options that launch an installed Chromium, or Playwright's own."""
     names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if name and (path := shutil.which(name))), None)
     arguments = {"args": ["--no-sandbox", "--disable-dev-shm-usage"]}
@@ -40,13 +40,13 @@ def browser_type_launch_args() -> dict:
 
 @pytest.fixture(scope="session")
 def browser_context_args() -> dict:
-    """Wide enough for the pair view's table to stand beside the photos."""
+    """A window wide enough to show the pair view's table beside the photos."""
     return {"viewport": {"width": 1600, "height": 1000}, "reduced_motion": "reduce"}
 
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Starts ``orl explore`` on a workspace: ``serve(path, *options) -> address``; ended with the session."""
+    """Return a function that starts ``orl explore`` for the session: ``serve(path, *options) -> address``."""
     started: list[Served] = []
 
     def start(workspace: Path, *options: str) -> str:
@@ -59,7 +59,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
 
 class Served:
-    """A server of ``orl explore`` and what it printed."""
+    """A server of ``orl explore`` and its output."""
 
     def __init__(self, workspace: Path, options: Sequence[str], log: Path) -> None:
         self.port, self.log = free_port(), log
@@ -69,26 +69,26 @@ class Served:
         self.start()
 
     def start(self) -> None:
-        """Start, again if need be, and wait until it answers."""
+        """Start or restart the server, and wait until it answers."""
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(self.command, stdout=out, stderr=subprocess.STDOUT)
         wait_until_healthy(self.address, self.process, self.log)
 
     def end(self) -> None:
-        """Ask it to end and wait for it."""
+        """Ask the server to end, and wait for it."""
         self.process.terminate()
         self.process.wait(15)
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def wait_until_healthy(address: str, server: subprocess.Popen, log: Path) -> None:
-    """Block until a server answers. Fails with its log when it has died."""
+    """Block until a server answers. Fails with its log if it has ended."""
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and server.poll() is None:
         try:
@@ -101,7 +101,7 @@ def wait_until_healthy(address: str, server: subprocess.Popen, log: Path) -> Non
 
 @dataclass
 class SavedFigure:
-    """What a view was saved as: the file's name, and of an SVG, its words and its pictures."""
+    """A saved view: the name of its file, and the texts and pictures of an SVG."""
 
     name: str
     path: Path
@@ -168,7 +168,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browsing(browser: Browser) -> Iterator[BrowserContext]:
-    """One context for the module: its cache spares each test the download of Streamlit's own page."""
+    """One context for the module, whose cache keeps Streamlit's own files between tests."""
     context = browser.new_context(viewport={"width": 1500, "height": 950}, reduced_motion="reduce")
     yield context
     context.close()

@@ -1,4 +1,4 @@
-"""How the tests of the components look at ``component_harness.py``'s page."""
+"""Helpers that read the page of ``component_harness.py``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def log(page: Page) -> list[list[Any]]:
 
 
 def expect_log(page: Page, *entries: list[Any]) -> None:
-    """Wait until the server has received exactly these; counters are left out of the comparison."""
+    """Wait until the server has received exactly these triggers. Counters are not compared."""
 
     def plain(value: Any) -> Any:
         return {key: item for key, item in value.items() if key != "n"} if isinstance(value, dict) else value
@@ -41,7 +41,7 @@ def expect_log(page: Page, *entries: list[Any]) -> None:
 
 
 def numbers(view: Locator, selector: str, attribute: str) -> list[int]:
-    """The given data attribute of all matches, in document order."""
+    """Return a data attribute of all matching elements, in document order."""
     return [int(value) for value in view.locator(selector).evaluate_all(f"all => all.map(e => e.dataset.{attribute})")]
 
 

@@ -43,7 +43,7 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="module", autouse=True)
 def patience() -> Iterator[None]:
-    """A script that runs again, or torch that is imported first, takes its time on a busy machine."""
+    """Wait longer, because a rerun or the import of torch is slow on a busy machine."""
     expect.set_options(timeout=45_000)
     yield
     expect.set_options(timeout=5_000)
@@ -51,7 +51,7 @@ def patience() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def browsing(browser: Browser) -> Iterator[BrowserContext]:
-    """One context for the module: its cache spares each test the download of Streamlit's own page."""
+    """One context for the module, whose cache keeps Streamlit's own files between tests."""
     context = browser.new_context(viewport={"width": 1600, "height": 1000}, reduced_motion="reduce")
     yield context
     context.close()
@@ -71,7 +71,7 @@ def go(page: Page, address: str) -> None:
 
 
 def heats(page: Page) -> list[str]:
-    """Addresses of the maps on screen, without the server's."""
+    """Return the URLs of the maps on screen, without the server."""
     return [
         unquote(a.split("/attention/")[1]) for a in page.locator(".heat").evaluate_all("all => all.map(e => e.src)")
     ]
@@ -186,7 +186,7 @@ def test_a_photo_gone_from_disk_is_a_sentence_in_its_panel(
 
 
 def surface(page: Page) -> tuple[float, float, float, float]:
-    """Centre of the map on screen, and pixels of a unit to the right and up."""
+    """Return the centre of the map on screen, and the pixels of a unit to the right and up."""
     expect(page.locator(".entry, .ends").first).to_be_visible(timeout=60_000)
     expect(page.locator(".map-view .message")).to_be_hidden()
     box = page.locator(".surface").bounding_box()
@@ -196,7 +196,7 @@ def surface(page: Page) -> tuple[float, float, float, float]:
 
 
 def draw(page: Page, *corners: tuple[float, float]) -> None:
-    """Press at the first corner, given in units of the map, go through the others, let go."""
+    """Press at the first corner, in units of the map, move through the others, and release."""
     x, y, right, up = surface(page)
     spots = [(x + a * right, y + b * up) for a, b in corners]
     page.mouse.move(*spots[0])

@@ -1,4 +1,4 @@
-"""From the demo to stage 3 through the browser: what a person does first, in one go and in its parts."""
+"""From the demo to stage 3 through the browser: the first steps of a user, in one go and in parts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def go(page: Page, address: str) -> None:
 
 
 def slide(page: Page, label: str, presses: int, key: str) -> None:
-    """Move a slider by keyboard, as a person without a mouse does."""
+    """Move a slider by keyboard."""
     page.get_by_role("slider", name=label).focus()
     for _ in range(presses):
         page.keyboard.press(key)

@@ -30,7 +30,7 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
 
 
 def go(page: Page, address: str, first: str) -> None:
-    """Open a page and wait until its script has run and its component is there."""
+    """Open a page and wait until its script has run and its component is drawn."""
     page.goto(address)
     page.locator(first).first.wait_for(timeout=60_000)
     page.locator(IDLE).wait_for(timeout=60_000)

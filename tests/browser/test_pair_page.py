@@ -35,7 +35,7 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """One context for the module: its cache spares each test the download of Streamlit's own page."""
+    """One context for the module, whose cache keeps Streamlit's own files between tests."""
     context = browser.new_context(viewport={"width": 1600, "height": 1000}, reduced_motion="reduce")
     context.set_default_timeout(SLOW)
     yield context
@@ -44,7 +44,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page of that context, closed with its test: an open one would go on asking the server."""
+    """A page of that context, closed with its test, because an open page keeps sending requests."""
     page = context.new_page()
     yield page
     page.close()
@@ -52,7 +52,7 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 @pytest.fixture(scope="module", autouse=True)
 def patience() -> Iterator[None]:
-    """A busy machine may take its time."""
+    """Wait longer, for a busy machine."""
     expect.set_options(timeout=SLOW)
     yield
     expect.set_options(timeout=5_000)

@@ -14,7 +14,7 @@ from tests.browser.harness_page import centre, expect_log, numbers, runs, show
 
 
 def cell(view: Locator, q: int, k: int, size: int = 4) -> tuple[float, float]:
-    """The middle of a cell of the matrix, on the page."""
+    """Return the centre of a cell of the matrix on the page."""
     place = view.locator(".cells").bounding_box()
     assert place
     return place["x"] + (k + 0.5) * place["width"] / size, place["y"] + (q + 0.5) * place["height"] / size

@@ -1,4 +1,4 @@
-"""What the explorer refuses, and what it survives: strangers, hostile names, locks, deletions and restarts."""
+"""The explorer under strangers, hostile names, locks, deletions and restarts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOSTILE = '<img src=x onerror="document.title=1">*`$x$`.jpg'
 
 @pytest.fixture(scope="module")
 def copied(mined_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """Copies the mined demo for a test of its own."""
+    """Return a function that copies the mined demo."""
 
     def copy() -> Path:
         folder = tmp_path_factory.mktemp("safety") / "workspace"
@@ -40,7 +40,7 @@ def copied(mined_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def restartable(copied: Callable[[], Path], tmp_path: Path) -> Iterator[tuple[Served, Workspace]]:
-    """A server that a test may end and start again."""
+    """A server that a test may stop and restart."""
     folder = copied()
     served = Served(folder, (), tmp_path / "log.txt")
     yield served, open_workspace(folder)

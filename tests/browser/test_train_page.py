@@ -1,4 +1,4 @@
-"""The Train page in a browser: what only a browser can show."""
+"""The parts of the Train page that need a browser."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def site(
 
 @pytest.fixture
 def idler() -> Iterator[subprocess.Popen]:
-    """A process that hears no signal but the last one, as the leader of its group: a training that hangs."""
+    """Start a process group leader that ignores all signals but SIGKILL, like a training that hangs."""
     program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None
@@ -64,14 +64,14 @@ def go(page: Page, address: str) -> None:
 
 
 def report(workspace: Workspace, run_id: int, steps: range, slope: float = 0.01) -> None:
-    """Numbers of a training, as its process would write them."""
+    """Write the numbers of a training as its process would."""
     values = {"loss": 4.0, "learning_rate": 0.1, "images_per_second": 8.0, "feature_spread": 0.6}
     rows = [(step, name, value * float(np.exp(-slope * step))) for name, value in values.items() for step in steps]
     add_metrics(workspace.store, run_id, rows)
 
 
 def enter(workspace: Workspace, name: str, status: str, process: subprocess.Popen | None = None) -> int:
-    """A training run as a row; alive where it is given a process."""
+    """Write the row of a training run, which is alive if it has a process."""
     mined = find_set(workspace.store, "demo-starter")
     assert mined is not None
     settings = train_preset("orl", "small").model_dump() | TINY | {"epochs": 300, "workers": 0}
@@ -92,7 +92,7 @@ def enter(workspace: Workspace, name: str, status: str, process: subprocess.Pope
 
 
 def drag(page: Page, chart: Locator, start: float, stop: float) -> None:
-    """Draw across a chart, between shares of its width."""
+    """Drag across a chart, between two shares of its width."""
     box = chart.bounding_box()
     assert box is not None
     y = box["y"] + box["height"] / 2
