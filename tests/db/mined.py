@@ -1,4 +1,4 @@
-"""Small stores with sets in them, for tests of what reads sets."""
+"""Small stores with sets, for tests of code that reads sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Found = dict[int, list[tuple[int, int, int]]]  # image -> (neighbour, its RoI of
 
 
 def add_set(store: Store, name: str, rois: dict[int, int], found: Found, *, publish: bool = True) -> int:
-    """A set in which image i has ``rois[i]`` candidates, numbered from 0, and the pairs of ``found[i]``.
+    """Write a set in which image i has ``rois[i]`` candidates, numbered from 0, and the pairs of ``found[i]``.
 
     RoI n of an image is the same box in every set; a pair's similarity is 1/4, or 3/4 for the first candidate.
     """

@@ -1,4 +1,4 @@
-"""The gallery under filters and shuffles, against plain loops over the same photos; and that it notices changes."""
+"""The gallery under filters and shuffles, against plain loops over the same photos, and after changes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def by_loops(store: Store, order: GalleryOrder) -> list[int]:
-    """What the gallery should show, from the rows of the tables, one photo at a time."""
+    """Compute the expected gallery from the rows of the tables, one photo at a time."""
     current = "SELECT id, path FROM image WHERE dataset_id = 1 AND superseded_by IS NULL"
     counts = f"SELECT image_id, {', '.join(SORTED_BY.values())} FROM set_image WHERE set_id = 1"
     with store.session() as session:

@@ -1,4 +1,4 @@
-"""The gallery: pages, sorting and search, and that *next* and *previous* follow the same order."""
+"""The gallery: pages, sorting and search, and *next* and *previous* in the same order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that are handed to the driver as they are, and fetched from it likewise."""
+"""Rows that are passed to and fetched from the driver directly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening the store: made, upgraded, refused; and what happens when it is locked."""
+"""Opening the store: creating, upgrading and refusing it, and a locked store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tags on photos and pairs: who put them there, and what they are counted as."""
+"""Tags on photos and pairs: their authors and their counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluations in the store: kept once for each run, listed newest first, their values in order."""
+"""Evaluations in the store: one per run, listed newest first, with their values in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs and metrics in the store: whose turn it is, and what a repetition replaces."""
+"""Runs and metrics in the store: the queue, and metrics of a repeated step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two sets compared: on one image and as wholes, against plain sets of rows; and that it is computed once."""
+"""Comparison of two sets, on one image and in whole, against plain sets of rows; each is computed once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IMAGES = 40
 
 
 def drawn(seed: int, first: int, last: int) -> tuple[dict[int, int], Found]:
-    """Some candidates for images first..last, and some pairs among them."""
+    """Write candidates for images first..last, and some pairs between them."""
     rng = random.Random(seed)
     rois = {image: rng.randint(1, 4) for image in range(first, last + 1)}
     found: Found = {}
@@ -62,7 +62,7 @@ QUESTIONS = [
 
 
 def by_sets(store: Store, first: int, second: int, image: int) -> Compared:
-    """The slow way: sets of rows."""
+    """Compare with plain sets of rows."""
     found = []
     with store.session() as session:
         for question in QUESTIONS:

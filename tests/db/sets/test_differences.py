@@ -1,4 +1,4 @@
-"""What became of one photo's neighbours and pairs from one set to another."""
+"""Differences in one photo's neighbours and pairs between two sets."""
 
 from __future__ import annotations
 

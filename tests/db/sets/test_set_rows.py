@@ -1,4 +1,4 @@
-"""Proposals, RoIs and correspondence sets as rows; and encoders, datasets and verdicts beside them."""
+"""Rows of proposals, RoIs and correspondence sets, and of encoders, datasets and verdicts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def begin(store: Store, name: str = "set", run: int = 1) -> CorrespondenceSet:
 
 
 def write(store: Store, set_id: int) -> None:
-    """Photo 1 (RoIs A, B) pairs with photo 2 (C); photos 2 and 3 kept only a fall-back box and have no pair."""
+    """Photo 1 (RoIs A, B) has pairs with photo 2 (C). Photos 2 and 3 have only a fall-back box and no pair."""
     mining.add_candidates(store, set_id, [CandidateRows(1, boxes(A, B), 7, False)])
     mining.add_candidates(store, set_id, [CandidateRows(2, boxes(C), 5, True), CandidateRows(3, boxes(C), 0, True)])
     mining.add_neighbors(

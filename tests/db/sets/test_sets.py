@@ -1,4 +1,4 @@
-"""Renaming and deleting sets: what is refused, what goes, what stays."""
+"""Renaming and deleting sets: what is refused, what is deleted, what is kept."""
 
 from __future__ import annotations
 
