@@ -1,4 +1,4 @@
-"""Attention maps on feature maps small enough to work out by hand."""
+"""Attention maps of small feature maps, computed by hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_location_without_any_activation_resembles_nothing() -> None:
 
 
 class Painted:
-    """An encoder whose map is the colours of the photo, a cell to 32 pixels."""
+    """An encoder whose map is the colours of the photo, with one cell per 32 pixels."""
 
     def feature_map(self, pixels: np.ndarray) -> np.ndarray:
         return pixels[16::32, 16::32].transpose(2, 0, 1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What is done to pixels: against torchvision's transforms, one view at a time and in a batch."""
+"""Augmentation of pixels against torchvision's transforms, one view at a time and in a batch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pixels() -> np.ndarray:
 
 
 def by_torchvision(pixels: np.ndarray, changes: Changes) -> np.ndarray:
-    """The same with Pillow and torchvision, blur apart."""
+    """Augment with Pillow and torchvision, without blur."""
     image = Image.fromarray(pixels)
     if changes.flip:
         image = ImageOps.mirror(image)

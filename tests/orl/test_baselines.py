@@ -1,4 +1,4 @@
-"""SimCLR, MoCo v2 and multi-crop BYOL: losses against slow ones, gradients, queue, and LARS by hand."""
+"""SimCLR, MoCo v2 and multi-crop BYOL: losses against plain loops, gradients, queue, and LARS by hand."""
 
 from __future__ import annotations
 

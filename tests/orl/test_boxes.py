@@ -18,7 +18,7 @@ random_boxes = st.lists(st.tuples(positions, positions, sides, sides), max_size=
 
 
 def slow_iou(a: tuple[int, ...], b: tuple[int, ...]) -> float:
-    """Counts pixels."""
+    """Compute the IoU by counting pixels."""
     pixels_a = {(x, y) for x in range(a[0], a[0] + a[2]) for y in range(a[1], a[1] + a[3])}
     pixels_b = {(x, y) for x in range(b[0], b[0] + b[2]) for y in range(b[1], b[1] + b[3])}
     return len(pixels_a & pixels_b) / len(pixels_a | pixels_b)
@@ -31,7 +31,7 @@ def overlap(a: tuple[int, ...], b: tuple[int, ...]) -> float:
 
 
 def slow_filter(raw: list[tuple[int, ...]], rules: BoxRules) -> list[str]:
-    """The greedy pass as the paper tells it, one box at a time."""
+    """The paper's greedy pass, one box at a time."""
     kept: list[tuple[int, ...]] = []
     verdicts = []
     for box in raw:
@@ -147,7 +147,7 @@ def test_an_image_without_a_raw_box_falls_back_to_itself(fallback: str) -> None:
 
 
 class Dice:
-    """A generator whose draws are given, and which remembers between what."""
+    """A generator with given draws, which records their ranges."""
 
     def __init__(self, *draws: float) -> None:
         self.draws = list(draws)

@@ -1,4 +1,4 @@
-"""The detector around a backbone: its weights, its sizes, its learning rate, and what mirroring does to objects."""
+"""The detector on a backbone: its weights, sizes and learning rate, and the mirroring of objects."""
 
 from __future__ import annotations
 

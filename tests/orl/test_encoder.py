@@ -1,4 +1,4 @@
-"""Encoders: shapes, unit features, folding, and that the starter really sees."""
+"""Encoders: shapes, unit features, folding, and the accuracy of the starter."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def random_pixels(count: int, size: int = 224) -> np.ndarray:
 
 
 def trained_a_little(encoder: EncoderNetwork) -> EncoderNetwork:
-    """Batch norms as after some training: none of their numbers is a default."""
+    """Set the batch norms to values that differ from the defaults, as after some training."""
     torch.manual_seed(0)
     for module in encoder.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -154,7 +154,7 @@ def test_folding_the_batch_norms_leaves_the_features_as_they_are(architecture: s
 
 
 def strength_and_likeness(encoder: EncoderNetwork, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Attention's first plane and the products of its others, whose signs say nothing; unit rows."""
+    """Return attention's first plane and the products of the others, whose signs are arbitrary; unit rows."""
     planes = encoder.attention(pixels).reshape(len(pixels), 9, -1)
     alike = (planes[:, 1:].transpose(0, 2, 1) @ planes[:, 1:]).reshape(len(pixels), -1)
     return planes[:, 0] * 2**0.5, alike / np.linalg.norm(alike, axis=1, keepdims=True)

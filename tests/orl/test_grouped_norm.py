@@ -1,4 +1,4 @@
-"""Several batches in one pass: as if one went after the other."""
+"""Several batches in one pass give the same as one after the other."""
 
 from __future__ import annotations
 

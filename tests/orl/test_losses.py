@@ -1,4 +1,4 @@
-"""BYOL and ORL: the value of the loss, where gradients go, and what follows the online network."""
+"""BYOL and ORL: the value of the loss, its gradients, and the update of the target network."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_gradients_reach_all_that_is_online_and_nothing_of_the_target(make) -> N
 
 
 def forwards(module: nn.Module) -> list[int]:
-    """Batch size of every forward from now on."""
+    """Record the batch size of each later forward pass."""
     seen: list[int] = []
     module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     return seen

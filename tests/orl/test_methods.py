@@ -1,4 +1,4 @@
-"""What the training loop asks of every method: its optimiser, its batch norms, a slow network that catches up."""
+"""The parts of every method that the training loop uses: optimiser, batch norms, and copying to the slow network."""
 
 from __future__ import annotations
 

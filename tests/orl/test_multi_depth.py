@@ -1,4 +1,4 @@
-"""Maps at five depths of any backbone, and how they are pooled."""
+"""Maps at five depths of a backbone, and their pooling."""
 
 from __future__ import annotations
 

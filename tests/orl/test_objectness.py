@@ -1,4 +1,4 @@
-"""Objectness: worked examples, a slow version, and the order in which the filter judges."""
+"""Objectness: worked examples, a slow version, and the order of the filter's rules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RULES = BoxRules(min_size=20, max_rois=10)
 
 
 def bright(*cell: int) -> np.ndarray:
-    """A 12 x 12 map, 10 x 10 pixels a cell: 1 in the cells x y to x y, 0 elsewhere, which looks nothing like them."""
+    """Return a 12 x 12 map of 10 x 10 pixel cells: 1 in the cells x y to x y, 0 elsewhere, with orthogonal features."""
     x0, y0, x1, y1 = cell
     found = np.zeros((12, 12), np.float32)
     found[y0:y1, x0:x1] = 1
@@ -81,7 +81,7 @@ def test_by_hand() -> None:
     ],
 )
 def test_a_middle_that_is_like_what_surrounds_the_box_takes_away(looks: list[list[float]], alike: float) -> None:
-    """looks: of the middle of a box of 8 x 8 cells, of its edge and of all around it."""
+    """looks: the features of the middle of a box of 8 x 8 cells, of its edge, and of its surroundings."""
     attention = np.zeros((3, 16, 16))
     attention[1:] = np.array(looks[2])[:, None, None]
     attention[1:, 4:12, 4:12] = np.array(looks[1])[:, None, None]

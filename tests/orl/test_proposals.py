@@ -75,7 +75,7 @@ def test_the_name_of_a_method_tells_the_scale() -> None:
 
 
 class Search:
-    """In place of OpenCV's: keeps the picture that it was given, and finds the boxes it was made with."""
+    """A substitute for OpenCV's search: keeps its input picture and finds given boxes."""
 
     def __init__(self, boxes: list[list[int]] | None) -> None:
         self.boxes = boxes

@@ -1,4 +1,4 @@
-"""Learning rate and target momentum at steps worked out by hand."""
+"""Learning rate and target momentum at some steps, computed by hand."""
 
 from __future__ import annotations
 

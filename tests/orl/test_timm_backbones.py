@@ -1,4 +1,4 @@
-"""Backbones of timm's: their maps, what learns of them, and names that will not do."""
+"""Backbones of timm: their maps, their gradients, and invalid names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features in the plane: same seed, same places; who is alike lies together."""
+"""t-SNE of features: equal seeds give equal places, and similar features lie together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random views: the constants of the paper, their probabilities, and that nothing depends on the past."""
+"""Random views: the paper's constants and probabilities, and their independence of earlier draws."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_what_is_not_jittered_keeps_its_colours() -> None:
 
 
 class Dice:
-    """A generator whose draws are given: of fractions for areas and aspects, of whole numbers for places."""
+    """A generator with given draws: fractions for areas and aspects, integers for places."""
 
     def __init__(self, fractions: list[float], places: list[int]) -> None:
         self.fractions, self.places = fractions, places

@@ -1,4 +1,4 @@
-"""Average precision against values worked out by hand, and a bootstrap against drawing photos one by one."""
+"""Average precision against values computed by hand, and a bootstrap against drawing photos one by one."""
 
 from __future__ import annotations
 

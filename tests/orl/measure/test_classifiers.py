@@ -1,4 +1,4 @@
-"""Linear classifiers: independent heads, what they start from, the views they learn from."""
+"""Linear classifiers: independent heads, initial weights, and training views."""
 
 from __future__ import annotations
 

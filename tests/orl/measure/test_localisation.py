@@ -1,4 +1,4 @@
-"""Attention maps against annotated objects, on maps small enough to count by hand."""
+"""Attention maps against annotated objects, on small maps counted by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quality of a set, on a scene small enough to be worked out by hand, and against plain loops."""
+"""Quality of a set, on a small scene computed by hand, and against plain loops."""
 
 from __future__ import annotations
 

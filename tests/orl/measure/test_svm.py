@@ -1,4 +1,4 @@
-"""Linear SVMs: the same in the span of their rows as with scikit-learn alone; what a low-shot sample draws."""
+"""Linear SVMs: fits in the span of the rows against scikit-learn alone, and low-shot samples."""
 
 from __future__ import annotations
 
