@@ -1,4 +1,4 @@
-"""Small versions of everything, so that a whole mining or training takes a second or two."""
+"""Small data and settings, with which a whole mining or training takes a second or two."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TINY = {
 
 
 class StopAfter(Progress):
-    """Stops a stage at its n-th advance, and keeps what it logs."""
+    """Stops a stage at its n-th advance, and keeps its log."""
 
     def __init__(self, advances: int | None = None) -> None:
         self.left = advances
@@ -51,7 +51,7 @@ class StopAfter(Progress):
 
 @pytest.fixture
 def stop_after() -> Callable[..., StopAfter]:
-    """A progress that stops the stage at its n-th advance; without n, it only listens."""
+    """Return a progress that stops the stage at its n-th advance, or never without n."""
     return StopAfter
 
 
@@ -63,13 +63,13 @@ def tiny_mine() -> MineConfig:
 
 @pytest.fixture(scope="session")
 def tiny_byol() -> BYOLConfig:
-    """Two epochs of a ResNet-18 at 32 pixels, six photos a step, no loader process."""
+    """Two epochs of a ResNet-18 at 32 pixels, with six photos per step and no loader process."""
     return BYOLConfig(**TINY)
 
 
 @pytest.fixture(scope="session")
 def tiny_orl() -> ORLConfig:
-    """The same for stage 3."""
+    """The same settings for stage 3."""
     return ORLConfig(**TINY, patch_size=32)
 
 
@@ -86,7 +86,7 @@ def small_scenes(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def photographed(small_scenes: Path, tmp_path: Path) -> Workspace:
-    """A workspace with the small scenes as dataset 'demo' and nothing else."""
+    """A workspace with only the small scenes, as dataset 'demo'."""
     made = open_workspace(tmp_path / "photographed")
     ingest(made, small_scenes, name="demo")
     return made
@@ -94,7 +94,7 @@ def photographed(small_scenes: Path, tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def ready(photographed: Workspace) -> Workspace:
-    """The same with the encoder 'starter': ready to be mined."""
+    """A workspace with the small scenes and the encoder 'starter', ready to be mined."""
     from orl_explorer.train.encoders import weights
 
     weights.add(photographed, "starter", "starter")
@@ -103,7 +103,7 @@ def ready(photographed: Workspace) -> Workspace:
 
 @pytest.fixture(scope="module")
 def unused_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """An unused port of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Stage 2 told in plain loops, one box and one crop at a time, and the comparison of a stored set with it."""
+"""Stage 2 in plain loops, one box and one crop at a time, and the comparison of a stored set with it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def iou(a: Box, b: Box) -> float:
 
 
 def candidates(raw: list[Box], config: MineConfig) -> list[Box]:
-    """One greedy pass over raw boxes in rank order; the first of them where none survives."""
+    """Run a greedy pass over raw boxes in rank order. If no box is kept, return the first."""
     kept: list[Box] = []
     for box in raw:
         w, h = box[2:]
@@ -42,13 +42,13 @@ def candidates(raw: list[Box], config: MineConfig) -> list[Box]:
 
 
 def encoder() -> EncoderNetwork:
-    """The starter as published, its batch norms not folded."""
+    """The published starter, without folded batch norms."""
     return weights.build(weights.starter_weights())
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo's feature [D], its candidates, and the feature of each [B][C]."""
+    """A photo's feature [D], its candidates, and their features [B][C]."""
 
     feature: np.ndarray
     boxes: list[Box]
@@ -56,12 +56,12 @@ class Photo:
 
 
 def embedded(embed: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
-    """The feature of one crop, alone in its batch."""
+    """Return the feature of one crop, in a batch of one."""
     return embed(pixels[None])[0]
 
 
 def look_at(workspace: Workspace, set_id: int, config: MineConfig) -> dict[int, Photo]:
-    """All that mining needs to know of each photo, by image id."""
+    """Return features and candidates of each photo, by image id."""
     found, network = read.set_by_id(workspace.store, set_id), encoder()
     assert found is not None
     root = Path(dataset_by_id(workspace.store, found.dataset_id).root)
@@ -77,7 +77,7 @@ def look_at(workspace: Workspace, set_id: int, config: MineConfig) -> dict[int, 
 
 
 def assert_stored(workspace: Workspace, set_id: int, config: MineConfig) -> dict[int, Photo]:
-    """The set holds the method's neighbours, candidates and pairs, and nothing else. Returns what was compared with.
+    """Assert that the set holds exactly the method's neighbours, candidates and pairs. Return the expected ones.
 
     Where two cosines are equal but for rounding, either may come first.
     """
@@ -107,7 +107,7 @@ def assert_stored(workspace: Workspace, set_id: int, config: MineConfig) -> dict
 
 
 def assert_pairs(here: list[read.StoredPair], query: Photo, key: Photo, config: MineConfig) -> None:
-    """These are the pairs of two photos."""
+    """Assert that these are the pairs of two photos."""
     every = {
         (a, b): float(q @ k)
         for a, q in zip(query.boxes, query.rois, strict=True)

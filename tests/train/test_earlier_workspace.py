@@ -1,4 +1,4 @@
-"""A workspace that the version before one import package has made, with store revision 0008: it opens and goes on.
+"""A workspace of the version before the single import package, with store revision 0008, opens and can be used.
 
 tests/legacy/make.py says how it was made.
 """
@@ -34,7 +34,7 @@ ARCHIVE = Path(__file__).parents[1] / "legacy" / "workspace-0008.tar.xz"
 
 @pytest.fixture
 def unpacked(tmp_path: Path) -> Path:
-    """The folder of the workspace, beside its photos, as if it had always lain here."""
+    """The folder of the workspace beside its photos, with paths as if it had been made here."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")
     with sqlite3.connect(tmp_path / "workspace" / "orl.sqlite") as connection:
@@ -45,7 +45,7 @@ def unpacked(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def earlier(unpacked: Path) -> Workspace:
-    """The same, opened by this version."""
+    """The workspace, opened by this version."""
     opened = open_workspace(unpacked)
     weights.save_weights(weights.starter_weights(), opened.encoders / "starter.pt")  # which the archive leaves out
     return opened

@@ -1,4 +1,4 @@
-"""Row ids of one store and the files of another: a workspace whose store was replaced, or restored from a backup."""
+"""Row ids of one store and the files of another: a workspace whose store was replaced or restored from a backup."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NewRun = Callable[..., int]
 
 @pytest.fixture(scope="session")
 def mirrored(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Other photos of the same names and sizes: the small scenes, turned left to right and in another order."""
+    """Other photos with the same names and sizes: the small scenes, mirrored and in another order."""
     folder = tmp_path_factory.mktemp("mirrored") / "scenes"
     folder.mkdir()
     paths = sorted(small_scenes.iterdir())
@@ -54,7 +54,7 @@ def mined(workspace: Workspace, config: MineConfig, new_run: NewRun, heard: obje
 
 
 def started_over(workspace: Workspace, photos: Path) -> Workspace:
-    """The same folder with a store of other photos: what was made of the first ones still lies there."""
+    """The same folder with a store of other photos. The files of the first photos are still there."""
     workspace.store.close()
     for path in workspace.path.glob("orl.sqlite*"):
         path.unlink()
@@ -65,7 +65,7 @@ def started_over(workspace: Workspace, photos: Path) -> Workspace:
 
 
 def assert_features_are_of_their_pixels(workspace: Workspace, name: str) -> None:
-    """Embed every photo and its first RoI anew, from the files."""
+    """Embed every photo and its first RoI again, from the files."""
     features = Features(workspace, encoder_named(workspace.store, "starter"))
     dataset = dataset_named(workspace.store, "demo")
     images = list(usable_images(workspace.store, dataset.id))

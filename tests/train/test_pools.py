@@ -1,4 +1,4 @@
-"""Helper processes: gone at once when the work ends early, whoever ends it."""
+"""Helper processes end at once when the work ends early."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def children() -> list[psutil.Process]:
-    """Those of this process that live, multiprocessing's own bookkeeper aside."""
+    """Return the live children of this process, except multiprocessing's resource tracker."""
     found = psutil.Process().children()
     return [p for p in found if p.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(p.cmdline())]
 

@@ -1,4 +1,4 @@
-"""Settings: the paper's constants, and what is refused with which sentence."""
+"""Settings: the paper's constants, and the errors for invalid values."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_every_setting_is_explained(config: type[Settings]) -> None:
 
 
 class Little(Settings):
-    """Settings that say as little as they may."""
+    """Settings with only the required attributes."""
 
     share: float = setting(0.5, ge=0, le=1, help="A share")
     count: int = setting(3, ge=1, le=9, help="A number", label="C · how many, at most")

@@ -1,4 +1,4 @@
-"""The demo as a dataset on disk, whole or not at all."""
+"""The demo as a dataset on disk, written atomically."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def one_thread(_: int) -> ThreadPoolExecutor:
-    """In place of the pool of processes: it starts sooner."""
+    """A substitute for the pool of processes that starts faster."""
     return ThreadPoolExecutor(1)
 
 

@@ -1,4 +1,4 @@
-"""The demo scenes: the same numbers give the same picture, and every box says what can really be seen."""
+"""The demo scenes: equal seeds give equal pictures, and every box fits the visible object."""
 
 import hashlib
 import subprocess
@@ -21,7 +21,7 @@ print(hashlib.sha256(scene.image.tobytes() + repr(scene.objects).encode()).hexdi
 
 @pytest.fixture(scope="module")
 def stagings() -> list[tuple[tuple[int, int], list[SceneObject]]]:
-    """(height, width) and the objects of 160 scenes, without the time it takes to paint them."""
+    """Return (height, width) and the objects of 160 scenes, which are not painted, to save time."""
     out = []
     for index in range(160):
         stage, layers, _ = arrange(0, index)
@@ -72,7 +72,7 @@ def test_every_category_appears_often(stagings: list[tuple[tuple[int, int], list
 
 
 def slow_boxes(layers: tuple[Layer, ...], height: int, width: int) -> list[tuple[int, int, int, int]]:
-    """The boxes x, y, w, h by asking, pixel after pixel, which layer is in front."""
+    """Compute the boxes x, y, w, h by finding the front layer of each pixel."""
     seen: list[list[tuple[int, int]]] = [[] for _ in layers]
     for y in range(height):
         for x in range(width):

@@ -1,4 +1,4 @@
-"""Encoders from every kind of file that is read, and from those that are not."""
+"""Encoders from every supported kind of file, and errors for other files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ State = dict[str, Tensor]
 
 @pytest.fixture(scope="module")
 def learned() -> Weights:
-    """A ResNet-18 with a projector, as stage 1 leaves it."""
+    """A ResNet-18 with a projector, as after stage 1."""
     torch.manual_seed(0)
     method = BYOL("resnet18", hidden=32, projection=16)
     return Weights("resnet18", method.backbone.state_dict(), method.projector.state_dict())
@@ -51,7 +51,7 @@ def prefixed(prefix: str, state: State) -> State:
 
 
 def noise(state: State) -> State:
-    """Other weights of the same shapes: taking these would be a mistake."""
+    """Return wrong weights of the same shapes, which must not be loaded."""
     return {name: torch.zeros_like(value) for name, value in state.items()}
 
 
@@ -302,7 +302,7 @@ def test_without_a_network_the_sentence_says_what_to_do(workspace: Workspace, mo
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder and the address at which its files are served."""
+    """A folder, and the URL that serves its files."""
     folder = tmp_path / "served"
     folder.mkdir()
 

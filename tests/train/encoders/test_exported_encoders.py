@@ -1,4 +1,4 @@
-"""Encoders written for other programs: read back there, they make the same features of the same photos."""
+"""Encoders exported for other programs give the same features there."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def pixels() -> np.ndarray:
 
 
 def expected(workspace: Workspace, name: str, pixels: np.ndarray) -> Tensor:
-    """Unit features of RoIs, as mining has them."""
+    """Return unit features of RoIs, as in mining."""
     return torch.from_numpy(weights.load_encoder(workspace, encoder_named(workspace.store, name)).embed_rois(pixels))
 
 
@@ -80,7 +80,7 @@ def test_torchvision_and_timm_make_the_same_features(trained: Workspace, tmp_pat
 
 
 def torchvision_name(name: str) -> str:
-    """detectron2's name of a ResNet's tensor, the way back."""
+    """Return a ResNet's name of a tensor from detectron2's."""
     name = name.removeprefix("stem.")
     name = re.sub(r"res(\d)", lambda found: f"layer{int(found[1]) - 1}", name)
     name = re.sub(r"conv(\d)\.norm", r"bn\1", name)

@@ -1,4 +1,4 @@
-"""Photos that are told apart by colour, in both layouts, and an encoder of random weights."""
+"""Photos whose classes are colours, in both layouts, and an encoder with random weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Evaluate = Callable[..., tuple[Evaluation, dict[str, dict[str, float]]]]
 
 
 def paint(path: Path, shown: list[str], rng: np.random.Generator) -> None:
-    """A noisy photo of 72 x 64, a half of it for each colour."""
+    """Write a noisy photo of 72 x 64, one half per colour."""
     pixels = np.full((64, 72, 3), 120.0)
     for i, name in enumerate(shown):
         pixels[:, 36 * i : 36 * (i + 1) if len(shown) > 1 else 72] = COLOURS[name]
@@ -48,7 +48,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """VOCdevkit with two classes: 16 photos of trainval and 10 of test, some of both or neither, some difficult."""
+    """VOCdevkit with two classes: 16 photos in trainval and 10 in test, with both, no or difficult classes."""
     root, rng = tmp_path_factory.mktemp("voc") / "VOCdevkit", np.random.default_rng(1)
     lists = root / "VOC2007" / "ImageSets" / "Main"
     lists.mkdir(parents=True)
@@ -76,7 +76,7 @@ def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def random_resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a ResNet-18 that has learnt nothing."""
+    """Weights of an untrained ResNet-18."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "r18.pt"
     torch.save(build_backbone("resnet18")[0].state_dict(), path)
@@ -92,7 +92,7 @@ def place(workspace: Workspace, random_resnet: Path) -> Workspace:
 
 @pytest.fixture
 def evaluated(place: Workspace) -> Evaluate:
-    """Evaluates 'r18' in a run of its own, or once more in a run that was stopped: its row and its values."""
+    """Evaluate 'r18' in a new run, or again in a stopped run; return its row and its values."""
 
     def call(
         data: Path | str, config: EvaluateConfig, progress: Progress | None = None, run_id: int | None = None

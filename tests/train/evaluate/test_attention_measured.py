@@ -1,4 +1,4 @@
-"""The protocol ``attention``: maps of a known encoder on photos whose objects are where it looks, and elsewhere."""
+"""The protocol ``attention`` with a known encoder, on photos with objects inside and outside its maps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from orl_explorer.train.workspace import Workspace, open_workspace
 
 
 class Bright:
-    """An encoder that responds to red alone, a cell to 32 pixels."""
+    """An encoder that responds only to red, with one cell per 32 pixels."""
 
     looked = 0
 

@@ -1,4 +1,4 @@
-"""The protocol ``detection``: COCO's AP by hand, a run of a few steps, the same run killed, and wrong folders."""
+"""The protocol ``detection``: COCO's AP by hand, a short run, the same run after a kill, and wrong folders."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def row(number: int, image: int, category: int, box: tuple[int, int, int, int], 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """COCO's layout: three photos to learn from, one of them without an object, and two to measure on."""
+    """COCO's layout: three training photos, one of them without an object, and two test photos."""
     root = tmp_path_factory.mktemp("coco")
     (root / "annotations").mkdir()
     categories = [{"id": 3, "name": "red"}, {"id": 7, "name": "green"}]
@@ -78,7 +78,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def measured(folder: Path) -> Coco:
-    """The photos to measure on."""
+    """The test photos."""
     return Coco(folder / "annotations" / "instances_val2017.json", folder / "val2017")
 
 
@@ -126,7 +126,7 @@ def test_nothing_found_is_an_ap_of_0(measured: Coco) -> None:
 
 @pytest.fixture
 def attempt(known: Workspace, folder: Path, new_run: Callable) -> Callable[..., tuple[Result, dict[str, Any]]]:
-    """Evaluates in a run of its own, stopped by all progresses but the last; also returns the last checkpoint."""
+    """Evaluate in a new run, which each progress but the last stops. Also return the last checkpoint."""
     run = new_run(known, "evaluate", "chance-detection")
     known.run_folder(run).mkdir(parents=True)
 
@@ -145,7 +145,7 @@ def attempt(known: Workspace, folder: Path, new_run: Callable) -> Callable[..., 
 
 @pytest.fixture(scope="module")
 def untroubled(known: Workspace, folder: Path) -> tuple[Result, dict[str, Any]]:
-    """The run that nobody stops."""
+    """The result of a run that is not stopped."""
     from orl_explorer.db.models import Run
     from orl_explorer.db.runs.runs import add_run
 

@@ -1,4 +1,4 @@
-"""What labelled photos must look like on disk, and the sentence where they do not."""
+"""The layouts of labelled photos on disk, and the errors for others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.named import launch_evaluate
 
 @pytest.fixture
 def broken(voc: Path, tmp_path: Path) -> Path:
-    """A copy of the VOC folder, to be damaged."""
+    """A copy of the VOC folder that the test may damage."""
     shutil.copytree(voc, tmp_path / "VOCdevkit")
     return tmp_path / "VOCdevkit" / "VOC2007"
 

@@ -1,4 +1,4 @@
-"""An evaluation as a process: killed without a word, resumed, and in the end the same numbers."""
+"""An evaluation process that is killed and resumed gives the same numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linear probes, fine-tuning, k-NN and quality of pairs on a few photos: sensible numbers, the same after a stop."""
+"""Linear probes, fine-tuning, k-NN and quality of pairs on a few photos, also resumed after a stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SVMs on VOC07: the numbers of scikit-learn alone, difficult objects, seeded samples, and going on after a stop."""
+"""SVMs on VOC07: the numbers of scikit-learn alone, difficult objects, seeded samples, and resumed runs."""
 
 from __future__ import annotations
 

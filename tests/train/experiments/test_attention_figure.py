@@ -1,4 +1,4 @@
-"""The figure of attention maps: what is drawn, what is said beside it, and in which formats."""
+"""The figure of attention maps: its drawing, its texts and its formats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A photo stored 160 x 96 that is to be shown 96 x 160."""
+    """A photo stored as 160 x 96 whose EXIF rotates it to 96 x 160."""
     path = tmp_path_factory.mktemp("photo") / "turned.jpg"
     pixels = np.random.default_rng(0).integers(0, 256, (6, 10, 3), np.uint8)
     exif = Image.Exif()
@@ -41,12 +41,12 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words(svg: Path) -> str:
-    """What an SVG that keeps text as text says."""
+    """Return the texts of an SVG."""
     return " ".join("".join(e.itertext()).strip() for e in ElementTree.parse(svg).iter() if e.tag.endswith("text"))
 
 
 def pictures(drawn) -> list[np.ndarray]:  # type: ignore[no-untyped-def]
-    """The pixels of every photo and map in a figure, row by row."""
+    """Return the pixels of every photo and map in a figure, row by row."""
     return [np.asarray(image.get_array()) for axes in drawn.axes for image in axes.get_images()]
 
 

@@ -1,4 +1,4 @@
-"""The table and the figures of a reproduction say what runs have found."""
+"""The table and the figures of a reproduction match its runs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FILL = dict.fromkeys(COLUMNS, 0.5)  # all that a row has
 
 
 def trained(workspace: Workspace, new_run: NewRun, method: str, losses: list[float]) -> Row:
-    """A row whose encoder came of two epochs of two steps each."""
+    """Return a row whose encoder was trained for two epochs of two steps."""
     run_id = new_run(workspace, "pretrain", method, config={"epochs": 2})
     add_metrics(workspace.store, run_id, [(step, "loss", v) for step, v in enumerate(losses, 1)])
     add_metrics(workspace.store, run_id, [(step, "feature_spread", v / 10) for step, v in enumerate(losses, 1)])

@@ -1,4 +1,4 @@
-"""Every method in one table: which runs in which order, what is never trained on, and how many epochs fit."""
+"""Every method in one table: the order of its runs, photos that are never trained on, and the affordable epochs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """VOCdevkit/VOC2007 with six scenes to learn from and four to measure on, and two more scenes in a folder."""
+    """VOCdevkit/VOC2007 with six training scenes and four test scenes, and two more scenes in a folder."""
     root = tmp_path_factory.mktemp("photos")
     voc, others = root / "VOCdevkit" / "VOC2007", root / "more"
     for part in (voc / "JPEGImages", voc / "Annotations", voc / "ImageSets" / "Main", others):
@@ -82,7 +82,7 @@ def test_wrong_folders_and_budgets_are_told_in_a_sentence(workspace: Workspace, 
 
 
 class Made:
-    """Stands in for ``train.jobs.once``: nothing runs, everything is remembered."""
+    """A substitute for ``train.jobs.once`` that records jobs and runs nothing."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace

@@ -1,4 +1,4 @@
-"""A grid of trainings: each cell is an ordinary run, done once however often it is asked for; one table of all."""
+"""A grid of trainings: each cell is an ordinary run that is done once, and one table lists all cells."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.named import evaluation, pretraining, rows
 
 
 class Heard(Progress):
-    """Keeps what is logged."""
+    """Keeps the log."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -111,7 +111,7 @@ def test_a_grid_is_trained_once_and_again_only_where_it_grew(
 
 
 def finished(workspace: Workspace, config: dict, status: str, dataset: str = "demo", **ids: int) -> Run:
-    """A run of stage 1 that is over, or should be."""
+    """Write a run of stage 1 that has ended."""
     params = {"dataset": dataset, "processes": 1, "config": config}
     ids = {"dataset_id": dataset_named(workspace.store, dataset).id} | ids
     run = add_run(workspace.store, Run(kind="pretrain", name="x", params=params, **ids))

@@ -1,4 +1,4 @@
-"""Annotated boxes in place of selective search (Table 5d), only for those who ask for them."""
+"""Annotated boxes instead of selective search (Table 5d), only on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photos that come later, and datasets taken together: only what is new is computed, and the set is the same."""
+"""Added photos and united datasets: only new photos are computed, and the set is the same."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.train.conftest import StopAfter
 
 
 def described(workspace: Workspace, dataset: str, set_id: int) -> dict[str, Any]:
-    """A set by the names of its photos, for comparing it with one of another store."""
+    """Return a set by the names of its photos, to compare it with a set in another store."""
     images = list(usable_images(workspace.store, dataset_named(workspace.store, dataset).id))
     candidates = read.rois_of(workspace.store, set_id, [i.id for i in images])
     return {
@@ -51,7 +51,7 @@ def halves(small_scenes: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def from_scratch(ready: Workspace, tiny_mine: MineConfig, new_run: Callable) -> dict[str, Any]:
-    """What mining all twelve scenes at once finds."""
+    """The set of mining all twelve scenes at once."""
     run = new_run(ready, "mine", "set")
     set_id = mine(ready, "demo", "starter", "set", tiny_mine, run_id=run, workers=1).id
     return described(ready, "demo", set_id)

@@ -1,4 +1,4 @@
-"""Taking photos in: new, changed, unreadable, turned; and again."""
+"""Ingest of new, changed, unreadable and rotated photos, also repeated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def save(path: Path, size: tuple[int, int] = (64, 48), orientation: int = 1) -> 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two photos in sub-folders, one hidden, one that is none."""
+    """Two photos in sub-folders, one hidden photo, and one file that is not a photo."""
     root = tmp_path / "trip"
     save(root / "day 1" / "a.jpg")
     save(root / "b.png", (30, 20))

@@ -1,4 +1,4 @@
-"""COCO and VOC as files written out by hand."""
+"""COCO and VOC files written by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real photos in the two layouts that they come in."""
+"""Real photos in the layouts COCO and VOC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an export writes, letter by letter, of a set made by hand."""
+"""The exact content of the exports of a small set."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NEAREST = {1: [2, 3], 2: [1, 3], 3: [2, 1]}
 
 
 def made_by_hand(workspace: Workspace, config: MineConfig, objectness: dict[int, list[float]] | None = None) -> None:
-    """The complete set 'set' of three photos whose names are numbers, not in the order of their ids."""
+    """The complete set 'set' of three photos. Their names are numbers in another order than their ids."""
     store = workspace.store
     dataset = ensure_dataset(store, "trip", "/photos", "coco")
     paths = [f"images/0000{number}.jpg" for number in (30, 25, 34)]

@@ -1,4 +1,4 @@
-"""The reference's neighbours come in, and RoIs and pairs between them are mined."""
+"""Import of the reference's neighbours, and mining of RoIs and pairs between them."""
 
 # ruff: noqa: F811  (fixtures of another module, asked for by name)
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.train.interchange.test_imports import fresh, listing, origin, sent, t
 
 @pytest.fixture
 def file(sent: Path) -> Path:
-    """Neighbours of the set 'sent', photos backwards."""
+    """The neighbours of the set 'sent', with photos in reverse order."""
     (found,) = sent.glob("*_knn_instance.json")
     return found
 

@@ -1,4 +1,4 @@
-"""Files of the reference come in as they went out, and nothing comes in of a file that is wrong."""
+"""Imports of the reference's files restore what was exported, and import nothing of an invalid file."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def listing(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def origin(template: Path, tmp_path_factory: pytest.TempPathFactory, tiny_mine: MineConfig) -> Workspace:
-    """The same with the set 'sent', mined here. Read it only."""
+    """A workspace with the mined set 'sent'. Do not change it."""
     path = tmp_path_factory.mktemp("origin") / "workspace"
     shutil.copytree(template, path)
     made = open_workspace(path)
@@ -79,14 +79,14 @@ def sent(origin: Workspace, listing: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def fresh(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A workspace with the photos and the encoder and nothing else, in which runs are queued and never started."""
+    """A workspace with only the photos and the encoder, whose runs are queued but never started."""
     shutil.copytree(template, tmp_path / "fresh")
     monkeypatch.setattr(launcher, "_start", lambda _, run: run)
     return open_workspace(tmp_path / "fresh")
 
 
 def work(workspace: Workspace, run: Run, progress: Progress | None = None) -> None:
-    """What the process of a run would do."""
+    """Do the work of a run's process."""
     job_of(run).work(workspace, run.id, progress or Progress())
 
 

@@ -1,4 +1,4 @@
-"""What a run has made already is recognised by what the run saw, and by no name."""
+"""Results of earlier runs are found by their settings and data, not by name."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from tests.named import evaluation, mining_of, pretraining, training
 
 @pytest.fixture
 def photos(small_scenes: Path, tmp_path: Path) -> Path:
-    """The twelve small scenes, in a folder of the test's own."""
+    """The twelve small scenes in a folder that the test may change."""
     return Path(shutil.copytree(small_scenes, tmp_path / "photos"))
 
 
 @pytest.fixture
 def place(photos: Path, tmp_path: Path) -> Workspace:
-    """A workspace with them and the starter."""
+    """A workspace with the scenes and the starter."""
     made = open_workspace(tmp_path / "workspace")
     ingest(made, photos, name="demo")
     weights.add(made, "starter", "starter")

@@ -1,4 +1,4 @@
-"""Runs as processes: queued, stopped, killed, lost, resumed. The store tells the truth about each."""
+"""Runs as processes: queued, stopped, killed, crashed and resumed, with the right state in the store."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LONG = 300  # epochs that nobody waits for
 
 @pytest.fixture
 def place(photographed: Workspace) -> Iterator[Workspace]:
-    """A workspace with photos; whatever still runs there at the end is killed."""
+    """A workspace with photos. Live runs are killed at the end."""
     yield photographed
     for run in runs(photographed.store, LIVE):
         kill(photographed, run.id)
@@ -64,7 +64,7 @@ def status(workspace: Workspace, run: Run) -> str:
 
 
 def hard_kill(workspace: Workspace, run: Run) -> None:
-    """kill -9 of the process and its loaders, as a power cut or the memory's guard would."""
+    """Kill the process and its loaders with SIGKILL, as a power cut or the out-of-memory killer would."""
     pid = run_by_id(workspace.store, run.id).pid
     assert pid is not None
     os.killpg(pid, signal.SIGKILL)
@@ -149,7 +149,7 @@ def test_mining_and_training_run_one_after_the_other(
 
 @pytest.fixture
 def searching(ready: Workspace, small_scenes: Path, tmp_path: Path, tiny_mine: MineConfig) -> Iterator[Run]:
-    """A mining whose selective search takes half a minute for each photo, just begun."""
+    """Start a mining run whose selective search takes half a minute per photo."""
     folder = tmp_path / "large"
     folder.mkdir()
     for path in sorted(small_scenes.iterdir())[:6]:
@@ -226,7 +226,7 @@ def test_a_run_soon_waits_asleep_and_keeps_its_memory_unless_told_otherwise(
 
 
 def living(workspace: Workspace, **changes: object) -> Run:
-    """A running run whose process is this one."""
+    """Write a running run whose process is this one."""
     run = add_run(workspace.store, Run(kind="mine", name="set", params={}))
     update_run(workspace.store, run.id, **({"status": "running", "heartbeat_at": now()} | identity() | changes))
     return run_by_id(workspace.store, run.id)

@@ -1,4 +1,4 @@
-"""Maps are made once, kept, and known to be old when what they show has changed."""
+"""Maps are computed once, kept, and marked as outdated when their data change."""
 
 from __future__ import annotations
 

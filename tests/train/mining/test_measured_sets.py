@@ -1,4 +1,4 @@
-"""Quality of mined sets: measured with the mining, kept with the set, and again when there are new annotations."""
+"""Quality of mined sets: measured during mining, kept with the set, and measured again for new annotations."""
 
 from __future__ import annotations
 

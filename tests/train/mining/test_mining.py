@@ -1,4 +1,4 @@
-"""Stage 2 against the method told in plain loops, and that nothing is computed twice."""
+"""Stage 2 against the method in plain loops, and that nothing is computed twice."""
 
 from __future__ import annotations
 

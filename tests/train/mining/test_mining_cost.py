@@ -1,4 +1,4 @@
-"""What mining will cost: from the speed of earlier runs, or roughly from the machine's cores."""
+"""The estimated cost of mining, from the speed of earlier runs or from the number of cores."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_work_that_needs_neither_is_matching_alone(workspace: Workspace) -> None
 
 
 class Told(Progress):
-    """Keeps the metrics that a stage tells."""
+    """Keeps the metrics that a stage reports."""
 
     def __init__(self) -> None:
         self.rates: dict[str, float] = {}

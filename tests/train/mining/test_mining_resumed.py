@@ -1,4 +1,4 @@
-"""Mining that was stopped anywhere and resumed, or ran with other workers, finds the same."""
+"""Mining that is stopped and resumed, or runs with other workers, finds the same."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LATE_PHASES = ("Embedding photos", "Finding neighbours", "Matching regions")
 
 
 def rows_digest(workspace: Workspace) -> str:
-    """SHA-256 over every row that a mining writes."""
+    """Return the SHA-256 of every row that a mining run writes."""
     sha = hashlib.sha256()
     with workspace.store.session() as session:
         for table in TABLES:
@@ -54,7 +54,7 @@ def template(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def fresh(template: Path, tmp_path: Path) -> Callable[[], Workspace]:
-    """Makes workspaces that are ready to be mined, each on its own."""
+    """Return a function that makes independent workspaces, ready to be mined."""
     made: list[Workspace] = []
 
     def copy() -> Workspace:
@@ -68,7 +68,7 @@ def fresh(template: Path, tmp_path: Path) -> Callable[[], Workspace]:
 
 @pytest.fixture(scope="module")
 def uninterrupted(template: Path, tmp_path_factory: pytest.TempPathFactory, tiny_mine: MineConfig) -> str:
-    """Digest of the rows of a mining with one worker that nothing disturbed."""
+    """The digest of the rows of an uninterrupted mining run with one worker."""
     from orl_explorer.db.models import Run
     from orl_explorer.db.runs.runs import add_run
 
@@ -147,7 +147,7 @@ PHASES = (
 
 
 class Telling(Progress):
-    """Writes each phase into a pipe, a line each, as soon as it begins."""
+    """Writes each phase to a pipe when it begins, one line each."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
@@ -157,7 +157,7 @@ class Telling(Progress):
 
 
 def mine_and_be_killed(workspace: Path, run: int, config: MineConfig, phase: str, delay: float) -> bool:
-    """Mine in a process of its own, and kill it some seconds into a phase. Returns whether it was done before."""
+    """Mine in a new process and kill it some seconds into a phase. Return whether it ended before the kill."""
     ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
@@ -198,7 +198,7 @@ def test_killed_at_twenty_random_moments_and_resumed_it_finds_the_same(
 
 
 def full_store(workspace: Workspace) -> None:
-    """Give the store's file three quarters of the pages that a mining needs."""
+    """Limit the store's file to three quarters of the pages that mining needs."""
     with workspace.store.engine.connect() as connection:
         pages = connection.execute(text("PRAGMA page_count")).scalar_one()
     workspace.store.close()
@@ -207,7 +207,7 @@ def full_store(workspace: Workspace) -> None:
 
 
 def full_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the disk be full when the third batch of features is to be on it."""
+    """Raise a full disk when the third batch of features is written."""
     calls = iter(range(100))
 
     def fsync(_: int) -> None:

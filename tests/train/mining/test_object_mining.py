@@ -1,4 +1,4 @@
-"""Mining for objects: the stored rows are what plain loops over the definition give, and maps are made once."""
+"""Mining for objects stores the rows of plain loops over the definition, and computes each map once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders of a set's pairs against plain sorting of the same rows; and when they are made anew."""
+"""Orders of a set's pairs against plain sorting of the same rows, and when they are rebuilt."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Correspon
 
 
 def plainly(order: MatchOrder) -> list[tuple[int, int, int]]:
-    """The places of the pairs that should be shown, in order."""
+    """Return the expected positions of the pairs, in order."""
 
     def passes(pair: tuple) -> bool:
         _, query, key, similarity, _, _ = pair
@@ -187,7 +187,7 @@ def test_a_key_is_a_place_and_the_other_way_round() -> None:
 
 
 def resident(folder: Path) -> int:
-    """Kilobytes of the files in a folder that this process holds in memory."""
+    """Return how many kilobytes of a folder's files this process has in memory."""
     held, inside = 0, False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         name, *rest = line.split(maxsplit=5)

@@ -1,4 +1,4 @@
-"""Embeddings: written once, and right after any interruption."""
+"""Embeddings are written once, and are correct after any interruption."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def opened(folder: Path, sha: str = "abc", width: int = WIDTH) -> Embeddings:
 
 
 def batch(*numbers: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that say whose they are: [key, key / 2, -key]."""
+    """Return rows that contain their key: [key, key / 2, -key]."""
     keys = np.array(numbers)
     return keys, np.stack([keys, keys / 2, -keys], axis=1).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""The sweep: a cell is what mining with its settings would be found to be, and nothing is written."""
+"""A cell of a sweep has the measures of a set mined with its settings, and nothing is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings tried on a sample: what mining with them stores, and the same whatever was tried before."""
+"""Trials of settings on a sample give what mining stores, independently of earlier trials."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def mined(mined_workspace: Workspace, tmp_path: Path) -> Workspace:
 
 @dataclasses.dataclass(frozen=True)
 class Ready:
-    """A trial, and what it works with."""
+    """A trial and its inputs."""
 
     trial: Trial
     vectors: BoxFeatures
@@ -59,7 +59,7 @@ def ready(workspace: Workspace, name: str, size: int = 12, seed: int = 0, most: 
 
 
 def equal(one: object, other: object) -> bool:
-    """Whether two records of arrays are the same, bit for bit, and NaN where the other is."""
+    """Whether two records of arrays are bitwise equal. NaN equals NaN."""
     each = zip(dataclasses.astuple(one), dataclasses.astuple(other), strict=True)  # type: ignore[call-overload]
     return all(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f") for a, b in each)
 
@@ -87,7 +87,7 @@ def test_the_saved_set_on_a_sample_is_its_own_settings_tried(mined: Workspace) -
 
 @pytest.fixture(scope="module")
 def tried(mined_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Ready:
-    """One trial for every example: it remembers all that was tried before. Attention maps are in memory."""
+    """One trial for all examples, which keeps the state of earlier ones. Attention maps are in memory."""
     folder = tmp_path_factory.mktemp("tried") / "workspace"
     shutil.copytree(mined_workspace.path, folder)
     made = ready(open_workspace(folder), NAME, size=6, seed=2, most=6)
@@ -124,7 +124,7 @@ def test_what_was_tried_before_changes_nothing(tried: Ready, changes: dict) -> N
 
 
 def plainly(tried: Ready, config: MineConfig) -> Found:
-    """The same from the definitions: every photo filtered and every product taken anew, one after the other."""
+    """Compute the trial from the definitions: filter every photo and compute every product one after the other."""
     trial, sample, store = tried.trial, tried.trial.sample, tried.workspace.store
     ids = sorted({*sample.queries.tolist(), *sample.neighbors[:, : config.neighbors].ravel().tolist()})
     images = [sample.images[i] for i in ids]

@@ -1,4 +1,4 @@
-"""Which photos make which step."""
+"""The photos of each training step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints: published whole or not at all, and the newest that can be read is taken."""
+"""Checkpoints are written atomically, and the newest readable one is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kill -9 at random moments of a training, also while a checkpoint is written: the same bits at the end."""
+"""A training killed at random moments, also while it writes a checkpoint, ends with the same bits."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def template(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory, tiny_
 
 @pytest.fixture
 def copied(template: Path, tmp_path: Path) -> Callable[[str], Workspace]:
-    """A copy of the workspace under a name."""
+    """Copy the workspace under a name."""
 
     def copy(name: str) -> Workspace:
         shutil.copytree(template, tmp_path / name)
@@ -56,7 +56,7 @@ def copied(template: Path, tmp_path: Path) -> Callable[[str], Workspace]:
 
 
 def learn(workspace: Workspace, config: TrainConfig, run_id: int, progress: Progress | None = None) -> Encoder:
-    """Attempt a run, in the place of its process."""
+    """Work on a run, instead of its process."""
     stage, subject = (train, "set") if isinstance(config, ORLConfig) else (pretrain, "demo")
     found = stage(workspace, subject, "learnt", config, run_id=run_id, progress=progress)  # type: ignore[operator]
     assert found is not None
@@ -64,7 +64,7 @@ def learn(workspace: Workspace, config: TrainConfig, run_id: int, progress: Prog
 
 
 class Speaking(Progress):
-    """Writes a byte into a pipe at every step, and one when half of a checkpoint is written."""
+    """Writes a byte to a pipe at every step, and one when half of a checkpoint is written."""
 
     def __init__(self, pipe: int) -> None:
         self.pipe = pipe
@@ -73,7 +73,7 @@ class Speaking(Progress):
         os.write(self.pipe, b".")
 
     def save(self, payload: object, file) -> None:  # type: ignore[no-untyped-def]
-        """In the place of ``torch.save``: so slow that a kill finds it at work."""
+        """A substitute for ``torch.save``, slow enough to be killed while it writes."""
         whole = io.BytesIO()
         REAL_SAVE(payload, whole)
         content = whole.getbuffer()
@@ -85,9 +85,9 @@ class Speaking(Progress):
 
 
 def killed(attempt: Callable[[Progress], object], after: int, delay: float) -> bool:
-    """Do it in a process of its own, which leads a group, and kill all of it a while after the n-th byte.
+    """Work in a new process group, and kill the group some time after the n-th byte.
 
-    False when it came to its end before.
+    Return False if it ended before.
     """
     reading, writing = os.pipe()
     pid = os.fork()

@@ -1,4 +1,4 @@
-"""What a training looks at as it goes on: k-NN accuracy, probes, and the alarm."""
+"""Checks during a training: k-NN accuracy, probes, and the alarm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which state of the sources a run says that it came from."""
+"""The revision of the sources that a run records."""
 
 from __future__ import annotations
 

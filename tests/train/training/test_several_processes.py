@@ -1,4 +1,4 @@
-"""Two processes with half the batch each learn what one learns; and one goes on for the others."""
+"""Two processes with half the batch each learn the same as one process, and one process can resume their run."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ VIEWS = ("image_1", "image_2", "roi", "roi_jittered", "query_roi", "key_roi")
 
 
 def one_backward(method: str, rank: int, processes: int) -> dict[str, Tensor]:
-    """Loss, gradients and buffers after one backward, in float64: rounding would flip a ReLU here and there."""
+    """Return loss, gradients and buffers after a backward pass, in float64, as rounding would flip some ReLUs."""
     torch.manual_seed(0)
     network = METHODS[method]()
     assert isinstance(network, nn.Module)
@@ -122,7 +122,7 @@ def _norm() -> nn.Sequential:
 
 
 def one_normalisation(rank: int, processes: int, half: bool) -> dict[str, Tensor]:
-    """Output and gradients of a batch norm over a batch that the processes share."""
+    """Return output and gradients of a batch norm over a batch that the processes share."""
     torch.manual_seed(0)
     batch = torch.randn(4, 3, 2, 2)
     network = synchronise(_norm(), torch.device("cpu"))
@@ -156,7 +156,7 @@ class Photos:
 
 
 class Breaking(Method):
-    """One weight; in one process the loss is not finite from step 3 on."""
+    """A method with one weight, whose loss is not finite in one process from step 3 on."""
 
     architecture = "resnet18"
 
@@ -176,7 +176,7 @@ class Breaking(Method):
 
 
 def not_finite(rank: int) -> str:
-    """The sentence that ends a training of two processes whose numbers are read every seven steps."""
+    """Return the error that ends a training of two processes whose numbers are read every seven steps."""
     config = BYOLConfig(epochs=1, batch_size=4, rate_per_256=1, workers=0)
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -214,7 +214,7 @@ def _of_each(rank: int, port: int, results: multiprocessing.Queue) -> None:
 
 @pytest.fixture(scope="module")
 def together(unused_port: int) -> dict[str, dict[str, Tensor]]:
-    """What two processes found, by what they did."""
+    """The results of two processes, by test."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     others = [context.Process(target=_of_each, args=(rank, unused_port, results)) for rank in (0, 1)]

@@ -1,4 +1,4 @@
-"""What a run is said to cost before it is launched."""
+"""The estimated cost of a run before it is launched."""
 
 from __future__ import annotations
 

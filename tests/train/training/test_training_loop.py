@@ -1,4 +1,4 @@
-"""The loop by itself: steps worked out by hand, parts of a batch, and what ends a training with a sentence."""
+"""The training loop: steps computed by hand, parts of a batch, and errors that end a training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALONE = Processes(0, 1, torch.device("cpu"))
 
 
 class Numbers:
-    """Photos of which each is a constant, its index."""
+    """Photos with constant pixels, equal to their index."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -43,7 +43,7 @@ class Numbers:
 
 
 class Slope(Method):
-    """One weight; the loss is the weight times what ``slope`` makes of the batch."""
+    """A method with one weight. The loss is the weight times ``slope`` of the batch."""
 
     architecture = "resnet18"
 
@@ -172,7 +172,7 @@ def test_views_that_the_device_changes_are_those_that_a_loader_changes(small_sce
 
 
 class Told(Progress):
-    """Remembers the numbers of each step but those of the clock, and what was said."""
+    """Records the numbers of each step, except times, and the log."""
 
     def __init__(self) -> None:
         self.numbers: dict[int, dict[str, float]] = {}

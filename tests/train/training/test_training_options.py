@@ -1,4 +1,4 @@
-"""What a run may ask for beyond the paper: fewer pairs, a start, parts of a batch, precisions; and what it keeps."""
+"""Options of a run beyond the paper: fewer pairs, initial weights, parts of a batch, precisions; and its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training that was interrupted anywhere and resumed ends in bitwise the same weights."""
+"""A training that is interrupted and resumed ends with bitwise the same weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VIEWS = BYOL("resnet18", 8, 8).views(32)
 
 @pytest.fixture(scope="module")
 def mined(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory, tiny_mine) -> Workspace:  # type: ignore[no-untyped-def]
-    """A workspace with the set 'set', shared by the tests here; every training has a run of its own."""
+    """A workspace with the set 'set', shared by the tests here. Each training has its own run."""
     from orl_explorer.db.models import Run
 
     made = open_workspace(tmp_path_factory.mktemp("training") / "workspace")
@@ -40,13 +40,13 @@ def mined(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory, tiny_min
 
 
 class Stage:
-    """Calls stage 1 or 3 with a run of its own, and again with the same run after it was stopped."""
+    """Trains stage 1 or 3 in a new run, and again in the same run after a stop."""
 
     def __init__(self, workspace: Workspace, kind: str, new_run: Callable) -> None:
         self.workspace, self.kind, self.new_run = workspace, kind, new_run
 
     def run(self, config: TrainConfig, *progresses: object) -> tuple[Encoder, int]:
-        """One attempt for each progress (all but the last are stopped), of one and the same run."""
+        """Attempt the same run once for each progress. All but the last are stopped."""
         number = self.new_run(self.workspace, self.kind, "encoder")
         stage, subject = (pretrain, "demo") if self.kind == "pretrain" else (train, "set")
         for progress in progresses[:-1]:
@@ -64,7 +64,7 @@ def tiny(tiny_byol: BYOLConfig, tiny_orl: ORLConfig) -> dict[str, TrainConfig]:
 
 @pytest.fixture(scope="module")
 def uninterrupted(mined: Workspace, tiny: dict[str, TrainConfig]) -> dict[str, str]:
-    """Digest of what each stage learns when nothing disturbs it."""
+    """The digest of the weights of each stage without interruption."""
     from orl_explorer.db.models import Run
 
     def number(workspace: Workspace, kind: str, name: str) -> int:
