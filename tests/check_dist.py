@@ -1,9 +1,9 @@
-"""Try what ``make dist`` has built, as a new user would: install the wheel elsewhere, build the demo, look at it.
+"""Try the files of ``make dist`` like a new user: install the wheel, build the demo, open the explorer.
 
     python tests/check_dist.py dist [--index URL of torch's builds]
 
-The wheel has to hold the one package ``orl_explorer`` with every file of its rooms, and no link. It is installed
-into a clean environment, and used from a folder that is not the repository and has files called like our rooms.
+The wheel must hold only the package ``orl_explorer``, with every file of its subpackages and no link. It is installed
+into a clean environment, and used from a folder outside the repository whose files have the names of our subpackages.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FOREIGN = ("train", "app", "db", "orl", "tests")
 
 
 def check_contents(wheel: Path) -> None:
-    """Every file of the rooms is in the wheel but types for checking scripts, and nothing besides."""
+    """Check that the wheel holds exactly the packages' files, without the types for checking scripts."""
     files = (path for room in ROOMS for path in (ROOT / room).rglob("*") if path.is_file())
     kept = (path for path in files if "__pycache__" not in path.parts and not path.name.endswith(".d.ts"))
     expected = {f"{PACKAGE}/{path.relative_to(ROOT)}" for path in kept}
@@ -56,7 +56,7 @@ def check_description(wheel: Path) -> None:
 
 
 def install(wheel: Path, folder: Path, index: str) -> Path:
-    """A clean environment with the wheel and the pinned versions of what it needs; the folder of its commands."""
+    """Make a clean environment with the wheel and its pinned dependencies; return the folder of its commands."""
     venv.create(folder, with_pip=True)
     pip = [folder / "bin" / "pip", "install", "--quiet", "-c", ROOT / "constraints.txt"]
     if index:
@@ -66,7 +66,7 @@ def install(wheel: Path, folder: Path, index: str) -> Path:
 
 
 def look_at(orl: Path, folder: Path, environment: dict[str, str]) -> None:
-    """Start the explorer in the folder, and see the demo's pairs in a real browser."""
+    """Start the explorer in the folder, and open the demo's pairs in a real browser."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What several rooms test with: a fresh workspace, demo photos, a mined workspace to copy, real photos."""
+"""Shared fixtures: an empty workspace, demo photos, a mined workspace to copy, real photos."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def _new_run(workspace: Workspace, kind: str, name: str, **params: object) -> in
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """An empty workspace of the test's own."""
+    """An empty workspace."""
     return open_workspace(tmp_path / "workspace")
 
 
 @pytest.fixture
 def new_run() -> NewRun:
-    """Enters a run into a store without starting a process: ``new_run(workspace, kind, name) -> id``."""
+    """Return a function that writes a run without starting it: ``new_run(workspace, kind, name) -> id``."""
     return _new_run
 
 
@@ -105,7 +105,7 @@ def mined_workspace(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> W
 
 @pytest.fixture(scope="session")
 def photos() -> Path:
-    """The folder of real photos, which the project may not pass on: ``ORL_TEST_PHOTOS``, else ../shared/data."""
+    """The folder of real photos, which are not redistributable: ``ORL_TEST_PHOTOS``, or ../shared/data."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("ORL_TEST_PHOTOS") or beside)
     if not folder.is_dir():

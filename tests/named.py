@@ -1,4 +1,4 @@
-"""Stages and runs by names, as a test says them: names become rows here, as they do at the command line."""
+"""Stages and runs by name for tests: turns names into rows, as the command line does."""
 
 from __future__ import annotations
 

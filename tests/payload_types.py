@@ -1,9 +1,9 @@
-"""Writes what Python hands over to scripts as types of TypeScript, which `tsc` checks the scripts against.
+"""Generates TypeScript types of the payloads that Python sends to scripts. `tsc` checks the scripts against them.
 
     python -m tests.payload_types
 
-Of every module of the explorer that has a component, and of the modules whose payloads these hold, the TypedDicts
-become interfaces in a file beside it: of ``component.py`` in ``component_types.d.ts``.
+The TypedDicts of every module with a component, and of the modules whose TypedDicts these contain, become interfaces in
+a file beside the module: those of ``component.py`` in ``component_types.d.ts``.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ PLAIN = {int: "number", float: "number", str: "string", bool: "boolean", type(No
 
 
 def main() -> None:
-    """Write the files anew."""
+    """Write the files."""
     for path, text in files().items():
         path.write_text(text, encoding="utf-8")
         print(path.relative_to(APP.parent))
 
 
 def files() -> dict[Path, str]:
-    """Every file, and what it says."""
+    """Return every file and its content."""
     found: dict[Path, str] = {}
     waiting = [
         f"{PACKAGE}.{'.'.join(path.relative_to(APP).with_suffix('').parts)}"
@@ -47,7 +47,7 @@ def files() -> dict[Path, str]:
 
 
 class Types:
-    """The TypedDicts of a module; ``others``: the modules whose ones they hold."""
+    """The types of a module's TypedDicts. others: the modules whose TypedDicts they contain."""
 
     def __init__(self, module: str) -> None:
         self.module = module

@@ -1,4 +1,4 @@
-"""Who may know whom, and the limits that keep the code readable. Read from the sources, not from memory."""
+"""Checks of the imports between packages and of the size of files and functions, from the sources."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MODULES = sorted(path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.
 
 
 def imported(path: Path) -> set[str]:
-    """Dotted names of everything that a file imports, inside functions too."""
+    """Return the dotted names of everything that a file imports, also inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -55,12 +55,12 @@ def imported(path: Path) -> set[str]:
 
 
 def imported_packages(path: Path) -> set[str]:
-    """First names of everything that a file imports."""
+    """Return the top-level packages that a file imports."""
     return {module.split(".")[0] for module in imported(path)}
 
 
 def imported_rooms(path: Path) -> set[str]:
-    """Rooms of this project that a file imports something of."""
+    """Return the packages of this project that a file imports."""
     return {module.split(".")[1] for module in imported(path) if module.startswith(f"{PACKAGE}.")}
 
 
@@ -103,7 +103,7 @@ def test_the_store_knows_no_torch(path: Path) -> None:
 
 @pytest.mark.parametrize("folder", LIGHT)
 def test_a_light_folder_never_loads_torch(folder: str) -> None:
-    """Not by what its modules import either: the command line and the explorer start quickly."""
+    """Its imports do not load it either, so the command line and the explorer start quickly."""
     inside = (ROOT / folder).glob("*.py") if folder == "train" else (ROOT / folder).rglob("*.py")
     modules = [name(p)[:-3].replace("/", ".") for p in sorted(inside) if p in MODULES and "migrations" not in p.parts]
     assert modules
@@ -136,7 +136,7 @@ def test_torch_is_imported_at_the_top_in_named_folders_alone(path: Path) -> None
 
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_folders_of_a_room_know_one_another_one_way(room: str) -> None:
-    """What lies at a room's top is below its folders, and those stand on one another without a circle."""
+    """The modules at the top of a package import none of its folders, and the folders have no import cycle."""
     known: dict[str, set[str]] = {}
     for path in (p for p in MODULES if name(p).startswith(f"{room}/")):
         inner = path.relative_to(ROOT / room).parts[:-1]

@@ -1,4 +1,4 @@
-"""What the documents name is there: files of the rooms, and things by their dotted names."""
+"""Files and dotted names in the documents exist."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_links_lead_to_files_of_the_repository(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_things_that_are_named_are_there(document: Path) -> None:
-    """Such as ``orl.boxes.filter_boxes``: a module, or what one defines."""
+    """Whether a dotted name, such as ``orl.boxes.filter_boxes``, is a module or defined in one."""
     found = DOTTED.findall(document.read_text(encoding="utf-8"))
     named = [name for name in found if not name.endswith((".sqlite", ".py", ".txt"))]  # those are files
     assert [name for name in named if not _is_there(name.removeprefix("orl_explorer."))] == []

@@ -1,4 +1,4 @@
-"""Make the workspace of an earlier version that tests open: run at that version's commit, with its own modules.
+"""Make a workspace of an earlier version for the tests. Run this at that version's commit, with its modules.
 
     git worktree add ../earlier d9b44d6 && cd ../earlier && PYTHONPATH=. python …/tests/legacy/make.py …/tests/legacy
 
@@ -63,7 +63,7 @@ def photo(seed: int) -> Image.Image:
 
 
 def main(out: Path) -> None:
-    """Build everything in a folder of its own and pack it."""
+    """Build everything in a new folder and pack it."""
     with tempfile.TemporaryDirectory() as folder:
         photos, place = Path(folder) / "photos", Path(folder) / "workspace"
         photos.mkdir()
