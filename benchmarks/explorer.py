@@ -68,7 +68,7 @@ PHOTOS = ((640, 480), (4000, 3000))  # sizes of COCO and of cameras
 class Features:
     """Writes some features to the files of ``train.embeddings``; the rest of the files are holes.
 
-    Those of all RoIs of COCO would fill a disk, and a page reads those of a few photos.
+    The features of all RoIs of COCO would fill a disk, but a page reads only those of a few photos.
     """
 
     def __init__(self, kind: str, keys: np.ndarray, width: int, sha: str, folder: Path) -> None:

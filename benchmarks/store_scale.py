@@ -173,7 +173,7 @@ COMPARED: dict[str, Ask] = {
 class Answered:
     """The milliseconds of one query: the first time, with empty caches, and quantiles of later times.
 
-    busy: the last of them in time of the processor, which other processes do not lengthen.
+    busy: the 95 % quantile of CPU time, which other processes affect less.
     """
 
     question: str
@@ -274,7 +274,7 @@ def report(arguments: argparse.Namespace, folder: Path) -> None:
         took = time.perf_counter() - began
         show(_table(["written", "rows", "s", "CPU s", "rows/CPU s"], _written(clock)))
         total, busy = sum(clock.seconds.values()), sum(clock.busy.values())
-        show(f"{total:.0f} s of writing, {busy:.0f} s of them CPU; {took:.0f} s with the making of what is written")
+        show(f"{total:.0f} s of writing, of which {busy:.0f} s CPU; {took:.0f} s including the generation of the data")
         result["written"] = {
             name: {"rows": clock.rows[name], "seconds": s, "cpu": clock.busy[name]} for name, s in clock.seconds.items()
         }
@@ -283,20 +283,20 @@ def report(arguments: argparse.Namespace, folder: Path) -> None:
     if arguments.orders or not (workspace.orders / "1").is_dir():
         seconds, busy, memory, gigabytes = alone(order_alone, folder)
         show(
-            f"orders of one set's pairs: {seconds:.0f} s, {busy:.0f} s of them CPU, at most {memory:.0f} MB; "
+            f"orders of one set's pairs: {seconds:.0f} s, of which {busy:.0f} s CPU, at most {memory:.0f} MB; "
             f"{gigabytes:.2f} GB on disk"
         )
         result["orders"] = {"seconds": seconds, "cpu": busy, "mb": memory, "gb": gigabytes}
     answers, memory, own = alone(read, folder, arguments.repeats)
     rows = [[a.question, *(f"{t:.1f}" for t in (a.first, a.p50, a.p95, a.busy))] for a in answers]
-    show(_table(["asked", "first ms", "p50 ms", "p95 ms", "p95 CPU ms"], rows))
+    show(_table(["query", "first ms", "p50 ms", "p95 ms", "p95 CPU ms"], rows))
     show(
         f"file {size:.2f} GB; resident memory of the reader at most {memory:.0f} MB, {own:.0f} MB without mapped files"
     )
     result |= {"file_gb": size, "reader_mb": memory, "reader_own_mb": own, "answers": [a.__dict__ for a in answers]}
     if arguments.quality:
         seconds, busy, memory = alone(quality_alone, folder)
-        show(f"quality of one set: {seconds:.0f} s, {busy:.0f} s of them CPU, at most {memory:.0f} MB")
+        show(f"quality of one set: {seconds:.0f} s, of which {busy:.0f} s CPU, at most {memory:.0f} MB")
         result["quality"] = {"seconds": seconds, "cpu": busy, "mb": memory}
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1))

@@ -270,7 +270,7 @@ class Clock(Progress):
 def end_to_end(files: list[str], config: TrainConfig, turns: int) -> tuple[dict[str, Seconds], float]:
     """Return the time of a step with loading, from alternating epochs of lightly's and ours, and our share of waiting.
 
-    The clock leaves out the first step, which waits for the loaders to start; the cores leave out nothing.
+    Wall time excludes the first step, which waits for the loaders to start. CPU time includes all steps.
     """
     took: dict[str, list[Seconds]] = {LIGHTLY: [], "BYOL": []}
     waits: list[float] = []

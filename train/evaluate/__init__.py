@@ -1,1 +1,1 @@
-"""Downstream evaluation (Tables 1-4): a module with one function for each protocol, settings in ``protocols``."""
+"""Downstream evaluation (Tables 1-4): one module per protocol, with their settings in ``protocols``."""

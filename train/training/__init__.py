@@ -1,1 +1,1 @@
-"""Stages 1 and 3: methods' settings, the loop, checkpoints and what is watched."""
+"""Stages 1 and 3: settings, data, the training loop, checkpoints and checks during a training."""

@@ -184,10 +184,10 @@ class _Loop:
 
 
 class Notes:
-    """What steps have reported and nobody has read: reading waits for the device."""
+    """The reports of steps that are not read yet, because reading waits for the device."""
 
     def __init__(self, processes: Processes, every: int | None) -> None:
-        """every: steps from one reading to the next; None: as ``steps_between`` has it."""
+        """every: steps between readings, or None for those of ``steps_between``."""
         self._processes, self._every, self._pause = processes, every, every or 1
         self._kept: list[tuple[int, list[str], Tensor, float, float]] = []
         self.begin()
