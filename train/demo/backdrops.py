@@ -1,4 +1,4 @@
-"""Empty stages for the demo scenes: skies, floors, walls and tables made from shipped photos."""
+"""Backdrops of the demo scenes: skies, floors, walls and tables made from shipped photos."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class Backdrop:
-    """The empty stage. image: float32 [H, W, 3] RGB in [0, 1]; horizon: row where the ground begins.
+    """A scene without objects. image: float32 [H, W, 3] RGB in [0, 1]; horizon: row where the ground begins.
 
     kind: "ground" (things stand on it under a sky), "room" (things stand on a floor), "table" (things stand on it,
     people sit behind it), "sky" (all floats) or "flat" (a surface seen from above).
@@ -28,7 +28,7 @@ class Backdrop:
 
 
 def _clouds(rng: Rng, h: int, w: int, coarse: int = 3) -> Floats:
-    """Smooth random relief in about [0, 1], float32 [h, w]."""
+    """Return a smooth random relief in about [0, 1], float32 [h, w]."""
     out = np.zeros((h, w), np.float32)
     for octave in range(4):
         n = coarse * 2**octave
@@ -53,7 +53,7 @@ def _pick(rng: Rng, *options: Colour) -> Colour:
 
 
 def _planks(size: int = 512, boards: int = 7) -> Floats:
-    """Floor boards with grain along the x axis, mean near 1: float32 [size, size, 3] (no photo shows enough)."""
+    """Draw floor boards with grain along the x axis and a mean near 1: float32 [size, size, 3]. No photo has any."""
     rng = np.random.default_rng(11)
     out: Floats = np.zeros((size, size), np.float32)
     for fine, long in ((size, 6), (size // 2, 14), (size // 6, 5), (size, 60)):
@@ -77,7 +77,7 @@ def _planks(size: int = 512, boards: int = 7) -> Floats:
 
 @cache
 def _texture(name: str) -> Floats:
-    """A surface with its large-scale light removed and a mean near 1: float32, [H, W] or [H, W, 3] for wood."""
+    """Return a surface without its large-scale light, with a mean near 1: float32, [H, W] or [H, W, 3] for wood."""
     if name == "wood":
         return _planks()
     grey = cutout_photo(name)[..., 0]
@@ -123,7 +123,7 @@ def _lay(
 
 
 def _photo_crop(name: str, box: tuple[int, int, int, int], h: int, w: int, rng: Rng, soft: float) -> Floats:
-    """A window (x0, y0, x1, y1) of a photo as an out-of-focus background of h x w pixels, maybe mirrored."""
+    """Make a blurred background of h x w pixels from a window (x0, y0, x1, y1) of a photo, maybe mirrored."""
     x0, y0, x1, y1 = box
     crop = cutout_photo(name)[y0:y1, x0:x1]
     if rng.random() < 0.5:

@@ -115,10 +115,10 @@ def cutout_photo(name: str) -> Floats:
         if (path := folder / name).is_file():
             bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
             if bgr is None:
-                raise ValueError(f"The photo {path} cannot be decoded; reinstall the package that ships it.")
+                raise ValueError(f"Cannot decode {path}. Reinstall the package that ships it.")
             return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
     places = " or ".join(str(folder) for folder in folders)
-    raise FileNotFoundError(f"The demo photo {name} is missing from {places}; reinstall that package.")
+    raise FileNotFoundError(f"The demo photo {name} is missing from {places}. Reinstall that package.")
 
 
 def blur(image: Floats, sigma: float) -> Floats:
@@ -223,7 +223,7 @@ def gradient_map(grey: Floats, *stops: tuple[float, float, float]) -> Floats:
 
 @cache
 def wood() -> Floats:
-    """The coffee photo's table top without the cup: float32 [240, 400, 3] RGB, grain along the x axis."""
+    """Return the coffee photo's table top without the cup: float32 [240, 400, 3] RGB, grain along the x axis."""
     strip = np.ascontiguousarray(cutout_photo("coffee.png")[:, 484:600].transpose(1, 0, 2))
     flat = strip / np.maximum(blur(strip, 40), 0.05) * strip.mean((0, 1))
     return np.clip(np.vstack([flat, flat[::-1]])[:240], 0, 1).astype(np.float32)
@@ -255,7 +255,7 @@ def _motorcycle() -> Cutout:
 
 
 def _rocket() -> Cutout:
-    """The rocket, somewhat stouter than life so that it reads at scene size, with its engine burning."""
+    """Make the rocket with a burning engine, wider than in the photo so that it is visible at scene size."""
     rgb = cutout_photo("rocket.jpg")
     body = _cut("rocket", rgb, polygon(rgb.shape, ROCKET), 0.8).rgba
     h, w = body.shape[0], round(body.shape[1] * 1.5)
@@ -350,7 +350,7 @@ def _horses() -> list[Cutout]:
 
 @cache
 def cutouts() -> dict[str, tuple[Cutout, ...]]:
-    """Every object of the demo scenes by category (see Cutout for the arrays)."""
+    """Return every object of the demo scenes by category (see Cutout for the arrays)."""
     flower = cutout_photo("flower.jpg")
     moon = gradient_map(np.clip(cutout_photo("moon.png")[..., 0] * 1.5, 0, 1), (0.1, 0.1, 0.12), (0.98, 0.96, 0.9))
     eye = cv2.resize(cutout_photo("retina.jpg"), (470, 470), interpolation=cv2.INTER_AREA)

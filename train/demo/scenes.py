@@ -1,4 +1,4 @@
-"""Demo scenes: photographs-to-be, composed of the shipped cut-outs on backdrops of many kinds."""
+"""Demo scenes: pictures composed of cut-outs on backdrops of many kinds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +14,13 @@ from orl_explorer.train.demo.cutouts import Floats, blur, cutouts
 Masks = list[NDArray[np.bool_]]
 
 SIZES = ((480, 360), (480, 360), (480, 360), (480, 320), (500, 375), (360, 480))  # width, height
-MIN_VISIBLE = 0.58  # leaves a margin above the promised 0.55
-BULKY_SIDE = 100  # px; two objects of every scene stay at least this large both ways
+MIN_VISIBLE = 0.58  # leaves a margin above the documented 0.55
+BULKY_SIDE = 100  # px; two objects of every scene have at least this width and height
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One object of a scene: the tight pixel box of what can be seen of it, and how much that is.
+    """One object of a scene: the tight box of its visible pixels, and its visible fraction.
 
     x, y: left and top pixel; w, h: width and height in pixels; visible: fraction of the object in (0, 1].
     """
@@ -91,7 +91,7 @@ ROLES = {
 }
 
 
-# How much likelier than usual a category is on a kind of backdrop.
+# Relative frequency of a category on a kind of backdrop; 1 is usual.
 LIKES: dict[str, dict[str, float]] = {
     "sky": {"moon": 2.2, "planet": 2.2, "rocket": 2.5, "shuttle": 2, "coin": 0.4, "pagoda": 0.5, "motorcycle": 0.6},
     "table": {"cup": 2, "flower": 1.6, "coin": 1.8, "moon": 0.4, "rocket": 0.2, "planet": 0.8},
@@ -126,7 +126,7 @@ def _warp(rng: Rng, rgba: Floats, longest: float, tilt: float, least: float) -> 
 
 
 def _relight(rng: Rng, rgba: Floats, ambient: Floats, vivid: float) -> Floats:
-    """Vary an object's exposure, contrast and hue, and lend it some of the backdrop's own light."""
+    """Vary an object's exposure, contrast and hue, and add some of the backdrop's light."""
     swing = rng.normal(0, 0.07 * vivid)  # turns hues by leaking a little of each channel into its neighbour
     hue = np.eye(3) * (1 - abs(swing)) + np.roll(np.eye(3), 1 if swing > 0 else -1, axis=0) * abs(swing)
     strength = rng.uniform(0.85, 1.2)
@@ -145,7 +145,7 @@ def _relight(rng: Rng, rgba: Floats, ambient: Floats, vivid: float) -> Floats:
 
 
 def _footprint(layer: Layer, height: int, width: int, step: int = 1) -> NDArray[np.bool_]:
-    """Where a layer alone is solid (alpha above 0.5), looking at every step-th row and column of the frame."""
+    """Return where a single layer is solid (alpha above 0.5), at every step-th row and column of the frame."""
     full = np.zeros((-(-height // step), -(-width // step)), bool)
     solid = layer.rgba[-layer.y % step :: step, -layer.x % step :: step, 3] > 0.5
     y, x = -(-layer.y // step), -(-layer.x // step)
@@ -155,7 +155,7 @@ def _footprint(layer: Layer, height: int, width: int, step: int = 1) -> NDArray[
 
 
 def visibility(layers: Sequence[Layer], height: int, width: int, step: int = 1) -> Masks:
-    """Where each layer, given back to front, can be seen in the frame.
+    """Return where each layer, given back to front, is visible in the frame.
 
     Returns one bool [ceil(height / step), ceil(width / step)] mask per layer: its alpha is above 0.5 and that of
     no later layer is. A step above 1 looks at every step-th row and column only.
@@ -170,7 +170,7 @@ def visibility(layers: Sequence[Layer], height: int, width: int, step: int = 1) 
 
 
 def _extent(layer: Layer, step: int = 1) -> float:
-    """The layer's solid area, in looked-at pixels, with what lies outside the frame."""
+    """Return the layer's solid area in sampled pixels, including the part outside the frame."""
     return max(float((layer.rgba[::step, ::step, 3] > 0.5).sum()), 1.0)
 
 
@@ -194,12 +194,12 @@ def _cast(rng: Rng, kind: str) -> list[str]:
     weights = np.array([likes.get(name, 1.0) for name in names])
     bulky = weights * [ROLES[name].bulky for name in names]
     first = rng.choice(len(names), 2, replace=False, p=bulky / bulky.sum())
-    weights[first] *= 0.05  # twice the same is rare ...
+    weights[first] *= 0.05  # equal categories are rare ...
     count = rng.choice([1, 2, 3, 4, 5], p=[0.1, 0.3, 0.3, 0.2, 0.1])
     more = rng.choice(len(names), count, replace=False, p=weights / weights.sum())
     chosen = [names[i] for i in (*first, *more)]
     if "coin" in chosen:
-        chosen += ["coin"] * int(rng.integers(3))  # ... except for small change
+        chosen += ["coin"] * int(rng.integers(3))  # ... except for coins
     return chosen[:7]
 
 
@@ -249,11 +249,11 @@ def _shape(rng: Rng, category: str, stage: Backdrop, crowd: int, ambient: Floats
 
 
 def _settle(rng: Rng, placed: list[Layer], new: Layer, stage: Backdrop) -> list[Layer] | None:
-    """Try places for a new object; keep the airiest one that hides nothing too much, if there is any."""
+    """Place a new object. Return all layers, with it at the emptiest place that hides none too much, or None."""
     h, w = stage.image.shape[:2]
     ow = new.rgba.shape[1]
     roam = 0 if new.stance == "edge" else 40 if stage.kind in ("sky", "flat") else 10 * (new.stance == "float")
-    step = 6  # coarse looks are enough here; arrange() checks the result exactly
+    step = 6  # a coarse check is enough here; arrange() checks the result exactly
     later = sum(layer.depth <= new.depth for layer in placed)  # the new layer's place in the stack
     masks = visibility(placed, h, w, step)
     sizes = [_extent(layer, step) for layer in placed]
@@ -307,7 +307,7 @@ def _throw_shadow(picture: Floats, layer: Layer, lean: float) -> None:
     slide = 0.6 * lean * oh if layer.stance == "stand" else 0
     x0, x1 = max(int(layer.x + min(slide, 0)) - 24, 0), min(int(layer.x + ow + max(slide, 0)) + 24, picture.shape[1])
     y0, y1 = max(layer.y + (oh * 2 // 3 if slide else -16), 0), min(layer.y + oh + 24, picture.shape[0])
-    size = ((x1 - x0 + 1) // 2, (y1 - y0 + 1) // 2)  # soft things can be made at half size
+    size = ((x1 - x0 + 1) // 2, (y1 - y0 + 1) // 2)  # blurred pictures can be made at half size
     x, y = layer.x - x0, layer.y - y0
 
     def throw(part: Floats, affine: list[list[float]], soft: float) -> Floats:
@@ -345,7 +345,7 @@ def paint(stage: Backdrop, layers: tuple[Layer, ...], rng: Rng) -> Floats:
 
 
 def _finish(picture: Floats, rng: Rng) -> Floats:
-    """The camera: exposure, white balance, vignette, a hint of softness and grain."""
+    """Simulate a camera: exposure, white balance, vignette, slight blur and grain."""
     h, w = picture.shape[:2]
     y = np.linspace(-1, 1, h, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, w, dtype=np.float32)[None, :]
@@ -363,7 +363,7 @@ def _finish(picture: Floats, rng: Rng) -> Floats:
 
 
 def compose_scene(seed: int, index: int) -> Scene:
-    """Make scene number ``index`` of the demo set ``seed``; it depends on these two numbers alone.
+    """Make scene number ``index`` of the demo set ``seed``. It depends only on these two numbers.
 
     The image is uint8 [H, W, 3] RGB, about 480 x 360; the boxes are integer pixels (x, y, w, h).
     """
