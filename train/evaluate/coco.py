@@ -74,7 +74,7 @@ class Coco:
         with PIL.Image.open(path) as stored:
             if stored.size != declared or ImageOps.exif_transpose(stored).size != shown.size:
                 raise UserError(
-                    f"{path} is {shown.width} x {shown.height}; {self.file} says {row['width']} x {row['height']}."
+                    f"{path} is {shown.width} x {shown.height}, but {self.file} says {row['width']} x {row['height']}."
                 )
             return np.asarray(as_rgb(stored, stored.format))
 

@@ -223,7 +223,7 @@ def test_annotations_without_masks_and_photos_of_another_size_are_refused(folder
     content = json.loads((folder / "annotations" / "instances_val2017.json").read_text())
     content["images"][0]["width"] = 10
     (tmp_path / "size.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"4.png is 64 x 64; .*size.json says 10 x 64"):
+    with pytest.raises(UserError, match=r"4.png is 64 x 64, but .*size.json says 10 x 64"):
         Coco(tmp_path / "size.json", folder / "val2017").photo(4)
     del content["annotations"][0]["segmentation"]
     (tmp_path / "boxes.json").write_text(json.dumps(content))
