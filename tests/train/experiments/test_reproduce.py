@@ -77,7 +77,7 @@ def test_wrong_folders_and_budgets_are_told_in_a_sentence(workspace: Workspace, 
     with pytest.raises(UserError, match="has lists of neither trainval and test nor train and val"):
         gather_photos(workspace, tmp_path)
     for budget in ({}, {"epochs": 3, "hours": 1.0}):
-        with pytest.raises(UserError, match="either a number of epochs, or of hours"):
+        with pytest.raises(UserError, match="either a number of epochs or a number of hours"):
             next(reproduce(workspace, folder, **budget))  # type: ignore[arg-type]
 
 
