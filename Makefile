@@ -87,6 +87,7 @@ types: install  ## Generate the payload types of the pages' scripts; run it afte
 	$(BIN)/python -m tests.payload_types
 
 docs: install  ## Build the documentation site into site/; a broken link or anchor is an error
+	$(BIN)/python docs/site/reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 dist: install browser  ## Build wheel and sdist into dist/ and test the wheel in a clean environment

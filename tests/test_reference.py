@@ -42,6 +42,14 @@ def names(command: Any, before: str) -> list[str]:
     return found
 
 
+def test_the_pages_are_those_of_the_code() -> None:
+    """`make docs` writes them anew."""
+    assert {path.name: path.read_text(encoding="utf-8") == text for path, text in reference.pages().items()} == {
+        "commands.md": True,
+        "settings.md": True,
+    }
+
+
 def test_every_command_has_a_section() -> None:
     assert list(COMMANDS) == names(typer.main.get_command(app), "orl")
     assert {*COMMANDS} == {*sections(reference.commands_page())} - {"Commands"}
@@ -54,9 +62,9 @@ def test_a_command_is_listed_with_all_it_takes(name: str) -> None:
     assert (command.help or "").split("\n")[0].split(".")[0] in section
     assert command.help
     rows = re.findall(r"^\| (`.+?`) \|.*\| (.*) \|$", section, re.MULTILINE)
-    expected = [each for each in reference.parameters(command) if each.param_type_name == "option"]
-    for option in expected:
-        [meaning] = [said for flags, said in rows if f"`{option.opts[0]}`" in flags]
+    for option in reference.parameters(command):
+        shown = option.opts[0] if option.param_type_name == "option" else (option.metavar or option.name.upper())
+        [meaning] = [said for flags, said in rows if f"`{shown}`" in flags]
         assert meaning.strip(), f"{name} {option.opts[0]} has no help text"
     assert len(rows) == len(reference.parameters(command))
 

@@ -92,7 +92,11 @@ def table_of_encoders(workspace: Where = None, json: Json = False) -> None:
 
 @evaluations_app.command("show")
 def show_evaluation(
-    evaluation_id: Annotated[int, typer.Argument(metavar="ID")], workspace: Where = None, json: Json = False
+    evaluation_id: Annotated[
+        int, typer.Argument(metavar="ID", help="Number of the evaluation, as in `orl evaluations`.")
+    ],
+    workspace: Where = None,
+    json: Json = False,
 ) -> None:
     """Show all that an evaluation found."""
     opened = open_workspace(workspace)

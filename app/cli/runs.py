@@ -15,6 +15,8 @@ from orl_explorer.db.runs.runs import runs as all_runs
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.workspace import open_workspace
 
+RunId = Annotated[int, typer.Argument(metavar="ID", help="Number of the run, as in `orl runs`.")]
+
 runs_app = typer.Typer(help="The runs of a workspace.", invoke_without_command=True)
 
 
@@ -43,9 +45,7 @@ def list_runs(workspace: Where = None, json: Json = False) -> None:
 
 
 @runs_app.command("show")
-def show_run_command(
-    run_id: Annotated[int, typer.Argument(metavar="ID")], workspace: Where = None, json: Json = False
-) -> None:
+def show_run_command(run_id: RunId, workspace: Where = None, json: Json = False) -> None:
     """Show what a run does, how far it is and its newest numbers."""
     opened = open_workspace(workspace)
     launcher.reconcile(opened)
@@ -74,7 +74,7 @@ def show_run_command(
 
 
 @runs_app.command("logs")
-def show_logs(run_id: Annotated[int, typer.Argument(metavar="ID")], workspace: Where = None) -> None:
+def show_logs(run_id: RunId, workspace: Where = None) -> None:
     """Print a run's log."""
     opened = open_workspace(workspace)
     run = run_by_id(opened.store, run_id)
@@ -83,7 +83,7 @@ def show_logs(run_id: Annotated[int, typer.Argument(metavar="ID")], workspace: W
 
 @runs_app.command("stop")
 def stop_run(
-    run_id: Annotated[int, typer.Argument(metavar="ID")],
+    run_id: RunId,
     grace: Annotated[float, typer.Option(min=0, help="Seconds to wait before it is killed.")] = launcher.GRACE,
     workspace: Where = None,
 ) -> None:
@@ -93,9 +93,7 @@ def stop_run(
 
 
 @runs_app.command("resume")
-def resume_run(
-    run_id: Annotated[int, typer.Argument(metavar="ID")], workspace: Where = None, detach: Detach = False
-) -> None:
+def resume_run(run_id: RunId, workspace: Where = None, detach: Detach = False) -> None:
     """Resume a stopped, failed or crashed run from its last checkpoint."""
     opened = open_workspace(workspace)
     follow_run(opened, launcher.resume(opened, run_id), detach)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import links
-import reference
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -22,12 +21,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the documents of the repository's root and the pages that are written from the code."""
+    """Add the documents of the repository's root."""
     pages = {page: (links.ROOT / file).read_text(encoding="utf-8") for file, page in links.AT_ROOT.items()}
-    if links.DECISIONS not in files.src_uris:
-        pages[links.DECISIONS] = _decisions()
-    pages["reference/commands.md"] = reference.commands_page()
-    pages["reference/settings.md"] = reference.settings_page()
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))
     files.append(File.generated(config, "icon.svg", abs_src_path=str(links.ROOT / "app/pages/icon.svg")))
@@ -39,9 +34,3 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     sources = {page: file for file, page in links.AT_ROOT.items()}
     name = page.file.src_uri
     return links.rewritten(markdown, sources.get(name, f"docs/{name}"), lambda path: (links.ROOT / path).is_file())
-
-
-def _decisions() -> str:
-    titles = {path.name: path.read_text(encoding="utf-8").split("\n", 1)[0] for path in sorted(DECISIONS.glob("0*.md"))}
-    listed = (f"- [{title.removeprefix('# ')}]({name})" for name, title in titles.items())
-    return "\n".join(["# Decisions", "", "Why the project is built as it is, one decision a page.", "", *listed, ""])

@@ -1,12 +1,13 @@
 """The pages of reference that are written from the code: commands of ``orl``, and settings.
 
-``hooks.py`` adds them to the site when it is built. They are never written by hand.
+``make docs`` writes them, and a test compares them with the code. Never edit them by hand.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -19,6 +20,7 @@ from orl_explorer.train.settings import Settings, choices, explained, limits_in_
 from orl_explorer.train.training.config import PRESET_HELP as TRAIN_PRESET_HELP
 from orl_explorer.train.training.config import PRESETS
 
+FOLDER = Path(__file__).resolve().parents[1] / "reference"
 _WORDS = {
     "str": "text",
     "int": "integer",
@@ -167,3 +169,18 @@ def _cell(text: str) -> str:
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def pages() -> dict[Path, str]:
+    """The text of each page."""
+    return {FOLDER / "commands.md": commands_page(), FOLDER / "settings.md": settings_page()}
+
+
+def main() -> None:
+    """Write them."""
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -25,7 +25,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Page, sync_playwright
 
-WIDTH, HEIGHT = 1440, 900  # of the browser
+WIDTH, HEIGHT = 1280, 800  # of the browser
 SHOWN = 1040, 650  # of the picture, without the caption
 BAR = 44
 IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
