@@ -4,7 +4,7 @@
 and trainings, ``orl.match_photos`` for two photos without a workspace. It is stable: a change that breaks a program is
 announced in CHANGELOG.md one release before.
 
-The subpackages are its rooms: ``orl`` the method, ``db`` the store, ``train`` the stages, ``app`` the command line and
+The subpackages are its layers: ``orl`` the method, ``db`` the store, ``train`` the stages, ``app`` the command line and
 the explorer. In the repository they are links to the folders at its top, see docs/decisions/0010-one-package.md.
 """
 
