@@ -24,8 +24,9 @@ def encoder_named(store: Store, name: str) -> Encoder:
     """The encoder of this name. Raises StoreError naming those that exist."""
     found = find_encoder(store, name)
     if found is None:
-        known = ", ".join(e.name for e in encoders(store)) or "none yet; `orl encoders add starter --name starter`"
-        raise StoreError(f"There is no encoder named '{name}'. Known: {known}.")
+        known = ", ".join(e.name for e in encoders(store))
+        hint = f"Known encoders: {known}." if known else "Add one with `orl encoders add starter --name starter`."
+        raise StoreError(f"There is no encoder '{name}'. {hint}")
     return found
 
 

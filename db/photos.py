@@ -60,8 +60,9 @@ def dataset_named(store: Store, name: str) -> Dataset:
     """The dataset of this name. Raises StoreError naming those that exist."""
     found = find_dataset(store, name)
     if found is None:
-        known = ", ".join(d.name for d in datasets(store)) or "none yet; `orl ingest PATH` makes one"
-        raise StoreError(f"There is no dataset named '{name}'. Known: {known}.")
+        known = ", ".join(d.name for d in datasets(store))
+        hint = f"Known datasets: {known}." if known else "Make one with `orl ingest PATH`."
+        raise StoreError(f"There is no dataset '{name}'. {hint}")
     return found
 
 

@@ -27,7 +27,9 @@ def build_backbone(architecture: str) -> tuple[nn.Module, int]:
     if architecture.startswith(TIMM):
         return build_timm(architecture)
     if architecture not in RESNETS:
-        raise ValueError(f"Unknown architecture '{architecture}'. Known: {', '.join(ARCHITECTURES)}, {TIMM}NAME.")
+        raise ValueError(
+            f"There is no architecture '{architecture}'. Known architectures: {', '.join(ARCHITECTURES)}, {TIMM}NAME."
+        )
     whole = torchvision.models.get_model(architecture, weights=None)
     channels = whole.fc.in_features
     trunk = nn.Sequential(OrderedDict((n, m) for n, m in whole.named_children() if n not in ("avgpool", "fc")))

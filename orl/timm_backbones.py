@@ -56,8 +56,8 @@ def _create(name: str) -> nn.Module:
     timm = _timm()
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=1)
-        hint = f"did you mean '{TIMM}{near[0]}'?" if near else "timm.list_models() lists its names."
-        raise ValueError(f"timm knows no '{name}'; {hint}")
+        hint = f"Did you mean '{TIMM}{near[0]}'?" if near else "List its models with timm.list_models()."
+        raise ValueError(f"timm has no model '{name}'. {hint}")
     return timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
 
 

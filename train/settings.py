@@ -13,12 +13,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticUndefined
+from pydantic_core import ErrorDetails, PydanticUndefined
 
 from orl_explorer.train.errors import UserError
 
 Precision = Literal["fp32", "bf16"]  # of forward passes
 Value = float | str
+
+_LIMITS = ("ge", "gt", "le", "lt")
+# Pydantic's types of error whose remedy is to respect the limits: a number outside of them, or no number at all.
+_OUTSIDE = {f"{side}_than{equal}" for side in ("greater", "less") for equal in ("", "_equal")} | {
+    f"{kind}_{trouble}" for kind in ("int", "float") for trouble in ("type", "parsing")
+}
 
 
 class Settings(BaseModel):
@@ -108,19 +114,26 @@ def limits(settings: type[Settings], name: str) -> tuple[Any, Any]:
 
 
 def limits_in_words(settings: type[Settings], name: str) -> str:
-    """The limits of a setting as "1 to 100", "above 0, to 1", "from 0, below 1", "from 0"; "" without any."""
-    bounds = _bounds(settings, name)
+    """The limits of a setting in words, or "" if it has none.
+
+    Examples: "1 to 100", "more than 0 and at most 1", "at least 0 and less than 1", "at least 0".
+    """
+    return _in_words(_bounds(settings, name))
+
+
+def _in_words(bounds: Mapping[str, float]) -> str:
+    figures = {bound: str(value) if isinstance(value, int) else f"{value:g}" for bound, value in bounds.items()}
     if {*bounds} == {"ge", "le"}:
-        return f"{bounds['ge']:g} to {bounds['le']:g}"
-    words = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
-    return ", ".join(f"{word} {bounds[bound]:g}" for bound, word in words.items() if bound in bounds)
+        return f"{figures['ge']} to {figures['le']}"
+    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    return " and ".join(f"{word} {figures[bound]}" for bound, word in words.items() if bound in figures)
 
 
 def _bounds(settings: type[Settings], name: str) -> dict[str, float]:
     return {
         bound: value
         for rule in settings.model_fields[name].metadata
-        for bound in ("ge", "gt", "le", "lt")
+        for bound in _LIMITS
         if (value := getattr(rule, bound, None)) is not None
     }
 
@@ -155,27 +168,39 @@ def differences(config: S, other: S) -> list[str]:
 
 
 def with_settings(preset: S, changes: Mapping[str, Any]) -> S:
-    """A preset with some values changed. Raises UserError naming the setting, its value and what it may be."""
+    """Return a preset with some values changed. Raises UserError that names the setting, its value and its limits."""
     known = type(preset).model_fields
     for name in changes:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known settings: {', '.join(known)}."
-            raise UserError(f"There is no setting '{name}'; {hint}")
+            hint = f"Did you mean '{near[0]}'?" if near else f"Known settings: {', '.join(known)}."
+            raise UserError(f"There is no setting '{name}'. {hint}")
     try:
         return type(preset).model_validate(preset.model_dump() | dict(changes))
     except ValidationError as error:
         first = error.errors()[0]
-        said = first["msg"].removeprefix("Value error, ").rstrip(".")
-        if not first["loc"]:
-            raise UserError(f"{said[:1].upper()}{said[1:]}.") from error
-        raise UserError(f"{first['loc'][0]} = {first['input']!s} will not do: {said[:1].lower()}{said[1:]}.") from error
+        about = f"Invalid value for {first['loc'][0]}: {first['input']!s}. " if first["loc"] else ""
+        raise UserError(about + _remedy(type(preset), first)) from error
+
+
+def _remedy(settings: type[Settings], error: ErrorDetails) -> str:
+    """What to do about a validation error: the limits or choices of the setting, else the validator's sentence."""
+    context = error.get("ctx", {})
+    if error["type"] == "literal_error":
+        expected = context["expected"].replace("'", "")
+        return f"Use {expected}."
+    if error["type"] in _OUTSIDE:
+        of_part = {bound: value for bound, value in context.items() if bound in _LIMITS}  # such as a number of a list
+        if bounds := _bounds(settings, str(error["loc"][0])) or of_part:
+            return f"Use {_in_words(bounds)}."
+    said = error["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def preset_named(presets: Mapping[str, S], name: str) -> S:
     """One of the presets. Raises UserError naming them."""
     if name not in presets:
-        raise UserError(f"There is no preset '{name}'; known: {', '.join(presets)}.")
+        raise UserError(f"There is no preset '{name}'. Known presets: {', '.join(presets)}.")
     return presets[name]
 
 
@@ -185,7 +210,7 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, str]:
     for assignment in assignments:
         name, separator, value = assignment.partition("=")
         if not separator or not name.strip():
-            raise UserError(f"'{assignment}' is not of the form key=value.")
+            raise UserError(f"'{assignment}' is not a setting. Write it as key=value.")
         changes[name.strip()] = value.strip()
     return changes
 

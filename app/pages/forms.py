@@ -241,7 +241,7 @@ def _listed(value: object) -> object:
 
 
 def validated(preset: S, values: Mapping[str, object]) -> tuple[S | None, list[str]]:
-    """The settings, or a sentence for each value that will not do: a form's own limits bind only honest browsers."""
+    """Return the settings, or a sentence for each invalid value: a form's own limits bind only honest browsers."""
     wrong = []
     for name, value in changed_values(preset, values).items():
         try:

@@ -50,8 +50,9 @@ def complete_set_named(store: Store, name: str) -> CorrespondenceSet:
     """The complete set of this name. Raises StoreError naming those that exist."""
     found = find_set(store, name)
     if found is None:
-        known = ", ".join(s.name for s in sets(store)) or "none yet; `orl mine` makes one"
-        raise StoreError(f"There is no correspondence set named '{name}'. Known: {known}.")
+        known = ", ".join(s.name for s in sets(store))
+        hint = f"Known sets: {known}." if known else "Make one with `orl mine`."
+        raise StoreError(f"There is no correspondence set '{name}'. {hint}")
     if found.status != "complete":
         raise StoreError(f"The correspondence set '{name}' is not complete; `orl runs resume {found.run_id}` goes on.")
     return found

@@ -146,7 +146,7 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["export", "x", "--out", "x.csv"], "no correspondence set named 'x'. Known: demo-starter."),
+        (["export", "x", "--out", "x.csv"], "no correspondence set 'x'. Known sets: demo-starter."),
         (
             ["export", "demo-starter", "--out", "x", "--format", "xml"],
             "'xml' is not one of 'reference', 'parquet', 'csv'",
@@ -155,14 +155,14 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
             ["export-encoder", "starter", "--out", "x", "--format", "timm"],
             "which timm does not have under that name; safetensors and onnx take any.",
         ),
-        (["import", "proposals", "/no/file", "--dataset", "x", "--name", "n"], "no dataset named 'x'. Known: demo."),
+        (["import", "proposals", "/no/file", "--dataset", "x", "--name", "n"], "no dataset 'x'. Known datasets: demo."),
         (["import", "proposals", "/no/file", "--dataset", "demo", "--name", "n"], "/no/file cannot be read: No such"),
         (
             ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--proposals", "x"],
             "have no proposals named 'x'",
         ),
-        (["mine", "--dataset", "x", "--encoder", "starter", "--name", "n"], "no dataset named 'x'. Known: demo."),
-        (["mine", "--dataset", "demo", "--encoder", "x", "--name", "n"], "no encoder named 'x'. Known: starter."),
+        (["mine", "--dataset", "x", "--encoder", "starter", "--name", "n"], "no dataset 'x'. Known datasets: demo."),
+        (["mine", "--dataset", "demo", "--encoder", "x", "--name", "n"], "no encoder 'x'. Known encoders: starter."),
         (
             ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "demo-starter", "--neighbors", "3"],
             "already exists",
@@ -176,11 +176,11 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
             ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--preset", "x"],
             "'x' is not one of 'paper', 'object'",
         ),
-        (["train", "--correspondence", "x"], "no correspondence set named 'x'. Known: demo-starter."),
+        (["train", "--correspondence", "x"], "no correspondence set 'x'. Known sets: demo-starter."),
         (["train", "--correspondence", "demo-starter"], "A batch of 512 photos"),
-        (["pretrain", "--dataset", "demo", "--set", "epoch=3"], "did you mean 'epochs'?"),
+        (["pretrain", "--dataset", "demo", "--set", "epoch=3"], "Did you mean 'epochs'?"),
         (["pretrain", "--dataset", "demo", "--set", "epochs"], "not of the form key=value"),
-        (["pretrain", "--dataset", "demo", "--set", "epochs=many"], "epochs = many will not do"),
+        (["pretrain", "--dataset", "demo", "--set", "epochs=many"], "Invalid value for epochs: many. Use 1 to 100000."),
         (["encoders", "add", "nothing", "--name", "n"], "'nothing' is not an encoder"),
         (["runs", "show", "77"], "There is no run 77"),
         (["runs", "resume", "1"], "Run 1 is done"),

@@ -63,7 +63,7 @@ def test_a_figure_of_nothing_known_is_refused(workspace: Workspace, photo: Path,
         (["--dataset", "d"], "Give either --correspondence SET"),
         (["--correspondence", "s", "--dataset", "d", "--encoder", "e"], "Give either --correspondence SET"),
         (["--correspondence", "s", "--out", "x.doc"], "x.doc must end in .csv, .json for the table or"),
-        (["--correspondence", "s", "--protocol-preset", "x"], "There is no preset 'x'; known: paper."),
+        (["--correspondence", "s", "--protocol-preset", "x"], "There is no preset 'x'. Known presets: paper."),
         (["--correspondence", "s", "--protocol", "knn"], "nowhere"),
     ],
 )
@@ -77,4 +77,4 @@ def test_a_reproduction_needs_photos_and_one_budget(workspace: Workspace, tmp_pa
     assert refusal(*asked) == "Give either a number of epochs or a number of hours."
     assert "has no VOC2007" in refusal(*asked, "--epochs", "1")
     no_preset = refusal(*asked, "--epochs", "1", "--pairs", "starter:x")
-    assert no_preset.startswith("There is no preset 'x'; known: paper, object")
+    assert no_preset.startswith("There is no preset 'x'. Known presets: paper, object")

@@ -91,21 +91,21 @@ def test_evaluations_are_listed_compared_and_shown(
     ("words", "sentence"),
     [
         (["detect", "--encoder", "starter", "--data", "."], "'detect' is not one of 'voc07-svm',"),
-        (["knn", "--encoder", "nobody", "--data", "."], "There is no encoder named 'nobody'. Known: starter."),
+        (["knn", "--encoder", "nobody", "--data", "."], "There is no encoder 'nobody'. Known encoders: starter."),
         (["knn", "--encoder", "starter", "--data", "/nowhere"], "There is no folder /nowhere. Expected: a folder with"),
         (
             ["linear", "--encoder", "starter", "--data", ".", "--preset", "tiny"],
-            "There is no preset 'tiny'; known: imagenet, places205, inat18, small.",
+            "There is no preset 'tiny'. Known presets: imagenet, places205, inat18, small.",
         ),
         (
             ["voc07-svm", "--encoder", "starter", "--data", ".", "--set", "split=val"],
-            "There is no setting 'split'; did you mean",
+            "There is no setting 'split'. Did you mean",
         ),
         (
             ["linear", "--encoder", "starter", "--data", ".", "--set", "views=all"],
-            "views = all will not do: input should be 'colour', 'crop' or 'centre'.",
+            "Invalid value for views: all. Use colour, crop or centre.",
         ),
-        (["correspondence", "--encoder", "starter", "--data", "none"], "There is no dataset named 'none'"),
+        (["correspondence", "--encoder", "starter", "--data", "none"], "There is no dataset 'none'"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(place: Workspace, words: list[str], sentence: str) -> None:

@@ -121,7 +121,7 @@ def test_the_flags_addresses_and_ranges_are_these() -> None:
     for name, (flag, *_) in (SLID | PICKED).items():
         assert flag in help_text, name
     assert "K: nearest images of each image. [1 to 100; paper: 10]" in help_text
-    assert "[above 0, to 1; paper: 0.1]" in help_text
+    assert "[more than 0 and at most 1; paper: 0.1]" in help_text
     for name, (_, url, label, steps, form) in SLID.items():
         assert (forms.URL[name], control(MineConfig, name).label, slider(MineConfig, name)) == (url, label, steps)
         assert forms.decimals(steps[2]) == form
@@ -238,5 +238,5 @@ def test_a_grid_takes_the_values_of_its_fields_and_refuses_what_set_says_too(tmp
     asked = ["sweep", "--dataset", "d", "--encoder", "e", "--workspace", str(tmp_path)]
     with pytest.raises(UserError, match=r"^neighbors is given twice, by --grid and by --set; give it once\.$"):
         app([*asked, "--grid", "neighbors", "--set", "neighbors=3"], standalone_mode=False)
-    with pytest.raises(UserError, match=r"^'precision' is not of the form key=value\.$"):
+    with pytest.raises(UserError, match=r"^'precision' is not a setting. Write it as key=value\.$"):
         app([*asked, "--grid", "precision"], standalone_mode=False)

@@ -209,7 +209,7 @@ def test_what_cannot_be_downloaded_is_a_sentence(here: Workspace, client: TestCl
     assert (answer.status_code, answer.text) == (404, "There is no correspondence set 99.")
     answer = client.get(export_url(demo_set(here).id, "xml"))
     assert answer.status_code == 404
-    assert answer.text.startswith("There is no format 'xml'; known: reference, parquet, csv")
+    assert answer.text.startswith("There is no format 'xml'. Known formats: reference, parquet, csv")
     with here.store.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM proposal")
     answer = client.get(export_url(demo_set(here).id, "reference"))

@@ -316,7 +316,7 @@ def test_the_heat_map_refuses_what_it_cannot_show(here: Workspace, show: Show) -
     for query, sentence in (
         ({"x": "min_size", "xs": "tall, 3"}, "name numbers, with commas between them"),
         ({"x": "max_iou", "xs": "0.5, 7"}, "max_iou = 7"),
-        ({"xs": ",".join(map(str, range(1, 12))), "ys": "0.1,0.2,0.3,0.4,0.5,0.6,0.7"}, "77 cells will not do"),
+        ({"xs": ",".join(map(str, range(1, 12))), "ys": "0.1,0.2,0.3,0.4,0.5,0.6,0.7"}, "Invalid number of cells: 77."),
         ({"xs": "40"}, "too few for so many neighbours"),
     ):
         at = show("tune", **query)

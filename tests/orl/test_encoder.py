@@ -200,7 +200,7 @@ def test_a_resnet_has_torchvisions_names_without_the_classifier() -> None:
 def test_an_unknown_architecture_is_refused_with_the_known_ones() -> None:
     assert ARCHITECTURES[:5] == ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
     assert ARCHITECTURES[-1] == "efficientnet_lite0"
-    with pytest.raises(ValueError, match="Unknown architecture 'vgg16'. Known: resnet18"):
+    with pytest.raises(ValueError, match="There is no architecture 'vgg16'. Known architectures: resnet18"):
         build_backbone("vgg16")
 
 

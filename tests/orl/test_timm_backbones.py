@@ -45,7 +45,7 @@ def test_an_encoder_of_timms_keeps_its_activations() -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("resnet19", "timm knows no 'resnet19'; did you mean 'timm:resnet18'?"),
+        ("resnet19", "timm has no model 'resnet19'. Did you mean 'timm:resnet18'?"),
         ("qqqqqqqqq", "timm knows no 'qqqqqqqqq'; timm.list_models"),
         ("test_vit", r"'timm:test_vit' makes \[1, 17, 64\] of an image of 64 pixels, and a map .* is needed"),
         ("vit_tiny_patch16_224", "'timm:vit_tiny_patch16_224' does not take images of any size"),

@@ -142,18 +142,18 @@ def test_texts_become_the_types_of_their_settings() -> None:
 @pytest.mark.parametrize(
     ("preset", "changes", "sentence"),
     [
-        (BYOLConfig(), {"epoch": 3}, "There is no setting 'epoch'; did you mean 'epochs'?"),
-        (MineConfig(), {"neigbors": 3}, "There is no setting 'neigbors'; did you mean 'neighbors'?"),
-        (MineConfig(), {"zzz": 1}, "There is no setting 'zzz'; known settings: neighbors, pair_ratio, min_size,"),
-        (MineConfig(), {"neighbors": 0}, "neighbors = 0 will not do: input should be greater than or equal to 1."),
-        (MineConfig(), {"pair_ratio": 0}, "pair_ratio = 0 will not do: input should be greater than 0."),
-        (MineConfig(), {"pair_ratio": "1.5"}, "pair_ratio = 1.5 will not do: input should be less than or equal to 1."),
-        (MineConfig(), {"fallback": "none"}, "fallback = none will not do: input should be 'first' or 'image'."),
-        (BYOLConfig(), {"batch_size": "many"}, "batch_size = many will not do: input should be a valid integer"),
-        (BYOLConfig(), {"momentum": 1}, "momentum = 1 will not do: input should be less than 1."),
-        (BYOLConfig(), {"backbone": "vgg16"}, "backbone = vgg16 will not do: it should be one of resnet18, resnet34,"),
-        (BYOLConfig(), {"patch_size": 48}, "There is no setting 'patch_size'; did you mean 'batch_size'?"),
-        (BYOLConfig(), {"queue": 1}, "There is no setting 'queue'; known settings: "),
+        (BYOLConfig(), {"epoch": 3}, "There is no setting 'epoch'. Did you mean 'epochs'?"),
+        (MineConfig(), {"neigbors": 3}, "There is no setting 'neigbors'. Did you mean 'neighbors'?"),
+        (MineConfig(), {"zzz": 1}, "There is no setting 'zzz'. Known settings: neighbors, pair_ratio, min_size,"),
+        (MineConfig(), {"neighbors": 0}, "Invalid value for neighbors: 0. Use 1 to 100."),
+        (MineConfig(), {"pair_ratio": 0}, "Invalid value for pair_ratio: 0. Use more than 0 and at most 1."),
+        (MineConfig(), {"pair_ratio": "1.5"}, "Invalid value for pair_ratio: 1.5. Use more than 0 and at most 1."),
+        (MineConfig(), {"fallback": "none"}, "Invalid value for fallback: none. Use first or image."),
+        (BYOLConfig(), {"batch_size": "many"}, "Invalid value for batch_size: many. Use 2 to 65536."),
+        (BYOLConfig(), {"momentum": 1}, "Invalid value for momentum: 1. Use at least 0 and less than 1."),
+        (BYOLConfig(), {"backbone": "vgg16"}, "Invalid value for backbone: vgg16. Use resnet18, resnet34,"),
+        (BYOLConfig(), {"patch_size": 48}, "There is no setting 'patch_size'. Did you mean 'batch_size'?"),
+        (BYOLConfig(), {"queue": 1}, "There is no setting 'queue'. Known settings: "),
         (
             ORLConfig(),
             {"image_weight": 0, "intra_weight": 0, "inter_weight": 0},
@@ -161,7 +161,7 @@ def test_texts_become_the_types_of_their_settings() -> None:
         ),
     ],
 )
-def test_a_setting_that_will_not_do_is_named_with_its_value(preset, changes: dict, sentence: str) -> None:  # type: ignore[no-untyped-def]
+def test_an_invalid_setting_is_named_with_its_value(preset, changes: dict, sentence: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UserError) as refusal:
         with_settings(preset, changes)
     assert str(refusal.value).startswith(sentence)
@@ -170,19 +170,19 @@ def test_a_setting_that_will_not_do_is_named_with_its_value(preset, changes: dic
 @pytest.mark.parametrize("value", ["nan", "inf"])
 @pytest.mark.parametrize("name", ["rate_per_256", "image_weight", "warmup_epochs", "weight_decay"])
 def test_a_setting_is_a_finite_number(name: str, value: str) -> None:
-    with pytest.raises(UserError, match=f"{name} = {value} will not do"):
+    with pytest.raises(UserError, match=f"Invalid value for {name}: {value}. Input should be a finite number."):
         with_settings(ORLConfig(), {name: value})
 
 
 @pytest.mark.parametrize("text", ["epochs", "=3", " = 3"])
 def test_an_assignment_has_a_name_and_a_value(text: str) -> None:
-    with pytest.raises(UserError, match="is not of the form key=value"):
+    with pytest.raises(UserError, match="is not a setting. Write it as key=value"):
         parse_settings([text])
 
 
 def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
     assert preset_named(MINE_PRESETS, "paper").neighbors == 10
-    with pytest.raises(UserError, match="There is no preset 'large'; known: paper, small"):
+    with pytest.raises(UserError, match="There is no preset 'large'. Known presets: paper, small"):
         train_preset("byol", "large")
     with pytest.raises(UserError, match="There is no method 'dino'. Known methods: byol, multicrop, simclr, moco, orl"):
         train_preset("dino", "small")
@@ -214,7 +214,7 @@ def test_what_a_field_does_not_say_of_itself_follows_from_its_name_and_limits() 
     assert [control(Little, name).term for name in ("share", "count", "open_end")] == ["share", "C", "open end"]
     assert (slider(Little, "share"), slider(Little, "count")) == ((0.0, 1.0, 0.01), (1, 9, 1))
     words = [limits_in_words(Little, name) for name in ("share", "count", "open_end", "below", "scale")]
-    assert words == ["0 to 1", "1 to 9", "above 0", "from 0, below 1", ""]
+    assert words == ["0 to 1", "1 to 9", "more than 0", "at least 0 and less than 1", ""]
     assert choices(Little, "scale") == (1.0, 0.5)
     assert [control(Little, "scale").word(value) for value in (1.0, 0.5)] == ["full", "x 0.5"]
 
@@ -228,7 +228,7 @@ def test_a_grid_is_values_with_commas_or_the_name_of_a_field_that_has_some() -> 
     assert parse_grid(["share=0.1, 0.2", "scale"], Little) == {"share": ["0.1", "0.2"], "scale": ["0.5", "1"]}
     assert parse_grid(["neighbors"], MineConfig) == {"neighbors": ["3", "5", "10", "20"]}
     for bare, usual in (("share", Little), ("scale", None)):
-        with pytest.raises(UserError, match=f"'{bare}' is not of the form key=value"):
+        with pytest.raises(UserError, match=f"'{bare}' is not a setting. Write it as key=value"):
             parse_grid([bare], usual)
 
 

@@ -40,7 +40,7 @@ def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path
     Raises UserError for a format that is unknown or that the architecture has none of, StoreError for an unknown name.
     """
     if form not in get_args(EncoderFormat):
-        raise UserError(f"--format {form} will not do: it should be one of {', '.join(get_args(EncoderFormat))}.")
+        raise UserError(f"There is no format '{form}'. Known formats: {', '.join(get_args(EncoderFormat))}.")
     row = encoder_named(workspace.store, name)
     _refuse_foreign(row, form)
     kept = weights.stored_weights(workspace, row)
@@ -107,8 +107,8 @@ def _refuse_foreign(row: EncoderRow, form: str) -> None:
     }
     if not known.get(form, True):
         raise UserError(
-            f"--format {form} will not do: '{row.name}' is a {row.architecture}, which {form} does not have under that "
-            "name; safetensors and onnx take any."
+            f"Invalid value for --format: {form}. It has no {row.architecture}, the architecture of '{row.name}'. "
+            "Use safetensors or onnx."
         )
 
 

@@ -180,4 +180,4 @@ def random_weights(architecture: str, seed: int = 0) -> Weights:
         try:
             return Weights(architecture, build_backbone(architecture)[0].state_dict())
         except ValueError as error:
-            raise UserError(f"'random:{architecture}' will not do. {error}") from error
+            raise UserError(f"Invalid encoder 'random:{architecture}'. {error}") from error

@@ -51,7 +51,7 @@ def detect(path: Path, layout: str, annotations: Path | None) -> Layout:
             return _voc(path)
         case "coco":
             return _coco(path, annotations)
-    raise UserError(f"There is no layout '{layout}'; known: {', '.join(get_args(LayoutName))}.")
+    raise UserError(f"There is no layout '{layout}'. Known layouts: {', '.join(get_args(LayoutName))}.")
 
 
 def walk(root: Path, below: str = "") -> Iterator[str]:

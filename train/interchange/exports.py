@@ -128,7 +128,7 @@ def _leaving(
     workspace: Workspace, name: str, form: str, images: Path | None = None, progress: Progress | None = None
 ) -> Exported:
     if form not in get_args(SetFormat):
-        raise UserError(f"There is no format '{form}'; known: {', '.join(get_args(SetFormat))}.")
+        raise UserError(f"There is no format '{form}'. Known formats: {', '.join(get_args(SetFormat))}.")
     mined = read.complete_set_named(workspace.store, name)
     dataset = dataset_by_id(workspace.store, mined.dataset_id)
     names, numbers = _roster(workspace.store, mined, images)

@@ -80,7 +80,7 @@ class Mine(Job):
             check(workspace, self._rows(workspace)[0], self.name, self.config)
         refuse_taken_set(workspace, self.name)
         if self.workers is not None and self.workers < 1:
-            raise UserError(f"--workers {self.workers} will not do: selective search needs at least one process.")
+            raise UserError(f"Invalid value for --workers: {self.workers}. Use at least 1.")
 
     def names(self, workspace: Workspace) -> dict[str, Any]:
         dataset, encoder = self._rows(workspace)

@@ -64,7 +64,7 @@ class Training(Job):
     def _check(self, workspace: Workspace, photos: int, where: str) -> None:
         config = self.config
         if self.processes < 1:
-            raise UserError(f"--processes {self.processes} will not do: a training needs at least one.")
+            raise UserError(f"Invalid value for --processes: {self.processes}. Use at least 1.")
         refuse_uneven(config, self.processes)
         if photos < config.batch_size:
             raise UserError(

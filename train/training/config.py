@@ -100,7 +100,7 @@ class TrainConfig(Settings):
         from orl_explorer.orl.architectures import RESNETS
 
         if name not in RESNETS and not name.startswith("timm:"):
-            raise ValueError(f"It should be one of {', '.join(RESNETS)}, or timm:NAME")
+            raise ValueError(f"Use {', '.join(RESNETS)} or timm:NAME")
         return name
 
 

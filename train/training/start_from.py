@@ -14,10 +14,11 @@ def start_encoder(workspace: Workspace, name: str, architecture: str) -> Encoder
     """Return the encoder to start from. Raises UserError if it does not exist or has another architecture."""
     row = find_encoder(workspace.store, name)
     if row is None:
-        raise UserError(f"start_from = {name} will not do: there is no such encoder; `orl encoders` lists them.")
+        raise UserError(f"Invalid value for start_from: {name}. There is no such encoder; see `orl encoders`.")
     if row.architecture != architecture:
         raise UserError(
-            f"start_from = {name} will not do: it is a {row.architecture}, and the run's backbone is {architecture}."
+            f"Invalid value for start_from: {name}. Its architecture is {row.architecture}, and the run's backbone is "
+            f"{architecture}. Choose an encoder with that backbone."
         )
     return row
 
@@ -28,8 +29,8 @@ def refuse_wider(mined: CorrespondenceSet, config: ORLConfig) -> None:
         asked, there = getattr(config, name), mined.params.get(name)
         if there is not None and asked > there:
             raise UserError(
-                f"{name} = {asked:g} will not do: the set '{mined.name}' was mined with {least} = {there:g}, and a "
-                "run can only cut that down; mine again for more."
+                f"Invalid value for {name}: {asked:g}. The set '{mined.name}' was mined with {least} = {there:g}. "
+                f"Use at most {there:g}, or mine again with more."
             )
 
 

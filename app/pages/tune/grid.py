@@ -39,7 +39,7 @@ def show_grid(tuner: Tuner, config: MineConfig) -> None:
         grid = {down: _values(down, values[1]), across: _values(across, values[0])}
         cells = combinations(grid, base)
         if not 1 <= len(cells) <= MOST:
-            raise UserError(f"{len(cells)} cells will not do: 1 to {MOST} fit one look.")
+            raise UserError(f"Invalid number of cells: {len(cells)}. Use 1 to {MOST}.")
         if any(c.neighbors >= photos for _, c in cells):
             raise UserError(f"The set has {photos:,} photos, too few for so many neighbours.")
     except UserError as mistake:
@@ -124,7 +124,7 @@ def _values(name: str, text: str) -> list[Value]:
     try:
         return sorted({float(part) for part in texts})
     except ValueError as error:
-        raise UserError(f"'{text}' will not do: name numbers, with commas between them.") from error
+        raise UserError(f"Invalid values for {name}: {text}. Use numbers separated by commas.") from error
 
 
 def _usual(name: str, photos: int) -> list[Value]:

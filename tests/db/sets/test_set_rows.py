@@ -174,9 +174,9 @@ def test_a_set_is_taken_up_by_its_own_run_only_and_never_after_it_is_complete(st
 @pytest.mark.parametrize(
     ("look_up", "sentence"),
     [
-        (rows.complete_set_named, "There is no correspondence set named 'x'. Known: none yet; `orl mine` makes one"),
-        (encoder_named, "There is no encoder named 'x'. Known: e."),
-        (dataset_named, "There is no dataset named 'x'. Known: trip."),
+        (rows.complete_set_named, "There is no correspondence set 'x'. Make one with `orl mine`."),
+        (encoder_named, "There is no encoder 'x'. Known encoders: e."),
+        (dataset_named, "There is no dataset 'x'. Known datasets: trip."),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_known_ones(store: Store, look_up, sentence: str) -> None:  # type: ignore[no-untyped-def]

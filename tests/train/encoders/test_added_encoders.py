@@ -193,7 +193,7 @@ def test_timms_files_are_read_by_the_name_of_their_network(workspace: Workspace,
     np.testing.assert_allclose(encoder.embed_rois(pixels), expected.numpy(), atol=1e-5)
     with pytest.raises(UserError, match=r"is no resnet18; its \d+ tensors begin with"):
         add(workspace, str(path), "other", "resnet18")
-    with pytest.raises(UserError, match="timm knows no 'convnext_ato'; did you mean 'timm:convnext_atto'"):
+    with pytest.raises(UserError, match="timm has no model 'convnext_ato'. Did you mean 'timm:convnext_atto'"):
         add(workspace, str(path), "other", "timm:convnext_ato")
 
 
@@ -277,11 +277,8 @@ def test_weights_that_went_or_changed_since_are_noticed(workspace: Workspace, tm
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        (
-            "nowhere.pth",
-            "'nowhere.pth' is not an encoder. Use 'starter', 'torchvision:resnet50', 'random:resnet50'",
-        ),
-        ("random:vgg", "'random:vgg' will not do. Unknown architecture 'vgg'. Known: resnet18"),
+        ("nowhere.pth", "'nowhere.pth' is not an encoder. Use 'starter', 'torchvision:resnet50', 'random:resnet50'"),
+        ("random:vgg", "Invalid encoder 'random:vgg'. There is no architecture 'vgg'. Known architectures: resnet18"),
         ("torchvision:vgg16", "'torchvision:vgg16' is not supported; choose one of resnet18, resnet34"),
     ],
 )

@@ -179,7 +179,7 @@ def test_the_card_says_how_the_encoder_came_about(trained: Workspace, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "form", "sentence"),
     [
-        ("learnt", "keras", "--format keras will not do: it should be one of torchvision, timm, detectron2, safeten"),
+        ("learnt", "keras", "There is no format 'keras'. Known formats: torchvision, timm, detectron2, safeten"),
         ("starter", "torchvision", "'starter' is a efficientnet_lite0, which torchvision does not have under that"),
         ("starter", "timm", "which timm does not have under that name; safetensors and onnx take any"),
     ],
@@ -197,7 +197,7 @@ def test_what_is_there_already_stays_and_an_unknown_name_is_answered(trained: Wo
     with pytest.raises(UserError, match="is there already"):
         export_encoder(trained, "learnt", "timm", tmp_path / "e")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("e", "mine")]
-    with pytest.raises(StoreError, match="There is no encoder named 'nobody'. Known: starter, learnt"):
+    with pytest.raises(StoreError, match="There is no encoder 'nobody'. Known encoders: starter, learnt"):
         export_encoder(trained, "nobody", "timm", tmp_path / "other")
     with pytest.raises(UserError, match="cannot be written"):
         export_encoder(trained, "learnt", "timm", tmp_path / "nowhere" / "e")

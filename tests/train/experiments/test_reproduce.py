@@ -219,7 +219,7 @@ def test_a_change_reaches_every_method_that_knows_it(workspace: Workspace, folde
     assert (getattr(configs["orl"], "patch_size"), getattr(configs["moco"], "queue")) == (32, 64)  # noqa: B009
     with pytest.raises(UserError, match="There is no setting 'warp'"):
         next(reproduce(workspace, folder, epochs=1, changes={"warp": "1"}))
-    with pytest.raises(UserError, match="min_size = 0 will not do"):
+    with pytest.raises(UserError, match="Invalid value for min_size: 0."):
         next(reproduce(workspace, folder, epochs=1, mine_changes={"min_size": "0"}))
     assert not made.calls
 

@@ -173,8 +173,8 @@ def test_mistakes_are_found_before_anything_runs(
     before, subject = len(runs(prepared.store)), GridSubject(photos=rows(prepared, "demo", "chance"))
     for grid, data, sentence in (
         ({"warp": ["1"]}, labelled, "There is no setting 'warp'"),
-        ({"epochs": ["1", "many"]}, labelled, "epochs = many will not do"),
-        ({"min_size": ["0"]}, labelled, "min_size = 0 will not do"),
+        ({"epochs": ["1", "many"]}, labelled, "Invalid value for epochs: many. Use 1 to 100000."),
+        ({"min_size": ["0"]}, labelled, "Invalid value for min_size: 0."),
         ({"epochs": ["1"]}, tmp_path, "has neither ImageSets/Main nor train"),
     ):
         with pytest.raises(UserError, match=sentence):

@@ -159,7 +159,7 @@ def test_cocos_folder_is_found_though_the_first_photo_of_its_list_is_gone(tmp_pa
         ("a.jpg", "auto", "is not a folder of photos"),
         ("plain", "voc", "has no JPEGImages folder; VOC photos lie in JPEGImages, boxes in Annotations/"),
         ("plain", "coco", "does not hold exactly one annotations/*.json; name the COCO file with --annotations FILE"),
-        ("plain", "yolo", "There is no layout 'yolo'; known: auto, folder, coco, voc."),
+        ("plain", "yolo", "There is no layout 'yolo'. Known layouts: auto, folder, coco, voc."),
         ("empty", "coco", "None of the folders in "),
     ],
 )

@@ -316,8 +316,8 @@ P = "pseudo_annotations"
 WRONG_SETS = [
     (drop("info"), 'is not an instance_correspondence file: its "info" lacks bbox_min_size, bbox_max_aspect_ratio,'),
     (lambda f: f["info"].pop("bbox_max_iou"), 'its "info" lacks bbox_max_iou.'),
-    (put(0, "info", "bbox_min_size"), "min_size = 0 will not do"),
-    (put("many", "info", "knn_image_num"), "neighbors = many will not do"),
+    (put(0, "info", "bbox_min_size"), "Invalid value for min_size: 0."),
+    (put("many", "info", "knn_image_num"), "Invalid value for neighbors: many."),
     (drop("images"), 'it has no "images" with a "file_name" for each.'),
     (put("x.jpg", "images", "file_name", 3), "x.jpg, which"),
     (lambda f: f["images"].update(file_name=f["images"]["file_name"][:1] * 12), "scene-011.jpg twice."),

@@ -271,7 +271,7 @@ def test_a_resumed_run_is_not_lost_before_its_process_is_there(
 def test_a_run_that_cannot_work_is_never_queued(place: Workspace, tiny_mine: MineConfig) -> None:
     with pytest.raises(UserError, match="A batch of 512 photos is too large: the dataset 'demo' has 12"):
         launch_pretrain(place, "demo", BYOLConfig())
-    with pytest.raises(StoreError, match=r"There is no dataset named 'x'\. Known: demo\."):
+    with pytest.raises(StoreError, match=r"There is no dataset 'x'\. Known datasets: demo\."):
         launch_pretrain(place, "x", BYOLConfig())
     with pytest.raises(StoreError, match="There is no encoder named 'starter'"):
         launch_mine(place, "demo", "starter", "set", tiny_mine)

@@ -131,8 +131,8 @@ def test_one_cell_for_every_combination_and_each_as_if_alone(mined: Workspace) -
 @pytest.mark.parametrize(
     ("grid", "sentence"),
     [
-        ({"neighbours": [3]}, "There is no setting 'neighbours'; did you mean 'neighbors'?"),
-        ({"min_size": ["tall"]}, "min_size = tall will not do"),
+        ({"neighbours": [3]}, "There is no setting 'neighbours'. Did you mean 'neighbors'?"),
+        ({"min_size": ["tall"]}, "Invalid value for min_size: tall."),
         ({"neighbors": [12]}, "K = 12 neighbours need at least 13 photos, and 'demo' has 12."),
         ({"precision": ["fp32", "bf16"]}, "A sweep works from stored features of one precision"),
         ({"proposal_scale": [0.3]}, "Some photos of 'demo' have no proposals by selective-search-fast@0.3; mine"),

@@ -106,8 +106,8 @@ def test_k_and_n_cut_at_training_are_those_of_a_set_that_was_mined_with_them(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"neighbors": 4}, "neighbors = 4 will not do: the set 'set' was mined with K = 3"),
-        ({"pair_ratio": 0.6}, "pair_ratio = 0.6 will not do: the set 'set' was mined with N = 0.5"),
+        ({"neighbors": 4}, "Invalid value for neighbors: 4. The set 'set' was mined with K = 3"),
+        ({"pair_ratio": 0.6}, "Invalid value for pair_ratio: 0.6. The set 'set' was mined with N = 0.5"),
     ],
 )
 def test_more_than_was_mined_is_refused(mined: Workspace, tiny_orl: ORLConfig, changes: dict, sentence: str) -> None:
@@ -177,12 +177,12 @@ def test_stage_3_can_start_from_another_encoder(
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("nobody", "there is no such encoder"), ("starter", "it is a efficientnet_lite0, and .* is resnet18")],
+    [("nobody", "There is no such encoder"), ("starter", "Its architecture is efficientnet_lite0, .* is resnet18")],
 )
 def test_a_start_that_does_not_fit_is_refused(
     mined: Workspace, tiny_orl: ORLConfig, new_run: Callable, name: str, sentence: str
 ) -> None:
-    with pytest.raises(UserError, match=f"start_from = {name} will not do: {sentence}"):
+    with pytest.raises(UserError, match=f"Invalid value for start_from: {name}. {sentence}"):
         learn(mined, tiny_orl.model_copy(update={"start_from": name}), new_run, "refused")
 
 
