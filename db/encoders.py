@@ -1,4 +1,4 @@
-"""Encoders known to the store."""
+"""Encoders in the store."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from orl_explorer.db.store import Store, StoreError
 
 
 def encoders(store: Store) -> list[Encoder]:
-    """All encoders, oldest first."""
+    """Return all encoders, oldest first."""
     with store.session() as session:
         return list(session.scalars(select(Encoder).order_by(Encoder.id)))
 
 
 def find_encoder(store: Store, name: str) -> Encoder | None:
-    """The encoder of this name, if there is one."""
+    """Return the encoder of this name, or None."""
     with store.session() as session:
         return session.scalar(select(Encoder).where(Encoder.name == name))
 
 
 def encoder_named(store: Store, name: str) -> Encoder:
-    """The encoder of this name. Raises StoreError naming those that exist."""
+    """Return the encoder of this name. Raises StoreError that lists the known encoders if there is none."""
     found = find_encoder(store, name)
     if found is None:
         known = ", ".join(e.name for e in encoders(store))
@@ -31,22 +31,22 @@ def encoder_named(store: Store, name: str) -> Encoder:
 
 
 def encoder_by_id(store: Store, encoder_id: int) -> Encoder:
-    """The encoder of this id. Raises StoreError when there is none."""
+    """Return the encoder of this id. Raises StoreError if there is none."""
     with store.session() as session:
         found = session.get(Encoder, encoder_id)
         if found is None:
-            raise StoreError(f"There is no encoder {encoder_id}.")
+            raise StoreError(f"There is no encoder {encoder_id}. See `orl encoders`.")
         return found
 
 
 def add_encoder(store: Store, encoder: Encoder) -> Encoder:
-    """Remember an encoder. The same weights under the same name are one; raises StoreError on a taken name."""
+    """Add an encoder, or return the one with the same name and weights. Raises StoreError if the name is taken."""
     with store.session() as session:
         taken = session.scalar(select(Encoder).where(Encoder.name == encoder.name))
         if taken is not None:
             if taken.weights_sha256 == encoder.weights_sha256:
                 return taken
-            raise StoreError(f"The encoder name '{encoder.name}' is taken; choose another.")
+            raise StoreError(f"The encoder '{encoder.name}' already exists. Choose another name.")
         session.add(encoder)
         session.flush()
         return encoder

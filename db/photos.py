@@ -85,7 +85,7 @@ def ensure_dataset(store: Store, name: str, root: str, layout: str) -> Dataset:
             session.flush()
         elif found.root != root:
             raise StoreError(
-                f"The dataset '{name}' holds the photos of {found.root}; choose another name for those of {root}."
+                f"The dataset '{name}' holds the photos of {found.root}. Choose another name for those of {root}."
             )
         return found
 
@@ -109,7 +109,7 @@ def unite(store: Store, names: Sequence[str]) -> Dataset:
             session.flush()
             session.add_all(DatasetMember(dataset_id=found.id, member_id=member) for member in members)
         elif members_of(session, found.id) != members:
-            raise StoreError(f"The dataset '{whole}' is not the union of {' and '.join(named)}; rename one of them.")
+            raise StoreError(f"The dataset '{whole}' is not the union of {' and '.join(named)}. Rename one of them.")
     return count_photos(store, found.id)
 
 

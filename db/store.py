@@ -59,7 +59,7 @@ class Store:
                 yield session
         except DBAPIError as error:
             if self.read_only and ("readonly" in str(error.orig) or "read-only" in str(error.orig)):
-                raise StoreError("Nothing can be changed here: this store was opened for reading only.") from error
+                raise StoreError("Cannot change the store: it was opened read-only.") from error
             raise store_trouble(error) from error
 
     @cached_property
@@ -107,12 +107,12 @@ def store_trouble(error: DBAPIError) -> StoreError:
     """The one sentence for what the database refused."""
     reason = str(error.orig)
     if "locked" in reason:
-        return StoreError("The store is locked by another process; try again when it has finished.")
+        return StoreError("The store is locked by another process. Try again when that process has finished.")
     if "full" in reason:
         return StoreError("The disk is full; nothing was lost, free some space and resume.")
     if "readonly" in reason or "unable to open" in reason:
-        return StoreError(f"The store cannot be written ({reason}).")
-    return StoreError(f"The store refused: {reason}.")
+        return StoreError(f"Cannot write the store: {reason}.")
+    return StoreError(f"The database reported an error: {reason}.")
 
 
 def open_store(url: str, read_only: bool = False) -> Store:
@@ -132,7 +132,7 @@ def open_store(url: str, read_only: bool = False) -> Store:
         revision = _revision(engine)
         if revision != HEAD:
             if read_only and revision is None:
-                raise StoreError("There is no store yet, and a read-only one is not made; open it once for writing.")
+                raise StoreError("There is no store to open read-only. Create it by opening it once for writing.")
             _upgrade(engine, revision, dry=read_only)
     except DBAPIError as error:
         engine.dispose()
@@ -154,8 +154,8 @@ def _immutable(url: str) -> URL:
     pending = Path(f"{path}-wal")
     if pending.is_file() and pending.stat().st_size:
         raise StoreError(
-            f"The newest part of this store is still in {pending.name}, and this disk cannot be written; "
-            "open the store once where it can, then copy it."
+            f"The newest part of this store is in {pending.name}, and this disk is read-only. "
+            "Open the store once on a writable disk, then copy it."
         )
     return URL.create(parts.drivername, database=f"file:{quote(path)}", query={"immutable": "1", "uri": "true"})
 
@@ -235,10 +235,10 @@ def _upgrade(engine: Engine, revision: str | None, dry: bool = False) -> None:
         except CommandError as error:
             raise StoreError(
                 f"This store was written by a newer version of ORL Explorer (revision {revision}, "
-                f"this version knows up to {HEAD}); upgrade ORL Explorer to open it."
+                f"this version knows up to {HEAD}). Upgrade ORL Explorer to open it."
             ) from error
     if dry:
-        raise StoreError(f"This store is of an older version (revision {revision}); open it once for writing first.")
+        raise StoreError(f"This store is of an older version (revision {revision}). Open it once for writing first.")
     with _UPGRADING, engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             # Python would begin a transaction at the first INSERT only, with the tables already half made.

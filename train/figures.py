@@ -25,7 +25,7 @@ def line_look(number: int) -> dict[str, Any]:
 def refuse_format(path: Path) -> None:
     """Raises UserError when a figure cannot be written under this name."""
     if path.suffix.lower() not in FORMATS:
-        raise UserError(f"{path} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.")
+        raise UserError(f"Invalid file name: {path}. Use {', '.join(FORMATS[:-1])} or {FORMATS[-1]} as its ending.")
 
 
 def save_figure(drawn: Figure, path: Path) -> None:
@@ -39,4 +39,4 @@ def save_figure(drawn: Figure, path: Path) -> None:
         with matplotlib.rc_context({"svg.hashsalt": "orl"}):
             publish(lambda file: drawn.savefig(file, format=form, metadata=undated), path)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+        raise UserError(f"Cannot write {path}: {error.strerror}.") from error

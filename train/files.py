@@ -61,7 +61,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     When the block raises, nothing is left. Raises UserError when something has the target's name, or the disk is full.
     """
     if target.exists():
-        raise UserError(f"{target} is there already; choose another --out, or remove it.")
+        raise UserError(f"{target} already exists. Choose another --out, or remove it.")
     with said_plainly(target):
         scratch = Path(mkdtemp(prefix=f".{target.name}-", dir=target.absolute().parent))
         try:
@@ -79,5 +79,5 @@ def said_plainly(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise UserError(f"The disk is full: {path} was not written.") from error
-        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
+            raise UserError(f"Cannot write {path}: the disk is full.") from error
+        raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error

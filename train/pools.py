@@ -28,8 +28,8 @@ def helpers(count: int, prepare: Callable[[], object] | None = None) -> Iterator
             process.kill()
         if isinstance(problem, BrokenProcessPool):
             raise UserError(
-                "A helper process was killed, most likely because memory ran out; resume, or start anew with fewer "
-                "workers."
+                "A helper process was killed, probably because memory ran out. Resume the run, or start another with "
+                "fewer workers."
             ) from problem
         raise
     finally:

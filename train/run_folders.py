@@ -31,7 +31,7 @@ def new_folder(workspace: Workspace, run_id: int) -> Path:
     if number > 1:
         log = folder / "log.txt"
         update_run(workspace.store, run_id, log_path=log.relative_to(workspace.path).as_posix())
-        said = f"runs/{run_id} holds files of another store's run, so this one keeps its own in runs/{folder.name}."
+        said = f"runs/{run_id} holds the files of another store's run. This run uses runs/{folder.name}."
         log.write_text(f"{said}\n")
     return folder
 
@@ -63,8 +63,8 @@ def _says_so(workspace: Workspace, run: Run, folder: Path) -> bool:
         return False
     if {name: found.get(name) for name in OWNER} != _owner(workspace, run):
         raise UserError(
-            f"{folder} holds another run's files, of another store or of a time before a backup was restored; "
-            f"move it away, and run {run.id} begins anew."
+            f"{folder} holds the files of another run, from another store or from before a backup was restored. "
+            f"Move the folder away, then resume run {run.id}: it starts again."
         )
     return True
 
@@ -78,8 +78,8 @@ def _refuse_other_measures(run: Run) -> None:
     """Of a run begun before folders said whose they are."""
     if run.kind == "evaluate":
         raise UserError(
-            f"Run {run.id} was begun by an earlier version, which resized the photos and chose costs otherwise; "
-            "evaluate anew instead of resuming it."
+            f"Run {run.id} was started by an earlier version, which resized photos and chose costs differently. "
+            "Start a new evaluation instead of resuming it."
         )
 
 

@@ -58,19 +58,19 @@ def open_workspace(path: str | Path | None = None, read_only: bool = False) -> W
     folder = workspace_path(path)
     if read_only:
         if not (folder / "orl.sqlite").is_file() and "ORL_DATABASE_URL" not in os.environ:
-            raise UserError(f"There is no workspace in {folder} to show; make it first, without --read-only.")
+            raise UserError(f"There is no workspace in {folder}. Create it by running the command without --read-only.")
         return Workspace(folder, open_store(sqlite_url(folder / "orl.sqlite"), read_only=True))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"The workspace {folder} cannot be made: {error.strerror}.") from error
+        raise UserError(f"Cannot create the workspace {folder}: {error.strerror}.") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"The workspace {folder} is read-only; choose another with --workspace DIR.")
+        raise UserError(f"The workspace {folder} is read-only. Choose another with --workspace DIR.")
     return Workspace(folder, open_store(sqlite_url(folder / "orl.sqlite")))
 
 
 def file_name(name: str) -> str:
     """The name of an encoder, which its file and its folder of features have too. Raises UserError."""
     if not name or any(c in name for c in '/\\:*?"<>|') or name.startswith("."):
-        raise UserError(f"'{name}' cannot be the name of an encoder: use letters, digits, '-', '_' and '.'.")
+        raise UserError(f"Invalid name for an encoder: {name}. Use letters, digits, '-', '_' and '.'.")
     return name

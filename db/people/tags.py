@@ -19,7 +19,7 @@ def clean_tag(text: str) -> str:
     """A tag as it is kept: without spaces around it, those inside single. Raises StoreError when it is none."""
     tag = " ".join(text.split())
     if not tag or len(tag) > LONGEST:
-        raise StoreError(f"A tag is a short word of 1 to {LONGEST} characters; this one has {len(tag)}.")
+        raise StoreError(f"Invalid tag of {len(tag)} characters. Use 1 to {LONGEST} characters.")
     return tag
 
 

@@ -50,7 +50,7 @@ def evaluation_by_id(store: Store, evaluation_id: int) -> Evaluated:
     with store.session() as session:
         row = session.execute(query.where(Evaluation.id == evaluation_id)).one_or_none()
     if row is None:
-        raise StoreError(f"There is no evaluation {evaluation_id}; `orl evaluations` shows those there are.")
+        raise StoreError(f"There is no evaluation {evaluation_id}. See `orl evaluations`.")
     return Evaluated(*row)
 
 

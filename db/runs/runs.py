@@ -33,7 +33,7 @@ def run_by_id(store: Store, run_id: int) -> Run:
     """The run of this id. Raises StoreError when there is none."""
     found = find_run(store, run_id)
     if found is None:
-        raise StoreError(f"There is no run {run_id}; `orl runs list` shows those there are.")
+        raise StoreError(f"There is no run {run_id}. See `orl runs list`.")
     return found
 
 

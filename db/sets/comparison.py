@@ -213,11 +213,11 @@ def _common_images(session: Session, first: int, second: int) -> np.ndarray:
     for set_id in (first, second):
         found = session.get(CorrespondenceSet, set_id)
         if found is None or found.status != "complete":
-            raise StoreError(f"Only complete sets can be compared, and set {set_id} is not there or not complete.")
+            raise StoreError(f"Cannot compare set {set_id}: it does not exist or is not complete.")
         covered.append(session.scalars(select(SetImage.image_id).where(SetImage.set_id == set_id)).all())
     common = np.intersect1d(covered[0], covered[1])
     if not len(common):
-        raise StoreError("These two sets have no photo in common, so there is nothing to compare.")
+        raise StoreError("Cannot compare the two sets: they have no photo in common.")
     return common
 
 

@@ -82,9 +82,11 @@ def rename_set(store: Store, set_id: int, name: str) -> None:
             raise StoreError("A correspondence set needs a name.")
         taken = session.scalar(select(CorrespondenceSet.id).where(CorrespondenceSet.name == name))
         if taken not in (None, set_id):
-            raise StoreError(f"The correspondence set name '{name}' is taken; choose another.")
+            raise StoreError(f"The correspondence set '{name}' already exists. Choose another name.")
         if found.status != "complete":
-            raise StoreError(f"The correspondence set '{found.name}' is not complete; its run knows it by that name.")
+            raise StoreError(
+                f"The correspondence set '{found.name}' is not complete. Wait for its run before renaming it."
+            )
         _refuse_in_use(session, found)
         for run in session.scalars(select(Run).where(Run.correspondence_set_id == set_id)):
             run.params = run.params | {"correspondence": name}
@@ -143,7 +145,7 @@ def deleted_sets(store: Store) -> list[DeletedSet]:
 def _set(session: Session, set_id: int) -> CorrespondenceSet:
     found = session.get(CorrespondenceSet, set_id)
     if found is None or found.status == DELETED:
-        raise StoreError("This correspondence set does not exist any more.")
+        raise StoreError("This correspondence set no longer exists.")
     return found
 
 
@@ -151,6 +153,6 @@ def _refuse_in_use(session: Session, found: CorrespondenceSet) -> None:
     live = next((run for run in _using(session, found.id) if run.status in LIVE), None)
     if live is not None:
         raise StoreError(
-            f"Run {live.id} ({live.name}) uses the correspondence set '{found.name}'; wait for it, "
+            f"Run {live.id} ({live.name}) uses the correspondence set '{found.name}'. Wait for it, "
             f"or stop it with `orl runs stop {live.id}`."
         )

@@ -54,7 +54,9 @@ def complete_set_named(store: Store, name: str) -> CorrespondenceSet:
         hint = f"Known sets: {known}." if known else "Make one with `orl mine`."
         raise StoreError(f"There is no correspondence set '{name}'. {hint}")
     if found.status != "complete":
-        raise StoreError(f"The correspondence set '{name}' is not complete; `orl runs resume {found.run_id}` goes on.")
+        raise StoreError(
+            f"The correspondence set '{name}' is not complete. Resume it with `orl runs resume {found.run_id}`."
+        )
     return found
 
 

@@ -132,7 +132,7 @@ def begin_set(
             session.add(found)
             session.flush()
         elif found.run_id != run_id or found.status == "complete":
-            raise StoreError(f"The correspondence set name '{name}' is taken; sets never change, choose another name.")
+            raise StoreError(f"The correspondence set '{name}' already exists. Choose another name.")
         return found
 
 

@@ -312,7 +312,7 @@ def test_a_read_only_store_refuses_every_change_itself(here: Workspace) -> None:
     shown = open_workspace(here.path, read_only=True)
     assert [d.name for d in datasets(shown.store)] == ["demo"]
     with (
-        pytest.raises(StoreError, match=r"Nothing can be changed here: this store was opened for reading only\."),
+        pytest.raises(StoreError, match=r"Cannot change the store: it was opened read-only\."),
         shown.store.session() as session,
     ):
         session.add(Dataset(name="mine", root="/", layout="folder"))
@@ -320,9 +320,9 @@ def test_a_read_only_store_refuses_every_change_itself(here: Workspace) -> None:
 
 
 def test_a_read_only_workspace_is_neither_made_nor_upgraded(here: Workspace, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"There is no workspace in .*/none to show; make it first"):
+    with pytest.raises(UserError, match=r"There is no workspace in .*/none. Create it by"):
         open_workspace(tmp_path / "none", read_only=True)
     with here.store.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
-    with pytest.raises(StoreError, match=r"of an older version \(revision 0001\); open it once for writing first\."):
+    with pytest.raises(StoreError, match=r"of an older version \(revision 0001\). Open it once for writing first\."):
         open_workspace(here.path, read_only=True)

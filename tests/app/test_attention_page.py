@@ -182,7 +182,7 @@ def test_an_encoder_whose_weights_are_gone_is_a_sentence(here: Workspace, client
     add_encoder(here.store, encoder("lost", "imported", 7))
     answer = client.get(f"{picture_urls().prefix}/attention/7/1")
     assert answer.status_code == 404
-    assert answer.text.startswith("The weights of the encoder 'lost' are gone from")
+    assert answer.text.startswith("The weights of the encoder 'lost' are missing")
 
 
 def test_a_photo_gone_from_disk_is_a_sentence_in_place_of_its_map(client: TestClient, here: Workspace) -> None:

@@ -104,7 +104,7 @@ def test_the_quality_of_a_set_is_a_table_or_json(mined: Path) -> None:
     assert 0 <= found["same_class"] <= found["same_class_or_part"] <= 1
     assert found["cycle"] > 0.2
     assert found["annotated_objects"] > 12
-    assert "no correspondence set named 'x'" in refused("quality", "x", "--workspace", mined)
+    assert "no correspondence set 'x'" in refused("quality", "x", "--workspace", mined)
 
 
 def test_a_sweep_shows_the_measures_that_fit_the_terminal_and_saves_all(mined: Path, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_sweep_shows_the_measures_that_fit_the_terminal_and_saves_all(mined: P
 def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Path, tmp_path: Path) -> None:
     at, files = ("--workspace", mined), tmp_path / "files"
     assert re.search(r"12 photos, \d+ RoIs, \d+ pairs", orl("export", "demo-starter", "--out", files, *at).stdout)
-    assert f"{files} is there already" in refused("export", "demo-starter", "--out", files, *at)
+    assert f"{files} already exists" in refused("export", "demo-starter", "--out", files, *at)
     raw, pairs = (files / f"demo-starter_{n}.json" for n in ("selective_search_proposal", "instance_correspondence"))
     done = orl("import", "proposals", raw, "--dataset", "demo", "--name", "theirs", *at)
     assert re.search(r"Proposals 'theirs': \d+ boxes of 12 photos\.", done.stdout)
@@ -153,13 +153,13 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
         ),
         (
             ["export-encoder", "starter", "--out", "x", "--format", "timm"],
-            "which timm does not have under that name; safetensors and onnx take any.",
+            "Invalid value for --format: timm. It has no efficientnet_lite0, the architecture of 'starter'.",
         ),
         (["import", "proposals", "/no/file", "--dataset", "x", "--name", "n"], "no dataset 'x'. Known datasets: demo."),
-        (["import", "proposals", "/no/file", "--dataset", "demo", "--name", "n"], "/no/file cannot be read: No such"),
+        (["import", "proposals", "/no/file", "--dataset", "demo", "--name", "n"], "Cannot read /no/file: No such"),
         (
             ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--proposals", "x"],
-            "have no proposals named 'x'",
+            "have no proposals 'x'",
         ),
         (["mine", "--dataset", "x", "--encoder", "starter", "--name", "n"], "no dataset 'x'. Known datasets: demo."),
         (["mine", "--dataset", "demo", "--encoder", "x", "--name", "n"], "no encoder 'x'. Known encoders: starter."),
@@ -224,13 +224,13 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
 
     torch.save({"state_dict": {"layer.weight": torch.zeros(3, 3)}}, tmp_path / "odd.pt")
     said = refused("encoders", "add", tmp_path / "odd.pt", "--name", "odd", "--workspace", tmp_path / "w")
-    assert "holds no backbone that is known here" in said
+    assert "holds no known backbone" in said
 
 
 def test_a_workspace_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     said = refused("runs", "--workspace", tmp_path / "file" / "workspace")
-    assert "cannot be made: Not a directory" in said
+    assert ": Not a directory" in said
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become somebody else")
@@ -253,7 +253,7 @@ except UserError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     shutil.rmtree(folder)
-    assert done.stdout.strip() == f"The workspace {sealed} is read-only; choose another with --workspace DIR."
+    assert done.stdout.strip() == f"The workspace {sealed} is read-only. Choose another with --workspace DIR."
 
 
 def test_a_port_in_use_is_refused(tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ def test_a_figure_of_attention_is_written(workspace: Workspace, photo: Path, tmp
 
 def test_a_figure_of_nothing_known_is_refused(workspace: Workspace, photo: Path, tmp_path: Path) -> None:
     asked = ["attention", photo, "--encoder", "none", "--workspace", workspace.path, "--out"]
-    assert refusal(*asked, tmp_path / "maps.bmp").endswith("maps.bmp must end in .png, .svg or .pdf.")
-    assert refusal(*asked, tmp_path / "maps.png").startswith("There is no encoder named 'none'.")
+    assert refusal(*asked, tmp_path / "maps.bmp").endswith("maps.bmp. Use .png, .svg or .pdf as its ending.")
+    assert refusal(*asked, tmp_path / "maps.png").startswith("There is no encoder 'none'.")
     with pytest.raises(UserError, match="There is no map 'x'. Known maps: activation"):
         attention_figure(workspace, [photo], ["none"], "x")  # type: ignore[arg-type]
     assert not (tmp_path / "maps.png").exists()

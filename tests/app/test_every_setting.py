@@ -42,8 +42,8 @@ SLID: dict[str, tuple[str, str, str, tuple[float, float, float], str]] = {
 }
 # The same of what is picked: flag, parameter, label, and its choices in words.
 PICKED: dict[str, tuple[str, str, str, list[str]]] = {
-    "ranked_by": ("--ranked-by", "ranked", "Raw boxes judged first", ["search order", "likely objects"]),
-    "fallback": ("--fallback", "fall", "Photo that keeps no box gets", ["first raw box", "whole photo"]),
+    "ranked_by": ("--ranked-by", "ranked", "Order of raw boxes", ["search order", "likely objects"]),
+    "fallback": ("--fallback", "fall", "Photo without RoIs gets", ["first raw box", "whole photo"]),
     "proposals": ("--proposals", "props", "Raw boxes", ["selective search", "annotated boxes"]),
     "proposal_scale": ("--proposal-scale", "scale", "Selective search on photos of", ["full size", "× 0.5"]),
     "precision": ("--precision", "prec", "Precision of forward passes", ["fp32", "bf16"]),

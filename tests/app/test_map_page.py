@@ -193,7 +193,9 @@ def test_a_map_that_is_being_made_can_be_cancelled(here: Workspace, show: Show) 
     from orl_explorer.train.jobs.launcher import identity
 
     run = add_run(here.store, MakeMap.showing(photos_map(here, "demo", "starter")).row(here))
-    update_run(here.store, run.id, status="running", phase="Places on the map", total=750, progress=75, **identity())
+    update_run(
+        here.store, run.id, status="running", phase="Placing points on the map", total=750, progress=75, **identity()
+    )
     at = show("map")
     assert not at.exception
     at.button("cancel").click().run()

@@ -214,7 +214,7 @@ def test_what_cannot_be_downloaded_is_a_sentence(here: Workspace, client: TestCl
         connection.exec_driver_sql("DELETE FROM proposal")
     answer = client.get(export_url(demo_set(here).id, "reference"))
     assert answer.status_code == 404
-    assert "are not in the store any more" in answer.text
+    assert "are no longer in the store" in answer.text
 
 
 def test_the_name_of_a_download_survives_any_name_of_a_set(here: Workspace, client: TestClient) -> None:

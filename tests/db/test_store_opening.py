@@ -158,7 +158,7 @@ def test_a_file_that_is_no_store_is_refused_with_a_sentence(path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"The store cannot be written \(unable to open database file\)"):
+    with pytest.raises(StoreError, match=r"Cannot write the store: .*unable to open database file"):
         opened(tmp_path / "nowhere" / "orl.sqlite")
 
 
@@ -184,7 +184,7 @@ def test_a_store_on_a_read_only_disk_is_read_without_a_file_beside_it(
     with shown.session() as session:
         assert [row.name for row in session.query(Dataset)] == ["trip"]
         assert [p.name for p in path.parent.iterdir()] == [path.name]  # no -wal, no -shm
-    with pytest.raises(StoreError, match="Nothing can be changed here"):
+    with pytest.raises(StoreError, match="Cannot change the store"):
         ensure_dataset(shown, "other", "/photos", "folder")
     shown.close()
 
@@ -196,7 +196,7 @@ def test_a_part_of_the_store_that_a_read_only_disk_cannot_take_in_is_not_passed_
     ensure_dataset(store, "trip", "/photos", "folder")
     assert path.with_name("orl.sqlite-wal").stat().st_size > 0
     monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
-    with pytest.raises(StoreError, match=r"The newest part of this store is still in orl\.sqlite-wal, and this disk"):
+    with pytest.raises(StoreError, match=r"The newest part of this store is in orl\.sqlite-wal, and this disk"):
         open_store(f"sqlite:///{path}", read_only=True)
 
 
@@ -215,7 +215,7 @@ def test_a_locked_store_says_so_in_one_sentence(path: Path, monkeypatch: pytest.
     other = sqlite3.connect(path)
     other.execute("BEGIN IMMEDIATE")
     try:
-        with pytest.raises(StoreError, match=r"^The store is locked by another process; try again when it has"):
+        with pytest.raises(StoreError, match=r"^The store is locked by another process. Try again when"):
             ensure_dataset(store, "trip", "/photos", "folder")
         assert datasets(store) == []  # reading goes on
     finally:

@@ -85,7 +85,7 @@ def test_a_mining_that_was_stopped_goes_on_with_features_that_say_what_they_are_
     heard = stop_after()
     again(earlier, "second", heard)
     assert "Photos embedded: 12, reused: 0." in heard.lines
-    assert sum("of an earlier version do not record which pixels" in line for line in heard.lines) == 2
+    assert sum("were stored by an earlier version, without a record" in line for line in heard.lines) == 2
     first, second = (complete_set_named(earlier.store, name) for name in ("first", "second"))
     pairs = [pair_rows(earlier.store, s.id, list(range(1, 13))) for s in (first, second)]
     for query in range(1, 13):

@@ -214,7 +214,7 @@ def test_features_that_are_keyed_by_ids_are_made_anew_and_the_log_says_so(
     np.arange(1, 13).astype("<i8").tofile(folder / "images.ids")
     np.ones((12, row.image_features), "<f4").tofile(folder / "images.vectors")
     mined(ready, tiny_mine, new_run, heard)
-    said = "12 features of an earlier version do not record which pixels they belong to: computing them again."
+    said = "12 features were stored by an earlier version, without a record of their pixels. Computing them again."
     assert heard.lines.count(said) == 1
     assert "Photos embedded: 12, reused: 0." in heard.lines
     assert not (folder / "images.ids").exists()
@@ -274,7 +274,10 @@ def test_a_folder_of_a_run_that_a_restored_backup_does_not_know_is_refused(works
         session.delete(session.get(Run, lost.id))
     run = entered(workspace)
     assert run.id == lost.id
-    with pytest.raises(UserError, match=r"runs/1 holds another run's files, .*; move it away, and run 1 begins anew\."):
+    with pytest.raises(
+        UserError,
+        match=r"runs/1 holds the files of another run, .* Move the folder away, then resume run 1: it starts again\.",
+    ):
         own_folder(workspace, run.id)
     assert new_folder(workspace, run.id).name == "1-2"
     assert workspace.run_folder(run.id).name == "1-2"
@@ -289,7 +292,7 @@ def test_a_folder_that_does_not_say_whose_it_is_is_refused(workspace: Workspace,
     (folder / "checkpoint-000000001.pt").touch()
     if content is not None:
         (folder / "config.json").write_text(content)
-    with pytest.raises(UserError, match="holds another run's files"):
+    with pytest.raises(UserError, match="holds the files of another run"):
         own_folder(workspace, run.id)
 
 
@@ -308,7 +311,7 @@ def test_an_evaluation_from_before_is_not_gone_on_with(workspace: Workspace) -> 
     folder = workspace.run_folder(run.id)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"kind": "evaluate", "name": "x", "data": "/voc"}))
-    with pytest.raises(UserError, match="Run 1 was begun by an earlier version, .*; evaluate anew instead"):
+    with pytest.raises(UserError, match="Run 1 was started by an earlier version, .* Start a new evaluation instead"):
         own_folder(workspace, run.id)
 
 
@@ -318,7 +321,7 @@ def test_a_run_with_a_foreign_folder_is_not_resumed_and_stays_as_it_was(workspac
     folder = workspace.run_folder(run.id)
     folder.mkdir(parents=True)
     (folder / "log.txt").write_text("of another")
-    with pytest.raises(UserError, match="holds another run's files"):
+    with pytest.raises(UserError, match="holds the files of another run"):
         launcher.resume(workspace, run.id)
     assert run_by_id(workspace.store, run.id).status == "crashed"
 

@@ -52,7 +52,7 @@ def test_what_ends_a_whole_group_of_processes_is_left_to_the_first_of_them() -> 
 
 def test_a_helper_that_was_killed_is_a_sentence() -> None:
     before = len(children())
-    sentence = "A helper process was killed, most likely because memory ran out"
+    sentence = "A helper process was killed, probably because memory ran out"
     with pytest.raises(UserError, match=sentence), helpers(1) as pool:
         os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
         pool.submit(time.sleep, 60).result()

@@ -213,4 +213,4 @@ def _write_onnx(kept: Weights, card: _Card, file: Path) -> None:
 
 
 def _needs(form: str) -> str:
-    return f"--format {form} needs packages that are not here: pip install 'orl-explorer[export]'."
+    return f"--format {form} needs more packages. Install them with: pip install 'orl-explorer[export]'."

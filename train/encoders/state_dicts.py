@@ -86,7 +86,7 @@ def read_checkpoint(path: Path, architecture: str = "") -> tuple[Weights, TakenW
         _refuse_more(path, backbone, found)
         projector = _under(state, projector_prefix) if projector_prefix else {}
         if projector and not _is_head(projector, _features(found)):
-            raise UserError(f"{path} has a projector of a shape that is not known here: {sorted(projector)}.")
+            raise UserError(f"{path} has a projector of an unknown shape: {sorted(projector)}.")
         kept = completed(found, backbone)
         # A bare state dict says nothing of how it was made; torchvision's own has a classifier.
         supervised = bool(content.get("supervised", False)) or any(f"{name}.weight" in backbone for name in CLASSIFIERS)
@@ -110,7 +110,7 @@ def read_torch(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes the reader stumble in many ways
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} is not a checkpoint that can be read safely ({reason}).") from error
+        raise UserError(f"Cannot read {path} safely as a checkpoint: {reason}.") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a checkpoint: it holds a {type(content).__name__}, not a dictionary.")
     return content
@@ -124,13 +124,13 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
-        raise UserError(f"{path} needs a package to be read: pip install 'orl-explorer[export]'.") from error
+        raise UserError(f"Reading {path} needs safetensors: pip install 'orl-explorer[export]'.") from error
     try:
         with safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
             said = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a safetensors file that can be read ({error}).") from error
+        raise UserError(f"Cannot read {path} as a safetensors file: {error}.") from error
     declared = {"architecture": said["architecture"]} if "architecture" in said else {}
     return {"state_dict": state, "supervised": said.get("supervised") == "true"} | declared
 
@@ -168,7 +168,7 @@ def _refuse_more(path: Path, backbone: StateDict, architecture: str) -> None:
         if name not in shapes and name.partition(".")[0] in layers and name.rpartition(".")[0] not in CLASSIFIERS
     ]
     if more:
-        raise UserError(f"{path} holds more than a {architecture}, so it is something else: {_some(more)}.")
+        raise UserError(f"{path} is not a {architecture}: it has other tensors too, {_some(more)}.")
 
 
 def _refusal(path: Path, state: StateDict, declared: str) -> str:
@@ -181,11 +181,11 @@ def _refusal(path: Path, state: StateDict, declared: str) -> str:
             if share > best[0]:
                 other = [f"{n} is {list(backbone[n].shape)}" if n in backbone else f"{n} is missing" for n in unfit]
                 best = share, architecture, other
-    said = f"is no {declared}" if declared else f"holds no backbone that is known here ({', '.join(ARCHITECTURES)})"
+    said = f"is not a {declared}" if declared else f"holds no known backbone ({', '.join(ARCHITECTURES)})"
     share, nearest, other = best
     if share < 0.5:
-        return f"{path} {said}; its {len(state)} tensors begin with {_some(sorted(state))}."
-    return f"{path} {said}; nearest is {nearest}, but of {len(_shapes(nearest))} tensors {_some(other)}."
+        return f"{path} {said}. Its {len(state)} tensors begin with {_some(sorted(state))}."
+    return f"{path} {said}. The nearest is {nearest}, but of its {len(_shapes(nearest))} tensors {_some(other)}."
 
 
 def _some(names: list[str]) -> str:

@@ -113,10 +113,10 @@ def stored_weights(workspace: Workspace, row: EncoderRow) -> Weights:
     """The weights of a row, to go on learning from. Raises UserError when its file is gone or not what was added."""
     path = workspace.path / row.weights_path
     if not path.is_file():
-        raise UserError(f"The weights of the encoder '{row.name}' are gone from {path}; add it again.")
+        raise UserError(f"The weights of the encoder '{row.name}' are missing: {path}. Add the encoder again.")
     weights = checkpoint_weights(path)
     if digest(weights) != row.weights_sha256:
-        raise UserError(f"{path} is not what was added as the encoder '{row.name}'; add it again under a new name.")
+        raise UserError(f"{path} has changed since the encoder '{row.name}' was added. Add it again under a new name.")
     return weights
 
 
@@ -160,15 +160,15 @@ def torchvision_weights(architecture: str) -> Weights:
     from torchvision.models import get_model_weights
 
     if architecture not in RESNETS:
-        raise UserError(f"'torchvision:{architecture}' is not supported; choose one of {', '.join(RESNETS)}.")
+        raise UserError(f"torchvision has no architecture '{architecture}'. Known architectures: {', '.join(RESNETS)}.")
     published = get_model_weights(architecture)["IMAGENET1K_V1"]
     try:
         state = torch.hub.load_state_dict_from_url(published.url, check_hash=True, weights_only=True, progress=False)
     except Exception as error:  # no network, a wrong digest, or a file in the cache that was damaged in any way
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"The weights of torchvision's {architecture} could not be had from {published.url}, nor from torch's "
-            f"cache in {torch.hub.get_dir()} ({reason}); fetch the file on another machine and add it by its path."
+            f"Cannot download torchvision's {architecture} from {published.url}, nor read it from torch's cache in "
+            f"{torch.hub.get_dir()}: {reason}. Download the file on another machine and add it by its path."
         ) from error
     return Weights(architecture, completed(architecture, state), supervised=True)
 

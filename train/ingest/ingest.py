@@ -55,7 +55,7 @@ def ingest(
     """
     found = detect(path, layout, annotations)
     if next(iter(found.files()), None) is None:
-        raise UserError(f"There are no photos in {path} (looked for {_suffixes()} files, in folders below it too).")
+        raise UserError(f"There are no photos in {path} or its subfolders. Photos are files that end in {_suffixes()}.")
     dataset = ensure_dataset(workspace.store, name or found.root.name, str(found.root), found.name)
     counts = Ingested(dataset)
     seen = 0

@@ -60,7 +60,7 @@ def walk(root: Path, below: str = "") -> Iterator[str]:
         with os.scandir(root / below) as entries:
             found = sorted(entries, key=lambda e: e.name)
     except OSError as error:
-        raise UserError(f"The folder {root / below} cannot be read: {error.strerror}.") from error
+        raise UserError(f"Cannot read the folder {root / below}: {error.strerror}.") from error
     for entry in found:
         if entry.name.startswith("."):
             continue
@@ -73,7 +73,7 @@ def walk(root: Path, below: str = "") -> Iterator[str]:
 
 def _voc(root: Path) -> Layout:
     if not (root / "JPEGImages").is_dir():
-        raise UserError(f"{root} has no JPEGImages folder; VOC photos lie in JPEGImages, boxes in Annotations/*.xml.")
+        raise UserError(f"{root} has no JPEGImages folder. VOC has photos in JPEGImages, boxes in Annotations/*.xml.")
 
     def annotated(path: str) -> Annotated | None:
         file = root / "Annotations" / Path(path).with_suffix(".xml").name
@@ -120,7 +120,7 @@ def _coco(root: Path, annotations: Path | None) -> Layout:
     file = annotations or coco_json(root)
     if file is None:
         raise UserError(
-            f"{root} does not hold exactly one annotations/*.json; name the COCO file with --annotations FILE."
+            f"{root} does not hold exactly one annotations/*.json. Name the COCO file with --annotations FILE."
         )
     of_name = read_coco(file)
     # COCO names files without their folder; the folder is whichever below the root holds them.
@@ -128,7 +128,7 @@ def _coco(root: Path, annotations: Path | None) -> Layout:
     base = next((f for f in folders if any((f / name).is_file() for name in of_name)), None)
     if base is None:
         first = next(iter(of_name), "any photo")
-        raise UserError(f"None of the folders in {root} holds {first} or another photo that {file} names.")
+        raise UserError(f"No folder in {root} holds {first} or any other photo that {file} lists.")
     prefix = "" if base == root else f"{base.name}/"
     names = sorted(of_name)
     return Layout(
@@ -156,6 +156,6 @@ def read_coco(file: Path) -> dict[str, Annotated]:
             for image in content["images"]
         }
     except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}.") from error
+        raise UserError(f"Cannot read {file}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} is not a COCO annotation file ({type(error).__name__}: {error}).") from error

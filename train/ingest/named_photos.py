@@ -32,7 +32,7 @@ def positions(names: Sequence[str], paths: Sequence[str], source: Path, where: s
         end = by_end.get(name.rpartition("/")[2], [])
         fits = [exact[name]] if name in exact else [n for n in end if paths[n].endswith(f"/{name}")]
         if len(fits) != 1:
-            problem = "is not in" if not fits else "means several photos of"
+            problem = "is not in" if not fits else "matches several photos of"
             raise UserError(f"{name}, which {source} lists, {problem} {where}.")
         found += fits
     if len(set(found)) < len(found):

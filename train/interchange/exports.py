@@ -226,7 +226,7 @@ def _raw(leaving: Exported) -> Iterator[list[list[int]]]:
         raw = raw_boxes(leaving.store, list(images.values()), leaving.config)
         for image_id in block:
             if image_id not in raw:
-                raise UserError(f"The raw boxes of {images[image_id].path} are not in the store any more.")
+                raise UserError(f"The raw boxes of {images[image_id].path} are no longer in the store.")
             yield raw[image_id].tolist()
 
 

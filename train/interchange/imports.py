@@ -63,7 +63,7 @@ def import_proposals(
     photos = _listed(workspace, dataset, images)
     readable = [photo.id for photo in photos if photo.status == "ok"]
     if not write.missing_proposals(workspace.store, readable, method):
-        raise UserError(f"The dataset '{dataset.name}' has proposals named '{name}' already; choose another name.")
+        raise UserError(f"The dataset '{dataset.name}' already has proposals '{name}'. Choose another name.")
 
     progress.phase("Reading proposals", len(photos))
     counts = array("q")
@@ -120,14 +120,14 @@ def import_correspondences(
     ids = [image.id for image in current]
     if proposals is None and len(write.missing_proposals(workspace.store, ids, config.method)) < len(ids):
         raise UserError(
-            f"There are imported proposals named '{name}'; use them with --proposals {name}, or choose another name."
+            f"Imported proposals '{name}' already exist. Use them with --proposals {name}, or choose another name."
         )
     paths = Photos.of(workspace.store, dataset.id).names(current)
     found = positions(reference.read_images(file), paths, file, f"the dataset '{dataset.name}'")
     photos = [current[at] for at in found]
     for photo in photos:
         if photo.status != "ok":
-            raise UserError(f"{photo.path} of '{dataset.name}' cannot be read: {photo.error}.")
+            raise UserError(f"Cannot read {photo.path} of '{dataset.name}': {photo.error}.")
     given = _read(file, photos, config.neighbors, progress)
     return _launch(workspace, dataset, encoder, name, config, given, file)
 
@@ -193,7 +193,7 @@ def _launch(
 
 def _free_for_import(name: str) -> str:
     if not name.strip() or name in ("search", "annotations"):
-        raise UserError(f"'{name}' cannot be the name of imported proposals; choose another.")
+        raise UserError(f"Invalid name for imported proposals: {name}. Choose another name.")
     return name
 
 
@@ -202,8 +202,8 @@ def _listed(workspace: Workspace, subject: Dataset, images: Path | None) -> list
     file = images or coco_json(Path(subject.root))
     if file is None:
         raise UserError(
-            f"{subject.root} does not hold exactly one annotations/*.json; name the COCO file in whose order the "
-            "proposals are with --images FILE."
+            f"{subject.root} does not hold exactly one annotations/*.json. Name the COCO file that gives the order of "
+            "the proposals with --images FILE."
         )
     current = list(current_images(workspace.store, subject.id))
     paths = Photos.of(workspace.store, subject.id).names(current)
@@ -232,7 +232,7 @@ def _read(file: Path, photos: list[Image], neighbors: int, progress: Progress) -
             for pair in found.tolist():
                 for box, known, photo in ((pair[:4], query, number), (pair[4:], key, neighbor)):
                     if tuple(box) not in known:
-                        said = f"{box}, which is no RoI of {photos[photo].path}"
+                        said = f"{box}, which is not a RoI of {photos[photo].path}"
                         raise UserError(f"{file}: a pair of {photos[number].path} names the box {said}.")
                     pairs.append(known[tuple(box)])
             pair_start.append(len(pairs) // 2)
@@ -263,10 +263,10 @@ def _read_neighbors(file: Path, photos: list[Image], count: int, progress: Progr
     lists = _as_many(reference.read_neighbors(file), len(photos), file, "neighbours")
     for number, (photo, found) in enumerate(zip(photos, lists, strict=True)):
         if len(found) != count:
-            raise UserError(f'{file}: {photo.path} has {len(found)} neighbours, and "knn_image_num" is {count}.')
+            raise UserError(f'{file}: {photo.path} has {len(found)} neighbours, but "knn_image_num" is {count}.')
         unknown = found[(found < 0) | (found >= len(photos))]
         if len(unknown):
-            said = f"{unknown[0]}, and images are numbered 0 to {len(photos) - 1}"
+            said = f"{unknown[0]}, but images are numbered 0 to {len(photos) - 1}"
             raise UserError(f"{file}: {photo.path} has the neighbour {said}.")
         nearest[number] = found
         progress.advance()
@@ -284,10 +284,10 @@ def _as_many(items: Iterable[T], count: int, file: Path, what: str) -> Iterator[
     for item in items:
         seen += 1
         if seen > count:
-            raise UserError(f"{file} has {what} of more images than the {count} that are listed.")
+            raise UserError(f"{file} has {what} of more images than the {count} that it lists.")
         yield item
     if seen < count:
-        raise UserError(f"{file} has {what} of {seen} images, and {count} are listed.")
+        raise UserError(f"{file} has {what} of {seen} images, but lists {count}.")
 
 
 def _check_inside(boxes: np.ndarray, photo: Image, file: Path) -> None:

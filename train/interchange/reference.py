@@ -162,7 +162,7 @@ def _items(file: Path, prefix: str) -> Iterator[Any]:
         with file.open("rb") as source:
             yield from ijson.items(source, prefix, use_float=True, buf_size=READ)
     except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}.") from error
+        raise UserError(f"Cannot read {file}: {error.strerror}.") from error
     except (ijson.JSONError, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0]
-        raise UserError(f"{file} is not whole, valid JSON: {reason}.") from error
+        raise UserError(f"{file} is not complete, valid JSON: {reason}.") from error

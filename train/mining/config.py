@@ -12,7 +12,7 @@ from orl_explorer.train.settings import Precision, Settings, setting
 
 RankedBy = Literal["search", "objectness"]
 
-RAW = "Raw boxes and precision"  # heading of what may need the whole dataset computed anew
+RAW = "Raw boxes and precision"  # heading of settings that may require computing the whole dataset again
 
 
 class MineConfig(Settings):
@@ -22,7 +22,7 @@ class MineConfig(Settings):
         10,
         ge=1,
         le=100,
-        help="K: nearest images of each image",
+        help="K: number of nearest neighbours of each photo",
         label="K · neighbours",
         url="k",
         slider=(1, 30, 1),
@@ -32,7 +32,7 @@ class MineConfig(Settings):
         0.1,
         gt=0,
         le=1,
-        help="N: pairs kept per neighbour, as a share of the query's RoIs",
+        help="N: pairs to keep per neighbour, as a share of the query's RoIs",
         label="N · pairs per neighbour, share of RoIs",
         url="n",
         slider=(0.01, 1, 0.01),
@@ -42,7 +42,7 @@ class MineConfig(Settings):
         96,
         ge=1,
         le=4096,
-        help="Smallest side of a RoI, in pixels of the photo",
+        help="Minimum side of a RoI, in pixels of the photo",
         label="Min size, px",
         url="size",
         slider=(16, 256, 4),
@@ -52,7 +52,7 @@ class MineConfig(Settings):
         3.0,
         ge=1,
         le=100,
-        help="Largest ratio of a RoI's sides",
+        help="Maximum ratio of a RoI's sides",
         url="aspect",
         slider=(1, 6, 0.1),
         grid=(1.5, 2, 3, 4),
@@ -61,7 +61,7 @@ class MineConfig(Settings):
         0.5,
         ge=0,
         le=1,
-        help="Largest overlap (IoU) of a RoI with one already kept",
+        help="Maximum overlap (IoU) of a RoI with a RoI already kept",
         label="Max IoU",
         url="iou",
         slider=(0.1, 0.95, 0.05),
@@ -71,7 +71,7 @@ class MineConfig(Settings):
         100,
         ge=1,
         le=1000,
-        help="Most RoIs of an image",
+        help="Maximum number of RoIs per photo",
         label="Max RoIs",
         url="rois",
         slider=(1, 100, 1),
@@ -81,7 +81,7 @@ class MineConfig(Settings):
         -1.0,
         ge=-1,
         le=1,
-        help="Smallest cosine similarity of a pair",
+        help="Minimum cosine similarity of a pair",
         url="sim",
         slider=(-1, 1, 0.01),
         grid=(-1, 0.3, 0.5, 0.7),
@@ -90,7 +90,7 @@ class MineConfig(Settings):
         0.0,
         ge=0,
         le=100,
-        help="Weight of both RoIs' objectness beside their similarity when pairs are chosen",
+        help="Weight of the objectness of both RoIs, added to their similarity to choose pairs",
         label="Objectness in pairs",
         url="obj",
         slider=(0, 3, 0.05),
@@ -100,8 +100,8 @@ class MineConfig(Settings):
         0.0,
         ge=0,
         le=100,
-        help="Weight of how few channels both RoIs' features stand on beside their similarity when pairs are chosen: "
-        "those of backgrounds stand on many",
+        help="Weight of the sparseness of both RoIs' features, added to their similarity to choose pairs. Features of "
+        "backgrounds use many channels",
         label="Sparseness in pairs",
         url="sparse",
         slider=(0, 3, 0.05),
@@ -109,8 +109,8 @@ class MineConfig(Settings):
     )
     ranked_by: RankedBy = setting(
         "search",
-        help="Raw boxes that are judged first: selective search's own order, or the likeliest objects",
-        label="Raw boxes judged first",
+        help="Order in which raw boxes are filtered: the order of selective search, or likely objects first",
+        label="Order of raw boxes",
         term="ranked by",
         url="ranked",
         words={"search": "search order", "objectness": "likely objects"},
@@ -118,8 +118,8 @@ class MineConfig(Settings):
     )
     fallback: Fallback = setting(
         "first",
-        help="RoI of an image that keeps none: its first raw box, or the image",
-        label="Photo that keeps no box gets",
+        help="RoI of a photo whose raw boxes are all rejected: its first raw box, or the whole photo",
+        label="Photo without RoIs gets",
         term="fallback",
         url="fall",
         words={"first": "first raw box", "image": "whole photo"},
@@ -127,7 +127,7 @@ class MineConfig(Settings):
     proposals: str = setting(
         "search",
         min_length=1,
-        help="Raw boxes: search (selective search), annotations, or the name of imported",
+        help="Raw boxes: search (selective search), annotations, or the name of imported proposals",
         label="Raw boxes",
         term="proposals",
         url="props",
@@ -138,7 +138,7 @@ class MineConfig(Settings):
         1.0,
         ge=0.1,
         le=1,
-        help="Selective search runs on the photo resized by this; 0.5 is 4 to 5 x faster",
+        help="Scale of the photo for selective search. 0.5 is 4 to 5 x faster",
         label="Selective search on photos of",
         term="proposal scale",
         url="scale",
@@ -149,7 +149,7 @@ class MineConfig(Settings):
     )
     precision: Precision = setting(
         "fp32",
-        help="Of the forward passes; bf16 is twice as fast on CPUs that have it, and changes some pairs",
+        help="Precision of forward passes. bf16 is twice as fast on CPUs that support it, and changes some pairs",
         label="Precision of forward passes",
         term="precision",
         url="prec",
@@ -158,7 +158,7 @@ class MineConfig(Settings):
 
     @classmethod
     def of(cls, mined: CorrespondenceSet) -> MineConfig:
-        """What a set was mined with."""
+        """Return the settings that a set was mined with."""
         return cls(**mined.params)
 
     @property
@@ -168,12 +168,12 @@ class MineConfig(Settings):
 
     @property
     def needs_objectness(self) -> bool:
-        """Whether anything depends on how likely boxes hold objects."""
+        """Whether any setting needs the objectness of boxes."""
         return self.ranked_by == "objectness" or self.object_weight > 0
 
     @property
     def method(self) -> str:
-        """Name of the raw proposals that this setting filters."""
+        """Name of the proposals that these settings filter."""
         match self.proposals:
             case "search":
                 return proposal_method(self.proposal_scale)
@@ -183,7 +183,7 @@ class MineConfig(Settings):
 
 
 def imported_method(name: str) -> str:
-    """Name under which the raw boxes of a proposals file are kept."""
+    """Return the name under which the raw boxes of a proposals file are stored."""
     return f"imported:{name}"
 
 

@@ -72,8 +72,8 @@ class Embeddings:
             return False
         if json.loads(self._described.read_text()) != self._header:
             raise UserError(
-                f"{self._described} describes features of other weights; "
-                f"move {self._described.parent} away and mine again."
+                f"{self._described} describes features of other weights. "
+                f"Move {self._described.parent} away and mine again."
             )
         return True
 
@@ -119,7 +119,7 @@ class Embeddings:
         rows, there = index.find(keys)
         if not there.all():
             raise UserError(
-                f"{int((~there).sum())} of {len(keys)} features are not in {self._folder}; mine with this encoder."
+                f"{int((~there).sum())} of {len(keys)} features are not in {self._folder}. Mine with this encoder."
             )
         if (np.diff(rows) == 1).all():  # as the RoIs of a photo mostly lie: read where they are, not copied
             return self._mapped(int(rows[0]), len(rows))

@@ -100,7 +100,7 @@ def adopt(
     store = workspace.store
     known = {image.id: image for image in known_photos(workspace, dataset, progress)}
     if not known.keys() >= set(given.image_ids.tolist()):
-        raise UserError(f"Photos of '{dataset.name}' have changed since the file was read; import it anew.")
+        raise UserError(f"Photos of '{dataset.name}' have changed since the file was read. Import it again.")
     images = [known[i] for i in given.image_ids.tolist()]
     adopted = write.begin_set(store, name, dataset.id, encoder.id, config.model_dump(), run_id)
     photos = Photos.of(store, dataset.id)
@@ -108,7 +108,7 @@ def adopt(
     if given.only_neighbors:
         read = propose_missing(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
         if len(read) < len(images):
-            raise UserError(f"Some photos of '{dataset.name}' cannot be read any more; see the run's log.")
+            raise UserError(f"Some photos of '{dataset.name}' can no longer be read. See the run's log.")
         embed_images(features, images, photos, progress)
         if config.needs_objectness:
             map_attention(features, images, photos, progress)
@@ -134,7 +134,7 @@ def _take_rois(
     workspace: Workspace, set_id: int, images: list[Image], given: Given, config: MineConfig, progress: Progress
 ) -> None:
     done = write.filtered_images(workspace.store, set_id)
-    progress.phase("Taking over regions", len(images) - len(done))
+    progress.phase("Storing RoIs", len(images) - len(done))
     for block in _blocks(given, done, BLOCK):
         own = {images[number].id: given.rois(number) for number in block}
         missing = write.missing_proposals(workspace.store, list(own), config.method)
@@ -151,7 +151,7 @@ def _take_rois(
 def _take_neighbors(
     workspace: Workspace, set_id: int, features: Features, images: list[Image], given: Given, progress: Progress
 ) -> None:
-    progress.phase("Taking over neighbours", len(given.image_ids))
+    progress.phase("Storing neighbours", len(given.image_ids))
     similarity, keys = np.empty(given.neighbors.shape, np.float32), photo_keys(images)
     for block in _blocks(given, set(), BLOCK):
         own = features.images.get(keys[block])

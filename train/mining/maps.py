@@ -167,19 +167,19 @@ def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = Non
     if len(points) < FEWEST:
         raise UserError(
             f"Only {len(points)} {what}s of '{shown.dataset.name}' have stored features of '{shown.encoder.name}', too "
-            "few for a map; mine with this encoder first."
+            "few for a map. Mine with this encoder first."
         )
-    progress.phase("Principal components", len(points))
+    progress.phase("Computing principal components", len(points))
     features = _features(workspace, shown)
     rows = features.images if shown.mined is None else features.rois
     components = principal(rows.get(_keys(workspace, points, rows)))
     progress.advance(len(points))
-    progress.phase("Places on the map", EARLY + LATE)
+    progress.phase("Placing points on the map", EARLY + LATE)
     with threadpool_limits(1):  # sums that are split between threads come out otherwise each time
         places = tsne(components, report=progress.advance)
     made = Map(points, places, components.astype(np.float16), map_state(shown, points), True)
     keep_map(workspace, shown, made)
-    progress.log(f"A map of {len(points)} {what}s of '{shown.dataset.name}' by '{shown.encoder.name}' is kept.")
+    progress.log(f"Saved a map of {len(points)} {what}s of '{shown.dataset.name}' by '{shown.encoder.name}'.")
     return made
 
 

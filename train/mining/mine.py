@@ -54,8 +54,8 @@ def check(workspace: Workspace, dataset: Dataset, name: str, config: MineConfig)
         raise UserError("A correspondence set needs a name.")
     if dataset.image_count <= config.neighbors:
         raise UserError(
-            f"K = {config.neighbors} neighbours need at least {config.neighbors + 1} photos, and the dataset "
-            f"'{dataset.name}' has {dataset.image_count}; lower --neighbors or add photos."
+            f"K = {config.neighbors} neighbours need at least {config.neighbors + 1} photos. The dataset "
+            f"'{dataset.name}' has {dataset.image_count}. Lower --neighbors or add photos."
         )
     _check_proposals(workspace, dataset, config)
 
@@ -63,14 +63,14 @@ def check(workspace: Workspace, dataset: Dataset, name: str, config: MineConfig)
 def _check_proposals(workspace: Workspace, dataset: Dataset, config: MineConfig) -> None:
     if config.proposals == "annotations":
         if not dataset.annotation_count:
-            raise UserError(f"The photos of '{dataset.name}' have no annotations to propose; ingest them with some.")
+            raise UserError(f"The photos of '{dataset.name}' have no annotations. Ingest them with annotations.")
     elif config.proposals != "search":
         ids = [image.id for image in usable_images(workspace.store, dataset.id)]
         missing = len(write.missing_proposals(workspace.store, ids, config.method))
         if missing:
             raise UserError(
-                f"{missing} of the {len(ids)} photos of '{dataset.name}' have no proposals named '{config.proposals}'; "
-                f"`orl import proposals FILE --dataset {dataset.name} --name {config.proposals}` brings them."
+                f"{missing} of the {len(ids)} photos of '{dataset.name}' have no proposals '{config.proposals}'. "
+                f"Import them with `orl import proposals FILE --dataset {dataset.name} --name {config.proposals}`."
             )
 
 
@@ -101,7 +101,7 @@ def mine(
     images = propose_missing(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
     if len(images) <= config.neighbors:
         raise UserError(
-            f"Only {len(images)} photos of '{dataset.name}' can still be read, too few for K = {config.neighbors}."
+            f"Only {len(images)} photos of '{dataset.name}' can be read, too few for K = {config.neighbors}."
         )
     features = Features(workspace, encoder, device, config.precision)
     embed_images(features, images, photos, progress)
@@ -118,13 +118,13 @@ def publish_set_measured(
     workspace: Workspace, set_id: int, dataset: Dataset, config: MineConfig, progress: Progress
 ) -> CorrespondenceSet:
     """Measure a set whose rows are all there, and make it visible."""
-    progress.phase("Measuring", 1)
+    progress.phase("Measuring quality", 1)
     write.keep_quality(workspace.store, set_id, measure(workspace.store, set_id, dataset.annotation_count))
     progress.advance()
     published = write.publish_set(workspace.store, set_id)
     progress.log(
         f"Set '{published.name}': {published.image_count} photos, {published.candidate_count} RoIs, "
-        f"{published.pair_count} pairs; {published.fallback_count} photos kept no box (fall-back: {config.fallback})."
+        f"{published.pair_count} pairs; {published.fallback_count} photos use the fall-back RoI ({config.fallback})."
     )
     return published
 
@@ -143,7 +143,7 @@ def propose_missing(
         return images
     missing = set(write.missing_proposals(workspace.store, [i.id for i in images], config.method))
     todo = [i for i in images if i.id in missing]
-    progress.phase("Proposing regions", len(todo))
+    progress.phase("Running selective search", len(todo))
     lost: set[int] = set()
     jobs = ((str(photos.path(i)), photos.stamp(i), image_seed(i.path), config.proposal_scale) for i in todo)
     done: dict[int, np.ndarray] = {}
@@ -153,7 +153,7 @@ def propose_missing(
             for image, found in zip(todo, all_found, strict=True):
                 if isinstance(found, str):
                     mark_unreadable(workspace.store, image.id, found)
-                    progress.log(f"Left out {image.path}: {found}.")
+                    progress.log(f"Skipped {image.path}: {found}.")
                     lost.add(image.id)
                 else:
                     done[image.id] = found
@@ -184,7 +184,7 @@ def embed_images(features: Features, images: list[Image], photos: Photos, progre
 
 def map_attention(features: Features, images: list[Image], photos: Photos, progress: Progress) -> None:
     """Compute the attention maps of photos that are not on disk yet."""
-    progress.phase("Mapping attention", features.attention.missing(photo_keys(images)))
+    progress.phase("Computing attention maps", features.attention.missing(photo_keys(images)))
     added = _add_photos(
         features.attention,
         images,
@@ -232,8 +232,8 @@ def _add_photos(
 def _tell_outdated(stored: Embeddings, progress: Progress) -> None:
     if stored.outdated:
         progress.log(
-            f"{stored.outdated} features of an earlier version do not record which pixels they belong to: "
-            "computing them again."
+            f"{stored.outdated} features were stored by an earlier version, without a record of their pixels. "
+            "Computing them again."
         )
 
 
@@ -243,7 +243,7 @@ def filter_rois(
     """Write the candidates of a set."""
     done = write.filtered_images(workspace.store, set_id)
     todo = [i for i in images if i.id not in done]
-    progress.phase("Filtering regions", len(todo))
+    progress.phase("Filtering RoIs", len(todo))
     for start in range(0, len(todo), BLOCK):
         block = todo[start : start + BLOCK]
         raw = raw_boxes(workspace.store, block, config)
@@ -281,7 +281,7 @@ def embed_rois(
                     yield image, keys[missing], boxes[missing]
 
     count = sum(len(keys) for _, keys, _ in unseen())
-    progress.phase("Embedding regions", count)
+    progress.phase("Embedding RoIs", count)
     _tell_outdated(features.rois, progress)
 
     def crops(work: tuple[Image, np.ndarray, np.ndarray]) -> list[tuple[int, np.ndarray]]:
@@ -311,7 +311,7 @@ def _find_neighbors(
     write.add_neighbors(workspace.store, set_id, ids, found.ids, found.similarity)
     begun = write.filtered_images(workspace.store, set_id), write.images_with_neighbors(workspace.store, set_id)
     if begun != (set(ids.tolist()),) * 2:
-        raise UserError("The photos of the dataset have changed since this mining began; mine anew under another name.")
+        raise UserError("The photos of the dataset have changed since this run started. Mine again under another name.")
     progress.advance(len(images))
 
 
@@ -321,7 +321,7 @@ def match_rois(
     """Write the pairs of a set that has its neighbours and candidates."""
     done = write.matched_images(workspace.store, set_id)
     todo = [i.id for i in images if i.id not in done]
-    progress.phase("Matching regions", len(todo))
+    progress.phase("Matching RoIs", len(todo))
 
     rois = read.set_rois(workspace.store, set_id)
     digest_of = dict(zip([i.id for i in images], photo_keys(images).tolist(), strict=True))
@@ -359,8 +359,8 @@ def _read(photos: Photos, image: Image) -> PIL.Image.Image:
         return photos.read(image)
     except UnreadableImage as error:
         raise UserError(
-            f"{photos.path(image)} was readable when its regions were proposed and is not any more: {error}; "
-            "run `orl ingest` on its folder again, then mine anew."
+            f"{photos.path(image)} can no longer be read: {error}. "
+            "Run `orl ingest` on its folder again, then mine again."
         ) from error
 
 

@@ -188,7 +188,7 @@ def _begin(workspace: Workspace, mined: CorrespondenceSet) -> Making:
         try:
             make_matches(workspace, mined, report)
         except (StoreError, OSError) as problem:
-            making.error = f"The orders of the pairs could not be written: {problem}"
+            making.error = f"Cannot write the orders of the pairs: {problem}"
 
     making.thread = threading.Thread(target=make, daemon=True, name=f"matches of set {mined.id}")
     making.thread.start()

@@ -53,14 +53,14 @@ def draw_sample(
     unknown = features.images.missing(photo_keys(images))
     if unknown:
         raise UserError(
-            f"{unknown} of the {len(ids)} photos of '{dataset}' have not been embedded by this encoder; "
-            "mine the dataset with it once, then sweep."
+            f"{unknown} of the {len(ids)} photos of '{dataset}' have no features of this encoder. "
+            "Mine the dataset with it once, then sweep."
         )
     if len(ids) <= most:
-        raise UserError(f"K = {most} neighbours need at least {most + 1} photos, and '{dataset}' has {len(ids)}.")
+        raise UserError(f"K = {most} neighbours need at least {most + 1} photos. '{dataset}' has {len(ids)}.")
     allowed = ids if only is None else np.array([i.id for i in images if photos_named(i, frozenset(only))], np.int64)
     if not len(allowed):
-        raise UserError(f"No photo of '{dataset}' has one of the {len(only or ())} names that may be queries.")
+        raise UserError(f"None of the {len(only or ())} names of queries matches a photo of '{dataset}'.")
     queries = drawn(allowed, size, seed)
     neighbors, nearness = _nearest(workspace, features.images, ids, queries, most)
     involved = {*queries.tolist(), *neighbors.ravel().tolist()}

@@ -55,7 +55,7 @@ def sweep(
     progress = progress or Progress()
     cells = combinations(grid, base)
     if "precision" in grid:
-        raise UserError("A sweep works from stored features of one precision; mine with the other, then compare sets.")
+        raise UserError("A sweep uses stored features of one precision. Mine with the other, then compare sets.")
     features = Features(workspace, encoder_named(workspace.store, encoder), precision=base.precision)
     most = max(config.neighbors for _, config in cells)
     drawn = draw_sample(workspace, dataset, features, most, sample, seed, only)
@@ -63,7 +63,7 @@ def sweep(
     vectors = BoxFeatures(features, photos)
     trial = Trial(workspace, drawn, vectors, AttentionMaps(features, photos))
     found = dict(try_all(trial, [config for _, config in cells], embed=True, progress=progress))
-    progress.log(f"RoIs embedded for the occasion: {vectors.embedded}.")
+    progress.log(f"RoIs embedded for this sweep: {vectors.embedded}.")
     return [Cell(cell, found[config].measures) for cell, config in cells]
 
 

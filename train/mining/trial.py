@@ -157,8 +157,8 @@ class Trial:
         raw = raw_boxes(self._workspace.store, images, config)
         if len(raw) < len(images):
             raise UserError(
-                f"Some photos of '{self.sample.dataset.name}' have no proposals by {config.method}; mine the dataset "
-                "with that --proposal-scale once, or import them for all photos, then sweep."
+                f"Some photos of '{self.sample.dataset.name}' have no proposals by {config.method}. Mine the dataset "
+                "with that --proposal-scale once, or import proposals for all photos."
             )
         for image_id, boxes in raw.items():
             self._raw[config.method, image_id] = boxes

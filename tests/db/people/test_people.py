@@ -50,7 +50,7 @@ def test_a_photo_that_does_not_exist_gets_no_tag(store: Store) -> None:
 
 @pytest.mark.parametrize("text", ["", " \n ", "x" * 41])
 def test_a_tag_is_a_short_word(text: str) -> None:
-    with pytest.raises(StoreError, match="A tag is a short word of 1 to 40 characters"):
+    with pytest.raises(StoreError, match="Invalid tag of .* characters. Use 1 to 40 characters"):
         clean_tag(text)
 
 

@@ -61,6 +61,6 @@ def test_a_run_that_finishes_again_replaces_what_it_had_found(store: Store) -> N
 
 
 def test_an_evaluation_that_is_not_there_is_a_sentence(store: Store) -> None:
-    with pytest.raises(StoreError, match="There is no evaluation 7; `orl evaluations` shows those there are."):
+    with pytest.raises(StoreError, match="There is no evaluation 7. See `orl evaluations`."):
         evaluation_by_id(store, 7)
     assert evaluation_of_run(store, 7) is None

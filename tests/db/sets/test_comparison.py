@@ -145,9 +145,9 @@ def test_pages_of_the_least_alike_laid_side_by_side_are_the_whole(store: Store, 
 @pytest.mark.parametrize(
     ("first", "second", "sentence"),
     [
-        (2, 3, "These two sets have no photo in common, so there is nothing to compare."),
-        (1, 4, "Only complete sets can be compared, and set 4 is not there or not complete."),
-        (9, 1, "Only complete sets can be compared, and set 9 is not there or not complete."),
+        (2, 3, "Cannot compare the two sets: they have no photo in common."),
+        (1, 4, "Cannot compare set 4: it does not exist or is not complete."),
+        (9, 1, "Cannot compare set 9: it does not exist or is not complete."),
     ],
 )
 def test_what_cannot_be_compared_is_refused_with_a_sentence(

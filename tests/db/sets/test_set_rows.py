@@ -159,13 +159,13 @@ def test_a_set_is_taken_up_by_its_own_run_only_and_never_after_it_is_complete(st
     mined = begin(store)
     assert begin(store).id == mined.id
     other = add_run(store, Run(kind="mine", name="set", params={})).id
-    with pytest.raises(StoreError, match="The correspondence set name 'set' is taken; sets never change"):
+    with pytest.raises(StoreError, match="The correspondence set 'set' already exists"):
         begin(store, run=other)
     with pytest.raises(StoreError, match=r"'set' is not complete; `orl runs resume 1` goes on"):
         rows.complete_set_named(store, "set")
     assert rows.sets(store) == []
     mining.publish_set(store, mined.id)
-    with pytest.raises(StoreError, match="is taken"):
+    with pytest.raises(StoreError, match="already exists"):
         begin(store)
     assert rows.complete_set_named(store, "set").id == mined.id
     assert [s.name for s in rows.sets(store)] == ["set"]
@@ -187,7 +187,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(store: Store, look_up, 
 
 def test_the_same_weights_under_the_same_name_are_one_encoder(store: Store) -> None:
     assert add_encoder(store, new_encoder()).id == 1
-    with pytest.raises(StoreError, match="The encoder name 'e' is taken; choose another"):
+    with pytest.raises(StoreError, match="The encoder 'e' already exists. Choose another name"):
         add_encoder(store, new_encoder(sha="1" * 64))
     second = add_encoder(store, new_encoder("f"))
     assert [e.name for e in encoders(store)] == ["e", "f"]

@@ -92,11 +92,11 @@ def test_a_set_is_renamed_also_for_the_runs_that_trained_on_it(store: Store) -> 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("two", "The correspondence set name 'two' is taken; choose another."),
+        ("two", "The correspondence set 'two' already exists. Choose another name."),
         (" ", "A correspondence set needs a name."),
     ],
 )
-def test_a_name_that_will_not_do_is_a_sentence(store: Store, name: str, sentence: str) -> None:
+def test_an_invalid_name_is_a_sentence(store: Store, name: str, sentence: str) -> None:
     with pytest.raises(StoreError) as refused:
         rename_set(store, 1, name)
     assert str(refused.value) == sentence
@@ -108,7 +108,7 @@ def test_a_set_that_is_not_complete_keeps_its_name(store: Store) -> None:
     found = set_by_id(store, set_id)
     assert found is not None and found.run_id is not None
     update_run(store, found.run_id, status="failed")
-    with pytest.raises(StoreError, match="'half' is not complete; its run knows it by that name"):
+    with pytest.raises(StoreError, match="'half' is not complete. Wait for its run"):
         rename_set(store, set_id, "whole")
 
 
@@ -118,7 +118,7 @@ def test_a_set_in_use_is_neither_renamed_nor_deleted(store: Store) -> None:
         before = counts(store)
         for change in (lambda: rename_set(store, 1, "first"), lambda: delete_set(store, 1, "ann")):
             with pytest.raises(
-                StoreError, match=rf"Run {run} \(pupil\) uses the correspondence set 'one'; wait for it"
+                StoreError, match=rf"Run {run} \(pupil\) uses the correspondence set 'one'. Wait for it"
             ):
                 change()
         assert counts(store) == before
@@ -180,7 +180,7 @@ def test_a_deletion_that_fails_half_way_leaves_no_half_of_a_set_to_be_seen(
     with store.engine.begin() as connection:
         connection.exec_driver_sql("DROP TRIGGER full")
     if gone:
-        with pytest.raises(StoreError, match="does not exist any more"):
+        with pytest.raises(StoreError, match="no longer exists"):
             delete_set(store, 1, "ann")
         remove_rows(store)
     else:
@@ -227,7 +227,7 @@ def test_the_id_of_a_deleted_set_is_never_given_again(store: Store) -> None:
 
 
 def test_a_set_that_does_not_exist_is_a_sentence(store: Store) -> None:
-    with pytest.raises(StoreError, match="This correspondence set does not exist any more"):
+    with pytest.raises(StoreError, match="This correspondence set no longer exists"):
         delete_set(store, 9, "ann")
 
 

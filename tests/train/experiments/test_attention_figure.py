@@ -103,13 +103,13 @@ def test_the_random_encoder_is_the_same_each_time_and_leaves_the_generator_alone
 
 def test_mistakes_are_told_in_a_sentence(known: Workspace, photo: Path, tmp_path: Path) -> None:
     drawn = maps_figure([Image.new("RGB", (8, 8))], [FigureColumn("an encoder", [np.eye(2)])], "cosine")
-    with pytest.raises(UserError, match=r"figure.gif must end in .png, .svg or .pdf\."):
+    with pytest.raises(UserError, match=r"figure.gif. Use .png, .svg or .pdf as its ending\."):
         save_figure(drawn, tmp_path / "figure.gif")
     with pytest.raises(UserError, match="Cannot read .*gone.jpg: the file is not there any more"):
         attention_figure(known, [tmp_path / "gone.jpg"], ["starter"])
     with pytest.raises(UserError, match="There is no map 'gradcam'. Known maps: activation, cosine"):
         attention_figure(known, [photo], ["starter"], "gradcam")  # type: ignore[arg-type]
-    with pytest.raises(StoreError, match="There is no encoder named 'orl'"):
+    with pytest.raises(StoreError, match="There is no encoder 'orl'"):
         attention_figure(known, [photo], ["orl"])
-    with pytest.raises(UserError, match="cannot be written: File exists"):
+    with pytest.raises(UserError, match="Cannot write .*: File exists"):
         save_figure(drawn, photo / "figure.png")

@@ -187,7 +187,7 @@ def test_orl_is_trained_on_pairs_of_other_encoders_and_presets_too(
     ]
     assert rows[-1].encoder == "orl-7-of-other-paper"
     made.calls.clear()
-    for wrong, said in ((OtherPairs("gone", "paper"), "no encoder named 'gone'"), (OtherPairs(OWN, "odd"), "'odd'")):
+    for wrong, said in ((OtherPairs("gone", "paper"), "no encoder 'gone'"), (OtherPairs(OWN, "odd"), "'odd'")):
         with pytest.raises((UserError, StoreError), match=said):
             next(reproduce(workspace, folder, epochs=7, pairs=[wrong]))
     assert not made.calls

@@ -72,7 +72,7 @@ def test_corrected_annotations_are_seen_at_once(annotated: Workspace) -> None:
 def test_photos_without_annotations_are_refused(annotated: Workspace) -> None:
     replace_annotations(annotated.store, {image.id: () for image in usable_images(annotated.store, 1)})
     count_photos(annotated.store, 1)
-    with pytest.raises(UserError, match="The photos of 'demo' have no annotations to propose; ingest them with some."):
+    with pytest.raises(UserError, match="The photos of 'demo' have no annotations. Ingest them with annotations."):
         check(annotated, "demo", "starter", "truth", CONFIG)
 
 

@@ -139,6 +139,6 @@ def test_a_union_cannot_take_the_name_of_another_data_set(workspace: Workspace, 
     ingest(workspace, halves[1], name="first+second")
     with pytest.raises(StoreError, match=r"'first\+second' is not the union of first and second"):
         unite(workspace.store, ["first", "second"])
-    with pytest.raises(StoreError, match="There is no dataset named 'third'"):
+    with pytest.raises(StoreError, match="There is no dataset 'third'"):
         unite(workspace.store, ["first", "third"])
     assert [d.name for d in datasets(workspace.store)] == ["first", "first+second", "second"]

@@ -157,10 +157,10 @@ def test_cocos_folder_is_found_though_the_first_photo_of_its_list_is_gone(tmp_pa
     [
         ("gone", "auto", "There is no folder "),
         ("a.jpg", "auto", "is not a folder of photos"),
-        ("plain", "voc", "has no JPEGImages folder; VOC photos lie in JPEGImages, boxes in Annotations/"),
-        ("plain", "coco", "does not hold exactly one annotations/*.json; name the COCO file with --annotations FILE"),
+        ("plain", "voc", "has no JPEGImages folder. VOC has photos in JPEGImages, boxes in Annotations/"),
+        ("plain", "coco", "does not hold exactly one annotations/*.json. Name the COCO file with --annotations FILE"),
         ("plain", "yolo", "There is no layout 'yolo'. Known layouts: auto, folder, coco, voc."),
-        ("empty", "coco", "None of the folders in "),
+        ("empty", "coco", "No folder in "),
     ],
 )
 def test_a_layout_that_does_not_fit_is_answered_with_what_was_expected(

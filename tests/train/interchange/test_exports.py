@@ -263,7 +263,7 @@ def test_what_is_there_stays_and_a_full_disk_leaves_nothing(
 ) -> None:
     taken = tmp_path / "taken"
     taken.write_text("mine")
-    with pytest.raises(UserError, match=r"taken is there already; choose another --out, or remove it."):
+    with pytest.raises(UserError, match=r"taken already exists. Choose another --out, or remove it."):
         export(here, "set", form, taken)
     assert taken.read_text() == "mine"
 
@@ -273,7 +273,7 @@ def test_what_is_there_stays_and_a_full_disk_leaves_nothing(
 
     before = sorted(tmp_path.iterdir())
     monkeypatch.setattr(exports.Exported, "blocks", full)
-    with pytest.raises(UserError, match=r"The disk is full: .*out was not written."):
+    with pytest.raises(UserError, match=r"Cannot write .*out: the disk is full."):
         export(here, "set", form, tmp_path / "out")
     assert sorted(tmp_path.iterdir()) == before
 
@@ -284,7 +284,7 @@ def test_a_file_that_may_not_grow_is_one_sentence(here: Workspace, tmp_path: Pat
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))
     try:
-        with pytest.raises(UserError, match=r"out cannot be written: .*[Ff]ile too large"):
+        with pytest.raises(UserError, match=r"Cannot write .*out: .*[Ff]ile too large"):
             export(here, "set", form, tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -138,7 +138,7 @@ def test_without_their_proposals_the_rois_are_kept_as_such(fresh: Workspace, sen
     raw = write.proposals_of(fresh.store, ids, "imported:alone")
     assert {i: boxes.tolist() for i, boxes in raw.items()} == {i: own.boxes.tolist() for i, own in rois.items()}
     write.add_proposals(fresh.store, "imported:other", raw)
-    with pytest.raises(UserError, match="imported proposals named 'other'; use them with --proposals other, or"):
+    with pytest.raises(UserError, match="mported proposals 'other' already exist. Use them with --proposals other, or"):
         bring(fresh, sent / "sent_instance_correspondence.json", "other")
 
 
@@ -146,7 +146,7 @@ def test_mining_with_imported_proposals_finds_what_mining_with_search_finds(
     fresh: Workspace, origin: Workspace, sent: Path, listing: Path, tiny_mine: MineConfig, new_run: NewRun
 ) -> None:
     config = tiny_mine.model_copy(update={"proposals": "theirs"})
-    with pytest.raises(UserError, match="12 of the 12 photos of 'demo' have no proposals named 'theirs'"):
+    with pytest.raises(UserError, match="12 of the 12 photos of 'demo' have no proposals 'theirs'"):
         check(fresh, "demo", "starter", "set", config)
     import_proposals(fresh, sent / "sent_selective_search_proposal.json", "demo", "theirs", images=listing)
     mine(fresh, "demo", "starter", "set", config, run_id=new_run(fresh, "mine", "set"), workers=1)
@@ -174,7 +174,7 @@ def test_an_import_that_was_stopped_goes_on(
     for size in ("BLOCK", "MATCHED"):
         monkeypatch.setattr(f"orl_explorer.train.mining.given.{size}", 5)
     run = bring(fresh, sent / "sent_instance_correspondence.json", "alone")
-    for phase in ("Taking over regions", "Embedding photos", "Embedding regions", "Taking over neighbours"):
+    for phase in ("Storing RoIs", "Embedding photos", "Embedding RoIs", "Storing neighbours"):
         with pytest.raises(Stopped):
             work(fresh, run, StopIn(phase))
     for _ in range(2):
@@ -231,8 +231,8 @@ def test_a_photo_with_one_box_may_have_it_without_a_list(
 
 BOXES = [[[1, 2, 30, 40]]] * 12
 WRONG_PROPOSALS = [
-    ({"bbox": BOXES[1:]}, "has proposals of 11 images, and 12 are listed."),
-    ({"bbox": [*BOXES, []]}, "has proposals of more images than the 12 that are listed."),
+    ({"bbox": BOXES[1:]}, "has proposals of 11 images, but lists 12."),
+    ({"bbox": [*BOXES, []]}, "has proposals of more images than the 12 that it lists."),
     ({"bbox": [[[1, 2, 30, 4000]], *BOXES[1:]]}, "the box [1, 2, 30, 4000] is not inside scene-011.jpg, which is"),
     ({"bbox": [[[-1, 2, 30, 40]], *BOXES[1:]]}, "the box [-1, 2, 30, 40] is not inside"),
     ({"bbox": [[[1, 2, 0, 40]], *BOXES[1:]]}, "the box [1, 2, 0, 40] is not inside"),
@@ -243,9 +243,9 @@ WRONG_PROPOSALS = [
     ({"bbox": [*BOXES[1:], [["a", "b", "c", "d"]]]}, "the boxes of image 11 are [['a', 'b', 'c', 'd']]"),
     ({"bbox": [*BOXES[1:], None]}, "the boxes of image 11 are None"),
     ({"images": [], "annotations": []}, 'is not a selective_search_proposal file: it has no "bbox".'),
-    ('{"bbox": [[[1, 2, 30, 40]], [[1, 2', "is not whole, valid JSON:"),
-    ("no json", "is not whole, valid JSON:"),
-    ("", "is not whole, valid JSON:"),
+    ('{"bbox": [[[1, 2, 30, 40]], [[1, 2', "is not complete, valid JSON:"),
+    ("no json", "is not complete, valid JSON:"),
+    ("", "is not complete, valid JSON:"),
 ]
 
 
@@ -262,10 +262,10 @@ def test_wrong_proposals_are_refused_whole(
 
 def test_an_order_a_name_and_photos_are_needed(fresh: Workspace, listing: Path, tmp_path: Path) -> None:
     file = written(tmp_path, {"bbox": BOXES})
-    with pytest.raises(UserError, match=r"does not hold exactly one annotations/\*.json; name the COCO file"):
+    with pytest.raises(UserError, match=r"does not hold exactly one annotations/\*.json. Name the COCO file"):
         import_proposals(fresh, file, "demo", "x")
     for name in ("", "search", "annotations"):
-        with pytest.raises(UserError, match=f"'{name}' cannot be the name of imported proposals"):
+        with pytest.raises(UserError, match=f"Invalid name for imported proposals: {name}"):
             import_proposals(fresh, file, "demo", name, images=listing)
     with pytest.raises(UserError, match=r"file.json is not a COCO annotation file: it lists no images."):
         import_proposals(fresh, file, "demo", "x", images=file)
@@ -277,7 +277,7 @@ def test_an_order_a_name_and_photos_are_needed(fresh: Workspace, listing: Path, 
     with pytest.raises(UserError, match=r"1 photos of 'demo', such as scene-000.jpg, are not in .*fewer.json."):
         import_proposals(fresh, file, "demo", "x", images=tmp_path / "fewer.json")
     import_proposals(fresh, file, "demo", "x", images=listing)
-    with pytest.raises(UserError, match="The dataset 'demo' has proposals named 'x' already"):
+    with pytest.raises(UserError, match="The dataset 'demo' already has proposals 'x'"):
         import_proposals(fresh, file, "demo", "x", images=listing)
 
 
@@ -321,22 +321,25 @@ WRONG_SETS = [
     (drop("images"), 'it has no "images" with a "file_name" for each.'),
     (put("x.jpg", "images", "file_name", 3), "x.jpg, which"),
     (lambda f: f["images"].update(file_name=f["images"]["file_name"][:1] * 12), "scene-011.jpg twice."),
-    (lambda f: f["images"]["file_name"].pop(), "has RoIs of more images than the 11 that are listed."),
+    (lambda f: f["images"]["file_name"].pop(), "has RoIs of more images than the 11 that it lists."),
     (lambda f: f[P].pop("bbox"), 'is not an instance_correspondence file: it has no "bbox".'),
-    (lambda f: f[P]["bbox"].pop(), "has RoIs of 11 images, and 12 are listed."),
+    (lambda f: f[P]["bbox"].pop(), "has RoIs of 11 images, but lists 12."),
     (put([], P, "bbox", 0), "scene-011.jpg has no RoI."),
     (put([[0, 0, 9999, 9]], P, "bbox", 0), "the box [0, 0, 9999, 9] is not inside scene-011.jpg"),
     (put([[0, 0, 9]], P, "bbox", 0), "the boxes of image 0 are [[0, 0, 9]]"),
-    (put([1, 2, 12], P, "knn_image_id", 0), "scene-011.jpg has the neighbour 12, and images are numbered 0 to 11."),
+    (put([1, 2, 12], P, "knn_image_id", 0), "scene-011.jpg has the neighbour 12, but images are numbered 0 to 11."),
     (put([1, -2, 3], P, "knn_image_id", 0), "scene-011.jpg has the neighbour -2, and images"),
     (put([1, 2], P, "knn_image_id", 0), 'scene-011.jpg has 2 neighbours, and "knn_image_num" is 3.'),
     (put([1, 2, "a"], P, "knn_image_id", 0), "the neighbours of image 0 are [1, 2, 'a'], not a list of image numbers."),
-    (lambda f: f[P].pop("knn_image_id"), "has neighbours of 0 images, and 12 are listed."),
-    (lambda f: f[P].pop("knn_bbox_pair"), "has pairs of 0 images, and 12 are listed."),
+    (lambda f: f[P].pop("knn_image_id"), "has neighbours of 0 images, but lists 12."),
+    (lambda f: f[P].pop("knn_bbox_pair"), "has pairs of 0 images, but lists 12."),
     (put([[], []], P, "knn_bbox_pair", 0), "scene-011.jpg has pairs with 2 of its 3 neighbours."),
     (put([[[1] * 7], [], []], P, "knn_bbox_pair", 0), "the pairs of image 0 are not lists of 8 whole numbers for each"),
     (put(7, P, "knn_bbox_pair", 0), "the pairs of image 0 are not lists of 8 whole numbers for each neighbour."),
-    (put([[[1] * 8], [], []], P, "knn_bbox_pair", 0), "names the box [1, 1, 1, 1], which is no RoI of scene-011.jpg."),
+    (
+        put([[[1] * 8], [], []], P, "knn_bbox_pair", 0),
+        "names the box [1, 1, 1, 1], which is not a RoI of scene-011.jpg.",
+    ),
 ]
 
 
@@ -365,15 +368,15 @@ def test_a_file_of_another_kind_is_refused(fresh: Workspace, sent: Path, listing
 def test_a_truncated_file_of_correspondences_is_refused(fresh: Workspace, sent: Path, tmp_path: Path) -> None:
     whole = (sent / "sent_instance_correspondence.json").read_text()
     for share in (0.05, 0.3, 0.6, 0.99):
-        with pytest.raises(UserError, match="is not whole, valid JSON"):
+        with pytest.raises(UserError, match="is not complete, valid JSON"):
             bring(fresh, written(tmp_path, whole[: int(share * len(whole))]))
 
 
 def test_names_that_are_not_known(fresh: Workspace, sent: Path) -> None:
     file = sent / "sent_instance_correspondence.json"
-    with pytest.raises(StoreError, match="no dataset named 'x'"):
+    with pytest.raises(StoreError, match="no dataset 'x'"):
         import_correspondences(fresh, file, "x", "starter", "set")
-    with pytest.raises(StoreError, match="no encoder named 'x'"):
+    with pytest.raises(StoreError, match="no encoder 'x'"):
         import_correspondences(fresh, file, "demo", "x", "set")
     with pytest.raises(UserError, match="no proposals named 'x'"):
         bring(fresh, file, "set", proposals="x")
@@ -386,7 +389,7 @@ def test_photos_that_have_changed_since_the_file_was_read_are_noticed(fresh: Wor
     run = bring(fresh, sent / "sent_instance_correspondence.json")
     with fresh.store.session() as session:
         session.get_one(Image, 3).status = "unreadable"
-    with pytest.raises(UserError, match="Photos of 'demo' have changed since the file was read; import it anew."):
+    with pytest.raises(UserError, match="Photos of 'demo' have changed since the file was read. Import it again."):
         work(fresh, run)
 
 
@@ -394,7 +397,7 @@ def test_a_name_means_the_path_that_it_is_or_ends() -> None:
     paths = ["a/1.jpg", "b/1.jpg", "b/2.jpg", "1.jpg", "b/c-2.jpg"]
     found = positions(["b/1.jpg", "2.jpg", "1.jpg", "c-2.jpg"], paths, Path("f"), "the dataset")
     assert found == [1, 2, 3, 4]
-    with pytest.raises(UserError, match=r"1.jpg, which f lists, means several photos of here."):
+    with pytest.raises(UserError, match=r"1.jpg, which f lists, matches several photos of here."):
         positions(["1.jpg"], paths[:3], Path("f"), "here")
 
 

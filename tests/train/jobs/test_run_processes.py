@@ -158,7 +158,7 @@ def searching(ready: Workspace, small_scenes: Path, tmp_path: Path, tiny_mine: M
     ingest(ready, folder, name="large")
     config = tiny_mine.model_copy(update={"proposal_scale": 1.0})
     run = launch_mine(ready, "large", "starter", "large", config, workers=2)
-    until(lambda: run_by_id(ready.store, run.id).phase == "Proposing regions")
+    until(lambda: run_by_id(ready.store, run.id).phase == "Running selective search")
     process = psutil.Process(run.pid)
     until(lambda: sum(p.cpu_times().user > 2 for p in process.children()) == 2)  # both are in the midst of a photo
     yield run
@@ -273,16 +273,16 @@ def test_a_run_that_cannot_work_is_never_queued(place: Workspace, tiny_mine: Min
         launch_pretrain(place, "demo", BYOLConfig())
     with pytest.raises(StoreError, match=r"There is no dataset 'x'\. Known datasets: demo\."):
         launch_pretrain(place, "x", BYOLConfig())
-    with pytest.raises(StoreError, match="There is no encoder named 'starter'"):
+    with pytest.raises(StoreError, match="There is no encoder 'starter'"):
         launch_mine(place, "demo", "starter", "set", tiny_mine)
-    with pytest.raises(StoreError, match="There is no correspondence set named 'set'"):
+    with pytest.raises(StoreError, match="There is no correspondence set 'set'"):
         launch_train(place, "set", ORLConfig())
     assert runs(place.store) == []
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "../../elsewhere"])
 def test_a_name_that_leads_out_of_the_workspace_is_refused(place: Workspace, tiny_byol: BYOLConfig, name: str) -> None:
-    with pytest.raises(UserError, match="cannot be the name of an encoder"):
+    with pytest.raises(UserError, match="Invalid name for an encoder"):
         launch_pretrain(place, "demo", tiny_byol, name)
     assert runs(place.store) == []
 

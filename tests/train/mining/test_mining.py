@@ -72,7 +72,7 @@ def test_other_k_and_n_compute_no_proposal_and_embed_nothing_and_smaller_boxes_o
 
 def test_too_few_photos_for_k_are_refused_with_a_sentence(ready: Workspace, tiny_mine: MineConfig) -> None:
     check(ready, "demo", "starter", "set", tiny_mine.model_copy(update={"neighbors": 11}))
-    with pytest.raises(UserError, match=r"K = 12 neighbours need at least 13 photos, and the dataset 'demo' has 12"):
+    with pytest.raises(UserError, match=r"K = 12 neighbours need at least 13 photos. The dataset 'demo' has 12"):
         check(ready, "demo", "starter", "set", tiny_mine.model_copy(update={"neighbors": 12}))
     with pytest.raises(UserError, match="needs a name"):
         check(ready, "demo", "starter", " ", tiny_mine)
@@ -100,8 +100,8 @@ def test_a_photo_that_has_gone_or_broken_since_is_left_out_with_a_reason(
     done = read.set_by_id(own.store, mined(own, tiny_mine, new_run(own, "mine", "set"), progress=heard))
     assert done is not None
     assert done.image_count == 10
-    assert "Left out scene-003.jpg: the file is not there any more." in heard.lines
-    assert "Left out scene-004.jpg: the file has changed since it was ingested." in heard.lines
+    assert "Skipped scene-003.jpg: the file is not there any more." in heard.lines
+    assert "Skipped scene-004.jpg: the file has changed since it was ingested." in heard.lines
     assert len(images_of(own)) == 10
     for image in images_of(own):
         assert {n.image.status for n in read.neighbors_of(own.store, done.id, image.id)} == {"ok"}
@@ -112,7 +112,7 @@ def test_when_too_many_photos_are_gone_the_mining_says_so(
 ) -> None:
     for path in sorted(own_photos.iterdir())[3:]:
         path.unlink()
-    with pytest.raises(UserError, match="Only 3 photos of 'demo' can still be read, too few for K = 3"):
+    with pytest.raises(UserError, match="Only 3 photos of 'demo' can be read, too few for K = 3"):
         mined(own, tiny_mine, new_run(own, "mine", "set"))
 
 

@@ -28,7 +28,7 @@ from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import mine, mining_of
 
 TABLES = ("proposal", "roi", "set_image", "candidate", "neighbor", "pair")
-LATE_PHASES = ("Embedding photos", "Finding neighbours", "Matching regions")
+LATE_PHASES = ("Embedding photos", "Finding neighbours", "Matching RoIs")
 
 
 def rows_digest(workspace: Workspace) -> str:
@@ -105,8 +105,8 @@ def test_stopped_in_every_phase_and_resumed_it_finds_the_same(
         if stopped_in[-1] == "Finding neighbours":
             break
     mine(workspace, "demo", "starter", "set", tiny_mine, run_id=run, workers=1)
-    assert set(stopped_in) >= {"Proposing regions", "Embedding photos", "Filtering regions", "Embedding regions"}
-    assert stopped_in.count("Embedding regions") > 1
+    assert set(stopped_in) >= {"Running selective search", "Embedding photos", "Filtering RoIs", "Embedding RoIs"}
+    assert stopped_in.count("Embedding RoIs") > 1
     assert rows_digest(workspace) == uninterrupted
 
 
@@ -141,8 +141,8 @@ def test_stopped_at_the_end_of_a_phase_and_resumed_it_finds_the_same(
 
 
 PHASES = (
-    *("Proposing regions", "Embedding photos", "Filtering regions", "Embedding regions"),
-    *("Finding neighbours", "Matching regions", "Measuring"),
+    *("Running selective search", "Embedding photos", "Filtering RoIs", "Embedding RoIs"),
+    *("Finding neighbours", "Matching RoIs", "Measuring quality"),
 )
 
 
@@ -259,8 +259,10 @@ def test_a_store_that_stays_locked_ends_in_one_sentence_and_the_run_resumes(
     event.listen(workspace.store.engine, "connect", lambda c, _: c.execute("PRAGMA busy_timeout = 50"))
     other = sqlite3.connect(workspace.path / "orl.sqlite", isolation_level=None)
     progress = stop_after()
-    progress.phase = lambda name, _: other.execute("BEGIN IMMEDIATE") if name == "Matching regions" else None
-    with pytest.raises(StoreError, match=r"^The store is locked by another process; try again when it has finished\.$"):
+    progress.phase = lambda name, _: other.execute("BEGIN IMMEDIATE") if name == "Matching RoIs" else None
+    with pytest.raises(
+        StoreError, match=r"^The store is locked by another process. Try again when that process has finished\.$"
+    ):
         mine(workspace, "demo", "starter", "set", tiny_mine, run_id=run, workers=1, progress=progress)
     other.execute("ROLLBACK")
     other.close()
@@ -278,7 +280,7 @@ def test_photos_that_change_between_stop_and_resume_are_refused_with_a_sentence(
     progress = stop_after()
 
     def stop_when_matching(name: str, total: int) -> None:
-        if name == "Matching regions":
+        if name == "Matching RoIs":
             raise Stopped
 
     progress.phase = stop_when_matching
@@ -286,5 +288,5 @@ def test_photos_that_change_between_stop_and_resume_are_refused_with_a_sentence(
         mine(workspace, "own", "starter", "set", tiny_mine, run_id=run, workers=1, progress=progress)
     os.utime(photos / "scene-002.jpg", (1, 1))  # another file now
     ingest(workspace, photos, name="own")
-    with pytest.raises(UserError, match="photos of the dataset have changed since this mining began"):
+    with pytest.raises(UserError, match="photos of the dataset have changed since this run started"):
         mine(workspace, "own", "starter", "set", tiny_mine, run_id=run, workers=1)

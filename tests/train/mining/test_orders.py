@@ -285,7 +285,7 @@ def test_orders_that_cannot_be_written_are_a_sentence(
     making = matches_or_making(workspace, mined, patience=60)
     assert isinstance(making, Making)
     assert making.error is not None
-    assert making.error.startswith("The orders of the pairs could not be written: ")
+    assert making.error.startswith("Cannot write the orders of the pairs: ")
     workspace.orders.unlink()
     assert matches_or_making(workspace, mined, patience=60) is making  # until somebody asks for another attempt
     try_again(workspace, mined)

@@ -44,7 +44,7 @@ def test_an_empty_store_has_nothing(tmp_path: Path) -> None:
     store = opened(tmp_path)
     assert store.have(np.array([1, 2])).tolist() == [False, False]
     assert store.get(np.array([], np.int64)).shape == (0, WIDTH)
-    with pytest.raises(UserError, match=r"1 of 1 features are not in .*; mine with this encoder\."):
+    with pytest.raises(UserError, match=r"1 of 1 features are not in .*\. Mine with this encoder\."):
         store.get(np.array([1]))
 
 
@@ -111,7 +111,7 @@ def test_another_writer_in_between_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_features_of_other_weights_are_refused(tmp_path: Path) -> None:
     opened(tmp_path).add([batch(1)])
-    with pytest.raises(UserError, match="describes features of other weights; move"):
+    with pytest.raises(UserError, match="describes features of other weights. Move"):
         opened(tmp_path, sha="def")
     with pytest.raises(UserError, match="describes features of other weights"):
         opened(tmp_path, width=4)

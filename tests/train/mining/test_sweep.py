@@ -105,7 +105,7 @@ def test_queries_may_be_a_named_split(mined: Workspace) -> None:
         )
         pairs = session.execute(query, {"set": set_id}).scalar_one()
     assert cells[0].measures["pairs_per_image"] == pairs / 3
-    with pytest.raises(UserError, match=r"^No photo of 'demo' has one of the 1 names that may be queries\.$"):
+    with pytest.raises(UserError, match=r"^None of the 1 names of queries matches a photo of 'demo'\.$"):
         sweep(mined, "demo", "starter", {"neighbors": [3]}, base=MINED, only=["no-such-photo"])
 
 
@@ -133,8 +133,8 @@ def test_one_cell_for_every_combination_and_each_as_if_alone(mined: Workspace) -
     [
         ({"neighbours": [3]}, "There is no setting 'neighbours'. Did you mean 'neighbors'?"),
         ({"min_size": ["tall"]}, "Invalid value for min_size: tall."),
-        ({"neighbors": [12]}, "K = 12 neighbours need at least 13 photos, and 'demo' has 12."),
-        ({"precision": ["fp32", "bf16"]}, "A sweep works from stored features of one precision"),
+        ({"neighbors": [12]}, "K = 12 neighbours need at least 13 photos. 'demo' has 12."),
+        ({"precision": ["fp32", "bf16"]}, "A sweep uses stored features of one precision"),
         ({"proposal_scale": [0.3]}, "Some photos of 'demo' have no proposals by selective-search-fast@0.3; mine"),
     ],
 )
@@ -146,7 +146,7 @@ def test_what_cannot_be_swept_is_said_in_a_sentence(mined: Workspace, grid: dict
 
 def test_photos_that_were_never_embedded_want_a_mining_first(mined: Workspace, small_scenes: Path) -> None:
     ingest(mined, small_scenes, name="other")
-    with pytest.raises(UserError, match=r"^12 of the 12 photos of 'other' have not been embedded .* mine the dataset"):
+    with pytest.raises(UserError, match=r"^12 of the 12 photos of 'other' have no features .* Mine the dataset"):
         sweep(mined, "other", "starter", {"neighbors": [2]}, base=MINED)
 
 
