@@ -1,4 +1,4 @@
-"""Names of the backbones; free of torch, so that settings and forms can be checked without it."""
+"""Names of the backbones. Imports no torch, so that settings and forms are checked without it."""
 
 from __future__ import annotations
 
@@ -44,4 +44,4 @@ PARAMETERS = {
     "wide_resnet50_2": 66.8,
     "wide_resnet101_2": 124.8,
 }
-UNKNOWN = "resnet50"  # what timm's backbones are taken for
+UNKNOWN = "resnet50"  # stands for a backbone of timm, whose cost is unknown

@@ -10,12 +10,12 @@ from PIL import Image
 
 from orl_explorer.orl.pixels import crop_box
 
-if TYPE_CHECKING:  # it would import torch, which maps that are there already do not need
+if TYPE_CHECKING:  # imports torch, which stored maps do not need
     from orl_explorer.orl.encoder import EncoderNetwork
 
 AttentionKind = Literal["activation", "cosine"]
 SIDE = 448  # pixels, longer side of the photo that a map is computed on
-CELL = 32  # pixels to a cell of the map, and what the sides of the network's input are multiples of
+CELL = 32  # pixels per cell of the map; the sides of the network's input are multiples of it
 
 
 def attention_map(
@@ -24,7 +24,7 @@ def attention_map(
     method: AttentionKind = "activation",
     roi: tuple[int, int, int, int] | None = None,
 ) -> np.ndarray:
-    """The map of a photo, upright RGB, by either method: float32 [h, w] in [0, 1], a cell to ``CELL`` pixels.
+    """Return the attention map of a photo, upright RGB: float32 [h, w] in [0, 1], one cell for ``CELL`` pixels.
 
     ``activation`` is scaled to the photo's own range. ``cosine`` compares every location, on an absolute scale, with
     the pooled feature of the photo or, where ``roi`` is given (x y w h, pixels of the photo), with that of the RoI.
@@ -38,30 +38,30 @@ def attention_map(
 
 
 def attention_maps(network: EncoderNetwork, photo: Image.Image) -> dict[AttentionKind, np.ndarray]:
-    """The maps of a whole photo by all methods, from one forward pass; each as ``attention_map`` has it."""
+    """Return the maps of a photo by all methods, as ``attention_map`` does, from one forward pass."""
     features = feature_map(network, photo)
     return {"activation": activation_norm(features), "cosine": cosine_map(features, features.mean(axis=(1, 2)))}
 
 
 def feature_map(network: EncoderNetwork, photo: Image.Image) -> np.ndarray:
-    """The last layer's map of a whole photo, upright RGB: float32 [C, h, w], at ``input_size``."""
+    """Return the last layer's map of a photo, upright RGB, at ``input_size``: float32 [C, h, w]."""
     return network.feature_map(np.asarray(photo.resize(input_size(*photo.size), Image.Resampling.BILINEAR)))
 
 
 def input_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height of a photo as a map is computed on it: ``SIDE`` at most, nearly the photo's aspect."""
+    """Return the width and height at which a map is computed: at most ``SIDE``, close to the photo's aspect."""
     scale = SIDE / max(width, height)
     wide, high = (max(CELL, round(side * scale / CELL) * CELL) for side in (width, height))
     return wide, high
 
 
 def enlarged(heat: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A map in the size of a picture, bicubic: float [h, w] in [0, 1] -> float32 [height, width] in [0, 1]."""
+    """Enlarge a map to width x height, bicubic: float [h, w] in [0, 1] -> float32 [height, width] in [0, 1]."""
     return np.clip(cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
 
 
 def activation_norm(feature_map: np.ndarray) -> np.ndarray:
-    """Where the last layer responds: L2 norm over channels, scaled to [0, 1].
+    """Return the L2 norm of each location over channels, scaled to [0, 1].
 
     feature_map: float [C, h, w]. Returns float32 [h, w]; all zeros for a constant map.
     """
@@ -69,13 +69,13 @@ def activation_norm(feature_map: np.ndarray) -> np.ndarray:
 
 
 def stretched(heat: np.ndarray) -> np.ndarray:
-    """A map on a scale of its own, from least to greatest: float32 [h, w] in [0, 1]; zeros where constant."""
+    """Scale a map from its minimum and maximum to [0, 1]: float32 [h, w]; all zeros for a constant map."""
     low, high = float(heat.min()), float(heat.max())
     return (heat - low) / (high - low) if high > low else np.zeros_like(heat)
 
 
 def cosine_map(feature_map: np.ndarray, embedding: np.ndarray) -> np.ndarray:
-    """How much every location looks like one embedding: cosine, clipped at zero.
+    """Return the cosine of every location with one embedding, clipped at zero.
 
     feature_map: float [C, h, w]. embedding: float [C], pooled from an image or a RoI. Returns float32 [h, w]
     in [0, 1], on an absolute scale, so that two maps can be compared.

@@ -1,6 +1,6 @@
-"""What ``orl.views`` has drawn, done to pixels: to one view on the CPU, or to a whole batch on its device.
+"""Apply the changes that ``orl.views`` draws to pixels: to one view on the CPU, or to a batch on its device.
 
-Both do the same, up to rounding: the operations, their order and their luma weights are those of torchvision's
+Both give the same result up to rounding: the operations, their order and their luma weights are those of torchvision's
 transforms on 8-bit images.
 """
 
@@ -27,7 +27,7 @@ _LEVELS = np.arange(256, dtype=np.float32)
 
 
 def augment(pixels: np.ndarray, changes: Changes) -> np.ndarray:
-    """The changes done to one view: uint8 [H, W, 3] RGB -> the same, contiguous."""
+    """Apply the changes to one view: uint8 [H, W, 3] RGB -> the same, contiguous."""
     if changes.flip:
         pixels = cv2.flip(pixels, 1)
     for part in ORDERS[changes.order]:
@@ -51,18 +51,18 @@ def augment(pixels: np.ndarray, changes: Changes) -> np.ndarray:
         pixels = cv2.GaussianBlur(pixels, (side, side), changes.sigma, borderType=cv2.BORDER_REFLECT_101)
     if changes.solarize:
         pixels = cv2.LUT(pixels, _table(np.where(_LEVELS < SOLARIZE_FROM, _LEVELS, 255 - _LEVELS)))
-    return np.require(pixels, requirements=["C", "W"])  # a decoder's own memory must not be written to
+    return np.require(pixels, requirements=["C", "W"])  # a decoder's own memory is read-only
 
 
 def as_row(changes: Changes) -> np.ndarray:
-    """The changes as numbers for ``augment_batch``: float32 [9], in the order of their fields."""
+    """Return the changes as a row for ``augment_batch``: float32 [9], in the order of their fields."""
     return np.array(astuple(changes), np.float32)
 
 
 def augment_batch(pixels: Tensor, rows: Tensor) -> Tensor:
-    """The changes done to many views at once, where the batch lies: uint8 [B, H, W, 3], float [B, 9] -> uint8.
+    """Apply the changes to a batch of views on its device: uint8 [B, H, W, 3], float [B, 9] -> uint8.
 
-    On a GPU this takes the work of a dozen loader processes. Equal to ``augment`` up to a level or two of 255.
+    On a GPU this replaces a dozen loader processes. Equal to ``augment`` up to one or two levels of 255.
     """
     drawn = dict(zip(FIELDS, rows.unbind(1), strict=True))
     images = pixels.permute(0, 3, 1, 2).float()
@@ -86,7 +86,10 @@ def augment_batch(pixels: Tensor, rows: Tensor) -> Tensor:
 
 
 def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """uint8 [B, H, W, 3] RGB -> float32 [B, 3, H, W], channels last in memory; mean and std of RGB in [0, 1]."""
+    """Normalise pixels: uint8 [B, H, W, 3] RGB -> float32 [B, 3, H, W], channels last in memory.
+
+    mean, std: of RGB in [0, 1].
+    """
     images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
     low, wide = (torch.tensor(v, device=pixels.device).view(1, 3, 1, 1) * 255 for v in (mean, std))
     return images.sub_(low).div_(wide)
@@ -129,7 +132,7 @@ def _jitter(images: Tensor, part: int, drawn: dict[str, Tensor]) -> Tensor:
 
 
 def _turn(images: Tensor, hue: Tensor) -> Tensor:
-    """Turn the hue of float [B, 3, H, W] in 0..255 by float [B] of a circle, through HSV."""
+    """Rotate the hue of float [B, 3, H, W] in 0..255 through HSV, by float [B] of a full circle."""
     high, low = images.amax(1), images.amin(1)
     spread = high - low
     r, g, b = images.unbind(1)

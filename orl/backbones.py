@@ -17,10 +17,10 @@ LITE = ((127 / 255,) * 3, (128 / 255,) * 3)
 
 
 def build_backbone(architecture: str) -> tuple[nn.Module, int]:
-    """A randomly initialised backbone and its number of output channels.
+    """Build a randomly initialised backbone. Returns it with its number of output channels.
 
     A ResNet's state dict has torchvision's names minus ``fc``; convolutions start kaiming-normal (fan_in) as
-    in the reference. ``timm:NAME`` is a network of timm's. Raises ValueError for an unknown name.
+    in the reference. ``timm:NAME`` is a network of timm. Raises ValueError for an unknown name.
     """
     if architecture == STARTER:
         return EfficientNetLite0(), FEATURES
@@ -40,7 +40,7 @@ def build_backbone(architecture: str) -> tuple[nn.Module, int]:
 
 
 def normalisation(architecture: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation, RGB in [0, 1], that the architecture's weights expect."""
+    """Return the mean and standard deviation of RGB in [0, 1] that the architecture's weights expect."""
     if architecture.startswith(TIMM):
         return timm_normalisation(architecture)
     return LITE if architecture == STARTER else IMAGENET

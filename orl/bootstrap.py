@@ -1,4 +1,4 @@
-"""What BYOL, its multi-crop version and ORL share: an online network, its slow target, the loss between them."""
+"""The common part of BYOL, multi-crop BYOL and ORL: an online network, its target, the loss between them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from orl_explorer.orl.method import Method
 from orl_explorer.orl.schedules import target_momentum
 from orl_explorer.orl.views import PIPELINES, View
 
-IMAGES = ("image_1", "image_2")  # views of whole images; all others of a method are small, and of one size
+IMAGES = ("image_1", "image_2")  # views of whole images; all other views of a method are small and of one size
 
 
 class Bootstrap(Method):
     """Online backbone and projector, and a target that follows them (Sec. 3.1).
 
-    Each view is its own batch for batch normalisation. The target runs in train mode and keeps its own buffers; only
+    Each view is normalised as a batch of its own. The target runs in train mode and keeps its own buffers; only
     its parameters follow the online network.
     """
 
     def __init__(self, architecture: str, hidden: int, projection: int, momentum: float = 0.99) -> None:
-        """momentum: of the target at the start; it rises to 1."""
+        """Build both networks. momentum: of the target at the start; it rises to 1."""
         super().__init__()
         self.architecture, self.momentum = architecture, momentum
         self.backbone, features = build_backbone(architecture)
@@ -36,32 +36,32 @@ class Bootstrap(Method):
         self.target_projector = frozen_copy(self.projector)
 
     def views(self, size: int) -> tuple[View, ...]:
-        """Two crops of the image, one through each pipeline."""
+        """Return two crops of the image, one through each pipeline."""
         return tuple(View(name, pipeline, size) for name, pipeline in zip(IMAGES, PIPELINES, strict=True))
 
     def online(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Projections by the online network, by name of the view: float [B, 3, S, S] -> float [B, projection]."""
+        """Project views with the online network, by name: float [B, 3, S, S] -> float [B, projection]."""
         return _project(self.backbone, self.projector, views)
 
     @torch.no_grad()
     def target(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Projections by the target, outside the graph, by name of the view."""
+        """Project views with the target, by name, without gradients."""
         return _project(self.target_backbone, self.target_projector, views)
 
     def after_step(self, step: int, total: int) -> None:
-        """The target's step, after the optimiser's step number ``step`` (from 0) of ``total``."""
+        """Update the target after the optimiser's step number ``step`` (from 0) of ``total``."""
         momentum = target_momentum(step, total, self.momentum)
         follow_slowly(self.target_backbone, self.backbone, momentum)
         follow_slowly(self.target_projector, self.projector, momentum)
 
     def catch_up(self) -> None:
-        """The target becomes the online network."""
+        """Make the target equal to the online network."""
         self.target_backbone.load_state_dict(self.backbone.state_dict())
         self.target_projector.load_state_dict(self.projector.state_dict())
 
 
 def _project(backbone: nn.Module, projector: nn.Module, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    maps = {name: backbone(view) for name, view in views.items() if name in IMAGES}  # these fill a device by themselves
+    maps = {name: backbone(view) for name, view in views.items() if name in IMAGES}  # each of these fills a device
     small = {name: view for name, view in views.items() if name not in IMAGES}
     maps |= zip(small, in_one_pass(backbone, list(small.values())), strict=True)
     return dict(zip(maps, in_one_pass(projector, list(map(pool, maps.values()))), strict=True))
@@ -70,7 +70,7 @@ def _project(backbone: nn.Module, projector: nn.Module, views: Mapping[str, Tens
 def symmetric_loss(
     predictor: nn.Module, online: Mapping[str, Tensor], target: Mapping[str, Tensor], pair: tuple[str, str]
 ) -> Tensor:
-    """Both directions of Eq. 1 for a pair of views, summed and not averaged: in [0, 8], about 4 at the start.
+    """Return the sum of both directions of Eq. 1 for a pair of views: in [0, 8], about 4 at the start.
 
     online, target: projections by each network, float [B, projection].
     """
@@ -80,13 +80,13 @@ def symmetric_loss(
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:
-    """A network that starts equal and never sees a gradient."""
+    """Return a copy of a network that receives no gradients."""
     return copy.deepcopy(module).requires_grad_(False)
 
 
 @torch.no_grad()
 def follow_slowly(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
-    """slow = momentum * slow + (1 - momentum) * fast, parameters only."""
+    """Set slow = momentum * slow + (1 - momentum) * fast, parameters only."""
     old: list[Tensor] = list(slow.parameters())
     new: list[Tensor] = list(fast.parameters())
     torch._foreach_mul_(old, momentum)
@@ -94,7 +94,7 @@ def follow_slowly(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
 
 
 def regression_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """2 - 2 cos of each row, averaged over the batch: float [B, D] twice -> scalar, in single precision at least."""
+    """Return 2 - 2 cos of each row, averaged over the batch: float [B, D] twice -> scalar, at least float32."""
     if prediction.dtype in (torch.float16, torch.bfloat16):
         prediction, target = prediction.float(), target.float()
     return (2 - 2 * F.cosine_similarity(prediction, target, dim=1)).mean()

@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 
 Fallback = Literal["first", "image"]
-TOGETHER = 32  # boxes whose overlaps with all that follow are computed at once
+TOGETHER = 32  # boxes whose overlaps with all later boxes are computed at once
 
 
 class BoxVerdict(IntEnum):
-    """What the filter decided about a raw box: kept, or the first rule that rejected it."""
+    """Decision of the filter about a raw box: kept, or the first rule that rejected it."""
 
     KEPT = 0
     SIZE = 1
@@ -30,8 +30,8 @@ class BoxVerdict(IntEnum):
 class BoxRules:
     """Thresholds of the candidate filter (Sec. 3.2); the defaults are the paper's.
 
-    ``fallback`` names the box an image gets when none survives: ``first`` is the first raw box, as the
-    reference does (often a few pixels), ``image`` is the whole image.
+    ``fallback`` names the RoI of an image whose raw boxes are all rejected: ``first`` is the first raw box, as in
+    the reference (often a few pixels), ``image`` is the whole image.
     """
 
     min_size: int = 96  # pixels, both sides
@@ -43,13 +43,13 @@ class BoxRules:
 
 @dataclass(frozen=True)
 class Filtered:
-    """What became of each raw box.
+    """Result of the candidate filter.
 
     boxes: int16 [B, 4], x y w h, the candidates in the order in which they were judged (B >= 1).
     verdict: uint8 [M], a ``BoxVerdict`` for each raw box.
-    blocker: int32 [M], for an OVERLAP the index of the kept raw box in the way, else -1.
+    blocker: int32 [M], for an OVERLAP the index of the kept raw box it overlaps, else -1.
     overlap: float32 [M], the IoU with that blocker, else 0.
-    fallback: True when nothing survived and ``boxes`` holds the named fall-back box alone.
+    fallback: True if all raw boxes were rejected and ``boxes`` holds only the fall-back box.
     """
 
     boxes: np.ndarray
@@ -59,13 +59,13 @@ class Filtered:
     fallback: bool
 
     def counts(self) -> dict[str, int]:
-        """Number of raw boxes per verdict, and of candidates, by lower-case name."""
+        """Return the number of raw boxes per verdict, and of candidates, by lower-case name."""
         tally = np.bincount(self.verdict, minlength=len(BoxVerdict))
         return {v.name.lower(): int(tally[v]) for v in BoxVerdict} | {"raw": len(self.verdict)}
 
 
 def shared_area(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Area of the intersection of boxes [..., 4] with boxes [..., 4], broadcast; square pixels, float64 [...]."""
+    """Return the area of the intersection of boxes [..., 4] and [..., 4], broadcast: float64 [...], square pixels."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     wide = np.minimum(a[..., 0] + a[..., 2], b[..., 0] + b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
     high = np.minimum(a[..., 1] + a[..., 3], b[..., 1] + b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
@@ -73,19 +73,19 @@ def shared_area(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
-    """Area of boxes [..., 4] in square pixels, float64 [...]."""
+    """Return the area of boxes [..., 4]: float64 [...], square pixels."""
     return boxes[..., 2].astype(np.float64) * boxes[..., 3]
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes [..., 4] with boxes [..., 4], broadcast; float64 [...]."""
+    """Return the intersection over union of boxes [..., 4] and [..., 4], broadcast: float64 [...]."""
     a, b = np.asarray(a), np.asarray(b)
     shared = shared_area(a, b)
     return shared / (area(a) + area(b) - shared)
 
 
 def judge_shape(boxes: np.ndarray, rules: BoxRules) -> np.ndarray:
-    """What size and aspect alone decide of boxes [M, 4]: ``BoxVerdict``s uint8 [M], ``KEPT`` where they may stay."""
+    """Judge boxes [M, 4] by size and aspect alone: uint8 [M] of ``BoxVerdict``, ``KEPT`` for those that pass."""
     wide, high = boxes[:, 2].astype(np.float64), boxes[:, 3].astype(np.float64)
     verdict = np.zeros(len(boxes), dtype=np.uint8)
     # Compared as products: 1/3 is not a float, and a 300 x 100 box must pass a limit of 3.
@@ -99,10 +99,10 @@ def filter_boxes(
 ) -> Filtered:
     """Reduce raw proposals to candidate RoIs by one greedy pass in rank order (Sec. 3.2).
 
-    raw: int [M, 4], x y w h in rank order. width, height: of the image, for its whole-image fall-back.
-    score: float [M], to judge the highest first instead, equal ones in rank order (not in the paper).
-    A box is judged by size, then aspect, then overlap with the boxes already kept, then the limit on
-    their number. An image without any raw box falls back to the whole image under either rule.
+    raw: int [M, 4], x y w h in rank order. width, height: of the image, for the fall-back to the whole image.
+    score: float [M], if given, boxes are judged from the highest score to the lowest, equal ones in rank order (not in
+    the paper). A box is judged by size, then aspect, then overlap with the boxes already kept, then the limit on their
+    number. An image without raw boxes falls back to the whole image under either rule.
     """
     raw = np.asarray(raw, dtype=np.int16).reshape(-1, 4)
     verdict = judge_shape(raw, rules)
@@ -114,7 +114,7 @@ def filter_boxes(
         pending = pending[np.argsort(-score[pending], kind="stable")]
     kept: list[int] = []
     while len(pending):
-        # Some at a time: to compare each kept box alone would spend most of the time in starting to.
+        # In blocks: comparing one kept box at a time would spend most of the time on calls.
         some = pending[:TOGETHER]
         overlaps, free = iou(raw[some][:, None], raw[pending]), np.ones(len(pending), dtype=bool)
         for i, best in enumerate(some.tolist()):
@@ -140,9 +140,9 @@ def filter_boxes(
 
 
 def outward(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Round boxes to whole pixels, never cutting into them, and clip them to an image of width x height.
+    """Round boxes outward to whole pixels and clip them to an image of width x height.
 
-    boxes: float [n, 4], x y w h. Returns int16 [m, 4]; a box of which nothing lies inside the image is left out.
+    boxes: float [n, 4], x y w h. Returns int16 [m, 4]; boxes entirely outside the image are dropped.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     low = np.maximum(np.floor(boxes[:, :2]), 0)
@@ -164,7 +164,7 @@ def jitter_box(
 
     box: int [4], x y w h. Area is scaled by U(0.5, 2), the aspect w/h is new and absolute,
     exp U(log 1/2, log 2), the centre moves by U(-0.5, 0.5) of the original's sides.
-    Returns int16 [4]; the box itself when no try fits.
+    Returns int16 [4]; the box itself if no try fits.
     """
     x, y, w, h = (int(v) for v in box)
     for _ in range(tries):

@@ -10,7 +10,7 @@ from orl_explorer.orl.method import Terms
 
 
 class BYOL(Bootstrap):
-    """One predictor; two views of each image."""
+    """BYOL: one predictor, two views of each image."""
 
     def __init__(
         self, architecture: str, hidden: int = HIDDEN, projection: int = PROJECTION, momentum: float = 0.99
@@ -19,7 +19,7 @@ class BYOL(Bootstrap):
         self.predictor = mlp(projection, hidden, projection)
 
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
-        """views: image_1, image_2. One term, ``image``."""
+        """Return one term of the loss, ``image``. views: image_1, image_2."""
         images = {name: views[name] for name in IMAGES}
         online, target = self.online(images), self.target(images)
         return {"image": symmetric_loss(self.predictor, online, target, IMAGES)}, online["image_1"]

@@ -1,4 +1,4 @@
-"""Mask R-CNN with a feature pyramid on one of our backbones (Table 3): torchvision's, with batch norms that learn."""
+"""Mask R-CNN of torchvision with a feature pyramid on an ORL backbone and trainable batch norms (Table 3)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ DetectionTarget = dict[str, Tensor]
 def build_detector(
     architecture: str, backbone: dict[str, Tensor], classes: int, sides: Sequence[int], longest: int
 ) -> MaskRCNN:
-    """A detector whose backbone has these weights, loaded strictly, and whose other weights are random.
+    """Build a detector whose backbone has these weights, loaded strictly, and whose other weights are random.
 
-    classes: without the background. sides: short sides in pixels, one of which is drawn for each image to learn from;
-    the last is for testing. longest: what no side may exceed. Everything is tuned. Raises ValueError for what is not a
-    ResNet.
+    classes: number of classes without the background. sides: short sides in pixels, of which one is drawn for each
+    training image; the last is used for testing. longest: maximum of any side, pixels. All weights are trained. Raises
+    ValueError if the architecture is not a ResNet.
     """
     if architecture not in RESNETS:
-        raise ValueError(f"A feature pyramid needs the four depths of a ResNet, and '{architecture}' is none.")
+        raise ValueError(f"A feature pyramid needs the four depths of a ResNet, and '{architecture}' is not a ResNet.")
     trunk, features = build_backbone(architecture)
     trunk.load_state_dict(backbone)
     channels = [features // 8, features // 4, features // 2, features]
@@ -42,7 +42,7 @@ def build_detector(
 
 
 def detector_rate(step: int, peak: float, warmup: int, milestones: Sequence[int], gamma: float) -> float:
-    """Learning rate at a step: a linear ramp from ``WARMUP_START`` of it, and a fall by ``gamma`` at each milestone."""
+    """Return the learning rate: a linear ramp from ``WARMUP_START`` of the peak, times ``gamma`` per milestone."""
     rate = peak * gamma ** sum(step >= milestone for milestone in milestones)
     if step < warmup:
         rate *= 1 - (1 - step / warmup) * (1 - WARMUP_START)
@@ -50,7 +50,7 @@ def detector_rate(step: int, peak: float, warmup: int, milestones: Sequence[int]
 
 
 def mirrored(image: Tensor, target: DetectionTarget) -> tuple[Tensor, DetectionTarget]:
-    """An image [3, H, W] and its objects, left for right: boxes [n, 4] x1 y1 x2 y2, masks [n, H, W]."""
+    """Mirror an image [3, H, W] and its objects horizontally: boxes [n, 4] x1 y1 x2 y2, masks [n, H, W]."""
     left, top, right, bottom = target["boxes"].unbind(1)
     boxes = torch.stack([image.shape[-1] - right, top, image.shape[-1] - left, bottom], 1)
     return image.flip(-1), target | {"boxes": boxes, "masks": target["masks"].flip(-1)}

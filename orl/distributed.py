@@ -1,4 +1,4 @@
-"""Sums and means over the processes of one training; each is the identity where there is only one."""
+"""Sums and means over the processes of one training. With a single process, each is the identity."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from torch import distributed as dist
 
 
 def count() -> int:
-    """Number of processes that train together."""
+    """Return the number of processes of this training."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """The rows of every process, in their order: float [B, D] -> float [P · B, D].
+    """Gather the rows of all processes, in the order of ranks: float [B, D] -> float [P · B, D].
 
-    With gradients: those that the other processes have for rows of this one are added to its own.
+    Gradients flow back: each process sums the gradients that all processes compute for its rows.
     """
     return _Gather.apply(rows) if count() > 1 else rows
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over processes; what flows back to each is the sum of what all make of it."""
+    """Sum over processes, forward and backward."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -51,18 +51,18 @@ class _Gather(torch.autograd.Function):
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation over the batches of all processes, on any device.
 
-    PyTorch's own ``SyncBatchNorm`` needs a GPU. Every process must bring as many rows.
+    PyTorch's own ``SyncBatchNorm`` needs a GPU. Every process must have the same number of rows.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim not in (2, 4):
-            raise ValueError(f"Batch normalisation of a tensor of {input.ndim} dimensions.")
+            raise ValueError(f"Invalid number of dimensions for batch normalisation: {input.ndim}. Use 2 or 4.")
 
     def forward(self, input: Tensor) -> Tensor:
-        """float [B, C] or [B, C, H, W] -> the same."""
+        """Normalise float [B, C] or [B, C, H, W]."""
         if not self.training or count() == 1:
             return super().forward(input)
-        half = input.dtype in (torch.float16, torch.bfloat16)  # sums of thousands need more digits
+        half = input.dtype in (torch.float16, torch.bfloat16)  # half precision is too coarse for sums of thousands
         return self._normalise(input.float() if half else input).to(input.dtype)
 
     def _normalise(self, input: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def synchronise(network: nn.Module, device: torch.device) -> nn.Module:
-    """Let every batch norm see the batches of all processes: PyTorch's own on CUDA, ours elsewhere."""
+    """Synchronise every batch norm over all processes: with PyTorch's class on CUDA, ``SyncedBatchNorm`` elsewhere."""
     if count() == 1:
         return network
     if device.type == "cuda":

@@ -25,16 +25,16 @@ STAGES = (
 class SameConv2d(nn.Conv2d):
     """Convolution with TensorFlow's "same" padding, for input mirrored along both axes.
 
-    At stride 2 TensorFlow pads an even side once more at its end than at its beginning, and torch the other way
-    round. Seen in the mirror the two agree, so that nothing but the kernel needs turning: padding in a step of its
-    own would copy the largest maps of the network, an eighth of its time.
+    At stride 2, TensorFlow pads an even side by one more at its end than at its start, and torch does the opposite. On
+    mirrored input the two agree if the kernel is mirrored too. Padding in a separate step would copy the largest maps
+    of the network and cost an eighth of its time.
     """
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(channels, out, kernel, stride, kernel // 2, groups=groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mirrored float [B, C, H, W] -> mirrored float [B, C', ceil(H / stride), ceil(W / stride)]."""
+        """Convolve: mirrored float [B, C, H, W] -> mirrored float [B, C', ceil(H / stride), ceil(W / stride)]."""
         return self._conv_forward(x, self.weight if self.kernel_size == (1, 1) else _mirror(self.weight), self.bias)
 
 
@@ -47,7 +47,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter depth-wise, project; with a shortcut where the shape stays."""
+    """Block that expands, filters depth-wise and projects, with a shortcut if the shape stays the same."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class InvertedResidual(nn.Module):
         self._bn2 = _norm(out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mirrored float [B, C, H, W] -> mirrored float [B, C', H', W']."""
+        """Map mirrored float [B, C, H, W] -> mirrored float [B, C', H', W']."""
         y = F.relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.expands else x
         y = F.relu6(self._bn1(self._depthwise_conv(y)), inplace=True)
         y = self._bn2(self._project_conv(y))
@@ -70,7 +70,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """The convolutional part: images in, 1280-channel map at stride 32 out."""
+    """The convolutional part, which maps images to 1280 channels at stride 32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,11 +86,11 @@ class EfficientNetLite0(nn.Module):
         self._bn1 = _norm(FEATURES)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised images float [B, 3, H, W] -> feature map float [B, 1280, H/32, W/32]."""
+        """Map normalised images float [B, 3, H, W] -> feature map float [B, 1280, H/32, W/32]."""
         x = F.relu6(self._bn0(self._conv_stem(_mirror(x))), inplace=True)
         return _mirror(F.relu6(self._bn1(self._conv_head(self._blocks(x))), inplace=True))
 
 
 def without_classifier(published: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The published weights minus the ImageNet classifier, which no encoder needs."""
+    """Return the published weights without the ImageNet classifier."""
     return {name: torch.as_tensor(value) for name, value in published.items() if not name.startswith("_fc.")}

@@ -1,4 +1,4 @@
-"""An encoder as mining uses it: pixels in, L2-normalised features out, eval mode, fp32."""
+"""The encoder that mining uses: it turns pixels into L2-normalised features, in eval mode and fp32."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from orl_explorer.orl.heads import Head, mlp, pool
 from orl_explorer.orl.multi_depth import depth_maps, pool_cells, pool_depths
 from orl_explorer.orl.pixels import ATTENTION_COARSE, ATTENTION_LOOKS
 
-STRIDE = 32  # pixels of the input to a cell of the last layer's map
+STRIDE = 32  # pixels of the input per cell of the last layer's map
 
 
 class EncoderNetwork(nn.Module):
-    """Online backbone and, where the weights have one, the projector.
+    """An online backbone and, if the weights have one, its projector.
 
     An encoder without a projector (the starter, an imported backbone) uses its pooled feature for images too.
     """
@@ -28,7 +28,7 @@ class EncoderNetwork(nn.Module):
     std: Tensor
 
     def __init__(self, architecture: str, projector: Head | None = None) -> None:
-        """projector: shape of its two layers, or None."""
+        """Build the network. projector: shape of its two layers, or None."""
         super().__init__()
         self.architecture = architecture
         self.backbone, self.features = build_backbone(architecture)
@@ -41,26 +41,26 @@ class EncoderNetwork(nn.Module):
 
     @property
     def image_features(self) -> int:
-        """Length of an image feature: the projector's output, else the pooled backbone's."""
+        """Length of an image feature: that of the projector's output, else of the pooled backbone's."""
         return self._image_features
 
     def normalise(self, pixels: np.ndarray) -> Tensor:
-        """uint8 [B, H, W, 3] RGB -> normalised float [B, 3, H, W], channels last in memory."""
+        """Normalise pixels: uint8 [B, H, W, 3] RGB -> float [B, 3, H, W], channels last in memory."""
         images = torch.tensor(pixels).permute(0, 3, 1, 2)
         images = images.to(self.mean.device, torch.float32).div_(255)
         return images.sub_(self.mean).div_(self.std)
 
     def lower(self) -> EncoderNetwork:
-        """Compute the backbone in bfloat16 from now on, where the processor has it: twice as fast, and rounded."""
+        """Switch the backbone to bfloat16 if the processor supports it: twice as fast, with rounding."""
         self.backbone.to(torch.bfloat16)
         return self
 
     @torch.no_grad()  # inference tensors as weights would fail in single-threaded convolutions
     def fold(self) -> EncoderNetwork:
-        """Merge every batch norm into the convolution before it: the same features, a fifth sooner.
+        """Merge every batch norm into the convolution before it: the same features in four fifths of the time.
 
-        Call once, after the weights are loaded; the state dict is another one from then on. What timm builds stays as
-        it is: its batch norms may hold activations, or come before convolutions.
+        Call once, after the weights are loaded: it changes the state dict. Networks of timm stay as they are: their
+        batch norms may contain activations or precede convolutions.
         """
         if self.architecture.startswith(TIMM):
             return self
@@ -101,10 +101,10 @@ class EncoderNetwork(nn.Module):
         return self.requires_grad_(False)
 
     def _maps(self, pixels: np.ndarray) -> Tensor:
-        """The last layer's maps: uint8 [B, H, W, 3] -> float32 [B, C, H/32, W/32].
+        """Compute the last layer's maps: uint8 [B, H, W, 3] -> float32 [B, C, H/32, W/32].
 
-        Convolutions of a single image split its sums between threads, and round them otherwise than in a batch. It goes
-        twice, so that a feature does not depend on what was embedded along with it.
+        Convolutions of a single image split its sums between threads and round them differently than in a batch. A
+        single image is therefore doubled, so that its feature does not depend on the batch.
         """
         return self.backbone(self._images(pixels))[: len(pixels)].float()
 
@@ -117,7 +117,7 @@ class EncoderNetwork(nn.Module):
 
     @torch.inference_mode()
     def embed_images(self, pixels: np.ndarray) -> np.ndarray:
-        """Image features for the nearest neighbours: uint8 [B, 224, 224, 3] -> float32 [B, D], unit rows."""
+        """Return image features, for nearest neighbours: uint8 [B, 224, 224, 3] -> float32 [B, D], unit rows."""
         features = pool(self._maps(pixels))
         if self.projector is not None:
             features = self.projector(features)
@@ -125,29 +125,29 @@ class EncoderNetwork(nn.Module):
 
     @torch.inference_mode()
     def embed_rois(self, pixels: np.ndarray) -> np.ndarray:
-        """RoI features, backbone GAP and never the projector: uint8 [B, 224, 224, 3] -> float32 [B, C], unit rows."""
+        """Return RoI features, without the projector: uint8 [B, 224, 224, 3] -> float32 [B, C], unit rows."""
         return F.normalize(pool(self._maps(pixels))).cpu().numpy()
 
     @torch.inference_mode()
     def embed_cells(self, pixels: np.ndarray, cells: int = 2) -> np.ndarray:
-        """The last layer's map pooled to cells x cells, for SVMs: uint8 [B, H, W, 3] -> float32 [B, C · cells²].
+        """Return the last layer's map pooled to cells x cells, for SVMs: uint8 [B, H, W, 3] -> float32 [B, C · cells²].
 
-        Rows have unit length; cells of a channel lie beside one another.
+        Rows have unit length; the cells of a channel are adjacent.
         """
         return F.normalize(pool_cells(self._maps(pixels), cells).flatten(1)).cpu().numpy()
 
     @torch.inference_mode()
     def embed_depths(self, pixels: np.ndarray) -> np.ndarray:
-        """Pooled maps of every depth, one after another and not normalised: uint8 [B, S, S, 3] -> float32 [B, D]."""
+        """Return the pooled maps of all depths, concatenated, not normalised: uint8 [B, S, S, 3] -> float32 [B, D]."""
         pooled = pool_depths(depth_maps(self.backbone, self._images(pixels)), pixels.shape[1])
         return torch.cat([each.flatten(1) for each in pooled], dim=1)[: len(pixels)].float().cpu().numpy()
 
     @torch.inference_mode()
     def pool_boxes(self, pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """What RoI features come to when the photo's map is cut instead of the photo: one forward for all boxes.
+        """Approximate RoI features by cropping the photo's map instead of the photo: one forward pass for all boxes.
 
         pixels: uint8 [H, W, 3], the whole photo. boxes: [B, 4], x y w h. Returns float32 [B, C], unit rows: RoIAlign
-        on a grid of 7 x 7, then its mean. Only fit for a preview: each cell has seen what surrounds the box.
+        on a grid of 7 x 7, then its mean. Only for previews: each cell depends on the surroundings of the box.
         """
         maps = self.backbone(self.normalise(pixels[None]).to(self._precision)).float()
         corners = torch.tensor(boxes, dtype=torch.float32, device=maps.device)
@@ -157,12 +157,12 @@ class EncoderNetwork(nn.Module):
 
     @torch.inference_mode()
     def attention(self, pixels: np.ndarray) -> np.ndarray:
-        """Where photos stir the encoder, and what looks alike: uint8 [B, H, W, 3] -> float32 [B, 9 · H/32 · W/32].
+        """Return attention maps and the looks of their cells: uint8 [B, H, W, 3] -> float32 [B, 9 · H/32 · W/32].
 
-        Nine planes of H/32 x W/32 cells, a photo to a row of unit length. The first is attention at two scales: the
-        norm of the last layer's channels over its mean, of the photos as they come plus of the photos at
-        ``ATTENTION_COARSE`` of their sides: the one tells small things apart, the other sees large ones whole. The
-        others are ``ATTENTION_LOOKS`` of each cell of the photos as they come.
+        Each row has unit length and holds nine planes of H/32 x W/32 cells. The first plane is attention, the sum of
+        two scales: the norm of the last layer's channels divided by its mean, at full size, which separates small
+        things, and at ``ATTENTION_COARSE`` of the sides, which sees large things whole. The other planes are the
+        ``ATTENTION_LOOKS`` numbers that describe each cell at full size.
         """
         fine = self._images(pixels)
         sides = [max(STRIDE, round(ATTENTION_COARSE * side / STRIDE) * STRIDE) for side in pixels.shape[1:3]]
@@ -176,15 +176,15 @@ class EncoderNetwork(nn.Module):
 
     @torch.inference_mode()
     def feature_map(self, pixels: np.ndarray) -> np.ndarray:
-        """The last layer's map of one image: uint8 [H, W, 3] -> float32 [C, H/32, W/32]."""
+        """Return the last layer's map of one image: uint8 [H, W, 3] -> float32 [C, H/32, W/32]."""
         return self._maps(pixels[None])[0].cpu().numpy()
 
 
 def _looks(features: Tensor) -> Tensor:
-    """Vectors whose products are nearly the cosines of a photo's cells: float [C, h, w] -> float [LOOKS, h · w].
+    """Return vectors whose products approximate the cosines of a photo's cells: float [C, h, w] -> [LOOKS, h · w].
 
-    The nearest there are of so few numbers: the largest principal components of the cells' features of unit length,
-    about the origin. A photo at a time, so that they do not depend on the others of a batch.
+    They are the best approximation of this length: the largest principal components, about the origin, of the cells'
+    unit features. They are computed for each photo alone, so that they do not depend on the batch.
     """
     unit = F.normalize(features.flatten(1), dim=0)
     values, vectors = torch.linalg.eigh(unit.T @ unit)

@@ -1,6 +1,6 @@
-"""Several batches in one pass, each normalised by itself.
+"""Several batches in one forward pass, each normalised by itself.
 
-Small views and small groups keep no device busy one after another.
+One after another, small views and small groups would leave a device idle.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 def in_one_pass(network: nn.Module, batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """What the network makes of each batch, float [B_i, …]: as if it were called for one after the other.
+    """Apply a network to several batches, float [B_i, …], as if it were called for each in turn.
 
-    Statistics are those of each batch, and running ones take them up in order. All but the batch norms must treat every
-    row for itself, as convolutions and linear layers do.
+    Each batch is normalised by its own statistics, and running statistics are updated in order. All modules but batch
+    norms must process rows independently, as convolutions and linear layers do.
     """
     if len(batches) < 2:
         return tuple(map(network, batches))
@@ -31,7 +31,7 @@ def in_one_pass(network: nn.Module, batches: Sequence[Tensor]) -> tuple[Tensor, 
 @contextmanager
 def _normalised_apart(network: nn.Module, sizes: list[int]) -> Iterator[None]:
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
-    for norm in norms:  # an attribute of the instance goes before the method of its class
+    for norm in norms:  # an attribute of the instance hides the method of its class
         norm.__dict__["forward"] = partial(_each, norm, sizes)
     try:
         yield

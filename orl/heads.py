@@ -1,4 +1,4 @@
-"""Heads on a pooled backbone: projectors and predictors of every method, and the shape that tells them apart."""
+"""Heads on a pooled backbone: the projectors and predictors of every method."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HeadKind = Literal["bootstrap", "simclr", "moco"]
 
 
 class Head(NamedTuple):
-    """Shape of a two-layer head: width of the hidden layer, length of what comes out, and kind."""
+    """Shape of a two-layer head: width of the hidden layer, length of the output, and kind."""
 
     hidden: int
     outputs: int
@@ -29,7 +29,7 @@ def mlp(
     outputs: int = PROJECTION,
     kind: HeadKind = "bootstrap",
 ) -> nn.Sequential:
-    """Two-layer head float [B, inputs] -> float [B, outputs]; modules named as in the reference's files.
+    """Build a two-layer head, float [B, inputs] -> float [B, outputs], with modules named as in the reference's files.
 
     Weights start kaiming-normal (fan in), biases at zero, in projectors and predictors alike.
     """
@@ -49,7 +49,7 @@ def mlp(
 
 
 def head_of(state: dict[str, Tensor]) -> Head | None:
-    """The head that a state dict belongs to, or None when it is none of ours."""
+    """Return the shape of the head that a state dict belongs to, or None if it is not one of these heads."""
     outer = state.get("fc1.weight")
     if outer is None or outer.ndim != 2:
         return None
@@ -58,15 +58,15 @@ def head_of(state: dict[str, Tensor]) -> Head | None:
 
 
 def pool(feature_map: Tensor) -> Tensor:
-    """Global average pooling: float [B, C, h, w] -> float [B, C]."""
+    """Average a map over all cells: float [B, C, h, w] -> float [B, C]."""
     return feature_map.mean(dim=(2, 3))
 
 
 def feature_spread(features: Tensor) -> Tensor:
-    """How far features are from having collapsed: float [B, D] -> scalar.
+    """Measure how far features are from collapse: float [B, D] -> scalar.
 
-    Standard deviation of the unit features over the batch, times the square root of D: 0 when all are the same, 1 when
-    they lie evenly on the sphere (SimSiam, Sec. 4.1).
+    It is the standard deviation of the unit features over the batch, times the square root of D: 0 if all are the same,
+    1 if they are spread evenly on the sphere (SimSiam, Sec. 4.1).
     """
     unit = nn.functional.normalize(features.detach().float())
     return unit.std(dim=0).mean() * unit.shape[1] ** 0.5

@@ -14,7 +14,7 @@ TRUST = 0.001
 class LARS(torch.optim.Optimizer):
     """Per layer: d = gradient + decay · weight; step = rate · trust · |weight| / |d| · d, through momentum.
 
-    Groups with ``adapt=False`` are plain SGD with momentum. The rate goes into the momentum's sum, as in SimCLR's code.
+    Groups with ``adapt=False`` are plain SGD with momentum. The momentum's sum includes the rate, as in SimCLR's code.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class LARS(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step from the gradients at hand."""
+        """Update the weights from the current gradients."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
@@ -45,7 +45,7 @@ class LARS(torch.optim.Optimizer):
 
 
 def layer_groups(network: nn.Module) -> list[dict[str, Any]]:
-    """What LARS adapts and decays, the weights of layers; and what it does neither with, biases and batch norms."""
+    """Return two parameter groups: weights of layers, adapted and decayed; biases and batch norms, neither."""
     learned = [p for p in network.parameters() if p.requires_grad]
     return [
         {"params": [p for p in learned if p.ndim > 1]},

@@ -13,9 +13,9 @@ class Pairs:
     """Matched RoIs of a query image and one neighbour, best first.
 
     query, key: int64 [n], indices into the two images' RoIs. similarity: float32 [n], cosine.
-    margin: float32 [n], how much more similar the query RoI is to this key than to any other of the neighbour
-    (negative where another is closer, NaN where there is no other).
-    cycle: bool [n], whether the way back leads to the same query RoI: no other of the query is closer to the key.
+    margin: float32 [n], similarity minus that of the query RoI's next best key in the neighbour (negative if another
+    key is more similar, NaN if there is no other).
+    cycle: bool [n], whether the key's nearest RoI in the query image is the query RoI.
     """
 
     query: np.ndarray
@@ -29,7 +29,7 @@ class Pairs:
 
 
 def pair_count(pair_ratio: float, query_rois: int) -> int:
-    """Number of pairs kept per neighbour, ``max(1, int(N * B_q))``: N is a share of the query's RoIs."""
+    """Return the number of pairs per neighbour, ``max(1, int(N * B_q))``: N is a share of the query's RoIs."""
     return max(1, int(pair_ratio * query_rois))
 
 
@@ -43,22 +43,22 @@ def top_pairs(
     """Keep the largest entries of the similarity matrix M = Q K^T of two images' RoIs (Sec. 3.2).
 
     query: float32 [B_q, D], key: float32 [B_k, D], rows L2-normalised. A RoI may occur in several pairs.
-    bonus: float32 [B_q, B_k], added to M to choose and order the pairs (not in the paper); they are measured, and
-    held against min_similarity, by M alone.
-    Equal entries are taken in row-major order, so that the result never depends on the sort.
+    bonus: float32 [B_q, B_k], added to M to choose and order the pairs (not in the paper). Similarity, margin, cycle
+    and the comparison with min_similarity use M alone.
+    Equal entries are ordered row by row, so that the result does not depend on the sort.
     """
     return largest(cosines(query, key), pair_ratio, min_similarity, bonus)
 
 
 def cosines(query: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """M = Q K^T: float32 [B_q, B_k]. query: float32 [B_q, D], key: float32 [B_k, D], rows L2-normalised."""
+    """Return M = Q K^T: float32 [B_q, B_k]. query: float32 [B_q, D], key: float32 [B_k, D], rows L2-normalised."""
     return query.astype(np.float32, copy=False) @ key.astype(np.float32, copy=False).T
 
 
 def largest(
     matrix: np.ndarray, pair_ratio: float, min_similarity: float = -1.0, bonus: np.ndarray | None = None
 ) -> Pairs:
-    """``top_pairs`` of two images whose cosines, float32 [B_q, B_k], are known already."""
+    """Return the ``top_pairs`` of two images from their cosines, float32 [B_q, B_k]."""
     flat = matrix.ravel()
     allowed = np.arange(flat.size) if flat.min() >= min_similarity else np.flatnonzero(flat >= min_similarity)
     worth = (flat if bonus is None else flat + bonus.astype(np.float32, copy=False).ravel())[allowed]
@@ -72,7 +72,7 @@ def largest(
 
 
 def measure_pairs(query: np.ndarray, key: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Pairs:
-    """Measure pairs that somebody else chose, in their order.
+    """Measure given pairs, in their order.
 
     query: float32 [B_q, D], key: float32 [B_k, D], rows L2-normalised. rows, columns: int [n], indices into the two.
     """
@@ -97,28 +97,28 @@ class Neighbors:
 
 
 class Rows(Protocol):
-    """Features [n, D] that may lie on disk: a slice of them is an array."""
+    """Features [n, D], possibly on disk: slicing them gives an array."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """n and D."""
 
     def __getitem__(self, part: slice, /) -> np.ndarray:
-        """Some rows, float [m, D]."""
+        """Return some rows, float [m, D]."""
 
 
 def nearest_neighbors(features: Rows, ids: np.ndarray, k: int, *, block: int = 8192) -> Neighbors:
     """Find the K most similar other images of every image, exactly, with two blocks of features in memory.
 
     features: float [n, D], rows L2-normalised. ids: int64 [n], ascending. k: 1..n-1.
-    The image itself is dropped by id, so duplicate photos stay as neighbours of one another; equal
-    similarities come in the order of ids. Raises ValueError when k does not fit.
+    An image is excluded from its own neighbours by id, so duplicate photos are neighbours of one another. Equal
+    similarities are ordered by id. Raises ValueError if k is not in 1..n-1.
     """
-    import faiss  # here, because the explorer previews with top_pairs alone and should start at once
+    import faiss  # here, because the explorer needs only top_pairs and should start fast
 
     count, width = len(ids), features.shape[1]
     if not 1 <= k < count:
-        raise ValueError(f"K = {k} neighbours need at least {k + 1} images, and there are {count}.")
+        raise ValueError(f"K = {k} neighbours need at least {k + 1} images. There are {count}.")
     best_rows, best = np.full((count, k), count), np.full((count, k), -np.inf, np.float32)
     for start in range(0, count, block):
         index = faiss.IndexFlatIP(width)
@@ -135,10 +135,10 @@ def nearest_neighbors(features: Rows, ids: np.ndarray, k: int, *, block: int = 8
 def _nearest_within(
     index: Any, start: int, queries: np.ndarray, themselves: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows int64 [m, k] and similarities float32 [m, k] of the k best in an index, best first, without the queries.
+    """Return rows int64 [m, k] and similarities float32 [m, k] of the k best in an index, without the queries.
 
-    start: row of the index's first entry. themselves: int64 [m], rows of the queries. Where the index has fewer, the
-    rest is -inf.
+    start: row of the index's first entry. themselves: int64 [m], rows of the queries. If the index has fewer,
+    the rest is -inf.
     """
     size = index.ntotal
     values, rows = index.search(queries, min(k + 2, size))
@@ -146,7 +146,7 @@ def _nearest_within(
     values[rows == themselves[:, None]] = -np.inf
     rows, values = _padded(rows, values, k)
     listed = np.sort(values, axis=1)[:, ::-1]
-    # The last that is listed may be one of several equal ones, of which some were cut off: look further for those.
+    # The last listed may be one of several equal ones, of which some were cut off: search further for those.
     last = np.where(np.isinf(listed[:, -1]), listed[:, -2], listed[:, -1])
     tied = np.flatnonzero(last == listed[:, k - 1]) if k + 2 < size else np.empty(0, np.int64)
     wider = {int(one): _whole_tie(index, start, queries[one], int(themselves[one]), k) for one in tied}
@@ -175,13 +175,13 @@ def _padded(rows: np.ndarray, values: np.ndarray, k: int) -> tuple[np.ndarray, n
 
 
 def _first(rows: np.ndarray, values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of each list, equal ones by row."""
+    """Return the k best of each list, equal ones ordered by row."""
     order = np.lexsort((rows, -values), axis=-1)[:, :k]
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
 def nearest_to(features: np.ndarray, ids: np.ndarray, image_id: int, k: int) -> Neighbors:
-    """The K nearest other images of one image, as ``nearest_neighbors`` finds them for all.
+    """Return the K nearest other images of one image, as ``nearest_neighbors`` does for all.
 
     Returns ids int64 [k'] and similarity float32 [k'], best first, k' = min(k, n - 1).
     """

@@ -1,4 +1,4 @@
-"""MoCo v2: a view against its partner's slow features and a queue of earlier ones (baseline of Tables 1-4)."""
+"""MoCo v2: contrast of a view with its partner's slow features and a queue of earlier ones (Tables 1-4)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PIPELINE = Pipeline(blur=0.5, solarize=0.0, jitter=(0.4, 0.4, 0.4, 0.1), scale=(
 class MoCo(Method):
     """A network for queries, a slow one for keys, and the newest keys as negatives.
 
-    Batch statistics are taken over groups of images, and the keys are shuffled between groups: were a query and its key
-    normalised along with the same images, the network could find the key by that alone. MoCo's authors get the same
-    from eight GPUs with 32 images each.
+    Batch statistics are computed over groups of images, and keys are shuffled between groups. If a query and its key
+    were normalised with the same images, the network could recognise the key by the statistics. MoCo's authors shuffle
+    between eight GPUs with 32 images each.
     """
 
     synchronised = False  # groups are smaller than a process's batch on purpose
     queue: Tensor  # [K, D], unit rows
-    seen: Tensor  # scalar, keys that have gone into the queue
+    seen: Tensor  # scalar, number of keys added to the queue so far
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class MoCo(Method):
         momentum: float = 0.999,
         group: int = 32,
     ) -> None:
-        """group: images that are normalised together."""
+        """Build both networks. group: number of images that are normalised together."""
         super().__init__()
         self.architecture, self.temperature, self.momentum, self.group = architecture, temperature, momentum, group
         self.backbone, features = build_backbone(architecture)
@@ -50,11 +50,11 @@ class MoCo(Method):
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
 
     def views(self, size: int) -> tuple[View, ...]:
-        """The query's crop and the key's, through one pipeline."""
+        """Return the crops of query and key, through one pipeline."""
         return tuple(View(f"image_{i}", PIPELINE, size) for i in (1, 2))
 
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
-        """views: image_1 for queries, image_2 for keys. One term, ``image``: about log(K + 1) at the start."""
+        """Return one term, ``image``, about log(K + 1) at the start. views: image_1 for queries, image_2 for keys."""
         queries = self._in_groups(self.backbone, self.projector, views["image_1"])
         with torch.no_grad():
             generator = torch.Generator().manual_seed(int(self.seen))
@@ -67,12 +67,12 @@ class MoCo(Method):
         return {"image": loss}, queries
 
     def after_step(self, step: int, total: int) -> None:
-        """The slow network's step; its momentum does not change."""
+        """Update the slow network, with constant momentum."""
         follow_slowly(self.key_backbone, self.backbone, self.momentum)
         follow_slowly(self.key_projector, self.projector, self.momentum)
 
     def catch_up(self) -> None:
-        """The network for keys becomes that for queries."""
+        """Make the network for keys equal to that for queries."""
         self.key_backbone.load_state_dict(self.backbone.state_dict())
         self.key_projector.load_state_dict(self.projector.state_dict())
 
@@ -83,13 +83,13 @@ class MoCo(Method):
     def _enqueue(self, keys: Tensor) -> None:
         size = len(self.queue)
         places = (self.seen + torch.arange(len(keys), device=keys.device)) % size
-        # A new tensor, for the loss's backward still needs the old one.
+        # A new tensor, because the backward pass of the loss still needs the old one.
         self.queue = self.queue.index_copy(0, places[-size:], keys[-size:])
         self.seen += len(keys)
 
 
 def queue_loss(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """InfoNCE of each query against its own key and the queue: float [B, D], unit [B, D], unit [K, D] -> scalar."""
+    """Return InfoNCE of queries against own keys and the queue: float [B, D], unit [B, D], unit [K, D] -> scalar."""
     unit = F.normalize(queries.float())
     own = (unit * keys).sum(1, keepdim=True)  # B 1
     logits = torch.cat([own, unit @ queue.T], dim=1) / temperature  # B 1+K

@@ -1,4 +1,4 @@
-"""The maps of a backbone at several depths, pooled for linear classifiers, whatever the architecture."""
+"""Maps of any backbone at several depths, pooled for linear classifiers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ CELLS = {2: 12, 4: 6, 8: 4, 16: 3, 32: 2}  # by stride; cells a side, of maps of
 
 
 def depth_maps(backbone: nn.Module, images: Tensor) -> list[Tensor]:
-    """The last map of every resolution on the way through a backbone, shallowest first; the very last is its output.
+    """Return the last map of every resolution in a backbone, shallowest first; the last one is its output.
 
-    images: float [B, 3, S, S], normalised. Of a ResNet: the stem's, before max pooling, and those of its four stages.
+    images: float [B, 3, S, S], normalised. A ResNet has five: the stem's, before max pooling, and its four stages'.
     """
     found: dict[int, Tensor] = {}
 
@@ -37,7 +37,7 @@ def depth_maps(backbone: nn.Module, images: Tensor) -> list[Tensor]:
 
 
 def pool_depths(maps: list[Tensor], size: int) -> list[Tensor]:
-    """Each map averaged over the cells of its depth: float [B, C, s, s] -> float [B, C, c, c].
+    """Average each map over the cells of its depth: float [B, C, s, s] -> float [B, C, c, c].
 
     size: side of the images, in pixels.
     """
@@ -45,9 +45,9 @@ def pool_depths(maps: list[Tensor], size: int) -> list[Tensor]:
 
 
 def pool_cells(feature_map: Tensor, cells: int) -> Tensor:
-    """A map averaged over cells x cells parts of it: float [B, C, s, s] -> float [B, C, cells, cells].
+    """Average a map over cells x cells parts: float [B, C, s, s] -> float [B, C, cells, cells].
 
-    Where the reference has windows for it they are taken: they overlap, or leave a margin.
+    If the reference defines windows for this size, they are used: they overlap, or leave a margin.
     """
     side = feature_map.shape[-1]
     if side in WINDOWS and CELLS[224 // side] == cells:
@@ -60,7 +60,7 @@ def _stride(size: int, side: int) -> int:
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """Parts of a backbone that run one after another; a sequence of them counts as its members."""
+    """Return the parts of a backbone that run in sequence; nested sequences are flattened."""
     children = list(module.children())
     for child in children:
         if isinstance(child, nn.Sequential) or len(children) == 1:
@@ -70,7 +70,7 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def depth_shapes(backbone: nn.Module, size: int) -> list[tuple[int, int]]:
-    """Channels and cells a side of each pooled depth, found out with one black image; the backbone stays as it was."""
+    """Return the channels and cells per side of each pooled depth, from one black image."""
     training = backbone.training
     backbone.eval()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""BYOL with multi-crop views: two of the whole image's size and four small ones (Table 5c)."""
+"""BYOL with multi-crop views: two of full size and four small ones (Table 5c)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOCAL_PIPELINE = Pipeline(blur=0.5, solarize=0.0, scale=LOCAL)
 
 
 class MultiCropBYOL(Bootstrap):
-    """Every view predicts the target's projection of each global view but itself."""
+    """Multi-crop BYOL: every view predicts the target's projection of each other global view."""
 
     def __init__(
         self,
@@ -30,22 +30,22 @@ class MultiCropBYOL(Bootstrap):
         local_size: int = 96,
         local_crops: int = 4,
     ) -> None:
-        """local_size: side of a small view, in pixels; local_crops: how many there are."""
+        """Build both networks. local_size: side of a small view, in pixels. local_crops: number of small views."""
         super().__init__(architecture, hidden, projection, momentum)
         self.local_size, self.local_crops = local_size, local_crops
         self.predictor = mlp(projection, hidden, projection)
 
     def views(self, size: int) -> tuple[View, ...]:
-        """Two global crops, one through each of BYOL's pipelines, then the local ones."""
+        """Return two global crops, one through each of BYOL's pipelines, then the local crops."""
         whole = tuple(replace(v, pipeline=replace(v.pipeline, scale=GLOBAL)) for v in super().views(size))
         numbers = range(1, self.local_crops + 1)
         return whole + tuple(View(f"local_{i}", LOCAL_PIPELINE, self.local_size) for i in numbers)
 
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
-        """views: image_1, image_2, local_1, …. Two terms, each about 4 at the start times its share of the directions.
+        """Return two terms, each about 4 at the start times its share of the directions.
 
-        With V views there are 2 V - 2 directions; their mean, times two as in BYOL, is split into those from global
-        views (``image``) and those from local ones (``local``).
+        views: image_1, image_2, local_1, …. V views give 2 V - 2 directions. Twice their mean, as in BYOL, is split
+        into the directions from global views (``image``) and from local views (``local``).
         """
         target = self.target({name: views[name] for name in IMAGES})
         projected = self.online(views)

@@ -1,7 +1,7 @@
-"""How likely a box holds an object, without a label: this project's own remedy for similarity's taste for backgrounds.
+"""Objectness: how likely a box holds an object, without labels. Not in the paper.
 
-The paper names cluttered backgrounds as its limit and saliency as a remedy to try (Sec. 5), and says no more. Boxes are
-judged by the attention of the whole photo before they are embedded, by their own features after it.
+Similarity alone prefers backgrounds. The paper names cluttered backgrounds as its limit and saliency as a possible
+remedy (Sec. 5). Boxes are scored by the attention of the whole photo before embedding, by their features afterwards.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from orl_explorer.orl.boxes import TOGETHER, BoxRules, BoxVerdict, Filtered, are
 # Chosen on the training half of VOC07's photos, see docs/results.md.
 RING = 0.3  # width of the frame around a box, as a share of its sides
 SURROUNDINGS = 0.2  # weight of the attention in that frame
-LEVEL = 0.05  # what a box is worth whose attention is the photo's mean
+LEVEL = 0.05  # score of a box whose attention is the photo's mean
 SIZE = 0.8  # exponent of the share of the photo that a box takes: 1 sums the attention in it, 0 takes the mean
-CENTRE = 0.25  # what is not its middle at each edge of a box, as a share of its sides
-LIKENESS = 0.6  # weight of how alike the middle of a box is to that frame
+CENTRE = 0.25  # margin at each edge of a box that is not its middle, as a share of its sides
+LIKENESS = 0.6  # weight of the likeness of a box's middle to that frame
 RECURRENCE = 0.1  # weight of each e-fold of raw boxes that are nearly the same
 SAME = 0.6  # IoU of raw boxes that are nearly the same
 
 
 def objectness(boxes: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Score boxes of one photo by what the encoder makes of it and by how often selective search came upon them.
+    """Score boxes of one photo by the encoder's attention and by the number of nearly equal raw boxes.
 
     boxes: [B, 4] and raw: [M, 4], x y w h in pixels of the photo of width x height. attention: float [1 + L, h, w],
-    what ``orl.encoder.Encoder.attention`` says of the whole photo. Returns float32 [B]: with S the first plane
+    from ``orl.encoder.EncoderNetwork.attention`` of the whole photo. Returns float32 [B]: with S the first plane
     standardised over the photo, ``(mean of S inside + LEVEL − SURROUNDINGS · mean of S in the frame)
     · share of area ** SIZE − LIKENESS · cosine of the sums of the other planes in the middle and in the frame
-    + RECURRENCE · log(1 + raw boxes of IoU > SAME)``. A frame is cut off at the photo's edge. Where nothing is left of
-    it, its mean counts as 0 and the cosine as 1: nothing tells the box from what is around it.
+    + RECURRENCE · log(1 + raw boxes of IoU > SAME)``. The frame is clipped to the photo. If
+    nothing remains of it, its mean counts as 0 and the cosine as 1.
     """
     boxes = np.asarray(boxes, np.float64)
     planes = attention.astype(np.float64)
@@ -53,10 +53,10 @@ def objectness(boxes: np.ndarray, raw: np.ndarray, attention: np.ndarray, width:
 
 
 def sparseness(features: np.ndarray) -> np.ndarray:
-    """How few channels each feature stands on (Hoyer 2004): 1 on a single one, 0 on all alike.
+    """Return the sparseness of each feature (Hoyer 2004): 1 if a single channel is active, 0 if all are equal.
 
-    features: float32 [B, C], unit rows. Returns float32 [B]. Textures stir every channel a little, objects a few of
-    them much.
+    features: float32 [B, C], unit rows. Returns float32 [B]. Textures activate all channels a little, objects
+    a few channels strongly.
     """
     widest = math.sqrt(features.shape[1])  # the sum of a unit row whose channels are all alike
     return (widest - np.abs(features).sum(axis=1)) / (widest - 1)
@@ -71,10 +71,10 @@ def filter_by_objectness(
     ranked: bool = True,
     known: np.ndarray | None = None,
 ) -> tuple[Filtered, np.ndarray]:
-    """``orl.boxes.filter_boxes``, which judges the likeliest objects first unless ``ranked`` is false.
+    """Filter boxes as ``orl.boxes.filter_boxes`` does, likeliest objects first unless ``ranked`` is false.
 
-    known: float32 [M], the raw boxes' objectness as far as earlier calls have worked it out, NaN elsewhere; what is
-    worked out here is filled in, so that other rules cost less. Returns the result and the candidates' objectness,
+    known: float32 [M], the raw boxes' objectness from earlier calls, NaN where unknown. This call fills in what it
+    computes, so that later calls with other rules are faster. Returns the result and the candidates' objectness,
     float32 [B].
     """
     raw = np.asarray(raw, np.int16).reshape(-1, 4)
@@ -88,7 +88,7 @@ def filter_by_objectness(
 
     judged = np.full(len(raw), -np.inf, np.float32)
     if ranked:
-        fitting = np.flatnonzero(judge_shape(raw, rules) == BoxVerdict.KEPT)  # the others are many, and nobody asks
+        fitting = np.flatnonzero(judge_shape(raw, rules) == BoxVerdict.KEPT)  # the many others need no score
         judged[fitting] = score(fitting)
     found = filter_boxes(raw, rules, width, height, judged if ranked else None)
     if found.fallback:
@@ -99,19 +99,19 @@ def filter_by_objectness(
 
 def _standardised(plane: np.ndarray) -> np.ndarray:
     mean, spread = plane.mean(), plane.std()
-    flat = spread <= 1e-6 * abs(mean)  # what is left is rounding
+    flat = spread <= 1e-6 * abs(mean)  # the rest is rounding
     return np.zeros(plane.shape) if flat else (plane - mean) / spread
 
 
 def _cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Cosines of columns, float [L, B] both -> [B]; 1 where either is nothing."""
+    """Return the cosines of columns, float [L, B] both -> [B]; 1 where either is zero."""
     lengths = np.linalg.norm(one, axis=0) * np.linalg.norm(other, axis=0)
     return np.divide((one * other).sum(axis=0), lengths, out=np.ones(one.shape[1]), where=lengths > 1e-12)
 
 
 def _nearly_the_same(boxes: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """How many raw boxes each box overlaps with IoU > SAME: int64 [B]."""
-    # Boxes of such an IoU differ in area by less than that factor, so most need no look. A hair wider, for rounding.
+    """Count the raw boxes that each box overlaps with IoU > SAME: int64 [B]."""
+    # Boxes with such an IoU differ in area by less than that factor, so most are skipped. A little wider, for rounding.
     raw = raw[np.argsort(area(raw), kind="stable")]
     sizes, own = area(raw), area(boxes)
     by_size, found = np.argsort(own, kind="stable"), np.zeros(len(boxes), np.int64)
@@ -124,7 +124,7 @@ def _nearly_the_same(boxes: np.ndarray, raw: np.ndarray) -> np.ndarray:
 
 
 def _total(sums: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Sums [L, n] over rectangles [n, 2] x y to x y in cells, fractions included, by summed-area tables [L, h, w]."""
+    """Return sums [L, n] over rectangles [n, 2] x y to x y, in fractions of cells, by summed-area tables [L, h, w]."""
     (left, top), (right, bottom) = low.T, high.T
     return _at(sums, bottom, right) - _at(sums, top, right) - _at(sums, bottom, left) + _at(sums, top, left)
 

@@ -28,7 +28,7 @@ BRANCHES = (
 
 
 class ORL(Bootstrap):
-    """One backbone and projector for all views, one predictor for each branch."""
+    """ORL: one backbone and projector for all views, one predictor for each branch."""
 
     def __init__(
         self,
@@ -38,16 +38,16 @@ class ORL(Bootstrap):
         momentum: float = 0.99,
         weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
-        """weights: lambda of image, intra and inter; a branch of weight 0 costs nothing and draws no view."""
+        """Build both networks. weights: lambda of image, intra and inter; a branch of weight 0 is skipped."""
         super().__init__(architecture, hidden, projection, momentum)
         self.weights = {b.name: w for b, w in zip(BRANCHES, weights, strict=True) if w}
         self.branches = [b for b in BRANCHES if b.name in self.weights]
         self.predictors = nn.ModuleDict({name: mlp(projection, hidden, projection) for name in self.weights})
 
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
-        """Weighted terms, each the sum of two directions and about 4 at the start; projections of the first view.
+        """Return weighted terms, each the sum of two directions, about 4 at the start; projections of the first view.
 
-        views: of each active branch its two, of images [B, 3, S, S] and of RoIs [B, 3, P, P].
+        views: the two views of each active branch, of images [B, 3, S, S] and of RoIs [B, 3, P, P].
         """
         names = [name for branch in self.branches for name in (branch.first, branch.second)]
         active = {name: views[name] for name in names}

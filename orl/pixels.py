@@ -1,4 +1,4 @@
-"""Photos as the viewer shows them, and the crops an encoder sees."""
+"""Decoding photos as shown, and cutting the crops that an encoder sees."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 INPUT_SIZE = 224  # pixels, of the crops and image views that an encoder embeds
-SHORT_SIDE = 256  # pixels, of a whole photo before it is cut or squashed to that size
+SHORT_SIDE = 256  # pixels, of a whole photo before it is cropped or resized to that size
 ATTENTION_SIZE = 640  # pixels, of the whole photo squeezed into a square
-ATTENTION_COARSE = 0.4  # share of those sides at which attention looks at it a second time
-ATTENTION_CELLS = 20  # a side of the attention map that encoders of stride 32 make of it
-ATTENTION_LOOKS = 8  # numbers to a cell of it that say what the cell looks like
+ATTENTION_COARSE = 0.4  # scale of the second pass of attention, a share of those sides
+ATTENTION_CELLS = 20  # cells per side of the attention map, for encoders of stride 32
+ATTENTION_LOOKS = 8  # numbers per cell that describe its look
 ATTENTION_PLANES = 1 + ATTENTION_LOOKS
 ORIENTATION = 0x0112  # EXIF tag
-SIXTEEN_BITS = ("PNG", "PPM")  # formats whose pixels of Pillow's mode I, 32 bits, are of 16
-PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}  # modes whose colours were multiplied by their alpha, and without that
-Image.MAX_IMAGE_PIXELS = 300_000_000  # a decompression bomb raises instead of eating the memory
+SIXTEEN_BITS = ("PNG", "PPM")  # formats that Pillow decodes to mode I, 32 bits, though pixels have 16
+PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}  # modes with colours multiplied by alpha, and the modes without
+Image.MAX_IMAGE_PIXELS = 300_000_000  # a decompression bomb raises instead of filling the memory
 
 
 class Crop(NamedTuple):
-    """A box x y w h of a photo, pixels as shown, and the side of the square that it becomes."""
+    """A box x y w h of a photo, in pixels as shown, and the side of the square to resize it to."""
 
     box: tuple[int, int, int, int] | np.ndarray
     size: int
 
 
 class Stamp(NamedTuple):
-    """By what the file of a photo is known again: bytes, modification time in ns, ``file_digest`` if it was taken."""
+    """Identity of a photo's file: bytes, modification time in ns, and ``file_digest`` if it was computed."""
 
     size: int
     mtime_ns: int
@@ -43,14 +43,14 @@ class UnreadableImage(Exception):
 
 
 def file_digest(path: Path) -> int:
-    """64 bits that stand for the content of a file: a signed integer, never 0. Raises OSError."""
+    """Return a 64-bit digest of a file's content: a signed integer, never 0. Raises OSError."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).digest()
     return int.from_bytes(found, "little", signed=True) or 1
 
 
 def is_same_file(path: Path, stamp: Stamp) -> bool:
-    """Whether a file is the one that was stamped; it is read only where size or time have changed. Raises OSError."""
+    """Return whether a file matches a stamp. Reads it only if its size or time differs. Raises OSError."""
     found = path.stat()
     if (found.st_size, found.st_mtime_ns) == (stamp.size, stamp.mtime_ns):
         return True
@@ -58,9 +58,9 @@ def is_same_file(path: Path, stamp: Stamp) -> bool:
 
 
 def read_image(path: Path, stamp: Stamp | None = None) -> Image.Image:
-    """Decode a photo to RGB in the orientation its EXIF tag asks for.
+    """Decode a photo to RGB in the orientation of its EXIF tag.
 
-    stamp: of the file that is meant. Raises UnreadableImage, also where another file lies in its place.
+    stamp: of the expected file. Raises UnreadableImage, also if the file differs from it.
     """
     with _explained():
         if stamp is not None and not is_same_file(path, stamp):
@@ -70,10 +70,10 @@ def read_image(path: Path, stamp: Stamp | None = None) -> Image.Image:
 
 
 def as_rgb(image: Image.Image, kind: str | None) -> Image.Image:
-    """Pixels of any of Pillow's modes as 8-bit RGB, by their values. kind: the file's format. Raises UnreadableImage.
+    """Convert pixels of any of Pillow's modes to 8-bit RGB. kind: the file's format. Raises UnreadableImage.
 
-    Grey of 16 bits is divided by 257 and rounded, so that black and white stay so. Integers of 32 bits and floats have
-    no agreed white, and are refused, but for those formats that keep 16 bits in them. Transparency is left out.
+    16-bit grey is divided by 257 and rounded, so that black stays black and white stays white. 32-bit integers and
+    floats have no agreed white and are refused, except in formats that store 16 bits in them. Transparency is dropped.
     """
     if image.mode.startswith("I;16") or (image.mode == "I" and kind in SIXTEEN_BITS):
         values = np.asarray(image).astype(np.uint32)
@@ -88,16 +88,16 @@ def _refuse_without_white(image: Image.Image, kind: str | None) -> None:
     if image.mode == "F" or (image.mode == "I" and kind not in SIXTEEN_BITS):
         named = "floating-point numbers" if image.mode == "F" else "integers"
         raise UnreadableImage(
-            f"pixels of mode {image.mode}, 32-bit {named}, do not say which value is white; save it with 8 or 16 bits"
+            f"pixels of mode {image.mode}, 32-bit {named}, do not define white; save it with 8 or 16 bits"
         )
 
 
 def read_crops(path: Path, plan: Callable[[int, int], Sequence[Crop]], spare: int = 1) -> list[np.ndarray]:
-    """Crops of a photo, each squashed to a square, bilinear: uint8 [size, size, 3] each.
+    """Return crops of a photo, each resized to a square, bilinear: uint8 [size, size, 3] each.
 
-    plan: from width and height of the photo as shown to its crops. Where none of them needs more, a JPEG is decoded at
-    a half, a quarter or an eighth of its size, in a fraction of the time. spare: how many decoded pixels a crop needs
-    for each of its own, along a side; with 1 it may come out sharper than of the whole photo, with 2 it looks the same.
+    plan: returns the crops for a width and height of the photo as shown. If the crops allow it, a JPEG is decoded at a
+    half, a quarter or an eighth of its size, in a fraction of the time. spare: minimum of decoded pixels per pixel of a
+    crop, along a side. With 1, a crop may be sharper than one of the whole photo; with 2, it looks the same.
     Raises UnreadableImage.
     """
     with _explained(), Image.open(path) as image:
@@ -121,9 +121,9 @@ def _squashed(image: Image.Image, crop: Crop, wide: float, high: float) -> np.nd
 
 
 def probe_image(path: Path) -> tuple[int, int, int]:
-    """Width and height as shown, and the EXIF orientation (1..8), of a photo proved to decode to its end.
+    """Decode a photo to its end and return its width and height as shown, and its EXIF orientation (1..8).
 
-    A JPEG is decoded at an eighth of its size: the whole file is read, at a fraction of the cost.
+    A JPEG is decoded at an eighth of its size: this reads the whole file in a fraction of the time.
     Raises UnreadableImage.
     """
     with _explained(), Image.open(path) as image:
@@ -143,7 +143,7 @@ def probe_image(path: Path) -> tuple[int, int, int]:
 
 
 class _explained:
-    """Turns what decoders raise into UnreadableImage with a reason a person understands."""
+    """Context that turns errors of decoders into UnreadableImage with a plain reason."""
 
     def __enter__(self) -> None:
         return None
@@ -163,7 +163,7 @@ class _explained:
 def upright_box(
     box: tuple[float, float, float, float], orientation: int, width: int, height: int
 ) -> tuple[float, float, float, float]:
-    """Carry a box x y w h from the stored frame of a photo, width x height, to the frame the viewer shows."""
+    """Transform a box x y w h from the stored frame of a photo, width x height, to the frame as shown."""
     x, y, w, h = box
     match orientation:
         case 2:
@@ -184,27 +184,27 @@ def upright_box(
 
 
 def crop_box(image: Image.Image, box: np.ndarray, size: int = INPUT_SIZE) -> np.ndarray:
-    """Cut a RoI x y w h and squash it to size x size (bilinear, no context margin); uint8 [size, size, 3]."""
+    """Crop a RoI x y w h and resize it to size x size, bilinear, without margin: uint8 [size, size, 3]."""
     x, y, w, h = (int(v) for v in box)
     patch = image.crop((x, y, x + w, y + h))
     return np.asarray(patch.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def center_crop(image: Image.Image, resize: int = SHORT_SIDE, size: int = INPUT_SIZE) -> np.ndarray:
-    """Resize the short side (bilinear) and cut the centre, for image features; uint8 [size, size, 3]."""
+    """Resize the short side, bilinear, and crop the centre, for image features: uint8 [size, size, 3]."""
     image = resize_short_side(image, resize)
     left, top = round((image.width - size) / 2), round((image.height - size) / 2)
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
 def resize_short_side(image: Image.Image, size: int = SHORT_SIDE) -> Image.Image:
-    """The photo with a short side of ``size`` pixels, bilinear; the long side is truncated to whole pixels."""
+    """Resize a photo to a short side of ``size`` pixels, bilinear. The long side is truncated to whole pixels."""
     width, height = image.size
-    # As torchvision's Resize has it: multiplied first, or a square of 206 pixels would lose one.
+    # As torchvision's Resize does: multiply first, or a square of 206 pixels would lose one.
     new = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
     return image.resize(new, Image.Resampling.BILINEAR)
 
 
 def squeeze(image: Image.Image, size: int = ATTENTION_SIZE) -> np.ndarray:
-    """The whole photo as a square, its aspect ratio given up as a RoI's is: uint8 [size, size, 3] RGB, bilinear."""
+    """Resize the whole photo to a square, ignoring its aspect ratio, bilinear: uint8 [size, size, 3] RGB."""
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def proposal_method(scale: float = 1.0) -> str:
-    """Name under which raw boxes are kept: everything they depend on besides the image."""
+    """Return the name under which raw boxes are stored. It holds everything they depend on besides the image."""
     return f"selective-search-fast@{scale:g}"
 
 
@@ -20,8 +20,8 @@ def selective_search(image: np.ndarray, seed: int, scale: float = 1.0) -> np.nda
     by this factor, and the boxes are mapped back; 1.0 is the paper's.
     Returns int16 [M, 4], x y w h, pixels of ``image``, in rank order, without duplicates; M may be 0.
 
-    OpenCV ranks by libc's ``rand``, which ``cv2.setRNGSeed`` does not touch, hence ``srand`` here. ``rand``
-    is shared by all threads: call this from one thread of a process that has nothing else drawing from it.
+    OpenCV ranks by libc's ``rand``, which ``cv2.setRNGSeed`` does not seed, so this calls ``srand``. All threads share
+    ``rand``: call this from one thread of a process in which nothing else uses ``rand``.
     """
     height, width = image.shape[:2]
     bgr = np.ascontiguousarray(image[..., ::-1])
@@ -35,7 +35,7 @@ def selective_search(image: np.ndarray, seed: int, scale: float = 1.0) -> np.nda
     try:
         found = np.asarray(search.process(), dtype=np.float64).reshape(-1, 4)
     except cv2.error:
-        # An image of a few pixels has no two regions to merge; it simply proposes nothing.
+        # An image of a few pixels has no two regions to merge and gives no proposals.
         found = np.empty((0, 4))
     return _on_original_grid(found, width / bgr.shape[1], height / bgr.shape[0], width, height)
 

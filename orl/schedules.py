@@ -8,12 +8,12 @@ WARMUP_START = 1e-4  # of the rate
 
 
 def scaled_rate(rate_per_256: float, batch_size: int) -> float:
-    """Linear scaling rule: 0.2 per 256 images makes 0.4 at a batch of 512."""
+    """Return the rate by the linear scaling rule: 0.2 per 256 images is 0.4 at a batch of 512."""
     return rate_per_256 * batch_size / 256
 
 
 def learning_rate(step: int, total_steps: int, warmup_steps: int, peak: float) -> float:
-    """Cosine from ``peak`` to 0 over all steps, ramped linearly from 1e-4 of itself over the first ones."""
+    """Return the rate at a step: a cosine from ``peak`` to 0, with a linear ramp from 1e-4 of it in the warm-up."""
     rate = peak * 0.5 * (1 + math.cos(math.pi * step / total_steps))
     if step < warmup_steps:
         rate *= 1 - (1 - step / warmup_steps) * (1 - WARMUP_START)
@@ -21,5 +21,5 @@ def learning_rate(step: int, total_steps: int, warmup_steps: int, peak: float) -
 
 
 def target_momentum(step: int, total_steps: int, start: float = 0.99) -> float:
-    """tau = 1 - (1 - start) (cos(pi k / T) + 1) / 2: from ``start`` to 1."""
+    """Return tau = 1 - (1 - start) (cos(pi k / T) + 1) / 2, which rises from ``start`` to 1."""
     return 1 - (1 - start) * (math.cos(math.pi * step / total_steps) + 1) / 2

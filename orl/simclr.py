@@ -1,4 +1,4 @@
-"""SimCLR: two views of an image against all others of the batch (baseline of Tables 1-4)."""
+"""SimCLR: contrast of two views of an image with all other views of the batch (baseline of Tables 1-4)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PIPELINE = Pipeline(blur=0.5, solarize=0.0, jitter=(0.8, 0.8, 0.8, 0.2))
 
 
 class SimCLR(Method):
-    """One network, no target; LARS."""
+    """SimCLR: one network without a target, trained with LARS."""
 
     def __init__(self, architecture: str, hidden: int = 2048, projection: int = 128, temperature: float = 0.1) -> None:
         super().__init__()
@@ -26,21 +26,21 @@ class SimCLR(Method):
         self.projector = mlp(features, hidden, projection, "simclr")
 
     def views(self, size: int) -> tuple[View, ...]:
-        """Two crops of the image through one pipeline, with twice BYOL's jitter."""
+        """Return two crops of the image, through one pipeline with twice BYOL's jitter."""
         return tuple(View(f"image_{i}", PIPELINE, size) for i in (1, 2))
 
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
-        """views: image_1, image_2. One term, ``image``: about log(2B - 1) at the start."""
+        """Return one term, ``image``, about log(2B - 1) at the start. views: image_1, image_2."""
         first, second = (self.projector(pool(self.backbone(views[f"image_{i}"]))) for i in (1, 2))
         return {"image": contrastive_loss(gather_rows(first), gather_rows(second), self.temperature)}, first
 
     def optimiser(self, rate: float, momentum: float, decay: float) -> torch.optim.Optimizer:
-        """LARS; no decay of biases and batch norms."""
+        """Return LARS, without decay of biases and batch norms."""
         return LARS(layer_groups(self), rate, momentum, decay)
 
 
 def contrastive_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """NT-Xent: each of 2B views tells its partner from the 2B - 2 of other images; float [B, D] twice -> scalar."""
+    """Return NT-Xent of 2B views, each against its partner and 2B - 2 others: float [B, D] twice -> scalar."""
     unit = F.normalize(torch.cat([first, second]).float())
     similarity = unit @ unit.T / temperature  # 2B 2B
     similarity.fill_diagonal_(-torch.inf)

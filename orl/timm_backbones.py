@@ -1,4 +1,4 @@
-"""Backbones that timm builds, for those who have it installed."""
+"""Backbones from timm, if it is installed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import nn
 
 from orl_explorer.orl.architectures import TIMM
 
-PROBE = 64  # pixels of the image that shows what a network makes of one
-STRIDE = 32  # pixels of the input to a cell of the map, as of a ResNet
+PROBE = 64  # pixels, side of the image that determines the shape of a network's map
+STRIDE = 32  # pixels of the input per cell of the map, as for a ResNet
 
 
 def build_timm(architecture: str) -> tuple[nn.Module, int]:
-    """A network of timm's with random weights, without pooling and classifier, and the channels of its map.
+    """Build a timm network with random weights, without pooling and classifier. Returns it and its map's channels.
 
-    Its state dict has timm's names. Raises ValueError without timm, for an unknown name, and for a network that does
-    not make a map of stride 32.
+    Its state dict has timm's names. Raises ValueError if timm is missing, the name is unknown, or the network's map
+    does not have stride 32.
     """
     name = architecture.removeprefix(TIMM)
     channels = _channels(name)
@@ -27,27 +27,27 @@ def build_timm(architecture: str) -> tuple[nn.Module, int]:
 
 
 def timm_normalisation(architecture: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of RGB in [0, 1] that timm's own weights of this name expect."""
+    """Return the mean and standard deviation of RGB in [0, 1] that timm's weights of this name expect."""
     published = _timm().get_pretrained_cfg(architecture.removeprefix(TIMM))
     return tuple(published.mean), tuple(published.std)
 
 
 @cache
 def _channels(name: str) -> int:
-    """Channels of the map, found without memory or computing: on torch's device for shapes alone."""
+    """Return the channels of the map, without allocating or computing: on torch's meta device."""
     try:
         with torch.device("meta"), torch.no_grad():
             shape = tuple(_create(name)(torch.zeros(1, 3, PROBE, PROBE)).shape)
     except (AssertionError, RuntimeError, NotImplementedError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise ValueError(
-            f"'{TIMM}{name}' does not take images of any size ({reason}); choose a ResNet-like one."
+            f"'{TIMM}{name}' does not accept images of any size ({reason}). Choose a convolutional network."
         ) from (error)
     cells = PROBE // STRIDE
     if len(shape) != 4 or shape[2:] != (cells, cells):
         raise ValueError(
-            f"'{TIMM}{name}' makes {list(shape)} of an image of {PROBE} pixels, and a map [1, C, {cells}, {cells}] is "
-            "needed; choose a convolutional one of stride 32."
+            f"'{TIMM}{name}' gives {list(shape)} for an image of {PROBE} pixels, not a map [1, C, {cells}, {cells}]. "
+            "Choose a convolutional network of stride 32."
         )
     return shape[1]
 
@@ -65,5 +65,7 @@ def _timm() -> Any:
     try:
         import timm
     except ImportError as error:
-        raise ValueError(f"Backbones named {TIMM}… need timm: pip install 'orl-explorer[timm]'.") from error
+        raise ValueError(
+            f"Reading {TIMM}… backbones needs timm. Install it with: pip install 'orl-explorer[timm]'."
+        ) from error
     return timm

@@ -1,4 +1,4 @@
-"""Features in the plane, for looking at: PCA, then t-SNE from its first two components."""
+"""Projection of features to the plane: PCA, then t-SNE that starts from the first two components."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ COMPONENTS = 50  # of the PCA; t-SNE and clusters work on these
 PERPLEXITY = 20.0
 EARLY, LATE = 250, 500  # iterations with and without exaggeration
 EVERY = 10  # iterations between two reports
-EXACT = 5_000  # points from which on forces are interpolated on a grid and not summed in a tree
-FEWEST = 12  # points that t-SNE can say anything about
+EXACT = 5_000  # points; above this, forces are interpolated on a grid instead of summed in a tree
+FEWEST = 12  # minimum number of points for t-SNE
 
 
 def principal(features: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The first principal components: float32 [n, D] -> float32 [n, min(50, D, n)]."""
+    """Return the first principal components: float32 [n, D] -> float32 [n, min(50, D, n)]."""
     from sklearn.decomposition import PCA
 
     count = min(COMPONENTS, *features.shape)
-    if (features == features[:1]).all():  # all the same: no direction is any better
+    if (features == features[:1]).all():  # all equal: there is no principal direction
         return np.zeros((len(features), count), np.float32)
     found = PCA(count, svd_solver="randomized", random_state=seed).fit_transform(np.asarray(features, np.float32))
     return found.astype(np.float32)
 
 
 def tsne(components: np.ndarray, seed: int = 0, report: Callable[[int], None] = lambda _: None) -> np.ndarray:
-    """Places in the plane where neighbours by cosine stay neighbours: float32 [n, C] -> float32 [n, 2] in [-1, 1].
+    """Place points in the plane so that neighbours by cosine stay close: float32 [n, C] -> float32 [n, 2] in [-1, 1].
 
-    The same components and seed give the same bits on the same machine: one thread does the work. report: called with
-    the number of iterations done since the last call, of ``EARLY + LATE``; what it raises ends the work.
+    A single thread is used, so the same components and seed give the same bits on the same machine. report: called with
+    the number of iterations since the last call, of ``EARLY + LATE``; an exception from it stops t-SNE.
     """
     count = len(components)
     first = np.zeros((count, 2), np.float32)
@@ -66,7 +66,7 @@ def tsne(components: np.ndarray, seed: int = 0, report: Callable[[int], None] = 
 
 
 def clusters(components: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
-    """k-means of principal components: float [n, C] -> uint16 [n], the largest cluster first."""
+    """Cluster principal components by k-means: float [n, C] -> uint16 [n], largest cluster first."""
     from sklearn.cluster import MiniBatchKMeans
 
     k = min(k, len(components))

@@ -1,4 +1,4 @@
-"""Random views of an image or a RoI: where each is cut and what changes it, a function of the generator it is given."""
+"""Random views of an image or a RoI: the crop and the changes of each, drawn from a given generator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RATIO = (3 / 4, 4 / 3)
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What differs between views: probabilities of blur and solarising, strength of the jitter, area of the crop."""
+    """Parameters of a view: probabilities of blur and solarising, strength of the jitter, area of the crop."""
 
     blur: float
     solarize: float
@@ -29,7 +29,7 @@ PIPELINES = (Pipeline(blur=1.0, solarize=0.0), Pipeline(blur=0.1, solarize=0.2))
 
 @dataclass(frozen=True)
 class View:
-    """A crop of the whole image: its name in the batch, how it is drawn, its side in pixels."""
+    """A crop of the whole image: its name in the batch, its pipeline, its side in pixels."""
 
     name: str
     pipeline: Pipeline
@@ -38,10 +38,10 @@ class View:
 
 @dataclass(frozen=True)
 class Changes:
-    """What happens to the pixels of one view.
+    """Changes to the pixels of one view.
 
     order: int, index into ``orl.augment.ORDERS`` of the four parts of the jitter. brightness, contrast, saturation:
-    factors, 1 for none. hue: turn of the colour circle, 0 for none. sigma: of the blur, pixels, 0 for none.
+    factors, 1 for none. hue: rotation of the colour circle, 0 for none. sigma: of the blur, pixels, 0 for none.
     """
 
     flip: bool
@@ -56,14 +56,14 @@ class Changes:
 
 
 def view_generator(seed: int, epoch: int, image: int, view: int) -> np.random.Generator:
-    """The randomness of one view: a function of these four, whatever was drawn before or by whom."""
+    """Return the generator of one view. It depends on these four numbers alone."""
     return np.random.default_rng([seed, epoch, image, view])
 
 
 def random_crop(
     width: int, height: int, rng: np.random.Generator, scale: tuple[float, float]
 ) -> tuple[int, int, int, int]:
-    """Box x y w h of a RandomResizedCrop: area by ``scale``, aspect log-uniform in 3/4..4/3, 10 tries."""
+    """Draw a box x y w h as RandomResizedCrop does: area by ``scale``, aspect log-uniform in 3/4..4/3, 10 tries."""
     for _ in range(10):
         area = width * height * rng.uniform(*scale)
         aspect = math.exp(rng.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
@@ -80,7 +80,7 @@ def random_crop(
 
 
 def draw_changes(pipeline: Pipeline, rng: np.random.Generator) -> Changes:
-    """Draw what happens to a view: flip, colour jitter in random order, grey, blur, solarise."""
+    """Draw the changes to a view: flip, colour jitter in random order, grey, blur, solarise."""
     flip = rng.random() < FLIP
     order, (brightness, contrast, saturation, hue) = 0, (1.0, 1.0, 1.0, 0.0)
     if rng.random() < JITTER:
@@ -93,5 +93,5 @@ def draw_changes(pipeline: Pipeline, rng: np.random.Generator) -> Changes:
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
-    """Order of the images in an epoch: int64 [count], a permutation that depends on seed and epoch alone."""
+    """Return the order of the images in an epoch: int64 [count], a permutation that depends on seed and epoch alone."""
     return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(count))

@@ -1,1 +1,1 @@
-"""What is measured of boxes, pairs and encoders: quality, localisation, precision, classifiers."""
+"""Measures of boxes, pairs and encoders: quality, localisation, precision, classifiers."""

@@ -1,4 +1,4 @@
-"""Average precision as VOC07 classification is measured, and how sure a mean of it is."""
+"""Average precision of VOC07 classification, and confidence intervals of its mean."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ BLOCK = 64  # draws at a time
 
 
 def average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Area under the interpolated precision-recall curve; NaN where nothing is positive.
+    """Return the area under the interpolated precision-recall curve; NaN without positives.
 
     scores: float [n]. positive: bool [n]. The curve has a point for each distinct score, so that the order of equal
     ones does not matter.
@@ -18,10 +18,10 @@ def average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
 
 
 def bootstrap(scores: np.ndarray, labels: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Average precision of each class over test photos drawn with replacement: float64 [draws, C].
+    """Return the average precision of each class over test photos drawn with replacement: float64 [draws, C].
 
-    scores: float [n, C]. labels: int [n, C], 1 positive, -1 negative, 0 ignored. A draw is of photos, the same for all
-    classes; NaN where it has no positive of a class.
+    scores: float [n, C]. labels: int [n, C], 1 positive, -1 negative, 0 ignored. A draw uses the same photos for
+    all classes. It is NaN for a class without positives.
     """
     rng = np.random.default_rng(seed)
     n, classes = scores.shape
@@ -38,13 +38,13 @@ def bootstrap(scores: np.ndarray, labels: np.ndarray, draws: int, seed: int) -> 
 
 
 def interval(draws: np.ndarray) -> tuple[float, float]:
-    """Where 95 % of the draws lie: float [d] -> lower and upper end."""
+    """Return the interval that holds 95 % of the draws: float [d] -> lower and upper end."""
     low, high = np.nanpercentile(draws, INTERVAL)
     return float(low), float(high)
 
 
 def _areas(scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Average precision where photo i occurs ``counts[d, i]`` times: float64 [d]."""
+    """Return the average precision if photo i occurs ``counts[d, i]`` times: float64 [d]."""
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     last = np.append(ranked[1:] != ranked[:-1], True)  # of each run of equal scores

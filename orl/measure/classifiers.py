@@ -1,4 +1,4 @@
-"""Linear classifiers on a backbone, on several depths of a frozen one or on a whole that learns, and their views."""
+"""Linear classifiers on several depths of a frozen backbone, or on one that is fine-tuned, and their views."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ LIGHTING = 0.1  # standard deviation of how far the light moves along each
 class DepthHeads(nn.Module):
     """A linear classifier for each depth, on its pooled map normalised by batch statistics without scale or shift.
 
-    They share nothing, so that the sum of their losses trains each as if it were alone.
+    The classifiers share no weights, so the sum of their losses trains each one independently.
     """
 
     def __init__(self, shapes: list[tuple[int, int]], classes: int) -> None:
-        """shapes: channels and cells a side of each pooled map."""
+        """Build the classifiers. shapes: channels and cells per side of each pooled map."""
         super().__init__()
         self.shapes = shapes
         self.norms = nn.ModuleList(nn.BatchNorm2d(channels, affine=False) for channels, _ in shapes)
         self.heads = nn.ModuleList(_first(nn.Linear(channels * cells**2, classes)) for channels, cells in shapes)
 
     def forward(self, pooled: list[Tensor]) -> list[Tensor]:
-        """Pooled maps, float [B, C, c, c] each -> scores, float [B, classes] each."""
+        """Score pooled maps: float [B, C, c, c] each -> float [B, classes] each."""
         parts = zip(self.norms, self.heads, pooled, strict=True)
         return [head(norm(each).flatten(1)) for norm, head, each in parts]
 
     def split(self, rows: Tensor) -> list[Tensor]:
-        """Pooled maps out of rows that hold one after another: float [B, D] -> float [B, C, c, c] each."""
+        """Split rows of concatenated pooled maps: float [B, D] -> float [B, C, c, c] each."""
         widths = [channels * cells**2 for channels, cells in self.shapes]
         each = zip(rows.split(widths, dim=1), self.shapes, strict=True)
         return [part.unflatten(1, (channels, cells, cells)) for part, (channels, cells) in each]
 
 
 class Classifier(nn.Module):
-    """A backbone that learns, and a linear classifier on its pooled map."""
+    """A backbone to fine-tune, and a linear classifier on its pooled map."""
 
     def __init__(self, architecture: str, backbone: dict[str, Tensor], classes: int) -> None:
-        """backbone: the state dict to start from."""
+        """Build both. backbone: the state dict to start from."""
         super().__init__()
         self.backbone, features = build_backbone(architecture)
         self.backbone.load_state_dict(backbone)
         self.head = _first(nn.Linear(features, classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images float [B, 3, S, S] -> scores float [B, classes]."""
+        """Score normalised images: float [B, 3, S, S] -> float [B, classes]."""
         return self.head(pool(self.backbone(images)))
 
 
@@ -66,27 +66,27 @@ def _first(linear: nn.Linear) -> nn.Linear:
 
 
 def summed_loss(scores: list[Tensor], labels: Tensor) -> Tensor:
-    """Sum over the depths of the cross-entropies: float [B, classes] each, int64 [B] -> scalar."""
+    """Return the sum of the cross-entropies of all depths: float [B, classes] each, int64 [B] -> scalar."""
     return torch.stack([F.cross_entropy(each, labels) for each in scores]).sum()
 
 
 def right_within(scores: Tensor, labels: Tensor, k: int) -> Tensor:
-    """Whether the label is among the k best classes: float [B, classes], int64 [B] -> bool [B]."""
+    """Return whether the label is among the k best classes: float [B, classes], int64 [B] -> bool [B]."""
     best = scores.topk(min(k, scores.shape[1]), dim=1).indices
     return (best == labels[:, None]).any(dim=1)
 
 
 def draw_colour(rng: np.random.Generator, flip: bool) -> Changes:
-    """Brightness, contrast and saturation in random order, always, and the flip that was drawn before."""
+    """Draw brightness, contrast and saturation in random order. flip: drawn earlier."""
     brightness, contrast, saturation = (rng.uniform(1 - JITTER, 1 + JITTER) for _ in range(3))
     return Changes(flip, int(rng.integers(24)), brightness, contrast, saturation, 0.0, False, 0.0, False)
 
 
 def draw_lighting(rng: np.random.Generator) -> np.ndarray:
-    """What is added to every pixel of a photo, RGB in [0, 1]: float32 [3]."""
+    """Draw a shift of lighting, to add to every pixel of a photo, RGB in [0, 1]: float32 [3]."""
     return (COMPONENTS @ (rng.normal(0, LIGHTING, 3) * VARIATION)).astype(np.float32)
 
 
 def stepped_rate(rate: float, epoch: int, steps: tuple[int, ...], gamma: float) -> float:
-    """Learning rate of an epoch, from 0: multiplied by gamma at each of the steps that lie behind."""
+    """Return the learning rate of an epoch, from 0: the rate times gamma for each step already passed."""
     return rate * gamma ** sum(epoch >= step for step in steps)

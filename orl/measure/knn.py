@@ -1,4 +1,4 @@
-"""k nearest neighbours as a classifier: how well features know categories, without training anything."""
+"""Classification by k nearest neighbours: measures how well features separate categories, without training."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def knn_predict(bank: Tensor, labels: Tensor, queries: Tensor, k: int = 20, temperature: float = 0.07) -> Tensor:
-    """Category of each query by the votes of its k nearest, each weighing exp(cosine / temperature) (Wu et al., 2018).
+    """Return the category of each query by the votes of its k nearest, weighted exp(cosine / temperature) (Wu 2018).
 
     bank: float [N, D], queries: float [Q, D], unit rows. labels: int64 [N]. Returns int64 [Q]; the lowest of equals.
     """
     similarity, nearest = (queries @ bank.T).topk(min(k, len(bank)), dim=1)  # Q k
     votes = torch.zeros(len(queries), int(labels.max()) + 1, device=queries.device)
-    # The largest weight of a query is 1, so that no temperature is too low.
+    # Scaled so that the largest weight of a query is 1: no temperature underflows.
     weights = ((similarity - similarity[:, :1]) / temperature).exp()
     return votes.scatter_add_(1, labels[nearest], weights).argmax(1)

@@ -1,6 +1,6 @@
-"""How well an attention map finds annotated objects: what lies above a threshold, and where its maximum is.
+"""Localisation: how well an attention map finds annotated objects, by its area above a threshold and its maximum.
 
-The paper shows its maps (Fig. 4) and measures none. Annotations never reach a map; here they judge it.
+The paper shows maps (Fig. 4) but does not measure them. Annotations are used to measure a map, never to compute it.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 
-TOP = 0.2  # share of the photo that the second threshold leaves
+TOP = 0.2  # share of the photo above the second threshold
 PRIOR = 64  # cells per side of the centre prior
 
 
 @dataclass(frozen=True)
 class Localisation:
-    """How one map, or many on average, agrees with annotated objects; each number's chance level is beside it.
+    """Agreement of one map, or the mean of many, with annotated objects; each number has its chance level.
 
-    ``mean_iou``: IoU of what lies above the map's mean with the objects' union; ``top_iou``: of the ``TOP`` highest
-    pixels. Chance: as many pixels drawn at random. ``pointing``: whether the maximum is on an object. Chance: a
+    ``mean_iou``: IoU of the area above the map's mean with the objects' union; ``top_iou``: of the ``TOP`` highest
+    pixels. Chance: the same number of random pixels. ``pointing``: whether the maximum is on an object. Chance: a
     random pixel.
     """
 
@@ -32,11 +32,11 @@ class Localisation:
 
 
 def localisation(heat: np.ndarray, on_object: np.ndarray, counted: np.ndarray) -> Localisation:
-    """Judge the map of one photo.
+    """Measure the map of one photo.
 
     heat: float [H, W]. on_object: bool [H, W], the union of annotated objects. counted: bool [H, W], false where
-    annotators were not sure; such pixels speak neither for nor against. Several maxima share one vote. Raises
-    ValueError when no counted pixel is on an object.
+    annotators were not sure; such pixels are ignored. Several equal maxima share one vote. Raises ValueError if no
+    counted pixel is on an object.
     """
     values, truth = heat[counted], on_object[counted]
     if not truth.any():
@@ -56,14 +56,14 @@ def localisation(heat: np.ndarray, on_object: np.ndarray, counted: np.ndarray) -
 
 
 def average(found: Sequence[Localisation]) -> Localisation:
-    """The mean of each number over photos, which all weigh the same. Raises ValueError where there is none."""
+    """Return the mean of each number over photos, unweighted. Raises ValueError without photos."""
     if not found:
         raise ValueError("there is no photo to average over")
     return Localisation(*np.mean([astuple(one) for one in found], axis=0).tolist())
 
 
 def union(boxes: np.ndarray, width: int, height: int, size: tuple[int, int]) -> np.ndarray:
-    """Pixels whose centre lies in some box: bool [size[1], size[0]].
+    """Return the pixels whose centre lies in any box: bool [size[1], size[0]].
 
     boxes: float [G, 4], x y w h, of a photo of width x height. size: width and height of the mask.
     """
@@ -76,14 +76,14 @@ def union(boxes: np.ndarray, width: int, height: int, size: tuple[int, int]) -> 
 
 
 def centre_prior() -> np.ndarray:
-    """A map that knows only that photographers aim: 1 in the middle, 0 in the corners; float32 [PRIOR, PRIOR]."""
+    """Return a baseline map for centred objects, 1 in the middle, 0 in the corners: float32 [PRIOR, PRIOR]."""
     from_middle = np.abs((np.arange(PRIOR) + 0.5) / PRIOR - 0.5)
     far = np.hypot(*np.meshgrid(from_middle, from_middle))
     return (1 - far / far.max()).astype(np.float32)
 
 
 def as_measures(found: Localisation, prefix: str = "") -> dict[str, float]:
-    """The numbers by name, as the store keeps them."""
+    """Return the numbers by name, as the store keeps them."""
     return {f"{prefix}{field.name}": float(getattr(found, field.name)) for field in fields(found)}
 
 
@@ -92,6 +92,6 @@ def _iou(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _chance(share: float, covered: float) -> float:
-    """IoU to expect of pixels drawn at random, a share of all, with objects that cover another share."""
+    """Return the expected IoU of a share of pixels drawn at random with objects that cover another share."""
     both = share * covered
     return float(both / (share + covered - both))

@@ -1,6 +1,6 @@
-"""How good a correspondence set is, judged before anything is trained on it: with annotations and without.
+"""Quality of a correspondence set before training on it: with annotations and without.
 
-Annotations never reach mining; here they measure it. Every share has its chance level beside it.
+Annotations are used to measure pairs, never to mine them. Every share has its chance level.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import numpy as np
 
 from orl_explorer.orl.boxes import area, shared_area
 
-OBJECT_IOU = 0.5  # a RoI that overlaps an annotated object this much is that object
-PART_INSIDE = 0.7  # a RoI this much of which lies in one annotated box is that object or a part of it
-NEAR_DUPLICATE = 0.95  # cosine of two photos that may well be the same scene
+OBJECT_IOU = 0.5  # a RoI with at least this IoU with an annotated object covers that object
+PART_INSIDE = 0.7  # a RoI with at least this share inside one annotated box covers the object or a part of it
+NEAR_DUPLICATE = 0.95  # cosine above which two photos are probably the same scene
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 GRID = 32  # cells per side, for the area that RoIs cover
-BLOCK = 4096  # images at a time where a table of images by classes is needed
+BLOCK = 4096  # images per table of images by classes
 
 Measures = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Mined:
-    """What was mined for some or all of n images, as flat arrays; image i has the RoIs ``start[i]:start[i + 1]``.
+    """Results of mining some or all of n images, as flat arrays; image i has the RoIs ``start[i]:start[i + 1]``.
 
     sizes: int [n, 2], width and height. boxes: int16 [R, 4], x y w h. queries: int64 [m], positions of the images
     that were mined. neighbors: int64 [m, K], positions of their neighbours; nearness: float32 [m, K], their cosine.
     query, key: int64 [P], the RoIs of each pair; similarity, margin, cycle: float32 [P], as in
-    ``orl.matching.Pairs``, NaN where nobody measured.
+    ``orl.matching.Pairs``, NaN if not measured.
     """
 
     sizes: np.ndarray
@@ -45,7 +45,7 @@ class Mined:
 
     @property
     def image_of(self) -> np.ndarray:
-        """Image of each RoI, int64 [R]."""
+        """The image of each RoI, int64 [R]."""
         return np.repeat(np.arange(len(self.sizes)), np.diff(self.start))
 
     @property
@@ -71,12 +71,12 @@ class Objects:
 
 
 def without_labels(mined: Mined) -> Measures:
-    """What the pairs themselves tell.
+    """Measure a set without annotations.
 
-    ``cycle``: share of pairs whose way back ends where it began. ``margin_…`` and ``similarity_…``: quantiles.
-    ``…_hubness``: skewness of how often an image is a neighbour, a RoI a key (0: all alike; large: a few hubs).
-    ``…_coverage``: share of the queries, of their RoIs and of their area that takes part in a pair, as query or key.
-    ``near_duplicates``: share of images whose nearest neighbour is nearer than ``NEAR_DUPLICATE``.
+    ``cycle``: share of pairs whose key has the query RoI as its nearest. ``margin_…`` and ``similarity_…``: quantiles.
+    ``…_hubness``: skewness of how often an image is a neighbour, or a RoI a key (0: equally often; large: a few hubs).
+    ``…_coverage``: share of the queries, of their RoIs and of their area that is in a pair, as query or key.
+    ``near_duplicates``: share of images whose nearest neighbour has a cosine above ``NEAR_DUPLICATE``.
     """
     images, own = len(mined.queries), mined.mined[mined.image_of]
     used = np.zeros(len(mined.boxes), bool)
@@ -104,16 +104,17 @@ def without_labels(mined: Mined) -> Measures:
 
 
 def with_labels(mined: Mined, objects: Objects, seed: int = 0) -> Measures:
-    """Whether RoIs are annotated objects, and pairs two of the same class.
+    """Measure with annotations whether RoIs cover objects, and whether pairs are of one class.
 
     ``candidate_is_object``, ``query_is_object``, ``key_is_object``: share of candidates, and of the pairs' two sides,
-    that overlap an object with IoU ≥ ``OBJECT_IOU``; ``same_class``: share of pairs both of whose RoIs do, of one
-    class; ``same_class_no_person``: of one that is not ``person``. Names that end in ``_or_part`` count RoIs
-    inside an object too. ``recall``: share of the objects, difficult ones aside, that some candidate overlaps so.
+    that overlap an object with IoU ≥ ``OBJECT_IOU``; ``same_class``: share of pairs whose RoIs both do, with objects
+    of one class; ``same_class_no_person``: of one class other than ``person``. Names that end in ``_or_part`` also
+    count RoIs inside an object. ``recall``: share of the objects, without difficult ones, that a candidate overlaps
+    that much.
     Candidates and objects are those of the queries.
 
-    ``…_chance``: of candidates and recall, by the same boxes moved anywhere in their photos; of a pair's sides and
-    classes, by RoIs drawn at random from the same two photos.
+    ``…_chance``: for candidates and recall, with the same boxes at random places of their photos; for a pair's sides
+    and classes, with RoIs drawn at random from the same two photos.
     """
     moved, own = _moved(mined, np.random.default_rng(seed)), mined.mined[mined.image_of]
     found: Measures = {}
@@ -140,10 +141,10 @@ def with_labels(mined: Mined, objects: Objects, seed: int = 0) -> Measures:
 
 
 def object_classes(rois: np.ndarray, boxes: np.ndarray, classes: np.ndarray, part: bool = False) -> np.ndarray:
-    """Class of the annotated object that each RoI covers, or -1: int64 [R].
+    """Return the class of the annotated object that each RoI covers, or -1: int64 [R].
 
-    rois: [R, 4]. boxes: [G, 4] and classes: int64 [G], of the same image. The object of largest IoU counts; with
-    ``part``, where none overlaps enough, the one that holds most of the RoI, the smallest of several.
+    rois: [R, 4]. boxes: [G, 4] and classes: int64 [G], of the same image. The object of largest IoU counts. With
+    ``part``, if no IoU is large enough, the object that holds most of the RoI counts; of several, the smallest.
     """
     found = _cover(rois, boxes, classes)
     return found.with_parts if part else found.classes
@@ -151,8 +152,8 @@ def object_classes(rois: np.ndarray, boxes: np.ndarray, classes: np.ndarray, par
 
 @dataclass(frozen=True)
 class _Cover:
-    """What RoIs cover: class of each one's object or -1, int64 [R], and the same with parts; and which objects
-    some RoI overlaps enough, bool [G].
+    """Coverage by RoIs: class of each RoI's object or -1, int64 [R]; the same with parts; which objects a RoI
+    overlaps enough, bool [G].
     """
 
     classes: np.ndarray
@@ -176,7 +177,7 @@ def _cover(rois: np.ndarray, boxes: np.ndarray, classes: np.ndarray) -> _Cover:
 
 
 def _cover_all(mined: Mined, boxes: np.ndarray, objects: Objects) -> _Cover:
-    """An image at a time; the RoIs' boxes may be others than those that were mined."""
+    """Compute the coverage image by image. boxes: of the RoIs, possibly moved."""
     none = np.full(len(boxes), -1, np.int64)
     found = _Cover(none, none.copy(), np.zeros(len(objects.boxes), bool))
     for i in range(len(mined.sizes)):
@@ -187,14 +188,14 @@ def _cover_all(mined: Mined, boxes: np.ndarray, objects: Objects) -> _Cover:
 
 
 def _moved(mined: Mined, rng: np.random.Generator) -> np.ndarray:
-    """Every RoI at a place of its photo drawn uniformly, its size kept: int64 [R, 4]."""
+    """Move every RoI to a random place of its photo, at the same size: int64 [R, 4]."""
     free = mined.sizes[mined.image_of] - mined.boxes[:, 2:]
     places = np.floor(rng.random(free.shape) * (free + 1)).astype(np.int64)
     return np.concatenate([places, mined.boxes[:, 2:]], axis=1)
 
 
 def _same_class_by_chance(mined: Mined, classes: np.ndarray, names: int) -> float:
-    """Mean over the pairs of the probability that RoIs drawn from their two photos are of one class."""
+    """Return the mean probability, over the pairs, that RoIs drawn from their two photos are of one class."""
     if not len(mined.query):
         return 0.0
     images, image_of = len(mined.sizes), mined.image_of
@@ -215,7 +216,7 @@ def _per_image(mined: Mined, flags: np.ndarray) -> np.ndarray:
 
 
 def _area_coverage(mined: Mined, used: np.ndarray) -> float:
-    """Share of the area of the photos that lies in a RoI of a pair, on a grid of cells."""
+    """Return the share of the photos' area that lies in a RoI of a pair, on a grid of cells."""
     cells = (np.arange(GRID) + 0.5) / GRID
     covered = 0
     for i in mined.queries:

@@ -18,10 +18,10 @@ TOLERANCE = 1e-4
 
 
 def in_span(features: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Coordinates of n rows in an orthonormal basis of their span, where that is shorter than the D they have.
+    """Return the coordinates of n rows in an orthonormal basis of their span, if that has fewer than D dimensions.
 
     features: float [n, D]. Returns float64 [n, min(n, D)] and the basis, float64 [D, n], or None. A linear SVM is the
-    same in both, up to rounding: its weights lie in that span, and lengths are kept. Time goes down with the width.
+    same in both, up to rounding: its weights lie in the span, and lengths are equal. Fewer columns take less time.
     """
     rows = np.asarray(features, np.float64)
     if len(rows) >= rows.shape[1]:
@@ -31,7 +31,7 @@ def in_span(features: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def fit_svm(features: np.ndarray, labels: np.ndarray, cost: float, seed: int) -> np.ndarray:
-    """Weights and, last, the intercept of one SVM: squared hinge, L2, dual. float64 [D + 1].
+    """Fit one SVM: squared hinge, L2, dual. Returns its weights and, last, its intercept: float64 [D + 1].
 
     features: float64 [n, D]. labels: int [n], 1 or -1, both of which must occur.
     """
@@ -47,18 +47,18 @@ def fit_svm(features: np.ndarray, labels: np.ndarray, cost: float, seed: int) ->
         random_state=seed,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the steps are as many as the protocol has
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the protocol sets the number of steps
         machine.fit(features, labels)
     return np.append(machine.coef_[0], machine.intercept_[0])
 
 
 def decide(features: np.ndarray, machine: np.ndarray) -> np.ndarray:
-    """Scores by one SVM, or by several as rows: float [n, D], float64 [..., D + 1] -> float64 [n, ...]."""
+    """Return scores by one SVM, or by several as rows: float [n, D], float64 [..., D + 1] -> float64 [n, ...]."""
     return features @ machine[..., :-1].T + machine[..., -1]
 
 
 def cross_validate(features: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Mean average precision over the folds for each of ``COSTS``: float64 [19]. Folds are not shuffled."""
+    """Return the mean average precision over the folds for each of ``COSTS``: float64 [19]. Folds are not shuffled."""
     found = np.zeros((len(COSTS), FOLDS))
     for f, (learn, held_out) in enumerate(StratifiedKFold(FOLDS).split(features, labels)):
         for c, cost in enumerate(COSTS):
@@ -68,7 +68,7 @@ def cross_validate(features: np.ndarray, labels: np.ndarray, seed: int) -> np.nd
 
 
 def draw_low_shot(labels: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Photos of a low-shot sample: k positives and 19 k negatives, all there are where there are fewer; ascending.
+    """Draw the photos of a low-shot sample: k positives and 19 k negatives, or all if there are fewer; ascending.
 
     labels: int [n], 1, -1, or 0 for those that are neither.
     """

@@ -142,7 +142,7 @@ def test_among_many_duplicates_neighbours_equal_brute_force(kinds: list[int], k:
 
 @pytest.mark.parametrize("k", [0, 5, 6])
 def test_a_number_of_neighbours_that_does_not_fit_is_refused(k: int) -> None:
-    with pytest.raises(ValueError, match=f"K = {k} neighbours need at least {k + 1} images, and there are 5"):
+    with pytest.raises(ValueError, match=f"K = {k} neighbours need at least {k + 1} images. There are 5"):
         nearest_neighbors(np.eye(5, dtype=np.float32), np.arange(5), k)
 
 

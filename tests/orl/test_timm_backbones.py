@@ -46,12 +46,12 @@ def test_an_encoder_of_timms_keeps_its_activations() -> None:
     ("name", "sentence"),
     [
         ("resnet19", "timm has no model 'resnet19'. Did you mean 'timm:resnet18'?"),
-        ("qqqqqqqqq", "timm knows no 'qqqqqqqqq'; timm.list_models"),
-        ("test_vit", r"'timm:test_vit' makes \[1, 17, 64\] of an image of 64 pixels, and a map .* is needed"),
-        ("vit_tiny_patch16_224", "'timm:vit_tiny_patch16_224' does not take images of any size"),
+        ("qqqqqqqqq", "timm has no model 'qqqqqqqqq'. List its models with timm.list_models"),
+        ("test_vit", r"'timm:test_vit' gives \[1, 17, 64\] for an image of 64 pixels, not a map "),
+        ("vit_tiny_patch16_224", "'timm:vit_tiny_patch16_224' does not accept images of any size"),
     ],
 )
-def test_a_name_that_will_not_do_is_refused(name: str, sentence: str) -> None:
+def test_an_invalid_name_is_refused(name: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         build_backbone(f"timm:{name}")
 
@@ -59,7 +59,7 @@ def test_a_name_that_will_not_do_is_refused(name: str, sentence: str) -> None:
 def test_without_timm_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     timm_backbones._channels.cache_clear()
-    with pytest.raises(ValueError, match=r"need timm: pip install 'orl-explorer\[timm\]'"):
+    with pytest.raises(ValueError, match=r"needs timm. Install it with: pip install 'orl-explorer\[timm\]'"):
         build_backbone("timm:resnet18")
 
 
