@@ -16,6 +16,8 @@ from nbclient import NotebookClient
 
 from orl_explorer.train.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 

@@ -43,13 +43,13 @@ LISTED = 5  # unreadable photos that a warning names
 
 @dataclass(frozen=True)
 class Workspace:
-    """An opened workspace: one folder with everything that was ingested, mined and trained.
+    """An opened workspace: one folder with everything that was ingested, mined and trained. Open it by ``open_workspace``.
 
-    A dataset, an encoder or a set is given as a row, which these methods return, or by its name. Stages run as
-    processes of their own, exactly as from the command line: the explorer shows them, and an interrupted call stops its
-    run. Calling a stage again with the same inputs and settings returns the earlier result, or resumes the earlier run.
+    Give a dataset, an encoder or a set as a row, which these methods return, or by its name. Each stage runs in a
+    process of its own, exactly as from the command line: the explorer shows it, and interrupting the call stops it.
+    Call a stage again with the same inputs and settings to get the earlier result, or to resume the earlier run.
 
-    Methods raise ``UserError`` or ``StoreError`` with one sentence that says what is wrong and what to do.
+    Methods raise ``UserError`` or ``StoreError`` with a message that says what is wrong and what to do.
     """
 
     inner: folder.Workspace
