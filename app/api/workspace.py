@@ -43,7 +43,7 @@ LISTED = 5  # unreadable photos that a warning names
 
 @dataclass(frozen=True)
 class Workspace:
-    """An opened workspace: one folder with everything that was ingested, mined and trained. Open it by ``open_workspace``.
+    """One folder with everything that was ingested, mined and trained, as ``open_workspace`` opens it.
 
     Give a dataset, an encoder or a set as a row, which these methods return, or by its name. Each stage runs in a
     process of its own, exactly as from the command line: the explorer shows it, and interrupting the call stops it.
