@@ -1,7 +1,7 @@
-"""Inputs made from the fields of settings: labels, limits, choices and help are the fields' own.
+"""Inputs for settings. Labels, limits, choices and help texts come from the fields of the settings.
 
-Those of a form start from a preset, and the session remembers them. Those of mining stand in the sidebar, a
-``MiningPanel``, whose truth is the URL.
+Inputs of a form start from a preset, and the session remembers them. The mining settings are in the sidebar, in a
+``MiningPanel`` whose values are in the URL.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from orl_explorer.train.settings import (
 )
 
 URL = {name: control(MineConfig, name).url for name in MineConfig.model_fields}  # parameters of mining settings
-ALWAYS = ""  # the group of settings that are always in sight
+ALWAYS = ""  # the group of settings that are always visible
 
 
 @dataclass(frozen=True)
 class MiningPanel:
-    """The mining settings as controls in the sidebar. The URL is the truth: they write to it, everything else reads it.
+    """The mining settings as controls in the sidebar. The controls write their values to the URL.
 
-    mined: the set on screen; what the URL does not name has the set's own value.
-    page: what the keys of the inputs begin with, so that two pages have their own.
-    groups: those that are drawn, with a sentence that explains each.
-    more: choices of settings that have others here than their type says.
+    mined: the set on screen; a setting that is not in the URL has the set's own value.
+    page: prefix of the inputs' keys, one for each page.
+    groups: the groups to draw, each with an explanation.
+    more: choices of settings that differ from those of their type.
     """
 
     mined: CorrespondenceSet
@@ -57,25 +57,25 @@ class MiningPanel:
         return MineConfig.of(self.mined)
 
     def named(self, group: str | None = None) -> list[str]:
-        """Names of the settings that are drawn, of all groups or of one."""
+        """Return the names of the settings that are drawn, of all groups or of one."""
         groups = self.groups if group is None else (group,)
         return [name for name in MineConfig.model_fields if control(MineConfig, name).group in groups]
 
     def choices(self, name: str) -> list[Value]:
-        """What a setting is picked from, the set's own value always among it; nothing where it is slid."""
+        """Return a setting's choices, always with the set's own value; empty if the setting has a slider."""
         known = self.more.get(name) or choices(MineConfig, name)
         return list(dict.fromkeys([*known, getattr(self.own, name)])) if known else []
 
     def range(self, name: str) -> tuple[float, float, float]:
-        """Least, most and step of a slider. The set's own value is always inside."""
+        """Return a slider's minimum, maximum and step. The range includes the set's own value."""
         least, most, step = slider(MineConfig, name)
         if name == "neighbors":
-            most = max(min(most, self.mined.image_count - 1), 2)  # a slider of one value is none
+            most = max(min(most, self.mined.image_count - 1), 2)  # a slider needs two values
         saved = getattr(self.own, name)
         return min(least, saved), max(most, saved), step
 
     def asked(self) -> MineConfig:
-        """The settings that the URL asks for: the set's own, but for those that it names and that can be."""
+        """Return the set's own settings, overridden by the valid ones in the URL."""
         chosen: dict[str, Value] = {}
         for name in self.named():
             text = st.query_params.get(URL[name], "")
@@ -87,7 +87,7 @@ class MiningPanel:
         return with_settings(self.own, chosen)
 
     def draw(self, config: MineConfig, on_change: Callable[[], None]) -> None:
-        """Draw the controls, set to these settings. on_change: callback, which makes the URL say ``in_url``."""
+        """Draw the controls with these values. on_change: callback that writes ``in_url`` to the URL."""
         with st.sidebar:
             st.subheader("Settings", anchor=False, divider="gray")
             for group, explanation in self.groups.items():
@@ -113,9 +113,9 @@ class MiningPanel:
             st.slider(shown.label, least, most, step=step, format=decimals(step), **known)
 
     def in_url(self) -> dict[str, str]:
-        """What the URL is to say of the controls as they are set: "" where they have the set's own value.
+        """Return the URL parameters of the controls' values; "" for the set's own value.
 
-        Of all, whatever was moved: the browser may have asked before it had the URL that the previous move made.
+        All controls, not only the one that moved: the browser may not have the URL of the previous move yet.
         """
         values = {
             name: st.session_state[self._key(name)] for name in self.named() if self._key(name) in st.session_state
@@ -127,7 +127,7 @@ class MiningPanel:
 
 
 def as_query(own: MineConfig, config: MineConfig) -> dict[str, str]:
-    """The URL parameters that ask for these settings of a set, which has its own."""
+    """Return the URL parameters of these settings where they differ from a set's own."""
     return {
         short: as_text(getattr(config, name))
         for name, short in URL.items()
@@ -136,19 +136,19 @@ def as_query(own: MineConfig, config: MineConfig) -> dict[str, str]:
 
 
 def ask_for(own: MineConfig, config: MineConfig) -> None:
-    """Callback, or before a panel is drawn: make the URL ask for these settings."""
+    """Write these settings to the URL. Call it in a callback, or before the panel is drawn."""
     shell.put_in_url(**dict.fromkeys(URL.values(), "") | as_query(own, config))
 
 
 def settings_described(config: MineConfig) -> str:
-    """All settings that are always in sight, as "K 10, N 0.1, min size 96, …"."""
+    """Describe the settings that are always visible, as "K 10, N 0.1, min size 96, …"."""
     shown = {name: control(MineConfig, name) for name in MineConfig.model_fields}
     said = (f"{c.term} {as_text(getattr(config, name))}" for name, c in shown.items() if c.group == ALWAYS)
     return ", ".join(said)
 
 
 def free_name(subject: PreviewSubject, config: MineConfig) -> str:
-    """Name for a new set: dataset, encoder and what differs from the paper; with a number where that is taken."""
+    """Return a free name for a new set: dataset, encoder, settings that differ from the paper's; a number if taken."""
     paper, parts = MINE_PRESETS["paper"], []
     for name, value in config:
         if value != getattr(paper, name):
@@ -162,7 +162,7 @@ def free_name(subject: PreviewSubject, config: MineConfig) -> str:
 
 
 def finite(text: str) -> float | None:
-    """The number that a text of the URL is, if it is one."""
+    """Return the finite number that a text of the URL holds, or None."""
     try:
         value = float(text)
     except ValueError:
@@ -171,13 +171,13 @@ def finite(text: str) -> float | None:
 
 
 def decimals(step: float) -> str:
-    """The format of a slider's numbers: as many digits as its steps have."""
+    """Return the format of a slider's numbers, with as many decimals as its step."""
     return "%d" if isinstance(step, int) else f"%.{len(f'{step:g}'.partition('.')[2])}f"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a text field may be, with labels; ``free``: or anything else."""
+    """Choices of a text field, with labels. ``free``: other values are allowed."""
 
     labels: Mapping[str, str]
     free: bool = False
@@ -186,9 +186,10 @@ class Choice:
 def fill(
     preset: Settings, names: Sequence[str], key: str, choices: Mapping[str, Choice], columns: int
 ) -> dict[str, object]:
-    """Draw inputs side by side, with a mark at those that differ from the preset, and say what they hold.
+    """Draw inputs in columns, mark those that differ from the preset, and return their values.
 
-    choices: of text fields that have others than their type's. The session remembers the values under ``{name}-{key}``.
+    choices: of text fields whose choices differ from those of their type. The session stores the values under
+    ``{name}-{key}``.
     """
     values: dict[str, object] = {}
     for start in range(0, len(names), columns):
@@ -231,22 +232,22 @@ def _input(preset: Settings, name: str, key: str, choice: Choice | None) -> obje
 
 
 def changed_values(preset: Settings, values: Mapping[str, object]) -> dict[str, object]:
-    """Those values that differ from the preset's."""
+    """Return the values that differ from the preset's."""
     return {name: value for name, value in values.items() if value != _listed(getattr(preset, name))}
 
 
 def _listed(value: object) -> object:
-    """Several numbers as their text field has them; anything else as it is."""
+    """Return several numbers as a text with commas; any other value unchanged."""
     return ", ".join(f"{part:g}" for part in value) if isinstance(value, tuple) else value
 
 
 def validated(preset: S, values: Mapping[str, object]) -> tuple[S | None, list[str]]:
-    """Return the settings, or a sentence for each invalid value: a form's own limits bind only honest browsers."""
+    """Return the settings, or None and a message for each invalid value. A browser may ignore the limits of a form."""
     wrong = []
     for name, value in changed_values(preset, values).items():
         try:
             if value is None:
-                raise UserError(f"{name} is empty; it was {getattr(preset, name)}.")
+                raise UserError(f"No value for {name}. Enter one, such as {getattr(preset, name)}.")
             with_settings(preset, {name: value})
         except UserError as mistake:
             wrong.append(str(mistake))
@@ -259,7 +260,7 @@ def validated(preset: S, values: Mapping[str, object]) -> tuple[S | None, list[s
 
 
 def show_changes(preset: Settings, values: Mapping[str, object], key: str) -> None:
-    """Say what differs from the preset, each with a way back."""
+    """Draw a button for each value that differs from the preset. The button resets the value."""
     differing = changed_values(preset, values)
     if not differing:
         return
@@ -270,14 +271,14 @@ def show_changes(preset: Settings, values: Mapping[str, object], key: str) -> No
                 f"{name} {_short(value)} ({_short(was)})",
                 icon=":material/undo:",
                 key=f"back-{name}-{key}",
-                help=f"Back to the preset's {_short(was)}",
+                help=f"Reset to the preset's value, {_short(was)}.",
                 type="tertiary",
                 on_click=_reset,
                 args=({f"{name}-{key}": was},),
             )
         if len(differing) > 1:
             every = {f"{name}-{key}": _listed(getattr(preset, name)) for name in differing}
-            st.button("All back to the preset", key=f"back-{key}", on_click=_reset, args=(every,), type="tertiary")
+            st.button("Reset all to the preset", key=f"back-{key}", on_click=_reset, args=(every,), type="tertiary")
 
 
 def _short(value: object) -> str:
@@ -292,7 +293,7 @@ def _reset(values: Mapping[str, object]) -> None:
 
 
 def choice_in_url(label: str, name: str, options: Mapping[str, str], help: str | None = None) -> str:
-    """A choice that the URL has as ``name=option``; without it, what the session chose last, or the first."""
+    """Draw a choice with its value in the URL as ``name=option``. Default: the session's last choice, or the first."""
     asked = st.query_params.get(name, "")
     last = st.session_state.get(f"last-{name}", "")
     picked = next((option for option in (asked, last) if option in options), next(iter(options)))

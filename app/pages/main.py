@@ -1,6 +1,6 @@
-"""The explorer's script: pickers in the sidebar, pages on top.
+"""The explorer's script: pickers in the sidebar, navigation at the top.
 
-It must not lie beside a folder ``pages``: Streamlit would take what is in there for its pages, until this has run.
+This file must not lie beside a folder ``pages``: until it has run, Streamlit would offer that folder's files as pages.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ pages = {
     "sets": st.Page(sets, title="Sets", icon=":material/dataset:", url_path="sets"),
     "train": st.Page(train, title="Train", icon=":material/model_training:", url_path="train"),
 }
-st.session_state["pages"] = pages  # for pages that lead to one another
+st.session_state["pages"] = pages  # for links between pages
 st.navigation(list(pages.values()), position="top").run()
 with st.sidebar:
     run_badge()

@@ -1,4 +1,4 @@
-"""How far something is, how fast it goes and how long it still takes, seen by a page that looks again and again."""
+"""Progress, speed and remaining time of work, measured by a page that polls it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from orl_explorer.app.pages.shell import escape
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import ENDED
 
-LEAST = 2.0  # seconds between the first look at a part and what can be said of its speed
+LEAST = 2.0  # seconds of observation before a speed is shown
 
 
 def told(key: str, part: str, done: int, total: int) -> str:
-    """In words. key: of what is looked at; part: of it, which counts from 0 to its own total."""
+    """Describe the progress of work. key: identifies the work; part: its current phase, with a count of its own."""
     now = time.monotonic()
     seen = st.session_state.get(f"pace-{key}")
     if seen is None or seen[0] != part or seen[1] > done:
@@ -26,13 +26,13 @@ def told(key: str, part: str, done: int, total: int) -> str:
     if passed < LEAST or not since or done >= total:
         return words
     rate = since / passed
-    return f"{words} · {rate:,.1f} a second · {duration((total - done) / rate)} left of this part"
+    return f"{words} · {rate:,.1f} per second · {duration((total - done) / rate)} left in phase"
 
 
 def told_of_run(run: Run) -> str:
-    """The same of a run and its present phase; what has ended has no speed."""
+    """Describe the progress of a run in its current phase. A run that has ended has no speed."""
     if run.status == "queued":
-        return "Waiting for its turn"
+        return "Queued"
     if not run.phase or not run.total:
         return escape(run.phase or "Starting")
     if run.status in ENDED:

@@ -1,4 +1,4 @@
-"""A photo as components draw it."""
+"""The data of a photo for components."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orl_explorer.db.models import Image
 
 
 class Picture(TypedDict):
-    """Width and height in pixels as shown, of the photo itself."""
+    """One photo. Width and height are the original photo's, in pixels, after rotation by its EXIF data."""
 
     id: int
     name: str
@@ -20,7 +20,7 @@ class Picture(TypedDict):
 
 
 def picture(photo: SeenPhoto | Image, urls: PictureUrls) -> Picture:
-    """That of a photo; a side is never 0, since components divide by it."""
+    """Return the data of a photo. Its sides are at least 1: components divide by them."""
     return {
         "id": photo.id,
         "name": photo.path,

@@ -1,4 +1,4 @@
-"""What every page shares: the pickers, the run badge, and the words for sets, encoders and runs."""
+"""Shared by all pages: the pickers, the run badge, and descriptions of sets, encoders and runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUPERVISED = "supervised"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a person is: the workspace, the dataset and the correspondence set that are picked."""
+    """The workspace, and the selected dataset and correspondence set."""
 
     workspace: Workspace
     dataset: Dataset | None
@@ -31,30 +31,30 @@ class Place:
 
 
 def lasting(place: Place, **more: str | list[str]) -> dict[str, str | list[str]]:
-    """What a link says besides, so that tomorrow it still means the dataset and the set of today."""
+    """Return the URL parameters of a permanent link: the dataset, the set, and ``more``."""
     named = {"data": place.dataset.name if place.dataset else "", "set": place.mined.name if place.mined else ""}
     return named | more
 
 
 def with_filters(order: str, filters: Mapping[str, object]) -> str:
-    """An order and its filters in a caption's words; those that are None or empty let all through."""
+    """Describe an order and its filters for a caption. A filter that is None or empty is not active."""
     return "; ".join([order, *(f"{name} {value}" for name, value in filters.items() if value not in (None, ""))])
 
 
 def open_page(name: str, **query: str) -> None:
-    """Go to a page; ``app.main`` has left the pages of this session under their names."""
+    """Open a page. ``app.pages.main`` stores the pages of a session by name."""
     st.switch_page(st.session_state["pages"][name], query_params=query)
 
 
 def has_page(name: str) -> bool:
-    """Whether the explorer has a page of this name."""
+    """Return whether the explorer has a page of this name."""
     return name in st.session_state.get("pages", {})
 
 
 def put_in_url(**values: str) -> None:
-    """Say these in the URL, in one step of the browser's history. What shall not be said any more is "".
+    """Set URL parameters in one step of the browser's history; "" stands for a removed parameter.
 
-    Streamlit can take away but one at a time, each a step of its own.
+    Streamlit removes parameters only one at a time, each in a step of its own.
     """
     changed = {name: value for name, value in values.items() if st.query_params.get(name, "") != value}
     if changed:
@@ -62,18 +62,18 @@ def put_in_url(**values: str) -> None:
 
 
 def set_widget(key: str, value: object) -> None:
-    """Give a widget that is yet to be drawn a value, where it has another.
+    """Set the value of a widget that is not drawn yet, if it has another value.
 
-    Only then: the browser takes what is assigned in place of what a person has moved on to meanwhile.
+    A needless assignment would overwrite what a person has entered in the meantime.
     """
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
 
 
 def pick(on_set: Callable[[], None] | None = None) -> Place:
-    """Draw the pickers in the sidebar and say what is picked. Both live in the URL; at first it is the newest set.
+    """Draw the pickers in the sidebar and return the selection. The URL holds it; the default is the newest set.
 
-    on_set: callback of a page that wants to know when a person picks another set.
+    on_set: callback for when a person selects another set.
     """
     opened = workspace()
     found = {d.name: d for d in datasets(opened.store)}
@@ -99,7 +99,7 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
 
 
 def _follow_set(found: Iterable[Dataset], every: list[CorrespondenceSet]) -> None:
-    """A link may name a set alone: then its dataset is the one to pick."""
+    """Select the dataset of the set that a link names without its dataset."""
     if "data" in st.query_params or "data" in st.session_state:
         return
     homes = {s.dataset_id for s in every if s.name == st.query_params.get("set")}
@@ -109,7 +109,7 @@ def _follow_set(found: Iterable[Dataset], every: list[CorrespondenceSet]) -> Non
 
 
 def pick_dataset(name: str) -> None:
-    """Callback: pick another dataset, and its newest set."""
+    """Callback: select another dataset and its newest set."""
     st.session_state["data"] = name
     st.session_state.pop("set", None)
     st.query_params.pop("set", None)
@@ -121,21 +121,21 @@ def _show_set(name: str) -> None:
 
 
 def describe_set(opened: Workspace, mined: CorrespondenceSet) -> str:
-    """One line about a set: size and encoder."""
+    """Return one line about a set: its size and its encoder."""
     by = label_of(opened, mined.encoder_id)
     return f"{mined.pair_count:,} pairs of {mined.candidate_count:,} RoIs in {mined.image_count:,} photos, by {by}"
 
 
 def label_of(opened: Workspace, encoder_id: int) -> str:
-    """How an encoder is called in the pages, also one that somebody has taken out of the store by hand."""
+    """Return the label of an encoder, also of one that was removed from the store by hand."""
     try:
         return encoder_label(encoder_by_id(opened.store, encoder_id))
     except StoreError:
-        return "an encoder that is gone"
+        return "a deleted encoder"
 
 
 def encoder_label(row: Encoder) -> str:
-    """Name of an encoder, with what must be said of it."""
+    """Return an encoder's name with its architecture, its stage, and whether it was trained with labels."""
     kinds = {"stage1": "stage 1", "stage3": "stage 3", "starter": "starter", "imported": "imported"}
     facts = [row.architecture, kinds.get(row.kind, row.kind)]
     if row.supervised:
@@ -146,7 +146,7 @@ def encoder_label(row: Encoder) -> str:
 
 @st.fragment(run_every=3)
 def run_badge() -> None:
-    """What is running, in the sidebar."""
+    """Draw the live runs in the sidebar."""
     live = runs(workspace().store, LIVE)
     for run in live[:3]:
         st.progress(share_done(run), text=f"{escape(run.name)}: {run.phase or 'waiting'}")
@@ -155,23 +155,23 @@ def run_badge() -> None:
     before = st.session_state.get("live_runs")
     st.session_state["live_runs"] = [r.id for r in live]
     if before is not None and set(before) - {r.id for r in live}:
-        st.rerun()  # something ended: its set or encoder is there to be picked
+        st.rerun()  # a run ended: its set or encoder can be selected now
 
 
 def show_run(run: Run) -> None:
-    """From within the Train page: go on to watch a run that has just been started."""
+    """On the Train page, show a run that was just started."""
     st.query_params.pop("view", None)
     st.query_params["run"] = str(run.id)
     st.rerun()
 
 
 def attempt(action: Callable[..., object], *given: object) -> None:
-    """Callback: do what a person asked for; what stands in the way is a toast."""
+    """Callback: perform an action and show an error as a toast."""
     succeeds(action, *given)
 
 
 def succeeds(action: Callable[..., object], *given: object) -> bool:
-    """The same, and whether it was done."""
+    """Perform an action, show an error as a toast, and return whether the action succeeded."""
     try:
         action(*given)
     except (UserError, StoreError) as mistake:
@@ -181,12 +181,12 @@ def succeeds(action: Callable[..., object], *given: object) -> bool:
 
 
 def share_done(run: Run) -> float:
-    """How much of its present phase a run has done, in [0, 1]."""
+    """Return the share of its current phase that a run has completed, in [0, 1]."""
     return min(1.0, run.progress / run.total) if run.total else 0.0
 
 
 def status_line(run: Run) -> str:
-    """A run's state in words, as coloured Markdown."""
+    """Return a run's state as a coloured Markdown badge."""
     colours = {
         "done": "green",
         "running": "blue",
@@ -200,5 +200,5 @@ def status_line(run: Run) -> str:
 
 
 def escape(text: str) -> str:
-    """A name that a person chose, safe inside Markdown."""
+    """Escape a text for Markdown."""
     return "".join("\\" + c if c in r"\`*_{}[]()#+-.!|<>~:$" else c for c in text)

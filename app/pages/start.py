@@ -1,4 +1,4 @@
-"""What an empty workspace, or a dataset without a set, offers to do next."""
+"""First steps in an empty workspace and with a dataset that has no set."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from orl_explorer.train.workspace import Workspace
 
 
 def empty_workspace(place: Place) -> None:
-    """No photos yet: the demo, or the person's own."""
+    """Offer to build the demo or to add photos."""
     if read_only():
-        st.info("There are no photos in this workspace, and this explorer only shows.", icon=":material/lock:")
+        st.info("This server is read-only. Its workspace has no photos.", icon=":material/lock:")
         return
-    st.title("Which objects does your encoder see twice?")
+    st.title("Find the same objects across your photos")
     st.markdown(
-        "ORL finds regions that look alike in neighbouring photos. They turn out to be objects, and they are what "
-        "object-level training learns from. Start with photos:"
+        "ORL finds matching regions in similar photos. Most of them show objects, and object-level training learns "
+        "from them without labels. Start with the demo or with your own photos."
     )
     left, right = st.columns(2, gap="large")
     with left, st.container(border=True, height="stretch"):
-        st.subheader("Look at the demo")
-        st.markdown(f"{SCENES} scenes composed on this machine, mined in two or three minutes. Needs no network.")
+        st.subheader("Try the demo")
+        st.markdown(f"{SCENES} synthetic scenes with their matches. Ready in two or three minutes, without a network.")
         if st.button("Build the demo", type="primary", icon=":material/play_arrow:"):
             _build(place.workspace)
     with right, st.container(border=True, height="stretch"):
@@ -45,16 +45,16 @@ def empty_workspace(place: Place) -> None:
 
 
 def ask_for_photos(opened: Workspace) -> None:
-    """A form that takes a folder of this machine into a dataset."""
+    """Draw a form that adds a folder of this machine as a dataset."""
     with st.form("ingest", border=False):
         path = st.text_input("Folder on this machine", placeholder="/data/my-photos")
-        name = st.text_input("Name", placeholder="as the folder")
+        name = st.text_input("Name", placeholder="name of the folder")
         layout = st.segmented_control("Layout", ["auto", "folder", "coco", "voc"], default="auto", required=True)
         st.caption("Photos stay where they are and are never changed.")
         if not st.form_submit_button("Add photos", icon=":material/add_photo_alternate:"):
             return
     if not path.strip():
-        st.error("Name the folder that holds the photos.")
+        st.error("Enter the folder that holds the photos.")
         return
     try:
         with st.status("Reading photos …") as status:
@@ -87,28 +87,28 @@ def _build(opened: Workspace) -> None:
 
 
 def unmined(place: Place, dataset: Dataset) -> None:
-    """A dataset without a set: what is being mined, or a form that starts it."""
+    """For a dataset without a set, show its mining run, or a form that starts one."""
     opened = place.workspace
     mining = [r for r in runs(opened.store, LIVE) if r.kind == "mine" and r.dataset_id == dataset.id]
     if mining:
         _watch(opened, dataset.id)
         return
     if read_only():
-        st.info("Nothing has been mined from these photos yet, and this explorer only shows.", icon=":material/lock:")
+        st.info("This server is read-only. This dataset has no correspondence set.", icon=":material/lock:")
         return
     with st.container(border=True):
         st.subheader("Mine correspondences")
-        st.markdown("Neighbours, regions and pairs. Everything can be tuned afterwards.")
+        st.markdown("Find neighbours, RoIs and pairs. You can tune all settings afterwards.")
         mine_form(opened, dataset)
 
 
 def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
-    """Choose an encoder, at first the one named, a preset and a name, and start stage 2."""
+    """Draw a form that starts stage 2. encoder: name of the encoder that is selected at first."""
     known = {encoder_label(e): e.name for e in encoders(opened.store)}
     if not known:
         st.markdown(
-            "There is no encoder yet. The starter is small, comes with the installation and was trained "
-            "**with labels** (ImageNet); on the *Train* page, BYOL learns one from your photos alone."
+            "No encoder yet. Add the starter encoder, which is small, needs no download and was trained "
+            "**with labels** (ImageNet). Or train one without labels on the *Train* page."
         )
         if st.button("Add the starter encoder", type="primary"):
             from orl_explorer.train.encoders.weights import add
@@ -119,7 +119,7 @@ def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
     with st.form("mine", border=False):
         first = next((n for n, known_name in enumerate(known.values()) if known_name == encoder), 0)
         label = st.selectbox("Encoder", list(known), index=first)
-        name = st.text_input("Name of the new set", placeholder="dataset and encoder")
+        name = st.text_input("Name of the new set", placeholder="DATASET-ENCODER")
         preset = st.segmented_control(
             "Preset",
             list(MINE_PRESETS),
@@ -134,7 +134,7 @@ def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
             required=True,
             format_func=lambda s: "full size (paper)" if s == 1 else "half size (4 to 5 × faster)",
         )
-        if st.form_submit_button("Mine", type="primary", icon=":material/search:"):
+        if st.form_submit_button("Mine set", type="primary", icon=":material/search:"):
             try:
                 config = MINE_PRESETS[preset or "paper"].model_copy(update={"proposal_scale": scale})
                 by = encoder_named(opened.store, known[label])
@@ -157,14 +157,14 @@ def _watch(opened: Workspace, dataset_id: int) -> None:
         st.subheader("Mining" if run.name != SET else "Mining the demo")
         st.progress(share_done(run), text=told_of_run(run))
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.caption("Proposals, then features, then pairs. The photos below can be looked at meanwhile.")
+            st.caption("Computes proposals, then features, then pairs. You can browse the photos below meanwhile.")
             if not read_only():
                 st.button(
-                    "Cancel",
+                    "Stop run",
                     key="cancel-mining",
                     icon=":material/stop_circle:",
                     disabled=run.status == "stopping",
-                    help="What is done stays done: the run can go on from the Train page.",
+                    help="Stop mining. Finished work is kept; resume the run on the Train page.",
                     on_click=attempt,
                     args=(request_stop, opened, run.id),
                 )

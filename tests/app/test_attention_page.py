@@ -113,7 +113,7 @@ def test_without_photos_or_without_encoders_the_page_says_what_to_do(
     ingest(nowhere, scenes, name="demo")
     at = show("attention")
     assert not at.exception
-    assert at.info[0].value == "There is no encoder yet, and a map needs one."
+    assert at.info[0].value == "No encoder yet. An attention map needs one."
     assert "Add the starter encoder" in [b.label for b in at.button]
 
 

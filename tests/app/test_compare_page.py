@@ -33,8 +33,8 @@ def compared(at: AppTest) -> tuple[str, str]:
 def test_one_set_alone_says_how_to_get_another(here: Workspace, show: Show) -> None:
     at = show("compare")
     assert not at.exception
-    assert "There is one set of these photos, demo\\-starter." in at.info[0].value
-    assert [b.label for b in at.button] == ["Other settings …", "Another encoder …"]
+    assert "This dataset has only one set, demo\\-starter." in at.info[0].value
+    assert [b.label for b in at.button] == ["Change settings", "Choose another encoder"]
 
 
 def test_an_empty_workspace_offers_the_demo(nowhere: Workspace, show: Show) -> None:
@@ -116,12 +116,12 @@ def test_the_photo_whose_pairs_differ_most_comes_first(two: Workspace, show: Sho
     assert [m.value for m in at.metric] == [
         f"{part.jaccard:.3f}" for part in (kept.total.neighbors, kept.total.rois, kept.total.pairs)
     ]
-    assert "Both by starter" in words(at)
+    assert "Both sets were mined with starter" in words(at)
 
 
 def test_the_same_set_twice_and_an_unknown_photo_are_sentences(two: Workspace, show: Show) -> None:
-    assert "same set twice" in show("compare", a="other", b="other").info[0].value
-    assert "no such photo" in show("compare", q="999").warning[0].value
+    assert "are the same set" in show("compare", a="other", b="other").info[0].value
+    assert "Photo not found" in show("compare", q="999").warning[0].value
 
 
 def test_a_server_that_only_shows_writes_no_comparison(
@@ -131,7 +131,7 @@ def test_a_server_that_only_shows_writes_no_comparison(
     at = show("compare", q="3", a="demo-starter", b="other")
     assert not at.exception
     assert kept_comparison(two.store, 1, 2) is None
-    assert "this server only shows" in words(at)
+    assert "This server is read-only." in words(at)
 
 
 def test_measures_stand_side_by_side_with_their_difference(two: Workspace) -> None:

@@ -60,7 +60,7 @@ def test_explore_filters_by_tag_verdict_and_number_of_pairs(here: Workspace, sho
     at = show("explore", least=str(most), sort="Name")
     assert [tile["id"] for tile in component(at)["tiles"]] == [i for i, count in counts.items() if count == most]
     at = show("explore", tag="night", least="0", most="0")
-    assert at.info[0].value == "No photo passes all of these filters."
+    assert at.info[0].value == "No photo matches these filters. Clear a filter."
 
 
 def test_explore_shows_a_kept_selection_and_the_way_back(here: Workspace, show: Show) -> None:
@@ -71,7 +71,7 @@ def test_explore_shows_a_kept_selection_and_the_way_back(here: Workspace, show: 
     (clear,) = [b for b in at.button if b.label == "Clear all filters"]
     clear.click().run()
     assert len(names(at)) == 12
-    assert "99, which is not there any more" in words(show("explore", selection="99"))
+    assert "99 (deleted)" in words(show("explore", selection="99"))
     assert len(names(show("explore", selection="x"))) == 12
 
 
@@ -144,7 +144,7 @@ def test_matches_filters_and_says_how_many_are_left(here: Workspace, show: Show)
     total = int((found.category == found.category.max()).sum())
     assert f"**{total:,} of {mined.pair_count:,} pairs**" in words(at)
     at = show("matches", verdict="good")
-    assert at.info[0].value == "No pair passes all of these filters."
+    assert at.info[0].value == "No pair matches these filters. Clear a filter."
     (clear,) = [b for b in at.button if b.label == "Clear all filters"]
     clear.click().run()
     assert len(component(at)["cards"]) > 0
@@ -206,7 +206,7 @@ def test_matches_of_an_empty_workspace_and_of_photos_without_a_set(
     ingest(nowhere, scenes, name="mine")
     at = show("matches")
     assert not at.exception
-    assert "Neighbours, regions and pairs" in words(at)
+    assert "Find neighbours, RoIs and pairs" in words(at)
 
 
 def test_the_author_of_a_mark_is_the_user_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:

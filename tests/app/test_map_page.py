@@ -237,14 +237,14 @@ def test_an_encoder_without_features_says_what_to_do(here: Workspace, show: Show
     add_encoder(here.store, encoder("other", "imported", 2))
     at = show("map", by_encoder="other")
     assert not at.exception
-    assert "other has features of 0 of these photos" in at.info[0].value
+    assert "Too few features for a map: other has 0 of these photos." in at.info[0].value
     assert not at.button
 
 
 def test_a_server_that_only_shows_makes_no_map(here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORL_READ_ONLY", "1")
     at = show("map")
-    assert at.info[0].value == "This map has not been made yet, and this server only shows."
+    assert at.info[0].value == "This server is read-only. This map does not exist yet."
     assert not at.button
 
 
@@ -255,8 +255,8 @@ def test_an_old_map_is_shown_and_can_be_made_anew(made: Workspace, show: Show) -
         session.execute(update(Image).where(Image.id == 5).values(superseded_by=5))
         session.execute(update(Dataset).values(revision=Dataset.revision + 1))
     at = show("map")
-    assert "This map shows 12 photos as they were when it was made; there are 11 now." in at.warning[0].value
-    assert at.button("make").label == "Make it anew"
+    assert "This map is out of date. It shows 12 photos; there are 11 now." in at.warning[0].value
+    assert at.button("make").label == "Update map"
     assert component(at)["count"] == 12
 
 
@@ -281,4 +281,4 @@ def test_the_command_line_makes_the_same_map(here: Workspace) -> None:
     assert made.exit_code == 0, made.output
     assert find_map(here, rois_map(here, "demo-starter")) is not None
     refused = CliRunner().invoke(app, ["map", "--dataset", "demo", "--workspace", str(here.path)])
-    assert "Name a dataset and an encoder" in str(refused.exception)
+    assert "Give either --rois-of SET" in str(refused.exception)

@@ -75,7 +75,7 @@ def test_photos_are_added_from_the_page(nowhere: Workspace, scenes: Path, show: 
     at.button[1].click().run()
     assert not at.exception
     assert dataset_named(nowhere.store, "mine").image_count == 12
-    assert "There is no encoder yet" in words(at)
+    assert "No encoder yet" in words(at)
 
 
 def test_the_pair_page_draws_the_stored_pairs_of_the_set(here: Workspace, show: Show) -> None:
@@ -186,7 +186,7 @@ def test_an_approximate_preview_says_how_far_it_agrees_with_the_set(here: Worksp
     assert [p["similarity"] for p in quick["pairs"]] != [p["similarity"] for p in exact["pairs"]]
     (said,) = [c.value for c in at.caption if "Approximate" in c.value]
     total = len(component(show("pair", q="3", approx="false"))["pairs"])
-    assert f"Of the set's {total} pairs of these two photos it finds " in said
+    assert f" of the set's {total} pairs of these two photos." in said
 
 
 def test_the_pairs_of_a_union_are_shown_for_the_photos_of_all_its_members(
@@ -215,7 +215,7 @@ def test_a_photo_of_another_data_set_offers_the_way_there(here: Workspace, scene
     other = ingest(here, scenes, name="other").dataset
     foreign = next(iter(usable_images(here.store, other.id))).id
     at = show("pair", q=str(foreign), data="demo", set="demo-starter")
-    assert at.warning[0].value == "This photo is part of another dataset, other."
+    assert at.warning[0].value == "This photo belongs to another dataset, other."
     at.button[0].click().run()
     assert not at.exception
     assert at.session_state["data"] == "other"
@@ -276,7 +276,7 @@ def test_a_verdict_is_kept_and_can_be_taken_back(here: Workspace) -> None:
 def test_the_train_page_tells_the_cost_and_refuses_what_cannot_work(here: Workspace, show: Show) -> None:
     at = show("train")
     assert not at.exception
-    assert "The batch is larger than the dataset." in words(at)
+    assert "The batch size is larger than the dataset." in words(at)
     at.button("launch").click().run()
     assert "A batch of 32 photos is too large" in at.error[0].value
     assert runs(here.store, ["queued", "running"]) == []
@@ -304,4 +304,4 @@ def test_a_failed_run_shows_its_sentence_its_curves_and_its_log(here: Workspace,
     assert "The disk is full" in at.error[0].value
     assert at.code[0].value == "12:00:00  <b>bold</b> step"
     assert [m.value for m in at.metric][:2] == ["12.000", "1.00e-01"]
-    assert "Resume" in [b.label for b in at.button]
+    assert "Resume run" in [b.label for b in at.button]

@@ -136,7 +136,7 @@ def test_a_server_that_only_shows_takes_no_verdicts_and_starts_no_run(
     monkeypatch.setenv("ORL_READ_ONLY", "1")
     at = show("pair", q="3", size="72")
     assert component(at)["can_judge"] is False
-    assert [b.label for b in at.button] == ["Back to the set's values"]
+    assert [b.label for b in at.button] == ["Reset to the set's values"]
 
 
 def test_a_slider_goes_where_the_url_says_and_the_url_where_the_slider_is_moved(here: Workspace, show: Show) -> None:

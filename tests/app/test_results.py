@@ -100,7 +100,7 @@ def page() -> AppTest:
 def test_without_evaluations_the_page_says_how_to_make_one(nowhere: Workspace) -> None:
     at = page()
     assert not at.exception
-    assert at.info[0].value.startswith("No encoder has been evaluated yet.")
+    assert at.info[0].value.startswith("No evaluations yet. Evaluate an encoder.")
     assert at.code[0].value == "orl evaluate knn --encoder starter --data VOCdevkit"
     assert "`voc07-lowshot`" in at.markdown[0].value
     next(b for b in at.button if b.label == "Evaluate an encoder").click().run()

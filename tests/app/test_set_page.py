@@ -62,7 +62,7 @@ def test_the_page_lists_every_set_and_says_all_of_one(here: Workspace, show: Sho
     assert table["same class"].tolist() == [100 * quality["same_class"]]
     assert table["… by chance"].tolist() == [100 * quality["same_class_chance"]]
     assert f"Run {run}, pupil, trained on it" in words(at)
-    assert {b.label for b in at.button} >= {"Rename", "Delete demo\\-starter"}
+    assert {b.label for b in at.button} >= {"Rename set", "Delete demo\\-starter"}
     assert at.get("link_button")[0].proto.url == export_url(demo_set(here).id, "reference")
 
 
@@ -72,7 +72,7 @@ def test_a_set_is_renamed_and_deleted_from_the_page(here: Workspace, show: Show)
     make_matches(here, mined)
     at = show("sets")
     at.text_input(key=f"rename-{mined.id}").set_value("demo-mine")
-    press(at, "Rename")
+    press(at, "Rename set")
     assert not at.exception
     assert find_set(here.store, "demo-mine") is not None
     press(at, "Delete demo\\-mine")
@@ -123,7 +123,7 @@ def test_what_is_left_of_an_interrupted_mining_can_be_deleted(here: Workspace, s
     begin_set(here.store, "half", 1, 1, {}, run.id)
     at = show("sets")
     assert "was left unfinished" in words(at)
-    press(at, "Delete")
+    press(at, "Delete set")
     assert find_set(here.store, "half") is None
     assert find_set(here.store, "demo-starter") is not None
 
@@ -135,9 +135,9 @@ def test_the_consequences_of_a_deletion_are_said_beforehand(here: Workspace) -> 
     assert pair.rank == 1
     lines = consequences(mined, dependents(here.store, mined.id))
     assert lines == [
-        f"{mined.pair_count:,} pairs of 12 photos are gone. This cannot be undone.",
-        f"It was trained on by run {done}, {failed}: what a run trained on stays in its folder.",
-        "Those that are not done cannot be resumed any more.",
+        f"Deletes {mined.pair_count:,} pairs of 12 photos. You cannot undo this.",
+        f"Runs trained on it: {done}, {failed}. Each keeps a copy of its pairs in its folder.",
+        "Runs that are not done cannot be resumed afterwards.",
     ]
 
 
@@ -246,14 +246,14 @@ def test_sets_on_the_command_line(here: Workspace) -> None:
     assert shown["trained_by_runs"] == [run]
     plain = orl(here, "sets", "show", "demo-starter")
     assert "4  (paper: 10)" in plain
-    assert "is 'renamed' from now on" in orl(here, "sets", "rename", "demo-starter", "renamed")
+    assert "Renamed the correspondence set 'demo-starter' to 'renamed'." in orl(
+        here, "sets", "rename", "demo-starter", "renamed"
+    )
     assert run_by_id(here.store, run).params["correspondence"] == "renamed"
     with pytest.raises(UserError, match=rf"Run {run} trained on the correspondence set 'renamed'. Repeat its name"):
         orl(here, "sets", "delete", "renamed")
     gone = orl(here, "sets", "delete", "renamed", "--confirm", "renamed")
-    assert "The correspondence set 'renamed' is deleted. What stays: 1 run that trained on it." in " ".join(
-        gone.split()
-    )
+    assert "Deleted the correspondence set 'renamed'. Kept: 1 run that trained on it." in " ".join(gone.split())
     assert "No correspondence sets yet" in orl(here, "sets")
 
 

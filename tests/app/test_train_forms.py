@@ -86,7 +86,7 @@ def test_values_are_validated_whatever_the_browser_sends() -> None:
     assert config is None
     assert [sentence.split(":")[0] for sentence in wrong] == [
         "Invalid value for backbone",
-        "epochs is empty; it was 10.",
+        "No value for epochs. Enter one, such as 10.",
     ]
     config, wrong = forms.validated(preset, {"seed": 3, "epochs": 10})
     assert wrong == []
@@ -141,7 +141,7 @@ def test_an_evaluation_is_launched_and_shows_its_numbers(
     at = show("train", run=str(run.id))
     assert [(m.label, m.value) for m in at.metric] == [("same class", "0.5")]
     assert "Few photos." in plain(at)
-    (button,) = [b for b in at.button if b.label == "All results"]
+    (button,) = [b for b in at.button if b.label == "Show all results"]
     button.click().run()
     assert not at.exception
     assert at.dataframe[0].value["encoder"].tolist() == ["starter (efficientnet_lite0, supervised)"]

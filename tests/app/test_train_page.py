@@ -47,7 +47,7 @@ def test_a_server_that_only_shows_offers_no_form_and_no_action(
     done, failed = trained(here, "first"), trained(here, "second", "failed")
     monkeypatch.setenv("ORL_READ_ONLY", "1")
     at = show("train", stage="3")
-    assert "only shows" in at.info[0].value
+    assert "read-only" in at.info[0].value
     assert not at.number_input
     for run in (done, failed):
         at = show("train", run=str(run))
@@ -65,28 +65,28 @@ def test_a_run_in_the_queue_knows_its_place(here: Workspace, show: Show) -> None
     other = add_run(here.store, Run(kind="train", name="d", params={"config": {}}, device="cuda:0"))
     update_run(here.store, first.id, status="running")
     (bar,) = show("train", run=str(second.id)).get("progress")
-    assert bar.proto.text == "Waiting: 1 run before it on this device (cpu)"
+    assert bar.proto.text == "Queued behind 1 run on this device (cpu)"
     (bar,) = show("train", run=str(other.id)).get("progress")
-    assert bar.proto.text == "Its turn is next"
+    assert bar.proto.text == "Next in the queue"
 
 
 def test_a_heart_that_stopped_is_told_and_the_run_may_be_killed_at_once(here: Workspace, show: Show) -> None:
     run = add_run(here.store, Run(kind="train", name="a", params={"config": {}}))
     update_run(here.store, run.id, status="stopping", heartbeat_at=now())
     at = show("train", run=str(run.id))
-    (kill,) = [b for b in at.button if b.label == "Force kill"]
+    (kill,) = [b for b in at.button if b.label == "Kill run"]
     assert kill.disabled  # it gets its time first
     assert re.search(r"If it does not within (30|2\d) s", plain(at))
     update_run(here.store, run.id, heartbeat_at=now() - timedelta(seconds=45))
     at = show("train", run=str(run.id))
     assert re.fullmatch(r"No heartbeat for \d\d s.", at.warning[0].value)
-    (kill,) = [b for b in at.button if b.label == "Force kill"]
+    (kill,) = [b for b in at.button if b.label == "Kill run"]
     assert not kill.disabled
     kill.click().run()
     ended = find_run(here.store, run.id)
     assert ended is not None
     assert ended.status == "cancelled"
-    assert "Resume" in [b.label for b in at.button]
+    assert "Resume run" in [b.label for b in at.button]
 
 
 def test_a_collapse_is_a_warning(here: Workspace, show: Show) -> None:
@@ -229,7 +229,7 @@ def test_of_many_checkpoints_the_first_and_the_last_are_kept() -> None:
 def test_an_ended_mining_leads_to_training_on_its_set(here: Workspace, show: Show) -> None:
     at = show("train", run="1")
     assert "The set demo-starter is ready" in plain(at).replace("**", "")
-    (train,) = [b for b in at.button if b.label == "Train on it"]
+    (train,) = [b for b in at.button if b.label == "Train on set"]
     train.click().run()
     assert not at.exception
     assert at.query_params["view"] == "launch"

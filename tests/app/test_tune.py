@@ -63,7 +63,7 @@ def cell(at: AppTest, measure: str) -> list[str]:
 def test_without_changes_the_page_says_of_the_sample_what_the_set_does(here: Workspace, show: Show) -> None:
     at = show("tune")
     assert not at.exception
-    assert "on 12 of its 12 photos" in words(at)
+    assert "on 12 of the 12 photos" in words(at)
     kept = complete_set_named(here.store, "demo-starter")
     pairs = f"{kept.pair_count / 12:.1f}"
     assert cell(at, "pairs_per_image") == [pairs, pairs, "±0", ""]
@@ -95,7 +95,7 @@ def test_values_out_of_range_are_brought_back_and_nonsense_is_the_sets_own(here:
     assert (found["k"], found["n"], found["size"], found["iou"]) == (11, 0.1, 16, 0.5)  # 12 photos have 11 others
     assert "ranked by" not in words(at).split("Preset")[0]
     assert "fallback image \\(first\\)" in words(at)
-    assert "on 12 of its 12 photos" in words(at)  # 24 queries, as ever
+    assert "on 12 of the 12 photos" in words(at)  # 24 queries, as ever
 
 
 def test_a_preset_is_loaded_with_one_click_and_so_are_the_sets_own_values(here: Workspace, show: Show) -> None:
@@ -153,7 +153,7 @@ def test_without_its_raw_boxes_a_set_cannot_be_tried(here: Workspace, show: Show
         session.execute(text("DELETE FROM proposal"))
     at = show("tune", n="0.2")
     assert not at.exception
-    assert "so nothing can be tried on them" in at.warning[0].value
+    assert "so other settings cannot be tried" in at.warning[0].value
 
 
 def test_a_set_whose_encoder_is_gone_says_so(here: Workspace, show: Show) -> None:
@@ -162,7 +162,7 @@ def test_a_set_whose_encoder_is_gone_says_so(here: Workspace, show: Show) -> Non
         session.execute(text("UPDATE correspondence_set SET encoder_id = 99"))
     at = show("tune")
     assert not at.exception
-    assert "The encoder of 'demo-starter' is gone".replace("-", "\\-") in at.error[0].value
+    assert "The encoder of 'demo-starter' was deleted".replace("-", "\\-") in at.error[0].value
 
 
 def test_an_empty_workspace_and_an_unmined_data_set_say_what_to_do(
@@ -172,7 +172,7 @@ def test_an_empty_workspace_and_an_unmined_data_set_say_what_to_do(
     ingest(nowhere, scenes, name="mine")
     at = show("tune")
     assert not at.exception
-    assert "There is no encoder yet" in words(at)
+    assert "No encoder yet" in words(at)
 
 
 def test_a_server_that_only_shows_regenerates_nothing(
@@ -184,7 +184,7 @@ def test_a_server_that_only_shows_regenerates_nothing(
     assert not at.exception
     assert "Regenerate …" not in [b.label for b in at.button]
     run = add_run(here.store, Run(kind="mine", name="other", params={}))
-    assert "Cancel" not in [b.label for b in show("tune", mining=str(run.id)).button]
+    assert "Stop run" not in [b.label for b in show("tune", mining=str(run.id)).button]
 
 
 def test_a_run_is_followed_and_leads_to_its_set(here: Workspace, show: Show) -> None:
@@ -192,11 +192,11 @@ def test_a_run_is_followed_and_leads_to_its_set(here: Workspace, show: Show) -> 
     update_run(here.store, run.id, status="running", phase="Embedding regions", progress=30, total=120)
     at = show("tune", mining=str(run.id))
     assert not at.exception
-    assert "Cancel" in [b.label for b in at.button]
+    assert "Stop run" in [b.label for b in at.button]
     update_run(here.store, run.id, status="failed", error="The disk is full.")
     at = show("tune", mining=str(run.id))
     assert "The disk is full" in words(at)
-    assert "Resume" in [b.label for b in at.button]
+    assert "Resume run" in [b.label for b in at.button]
     update_run(here.store, run.id, status="done", error=None)
     at = show("tune", mining=str(run.id), n="0.3")
     assert "Show the new set" in [b.label for b in at.button]
@@ -209,15 +209,15 @@ def test_the_cost_is_told_from_the_sample(subject: PreviewSubject) -> None:
     told = regenerate._cost(subject, own, config)
     new = own.unstored(config)
     assert new > 0
-    assert f"about {new:,} RoIs to embed" in told  # the sample is the whole set
+    assert f"embedding of about {new:,} RoIs" in told  # the sample is the whole set
     assert "for 12 photos" in told
-    assert "no RoI of the sample to embed" in regenerate._cost(subject, own, MINED)
+    assert "no embedding" in regenerate._cost(subject, own, MINED)
     full = regenerate._cost(subject, own, MINED.model_copy(update={"proposal_scale": 1.0}))
     assert full.startswith("Selective search on 12 photos")
-    assert "all of them new" in full
+    assert "if all RoIs are new" in full
     assert "attention" not in told
     ranked = regenerate._cost(subject, own, MINED.model_copy(update={"ranked_by": "objectness"}))
-    assert "; attention to be mapped on 12 photos; " in ranked
+    assert "; attention maps of 12 photos; " in ranked
 
 
 def test_cells_are_kept_and_found_again(subject: PreviewSubject) -> None:
@@ -314,10 +314,10 @@ def test_how_numbers_are_written(measure, value, other, written: str, difference
 
 def test_the_heat_map_refuses_what_it_cannot_show(here: Workspace, show: Show) -> None:
     for query, sentence in (
-        ({"x": "min_size", "xs": "tall, 3"}, "name numbers, with commas between them"),
-        ({"x": "max_iou", "xs": "0.5, 7"}, "max_iou = 7"),
-        ({"xs": ",".join(map(str, range(1, 12))), "ys": "0.1,0.2,0.3,0.4,0.5,0.6,0.7"}, "Invalid number of cells: 77."),
-        ({"xs": "40"}, "too few for so many neighbours"),
+        ({"x": "min_size", "xs": "tall, 3"}, "Use numbers separated by commas"),
+        ({"x": "max_iou", "xs": "0.5, 7"}, "Invalid value for max_iou: 7"),
+        ({"xs": ",".join(map(str, range(1, 12))), "ys": "0.1,0.2,0.3,0.4,0.5,0.6,0.7"}, "Invalid number of cells: 77"),
+        ({"xs": "40"}, "Too many neighbours"),
     ):
         at = show("tune", **query)
         assert not at.exception

@@ -106,7 +106,7 @@ def test_a_click_in_any_panel_changes_the_map_of_all_panels_of_all_encoders(
     assert target.startswith(f"point={neighbor}-")
     all_there(page)
     expect(page.locator(".marks circle")).to_have_count(4)  # two rings in that neighbour, for each encoder
-    expect(page.get_by_text("the same scale for all; below 0 counts as 0")).to_be_visible()
+    expect(page.get_by_text("one scale for all maps; values below 0 are shown as 0")).to_be_visible()
     page.locator(".roi").nth(1).click()
     expect(page).to_have_url(re.compile(r"to=3-\d+-\d+-\d+-\d+"))
     assert {a.split("?")[1].split("=")[0] for a in heats(page)} == {"roi"}
@@ -155,11 +155,11 @@ def test_a_figure_says_what_it_shows(site: tuple[str, Workspace], careful: Page,
         return
     words = " ".join(figure.words)
     for said in (
-        "Photo: scene-002.jpg. Below it 2 neighbours by the set demo-starter.",
+        "Photo: scene-002.jpg. Below: 2 neighbours from the set demo-starter.",
         "starter (efficientnet_lite0, supervised)",
         "random (resnet18, imported, supervised)",
         "cosine of the last layer to the point (100, 80) of scene-002.jpg",
-        "Scale: least to most, each photo and encoder on a scale of its own.",
+        "Scale: min to max, each map has its own scale.",
     ):
         assert said in words
     assert [picture[:11] for picture in figure.pictures] == ["data:image/"] * 12  # three photos, maps, two encoders
@@ -216,8 +216,8 @@ def test_a_lasso_chooses_the_points_inside_and_opens_them_in_the_gallery(
     page.get_by_role("button", name="Lasso").click()
     # Around 4, 7, 8 and 5 with a bay that leaves 5 out: photos are numbered from the lower left.
     draw(page, (-1.04, -0.4), (-0.4, -0.4), (-0.4, 0.1), (0.3, 0.1), (0.3, 0.4), (-1.04, 0.4))
-    expect(page.get_by_text("3 of 12 photos chosen")).to_be_visible()
-    page.get_by_role("button", name="Open the 3 chosen photos in Explore").click()
+    expect(page.get_by_text("3 of 12 photos selected")).to_be_visible()
+    page.get_by_role("button", name="Open 3 selected photos in Explore").click()
     expect(page).to_have_url(re.compile(r"/(explore)?\?.*selection=\d+"), timeout=20_000)
     expect(page.locator(".tile")).to_have_count(3, timeout=20_000)
     newest = selections(workspace.store, 1)[0][0]
@@ -264,14 +264,14 @@ def test_a_box_chooses_too_and_an_isolated_label_alone_can_be_chosen(
     surface(page)
     page.get_by_role("button", name="Box").click()
     draw(page, (-1.04, -0.79), (0.4, 0.4))
-    expect(page.get_by_text("6 of 12 photos chosen")).to_be_visible()
+    expect(page.get_by_text("6 of 12 photos selected")).to_be_visible()
     page.get_by_role("button", name="Clear").click()
     expect(page.get_by_text("12 photos", exact=True)).to_be_visible()
     count = int(page.locator(".entry").nth(1).locator(".muted").inner_text())
     page.locator(".entry").nth(1).click()
     expect(page).to_have_url(re.compile(r"only=cluster"))
     draw(page, (-1.05, -0.79), (1.05, 0.79))
-    expect(page.get_by_text(f"{count} of 12 photos chosen")).to_be_visible()
+    expect(page.get_by_text(f"{count} of 12 photos selected")).to_be_visible()
     page.reload()
     page.locator(IDLE).wait_for(timeout=60_000)
     expect(page.locator(".entry").nth(1)).to_have_attribute("aria-pressed", "true", timeout=20_000)

@@ -238,8 +238,8 @@ def test_hundreds_of_boxes_are_drawn_quickly(window: Page, harness: str) -> None
 @pytest.mark.parametrize(
     ("scene", "sentence"),
     [
-        ("empty", "No pair between these two photos passes the current settings."),
-        ("alone", "This query has no neighbour to compare with."),
+        ("empty", "These settings find no pair of these two photos."),
+        ("alone", "This query has no neighbours."),
     ],
 )
 def test_empty_states_say_so(window: Page, harness: str, scene: str, sentence: str) -> None:
@@ -251,7 +251,7 @@ def test_a_threshold_above_all_pairs_offers_them_again(window: Page, harness: st
     view = show(window, harness)
     view.locator(".threshold").fill("0.85")
     view.locator(".film[data-rank='9']").click()
-    expect(view.locator(".empty p")).to_have_text("No pair reaches this similarity: the best is 0.750.")
+    expect(view.locator(".empty p")).to_have_text("No pair reaches this similarity. The best has 0.750.")
     view.get_by_role("button", name="Show all pairs").click()
     expect(view.locator("tbody tr:visible")).to_have_count(4)
 

@@ -94,7 +94,7 @@ def test_a_link_reproduces_query_neighbour_pair_and_settings(site: tuple[str, Wo
     expect(page.get_by_text("neighbour 3 ·")).to_be_visible()
     expect(page.get_by_text("images/scene-004.jpg")).to_be_visible()
     expect(page.get_by_text("Differs from the set: K 3 (4) · min size 72 (96)")).to_be_visible()
-    page.get_by_role("button", name="Back to the set's values").click()
+    page.get_by_role("button", name="Reset to the set's values").click()
     expect(page.get_by_text("Differs from the set")).to_have_count(0)
     expect(page).not_to_have_url(re.compile("size="))
 

@@ -40,17 +40,17 @@ def test_photos_are_chosen_tagged_filtered_and_kept_as_a_selection(site: tuple[s
     address, workspace = site
     page = careful
     go(page, address, ".tile")
-    expect(page.get_by_role("toolbar", name="Chosen photos")).to_be_hidden()
+    expect(page.get_by_role("toolbar", name="Selected photos")).to_be_hidden()
     page.locator(".tile").nth(1).focus()
     page.keyboard.press("x")
-    page.get_by_label("Choose scene-003.jpg").check()
+    page.get_by_label("Select scene-003.jpg").check()
     page.get_by_label("Choose scene-005.jpg").click(modifiers=["Shift"])  # and all between
-    expect(page.get_by_text("4 photos chosen")).to_be_visible()
+    expect(page.get_by_text("4 photos selected")).to_be_visible()
     page.get_by_label("Tag", exact=True).fill("night")
     page.keyboard.press("Enter")
     expect(page.locator(".badge.tag")).to_have_count(4, timeout=20_000)
     assert tags_of(workspace.store, range(1, 13)) == dict.fromkeys([2, 4, 5, 6], ("night",))
-    expect(page.get_by_text("4 photos chosen")).to_be_visible()
+    expect(page.get_by_text("4 photos selected")).to_be_visible()
 
     page.get_by_role("button", name="Keep as a selection").click()
     expect(page).to_have_url(re.compile(r"selection=1"), timeout=20_000)
@@ -134,7 +134,7 @@ def test_matches_are_judged_and_tagged_by_keyboard_and_lead_to_their_pair(
     expect(page.locator(".match")).to_have_count(1, timeout=60_000)
     page.locator(".match").focus()
     page.keyboard.press("x")  # the same key takes it back, and the filter lets nothing through any more
-    expect(page.get_by_text("No pair passes all of these filters.")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("No pair matches these filters. Clear a filter.")).to_be_visible(timeout=20_000)
     page.get_by_role("button", name="Clear all filters").click()
     page.locator(".match").first.wait_for(timeout=20_000)
     page.locator(IDLE).wait_for()

@@ -246,7 +246,7 @@ def test_a_run_that_hangs_is_killed_and_goes_on_after(
     run_id = enter(workspace, "hung", "running", idler)
     go(page, f"{address}/train?run={run_id}")
     page.get_by_role("button", name="Stop run").click()
-    kill = page.get_by_role("button", name="Force kill")
+    kill = page.get_by_role("button", name="Kill run")
     expect(kill).to_be_disabled(timeout=SLOW)
     expect(page.get_by_text(re.compile(r"If it does not within \d+ s"))).to_be_visible()
     update_run(workspace.store, run_id, heartbeat_at=now() - timedelta(seconds=45))
@@ -273,7 +273,7 @@ def test_lineage_leads_to_runs_and_sets(site: tuple[str, Workspace], careful: Pa
     expect(page.locator(".lineage .focus")).to_have_attribute("data-name", "encoder-1", timeout=SLOW)
     figure = saved_figure(page)
     assert figure.name == "lineage-encoder-1.svg"
-    assert {"starter", "What starter comes from and leads to is lit. Broken outlines: not done."} < set(figure.words)
+    assert {"starter", "Highlighted: sources and results of starter. Broken outlines: not done."} < set(figure.words)
     boxes = [node for node in figure.root.iter(f"{SVG}rect") if node.get("rx") in ("6", "6px")]
     assert len(boxes) >= 2  # an encoder, a set
     expect(page).to_have_url(re.compile("node=encoder-1"), timeout=SLOW)

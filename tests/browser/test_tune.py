@@ -61,7 +61,7 @@ def test_a_slider_moves_the_numbers_and_regenerate_makes_the_set_that_they_spoke
     now = pairs.inner_text()
 
     page.get_by_role("button", name="Regenerate …").click()
-    expect(page.get_by_role("dialog").get_by_text("no RoI of the sample to embed")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("dialog").get_by_text("no embedding")).to_be_visible(timeout=SLOW)
     page.get_by_label("Name of the new set").fill("thrice-the-pairs")
     page.keyboard.press("Tab")
     page.get_by_role("dialog").get_by_role("button", name="Start").click()

@@ -118,8 +118,8 @@ test("what maps compare with has a name", () => {
 
 test("cosines have one scale for all, unless each map has its own", () => {
   assert.equal(scaleOf({ to: "12-3-4", own: false }).high, "1");
-  assert.equal(scaleOf({ to: "12-3-4", own: true }).high, "most");
-  assert.equal(scaleOf({ to: "", own: false }).high, "most");
+  assert.equal(scaleOf({ to: "12-3-4", own: true }).high, "max");
+  assert.equal(scaleOf({ to: "", own: false }).high, "max");
 });
 
 test("a figure of maps says what they are", () => {
@@ -131,10 +131,10 @@ test("a figure of maps says what they are", () => {
     encoders: [encoder, { ...encoder, note: "" }],
   };
   assert.deepEqual(captionOf({ ...LOOK, cells: true }, shown), [
-    "Photo: a.jpg. Below it 1 neighbour by the set demo.",
+    "Photo: a.jpg. Below: 1 neighbour from the set demo.",
     "Encoders: starter (supervised); starter.",
     "Map: activation norm of the last layer (L2 over channels); cells; map at 60 % over the photo.",
-    "Scale: least to most, each photo and encoder on a scale of its own.",
+    "Scale: min to max, each map has its own scale.",
   ]);
 });
 

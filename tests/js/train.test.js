@@ -96,11 +96,11 @@ test("a figure of curves says how they are drawn", () => {
   const usual = fromAddress(new URLSearchParams());
   assert.equal(
     captionOf(usual, { range: [0, 12000], banded: true, off: [] }),
-    "Curves: steps 0 to 12,000; bands from the least to the greatest value of the steps of a point.",
+    "Curves: steps 0 to 12,000; bands: minimum to maximum of the steps that a point averages.",
   );
   assert.equal(
     captionOf({ ...usual, smoothing: 0.5, byEpoch: true, log: true }, { range: [0.5, 3], banded: true, off: [4, 5] }),
-    "Curves: epochs 0.5 to 3; smoothed by 0.5; logarithmic where values allow; hidden: 4, 5.",
+    "Curves: epochs 0.5 to 3; smoothed by 0.5; logarithmic where possible; hidden: 4, 5.",
   );
 });
 

@@ -1,5 +1,5 @@
 // @ts-check
-// What maps show, in words.
+// Captions of the maps.
 
 import { plural } from "../../components/words.js";
 import { targetOf } from "./target.js";
@@ -24,8 +24,8 @@ export function methodOf(look, { query, neighbors }) {
 /** @param {Pick<AttentionLook, "to" | "own">} look */
 export const scaleOf = ({ to, own }) =>
   to && !own
-    ? { low: "0", high: "1", said: "the same scale for all; below 0 counts as 0" }
-    : { low: "least", high: "most", said: "each photo and encoder on a scale of its own" };
+    ? { low: "0", high: "1", said: "one scale for all maps; values below 0 are shown as 0" }
+    : { low: "min", high: "max", said: "each map has its own scale" };
 
 /**
  * @param {AttentionLook} look
@@ -40,7 +40,7 @@ export function captionOf(look, shown) {
     photo: "photo alone",
     map: "map alone",
   };
-  const near = neighbors.length ? ` Below it ${plural(neighbors.length, "neighbour")} by the set ${neighbors_by}.` : "";
+  const near = neighbors.length ? ` Below: ${plural(neighbors.length, "neighbour")} from the set ${neighbors_by}.` : "";
   return [
     `Photo: ${query.name}.${near}`,
     `Encoders: ${by}.`,

@@ -1,11 +1,11 @@
 """The attention view: the same photos under the maps of several encoders, side by side.
 
-What belongs to looking stays in the browser: a click asks for the new maps at once, opacity and layers need no
-request at all. The page is told, as triggers, what its URL must know:
+The browser handles the display options itself: a click requests the new maps at once, opacity and layers need no
+request. The component sends triggers for what the URL holds:
 
-* ``look``: a ``Look``, whenever the person has changed it;
-* ``step``: -1 or +1, previous or next query;
-* ``open``: the id of a neighbour that should become the query.
+* ``look``: an ``AttentionLook``, after each change;
+* ``step``: -1 or +1, for the previous or next query;
+* ``open``: the id of a neighbour to use as the query.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ LayerName = Literal["overlay", "photo", "map"]
 
 
 class AttentionLook(TypedDict):
-    """How the photos are looked at.
+    """Display options.
 
-    ``to`` is what the cosine maps compare with: image-x-y for a point, image-x-y-w-h for a RoI, both in pixels of the
-    image as shown; empty for the activation norm. ``own``: cosine on a scale of each map's own, not from 0 to 1.
+    ``to``: target of the cosine maps, image-x-y for a point, image-x-y-w-h for a RoI, both in pixels of the image as
+    shown; empty for the activation norm. ``own``: scale each cosine map from its own minimum to its own maximum.
     """
 
     to: str
@@ -36,7 +36,7 @@ class AttentionLook(TypedDict):
 
 
 class EncoderColumn(TypedDict):
-    """One encoder; ``note`` says its architecture and stage, and whether it was trained with labels."""
+    """One encoder. ``note``: its architecture, its stage, and whether it was trained with labels."""
 
     id: int
     name: str
@@ -56,15 +56,15 @@ class PhotoPanel(TypedDict):
 
 
 class AttentionPayload(TypedDict):
-    """Everything that the view draws. ``rois``: x y w h of the query's candidates in rank order."""
+    """Data of the view. ``rois``: x y w h of the query's RoIs in rank order."""
 
     encoders: list[EncoderColumn]
     query: PhotoPanel
     neighbors: list[PhotoPanel]
-    neighbors_by: str  # the set that they come from
+    neighbors_by: str  # name of the set of the neighbours
     rois: list[list[int]]
     look: AttentionLook
-    place: dict[str, str | list[str]]  # what a lasting link says besides
+    place: dict[str, str | list[str]]  # further URL parameters of a permanent link
     attention_url: str
     crop_url: str
     colors: list[str]  # of the scale, from low to high
@@ -81,7 +81,7 @@ def attention_view(
     on_step: Callable[[], None],
     on_open: Callable[[], None],
 ) -> ComponentResult:
-    """Draw the view; callbacks read their trigger from ``st.session_state[key]``."""
+    """Draw the view. Callbacks read their trigger from ``st.session_state[key]``."""
     return _attention_view(
         key=key, data=payload, on_look_change=on_look, on_step_change=on_step, on_open_change=on_open
     )

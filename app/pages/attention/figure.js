@@ -1,5 +1,5 @@
 // @ts-check
-// The view's columns as a figure: each encoder's maps, its neighbours' below, and the scale of all of them.
+// The view's columns as a figure: for each encoder the query's map, then those of the neighbours; and the scale.
 
 import { svg } from "../../components/dom.js";
 import { figureText } from "../../components/figure.js";
@@ -18,7 +18,7 @@ const SMALL = 5; // neighbours in a row
 const quiet = { opacity: 0.64 };
 
 /**
- * A panel at a place; what cannot be fetched leaves its ground and a word.
+ * Draws a panel. If its picture cannot be loaded, a grey box says so.
  * @param {AttentionView} view
  * @param {Panel} panel
  * @param {number} x
@@ -88,7 +88,7 @@ function scaleDrawn(view, y) {
   const { low, high } = scaleOf(view.look);
   const { colors } = view.data;
   const stops = colors.map((color, i) => svg("stop", { offset: i / (colors.length - 1), "stop-color": color }));
-  const from = 40; // room for either word before it
+  const from = 40; // room for the label before it
   return [
     svg("defs", {}, svg("linearGradient", { id: "scale" }, ...stops)),
     figureText(view.root, from - 8, y + 11, low, { "text-anchor": "end" }),

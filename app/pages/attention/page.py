@@ -1,4 +1,4 @@
-"""Attention: what several encoders respond to in the same photo and its neighbours."""
+"""The page Attention: attention maps of several encoders on one photo and its neighbours."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def page() -> None:
     known = {row.name: row for row in encoders(place.workspace.store)}
     if not known:
         st.title("Attention", anchor=False)
-        st.info("There is no encoder yet, and a map needs one.", icon=":material/info:")
+        st.info("No encoder yet. An attention map needs one.", icon=":material/info:")
         start.unmined(place, place.dataset)
         return
     image = query_image(place, place.dataset)
@@ -60,10 +60,10 @@ def page() -> None:
 
 
 def side_by_side(known: list[Encoder], own: int | None) -> list[str]:
-    """Names of the encoders to begin with: the newest of stage 1 and of stage 3, as in Fig. 4 of the paper.
+    """Return the names of the default encoders: the newest of stage 1 and of stage 3, as in Fig. 4 of the paper.
 
-    Without both, the newest of those that there are beside the set's own encoder, and the starter. known: oldest
-    first; own: id of the set's encoder.
+    If one is missing: the set's own encoder, then the newest of stage 1 or 3, then the starter. known: oldest first;
+    own: id of the set's encoder.
     """
 
     def newest(wanted: list[Encoder]) -> list[str]:
@@ -85,7 +85,7 @@ def _pick_encoders(place: Place, known: dict[str, Encoder]) -> list[Encoder]:
             default=side_by_side(list(known.values()), own),
             key="encoders",
             bind="query-params",
-            help="Side by side, in this order.",
+            help="Choose the encoders to compare. They are shown side by side, in this order.",
         )
     return [known[name] for name in names if name in known]
 
@@ -99,9 +99,9 @@ def _payload(place: Place, image: Image, chosen: list[Encoder]) -> AttentionPayl
             near = st.slider("Neighbours", 0, most, min(SHOWN, most), key="neighbours", bind="query-params")
             found = found[: max(0, int(near))]
         elif mined:
-            st.caption("This photo is not in the set, so it has no neighbours.")
+            st.caption("This photo is not in the set: it has no neighbours.")
         else:
-            st.caption("Neighbours and RoIs appear once a set is mined.")
+            st.caption("No correspondence set yet. Mine one to see neighbours and RoIs.")
     rois = rois_of(store, mined.id, [image.id]).get(image.id) if mined else None
     return {
         "encoders": [_column(row) for row in chosen],
@@ -134,7 +134,7 @@ def _panel(image: Image, width: int, similarity: float | None) -> PhotoPanel:
 
 
 def _look() -> AttentionLook:
-    """What the URL says of looking; what makes no sense in it counts as not said."""
+    """Return the display options from the URL; invalid ones have their default."""
     query = st.query_params
     to, opacity, layer = query.get("to", ""), query.get("alpha", ""), query.get("layer", "")
     parts = to.split("-")
@@ -156,7 +156,7 @@ def _on_look() -> None:
 
 
 def keep_attention_look(look: object) -> None:
-    """Put what the browser says of looking into the URL; leave out what is usual or makes no sense."""
+    """Write the display options from the browser to the URL, without defaults and invalid ones."""
     if not isinstance(look, dict):
         return
     opacity = look.get("opacity")
@@ -181,7 +181,7 @@ def _on_step(place: Place, dataset: Dataset, image_id: int) -> None:
         return
     following = step(place.workspace.store, current_order(place, dataset), image_id, forward == 1)
     if following is None:
-        st.toast("That was the last photo." if forward == 1 else "That was the first photo.")
+        st.toast("This is the last photo." if forward == 1 else "This is the first photo.")
     else:
         _go_to(following)
 
@@ -194,4 +194,4 @@ def _on_open() -> None:
 
 def _go_to(image_id: int) -> None:
     st.query_params["q"] = str(image_id)
-    st.query_params.pop("to", None)  # it was a place in another photo
+    st.query_params.pop("to", None)  # a point or RoI of the previous query

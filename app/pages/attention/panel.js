@@ -1,5 +1,5 @@
 // @ts-check
-// One photo under one encoder's map. A click is reported as a point in the photo's own pixels.
+// One photo under one encoder's map. A click reports a point in the photo's own pixels.
 
 import { el, svg } from "../../components/dom.js";
 import { clamp } from "../../components/numbers.js";
@@ -50,13 +50,13 @@ export class Panel {
   }
 
   /**
-   * Pictures are refused with a sentence, which an <img> keeps to itself.
+   * Shows the server's reason for refusing a picture; an <img> does not show it.
    * @param {string} url
    * @param {string} before
    */
   async explain(url, before) {
     const answer = await answerTo(url);
-    const said = answer && !answer.ok ? await answer.text() : "the picture could not be fetched";
+    const said = answer && !answer.ok ? await answer.text() : "cannot load the picture";
     this.problem.textContent = `${before}${said}`;
     this.problem.hidden = false;
   }
@@ -91,7 +91,7 @@ export class Panel {
 }
 
 /**
- * The point or RoI that is compared with, where it lies in this photo: dark under light, so that it stands out anywhere.
+ * Outlines the target point or RoI if it lies in this photo: light on dark, to stand out on any picture.
  * @param {string} to
  * @param {Photo} photo
  */

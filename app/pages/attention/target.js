@@ -1,5 +1,5 @@
 // @ts-check
-// What cosine maps compare with: "image-x-y" for a point, "image-x-y-w-h" for a RoI, "" for nothing.
+// Target of the cosine maps: "image-x-y" for a point, "image-x-y-w-h" for a RoI, "" for none.
 
 /**
  * @param {string} to
@@ -12,7 +12,7 @@ export function targetOf(to) {
 }
 
 /**
- * Of a photo's map by an encoder, as the look asks for it.
+ * Returns the URL of a photo's map by an encoder, under these display options.
  * @param {string} template
  * @param {number} encoder
  * @param {number} image

@@ -20,7 +20,7 @@ import { mapUrl } from "./target.js";
 /** @typedef {{ encoder: Encoder, panels: Panel[] }} Column */
 
 const THROTTLE = 140; // ms between repeats of a held arrow key; faster triggers would be lost
-const REST = 200; // ms without a change until the page is told; triggers in quick succession would be lost
+const REST = 200; // ms without a change before a trigger is sent; triggers in quick succession would be lost
 const TYPING = "input, textarea, select, [role=textbox], [role=combobox], [role=slider], [role=listbox], [role=dialog]";
 /** @type {[AttentionLook["layer"], string][]} */
 const LAYERS = [
@@ -41,8 +41,8 @@ export class AttentionView {
     this.look = { to: "", opacity: 0.6, layer: "overlay", cells: false, own: false };
     this.echo = new Echo();
     this.drawing = ""; // what is drawn besides the look
-    this.before = ""; // what was compared with last
-    this.lastStep = 0; // when a key made one
+    this.before = ""; // the previous target
+    this.lastStep = 0; // time of the last step by key
     /** @type {Column[]} */
     this.columns = [];
     this.toolbar = el("div", { class: "toolbar" });
@@ -67,22 +67,22 @@ export class AttentionView {
       el("button", { type: "button", class: "toggle", "data-name": name, title, text, onclick });
     /** @type {(label: string, ...buttons: Node[]) => HTMLElement} */
     const choice = (label, ...buttons) => el("div", { class: "group", role: "group", "aria-label": label }, ...buttons);
-    this.activation = button("activation", "Activation norm", "Where the last layer responds (Esc)", () =>
+    this.activation = button("activation", "Activation norm", "Show how strongly the last layer responds (Esc)", () =>
       this.compareWith(""),
     );
-    this.cosine = button("cosine", "Cosine", "What resembles a point or a RoI: click one", () =>
+    this.cosine = button("cosine", "Cosine", "Show the similarity to a point or RoI. Click one", () =>
       this.compareWith(this.before || this.someTarget()),
     );
     this.layers = LAYERS.map(([name, text]) => button(name, text, "", () => this.change({ layer: name })));
     this.shapes = [
-      button("smooth", "Smooth", "Interpolated between cells", () => this.change({ cells: false })),
-      button("cells", "Cells", "As the network has it, a cell for 32 pixels of its input", () =>
+      button("smooth", "Smooth", "Interpolate between cells", () => this.change({ cells: false })),
+      button("cells", "Cells", "Show the network's grid: one cell per 32 × 32 input pixels", () =>
         this.change({ cells: true }),
       ),
     ];
     this.scales = [
-      button("absolute", "0 to 1", "One scale for all photos and encoders", () => this.change({ own: false })),
-      button("own", "Own range", "From the least to the greatest of each map", () => this.change({ own: true })),
+      button("absolute", "0 to 1", "Use one scale for all photos and encoders", () => this.change({ own: false })),
+      button("own", "Own range", "Scale each map from its minimum to its maximum", () => this.change({ own: true })),
     ];
     this.scaleChoice = choice("Scale", ...this.scales);
     this.opacity = el("input", { type: "range", min: 0, max: 100, step: 5, "aria-label": "Opacity of the map" });
@@ -170,7 +170,7 @@ export class AttentionView {
   neighborElement(panel, at) {
     const said = `${at + 1} · cos ${panel.photo.similarity.toFixed(2)}`;
     const open = () => this.send("open", panel.photo.id);
-    const title = `${panel.photo.name}: make it the query`;
+    const title = `Use ${panel.photo.name} as the query`;
     return el(
       "div",
       { class: "near" },

@@ -1,10 +1,10 @@
-"""Two sets on one query photo and one neighbour: two stages in step, pairs that were kept, lost and new.
+"""Two sets on one query photo and one neighbour: two synchronised stages with kept, lost and new pairs.
 
-The component reports, as triggers:
+Triggers:
 
-* ``neighbor``: the id of the neighbour that was asked for;
-* ``step``: -1 or +1, previous or next query;
-* ``pick``: ``{"id", "n"}``; ``id`` is a pair's, ``None`` when the selection was cleared.
+* ``neighbor``: the id of the chosen neighbour;
+* ``step``: -1 or +1, for the previous or next query;
+* ``pick``: ``{"id", "n"}``; ``id`` of the selected pair, or ``None``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ComparedPhoto(ShownPhoto):
-    """The neighbour in one set; rank and similarity are None where it is none."""
+    """The neighbour in one set. Rank and similarity are None if it is no neighbour there."""
 
     rank: int | None
     similarity: float | None
@@ -35,7 +35,7 @@ class ComparePlace(TypedDict):
 
 
 class ComparedThumb(TypedDict):
-    """A neighbour in either set, and how many pairs with it were kept, lost and are new."""
+    """A neighbour in either set, and the numbers of kept, lost and new pairs with it."""
 
     id: int
     name: str
@@ -78,14 +78,14 @@ class ComparedRow(TypedDict):
 
 
 class ComparePayload(TypedDict):
-    """Everything that the view draws."""
+    """Data of the view."""
 
     neighbor: int
     neighbors: list[ComparedThumb]
     panes: tuple[Pane, Pane]
     rows: list[ComparedRow]
     selected: str | None
-    place: dict[str, str]  # URL parameters that a link names whether they are usual or not
+    place: dict[str, str]  # URL parameters of a permanent link
     caption: list[str]  # sentences below a saved figure
     crop_url: str
     prefetch: list[str]
@@ -102,7 +102,7 @@ def pair_compare(
     on_step: Callable[[], None],
     on_pick: Callable[[], None],
 ) -> ComponentResult:
-    """Draw both sets; callbacks read their trigger from ``st.session_state[key]``."""
+    """Draw both sets. Callbacks read their trigger from ``st.session_state[key]``."""
     return _compare(
         key=key, data=payload, on_neighbor_change=on_neighbor, on_step_change=on_step, on_pick_change=on_pick
     )

@@ -1,4 +1,4 @@
-"""Compare: two correspondence sets of the same photos, on one query and over all of them."""
+"""The page Compare: two correspondence sets of one dataset, on one query and over all photos."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from orl_explorer.db.sets.comparison import (
 from orl_explorer.db.sets.read import neighbors_of, pair_rows, sets
 from orl_explorer.db.store import StoreError
 
-AT_ONCE = 5_000  # photos that are compared without being asked: a second
+AT_ONCE = 5_000  # photos that are compared without a click; takes a second
 
 
 @dataclass(frozen=True)
 class Two:
-    """The two sets that are compared, and where."""
+    """The two sets to compare."""
 
     place: Place
     dataset: Dataset
@@ -42,7 +42,7 @@ class Two:
 
 @dataclass(frozen=True)
 class ComparedOnScreen:
-    """What is on screen, for the callbacks."""
+    """The sets and the query on screen, for the callbacks."""
 
     two: Two
     image_id: int
@@ -61,7 +61,7 @@ def page() -> None:
         return
     first, second = _pick_two(found, place.mined)
     if first.id == second.id:
-        st.info("This is the same set twice: pick another one for A or B.", icon=":material/info:")
+        st.info("A and B are the same set. Choose another set for A or B.", icon=":material/info:")
         return
     two = Two(place, place.dataset, first, second)
     _encoders(two, found)
@@ -80,26 +80,26 @@ def _too_few(place: Place, dataset: Dataset, found: list[CorrespondenceSet]) -> 
         start.unmined(place, dataset)
         return
     st.info(
-        f"There is one set of these photos, {shell.escape(found[0].name)}. Mine them once more, with other settings or "
-        "another encoder, and compare what comes out.",
+        f"This dataset has only one set, {shell.escape(found[0].name)}. To compare, mine a second set with other "
+        "settings or another encoder.",
         icon=":material/difference:",
     )
     if shell.read_only():
         return
     with st.container(horizontal=True):
-        st.button("Other settings …", icon=":material/tune:", on_click=shell.open_page, args=(_tuning(),))
-        st.button("Another encoder …", icon=":material/search:", on_click=shell.open_page, args=("explore",))
+        st.button("Change settings", icon=":material/tune:", on_click=shell.open_page, args=(_tuning(),))
+        st.button("Choose another encoder", icon=":material/search:", on_click=shell.open_page, args=("explore",))
 
 
 def _tuning() -> str:
-    """The page whose sliders mine a dataset anew."""
+    """Return the page with the sliders for another mining run."""
     return "tune" if "tune" in st.session_state.get("pages", {}) else "pair"
 
 
 def _pick_two(
     found: list[CorrespondenceSet], picked: CorrespondenceSet | None
 ) -> tuple[CorrespondenceSet, CorrespondenceSet]:
-    """Two pickers; unless the URL has others, the set of the sidebar and its ``_counterpart``, A the older."""
+    """Draw two pickers. Default: the set of the sidebar and its ``_counterpart``; A is the older one."""
     names = [s.name for s in found]
     by_name = dict(zip(names, found, strict=True))
     own = next((s for s in found if picked and s.id == picked.id), found[0])
@@ -114,13 +114,13 @@ def _pick_two(
 
 
 def _counterpart(found: list[CorrespondenceSet], own: CorrespondenceSet) -> CorrespondenceSet:
-    """What a set is compared with first: the newest other one by its encoder, or else the newest other one."""
+    """Return the default set to compare with: the newest other set, preferably by the same encoder."""
     others = [s for s in found if s.id != own.id]
     return next((s for s in others if s.encoder_id == own.encoder_id), others[0])
 
 
 def _pick_anew() -> None:
-    """Callback: another set was picked in the sidebar, and is to be compared."""
+    """Callback: compare the set that was selected in the sidebar."""
     st.session_state["pick_two_anew"] = True
 
 
@@ -134,23 +134,23 @@ def _encoders(two: Two, found: list[CorrespondenceSet]) -> None:
         st.caption(f"Two encoders: A by {labels[0]}, B by {labels[1]}.")
         return
     others = len({s.encoder_id for s in found}) > 1
-    how = "pick a set of another one" if others else "mine these photos with another one (Explore, *Mine …*)"
-    st.caption(f"Both by {labels[0]}. To compare encoders, {how}.")
+    how = "choose a set mined with another one" if others else "mine a set with another one (Explore, *Mine …*)"
+    st.caption(f"Both sets were mined with {labels[0]}. To compare encoders, {how}.")
 
 
 def _comparison(two: Two) -> Comparison | None:
-    """All photos compared; None while nobody has asked for what takes a while."""
+    """Return the comparison over all photos; None if it takes long and nobody has started it."""
     store, first, second = two.place.workspace.store, two.first, two.second
     kept = kept_comparison(store, first.id, second.id)
     if kept is not None:
         return kept
     if shell.read_only():
-        st.caption("These two sets were never compared on all photos, and this server only shows.")
+        st.caption("This server is read-only. These sets have not been compared on all photos.")
         return None
     many = min(first.image_count, second.image_count)
     slow = many > AT_ONCE
     if slow and not st.button(
-        f"Compare all {many:,} photos", icon=":material/difference:", help="Done once for two sets, and then kept."
+        f"Compare all {many:,} photos", icon=":material/difference:", help="Compare once. The result is stored."
     ):
         return None
     bar = st.progress(0.0) if slow else None
@@ -167,7 +167,7 @@ def _comparison(two: Two) -> Comparison | None:
 
 @st.fragment(key="compared")
 def _query(two: Two) -> None:
-    """One query photo in both sets: what arrow keys and clicks change, and nothing else."""
+    """Draw one query photo in both sets. Arrow keys and clicks rerun only this fragment."""
     store, first, second = two.place.workspace.store, two.first, two.second
     image = _query_image(two)
     if image is None:
@@ -194,7 +194,7 @@ def _query(two: Two) -> None:
 
 
 def _counts(query: ComparedQuery) -> str:
-    """What the two sets share on this photo, in words."""
+    """Describe what the two sets share on this photo."""
     near, pairs = query.neighbor_counts, query.pair_counts
     return (
         f"neighbours: {near['kept']} kept, {near['lost']} lost, {near['new']} new · pairs: {pairs['kept']} kept, "
@@ -203,13 +203,13 @@ def _counts(query: ComparedQuery) -> str:
 
 
 def _query_image(two: Two) -> Image | None:
-    """The photo that the URL names, else the one whose pairs are least alike, else the gallery's first."""
+    """Return the photo in the URL, else the one whose pairs differ most, else the gallery's first."""
     store, first, second = two.place.workspace.store, two.first, two.second
     asked = st.query_params.get("q", "")
     if asked.isdecimal() and len(asked) < 12:
         found = image_by_id(store, int(asked))
         if found is None or found[1].id not in photo_roots(store, two.dataset.id):
-            st.warning("There is no such photo in this dataset.")
+            st.warning("Photo not found in this dataset.")
             return None
         return found[0]
     least = least_alike(store, first.id, second.id, 1)
@@ -222,7 +222,7 @@ def _query_image(two: Two) -> Image | None:
 
 
 def _step_from(two: Two, image_id: int, forward: bool) -> int | None:
-    """The next query: by how little the sets share where that is known, else as the gallery has it."""
+    """Return the next query in order of difference if the comparison is stored, else in the gallery's order."""
     store, first, second = two.place.workspace.store, two.first, two.second
     if kept_comparison(store, first.id, second.id) is not None:
         return step_alike(store, first.id, second.id, image_id, forward)
@@ -245,7 +245,7 @@ def _to_query() -> None:
         return
     following = _step_from(here.two, here.image_id, forward == 1)
     if following is None:
-        st.toast("That was the last photo." if forward == 1 else "That was the first photo.")
+        st.toast("This is the last photo." if forward == 1 else "This is the first photo.")
         return
     shell.put_in_url(q=str(following), nb="", mark="")
 

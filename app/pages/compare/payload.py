@@ -1,4 +1,4 @@
-"""What the compare page sends to its component: one query photo and one neighbour in two sets."""
+"""Data that the Compare page sends to its component: one query photo and one neighbour in two sets."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ class ComparedQuery:
 
     @property
     def neighbor_counts(self) -> dict[Status, int]:
-        """Neighbours by what became of them."""
+        """Numbers of kept, lost and new neighbours."""
         return _counted(n.status for n in self.neighbors)
 
     @property
     def pair_counts(self) -> dict[Status, int]:
-        """Pairs with all neighbours by what became of them."""
+        """Numbers of kept, lost and new pairs with all neighbours."""
         return _counted(p.status for some in self.pairs.values() for p in some)
 
     @property
     def jaccard(self) -> float:
-        """Intersection over union of the pairs; 1 where there is none."""
+        """Intersection over union of the pairs; 1 if there are none."""
         kept, lost, new = self.pair_counts.values()
         return Overlap(kept, kept + lost, kept + new).jaccard
 
 
 def payload(query: ComparedQuery, selected: str, following: Image | None) -> ComparePayload:
-    """Everything that the view draws. selected: what the URL says of the selected pair."""
+    """Return the data of the view. selected: id of the selected pair, from the URL."""
     current = query.current.image
     pairs = query.pairs.get(current.id, [])
     ids = [f"{q}-{k}" for q, k in (pair.roi_ids for pair in pairs)]
@@ -103,7 +103,7 @@ def _pane(query: ComparedQuery, number: int, pairs: list[PairDifference], ids: l
 
 
 def _caption(query: ComparedQuery) -> list[str]:
-    """What a saved figure says of itself."""
+    """Return the caption of a saved figure."""
     first, second = query.current.first, query.current.second
     places = [
         f"number {place.rank} in {letter} (cosine {place.similarity:.3f})"

@@ -1,5 +1,5 @@
 // @ts-check
-// Two sets side by side on one query and one neighbour: what both have, what only the first has, what only the second.
+// Two sets side by side on one query and one neighbour: pairs in both, only in the first, only in the second.
 
 import { lastingLink } from "../../components/address.js";
 import { haloed, SKY, VERMILION, wordsOn, YELLOW } from "../../components/colours.js";
@@ -23,7 +23,7 @@ import { fileStem } from "../../components/words.js";
 /** @typedef {ComparedPair["status"]} Status */
 /** @typedef {ComparedPair & DrawnPair & { status: Status }} Compared */
 
-// The lines differ in kind too, and every row of the table has its sign.
+// The statuses also differ in line style, and in the sign in each row of the table.
 /** @type {Record<Status, { color: string, halo: string, sign: string, text: string }>} */
 const STATUSES = {
   kept: { ...haloed(SKY), sign: "=", text: "in both sets" },
@@ -33,7 +33,7 @@ const STATUSES = {
 const KINDS = /** @type {Status[]} */ (Object.keys(STATUSES));
 const SIDE_BY_SIDE = 1180; // CSS pixels from which two stages stand beside each other
 
-// One set's stage. What is pointed at and selected it leaves to the view, which tells both.
+// One set's stage. The view handles pointing and selection, for both stages.
 /** @extends {Looking<Compared, PaneData>} */
 class Pane extends Looking {
   /** @param {CompareView} owner */
@@ -63,7 +63,7 @@ class Pane extends Looking {
     this.note.textContent = data.note;
     this.root.setAttribute("aria-label", data.title);
     this.pairs = data.pairs.map((pair) => {
-      const { color, halo } = STATUSES[pair.status]; // its sign is said elsewhere: pairs have their numbers
+      const { color, halo } = STATUSES[pair.status]; // no sign here: pairs show their numbers
       return { ...pair, color, halo };
     });
     this.focusRecord = null;
@@ -121,7 +121,7 @@ class CompareView {
       {},
       el("caption", {
         class: "sr",
-        text: "Pairs of both sets with this neighbour: = in both, − only in A, + only in B",
+        text: "Pairs with this neighbour: = in both sets, − only in A, + only in B",
       }),
       el("thead", {}, el("tr", {}, ...heads.map((text) => el("th", { scope: "col", text })))),
       this.body,
@@ -270,7 +270,7 @@ class CompareView {
   }
 
   /**
-   * What is pointed at in one pane is lit in the other as well.
+   * Highlights in the other pane what is pointed at in one.
    * @param {Pane} from
    */
   lit(from) {

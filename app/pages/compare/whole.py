@@ -1,4 +1,4 @@
-"""Two sets over all photos: measures side by side, similarities, and the photos on which they differ most."""
+"""Two sets over all photos: measures, similarities, and the photos on which they differ most."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLOURS = ("#0072B2", "#D55E00")  # Okabe–Ito, for A and B
 
 def draw_whole(place: Place, first: CorrespondenceSet, second: CorrespondenceSet, comparison: Comparison) -> None:
     """Draw everything below the query."""
-    st.subheader(f"All {comparison.images:,} photos of both", anchor=False, divider="gray")
+    st.subheader(f"All {comparison.images:,} photos of both sets", anchor=False, divider="gray")
     total = comparison.total
     shares = (("Neighbours", total.neighbors), ("RoIs", total.rois), ("Pairs", total.pairs))
     for column, (name, overlap) in zip(st.columns(3), shares, strict=True):
@@ -49,7 +49,7 @@ def draw_whole(place: Place, first: CorrespondenceSet, second: CorrespondenceSet
             alt=f"Number of photos by the Jaccard index of their pairs: {comparison.histogram}",
             config=PLAIN,
         )
-    with st.expander("Settings and measures of both", expanded=True):
+    with st.expander("Settings and measures of both sets", expanded=True):
         st.dataframe(measures(first, second), hide_index=True, width="stretch", height=430)
     _photos(place, first, second)
 
@@ -58,7 +58,7 @@ PLAIN = {"displaylogo": False, "displayModeBar": False}
 
 
 def measures(first: CorrespondenceSet, second: CorrespondenceSet) -> pd.DataFrame:
-    """Settings that differ and measures of two sets: a row each, with the difference where both are numbers."""
+    """Return a table of the settings that differ and of all measures, with the difference of numbers."""
     ours, theirs = (MineConfig.of(s).model_dump() for s in (first, second))
     rows = [(f"setting: {_words(n)}", ours[n], theirs[n]) for n in ours if ours[n] != theirs[n]]
     kept = (first.quality or {}, second.quality or {})
@@ -144,13 +144,13 @@ def _from_bin() -> None:
 
 @st.fragment(key="differing")
 def _photos(place: Place, first: CorrespondenceSet, second: CorrespondenceSet) -> None:
-    """The photos on which the sets differ most, a page at a time."""
+    """Draw one page of the photos on which the sets differ most."""
     after = cursor(st.query_params.get("from", ""))
     found = least_alike(place.workspace.store, first.id, second.id, PER_PAGE + 1, after)
     begins = f", from Jaccard {after.pairs:.2f} on" if after else ""
     st.subheader(f"Photos whose pairs differ most{begins}", anchor=False)
     if not found:
-        st.caption("There are no more.")
+        st.caption("No more photos.")
     images = images_by_id(place.workspace.store, [row.image_id for row in found[:PER_PAGE]])
     tiles: list[PhotoTile] = [
         {
@@ -167,15 +167,15 @@ def _photos(place: Place, first: CorrespondenceSet, second: CorrespondenceSet) -
     gallery(tiles, key="least_alike", on_open=_open, selected=int(asked) if asked.isdecimal() else None)
     with st.container(horizontal=True):
         if after:
-            st.button("From the start", icon=":material/first_page:", on_click=_turn, args=("",))
+            st.button("Back to first page", icon=":material/first_page:", on_click=_turn, args=("",))
         if len(found) > PER_PAGE:
             last = found[PER_PAGE - 1]
             onward = f"{last.pairs!r}-{last.image_id}"
-            st.button("More", icon=":material/navigate_next:", on_click=_turn, args=(onward,))
+            st.button("Next page", icon=":material/navigate_next:", on_click=_turn, args=(onward,))
 
 
 def cursor(text: str) -> ImageOverlap | None:
-    """Where a page of the list begins, as the URL has it: the Jaccard index and the id of the photo before it."""
+    """Parse the start of a page of the list from the URL: Jaccard index and id of the photo before it."""
     pairs, _, image = text.partition("-")
     try:
         value = float(pairs)

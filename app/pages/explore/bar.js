@@ -1,5 +1,5 @@
 // @ts-check
-// What is done with the chosen photos. Built once: a rerun must not take the word away that somebody is typing.
+// Actions on the selected photos. Built once: a rerun must not remove a tag that is being typed.
 
 import { el } from "../../components/dom.js";
 import { plural } from "../../components/words.js";
@@ -26,13 +26,13 @@ export class Bar {
       this.word,
       this.known,
       act("Tag", () => this.mark("tag")),
-      act("Untag", () => this.mark("untag"), "Takes the tag off where you put it on"),
-      act("Keep as a selection", () => this.mark("keep"), "Shows these photos alone, under a link"),
-      act("All of this page", () => gallery.chooseAll()),
-      act("None", () => gallery.chooseNone()),
+      act("Untag", () => this.mark("untag"), "Remove your tag from these photos"),
+      act("Keep as a selection", () => this.mark("keep"), "Store these photos as a selection with its own link"),
+      act("Select page", () => gallery.chooseAll()),
+      act("Select none", () => gallery.chooseNone()),
     );
     root.setAttribute("role", "toolbar");
-    root.setAttribute("aria-label", "Chosen photos");
+    root.setAttribute("aria-label", "Selected photos");
   }
 
   /** @param {string[]} tags to offer */
@@ -43,7 +43,7 @@ export class Bar {
   /** @param {number} chosen */
   paint(chosen) {
     this.root.hidden = chosen === 0;
-    this.count.textContent = `${plural(chosen, "photo")} chosen`;
+    this.count.textContent = `${plural(chosen, "photo")} selected`;
   }
 
   /** @param {"tag" | "untag" | "keep"} action */

@@ -1,16 +1,16 @@
 // @ts-check
-// Which photos are chosen; across pages, until something is done with them.
+// The selected photos, across pages.
 
 export class Choice {
   constructor() {
     /** @type {Set<number>} */
     this.ids = new Set();
     /** @type {number | null} */
-    this.last = null; // that was chosen or not any more
+    this.last = null; // photo that was selected or deselected last
   }
 
   /**
-   * Choose a photo, or not any more.
+   * Selects or deselects a photo.
    * @param {number} id
    */
   flip(id) {
@@ -19,7 +19,7 @@ export class Choice {
   }
 
   /**
-   * Choose all from the last one to this one; this one alone where the last is not shown.
+   * Selects all from the last one to this one, or only this one if the last is not shown.
    * @param {number} id
    * @param {number[]} shown in their order
    */

@@ -1,7 +1,7 @@
-"""A grid of photo tiles; activating one reports its id as the trigger ``open``.
+"""A grid of photo tiles. Activating a tile sends its id as the trigger ``open``.
 
-Where photos may be marked, they can be chosen together, and the trigger ``mark`` says what is asked of them:
-``{"action", "ids", "tag"}``, the action being ``tag``, ``untag`` or ``keep`` (as a selection).
+With ``on_mark``, photos can be selected. The trigger ``mark`` requests an action on them: ``{"action", "ids", "tag"}``,
+with the action ``tag``, ``untag`` or ``keep`` (as a selection).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PhotoTile(TypedDict):
-    """One photo of the grid; ``note`` says why a ``missing`` one cannot be shown."""
+    """One photo of the grid. ``note``: why a ``missing`` photo cannot be shown."""
 
     id: int
     thumb: str
@@ -31,7 +31,7 @@ class PhotoTile(TypedDict):
 
 
 class GalleryPayload(TypedDict):
-    """All that is drawn. ``tags``: words to offer; ``figure``: None where nothing is saved."""
+    """Data of the grid. ``tags``: suggestions; ``figure``: None if the grid cannot be saved as a figure."""
 
     tiles: list[PhotoTile]
     selected: int | None
@@ -59,10 +59,10 @@ def gallery(
     scope: int | None = None,
     saved_as: figure.Figure | None = None,
 ) -> ComponentResult:
-    """Draw the tiles; ``on_open`` reads the id from ``st.session_state[key].open``, ``on_mark`` likewise.
+    """Draw the tiles. Callbacks read their trigger from ``st.session_state[key]``.
 
-    tags: words to offer. scope: what is chosen is forgotten when it changes. Without ``on_mark`` nothing can be chosen,
-    and without ``saved_as`` nothing saved.
+    tags: suggestions. scope: a change clears the selection. Without ``on_mark``, photos cannot be selected; without
+    ``saved_as``, the grid cannot be saved as a figure.
     """
     data: GalleryPayload = {
         "tiles": tiles,

@@ -1,6 +1,6 @@
 // @ts-check
-// The gallery: a responsive grid of photo buttons with one tab stop and arrow-key movement. Photos can be chosen
-// together, across pages; which ones they are stays here until something is done with them.
+// The gallery: a responsive grid of photo buttons with one tab stop and arrow-key movement. Photos can be selected
+// across pages; the browser keeps the selection until an action is sent.
 
 import { el, icon } from "../../components/dom.js";
 import { Drawn } from "../../components/drawn.js";
@@ -23,7 +23,7 @@ export class Gallery extends Drawn {
     this.choice = new Choice();
     this.canMark = false;
     /** @type {number | null} */
-    this.scope = null; // what is chosen is forgotten when it changes
+    this.scope = null; // a change clears the selection
     this.bar = new Bar(root.parentNode.querySelector(".bar"), this);
     root.setAttribute("role", "group");
     root.onkeydown = (event) => this.keyDown(event);
@@ -71,10 +71,10 @@ export class Gallery extends Drawn {
     const box = el("input", {
       type: "checkbox",
       tabindex: "-1",
-      "aria-label": `Choose ${tile.name}`,
+      "aria-label": `Select ${tile.name}`,
       onclick: (/** @type {MouseEvent} */ event) => this.choose(tile.id, event.shiftKey),
     });
-    return el("div", { class: "cell" }, button, el("label", { class: "pick", title: "Choose (X)" }, box));
+    return el("div", { class: "cell" }, button, el("label", { class: "pick", title: "Select (X)" }, box));
   }
 
   /**
@@ -110,7 +110,7 @@ export class Gallery extends Drawn {
 
   /**
    * @param {number} id
-   * @param {boolean} [upTo] and all since the last one
+   * @param {boolean} [upTo] also all from the last one
    */
   choose(id, upTo = false) {
     if (upTo) this.choice.upTo(id, this.shownIds());
@@ -174,7 +174,7 @@ function frameOf(tile) {
   if (tile.missing) showNote(tile.note || "photo not found on disk");
   else {
     const image = el("img", { alt: "", loading: "lazy", decoding: "async" });
-    image.onerror = () => showNote(tile.note || "photo could not be read");
+    image.onerror = () => showNote(tile.note || "cannot read photo");
     image.src = tile.thumb;
     frame.append(image);
   }

@@ -1,4 +1,4 @@
-"""What the gallery shows and in which order: a row of inputs, all of them in the URL."""
+"""Filters and order of the gallery: a row of inputs with their values in the URL."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from orl_explorer.db.models import Dataset
 from orl_explorer.db.people.selections import find_selection
 from orl_explorer.db.people.tags import known_tags
 
-# What a person picks, also in the URL -> the store's order, and what it means.
+# Label, also in the URL -> order in the store, explanation.
 SORTS = {
     "Name": ("name", ""),
-    "Pairs": ("pairs", "Number of pairs that the photo is the query of."),
-    "Similarity": ("similarity", "Mean cosine of its pairs."),
-    "RoIs": ("regions", "Number of its regions that passed the filter."),
-    "Consistency": ("cycle", "Share of its pairs whose way back leads to the same region: wrong pairs are rarely so."),
-    "Margin": ("margin", "Mean of how far its pairs are ahead of the query RoI's best other RoI in that neighbour."),
-    "Random": ("random", "Shuffled by a seed: the same seed shows the same order."),
+    "Pairs": ("pairs", "Number of pairs with this photo as the query."),
+    "Similarity": ("similarity", "Mean cosine similarity of its pairs."),
+    "RoIs": ("regions", "Number of its RoIs."),
+    "Consistency": ("cycle", "Share of its pairs where the key's nearest RoI in the query photo is the query RoI."),
+    "Margin": ("margin", "Mean over its pairs: similarity minus that of the next best key in the same neighbour."),
+    "Random": ("random", "Random order. The same seed gives the same order."),
 }
 VERDICTS: dict[str, Judged] = {
     "judged good": "good",
@@ -30,12 +30,12 @@ VERDICTS: dict[str, Judged] = {
     "judged at all": "any",
     "not judged": "none",
 }
-FILTERS = ("find", "category", "tag", "judged", "least", "most")  # widgets; the selection is no widget
+FILTERS = ("find", "category", "tag", "judged", "least", "most")  # keys of widgets; the selection has no widget
 MOST_SEED = 2**31 - 1
 
 
 def current_order(place: Place, dataset: Dataset) -> GalleryOrder:
-    """The gallery's order as the URL or the session has it: also that of the pair page's arrows."""
+    """Return the gallery's order from the URL or the session. The arrows of the Pair page follow it too."""
     sort = SORTS.get(str(_chosen("sort")), SORTS["Name"])[0]
     desc = _chosen("desc")
     return GalleryOrder(
@@ -55,12 +55,12 @@ def current_order(place: Place, dataset: Dataset) -> GalleryOrder:
 
 
 def is_filtered(order: GalleryOrder) -> bool:
-    """Whether any photo may be left out."""
+    """Return whether the order has filters."""
     return order != GalleryOrder(order.dataset_id, order.set_id, order.sort, order.descending, seed=order.seed)
 
 
 def order_described(order: GalleryOrder) -> str:
-    """The order and what is left out, in words."""
+    """Describe an order and its filters."""
     sort = next(label for label, (name, _) in SORTS.items() if name == order.sort).lower().replace("rois", "RoIs")
     way = f"seed {order.seed}" if order.sort == "random" else "descending" if order.descending else "ascending"
     verdict = next((label for label, name in VERDICTS.items() if name == order.verdict), "")
@@ -77,7 +77,7 @@ def order_described(order: GalleryOrder) -> str:
 
 
 def inputs(place: Place, dataset: Dataset) -> None:
-    """Draw the row."""
+    """Draw the inputs."""
     _take_selection()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="gallery-order"):
         st.text_input(
@@ -101,7 +101,7 @@ def inputs(place: Place, dataset: Dataset) -> None:
                 key="category",
                 bind="query-params",
                 width=140,
-                help="Photos with an annotated object of this category.",
+                help="Show photos with an annotated object of this category.",
                 on_change=_to_first,
             )
         tags = known_tags(place.workspace.store, dataset.id)
@@ -121,7 +121,7 @@ def inputs(place: Place, dataset: Dataset) -> None:
 
 
 def clear() -> None:
-    """Callback: show every photo again."""
+    """Callback: clear all filters."""
     for key in FILTERS:
         if key in st.session_state:
             st.session_state[key] = "" if key == "find" else None
@@ -136,14 +136,14 @@ def _sort(place: Place) -> None:
     picked = st.selectbox("Sort by", by, key="sort", bind="query-params", width=140, on_change=_to_first)
     if picked == "Random":
         st.number_input("Seed", 0, MOST_SEED, 0, key="seed", bind="query-params", width=110, on_change=_to_first)
-        st.button("Shuffle", icon=":material/casino:", help="Another order: draws a new seed", on_click=_roll)
+        st.button("Shuffle", icon=":material/casino:", help="Draw a new seed.", on_click=_roll)
     else:
         about = SORTS.get(picked or "Name", SORTS["Name"])[1]
         st.toggle("Descending", key="desc", bind="query-params", help=about or None, on_change=_to_first)
 
 
 def _pairs() -> None:
-    """What is asked of a photo's pairs: how many there are, and what people said of them."""
+    """Draw the filters by a photo's pairs: their number and their verdicts."""
     least, most, judged = _number("least"), _number("most"), _text("judged")
     count = "" if least is None and most is None else f"{least or 0} – {'…' if most is None else most}"
     said = ", ".join(filter(None, (count, judged if judged in VERDICTS else ""))) or "any"
@@ -152,23 +152,23 @@ def _pairs() -> None:
             "Verdict",
             list(VERDICTS),
             index=None,
-            placeholder="whatever",
+            placeholder="all",
             key="judged",
             bind="query-params",
-            help="Photos that are the query of a pair that somebody judged so, in whichever set it was.",
+            help="Show photos that are the query of a pair with this verdict, in any set.",
             on_change=_to_first,
         )
-        st.number_input("At least so many pairs", 0, key="least", value=None, bind="query-params", on_change=_to_first)
-        st.number_input("At most", 0, key="most", value=None, bind="query-params", on_change=_to_first)
+        st.number_input("Minimum number of pairs", 0, key="least", value=None, bind="query-params", on_change=_to_first)
+        st.number_input("Maximum number of pairs", 0, key="most", value=None, bind="query-params", on_change=_to_first)
 
 
 def selection_chip(place: Place) -> None:
-    """Say of which kept selection the photos are, if they are of one."""
+    """Draw the name of the selection that is shown, if any."""
     chosen = st.session_state.get("in_selection")
     if chosen is None:
         return
     kept = find_selection(place.workspace.store, chosen)
-    name = shell.escape(kept.name) if kept is not None else f"{chosen}, which is not there any more"
+    name = shell.escape(kept.name) if kept is not None else f"{chosen} (deleted)"
     st.markdown(f":material/select_all: Selection: **{name}**", width="content")
 
 
@@ -178,7 +178,7 @@ def _take_selection() -> None:
 
 
 def _to_first() -> None:
-    """Callback: what was on page 7 is somewhere else now."""
+    """Callback: go to the first page, because the order has changed."""
     for key in ("page", "go"):
         if key in st.session_state:
             st.session_state[key] = 1 if key == "page" else None

@@ -1,4 +1,4 @@
-"""Explore: the photos of a dataset, with what a correspondence set found in each."""
+"""The page Explore: the photos of a dataset, with their numbers of RoIs and pairs in a correspondence set."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _photos(place: Place, dataset: Dataset, order: GalleryOrder, total: int) -> 
     shown = st.container()  # above the page's number, which is read first
     number, sought = _page_number(total)
     tiles = gallery_page(store, order, (number - 1) * PER_PAGE, PER_PAGE)
-    st.session_state["marking"] = dataset.id  # for the callback, which gets nothing but what the browser sends
+    st.session_state["marking"] = dataset.id  # for the callback, which gets only data from the browser
     with shown:
         gallery(
             [_tile(t) for t in tiles],
@@ -70,7 +70,7 @@ def _figure(place: Place, dataset: Dataset, order: GalleryOrder, start: int, cou
 
 
 def _page_number(total: int) -> tuple[int, int | None]:
-    """Draw the pager. The page, from 1, and the place in the order that was asked for, from 1."""
+    """Draw the pager. Return the page and the requested position in the order, both from 1."""
     pages = -(-total // PER_PAGE)
     if pages == 1:
         return 1, None
@@ -90,20 +90,21 @@ def _page_number(total: int) -> tuple[int, int | None]:
             placeholder=f"1 – {total}",
             on_change=_go,
             args=(total,),
-            help="By its place in this order",
+            help="Go to a photo by its position in this order.",
         )
     here = sought if isinstance(sought, int) and 1 <= sought <= total else None
     return min(max(1, int(number or 1)), pages), here
 
 
 def _summary(place: Place, order: GalleryOrder, total: int) -> None:
-    """How many photos are shown, and a way back to all of them."""
+    """Draw the number of photos and a button that clears the filters."""
     if not gallery_order.is_filtered(order):
         return
     everything = gallery_count(place.workspace.store, GalleryOrder(order.dataset_id))
     if not total:
         only_name = order.search and not gallery_order.is_filtered(replace(order, search=""))
-        found = f"No photo's name contains “{order.search}”." if only_name else "No photo passes all of these filters."
+        every = "No photo matches these filters. Clear a filter."
+        found = f"No photo has “{order.search}” in its name." if only_name else every
         st.info(found, icon=":material/search_off:")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{total:,} of {everything:,} photos**", width="content")
@@ -119,13 +120,13 @@ def _heading(place: Place) -> None:
     if not shell.read_only():
         with right.container(horizontal=True, horizontal_alignment="right"):
             if place.mined is not None:
-                with st.popover("Mine …", icon=":material/search:", help="Another set of these photos"):
+                with st.popover("Mine …", icon=":material/search:", help="Mine another set of these photos."):
                     start.mine_form(place.workspace, dataset)
             with st.popover("Add photos …", icon=":material/add_photo_alternate:"):
                 start.ask_for_photos(place.workspace)
     facts = [f"{dataset.image_count:,} photos in {shell.escape(dataset.root)}"]
     if dataset.annotation_count:
-        facts.append(f"{dataset.annotation_count:,} annotated objects (for measuring only)")
+        facts.append(f"{dataset.annotation_count:,} annotated objects (only to measure)")
     if dataset.unreadable_count:
         facts.append(f":red[{dataset.unreadable_count:,} unreadable]")
     st.caption(" · ".join(facts))
@@ -178,7 +179,7 @@ def _on_mark() -> None:
 
 
 def mark_photos(action: str, image_ids: list[int], tag: str) -> None:
-    """Do what was asked of some photos, and say so."""
+    """Tag or untag photos, or keep them as a selection, and confirm it."""
     store, who = shell.workspace().store, author()
     if shell.read_only() or not image_ids:
         return
@@ -189,7 +190,7 @@ def mark_photos(action: str, image_ids: list[int], tag: str) -> None:
             st.toast(f"Tagged {some}: {shell.escape(tag)}")
         elif action == "untag":
             untag_photos(store, image_ids, tag, who)
-            st.toast(f"Took your tag off {some}: {shell.escape(tag)}")
+            st.toast(f"Removed your tag from {some}: {shell.escape(tag)}")
         elif action == "keep":
             kept = keep_selection(store, st.session_state["marking"], np.array(image_ids), author=who)
             gallery_order.clear()

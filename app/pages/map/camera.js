@@ -1,11 +1,11 @@
 // @ts-check
-// A camera over [-1, 1]²: centre and zoom, kept in shape whatever the canvas measures.
+// A camera over [-1, 1]²: centre and zoom. The aspect ratio does not depend on the canvas.
 
 import { clamp } from "../../components/numbers.js";
 
 export class Camera {
   constructor() {
-    this.across = this.up = 1; // half of what the places span
+    this.across = this.up = 1; // half of the points' extent
     this.width = this.height = 0; // of the canvas, in pixels
     this.x = this.y = 0; // its centre on the map
     this.zoom = 1;
@@ -71,7 +71,7 @@ export class Camera {
   }
 
   /**
-   * Zoom, with the place under a pixel staying where it is.
+   * Zooms around a pixel.
    * @param {number} factor
    * @param {number} px
    * @param {number} py

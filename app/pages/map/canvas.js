@@ -1,5 +1,5 @@
 // @ts-check
-// Drawing: WebGL 2 where there is one, else a plain canvas. Both take places once and colours whenever they change.
+// Drawing: WebGL 2 if available, else a plain canvas. Both get positions once, and colours at each change.
 
 import { RANKS } from "./points.js";
 

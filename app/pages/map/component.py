@@ -1,11 +1,11 @@
-"""The map: up to some hundred thousand points in the plane, drawn by the graphics card, chosen from with a lasso.
+"""The map: up to some hundred thousand points in the plane, drawn by the graphics card, with a lasso.
 
-Places and colours are fetched once as binary columns (``app.points``); colouring, zooming, isolating and choosing stay
-in the browser. The page is told, as triggers:
+The browser fetches positions and colours once as binary columns (``app.server.points``). It colours, zooms, isolates
+and selects without the server. Triggers:
 
 * ``open``: the id of the photo whose point was clicked;
-* ``keep``: the indices of the chosen points, when they are to be opened in the gallery;
-* ``look``: a ``Look``, when the person has come to rest.
+* ``keep``: the indices of the selected points, to open them in the gallery;
+* ``look``: a ``MapLook``, some time after the last change.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Colouring(TypedDict):
-    """A column to colour by; ``label`` is for people, ``note`` says more."""
+    """A column to colour by, with its label and an explanation."""
 
     name: str
     label: str
@@ -29,7 +29,7 @@ class Colouring(TypedDict):
 
 
 class MapLook(TypedDict):
-    """How the map is looked at: column, number of clusters, isolated labels, and centre and zoom as ``x,y,zoom``."""
+    """Display options: column, number of clusters, isolated labels, and centre and zoom as ``x,y,zoom``."""
 
     by: str
     k: int
@@ -38,11 +38,11 @@ class MapLook(TypedDict):
 
 
 class MapPayload(TypedDict):
-    """Everything that the view needs to fetch and say."""
+    """Data of the view."""
 
     what: Literal["photos", "rois"]
     count: int
-    state: str  # of the map: another one is fetched anew
+    state: str  # version of the map; another one is fetched again
     column_url: str
     photo_url: str
     crop_url: str
@@ -64,5 +64,5 @@ def map_view(
     on_keep: Callable[[], None],
     on_look: Callable[[], None],
 ) -> ComponentResult:
-    """Draw the map; callbacks read their trigger from ``st.session_state[key]``."""
+    """Draw the map. Callbacks read their trigger from ``st.session_state[key]``."""
     return _map_view(key=key, data=payload, on_open_change=on_open, on_keep_change=on_keep, on_look_change=on_look)

@@ -1,5 +1,5 @@
 // @ts-check
-// What the colours mean; labels can be isolated here.
+// The legend of the colours. A click isolates a label.
 
 import { GREY, gradient, VIRIDIS } from "../../components/colours.js";
 import { el } from "../../components/dom.js";
@@ -29,7 +29,7 @@ export class Legend {
           el("span", { text: `≤ ${column.low.toFixed(digits)}` }),
           el("span", { text: `≥ ${column.high.toFixed(digits)}` }),
         ),
-        el("span", { class: "muted", text: "The range leaves out the utmost hundredth at either end." }),
+        el("span", { class: "muted", text: "Range without the outermost 1 % at either end" }),
         column.without
           ? el("span", { class: "muted", text: `Grey: ${column.without.toLocaleString()} without a value` })
           : "",
@@ -39,8 +39,8 @@ export class Legend {
     const colours = labelColours(column, this.view.ownInk());
     this.root.replaceChildren(
       ...head,
-      el("span", { class: "muted screen", text: "Click to isolate, click again for all." }),
-      el("span", { class: "muted", text: "Grey: no colour of its own." }),
+      el("span", { class: "muted screen", text: "Click to isolate, click again to show all" }),
+      el("span", { class: "muted", text: "Grey: rare labels, or no label" }),
       ...column.labels.map((label, at) => this.entry(label, column.counts[at], colours[at])),
     );
   }

@@ -1,4 +1,4 @@
-"""Map: the photos of a dataset in the plane, or RoIs of a set, by the features of an encoder."""
+"""The page Map: the photos of a dataset or RoIs of a set in the plane, placed by the features of an encoder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from orl_explorer.train.jobs.kinds import MakeMap
 from orl_explorer.train.jobs.launcher import launch, request_stop, run_doing
 from orl_explorer.train.mining.maps import FEWEST, ROIS, Map, MapOf, find_map, points_of
 
-SHOWN_CHOSEN = 48  # photos under the map where a selection cannot be kept
+SHOWN_CHOSEN = 48  # photos below the map if the server is read-only and cannot keep a selection
 CLUSTERS_AT_FIRST = 6
 AT_RANDOM = "some at random"
 
@@ -41,7 +41,7 @@ def page() -> None:
     shown = _subject(place)
     if shown is None:
         st.title("Map", anchor=False)
-        st.info("There is no encoder yet, and a map needs its features.", icon=":material/info:")
+        st.info("No encoder yet. A map needs its features.", icon=":material/info:")
         start.unmined(place, place.dataset)
         return
     making = run_doing(place.workspace, MakeMap.showing(shown))
@@ -55,7 +55,7 @@ def page() -> None:
 
 
 def _subject(place: Place) -> MapOf | None:
-    """What the pickers say the map shows."""
+    """Draw the pickers and return what the map shows."""
     assert place.dataset is not None
     store = place.workspace.store
     known = {row.name: row for row in encoders(store)}
@@ -68,13 +68,13 @@ def _subject(place: Place) -> MapOf | None:
         if what == "RoIs" and place.mined is not None:
             kept = {f"{name} ({number})": number for number, name in selections(store, place.dataset.id)}
             chosen = st.selectbox(
-                "Of which photos",
+                "Photos",
                 [AT_RANDOM, *kept],
                 key="of",
                 bind="query-params",
-                help=f"A selection is kept when you choose points of a map of photos. At most {ROIS:,} RoIs are shown.",
+                help=f"Photos of the RoIs. Select points on a map of photos to add a choice. At most {ROIS:,} RoIs.",
             )
-            st.caption(f"By the set's own encoder, {shell.label_of(place.workspace, place.mined.encoder_id)}.")
+            st.caption(f"Encoder of the set: {shell.label_of(place.workspace, place.mined.encoder_id)}.")
             return shown_rois(place.workspace, place.mined, kept.get(chosen or ""))
         if not known:
             return None
@@ -94,31 +94,31 @@ def _offer(place: Place, shown: MapOf, made: Map | None) -> None:
     what = "photos" if shown.mined is None else "RoIs"
     if len(points) < FEWEST:
         st.info(
-            f"{shell.escape(shown.encoder.name)} has features of {len(points)} of these {what}: too few for a map. "
+            f"Too few features for a map: {shell.escape(shown.encoder.name)} has {len(points)} of these {what}. "
             "Mine this dataset with it on the Explore page.",
             icon=":material/scatter_plot:",
         )
         return
     if made is not None:
         st.warning(
-            f"This map shows {len(made.points):,} {what} as they were when it was made; there are {len(points):,} now.",
+            f"This map is out of date. It shows {len(made.points):,} {what}; there are {len(points):,} now.",
             icon=":material/history:",
         )
     if shell.read_only():
         if made is None:
-            st.info("This map has not been made yet, and this server only shows.", icon=":material/lock:")
+            st.info("This server is read-only. This map does not exist yet.", icon=":material/lock:")
         return
     ended = [r for r in runs(place.workspace.store, ("failed", "crashed")) if r.kind == "map"]
     if ended and ended[0].encoder_id == shown.encoder.id and ended[0].dataset_id == shown.dataset.id and made is None:
-        st.error(f"The last attempt ended: {shell.escape(ended[0].error or ended[0].status)}")
+        st.error(f"The last run failed: {shell.escape(ended[0].error or ended[0].status)}")
     with st.container(border=made is None):
         if made is None:
-            st.subheader(f"{len(points):,} {what}, seen by {shell.escape(shown.encoder.name)}", anchor=False)
+            st.subheader(f"{len(points):,} {what} by {shell.escape(shown.encoder.name)}", anchor=False)
             st.markdown(
-                "What the encoder finds alike comes to lie together: principal components, then t-SNE, from stored "
-                "features. Seconds for a thousand, minutes for a hundred thousand; it runs by itself and is kept."
+                "The map places similar features close together, by principal components and t-SNE. A thousand points "
+                "take seconds, a hundred thousand take minutes. The map is stored."
             )
-        label = "Make the map" if made is None else "Make it anew"
+        label = "Make map" if made is None else "Update map"
         if st.button(label, type="primary", icon=":material/scatter_plot:", key="make"):
             try:
                 launch(place.workspace, MakeMap.showing(shown))
@@ -136,7 +136,7 @@ def _watch(place: Place, run_id: int) -> None:
     run = live[run_id]
     with st.container(border=True):
         st.progress(shell.share_done(run), text=told_of_run(run))
-        if not shell.read_only() and st.button("Cancel", icon=":material/stop_circle:", key="cancel"):
+        if not shell.read_only() and st.button("Stop run", icon=":material/stop_circle:", key="cancel"):
             shell.attempt(request_stop, place.workspace, run_id)
 
 
@@ -154,7 +154,7 @@ def _draw(place: Place, shown: MapOf, made: Map) -> None:
     supervised = f", which is :orange[{shell.SUPERVISED}]" if shown.encoder.supervised else ""
     st.caption(
         f"Features of {shell.escape(shown.encoder.name)}{supervised}: {made.components.shape[1]} principal components, "
-        "then t-SNE by cosine, from a fixed seed. Who lies close is alike; distances across the map mean little."
+        "then t-SNE by cosine, with a fixed seed. Points that are close are similar; large distances mean little."
     )
     _chosen_here(place)
 
@@ -190,7 +190,7 @@ def _figure(place: Place, shown: MapOf, made: Map) -> Figure:
 
 
 def _colourings(place: Place, shown: MapOf) -> list[Colouring]:
-    """What the points can be coloured by: what is known of them."""
+    """Return the columns to colour by, as far as they are known."""
     found: list[Colouring] = []
     if shown.mined is not None:
         if shown.dataset.annotation_count:
@@ -204,13 +204,13 @@ def _colourings(place: Place, shown: MapOf) -> list[Colouring]:
             note = f"of a photo's pairs in {place.mined.name}"
             found.append({"name": "similarity", "label": "Mean similarity", "note": note})
             found.append({"name": "pairs", "label": "Pairs", "note": f"of a photo in {place.mined.name}"})
-        found.append({"name": "tag", "label": "Tag", "note": "the first in the alphabet, where there are several"})
+        found.append({"name": "tag", "label": "Tag", "note": "the first in alphabetical order"})
     found.append({"name": "cluster", "label": "Cluster", "note": "k-means of the principal components"})
     return found
 
 
 def _look(names: list[str]) -> MapLook:
-    """What the URL says of looking; what makes no sense in it counts as not said."""
+    """Return the display options from the URL; invalid ones have their default."""
     query = st.query_params
     by, k, at = query.get("colour", ""), query.get("clusters", ""), query.get("at", "")
     try:
@@ -249,7 +249,7 @@ def _on_keep(place: Place, shown: MapOf, made: Map) -> None:
 
 
 def chosen_images(made: Map, indices: object) -> np.ndarray:
-    """Images of the points at these indices, int64 [n], ascending; whatever is not an index of a point is left out."""
+    """Return the images of the points at these indices, int64 [n], ascending. Invalid indices are ignored."""
     if not isinstance(indices, list):
         return np.empty(0, np.int64)
     valid = [i for i in indices if type(i) is int and 0 <= i < len(made.points)]
@@ -257,11 +257,11 @@ def chosen_images(made: Map, indices: object) -> np.ndarray:
 
 
 def _chosen_here(place: Place) -> None:
-    """The chosen photos under the map, where a server that only shows cannot keep them as a selection."""
+    """Draw the selected photos below the map. A read-only server cannot keep them as a selection."""
     ids, count = st.session_state.get("chosen", ([], 0))
     if not ids:
         return
-    st.subheader(f"{count:,} chosen photos" + (f", the first {len(ids)}" if count > len(ids) else ""), anchor=False)
+    st.subheader(f"{count:,} selected photos" + (f", the first {len(ids)}" if count > len(ids) else ""), anchor=False)
     images = images_by_id(place.workspace.store, ids)
     tiles: list[PhotoTile] = [
         {
@@ -288,7 +288,7 @@ def _on_look() -> None:
 
 
 def keep_map_look(look: object) -> None:
-    """Put what the browser says of looking into the URL."""
+    """Write the display options from the browser to the URL."""
     if not isinstance(look, dict):
         return
     only = look.get("only")

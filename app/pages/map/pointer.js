@@ -1,15 +1,15 @@
 // @ts-check
-// Mouse and pen on the map: hover, click, wheel-zoom, drag to move, or to draw a lasso or a box.
+// Mouse and pen on the map: hover, click, zoom with the wheel; drag to move, or to draw a lasso or a box.
 
 /** @import { MapView } from "./view.js" */
 
 /** @typedef {{ x: number, y: number, from: number[], tool: string, line: number[][], moved: boolean }} Press */
 
-const NEAR = 9; // pixels from which a point is meant
-const CLICK = 4; // pixels a press may wander and still be a click
+const NEAR = 9; // largest distance of the pointer from a point, in pixels
+const CLICK = 4; // largest movement of a click, in pixels
 
 /**
- * The corners of a box between two.
+ * Returns the four corners of a box from two opposite ones.
  * @param {number[]} a
  * @param {number[]} b
  */
@@ -88,7 +88,7 @@ export function attachPointer(view) {
 
   surface.ondblclick = () => view.showAll();
 
-  // A wheel that could only zoom out further scrolls the page instead: the map must not trap it.
+  // If the map cannot zoom out further, the wheel scrolls the page: the map must not trap it.
   surface.addEventListener(
     "wheel",
     (event) => {

@@ -1,5 +1,5 @@
 // @ts-check
-// The points as flat arrays: fetching columns, colours, and finding points by place.
+// The points as flat arrays: fetching of columns, colours, and search by position.
 
 import {
   BLUE,
@@ -18,23 +18,23 @@ import { clamp } from "../../components/numbers.js";
 /** @typedef {Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Int16Array<ArrayBuffer> | Uint16Array<ArrayBuffer>} Numbers */
 
 /**
- * A column of numbers: a label's index each, where there are labels, else values between low and high.
+ * A column of numbers: indices of labels if there are labels, else values between low and high.
  * @typedef {object} Column
  * @property {Numbers} values
- * @property {string[]} [labels] the commonest first; "none" at the end is that of the nameless
+ * @property {string[]} [labels] the most frequent first; "none" at the end stands for points without a label
  * @property {number[]} [counts] of each label
  * @property {number} [low]
  * @property {number} [high]
- * @property {number} [without] how many have no value
+ * @property {number} [without] number of points without a value
  */
 
-// Of labels, the commonest first; black, which Okabe and Ito have too, is drawn in the colour of text, so that it is
-// seen on a dark ground.
+// Colours of labels, the most frequent first. The black of Okabe and Ito is replaced by the colour of text, which is
+// visible on a dark background.
 const LABELS = [BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW];
-export const ACCENT = VERMILION; // of a label that shares its grey with others, once it is alone
+export const ACCENT = VERMILION; // of an isolated label that is grey otherwise
 
 /**
- * A column as the server packs it: the header's length, the header, and an array of the header's type.
+ * Unpacks a column from the server: the header's length, the header, and an array of the header's type.
  * @param {ArrayBuffer} body
  * @returns {Column}
  */
@@ -54,7 +54,7 @@ export async function fetchColumn(url) {
 }
 
 /**
- * Colour of each label: the commonest have one of their own; the nameless last one is always grey.
+ * Returns a colour per label: the most frequent ones have their own; all others, and "none", are grey.
  * @param {Column} column
  * @param {string} ink the colour of text
  */
@@ -64,9 +64,9 @@ export function labelColours(column, ink) {
   return column.labels.map((_, at) => (nameless && at === column.labels.length - 1 ? GREY : (palette[at] ?? GREY)));
 }
 
-// How a point is drawn, as the last of its four bytes: those of a higher rank lie above.
-export const FAINT = 0; // it steps back
-const PALE = 128; // nothing is known of it
+// Rank of a point, the last of its four bytes. Higher ranks are drawn on top.
+export const FAINT = 0; // not selected or isolated
+const PALE = 128; // without a value
 export const COLOURED = 255;
 export const RANKS = [
   [FAINT, 0.12],
@@ -75,10 +75,10 @@ export const RANKS = [
 ]; // and opacity
 
 /**
- * Bytes r g b and rank of every point.
+ * Returns the bytes r g b and rank of each point.
  * @param {Column} column
  * @param {string} ink the colour of text
- * @param {(i: number) => boolean} bright whether a point stands out
+ * @param {(i: number) => boolean} bright whether a point is highlighted
  */
 export function paintPoints(column, ink, bright) {
   const count = column.values.length;
@@ -99,7 +99,7 @@ export function paintPoints(column, ink, bright) {
   return bytes;
 }
 
-// Points sorted into a grid of cells over [-1, 1]², so that the one under the pointer is found among few.
+// Points in a grid of cells over [-1, 1]², for a fast search.
 export class Grid {
   /**
    * @param {ArrayLike<number>} places x and y of each point
@@ -127,7 +127,7 @@ export class Grid {
   }
 
   /**
-   * Indices of the points in the cells that touch a rectangle.
+   * Yields the indices of the points in the cells that touch a rectangle.
    * @param {number} left
    * @param {number} bottom
    * @param {number} right
@@ -142,7 +142,7 @@ export class Grid {
   }
 
   /**
-   * The nearest point within the radius; -1 where there is none.
+   * Returns the nearest point within the radius, or -1.
    * @param {number} x
    * @param {number} y
    * @param {number} radius
@@ -158,7 +158,7 @@ export class Grid {
   }
 
   /**
-   * Points inside a closed line: those from which a ray to the right crosses it an odd number of times.
+   * Returns the points inside a closed line: a ray to the right crosses it an odd number of times.
    * @param {number[][]} corners
    * @param {(i: number) => boolean} wanted
    */

@@ -7,7 +7,7 @@ import { answerTo, cropUrl, filled } from "../../components/urls.js";
 
 /** @import { MapView } from "./view.js" */
 
-const HOVER = 60; // ms over a point until its photo is asked for
+const HOVER = 60; // ms over a point before its photo is requested
 
 export class Tip {
   /** @param {MapView} view */
@@ -49,7 +49,7 @@ export class Tip {
     const image = images[i];
     const box = boxes?.subarray(4 * i, 4 * i + 4);
     const src = box ? cropUrl(data.crop_url, image, box) : filled(data.photo_url, { image });
-    const shown = picture(src, {}, () => el("span", { class: "muted", text: "The photo cannot be shown." }));
+    const shown = picture(src, {}, () => el("span", { class: "muted", text: "Cannot load the photo." }));
     const name = el("span", { class: "tip-name", text: "…" });
     const size = box ? [el("span", { class: "muted", text: `RoI of ${box[2]} × ${box[3]} px` })] : [];
     this.root.replaceChildren(shown, name, ...size, el("span", { class: "muted", text: this.valueText(i) }));

@@ -20,7 +20,7 @@ import { Tip } from "./tip.js";
 /** @import { MapLook, MapPayload } from "./component_types.js" */
 /** @import { Column } from "./points.js" */
 
-const REST = 500; // ms without a change until the page is told where the person has come to rest
+const REST = 500; // ms without a change before a trigger is sent
 
 export class MapView {
   /** @param {HTMLElement} root */
@@ -46,12 +46,12 @@ export class MapView {
     /** @type {number[] | null} */
     this.chosen = null; // sorted indices
     /** @type {number[][] | null} */
-    this.outline = null; // of what is being chosen
+    this.outline = null; // of the lasso or box being drawn
     this.hovered = -1;
     this.canvas = el("canvas", { class: "points" });
     this.surface = el("canvas", { class: "surface", role: "img", tabindex: 0 });
     this.tip = new Tip(this);
-    this.message = el("div", { class: "message", role: "status", text: "Fetching the points …" });
+    this.message = el("div", { class: "message", role: "status", text: "Loading points …" });
     this.legend = new Legend(this);
     this.toolbar = el("div", { class: "toolbar" });
     const stage = el("div", { class: "stage" }, this.canvas, this.surface, this.tip.root, this.message);
@@ -60,7 +60,7 @@ export class MapView {
     /** @type {GlPoints | PlainPoints} */
     this.painter = GlPoints.on(this.canvas);
     if (!this.painter) {
-      const plain = el("canvas", { class: "points" }); // the other one may be taken by WebGL that does not work
+      const plain = el("canvas", { class: "points" }); // the first one may be bound to a broken WebGL context
       this.canvas.replaceWith(plain);
       this.canvas = plain;
       this.painter = new PlainPoints(plain);
@@ -97,9 +97,9 @@ export class MapView {
         onclick: () => this.setTool(name),
       });
     this.tools = [
-      tool("move", "Move", "Drag to move, wheel to zoom, double click for all"),
-      tool("lasso", "Lasso", "Draw around points to choose them (or hold Shift)"),
-      tool("box", "Box", "Draw a box around points to choose them"),
+      tool("move", "Move", "Drag to move, scroll to zoom, double-click to show all points"),
+      tool("lasso", "Lasso", "Draw around points to select them (or hold Shift and drag)"),
+      tool("box", "Box", "Draw a box around points to select them"),
     ];
     this.picker = el("select", { "aria-label": "Colour by" });
     this.picker.onchange = () => this.change({ by: this.picker.value, only: [] });
@@ -111,13 +111,13 @@ export class MapView {
       type: "button",
       class: "toggle",
       text: "Whole map",
-      title: "All points (double click)",
+      title: "Show all points (double-click)",
     });
     this.whole.onclick = () => this.showAll();
     this.count = el("span", { class: "count", role: "status" });
     this.keep = el("button", { type: "button", class: "keep", hidden: true });
     this.keep.onclick = () => this.send("keep", [...this.chosen]);
-    this.drop = el("button", { type: "button", class: "toggle", text: "Clear", title: "Choose nothing (Esc)" });
+    this.drop = el("button", { type: "button", class: "toggle", text: "Clear", title: "Clear the selection (Esc)" });
     this.drop.onclick = () => this.choose(null);
     this.save = new SaveMenu(this);
     this.toolbar.append(
@@ -201,10 +201,10 @@ export class MapView {
     this.paint();
   }
 
-  // -- what stands out -------------------------------------------------------------------------------
+  // -- highlighted points ----------------------------------------------------------------------------
 
   /**
-   * Isolated labels and chosen points stand out; for choosing anew, earlier choices do not count.
+   * Isolated labels and selected points are highlighted. A new selection ignores the earlier one.
    * @param {number} i
    * @param {boolean} withChosen
    */
@@ -226,7 +226,7 @@ export class MapView {
     const { only } = this.look;
     this.isolated = labels && only.length ? labels.map((label) => only.includes(label)) : null;
     const bytes = paintPoints(this.column, this.ownInk(), (i) => this.isBright(i, true));
-    // A label that shares its grey with others is seen once it is alone.
+    // An isolated label that shares its grey with others gets a colour.
     if (this.isolated) this.accent(bytes);
     this.painter.setColours(bytes);
     this.legend.paint();
@@ -254,10 +254,10 @@ export class MapView {
     const chosen = this.chosen?.length ?? 0;
     const photos = chosen ? new Set(this.chosen.map((i) => this.images[i])).size : 0;
     const total = `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
-    this.count.textContent = this.chosen ? `${chosen.toLocaleString()} of ${total} chosen` : total;
+    this.count.textContent = this.chosen ? `${chosen.toLocaleString()} of ${total} selected` : total;
     this.drop.hidden = !this.chosen;
     this.keep.hidden = !photos;
-    this.keep.textContent = `Open the ${photos === 1 ? "chosen photo" : `${photos.toLocaleString()} chosen photos`} in Explore`;
+    this.keep.textContent = `Open ${photos === 1 ? "the selected photo" : `${photos.toLocaleString()} selected photos`} in Explore`;
     this.surface.setAttribute("aria-label", `Map of ${total} coloured by ${this.look.by}`);
   }
 
@@ -280,7 +280,7 @@ export class MapView {
     this.frame = requestAnimationFrame(() => this.draw());
   }
 
-  // Few points are drawn large; zooming in makes them grow a little.
+  // Few points are drawn large. Zooming in enlarges them a little.
   pointSize() {
     const crowd = clamp(15 - Math.log10(Math.max(10, this.data?.count ?? 10)) * 2.6, 2, 11);
     return crowd * clamp(this.camera.zoom ** 0.25, 1, 3);

@@ -1,5 +1,5 @@
 // @ts-check
-// A match: the crops of both RoIs side by side, with what is known of the pair.
+// A card of a match: the crops of both RoIs side by side, with the measures of the pair.
 
 import { el, icon, picture } from "../../components/dom.js";
 import { VERDICTS } from "../../components/verdicts.js";
@@ -17,7 +17,7 @@ function cropOf({ name, crop }) {
 /** @param {boolean | null} cycle */
 function wayBack(cycle) {
   if (cycle === null) return null;
-  const text = cycle ? "↺ consistent" : "↺ leads elsewhere";
+  const text = cycle ? "↺ consistent" : "↺ inconsistent";
   const title = cycle
     ? "The key RoI's best match in the query photo is this query RoI"
     : "The key RoI's best match in the query photo is another RoI";
@@ -26,7 +26,7 @@ function wayBack(cycle) {
 
 /** @param {Card} card */
 function description({ query, key, similarity, margin, cycle, verdict, tags }) {
-  const back = cycle === null ? "" : cycle ? "consistent" : "its way back leads elsewhere";
+  const back = cycle === null ? "" : cycle ? "consistent" : "inconsistent";
   const over = margin === null ? "" : `margin ${margin.toFixed(3)}`;
   const facts = [`cosine ${similarity.toFixed(3)}`, over, back, verdict ?? "", ...tags];
   return `${query.name} and ${key.name}: ${facts.filter(Boolean).join(", ")}`;
@@ -58,7 +58,7 @@ function verdictButtons(card, grid) {
       icon(name),
     ),
   );
-  const title = "Tag (T); a tag that it has is taken off";
+  const title = "Add or remove a tag (T)";
   const tag = { type: "button", class: "verdict", tabindex: "-1", text: "#", title, "aria-label": title };
   if (grid.canJudge) buttons.push(el("button", { ...tag, onclick: () => grid.askForTag(card.id) }));
   return el("span", { class: "verdicts" }, ...buttons);
@@ -83,11 +83,11 @@ export function cardNode(card, grid) {
     el(
       "span",
       { class: "facts" },
-      el("span", { class: "cosine", text: card.similarity.toFixed(3), title: "Cosine of the two RoIs" }),
+      el("span", { class: "cosine", text: card.similarity.toFixed(3), title: "Cosine similarity of the two RoIs" }),
       el("span", {
         class: "margin",
         text: marginText(card.margin),
-        title: "Margin over the query RoI's best other RoI there",
+        title: "Margin over the next best key in this neighbour",
       }),
       wayBack(card.cycle),
       ...card.tags.map((text) => el("span", { class: "badge tag", text })),

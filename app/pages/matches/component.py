@@ -1,8 +1,8 @@
-"""A grid of matches: the crops of a query RoI and of its key side by side, with what is known of the pair.
+"""A grid of matches: the crops of a query RoI and of its key side by side, with the measures of the pair.
 
-Triggers: ``open``: the ``id`` of a match. ``mark``: everything that was said and is not answered yet,
-``{"n", "verdicts": {id: "good" | "wrong" | "interesting" | None}, "tags": [{"id", "tag", "on"}]}``; giving ``n`` back
-as ``answered`` ends its being said again.
+Triggers: ``open``: the ``id`` of a match. ``mark``: all verdicts and tags that are not acknowledged yet,
+``{"n", "verdicts": {id: "good" | "wrong" | "interesting" | None}, "tags": [{"id", "tag", "on"}]}``. The page
+acknowledges them by returning ``n`` as ``answered``; until then the component sends them again.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class CardSide(TypedDict):
-    """A RoI: its photo's name, and the URL of its crop."""
+    """A RoI: the name of its photo and the URL of its crop."""
 
     name: str
     crop: str
 
 
 class Card(TypedDict):
-    """One match. ``id`` is a name that the page understands; ``margin`` and ``cycle`` are null where not measured."""
+    """One match. ``id``: its key; ``margin`` and ``cycle``: null if not measured."""
 
     id: str
     query: CardSide
@@ -40,7 +40,7 @@ class Card(TypedDict):
 
 
 class MatchesPayload(TypedDict):
-    """All that is drawn. ``tags``: words to offer; ``answered``: the ``n`` that was heard last."""
+    """Data of the grid. ``tags``: suggestions; ``answered``: the last acknowledged ``n``."""
 
     cards: list[Card]
     tags: list[str]
@@ -67,7 +67,7 @@ def match_grid(
     tags: Sequence[str] = (),
     saved_as: figure.Figure,
 ) -> ComponentResult:
-    """Draw the cards. tags: words to offer. Unless one ``can_judge``, verdicts and tags are only shown."""
+    """Draw the cards. tags: suggestions. Without ``can_judge``, verdicts and tags are read-only."""
     data: MatchesPayload = {
         "cards": cards,
         "tags": list(tags),

@@ -24,7 +24,7 @@ export class MatchGrid extends Drawn {
     /** @type {Map<string, Card>} */
     this.cards = new Map();
     /** @type {MatchesPayload | null} */
-    this.waiting = null; // what is drawn once nobody types
+    this.waiting = null; // data to draw when the tag field is closed
     this.outbox = new Outbox((said) => this.send("mark", said));
     this.words = root.parentNode.querySelector("datalist");
     root.setAttribute("role", "group");
@@ -61,7 +61,7 @@ export class MatchGrid extends Drawn {
     const drawn = JSON.stringify([data.cards, data.can_judge]);
     // A theme change brings the same cards again; rebuilding them would drop the focus.
     if (this.drawn === drawn) return;
-    // Nor must new cards take the field away in which somebody is typing: the next letter would judge.
+    // New cards must not remove an open tag field: the next letter would set a verdict.
     const typing = this.root.querySelector(".word") !== null;
     this.waiting = typing ? data : null;
     if (typing) return;
@@ -76,7 +76,7 @@ export class MatchGrid extends Drawn {
     for (const [id, { verdict }] of this.outbox.verdicts) this.showVerdict(id, verdict);
     const openers = this.openers();
     if (!openers.length) return;
-    // A card that was judged may have left the grid: whoever goes on by keyboard goes on with the next one.
+    // A judged card may have left the grid. Move the keyboard focus to the next one.
     const next = openers.find(({ dataset }) => dataset.id === before) ?? openers[Math.min(focused, openers.length - 1)];
     settle(openers, next ?? openers[0]);
     next?.focus({ preventScroll: true });
@@ -91,22 +91,22 @@ export class MatchGrid extends Drawn {
     if (card) showVerdict(card, verdict);
   }
 
-  // -- what a person says ----------------------------------------------------------------------------
+  // -- verdicts and tags -----------------------------------------------------------------------------
 
   /**
    * @param {string} id
-   * @param {Judgement} chosen taken back where it was said before
+   * @param {Judgement} chosen removed if it is the current verdict
    */
   judge(id, chosen) {
     const { verdicts } = this.outbox;
     const had = verdicts.has(id) ? verdicts.get(id).verdict : this.cards.get(id).verdict;
     const verdict = had === chosen ? null : chosen;
-    this.showVerdict(id, verdict); // at once; new data has the last word
+    this.showVerdict(id, verdict); // until new data arrives
     this.outbox.judge(id, verdict);
   }
 
   /**
-   * A field over the card: Enter tags, Escape and leaving it do nothing.
+   * Opens a field over the card. Enter adds or removes the tag; Escape and leaving the field cancel.
    * @param {string} id
    */
   askForTag(id) {
@@ -127,8 +127,8 @@ export class MatchGrid extends Drawn {
     };
     field.onblur = close;
     field.onkeydown = (event) => {
-      event.stopPropagation(); // it is a word that is typed here
-      if (event.key === "Enter") event.preventDefault(); // or it would press the card that has the focus by then
+      event.stopPropagation(); // letters are text here, not shortcuts
+      if (event.key === "Enter") event.preventDefault(); // it would open the card, which then has the focus
       if (event.key === "Enter" && field.value.trim()) this.tag(id, field.value);
       if (event.key === "Enter" || event.key === "Escape") close();
     };
@@ -138,7 +138,7 @@ export class MatchGrid extends Drawn {
 
   /**
    * @param {string} id
-   * @param {string} text a tag that the match has is taken off
+   * @param {string} text the tag; removed if the match has it
    */
   tag(id, text) {
     const tag = text.trim().replace(/\s+/g, " ");

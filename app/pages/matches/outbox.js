@@ -1,6 +1,6 @@
 // @ts-check
-// What was said and the server has not answered yet. A trigger can be lost while a page reruns, so everything
-// outstanding goes with each, and goes again until its number is answered; saying a thing twice does no harm.
+// Verdicts and tags that the server has not acknowledged yet. A trigger can be lost while a page reruns. So each
+// trigger carries all of them, and is repeated until its number is acknowledged. Repetition does no harm.
 
 /** @import { Judgement } from "../../components/verdicts.js" */
 
@@ -40,7 +40,7 @@ export class Outbox {
   }
 
   /**
-   * What was said up to a number is heard.
+   * Drops everything up to an acknowledged number.
    * @param {number} upTo
    */
   answered(upTo) {
@@ -58,7 +58,7 @@ export class Outbox {
     return this.verdicts.size + this.tags.size;
   }
 
-  // Grows over reloads of the page too.
+  // Increases even over reloads of the page.
   number() {
     this.n = Math.max(this.n + 1, Date.now());
     return this.n;

@@ -1,4 +1,4 @@
-"""Matches: the pairs of a correspondence set as a grid, in any order, to be looked through and judged."""
+"""The page Matches: a sortable grid of the pairs of a correspondence set, with verdicts and tags."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from orl_explorer.train.mining.orders import (
 
 PER_PAGE = 36
 PATIENCE = 1.5  # seconds that a page waits for orders before it shows how far they are
-# What a person picks, also in the URL -> the order, whether it descends, and what comes first.
+# Label, also in the URL -> order, descending, explanation.
 SORTS: dict[str, tuple[Sort, bool, str]] = {
-    "Most similar": ("similarity", True, "Cosine of the two RoIs, largest first."),
-    "Least similar": ("similarity", False, "Cosine of the two RoIs, smallest first: what a threshold would drop next."),
+    "Most similar": ("similarity", True, "Cosine similarity of the two RoIs, largest first."),
+    "Least similar": ("similarity", False, "Cosine similarity of the two RoIs, smallest first."),
     "Smallest margin": (
         "margin",
         False,
-        "Barely ahead of the query RoI's best other RoI in that neighbour, or behind it.",
+        "The key is barely more similar than the next best key in the same neighbour, or less.",
     ),
-    "Largest margin": ("margin", True, "Far ahead of the query RoI's best other RoI in that neighbour."),
-    "Inconsistent first": ("cycle", False, "The way back leads to another RoI; the most similar of them first."),
-    "Consistent first": ("cycle", True, "The way back leads to the same RoI; the least similar of them first."),
+    "Largest margin": ("margin", True, "The key is far more similar than the next best key."),
+    "Inconsistent first": ("cycle", False, "The key's nearest RoI in the query photo is another RoI."),
+    "Consistent first": ("cycle", True, "The key's nearest RoI in the query photo is the query RoI."),
 }
 VERDICTS: dict[str, Judged] = {
     "good": "good",
@@ -69,8 +69,8 @@ def page() -> None:
         start.unmined(place, place.dataset)
         return
     if not place.mined.pair_count:
-        st.info("This set has no pair: its smallest similarity let none through.", icon=":material/info:")
-        if shell.has_page("tune") and st.button("Tune its settings", icon=":material/tune:"):
+        st.info("This set has no pairs. Tune its settings, such as the minimum similarity.", icon=":material/info:")
+        if shell.has_page("tune") and st.button("Tune settings", icon=":material/tune:"):
             shell.open_page("tune", set=place.mined.name)
         return
     found = matches_or_making(place.workspace, place.mined, PATIENCE)
@@ -82,7 +82,7 @@ def page() -> None:
 
 @st.fragment(run_every=0.7)
 def _wait(place: Place, mined: CorrespondenceSet) -> None:
-    """Show how far the orders are; go on when they are there."""
+    """Draw the progress of sorting; reload the page when it is done."""
     found = matches_or_making(place.workspace, mined, 0)
     if not isinstance(found, Making):
         st.rerun()
@@ -90,7 +90,7 @@ def _wait(place: Place, mined: CorrespondenceSet) -> None:
         st.error(found.error)
         st.button("Try again", on_click=try_again, args=(place.workspace, mined))
     else:
-        part = f"Sorting {mined.pair_count:,} pairs, once for this set, by photo"
+        part = f"Sorting {mined.pair_count:,} pairs, once per set. Photos"
         text = told(f"orders-{mined.id}", part, found.done, found.total)
         st.progress(min(1.0, found.done / found.total), text=text)
 
@@ -103,12 +103,12 @@ def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: PairO
     if not len(rows):
         with summary:
             _summary(order, 0, mined, [])
-        st.info("No pair passes all of these filters.", icon=":material/search_off:")
+        st.info("No pair matches these filters. Clear a filter.", icon=":material/search_off:")
         return
     number = _page_number(found, rows, order)
     keys = match_keys(found, rows, (number - 1) * PER_PAGE, PER_PAGE)
     matches = matches_at(place.workspace.store, mined.id, keys)
-    st.session_state["matches_of"] = mined.id  # for the callbacks, which get but keys
+    st.session_state["matches_of"] = mined.id  # for the callbacks, which get only keys
     with summary:
         _summary(order, len(rows), mined, matches)
     with shown:
@@ -139,8 +139,7 @@ def _figure(place: Place, mined: CorrespondenceSet, order: MatchOrder, start: in
         "name": f"matches-{mined.name}-{start + 1}",
         "caption": [
             f"Pairs {start + 1:,} to {start + count:,} of {total:,} of the set {mined.name}, {words}.",
-            "Cosine of the two RoIs, margin over the query RoI's best other RoI there, and whether the way back leads "
-            "to the same RoI.",
+            "Below each pair: cosine similarity, margin over the next best key, and whether the cycle is consistent.",
         ],
         "place": shell.lasting(place),
     }
@@ -160,18 +159,18 @@ def _inputs(place: Place, dataset: Dataset, found: PairOrders) -> None:
                 key="cat",
                 bind="query-params",
                 width=150,
-                help="Of the annotated object that the query RoI covers with IoU ≥ 0.5.",
+                help="Class of the annotated object that the query RoI matches (IoU ≥ 0.5).",
                 on_change=_to_first,
             )
         st.selectbox(
             "Verdict",
             list(VERDICTS),
             index=None,
-            placeholder="whatever",
+            placeholder="all",
             key="verdict",
             bind="query-params",
             width=118,
-            help="Anybody's: good, wrong or interesting; any at all; none yet.",
+            help="Filter by the verdicts of all people. any: pairs with a verdict; none: pairs without one.",
             on_change=_to_first,
         )
         if tags := known_pair_tags(place.workspace.store, dataset.id):
@@ -186,8 +185,8 @@ def _inputs(place: Place, dataset: Dataset, found: PairOrders) -> None:
                 on_change=_to_first,
             )
         _similarities(low, high, can_jump=order == "similarity")
-    keys = "" if shell.read_only() else "; on a focused one, **G** good, **X** wrong, **I** interesting, **T** tag"
-    st.caption(f"{about} Click a match to open it{keys}.")
+    keys = "" if shell.read_only() else " Keys on a focused pair: **G** good, **X** wrong, **I** interesting, **T** tag"
+    st.caption(f"{about} Click a pair to open it.{keys}")
 
 
 def _similarities(low: float, high: float, can_jump: bool) -> None:
@@ -216,7 +215,7 @@ def _similarities(low: float, high: float, can_jump: bool) -> None:
             bind="query-params",
             width=158,
             placeholder=f"{low:.2f}–{high:.2f}",
-            help="Opens the page where the pairs around a threshold are.",
+            help="Go to the page with the pairs around this similarity.",
             on_change=_jump,
         )
 
@@ -235,7 +234,7 @@ def _order() -> MatchOrder:
 
 
 def _summary(order: MatchOrder, total: int, mined: CorrespondenceSet, matches: list[ListedPair]) -> None:
-    """How many pairs are shown, which part of them is on this page, and a way back to all of them."""
+    """Draw the number of pairs, the range of similarities on this page, and a button that clears the filters."""
     filtered = order != MatchOrder(order.sort, order.descending)
     with st.container(horizontal=True, vertical_alignment="center"):
         count = f"{total:,} of {mined.pair_count:,}" if filtered else f"{total:,}"
@@ -247,7 +246,7 @@ def _summary(order: MatchOrder, total: int, mined: CorrespondenceSet, matches: l
 
 
 def _page_number(found: PairOrders, rows: np.ndarray, order: MatchOrder) -> int:
-    """Draw the pager. The page, from 1."""
+    """Draw the pager. Return the page, from 1."""
     pages = -(-len(rows) // PER_PAGE)
     near = st.session_state.get("near") if order.sort == "similarity" else None
     jump = st.session_state.pop("jump_to_near", "p" not in st.session_state and "p" not in st.query_params)
@@ -310,14 +309,14 @@ def _open() -> None:
 
 
 def named_matches(names: Iterable[object]) -> dict[str, ListedPair]:
-    """Matches of the set on screen by the names of their cards, which are their keys."""
+    """Return matches of the set on screen by the names of their cards. A card is named by its match's key."""
     keys = sorted({int(name) for name in names if isinstance(name, str) and name.isdecimal() and len(name) < 19})
     found = matches_at(shell.workspace().store, st.session_state["matches_of"], np.array(keys, np.int64))
     return {str(match.key): match for match in found}
 
 
 def pair_query(store: Store, set_id: int, match: ListedPair) -> dict[str, str]:
-    """What the pair page's URL says of a match: query, neighbour, and the two RoIs by their places in their photos."""
+    """Return the URL parameters of the Pair page for a match: query, neighbour, and the ranks of both RoIs."""
     (query,) = candidate_places(store, set_id, match.query.id, [match.query_roi_id])
     (key,) = candidate_places(store, set_id, match.neighbor.id, [match.key_roi_id])
     return {"q": str(match.query.id), "nn": str(match.neighbor_rank), "pair": f"{query}-{key}"}
@@ -332,7 +331,7 @@ def _on_mark() -> None:
 
 
 def mark_pairs(verdicts: object, tags: object) -> None:
-    """Keep what was said of matches, by the names of their cards; what makes no sense is passed over."""
+    """Store verdicts and tags of matches, by the names of their cards. Invalid ones are ignored."""
     store, who = shell.workspace().store, author()
     judged = verdicts if isinstance(verdicts, dict) else {}
     tagged = [said for said in tags if isinstance(said, dict)] if isinstance(tags, list) else []

@@ -1,10 +1,10 @@
 // @ts-check
-// What a saved figure says of the pair view.
+// The caption of a saved figure of the pair view.
 
 /**
- * @param {string[]} facts that the server knows
- * @param {{ shown: number, pairs: number, threshold: number | null, attention: string }} looking attention: what the
- * heat maps show, "" without them
+ * @param {string[]} facts from the server
+ * @param {{ shown: number, pairs: number, threshold: number | null, attention: string }} looking attention: label of
+ * the heat maps, "" without them
  */
 export function captionOf(facts, { shown, pairs, threshold, attention }) {
   const least = threshold === null ? "" : `, similarity at least ${threshold.toFixed(3)}`;

@@ -1,16 +1,16 @@
 """The pair view: a query photo, one of its neighbours, and the matched regions between them.
 
-The component keeps what belongs to looking (zoom, layers, similarity threshold, hover) to itself and
-reports only what the server must know, as triggers carrying ids:
+The component handles display options (zoom, layers, similarity threshold, hover) in the browser. It sends triggers for
+what the server must know:
 
-* ``neighbor``: the rank that was asked for;
-* ``step``: -1 or +1, previous or next query;
-* ``pick``: ``{"q", "k", "roi", "n"}``; both indices are ``None`` when no pair is selected, ``roi`` is a box that was
-  clicked, as ``explorer.pair.RoiName`` has it, or ``None``;
+* ``neighbor``: the rank of the chosen neighbour;
+* ``step``: -1 or +1, for the previous or next query;
+* ``pick``: ``{"q", "k", "roi", "n"}``; both indices are ``None`` if no pair is selected; ``roi`` is the clicked box as
+  an ``explorer.pair.RoiName``, or ``None``;
 * ``match``: ``{"rank", "q", "k", "n"}``: a neighbour, and the pair to select there;
-* ``verdict``: ``{"rank", "q", "k", "verdict", "n"}``; ``verdict`` is ``None`` when it was taken back.
+* ``verdict``: ``{"rank", "q", "k", "verdict", "n"}``; ``verdict`` is ``None`` if it was removed.
 
-Layers and threshold it keeps in the URL itself (``layers``, ``cos``); it also takes empty parameters out of it.
+It writes layers and threshold to the URL itself (``layers``, ``cos``), and removes empty parameters from it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Box = list[float]  # x, y, width, height in pixels of the image as shown
 
 
 class RejectedBox(TypedDict):
-    """A raw box that a filter removed, and by how much it failed; ``blocker`` is the kept box in its way."""
+    """A raw box that the filter rejected, and why. ``blocker``: the kept box that it overlaps."""
 
     raw: int
     box: Box
@@ -83,7 +83,7 @@ class SelectedPair(TypedDict):
 
 
 class OutsidePair(TypedDict):
-    """A selected pair that is not among the kept ones, and the sentence that says where it stands."""
+    """A selected pair that is not kept, with a sentence about its rank."""
 
     q: int
     k: int
@@ -93,7 +93,7 @@ class OutsidePair(TypedDict):
 
 
 class Matrix(TypedDict):
-    """Cosines of all query RoIs (rows) with all of the neighbour: int16 in 1/10000, row by row, base64."""
+    """Cosines of all query RoIs (rows) and all RoIs of the neighbour: int16 in 1/10000, row by row, base64."""
 
     rows: int
     columns: int
@@ -101,7 +101,7 @@ class Matrix(TypedDict):
 
 
 class BestMatchItem(TypedDict):
-    """The best match of a RoI in one photo: the query (``rank`` None) or a neighbour; unknown before it is embedded."""
+    """The best match of a RoI in the query (``rank`` None) or in a neighbour; unknown before that is embedded."""
 
     rank: int | None
     id: int
@@ -119,7 +119,7 @@ class BestMatchList(TypedDict):
 
 
 class Explained(TypedDict):
-    """What it would have taken to keep a raw box."""
+    """The reason why a raw box was rejected."""
 
     side: SideName
     raw: int
@@ -127,7 +127,7 @@ class Explained(TypedDict):
 
 
 class PairHeat(TypedDict):
-    """Heat maps laid over the photos; ``colors`` are the legend's stops from low to high."""
+    """Heat maps over the photos. ``colors``: stops of the legend from low to high."""
 
     query: str | None
     neighbor: str | None
@@ -138,7 +138,7 @@ class PairHeat(TypedDict):
 
 
 class PairPayload(TypedDict):
-    """Everything that the view draws."""
+    """Data of the view."""
 
     query: ShownPhoto
     neighbor: NeighborPhoto | None
@@ -151,7 +151,7 @@ class PairPayload(TypedDict):
     explained: Explained | None
     matrix: Matrix | None
     attention: PairHeat | None
-    place: dict[str, str]  # URL parameters that a link names whether they are usual or not
+    place: dict[str, str]  # URL parameters of a permanent link
     caption: list[str]  # of a saved figure
     crop_url: str
     can_judge: bool
@@ -171,7 +171,7 @@ def pair_view(
     on_match: Callable[[], None],
     on_verdict: Callable[[], None],
 ) -> ComponentResult:
-    """Draw the pair view; callbacks read their trigger from ``st.session_state[key]``."""
+    """Draw the view. Callbacks read their trigger from ``st.session_state[key]``."""
     return _pair_view(
         key=key,
         data=payload,

@@ -1,10 +1,10 @@
 // @ts-check
-// The similarities of all RoIs with all others, as numbers.
+// The matrix of cosines of all RoIs.
 
 /** @import { Matrix as PackedMatrix } from "./component_types.js" */
 
 /**
- * Cosines as the server packs them: int16 in ten-thousandths, row by row, in base64.
+ * Unpacks cosines from the server: int16 in ten-thousandths, row by row, in base64.
  * @param {PackedMatrix} matrix
  */
 export function unpacked({ rows, columns, values }) {
@@ -15,7 +15,7 @@ export function unpacked({ rows, columns, values }) {
 }
 
 /**
- * Each value's place between the least and the greatest, as one of 256 levels.
+ * Scales values from their minimum to their maximum to 256 levels.
  * @param {Float32Array} values
  */
 export function levelsOf(values) {

@@ -1,12 +1,12 @@
 // @ts-check
-// The sheet of keys and gestures.
+// Help for keys and gestures.
 
 import { el, icon } from "../../components/dom.js";
 
 const KEYS = [
   ["← →", "previous, next query"],
   ["↑ ↓", "previous, next neighbour"],
-  ["1 – 9", "pick a pair"],
+  ["1 – 9", "select a pair"],
   ["J K", "next, previous pair"],
   ["G X I", "good, wrong, interesting"],
   ["Z", "zoom to the pair"],
@@ -16,8 +16,7 @@ const KEYS = [
   ["Esc", "close, deselect"],
 ];
 const GESTURES =
-  "Scroll on a photo to zoom, drag to move, double-click to reset. " +
-  "Click the same place again to reach the box beneath.";
+  "Scroll on a photo to zoom, drag to move, double-click to reset. " + "Click again to select the box below.";
 
 export class HelpSheet {
   constructor() {

@@ -1,5 +1,5 @@
 // @ts-check
-// What of looking is in the URL: layers and threshold; and boxes as it names them.
+// Display options in the URL: layers and threshold; and names of boxes.
 
 import { LAYERS_AT_FIRST } from "../../components/stage/looking.js";
 
@@ -8,7 +8,7 @@ import { LAYERS_AT_FIRST } from "../../components/stage/looking.js";
 /** @import { Layers } from "../../components/stage/looking.js" */
 
 /**
- * The layers that are on; "" where they are as at first.
+ * Returns the active layers; "" for the default.
  * @param {Layers} layers
  */
 export function layersText(layers) {
@@ -30,7 +30,7 @@ export function layersFrom(text) {
 }
 
 /**
- * The least similarity; null where there is none.
+ * Returns the minimum similarity, or null.
  * @param {string | null} text
  */
 export function thresholdFrom(text) {
@@ -39,13 +39,13 @@ export function thresholdFrom(text) {
 }
 
 /**
- * "q3" is the query's fourth RoI, "nx12" the neighbour's raw box 12, which was rejected.
+ * Returns the name of a box: "q3" is the query's fourth RoI, "nx12" the neighbour's rejected raw box 12.
  * @param {BoxRecord} record
  */
 export const roiName = ({ side, kind, index, why }) => side[0] + (kind === "rejected" ? `x${why.raw}` : index);
 
 /**
- * What a text names; null where it names nothing.
+ * Parses the name of a box; null if it is invalid.
  * @param {string | null} text
  */
 export function roiNamed(text) {

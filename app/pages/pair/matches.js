@@ -1,5 +1,5 @@
 // @ts-check
-// The best match of one RoI in each neighbour: a crop for each, and the way there.
+// The best match of one RoI in each neighbour: crops that open the neighbour.
 
 import { el, icon, picture } from "../../components/dom.js";
 import { numbered } from "../../components/entry.js";
@@ -66,7 +66,7 @@ export class Matches {
         "aria-label": `${where}: ${cosine}`,
         title: known
           ? `${where}, RoI ${item.index + 1}`
-          : `${where}: its boxes are not embedded yet; go there to embed them`,
+          : `${where}: not embedded yet. Open the neighbour to embed its boxes`,
         onclick: () => this.go(item, matches, data),
       },
       crop,

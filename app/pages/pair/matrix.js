@@ -67,7 +67,7 @@ export class Matrix {
     this.canvas.setAttribute(
       "aria-label",
       `Similarity of ${rows} query RoIs (rows) with ${columns} neighbour RoIs (columns), from ${low.toFixed(3)} to ` +
-        `${high.toFixed(3)}. Arrow keys move, Enter selects a pair; the table lists the pairs that are kept.`,
+        `${high.toFixed(3)}. Arrow keys move, Enter selects a pair; the table lists the kept pairs.`,
     );
     [this.canvas.width, this.canvas.height] = [columns, rows];
     const pixels = new ImageData(columns, rows);
@@ -137,7 +137,7 @@ export class Matrix {
   }
 
   /**
-   * A box large enough to be seen around a cell that may be a single pixel.
+   * Returns a visible box around a cell, which may be only one pixel large.
    * @param {number} q
    * @param {number} k
    * @param {string} name

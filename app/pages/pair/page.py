@@ -1,4 +1,4 @@
-"""Pair: a query photo, its neighbours, the matched regions, and the settings that decide them."""
+"""The page Pair: a query photo, its neighbours, their pairs of RoIs, and the mining settings."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.settings import differences
 
-UNNOTICED = 8  # boxes are embedded before anybody wonders
+UNNOTICED = 8  # boxes that are embedded without a spinner
 
 
 @dataclass(frozen=True)
 class PairOnScreen:
-    """What is on screen, for the callbacks: they get no arguments from the browser but ranks and indices."""
+    """The photos on screen, for the callbacks, which get only ranks and indices from the browser."""
 
     query: Seen
     key: Seen
@@ -58,9 +58,9 @@ def page() -> None:
 
 @st.fragment(key="view")
 def _view(place: Place, dataset: Dataset, subject: PreviewSubject) -> None:
-    """All but the pickers: what a slider, an arrow key or a click on the stage changes, and nothing else."""
+    """Draw everything except the pickers. Sliders, arrow keys and clicks on the stage rerun only this fragment."""
     if set_by_id(place.workspace.store, subject.mined.id) is None:
-        st.rerun()  # somebody has deleted it: the pickers offer what there is
+        st.rerun()  # the set was deleted: update the pickers
     image = query_image(place, dataset)
     if image is None:
         return
@@ -73,15 +73,17 @@ def _view(place: Place, dataset: Dataset, subject: PreviewSubject) -> None:
 
 
 def query_image(place: Place, dataset: Dataset) -> Image | None:
-    """The photo that the URL names, else the gallery's first; without one, say why."""
+    """Return the photo in the URL, else the gallery's first. If there is none, draw a warning."""
     asked = st.query_params.get("q", "")
     if asked.isdecimal() and len(asked) < 12:
         found = image_by_id(place.workspace.store, int(asked))
         if found is None:
-            st.warning("There is no such photo. Choose one on the Explore page.")
+            st.warning("Photo not found. Choose one on the Explore page.")
         elif found[1].id not in photo_roots(place.workspace.store, dataset.id):
-            st.warning(f"This photo is part of another dataset, {shell.escape(found[1].name)}.")
-            st.button("Go there", on_click=shell.pick_dataset, args=(found[1].name,), icon=":material/arrow_forward:")
+            st.warning(f"This photo belongs to another dataset, {shell.escape(found[1].name)}.")
+            st.button(
+                "Open its dataset", on_click=shell.pick_dataset, args=(found[1].name,), icon=":material/arrow_forward:"
+            )
         else:
             return found[0]
         return None
@@ -110,8 +112,8 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
     if looked.agreement is not None:
         same, exact = looked.agreement
         st.caption(
-            f":material/speed: **Approximate**: regions are cut from the photo's map (RoIAlign). Of the set's {exact} "
-            f"pairs of these two photos it finds {same}."
+            f":material/speed: **Approximate**: features of RoIs are cut from a feature map of the photo (RoIAlign). "
+            f"Finds {same} of the set's {exact} pairs of these two photos."
         )
     settings.regenerate(place, subject, image, config)
     around = Around(
@@ -136,11 +138,11 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
 
 
 def _meanwhile(missing: MissingWork) -> AbstractContextManager[object]:
-    """What is shown while forward passes are made, where a person would notice."""
+    """Return a spinner for forward passes that take noticeable time."""
     if missing.maps:
-        return st.spinner(f"Looking for objects in {missing.maps} photos …", show_time=True)
+        return st.spinner(f"Computing attention maps of {missing.maps} photos …", show_time=True)
     if missing.boxes > UNNOTICED:
-        return st.spinner(f"Embedding {missing.boxes} boxes that no set has used yet …", show_time=True)
+        return st.spinner(f"Embedding {missing.boxes} new boxes …", show_time=True)
     return st.empty()
 
 
@@ -160,7 +162,7 @@ def _heat(place: Place, subject: PreviewSubject) -> Heat:
             format_func={"activation": "activation norm", "cosine": "cosine to the RoI"}.__getitem__,
         )
         st.caption(
-            "Last layer, this project's own maps (the paper names no method). Press A over the photos to show them."
+            "Maps of the last layer. The paper does not name its method. Press A over the photos to show the maps."
         )
     chosen = label if label in known else labels[own]
     return Heat(known[chosen], chosen, method == "cosine")
@@ -175,7 +177,7 @@ def _rank() -> int:
 
 
 def _go(**where: str) -> None:
-    """Write into the URL where to go, together with what the controls are set to, as ``Panel.in_url`` explains."""
+    """Write parameters to the URL, with the values of the controls: see ``MiningPanel.in_url``."""
     shell.put_in_url(**where, **settings.in_url())
 
 
@@ -203,7 +205,7 @@ def _to_query() -> None:
     place = Place(opened, shown.dataset, st.session_state.get("mined"))
     following = step(opened.store, current_order(place, shown.dataset), shown.query.photo.id, forward == 1)
     if following is None:
-        st.toast("That was the last photo." if forward == 1 else "That was the first photo.")
+        st.toast("This is the last photo." if forward == 1 else "This is the first photo.")
         return
     _go(q=str(following), nn="", pair="", roi="")
 
@@ -227,4 +229,4 @@ def _on_verdict() -> None:
         return
     sides = (shown.query.photo.id, shown.query.boxes[q]), (shown.key.photo.id, shown.key.boxes[k])
     if not judge(shell.workspace().store, *sides, verdict, author()):
-        st.toast("Only pairs of a saved set can be judged: regenerate with these settings first.")
+        st.toast("You can judge only pairs of a saved set. Regenerate with these settings first.")

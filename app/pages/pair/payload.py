@@ -1,4 +1,4 @@
-"""What the pair page sends to its component, made of what was looked at and of nothing else."""
+"""Data that the Pair page sends to its component."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from orl_explorer.app.pages.picture import picture
 from orl_explorer.app.server.urls import WIDTHS, PictureUrls
 
 INFERNO = ["#000004", "#420a68", "#932667", "#dd513a", "#fca50a", "#fcffa4"]
-PACKED = 10_000  # a cosine is sent as an integer of this many parts of one
+PACKED = 10_000  # a cosine is sent as an integer, multiplied by this
 
 
 @dataclass(frozen=True)
 class Heat:
-    """The attention map that is picked: whose, and of what."""
+    """The selected attention map: its encoder and its method."""
 
     encoder_id: int
     encoder: str
@@ -42,10 +42,10 @@ class Heat:
 
 @dataclass(frozen=True)
 class Around:
-    """What the page adds to what was looked at.
+    """Context of the view.
 
-    dataset, mined: names of the dataset and of the correspondence set. encoder: the set's, settings: those on screen,
-    changed: where they differ from the set's; all three in words.
+    dataset, mined: names of the dataset and of the correspondence set. encoder: label of the set's encoder. settings:
+    description of those on screen. changed: their differences from the set's.
     """
 
     urls: PictureUrls
@@ -59,7 +59,7 @@ class Around:
 
 
 def payload(looked: Looked, around: Around) -> PairPayload:
-    """Everything that the view draws."""
+    """Return the data of the view."""
     urls, roi, following = around.urls, looked.roi, looked.following
     found = looked.neighbors[looked.rank - 1]
     return {
@@ -83,7 +83,7 @@ def payload(looked: Looked, around: Around) -> PairPayload:
 
 
 def packed(similar: np.ndarray) -> Matrix:
-    """A matrix of cosines, float32 [B_q, B_k], as the component takes it: two bytes each."""
+    """Pack a matrix of cosines, float32 [B_q, B_k], with two bytes each."""
     whole = np.round(similar.clip(-1, 1) * PACKED).astype("<i2")
     return {"rows": len(similar), "columns": similar.shape[1], "values": base64.b64encode(whole.tobytes()).decode()}
 
@@ -171,7 +171,7 @@ def _attention(looked: Looked, heat: Heat, urls: PictureUrls) -> PairHeat:
 
 
 def _caption(looked: Looked, neighbor: RankedNeighbor, around: Around) -> list[str]:
-    """What a saved figure says of itself."""
+    """Return the caption of a saved figure."""
     differs = f", changed: {', '.join(around.changed)}" if around.changed else ""
     way = "" if looked.agreement is None else ", approximate regions"
     return [

@@ -1,4 +1,4 @@
-"""The settings of the pair page: controls, what they do to the photo on screen, and Regenerate."""
+"""The settings of the Pair page: controls, their effect on the photos on screen, and Regenerate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from orl_explorer.train.settings import differences
 
 
 def sliders(mined: CorrespondenceSet) -> MineConfig:
-    """Draw the controls and say what they are set to: the set's own values, unless the URL has others."""
+    """Draw the controls and return their values: those in the URL, else the set's own."""
     st.session_state["mined"] = mined
     panel = _panel(mined)
     config = panel.asked()
@@ -33,30 +33,30 @@ def _panel(mined: CorrespondenceSet) -> MiningPanel:
 
 
 def keep() -> None:
-    """Callback of everything that a person moves: what all controls are set to goes into the URL."""
+    """Callback of all controls: write the values of all controls to the URL."""
     shell.put_in_url(**in_url())
 
 
 def in_url() -> dict[str, str]:
-    """What the URL is to say of the controls as they are set."""
+    """Return the URL parameters of the controls' values."""
     mined: CorrespondenceSet | None = st.session_state.get("mined")
     return {} if mined is None else _panel(mined).in_url()
 
 
 def approximate() -> bool:
-    """Whether the preview may be an approximation that embeds each photo once instead of each region."""
+    """Draw a toggle and return whether the preview embeds each photo once instead of each RoI."""
     with st.sidebar:
         return st.toggle(
             "Approximate regions",
             key="approx",
             bind="query-params",
-            help="Cut all regions from one map of the photo (RoIAlign) instead of embedding a crop of each: many times "
-            "quicker where a setting brings up new regions. Regenerate always embeds crops.",
+            help="Cut the features of all RoIs from one feature map of the photo (RoIAlign) instead of embedding a "
+            "crop of each. This is many times faster for new RoIs. Regenerate always embeds crops.",
         )
 
 
 def counts(query: Seen, key: Seen, config: MineConfig) -> None:
-    """What the rules do to the two photos on screen: raw -> kept, rejected by which rule."""
+    """Draw for both photos the numbers of raw, kept and rejected boxes."""
     left, right = st.columns(2)
     left.caption(f"Query: {_funnel(query, config)}")
     right.caption(f"Neighbour: {_funnel(key, config)}")
@@ -71,24 +71,24 @@ def _funnel(seen: Seen, config: MineConfig) -> str:
         f"beyond {config.max_rois}": found["count"],
     }
     reasons = " · ".join(f"{count:,} {rule}" for rule, count in rejected.items() if count)
-    kept = "**none kept, its fall-back box stands in**" if seen.fallback else f"**{found['kept']} kept**"
+    kept = "**none kept, fall-back box used**" if seen.fallback else f"**{found['kept']} kept**"
     return f"{found['raw']:,} raw → {kept}" + (f" · rejected: {reasons}" if reasons else "")
 
 
 def regenerate(place: Place, subject: PreviewSubject, image: Image, config: MineConfig) -> None:
-    """Say how the screen differs from the set, and offer to mine the whole dataset so."""
+    """List the settings that differ from the set, and draw a button that mines the whole dataset with them."""
     own = MineConfig.of(subject.mined)
     changed = differences(config, own)
     with st.sidebar:
         if changed:
             st.info("Differs from the set: " + " · ".join(changed), icon=":material/tune:")
-            st.button("Back to the set's values", on_click=ask_for, args=(own, own), width="stretch")
+            st.button("Reset to the set's values", on_click=ask_for, args=(own, own), width="stretch")
         if not shell.read_only() and st.button(
             "Regenerate …",
             type="primary" if changed else "secondary",
             width="stretch",
             icon=":material/autorenew:",
-            help="Mine the whole dataset with these settings, as a run, into a new set.",
+            help="Mine the whole dataset with these settings into a new set.",
         ):
             _confirm(place, subject, image, config)
 
@@ -96,20 +96,20 @@ def regenerate(place: Place, subject: PreviewSubject, image: Image, config: Mine
 @st.dialog("Regenerate for the whole dataset", width="medium")
 def _confirm(place: Place, subject: PreviewSubject, image: Image, config: MineConfig) -> None:
     changed = differences(config, MineConfig.of(subject.mined))
-    st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "The same settings as the set on screen.")
+    st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "No changes: the settings of the set on screen.")
     [side] = preview.sides(subject, [image], config)
     new = preview.unstored_boxes(subject, side)
     total = subject.mined.image_count
     st.caption(
-        f"Selective search: none, the proposals of all {total:,} photos are stored. "
+        f"No selective search: the proposals of all {total:,} photos are stored. "
         + (
-            f"New boxes: {new} on this photo; if the others are like it, about {new * total:,} forward passes."
+            f"New boxes: {new} on this photo, so about {new * total:,} forward passes in total."
             if new
-            else "Boxes to embed: none on this photo; the rest is matching, milliseconds for each photo."
+            else "No new boxes on this photo. Matching takes milliseconds per photo."
         )
     )
     name = st.text_input("Name of the new set", value=free_name(subject, config), key="new_set")
-    if st.button("Start", type="primary", icon=":material/play_arrow:"):
+    if st.button("Start run", type="primary", icon=":material/play_arrow:"):
         try:
             ids = {"dataset_id": subject.dataset.id, "encoder_id": subject.encoder.id}
             run = launch(place.workspace, Mine(name=name.strip(), config=config, **ids))

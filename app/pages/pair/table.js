@@ -1,5 +1,5 @@
 // @ts-check
-// The table of pairs: the stage's equivalent in words, with a crop of each region.
+// The table of pairs: a text equivalent of the stage, with a crop of each RoI.
 
 import { wordsOn } from "../../components/colours.js";
 import { el, icon, picture } from "../../components/dom.js";
@@ -19,7 +19,7 @@ export class PairTable {
     this.message = el("div", { class: "empty" });
     this.judgeHead = el("th", { scope: "col", class: "judge", text: "Verdict" });
     const heads = ["#", "Query RoI", "Neighbour RoI", "Similarity"].map((text) => el("th", { scope: "col", text }));
-    const caption = el("caption", { class: "sr", text: "Matched regions, most similar first; sizes in pixels" });
+    const caption = el("caption", { class: "sr", text: "Pairs of RoIs, most similar first; sizes in pixels" });
     this.table = el("table", {}, caption, el("thead", {}, el("tr", {}, ...heads, this.judgeHead)), this.body);
     this.root = el("div", { class: "pairs" }, this.table, this.message);
   }
@@ -131,7 +131,7 @@ export class PairTable {
   }
 
   /**
-   * Scrolls the table alone, and only when the row is out of sight.
+   * Scrolls only the table, and only if the row is not visible.
    * @param {KeptPair} pair
    */
   reveal(pair) {

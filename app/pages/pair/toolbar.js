@@ -1,5 +1,5 @@
 // @ts-check
-// What is shown: layers, heat maps, the least similarity, zoom.
+// Display options: layers, heat maps, minimum similarity, zoom.
 
 import { gradient } from "../../components/colours.js";
 import { el, icon } from "../../components/dom.js";
@@ -11,13 +11,13 @@ import { plural } from "../../components/words.js";
 /** @import { Layers } from "../../components/stage/looking.js" */
 /** @import { PairView } from "./view.js" */
 
-/** @type {[keyof Layers, string, string][]} name, word, what it shows */
+/** @type {[keyof Layers, string, string][]} name, label, tooltip */
 const LAYERS = [
-  ["boxes", "Boxes", "Candidate boxes (hold H to hide everything)"],
-  ["links", "Links", "Links between matched boxes (L)"],
-  ["rejected", "Rejected", "Boxes that a filter removed; click one to see why (R)"],
-  ["attention", "Attention", "Where the network responds (A)"],
-  ["matrix", "Matrix", "Similarity of each query RoI with each RoI of the neighbour (M)"],
+  ["boxes", "Boxes", "Show RoIs (hold H to hide everything)"],
+  ["links", "Links", "Show links between paired RoIs (L)"],
+  ["rejected", "Rejected", "Show rejected boxes. Click one to see why (R)"],
+  ["attention", "Attention", "Show where the network responds (A)"],
+  ["matrix", "Matrix", "Show the similarity of all query RoIs to all neighbour RoIs (M)"],
 ];
 
 export class Toolbar {
@@ -39,13 +39,13 @@ export class Toolbar {
       el("span", { class: "legend-scale" }, this.legendLow, this.legendBar, this.legendHigh),
       this.legendLabel,
     );
-    const label = "Least similarity shown";
+    const label = "Minimum similarity shown";
     this.range = el("input", { type: "range", step: 0.001, class: "threshold", "aria-label": label });
     this.range.oninput = () => view.setThreshold(Number(this.range.value));
     this.value = el("output", { class: "threshold-value" });
     this.count = el("span", { class: "count" });
     this.threshold = el("label", { class: "slider" }, el("span", { text: "cos ≥" }), this.range, this.value);
-    for (const input of [this.opacity, this.range]) input.onpointerup = () => input.blur(); // give the keys back
+    for (const input of [this.opacity, this.range]) input.onpointerup = () => input.blur(); // return the keys
     /** @type {(name: IconName, title: string, onclick: () => void) => HTMLElement & { disabled: boolean }} */
     const button = (name, title, onclick) =>
       el("button", { type: "button", class: "tool", title, "aria-label": title, onclick }, icon(name));

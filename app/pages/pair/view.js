@@ -1,5 +1,5 @@
 // @ts-check
-// The view itself: state, actions, keys, and the entry point that Streamlit calls with new data.
+// The view: state, actions, keys, and the entry point that Streamlit calls with new data.
 
 import { AddressBar, lastingLink } from "../../components/address.js";
 import { DARK, PAIRS } from "../../components/colours.js";
@@ -29,11 +29,11 @@ import { Toolbar } from "./toolbar.js";
 
 /** @typedef {Omit<ShownPair, "rank"> & DrawnPair & { rank: number | null, note?: string }} KeptPair */
 
-// Of a pair that is not among the kept ones.
+// Style of a pair that is not kept.
 const OUTSIDE = { color: "#FFFFFF", halo: DARK, sign: "–" };
 
-// What the stage and the table are built from. A selection or a verdict that comes back from the server
-// leaves it as it is, and then the rows, with their focus and hover, stay in place.
+// Returns the data that the stage and the table are built from. A selection or a verdict does not change it, so the
+// rows keep their focus and hover.
 /** @param {PairPayload} data */
 function fingerprint({ query, neighbor, pairs, matrix, can_judge, crop_url }) {
   return JSON.stringify([
@@ -55,7 +55,7 @@ export class PairView extends Looking {
     this.send = null; // Streamlit gives it
     this.opacity = 0.6;
     /** @type {string | null} */
-    this.roi = null; // the box whose matches or rejection the server was asked for, as the URL names it
+    this.roi = null; // name of the box whose matches or rejection the server was asked for
     /** @type {Set<string>} */
     this.prefetched = new Set();
     this.address = new AddressBar(this);
@@ -71,7 +71,7 @@ export class PairView extends Looking {
     const aside = el("div", { class: "aside" }, this.matches.root, this.matrix.root, this.table.root);
     const main = el("div", { class: "main" }, this.stage.root, aside);
     root.replaceChildren(this.filmstrip.root, this.toolbar.root, main, this.help.root);
-    // After a mouse click the next key would put a focus ring on what was clicked; keyboard focus stays.
+    // Without this, the next key after a mouse click would draw a focus ring. Keyboard focus is kept.
     root.onclick = (event) => {
       const { activeElement } = /** @type {ShadowRoot} */ (root.getRootNode());
       if (event.detail > 0) /** @type {HTMLElement | null} */ (activeElement)?.blur();
@@ -138,7 +138,7 @@ export class PairView extends Looking {
   }
 
   /**
-   * A pair of boxes that is selected though it is not among the pairs: drawn beside them, dashed.
+   * Sets the selected pair that is not kept. It is drawn dashed.
    * @param {OutsidePair | null} pair
    */
   setOutside(pair) {
@@ -153,7 +153,7 @@ export class PairView extends Looking {
   }
 
   /**
-   * The box that the server names as the URL does; none when the selected pair shows it anyway.
+   * Returns the named box; null if the selected pair shows it already.
    * @param {string | null} roi
    */
   recordOf(roi) {
@@ -166,11 +166,11 @@ export class PairView extends Looking {
   }
 
   emptySentence() {
-    if (!this.data.neighbor) return "This query has no neighbour to compare with.";
+    if (!this.data.neighbor) return "This query has no neighbours.";
     if (this.outside) return "";
-    if (!this.pairs.length) return "No pair between these two photos passes the current settings.";
+    if (!this.pairs.length) return "These settings find no pair of these two photos.";
     if (this.visiblePairs().length) return "";
-    return `No pair reaches this similarity: the best is ${this.pairs[0].similarity.toFixed(3)}.`;
+    return `No pair reaches this similarity. The best has ${this.pairs[0].similarity.toFixed(3)}.`;
   }
 
   // -- painting --------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ export class PairView extends Looking {
   paint() {
     for (const [name, on] of Object.entries(this.layers)) this.root.classList.toggle(`no-${name}`, !on);
     this.root.style.setProperty("--attention-opacity", String(this.opacity));
-    // Heat maps are computed on the server: ask for them only when they are looked at.
+    // The server computes heat maps: request them only when they are shown.
     this.stage.setAttention(this.layers.attention ? this.data.attention : null);
     this.stage.paint();
     this.table.paint();
@@ -206,7 +206,7 @@ export class PairView extends Looking {
 
   /**
    * @param {KeptPair | null} pair
-   * @param {string | null} [roi] the box that was clicked, or none, which closes what was open of another one
+   * @param {string | null} [roi] the clicked box, or null, which closes the details of another one
    */
   select(pair, roi = null) {
     const moved = this.outside !== null && pair !== this.outside;
@@ -220,7 +220,7 @@ export class PairView extends Looking {
   }
 
   /**
-   * Any two boxes: the pair where they are one, else shown beside the pairs.
+   * Selects two boxes: a kept pair, or a pair that is drawn in addition.
    * @param {number} q
    * @param {number} k
    * @param {number} similarity
@@ -239,7 +239,7 @@ export class PairView extends Looking {
     this.send("pick", numbered({ q: this.selected?.q ?? null, k: this.selected?.k ?? null, roi }));
   }
 
-  // What is open of a box closes first, then the selection goes.
+  // Closes the details of a box; if none are open, clears the selection.
   clear() {
     if (this.focusRecord || this.roi) {
       this.focusRecord = null;
@@ -262,7 +262,7 @@ export class PairView extends Looking {
    * @param {Judgement} verdict
    */
   judge(pair, verdict) {
-    pair.verdict = pair.verdict === verdict ? null : verdict; // shown at once; new data has the last word
+    pair.verdict = pair.verdict === verdict ? null : verdict; // until new data arrives
     this.highlight();
     const { rank, q, k } = pair;
     this.send("verdict", numbered({ rank, q, k, verdict: pair.verdict }));
@@ -341,7 +341,7 @@ export class PairView extends Looking {
     return actions[key];
   }
 
-  // -- what of looking is in the URL -----------------------------------------------------------------
+  // -- display options in the URL --------------------------------------------------------------------
 
   inAddress() {
     return { layers: layersText(this.layers), cos: this.threshold === null ? "" : String(this.threshold) };

@@ -1,4 +1,4 @@
-"""Sets: every correspondence set of the workspace, what is known of one, and what can be done with it."""
+"""The page Sets: all correspondence sets of the workspace; details, downloads, renaming and deletion of one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from orl_explorer.train.jobs import sets as work
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.settings import control
 
-# Where a set leads: page, words, icon; those pages that there are.
+# Links to other pages: page, label, icon. Only pages that exist are offered.
 WAYS = (
     ("explore", "Photos", ":material/photo_library:"),
     ("matches", "Matches", ":material/grid_view:"),
@@ -34,13 +34,13 @@ WAYS = (
     ("train", "Train", ":material/model_training:"),
 )
 FORMATS = {
-    "reference": ("The reference's three files", "Proposals, neighbours and correspondences as JSON, in one zip."),
-    "parquet": ("Pairs, Parquet", "A row for each pair: photos, boxes, ranks, similarity, margin, cycle."),
+    "reference": ("Reference files, zip", "Proposals, neighbours and pairs as JSON files of the reference code."),
+    "parquet": ("Pairs, Parquet", "One row per pair: photos, boxes, ranks, similarity, margin, cycle."),
     "csv": ("Pairs, CSV", "The same rows as text."),
-    "coco": ("RoIs, COCO json", "An annotation for each RoI."),
-    "verdicts": ("Verdicts, CSV", "What people judged of this set's pairs."),
-    "tags": ("Tags, CSV", "What people tagged: photos and pairs."),
-    "settings": ("Settings, JSON", "What the set was mined with."),
+    "coco": ("RoIs, COCO json", "One annotation per RoI."),
+    "verdicts": ("Verdicts, CSV", "People's verdicts on the pairs of this set."),
+    "tags": ("Tags, CSV", "People's tags on photos and pairs."),
+    "settings": ("Settings, JSON", "The settings of the mining run."),
 }
 BLUE, GREY = "#0072B2", "#999999"
 
@@ -70,10 +70,10 @@ def _table(place: Place, complete: list[CorrespondenceSet]) -> None:
     by = {e.id: e for e in encoders(place.workspace.store)}
     shown = [{"set": s.name} | _row(s, names[s.dataset_id], by[s.encoder_id]) for s in complete]
     shares = {
-        "consistent": "Share of pairs whose way back ends where it began",
-        "same class": "Share of pairs of two annotated objects of one class",
-        "… by chance": "The same of RoIs drawn from the same photos",
-        "query is object": "Share of query RoIs that are annotated objects",
+        "consistent": "Share of pairs where the key's nearest RoI in the query photo is the query RoI",
+        "same class": "Share of pairs whose RoIs match annotated objects of the same class",
+        "… by chance": "Share of same class for RoIs drawn at random from the same photos",
+        "query is object": "Share of pairs whose query RoI matches an annotated object",
     }
     columns: dict[str, Any] = {
         name: st.column_config.NumberColumn(help=about, format="%.1f %%") for name, about in shares.items()
@@ -91,7 +91,7 @@ def _table(place: Place, complete: list[CorrespondenceSet]) -> None:
         column_config=columns,
         height=min(38 + 35 * len(complete), 400),
     )
-    st.caption("Select a row to see that set below.")
+    st.caption("Select a row to show its set below.")
 
 
 def _row(mined: CorrespondenceSet, dataset: str, encoder: Encoder) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _row(mined: CorrespondenceSet, dataset: str, encoder: Encoder) -> dict[str, 
 
 
 def differs(mined: CorrespondenceSet) -> str:
-    """Settings of a set that are not the paper's, in one line."""
+    """Describe the settings of a set that differ from the paper's, in one line."""
     return ", ".join(
         f"{control(MineConfig, name).term} {_value(own)}"
         for name, (own, _) in work.differences_from_paper(mined).items()
@@ -149,27 +149,24 @@ def _exports(mined: CorrespondenceSet) -> None:
     with st.container(horizontal=True, gap="small"):
         for form, (label, about) in FORMATS.items():
             st.link_button(label, export_url(mined.id, form), icon=":material/download:", help=about)
-    st.caption(
-        "Made as it is read, so that the first bytes come at once. On the command line: "
-        f"`orl export {mined.name} --format reference --out FOLDER`, and so on."
-    )
+    st.caption(f"In a terminal: `orl export {mined.name} --format reference --out FOLDER`.")
 
 
 def _quality(mined: CorrespondenceSet) -> None:
     st.markdown("**Quality**")
     if not mined.quality:
-        st.info(f"Not measured yet: `orl quality {mined.name}` does it.", icon=":material/info:")
+        st.info(f"Not measured yet. Measure it with `orl quality {mined.name}`.", icon=":material/info:")
         return
     measured = with_chance(mined.quality)
     table = {
         "measure": [m.label for m in measured],
         "value": [f"{m.value:,.4g}" for m in measured],
         "by chance": ["" if m.chance is None else f"{m.chance:,.4g}" for m in measured],
-        "means": [m.meaning for m in measured],
+        "meaning": [m.meaning for m in measured],
     }
     if not any(table["by chance"]):
         del table["by chance"]
-        st.caption("The photos have no annotations, so nothing is said of objects.")
+        st.caption("The photos have no annotations, so measures of objects are missing.")
     st.dataframe(table, hide_index=True, height=min(38 + 35 * len(measured), 640), key="quality")
 
 
@@ -227,29 +224,29 @@ def _lineage(place: Place, mined: CorrespondenceSet, affected: Dependents) -> No
         became = f" → encoder **{shell.escape(made[run.id].name)}**" if run.id in made else ""
         lines.append(f"Run {run.id}, {shell.escape(run.name)}, trained on it {shell.status_line(run)}{became}")
     if len(lines) == 1:
-        lines.append("Nothing has been trained on it yet")
+        lines.append("No encoder was trained on it yet")
     if affected.compared:
         lines.append(f"Compared with {', '.join(map(shell.escape, affected.compared))}")
     if affected.verdicts:
-        lines.append(f"{affected.verdicts:,} of its pairs are judged")
+        lines.append(f"{affected.verdicts:,} of its pairs have a verdict")
     st.markdown("**Lineage**\n" + "\n".join(f"- {line}" for line in lines))
 
 
 def _rename(mined: CorrespondenceSet, affected: Dependents) -> None:
     with st.popover("Rename …", icon=":material/edit:", disabled=bool(affected.live)):
         st.text_input("New name", value=mined.name, key=f"rename-{mined.id}")
-        st.button("Rename", type="primary", on_click=_on_rename, args=(mined.id, mined.name))
+        st.button("Rename set", type="primary", on_click=_on_rename, args=(mined.id, mined.name))
 
 
 def _delete(mined: CorrespondenceSet, affected: Dependents) -> None:
     with st.popover("Delete …", icon=":material/delete:", width="content"):
         if affected.live:
             live = affected.live[0]
-            st.warning(f"Run {live.id} ({shell.escape(live.name)}) uses it: wait for it, or stop it first.")
+            st.warning(f"Run {live.id} ({shell.escape(live.name)}) uses this set. Wait until it ends, or stop it.")
             return
         st.markdown("\n".join(f"- {line}" for line in consequences(mined, affected)))
         if affected.trained:
-            st.text_input(f"Type its name, {shell.escape(mined.name)}, to delete it still", key=f"confirm-{mined.id}")
+            st.text_input(f"To confirm, type the name {shell.escape(mined.name)}", key=f"confirm-{mined.id}")
         st.button(
             f"Delete {shell.escape(mined.name)}",
             type="primary",
@@ -260,19 +257,19 @@ def _delete(mined: CorrespondenceSet, affected: Dependents) -> None:
 
 
 def consequences(mined: CorrespondenceSet, affected: Dependents) -> list[str]:
-    """What deleting a set means, a sentence each."""
-    lines = [f"{mined.pair_count:,} pairs of {mined.image_count:,} photos are gone. This cannot be undone."]
+    """List the consequences of deleting a set."""
+    lines = [f"Deletes {mined.pair_count:,} pairs of {mined.image_count:,} photos. You cannot undo this."]
     if affected.trained:
         ids = ", ".join(str(run.id) for run in affected.trained)
-        lines.append(f"It was trained on by run {ids}: what a run trained on stays in its folder.")
+        lines.append(f"Runs trained on it: {ids}. Each keeps a copy of its pairs in its folder.")
         if any(run.status != "done" for run in affected.trained):
-            lines.append("Those that are not done cannot be resumed any more.")
+            lines.append("Runs that are not done cannot be resumed afterwards.")
     if affected.encoders:
-        lines.append(f"Encoders made from it stay: {', '.join(shell.escape(e.name) for e in affected.encoders)}.")
+        lines.append(f"Keeps the encoders trained on it: {', '.join(shell.escape(e.name) for e in affected.encoders)}.")
     if affected.compared:
-        lines.append(f"Comparisons with {', '.join(map(shell.escape, affected.compared))} are gone.")
+        lines.append(f"Deletes the comparisons with {', '.join(map(shell.escape, affected.compared))}.")
     if affected.verdicts:
-        lines.append(f"Verdicts on {affected.verdicts:,} of its pairs stay: they count wherever these RoIs are.")
+        lines.append(f"Keeps verdicts on {affected.verdicts:,} of its pairs. They apply to any set with these RoIs.")
     return lines
 
 
@@ -285,11 +282,11 @@ def _unfinished(place: Place, unfinished: list[CorrespondenceSet]) -> None:
             st.markdown(f":material/hourglass_top: **{name}** {state} by run {mined.run_id}.", width="content")
             if not going_on and not shell.read_only():
                 st.button(
-                    "Delete",
+                    "Delete set",
                     key=f"drop-{mined.id}",
                     type="tertiary",
                     icon=":material/delete:",
-                    help="A run that is resumed begins it anew",
+                    help="Delete the unfinished set. If you resume its run, the run mines the set again.",
                     on_click=_on_delete,
                     args=(mined.id, mined.name),
                 )
@@ -298,7 +295,7 @@ def _unfinished(place: Place, unfinished: list[CorrespondenceSet]) -> None:
 def _deleted(place: Place) -> None:
     gone = deleted_sets(place.workspace.store)
     if gone:
-        with st.expander(f"{len(gone)} deleted"):
+        with st.expander(f"Deleted sets ({len(gone)})"):
             st.dataframe(
                 {
                     "set": [g.name for g in gone],
@@ -333,12 +330,12 @@ def _on_delete(set_id: int, name: str) -> None:
     confirmed = str(st.session_state.get(f"confirm-{set_id}", "")).strip()
     if attempted(lambda: work.delete(shell.workspace(), name, author(), confirmed)):
         st.session_state.pop("set", None)
-        st.toast(f"{shell.escape(name)} is deleted.", icon=":material/check:")
+        st.toast(f"Deleted {shell.escape(name)}.", icon=":material/check:")
 
 
 def attempted(action: Callable[[], object]) -> bool:
-    """Do what a person asked for, unless this server only shows; say why where it cannot be done."""
+    """Perform an action unless the server is read-only. Show an error as a toast."""
     if shell.read_only():
         return False
-    with st.spinner("Working …", show_time=True):  # millions of rows take their time
+    with st.spinner("Working …", show_time=True):  # millions of rows take a while
         return shell.succeeds(action)

@@ -1,4 +1,4 @@
-"""What to do with what a run has made."""
+"""Next steps after a run: buttons for its set, its encoder or its result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orl_explorer.train.workspace import Workspace
 
 
 def offer_next(opened: Workspace, run: Run) -> None:
-    """The next steps of a run that is done."""
+    """Draw the next steps of a run that is done."""
     if run.status != "done":
         return
     match makes(run):
@@ -31,8 +31,8 @@ def offer_next(opened: Workspace, run: Run) -> None:
             if encoder is not None and run.dataset_id is not None:
                 with st.container(border=True):
                     st.markdown(
-                        f":material/check: The encoder **{escape(encoder.name)}** is ready. See which pairs it finds, "
-                        "measure it, or look at what it attends to."
+                        f":material/check: The encoder **{escape(encoder.name)}** is ready. Mine pairs with it, "
+                        "evaluate it, or look at its attention maps."
                     )
                     with_encoder(
                         opened, encoder, dataset_by_id(opened.store, run.dataset_id).name, _before(opened, run)
@@ -40,21 +40,21 @@ def offer_next(opened: Workspace, run: Run) -> None:
 
 
 def with_encoder(opened: Workspace, encoder: Encoder, dataset: str, before: Encoder | None) -> None:
-    """Mine with an encoder, evaluate it, look at its attention beside that of the one it comes from."""
+    """Draw buttons to mine with an encoder, evaluate it, and compare its attention with that of the one before."""
     with st.container(horizontal=True):
         if not shell.read_only():
-            if st.button("Mine with it …", icon=":material/search:", type="primary", key="mine-with"):
+            if st.button("Mine with encoder …", icon=":material/search:", type="primary", key="mine-with"):
                 _mine(opened, dataset, encoder)
-            st.button("Evaluate it …", icon=":material/monitoring:", on_click=_evaluate, args=(encoder.name,))
+            st.button("Evaluate encoder …", icon=":material/monitoring:", on_click=_evaluate, args=(encoder.name,))
         if shell.has_page("attention"):
-            label = f"Attention beside {before.name}" if before else "Its attention"
+            label = f"Compare attention with {before.name}" if before else "Show attention"
             if st.button(label, icon=":material/visibility:", key="to-attention"):
                 st.session_state["encoders"] = [row.name for row in (before, encoder) if row is not None]
                 shell.open_page("attention")
 
 
 def _before(opened: Workspace, run: Run) -> Encoder | None:
-    """The encoder that found the pairs of stage 3: what stage 3 should improve on."""
+    """Return the encoder that mined the pairs of stage 3, as a baseline."""
     mined = set_by_id(opened.store, run.correspondence_set_id) if run.correspondence_set_id else None
     return encoder_by_id(opened.store, mined.encoder_id) if mined else None
 
@@ -66,13 +66,13 @@ def _with_set(opened: Workspace, made: CorrespondenceSet) -> None:
         with st.container(horizontal=True):
             if not shell.read_only():
                 st.button(
-                    "Train on it",
+                    "Train on set",
                     icon=":material/model_training:",
                     type="primary",
                     on_click=_train,
                     kwargs=picked,
                 )
-            for page, label, icon in (("explore", "Explore it", "photo_library"), ("tune", "Tune it", "tune")):
+            for page, label, icon in (("explore", "Explore set", "photo_library"), ("tune", "Tune set", "tune")):
                 if shell.has_page(page):
                     st.button(
                         label,
@@ -84,12 +84,12 @@ def _with_set(opened: Workspace, made: CorrespondenceSet) -> None:
 
 
 def go_with_set(page: str, data: str, set: str) -> None:
-    """Callback: pick a set and leave for another page, which ``gone`` does once the pickers have taken it over."""
+    """Callback: select a set and request another page. ``gone`` opens it when the pickers have the selection."""
     st.session_state["data"], st.session_state["set"], st.session_state["go"] = data, set, page
 
 
 def gone() -> None:
-    """Leave for the page that a callback chose."""
+    """Open the page that a callback requested."""
     page = st.session_state.pop("go", "")
     if shell.has_page(page):
         shell.open_page(page)
@@ -108,23 +108,23 @@ def _result(opened: Workspace, run: Run) -> None:
                 column.metric(name.replace("_", " "), f"{value:.4g}")
         for note in found.summary.get("notes", []):
             st.caption(escape(note))
-        st.button("All results", icon=":material/leaderboard:", on_click=_results, type="tertiary")
+        st.button("Show all results", icon=":material/leaderboard:", on_click=_results, type="tertiary")
 
 
 def _results() -> None:
-    """Callback: the table of all evaluations."""
+    """Callback: open the table of all evaluations."""
     st.query_params["view"] = "results"
 
 
 def _train(data: str, set: str) -> None:
-    """Callback: the form of stage 3 on a set."""
+    """Callback: open the form of stage 3 for a set."""
     st.session_state["data"], st.session_state["set"] = data, set
     st.query_params.pop("run", None)
     st.query_params["view"], st.query_params["stage"] = "launch", "3"
 
 
 def _evaluate(encoder: str) -> None:
-    """Callback: the form of an evaluation of an encoder."""
+    """Callback: open the evaluation form for an encoder."""
     st.query_params.pop("run", None)
     st.query_params["view"], st.query_params["stage"], st.query_params["encoder"] = "launch", "evaluate", encoder
 

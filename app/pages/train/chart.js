@@ -1,5 +1,5 @@
 // @ts-check
-// The panels together: one zoom, one crosshair and one set of axes for all of them.
+// All panels, with a common zoom, crosshair and x axis.
 
 import { AddressBar, lastingLink } from "../../components/address.js";
 import { el, svg } from "../../components/dom.js";
@@ -58,11 +58,11 @@ export class Curves {
     };
     this.epochs = toggle("By epoch", () => {
       this.look.byEpoch = !this.look.byEpoch;
-      this.look.range = null; // it was in the other unit
+      this.look.range = null; // its unit has changed
     });
     this.logarithm = toggle("Log scale", () => (this.look.log = !this.look.log));
     this.reset = el("button", { type: "button", text: "Reset zoom", hidden: true, onclick: () => this.zoomTo(null) });
-    this.hint = el("span", { class: "hint", text: "Drag across a chart to zoom, double-click to see all" });
+    this.hint = el("span", { class: "hint", text: "Drag across a chart to zoom, double-click to reset" });
     this.save = new SaveMenu(this);
     const slider = el("label", { class: "slider" }, "Smoothing", this.slider, this.smoothed);
     return el(
@@ -78,7 +78,7 @@ export class Curves {
     );
   }
 
-  // What a person has changed: on screen at once, in the URL soon.
+  // Draws a change at once, and writes it to the URL soon.
   show() {
     this.draw();
     this.address.write();

@@ -1,6 +1,6 @@
-"""Curves of one run or several, which keep the viewer's zoom, smoothing and axes while new numbers arrive.
+"""Curves of one or several runs. Zoom, smoothing and axes stay as they are when new values arrive.
 
-Everything that belongs to looking stays in the browser; the component reports nothing.
+The browser handles all display options; the component sends no triggers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Source(TypedDict):
-    """A run of the legend; ``per_epoch`` is its number of steps in an epoch."""
+    """A run of the legend. ``per_epoch``: steps per epoch."""
 
     id: int
     name: str
@@ -25,7 +25,7 @@ class Source(TypedDict):
 
 
 class Line(TypedDict):
-    """A curve: ``x`` are steps; ``low`` and ``high`` bound the values that a point stands for."""
+    """A curve. ``x``: steps; ``low`` and ``high``: range of the values that a point averages."""
 
     run: int
     label: str
@@ -39,14 +39,14 @@ class Line(TypedDict):
 
 
 class Mark(TypedDict):
-    """A level to compare with."""
+    """A horizontal reference line."""
 
     y: float
     text: str
 
 
 class ChartPanel(TypedDict):
-    """One chart. ``unit``: "" or "%", for shares of 1. ``log``: may have a logarithmic axis."""
+    """One chart. ``unit``: "" or "%", for shares of 1. ``log``: a logarithmic axis is possible."""
 
     name: str
     title: str
@@ -57,7 +57,7 @@ class ChartPanel(TypedDict):
 
 
 class CurvesPayload(TypedDict):
-    """All that is drawn."""
+    """Data of the component."""
 
     runs: list[Source]
     panels: list[ChartPanel]

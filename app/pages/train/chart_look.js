@@ -1,5 +1,5 @@
 // @ts-check
-// How curves are looked at: as the URL has it, and as a figure says it.
+// Display options of curves: in the URL, and in the caption of a figure.
 
 /**
  * @typedef {object} Look
@@ -12,7 +12,7 @@
 
 /**
  * @param {Look} look
- * @returns {Record<string, string>} "" where it is as usual
+ * @returns {Record<string, string>} "" for a default
  */
 export function inAddress({ smoothing, byEpoch, log, range, hidden }) {
   return {
@@ -35,7 +35,7 @@ export function fromAddress(parameters) {
     smoothing: smoothing >= 0 && smoothing < 1 ? smoothing : 0,
     byEpoch: parameters.get("unit") === "epoch",
     log: parameters.get("scale") === "log",
-    range: from < to ? [from, to] : null, // not when either is no number
+    range: from < to ? [from, to] : null, // null if one is not a number
     hidden: new Set((parameters.get("off") ?? "").split(".").map(Number).filter(Boolean)),
   };
 }
@@ -43,15 +43,15 @@ export function fromAddress(parameters) {
 /**
  * @param {Look} look
  * @param {{ range: [number, number], banded: boolean, off: number[] }} shown range: of x; banded: points of some curve
- * stand for several values; off: runs that are hidden
+ * average several values; off: hidden runs
  */
 export function captionOf({ smoothing, byEpoch, log }, { range, banded, off }) {
   const [from, to] = range.map((x) => Number(x.toPrecision(4)).toLocaleString("en"));
   const facts = [
     `${byEpoch ? "epoch" : "step"}s ${from} to ${to}`,
     smoothing ? `smoothed by ${smoothing}` : "",
-    banded && !smoothing ? "bands from the least to the greatest value of the steps of a point" : "",
-    log ? "logarithmic where values allow" : "",
+    banded && !smoothing ? "bands: minimum to maximum of the steps that a point averages" : "",
+    log ? "logarithmic where possible" : "",
     off.length ? `hidden: ${off.join(", ")}` : "",
   ];
   return `Curves: ${facts.filter(Boolean).join("; ")}.`;

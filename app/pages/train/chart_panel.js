@@ -1,6 +1,6 @@
 // @ts-check
-// One chart: axes, lines, the band of what a thinned point stands for, and a crosshair. The <svg> is made
-// once and keeps its place in the page; new numbers only fill it anew.
+// One chart: axes, lines, bands of the values that a point averages, and a crosshair. The <svg> is created once;
+// new values only replace its contents.
 
 import { el, fill, svg } from "../../components/dom.js";
 import { clamp } from "../../components/numbers.js";
@@ -209,7 +209,7 @@ export class Panel {
     }
     if (this.owner.look.smoothing) group.append(path(line.y, "raw"));
     group.append(path(line.soft, "curve"));
-    // One point alone makes no line, and a few should be seen as such.
+    // A single point makes no line, and few points should be visible as points.
     if (line.x.length < 30)
       line.soft.forEach((value, i) => {
         if (ok(value)) group.append(svg("circle", { class: "point", cx: at[i], cy: this.py(value), r: 2.5 }));
@@ -217,7 +217,7 @@ export class Panel {
     return [group];
   }
 
-  // Crosshair, and the values under it; without a pointer, the newest.
+  // Draws the crosshair and the values at it; without a pointer, the newest values.
   drawHover() {
     if (!this.frame || !this.shown) return;
     const x = this.owner.hoverX;

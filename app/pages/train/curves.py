@@ -1,4 +1,4 @@
-"""Curves of runs: reading their numbers as they come, and what is drawn of them."""
+"""Curves of runs: read metrics incrementally, and prepare them for the component."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHARED = 6000  # points of a panel at most, of all its lines
 
 @dataclass(frozen=True)
 class Chart:
-    """A panel: its metrics, with the label and the colour that each has when only one run is shown."""
+    """A panel: its metrics, each with its label and its colour if only one run is shown."""
 
     name: str
     title: str
@@ -62,7 +62,7 @@ CHARTS = (
     ),
     Chart("probe_similarity", "Similarity of the probes' best pairs", (("probe_similarity", "", ACCENT),)),
 )
-# Beside other runs, each part of the loss has a chart of its own.
+# If several runs are shown, each part of the loss has its own chart.
 APART = (
     Chart("loss", "Loss", CHARTS[0].lines[:1], log=True),
     *(Chart(name, f"Loss, {label}", ((name, label, color),), log=True) for name, label, color in BRANCHES),
@@ -72,14 +72,14 @@ NAMES = tuple(name for chart in CHARTS for name, *_ in chart.lines)
 
 
 class Followed:
-    """A run's numbers as far as they have been read, thinned; each look asks the store only for what is new."""
+    """A run's thinned metrics. Each look reads only new rows from the store."""
 
     def __init__(self, run_id: int) -> None:
         self._run_id, self._after, self._lock = run_id, -1, threading.Lock()
         self._found: dict[str, Thinned] = {}
 
     def look(self, store: Store) -> dict[str, Thinned]:
-        """By metric."""
+        """Return the metrics by name."""
         with self._lock:
             for name, rows in groupby(metrics(store, self._run_id, self._after, NAMES), key=lambda row: row[1]):
                 steps, _, values = zip(*rows, strict=True)
@@ -90,17 +90,17 @@ class Followed:
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _followed(workspace: str, run_id: int, started_at: datetime | None) -> Followed:
-    """Of one attempt: a run that was resumed writes its last steps anew, so it is read anew."""
+    """Return the metrics of one attempt. A resumed run repeats its last steps, so it is read again from the start."""
     return Followed(run_id)
 
 
 def numbers(opened: Workspace, run: Run) -> dict[str, Thinned]:
-    """What is known of a run's metrics, by name."""
+    """Return a run's metrics by name."""
     return _followed(str(opened.path), run.id, run.started_at).look(opened.store)
 
 
 def has_collapsed(opened: Workspace, run: Run, spread: Thinned | None) -> bool:
-    """Whether the newest features of a run are all nearly the same."""
+    """Return whether the newest features of a run are nearly identical."""
     if spread is None:
         return False
     newest = metrics(opened.store, run.id, int(spread.step[-1]) - STEPS, ("feature_spread",))
@@ -108,7 +108,7 @@ def has_collapsed(opened: Workspace, run: Run, spread: Thinned | None) -> bool:
 
 
 def draw_curves(opened: Workspace, shown: Sequence[Run], *, key: str) -> None:
-    """The charts of one run, or those of several laid over one another."""
+    """Draw the charts of one run, or of several runs in common charts."""
     found = {run.id: numbers(opened, run) for run in shown}
     payload = curves_payload(shown, found)
     if payload["panels"]:
@@ -116,9 +116,9 @@ def draw_curves(opened: Workspace, shown: Sequence[Run], *, key: str) -> None:
 
 
 def curves_payload(shown: Sequence[Run], found: dict[int, dict[str, Thinned]]) -> CurvesPayload:
-    """What the component draws. Alone, a run's losses have a colour each; beside others, each run has one.
+    """Return the data of the component. For one run, each loss has a colour; for several, each run has one.
 
-    Then the parts of the loss get charts of their own.
+    For several runs, each part of the loss has its own chart.
     """
     alone = len(shown) == 1
     sources: list[Source] = [
@@ -164,7 +164,7 @@ def curves_payload(shown: Sequence[Run], found: dict[int, dict[str, Thinned]]) -
 
 
 def _line(source: Source, series: Thinned, metric: str, label: str, color: str) -> Line:
-    """A curve in the colour given, or in that of its run."""
+    """Return a curve in the given colour, or in that of its run."""
     chance = metric == "knn_chance"
     line: Line = {
         "run": source["id"],
@@ -181,11 +181,11 @@ def _line(source: Source, series: Thinned, metric: str, label: str, color: str) 
 
 
 def _rounded(values: np.ndarray) -> list[float]:
-    """Six digits: half of what travels to the browser, and more than can be seen."""
+    """Round to six digits, which halves the data and is still invisible."""
     return [float(f"{value:.6g}") for value in values.tolist()]
 
 
 def per_epoch(run: Run) -> float:
-    """Steps of an epoch of a training run."""
+    """Return the steps per epoch of a training run."""
     epochs = run.params.get("config", {}).get("epochs") or 1
     return run.total / epochs if run.total else 1.0

@@ -1,4 +1,4 @@
-"""The form of an evaluation: which encoder, by which protocol, on what."""
+"""The evaluation form: encoder, protocol and data."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from orl_explorer.train.workspace import Workspace
 
 
 def evaluation_form(opened: Workspace) -> None:
-    """Draw it."""
+    """Draw the form."""
     known = {shell.encoder_label(row): row.name for row in reversed(encoders(opened.store))}
     if not known:
-        st.info("There is no encoder yet: add one on the Explore page, or train one.", icon=":material/info:")
+        st.info("No encoder yet. Add one on the Explore page, or train one.", icon=":material/info:")
         return
     name = forms.choice_in_url("Protocol", "protocol", {name: protocol.title for name, protocol in PROTOCOLS.items()})
     protocol = PROTOCOLS[name]
@@ -42,9 +42,9 @@ def evaluation_form(opened: Workspace) -> None:
         for sentence in wrong:
             st.error(shell.escape(sentence))
     with summary, st.container(border=True):
-        st.markdown(f"**{protocol.title}** of **{shell.escape(encoder)}**: {protocol.headline_title} is reported.")
+        st.markdown(f"**{protocol.title}** of **{shell.escape(encoder)}**. Result: {protocol.headline_title}.")
         pressed = st.button(
-            "Evaluate",
+            "Evaluate encoder",
             type="primary",
             icon=":material/monitoring:",
             width="stretch",
@@ -56,7 +56,7 @@ def evaluation_form(opened: Workspace) -> None:
 
 
 def _encoder(known: dict[str, str]) -> str:
-    """The label picked, at first that of the encoder that the URL names."""
+    """Draw the picker and return its label. Default: the encoder in the URL."""
     labels, asked = list(known), st.query_params.get("encoder", "")
     first = next((n for n, name in enumerate(known.values()) if name == asked), 0)
     return st.selectbox("Encoder", labels, index=first, key=f"evaluated-{asked}") or labels[first]
@@ -71,20 +71,20 @@ def _data(opened: Workspace, protocol: Protocol) -> str:
             there[0] if there else "",
             key=f"evaluation-{'voc' if voc else 'folders'}",
             placeholder=protocol.data,
-            help=f"A {protocol.data}",
+            help=f"{protocol.data[:1].upper()}{protocol.data[1:]}.",
             persist_state="session",
         )
         return given.strip()
     annotated = [row.name for row in datasets(opened.store) if row.annotation_count]
     if not annotated:
-        st.caption(f"Needs the {protocol.data}; there is none.")
+        st.caption("No annotated dataset yet. Add photos with annotations.")
         return ""
     return st.selectbox("Dataset", annotated, key="evaluation-dataset")
 
 
 def _launch(opened: Workspace, encoder: str, data: str, config: EvaluateConfig) -> None:
     if not data:
-        st.error("Say which data to evaluate on.")
+        st.error("Choose the data to evaluate on.")
         return
     try:
         run = launch(opened, Evaluate.on(opened, encoder_named(opened.store, encoder), data, config))

@@ -1,6 +1,6 @@
 // @ts-check
-// Lineage from left to right: boxes in layers, joined by curves. What belongs to the focus, or to the box
-// under the pointer, is lit.
+// The lineage from left to right: boxes in layers, joined by curves. The relatives of the focus, or of the box
+// under the pointer, are highlighted.
 
 import { svg } from "../../components/dom.js";
 import { Drawn } from "../../components/drawn.js";
@@ -12,7 +12,7 @@ import { EDGE, HEIGHT, kin, left, sizeFor, TEXT, top } from "./lineage_layout.js
 /** @import { LineagePayload, PlacedNode } from "./graph_types.js" */
 /** @import { Size } from "./lineage_layout.js" */
 
-// 16 × 16 strokes; a shape for each kind, besides its colour.
+// 16 × 16 icons; kinds differ in shape and in colour.
 /** @type {Record<string, string>} */
 const KINDS = {
   encoder: "M2 8h3M11 8h3M5 3.5h6v9H5zM7.5 6h1M7.5 10h1",
@@ -81,13 +81,13 @@ class Lineage extends Drawn {
     if (!data) return;
     this.setFigure(data.figure);
     const drawn = JSON.stringify(data);
-    // A theme change runs this again with the same nodes; drawing anew would drop the focus.
+    // A theme change runs this again with the same nodes; redrawing would drop the focus.
     if (this.drawn === drawn) return;
     this.drawn = drawn;
     this.draw(data);
   }
 
-  /** The drawing, not only what of it is in sight. */
+  /** The whole drawing, not only its visible part. */
   shown() {
     return [...this.root.children];
   }

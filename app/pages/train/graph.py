@@ -1,4 +1,4 @@
-"""Lineage as a graph in layers; activating a node reports ``{"name", "n"}`` as the trigger ``open``."""
+"""The lineage as a graph in layers. Activating a node sends the trigger ``open``: ``{"name", "n"}``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Node(TypedDict):
-    """What a box says; ``solid``: a whole outline."""
+    """The contents of a box. ``solid``: not a broken outline."""
 
     name: str
     kind: str
@@ -23,7 +23,7 @@ class Node(TypedDict):
 
 
 class PlacedNode(Node):
-    """A box where it is, in layers and rows; ``lit``: kin of the one in ``focus``."""
+    """A box with its layer and row. ``lit``: a relative of the box in ``focus``."""
 
     layer: int
     row: float
@@ -32,7 +32,7 @@ class PlacedNode(Node):
 
 
 class LineagePayload(TypedDict):
-    """All that is drawn; edges join nodes by name."""
+    """Data of the component. Edges join nodes by name."""
 
     nodes: list[PlacedNode]
     edges: list[tuple[str, str]]
@@ -50,6 +50,6 @@ def lineage_view(
     on_open: Callable[[], None],
     saved_as: figure.Figure,
 ) -> ComponentResult:
-    """Draw it; ``on_open`` reads the name from ``st.session_state[key].open``."""
+    """Draw the graph. ``on_open`` reads the name from ``st.session_state[key].open``."""
     data: LineagePayload = {"nodes": list(nodes), "edges": list(edges), "figure": saved_as}
     return _lineage(key=key, data=data, on_open_change=on_open)

@@ -1,4 +1,4 @@
-"""All runs: filtered, opened, and laid over one another."""
+"""The table of all runs, with filters and a comparison of the selected runs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from orl_explorer.train.workspace import Workspace
 
 LABELS = {kind: job.label for kind, job in KINDS.items()}
 STATES = ("queued", "running", "stopping", "done", "failed", "cancelled", "crashed")
-MOST = 12  # runs in one chart; more could not be told apart
+MOST = 12  # runs in one chart; the colours of more would be too similar
 
 
 def panel(opened: Workspace) -> None:
-    """The table, and the charts of the runs that are ticked."""
+    """Draw the table, and the charts of the selected runs."""
     every = runs(opened.store)
     if not every:
-        st.info("No run yet. Every run that is started appears here and stays.", icon=":material/history:")
+        st.info("No runs yet. Launch one to see it here.", icon=":material/history:")
         return
     live = any(run.status in LIVE for run in every)
     st.fragment(_table, run_every=3.0 if live else None)(opened)
@@ -32,15 +32,15 @@ def panel(opened: Workspace) -> None:
 
 def _table(opened: Workspace) -> None:
     if st.session_state.pop("leave", False):
-        st.rerun()  # a run was opened: the page around has to follow
+        st.rerun()  # a run was opened: redraw the whole page
     every = runs(opened.store)
     kinds, states = _filters(every)
     shown = [r for r in every if (not kinds or r.kind in kinds) and (not states or r.status in states)]
     if not shown:
-        st.info("No run is of this kind and status.", icon=":material/filter_alt_off:")
+        st.info("No run matches these filters. Clear a filter.", icon=":material/filter_alt_off:")
         return
     ticked = compared_runs(st.query_params.get("compare", ""), shown)
-    # Rows are told by their place: whatever moves them makes another table, which starts from the URL.
+    # Rows are identified by position. If they move, a new table is made, with its selection from the URL.
     key = f"runs-{shown[0].id}-{shown[-1].id}-{len(shown)}"
     st.session_state[f"{key}-ids"] = [run.id for run in shown]
     st.dataframe(
@@ -58,7 +58,7 @@ def _table(opened: Workspace) -> None:
         },
     )
     if not ticked:
-        st.caption("Tick a run to open it, several to compare their settings and curves.")
+        st.caption("Select a run to open it. Select several to compare their settings and curves.")
         return
     with st.container(horizontal=True):
         for run in ticked:
@@ -97,7 +97,7 @@ def _filters(every: Sequence[Run]) -> tuple[list[str], list[str]]:
 
 
 def table_of_runs(shown: Sequence[Run]) -> pd.DataFrame:
-    """One row for each run: what it does, what it makes, from what, and how it fares."""
+    """Return one row per run: kind, product, source, state, progress and duration."""
     return pd.DataFrame(
         {
             "run": [r.id for r in shown],
@@ -113,7 +113,7 @@ def table_of_runs(shown: Sequence[Run]) -> pd.DataFrame:
 
 
 def compared_runs(asked: str, shown: Sequence[Run]) -> list[Run]:
-    """The runs that ``compare=3-5`` names, of those shown, in that order."""
+    """Return the runs that ``compare=3-5`` names, of those shown, in that order."""
     by_id = {str(run.id): run for run in shown}
     return [by_id[part] for part in dict.fromkeys(asked.split("-")) if part in by_id][:MOST]
 
@@ -141,7 +141,7 @@ def _compare(opened: Workspace, ticked: list[Run]) -> None:
     if with_numbers:
         curves.draw_curves(opened, with_numbers, key="overlay")
     elif len(ticked) > 1:
-        st.caption("None of these runs has numbers to draw.")
+        st.caption("These runs have no metrics to plot.")
 
 
 def _show_differences(ticked: Sequence[Run]) -> None:
@@ -150,5 +150,5 @@ def _show_differences(ticked: Sequence[Run]) -> None:
         st.caption("These runs have the same settings.")
         return
     frame = pd.DataFrame.from_dict(apart, orient="index", columns=[f"{run.id} · {run.name}" for run in ticked])
-    st.markdown(f"**What sets them apart** ({len(apart)} settings)")
+    st.markdown(f"**Settings that differ** ({len(apart)})")
     st.dataframe(frame.rename_axis("setting").reset_index(), hide_index=True, alt="Settings that differ")

@@ -1,4 +1,4 @@
-"""The form of a new training: what it works on, its settings, and what it will cost."""
+"""The form of a new training run: its data, its settings and its expected cost."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ from orl_explorer.train.workspace import Workspace
 
 STAGES = {"3": "Stage 3 · objects", "1": "Stage 1 · photos", "evaluate": "Evaluation"}
 METHODS = {name: PRESETS[name]["paper"].title for name in STAGE_1}
-LONG = 2 * 86_400  # seconds; a run that takes longer is not started by one click where there is no GPU
+LONG = 2 * 86_400  # seconds; a longer run on a machine without a GPU needs a confirmation
 
 
 def launch_form(place: Place) -> None:
-    """Draw it."""
+    """Draw the form."""
     assert place.dataset is not None
     if shell.read_only():
-        st.info("This server only shows: runs are started elsewhere.", icon=":material/visibility:")
+        st.info("This server is read-only. It starts no runs.", icon=":material/visibility:")
         return
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        text = "3: ORL on a correspondence set. 1: from photos alone. Stage 2, mining, starts on the Explore page."
+        text = "Train on a correspondence set (stage 3) or on whole photos (stage 1). Stage 2 is on the Explore page."
         stage = forms.choice_in_url("Stage", "stage", STAGES, help=text)
         mined = place.mined if stage == "3" else None
         method = "orl"
         if stage == "1":
-            text = "The paper's stage 1 is BYOL; the others are what it is compared with."
+            text = "The paper uses BYOL for stage 1. The other methods are baselines."
             method = forms.choice_in_url("Method", "method", METHODS, help=text)
         if stage != "evaluate":
             text = " ".join(f"{name}: {text}." for name, text in PRESET_HELP.items())
@@ -60,14 +60,14 @@ def launch_form(place: Place) -> None:
     if stage == "evaluate":
         evaluation.evaluation_form(place.workspace)
     elif stage == "3" and mined is None:
-        st.info("Stage 3 trains on a correspondence set, and this dataset has none yet.", icon=":material/info:")
+        st.info("No correspondence set yet. Stage 3 trains on one.", icon=":material/info:")
         start.unmined(place, place.dataset)
     else:
         _training(place.workspace, place.dataset, mined, method, preset)
 
 
 def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | None, method: str, preset: str) -> None:
-    """Stage 3 on a set, or stage 1 on the photos."""
+    """Draw the form of stage 3 on a set, or of stage 1 on the photos."""
     photos = mined.image_count if mined else dataset.image_count
     subject = f"the set **{shell.escape(mined.name)}**" if mined else "the photos"
     st.caption(f"On {subject} of **{shell.escape(dataset.name)}**: {photos:,} photos.")
@@ -84,12 +84,12 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
             st.error(shell.escape(sentence))
     with summary, st.container(border=True):
         if config is None:
-            st.caption("What it will cost is told once the settings will do.")
+            st.caption("Correct the settings to see the expected cost.")
             return
         cost = estimate(opened.store, config, photos)
         _tell(opened, cost, photos, config)
-        name = st.text_input("Name of the encoder it makes", placeholder="chosen for you", key=f"name-{method}")
-        if not st.button("Launch", type="primary", icon=":material/rocket_launch:", width="stretch", key="launch"):
+        name = st.text_input("Name of the new encoder", placeholder="automatic", key=f"name-{method}")
+        if not st.button("Launch run", type="primary", icon=":material/rocket_launch:", width="stretch", key="launch"):
             return
         job = (opened, dataset, mined, config, name.strip(), processes)
         if not wrong and cost.seconds > LONG and not machine.has_gpu():
@@ -99,7 +99,7 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
 
 
 def _settings(base: TrainConfig, key: str, known: list[str]) -> dict[str, object]:
-    """The inputs of every field, and ``processes``: what most people change first, the rest in groups."""
+    """Draw the inputs of all fields and of ``processes``: frequently changed ones first, the others in groups."""
     choices = {
         "backbone": Choice({name: name for name in RESNETS}, free=True),  # or one of timm's
         "start_from": Choice({"": "random weights"} | {name: name for name in known}),
@@ -120,14 +120,14 @@ def _settings(base: TrainConfig, key: str, known: list[str]) -> dict[str, object
             max(64, os.cpu_count() or 1),
             1,
             key=f"processes-{key}",
-            help="One for each GPU; on a CPU, one uses all cores already.",
+            help="Use one process per GPU. On a CPU, use 1: it uses all cores.",
             persist_state="session",
         )
     return values
 
 
 def _cannot(opened: Workspace, config: TrainConfig, mined: CorrespondenceSet | None, processes: int) -> list[str]:
-    """Why these settings cannot work here, where that can be told before the launch."""
+    """Return the reasons why these settings cannot work here, as far as they are known before the launch."""
     wrong = []
     try:
         refuse_uneven(config, processes)
@@ -142,31 +142,32 @@ def _cannot(opened: Workspace, config: TrainConfig, mined: CorrespondenceSet | N
 
 def _tell(opened: Workspace, cost: Cost, photos: int, config: TrainConfig) -> None:
     if not cost.steps:
-        st.markdown(f":red[The batch is larger than the dataset.] It has {photos:,} photos.")
+        st.markdown(f":red[The batch size is larger than the dataset.] The dataset has {photos:,} photos.")
         return
-    source = "at the speed of the last run here" if cost.measured else "roughly: nothing has been measured here yet"
+    source = "at the speed of the last run" if cost.measured else "a rough estimate: no earlier run was measured"
     st.markdown(
-        f"**{cost.steps:,} steps**, {photos // config.batch_size:,} an epoch  \n"
+        f"**{cost.steps:,} steps**, {photos // config.batch_size:,} per epoch  \n"
         f"about **{duration(cost.seconds)}** ({source})"
     )
     free = shutil.disk_usage(opened.path).free
     needed = 3 * cost.checkpoint_bytes  # two are kept while the next is written
-    scarce = " :red[That is not enough.]" if needed > free else ""
+    scarce = " :red[Not enough disk space.]" if needed > free else ""
     st.caption(
-        f"Checkpoints of {cost.checkpoint_bytes / 1e6:,.0f} MB, two are kept; {free / 1e9:,.1f} GB are free.{scarce}"
+        f"Two checkpoints of {cost.checkpoint_bytes / 1e6:,.0f} MB are kept. Free disk space: "
+        f"{free / 1e9:,.1f} GB.{scarce}"
     )
 
 
 _Asked = tuple[Workspace, Dataset, CorrespondenceSet | None, TrainConfig, str, int]
 
 
-@st.dialog("That is a long time")
+@st.dialog("Start a long run?")
 def _sure(cost: Cost, job: _Asked) -> None:
     st.markdown(
-        f"This machine has no GPU. {cost.steps:,} steps would take about **{duration(cost.seconds)}** here, and no "
-        "other run would get its turn meanwhile. The small preset takes minutes."
+        f"This machine has no GPU. {cost.steps:,} steps would take about **{duration(cost.seconds)}**, and other runs "
+        "would wait until the end. The preset `small` takes minutes."
     )
-    if st.button("Launch all the same", type="primary", key="launch-long"):
+    if st.button("Launch long run", type="primary", key="launch-long"):
         _launch(*job)
 
 

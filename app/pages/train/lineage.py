@@ -1,4 +1,4 @@
-"""Lineage: encoder → set → run → encoder, drawn, with the ancestry of one of them lit."""
+"""Lineage: the graph encoder → set → run → encoder, with the sources and results of one node highlighted."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from orl_explorer.db.runs.runs import runs
 from orl_explorer.db.sets.read import set_by_id, sets
 from orl_explorer.train.jobs import kinds
 
-MANY = 40  # nodes; of more, only those that the one in focus comes from or leads to
+MANY = 40  # nodes; if there are more, only the sources and results of the focus are shown
 _Key = tuple[str, int]  # kind (encoder, set or run) and id
 KINDS = ("encoder", "set", "run")
 
 
 def panel(place: Place) -> None:
-    """Draw it. What is clicked opens: a run here, a set on Explore; an encoder gets the focus."""
+    """Draw the graph. A click opens a run here or a set on the Explore page, or focuses an encoder."""
     opened = place.workspace
     known, every, mined = encoders(opened.store), runs(opened.store), sets(opened.store, complete_only=False)
     if not known and not every:
-        st.info("Nothing has been made yet: add an encoder and mine, or train one.", icon=":material/account_tree:")
+        st.info("No encoders or runs yet. Add an encoder, or train one.", icon=":material/account_tree:")
         return
     nodes = nodes_of(known, every, mined)
     edges = edges_of(known, every, mined)
     focus = _focus(nodes)
     near = related(focus, edges)
     crowded = len(nodes) > MANY
-    everything = st.toggle(f"All {len(nodes)}", key="whole", bind="query-params") if crowded else True
+    everything = st.toggle(f"Show all {len(nodes)}", key="whole", bind="query-params") if crowded else True
     shown = [key for key in nodes if everything or key in near]
     st.caption(
-        f"What **{shell.escape(nodes[focus]['title'])}** comes from and leads to is lit. Click a run or a set to open "
-        "it, an encoder to put it in focus."
+        f"Highlighted: sources and results of **{shell.escape(nodes[focus]['title'])}**. Click a run or a set to open "
+        "it, or an encoder to highlight its sources and results."
     )
     spots = layered(shown, edges)
     lineage_view(
@@ -56,7 +56,7 @@ def panel(place: Place) -> None:
         on_open=_opened,
         saved_as={
             "name": f"lineage-{_name(focus)}",
-            "caption": [f"What {nodes[focus]['title']} comes from and leads to is lit. Broken outlines: not done."],
+            "caption": [f"Highlighted: sources and results of {nodes[focus]['title']}. Broken outlines: not done."],
             "place": {"view": "lineage", "node": _name(focus)},
         },
     )
@@ -71,7 +71,7 @@ def panel(place: Place) -> None:
 
 
 def edges_of(known: list[Encoder], every: list[Run], mined: list[CorrespondenceSet]) -> list[tuple[_Key, _Key]]:
-    """From what something was made of to what was made: through the run, where the store knows it."""
+    """Return the edges from sources to results: through the run if it is stored."""
     there = {run.id for run in every}
     by_name = {encoder.name: encoder.id for encoder in known}
     edges: list[tuple[_Key, _Key]] = []
@@ -93,11 +93,11 @@ def edges_of(known: list[Encoder], every: list[Run], mined: list[CorrespondenceS
 
 
 def nodes_of(known: list[Encoder], every: list[Run], mined: list[CorrespondenceSet]) -> dict[_Key, Node]:
-    """Every node with its words, oldest first."""
+    """Return all nodes with their labels, oldest first."""
     nodes: dict[_Key, Node] = {}
     for encoder in known:
         words = shell.encoder_label(encoder).removeprefix(encoder.name).strip(" ()").split(", ")
-        facts = ", ".join(reversed(words))  # a narrow box leaves the architecture out, not whether there were labels
+        facts = ", ".join(reversed(words))  # a narrow box cuts off the architecture, not "supervised"
         nodes["encoder", encoder.id] = _node("encoder", encoder.id, encoder.name, facts)
     for made in mined:
         pairs = f"{made.pair_count:,} pairs" if made.status == "complete" else made.status
@@ -117,7 +117,7 @@ def _name(key: _Key) -> str:
 
 
 def _focus(nodes: dict[_Key, Node]) -> _Key:
-    """The node that the URL names, or its run; else the newest run, or whatever there is."""
+    """Return the node or run in the URL, else the newest run, else the newest node."""
     names = {_name(key): key for key in nodes}
     for asked in (st.query_params.get("node", ""), f"run-{st.query_params.get('run', '')}"):
         if asked in names:
@@ -126,8 +126,8 @@ def _focus(nodes: dict[_Key, Node]) -> _Key:
 
 
 def _opened() -> None:
-    """Callback: a click."""
-    click = st.session_state.get("lineage")  # none where it came while the page was still being drawn
+    """Callback: handle a click on a node."""
+    click = st.session_state.get("lineage")  # None if the click came while the page was being drawn
     if click is None or not isinstance(click.open, dict):
         return
     kind, _, number = str(click.open.get("name", "")).partition("-")

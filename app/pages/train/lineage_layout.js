@@ -1,5 +1,5 @@
 // @ts-check
-// Where the boxes of a lineage are, and what belongs together.
+// Layout of the boxes of a lineage, and their relatives.
 
 import { clamp } from "../../components/numbers.js";
 
@@ -15,7 +15,7 @@ const WIDEST = 250;
 const LETTER = { title: 7, facts: 5.7 }; // mean width
 
 /**
- * What boxes are like when so many layers share the room; the drawing scrolls when that is too little.
+ * Returns the size of the boxes for a number of layers. If there is too little room, the drawing scrolls.
  * @param {number} room in pixels
  * @param {number} layers
  * @returns {Size}
@@ -37,7 +37,7 @@ export const left = (node, size) => EDGE + node.layer * size.layer;
 export const top = (node) => EDGE + node.row * ROW;
 
 /**
- * All that is reached from a node along edges, itself included.
+ * Returns all nodes that are reached from a node along edges, with the node itself.
  * @param {string} start
  * @param {[string, string][]} edges
  * @param {0 | 1} from the end at which an edge is entered
@@ -49,7 +49,7 @@ function reach(start, edges, from) {
 }
 
 /**
- * What a node comes from and what came from it.
+ * Returns the sources and the results of a node, with the node itself.
  * @param {string} name
  * @param {[string, string][]} edges
  */

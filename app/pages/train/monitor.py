@@ -1,4 +1,4 @@
-"""One run, live: where it is, its numbers and curves, what it uses, its log, and how to stop it or go on."""
+"""One run, live: progress, metrics, curves, resources, log, and buttons to stop, kill and resume it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from orl_explorer.train.jobs.kinds import run_described, subject_of, trains
 from orl_explorer.train.training.alarms import COLLAPSE
 from orl_explorer.train.workspace import Workspace
 
-SILENT = timedelta(seconds=20)  # a heart beats every second; after that, it is worth a word
-LOG_BYTES = 6000  # of a log's end
+SILENT = timedelta(seconds=20)  # without a heartbeat, which comes every second, before a warning
+LOG_BYTES = 6000  # shown of a log, from its end
 DETAILS = {"curves": "Curves", "probes": "Probe pairs", "settings": "Settings"}
 
 
 def panel(opened: Workspace) -> None:
-    """The run that the URL names, else the newest."""
+    """Draw the run in the URL, else the newest."""
     run = asked_run(opened)
     if run is None:
-        st.info("No run yet. Launch one, and its curves appear here.", icon=":material/show_chart:")
+        st.info("No runs yet. Launch one to see its curves here.", icon=":material/show_chart:")
         return
     live = run.status in LIVE
     st.fragment(_live, run_every=2.0 if live else None)(opened, run.id, live)
@@ -37,25 +37,25 @@ def panel(opened: Workspace) -> None:
 
 
 def asked_run(opened: Workspace) -> Run | None:
-    """The run that the URL names; without one, the newest training run, or the newest of all."""
+    """Return the run in the URL, else the newest training run, else the newest run."""
     asked = st.query_params.get("run", "")
     if asked.isdecimal() and len(asked) < 12:
         found = find_run(opened.store, int(asked))
         if found is not None:
             return found
-        st.warning(f"There is no run {asked}; this is the newest.")
+        st.warning(f"There is no run {asked}. This is the newest run.")
     every = runs(opened.store)
     return next((run for run in every if trains(run)), every[0] if every else None)
 
 
 def settings_of(run: Run) -> dict[str, object]:
-    """What a run was launched with, its subject included."""
+    """Return the settings of a run, with its subject."""
     own = {name: value for name, value in run.params.items() if name != "config" and value is not None}
     return own | run.params.get("config", {})
 
 
 def took(run: Run) -> float | None:
-    """Seconds that a run has worked, None before it began."""
+    """Return the seconds that a run has worked, None before it starts."""
     if run.started_at is None:
         return None
     return max(0.0, ((run.ended_at or now()) - run.started_at).total_seconds())
@@ -66,7 +66,7 @@ def _live(opened: Workspace, run_id: int, was_live: bool) -> None:
     if run is None:
         return
     if st.session_state.pop("leave", False) or was_live != (run.status in LIVE):
-        st.rerun()  # the page around has something else to show, or to look again from time to time
+        st.rerun()  # redraw the whole page, with or without a periodic refresh
     _heading(opened, run)
     found = curves.numbers(opened, run)
     _progress(opened, run)
@@ -108,7 +108,7 @@ def _progress(opened: Workspace, run: Run) -> None:
 
 
 def silence(run: Run) -> timedelta:
-    """How long a run has not been heard of."""
+    """Return the time since the last heartbeat of a run."""
     return now() - (run.heartbeat_at or run.created_at)
 
 
@@ -116,8 +116,8 @@ def _place_in_queue(opened: Workspace, run: Run) -> str:
     before = [r for r in runs(opened.store, LIVE) if r.id != run.id and r.device == run.device]
     ahead = sum(r.id < run.id or r.status != "queued" for r in before)
     if not ahead:
-        return "Its turn is next"
-    return f"Waiting: {ahead} run{'s' if ahead > 1 else ''} before it on this device ({run.device})"
+        return "Next in the queue"
+    return f"Queued behind {ahead} run{'s' if ahead > 1 else ''} on this device ({run.device})"
 
 
 def _numbers(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
@@ -138,7 +138,7 @@ def _numbers(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
         chance = f" (chance {found['knn_chance'].mean[-1]:.0%})" if "knn_chance" in found else ""
         shown.append((f"k-NN{chance}", f"{found['knn_accuracy'].mean[-1]:.1%}"))
     if (seconds := took(run)) is not None:
-        shown.append(("Took" if run.status in ENDED else "So far", duration(seconds)))
+        shown.append(("Duration" if run.status in ENDED else "Elapsed", duration(seconds)))
     if run.status in ("running", "stopping"):
         shown += _used(run)
     for column, (label, value) in zip(st.columns(max(1, len(shown))), shown, strict=False):
@@ -147,11 +147,11 @@ def _numbers(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
 
 def _recent(speed: Thinned) -> float:
     values = speed.mean[-20:]
-    return len(values) / float((1 / values).sum())  # harmonic: each step has as many photos
+    return len(values) / float((1 / values).sum())  # harmonic mean: each step has the same number of photos
 
 
 def _used(run: Run) -> list[tuple[str, str]]:
-    """CPU and memory of its processes, where they are on this machine, and the GPU's."""
+    """Return the CPU and memory use of a run's processes on this machine, and that of the GPUs."""
     key = f"usage-{run.id}"
     seen = machine.usage(run.pid, st.session_state.get(key)) if launcher.is_alive(run) else None
     st.session_state[key] = seen
@@ -173,28 +173,28 @@ def _actions(opened: Workspace, run: Run) -> None:
         if run.status in ("queued", "running"):
             # Streamlit's own header has a "Stop", which stops the page's script.
             st.button("Stop run", icon=":material/stop_circle:", on_click=_stop, args=(opened, run.id))
-            st.caption("It stops after the current step and keeps what it has.")
+            st.caption("Stops after the current step and keeps the progress.")
         elif run.status == "stopping":
             wait = patience(run, time.monotonic())
             st.button(
-                "Force kill",
+                "Kill run",
                 icon=":material/dangerous:",
                 on_click=attempt,
                 args=(launcher.kill, opened, run.id),
                 disabled=wait > 0,
             )
             st.caption(
-                f"Stopping. If it does not within {wait:.0f} s, it can be killed."
+                f"Stopping. If the run does not stop within {wait:.0f} s, you can kill it."
                 if wait > 0
-                else "It does not stop by itself. What it has saved survives a kill."
+                else "The run does not stop. You can kill it; saved progress is kept."
             )
         elif run.status != "done":
-            st.button("Resume", icon=":material/resume:", on_click=attempt, args=(launcher.resume, opened, run.id))
-            st.caption("It goes on from what it kept.")
+            st.button("Resume run", icon=":material/resume:", on_click=attempt, args=(launcher.resume, opened, run.id))
+            st.caption("Continues from the saved progress.")
 
 
 def patience(run: Run, clock: float) -> float:
-    """Seconds until a run that is stopping may be killed: none when its heart has stopped."""
+    """Return the seconds until a stopping run may be killed; 0 if its heartbeat has stopped."""
     since = st.session_state.setdefault(f"stopping-{run.id}", clock)
     return 0.0 if silence(run) > SILENT else max(0.0, launcher.GRACE - (clock - since))
 
@@ -227,7 +227,7 @@ def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
             if found:
                 curves.draw_curves(opened, [run], key=f"curves-{run.id}")
             else:
-                st.caption("The curves begin with the first step.")
+                st.caption("No curves yet. They begin with the first step.")
         case "probes":
             probes.panel(opened, run)
         case "settings":
@@ -248,4 +248,4 @@ def _show(run_id: int) -> None:
 def _log(opened: Workspace, run: Run) -> None:
     st.caption(f"Log ({escape(run.log_path)})")
     with st.container(height=240, autoscroll=True, border=False):
-        st.code(launcher.read_log(opened, run, LOG_BYTES) or "Nothing yet.", language=None, wrap_lines=True)
+        st.code(launcher.read_log(opened, run, LOG_BYTES) or "No log yet.", language=None, wrap_lines=True)

@@ -1,4 +1,4 @@
-"""Train: launch trainings and evaluations, watch and compare them, see what came from what and what it is worth."""
+"""The page Train: launch, watch and compare runs; see their lineage and the results of evaluations."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def page() -> None:
 
 
 def _view() -> str:
-    """What the URL asks for: a link to a run is for watching it, and without one there is a form."""
+    """Draw the views and return the selected one. Default: Watch if the URL names a run, else Launch."""
     asked = st.query_params.get("view", "")
     shown = asked if asked in VIEWS else "watch" if "run" in st.query_params else "launch"
     st.session_state["pick-view"] = shown

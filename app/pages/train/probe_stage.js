@@ -1,6 +1,6 @@
 // @ts-check
-// Two photos side by side in one SVG, with boxes and links between them; and the small curve of how similar
-// the best pair has been. Both are redrawn whole: a checkpoint has a handful of pairs.
+// Two photos side by side in one SVG, with boxes and links between them; and a small curve of the similarity of
+// the best pair. Both are redrawn completely: a checkpoint has only a few pairs.
 
 import { PAIRS } from "../../components/colours.js";
 import { fill, svg } from "../../components/dom.js";

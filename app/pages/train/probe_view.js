@@ -1,5 +1,5 @@
 // @ts-check
-// The probes: which photos, which checkpoint, and playing through them.
+// The probes: selection of photos and checkpoint, and playback.
 
 import { lastingLink } from "../../components/address.js";
 import { el } from "../../components/dom.js";
@@ -15,7 +15,7 @@ import { placeAmong, shared } from "./probes.js";
 /** @import { ProbePhoto, ProbesPayload } from "./probe_view_types.js" */
 
 const PACE = 700; // ms for each checkpoint
-const REST = 350; // ms without a change before the server is told
+const REST = 350; // ms without a change before a trigger is sent
 
 class Probes {
   /** @param {HTMLElement} root */
@@ -137,7 +137,7 @@ class Probes {
     this.play.textContent = "▶ Play";
   }
 
-  // The server keeps the place in the URL; it needs no report while a slider moves.
+  // The server writes the position to the URL; it needs no trigger while a slider moves.
   tell() {
     clearTimeout(this.rest);
     this.rest = setTimeout(() => {

@@ -1,7 +1,7 @@
-"""The pairs that an encoder in training finds between the same photos at each checkpoint, played through the epochs.
+"""A player of probes: the pairs that an encoder in training finds between the same photos at each checkpoint.
 
-Playing, the slider and what is shown stay in the browser; where the viewer comes to rest is reported as the trigger
-``look``: ``{"couple", "step", "n"}``.
+The browser handles playback and the slider. When they come to rest, the component sends the trigger ``look``:
+``{"couple", "step", "n"}``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ProbeBox = list[int]  # x, y, width, height in pixels of the image as shown
 
 
 class ProbePhoto(Picture):
-    """One side."""
+    """One photo of a couple."""
 
     thumb: str
 
@@ -34,7 +34,7 @@ class ProbeMatch(TypedDict):
 
 
 class Couple(TypedDict):
-    """A query photo and one of its neighbours: the set's own pairs, and of each checkpoint those found then."""
+    """A query photo and one of its neighbours, with the set's own pairs and those of each checkpoint."""
 
     query: ProbePhoto
     neighbor: ProbePhoto
@@ -43,14 +43,14 @@ class Couple(TypedDict):
 
 
 class Checkpoint(TypedDict):
-    """When."""
+    """The time of a checkpoint."""
 
     step: int
     epoch: float
 
 
 class ProbesPayload(TypedDict):
-    """All that is drawn. ``couple`` and ``step``: where to begin; ``own``: name of the set whose pairs are ``own``."""
+    """Data of the view. ``couple`` and ``step``: shown at first; ``own``: name of the set with the own pairs."""
 
     couples: list[Couple]
     checkpoints: list[Checkpoint]
@@ -64,5 +64,5 @@ _probes = registered("orl_probes", "pages/train/probe_view", '<div class="probes
 
 
 def probes_view(payload: ProbesPayload, *, key: str, on_look: Callable[[], None]) -> ComponentResult:
-    """Draw it; ``on_look`` reads ``st.session_state[key].look``."""
+    """Draw the view. ``on_look`` reads ``st.session_state[key].look``."""
     return _probes(key=key, data=payload, on_look_change=on_look)

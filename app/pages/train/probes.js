@@ -7,7 +7,7 @@
 const sameBox = (a, b) => a.every((value, i) => value === b[i]);
 
 /**
- * How many of the pairs that were found are the set's own too.
+ * Counts the found pairs that are also in the set.
  * @param {Pick<ProbeMatch, "q" | "k">[]} found
  * @param {Pick<ProbeMatch, "q" | "k">[]} own
  */
@@ -15,7 +15,7 @@ export const shared = (found, own) =>
   found.filter((pair) => own.some(({ q, k }) => sameBox(pair.q, q) && sameBox(pair.k, k))).length;
 
 /**
- * The checkpoint that is shown once others have come: the newest for whoever looks at the newest, else the same one.
+ * Returns the checkpoint to show when new ones arrive: the newest if the newest was shown, else the same one.
  * @param {number[]} steps of all checkpoints
  * @param {number | null} step of the one that was shown
  * @param {boolean} following it was the newest

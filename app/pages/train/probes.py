@@ -1,4 +1,4 @@
-"""Probes of a run: the pairs that it found between the same photos, checkpoint by checkpoint."""
+"""Probes of a run: the pairs that its encoder finds between a few photos, at each checkpoint."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from orl_explorer.db.runs.probes import ProbedPair, probed_pairs, probed_steps
 from orl_explorer.db.sets.read import images_by_id, pair_rows, set_by_id, sets
 from orl_explorer.train.workspace import Workspace
 
-MOST = 200  # checkpoints played; of more, some are left out evenly
+MOST = 200  # checkpoints shown; if there are more, an even selection
 KEY = "probes"
 
 
 def panel(opened: Workspace, run: Run) -> None:
-    """Draw them, or say why there are none."""
+    """Draw the probes of a run, or a notice if there are none."""
     steps = some_of(probed_steps(opened.store, run.id), MOST)
     if not steps:
         st.info(
-            "Nothing yet: at every checkpoint, the encoder matches the regions of a few photos of a correspondence set "
-            "anew. Without a set of these photos there are no regions to match.",
+            "No probe pairs yet. At each checkpoint, the encoder matches the RoIs of a few photos again. This needs a "
+            "correspondence set of these photos.",
             icon=":material/compare:",
         )
         return
@@ -42,7 +42,7 @@ def panel(opened: Workspace, run: Run) -> None:
             "step": int(asked["at"]) if _short_number(asked["at"]) else None,
             "figure": {
                 "name": f"probes-{run.id}",
-                "caption": [f"The pairs that run {run.id} · {run.name} finds between two photos as it learns."],
+                "caption": [f"Pairs that run {run.id} · {run.name} finds between two photos during training."],
                 "place": {"run": str(run.id), "show": "probes"},
             },
         },
@@ -52,7 +52,7 @@ def panel(opened: Workspace, run: Run) -> None:
 
 
 def some_of(steps: list[int], most: int) -> list[int]:
-    """Evenly at most so many, the first and the last among them."""
+    """Return an even selection of at most ``most`` steps, with the first and the last."""
     if len(steps) <= most:
         return steps
     places = np.linspace(0, len(steps) - 1, most).round().astype(int)
@@ -62,7 +62,7 @@ def some_of(steps: list[int], most: int) -> list[int]:
 def couples_of(
     opened: Workspace, steps: list[int], found: list[ProbedPair], mined: CorrespondenceSet | None
 ) -> list[Couple]:
-    """By query photo and neighbour: what was found at each step, and what the set says."""
+    """Return for each query photo and neighbour the pairs of each step, and those of the set."""
     keys = list(dict.fromkeys((pair.image_id, pair.neighbor_id) for pair in found))
     images = images_by_id(opened.store, sorted({image for key in keys for image in key}))
     own: dict[tuple[int, int], list[ProbeMatch]] = {key: [] for key in keys}
@@ -93,7 +93,7 @@ def _photo(image: Image) -> ProbePhoto:
 
 
 def _set_of(opened: Workspace, run: Run) -> CorrespondenceSet | None:
-    """The set that a run trains on; stage 1 takes its probes from the newest of its photos."""
+    """Return the set that a run trains on; for stage 1, the newest set of its dataset."""
     if run.correspondence_set_id is not None:
         return set_by_id(opened.store, run.correspondence_set_id)
     return next((s for s in sets(opened.store) if s.dataset_id == run.dataset_id), None)
@@ -104,8 +104,8 @@ def _short_number(text: str) -> bool:
 
 
 def _looked() -> None:
-    """Callback: where the viewer came to rest goes to the URL."""
-    told = st.session_state.get(KEY)  # none where it came while the page was still being drawn
+    """Callback: write the photos and the checkpoint on screen to the URL."""
+    told = st.session_state.get(KEY)  # None if the trigger came while the page was being drawn
     look = (told.look if told else None) or {}
     if isinstance(look.get("couple"), int) and isinstance(look.get("step"), int):
         st.query_params["couple"], st.query_params["at"] = str(look["couple"]), str(look["step"])

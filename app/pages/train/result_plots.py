@@ -1,4 +1,4 @@
-"""A plot for each protocol: every encoder of a column in its own colour."""
+"""A plot for each protocol, with a colour per encoder."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Drawn(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Its encoder's, safe in a plot."""
+        """Name of the encoder, escaped for a plot."""
         return escape(self.found.encoder.name)
 
 
 def plot_of(protocol: str, drawn: Sequence[Drawn]) -> go.Figure | None:
-    """The plot of a protocol, or None where an evaluation has nothing to plot."""
+    """Return the plot of a protocol, or None if there is nothing to plot."""
     if not any(each.values for each in drawn):
         return None
     match protocol:
@@ -41,12 +41,12 @@ def plot_of(protocol: str, drawn: Sequence[Drawn]) -> go.Figure | None:
         case "semi":
             return _laid_out(grids(drawn), height=330)
         case "knn":
-            return _laid_out(lines(drawn, "accuracy", "neighbours that vote", "accuracy, %"))
+            return _laid_out(lines(drawn, "accuracy", "voting neighbours", "accuracy, %"))
     return _laid_out(bars(drawn), height=520)
 
 
 def by_class(drawn: Sequence[Drawn]) -> go.Figure:
-    """Average precision of each class with its 95 % interval, the best class of the first encoder on top."""
+    """Plot the average precision of each class with its 95 % interval, the first encoder's best class on top."""
     made = go.Figure()
     order = sorted(drawn[0].values["ap"], key=drawn[0].values["ap"].__getitem__)
     lanes = [0.32 * (i - (len(drawn) - 1) / 2) / max(1, len(drawn) / 2) for i in range(len(drawn))]
@@ -73,12 +73,12 @@ def by_class(drawn: Sequence[Drawn]) -> go.Figure:
             )
         )
     made.update_yaxes(tickvals=list(range(len(order))), ticktext=[escape(name) for name in order], showgrid=True)
-    made.update_xaxes(title_text="average precision, %; bars hold 95 % of the draws of test photos", range=[0, 102])
+    made.update_xaxes(title_text="average precision, %; bars: 95 % interval over resampled test photos", range=[0, 102])
     return made
 
 
 def low_shot(drawn: Sequence[Drawn]) -> go.Figure:
-    """mAP by k, mean and standard deviation over samples: the clean way, and dotted the reference's."""
+    """Plot mAP by k, mean and standard deviation over samples: clean (solid) and as in the reference (dotted)."""
     made = go.Figure()
     for i, each in enumerate(drawn):
         for way, dash in (("clean", "solid"), ("reference", "dot")):
@@ -103,7 +103,7 @@ def low_shot(drawn: Sequence[Drawn]) -> go.Figure:
 
 
 def lines(drawn: Sequence[Drawn], name: str, across: str, up: str) -> go.Figure:
-    """A share by depth or by k, a line for each encoder."""
+    """Plot a share by depth or by k, with a line per encoder."""
     made = go.Figure()
     for i, each in enumerate(drawn):
         values = each.values[name]
@@ -124,7 +124,7 @@ def lines(drawn: Sequence[Drawn], name: str, across: str, up: str) -> go.Figure:
 
 
 def grids(drawn: Sequence[Drawn]) -> go.Figure:
-    """Top-1 of every pair of learning rates, a grid for each encoder."""
+    """Plot top-1 for each pair of learning rates, with a grid per encoder."""
     made = make_subplots(cols=len(drawn), subplot_titles=[each.name for each in drawn], shared_yaxes=True)
     top = max(value for each in drawn for value in each.values["top1"].values())
     for i, each in enumerate(drawn):
@@ -155,7 +155,7 @@ def grids(drawn: Sequence[Drawn]) -> go.Figure:
 
 
 def bars(drawn: Sequence[Drawn]) -> go.Figure:
-    """Whatever numbers there are by key, each name a series of bars; those by chance are paler."""
+    """Plot all numbers by key, with a series of bars per name; chance levels are paler."""
     made = go.Figure()
     for i, each in enumerate(drawn):
         for name, values in each.values.items():

@@ -1,4 +1,4 @@
-"""Results: encoders by protocols in one table, and a plot of what each protocol found."""
+"""Results: a table of encoders and protocols, and a plot for each protocol."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from orl_explorer.train.evaluate.compared import ResultColumn, columns, headline
 from orl_explorer.train.evaluate.protocols import PROTOCOLS
 from orl_explorer.train.workspace import Workspace
 
-AT_ONCE = 6  # encoders in a plot; more are not told apart
+AT_ONCE = 6  # encoders in a plot; the colours of more would be too similar
 
 
 def results_panel(opened: Workspace) -> None:
-    """Draw the table of encoders and protocols, and the plot of the column that the URL names."""
+    """Draw the table of encoders and protocols, and the plot of the column in the URL."""
     st.subheader("Results", anchor=False)
     found = columns(evaluations(opened.store))
     if not found:
@@ -30,7 +30,7 @@ def results_panel(opened: Workspace) -> None:
 
 def _nothing() -> None:
     listed = "\n".join(f"- **{escape(p.title)}** (`{name}`): {p.data}" for name, p in PROTOCOLS.items())
-    st.info("No encoder has been evaluated yet.", icon=":material/leaderboard:")
+    st.info("No evaluations yet. Evaluate an encoder.", icon=":material/leaderboard:")
     if not shell.read_only():
         st.button("Evaluate an encoder", on_click=_to_form, type="primary", icon=":material/rocket_launch:")
     st.caption("Or in a terminal:")
@@ -54,17 +54,17 @@ def _table(found: list[ResultColumn]) -> None:
         for column, label in zip(found, labels, strict=True)
     }
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, key="results-table", placeholder="–")
-    st.caption("Shares in %. A column holds evaluations on the same data with the same settings, the newest of each.")
+    st.caption("Values in %. A column has the newest evaluation of each encoder with the same data and settings.")
 
 
 def _headings(found: list[ResultColumn]) -> list[str]:
-    """What columns of the table are called: without settings where those tell no two apart."""
+    """Return the headings of the table's columns, without settings unless they distinguish two columns."""
     short = [column.short for column in found]
     return [name if short.count(name) == 1 else label for name, label in zip(short, _labels(found), strict=True)]
 
 
 def _labels(found: list[ResultColumn]) -> list[str]:
-    """What columns are called: equal names would be one column of a table."""
+    """Return distinct labels of columns: equal labels would be one column of a table."""
     counts: dict[str, int] = {}
     labels = []
     for column in found:
@@ -103,7 +103,7 @@ def _column(opened: Workspace, column: ResultColumn) -> None:
             alt=f"{column.headline} by {column.protocol}. {said}",
         )
     if len(column.found) > AT_ONCE:
-        st.caption(f"The best {AT_ONCE} of {len(column.found)} encoders are drawn.")
+        st.caption(f"The plot shows the best {AT_ONCE} of {len(column.found)} encoders.")
     notes = dict.fromkeys(note for each in shown for note in each.evaluation.summary.get("notes", []))
     for note in notes:
         st.caption(escape(note))
@@ -112,7 +112,7 @@ def _column(opened: Workspace, column: ResultColumn) -> None:
 
 
 def _numbers(drawn: list[Drawn]) -> pd.DataFrame:
-    """Every number of the evaluations, a column for each encoder."""
+    """Return all numbers of the evaluations, with a column per encoder."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for each in drawn:
         name = each.found.encoder.name

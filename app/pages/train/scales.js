@@ -1,8 +1,8 @@
 // @ts-check
-// Axes and curves, in numbers.
+// Numbers of axes and curves.
 
 /**
- * About so many round numbers from low to high.
+ * Returns about ``count`` round numbers from low to high.
  * @param {number} low
  * @param {number} high
  * @param {number} count
@@ -18,7 +18,7 @@ export function ticks(low, high, count) {
 }
 
 /**
- * Powers of ten; where there are fewer than two, round numbers.
+ * Returns powers of ten, or round numbers if there are fewer than two powers.
  * @param {number} low
  * @param {number} high
  */
@@ -41,9 +41,9 @@ export function numberText(value, unit) {
 }
 
 /**
- * Exponential moving average that does not lean towards its first value.
+ * Returns an exponential moving average without a bias towards its first value.
  * @param {number[]} values
- * @param {number} weight of what went before, from 0 to less than 1
+ * @param {number} weight of earlier values, from 0 to less than 1
  */
 export function smoothed(values, weight) {
   if (!weight) return values;
@@ -73,8 +73,8 @@ export function indexAt(x, value) {
 }
 
 /**
- * What an axis shows of the values between two x: of the curves themselves, not of the single values that a thinned
- * point stands for.
+ * Returns the range of an axis for the values between two x: of the curves, not of the single values that a point
+ * averages.
  * @param {{ at: number[], y: number[], soft: number[] }[]} lines soft: smoothed
  * @param {[number, number]} range of x
  * @param {{ log: boolean, unit: string, mark?: number }} axis mark: a level that has to be seen

@@ -1,4 +1,4 @@
-"""The controls of the Tune page: the panel of mining settings, the sample, and what can be loaded with one click."""
+"""The controls of the Tune page: mining settings, the sample, and presets."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from orl_explorer.train.settings import Value, as_text, control
 
 GROUPS = {
     ALWAYS: "",
-    RAW: "These may need more than the sample has stored; then they apply on *Regenerate* only.",
+    RAW: "A value that needs data which is not stored for the sample takes effect only on *Regenerate*.",
 }
 SAMPLE, SEED = "sample", "seed"  # URL parameters
 SIZES = (12, 24, 48, 96)  # queries of a sample
 USUAL, MOST_SEEDS = 24, 9999
-AFFECTED = ("tune-numbers", "tune-query", "tune-grid")  # fragments that show what the controls are set to
+AFFECTED = ("tune-numbers", "tune-query", "tune-grid")  # fragments that depend on the controls
 
 
 def panel_of(mined: CorrespondenceSet, dataset: Dataset, tuner: Tuner) -> MiningPanel:
-    """The mining settings, with the raw boxes that there are."""
+    """Return the panel of mining settings. Its choices of proposals are those that are stored."""
     imported = [method.removeprefix("imported:") for method in tuner.methods if method.startswith("imported:")]
     raw: list[Value] = ["search", *(["annotations"] if dataset.annotation_count else []), *imported]
     return MiningPanel(mined, page="tune-", groups=GROUPS, more={"proposals": raw})
 
 
 def draw_controls(panel: MiningPanel, config: MineConfig) -> None:
-    """Draw the controls in the sidebar, set to what the URL asks for; a change reruns only what shows its effect."""
-    ask_for(panel.own, config)  # whatever could not be goes from the URL
+    """Draw the controls in the sidebar with the URL's values. A change reruns only the fragments that depend on it."""
+    ask_for(panel.own, config)  # removes invalid values from the URL
 
     def changed() -> None:
         shell.put_in_url(**panel.in_url())
@@ -42,13 +42,13 @@ def draw_controls(panel: MiningPanel, config: MineConfig) -> None:
 
 
 def sample() -> tuple[int, int]:
-    """Size and seed of the sample that the URL asks for."""
+    """Return the sample's size and seed from the URL."""
     size, seed = finite(st.query_params.get(SAMPLE, "")), finite(st.query_params.get(SEED, ""))
     return int(size) if size in SIZES else USUAL, int(seed) if seed is not None and 0 <= seed <= MOST_SEEDS else 0
 
 
 def presets(own: MineConfig) -> dict[str, MineConfig]:
-    """What can be loaded with one click, by name. A preset leaves alone where raw boxes come from, and precision."""
+    """Return the presets and the set's own settings by name. A preset keeps the set's proposals and precision."""
     kept = {name: value for name, value in own if control(MineConfig, name).group == RAW}
     return {name: preset.model_copy(update=kept) for name, preset in MINE_PRESETS.items()} | {"the set's own": own}
 
@@ -61,9 +61,11 @@ def _draw_sample() -> None:
     shell.set_widget("tune-sample", size)
     shell.set_widget("tune-seed", seed)
     st.segmented_control(
-        "Queries", SIZES, required=True, key="tune-sample", on_change=_resampled, help="Photos of the set, drawn once."
+        "Queries", SIZES, required=True, key="tune-sample", on_change=_resampled, help="Number of photos in the sample."
     )
-    st.number_input("Seed", 0, MOST_SEEDS, step=1, key="tune-seed", on_change=_resampled)
+    st.number_input(
+        "Seed", 0, MOST_SEEDS, step=1, key="tune-seed", on_change=_resampled, help="Change it to draw other photos."
+    )
 
 
 def _resampled() -> None:
@@ -72,7 +74,7 @@ def _resampled() -> None:
 
 
 def _ask(short: str, value: int, otherwise: int) -> None:
-    """Have the URL name a value where it is not what goes without saying."""
+    """Write a value to the URL unless it is the default."""
     if value == otherwise:
         st.query_params.pop(short, None)
     elif st.query_params.get(short) != as_text(value):

@@ -1,4 +1,4 @@
-"""Two settings at once: a heat map of what each combination finds on the sample; a click loads one."""
+"""A heat map of two settings: a measure of each combination on the sample. A click loads the settings of a cell."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from orl_explorer.train.mining.sweep import combinations
 from orl_explorer.train.settings import Value, as_text, choices, control
 
 MOST = 64  # cells
-# Settings that can be put across and down, and the values to begin with.
+# Settings that the axes offer, with their default values.
 OFFERED = {name: shown for name in MineConfig.model_fields if (shown := control(MineConfig, name)).grid}
 LABELS = {name: shown.label for name, shown in OFFERED.items()}
-PART = "grid"  # of the page, as ``tune_work`` knows it
+PART = "grid"  # name of this part of the page, see ``work``
 FRAME = {"color": "#d55e00", "width": 3}
 SCALE = "Cividis"  # reads the same for the colour-blind
 
 
 def show_grid(tuner: Tuner, config: MineConfig) -> None:
-    """Draw the choice of settings and values, and the heat map as far as it is known."""
+    """Draw the inputs for settings and values, and the heat map of the cells that are computed."""
     st.subheader("Two settings at once", anchor=False)
     base = tuner.tried(config)
     measures = {n: m for n, m in SWEPT.items() if n == "missing" or tuner.saved[1].value(n) is not None}
@@ -41,12 +41,12 @@ def show_grid(tuner: Tuner, config: MineConfig) -> None:
         if not 1 <= len(cells) <= MOST:
             raise UserError(f"Invalid number of cells: {len(cells)}. Use 1 to {MOST}.")
         if any(c.neighbors >= photos for _, c in cells):
-            raise UserError(f"The set has {photos:,} photos, too few for so many neighbours.")
+            raise UserError(f"Too many neighbours for a set of {photos:,} photos. Use at most {photos - 1:,}.")
     except UserError as mistake:
         st.error(escape(str(mistake)))
         return
     if not tuner.proposed(base):
-        st.caption("Nothing can be tried without raw boxes, see above.")
+        st.caption("Not available without raw boxes. See the message above.")
         return
     configs = [config for _, config in cells]
     found = [tuner.cell(config) for config in configs]
@@ -67,15 +67,15 @@ def show_grid(tuner: Tuner, config: MineConfig) -> None:
         alt=_in_words(drawn, SWEPT[measure]),
     )
     st.caption(
-        f"Colours: {SCALE}, from the least (dark blue) to the most (yellow). A click on a cell loads its settings into "
-        "the controls; the frame is where they are now."
+        f"Colours ({SCALE}) run from the lowest value, dark blue, to the highest, yellow. The frame marks the current "
+        "settings. Click a cell to load its settings."
     )
     if st.session_state.pop("tune-loaded", False):
-        st.rerun()  # the controls stand outside of this part
+        st.rerun()  # the controls are outside of this fragment
 
 
 def _choice(measures: list[str], photos: int) -> tuple[str, str, str, tuple[str, str]]:
-    """Draw what is put across and down, and what is shown: two settings, a measure, and the text of both's values."""
+    """Draw the inputs. Return the settings across and down, the measure, and the texts of both settings' values."""
     across, down = _named("x", list(LABELS), "neighbors"), _named("y", list(LABELS), "pair_ratio")
     if across == down:
         down = next(name for name in LABELS if name != across)
@@ -95,12 +95,12 @@ def _choice(measures: list[str], photos: int) -> tuple[str, str, str, tuple[str,
         text = st.query_params.get(f"{parameter}s") or _as_list(_usual(name, photos))
         st.session_state[f"tune-{parameter}s"] = text
         columns[2 * number + 1].text_input(
-            "Its values", key=f"tune-{parameter}s", on_change=_chosen, args=(f"{parameter}s",)
+            "Values", key=f"tune-{parameter}s", on_change=_chosen, args=(f"{parameter}s",)
         )
         texts.append(text)
     st.session_state["tune-m"] = shown
     columns[4].selectbox(
-        "Shown", measures, key="tune-m", format_func=lambda m: SWEPT[m].label, on_change=_chosen, args=("m",)
+        "Measure", measures, key="tune-m", format_func=lambda m: SWEPT[m].label, on_change=_chosen, args=("m",)
     )
     return across, down, shown, (texts[0], texts[1])
 
@@ -117,7 +117,7 @@ def _chosen(parameter: str) -> None:
 
 
 def _values(name: str, text: str) -> list[Value]:
-    """The values of a setting that are asked for, each once, numbers in ascending order. Raises UserError."""
+    """Return the values in a text without duplicates, numbers in ascending order. Raises UserError if invalid."""
     texts = [part.strip() for part in text.split(",") if part.strip()]
     if choices(MineConfig, name):
         return list(dict.fromkeys(texts))
@@ -128,7 +128,7 @@ def _values(name: str, text: str) -> list[Value]:
 
 
 def _usual(name: str, photos: int) -> list[Value]:
-    """Values to begin with."""
+    """Return the default values of a setting."""
     return [v for v in OFFERED[name].grid if name != "neighbors" or (isinstance(v, int) and v < photos)] or [1]
 
 
@@ -137,7 +137,7 @@ def _as_list(values: Sequence[Value]) -> str:
 
 
 def _offer(tuner: Tuner, configs: list[MineConfig], found: list[Numbers | None]) -> None:
-    """Buttons that compute what is missing."""
+    """Draw buttons that compute missing cells and features."""
     missing = any(own and own.missing for own in found)
     with st.container(horizontal=True, vertical_alignment="center"):
         unknown = sum(own is None for own in found)
@@ -150,24 +150,24 @@ def _offer(tuner: Tuner, configs: list[MineConfig], found: list[Numbers | None])
                 on_click=tuner.start,
                 args=(PART, tuner.sweep(configs)),
                 disabled=tuner.working,
-                help="On the sample, with the other settings as they are.",
+                help="Compute these cells on the sample. All other settings keep their values.",
             )
         if missing:
             st.button(
-                "Embed what they need",
+                "Embed missing RoIs",
                 key="tune-embed-grid",
                 icon=":material/memory:",
                 on_click=tuner.start,
                 args=(PART, tuner.prepare(configs)),
                 disabled=tuner.working,
-                help="In the explorer's memory, where nothing is written; then try again.",
+                help="Compute the missing features in memory, not on disk. Then try the combinations again.",
             )
-            st.caption("Cells marked * leave out RoIs that have no feature yet.")
+            st.caption("Cells marked * exclude RoIs that have no feature yet.")
 
 
 @dataclass(frozen=True)
 class HeatGrid:
-    """Two settings and their values as text, down and across, and what each cell has found, row by row."""
+    """Two settings, their values as text, and the numbers of each cell, row by row."""
 
     down: str
     across: str
@@ -176,12 +176,12 @@ class HeatGrid:
     found: list[Numbers | None]
 
     def at(self, cell: int) -> tuple[str, str]:
-        """Column and row of a cell, by their values."""
+        """Return the values of a cell's column and row."""
         return self.columns[cell % len(self.columns)], self.rows[cell // len(self.columns)]
 
 
 def heat_map(grid: HeatGrid, measure: Measure, config: MineConfig) -> go.Figure:
-    """A measure of every cell, in numbers and colours; a frame around the cell of the settings of the moment."""
+    """Return the heat map of a measure, with numbers in its cells and a frame around that of the current settings."""
     values = [None if numbers is None else numbers.value(measure.name) for numbers in grid.found]
     z = np.array([np.nan if value is None else 100 * value if measure.share else value for value in values], float)
     title = label(measure, config) + (", %" if measure.share else "")
@@ -198,7 +198,7 @@ def heat_map(grid: HeatGrid, measure: Measure, config: MineConfig) -> go.Figure:
             hoverinfo="skip",
         )
     )
-    # Heat maps cannot be selected in; a marker in each cell can, and carries its number.
+    # Cells of a heat map cannot be selected. A marker in each cell can, and shows the cell's number.
     middle = (np.nanmin(z) + np.nanmax(z)) / 2 if np.isfinite(z).any() else 0.0
     known = [cell for cell, value in enumerate(values) if value is not None]
     figure.add_scatter(
@@ -247,9 +247,9 @@ def _in_words(grid: HeatGrid, measure: Measure) -> str:
 
 
 def _load() -> None:
-    """Callback: make the settings of the cell that was clicked those of the controls."""
+    """Callback: load the settings of the clicked cell into the controls."""
     points = st.session_state["tune-heat"]["selection"]["points"]
-    if not points:  # a new figure clears what was selected
+    if not points:  # a new figure clears the selection
         return
     own, configs = st.session_state["tune-cells"]
     at = points[0].get("customdata")

@@ -1,4 +1,4 @@
-"""What the Tune page measures: names, words and how values are written."""
+"""Measures of the Tune page: names, labels, tooltips and formats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orl_explorer.train.mining.config import MineConfig
 
 @dataclass(frozen=True)
 class Measure:
-    """name: as ``Numbers.value`` knows it. share: whether it lies in [0, 1] and is written in percent."""
+    """One measure. name: as in ``Numbers.value``. share: in [0, 1], shown in percent."""
 
     name: str
     label: str
@@ -18,7 +18,7 @@ class Measure:
     meaning: str
 
     def written(self, value: float | None) -> str:
-        """A value for a person to read; a dash where there is none."""
+        """Format a value; a dash for None."""
         if value is None:
             return "–"
         if self.share:
@@ -26,7 +26,7 @@ class Measure:
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.3f}"
 
     def difference(self, value: float | None, other: float | None) -> str:
-        """How much more a value is than another."""
+        """Format the difference of two values, with its sign."""
         if value is None or other is None:
             return ""
         more = value - other
@@ -37,31 +37,31 @@ class Measure:
 
 
 REGIONS = (
-    Measure("raw", "Raw boxes a photo", False, "Before any rule, over the queries"),
-    Measure("size", "… rejected: side < {min_size} px", False, "The first rule that a raw box breaks counts"),
-    Measure("aspect", "… rejected: aspect > {max_aspect:g}", False, "The first rule that a raw box breaks counts"),
-    Measure("overlap", "… rejected: IoU > {max_iou:g}", False, "With a box that was kept before it"),
-    Measure("count", "… rejected: beyond {max_rois}", False, "The photo had its full number of RoIs already"),
-    Measure("rois", "RoIs a photo", False, "What is kept, a fall-back box included"),
-    Measure("fallback", "Photos that keep no box", True, "A fall-back box stands in"),
+    Measure("raw", "Raw boxes per photo", False, "Mean number of boxes before filtering"),
+    Measure("size", "… rejected: side < {min_size} px", False, "A box counts for the first rule that it breaks"),
+    Measure("aspect", "… rejected: aspect > {max_aspect:g}", False, "A box counts for the first rule that it breaks"),
+    Measure("overlap", "… rejected: IoU > {max_iou:g}", False, "Boxes that overlap a box that is already kept"),
+    Measure("count", "… rejected: beyond {max_rois}", False, "Boxes after the maximum number of RoIs is reached"),
+    Measure("rois", "RoIs per photo", False, "Boxes that are kept, including fall-back boxes"),
+    Measure("fallback", "Photos without a kept box", True, "Each has one fall-back box instead"),
 )
 PAIRS = (
-    Measure("pairs_per_image", "Pairs a photo", False, "With all its K neighbours"),
-    Measure("similarity_mean", "Similarity, mean", False, "Cosine of the two RoIs of a pair"),
-    Measure("margin_p50", "Margin, median", False, "How much closer the key is than any other RoI of the neighbour"),
-    Measure("cycle", "Cycle", True, "Pairs whose way back leads to the same query RoI"),
+    Measure("pairs_per_image", "Pairs per photo", False, "Pairs with all K neighbours"),
+    Measure("similarity_mean", "Similarity, mean", False, "Cosine similarity of the two RoIs of a pair"),
+    Measure("margin_p50", "Margin, median", False, "Similarity of a pair minus that of the next best key there"),
+    Measure("cycle", "Cycle", True, "Share of pairs where the key's nearest RoI in the query photo is the query RoI"),
     Measure("image_coverage", "Photos with a pair", True, "Share of the queries"),
     Measure("roi_coverage", "RoIs in a pair", True, "Share of the queries' RoIs"),
     Measure("area_coverage", "Area in a pair", True, "Share of the queries' area"),
 )
 OBJECTS = (
-    Measure("query_is_object", "Query is object", True, "Its RoI has IoU ≥ 0.5 with an annotated object"),
-    Measure("key_is_object", "Key is object", True, "Its RoI has IoU ≥ 0.5 with an annotated object"),
-    Measure("same_class", "Same class", True, "Both RoIs are objects, of one class"),
-    Measure("recall", "Objects found", True, "Annotated objects that some RoI has IoU ≥ 0.5 with"),
+    Measure("query_is_object", "Query is object", True, "Share of pairs whose query RoI matches an annotated object"),
+    Measure("key_is_object", "Key is object", True, "Share of pairs whose key RoI matches an annotated object"),
+    Measure("same_class", "Same class", True, "Share of pairs whose RoIs match annotated objects of the same class"),
+    Measure("recall", "Objects found", True, "Share of annotated objects that a RoI matches (IoU ≥ 0.5)"),
 )
-TO_EMBED = Measure("missing", "RoIs to embed", False, "RoIs of the sample that have no feature yet")
-# What a heat map may show.
+TO_EMBED = Measure("missing", "RoIs to embed", False, "RoIs of the sample without a feature")
+# Measures that the heat map offers.
 SWEPT = {
     m.name: m
     for m in (
@@ -72,10 +72,10 @@ SWEPT = {
 
 
 def label(measure: Measure, config: MineConfig) -> str:
-    """Its words, with the threshold that it speaks of."""
+    """Return a measure's label with its threshold."""
     return measure.label.format(**config.model_dump())
 
 
 def known(measures: tuple[Measure, ...], *numbers: Numbers) -> list[Measure]:
-    """Those that somebody can say something of."""
+    """Return the measures that have a value in some of these numbers."""
     return [m for m in measures if any(own.value(m.name) is not None for own in numbers)]

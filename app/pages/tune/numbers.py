@@ -1,4 +1,4 @@
-"""The sample under the settings that the controls are set to, beside what the saved set says of it."""
+"""Measures of the sample: under the current settings, and in the saved set."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from orl_explorer.train.mining.features import REMEMBERED
 from orl_explorer.train.mining.trial import Found
 from orl_explorer.train.settings import differences
 
-BINS = (0.02, 0.01, 0.005, 0.002, 0.001)  # of similarity: the widest of which there are FEWEST
+BINS = (0.02, 0.01, 0.005, 0.002, 0.001)  # widths of a bin of similarity: the widest that gives FEWEST bins is used
 FEWEST = 20
 NOW, CUT, SAVED = "#0072b2", "#8f8f8f", "#e69f00"  # Okabe–Ito blue and orange, and a grey
 
 
 def show_numbers(tuner: Tuner, config: MineConfig) -> None:
-    """Draw what the settings find on the sample."""
+    """Draw the measures and the histogram of the sample."""
     tried = tuner.tried(config)
     _say_what_is_tried(config, tried)
     if not tuner.proposed(tried):
         st.warning(
-            "The raw boxes that this set was made of are not stored for these photos, so nothing can be tried on them. "
-            "*Regenerate* computes them.",
+            "This set's raw boxes are not stored for these photos, so other settings cannot be tried. "
+            "*Regenerate* computes the boxes.",
             icon=":material/crop_free:",
         )
         return
     unmapped = tuner.unmapped(tried)
     if unmapped:
-        text = f"Likely objects are found on maps of attention, and {unmapped:,} photos of the sample have none yet."
+        text = f"These settings need attention maps. {unmapped:,} photos of the sample have none yet."
         offer_work(tuner, "numbers", text, f"Map {unmapped:,} photos", tuner.prepare([tried]))
         return
     found, now = tuner.find(tried), tuner.numbers(tried)
     mined, before = tuner.saved
     if found.missing:
         text = (
-            f"**{found.missing:,} of {found.rois:,} RoIs** of the sample have no feature yet. They count as RoIs, but "
-            "are left out of the pairs and whatever is said of pairs and objects."
+            f"**{found.missing:,} of {found.rois:,} RoIs** of the sample have no feature yet. They count as RoIs; "
+            "measures of pairs and objects exclude them."
         )
         if found.missing > REMEMBERED:
-            st.info(f"{text} Those are too many for the explorer's memory; try fewer queries.", icon=":material/info:")
+            st.info(f"{text} They are too many to keep in memory. Choose fewer queries.", icon=":material/info:")
         else:
             offer_work(tuner, "numbers", text, f"Embed {found.missing:,} RoIs now", tuner.prepare([tried]))
     left, right = st.columns([5, 4], gap="medium")
@@ -65,14 +65,14 @@ def _say_what_is_tried(config: MineConfig, tried: MineConfig) -> None:
     later = differences(config, tried)
     if later:
         st.info(
-            f"Only on Regenerate: {' · '.join(later)}. It has not been computed for these photos; the numbers are with "
-            "the values in brackets.",
+            f"Only on Regenerate: {' · '.join(later)}. The data is not computed yet. The numbers below are for the "
+            "values in brackets.",
             icon=":material/schedule:",
         )
 
 
 def table_of_numbers(now: Numbers, before: Numbers, config: MineConfig) -> str:
-    """Every measure under the settings, of the saved set, their difference, and by chance: HTML."""
+    """Return an HTML table of all measures: current settings, saved set, difference, and chance level."""
     groups = {"Regions": REGIONS, "Pairs": PAIRS, "Objects": OBJECTS}
     rows = []
     for title, measures in groups.items():
@@ -82,7 +82,7 @@ def table_of_numbers(now: Numbers, before: Numbers, config: MineConfig) -> str:
         rows += [_row(measure, now, before, config) for measure in shown]
     heads = ("", "Now", "Set", "Difference", "By chance" if now.value("query_is_object") is not None else "")
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    caption = f"{now.queries} queries: the settings now, and the saved set on the same photos"
+    caption = f"{now.queries} queries: current settings and saved set, on the same photos"
     return (
         f'<table class="tuned"><caption>{caption}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
@@ -103,12 +103,12 @@ def _row(measure: Measure, now: Numbers, before: Numbers, config: MineConfig) ->
 
 
 def histogram(found: Found, saved: Mined, config: MineConfig) -> go.Figure:
-    """Similarity of the pairs, those that the threshold rejects in grey, and the saved set's as a line."""
+    """Return a histogram of the pairs' similarity: accepted, rejected (grey), and the saved set's as a line."""
     every = np.concatenate([found.mined.similarity, found.cut, saved.similarity, [1.0]])
     least = max(-1.0, float(every.min()))
     width = next((width for width in BINS if 1 - least >= FEWEST * width), BINS[-1])
     edges = 1 - width * np.arange(max(1, np.ceil((1 - least) / width)), -1, -1)
-    edges[0] = low = min(float(edges[0]), least)  # whatever rounding says
+    edges[0] = low = min(float(edges[0]), least)  # despite rounding
     middles = (edges[:-1] + edges[1:]) / 2
     now, cut, before = (np.histogram(v, edges)[0] for v in (found.mined.similarity, found.cut, saved.similarity))
     figure = go.Figure()

@@ -1,4 +1,4 @@
-"""Tune: where K, N and the thresholds are chosen, with their effect on a sample of queries before one's eyes."""
+"""The page Tune: change K, N and the thresholds, and see the effect on a sample of queries."""
 
 from __future__ import annotations
 
@@ -41,20 +41,18 @@ def _tune(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
     try:
         encoder = encoder_by_id(place.workspace.store, mined.encoder_id)
     except StoreError as error:
-        raise UserError(
-            f"The encoder of '{mined.name}' is gone, and its settings cannot be tried without it."
-        ) from error
+        raise UserError(f"The encoder of '{mined.name}' was deleted. Without it, settings cannot be tried.") from error
     subject = PreviewSubject(place.workspace, mined, dataset, encoder)
     if mined.image_count < 2:
-        raise UserError(f"'{mined.name}' has too few photos to try settings on.")
+        raise UserError(f"'{mined.name}' has too few photos. To try settings, a set needs at least 2.")
     drawn = tuner(subject, *controls.sample())
     panel = controls.panel_of(mined, dataset, drawn)
     controls.draw_controls(panel, panel.asked())
 
     left, right = st.columns([2, 3], vertical_alignment="center")
     left.caption(
-        f"What other settings would find, beside the set **{shell.escape(mined.name)}**, on {len(drawn.queries)} of "
-        f"its {mined.image_count:,} photos. Move a slider at the left."
+        f"Move a slider to see what other settings find. Tried on {len(drawn.queries)} of the {mined.image_count:,} "
+        f"photos of the set **{shell.escape(mined.name)}**."
     )
     with right.container(horizontal=True, horizontal_alignment="right"):
         for name, preset in controls.presets(drawn.own).items():
@@ -72,7 +70,7 @@ def _tune(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
 
 
 def _told(show: Callable[[], None]) -> None:
-    """A part of the page, or why it cannot be shown: more neighbours than the set has need features of all photos."""
+    """Draw a part of the page, or an error: more neighbours than the set has need features of all photos."""
     try:
         show()
     except UserError as problem:
@@ -80,7 +78,7 @@ def _told(show: Callable[[], None]) -> None:
 
 
 def _differences(own: MineConfig, config: MineConfig) -> None:
-    """What differs from the set and from the presets, in one line each."""
+    """List the differences from the set and from each preset, in one line each."""
     lines = []
     for name, preset in controls.presets(own).items():
         changed = differences(config, preset)

@@ -1,4 +1,4 @@
-"""One query under the settings that the controls are set to: its RoIs, and its best pair with each neighbour."""
+"""One query under the current settings: its RoIs, and its best pair with each neighbour."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = 12  # pairs
 
 
 def show_query(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> None:
-    """Draw the query that the URL names, else the sample's first."""
+    """Draw the query in the URL, else the first of the sample."""
     query = _asked(subject, tuner)
     own = query.own
     tried = query.tried(config)
@@ -29,13 +29,13 @@ def show_query(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> Non
     with right.container(horizontal=True, horizontal_alignment="right"):
         image_id = int(query.queries[0])
         st.button(
-            "Before", icon=":material/chevron_left:", key="tune-before", on_click=_step, args=(tuner, image_id, -1)
+            "Previous", icon=":material/chevron_left:", key="tune-before", on_click=_step, args=(tuner, image_id, -1)
         )
         st.button("Next", icon=":material/chevron_right:", key="tune-next", on_click=_step, args=(tuner, image_id, 1))
         if st.button("Open on the Pair page", icon=":material/compare:", key="tune-open"):
             shell.open_page("pair", q=str(image_id), **as_query(own, config))
     if not query.proposed(tried) or query.unmapped(tried):
-        st.caption("It is shown once its boxes can be tried, see above.")
+        st.caption("Not available yet. See the message above.")
         return
     best = query.best(tried)
     missing = query.find(tried).missing
@@ -52,7 +52,7 @@ def _asked(subject: PreviewSubject, tuner: Tuner) -> Tuner:
 
 
 def _step(tuner: Tuner, image_id: int, by: int) -> None:
-    """To the next query of the sample, round and round."""
+    """Open the next or previous query of the sample. After the last comes the first."""
     at = int(np.searchsorted(tuner.queries, image_id, "left" if by < 0 else "right"))
     at = at - 1 if by < 0 else at
     st.query_params["q"] = str(int(tuner.queries[at % len(tuner.queries)]))
@@ -64,15 +64,15 @@ def _as_html(best: Best, missing: int) -> str:
     width, height = image.width or 1, image.height or 1
     boxes = "".join(_outline(box, width, height) for box in best.boxes)
     alt = f"Query {name} with {len(best.boxes)} RoIs"
-    left_out = f" · {missing} RoIs of it and its neighbours have no feature yet" if missing else ""
-    pairs = "".join(_pair(image, pair) for pair in best.pairs[:SHOWN]) or "<p>No pair is left under these settings.</p>"
+    left_out = f" · {missing} RoIs here and in the neighbours have no feature yet" if missing else ""
+    pairs = "".join(_pair(image, pair) for pair in best.pairs[:SHOWN]) or "<p>These settings find no pair.</p>"
     shape = f"aspect-ratio:{width}/{height};max-width:{22 * width / height:.1f}rem"
     photo = picture_urls().photo(image.id, image.mtime_ns, WIDTHS[1])
     return (
         f'<div class="tuned-query"><figure><div class="photo" style="{shape}">'
         f'<img src="{photo}" alt="{alt}">{boxes}</div>'
         f"<figcaption>{name} · {len(best.boxes)} RoIs{left_out}</figcaption></figure>"
-        f'<div><p>Its best pair with each neighbour, query left:</p><div class="pairs">{pairs}</div></div></div>'
+        f'<div><p>Best pair with each neighbour: query left, key right</p><div class="pairs">{pairs}</div></div></div>'
     )
 
 

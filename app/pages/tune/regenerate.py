@@ -1,4 +1,4 @@
-"""Regenerate: what mining the whole dataset so would cost, the run that does it, and what came of it."""
+"""Regenerate: mine the whole dataset with the current settings. Estimated cost, progress and result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RUN = "mining"  # URL parameter: the run whose progress is shown
 
 
 def button(place: Place, subject: PreviewSubject, tuner: Tuner, panel: MiningPanel) -> None:
-    """Offer to mine the whole dataset with the settings of the moment, unless this server only shows."""
+    """Draw a button that mines the whole dataset with the current settings, unless the server is read-only."""
     if shell.read_only():
         return
     pressed = st.button(
@@ -37,7 +37,7 @@ def button(place: Place, subject: PreviewSubject, tuner: Tuner, panel: MiningPan
         key="tune-regenerate",
         type="primary",
         icon=":material/autorenew:",
-        help="Mine the whole dataset with these settings, as a run, into a new set.",
+        help="Mine the whole dataset with these settings into a new set.",
     )
     if pressed:
         _confirm(place, subject, tuner, panel.asked())
@@ -46,12 +46,12 @@ def button(place: Place, subject: PreviewSubject, tuner: Tuner, panel: MiningPan
 @st.dialog("Regenerate for the whole dataset", width="medium")
 def _confirm(place: Place, subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> None:
     changed = differences(config, tuner.own)
-    st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "The same settings as the set on screen.")
+    st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "No changes: the settings of the set on screen.")
     st.caption(_cost(subject, tuner, config))
     name = st.text_input("Name of the new set", value=free_name(subject, config), key="tune-name")
-    if st.button("Start", type="primary", icon=":material/play_arrow:", key="tune-start"):
+    if st.button("Start run", type="primary", icon=":material/play_arrow:", key="tune-start"):
         if shell.read_only():
-            st.error("This server only shows; it starts no runs.")
+            st.error("This server is read-only. It starts no runs.")
             return
         try:
             ids = {"dataset_id": subject.dataset.id, "encoder_id": subject.encoder.id}
@@ -65,7 +65,7 @@ def _confirm(place: Place, subject: PreviewSubject, tuner: Tuner, config: MineCo
 
 
 def _cost(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> str:
-    """What has to be computed, how long it may take and how much disk, from the sample."""
+    """Describe the work, its duration and its disk space, estimated from the sample."""
     dataset, store = subject.dataset, subject.workspace.store
     photos = dataset.image_count - dataset.unreadable_count
     tried = tuner.tried(config)
@@ -95,11 +95,11 @@ def _cost(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> str:
         raw_boxes=round(raw * proposals),
     )
     cost = estimate_mining(store, subject.encoder, config, work)
-    searched = f"Selective search on {proposals:,} photos" if proposals else "No selective search: raw boxes are there"
-    embedded = f"about {work.rois:,} RoIs to embed" if work.rois else "no RoI of the sample to embed"
-    mapped = f"; attention to be mapped on {maps:,} photos" if maps else ""
-    source = "at the speed of earlier runs here" if cost.measured else "roughly: no run here has told yet"
-    how = "as many RoIs as the sample has now, all of them new" if guessed else f"from {len(tuner.queries)} queries"
+    searched = f"Selective search on {proposals:,} photos" if proposals else "No selective search: raw boxes are stored"
+    embedded = f"embedding of about {work.rois:,} RoIs" if work.rois else "no embedding"
+    mapped = f"; attention maps of {maps:,} photos" if maps else ""
+    source = "at the speed of earlier runs" if cost.measured else "a rough estimate: no earlier run was measured"
+    how = "if all RoIs are new, as many as in the sample" if guessed else f"from {len(tuner.queries)} queries"
     return (
         f"{searched}{mapped}; {embedded} ({how}). About **{duration(cost.seconds)}** for {photos:,} photos "
         f"({source}), and **{cost.disk_bytes / 1e6:,.0f} MB** of disk."
@@ -107,7 +107,7 @@ def _cost(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> str:
 
 
 def progress(place: Place, mined: CorrespondenceSet) -> None:
-    """The run that the URL names: how far it is, or what has come of it."""
+    """Draw the progress or the result of the run in the URL."""
     asked = st.query_params.get(RUN, "")
     run = find_run(place.workspace.store, int(asked)) if asked.isdecimal() and len(asked) < 12 else None
     if run is None or run.kind != "mine":
@@ -122,12 +122,12 @@ def progress(place: Place, mined: CorrespondenceSet) -> None:
 def _live(place: Place, run_id: int) -> None:
     run = find_run(place.workspace.store, run_id)
     if run is None or run.status not in LIVE:
-        st.rerun()  # the new set is there to be picked
+        st.rerun()  # the new set can be selected now
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(share_done(run), text=f"{escape(run.name)} · {told_of_run(run)}")
         if not shell.read_only() and run.status != "stopping":
             st.button(
-                "Cancel",
+                "Stop run",
                 key="tune-cancel",
                 icon=":material/stop_circle:",
                 on_click=attempt,
@@ -138,7 +138,7 @@ def _live(place: Place, run_id: int) -> None:
 def _ended(place: Place, mined: CorrespondenceSet, run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if run.status == "done":
-            st.markdown(f":green-badge[done] The set **{escape(run.name)}** is there.")
+            st.markdown(f":green-badge[done] The set **{escape(run.name)}** is ready.")
             if run.name != mined.name:
                 st.button("Show the new set", key="tune-show", type="primary", on_click=_show, args=(run.name,))
                 if "compare" in st.session_state.get("pages", {}):
@@ -148,7 +148,7 @@ def _ended(place: Place, mined: CorrespondenceSet, run: Run) -> None:
             st.markdown(f"{shell.status_line(run)} Run {run.id}, {escape(run.name)}{said}")
             if not shell.read_only():
                 st.button(
-                    "Resume",
+                    "Resume run",
                     key="tune-resume",
                     icon=":material/resume:",
                     on_click=attempt,
@@ -158,8 +158,8 @@ def _ended(place: Place, mined: CorrespondenceSet, run: Run) -> None:
 
 
 def _compare(old: str, new: str) -> None:
-    if st.button("Compare with the old one", key="tune-compare", icon=":material/difference:"):
-        for picked in ("a", "b"):  # in an earlier comparison
+    if st.button("Compare both sets", key="tune-compare", icon=":material/difference:"):
+        for picked in ("a", "b"):  # forget an earlier comparison
             st.session_state.pop(picked, None)
         shell.open_page("compare", a=old, b=new)
 
@@ -169,7 +169,7 @@ def _close() -> None:
 
 
 def _show(name: str) -> None:
-    """Callback: pick the new set; its own values are what the controls then start from."""
+    """Callback: select the new set and reset the controls to its settings."""
     st.session_state["set"] = name
     for short in (*URL.values(), RUN):
         st.query_params.pop(short, None)

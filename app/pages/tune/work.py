@@ -1,4 +1,4 @@
-"""Work of the server's that a part of the Tune page waits for: a button that starts it, how far it is, Stop."""
+"""Background work for a part of the Tune page: a button that starts it, its progress, a button that stops it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orl_explorer.train.progress import Progress
 
 
 def offer_work(tuner: Tuner, part: str, text: str, label: str, do: Callable[[Progress], None]) -> None:
-    """Say what is missing and offer to compute it, or show how far that is. part: of the page, which has one button."""
+    """Draw a text and a button that starts the work, or its progress. part: part of the page; each has one button."""
     if watch(tuner, part):
         return
     with st.container(border=True):
@@ -27,12 +27,12 @@ def offer_work(tuner: Tuner, part: str, text: str, label: str, do: Callable[[Pro
             args=(part, do),
             disabled=tuner.working,
             width="stretch",
-            help="In the explorer's memory: nothing is written, and it is forgotten when the explorer ends.",
+            help="Compute in memory. Nothing is written to disk; the result is lost when the explorer stops.",
         )
 
 
 def watch(tuner: Tuner, part: str) -> bool:
-    """Show the work that a part of the page has started, and say whether it is under way."""
+    """Draw the progress of the work of a part of the page. Return whether it is running."""
     work = tuner.work_for(part)
     if work is None:
         return False
@@ -47,7 +47,7 @@ def watch(tuner: Tuner, part: str) -> bool:
 def _live(tuner: Tuner, part: str) -> None:
     work = tuner.work_for(part)
     if work is None or not work.running:
-        st.rerun()  # the page around it has something new to show
+        st.rerun()  # the page has new results to show
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(work.share, text=told(f"tune-{part}", work.name or "Starting", work.done, work.total))
         st.button(
