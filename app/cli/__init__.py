@@ -1,4 +1,4 @@
-"""The ``orl`` command line. Thin: every command calls one function that Python code can call too."""
+"""The ``orl`` command line. Each command is thin: it calls one function of the project."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.interpreter import keep_current_folder_out
 
-MISTAKE = 2  # exit code of a user's mistake
+MISTAKE = 2  # exit code after a mistake of the user
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,11 +61,11 @@ def orl(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Mine, see, tune and train on object correspondences in ordinary scene photos."""
+    """Mine object correspondences in ordinary scene photos, explore them, and train encoders on them."""
 
 
 def main() -> NoReturn:
-    """Entry point: a user's mistake is one sentence and exit code 2, never a traceback."""
+    """Run the command line. A mistake of the user ends with a message and exit code 2, without a traceback."""
     keep_current_folder_out()
     try:
         app()

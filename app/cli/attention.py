@@ -1,4 +1,4 @@
-"""``orl attention``: what encoders attend to in photos, side by side."""
+"""``orl attention``: attention maps of several encoders, side by side."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from orl_explorer.train.workspace import open_workspace
 
 
 class Listing(TyperCommand):
-    """Takes ``--encoders A B``, up to the next option, for ``--encoder A --encoder B``."""
+    """A command that accepts ``--encoders A B`` for ``--encoder A --encoder B``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Spread the list out before Click sees it, whose options have a fixed number of values."""
+        """Expand the list before Click parses it: options of Click have a fixed number of values."""
         spread, listing = [], False
         for word in args:
             if word == "--encoders":
@@ -31,11 +31,15 @@ class Listing(TyperCommand):
 
 
 def attention_command(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Photos: one row of the figure for each.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE…", help="Photos to draw. Each has a row of the figure.")
+    ],
     encoders: Annotated[
         list[str],
         named_option(
-            some_encoder, "--encoder", help="Name of an encoder: a column. May be repeated; or --encoders A B."
+            some_encoder,
+            "--encoder",
+            help="Name of an encoder. Each has a column. May be repeated; or use --encoders A B.",
         ),
     ],
     to: Annotated[Path, typer.Option("--out", help="File to write: .png, .svg or .pdf.")],
@@ -44,7 +48,7 @@ def attention_command(
         one_of(
             get_args(AttentionKind),
             "--map",
-            help="activation: where the last layer responds. cosine: what is like the photo.",
+            help="activation: how strongly the last layer responds. cosine: similarity to the whole photo.",
         ),
     ] = "activation",
     workspace: Where = None,

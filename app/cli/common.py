@@ -1,4 +1,4 @@
-"""What the commands share: where the workspace is, progress bars, following a run to its end."""
+"""Shared by the commands: common options, JSON output, progress bars, and following a run until it ends."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ from orl_explorer.train.workspace import Workspace
 out = Console()
 
 Where = Annotated[
-    Path | None, typer.Option("--workspace", help="Folder of everything made; else $ORL_WORKSPACE, else ./workspace.")
+    Path | None,
+    typer.Option(
+        "--workspace",
+        help="Folder for everything ORL Explorer writes. Default: $ORL_WORKSPACE, else ./workspace.",
+    ),
 ]
-Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on by itself.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Return at once. The run continues in the background.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -33,7 +37,7 @@ def print_json(value: Any) -> None:
 
 
 def pass_on(context: typer.Context, workspace: Path | None, json: bool) -> None:
-    """Give a group's options to its commands: ``orl runs --json list`` means ``orl runs list --json``."""
+    """Pass a group's options to its commands: ``orl runs --json list`` means ``orl runs list --json``."""
     if workspace is not None:
         os.environ["ORL_WORKSPACE"] = str(workspace)
     if json and context.invoked_subcommand is not None:
@@ -41,14 +45,14 @@ def pass_on(context: typer.Context, workspace: Path | None, json: bool) -> None:
 
 
 def progress_bar(total: bool = True, json: bool = False) -> rich.progress.Progress:
-    """Return progress bars; beside JSON they go to standard error."""
+    """Return progress bars. With JSON output they go to standard error."""
     return bars.progress_bars(total, Console(stderr=True) if json else out)
 
 
 def follow_run(workspace: Workspace, run: Run, detach: bool) -> None:
-    """Show a run's progress until it ends. Ctrl-C asks it to stop; a second one leaves it to itself."""
+    """Show a run's progress until it ends. Ctrl-C stops the run; a second Ctrl-C stops only the waiting."""
     if detach:
-        out.print(f"Run {run.id} goes on by itself; `orl runs show {run.id}` tells how far it is.")
+        out.print(f"Run {run.id} continues in the background. See `orl runs show {run.id}`.")
         return
     try:
         ended = _watch(workspace, run.id)
@@ -63,7 +67,7 @@ def follow_run(workspace: Workspace, run: Run, detach: bool) -> None:
 
 
 def how_it_ended(run: Run) -> str:
-    """Say how a run ended short of its work, and what to do next."""
+    """Describe how an unfinished run ended, and what to do next."""
     next_step = f"Resume it with `orl runs resume {run.id}`."
     if run.status == "cancelled":
         return f"Run {run.id} was stopped. {next_step}"

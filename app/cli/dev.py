@@ -1,4 +1,4 @@
-"""``orl explore --dev``: the server, anew after every change of a Python file of the project."""
+"""``orl explore --dev``: restart the server after each change of a Python file of the project."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import orl_explorer
 
-PAUSE = 0.5  # seconds between looks
+PAUSE = 0.5  # seconds between checks
 
 
 def serve(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Run it until Ctrl-C. One that ends by itself, by a mistake in a file, waits for the next change."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, with the server
+    """Run the server until Ctrl-C. If it ends by an error in a file, wait for the next change."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as with Ctrl-C, together with the server
     while True:
         seen = stamps()
         server = subprocess.Popen(command, env=environment)
@@ -29,10 +29,10 @@ def serve(command: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 def stamps() -> dict[Path, int]:
-    """When each file of the package was changed, in nanoseconds."""
+    """Return the modification time of each file of the package, in nanoseconds."""
     found = {}
     for room in Path(orl_explorer.__file__).parent.iterdir():
         for path in room.resolve().rglob("*.py"):
-            with suppress(FileNotFoundError):  # an editor is at it
+            with suppress(FileNotFoundError):  # an editor is replacing it
                 found[path] = path.stat().st_mtime_ns
     return found

@@ -1,4 +1,4 @@
-"""``orl evaluate`` and ``orl evaluations``: how good encoders are downstream."""
+"""``orl evaluate`` and ``orl evaluations``: measure encoders on downstream tasks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from orl_explorer.train.jobs.kinds import Evaluate
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.workspace import Workspace, open_workspace
 
-evaluations_app = typer.Typer(help="What evaluations have found.", invoke_without_command=True)
+evaluations_app = typer.Typer(help="List, compare and show evaluations.", invoke_without_command=True)
 
 DATA = "; ".join(f"{name}: {protocol.data}" for name, protocol in PROTOCOLS.items())
 PRESET = "; ".join(f"{name}: {', '.join(protocol.presets)}" for name, protocol in PROTOCOLS.items())
@@ -34,13 +34,15 @@ PRESET = "; ".join(f"{name}: {', '.join(protocol.presets)}" for name, protocol i
 def evaluate_command(
     protocol: ProtocolArgument,
     encoder: EncoderName,
-    data: Annotated[str, typer.Option(help=f"What to measure on. {DATA}.")],
-    preset: Annotated[str, typer.Option(help=f"Settings to start from, the first by default. {PRESET}.")] = "",
+    data: Annotated[str, typer.Option(help=f"Data to measure on. {DATA}.")],
+    preset: Annotated[
+        str, typer.Option(help=f"Preset of the settings. Default: the protocol's first one. {PRESET}.")
+    ] = "",
     changes: ChangesOption = None,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
-    """Measure an encoder downstream, by a protocol of the paper or a quick one."""
+    """Measure an encoder by a protocol, of the paper or a quick one."""
     config = with_changes(evaluate_preset(protocol, preset), changes)
     opened = open_workspace(workspace)
     run = launch(opened, Evaluate.on(opened, encoder_named(opened.store, encoder), data, config))
@@ -51,7 +53,7 @@ def evaluate_command(
 
 @evaluations_app.callback()
 def evaluations_(context: typer.Context, workspace: Where = None, json: Json = False) -> None:
-    """List evaluations, or show one."""
+    """List, compare and show evaluations."""
     pass_on(context, workspace, json)
     if context.invoked_subcommand is None:
         list_evaluations(workspace, json)
@@ -69,18 +71,18 @@ def list_evaluations(workspace: Where = None, json: Json = False) -> None:
     for each in found:
         row = each.evaluation
         table.add_row(str(row.id), each.encoder.name, row.protocol, _headline(each), row.data, str(row.run_id))
-    out.print(table if table.row_count else "No evaluations yet; `orl evaluate` makes them.")
+    out.print(table if table.row_count else "No evaluations yet. Start one with `orl evaluate`.")
 
 
 @evaluations_app.command("table")
 def table_of_encoders(workspace: Where = None, json: Json = False) -> None:
-    """Compare encoders: the newest number of each by protocol, data and settings, in %."""
+    """Compare encoders: the newest result of each by protocol, data and settings, in %."""
     found = columns(evaluations(open_workspace(workspace).store))
     if json:
         print_json([{"column": c.label, "encoders": {e.encoder.name: headline(e) for e in c.found}} for c in found])
         return
     if not found:
-        out.print("No evaluations yet; `orl evaluate` makes them.")
+        out.print("No evaluations yet. Start one with `orl evaluate`.")
         return
     names = list(dict.fromkeys(each.encoder.name for column in found for each in column.found))
     table = Table("column", *names)
@@ -98,7 +100,7 @@ def show_evaluation(
     workspace: Where = None,
     json: Json = False,
 ) -> None:
-    """Show all that an evaluation found."""
+    """Show all results of an evaluation."""
     opened = open_workspace(workspace)
     found = evaluation_by_id(opened.store, evaluation_id)
     if json:
@@ -115,7 +117,7 @@ def _show(opened: Workspace, found: Evaluated) -> None:
         if name != "notes":
             numbers.add_row(name.replace("_", " "), f"{value:.4g}")
     out.print(numbers)
-    # Names with the same keys are the columns of one table.
+    # Names with the same keys share a table.
     by_keys: dict[tuple[str, ...], list[str]] = {}
     for name, each in values.items():
         by_keys.setdefault(tuple(each), []).append(name)

@@ -1,4 +1,4 @@
-"""``orl sweep-train`` and ``orl reproduce``: many runs in a row, and one table of what became of them."""
+"""``orl sweep-train`` and ``orl reproduce``: several training runs and one table of their results."""
 
 from __future__ import annotations
 
@@ -27,27 +27,35 @@ from orl_explorer.train.workspace import open_workspace
 def sweep_train_command(
     grid: Annotated[
         list[str],
-        typer.Option(help="Values of a setting, of training or of mining: intra_weight=0,1. May be repeated."),
+        typer.Option(help="Values of a setting of training or mining, such as intra_weight=0,1. May be repeated."),
     ],
-    data: Annotated[str, typer.Option(help="What the protocol measures on, as in `orl evaluate`.")],
-    correspondence: Annotated[str, named_option(some_set, help="Name of a correspondence set; or else:")] = "",
-    dataset: Annotated[str, named_option(some_dataset, help="Name of a dataset to mine by each cell's settings,")] = "",
-    encoder: Annotated[str, named_option(some_encoder, help="with this encoder.")] = "",
+    data: Annotated[str, typer.Option(help="Data to measure on, as in `orl evaluate`.")],
+    correspondence: Annotated[str, named_option(some_set, help="Name of a correspondence set to train on.")] = "",
+    dataset: Annotated[
+        str, named_option(some_dataset, help="Name of a dataset to mine for each cell, instead of --correspondence.")
+    ] = "",
+    encoder: Annotated[str, named_option(some_encoder, help="Name of the encoder to mine --dataset with.")] = "",
     protocol: ProtocolName = "voc07-svm",
-    preset: Annotated[str, one_of(TRAIN_PRESETS, help="Settings of training that do not vary.")] = "paper",
-    changes: Annotated[list[str] | None, typer.Option("--set", help="Change one of those: key=value.")] = None,
-    mine_preset: Annotated[str, one_of(MINE_PRESETS, help="Settings of mining that do not vary.")] = "paper",
-    mine_changes: Annotated[list[str] | None, typer.Option("--mine-set", help="Change one of those.")] = None,
-    protocol_preset: Annotated[str, typer.Option(help="Settings of the protocol; its first preset by default.")] = "",
-    protocol_changes: Annotated[list[str] | None, typer.Option("--protocol-set", help="Change one of those.")] = None,
-    name: Annotated[str, typer.Option(help="What names of encoders and sets begin with.")] = "",
+    preset: Annotated[str, one_of(TRAIN_PRESETS, help="Preset of the other training settings.")] = "paper",
+    changes: Annotated[list[str] | None, typer.Option("--set", help="Change a training setting: key=value.")] = None,
+    mine_preset: Annotated[str, one_of(MINE_PRESETS, help="Preset of the other mining settings.")] = "paper",
+    mine_changes: Annotated[
+        list[str] | None, typer.Option("--mine-set", help="Change a mining setting: key=value.")
+    ] = None,
+    protocol_preset: Annotated[
+        str, typer.Option(help="Preset of the protocol's settings. Default: its first preset.")
+    ] = "",
+    protocol_changes: Annotated[
+        list[str] | None, typer.Option("--protocol-set", help="Change a setting of the protocol: key=value.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Prefix of the names of encoders and sets.")] = "",
     to: Annotated[
         list[Path] | None,
         typer.Option("--out", help="File for the table (.csv, .json) or the plot (.png, .svg, .pdf). May be repeated."),
     ] = None,
     workspace: Where = None,
 ) -> None:
-    """Train and evaluate a grid of settings (Table 5). Again at any time: what is done is not done twice."""
+    """Train and evaluate a grid of settings (Table 5). Run it again to continue: finished cells are reused."""
     from orl_explorer.train.experiments import grid as trained_grid
 
     if bool(correspondence) == bool(dataset and encoder) or bool(dataset) != bool(encoder):
@@ -83,27 +91,27 @@ def sweep_train_command(
 
 
 def reproduce_command(
-    photos: Annotated[Path, typer.Argument(help="Folder of photos to train on: VOC2007 and others below it, or any.")],
-    voc: Annotated[
-        Path | None, typer.Option(help="Folder of VOC2007 to measure on, where it is not in PHOTOS.")
+    photos: Annotated[Path, typer.Argument(help="Folder of photos to train on. It may contain VOC2007 and others.")],
+    voc: Annotated[Path | None, typer.Option(help="Folder of VOC2007 to measure on, if it is not in PHOTOS.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(min=0.01, help="Time for the whole experiment. Determines the number of epochs.")
     ] = None,
-    hours: Annotated[float | None, typer.Option(min=0.01, help="Time for all of it; epochs follow.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training; or else --hours.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training run, instead of --hours.")] = None,
     mining: Annotated[str, one_of(MINE_PRESETS, help="Preset of mining.")] = "paper",
     changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Change the preset small of every training: key=value.")
+        list[str] | None, typer.Option("--set", help="Change a setting of the training preset small: key=value.")
     ] = None,
-    mine_changes: Annotated[list[str] | None, typer.Option("--mine-set", help="Change the preset of mining.")] = None,
+    mine_changes: Annotated[
+        list[str] | None, typer.Option("--mine-set", help="Change a mining setting: key=value.")
+    ] = None,
     pairs: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Also train ORL on pairs by byol, or any encoder there is, mined by a preset: NAME or NAME:PRESET."
-        ),
+        typer.Option(help="Also train ORL on pairs mined with another encoder: NAME or NAME:PRESET, such as byol."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all training runs.")] = 0,
     workspace: Where = None,
 ) -> None:
-    """Every method of the paper on photos of yours, small, in one table. Again at any time: it goes on."""
+    """Compare all methods of the paper on your photos, at a small scale. Run it again to continue."""
     from orl_explorer.train.experiments import report
     from orl_explorer.train.experiments import reproduce as reproduction
 
@@ -133,4 +141,4 @@ def reproduce_command(
     folder = report.save_report(opened, rows)
     report.draw_report(opened, rows, reproduction.gather_photos(opened, photos, voc).measured, folder)
     print(report.as_markdown(rows))
-    out.print(f"Also in {folder}, with figures.", highlight=False, markup=False)
+    out.print(f"Wrote the table and figures to {folder}.", highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""``orl import``, ``orl export`` and ``orl export-encoder``: the reference implementation's files, and other tools'."""
+"""``orl import``, ``orl export`` and ``orl export-encoder``: files of the reference implementation and other tools."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from orl_explorer.train.formats import EncoderFormat, SetFormat
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.workspace import open_workspace
 
-import_app = typer.Typer(help="Bring proposals or correspondences of the reference implementation in.")
+import_app = typer.Typer(help="Import files of the reference implementation.")
 
 JsonFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON file of the reference implementation.")]
-DatasetOption = Annotated[str, named_option(some_dataset, help="Name of the dataset whose photos the file is about.")]
+DatasetOption = Annotated[str, named_option(some_dataset, help="Name of the dataset with the photos of FILE.")]
 
 
 def export_command(
     name: SetArgument,
-    to: Annotated[Path, typer.Option("--out", help="File to write; a folder for the reference's three files.")],
+    to: Annotated[Path, typer.Option("--out", help="File to write. For --format reference: folder of three files.")],
     form: Annotated[
         str,
         one_of(
-            get_args(SetFormat), "--format", help="parquet, csv: a row for each pair. coco: RoIs. verdicts, tags: csv."
+            get_args(SetFormat), "--format", help="parquet, csv: one row per pair. coco: RoIs. verdicts, tags: CSV."
         ),
     ] = "reference",
     images: Annotated[
-        Path | None, typer.Option(help="COCO json of the same photos: take order, names and ids from it.")
+        Path | None, typer.Option(help="COCO json of the same photos. Sets the order, names and ids in the output.")
     ] = None,
     workspace: Where = None,
 ) -> None:
-    """Write a correspondence set for others to use."""
+    """Export a correspondence set to files."""
     from orl_explorer.train.interchange.exports import export as write
 
     opened = open_workspace(workspace)
@@ -52,15 +52,15 @@ def export_command(
 
 def export_encoder_command(
     name: Annotated[str, typer.Argument(metavar="ENCODER", help="Name of the encoder.", autocompletion=some_encoder)],
-    to: Annotated[Path, typer.Option("--out", help="File to write; its card goes to FILE.json.")],
-    form: Annotated[str, one_of(get_args(EncoderFormat), "--format", help="Whose names and file.")] = "torchvision",
+    to: Annotated[Path, typer.Option("--out", help="File to write. A description is written to FILE.json.")],
+    form: Annotated[str, one_of(get_args(EncoderFormat), "--format", help="Program to export for.")] = "torchvision",
     workspace: Where = None,
 ) -> None:
-    """Write an encoder for other programs, and a card that says how it came about."""
+    """Export an encoder for other programs, with a description of its training."""
     from orl_explorer.train.encoders.export import export_encoder as write
 
     card = write(open_workspace(workspace), name, form, to)
-    out.print(f"{to}: the encoder '{name}' for {form}; {card} says what it is.", highlight=False, markup=False)
+    out.print(f"{to}: the encoder '{name}' for {form}. Description: {card}.", highlight=False, markup=False)
 
 
 @import_app.command("proposals")
@@ -69,17 +69,17 @@ def import_proposals_command(
     dataset: DatasetOption,
     name: Annotated[str, typer.Option(help="Name of the proposals, for `orl mine --proposals NAME`.")],
     images: Annotated[
-        Path | None, typer.Option(help="COCO json in whose order FILE is; else the dataset's own annotations/*.json.")
+        Path | None, typer.Option(help="COCO json in the order of FILE. Default: the dataset's annotations/*.json.")
     ] = None,
     workspace: Where = None,
 ) -> None:
-    """Keep the raw boxes of a …_selective_search_proposal.json."""
+    """Import the raw boxes of a …_selective_search_proposal.json."""
     from orl_explorer.train.interchange.imports import import_proposals as bring
 
     opened = open_workspace(workspace)
     with progress_bar() as bars:
         found = bring(opened, file, dataset_named(opened.store, dataset), name, images=images, progress=Bars(bars))
-    left_out = f"; {found.unreadable} photos cannot be read and were left out" if found.unreadable else ""
+    left_out = f"; skipped {found.unreadable} unreadable photos" if found.unreadable else ""
     out.print(f"Proposals '{name}': {found.boxes} boxes of {found.photos} photos{left_out}.", highlight=False)
 
 
@@ -88,7 +88,7 @@ def import_neighbors_command(
     file: JsonFile,
     dataset: DatasetOption,
     encoder: Annotated[
-        str, named_option(some_encoder, help="Name of the encoder that measures neighbours and matches RoIs.")
+        str, named_option(some_encoder, help="Name of the encoder that computes similarities and matches RoIs.")
     ],
     name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
     preset: MinePreset = "paper",
@@ -96,7 +96,7 @@ def import_neighbors_command(
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
-    """Mine RoIs and pairs between the neighbours of a …_knn_instance.json."""
+    """Import the neighbours of a …_knn_instance.json, and mine RoIs and pairs between them."""
     from orl_explorer.train.interchange.imports import import_neighbors as bring
 
     opened = open_workspace(workspace)
@@ -112,16 +112,16 @@ def import_correspondences_command(
     file: JsonFile,
     dataset: DatasetOption,
     encoder: Annotated[
-        str, named_option(some_encoder, help="Name of the encoder that measures similarities; FILE has none.")
+        str, named_option(some_encoder, help="Name of the encoder that computes similarities, which FILE lacks.")
     ],
     name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
     proposals: Annotated[
-        str | None, typer.Option(help="Name of imported proposals that the RoIs were chosen from; else the RoIs alone.")
+        str | None, typer.Option(help="Name of the imported proposals of the RoIs. Default: the RoIs themselves.")
     ] = None,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
-    """Make a set of an …_instance_correspondence.json: its RoIs, neighbours and pairs."""
+    """Import the RoIs, neighbours and pairs of an …_instance_correspondence.json as a set."""
     from orl_explorer.train.interchange.imports import import_correspondences as bring
 
     opened = open_workspace(workspace)

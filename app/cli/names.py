@@ -1,4 +1,4 @@
-"""Options and arguments that name what a workspace holds; a shell completes them from there."""
+"""Options and arguments for names in a workspace, with shell completion."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Named(Protocol):
 
 
 def _names(read: Callable[[Store], Iterable[Named]]) -> Complete:
-    """Completes the names of some rows. A shell that asks gets no name rather than a message, and nothing is made."""
+    """Return a completion of the names of some rows. It prints no errors and creates no workspace."""
 
     def complete(context: typer.Context, incomplete: str) -> list[str]:
         try:
@@ -43,13 +43,13 @@ some_dataset, some_encoder, some_set = _names(datasets), _names(encoders), _name
 
 
 def named_option(complete: Complete, *flags: str, help: str) -> Any:
-    """An option that names something there is."""
+    """Return an option for the name of an existing row."""
     return typer.Option(*flags, help=help, autocompletion=complete)
 
 
 Datasets = Annotated[
     list[str],
-    named_option(some_dataset, "--dataset", help="Name of the dataset. May be repeated: several are taken as one."),
+    named_option(some_dataset, "--dataset", help="Name of the dataset. May be repeated: several are used as one."),
 ]
 EncoderName = Annotated[str, named_option(some_encoder, help="Name of the encoder.")]
 SetName = Annotated[str, named_option(some_set, help="Name of the correspondence set.")]

@@ -1,4 +1,4 @@
-"""``orl ingest`` and ``orl encoders``: what mining starts from."""
+"""``orl ingest``, ``orl datasets`` and ``orl encoders``: the inputs of mining."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from orl_explorer.db.photos import datasets
 from orl_explorer.train.ingest.layouts import LayoutName
 from orl_explorer.train.workspace import open_workspace
 
-encoders_app = typer.Typer(help="The encoders of a workspace.", invoke_without_command=True)
+encoders_app = typer.Typer(help="List and add encoders.", invoke_without_command=True)
 
 
 def ingest_command(
     path: Annotated[Path, typer.Argument(help="Folder of photos.")],
-    layout: Annotated[str, one_of(get_args(LayoutName), help="How PATH is laid out.")] = "auto",
-    annotations: Annotated[Path | None, typer.Option(help="COCO json, where it is not in PATH/annotations.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the dataset; else that of the folder.")] = None,
+    layout: Annotated[str, one_of(get_args(LayoutName), help="Layout of PATH.")] = "auto",
+    annotations: Annotated[Path | None, typer.Option(help="COCO json, if it is not in PATH/annotations.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the dataset. Default: name of the folder.")] = None,
     workspace: Where = None,
 ) -> None:
-    """Take photos into a dataset; again at any time, for what is new or has changed."""
+    """Add a folder of photos as a dataset. Run it again to add new and changed photos."""
     from orl_explorer.train.ingest.ingest import ingest as take_in
 
     opened = open_workspace(workspace)
@@ -44,7 +44,7 @@ def ingest_command(
     out.print(
         f"Dataset '{dataset.name}' ({dataset.layout}): {dataset.image_count} photos, "
         f"{dataset.annotation_count} annotated objects; {found.new} new, {found.changed} changed, "
-        f"{found.unchanged} as before, {dataset.unreadable_count} unreadable.",
+        f"{found.unchanged} unchanged, {dataset.unreadable_count} unreadable.",
         highlight=False,
         markup=False,
     )
@@ -69,7 +69,7 @@ def datasets_command(workspace: Where = None, json: Json = False) -> None:
 
 @encoders_app.callback()
 def encoders_command(context: typer.Context, workspace: Where = None, json: Json = False) -> None:
-    """List the encoders, or add one."""
+    """List and add encoders."""
     pass_on(context, workspace, json)
     if context.invoked_subcommand is None:
         list_encoders(workspace, json)
@@ -86,7 +86,7 @@ def list_encoders(workspace: Where = None, json: Json = False) -> None:
     for row in rows:
         trained = "with labels" if row.supervised else "without labels"
         table.add_row(row.name, row.architecture, row.kind, trained, str(row.roi_features), row.source)
-    out.print(table if table.row_count else "No encoders yet; `orl encoders add starter --name starter` adds one.")
+    out.print(table if table.row_count else "No encoders yet. Add one with `orl encoders add starter --name starter`.")
 
 
 @encoders_app.command("add")
@@ -96,7 +96,7 @@ def add_encoder_command(
     ],
     name: Annotated[str | None, typer.Option(help="Name of the encoder. Default: made from SOURCE.")] = None,
     architecture: Annotated[
-        str, typer.Option(help="Network that a file is of, timm:NAME say; else what the file says or looks like.")
+        str, typer.Option(help="Architecture of a checkpoint file, such as timm:NAME. Default: detected from the file.")
     ] = "",
     workspace: Where = None,
 ) -> None:
@@ -107,7 +107,7 @@ def add_encoder_command(
         out.print(line, highlight=False, markup=False)
 
     row = add(open_workspace(workspace), source, name or default_name(source), architecture, tell)
-    trained = "supervised (ImageNet labels)" if row.supervised else "self-supervised, as far as its file says"
+    trained = "supervised (ImageNet labels)" if row.supervised else "self-supervised, according to its file"
     if source.startswith("random:"):
         trained = "random weights"
     out.print(f"Encoder '{row.name}': {row.architecture}, {row.roi_features} features, {trained}.", highlight=False)

@@ -17,7 +17,7 @@ from orl_explorer.train.workspace import open_workspace
 
 RunId = Annotated[int, typer.Argument(metavar="ID", help="Number of the run, as in `orl runs`.")]
 
-runs_app = typer.Typer(help="The runs of a workspace.", invoke_without_command=True)
+runs_app = typer.Typer(help="List, show, stop and resume runs.", invoke_without_command=True)
 
 
 @runs_app.callback()
@@ -41,12 +41,12 @@ def list_runs(workspace: Where = None, json: Json = False) -> None:
         table.add_row(
             str(run.id), run.kind, run.name, run.status, _progress_of(run), f"{run.created_at:%Y-%m-%d %H:%M}"
         )
-    out.print(table if table.row_count else "No runs yet; `orl mine`, `orl pretrain` and `orl train` start them.")
+    out.print(table if table.row_count else "No runs yet. Start one with `orl mine`, `orl pretrain` or `orl train`.")
 
 
 @runs_app.command("show")
 def show_run_command(run_id: RunId, workspace: Where = None, json: Json = False) -> None:
-    """Show what a run does, how far it is and its newest numbers."""
+    """Show a run's settings, progress and newest metrics."""
     opened = open_workspace(workspace)
     launcher.reconcile(opened)
     run = run_by_id(opened.store, run_id)
@@ -84,10 +84,10 @@ def show_logs(run_id: RunId, workspace: Where = None) -> None:
 @runs_app.command("stop")
 def stop_run(
     run_id: RunId,
-    grace: Annotated[float, typer.Option(min=0, help="Seconds to wait before it is killed.")] = launcher.GRACE,
+    grace: Annotated[float, typer.Option(min=0, help="Seconds to wait before killing the run.")] = launcher.GRACE,
     workspace: Where = None,
 ) -> None:
-    """Ask a run to stop at its next safe point; kill it when it does not."""
+    """Stop a run at its next safe point. Kill it if it does not stop."""
     run = launcher.stop(open_workspace(workspace), run_id, grace)
     out.print(how_it_ended(run), highlight=False, markup=False)
 

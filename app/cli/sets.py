@@ -19,7 +19,7 @@ from orl_explorer.db.sets.read import sets as all_sets
 from orl_explorer.train.jobs import sets as work
 from orl_explorer.train.workspace import Workspace, open_workspace
 
-sets_app = typer.Typer(help="The correspondence sets of a workspace.", invoke_without_command=True)
+sets_app = typer.Typer(help="List, show, rename and delete correspondence sets.", invoke_without_command=True)
 
 
 @sets_app.callback()
@@ -46,12 +46,12 @@ def list_sets(workspace: Where = None, json: Json = False) -> None:
         unfinished = "" if mined.status == "complete" else " (unfinished)"
         counts = str(mined.image_count), str(mined.pair_count)
         table.add_row(f"{mined.name}{unfinished}", *where, *counts, ", ".join(changed))
-    out.print(table if table.row_count else "No correspondence sets yet; `orl mine` makes one.")
+    out.print(table if table.row_count else "No correspondence sets yet. Make one with `orl mine`.")
 
 
 @sets_app.command("show")
 def show_set(name: SetArgument, json: Json = False, workspace: Where = None) -> None:
-    """Show a set's settings, counts, quality, and what depends on it."""
+    """Show a set's settings, counts and quality, and the runs and encoders that use it."""
     opened = open_workspace(workspace)
     mined = work.set_named(opened, name)
     dataset, encoder = _from(opened, mined.dataset_id, mined.encoder_id)
@@ -85,7 +85,7 @@ def show_set(name: SetArgument, json: Json = False, workspace: Where = None) -> 
         table.add_row(f"  {setting}", f"{value}{paper}")
     out.print(table)
     if mined.quality:
-        measures = Table("measure", "value", "by chance", "means")
+        measures = Table("measure", "value", "by chance", "meaning")
         for measure in with_chance(mined.quality):
             chance = "" if measure.chance is None else f"{measure.chance:.4g}"
             measures.add_row(measure.label, f"{measure.value:.4g}", chance, measure.meaning)
@@ -94,22 +94,20 @@ def show_set(name: SetArgument, json: Json = False, workspace: Where = None) -> 
 
 @sets_app.command("rename")
 def rename_command(
-    name: SetArgument, new: Annotated[str, typer.Argument(help="Its new name.")], workspace: Where = None
+    name: SetArgument, new: Annotated[str, typer.Argument(help="New name of the set.")], workspace: Where = None
 ) -> None:
-    """Give a set another name."""
+    """Rename a set."""
     work.rename(open_workspace(workspace), name, new)
-    out.print(f"The correspondence set '{name}' is '{new.strip()}' from now on.", highlight=False, markup=False)
+    out.print(f"Renamed the correspondence set '{name}' to '{new.strip()}'.", highlight=False, markup=False)
 
 
 @sets_app.command("delete")
 def delete_command(
     name: SetArgument,
-    confirm: Annotated[
-        str, typer.Option(help="The name once more: asked for when runs trained on the set. They and encoders stay.")
-    ] = "",
+    confirm: Annotated[str, typer.Option(help="Repeat the name to confirm. Needed if runs trained on the set.")] = "",
     workspace: Where = None,
 ) -> None:
-    """Delete a set: its neighbours, RoIs and pairs. Photos, features, verdicts, runs and encoders stay."""
+    """Delete a set: its neighbours, RoIs and pairs. Photos, features, verdicts, runs and encoders are kept."""
     gone = work.delete(open_workspace(workspace), name, author(), confirm)
     kept = []
     if gone.trained:
@@ -118,8 +116,8 @@ def delete_command(
         kept.append(f"the encoders {', '.join(row.name for row in gone.encoders)}")
     if gone.verdicts:
         kept.append(f"verdicts on {gone.verdicts} pairs")
-    stays = f" What stays: {'; '.join(kept)}." if kept else ""
-    out.print(f"The correspondence set '{name}' is deleted.{stays}", highlight=False, markup=False)
+    stays = f" Kept: {'; '.join(kept)}." if kept else ""
+    out.print(f"Deleted the correspondence set '{name}'.{stays}", highlight=False, markup=False)
 
 
 def _from(opened: Workspace, dataset_id: int, encoder_id: int) -> tuple[str, str]:

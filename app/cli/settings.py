@@ -1,4 +1,4 @@
-"""Settings on the command line: presets by name, a flag for each field, and ``--set key=value`` for any of them."""
+"""Settings on the command line: presets, a flag for each setting, and ``--set key=value``."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ ChangesOption = Annotated[list[str] | None, typer.Option("--set", help="Change a
 
 
 def one_of(names: Iterable[str], *flags: str, help: str) -> Any:
-    """An option that takes one of some names; another is answered with all of them."""
+    """Return an option that accepts one of some names. The error for another value lists them."""
     return typer.Option(*flags, help=help, metavar=f"<{'|'.join(names)}>", **_known(names))
 
 
 def _known(names: Iterable[str]) -> dict[str, Any]:
-    """What an option or an argument that takes one of some names checks it by, and completes it from."""
+    """Return the check and the completion of an option or argument that accepts one of some names."""
 
     def check(value: str | None) -> str | None:
         if value is not None and value not in names:
@@ -59,23 +59,23 @@ ProtocolArgument = Annotated[
 
 
 def with_changes(preset: S, changes: Iterable[str] | None, flags: Mapping[str, Any] | None = None) -> S:
-    """A preset with what ``--set`` and the flags say. Raises UserError, also where both name a setting."""
+    """Return a preset, changed by ``--set`` and the flags. Raises UserError, also if both give a setting."""
     asked, flags = parse_settings(changes or []), flags or {}
     refuse_twice("--set", asked, {name: _flag(name) for name in flags})
     return with_settings(preset, asked | dict(flags))
 
 
 def refuse_twice(way: str, asked: Collection[str], others: Mapping[str, str]) -> None:
-    """Raises UserError where a setting is given in two ways. others: the other way, by name of a setting."""
+    """Raise UserError if a setting is given in two ways. others: the other way, by name of a setting."""
     for name in asked:
         if name in others:
-            raise UserError(f"{name} is given twice, by {others[name]} and by {way}; give it once.")
+            raise UserError(f"{name} is given twice, by {others[name]} and by {way}. Give it once.")
 
 
 def takes_flags(settings: type[Settings], presets: Mapping[str, Settings]) -> Callable[..., Callable[..., None]]:
-    """Decorator of a command: in place of its parameter ``flags`` it takes an option for each setting.
+    """Return a decorator that replaces a command's parameter ``flags`` by an option for each setting.
 
-    The command gets those that are given, by name of the setting.
+    The command gets the options that are given, by name of the setting.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""``orl pretrain``, ``orl mine``, ``orl quality`` and ``orl train``: the three stages, and what the second found."""
+"""``orl pretrain``, ``orl mine``, ``orl train``, and measures and maps of the photos and sets: the three stages."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from orl_explorer.train.settings import parse_grid, parse_settings
 from orl_explorer.train.training.config import STAGE_1, ORLConfig, train_preset
 from orl_explorer.train.workspace import open_workspace
 
-# Measures that tell settings apart, in the table of a sweep.
+# Measures in the table of a sweep, the most informative first.
 SWEPT = (
     "rois_per_image",
     "pairs_per_image",
@@ -59,20 +59,22 @@ SWEPT = (
     "same_class_or_part_chance",
 )
 
-ProcessesOption = Annotated[int, typer.Option(help="Processes that train together: one for each GPU, as a rule.")]
+ProcessesOption = Annotated[int, typer.Option(help="Number of training processes. Use one per GPU.")]
 
 
 def pretrain_command(
     datasets: Datasets,
-    name: Annotated[str, typer.Option(help="Name of the encoder to make; else DATASET-METHOD.")] = "",
-    method: Annotated[str, one_of(STAGE_1, help="The paper's stage 1 is byol.")] = "byol",
+    name: Annotated[str, typer.Option(help="Name of the new encoder. Default: DATASET-METHOD.")] = "",
+    method: Annotated[
+        str, one_of(STAGE_1, help="Training method. The paper uses byol; the others are baselines.")
+    ] = "byol",
     preset: TrainPreset = "paper",
     changes: ChangesOption = None,
     processes: ProcessesOption = 1,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
-    """Stage 1: train an encoder on whole photos, by BYOL or a method to compare it with."""
+    """Train an encoder on whole photos by BYOL or a baseline (stage 1)."""
     opened = open_workspace(workspace)
     config = with_changes(train_preset(method, preset), changes)
     dataset = unite(opened.store, datasets)
@@ -89,11 +91,11 @@ def mine_command(
     changes: ChangesOption = None,
     *,
     flags: dict[str, Any],
-    workers: Annotated[int | None, typer.Option(help="Processes for selective search; else one for each core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes for selective search. Default: one per core.")] = None,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
-    """Stage 2: find neighbours, regions and pairs, into a new correspondence set."""
+    """Mine neighbours, RoIs and pairs into a new correspondence set (stage 2)."""
     opened = open_workspace(workspace)
     config = with_changes(MINE_PRESETS[preset], changes, flags)
     ids = {"dataset_id": unite(opened.store, datasets).id, "encoder_id": encoder_named(opened.store, encoder).id}
@@ -101,7 +103,7 @@ def mine_command(
 
 
 def quality(name: SetArgument, json: Json = False, workspace: Where = None) -> None:
-    """Measure a correspondence set: by itself and, where the photos are annotated, against the annotations."""
+    """Measure a correspondence set, also against annotations if the photos have them."""
     from orl_explorer.train.mining.quality import quality_of
 
     measures = quality_of(open_workspace(workspace), name)
@@ -115,32 +117,32 @@ def quality(name: SetArgument, json: Json = False, workspace: Where = None) -> N
             table.add_row(measure.replace("_", " "), f"{value:.4g}", "" if chance is None else f"{chance:.4g}")
     out.print(table)
     if not measures["annotated_objects"]:
-        out.print("The photos have no annotations, so nothing is said of objects.")
+        out.print("The photos have no annotations, so measures of objects are missing.")
 
 
 def sweep_command(
     dataset: Annotated[
-        str, named_option(some_dataset, help="Name of the dataset; it must have been mined with the encoder.")
+        str, named_option(some_dataset, help="Name of the dataset. It must have been mined with the encoder.")
     ],
     encoder: EncoderName,
     grid: Annotated[
         list[str],
         typer.Option(
-            help="Values of a setting: neighbors=5,10,20; or its name alone: the Tune page's. May be repeated."
+            help="Values of a setting, such as neighbors=5,10,20. Without values: the defaults. May be repeated."
         ),
     ],
     preset: MinePreset = "paper",
     changes: ChangesOption = None,
-    sample: Annotated[int, typer.Option(min=1, help="Query photos to try the settings on.")] = 200,
+    sample: Annotated[int, typer.Option(min=1, help="Number of query photos to try the settings on.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
     only: Annotated[
-        Path | None, typer.Option(help="File of photo names, one a line: draw queries from these, a split say.")
+        Path | None, typer.Option(help="File of photo names, one per line. Draws the queries from them.")
     ] = None,
     to: Annotated[Path | None, typer.Option(help="File for all measures, .csv or .json.")] = None,
     json: Json = False,
     workspace: Where = None,
 ) -> None:
-    """Measure a grid of settings on a sample of queries, without mining the whole dataset."""
+    """Try a grid of mining settings on a sample of queries, without mining the whole dataset."""
     from orl_explorer.train.mining import sweep as sweeps
 
     if to is not None and to.suffix not in (".csv", ".json"):
@@ -164,7 +166,7 @@ def sweep_command(
 
 
 def _swept(cells: Sequence[Cell], settings: list[str]) -> Table:
-    """The cells as far as the terminal is wide: the settings that vary, then the measures that tell most."""
+    """Return a table of the cells: their settings, then as many measures as fit into the terminal."""
     known = [name for name in SWEPT if name in cells[0].measures]
     columns = [*settings, *known]
     widths = [max(6, *map(len, name.split("_"))) for name in columns]  # the longest word of its heading
@@ -183,26 +185,26 @@ def _lines(file: Path) -> list[str]:
     try:
         return file.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read: {error}.") from error
+        raise UserError(f"Cannot read {file}: {error}.") from error
 
 
 def draw_map(
-    dataset: Annotated[str, named_option(some_dataset, help="Name of the dataset: a map of its photos.")] = "",
+    dataset: Annotated[str, named_option(some_dataset, help="Name of the dataset to map.")] = "",
     encoder: Annotated[
-        str, named_option(some_encoder, help="Name of the encoder whose stored features are used.")
+        str, named_option(some_encoder, help="Name of the encoder. The map uses its stored features.")
     ] = "",
     rois_of: Annotated[
-        str, named_option(some_set, help="Name of a correspondence set instead: a map of its RoIs.")
+        str, named_option(some_set, help="Name of a correspondence set. Maps its RoIs instead of photos.")
     ] = "",
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
-    """Put photos or RoIs into the plane by their stored features, for the explorer's Map page."""
+    """Compute a map of photos or RoIs from their stored features, for the explorer's Map page."""
     from orl_explorer.train.mining.maps import MapOf, rois_map
 
     opened = open_workspace(workspace)
     if bool(rois_of) == bool(dataset and encoder) or bool(dataset) != bool(encoder):
-        raise UserError("Name a dataset and an encoder with --dataset and --encoder, or a set with --rois-of.")
+        raise UserError("Give either --rois-of SET, or both --dataset NAME and --encoder NAME.")
     if rois_of:
         shown = rois_map(opened, complete_set_named(opened.store, rois_of))
     else:
@@ -212,14 +214,14 @@ def draw_map(
 
 def train_command(
     correspondence: SetName,
-    name: Annotated[str, typer.Option(help="Name of the encoder to make; else SET-orl.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the new encoder. Default: SET-orl.")] = "",
     preset: TrainPreset = "paper",
     changes: ChangesOption = None,
     processes: ProcessesOption = 1,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
-    """Stage 3: train an encoder on a correspondence set (ORL)."""
+    """Train an encoder on a correspondence set by ORL (stage 3)."""
     opened = open_workspace(workspace)
     config = with_changes(train_preset("orl", preset), changes)
     assert isinstance(config, ORLConfig)

@@ -37,7 +37,7 @@ _OPTIONS: dict[str, object] = {
 }
 _DEV_OPTIONS: dict[str, object] = {
     "server.fileWatcherType": "auto",
-    "server.folderWatchList": str(_APP.resolve()),  # scripts and styles; Python is watched by dev.serve
+    "server.folderWatchList": str(_APP.resolve()),  # scripts and styles; dev.serve watches Python files
     "server.folderWatchBlacklist": str(_APP.parent),
     "server.runOnSave": "true",
     "client.showErrorDetails": "full",
@@ -45,7 +45,7 @@ _DEV_OPTIONS: dict[str, object] = {
 
 
 def demo(workspace: Where = None, detach: Detach = False) -> None:
-    """Compose the demo photos, add the starter encoder, mine them. Goes on where it was interrupted."""
+    """Compose the demo photos, add the starter encoder, and mine a set. Run it again to continue."""
     from orl_explorer.train.demo.build import SCENES, build_demo
 
     opened = open_workspace(workspace)
@@ -54,7 +54,7 @@ def demo(workspace: Where = None, detach: Detach = False) -> None:
         run = build_demo(opened, lambda done, total: bar.update(task, completed=done, total=total))
         bar.update(task, completed=SCENES)
     if run is None:
-        out.print("The demo is ready; `orl explore` shows it.")
+        out.print("The demo is ready. Open it with `orl explore`.")
     else:
         follow_run(opened, run, detach)
 
@@ -63,20 +63,22 @@ def explore(
     workspace: Where = None,
     host: Annotated[
         str,
-        typer.Option(help="Address to listen on. Others than 127.0.0.1 are open to the network: people log in first."),
+        typer.Option(
+            help="Address to listen on. Any other than 127.0.0.1 opens the explorer to the network, with a login."
+        ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, change and start nothing.")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Show everything. Change and start nothing.")] = False,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="Another name by which the explorer may be called. May be repeated.")
+        list[str] | None, typer.Option(help="Accept another host name in URLs. May be repeated.")
     ] = None,
-    dev: Annotated[bool, typer.Option("--dev", help="Show changes of the explorer's own files at once.")] = False,
+    dev: Annotated[bool, typer.Option("--dev", help="Reload when the explorer's own files change.")] = False,
 ) -> None:
-    """Open the explorer in the browser's reach and say where.
+    """Start the web app and print its address.
 
-    $ORL_PASSWORD makes people log in, wherever it listens; $ORL_OIDC_ISSUER, $ORL_OIDC_CLIENT_ID and
-    $ORL_OIDC_CLIENT_SECRET let them log in by an OpenID Connect provider, $ORL_OIDC_PEOPLE says who. Addresses count
-    that the provider has verified; ORL_OIDC_VERIFIES_EMAIL=1 trusts one that does not say so.
+    $ORL_PASSWORD requires a password. $ORL_OIDC_ISSUER, $ORL_OIDC_CLIENT_ID and $ORL_OIDC_CLIENT_SECRET enable login
+    by an OpenID Connect provider, for the e-mail addresses in $ORL_OIDC_PEOPLE. The provider must have verified an
+    address. Set ORL_OIDC_VERIFIES_EMAIL=1 if it verifies all addresses without saying so.
     """
     opened, access = open_workspace(workspace, read_only), from_environment()
     invented = not access.closed and not is_local(host)
@@ -87,10 +89,10 @@ def explore(
     _refuse_taken(host, port)
     shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host
     out.print(
-        f"ORL Explorer: [bold]http://{shown}:{port}[/]  (workspace {opened.path}; Ctrl-C ends it)", highlight=False
+        f"ORL Explorer: [bold]http://{shown}:{port}[/]  (workspace {opened.path}; stop with Ctrl-C)", highlight=False
     )
     if invented:
-        out.print(f"Password: [bold]{access.password}[/]  (ORL_PASSWORD sets one of your own)", highlight=False)
+        out.print(f"Password: [bold]{access.password}[/]  (set your own with $ORL_PASSWORD)", highlight=False)
     opened.store.close()
     told = {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only))}
     environment = PATIENT | os.environ | told | access.environment()
@@ -110,7 +112,7 @@ def _refuse_taken(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise UserError(
-                f"Cannot listen on {host}:{port} ({error.strerror}); choose another with --port."
+                f"Cannot listen on {host}:{port}: {error.strerror}. Choose another port with --port."
             ) from error
 
 

@@ -80,7 +80,7 @@ def test_ingest_encoders_and_mining_from_the_shell(scenes: Path, tmp_path: Path)
     done = orl("ingest", scenes, "--name", "s", *at)
     assert done.returncode == 0
     assert "Dataset 's' (coco): 12 photos" in done.stdout
-    assert "12 as before" in orl("ingest", scenes, "--name", "s", *at).stdout
+    assert "12 unchanged" in orl("ingest", scenes, "--name", "s", *at).stdout
     assert "supervised" in orl("encoders", "add", "starter", "--name", "e", *at).stdout
     assert "with labels" in orl("encoders", "list", *at).stdout
     mine = ("mine", "--dataset", "s", "--encoder", "e", "--proposal-scale", "0.5", "--min-size", "160", *at)

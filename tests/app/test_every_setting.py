@@ -104,7 +104,7 @@ def test_a_setting_is_given_by_its_flag_or_by_set_but_not_by_both(mined_with: An
     assert mined_with(*flag) == mined_with(*assignment) == MineConfig(**{name: value})
     with pytest.raises(UserError) as refused:
         mined_with(*flag, *assignment)
-    assert str(refused.value) == f"{name} is given twice, by {flag[0]} and by --set; give it once."
+    assert str(refused.value) == f"{name} is given twice, by {flag[0]} and by --set. Give it once."
 
 
 def test_flags_and_set_change_a_preset(mined_with: Any) -> None:
@@ -236,7 +236,7 @@ def test_an_unknown_choice_is_answered_with_the_known_ones(
 
 def test_a_grid_takes_the_values_of_its_fields_and_refuses_what_set_says_too(tmp_path: Path) -> None:
     asked = ["sweep", "--dataset", "d", "--encoder", "e", "--workspace", str(tmp_path)]
-    with pytest.raises(UserError, match=r"^neighbors is given twice, by --grid and by --set; give it once\.$"):
+    with pytest.raises(UserError, match=r"^neighbors is given twice, by --grid and by --set\. Give it once\.$"):
         app([*asked, "--grid", "neighbors", "--set", "neighbors=3"], standalone_mode=False)
     with pytest.raises(UserError, match=r"^'precision' is not a setting. Write it as key=value\.$"):
         app([*asked, "--grid", "precision"], standalone_mode=False)
