@@ -1,1 +1,1 @@
-"""What pages compute, free of Streamlit."""
+"""Computations of the pages, without Streamlit."""

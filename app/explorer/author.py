@@ -1,4 +1,4 @@
-"""Who gives verdicts and tags."""
+"""The author of verdicts and tags."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import getpass
 
 
 def author() -> str:
-    """Whose verdicts and tags are kept: the user that this process runs as."""
+    """Return the author of verdicts and tags: the user that runs this process."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's numeric user has no name

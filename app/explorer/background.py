@@ -1,6 +1,6 @@
-"""Work that a page waits for in a thread of the server, because what comes of it belongs into the server's memory.
+"""Background work in a thread of the server. Its results stay in the server's memory.
 
-Whatever is to be kept, or outlives the server, is a run instead.
+Work whose results are stored, or that outlives the server, is a run instead.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from orl_explorer.train.progress import Progress, Stopped
 
 
 class BackgroundWork(Progress):
-    """A function under way: how far it is, why it failed, and a way to stop it at its next advance."""
+    """A function that runs in a thread, with its progress and its error. It can be stopped at its next advance."""
 
     def __init__(self, do: Callable[[Progress], None]) -> None:
         self.name, self.done, self.total = "", 0, 0
@@ -26,25 +26,25 @@ class BackgroundWork(Progress):
 
     @property
     def running(self) -> bool:
-        """Whether it is still under way."""
+        """Whether the work is running."""
         return self._thread.is_alive()
 
     @property
     def share(self) -> float:
-        """How much of its present phase is done, in [0, 1]."""
+        """Share of the current phase that is done, in [0, 1]."""
         return min(1.0, self.done / self.total) if self.total else 0.0
 
     @property
     def stopping(self) -> bool:
-        """Whether it was asked to stop, and is at what it had begun."""
+        """Whether the work was asked to stop and is still running."""
         return self.running and self._stop.is_set()
 
     def stop(self) -> None:
-        """Ask it to stop; what it has done stays."""
+        """Ask the work to stop. Finished results are kept."""
         self._stop.set()
 
     def wait(self) -> None:
-        """Block until it is over."""
+        """Block until the work ends."""
         self._thread.join()
 
     def phase(self, name: str, total: int) -> None:
@@ -63,5 +63,5 @@ class BackgroundWork(Progress):
         except (UserError, UnreadableImage) as problem:
             self.error = str(problem)
         except Exception:
-            self.error = "This failed; the server's log says why."
+            self.error = "This failed. See the server's log."
             raise

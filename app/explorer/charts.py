@@ -1,4 +1,4 @@
-"""Numbers of a run as a page draws them: thinned so that what has been drawn stays where it is."""
+"""Metrics of a run for charts, thinned so that points do not move when new values arrive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-POINTS = 1500  # buckets of a curve at most; more are not seen
+POINTS = 1500  # buckets of a curve at most; more would not be visible
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ NOTHING = Thinned(1, *(np.empty(0, np.int64) for _ in range(2)), *(np.empty(0) f
 
 
 def thin(before: Thinned, steps: Sequence[int], values: Sequence[float], points: int = POINTS) -> Thinned:
-    """Buckets with further values, of steps that ascend and follow those seen.
+    """Add values to buckets. Their steps ascend and follow the earlier ones.
 
-    A bucket that is full never changes until all double in width, so that a curve does not wobble as it grows; and
-    thinning in parts gives what thinning at once gives.
+    A full bucket does not change until all buckets double in width, so a growing curve is stable. Thinning in parts
+    gives the same result as thinning at once.
     """
     if not len(steps):
         return before
@@ -45,7 +45,7 @@ def thin(before: Thinned, steps: Sequence[int], values: Sequence[float], points:
 
 
 def coarser(curve: Thinned, points: int) -> Thinned:
-    """The same in fewer buckets, or as it is where there are few enough."""
+    """Return a curve with at most so many buckets."""
     stride, step, count = curve.stride, curve.step, curve.count
     while len(step) and step[-1] // stride >= points:
         stride *= 2
@@ -64,7 +64,7 @@ def coarser(curve: Thinned, points: int) -> Thinned:
 
 
 def setting_differences(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """What sets several runs apart: of each setting whose values differ, its value in every run, "–" where it has none.
+    """Return the settings that differ between runs, with their values in each run; "–" for a missing one.
 
     settings: by name of the run.
     """
@@ -81,7 +81,7 @@ def _said(values: Mapping[str, Any], name: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says it."""
+    """Format a duration in seconds for people."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:

@@ -1,4 +1,4 @@
-"""Where the nodes of a graph without cycles go: in layers, after everything they come from."""
+"""Layout of an acyclic graph in layers: each node comes after all its sources."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ N = TypeVar("N", bound=Hashable)
 
 @dataclass(frozen=True)
 class Spot:
-    """A place: layer from the left, row from the top; rows of a layer are at least 1 apart."""
+    """A position: layer from the left, row from the top. Rows of a layer are at least 1 apart."""
 
     layer: int
     row: float
 
 
 def layered(nodes: Sequence[N], edges: Iterable[tuple[N, N]]) -> dict[N, Spot]:
-    """A place for each node: one layer after the last of its parents, as near as there is room to their middle row.
+    """Return a position for each node: one layer after its last parent, as close as possible to their mean row.
 
-    An edge that would close a circle is passed over.
+    Edges that would close a cycle are ignored.
     """
     parents = _parents(nodes, edges)
     depth: dict[N, int] = {}
@@ -47,7 +47,7 @@ def layered(nodes: Sequence[N], edges: Iterable[tuple[N, N]]) -> dict[N, Spot]:
 
 
 def related(node: N, edges: Sequence[tuple[N, N]]) -> set[N]:
-    """A node with all that it comes from and all that comes from it."""
+    """Return a node with all its sources and results."""
     return _reach(node, [(b, a) for a, b in edges]) | _reach(node, edges)
 
 

@@ -1,4 +1,4 @@
-"""Attention maps as pictures: the last layer's map of a photo, painted with a colour scale."""
+"""Attention maps as pictures: a map of the last layer in a colour scale."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from orl_explorer.orl.attention import CELL, activation_norm, cosine_map, enlarg
 
 
 def at_point(features: np.ndarray, x: float, y: float) -> np.ndarray:
-    """Features of the cell at a point: [C, h, w] -> [C]. x, y: fractions of the photo's sides, in [0, 1]."""
+    """Return the features of the cell at a point: [C, h, w] -> [C]. x, y: shares of the photo's sides, in [0, 1]."""
     _, high, wide = features.shape
     return features[:, min(int(y * high), high - 1), min(int(x * wide), wide - 1)]
 
 
 def painted(features: np.ndarray, like: np.ndarray | None, *, cells: bool = False, own: bool = False) -> bytes:
-    """A map as PNG: the cosine to ``like``, float [C], from 0 to 1, else the activation norm in the photo's own range.
+    """Return a map as PNG: the cosine to ``like``, float [C], from 0 to 1, else the activation norm in its own range.
 
-    cells: one pixel for each cell, else ``CELL``, smoothed. own: the cosine in the photo's own range too.
+    cells: one pixel per cell, else ``CELL`` pixels, smoothed. own: scale the cosine to its own range too.
     """
     heat = activation_norm(features) if like is None else cosine_map(features, like)
     heat = stretched(heat) if own else heat

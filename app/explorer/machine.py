@@ -1,4 +1,4 @@
-"""What this machine has, and what a run's processes use of it."""
+"""GPUs of this machine, and the resources that a run's processes use."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from functools import lru_cache
 import psutil
 
 QUERY = "utilization.gpu,memory.used,memory.total"  # per cent, MiB, MiB
-LASTS = 4  # seconds that what the driver told is taken for what is
+LASTS = 4  # seconds for which the driver's answer is cached
 
 
 @dataclass(frozen=True)
 class Usage:
-    """cpu: cores' worth of time since ``at`` before it, None at the first look. memory: bytes, of all processes.
+    """Resources of a process and its children.
 
-    seconds: CPU time so far. at: when, in seconds.
+    cpu: cores used since the previous look, None at the first one. memory: bytes. seconds: CPU time so far. at: time of
+    the look, in seconds.
     """
 
     cpu: float | None
@@ -30,7 +31,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Gpu:
-    """busy: share of time. used, total: bytes of memory, of everybody's processes."""
+    """Use of a GPU by all processes. busy: share of time. used, total: bytes of memory."""
 
     busy: float
     used: int
@@ -39,18 +40,18 @@ class Gpu:
 
 @lru_cache(maxsize=1)
 def has_gpu() -> bool:
-    """Whether a training would find a GPU here; told without torch."""
+    """Return whether this machine has a GPU for training, without importing torch."""
     return bool(gpus()) or (platform.system(), platform.machine()) == ("Darwin", "arm64")
 
 
 def gpus() -> list[Gpu]:
-    """NVIDIA's, as their driver's tool tells."""
+    """Return the NVIDIA GPUs, from nvidia-smi."""
     return _gpus_in(int(time.monotonic() // LASTS))
 
 
 @lru_cache(maxsize=1)
 def _gpus_in(period: int) -> list[Gpu]:
-    """Those of a period of so many seconds: what was told is kept until the next begins."""
+    """Return the GPUs in a period of ``LASTS`` seconds. The answer is cached until the next period."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -63,7 +64,7 @@ def _gpus_in(period: int) -> list[Gpu]:
 
 
 def read_gpus(text: str) -> list[Gpu]:
-    """Lines of ``busy, used, total`` in per cent and MiB; those of GPUs that do not tell are left out."""
+    """Parse lines of ``busy, used, total`` in per cent and MiB. GPUs without these values are skipped."""
     found = []
     for line in text.splitlines():
         parts = [part.strip() for part in line.split(",")]
@@ -74,7 +75,7 @@ def read_gpus(text: str) -> list[Gpu]:
 
 
 def usage(pid: int | None, before: Usage | None) -> Usage | None:
-    """Of a process and its children; None where it is gone. ``before`` is the look before, for the CPU's share."""
+    """Return the resources of a process and its children; None if it has ended. before: the previous look."""
     if pid is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The workspace that this server shows, opened once."""
+"""The server's workspace."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from orl_explorer.train.workspace import Workspace, open_workspace
 
 
 def read_only() -> bool:
-    """Whether this server only shows: then pages offer nothing that writes or runs, and the store refuses it."""
+    """Return whether the server is read-only. Then pages offer no changes or runs, and the store refuses them."""
     return os.environ.get("ORL_READ_ONLY") == "1"
 
 
 @lru_cache(maxsize=1)
 def workspace() -> Workspace:
-    """The server's workspace, opened once."""
+    """Return the server's workspace, opened once."""
     return open_workspace(read_only=read_only())

@@ -1,4 +1,4 @@
-"""Why a raw box is no candidate: which rule rejected it, by how much, and what it would have taken to keep it."""
+"""Why a raw box was rejected: by which rule, by how much, and what would keep it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_LIMIT = 1_000_000  # more RoIs than a photo has raw boxes
 
 @dataclass(frozen=True)
 class Rejected:
-    """A raw box, by index, that a filter removed, and by how much it failed; ``blocker`` is the RoI in its way."""
+    """A rejected raw box, by index, with its rule and reason. ``blocker``: the RoI that it overlaps."""
 
     raw: int
     box: PlainBox
@@ -34,7 +34,7 @@ class Rejected:
 
 
 def explain_rejections(raw: np.ndarray, filtered: Filtered, rules: BoxRules, most: int | None = None) -> list[Rejected]:
-    """Rejected ones of raw boxes int16 [M, 4], largest first and at most so many, with rule and measure of each."""
+    """Explain the rejected ones of raw boxes int16 [M, 4], the ``most`` largest, largest first."""
     rejected = np.flatnonzero(filtered.verdict != BoxVerdict.KEPT)
     area = raw[rejected, 2].astype(int) * raw[rejected, 3]
     order = rejected[np.argsort(-area, kind="stable")]
@@ -42,7 +42,7 @@ def explain_rejections(raw: np.ndarray, filtered: Filtered, rules: BoxRules, mos
 
 
 def as_box(row: np.ndarray) -> PlainBox:
-    """A box int16 [4] as plain numbers."""
+    """Return a box int16 [4] as plain numbers."""
     x, y, w, h = row.tolist()
     return x, y, w, h
 
@@ -50,10 +50,10 @@ def as_box(row: np.ndarray) -> PlainBox:
 def counterfactual_text(
     raw: np.ndarray, filtered: Filtered, rules: BoxRules, index: int, refilter: Callable[[BoxRules], Filtered]
 ) -> str:
-    """What it would take to keep a rejected raw box; "" for a kept one.
+    """Describe which setting would keep a rejected raw box; "" for a kept one.
 
-    raw: int16 [M, 4]. refilter: judges all of them once more by other rules. The rule that rejected the box is
-    loosened until it would pass, which may keep other boxes, in whose way it then is.
+    raw: int16 [M, 4]. refilter: filters all boxes by other rules. The rule that rejected the box is relaxed until it
+    passes. That may keep other boxes too, which then reject it.
     """
     w, h = (int(v) for v in raw[index, 2:])
     match BoxVerdict(int(filtered.verdict[index])):
@@ -71,10 +71,10 @@ def counterfactual_text(
             return ""
     again = refilter(loose)
     if again.verdict[index] != BoxVerdict.KEPT:
-        return f"At {words} it would pass this rule and still be rejected: {_why(raw, again, loose, index)}."
+        return f"At {words} it passes this rule but is still rejected: {_why(raw, again, loose, index)}."
     place = _candidate(again, raw[index]) + 1
     if loose.max_rois == NO_LIMIT:
-        return f"It is number {place}: kept at max RoIs {place}."
+        return f"It is box {place}. Kept at max RoIs {place}."
     return f"Kept at {words}, as box {place}."
 
 
@@ -95,7 +95,7 @@ def _why(raw: np.ndarray, filtered: Filtered, rules: BoxRules, index: int) -> st
             box = _candidate(filtered, raw[filtered.blocker[index]]) + 1
             return f"IoU {filtered.overlap[index]:.3f} with box {box}, over max IoU {rules.max_iou:g}"
         case _:
-            return f"the photo had its {rules.max_rois} RoIs already"
+            return f"the photo already had {rules.max_rois} RoIs"
 
 
 def _blocker(raw: np.ndarray, filtered: Filtered, index: int) -> int | None:
@@ -104,5 +104,5 @@ def _blocker(raw: np.ndarray, filtered: Filtered, index: int) -> int | None:
 
 
 def _candidate(filtered: Filtered, box: np.ndarray) -> int:
-    """Index of a kept box among the candidates, which differ from one another."""
+    """Return the index of a kept box among the candidates, which are all different."""
     return int(np.flatnonzero((filtered.boxes == box).all(axis=1))[0])

@@ -1,7 +1,7 @@
-"""Who may use an explorer, and for what: read-only servers, a password or single sign-on, and the hosts it answers to.
+"""Access control of the explorer: a password or single sign-on, and the accepted host names.
 
-One gate stands before everything that the server has: pages, their sockets and our own routes alike. ``orl explore``
-decides what it asks for and hands that over in the environment.
+One gate protects everything: pages, their sockets and all routes. ``orl explore`` configures it through environment
+variables.
 """
 
 from __future__ import annotations
@@ -30,26 +30,25 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.workspace import Workspace
 
-OPEN = "/_stcore/health"  # says that the server lives and nothing else; a container's health check asks it
+OPEN = "/_stcore/health"  # open to all: only tells that the server runs, for a container's health check
 LOGIN, CALLBACK, LOGOUT = "/login", "/login/callback", "/logout"
-SECRET = ".session-secret"  # in the workspace: signs the cookies of people who have logged in
+SECRET = ".session-secret"  # in the workspace: signs the session cookies
 PAGE = Path(__file__).with_name("login.html")
-DELAY = 1.0  # seconds that a wrong password costs, one after the other for everybody
-MOST = 4096  # bytes of a login form
+DELAY = 1.0  # seconds of delay after a wrong password, one at a time for all clients
+MOST = 4096  # bytes of a login form at most
 OIDC = ("ORL_OIDC_ISSUER", "ORL_OIDC_CLIENT_ID", "ORL_OIDC_CLIENT_SECRET")
 VERIFIES = "ORL_OIDC_VERIFIES_EMAIL"
-MEMBERS = 14 * 24 * 3600  # seconds that a log-in lasts
+MEMBERS = 14 * 24 * 3600  # seconds that a login lasts
 
 
 @dataclass(frozen=True)
 class Access:
-    """What the gate asks for; nothing at all on a server that only this machine reaches.
+    """Requirements of the gate; by default none, for a server that listens only on this machine.
 
-    password: of everybody. issuer, client: of an OpenID Connect provider, with ``people`` who may enter by it: e-mail
-    addresses, or domains after an @; none for everybody whom the provider knows. verifies_email: whether the provider
-    gives out only addresses that it has verified, so that one of which it does not say so counts as verified. url:
-    where people reach the server, if a proxy stands before it. hosts: names by which the server may be called; none
-    for all.
+    password: shared by all people. issuer, client: of an OpenID Connect provider. people: e-mail addresses, or domains
+    after an @, that may log in by it; empty for all accounts of the provider. verifies_email: whether the provider
+    verifies all addresses, so that an address without a statement counts as verified. url: public address of the
+    server behind a proxy. hosts: accepted host names; empty for all.
     """
 
     password: str = ""
@@ -63,11 +62,11 @@ class Access:
 
     @property
     def closed(self) -> bool:
-        """Whether people have to log in."""
+        """Whether a login is required."""
         return bool(self.password or self.issuer)
 
     def environment(self) -> dict[str, str]:
-        """What ``from_environment`` makes the same of."""
+        """Return the environment variables from which ``from_environment`` reads the same access."""
         return {
             "ORL_PASSWORD": self.password,
             **dict(zip(OIDC, (self.issuer, self.client_id, self.client_secret), strict=True)),
@@ -79,11 +78,11 @@ class Access:
 
 
 def from_environment() -> Access:
-    """Access as the environment has it. Raises UserError where a setting of OpenID Connect is missing."""
+    """Read access from environment variables. Raises UserError if a setting of OpenID Connect is missing."""
     found = [os.environ.get(name, "") for name in OIDC]
     if any(found) and not all(found):
         missing = [name for name, value in zip(OIDC, found, strict=True) if not value]
-        raise UserError(f"Logging in by OpenID Connect needs {' and '.join(missing)} too.")
+        raise UserError(f"Login by OpenID Connect also needs {' and '.join(missing)}. Set it in the environment.")
     people, hosts = (tuple(os.environ.get(name, "").split()) for name in ("ORL_OIDC_PEOPLE", "ORL_HOSTS"))
     issuer, client_id, client_secret = found
     verifies = os.environ.get(VERIFIES, "0")
@@ -105,7 +104,7 @@ LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def is_local(host: str) -> bool:
-    """Whether an address to listen on is reached from this machine alone."""
+    """Return whether only this machine can reach an address to listen on."""
     if host in LOCAL_NAMES:
         return True
     try:
@@ -115,7 +114,7 @@ def is_local(host: str) -> bool:
 
 
 def invent_password() -> str:
-    """A password for a server on which none was set."""
+    """Return a random password for a server without one."""
     return secrets.token_urlsafe(12)
 
 
@@ -125,21 +124,21 @@ def _write_secret(file: BinaryIO) -> None:
 
 
 def session_secret(workspace: Workspace, access: Access) -> str:
-    """Key that signs cookies: it stays when the server restarts, and changes with the password or the provider."""
+    """Return the key that signs cookies. It survives restarts, and changes with the password or the provider."""
     path = workspace.path / SECRET
     try:
         if not path.is_file():
             publish(_write_secret, path)
         kept = path.read_bytes()
-    except OSError:  # a workspace that cannot be written: people log in again after a restart
+    except OSError:  # the workspace is not writable: people log in again after a restart
         kept = secrets.token_bytes(32)
     return hashlib.sha256(kept + "\0".join(access.environment().values()).encode()).hexdigest()
 
 
 class Gate:
-    """Lets requests and sockets pass that come by an allowed name from somebody who is logged in.
+    """Middleware that passes requests and sockets to an accepted host name from people who are logged in.
 
-    It stands within Starlette's ``SessionMiddleware``, whose signed cookie says who that is.
+    It needs Starlette's ``SessionMiddleware`` around it, whose signed cookie identifies the person.
     """
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
@@ -148,14 +147,16 @@ class Gate:
         self._provider: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI entry."""
+        """Handle an ASGI request."""
         if scope["type"] not in ("http", "websocket") or scope["path"] == OPEN:
             await self.app(scope, receive, send)
             return
         asked = HTTPConnection(scope)
         if self.access.hosts and asked.url.hostname not in self.access.hosts:
             names = ", ".join(self.access.hosts)
-            refused = PlainTextResponse(f"This explorer answers to {names} only; --allow-host adds a name.", 400)
+            refused = PlainTextResponse(
+                f"Unknown host name. This explorer accepts {names}. Add a name with --allow-host.", 400
+            )
             await _answer(refused, scope, receive, send)
         elif not self.access.closed or "person" in asked.session:
             if scope["path"] == LOGOUT:
@@ -172,7 +173,7 @@ class Gate:
             await _answer(PlainTextResponse("Log in first.", 401), scope, receive, send)
 
     async def _door(self, request: Request) -> Response:
-        """The form, the answer to it, and both ends of the way by the provider."""
+        """Answer requests for the login form, its submission, and the redirects to and from the provider."""
         access, session = self.access, request.session
         if request.url.path == CALLBACK:
             return await self._returned(request)
@@ -182,7 +183,7 @@ class Gate:
                 session.clear()
                 session["person"] = "somebody with the password"
                 return RedirectResponse(there, 303)
-            return _form(access, there, "That is not the password.", 401)
+            return _form(access, there, "Wrong password.", 401)
         if access.issuer and "provider" in request.query_params:
             session["next"] = there
             back = (access.url.rstrip("/") or str(request.base_url).rstrip("/")) + CALLBACK
@@ -190,7 +191,7 @@ class Gate:
         return _form(access, there, "", 200)
 
     async def _knows(self, request: Request) -> bool:
-        """Whether a form brings the password."""
+        """Return whether a submitted form has the right password."""
         body = bytearray()
         async for chunk in request.stream():
             body += chunk
@@ -204,7 +205,7 @@ class Gate:
         return False
 
     async def _returned(self, request: Request) -> Response:
-        """Somebody comes back from the provider."""
+        """Answer the redirect from the provider."""
         from authlib.integrations.base_client import OAuthError
 
         if not self.access.issuer:
@@ -213,14 +214,14 @@ class Gate:
         try:
             token = await self._client().authorize_access_token(request)
         except OAuthError as problem:
-            return _form(self.access, there, f"The provider did not let you in: {problem.description or problem}.", 401)
+            return _form(self.access, there, f"The provider refused the login: {problem.description or problem}.", 401)
         claims = token.get("userinfo") or {}
         mail = str(claims.get("email") or "").lower()
         verified = bool(mail) and _is_verified(claims, self.access.verifies_email)
         if self.access.people and not _named(mail, self.access.people):
-            return _form(self.access, there, f"{mail or 'This account'} may not use this explorer.", 403)
+            return _form(self.access, there, f"{mail or 'This account'} has no access to this explorer.", 403)
         if self.access.people and not verified:
-            doubt = f"The provider does not say that {mail} has been verified; whoever runs this explorer can help."
+            doubt = f"The provider has not verified {mail}. Ask the administrator of this explorer."
             return _form(self.access, there, doubt, 403)
         request.session.clear()
         request.session["person"] = mail if verified else str(claims.get("sub"))
@@ -241,7 +242,7 @@ class Gate:
 
 
 def gate(workspace: Workspace, access: Access) -> list[Middleware]:
-    """The gate and the cookies that it reads."""
+    """Return the middleware: the gate, and the session cookies that it reads."""
     session = Middleware(
         SessionMiddleware,
         secret_key=session_secret(workspace, access),
@@ -255,20 +256,22 @@ def gate(workspace: Workspace, access: Access) -> list[Middleware]:
 
 async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
-        await WebSocketClose(code=1008)(scope, receive, send)  # policy violation; before it is accepted, a plain 403
+        await WebSocketClose(code=1008)(
+            scope, receive, send
+        )  # policy violation; before the socket is accepted, a plain 403
     else:
         await response(scope, receive, send)
 
 
 def _within(there: str) -> str:
-    """A path of this server, or its root: never another address."""
+    """Return a path on this server; the root for any other address."""
     parts = urlsplit(there)
     outside = parts.scheme or parts.netloc or not there.startswith("/") or "\\" in there or there.startswith("//")
     return "/" if outside else there
 
 
 def _is_verified(claims: Mapping[str, Any], unless_said: bool) -> bool:
-    """Whether the provider vouches for the e-mail address; some say so in a word instead of a truth value."""
+    """Return whether the provider has verified the e-mail address. Some send the text "true" instead of a boolean."""
     said = claims.get("email_verified")
     return unless_said if said is None else said is True or said == "true"
 

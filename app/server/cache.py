@@ -1,4 +1,4 @@
-"""Pictures that were made once, kept on disk: bounded in bytes, the least recently used go first."""
+"""A cache of pictures on disk with a limit in bytes. The least recently used pictures are removed first."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from pathlib import Path
 
 from orl_explorer.train.files import publish
 
-MARK = 16  # bytes after a picture that stand for its content; whatever shows a JPEG passes over them
-LEFT = 0.9  # share of the bound that is left when pictures are removed: not every new one shall need to look
-BLIND = 0.1  # share of the bound that is written between two looks, since other processes write as well
+MARK = 16  # bytes of a checksum after each picture; JPEG decoders ignore them
+LEFT = 0.9  # share of the limit that is left after a clean-up, so that not every new picture starts one
+BLIND = 0.1  # share of the limit that is written between two clean-ups: other processes write too
 
 
 class PictureCache:
     """Pictures by name, in a folder that may be deleted at any time.
 
-    May be shared between threads, and its folder between processes. A damaged picture is made anew. Where the disk is
-    full or cannot be written, nothing is kept.
+    Threads may share the cache, and processes its folder. A damaged picture is made again. If the disk is full or
+    read-only, nothing is kept.
     """
 
     def __init__(self, folder: Path, most: int) -> None:
-        """``most``: bytes that are kept."""
+        """Open a cache in a folder. most: limit in bytes."""
         self._folder, self._most = folder, most
         self._lock = threading.Lock()
-        self._room = 0  # bytes that may be written before the folder is looked at again
+        self._room = 0  # bytes that may be written before the next clean-up
 
     def get(self, name: str, make: Callable[[], bytes]) -> bytes:
-        """The picture of this name, made if it is not there. Raises what ``make`` raises."""
+        """Return the picture of this name; make it if it is not cached. Raises what ``make`` raises."""
         data = self._kept(name)
         if data is None:
             data = make()
@@ -48,7 +48,7 @@ class PictureCache:
         if mark != _mark(data):
             return None
         now = time.time_ns()
-        with contextlib.suppress(OSError):  # removed by another process, or a disk that cannot be written
+        with contextlib.suppress(OSError):  # removed by another process, or a read-only disk
             os.utime(path, ns=(now, now))
         return data
 
@@ -61,7 +61,7 @@ class PictureCache:
                     self._room = min(self._most - self._tidied(), int(BLIND * self._most))
 
     def _tidied(self) -> int:
-        """Remove what is too much; returns the bytes that are left."""
+        """Remove pictures beyond the limit. Return the bytes that are left."""
         found = []
         with os.scandir(self._folder) as entries:
             for entry in entries:

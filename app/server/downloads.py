@@ -1,4 +1,4 @@
-"""The route that hands exports of a set to a browser, a piece at a time: ``/api/export/SET_ID/FORMAT``."""
+"""The route that streams exports of a set to a browser: ``/api/export/SET_ID/FORMAT``."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ KINDS = {"csv": "text/csv", "json": "application/json", "zip": "application/zip"
 
 
 def export_url(set_id: int, form: str) -> str:
-    """URL of an export in one of the formats of ``orl export``."""
+    """Return the URL of an export in one of the formats of ``orl export``."""
     return f"{PREFIX}/{set_id}/{form}"
 
 
 async def export_route(request: Request) -> Response:
-    """An export as a download. It begins at once, takes no disk, and ends when nobody reads it any more."""
+    """Stream an export as a download. It starts at once, uses no disk space, and ends when the client disconnects."""
     set_id, form = request.path_params["set"], request.path_params["form"]
     try:
         name, pieces = await run_in_threadpool(_begin, set_id, form)
@@ -39,8 +39,8 @@ async def export_route(request: Request) -> Response:
 
 
 def _begin(set_id: int, form: str) -> tuple[str, Iterator[bytes]]:
-    """Name and pieces, the first of which is there: what is refused is refused before anything is sent."""
-    from orl_explorer.train.interchange.exports import stream  # pyarrow takes a moment to import
+    """Return the file name and the pieces. The first piece is computed, so errors come before anything is sent."""
+    from orl_explorer.train.interchange.exports import stream  # importing pyarrow is slow
 
     mined = set_by_id(workspace().store, set_id)
     if mined is None:

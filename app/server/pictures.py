@@ -30,13 +30,13 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
 
 CROP = 96  # pixels
-KEPT = 2**30  # bytes of pictures kept on disk: some 5,000 photos as wide as they are shown, or 200,000 crops
-LARGEST_ID = 2**31  # what the store can be asked for
+KEPT = 2**30  # bytes of pictures kept on disk: about 5,000 photos or 200,000 crops
+LARGEST_ID = 2**31  # ids from here on are not looked up in the store
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
 
 async def photo_route(request: Request) -> Response:
-    """A photo, upright and resized, from the thumbnail cache."""
+    """Answer with a photo, upright and resized, from the thumbnail cache."""
     image_id, width = request.path_params["image"], request.path_params["width"]
     if width not in WIDTHS:
         return PlainTextResponse(f"Widths are {WIDTHS}.", 404)
@@ -44,7 +44,7 @@ async def photo_route(request: Request) -> Response:
 
 
 async def crop_route(request: Request) -> Response:
-    """A RoI of a photo, squashed to a square as the encoder sees it."""
+    """Answer with a RoI of a photo, resized to a square as for the encoder."""
     image_id, box = request.path_params["image"], _numbers(request.path_params["box"], 4)
     if box is None:
         return PlainTextResponse("A box is x-y-w-h.", 404)
@@ -52,7 +52,7 @@ async def crop_route(request: Request) -> Response:
 
 
 async def attention_route(request: Request) -> Response:
-    """An attention map as a picture of the photo's aspect ratio."""
+    """Answer with an attention map as a picture with the photo's aspect ratio."""
     encoder_id, image_id = request.path_params["encoder"], request.path_params["image"]
     query, target = request.query_params, None
     for name, parts, sentence in (("roi", 5, "A RoI is image-x-y-w-h."), ("point", 3, "A point is image-x-y.")):
@@ -72,17 +72,17 @@ ROUTES = [
 
 
 class MissingPicture(Exception):
-    """There is no such picture; the message says why."""
+    """A picture does not exist. The message says why."""
 
 
 async def answer(
     request: Request, make: Callable[[], bytes], media_type: str, caching: dict[str, str] = FOREVER
 ) -> Response:
-    """What ``make`` returns, made in a thread, or nothing new to whom has it; its sentence where it raises Missing."""
+    """Answer with what ``make`` returns in a thread, 304 if the client has it, or the message of MissingPicture."""
     try:
         own = picture_urls().store
         if request.path_params.get("store", own) != own:
-            raise MissingPicture("This picture is of another store.")
+            raise MissingPicture("This picture belongs to another store.")
         data = await run_in_threadpool(make)
     except (MissingPicture, UnreadableImage) as error:
         return PlainTextResponse(str(error), 404, headers={"Cache-Control": "no-store"})
@@ -111,7 +111,7 @@ def _open(image_id: int) -> Image.Image:
 
 
 def _inside(box: tuple[int, ...], width: int, height: int) -> None:
-    """Raises Missing unless a box x y w h lies inside a photo."""
+    """Raise MissingPicture unless a box x y w h lies inside a photo."""
     x, y, w, h = box
     if w < 1 or h < 1 or x + w > width or y + h > height:
         raise MissingPicture("The box is not inside the photo.")
@@ -129,7 +129,7 @@ def _photo(image_id: int, width: int) -> bytes:
 
 
 def cropped(image_id: int, box: tuple[int, ...]) -> bytes:
-    """The JPEG of a RoI x y w h. Raises Missing, UnreadableImage."""
+    """Return the JPEG of a RoI x y w h. Raises MissingPicture, UnreadableImage."""
     row, file = _find(image_id)
 
     def plan(width: int, height: int) -> list[Crop]:
@@ -144,7 +144,7 @@ def cropped(image_id: int, box: tuple[int, ...]) -> bytes:
 
 
 def _kept(row: Row, file: Path, what: str, make: Callable[[], bytes]) -> bytes:
-    """A picture of a photo from the cache; another file under the same path has other pictures."""
+    """Return a picture of a photo from the cache. A changed file under the same path has other pictures."""
     shown = hashlib.blake2b(f"{file}\0{row.size}\0{row.mtime_ns}".encode("utf-8", "surrogateescape"), digest_size=12)
     return _cache(workspace().thumbnails).get(f"{shown.hexdigest()}-{what}.jpg", make)
 
@@ -170,12 +170,12 @@ def _attention(
         with _FORWARD:
             features = _feature_map(opened, encoder_id, image_id)
             like = None if target is None else _target_features(opened, encoder_id, target)
-    except (UserError, StoreError) as problem:  # its weights are gone, or it never was
+    except (UserError, StoreError) as problem:  # the encoder or its weights are missing
         raise MissingPicture(str(problem)) from problem
     return heat.painted(features, like, **dict.fromkeys(look, True))
 
 
-_FORWARD = threading.Lock()  # a page asks for many maps of few photos: one computes, the others find it
+_FORWARD = threading.Lock()  # a page requests many maps of few photos: one thread computes, the others reuse it
 
 
 @lru_cache(maxsize=96)  # about 1 MB each
@@ -185,7 +185,7 @@ def _feature_map(opened: Workspace, encoder_id: int, image_id: int) -> np.ndarra
 
 @lru_cache(maxsize=96)
 def _target_features(opened: Workspace, encoder_id: int, target: tuple[int, ...]) -> np.ndarray:
-    """What maps are compared with, float32 [C]: a point's cell in the map of its photo, or a RoI as mining has it."""
+    """Return the target of a cosine map, float32 [C]: a point's cell in its photo's map, or a RoI feature."""
     image_id, *at = target
     if len(at) == 4:
         network = encoder_features(opened, encoder_id).encoder

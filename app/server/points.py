@@ -1,7 +1,7 @@
-"""Routes that serve a map to the browser: places once, and a column for each way to colour it. They take ids.
+"""Routes that serve a map to the browser: positions, and a column for each colouring. They take ids.
 
-A column is a JSON header's length (uint32), the header, spaces up to a multiple of four bytes, and a flat array:
-little-endian, as the header's ``dtype`` says.
+A column consists of the length of a JSON header (uint32), the header, spaces up to a multiple of four bytes, and a
+flat array of the header's ``dtype``, little-endian.
 """
 
 from __future__ import annotations
@@ -35,38 +35,38 @@ from orl_explorer.train.workspace import Workspace
 
 CLUSTERS = range(2, 9)  # k: Okabe and Ito's palette has eight colours
 NOTHING = "none"  # label of a point without a category or tag
-AN_OBJECT = 0.5  # IoU from which on a RoI counts as an annotated object
+AN_OBJECT = 0.5  # minimum IoU of a RoI with an annotated object
 REVALIDATED = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
 
 
 def column_url(shown: MapOf, colours: CorrespondenceSet | None) -> str:
-    """Template of the URL of a map's columns; ``colours``: the set whose pairs the photos are coloured by."""
+    """Return the template of the URLs of a map's columns. colours: the set whose pairs colour the photos."""
     if shown.mined is not None:
         return f"{PREFIX}/map/rois/{shown.mined.id}/{shown.selection or 0}/{{column}}"
     return f"{PREFIX}/map/photos/{shown.dataset.id}/{shown.encoder.id}/{colours.id if colours else 0}/{{column}}"
 
 
 def about_url() -> str:
-    """Template of the URL of what a tooltip says of a photo."""
+    """Return the template of the URL of a photo's name, for tooltips."""
     return f"{PREFIX}/about/{{image}}"
 
 
 async def photos_column(request: Request) -> Response:
-    """A column of a map of photos."""
+    """Answer with a column of a map of photos."""
     given, k = request.path_params, request.query_params.get("k", "")
     asked = given["dataset"], given["encoder"], given["set"], given["column"]
     return await answer(request, lambda: _photos_column(workspace(), *asked, k), BINARY, REVALIDATED)
 
 
 async def rois_column(request: Request) -> Response:
-    """A column of a map of RoIs."""
+    """Answer with a column of a map of RoIs."""
     given, k = request.path_params, request.query_params.get("k", "")
     asked = given["set"], given["selection"], given["column"]
     return await answer(request, lambda: _rois_column(workspace(), *asked, k), BINARY, REVALIDATED)
 
 
 def about(request: Request) -> Response:
-    """The name of a photo."""
+    """Answer with the name of a photo."""
     image_id = request.path_params["image"]
     found = image_by_id(workspace().store, image_id) if image_id < LARGEST_ID else None
     if found is None:
@@ -83,9 +83,9 @@ POINT_ROUTES = [
 
 
 def shown_photos(opened: Workspace, dataset_id: int, encoder_id: int, mined: CorrespondenceSet | None) -> MapOf:
-    """The map of a dataset's photos by an encoder, by the features that the set has used where it is of that encoder.
+    """Return the map of a dataset's photos by an encoder, with the precision of the set if that has the same encoder.
 
-    Raises Missing.
+    Raises MissingPicture.
     """
     try:
         encoder = encoder_by_id(opened.store, encoder_id)
@@ -98,7 +98,7 @@ def shown_photos(opened: Workspace, dataset_id: int, encoder_id: int, mined: Cor
 
 
 def shown_rois(opened: Workspace, mined: CorrespondenceSet, selection: int | None) -> MapOf:
-    """The map of RoIs of a set. Raises Missing."""
+    """Return the map of RoIs of a set. Raises MissingPicture."""
     whole = shown_photos(opened, mined.dataset_id, mined.encoder_id, mined)
     return MapOf(whole.dataset, whole.encoder, whole.precision, mined, selection)
 
@@ -153,7 +153,7 @@ def _any_column(made: Map, column: str, k: str) -> bytes:
             return packed_numbers({"dtype": "int32"}, made.points.images.astype("<i4"))
         case "cluster":
             if not (k.isdecimal() and len(k) < 3 and int(k) in CLUSTERS):
-                raise MissingPicture(f"The number of clusters is from {CLUSTERS[0]} to {CLUSTERS[-1]}.")
+                raise MissingPicture(f"Invalid number of clusters. Use {CLUSTERS[0]} to {CLUSTERS[-1]}.")
             found = clusters(made.components.astype(np.float32), int(k))
             return _labels([f"cluster {c + 1}" for c in found.tolist()])
     raise MissingPicture(f"There is no column '{column[:40]}'.")
@@ -161,13 +161,13 @@ def _any_column(made: Map, column: str, k: str) -> bytes:
 
 def _refuse_large(*ids: int) -> None:
     if max(ids) >= LARGEST_ID:
-        raise MissingPicture("There is no such map.")
+        raise MissingPicture("Map not found.")
 
 
 def _made(opened: Workspace, shown: MapOf) -> Map:
     made = find_map(opened, shown)
     if made is None:
-        raise MissingPicture("This map has not been made yet.")
+        raise MissingPicture("This map does not exist yet.")
     return made
 
 
@@ -177,7 +177,7 @@ def _largest_objects(opened: Workspace, dataset_id: int, revision: int) -> Mappi
 
 
 def _objects(opened: Workspace, images: np.ndarray, boxes: np.ndarray) -> list[str]:
-    """Category of the annotated object that each RoI comes closest to, where their IoU is at least one half."""
+    """Return for each RoI the category of the annotated object with the largest IoU, if that is at least 0.5."""
     objects = annotated_objects(opened.store, np.unique(images).tolist())
     labels = [NOTHING] * len(images)
     starts = np.searchsorted(objects.image_ids, images, "left")
@@ -192,7 +192,7 @@ def _objects(opened: Workspace, images: np.ndarray, boxes: np.ndarray) -> list[s
 
 
 def _of(ids: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Rows of ``values``, [m, c], for each id, float32 [n, c]; NaN for those that are not known. known: ascending."""
+    """Return rows of ``values``, [m, c], for each id, float32 [n, c]; NaN for unknown ids. known: ascending."""
     found = np.full((len(ids), values.shape[1]), np.nan, np.float32)
     if len(known):
         at = np.minimum(np.searchsorted(known, ids), len(known) - 1)
@@ -202,7 +202,7 @@ def _of(ids: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _labels(labels: list[str]) -> bytes:
-    """A column of labels: the header has them by how often they come, what has none last."""
+    """Pack a column of labels. The header lists them by frequency, "none" last."""
     counts = Counter(labels)
     order = sorted(counts, key=lambda label: (label == NOTHING, -counts[label], label))
     number = {label: n for n, label in enumerate(order)}
@@ -211,7 +211,7 @@ def _labels(labels: list[str]) -> bytes:
 
 
 def _numbers(values: np.ndarray) -> bytes:
-    """A column of numbers; the header has their range without the utmost hundredth at either end."""
+    """Pack a column of numbers. The header has their range without the outermost 1 % at either end."""
     known = values[np.isfinite(values)]
     low, high = (float(np.quantile(known, q)) for q in (0.01, 0.99)) if len(known) else (0.0, 1.0)
     return packed_numbers(
@@ -220,7 +220,7 @@ def _numbers(values: np.ndarray) -> bytes:
 
 
 def packed_numbers(header: dict[str, Any], values: np.ndarray) -> bytes:
-    """Header and array as one body."""
+    """Pack a header and an array into one body."""
     said = json.dumps(header).encode()
     said += b" " * (-len(said) % 4)
     return len(said).to_bytes(4, "little") + said + np.ascontiguousarray(values).tobytes()

@@ -20,8 +20,8 @@ from orl_explorer.app.server.points import POINT_ROUTES
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.jobs.launcher import reconcile
 
-# Scripts, styles and pictures come from here alone, so nothing that got into a page could call home. Streamlit's own
-# scripts are inline, its components are blobs, and Plotly compiles functions.
+# Scripts, styles and pictures come only from this server, so injected contents cannot contact other hosts. Streamlit's
+# own scripts are inline, its components are blobs, and Plotly compiles functions.
 POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -43,17 +43,17 @@ HEADERS = {
     b"x-frame-options": b"SAMEORIGIN",
     b"referrer-policy": b"same-origin",
 }
-RECONCILE = 10.0  # seconds between looks for runs whose process has died
+RECONCILE = 10.0  # seconds between checks for runs whose process has died
 
 
 class SecurityHeaders:
-    """Adds the headers that a browser needs to be careful with what people put into photos and names."""
+    """Middleware that adds security headers to all responses."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI entry."""
+        """Handle an ASGI request."""
 
         async def careful(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -66,12 +66,14 @@ class SecurityHeaders:
 
 @contextlib.asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
-    """Adopt the runs that are alive and mark the dead ones, now and from time to time."""
+    """Update the states of runs, now and periodically: a run without a process has crashed."""
     await asyncio.to_thread(workspace)
 
     async def watch() -> None:
         while not read_only():
-            with contextlib.suppress(StoreError):  # locked for long, or its disk full: the next look may do
+            with contextlib.suppress(
+                StoreError
+            ):  # the store is locked or the disk is full: try again at the next check
                 await asyncio.to_thread(reconcile, workspace())
             await asyncio.sleep(RECONCILE)
 

@@ -111,7 +111,7 @@ def test_a_clicked_raw_box_is_explained(subject: PreviewSubject) -> None:
     assert (looked.rank, looked.neighbor.photo.id) == (4, 12)
     assert looked.matches is None
     assert looked.explained == (
-        "At min size 30 it would pass this rule and still be rejected: sides 4.60 to 1, over max aspect 3."
+        "At min size 30 it passes this rule but is still rejected: sides 4.60 to 1, over max aspect 3."
     )
 
 

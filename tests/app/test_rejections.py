@@ -37,7 +37,7 @@ def test_each_rejected_box_names_its_rule_and_its_measure(filtered: Filtered) ->
         1: ("overlap", "100 × 100 px: IoU 0.667 with box 1, over max IoU 0.5", 0),
         2: ("size", "60 × 40 px: its shorter side is 10 px under min size 50", None),
         3: ("aspect", "150 × 60 px: sides 2.50 to 1, over max aspect 2", None),
-        6: ("count", "100 × 100 px: the photo had its 3 RoIs already", None),
+        6: ("count", "100 × 100 px: the photo already had 3 RoIs", None),
         7: ("size", "90 × 45 px: its shorter side is 5 px under min size 50", None),
         8: ("size", "100 × 45 px: its shorter side is 5 px under min size 50", None),
     }
@@ -54,9 +54,9 @@ def test_the_largest_come_first_and_no_more_than_asked_for(filtered: Filtered) -
         (1, "Kept at max IoU 0.667, as box 2."),
         (2, "Kept at min size 40, as box 2."),
         (3, "Kept at max aspect 2.5, as box 2."),
-        (6, "It is number 4: kept at max RoIs 4."),
-        (7, "At min size 45 it would pass this rule and still be rejected: the photo had its 3 RoIs already."),
-        (8, "At min size 45 it would pass this rule and still be rejected: sides 2.22 to 1, over max aspect 2."),
+        (6, "It is box 4. Kept at max RoIs 4."),
+        (7, "At min size 45 it passes this rule but is still rejected: the photo already had 3 RoIs."),
+        (8, "At min size 45 it passes this rule but is still rejected: sides 2.22 to 1, over max aspect 2."),
     ],
 )
 def test_a_counterfactual_is_what_filtering_so_does(filtered: Filtered, index: int, sentence: str) -> None:
