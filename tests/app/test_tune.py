@@ -349,4 +349,4 @@ def test_more_neighbours_than_the_set_has_are_a_sentence_where_features_are_gone
     at = show(page, k="6", q="1")
     assert not at.exception
     assert any("12 of 12 features are not in" in error.value for error in at.error)
-    assert all("mine with this encoder" in error.value for error in at.error)
+    assert all("Mine with this encoder" in error.value for error in at.error)

@@ -178,7 +178,7 @@ def test_a_tiff_of_either_byte_order_has_the_same_values(tmp_path: Path, big_end
     ("values", "sentence"),
     [
         (RAMP.astype(np.int32), r"pixels of mode I, 32-bit integers, do not define white; save it with 8"),
-        ((RAMP / 65535).astype(np.float32), r"pixels of mode F, 32-bit floating-point numbers, do not say which"),
+        ((RAMP / 65535).astype(np.float32), r"pixels of mode F, 32-bit floating-point numbers, do not define white"),
     ],
 )
 def test_pixels_without_an_agreed_white_are_refused_at_ingest_and_everywhere(

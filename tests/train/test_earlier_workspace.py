@@ -112,5 +112,5 @@ def test_its_orders_and_maps_are_made_anew(earlier: Workspace) -> None:
 def test_a_photo_that_has_changed_meanwhile_is_named(earlier: Workspace, stop_after: Callable) -> None:
     path = Path(datasets(earlier.store)[0].root) / "04.jpg"
     path.write_bytes(path.read_bytes() + b"more")
-    with pytest.raises(UserError, match=r"04\.jpg .* the file has changed since it was ingested; run `orl ingest`"):
+    with pytest.raises(UserError, match=r"04\.jpg .* the file has changed since it was ingested\. Run `orl ingest`"):
         again(earlier, "second")

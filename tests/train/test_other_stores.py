@@ -176,7 +176,7 @@ def test_a_file_that_has_changed_since_it_was_ingested_is_not_embedded_under_the
     with Image.open(tmp_path / "own" / "scene-004.jpg") as photo:
         photo.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(tmp_path / "own" / "scene-004.jpg")
     with pytest.raises(
-        UserError, match=r"scene-004\.jpg .* the file has changed since it was ingested; run `orl ingest`"
+        UserError, match=r"scene-004\.jpg .* the file has changed since it was ingested\. Run `orl ingest`"
     ):
         mine(ready, "own", "starter", "set", tiny_mine, run_id=new_run(ready, "mine", "set"), workers=1)
 
@@ -235,7 +235,7 @@ def test_a_training_of_a_new_store_does_not_go_on_with_the_checkpoint_of_another
     second = launcher.wait(again, launch_pretrain(again, "demo", tiny_byol, "byol").id)
     assert (second.id, second.status, second.log_path) == (1, "done", "runs/1-2/log.txt")
     log = launcher.read_log(again, second)
-    assert log.startswith("runs/1 holds files of another store's run, so this one keeps its own in runs/1-2.\n")
+    assert log.startswith("runs/1 holds the files of another store's run. This run uses runs/1-2.\n")
     assert "Resumed" not in log
     assert encoder_named(again.store, "byol").weights_path == "runs/1-2/encoder.pt"
     assert {path: path.read_bytes() for path in kept} == kept  # nothing of the other is lost

@@ -1,4 +1,4 @@
-"""Candidates of a photo and pairs of two, under some settings: the same functions for mining, preview and sweep."""
+"""Candidates of a photo and pairs of two photos. Mining, preview and sweep share these functions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from orl_explorer.orl.objectness import filter_by_objectness, sparseness
 from orl_explorer.orl.pixels import ATTENTION_CELLS
 from orl_explorer.train.mining.config import MineConfig
 
-Merit = np.ndarray | None  # what each RoI adds to the similarity of its pairs, float32 [B]; None: nothing
+Merit = np.ndarray | None  # added to the similarity of each RoI's pairs, float32 [B]; None: nothing
 
 
 class Described(NamedTuple):
-    """What pairs of a photo's RoIs are chosen by; features: float32 [B, C], unit rows."""
+    """The RoIs of a photo as matching needs them. features: float32 [B, C], unit rows."""
 
     features: np.ndarray
     merit: Merit
@@ -30,9 +30,9 @@ class Described(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidates:
-    """What the filter makes of a photo's raw boxes.
+    """The candidates of a photo.
 
-    objectness: float32 [B], of the candidates; zeros where the settings do not ask for it.
+    objectness: float32 [B], of the candidates; zeros if the settings do not use it.
     """
 
     image: Image
@@ -41,9 +41,9 @@ class Candidates:
 
 
 def raw_boxes(store: Store, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray]:
-    """Raw boxes int16 [M, 4] by image id, in rank order, for those images that have them.
+    """Return raw boxes int16 [M, 4] by image id, in rank order, for the images that have them.
 
-    Annotated boxes are read anew each time, since annotations may be corrected; difficult ones and crowds are no RoIs.
+    Annotations are read each time, since they may be corrected; difficult objects and crowds are left out.
     """
     if config.proposals != "annotations":
         return write.proposals_of(store, [image.id for image in images], config.method)
@@ -59,7 +59,7 @@ def candidates(
     attention: np.ndarray | None,
     known: np.ndarray | None = None,
 ) -> Candidates:
-    """Reduce raw boxes int16 [M, 4] to candidates. attention: float32 [9 · h · w], needed if the settings seek objects.
+    """Reduce raw boxes int16 [M, 4] to candidates. attention: float32 [9 · h · w], if the settings use it.
 
     known: see ``orl.objectness.filter_by_objectness``.
     """
@@ -73,27 +73,27 @@ def candidates(
 
 
 def describe(features: np.ndarray, objectness: np.ndarray, config: MineConfig) -> Described:
-    """RoIs as ``match`` takes them. features: float32 [B, C], unit rows; objectness: float32 [B]."""
+    """Prepare RoIs for ``match``. features: float32 [B, C], unit rows; objectness: float32 [B]."""
     return Described(features, merit(objectness, lambda: sparseness(features), config))
 
 
 def match(query: Described, key: Described, config: MineConfig) -> Pairs:
-    """The pairs of two photos."""
+    """Return the pairs of two photos."""
     return choose_pairs(cosines(query.features, key.features), query.merit, key.merit, config)
 
 
 def choose_pairs(matrix: np.ndarray, query: Merit, key: Merit, config: MineConfig) -> Pairs:
-    """The pairs of two photos whose cosines, float32 [B_q, B_k], and merits, [B_q] and [B_k], are known already."""
+    """Return the pairs of two photos from their cosines, float32 [B_q, B_k], and merits, [B_q] and [B_k]."""
     return largest(matrix, config.pair_ratio, config.min_similarity, bonus(query, key))
 
 
 def bonus(query: Merit, key: Merit) -> np.ndarray | None:
-    """What is added to the similarity of each pair when pairs are chosen, float32 [B_q, B_k]; None: nothing."""
+    """Return the term added to the similarities to choose pairs, float32 [B_q, B_k]; None: nothing."""
     return None if query is None or key is None else query[:, None] + key
 
 
 def merit(objectness: np.ndarray, sparse: Callable[[], np.ndarray], config: MineConfig) -> Merit:
-    """What each RoI brings to its pairs. objectness: float32 [B]; sparse: says its sparseness, if that counts."""
+    """Return the merit of each RoI. objectness: float32 [B]. sparse: computes the sparseness if it has a weight."""
     if not config.object_weight and not config.sparse_weight:
         return None
     found = config.object_weight * objectness

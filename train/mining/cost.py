@@ -1,4 +1,4 @@
-"""What mining a dataset with some settings will cost, told before it is launched. Free of torch."""
+"""Estimate of the time and disk space that a mining run needs. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from orl_explorer.orl.architectures import FORWARD, UNKNOWN
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_COARSE, ATTENTION_PLANES, ATTENTION_SIZE, INPUT_SIZE
 from orl_explorer.train.mining.config import MineConfig
 
-ASSUMED = 25.0  # 10^9 operations a second and core, where no run on this machine has told
+ASSUMED = 25.0  # 10^9 operations per second and core, if no run on this machine has measured it
 ROIS, PROPOSALS = "rois_per_second", "proposals_per_second"  # metrics of a mining run
 LITE = 0.8  # 10^9 operations of the starter's network at 224 pixels, as in ``FORWARD``
-SEARCHED = 1.0  # photos a second and core by selective search at full size, see docs/performance.md
-MATCHED = 125.0  # photos a second, everything else included, see docs/performance.md
+SEARCHED = 1.0  # photos per second and core by selective search at full size, see docs/performance.md
+MATCHED = 125.0  # photos per second for everything else, see docs/performance.md
 ROW = 46  # bytes of a row of roi, candidate or pair in a store of COCO's size
 BOX = 8  # bytes of a raw box
-MAP = (1 + ATTENTION_COARSE**2) * (ATTENTION_SIZE / INPUT_SIZE) ** 2  # RoIs that an attention map costs as much as
+MAP = (1 + ATTENTION_COARSE**2) * (ATTENTION_SIZE / INPUT_SIZE) ** 2  # cost of an attention map, in RoIs
 
 
 @dataclass(frozen=True)
 class MiningWork:
-    """What a mining has to do: photos to match; proposals, attention maps and RoIs to compute; rows to write."""
+    """Work of a mining run: photos to match; proposals, attention maps and RoIs to compute; rows to write."""
 
     photos: int
     proposals: int
@@ -36,8 +36,9 @@ class MiningWork:
 
 @dataclass(frozen=True)
 class MiningCost:
-    """seconds: of the whole run. measured: whether earlier runs gave the speed of what takes longest.
+    """Estimated cost of a mining run.
 
+    seconds: of the whole run. measured: whether earlier runs measured the speed of the longest phase.
     disk_bytes: of new features and rows.
     """
 
@@ -47,7 +48,7 @@ class MiningCost:
 
 
 def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: MiningWork) -> MiningCost:
-    """Cost of a mining, at the speed of the newest runs that have computed the same kind of thing."""
+    """Estimate the cost of a mining run from the speed of the newest runs with the same kind of work."""
     cores = os.cpu_count() or 1
     mined = [run for run in runs(store) if run.kind == "mine"]
     embedding = _rate(store, [r for r in mined if r.encoder_id == encoder.id and _same(r, config, "precision")], ROIS)

@@ -1,7 +1,7 @@
 """Features on disk: one growing, memory-mapped array for each encoder and kind, and the key of each of its rows.
 
-A key stands for what a row was made from (``train.features``), never for a row of the store: whichever store a
-workspace has, a photo finds the features of its own pixels or none.
+A key is derived from the pixels that a feature describes (``train.mining.features``), not from ids of the store. In
+any store, a photo finds the features of its own pixels or none.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 
 FeatureKind = Literal["images", "rois", "attention-and-looks", "train", "test"]
-DTYPE = "<f4"  # half precision would save disk and cost the order of near-equal pairs
-# Of keys, and of how files become the pixels that are embedded. Features of another version are made anew; those of the
-# first had ids of the store for keys.
+DTYPE = "<f4"  # half precision would save disk space but change the order of nearly equal pairs
+# Version of the keys and of the decoding of files. Features of another version are computed again; version 1 used ids
+# of the store as keys.
 VERSION = 2
 
 
 @dataclass(frozen=True)
 class _Index:
-    """Keys in ascending order, and the row of each; replaced whole, so that threads see one or the other."""
+    """Keys in ascending order, and the row of each. Replaced as a whole, so that threads see a consistent index."""
 
     keys: np.ndarray
     rows: np.ndarray
@@ -40,7 +40,7 @@ class _Index:
         return cls(written[rows], rows)
 
     def find(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Row of each key, int64 [n], and whether it has one, bool [n]."""
+        """Return the row of each key, int64 [n], and whether it has one, bool [n]."""
         if not len(self.keys):
             return np.zeros(len(keys), np.int64), np.zeros(len(keys), bool)
         at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
@@ -51,11 +51,11 @@ class Embeddings:
     """Rows of unit length by key; a row is written once and never changed.
 
     ``<kind>-2.vectors`` is little-endian float32 [n, D], ``<kind>-2.keys`` int64 [n], ``<kind>-2.json`` the header.
-    Keys are written after their vectors are on disk, so a killed process loses rows, never gets wrong ones.
+    Keys are written after their vectors are on disk, so a killed process may lose rows but never has wrong ones.
     """
 
     def __init__(self, folder: Path, kind: FeatureKind, width: int, weights_sha256: str) -> None:
-        """Open, without a write. Raises UserError when the folder holds features of other weights."""
+        """Open the files without writing. Raises UserError if the folder holds features of other weights."""
         self.width, self._folder, self._kind = width, folder, kind
         stem = f"{kind}-{VERSION}"
         self._vectors, self._keys = folder / f"{stem}.vectors", folder / f"{stem}.keys"
@@ -67,7 +67,7 @@ class Embeddings:
         self.refresh()
 
     def _check(self) -> bool:
-        """Whether there are features yet, which are then of these weights; a header alone is of a killed writer."""
+        """Return whether there are features, of these weights. A header without features is left by a killed writer."""
         if not self._vectors.exists():
             return False
         if json.loads(self._described.read_text()) != self._header:
@@ -78,7 +78,7 @@ class Embeddings:
         return True
 
     def refresh(self) -> None:
-        """Take in the rows that another process has added; costs nothing when there are none."""
+        """Read the keys of rows that another process has added, if any."""
         rows = 0
         if self._keys.exists() and self._vectors.exists():
             rows = min(self._keys.stat().st_size // 8, self._vectors.stat().st_size // self._row_bytes)
@@ -87,12 +87,12 @@ class Embeddings:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return len(self._index.keys)
 
     @property
     def outdated(self) -> int:
-        """How many rows there are of another version: nobody reads them, and they go when the first of this come."""
+        """Number of rows of other versions. They are unused; the first write of this version deletes them."""
         return sum(file.stat().st_size // 8 for file in self._of_other_versions() if file.suffix in (".ids", ".keys"))
 
     def _of_other_versions(self) -> list[Path]:
@@ -104,15 +104,15 @@ class Embeddings:
         return bool(self.have(np.array([key]))[0])
 
     def have(self, keys: np.ndarray) -> np.ndarray:
-        """Which of the keys have a row: int64 [n] -> bool [n]."""
+        """Return which of the keys have a row: int64 [n] -> bool [n]."""
         return self._index.find(keys)[1]
 
     def missing(self, keys: np.ndarray) -> int:
-        """How many of the keys, int64 [n], have no row."""
+        """Count the keys, int64 [n], without a row."""
         return int((~self.have(keys)).sum())
 
     def get(self, keys: np.ndarray) -> np.ndarray:
-        """Rows of these keys, int64 [n] -> float32 [n, D], read-only. Raises UserError where some have none."""
+        """Return the rows of keys, int64 [n] -> float32 [n, D], read-only. Raises UserError if a row is missing."""
         if not len(keys):
             return np.empty((0, self.width), np.float32)
         index = self._index
@@ -121,7 +121,7 @@ class Embeddings:
             raise UserError(
                 f"{int((~there).sum())} of {len(keys)} features are not in {self._folder}. Mine with this encoder."
             )
-        if (np.diff(rows) == 1).all():  # as the RoIs of a photo mostly lie: read where they are, not copied
+        if (np.diff(rows) == 1).all():  # usual for the RoIs of a photo: mapped, not copied
             return self._mapped(int(rows[0]), len(rows))
         return self._mapped(0, len(index.keys))[rows]
 
@@ -135,11 +135,11 @@ class Embeddings:
         return np.frombuffer(bytes_, DTYPE, count * self.width, begin - page).reshape(count, self.width)
 
     def lazily(self, keys: np.ndarray) -> LazyRows:
-        """The same, but read a slice at a time by whoever slices them."""
+        """Return the rows of keys as an object that reads only the slices asked for."""
         return LazyRows(self, keys)
 
     def add(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
-        """Append (keys int64 [n], vectors float32 [n, D]) as they come. Returns the number of rows added."""
+        """Append batches of (keys int64 [n], vectors float32 [n, D]). Returns the number of rows added."""
         added = 0
         self._lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self._lock):

@@ -1,4 +1,4 @@
-"""Features of an encoder: those on disk, and the network for those that are not there yet."""
+"""Features of an encoder: those on disk, and the network that computes missing ones."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from orl_explorer.train.photos import Photos
 from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
-if TYPE_CHECKING:  # it would import torch, which those who find everything on disk never need
+if TYPE_CHECKING:  # imports torch, which is not needed if all features are on disk
     from orl_explorer.orl.encoder import EncoderNetwork
 
-REMEMBERED = 20_000  # features of boxes that no set uses, about 100 MB at 1280 floats
-MAPS = 5_000  # attention of photos that was not mined, about 70 MB
+REMEMBERED = 20_000  # features in memory of boxes that no set uses, about 100 MB at 1280 floats
+MAPS = 5_000  # attention maps in memory that are not on disk, about 70 MB
 
 
 def photo_keys(images: Sequence[Image]) -> np.ndarray:
-    """Key of what each photo's file shows, int64 [n]; 0, which nothing has, of one whose digest was never taken."""
+    """Return the key of each photo, int64 [n]: the digest of its file, or 0 if it has none. No feature has key 0."""
     return np.array([image.digest or 0 for image in images], np.int64)
 
 
 def roi_keys(digests: np.ndarray | int, boxes: np.ndarray) -> np.ndarray:
-    """Key of what each box shows, int64 [B]; 0 where its photo has none. boxes: int16 [B, 4].
+    """Return the key of each box, int64 [B]; 0 if its photo has no digest. boxes: int16 [B, 4].
 
-    digests: of the photo's file, or of each box's, int64 [B]. The 64 bits of x, y, w and h are turned over in it: so
-    keys differ for each box of a photo, and are as random as the digests between photos.
+    digests: of the photo's file, or of each box's file, int64 [B]. The 64 bits of x, y, w and h are combined with it by
+    XOR, so keys differ for each box of a photo and are as random as digests between photos.
     """
     digests = np.asarray(digests, np.int64)
     return np.where(digests == 0, 0, np.ascontiguousarray(boxes, "<i2").view("<i8").ravel() ^ digests)
 
 
 class Features:
-    """An encoder's stored features, and the encoder itself once something is missing."""
+    """An encoder's stored features, and the network itself, loaded when a feature is missing."""
 
     def __init__(
         self, workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: Precision = "fp32"
@@ -52,14 +52,14 @@ class Features:
         self._workspace, self._row, self._device, self._precision = workspace, row, device, precision
         self._encoder: EncoderNetwork | None = None
         self._loading = threading.Lock()
-        self.batch = 8 if device == "cpu" else 128  # crops per forward; a CPU's caches hold the maps of few
+        self.batch = 8 if device == "cpu" else 128  # crops per forward pass; a CPU's caches hold the maps of a few
         self.folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
         self.images = Embeddings(self.folder, "images", row.image_features, row.weights_sha256)
         self.rois = Embeddings(self.folder, "rois", row.roi_features, row.weights_sha256)
 
     @cached_property
     def attention(self) -> Embeddings:
-        """Attention maps of whole photos, for those who look for objects."""
+        """Attention maps of whole photos, for objectness."""
         return Embeddings(
             self.folder, "attention-and-looks", ATTENTION_PLANES * ATTENTION_CELLS**2, self._row.weights_sha256
         )
@@ -76,7 +76,7 @@ class Features:
 
 
 class AttentionMaps:
-    """Attention maps of photos: from disk where mining has left them, else made on demand and remembered."""
+    """Attention maps of photos: from disk if mining stored them, else computed on demand and kept in memory."""
 
     def __init__(self, features: Features, photos: Photos) -> None:
         self._features, self._photos = features, photos
@@ -84,7 +84,7 @@ class AttentionMaps:
         self._forward = threading.Lock()
 
     def get(self, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray | None]:
-        """Map by image id, float32 [9 · h · w]; None for all where the settings need none. Raises UnreadableImage."""
+        """Return maps by image id, float32 [9 · h · w], or None if the settings use none. Raises UnreadableImage."""
         if not config.needs_objectness:
             return dict.fromkeys((image.id for image in images), None)
         stored = self._features.attention
@@ -99,11 +99,11 @@ class AttentionMaps:
         return found
 
     def unstored(self, keys: np.ndarray) -> int:
-        """How many photos have no map on disk: those in memory have none. keys: int64 [n], of photos."""
+        """Count the photos without a map on disk. keys: int64 [n], of photos."""
         return self._features.attention.missing(keys)
 
     def missing(self, images: Sequence[Image], config: MineConfig) -> int:
-        """How many of the photos would cost a forward pass now."""
+        """Count the photos that need a forward pass."""
         if not config.needs_objectness:
             return 0
         there = self._features.attention.have(photo_keys(images))
@@ -121,7 +121,7 @@ class AttentionMaps:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Some boxes of a photo, int16 [B, 4], and the objectness of each, float32 [B]."""
+    """Boxes of a photo, int16 [B, 4], and the objectness of each, float32 [B]."""
 
     image: Image
     boxes: np.ndarray
@@ -129,50 +129,50 @@ class Boxes:
 
     @classmethod
     def of(cls, found: Candidates) -> Boxes:
-        """The candidates of a photo."""
+        """Return the candidates of a photo."""
         return cls(found.image, found.filtered.boxes, found.objectness)
 
     @cached_property
     def keys(self) -> np.ndarray:
-        """By what their features are found on disk, int64 [B]."""
+        """Keys of their features on disk, int64 [B]."""
         return roi_keys(self.image.digest or 0, self.boxes)
 
     def __getitem__(self, which: np.ndarray) -> Boxes:
-        """Some of them. which: bool [B], or int [n]."""
+        """Return some of the boxes. which: bool [B], or int [n]."""
         return Boxes(self.image, self.boxes[which], self.objectness[which])
 
 
 class BoxFeatures:
-    """Features of any box: from disk where some set uses it, else embedded on demand and remembered for a while.
+    """Features of any box: from disk if a set uses it, else embedded on demand and kept in memory for a while.
 
-    Nothing is written. May be shared between threads.
+    Writes nothing. Threads may share it.
     """
 
     def __init__(self, features: Features, photos: Photos) -> None:
         self._features, self._photos = features, photos
         self._remembered: OrderedDict[tuple[int, ...], np.ndarray] = OrderedDict()  # by image, x, y, w and h
-        self._forward = threading.Lock()  # one forward pass at a time, and one writer of what is remembered
+        self._forward = threading.Lock()  # one forward pass, and one writer of the memory, at a time
         self.embedded = 0
 
     def refresh(self) -> None:
-        """Take in what runs have added to the disk."""
+        """Read the keys that runs have added to the disk."""
         self._features.rois.refresh()
 
     def unstored(self, some: Boxes) -> int:
-        """How many of these boxes are not on disk."""
+        """Count the boxes whose features are not on disk."""
         return self._features.rois.missing(some.keys)
 
     def missing(self, some: Boxes) -> int:
-        """How many of these boxes would cost a forward pass now."""
+        """Count the boxes that need a forward pass."""
         return int((~self.there(some)).sum())
 
     @property
     def state(self) -> tuple[int, int]:
-        """Changes whenever a box may have got its feature: rows on disk, and boxes embedded here."""
+        """A value that changes when features were added: rows on disk, and boxes embedded here."""
         return self._features.rois.rows, self.embedded
 
     def there(self, some: Boxes) -> np.ndarray:
-        """Which of the boxes need no forward pass, bool [B]."""
+        """Return which of the boxes need no forward pass, bool [B]."""
         there = self._features.rois.have(some.keys)
         if not there.all():
             for i in np.flatnonzero(~there).tolist():
@@ -180,7 +180,7 @@ class BoxFeatures:
         return there
 
     def get(self, some: Boxes) -> np.ndarray:
-        """Features of the boxes, float32 [B, C], unit rows. Raises UnreadableImage."""
+        """Return features of the boxes, float32 [B, C], unit rows. Raises UnreadableImage."""
         found, missing = self._at_hand(some)
         if not len(missing):
             return found
@@ -198,7 +198,7 @@ class BoxFeatures:
         return found
 
     def _at_hand(self, some: Boxes) -> tuple[np.ndarray, np.ndarray]:
-        """Features of the boxes, float32 [B, C], and the indices of those that have none yet."""
+        """Return features of the boxes, float32 [B, C], and the indices of the missing ones."""
         stored = self._features.rois
         found = np.zeros((len(some.boxes), stored.width), np.float32)
         there = stored.have(some.keys)
@@ -212,9 +212,9 @@ class BoxFeatures:
 
 
 class PooledFeatures:
-    """A quick approximation of the features of any box: cut from the map of its photo, one forward pass for all.
+    """A fast approximation of the features of any box, cropped from the map of its photo: one forward pass per photo.
 
-    Nothing is written. May be shared between threads.
+    Writes nothing. Threads may share it.
     """
 
     def __init__(self, features: Features, photos: Photos) -> None:
@@ -223,11 +223,11 @@ class PooledFeatures:
         self._forward = threading.Lock()
 
     def remembers(self, some: Boxes) -> bool:
-        """Whether these boxes would cost no forward pass now."""
+        """Return whether these boxes need no forward pass."""
         return (some.image.id, *some.boxes.ravel().tolist()) in self._remembered
 
     def get(self, some: Boxes) -> np.ndarray:
-        """Features of the boxes, float32 [B, C], unit rows. Raises UnreadableImage."""
+        """Return features of the boxes, float32 [B, C], unit rows. Raises UnreadableImage."""
         key = (some.image.id, *some.boxes.ravel().tolist())
         with self._forward:
             if key not in self._remembered:

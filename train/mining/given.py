@@ -1,4 +1,4 @@
-"""Correspondences that somebody else found, made a set of ours: the same phases as mining, with less to find."""
+"""Imported correspondences as a correspondence set: the phases of mining, without those whose results are given."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FILE = "given.npz"  # in the folder of the run
 
 @dataclass(frozen=True)
 class Given:
-    """RoIs, neighbours and pairs of n photos, numbered from 0, in the order of the file they came from.
+    """RoIs, neighbours and pairs of n photos, numbered from 0 in the order of the imported file.
 
     image_ids: int64 [n]. start: int64 [n + 1], photo i has boxes[start[i]:start[i + 1]]. boxes: int16 [R, 4], x y w h.
     neighbors: int32 [n, K], numbers of photos, nearest first. pair_start: int64 [n · K + 1], likewise for pairs.
@@ -53,7 +53,7 @@ class Given:
 
     @property
     def only_neighbors(self) -> bool:
-        """Whether RoIs and pairs are still to be found."""
+        """Whether RoIs and pairs are still to be mined."""
         return not len(self.boxes)
 
     def save(self, path: Path) -> None:
@@ -62,16 +62,16 @@ class Given:
 
     @staticmethod
     def load(path: Path) -> Given:
-        """Read what ``save`` wrote."""
+        """Read arrays that ``save`` wrote."""
         with np.load(path) as arrays:
             return Given(**arrays)
 
     def rois(self, number: int) -> np.ndarray:
-        """RoIs of a photo, int16 [B, 4]."""
+        """Return the RoIs of a photo, int16 [B, 4]."""
         return self.boxes[self.start[number] : self.start[number + 1]]
 
     def pairs_with(self, number: int, rank: int) -> np.ndarray:
-        """Pairs of a photo with its neighbour of this rank, from 0: int16 [m, 2]."""
+        """Return the pairs of a photo with its neighbour of this rank, from 0: int16 [m, 2]."""
         at = number * self.neighbors.shape[1] + rank
         return self.pairs[self.pair_start[at] : self.pair_start[at + 1]]
 
@@ -89,12 +89,11 @@ def adopt(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> CorrespondenceSet:
-    """Make a complete set of given correspondences, going on where an earlier attempt of the same run stopped.
+    """Make a complete set of given correspondences. Continues an interrupted attempt of the same run.
 
-    The encoder measures what a file does not say: similarity of neighbours and pairs, margin and cycle. It chooses
-    nothing, unless neighbours alone are given: then RoIs and pairs are mined as ever. Photos without raw boxes by the
-    config's method get their RoIs for such. Raises UserError when the photos have changed since the correspondences
-    were read.
+    The encoder measures what the file does not contain: similarity of neighbours and pairs, margin and cycle. If only
+    neighbours are given, RoIs and pairs are mined as usual. Photos without raw boxes by the config's method get their
+    RoIs as raw boxes. Raises UserError if the photos have changed since the correspondences were read.
     """
     progress = progress or Progress()
     store = workspace.store

@@ -1,4 +1,4 @@
-"""Maps: the photos of a dataset, or RoIs of a set, in the plane by their stored features. Made once and kept."""
+"""Maps: the photos of a dataset, or RoIs of a set, placed in the plane by their stored features, and saved."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
-VERSION = 1  # of how places are found; another one makes every map anew
-ROIS = 20_000  # of a map, at most
-FEWEST = 3  # points of a map
+VERSION = 1  # of the placement; another version computes every map again
+ROIS = 20_000  # maximum of a map
+FEWEST = 3  # minimum of points of a map
 
 
 @dataclass(frozen=True)
 class MapOf:
-    """What a map shows: all photos of a dataset, or RoIs of a set, of the photos of a selection or of some at random.
+    """Contents of a map: all photos of a dataset, or RoIs of a set, from the photos of a selection or random photos.
 
-    A selection belongs to a map of RoIs.
+    Only a map of RoIs may have a selection.
     """
 
     dataset: Dataset
@@ -47,7 +47,7 @@ class MapOf:
 
     @property
     def file(self) -> str:
-        """Its name in the folder of the encoder's maps."""
+        """Name of the file in the folder of the encoder's maps."""
         if self.mined is None:
             return f"photos-{self.dataset.id}.npz"
         return f"rois-{self.mined.id}-{self.selection or 'some'}.npz"
@@ -55,7 +55,7 @@ class MapOf:
 
 @dataclass(frozen=True)
 class Points:
-    """What has a place on a map: images int64 [n], by id; of RoIs also ids int64 [n] and boxes int16 [n, 4]."""
+    """Points of a map: images int64 [n], ids; for RoIs also their ids int64 [n] and boxes int16 [n, 4]."""
 
     images: np.ndarray
     rois: np.ndarray | None = None
@@ -66,7 +66,7 @@ class Points:
 
     @property
     def ids(self) -> np.ndarray:
-        """Ids of what has a place."""
+        """Ids of the photos or RoIs."""
         return self.images if self.rois is None else self.rois
 
 
@@ -74,7 +74,7 @@ class Points:
 class Map:
     """Points and their places, float32 [n, 2] in [-1, 1], and principal components, float16 [n, C].
 
-    ``fresh`` is false when photos or features have come or gone since.
+    ``fresh`` is false if photos or features were added or removed since.
     """
 
     points: Points
@@ -85,7 +85,7 @@ class Map:
 
 
 def rois_map(workspace: Workspace, mined: CorrespondenceSet, selection: int | None = None) -> MapOf:
-    """The map of RoIs of a complete set, by its own encoder."""
+    """Return the map of RoIs of a complete set, by its own encoder."""
     encoder, dataset = (
         encoder_by_id(workspace.store, mined.encoder_id),
         dataset_by_id(workspace.store, mined.dataset_id),
@@ -94,7 +94,7 @@ def rois_map(workspace: Workspace, mined: CorrespondenceSet, selection: int | No
 
 
 def points_of(workspace: Workspace, shown: MapOf) -> Points:
-    """What the map would show if it were made now: whatever has stored features, RoIs up to ``ROIS``."""
+    """Return the points that have stored features now, at most ``ROIS`` RoIs."""
     features = _features(workspace, shown)
     photos = gallery_ids(workspace.store, GalleryOrder(shown.dataset.id))
     if shown.mined is None:
@@ -111,20 +111,20 @@ def points_of(workspace: Workspace, shown: MapOf) -> Points:
 
 
 def _keys(workspace: Workspace, points: Points, stored: Embeddings) -> np.ndarray:
-    """By what their features are found, int64 [n]."""
+    """Return the keys of their features, int64 [n]."""
     digests = _digests(workspace, points.images.tobytes(), stored.rows)
     return digests if points.boxes is None else roi_keys(digests, points.boxes)
 
 
-@lru_cache(maxsize=4)  # each column of a map asks for the same
+@lru_cache(maxsize=4)  # every column of a map asks for the same
 def _digests(workspace: Workspace, images: bytes, rows: int) -> np.ndarray:
-    """Digests of photos' files, int64 [n]. images: ids, int64. rows: features on disk, more once a digest is taken."""
+    """Return digests of photos' files, int64 [n]. images: ids, int64. rows: on disk; they grow with new digests."""
     return digests_of(workspace.store, np.frombuffer(images, np.int64))
 
 
 @lru_cache(maxsize=4)  # a set never changes
 def _rois(workspace: Workspace, set_id: int, order: bytes) -> Points:
-    """RoIs of whole photos until there are enough. order: ids of the photos, int64."""
+    """Collect the RoIs of whole photos until there are enough. order: ids of the photos, int64."""
     images = np.frombuffer(order, np.int64)
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     count = 0
@@ -143,13 +143,13 @@ def _rois(workspace: Workspace, set_id: int, order: bytes) -> Points:
 
 
 def map_state(shown: MapOf, points: Points) -> str:
-    """What a map follows from: the weights and what has features. Another state, another map."""
+    """Return a digest of all that a map depends on: the weights and the points with features."""
     said = f"{VERSION} {shown.encoder.weights_sha256} {shown.precision}".encode()
     return hashlib.sha256(said + points.ids.astype("<i8").tobytes()).hexdigest()[:16]
 
 
 def find_map(workspace: Workspace, shown: MapOf) -> Map | None:
-    """The map as it was last made, if it was; ``fresh`` says whether it would come out the same now."""
+    """Return the saved map, or None. ``fresh`` tells whether a new map would be the same."""
     file = _folder(workspace, shown) / shown.file
     if not file.is_file():
         return None
@@ -160,7 +160,7 @@ def find_map(workspace: Workspace, shown: MapOf) -> Map | None:
 
 
 def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = None) -> Map:
-    """Find a place for every point and keep the map. Raises UserError when hardly anything has features."""
+    """Place every point and save the map. Raises UserError if fewer than ``FEWEST`` points have features."""
     progress = progress or Progress()
     points = points_of(workspace, shown)
     what = "photo" if shown.mined is None else "RoI"
@@ -175,7 +175,7 @@ def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = Non
     components = principal(rows.get(_keys(workspace, points, rows)))
     progress.advance(len(points))
     progress.phase("Placing points on the map", EARLY + LATE)
-    with threadpool_limits(1):  # sums that are split between threads come out otherwise each time
+    with threadpool_limits(1):  # sums split between threads differ each time
         places = tsne(components, report=progress.advance)
     made = Map(points, places, components.astype(np.float16), map_state(shown, points), True)
     keep_map(workspace, shown, made)
@@ -184,7 +184,7 @@ def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = Non
 
 
 def keep_map(workspace: Workspace, shown: MapOf, made: Map) -> None:
-    """Put a map where ``find_map`` looks for it, whole or not at all."""
+    """Save a map where ``find_map`` looks for it, atomically."""
     points = made.points
     arrays = {"images": points.images, "places": made.places, "components": made.components}
     if points.rois is not None and points.boxes is not None:
@@ -196,7 +196,7 @@ def keep_map(workspace: Workspace, shown: MapOf, made: Map) -> None:
 
 
 def _owner(workspace: Workspace, shown: MapOf) -> str:
-    """Of which dataset and set the ids in a map are."""
+    """Return the identity of the dataset and the set that a map's ids belong to."""
     of = workspace.store.which
     return of(shown.dataset) if shown.mined is None else f"{of(shown.dataset)} {of(shown.mined)}"
 

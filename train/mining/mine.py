@@ -1,7 +1,7 @@
 """Stage 2: from a dataset and an encoder to a correspondence set (Sec. 3.2).
 
-Raw proposals depend on (image, method) and features on (encoder, image, box). Both are computed once and kept,
-so that changing K, N or a threshold repeats neither.
+Raw proposals depend on (image, method) and features on (encoder, image, box). Both are computed once and stored, so
+that changing K, N or a threshold reuses them.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from orl_explorer.train.progress import Progress, map_ahead, timed
 from orl_explorer.train.workspace import Workspace
 
 BLOCK = 64  # images per transaction
-MATCHED = 16  # the same where the RoI features of all their neighbours are in memory at once
+MATCHED = 16  # images per transaction of matching, where the RoI features of all neighbours are in memory
 
 
 class Known(NamedTuple):
-    """Of a photo's RoIs: ids int64 [B], and what pairs are chosen by."""
+    """The RoIs of a photo: ids int64 [B], and their features and merit."""
 
     ids: np.ndarray
     rois: Described
 
 
-_Query = tuple[int, Known, list[Known]]  # id of a photo, what is known of it, and of its neighbours, nearest first
+_Query = tuple[int, Known, list[Known]]  # id of a photo, its RoIs, and those of its neighbours, nearest first
 
 
 def check(workspace: Workspace, dataset: Dataset, name: str, config: MineConfig) -> None:
-    """Refuse what cannot work before anything is queued or computed. Raises UserError."""
+    """Raise UserError if mining cannot work, before anything is queued or computed."""
     if not name.strip():
         raise UserError("A correspondence set needs a name.")
     if dataset.image_count <= config.neighbors:
@@ -86,10 +86,10 @@ def mine(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> CorrespondenceSet:
-    """Mine a dataset into a new correspondence set, going on where an earlier attempt of the same run stopped.
+    """Mine a dataset into a new correspondence set. Continues an interrupted attempt of the same run.
 
-    workers: processes for selective search, by default one for each core. The result depends on none of
-    workers, interruptions and order of arrival.
+    workers: processes for selective search, by default one per core. The result does not depend on the workers, on
+    interruptions or on the order in which photos are finished.
     """
     progress = progress or Progress()
     check(workspace, dataset, name, config)
@@ -117,7 +117,7 @@ def mine(
 def publish_set_measured(
     workspace: Workspace, set_id: int, dataset: Dataset, config: MineConfig, progress: Progress
 ) -> CorrespondenceSet:
-    """Measure a set whose rows are all there, and make it visible."""
+    """Measure the quality of a set whose rows are complete, and publish it."""
     progress.phase("Measuring quality", 1)
     write.keep_quality(workspace.store, set_id, measure(workspace.store, set_id, dataset.annotation_count))
     progress.advance()
@@ -130,14 +130,14 @@ def publish_set_measured(
 
 
 def image_seed(path: str) -> int:
-    """Seed of an image's proposal ranking: a function of its path, so that two workspaces agree."""
+    """Return the seed of an image's proposal ranking, a function of its path, so that workspaces agree."""
     return zlib.crc32(path.encode())
 
 
 def propose_missing(
     workspace: Workspace, images: list[Image], photos: Photos, config: MineConfig, workers: int, progress: Progress
 ) -> list[Image]:
-    """Compute missing raw proposals, unless others are to be used. Returns the images that could be read."""
+    """Compute missing proposals if the settings use selective search. Returns the images that could be read."""
     if config.proposals != "search":
         progress.log(f"Raw boxes: {config.method}.")
         return images
@@ -192,7 +192,7 @@ def map_attention(features: Features, images: list[Image], photos: Photos, progr
         progress,
         view=squeeze,
         forward=lambda pixels: features.encoder.attention(pixels),
-        at_once=max(2, features.batch // 8),  # eight times the pixels of a crop; a single photo goes twice
+        at_once=max(2, features.batch // 8),  # eight times the pixels of a crop; a single photo is doubled
     )
     progress.log(f"Attention maps: {added}, reused: {len(images) - added}.")
 
@@ -207,7 +207,7 @@ def _add_photos(
     forward: Callable[[np.ndarray], np.ndarray],
     at_once: int,
 ) -> int:
-    """Keep what the network says of each photo that it has not seen yet. Returns how many those were."""
+    """Compute and store the outputs of photos that have none yet. Returns the number of those photos."""
     keys = photo_keys(images)
     unseen: dict[int, Image] = {}
     for key, image, there in zip(keys.tolist(), images, stored.have(keys), strict=True):
@@ -262,10 +262,10 @@ def embed_rois(
 ) -> None:
     """Compute the features of a set's candidates that are not on disk yet."""
     digests, copies = np.unique(photo_keys(images), return_counts=True)
-    copied = set(digests[copies > 1].tolist())  # copies of one file may have boxes, and so keys, in common
+    copied = set(digests[copies > 1].tolist())  # copies of one file may share boxes, and so keys
 
     def unseen() -> Iterator[tuple[Image, np.ndarray, np.ndarray]]:
-        """Photos with the keys and boxes of RoIs that have no feature, as it was before this phase."""
+        """Yield photos with the keys and boxes of RoIs that had no feature before this phase."""
         have, seen = features.rois.have, set[int]()
         for start in range(0, len(images), BLOCK):
             block = images[start : start + BLOCK]
@@ -318,7 +318,7 @@ def _find_neighbors(
 def match_rois(
     workspace: Workspace, set_id: int, features: Features, images: list[Image], config: MineConfig, progress: Progress
 ) -> None:
-    """Write the pairs of a set that has its neighbours and candidates."""
+    """Write the pairs of a set whose neighbours and candidates are complete."""
     done = write.matched_images(workspace.store, set_id)
     todo = [i.id for i in images if i.id not in done]
     progress.phase("Matching RoIs", len(todo))

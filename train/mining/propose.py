@@ -1,4 +1,4 @@
-"""Selective search over many photos, in worker processes: its ranking comes from libc's ``rand``, one per process.
+"""Selective search over many photos, in processes, since each has its own state of libc's ``rand``.
 
 Spawned processes import this module, so it stays free of torch.
 """
@@ -16,11 +16,11 @@ from orl_explorer.orl.proposals import selective_search
 from orl_explorer.train.pools import helpers
 from orl_explorer.train.progress import Progress, map_ahead
 
-_Search = tuple[str, Stamp | None, int, float]  # file, by what it is known again, seed, scale
+_Search = tuple[str, Stamp | None, int, float]  # file, its stamp, seed, scale
 
 
 def propose_photo(job: _Search) -> np.ndarray | str:
-    """Raw boxes int16 [M, 4] of one photo, or the reason why it cannot be read."""
+    """Return raw boxes int16 [M, 4] of one photo, or the reason why it cannot be read."""
     file, stamp, seed, scale = job
     try:
         image = np.asarray(read_image(Path(file), stamp))
@@ -30,10 +30,10 @@ def propose_photo(job: _Search) -> np.ndarray | str:
 
 
 def propose_all(jobs: Iterable[_Search], workers: int, progress: Progress) -> Generator[np.ndarray | str]:
-    """Raw boxes of many photos, in the order of the jobs, whatever the number of workers. Raises Stopped, UserError."""
+    """Yield raw boxes of many photos in the order of the jobs, for any number of workers. Raises Stopped, UserError."""
     with helpers(workers, _one_thread) as pool:
         yield from map_ahead(pool, propose_photo, jobs, 4 * workers, progress.check)
 
 
 def _one_thread() -> None:
-    cv2.setNumThreads(1)  # as many processes as cores already
+    cv2.setNumThreads(1)  # there is a process per core already

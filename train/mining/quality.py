@@ -1,4 +1,4 @@
-"""Measuring correspondence sets: from the store's rows to ``orl.quality`` and back."""
+"""Quality of correspondence sets in the store, measured by ``orl.measure.quality``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from orl_explorer.train.workspace import Workspace
 
 
 def quality_of(workspace: Workspace, name: str) -> Measures:
-    """Measures of a complete set: those kept with it, or anew when its photos have got other annotations since.
+    """Return the measures of a complete set, measured again if annotations of its photos have changed.
 
-    Raises StoreError when there is no such set.
+    Raises StoreError if there is no such set.
     """
     found = complete_set_named(workspace.store, name)
     objects = dataset_by_id(workspace.store, found.dataset_id).annotation_count
@@ -39,7 +39,7 @@ def measure(store: Store, set_id: int, annotated: int) -> Measures:
 
 
 def as_mined(rows: WholeSet) -> Mined:
-    """Rows of the store as arrays whose images and RoIs are numbered from 0."""
+    """Convert rows of the store to arrays whose images and RoIs are numbered from 0."""
     ids, roi_ids = rows.images[:, 0], rows.rois[:, 1]
     order = np.argsort(roi_ids, kind="stable")
 
@@ -62,7 +62,7 @@ def as_mined(rows: WholeSet) -> Mined:
 
 
 def as_objects(found: AnnotatedObjects, image_ids: np.ndarray) -> Objects:
-    """Annotations of the images with these ids, ascending, as arrays numbered from 0."""
+    """Convert annotations of the images with these ids, ascending, to arrays numbered from 0."""
     names = sorted(set(found.categories))
     number = {name: i for i, name in enumerate(names)}
     return Objects(

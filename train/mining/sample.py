@@ -1,4 +1,4 @@
-"""A sample of queries with their neighbours: what settings are tried on before a whole dataset is mined."""
+"""A sample of queries with their neighbours, to try settings before mining a whole dataset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from orl_explorer.train.workspace import Workspace
 
 @dataclass(frozen=True)
 class Sample:
-    """Query images and their nearest others: ids int64 [m] and [m, K], and the cosine float32 [m, K]."""
+    """Query images and their neighbours: ids int64 [m] and [m, K], and the cosine float32 [m, K]."""
 
     dataset: Dataset
     images: dict[int, Image]  # queries and neighbours, by id
@@ -30,7 +30,7 @@ class Sample:
     nearness: np.ndarray
 
     def ids(self, k: int) -> np.ndarray:
-        """Ids of the queries and of their k nearest, int64 [n], ascending."""
+        """Return the ids of the queries and of their k nearest, int64 [n], ascending."""
         return np.union1d(self.queries, self.neighbors[:, :k])
 
 
@@ -43,9 +43,9 @@ def draw_sample(
     seed: int,
     only: Collection[str] | None = None,
 ) -> Sample:
-    """Draw queries from a dataset that has been mined with an encoder, with ``most`` neighbours from all of it.
+    """Draw queries from a dataset that was mined with an encoder, with ``most`` neighbours from the whole dataset.
 
-    only: names of the photos that may be queries, with or without folder and suffix. Raises UserError.
+    only: names of the photos to draw queries from, with or without folder and suffix. Raises UserError.
     """
     row = dataset_named(workspace.store, dataset)
     images = list(usable_images(workspace.store, row.id))
@@ -69,16 +69,16 @@ def draw_sample(
 
 
 def drawn(ids: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """At most so many of the ids, int64 [m], ascending: the same for the same seed."""
+    """Draw at most ``size`` of the ids, int64 [m], ascending. The same seed draws the same."""
     return np.sort(np.random.default_rng(seed).choice(ids, min(size, len(ids)), replace=False))
 
 
 def sample_of(
     workspace: Workspace, mined: CorrespondenceSet, stored: Embeddings, queries: np.ndarray, most: int
 ) -> Sample:
-    """Queries of a set, int64 [m], with their neighbours: the set's own, and where it has fewer than ``most``, others.
+    """Return queries of a set, int64 [m], with their neighbours in the set, completed to ``most`` from its features.
 
-    stored: features of photos by the set's encoder. There are no more neighbours than the set has other photos.
+    stored: features of photos by the set's encoder. A query has at most as many neighbours as there are other photos.
     """
     store = workspace.store
     found = [read.neighbors_of(store, mined.id, int(query)) for query in queries]
@@ -97,7 +97,7 @@ def sample_of(
 
 
 def saved(workspace: Workspace, mined: CorrespondenceSet, drawn: Sample) -> Mined:
-    """What a set says of a sample of its queries, from its rows."""
+    """Return the mined rows of a sample of a set's queries."""
     k = int(mined.params["neighbors"])
     ids = drawn.ids(k)
     rois = read.rois_of(workspace.store, mined.id, ids.tolist())
@@ -130,6 +130,6 @@ def _nearest(
 
 
 def photos_named(image: Image, names: frozenset[str]) -> bool:
-    """Whether a photo has one of the names, with or without folder and suffix."""
+    """Return whether a photo has one of the names, with or without folder and suffix."""
     path = PurePosixPath(image.path)
     return not names.isdisjoint({image.path, path.name, path.stem})

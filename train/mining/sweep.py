@@ -1,4 +1,4 @@
-"""What other settings would find: a grid of them on a sample of queries, from what mining has stored."""
+"""Sweeps: a grid of settings, tried on a sample of queries with stored features."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SweepGrid = Mapping[str, Sequence[float | str]]  # values by name of a setting
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the grid: its values of the settings that vary, and how good the sample's pairs are there."""
+    """One point of the grid: its values of the settings that vary, and the measures of the sample's pairs."""
 
     settings: dict[str, float | str]
     measures: Measures
@@ -45,12 +45,12 @@ def sweep(
     only: Collection[str] | None = None,
     progress: Progress | None = None,
 ) -> list[Cell]:
-    """Mine a sample of queries with every combination of some settings, and measure what is found.
+    """Mine a sample of queries with every combination of some settings, and measure the pairs.
 
-    grid: values by name of a ``MineConfig`` setting; the others are those of base. Neighbours come from the whole data
-    set. Nothing is written; features of boxes that no set has used are computed for the occasion.
-    only: names of the photos that may be queries, with or without folder and suffix: a split that nobody tuned on.
-    Raises UserError when a setting is not valid, or photos were never mined with this encoder or proposal scale.
+    grid: values by name of a ``MineConfig`` setting; other settings are those of base. Neighbours come from the whole
+    dataset. Writes nothing; features of boxes that no set uses are computed and discarded.
+    only: names of the photos to draw queries from, with or without folder and suffix, such as a held-out split.
+    Raises UserError if a setting is invalid, or photos were never mined with this encoder or proposal scale.
     """
     progress = progress or Progress()
     cells = combinations(grid, base)
@@ -68,7 +68,7 @@ def sweep(
 
 
 def combinations(grid: SweepGrid, base: MineConfig) -> list[tuple[dict[str, float | str], MineConfig]]:
-    """Every cell of a grid, the last setting changing fastest, with all its settings. Raises UserError."""
+    """Return every cell of a grid with all its settings; the last setting changes fastest. Raises UserError."""
     cells = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     return [(cell, with_settings(base, cell)) for cell in cells]
 
@@ -76,7 +76,7 @@ def combinations(grid: SweepGrid, base: MineConfig) -> list[tuple[dict[str, floa
 def try_all(
     trial: Trial, configs: Sequence[MineConfig], *, embed: bool = False, progress: Progress | None = None
 ) -> Iterator[tuple[MineConfig, Found]]:
-    """What each of many settings finds, as it becomes known: those with the same candidates at once."""
+    """Yield the results of many settings as they are found; settings with the same candidates are tried together."""
     progress = progress or Progress()
     same_boxes: dict[tuple[BoxRules, str, str], list[MineConfig]] = {}
     for config in configs:
@@ -92,7 +92,7 @@ def cell_rows(cells: Sequence[Cell]) -> list[dict[str, float | str]]:
 
 
 def save_cells(cells: Sequence[Cell], path: Path) -> None:
-    """Write a row for each cell, its settings first: comma-separated, or JSON when the name ends in .json."""
+    """Write a row for each cell, its settings first, as CSV, or as JSON if the name ends in .json."""
     table = cell_rows(cells)
     with path.open("w", newline="", encoding="utf-8") as file:
         if path.suffix == ".json":

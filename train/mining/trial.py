@@ -1,4 +1,4 @@
-"""Settings tried on a sample of queries with mining's own functions; what a change leaves alone is remembered."""
+"""Trials of settings on a sample of queries, by the functions of mining, with cached intermediate results."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from orl_explorer.train.mining.sample import Sample
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
 
-JUDGED = 50_000  # photos under some box rules, about 1 KB each
+JUDGED = 50_000  # photos with candidates in memory, about 1 KB each
 MATRICES = 256 << 20  # bytes of cosines
-FOUND = 64  # settings whose results are kept, at most some MB each
+FOUND = 64  # settings with results in memory, at most some MB each
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -34,12 +34,12 @@ V = TypeVar("V")
 
 @dataclass(frozen=True)
 class Found:
-    """What some settings find on a sample.
+    """Results of one group of settings on a sample.
 
-    mined: RoIs and pairs as ``orl.quality`` takes them, without the RoIs that have no feature.
-    counts: the queries' raw boxes by what the filter says of them, ``raw`` and ``kept`` among them, and ``fallback``,
-    the queries that kept none. rois, missing: RoIs of queries and neighbours, and how many of those have no feature.
-    cut: float32 [n], similarity of pairs that min_similarity alone rejects.
+    mined: RoIs and pairs for ``orl.measure.quality``, without RoIs that have no feature.
+    counts: number of the queries' raw boxes by verdict, including ``raw`` and ``kept``, and ``fallback``, number of
+    queries that use the fall-back RoI. rois, missing: number of RoIs of queries and neighbours, and of those without a
+    feature. cut: float32 [n], similarity of pairs that only min_similarity rejects.
     """
 
     mined: Mined
@@ -52,20 +52,20 @@ class Found:
 
 @dataclass(frozen=True)
 class _Judged:
-    """Candidates of a photo, and what the filter did to its raw boxes."""
+    """Candidates of a photo, and the number of its raw boxes by verdict."""
 
     candidates: Boxes
     counts: dict[str, int]
 
 
 class Trial:
-    """Tries settings on a sample. Not for two threads at once."""
+    """Tries settings on a sample. Not thread-safe."""
 
     def __init__(self, workspace: Workspace, sample: Sample, vectors: BoxFeatures, attention: AttentionMaps) -> None:
         self.sample = sample  # may be replaced by one of the same queries with more neighbours
         self._workspace, self._vectors, self._attention = workspace, vectors, attention
         self._raw: dict[tuple[str, int], np.ndarray] = {}
-        self._objectness: dict[tuple[str, int], np.ndarray] = {}  # of raw boxes, as far as anybody asked
+        self._objectness: dict[tuple[str, int], np.ndarray] = {}  # of raw boxes, NaN if not computed
         self._annotated: dict[int, AnnotatedObjects] = {}  # of the photos that K uses
         self._judged: _Kept[tuple, _Judged] = _Kept(JUDGED)
         self._matrices: _Kept[tuple, np.ndarray] = _Kept(MATRICES, lambda matrix: matrix.nbytes)
@@ -74,7 +74,7 @@ class Trial:
         self._state = vectors.state
 
     def proposed(self, config: MineConfig) -> bool:
-        """Whether every photo of the sample has the raw boxes that these settings filter."""
+        """Return whether every photo of the sample has raw boxes for these settings."""
         try:
             self._read(config)
         except UserError:
@@ -82,27 +82,27 @@ class Trial:
         return True
 
     def unmapped(self, config: MineConfig) -> list[Image]:
-        """Photos whose attention would have to be mapped, a forward pass each, before these settings can be tried."""
+        """Return the photos that need a forward pass for attention before these settings can be tried."""
         return [image for image in self._images(config) if self._attention.missing([image], config)]
 
     def unembedded(self, config: MineConfig) -> list[Boxes]:
-        """Candidates of those photos of which some have no feature."""
+        """Return the candidates of photos in which some have no feature."""
         return [boxes for _, boxes, there in self._sides(config) if not there.all()]
 
     def unstored(self, config: MineConfig) -> int:
-        """RoIs of the queries that a run with these settings would have to embed: those in memory are not on disk."""
+        """Count the RoIs of queries that a run with these settings would embed; features in memory do not count."""
         queries = set(self.sample.queries.tolist())
         return sum(self._vectors.unstored(boxes) for image, boxes, _ in self._sides(config) if image in queries)
 
     def find(self, config: MineConfig, *, embed: bool = False) -> Found:
-        """Pairs and measures of the sample under some settings; RoIs without a feature are left out, or embedded."""
+        """Return pairs and measures of the sample. RoIs without a feature are left out, or embedded if ``embed``."""
         [found] = self.find_all([config], embed=embed)
         return found
 
     def find_all(
         self, configs: Sequence[MineConfig], *, embed: bool = False, progress: Progress | None = None
     ) -> list[Found]:
-        """The same for settings that agree about candidates, each photo's features read once for all of them."""
+        """Return the results of settings with the same candidates, reading each photo's features once."""
         self._refresh()
         found = {config: self._found.get(config) for config in configs}
         todo = [config for config, there in found.items() if there is None or (embed and there.missing)]
@@ -130,7 +130,7 @@ class Trial:
         return tried
 
     def measure(self, k: int, mined: Mined) -> Measures:
-        """Measures of what was mined of the sample's queries with k neighbours."""
+        """Measure the pairs mined from the sample's queries with k neighbours."""
         measures = without_labels(mined)
         if self.sample.dataset.annotation_count:
             ids = self.sample.ids(k)
@@ -140,7 +140,7 @@ class Trial:
         return measures
 
     def _refresh(self) -> None:
-        """Forget what a run or a forward pass has made out of date."""
+        """Drop results that new features have made obsolete."""
         self._vectors.refresh()
         if self._vectors.state != self._state:
             self._found.drop(lambda found: found.missing > 0)
@@ -150,7 +150,7 @@ class Trial:
         return [self.sample.images[i] for i in self.sample.ids(config.neighbors).tolist()]
 
     def _read(self, config: MineConfig) -> None:
-        """Have the raw boxes of all photos that these settings use. Raises UserError."""
+        """Read the raw boxes of all photos that these settings use. Raises UserError if some are missing."""
         images = [image for image in self._images(config) if (config.method, image.id) not in self._raw]
         if not images:
             return
@@ -165,7 +165,7 @@ class Trial:
             self._objectness[config.method, image_id] = np.full(len(boxes), np.nan, np.float32)
 
     def _judge(self, config: MineConfig) -> dict[int, _Judged]:
-        """The candidates of all photos that these settings use, by image id in the order of ids."""
+        """Return the candidates of all photos that these settings use, by image id, in the order of ids."""
         self._read(config)
         images = self._images(config)
         rules = (config.method, config.rules, config.ranked_by, config.needs_objectness)
@@ -183,7 +183,7 @@ class Trial:
         return {image.id: found[image.id] for image in images}
 
     def _sides(self, config: MineConfig, embed: bool = False) -> list[tuple[int, Boxes, np.ndarray]]:
-        """Of all photos that these settings use, in the order of ids: candidates, and which of them have a feature."""
+        """Return id, candidates, and which of them have a feature, for all photos that these settings use."""
         found = []
         for image_id, judged in self._judge(config).items():
             boxes = judged.candidates
@@ -199,7 +199,7 @@ class Trial:
     def _match(
         self, configs: list[MineConfig], sides: _Sides, progress: Progress
     ) -> tuple[list[_Pairs], list[list[np.ndarray]]]:
-        """Pairs by settings, each with the ids of its photos, and the similarities that the threshold cuts off."""
+        """Return pairs by settings, with the ids of their photos, and the similarities below the threshold."""
         known = {i: _known(boxes, there) for i, (boxes, there) in sides.items()}
         merits = {i: [self._merit(boxes, config) for config in configs] for i, boxes in known.items()}
         pairs: list[_Pairs] = [[] for _ in configs]
@@ -244,7 +244,7 @@ class Trial:
         return found
 
     def _assemble(self, k: int, sides: _Sides, pairs: _Pairs) -> Mined:
-        """Number the queries, their k nearest and the RoIs of both from 0; a photo that is not used is not known."""
+        """Number the queries, their k nearest and the RoIs of both from 0, leaving out all other photos."""
         sample, ids = self.sample, self.sample.ids(k)
         used = [_known(*sides[i]) for i in ids.tolist()]
         start = np.concatenate([[0], np.cumsum([len(found.boxes) for found in used])])
@@ -274,7 +274,7 @@ def _known(boxes: Boxes, there: np.ndarray) -> Boxes:
 
 
 class _Kept(Generic[K, V]):
-    """The values that were asked for last, up to a size."""
+    """A cache of the values used last, up to a size."""
 
     def __init__(self, most: int, size: Callable[[V], int] = lambda value: 1) -> None:
         self._most, self._size, self._total = most, size, 0

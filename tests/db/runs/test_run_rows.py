@@ -98,7 +98,7 @@ def test_runs_are_listed_newest_first_and_by_status(store: Store) -> None:
 
 def test_a_run_that_does_not_exist_is_named(store: Store) -> None:
     assert find_run(store, 7) is None
-    with pytest.raises(StoreError, match="There is no run 7; `orl runs list`"):
+    with pytest.raises(StoreError, match="There is no run 7. See `orl runs list`"):
         run_by_id(store, 7)
 
 

@@ -161,7 +161,7 @@ def test_a_set_is_taken_up_by_its_own_run_only_and_never_after_it_is_complete(st
     other = add_run(store, Run(kind="mine", name="set", params={})).id
     with pytest.raises(StoreError, match="The correspondence set 'set' already exists"):
         begin(store, run=other)
-    with pytest.raises(StoreError, match=r"'set' is not complete; `orl runs resume 1` goes on"):
+    with pytest.raises(StoreError, match=r"'set' is not complete. Resume it with `orl runs resume 1`"):
         rows.complete_set_named(store, "set")
     assert rows.sets(store) == []
     mining.publish_set(store, mined.id)
@@ -198,7 +198,7 @@ def test_the_same_weights_under_the_same_name_are_one_encoder(store: Store) -> N
 
 def test_a_data_set_keeps_to_its_folder(store: Store) -> None:
     assert ensure_dataset(store, "trip", "/photos", "folder").id == 1
-    with pytest.raises(StoreError, match="The dataset 'trip' holds the photos of /photos; choose another name"):
+    with pytest.raises(StoreError, match="The dataset 'trip' holds the photos of /photos. Choose another name"):
         ensure_dataset(store, "trip", "/elsewhere", "folder")
     with pytest.raises(StoreError, match="There is no dataset 9"):
         dataset_by_id(store, 9)

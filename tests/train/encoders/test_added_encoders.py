@@ -170,7 +170,7 @@ def test_older_files_have_no_counters_of_batches(workspace: Workspace, tmp_path:
             "resnet18d",
             r"nearest is resnet18, but of its 120 tensors conv1.weight is missing, layer2.0.downsample.0.weight",
         ),
-        ("convnext_atto", r"its \d+ tensors begin with"),
+        ("convnext_atto", r"Its \d+ tensors begin with"),
     ],
 )
 def test_a_network_that_is_nearly_a_resnet_is_not_taken_for_one(tmp_path: Path, name: str, sentence: str) -> None:
@@ -194,7 +194,7 @@ def test_timms_files_are_read_by_the_name_of_their_network(workspace: Workspace,
         expected = network.forward_features(encoder.normalise(pixels))
         expected = torch.nn.functional.normalize(network.head.norm(expected).mean((2, 3)))
     np.testing.assert_allclose(encoder.embed_rois(pixels), expected.numpy(), atol=1e-5)
-    with pytest.raises(UserError, match=r"is no resnet18; its \d+ tensors begin with"):
+    with pytest.raises(UserError, match=r"is not a resnet18. Its \d+ tensors begin with"):
         add(workspace, str(path), "other", "resnet18")
     with pytest.raises(UserError, match="timm has no model 'convnext_ato'. Did you mean 'timm:convnext_atto'"):
         add(workspace, str(path), "other", "timm:convnext_ato")
@@ -238,7 +238,7 @@ def test_whatever_a_file_begins_with_it_is_read_or_refused_with_a_sentence(tmp_p
     path = tmp_path / "x.pth"
     for first in range(256):
         path.write_bytes(bytes([first]) + b"o whom it may concern")
-        with pytest.raises(UserError, match="is not a checkpoint"):
+        with pytest.raises(UserError, match="is not a checkpoint|Cannot read .* safely as a checkpoint"):
             checkpoint_weights(path)
 
 
@@ -273,7 +273,7 @@ def test_weights_that_went_or_changed_since_are_noticed(workspace: Workspace, tm
     with pytest.raises(UserError, match="has changed since the encoder 'mine' was added"):
         load_encoder(workspace, row)
     file.unlink()
-    with pytest.raises(UserError, match="The weights of the encoder 'mine' are gone"):
+    with pytest.raises(UserError, match="The weights of the encoder 'mine' are missing"):
         load_encoder(workspace, row)
 
 

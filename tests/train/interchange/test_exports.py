@@ -295,7 +295,7 @@ def test_a_file_that_may_not_grow_is_one_sentence(here: Workspace, tmp_path: Pat
 def test_unknown_formats_sets_and_folders(here: Workspace, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no format 'xml'. Known formats: reference, parquet, csv, coco."):
         export(here, "set", "xml", tmp_path / "out")
-    with pytest.raises(UserError, match=r"out cannot be written: No such file or directory."):
+    with pytest.raises(UserError, match=r"Cannot write .*out: No such file or directory."):
         export(here, "set", "csv", tmp_path / "no" / "out")
 
 

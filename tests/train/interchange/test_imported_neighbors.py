@@ -78,8 +78,8 @@ def test_neighbours_are_taken_as_they_are_given(
         (lambda v: v["info"].clear(), 'lacks "knn_image_num" or "knn_image_id"'),
         (lambda v: v["pseudo_annotations"].pop("knn_image_id"), 'lacks "knn_image_num" or "knn_image_id"'),
         (lambda v: v["pseudo_annotations"]["knn_image_id"].pop(), "has neighbours of 11 images, but lists 12"),
-        (lambda v: v["pseudo_annotations"]["knn_image_id"][0].pop(), 'has 2 neighbours, and "knn_image_num" is 3'),
-        (lambda v: v["pseudo_annotations"]["knn_image_id"][0].__setitem__(0, 12), "has the neighbour 12, and images"),
+        (lambda v: v["pseudo_annotations"]["knn_image_id"][0].pop(), 'has 2 neighbours, but "knn_image_num" is 3'),
+        (lambda v: v["pseudo_annotations"]["knn_image_id"][0].__setitem__(0, 12), "has the neighbour 12, but images"),
         (lambda v: v["images"]["file_name"].pop(), "1 photos of 'demo', such as .*scene-000.jpg, are not in"),
     ],
 )

@@ -269,7 +269,7 @@ def test_an_order_a_name_and_photos_are_needed(fresh: Workspace, listing: Path, 
             import_proposals(fresh, file, "demo", name, images=listing)
     with pytest.raises(UserError, match=r"file.json is not a COCO annotation file: it lists no images."):
         import_proposals(fresh, file, "demo", "x", images=file)
-    with pytest.raises(UserError, match=r"none.json cannot be read: No such file or directory."):
+    with pytest.raises(UserError, match=r"Cannot read .*none.json: No such file or directory."):
         import_proposals(fresh, tmp_path / "none.json", "demo", "x", images=listing)
     fewer = json.loads(listing.read_text())
     fewer["images"].pop()
@@ -328,8 +328,8 @@ WRONG_SETS = [
     (put([[0, 0, 9999, 9]], P, "bbox", 0), "the box [0, 0, 9999, 9] is not inside scene-011.jpg"),
     (put([[0, 0, 9]], P, "bbox", 0), "the boxes of image 0 are [[0, 0, 9]]"),
     (put([1, 2, 12], P, "knn_image_id", 0), "scene-011.jpg has the neighbour 12, but images are numbered 0 to 11."),
-    (put([1, -2, 3], P, "knn_image_id", 0), "scene-011.jpg has the neighbour -2, and images"),
-    (put([1, 2], P, "knn_image_id", 0), 'scene-011.jpg has 2 neighbours, and "knn_image_num" is 3.'),
+    (put([1, -2, 3], P, "knn_image_id", 0), "scene-011.jpg has the neighbour -2, but images"),
+    (put([1, 2], P, "knn_image_id", 0), 'scene-011.jpg has 2 neighbours, but "knn_image_num" is 3.'),
     (put([1, 2, "a"], P, "knn_image_id", 0), "the neighbours of image 0 are [1, 2, 'a'], not a list of image numbers."),
     (lambda f: f[P].pop("knn_image_id"), "has neighbours of 0 images, but lists 12."),
     (lambda f: f[P].pop("knn_bbox_pair"), "has pairs of 0 images, but lists 12."),
@@ -378,7 +378,7 @@ def test_names_that_are_not_known(fresh: Workspace, sent: Path) -> None:
         import_correspondences(fresh, file, "x", "starter", "set")
     with pytest.raises(StoreError, match="no encoder 'x'"):
         import_correspondences(fresh, file, "demo", "x", "set")
-    with pytest.raises(UserError, match="no proposals named 'x'"):
+    with pytest.raises(UserError, match="no proposals 'x'"):
         bring(fresh, file, "set", proposals="x")
     bring(fresh, file, "set")
     with pytest.raises(UserError, match="'set' already exists"):

@@ -135,7 +135,7 @@ def test_one_cell_for_every_combination_and_each_as_if_alone(mined: Workspace) -
         ({"min_size": ["tall"]}, "Invalid value for min_size: tall."),
         ({"neighbors": [12]}, "K = 12 neighbours need at least 13 photos. 'demo' has 12."),
         ({"precision": ["fp32", "bf16"]}, "A sweep uses stored features of one precision"),
-        ({"proposal_scale": [0.3]}, "Some photos of 'demo' have no proposals by selective-search-fast@0.3; mine"),
+        ({"proposal_scale": [0.3]}, "Some photos of 'demo' have no proposals by selective-search-fast@0.3. Mine"),
     ],
 )
 def test_what_cannot_be_swept_is_said_in_a_sentence(mined: Workspace, grid: dict, sentence: str) -> None:
