@@ -1,1 +1,1 @@
-"""The store: what photos, encoders, correspondence sets and runs there are, in SQL."""
+"""The store: photos, encoders, correspondence sets and runs, in SQL."""

@@ -1,4 +1,4 @@
-"""What all tables of the store are made from."""
+"""The base class of all tables."""
 
 from __future__ import annotations
 

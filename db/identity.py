@@ -1,4 +1,4 @@
-"""Which store this is. Files that are keyed by row ids carry it, so that they are never taken for another store's."""
+"""The identity of a store. Files keyed by row ids record it, so that they are not used with another store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orl_explorer.db.base import Base
 
 
 class StoreIdentity(Base):
-    """One row, written when the store was made, or upgraded to have it. Copies and backups keep it."""
+    """One row, written when the store is created or upgraded. Copies and backups keep it."""
 
     __tablename__ = "store_identity"
     identity: Mapped[str] = mapped_column(String(32), primary_key=True)  # hex digits of a random UUID

@@ -1,7 +1,7 @@
 """Tables of the store. Names of tables and columns are a public interface: notebooks query them.
 
 Boxes are ``x, y, w, h`` in pixels of the image as shown. Tables that a COCO-sized set fills with millions of
-rows are narrow, ``WITHOUT ROWID``, and keyed by what a page asks for.
+rows are narrow, ``WITHOUT ROWID``, and keyed by the columns that a page queries.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from orl_explorer.db.base import Base
 
 
 def now() -> datetime:
-    """The current time, UTC, as the store keeps it (SQLite has no time zones)."""
+    """Return the current time, UTC, without a time zone, since SQLite has none."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
@@ -47,7 +47,7 @@ class Dataset(Base):
 
 
 class DatasetMember(Base):
-    """A dataset whose photos another one takes in: the latter has no photo of its own."""
+    """A dataset that a union contains. The union has no photos of its own."""
 
     __tablename__ = "dataset_member"
     dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"), primary_key=True)
@@ -56,7 +56,7 @@ class DatasetMember(Base):
 
 
 class Image(Base):
-    """A photo. When the file changes on disk, a new row takes over and ``superseded_by`` names it."""
+    """A photo. If the file changes on disk, a new row replaces it and ``superseded_by`` names that row."""
 
     __tablename__ = "image"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -85,7 +85,7 @@ class Image(Base):
 
 
 class Annotation(Base):
-    """A box that the dataset came with: for measuring and looking, and for mining only where its settings ask."""
+    """A labelled box of the dataset, used to measure and to show, and to mine only if the settings say so."""
 
     __tablename__ = "annotation"
     __table_args__ = (Index("ix_annotation_category", "category", "image_id"),)
@@ -100,14 +100,14 @@ class Annotation(Base):
 
 
 class Encoder(Base):
-    """Weights that turn pixels into features."""
+    """A network that turns pixels into features, with its weights."""
 
     __tablename__ = "encoder"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     architecture: Mapped[str]
     kind: Mapped[str] = mapped_column(String(16))  # starter, imported, stage1, stage3
-    supervised: Mapped[bool]  # trained with labels: every place that shows it says so
+    supervised: Mapped[bool]  # trained with labels; every view of the encoder shows this
     weights_sha256: Mapped[str] = mapped_column(String(64))
     weights_path: Mapped[str]  # relative to the workspace
     image_features: Mapped[int]  # length of an image's feature
@@ -140,7 +140,7 @@ class Roi(Base):
 
 
 class CorrespondenceSet(Base):
-    """What one mining found: immutable once its status is ``complete``."""
+    """The results of one mining run, immutable once its status is ``complete``."""
 
     __tablename__ = "correspondence_set"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -160,7 +160,7 @@ class CorrespondenceSet(Base):
 
 
 class DeletedSet(Base):
-    """What is still known of a set that was deleted: runs and encoders came from it. Its id is never given again."""
+    """The record of a deleted set, for the runs and encoders that used it. Its id is never reused."""
 
     __tablename__ = "deleted_set"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -195,7 +195,7 @@ class Candidate(Base):
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
     rank: Mapped[int] = mapped_column(SmallInteger, primary_key=True)  # 1..B
     roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id"))
-    objectness: Mapped[float | None]  # where the set asked for it
+    objectness: Mapped[float | None]  # if the set uses it
     __table_args__ = ({"sqlite_with_rowid": False},)
 
 
@@ -210,15 +210,15 @@ class Pair(Base):
     query_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id"))
     key_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id"))
     similarity: Mapped[float]
-    margin: Mapped[float | None]  # over the query RoI's next best in this neighbour; null where there is none
-    cycle: Mapped[bool | None]  # does the way back lead to the same query RoI?
+    margin: Mapped[float | None]  # over the query RoI's next best in this neighbour; null if there is none
+    cycle: Mapped[bool | None]  # is the key's nearest RoI in the query photo the query RoI?
     __table_args__ = ({"sqlite_with_rowid": False},)
 
 
 class SetImage(Base):
-    """One image's part of a set, counted once when it is mined: what the gallery shows and sorts by.
+    """Counts and means of one image in a set, computed when it is mined, which the gallery shows and sorts by.
 
-    The row appears with the image's candidates; what is said of pairs follows with them.
+    The row is written with the image's candidates; the columns about pairs are filled with the pairs.
     """
 
     __tablename__ = "set_image"
@@ -229,7 +229,7 @@ class SetImage(Base):
     fallback: Mapped[bool]
     pair_count: Mapped[int | None]
     mean_similarity: Mapped[float | None]
-    cycle_share: Mapped[float | None]  # of its pairs, those whose way back leads to the same query RoI
+    cycle_share: Mapped[float | None]  # share of its pairs with a cycle
     mean_margin: Mapped[float | None]  # over its pairs that have one
     __table_args__ = (
         Index("ix_set_image_pairs", "set_id", "pair_count", "image_id"),
@@ -240,7 +240,7 @@ class SetImage(Base):
 
 
 class SetComparison(Base):
-    """How much two complete sets have in common, computed once; ``first_id`` is the smaller one."""
+    """The overlap of two complete sets, computed once; ``first_id`` is the smaller id."""
 
     __tablename__ = "set_comparison"
     first_id: Mapped[int] = mapped_column(ForeignKey("correspondence_set.id", ondelete="CASCADE"), primary_key=True)
@@ -250,7 +250,7 @@ class SetComparison(Base):
 
 
 class ImageComparison(Base):
-    """An image's part of a comparison: intersection over union of its neighbours, RoIs and pairs in the two sets."""
+    """One image of a comparison: intersection over union of its neighbours, RoIs and pairs in the two sets."""
 
     __tablename__ = "image_comparison"
     first_id: Mapped[int] = mapped_column(primary_key=True)
@@ -269,12 +269,12 @@ class ImageComparison(Base):
 
 
 class Run(Base):
-    """A process that mines or trains: queued, running, stopping, then done, failed, cancelled or crashed."""
+    """One execution of a stage or evaluation: queued, running, stopping, then done, failed, cancelled or crashed."""
 
     __tablename__ = "run"
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))  # pretrain, mine, train, evaluate
-    name: Mapped[str]  # of what it makes
+    name: Mapped[str]  # of the result
     status: Mapped[str] = mapped_column(String(16), default="queued", index=True)
     params: Mapped[dict[str, Any]]
     dataset_id: Mapped[int | None] = mapped_column(ForeignKey("dataset.id"))
@@ -283,7 +283,7 @@ class Run(Base):
     device: Mapped[str] = mapped_column(String(16), default="cpu")
     host: Mapped[str] = mapped_column(default="")
     pid: Mapped[int | None]
-    pid_started_at: Mapped[float | None]  # a recycled pid has another start time
+    pid_started_at: Mapped[float | None]  # a reused pid has another start time
     heartbeat_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
@@ -308,7 +308,7 @@ class Metric(Base):
 
 
 class ProbePair(Base):
-    """A pair that the encoder in training found between two fixed photos, at one of its checkpoints."""
+    """A pair that the encoder in training finds between two fixed photos, at one checkpoint."""
 
     __tablename__ = "probe_pair"
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
@@ -323,7 +323,7 @@ class ProbePair(Base):
 
 
 class Evaluation(Base):
-    """What a protocol found out about an encoder; its plain numbers in ``summary``, the rest in its values."""
+    """The result of a protocol for an encoder: single numbers in ``summary``, series in the values."""
 
     __tablename__ = "evaluation"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -332,12 +332,12 @@ class Evaluation(Base):
     protocol: Mapped[str] = mapped_column(String(32))
     data: Mapped[str]  # folder, or name of a dataset of this workspace
     params: Mapped[dict[str, Any]]
-    summary: Mapped[dict[str, Any]]  # numbers by name, and notes on how they came about
+    summary: Mapped[dict[str, Any]]  # numbers by name, and notes on how they were computed
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class EvaluationValue(Base):
-    """A number of an evaluation that belongs to a class, a k, a depth or a cell of a grid: its key."""
+    """A number of an evaluation for a key: a class, a k, a depth or a cell of a grid."""
 
     __tablename__ = "evaluation_value"
     evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id", ondelete="CASCADE"), primary_key=True)
@@ -363,7 +363,7 @@ class Verdict(Base):
 
 
 class Tag(Base):
-    """A short word that a person put on a photo."""
+    """A tag on a photo."""
 
     __tablename__ = "tag"
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"), primary_key=True)
@@ -374,7 +374,7 @@ class Tag(Base):
 
 
 class PairTag(Base):
-    """A short word that a person put on a pair of RoIs, in whichever sets it is."""
+    """A tag on a pair of RoIs, in every set that has the pair."""
 
     __tablename__ = "pair_tag"
     query_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"), primary_key=True)
@@ -389,7 +389,7 @@ class PairTag(Base):
 
 
 class Selection(Base):
-    """Photos that a person chose together, kept so that a link can name them; it never changes."""
+    """An immutable, named group of photos that a link can refer to."""
 
     __tablename__ = "selection"
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -31,7 +31,7 @@ class AnnotatedBox:
 
 @dataclass(frozen=True)
 class FoundPhoto:
-    """A file as ingest found it; ``error`` says why an unreadable one is."""
+    """A file that ingest found; ``error`` is the reason if it is unreadable."""
 
     path: str
     width: int = 0
@@ -45,19 +45,19 @@ class FoundPhoto:
 
 
 def datasets(store: Store) -> list[Dataset]:
-    """All datasets, by name."""
+    """Return all datasets, by name."""
     with store.session() as session:
         return list(session.scalars(select(Dataset).order_by(Dataset.name)))
 
 
 def find_dataset(store: Store, name: str) -> Dataset | None:
-    """The dataset of this name, if there is one."""
+    """Return the dataset of this name, or None."""
     with store.session() as session:
         return session.scalar(select(Dataset).where(Dataset.name == name))
 
 
 def dataset_named(store: Store, name: str) -> Dataset:
-    """The dataset of this name. Raises StoreError naming those that exist."""
+    """Return the dataset of this name. Raises StoreError that lists the known datasets if there is none."""
     found = find_dataset(store, name)
     if found is None:
         known = ", ".join(d.name for d in datasets(store))
@@ -67,7 +67,7 @@ def dataset_named(store: Store, name: str) -> Dataset:
 
 
 def dataset_by_id(store: Store, dataset_id: int) -> Dataset:
-    """The dataset of this id. Raises StoreError when there is none."""
+    """Return the dataset of this id. Raises StoreError if there is none."""
     with store.session() as session:
         found = session.get(Dataset, dataset_id)
         if found is None:
@@ -76,7 +76,7 @@ def dataset_by_id(store: Store, dataset_id: int) -> Dataset:
 
 
 def ensure_dataset(store: Store, name: str, root: str, layout: str) -> Dataset:
-    """The dataset of this name, made if need be. Raises StoreError when it holds photos of another folder."""
+    """Return the dataset of this name, created if needed. Raises StoreError if it holds photos of another folder."""
     with store.session() as session:
         found = session.scalar(select(Dataset).where(Dataset.name == name))
         if found is None:
@@ -91,10 +91,10 @@ def ensure_dataset(store: Store, name: str, root: str, layout: str) -> Dataset:
 
 
 def unite(store: Store, names: Sequence[str]) -> Dataset:
-    """One dataset of all photos of several, made if need be; of a single name, that dataset itself.
+    """Return the union of several datasets, created if needed; for a single name, that dataset itself.
 
-    The paper's COCO+ unites train2017 and unlabeled2017. What is known of a photo stays known: it is the same row.
-    Raises StoreError when a name is unknown, or the name of the whole is that of another dataset.
+    The paper's COCO+ unites train2017 and unlabeled2017. Photos keep their rows, and so their features and annotations.
+    Raises StoreError if a name is unknown, or another dataset has the name of the union.
     """
     named = {name: dataset_named(store, name) for name in sorted(set(names))}
     if len(named) == 1:
@@ -114,27 +114,27 @@ def unite(store: Store, names: Sequence[str]) -> Dataset:
 
 
 def members_of(session: Session, dataset_id: int) -> list[int]:
-    """Ids of the datasets that a dataset unites, ascending; its own where it has photos itself."""
+    """Return the ids of the datasets that a union contains, ascending, or the id of the dataset itself."""
     united = select(DatasetMember.member_id).where(DatasetMember.dataset_id == dataset_id)
     return list(session.scalars(united.order_by(DatasetMember.member_id))) or [dataset_id]
 
 
 def marks_of(store: Store, dataset_id: int) -> int:
-    """How often tags or verdicts on a dataset's photos have changed: what depends on them holds for one number."""
+    """Count the changes of tags and verdicts on a dataset's photos. Caches are valid for one number."""
     with store.session() as session:
         whole = [dataset_id, *members_of(session, dataset_id)]
         return session.scalar(select(func.sum(Dataset.marks)).where(Dataset.id.in_(whole))) or 0
 
 
 def photo_roots(store: Store, dataset_id: int) -> dict[int, str]:
-    """The folder that each photo's path starts from, by the photo's own dataset: several for a union."""
+    """Return the folder of each dataset whose photos this one holds, by id: several for a union."""
     with store.session() as session:
         rows = session.execute(select(Dataset.id, Dataset.root).where(Dataset.id.in_(members_of(session, dataset_id))))
         return {row.id: row.root for row in rows}
 
 
 def known_files(store: Store, dataset_id: int, paths: Sequence[str]) -> dict[str, Image]:
-    """Of these paths, those that the dataset already has, with their current rows."""
+    """Return the current rows of those paths that the dataset already has."""
     known: dict[str, Image] = {}
     with store.session() as session:
         for start in range(0, len(paths), CHUNK):
@@ -153,12 +153,12 @@ def add_photos(store: Store, dataset_id: int, photos: Iterable[FoundPhoto], repl
     """Add images with their annotations in one transaction.
 
     replaced: path -> id of the row that the file had before it changed. Sets mined from the old file keep it;
-    everything new uses the new row.
+    new sets use the new row.
     """
     photos = list(photos)
     with store.session() as session:
         superseded = [replaced[photo.path] for photo in photos if photo.path in replaced]
-        for old in superseded:  # leaves the unique index before its successor enters it
+        for old in superseded:  # removes it from the unique index before its successor is added
             session.execute(update(Image).where(Image.id == old).values(superseded_by=old))
         rows = [
             {
@@ -187,7 +187,7 @@ def add_photos(store: Store, dataset_id: int, photos: Iterable[FoundPhoto], repl
 
 
 def digests_of(store: Store, image_ids: np.ndarray) -> np.ndarray:
-    """Digest of each photo's file, int64 [n] -> int64 [n]; 0 where none was taken."""
+    """Return the digest of each photo's file, int64 [n] -> int64 [n]; 0 if it has none."""
     if not len(image_ids):
         return np.empty(0, np.int64)
     within = Image.id.between(int(image_ids.min()), int(image_ids.max()))
@@ -198,14 +198,14 @@ def digests_of(store: Store, image_ids: np.ndarray) -> np.ndarray:
 
 
 def keep_digests(store: Store, digests: Mapping[int, int]) -> None:
-    """Enter the digests of files, by image id, of photos that were ingested before digests were taken."""
+    """Store digests of files, by image id, for photos that were ingested without one."""
     with store.session() as session:
         for image_id, digest in digests.items():
             session.execute(update(Image).where(Image.id == image_id).values(digest=digest))
 
 
 def replace_annotations(store: Store, boxes_of: Mapping[int, tuple[AnnotatedBox, ...]]) -> None:
-    """Give images (by id) new annotations in place of those they had; where they are the same, nothing is written."""
+    """Replace the annotations of images, by id. Writes nothing where they are unchanged."""
     ids = list(boxes_of)
     with store.session() as session:
         for start in range(0, len(ids), CHUNK):
@@ -233,9 +233,9 @@ def _add_boxes(session: Session, boxes_of: Mapping[int, Sequence[AnnotatedBox]])
 
 
 def count_photos(store: Store, dataset_id: int) -> Dataset:
-    """Count a dataset's images and annotations once, into its own row, so that no page has to.
+    """Count a dataset's images and annotations into its row, so that pages need not count.
 
-    Those that unite it with others are counted anew as well.
+    Unions that contain it are counted again too.
     """
     with store.session() as session:
         current = (Image.dataset_id.in_(members_of(session, dataset_id)), Image.superseded_by.is_(None))
@@ -271,12 +271,12 @@ def count_photos(store: Store, dataset_id: int) -> Dataset:
 
 
 def usable_images(store: Store, dataset_id: int) -> Iterator[Image]:
-    """The readable images of a dataset in the order of ids, fetched a block at a time."""
+    """Yield the readable images of a dataset in the order of ids, fetched in blocks."""
     return (image for image in current_images(store, dataset_id) if image.status == "ok")
 
 
 def current_images(store: Store, dataset_id: int) -> Iterator[Image]:
-    """The images of a dataset, unreadable ones too, in the order of ids, fetched a block at a time."""
+    """Yield all images of a dataset, including unreadable ones, in the order of ids, fetched in blocks."""
     with store.session() as session:
         members = members_of(session, dataset_id)
     return heapq.merge(*(_current_images(store, member) for member in members), key=attrgetter("id"))
@@ -305,13 +305,13 @@ def _current_images(store: Store, dataset_id: int) -> Iterator[Image]:
 
 
 def mark_unreadable(store: Store, image_id: int, reason: str) -> None:
-    """Remember that a photo could be read once and cannot any more."""
+    """Mark a photo that can no longer be read."""
     with store.session() as session:
         session.execute(update(Image).where(Image.id == image_id).values(status="unreadable", error=reason, mtime_ns=0))
 
 
 def image_by_id(store: Store, image_id: int) -> tuple[Image, Dataset] | None:
-    """An image with its dataset."""
+    """Return an image with its dataset, or None."""
     with store.session() as session:
         row = session.execute(
             select(Image, Dataset).join(Dataset, Dataset.id == Image.dataset_id).where(Image.id == image_id)
@@ -320,6 +320,6 @@ def image_by_id(store: Store, image_id: int) -> tuple[Image, Dataset] | None:
 
 
 def annotations_of(store: Store, image_id: int) -> list[AnnotatedBox]:
-    """The annotated objects of an image."""
+    """Return the annotated objects of an image."""
     with store.session() as session:
         return list(_boxes_of(session, [image_id]).get(image_id, ()))

@@ -29,11 +29,11 @@ _UPGRADING = threading.Lock()  # Alembic keeps what it works on in globals
 
 
 class StoreError(Exception):
-    """Something about the store that a person must know; the message is one sentence."""
+    """An error of the store, with a message for the user."""
 
 
 class Identified(Protocol):
-    """A row of a table whose rows have an id and the time when they were made."""
+    """A row with an id and a time of creation."""
 
     @property
     def id(self) -> int:
@@ -41,19 +41,19 @@ class Identified(Protocol):
 
     @property
     def created_at(self) -> datetime:
-        """When it was made, UTC."""
+        """Time of creation, UTC."""
 
 
 class Store:
-    """A handle on the store; cheap to share between threads, since every call opens its own short session."""
+    """A handle on the store. Threads can share it, since every call opens its own short session."""
 
     def __init__(self, engine: Engine, read_only: bool = False) -> None:
-        """read_only: the database itself refuses whatever would write, see ``open_store``."""
+        """Wrap an engine. read_only: the database refuses writes, see ``open_store``."""
         self.engine, self.read_only = engine, read_only
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """A transaction: committed when the block ends, rolled back when it raises."""
+        """Open a transaction: committed at the end of the block, rolled back if it raises."""
         try:
             with Session(self.engine, expire_on_commit=False) as session, session.begin():
                 yield session
@@ -64,31 +64,31 @@ class Store:
 
     @cached_property
     def identity(self) -> str:
-        """Which store this is, 32 hex digits: no other has them, copies and backups excepted."""
+        """The unique identity of the store, 32 hex digits. Copies and backups share it."""
         with self.session() as session:
             return session.scalars(select(StoreIdentity.identity)).one()
 
     def which(self, row: Identified) -> str:
-        """Which row this is: its id alone may come again in another store, or after a backup was restored."""
+        """Return a unique name of a row. Its id alone may occur again in another store or after a restored backup."""
         return f"{self.identity} {row.id} {row.created_at.isoformat()}"
 
     def close(self) -> None:
-        """Give back all connections."""
+        """Close all connections."""
         self.engine.dispose()
 
 
 def insert_rows(
     session: Session, model: type[DeclarativeBase], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> None:
-    """Insert plain tuples, their columns in the order of the table: for tables that are filled by the million.
+    """Insert plain tuples, with columns in the order of the table: for millions of rows.
 
-    The driver gets the tuples as they are; SQLAlchemy's work on each row would take longer than SQLite's.
+    The driver gets the tuples directly; SQLAlchemy's work per row would take longer than SQLite's.
     """
     if not rows:
         return
     connection = session.connection()
     statement = insert(model).compile(dialect=connection.dialect, column_keys=list(columns))
-    if statement.positiontup is None:  # drivers that want names
+    if statement.positiontup is None:  # drivers with named parameters
         connection.exec_driver_sql(str(statement), [dict(zip(columns, row, strict=True)) for row in rows])
     else:
         assert statement.positiontup == list(columns), f"not the order of the table: {columns}"
@@ -96,7 +96,7 @@ def insert_rows(
 
 
 def fetch(session: Session, question: Select[*tuple[Any, ...]], rows: int = 50_000) -> Iterator[Sequence[Any]]:
-    """Plain tuples as the driver has them, so many at a time: for what reads by the million."""
+    """Yield the driver's plain tuples in blocks: for millions of rows."""
     cursor = session.connection().execute(question).cursor
     assert cursor is not None
     while block := cursor.fetchmany(rows):
@@ -104,7 +104,7 @@ def fetch(session: Session, question: Select[*tuple[Any, ...]], rows: int = 50_0
 
 
 def store_trouble(error: DBAPIError) -> StoreError:
-    """The one sentence for what the database refused."""
+    """Return a message for an error of the database."""
     reason = str(error.orig)
     if "locked" in reason:
         return StoreError("The store is locked by another process. Try again when that process has finished.")
@@ -118,8 +118,8 @@ def store_trouble(error: DBAPIError) -> StoreError:
 def open_store(url: str, read_only: bool = False) -> Store:
     """Open a store by SQLAlchemy URL, creating or upgrading its tables as needed.
 
-    A read-only one is neither made nor upgraded, and its connections cannot write; it may lie on a disk that cannot be
-    written. Raises StoreError when the store was written by a newer version or cannot be opened.
+    A read-only store is neither created nor upgraded, and its connections cannot write; its disk may be read-only.
+    Raises StoreError if the store was written by a newer version or cannot be opened.
     """
     engine = create_engine(_immutable(url) if read_only else url)
     if engine.dialect.name == "sqlite":
@@ -143,9 +143,9 @@ def open_store(url: str, read_only: bool = False) -> Store:
 
 
 def _immutable(url: str) -> URL:
-    """The URL for a SQLite file on a disk that takes no file at all, not even those by which readers and writers agree.
+    """Return the URL for a SQLite file on a read-only disk, where SQLite cannot create its lock files.
 
-    Raises StoreError when a part of it still lies in such a file.
+    Raises StoreError if a part of the store is still in its write-ahead log.
     """
     parts = make_url(url)
     path = parts.database
@@ -165,7 +165,7 @@ def _on_read_only_disk(path: str) -> bool:
 
 
 def sqlite_url(path: Path) -> str:
-    """URL of a SQLite file, unless ``ORL_DATABASE_URL`` names another database."""
+    """Return the URL of a SQLite file, unless ``ORL_DATABASE_URL`` names another database."""
     return os.environ.get("ORL_DATABASE_URL") or f"sqlite:///{path}"
 
 
@@ -187,7 +187,7 @@ def _execute(statement: str) -> Callable[[DBAPIConnection, object], None]:
     return run
 
 
-# After everything else that is set on a connection. By the name of SQLAlchemy's dialect.
+# Executed last on a new connection. By the name of SQLAlchemy's dialect.
 _forbid_writing = {
     "sqlite": _execute("PRAGMA query_only = ON"),
     "postgresql": _execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"),
@@ -196,7 +196,7 @@ _forbid_writing = {
 
 def _switch_to_wal(connection: DBAPIConnection, _: object) -> None:
     cursor = connection.cursor()
-    # SQLite does not let the busy timeout wait here: two that open a new store at once would both be refused.
+    # SQLite ignores the busy timeout here: two processes that open a new store at once would both fail.
     deadline = time.monotonic() + BUSY_TIMEOUT / 1000
     while True:
         try:
@@ -221,7 +221,7 @@ def _revision_seen_by(connection: Connection) -> str | None:
 
 
 def _upgrade(engine: Engine, revision: str | None, dry: bool = False) -> None:
-    # Alembic takes a moment to import, and an up-to-date store has no use for it.
+    # Alembic is slow to import, and an up-to-date store does not need it.
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -243,6 +243,6 @@ def _upgrade(engine: Engine, revision: str | None, dry: bool = False) -> None:
         if engine.dialect.name == "sqlite":
             # Python would begin a transaction at the first INSERT only, with the tables already half made.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-        if _revision_seen_by(connection) != HEAD:  # else another process was quicker
+        if _revision_seen_by(connection) != HEAD:  # else another process was faster
             config.attributes["connection"] = connection
             command.upgrade(config, HEAD)
