@@ -1,5 +1,5 @@
-"""What a person can put right."""
+"""The error for mistakes that a user can correct."""
 
 
 class UserError(Exception):
-    """Says in one sentence what was wrong, with what value, and what to do. Exit code 2, no traceback."""
+    """A message that says what is wrong, with the value, and what to do. Exit code 2, without a traceback."""

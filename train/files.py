@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, whenever the process or the machine dies."""
+"""Atomic writes of files and folders, even if the process or the machine dies."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from orl_explorer.train.errors import UserError
 
 
 def publish(write: Callable[[BinaryIO], object], path: Path, lasting: bool = True) -> None:
-    """Put a file in its place, or in that of an older one: write aside, fsync, rename, fsync the folder.
+    """Write or replace a file atomically: write a temporary file, fsync, rename, fsync the folder.
 
-    Several threads and processes may do so at once; the last one's stays. lasting: unless it is, nothing is fsynced,
-    and the file may be damaged or gone when the machine dies.
+    Several threads and processes may write the same file; the last one wins. lasting: if false, nothing is fsynced, and
+    the file may be damaged or lost if the machine dies.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
@@ -43,7 +43,7 @@ def publish(write: Callable[[BinaryIO], object], path: Path, lasting: bool = Tru
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Where to fill a folder, which takes the place of an older one at the end of the block."""
+    """Yield a folder to fill, which replaces the given folder at the end of the block."""
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.{threading.get_ident()}")
     aside.mkdir(parents=True)
     try:
@@ -56,9 +56,9 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
-    """Where to write; what is there at the end of the block, a file or a folder, becomes the target.
+    """Yield a path to write a file or a folder to, which becomes the target at the end of the block.
 
-    When the block raises, nothing is left. Raises UserError when something has the target's name, or the disk is full.
+    If the block raises, nothing is left. Raises UserError if the target exists, or the disk is full.
     """
     if target.exists():
         raise UserError(f"{target} already exists. Choose another --out, or remove it.")
@@ -74,7 +74,7 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def said_plainly(path: Path) -> Iterator[None]:
-    """Turn what the system says of a path into a UserError."""
+    """Turn an OSError about a path into a UserError."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What correspondence sets and encoders can be exported as."""
+"""Formats for the export of correspondence sets and encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting the project's own modules in a new process, whatever lies in the folder where a person works."""
+"""Starting the project's modules in a new process, unaffected by files in the current folder."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sys
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
-    """Command line that runs a module in a new process of this interpreter.
+    """Return the command line that runs a module in a new process of this interpreter.
 
-    ``-P`` keeps the current folder off the import path: a file of the user's that is called like one of ours or like a
-    library, ``streamlit.py`` say, is never run. The processes that the new one spawns inherit this.
+    ``-P`` keeps the current folder off the import path: a user's file with the name of a module of the project or
+    of a library, such as ``streamlit.py``, is never run. Child processes inherit this.
     """
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def keep_current_folder_out() -> None:
-    """The same for what multiprocessing spawns from a process that was not started by ``module_command``."""
+    """Apply ``-P`` to processes that multiprocessing spawns from one that ``module_command`` did not start."""
     os.environ["PYTHONSAFEPATH"] = "1"

@@ -1,4 +1,4 @@
-"""Where photos lie, and by what their files are known again."""
+"""Paths of photos, and the stamps that identify their files."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from orl_explorer.train.workspace import Workspace
 
 @dataclass(frozen=True)
 class Photos:
-    """The photos of a dataset, or of all those that it unites, in their folders."""
+    """The photos of a dataset, or of the datasets that it unites, in their folders."""
 
-    roots: Mapping[int, Path]  # by id of the dataset that a photo came with
+    roots: Mapping[int, Path]  # by id of the dataset that a photo belongs to
 
     @classmethod
     def of(cls, store: Store, dataset_id: int) -> Photos:
-        """Those of a dataset."""
+        """Return the photos of a dataset."""
         return cls({member: Path(root) for member, root in photo_roots(store, dataset_id).items()})
 
     def path(self, image: Image) -> Path:
-        """Where a photo lies."""
+        """Return the path of a photo."""
         return self.roots[image.dataset_id] / image.path
 
     def stamp(self, image: Image) -> Stamp | None:
-        """By what the photo's file is known again."""
+        """Return the stamp that identifies the photo's file."""
         return Stamp(image.size, image.mtime_ns, image.digest) if image.size else None
 
     def names(self, images: Iterable[Image]) -> list[str]:
-        """Where photos lie, as text that other people's files can be compared with."""
+        """Return the paths of photos as text, to match them with names in other files."""
         roots = {member: root.as_posix().rstrip("/") for member, root in self.roots.items()}
         return [f"{roots[image.dataset_id]}/{image.path}" for image in images]
 
     def read(self, image: Image) -> PIL.Image.Image:
-        """A photo as RGB, as the viewer shows it. Raises UnreadableImage, also where its file has changed."""
+        """Decode a photo to RGB, as shown. Raises UnreadableImage, also if its file has changed."""
         return read_image(self.path(image), self.stamp(image))
 
 
 def known_photos(workspace: Workspace, dataset: Dataset, progress: Progress) -> list[Image]:
-    """The readable photos of a dataset in the order of ids, each with the digest by which its features are found.
+    """Return the readable photos of a dataset in the order of ids, each with the digest that its features are keyed by.
 
-    Ingest takes it; of photos that came before that, it is taken here from the files as they were ingested.
+    Ingest computes digests; for photos ingested before that, this computes them from unchanged files.
     """
     images = list(usable_images(workspace.store, dataset.id))
     todo = [image for image in images if image.digest is None]
@@ -60,7 +60,7 @@ def known_photos(workspace: Workspace, dataset: Dataset, progress: Progress) -> 
     taken: dict[int, int] = {}
     try:
         for image in todo:
-            # One that has changed or gone stays without: whoever comes to read it says so.
+            # A changed or missing file gets no digest; reading it later reports the error.
             with contextlib.suppress(OSError):
                 stamp = photos.stamp(image)
                 if stamp is None or is_same_file(photos.path(image), stamp):

@@ -1,4 +1,4 @@
-"""Processes that help this one. Spawned ones import whoever asks for them, so those modules stay free of torch."""
+"""Pools of helper processes. They import the module that starts them, so those modules import no torch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from orl_explorer.train.errors import UserError
 
 @contextmanager
 def helpers(count: int, prepare: Callable[[], object] | None = None) -> Iterator[ProcessPoolExecutor]:
-    """So many processes, each of which calls ``prepare`` first. When the block raises, they are gone at once.
+    """Start ``count`` processes that each call ``prepare`` first. If the block raises, they are killed at once.
 
-    Raises UserError when one was killed by somebody else.
+    Raises UserError if a process was killed from outside.
     """
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
@@ -37,7 +37,7 @@ def helpers(count: int, prepare: Callable[[], object] | None = None) -> Iterator
 
 
 def _begin(prepare: Callable[[], object] | None) -> None:
-    for asked in (signal.SIGINT, signal.SIGTERM):  # whoever stops a run asks all of its processes; the first decides
+    for asked in (signal.SIGINT, signal.SIGTERM):  # a stop signals all processes of a run; the main one handles it
         signal.signal(asked, signal.SIG_IGN)
     if prepare is not None:
         prepare()

@@ -1,4 +1,4 @@
-"""How a stage tells what it is doing, and learns that it should stop."""
+"""Progress reports of a stage, and requests to stop it."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ R = TypeVar("R")
 
 
 class Stopped(Exception):
-    """A person asked the run to stop; everything up to here is kept."""
+    """Raised when a user stops the run. Everything done so far is kept."""
 
 
 class Progress:
-    """The silent one, for calls from Python; runs replace it by one that writes to the store."""
+    """Progress that is discarded, for calls from Python. Runs use a subclass that writes to the store."""
 
     def phase(self, name: str, total: int) -> None:
-        """A new part of the work begins, of ``total`` items."""
+        """Start a new phase of ``total`` items."""
 
     def advance(self, count: int = 1) -> None:
-        """Some items are done. Raises Stopped when a stop was asked for."""
+        """Report finished items. Raises Stopped if a stop was requested."""
 
     def check(self) -> None:
-        """Nothing new is done. Raises Stopped when a stop was asked for."""
+        """Raise Stopped if a stop was requested."""
 
     def log(self, message: str) -> None:
-        """A line for a person to read."""
+        """Write a line to the log."""
 
     def metric(self, step: int, values: dict[str, float]) -> None:
-        """Numbers at a step."""
+        """Report numbers at a step."""
 
 
 @contextmanager
 def timed(progress: Progress, name: str, count: int) -> Iterator[None]:
-    """Tell how many of ``count`` items were done in a second, once all are."""
+    """Report the number of items per second as a metric at the end of the block."""
     begun = time.monotonic()
     yield
     if count:
@@ -55,9 +55,9 @@ def map_ahead(
     ahead: int,
     check: Callable[[], object] = lambda: None,
 ) -> Iterator[R]:
-    """Results in the order of the items, with at most ``ahead`` of them under way: memory stays flat.
+    """Yield results in the order of the items, with at most ``ahead`` of them in progress, to limit memory.
 
-    check: called about five times a second while a result is waited for; what it raises ends the waiting.
+    check: called about five times per second while waiting for a result; an exception from it ends the wait.
     """
     source = iter(items)
     pending = deque(executor.submit(work, item) for item in islice(source, ahead))

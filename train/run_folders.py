@@ -1,4 +1,4 @@
-"""Whose folder a run's is. Ids come again where a store is replaced or restored from a backup; folders stay."""
+"""Ownership of run folders. A new store or a restored backup reuses ids of runs, while old folders remain."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.workspace import Workspace
 
-CONFIG = "config.json"  # in the folder: settings of the run, and whose it is
-PROVENANCE = "provenance.json"  # in that of a training: how it came to its weights
+CONFIG = "config.json"  # in the folder: settings of the run, and the store and run that own it
+PROVENANCE = "provenance.json"  # in the folder of a training: the origin of its weights
 OWNER = ("store", "run", "created_at")
 
 
 def new_folder(workspace: Workspace, run_id: int) -> Path:
-    """Make the folder of a run that nobody has started yet: ``runs/<id>``, or the next name where that is taken.
+    """Create the folder of a new run: ``runs/<id>``, or ``runs/<id>-2`` and so on if that is taken.
 
-    Its log begins with a word about that.
+    If it is taken, the first line of the log says so.
     """
     run, number = run_by_id(workspace.store, run_id), 1
     folder = workspace.path / "runs" / str(run_id)
@@ -37,7 +37,7 @@ def new_folder(workspace: Workspace, run_id: int) -> Path:
 
 
 def own_folder(workspace: Workspace, run_id: int) -> Path:
-    """The folder of a run, made if need be, to go on with what it holds. Raises UserError where that is another's."""
+    """Return the folder of a run to resume, created if needed. Raises UserError if it belongs to another run."""
     run, folder = run_by_id(workspace.store, run_id), workspace.run_folder(run_id)
     if not _says_so(workspace, run, folder):
         _describe(workspace, run, folder)
@@ -45,7 +45,7 @@ def own_folder(workspace: Workspace, run_id: int) -> Path:
 
 
 def can_go_on(workspace: Workspace, run: Run) -> bool:
-    """Whether a run that has ended may be resumed, as far as its folder is concerned."""
+    """Return whether the folder of an ended run allows it to be resumed."""
     try:
         _says_so(workspace, run, workspace.run_folder(run.id))
     except UserError:
@@ -54,7 +54,7 @@ def can_go_on(workspace: Workspace, run: Run) -> bool:
 
 
 def _says_so(workspace: Workspace, run: Run, folder: Path) -> bool:
-    """Whether a folder says that it is this run's; if not, it is free to. Raises UserError where it is another's."""
+    """Return whether a folder is marked as this run's; if not, it is free. Raises UserError if it is another run's."""
     if not folder.exists() or not any(folder.iterdir()):
         return False
     found = _description(folder)
@@ -70,12 +70,12 @@ def _says_so(workspace: Workspace, run: Run, folder: Path) -> bool:
 
 
 def _same_task(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two descriptions are of one run, as far as those say that name no store; a set may have been renamed."""
+    """Return whether two descriptions without a store are of one run; a set may have been renamed."""
     return all(one.get(name) == other.get(name) for name in ("kind", "name", "config"))
 
 
 def _refuse_other_measures(run: Run) -> None:
-    """Of a run begun before folders said whose they are."""
+    """Refuse to resume evaluations from before folders recorded their owner."""
     if run.kind == "evaluate":
         raise UserError(
             f"Run {run.id} was started by an earlier version, which resized photos and chose costs differently. "

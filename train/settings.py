@@ -1,8 +1,7 @@
-"""Settings: how they are declared, validated and changed. Those of mining and training are in ``mining.config``,
-``training.config``.
+"""Declaration, validation and change of settings. ``mining.config`` and ``training.config`` define them.
 
-A field is declared once, by ``setting``: default and limits, help, and what a form needs to show it. The command
-line, the forms and the captions are made from that.
+A field is declared once, by ``setting``: its default, limits and help, and how a form shows it. The command line, the
+forms and the captions are generated from this declaration.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _OUTSIDE = {f"{side}_than{equal}" for side in ("greater", "less") for equal in (
 
 
 class Settings(BaseModel):
-    """Immutable, and strict about names."""
+    """Base class of settings: immutable, and without unknown names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -38,15 +37,15 @@ S = TypeVar("S", bound=Settings)
 
 @dataclass(frozen=True)
 class Control:
-    """How a setting is shown to a person, who changes it or reads of it.
+    """How a form and a caption show a setting.
 
-    label: of its input; by default its name in words. term: what captions call it, by default what its label begins
-    with: "min size" of "Min size, px".
-    url: its parameter in the addresses of the pages that have it as a control.
-    slider: least, most and step; by default the limits, in steps of 1 or of a hundredth between them.
-    choices: of what is picked and whose type does not name them. words: for choices; the others are written by form.
-    grid: values that a grid of settings begins with; without any, Tune's does not offer the setting.
-    group: heading that it stands under; "" for what is always in sight.
+    label: of the input; by default the name in words. term: name in captions, by default the start of the label:
+    "min size" for "Min size, px".
+    url: URL parameter on pages that have the setting as a control.
+    slider: minimum, maximum and step; by default the limits, in steps of 1 or of a hundredth of the range.
+    choices: values to choose from, if the type does not name them. words: labels of choices; others use ``form``.
+    grid: default values of a grid of settings; without any, the Tune page does not offer the setting in a grid.
+    group: heading in the form; "" for settings that are always visible.
     """
 
     label: str = ""
@@ -60,7 +59,7 @@ class Control:
     group: str = ""
 
     def word(self, choice: Value) -> str:
-        """A choice as a person reads it."""
+        """Return the label of a choice."""
         return self.words.get(choice, self.form.format(choice))
 
 
@@ -79,10 +78,10 @@ def setting(
     group: str = "",
     **limits: Any,
 ) -> Any:
-    """A field of settings; without a default, what several fields have in common, for ``Annotated``.
+    """Declare a field of settings; without a default, the common part of several fields, for ``Annotated``.
 
-    help: what the command line and the forms say of it, without a full stop. limits: pydantic's ge, gt, le, lt, ….
-    The others are those of ``Control``.
+    help: text of the command line and the forms, without a full stop. limits: pydantic's ge, gt, le, lt, ….
+    The other arguments are those of ``Control``.
     """
     shown = Control(label, term, url, slider, choices, words or {}, form, grid, group)
     extra: dict[str, Any] = {"control": shown}
@@ -90,7 +89,7 @@ def setting(
 
 
 def control(settings: type[Settings], name: str) -> Control:
-    """How a setting is shown, with what goes by default filled in."""
+    """Return the control of a setting, with defaults filled in."""
     extra = settings.model_fields[name].json_schema_extra
     own = extra["control"] if isinstance(extra, dict) else Control()
     assert isinstance(own, Control)
@@ -100,21 +99,21 @@ def control(settings: type[Settings], name: str) -> Control:
 
 
 def explained(settings: type[Settings], name: str) -> str:
-    """The help of a setting."""
+    """Return the help text of a setting."""
     return settings.model_fields[name].description or ""
 
 
 def limits(settings: type[Settings], name: str) -> tuple[Any, Any]:
-    """Least and most of a numeric setting as an input has them, None for no limit.
+    """Return the minimum and maximum of a numeric input, None for no limit.
 
-    An input cannot exclude its limit, so one that the field excludes is left to the validation.
+    An input includes its limits. If a field excludes a limit, only its validation refuses that value.
     """
     found = {bound[0]: value for bound, value in _bounds(settings, name).items()}
     return found.get("g"), found.get("l")
 
 
 def limits_in_words(settings: type[Settings], name: str) -> str:
-    """The limits of a setting in words, or "" if it has none.
+    """Return the limits of a setting in words, or "" if it has none.
 
     Examples: "1 to 100", "more than 0 and at most 1", "at least 0 and less than 1", "at least 0".
     """
@@ -139,13 +138,13 @@ def _bounds(settings: type[Settings], name: str) -> dict[str, float]:
 
 
 def choices(settings: type[Settings], name: str) -> tuple[Value, ...]:
-    """What a setting may be, where it is picked from a few; () where it is not."""
+    """Return the choices of a setting, or () if it has none."""
     kind = settings.model_fields[name].annotation
     return get_args(kind) if get_origin(kind) is Literal else control(settings, name).choices
 
 
 def slider(settings: type[Settings], name: str) -> tuple[float, float, float]:
-    """Least, most and step of a numeric setting's slider, in the setting's type."""
+    """Return the minimum, maximum and step of a numeric setting's slider, in the setting's type."""
     kind: Any = settings.model_fields[name].annotation
     least, most = limits(settings, name)
     steps = control(settings, name).slider or (least, most, 1 if kind is int else (most - least) / 100)
@@ -154,12 +153,12 @@ def slider(settings: type[Settings], name: str) -> tuple[float, float, float]:
 
 
 def as_text(value: Value) -> str:
-    """A value as addresses and captions have it."""
+    """Format a value for URLs and captions."""
     return value if isinstance(value, str) else f"{value:g}"
 
 
 def differences(config: S, other: S) -> list[str]:
-    """Settings that differ, as "min size 64 (96)": those of config, and in brackets those of the other."""
+    """Return the settings that differ, as "min size 64 (96)": the value of config, and in brackets that of other."""
     return [
         f"{control(type(config), name).term} {as_text(value)} ({as_text(getattr(other, name))})"
         for name, value in config
@@ -184,7 +183,7 @@ def with_settings(preset: S, changes: Mapping[str, Any]) -> S:
 
 
 def _remedy(settings: type[Settings], error: ErrorDetails) -> str:
-    """What to do about a validation error: the limits or choices of the setting, else the validator's sentence."""
+    """Return what to do about a validation error: the limits or choices of the setting, else the validator's text."""
     context = error.get("ctx", {})
     if error["type"] == "literal_error":
         expected = context["expected"].replace("'", "")
@@ -198,14 +197,14 @@ def _remedy(settings: type[Settings], error: ErrorDetails) -> str:
 
 
 def preset_named(presets: Mapping[str, S], name: str) -> S:
-    """One of the presets. Raises UserError naming them."""
+    """Return a preset. Raises UserError that lists the known presets if there is none of this name."""
     if name not in presets:
         raise UserError(f"There is no preset '{name}'. Known presets: {', '.join(presets)}.")
     return presets[name]
 
 
 def parse_settings(assignments: Iterable[str]) -> dict[str, str]:
-    """``["epochs=3", …]`` as a dictionary. Raises UserError on anything else."""
+    """Parse ``["epochs=3", …]`` to a dictionary. Raises UserError if an item has another form."""
     changes = {}
     for assignment in assignments:
         name, separator, value = assignment.partition("=")
@@ -216,9 +215,9 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, str]:
 
 
 def parse_grid(assignments: Iterable[str], usual: type[Settings] | None = None) -> dict[str, list[str]]:
-    """``["epochs=3,5", …]`` as the values of each setting. Raises UserError as ``parse_settings`` does.
+    """Parse ``["epochs=3,5", …]`` to the values of each setting. Raises UserError as ``parse_settings`` does.
 
-    usual: settings whose name alone stands for the values that a grid of them begins with.
+    usual: settings of which the name alone stands for the default values of a grid.
     """
     values: dict[str, list[str]] = {}
     for assignment in assignments:

@@ -1,4 +1,4 @@
-"""The one folder that holds everything a project of the user's produces."""
+"""The workspace: the folder that holds everything the project writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFAULT = "workspace"
 
 @dataclass(frozen=True)
 class Workspace:
-    """An opened workspace. Photos stay where they are; only what is made of them lives here."""
+    """An open workspace. It holds results; photos stay in their own folders."""
 
     path: Path
     store: Store
@@ -27,7 +27,7 @@ class Workspace:
 
     @property
     def encoders(self) -> Path:
-        """Weights of added encoders; those of trained ones lie with their run."""
+        """Weights of added encoders. Trained encoders are in the folder of their run."""
         return self.path / "encoders"
 
     @property
@@ -41,19 +41,19 @@ class Workspace:
         return self.path / "orders"
 
     def run_folder(self, run_id: int) -> Path:
-        """config.json, log.txt, checkpoints and encoder of one run. Raises StoreError when there is no such run."""
+        """Return the folder of a run: config.json, log.txt, checkpoints, encoder. Raises StoreError."""
         return (self.path / run_by_id(self.store, run_id).log_path).parent
 
 
 def workspace_path(path: str | Path | None = None) -> Path:
-    """The folder meant: the one given, else ``$ORL_WORKSPACE``, else ``./workspace``."""
+    """Return the given folder, else ``$ORL_WORKSPACE``, else ``./workspace``."""
     return Path(path or os.environ.get("ORL_WORKSPACE") or DEFAULT).expanduser().absolute()
 
 
 def open_workspace(path: str | Path | None = None, read_only: bool = False) -> Workspace:
-    """Open a workspace, making it if there is none. Raises UserError when it cannot be written.
+    """Open a workspace, and create it if needed. Raises UserError if it cannot be written.
 
-    One that is opened for reading only has to be there, and its store refuses whatever would change it.
+    A read-only workspace must exist, and its store refuses changes.
     """
     folder = workspace_path(path)
     if read_only:
@@ -70,7 +70,7 @@ def open_workspace(path: str | Path | None = None, read_only: bool = False) -> W
 
 
 def file_name(name: str) -> str:
-    """The name of an encoder, which its file and its folder of features have too. Raises UserError."""
+    """Return a name of an encoder, of its file and its folder of features. Raises UserError if it is invalid."""
     if not name or any(c in name for c in '/\\:*?"<>|') or name.startswith("."):
         raise UserError(f"Invalid name for an encoder: {name}. Use letters, digits, '-', '_' and '.'.")
     return name

@@ -1,4 +1,4 @@
-"""Encoders for other programs: state dicts by their names, safetensors, ONNX; each with a card that says what it is."""
+"""Export of encoders: state dicts of other libraries, safetensors, ONNX; each with a card that describes it."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _Card = dict[str, Any]
 
 
 def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path:
-    """Write an encoder as a file of the format, and its card beside it; returns the card's path.
+    """Write an encoder in a format, and its card beside it. Returns the card's path.
 
-    Raises UserError for a format that is unknown or that the architecture has none of, StoreError for an unknown name.
+    Raises UserError if the format is unknown or does not fit the architecture, StoreError if the name is unknown.
     """
     if form not in get_args(EncoderFormat):
         raise UserError(f"There is no format '{form}'. Known formats: {', '.join(get_args(EncoderFormat))}.")
@@ -62,17 +62,17 @@ def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path
 
 
 def detectron2_checkpoint(backbone: StateDict) -> _Card:
-    """A torchvision ResNet as detectron2 reads one: its names, numpy arrays, and leave to match by suffixes.
+    """Convert a torchvision ResNet to detectron2's names and numpy arrays, with matching by suffixes enabled.
 
-    Pixels stay RGB with torchvision's mean and deviation, and the stride in the 3 x 3 convolution: its configuration
-    has to say so, as the card does.
+    Pixels stay RGB with torchvision's mean and deviation, and the stride in the 3 x 3 convolution. detectron2's
+    configuration must set both; the card lists the values.
     """
     renamed = {_detectron2_name(name): value.detach().cpu().numpy() for name, value in backbone.items()}
     return {"model": renamed, "__author__": "ORL Explorer", "matching_heuristics": True}
 
 
 def detectron2_settings(architecture: str) -> dict[str, Any]:
-    """What detectron2's configuration has to say for such a file: pixels, and the shape of the network."""
+    """Return the settings of detectron2's configuration for such a file: pixels and shape of the network."""
     depth, *rest = re.findall(r"\d+", architecture)
     settings: dict[str, Any] = {
         "INPUT.FORMAT": "RGB",
@@ -152,7 +152,7 @@ def _how_to_load(architecture: str, form: str) -> str:
 
 
 def _texts(card: _Card) -> dict[str, str]:
-    """A card as the metadata of files that hold texts alone."""
+    """Return a card as metadata of strings."""
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in card.items()}
 
 
@@ -167,7 +167,7 @@ def _write_safetensors(kept: Weights, card: _Card, file: Path) -> None:
 
 
 class _Exported(nn.Module):
-    """An encoder on pixels in 0..1, features as they come: not of unit length."""
+    """An encoder from pixels in 0..1 to features that are not normalised to unit length."""
 
     mean: Tensor
     std: Tensor
@@ -191,7 +191,7 @@ def _write_onnx(kept: Weights, card: _Card, file: Path) -> None:
         raise UserError(_needs("onnx")) from error
     network = _Exported(weights.build(kept)).eval()
     names = ["features"] if kept.projector is None else ["features", "projection"]
-    # Two images: an axis of one would be taken for one that is always one.
+    # Two images: the exporter would treat an axis of length one as constant.
     example = torch.zeros(2, 3, INPUT_SIZE, INPUT_SIZE)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

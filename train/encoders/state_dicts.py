@@ -1,4 +1,4 @@
-"""Weights in other people's files and in ours: which network they belong to, and what of a file is left aside."""
+"""Reading checkpoints: the network that their weights belong to, and the tensors that are left out."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from orl_explorer.train.errors import UserError
 
 StateDict = dict[str, Tensor]
 
-# Prefixes of the online backbone and projector in the checkpoints that we read: ours, the reference's full
-# ones, its aliases, and a bare torchvision or timm state dict.
+# Prefixes of the online backbone and projector in checkpoints: ours, the full ones of the reference, its aliases,
+# and a bare torchvision or timm state dict.
 LAYOUTS = (
     ("online_net.0.", "online_net.1."),  # first, since the reference's files hold the aliases too
     ("backbone.", "neck."),
@@ -34,7 +34,7 @@ SHOWN = 3  # names in a sentence
 
 @dataclass(frozen=True)
 class Weights:
-    """An encoder's parameters, and whether labels were used to train them."""
+    """Parameters of an encoder, and whether they were trained with labels."""
 
     architecture: str
     backbone: StateDict
@@ -44,7 +44,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class TakenWeights:
-    """What became of the tensors of a file. missing: counters alone; without any other there is no encoder."""
+    """The tensors read from a file. missing: counters only, since other missing tensors are an error."""
 
     backbone: list[str]
     projector: list[str]
@@ -52,24 +52,25 @@ class TakenWeights:
     left_aside: list[str]
 
     def __str__(self) -> str:
-        found = f"{len(self.backbone)} tensors of the backbone and {len(self.projector)} of a projector were taken"
+        found = f"{len(self.backbone)} tensors of the backbone and {len(self.projector)} of a projector were read"
         counters = f"; {len(self.missing)} counters of batches are missing and start at 0" if self.missing else ""
-        aside = f"; left aside: {_some(self.left_aside)}" if self.left_aside else "; nothing was left aside"
+        aside = f"; ignored: {_some(self.left_aside)}" if self.left_aside else "; none was ignored"
         return f"{found}{counters}{aside}."
 
 
 def checkpoint_weights(path: Path) -> Weights:
-    """The online backbone and projector of a checkpoint: ours, the reference's, a bare torchvision or timm one.
+    """Read the online backbone and projector of a checkpoint: ours, the reference's, a bare torchvision or timm one.
 
-    Raises UserError when the file holds no backbone of an architecture that we know.
+    Raises UserError if the file holds no backbone of a known architecture.
     """
     return read_checkpoint(path)[0]
 
 
 def read_checkpoint(path: Path, architecture: str = "") -> tuple[Weights, TakenWeights]:
-    """The same, and what became of each tensor. architecture: the one that it must be; else what it says or looks like.
+    """Read a checkpoint as ``checkpoint_weights`` does, and report its tensors.
 
-    Raises UserError when the file holds no backbone of it, telling how far it is from one.
+    architecture: the expected one; by default the declared or detected one. Raises UserError if the file holds no such
+    backbone, with the nearest one.
     """
     content = _content(path)
     declared = architecture or str(content.get("architecture", ""))
@@ -88,7 +89,7 @@ def read_checkpoint(path: Path, architecture: str = "") -> tuple[Weights, TakenW
         if projector and not _is_head(projector, _features(found)):
             raise UserError(f"{path} has a projector of an unknown shape: {sorted(projector)}.")
         kept = completed(found, backbone)
-        # A bare state dict says nothing of how it was made; torchvision's own has a classifier.
+        # A bare state dict does not record its training; torchvision's supervised ones have a classifier.
         supervised = bool(content.get("supervised", False)) or any(f"{name}.weight" in backbone for name in CLASSIFIERS)
         used = [backbone_prefix + name for name in kept if name in backbone]
         heads = [f"{projector_prefix}{name}" for name in projector]
@@ -99,16 +100,16 @@ def read_checkpoint(path: Path, architecture: str = "") -> tuple[Weights, TakenW
 
 
 def completed(architecture: str, state: StateDict) -> StateDict:
-    """The backbone's tensors in the architecture's own order, with counters at 0 where a file has none."""
+    """Return the backbone's tensors in the architecture's order, with missing counters at 0."""
     shapes = _shapes(architecture).items()
     return {name: state[name] if name in state else torch.zeros(shape, dtype=torch.long) for name, shape in shapes}
 
 
 def read_torch(path: Path) -> dict[str, Any]:
-    """A torch file as a dictionary, without running anything that it contains. Raises UserError."""
+    """Read a torch file as a dictionary, without running code in it. Raises UserError."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes the reader stumble in many ways
+    except Exception as error:  # a damaged file raises many kinds of errors
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"Cannot read {path} safely as a checkpoint: {reason}.") from error
     if not isinstance(content, dict):
@@ -150,7 +151,7 @@ def _architecture_of(state: StateDict, candidates: Iterable[str]) -> str | None:
 
 
 def _unfit(state: StateDict, architecture: str) -> list[str]:
-    """Tensors of the architecture that are not there, or of another shape; counters may be missing."""
+    """Return the tensors of the architecture that are missing or have another shape; counters may be missing."""
     return [
         name
         for name, shape in _shapes(architecture).items()
@@ -159,7 +160,7 @@ def _unfit(state: StateDict, architecture: str) -> list[str]:
 
 
 def _refuse_more(path: Path, backbone: StateDict, architecture: str) -> None:
-    """Raises UserError where the layers have tensors that the architecture's have not: it is another one."""
+    """Raise UserError if the layers have tensors that the architecture does not have."""
     shapes = _shapes(architecture)
     layers = {name.partition(".")[0] for name in shapes}
     more = [
@@ -195,7 +196,7 @@ def _some(names: list[str]) -> str:
 
 @cache
 def _shapes(architecture: str) -> dict[str, torch.Size]:
-    """Raises UserError for an architecture that is not known, or needs timm where there is none."""
+    """Return the shapes of an architecture. Raises UserError if it is unknown, or needs timm and timm is missing."""
     return {name: value.shape for name, value in _on_paper(architecture)[0].state_dict().items()}
 
 

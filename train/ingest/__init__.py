@@ -1,1 +1,1 @@
-"""Photos come in: folders, annotations, layouts of known datasets."""
+"""Ingesting photos: folders, annotations, layouts of known datasets."""

@@ -1,4 +1,4 @@
-"""Taking photos into the store: sizes, annotations and what cannot be read. Photos are never copied or changed."""
+"""Ingesting photos into the store: sizes, annotations, unreadable files. Photos are never copied or changed."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.layouts import SUFFIXES, Annotated, Layout, detect
 from orl_explorer.train.workspace import Workspace
 
-BATCH = 512  # files looked at, and rows written, at a time
+BATCH = 512  # files read, and rows written, at a time
 
-_Report = Callable[[int], None]  # told the number of files looked at so far
+_Report = Callable[[int], None]  # called with the number of files read so far
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What an ingest found: the dataset as it is now, and how many files were new, changed or as before."""
+    """Result of an ingest: the dataset, and the number of files that were new, changed or unchanged."""
 
     dataset: Dataset
     new: int = 0
@@ -49,9 +49,9 @@ def ingest(
     name: str | None = None,
     report: _Report = lambda _: None,
 ) -> Ingested:
-    """Take the photos under a folder into a dataset; again at any time, for what is new or has changed.
+    """Add the photos of a folder and its subfolders to a dataset. Repeat it to add new and changed photos.
 
-    Unreadable files are recorded with their reason. Raises UserError when there is no photo at all.
+    Unreadable files are recorded with the reason. Raises UserError if there are no photos.
     """
     found = detect(path, layout, annotations)
     if next(iter(found.files()), None) is None:
@@ -78,7 +78,7 @@ def _ingest_batch(
     todo = [path for path in paths if path not in unchanged]
     photos = list(pool.map(lambda path: _look_at(layout, path), todo))
     add_photos(workspace.store, counts.dataset.id, photos, {p: known[p].id for p in todo if p in known})
-    # Annotations may have been added or corrected since, without a photo being touched.
+    # Annotations may have been added or corrected since, for unchanged photos.
     annotated = {path: layout.annotated(path) for path, image in unchanged.items() if image.status == "ok"}
     replace_annotations(
         workspace.store,
@@ -112,10 +112,10 @@ def _look_at(layout: Layout, path: str) -> FoundPhoto:
 
 
 def boxes_as_shown(annotated: Annotated, orientation: int, width: int, height: int) -> tuple[AnnotatedBox, ...]:
-    """Annotated boxes in the frame that the viewer shows, width x height.
+    """Return annotated boxes in the frame as shown, width x height.
 
-    Annotation tools differ in whether they honour EXIF. The declared size tells which frame was meant where
-    the photo is turned by 90 degrees; otherwise annotations are taken to be in the stored frame.
+    Not all annotation tools apply the EXIF orientation. If it turns the photo by 90 degrees, the declared size tells
+    which frame the boxes are in; otherwise they are assumed to be in the stored frame.
     """
     quarter_turn = orientation >= 5
     declared = (annotated.width, annotated.height)

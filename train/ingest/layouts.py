@@ -1,4 +1,4 @@
-"""Photos and annotations as they lie on disk: a plain folder, COCO json, VOC XML."""
+"""Layouts of photos and annotations on disk: a plain folder, COCO json, VOC XML."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", 
 
 @dataclass(frozen=True)
 class Annotated:
-    """Annotations of one photo, in the frame whose size the annotation file declares (0 when it does not)."""
+    """Annotations of one photo, in the frame of the size that the annotation file declares (0 if none)."""
 
     boxes: tuple[AnnotatedBox, ...]
     width: int = 0
@@ -28,7 +28,7 @@ class Annotated:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where photos are, and what is annotated on each: ``annotated(path relative to root)``."""
+    """The photos of a folder and their annotations: ``annotated(path relative to root)``."""
 
     name: str
     root: Path
@@ -37,7 +37,7 @@ class Layout:
 
 
 def detect(path: Path, layout: str, annotations: Path | None) -> Layout:
-    """Find out how the photos under a path are laid out. Raises UserError with the layout expected."""
+    """Return the layout of the photos in a folder. Raises UserError that names what is missing."""
     if not path.is_dir():
         raise UserError(f"{path} is not a folder of photos." if path.exists() else f"There is no folder {path}.")
     path = path.resolve()
@@ -55,7 +55,7 @@ def detect(path: Path, layout: str, annotations: Path | None) -> Layout:
 
 
 def walk(root: Path, below: str = "") -> Iterator[str]:
-    """Paths of the image files under a folder, relative to it, in sorted order, hidden ones left out."""
+    """Yield the paths of image files in a folder and its subfolders, relative to it, sorted, without hidden ones."""
     try:
         with os.scandir(root / below) as entries:
             found = sorted(entries, key=lambda e: e.name)
@@ -83,7 +83,7 @@ def _voc(root: Path) -> Layout:
 
 
 def read_voc(file: Path) -> Annotated:
-    """Boxes of one VOC XML file, whose corners are 1-based and inclusive. Raises UserError when it is broken."""
+    """Read the boxes of a VOC XML file, whose corners are 1-based and inclusive. Raises UserError if it is invalid."""
     try:
         tree = ElementTree.parse(file).getroot()
         size = tree.find("size")
@@ -111,7 +111,7 @@ def _text(element: ElementTree.Element, tag: str) -> str:
 
 
 def coco_json(root: Path) -> Path | None:
-    """The COCO json of a folder of photos, where there is exactly one in its annotations."""
+    """Return the only json in the folder ``annotations`` of a dataset, or None."""
     found = sorted((root / "annotations").glob("*.json")) if (root / "annotations").is_dir() else []
     return found[0] if len(found) == 1 else None
 
@@ -123,7 +123,7 @@ def _coco(root: Path, annotations: Path | None) -> Layout:
             f"{root} does not hold exactly one annotations/*.json. Name the COCO file with --annotations FILE."
         )
     of_name = read_coco(file)
-    # COCO names files without their folder; the folder is whichever below the root holds them.
+    # COCO names files without their folder: search the folders in the root for them.
     folders = [root, root / "images", *(p for p in sorted(root.iterdir()) if p.is_dir())]
     base = next((f for f in folders if any((f / name).is_file() for name in of_name)), None)
     if base is None:
@@ -140,7 +140,7 @@ def _coco(root: Path, annotations: Path | None) -> Layout:
 
 
 def read_coco(file: Path) -> dict[str, Annotated]:
-    """Annotations of a COCO json by file name; crowds count as difficult. Raises UserError when it is none."""
+    """Read the annotations of a COCO json by file name; crowds count as difficult. Raises UserError if invalid."""
     try:
         content: dict[str, Any] = json.loads(file.read_text())
         categories = {c["id"]: str(c["name"]) for c in content.get("categories", [])}

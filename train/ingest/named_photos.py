@@ -1,4 +1,4 @@
-"""Photos by the names that other people's files give them."""
+"""Finding photos by the names in other files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from orl_explorer.train.errors import UserError
 
 
 def shared_folder(paths: Iterable[str]) -> str:
-    """The deepest folder that holds all of the paths, with a slash at its end, or nothing."""
+    """Return the deepest folder that holds all paths, with a slash at its end, or ""."""
     folder = commonpath([path[: path.rfind("/") + 1] for path in paths])
     return folder if folder in ("", "/") else f"{folder}/"
 
 
 def positions(names: Sequence[str], paths: Sequence[str], source: Path, where: str) -> list[int]:
-    """For each file name, which of the paths it means: the one that it is below the folder that holds all of them,
-    else the only one that ends with it.
+    """Return the index of the path that each file name matches: relative to the deepest shared folder, else the only
+    path that ends with the name.
 
-    Raises UserError for a name that is in none or in several, or that comes twice.
+    Raises UserError if a name matches no path or several paths, or occurs twice.
     """
     folder = shared_folder(paths)
     exact = {path.removeprefix(folder): number for number, path in enumerate(paths)}

@@ -145,11 +145,11 @@ def test_what_became_of_each_tensor_is_told(workspace: Workspace, tmp_path: Path
     told: list[str] = []
     add(workspace, str(written(tmp_path / "byol.pth", {"state_dict": state})), "theirs", tell=told.append)
     assert told == [
-        f"Of {tmp_path / 'byol.pth'}, 120 tensors of the backbone and 8 of a projector were taken; left aside: "
+        f"Of {tmp_path / 'byol.pth'}, 120 tensors of the backbone and 8 of a projector were read; ignored: "
         "head.predictor.fc0.weight, target_net.0.bn1.bias, target_net.0.bn1.num_batches_tracked and 126 more."
     ]
     _, taken = read_checkpoint(written(tmp_path / "bare.pth", learned.backbone))
-    assert str(taken) == "120 tensors of the backbone and 0 of a projector were taken; nothing was left aside."
+    assert str(taken) == "120 tensors of the backbone and 0 of a projector were read; none was ignored."
 
 
 def test_older_files_have_no_counters_of_batches(workspace: Workspace, tmp_path: Path, learned: Weights) -> None:
