@@ -1,1 +1,1 @@
-"""What people say of photos, pairs and sets: verdicts, tags, selections."""
+"""Verdicts, tags and selections."""

@@ -16,7 +16,7 @@ LONGEST = 40  # characters of a tag
 
 
 def clean_tag(text: str) -> str:
-    """A tag as it is kept: without spaces around it, those inside single. Raises StoreError when it is none."""
+    """Strip a tag and reduce its inner spaces to single ones. Raises StoreError if its length is invalid."""
     tag = " ".join(text.split())
     if not tag or len(tag) > LONGEST:
         raise StoreError(f"Invalid tag of {len(tag)} characters. Use 1 to {LONGEST} characters.")
@@ -24,7 +24,7 @@ def clean_tag(text: str) -> str:
 
 
 def tag_photos(store: Store, image_ids: Sequence[int], tag: str, author: str) -> int:
-    """Put a tag on photos; returns how many did not have it of this author yet. Raises StoreError on a bad tag."""
+    """Add an author's tag to photos. Returns how many did not have it yet. Raises StoreError if the tag is invalid."""
     tag, ids = clean_tag(tag), sorted(set(image_ids))
     new = 0
     with store.session() as session:
@@ -44,7 +44,7 @@ def tag_photos(store: Store, image_ids: Sequence[int], tag: str, author: str) ->
 
 
 def untag_photos(store: Store, image_ids: Sequence[int], tag: str, author: str) -> None:
-    """Take a tag off photos, where this author put it on."""
+    """Remove an author's tag from photos."""
     with store.session() as session:
         for start in range(0, len(image_ids), CHUNK):
             some = image_ids[start : start + CHUNK]
@@ -53,7 +53,7 @@ def untag_photos(store: Store, image_ids: Sequence[int], tag: str, author: str) 
 
 
 def tags_of(store: Store, image_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
-    """Tags by image id, whoever put them on, in alphabetical order."""
+    """Return the tags of all authors by image id, in alphabetical order."""
     found: dict[int, tuple[str, ...]] = {}
     with store.session() as session:
         for start in range(0, len(image_ids), CHUNK):
@@ -64,7 +64,7 @@ def tags_of(store: Store, image_ids: Sequence[int]) -> dict[int, tuple[str, ...]
 
 
 def known_tags(store: Store, dataset_id: int) -> dict[str, int]:
-    """Number of photos by tag, of a dataset, in alphabetical order."""
+    """Return the number of photos of a dataset by tag, in alphabetical order."""
     return _known_tags(store, dataset_id, marks_of(store, dataset_id))
 
 
@@ -78,7 +78,7 @@ def _known_tags(store: Store, dataset_id: int, marks: int) -> dict[str, int]:
 
 
 def tag_pair(store: Store, query_roi_id: int, key_roi_id: int, tag: str, author: str) -> None:
-    """Put a tag on a pair of RoIs. Raises StoreError on a bad tag."""
+    """Add a tag to a pair of RoIs. Raises StoreError if the tag is invalid."""
     key = (query_roi_id, key_roi_id, clean_tag(tag), author)
     with store.session() as session:
         if session.get(PairTag, key) is None:
@@ -87,7 +87,7 @@ def tag_pair(store: Store, query_roi_id: int, key_roi_id: int, tag: str, author:
 
 
 def untag_pair(store: Store, query_roi_id: int, key_roi_id: int, tag: str, author: str) -> bool:
-    """Take a tag off a pair, where this author put it on. Returns whether it was there."""
+    """Remove an author's tag from a pair. Returns whether the pair had it."""
     with store.session() as session:
         found = session.get(PairTag, (query_roi_id, key_roi_id, " ".join(tag.split()), author))
         if found is not None:
@@ -97,7 +97,7 @@ def untag_pair(store: Store, query_roi_id: int, key_roi_id: int, tag: str, autho
 
 
 def tags_of_pairs(store: Store, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], tuple[str, ...]]:
-    """Tags of pairs given as (query RoI id, key RoI id), whoever put them on, in alphabetical order."""
+    """Return the tags of all authors by pair (query RoI id, key RoI id), in alphabetical order."""
     asked = set(pairs)
     queries = sorted({query for query, _ in asked})
     found: dict[tuple[int, int], tuple[str, ...]] = {}
@@ -112,12 +112,12 @@ def tags_of_pairs(store: Store, pairs: Iterable[tuple[int, int]]) -> dict[tuple[
 
 
 def count_mark(session: Session, image_ids: Sequence[int]) -> None:
-    """Let whoever keeps what these photos are marked with know that it has changed."""
+    """Count a change of marks on the datasets of these photos, which invalidates caches."""
     theirs = select(Image.dataset_id).where(Image.id.in_(image_ids))
     session.execute(update(Dataset).where(Dataset.id.in_(theirs)).values(marks=Dataset.marks + 1))
 
 
 def count_pair_mark(session: Session, query_roi_id: int) -> None:
-    """The same for a pair, by its query RoI."""
+    """Count a change of marks on a pair, by its query RoI."""
     theirs = select(Image.dataset_id).join(Roi, Roi.image_id == Image.id).where(Roi.id == query_roi_id)
     session.execute(update(Dataset).where(Dataset.id.in_(theirs)).values(marks=Dataset.marks + 1))

@@ -1,4 +1,4 @@
-"""Evaluations of encoders: what protocols found out, by encoder and data."""
+"""Evaluations: results of protocols, by encoder and data."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Values = Mapping[str, Mapping[str, float]]  # by name, then by key, in the order
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation and the encoder that it is about."""
+    """An evaluation and its encoder."""
 
     evaluation: Evaluation
     encoder: Encoder
 
 
 def keep_evaluation(store: Store, evaluation: Evaluation, values: Values) -> Evaluation:
-    """Write what a run found, in place of what an earlier attempt of the same run may have written."""
+    """Write the result of a run, and replace that of an earlier attempt of the same run."""
     with store.session() as session:
         session.execute(delete(Evaluation).where(Evaluation.run_id == evaluation.run_id))
         session.add(evaluation)
@@ -38,14 +38,14 @@ def keep_evaluation(store: Store, evaluation: Evaluation, values: Values) -> Eva
 
 
 def evaluations(store: Store) -> list[Evaluated]:
-    """All evaluations and their encoders, newest first."""
+    """Return all evaluations and their encoders, newest first."""
     query = select(Evaluation, Encoder).join(Encoder, Encoder.id == Evaluation.encoder_id)
     with store.session() as session:
         return [Evaluated(*row) for row in session.execute(query.order_by(Evaluation.id.desc()))]
 
 
 def evaluation_by_id(store: Store, evaluation_id: int) -> Evaluated:
-    """The evaluation of this id. Raises StoreError when there is none."""
+    """Return the evaluation of this id. Raises StoreError if there is none."""
     query = select(Evaluation, Encoder).join(Encoder, Encoder.id == Evaluation.encoder_id)
     with store.session() as session:
         row = session.execute(query.where(Evaluation.id == evaluation_id)).one_or_none()
@@ -55,13 +55,13 @@ def evaluation_by_id(store: Store, evaluation_id: int) -> Evaluated:
 
 
 def evaluation_of_run(store: Store, run_id: int) -> Evaluation | None:
-    """What a run found, once it is done."""
+    """Return the evaluation of a finished run, or None."""
     with store.session() as session:
         return session.scalar(select(Evaluation).where(Evaluation.run_id == run_id))
 
 
 def evaluation_values(store: Store, evaluation_id: int) -> dict[str, dict[str, float]]:
-    """Values of an evaluation by name, then by key, in the order in which they were kept."""
+    """Return the values of an evaluation by name, then by key, in the stored order."""
     query = (
         select(EvaluationValue)
         .where(EvaluationValue.evaluation_id == evaluation_id)

@@ -29,7 +29,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class ProbedPair:
-    """A pair as it is shown: boxes int16 [4], x y w h, and similarity."""
+    """A probed pair: boxes int16 [4], x y w h, and similarity."""
 
     step: int
     image_id: int
@@ -41,7 +41,7 @@ class ProbedPair:
 
 
 def keep_probes(store: Store, run_id: int, step: int, probes: Sequence[Probe]) -> None:
-    """Write what was found at a step, in place of what an attempt before may have written there."""
+    """Write the probes of a step, and replace those of an earlier attempt."""
     rows = [
         {
             "run_id": run_id,
@@ -65,14 +65,14 @@ def keep_probes(store: Store, run_id: int, step: int, probes: Sequence[Probe]) -
 
 
 def probed_steps(store: Store, run_id: int) -> list[int]:
-    """The steps at which a run looked at its probes."""
+    """Return the steps at which a run wrote probes."""
     with store.session() as session:
         steps = select(ProbePair.step).where(ProbePair.run_id == run_id).distinct().order_by(ProbePair.step)
         return list(session.scalars(steps))
 
 
 def probed_pairs(store: Store, run_id: int, *steps: int) -> list[ProbedPair]:
-    """The pairs of some steps, by step, query photo, neighbour and rank."""
+    """Return the pairs of some steps, by step, query photo, neighbour and rank."""
     query, key = aliased(Roi), aliased(Roi)
     with store.session() as session:
         rows = session.execute(

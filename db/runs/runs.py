@@ -1,4 +1,4 @@
-"""Runs and their metrics. The store is the truth about a run: processes report here, pages read here."""
+"""Runs and their metrics. The processes of runs write them, and pages read them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIVE = WAITING + ACTIVE
 
 
 def runs(store: Store, statuses: Sequence[str] | None = None) -> list[Run]:
-    """Runs, newest first."""
+    """Return runs, newest first."""
     query = select(Run).order_by(Run.id.desc())
     if statuses:
         query = query.where(Run.status.in_(statuses))
@@ -24,13 +24,13 @@ def runs(store: Store, statuses: Sequence[str] | None = None) -> list[Run]:
 
 
 def find_run(store: Store, run_id: int) -> Run | None:
-    """The run of this id, if there is one."""
+    """Return the run of this id, or None."""
     with store.session() as session:
         return session.get(Run, run_id)
 
 
 def run_by_id(store: Store, run_id: int) -> Run:
-    """The run of this id. Raises StoreError when there is none."""
+    """Return the run of this id. Raises StoreError if there is none."""
     found = find_run(store, run_id)
     if found is None:
         raise StoreError(f"There is no run {run_id}. See `orl runs list`.")
@@ -38,7 +38,7 @@ def run_by_id(store: Store, run_id: int) -> Run:
 
 
 def add_run(store: Store, run: Run) -> Run:
-    """Queue a run; its log's path follows from the id it gets."""
+    """Queue a run. Its id determines the path of its log."""
     with store.session() as session:
         session.add(run)
         session.flush()
@@ -56,7 +56,7 @@ def update_run(store: Store, run_id: int, only_if: Sequence[str] | None = None, 
 
 
 def begin_if_first(store: Store, run_id: int) -> bool:
-    """Start a queued run when nothing runs on its device and no older run waits there."""
+    """Start a queued run if its device is free and no older run is queued for it."""
     earlier = (
         select(Run.id)
         .where(
@@ -76,7 +76,7 @@ def begin_if_first(store: Store, run_id: int) -> bool:
 
 
 def add_metrics(store: Store, run_id: int, rows: Sequence[tuple[int, str, float]]) -> None:
-    """Add (step, name, value); a resumed run repeats a few steps, and the repetition replaces them."""
+    """Add (step, name, value) rows. A resumed run repeats some steps and replaces their rows."""
     if not rows:
         return
     first = min(step for step, _, _ in rows)
@@ -92,7 +92,7 @@ def add_metrics(store: Store, run_id: int, rows: Sequence[tuple[int, str, float]
 def metrics(
     store: Store, run_id: int, after: int = -1, names: Sequence[str] | None = None
 ) -> list[tuple[int, str, float]]:
-    """(step, name, value) of a run beyond a step, by name and step.
+    """Return (step, name, value) of a run after a step, by name and step.
 
     With names given, the rows come straight from the key, however many there are before ``after``.
     """
@@ -105,7 +105,7 @@ def metrics(
 
 
 def latest_metrics(store: Store, run_id: int) -> dict[str, float]:
-    """The newest value of each of a run's metrics."""
+    """Return the newest value of each metric of a run."""
     newest = select(Metric.name, func.max(Metric.step).label("step")).where(Metric.run_id == run_id)
     last = newest.group_by(Metric.name).subquery()
     with store.session() as session:

@@ -1,4 +1,4 @@
-"""Renaming and deleting correspondence sets, and what depends on one."""
+"""Renaming and deleting correspondence sets, and looking up their dependents."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from orl_explorer.db.store import Store, StoreError
 
 @dataclass(frozen=True)
 class Dependents:
-    """What came from a set, or needs it.
+    """Rows that depend on a set.
 
-    live: runs under way that read or write it. trained: ended runs that trained on it, oldest first; encoders: what
-    those made. compared: names of the sets that it was compared with. verdicts: number of its pairs that somebody
-    judged; verdicts are on RoIs and stay.
+    live: active runs that read or write it. trained: ended runs that trained on it, oldest first; encoders: their
+    results. compared: names of the sets that it was compared with. verdicts: number of its pairs with a verdict;
+    verdicts belong to RoIs and are kept.
     """
 
     live: list[Run]
@@ -44,7 +44,7 @@ class Dependents:
 
 
 def dependents(store: Store, set_id: int) -> Dependents:
-    """Look up what depends on a set."""
+    """Return the dependents of a set."""
     verdicts = len(marked_pairs(store, set_id, "any", None))
     pair = SetComparison.first_id, SetComparison.second_id
     with store.session() as session:
@@ -63,7 +63,7 @@ def dependents(store: Store, set_id: int) -> Dependents:
 
 
 def _using(session: Session, set_id: int) -> Sequence[Run]:
-    """Runs that trained on a set, and the one that mines it."""
+    """Return the runs that trained on a set, and the run that mines it."""
     mining = select(CorrespondenceSet.run_id).where(CorrespondenceSet.id == set_id).scalar_subquery()
     return session.scalars(
         select(Run).where((Run.correspondence_set_id == set_id) | (Run.id == mining)).order_by(Run.id)
@@ -71,9 +71,9 @@ def _using(session: Session, set_id: int) -> Sequence[Run]:
 
 
 def rename_set(store: Store, set_id: int, name: str) -> None:
-    """Give a complete set another name; runs that trained on it know it by the new one.
+    """Rename a complete set, also in the runs that trained on it.
 
-    Raises StoreError when the name is empty or taken, or the set is in use or not complete.
+    Raises StoreError if the name is empty or taken, or the set is in use or not complete.
     """
     name = " ".join(name.split())
     with store.session() as session:
@@ -94,10 +94,10 @@ def rename_set(store: Store, set_id: int, name: str) -> None:
 
 
 def delete_set(store: Store, set_id: int, author: str) -> None:
-    """Delete a set: gone for every reader in one transaction, then its rows are removed, some photos at a time.
+    """Delete a set: hide it in one transaction, then remove its rows in blocks of photos.
 
-    RoIs, verdicts and tags stay, as they are not of one set, and so do runs and encoders that came from it; what is
-    known of the set goes to ``deleted_set``. Raises StoreError when there is no such set, or a run uses it.
+    RoIs, verdicts and tags are kept, since they belong to no single set, and so are runs and encoders that used it.
+    ``deleted_set`` keeps a record of the set. Raises StoreError if there is no such set, or a run uses it.
     """
     with store.session() as session:
         found = _set(session, set_id)
@@ -107,14 +107,14 @@ def delete_set(store: Store, set_id: int, author: str) -> None:
         session.execute(update(Run).where(Run.correspondence_set_id == set_id).values(correspondence_set_id=None))
         for compared in (ImageComparison, SetComparison):
             session.execute(delete(compared).where((compared.first_id == set_id) | (compared.second_id == set_id)))
-        found.status, found.name = DELETED, f"{found.name} (deleted set {set_id})"  # its name is free again
+        found.status, found.name = DELETED, f"{found.name} (deleted set {set_id})"  # frees its name
     remove_rows(store)
 
 
 def remove_rows(store: Store) -> None:
-    """Remove the rows of deleted sets, also of those where an earlier attempt was interrupted.
+    """Remove the rows of deleted sets, including those of interrupted attempts.
 
-    Millions of them in one transaction would keep every other writer waiting for longer than it is ready to.
+    Removing millions of rows in one transaction would exceed the timeout of other writers.
     """
     with store.session() as session:
         gone = session.scalars(select(CorrespondenceSet.id).where(CorrespondenceSet.status == DELETED)).all()
@@ -137,7 +137,7 @@ def _remove_some(store: Store, set_id: int) -> bool:
 
 
 def deleted_sets(store: Store) -> list[DeletedSet]:
-    """Sets that were deleted, newest first."""
+    """Return the records of deleted sets, newest first."""
     with store.session() as session:
         return list(session.scalars(select(DeletedSet).order_by(DeletedSet.deleted_at.desc(), DeletedSet.id.desc())))
 

@@ -18,9 +18,9 @@ from orl_explorer.db.models import Candidate, CorrespondenceSet, Image, Neighbor
 from orl_explorer.db.photos import CHUNK
 from orl_explorer.db.store import Store, StoreError, fetch
 
-DELETED = "deleted"  # status of a set whose rows are still being removed: for every reader it is gone
+DELETED = "deleted"  # status of a set whose rows are still being removed; readers ignore it
 
-# Made once: a statement with aliases of its own would be compiled anew at every call.
+# Created once: SQLAlchemy would compile new aliases at every call.
 QUERY, KEY = aliased(Roi), aliased(Roi)
 
 
@@ -35,19 +35,19 @@ def sets(store: Store, *, complete_only: bool = True) -> list[CorrespondenceSet]
 
 
 def set_by_id(store: Store, set_id: int) -> CorrespondenceSet | None:
-    """The set of this id."""
+    """Return the set of this id, or None."""
     with store.session() as session:
         return session.get(CorrespondenceSet, set_id)
 
 
 def find_set(store: Store, name: str) -> CorrespondenceSet | None:
-    """The set of this name, complete or not."""
+    """Return the set of this name, complete or not, or None."""
     with store.session() as session:
         return session.scalar(select(CorrespondenceSet).where(CorrespondenceSet.name == name))
 
 
 def complete_set_named(store: Store, name: str) -> CorrespondenceSet:
-    """The complete set of this name. Raises StoreError naming those that exist."""
+    """Return the complete set of this name. Raises StoreError that lists the known sets if there is none."""
     found = find_set(store, name)
     if found is None:
         known = ", ".join(s.name for s in sets(store))
@@ -62,7 +62,7 @@ def complete_set_named(store: Store, name: str) -> CorrespondenceSet:
 
 @dataclass(frozen=True)
 class Rois:
-    """RoIs of an image: ids int64 [B], boxes int16 [B, 4], objectness float32 [B] (0 where nobody asked for it)."""
+    """RoIs of an image: ids int64 [B], boxes int16 [B, 4], objectness float32 [B] (0 if not computed)."""
 
     ids: np.ndarray
     boxes: np.ndarray
@@ -70,7 +70,7 @@ class Rois:
 
 
 def rois_of(store: Store, set_id: int, image_ids: Sequence[int]) -> dict[int, Rois]:
-    """Candidates by image id, in rank order."""
+    """Return candidates by image id, in rank order."""
     query = select(Candidate.image_id, Roi.id, Roi.x, Roi.y, Roi.w, Roi.h, Candidate.objectness)
     query = query.join(Roi, Roi.id == Candidate.roi_id)
     return _by_image(store, query.where(Candidate.set_id == set_id), Candidate.image_id, image_ids, by=[Candidate.rank])
@@ -81,7 +81,7 @@ class SetRois:
     """All candidates of a set, as flat arrays in the order of images and ranks.
 
     images: int64 [n], ascending. start: int64 [n + 1]. ids: int64 [R]. boxes: int16 [R, 4]. objectness: float32 [R], 0
-    where nobody asked.
+    if not computed.
     """
 
     images: np.ndarray
@@ -91,13 +91,13 @@ class SetRois:
     objectness: np.ndarray
 
     def of(self, image_id: int) -> slice:
-        """Where an image's are."""
+        """Return the range of an image's candidates."""
         at = int(np.searchsorted(self.images, image_id))
         return slice(int(self.start[at]), int(self.start[at + 1]))
 
 
 def set_rois(store: Store, set_id: int) -> SetRois:
-    """Read them: 20 bytes for each candidate."""
+    """Read all candidates of a set: 20 bytes per candidate."""
     counted = select(SetImage.image_id, SetImage.candidate_count).where(SetImage.set_id == set_id)
     candidates = select(Candidate.roi_id, Roi.x, Roi.y, Roi.w, Roi.h, Candidate.objectness)
     candidates = candidates.join(Roi, Roi.id == Candidate.roi_id).where(Candidate.set_id == set_id)
@@ -143,7 +143,7 @@ def _rois(rows: np.ndarray) -> Rois:
 
 
 def neighbor_ids_of(store: Store, set_id: int, image_ids: Sequence[int]) -> dict[int, list[int]]:
-    """Ids of the K neighbours by image id, nearest first."""
+    """Return the ids of the K neighbours by image id, nearest first."""
     grouped: dict[int, list[int]] = {}
     with store.session() as session:
         for image, neighbor in session.execute(
@@ -156,7 +156,7 @@ def neighbor_ids_of(store: Store, set_id: int, image_ids: Sequence[int]) -> dict
 
 
 def images_by_id(store: Store, image_ids: Sequence[int]) -> dict[int, Image]:
-    """Images by id."""
+    """Return images by id."""
     with store.session() as session:
         return {image.id: image for image in session.scalars(select(Image).where(Image.id.in_(image_ids)))}
 
@@ -171,7 +171,7 @@ class NeighborImage:
 
 
 def neighbors_of(store: Store, set_id: int, image_id: int) -> list[NeighborImage]:
-    """The K neighbours of an image in a set, nearest first."""
+    """Return the K neighbours of an image in a set, nearest first."""
     with store.session() as session:
         rows = session.execute(
             select(Neighbor.rank, Neighbor.similarity, Image)
@@ -196,7 +196,7 @@ class StoredPair:
 
 
 def pairs_of(store: Store, set_id: int, image_id: int) -> list[StoredPair]:
-    """All pairs of a query image, by neighbour and rank."""
+    """Return all pairs of a query image, by neighbour and rank."""
     q, k = QUERY, KEY
     question = (
         select(Pair.neighbor_rank, Pair.rank, Pair.similarity, Pair.margin, Pair.cycle)
@@ -214,7 +214,7 @@ def pairs_of(store: Store, set_id: int, image_id: int) -> list[StoredPair]:
 
 
 class PairRow(NamedTuple):
-    """A pair with all that the store knows of it; boxes are x y w h, ``None`` is what was never measured."""
+    """A pair with all its columns; boxes are x y w h, ``None`` is not measured."""
 
     neighbor_rank: int
     neighbor_id: int
@@ -246,7 +246,7 @@ class PairRow(NamedTuple):
 
 
 def pair_rows(store: Store, set_id: int, image_ids: Sequence[int]) -> dict[int, list[PairRow]]:
-    """Pairs by id of the query image, by neighbour and rank."""
+    """Return pairs by id of the query image, ordered by neighbour and rank."""
     q, k = QUERY, KEY
     question = (
         select(Pair.image_id, Pair.neighbor_rank, Neighbor.neighbor_id, Neighbor.similarity, Pair.rank)
@@ -271,7 +271,7 @@ def pair_rows(store: Store, set_id: int, image_ids: Sequence[int]) -> dict[int, 
 
 
 def set_images(store: Store, set_id: int) -> Iterator[Image]:
-    """The images of a set in the order of ids, fetched a block at a time."""
+    """Yield the images of a set in the order of ids, fetched in blocks."""
     after = 0
     while True:
         query = select(Image).join(SetImage, SetImage.image_id == Image.id)
@@ -294,7 +294,7 @@ class TrainingRows:
 
 
 def training_rows(store: Store, set_id: int) -> Iterator[TrainingRows]:
-    """Every image of a set with what stage 3 draws from, in the order of ids, a block at a time."""
+    """Yield the RoIs and pairs of every image of a set for stage 3, in the order of ids, fetched in blocks."""
     with store.session() as session:
         ids = list(
             session.scalars(select(SetImage.image_id).where(SetImage.set_id == set_id).order_by(SetImage.image_id))

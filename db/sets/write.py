@@ -29,7 +29,7 @@ PAIR_COLUMNS = (
 
 
 def missing_proposals(store: Store, image_ids: Sequence[int], method: str) -> list[int]:
-    """Those of the images that have no raw boxes by this method yet, in the given order."""
+    """Return the images without raw boxes by this method, in the given order."""
     have: set[int] = set()
     with store.session() as session:
         for start in range(0, len(image_ids), CHUNK):
@@ -41,7 +41,7 @@ def missing_proposals(store: Store, image_ids: Sequence[int], method: str) -> li
 
 
 def add_proposals(store: Store, method: str, boxes_of: Mapping[int, np.ndarray]) -> None:
-    """Keep the raw boxes of some images, in rank order."""
+    """Store the raw boxes of some images, in rank order."""
     if not boxes_of:
         return
     rows = [
@@ -53,7 +53,7 @@ def add_proposals(store: Store, method: str, boxes_of: Mapping[int, np.ndarray])
 
 
 def proposals_of(store: Store, image_ids: Sequence[int], method: str) -> dict[int, np.ndarray]:
-    """Raw boxes by image id, for those images that have them."""
+    """Return raw boxes by image id, for the images that have them."""
     found: dict[int, np.ndarray] = {}
     with store.session() as session:
         for start in range(0, len(image_ids), CHUNK):
@@ -64,7 +64,7 @@ def proposals_of(store: Store, image_ids: Sequence[int], method: str) -> dict[in
 
 
 def proposal_methods(store: Store, image_ids: Sequence[int]) -> list[str]:
-    """Methods by which some of these images have raw boxes, by name."""
+    """Return the methods by which any of these images has raw boxes, by name."""
     found: set[str] = set()
     with store.session() as session:
         for start in range(0, len(image_ids), CHUNK):
@@ -74,7 +74,7 @@ def proposal_methods(store: Store, image_ids: Sequence[int]) -> list[str]:
 
 
 def drop_proposals(store: Store, image_ids: Sequence[int], method: str) -> None:
-    """Forget the raw boxes that some images have by a method."""
+    """Delete the raw boxes of some images by a method."""
     for start in range(0, len(image_ids), CHUNK):
         some = Proposal.image_id.in_(image_ids[start : start + CHUNK])
         with store.session() as session:
@@ -98,7 +98,7 @@ class MinedPairs:
 
 @dataclass(frozen=True)
 class MinedImage:
-    """One image's share of a set, ready to be written."""
+    """The pairs of one image, ready to write."""
 
     image_id: int
     pairs: tuple[MinedPairs, ...]
@@ -108,7 +108,7 @@ class MinedImage:
 class CandidateRows:
     """The filtered RoIs of an image: their boxes in rank order, and how many raw boxes there were.
 
-    objectness: float32 [B], or None where the set does not ask for it.
+    objectness: float32 [B], or None if the set does not use it.
     """
 
     image_id: int
@@ -121,7 +121,7 @@ class CandidateRows:
 def begin_set(
     store: Store, name: str, dataset_id: int, encoder_id: int, params: dict[str, Any], run_id: int
 ) -> CorrespondenceSet:
-    """Start a set, or take up the one that this run began. Raises StoreError when the name is taken."""
+    """Create a set, or return the one that this run created. Raises StoreError if the name is taken."""
     with store.session() as session:
         found = session.scalar(select(CorrespondenceSet).where(CorrespondenceSet.name == name))
         if found is None:
@@ -137,7 +137,7 @@ def begin_set(
 
 
 def _unused_id(session: Session) -> int:
-    # SQLite would give the id of the newest set again once that set is deleted.
+    # SQLite reuses the id of the newest set after its deletion.
     known = (session.scalar(select(func.max(table.id))) or 0 for table in (CorrespondenceSet, DeletedSet))
     return max(known) + 1
 
@@ -189,13 +189,13 @@ def _ensure_rois(session: Session, boxes: list[tuple[int, tuple[int, ...]]]) -> 
 
 
 def filtered_images(store: Store, set_id: int) -> set[int]:
-    """Images whose candidates an unfinished set already has."""
+    """Return the images whose candidates an unfinished set already has."""
     with store.session() as session:
         return set(session.scalars(select(SetImage.image_id).where(SetImage.set_id == set_id)))
 
 
 def candidate_count(store: Store, set_id: int) -> int:
-    """Number of candidates that an unfinished set has so far."""
+    """Count the candidates of an unfinished set."""
     with store.session() as session:
         return session.scalar(select(func.sum(SetImage.candidate_count)).where(SetImage.set_id == set_id)) or 0
 
@@ -204,7 +204,7 @@ def add_neighbors(store: Store, set_id: int, image_ids: np.ndarray, ids: np.ndar
     """Write the K neighbours of all images in one transaction: ids int64 [n, K], similarity float32 [n, K]."""
     with store.session() as session:
         if session.scalar(select(Neighbor.image_id).where(Neighbor.set_id == set_id).limit(1)) is not None:
-            return  # an earlier attempt of the same run wrote them, all or none
+            return  # an earlier attempt of the same run wrote all of them
         for start in range(0, len(image_ids), CHUNK):
             block = slice(start, start + CHUNK)
             each = zip(image_ids[block].tolist(), ids[block].tolist(), similarity[block].tolist(), strict=True)
@@ -221,20 +221,20 @@ def add_neighbors(store: Store, set_id: int, image_ids: np.ndarray, ids: np.ndar
 
 
 def images_with_neighbors(store: Store, set_id: int) -> set[int]:
-    """Images whose neighbours an unfinished set already has."""
+    """Return the images whose neighbours an unfinished set already has."""
     with store.session() as session:
         return set(session.scalars(select(Neighbor.image_id).where(Neighbor.set_id == set_id, Neighbor.rank == 1)))
 
 
 def matched_images(store: Store, set_id: int) -> set[int]:
-    """Images whose pairs an unfinished set already has."""
+    """Return the images whose pairs an unfinished set already has."""
     with store.session() as session:
         done = select(SetImage.image_id).where(SetImage.set_id == set_id, SetImage.pair_count.is_not(None))
         return set(session.scalars(done))
 
 
 def add_pairs(store: Store, set_id: int, batch: Sequence[MinedImage]) -> None:
-    """Write the pairs of some images, and what the gallery shows of them, in one transaction."""
+    """Write the pairs of some images, and their means for the gallery, in one transaction."""
     pairs: list[tuple[Any, ...]] = []
     counts = []
     for mined in batch:
@@ -261,7 +261,7 @@ def add_pairs(store: Store, set_id: int, batch: Sequence[MinedImage]) -> None:
 
 
 def _summed_up(mined: MinedImage) -> dict[str, float | None]:
-    """What a row of ``set_image`` says of the pairs; None where there is nothing to take a mean of."""
+    """Return the means of the pairs for ``set_image``; None without values."""
 
     def mean(values: Sequence[np.ndarray]) -> float | None:
         numbers = np.concatenate([np.empty(0), *values])
@@ -277,13 +277,13 @@ def _summed_up(mined: MinedImage) -> dict[str, float | None]:
 
 
 def keep_quality(store: Store, set_id: int, measures: dict[str, float]) -> None:
-    """Keep how good a set was measured to be: the one thing of a complete set that may change."""
+    """Store the measured quality of a set, the only part of a complete set that may change."""
     with store.session() as session:
         session.execute(update(CorrespondenceSet).where(CorrespondenceSet.id == set_id).values(quality=measures))
 
 
 def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
-    """Count a set once and make it visible as complete; from here on it never changes."""
+    """Count the rows of a set and mark it as complete. It is immutable afterwards."""
     with store.session() as session:
         images, candidates, pairs, fallbacks, raw = session.execute(
             select(
