@@ -1,6 +1,6 @@
-"""Correspondence sets for others: the reference's three files, tables of pairs, RoIs as COCO annotations.
+"""Export of correspondence sets: the reference's three files, tables of pairs, RoIs as COCO annotations.
 
-Everything is read from the store a block of photos at a time and written as it comes.
+Rows are read from the store in blocks of photos and written immediately.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ PAIRS = pa.schema(
 )
 
 
-# Verdicts and tags; where a tag is on a photo as a whole, the columns of RoIs are empty.
+# Verdicts and tags; for a tag on a photo, the columns of RoIs are empty.
 PAIR_OF = ("query_path", "key_path", *(f"{side}_{name}" for side in ("query", "key") for name in "xywh"))
 MARK = ("mark", "author", "created_at")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A set on its way out. names and numbers: what its photos are called, by image id, in the order of the export."""
+    """A set to export. names, numbers: those of its photos, by image id, in the order of the export."""
 
     store: Store
     mined: CorrespondenceSet
@@ -76,7 +76,7 @@ class Exported:
         return MineConfig.of(self.mined)
 
     def blocks(self, phase: str) -> Iterator[list[int]]:
-        """Image ids, some at a time."""
+        """Yield image ids in blocks."""
         image_ids = list(self.names)
         self.progress.phase(phase, len(image_ids))
         for start in range(0, len(image_ids), BLOCK):
@@ -94,7 +94,7 @@ def export(
     images: Path | None = None,
     progress: Progress | None = None,
 ) -> CorrespondenceSet:
-    """Write a complete set to a file, or to a folder in the reference's format; nothing is left when it fails.
+    """Write a complete set to a file, or to a folder in the reference's format. If the export fails, nothing is left.
 
     images: a COCO json that lists the same photos, for its order, its file names and its ids. Without it photos are
     in the order of their paths, named from the folder that holds them all, and numbered as their names are (COCO's
@@ -112,9 +112,9 @@ def export(
 
 
 def stream(workspace: Workspace, name: str, form: str) -> tuple[str, Iterator[bytes]]:
-    """A complete set on its way out, a piece at a time: a file name, and the bytes that ``export`` would write.
+    """Return a file name and the bytes of an export, in pieces: those that ``export`` would write.
 
-    The reference's three files come as one zip. What the store refuses is raised at once or at the first piece.
+    The reference's three files are zipped. Errors of the store are raised at once or with the first piece.
     """
     leaving = _leaving(workspace, name, form)
     if form == "reference":
@@ -136,7 +136,7 @@ def _leaving(
 
 
 def _parts(leaving: Exported, form: str) -> Iterator[bytes]:
-    """The bytes of one file, in pieces."""
+    """Yield the bytes of one file, in pieces."""
     match form:
         case "parquet":
             described = PAIRS.with_metadata({"orl": json.dumps(_described(leaving))})
@@ -154,7 +154,7 @@ def _parts(leaving: Exported, form: str) -> Iterator[bytes]:
 
 
 def _roster(store: Store, mined: CorrespondenceSet, images: Path | None) -> tuple[dict[int, str], dict[int, int]]:
-    """Name and number of each photo by image id, in the order of the export."""
+    """Return the name and number of each photo by image id, in the order of the export."""
     photos = list(read.set_images(store, mined.id))
     named = zip(Photos.of(store, mined.dataset_id).names(photos), (image.id for image in photos), strict=True)
     paths, ids = zip(*sorted(named), strict=True)
@@ -200,7 +200,7 @@ def _stem(leaving: Exported) -> str:
 
 
 def _reference(leaving: Exported) -> dict[str, dict[str, Any]]:
-    """What is in each of the three files."""
+    """Return the content of each of the three files."""
     stem, config, numbers = _stem(leaving), leaving.config, list(leaving.numbers.values())
     images = {"file_name": list(leaving.names.values()), "id": numbers}
     neighbors = {"image_id": numbers, "knn_image_id": _neighbors(leaving)}
@@ -276,7 +276,7 @@ def _tables(leaving: Exported) -> Iterator[pa.RecordBatch]:
 
 
 def _objectness(leaving: Exported, image_ids: Iterable[int]) -> dict[int, float]:
-    """By RoI id; empty where the set did not ask for it."""
+    """Return objectness by RoI id; empty if the set does not use it."""
     if not leaving.config.needs_objectness:
         return {}
     rois = read.rois_of(leaving.store, leaving.mined.id, list(set(image_ids)))
@@ -284,7 +284,7 @@ def _objectness(leaving: Exported, image_ids: Iterable[int]) -> dict[int, float]
     return {roi_id: score for ids, scores in scored for roi_id, score in zip(ids, scores, strict=True)}
 
 
-# What people said ----------------------------------------------------------------------------------------
+# Verdicts and tags ---------------------------------------------------------------------------------------
 
 
 def _marks(leaving: Exported, marks: Callable[[Store, int], Iterable[MarkRow]]) -> Iterator[tuple[Any, ...]]:

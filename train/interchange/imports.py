@@ -1,4 +1,4 @@
-"""Bringing the reference's files into the store: proposals of a dataset, and whole correspondence sets."""
+"""Import of the reference's files: proposals of a dataset, and whole correspondence sets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ImportedProposals:
-    """What an import of proposals brought: photos and boxes, and photos that cannot be read and were left out."""
+    """Result of an import of proposals: number of photos, of boxes, and of unreadable photos that were skipped."""
 
     photos: int
     boxes: int
@@ -53,10 +53,10 @@ def import_proposals(
     images: Path | None = None,
     progress: Progress | None = None,
 ) -> ImportedProposals:
-    """Keep the raw boxes of a file; ``MineConfig(proposals=name)`` then mines with them.
+    """Store the raw boxes of a file; ``MineConfig(proposals=name)`` then mines with them.
 
-    images: the COCO json in whose order the file is; by default the only one in the dataset's folder annotations.
-    The store is written once the whole file has been read and found right. Raises UserError or StoreError.
+    images: the COCO json that gives the order of the file; by default the only one in the dataset's folder annotations.
+    The store is written after the whole file has been read and checked. Raises UserError or StoreError.
     """
     progress = progress or Progress()
     method = imported_method(_free_for_import(name))
@@ -76,7 +76,7 @@ def import_proposals(
             progress.advance()
         kept.seek(0)
         progress.phase("Storing proposals", len(photos))
-        write.drop_proposals(workspace.store, readable, method)  # what an import that was killed has left
+        write.drop_proposals(workspace.store, readable, method)  # left by a killed import
         try:
             for start in range(0, len(photos), BLOCK):
                 block = {}
@@ -103,16 +103,16 @@ def import_correspondences(
     proposals: str | None = None,
     progress: Progress | None = None,
 ) -> Run:
-    """Read a file of correspondences and queue the run that makes a set of them.
+    """Read a file of correspondences and queue the run that makes a set from it.
 
-    encoder: measures the similarities, which the file does not have. proposals: the name of imported raw boxes that
-    the file's RoIs were filtered from; by default the RoIs themselves are kept as such, under the name of the set.
-    Nothing is written unless the whole file is right. Raises UserError or StoreError.
+    encoder: measures the similarities, which the file does not contain. proposals: name of the imported raw boxes
+    that the file's RoIs were filtered from; by default the RoIs are stored as raw boxes under the name of the set.
+    Nothing is written unless the whole file is valid. Raises UserError or StoreError.
     """
     progress = progress or Progress()
     settings = reference.read_settings(file) | {"proposals": _free_for_import(proposals or name)}
     config = with_settings(MineConfig(), settings)
-    # RoIs that will be kept as proposals are not there yet.
+    # RoIs that will be stored as proposals do not exist yet.
     to_check = config if proposals else config.model_copy(update={"proposals": "search"})
     check(workspace, dataset, name, to_check)
     refuse_taken_set(workspace, name)
@@ -144,8 +144,8 @@ def import_neighbors(
 ) -> Run:
     """Read a file of neighbours and queue the mining of RoIs and pairs between them.
 
-    config: all settings but K, which the file has. encoder: measures the neighbours and matches RoIs. Nothing is
-    written unless the whole file is right and has every readable photo. Raises UserError or StoreError.
+    config: all settings but K, which the file contains. encoder: measures the neighbours and matches RoIs. Nothing is
+    written unless the whole file is valid and has every readable photo. Raises UserError or StoreError.
     """
     progress = progress or Progress()
     count = reference.read_neighbor_count(file)
@@ -180,7 +180,7 @@ def _launch(
     given: Given,
     file: Path,
 ) -> Run:
-    """Queue the run that makes a set of what was read."""
+    """Queue the run that makes a set from the imported arrays."""
     job = Mine(name=name, dataset_id=dataset.id, encoder_id=encoder.id, config=config, imported=str(file))
     kept = workspace.path / f".{uuid4()}.npz"
     try:
@@ -198,7 +198,7 @@ def _free_for_import(name: str) -> str:
 
 
 def _listed(workspace: Workspace, subject: Dataset, images: Path | None) -> list[Image]:
-    """The photos of a COCO json, in its order."""
+    """Return the photos of a COCO json, in its order."""
     file = images or coco_json(Path(subject.root))
     if file is None:
         raise UserError(
@@ -274,12 +274,12 @@ def _read_neighbors(file: Path, photos: list[Image], count: int, progress: Progr
 
 
 def _numbered(rois: np.ndarray) -> dict[tuple[int, ...], int]:
-    """The number of each RoI by its box; of equal ones, the first."""
+    """Return the index of each RoI by its box; of equal boxes, the first."""
     return {tuple(box): number for number, box in reversed(list(enumerate(rois.tolist())))}
 
 
 def _as_many(items: Iterable[T], count: int, file: Path, what: str) -> Iterator[T]:
-    """The items, which must be as many as there are photos."""
+    """Yield the items. Raises UserError unless their number is ``count``."""
     seen = 0
     for item in items:
         seen += 1

@@ -1,4 +1,4 @@
-"""Files as pieces of bytes that follow one another, for a disk or for a browser that is still reading the first."""
+"""Files as streams of pieces of bytes, to write to disk or to send to a browser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Table(Protocol):
 
 
 class _Sink(io.RawIOBase):
-    """A file that is nowhere: what was written is taken away again, a piece at a time."""
+    """A file in memory whose content is removed in pieces while it is written."""
 
     def __init__(self) -> None:
         self._written: list[bytes] = []
@@ -34,7 +34,7 @@ class _Sink(io.RawIOBase):
         return len(kept)
 
     def take(self, least: int = 1) -> Iterator[bytes]:
-        """Everything so far as one piece, if it is so many bytes."""
+        """Yield everything written so far as one piece, if it has at least ``least`` bytes."""
         if sum(map(len, self._written)) >= least:
             piece = b"".join(self._written)
             self._written.clear()
@@ -42,7 +42,7 @@ class _Sink(io.RawIOBase):
 
 
 def gathered(parts: Iterable[str]) -> Iterator[bytes]:
-    """Text in pieces that are worth sending."""
+    """Encode text and yield it in pieces of at least ``SIZE`` bytes."""
     sink = _Sink()
     for part in parts:
         sink.write(part.encode())
@@ -53,7 +53,7 @@ def gathered(parts: Iterable[str]) -> Iterator[bytes]:
 def through(
     writer: Callable[[_Sink], AbstractContextManager[_Table]], batches: Iterable[pa.RecordBatch]
 ) -> Iterator[bytes]:
-    """What one of pyarrow's writers makes of some batches."""
+    """Yield the bytes that a pyarrow writer produces from batches."""
     sink = _Sink()
     with writer(sink) as table:
         for batch in batches:
@@ -63,11 +63,11 @@ def through(
 
 
 def zipped(files: Mapping[str, Iterable[str]]) -> Iterator[bytes]:
-    """Texts by file name, as one zip."""
+    """Yield a zip of texts, given by file name."""
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, parts in files.items():
-            with archive.open(name, "w", force_zip64=True) as file:  # nobody knows yet how long it will be
+            with archive.open(name, "w", force_zip64=True) as file:  # its length is not known yet
                 for part in parts:
                     file.write(part.encode())
                     yield from sink.take(SIZE)
@@ -75,7 +75,7 @@ def zipped(files: Mapping[str, Iterable[str]]) -> Iterator[bytes]:
 
 
 def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    """Lines of a table; None is empty. A cell that a spreadsheet would take for a formula is kept from it."""
+    """Yield the CSV lines of a table; None is empty. Cells that a spreadsheet would read as formulas are quoted."""
     line = io.StringIO()
     writer = csv.writer(line, lineterminator="\n")
     for row in (columns, *rows):

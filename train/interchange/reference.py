@@ -1,6 +1,6 @@
-"""The reference implementation's JSON files, read and written a photo at a time.
+"""JSON files of the reference implementation, read and written one photo at a time.
 
-At COCO's size they are gigabytes of nested lists, which Python would hold in ten times as much memory.
+For COCO they are gigabytes of nested lists, which Python would hold in ten times as much memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROPOSALS = "selective_search_proposal"
 NEIGHBORS = "knn_instance"
 CORRESPONDENCES = "instance_correspondence"
 
-# The settings that a correspondence file names, and what they are called here.
+# Names of settings in a correspondence file, and in this project.
 SETTINGS = {
     "bbox_min_size": "min_size",
     "bbox_max_aspect_ratio": "max_aspect",
@@ -29,7 +29,7 @@ SETTINGS = {
     "knn_image_num": "neighbors",
     "knn_bbox_pair_ratio": "pair_ratio",
 }
-READ = 1 << 16  # bytes at a time; what they hold is in memory at once, as Python lists
+READ = 1 << 16  # bytes per read; their content is in memory at once, as Python lists
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def read_proposals(file: Path) -> Iterator[np.ndarray]:
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """What a correspondence file says it was made with, by our names of the settings. Raises UserError."""
+    """Read the settings of a correspondence file, by their names in this project. Raises UserError."""
     info = next(_items(file, "info"), None)
     if not isinstance(info, dict) or not info.keys() >= SETTINGS.keys():
         missing = [key for key in SETTINGS if not isinstance(info, dict) or key not in info]
@@ -69,7 +69,7 @@ def read_settings(file: Path) -> dict[str, Any]:
 
 
 def read_neighbor_count(file: Path) -> int:
-    """K of a neighbours file. Raises UserError."""
+    """Read K of a neighbours file. Raises UserError."""
     info = next(_items(file, "info"), None)
     count = info.get("knn_image_num") if isinstance(info, dict) else None
     if not isinstance(count, int) or next(_items(file, "pseudo_annotations.knn_image_id.item"), None) is None:
@@ -110,7 +110,7 @@ def read_pairs(file: Path) -> Iterator[list[np.ndarray]]:
 
 
 def json_parts(value: Any) -> Iterator[str]:
-    """Text of a JSON value as ``json.dumps`` has it, in parts; an iterator becomes an array, an element at a time."""
+    """Yield the text of a JSON value as ``json.dumps`` does, in parts; an iterator becomes an array."""
     if isinstance(value, dict):
         before = "{"
         for key, inner in value.items():
@@ -131,7 +131,7 @@ def json_parts(value: Any) -> Iterator[str]:
 def _boxes_of_each(file: Path, key: str, kind: str) -> Iterator[np.ndarray]:
     number = -1
     for number, item in enumerate(_items(file, f"{key}.item")):
-        # The reference writes the only box of a photo without the list around it.
+        # The reference writes a single box without the list around it.
         found = _rows([item] if isinstance(item, list) and item and not isinstance(item[0], list) else item, 4)
         if found is None or (len(found) and (np.abs(found) > np.iinfo(np.int16).max).any()):
             raise UserError(f"{file}: the boxes of image {number} are {item!r:.60}, not lists of x, y, w, h in pixels.")
@@ -141,7 +141,7 @@ def _boxes_of_each(file: Path, key: str, kind: str) -> Iterator[np.ndarray]:
 
 
 def _rows(item: Any, width: int) -> np.ndarray | None:
-    """int64 [n, width], or None where it is something else."""
+    """Return int64 [n, width], or None if the item has another form."""
     if item == []:
         return np.empty((0, width), np.int64)
     found = _whole_numbers(item)

@@ -1,4 +1,4 @@
-"""Every pair of a set in any order, at any position: flat files that are made once and mapped into memory.
+"""Orders of all pairs of a set, at any position: flat files that are written once and mapped into memory.
 
 A database cuts a page from one order quickly where there is an index for it, and only next to the page before; for
 twelve million pairs under three orders and four filters see docs/decisions/0009-orders-of-pairs.md.
@@ -35,7 +35,7 @@ from orl_explorer.train.workspace import Workspace
 Sort = Literal["similarity", "margin", "cycle"]
 SORTS: tuple[Sort, ...] = ("similarity", "margin", "cycle")
 HEADER = "order.json"
-UNMEASURED = 2  # after 0 and 1 of pairs whose way back somebody followed
+UNMEASURED = 2  # value of cycle for pairs without one, after 0 and 1
 FEW = 8  # a filter that leaves one pair in so many is sorted by itself
 
 
@@ -58,7 +58,7 @@ class MatchOrder:
 
 @dataclass(frozen=True)
 class PairOrders:
-    """The pairs of a set, in the order of the store, and their orders.
+    """The pairs of a set in the order of the store, and their sorted orders.
 
     keys: int64 [P], as ``db.matches.pair_keys``. similarity, margin: float32 [P], NaN without a margin. cycle: int8
     [P], 0, 1 or ``UNMEASURED``. category: int16 [P], an index into names, or -1. by: for each sort the rows in
@@ -76,7 +76,7 @@ class PairOrders:
 
 
 def orders_of(workspace: Workspace, mined: CorrespondenceSet) -> PairOrders | None:
-    """The orders of a complete set, if they have been made since its photos were annotated as they are."""
+    """Return the orders of a complete set, or None if there are none for the current annotations."""
     folder, revision = _folder(workspace, mined), _revision(workspace, mined)
     return _opened(folder, revision) if _made(folder) == (_of_set(workspace, mined), revision) else None
 
@@ -84,7 +84,7 @@ def orders_of(workspace: Workspace, mined: CorrespondenceSet) -> PairOrders | No
 def make_matches(
     workspace: Workspace, mined: CorrespondenceSet, report: Callable[[int, int], None] = lambda done, total: None
 ) -> PairOrders:
-    """Make the orders of a complete set, in place of older ones. report: photos read, and how many there are."""
+    """Compute the orders of a complete set and replace older ones. report: called with photos read, and their total."""
     revision, total = _revision(workspace, mined), mined.pair_count
     names = tuple(sorted(dataset_by_id(workspace.store, mined.dataset_id).categories or {}))
     arrays: dict[str, np.ndarray] = {
@@ -117,12 +117,12 @@ def make_matches(
 
 
 def drop_matches(workspace: Workspace, set_id: int) -> None:
-    """Forget the orders of a set: they can always be made again, and without the set they are of no use."""
+    """Delete the orders of a set. They can be computed again."""
     shutil.rmtree(workspace.orders / str(set_id), ignore_errors=True)
 
 
 def match_rows(workspace: Workspace, mined: CorrespondenceSet, found: PairOrders, order: MatchOrder) -> np.ndarray:
-    """Rows of ``found`` that are shown, in order: uint32 [n]. One that nothing filters is a view of the file."""
+    """Return the rows of ``found`` to show, in order: uint32 [n]. Without filters, it is a view of the file."""
     by_marks = order.verdict is not None or order.tag is not None
     marks = marks_of(workspace.store, mined.dataset_id) if by_marks else 0
     rows = _rows(_Known(workspace, mined.id, found.revision, found), order, marks)
@@ -131,12 +131,12 @@ def match_rows(workspace: Workspace, mined: CorrespondenceSet, found: PairOrders
 
 
 def match_keys(found: PairOrders, rows: np.ndarray, offset: int, limit: int) -> np.ndarray:
-    """Keys of the pairs of a page: int64 [at most limit]."""
+    """Return the keys of the pairs of a page: int64 [at most limit]."""
     return found.keys[rows[offset : offset + limit]]
 
 
 def position_of(found: PairOrders, rows: np.ndarray, order: MatchOrder, similarity: float) -> int:
-    """Where in rows sorted by similarity the first pair stands that is at or beyond a similarity, from 0."""
+    """Return the position, from 0, of the first pair at or beyond a similarity, in rows sorted by similarity."""
     sign = -1 if order.descending else 1
     return bisect_left(rows, sign * similarity, key=lambda row: sign * found.similarity[row])
 
@@ -146,7 +146,7 @@ def position_of(found: PairOrders, rows: np.ndarray, order: MatchOrder, similari
 
 @dataclass
 class Making:
-    """Orders that a thread of this process is making; ``error`` says in a sentence why it gave up."""
+    """Orders that a thread of this process is making; ``error`` is the message if it fails."""
 
     done: int = 0
     total: int = 1
@@ -159,7 +159,7 @@ _LOCK = threading.Lock()
 
 
 def matches_or_making(workspace: Workspace, mined: CorrespondenceSet, patience: float) -> PairOrders | Making:
-    """The orders of a set. Where there are none, a thread begins to make them, and is given some seconds to do so."""
+    """Return the orders of a set. If there are none, start a thread to make them and wait ``patience`` seconds."""
     found = orders_of(workspace, mined)
     if found is not None:
         return found
@@ -173,7 +173,7 @@ def matches_or_making(workspace: Workspace, mined: CorrespondenceSet, patience: 
 
 
 def try_again(workspace: Workspace, mined: CorrespondenceSet) -> None:
-    """Forget that making the orders of a set failed."""
+    """Clear the failure of making the orders of a set, to try again."""
     with _LOCK:
         _MAKING.pop(_folder(workspace, mined), None)
 
@@ -199,7 +199,7 @@ def _begin(workspace: Workspace, mined: CorrespondenceSet) -> Making:
 
 
 def _folder(workspace: Workspace, mined: CorrespondenceSet) -> Path:
-    """In the workspace; where that cannot be written and holds none, in a folder that lasts as long as this process."""
+    """Return the folder in the workspace, or a temporary one if the workspace is read-only and holds no orders."""
     kept = workspace.orders / str(mined.id)
     if os.access(workspace.path, os.W_OK) or _made(kept) == (_of_set(workspace, mined), _revision(workspace, mined)):
         return kept
@@ -207,7 +207,7 @@ def _folder(workspace: Workspace, mined: CorrespondenceSet) -> Path:
 
 
 def _of_set(workspace: Workspace, mined: CorrespondenceSet) -> str:
-    """Which set orders are of, and how many pairs it has."""
+    """Return the identity of the set that orders belong to, and its number of pairs."""
     return f"{workspace.store.which(mined)} {mined.pair_count}"
 
 
@@ -217,7 +217,7 @@ def _elsewhere(_: Path) -> tempfile.TemporaryDirectory[str]:
 
 
 def _revision(workspace: Workspace, mined: CorrespondenceSet) -> int:
-    """What the categories depend on; without annotations, nothing."""
+    """Return the revision of the annotations, which the categories depend on, or -1 without annotations."""
     dataset = dataset_by_id(workspace.store, mined.dataset_id)
     return dataset.revision if dataset.annotation_count else -1
 
@@ -231,7 +231,7 @@ def _made(folder: Path) -> tuple[str, int] | None:
 
 
 def _ascending(sort: Sort, similarity: np.ndarray, margin: np.ndarray, cycle: np.ndarray) -> np.ndarray:
-    """Positions in ascending order, int64 [n]; what nobody measured is last, and equals are as they were."""
+    """Return positions in ascending order, int64 [n], stable; unmeasured values are last."""
     match sort:
         case "similarity":
             return np.argsort(similarity, kind="stable")
@@ -249,14 +249,14 @@ def _opened(folder: Path, revision: int) -> PairOrders:
 
 
 def _let_go(found: PairOrders) -> None:
-    """Give back the memory of what was read of the files: a filter reads all of some, a page 36 rows."""
+    """Release the memory of mapped files: a filter reads whole files, a page only 36 rows."""
     for array in (found.keys, found.similarity, found.margin, found.cycle, found.category, *found.by.values()):
         if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows does that by itself
             array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _categories(workspace: Workspace, set_id: int, block: PairBlock, names: tuple[str, ...]) -> np.ndarray:
-    """Category of the annotated object that each pair's query RoI covers, int16 [n]; -1 for none."""
+    """Return the category of the object that each pair's query RoI covers, int16 [n]; -1 for none."""
     ids = block.image_ids.tolist()
     objects, number = annotated_objects(workspace.store, ids), {name: i for i, name in enumerate(names)}
     classes = np.array([number.get(category, -1) for category in objects.categories], np.int64)
@@ -299,7 +299,7 @@ def _rows(known: _Known, order: MatchOrder, marks: int) -> np.ndarray:
 
 
 def _kept(known: _Known, order: MatchOrder) -> np.ndarray | None:
-    """Which pairs pass the filters, bool [P], in the order of the store; None where there is none to pass."""
+    """Return which pairs pass the filters, bool [P], in the order of the store; None without filters."""
     found, passed = known.found, None
     if order.least is not None and order.sort != "similarity":
         passed = found.similarity >= np.float32(order.least)
