@@ -80,7 +80,7 @@ class GalleryOrder:
 
 @dataclass(frozen=True)
 class Tile:
-    """A photo in the gallery; the counts are None where no set covers it."""
+    """A photo in the gallery; the counts are None if no set covers it."""
 
     id: int
     path: str
@@ -92,12 +92,12 @@ class Tile:
     candidate_count: int | None
     mean_similarity: float | None
     cycle_share: float | None
-    mtime_ns: int  # of the file, so that a picture's URL changes with it
+    mtime_ns: int  # of the file; part of a picture's URL
     tags: tuple[str, ...] = ()
 
 
 def gallery_page(store: Store, order: GalleryOrder, offset: int, limit: int) -> list[Tile]:
-    """The photos from ``offset`` on."""
+    """Return the tiles of a page, from ``offset`` on."""
     ids = gallery_ids(store, order)[offset : offset + limit].tolist()
     own = (SetImage.image_id == Image.id) & (SetImage.set_id == (order.set_id or 0))
     photo = (Image.id, Image.path, Image.width, Image.height, Image.status, Image.error)
@@ -110,12 +110,12 @@ def gallery_page(store: Store, order: GalleryOrder, offset: int, limit: int) -> 
 
 
 def gallery_count(store: Store, order: GalleryOrder) -> int:
-    """How many photos the gallery holds."""
+    """Return the number of photos in the gallery."""
     return len(gallery_ids(store, order))
 
 
 def step(store: Store, order: GalleryOrder, image_id: int, forward: bool) -> int | None:
-    """The photo after (or before) this one in the gallery's order; None at its end, and for a photo outside it."""
+    """Return the photo after (or before) this one in the gallery; None at its end, and for a photo outside it."""
     ids = gallery_ids(store, order)
     there = np.flatnonzero(ids == image_id)
     if not len(there):
@@ -125,7 +125,7 @@ def step(store: Store, order: GalleryOrder, image_id: int, forward: bool) -> int
 
 
 def gallery_ids(store: Store, order: GalleryOrder) -> np.ndarray:
-    """Ids of the photos that the gallery shows, int64 [n], in order; read-only."""
+    """Return the ids of the photos in the gallery, int64 [n], in order; read-only."""
     return _gallery_ids(store, order, _state(store, order))
 
 

@@ -1,4 +1,4 @@
-"""What a map's points can be coloured by, for a whole dataset at once."""
+"""Values that colour the points of a map, for a whole dataset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orl_explorer.db.store import Store, fetch
 
 
 def largest_objects(store: Store, dataset_id: int) -> dict[int, str]:
-    """Category of the largest annotated object of each image that has one, by image id; the first of equals."""
+    """Return the category of the largest annotated object of each image that has one, by image id; the first of equals."""
     question = select(Annotation.image_id, Annotation.category, Annotation.w * Annotation.h)
     largest: dict[int, tuple[float, str]] = {}
     with store.session() as session:
@@ -27,7 +27,7 @@ def largest_objects(store: Store, dataset_id: int) -> dict[int, str]:
 
 
 def first_tags(store: Store, dataset_id: int) -> dict[int, str]:
-    """The tag of each tagged image, by image id; the first in alphabetical order of several."""
+    """Return the tag of each tagged image, by image id; the first in alphabetical order of several."""
     with store.session() as session:
         members = members_of(session, dataset_id)
         question = select(Tag.image_id, func.min(Tag.tag)).join(Image, Image.id == Tag.image_id)

@@ -1,4 +1,4 @@
-"""Everything that people said of the photos and pairs of one set, to be taken elsewhere."""
+"""Verdicts and tags on the photos and pairs of one set, for export."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class MarkRow(NamedTuple):
 
 
 def verdict_rows(store: Store, set_id: int) -> Iterator[MarkRow]:
-    """Verdicts on the set's pairs, by photo."""
+    """Yield the verdicts on the set's pairs, by photo."""
     return _on_pairs(store, set_id, select(Verdict.query_roi_id, Verdict.key_roi_id, Verdict.verdict), Verdict)
 
 
 def tag_rows(store: Store, set_id: int) -> Iterator[MarkRow]:
-    """Tags on the set's photos, then on its pairs, by photo."""
+    """Yield the tags on the set's photos, then on its pairs, by photo."""
     of_set = (SetImage.image_id == Tag.image_id) & (SetImage.set_id == set_id)
     with store.session() as session:
         on_photos = select(Tag).join(SetImage, of_set).order_by(Tag.image_id, Tag.tag, Tag.author)

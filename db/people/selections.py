@@ -1,4 +1,4 @@
-"""Selections: photos that a person chose together, on a map say, under an id that a link can carry."""
+"""Selections: named groups of photos, chosen on a map for example, with an id for links."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orl_explorer.db.store import Store
 def keep_selection(
     store: Store, dataset_id: int, ids: Sequence[int] | np.ndarray, name: str = "", author: str = ""
 ) -> int:
-    """Keep photos of a dataset, by id, in any order; the id of the selection."""
+    """Store photos of a dataset, by id, in any order, as a selection. Returns its id."""
     chosen = np.unique(np.asarray(ids, "<i8"))
     row = Selection(name=name or f"{len(chosen):,} photos", dataset_id=dataset_id, author=author)
     row.image_ids = chosen.tobytes()
@@ -25,20 +25,20 @@ def keep_selection(
 
 
 def find_selection(store: Store, selection_id: int) -> Selection | None:
-    """The selection of this id, if there is one."""
+    """Return the selection of this id, or None."""
     with store.session() as session:
         return session.get(Selection, selection_id)
 
 
 def selections(store: Store, dataset_id: int) -> list[tuple[int, str]]:
-    """Id and name of each selection of a dataset, newest first."""
+    """Return the id and name of each selection of a dataset, newest first."""
     with store.session() as session:
         rows = select(Selection.id, Selection.name).where(Selection.dataset_id == dataset_id)
         return [(row.id, row.name) for row in session.execute(rows.order_by(Selection.id.desc()))]
 
 
 def selected_ids(store: Store, selection_id: int) -> np.ndarray:
-    """Ids of its photos, int64 [n], ascending; none where there is no such selection."""
+    """Return the ids of a selection's photos, int64 [n], ascending; empty if there is no such selection."""
     with store.session() as session:
         kept = session.scalar(select(Selection.image_ids).where(Selection.id == selection_id))
     return np.frombuffer(kept or b"", "<i8").astype(np.int64)

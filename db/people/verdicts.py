@@ -1,4 +1,4 @@
-"""Verdicts: what people think of pairs."""
+"""Verdicts of people on pairs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def judge(
     verdict: Judgement | None,
     author: str,
 ) -> bool:
-    """Keep (or with None withdraw) a person's verdict on a pair of boxes, each given as (image id, x y w h).
+    """Store a person's verdict, or remove it with None, on a pair of boxes given as (image id, x y w h).
 
-    Returns False when one of the boxes belongs to no set, so that there is nothing to judge.
+    Returns False if one of the boxes belongs to no set.
     """
     with store.session() as session:
         ids = []
@@ -39,7 +39,7 @@ def judge(
 
 
 def judge_pair(store: Store, query_roi_id: int, key_roi_id: int, verdict: Judgement | None, author: str) -> None:
-    """Keep (or with None withdraw) a person's verdict on a pair of RoIs that exist."""
+    """Store a person's verdict on a pair of existing RoIs, or remove it with None."""
     with store.session() as session:
         found = session.get(Verdict, (query_roi_id, key_roi_id, author))
         if found is not None:
@@ -51,7 +51,7 @@ def judge_pair(store: Store, query_roi_id: int, key_roi_id: int, verdict: Judgem
 
 
 def verdicts_on(store: Store, pairs: Iterable[tuple[int, int]], author: str) -> dict[tuple[int, int], Judgement]:
-    """A person's verdicts on pairs given as (query RoI id, key RoI id), where there is one."""
+    """Return a person's verdicts by pair (query RoI id, key RoI id)."""
     asked = set(pairs)
     queries = sorted({query for query, _ in asked})
     found: dict[tuple[int, int], Judgement] = {}
@@ -66,7 +66,7 @@ def verdicts_on(store: Store, pairs: Iterable[tuple[int, int]], author: str) -> 
 def verdicts_of(
     store: Store, query_image: int, author: str
 ) -> dict[tuple[tuple[int, ...], int, tuple[int, ...]], Judgement]:
-    """Verdicts on a query image's pairs: (query box, neighbour's image id, key box) -> verdict."""
+    """Return verdicts on a query image's pairs: (query box, neighbour's image id, key box) -> verdict."""
     query, key = QUERY, KEY
     with store.session() as session:
         rows = session.execute(

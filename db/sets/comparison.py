@@ -1,4 +1,4 @@
-"""What two correspondence sets of the same photos have in common: one image at once, all of them once.
+"""Overlap of two correspondence sets of the same photos: of one image on demand, of all images once.
 
 A pair is the same in both when its two RoIs are, so its photos too: a box is one ``roi`` row whichever sets use it.
 """
@@ -47,7 +47,7 @@ class Overlap:
         return self.shared / union if union else 1.0
 
     def swapped(self) -> Overlap:
-        """The same, seen from the other set."""
+        """The overlap with the two sets swapped."""
         return Overlap(self.shared, self.second, self.first)
 
 
@@ -91,7 +91,7 @@ def compare_image(store: Store, first: int, second: int, image_id: int) -> Compa
 
 
 def shared_pairs(store: Store, first: int, second: int, image_id: int) -> set[tuple[int, int]]:
-    """The pairs of an image that both sets have, each as the ids of its query and key RoIs."""
+    """Return the pairs of an image that both sets have, each as the ids of its query and key RoIs."""
     rows: list[set[tuple[int, int]]] = []
     with store.session() as session:
         for set_id in (first, second):
@@ -101,10 +101,10 @@ def shared_pairs(store: Store, first: int, second: int, image_id: int) -> set[tu
 
 
 def compare_sets(store: Store, first: int, second: int, on_progress: _Report | None = None) -> Comparison:
-    """Compare two complete sets on all images that both cover; kept, so that it is computed once.
+    """Compare two complete sets on all images that both cover, and store the result.
 
-    on_progress: is told how many images are done, and of how many.
-    Raises StoreError when one is missing or not complete, or when they have no image in common.
+    on_progress: called with the number of images done, and their total.
+    Raises StoreError if a set is missing or not complete, or when they have no image in common.
     """
     found = kept_comparison(store, first, second)
     if found is not None:
@@ -114,7 +114,7 @@ def compare_sets(store: Store, first: int, second: int, on_progress: _Report | N
 
 
 def kept_comparison(store: Store, first: int, second: int) -> Comparison | None:
-    """The comparison of two sets if it was computed before."""
+    """Return the stored comparison of two sets, or None."""
     low, high = sorted((first, second))
     with store.session() as session:
         stored = session.get(SetComparison, (low, high))
@@ -132,7 +132,7 @@ def _seen_from(first: int, second: int, summary: dict[str, Any]) -> Comparison:
 def least_alike(
     store: Store, first: int, second: int, limit: int, after: ImageOverlap | None = None
 ) -> list[ImageOverlap]:
-    """Images of a kept comparison, those whose pairs have least in common first; from the one after ``after`` on."""
+    """Return images of a stored comparison, those whose pairs overlap least first; from the one after ``after`` on."""
     low, high = sorted((first, second))
     row = ImageComparison
     query = select(row.image_id, row.neighbors, row.rois, row.pairs).where(row.first_id == low, row.second_id == high)
@@ -200,7 +200,7 @@ def _compare(store: Store, first: int, second: int, on_progress: _Report | None 
     summary: dict[str, Any] = {"images": len(images), "histogram": histogram.tolist()}
     summary |= dict(zip(("neighbors", "rois", "pairs"), overlaps, strict=True))
     with store.session() as session:
-        if session.get(SetComparison, (first, second)) is None:  # else somebody else was quicker
+        if session.get(SetComparison, (first, second)) is None:  # else another process was faster
             session.add(SetComparison(first_id=first, second_id=second, summary=summary))
             session.flush()
             columns = ("first_id", "second_id", "image_id", "neighbors", "rois", "pairs")

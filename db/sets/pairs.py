@@ -1,4 +1,4 @@
-"""Pairs of a whole set as rows of flat arrays, and any few of them with all that a card shows."""
+"""Pairs of a whole set as flat arrays, and the details of single pairs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pair_keys(places: np.ndarray) -> np.ndarray:
 
 
 def pair_places(keys: np.ndarray) -> np.ndarray:
-    """The way back: int64 [n, 3]."""
+    """Return the inverse of ``pair_keys``: int64 [n, 3]."""
     mask = (1 << RANK_BITS) - 1
     return np.stack([keys >> 2 * RANK_BITS, (keys >> RANK_BITS) & mask, keys & mask], axis=1)
 
@@ -36,7 +36,7 @@ class PairBlock:
     """Pairs of some photos, in the order of the table.
 
     image_ids: int64 [m], of the photos. keys: int64 [n], as ``pair_keys``. query_roi_ids: int64 [n]. similarity,
-    margin: float32 [n]; cycle: float32 [n], 1 or 0; NaN where nobody measured.
+    margin: float32 [n]; cycle: float32 [n], 1 or 0; NaN if not measured.
     """
 
     image_ids: np.ndarray
@@ -48,7 +48,7 @@ class PairBlock:
 
 
 def pair_blocks(store: Store, set_id: int) -> Iterator[PairBlock]:
-    """All pairs of a set, some photos at a time."""
+    """Yield all pairs of a set in blocks of photos."""
     ids = select(SetImage.image_id).where(SetImage.set_id == set_id).order_by(SetImage.image_id)
     columns = (Pair.image_id, Pair.neighbor_rank, Pair.rank, Pair.query_roi_id)
     question = select(*columns, Pair.similarity, Pair.margin, Pair.cycle).where(Pair.set_id == set_id)
@@ -130,7 +130,7 @@ class ListedPair:
 
 
 def matches_at(store: Store, set_id: int, keys: np.ndarray) -> list[ListedPair]:
-    """The pairs of these keys, in their order; those that are not in the set are left out."""
+    """Return the pairs with these keys, in their order; keys that are not in the set are left out."""
     if not len(keys):
         return []
     names = ("image_id", "neighbor_rank", "rank")

@@ -1,4 +1,4 @@
-"""A whole correspondence set as flat arrays, for what looks at all of it."""
+"""A whole correspondence set as flat arrays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WholeSet:
     images: int64 [n, 3], id, width and height. rois: int64 [R, 6], image id, roi id, x, y, w and h, by rank.
     neighbors: int64 [n · K, 2], image id and neighbour's id, nearest first; nearness: float32 [n · K], their cosine.
     pairs: int64 [P, 4], image id, rank of the neighbour, roi ids of query and key; similarity, margin: float32 [P],
-    NaN where it was never measured; cycle: float32 [P], 1, 0 or NaN.
+    NaN if not measured; cycle: float32 [P], 1, 0 or NaN.
     """
 
     images: np.ndarray
