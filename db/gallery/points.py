@@ -13,7 +13,7 @@ from orl_explorer.db.store import Store, fetch
 
 
 def largest_objects(store: Store, dataset_id: int) -> dict[int, str]:
-    """Return the category of the largest annotated object of each image that has one, by image id; the first of equals."""
+    """Return the category of the largest object of each annotated image, by image id; of equals, the first."""
     question = select(Annotation.image_id, Annotation.category, Annotation.w * Annotation.h)
     largest: dict[int, tuple[float, str]] = {}
     with store.session() as session:
