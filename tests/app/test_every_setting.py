@@ -120,7 +120,7 @@ def test_the_flags_addresses_and_ranges_are_these() -> None:
     help_text = CliRunner().invoke(app, ["mine", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
     for name, (flag, *_) in (SLID | PICKED).items():
         assert flag in help_text, name
-    assert "K: nearest images of each image. [1 to 100; paper: 10]" in help_text
+    assert "K: number of nearest neighbours of each photo. [1 to 100; paper: 10]" in help_text
     assert "[more than 0 and at most 1; paper: 0.1]" in help_text
     for name, (_, url, label, steps, form) in SLID.items():
         assert (forms.URL[name], control(MineConfig, name).label, slider(MineConfig, name)) == (url, label, steps)
