@@ -1,11 +1,11 @@
 // @ts-check
-// What belongs to looking lives in the URL, written here without asking the server, so that a link shows what its
-// sender saw; what the server knows of it writes there itself.
+// Writes display options to the URL without the server, so that a link shows what its sender saw. The server writes
+// its own parameters.
 
 import { withParameters } from "./urls.js";
 
 /**
- * inAddress() says each parameter, "" where it is as usual; fromAddress() takes them back.
+ * inAddress() returns the parameters, "" for defaults; fromAddress() reads them.
  * @typedef {{ inAddress(): Record<string, string>, fromAddress(parameters: URLSearchParams): void }} Addressed
  */
 
@@ -37,14 +37,14 @@ export class AddressBar {
     clearTimeout(this.timer);
     const url = new URL(location.href);
     for (const [name, value] of Object.entries(this.view.inAddress())) url.searchParams.set(name, value);
-    // The server cannot take several parameters away in one step of the history: it empties them.
+    // The server cannot remove several parameters in one step of the history: it sets them to "".
     for (const [name, value] of [...url.searchParams]) if (value === "") url.searchParams.delete(name);
     if (url.href !== location.href) history.replaceState(history.state, "", url);
   }
 }
 
 /**
- * The address with what it leaves out as long as that goes without saying, for tomorrow it may not.
+ * Returns a permanent link: it also names values that are defaults now, because defaults may change.
  * @param {Record<string, string | string[]>} parameters
  */
 export const lastingLink = (parameters) => withParameters(location.href, parameters);

@@ -1,5 +1,5 @@
 // @ts-check
-// The colours of what is drawn, each once: Okabe and Ito's, which people of any eyesight tell apart, and two of Tol's.
+// The colours of drawings: those of Okabe and Ito, which colour-blind people can distinguish, and two of Tol's.
 
 export const BLUE = "#0072B2";
 export const SKY = "#56B4E9";
@@ -12,7 +12,7 @@ export const GREY = "#999999";
 const WINE = "#AA3377";
 const PEAR = "#BBCC33";
 
-// Over photos light colours get a dark halo, dark ones a white halo, so that a line stands out from any of them.
+// Over photos, light colours get a dark halo and dark ones a light halo, so that lines are visible on any photo.
 export const DARK = "rgb(0 0 0 / 72%)";
 const LIGHT = "rgb(255 255 255 / 88%)";
 const PALE = new Set([ORANGE, SKY, PURPLE, YELLOW, PEAR]);
@@ -21,12 +21,12 @@ const PALE = new Set([ORANGE, SKY, PURPLE, YELLOW, PEAR]);
 export const haloed = (color) => ({ color, halo: PALE.has(color) ? DARK : LIGHT });
 
 /**
- * The colour of words on a ground that has such a halo.
+ * Returns the colour of text on a colour with this halo.
  * @param {string} halo
  */
 export const wordsOn = (halo) => (halo === DARK ? "#111" : "#fff");
 
-// Of pairs, the most similar first.
+// Colours of pairs, the most similar first.
 export const PAIRS = [ORANGE, SKY, PURPLE, GREEN, YELLOW, VERMILION, BLUE, WINE, PEAR].map(haloed);
 
 export const VIRIDIS = [
@@ -41,7 +41,7 @@ export const VIRIDIS = [
 export const rgb = (hex) => [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16));
 
 /**
- * The colour at a place of a scale.
+ * Returns the colour at a position of a scale.
  * @param {string[]} stops evenly spaced
  * @param {number} share from 0 to 1
  */
@@ -56,7 +56,7 @@ export function alongScale(stops, share) {
 export const VIRIDIS_LEVELS = Array.from({ length: 256 }, (_, level) => alongScale(VIRIDIS, level / 255));
 
 /**
- * A scale from left to right, for a style sheet.
+ * Returns a scale from left to right for a style sheet.
  * @param {string[]} stops
  */
 export const gradient = (stops) => `linear-gradient(90deg, ${stops.join(", ")})`;

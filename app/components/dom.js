@@ -1,9 +1,9 @@
 // @ts-check
-// Small DOM helpers shared by all components. Data only ever enters the page through text nodes
-// and attributes, never through markup, so a file name cannot inject anything.
+// Small DOM helpers of all components. Data enters the page only as text nodes and attributes, never as markup, so
+// a file name cannot inject anything.
 
 /**
- * Attributes; of those that are null or false none is set. "text" is the text inside, "on…" a listener.
+ * Attributes. Null and false are not set. "text" is the text content, "on…" a listener.
  * @typedef {Record<string, unknown>} Props
  * @typedef {Node | string | null | undefined | false} Child
  */
@@ -68,7 +68,7 @@ export function icon(name) {
 }
 
 /**
- * A picture; where it cannot be had, something else stands in its place.
+ * Returns a picture. If it cannot be loaded, something else replaces it.
  * @param {string} src
  * @param {Props} props
  * @param {() => Node} [instead]

@@ -1,5 +1,5 @@
 // @ts-check
-// A view that only draws: Python says all that there is to say of it.
+// A view without state of its own: all its data comes from Python.
 
 import { lastingLink } from "./address.js";
 import { SaveMenu } from "./save.js";
@@ -8,7 +8,7 @@ import { asShown } from "./shown.js";
 /** @import { Figure } from "./figure_types.js" */
 
 export class Drawn {
-  /** @param {HTMLElement} root beside a .head, the place for the menu that saves */
+  /** @param {HTMLElement} root beside a .head for the save menu */
   constructor(root) {
     this.root = root;
     /** @type {HTMLElement} */
@@ -17,7 +17,7 @@ export class Drawn {
   }
 
   /**
-   * The menu, where there is something to say of the view.
+   * Shows the save menu if there is a figure.
    * @param {Figure | null} figure
    */
   setFigure(figure) {
@@ -26,7 +26,7 @@ export class Drawn {
     if (figure && !this.head.firstChild) this.head.append(new SaveMenu(this).root);
   }
 
-  /** What a figure shows. */
+  /** Returns the elements of the figure. */
   shown() {
     return /** @type {Element[]} */ ([this.root]);
   }

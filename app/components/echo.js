@@ -1,11 +1,11 @@
 // @ts-check
-// A view tells the page what it looks like, for the URL, and the page sends it back with its next data. Only what the
-// page says of its own accord (a link, the browser's Back) is news; an echo, or something older, is not.
+// A view sends its display options to the page, for the URL, and the page returns them with its next data. Only
+// options from elsewhere (a link, the browser's Back) are news; an echo, or an older one, is not.
 
 export class Echo {
   constructor() {
     /** @type {string[]} */
-    this.told = []; // and not heard back yet
+    this.told = []; // sent, and not returned yet
     this.heard = "";
   }
 

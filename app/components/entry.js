@@ -1,5 +1,5 @@
 // @ts-check
-// What Streamlit calls with new data, and what views tell the page.
+// The entry point that Streamlit calls with new data, and the triggers of views.
 
 /**
  * @typedef {(name: string, value: unknown) => void} Send
@@ -8,7 +8,7 @@
  */
 
 /**
- * A view stays as long as the root that it was made for.
+ * Returns an entry point. A view lives as long as its root element.
  * @param {string} selector of the root
  * @param {new (root: HTMLElement) => View} Made
  */
@@ -29,7 +29,7 @@ export function entry(selector, Made) {
     const run = Symbol("run");
     views.set(parentElement, { view, run });
     view.setData(data);
-    // Streamlit may call the cleanup of an overtaken run after the next one has drawn.
+    // Streamlit may call the cleanup of an outdated run after the next one has drawn.
     return () => {
       if (views.get(parentElement)?.run !== run) return;
       view.destroy();
@@ -41,7 +41,7 @@ export function entry(selector, Made) {
 let told = 0;
 
 /**
- * An event that differs from every other one: Streamlit drops a trigger that is equal to the last.
+ * Returns a unique event: Streamlit drops a trigger that equals the previous one.
  * @template {object} T
  * @param {T} event
  */

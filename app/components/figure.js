@@ -1,5 +1,5 @@
 // @ts-check
-// A view as a figure: what it draws as one SVG with its pictures inside, above a caption that says how it came about.
+// A view as a figure: one SVG with its pictures inside, above a caption.
 
 import { el, fill, svg, SVG_NS } from "./dom.js";
 import { answerTo } from "./urls.js";
@@ -8,7 +8,7 @@ import { wrapped } from "./words.js";
 /** @import { Props } from "./dom.js" */
 
 /**
- * What is drawn, in CSS pixels from the upper left corner.
+ * A drawing, in CSS pixels from the upper left corner.
  * @typedef {{ nodes: SVGElement[], width: number, height: number }} Drawing
  */
 
@@ -38,7 +38,7 @@ const FIGURE_STYLES = [
   "vector-effect",
 ];
 const FIGURE_SCALE = 2; // pixels of the PNG for each CSS pixel
-const FIGURE_MOST = 16_000; // pixels of a canvas's side that every browser bears
+const FIGURE_MOST = 16_000; // largest side of a canvas that all browsers support, in pixels
 const FIGURE_TEXT = 11; // CSS pixels
 const FIGURE_MARGIN = 12;
 
@@ -46,7 +46,7 @@ const FIGURE_MARGIN = 12;
 const inkOf = (root) => getComputedStyle(root).color;
 
 /**
- * Words in the ink of a view.
+ * Returns text in the text colour of a view.
  * @param {Element} root
  * @param {number} x
  * @param {number} y
@@ -73,7 +73,7 @@ function mixed(colour) {
 }
 
 /**
- * Colours as programs other than browsers know them: mixed ones are taken from a pixel.
+ * Converts a colour for programs other than browsers: mixed colours are read from a pixel.
  * @param {string} colour
  */
 export function plainColour(colour) {
@@ -83,7 +83,7 @@ export function plainColour(colour) {
 }
 
 /**
- * Whoever opens the figure may lack the font: its words take the same room in another.
+ * Fixes the width of a text: another font, if this one is missing, gets the same width.
  * @param {number} width
  */
 export const asWide = (width) => ({ textLength: width.toFixed(1), lengthAdjust: "spacingAndGlyphs" });
@@ -100,7 +100,7 @@ function keepWidths(from, to) {
 }
 
 /**
- * A copy that looks the same without the style sheet: what is hidden is gone, what is drawn carries its style.
+ * Returns a copy that needs no style sheet: without hidden nodes, with the styles as attributes.
  * @template {SVGElement} T
  * @param {T} original
  */
@@ -142,7 +142,7 @@ function asDataUrl(blob) {
 }
 
 /**
- * Put every photo and map that is shown into the figure itself; one that cannot be had is left out.
+ * Embeds all pictures into the figure. A picture that cannot be loaded is removed.
  * @param {SVGElement} figure
  */
 async function inlineImages(figure) {

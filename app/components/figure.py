@@ -1,4 +1,4 @@
-"""What a view needs in order to be saved as a figure, or shared as a link."""
+"""Data for saving a view as a figure or sharing it as a link."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TypedDict
 
 
 class Figure(TypedDict):
-    """``name`` of the file, without its kind; ``caption``: sentences; ``place``: what a lasting link says besides."""
+    """name: file name without extension. caption: sentences. place: further URL parameters of a permanent link."""
 
     name: str
     caption: list[str]

@@ -1,14 +1,14 @@
 // @ts-check
-// Grids with one tab stop: arrow keys move the focus.
+// Grids with one tab stop. Arrow keys move the focus.
 
 export const MOVES = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"]);
 
 /**
- * Where a key leads. Rows are found by their position on screen: the number of columns belongs to the style sheet.
+ * Returns the item that a key moves to. Rows are found by position: the style sheet sets the number of columns.
  * @param {number[]} tops of all items, in pixels
  * @param {number} index of the item that has the focus
  * @param {string} key one of MOVES
- * @returns {number} index; the same one where there is no further one
+ * @returns {number} index; the same one at an edge
  */
 export function moved(tops, index, key) {
   const last = tops.length - 1;
@@ -36,7 +36,7 @@ export const itemAt = (items, index, key) =>
   ];
 
 /**
- * The one tab stop.
+ * Sets the tab stop.
  * @param {HTMLElement[]} items
  * @param {HTMLElement} stop
  */

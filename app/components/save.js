@@ -1,5 +1,5 @@
 // @ts-check
-// The menu that saves or shares a view, which figure.js describes.
+// The menu that saves a view as a figure or copies a link to it.
 
 import { el, icon } from "./dom.js";
 import { asPng, figureOf } from "./figure.js";
@@ -73,9 +73,9 @@ export class SaveMenu {
       await navigator.clipboard.writeText(this.view.link());
       this.say("Link copied");
     } catch {
-      // Without HTTPS there is no clipboard on a foreign host, and a person can refuse it.
+      // The clipboard needs HTTPS (or localhost) and the person's permission.
       history.replaceState(history.state, "", this.view.link());
-      this.say("Copy the address bar: the browser lets no page do it here");
+      this.say("Cannot copy here. Copy the link from the address bar");
     }
   }
 

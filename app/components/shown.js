@@ -1,5 +1,5 @@
 // @ts-check
-// What a person sees of HTML, as SVG for a figure: grounds and borders, pictures, drawings, and words where they stand.
+// Converts visible HTML to SVG for a figure: backgrounds, borders, pictures, drawings, and text.
 
 import { fill, svg } from "./dom.js";
 import { asWide, plainColour, styledCopy } from "./figure.js";
@@ -46,7 +46,7 @@ class Shown {
    * @returns {void}
    */
   element(element, clip) {
-    if (element.matches(".screen")) return; // says what to do on screen
+    if (element.matches(".screen")) return; // instructions for the screen
     const style = getComputedStyle(element);
     const box = element.getBoundingClientRect();
     const seen =
@@ -91,7 +91,7 @@ class Shown {
   }
 
   /**
-   * From left to right, the stops evenly spaced: what scales of colour are.
+   * Draws a colour scale: from left to right, with evenly spaced stops.
    * @param {DOMRect} box
    * @param {string} image
    */
@@ -130,7 +130,7 @@ class Shown {
   }
 
   /**
-   * Lines as the browser has broken them, cut where it cuts them.
+   * Draws text with the browser's line breaks and clipping.
    * @param {Text} node
    * @param {CSSStyleDeclaration} style
    * @param {Edges} clip
@@ -161,7 +161,7 @@ class Shown {
 }
 
 /**
- * The lines of a text node: their words, and from where to where they reach.
+ * Returns the lines of a text node with their edges.
  * @param {Text} node
  */
 function linesOf(node) {
@@ -181,7 +181,7 @@ function linesOf(node) {
 }
 
 /**
- * As much of a line as ends before an edge, an ellipsis included where there is one.
+ * Returns the part of a line before an edge, with an ellipsis.
  * @param {Text} node
  * @param {Line} line
  * @param {number} edge
@@ -200,7 +200,7 @@ function cutAt(node, line, edge, style) {
 }
 
 /**
- * As a figure takes it: what is seen of some elements, with the room that they take together.
+ * Returns a drawing of the visible parts of some elements.
  * @param {...Element} elements
  */
 export function asShown(...elements) {

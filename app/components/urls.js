@@ -1,8 +1,8 @@
 // @ts-check
-// Addresses as texts.
+// URLs.
 
 /**
- * A template with its braces filled: numbers as whole ones, for they are pixels and ids.
+ * Fills a template. Numbers are rounded: they are pixels and ids.
  * @param {string} template such as "crop/{image}/{x}-{y}-{w}-{h}"
  * @param {Record<string, number>} values
  */
@@ -10,7 +10,7 @@ export const filled = (template, values) =>
   template.replace(/\{(\w+)\}/g, (_, name) => String(Math.round(values[name])));
 
 /**
- * Of a RoI's crop, by the template that the server gives.
+ * Returns the URL of a RoI's crop, from the server's template.
  * @param {string} template
  * @param {number} image
  * @param {ArrayLike<number>} box
@@ -19,14 +19,14 @@ export const cropUrl = (template, image, box) =>
   filled(template, { image, x: box[0], y: box[1], w: box[2], h: box[3] });
 
 /**
- * What the server answers; null where nobody does.
+ * Returns the server's response, or null if there is none.
  * @param {string} url
  * @returns {Promise<Response | null>}
  */
 export const answerTo = (url) => fetch(url).catch(() => /** @type {Response} */ (null));
 
 /**
- * An address with some parameters of its own; what is empty is left out.
+ * Returns a URL with some parameters replaced. Empty ones are removed.
  * @param {string} href
  * @param {Record<string, string | string[]>} parameters
  */

@@ -1,5 +1,5 @@
 // @ts-check
-// What a person can say of a pair: the words, the key, and the icon of the same name.
+// The verdicts on a pair: name (also of the icon), label, and key.
 
 /** @import { ShownPair } from "../pages/pair/component_types.js" */
 

@@ -1,5 +1,5 @@
 // @ts-check
-// Words and names, as views and figures write them.
+// Helpers for texts of views and figures.
 
 /**
  * @param {number | "no"} count
@@ -8,7 +8,7 @@
 export const plural = (count, noun) => `${count} ${noun}${count === 1 || count === "no" ? "" : "s"}`;
 
 /**
- * Lines of at most so many letters, broken at spaces; a longer word has a line of its own.
+ * Wraps a text at spaces into lines of at most so many letters. A longer word has a line of its own.
  * @param {string} text
  * @param {number} most
  */
@@ -23,7 +23,7 @@ export function wrapped(text, most) {
 }
 
 /**
- * At most so many letters, the last one an ellipsis where there were more.
+ * Shortens a text to at most so many letters, with an ellipsis.
  * @param {string} text
  * @param {number} length
  */

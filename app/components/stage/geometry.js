@@ -1,5 +1,5 @@
 // @ts-check
-// Where boxes, links and photos lie.
+// Positions of boxes, links and photos.
 
 import { clamp } from "../numbers.js";
 
@@ -19,12 +19,12 @@ export const area = ([, , width, height]) => width * height;
 export const sizeText = (box) => `${Math.round(box[2])} × ${Math.round(box[3])}`;
 
 /**
- * Boxes at a point: the smallest first, where those of a pair count as smaller than they are.
+ * Returns the boxes at a point, the smallest first. Paired boxes count as smaller than they are.
  * @template {{ box: Box, pair?: unknown }} T
  * @param {T[]} records
  * @param {number} x
  * @param {number} y
- * @param {number} slack how far off still counts
+ * @param {number} slack tolerance
  */
 export function boxesAt(records, x, y, slack) {
   /** @param {T} record */
@@ -38,7 +38,7 @@ export function boxesAt(records, x, y, slack) {
 }
 
 /**
- * The frames of two photos with the ratios a and b of width to height.
+ * Returns the frames of two photos with the aspect ratios a and b.
  * @param {[number, number]} ratios
  * @param {number} width of the stage
  * @param {number} tallest that a photo may be
@@ -67,7 +67,7 @@ export function framesFor([a, b], width, tallest, stacked) {
 }
 
 /**
- * A link leaves and enters through the edges that face each other, so that it does not cross the objects.
+ * Returns a link between the facing edges of two boxes, so that it does not cross the objects.
  * @param {Edges} from
  * @param {Edges} to
  * @param {boolean} stacked
@@ -95,7 +95,7 @@ export function linkBetween(from, to, stacked) {
 }
 
 /**
- * The view in which a box fills about half of the frame: zoom, and the corner of what is seen as shares of the photo.
+ * Returns the view in which a box fills about half of the frame: zoom, and the visible corner as shares of the photo.
  * @param {Box} box
  * @param {{ width: number, height: number }} size of the photo
  */

@@ -1,5 +1,5 @@
 // @ts-check
-// Keys: one view of a page at a time has them, and never while somebody types.
+// Keyboard shortcuts. One view of a page has them at a time, and never while somebody types.
 
 const THROTTLE = 140; // ms between repeats of a held arrow key; faster triggers would be lost
 
@@ -7,7 +7,7 @@ const TYPING = "input, textarea, select, [role=textbox], [role=combobox]";
 const ARROW_ROLES = new Set(["slider", "listbox", "menu", "tablist", "radiogroup", "grid", "tree"]);
 
 /**
- * What has keys: the actions of a view.
+ * A view with keyboard shortcuts.
  * @typedef {object} Keyed
  * @property {HTMLElement} root
  * @property {unknown} data
@@ -17,9 +17,9 @@ const ARROW_ROLES = new Set(["slider", "listbox", "menu", "tablist", "radiogroup
 /** @type {Set<Keys>} */
 const mounted = new Set();
 /** @type {Keys | null} */
-let keysGoTo = null; // with several views on a page, the one used last
+let keysGoTo = null; // of several views on a page, the one used last
 
-// Calls what view.actionOf(key) returns; H, held, hides all but the photos.
+// Calls what view.actionOf(key) returns. Holding H hides everything except the photos.
 export class Keys {
   /** @param {Keyed} view */
   constructor(view) {
@@ -27,10 +27,10 @@ export class Keys {
     this.root = view.root;
     this.root.onpointerenter = () => (keysGoTo = this);
     this.root.addEventListener("focusin", () => (keysGoTo = this));
-    this.lastArrow = 0; // when one was used
+    this.lastArrow = 0; // time of the last arrow key
     this.keyDown = this.keyDown.bind(this);
     this.keyUp = this.keyUp.bind(this);
-    // Capturing, so that a key used here does not reach Streamlit's own shortcuts (R would rerun the page).
+    // Capture keys, so that they do not trigger Streamlit's own shortcuts (R would rerun the page).
     document.addEventListener("keydown", this.keyDown, true);
     document.addEventListener("keyup", this.keyUp, true);
     mounted.add(this);
@@ -49,7 +49,7 @@ export class Keys {
   }
 
   /**
-   * Streamlit's own widgets and dialogs take keys too; event.composedPath sees into shadow roots.
+   * Returns whether a key belongs to a widget or dialog of Streamlit. event.composedPath sees into shadow roots.
    * @param {KeyboardEvent} event
    */
   takenByOthers(event) {

@@ -1,13 +1,13 @@
 // @ts-check
-// What is looked at: which pairs are visible, which boxes and links are lit. The pair view has one such state,
-// the comparison one for each of its two sets; a stage draws it.
+// Display state of a stage: visible pairs, highlighted boxes and links. The pair view has one state, the comparison
+// one for each set.
 
 /** @import { NeighborPhoto, ShownPhoto } from "../../pages/pair/component_types.js" */
 /** @import { Stage } from "./stage.js" */
 /** @import { BoxRecord } from "./side.js" */
 
 /**
- * A pair as it is drawn. `number`: 0 of one that is not among the kept ones, which has a sign in its place.
+ * A pair to draw. `number`: 0 for a pair that is not kept, which has a sign instead.
  * @typedef {object} DrawnPair
  * @property {number} q
  * @property {number} k
@@ -21,7 +21,7 @@
  */
 
 /**
- * What a stage draws.
+ * Data of a stage.
  * @typedef {object} StageData
  * @property {ShownPhoto} query
  * @property {(Omit<NeighborPhoto, "rank" | "similarity"> & { rank: number | null, similarity: number | null }) | null} neighbor
@@ -51,7 +51,7 @@ export class Looking {
     /** @type {P[]} */
     this.pairs = [];
     /** @type {P | null} */
-    this.outside = null; // a selected pair that is not among them
+    this.outside = null; // a selected pair that is not kept
     this.layers = { ...LAYERS_AT_FIRST };
     /** @type {number | null} */
     this.threshold = null; // null: every pair
@@ -69,7 +69,7 @@ export class Looking {
     return this.root.clientWidth;
   }
 
-  // How much of the window's height the photos may take.
+  // Largest share of the window's height for the photos.
   share() {
     return 0.7;
   }
@@ -94,7 +94,7 @@ export class Looking {
     return this.visiblePairs().filter((pair) => pair[index] === record.index);
   }
 
-  // What is lit: the pointer speaks first, then a clicked box, then the selection.
+  // Returns the highlighted pairs: those under the pointer, else of a clicked box, else the selection.
   hotPairs() {
     if (this.hovering()) return this.hoverPairs;
     if (this.focusRecord) return this.pairsOf(this.focusRecord);
@@ -115,7 +115,7 @@ export class Looking {
   }
 
   /**
-   * The kept box that stood in a rejected one's way.
+   * Returns the kept box that a rejected one overlaps.
    * @param {BoxRecord} record
    */
   blockerOf(record) {
@@ -137,7 +137,7 @@ export class Looking {
   }
 
   /**
-   * Two boxes, one on each side: their pair where there is one.
+   * Highlights two boxes, one on each side, or their pair.
    * @param {number} q
    * @param {number} k
    */
@@ -146,7 +146,7 @@ export class Looking {
     if (pair) return this.hover([pair], []);
     return this.hover([], [this.stage.query.kept[q], this.stage.neighbor.kept[k]].filter(Boolean));
   }
-  // -- what the page's own view makes of it ----------------------------------------------------------
+  // -- overridden by the page's view -----------------------------------------------------------------
 
   highlight() {}
 

@@ -1,9 +1,8 @@
 // @ts-check
-// Mouse and pen on the stage: hover, click, wheel-zoom, drag-pan, double click.
+// Mouse and pen on the stage: hover, click, zoom with the wheel, pan by dragging, double-click.
 //
-// Boxes overlap heavily, so they are found by arithmetic rather than by the browser's hit test: the
-// smallest box under the pointer wins, paired ones count as smaller than they are, and clicking the same
-// place again goes to the next one beneath.
+// Boxes overlap, so they are found by arithmetic instead of the browser's hit test: the smallest box under the
+// pointer wins, paired boxes count as smaller than they are, and another click selects the next box below.
 
 import { boxesAt } from "./geometry.js";
 
@@ -12,7 +11,7 @@ import { boxesAt } from "./geometry.js";
 
 /** @typedef {{ x: number, y: number, side: Side | undefined }} Place */
 
-const DRAG_FROM = 4; // pixels a press may wander and still be a click
+const DRAG_FROM = 4; // smallest movement of a drag, in pixels
 
 /** @param {Stage} stage */
 export function attachPointer(stage) {
@@ -108,7 +107,7 @@ export function attachPointer(stage) {
     stage.resetZoom();
   };
 
-  // A wheel that could only zoom out further scrolls the page instead: the stage must not trap it.
+  // If the stage cannot zoom out further, the wheel scrolls the page: the stage must not trap it.
   surface.addEventListener(
     "wheel",
     (event) => {

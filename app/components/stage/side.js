@@ -1,6 +1,6 @@
 // @ts-check
-// One photo of the stage: a nested <svg> whose viewBox is the visible part in the photo's own pixels. It
-// clips itself, and zooming is nothing but another viewBox.
+// One photo of the stage: a nested <svg> whose viewBox is the visible part in the photo's own pixels. It clips its
+// contents; zooming changes only the viewBox.
 
 import { el, fill, svg } from "../dom.js";
 import { clamp } from "../numbers.js";
@@ -11,7 +11,7 @@ import { area, CAPTION, viewOf } from "./geometry.js";
 /** @import { DrawnPair, StageData } from "./looking.js" */
 
 /**
- * A box of the stage. `why`: of a rejected one; `pair`: the one that colours it.
+ * A box of the stage. `why`: reason of a rejected box; `pair`: sets the colour.
  * @typedef {object} BoxRecord
  * @property {"query" | "neighbor"} side
  * @property {"candidate" | "rejected"} kind
@@ -83,7 +83,7 @@ export class Side {
     for (const node of [this.ground, this.photoImage, this.attentionImage]) fill(node, { width, height });
     if (!photo) {
       this.photoImage.removeAttribute("href");
-      this.setMessage("no neighbour to show");
+      this.setMessage("no neighbour");
     } else if (changed) {
       this.setMessage("");
       this.photoImage.setAttribute("href", photo.url);
@@ -109,7 +109,7 @@ export class Side {
   }
 
   /**
-   * Large boxes first, so that a small one inside a large one is drawn, and found, on top.
+   * Draws large boxes first, so that a small one inside a large one is on top.
    * @param {StageData["query" | "neighbor"]} photo
    */
   setBoxes(photo) {
@@ -122,7 +122,7 @@ export class Side {
     /** @param {BoxRecord[]} records */
     const nodes = (records) => [...records].sort((a, b) => area(b.box) - area(a.box)).map((record) => record.node);
     this.boxLayer.replaceChildren(...nodes(this.kept));
-    // The more candidates, the fainter each: together they must not veil the photo.
+    // Many candidates are drawn fainter, so that the photo stays visible.
     this.boxLayer.style.setProperty("--quiet", String(clamp(12 / this.kept.length, 0.36, 1)));
     this.rejectedLayer.replaceChildren(...nodes(this.rejected));
   }
@@ -178,7 +178,7 @@ export class Side {
   }
 
   /**
-   * A box in stage coordinates, cut to the frame; hidden when it is out of sight.
+   * Returns a box in stage coordinates, clipped to the frame; hidden if it is outside.
    * @param {Box} box
    * @returns {Edges & { hidden: boolean }}
    */

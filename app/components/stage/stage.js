@@ -1,7 +1,6 @@
 // @ts-check
-// The stage: both photos, their boxes and the links, in one SVG measured in CSS pixels. Links, labels and
-// number chips live in these outer coordinates, so they keep their size, and are placed again whenever
-// a photo is zoomed.
+// The stage: both photos, their boxes and the links in one SVG in CSS pixels. Links, labels and number chips are in
+// these outer coordinates: they keep their size, and are placed again after each zoom.
 
 import { wordsOn } from "../colours.js";
 import { el, fill, svg } from "../dom.js";
@@ -22,7 +21,7 @@ const RULES = {
   size: "Rejected: too small",
   aspect: "Rejected: too elongated",
   overlap: "Rejected: overlaps a kept box",
-  count: "Rejected: beyond the number of boxes kept",
+  count: "Rejected: beyond the maximum number of RoIs",
 };
 
 export class Stage {
@@ -64,7 +63,7 @@ export class Stage {
       node.style.setProperty("--h", pair.halo);
       return { pair, node, parts };
     });
-    // Best pair last, hence on top.
+    // Best pair last, so on top.
     this.linkLayer.replaceChildren(...this.links.map((link) => link.node).reverse());
     this.layout();
   }
@@ -95,7 +94,7 @@ export class Stage {
 
   // -- painting ------------------------------------------------------------------------------------
 
-  // Bring classes and colours in line with what is visible, hovered and selected.
+  // Updates classes and colours to what is visible, hovered and selected.
   paint() {
     const { view } = this;
     const hot = view.hotPairs();
@@ -154,7 +153,7 @@ export class Stage {
     return { off: from.hidden || to.hidden, ...linkBetween(from, to, this.stacked) };
   }
 
-  // Numbers at the boxes' corners: they name the pairs as the table and the keys 1–9 do.
+  // Returns the numbers at the corners of boxes. Pairs have the same numbers in the table and for the keys 1–9.
   chips() {
     /** @type {[number, number][]} */
     const taken = [];
@@ -235,7 +234,7 @@ export class Stage {
   }
 
   /**
-   * What it would have taken to keep a rejected box, once the server has told.
+   * Returns what would keep a rejected box, when the server has answered.
    * @param {BoxRecord} record
    */
   otherwise(record) {
@@ -250,7 +249,7 @@ export class Stage {
   }
 
   /**
-   * Zoom by a factor around the same relative place of all frames.
+   * Zooms by a factor around the same relative position in all frames.
    * @param {number} factor
    * @param {number} fx
    * @param {number} fy
