@@ -179,7 +179,7 @@ def test_a_tooltip_learns_the_name_of_a_photo(client: TestClient) -> None:
 def test_a_map_that_was_not_made_yet_is_offered(here: Workspace, show: Show) -> None:
     at = show("map")
     assert not at.exception
-    assert at.subheader[0].value == "12 photos, seen by starter"
+    assert at.subheader[0].value == "12 photos, features of starter"
     at.button("make").click().run()
     assert not at.exception
     assert next((r.kind, r.params["dataset"]) for r in runs(here.store)) == ("map", "demo")

@@ -92,7 +92,7 @@ def press(at: AppTest, label: str) -> None:
 def test_a_set_in_use_offers_no_deletion(here: Workspace, show: Show) -> None:
     run = trained_on(here, "queued")
     at = show("sets")
-    assert f"Run {run} (pupil) uses it" in words(at)
+    assert f"Run {run} (pupil) uses this set" in words(at)
     assert not [b for b in at.button if b.label.startswith("Delete demo")]
 
 

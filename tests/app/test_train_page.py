@@ -76,7 +76,7 @@ def test_a_heart_that_stopped_is_told_and_the_run_may_be_killed_at_once(here: Wo
     at = show("train", run=str(run.id))
     (kill,) = [b for b in at.button if b.label == "Kill run"]
     assert kill.disabled  # it gets its time first
-    assert re.search(r"If it does not within (30|2\d) s", plain(at))
+    assert re.search(r"If the run does not stop within (30|2\d) s", plain(at))
     update_run(here.store, run.id, heartbeat_at=now() - timedelta(seconds=45))
     at = show("train", run=str(run.id))
     assert re.fullmatch(r"No heartbeat for \d\d s.", at.warning[0].value)

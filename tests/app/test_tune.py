@@ -105,11 +105,11 @@ def test_a_preset_is_loaded_with_one_click_and_so_are_the_sets_own_values(here: 
     found, preset = slid(at), MINE_PRESETS["object"]
     assert (found["rois"], found["iou"], found["obj"]) == (preset.max_rois, preset.max_iou, preset.object_weight)
     assert found["k"] == 10
-    assert "**Preset object**: the same" in words(at)
+    assert "**Preset object**: none" in words(at)
     at.button(key="tune-preset-paper").click().run()
     assert slid(at)["n"] == 0.1
     at.button(key="tune-preset-the set's own").click().run()
-    assert "**The set**: the same" in words(at)
+    assert "**The set**: none" in words(at)
     assert slid(at)["k"] == 4
 
 

@@ -248,7 +248,7 @@ def test_a_run_that_hangs_is_killed_and_goes_on_after(
     page.get_by_role("button", name="Stop run").click()
     kill = page.get_by_role("button", name="Kill run")
     expect(kill).to_be_disabled(timeout=SLOW)
-    expect(page.get_by_text(re.compile(r"If it does not within \d+ s"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"If the run does not stop within \d+ s"))).to_be_visible()
     update_run(workspace.store, run_id, heartbeat_at=now() - timedelta(seconds=45))
     expect(page.get_by_text(re.compile(r"No heartbeat for \d+ s"))).to_be_visible(timeout=SLOW)
     expect(kill).to_be_enabled(timeout=SLOW)

@@ -69,7 +69,7 @@ def test_a_slider_moves_the_numbers_and_regenerate_makes_the_set_that_they_spoke
     assert wait(workspace, runs(workspace.store)[0].id).status == "done"
     show = page.locator(".stMain").get_by_role("button", name="Show the new set", exact=True)
     show.click(timeout=SLOW)
-    expect(page.get_by_text("The set: the same")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("The set: none")).to_be_visible(timeout=SLOW)
     made = find_set(workspace.store, "thrice-the-pairs")
     assert made is not None
     assert f"{made.pair_count / made.image_count:.1f}" == now

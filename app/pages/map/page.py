@@ -113,7 +113,7 @@ def _offer(place: Place, shown: MapOf, made: Map | None) -> None:
         st.error(f"The last run failed: {shell.escape(ended[0].error or ended[0].status)}")
     with st.container(border=made is None):
         if made is None:
-            st.subheader(f"{len(points):,} {what} by {shell.escape(shown.encoder.name)}", anchor=False)
+            st.subheader(f"{len(points):,} {what}, features of {shell.escape(shown.encoder.name)}", anchor=False)
             st.markdown(
                 "The map places similar features close together, by principal components and t-SNE. A thousand points "
                 "take seconds, a hundred thousand take minutes. The map is stored."

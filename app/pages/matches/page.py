@@ -185,8 +185,9 @@ def _inputs(place: Place, dataset: Dataset, found: PairOrders) -> None:
                 on_change=_to_first,
             )
         _similarities(low, high, can_jump=order == "similarity")
-    keys = "" if shell.read_only() else " Keys on a focused pair: **G** good, **X** wrong, **I** interesting, **T** tag"
-    st.caption(f"{about} Click a pair to open it.{keys}")
+    keys = "**G** good, **X** wrong, **I** interesting, **T** tag"
+    hint = "" if shell.read_only() else f" Keys on a focused pair: {keys}."
+    st.caption(f"{about} Click a pair to open it.{hint}")
 
 
 def _similarities(low: float, high: float, can_jump: bool) -> None:
@@ -239,7 +240,7 @@ def _summary(order: MatchOrder, total: int, mined: CorrespondenceSet, matches: l
     with st.container(horizontal=True, vertical_alignment="center"):
         count = f"{total:,} of {mined.pair_count:,}" if filtered else f"{total:,}"
         ends = [matches[at].similarity for at in (0, -1)] if matches and order.sort == "similarity" else []
-        here = f" · here {ends[0]:.3f} to {ends[1]:.3f}" if ends else ""
+        here = f" · this page: {ends[0]:.3f} to {ends[1]:.3f}" if ends else ""
         st.markdown(f"**{count} pairs**{here}", width="content")
         if filtered:
             st.button("Clear all filters", icon=":material/filter_alt_off:", type="tertiary", on_click=_clear)

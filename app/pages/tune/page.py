@@ -83,5 +83,5 @@ def _differences(own: MineConfig, config: MineConfig) -> None:
     for name, preset in controls.presets(own).items():
         changed = differences(config, preset)
         title = "The set" if preset == own and name not in MINE_PRESETS else f"Preset {name}"
-        lines.append(f"**{title}**: {shell.escape(' · '.join(changed)) if changed else 'the same'}")
-    st.caption("Differs from — " + "  \n".join(lines[::-1]))
+        lines.append(f"**{title}**: {shell.escape(' · '.join(changed)) if changed else 'none'}")
+    st.caption("Differences from — " + "  \n".join(lines[::-1]))
