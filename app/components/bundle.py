@@ -1,14 +1,14 @@
-"""Components of Streamlit's out of ES modules and style sheets that import one another.
+"""Bundle ES modules and style sheets with imports into components for Streamlit.
 
-Streamlit takes a component's script as one text, and its style as another. Here the imports are followed from the
-view's own file. Each module becomes a function that returns its exports, so that it keeps a scope of its own; they are
-called in the order of their imports. Of the language's forms those are known that the views use, each at the start of
-a line and written as prettier writes it:
+Streamlit accepts a component's script as one text, and its style as another. The bundler follows the imports from the
+view's file. Each module becomes a function that returns its exports, so that it keeps its own scope; the functions are
+called in the order of the imports. It supports the forms that the views use, each at the start of a line and
+formatted by prettier:
 
-* ``import { a, b } from "./x.js";``, of which ``a`` and ``b`` have to be exported there;
+* ``import { a, b } from "./x.js";``, where ``a`` and ``b`` must be exported;
 * ``export const``, ``export function``, ``export async function``, ``export class``;
-* ``export default``, before an expression, which only the view's own file has;
-* in style sheets ``@import "./x.css";``. A sheet that is imported twice is taken once, where it comes first.
+* ``export default`` before an expression, only in the view's file;
+* in style sheets ``@import "./x.css";``. A sheet that is imported twice is included once, at its first place.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _AT_IMPORT = re.compile(r"^[ \t]*@import\b.*", re.MULTILINE)
 
 
 class BundleError(Exception):
-    """A file that cannot be had, or says what this cannot follow; the message names it, and the line of a statement."""
+    """A file is missing or has an unsupported statement. The message names the file and the line."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A file, the names that it imports of others, and those that it exports; a style sheet has no names."""
+    """A file with its imported names by file, and its exported names. A style sheet has no names."""
 
     path: Path
     text: str
@@ -51,9 +51,9 @@ class _Source:
 
 
 def registered(name: str, view: str, html: str) -> ComponentRenderer:
-    """The component of a view: ``pages/pair/view`` has its script in ``view.js`` there, its style in ``view.css``.
+    """Return the component of a view: ``pages/pair/view`` has its script in ``view.js``, its style in ``view.css``.
 
-    Both are read once, now; under ``orl explore --dev`` whenever the component is drawn.
+    Both are read once, now; under ``orl explore --dev`` each time the component is drawn.
     """
 
     def sources() -> tuple[str, str]:
@@ -61,7 +61,7 @@ def registered(name: str, view: str, html: str) -> ComponentRenderer:
 
     def read_and_drawn(**mounted: Any) -> ComponentResult:
         css, js = sources()
-        # A changed style comes with a new root, for which Streamlit runs only a script that has changed.
+        # A changed style creates a new root. Streamlit runs the script for it only if the script has changed too.
         return st.components.v2.component(name, html=html, css=css, js=f"{js}// {crc32(css.encode())}\n")(**mounted)
 
     if os.environ.get("ORL_DEV"):
@@ -71,10 +71,10 @@ def registered(name: str, view: str, html: str) -> ComponentRenderer:
 
 
 def script(entry: Path) -> str:
-    """An ES module that imports nothing, out of one and all that it imports.
+    """Bundle a module and all its imports into one ES module without imports.
 
-    Raises BundleError for a file that is not there or no default export of ``entry``, for an import or export of
-    another form, of a name that is not exported, or in a circle.
+    Raises BundleError for a missing file, a missing default export of ``entry``, an unsupported import or export, an
+    import of a name that is not exported, and circular imports.
     """
     entry = entry.resolve()
     modules = {module.path: module for module in _in_order(entry, _module)}
@@ -90,7 +90,7 @@ def script(entry: Path) -> str:
 
 
 def _function(module: _Source, numbers: dict[Path, str]) -> str:
-    """A module as a constant. What it imports stands before its first line: its lines stay its lines."""
+    """Return a module as a constant. Its imports come before its first line, so that line numbers stay the same."""
     taken = (f" const {{ {', '.join(names)} }} = {numbers[path]};" for path, names in module.imports.items())
     body = _IMPORT.sub(lambda found: "\n" * found[0].count("\n"), module.text)
     body = _DEFAULT.sub("const $default = ", _EXPORT.sub("", body))
@@ -100,15 +100,15 @@ def _function(module: _Source, numbers: dict[Path, str]) -> str:
 
 
 def style(entry: Path) -> str:
-    """A style sheet that imports nothing, out of one and all that it imports, these first.
+    """Bundle a style sheet and all its imports into one, imports first.
 
-    Raises BundleError for a file that is not there, and for an import of another form or in a circle.
+    Raises BundleError for a missing file, an unsupported import, and circular imports.
     """
     return "\n".join(_SHEET.sub("", sheet.text).lstrip() for sheet in _in_order(entry.resolve(), _sheet))
 
 
 def _in_order(path: Path, read: Callable[[Path], _Source]) -> Iterator[_Source]:
-    """A file after those that it imports, each once."""
+    """Yield a file after its imports, each once."""
     done: set[Path] = set()
 
     def follow(path: Path, importers: tuple[Path, ...]) -> Iterator[_Source]:

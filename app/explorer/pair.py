@@ -1,6 +1,6 @@
-"""What there is to see of a query photo and one of its neighbours: looked up and computed in one call.
+"""Data of the Pair page: one call looks up and computes everything about a query photo and one of its neighbours.
 
-What comes of it are plain values, which a page can draw without a store and without a forward pass.
+The result consists of plain values. A page draws them without the store and without forward passes.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from orl_explorer.orl.matching import Pairs, cosines, pair_count
 from orl_explorer.train.mining.candidates import choose_pairs
 from orl_explorer.train.mining.config import MineConfig
 
-SHOWN_REJECTED = 120  # rejected boxes of each photo, the largest; more would hide the photo
+SHOWN_REJECTED = 120  # rejected boxes shown of each photo, the largest; more would hide the photo
 SideName = Literal["query", "neighbor"]
 
 
 @dataclass(frozen=True)
 class RoiName:
-    """A box as URL and triggers name it: ``q3`` is the query's fourth RoI, ``nx12`` the neighbour's raw box 12."""
+    """The name of a box in URLs and triggers: ``q3`` is the query's fourth RoI, ``nx12`` the neighbour's raw box 12."""
 
     side: SideName
     rejected: bool
@@ -47,7 +47,7 @@ class RoiName:
 
 
 class PairName(NamedTuple):
-    """A pair as the URL names it: ``3-0`` is the query's fourth RoI with the neighbour's first."""
+    """The name of a pair in URLs: ``3-0`` is the query's fourth RoI with the neighbour's first."""
 
     q: int
     k: int
@@ -64,10 +64,10 @@ class PairName(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """What a person asks to see.
+    """A request for a view.
 
-    order: of the query photos. author: whose verdicts. rank: of the neighbour, the last where there are fewer. roi: a
-    box that was clicked.
+    order: of the query photos. author: of the verdicts. rank: of the neighbour; the last one if there are fewer. roi:
+    the clicked box.
     """
 
     image: Image
@@ -80,25 +80,25 @@ class Asked:
 
     @property
     def needs_all(self) -> bool:
-        """Whether all neighbours' boxes must be known, not just those of the one on screen."""
+        """Whether the boxes of all neighbours are needed, not only of the one on screen."""
         asks_for_matches = self.roi is not None and self.roi.side == "query" and not self.roi.rejected
         return self.config.min_similarity > -1 or asks_for_matches
 
 
 @dataclass(frozen=True)
 class MissingWork:
-    """What costs forward passes: photos to be mapped for objects, boxes to be embedded."""
+    """Work that needs forward passes: photos without an attention map, boxes without a feature."""
 
     maps: int = 0
     boxes: int = 0
 
 
-Meanwhile = Callable[[MissingWork], AbstractContextManager[object]]  # entered before, and left after, each such work
+Meanwhile = Callable[[MissingWork], AbstractContextManager[object]]  # a context around each such work
 
 
 @dataclass(frozen=True)
 class SeenPhoto:
-    """A photo; width and height in pixels as shown."""
+    """A photo. Width and height are in pixels as shown."""
 
     id: int
     path: str
@@ -108,16 +108,16 @@ class SeenPhoto:
 
     @classmethod
     def of(cls, image: Image) -> Self:
-        """That of a row."""
+        """Return the photo of a row."""
         return cls(image.id, image.path, image.mtime_ns, image.width, image.height)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One of the two photos, and what the filter makes of its raw boxes.
+    """One of the two photos, with its filtered boxes.
 
-    boxes: its RoIs in rank order. rejected: the largest of the others. counts: of raw boxes by what became of them, as
-    ``orl.boxes.Filtered.counts``. fallback: whether none was kept, and the only RoI is the box that stands in.
+    boxes: its RoIs in rank order. rejected: the largest of the others. counts: numbers of raw boxes, as in
+    ``orl.boxes.Filtered.counts``. fallback: whether no box was kept, so that the only RoI is the fall-back box.
     """
 
     photo: SeenPhoto
@@ -129,7 +129,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class RankedNeighbor:
-    """A neighbour of the query; ``pairs`` is None where only a forward pass could tell how many there are."""
+    """A neighbour of the query. ``pairs``: their number, None if it would need a forward pass."""
 
     rank: int
     photo: SeenPhoto
@@ -152,7 +152,7 @@ class RankedPair:
 class RoiMatch:
     """The best match of a RoI in one photo: the query (``rank`` None) or a neighbour.
 
-    index, box, similarity: of the match; None where only a forward pass could tell.
+    index, box, similarity: of the match; None if they would need a forward pass.
     """
 
     rank: int | None
@@ -164,12 +164,12 @@ class RoiMatch:
 
 @dataclass(frozen=True)
 class Looked:
-    """All that there is to see.
+    """The data of a view.
 
     rank: of the neighbour on screen. similar: cosines of all RoIs of the two, float32 [B_q, B_k]. outside: the selected
-    pair where it is none of the kept ones. matches: of the clicked RoI, if it is one. explained: what would have kept
-    the clicked raw box; "" where nothing. agreement: how many of the set's pairs an approximation finds as well, of how
-    many; None where nothing was approximated. following: the next query. missing: what had to be computed first.
+    pair if it is not kept. matches: of the clicked RoI. explained: what would keep the clicked raw box, or "".
+    agreement: number of the set's pairs that the approximation also finds, and number of the set's pairs; None without
+    approximation. following: the next query. missing: work that was done for this view.
     """
 
     config: MineConfig
@@ -190,14 +190,14 @@ class Looked:
 
     @property
     def limit(self) -> int:
-        """How many pairs are kept at most."""
+        """Largest number of pairs to keep."""
         return pair_count(self.config.pair_ratio, len(self.query.boxes))
 
 
 def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _: nullcontext()) -> Looked | None:
-    """Look at a query and one of its neighbours; None where the set does not have the photo.
+    """Return the data of a query and one of its neighbours; None if the photo is not in the set.
 
-    meanwhile: shows what is under way. Raises UnreadableImage, UserError.
+    meanwhile: shows work in progress. Raises UnreadableImage, UserError.
     """
     config = asked.config
     found = preview.neighbors(subject, asked.image, config.neighbors)
@@ -272,7 +272,7 @@ def _matches(
     key: FilteredPhoto,
     neighbors: Mapping[int, FilteredPhoto],
 ) -> tuple[RoiMatch, ...] | None:
-    """The best match of a query RoI in every neighbour, or of a neighbour's RoI in the query."""
+    """Return the best matches of a query RoI in all neighbours, or of a neighbour's RoI in the query."""
     others: list[tuple[int | None, FilteredPhoto]] = [*neighbors.items()] if roi.side == "query" else [(None, query)]
     side = query if roi.side == "query" else key
     if roi.rejected or roi.index >= len(side.boxes):

@@ -1,6 +1,6 @@
-"""What a setting would find for one query photo: the batch's own functions, on what the batch has stored.
+"""Preview of settings on one query photo, by the functions of mining on its stored data.
 
-Only boxes that no set has used yet cost a forward pass; they are embedded on demand and remembered.
+Only new boxes need a forward pass. They are embedded on demand and kept in memory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from orl_explorer.train.workspace import Workspace
 
 @dataclass(frozen=True)
 class FilteredPhoto:
-    """A photo and what the filter makes of its raw boxes."""
+    """A photo with its raw and its filtered boxes."""
 
     raw: np.ndarray  # int16 [M, 4]
     rules: BoxRules
@@ -50,7 +50,7 @@ class FilteredPhoto:
 
 @dataclass(frozen=True)
 class PreviewSubject:
-    """What a preview works on; an approximate one cuts features from the map of each photo, see ``PooledFeatures``."""
+    """The subject of a preview. approximate: cut features from a feature map of each photo, see ``PooledFeatures``."""
 
     workspace: Workspace
     mined: CorrespondenceSet
@@ -60,9 +60,9 @@ class PreviewSubject:
 
 
 def neighbors(subject: PreviewSubject, image: Image, k: int) -> list[NeighborImage]:
-    """The K nearest photos: the set's own rows while they suffice, else from the stored features.
+    """Return the K nearest photos: the set's own rows if they suffice, else from stored features.
 
-    None at all of a photo that is not in the set.
+    The list is empty if the photo is not in the set.
     """
     store = subject.workspace.store
     stored = read.neighbors_of(store, subject.mined.id, image.id)
@@ -80,7 +80,7 @@ def neighbors(subject: PreviewSubject, image: Image, k: int) -> list[NeighborIma
 
 
 def sides(subject: PreviewSubject, images: list[Image], config: MineConfig) -> list[FilteredPhoto]:
-    """The candidates of some photos under some settings, and why each other raw box was rejected."""
+    """Return the candidates of photos under these settings, and the reason for each rejected box."""
     store, ids = subject.workspace.store, [image.id for image in images]
     raw = candidates.raw_boxes(store, images, MineConfig.of(subject.mined))
     maps = _sources(subject).attention.get(images, config)
@@ -89,12 +89,12 @@ def sides(subject: PreviewSubject, images: list[Image], config: MineConfig) -> l
 
 
 def missing_maps(subject: PreviewSubject, images: list[Image], config: MineConfig) -> int:
-    """How many photos would cost a forward pass of the whole photo before their candidates are known."""
+    """Return the number of photos that need a forward pass before their candidates are known."""
     return _sources(subject).attention.missing(images, config)
 
 
 def missing_boxes(subject: PreviewSubject, *photos: FilteredPhoto) -> int:
-    """How many candidates would have to be embedded before these photos can be matched."""
+    """Return the number of candidates without a feature."""
     if subject.approximate:
         return 0
     found = box_features(subject)
@@ -102,19 +102,19 @@ def missing_boxes(subject: PreviewSubject, *photos: FilteredPhoto) -> int:
 
 
 def unstored_boxes(subject: PreviewSubject, side: FilteredPhoto) -> int:
-    """How many of a photo's candidates a run would have to embed: those remembered here are not on disk."""
+    """Return the number of a photo's candidates that a run would embed. Features in memory are not on disk."""
     return box_features(subject).unstored(side.candidates)
 
 
 def features(subject: PreviewSubject, side: FilteredPhoto) -> np.ndarray:
-    """Features of a photo's candidates, float32 [B, C], embedding what has never been embedded."""
+    """Return the features of a photo's candidates, float32 [B, C]. Embed those without one."""
     if subject.approximate:
         return _sources(subject).pooled.get(side.candidates)
     return box_features(subject).get(side.candidates)
 
 
 def agreement(subject: PreviewSubject, query: Image, key: Image) -> tuple[int, int]:
-    """How many of the set's pairs of two photos the approximation finds as well, of how many."""
+    """Return how many of the set's pairs of two photos the approximation also finds, and how many there are."""
     config = MineConfig.of(subject.mined)
     one, other = sides(subject, [query, key], config)
     found = []
@@ -126,14 +126,14 @@ def agreement(subject: PreviewSubject, query: Image, key: Image) -> tuple[int, i
 
 
 def described_side(subject: PreviewSubject, side: FilteredPhoto, config: MineConfig) -> Described:
-    """What a photo's pairs are chosen by, embedding what has never been embedded."""
+    """Return the features and merits of a photo's candidates. Embed those without a feature."""
     return candidates.describe(features(subject, side), side.candidates.objectness, config)
 
 
 def pair_total(subject: PreviewSubject, query: Described, key: FilteredPhoto | None, config: MineConfig) -> int | None:
-    """Number of pairs of the query with a neighbour; None where only a forward pass could tell.
+    """Return the number of pairs of the query with a neighbour; None if it would need a forward pass.
 
-    Unless similarity decides, the neighbour's boxes need not be known: N is a share of the query's.
+    Without a minimum similarity, the neighbour's boxes are not needed: N is a share of the query's RoIs.
     """
     if config.min_similarity <= -1:
         return pair_count(config.pair_ratio, len(query.features))
@@ -143,7 +143,7 @@ def pair_total(subject: PreviewSubject, query: Described, key: FilteredPhoto | N
 
 
 def ready(subject: PreviewSubject, side: FilteredPhoto) -> bool:
-    """Whether a photo can be matched without a forward pass."""
+    """Return whether a photo can be matched without a forward pass."""
     if subject.approximate:
         return _sources(subject).pooled.remembers(side.candidates)
     return missing_boxes(subject, side) == 0
@@ -151,14 +151,14 @@ def ready(subject: PreviewSubject, side: FilteredPhoto) -> bool:
 
 @dataclass(frozen=True)
 class BestMatch:
-    """The RoI of a photo that is most similar to another photo's, and how similar."""
+    """The RoI of a photo that is most similar to another photo's RoI."""
 
     index: int
     similarity: float
 
 
 def best_match(subject: PreviewSubject, vector: np.ndarray, other: FilteredPhoto) -> BestMatch | None:
-    """The best match of a RoI, float32 [C], in another photo; None where only a forward pass could tell."""
+    """Return the best match of a RoI, float32 [C], in another photo; None if it would need a forward pass."""
     if not ready(subject, other):
         return None
     similar = features(subject, other) @ vector
@@ -178,12 +178,12 @@ def rank_of(similar: np.ndarray, query: Described, key: Described, pair: tuple[i
 
 
 def explain(side: FilteredPhoto, most: int | None = None) -> list[Rejected]:
-    """Rejected raw boxes, largest first and at most so many, each with its rule and by how much it failed."""
+    """Return the ``most`` largest rejected raw boxes, largest first, each with its rule and reason."""
     return rejections.explain_rejections(side.raw, side.filtered, side.rules, most)
 
 
 def counterfactual(subject: PreviewSubject, side: FilteredPhoto, config: MineConfig, index: int) -> str:
-    """What it would take to keep one of the photo's raw boxes, by index; "" for a kept one, or when there is none."""
+    """Describe which setting would keep a raw box of the photo, by index; "" if it is kept or does not exist."""
     if index >= len(side.raw):
         return ""
     maps = _sources(subject).attention.get([side.image], config)
@@ -197,20 +197,20 @@ def counterfactual(subject: PreviewSubject, side: FilteredPhoto, config: MineCon
 
 
 def box_features(subject: PreviewSubject) -> BoxFeatures:
-    """Features of the set's encoder, with what runs have added by now."""
+    """Return the features by the set's encoder, with those that runs have added."""
     found = _sources(subject).boxes
     found.refresh()
     return found
 
 
 def set_attention(subject: PreviewSubject) -> AttentionMaps:
-    """Attention maps by the set's encoder."""
+    """Return the attention maps by the set's encoder."""
     return _sources(subject).attention
 
 
 @dataclass(frozen=True)
 class _Sources:
-    """Where the features and maps of a dataset's photos come from."""
+    """The sources of features and maps of a dataset's photos."""
 
     boxes: BoxFeatures
     pooled: PooledFeatures
@@ -230,7 +230,7 @@ def _opened_sources(workspace: Workspace, encoder_id: int, dataset_id: int, prec
 
 @lru_cache(maxsize=8)
 def encoder_features(workspace: Workspace, encoder_id: int, precision: Precision = "fp32") -> Features:
-    """The stored features of an encoder and its network, opened once."""
+    """Return the stored features of an encoder, with its network, opened once."""
     return Features(workspace, encoder_by_id(workspace.store, encoder_id), precision=precision)
 
 

@@ -1,4 +1,4 @@
-"""The trials of the Tune page: what other settings find on a sample of a set's queries, shared by all who look."""
+"""The trials of the Tune page: try settings on a sample of a set's queries. All people share them."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from orl_explorer.train.mining.trial import Found, Trial
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
 
-CELLS = 4096  # of heat maps, remembered for each sample
+CELLS = 4096  # of heat maps, kept for each sample
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What the page shows of some settings on a sample of queries; see ``train.trial.Found`` for counts and rois."""
+    """The measures of settings on a sample of queries. For counts and rois, see ``train.mining.trial.Found``."""
 
     queries: int
     counts: dict[str, int]
     rois: int
     missing: int
     measures: Measures
-    state: tuple[int, int]  # of the features: with RoIs missing, other features would give other numbers
+    state: tuple[int, int]  # of the features: if RoIs are missing, new features change the numbers
 
     def value(self, name: str) -> float | None:
-        """A measure by name, or a count per query: ``rois``, ``raw``, the rejections; ``missing`` is the whole number.
+        """Return a measure by name, or a count per query (``rois``, ``raw``, rejections), or the total ``missing``.
 
-        None where nobody can say.
+        None if unknown.
         """
         if name == "missing":
             return float(self.missing)
@@ -59,7 +59,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class BestPair:
-    """The pair that comes first between a query and a neighbour; boxes are int16 [4], x y w h."""
+    """The best pair of a query and a neighbour. Boxes are int16 [4], x y w h."""
 
     rank: int
     neighbor: Image
@@ -78,12 +78,12 @@ class Best:
 
 
 class Tuner:
-    """A sample of a set's queries that several people may try settings on at once."""
+    """A sample of a set's queries, on which several people can try settings at once."""
 
     def __init__(self, subject: PreviewSubject, queries: np.ndarray) -> None:
         self.subject, self.queries = subject, queries
         self._work: tuple[str, BackgroundWork] | None = (
-            None  # at most one at a time, and the part of a page that waits for it
+            None  # at most one at a time, with the part of the page that waits for it
         )
         self._lock = threading.RLock()
         self._cells: dict[MineConfig, Numbers] = {}
@@ -97,7 +97,7 @@ class Tuner:
         return MineConfig.of(self.subject.mined)
 
     def tried(self, config: MineConfig) -> MineConfig:
-        """The settings that can be tried at once: as asked, but with raw boxes and features that are there."""
+        """Return the settings that can be tried now: these, but with stored raw boxes and features."""
         config = config.model_copy(update={"precision": self.own.precision})
         if not self.proposed(config):
             raw = {name: getattr(self.own, name) for name in ("proposals", "proposal_scale")}
@@ -105,33 +105,33 @@ class Tuner:
         return config
 
     def proposed(self, config: MineConfig) -> bool:
-        """Whether the raw boxes that these settings filter are stored."""
+        """Return whether the raw boxes for these settings are stored."""
         with self._lock:
             return self._wide(config).proposed(config)
 
     def unmapped(self, config: MineConfig) -> int:
-        """Photos whose attention must be mapped before these settings can be tried."""
+        """Return the number of photos that need an attention map for these settings."""
         with self._lock:
             return len(self._wide(config).unmapped(config))
 
     def find(self, config: MineConfig) -> Found:
-        """What settings find, without the RoIs that have no feature."""
+        """Return what these settings find, without RoIs that have no feature."""
         with self._lock:
             return self._wide(config).find(config)
 
     def numbers(self, config: MineConfig) -> Numbers:
-        """The same as numbers."""
+        """Return the measures of these settings."""
         with self._lock:
             return self._numbers(config, self.find(config))
 
     def unstored(self, config: MineConfig) -> int:
-        """RoIs of the queries that a run with these settings would have to embed."""
+        """Return the number of the queries' RoIs that a run with these settings would embed."""
         with self._lock:
             return self._wide(config).unstored(config)
 
     @cached_property
     def saved(self) -> tuple[Mined, Numbers]:
-        """What the set itself says of the same queries, and the same as numbers, its rejections as its settings say."""
+        """The set's own pairs of these queries, and their measures; rejections are those of its settings."""
         with self._lock:
             mined = saved(self.subject.workspace, self.subject.mined, self._trial.sample)
             measures = _with_mean(mined, self._trial.measure(self.own.neighbors, mined))
@@ -143,7 +143,7 @@ class Tuner:
             return mined, Numbers(len(self.queries), counts, len(mined.boxes), 0, measures, (0, 0))
 
     def best(self, config: MineConfig) -> Best:
-        """Of a sample of one query: its RoIs, and its first pair with each neighbour that has one."""
+        """Return the RoIs of a sample's only query, and its best pair with each neighbour."""
         with self._lock:
             found, sample = self.find(config).mined, self._trial.sample
             ids = sample.ids(config.neighbors)
@@ -166,31 +166,31 @@ class Tuner:
 
     @cached_property
     def methods(self) -> list[str]:
-        """Names of the raw boxes that the sample's queries have."""
+        """Names of the stored proposals of the sample's queries."""
         return write.proposal_methods(self.subject.workspace.store, self.queries.tolist())
 
     def cell(self, config: MineConfig) -> Numbers | None:
-        """What a sweep has found with these settings, if it holds still."""
+        """Return the result of a sweep with these settings, if it is still valid."""
         found = self._cells.get(config)
         return found if found and (not found.missing or found.state == self._vectors.state) else None
 
     @property
     def working(self) -> bool:
-        """Whether some work is under way."""
+        """Whether work is running."""
         return self._work is not None and self._work[1].running
 
     def start(self, part: str, do: Callable[[Progress], None]) -> None:
-        """Start work for a part of a page, unless some is under way."""
+        """Start work for a part of a page, unless other work is running."""
         with self._lock:
             if not self.working:
                 self._work = part, BackgroundWork(do)
 
     def work_for(self, part: str) -> BackgroundWork | None:
-        """The work that was started last, if it was for this part of a page."""
+        """Return the work that was started last, if it was for this part of a page."""
         return self._work[1] if self._work is not None and self._work[0] == part else None
 
     def prepare(self, configs: Sequence[MineConfig]) -> Callable[[Progress], None]:
-        """Work that maps and embeds whatever these settings need and nobody has computed yet."""
+        """Return work that computes the missing maps and features for these settings."""
 
         def do(progress: Progress) -> None:
             for config in configs:
@@ -211,7 +211,7 @@ class Tuner:
         return do
 
     def sweep(self, configs: Sequence[MineConfig]) -> Callable[[Progress], None]:
-        """Work that tries many settings, some at a time, so that sliders are not kept waiting."""
+        """Return work that tries settings one at a time, so that sliders do not wait long."""
 
         def do(progress: Progress) -> None:
             todo = [config for config in configs if self.cell(config) is None]
@@ -223,7 +223,7 @@ class Tuner:
                         while len(self._cells) > CELLS:
                             self._cells.pop(next(iter(self._cells)))
                 progress.advance()
-                time.sleep(0.01)  # or whoever waits for the lock would not get it before this thread does again
+                time.sleep(0.01)  # lets other threads take the lock
 
         return do
 
@@ -236,7 +236,7 @@ class Tuner:
         return Numbers(len(self.queries), found.counts, found.rois, found.missing, measures, self._vectors.state)
 
     def _wide(self, config: MineConfig) -> Trial:
-        """The trial, of a sample with enough neighbours."""
+        """Return the trial, with enough neighbours in its sample."""
         trial = self._trial
         there = trial.sample.neighbors.shape[1]
         if there < min(config.neighbors, self.subject.mined.image_count - 1):
@@ -249,19 +249,19 @@ class Tuner:
 
 
 def tuner(subject: PreviewSubject, size: int, seed: int) -> Tuner:
-    """The tuner of a sample of so many queries, the same for the same seed. Raises UserError."""
+    """Return the tuner of a sample of ``size`` queries, the same for the same seed. Raises UserError."""
     return _tuner(subject, drawn(stored_ids(subject), size, seed))
 
 
 def tuner_of(subject: PreviewSubject, image_id: int) -> Tuner | None:
-    """The tuner of one query alone; None where the set does not have it."""
+    """Return the tuner of a single query; None if it is not in the set."""
     ids = stored_ids(subject)
     at = int(np.searchsorted(ids, image_id))
     return _tuner(subject, ids[at : at + 1]) if at < len(ids) and ids[at] == image_id else None
 
 
 def stored_ids(subject: PreviewSubject) -> np.ndarray:
-    """Ids of all photos of the set, int64 [n], ascending."""
+    """Return the ids of all photos of the set, int64 [n], ascending."""
     return _set_ids(subject.workspace, subject.mined.id, subject.mined.created_at)
 
 
@@ -284,7 +284,7 @@ def _set_ids(workspace: Workspace, set_id: int, created_at: datetime) -> np.ndar
 def _opened(workspace: Workspace, set_id: int, created_at: datetime, revision: int, queries: tuple[int, ...]) -> Tuner:
     mined = set_by_id(workspace.store, set_id)
     if mined is None:
-        raise UserError("The set is gone.")
+        raise UserError("The set was deleted.")
     dataset, encoder = (
         dataset_by_id(workspace.store, mined.dataset_id),
         encoder_by_id(workspace.store, mined.encoder_id),
