@@ -1,7 +1,7 @@
 // Of the TypedDicts of the same name, by `python -m tests.payload_types`.
 
 /**
- * `name` of the file, without its kind; `caption`: sentences; `place`: what a lasting link says besides.
+ * name: file name without extension. caption: sentences. place: further URL parameters of a permanent link.
  */
 export interface Figure {
   name: string;

@@ -164,7 +164,7 @@ def test_only_loopback_addresses_are_local(host: str, local: bool) -> None:
 
 def test_half_a_provider_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORL_OIDC_ISSUER", "https://login.example")
-    with pytest.raises(UserError, match=r"needs ORL_OIDC_CLIENT_ID and ORL_OIDC_CLIENT_SECRET too\."):
+    with pytest.raises(UserError, match=r"also needs ORL_OIDC_CLIENT_ID and ORL_OIDC_CLIENT_SECRET\."):
         from_environment()
 
 

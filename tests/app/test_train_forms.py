@@ -202,6 +202,6 @@ def test_a_run_of_months_without_a_gpu_is_asked_about_first(
     at.number_input("batch_size-orl-paper").set_value(4).run()
     at.button("launch").click().run()
     assert not at.exception
-    assert "This machine has no GPU. 300,000 steps would take about **7 months** here" in plain(at)
+    assert "This machine has no GPU. 300,000 steps would take about **7 months**" in plain(at)
     assert "launch-long" in [b.key for b in at.button]
     assert [run.kind for run in runs(here.store)] == ["mine"]

@@ -1,10 +1,10 @@
 // Of the TypedDicts of the same name, by `python -m tests.payload_types`.
 
 /**
- * How the photos are looked at.
+ * Display options.
  *
- * `to` is what the cosine maps compare with: image-x-y for a point, image-x-y-w-h for a RoI, both in pixels of the
- * image as shown; empty for the activation norm. `own`: cosine on a scale of each map's own, not from 0 to 1.
+ * `to`: target of the cosine maps, image-x-y for a point, image-x-y-w-h for a RoI, both in pixels of the image as
+ * shown; empty for the activation norm. `own`: scale each cosine map from its own minimum to its own maximum.
  */
 export interface AttentionLook {
   to: string;
@@ -15,7 +15,7 @@ export interface AttentionLook {
 }
 
 /**
- * One encoder; `note` says its architecture and stage, and whether it was trained with labels.
+ * One encoder. `note`: its architecture, its stage, and whether it was trained with labels.
  */
 export interface EncoderColumn {
   id: number;
@@ -37,7 +37,7 @@ export interface PhotoPanel {
 }
 
 /**
- * Everything that the view draws. `rois`: x y w h of the query's candidates in rank order.
+ * Data of the view. `rois`: x y w h of the query's RoIs in rank order.
  */
 export interface AttentionPayload {
   encoders: EncoderColumn[];

@@ -3,7 +3,7 @@
 import type { RejectedBox, ShownPhoto } from "../pair/component_types";
 
 /**
- * The neighbour in one set; rank and similarity are None where it is none.
+ * The neighbour in one set. Rank and similarity are None if it is no neighbour there.
  */
 export interface ComparedPhoto {
   id: number;
@@ -26,7 +26,7 @@ export interface ComparePlace {
 }
 
 /**
- * A neighbour in either set, and how many pairs with it were kept, lost and are new.
+ * A neighbour in either set, and the numbers of kept, lost and new pairs with it.
  */
 export interface ComparedThumb {
   id: number;
@@ -73,7 +73,7 @@ export interface ComparedRow {
 }
 
 /**
- * Everything that the view draws.
+ * Data of the view.
  */
 export interface ComparePayload {
   neighbor: number;

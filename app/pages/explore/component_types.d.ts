@@ -3,7 +3,7 @@
 import type { Figure } from "../../components/figure_types";
 
 /**
- * One photo of the grid; `note` says why a `missing` one cannot be shown.
+ * One photo of the grid. `note`: why a `missing` photo cannot be shown.
  */
 export interface PhotoTile {
   id: number;
@@ -18,7 +18,7 @@ export interface PhotoTile {
 }
 
 /**
- * All that is drawn. `tags`: words to offer; `figure`: None where nothing is saved.
+ * Data of the grid. `tags`: suggestions; `figure`: None if the grid cannot be saved as a figure.
  */
 export interface GalleryPayload {
   tiles: PhotoTile[];

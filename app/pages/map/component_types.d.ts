@@ -3,7 +3,7 @@
 import type { Figure } from "../../components/figure_types";
 
 /**
- * A column to colour by; `label` is for people, `note` says more.
+ * A column to colour by, with its label and an explanation.
  */
 export interface Colouring {
   name: string;
@@ -12,7 +12,7 @@ export interface Colouring {
 }
 
 /**
- * How the map is looked at: column, number of clusters, isolated labels, and centre and zoom as `x,y,zoom`.
+ * Display options: column, number of clusters, isolated labels, and centre and zoom as `x,y,zoom`.
  */
 export interface MapLook {
   by: string;
@@ -22,7 +22,7 @@ export interface MapLook {
 }
 
 /**
- * Everything that the view needs to fetch and say.
+ * Data of the view.
  */
 export interface MapPayload {
   what: "photos" | "rois";

@@ -3,7 +3,7 @@
 import type { Figure } from "../../components/figure_types";
 
 /**
- * A RoI: its photo's name, and the URL of its crop.
+ * A RoI: the name of its photo and the URL of its crop.
  */
 export interface CardSide {
   name: string;
@@ -11,7 +11,7 @@ export interface CardSide {
 }
 
 /**
- * One match. `id` is a name that the page understands; `margin` and `cycle` are null where not measured.
+ * One match. `id`: its key; `margin` and `cycle`: null if not measured.
  */
 export interface Card {
   id: string;
@@ -26,7 +26,7 @@ export interface Card {
 }
 
 /**
- * All that is drawn. `tags`: words to offer; `answered`: the `n` that was heard last.
+ * Data of the grid. `tags`: suggestions; `answered`: the last acknowledged `n`.
  */
 export interface MatchesPayload {
   cards: Card[];

@@ -1,7 +1,7 @@
 // Of the TypedDicts of the same name, by `python -m tests.payload_types`.
 
 /**
- * A raw box that a filter removed, and by how much it failed; `blocker` is the kept box in its way.
+ * A raw box that the filter rejected, and why. `blocker`: the kept box that it overlaps.
  */
 export interface RejectedBox {
   raw: number;
@@ -71,7 +71,7 @@ export interface SelectedPair {
 }
 
 /**
- * A selected pair that is not among the kept ones, and the sentence that says where it stands.
+ * A selected pair that is not kept, with a sentence about its rank.
  */
 export interface OutsidePair {
   q: number;
@@ -82,7 +82,7 @@ export interface OutsidePair {
 }
 
 /**
- * Cosines of all query RoIs (rows) with all of the neighbour: int16 in 1/10000, row by row, base64.
+ * Cosines of all query RoIs (rows) and all RoIs of the neighbour: int16 in 1/10000, row by row, base64.
  */
 export interface Matrix {
   rows: number;
@@ -91,7 +91,7 @@ export interface Matrix {
 }
 
 /**
- * The best match of a RoI in one photo: the query (`rank` None) or a neighbour; unknown before it is embedded.
+ * The best match of a RoI in the query (`rank` None) or in a neighbour; unknown before that is embedded.
  */
 export interface BestMatchItem {
   rank: number | null;
@@ -111,7 +111,7 @@ export interface BestMatchList {
 }
 
 /**
- * What it would have taken to keep a raw box.
+ * The reason why a raw box was rejected.
  */
 export interface Explained {
   side: "query" | "neighbor";
@@ -120,7 +120,7 @@ export interface Explained {
 }
 
 /**
- * Heat maps laid over the photos; `colors` are the legend's stops from low to high.
+ * Heat maps over the photos. `colors`: stops of the legend from low to high.
  */
 export interface PairHeat {
   query: string | null;
@@ -132,7 +132,7 @@ export interface PairHeat {
 }
 
 /**
- * Everything that the view draws.
+ * Data of the view.
  */
 export interface PairPayload {
   query: ShownPhoto;

@@ -3,7 +3,7 @@
 import type { Figure } from "../../components/figure_types";
 
 /**
- * A run of the legend; `per_epoch` is its number of steps in an epoch.
+ * A run of the legend. `per_epoch`: steps per epoch.
  */
 export interface Source {
   id: number;
@@ -14,7 +14,7 @@ export interface Source {
 }
 
 /**
- * A curve: `x` are steps; `low` and `high` bound the values that a point stands for.
+ * A curve. `x`: steps; `low` and `high`: range of the values that a point averages.
  */
 export interface Line {
   run: number;
@@ -29,7 +29,7 @@ export interface Line {
 }
 
 /**
- * A level to compare with.
+ * A horizontal reference line.
  */
 export interface Mark {
   y: number;
@@ -37,7 +37,7 @@ export interface Mark {
 }
 
 /**
- * One chart. `unit`: "" or "%", for shares of 1. `log`: may have a logarithmic axis.
+ * One chart. `unit`: "" or "%", for shares of 1. `log`: a logarithmic axis is possible.
  */
 export interface ChartPanel {
   name: string;
@@ -49,7 +49,7 @@ export interface ChartPanel {
 }
 
 /**
- * All that is drawn.
+ * Data of the component.
  */
 export interface CurvesPayload {
   runs: Source[];

@@ -3,7 +3,7 @@
 import type { Figure } from "../../components/figure_types";
 
 /**
- * What a box says; `solid`: a whole outline.
+ * The contents of a box. `solid`: not a broken outline.
  */
 export interface Node {
   name: string;
@@ -14,7 +14,7 @@ export interface Node {
 }
 
 /**
- * A box where it is, in layers and rows; `lit`: kin of the one in `focus`.
+ * A box with its layer and row. `lit`: a relative of the box in `focus`.
  */
 export interface PlacedNode {
   name: string;
@@ -29,7 +29,7 @@ export interface PlacedNode {
 }
 
 /**
- * All that is drawn; edges join nodes by name.
+ * Data of the component. Edges join nodes by name.
  */
 export interface LineagePayload {
   nodes: PlacedNode[];

@@ -3,7 +3,7 @@
 import type { Figure } from "../../components/figure_types";
 
 /**
- * One side.
+ * One photo of a couple.
  */
 export interface ProbePhoto {
   id: number;
@@ -24,7 +24,7 @@ export interface ProbeMatch {
 }
 
 /**
- * A query photo and one of its neighbours: the set's own pairs, and of each checkpoint those found then.
+ * A query photo and one of its neighbours, with the set's own pairs and those of each checkpoint.
  */
 export interface Couple {
   query: ProbePhoto;
@@ -34,7 +34,7 @@ export interface Couple {
 }
 
 /**
- * When.
+ * The time of a checkpoint.
  */
 export interface Checkpoint {
   step: number;
@@ -42,7 +42,7 @@ export interface Checkpoint {
 }
 
 /**
- * All that is drawn. `couple` and `step`: where to begin; `own`: name of the set whose pairs are `own`.
+ * Data of the view. `couple` and `step`: shown at first; `own`: name of the set with the own pairs.
  */
 export interface ProbesPayload {
   couples: Couple[];
