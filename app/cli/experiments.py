@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -16,12 +17,15 @@ from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.evaluate.protocols import evaluate_preset, protocol_named
+from orl_explorer.train.evaluate.protocols import Protocol, evaluate_preset, protocol_named
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.settings import parse_grid, parse_settings
 from orl_explorer.train.training.config import PRESET_HELP as TRAIN_PRESETS
 from orl_explorer.train.training.config import ORLConfig, train_preset
 from orl_explorer.train.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from orl_explorer.train.experiments.grid import Trained
 
 
 def sweep_train_command(
@@ -76,18 +80,24 @@ def sweep_train_command(
         subject = trained_grid.GridSubject(photos=rows, mining=mining)
     with progress_bar() as bars:
         found = trained_grid.sweep_train(opened, subject, values, base, data, measure, name=name, progress=Bars(bars))
-    table = Table(*(key.replace("_", " ") for key in values), described.headline_title, "encoder")
-    for cell in found:
-        table.add_row(*cell.settings.values(), f"{100 * cell.numbers[described.headline]:.1f}", cell.encoder)
-    out.print(table)
-    if "seed" in values:
-        means = Table(*(key.replace("_", " ") for key in values if key != "seed"), "mean", "least", "greatest")
-        for settings, some in trained_grid.averaged(found, described.headline):
-            means.add_row(
-                *settings.values(), *(f"{100 * v:.1f}" for v in (sum(some) / len(some), min(some), max(some)))
-            )
-        out.print(means)
+    _show_grid(found, [*values], described)
     trained_grid.save_grid(found, described.headline, described.headline_title, to or [])
+
+
+def _show_grid(found: Sequence[Trained], settings: list[str], protocol: Protocol) -> None:
+    """Print a row for each cell, and over several seeds the mean and the extremes."""
+    from orl_explorer.train.experiments.grid import averaged
+
+    table = Table(*(key.replace("_", " ") for key in settings), protocol.headline_title, "encoder")
+    for cell in found:
+        table.add_row(*cell.settings.values(), f"{100 * cell.numbers[protocol.headline]:.1f}", cell.encoder)
+    out.print(table)
+    if "seed" in settings:
+        means = Table(*(key.replace("_", " ") for key in settings if key != "seed"), "mean", "least", "greatest")
+        for values, some in averaged(found, protocol.headline):
+            spread = sum(some) / len(some), min(some), max(some)
+            means.add_row(*values.values(), *(f"{100 * share:.1f}" for share in spread))
+        out.print(means)
 
 
 def reproduce_command(

@@ -196,13 +196,13 @@ class Tuner:
             for config in configs:
                 with self._lock:
                     unmapped = self._wide(config).unmapped(config)
-                progress.phase("Mapping attention", len(unmapped))
+                progress.phase("Computing attention maps", len(unmapped))
                 for image in unmapped:
                     self._attention.get([image], config)
                     progress.advance()
                 with self._lock:
                     todo = self._wide(config).unembedded(config)
-                progress.phase("Embedding regions", sum(map(self._vectors.missing, todo)))
+                progress.phase("Embedding RoIs", sum(map(self._vectors.missing, todo)))
                 for boxes in todo:
                     missing = self._vectors.missing(boxes)
                     self._vectors.get(boxes)

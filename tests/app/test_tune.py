@@ -189,7 +189,7 @@ def test_a_server_that_only_shows_regenerates_nothing(
 
 def test_a_run_is_followed_and_leads_to_its_set(here: Workspace, show: Show) -> None:
     run = add_run(here.store, Run(kind="mine", name="other", params={}))
-    update_run(here.store, run.id, status="running", phase="Embedding regions", progress=30, total=120)
+    update_run(here.store, run.id, status="running", phase="Embedding RoIs", progress=30, total=120)
     at = show("tune", mining=str(run.id))
     assert not at.exception
     assert "Stop run" in [b.label for b in at.button]

@@ -34,7 +34,7 @@ def test_embedding_now_says_how_far_it_is_and_can_be_stopped(site: tuple[str, Wo
     before = number_in(start.inner_text())
     assert before > 300
     start.click()
-    expect(page.get_by_text(re.compile(r"Embedding regions: \d+ of"))).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text(re.compile(r"Embedding RoIs: \d+ of"))).to_be_visible(timeout=SLOW)
     page.get_by_role("button", name="Stop computing").click(timeout=SLOW)
     expect(start).to_be_visible(timeout=SLOW)
     expect(start).not_to_have_text(re.compile(f"{before:,} RoIs"))  # what is embedded stays

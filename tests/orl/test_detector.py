@@ -41,7 +41,7 @@ def test_sides_are_drawn_while_it_learns_and_the_last_one_tests() -> None:
 
 
 def test_what_is_no_resnet_has_no_pyramid() -> None:
-    with pytest.raises(ValueError, match="'efficientnet_lite0' is none"):
+    with pytest.raises(ValueError, match="'efficientnet_lite0' is not a ResNet"):
         build_detector("efficientnet_lite0", {}, 1, [64], 64)
 
 
