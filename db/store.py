@@ -109,7 +109,7 @@ def store_trouble(error: DBAPIError) -> StoreError:
     if "locked" in reason:
         return StoreError("The store is locked by another process. Try again when that process has finished.")
     if "full" in reason:
-        return StoreError("The disk is full; nothing was lost, free some space and resume.")
+        return StoreError("The disk is full. Nothing was lost: free some space, then try again.")
     if "readonly" in reason or "unable to open" in reason:
         return StoreError(f"Cannot write the store: {reason}.")
     return StoreError(f"The database reported an error: {reason}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -20,15 +21,24 @@ from orl_explorer.db.runs.evaluations import (
     evaluations,
 )
 from orl_explorer.train.evaluate.compared import columns, headline
-from orl_explorer.train.evaluate.protocols import PROTOCOLS, evaluate_preset
+from orl_explorer.train.evaluate.protocols import PROTOCOLS, Protocol, evaluate_preset
 from orl_explorer.train.jobs.kinds import Evaluate
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 evaluations_app = typer.Typer(help="List, compare and show evaluations.", invoke_without_command=True)
 
-DATA = "; ".join(f"{name}: {protocol.data}" for name, protocol in PROTOCOLS.items())
-PRESET = "; ".join(f"{name}: {', '.join(protocol.presets)}" for name, protocol in PROTOCOLS.items())
+
+def _by_protocol(said: Callable[[Protocol], str]) -> str:
+    """Say it of each protocol, and once for those of which the same holds."""
+    names: dict[str, list[str]] = {}
+    for name, protocol in PROTOCOLS.items():
+        names.setdefault(said(protocol), []).append(name)
+    return "; ".join(f"{', '.join(some)}: {text}" for text, some in names.items())
+
+
+DATA = _by_protocol(lambda protocol: protocol.data)
+PRESET = _by_protocol(lambda protocol: ", ".join(protocol.presets))
 
 
 def evaluate_command(

@@ -298,7 +298,7 @@ def test_a_failed_run_shows_its_sentence_its_curves_and_its_log(here: Workspace,
     here.run_folder(run.id).mkdir(parents=True)
     (here.path / run.log_path).write_text("12:00:00  <b>bold</b> step\n")
     add_metrics(here.store, run.id, [(1, "loss", 12.0), (1, "learning_rate", 0.1), (1, "images_per_second", 9.0)])
-    update_run(here.store, run.id, status="failed", error="The disk is full; free some space and resume.", exit_code=1)
+    update_run(here.store, run.id, status="failed", error="The disk is full. Free some space.", exit_code=1)
     at = show("train", run=str(run.id))
     assert not at.exception
     assert "The disk is full" in at.error[0].value

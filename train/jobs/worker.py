@@ -126,7 +126,7 @@ def execute(workspace: Workspace, run_id: int) -> int:
         code, error = 2, str(problem)
     except Exception as problem:
         if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
-            code, error = 2, "The disk is full; nothing was lost, free some space and resume."
+            code, error = 2, "The disk is full. Nothing was lost: free some space, then try again."
             progress.log(error)
         else:
             traceback.print_exc()
