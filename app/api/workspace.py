@@ -57,7 +57,7 @@ class Workspace:
 
     @property
     def path(self) -> Path:
-        """The folder."""
+        """Folder of the workspace."""
         return self.inner.path
 
     def ingest(

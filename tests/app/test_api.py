@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -66,6 +67,22 @@ def test_the_same_settings_under_another_name_are_another_set(place: orl.Workspa
     assert (found.name, found.status, found.run_id) == ("twin", "complete", 2)
     first, second = place.pairs("demo-starter"), place.pairs(found)
     pd.testing.assert_frame_equal(first, second)
+
+
+def test_an_interrupted_call_stops_its_run_and_the_next_one_resumes_it(
+    place: orl.Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("orl_explorer.train.jobs.once.time", SimpleNamespace(sleep=interrupt))
+        with pytest.raises(KeyboardInterrupt):
+            place.mine("demo", "starter", "cut", neighbors=2)
+    assert place.runs()[["id", "name", "status"]].iloc[0].tolist() == [2, "cut", "cancelled"]
+    found = place.mine("demo", "starter", "cut", neighbors=2)
+    assert (found.run_id, found.status) == (2, "complete")
+    assert len(place.runs()) == 2
 
 
 def test_a_dataset_grows_and_unreadable_photos_are_named(tmp_path: Path, scenes: Path) -> None:
