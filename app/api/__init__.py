@@ -1,1 +1,1 @@
-"""The Python API: what ``import orl_explorer as orl`` offers to notebooks and scripts."""
+"""The Python API for notebooks and scripts: ``import orl_explorer as orl``."""

@@ -36,7 +36,7 @@ class PairFigure(Figure):
 def draw_set_pairs(
     workspace: Workspace, mined: CorrespondenceSet, query: str | int, neighbor: int, most: int
 ) -> PairFigure:
-    """Draw pairs that a set holds. Raises UserError when the photo or the neighbour is not in the set."""
+    """Draw pairs of a set. Raises UserError if the photo or the neighbour is not in the set."""
     image = _photo(workspace, mined, query)
     near = _neighbor(workspace, mined, image, neighbor)
     photos = Photos.of(workspace.store, mined.dataset_id)
@@ -58,7 +58,7 @@ def draw(
     key: Sequence[Sequence[int]],
     similarities: Sequence[float],
 ) -> PairFigure:
-    """Draw pairs of boxes x, y, w, h of two photos, best first; each pair has a colour and its similarity."""
+    """Draw pairs of boxes x, y, w, h of two photos, best first. Each pair has its own colour and its similarity."""
     widths = [HEIGHT * photo.width / photo.height for photo in photos]
     whole = sum(widths) + GAP, HEIGHT + TITLE
     figure = PairFigure(figsize=whole, dpi=100)

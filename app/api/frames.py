@@ -1,4 +1,4 @@
-"""Datasets and correspondence sets as DataFrames and arrays. Paths are categories: a name is in memory once."""
+"""Datasets and correspondence sets as DataFrames and arrays. Path columns are categorical, to save memory."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def annotations_frame(workspace: Workspace, dataset: Dataset) -> pd.DataFrame:
 def image_features(
     workspace: Workspace, encoder: Encoder, dataset: Dataset, precision: Precision, progress: Progress
 ) -> np.ndarray:
-    """Return float32 [photos, D], unit rows, in the order of ``photos_frame``; what is missing is computed."""
+    """Return float32 [photos, D], unit rows, in the order of ``photos_frame``. Missing features are computed."""
     from orl_explorer.train.mining.mine import embed_images
     from orl_explorer.train.training.distributed import choose_device
 
@@ -123,22 +123,22 @@ def pairs_frame(workspace: Workspace, mined: CorrespondenceSet) -> pd.DataFrame:
 
 
 def _rows_of(rois: SetRois, ids: np.ndarray) -> np.ndarray:
-    """Where RoIs are among those of the set, in which each is once."""
+    """Return the positions of RoIs among those of the set, which holds each of them once."""
     order = np.argsort(rois.ids, kind="stable")
     return order[np.searchsorted(rois.ids, ids, sorter=order)]
 
 
 def _flags(values: np.ndarray) -> pd.arrays.BooleanArray:
-    """1, 0 and NaN as true, false and missing."""
+    """Return 1, 0 and NaN as true, false and missing."""
     return pd.arrays.BooleanArray(values == 1, np.isnan(values))
 
 
 def _owners(rois: SetRois) -> np.ndarray:
-    """Image id of each RoI."""
+    """Return the image id of each RoI."""
     return np.repeat(rois.images, np.diff(rois.start))
 
 
 def _places(rois: SetRois) -> np.ndarray:
-    """Rank of each RoI among its photo's, from 1."""
+    """Return the rank of each RoI among those of its photo, from 1."""
     counts = np.diff(rois.start)
     return (np.arange(rois.start[-1]) - np.repeat(rois.start[:-1], counts) + 1).astype(np.int16)

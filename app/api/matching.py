@@ -1,4 +1,4 @@
-"""Two photos matched without a workspace, by any encoder: stage 2 for one pair of photos."""
+"""Stage 2 for two photos, with any encoder and without a workspace."""
 
 from __future__ import annotations
 
@@ -34,9 +34,13 @@ BATCH = 8  # crops a forward pass
 class PhotoMatch:
     """The RoIs of two photos and their pairs.
 
-    query_rois: int16 [B_q, 4], key_rois: int16 [B_k, 4], x y w h, pixels of the photos as shown. similarity: float32
-    [B_q, B_k], cosines of all RoIs. pairs: best first, with columns query and key (rows of the RoIs), similarity,
-    margin, cycle, and both boxes.
+    photos: the query photo and the key photo.
+    titles: their file names, or ``query`` and ``key``.
+    query_rois: int16 [B_q, 4], x y w h, pixels of the query photo.
+    key_rois: int16 [B_k, 4], likewise for the key photo.
+    similarity: float32 [B_q, B_k], cosine of each query RoI and each key RoI.
+    pairs: best first. The columns query and key are row numbers of ``query_rois`` and ``key_rois``. The others are
+    similarity, margin, cycle, and x, y, w, h of both boxes.
     """
 
     photos: tuple[PIL.Image.Image, PIL.Image.Image]
@@ -47,7 +51,7 @@ class PhotoMatch:
     pairs: pd.DataFrame
 
     def draw(self, most: int = 8) -> PairFigure:
-        """Draw the best pairs."""
+        """Draw the best pairs. most: maximum number of pairs."""
         from orl_explorer.app.api.drawing import draw
 
         shown = self.pairs.head(most)
@@ -64,18 +68,18 @@ def match_photos(
     seed: int = 0,
     **settings: Any,
 ) -> PhotoMatch:
-    """Find the RoIs of two photos and pair them, as mining does with a photo and its neighbour. Nothing is stored.
+    """Find the RoIs of two photos and match them, as mining does for a photo and its neighbour. Nothing is stored.
 
     Args:
-        query: a file, a PIL image, or uint8 [H, W, 3] RGB.
-        key: the other photo, likewise.
-        encoder: ``starter``, ``torchvision:resnet50``, the path of a checkpoint, or a function from uint8
-            [B, 224, 224, 3] RGB crops to float [B, C] features.
-        preset: ``paper`` or ``object``.
-        seed: of the ranking of proposals.
-        **settings: changes to the preset, such as ``pair_ratio=0.2``.
+        query: First photo: a file, a PIL image, or uint8 [H, W, 3] RGB.
+        key: Second photo, in one of the same forms.
+        encoder: ``starter``, ``torchvision:resnet50``, the path of a checkpoint, or a function that takes RGB crops,
+            uint8 [B, 224, 224, 3], and returns their features, float [B, C].
+        preset: ``paper`` (published settings) or ``object`` (pairs of RoIs that are likely to hold objects).
+        seed: Seed of the order of proposals.
+        **settings: Settings that differ from the preset, such as ``pair_ratio=0.2``.
 
-    Raises UserError when a photo or the encoder cannot be used.
+    Raises UserError if a photo or the encoder cannot be used.
     """
     config = with_settings(preset_named(MINE_PRESETS, preset), settings)
     if config.proposals != "search":
@@ -125,7 +129,7 @@ def _decoded(photo: Photo) -> PIL.Image.Image:
 
 
 def _embedded(photo: PIL.Image.Image, boxes: np.ndarray, embed: Embed) -> np.ndarray:
-    """Features of a photo's boxes, float32 [B, C], unit rows."""
+    """Return the features of a photo's boxes, float32 [B, C], unit rows."""
     parts = []
     for start in range(0, len(boxes), BATCH):
         crops = np.stack([crop_box(photo, box) for box in boxes[start : start + BATCH]])

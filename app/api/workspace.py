@@ -1,4 +1,4 @@
-"""A workspace as notebooks and scripts use it: every stage is a method, every result a row, a DataFrame or an array."""
+"""A workspace for notebooks and scripts: each stage is a method, each result is a row, a DataFrame or an array."""
 
 from __future__ import annotations
 
@@ -43,13 +43,14 @@ LISTED = 5  # unreadable photos that a warning names
 
 @dataclass(frozen=True)
 class Workspace:
-    """One folder with everything that was ingested, mined and trained, as ``open_workspace`` opens it.
+    """An open workspace: the folder of all datasets, encoders, correspondence sets and runs.
 
-    Give a dataset, an encoder or a set as a row, which these methods return, or by its name. Each stage runs in a
-    process of its own, exactly as from the command line: the explorer shows it, and interrupting the call stops it.
-    Call a stage again with the same inputs and settings to get the earlier result, or to resume the earlier run.
+    ``open_workspace`` returns it. An argument for a dataset, an encoder or a set is its name, or the object that
+    another method returned. Each stage runs in its own process, as from the command line: the explorer shows the run,
+    and interrupting the call stops it. If you call a stage again with the same inputs and settings, it returns the
+    earlier result, or resumes the earlier run if that did not finish.
 
-    Methods raise ``UserError`` or ``StoreError`` with a message that says what is wrong and what to do.
+    Methods raise ``UserError`` or ``StoreError``. The message says what is wrong and what to do.
     """
 
     inner: folder.Workspace
@@ -63,15 +64,15 @@ class Workspace:
     def ingest(
         self, path: str | Path, name: str | None = None, *, layout: str = "auto", annotations: str | Path | None = None
     ) -> Dataset:
-        """Add the photos below a folder to a dataset; call it again to add new and changed photos.
+        """Add the photos of a folder and its subfolders as a dataset. Call it again to add new and changed photos.
 
-        Photos stay where they are. A warning counts and names the photos that cannot be read.
+        Photos stay where they are. If some photos cannot be read, a warning counts and names them.
 
         Args:
-            path: folder of photos, of COCO, or of a VOC year.
-            name: of the dataset; by default that of the folder.
-            layout: ``auto``, ``folder``, ``coco`` or ``voc``.
-            annotations: COCO json, if it is not in ``path/annotations``.
+            path: Folder of photos, of COCO, or of one year of VOC, such as ``VOCdevkit/VOC2007``.
+            name: Name of the dataset. Default: the name of the folder.
+            layout: ``auto`` (detect it), ``folder`` (photos without annotations), ``coco`` or ``voc``.
+            annotations: COCO json with annotations. Default: the one in ``path/annotations``.
         """
         from orl_explorer.train.ingest.ingest import ingest
 
@@ -86,12 +87,12 @@ class Workspace:
         return found.dataset
 
     def add_encoder(self, source: str | Path, name: str | None = None, *, architecture: str = "") -> Encoder:
-        """Add an encoder. Adding the same weights under the same name again returns the encoder that is there.
+        """Add an encoder. If its weights have been added under this name before, return the existing encoder.
 
         Args:
             source: ``starter``, ``torchvision:resnet50``, ``random:resnet50``, or the path of a checkpoint.
-            name: by default made from the source: ``starter``, ``torchvision-resnet50``, or the file's stem.
-            architecture: of a checkpoint that does not tell it, such as ``timm:vit_small_patch16_224``.
+            name: Name of the encoder. Default: a name made from the source, such as ``torchvision-resnet50``.
+            architecture: Architecture of the checkpoint, such as ``timm:vit_small_patch16_224``. Default: detected.
         """
         from orl_explorer.train.encoders.weights import add, default_name
 
@@ -108,15 +109,15 @@ class Workspace:
         processes: int = 1,
         **settings: Any,
     ) -> Encoder:
-        """Stage 1: train an encoder on whole photos, and wait for it.
+        """Train an encoder on whole photos (stage 1). Return it when training is done.
 
         Args:
-            dataset: one dataset, or the names of several to train on together.
-            name: of the encoder; by default DATASET-METHOD.
+            dataset: One dataset, or the names of several, which are used as one.
+            name: Name of the new encoder. Default: DATASET-METHOD.
             method: ``byol``, ``multicrop``, ``simclr`` or ``moco``.
-            preset: ``paper``, or ``small`` for a trial on a CPU.
-            processes: training processes, one for each GPU.
-            **settings: changes to the preset, such as ``epochs=100``.
+            preset: ``paper`` (published settings, for GPUs) or ``small`` (a quick check on a CPU).
+            processes: Number of training processes. Use one per GPU.
+            **settings: Settings that differ from the preset, such as ``epochs=100``.
         """
         config = with_settings(train_preset(method, preset), settings)
         job = Pretrain(name=name, dataset_id=self._dataset(dataset).id, config=config, processes=processes)
@@ -133,15 +134,15 @@ class Workspace:
         workers: int | None = None,
         **settings: Any,
     ) -> CorrespondenceSet:
-        """Stage 2: find neighbours, RoIs and pairs, and wait for the set.
+        """Mine neighbours, RoIs and pairs (stage 2). Return the correspondence set when it is complete.
 
         Args:
-            dataset: one dataset, or the names of several to mine as one.
-            encoder: that measures how alike photos and RoIs are.
-            name: of the correspondence set.
-            preset: ``paper``, the published thresholds, or ``object``, pairs of likely objects.
-            workers: processes for selective search; by default one for each core.
-            **settings: changes to the preset, such as ``neighbors=5``.
+            dataset: One dataset, or the names of several, which are used as one.
+            encoder: Encoder whose features measure the similarity of photos and of RoIs.
+            name: Name of the new correspondence set.
+            preset: ``paper`` (published settings) or ``object`` (pairs of RoIs that are likely to hold objects).
+            workers: Number of processes for selective search. Default: one per core.
+            **settings: Settings that differ from the preset, such as ``neighbors=5``.
         """
         config = with_settings(preset_named(MINE_PRESETS, preset), settings)
         ids = {"dataset_id": self._dataset(dataset).id, "encoder_id": self._encoder(encoder).id}
@@ -157,14 +158,14 @@ class Workspace:
         processes: int = 1,
         **settings: Any,
     ) -> Encoder:
-        """Stage 3: train an encoder on a correspondence set, and wait for it.
+        """Train an encoder on a correspondence set by ORL (stage 3). Return it when training is done.
 
         Args:
-            correspondence_set: a complete set.
-            name: of the encoder; by default SET-orl.
-            preset: ``paper``, or ``small`` for a trial on a CPU.
-            processes: training processes, one for each GPU.
-            **settings: changes to the preset, such as ``start_from="starter"``.
+            correspondence_set: A complete correspondence set.
+            name: Name of the new encoder. Default: SET-orl.
+            preset: ``paper`` (published settings, for GPUs) or ``small`` (a quick check on a CPU).
+            processes: Number of training processes. Use one per GPU.
+            **settings: Settings that differ from the preset, such as ``epochs=100``.
         """
         config = with_settings(train_preset("orl", preset), settings)
         assert isinstance(config, ORLConfig)
@@ -176,14 +177,15 @@ class Workspace:
     def evaluate(
         self, encoder: Encoder | str, protocol: str, data: Dataset | str | Path, *, preset: str = "", **settings: Any
     ) -> Evaluation:
-        """Measure an encoder by a protocol, and wait for the numbers: they are in ``.summary``, as shares of 1.
+        """Evaluate an encoder by a protocol. Return the evaluation, whose numbers are in ``.summary``, as shares of 1.
 
         Args:
-            encoder: whose frozen or fine-tuned features are measured.
-            protocol: such as ``voc07-svm``, ``knn`` or ``correspondence``; docs/evaluation.md describes them.
-            data: a folder, or a dataset, as the protocol asks for.
-            preset: settings to start from; by default the protocol's first preset.
-            **settings: changes to the preset.
+            encoder: Encoder to evaluate.
+            protocol: Name of the protocol, such as ``voc07-svm``, ``knn`` or ``correspondence``; docs/evaluation.md
+                describes them all.
+            data: Folder or dataset to measure on. The protocol determines which.
+            preset: Preset of the settings. Default: the first preset of the protocol.
+            **settings: Settings that differ from the preset.
         """
         config = with_settings(evaluate_preset(protocol, preset), settings)
         measured_on = data.name if isinstance(data, Dataset) else str(data)
@@ -202,7 +204,7 @@ class Workspace:
         return _table(records.encoder_record(row) for row in encoders(self.inner.store))
 
     def sets(self) -> pd.DataFrame:
-        """List the correspondence sets, newest first, with their settings and measures as dictionaries."""
+        """List the correspondence sets, newest first. Settings and quality are columns of dictionaries."""
         return _table(records.set_record(self.inner, row) for row in sets(self.inner.store, complete_only=False))
 
     def runs(self) -> pd.DataFrame:
@@ -211,11 +213,15 @@ class Workspace:
         return _table(records.run_record(self.inner, row) for row in runs(self.inner.store))
 
     def evaluations(self) -> pd.DataFrame:
-        """List the evaluations, newest first, with their numbers as dictionaries."""
+        """List the evaluations, newest first. The numbers of each are a dictionary."""
         return _table(records.evaluation_record(found) for found in evaluations(self.inner.store))
 
     def metrics(self, run: Run | Encoder | int) -> pd.DataFrame:
-        """Return the numbers that a run reported: step, name, value. run: a run, its id, or the encoder it trained."""
+        """Return the metrics of a run, such as the loss of each step: step, name, value.
+
+        Args:
+            run: A run, its id, or the encoder that it trained.
+        """
         run_id = run if isinstance(run, int) else run.run_id if isinstance(run, Encoder) else run.id
         if run_id is None:
             raise UserError(f"The encoder {run} was not trained in this workspace, so it has no metrics.")
@@ -224,17 +230,22 @@ class Workspace:
     # A dataset and its features ---------------------------------------------------------------------------------
 
     def photos(self, dataset: Dataset | str) -> pd.DataFrame:
-        """Return the readable photos: id, path below the dataset's folder, file, width, height."""
+        """Return the readable photos: id, path (relative to the dataset's folder), file (absolute), width, height."""
         return frames.photos_frame(self.inner, self._dataset(dataset))
 
     def annotations(self, dataset: Dataset | str) -> pd.DataFrame:
-        """Return the annotated objects: image_id, path, category, x, y, w, h in pixels as shown, difficult."""
+        """Return the annotations: image_id, path, category, box x, y, w, h in pixels of the photo, difficult."""
         return frames.annotations_frame(self.inner, self._dataset(dataset))
 
     def features(self, encoder: Encoder | str, dataset: Dataset | str, *, precision: Precision = "fp32") -> np.ndarray:
-        """Return image features, float32 [photos, D], unit rows, in the order of ``photos``.
+        """Return image features, float32 [photos, D], in the order of ``photos``. Each row has unit length.
 
-        Features that mining has stored are read; the others are computed and stored.
+        Stored features are read. Missing features are computed and stored.
+
+        Args:
+            encoder: Encoder that computes the features.
+            dataset: Dataset of the photos.
+            precision: Precision of the forward passes, ``fp32`` or ``bf16``. Each has its own stored features.
         """
         with self._progress() as progress:
             return frames.image_features(
@@ -244,27 +255,27 @@ class Workspace:
     # A set --------------------------------------------------------------------------------------------------------
 
     def pairs(self, correspondence_set: CorrespondenceSet | str) -> pd.DataFrame:
-        """Return the pairs, one a row, best first within a query photo and its neighbour.
+        """Return one row per pair. Rows are sorted by query photo and neighbour, and within these best pair first.
 
-        The columns are those of ``orl export --format parquet``, and the ids of photos and RoIs. Boxes are x, y, w, h
-        in pixels as shown. A pair takes about 100 bytes.
+        The columns are those of ``orl export --format parquet`` and the ids of photos and RoIs. Boxes are x, y, w, h in
+        pixels of the photo. A row takes about 100 bytes of memory.
         """
         return frames.pairs_frame(self.inner, self._set(correspondence_set))
 
     def rois(self, correspondence_set: CorrespondenceSet | str) -> pd.DataFrame:
-        """Return the RoIs by photo and rank: roi_id, image_id, path, rank, box, and objectness if it was used."""
+        """Return the RoIs by photo and rank: roi_id, image_id, path, rank, box, and objectness if mining used it."""
         return frames.rois_frame(self.inner, self._set(correspondence_set))
 
     def neighbors(self, correspondence_set: CorrespondenceSet | str) -> pd.DataFrame:
-        """Return the K neighbours of each photo, nearest first: query_id, rank, key_id, similarity, both paths."""
+        """Return the K neighbours of each photo, nearest first: ids and paths of query and key, rank, similarity."""
         return frames.neighbors_frame(self.inner, self._set(correspondence_set))
 
     def roi_features(self, correspondence_set: CorrespondenceSet | str) -> np.ndarray:
-        """Return the set's RoI features, float32 [RoIs, C], unit rows, in the order of ``rois``."""
+        """Return the RoI features, float32 [RoIs, C], in the order of ``rois``. Each row has unit length."""
         return frames.roi_features(self.inner, self._set(correspondence_set))
 
     def quality(self, correspondence_set: CorrespondenceSet | str) -> dict[str, float]:
-        """Measure a set: without labels, and against the annotations if there are any."""
+        """Measure the quality of a set: without labels, and against annotations if the photos have them."""
         from orl_explorer.train.mining.quality import quality_of
 
         return dict(quality_of(self.inner, self._set(correspondence_set).name))
@@ -280,16 +291,18 @@ class Workspace:
         seed: int = 0,
         **settings: Any,
     ) -> pd.DataFrame:
-        """Try a grid of mining settings on a sample of query photos: one row a cell, its settings, then its measures.
+        """Measure combinations of mining settings on a sample of query photos, without mining the whole dataset.
+
+        Each row of the DataFrame has one combination of settings and its measures.
 
         Args:
-            dataset: that was mined with the encoder before.
-            encoder: whose stored features are used.
-            grid: values by setting, such as ``{"neighbors": [5, 10]}``.
-            preset: settings that do not vary.
-            sample: query photos.
-            seed: of the sample.
-            **settings: changes to the preset.
+            dataset: Dataset that has been mined with the encoder.
+            encoder: Encoder whose stored features are used.
+            grid: Values of each setting that varies, such as ``{"neighbors": [5, 10]}``.
+            preset: Preset of the settings that do not vary.
+            sample: Number of query photos, drawn at random.
+            seed: Seed of the sample.
+            **settings: Settings that differ from the preset.
         """
         from orl_explorer.train.mining.sweep import cell_rows, sweep
 
@@ -305,17 +318,24 @@ class Workspace:
         """Draw the pairs of a query photo and one of its neighbours.
 
         Args:
-            correspondence_set: a complete set.
-            query: path of the photo below the dataset's folder, or its id.
-            neighbor: rank of the neighbour, from 1.
-            most: pairs to draw, best first.
+            correspondence_set: A complete correspondence set.
+            query: Path of the query photo, relative to the dataset's folder, or its id.
+            neighbor: Rank of the neighbour, from 1.
+            most: Maximum number of pairs to draw, best first.
         """
         from orl_explorer.app.api.drawing import draw_set_pairs
 
         return draw_set_pairs(self.inner, self._set(correspondence_set), query, neighbor, most)
 
     def export(self, correspondence_set: CorrespondenceSet | str, form: SetFormat, to: str | Path) -> Path:
-        """Write a set to a file (a folder, for ``reference``) in one of the formats of ``orl export``."""
+        """Export a correspondence set to a file or folder that does not exist yet. Return its path.
+
+        Args:
+            correspondence_set: A complete correspondence set.
+            form: Format, as in ``orl export --format``: ``reference``, ``parquet``, ``csv``, ``coco``, ``verdicts``,
+                ``tags`` or ``settings``.
+            to: File to write. For ``reference``: folder to write three files to.
+        """
         from orl_explorer.train.interchange.exports import export
 
         with self._progress() as progress:
@@ -323,7 +343,7 @@ class Workspace:
         return Path(to)
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the workspace. A ``with`` block closes it too."""
         self.inner.store.close()
 
     def __enter__(self) -> Self:
@@ -355,12 +375,12 @@ class Workspace:
 
 
 def open_workspace(path: str | Path | None = None, *, read_only: bool = False, bars: bool = True) -> Workspace:
-    """Open a workspace. A new one is made if there is none.
+    """Open a workspace. Create it if it does not exist.
 
     Args:
-        path: its folder; by default ``$ORL_WORKSPACE``, else ``./workspace``.
-        read_only: refuse every change.
-        bars: show progress bars.
+        path: Folder of the workspace. Default: ``$ORL_WORKSPACE``, else ``./workspace``.
+        read_only: Whether to refuse every change. The workspace must exist.
+        bars: Whether to show progress bars.
     """
     return Workspace(folder.open_workspace(path, read_only), bars)
 

@@ -31,15 +31,13 @@ class Listing(TyperCommand):
 
 
 def attention_command(
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE…", help="Photos to draw. Each has a row of the figure.")
-    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Photos to draw, one row each.")],
     encoders: Annotated[
         list[str],
         named_option(
             some_encoder,
             "--encoder",
-            help="Name of an encoder. Each has a column. May be repeated; or use --encoders A B.",
+            help="Name of an encoder, one column each. May be repeated, or written as --encoders A B.",
         ),
     ],
     to: Annotated[Path, typer.Option("--out", help="File to write: .png, .svg or .pdf.")],
@@ -53,7 +51,7 @@ def attention_command(
     ] = "activation",
     workspace: Where = None,
 ) -> None:
-    """Draw the attention maps of photos for several encoders (Fig. 4)."""
+    """Draw the attention maps of photos for several encoders (Fig. 4 of the paper)."""
     from orl_explorer.train.experiments.attention_figure import attention_figure
     from orl_explorer.train.figures import refuse_format, save_figure
 

@@ -24,7 +24,7 @@ Where = Annotated[
     Path | None,
     typer.Option(
         "--workspace",
-        help="Folder for everything ORL Explorer writes. Default: $ORL_WORKSPACE, else ./workspace.",
+        help="Folder for everything that ORL Explorer writes. Default: $ORL_WORKSPACE, else ./workspace.",
     ),
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once. The run continues in the background.")]

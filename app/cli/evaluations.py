@@ -46,13 +46,13 @@ def evaluate_command(
     encoder: EncoderName,
     data: Annotated[str, typer.Option(help=f"Data to measure on. {DATA}.")],
     preset: Annotated[
-        str, typer.Option(help=f"Preset of the settings. Default: the protocol's first one. {PRESET}.")
+        str, typer.Option(help=f"Preset of the settings. Default: the first preset of the protocol. {PRESET}.")
     ] = "",
     changes: ChangesOption = None,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
-    """Measure an encoder by a protocol, of the paper or a quick one."""
+    """Evaluate an encoder by a protocol."""
     config = with_changes(evaluate_preset(protocol, preset), changes)
     opened = open_workspace(workspace)
     run = launch(opened, Evaluate.on(opened, encoder_named(opened.store, encoder), data, config))
@@ -86,7 +86,7 @@ def list_evaluations(workspace: Where = None, json: Json = False) -> None:
 
 @evaluations_app.command("table")
 def table_of_encoders(workspace: Where = None, json: Json = False) -> None:
-    """Compare encoders: the newest result of each by protocol, data and settings, in %."""
+    """Compare encoders: one row per protocol, data and settings, with the newest result of each encoder in %."""
     found = columns(evaluations(open_workspace(workspace).store))
     if json:
         print_json([{"column": c.label, "encoders": {e.encoder.name: headline(e) for e in c.found}} for c in found])

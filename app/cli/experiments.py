@@ -27,39 +27,72 @@ from orl_explorer.train.workspace import open_workspace
 if TYPE_CHECKING:
     from orl_explorer.train.experiments.grid import Trained
 
+MineChanges = Annotated[
+    list[str] | None, typer.Option("--mine-set", help="Change a mining setting: key=value. May be repeated.")
+]
+TrainChanges = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a training setting: key=value. May be repeated.")
+]
+ProtocolPreset = Annotated[
+    str, typer.Option(help="Preset of the protocol's settings. Default: the first preset of the protocol.")
+]
+ProtocolChanges = Annotated[
+    list[str] | None,
+    typer.Option("--protocol-set", help="Change a setting of the protocol: key=value. May be repeated."),
+]
+ResultFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--out", help="File for the table (.csv, .json) or the plot (.png, .svg, .pdf). May be repeated."),
+]
+SmallChanges = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting of the training preset small: key=value. May be repeated."),
+]
+OtherEncoders = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Also train ORL on pairs that another encoder finds: ENCODER or ENCODER:MINING-PRESET, such as byol. "
+        "May be repeated."
+    ),
+]
+
 
 def sweep_train_command(
     grid: Annotated[
         list[str],
-        typer.Option(help="Values of a setting of training or mining, such as intra_weight=0,1. May be repeated."),
+        typer.Option(help="A training or mining setting and its values, such as intra_weight=0,1. May be repeated."),
     ],
     data: Annotated[str, typer.Option(help="Data to measure on, as in `orl evaluate`.")],
     correspondence: Annotated[str, named_option(some_set, help="Name of a correspondence set to train on.")] = "",
     dataset: Annotated[
-        str, named_option(some_dataset, help="Name of a dataset to mine for each cell, instead of --correspondence.")
+        str,
+        named_option(
+            some_dataset,
+            help="Name of a dataset to mine with each combination of mining settings, instead of --correspondence.",
+        ),
     ] = "",
-    encoder: Annotated[str, named_option(some_encoder, help="Name of the encoder to mine --dataset with.")] = "",
+    encoder: Annotated[str, named_option(some_encoder, help="Name of the encoder that mines --dataset.")] = "",
     protocol: ProtocolName = "voc07-svm",
-    preset: Annotated[str, one_of(TRAIN_PRESETS, help="Preset of the other training settings.")] = "paper",
-    changes: Annotated[list[str] | None, typer.Option("--set", help="Change a training setting: key=value.")] = None,
-    mine_preset: Annotated[str, one_of(MINE_PRESETS, help="Preset of the other mining settings.")] = "paper",
-    mine_changes: Annotated[
-        list[str] | None, typer.Option("--mine-set", help="Change a mining setting: key=value.")
-    ] = None,
-    protocol_preset: Annotated[
-        str, typer.Option(help="Preset of the protocol's settings. Default: its first preset.")
+    preset: Annotated[
+        str, one_of(TRAIN_PRESETS, help="Preset of the training settings that --grid does not vary.")
+    ] = "paper",
+    changes: TrainChanges = None,
+    mine_preset: Annotated[
+        str, one_of(MINE_PRESETS, help="Preset of the mining settings that --grid does not vary.")
+    ] = "paper",
+    mine_changes: MineChanges = None,
+    protocol_preset: ProtocolPreset = "",
+    protocol_changes: ProtocolChanges = None,
+    name: Annotated[
+        str,
+        typer.Option(
+            help="Prefix of the names of new encoders and sets. Default: the name of the set, or DATASET-ENCODER."
+        ),
     ] = "",
-    protocol_changes: Annotated[
-        list[str] | None, typer.Option("--protocol-set", help="Change a setting of the protocol: key=value.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="Prefix of the names of encoders and sets.")] = "",
-    to: Annotated[
-        list[Path] | None,
-        typer.Option("--out", help="File for the table (.csv, .json) or the plot (.png, .svg, .pdf). May be repeated."),
-    ] = None,
+    to: ResultFiles = None,
     workspace: Where = None,
 ) -> None:
-    """Train and evaluate a grid of settings (Table 5). Run it again to continue: finished cells are reused."""
+    """Train and evaluate every combination of some settings (Table 5 of the paper). Run it again to continue."""
     from orl_explorer.train.experiments import grid as trained_grid
 
     if bool(correspondence) == bool(dataset and encoder) or bool(dataset) != bool(encoder):
@@ -101,27 +134,31 @@ def _show_grid(found: Sequence[Trained], settings: list[str], protocol: Protocol
 
 
 def reproduce_command(
-    photos: Annotated[Path, typer.Argument(help="Folder of photos to train on. It may contain VOC2007 and others.")],
-    voc: Annotated[Path | None, typer.Option(help="Folder of VOC2007 to measure on, if it is not in PHOTOS.")] = None,
+    photos: Annotated[
+        Path, typer.Argument(help="Folder of photos to train on. It may contain VOC2007 and other folders.")
+    ],
+    voc: Annotated[Path | None, typer.Option(help="Folder VOC2007 to measure on, if it is not in PHOTOS.")] = None,
     hours: Annotated[
-        float | None, typer.Option(min=0.01, help="Time for the whole experiment. Determines the number of epochs.")
+        float | None,
+        typer.Option(
+            min=0.01,
+            help="Hours for the whole experiment, which determine the number of epochs. Give this or --epochs.",
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training run, instead of --hours.")] = None,
-    mining: Annotated[str, one_of(MINE_PRESETS, help="Preset of mining.")] = "paper",
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting of the training preset small: key=value.")
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs of each training run. Give this or --hours.")
     ] = None,
-    mine_changes: Annotated[
-        list[str] | None, typer.Option("--mine-set", help="Change a mining setting: key=value.")
-    ] = None,
-    pairs: Annotated[
-        list[str] | None,
-        typer.Option(help="Also train ORL on pairs mined with another encoder: NAME or NAME:PRESET, such as byol."),
-    ] = None,
+    mining: Annotated[str, one_of(MINE_PRESETS, help="Preset of the mining settings.")] = "paper",
+    changes: SmallChanges = None,
+    mine_changes: MineChanges = None,
+    pairs: OtherEncoders = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all training runs.")] = 0,
     workspace: Where = None,
 ) -> None:
-    """Compare all methods of the paper on your photos, at a small scale. Run it again to continue."""
+    """Train all methods of the paper on your photos at a small scale, and compare them on VOC2007.
+
+    Run it again to continue.
+    """
     from orl_explorer.train.experiments import report
     from orl_explorer.train.experiments import reproduce as reproduction
 

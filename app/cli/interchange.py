@@ -17,27 +17,32 @@ from orl_explorer.train.formats import EncoderFormat, SetFormat
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.workspace import open_workspace
 
-import_app = typer.Typer(help="Import files of the reference implementation.")
+import_app = typer.Typer(help="Import files of the paper's code.")
 
-JsonFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON file of the reference implementation.")]
+JsonFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON file of the paper's code.")]
 DatasetOption = Annotated[str, named_option(some_dataset, help="Name of the dataset with the photos of FILE.")]
 
 
 def export_command(
     name: SetArgument,
-    to: Annotated[Path, typer.Option("--out", help="File to write. For --format reference: folder of three files.")],
+    to: Annotated[
+        Path, typer.Option("--out", help="File to write. For --format reference: folder to write three files to.")
+    ],
     form: Annotated[
         str,
         one_of(
-            get_args(SetFormat), "--format", help="parquet, csv: one row per pair. coco: RoIs. verdicts, tags: CSV."
+            get_args(SetFormat),
+            "--format",
+            help="reference: the files that the paper's code reads. parquet, csv: one row per pair. coco: RoIs as COCO "
+            "json. verdicts, tags: CSV of the verdicts and tags of people. settings: JSON of the mining settings.",
         ),
     ] = "reference",
     images: Annotated[
-        Path | None, typer.Option(help="COCO json of the same photos. Sets the order, names and ids in the output.")
+        Path | None, typer.Option(help="COCO json of the same photos. The output uses its order, names and ids.")
     ] = None,
     workspace: Where = None,
 ) -> None:
-    """Export a correspondence set to files."""
+    """Export a correspondence set to a file or folder."""
     from orl_explorer.train.interchange.exports import export as write
 
     opened = open_workspace(workspace)
@@ -53,7 +58,12 @@ def export_command(
 def export_encoder_command(
     name: Annotated[str, typer.Argument(metavar="ENCODER", help="Name of the encoder.", autocompletion=some_encoder)],
     to: Annotated[Path, typer.Option("--out", help="File to write. A description is written to FILE.json.")],
-    form: Annotated[str, one_of(get_args(EncoderFormat), "--format", help="Program to export for.")] = "torchvision",
+    form: Annotated[
+        str,
+        one_of(
+            get_args(EncoderFormat), "--format", help="Format of the weights, named after the program that reads it."
+        ),
+    ] = "torchvision",
     workspace: Where = None,
 ) -> None:
     """Export an encoder for other programs, with a description of its training."""
@@ -69,11 +79,12 @@ def import_proposals_command(
     dataset: DatasetOption,
     name: Annotated[str, typer.Option(help="Name of the proposals, for `orl mine --proposals NAME`.")],
     images: Annotated[
-        Path | None, typer.Option(help="COCO json in the order of FILE. Default: the dataset's annotations/*.json.")
+        Path | None,
+        typer.Option(help="COCO json with the photos in the order of FILE. Default: the dataset's annotations/*.json."),
     ] = None,
     workspace: Where = None,
 ) -> None:
-    """Import the raw boxes of a …_selective_search_proposal.json."""
+    """Import raw boxes from a file …_selective_search_proposal.json."""
     from orl_explorer.train.interchange.imports import import_proposals as bring
 
     opened = open_workspace(workspace)
@@ -90,13 +101,13 @@ def import_neighbors_command(
     encoder: Annotated[
         str, named_option(some_encoder, help="Name of the encoder that computes similarities and matches RoIs.")
     ],
-    name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
+    name: Annotated[str, typer.Option(help="Name of the new correspondence set.")],
     preset: MinePreset = "paper",
     changes: ChangesOption = None,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
-    """Import the neighbours of a …_knn_instance.json, and mine RoIs and pairs between them."""
+    """Import neighbours from a file …_knn_instance.json, and mine RoIs and pairs with them."""
     from orl_explorer.train.interchange.imports import import_neighbors as bring
 
     opened = open_workspace(workspace)
@@ -114,14 +125,17 @@ def import_correspondences_command(
     encoder: Annotated[
         str, named_option(some_encoder, help="Name of the encoder that computes similarities, which FILE lacks.")
     ],
-    name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
+    name: Annotated[str, typer.Option(help="Name of the new correspondence set.")],
     proposals: Annotated[
-        str | None, typer.Option(help="Name of the imported proposals of the RoIs. Default: the RoIs themselves.")
+        str | None,
+        typer.Option(
+            help="Name of the imported proposals that the RoIs were filtered from. Default: the RoIs themselves."
+        ),
     ] = None,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
-    """Import the RoIs, neighbours and pairs of an …_instance_correspondence.json as a set."""
+    """Import RoIs, neighbours and pairs from a file …_instance_correspondence.json as a set."""
     from orl_explorer.train.interchange.imports import import_correspondences as bring
 
     opened = open_workspace(workspace)

@@ -21,9 +21,13 @@ encoders_app = typer.Typer(help="List and add encoders.", invoke_without_command
 
 def ingest_command(
     path: Annotated[Path, typer.Argument(help="Folder of photos.")],
-    layout: Annotated[str, one_of(get_args(LayoutName), help="Layout of PATH.")] = "auto",
-    annotations: Annotated[Path | None, typer.Option(help="COCO json, if it is not in PATH/annotations.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the dataset. Default: name of the folder.")] = None,
+    layout: Annotated[
+        str, one_of(get_args(LayoutName), help="Layout of PATH. auto: detect it. folder: photos without annotations.")
+    ] = "auto",
+    annotations: Annotated[
+        Path | None, typer.Option(help="COCO json with annotations. Default: the one in PATH/annotations.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the dataset. Default: the name of the folder.")] = None,
     workspace: Where = None,
 ) -> None:
     """Add a folder of photos as a dataset. Run it again to add new and changed photos."""
@@ -94,13 +98,13 @@ def add_encoder_command(
     source: Annotated[
         str, typer.Argument(help="starter, torchvision:NAME, random:NAME (of a ResNet), or a checkpoint file.")
     ],
-    name: Annotated[str | None, typer.Option(help="Name of the encoder. Default: made from SOURCE.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the encoder. Default: a name made from SOURCE.")] = None,
     architecture: Annotated[
         str, typer.Option(help="Architecture of a checkpoint file, such as timm:NAME. Default: detected from the file.")
     ] = "",
     workspace: Where = None,
 ) -> None:
-    """Add an encoder: the starter, torchvision's weights, or a checkpoint."""
+    """Add an encoder: the starter, torchvision's weights, random weights, or a checkpoint."""
     from orl_explorer.train.encoders.weights import add, default_name
 
     def tell(line: str) -> None:

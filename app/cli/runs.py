@@ -87,7 +87,7 @@ def stop_run(
     grace: Annotated[float, typer.Option(min=0, help="Seconds to wait before killing the run.")] = launcher.GRACE,
     workspace: Where = None,
 ) -> None:
-    """Stop a run at its next safe point. Kill it if it does not stop."""
+    """Stop a run after it has saved its work. Kill it if it does not stop in time."""
     run = launcher.stop(open_workspace(workspace), run_id, grace)
     out.print(how_it_ended(run), highlight=False, markup=False)
 

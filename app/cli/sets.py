@@ -104,7 +104,9 @@ def rename_command(
 @sets_app.command("delete")
 def delete_command(
     name: SetArgument,
-    confirm: Annotated[str, typer.Option(help="Repeat the name to confirm. Needed if runs trained on the set.")] = "",
+    confirm: Annotated[
+        str, typer.Option(help="Name of the set again, to confirm. Required if a run has trained on the set.")
+    ] = "",
     workspace: Where = None,
 ) -> None:
     """Delete a set: its neighbours, RoIs and pairs. Photos, features, verdicts, runs and encoders are kept."""

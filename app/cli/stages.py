@@ -66,7 +66,7 @@ def pretrain_command(
     datasets: Datasets,
     name: Annotated[str, typer.Option(help="Name of the new encoder. Default: DATASET-METHOD.")] = "",
     method: Annotated[
-        str, one_of(STAGE_1, help="Training method. The paper uses byol; the others are baselines.")
+        str, one_of(STAGE_1, help="Training method. ORL builds on byol. The others are the paper's baselines.")
     ] = "byol",
     preset: TrainPreset = "paper",
     changes: ChangesOption = None,
@@ -74,7 +74,7 @@ def pretrain_command(
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
-    """Train an encoder on whole photos by BYOL or a baseline (stage 1)."""
+    """Train an encoder on whole photos by BYOL or a baseline method (stage 1)."""
     opened = open_workspace(workspace)
     config = with_changes(train_preset(method, preset), changes)
     dataset = unite(opened.store, datasets)
@@ -86,7 +86,7 @@ def pretrain_command(
 def mine_command(
     datasets: Datasets,
     encoder: EncoderName,
-    name: Annotated[str, typer.Option(help="Name of the correspondence set to make.")],
+    name: Annotated[str, typer.Option(help="Name of the new correspondence set.")],
     preset: MinePreset = "paper",
     changes: ChangesOption = None,
     *,
@@ -103,7 +103,7 @@ def mine_command(
 
 
 def quality(name: SetArgument, json: Json = False, workspace: Where = None) -> None:
-    """Measure a correspondence set, also against annotations if the photos have them."""
+    """Measure the quality of a correspondence set, also against annotations if the photos have them."""
     from orl_explorer.train.mining.quality import quality_of
 
     measures = quality_of(open_workspace(workspace), name)
@@ -121,28 +121,28 @@ def quality(name: SetArgument, json: Json = False, workspace: Where = None) -> N
 
 
 def sweep_command(
-    dataset: Annotated[
-        str, named_option(some_dataset, help="Name of the dataset. It must have been mined with the encoder.")
-    ],
+    dataset: Annotated[str, named_option(some_dataset, help="Name of a dataset that has been mined with the encoder.")],
     encoder: EncoderName,
     grid: Annotated[
         list[str],
         typer.Option(
-            help="Values of a setting, such as neighbors=5,10,20. Without values: the defaults. May be repeated."
+            help="A mining setting and its values, such as neighbors=5,10,20, or a setting alone, such as neighbors, "
+            "for its usual values. May be repeated."
         ),
     ],
     preset: MinePreset = "paper",
     changes: ChangesOption = None,
-    sample: Annotated[int, typer.Option(min=1, help="Number of query photos to try the settings on.")] = 200,
+    sample: Annotated[int, typer.Option(min=1, help="Number of query photos, drawn at random.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
     only: Annotated[
-        Path | None, typer.Option(help="File of photo names, one per line. Draws the queries from them.")
+        Path | None,
+        typer.Option(help="File that lists photos by path, one per line. The query photos are drawn from them."),
     ] = None,
-    to: Annotated[Path | None, typer.Option(help="File for all measures, .csv or .json.")] = None,
+    to: Annotated[Path | None, typer.Option(help="File to write all measures to, .csv or .json.")] = None,
     json: Json = False,
     workspace: Where = None,
 ) -> None:
-    """Try a grid of mining settings on a sample of queries, without mining the whole dataset."""
+    """Measure combinations of mining settings on a sample of query photos, without mining the whole dataset."""
     from orl_explorer.train.mining import sweep as sweeps
 
     if to is not None and to.suffix not in (".csv", ".json"):
@@ -191,15 +191,15 @@ def _lines(file: Path) -> list[str]:
 def draw_map(
     dataset: Annotated[str, named_option(some_dataset, help="Name of the dataset to map.")] = "",
     encoder: Annotated[
-        str, named_option(some_encoder, help="Name of the encoder. The map uses its stored features.")
+        str, named_option(some_encoder, help="Name of the encoder whose stored features the map uses.")
     ] = "",
     rois_of: Annotated[
-        str, named_option(some_set, help="Name of a correspondence set. Maps its RoIs instead of photos.")
+        str, named_option(some_set, help="Name of a correspondence set, to map its RoIs instead of photos.")
     ] = "",
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
-    """Compute a map of photos or RoIs from their stored features, for the explorer's Map page."""
+    """Compute a map, which places photos or RoIs by the similarity of their features, for the explorer's Map page."""
     from orl_explorer.train.mining.maps import MapOf, rois_map
 
     opened = open_workspace(workspace)

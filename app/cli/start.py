@@ -45,7 +45,7 @@ _DEV_OPTIONS: dict[str, object] = {
 
 
 def demo(workspace: Where = None, detach: Detach = False) -> None:
-    """Compose the demo photos, add the starter encoder, and mine a set. Run it again to continue."""
+    """Compose demo photos, add the starter encoder, and mine a correspondence set. Run it again to continue."""
     from orl_explorer.train.demo.build import SCENES, build_demo
 
     opened = open_workspace(workspace)
@@ -64,21 +64,24 @@ def explore(
     host: Annotated[
         str,
         typer.Option(
-            help="Address to listen on. Any other than 127.0.0.1 opens the explorer to the network, with a login."
+            help="Address to listen on. Any address other than 127.0.0.1 lets other machines connect, after a login."
         ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Show everything. Change and start nothing.")] = False,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Show everything, but do not allow changes or new runs.")
+    ] = False,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="Accept another host name in URLs. May be repeated.")
+        list[str] | None, typer.Option(help="Also accept this host name in URLs. May be repeated.")
     ] = None,
-    dev: Annotated[bool, typer.Option("--dev", help="Reload when the explorer's own files change.")] = False,
+    dev: Annotated[bool, typer.Option("--dev", help="Reload the explorer when its source files change.")] = False,
 ) -> None:
     """Start the web app and print its address.
 
-    $ORL_PASSWORD requires a password. $ORL_OIDC_ISSUER, $ORL_OIDC_CLIENT_ID and $ORL_OIDC_CLIENT_SECRET enable login
-    by an OpenID Connect provider, for the e-mail addresses in $ORL_OIDC_PEOPLE. The provider must have verified an
-    address. Set ORL_OIDC_VERIFIES_EMAIL=1 if it verifies all addresses without saying so.
+    To require a password, set $ORL_PASSWORD. To require login with an OpenID Connect provider, set $ORL_OIDC_ISSUER,
+    $ORL_OIDC_CLIENT_ID and $ORL_OIDC_CLIENT_SECRET, and list the e-mail addresses of the people who may enter in
+    $ORL_OIDC_PEOPLE. The provider must report that an address is verified. If it verifies all addresses but does not
+    report it, set ORL_OIDC_VERIFIES_EMAIL=1.
     """
     opened, access = open_workspace(workspace, read_only), from_environment()
     invented = not access.closed and not is_local(host)

@@ -38,9 +38,9 @@ class EvaluateConfig(Settings):
 class VOCConfig(EvaluateConfig):
     """The settings of the protocols on VOC07."""
 
-    train_split: str = setting("trainval", min_length=1, help="Split to train on: ImageSets/Main/CLASS_SPLIT.txt")
+    train_split: str = setting("trainval", min_length=1, help="Split to train on, as in ImageSets/Main/CLASS_SPLIT.txt")
     test_split: str = setting("test", min_length=1, help="Split to test on")
-    workers: int = setting(2, ge=0, le=256, help="Processes that fit classifiers; 0: only the run's own")
+    workers: int = setting(2, ge=0, le=256, help="Processes that fit classifiers. 0: no additional process")
 
     @model_validator(mode="after")
     def _two_splits(self) -> VOCConfig:
@@ -54,7 +54,7 @@ class SVMConfig(VOCConfig):
 
     title: ClassVar[str] = "VOC07 linear SVM"
     protocol: Literal["voc07-svm"] = "voc07-svm"
-    bootstrap: int = setting(1000, ge=0, le=100_000, help="Bootstrap samples for the 95 % intervals; 0 for none")
+    bootstrap: int = setting(1000, ge=0, le=100_000, help="Bootstrap samples for the 95 % intervals. 0: no intervals")
 
 
 class LowShotConfig(VOCConfig):
@@ -62,8 +62,11 @@ class LowShotConfig(VOCConfig):
 
     title: ClassVar[str] = "VOC07 low-shot SVM"
     protocol: Literal["voc07-lowshot"] = "voc07-lowshot"
-    ks: Counts = setting((1, 2, 4, 8, 16, 32, 64, 96), help="Positives per class, each with 19 negatives")
-    samples: int = setting(5, ge=1, le=1000, help="Independent samples of each k")
+    ks: Counts = setting(
+        (1, 2, 4, 8, 16, 32, 64, 96),
+        help="Values of k, the number of positive photos per class. Each positive comes with 19 negatives",
+    )
+    samples: int = setting(5, ge=1, le=1000, help="Number of independent samples per k")
 
 
 class HeadConfig(EvaluateConfig):
@@ -84,11 +87,11 @@ class LinearConfig(HeadConfig):
     title: ClassVar[str] = "linear probes"
     protocol: Literal["linear"] = "linear"
     rate: float = setting(0.01, gt=0, le=100, help="Learning rate at the start")
-    gamma: float = setting(0.1, gt=0, le=1, help="Factor of the learning rate at each of these epochs")
+    gamma: float = setting(0.1, gt=0, le=1, help="Factor by which the learning rate is multiplied each time it falls")
     views: Literal["colour", "crop", "centre"] = setting(
         "colour",
-        help="Views of training photos: random crops with colour jitter and lighting, random crops alone, or centre "
-        "crops, whose features are computed only once",
+        help="Views of training photos. colour: random crops with changes of colour and lighting. crop: random crops. "
+        "centre: centre crops, whose features are computed only once",
     )
 
 
@@ -97,11 +100,11 @@ class SemiConfig(HeadConfig):
 
     title: ClassVar[str] = "semi-supervised fine-tuning"
     protocol: Literal["semi"] = "semi"
-    fraction: float = setting(0.01, gt=0, le=1, help="Share of the labelled photos to use")
-    list_file: str = setting("", help="File that lists the photos to use, one per line; empty: a seeded sample")
+    fraction: float = setting(0.01, gt=0, le=1, help="Share of the labelled photos to train on")
+    list_file: str = setting("", help="File that lists the photos to train on, one per line. Empty: a random sample")
     epochs: int = setting(20, ge=1, le=100_000, help="Passes over the training photos")
     steps: Counts = setting((12, 16), help="Epochs at which the learning rate falls")
-    gamma: float = setting(0.2, gt=0, le=1, help="Factor of the learning rate at each of these epochs")
+    gamma: float = setting(0.2, gt=0, le=1, help="Factor by which the learning rate is multiplied each time it falls")
     rates: Factors = setting((0.001, 0.01, 0.1), help="Learning rates of the backbone to try")
     head_multipliers: Factors = setting((1, 10, 100), help="Head learning rates to try, as multiples of the backbone's")
     weight_decay: float = setting(5e-4, ge=0, le=1, help="Weight decay")
@@ -112,11 +115,11 @@ class KNNConfig(EvaluateConfig):
 
     title: ClassVar[str] = "k-NN classification"
     protocol: Literal["knn"] = "knn"
-    ks: Counts = setting((1, 5, 20, 100, 200), help="Numbers of voting neighbours; the headline uses k")
-    k: int = setting(20, ge=1, le=10_000, help="Number of voting neighbours of the headline")
+    ks: Counts = setting((1, 5, 20, 100, 200), help="Numbers of voting neighbours to measure")
+    k: int = setting(20, ge=1, le=10_000, help="Number of voting neighbours of the result in tables")
     temperature: float = setting(0.07, gt=0, le=10, help="Temperature of the votes, exp(cosine / temperature)")
-    train_split: str = setting("trainval", min_length=1, help="Split that votes, in VOC's layout")
-    test_split: str = setting("test", min_length=1, help="Split to classify, in VOC's layout")
+    train_split: str = setting("trainval", min_length=1, help="Split whose photos vote, if the data are VOC")
+    test_split: str = setting("test", min_length=1, help="Split to classify, if the data are VOC")
 
 
 class CorrespondenceConfig(EvaluateConfig):
@@ -124,13 +127,15 @@ class CorrespondenceConfig(EvaluateConfig):
 
     title: ClassVar[str] = "quality of pairs"
     protocol: Literal["correspondence"] = "correspondence"
-    queries: int = setting(200, ge=1, le=10_000_000, help="Query photos, drawn at random")
-    neighbors: int = setting(10, ge=1, le=100, help="K: nearest neighbours of each photo")
-    pair_ratio: float = setting(0.1, gt=0, le=1, help="N: pairs kept per neighbour, as a share of the query's RoIs")
+    queries: int = setting(200, ge=1, le=10_000_000, help="Number of query photos, drawn at random")
+    neighbors: int = setting(10, ge=1, le=100, help="K: number of nearest neighbours of each photo")
+    pair_ratio: float = setting(0.1, gt=0, le=1, help="N: pairs to keep per neighbour, as a share of the query's RoIs")
     proposals: str = setting(
-        "search", min_length=1, help="Raw boxes in the store: search, annotations, or the name of an import"
+        "search",
+        min_length=1,
+        help="Source of raw boxes: search, annotations, or the name of imported proposals. They must be stored already",
     )
-    proposal_scale: float = setting(1.0, ge=0.1, le=1, help="Scale at which selective search ran")
+    proposal_scale: float = setting(1.0, ge=0.1, le=1, help="Scale at which selective search found the raw boxes")
 
 
 class AttentionConfig(EvaluateConfig):
@@ -138,7 +143,7 @@ class AttentionConfig(EvaluateConfig):
 
     title: ClassVar[str] = "attention on objects"
     protocol: Literal["attention"] = "attention"
-    photos: int = setting(1000, ge=1, le=10_000_000, help="Annotated photos to measure, drawn at random")
+    photos: int = setting(1000, ge=1, le=10_000_000, help="Number of annotated photos to measure, drawn at random")
 
 
 class DetectionConfig(EvaluateConfig):
@@ -146,22 +151,27 @@ class DetectionConfig(EvaluateConfig):
 
     title: ClassVar[str] = "detection and segmentation"
     protocol: Literal["detection"] = "detection"
-    iterations: int = setting(90_000, ge=1, le=10_000_000, help="Steps; the 1x schedule is 90 000 steps of 16 photos")
+    iterations: int = setting(
+        90_000, ge=1, le=10_000_000, help="Number of training steps. The 1x schedule has 90 000 steps of 16 photos"
+    )
     steps: Counts = setting((60_000, 80_000), help="Steps at which the learning rate falls")
-    gamma: float = setting(0.1, gt=0, le=1, help="Factor of the learning rate at each of these steps")
+    gamma: float = setting(0.1, gt=0, le=1, help="Factor by which the learning rate is multiplied each time it falls")
     warmup: int = setting(1000, ge=0, help="Steps over which the learning rate ramps up")
-    rate: float = setting(0.02, gt=0, le=100, help="Learning rate, for a batch of 16")
+    rate: float = setting(0.02, gt=0, le=100, help="Learning rate for a batch of 16")
     batch_size: int = setting(16, ge=1, le=1024, help="Photos per step")
     accumulate: int = setting(
-        1, ge=1, le=1024, help="Parts of a batch that are processed in turn; batch norm sees one part at a time"
+        1,
+        ge=1,
+        le=1024,
+        help="Number of parts of a batch, processed in turn to save memory. Batch norm normalises each part by itself",
     )
     momentum: float = setting(0.9, ge=0, lt=1, help="Momentum of SGD")
     weight_decay: float = setting(1e-4, ge=0, le=1, help="Weight decay")
     sides: Counts = setting(
         (640, 672, 704, 736, 768, 800),
-        help="Short sides of training photos, in pixels, to draw from; the last one is used for testing",
+        help="Short sides of training photos, in pixels, drawn at random. The last one is used for testing",
     )
-    longest: int = setting(1333, ge=32, le=10_000, help="Largest long side of a photo, in pixels")
+    longest: int = setting(1333, ge=32, le=10_000, help="Maximum long side of a photo, in pixels")
     train_json: str = setting("annotations/instances_train2017.json", help="COCO json of the training photos")
     train_photos: str = setting("train2017", help="Folder of the training photos")
     val_json: str = setting("annotations/instances_val2017.json", help="COCO json of the test photos")
@@ -239,7 +249,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "voc07-svm": Protocol(
         headline="map",
         headline_title="mAP",
-        data="folder VOCdevkit, or VOC2007 inside it",
+        data="folder VOCdevkit, or the folder VOC2007 inside it",
         presets={"paper": SVMConfig()},
         check=check_voc,
         module="orl_explorer.train.evaluate.voc07_svm",
@@ -247,7 +257,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "voc07-lowshot": Protocol(
         headline="clean_map",
         headline_title="mean mAP over k",
-        data="folder VOCdevkit, or VOC2007 inside it",
+        data="folder VOCdevkit, or the folder VOC2007 inside it",
         presets={"paper": LowShotConfig()},
         check=check_voc,
         module="orl_explorer.train.evaluate.voc07_lowshot",
@@ -255,7 +265,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "linear": Protocol(
         headline="top1",
         headline_title="top-1",
-        data="folder with train/CLASS/photo and val/CLASS/photo",
+        data="folder with photos in train/CLASS/ and val/CLASS/",
         presets={
             "imagenet": LinearConfig(),
             "places205": LinearConfig(epochs=14, steps=(4, 8, 12), views="crop"),
@@ -268,7 +278,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "semi": Protocol(
         headline="top1",
         headline_title="top-1",
-        data="folder with train/CLASS/photo and val/CLASS/photo",
+        data="folder with photos in train/CLASS/ and val/CLASS/",
         presets={
             "imagenet-1percent": SemiConfig(),
             "imagenet-10percent": SemiConfig(fraction=0.1, weight_decay=1e-4),
@@ -280,7 +290,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "knn": Protocol(
         headline="accuracy",
         headline_title="accuracy",
-        data="folder VOCdevkit, or one with train/CLASS/photo and val/CLASS/photo",
+        data="folder VOCdevkit, or a folder with photos in train/CLASS/ and val/CLASS/",
         presets={"standard": KNNConfig()},
         check=check_voc_or_folders,
         module="orl_explorer.train.evaluate.knn",
@@ -288,7 +298,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "correspondence": Protocol(
         headline="same_class",
         headline_title="same class",
-        data="name of an annotated dataset of this workspace",
+        data="name of a dataset with annotations",
         presets={"standard": CorrespondenceConfig()},
         check=check_dataset,
         module="orl_explorer.train.evaluate.correspondence",
@@ -297,7 +307,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "attention": Protocol(
         headline="activation_mean_iou",
         headline_title="IoU above the mean",
-        data="name of an annotated dataset of this workspace",
+        data="name of a dataset with annotations",
         presets={"standard": AttentionConfig()},
         check=check_dataset,
         module="orl_explorer.train.evaluate.attention",

@@ -90,7 +90,7 @@ class MineConfig(Settings):
         0.0,
         ge=0,
         le=100,
-        help="Weight of the objectness of both RoIs, added to their similarity to choose pairs",
+        help="Weight of objectness (how likely a RoI is to hold an object), added to similarity when pairs are chosen",
         label="Objectness in pairs",
         url="obj",
         slider=(0, 3, 0.05),
@@ -100,8 +100,8 @@ class MineConfig(Settings):
         0.0,
         ge=0,
         le=100,
-        help="Weight of the sparseness of both RoIs' features, added to their similarity to choose pairs. Features of "
-        "backgrounds use many channels",
+        help="Weight of the sparseness of RoI features, added to similarity when pairs are chosen. Features of objects "
+        "are sparser than those of backgrounds",
         label="Sparseness in pairs",
         url="sparse",
         slider=(0, 3, 0.05),
@@ -109,7 +109,8 @@ class MineConfig(Settings):
     )
     ranked_by: RankedBy = setting(
         "search",
-        help="Order in which raw boxes are filtered: the order of selective search, or likely objects first",
+        help="Order in which raw boxes are filtered. search: in the order of selective search. objectness: likely "
+        "objects first",
         label="Order of raw boxes",
         term="ranked by",
         url="ranked",
@@ -118,7 +119,7 @@ class MineConfig(Settings):
     )
     fallback: Fallback = setting(
         "first",
-        help="RoI of a photo whose raw boxes are all rejected: its first raw box, or the whole photo",
+        help="RoI of a photo whose raw boxes are all rejected. first: its first raw box. image: the whole photo",
         label="Photo without RoIs gets",
         term="fallback",
         url="fall",
@@ -127,7 +128,7 @@ class MineConfig(Settings):
     proposals: str = setting(
         "search",
         min_length=1,
-        help="Raw boxes: search (selective search), annotations, or the name of imported proposals",
+        help="Source of raw boxes: search (selective search), annotations, or the name of imported proposals",
         label="Raw boxes",
         term="proposals",
         url="props",
@@ -138,7 +139,7 @@ class MineConfig(Settings):
         1.0,
         ge=0.1,
         le=1,
-        help="Scale of the photo for selective search. 0.5 is 4 to 5 x faster",
+        help="Scale of the photo for selective search. 0.5 makes it 4 to 5 times as fast",
         label="Selective search on photos of",
         term="proposal scale",
         url="scale",
@@ -149,7 +150,7 @@ class MineConfig(Settings):
     )
     precision: Precision = setting(
         "fp32",
-        help="Precision of forward passes. bf16 is twice as fast on CPUs that support it, and changes some pairs",
+        help="Precision of forward passes. bf16 is about twice as fast on CPUs that support it, and changes some pairs",
         label="Precision of forward passes",
         term="precision",
         url="prec",
@@ -198,6 +199,6 @@ OBJECT = MineConfig(
 )
 MINE_PRESETS: dict[str, MineConfig] = {"paper": MineConfig(), "object": OBJECT}
 PRESET_HELP = {
-    "paper": "the published thresholds",
-    "object": "pairs of likely objects, found without labels",
+    "paper": "the published settings",
+    "object": "pairs of RoIs that are likely to hold objects, found without labels",
 }

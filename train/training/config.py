@@ -30,15 +30,20 @@ OWN, OPTIMISER, NETWORKS, MACHINE = "Only this method", "Optimiser", "Networks",
 GROUPS = (OWN, OPTIMISER, NETWORKS, MACHINE)
 
 # Settings whose defaults differ between methods.
-BatchSize = Annotated[int, setting(ge=2, le=65_536, help="Photos per step, over all processes")]
+BatchSize = Annotated[int, setting(ge=2, le=65_536, help="Photos per step, summed over all processes")]
 Rate = Annotated[
     float,
-    setting(gt=0, le=100, help="Learning rate for a batch of 256; proportional to the batch size", group=OPTIMISER),
+    setting(
+        gt=0,
+        le=100,
+        help="Learning rate for a batch of 256. The rate of a run is proportional to its batch size",
+        group=OPTIMISER,
+    ),
 ]
 WarmUp = Annotated[float, setting(ge=0, help="Epochs over which the learning rate ramps up", group=OPTIMISER)]
-Projection = Annotated[int, setting(ge=8, le=8192, help="Length of a projection", group=NETWORKS)]
+Projection = Annotated[int, setting(ge=8, le=8192, help="Length of the projector's output", group=NETWORKS)]
 TargetMomentum = Annotated[
-    float, setting(ge=0, le=1, help="Momentum of the target network at the start; it rises to 1", group=NETWORKS)
+    float, setting(ge=0, le=1, help="Initial momentum of the target network. It rises to 1", group=NETWORKS)
 ]
 Temperature = Annotated[float, setting(gt=0, le=10, help="Temperature of the softmax over similarities", group=OWN)]
 
@@ -52,7 +57,7 @@ class TrainConfig(Settings):
     epochs: int = setting(800, ge=1, le=100_000, help="Passes over the photos")
     batch_size: BatchSize = 512
     backbone: str = setting("resnet50", help="Name of a torchvision ResNet, or timm:NAME")
-    start_from: str = setting("", help="Encoder whose weights to start from; empty: random weights, as in the paper")
+    start_from: str = setting("", help="Encoder whose weights to start from. Empty: random weights, as in the paper")
     image_size: int = setting(224, ge=32, le=1024, help="Side of an image view, in pixels")
     rate_per_256: Rate = 0.2
     warmup_epochs: WarmUp = 4
@@ -62,15 +67,19 @@ class TrainConfig(Settings):
         1,
         ge=1,
         le=1024,
-        help="Parts of a batch that are processed in turn; batch norm sees one part at a time",
+        help="Number of parts of a batch, processed in turn to save memory. Batch norm normalises each part by itself",
         group=OPTIMISER,
     )
     precision: TrainPrecision = setting(
-        "auto", help="Precision; auto: bf16 or fp16 on GPUs, fp32 on CPUs", group=OPTIMISER
+        "auto", help="Precision of training. auto: bf16 or fp16 on GPUs, fp32 on CPUs", group=OPTIMISER
     )
-    hidden: int = setting(4096, ge=8, le=65_536, help="Width of the heads' hidden layer", group=NETWORKS)
+    hidden: int = setting(
+        4096, ge=8, le=65_536, help="Width of the hidden layer of the projector and of the predictors", group=NETWORKS
+    )
     projection: Projection = 256
-    seed: int = setting(0, ge=0, le=2**31 - 1, help="Seed of the weights, the order and the views", group=MACHINE)
+    seed: int = setting(
+        0, ge=0, le=2**31 - 1, help="Seed of the initial weights, the order of photos and the views", group=MACHINE
+    )
     workers: int = setting(
         4,
         ge=0,
@@ -82,7 +91,7 @@ class TrainConfig(Settings):
     knn_every: int = setting(
         10,
         ge=0,
-        help="Epochs between k-NN checks on annotated photos, if there are any; 0 for none",
+        help="Epochs between k-NN checks of the encoder on annotated photos, if there are any. 0: no checks",
         group=MACHINE,
     )
 
@@ -123,7 +132,7 @@ class MultiCropConfig(TrainConfig):
     method: Literal["multicrop"] = "multicrop"
     target_momentum: TargetMomentum = 0.99
     local_size: int = setting(96, ge=32, le=1024, help="Side of a small view, in pixels")
-    local_crops: int = setting(4, ge=1, le=16, help="Small views of each photo")
+    local_crops: int = setting(4, ge=1, le=16, help="Number of small views per photo")
 
     @property
     def passes(self) -> tuple[Passes, ...]:
@@ -138,9 +147,9 @@ class SimCLRConfig(TrainConfig):
     method: Literal["simclr"] = "simclr"
     rate_per_256: Rate = 0.3
     weight_decay: float = setting(
-        1e-6, ge=0, le=1, help="Weight decay, except of biases and batch norms", group=OPTIMISER
+        1e-6, ge=0, le=1, help="Weight decay of all parameters except biases and batch norms", group=OPTIMISER
     )
-    hidden: int = setting(2048, ge=8, le=65_536, help="Width of the head's hidden layer", group=NETWORKS)
+    hidden: int = setting(2048, ge=8, le=65_536, help="Width of the hidden layer of the projector", group=NETWORKS)
     projection: Projection = 128
     temperature: Temperature = 0.1
 
@@ -157,13 +166,13 @@ class MoCoConfig(TrainConfig):
     batch_size: BatchSize = 256
     rate_per_256: Rate = 0.3
     warmup_epochs: WarmUp = 0
-    hidden: int = setting(2048, ge=8, le=65_536, help="Width of the head's hidden layer", group=NETWORKS)
+    hidden: int = setting(2048, ge=8, le=65_536, help="Width of the hidden layer of the projector", group=NETWORKS)
     projection: Projection = 128
     temperature: Temperature = 0.2
-    queue: int = setting(65_536, ge=1, le=2**24, help="Earlier keys that serve as negatives", group=OWN)
-    key_momentum: float = setting(0.999, ge=0, le=1, help="Momentum of the network for keys", group=NETWORKS)
+    queue: int = setting(65_536, ge=1, le=2**24, help="Number of earlier keys in the queue of negatives", group=OWN)
+    key_momentum: float = setting(0.999, ge=0, le=1, help="Momentum of the key network", group=NETWORKS)
     norm_group: int = setting(
-        32, ge=2, help="Photos that batch norm normalises together; keys are shuffled between groups", group=OWN
+        32, ge=2, help="Photos that batch norm normalises together. Keys are shuffled between these groups", group=OWN
     )
 
     @property
@@ -184,20 +193,30 @@ class ORLConfig(TrainConfig):
     method: Literal["orl"] = "orl"
     target_momentum: TargetMomentum = 0.99
     patch_size: int = setting(96, ge=32, le=1024, help="Side of a RoI view, in pixels")
-    image_weight: float = setting(1.0, ge=0, help="Lambda 1: weight of the image-level loss", group=OWN)
-    intra_weight: float = setting(1.0, ge=0, help="Lambda 2: weight of the intra-RoI loss", group=OWN)
-    inter_weight: float = setting(1.0, ge=0, help="Lambda 3: weight of the inter-RoI loss", group=OWN)
+    image_weight: float = setting(
+        1.0, ge=0, help="Lambda 1: weight of the image-level loss (two views of a photo)", group=OWN
+    )
+    intra_weight: float = setting(
+        1.0, ge=0, help="Lambda 2: weight of the intra-RoI loss (a RoI and a box near it)", group=OWN
+    )
+    inter_weight: float = setting(
+        1.0, ge=0, help="Lambda 3: weight of the inter-RoI loss (the two RoIs of a pair)", group=OWN
+    )
     neighbors: int = setting(
-        0, ge=0, le=100, help="K of this run: use only the K nearest neighbours of the set; 0 for all", group=OWN
+        0,
+        ge=0,
+        le=100,
+        help="K of this run: use only the K nearest neighbours of each photo. 0: all neighbours of the set",
+        group=OWN,
     )
     pair_ratio: float = setting(
         0,
         ge=0,
         le=1,
-        help="N of this run: use only the best pairs of the set, as a share of the query's RoIs; 0 for all",
+        help="N of this run: use only the best pairs, as a share of the query's RoIs. 0: all pairs of the set",
         group=OWN,
     )
-    leave_out_wrong: bool = setting(False, help="Leave out pairs with the verdict wrong", group=OWN)
+    leave_out_wrong: bool = setting(False, help="Leave out pairs that a person judged wrong in the explorer", group=OWN)
 
     @model_validator(mode="after")
     def _some_loss(self) -> ORLConfig:
@@ -233,8 +252,8 @@ PRESETS: dict[str, dict[str, TrainConfig]] = {
     "orl": {"paper": ORLConfig(), "small": ORLConfig(**LITTLE, patch_size=48)},
 }
 PRESET_HELP = {
-    "small": "ResNet-18 and small views; an epoch of the demo takes seconds",
-    "paper": "the published constants, for GPUs",
+    "small": "ResNet-18 and small views, to check that training runs on a CPU",
+    "paper": "the published settings, for GPUs",
 }
 STAGE_1 = tuple(method for method in PRESETS if method != "orl")
 _ANY: Any = reduce(or_, (type(presets["paper"]) for presets in PRESETS.values()))
