@@ -255,7 +255,7 @@ class Workspace:
     # A set --------------------------------------------------------------------------------------------------------
 
     def pairs(self, correspondence_set: CorrespondenceSet | str) -> pd.DataFrame:
-        """Return one row per pair. Rows are sorted by query photo and neighbour, and within these best pair first.
+        """Return one row per pair, sorted by query photo, then by neighbour, then by rank of the pair, best first.
 
         The columns are those of ``orl export --format parquet`` and the ids of photos and RoIs. Boxes are x, y, w, h in
         pixels of the photo. A row takes about 100 bytes of memory.

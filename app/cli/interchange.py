@@ -60,9 +60,7 @@ def export_encoder_command(
     to: Annotated[Path, typer.Option("--out", help="File to write. A description is written to FILE.json.")],
     form: Annotated[
         str,
-        one_of(
-            get_args(EncoderFormat), "--format", help="Format of the weights, named after the program that reads it."
-        ),
+        one_of(get_args(EncoderFormat), "--format", help="Program or file format to export for."),
     ] = "torchvision",
     workspace: Where = None,
 ) -> None:

@@ -90,7 +90,8 @@ class MineConfig(Settings):
         0.0,
         ge=0,
         le=100,
-        help="Weight of objectness (how likely a RoI is to hold an object), added to similarity when pairs are chosen",
+        help="Weight with which objectness (how likely a RoI is to hold an object) is added to similarity when pairs "
+        "are chosen",
         label="Objectness in pairs",
         url="obj",
         slider=(0, 3, 0.05),
@@ -100,8 +101,8 @@ class MineConfig(Settings):
         0.0,
         ge=0,
         le=100,
-        help="Weight of the sparseness of RoI features, added to similarity when pairs are chosen. Features of objects "
-        "are sparser than those of backgrounds",
+        help="Weight with which the sparseness of RoI features is added to similarity when pairs are chosen. Features "
+        "of objects are sparser than those of backgrounds",
         label="Sparseness in pairs",
         url="sparse",
         slider=(0, 3, 0.05),
@@ -109,7 +110,7 @@ class MineConfig(Settings):
     )
     ranked_by: RankedBy = setting(
         "search",
-        help="Order in which raw boxes are filtered. search: in the order of selective search. objectness: likely "
+        help="Order in which raw boxes are filtered. search: order of selective search. objectness: likely "
         "objects first",
         label="Order of raw boxes",
         term="ranked by",
