@@ -20,7 +20,7 @@ encoders_app = typer.Typer(help="List and add encoders.", invoke_without_command
 
 
 def ingest_command(
-    path: Annotated[Path, typer.Argument(help="Folder of photos.")],
+    path: Annotated[Path, typer.Argument(help="Folder of photos, of COCO, or of one year of VOC.")],
     layout: Annotated[
         str, one_of(get_args(LayoutName), help="Layout of PATH. auto: detect it. folder: photos without annotations.")
     ] = "auto",

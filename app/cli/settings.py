@@ -24,7 +24,12 @@ from orl_explorer.train.settings import (
 )
 from orl_explorer.train.training.config import PRESET_HELP as TRAIN_PRESET_HELP
 
-ChangesOption = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: key=value. May be repeated.")]
+ChangesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Change a setting: key=value. May be repeated. docs/reference/settings.md lists the settings."
+    ),
+]
 
 
 def one_of(names: Iterable[str], *flags: str, help: str) -> Any:
@@ -54,7 +59,10 @@ MinePreset = Annotated[str, one_of(MINE_PRESETS, help=_in_words(MINE_PRESET_HELP
 TrainPreset = Annotated[str, one_of(TRAIN_PRESET_HELP, help=_in_words(TRAIN_PRESET_HELP))]
 ProtocolName = Annotated[str, one_of(PROTOCOLS, help="Protocol of the evaluation.")]
 ProtocolArgument = Annotated[
-    str, typer.Argument(metavar="PROTOCOL", help=f"{', '.join(PROTOCOLS)}.", **_known(PROTOCOLS))
+    str,
+    typer.Argument(
+        metavar="PROTOCOL", help=f"{', '.join(PROTOCOLS)}. docs/evaluation.md describes them.", **_known(PROTOCOLS)
+    ),
 ]
 
 

@@ -79,9 +79,9 @@ def explore(
     """Start the web app and print its address.
 
     To require a password, set $ORL_PASSWORD. To require login with an OpenID Connect provider, set $ORL_OIDC_ISSUER,
-    $ORL_OIDC_CLIENT_ID and $ORL_OIDC_CLIENT_SECRET, and list the e-mail addresses of the people who may enter in
-    $ORL_OIDC_PEOPLE. The provider must report that an address is verified. If it verifies all addresses but does not
-    report it, set ORL_OIDC_VERIFIES_EMAIL=1.
+    $ORL_OIDC_CLIENT_ID and $ORL_OIDC_CLIENT_SECRET. To admit only some of its users, list their e-mail addresses in
+    $ORL_OIDC_PEOPLE, separated by spaces; the provider must report these addresses as verified. If it verifies all
+    addresses but does not report it, set ORL_OIDC_VERIFIES_EMAIL=1.
     """
     opened, access = open_workspace(workspace, read_only), from_environment()
     invented = not access.closed and not is_local(host)

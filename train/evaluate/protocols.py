@@ -64,7 +64,7 @@ class LowShotConfig(VOCConfig):
     protocol: Literal["voc07-lowshot"] = "voc07-lowshot"
     ks: Counts = setting(
         (1, 2, 4, 8, 16, 32, 64, 96),
-        help="Values of k, the number of positive photos per class. Each positive comes with 19 negatives",
+        help="Values of k. A class is learned from k positive and 19 k negative photos",
     )
     samples: int = setting(5, ge=1, le=1000, help="Number of independent samples per k")
 
@@ -116,7 +116,7 @@ class KNNConfig(EvaluateConfig):
     title: ClassVar[str] = "k-NN classification"
     protocol: Literal["knn"] = "knn"
     ks: Counts = setting((1, 5, 20, 100, 200), help="Numbers of voting neighbours to measure")
-    k: int = setting(20, ge=1, le=10_000, help="Number of voting neighbours of the result in tables")
+    k: int = setting(20, ge=1, le=10_000, help="Number of voting neighbours of the accuracy that tables show")
     temperature: float = setting(0.07, gt=0, le=10, help="Temperature of the votes, exp(cosine / temperature)")
     train_split: str = setting("trainval", min_length=1, help="Split whose photos vote, if the data are VOC")
     test_split: str = setting("test", min_length=1, help="Split to classify, if the data are VOC")

@@ -71,7 +71,9 @@ class TrainConfig(Settings):
         group=OPTIMISER,
     )
     precision: TrainPrecision = setting(
-        "auto", help="Precision of training. auto: bf16 or fp16 on GPUs, fp32 on CPUs", group=OPTIMISER
+        "auto",
+        help="Precision of training. auto: bf16 on GPUs that support it, fp16 on other GPUs, fp32 on CPUs",
+        group=OPTIMISER,
     )
     hidden: int = setting(
         4096, ge=8, le=65_536, help="Width of the hidden layer of the projector and of the predictors", group=NETWORKS
