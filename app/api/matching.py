@@ -40,7 +40,8 @@ class PhotoMatch:
     key_rois: int16 [B_k, 4], likewise for the key photo.
     similarity: float32 [B_q, B_k], cosine of each query RoI and each key RoI.
     pairs: best first. The columns query and key are row numbers of ``query_rois`` and ``key_rois``. The others are
-    similarity, margin, cycle, and x, y, w, h of both boxes.
+    similarity, margin (similarity minus that of the next best key RoI), cycle (whether the query RoI is also the most
+    similar one to the key RoI), and x, y, w, h of both boxes.
     """
 
     photos: tuple[PIL.Image.Image, PIL.Image.Image]

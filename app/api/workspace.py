@@ -258,7 +258,8 @@ class Workspace:
         """Return one row per pair, sorted by query photo, then by neighbour, then by rank of the pair, best first.
 
         The columns are those of ``orl export --format parquet`` and the ids of photos and RoIs. Boxes are x, y, w, h in
-        pixels of the photo. A row takes about 100 bytes of memory.
+        pixels of the photo. margin: similarity minus that of the next best key RoI. cycle: whether the query RoI is
+        also the most similar one to the key RoI. A row takes about 100 bytes of memory.
         """
         return frames.pairs_frame(self.inner, self._set(correspondence_set))
 
