@@ -273,5 +273,5 @@ def test_a_workspace_closes_and_one_for_reading_refuses_changes(place: orl.Works
     place.close()
     with orl.open_workspace(place.path, read_only=True, bars=False) as shown:
         assert shown.sets()["name"].tolist() == ["demo-starter"]
-        with pytest.raises(orl.StoreError, match="opened for reading only"):
+        with pytest.raises(orl.StoreError, match="it was opened read-only"):
             shown.ingest(scenes, "again")

@@ -171,7 +171,10 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
             ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--neighbors", "12"],
             "at least 13 photos",
         ),
-        (["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--pair-ratio", "2"], "pair_ratio = 2.0"),
+        (
+            ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--pair-ratio", "2"],
+            "Invalid value for pair_ratio: 2.0. Use more than 0 and at most 1.",
+        ),
         (
             ["mine", "--dataset", "demo", "--encoder", "starter", "--name", "n", "--preset", "x"],
             "'x' is not one of 'paper', 'object'",
@@ -179,7 +182,7 @@ def test_the_references_files_out_and_in_from_the_shell(mined: Path, scenes: Pat
         (["train", "--correspondence", "x"], "no correspondence set 'x'. Known sets: demo-starter."),
         (["train", "--correspondence", "demo-starter"], "A batch of 512 photos"),
         (["pretrain", "--dataset", "demo", "--set", "epoch=3"], "Did you mean 'epochs'?"),
-        (["pretrain", "--dataset", "demo", "--set", "epochs"], "not of the form key=value"),
+        (["pretrain", "--dataset", "demo", "--set", "epochs"], "'epochs' is not a setting. Write it as key=value."),
         (["pretrain", "--dataset", "demo", "--set", "epochs=many"], "Invalid value for epochs: many. Use 1 to 100000."),
         (["encoders", "add", "nothing", "--name", "n"], "'nothing' is not an encoder"),
         (["runs", "show", "77"], "There is no run 77"),

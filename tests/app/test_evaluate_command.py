@@ -118,7 +118,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(place: Workspace, words: list
 def test_an_evaluation_that_is_not_there_is_refused(place: Workspace) -> None:
     refused = orl(place.path, "evaluations", "show", "99")
     assert refused.returncode == 2
-    assert "There is no evaluation 99;" in refused.stderr
+    assert "There is no evaluation 99. See `orl evaluations`." in refused.stderr
 
 
 def test_evaluations_with_other_settings_stand_in_other_columns(

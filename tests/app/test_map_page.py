@@ -152,7 +152,7 @@ def test_what_the_browser_has_is_not_sent_again(client: TestClient, made: Worksp
         (f"{PHOTOS}/cluster", "Invalid number of clusters. Use 2 to 8."),
         ("/app/static/map/photos/1/1/0/pairs", "There is no column 'pairs'."),
         ("/app/static/map/photos/1/1/99/places", "There is no correspondence set 99."),
-        ("/app/static/map/photos/1/99/1/places", "There is no encoder 99."),
+        ("/app/static/map/photos/1/99/1/places", "There is no encoder 99. See `orl encoders`."),
         ("/app/static/map/photos/99/1/1/places", "There is no dataset 99."),
         (f"/app/static/map/photos/{'9' * 30}/1/1/places", "Map not found."),
         ("/app/static/map/rois/99/0/places", "There is no correspondence set 99."),

@@ -44,7 +44,7 @@ def test_photos_are_chosen_tagged_filtered_and_kept_as_a_selection(site: tuple[s
     page.locator(".tile").nth(1).focus()
     page.keyboard.press("x")
     page.get_by_label("Select scene-003.jpg").check()
-    page.get_by_label("Choose scene-005.jpg").click(modifiers=["Shift"])  # and all between
+    page.get_by_label("Select scene-005.jpg").click(modifiers=["Shift"])  # and all between
     expect(page.get_by_text("4 photos selected")).to_be_visible()
     page.get_by_label("Tag", exact=True).fill("night")
     page.keyboard.press("Enter")

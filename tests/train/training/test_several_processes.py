@@ -314,5 +314,5 @@ def test_alone_it_is_an_ordinary_batch_norm() -> None:
     synced = SyncedBatchNorm(3)
     batch = torch.randn(4, 3, 2, 2)
     assert torch.equal(synced(batch), nn.BatchNorm2d(3)(batch))
-    with pytest.raises(ValueError, match="3 dimensions"):
+    with pytest.raises(ValueError, match="dimensions for batch normalisation: 3. Use 2 or 4."):
         synced(torch.randn(4, 3, 2))
