@@ -31,7 +31,7 @@ class Listing(TyperCommand):
 
 
 def attention_command(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Photos to draw, one row each.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Photos to draw, one row each.")],
     encoders: Annotated[
         list[str],
         named_option(
