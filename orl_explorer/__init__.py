@@ -1,8 +1,8 @@
 """ORL Explorer: object-level self-supervised learning from ordinary scene photos, made visible.
 
 ``import orl_explorer as orl`` gives the Python API: ``orl.open_workspace`` for datasets, encoders, correspondence sets
-and trainings, ``orl.match_photos`` for two photos without a workspace. It is stable: CHANGELOG.md
-announces breaking changes one release ahead.
+and trainings, ``orl.match_photos`` for two photos without a workspace. It is stable: CHANGELOG.md announces breaking
+changes one release ahead.
 
 The subpackages are its layers: ``orl`` the method, ``db`` the store, ``train`` the stages, ``app`` the command line and
 the explorer. In the repository they are links to the folders at its top, see docs/decisions/0010-one-package.md.

@@ -127,7 +127,7 @@ def settings_page() -> str:
     """The page of all settings, as Markdown."""
     parts = [
         "# Settings",
-        "Every setting with its default, written from the code of this version. `--set NAME=VALUE` changes one setting; "
+        "Every setting with its default, written from the code. `--set NAME=VALUE` changes one setting; "
         "`--preset NAME` selects a group of settings.",
     ]
     for heading, introduction, presets, help_texts in settings():
