@@ -9,7 +9,7 @@ from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl_explorer.db.photos import dataset_by_id, digests_of
 from orl_explorer.db.sets.read import SetRois, set_images, set_rois
-from orl_explorer.db.sets.whole import annotated_objects, whole_set
+from orl_explorer.db.sets.whole import annotated_objects, set_neighbors, whole_set
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.photos import Photos, known_photos
@@ -89,17 +89,17 @@ def roi_features(workspace: Workspace, mined: CorrespondenceSet) -> np.ndarray:
 
 def neighbors_frame(workspace: Workspace, mined: CorrespondenceSet) -> pd.DataFrame:
     """Return the neighbours of each photo of a set, nearest first."""
-    rows = whole_set(workspace.store, mined.id)
-    query, key = rows.neighbors.T
+    neighbors, nearness = set_neighbors(workspace.store, mined.id)
+    query, key = neighbors.T
     paths = _Paths(list(set_images(workspace.store, mined.id)))
     rank = pd.Series(query).groupby(query).cumcount().to_numpy(np.int16) + np.int16(1)
     columns = {"query_id": query, "query_path": paths.of(query), "rank": rank}
-    return pd.DataFrame(columns | {"key_id": key, "key_path": paths.of(key), "similarity": rows.nearness})
+    return pd.DataFrame(columns | {"key_id": key, "key_path": paths.of(key), "similarity": nearness})
 
 
 def pairs_frame(workspace: Workspace, mined: CorrespondenceSet) -> pd.DataFrame:
     """Return the pairs of a set, by query photo, neighbour and rank."""
-    rows, rois = whole_set(workspace.store, mined.id), set_rois(workspace.store, mined.id)
+    rows = whole_set(workspace.store, mined.id)
     query, neighbor_rank, query_roi, key_roi = rows.pairs.T
     first = np.searchsorted(rows.neighbors[:, 0], query)  # of the query's neighbours, which are all K
     near = first + neighbor_rank - 1
@@ -113,19 +113,21 @@ def pairs_frame(workspace: Workspace, mined: CorrespondenceSet) -> pd.DataFrame:
         "neighbor_similarity": rows.nearness[near],
         "pair_rank": group.cumcount().to_numpy(np.int16) + np.int16(1),
     }
-    places = {"query": _rows_of(rois, query_roi), "key": _rows_of(rois, key_roi)}
+    ids, boxes = rows.rois[:, 1], rows.rois[:, 2:].astype(np.int16)
+    places = {"query": _rows_of(ids, query_roi), "key": _rows_of(ids, key_roi)}
     for side, at in places.items():
-        columns |= {f"{side}_{name}": rois.boxes[at, number] for number, name in enumerate(BOX)}
+        columns |= {f"{side}_{name}": boxes[at, number] for number, name in enumerate(BOX)}
     columns |= {"similarity": rows.similarity, "margin": rows.margin, "cycle": _flags(rows.cycle)}
     if MineConfig.of(mined).needs_objectness:
-        columns |= {f"{side}_objectness": rois.objectness[at] for side, at in places.items()}
+        objectness = set_rois(workspace.store, mined.id).objectness  # in the same order
+        columns |= {f"{side}_objectness": objectness[at] for side, at in places.items()}
     return pd.DataFrame(columns | {"query_id": query, "key_id": key, "query_roi_id": query_roi, "key_roi_id": key_roi})
 
 
-def _rows_of(rois: SetRois, ids: np.ndarray) -> np.ndarray:
-    """Return the positions of RoIs among those of the set, which holds each of them once."""
-    order = np.argsort(rois.ids, kind="stable")
-    return order[np.searchsorted(rois.ids, ids, sorter=order)]
+def _rows_of(ids: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """Return the positions of some ids of RoIs among those of the set, which holds each of them once."""
+    order = np.argsort(ids, kind="stable")
+    return order[np.searchsorted(ids, some, sorter=order)]
 
 
 def _flags(values: np.ndarray) -> pd.arrays.BooleanArray:

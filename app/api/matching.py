@@ -85,10 +85,14 @@ def match_photos(
     config = with_settings(preset_named(MINE_PRESETS, preset), settings)
     if config.proposals != "search":
         raise UserError(f"Invalid value for proposals: {config.proposals}. Without a workspace, use search.")
-    network = None if callable(encoder) else _network(str(encoder), config)
+    network: EncoderNetwork | None = None
+    if callable(encoder):
+        embed: Embed = encoder
+    else:
+        network = _network(str(encoder), config)
+        embed = network.embed_rois
     if network is None and config.needs_objectness:
         raise UserError("A function has no attention map, so objectness cannot be computed. Use the preset paper.")
-    embed: Embed = network.embed_rois if network is not None else encoder  # type: ignore[assignment]
     photos = _decoded(query), _decoded(key)
     sides = []
     for photo in photos:

@@ -67,13 +67,7 @@ def whole_set(store: Store, set_id: int) -> WholeSet:
             .order_by(Candidate.image_id, Candidate.rank),
             whole=6,
         )
-        neighbors, nearness = _fetch(
-            session,
-            select(Neighbor.image_id, Neighbor.neighbor_id, Neighbor.similarity)
-            .where(Neighbor.set_id == set_id)
-            .order_by(Neighbor.image_id, Neighbor.rank),
-            whole=2,
-        )
+        neighbors, nearness = _neighbors(session, set_id)
         pairs, numbers = _fetch(
             session,
             select(Pair.image_id, Pair.neighbor_rank, Pair.query_roi_id, Pair.key_roi_id)
@@ -82,7 +76,24 @@ def whole_set(store: Store, set_id: int) -> WholeSet:
             .order_by(Pair.image_id, Pair.neighbor_rank, Pair.rank),
             whole=4,
         )
-    return WholeSet(images, rois, neighbors, nearness[:, 0], pairs, *numbers.T)
+    return WholeSet(images, rois, neighbors, nearness, pairs, *numbers.T)
+
+
+def set_neighbors(store: Store, set_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the neighbours of a set as ``WholeSet`` holds them, without the rest: ``neighbors``, ``nearness``."""
+    with store.session() as session:
+        return _neighbors(session, set_id)
+
+
+def _neighbors(session: Session, set_id: int) -> tuple[np.ndarray, np.ndarray]:
+    neighbors, nearness = _fetch(
+        session,
+        select(Neighbor.image_id, Neighbor.neighbor_id, Neighbor.similarity)
+        .where(Neighbor.set_id == set_id)
+        .order_by(Neighbor.image_id, Neighbor.rank),
+        whole=2,
+    )
+    return neighbors, nearness[:, 0]
 
 
 def annotated_objects(store: Store, image_ids: Sequence[int]) -> AnnotatedObjects:
