@@ -134,6 +134,15 @@ def test_ids_of_pairs_lead_to_rois_and_their_features(place: orl.Workspace) -> N
     assert rois["rank"][rois["image_id"] == 3].tolist() == list(range(1, 1 + (rois["image_id"] == 3).sum()))
 
 
+def test_objectness_of_pairs_is_that_of_their_rois(place: orl.Workspace) -> None:
+    found = place.mine("demo", "starter", "objects", preset="object", neighbors=2, proposal_scale=0.5)
+    pairs, rois = place.pairs(found), place.rois(found).set_index("roi_id")
+    for side in ("query", "key"):
+        of_rois = rois["objectness"].loc[pairs[f"{side}_roi_id"]].to_numpy()
+        np.testing.assert_array_equal(pairs[f"{side}_objectness"], of_rois)
+        assert len({*of_rois}) > 10
+
+
 def test_features_are_the_encoders_of_each_photo(place: orl.Workspace) -> None:
     photos, features = place.photos("demo"), place.features("starter", "demo")
     assert features.shape == (12, 1280)
