@@ -7,7 +7,7 @@ rows are narrow, ``WITHOUT ROWID``, and keyed by the columns that a page queries
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -40,10 +40,12 @@ class Dataset(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     image_count: Mapped[int] = mapped_column(default=0)  # readable; counted once per ingest
     unreadable_count: Mapped[int] = mapped_column(default=0)
+    gone_count: Mapped[int] = mapped_column(default=0, server_default="0")
     annotation_count: Mapped[int] = mapped_column(default=0)
     categories: Mapped[dict[str, Any] | None]  # number of photos by annotated category, counted likewise
     revision: Mapped[int] = mapped_column(default=0, server_default="0")  # grows when photos or annotations change
     marks: Mapped[int] = mapped_column(default=0, server_default="0")  # grows when tags or verdicts change
+    last_ingest: Mapped[dict[str, Any] | None]  # when, and the number of photos that were new, changed, unchanged
 
 
 class DatasetMember(Base):
@@ -65,7 +67,7 @@ class Image(Base):
     width: Mapped[int] = mapped_column(default=0)  # as shown
     height: Mapped[int] = mapped_column(default=0)
     orientation: Mapped[int] = mapped_column(SmallInteger, default=1)  # EXIF, 1..8
-    status: Mapped[str] = mapped_column(String(16), default="ok")  # ok, unreadable
+    status: Mapped[str] = mapped_column(String(16), default="ok")  # ok, unreadable, gone: no longer on disk
     error: Mapped[str | None]
     size: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes, with mtime_ns: has the file changed?
     mtime_ns: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -82,6 +84,20 @@ class Image(Base):
         ),
         Index("ix_image_dataset_id_id", "dataset_id", "id"),
     )
+
+
+class StoredFinding(Base):
+    """Something that an ingest left out or changed, with its reason. An ingest replaces those of its dataset."""
+
+    __tablename__ = "finding"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(32))
+    image_id: Mapped[int | None] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]  # of the file, or of what the annotation file calls a photo
+    count: Mapped[int] = mapped_column(default=1)  # of the files, boxes or annotations that it stands for
+    detail: Mapped[str] = mapped_column(default="")
+    __table_args__ = (Index("ix_finding_dataset_id_kind", "dataset_id", "kind", "id"),)
 
 
 class Annotation(Base):
@@ -346,55 +362,3 @@ class EvaluationValue(Base):
     key: Mapped[str]
     value: Mapped[float]
     __table_args__ = ({"sqlite_with_rowid": False},)
-
-
-Judgement = Literal["good", "wrong", "interesting"]
-
-
-class Verdict(Base):
-    """A person's judgement of a pair of RoIs: good, wrong or interesting."""
-
-    __tablename__ = "verdict"
-    query_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"), primary_key=True)
-    key_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"), primary_key=True)
-    author: Mapped[str] = mapped_column(primary_key=True)
-    verdict: Mapped[Judgement] = mapped_column(String(16))
-    created_at: Mapped[datetime] = mapped_column(default=now)
-
-
-class Tag(Base):
-    """A tag on a photo."""
-
-    __tablename__ = "tag"
-    image_id: Mapped[int] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"), primary_key=True)
-    tag: Mapped[str] = mapped_column(primary_key=True)
-    author: Mapped[str] = mapped_column(primary_key=True)
-    created_at: Mapped[datetime] = mapped_column(default=now)
-    __table_args__ = (Index("ix_tag_tag_image_id", "tag", "image_id"), {"sqlite_with_rowid": False})
-
-
-class PairTag(Base):
-    """A tag on a pair of RoIs, in every set that has the pair."""
-
-    __tablename__ = "pair_tag"
-    query_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"), primary_key=True)
-    key_roi_id: Mapped[int] = mapped_column(ForeignKey("roi.id", ondelete="CASCADE"), primary_key=True)
-    tag: Mapped[str] = mapped_column(primary_key=True)
-    author: Mapped[str] = mapped_column(primary_key=True)
-    created_at: Mapped[datetime] = mapped_column(default=now)
-    __table_args__ = (
-        Index("ix_pair_tag_tag_query_roi_id_key_roi_id", "tag", "query_roi_id", "key_roi_id"),
-        {"sqlite_with_rowid": False},
-    )
-
-
-class Selection(Base):
-    """An immutable, named group of photos that a link can refer to."""
-
-    __tablename__ = "selection"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str]
-    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"), index=True)
-    created_at: Mapped[datetime] = mapped_column(default=now)
-    image_ids: Mapped[bytes] = mapped_column(LargeBinary)  # int64 [n] little-endian, ascending
-    author: Mapped[str]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 import numpy as np
-from sqlalchemy import case, delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from orl_explorer.db.models import Annotation, Dataset, DatasetMember, Image
@@ -239,12 +239,8 @@ def count_photos(store: Store, dataset_id: int) -> Dataset:
     """
     with store.session() as session:
         current = (Image.dataset_id.in_(members_of(session, dataset_id)), Image.superseded_by.is_(None))
-        ok, unreadable = session.execute(
-            select(
-                func.count(case((Image.status == "ok", 1))),
-                func.count(case((Image.status == "unreadable", 1))),
-            ).where(*current)
-        ).one()
+        statuses = session.execute(select(Image.status, func.count()).where(*current).group_by(Image.status)).all()
+        counted = {row.status: row[1] for row in statuses}
         categories = session.execute(
             select(Annotation.category, func.count(), func.count(Annotation.image_id.distinct()))
             .join(Image, Image.id == Annotation.image_id)
@@ -256,18 +252,19 @@ def count_photos(store: Store, dataset_id: int) -> Dataset:
             update(Dataset)
             .where(Dataset.id == dataset_id)
             .values(
-                image_count=ok,
-                unreadable_count=unreadable,
+                image_count=counted.get("ok", 0),
+                unreadable_count=counted.get("unreadable", 0),
+                gone_count=counted.get("gone", 0),
                 annotation_count=sum(boxes for _, boxes, _ in categories),
                 categories={category: images for category, _, images in categories},
             )
         )
-        counted = session.scalars(select(Dataset).where(Dataset.id == dataset_id)).one()
+        dataset = session.scalars(select(Dataset).where(Dataset.id == dataset_id)).one()
         unions = session.scalars(select(DatasetMember.dataset_id).where(DatasetMember.member_id == dataset_id)).all()
         session.execute(update(Dataset).where(Dataset.id.in_(unions)).values(revision=Dataset.revision + 1))
     for union in unions:
         count_photos(store, union)
-    return counted
+    return dataset
 
 
 def usable_images(store: Store, dataset_id: int) -> Iterator[Image]:

@@ -23,7 +23,7 @@ from orl_explorer.db.identity import StoreIdentity
 
 BUSY_TIMEOUT = 30_000  # milliseconds a writer waits for another one
 CACHE = 32 * 1024  # KiB of pages that a connection keeps: the upper levels of every table's tree
-HEAD = "0010"  # newest revision under migrations/versions
+HEAD = "0011"  # newest revision under migrations/versions
 MIGRATIONS = Path(__file__).with_name("migrations")
 _UPGRADING = threading.Lock()  # Alembic keeps what it works on in globals
 

@@ -17,7 +17,8 @@ from orl_explorer.app.explorer import preview
 from orl_explorer.app.explorer.preview import FilteredPhoto, PreviewSubject
 from orl_explorer.app.explorer.rejections import PlainBox, Rejected, as_box
 from orl_explorer.db.gallery.order import GalleryOrder, step
-from orl_explorer.db.models import Image, Judgement
+from orl_explorer.db.marks import Judgement
+from orl_explorer.db.models import Image
 from orl_explorer.db.people.verdicts import verdicts_of
 from orl_explorer.db.photos import image_by_id
 from orl_explorer.orl.matching import Pairs, cosines, pair_count

@@ -15,17 +15,8 @@ from typing import Literal
 import numpy as np
 from sqlalchemy import Select, String, cast, func, select
 
-from orl_explorer.db.models import (
-    Annotation,
-    CorrespondenceSet,
-    Dataset,
-    Image,
-    Judgement,
-    Roi,
-    SetImage,
-    Tag,
-    Verdict,
-)
+from orl_explorer.db.marks import Judgement, Tag, Verdict
+from orl_explorer.db.models import Annotation, CorrespondenceSet, Dataset, Image, Roi, SetImage, StoredFinding
 from orl_explorer.db.people.selections import selected_ids
 from orl_explorer.db.people.tags import tags_of
 from orl_explorer.db.photos import marks_of, members_of
@@ -50,6 +41,7 @@ class GalleryOrder:
 
     ``seed`` belongs to the sort ``random``. ``category`` keeps photos with an annotated object of that category;
     ``fewest_pairs`` and ``most_pairs`` those to which the set gave that many; ``tag`` those that anybody tagged so;
+    ``found`` those of which the last ingest found this (a finding's kind, or ``unreadable`` or ``gone``);
     ``verdict`` those that are the query of a pair, of any set, that anybody judged so (``any``: at all, ``none``: no
     pair); ``selection`` those of a kept selection, by its id.
     """
@@ -64,6 +56,7 @@ class GalleryOrder:
     fewest_pairs: int | None = None
     most_pairs: int | None = None
     tag: str | None = None
+    found: str | None = None
     verdict: Judged | None = None
     selection: int | None = None
 
@@ -146,14 +139,16 @@ def _state(store: Store, order: GalleryOrder) -> _State:
 
 @lru_cache(maxsize=64)
 def _gallery_ids(store: Store, order: GalleryOrder, state: _State) -> np.ndarray:
-    plain = replace(order, descending=False, search="", category=None, tag=None, verdict=None, selection=None)
-    shown = _sorted(store, plain, (*state[:2], 0))
+    plain = replace(order, descending=False, search="", category=None, tag=None, found=None)
+    shown = _sorted(store, replace(plain, verdict=None, selection=None), (*state[:2], 0))
     if order.search:
         shown = shown[np.isin(shown, _names(store, order.dataset_id, state[0]).with_part(order.search))]
     if order.category is not None:
         shown = shown[np.isin(shown, _annotated(store, order.dataset_id, order.category, state[0]))]
     if order.tag is not None:
         shown = shown[np.isin(shown, _tagged(store, order.tag, state[2]))]
+    if order.found is not None:
+        shown = shown[np.isin(shown, _found(store, order.dataset_id, order.found, state[0]))]
     if order.verdict is not None:
         judged = _judged(store, None if order.verdict in ("any", "none") else order.verdict, state[2])
         shown = shown[np.isin(shown, judged, invert=order.verdict == "none")]
@@ -251,6 +246,17 @@ def _counts(store: Store, set_id: int, state: int) -> _Counts:
 def _annotated(store: Store, dataset_id: int, category: str, revision: int) -> np.ndarray:
     """Photos with an object of a category, int64 [n]; some may be of other datasets."""
     return _distinct(store, select(Annotation.image_id).where(Annotation.category == category))
+
+
+@lru_cache(maxsize=16)
+def _found(store: Store, dataset_id: int, found: str, revision: int) -> np.ndarray:
+    """Photos with a finding of a kind, or in a state, int64 [n]; some may be of other datasets."""
+    if found in ("unreadable", "gone"):
+        return _distinct(store, select(Image.id).where(Image.status == found))
+    return _distinct(
+        store,
+        select(Image.id).join(StoredFinding, StoredFinding.image_id == Image.id).where(StoredFinding.kind == found),
+    )
 
 
 @lru_cache(maxsize=16)

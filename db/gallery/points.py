@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from sqlalchemy import func, select
 
-from orl_explorer.db.models import Annotation, Image, Pair, SetImage, Tag
+from orl_explorer.db.marks import Tag
+from orl_explorer.db.models import Annotation, Image, Pair, SetImage
 from orl_explorer.db.photos import CHUNK, members_of
 from orl_explorer.db.store import Store, fetch
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import Select, select
 
-from orl_explorer.db.models import PairTag, Roi, SetImage, Tag, Verdict
+from orl_explorer.db.marks import PairTag, Tag, Verdict
+from orl_explorer.db.models import Roi, SetImage
 from orl_explorer.db.photos import CHUNK
 from orl_explorer.db.sets.pairs import matches_at, pair_keys, places_of
 from orl_explorer.db.sets.read import KEY, QUERY

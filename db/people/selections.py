@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from sqlalchemy import select
 
-from orl_explorer.db.models import Selection
+from orl_explorer.db.marks import Selection
 from orl_explorer.db.store import Store
 
 

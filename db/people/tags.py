@@ -8,7 +8,8 @@ from functools import lru_cache
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from orl_explorer.db.models import Dataset, Image, PairTag, Roi, Tag
+from orl_explorer.db.marks import PairTag, Tag
+from orl_explorer.db.models import Dataset, Image, Roi
 from orl_explorer.db.photos import CHUNK, marks_of, members_of
 from orl_explorer.db.store import Store, StoreError
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import select
 
-from orl_explorer.db.models import Judgement, Roi, Verdict
+from orl_explorer.db.marks import Judgement, Verdict
+from orl_explorer.db.models import Roi
 from orl_explorer.db.people.tags import count_pair_mark
 from orl_explorer.db.photos import CHUNK
 from orl_explorer.db.sets.read import KEY, QUERY

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from sqlalchemy import Integer, column, distinct, func, select, values
 
-from orl_explorer.db.models import Candidate, Image, Judgement, Neighbor, Pair, PairTag, Roi, SetImage, Verdict
+from orl_explorer.db.marks import Judgement, PairTag, Verdict
+from orl_explorer.db.models import Candidate, Image, Neighbor, Pair, Roi, SetImage
 from orl_explorer.db.photos import CHUNK, members_of
 from orl_explorer.db.sets.read import KEY, QUERY
 from orl_explorer.db.store import Store, fetch

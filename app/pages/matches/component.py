@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from orl_explorer.app.components import figure
 from orl_explorer.app.components.bundle import registered
-from orl_explorer.db.models import Judgement
+from orl_explorer.db.marks import Judgement
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult

@@ -22,7 +22,7 @@ from orl_explorer.app.components.bundle import registered
 from orl_explorer.app.explorer.pair import SideName
 from orl_explorer.app.explorer.rejections import Rule
 from orl_explorer.app.pages.picture import Picture
-from orl_explorer.db.models import Judgement
+from orl_explorer.db.marks import Judgement
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
