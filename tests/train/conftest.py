@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,11 +98,3 @@ def ready(photographed: Workspace) -> Workspace:
 
     weights.add(photographed, "starter", "starter")
     return photographed
-
-
-@pytest.fixture(scope="module")
-def unused_port() -> int:
-    """An unused port of this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

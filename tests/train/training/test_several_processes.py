@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, multiprocessing, nn
@@ -195,64 +196,52 @@ def not_finite(rank: int) -> str:
     return ""
 
 
-def _of_each(rank: int, port: int, results: multiprocessing.Queue) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": "2"}
+def _of_each(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    for half in (False, True):
-        results.put((f"norm {half} {rank}", {n: v.numpy() for n, v in one_normalisation(rank, 2, half).items()}))
-    for method in METHODS:
-        found = one_backward(method, rank, 2)
-        if rank == 0:
-            results.put((method, {name: value.numpy() for name, value in found.items()}))
-    results.put((f"not finite {rank}", {"said": np.frombuffer(not_finite(rank).encode(), np.uint8)}))
-    mean = Processes(rank, 2, torch.device("cpu")).mean_of(3 + 2 * rank)
-    results.put((f"mean {rank}", {"of 3 and 5": np.array(mean)}))
+    # The processes meet at a file: another program may take a port before they do.
+    dist.init_process_group("gloo", f"file://{folder}/meeting", timeout=timedelta(minutes=2), rank=rank, world_size=2)
+    found: dict[str, Any] = {f"norm {half} {rank}": one_normalisation(rank, 2, half) for half in (False, True)}
+    found |= {f"{method} {rank}": one_backward(method, rank, 2) for method in METHODS}
+    found[f"not finite {rank}"] = not_finite(rank)
+    found[f"mean {rank}"] = Processes(rank, 2, torch.device("cpu")).mean_of(3 + 2 * rank)
+    torch.save(found, folder / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def together(unused_port: int) -> dict[str, dict[str, Tensor]]:
-    """The results of two processes, by test."""
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    others = [context.Process(target=_of_each, args=(rank, unused_port, results)) for rank in (0, 1)]
-    for process in others:
-        process.start()
-    found = dict(results.get(timeout=600) for _ in range(8 + len(METHODS)))
-    for process in others:
-        process.join()
-    return {what: {name: torch.from_numpy(value) for name, value in values.items()} for what, values in found.items()}
+def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The results of two processes, by test and rank."""
+    folder = tmp_path_factory.mktemp("together")
+    multiprocessing.spawn(_of_each, (folder,), nprocs=2)  # raises the error of a process that fails
+    return torch.load(folder / "0.pt") | torch.load(folder / "1.pt")
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_loss_gradients_and_statistics_of_two_processes_are_those_of_one(
-    together: dict[str, dict[str, Tensor]], method: str
-) -> None:
-    expected = one_backward(method, 0, 1)
-    assert together[method].keys() == expected.keys()
+def test_loss_gradients_and_statistics_of_two_processes_are_those_of_one(together: dict[str, Any], method: str) -> None:
+    expected, found = one_backward(method, 0, 1), together[f"{method} 0"]
+    assert found.keys() == expected.keys()
     for name, value in expected.items():
-        torch.testing.assert_close(together[method][name], value, atol=1e-9, rtol=1e-9, msg=f"{method} {name}")
+        torch.testing.assert_close(found[name], value, atol=1e-9, rtol=1e-9, msg=f"{method} {name}")
 
 
 def test_a_loss_that_is_not_finite_in_one_process_ends_both_at_its_step(
-    together: dict[str, dict[str, Tensor]],
+    together: dict[str, Any],
 ) -> None:
-    here, there = (bytes(together[f"not finite {rank}"]["said"].tolist()).decode() for rank in (0, 1))
+    here, there = (together[f"not finite {rank}"] for rank in (0, 1))
     assert here == there
     assert here.startswith("The loss is not finite at step 3 ")
     keys = batch_keys(20, BYOLConfig(epochs=1, batch_size=4), 3)
     assert re.findall(r"\d+\.jpg", here) == [f"{index}.jpg" for _, index in keys]
 
 
-def test_a_mean_over_the_processes_is_the_same_in_both(together: dict[str, dict[str, Tensor]]) -> None:
-    assert [together[f"mean {rank}"]["of 3 and 5"].item() for rank in (0, 1)] == [4.0, 4.0]
+def test_a_mean_over_the_processes_is_the_same_in_both(together: dict[str, Any]) -> None:
+    assert [together[f"mean {rank}"] for rank in (0, 1)] == [4.0, 4.0]
     assert Processes(0, 1, torch.device("cuda")).mean_of(3) == 3  # alone, no device is asked
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_synchronised_batch_norm_is_that_of_the_whole_batch(together: dict[str, dict[str, Tensor]], half: bool) -> None:
+def test_synchronised_batch_norm_is_that_of_the_whole_batch(together: dict[str, Any], half: bool) -> None:
     parts = [together[f"norm {half} {rank}"] for rank in (0, 1)]
     close = {"atol": 0.3, "rtol": 0.02} if half else {"atol": 1e-4, "rtol": 1e-5}
     for name, value in one_normalisation(0, 1, half).items():
