@@ -1,9 +1,11 @@
-"""Starting the project's modules in a new process, unaffected by files in the current folder."""
+"""Starting the project's modules in new processes, unaffected by files in the current folder."""
 
 from __future__ import annotations
 
 import os
 import sys
+
+MEETING = "ORL_MEETING"  # environment variable: the file at which the processes of a training meet, as an URL
 
 
 def module_command(module: str, *arguments: str) -> list[str]:

@@ -9,10 +9,11 @@ import argparse
 import contextlib
 import errno
 import os
+import shutil
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -23,6 +24,7 @@ from orl_explorer.db.models import now
 from orl_explorer.db.runs.runs import add_metrics, begin_if_first, run_by_id, update_run
 from orl_explorer.db.store import Store, StoreError
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.interpreter import MEETING
 from orl_explorer.train.jobs.kinds import job_of
 from orl_explorer.train.jobs.launcher import identity, reconcile, worker_command
 from orl_explorer.train.progress import Progress, Stopped
@@ -142,18 +144,18 @@ def execute(workspace: Workspace, run_id: int) -> int:
 
 @contextlib.contextmanager
 def siblings(workspace: Workspace, run_id: int, count: int) -> Iterator[None]:
-    """Start the other processes of a training in this process group, with the environment that ``torchrun`` sets.
+    """Start the other processes of a training in this process group, with the ranks that ``torchrun`` sets.
+
+    They meet at a file: another program could take a free port before they do.
 
     Does nothing for a single process, or under ``torchrun``, which has started them.
     """
     if count == 1 or "RANK" in os.environ:
         yield
         return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     cores = max(1, (os.cpu_count() or 1) // count)
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    folder = tempfile.mkdtemp(prefix="orl-")
+    meeting = {MEETING: f"file://{folder}/meeting", "WORLD_SIZE": str(count)}
     meeting |= {"LOCAL_WORLD_SIZE": str(count), "OMP_NUM_THREADS": str(cores)}
     command = worker_command(workspace, run_id)
     others = [
@@ -178,6 +180,7 @@ def siblings(workspace: Workspace, run_id: int, count: int) -> Iterator[None]:
         for process in others:
             process.kill()
             process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait_for_turn(workspace: Workspace, run_id: int, progress: RunProgress) -> None:

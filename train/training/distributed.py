@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from orl_explorer.train.interpreter import MEETING
+
 PATIENCE = timedelta(days=7)  # the other processes wait here while the first waits for the run's turn
 
 
@@ -66,7 +68,8 @@ def joined_processes() -> Iterator[Processes]:
         torch.cuda.set_device(device)
     elif device.type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    backend, rank = "nccl" if device.type == "cuda" else "gloo", int(os.environ["RANK"])
+    dist.init_process_group(backend, os.environ.get(MEETING), PATIENCE, size, rank)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
     finally:
