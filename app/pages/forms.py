@@ -76,6 +76,7 @@ class MiningPanel:
 
     def asked(self) -> MineConfig:
         """Return the set's own settings, overridden by the valid ones in the URL."""
+        shell.bring_url_up_to_date(URL.values())
         chosen: dict[str, Value] = {}
         for name in self.named():
             text = st.query_params.get(URL[name], "")

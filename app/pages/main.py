@@ -14,7 +14,7 @@ from orl_explorer.app.pages.map.page import page as map_
 from orl_explorer.app.pages.matches.page import page as matches
 from orl_explorer.app.pages.pair.page import page as pair
 from orl_explorer.app.pages.sets.page import page as sets
-from orl_explorer.app.pages.shell import run_badge
+from orl_explorer.app.pages.shell import forget_url_of_another_page, run_badge
 from orl_explorer.app.pages.train.page import page as train
 from orl_explorer.app.pages.tune.page import page as tune
 
@@ -35,6 +35,8 @@ pages = {
     "train": st.Page(train, title="Train", icon=":material/model_training:", url_path="train"),
 }
 st.session_state["pages"] = pages  # for links between pages
-st.navigation(list(pages.values()), position="top").run()
+opened = st.navigation(list(pages.values()), position="top")
+forget_url_of_another_page()
+opened.run()
 with st.sidebar:
     run_badge()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from orl_explorer.app.explorer.opened import read_only as read_only
 from orl_explorer.app.explorer.opened import workspace
@@ -56,9 +57,43 @@ def put_in_url(**values: str) -> None:
 
     Streamlit removes parameters only one at a time, each in a step of its own.
     """
+    st.session_state.setdefault("in_url", {}).update(values)
     changed = {name: value for name, value in values.items() if st.query_params.get(name, "") != value}
     if changed:
         st.query_params.update(changed)
+
+
+def drop_from_url(*names: str) -> None:
+    """Remove URL parameters, each in a step of its own of the browser's history."""
+    st.session_state.setdefault("in_url", {}).update(dict.fromkeys(names, ""))
+    for name in names:
+        st.query_params.pop(name, None)
+
+
+def bring_url_up_to_date(names: Iterable[str]) -> None:
+    """Put back what ``put_in_url`` wrote and the browser's URL does not hold yet, because the network is slow.
+
+    On the page that is open, only the browser's Back and Forward change the URL without the server. Then the URL holds.
+    """
+    written = st.session_state.get("in_url", {})
+    if went_back():
+        st.session_state["in_url"] = {}
+    else:
+        put_in_url(**{name: written[name] for name in names if name in written})
+
+
+def went_back() -> bool:
+    """Return whether this run of the script comes from the browser's Back or Forward."""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation
+
+
+def forget_url_of_another_page() -> None:
+    """Forget what was written to the URL if another page was opened since."""
+    context = get_script_run_ctx()
+    opened = context.page_script_hash if context else ""
+    if st.session_state.get("page_of_url") != opened:
+        st.session_state["page_of_url"], st.session_state["in_url"] = opened, {}
 
 
 def set_widget(key: str, value: object) -> None:

@@ -139,13 +139,19 @@ def test_a_server_that_only_shows_takes_no_verdicts_and_starts_no_run(
     assert [b.label for b in at.button] == ["Reset to the set's values"]
 
 
-def test_a_slider_goes_where_the_url_says_and_the_url_where_the_slider_is_moved(here: Workspace, show: Show) -> None:
+def test_a_slider_goes_where_the_url_says_and_the_url_where_the_slider_is_moved(
+    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
     at = show("pair", q="3", size="72")
     key = next(s.key for s in at.slider if s.key and s.key.startswith("size-"))
     assert at.slider(key).value == 72
     at.slider(key).set_value(80).run()
     assert at.query_params["size"] == "80"
-    at.query_params["size"] = "64"  # as going back in the browser's history does
+    at.query_params["size"] = "72"  # as in a browser that has not heard of the move yet
+    at.run()
+    assert (at.slider(key).value, at.query_params["size"]) == (80, "80")
+    at.query_params["size"] = "64"
+    monkeypatch.setattr("orl_explorer.app.pages.shell.went_back", lambda: True)
     at.run()
     assert at.slider(key).value == 64
     assert "min size 64 (96)" in words(at)

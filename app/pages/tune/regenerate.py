@@ -171,5 +171,4 @@ def _close() -> None:
 def _show(name: str) -> None:
     """Callback: select the new set and reset the controls to its settings."""
     st.session_state["set"] = name
-    for short in (*URL.values(), RUN):
-        st.query_params.pop(short, None)
+    shell.drop_from_url(*URL.values(), RUN)
