@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -9,13 +10,16 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
+from rich.markup import escape
 
 from orl_explorer import app
 from orl_explorer.app.cli.common import Detach, Where, follow_run, out, progress_bar
 from orl_explorer.app.cli.dev import serve
-from orl_explorer.app.server.access import LOCAL_NAMES, from_environment, invent_password, is_local
+from orl_explorer.app.server import base_path as below
+from orl_explorer.app.server.access import LOCAL_NAMES, Access, from_environment, invent_password, is_local
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.interpreter import module_command
 from orl_explorer.train.jobs.launcher import PATIENT
@@ -74,6 +78,13 @@ def explore(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Also accept this host name in URLs. May be repeated.")
     ] = None,
+    base_path: Annotated[
+        str | None,
+        typer.Option(
+            help="Path under which a proxy publishes the explorer, such as /orl. "
+            "Default: $ORL_BASE_PATH, else $STREAMLIT_SERVER_BASE_URL_PATH, else none."
+        ),
+    ] = None,
     dev: Annotated[bool, typer.Option("--dev", help="Reload the explorer when its source files change.")] = False,
 ) -> None:
     """Start the web app and print its address.
@@ -89,23 +100,39 @@ def explore(
         access = replace(access, password=invent_password())
     elif not access.closed:
         access = replace(access, hosts=(*LOCAL_NAMES, *(allow_host or ())))
+    base = _base_path(base_path, access)
     _refuse_taken(host, port)
-    shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host
-    out.print(
-        f"ORL Explorer: [bold]http://{shown}:{port}[/]  (workspace {opened.path}; stop with Ctrl-C)", highlight=False
-    )
+    address = f"http://{_shown(host)}:{port}" + (f"{base}/" if base else "")
+    where = f"(workspace {escape(str(opened.path))}; stop with Ctrl-C)"
+    out.print(f"ORL Explorer: [bold]{escape(address)}[/]  {where}", highlight=False, soft_wrap=True)
     if invented:
         out.print(f"Password: [bold]{access.password}[/]  (set your own with $ORL_PASSWORD)", highlight=False)
     opened.store.close()
-    told = {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only))}
+    told = {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only)), below.VARIABLE: base}
     environment = PATIENT | os.environ | told | access.environment()
-    where: dict[str, object] = {"server.address": host, "server.port": port}
+    options = _OPTIONS | {"server.address": host, "server.port": port, "server.baseUrlPath": base}
     sys.stdout.flush()
     if dev:
         with suppress(KeyboardInterrupt):
-            serve(_streamlit(_OPTIONS | _DEV_OPTIONS | where), environment | {"ORL_DEV": "1"})
+            serve(_streamlit(options | _DEV_OPTIONS), environment | {"ORL_DEV": "1"})
         return
-    os.execve(sys.executable, _streamlit(_OPTIONS | where), environment)
+    os.execve(sys.executable, _streamlit(options), environment)
+
+
+def _base_path(given: str | None, access: Access) -> str:
+    """Return the base path of the option, else of the environment. Raises UserError if the public URL has another."""
+    base = below.base_path() if given is None else below.normal(given)
+    if access.url and urlsplit(access.url).path.rstrip("/") != base:
+        shown = base or "/"
+        raise UserError(f"$ORL_PUBLIC_URL is {access.url}, but the base path is {shown}. Give both the same path.")
+    return base
+
+
+def _shown(host: str) -> str:
+    """Return the host name in the printed address."""
+    if host in ("127.0.0.1", "0.0.0.0", "::"):
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
 
 
 def _refuse_taken(host: str, port: int) -> None:
@@ -114,9 +141,9 @@ def _refuse_taken(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise UserError(
-                f"Cannot listen on {host}:{port}: {error.strerror}. Choose another port with --port."
-            ) from error
+            no_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+            advice = "Choose an address of this machine with --host" if no_host else "Choose another port with --port"
+            raise UserError(f"Cannot listen on {_shown(host)}:{port}: {error.strerror}. {advice}.") from error
 
 
 def _streamlit(options: dict[str, object]) -> list[str]:

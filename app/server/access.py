@@ -26,14 +26,16 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from orl_explorer.app.server.base_path import HEALTH, base_path, under
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.workspace import Workspace
 
-OPEN = "/_stcore/health"  # open to all: only tells that the server runs, for a container's health check
+OPEN = HEALTH  # open to all: only tells that the server runs
 LOGIN, CALLBACK, LOGOUT = "/login", "/login/callback", "/logout"
 SECRET = ".session-secret"  # in the workspace: signs the session cookies
 PAGE = Path(__file__).with_name("login.html")
+ICON = Path(__file__).parents[1] / "pages" / "icon.svg"  # inside the page: a file of its own would need a login
 DELAY = 1.0  # seconds of delay after a wrong password, one at a time for all clients
 MOST = 4096  # bytes of a login form at most
 OIDC = ("ORL_OIDC_ISSUER", "ORL_OIDC_CLIENT_ID", "ORL_OIDC_CLIENT_SECRET")
@@ -48,7 +50,7 @@ class Access:
     password: shared by all people. issuer, client: of an OpenID Connect provider. people: e-mail addresses, or domains
     after an @, that may log in by it; empty for all accounts of the provider. verifies_email: whether the provider
     verifies all addresses, so that an address without a statement counts as verified. url: public address of the
-    server behind a proxy. hosts: accepted host names; empty for all.
+    server behind a proxy, with its base path. hosts: accepted host names; empty for all.
     """
 
     password: str = ""
@@ -148,7 +150,8 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle an ASGI request."""
-        if scope["type"] not in ("http", "websocket") or scope["path"] == OPEN:
+        path = scope.get("path", "").removeprefix(base_path())
+        if scope["type"] not in ("http", "websocket") or path == OPEN:
             await self.app(scope, receive, send)
             return
         asked = HTTPConnection(scope)
@@ -159,23 +162,24 @@ class Gate:
             )
             await _answer(refused, scope, receive, send)
         elif not self.access.closed or "person" in asked.session:
-            if scope["path"] == LOGOUT:
+            if path == LOGOUT:
                 asked.session.clear()
-                await _answer(RedirectResponse(LOGIN if self.access.closed else "/", 303), scope, receive, send)
+                there = under(LOGIN if self.access.closed else "/")
+                await _answer(RedirectResponse(there, 303), scope, receive, send)
             else:
                 await self.app(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"] in (LOGIN, CALLBACK):
+        elif scope["type"] == "http" and path in (LOGIN, CALLBACK):
             await _answer(await self._door(Request(scope, receive)), scope, receive, send)
         elif scope["type"] == "http" and "text/html" in asked.headers.get("accept", ""):
             there = asked.url.path + (f"?{asked.url.query}" if asked.url.query else "")
-            await _answer(RedirectResponse(f"{LOGIN}?next={quote(there, safe='')}", 303), scope, receive, send)
+            await _answer(RedirectResponse(f"{under(LOGIN)}?next={quote(there, safe='')}", 303), scope, receive, send)
         else:
             await _answer(PlainTextResponse("Log in first.", 401), scope, receive, send)
 
     async def _door(self, request: Request) -> Response:
         """Answer requests for the login form, its submission, and the redirects to and from the provider."""
         access, session = self.access, request.session
-        if request.url.path == CALLBACK:
+        if request.url.path == under(CALLBACK):
             return await self._returned(request)
         there = _within(request.query_params.get("next", "/"))
         if request.method == "POST" and access.password:
@@ -186,7 +190,7 @@ class Gate:
             return _form(access, there, "Wrong password.", 401)
         if access.issuer and "provider" in request.query_params:
             session["next"] = there
-            back = (access.url.rstrip("/") or str(request.base_url).rstrip("/")) + CALLBACK
+            back = (access.url.rstrip("/") or str(request.base_url).rstrip("/") + base_path()) + CALLBACK
             return await self._client().authorize_redirect(request, back)
         return _form(access, there, "", 200)
 
@@ -248,6 +252,7 @@ def gate(workspace: Workspace, access: Access) -> list[Middleware]:
         secret_key=session_secret(workspace, access),
         session_cookie="orl_session",
         max_age=MEMBERS,
+        path=under("/"),
         same_site="lax",
         https_only=access.url.startswith("https:"),
     )
@@ -264,10 +269,10 @@ async def _answer(response: Response, scope: Scope, receive: Receive, send: Send
 
 
 def _within(there: str) -> str:
-    """Return a path on this server; the root for any other address."""
+    """Return a path on this server; its first page for any other address."""
     parts = urlsplit(there)
     outside = parts.scheme or parts.netloc or not there.startswith("/") or "\\" in there or there.startswith("//")
-    return "/" if outside else there
+    return under("/") if outside or not there.startswith(under("/")) else there
 
 
 def _is_verified(claims: Mapping[str, Any], unless_said: bool) -> bool:
@@ -281,7 +286,7 @@ def _named(mail: str, people: tuple[str, ...]) -> bool:
 
 
 def _form(access: Access, there: str, problem: str, status: int) -> HTMLResponse:
-    to = f"{LOGIN}?next={quote(there, safe='')}"
+    to = f"{under(LOGIN)}?next={quote(there, safe='')}"
     rows = []
     if problem:
         rows.append(f'<p class="problem" role="alert">{escape(problem)}</p>')
@@ -294,5 +299,6 @@ def _form(access: Access, there: str, problem: str, status: int) -> HTMLResponse
     if access.issuer:
         name = escape(urlsplit(access.issuer).hostname or access.issuer)
         rows.append(f'<a class="button" href="{to}&amp;provider=1">Log in with {name}</a>')
-    page = PAGE.read_text(encoding="utf-8").replace("<!-- rows -->", "\n".join(rows))
+    icon = f"data:image/svg+xml,{quote(ICON.read_text(encoding='utf-8'), safe='')}"
+    page = PAGE.read_text(encoding="utf-8").replace("<!-- icon -->", icon).replace("<!-- rows -->", "\n".join(rows))
     return HTMLResponse(page, status, headers={"Cache-Control": "no-store"})

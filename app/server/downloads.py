@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from orl_explorer.app.explorer.opened import workspace
+from orl_explorer.app.server.base_path import under
 from orl_explorer.db.sets.read import set_by_id
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
@@ -22,7 +23,7 @@ KINDS = {"csv": "text/csv", "json": "application/json", "zip": "application/zip"
 
 def export_url(set_id: int, form: str) -> str:
     """Return the URL of an export in one of the formats of ``orl export``."""
-    return f"{PREFIX}/{set_id}/{form}"
+    return under(f"{PREFIX}/{set_id}/{form}")
 
 
 async def export_route(request: Request) -> Response:

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from orl_explorer.app.explorer.opened import workspace
+from orl_explorer.app.server.base_path import under
 from orl_explorer.app.server.pictures import LARGEST_ID, MissingPicture, answer
 from orl_explorer.app.server.urls import PREFIX
 from orl_explorer.db.encoders import encoder_by_id
@@ -42,13 +43,14 @@ REVALIDATED = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "
 def column_url(shown: MapOf, colours: CorrespondenceSet | None) -> str:
     """Return the template of the URLs of a map's columns. colours: the set whose pairs colour the photos."""
     if shown.mined is not None:
-        return f"{PREFIX}/map/rois/{shown.mined.id}/{shown.selection or 0}/{{column}}"
-    return f"{PREFIX}/map/photos/{shown.dataset.id}/{shown.encoder.id}/{colours.id if colours else 0}/{{column}}"
+        return under(f"{PREFIX}/map/rois/{shown.mined.id}/{shown.selection or 0}/{{column}}")
+    set_id = colours.id if colours else 0
+    return under(f"{PREFIX}/map/photos/{shown.dataset.id}/{shown.encoder.id}/{set_id}/{{column}}")
 
 
 def about_url() -> str:
     """Return the template of the URL of a photo's name, for tooltips."""
-    return f"{PREFIX}/about/{{image}}"
+    return under(f"{PREFIX}/about/{{image}}")
 
 
 async def photos_column(request: Request) -> Response:

@@ -10,11 +10,13 @@ from typing import Any
 
 import streamlit as st
 from starlette.middleware import Middleware
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orl_explorer.app.explorer.opened import read_only, workspace
 from orl_explorer.app.server import downloads
 from orl_explorer.app.server.access import from_environment, gate
+from orl_explorer.app.server.base_path import BasePath, base_path, under
 from orl_explorer.app.server.pictures import ROUTES
 from orl_explorer.app.server.points import POINT_ROUTES
 from orl_explorer.db.store import StoreError
@@ -86,7 +88,11 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
 
 app = st.App(
     str(Path(__file__).parents[1] / "pages" / "main.py"),
-    routes=[*ROUTES, *POINT_ROUTES, *downloads.ROUTES],
-    middleware=[Middleware(SecurityHeaders), *gate(workspace(), from_environment())],
+    routes=[Route(under(own.path), own.endpoint) for own in (*ROUTES, *POINT_ROUTES, *downloads.ROUTES)],
+    middleware=[
+        Middleware(SecurityHeaders),
+        Middleware(BasePath, base=base_path()),
+        *gate(workspace(), from_environment()),
+    ],
     lifespan=lifespan,
 )

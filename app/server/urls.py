@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orl_explorer.app.explorer.opened import workspace
+from orl_explorer.app.server.base_path import under
 
-PREFIX = "/app/static"  # the only path that Streamlit accepts as a URL of its own
+PREFIX = "/app/static"  # of the routes; the only path that Streamlit accepts as a URL of its own
 WIDTHS = (320, 1280)  # pixels: thumbnails, and the photos of the pair view
 
 
@@ -23,7 +24,7 @@ class PictureUrls:
     @property
     def prefix(self) -> str:
         """Common prefix of the URLs."""
-        return f"{PREFIX}/{self.store}"
+        return under(f"{PREFIX}/{self.store}")
 
     def photo(self, image_id: int, mtime_ns: int, width: int = WIDTHS[1]) -> str:
         """Return the URL of a photo, at most ``width`` wide. A changed file has another URL."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import stat
 import threading
@@ -26,8 +27,10 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from orl_explorer.app.cli import start
 from orl_explorer.app.server import access
 from orl_explorer.app.server.access import Access, from_environment, gate, is_local
+from orl_explorer.app.server.base_path import BasePath, base_path, normal
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.photos import datasets
 from orl_explorer.db.store import StoreError
@@ -326,3 +329,70 @@ def test_a_read_only_workspace_is_neither_made_nor_upgraded(here: Workspace, tmp
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     with pytest.raises(StoreError, match=r"of an older version \(revision 0001\). Open it once for writing first\."):
         open_workspace(here.path, read_only=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("", ""), ("/", ""), ("orl", "/orl"), ("/orl", "/orl"), ("/orl/", "/orl"), ("/a/b", "/a/b"), ("a/b.c/", "/a/b.c")],
+)
+def test_a_base_path_has_one_form(given: str, meant: str) -> None:
+    assert normal(given) == meant
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ["//orl", "/a//b", "/..", "/a/../b", "my lab", "/é", "/a?b", "/a#b", "http://a/b", "/%2e", "static", "/media/x"],
+)
+def test_an_odd_base_path_is_refused(odd: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"Invalid value for the base path: '{odd}'. Use names of letters")):
+        normal(odd)
+
+
+def test_streamlits_own_variable_sets_the_base_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORL_BASE_PATH", raising=False)
+    monkeypatch.setenv("STREAMLIT_SERVER_BASE_URL_PATH", "/lab/")
+    assert base_path() == "/lab"
+    monkeypatch.setenv("ORL_BASE_PATH", "orl")
+    assert base_path() == "/orl"
+
+
+def test_login_and_logout_stay_below_the_base_path(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORL_BASE_PATH", "/orl")
+    client = guarded(password="open sesame")
+    assert client.get("/orl/pair?q=3", headers=PAGE).headers["location"] == "/orl/login?next=%2Forl%2Fpair%3Fq%3D3"
+    assert client.get("/orl/_stcore/health").status_code == 404  # let in by the gate; this server has no such route
+    assert 'action="/orl/login?next=%2Forl%2F"' in client.get("/orl/login", headers=PAGE).text
+    for asked, there in [("%2Forl%2Fpair", "/orl/pair"), ("%2Fother", "/orl/"), ("%2F%2Fevil.example", "/orl/")]:
+        answer = client.post(f"/orl/login?next={asked}", data={"password": "open sesame"})
+        assert (answer.status_code, answer.headers["location"]) == (303, there)
+        assert "path=/orl/;" in answer.headers["set-cookie"].lower()
+        left = client.get("/orl/logout")
+        assert (left.status_code, left.headers["location"]) == (303, "/orl/login")
+
+
+def test_nothing_but_a_health_check_is_served_outside_the_base_path() -> None:
+    routes = [Route("/orl/_stcore/health", _secret), Route("/orl/", _secret)]
+    client = TestClient(BasePath(Starlette(routes=routes), "/orl"), follow_redirects=False)
+    assert client.get("/_stcore/health").text == client.get("/orl/").text == "the photos"
+    for outside in ("/", "/orl"):
+        answer = client.get(f"{outside}?a=1")
+        assert (answer.status_code, answer.headers["location"]) == (307, "/orl/?a=1")
+    assert (client.get("/orlando").status_code, client.get("/pair").text) == (
+        404,
+        "Not found. This explorer is at /orl/.",
+    )
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/_stcore/stream"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("0.0.0.0", "localhost"), ("::1", "[::1]"), ("lab.example", "lab.example")]
+)
+def test_the_printed_address_is_one_that_a_browser_opens(host: str, shown: str) -> None:
+    assert start._shown(host) == shown
+
+
+def test_a_public_url_needs_the_base_path() -> None:
+    assert start._base_path("orl", Access(url="https://lab.example/orl/")) == "/orl"
+    with pytest.raises(UserError, match=r"\$ORL_PUBLIC_URL is https://lab.example, but the base path is /orl\."):
+        start._base_path("orl", Access(url="https://lab.example"))
