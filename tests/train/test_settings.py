@@ -19,7 +19,15 @@ from orl_explorer.train.settings import (
     slider,
     with_settings,
 )
-from orl_explorer.train.training.config import GROUPS, PRESETS, BYOLConfig, ORLConfig, read_config, train_preset
+from orl_explorer.train.training.config import (
+    GROUPS,
+    PRESETS,
+    BYOLConfig,
+    ORLConfig,
+    read_config,
+    smaller_batch,
+    train_preset,
+)
 
 
 def test_the_paper_preset_of_mining() -> None:
@@ -247,3 +255,30 @@ def test_every_setting_of_training_stands_under_a_heading_of_the_form(method: st
     assert groups["Optimiser"] == optimiser
     assert groups["Networks"][:2] == ["hidden", "projection"]
     assert groups["Machine and checks"] == ["seed", "workers", "checkpoint_every", "knn_every"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "changed", "photos", "processes", "advice"),
+    [
+        ("paper", {}, 100, 1, "Use --preset small, or --set batch_size=25."),
+        ("paper", {}, 20, 1, "Use --set batch_size=5."),  # the preset's 32 are too many as well
+        ("small", {}, 20, 1, "Use --set batch_size=5."),
+        ("small", {}, 3, 1, "Use --set batch_size=2."),
+        ("small", {"batch_size": 512}, 100, 1, "Use --set batch_size=25."),
+        ("paper", {"batch_size": 300}, 100, 1, "Use --set batch_size=25."),  # the preset would not change it
+        ("paper", {"accumulate": 8}, 100, 2, "Use --preset small, or --set batch_size=32."),
+        ("paper", {"accumulate": 32}, 100, 1, "Use --set batch_size=64."),  # 32 cannot be divided into 32 parts
+        ("small", {"accumulate": 8}, 12, 1, "Add photos, 16 or more."),
+        ("small", {}, 1, 1, "Add photos, 2 or more."),
+    ],
+)
+def test_the_advice_for_too_few_photos_is_one_that_works(
+    preset: str, changed: dict[str, int], photos: int, processes: int, advice: str
+) -> None:
+    config = train_preset("orl", preset).model_copy(update=changed)
+    assert smaller_batch(config, photos, processes) == advice
+
+
+def test_the_advice_avoids_a_batch_that_leaves_one_photo_alone() -> None:
+    config = train_preset("moco", "paper").model_copy(update={"norm_group": 4})
+    assert smaller_batch(config, 36, 1) == "Use --preset small, or --set batch_size=8."  # 9 = 4 + 4 + 1

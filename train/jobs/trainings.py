@@ -19,7 +19,7 @@ from orl_explorer.train.jobs.names import (
     refuse_taken_encoder,
 )
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.training.config import ORLConfig, TrainConfig, read_config, refuse_uneven
+from orl_explorer.train.training.config import ORLConfig, TrainConfig, read_config, refuse_uneven, smaller_batch
 from orl_explorer.train.training.start_from import refuse_wider, start_encoder
 from orl_explorer.train.training.trained_on import FILE as TRAINED_ON
 from orl_explorer.train.training.trained_on import Correspondences, correspondences, photos_alone
@@ -69,7 +69,7 @@ class Training(Job):
         if photos < config.batch_size:
             raise UserError(
                 f"A batch of {config.batch_size} photos is too large: {where} has {photos}. "
-                "Use --preset small, or --set batch_size=… with a smaller value."
+                f"{smaller_batch(config, photos, self.processes)}"
             )
         if config.backbone.startswith(TIMM) and find_spec("timm") is None:
             raise UserError(

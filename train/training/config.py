@@ -290,3 +290,27 @@ def refuse_uneven(config: TrainConfig, processes: int) -> None:
             f"(accumulate = {config.accumulate}, {processes} process{'es' if processes > 1 else ''})."
         )
     config.check_part(config.batch_size // pieces)
+
+
+def smaller_batch(config: TrainConfig, photos: int, processes: int) -> str:
+    """Return what to do if a batch is larger than the number of photos. Each value it names is a valid one."""
+    pieces = config.accumulate * processes
+    fitting = [size for size in range(2 * pieces, photos + 1, pieces) if _divides(config, size, processes)]
+    if not fitting:
+        return f"Add photos, {2 * pieces} or more."
+    some_steps = [size for size in fitting if 4 * size <= photos]  # an epoch of four steps or more, if possible
+    size = f"--set batch_size={(some_steps or fitting[:1])[-1]}"
+    presets = PRESETS[config.method]
+    default, small = presets["paper"].batch_size, presets["small"]
+    helps = config.batch_size == default and config.hidden != small.hidden and small.batch_size <= photos
+    if helps and _divides(config, small.batch_size, processes):
+        return f"Use --preset small, or {size}."
+    return f"Use {size}."
+
+
+def _divides(config: TrainConfig, batch_size: int, processes: int) -> bool:
+    try:
+        refuse_uneven(config.model_copy(update={"batch_size": batch_size}), processes)
+    except UserError:
+        return False
+    return True

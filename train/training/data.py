@@ -135,7 +135,7 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     if count < batch_size:
         raise UserError(
             f"A batch of {batch_size} photos is too large: there are {count}. "
-            f"Use --preset small or --set batch_size={max(2, count // 4)}."
+            + (f"Use --set batch_size={max(2, count // 4)}." if count > 1 else "Add photos.")
         )
     return count // batch_size
 
