@@ -8,14 +8,10 @@ from importlib.metadata import version
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from orl_explorer.app.cli import attention, evaluations, experiments, interchange, photos, runs, sets, stages, start
-from orl_explorer.db.store import StoreError
-from orl_explorer.train.errors import UserError
+from orl_explorer.app.cli.ending import exit_code_of
 from orl_explorer.train.interpreter import keep_current_folder_out
-
-MISTAKE = 2  # exit code after a mistake of the user
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -67,9 +63,4 @@ def orl(
 def main() -> NoReturn:
     """Run the command line. A mistake of the user ends with a message and exit code 2, without a traceback."""
     keep_current_folder_out()
-    try:
-        app()
-    except (UserError, StoreError) as mistake:
-        Console(stderr=True).print(str(mistake), style="red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(MISTAKE)
-    sys.exit(0)
+    sys.exit(exit_code_of(app, sys.argv[1:]))

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from orl_explorer.app import bars
+from orl_explorer.app.cli.ending import STOPPED
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import ENDED, run_by_id
 from orl_explorer.train.jobs import launcher
@@ -54,16 +55,18 @@ def follow_run(workspace: Workspace, run: Run, detach: bool) -> None:
     if detach:
         out.print(f"Run {run.id} continues in the background. See `orl runs show {run.id}`.")
         return
+    interrupted = False
     try:
         ended = _watch(workspace, run.id)
     except KeyboardInterrupt:
         out.print(f"Stopping run {run.id} …")
+        interrupted = True
         ended = launcher.stop(workspace, run.id)
     if ended.status == "done":
         out.print(f"Run {run.id} is done: {run.kind} made '{run.name}'.", highlight=False)
         return
     out.print(how_it_ended(ended), highlight=False, markup=False)
-    raise typer.Exit(ended.exit_code or 1)
+    raise typer.Exit(STOPPED if interrupted else ended.exit_code or 1)
 
 
 def how_it_ended(run: Run) -> str:

@@ -148,4 +148,4 @@ def _refuse_taken(host: str, port: int) -> None:
 
 def _streamlit(options: dict[str, object]) -> list[str]:
     flags = [f"--{name}={value}" for name, value in options.items()]
-    return module_command("streamlit", "run", str(_APP / "server/server.py"), *flags)
+    return module_command("orl_explorer.app.server", "run", str(_APP / "server/server.py"), *flags)

@@ -324,7 +324,7 @@ def _seconds(workspace: Workspace, encoder: Encoder, data: str, config: Evaluate
 def _seconds_of(workspace: Workspace, run_id: int) -> float:
     run = run_by_id(workspace.store, run_id)
     assert run.started_at is not None and run.ended_at is not None
-    return (run.ended_at - run.started_at).total_seconds() + START
+    return max(0.0, (run.ended_at - run.started_at).total_seconds()) + START  # the clock may have been set back
 
 
 def _photos_of_voc(subject: ReproduceSubject) -> int:

@@ -35,6 +35,7 @@ PATIENT = {"GOMP_SPINCOUNT": "3000"}
 # glibc keeps freed memory, because the next step needs it again. Pages that were returned to the system would have to
 # be cleared first, which takes up to a fifth of a training step.
 RETENTIVE = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+_WORKER = "orl_explorer.train.jobs.worker"
 STALE = timedelta(seconds=60)  # without a heartbeat, a run on another host counts as crashed
 
 
@@ -137,10 +138,16 @@ def is_alive(run: Run) -> bool:
         return now() - (run.heartbeat_at or run.created_at) < STALE
     try:
         process = psutil.Process(run.pid)
-        same = abs(process.create_time() - run.pid_started_at) < 1
+        same = abs(process.create_time() - run.pid_started_at) < 1 or _works_on(process, run)
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _works_on(process: psutil.Process, run: Run) -> bool:
+    """Whether a process is a run's by its command. Its start time, counted from now, moves if the clock is set."""
+    command = process.cmdline()
+    return command[-1:] == [str(run.id)] and _WORKER in command
 
 
 def identity() -> dict[str, Any]:
@@ -160,7 +167,7 @@ def read_log(workspace: Workspace, run: Run, last_bytes: int = 16_384) -> str:
 
 def worker_command(workspace: Workspace, run_id: int) -> list[str]:
     """Return the command line of a run's process."""
-    return module_command("orl_explorer.train.jobs.worker", "--workspace", str(workspace.path), str(run_id))
+    return module_command(_WORKER, "--workspace", str(workspace.path), str(run_id))
 
 
 def _start(workspace: Workspace, run: Run) -> Run:

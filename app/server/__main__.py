@@ -1,0 +1,32 @@
+"""Streamlit's command, ended by a signal with a sentence and without a traceback. Run by ``orl explore``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+STOPPED = b"\nThe explorer has stopped. Runs continue; see `orl runs`.\n"
+
+
+def main() -> NoReturn:
+    """Run Streamlit. Its server handles a signal while it runs, and repeats it when it has closed its connections."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    from streamlit.web.cli import main as streamlit
+
+    streamlit()
+    sys.exit(0)
+
+
+def _leave(number: int, _: FrameType | None) -> NoReturn:
+    with contextlib.suppress(OSError):  # standard error is closed
+        os.write(2, STOPPED)
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    main()
