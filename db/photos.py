@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -85,7 +86,8 @@ def ensure_dataset(store: Store, name: str, root: str, layout: str) -> Dataset:
             session.flush()
         elif found.root != root:
             raise StoreError(
-                f"The dataset '{name}' holds the photos of {found.root}. Choose another name for those of {root}."
+                f"The dataset '{name}' holds the photos of {found.root}. Choose another name for those of {root}, "
+                f"or, if they are the same photos, run `orl datasets move {shlex.quote(name)} {shlex.quote(root)}`."
             )
         return found
 
@@ -117,6 +119,12 @@ def members_of(session: Session, dataset_id: int) -> list[int]:
     """Return the ids of the datasets that a union contains, ascending, or the id of the dataset itself."""
     united = select(DatasetMember.member_id).where(DatasetMember.dataset_id == dataset_id)
     return list(session.scalars(united.order_by(DatasetMember.member_id))) or [dataset_id]
+
+
+def unions_of(store: Store, dataset_id: int) -> list[int]:
+    """Return the ids of the unions that contain a dataset."""
+    with store.session() as session:
+        return list(session.scalars(select(DatasetMember.dataset_id).where(DatasetMember.member_id == dataset_id)))
 
 
 def marks_of(store: Store, dataset_id: int) -> int:

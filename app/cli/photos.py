@@ -1,20 +1,24 @@
-"""``orl ingest``, ``orl datasets`` and ``orl encoders``: the inputs of mining."""
+"""``orl ingest`` and ``orl encoders``: the inputs of mining."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.table import Table
 
 from orl_explorer.app.cli.common import Json, Where, out, pass_on, print_json, progress_bar
 from orl_explorer.app.cli.settings import one_of
-from orl_explorer.app.records import dataset_record, encoder_record
+from orl_explorer.app.records import encoder_record
 from orl_explorer.db.encoders import encoders as all_encoders
-from orl_explorer.db.photos import datasets
 from orl_explorer.train.ingest.layouts import LayoutName
 from orl_explorer.train.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from orl_explorer.train.ingest.ingest import Ingested
+
+LISTED = 10  # gone photos in a summary
 
 encoders_app = typer.Typer(help="List and add encoders.", invoke_without_command=True)
 
@@ -48,27 +52,27 @@ def ingest_command(
     out.print(
         f"Dataset '{dataset.name}' ({dataset.layout}): {dataset.image_count} photos, "
         f"{dataset.annotation_count} annotated objects; {found.new} new, {found.changed} changed, "
-        f"{found.unchanged} unchanged, {dataset.unreadable_count} unreadable.",
+        f"{found.unchanged} unchanged, {dataset.unreadable_count} unreadable, {dataset.gone_count} gone.",
         highlight=False,
         markup=False,
     )
+    _tell_gone(found)
     for file, reason in found.unreadable[:10]:
         out.print(f"  unreadable: {file}: {reason}", highlight=False, markup=False)
     if len(found.unreadable) > 10:
         out.print(f"  … and {len(found.unreadable) - 10} more")
 
 
-def datasets_command(workspace: Where = None, json: Json = False) -> None:
-    """List the datasets."""
-    rows = datasets(open_workspace(workspace).store)
-    if json:
-        print_json([dataset_record(row) for row in rows])
-        return
-    table = Table("name", "layout", "photos", "unreadable", "annotations", "folder")
-    for row in rows:
-        counts = row.image_count, row.unreadable_count, row.annotation_count
-        table.add_row(row.name, row.layout, *map(str, counts), row.root)
-    out.print(table if table.row_count else "No datasets yet. Add one with `orl ingest FOLDER`.")
+def _tell_gone(found: Ingested) -> None:
+    """Name the photos that are gone since the last ingest, and count those that came back."""
+    for file in found.gone[:LISTED]:
+        out.print(f"  gone: {file}", highlight=False, markup=False)
+    if len(found.gone) > LISTED:
+        out.print(f"  … and {len(found.gone) - LISTED} more")
+    if found.renamed:
+        out.print(f"  {found.renamed} of the gone photos have a new name: a new photo has the same content.")
+    if found.returned:
+        out.print(f"  {found.returned} photos that were gone or unreadable are as before.")
 
 
 @encoders_app.callback()

@@ -22,6 +22,7 @@ from orl_explorer.db.photos import (
 from orl_explorer.orl.pixels import UnreadableImage, file_digest, probe_image, upright_box
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.layouts import SUFFIXES, Annotated, Layout, detect
+from orl_explorer.train.ingest.presence import Presence, refuse_emptied_root, refuse_lost_root
 from orl_explorer.train.workspace import Workspace
 
 BATCH = 512  # files read, and rows written, at a time
@@ -38,6 +39,9 @@ class Ingested:
     changed: int = 0
     unchanged: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()  # (path, reason) of the new or changed files that cannot be read
+    gone: tuple[str, ...] = ()  # paths of photos whose file was there at the last ingest
+    returned: int = 0  # photos that were gone or unreadable and are as before now
+    renamed: int = 0  # gone photos whose content has a new name
 
 
 def ingest(
@@ -51,35 +55,59 @@ def ingest(
 ) -> Ingested:
     """Add the photos of a folder and its subfolders to a dataset. Repeat it to add new and changed photos.
 
-    Unreadable files are recorded with the reason. Raises UserError if there are no photos.
+    Unreadable files are recorded with the reason, and photos whose file is gone are marked. Raises UserError if there
+    are no photos.
     """
+    refuse_lost_root(workspace.store, path)
     found = detect(path, layout, annotations)
     if next(iter(found.files()), None) is None:
+        refuse_emptied_root(workspace.store, found.root)
         raise UserError(f"There are no photos in {path} or its subfolders. Photos are files that end in {_suffixes()}.")
     dataset = ensure_dataset(workspace.store, name or found.root.name, str(found.root), found.name)
-    counts = Ingested(dataset)
+    counts, presence = Ingested(dataset), Presence(workspace.store, dataset.id, found.root)
     seen = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for paths in _batches(found.files()):
-            counts = _ingest_batch(workspace, found, paths, counts, pool)
+            counts = _ingest_batch(workspace, found, paths, counts, pool, presence)
             seen += len(paths)
             report(seen)
+    presence.finish()
     dataset = count_photos(workspace.store, dataset.id)
-    return replace(counts, dataset=dataset)
+    unreadable = counts.unreadable + tuple(presence.unreachable.items())
+    return replace(
+        counts,
+        dataset=dataset,
+        unreadable=unreadable,
+        gone=presence.gone,
+        returned=presence.returned,
+        renamed=presence.renamed,
+    )
 
 
 def _ingest_batch(
-    workspace: Workspace, layout: Layout, paths: list[str], counts: Ingested, pool: ThreadPoolExecutor
+    workspace: Workspace,
+    layout: Layout,
+    paths: list[str],
+    counts: Ingested,
+    pool: ThreadPoolExecutor,
+    presence: Presence,
 ) -> Ingested:
     known = known_files(workspace.store, counts.dataset.id, paths)
-    unchanged = {
-        path: image for path, image in known.items() if _stamp(layout.root / path) == (image.size, image.mtime_ns)
-    }
-    todo = [path for path in paths if path not in unchanged]
-    photos = list(pool.map(lambda path: _look_at(layout, path), todo))
-    add_photos(workspace.store, counts.dataset.id, photos, {p: known[p].id for p in todo if p in known})
+    paths = presence.meet(paths, known)
+    known = {path: known[path] for path in paths if path in known}
+    same = {path for path, image in known.items() if _stamp(layout.root / path) == (image.size, image.mtime_ns)}
+    # Unreadable files are tried again: they may have been readable by now without a change of their content.
+    todo = [path for path in paths if path not in same or known[path].status == "unreadable"]
+    looked = list(pool.map(lambda path: _look_at(layout, path), todo))
+    back = presence.take_back(known, sorted(same), looked)
+    unchanged = {path: known[path] for path in (same - set(todo)) | back}
+    unchanged |= {p.path: known[p.path] for p in looked if p.path in same and p.error == known[p.path].error}
+    photos = [photo for photo in looked if photo.path not in unchanged]
+    add_photos(
+        workspace.store, counts.dataset.id, photos, {p.path: known[p.path].id for p in photos if p.path in known}
+    )
     # Annotations may have been added or corrected since, for unchanged photos.
-    annotated = {path: layout.annotated(path) for path, image in unchanged.items() if image.status == "ok"}
+    annotated = {path: layout.annotated(path) for path, image in unchanged.items() if image.width}
     replace_annotations(
         workspace.store,
         {
@@ -91,7 +119,7 @@ def _ingest_batch(
     changed = len(known) - len(unchanged)
     return replace(
         counts,
-        new=counts.new + len(todo) - changed,
+        new=counts.new + len(photos) - changed,
         changed=counts.changed + changed,
         unchanged=counts.unchanged + len(unchanged),
         unreadable=counts.unreadable + tuple((photo.path, photo.error) for photo in photos if photo.error),
