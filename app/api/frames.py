@@ -10,6 +10,7 @@ from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl_explorer.db.photos import dataset_by_id, digests_of
 from orl_explorer.db.sets.read import SetRois, set_images, set_rois
 from orl_explorer.db.sets.whole import annotated_objects, set_neighbors, whole_set
+from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.photos import Photos, known_photos
@@ -53,14 +54,23 @@ def annotations_frame(workspace: Workspace, dataset: Dataset) -> pd.DataFrame:
 def image_features(
     workspace: Workspace, encoder: Encoder, dataset: Dataset, precision: Precision, progress: Progress
 ) -> np.ndarray:
-    """Return float32 [photos, D], unit rows, in the order of ``photos_frame``. Missing features are computed."""
-    from orl_explorer.train.mining.mine import embed_images
+    """Return float32 [photos, D], unit rows, in the order of ``photos_frame``. Missing features are computed.
+
+    Raises UserError if photos can no longer be read. The next call leaves them out.
+    """
+    from orl_explorer.train.mining.embed import embed_images
     from orl_explorer.train.training.distributed import choose_device
 
     images = known_photos(workspace, dataset, progress)
     features = Features(workspace, encoder, str(choose_device()), precision)
     if features.images.missing(photo_keys(images)):
-        embed_images(features, images, Photos.of(workspace.store, dataset.id), progress)
+        found = embed_images(features, images, Photos.of(workspace.store, dataset.id), progress)
+        if len(found) < len(images):
+            lost = min({image.path for image in images} - {image.path for image in found})
+            raise UserError(
+                f"{len(images) - len(found)} photos of '{dataset.name}' can no longer be read, such as {lost}, and are "
+                "left out from now on. Read the photos and their features again."
+            )
     return features.images.get(photo_keys(images))
 
 

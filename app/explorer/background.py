@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from orl_explorer.orl.pixels import UnreadableImage
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.progress import Progress, Stopped
 
@@ -60,7 +59,7 @@ class BackgroundWork(Progress):
             do(self)
         except Stopped:
             self.stopped = True
-        except (UserError, UnreadableImage) as problem:
+        except UserError as problem:
             self.error = str(problem)
         except Exception:
             self.error = "This failed. See the server's log."

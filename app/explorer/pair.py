@@ -198,7 +198,7 @@ class Looked:
 def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _: nullcontext()) -> Looked | None:
     """Return the data of a query and one of its neighbours; None if the photo is not in the set.
 
-    meanwhile: shows work in progress. Raises UnreadableImage, UserError.
+    meanwhile: shows work in progress. Raises UserError.
     """
     config = asked.config
     found = preview.neighbors(subject, asked.image, config.neighbors)

@@ -6,7 +6,7 @@ Arrays of boxes are int16 [n, 4], x y w h in pixels of the image as shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,18 @@ import numpy as np
 from sqlalchemy import bindparam, case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from orl_explorer.db.models import Candidate, CorrespondenceSet, DeletedSet, Neighbor, Pair, Proposal, Roi, SetImage
-from orl_explorer.db.photos import CHUNK
+from orl_explorer.db.models import (
+    Candidate,
+    CorrespondenceSet,
+    DeletedSet,
+    Image,
+    Neighbor,
+    Pair,
+    Proposal,
+    Roi,
+    SetImage,
+)
+from orl_explorer.db.photos import CHUNK, members_of
 from orl_explorer.db.store import Store, StoreError, fetch, insert_rows
 
 HISTOGRAM_BINS = 100  # of similarity, over [-1, 1]
@@ -194,6 +204,16 @@ def filtered_images(store: Store, set_id: int) -> set[int]:
         return set(session.scalars(select(SetImage.image_id).where(SetImage.set_id == set_id)))
 
 
+def drop_candidates(store: Store, set_id: int, image_ids: Collection[int]) -> None:
+    """Remove photos and their candidates from an unfinished set."""
+    ids = list(image_ids)
+    with store.session() as session:
+        for start in range(0, len(ids), CHUNK):
+            for table in (Candidate, SetImage):
+                some = table.image_id.in_(ids[start : start + CHUNK])
+                session.execute(delete(table).where(table.set_id == set_id, some))
+
+
 def candidate_count(store: Store, set_id: int) -> int:
     """Count the candidates of an unfinished set."""
     with store.session() as session:
@@ -299,6 +319,7 @@ def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
             histogram += np.histogram(np.array(block), bins=HISTOGRAM_BINS, range=(-1, 1))[0]
         of_images = select(SetImage.pair_count, func.count()).where(SetImage.set_id == set_id)
         by_count = session.execute(of_images.group_by(SetImage.pair_count).order_by(SetImage.pair_count)).all()
+        left_out = _left_out(session, set_id)
         session.execute(
             update(CorrespondenceSet)
             .where(CorrespondenceSet.id == set_id)
@@ -312,7 +333,22 @@ def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
                     "similarity": histogram.tolist(),
                     "pairs_per_image": [list(row) for row in by_count],  # number of pairs, and of images with so many
                     "raw": raw or 0,
-                },
+                }
+                | ({"left_out": left_out} if left_out else {}),
             )
         )
         return session.scalars(select(CorrespondenceSet).where(CorrespondenceSet.id == set_id)).one()
+
+
+def _left_out(session: Session, set_id: int) -> dict[str, int]:
+    """Count the photos of the dataset, by state, that are not in the set because they are gone or unreadable."""
+    dataset_id = session.scalars(select(CorrespondenceSet.dataset_id).where(CorrespondenceSet.id == set_id)).one()
+    ours = select(SetImage.image_id).where(SetImage.set_id == set_id)
+    question = select(Image.status, func.count()).where(
+        Image.dataset_id.in_(members_of(session, dataset_id)),
+        Image.superseded_by.is_(None),
+        Image.status != "ok",
+        Image.id.not_in(ours),
+    )
+    rows = session.execute(question.group_by(Image.status).order_by(Image.status))
+    return {row.status: row[1] for row in rows}

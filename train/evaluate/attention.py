@@ -19,6 +19,7 @@ from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.parts import KeptParts
 from orl_explorer.train.evaluate.protocols import AttentionConfig, Result
+from orl_explorer.train.lost import moving
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.distributed import choose_device
@@ -52,14 +53,18 @@ def evaluate(
             own = objects.image_ids == i
             try:
                 found = _look(network, photos, images[i], objects.boxes[own], objects.difficult[own])
-            except UnreadableImage:  # moved or deleted since the ingest
+            except UnreadableImage as error:  # moved or deleted since the ingest
+                progress.log(f"Skipped {images[i].path}: {error}.")
                 unread += 1
                 continue
             parts.add(str(i), found)
         progress.advance()
     each = [parts[str(i)] for i in drawn.tolist() if str(i) in parts]
     if not each:
-        raise UserError(f"None of the photos of '{data}' can be read. Ingest its folder again.")
+        raise UserError(
+            f"None of the photos of '{data}' can be read. Run `orl ingest` on its folder again, or, if the photos are "
+            f"elsewhere, `{moving(data)}`."
+        )
     return _summary(each, config, unread)
 
 
@@ -91,5 +96,5 @@ def _summary(each: list[dict[str, list[float]]], config: AttentionConfig, unread
     covered = np.array([one.mean_iou for one in found["activation"]])
     again = np.random.default_rng(config.seed).integers(0, len(covered), (DRAWS, len(covered)))
     numbers["activation_mean_iou_low"], numbers["activation_mean_iou_high"] = interval(covered[again].mean(axis=1))
-    notes = [f"{unread} photos cannot be read and were left out."] if unread else []
+    notes = [f"{unread} photos are gone or cannot be read and were left out."] if unread else []
     return Result(numbers, values, notes)

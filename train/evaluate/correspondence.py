@@ -6,8 +6,8 @@ from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig, Result
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.embed import embed_images
 from orl_explorer.train.mining.features import Features
-from orl_explorer.train.mining.mine import embed_images
 from orl_explorer.train.mining.sweep import sweep
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress
@@ -32,7 +32,7 @@ def evaluate(
     dataset = dataset_named(workspace.store, data)
     features = Features(workspace, encoder, str(choose_device()))
     photos, images = Photos.of(workspace.store, dataset.id), known_photos(workspace, dataset, progress)
-    embed_images(features, images, photos, progress)
+    images = embed_images(features, images, photos, progress)
     mining = MineConfig(
         neighbors=config.neighbors,
         pair_ratio=config.pair_ratio,

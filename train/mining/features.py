@@ -10,10 +10,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import PIL.Image
 
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.models import Image
-from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, crop_box, squeeze
+from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, UnreadableImage, crop_box, squeeze
+from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.candidates import Candidates
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.embeddings import Embeddings
@@ -49,7 +51,7 @@ class Features:
     def __init__(
         self, workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: Precision = "fp32"
     ) -> None:
-        self._workspace, self._row, self._device, self._precision = workspace, row, device, precision
+        self.workspace, self._row, self._device, self._precision = workspace, row, device, precision
         self._encoder: EncoderNetwork | None = None
         self._loading = threading.Lock()
         self.batch = 8 if device == "cpu" else 128  # crops per forward pass; a CPU's caches hold the maps of a few
@@ -71,7 +73,7 @@ class Features:
             if self._encoder is None:
                 from orl_explorer.train.encoders.weights import load_encoder
 
-                self._encoder = load_encoder(self._workspace, self._row, self._device, self._precision)
+                self._encoder = load_encoder(self.workspace, self._row, self._device, self._precision)
         return self._encoder
 
 
@@ -84,7 +86,7 @@ class AttentionMaps:
         self._forward = threading.Lock()
 
     def get(self, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray | None]:
-        """Return maps by image id, float32 [9 · h · w], or None if the settings use none. Raises UnreadableImage."""
+        """Return maps by image id, float32 [9 · h · w], or None if the settings use none. Raises UserError."""
         if not config.needs_objectness:
             return dict.fromkeys((image.id for image in images), None)
         stored = self._features.attention
@@ -112,7 +114,7 @@ class AttentionMaps:
     def _made(self, image: Image) -> np.ndarray:
         with self._forward:
             if image.id not in self._remembered:
-                pixels = squeeze(self._photos.read(image))
+                pixels = squeeze(_read(self._photos, image))
                 self._remembered[image.id] = self._features.encoder.attention(pixels[None])[0]
                 while len(self._remembered) > MAPS:
                     self._remembered.popitem(last=False)
@@ -180,12 +182,12 @@ class BoxFeatures:
         return there
 
     def get(self, some: Boxes) -> np.ndarray:
-        """Return features of the boxes, float32 [B, C], unit rows. Raises UnreadableImage."""
+        """Return features of the boxes, float32 [B, C], unit rows. Raises UserError."""
         found, missing = self._at_hand(some)
         if not len(missing):
             return found
         with self._forward:
-            photo = self._photos.read(some.image)
+            photo = _read(self._photos, some.image)
             network, at_once = self._features.encoder, self._features.batch
             for part in np.split(missing, range(at_once, len(missing), at_once)):
                 found[part] = network.embed_rois(np.stack([crop_box(photo, box) for box in some.boxes[part]]))
@@ -227,15 +229,24 @@ class PooledFeatures:
         return (some.image.id, *some.boxes.ravel().tolist()) in self._remembered
 
     def get(self, some: Boxes) -> np.ndarray:
-        """Return features of the boxes, float32 [B, C], unit rows. Raises UnreadableImage."""
+        """Return features of the boxes, float32 [B, C], unit rows. Raises UserError."""
         key = (some.image.id, *some.boxes.ravel().tolist())
         with self._forward:
             if key not in self._remembered:
-                photo = np.asarray(self._photos.read(some.image))
+                photo = np.asarray(_read(self._photos, some.image))
                 self._remembered[key] = self._features.encoder.pool_boxes(photo, some.boxes)
                 while len(self._remembered) > REMEMBERED // 100:
                     self._remembered.popitem(last=False)
             return self._remembered[key]
+
+
+def _read(photos: Photos, image: Image) -> PIL.Image.Image:
+    try:
+        return photos.read(image)
+    except UnreadableImage as error:
+        raise UserError(
+            f"Cannot read {photos.path(image)}: {error}. Run `orl ingest` on its folder again, which leaves it out."
+        ) from error
 
 
 def _corners(boxes: np.ndarray) -> list[tuple[int, ...]]:

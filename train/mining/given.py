@@ -15,19 +15,11 @@ from orl_explorer.db.sets import write
 from orl_explorer.orl.boxes import BoxVerdict, judge_shape
 from orl_explorer.orl.matching import measure_pairs
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.lost import present_photos
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.embed import BLOCK, embed_images, embed_rois, map_attention
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
-from orl_explorer.train.mining.mine import (
-    BLOCK,
-    MATCHED,
-    embed_images,
-    embed_rois,
-    filter_rois,
-    map_attention,
-    match_rois,
-    propose_missing,
-    publish_set_measured,
-)
+from orl_explorer.train.mining.mine import MATCHED, filter_rois, match_rois, propose_missing, publish_set_measured
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
@@ -97,31 +89,41 @@ def adopt(
     """
     progress = progress or Progress()
     store = workspace.store
+    photos = Photos.of(store, dataset.id)
     known = {image.id: image for image in known_photos(workspace, dataset, progress)}
     if not known.keys() >= set(given.image_ids.tolist()):
         raise UserError(f"Photos of '{dataset.name}' have changed since the file was read. Import it again.")
     images = [known[i] for i in given.image_ids.tolist()]
+    _need_all(present_photos(workspace, images, photos, progress), images, dataset)
     adopted = write.begin_set(store, name, dataset.id, encoder.id, config.model_dump(), run_id)
-    photos = Photos.of(store, dataset.id)
     features = Features(workspace, encoder, device, config.precision)
     if given.only_neighbors:
         read = propose_missing(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
-        if len(read) < len(images):
-            raise UserError(f"Some photos of '{dataset.name}' can no longer be read. See the run's log.")
-        embed_images(features, images, photos, progress)
+        read = embed_images(features, read, photos, progress)
         if config.needs_objectness:
-            map_attention(features, images, photos, progress)
+            read = map_attention(features, read, photos, progress)
+        _need_all(read, images, dataset)
         filter_rois(workspace, adopted.id, features, images, config, progress)
     else:
         _take_rois(workspace, adopted.id, images, given, config, progress)
-        embed_images(features, images, photos, progress)
-    embed_rois(workspace, adopted.id, features, images, photos, progress)
+        _need_all(embed_images(features, images, photos, progress), images, dataset)
+    embed_rois(workspace, adopted.id, features, images, photos, progress, settled=True)
     _take_neighbors(workspace, adopted.id, features, images, given, progress)
     if given.only_neighbors:
         match_rois(workspace, adopted.id, features, images, config, progress)
     else:
         _take_pairs(workspace, adopted.id, features, images, given, progress)
     return publish_set_measured(workspace, adopted.id, dataset, config, progress)
+
+
+def _need_all(read: list[Image], images: list[Image], dataset: Dataset) -> None:
+    """Raise UserError if some photos cannot be read: the correspondences name all of them."""
+    lost = {image.path for image in images} - {image.path for image in read}
+    if lost:
+        raise UserError(
+            f"{len(lost)} of the photos that the file lists can no longer be read, such as {min(lost)}. Restore them, "
+            f"run `orl ingest` on the folder of '{dataset.name}', and import the file again."
+        )
 
 
 def _blocks(given: Given, done: set[int], size: int) -> Iterator[list[int]]:

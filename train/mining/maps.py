@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.gallery.order import GalleryOrder, gallery_ids, shuffled
+from orl_explorer.db.lost import GONE, lost_images
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
 from orl_explorer.db.people.selections import selected_ids
 from orl_explorer.db.photos import dataset_by_id, digests_of
@@ -97,6 +98,7 @@ def points_of(workspace: Workspace, shown: MapOf) -> Points:
     """Return the points that have stored features now, at most ``ROIS`` RoIs."""
     features = _features(workspace, shown)
     photos = gallery_ids(workspace.store, GalleryOrder(shown.dataset.id))
+    photos = photos[~np.isin(photos, gone_ids(workspace, shown))]
     if shown.mined is None:
         features.images.refresh()
         images = np.sort(photos)
@@ -108,6 +110,11 @@ def points_of(workspace: Workspace, shown: MapOf) -> Points:
     assert found.rois is not None and found.boxes is not None
     there = features.rois.have(_keys(workspace, found, features.rois))
     return Points(found.images[there], found.rois[there], found.boxes[there])
+
+
+def gone_ids(workspace: Workspace, shown: MapOf) -> np.ndarray:
+    """Return the ids of the dataset's photos that are gone, int64 [n]. A map leaves them out."""
+    return np.array([i for i, status in lost_images(workspace.store, shown.dataset.id).items() if status == GONE], int)
 
 
 def _keys(workspace: Workspace, points: Points, stored: Embeddings) -> np.ndarray:
@@ -179,6 +186,8 @@ def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = Non
         places = tsne(components, report=progress.advance)
     made = Map(points, places, components.astype(np.float16), map_state(shown, points), True)
     keep_map(workspace, shown, made)
+    if gone := len(gone_ids(workspace, shown)):
+        progress.log(f"Left out {gone} photos that are gone.")
     progress.log(f"Saved a map of {len(points)} {what}s of '{shown.dataset.name}' by '{shown.encoder.name}'.")
     return made
 

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
-import PIL.Image
 from threadpoolctl import threadpool_limits
 
+from orl_explorer.db.lost import Lost
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
-from orl_explorer.db.photos import mark_unreadable, usable_images
+from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets import read, write
 from orl_explorer.orl.matching import nearest_neighbors
-from orl_explorer.orl.pixels import UnreadableImage, center_crop, crop_box, squeeze
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.lost import LostFolder, leave_out, lost_as, present_photos
 from orl_explorer.train.mining.candidates import Described, candidates, describe, match, raw_boxes
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.cost import PROPOSALS, ROIS
-from orl_explorer.train.mining.embeddings import Embeddings
+from orl_explorer.train.mining.cost import PROPOSALS
+from orl_explorer.train.mining.embed import BLOCK, batched, embed_images, embed_rois, map_attention
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.mining.propose import propose_all
 from orl_explorer.train.mining.quality import measure
@@ -34,7 +34,6 @@ from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress, map_ahead, timed
 from orl_explorer.train.workspace import Workspace
 
-BLOCK = 64  # images per transaction
 MATCHED = 16  # images per transaction of matching, where the RoI features of all neighbours are in memory
 
 
@@ -97,21 +96,37 @@ def mine(
     mined = write.begin_set(store, name, dataset.id, encoder.id, config.model_dump(), run_id)
     photos = Photos.of(store, dataset.id)
 
-    images = known_photos(workspace, dataset, progress)
-    images = propose_missing(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
-    if len(images) <= config.neighbors:
-        raise UserError(
-            f"Only {len(images)} photos of '{dataset.name}' can be read, too few for K = {config.neighbors}."
-        )
     features = Features(workspace, encoder, device, config.precision)
-    embed_images(features, images, photos, progress)
-    if config.needs_objectness:
-        map_attention(features, images, photos, progress)
-    filter_rois(workspace, mined.id, features, images, config, progress)
-    embed_rois(workspace, mined.id, features, images, photos, progress)
-    _find_neighbors(workspace, mined.id, features, images, config, progress)
+    if write.images_with_neighbors(store, mined.id):  # by an earlier attempt: the photos of the set are settled
+        images = list(read.set_images(store, mined.id))
+        embed_rois(workspace, mined.id, features, images, photos, progress, settled=True)
+    else:
+        images = known_photos(workspace, dataset, progress)
+        try:
+            images = present_photos(workspace, images, photos, progress)
+        except LostFolder as problem:  # stored features may be all that is needed
+            progress.log(f"{problem} Mining uses stored features.")
+        images = propose_missing(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
+        images = embed_images(features, images, photos, progress)
+        if config.needs_objectness:
+            images = map_attention(features, images, photos, progress)
+        _drop_others(workspace, mined.id, images)
+        filter_rois(workspace, mined.id, features, images, config, progress)
+        images = embed_rois(workspace, mined.id, features, images, photos, progress)
+        if len(images) <= config.neighbors:
+            raise UserError(
+                f"Only {len(images)} photos of '{dataset.name}' can be read, too few for K = {config.neighbors}."
+            )
+        _find_neighbors(workspace, mined.id, features, images, config, progress)
     match_rois(workspace, mined.id, features, images, config, progress)
     return publish_set_measured(workspace, mined.id, dataset, config, progress)
+
+
+def _drop_others(workspace: Workspace, set_id: int, images: list[Image]) -> None:
+    """Drop the RoIs of photos that an earlier attempt had and this one has not."""
+    write.drop_candidates(
+        workspace.store, set_id, write.filtered_images(workspace.store, set_id) - {i.id for i in images}
+    )
 
 
 def publish_set_measured(
@@ -126,6 +141,8 @@ def publish_set_measured(
         f"Set '{published.name}': {published.image_count} photos, {published.candidate_count} RoIs, "
         f"{published.pair_count} pairs; {published.fallback_count} photos use the fall-back RoI ({config.fallback})."
     )
+    if left_out := (published.summary or {}).get("left_out"):
+        progress.log(f"Left out of the set: {', '.join(f'{count} {state}' for state, count in left_out.items())}.")
     return published
 
 
@@ -144,7 +161,7 @@ def propose_missing(
     missing = set(write.missing_proposals(workspace.store, [i.id for i in images], config.method))
     todo = [i for i in images if i.id in missing]
     progress.phase("Running selective search", len(todo))
-    lost: set[int] = set()
+    lost: dict[int, Lost] = {}
     jobs = ((str(photos.path(i)), photos.stamp(i), image_seed(i.path), config.proposal_scale) for i in todo)
     done: dict[int, np.ndarray] = {}
     processes = min(workers, max(1, len(todo)))
@@ -152,9 +169,7 @@ def propose_missing(
         with timed(progress, PROPOSALS, len(todo)), closing(propose_all(jobs, processes, progress)) as all_found:
             for image, found in zip(todo, all_found, strict=True):
                 if isinstance(found, str):
-                    mark_unreadable(workspace.store, image.id, found)
-                    progress.log(f"Skipped {image.path}: {found}.")
-                    lost.add(image.id)
+                    lost[image.id] = lost_as(photos, image, found)
                 else:
                     done[image.id] = found
                 if len(done) == BLOCK:
@@ -164,77 +179,7 @@ def propose_missing(
     finally:
         write.add_proposals(workspace.store, config.method, done)
     progress.log(f"Proposals computed: {len(todo) - len(lost)}, reused: {len(images) - len(todo)}.")
-    return [i for i in images if i.id not in lost]
-
-
-def embed_images(features: Features, images: list[Image], photos: Photos, progress: Progress) -> None:
-    """Compute the image features that are not on disk yet."""
-    progress.phase("Embedding photos", features.images.missing(photo_keys(images)))
-    added = _add_photos(
-        features.images,
-        images,
-        photos,
-        progress,
-        view=center_crop,
-        forward=lambda pixels: features.encoder.embed_images(pixels),
-        at_once=features.batch,
-    )
-    progress.log(f"Photos embedded: {added}, reused: {len(images) - added}.")
-
-
-def map_attention(features: Features, images: list[Image], photos: Photos, progress: Progress) -> None:
-    """Compute the attention maps of photos that are not on disk yet."""
-    progress.phase("Computing attention maps", features.attention.missing(photo_keys(images)))
-    added = _add_photos(
-        features.attention,
-        images,
-        photos,
-        progress,
-        view=squeeze,
-        forward=lambda pixels: features.encoder.attention(pixels),
-        at_once=max(2, features.batch // 8),  # eight times the pixels of a crop; a single photo is doubled
-    )
-    progress.log(f"Attention maps: {added}, reused: {len(images) - added}.")
-
-
-def _add_photos(
-    stored: Embeddings,
-    images: list[Image],
-    photos: Photos,
-    progress: Progress,
-    *,
-    view: Callable[[PIL.Image.Image], np.ndarray],
-    forward: Callable[[np.ndarray], np.ndarray],
-    at_once: int,
-) -> int:
-    """Compute and store the outputs of photos that have none yet. Returns the number of those photos."""
-    keys = photo_keys(images)
-    unseen: dict[int, Image] = {}
-    for key, image, there in zip(keys.tolist(), images, stored.have(keys), strict=True):
-        if not there:
-            unseen.setdefault(key, image)
-    _tell_outdated(stored, progress)
-
-    def viewed(work: tuple[int, Image]) -> tuple[int, np.ndarray]:
-        key, image = work
-        return key, view(_read(photos, image))
-
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        with ThreadPoolExecutor(2) as pool:
-            for batch in _batched(map_ahead(pool, viewed, unseen.items(), 2 * at_once), at_once):
-                keys, pixels = zip(*batch, strict=True)
-                yield np.array(keys), forward(np.stack(pixels))
-                progress.advance(len(batch))
-
-    return stored.add(batches()) if unseen else 0
-
-
-def _tell_outdated(stored: Embeddings, progress: Progress) -> None:
-    if stored.outdated:
-        progress.log(
-            f"{stored.outdated} features were stored by an earlier version, without a record of their pixels. "
-            "Computing them again."
-        )
+    return leave_out(workspace, images, photos, lost, progress)
 
 
 def filter_rois(
@@ -257,51 +202,6 @@ def filter_rois(
         progress.advance(len(block))
 
 
-def embed_rois(
-    workspace: Workspace, set_id: int, features: Features, images: list[Image], photos: Photos, progress: Progress
-) -> None:
-    """Compute the features of a set's candidates that are not on disk yet."""
-    digests, copies = np.unique(photo_keys(images), return_counts=True)
-    copied = set(digests[copies > 1].tolist())  # copies of one file may share boxes, and so keys
-
-    def unseen() -> Iterator[tuple[Image, np.ndarray, np.ndarray]]:
-        """Yield photos with the keys and boxes of RoIs that had no feature before this phase."""
-        have, seen = features.rois.have, set[int]()
-        for start in range(0, len(images), BLOCK):
-            block = images[start : start + BLOCK]
-            rois = read.rois_of(workspace.store, set_id, [i.id for i in block])
-            for image in block:
-                boxes = rois[image.id].boxes
-                keys = roi_keys(image.digest or 0, boxes)
-                missing = ~have(keys)
-                if image.digest in copied:
-                    missing &= ~np.isin(keys, list(seen))
-                    seen.update(keys.tolist())
-                if missing.any():
-                    yield image, keys[missing], boxes[missing]
-
-    count = sum(len(keys) for _, keys, _ in unseen())
-    progress.phase("Embedding RoIs", count)
-    _tell_outdated(features.rois, progress)
-
-    def crops(work: tuple[Image, np.ndarray, np.ndarray]) -> list[tuple[int, np.ndarray]]:
-        image, keys, boxes = work
-        photo = _read(photos, image)
-        return [(int(key), crop_box(photo, box)) for key, box in zip(keys, boxes, strict=True)]
-
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        with ThreadPoolExecutor(2) as pool:
-            each = (crop for found in map_ahead(pool, crops, unseen(), 4) for crop in found)
-            for batch in _batched(each, features.batch):
-                keys, pixels = zip(*batch, strict=True)
-                yield np.array(keys), features.encoder.embed_rois(np.stack(pixels))
-                progress.advance(len(batch))
-
-    with timed(progress, ROIS, count):
-        added = features.rois.add(batches()) if count else 0
-    progress.log(f"RoIs embedded: {added}, reused: {write.candidate_count(workspace.store, set_id) - added}.")
-
-
 def _find_neighbors(
     workspace: Workspace, set_id: int, features: Features, images: list[Image], config: MineConfig, progress: Progress
 ) -> None:
@@ -309,9 +209,6 @@ def _find_neighbors(
     ids = np.array([i.id for i in images])
     found = nearest_neighbors(features.images.lazily(photo_keys(images)), ids, config.neighbors)
     write.add_neighbors(workspace.store, set_id, ids, found.ids, found.similarity)
-    begun = write.filtered_images(workspace.store, set_id), write.images_with_neighbors(workspace.store, set_id)
-    if begun != (set(ids.tolist()),) * 2:
-        raise UserError("The photos of the dataset have changed since this run started. Mine again under another name.")
     progress.advance(len(images))
 
 
@@ -332,7 +229,7 @@ def match_rois(
         return Known(rois.ids[here], describe(vectors, rois.objectness[here], config))
 
     def queries() -> Iterator[_Query]:
-        for block in _batched(todo, MATCHED):
+        for block in batched(todo, MATCHED):
             neighbors = read.neighbor_ids_of(workspace.store, set_id, block)
             known = {image: known_of(image) for image in {*block, *(n for ids in neighbors.values() for n in ids)}}
             for image in block:
@@ -349,27 +246,6 @@ def match_rois(
 
     # A product of two photos' RoIs is too small to share between threads; whole photos are not.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        for batch in _batched(map_ahead(pool, matched, queries(), 2 * MATCHED), MATCHED):
+        for batch in batched(map_ahead(pool, matched, queries(), 2 * MATCHED), MATCHED):
             write.add_pairs(workspace.store, set_id, batch)
             progress.advance(len(batch))
-
-
-def _read(photos: Photos, image: Image) -> PIL.Image.Image:
-    try:
-        return photos.read(image)
-    except UnreadableImage as error:
-        raise UserError(
-            f"{photos.path(image)} can no longer be read: {error}. "
-            "Run `orl ingest` on its folder again, then mine again."
-        ) from error
-
-
-def _batched(items: Iterable, size: int) -> Iterator[list]:
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

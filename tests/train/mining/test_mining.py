@@ -112,7 +112,10 @@ def test_when_too_many_photos_are_gone_the_mining_says_so(
 ) -> None:
     for path in sorted(own_photos.iterdir())[3:]:
         path.unlink()
-    with pytest.raises(UserError, match="Only 3 photos of 'demo' can be read, too few for K = 3"):
+    with pytest.raises(UserError, match=r"^9 of the 12 photos of 'demo' cannot be read in .*, such as scene-003.jpg: "):
+        mined(own, tiny_mine, new_run(own, "mine", "set"))
+    ingest(own, own_photos, name="demo")  # says that they are gone
+    with pytest.raises(UserError, match=r"^K = 3 neighbours need at least 4 photos. The dataset 'demo' has 3"):
         mined(own, tiny_mine, new_run(own, "mine", "set"))
 
 

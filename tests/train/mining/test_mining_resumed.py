@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, text
 
+from orl_explorer.app.api.frames import pairs_frame
 from orl_explorer.db.runs.runs import add_run, run_by_id
-from orl_explorer.db.sets.read import find_set
+from orl_explorer.db.sets.read import complete_set_named, find_set
 from orl_explorer.db.store import StoreError
-from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs.worker import execute
 from orl_explorer.train.mining.config import MineConfig
@@ -270,8 +270,13 @@ def test_a_store_that_stays_locked_ends_in_one_sentence_and_the_run_resumes(
     assert rows_digest(workspace) == uninterrupted
 
 
-def test_photos_that_change_between_stop_and_resume_are_refused_with_a_sentence(
-    fresh: Callable, small_scenes: Path, tmp_path: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
+def test_photos_that_change_after_the_neighbours_were_found_stay_in_the_set_as_they_were(
+    fresh: Callable,
+    small_scenes: Path,
+    tmp_path: Path,
+    tiny_mine: MineConfig,
+    new_run: Callable,
+    stop_after: Callable,
 ) -> None:
     photos = Path(shutil.copytree(small_scenes, tmp_path / "own"))
     workspace = fresh()
@@ -287,6 +292,11 @@ def test_photos_that_change_between_stop_and_resume_are_refused_with_a_sentence(
     with pytest.raises(Stopped):
         mine(workspace, "own", "starter", "set", tiny_mine, run_id=run, workers=1, progress=progress)
     os.utime(photos / "scene-002.jpg", (1, 1))  # another file now
+    (photos / "scene-003.jpg").unlink()
+    (photos / "scene-004.jpg").rename(photos / "more.jpg")
     ingest(workspace, photos, name="own")
-    with pytest.raises(UserError, match="photos of the dataset have changed since this run started"):
-        mine(workspace, "own", "starter", "set", tiny_mine, run_id=run, workers=1)
+    mine(workspace, "own", "starter", "set", tiny_mine, run_id=run, workers=1)
+    mine(workspace, "demo", "starter", "twin", tiny_mine, run_id=new_run(workspace, "mine", "twin"), workers=1)
+    resumed, twin = (pairs_frame(workspace, complete_set_named(workspace.store, name)) for name in ("set", "twin"))
+    by_path = [column for column in twin if not column.endswith("_id")]
+    assert resumed[by_path].equals(twin[by_path])

@@ -1,0 +1,214 @@
+"""Photos that vanish, change or cannot be read before, during and after a mining run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orl_explorer.db.photos import current_images, dataset_named
+from orl_explorer.db.sets.read import complete_set_named, neighbor_ids_of, set_images
+from orl_explorer.train.encoders import weights
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.progress import Stopped
+from orl_explorer.train.workspace import Workspace
+from tests.named import mine
+
+GONE = "scene-003.jpg"
+SKIPPED = f"Skipped {GONE}: the file is not there any more."
+OTHERS = sorted(f"scene-{number:03d}.jpg" for number in range(12) if number != 3)
+
+
+@pytest.fixture
+def folder(small_scenes: Path, tmp_path: Path) -> Path:
+    """Copies of the twelve photos, which a test may delete."""
+    return Path(shutil.copytree(small_scenes, tmp_path / "own"))
+
+
+@pytest.fixture
+def own(folder: Path, workspace: Workspace) -> Workspace:
+    ingest(workspace, folder, name="own")
+    weights.add(workspace, "starter", "starter")
+    return workspace
+
+
+def mined(workspace: Workspace, name: str, config: MineConfig, new_run: Callable, progress: object = None) -> None:
+    mine(
+        workspace, "own", "starter", name, config, run_id=new_run(workspace, "mine", name), workers=1, progress=progress
+    )
+
+
+def photos_of(workspace: Workspace, name: str) -> list[str]:
+    """Paths of a set's photos; the photos of its neighbours are among them."""
+    found = complete_set_named(workspace.store, name)
+    images = {image.id: image.path for image in set_images(workspace.store, found.id)}
+    neighbors = neighbor_ids_of(workspace.store, found.id, list(images))
+    assert {n for ids in neighbors.values() for n in ids} <= images.keys()
+    return sorted(images.values())
+
+
+def states(workspace: Workspace) -> dict[str, str]:
+    rows = current_images(workspace.store, dataset_named(workspace.store, "own").id)
+    return {row.path: row.status for row in rows if row.status != "ok"}
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["ingested again", "only deleted"])
+def test_a_gone_photo_is_left_out_though_its_features_are_stored(
+    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable, again: bool
+) -> None:
+    mined(own, "before", tiny_mine, new_run)
+    (folder / GONE).unlink()
+    if again:
+        ingest(own, folder, name="own")
+    heard = stop_after()
+    mined(own, "after", tiny_mine, new_run, heard)
+    assert photos_of(own, "after") == OTHERS
+    assert (SKIPPED in heard.lines) is not again
+    assert "Left out of the set: 1 gone." in heard.lines
+    assert (complete_set_named(own.store, "after").summary or {})["left_out"] == {"gone": 1}
+    assert "left_out" not in (complete_set_named(own.store, "before").summary or {})
+    assert states(own) == {GONE: "gone"}
+    assert len(photos_of(own, "before")) == 12
+
+
+@pytest.mark.parametrize(
+    "phase",
+    ["Running selective search", "Embedding photos", "Computing attention maps", "Filtering RoIs", "Embedding RoIs"],
+)
+def test_a_photo_that_vanishes_in_any_phase_is_left_out(
+    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable, phase: str
+) -> None:
+    heard = stop_after()
+    heard.phase = lambda name, _: (folder / GONE).unlink(missing_ok=True) if name == phase else None
+    config = tiny_mine.model_copy(update={"object_weight": 0.25})
+    mined(own, "set", config, new_run, heard)
+    assert SKIPPED in heard.lines
+    assert (
+        "Left out 1 photo: 1 gone. If you restore or change photos, run `orl ingest` on their folder again."
+        in heard.lines
+    )
+    assert photos_of(own, "set") == OTHERS
+    assert states(own) == {GONE: "gone"}
+
+
+def test_a_changed_photo_is_left_out_and_used_after_the_next_ingest(
+    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
+) -> None:
+    mined(own, "before", tiny_mine, new_run)
+    shutil.copy(folder / "scene-001.jpg", folder / GONE)
+    heard = stop_after()
+    mined(own, "after", tiny_mine, new_run, heard)
+    assert f"Skipped {GONE}: the file has changed since it was ingested." in heard.lines
+    assert photos_of(own, "after") == OTHERS
+    assert (complete_set_named(own.store, "after").summary or {})["left_out"] == {"unreadable": 1}
+    ingest(own, folder, name="own")
+    mined(own, "last", tiny_mine, new_run)
+    assert len(photos_of(own, "last")) == 12
+
+
+def test_a_copy_of_a_lost_photo_stays(
+    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
+) -> None:
+    shutil.copy(folder / GONE, folder / "twin.jpg")
+    ingest(own, folder, name="own")
+    for phase in ("Embedding photos", "Embedding RoIs"):
+        shutil.copy(folder / "twin.jpg", folder / GONE)
+        ingest(own, folder, name="own")
+        shutil.rmtree(own.embeddings, ignore_errors=True)
+        heard = stop_after()
+        heard.phase = lambda name, _, at=phase: (folder / GONE).unlink(missing_ok=True) if name == at else None
+        mined(own, phase, tiny_mine, new_run, heard)
+        assert photos_of(own, phase) == [*OTHERS, "twin.jpg"]
+
+
+def test_a_run_whose_photo_vanishes_after_its_rois_were_stored_resumes_without_it(
+    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
+) -> None:
+    run, heard = new_run(own, "mine", "set"), stop_after()
+
+    def stop(name: str, total: int) -> None:
+        if name == "Embedding RoIs":
+            raise Stopped
+
+    heard.phase = stop
+    with pytest.raises(Stopped):
+        mine(own, "own", "starter", "set", tiny_mine, run_id=run, workers=1, progress=heard)
+    (folder / GONE).unlink()
+    mine(own, "own", "starter", "set", tiny_mine, run_id=run, workers=1)
+    assert photos_of(own, "set") == OTHERS
+
+
+def test_a_folder_that_is_not_there_loses_no_photo(
+    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
+) -> None:
+    folder.rename(folder.parent / "elsewhere")
+    missing = (
+        f"The folder {folder} of the dataset 'own' is not there. Mount it, or, if the photos are elsewhere, run "
+        "`orl datasets move own FOLDER`."
+    )
+    with pytest.raises(UserError) as refused:
+        mined(own, "set", tiny_mine, new_run)
+    assert str(refused.value) == missing
+    folder.mkdir()  # where nothing is mounted
+    with pytest.raises(UserError) as refused:
+        mined(own, "again", tiny_mine, new_run)
+    assert str(refused.value) == (
+        f"12 of the 12 photos of 'own' cannot be read in {folder}, such as scene-000.jpg: the file is not there any "
+        "more. If the photos are elsewhere, run `orl datasets move own FOLDER`. If they were deleted, run "
+        f"`orl ingest {folder} --name own`."
+    )
+    assert states(own) == {}
+    folder.rmdir()
+    (folder.parent / "elsewhere").rename(folder)
+    mined(own, "third", tiny_mine, new_run)
+    folder.rename(folder.parent / "elsewhere")
+    heard = stop_after()
+    mined(own, "stored", tiny_mine, new_run, heard)  # which needs no photo
+    assert f"{missing} Mining uses stored features." in heard.lines
+    assert len(photos_of(own, "stored")) == 12
+
+
+def test_a_folder_that_is_unmounted_during_a_run_loses_no_photo(
+    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
+) -> None:
+    heard = stop_after()
+
+    def unmount(name: str, total: int) -> None:
+        if name == "Embedding RoIs":
+            folder.rename(folder.parent / "aside")
+            folder.mkdir()
+
+    heard.phase = unmount
+    with pytest.raises(UserError, match=r"^12 of the 12 photos of 'own' cannot be read in "):
+        mined(own, "set", tiny_mine, new_run, heard)
+    assert states(own) == {}
+
+
+def test_a_photo_without_permission_is_unreadable_and_not_gone(
+    own: Workspace,
+    folder: Path,
+    tiny_mine: MineConfig,
+    new_run: Callable,
+    stop_after: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stat = Path.stat
+
+    def fails(path: Path, **how: bool) -> os.stat_result:
+        if path.name == GONE:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **how)
+
+    heard = stop_after()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", fails)
+        mined(own, "set", tiny_mine, new_run, heard)
+    assert f"Skipped {GONE}: permission denied." in heard.lines
+    assert states(own) == {GONE: "unreadable"}
+    assert ingest(own, folder, name="own").returned == 1
+    assert states(own) == {}
