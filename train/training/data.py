@@ -127,7 +127,10 @@ def _read(file: str, plan: partial | object) -> list[np.ndarray]:
     try:
         return read_crops(Path(file), plan)  # type: ignore[arg-type]
     except UnreadableImage as error:
-        raise UserError(f"Cannot read {file}: {error}. Run `orl ingest` on its folder again.") from error
+        raise UserError(
+            f"Cannot read {file}: {error}. Restore it and resume the run, or run `orl ingest` on its folder and start "
+            "a new run, which leaves it out."
+        ) from error
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
+from orl_explorer.db.lost import lost_images
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.db.models import Encoder as EncoderRow
-from orl_explorer.db.photos import dataset_by_id
-from orl_explorer.db.sets.read import sets
+from orl_explorer.db.photos import dataset_by_id, usable_images
+from orl_explorer.db.sets.read import set_images, sets
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.heads import head_of
 from orl_explorer.orl.method import Method
@@ -19,6 +21,8 @@ from orl_explorer.orl.orl_loss import ORL
 from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.lost import CHANGED, file_problem, leave_out, present_photos, tell_left_out
+from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.run_folders import own_folder
 from orl_explorer.train.training.config import (
@@ -54,7 +58,7 @@ def pretrain(
     """
     progress, folder = progress or Progress(), workspace.run_folder(run_id)
     with joined_processes() as processes:
-        found = _kept(workspace, run_id, processes, lambda: photos_alone(workspace, dataset))
+        found = _kept(workspace, run_id, processes, lambda: _photos(workspace, dataset, progress))
         progress.log(
             f"Stage 1 ({config.title}) on {len(found.files)} photos of '{dataset.name}': {config.backbone}, "
             f"seed {config.seed}."
@@ -90,7 +94,7 @@ def train(
     progress, folder = progress or Progress(), workspace.run_folder(run_id)
     dataset = dataset_by_id(workspace.store, mined.dataset_id)
     with joined_processes() as processes:
-        found = _kept(workspace, run_id, processes, lambda: correspondences(workspace, mined, dataset, config))
+        found = _kept(workspace, run_id, processes, lambda: _pairs(workspace, mined, dataset, config, progress))
         progress.log(
             f"Stage 3 (ORL) on the set '{mined.name}': {len(found.queries)} of {mined.image_count} photos have "
             f"pairs, {len(found.pairs)} pairs in all; {config.backbone}, seed {config.seed}."
@@ -154,6 +158,50 @@ def _start_from(workspace: Workspace, method: Method, name: str, progress: Progr
     progress.log(f"Starting from the encoder '{name}' with {'its' if same_head else 'a new'} projector.")
 
 
+def _photos(workspace: Workspace, dataset: Dataset, progress: Progress) -> Correspondences:
+    """Return the photos for stage 1. Those that are gone, changed or unreadable are left out and logged."""
+    photos = Photos.of(workspace.store, dataset.id)
+    present_photos(workspace, list(usable_images(workspace.store, dataset.id)), photos, progress)
+    tell_left_out(dataset_by_id(workspace.store, dataset.id), progress)
+    return photos_alone(workspace, dataset)
+
+
+def _pairs(
+    workspace: Workspace, mined: CorrespondenceSet, dataset: Dataset, config: ORLConfig, progress: Progress
+) -> Correspondences:
+    """Return the pairs for stage 3. Those of photos that are gone or unreadable are left out and logged."""
+    images, photos = list(set_images(workspace.store, mined.id)), Photos.of(workspace.store, dataset.id)
+    earlier = lost_images(workspace.store, dataset.id)
+    there_before = [image for image in images if image.id not in earlier]
+    problems = {image.id: file_problem(photos.path(image), photos.stamp(image)) for image in there_before}
+    changed = sum(problem is not None and problem.reason == CHANGED for problem in problems.values())
+    lost = {image_id: problem for image_id, problem in problems.items() if problem and problem.reason != CHANGED}
+    leave_out(workspace, there_before, photos, lost, progress)
+    found = correspondences(workspace, mined, dataset, config)
+    left_out = len(images) - len(there_before) + len(lost)
+    if left_out:
+        progress.log(
+            f"Left out {left_out} of the set's {len(images)} photos, which are gone or unreadable, and their pairs."
+        )
+    if changed:
+        progress.log(
+            f"Photos that have changed since the set was mined: {changed}. The boxes of its pairs are cut from what "
+            "the files hold now. To use the new photos, mine again."
+        )
+    return found
+
+
+def _need_files(kept: Correspondences) -> None:
+    """Raise UserError if photos of a run that is resumed are not there: it would not be the same run without them."""
+    lost = [(file, problem) for file in kept.files if (problem := file_problem(Path(file)))]
+    if lost:
+        file, problem = lost[0]
+        raise UserError(
+            f"{len(lost)} of the {len(kept.files)} photos of this run cannot be read, such as {file}: {problem.reason}."
+            " Restore them and resume the run, or start a new run, which leaves them out."
+        )
+
+
 def _kept(
     workspace: Workspace, run_id: int, processes: Processes, gather: Callable[[], Correspondences]
 ) -> Correspondences:
@@ -161,7 +209,9 @@ def _kept(
     path = workspace.run_folder(run_id) / FILE
     if processes.first:
         own_folder(workspace, run_id)
-        if not path.is_file():
+        if path.is_file():
+            _need_files(Correspondences.load(path))
+        else:
             gather().save(path)
     processes.any(False)  # the others wait for the file
     return Correspondences.load(path)

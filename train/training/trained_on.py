@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
+from orl_explorer.db.lost import lost_images
 from orl_explorer.db.models import CorrespondenceSet, Image
 from orl_explorer.db.models import Dataset as DatasetRow
 from orl_explorer.db.people.verdicts import wrong_pairs
@@ -101,12 +103,15 @@ def correspondences(
 ) -> Correspondences:
     """Return a set for stage 3, reduced to the K and N of the run. Raises UserError if no pair is left.
 
+    Photos that are gone or unreadable now are left out, as queries and as neighbours.
+
     Pairs are stored best first, so the first max(1, int(N · B_q)) pairs of a set mined with a larger N are those that
     mining with N would find (Table 5b).
     """
     refuse_wider(mined, config)
     photos = Photos.of(workspace.store, dataset.id)
     wrong = wrong_pairs(workspace.store) if config.leave_out_wrong else {}
+    lost = lost_images(workspace.store, dataset.id)
     index: dict[int, int] = {}
     files: list[str] = []
     digests: list[int] = []
@@ -120,7 +125,7 @@ def correspondences(
             sizes.append((image.width, image.height))
         return index[image.id]
 
-    every = list(training_rows(workspace.store, mined.id))
+    every = [row for row in training_rows(workspace.store, mined.id) if row.image.id not in lost]
     for row in every:
         position(row.image)
     queries, neighbors = [], []
@@ -131,10 +136,8 @@ def correspondences(
         roi_start.append(roi_start[-1] + len(row.rois))
         most = max(1, int(config.pair_ratio * len(row.rois))) if config.pair_ratio else None
         for neighbor, found in row.neighbors[: config.neighbors or None]:
-            found = found[:most]
-            if judged := wrong.get((row.image.id, neighbor.id)):
-                found = found[[tuple(pair) not in judged for pair in found.tolist()]]
-            if len(found):
+            found = _without(found[:most], wrong.get((row.image.id, neighbor.id), set()))
+            if len(found) and neighbor.id not in lost:
                 neighbors.append(position(neighbor))
                 pairs.append(found)
                 pair_start.append(pair_start[-1] + len(found))
@@ -155,3 +158,8 @@ def correspondences(
         np.array(pair_start),
         np.concatenate(pairs),
     )
+
+
+def _without(pairs: np.ndarray, judged: Collection[tuple[int, ...]]) -> np.ndarray:
+    """Return the pairs, int16 [P, 8], that are not among those judged wrong."""
+    return pairs[[tuple(pair) not in judged for pair in pairs.tolist()]] if judged else pairs
