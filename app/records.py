@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +24,7 @@ def dataset_record(row: Dataset) -> Record:
         "root": row.root,
         "photos": row.image_count,
         "unreadable": row.unreadable_count,
+        "gone": row.gone_count,
         "annotations": row.annotation_count,
         "created_at": _time(row.created_at),
     }
@@ -58,9 +60,15 @@ def set_record(workspace: Workspace, row: CorrespondenceSet) -> Record:
         "pairs": row.pair_count,
         "run": row.run_id,
         "created_at": _time(row.created_at),
+        "left_out": (row.summary or {}).get("left_out", {}),
         "settings": row.params,
         "quality": row.quality,
     }
+
+
+def states(counts: Mapping[str, int]) -> str:
+    """Return counts of photos by state as text: *1 gone, 2 unreadable*."""
+    return ", ".join(f"{count:,} {state}" for state, count in counts.items())
 
 
 def run_record(workspace: Workspace, row: Run) -> Record:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pandas as pd
 
 from orl_explorer.app import records
 from orl_explorer.app.api import frames
+from orl_explorer.app.api.told import warn_of
 from orl_explorer.app.bars import Bars, notebook_console, progress_bars
 from orl_explorer.db.encoders import encoder_named, encoders
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Evaluation, Run
@@ -27,6 +27,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import evaluate_preset
 from orl_explorer.train.formats import SetFormat
 from orl_explorer.train.jobs import once
+from orl_explorer.train.jobs.datasets import Accepted, move_photos
 from orl_explorer.train.jobs.kinds import Evaluate, Mine
 from orl_explorer.train.jobs.launcher import reconcile
 from orl_explorer.train.jobs.trainings import Pretrain, Train
@@ -37,8 +38,6 @@ from orl_explorer.train.training.config import ORLConfig, train_preset
 
 if TYPE_CHECKING:
     from orl_explorer.app.api.drawing import PairFigure
-
-LISTED = 5  # unreadable photos that a warning names
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,24 @@ class Workspace:
         from orl_explorer.train.ingest.ingest import ingest
 
         where = Path(path).expanduser()
-        found = ingest(
-            self.inner, where, layout=layout, annotations=None if annotations is None else Path(annotations), name=name
-        )
-        if found.unreadable:
-            named = "; ".join(f"{file}: {reason}" for file, reason in found.unreadable[:LISTED])
-            more = f"; and {len(found.unreadable) - LISTED} more" if len(found.unreadable) > LISTED else ""
-            warnings.warn(f"{len(found.unreadable)} photos cannot be read: {named}{more}.", stacklevel=2)
+        file = None if annotations is None else Path(annotations)
+        found = ingest(self.inner, where, layout=layout, annotations=file, name=name)
+        warn_of(found)
         return found.dataset
+
+    def move(
+        self, dataset: Dataset | str, path: str | Path, *, check: bool = False, accept: Collection[Accepted] = ()
+    ) -> Dataset:
+        """Name the folder that holds a dataset's photos now. Sets, tags, features and runs stay.
+
+        Args:
+            dataset: The dataset, or its name.
+            path: Folder that holds the photos, under the same names and with the same sizes.
+            check: Compare the content of all photos, not of a sample.
+            accept: ``missing`` marks absent photos as gone. ``different`` leaves changed ones to the next ingest.
+        """
+        name = dataset if isinstance(dataset, str) else dataset.name
+        return move_photos(self.inner, name, Path(path).expanduser(), check=check, accept=accept).dataset
 
     def add_encoder(self, source: str | Path, name: str | None = None, *, architecture: str = "") -> Encoder:
         """Add an encoder. If its weights have been added under this name before, return the existing encoder.

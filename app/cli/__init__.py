@@ -9,7 +9,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from orl_explorer.app.cli import attention, evaluations, experiments, interchange, photos, runs, sets, stages, start
+from orl_explorer.app.cli import (
+    attention,
+    datasets,
+    evaluations,
+    experiments,
+    interchange,
+    photos,
+    runs,
+    sets,
+    stages,
+    start,
+)
 from orl_explorer.app.cli.ending import exit_code_of
 from orl_explorer.train.interpreter import keep_current_folder_out
 
@@ -22,7 +33,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": start.demo,
     "explore": start.explore,
     "ingest": photos.ingest_command,
-    "datasets": photos.datasets_command,
     "pretrain": stages.pretrain_command,
     "mine": stages.mine_command,
     "quality": stages.quality,
@@ -39,6 +49,7 @@ for name, command in COMMANDS.items():
 app.command("map")(stages.draw_map)
 app.command("attention", cls=attention.Listing)(attention.attention_command)
 app.add_typer(interchange.import_app, name="import", no_args_is_help=True)
+app.add_typer(datasets.datasets_app, name="datasets")
 app.add_typer(photos.encoders_app, name="encoders")
 app.add_typer(evaluations.evaluations_app, name="evaluations")
 app.add_typer(sets.sets_app, name="sets")

@@ -11,8 +11,9 @@ from orl_explorer.app.cli.common import Json, Where, out, pass_on, print_json
 from orl_explorer.app.cli.names import SetArgument
 from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.measures import with_chance
-from orl_explorer.app.records import set_record
+from orl_explorer.app.records import set_record, states
 from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.lost import lost_of_set
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.manage import dependents
 from orl_explorer.db.sets.read import sets as all_sets
@@ -65,7 +66,7 @@ def show_set(name: SetArgument, json: Json = False, workspace: Where = None) -> 
     if json:
         print_json(set_record(opened, mined) | uses)
         return
-    facts = {
+    facts: dict[str, object] = {
         "set": mined.name,
         "status": mined.status,
         "created": f"{mined.created_at:%Y-%m-%d %H:%M} UTC",
@@ -75,7 +76,9 @@ def show_set(name: SetArgument, json: Json = False, workspace: Where = None) -> 
         "photos": mined.image_count,
         "RoIs": mined.candidate_count,
         "pairs": mined.pair_count,
-    } | uses
+    }
+    photos = {"left out": (mined.summary or {}).get("left_out", {}), "lost since": lost_of_set(opened.store, mined.id)}
+    facts |= {fact: states(counts) for fact, counts in photos.items() if counts} | uses
     table = Table(show_header=False, box=None)
     for fact, value in facts.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value

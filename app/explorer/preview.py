@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from orl_explorer.app.explorer import rejections
 from orl_explorer.app.explorer.rejections import Rejected
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
-from orl_explorer.db.photos import digests_of
+from orl_explorer.db.photos import digests_of, photo_roots
 from orl_explorer.db.sets import read, write
 from orl_explorer.db.sets.read import NeighborImage
 from orl_explorer.orl.boxes import BoxRules, Filtered
@@ -219,12 +220,16 @@ class _Sources:
 
 def _sources(subject: PreviewSubject) -> _Sources:
     precision = MineConfig.of(subject.mined).precision
-    return _opened_sources(subject.workspace, subject.encoder.id, subject.dataset.id, precision)
+    roots = tuple(sorted(photo_roots(subject.workspace.store, subject.dataset.id).items()))  # a dataset may move
+    return _opened_sources(subject.workspace, subject.encoder.id, roots, precision)
 
 
 @lru_cache(maxsize=8)
-def _opened_sources(workspace: Workspace, encoder_id: int, dataset_id: int, precision: Precision) -> _Sources:
-    found, photos = encoder_features(workspace, encoder_id, precision), Photos.of(workspace.store, dataset_id)
+def _opened_sources(
+    workspace: Workspace, encoder_id: int, roots: tuple[tuple[int, str], ...], precision: Precision
+) -> _Sources:
+    found = encoder_features(workspace, encoder_id, precision)
+    photos = Photos({dataset_id: Path(root) for dataset_id, root in roots})
     return _Sources(BoxFeatures(found, photos), PooledFeatures(found, photos), AttentionMaps(found, photos))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -12,11 +13,12 @@ from orl_explorer.app.explorer.opened import read_only as read_only
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
-from orl_explorer.db.photos import datasets
+from orl_explorer.db.photos import dataset_by_id, datasets, photo_roots
 from orl_explorer.db.runs.runs import LIVE, runs
 from orl_explorer.db.sets.read import sets
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.lost import refuse_missing_root
 from orl_explorer.train.workspace import Workspace
 
 SUPERVISED = "supervised"
@@ -120,6 +122,8 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
     with st.sidebar:
         name = st.selectbox("Dataset", list(found), index=first, key="data", bind="query-params")
         dataset = found.get(name) or list(found.values())[first]
+        if lost_folders(opened, dataset):
+            st.caption(":red[:material/folder_off: The folder of this dataset is not there. See *Explore*.]")
         mined = {s.name: s for s in every if s.dataset_id == dataset.id}
         if not mined:
             st.caption("No correspondence set yet.")
@@ -131,6 +135,17 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
             st.button(f"Show the new set {escape(fresh)}", on_click=_show_set, args=(fresh,), type="primary")
         st.caption(describe_set(opened, picked))
     return Place(opened, dataset, picked)
+
+
+def lost_folders(opened: Workspace, dataset: Dataset) -> dict[int, str]:
+    """Return why the folders of a dataset's photos cannot be read, by the id of the dataset that they belong to."""
+    found = {}
+    for dataset_id, root in photo_roots(opened.store, dataset.id).items():
+        try:
+            refuse_missing_root(dataset_by_id(opened.store, dataset_id).name, Path(root))
+        except UserError as problem:
+            found[dataset_id] = str(problem)
+    return found
 
 
 def _follow_set(found: Iterable[Dataset], every: list[CorrespondenceSet]) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from orl_explorer.app.explorer.opened import read_only
 from orl_explorer.app.pages.pace import told_of_run
-from orl_explorer.app.pages.shell import Place, attempt, encoder_label, share_done
+from orl_explorer.app.pages.shell import Place, attempt, encoder_label, escape, share_done
 from orl_explorer.db.encoders import encoder_named, encoders
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.runs.runs import LIVE, runs
@@ -16,6 +16,7 @@ from orl_explorer.db.store import StoreError
 from orl_explorer.train.demo.build import SCENES, SET, build_demo
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.jobs.datasets import Accepted, move_photos
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.jobs.launcher import launch, request_stop
 from orl_explorer.train.mining.config import MINE_PRESETS, PRESET_HELP, MineConfig
@@ -69,6 +70,42 @@ def ask_for_photos(opened: Workspace) -> None:
         st.error(str(mistake))
         return
     st.session_state["data"] = found.dataset.name
+    st.rerun()
+
+
+def ask_where_photos_are(opened: Workspace, dataset: Dataset, problem: str) -> None:
+    """Say that the folder of a dataset is not there, and draw a form that names another."""
+    st.warning(escape(problem), icon=":material/folder_off:")
+    if read_only():
+        return
+    with st.expander("The photos are elsewhere", icon=":material/drive_file_move:"), st.form(f"move-{dataset.id}"):
+        path = st.text_input("Folder that holds the photos now", placeholder=dataset.root)
+        accepted: dict[Accepted, bool] = {
+            "missing": st.checkbox("Mark photos as gone that are not there"),
+            "different": st.checkbox("Move although photos differ. The next ingest reads them again."),
+        }
+        check = st.checkbox("Compare the content of all photos, not of a sample")
+        if not st.form_submit_button("Move dataset", icon=":material/drive_file_move:"):
+            return
+    if not path.strip():
+        st.error("Enter the folder that holds the photos now.")
+        return
+    try:
+        with st.status("Comparing photos …") as status:
+            found = move_photos(
+                opened,
+                dataset.name,
+                Path(path.strip()).expanduser(),
+                check=check,
+                accept=[state for state, asked in accepted.items() if asked],
+                report=lambda done, total: status.update(label=f"Comparing photos … {done:,} of {total:,}"),
+            )
+    except (UserError, StoreError) as mistake:
+        st.error(escape(str(mistake)))
+        return
+    st.toast(
+        f"The photos are in {escape(str(found.root))} now: {len(found.stamps):,} there, {len(found.missing):,} gone."
+    )
     st.rerun()
 
 

@@ -39,6 +39,7 @@ def test_datasets_and_encoders(place: Path, scenes: Path) -> None:
         "root": str(scenes),
         "photos": 12,
         "unreadable": 0,
+        "gone": 0,
     }
     [encoder] = said(place, "encoders")
     assert (encoder["name"], encoder["kind"], encoder["supervised"]) == ("starter", "starter", True)

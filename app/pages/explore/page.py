@@ -21,6 +21,7 @@ from orl_explorer.db.gallery.order import Tile as StoredTile
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.people.selections import keep_selection
 from orl_explorer.db.people.tags import known_tags, tag_photos, untag_photos
+from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.store import StoreError
 
 PER_PAGE = 48
@@ -129,7 +130,11 @@ def _heading(place: Place) -> None:
         facts.append(f"{dataset.annotation_count:,} annotated objects (only to measure)")
     if dataset.unreadable_count:
         facts.append(f":red[{dataset.unreadable_count:,} unreadable]")
+    if dataset.gone_count:
+        facts.append(f":red[{dataset.gone_count:,} gone]")
     st.caption(" · ".join(facts))
+    for dataset_id, problem in shell.lost_folders(place.workspace, dataset).items():
+        start.ask_where_photos_are(place.workspace, dataset_by_id(place.workspace.store, dataset_id), problem)
 
 
 def _tile(tile: StoredTile) -> PhotoTile:

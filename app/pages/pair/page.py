@@ -21,11 +21,11 @@ from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import picture_urls
 from orl_explorer.db.encoders import encoder_by_id, encoders
 from orl_explorer.db.gallery.order import gallery_page, step
+from orl_explorer.db.lost import GONE
 from orl_explorer.db.models import Dataset, Image
 from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import image_by_id, photo_roots
 from orl_explorer.db.sets.read import set_by_id
-from orl_explorer.orl.pixels import UnreadableImage
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.settings import differences
@@ -68,8 +68,8 @@ def _view(place: Place, dataset: Dataset, subject: PreviewSubject) -> None:
     subject = replace(subject, approximate=settings.approximate())
     try:
         _stage(place, subject, image, config)
-    except (UnreadableImage, UserError) as problem:
-        st.error(f"{shell.escape(image.path)}: {problem}", icon=":material/broken_image:")
+    except UserError as problem:
+        st.error(shell.escape(str(problem)), icon=":material/broken_image:")
 
 
 def query_image(place: Place, dataset: Dataset) -> Image | None:
@@ -108,6 +108,8 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
         st.info(f"{PurePosixPath(image.path).name} is not in this set: {reason}.", icon=":material/info:")
         return
     st.session_state["shown"] = PairOnScreen(looked.query, looked.neighbor, subject.dataset)
+    for photo in (image, looked.neighbor.photo):
+        _tell_lost(place, photo.id)
     settings.counts(looked.query, looked.neighbor, config)
     if looked.agreement is not None:
         same, exact = looked.agreement
@@ -134,6 +136,20 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
         on_pick=_on_pick,
         on_match=_to_match,
         on_verdict=_on_verdict,
+    )
+
+
+def _tell_lost(place: Place, image_id: int) -> None:
+    """Say that a photo on screen is gone or unreadable."""
+    found = image_by_id(place.workspace.store, image_id)
+    if found is None or found[0].status == "ok":
+        return
+    image = found[0]
+    state = "is gone" if image.status == GONE else "cannot be read"
+    st.warning(
+        f"{shell.escape(image.path)} {state}: {shell.escape(image.error or '')}. The set keeps its boxes and pairs. "
+        "New sets leave the photo out.",
+        icon=":material/broken_image:",
     )
 
 

@@ -13,8 +13,10 @@ from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.measures import with_chance
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.shell import Place
+from orl_explorer.app.records import states
 from orl_explorer.app.server.downloads import export_url
 from orl_explorer.db.encoders import encoders
+from orl_explorer.db.lost import lost_of_set
 from orl_explorer.db.models import CorrespondenceSet, Encoder
 from orl_explorer.db.photos import datasets
 from orl_explorer.db.runs.runs import LIVE, runs
@@ -127,6 +129,10 @@ def _details(place: Place, mined: CorrespondenceSet) -> None:
     affected = dependents(place.workspace.store, mined.id)
     st.subheader(mined.name, anchor=False, divider="gray")
     st.caption(shell.escape(shell.describe_set(place.workspace, mined)))
+    if left_out := states((mined.summary or {}).get("left_out", {})):
+        st.caption(f"Photos of the dataset that it left out: {left_out}.")
+    if lost := states(lost_of_set(place.workspace.store, mined.id)):
+        st.caption(f":red[Photos of the set that are lost since: {lost}.] It keeps their boxes and pairs.")
     with st.container(horizontal=True, vertical_alignment="center"):
         for name, label, icon in WAYS:
             if shell.has_page(name) and st.button(label, icon=icon, key=f"to-{name}"):

@@ -1,0 +1,76 @@
+"""What the explorer and the command line say about photos that are gone, and about a folder that is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orl_explorer.db.lost import GONE, Lost, mark_lost
+from orl_explorer.db.photos import dataset_named
+from orl_explorer.train.workspace import Workspace
+from tests.app.conftest import Show
+from tests.app.seen import words
+
+LOST = {2: Lost(GONE, "the file is not there any more"), 4: Lost("unreadable", "image file is truncated")}
+
+
+@pytest.fixture
+def moved(here: Workspace, tmp_path: Path) -> Path:
+    """The folder that the photos lie in while the store names another."""
+    real = Path(dataset_named(here.store, "demo").root)
+    with here.store.session() as session:
+        found = session.merge(dataset_named(here.store, "demo"))
+        found.root = str(tmp_path / "unmounted")
+    return real
+
+
+def test_the_gallery_counts_gone_photos(here: Workspace, show: Show) -> None:
+    mark_lost(here.store, LOST)
+    at = show("explore")
+    assert not at.exception
+    assert ":red[1 unreadable] · :red[1 gone]" in words(at)
+
+
+def test_the_pair_page_says_that_a_photo_is_gone_and_shows_its_pairs(here: Workspace, show: Show) -> None:
+    mark_lost(here.store, LOST)
+    at = show("pair", q="2")
+    assert not at.exception
+    [told] = [warning.value for warning in at.warning if "001" in warning.value]
+    assert told.startswith(r"images/scene\-001\.jpg is gone: the file is not there any more; noticed ")
+    assert told.endswith("The set keeps its boxes and pairs. New sets leave the photo out.")
+
+
+def test_a_set_says_which_of_its_photos_are_lost(here: Workspace, show: Show) -> None:
+    mark_lost(here.store, LOST)
+    assert "Photos of the set that are lost since: 1 gone, 1 unreadable." in words(show("sets"))
+
+
+def test_a_folder_that_is_not_there_can_be_named_anew(here: Workspace, show: Show, moved: Path, tmp_path: Path) -> None:
+    at = show("explore")
+    assert not at.exception
+    assert [w.value.replace("\\", "") for w in at.warning] == [
+        f"The folder {tmp_path}/unmounted of the dataset 'demo' is not there. Mount it, or, if the photos are "
+        "elsewhere, run `orl datasets move demo FOLDER`."
+    ]
+    assert "The folder of this dataset is not there." in words(at)
+    field = next(t for t in at.text_input if t.label == "Folder that holds the photos now")
+    field.input(str(tmp_path))
+    button = next(b for b in at.button if b.label == "Move dataset")
+    button.click().run()
+    assert "does not hold the photos of 'demo': of 12, 0 are there" in at.error[0].value.replace("\\", "")
+    field = next(t for t in at.text_input if t.label == "Folder that holds the photos now")
+    field.input(f"{moved}/")
+    next(b for b in at.button if b.label == "Move dataset").click().run()
+    assert not at.exception
+    assert dataset_named(here.store, "demo").root == str(moved)
+    assert not at.warning
+
+
+def test_a_read_only_explorer_says_so_without_a_form(
+    here: Workspace, show: Show, moved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orl_explorer.app.pages.start.read_only", lambda: True)
+    at = show("explore")
+    assert len(at.warning) == 1
+    assert not [b for b in at.button if b.label == "Move dataset"]
