@@ -117,7 +117,10 @@ def lost_images(store: Store, dataset_id: int) -> dict[int, str]:
     current = aliased(Image)
     same_file = (current.dataset_id == Image.dataset_id) & (current.path == Image.path)
     question = select(Image.id, current.status).join(current, same_file)
+    counted = select(Dataset.gone_count + Dataset.unreadable_count).where(Dataset.id == dataset_id)
     with store.session() as session:
+        if not session.scalar(counted):
+            return {}
         ours = Image.dataset_id.in_(members_of(session, dataset_id))
         lost = (current.superseded_by.is_(None), current.status != "ok")
         return {row.id: row.status for row in session.execute(question.where(ours, *lost))}

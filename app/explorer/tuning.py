@@ -15,6 +15,7 @@ from orl_explorer.app.explorer import preview
 from orl_explorer.app.explorer.background import BackgroundWork
 from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.lost import lost_images
 from orl_explorer.db.models import Image
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets import write
@@ -249,8 +250,15 @@ class Tuner:
 
 
 def tuner(subject: PreviewSubject, size: int, seed: int) -> Tuner:
-    """Return the tuner of a sample of ``size`` queries, the same for the same seed. Raises UserError."""
-    return _tuner(subject, drawn(stored_ids(subject), size, seed))
+    """Return the tuner of a sample of ``size`` queries, the same for the same seed. Raises UserError.
+
+    Photos that are gone or unreadable are not drawn.
+    """
+    ids, lost = stored_ids(subject), lost_images(subject.workspace.store, subject.dataset.id)
+    readable = ids[~np.isin(ids, np.array(list(lost), np.int64))]
+    if not len(readable):
+        raise UserError("All photos of this set are gone or unreadable.")
+    return _tuner(subject, drawn(readable, size, seed))
 
 
 def tuner_of(subject: PreviewSubject, image_id: int) -> Tuner | None:

@@ -43,7 +43,7 @@ def test_the_pair_page_says_that_a_photo_is_gone_and_shows_its_pairs(here: Works
 
 def test_a_set_says_which_of_its_photos_are_lost(here: Workspace, show: Show) -> None:
     mark_lost(here.store, LOST)
-    assert "Photos of the set that are lost since: 1 gone, 1 unreadable." in words(show("sets"))
+    assert "Photos lost since it was mined: 1 gone, 1 unreadable." in words(show("sets"))
 
 
 def test_a_folder_that_is_not_there_can_be_named_anew(here: Workspace, show: Show, moved: Path, tmp_path: Path) -> None:
@@ -74,3 +74,11 @@ def test_a_read_only_explorer_says_so_without_a_form(
     at = show("explore")
     assert len(at.warning) == 1
     assert not [b for b in at.button if b.label == "Move dataset"]
+
+
+def test_no_setting_is_tried_on_a_lost_photo(here: Workspace, show: Show) -> None:
+    mark_lost(here.store, LOST)
+    at = show("tune")
+    assert not at.exception
+    assert "Tried on 10 of the 12 photos of the set" in words(at)
+    assert "Photos of the set that are not drawn: 1 gone, 1 unreadable." in words(at)

@@ -132,7 +132,7 @@ def _details(place: Place, mined: CorrespondenceSet) -> None:
     if left_out := states((mined.summary or {}).get("left_out", {})):
         st.caption(f"Photos of the dataset that it left out: {left_out}.")
     if lost := states(lost_of_set(place.workspace.store, mined.id)):
-        st.caption(f":red[Photos of the set that are lost since: {lost}.] It keeps their boxes and pairs.")
+        st.caption(f":red[Photos lost since it was mined: {lost}.] It keeps their boxes and pairs.")
     with st.container(horizontal=True, vertical_alignment="center"):
         for name, label, icon in WAYS:
             if shell.has_page(name) and st.button(label, icon=icon, key=f"to-{name}"):

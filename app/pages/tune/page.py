@@ -13,7 +13,9 @@ from orl_explorer.app.pages.forms import ask_for
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.pages.tune import controls, grid, query, regenerate
 from orl_explorer.app.pages.tune import numbers as tune_numbers
+from orl_explorer.app.records import states
 from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.lost import lost_of_set
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
@@ -54,6 +56,7 @@ def _tune(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
         f"Move a slider to see what other settings find. Tried on {len(drawn.queries)} of the {mined.image_count:,} "
         f"photos of the set **{shell.escape(mined.name)}**."
     )
+    _tell_lost(place, mined)
     with right.container(horizontal=True, horizontal_alignment="right"):
         for name, preset in controls.presets(drawn.own).items():
             st.button(name.capitalize(), key=f"tune-preset-{name}", on_click=ask_for, args=(drawn.own, preset))
@@ -75,6 +78,12 @@ def _told(show: Callable[[], None]) -> None:
         show()
     except UserError as problem:
         st.error(shell.escape(str(problem)), icon=":material/error:")
+
+
+def _tell_lost(place: Place, mined: CorrespondenceSet) -> None:
+    """Count the photos of the set that the sample leaves out."""
+    if lost := states(lost_of_set(place.workspace.store, mined.id)):
+        st.caption(f":red[Photos of the set that are not drawn: {lost}.]")
 
 
 def _differences(own: MineConfig, config: MineConfig) -> None:
