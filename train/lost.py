@@ -59,6 +59,15 @@ def present_photos(workspace: Workspace, images: Sequence[Image], photos: Photos
     return leave_out(workspace, images, photos, lost, progress)
 
 
+def present_or_stored(workspace: Workspace, images: Sequence[Image], photos: Photos, progress: Progress) -> list[Image]:
+    """Return what ``present_photos`` does, or all photos if their folder is not there: stored features may suffice."""
+    try:
+        return present_photos(workspace, images, photos, progress)
+    except LostFolder as problem:
+        progress.log(f"{problem} Mining uses stored features.")
+        return list(images)
+
+
 def leave_out(
     workspace: Workspace, images: Sequence[Image], photos: Photos, lost: Mapping[int, Lost], progress: Progress
 ) -> list[Image]:

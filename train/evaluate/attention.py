@@ -19,7 +19,7 @@ from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.parts import KeptParts
 from orl_explorer.train.evaluate.protocols import AttentionConfig, Result
-from orl_explorer.train.lost import moving
+from orl_explorer.train.lost import moving, tell_left_out
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.distributed import choose_device
@@ -38,6 +38,7 @@ def evaluate(
     data: an annotated dataset. Raises UserError if no photo has an object to find.
     """
     dataset = dataset_named(workspace.store, data)
+    tell_left_out(dataset, progress)
     images = {image.id: image for image in usable_images(workspace.store, dataset.id)}
     objects = annotated_objects(workspace.store, sorted(images))
     sure = sorted({int(i) for i in objects.image_ids[~objects.difficult]})

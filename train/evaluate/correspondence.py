@@ -5,6 +5,7 @@ from __future__ import annotations
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig, Result
+from orl_explorer.train.lost import tell_left_out
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.embed import embed_images
 from orl_explorer.train.mining.features import Features
@@ -30,6 +31,7 @@ def evaluate(
     Raises UserError.
     """
     dataset = dataset_named(workspace.store, data)
+    tell_left_out(dataset, progress)
     features = Features(workspace, encoder, str(choose_device()))
     photos, images = Photos.of(workspace.store, dataset.id), known_photos(workspace, dataset, progress)
     images = embed_images(features, images, photos, progress)

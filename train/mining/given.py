@@ -15,7 +15,7 @@ from orl_explorer.db.sets import write
 from orl_explorer.orl.boxes import BoxVerdict, judge_shape
 from orl_explorer.orl.matching import measure_pairs
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.lost import present_photos
+from orl_explorer.train.lost import present_or_stored
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.embed import BLOCK, embed_images, embed_rois, map_attention
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
@@ -94,7 +94,7 @@ def adopt(
     if not known.keys() >= set(given.image_ids.tolist()):
         raise UserError(f"Photos of '{dataset.name}' have changed since the file was read. Import it again.")
     images = [known[i] for i in given.image_ids.tolist()]
-    _need_all(present_photos(workspace, images, photos, progress), images, dataset)
+    _need_all(present_or_stored(workspace, images, photos, progress), images, dataset)
     adopted = write.begin_set(store, name, dataset.id, encoder.id, config.model_dump(), run_id)
     features = Features(workspace, encoder, device, config.precision)
     if given.only_neighbors:

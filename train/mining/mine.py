@@ -22,7 +22,7 @@ from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets import read, write
 from orl_explorer.orl.matching import nearest_neighbors
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.lost import LostFolder, leave_out, lost_as, present_photos
+from orl_explorer.train.lost import leave_out, lost_as, present_or_stored
 from orl_explorer.train.mining.candidates import Described, candidates, describe, match, raw_boxes
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.cost import PROPOSALS
@@ -102,10 +102,7 @@ def mine(
         embed_rois(workspace, mined.id, features, images, photos, progress, settled=True)
     else:
         images = known_photos(workspace, dataset, progress)
-        try:
-            images = present_photos(workspace, images, photos, progress)
-        except LostFolder as problem:  # stored features may be all that is needed
-            progress.log(f"{problem} Mining uses stored features.")
+        images = present_or_stored(workspace, images, photos, progress)
         images = propose_missing(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
         images = embed_images(features, images, photos, progress)
         if config.needs_objectness:

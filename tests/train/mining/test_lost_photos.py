@@ -212,3 +212,27 @@ def test_a_photo_without_permission_is_unreadable_and_not_gone(
     assert states(own) == {GONE: "unreadable"}
     assert ingest(own, folder, name="own").returned == 1
     assert states(own) == {}
+
+
+def test_a_folder_without_permission_stops_the_run_and_loses_no_photo(
+    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = Path.stat
+
+    def denied(path: Path, **how: bool) -> os.stat_result:
+        if path.parent == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **how)
+
+    def closed(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    run = new_run(own, "mine", "set")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", denied)
+        patched.setattr("orl_explorer.train.lost.os.scandir", closed)
+        with pytest.raises(
+            UserError, match=f"^Cannot read the folder {folder} of the dataset 'own': Permission denied.$"
+        ):
+            mine(own, "own", "starter", "set", tiny_mine, run_id=run, workers=1)
+    assert states(own) == {}
