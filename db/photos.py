@@ -309,12 +309,6 @@ def _current_images(store: Store, dataset_id: int) -> Iterator[Image]:
         after = block[-1].id
 
 
-def mark_unreadable(store: Store, image_id: int, reason: str) -> None:
-    """Mark a photo that can no longer be read."""
-    with store.session() as session:
-        session.execute(update(Image).where(Image.id == image_id).values(status="unreadable", error=reason, mtime_ns=0))
-
-
 def image_by_id(store: Store, image_id: int) -> tuple[Image, Dataset] | None:
     """Return an image with its dataset, or None."""
     with store.session() as session:

@@ -18,8 +18,6 @@ from orl_explorer.train.workspace import open_workspace
 if TYPE_CHECKING:
     from orl_explorer.train.ingest.ingest import Ingested
 
-LISTED = 10  # gone photos in a summary
-
 encoders_app = typer.Typer(help="List and add encoders.", invoke_without_command=True)
 
 
@@ -65,10 +63,8 @@ def ingest_command(
 
 def _tell_gone(found: Ingested) -> None:
     """Name the photos that are gone since the last ingest, and count those that came back."""
-    for file in found.gone[:LISTED]:
+    for file in found.gone:
         out.print(f"  gone: {file}", highlight=False, markup=False)
-    if len(found.gone) > LISTED:
-        out.print(f"  … and {len(found.gone) - LISTED} more")
     if found.renamed:
         out.print(f"  {found.renamed} of the gone photos have a new name: a new photo has the same content.")
     if found.returned:

@@ -75,14 +75,15 @@ def ask_for_photos(opened: Workspace) -> None:
 
 def ask_where_photos_are(opened: Workspace, dataset: Dataset, problem: str) -> None:
     """Say that the folder of a dataset is not there, and draw a form that names another."""
-    st.warning(escape(problem), icon=":material/folder_off:")
+    shown = "`".join(part if number % 2 else escape(part) for number, part in enumerate(problem.split("`")))
+    st.warning(shown, icon=":material/folder_off:")
     if read_only():
         return
     with st.expander("The photos are elsewhere", icon=":material/drive_file_move:"), st.form(f"move-{dataset.id}"):
         path = st.text_input("Folder that holds the photos now", placeholder=dataset.root)
         accepted: dict[Accepted, bool] = {
             "missing": st.checkbox("Mark photos as gone that are not there"),
-            "different": st.checkbox("Move although photos differ. The next ingest reads them again."),
+            "different": st.checkbox("Move although photos differ; the next ingest reads them again"),
         }
         check = st.checkbox("Compare the content of all photos, not of a sample")
         if not st.form_submit_button("Move dataset", icon=":material/drive_file_move:"):

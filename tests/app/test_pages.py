@@ -51,13 +51,13 @@ def test_explore_finds_by_name_and_says_when_nothing_is_found(here: Workspace, s
 
 
 def test_an_unreadable_photo_has_a_tile_that_says_why(here: Workspace, show: Show) -> None:
-    from orl_explorer.db.photos import count_photos, mark_unreadable
+    from orl_explorer.db.lost import Lost, mark_lost
 
-    mark_unreadable(here.store, 4, "image file is truncated")
-    count_photos(here.store, 1)
+    mark_lost(here.store, {4: Lost("unreadable", "image file is truncated")})
     at = show("explore")
     tile = component(at)["tiles"][3]
-    assert (tile["missing"], tile["note"]) == (True, "image file is truncated")
+    assert tile["missing"]
+    assert tile["note"].startswith("image file is truncated; noticed ")
     assert "1 unreadable" in words(at)
 
 
