@@ -288,15 +288,18 @@ def test_a_mistake_that_only_the_other_process_finds_ends_both_with_a_sentence(
 ) -> None:
     config = tiny_byol.model_copy(update={"batch_size": 12, "epochs": 1})
     _, index = batch_keys(12, config, 0)[-1]  # of the second half
-    gone = Path(photos_alone(mined, dataset_named(mined.store, "demo")).files[index])
-    aside = gone.rename(gone.with_suffix(".aside"))
+    broken = Path(photos_alone(mined, dataset_named(mined.store, "demo")).files[index])
+    content, stamp = broken.read_bytes(), broken.stat()
+    broken.write_bytes(b"0" * len(content))
+    os.utime(broken, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # only who reads it can tell
     try:
-        run = wait(mined, launch_pretrain(mined, "demo", config, "gone", processes=2).id)
+        run = wait(mined, launch_pretrain(mined, "demo", config, "broken", processes=2).id)
     finally:
-        aside.rename(gone)
+        broken.write_bytes(content)
+        os.utime(broken, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     assert (run.status, run.exit_code) == ("failed", 2), read_log(mined, run)
     assert run.error == "1 of the 2 processes of this training ended early. See the log for the reason."
-    assert f"Cannot read {gone}: the file is not there any more" in read_log(mined, run)
+    assert f"Cannot read {broken}: not an image that Pillow can identify" in read_log(mined, run)
 
 
 def test_alone_it_is_an_ordinary_batch_norm() -> None:
