@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orl_explorer as orl
-from orl_explorer.train.ingest.layouts import SUFFIXES
+from orl_explorer.orl.formats import SUFFIXES
 
 
 def main() -> None:

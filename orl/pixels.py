@@ -130,7 +130,7 @@ def probe_image(path: Path) -> tuple[int, int, int]:
         width, height = image.size
         orientation = int(image.getexif().get(ORIENTATION, 1) or 1)
         if image.format == "JPEG":
-            image.draft("RGB", (width // 8, height // 8))
+            image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
         image.load()
         _refuse_without_white(image, image.format)
     if orientation not in range(1, 9):

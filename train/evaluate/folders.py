@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from orl_explorer.db.photos import dataset_named
+from orl_explorer.orl.formats import SUFFIXES
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
-from orl_explorer.train.ingest.layouts import SUFFIXES, read_voc, walk
+from orl_explorer.train.ingest.layouts import read_voc, walk
 from orl_explorer.train.workspace import Workspace
 
 VOC = "VOCdevkit/VOC2007 with JPEGImages/*.jpg and ImageSets/Main/CLASS_SPLIT.txt"

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from orl_explorer.db.photos import AnnotatedBox
+from orl_explorer.orl.formats import SUFFIXES
 from orl_explorer.train.errors import UserError
 
 LayoutName = Literal["auto", "folder", "coco", "voc"]
-SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"))
 
 
 @dataclass(frozen=True)
