@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+
+from orl_explorer.orl.opening import UnreadableImage, open_photo
 
 INPUT_SIZE = 224  # pixels, of the crops and image views that an encoder embeds
 SHORT_SIDE = 256  # pixels, of a whole photo before it is cropped or resized to that size
@@ -17,10 +19,8 @@ ATTENTION_COARSE = 0.4  # scale of the second pass of attention, a share of thos
 ATTENTION_CELLS = 20  # cells per side of the attention map, for encoders of stride 32
 ATTENTION_LOOKS = 8  # numbers per cell that describe its look
 ATTENTION_PLANES = 1 + ATTENTION_LOOKS
-ORIENTATION = 0x0112  # EXIF tag
 SIXTEEN_BITS = ("PNG", "PPM")  # formats that Pillow decodes to mode I, 32 bits, though pixels have 16
 PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}  # modes with colours multiplied by alpha, and the modes without
-Image.MAX_IMAGE_PIXELS = 300_000_000  # a decompression bomb raises instead of filling the memory
 
 
 class Crop(NamedTuple):
@@ -36,10 +36,6 @@ class Stamp(NamedTuple):
     size: int
     mtime_ns: int
     digest: int | None
-
-
-class UnreadableImage(Exception):
-    """A photo that cannot be decoded; the message says why in one clause."""
 
 
 def file_digest(path: Path) -> int:
@@ -62,11 +58,19 @@ def read_image(path: Path, stamp: Stamp | None = None) -> Image.Image:
 
     stamp: of the expected file. Raises UnreadableImage, also if the file differs from it.
     """
-    with _explained():
-        if stamp is not None and not is_same_file(path, stamp):
-            raise UnreadableImage("the file has changed since it was ingested")
-    with _explained(), Image.open(path) as image:
-        return as_rgb(ImageOps.exif_transpose(image), image.format)
+    if stamp is not None and not _is_expected(path, stamp):
+        raise UnreadableImage("the file has changed since it was ingested")
+    with open_photo(path) as photo:
+        return as_rgb(photo.upright(), photo.format)
+
+
+def _is_expected(path: Path, stamp: Stamp) -> bool:
+    try:
+        return is_same_file(path, stamp)
+    except FileNotFoundError as error:
+        raise UnreadableImage("the file is not there any more") from error
+    except OSError as error:
+        raise UnreadableImage(error.strerror or str(error)) from error
 
 
 def as_rgb(image: Image.Image, kind: str | None) -> Image.Image:
@@ -100,15 +104,11 @@ def read_crops(path: Path, plan: Callable[[int, int], Sequence[Crop]], spare: in
     crop, along a side. With 1, a crop may be sharper than one of the whole photo; with 2, it looks the same.
     Raises UnreadableImage.
     """
-    with _explained(), Image.open(path) as image:
-        width, height = image.size
-        if int(image.getexif().get(ORIENTATION, 1) or 1) >= 5:
-            width, height = height, width
+    with open_photo(path) as photo:
+        width, height = photo.width, photo.height
         crops = plan(width, height)
         reduce = max((r for r in (2, 4, 8) if all(min(c.box[2:]) >= r * spare * c.size for c in crops)), default=1)
-        if reduce > 1 and image.format == "JPEG":
-            image.draft("RGB", (image.width // reduce, image.height // reduce))
-        decoded = as_rgb(ImageOps.exif_transpose(image), image.format)
+        decoded = as_rgb(photo.upright(reduce), photo.format)
     wide, high = decoded.width / width, decoded.height / height
     return [_squashed(decoded, c, wide, high) for c in crops]
 
@@ -126,38 +126,12 @@ def probe_image(path: Path) -> tuple[int, int, int]:
     A JPEG is decoded at an eighth of its size: this reads the whole file in a fraction of the time.
     Raises UnreadableImage.
     """
-    with _explained(), Image.open(path) as image:
-        width, height = image.size
-        orientation = int(image.getexif().get(ORIENTATION, 1) or 1)
-        if image.format == "JPEG":
-            image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
-        image.load()
-        _refuse_without_white(image, image.format)
-    if orientation not in range(1, 9):
-        orientation = 1
-    if orientation >= 5:
-        width, height = height, width
+    with open_photo(path) as photo:
+        _refuse_without_white(photo.stored(reduce=8), photo.format)
+        width, height, orientation = photo.width, photo.height, photo.orientation
     if max(width, height) > np.iinfo(np.int16).max:
         raise UnreadableImage(f"larger than {np.iinfo(np.int16).max} pixels on a side ({width} × {height})")
     return width, height, orientation
-
-
-class _explained:
-    """Context that turns errors of decoders into UnreadableImage with a plain reason."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        match error:
-            case UnidentifiedImageError():
-                raise UnreadableImage("not an image that Pillow can identify") from error
-            case FileNotFoundError():
-                raise UnreadableImage("the file is not there any more") from error
-            case Image.DecompressionBombError():
-                raise UnreadableImage(f"more than {Image.MAX_IMAGE_PIXELS} pixels") from error
-            case OSError() | SyntaxError() | ValueError() | EOFError():
-                raise UnreadableImage(str(error) or type(error).__name__) from error
 
 
 def upright_box(

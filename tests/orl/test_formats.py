@@ -13,7 +13,7 @@ from orl_explorer.orl.pixels import probe_image
 
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES - {".heic", ".heif", ".heics", ".heifs", ".hif"}))
 def test_a_file_with_each_suffix_is_read(tmp_path: Path, suffix: str) -> None:
-    kinds = {".jif": "JPEG", ".jfi": "JPEG", ".pjp": "JPEG", ".pjpeg": "JPEG", ".pbm": "PPM"}
+    kinds = {".jif": "JPEG", ".jfi": "JPEG", ".pjp": "JPEG", ".pjpeg": "JPEG", ".pbm": "PPM", ".dib": "BMP"}
     path = tmp_path / f"photo{suffix}"
     Image.new("RGB", (9, 5)).save(path, kinds.get(suffix))
     assert probe_image(path) == (9, 5, 1)

@@ -12,7 +12,8 @@ import pytest
 import torchvision.transforms as T
 from PIL import Image
 
-from orl_explorer.orl import pixels
+from orl_explorer.orl import opening, pixels
+from orl_explorer.orl.opening import OpenPhoto
 from orl_explorer.orl.pixels import (
     Crop,
     Stamp,
@@ -122,8 +123,8 @@ def test_what_is_no_image_says_why(tmp_path: Path, content: bytes | None, reason
 
 def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise().save(tmp_path / "bomb.png")
-    monkeypatch.setattr(pixels.Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(UnreadableImage, match="more than 1000 pixels"):
+    monkeypatch.setattr(opening, "MOST_PIXELS", 1000)
+    with pytest.raises(UnreadableImage, match=r"more than 1000 pixels \(64 × 48\)"):
         probe_image(tmp_path / "bomb.png")
 
 
@@ -345,8 +346,13 @@ def test_crops_are_the_same_however_finely_the_photo_is_decoded(
 def test_a_jpeg_is_decoded_no_finer_than_its_crops_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = gradient(tmp_path / "photo.jpg")
     decoded: list[tuple[int, int]] = []
-    real = pixels.ImageOps.exif_transpose
-    monkeypatch.setattr(pixels.ImageOps, "exif_transpose", lambda image: (decoded.append(image.size), real(image))[1])
+    real = OpenPhoto.stored
+
+    def seen(photo: OpenPhoto, reduce: int = 1) -> Image.Image:
+        decoded.append((image := real(photo, reduce)).size)
+        return image
+
+    monkeypatch.setattr(OpenPhoto, "stored", seen)
     for size, box in [(100, (0, 0, 199, 400)), (100, (0, 0, 200, 400)), (40, (0, 0, 400, 320)), (10, (0, 0, 400, 320))]:
         read_crops(path, lambda *_, box=box, size=size: [Crop(box, size)])
     read_crops(path, lambda *_: [Crop((0, 0, 400, 320), 10), Crop((0, 0, 50, 50), 40)])  # the finest need counts
@@ -356,8 +362,13 @@ def test_a_jpeg_is_decoded_no_finer_than_its_crops_need(tmp_path: Path, monkeypa
 def test_with_spare_pixels_a_crop_is_decoded_finer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = gradient(tmp_path / "photo.jpg")
     decoded: list[tuple[int, int]] = []
-    real = pixels.ImageOps.exif_transpose
-    monkeypatch.setattr(pixels.ImageOps, "exif_transpose", lambda image: (decoded.append(image.size), real(image))[1])
+    real = OpenPhoto.stored
+
+    def seen(photo: OpenPhoto, reduce: int = 1) -> Image.Image:
+        decoded.append((image := real(photo, reduce)).size)
+        return image
+
+    monkeypatch.setattr(OpenPhoto, "stored", seen)
     for side in (383, 384):
         read_crops(path, lambda *_, side=side: [Crop((0, 0, side, 400), 96)], spare=2)
     read_crops(path, lambda *_: [Crop((0, 0, 400, 400), 50)], spare=2)
@@ -380,8 +391,13 @@ def test_crops_of_a_photo_that_is_gone_are_refused(tmp_path: Path) -> None:
 def test_a_jpeg_is_decoded_at_a_quarter_where_that_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = gradient(tmp_path / "photo.jpg")
     decoded: list[tuple[int, int]] = []
-    real = pixels.ImageOps.exif_transpose
-    monkeypatch.setattr(pixels.ImageOps, "exif_transpose", lambda image: (decoded.append(image.size), real(image))[1])
+    real = OpenPhoto.stored
+
+    def seen(photo: OpenPhoto, reduce: int = 1) -> Image.Image:
+        decoded.append((image := real(photo, reduce)).size)
+        return image
+
+    monkeypatch.setattr(OpenPhoto, "stored", seen)
     read_crops(path, lambda *_: [Crop((0, 0, 400, 320), 80)])
     assert decoded == [(160, 120)]
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
-from PIL import ImageOps
 
+from orl_explorer.orl.opening import open_photo
 from orl_explorer.orl.pixels import UnreadableImage, as_rgb, read_image
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
@@ -71,12 +70,13 @@ class Coco:
         if shown.size == declared:
             return np.asarray(shown)
         # Most annotations refer to the stored pixels, before the rotation that EXIF asks for.
-        with PIL.Image.open(path) as stored:
-            if stored.size != declared or ImageOps.exif_transpose(stored).size != shown.size:
+        with open_photo(path) as photo:
+            stored = photo.stored()
+            if stored.size != declared:
                 raise UserError(
                     f"{path} is {shown.width} x {shown.height}, but {self.file} says {row['width']} x {row['height']}."
                 )
-            return np.asarray(as_rgb(stored, stored.format))
+            return np.asarray(as_rgb(stored, photo.format))
 
     def objects(self, image_id: int) -> CocoObjects:
         """Return the objects of a photo to train on."""
