@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -21,6 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from orl_explorer.db.identity import StoreIdentity
 
+PAGES = 64 * 1024  # bytes; with fewer, SQLite cannot create its shared memory
 BUSY_TIMEOUT = 30_000  # milliseconds a writer waits for another one
 CACHE = 32 * 1024  # KiB of pages that a connection keeps: the upper levels of every table's tree
 HEAD = "0011"  # newest revision under migrations/versions
@@ -60,7 +62,7 @@ class Store:
         except DBAPIError as error:
             if self.read_only and ("readonly" in str(error.orig) or "read-only" in str(error.orig)):
                 raise StoreError("Cannot change the store: it was opened read-only.") from error
-            raise store_trouble(error) from error
+            raise store_trouble(error, self.engine.url.database) from error
 
     @cached_property
     def identity(self) -> str:
@@ -103,16 +105,23 @@ def fetch(session: Session, question: Select[*tuple[Any, ...]], rows: int = 50_0
         yield block
 
 
-def store_trouble(error: DBAPIError) -> StoreError:
-    """Return a message for an error of the database."""
+def store_trouble(error: DBAPIError, file: str | None = None) -> StoreError:
+    """Return a message for an error of the database. file: of SQLite's, if it is one."""
     reason = str(error.orig)
+    folder = Path(file).absolute().parent if file else None
     if "locked" in reason:
         return StoreError("The store is locked by another process. Try again when that process has finished.")
-    if "full" in reason:
-        return StoreError("The disk is full. Nothing was lost: free some space, then try again.")
+    # SQLite reports a full disk as an error of input and output if it cannot extend its shared memory.
+    if "full" in reason or (("disk I/O" in reason or "unable to open" in reason) and _is_full(folder)):
+        where = f"no space is left in {folder}" if folder else "the database's disk is full"
+        return StoreError(f"Cannot write the store: {where}. Nothing was lost: free some space, then try again.")
     if "readonly" in reason or "unable to open" in reason:
         return StoreError(f"Cannot write the store: {reason}.")
     return StoreError(f"The database reported an error: {reason}.")
+
+
+def _is_full(folder: Path | None) -> bool:
+    return folder is not None and folder.is_dir() and shutil.disk_usage(folder).free < PAGES
 
 
 def open_store(url: str, read_only: bool = False) -> Store:
@@ -137,7 +146,7 @@ def open_store(url: str, read_only: bool = False) -> Store:
     except DBAPIError as error:
         engine.dispose()
         if isinstance(error, OperationalError) or engine.dialect.name == "sqlite":
-            raise store_trouble(error) from error
+            raise store_trouble(error, engine.url.database) from error
         raise
     return Store(engine, read_only)
 

@@ -35,8 +35,5 @@ def save_figure(drawn: Figure, path: Path) -> None:
     refuse_format(path)
     form = path.suffix.lower()[1:]
     undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
-    try:
-        with matplotlib.rc_context({"svg.hashsalt": "orl"}):
-            publish(lambda file: drawn.savefig(file, format=form, metadata=undated), path)
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}.") from error
+    with matplotlib.rc_context({"svg.hashsalt": "orl"}):
+        publish(lambda file: drawn.savefig(file, format=form, metadata=undated), path)

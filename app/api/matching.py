@@ -96,7 +96,9 @@ def match_photos(
     photos = _decoded(query), _decoded(key)
     sides = []
     for photo in photos:
-        attention = network.attention(squeeze(photo)[None])[0] if network and config.needs_objectness else None
+        attention = None
+        if network and config.needs_objectness:
+            attention = network.attention(squeeze(photo)[None])[0]
         raw = selective_search(np.asarray(photo), seed, config.proposal_scale)
         found = candidates(Image(width=photo.width, height=photo.height), raw, config, attention)
         features = _embedded(photo, found.filtered.boxes, embed)
@@ -141,6 +143,8 @@ def _embedded(photo: PIL.Image.Image, boxes: np.ndarray, embed: Embed) -> np.nda
         found = np.asarray(embed(crops), np.float32)
         if found.ndim != 2 or len(found) != len(crops):
             raise UserError(f"The encoder returned an array of shape {found.shape} for {len(crops)} crops; use [B, C].")
+        if not np.isfinite(found).all():
+            raise UserError("The encoder returned features that are not finite numbers. Use another encoder.")
         parts.append(found)
     features = np.concatenate(parts)
     return features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -75,8 +74,7 @@ class Workspace:
         """
         from orl_explorer.train.ingest.ingest import ingest
 
-        where = Path(path).expanduser()
-        file = None if annotations is None else Path(annotations)
+        file, where = Path(annotations) if annotations else None, Path(path).expanduser()
         found = ingest(self.inner, where, layout=layout, annotations=file, name=name)
         warn_of(found)
         return found.dataset
@@ -92,21 +90,24 @@ class Workspace:
             check: Compare the content of all photos, not of a sample.
             accept: ``missing`` marks absent photos as gone. ``different`` leaves changed ones to the next ingest.
         """
-        name = dataset if isinstance(dataset, str) else dataset.name
-        return move_photos(self.inner, name, Path(path).expanduser(), check=check, accept=accept).dataset
+        name, root = self._dataset(dataset).name, Path(path).expanduser()
+        return move_photos(self.inner, name, root, check=check, accept=accept).dataset
 
-    def add_encoder(self, source: str | Path, name: str | None = None, *, architecture: str = "") -> Encoder:
+    def add_encoder(
+        self, source: str | Path, name: str | None = None, *, architecture: str = "", part: str = ""
+    ) -> Encoder:
         """Add an encoder. If its weights have been added under this name before, return the existing encoder.
 
         Args:
             source: ``starter``, ``torchvision:resnet50``, ``random:resnet50``, or the path of a checkpoint.
             name: Name of the encoder. Default: a name made from the source, such as ``torchvision-resnet50``.
             architecture: Architecture of the checkpoint, such as ``timm:vit_small_patch16_224``. Default: detected.
+            part: Network to read from a checkpoint that holds several, such as ``teacher``.
         """
         from orl_explorer.train.encoders.weights import add, default_name
 
         with self._progress() as progress:
-            return add(self.inner, str(source), name or default_name(str(source)), architecture, progress.log)
+            return add(self.inner, str(source), name or default_name(str(source)), architecture, progress.log, part)
 
     def pretrain(
         self,
@@ -359,9 +360,7 @@ class Workspace:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _dataset(self, given: Dataset | str | Sequence[str]) -> Dataset:

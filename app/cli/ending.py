@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.console import Console
 
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.files import DISK_TROUBLE, cannot_write
 
 MISTAKE = 2  # exit code after a mistake of the user
 NOBODY_READS = 1  # exit code if standard output was closed early, as Typer's own
@@ -67,9 +68,9 @@ def exit_code_of(command: Callable[[], object], arguments: Sequence[str]) -> int
         _say(str(mistake), style="red")
         code = MISTAKE
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in DISK_TROUBLE:
             raise
-        _say("The disk is full. Nothing was lost: free some space, then try again.", style="red")
+        _say(cannot_write(error.filename or Path.cwd(), error), style="red")
         code = MISTAKE
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0

@@ -102,6 +102,13 @@ def add_encoder_command(
     architecture: Annotated[
         str, typer.Option(help="Architecture of a checkpoint file, such as timm:NAME. Default: detected from the file.")
     ] = "",
+    part: Annotated[
+        str,
+        typer.Option(
+            help="Network to read from a checkpoint file that holds several, such as teacher. Default: the online one, "
+            "the teacher, or the model itself rather than its moving average."
+        ),
+    ] = "",
     workspace: Where = None,
 ) -> None:
     """Add an encoder: the starter, torchvision's weights, random weights, or a checkpoint."""
@@ -110,7 +117,7 @@ def add_encoder_command(
     def tell(line: str) -> None:
         out.print(line, highlight=False, markup=False)
 
-    row = add(open_workspace(workspace), source, name or default_name(source), architecture, tell)
+    row = add(open_workspace(workspace), source, name or default_name(source), architecture, tell, part)
     trained = "supervised (ImageNet labels)" if row.supervised else "self-supervised, according to its file"
     if source.startswith("random:"):
         trained = "random weights"

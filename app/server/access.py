@@ -132,7 +132,7 @@ def session_secret(workspace: Workspace, access: Access) -> str:
         if not path.is_file():
             publish(_write_secret, path)
         kept = path.read_bytes()
-    except OSError:  # the workspace is not writable: people log in again after a restart
+    except (UserError, OSError):  # the workspace is not writable: people log in again after a restart
         kept = secrets.token_bytes(32)
     return hashlib.sha256(kept + "\0".join(access.environment().values()).encode()).hexdigest()
 

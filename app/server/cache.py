@@ -10,6 +10,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
+from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 
 MARK = 16  # bytes of a checksum after each picture; JPEG decoders ignore them
@@ -53,7 +54,7 @@ class PictureCache:
         return data
 
     def _keep(self, name: str, data: bytes) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(UserError):  # the disk is full or read-only
             publish(lambda file: file.write(data + _mark(data)), self._folder / name, lasting=False)
             with self._lock:
                 self._room -= len(data) + MARK

@@ -26,6 +26,7 @@ from orl_explorer.db.models import (
     SetImage,
 )
 from orl_explorer.db.photos import CHUNK, members_of
+from orl_explorer.db.sets.check import refuse_broken
 from orl_explorer.db.store import Store, StoreError, fetch, insert_rows
 
 HISTOGRAM_BINS = 100  # of similarity, over [-1, 1]
@@ -303,8 +304,12 @@ def keep_quality(store: Store, set_id: int, measures: dict[str, float]) -> None:
 
 
 def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
-    """Count the rows of a set and mark it as complete. It is immutable afterwards."""
+    """Count the rows of a set and mark it as complete. It is immutable afterwards.
+
+    Raises StoreError if a photo's rows break what ``refuse_broken`` checks; the set stays unfinished then.
+    """
     with store.session() as session:
+        refuse_broken(session, set_id)
         images, candidates, pairs, fallbacks, raw = session.execute(
             select(
                 func.count(),
@@ -316,7 +321,7 @@ def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
         ).one()
         histogram = np.zeros(HISTOGRAM_BINS, dtype=np.int64)
         for block in fetch(session, select(Pair.similarity).where(Pair.set_id == set_id)):
-            histogram += np.histogram(np.array(block), bins=HISTOGRAM_BINS, range=(-1, 1))[0]
+            histogram += np.histogram(np.clip(np.array(block), -1, 1), bins=HISTOGRAM_BINS, range=(-1, 1))[0]
         of_images = select(SetImage.pair_count, func.count()).where(SetImage.set_id == set_id)
         by_count = session.execute(of_images.group_by(SetImage.pair_count).order_by(SetImage.pair_count)).all()
         left_out = _left_out(session, set_id)

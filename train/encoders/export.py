@@ -26,7 +26,7 @@ from orl_explorer.orl.pixels import INPUT_SIZE
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.encoders.state_dicts import StateDict, Weights
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.files import whole_file
+from orl_explorer.train.files import whole_file, writing
 from orl_explorer.train.formats import EncoderFormat
 from orl_explorer.train.run_folders import PROVENANCE
 from orl_explorer.train.workspace import Workspace
@@ -56,7 +56,8 @@ def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path
                 with file.open("wb") as opened:
                     pickle.dump(detectron2_checkpoint(kept.backbone), opened)
             case _:
-                torch.save(kept.backbone, file)
+                with writing(file) as opened:
+                    torch.save(kept.backbone, opened)
         card_file.write_text(json.dumps(card, indent=1))
     return beside
 
@@ -158,12 +159,12 @@ def _texts(card: _Card) -> dict[str, str]:
 
 def _write_safetensors(kept: Weights, card: _Card, file: Path) -> None:
     try:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
     except ImportError as error:
         raise UserError(_needs("safetensors")) from error
     parts = {"backbone": kept.backbone, "projector": kept.projector or {}}
     state = {f"{part}.{name}": value.contiguous() for part, state in parts.items() for name, value in state.items()}
-    save_file(state, file, metadata=_texts(card))
+    file.write_bytes(save(state, metadata=_texts(card)))  # save_file would hide that the disk is full
 
 
 class _Exported(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,14 @@ import torch
 
 from orl_explorer.db.encoders import add_encoder, find_encoder
 from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.db.store import StoreError
 from orl_explorer.orl.backbones import RESNETS, STARTER, build_backbone
 from orl_explorer.orl.efficientnet import without_classifier
 from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.heads import head_of
-from orl_explorer.train.encoders.state_dicts import Weights, checkpoint_weights, completed, read_checkpoint, read_torch
+from orl_explorer.train.encoders.checkpoint_files import read_torch
+from orl_explorer.train.encoders.networks import completed
+from orl_explorer.train.encoders.state_dicts import Weights, checkpoint_weights, read_checkpoint
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.settings import Precision
@@ -27,39 +31,51 @@ def add(
     name: str,
     architecture: str = "",
     tell: Callable[[str], object] = lambda _: None,
+    part: str = "",
 ) -> EncoderRow:
     """Add an encoder under a name. source: ``starter``, ``torchvision:resnet50``, ``random:resnet50``
     or a checkpoint file.
 
     architecture: of the file; by default the declared or detected one. tell: called with a report of the tensors.
-    Raises UserError if the source is unknown, cannot be downloaded, or holds no known backbone.
+    part: name of the network to read from a file that holds several. Raises UserError if the source is unknown, cannot
+    be downloaded, or holds no known backbone. No file is left if the encoder is not added.
     """
-    weights = weights_from(source, architecture, tell)
-    kind = "starter" if source == "starter" else "imported"
     path = workspace.encoders / f"{file_name(name)}.pt"
-    if find_encoder(workspace.store, name) is None:
-        save_weights(weights, path)
-        return register(workspace, weights, path, name=name, kind=kind, source=source)
-    existing = workspace.encoders / f".{file_name(name)}.pt"
-    save_weights(weights, existing)
+    weights = weights_from(source, architecture, tell, part)
+    kind = "starter" if source == "starter" else "imported"
+    row = _described(workspace, weights, path, name=name, kind=kind, source=source)
+    if find_encoder(workspace.store, name) is not None:
+        return add_encoder(workspace.store, row)
+    save_weights(weights, path)
     try:
-        return register(workspace, weights, existing, name=name, kind=kind, source=source)
-    finally:
-        existing.unlink()
+        return add_encoder(workspace.store, row)
+    except StoreError:
+        # Unless another process has added an encoder of this name meanwhile, nothing uses the file.
+        with contextlib.suppress(StoreError):
+            if find_encoder(workspace.store, name) is None:
+                path.unlink(missing_ok=True)
+        raise
 
 
-def weights_from(source: str, architecture: str = "", tell: Callable[[str], object] = lambda _: None) -> Weights:
+def weights_from(
+    source: str, architecture: str = "", tell: Callable[[str], object] = lambda _: None, part: str = ""
+) -> Weights:
     """Return the weights of a source; the arguments are those of ``add``. Raises UserError."""
+    if part and (source == "starter" or source.startswith(("torchvision:", "random:"))):
+        raise UserError(f"Invalid value for part: {part}. '{source}' holds one network. Leave --part out.")
     if source == "starter":
         return starter_weights()
     if source.startswith("torchvision:"):
         return torchvision_weights(source.removeprefix("torchvision:"))
     if source.startswith("random:"):
         return random_weights(source.removeprefix("random:"))
-    if Path(source).is_file():
-        weights, taken = read_checkpoint(Path(source), architecture)
+    path = Path(source).expanduser()
+    if path.is_file():
+        weights, taken = read_checkpoint(path, architecture, part)
         tell(f"Of {source}, {taken}")
         return weights
+    if path.is_dir():
+        raise UserError(f"{source} is a folder. Name the checkpoint file in it.")
     raise UserError(
         f"'{source}' is not an encoder. Use 'starter', 'torchvision:resnet50', 'random:resnet50', or the path of a "
         "checkpoint."
@@ -82,8 +98,22 @@ def register(
     run_id: int | None = None,
 ) -> EncoderRow:
     """Add saved weights to the store. Raises StoreError if the name belongs to other weights."""
+    row = _described(workspace, weights, path, name=name, kind=kind, source=source, run_id=run_id)
+    return add_encoder(workspace.store, row)
+
+
+def _described(
+    workspace: Workspace,
+    weights: Weights,
+    path: Path,
+    *,
+    name: str,
+    kind: str,
+    source: str = "",
+    run_id: int | None = None,
+) -> EncoderRow:
     encoder = build(weights)
-    row = EncoderRow(
+    return EncoderRow(
         name=name,
         architecture=weights.architecture,
         kind=kind,
@@ -95,7 +125,6 @@ def register(
         source=source,
         run_id=run_id,
     )
-    return add_encoder(workspace.store, row)
 
 
 def load_encoder(

@@ -16,6 +16,7 @@ from orl_explorer.orl.pixels import UnreadableImage, read_image
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.mining.embeddings import Embeddings
+from orl_explorer.train.mining.features import finite
 from orl_explorer.train.progress import Progress, map_ahead
 
 Split = Literal["train", "test"]
@@ -30,6 +31,7 @@ def features_of(
     files: list[str],
     width: int,
     *,
+    encoder: str,
     weights_sha256: str,
     view: Callable[[str], np.ndarray],
     forward: Callable[[np.ndarray], np.ndarray],
@@ -39,7 +41,7 @@ def features_of(
     """Return the features of each photo, float32 [n, width], memory-mapped. Computes those that are not on disk.
 
     view: makes the network's input of a file, uint8 [S, S, 3]. forward: uint8 [B, S, S, 3] -> float32 [B, width].
-    Raises UserError if a photo cannot be read.
+    encoder: its name. Raises UserError if a photo cannot be read, or its feature is not finite.
     """
     stored = Embeddings(folder, split, width, weights_sha256)
     at_once = BATCH if device == "cpu" else ON_DEVICE
@@ -52,7 +54,8 @@ def features_of(
             seen = map_ahead(pool, lambda i: (i, view(files[i])), todo, 2 * at_once)
             while batch := list(islice(seen, at_once)):
                 numbers, pixels = zip(*batch, strict=True)
-                yield np.array(numbers), forward(np.stack(pixels))
+                names = [files[number] for number in numbers]
+                yield np.array(numbers), finite(forward(np.stack(pixels)), names, encoder)
                 progress.advance(len(batch))
 
     if todo:

@@ -42,6 +42,7 @@ def evaluate(
             name,
             split.files,
             encoder.roi_features,
+            encoder=encoder.name,
             weights_sha256=encoder.weights_sha256,
             view=lambda file: center_crop(read_photo(file)),
             forward=network.embed_rois,

@@ -107,6 +107,7 @@ def _stored(
             name,
             split.files,
             sum(channels * cells**2 for channels, cells in heads.shapes),
+            encoder=encoder.name,
             weights_sha256=encoder.weights_sha256,
             view=lambda file: centre(file, steps.config.image_size),
             forward=network.embed_depths,

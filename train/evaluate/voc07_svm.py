@@ -81,6 +81,7 @@ def cells_of(
             name,
             split.files,
             encoder.roi_features * CELLS**2,
+            encoder=encoder.name,
             weights_sha256=encoder.weights_sha256,
             view=lambda file: squeeze(resize_short_side(read_photo(file)), INPUT_SIZE),
             forward=lambda pixels: network.embed_cells(pixels, CELLS),

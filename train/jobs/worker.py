@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import os
 import shutil
 import signal
@@ -24,6 +23,7 @@ from orl_explorer.db.models import now
 from orl_explorer.db.runs.runs import add_metrics, begin_if_first, run_by_id, update_run
 from orl_explorer.db.store import Store, StoreError
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.files import DISK_TROUBLE, cannot_write
 from orl_explorer.train.interpreter import MEETING
 from orl_explorer.train.jobs.kinds import job_of
 from orl_explorer.train.jobs.launcher import identity, reconcile, worker_command
@@ -127,8 +127,8 @@ def execute(workspace: Workspace, run_id: int) -> int:
         progress.log(str(problem))
         code, error = 2, str(problem)
     except Exception as problem:
-        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
-            code, error = 2, "The disk is full. Nothing was lost: free some space, then try again."
+        if isinstance(problem, OSError) and problem.errno in DISK_TROUBLE:
+            code, error = 2, cannot_write(problem.filename or workspace.path, problem)
             progress.log(error)
         else:
             traceback.print_exc()

@@ -16,7 +16,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import leave_out, lost_as
 from orl_explorer.train.mining.cost import ROIS
 from orl_explorer.train.mining.embeddings import Embeddings
-from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
+from orl_explorer.train.mining.features import Features, finite, photo_keys, roi_keys
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress, map_ahead, timed
 from orl_explorer.train.workspace import Workspace
@@ -78,12 +78,12 @@ def embed_rois(
     progress.phase("Embedding RoIs", count)
     _tell_outdated(features.rois, progress)
 
-    def crops(work: tuple[Image, np.ndarray, np.ndarray]) -> list[tuple[int, np.ndarray]]:
+    def crops(work: tuple[Image, np.ndarray, np.ndarray]) -> list[tuple[int, str, np.ndarray]]:
         image, keys, boxes = work
         photo = _read(photos, image, lost)
         if photo is None:
             return []
-        return [(int(key), crop_box(photo, box)) for key, box in zip(keys, boxes, strict=True)]
+        return [(int(key), image.path, crop_box(photo, box)) for key, box in zip(keys, boxes, strict=True)]
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         with ThreadPoolExecutor(2) as pool:
@@ -93,8 +93,8 @@ def embed_rois(
                 for crop in found
             )
             for batch in batched(each, features.batch):
-                keys, pixels = zip(*batch, strict=True)
-                yield np.array(keys), features.encoder.embed_rois(np.stack(pixels))
+                keys, paths, pixels = zip(*batch, strict=True)
+                yield np.array(keys), finite(features.encoder.embed_rois(np.stack(pixels)), paths, features.name)
                 progress.advance(len(batch))
 
     with timed(progress, ROIS, count):
@@ -141,7 +141,8 @@ def _add_photos(
             each = (one for found in map_ahead(pool, viewed, unseen.items(), 2 * at_once) for one in found)
             for batch in batched(each, at_once):
                 keys, pixels = zip(*batch, strict=True)
-                yield np.array(keys), forward(np.stack(pixels))
+                paths = [unseen[key].path for key in keys]
+                yield np.array(keys), finite(forward(np.stack(pixels)), paths, features.name)
                 progress.advance(len(batch))
 
     added = 0

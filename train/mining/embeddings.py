@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock
 
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.files import publish
+from orl_explorer.train.files import publish, said_plainly
 
 FeatureKind = Literal["images", "rois", "attention-and-looks", "train", "test"]
 DTYPE = "<f4"  # half precision would save disk space but change the order of nearly equal pairs
@@ -139,7 +139,14 @@ class Embeddings:
         return LazyRows(self, keys)
 
     def add(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
-        """Append batches of (keys int64 [n], vectors float32 [n, D]). Returns the number of rows added."""
+        """Append batches of (keys int64 [n], vectors float32 [n, D]). Returns the number of rows added.
+
+        Raises UserError if the disk is full or cannot be written; the rows before remain.
+        """
+        with said_plainly(self._vectors):
+            return self._add(batches)
+
+    def _add(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
         added = 0
         self._lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self._lock):

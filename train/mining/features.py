@@ -45,6 +45,20 @@ def roi_keys(digests: np.ndarray | int, boxes: np.ndarray) -> np.ndarray:
     return np.where(digests == 0, 0, np.ascontiguousarray(boxes, "<i2").view("<i8").ravel() ^ digests)
 
 
+def finite(vectors: np.ndarray, photos: Sequence[str], encoder: str) -> np.ndarray:
+    """Return features, float [n, D], if all are finite numbers. Raises UserError that names the photo if not.
+
+    photos: the photo of each row. encoder: its name.
+    """
+    fine = np.isfinite(vectors).reshape(len(vectors), -1).all(axis=1)
+    if not fine.all():
+        raise UserError(
+            f"The encoder '{encoder}' computes features of {photos[int(np.argmin(fine))]} that are not finite numbers: "
+            "its weights overflow. Use --precision fp32 or another encoder."
+        )
+    return vectors
+
+
 class Features:
     """An encoder's stored features, and the network itself, loaded when a feature is missing."""
 
@@ -54,6 +68,7 @@ class Features:
         self.workspace, self._row, self._device, self._precision = workspace, row, device, precision
         self._encoder: EncoderNetwork | None = None
         self._loading = threading.Lock()
+        self.name = row.name
         self.batch = 8 if device == "cpu" else 128  # crops per forward pass; a CPU's caches hold the maps of a few
         self.folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
         self.images = Embeddings(self.folder, "images", row.image_features, row.weights_sha256)
@@ -115,7 +130,8 @@ class AttentionMaps:
         with self._forward:
             if image.id not in self._remembered:
                 pixels = squeeze(_read(self._photos, image))
-                self._remembered[image.id] = self._features.encoder.attention(pixels[None])[0]
+                made = self._features.encoder.attention(pixels[None])
+                self._remembered[image.id] = finite(made, [image.path], self._features.name)[0]
                 while len(self._remembered) > MAPS:
                     self._remembered.popitem(last=False)
             return self._remembered[image.id]
@@ -190,7 +206,8 @@ class BoxFeatures:
             photo = _read(self._photos, some.image)
             network, at_once = self._features.encoder, self._features.batch
             for part in np.split(missing, range(at_once, len(missing), at_once)):
-                found[part] = network.embed_rois(np.stack([crop_box(photo, box) for box in some.boxes[part]]))
+                made = network.embed_rois(np.stack([crop_box(photo, box) for box in some.boxes[part]]))
+                found[part] = finite(made, [some.image.path] * len(part), self._features.name)
             keys = _corners(some.boxes)
             for i in missing.tolist():
                 self._remembered[some.image.id, *keys[i]] = found[i].copy()
@@ -234,7 +251,8 @@ class PooledFeatures:
         with self._forward:
             if key not in self._remembered:
                 photo = np.asarray(_read(self._photos, some.image))
-                self._remembered[key] = self._features.encoder.pool_boxes(photo, some.boxes)
+                made = self._features.encoder.pool_boxes(photo, some.boxes)
+                self._remembered[key] = finite(made, [some.image.path] * len(made), self._features.name)
                 while len(self._remembered) > REMEMBERED // 100:
                     self._remembered.popitem(last=False)
             return self._remembered[key]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from orl_explorer.train.encoders.state_dicts import read_torch
+from orl_explorer.train.encoders.checkpoint_files import read_torch
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.progress import Progress

@@ -124,7 +124,7 @@ def test_a_checkpoint_of_another_shape_is_refused_with_what_it_holds(tmp_path: P
 
 
 @pytest.mark.parametrize("change", ["three layers", "another input", "a bias more", "a layer less"])
-def test_a_projector_of_another_shape_is_refused(tmp_path: Path, learned: Weights, change: str) -> None:
+def test_a_projector_of_another_shape_is_left_aside_with_a_word(tmp_path: Path, learned: Weights, change: str) -> None:
     assert learned.projector is not None
     projector = dict(learned.projector)
     if change == "three layers":
@@ -136,8 +136,11 @@ def test_a_projector_of_another_shape_is_refused(tmp_path: Path, learned: Weight
     else:
         del projector["fc1.weight"]
     save_weights(Weights("resnet18", learned.backbone, projector), tmp_path / "e.pt")
-    with pytest.raises(UserError, match="has a projector of an unknown shape"):
-        checkpoint_weights(tmp_path / "e.pt")
+    found, taken = read_checkpoint(tmp_path / "e.pt")
+    assert found.projector is None
+    assert torch.equal(found.backbone["conv1.weight"], learned.backbone["conv1.weight"])
+    assert {f"projector.{name}" for name in projector} == set(taken.left_aside)
+    assert str(taken).endswith("Its projector 'projector' was ignored: it has an unknown shape.")
 
 
 def test_what_became_of_each_tensor_is_told(workspace: Workspace, tmp_path: Path, learned: Weights) -> None:
@@ -146,7 +149,9 @@ def test_what_became_of_each_tensor_is_told(workspace: Workspace, tmp_path: Path
     add(workspace, str(written(tmp_path / "byol.pth", {"state_dict": state})), "theirs", tell=told.append)
     assert told == [
         f"Of {tmp_path / 'byol.pth'}, 120 tensors of the backbone and 8 of a projector were read; ignored: "
-        "head.predictor.fc0.weight, target_net.0.bn1.bias, target_net.0.bn1.num_batches_tracked and 126 more."
+        "head.predictor.fc0.weight, target_net.0.bn1.bias, target_net.0.bn1.num_batches_tracked and 126 more. "
+        "The file holds 2 networks. Read: 'state_dict.online_net.0'. Not read: 'state_dict.target_net.0'. "
+        "Choose another with --part NAME."
     ]
     _, taken = read_checkpoint(written(tmp_path / "bare.pth", learned.backbone))
     assert str(taken) == "120 tensors of the backbone and 0 of a projector were read; none was ignored."
@@ -207,8 +212,8 @@ def test_a_timm_resnet_is_torchvisions(tmp_path: Path) -> None:
 
 
 def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "e.safetensors").write_bytes(b"to whom it may concern")
-    with pytest.raises(UserError, match="Cannot read .* as a safetensors file"):
+    (tmp_path / "e.safetensors").write_bytes(b'\x10\0\0\0\0\0\0\0{"a": ')
+    with pytest.raises(UserError, match="Cannot read .* as a safetensors file: it is truncated or damaged"):
         checkpoint_weights(tmp_path / "e.safetensors")
 
 
