@@ -12,6 +12,8 @@ MINING    ?= paper
 FLAGS     ?=
 # For `make mutants`: the mutants to run, such as 'orl_explorer.orl.boxes*'. Empty: all of them.
 ONLY      ?=
+# For `make fuzz`: the seconds that all targets take together.
+SECONDS   ?= 600
 # The index to install torch from. Empty: PyPI. https://download.pytorch.org/whl/cpu has builds without CUDA.
 TORCH_INDEX ?=
 
@@ -24,7 +26,7 @@ CHECKERS  := $(if $(NODE),node_modules/.installed)
 SHELL     := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help install run dev unit test lint scripts types docs dist mutants bench reproduce browser clean
+.PHONY: help install run dev unit test lint scripts types docs dist mutants fuzz bench reproduce browser clean
 .DEFAULT_GOAL := help
 
 help:  ## List these commands
@@ -100,6 +102,16 @@ mutants: install  ## Run mutation tests of orl/ and list the mutants that surviv
 	$(BIN)/mutmut run $(if $(ONLY),'$(ONLY)')
 	@$(BIN)/mutmut results | grep -v 'not checked' || echo "No mutant survived."
 
+# A finding ends the command; the input that failed is kept in fuzz/.
+fuzz: install  ## Feed broken files to all readers for SECONDS=600; keep an input that fails in fuzz/
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install -c constraints.txt -e '.[fuzz]'
+	@mkdir -p fuzz; set -- $$(ls tests/fuzz/[a-z]*.py); \
+	for target in "$$@"; do \
+	    echo "== $$target"; \
+	    $(BIN)/python -m $$(basename "$${target%.py}" | sed 's/^/tests.fuzz./') \
+	        -max_total_time=$$(( $(SECONDS) / $$# )) -artifact_prefix=fuzz/; \
+	done
+
 bench: install  ## Run all scripts in benchmarks/ on the demo
 	$(BIN)/orl demo --workspace '$(WORKSPACE)'
 	@for script in $$(grep -l __main__ benchmarks/*.py); do echo "== $$script"; ORL_WORKSPACE='$(WORKSPACE)' $(BIN)/python "$$script"; done
@@ -127,5 +139,5 @@ browser: install
 	fi
 
 clean:  ## Remove .venv and all generated files; keep the workspace
-	rm -rf .venv node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist mutants site test-results *.egg-info
+	rm -rf .venv node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist fuzz mutants site test-results *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
