@@ -64,6 +64,14 @@ def test_every_format_with_exif_is_turned(tmp_path: Path, suffix: str, orientati
     assert np.abs(grey_of(path).astype(int) - SHOWN[orientation]).mean() < 8
 
 
+def test_heic_is_read_where_the_extra_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("pillow_heif")
+    path = tmp_path / "photo.heic"
+    Image.fromarray(STORED).convert("RGB").save(path, quality=95)
+    assert probe_image(path) == (64, 40, 1)
+    assert np.abs(grey_of(path).astype(int) - STORED).mean() < 8
+
+
 def exif_of(kind: int, count: int, value: bytes, tail: bytes = b"") -> bytes:
     """EXIF with one entry, the orientation."""
     return b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHL", 0x0112, kind, count) + value + bytes(4) + tail
