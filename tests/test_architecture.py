@@ -31,6 +31,7 @@ LIGHT = (
     "train/mining",
     "app/api",
     "app/cli",
+    "app/doctor",
     "app/components",
     "app/explorer",
     "app/pages",

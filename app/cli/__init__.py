@@ -22,6 +22,7 @@ from orl_explorer.app.cli import (
     start,
 )
 from orl_explorer.app.cli.ending import exit_code_of
+from orl_explorer.app.doctor.command import doctor
 from orl_explorer.train.interpreter import keep_current_folder_out
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "reproduce": experiments.reproduce_command,
     "export": interchange.export_command,
     "export-encoder": interchange.export_encoder_command,
+    "doctor": doctor,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)

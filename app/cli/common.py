@@ -6,7 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import rich.progress
 import typer
@@ -14,22 +14,15 @@ from rich.console import Console
 
 from orl_explorer.app import bars
 from orl_explorer.app.cli.ending import STOPPED
+from orl_explorer.app.options import Detach as Detach
+from orl_explorer.app.options import Json as Json
+from orl_explorer.app.options import Where as Where
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import ENDED, run_by_id
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.workspace import Workspace
 
 out = Console()
-
-Where = Annotated[
-    Path | None,
-    typer.Option(
-        "--workspace",
-        help="Folder for everything that ORL Explorer writes. Default: $ORL_WORKSPACE, else ./workspace.",
-    ),
-]
-Detach = Annotated[bool, typer.Option("--detach", help="Return at once. The run continues in the background.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def print_json(value: Any) -> None:

@@ -132,6 +132,11 @@ def _shown(host: str) -> str:
     """Return the host name in the printed address."""
     if host in ("127.0.0.1", "0.0.0.0", "::"):
         return "localhost"
+    return bracketed(host)
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it is written before a port."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -143,7 +148,7 @@ def _refuse_taken(host: str, port: int) -> None:
         except OSError as error:
             no_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
             advice = "Choose an address of this machine with --host" if no_host else "Choose another port with --port"
-            raise UserError(f"Cannot listen on {_shown(host)}:{port}: {error.strerror}. {advice}.") from error
+            raise UserError(f"Cannot listen on {bracketed(host)}:{port}: {error.strerror}. {advice}.") from error
 
 
 def _streamlit(options: dict[str, object]) -> list[str]:

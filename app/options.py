@@ -1,0 +1,18 @@
+"""Options that many commands share. It imports nothing that a broken installation may lack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Where = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspace",
+        help="Folder for everything that ORL Explorer writes. Default: $ORL_WORKSPACE, else ./workspace.",
+    ),
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Return at once. The run continues in the background.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
