@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -70,7 +69,7 @@ def exit_code_of(command: Callable[[], object], arguments: Sequence[str]) -> int
     except OSError as error:
         if error.errno not in DISK_TROUBLE:
             raise
-        _say(cannot_write(error.filename or Path.cwd(), error), style="red")
+        _say(cannot_write(error.filename, error) if error.filename else _unwritten(error), style="red")
         code = MISTAKE
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0
@@ -92,6 +91,10 @@ def _say(sentence: str, style: str = "") -> None:
         Console(stderr=True).print(sentence, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
+def _unwritten(error: OSError) -> str:
+    return f"Cannot write the output: {(error.strerror or type(error).__name__).lower()}."
+
+
 def _flushed() -> bool:
     """Write what is left of the output. Return whether somebody reads it; else Python would complain at its end."""
     if sys.stdout is None:
@@ -100,7 +103,7 @@ def _flushed() -> bool:
         sys.stdout.flush()
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
-            _say(f"Cannot write the output: {error.strerror}.", style="red")
+            _say(_unwritten(error), style="red")
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False

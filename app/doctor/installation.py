@@ -87,7 +87,7 @@ def _driver() -> str:
     return next((word for word in words if word[:1].isdigit()), "unknown")
 
 
-def check_folders(workspace: Path) -> Iterator[Checked]:
+def check_disk(workspace: Path) -> Iterator[Checked]:
     """Yield the free space of the workspace and of the temporary folder, and whether they can be written."""
     yield _folder("workspace", workspace, "Choose another with --workspace DIR, or set $ORL_WORKSPACE.")
     try:

@@ -82,7 +82,7 @@ class MiningPanel:
             text = st.query_params.get(URL[name], "")
             if options := self.choices(name):
                 chosen.update((name, value) for value in options if as_text(value) == text)
-            elif (number := finite(text)) is not None:
+            elif (number := number_of(text)) is not None:
                 least, most, step = self.range(name)
                 chosen[name] = type(step)(min(max(number, least), most))
         return with_settings(self.own, chosen)
@@ -162,7 +162,7 @@ def free_name(subject: PreviewSubject, config: MineConfig) -> str:
     return name
 
 
-def finite(text: str) -> float | None:
+def number_of(text: str) -> float | None:
     """Return the finite number that a text of the URL holds, or None."""
     try:
         value = float(text)

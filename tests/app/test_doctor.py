@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from orl_explorer.app.doctor import Checked
-from orl_explorer.app.doctor.installation import check_folders, check_installation
+from orl_explorer.app.doctor.installation import check_disk, check_installation
 from orl_explorer.app.doctor.workspace import check_workspace
 from orl_explorer.train.workspace import Workspace
 
@@ -139,7 +139,7 @@ def test_an_unreachable_database_is_a_problem(tmp_path: Path, monkeypatch: pytes
 
 def test_a_file_in_place_of_the_workspace_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "w").write_text("")
-    [found] = [one for one in check_folders(tmp_path / "w") if one.state != "ok"]
+    [found] = [one for one in check_disk(tmp_path / "w") if one.state != "ok"]
     assert (found.state, found.found) == ("problem", f"{tmp_path / 'w'} is not a folder")
 
 

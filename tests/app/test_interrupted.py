@@ -113,9 +113,9 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
         ("$ORL --help | true; exit ${PIPESTATUS[0]}", ""),
         (
             "$ORL runs --json --workspace $W >/dev/full",
-            "The disk is full. Nothing was lost: free some space, then try again.",
+            "Cannot write the output: no space left on device.",
         ),
-        ("$ORL runs --workspace $W >/dev/full", "The disk is full. Nothing was lost: free some space, then try again."),
+        ("$ORL runs --workspace $W >/dev/full", "Cannot write the output: no space left on device."),
         ("$ORL runs --workspace $W >&-", ""),
         ("$ORL runs show 9 --workspace $W 2>&-", ""),
         ("$ORL runs --workspace $W >&- 2>&- <&-", ""),

@@ -105,7 +105,7 @@ def networks(state: StateDict, candidates: Iterable[str], within: str = "") -> l
     candidates = list(candidates)
     found = []
     for prefix in likely_prefixes(state, candidates):
-        architecture = architecture_of(under(state, prefix), candidates)
+        architecture = architecture_of(below(state, prefix), candidates)
         if architecture is not None:
             part = f"{within}{prefix}".removesuffix(".") or "."
             found.append(_with_projector(state, Network(part, prefix, architecture)))
@@ -132,7 +132,7 @@ def named_part(found: list[Network], part: str) -> list[Network]:
     return [network for network in found if network.part == part or f".{part}." in f".{network.part}."]
 
 
-def under(state: StateDict, prefix: str) -> StateDict:
+def below(state: StateDict, prefix: str) -> StateDict:
     """Return the tensors whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
@@ -186,7 +186,7 @@ def _with_projector(state: StateDict, network: Network) -> Network:
     siblings = {"0": ["1."], "backbone": ["neck.", "projector."], "encoder": ["projector."]}.get(own, [])
     unlike = None
     for sibling in (f"{parent}.{each}" if parent else each for each in siblings):
-        projector = under(state, sibling)
+        projector = below(state, sibling)
         if _is_head(projector, _on_paper(network.architecture)[1]):
             return replace(network, projector=sibling)
         unlike = unlike or (sibling if projector else None)

@@ -17,6 +17,7 @@ from orl_explorer.train.encoders.networks import (
     COUNTER,
     Network,
     StateDict,
+    below,
     completed,
     flattened,
     integers_of,
@@ -26,7 +27,6 @@ from orl_explorer.train.encoders.networks import (
     networks,
     plain,
     surplus,
-    under,
     unfit,
 )
 from orl_explorer.train.errors import UserError
@@ -103,14 +103,14 @@ def read_checkpoint(path: Path, architecture: str = "", part: str = "") -> tuple
     found = networks(state, [declared] if declared else ARCHITECTURES, within)
     chosen = _chosen(path, state, found, part, declared)
     taken = _taken(state, chosen, found)
-    backbone, integers = under(state, chosen.prefix), integers_of(chosen.architecture)
+    backbone, integers = below(state, chosen.prefix), integers_of(chosen.architecture)
     kept = {
         name: usable(path, f"{chosen.prefix}{name}", value, name in integers)
         for name, value in completed(chosen.architecture, backbone).items()
     }
     projector = {
         name: usable(path, f"{chosen.projector}{name}", value, name.endswith(COUNTER))
-        for name, value in (under(state, chosen.projector) if chosen.projector else {}).items()
+        for name, value in (below(state, chosen.projector) if chosen.projector else {}).items()
     }
     # A bare state dict does not record its training; torchvision's supervised ones have a classifier.
     classified = not chosen.contrastive and any(f"{name}.weight" in backbone for name in CLASSIFIERS)
@@ -165,7 +165,7 @@ def _chosen(path: Path, state: StateDict, found: list[Network], part: str, decla
     if not wanted:
         known = ", ".join(f"'{network.part}'" for network in found)
         raise UserError(f"{path} holds no network '{part}'. Its networks: {known}.")
-    more = [surplus(under(state, network.prefix), network.architecture) for network in wanted]
+    more = [surplus(below(state, network.prefix), network.architecture) for network in wanted]
     for network, names in zip(wanted, more, strict=True):
         if not names:
             return network
@@ -191,7 +191,7 @@ def _refusal(path: Path, state: StateDict, declared: str) -> str:
     best: tuple[float, str, list[str]] = (0.0, "", [])
     candidates = [declared] if declared else ARCHITECTURES
     for prefix in likely_prefixes(state, candidates):
-        backbone = under(state, prefix)
+        backbone = below(state, prefix)
         for architecture in candidates:
             wrong, names = unfit(backbone, architecture), names_of(architecture)
             share = (sum(name in backbone for name in names) - len(wrong)) / len(names)

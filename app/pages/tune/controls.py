@@ -6,7 +6,7 @@ import streamlit as st
 
 from orl_explorer.app.explorer.tuning import Tuner
 from orl_explorer.app.pages import shell
-from orl_explorer.app.pages.forms import ALWAYS, MiningPanel, ask_for, finite
+from orl_explorer.app.pages.forms import ALWAYS, MiningPanel, ask_for, number_of
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.train.mining.config import MINE_PRESETS, RAW, MineConfig
 from orl_explorer.train.settings import Value, as_text, control
@@ -43,7 +43,7 @@ def draw_controls(panel: MiningPanel, config: MineConfig) -> None:
 
 def sample() -> tuple[int, int]:
     """Return the sample's size and seed from the URL."""
-    size, seed = finite(st.query_params.get(SAMPLE, "")), finite(st.query_params.get(SEED, ""))
+    size, seed = number_of(st.query_params.get(SAMPLE, "")), number_of(st.query_params.get(SEED, ""))
     return int(size) if size in SIZES else USUAL, int(seed) if seed is not None and 0 <= seed <= MOST_SEEDS else 0
 
 
