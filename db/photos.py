@@ -6,6 +6,7 @@ import heapq
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from operator import attrgetter
 
 import numpy as np
@@ -238,6 +239,13 @@ def _add_boxes(session: Session, boxes_of: Mapping[int, Sequence[AnnotatedBox]])
     columns = ("image_id", "category", "x", "y", "w", "h", "difficult")
     rows = [(image, b.category, b.x, b.y, b.w, b.h, b.difficult) for image, boxes in boxes_of.items() for b in boxes]
     insert_rows(session, Annotation, columns, rows)
+
+
+def keep_last_ingest(store: Store, dataset_id: int, at: datetime, new: int, changed: int, unchanged: int) -> None:
+    """Store when a dataset was last ingested (UTC), and how many of its files were new, changed or unchanged."""
+    kept = {"at": at.isoformat(timespec="seconds"), "new": new, "changed": changed, "unchanged": unchanged}
+    with store.session() as session:
+        session.execute(update(Dataset).where(Dataset.id == dataset_id).values(last_ingest=kept))
 
 
 def count_photos(store: Store, dataset_id: int) -> Dataset:

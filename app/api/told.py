@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from orl_explorer.train.ingest.findings import sentences
+
 if TYPE_CHECKING:
     from orl_explorer.train.ingest.ingest import Ingested
 
@@ -13,12 +15,14 @@ LISTED = 5  # photos that a warning names
 
 
 def warn_of(found: Ingested) -> None:
-    """Warn the caller of a method of photos that cannot be read, and of those that are gone since the last ingest."""
+    """Warn the caller of a method of photos that cannot be read or are gone, and of what was left out or changed."""
     if found.unreadable:
         named = _some([": ".join(photo) for photo in found.unreadable])
         warnings.warn(f"{len(found.unreadable)} photos cannot be read: {named}.", stacklevel=3)
     if found.gone:
         warnings.warn(f"{len(found.gone)} photos are gone: {_some(found.gone)}.", stacklevel=3)
+    for line in sentences(found.findings):
+        warnings.warn(line, stacklevel=3)
 
 
 def _some(names: Sequence[str]) -> str:

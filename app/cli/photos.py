@@ -12,6 +12,7 @@ from orl_explorer.app.cli.common import Json, Where, out, pass_on, print_json, p
 from orl_explorer.app.cli.settings import one_of
 from orl_explorer.app.records import encoder_record
 from orl_explorer.db.encoders import encoders as all_encoders
+from orl_explorer.train.ingest.findings import sentences
 from orl_explorer.train.ingest.layouts import LayoutName
 from orl_explorer.train.workspace import open_workspace
 
@@ -59,6 +60,8 @@ def ingest_command(
         out.print(f"  unreadable: {file}: {reason}", highlight=False, markup=False)
     if len(found.unreadable) > 10:
         out.print(f"  … and {len(found.unreadable) - 10} more")
+    for line in sentences(found.findings):
+        out.print(f"  {line}", highlight=False, markup=False)
 
 
 def _tell_gone(found: Ingested) -> None:

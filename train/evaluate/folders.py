@@ -16,7 +16,8 @@ from orl_explorer.db.photos import dataset_named
 from orl_explorer.orl.formats import SUFFIXES
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
-from orl_explorer.train.ingest.layouts import read_voc, walk
+from orl_explorer.train.ingest.voc import read_voc
+from orl_explorer.train.ingest.walk import walk
 from orl_explorer.train.workspace import Workspace
 
 VOC = "VOCdevkit/VOC2007 with JPEGImages/*.jpg and ImageSets/Main/CLASS_SPLIT.txt"
@@ -92,7 +93,10 @@ def voc_largest(data: str, train: str, test: str) -> tuple[Labelled, Labelled]:
             annotation = Path(file).parents[1] / "Annotations" / f"{Path(file).stem}.xml"
             if not annotation.is_file():
                 raise UserError(f"There is no {annotation}. The class of a photo is that of its largest object.")
-            boxes = [b for b in read_voc(annotation).boxes if not b.difficult and b.category in split.classes]
+            annotated = read_voc(annotation)
+            if annotated.noted:
+                raise UserError(f"{annotation}: {annotated.noted[0].detail} has no name or no proper box.")
+            boxes = [b for b in annotated.boxes if not b.difficult and b.category in split.classes]
             if boxes:
                 files.append(file)
                 labels.append(split.classes.index(max(boxes, key=lambda b: b.w * b.h).category))

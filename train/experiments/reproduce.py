@@ -28,7 +28,7 @@ from orl_explorer.train.evaluate.protocols import (
     SVMConfig,
 )
 from orl_explorer.train.ingest.ingest import ingest
-from orl_explorer.train.ingest.layouts import walk
+from orl_explorer.train.ingest.walk import walk
 from orl_explorer.train.jobs import once
 from orl_explorer.train.jobs.kinds import Evaluate, Mine
 from orl_explorer.train.jobs.trainings import Pretrain, Train

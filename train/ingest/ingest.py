@@ -6,22 +6,26 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
-from orl_explorer.db.models import Dataset
+from orl_explorer.db.findings import Finding, findings_of, replace_findings
+from orl_explorer.db.models import Dataset, now
 from orl_explorer.db.photos import (
     AnnotatedBox,
     FoundPhoto,
     add_photos,
     count_photos,
     ensure_dataset,
+    keep_last_ingest,
     known_files,
     replace_annotations,
 )
-from orl_explorer.orl.pixels import UnreadableImage, file_digest, probe_image, upright_box
+from orl_explorer.orl.formats import SUFFIXES
+from orl_explorer.orl.pixels import UnreadableImage, file_digest, probe_image
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.ingest.layouts import SUFFIXES, Annotated, Layout, detect
+from orl_explorer.train.ingest.annotated import boxes_as_shown
+from orl_explorer.train.ingest.findings import KINDS
+from orl_explorer.train.ingest.layouts import Layout, detect
 from orl_explorer.train.ingest.presence import Presence, refuse_emptied_root, refuse_lost_root
 from orl_explorer.train.workspace import Workspace
 
@@ -42,6 +46,7 @@ class Ingested:
     gone: tuple[str, ...] = ()  # paths of photos whose file was there at the last ingest
     returned: int = 0  # photos that were gone or unreadable and are as before now
     renamed: int = 0  # gone photos whose content has a new name
+    findings: tuple[Finding, ...] = ()  # what was left out, changed or guessed; stored with the dataset
 
 
 def ingest(
@@ -55,24 +60,28 @@ def ingest(
 ) -> Ingested:
     """Add the photos of a folder and its subfolders to a dataset. Repeat it to add new and changed photos.
 
-    Unreadable files are recorded with the reason, and photos whose file is gone are marked. Raises UserError if there
-    are no photos.
+    Unreadable files are recorded with the reason, photos whose file is gone are marked, and whatever is left out,
+    changed or guessed is recorded as a finding. Raises UserError, and stores nothing, if there are no photos.
     """
     refuse_lost_root(workspace.store, path)
     found = detect(path, layout, annotations)
-    if next(iter(found.files()), None) is None:
+    if not found.paths:
         refuse_emptied_root(workspace.store, found.root)
         raise UserError(f"There are no photos in {path} or its subfolders. Photos are files that end in {_suffixes()}.")
     dataset = ensure_dataset(workspace.store, name or found.root.name, str(found.root), found.name)
     counts, presence = Ingested(dataset), Presence(workspace.store, dataset.id, found.root)
     seen = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for paths in _batches(found.files()):
-            counts = _ingest_batch(workspace, found, paths, counts, pool, presence)
-            seen += len(paths)
-            report(seen)
-    presence.finish()
-    dataset = count_photos(workspace.store, dataset.id)
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for paths in _batches(found.paths):
+                counts = _ingest_batch(workspace, found, paths, counts, pool, presence)
+                seen += len(paths)
+                report(seen)
+        presence.finish()
+        findings = _keep_findings(workspace, dataset.id, found.findings.all())
+        keep_last_ingest(workspace.store, dataset.id, now(), counts.new, counts.changed, counts.unchanged)
+    finally:  # what an interrupted ingest has taken in is counted
+        dataset = count_photos(workspace.store, dataset.id)
     unreadable = counts.unreadable + tuple(presence.unreachable.items())
     return replace(
         counts,
@@ -81,7 +90,18 @@ def ingest(
         gone=presence.gone,
         returned=presence.returned,
         renamed=presence.renamed,
+        findings=findings,
     )
+
+
+def _keep_findings(workspace: Workspace, dataset_id: int, found: list[Finding]) -> tuple[Finding, ...]:
+    """Store findings with the photos that they are about. Writes nothing if they are those of the last ingest."""
+    names = [one.name for one in found if KINDS[one.kind].about in ("photos", "annotations", "boxes")]
+    photos = known_files(workspace.store, dataset_id, list(dict.fromkeys(names)))
+    kept = [replace(one, image_id=photos[one.name].id) if one.name in photos else one for one in found]
+    if kept != findings_of(workspace.store, dataset_id):
+        replace_findings(workspace.store, dataset_id, kept)
+    return tuple(kept)
 
 
 def _ingest_batch(
@@ -98,7 +118,10 @@ def _ingest_batch(
     same = {path for path, image in known.items() if _stamp(layout.root / path) == (image.size, image.mtime_ns)}
     # Unreadable files are tried again: they may have been readable by now without a change of their content.
     todo = [path for path in paths if path not in same or known[path].status == "unreadable"]
-    looked = list(pool.map(lambda path: _look_at(layout, path), todo))
+    looked = []
+    for photo, noted in pool.map(lambda path: _look_at(layout, path), todo):
+        looked.append(photo)
+        layout.findings.add(noted)
     back = presence.take_back(known, sorted(same), looked)
     unchanged = {path: known[path] for path in (same - set(todo)) | back}
     unchanged |= {p.path: known[p.path] for p in looked if p.path in same and p.error == known[p.path].error}
@@ -107,15 +130,13 @@ def _ingest_batch(
         workspace.store, counts.dataset.id, photos, {p.path: known[p.path].id for p in photos if p.path in known}
     )
     # Annotations may have been added or corrected since, for unchanged photos.
-    annotated = {path: layout.annotated(path) for path, image in unchanged.items() if image.width}
-    replace_annotations(
-        workspace.store,
-        {
-            (image := unchanged[path]).id: boxes_as_shown(boxes, image.orientation, image.width, image.height)
-            for path, boxes in annotated.items()
-            if boxes is not None
-        },
-    )
+    annotations = {}
+    for path, image in sorted(unchanged.items()):
+        boxes, noted = _boxes(layout, path, image.orientation, image.width, image.height) if image.width else (None, [])
+        layout.findings.add(noted)
+        if boxes is not None:
+            annotations[image.id] = boxes
+    replace_annotations(workspace.store, annotations)
     changed = len(known) - len(unchanged)
     return replace(
         counts,
@@ -126,35 +147,29 @@ def _ingest_batch(
     )
 
 
-def _look_at(layout: Layout, path: str) -> FoundPhoto:
+def _look_at(layout: Layout, path: str) -> tuple[FoundPhoto, list[Finding]]:
     file = layout.root / path
     size, mtime = _stamp(file)
+    if not os.path.lexists(file):
+        return FoundPhoto(path, error=f"not found in {file.parent}"), []
     try:
         width, height, orientation = probe_image(file)
         digest = file_digest(file)
     except (UnreadableImage, OSError) as error:
-        return FoundPhoto(path, size=size, mtime_ns=mtime, error=str(error))
+        return FoundPhoto(path, size=size, mtime_ns=mtime, error=str(error)), []
+    boxes, noted = _boxes(layout, path, orientation, width, height)
+    return FoundPhoto(path, width, height, orientation, size, mtime, None, boxes or (), digest), noted
+
+
+def _boxes(
+    layout: Layout, path: str, orientation: int, width: int, height: int
+) -> tuple[tuple[AnnotatedBox, ...] | None, list[Finding]]:
+    """Return the annotated boxes of a photo as shown, None if it is not annotated, and what was left out."""
     annotated = layout.annotated(path)
-    boxes = boxes_as_shown(annotated, orientation, width, height) if annotated else ()
-    return FoundPhoto(path, width, height, orientation, size, mtime, None, boxes, digest)
-
-
-def boxes_as_shown(annotated: Annotated, orientation: int, width: int, height: int) -> tuple[AnnotatedBox, ...]:
-    """Return annotated boxes in the frame as shown, width x height.
-
-    Not all annotation tools apply the EXIF orientation. If it turns the photo by 90 degrees, the declared size tells
-    which frame the boxes are in; otherwise they are assumed to be in the stored frame.
-    """
-    quarter_turn = orientation >= 5
-    declared = (annotated.width, annotated.height)
-    if orientation == 1 or (quarter_turn and width != height and declared == (width, height)):
-        return annotated.boxes
-    stored = (height, width) if quarter_turn else (width, height)
-    turned = []
-    for box in annotated.boxes:
-        x, y, w, h = upright_box((box.x, box.y, box.w, box.h), orientation, *stored)
-        turned.append(replace(box, x=x, y=y, w=w, h=h))
-    return tuple(turned)
+    if annotated is None:
+        return None, []
+    boxes, noted = boxes_as_shown(annotated, orientation, width, height)
+    return boxes, annotated.findings(path, noted)
 
 
 def _stamp(file: Path) -> tuple[int, int]:
@@ -165,9 +180,8 @@ def _stamp(file: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _batches(paths: Iterator[str]) -> Iterator[list[str]]:
-    while batch := list(islice(paths, BATCH)):
-        yield batch
+def _batches(paths: list[str]) -> Iterator[list[str]]:
+    return (paths[start : start + BATCH] for start in range(0, len(paths), BATCH))
 
 
 def _suffixes() -> str:

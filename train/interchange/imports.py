@@ -18,7 +18,7 @@ from orl_explorer.db.photos import current_images, usable_images
 from orl_explorer.db.sets import write
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import said_plainly
-from orl_explorer.train.ingest.layouts import coco_json
+from orl_explorer.train.ingest.coco import coco_json
 from orl_explorer.train.ingest.named_photos import positions
 from orl_explorer.train.interchange import reference
 from orl_explorer.train.jobs.kinds import Mine

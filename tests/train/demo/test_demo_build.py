@@ -13,7 +13,7 @@ from PIL import Image
 from orl_explorer.train.demo import build
 from orl_explorer.train.demo.build import build_demo, compose, is_built, is_empty
 from orl_explorer.train.demo.scenes import compose_scene
-from orl_explorer.train.ingest.layouts import read_coco
+from orl_explorer.train.ingest.coco import read_coco
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.workspace import Workspace, open_workspace
 

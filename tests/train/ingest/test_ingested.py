@@ -12,11 +12,15 @@ from sqlalchemy import text
 from orl_explorer.db.photos import AnnotatedBox, annotations_of, known_files
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.ingest.ingest import Ingested, boxes_as_shown, ingest
-from orl_explorer.train.ingest.layouts import Annotated
+from orl_explorer.train.ingest.annotated import Annotated, boxes_as_shown
+from orl_explorer.train.ingest.ingest import Ingested, ingest
 from orl_explorer.train.workspace import Workspace
 
-TABLES = "SELECT * FROM dataset", "SELECT * FROM image", "SELECT image_id, category, x, y, w, h FROM annotation"
+TABLES = (
+    "SELECT id, name, root, layout, image_count, categories, revision FROM dataset",
+    "SELECT * FROM image",
+    "SELECT image_id, category, x, y, w, h FROM annotation",
+)
 
 
 def save(path: Path, size: tuple[int, int] = (64, 48), orientation: int = 1) -> Path:
@@ -136,7 +140,7 @@ def test_an_unreadable_photo_gets_no_boxes_however_often_it_is_looked_at(workspa
     save(tmp_path / "pets" / "images" / "a.jpg")
     write_coco(tmp_path / "pets", {"a.jpg": [[1, 2, 3, 4]], "gone.jpg": [[5, 6, 7, 8]]})
     first = ingest(workspace, tmp_path / "pets")
-    assert first.unreadable == (("images/gone.jpg", "the file is not there any more"),)
+    assert first.unreadable == (("images/gone.jpg", f"not found in {tmp_path}/pets/images"),)
     assert first.dataset.annotation_count == 1
     before = content(workspace)
     again = ingest(workspace, tmp_path / "pets")
@@ -167,7 +171,7 @@ def test_boxes_follow_the_turn_of_their_photo(
 
 
 def test_of_a_square_photo_boxes_are_taken_to_be_in_the_stored_frame() -> None:
-    (box,) = boxes_as_shown(Annotated((AnnotatedBox("dog", 0, 0, 10, 20),), 50, 50), 6, 50, 50)
+    (box,), _ = boxes_as_shown(Annotated((AnnotatedBox("dog", 0, 0, 10, 20),), 50, 50), 6, 50, 50)
     assert (box.x, box.y, box.w, box.h) == (30, 0, 20, 10)
 
 

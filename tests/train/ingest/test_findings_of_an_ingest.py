@@ -1,0 +1,421 @@
+"""What people bring that an ingest leaves out or changes: the rows that are stored, and the findings."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from orl_explorer.db.findings import findings_of
+from orl_explorer.db.photos import AnnotatedBox, annotations_of, current_images, datasets
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest.annotated import Annotated, boxes_as_shown
+from orl_explorer.train.ingest.coco import coco_json, read_coco
+from orl_explorer.train.ingest.findings import KINDS, Findings, sentences
+from orl_explorer.train.ingest.ingest import Ingested, ingest
+from orl_explorer.train.ingest.layouts import detect
+from orl_explorer.train.ingest.voc import read_voc
+from orl_explorer.train.workspace import Workspace
+
+WIDTH, HEIGHT = 160, 120
+CAT = [{"id": 1, "name": "cat"}]
+
+
+def save(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (WIDTH, HEIGHT), (90, 120, 40)).save(root / name, format="JPEG")
+
+
+def write(file: Path, content: object) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return file
+
+
+def coco(*objects: dict[str, Any], names: tuple[object, ...] = ("a.jpg",), **more: object) -> dict[str, Any]:
+    images = [{"id": n, "file_name": name, "width": WIDTH, "height": HEIGHT} for n, name in enumerate(names, 1)]
+    known = {"image_id": 1, "category_id": 1}
+    return {"images": images, "annotations": [known | each for each in objects], "categories": CAT} | more
+
+
+def voc(*corners: str, size: str = "") -> str:
+    tags = ("xmin", "ymin", "xmax", "ymax")
+    boxes = ["".join(f"<{t}>{v}</{t}>" for t, v in zip(tags, each.split(), strict=True)) for each in corners]
+    objects = "".join(f"<object><name>cat</name><bndbox>{box}</bndbox></object>" for box in boxes)
+    return f"<annotation>{size}{objects}</annotation>"
+
+
+def told(found: Ingested) -> list[tuple[str, str, int]]:
+    return [(one.kind, one.name, one.count) for one in found.findings]
+
+
+def boxes(workspace: Workspace) -> dict[str, list[tuple[float, ...]]]:
+    images = current_images(workspace.store, datasets(workspace.store)[0].id)
+    return {i.path: [(b.x, b.y, b.w, b.h) for b in annotations_of(workspace.store, i.id)] for i in images}
+
+
+@pytest.mark.parametrize(
+    ("given_object", "stored", "kind"),
+    [
+        ({"bbox": [10, 20, 30, 40]}, (10, 20, 30, 40), None),
+        ({"bbox": ["10", "20.5", 30, 40]}, (10, 20.5, 30, 40), None),
+        ({"image_id": "1", "bbox": [10, 20, 30, 40]}, (10, 20, 30, 40), None),
+        ({"image_id": 1.0, "bbox": [10, 20, 30, 40]}, (10, 20, 30, 40), None),
+        ({"category_id": "1", "bbox": [10, 20, 30, 40]}, (10, 20, 30, 40), None),
+        ({"bbox": [100, 100, -30, -40]}, (70, 60, 30, 40), "corners-exchanged"),
+        ({"bbox": [-20, -5, 40, 40]}, (0, 0, 20, 35), "clipped"),
+        ({"bbox": [-0.5, 0, 40, 40]}, (0, 0, 39.5, 40), None),  # rounding
+        ({"bbox": [500, 500, 10, 10]}, None, "outside-box"),
+        ({"bbox": [10, 20, 0, 40]}, None, "no-area"),
+        ({"bbox": [float("nan"), 20, 30, 40]}, None, "not-finite"),
+        ({"bbox": [10, 20, float("inf"), 40]}, None, "not-finite"),
+        ({"bbox": [10, 20, 10**400, 40]}, None, "not-finite"),
+        ({"bbox": [1, 2, 3]}, None, "no-box"),
+        ({"bbox": None}, None, "no-box"),
+        ({"bbox": "10 20 30 40"}, None, "no-box"),
+        ({"segmentation": [[10, 20, 40, 20, 40, 60]]}, (10, 20, 30, 40), "from-outline"),
+        ({"category_id": 77, "bbox": [10, 20, 30, 40]}, None, "unknown-category"),
+    ],
+)
+def test_a_coco_box_is_right_or_left_out_with_a_finding(
+    workspace: Workspace, tmp_path: Path, given_object: dict[str, Any], stored: tuple | None, kind: str | None
+) -> None:
+    root = tmp_path / "photos"
+    save(root, "a.jpg")
+    write(root / "annotations" / "i.json", coco(given_object))
+    found = ingest(workspace, root)
+    assert boxes(workspace) == {"a.jpg": [stored] if stored else []}
+    assert told(found) == ([(kind, "a.jpg", 1)] if kind else [])
+    assert findings_of(workspace.store, found.dataset.id) == list(found.findings)
+
+
+@pytest.mark.parametrize(("crowd", "difficult"), [("0", False), ("1", True), (True, True), (None, False), (0, False)])
+def test_a_crowd_may_be_a_text(tmp_path: Path, crowd: object, difficult: bool) -> None:
+    file = write(tmp_path / "i.json", coco({"bbox": [1, 2, 3, 4], "iscrowd": crowd}))
+    assert read_coco(file)["a.jpg"].boxes == (AnnotatedBox("cat", 1, 2, 3, 4, difficult),)
+
+
+def test_annotations_of_unknown_photos_are_counted(workspace: Workspace, tmp_path: Path) -> None:
+    save(tmp_path / "p", "a.jpg")
+    unknown = [{"image_id": 9, "bbox": [1, 2, 3, 4]}] * 2 + [{"image_id": None, "bbox": [1, 2, 3, 4]}]
+    write(tmp_path / "p" / "annotations" / "i.json", coco(*unknown))
+    found = ingest(workspace, tmp_path / "p")
+    assert told(found) == [("unknown-photo", "image_id 9", 2), ("unknown-photo", "image_id None", 1)]
+    assert sentences(found.findings) == [
+        "Annotations without a photo: 3 (image_id 9 (2); image_id None). An annotation whose image_id is not that of "
+        "one photo in the file is left out."
+    ]
+
+
+def test_one_file_under_two_names_is_taken_once_with_all_boxes(workspace: Workspace, tmp_path: Path) -> None:
+    save(tmp_path / "p", "d/0.jpg")
+    entries = coco({"bbox": [1, 2, 3, 4]}, {"image_id": 2, "bbox": [5, 6, 7, 8]}, names=("d/0.jpg", "./d//0.jpg"))
+    write(tmp_path / "p" / "annotations" / "i.json", entries)
+    found = ingest(workspace, tmp_path / "p")
+    assert boxes(workspace) == {"d/0.jpg": [(1, 2, 3, 4), (5, 6, 7, 8)]}
+    assert told(found) == [("listed-twice", "d/0.jpg", 1)]
+
+
+def test_an_entry_that_is_there_twice_keeps_its_boxes(tmp_path: Path) -> None:
+    content = coco({"bbox": [1, 2, 3, 4]})
+    content["images"] *= 2
+    assert len(read_coco(write(tmp_path / "i.json", content))["a.jpg"].boxes) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.jpg", "/etc/secret.jpg", "a/../../secret.jpg", "https://x.org/a.jpg", "C:\\photos\\a.jpg"]
+)
+def test_a_name_outside_the_folder_is_never_read(workspace: Workspace, tmp_path: Path, name: str) -> None:
+    save(tmp_path, "secret.jpg", "p/a.jpg")
+    write(tmp_path / "p" / "annotations" / "i.json", coco(names=("a.jpg", name)))
+    found = ingest(workspace, tmp_path / "p")
+    assert list(boxes(workspace)) == ["a.jpg"]
+    assert told(found) == [("outside-photo", name, 1)]
+
+
+def test_file_names_that_are_no_texts_are_counted(workspace: Workspace, tmp_path: Path) -> None:
+    save(tmp_path / "p", "a.jpg")
+    write(tmp_path / "p" / "annotations" / "i.json", coco(names=("a.jpg", 0, None, ["b.jpg"])))
+    found = ingest(workspace, tmp_path / "p")
+    assert told(found) == [("unnamed-photo", f"image {n}", 1) for n in (2, 3, 4)]
+
+
+def test_photos_are_found_in_the_folder_that_holds_most_and_in_several(workspace: Workspace, tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    save(root, "0.jpg", "images/0.jpg", "images/1.jpg", "images/2.jpg", "val/3.jpg", "images/more.jpg")
+    write(root / "annotations" / "i.json", coco(names=tuple(f"{n}.jpg" for n in range(5))))
+    found = ingest(workspace, root)
+    assert list(boxes(workspace)) == [*(f"images/{n}.jpg" for n in (0, 1, 2, 4)), "val/3.jpg"]
+    assert found.unreadable == (("images/4.jpg", f"not found in {root}/images"),)
+    assert told(found) == [("unlisted", "images", 1)]
+
+
+def test_capitals_and_the_encoding_of_accents_are_overlooked_with_a_finding(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    save(tmp_path / "p", "IMG.JPG", "cafe\u0301.jpg")
+    write(tmp_path / "p" / "annotations" / "i.json", coco(names=("img.jpg", "caf\u00e9.jpg")))
+    found = ingest(workspace, tmp_path / "p")
+    assert list(boxes(workspace)) == ["IMG.JPG", "cafe\u0301.jpg"]
+    assert {kind for kind, *_ in told(found)} == {"loose-name"}
+
+
+@pytest.mark.parametrize(
+    ("files", "meant"),
+    [
+        (["annotations/i.json", "annotations/._i.json"], "annotations/i.json"),
+        (["annotations/instances_train.json", "annotations/captions_train.json"], "annotations/instances_train.json"),
+        (["annotations/a.json", "annotations/b.json"], None),
+        (["labels.json"], "labels.json"),
+        (["_annotations.coco.json"], "_annotations.coco.json"),
+        (["other.json"], None),
+    ],
+)
+def test_the_json_that_is_meant(tmp_path: Path, files: list[str], meant: str | None) -> None:
+    (tmp_path / "train").mkdir()
+    for file in files:
+        write(tmp_path / file, {})
+    assert coco_json(tmp_path) == (None if meant is None else tmp_path / meant)
+
+
+def test_json_that_is_not_read_is_told(workspace: Workspace, tmp_path: Path) -> None:
+    save(tmp_path / "p", "a.jpg")
+    write(tmp_path / "p" / "labels.json", ["cat", "dog"])
+    found = ingest(workspace, tmp_path / "p")
+    assert (found.dataset.layout, told(found)) == ("folder", [("annotations-not-taken", ".json", 1)])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "i.json"
+    file.write_bytes(json.dumps(coco({"bbox": [1, 2, 3, 4]})).encode(encoding))
+    assert len(read_coco(file)["a.jpg"].boxes) == 1
+
+
+def test_a_name_that_no_database_stores_is_escaped(workspace: Workspace, tmp_path: Path) -> None:
+    save(tmp_path / "p", "a.jpg")
+    (tmp_path / "p" / "a.jpg").rename(os.fsdecode(os.fsencode(tmp_path / "p") + b"/\xff.jpg"))
+    save(tmp_path / "p", "b.jpg")
+    categories = [{"id": 1, "name": "c\ud800\0"}]
+    write(
+        tmp_path / "p" / "annotations" / "i.json", coco({"bbox": [1, 2, 3, 4]}, names=("b.jpg",), categories=categories)
+    )
+    found = ingest(workspace, tmp_path / "p")
+    assert told(found) == [("not-utf8", "\\udcff.jpg", 1)]
+    assert found.dataset.categories == {"c\\ud800\\0": 1}
+
+
+@pytest.mark.parametrize(
+    ("declared", "orientation", "stored", "kind"),
+    [
+        ((160, 120), 1, (10, 20, 30, 40), None),
+        ((320, 240), 1, (5, 10, 15, 20), "scaled"),
+        ((80, 60), 1, (20, 40, 60, 80), "scaled"),
+        ((321, 240), 1, (10 * 160 / 321, 10, 30 * 160 / 321, 20), "scaled"),
+        ((120, 160), 1, (10, 20, 30, 40), "sides-exchanged"),
+        ((300, 200), 1, None, "other-size"),
+        ((0, 0), 1, (10, 20, 30, 40), None),
+        ((120, 160), 6, (100, 10, 40, 30), None),  # drawn in the stored frame, which is 120 wide
+        ((160, 120), 6, (10, 20, 30, 40), None),  # drawn as shown
+        ((240, 320), 6, (130, 5, 20, 15), "scaled"),
+        ((320, 240), 6, (5, 10, 15, 20), "scaled"),
+        ((160, 120), 3, (120, 60, 30, 40), None),
+    ],
+)
+def test_boxes_of_another_size_are_scaled_or_left_out(
+    declared: tuple[int, int], orientation: int, stored: tuple[float, ...] | None, kind: str | None
+) -> None:
+    annotated = Annotated((AnnotatedBox("cat", 10, 20, 30, 40),), *declared)
+    found, noted = boxes_as_shown(annotated, orientation, WIDTH, HEIGHT)
+    assert [(b.x, b.y, b.w, b.h) for b in found] == ([pytest.approx(stored)] if stored else [])
+    assert [one.kind.name for one in noted] == ([kind] if kind else [])
+
+
+def test_vocs_annotations_mirror_the_folders_of_their_photos(workspace: Workspace, tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    save(root, *(f"JPEGImages/{name}.jpg" for name in ("a/0", "b/0", "0", "a/only", "c/1", "d/1", "X")))
+    corners = {"a/0": "1 1 9 9", "0": "2 2 9 9", "only": "3 3 9 9", "1": "4 4 9 9", "x": "5 5 9 9", "z": "6 6 9 9"}
+    for name, each in corners.items():
+        write(root / "Annotations" / f"{name}.xml", voc(each))
+    found = ingest(workspace, root)
+    assert {path: [x + 1 for x, *_ in each] for path, each in boxes(workspace).items() if each} == {
+        "JPEGImages/a/0.jpg": [1],
+        "JPEGImages/0.jpg": [2],
+        "JPEGImages/a/only.jpg": [3],
+        "JPEGImages/X.jpg": [5],
+    }
+    assert told(found) == [
+        ("xml-without-photo", "Annotations/1.xml", 1),
+        ("xml-without-photo", "Annotations/z.xml", 1),
+        ("xml-of-several", "Annotations/1.xml", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("xml", "stored", "kind"),
+    [
+        (voc("10 20 39 59", size="<size><width>160.0</width><height>120</height></size>"), (9, 19, 30, 40), None),
+        (voc("10 20 39 59", size="<size><width/><height/></size>"), (9, 19, 30, 40), None),
+        (voc("39 59 10 20"), (9, 19, 30, 40), "corners-exchanged"),
+        (voc("nan 20 39 59"), None, "not-finite"),
+        (voc("1 1 inf 59"), None, "not-finite"),
+        (voc("left 1 9 59"), None, "no-box"),
+        ("<annotation><object><name>cat</name></object></annotation>", None, "no-box"),
+        (voc("1 1 9 9").replace("cat", " "), None, "unknown-category"),
+        ("<annotation><object>", None, "broken-annotations"),
+        ('<?xml version="1.0" encoding="nonsense"?><annotation/>', None, "broken-annotations"),
+    ],
+)
+def test_a_voc_box_is_right_or_left_out_with_a_finding(
+    workspace: Workspace, tmp_path: Path, xml: str, stored: tuple | None, kind: str | None
+) -> None:
+    save(tmp_path / "p", "JPEGImages/a.jpg", "JPEGImages/b.jpg")
+    write(tmp_path / "p" / "Annotations" / "a.xml", xml)
+    write(tmp_path / "p" / "Annotations" / "b.xml", voc("1 1 9 9"))
+    found = ingest(workspace, tmp_path / "p")
+    assert boxes(workspace) == {"JPEGImages/a.jpg": [stored] if stored else [], "JPEGImages/b.jpg": [(0, 0, 9, 9)]}
+    assert told(found) == ([(kind, "JPEGImages/a.jpg", 1)] if kind else [])
+
+
+def test_vocs_without_xml_say_so(workspace: Workspace, tmp_path: Path) -> None:
+    save(tmp_path / "p", "JPEGImages/a.jpg")
+    (tmp_path / "p" / "Annotations").mkdir()
+    assert told(ingest(workspace, tmp_path / "p")) == [("no-annotations", "Annotations", 1)]
+
+
+def test_links_pipes_hidden_files_and_other_formats_are_counted(workspace: Workspace, tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    save(root, "a.jpg", "sub/b.jpg", ".hidden/c.jpg", "._a.jpg", "raw/x.jpg", "__MACOSX/d.jpg")
+    save(tmp_path / "elsewhere", "e.jpg")
+    for link, target in {
+        "sub/up": "..",
+        "me.jpg": "me.jpg",
+        "twice": "sub",
+        "again.jpg": "a.jpg",
+        "far": str(tmp_path / "elsewhere"),
+        "far2": str(tmp_path / "elsewhere"),
+        "nothing.jpg": "not there",
+    }.items():
+        (root / link).symlink_to(target)
+    os.mkfifo(root / "pipe.jpg")
+    (root / "raw" / "y.CR2").touch()
+    (root / "raw" / "z.cr2").touch()
+    found = ingest(workspace, root)
+    assert list(boxes(workspace)) == ["a.jpg", "far/e.jpg", "nothing.jpg", "raw/x.jpg", "sub/b.jpg"]
+    assert [path for path, _ in found.unreadable] == ["nothing.jpg"]
+    assert sorted(told(found)) == [
+        ("hidden", "._a.jpg", 1),
+        ("hidden", ".hidden", 1),
+        ("hidden", "__MACOSX", 1),
+        ("link-back", "far2", 1),
+        ("link-back", "me.jpg", 1),
+        ("link-back", "sub/up", 1),
+        ("link-back", "twice", 1),
+        ("linked-twice", "again.jpg", 1),
+        ("not-a-file", "pipe.jpg", 1),
+        ("other-format", ".cr2", 2),
+    ]
+
+
+def test_folders_may_be_nested_deeply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = 1200  # more than Python's calls may be
+    monkeypatch.chdir(tmp_path)
+    for _ in range(deep):
+        Path("d").mkdir()
+        monkeypatch.chdir("d")
+    Path("a.jpg").touch()
+    assert detect(tmp_path, "folder", None).paths == ["d/" * deep + "a.jpg"]
+    Path("a.jpg").unlink()
+    for _ in range(deep):  # pytest cannot remove it
+        monkeypatch.chdir("..")
+        Path("d").rmdir()
+
+
+def test_annotations_do_not_fit_a_plain_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"Option --annotations names a COCO file and does not fit --layout folder\."):
+        detect(tmp_path, "folder", tmp_path / "i.json")
+
+
+def test_an_ingest_that_is_repeated_has_the_same_findings_and_the_same_revision(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    names = tuple(f"{n}.jpg" for n in range(30))
+    save(tmp_path / "p", *names)
+    objects = [{"image_id": n, "bbox": [-20, 1, 40, 50]} for n in range(1, 31)]
+    write(tmp_path / "p" / "annotations" / "i.json", coco(*objects, names=names))
+    first, second = (ingest(workspace, tmp_path / "p") for _ in range(2))
+    assert second.findings == first.findings
+    assert second.dataset.revision == first.dataset.revision
+    assert [one.name for one in first.findings] == sorted(names)
+
+
+def test_more_names_than_are_kept_are_counted_in_one_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orl_explorer.train.ingest.findings.KEPT", 2)
+    found = Findings()
+    found.add(KINDS["clipped"].of(name) for name in ("a", "b", "c", "d", "a"))
+    assert [(one.name, one.count) for one in found.all()] == [("a", 2), ("b", 1), ("", 2)]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda each: st.lists(each, max_size=5) | st.dictionaries(st.text(max_size=4), each, max_size=3),
+    max_leaves=6,
+)
+ENTRY = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": JSON,
+        "image_id": JSON | st.just(1),
+        "category_id": JSON | st.just(1),
+        "bbox": JSON | st.lists(st.integers(-300, 300) | st.floats(), min_size=4, max_size=4),
+        "segmentation": JSON | st.lists(st.lists(st.floats(), max_size=8), max_size=2),
+        "iscrowd": JSON,
+    },
+)
+SHAPED = st.fixed_dictionaries(
+    {"images": JSON | st.just(coco()["images"])},
+    optional={"annotations": JSON | st.lists(ENTRY, max_size=4), "categories": JSON | st.just(CAT)},
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(content=SHAPED | JSON, orientation=st.integers(1, 8))
+def test_any_json_gives_boxes_inside_the_photo_or_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, content: object, orientation: int
+) -> None:
+    file = write(tmp_path_factory.getbasetemp() / "any" / "i.json", content)
+    try:
+        photos = read_coco(file, Findings())
+    except UserError as error:
+        assert "is not a COCO annotation file" in str(error)
+        return
+    for annotated in photos.values():
+        for box in boxes_as_shown(annotated, orientation, WIDTH, HEIGHT)[0]:
+            assert 0 <= box.x < box.x + box.w <= WIDTH
+            assert 0 <= box.y < box.y + box.h <= HEIGHT
+
+
+@settings(max_examples=150, deadline=None)
+@given(raw=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_bytes_give_a_sentence(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
+    file = tmp_path_factory.getbasetemp() / "any-bytes"
+    file.write_bytes(raw)
+    for read in (read_coco, read_voc):
+        with pytest.raises(UserError):
+            read(file)
+
+
+@settings(max_examples=100, deadline=None)
+@given(corners=st.lists(st.floats().map(str) | st.integers().map(str) | st.just("x"), min_size=4, max_size=4))
+def test_any_corners_give_boxes_inside_the_photo(tmp_path_factory: pytest.TempPathFactory, corners: list[str]) -> None:
+    file = write(tmp_path_factory.getbasetemp() / "any" / "a.xml", voc(" ".join(corners)))
+    for box in boxes_as_shown(read_voc(file), 1, WIDTH, HEIGHT)[0]:
+        assert 0 <= box.x < box.x + box.w <= WIDTH
+        assert 0 <= box.y < box.y + box.h <= HEIGHT
