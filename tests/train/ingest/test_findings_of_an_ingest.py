@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -324,18 +326,14 @@ def test_links_pipes_hidden_files_and_other_formats_are_counted(workspace: Works
     ]
 
 
-def test_folders_may_be_nested_deeply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = 1200  # more than Python's calls may be
-    monkeypatch.chdir(tmp_path)
-    for _ in range(deep):
-        Path("d").mkdir()
-        monkeypatch.chdir("d")
-    Path("a.jpg").touch()
-    assert detect(tmp_path, "folder", None).paths == ["d/" * deep + "a.jpg"]
-    Path("a.jpg").unlink()
-    for _ in range(deep):  # pytest cannot remove it
-        monkeypatch.chdir("..")
-        Path("d").rmdir()
+def test_folders_may_be_nested_more_deeply_than_calls(tmp_path: Path) -> None:
+    deep, usual = 300, sys.getrecursionlimit()
+    save(tmp_path, "d/" * deep + "a.jpg")
+    sys.setrecursionlimit(len(inspect.stack(0)) + 100)
+    try:
+        assert detect(tmp_path, "folder", None).paths == ["d/" * deep + "a.jpg"]
+    finally:
+        sys.setrecursionlimit(usual)
 
 
 def test_annotations_do_not_fit_a_plain_folder(tmp_path: Path) -> None:
