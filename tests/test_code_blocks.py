@@ -27,7 +27,7 @@ from orl_explorer.train.workspace import Workspace
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("README.md", "CONTRIBUTING.md", "examples/README.md")
 DOCUMENTS = [*(ROOT / name for name in NAMES), *sorted((ROOT / "docs").rglob("*.md"))]
-PROSE = {"text", "bibtex", "diff", "sql", "yaml", "toml"}  # nothing that runs
+PROSE = {"text", "bibtex", "diff", "sql", "yaml", "toml", "nginx"}  # nothing that runs
 
 # Commands whose words alone are checked.
 ONLY_CHECKED = {

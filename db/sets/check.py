@@ -14,8 +14,9 @@ TOLERANCE = 1e-3  # of cosines, which rounding may take beyond 1
 def refuse_broken(session: Session, set_id: int) -> None:
     """Raise StoreError that names the first photo whose rows break what a complete set promises.
 
-    Each photo has K neighbours, ranked 1 to K, which differ from each other and from the photo; its pairs are ranked
-    without gaps and are as many as counted; each similarity is a cosine.
+    Each photo has K neighbours, ranked 1 to K, which differ from each other; its pairs are ranked without gaps and
+    are as many as counted; each similarity is a cosine. Imported sets may give a photo itself as a neighbour: the
+    reference leaves out the nearest photo, which is a copy if there is one.
     """
     mined = session.get_one(CorrespondenceSet, set_id)
     own = SetImage.set_id == set_id
@@ -30,7 +31,6 @@ def refuse_broken(session: Session, set_id: int) -> None:
     wrong = [
         most != func.count(),
         func.count(Neighbor.neighbor_id.distinct()) != func.count(),
-        func.sum(case((Neighbor.neighbor_id == Neighbor.image_id, 1), else_=0)) != 0,
         # Of values that are not numbers, no comparison holds in SQLite; in PostgreSQL, they are the largest.
         func.sum(case((similarity.between(-1 - TOLERANCE, 1 + TOLERANCE), 1), else_=0)) != func.count(),
     ]
@@ -41,7 +41,7 @@ def refuse_broken(session: Session, set_id: int) -> None:
         session,
         mined,
         neighbors.having(or_(*wrong)),
-        "has neighbours that are not distinct other photos with finite similarities",
+        "has neighbours that are not distinct photos with finite similarities",
     )
     ranked = (
         select(Pair.image_id, func.count().label("pairs"), func.max(Pair.rank).label("most"))

@@ -125,7 +125,7 @@ def test_what_is_there_is_served_from_a_disk_that_cannot_be_written(
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(cache.os, "utime", refused)
-    monkeypatch.setattr(cache, "publish", refused)
+    monkeypatch.setattr(Path, "replace", refused)
     assert kept.get("a.jpg", never) == picture("a")
     assert kept.get("b.jpg", lambda: picture("b")) == picture("b")
     assert names(tmp_path) == "a"

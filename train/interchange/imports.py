@@ -268,9 +268,8 @@ def _read_neighbors(file: Path, photos: list[Image], count: int, progress: Progr
         if len(unknown):
             said = f"{unknown[0]}, but images are numbered 0 to {len(photos) - 1}"
             raise UserError(f"{file}: {photo.path} has the neighbour {said}.")
-        if number in found or len(np.unique(found)) < count:
-            said = "itself as a neighbour" if number in found else "a neighbour twice"
-            raise UserError(f"{file}: {photo.path} has {said}. Use other photos, each once.")
+        if len(np.unique(found)) < count:
+            raise UserError(f"{file}: {photo.path} has a neighbour twice. Name each once.")
         nearest[number] = found
         progress.advance()
     return nearest

@@ -97,12 +97,12 @@ def mine(
     photos = Photos.of(store, dataset.id)
 
     features = Features(workspace, encoder, device, config.precision)
+    known = known_photos(workspace, dataset, progress)
     if write.images_with_neighbors(store, mined.id):  # by an earlier attempt: the photos of the set are settled
         images = list(read.set_images(store, mined.id))
         embed_rois(workspace, mined.id, features, images, photos, progress, settled=True)
     else:
-        images = known_photos(workspace, dataset, progress)
-        images = present_or_stored(workspace, images, photos, progress)
+        images = present_or_stored(workspace, known, photos, progress)
         images = propose_missing(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
         images = embed_images(features, images, photos, progress)
         if config.needs_objectness:

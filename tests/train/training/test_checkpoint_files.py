@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkpoint
@@ -62,7 +63,7 @@ def test_a_write_that_fails_leaves_nothing_half_written(tmp_path: Path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", breaks)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match=r"no space is left in .*\. Free some space"):
         save(tmp_path, 2)
     assert names(tmp_path) == ["checkpoint-000000001.pt"]
 

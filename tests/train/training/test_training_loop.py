@@ -149,7 +149,7 @@ def test_a_checkpoint_of_another_version_ends_it_with_a_sentence(tmp_path: Path)
 def test_a_photo_that_is_gone_ends_it_with_a_sentence_whoever_misses_it(tmp_path: Path, workers: int) -> None:
     settings = config(workers=workers)
     data = ImageViews(["/gone/a.jpg"] * 4, BYOL("resnet18", 8, 8).views(224), 0)
-    with pytest.raises(UserError, match=r"^Cannot read /gone/a.jpg: the file is not there any more. Run"):
+    with pytest.raises(UserError, match=r"^Cannot read /gone/a.jpg: the file is not there any more. Restore it"):
         fit(Slope(lambda _: torch.tensor(2.0)), data, settings, tmp_path, Progress(), ALONE)  # type: ignore[arg-type]
 
 
