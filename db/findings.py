@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select, update
 
-from orl_explorer.db.models import Dataset, StoredFinding
+from orl_explorer.db.models import Dataset, Image, StoredFinding
 from orl_explorer.db.photos import members_of
 from orl_explorer.db.store import Store, insert_rows
 
@@ -64,3 +64,13 @@ def findings_of(
             question = question.where(StoredFinding.kind == kind)
         rows = session.scalars(question.order_by(StoredFinding.id).limit(limit).offset(offset)).all()
     return [Finding(row.kind, row.name, row.count, row.detail, row.image_id) for row in rows]
+
+
+def lost_photos(store: Store, dataset_id: int, status: str, limit: int | None = None, offset: int = 0) -> list[Finding]:
+    """Return the current photos of a dataset in a state (unreadable, gone) as findings, by path."""
+    with store.session() as session:
+        ours = Image.dataset_id.in_(members_of(session, dataset_id))
+        question = select(Image.id, Image.path, Image.error).where(ours, Image.superseded_by.is_(None))
+        question = question.where(Image.status == status).order_by(Image.path, Image.id)
+        rows = session.execute(question.limit(limit).offset(offset)).all()
+    return [Finding(status, row.path, 1, row.error or "", row.id) for row in rows]

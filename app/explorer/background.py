@@ -42,9 +42,9 @@ class BackgroundWork(Progress):
         """Ask the work to stop. Finished results are kept."""
         self._stop.set()
 
-    def wait(self) -> None:
-        """Block until the work ends."""
-        self._thread.join()
+    def wait(self, seconds: float | None = None) -> None:
+        """Block until the work ends, or until that many seconds have passed."""
+        self._thread.join(seconds)
 
     def phase(self, name: str, total: int) -> None:
         self.name, self.done, self.total = name, 0, total

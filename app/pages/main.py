@@ -10,6 +10,7 @@ import streamlit as st
 from orl_explorer.app.pages.attention.page import page as attention
 from orl_explorer.app.pages.compare.page import page as compare
 from orl_explorer.app.pages.explore.page import page as explore
+from orl_explorer.app.pages.ingest.page import page as ingest
 from orl_explorer.app.pages.map.page import page as map_
 from orl_explorer.app.pages.matches.page import page as matches
 from orl_explorer.app.pages.pair.page import page as pair
@@ -25,6 +26,9 @@ st.logo(str(HERE / "logo.svg"), size="large", icon_image=str(HERE / "icon.svg"))
 st.html(HERE / "style.css")
 pages = {
     "explore": st.Page(explore, title="Explore", icon=":material/photo_library:", default=True),
+    "ingest": st.Page(
+        ingest, title="Ingest report", icon=":material/assignment:", url_path="ingest", visibility="hidden"
+    ),
     "matches": st.Page(matches, title="Matches", icon=":material/grid_view:", url_path="matches"),
     "pair": st.Page(pair, title="Pair", icon=":material/compare:", url_path="pair"),
     "tune": st.Page(tune, title="Tune", icon=":material/tune:", url_path="tune"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import category
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -22,6 +23,7 @@ from orl_explorer.train.lost import refuse_missing_root
 from orl_explorer.train.workspace import Workspace
 
 SUPERVISED = "supervised"
+MARKUP = r"\`*_{}[]()#+-.!|<>~:$&"  # characters that Markdown may take for more than themselves
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
     found = {d.name: d for d in datasets(opened.store)}
     if not found:
         return Place(opened, None, None)
+    if (added := st.session_state.pop("added", None)) in found:
+        pick_dataset(added)
     every = sets(opened.store)
     _follow_set(found.values(), every)
     first = next((at for at, d in enumerate(found.values()) if every and d.id == every[0].dataset_id), 0)
@@ -250,5 +254,12 @@ def status_line(run: Run) -> str:
 
 
 def escape(text: str) -> str:
-    """Escape a text for Markdown."""
-    return "".join("\\" + c if c in r"\`*_{}[]()#+-.!|<>~:$" else c for c in text)
+    """Escape a text for Markdown. It stays on one line: what would break it or turn its direction is written out."""
+    return "".join("\\" + c if c in MARKUP else _written_out(c) for c in text)
+
+
+def _written_out(character: str) -> str:
+    turns = "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
+    if turns or category(character) in ("Cc", "Cs", "Zl", "Zp"):
+        return "\\\\" + character.encode("unicode_escape").decode()[1:]
+    return character

@@ -1,9 +1,10 @@
-"""The route that streams exports of a set to a browser: ``/api/export/SET_ID/FORMAT``."""
+"""Downloads: exports of a set, ``/api/export/SET_ID/FORMAT``, and the findings of an ingest, ``/api/findings/ID``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
+from typing import Any
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
@@ -12,12 +13,15 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from orl_explorer.app.explorer.opened import workspace
+from orl_explorer.app.explorer.reported import csv_rows
 from orl_explorer.app.server.base_path import under
+from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.read import set_by_id
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 
 PREFIX = "/api/export"
+FINDINGS = "/api/findings"
 KINDS = {"csv": "text/csv", "json": "application/json", "zip": "application/zip"}
 
 
@@ -26,17 +30,40 @@ def export_url(set_id: int, form: str) -> str:
     return under(f"{PREFIX}/{set_id}/{form}")
 
 
+def findings_url(dataset_id: int) -> str:
+    """Return the URL of a CSV with all findings of the last ingest of a dataset."""
+    return under(f"{FINDINGS}/{dataset_id}")
+
+
 async def export_route(request: Request) -> Response:
     """Stream an export as a download. It starts at once, uses no disk space, and ends when the client disconnects."""
-    set_id, form = request.path_params["set"], request.path_params["form"]
+    return await _download(_begin, request.path_params["set"], request.path_params["form"])
+
+
+async def findings_route(request: Request) -> Response:
+    """Stream the findings of the last ingest of a dataset."""
+    return await _download(_findings, request.path_params["dataset"])
+
+
+async def _download(begin: Callable[..., tuple[str, Iterator[bytes]]], *asked: Any) -> Response:
     try:
-        name, pieces = await run_in_threadpool(_begin, set_id, form)
-    except (UserError, StoreError) as reason:
+        name, pieces = await run_in_threadpool(begin, *asked)
+    except (UserError, StoreError, OverflowError) as reason:  # no database has an id that large
         return PlainTextResponse(str(reason), 404, headers={"Cache-Control": "no-store"})
     kind = KINDS.get(name.rpartition(".")[2], "application/octet-stream")
-    named = f"attachment; filename=\"{name.encode('ascii', 'replace').decode()}\"; filename*=UTF-8''{quote(name)}"
-    headers = {"Content-Disposition": named, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    headers = {
+        "Content-Disposition": attachment(name),
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
     return StreamingResponse(pieces, media_type=kind, headers=headers)
+
+
+def attachment(name: str) -> str:
+    """Return the header that names a downloaded file. Old browsers get a name without special characters."""
+    plain = "".join(c if c.isprintable() and c not in '"\\/' else "_" for c in name).encode("ascii", "replace").decode()
+    whole = quote(name.replace("/", "_"), safe="", errors="replace")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{whole}"
 
 
 def _begin(set_id: int, form: str) -> tuple[str, Iterator[bytes]]:
@@ -50,4 +77,16 @@ def _begin(set_id: int, form: str) -> tuple[str, Iterator[bytes]]:
     return name, chain([next(pieces, b"")], pieces)
 
 
-ROUTES = [Route(f"{PREFIX}/{{set:int}}/{{form}}", export_route)]
+def _findings(dataset_id: int) -> tuple[str, Iterator[bytes]]:
+    from orl_explorer.train.interchange.pieces import csv_lines, gathered  # importing pyarrow is slow
+
+    opened = workspace().store
+    dataset = dataset_by_id(opened, dataset_id)
+    rows = csv_lines(("name", "kind", "count", "detail"), csv_rows(opened, dataset))
+    return f"{dataset.name}-ingest.csv", gathered(rows)
+
+
+ROUTES = [
+    Route(f"{PREFIX}/{{set:int}}/{{form}}", export_route),
+    Route(f"{FINDINGS}/{{dataset:int}}", findings_route),
+]

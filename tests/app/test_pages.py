@@ -47,7 +47,7 @@ def test_explore_finds_by_name_and_says_when_nothing_is_found(here: Workspace, s
     ]
     at = show("explore", find="100%_nothing")
     assert not at.exception
-    assert "100%_nothing" in at.info[0].value
+    assert at.info[0].value == r"No photo has “100%\_nothing” in its name."
 
 
 def test_an_unreadable_photo_has_a_tile_that_says_why(here: Workspace, show: Show) -> None:

@@ -129,7 +129,8 @@ def _swap() -> None:
 
 
 def _encoders(two: Two, found: list[CorrespondenceSet]) -> None:
-    labels = [shell.label_of(two.place.workspace, mined.encoder_id) for mined in (two.first, two.second)]
+    ids = [mined.encoder_id for mined in (two.first, two.second)]
+    labels = [shell.escape(shell.label_of(two.place.workspace, encoder_id)) for encoder_id in ids]
     if labels[0] != labels[1]:
         st.caption(f"Two encoders: A by {labels[0]}, B by {labels[1]}.")
         return

@@ -6,6 +6,7 @@ import random
 
 import streamlit as st
 
+from orl_explorer.app.explorer.reported import Reason, label_of_kind, reasons
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.db.gallery.order import GalleryOrder, Judged
@@ -49,6 +50,7 @@ def current_order(place: Place, dataset: Dataset) -> GalleryOrder:
         fewest_pairs=_number("least"),
         most_pairs=_number("most"),
         tag=_text("tag"),
+        found=_found(place, dataset),
         verdict=VERDICTS.get(str(_chosen("judged"))),
         selection=st.session_state.get("in_selection"),
     )
@@ -68,6 +70,7 @@ def order_described(order: GalleryOrder) -> str:
         "name has": order.search,
         "category": order.category,
         "tag": order.tag,
+        "ingest found": label_of_kind(order.found).lower() if order.found else None,
         "pairs": verdict,
         "pairs at least": order.fewest_pairs,
         "pairs at most": order.most_pairs,
@@ -78,7 +81,7 @@ def order_described(order: GalleryOrder) -> str:
 
 def inputs(place: Place, dataset: Dataset) -> None:
     """Draw the inputs."""
-    _take_selection()
+    _take_from_url()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="gallery-order"):
         st.text_input(
             "Find by name",
@@ -116,6 +119,7 @@ def inputs(place: Place, dataset: Dataset) -> None:
                 width=120,
                 on_change=_to_first,
             )
+        _findings(place, dataset)
         if place.mined is not None:
             _pairs()
 
@@ -125,9 +129,10 @@ def clear() -> None:
     for key in FILTERS:
         if key in st.session_state:
             st.session_state[key] = "" if key == "find" else None
-    if "selection" in st.query_params:
-        del st.query_params["selection"]
-    st.session_state.pop("in_selection", None)
+    for name in ("selection", "found"):
+        if name in st.query_params:
+            del st.query_params[name]
+        st.session_state.pop(f"in_{name}", None)
     _to_first()
 
 
@@ -172,9 +177,45 @@ def selection_chip(place: Place) -> None:
     st.markdown(f":material/select_all: Selection: **{name}**", width="content")
 
 
-def _take_selection() -> None:
+def _take_from_url() -> None:
+    """Keep filters of the URL that no bound widget has: other pages follow them too."""
+    st.session_state["in_found"] = st.query_params.get("found")
     asked = st.query_params.get("selection", "")
     st.session_state["in_selection"] = int(asked) if asked.isdecimal() and len(asked) < 12 else None
+
+
+def _findings(place: Place, dataset: Dataset) -> None:
+    """Draw the filter by what the last ingest found, if it found anything of the gallery's photos."""
+    counts = {reason.kind: f"{reason.label} ({reason.photos:,})" for reason in _reasons(place, dataset)}
+    if not counts:
+        return
+    shell.set_widget("found-in", _found(place, dataset))
+    st.selectbox(
+        "Ingest",
+        list(counts),
+        index=None,
+        placeholder="any",
+        key="found-in",
+        format_func=lambda kind: counts.get(kind, kind),
+        width=200,
+        help="Show photos of which the last ingest left out or changed something.",
+        on_change=_on_found,
+    )
+
+
+def _reasons(place: Place, dataset: Dataset) -> list[Reason]:
+    return [reason for reason in reasons(place.workspace.store, dataset) if reason.photos]
+
+
+def _found(place: Place, dataset: Dataset) -> str | None:
+    """Return the kind of findings that the gallery shows, if it has photos with such findings."""
+    asked = st.session_state.get("in_found")
+    return asked if any(reason.kind == asked for reason in _reasons(place, dataset)) else None
+
+
+def _on_found() -> None:
+    shell.put_in_url(found=st.session_state.get("found-in") or "")
+    _to_first()
 
 
 def _to_first() -> None:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from orl_explorer.app.components.figure import Figure
 from orl_explorer.app.explorer.author import author
+from orl_explorer.app.explorer.reported import reasons
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.explore import order as gallery_order
 from orl_explorer.app.pages.explore.component import PhotoTile, gallery
@@ -105,7 +106,7 @@ def _summary(place: Place, order: GalleryOrder, total: int) -> None:
     if not total:
         only_name = order.search and not gallery_order.is_filtered(replace(order, search=""))
         every = "No photo matches these filters. Clear a filter."
-        found = f"No photo has “{order.search}” in its name." if only_name else every
+        found = f"No photo has “{shell.escape(order.search)}” in its name." if only_name else every
         st.info(found, icon=":material/search_off:")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{total:,} of {everything:,} photos**", width="content")
@@ -132,9 +133,20 @@ def _heading(place: Place) -> None:
         facts.append(f":red[{dataset.unreadable_count:,} unreadable]")
     if dataset.gone_count:
         facts.append(f":red[{dataset.gone_count:,} gone]")
-    st.caption(" · ".join(facts))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(" · ".join(facts), width="content")
+        _report_link(place, dataset)
     for dataset_id, problem in shell.lost_folders(place.workspace, dataset).items():
         start.ask_where_photos_are(place.workspace, dataset_by_id(place.workspace.store, dataset_id), problem)
+
+
+def _report_link(place: Place, dataset: Dataset) -> None:
+    found = reasons(place.workspace.store, dataset)
+    if (not found and dataset.last_ingest is None) or not shell.has_page("ingest"):
+        return
+    label = "Left out or changed" if found else "Ingest report"
+    if st.button(label, type="tertiary", icon=":material/assignment:", help="Show the report of the last ingest."):
+        shell.open_page("ingest")
 
 
 def _tile(tile: StoredTile) -> PhotoTile:

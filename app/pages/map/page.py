@@ -74,7 +74,7 @@ def _subject(place: Place) -> MapOf | None:
                 bind="query-params",
                 help=f"Photos of the RoIs. Select points on a map of photos to add a choice. At most {ROIS:,} RoIs.",
             )
-            st.caption(f"Encoder of the set: {shell.label_of(place.workspace, place.mined.encoder_id)}.")
+            st.caption(f"Encoder of the set: {shell.escape(shell.label_of(place.workspace, place.mined.encoder_id))}.")
             return shown_rois(place.workspace, place.mined, kept.get(chosen or ""))
         if not known:
             return None

@@ -105,7 +105,7 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
     looked = look(subject, asked, _meanwhile)
     if looked is None:
         reason = image.error or "it was added after the set was mined"
-        st.info(f"{PurePosixPath(image.path).name} is not in this set: {reason}.", icon=":material/info:")
+        st.info(shell.escape(f"{PurePosixPath(image.path).name} is not in this set: {reason}."), icon=":material/info:")
         return
     st.session_state["shown"] = PairOnScreen(looked.query, looked.neighbor, subject.dataset)
     for photo in (image, looked.neighbor.photo):

@@ -127,7 +127,7 @@ def _value(value: Any) -> str:
 
 def _details(place: Place, mined: CorrespondenceSet) -> None:
     affected = dependents(place.workspace.store, mined.id)
-    st.subheader(mined.name, anchor=False, divider="gray")
+    st.subheader(shell.escape(mined.name), anchor=False, divider="gray")
     st.caption(shell.escape(shell.describe_set(place.workspace, mined)))
     if left_out := states((mined.summary or {}).get("left_out", {})):
         st.caption(f"Photos of the dataset that it left out: {left_out}.")
