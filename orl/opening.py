@@ -28,6 +28,9 @@ Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow refuses twice as many, and warns 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
+NOT_THERE = "the file is not there any more"
+
+
 class UnreadableImage(Exception):
     """A photo that cannot be decoded; the message says why in one clause."""
 
@@ -56,7 +59,7 @@ class OpenPhoto:
     def stored(self, reduce: int = 1) -> Image.Image:
         """Decode the pixels as the file stores them; a JPEG at 1/reduce of its size. Raises UnreadableImage."""
         image = self._image
-        with _explained():
+        with decoding():
             if reduce > 1 and self.is_jpeg:
                 image.draft("RGB", (max(1, image.width // reduce), max(1, image.height // reduce)))
             image.load()
@@ -69,19 +72,19 @@ class OpenPhoto:
     def upright(self, reduce: int = 1) -> Image.Image:
         """Decode the pixels as shown, in the mode of the file. Raises UnreadableImage."""
         decoded = self.stored(reduce)
-        with _explained():
+        with decoding():
             return decoded.transpose(TURNS[self.orientation]) if self.orientation > 1 else decoded
 
 
 @contextmanager
 def open_photo(path: Path) -> Iterator[OpenPhoto]:
     """Open a photo for the body of the context. Raises UnreadableImage, also for what is not a regular file."""
-    with _explained():
+    with decoding():
         if not stat.S_ISREG(path.stat().st_mode):
             raise UnreadableImage("not a regular file")
         image = Image.open(path, formats=FORMATS)
     with image:
-        with _explained():
+        with decoding():
             photo = OpenPhoto(image)
         yield photo
 
@@ -103,8 +106,11 @@ def _orientation(image: Image.Image) -> int:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Turn the errors of decoders into UnreadableImage with a plain reason. Only Pillow is called in this context."""
+def decoding() -> Iterator[None]:
+    """Turn the errors of files and decoders into UnreadableImage with a plain reason.
+
+    Only what reads a file belongs into this context: errors of other code would be hidden.
+    """
     try:
         yield
     except UnreadableImage:
@@ -118,7 +124,7 @@ def _reason(error: Exception) -> str:
         case UnidentifiedImageError():
             return "not an image that Pillow can identify"
         case FileNotFoundError() | NotADirectoryError():
-            return "the file is not there any more"
+            return NOT_THERE
         case Image.DecompressionBombError():
             return f"more than {MOST_PIXELS} pixels"
         case MemoryError():

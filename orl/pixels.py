@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from orl_explorer.orl.opening import UnreadableImage, open_photo
+from orl_explorer.orl.opening import UnreadableImage, decoding, open_photo
 
 INPUT_SIZE = 224  # pixels, of the crops and image views that an encoder embeds
 SHORT_SIDE = 256  # pixels, of a whole photo before it is cropped or resized to that size
@@ -20,6 +20,7 @@ ATTENTION_CELLS = 20  # cells per side of the attention map, for encoders of str
 ATTENTION_LOOKS = 8  # numbers per cell that describe its look
 ATTENTION_PLANES = 1 + ATTENTION_LOOKS
 SIXTEEN_BITS = ("PNG", "PPM")  # formats that Pillow decodes to mode I, 32 bits, though pixels have 16
+CHANGED = "the file has changed since it was ingested"
 PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}  # modes with colours multiplied by alpha, and the modes without
 
 
@@ -58,19 +59,11 @@ def read_image(path: Path, stamp: Stamp | None = None) -> Image.Image:
 
     stamp: of the expected file. Raises UnreadableImage, also if the file differs from it.
     """
-    if stamp is not None and not _is_expected(path, stamp):
-        raise UnreadableImage("the file has changed since it was ingested")
+    with decoding():
+        if stamp is not None and not is_same_file(path, stamp):
+            raise UnreadableImage(CHANGED)
     with open_photo(path) as photo:
         return as_rgb(photo.upright(), photo.format)
-
-
-def _is_expected(path: Path, stamp: Stamp) -> bool:
-    try:
-        return is_same_file(path, stamp)
-    except FileNotFoundError as error:
-        raise UnreadableImage("the file is not there any more") from error
-    except OSError as error:
-        raise UnreadableImage(error.strerror or str(error)) from error
 
 
 def as_rgb(image: Image.Image, kind: str | None) -> Image.Image:

@@ -12,14 +12,13 @@ from pathlib import Path
 from orl_explorer.db.lost import GONE, Lost, mark_lost
 from orl_explorer.db.models import Dataset, Image
 from orl_explorer.db.photos import dataset_by_id
-from orl_explorer.orl.pixels import Stamp, is_same_file
+from orl_explorer.orl.opening import NOT_THERE
+from orl_explorer.orl.pixels import CHANGED, Stamp, is_same_file
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
 
-CHANGED = "the file has changed since it was ingested"
-NOT_THERE = "the file is not there any more"
 AT_ONCE = 512  # photos checked between two looks for a request to stop
 PROBED = 16  # other photos that show whether a folder is still there
 
