@@ -122,10 +122,9 @@ def members_of(session: Session, dataset_id: int) -> list[int]:
     return list(session.scalars(united.order_by(DatasetMember.member_id))) or [dataset_id]
 
 
-def unions_of(store: Store, dataset_id: int) -> list[int]:
+def unions_of(session: Session, dataset_id: int) -> list[int]:
     """Return the ids of the unions that contain a dataset."""
-    with store.session() as session:
-        return list(session.scalars(select(DatasetMember.dataset_id).where(DatasetMember.member_id == dataset_id)))
+    return list(session.scalars(select(DatasetMember.dataset_id).where(DatasetMember.member_id == dataset_id)))
 
 
 def marks_of(store: Store, dataset_id: int) -> int:
@@ -276,7 +275,7 @@ def count_photos(store: Store, dataset_id: int) -> Dataset:
             )
         )
         dataset = session.scalars(select(Dataset).where(Dataset.id == dataset_id)).one()
-        unions = session.scalars(select(DatasetMember.dataset_id).where(DatasetMember.member_id == dataset_id)).all()
+        unions = unions_of(session, dataset_id)
         session.execute(update(Dataset).where(Dataset.id.in_(unions)).values(revision=Dataset.revision + 1))
     for union in unions:
         count_photos(store, union)

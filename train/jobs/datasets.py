@@ -13,10 +13,11 @@ from orl_explorer.db.lost import GONE, Lost, PhotoFile, keep_stamps, mark_lost, 
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.photos import dataset_by_id, dataset_named, datasets, unions_of
 from orl_explorer.db.runs.runs import LIVE, runs
+from orl_explorer.orl.opening import NOT_THERE
 from orl_explorer.orl.pixels import file_digest
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.launcher import reconcile
-from orl_explorer.train.lost import NOT_THERE, file_problem
+from orl_explorer.train.lost import file_problem
 from orl_explorer.train.training.trained_on import FILE, Correspondences
 from orl_explorer.train.workspace import Workspace
 
@@ -63,7 +64,8 @@ def move_photos(
     found = compare(workspace, name, root, check=check, report=report)
     _refuse_others(found, accept)
     reconcile(workspace)
-    users = {found.dataset.id, *unions_of(workspace.store, found.dataset.id)}
+    with workspace.store.session() as session:
+        users = {found.dataset.id, *unions_of(session, found.dataset.id)}
     live = next((run for run in runs(workspace.store, LIVE) if run.dataset_id in users), None)
     if live is not None:
         raise UserError(f"Run {live.id} uses the photos of '{name}'. Wait until it ends, or stop it.")
