@@ -43,7 +43,7 @@ def add(
     path = workspace.encoders / f"{file_name(name)}.pt"
     weights = weights_from(source, architecture, tell, part)
     kind = "starter" if source == "starter" else "imported"
-    row = _described(workspace, weights, path, name=name, kind=kind, source=source)
+    row = described(workspace, weights, path, name=name, kind=kind, source=source)
     if find_encoder(workspace.store, name) is not None:
         return add_encoder(workspace.store, row)
     save_weights(weights, path)
@@ -87,31 +87,17 @@ def default_name(source: str) -> str:
     return source.replace(":", "-") if source == "starter" or ":" in source else Path(source).stem
 
 
-def register(
+def described(
     workspace: Workspace,
     weights: Weights,
     path: Path,
     *,
     name: str,
     kind: str,
-    source: str = "",
+    source: str,
     run_id: int | None = None,
 ) -> EncoderRow:
-    """Add saved weights to the store. Raises StoreError if the name belongs to other weights."""
-    row = _described(workspace, weights, path, name=name, kind=kind, source=source, run_id=run_id)
-    return add_encoder(workspace.store, row)
-
-
-def _described(
-    workspace: Workspace,
-    weights: Weights,
-    path: Path,
-    *,
-    name: str,
-    kind: str,
-    source: str = "",
-    run_id: int | None = None,
-) -> EncoderRow:
+    """Return the row of saved weights, for ``add_encoder``."""
     encoder = build(weights)
     return EncoderRow(
         name=name,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.lost import lost_images
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.db.models import Encoder as EncoderRow
@@ -18,10 +19,11 @@ from orl_explorer.orl.method import Method
 from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.multicrop import MultiCropBYOL
 from orl_explorer.orl.orl_loss import ORL
+from orl_explorer.orl.pixels import CHANGED
 from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.lost import CHANGED, file_problem, leave_out, present_photos, tell_left_out
+from orl_explorer.train.lost import file_problem, leave_out, present_photos, tell_left_out
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.run_folders import own_folder
@@ -227,4 +229,6 @@ def _register(workspace: Workspace, method: Method, name: str, kind: str, run_id
     )
     path = workspace.run_folder(run_id) / "encoder.pt"
     weights.save_weights(learned, path)
-    return weights.register(workspace, learned, path, name=name, kind=kind, source=f"run {run_id}", run_id=run_id)
+    source = f"run {run_id}"
+    row = weights.described(workspace, learned, path, name=name, kind=kind, source=source, run_id=run_id)
+    return add_encoder(workspace.store, row)
