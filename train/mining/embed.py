@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -24,38 +25,44 @@ from orl_explorer.train.workspace import Workspace
 BLOCK = 64  # images per transaction
 
 
+class _OfPhoto(NamedTuple):
+    """What is computed of each photo: names of the phase and of its result, the rows, and how a row is made.
+
+    view: makes the network's input, uint8 [S, S, 3]. forward: uint8 [B, S, S, 3] -> float32 [B, D]. at_once: B.
+    """
+
+    doing: str
+    done: str
+    stored: Embeddings
+    view: Callable[[PIL.Image.Image], np.ndarray]
+    forward: Callable[[np.ndarray], np.ndarray]
+    at_once: int
+
+
 def embed_images(features: Features, images: list[Image], photos: Photos, progress: Progress) -> list[Image]:
     """Compute the image features that are not on disk yet. Returns the images that have one."""
-    progress.phase("Embedding photos", features.images.missing(photo_keys(images)))
-    images, added = _add_photos(
-        features,
+    each = _OfPhoto(
+        "Embedding photos",
+        "Photos embedded",
         features.images,
-        images,
-        photos,
-        progress,
-        view=center_crop,
-        forward=lambda pixels: features.encoder.embed_images(pixels),
-        at_once=features.batch,
+        center_crop,
+        lambda pixels: features.encoder.embed_images(pixels),
+        features.batch,
     )
-    progress.log(f"Photos embedded: {added}, reused: {len(images) - added}.")
-    return images
+    return _add_photos(features, each, images, photos, progress)
 
 
 def map_attention(features: Features, images: list[Image], photos: Photos, progress: Progress) -> list[Image]:
     """Compute the attention maps of photos that are not on disk yet. Returns the images that have one."""
-    progress.phase("Computing attention maps", features.attention.missing(photo_keys(images)))
-    images, added = _add_photos(
-        features,
+    each = _OfPhoto(
+        "Computing attention maps",
+        "Attention maps",
         features.attention,
-        images,
-        photos,
-        progress,
-        view=squeeze,
-        forward=lambda pixels: features.encoder.attention(pixels),
-        at_once=max(2, features.batch // 8),  # eight times the pixels of a crop; a single photo is doubled
+        squeeze,
+        lambda pixels: features.encoder.attention(pixels),
+        max(2, features.batch // 8),  # eight times the pixels of a crop; a single photo is doubled
     )
-    progress.log(f"Attention maps: {added}, reused: {len(images) - added}.")
-    return images
+    return _add_photos(features, each, images, photos, progress)
 
 
 def embed_rois(
@@ -114,45 +121,36 @@ def embed_rois(
 
 
 def _add_photos(
-    features: Features,
-    stored: Embeddings,
-    images: list[Image],
-    photos: Photos,
-    progress: Progress,
-    *,
-    view: Callable[[PIL.Image.Image], np.ndarray],
-    forward: Callable[[np.ndarray], np.ndarray],
-    at_once: int,
-) -> tuple[list[Image], int]:
-    """Compute and store the outputs of photos that have none yet.
-
-    Returns the photos that have one now, and the number of new outputs.
-    """
-    _tell_outdated(stored, progress)
+    features: Features, each: _OfPhoto, images: list[Image], photos: Photos, progress: Progress
+) -> list[Image]:
+    """Compute and store what photos do not have yet. Returns the photos that have it now."""
+    progress.phase(each.doing, each.stored.missing(photo_keys(images)))
+    _tell_outdated(each.stored, progress)
     lost: dict[int, Lost] = {}
 
     def viewed(work: tuple[int, Image]) -> list[tuple[int, np.ndarray]]:
         key, image = work
         photo = _read(photos, image, lost)
-        return [] if photo is None else [(key, view(photo))]
+        return [] if photo is None else [(key, each.view(photo))]
 
     def batches(unseen: dict[int, Image]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         with ThreadPoolExecutor(2) as pool:
-            each = (one for found in map_ahead(pool, viewed, unseen.items(), 2 * at_once) for one in found)
-            for batch in batched(each, at_once):
+            views = (one for found in map_ahead(pool, viewed, unseen.items(), 2 * each.at_once) for one in found)
+            for batch in batched(views, each.at_once):
                 keys, pixels = zip(*batch, strict=True)
                 paths = [unseen[key].path for key in keys]
-                yield np.array(keys), finite(forward(np.stack(pixels)), paths, features.name)
+                yield np.array(keys), finite(each.forward(np.stack(pixels)), paths, features.name)
                 progress.advance(len(batch))
 
     added = 0
-    while unseen := _unseen(stored, images):
-        added += stored.add(batches(unseen))
+    while unseen := _unseen(each.stored, images):
+        added += each.stored.add(batches(unseen))
         images = leave_out(features.workspace, images, photos, lost, progress)
         if not lost:
             break
         lost.clear()  # copies of a lost photo's file may still be there
-    return images, added
+    progress.log(f"{each.done}: {added}, reused: {len(images) - added}.")
+    return images
 
 
 def _unseen(stored: Embeddings, images: list[Image]) -> dict[int, Image]:
