@@ -8,7 +8,7 @@ the page lies. Only the tiles of a page are asked of the store.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -139,8 +139,15 @@ def _state(store: Store, order: GalleryOrder) -> _State:
 
 @lru_cache(maxsize=64)
 def _gallery_ids(store: Store, order: GalleryOrder, state: _State) -> np.ndarray:
-    plain = replace(order, descending=False, search="", category=None, tag=None, found=None)
-    shown = _sorted(store, replace(plain, verdict=None, selection=None), (*state[:2], 0))
+    unfiltered = GalleryOrder(
+        order.dataset_id,
+        order.set_id,
+        order.sort,
+        seed=order.seed,
+        fewest_pairs=order.fewest_pairs,
+        most_pairs=order.most_pairs,
+    )
+    shown = _sorted(store, unfiltered, (*state[:2], 0))
     if order.search:
         shown = shown[np.isin(shown, _names(store, order.dataset_id, state[0]).with_part(order.search))]
     if order.category is not None:
