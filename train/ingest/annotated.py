@@ -21,6 +21,7 @@ from orl_explorer.train.ingest.findings import (
     Kind,
 )
 
+WRITTEN = (int, float, str)  # how files write numbers; a union would be built anew for each of millions
 SLACK = 1.0  # pixels that a box may reach beyond its photo without a word: rounding, and counting from 0 or 1
 
 
@@ -135,7 +136,7 @@ def _fits(box: AnnotatedBox, width: int, height: int) -> bool:
 
 def number(value: object) -> float | None:
     """Return a number that an annotation file holds as a number or as a text; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, WRITTEN):
         return None
     try:
         return float(value)

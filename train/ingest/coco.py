@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from posixpath import normpath
 from typing import Any
@@ -80,17 +81,17 @@ class COCO:
                 known = names.get(inside)
                 names[inside] = _also(_joined(known, annotated), Noted(LISTED_TWICE)) if known else annotated
         files = set(there)
-        counts = Counter({"": 0})
+        counts = Counter({"": sum(path in names for path in there)})
         for path in there:
             folder, _, rest = path.partition("/")
-            counts.update([""] if path in names else [])
-            counts.update([f"{folder}/"] if rest in names else [])
+            if rest in names:
+                counts[f"{folder}/"] += 1
         base = max(counts, key=lambda folder: (counts[folder], folder == "images/", folder == ""))
         loose = _by_loose_end(there)
         found: dict[str, Annotated] = {}
         seen = False
         for name, annotated in names.items():
-            fits = [f"{base}{name}"] if f"{base}{name}" in files else _ends(loose, files, name)
+            fits = [f"{base}{name}"] if f"{base}{name}" in files else _ends(loose, name)
             if len(fits) > 1:
                 self._findings.add([SEVERAL_FILES.of(name, detail=f"{len(fits)} files, such as {fits[0]}")])
                 continue
@@ -137,7 +138,7 @@ def _by_loose_end(there: list[str]) -> dict[str, list[str]]:
     return by_end
 
 
-def _ends(by_end: Mapping[str, list[str]], files: set[str], name: str) -> list[str]:
+def _ends(by_end: Mapping[str, list[str]], name: str) -> list[str]:
     """Return the files that end with a name: as it is written, else but for capitals and the encoding of accents."""
     near = by_end.get(loosely(name.rpartition("/")[2]), [])
     exact = [path for path in near if path == name or path.endswith(f"/{name}")]
@@ -145,11 +146,11 @@ def _ends(by_end: Mapping[str, list[str]], files: set[str], name: str) -> list[s
 
 
 def _also(annotated: Annotated, noted: Noted) -> Annotated:
-    return Annotated(annotated.boxes, annotated.width, annotated.height, annotated.names, (*annotated.noted, noted))
+    return replace(annotated, noted=(*annotated.noted, noted))
 
 
 def _joined(one: Annotated, other: Annotated) -> Annotated:
-    return Annotated(one.boxes + other.boxes, one.width, one.height, one.names + other.names, one.noted + other.noted)
+    return replace(one, boxes=one.boxes + other.boxes, names=one.names + other.names, noted=one.noted + other.noted)
 
 
 def read_coco(file: Path, findings: Findings | None = None) -> dict[str, Annotated]:
@@ -236,7 +237,7 @@ def _objects_by_photo(
 
 
 def _boxes(
-    objects: Iterator[tuple[str, dict[str, Any]]] | tuple | list, categories: Mapping[str, str]
+    objects: Iterable[tuple[str, dict[str, Any]]], categories: Mapping[str, str]
 ) -> Iterator[tuple[AnnotatedBox, str] | Noted]:
     for called, each in objects:
         category = categories.get(_id(each.get("category_id")))

@@ -221,11 +221,5 @@ def _named(one: Finding) -> str:
 
 def printable(name: str) -> str:
     """Return a name for people: control characters and bytes that are not UTF-8 are escaped, outer spaces quoted."""
-    raw = name.encode("utf-8", "surrogateescape" if _is_escaped(name) else "backslashreplace")
-    decoded = raw.decode("utf-8", "backslashreplace")
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in decoded)
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in storable(name))
     return f"'{shown}'" if shown != shown.strip() or not shown else shown
-
-
-def _is_escaped(name: str) -> bool:
-    return all(0xDC80 <= ord(c) <= 0xDCFF for c in name if 0xD800 <= ord(c) <= 0xDFFF)
