@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from unicodedata import category
 
@@ -28,11 +28,15 @@ MARKUP = r"\`*_{}[]()#+-.!|<>~:$&"  # characters that Markdown may take for more
 
 @dataclass(frozen=True)
 class Place:
-    """The workspace, and the selected dataset and correspondence set."""
+    """The workspace, and the selected dataset and correspondence set.
+
+    lost: why folders of the dataset's photos cannot be read, by the id of the dataset that they belong to.
+    """
 
     workspace: Workspace
     dataset: Dataset | None
     mined: CorrespondenceSet | None
+    lost: Mapping[int, str] = field(default_factory=dict, compare=False)
 
 
 def lasting(place: Place, **more: str | list[str]) -> dict[str, str | list[str]]:
@@ -126,23 +130,23 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
     with st.sidebar:
         name = st.selectbox("Dataset", list(found), index=first, key="data", bind="query-params")
         dataset = found.get(name) or list(found.values())[first]
-        if lost_folders(opened, dataset):
+        lost = _lost_folders(opened, dataset)
+        if lost:
             st.caption(":red[:material/folder_off: The folder of this dataset is not there. See *Explore*.]")
         mined = {s.name: s for s in every if s.dataset_id == dataset.id}
         if not mined:
             st.caption("No correspondence set yet.")
-            return Place(opened, dataset, None)
+            return Place(opened, dataset, None, lost)
         chosen = st.selectbox("Correspondence set", list(mined), key="set", bind="query-params", on_change=on_set)
         picked = mined.get(chosen) or next(iter(mined.values()))
         fresh = st.session_state.get("regenerated")
         if fresh in mined and fresh != picked.name:
             st.button(f"Show the new set {escape(fresh)}", on_click=_show_set, args=(fresh,), type="primary")
         st.caption(describe_set(opened, picked))
-    return Place(opened, dataset, picked)
+    return Place(opened, dataset, picked, lost)
 
 
-def lost_folders(opened: Workspace, dataset: Dataset) -> dict[int, str]:
-    """Return why the folders of a dataset's photos cannot be read, by the id of the dataset that they belong to."""
+def _lost_folders(opened: Workspace, dataset: Dataset) -> dict[int, str]:
     found = {}
     for dataset_id, root in photo_roots(opened.store, dataset.id).items():
         try:

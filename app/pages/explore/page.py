@@ -136,7 +136,7 @@ def _heading(place: Place) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(" · ".join(facts), width="content")
         _report_link(place, dataset)
-    for dataset_id, problem in shell.lost_folders(place.workspace, dataset).items():
+    for dataset_id, problem in place.lost.items():
         start.ask_where_photos_are(place.workspace, dataset_by_id(place.workspace.store, dataset_id), problem)
 
 
