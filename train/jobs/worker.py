@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -154,33 +153,32 @@ def siblings(workspace: Workspace, run_id: int, count: int) -> Iterator[None]:
         yield
         return
     cores = max(1, (os.cpu_count() or 1) // count)
-    folder = tempfile.mkdtemp(prefix="orl-")
-    meeting = {MEETING: f"file://{folder}/meeting", "WORLD_SIZE": str(count)}
-    meeting |= {"LOCAL_WORLD_SIZE": str(count), "OMP_NUM_THREADS": str(cores)}
-    command = worker_command(workspace, run_id)
-    others = [
-        subprocess.Popen(command, env=os.environ | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in range(1, count)
-    ]
-    os.environ.update(meeting, RANK="0", LOCAL_RANK="0")
-    try:
-        yield
-        for process in others:
-            process.wait()
-    except RuntimeError as error:  # raised by torch.distributed when another process has ended
-        for process in others:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GOING)
-        if gone := [process for process in others if process.returncode]:
-            raise UserError(
-                f"{len(gone)} of the {count} processes of this training ended early. See the log for the reason."
-            ) from error
-        raise
-    finally:
-        for process in others:
-            process.kill()
-            process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="orl-", ignore_cleanup_errors=True) as folder:
+        meeting = {MEETING: f"file://{folder}/meeting", "WORLD_SIZE": str(count)}
+        meeting |= {"LOCAL_WORLD_SIZE": str(count), "OMP_NUM_THREADS": str(cores)}
+        command = worker_command(workspace, run_id)
+        others = [
+            subprocess.Popen(command, env=os.environ | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+            for rank in range(1, count)
+        ]
+        os.environ.update(meeting, RANK="0", LOCAL_RANK="0")
+        try:
+            yield
+            for process in others:
+                process.wait()
+        except RuntimeError as error:  # raised by torch.distributed when another process has ended
+            for process in others:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(GOING)
+            if gone := [process for process in others if process.returncode]:
+                raise UserError(
+                    f"{len(gone)} of the {count} processes of this training ended early. See the log for the reason."
+                ) from error
+            raise
+        finally:
+            for process in others:
+                process.kill()
+                process.wait()
 
 
 def _wait_for_turn(workspace: Workspace, run_id: int, progress: RunProgress) -> None:
