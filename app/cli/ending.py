@@ -39,21 +39,13 @@ KEPT = {
 ELSE = "Run the command again."
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal that asked the command to stop."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
 def exit_code_of(command: Callable[[], object], arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code: 2 after a mistake, 128 + the number of a signal."""
     received: list[int] = []
 
     def interrupt(number: int, _: FrameType | None) -> None:
         received.append(number)
-        raise Interrupted(number)
+        raise KeyboardInterrupt
 
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # names of files may hold what the terminal cannot show
