@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import get_args
 
 import streamlit as st
 
-from orl_explorer.app.explorer.adding import Adding, Wanted, latest, start_adding
+from orl_explorer.app.explorer.adding import Adding, Wanted, latest, start_adding, typed_path
 from orl_explorer.app.explorer.opened import read_only
 from orl_explorer.app.explorer.reported import reasons
 from orl_explorer.app.pages.pace import told_of_run
@@ -152,7 +151,7 @@ def ask_where_photos_are(opened: Workspace, dataset: Dataset, problem: str) -> N
             found = move_photos(
                 opened,
                 dataset.name,
-                Path(path.strip()).expanduser(),
+                typed_path(path),
                 check=check,
                 accept=[state for state, asked in accepted.items() if asked],
                 report=lambda done, total: status.update(label=f"Comparing photos … {done:,} of {total:,}"),
