@@ -96,9 +96,7 @@ def match_photos(
     photos = _decoded(query), _decoded(key)
     sides = []
     for photo in photos:
-        attention = None
-        if network and config.needs_objectness:
-            attention = network.attention(squeeze(photo)[None])[0]
+        attention = network.attention(squeeze(photo)[None])[0] if network and config.needs_objectness else None
         raw = selective_search(np.asarray(photo), seed, config.proposal_scale)
         found = candidates(Image(width=photo.width, height=photo.height), raw, config, attention)
         features = _embedded(photo, found.filtered.boxes, embed)
