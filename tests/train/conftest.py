@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +82,12 @@ def small_scenes(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         with Image.open(path) as photo:
             photo.resize((photo.width // 2, photo.height // 2)).save(folder / path.name, quality=92)
     return folder
+
+
+@pytest.fixture
+def own_photos(small_scenes: Path, tmp_path: Path) -> Path:
+    """Copies of the twelve photos, which a test may delete or replace."""
+    return Path(shutil.copytree(small_scenes, tmp_path / "own"))
 
 
 @pytest.fixture

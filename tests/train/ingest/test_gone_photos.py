@@ -8,30 +8,23 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from orl_explorer.db.models import Image as Row
 from orl_explorer.db.photos import current_images, dataset_named
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import Ingested, ingest
 from orl_explorer.train.workspace import Workspace
+from tests.train.noise import save_noise
 
 THERE_NO_MORE = "the file is not there any more; noticed "
-
-
-def photo(path: Path, seed: int, width: int = 40) -> None:
-    noise = np.random.default_rng(seed).integers(0, 256, (30, width, 3), np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(noise).save(path)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Six photos: 0.png to 5.png."""
     for number in range(6):
-        photo(tmp_path / "photos" / f"{number}.png", number)
+        save_noise(tmp_path / "photos" / f"{number}.png", number)
     return tmp_path / "photos"
 
 
@@ -90,7 +83,7 @@ def test_another_photo_under_the_name_of_a_gone_one_has_a_row_of_its_own(workspa
     before = rows(workspace)["3.png"]
     (folder / "3.png").unlink()
     ingest(workspace, folder)
-    photo(folder / "3.png", 100, width=50)
+    save_noise(folder / "3.png", 100, width=50)
     assert counts(ingest(workspace, folder)) == NOTHING | {"unchanged": 5, "changed": 1, "ok": 6}
     assert rows(workspace)["3.png"].id != before.id
     assert rows(workspace)["3.png"].width == 50
@@ -121,7 +114,7 @@ def test_a_name_that_no_longer_belongs_to_a_file_is_gone(workspace: Workspace, f
 def test_a_photo_that_coco_lists_and_that_was_deleted_is_gone(workspace: Workspace, tmp_path: Path) -> None:
     images = [{"id": number, "file_name": f"{number}.png", "width": 40, "height": 30} for number in range(3)]
     for number in range(3):
-        photo(tmp_path / "coco" / "images" / f"{number}.png", number)
+        save_noise(tmp_path / "coco" / "images" / f"{number}.png", number)
     (tmp_path / "coco" / "annotations").mkdir()
     boxes = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 10]}]
     content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "cat"}]}
@@ -191,7 +184,7 @@ def test_a_folder_that_lost_all_its_photos_is_refused(workspace: Workspace, fold
 
 def test_photos_that_are_no_longer_listed_but_there_stay(workspace: Workspace, tmp_path: Path) -> None:
     for number in range(3):
-        photo(tmp_path / "coco" / f"{number}.png", number)
+        save_noise(tmp_path / "coco" / f"{number}.png", number)
     for name, numbers in (("all", range(3)), ("two", range(2))):
         images = [{"id": number, "file_name": f"{number}.png", "width": 40, "height": 30} for number in numbers]
         content = {"images": images, "annotations": [], "categories": []}

@@ -8,9 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from orl_explorer.db.models import Run
 from orl_explorer.db.people.tags import tag_photos, tags_of
@@ -22,20 +20,15 @@ from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs.datasets import move_photos
 from orl_explorer.train.training.trained_on import FILE, Correspondences, photos_alone
 from orl_explorer.train.workspace import Workspace
-
-
-def photo(path: Path, seed: int) -> None:
-    noise = np.random.default_rng(seed).integers(0, 256, (30, 40, 3), np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(noise).save(path)
+from tests.train.noise import save_noise
 
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     """Four photos: 0.png to 2.png and below/3.png."""
     for number in range(3):
-        photo(tmp_path / "old" / f"{number}.png", number)
-    photo(tmp_path / "old" / "below" / "3.png", 3)
+        save_noise(tmp_path / "old" / f"{number}.png", number)
+    save_noise(tmp_path / "old" / "below" / "3.png", 3)
     return tmp_path / "old"
 
 
@@ -76,7 +69,7 @@ def test_the_new_folder_may_be_named_in_any_way(
 
 def test_missing_and_different_photos_are_refused_unless_accepted(workspace: Workspace, moved: Path) -> None:
     (moved / "0.png").unlink()
-    photo(moved / "1.png", 100)
+    save_noise(moved / "1.png", 100)
     (moved / "2.png").write_bytes((moved / "2.png").read_bytes() + b"0")
     said = (
         f"{moved} does not hold the photos of 'trip': of 4, 1 are there, 1 (such as 0.png) is missing and 2 "
@@ -138,7 +131,7 @@ def test_the_folder_of_another_dataset_is_named(workspace: Workspace, moved: Pat
 
 
 def test_a_union_moves_by_its_parts(workspace: Workspace, moved: Path, tmp_path: Path) -> None:
-    photo(tmp_path / "other" / "a.png", 7)
+    save_noise(tmp_path / "other" / "a.png", 7)
     ingest(workspace, tmp_path / "other")
     unite(workspace.store, ["trip", "other"])
     with pytest.raises(UserError, match=r"^'other\+trip' unites the datasets other \+ trip. Move each of them.$"):
@@ -151,7 +144,7 @@ def test_a_union_moves_by_its_parts(workspace: Workspace, moved: Path, tmp_path:
 @pytest.mark.parametrize("layout", ["coco", "voc"])
 def test_annotated_layouts_move(workspace: Workspace, tmp_path: Path, layout: str) -> None:
     root = tmp_path / "old"
-    photo(root / ("images" if layout == "coco" else "JPEGImages") / "a.png", 1)
+    save_noise(root / ("images" if layout == "coco" else "JPEGImages") / "a.png", 1)
     (root / ("annotations" if layout == "coco" else "Annotations")).mkdir()
     if layout == "coco":
         image = {"id": 1, "file_name": "a.png", "width": 40, "height": 30}

@@ -25,14 +25,8 @@ OTHERS = sorted(f"scene-{number:03d}.jpg" for number in range(12) if number != 3
 
 
 @pytest.fixture
-def folder(small_scenes: Path, tmp_path: Path) -> Path:
-    """Copies of the twelve photos, which a test may delete."""
-    return Path(shutil.copytree(small_scenes, tmp_path / "own"))
-
-
-@pytest.fixture
-def own(folder: Path, workspace: Workspace) -> Workspace:
-    ingest(workspace, folder, name="own")
+def own(own_photos: Path, workspace: Workspace) -> Workspace:
+    ingest(workspace, own_photos, name="own")
     weights.add(workspace, "starter", "starter")
     return workspace
 
@@ -59,12 +53,12 @@ def states(workspace: Workspace) -> dict[str, str]:
 
 @pytest.mark.parametrize("again", [True, False], ids=["ingested again", "only deleted"])
 def test_a_gone_photo_is_left_out_though_its_features_are_stored(
-    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable, again: bool
+    own: Workspace, own_photos: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable, again: bool
 ) -> None:
     mined(own, "before", tiny_mine, new_run)
-    (folder / GONE).unlink()
+    (own_photos / GONE).unlink()
     if again:
-        ingest(own, folder, name="own")
+        ingest(own, own_photos, name="own")
     heard = stop_after()
     mined(own, "after", tiny_mine, new_run, heard)
     assert photos_of(own, "after") == OTHERS
@@ -81,10 +75,10 @@ def test_a_gone_photo_is_left_out_though_its_features_are_stored(
     ["Running selective search", "Embedding photos", "Computing attention maps", "Filtering RoIs", "Embedding RoIs"],
 )
 def test_a_photo_that_vanishes_in_any_phase_is_left_out(
-    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable, phase: str
+    own: Workspace, own_photos: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable, phase: str
 ) -> None:
     heard = stop_after()
-    heard.phase = lambda name, _: (folder / GONE).unlink(missing_ok=True) if name == phase else None
+    heard.phase = lambda name, _: (own_photos / GONE).unlink(missing_ok=True) if name == phase else None
     config = tiny_mine.model_copy(update={"object_weight": 0.25})
     mined(own, "set", config, new_run, heard)
     assert SKIPPED in heard.lines
@@ -97,37 +91,37 @@ def test_a_photo_that_vanishes_in_any_phase_is_left_out(
 
 
 def test_a_changed_photo_is_left_out_and_used_after_the_next_ingest(
-    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
+    own: Workspace, own_photos: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
 ) -> None:
     mined(own, "before", tiny_mine, new_run)
-    shutil.copy(folder / "scene-001.jpg", folder / GONE)
+    shutil.copy(own_photos / "scene-001.jpg", own_photos / GONE)
     heard = stop_after()
     mined(own, "after", tiny_mine, new_run, heard)
     assert f"Skipped {GONE}: the file has changed since it was ingested." in heard.lines
     assert photos_of(own, "after") == OTHERS
     assert (complete_set_named(own.store, "after").summary or {})["left_out"] == {"unreadable": 1}
-    ingest(own, folder, name="own")
+    ingest(own, own_photos, name="own")
     mined(own, "last", tiny_mine, new_run)
     assert len(photos_of(own, "last")) == 12
 
 
 def test_a_copy_of_a_lost_photo_stays(
-    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
+    own: Workspace, own_photos: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
 ) -> None:
-    shutil.copy(folder / GONE, folder / "twin.jpg")
-    ingest(own, folder, name="own")
+    shutil.copy(own_photos / GONE, own_photos / "twin.jpg")
+    ingest(own, own_photos, name="own")
     for phase in ("Embedding photos", "Embedding RoIs"):
-        shutil.copy(folder / "twin.jpg", folder / GONE)
-        ingest(own, folder, name="own")
+        shutil.copy(own_photos / "twin.jpg", own_photos / GONE)
+        ingest(own, own_photos, name="own")
         shutil.rmtree(own.embeddings, ignore_errors=True)
         heard = stop_after()
-        heard.phase = lambda name, _, at=phase: (folder / GONE).unlink(missing_ok=True) if name == at else None
+        heard.phase = lambda name, _, at=phase: (own_photos / GONE).unlink(missing_ok=True) if name == at else None
         mined(own, phase, tiny_mine, new_run, heard)
         assert photos_of(own, phase) == [*OTHERS, "twin.jpg"]
 
 
 def test_a_run_whose_photo_vanishes_after_its_rois_were_stored_resumes_without_it(
-    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
+    own: Workspace, own_photos: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
 ) -> None:
     run, heard = new_run(own, "mine", "set"), stop_after()
 
@@ -138,35 +132,35 @@ def test_a_run_whose_photo_vanishes_after_its_rois_were_stored_resumes_without_i
     heard.phase = stop
     with pytest.raises(Stopped):
         mine(own, "own", "starter", "set", tiny_mine, run_id=run, workers=1, progress=heard)
-    (folder / GONE).unlink()
+    (own_photos / GONE).unlink()
     mine(own, "own", "starter", "set", tiny_mine, run_id=run, workers=1)
     assert photos_of(own, "set") == OTHERS
 
 
 def test_a_folder_that_is_not_there_loses_no_photo(
-    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
+    own: Workspace, own_photos: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
 ) -> None:
-    folder.rename(folder.parent / "elsewhere")
+    own_photos.rename(own_photos.parent / "elsewhere")
     missing = (
-        f"The folder {folder} of the dataset 'own' is not there. Mount it, or, if the photos are elsewhere, run "
+        f"The folder {own_photos} of the dataset 'own' is not there. Mount it, or, if the photos are elsewhere, run "
         "`orl datasets move own FOLDER`."
     )
     with pytest.raises(UserError) as refused:
         mined(own, "set", tiny_mine, new_run)
     assert str(refused.value) == missing
-    folder.mkdir()  # where nothing is mounted
+    own_photos.mkdir()  # where nothing is mounted
     with pytest.raises(UserError) as refused:
         mined(own, "again", tiny_mine, new_run)
     assert str(refused.value) == (
-        f"12 of the 12 photos of 'own' cannot be read in {folder}, such as scene-000.jpg: the file is not there any "
-        "more. If the photos are elsewhere, run `orl datasets move own FOLDER`. If they were deleted, run "
-        f"`orl ingest {folder} --name own`."
+        f"12 of the 12 photos of 'own' cannot be read in {own_photos}, such as scene-000.jpg: the file is not there "
+        "any more. If the photos are elsewhere, run `orl datasets move own FOLDER`. If they were deleted, run "
+        f"`orl ingest {own_photos} --name own`."
     )
     assert states(own) == {}
-    folder.rmdir()
-    (folder.parent / "elsewhere").rename(folder)
+    own_photos.rmdir()
+    (own_photos.parent / "elsewhere").rename(own_photos)
     mined(own, "third", tiny_mine, new_run)
-    folder.rename(folder.parent / "elsewhere")
+    own_photos.rename(own_photos.parent / "elsewhere")
     heard = stop_after()
     mined(own, "stored", tiny_mine, new_run, heard)  # which needs no photo
     assert f"{missing} Mining uses stored features." in heard.lines
@@ -174,14 +168,14 @@ def test_a_folder_that_is_not_there_loses_no_photo(
 
 
 def test_a_folder_that_is_unmounted_during_a_run_loses_no_photo(
-    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
+    own: Workspace, own_photos: Path, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
 ) -> None:
     heard = stop_after()
 
     def unmount(name: str, total: int) -> None:
         if name == "Embedding RoIs":
-            folder.rename(folder.parent / "aside")
-            folder.mkdir()
+            own_photos.rename(own_photos.parent / "aside")
+            own_photos.mkdir()
 
     heard.phase = unmount
     with pytest.raises(UserError, match=r"^12 of the 12 photos of 'own' cannot be read in "):
@@ -191,7 +185,7 @@ def test_a_folder_that_is_unmounted_during_a_run_loses_no_photo(
 
 def test_a_photo_without_permission_is_unreadable_and_not_gone(
     own: Workspace,
-    folder: Path,
+    own_photos: Path,
     tiny_mine: MineConfig,
     new_run: Callable,
     stop_after: Callable,
@@ -210,17 +204,17 @@ def test_a_photo_without_permission_is_unreadable_and_not_gone(
         mined(own, "set", tiny_mine, new_run, heard)
     assert f"Skipped {GONE}: permission denied." in heard.lines
     assert states(own) == {GONE: "unreadable"}
-    assert ingest(own, folder, name="own").returned == 1
+    assert ingest(own, own_photos, name="own").returned == 1
     assert states(own) == {}
 
 
 def test_a_folder_without_permission_stops_the_run_and_loses_no_photo(
-    own: Workspace, folder: Path, tiny_mine: MineConfig, new_run: Callable, monkeypatch: pytest.MonkeyPatch
+    own: Workspace, own_photos: Path, tiny_mine: MineConfig, new_run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stat = Path.stat
 
     def denied(path: Path, **how: bool) -> os.stat_result:
-        if path.parent == folder:
+        if path.parent == own_photos:
             raise PermissionError(13, "Permission denied", str(path))
         return stat(path, **how)
 
@@ -232,7 +226,7 @@ def test_a_folder_without_permission_stops_the_run_and_loses_no_photo(
         patched.setattr(Path, "stat", denied)
         patched.setattr("orl_explorer.train.lost.os.scandir", closed)
         with pytest.raises(
-            UserError, match=f"^Cannot read the folder {folder} of the dataset 'own': Permission denied.$"
+            UserError, match=f"^Cannot read the folder {own_photos} of the dataset 'own': Permission denied.$"
         ):
             mine(own, "own", "starter", "set", tiny_mine, run_id=run, workers=1)
     assert states(own) == {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,12 +75,6 @@ def test_too_few_photos_for_k_are_refused_with_a_sentence(ready: Workspace, tiny
         check(ready, "demo", "starter", "set", tiny_mine.model_copy(update={"neighbors": 12}))
     with pytest.raises(UserError, match="needs a name"):
         check(ready, "demo", "starter", " ", tiny_mine)
-
-
-@pytest.fixture
-def own_photos(small_scenes: Path, tmp_path: Path) -> Path:
-    """Copies that a test may delete or replace."""
-    return Path(shutil.copytree(small_scenes, tmp_path / "own"))
 
 
 @pytest.fixture

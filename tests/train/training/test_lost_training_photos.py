@@ -25,14 +25,8 @@ GONE = "scene-003.jpg"
 
 
 @pytest.fixture
-def folder(small_scenes: Path, tmp_path: Path) -> Path:
-    """Copies of the twelve photos, which a test may delete."""
-    return Path(shutil.copytree(small_scenes, tmp_path / "own"))
-
-
-@pytest.fixture
-def own(folder: Path, workspace: Workspace) -> Workspace:
-    ingest(workspace, folder, name="own")
+def own(own_photos: Path, workspace: Workspace) -> Workspace:
+    ingest(workspace, own_photos, name="own")
     return workspace
 
 
@@ -41,9 +35,9 @@ def kept(workspace: Workspace, run: int) -> Correspondences:
 
 
 def test_stage_1_leaves_out_a_gone_photo(
-    own: Workspace, folder: Path, tiny_byol: BYOLConfig, new_run: Callable, stop_after: Callable
+    own: Workspace, own_photos: Path, tiny_byol: BYOLConfig, new_run: Callable, stop_after: Callable
 ) -> None:
-    (folder / GONE).unlink()
+    (own_photos / GONE).unlink()
     run, heard = new_run(own, "pretrain", "a"), stop_after()
     pretrain(own, dataset_named(own.store, "own"), "a", tiny_byol, run_id=run, progress=heard)
     assert f"Skipped {GONE}: the file is not there any more." in heard.lines
@@ -54,7 +48,7 @@ def test_stage_1_leaves_out_a_gone_photo(
 @pytest.mark.parametrize("again", [True, False], ids=["ingested again", "only deleted"])
 def test_stage_3_leaves_out_a_gone_photo_as_query_and_as_neighbour(
     own: Workspace,
-    folder: Path,
+    own_photos: Path,
     tiny_mine: MineConfig,
     tiny_orl: ORLConfig,
     new_run: Callable,
@@ -63,10 +57,10 @@ def test_stage_3_leaves_out_a_gone_photo_as_query_and_as_neighbour(
 ) -> None:
     weights.add(own, "starter", "starter")
     mine(own, "own", "starter", "set", tiny_mine, run_id=new_run(own, "mine", "set"), workers=1)
-    (folder / GONE).unlink()
-    shutil.copy(folder / "scene-001.jpg", folder / "scene-002.jpg")  # changed
+    (own_photos / GONE).unlink()
+    shutil.copy(own_photos / "scene-001.jpg", own_photos / "scene-002.jpg")  # changed
     if again:
-        ingest(own, folder, name="own")
+        ingest(own, own_photos, name="own")
     run, heard = new_run(own, "train", "a"), stop_after()
     train(own, complete_set_named(own.store, "set"), "a", tiny_orl, run_id=run, progress=heard)
     data = kept(own, run)
@@ -81,43 +75,45 @@ def test_stage_3_leaves_out_a_gone_photo_as_query_and_as_neighbour(
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_photo_that_breaks_during_a_training_is_named(
-    own: Workspace, folder: Path, tiny_byol: BYOLConfig, new_run: Callable, stop_after: Callable, workers: int
+    own: Workspace, own_photos: Path, tiny_byol: BYOLConfig, new_run: Callable, stop_after: Callable, workers: int
 ) -> None:
     config, heard = tiny_byol.model_copy(update={"workers": workers, "batch_size": 12}), stop_after()
     run, dataset = new_run(own, "pretrain", "a"), dataset_named(own.store, "own")
-    heard.phase = lambda name, _: (folder / GONE).write_bytes(b"cut") if name == "Training" else None
+    heard.phase = lambda name, _: (own_photos / GONE).write_bytes(b"cut") if name == "Training" else None
     with pytest.raises(UserError) as named:
         pretrain(own, dataset, "a", config, run_id=run, progress=heard)
     assert str(named.value) == (
-        f"Cannot read {folder}/{GONE}: not an image that Pillow can identify. Restore it and resume the run, or run "
-        "`orl ingest` on its folder and start a new run, which leaves it out."
+        f"Cannot read {own_photos}/{GONE}: not an image that Pillow can identify. Restore it and resume the run, or "
+        "run `orl ingest` on its folder and start a new run, which leaves it out."
     )
-    ingest(own, folder, name="own")
+    ingest(own, own_photos, name="own")
     again = new_run(own, "pretrain", "b")
     pretrain(own, dataset, "b", tiny_byol, run_id=again)
     assert len(kept(own, again).files) == 11
 
 
 def test_a_run_is_not_resumed_without_its_photos(
-    own: Workspace, folder: Path, tiny_byol: BYOLConfig, new_run: Callable, stop_after: Callable
+    own: Workspace, own_photos: Path, tiny_byol: BYOLConfig, new_run: Callable, stop_after: Callable
 ) -> None:
     run, dataset = new_run(own, "pretrain", "a"), dataset_named(own.store, "own")
     with pytest.raises(Stopped):
         pretrain(own, dataset, "a", tiny_byol, run_id=run, progress=stop_after(2))
-    aside = (folder / GONE).rename(folder.parent / GONE)
+    aside = (own_photos / GONE).rename(own_photos.parent / GONE)
     with pytest.raises(UserError) as refused:
         pretrain(own, dataset, "a", tiny_byol, run_id=run)
     assert str(refused.value) == (
-        f"1 of the 12 photos of this run cannot be read, such as {folder}/{GONE}: the file is not there any more. "
+        f"1 of the 12 photos of this run cannot be read, such as {own_photos}/{GONE}: the file is not there any more. "
         "Restore them and resume the run, or start a new run, which leaves them out."
     )
-    aside.rename(folder / GONE)
+    aside.rename(own_photos / GONE)
     pretrain(own, dataset, "a", tiny_byol, run_id=run)
 
 
 def test_a_folder_that_is_not_there_stops_both_stages(
-    own: Workspace, folder: Path, tiny_byol: BYOLConfig, new_run: Callable
+    own: Workspace, own_photos: Path, tiny_byol: BYOLConfig, new_run: Callable
 ) -> None:
-    folder.rename(folder.parent / "elsewhere")
-    with pytest.raises(UserError, match=rf"^The folder {folder} of the dataset 'own' is not there. Mount it, or, if"):
+    own_photos.rename(own_photos.parent / "elsewhere")
+    with pytest.raises(
+        UserError, match=rf"^The folder {own_photos} of the dataset 'own' is not there. Mount it, or, if"
+    ):
         pretrain(own, dataset_named(own.store, "own"), "a", tiny_byol, run_id=new_run(own, "pretrain", "a"))
