@@ -102,15 +102,17 @@ mutants: install  ## Run mutation tests of orl/ and list the mutants that surviv
 	$(BIN)/mutmut run $(if $(ONLY),'$(ONLY)')
 	@$(BIN)/mutmut results | grep -v 'not checked' || echo "No mutant survived."
 
-# A finding ends the command; the input that failed is kept in fuzz/.
+# A finding ends its target; the others run. The input that failed is kept in fuzz/.
 fuzz: install  ## Feed broken files to all readers for SECONDS=600; keep an input that fails in fuzz/
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install -c constraints.txt -e '.[fuzz]'
-	@mkdir -p fuzz; set -- $$(ls tests/fuzz/[a-z]*.py); \
+	@mkdir -p fuzz; set -- $$(ls tests/fuzz/[a-z]*.py); failed=; \
 	for target in "$$@"; do \
 	    echo "== $$target"; \
 	    $(BIN)/python -m $$(basename "$${target%.py}" | sed 's/^/tests.fuzz./') \
-	        -max_total_time=$$(( $(SECONDS) / $$# )) -artifact_prefix=fuzz/; \
-	done
+	        -max_total_time=$$(( $(SECONDS) / $$# )) -artifact_prefix=fuzz/ \
+	        || failed="$$failed $$target"; \
+	done; \
+	[ -z "$$failed" ] || { echo "Findings of$$failed: see fuzz/." >&2; exit 1; }
 
 bench: install  ## Run all scripts in benchmarks/ on the demo
 	$(BIN)/orl demo --workspace '$(WORKSPACE)'

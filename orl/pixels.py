@@ -19,9 +19,7 @@ ATTENTION_COARSE = 0.4  # scale of the second pass of attention, a share of thos
 ATTENTION_CELLS = 20  # cells per side of the attention map, for encoders of stride 32
 ATTENTION_LOOKS = 8  # numbers per cell that describe its look
 ATTENTION_PLANES = 1 + ATTENTION_LOOKS
-SIXTEEN_BITS = ("PNG", "PPM")  # formats that Pillow decodes to mode I, 32 bits, though pixels have 16
 CHANGED = "the file has changed since it was ingested"
-PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}  # modes with colours multiplied by alpha, and the modes without
 
 
 class Crop(NamedTuple):
@@ -63,30 +61,7 @@ def read_image(path: Path, stamp: Stamp | None = None) -> Image.Image:
         if stamp is not None and not is_same_file(path, stamp):
             raise UnreadableImage(CHANGED)
     with open_photo(path) as photo:
-        return as_rgb(photo.upright(), photo.format)
-
-
-def as_rgb(image: Image.Image, kind: str | None) -> Image.Image:
-    """Convert pixels of any of Pillow's modes to 8-bit RGB. kind: the file's format. Raises UnreadableImage.
-
-    16-bit grey is divided by 257 and rounded, so that black stays black and white stays white. 32-bit integers and
-    floats have no agreed white and are refused, except in formats that store 16 bits in them. Transparency is dropped.
-    """
-    if image.mode.startswith("I;16") or (image.mode == "I" and kind in SIXTEEN_BITS):
-        values = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
-    _refuse_without_white(image, kind)
-    if image.mode in PREMULTIPLIED:
-        image = image.convert(PREMULTIPLIED[image.mode])
-    return image.convert("RGB")
-
-
-def _refuse_without_white(image: Image.Image, kind: str | None) -> None:
-    if image.mode == "F" or (image.mode == "I" and kind not in SIXTEEN_BITS):
-        named = "floating-point numbers" if image.mode == "F" else "integers"
-        raise UnreadableImage(
-            f"pixels of mode {image.mode}, 32-bit {named}, do not define white; save it with 8 or 16 bits"
-        )
+        return photo.rgb()
 
 
 def read_crops(path: Path, plan: Callable[[int, int], Sequence[Crop]], spare: int = 1) -> list[np.ndarray]:
@@ -101,7 +76,7 @@ def read_crops(path: Path, plan: Callable[[int, int], Sequence[Crop]], spare: in
         width, height = photo.width, photo.height
         crops = plan(width, height)
         reduce = max((r for r in (2, 4, 8) if all(min(c.box[2:]) >= r * spare * c.size for c in crops)), default=1)
-        decoded = as_rgb(photo.upright(reduce), photo.format)
+        decoded = photo.rgb(reduce)
     wide, high = decoded.width / width, decoded.height / height
     return [_squashed(decoded, c, wide, high) for c in crops]
 
@@ -116,11 +91,10 @@ def _squashed(image: Image.Image, crop: Crop, wide: float, high: float) -> np.nd
 def probe_image(path: Path) -> tuple[int, int, int]:
     """Decode a photo to its end and return its width and height as shown, and its EXIF orientation (1..8).
 
-    A JPEG is decoded at an eighth of its size: this reads the whole file in a fraction of the time.
     Raises UnreadableImage.
     """
     with open_photo(path) as photo:
-        _refuse_without_white(photo.stored(reduce=8), photo.format)
+        photo.check()
         width, height, orientation = photo.width, photo.height, photo.orientation
     if max(width, height) > np.iinfo(np.int16).max:
         raise UnreadableImage(f"larger than {np.iinfo(np.int16).max} pixels on a side ({width} × {height})")

@@ -13,7 +13,8 @@ import PIL.Image
 
 from orl_explorer.db.models import Image
 from orl_explorer.orl.matching import cosines
-from orl_explorer.orl.pixels import UnreadableImage, as_rgb, crop_box, read_image, squeeze
+from orl_explorer.orl.opening import as_rgb, decoding
+from orl_explorer.orl.pixels import UnreadableImage, crop_box, read_image, squeeze
 from orl_explorer.orl.proposals import selective_search
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.candidates import candidates, describe, match
@@ -65,6 +66,7 @@ def match_photos(
     key: Photo,
     encoder: str | Path | Embed = "starter",
     *,
+    part: str = "",
     preset: str = "paper",
     seed: int = 0,
     **settings: Any,
@@ -76,6 +78,7 @@ def match_photos(
         key: Second photo, in one of the same forms.
         encoder: ``starter``, ``torchvision:resnet50``, the path of a checkpoint, or a function that takes RGB crops,
             uint8 [B, 224, 224, 3], and returns their features, float [B, C].
+        part: Name of the network to read from a checkpoint that holds several.
         preset: ``paper`` (published settings) or ``object`` (pairs of RoIs that are likely to hold objects).
         seed: Seed of the order of proposals.
         **settings: Settings that differ from the preset, such as ``pair_ratio=0.2``.
@@ -87,9 +90,11 @@ def match_photos(
         raise UserError(f"Invalid value for proposals: {config.proposals}. Without a workspace, use search.")
     network: EncoderNetwork | None = None
     if callable(encoder):
+        if part:
+            raise UserError(f"Invalid value for part: {part}. A function is one network.")
         embed: Embed = encoder
     else:
-        network = _network(str(encoder), config)
+        network = _network(str(encoder), part, config)
         embed = network.embed_rois
     if network is None and config.needs_objectness:
         raise UserError("A function has no attention map, so objectness cannot be computed. Use the preset paper.")
@@ -112,10 +117,10 @@ def match_photos(
     return PhotoMatch(photos, titles, query_rois, key_rois, similarity, pd.DataFrame(columns))
 
 
-def _network(source: str, config: MineConfig) -> EncoderNetwork:
+def _network(source: str, part: str, config: MineConfig) -> EncoderNetwork:
     from orl_explorer.train.encoders.weights import build, weights_from
 
-    network = build(weights_from(source)).fold()
+    network = build(weights_from(source, part=part)).fold()
     return network.lower() if config.precision == "bf16" else network
 
 
@@ -125,7 +130,8 @@ def _decoded(photo: Photo) -> PIL.Image.Image:
             case str() | Path():
                 return read_image(Path(photo).expanduser())
             case PIL.Image.Image():
-                return as_rgb(photo, photo.format)
+                with decoding():
+                    return as_rgb(photo, photo.format)
             case np.ndarray(dtype=np.uint8, ndim=3) if photo.shape[2] == 3:
                 return PIL.Image.fromarray(photo)
     except UnreadableImage as error:

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from orl_explorer.orl import opening
 from orl_explorer.orl.pixels import Crop, UnreadableImage, probe_image, read_crops, read_image
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # pytest shows what the program hides
 
 # The letter F has no symmetry: as stored, in each orientation it looks different.
 STORED = np.zeros((40, 64), np.uint8)
@@ -68,12 +70,85 @@ def test_every_format_with_exif_is_turned(tmp_path: Path, suffix: str, orientati
     assert np.abs(grey_of(path).astype(int) - SHOWN[orientation]).mean() < 8
 
 
-def test_heic_is_read_where_the_extra_is_installed(tmp_path: Path) -> None:
+XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/"><tiff:Orientation>%d</tiff:Orientation></rdf:Description>
+</rdf:RDF></x:xmpmeta>"""
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_orientation_of_xmp_is_that_of_the_photo(tmp_path: Path, suffix: str, orientation: int) -> None:
+    path = tmp_path / f"photo.{suffix}"
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", (XMP % orientation).decode())
+    picture = Image.fromarray(STORED).convert("RGB")
+    picture.save(path, quality=95, **({"pnginfo": info} if suffix == "png" else {"xmp": XMP % orientation}))
+    assert probe_image(path)[2] == orientation
+    assert np.abs(grey_of(path).astype(int) - SHOWN[orientation]).mean() < 8
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_heic_is_read_where_the_extra_is_installed(tmp_path: Path, orientation: int) -> None:
     pytest.importorskip("pillow_heif")
+    exif = Image.Exif()
+    exif[0x0112] = orientation  # HEIF has a turn of its own, so that this one does not count
     path = tmp_path / "photo.heic"
-    Image.fromarray(STORED).convert("RGB").save(path, quality=95)
+    Image.fromarray(STORED).convert("RGB").save(path, quality=95, exif=exif)
     assert probe_image(path) == (64, 40, 1)
     assert np.abs(grey_of(path).astype(int) - STORED).mean() < 8
+
+
+def test_heic_without_the_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "SUFFIXES", opening.SUFFIXES - {".heic"})
+    (tmp_path / "photo.HEIC").write_bytes(bytes(20))
+    with pytest.raises(UnreadableImage, match=r"HEIC needs another package: pip install 'orl-explorer\[heic\]'"):
+        probe_image(tmp_path / "photo.HEIC")
+
+
+def grey_tiff(bits: int, photometric: int, sample_format: int, row: bytes, width: int) -> bytes:
+    """A TIFF of one row of grey pixels."""
+    tags = {256: width, 257: 1, 258: bits, 259: 1, 262: photometric, 273: 8 + 2 + 10 * 12 + 4, 277: 1, 278: 1}
+    tags |= {279: len(row), 339: sample_format}
+    entries = b"".join(struct.pack("<HHLHH", tag, 3, 1, value, 0) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<LH", 8, len(tags)) + entries + bytes(4) + row
+
+
+# Twelve bits a pixel: 0, 4095, 2048, 1024. Sixteen: 0, 65535, 32768, 16384.
+TWELVE, SIXTEEN = bytes.fromhex("000fff800400"), struct.pack("<4H", 0, 65535, 32768, 16384)
+GREYS = {
+    "12 bits": (12, 1, TWELVE, [0, 255, 128, 64]),
+    "16 bits": (16, 1, SIXTEEN, [0, 255, 128, 64]),
+    "16 bits, white is 0": (16, 0, SIXTEEN, [255, 0, 127, 191]),
+    "8 bits": (8, 1, bytes([0, 255, 128, 64]), [0, 255, 128, 64]),
+    "8 bits, white is 0": (8, 0, bytes([0, 255, 128, 64]), [255, 0, 127, 191]),
+    "4 bits": (4, 1, bytes.fromhex("0f84"), [0, 255, 136, 68]),
+    "2 bits, white is 0": (2, 0, bytes([0b00111001]), [255, 0, 85, 170]),
+    "1 bit, white is 0": (1, 0, bytes([0b01100000]), [255, 0, 0, 255]),
+}
+
+
+@pytest.mark.parametrize(("bits", "photometric", "row", "expected"), GREYS.values(), ids=GREYS.keys())
+def test_a_grey_tiff_is_read_by_value(
+    tmp_path: Path, bits: int, photometric: int, row: bytes, expected: list[int]
+) -> None:
+    (tmp_path / "grey.tif").write_bytes(grey_tiff(bits, photometric, 1, row, 4))
+    assert grey_of(tmp_path / "grey.tif").tolist() == [expected]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_tiff_of_signed_pixels_is_refused(tmp_path: Path, bits: int) -> None:
+    (tmp_path / "grey.tif").write_bytes(grey_tiff(bits, 1, 2, bytes(4 * bits // 8), 4))
+    for look in (probe_image, read_image):
+        with pytest.raises(UnreadableImage, match="do not define white"):
+            look(tmp_path / "grey.tif")
+
+
+def test_a_mode_that_cannot_become_rgb_is_refused_by_probe_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "photo.png")
+    monkeypatch.setattr(opening, "as_rgb", lambda image, _: image.convert("no mode"))
+    for look in (probe_image, read_image, lambda p: read_crops(p, lambda *_: [])):
+        with pytest.raises(UnreadableImage, match="wrong mode"):
+            look(tmp_path / "photo.png")
 
 
 def exif_of(kind: int, count: int, value: bytes, tail: bytes = b"") -> bytes:
@@ -98,7 +173,6 @@ ODD = {
 
 @pytest.mark.parametrize("exif", ODD.values(), ids=ODD.keys())
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_an_odd_orientation_counts_as_none(tmp_path: Path, suffix: str, exif: bytes) -> None:
     path = tmp_path / f"photo.{suffix}"
     Image.fromarray(STORED).save(path, exif=exif)
@@ -127,6 +201,13 @@ def test_more_pixels_than_the_limit_are_refused_by_every_reader(
                 look(path)
 
 
+def test_a_bomb_is_refused_with_its_size_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses twice as many by itself
+    Image.new("1", (64, 40)).save(tmp_path / "bomb.png")
+    with pytest.raises(UnreadableImage, match=r"more than 300000000 pixels \(2560\)"):
+        probe_image(tmp_path / "bomb.png")
+
+
 def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "folder.jpg").mkdir()
@@ -137,7 +218,6 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "gif", "bmp", "avif", "jp2", "ppm"])
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_mutated_photo_is_an_image_or_refused(tmp_path_factory: pytest.TempPathFactory, suffix: str) -> None:
     path = tmp_path_factory.mktemp("mutated") / f"photo.{suffix}"
     Image.fromarray(STORED).save(path)
@@ -153,9 +233,33 @@ def test_a_mutated_photo_is_an_image_or_refused(tmp_path_factory: pytest.TempPat
         try:
             width, height, _ = probe_image(path)
             shown = read_image(path)
+            crops = read_crops(path, lambda w, h: [Crop((0, 0, w, h), 8)])
         except UnreadableImage as error:
             assert str(error)
         else:
             assert (width, height) == shown.size
+            assert crops[0].shape == (8, 8, 3)
 
     check()
+
+
+# The first bytes of each format, so that its decoder is reached.
+SIGNATURES = [
+    *(b"", b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", b"\xff\xd8\xff\xe1", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"),
+    *(b"RIFF\x24\x00\x00\x00WEBPVP8 ", b"II*\x00\x08\x00\x00\x00", b"MM\x00*\x00\x00\x00\x08", b"GIF89a", b"BM"),
+    *(b"\x00\x00\x00 ftypavif", b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51", b"P6 8 8 255\n", b"P5\n"),
+]
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(start=st.sampled_from(SIGNATURES), content=st.binary(max_size=200))
+def test_any_bytes_are_an_image_or_refused(
+    start: bytes, content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any-bytes"
+    path.write_bytes(start + content)
+    for look in (probe_image, read_image, lambda p: read_crops(p, lambda w, h: [Crop((0, 0, w, h), 8)])):
+        try:
+            look(path)
+        except UnreadableImage as error:
+            assert str(error)

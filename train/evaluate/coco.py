@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from orl_explorer.orl.opening import open_photo
-from orl_explorer.orl.pixels import UnreadableImage, as_rgb, read_image
+from orl_explorer.orl.pixels import UnreadableImage, read_image
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
 
@@ -71,12 +71,12 @@ class Coco:
             return np.asarray(shown)
         # Most annotations refer to the stored pixels, before the rotation that EXIF asks for.
         with open_photo(path) as photo:
-            stored = photo.stored()
+            stored = photo.rgb(upright=False)
             if stored.size != declared:
                 raise UserError(
                     f"{path} is {shown.width} x {shown.height}, but {self.file} says {row['width']} x {row['height']}."
                 )
-            return np.asarray(as_rgb(stored, photo.format))
+            return np.asarray(stored)
 
     def objects(self, image_id: int) -> CocoObjects:
         """Return the objects of a photo to train on."""

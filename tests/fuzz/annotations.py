@@ -1,0 +1,71 @@
+"""Fuzz the readers of COCO and VOC: any bytes are boxes inside the photo, or UserError. Run it with `make fuzz`."""
+
+from __future__ import annotations
+
+import math
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["orl_explorer.train.ingest"]):
+    from orl_explorer.train.errors import UserError
+    from orl_explorer.train.ingest.annotated import Annotated, boxes_as_shown
+    from orl_explorer.train.ingest.coco import read_coco
+    from orl_explorer.train.ingest.findings import Findings
+    from orl_explorer.train.ingest.voc import read_voc
+
+WIDTH, HEIGHT = 64, 48
+COCO = b"""{"images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}],
+"categories": [{"id": 1, "name": "cat"}], "annotations": [
+{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2.5, 30, 20], "iscrowd": 0},
+{"id": 2, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 9, 1, 9, 9]]}]}"""
+VOC = b"""<annotation><size><width>64</width><height>48</height><depth>3</depth></size><object><name>cat</name>
+<difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2.5</ymin><xmax>30</xmax><ymax>20</ymax></bndbox></object></annotation>"""
+# What a mutation of bytes would not hit upon. libFuzzer's format: a name and a quoted text.
+WORDS = (
+    *("null", "true", "[]", "{}", "NaN", "-Infinity", "1e308", "1e999", "-1", "0", "0.5", "64", "48", "128"),
+    *("bbox", "size", "counts", "segmentation", "image_id", "iscrowd", "difficult", "../a.jpg", "/a.jpg", "part"),
+)
+
+
+def check(annotated: Annotated) -> None:
+    """Check that the boxes lie in the photo, in each orientation."""
+    for orientation in range(1, 9):
+        boxes, _ = boxes_as_shown(annotated, orientation, WIDTH, HEIGHT)
+        for box in boxes:
+            assert all(map(math.isfinite, (box.x, box.y, box.w, box.h)))
+            assert min(box.x, box.y) >= 0
+            assert min(box.w, box.h) > 0
+            assert box.x + box.w <= WIDTH + 1e-6
+            assert box.y + box.h <= HEIGHT + 1e-6
+
+
+def main() -> None:
+    """Fuzz with the arguments of libFuzzer. The corpus is made anew, of one small file in each format."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, corpus, words = Path(folder, "file"), Path(folder, "corpus"), Path(folder, "words")
+        corpus.mkdir()
+        (corpus / "coco.json").write_bytes(COCO)
+        (corpus / "voc.xml").write_bytes(VOC)
+        words.write_text("".join(f'"{word}"\n' for word in WORDS))
+
+        def read(content: bytes) -> None:
+            path.write_bytes(content)
+            photos: Mapping[str, Annotated] = {}
+            try:
+                photos = {"": read_voc(path)} if content.lstrip()[:1] == b"<" else read_coco(path, Findings())
+            except UserError as error:
+                assert str(error).isprintable()
+            for annotated in photos.values():
+                check(annotated)
+
+        limits = ["-max_len=4096", "-timeout=30", "-rss_limit_mb=4096", f"-dict={words}"]
+        atheris.Setup([*sys.argv, *limits, str(corpus)], read)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
