@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -24,10 +26,14 @@ COCO = b"""{"images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48
 {"id": 2, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 9, 1, 9, 9]]}]}"""
 VOC = b"""<annotation><size><width>64</width><height>48</height><depth>3</depth></size><object><name>cat</name>
 <difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2.5</ymin><xmax>30</xmax><ymax>20</ymax></bndbox></object></annotation>"""
-# What a mutation of bytes would not hit upon. libFuzzer's format: a name and a quoted text.
-WORDS = (
-    *("null", "true", "[]", "{}", "NaN", "-Infinity", "1e308", "1e999", "-1", "0", "0.5", "64", "48", "128"),
-    *("bbox", "size", "counts", "segmentation", "image_id", "iscrowd", "difficult", "../a.jpg", "/a.jpg", "part"),
+# A value, a key or a tag, a list or an object without others inside, an element without others inside.
+TOKEN = re.compile(
+    rb'"[^"]*"|-?[0-9][0-9.eE+-]*|null|true|\[[^\[\]]*\]|\{[^{}]*\}|<(\w+)>[^<]*</\1>|<[^<>]*>|(?<=>)[^<>]+'
+)
+VALUES = (
+    *(b"null", b"true", b"[]", b"{}", b"NaN", b"-Infinity", b"1e308", b"1e999", b"-1", b"0", b"0.5", b"64", b"48"),
+    *(b'"1"', b'""', b'"1e400"', b"[1, 2, 3]", b"[[]]", b'{"size": [48, 64], "counts": [0, 9]}', b'"../a.jpg"', b"inf"),
+    *(b"<part><name>cat</name></part>", b"<bndbox/>", b"<difficult>true</difficult>", b"128", b"1" * 400),
 )
 
 
@@ -43,14 +49,23 @@ def check(annotated: Annotated) -> None:
             assert box.y + box.h <= HEIGHT + 1e-6
 
 
+def mutate(content: bytes, most: int, seed: int) -> bytes:
+    """Exchange, repeat or leave out a token: bytes changed at random would seldom be JSON or XML."""
+    choice, tokens = random.Random(seed), list(TOKEN.finditer(content))
+    if not tokens or choice.random() < 0.1:
+        return atheris.Mutate(content, most)
+    at = choice.choice(tokens)
+    new = choice.choice((choice.choice(VALUES), choice.choice(tokens)[0], at[0] + b", " + at[0], at[0] + at[0], b""))
+    return (content[: at.start()] + new + content[at.end() :])[:most]
+
+
 def main() -> None:
     """Fuzz with the arguments of libFuzzer. The corpus is made anew, of one small file in each format."""
     with tempfile.TemporaryDirectory() as folder:
-        path, corpus, words = Path(folder, "file"), Path(folder, "corpus"), Path(folder, "words")
+        path, corpus = Path(folder, "file"), Path(folder, "corpus")
         corpus.mkdir()
         (corpus / "coco.json").write_bytes(COCO)
         (corpus / "voc.xml").write_bytes(VOC)
-        words.write_text("".join(f'"{word}"\n' for word in WORDS))
 
         def read(content: bytes) -> None:
             path.write_bytes(content)
@@ -62,8 +77,8 @@ def main() -> None:
             for annotated in photos.values():
                 check(annotated)
 
-        limits = ["-max_len=4096", "-timeout=30", "-rss_limit_mb=4096", f"-dict={words}"]
-        atheris.Setup([*sys.argv, *limits, str(corpus)], read)
+        limits = ["-max_len=4096", "-len_control=0", "-timeout=30", "-rss_limit_mb=4096"]
+        atheris.Setup([*sys.argv, *limits, str(corpus)], read, custom_mutator=mutate)
         atheris.Fuzz()
 
 
