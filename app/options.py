@@ -15,4 +15,4 @@ Where = Annotated[
     ),
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once. The run continues in the background.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table or summary.")]

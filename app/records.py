@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.runs.evaluations import Evaluated
 from orl_explorer.train.workspace import Workspace
+
+if TYPE_CHECKING:
+    from orl_explorer.train.ingest.ingest import Ingested
 
 Record = dict[str, Any]
 
@@ -27,6 +31,21 @@ def dataset_record(row: Dataset) -> Record:
         "gone": row.gone_count,
         "annotations": row.annotation_count,
         "created_at": _time(row.created_at),
+    }
+
+
+def ingested_record(found: Ingested) -> Record:
+    """Return the result of an ingest: the dataset, counts of files, and what was left out or changed."""
+    return {
+        "dataset": dataset_record(found.dataset),
+        "new": found.new,
+        "changed": found.changed,
+        "unchanged": found.unchanged,
+        "unreadable": [{"path": path, "reason": reason} for path, reason in found.unreadable],
+        "gone": list(found.gone),
+        "returned": found.returned,
+        "renamed": found.renamed,
+        "findings": [asdict(finding) for finding in found.findings],
     }
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from orl_explorer.app.cli.common import Json, Where, out, pass_on, print_json, progress_bar
 from orl_explorer.app.cli.settings import one_of
-from orl_explorer.app.records import encoder_record
+from orl_explorer.app.records import encoder_record, ingested_record
 from orl_explorer.db.encoders import encoders as all_encoders
 from orl_explorer.train.ingest.findings import sentences
 from orl_explorer.train.ingest.layouts import LayoutName
@@ -32,12 +32,13 @@ def ingest_command(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the dataset. Default: the name of the folder.")] = None,
     workspace: Where = None,
+    json: Json = False,
 ) -> None:
     """Add a folder of photos as a dataset. Run it again to add new and changed photos."""
     from orl_explorer.train.ingest.ingest import ingest as take_in
 
     opened = open_workspace(workspace)
-    with progress_bar(total=False) as bar:
+    with progress_bar(total=False, json=json) as bar:
         task = bar.add_task("Reading photos", total=None)
         found = take_in(
             opened,
@@ -47,6 +48,9 @@ def ingest_command(
             name=name,
             report=lambda seen: bar.update(task, completed=seen),
         )
+    if json:
+        print_json(ingested_record(found))
+        return
     dataset = found.dataset
     out.print(
         f"Dataset '{dataset.name}' ({dataset.layout}): {dataset.image_count} photos, "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from orl_explorer.train.workspace import Workspace
 from tests.app.test_cli import orl
@@ -45,6 +46,27 @@ def test_datasets_and_encoders(place: Path, scenes: Path) -> None:
     assert (encoder["name"], encoder["kind"], encoder["supervised"]) == ("starter", "starter", True)
     assert (encoder["image_features"], encoder["roi_features"]) == (1280, 1280)
     assert said(place, "encoders", "list") == [encoder]
+
+
+def test_an_ingest(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (8, 6)).save(photos / "a.png")
+    (photos / "b.jpg").write_text("no photo")
+    (photos / "c.psd").write_text("")
+    found = said(tmp_path / "new", "ingest", str(photos), "--name", "few")
+    dataset = found.pop("dataset")
+    assert (dataset["name"], dataset["photos"], dataset["unreadable"]) == ("few", 1, 1)
+    assert found == {
+        "new": 2,
+        "changed": 0,
+        "unchanged": 0,
+        "unreadable": [{"path": "b.jpg", "reason": "not an image that Pillow can identify"}],
+        "gone": [],
+        "returned": 0,
+        "renamed": 0,
+        "findings": [{"kind": "other-format", "name": ".psd", "count": 1, "detail": "", "image_id": None}],
+    }
 
 
 def test_sets(place: Path) -> None:
