@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import io
+import random
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import atheris
 import torch
 from safetensors.torch import save_file
+from torch._weights_only_unpickler import Unpickler
 
-from orl_explorer.train.encoders.state_dicts import read_checkpoint
-from orl_explorer.train.errors import UserError
+with atheris.instrument_imports(include=["orl_explorer.train.encoders"]):
+    from orl_explorer.train.encoders.state_dicts import read_checkpoint
+    from orl_explorer.train.errors import UserError
+
+Unpickler.load = atheris.instrument_func(Unpickler.load)  # of torch alone what reads the bytes
+
+
+def mutate(content: bytes, most: int, seed: int) -> bytes:
+    """Change bytes; in a checkpoint of today's form those of one member, as a wrong checksum would end its reading."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            members = {member: packed.read(member) for member in packed.namelist()}
+    except Exception:  # a broken zip file
+        return atheris.Mutate(content, most)
+    changed = random.Random(seed).choice(list(members))
+    members[changed] = atheris.Mutate(members[changed], 1024)
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as packed:
+        for member, data in members.items():
+            packed.writestr(member, data)
+    return written.getvalue()[:most]
 
 
 def main() -> None:
@@ -32,7 +55,8 @@ def main() -> None:
                 assert str(error).isprintable()
                 assert "weights_only" not in str(error)
 
-        atheris.Setup([*sys.argv, "-max_len=4096", "-timeout=30", "-rss_limit_mb=4096", str(corpus)], check)
+        limits = ["-max_len=8192", "-len_control=0", "-timeout=30", "-rss_limit_mb=4096"]
+        atheris.Setup([*sys.argv, *limits, str(corpus)], check, custom_mutator=mutate)
         atheris.Fuzz()
 
 
