@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from orl_explorer.train.workspace import Workspace
+from tests.shell import orl, refused
 
 pytestmark = pytest.mark.slow
 
@@ -45,21 +46,6 @@ MINE_OPTIONS = [
     "--workspace",
     "--detach",
 ]
-
-
-def orl(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run the command like a user."""
-    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    command = [sys.executable, "-m", "orl_explorer", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)  # type: ignore[call-overload]
-
-
-def refused(*words: str | Path, **options: object) -> str:
-    """Return the message of a command that must fail with exit code 2 and without a traceback."""
-    done = orl(*words, **options)
-    assert "Traceback" not in done.stderr + done.stdout
-    assert done.returncode == 2, done.stdout + done.stderr
-    return " ".join(done.stderr.split())
 
 
 @pytest.fixture

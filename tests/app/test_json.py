@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from orl_explorer.train.workspace import Workspace
-from tests.app.test_cli import orl
+from tests.shell import orl
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ from orl_explorer.train.training.config import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import evaluation, mining_of, pretraining, training
 
+pytestmark = pytest.mark.usefixtures("runs_in_process")
+
 
 @pytest.fixture
 def photos(small_scenes: Path, tmp_path: Path) -> Path:
