@@ -54,7 +54,15 @@ def new_run() -> NewRun:
 
 
 @pytest.fixture
-def runs_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute no box and no feature of the same pixels twice, see ``tests/remembered.py``."""
+    from tests.remembered import remember
+
+    remember(monkeypatch)
+
+
+@pytest.fixture
+def runs_in_process(monkeypatch: pytest.MonkeyPatch, remembered: None) -> None:
     """Do the work of launched runs at once in the process of the test, which saves seconds of imports for each run."""
     from orl_explorer.train.jobs import launcher, worker
 

@@ -18,7 +18,7 @@ from PIL import Image
 from orl_explorer.train.workspace import Workspace
 from tests.shell import orl, refused
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("runs_in_process")]
 
 COMMANDS = [
     *("demo", "explore", "ingest", "pretrain", "mine", "quality", "sweep", "train", "export", "import"),

@@ -32,6 +32,8 @@ from orl_explorer.train.training.config import BYOLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import launch_pretrain, mine, photos_map, rois_map
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 NewRun = Callable[..., int]
 
 

@@ -33,6 +33,8 @@ from orl_explorer.train.training.config import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import evaluation, pretraining, rows
 
+pytestmark = pytest.mark.usefixtures("runs_in_process")
+
 
 class Heard(Progress):
     """Keeps the log."""

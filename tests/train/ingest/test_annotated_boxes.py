@@ -20,6 +20,8 @@ from orl_explorer.train.workspace import Workspace
 from tests.conftest import NewRun
 from tests.named import check, mine
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 CONFIG = MineConfig(neighbors=3, min_size=16, max_iou=1, max_rois=4, proposals="annotations")
 
 

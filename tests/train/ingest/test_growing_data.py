@@ -22,6 +22,8 @@ from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import mine
 from tests.train.conftest import StopAfter
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 
 def described(workspace: Workspace, dataset: str, set_id: int) -> dict[str, Any]:
     """Return a set by the names of its photos, to compare it with a set in another store."""

@@ -18,6 +18,8 @@ from orl_explorer.train.workspace import Workspace
 from tests.named import import_neighbors
 from tests.train.interchange.test_imports import fresh, listing, origin, sent, template, work  # noqa: F401
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 
 @pytest.fixture
 def file(sent: Path) -> Path:

@@ -33,6 +33,8 @@ from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import NewRun
 from tests.named import check, import_correspondences, import_proposals, mine
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 WRITTEN = ("roi", "proposal", "correspondence_set", "set_image", "candidate", "neighbor", "pair", "run")
 
 

@@ -19,6 +19,8 @@ from orl_explorer.train.progress import Stopped
 from orl_explorer.train.workspace import Workspace
 from tests.named import mine
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 GONE = "scene-003.jpg"
 SKIPPED = f"Skipped {GONE}: the file is not there any more."
 OTHERS = sorted(f"scene-{number:03d}.jpg" for number in range(12) if number != 3)

@@ -19,6 +19,8 @@ from orl_explorer.train.progress import Stopped
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import launch_map, photos_map, rois_map
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 
 @pytest.fixture
 def mine(mined_workspace: Workspace, tmp_path: Path) -> Workspace:

@@ -22,6 +22,8 @@ from orl_explorer.train.workspace import Workspace
 from tests.named import check, mine
 from tests.train import plainly
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 
 def images_of(workspace: Workspace) -> list[ImageRow]:
     return list(usable_images(workspace.store, dataset_named(workspace.store, "demo").id))

@@ -26,6 +26,8 @@ from tests.conftest import NewRun
 from tests.named import mine
 from tests.train.conftest import StopAfter
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 CONFIG = MineConfig(
     neighbors=3,
     min_size=32,

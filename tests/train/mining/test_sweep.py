@@ -24,6 +24,8 @@ from tests.conftest import MINED, NewRun
 from tests.named import mine
 from tests.train.conftest import StopAfter
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 
 @pytest.fixture
 def mined(mined_workspace: Workspace, tmp_path: Path) -> Workspace:

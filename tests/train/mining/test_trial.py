@@ -26,6 +26,8 @@ from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import MINED, NewRun
 from tests.named import mine
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 NAME = "demo-starter"
 LARGE = MINED.model_copy(update={"min_size": 130, "max_iou": 0.6, "pair_ratio": 0.4, "min_similarity": 0.25})
 OBJECTS = MINED.model_copy(

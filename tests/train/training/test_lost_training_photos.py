@@ -21,6 +21,8 @@ from orl_explorer.train.training.trained_on import FILE, Correspondences
 from orl_explorer.train.workspace import Workspace
 from tests.named import mine
 
+pytestmark = pytest.mark.usefixtures("remembered")
+
 GONE = "scene-003.jpg"
 
 
