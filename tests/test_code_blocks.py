@@ -87,6 +87,7 @@ def home(mined_workspace: Workspace, scenes: Path, tmp_path: Path, monkeypatch: 
     return tmp_path
 
 
+@pytest.mark.usefixtures("runs_in_process")
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if any(blocks(d))], ids=name)
 def test_code_blocks(document: Path, home: Path) -> None:
     known: dict[str, object] = {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -26,11 +26,20 @@ def place(mined_workspace: Workspace, tmp_path: Path) -> Path:
     return shutil.copytree(mined_workspace.path, tmp_path / "workspace")
 
 
-def run(folder: Path, script: str, *words: str | Path) -> str:
-    command = [sys.executable, str(EXAMPLES / script), *map(str, words)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], runs_in_process: None
+) -> Callable[..., str]:
+    """Return a function that runs a script in the test's folder, with words, and returns what it printed."""
+
+    def call(script: str, *words: str | Path) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("sys.argv", [script, *map(str, words)])
+        capsys.readouterr()
+        runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+        return capsys.readouterr().out
+
+    return call
 
 
 def test_every_example_is_tested_and_listed() -> None:
@@ -40,26 +49,26 @@ def test_every_example_is_tested_and_listed() -> None:
     assert all(f"]({name})" in listed for name in named)
 
 
-def test_two_photos_are_matched(scenes: Path, tmp_path: Path) -> None:
+def test_two_photos_are_matched(run: Callable[..., str], scenes: Path, tmp_path: Path) -> None:
     photos = [scenes / "images" / f"scene-00{number}.jpg" for number in (0, 1)]
-    said = run(tmp_path, "match_two_photos.py", *photos)
+    said = run("match_two_photos.py", *photos)
     assert re.search(r"^\d+ and \d+ RoIs, \d+ pairs$", said, re.MULTILINE)
     assert PIL.Image.open(tmp_path / "pairs.png").width > 500
 
 
-def test_a_folder_is_mined(scenes: Path, tmp_path: Path) -> None:
+def test_a_folder_is_mined(run: Callable[..., str], scenes: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(6):
         shutil.copy(scenes / "images" / f"scene-{number:03d}.jpg", photos)
-    said = run(tmp_path, "mine_a_folder.py", photos, "--neighbors", "3", "--proposal-scale", "0.5")
+    said = run("mine_a_folder.py", photos, "--neighbors", "3", "--proposal-scale", "0.5")
     assert re.search(r"\d+ pairs of 6 photos\. Saved workspace/best-pairs\.png", said.replace(str(tmp_path) + "/", ""))
     assert (tmp_path / "workspace" / "best-pairs.png").is_file()
 
 
-def test_a_training_is_compared_with_the_encoder_before(place: Path, tmp_path: Path) -> None:
+def test_a_training_is_compared_with_the_encoder_before(run: Callable[..., str], place: Path, tmp_path: Path) -> None:
     words = "--workspace", place, "--epochs", "1", "--batch-size", "4"
-    said = run(tmp_path, "train_and_compare.py", "demo-starter", *words)
+    said = run("train_and_compare.py", "demo-starter", *words)
     table = said[said.index("starter  demo-starter-orl") :].splitlines()
     assert [line.split()[0] for line in table[1:]] == [
         "cycle",

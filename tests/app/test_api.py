@@ -62,6 +62,7 @@ def test_a_name_that_is_taken_by_other_settings_is_refused_not_numbered(place: o
     assert place.sets()["name"].tolist() == ["demo-starter"]
 
 
+@pytest.mark.usefixtures("runs_in_process")
 def test_the_same_settings_under_another_name_are_another_set(place: orl.Workspace) -> None:
     found = place.mine("demo", "starter", "twin", neighbors=4, proposal_scale=0.5)
     assert (found.name, found.status, found.run_id) == ("twin", "complete", 2)
@@ -85,6 +86,7 @@ def test_an_interrupted_call_stops_its_run_and_the_next_one_resumes_it(
     assert len(place.runs()) == 2
 
 
+@pytest.mark.usefixtures("runs_in_process")
 def test_a_dataset_grows_and_unreadable_photos_are_named(tmp_path: Path, scenes: Path) -> None:
     place = orl.open_workspace(tmp_path / "workspace", bars=False)
     photos = tmp_path / "photos"
@@ -172,6 +174,7 @@ def test_annotations_are_listed(place: orl.Workspace) -> None:
     assert len(found) == place.datasets()["annotations"][0]
 
 
+@pytest.mark.usefixtures("runs_in_process")
 def test_a_training_its_numbers_and_an_evaluation(place: orl.Workspace) -> None:
     tiny = {"epochs": 1, "batch_size": 4, "image_size": 32, "hidden": 16, "projection": 8, "workers": 0, "knn_every": 0}
     encoder = place.train("demo-starter", preset="small", **tiny)
@@ -187,6 +190,7 @@ def test_a_training_its_numbers_and_an_evaluation(place: orl.Workspace) -> None:
         place.metrics(encoder_named(place.inner.store, "starter"))
 
 
+@pytest.mark.usefixtures("runs_in_process")
 def test_a_sweep_is_a_table(place: orl.Workspace) -> None:
     cells = place.sweep("demo", "starter", {"neighbors": [2, 3]}, sample=4, proposal_scale=0.5)
     assert cells["neighbors"].tolist() == [2, 3]
@@ -208,6 +212,7 @@ def test_pairs_of_a_set_are_drawn(place: orl.Workspace) -> None:
         place.draw_pairs("demo-starter", "nowhere.jpg")
 
 
+@pytest.mark.usefixtures("runs_in_process")
 def test_two_photos_are_matched_as_mining_does(scenes: Path) -> None:
     files = [scenes / "images" / f"scene-{number:03d}.jpg" for number in (0, 1)]
     found = orl.match_photos(*files, min_size=48, max_rois=12, seed=3)
@@ -240,6 +245,7 @@ def test_two_photos_are_matched_as_mining_does(scenes: Path) -> None:
     np.testing.assert_allclose(by_function.pairs["similarity"], slow.similarity, atol=1e-6)
 
 
+@pytest.mark.usefixtures("runs_in_process")
 def test_photos_may_be_files_images_and_arrays(scenes: Path) -> None:
     file = scenes / "images" / "scene-002.jpg"
     image = PIL.Image.open(file)
@@ -272,6 +278,7 @@ def test_a_photo_or_an_encoder_that_cannot_be_used_is_one_sentence(scenes: Path,
             orl.match_photos(*photos, **settings)
 
 
+@pytest.mark.usefixtures("runs_in_process")
 def test_likely_objects_are_matched_by_the_encoders_attention(scenes: Path) -> None:
     files = [scenes / "images" / f"scene-{number:03d}.jpg" for number in (0, 1)]
     found = orl.match_photos(*files, "random:resnet18", preset="object", precision="bf16")
