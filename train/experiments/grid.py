@@ -134,10 +134,7 @@ def save_grid(found: Sequence[Trained], headline: str, title: str, files: Sequen
             )
             for cell in found
         ]
-        try:
-            save_cells(rows, file)
-        except OSError as error:
-            raise UserError(f"Cannot write {file}: {error.strerror}.") from error
+        save_cells(rows, file)
 
 
 def averaged(found: Sequence[Trained], headline: str) -> list[tuple[dict[str, str], list[float]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from orl_explorer.db.encoders import encoder_named
 from orl_explorer.orl.boxes import BoxRules
 from orl_explorer.orl.measure.quality import Measures
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.files import publish
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.mining.features import AttentionMaps, BoxFeatures, Features
 from orl_explorer.train.mining.sample import draw_sample
@@ -92,12 +94,13 @@ def cell_rows(cells: Sequence[Cell]) -> list[dict[str, float | str]]:
 
 
 def save_cells(cells: Sequence[Cell], path: Path) -> None:
-    """Write a row for each cell, its settings first, as CSV, or as JSON if the name ends in .json."""
+    """Write a row for each cell, its settings first, as CSV, or as JSON if the name ends in .json. Raises UserError."""
     table = cell_rows(cells)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        if path.suffix == ".json":
-            json.dump(table, file, indent=1)
-        else:
-            writer = csv.DictWriter(file, list(table[0]))
-            writer.writeheader()
-            writer.writerows(table)
+    text = io.StringIO(newline="")
+    if path.suffix == ".json":
+        json.dump(table, text, indent=1)
+    else:
+        writer = csv.DictWriter(text, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+    publish(lambda file: file.write(text.getvalue().encode()), path)

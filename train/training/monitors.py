@@ -24,6 +24,7 @@ from orl_explorer.orl.measure.knn import knn_predict
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.pixels import INPUT_SIZE, Crop, UnreadableImage, center_crop, read_crops, read_image
 from orl_explorer.train.photos import Photos
+from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.workspace import Workspace
 
@@ -36,8 +37,8 @@ QUERIES, NEIGHBORS, ROIS = 4, 2, 20  # probes: query photos, neighbours of each,
 class KNNCheck:
     """Accuracy of a k-NN classifier on annotated photos, by the category of a photo's largest object."""
 
-    def __init__(self, workspace: Workspace, dataset_id: int, config: TrainConfig) -> None:
-        self._workspace, self._dataset_id, self._config = workspace, dataset_id, config
+    def __init__(self, workspace: Workspace, dataset_id: int, config: TrainConfig, progress: Progress) -> None:
+        self._workspace, self._dataset_id, self._config, self._progress = workspace, dataset_id, config, progress
         self._split: tuple[np.ndarray, Tensor] | None = None
 
     def __call__(self, method: Method, epoch: int, step: int, saved: bool) -> dict[str, float]:
@@ -78,7 +79,8 @@ class KNNCheck:
         for i in order[:SPLIT]:
             try:
                 photo = read_image(photos.path(images[i]))
-            except UnreadableImage:  # a moved photo must not end a training
+            except UnreadableImage as error:  # a moved photo must not end a training
+                self._progress.log(f"The k-NN check leaves out {images[i].path}: {error}.")
                 continue
             pixels.append(center_crop(photo, round(size * 256 / INPUT_SIZE), size))
             labels.append(numbers[largest[i][1]])
@@ -88,9 +90,17 @@ class KNNCheck:
 class Probes:
     """A few queries and neighbours of a set. Their RoIs are matched at every checkpoint and kept in the store."""
 
-    def __init__(self, workspace: Workspace, mined: CorrespondenceSet | None, config: TrainConfig, run_id: int) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        mined: CorrespondenceSet | None,
+        config: TrainConfig,
+        run_id: int,
+        progress: Progress,
+    ) -> None:
         """mined: the set to probe, or None for no probes."""
         self._workspace, self._mined, self._config, self._run_id = workspace, mined, config, run_id
+        self._progress = progress
         self._crops: dict[int, tuple[np.ndarray, np.ndarray]] | None = None
         self._neighbors: dict[int, list[int]] = {}
 
@@ -124,16 +134,14 @@ class Probes:
             photos = Photos.of(store, mined.dataset_id)
             self._crops = {}
             for i in ids:
-                cut = self._cut(photos.path(images[i]), rois[i].boxes[:ROIS])
-                if cut is not None:
-                    self._crops[i] = rois[i].ids[:ROIS], cut
+                try:
+                    self._crops[i] = rois[i].ids[:ROIS], self._cut(photos.path(images[i]), rois[i].boxes[:ROIS])
+                except UnreadableImage as error:  # nor must a lost photo of a probe
+                    self._progress.log(f"The probes leave out {images[i].path}: {error}.")
         return self._crops
 
-    def _cut(self, path: Path, boxes: np.ndarray) -> np.ndarray | None:
-        try:
-            return np.stack(read_crops(path, lambda *_: [Crop(box, self._config.image_size) for box in boxes]))
-        except UnreadableImage:
-            return None
+    def _cut(self, path: Path, boxes: np.ndarray) -> np.ndarray:
+        return np.stack(read_crops(path, lambda *_: [Crop(box, self._config.image_size) for box in boxes]))
 
 
 @torch.no_grad()

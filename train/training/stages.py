@@ -71,8 +71,8 @@ def pretrain(
         if processes.first:
             record(folder, config, processes, {"dataset": dataset.name, "photos": len(found.files)})
         checks: list[Check] = [
-            KNNCheck(workspace, dataset.id, config),
-            Probes(workspace, _newest_set(workspace, dataset), config, run_id),
+            KNNCheck(workspace, dataset.id, config, progress),
+            Probes(workspace, _newest_set(workspace, dataset), config, run_id, progress),
         ]
         fit(method, data, config, folder, progress, processes, checks)
         if not processes.first:
@@ -107,7 +107,10 @@ def train(
         if processes.first:
             described = {"correspondence_set": mined.name, "params": mined.params, "pairs": len(found.pairs)}
             record(folder, config, processes, described | {"pairs_sha256": found.digest()})
-        checks: list[Check] = [KNNCheck(workspace, dataset.id, config), Probes(workspace, mined, config, run_id)]
+        checks: list[Check] = [
+            KNNCheck(workspace, dataset.id, config, progress),
+            Probes(workspace, mined, config, run_id, progress),
+        ]
         fit(method, data, config, folder, progress, processes, checks)
         if not processes.first:
             return None
@@ -220,13 +223,22 @@ def _kept(
 
 
 def _register(workspace: Workspace, method: Method, name: str, kind: str, run_id: int, supervised: bool) -> EncoderRow:
-    """Save the online backbone and projector in the run's folder, and register them for mining."""
+    """Save the online backbone and projector in the run's folder, and register them for mining.
+
+    Raises UserError if they are not finite: the loss of the last step, before its update, may have been.
+    """
     learned = weights.Weights(
         method.architecture,
         {k: v.cpu() for k, v in method.backbone.state_dict().items()},
         {k: v.cpu() for k, v in method.projector.state_dict().items()},
         supervised,
     )
+    for tensor, value in {**learned.backbone, **(learned.projector or {})}.items():
+        if not torch.isfinite(value).all():
+            raise UserError(
+                f"The trained weights are not finite numbers, such as the tensor {tensor}. No encoder was added. "
+                "Start another run with a lower learning rate."
+            )
     path = workspace.run_folder(run_id) / "encoder.pt"
     weights.save_weights(learned, path)
     source = f"run {run_id}"

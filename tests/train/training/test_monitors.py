@@ -16,6 +16,8 @@ from orl_explorer.db.runs.probes import probed_pairs, probed_steps
 from orl_explorer.db.runs.runs import add_run, metrics
 from orl_explorer.db.sets.read import complete_set_named, neighbor_ids_of, rois_of
 from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.pixels import UnreadableImage
+from orl_explorer.train.progress import Progress
 from orl_explorer.train.training import monitors
 from orl_explorer.train.training.alarms import COLLAPSE, Collapse, collapsed
 from orl_explorer.train.training.config import BYOLConfig, ORLConfig
@@ -38,7 +40,7 @@ def byol() -> BYOL:
 
 
 def knn(workspace: Workspace, config: BYOLConfig) -> KNNCheck:
-    return KNNCheck(workspace, dataset_named(workspace.store, "demo").id, config)
+    return KNNCheck(workspace, dataset_named(workspace.store, "demo").id, config, Progress())
 
 
 def test_the_check_is_a_knn_classifier_of_the_largest_objects_category(
@@ -138,7 +140,7 @@ def test_probes_are_matched_anew_at_every_checkpoint_and_kept(
 def test_what_a_probe_finds_is_what_matching_finds(mined: Workspace, tiny_orl: ORLConfig, byol: BYOL) -> None:
     run = add_run(mined.store, Run(kind="train", name="probed", params={})).id
     found = complete_set_named(mined.store, "demo-starter")
-    probes = Probes(mined, found, tiny_orl, run)
+    probes = Probes(mined, found, tiny_orl, run, Progress())
     similarity = probes(byol, 1, 7, saved=True)["probe_similarity"]
     pairs = probed_pairs(mined.store, run, 7)
     best = [p.similarity for p in pairs if p.rank == 1]
@@ -156,6 +158,25 @@ def test_stage_1_probes_with_the_newest_set_of_its_data_set(
     pretrain(mined, "demo", "probed", tiny_byol, run_id=run)
     assert probed_steps(mined.store, run) == [4]
     assert {name for _, name, _ in metrics(mined.store, run)} == set()  # a silent call reports to nobody
+
+
+def test_the_check_and_the_probes_name_photos_that_they_leave_out(
+    mined: Workspace, tiny_orl: ORLConfig, byol: BYOL, stop_after: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise UnreadableImage("the file is not there any more")
+
+    monkeypatch.setattr(monitors, "read_image", lost)
+    monkeypatch.setattr(monitors, "read_crops", lost)
+    dataset, found = dataset_named(mined.store, "demo"), complete_set_named(mined.store, "demo-starter")
+    heard = stop_after()
+    check = KNNCheck(mined, dataset.id, tiny_orl, heard)
+    assert check(byol, 2, 4, saved=True) == {}
+    assert len(heard.lines) == 12
+    assert min(heard.lines) == "The k-NN check leaves out images/scene-000.jpg: the file is not there any more."
+    probes = Probes(mined, found, tiny_orl, add_run(mined.store, Run(kind="train", name="p", params={})).id, heard)
+    assert probes(byol, 1, 7, saved=True) == {}
+    assert heard.lines[-1].startswith("The probes leave out images/scene-")
 
 
 @pytest.mark.parametrize(

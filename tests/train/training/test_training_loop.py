@@ -10,18 +10,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from orl_explorer.db.encoders import find_encoder
 from orl_explorer.orl.augment import augment
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.views import Changes, View
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.training import stages
 from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkpoint
 from orl_explorer.train.training.config import BYOLConfig, ORLConfig, read_config
 from orl_explorer.train.training.data import CHANGES, ImageViews
 from orl_explorer.train.training.distributed import Processes
 from orl_explorer.train.training.engine import Notes, fit, steps_between, to_device
 from orl_explorer.train.training.stages import build_method
+from orl_explorer.train.workspace import Workspace
+from tests.named import pretrain
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
@@ -278,3 +282,16 @@ def test_steps_that_are_read_together_share_their_time(monkeypatch: pytest.Monke
 )
 def test_a_cpu_is_read_at_every_step_and_a_gpu_about_once_a_second(device: str, seconds: float, expected: int) -> None:
     assert steps_between(Processes(0, 1, torch.device(device)), seconds) == expected
+
+
+def test_weights_that_the_last_step_made_infinite_become_no_encoder(
+    photographed: Workspace, tiny_byol: BYOLConfig, new_run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(method: BYOL, *_: object) -> None:
+        method.backbone.conv1.weight.data[0] = torch.inf
+
+    monkeypatch.setattr(stages, "fit", diverge)
+    run = new_run(photographed, "pretrain", "byol")
+    with pytest.raises(UserError, match=r"not finite numbers, such as the tensor conv1\.weight\. No encoder was added"):
+        pretrain(photographed, "demo", "byol", tiny_byol, run_id=run)
+    assert find_encoder(photographed.store, "byol") is None
