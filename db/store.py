@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, insert, inspect, make_url, select, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from orl_explorer.db.identity import StoreIdentity
@@ -25,6 +25,7 @@ from orl_explorer.db.identity import StoreIdentity
 PAGES = 64 * 1024  # bytes; with fewer, SQLite cannot create its shared memory
 BUSY_TIMEOUT = 30_000  # milliseconds a writer waits for another one
 CACHE = 32 * 1024  # KiB of pages that a connection keeps: the upper levels of every table's tree
+LONGEST = 500  # bytes of a path that SQLite is sure to open: it refuses 512, with its own suffix
 HEAD = "0011"  # newest revision under migrations/versions
 MIGRATIONS = Path(__file__).with_name("migrations")
 _UPGRADING = threading.Lock()  # Alembic keeps what it works on in globals
@@ -115,8 +116,14 @@ def store_trouble(error: DBAPIError, file: str | None = None) -> StoreError:
     if "full" in reason or (("disk I/O" in reason or "unable to open" in reason) and _is_full(folder)):
         where = f"no space is left in {folder}" if folder else "the database's disk is full"
         return StoreError(f"Cannot write the store: {where}. Nothing was lost: free some space, then try again.")
+    if "unable to open" in reason and file and len(os.fsencode(file)) > LONGEST:
+        return StoreError(f"Cannot open the store {file}: its path is too long for SQLite. Choose another workspace.")
     if "readonly" in reason or "unable to open" in reason:
         return StoreError(f"Cannot write the store: {reason}.")
+    if "locking protocol" in reason:
+        return StoreError(f"The disk of {folder} cannot lock files. Choose a workspace on a disk of this machine.")
+    if isinstance(error, IntegrityError) and ("UNIQUE" in reason or "duplicate key" in reason):
+        return StoreError("Another process has stored the same at this moment. Run the command again.")
     return StoreError(f"The database reported an error: {reason}.")
 
 
@@ -124,7 +131,7 @@ def _is_full(folder: Path | None) -> bool:
     return folder is not None and folder.is_dir() and shutil.disk_usage(folder).free < PAGES
 
 
-def open_store(url: str, read_only: bool = False) -> Store:
+def open_store(url: str | URL, read_only: bool = False) -> Store:
     """Open a store by SQLAlchemy URL, creating or upgrading its tables as needed.
 
     A read-only store is neither created nor upgraded, and its connections cannot write; its disk may be read-only.
@@ -151,7 +158,7 @@ def open_store(url: str, read_only: bool = False) -> Store:
     return Store(engine, read_only)
 
 
-def _immutable(url: str) -> URL:
+def _immutable(url: str | URL) -> URL:
     """Return the URL for a SQLite file on a read-only disk, where SQLite cannot create its lock files.
 
     Raises StoreError if a part of the store is still in its write-ahead log.
@@ -173,9 +180,10 @@ def _on_read_only_disk(path: str) -> bool:
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
-def sqlite_url(path: Path) -> str:
+def sqlite_url(path: Path) -> URL:
     """Return the URL of a SQLite file, unless ``ORL_DATABASE_URL`` names another database."""
-    return os.environ.get("ORL_DATABASE_URL") or f"sqlite:///{path}"
+    given = os.environ.get("ORL_DATABASE_URL")
+    return make_url(given) if given else URL.create("sqlite", database=str(path))  # whatever ? and % are in the path
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:

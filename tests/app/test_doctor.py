@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from orl_explorer.app.doctor import Checked
+from orl_explorer.app.doctor import Checked, installation
 from orl_explorer.app.doctor.installation import check_disk, check_installation
 from orl_explorer.app.doctor.workspace import check_workspace
 from orl_explorer.train.workspace import Workspace
@@ -141,6 +141,17 @@ def test_a_file_in_place_of_the_workspace_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "w").write_text("")
     [found] = [one for one in check_disk(tmp_path / "w") if one.state != "ok"]
     assert (found.state, found.found) == ("problem", f"{tmp_path / 'w'} is not a folder")
+
+
+def test_a_workspace_on_a_network_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = tmp_path / "mounts"
+    there = str(tmp_path).replace(" ", "\\040")
+    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/home {there}/my\\040share nfs4 rw 0 0\n")
+    monkeypatch.setattr(installation, "MOUNTS", mounts)
+    folder = tmp_path / "my share/orl"
+    [found] = [one for one in check_disk(folder) if one.state != "ok"]
+    assert (found.state, found.found) == ("warning", f"{folder} is on a network disk (nfs4)")
+    assert all(one.state == "ok" for one in check_disk(tmp_path))
 
 
 def test_a_missing_system_library_names_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,14 +12,15 @@ from types import SimpleNamespace
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from orl_explorer.db import store as store_module
 from orl_explorer.db.marks import Tag
 from orl_explorer.db.models import Base, Dataset
 from orl_explorer.db.photos import datasets, ensure_dataset
 from orl_explorer.db.runs.runs import runs
-from orl_explorer.db.store import HEAD, Store, StoreError, open_store, sqlite_url
+from orl_explorer.db.store import HEAD, Store, StoreError, open_store, sqlite_url, store_trouble
 
 
 @pytest.fixture
@@ -281,9 +282,41 @@ def test_an_upgrade_that_fails_leaves_the_store_as_it_was(path: Path, monkeypatc
 
 def test_another_database_can_be_named_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ORL_DATABASE_URL", raising=False)
-    assert sqlite_url(Path("/here/orl.sqlite")) == "sqlite:////here/orl.sqlite"
+    assert sqlite_url(Path("/here/orl.sqlite")) == make_url("sqlite:////here/orl.sqlite")
     monkeypatch.setenv("ORL_DATABASE_URL", "postgresql+psycopg://host/orl")
-    assert sqlite_url(Path("/here/orl.sqlite")) == "postgresql+psycopg://host/orl"
+    assert sqlite_url(Path("/here/orl.sqlite")) == make_url("postgresql+psycopg://host/orl")
+
+
+@pytest.mark.parametrize("name", ["which?", "50%20off", "a#b", "a&b=c;d", "[x] y", "ünï-🐱"])
+def test_a_store_is_in_its_folder_whatever_the_name_means_in_a_url(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    for read_only in (False, True):
+        store = open_store(sqlite_url(folder / "orl.sqlite"), read_only)
+        assert store.engine.url.database == str(folder / "orl.sqlite")
+        store.close()
+    assert [found.name for found in tmp_path.iterdir()] == [name]
+    assert (folder / "orl.sqlite").is_file()
+
+
+def test_a_path_that_is_too_long_for_sqlite_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / ("d" * 200) / ("e" * 200) / ("f" * 200)
+    folder.mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"its path is too long for SQLite\. Choose another workspace\.$"):
+        open_store(sqlite_url(folder / "orl.sqlite"))
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("locking protocol", "The disk of /here cannot lock files. Choose a workspace on a disk of this machine."),
+        ("UNIQUE constraint failed: a.b", "Another process has stored the same at this moment. Run the command again."),
+        ("NOT NULL constraint failed: a.b", "The database reported an error: NOT NULL constraint failed: a.b."),
+    ],
+)
+def test_an_error_of_the_database_is_a_sentence(said: str, sentence: str) -> None:
+    kind = IntegrityError if "constraint" in said else OperationalError
+    assert str(store_trouble(kind("", None, Exception(said)), "/here/orl.sqlite")) == sentence
 
 
 def test_runs_of_an_earlier_version_that_were_lost_are_crashed(tmp_path: Path) -> None:
