@@ -1,15 +1,18 @@
-"""Pools of helper processes. They import the module that starts them, so those modules import no torch."""
+"""Pools of helper processes, which import no torch: their modules do not. What is said when helpers fail."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import TypeVar
 
 from orl_explorer.train.errors import UserError
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -34,6 +37,26 @@ def helpers(count: int, prepare: Callable[[], object] | None = None) -> Iterator
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def drawn_batches(batches: Iterable[T]) -> Iterator[T]:
+    """Yield the batches of a DataLoader. What stops its processes is a UserError, without their traceback."""
+    try:
+        yield from batches
+    except UserError as error:
+        raise UserError(str(error).rstrip().rpartition("UserError: ")[2]) from None
+    except RuntimeError as error:
+        if "shared memory" in str(error):
+            raise UserError(
+                "The processes that load photos have too little shared memory. Enlarge /dev/shm (of a container by "
+                "--shm-size=2g) and resume the run, or start another with workers=0."
+            ) from error
+        if "DataLoader worker" in str(error):
+            raise UserError(
+                "A process that loads photos was killed, probably because memory ran out. Resume the run, or start "
+                "another with fewer workers."
+            ) from error
+        raise
 
 
 def _begin(prepare: Callable[[], object] | None) -> None:

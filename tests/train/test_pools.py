@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
 
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.pools import helpers
+from orl_explorer.train.pools import drawn_batches, helpers
 from orl_explorer.train.progress import Stopped, map_ahead
 
 pytestmark = pytest.mark.slow
@@ -62,6 +62,45 @@ def test_a_helper_that_was_killed_is_a_sentence() -> None:
 def test_helpers_prepare_themselves_and_results_come_in_order() -> None:
     with helpers(2, _mark) as pool:
         assert list(map_ahead(pool, _marked, [3, 1, 2], 2)) == [(3, "here"), (1, "here"), (2, "here")]
+
+
+@pytest.mark.parametrize(
+    ("problem", "sentence"),
+    [
+        (
+            RuntimeError(
+                "Caught RuntimeError …\nunable to allocate shared memory(shm) for file </torch_1>: No space left"
+            ),
+            "The processes that load photos have too little shared memory. Enlarge /dev/shm (of a container by "
+            "--shm-size=2g) and resume the run, or start another with workers=0.",
+        ),
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+            "A process that loads photos was killed, probably because memory ran out. Resume the run, or start another "
+            "with fewer workers.",
+        ),
+        (UserError("Caught UserError …\nUserError: Cannot read a.jpg: gone.\n"), "Cannot read a.jpg: gone."),
+    ],
+)
+def test_what_stops_a_loading_process_is_a_sentence(problem: Exception, sentence: str) -> None:
+    def batches() -> Iterator[int]:
+        yield 1
+        raise problem
+
+    drawn = drawn_batches(batches())
+    assert next(drawn) == 1
+    with pytest.raises(UserError) as said:
+        next(drawn)
+    assert str(said.value) == sentence
+
+
+def test_other_errors_of_loading_processes_are_left_as_they_are() -> None:
+    def batches() -> Iterator[int]:
+        raise RuntimeError("a mistake of ours")
+        yield 1
+
+    with pytest.raises(RuntimeError, match="^a mistake of ours$"):
+        next(drawn_batches(batches()))
 
 
 def _mark() -> None:

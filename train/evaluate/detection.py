@@ -22,6 +22,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.coco import Coco, PrecisionRecall, coco_average_precision, encoded
 from orl_explorer.train.evaluate.parts import KeptParts
 from orl_explorer.train.evaluate.protocols import DetectionConfig, Result
+from orl_explorer.train.pools import drawn_batches
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkpoint
 from orl_explorer.train.training.distributed import choose_device
@@ -78,11 +79,8 @@ def tune(
     progress.advance(step)
     ids = learn.learnable()
     order = Order(len(ids), config, step)
-    batches = iter(
-        DataLoader(
-            DetectionPhotos(learn, ids, config.seed), batch_sampler=order, num_workers=config.workers, collate_fn=list
-        )
-    )
+    photos = DetectionPhotos(learn, ids, config.seed)
+    batches = drawn_batches(DataLoader(photos, batch_sampler=order, num_workers=config.workers, collate_fn=list))
     detector.train()
     clock = time.perf_counter()
     while step < config.iterations:

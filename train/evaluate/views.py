@@ -22,6 +22,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.features import read_photo
 from orl_explorer.train.evaluate.folders import Labelled
 from orl_explorer.train.evaluate.protocols import HeadConfig
+from orl_explorer.train.pools import drawn_batches
 
 _Kind = Literal["colour", "crop", "centre"]
 AREA = (0.08, 1.0)  # of a random crop, as a share of the photo
@@ -135,13 +136,6 @@ def centre_batches(
     yield from _loaded(views, batches, config.workers, architecture, device)
 
 
-def _said_plainly(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    try:
-        yield from loader
-    except UserError as error:  # the message of a loading process includes its traceback
-        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
-
-
 def _loaded(
     views: LabelledViews,
     keys: KeysFrom | list[list[tuple[int, int]]],
@@ -153,7 +147,7 @@ def _loaded(
     loader = DataLoader(views, batch_sampler=keys, num_workers=workers, pin_memory=device.type == "cuda")
     mean, std = normalisation(architecture)
     spread = torch.tensor(std, device=device)
-    for pixels, light, labels in _said_plainly(loader):
+    for pixels, light, labels in drawn_batches(loader):
         images = normalise(pixels.to(device, non_blocking=True), mean, std)
         images += (light.to(device) / spread)[:, :, None, None]
         yield images, labels.to(device)

@@ -187,13 +187,5 @@ def loader(dataset: ImageViews | RoiViews, config: TrainConfig, parts: BatchPart
     )
 
 
-def drawn_batches(batches: DataLoader) -> Iterator[Views]:
-    """Yield the batches of a loader. A UserError of a worker process is raised again without its traceback."""
-    try:
-        yield from batches
-    except UserError as error:
-        raise UserError(str(error).rstrip().rpartition("UserError: ")[2]) from None
-
-
 def _one_thread(_: int) -> None:
     torch.set_num_threads(1)

@@ -20,6 +20,7 @@ from orl_explorer.orl.heads import feature_spread
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.schedules import learning_rate, scaled_rate
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.pools import drawn_batches
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.training.alarms import Collapse
 from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkpoint
@@ -31,7 +32,6 @@ from orl_explorer.train.training.data import (
     RoiViews,
     Views,
     batch_keys,
-    drawn_batches,
     loader,
     steps_per_epoch,
 )
