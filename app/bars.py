@@ -13,7 +13,7 @@ from orl_explorer.train.progress import Progress
 
 def progress_bars(total: bool = True, console: Console | None = None) -> rich.progress.Progress:
     """Return progress bars: with a total, or a mere count."""
-    columns = [TextColumn("{task.description}"), BarColumn()]
+    columns = [TextColumn("{task.description}", markup=False), BarColumn()]
     more = (
         [MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
         if total

@@ -17,6 +17,11 @@ def main() -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
     try:
+        Path.cwd()
+    except OSError:  # deleted since the shell entered it; libraries would fail in ways of their own
+        print("The current folder is not there any more. Change to another one with cd.", file=sys.stderr)
+        sys.exit(2)
+    try:
         from orl_explorer.app.cli import main as command_line
     except ImportError as broken:  # a package, or a system library that a package needs, is missing
         _diagnose(broken)

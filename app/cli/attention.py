@@ -57,4 +57,4 @@ def attention_command(
 
     refuse_format(to)
     save_figure(attention_figure(open_workspace(workspace), images, encoders, cast(AttentionKind, method)), to)
-    out.print(f"{to}: {len(images)} photos, {len(encoders)} encoders.", highlight=False, markup=False)
+    out.print(f"{to}: {len(images)} photos, {len(encoders)} encoders.")

@@ -10,10 +10,10 @@ from typing import Any
 
 import rich.progress
 import typer
-from rich.console import Console
 
 from orl_explorer.app import bars
 from orl_explorer.app.cli.ending import STOPPED
+from orl_explorer.app.cli.terminal import Terminal
 from orl_explorer.app.options import Detach as Detach
 from orl_explorer.app.options import Json as Json
 from orl_explorer.app.options import Where as Where
@@ -22,7 +22,7 @@ from orl_explorer.db.runs.runs import ENDED, run_by_id
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.workspace import Workspace
 
-out = Console()
+out = Terminal()
 
 
 def print_json(value: Any) -> None:
@@ -40,7 +40,7 @@ def pass_on(context: typer.Context, workspace: Path | None, json: bool) -> None:
 
 def progress_bar(total: bool = True, json: bool = False) -> rich.progress.Progress:
     """Return progress bars. With JSON output they go to standard error."""
-    return bars.progress_bars(total, Console(stderr=True) if json else out)
+    return bars.progress_bars(total, Terminal(stderr=True) if json else out)
 
 
 def follow_run(workspace: Workspace, run: Run, detach: bool) -> None:
@@ -56,9 +56,9 @@ def follow_run(workspace: Workspace, run: Run, detach: bool) -> None:
         interrupted = True
         ended = launcher.stop(workspace, run.id)
     if ended.status == "done":
-        out.print(f"Run {run.id} is done: {run.kind} made '{run.name}'.", highlight=False)
+        out.print(f"Run {run.id} is done: {run.kind} made '{run.name}'.")
         return
-    out.print(how_it_ended(ended), highlight=False, markup=False)
+    out.print(how_it_ended(ended))
     raise typer.Exit(STOPPED if interrupted else ended.exit_code or 1)
 
 

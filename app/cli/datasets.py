@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from orl_explorer.app.cli.common import Json, Where, out, pass_on, print_json, progress_bar
 from orl_explorer.app.cli.names import some_dataset
+from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.app.records import dataset_record
 from orl_explorer.db.photos import datasets
+from orl_explorer.train.ingest.findings import printable
 from orl_explorer.train.workspace import open_workspace
 
 datasets_app = typer.Typer(help="List datasets, and move them to another folder.", invoke_without_command=True)
@@ -32,7 +33,7 @@ def list_datasets(workspace: Where = None, json: Json = False) -> None:
     if json:
         print_json([dataset_record(row) for row in rows])
         return
-    table = Table("name", "layout", "photos", "unreadable", "gone", "annotations", "folder")
+    table = TextTable("name", "layout", "photos", "unreadable", "gone", "annotations", "folder")
     for row in rows:
         counts = row.image_count, row.unreadable_count, row.gone_count, row.annotation_count
         table.add_row(row.name, row.layout, *map(str, counts), row.root)
@@ -72,12 +73,10 @@ def move_command(
     out.print(
         f"The photos of '{name}' are in {found.root} now: {len(found.stamps)} there, {len(found.missing)} missing, "
         f"{len(found.different)} different. Compared the content of {found.digests}.",
-        highlight=False,
-        markup=False,
         soft_wrap=True,
     )
     for other in found.also:
-        out.print(f"  The dataset '{other}' has the photos of this folder too.", highlight=False, markup=False)
+        out.print(f"  The dataset '{other}' has the photos of this folder too.")
     for state, some in (("gone", found.missing), ("different", found.different)):
         for photo in some:
-            out.print(f"  {state}: {photo.path}", highlight=False, markup=False)
+            out.print(f"  {state}: {printable(photo.path)}")

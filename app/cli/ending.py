@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-from rich.console import Console
-
+from orl_explorer.app.cli.terminal import Terminal
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import DISK_TROUBLE, cannot_write
+from orl_explorer.train.ingest.walk import is_utf8
 
 MISTAKE = 2  # exit code after a mistake of the user
 NOBODY_READS = 1  # exit code if standard output was closed early, as Typer's own
@@ -58,6 +58,12 @@ def exit_code_of(command: Callable[[], object], arguments: Sequence[str]) -> int
     except (UserError, StoreError) as mistake:
         _say(str(mistake), style="red")
         code = MISTAKE
+    except UnicodeEncodeError:
+        odd = [word for word in arguments if not is_utf8(word)]
+        if not odd:
+            raise
+        _say(f"An argument is not UTF-8: {odd[0]}. Use UTF-8, and a locale such as C.UTF-8.", style="red")
+        code = MISTAKE
     except OSError as error:
         if error.errno not in DISK_TROUBLE:
             raise
@@ -80,7 +86,7 @@ def _any(stream: Any) -> Any:
 
 def _say(sentence: str, style: str = "") -> None:
     with contextlib.suppress(OSError):  # standard error is closed
-        Console(stderr=True).print(sentence, style=style, highlight=False, markup=False, soft_wrap=True)
+        Terminal(stderr=True).print(sentence, style=style, soft_wrap=True)
 
 
 def _unwritten(error: OSError) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from orl_explorer.app.cli.common import Detach, Json, Where, follow_run, out, pass_on, print_json
 from orl_explorer.app.cli.names import EncoderName
 from orl_explorer.app.cli.settings import ChangesOption, ProtocolArgument, with_changes
+from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.app.records import evaluation_record
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.runs.evaluations import (
@@ -77,7 +77,7 @@ def list_evaluations(workspace: Where = None, json: Json = False) -> None:
     if json:
         print_json([evaluation_record(each) for each in found])
         return
-    table = Table("id", "encoder", "protocol", "result", "data", "run")
+    table = TextTable("id", "encoder", "protocol", "result", "data", "run")
     for each in found:
         row = each.evaluation
         table.add_row(str(row.id), each.encoder.name, row.protocol, _headline(each), row.data, str(row.run_id))
@@ -95,7 +95,7 @@ def table_of_encoders(workspace: Where = None, json: Json = False) -> None:
         out.print("No evaluations yet. Start one with `orl evaluate`.")
         return
     names = list(dict.fromkeys(each.encoder.name for column in found for each in column.found))
-    table = Table("column", *names)
+    table = TextTable("column", *names)
     for column in found:
         shares = {each.encoder.name: headline(each) for each in column.found}
         table.add_row(f"{column.label}: {column.headline}", *(_percent(shares.get(name)) for name in names))
@@ -122,7 +122,7 @@ def show_evaluation(
 
 def _show(opened: Workspace, found: Evaluated) -> None:
     row, values = found.evaluation, evaluation_values(opened.store, found.evaluation.id)
-    numbers = Table("number", "value", title=f"{found.encoder.name} by {row.protocol}", title_justify="left")
+    numbers = TextTable("number", "value", title=f"{found.encoder.name} by {row.protocol}", title_justify="left")
     for name, value in row.summary.items():
         if name != "notes":
             numbers.add_row(name.replace("_", " "), f"{value:.4g}")
@@ -132,12 +132,12 @@ def _show(opened: Workspace, found: Evaluated) -> None:
     for name, each in values.items():
         by_keys.setdefault(tuple(each), []).append(name)
     for keys, names in by_keys.items():
-        table = Table("", *(name.replace("_", " ") for name in names))
+        table = TextTable("", *(name.replace("_", " ") for name in names))
         for key in keys:
             table.add_row(key, *(f"{values[name][key]:.4g}" for name in names))
         out.print(table)
     for note in row.summary.get("notes", []):
-        out.print(note, highlight=False, markup=False)
+        out.print(note)
 
 
 def _headline(found: Evaluated) -> str:

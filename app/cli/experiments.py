@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from orl_explorer.app.bars import Bars
 from orl_explorer.app.cli.common import Where, out, progress_bar
 from orl_explorer.app.cli.names import named_option, some_dataset, some_encoder, some_set
 from orl_explorer.app.cli.settings import ProtocolName, one_of, with_changes
+from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.sets.read import complete_set_named
@@ -121,12 +121,12 @@ def _show_grid(found: Sequence[Trained], settings: list[str], protocol: Protocol
     """Print a row for each cell, and over several seeds the mean and the extremes."""
     from orl_explorer.train.experiments.grid import averaged
 
-    table = Table(*(key.replace("_", " ") for key in settings), protocol.headline_title, "encoder")
+    table = TextTable(*(key.replace("_", " ") for key in settings), protocol.headline_title, "encoder")
     for cell in found:
         table.add_row(*cell.settings.values(), f"{100 * cell.numbers[protocol.headline]:.1f}", cell.encoder)
     out.print(table)
     if "seed" in settings:
-        means = Table(*(key.replace("_", " ") for key in settings if key != "seed"), "mean", "least", "greatest")
+        means = TextTable(*(key.replace("_", " ") for key in settings if key != "seed"), "mean", "least", "greatest")
         for values, some in averaged(found, protocol.headline):
             spread = sum(some) / len(some), min(some), max(some)
             means.add_row(*values.values(), *(f"{100 * share:.1f}" for share in spread))
@@ -183,9 +183,9 @@ def reproduce_command(
         ):
             rows.append(row)
             report.save_report(opened, rows)
-            bars.console.print(f"{row.method}: mAP {100 * row.numbers['map']:.1f}", highlight=False)
+            bars.console.print(f"{row.method}: mAP {100 * row.numbers['map']:.1f}")
     rows = report.compared_rows(opened, rows)
     folder = report.save_report(opened, rows)
     report.draw_report(opened, rows, reproduction.gather_photos(opened, photos, voc).measured, folder)
     print(report.as_markdown(rows))
-    out.print(f"Wrote the table and figures to {folder}.", highlight=False, markup=False)
+    out.print(f"Wrote the table and figures to {folder}.")

@@ -50,8 +50,6 @@ def export_command(
         mined = write(opened, name, form, to, images=images, progress=Bars(bars))
     out.print(
         f"{to}: {mined.image_count} photos, {mined.candidate_count} RoIs, {mined.pair_count} pairs of '{mined.name}'.",
-        highlight=False,
-        markup=False,
     )
 
 
@@ -68,7 +66,7 @@ def export_encoder_command(
     from orl_explorer.train.encoders.export import export_encoder as write
 
     card = write(open_workspace(workspace), name, form, to)
-    out.print(f"{to}: the encoder '{name}' for {form}. Description: {card}.", highlight=False, markup=False)
+    out.print(f"{to}: the encoder '{name}' for {form}. Description: {card}.")
 
 
 @import_app.command("proposals")
@@ -89,7 +87,7 @@ def import_proposals_command(
     with progress_bar() as bars:
         found = bring(opened, file, dataset_named(opened.store, dataset), name, images=images, progress=Bars(bars))
     left_out = f"; skipped {found.unreadable} unreadable photos" if found.unreadable else ""
-    out.print(f"Proposals '{name}': {found.boxes} boxes of {found.photos} photos{left_out}.", highlight=False)
+    out.print(f"Proposals '{name}': {found.boxes} boxes of {found.photos} photos{left_out}.")
 
 
 @import_app.command("neighbors")

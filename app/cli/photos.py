@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
-from rich.table import Table
 
 from orl_explorer.app.cli.common import Json, Where, out, pass_on, print_json, progress_bar
 from orl_explorer.app.cli.settings import one_of
+from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.app.records import encoder_record, ingested_record
 from orl_explorer.db.encoders import encoders as all_encoders
-from orl_explorer.train.ingest.findings import sentences
+from orl_explorer.train.ingest.findings import printable, sentences
 from orl_explorer.train.ingest.layouts import LayoutName
 from orl_explorer.train.workspace import open_workspace
 
@@ -56,22 +56,20 @@ def ingest_command(
         f"Dataset '{dataset.name}' ({dataset.layout}): {dataset.image_count} photos, "
         f"{dataset.annotation_count} annotated objects; {found.new} new, {found.changed} changed, "
         f"{found.unchanged} unchanged, {dataset.unreadable_count} unreadable, {dataset.gone_count} gone.",
-        highlight=False,
-        markup=False,
     )
     _tell_gone(found)
     for file, reason in found.unreadable[:10]:
-        out.print(f"  unreadable: {file}: {reason}", highlight=False, markup=False)
+        out.print(f"  unreadable: {printable(file)}: {reason}")
     if len(found.unreadable) > 10:
         out.print(f"  … and {len(found.unreadable) - 10} more")
     for line in sentences(found.findings):
-        out.print(f"  {line}", highlight=False, markup=False)
+        out.print(f"  {line}")
 
 
 def _tell_gone(found: Ingested) -> None:
     """Name the photos that are gone since the last ingest, and count those that came back."""
     for file in found.gone:
-        out.print(f"  gone: {file}", highlight=False, markup=False)
+        out.print(f"  gone: {printable(file)}")
     if found.renamed:
         out.print(f"  {found.renamed} of the gone photos have a new name: a new photo has the same content.")
     if found.returned:
@@ -93,7 +91,7 @@ def list_encoders(workspace: Where = None, json: Json = False) -> None:
     if json:
         print_json([encoder_record(row) for row in rows])
         return
-    table = Table("name", "architecture", "kind", "trained", "features", "source")
+    table = TextTable("name", "architecture", "kind", "trained", "features", "source")
     for row in rows:
         trained = "with labels" if row.supervised else "without labels"
         table.add_row(row.name, row.architecture, row.kind, trained, str(row.roi_features), row.source)
@@ -122,10 +120,10 @@ def add_encoder_command(
     from orl_explorer.train.encoders.weights import add, default_name
 
     def tell(line: str) -> None:
-        out.print(line, highlight=False, markup=False)
+        out.print(line)
 
     row = add(open_workspace(workspace), source, name or default_name(source), architecture, tell, part)
     trained = "supervised (ImageNet labels)" if row.supervised else "self-supervised, according to its file"
     if source.startswith("random:"):
         trained = "random weights"
-    out.print(f"Encoder '{row.name}': {row.architecture}, {row.roi_features} features, {trained}.", highlight=False)
+    out.print(f"Encoder '{row.name}': {row.architecture}, {row.roi_features} features, {trained}.")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from orl_explorer.app.cli.common import Detach, Json, Where, follow_run, how_it_ended, out, pass_on, print_json
+from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.app.records import run_record
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import latest_metrics, run_by_id
@@ -36,7 +36,7 @@ def list_runs(workspace: Where = None, json: Json = False) -> None:
     if json:
         print_json([run_record(opened, run) for run in all_runs(opened.store)])
         return
-    table = Table("id", "kind", "name", "status", "progress", "created")
+    table = TextTable("id", "kind", "name", "status", "progress", "created")
     for run in all_runs(opened.store):
         table.add_row(
             str(run.id), run.kind, run.name, run.status, _progress_of(run), f"{run.created_at:%Y-%m-%d %H:%M}"
@@ -53,7 +53,7 @@ def show_run_command(run_id: RunId, workspace: Where = None, json: Json = False)
     if json:
         print_json(run_record(opened, run) | {"metrics": latest_metrics(opened.store, run.id)})
         return
-    table = Table(show_header=False, box=None)
+    table = TextTable(show_header=False, box=None)
     facts: dict[str, object] = {
         "run": f"{run.id} ({run.kind})",
         "makes": run.name,
@@ -89,7 +89,7 @@ def stop_run(
 ) -> None:
     """Stop a run after it has saved its work. Kill it if it does not stop in time."""
     run = launcher.stop(open_workspace(workspace), run_id, grace)
-    out.print(how_it_ended(run), highlight=False, markup=False)
+    out.print(how_it_ended(run))
 
 
 @runs_app.command("resume")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from orl_explorer.app.cli.common import Json, Where, out, pass_on, print_json
 from orl_explorer.app.cli.names import SetArgument
+from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.measures import with_chance
 from orl_explorer.app.records import set_record, states
@@ -38,9 +38,7 @@ def list_sets(workspace: Where = None, json: Json = False) -> None:
     if json:
         print_json([set_record(opened, mined) for mined in all_sets(opened.store, complete_only=False)])
         return
-    table = Table()
-    for heading in ("name", "dataset", "encoder", "photos", "pairs", "differs from paper"):
-        table.add_column(heading, overflow="fold")
+    table = TextTable("name", "dataset", "encoder", "photos", "pairs", "differs from paper")
     for mined in all_sets(opened.store, complete_only=False):
         changed = (f"{name} {value}" for name, (value, _) in work.differences_from_paper(mined).items())
         where = _from(opened, mined.dataset_id, mined.encoder_id)
@@ -79,7 +77,7 @@ def show_set(name: SetArgument, json: Json = False, workspace: Where = None) -> 
     }
     photos = {"left out": (mined.summary or {}).get("left_out", {}), "lost since": lost_of_set(opened.store, mined.id)}
     facts |= {fact: states(counts) for fact, counts in photos.items() if counts} | uses
-    table = Table(show_header=False, box=None)
+    table = TextTable(show_header=False, box=None)
     for fact, value in facts.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
         table.add_row(fact.replace("_", " "), "" if shown is None else str(shown))
@@ -88,7 +86,7 @@ def show_set(name: SetArgument, json: Json = False, workspace: Where = None) -> 
         table.add_row(f"  {setting}", f"{value}{paper}")
     out.print(table)
     if mined.quality:
-        measures = Table("measure", "value", "by chance", "meaning")
+        measures = TextTable("measure", "value", "by chance", "meaning")
         for measure in with_chance(mined.quality):
             chance = "" if measure.chance is None else f"{measure.chance:.4g}"
             measures.add_row(measure.label, f"{measure.value:.4g}", chance, measure.meaning)
@@ -101,7 +99,7 @@ def rename_command(
 ) -> None:
     """Rename a set."""
     work.rename(open_workspace(workspace), name, new)
-    out.print(f"Renamed the correspondence set '{name}' to '{new.strip()}'.", highlight=False, markup=False)
+    out.print(f"Renamed the correspondence set '{name}' to '{new.strip()}'.")
 
 
 @sets_app.command("delete")
@@ -122,7 +120,7 @@ def delete_command(
     if gone.verdicts:
         kept.append(f"verdicts on {gone.verdicts} pairs")
     stays = f" Kept: {'; '.join(kept)}." if kept else ""
-    out.print(f"Deleted the correspondence set '{name}'.{stays}", highlight=False, markup=False)
+    out.print(f"Deleted the correspondence set '{name}'.{stays}")
 
 
 def _from(opened: Workspace, dataset_id: int, encoder_id: int) -> tuple[str, str]:

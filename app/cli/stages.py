@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from orl_explorer.app.bars import Bars
 from orl_explorer.app.cli.common import Detach, Json, Where, follow_run, out, print_json, progress_bar
@@ -31,6 +30,7 @@ from orl_explorer.app.cli.settings import (
     takes_flags,
     with_changes,
 )
+from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named, unite
 from orl_explorer.db.sets.read import complete_set_named
@@ -110,7 +110,7 @@ def quality(name: SetArgument, json: Json = False, workspace: Where = None) -> N
     if json:
         print_json(measures)
         return
-    table = Table("measure", "value", "by chance")
+    table = TextTable("measure", "value", "by chance")
     for measure, value in measures.items():
         if not measure.endswith("_chance"):
             chance = measures.get(f"{measure}_chance")
@@ -162,17 +162,17 @@ def sweep_command(
         return
     out.print(_swept(cells, [*values]))
     if to is None:
-        out.print("Save every measure of each cell with --to FILE, or print them with --json.", highlight=False)
+        out.print("Save every measure of each cell with --to FILE, or print them with --json.")
 
 
-def _swept(cells: Sequence[Cell], settings: list[str]) -> Table:
+def _swept(cells: Sequence[Cell], settings: list[str]) -> TextTable:
     """Return a table of the cells: their settings, then as many measures as fit into the terminal."""
     known = [name for name in SWEPT if name in cells[0].measures]
     columns = [*settings, *known]
     widths = [max(6, *map(len, name.split("_"))) for name in columns]  # the longest word of its heading
     fitting = sum(total < out.width for total in accumulate(width + 3 for width in widths))  # with borders
     columns = columns[: max(len(settings) + 1, fitting)]
-    table = Table()
+    table = TextTable()
     for name, width in zip(columns, widths, strict=False):
         table.add_column(name.replace("_", " "), width=width)
     for cell in cells:

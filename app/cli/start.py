@@ -104,9 +104,9 @@ def explore(
     _refuse_taken(host, port)
     address = f"http://{_shown(host)}:{port}" + (f"{base}/" if base else "")
     where = f"(workspace {escape(str(opened.path))}; stop with Ctrl-C)"
-    out.print(f"ORL Explorer: [bold]{escape(address)}[/]  {where}", highlight=False, soft_wrap=True)
+    out.print(f"ORL Explorer: [bold]{escape(address)}[/]  {where}", markup=True, soft_wrap=True)
     if invented:
-        out.print(f"Password: [bold]{access.password}[/]  (set your own with $ORL_PASSWORD)", highlight=False)
+        out.print(f"Password: [bold]{access.password}[/]  (set your own with $ORL_PASSWORD)", markup=True)
     opened.store.close()
     told = {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only)), below.VARIABLE: base}
     environment = PATIENT | os.environ | told | access.environment()

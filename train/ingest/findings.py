@@ -219,7 +219,12 @@ def _named(one: Finding) -> str:
     return f"{printable(one.name)}{times}" + (f": {printable(one.detail)}" if one.detail else "")
 
 
+def visible(text: str) -> str:
+    """Return a text in one line: control characters and bytes that are not UTF-8 are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in storable(text))
+
+
 def printable(name: str) -> str:
-    """Return a name for people: control characters and bytes that are not UTF-8 are escaped, outer spaces quoted."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in storable(name))
+    """Return a name for people: as ``visible``, with quotes around outer spaces."""
+    shown = visible(name)
     return f"'{shown}'" if shown != shown.strip() or not shown else shown

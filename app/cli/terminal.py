@@ -1,0 +1,48 @@
+"""What commands print: names as people gave them, in tables that a terminal of any width shows whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from orl_explorer.train.ingest.findings import visible
+
+LEAST = 60  # columns of a table; a narrower terminal wraps its lines
+
+
+class Terminal(Console):
+    """Prints texts without markup, so that a name in brackets stays whole, and escapes what would steer a terminal."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, highlight=False)
+        if self.width < 1:  # COLUMNS=0; Rich would print nothing
+            self.width = 80
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print texts and tables. Of a text, control characters other than line ends are escaped."""
+        for one in objects:
+            if isinstance(one, Table) and self.width < LEAST:
+                one.width, options["crop"] = LEAST, False
+        super().print(*(_lines(one) if isinstance(one, str) else one for one in objects), **options)
+
+
+class TextTable(Table):
+    """A table whose cells are folded, never shortened, and hold no control characters."""
+
+    def __init__(self, *headings: str, **options: Any) -> None:
+        super().__init__(**options)
+        for heading in headings:
+            self.add_column(visible(heading), overflow="fold")
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """Add a row of texts."""
+        if not self.columns:  # of a table without headings
+            for _ in cells:
+                self.add_column(overflow="fold")
+        super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(visible, text.split("\n")))

@@ -1,0 +1,94 @@
+"""What commands print: names in brackets, control characters, and terminals of a few columns."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from orl_explorer.__main__ import main
+from orl_explorer.app.cli.ending import exit_code_of
+from orl_explorer.app.cli.terminal import Terminal, TextTable
+
+
+@pytest.fixture(autouse=True)
+def signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the handlers of the tests' process as they are."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch) -> tuple[Terminal, io.StringIO]:
+    """A terminal of 80 columns, and what was printed to it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal, seen = Terminal(), io.StringIO()
+    terminal.file = seen
+    return terminal, seen
+
+
+@pytest.mark.parametrize("name", ["n[x]", "[bold]a", "dir[/x].jpg", "[red]", "[link=file:///]b"])
+def test_a_name_in_brackets_is_printed_as_it_is(printed: tuple[Terminal, io.StringIO], name: str) -> None:
+    terminal, seen = printed
+    table = TextTable("name")
+    table.add_row(name)
+    terminal.print(f"made '{name}'")
+    terminal.print(table)
+    assert f"made '{name}'\n" in seen.getvalue()
+    assert f"│ {name} " in seen.getvalue()
+
+
+def test_a_name_cannot_steer_the_terminal(printed: tuple[Terminal, io.StringIO]) -> None:
+    terminal, seen = printed
+    table = TextTable("name", show_header=False, box=None)
+    table.add_row("a\x1b[31m\nb\x07\udcff")
+    terminal.print(table)
+    terminal.print("one\x1b]0;title\x07\ntwo")
+    assert seen.getvalue().split() == [r"a\x1b[31m\nb\x07\udcff", r"one\x1b]0;title\x07", "two"]
+
+
+@pytest.mark.parametrize(("columns", "wide"), [("0", 80), ("1", 60), ("20", 60), ("59", 60)])
+def test_a_table_is_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, columns: str, wide: int) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    terminal, seen = Terminal(), io.StringIO()
+    terminal.file = seen
+    table = TextTable("id", "kind", "name", "status", "progress", "created")
+    table.add_row("1", "mine", "x" * 40, "done", "Measuring quality 1/1", "2026-11-29 05:53")
+    terminal.print(table)
+    assert {len(line) for line in seen.getvalue().splitlines()} == {wide}
+    assert seen.getvalue().count("x") == 40
+    for word in ("mine", "done", "Measuring", "2026-11-"):
+        assert word in seen.getvalue()
+
+
+def test_no_cell_is_shortened(printed: tuple[Terminal, io.StringIO]) -> None:
+    terminal, seen = printed
+    table = TextTable("name", "folder")
+    table.add_row("n" * 100, "/photos/" + "f" * 100)
+    terminal.print(table)
+    assert (seen.getvalue().count("n"), seen.getvalue().count("f"), "…" in seen.getvalue()) == (101, 101, False)
+
+
+def test_an_argument_that_is_not_utf8_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    def store() -> None:
+        "na\udcefve".encode()
+
+    assert exit_code_of(store, ["sets", "show", "na\udcefve"]) == 2
+    said = capsys.readouterr().err
+    assert said == "An argument is not UTF-8: na\\udcefve. Use UTF-8, and a locale such as C.UTF-8.\n"
+    with pytest.raises(UnicodeEncodeError):
+        exit_code_of(store, ["sets"])
+
+
+def test_a_current_folder_that_was_deleted_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    monkeypatch.setattr(sys, "argv", ["orl", "sets"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "The current folder is not there any more. Change to another one with cd.\n"
