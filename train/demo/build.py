@@ -17,6 +17,7 @@ from orl_explorer.db.photos import datasets
 from orl_explorer.db.runs.runs import LIVE, runs
 from orl_explorer.db.sets.read import find_set
 from orl_explorer.train.demo.scenes import Scene, compose_scene
+from orl_explorer.train.files import said_plainly
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.jobs.launcher import launch, reconcile, resume
@@ -41,12 +42,23 @@ _Report = Callable[[int, int], None]  # called with the number of finished scene
 def compose(folder: Path, count: int = SCENES, seed: int = SEED, report: _Report = lambda *_: None) -> Path:
     """Write demo scenes as a COCO dataset: images/*.jpg and annotations/scenes.json.
 
-    The folder is created atomically. An existing folder is not changed.
+    The folder is created atomically, also if several processes do so at once. An existing folder is not changed.
+    Raises UserError if the disk is full.
     """
     if folder.is_dir():
         return folder
-    aside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = folder.with_name(f".{folder.name}.{os.urandom(8).hex()}")
+    try:
+        with said_plainly(folder):
+            _compose(aside, count, seed, report)
+            if not folder.is_dir():  # else another process was faster
+                aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder
+
+
+def _compose(aside: Path, count: int, seed: int, report: _Report) -> None:
     (aside / "images").mkdir(parents=True)
     (aside / "annotations").mkdir()
     images: list[dict] = []
@@ -76,8 +88,6 @@ def compose(folder: Path, count: int = SCENES, seed: int = SEED, report: _Report
         "categories": [{"id": number, "name": name} for name, number in categories.items()],
     }
     (aside / "annotations" / "scenes.json").write_text(json.dumps(content))
-    aside.replace(folder)
-    return folder
 
 
 def _write(folder: Path, seed: int, index: int) -> tuple[str, tuple[int, int], list[tuple]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from PIL import Image
 from orl_explorer.train.demo import build
 from orl_explorer.train.demo.build import build_demo, compose, is_built, is_empty
 from orl_explorer.train.demo.scenes import compose_scene
+from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.coco import read_coco
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.workspace import Workspace, open_workspace
@@ -73,6 +75,24 @@ def test_an_interruption_leaves_no_half_folder_and_what_is_there_is_kept(
     (whole / "images" / "scene-000.jpg").write_bytes(b"mine")
     compose(tmp_path / "demo", count=1)
     assert (whole / "images" / "scene-000.jpg").read_bytes() == b"mine"
+
+
+def test_a_full_disk_names_the_folder_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(build, "helpers", one_thread)
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(UserError, match=f"^Cannot write {tmp_path}/demo: no space is left in {tmp_path}"):
+        compose(tmp_path / "demo", count=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_at_once_do_not_disturb_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "helpers", one_thread)
+    compose(tmp_path / "demo", count=1, report=lambda *_: str(compose(tmp_path / "demo", count=1, seed=7)))
+    assert [found.name for found in tmp_path.iterdir()] == ["demo"]
+    assert sorted(found.name for found in (tmp_path / "demo").iterdir()) == ["annotations", "images"]
 
 
 def test_a_mined_demo_is_built_and_not_built_again(mined_workspace: Workspace) -> None:
