@@ -16,8 +16,10 @@ from orl_explorer.train.ingest.findings import (
     NOT_FINITE,
     OTHER_SIZE,
     OUTSIDE_BOX,
+    REPEATED_BOX,
     SCALED,
     SIDES_EXCHANGED,
+    SMALL_BOX,
     Kind,
 )
 
@@ -73,7 +75,7 @@ def boxes_as_shown(
     if frame is None:
         return (), tuple(noted)
     stored = (height, width) if orientation >= 5 else (width, height)
-    shown = []
+    shown: dict[AnnotatedBox, None] = {}
     for box, name in zip(annotated.boxes, annotated.names or [""] * len(annotated.boxes), strict=True):
         x, y, w, h = box.x * frame.wide, box.y * frame.high, box.w * frame.wide, box.h * frame.high
         if not all(map(math.isfinite, (x, y, w, h, x + w, y + h))):
@@ -89,10 +91,14 @@ def boxes_as_shown(
             noted.append(Noted(NO_AREA, name))
         elif inside is None:
             noted.append(Noted(OUTSIDE_BOX, name))
+        elif w < 1 and h < 1:
+            noted.append(Noted(SMALL_BOX, name))
+        elif (found := replace(box, x=inside[0], y=inside[1], w=inside[2], h=inside[3])) in shown:
+            noted.append(Noted(REPEATED_BOX, name))
         else:
             if max(-x, -y, x + w - width, y + h - height) > SLACK:
                 noted.append(Noted(CLIPPED, name))
-            shown.append(replace(box, x=inside[0], y=inside[1], w=inside[2], h=inside[3]))
+            shown[found] = None
     return tuple(shown), tuple(noted)
 
 
@@ -132,6 +138,22 @@ def _is_scaled(declared: tuple[int, int], frame: tuple[int, int]) -> bool:
 
 def _fits(box: AnnotatedBox, width: int, height: int) -> bool:
     return -SLACK <= box.x <= box.x + box.w <= width + SLACK and -SLACK <= box.y <= box.y + box.h <= height + SLACK
+
+
+def joined(one: Annotated, other: Annotated) -> Annotated:
+    """Return the annotations of two entries of one photo, in the frame of the first that declares a size."""
+    here, there = (one.width, one.height), (other.width, other.height)
+    boxes, names, noted = other.boxes, other.names, other.noted
+    if min(*here, *there) > 0 and here != there and boxes:
+        size = f"also annotated at {there[0]} × {there[1]}"
+        if _is_scaled(there, here):
+            wide, high = here[0] / there[0], here[1] / there[1]
+            boxes = tuple(replace(b, x=b.x * wide, y=b.y * high, w=b.w * wide, h=b.h * high) for b in boxes)
+            noted = (*noted, Noted(SCALED, size))
+        else:
+            boxes, names, noted = (), (), (*noted, Noted(OTHER_SIZE, f"{size}; those boxes are left out"))
+    width, height = here if min(here) > 0 else there
+    return Annotated(one.boxes + boxes, width, height, one.names + names, one.noted + noted)
 
 
 def number(value: object) -> float | None:

@@ -13,7 +13,7 @@ from typing import Any
 from orl_explorer.db.photos import AnnotatedBox
 from orl_explorer.orl.formats import SUFFIXES
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.ingest.annotated import Annotated, Noted, boxes_of, number, side, truth
+from orl_explorer.train.ingest.annotated import Annotated, Noted, boxes_of, joined, number, side, truth
 from orl_explorer.train.ingest.findings import (
     FROM_OUTLINE,
     LISTED_TWICE,
@@ -79,7 +79,7 @@ class COCO:
             inside = self._inside(name)
             if inside is not None:
                 known = names.get(inside)
-                names[inside] = _also(_joined(known, annotated), Noted(LISTED_TWICE)) if known else annotated
+                names[inside] = _also(joined(known, annotated), Noted(LISTED_TWICE)) if known else annotated
         files = set(there)
         counts = Counter({"": sum(path in names for path in there)})
         for path in there:
@@ -100,7 +100,7 @@ class COCO:
             if fits and not path.endswith(name):
                 annotated = _also(annotated, Noted(LOOSE_NAME, f"listed as {name}"))
             if path in found:
-                annotated = _also(_joined(found[path], annotated), Noted(LISTED_TWICE))
+                annotated = _also(joined(found[path], annotated), Noted(LISTED_TWICE))
             found[path] = annotated
         if not seen:
             first = next(iter(listed), "any photo")
@@ -149,10 +149,6 @@ def _also(annotated: Annotated, noted: Noted) -> Annotated:
     return replace(annotated, noted=(*annotated.noted, noted))
 
 
-def _joined(one: Annotated, other: Annotated) -> Annotated:
-    return replace(one, boxes=one.boxes + other.boxes, names=one.names + other.names, noted=one.noted + other.noted)
-
-
 def read_coco(file: Path, findings: Findings | None = None) -> dict[str, Annotated]:
     """Read the annotations of a COCO JSON by file name; crowds count as difficult. Raises UserError if it is none.
 
@@ -181,7 +177,7 @@ def read_coco(file: Path, findings: Findings | None = None) -> dict[str, Annotat
             part = boxes_of(given, side(image.get("width")), side(image.get("height")))
             if key and ids[key] > 1:
                 part = _also(part, Noted(SHARED_ID, f"id {key}"))
-            annotated = part if annotated is None else _also(_joined(annotated, part), Noted(LISTED_TWICE))
+            annotated = part if annotated is None else _also(joined(annotated, part), Noted(LISTED_TWICE))
         assert annotated is not None
         found[name] = annotated
     return found
@@ -192,6 +188,10 @@ def _content(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_bytes())
     except OSError as error:
         raise UserError(f"Cannot read {file}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        packed = error.object[:2] == b"\x1f\x8b"
+        said = "it is compressed. Unpack it" if packed else "it is not UTF-8. Save it as UTF-8"
+        raise UserError(f"{file} is not a COCO annotation file: {said}.") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is not a COCO annotation file: it is no JSON ({error}).") from error
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
@@ -209,12 +209,17 @@ def _id(value: object) -> str:
     return str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
 
 
+def _name(value: object) -> str:
+    """Return the name of a category. "" for what cannot be one."""
+    return storable(str(value)) if isinstance(value, str | int) and str(value).strip() else ""
+
+
 def _names_by_id(categories: object) -> dict[str, str]:
     """Return the names of categories by id, without ids that have several names."""
     names: dict[str, set[str]] = defaultdict(set)
     for each in categories if isinstance(categories, list) else []:
-        if isinstance(each, dict) and isinstance(each.get("name"), str | int) and _id(each.get("id")):
-            names[_id(each["id"])].add(storable(str(each["name"])))
+        if isinstance(each, dict) and _name(each.get("name")) and _id(each.get("id")):
+            names[_id(each["id"])].add(_name(each["name"]))
     return {key: next(iter(found)) for key, found in names.items() if len(found) == 1}
 
 

@@ -158,6 +158,18 @@ NOT_FINITE = Kind(
     "not-finite", "boxes", "Boxes that are not finite", "A box with an infinite or undefined number is left out."
 )
 NO_AREA = Kind("no-area", "boxes", "Boxes without area", "A box whose width or height is zero or negative is left out.")
+SMALL_BOX = Kind(
+    "small-box",
+    "boxes",
+    "Boxes smaller than a pixel",
+    "They are left out. If all boxes are, the numbers may be shares of the photo's size. COCO and VOC count pixels.",
+)
+REPEATED_BOX = Kind(
+    "repeated-box",
+    "boxes",
+    "Boxes that a photo has twice",
+    "Boxes of the same category at the same place are taken once.",
+)
 OUTSIDE_BOX = Kind("outside-box", "boxes", "Boxes outside the photo", "A box without a part in its photo is left out.")
 CLIPPED = Kind(
     "clipped", "boxes", "Boxes that reach beyond the photo", "The part outside, of more than a pixel, is cut off."

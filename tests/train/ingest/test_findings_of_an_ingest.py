@@ -76,6 +76,8 @@ def boxes(workspace: Workspace) -> dict[str, list[tuple[float, ...]]]:
         ({"bbox": [-0.5, 0, 40, 40]}, (0, 0, 39.5, 40), None),  # rounding
         ({"bbox": [500, 500, 10, 10]}, None, "outside-box"),
         ({"bbox": [10, 20, 0, 40]}, None, "no-area"),
+        ({"bbox": [0.25, 0.25, 0.5, 0.5]}, None, "small-box"),  # shares of the photo's size
+        ({"bbox": [10, 20, 0.5, 40]}, (10, 20, 0.5, 40), None),
         ({"bbox": [float("nan"), 20, 30, 40]}, None, "not-finite"),
         ({"bbox": [10, 20, float("inf"), 40]}, None, "not-finite"),
         ({"bbox": [10, 20, 10**400, 40]}, None, "not-finite"),
@@ -96,6 +98,18 @@ def test_a_coco_box_is_right_or_left_out_with_a_finding(
     assert boxes(workspace) == {"a.jpg": [stored] if stored else []}
     assert told(found) == ([(kind, "a.jpg", 1)] if kind else [])
     assert findings_of(workspace.store, found.dataset.id) == list(found.findings)
+
+
+def test_a_box_that_is_there_twice_is_taken_once(workspace: Workspace, tmp_path: Path) -> None:
+    save(tmp_path / "p", "a.jpg")
+    box = {"bbox": [10, 20, 30, 40]}
+    objects = [box, {"bbox": [50, 20, 30, 40]}, box | {"id": 7}, box | {"category_id": 2}]
+    categories = [*CAT, {"id": 2, "name": "dog"}, {"id": 3, "name": " "}]
+    write(tmp_path / "p" / "annotations" / "i.json", coco(*objects, box | {"category_id": 3}, categories=categories))
+    found = ingest(workspace, tmp_path / "p")
+    assert boxes(workspace) == {"a.jpg": [(10, 20, 30, 40), (50, 20, 30, 40), (10, 20, 30, 40)]}
+    assert told(found) == [("unknown-category", "a.jpg", 1), ("repeated-box", "a.jpg", 1)]
+    assert found.dataset.categories == {"cat": 1, "dog": 1}
 
 
 @pytest.mark.parametrize(("crowd", "difficult"), [("0", False), ("1", True), (True, True), (None, False), (0, False)])
@@ -123,6 +137,26 @@ def test_one_file_under_two_names_is_taken_once_with_all_boxes(workspace: Worksp
     found = ingest(workspace, tmp_path / "p")
     assert boxes(workspace) == {"d/0.jpg": [(1, 2, 3, 4), (5, 6, 7, 8)]}
     assert told(found) == [("listed-twice", "d/0.jpg", 1)]
+
+
+@pytest.mark.parametrize(
+    ("size", "stored", "kinds"),
+    [
+        ((320, 240), [(1, 2, 3, 4), (5, 6, 7, 8)], ["scaled", "listed-twice"]),
+        ((0, 0), [(1, 2, 3, 4), (10, 12, 14, 16)], ["listed-twice"]),
+        ((100, 100), [(1, 2, 3, 4)], ["other-size", "listed-twice"]),
+    ],
+)
+def test_two_entries_of_a_photo_may_declare_two_sizes(
+    workspace: Workspace, tmp_path: Path, size: tuple[int, int], stored: list[tuple], kinds: list[str]
+) -> None:
+    save(tmp_path / "p", "a.jpg")
+    content = coco({"bbox": [1, 2, 3, 4]}, {"image_id": 2, "bbox": [10, 12, 14, 16]}, names=("a.jpg", "a.jpg"))
+    content["images"][1] |= {"width": size[0], "height": size[1]}
+    write(tmp_path / "p" / "annotations" / "i.json", content)
+    found = ingest(workspace, tmp_path / "p")
+    assert boxes(workspace) == {"a.jpg": stored}
+    assert sorted(one.kind for one in found.findings) == sorted(kinds)
 
 
 def test_an_entry_that_is_there_twice_keeps_its_boxes(tmp_path: Path) -> None:
@@ -192,6 +226,19 @@ def test_json_that_is_not_read_is_told(workspace: Workspace, tmp_path: Path) -> 
     write(tmp_path / "p" / "labels.json", ["cat", "dog"])
     found = ingest(workspace, tmp_path / "p")
     assert (found.dataset.layout, told(found)) == ("folder", [("annotations-not-taken", ".json", 1)])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("Käse".encode("latin-1"), "it is not UTF-8. Save it as UTF-8."),
+        (b"\x1f\x8b\x08", "it is compressed. Unpack it."),
+    ],
+)
+def test_a_coco_file_in_another_encoding_says_so(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "i.json").write_bytes(content)
+    with pytest.raises(UserError, match=f"i.json is not a COCO annotation file: {said}$"):
+        read_coco(tmp_path / "i.json")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
