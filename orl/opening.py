@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from orl_explorer.orl.formats import FORMATS, HEIF, SUFFIXES
 
@@ -28,6 +28,8 @@ TURNS = {
 }
 MOST_PIXELS = 300_000_000  # of a photo; a decompression bomb would fill the memory
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow refuses twice as many, and warns of fewer, which are refused below
+# Texts and colour profiles of a PNG, unpacked. Pillow refuses the photo for a text of 1 MiB, as editors write them.
+PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20, 256 << 20
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Of metadata that Pillow cannot parse or has no use for. They would be printed once a photo, without its name.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -56,6 +58,12 @@ class OpenPhoto:
         self.width, self.height = stored if self.orientation < 5 else stored[::-1]
         self.format = image.format
         self._stored = stored
+
+    @property
+    def holds_several(self) -> bool:
+        """Whether the file holds further pictures: frames of an animation, or pages. A JPEG's are previews."""
+        with decoding():
+            return not self.is_jpeg and bool(getattr(self._image, "is_animated", False))
 
     @property
     def is_jpeg(self) -> bool:

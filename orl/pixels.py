@@ -88,17 +88,24 @@ def _squashed(image: Image.Image, crop: Crop, wide: float, high: float) -> np.nd
     return np.asarray(image.crop(corners).resize((crop.size, crop.size), Image.Resampling.BILINEAR))
 
 
-def probe_image(path: Path) -> tuple[int, int, int]:
-    """Decode a photo to its end and return its width and height as shown, and its EXIF orientation (1..8).
+class Probed(NamedTuple):
+    """What a photo's file holds: width and height as shown, EXIF orientation (1..8), and whether more pictures."""
 
-    Raises UnreadableImage.
-    """
+    width: int
+    height: int
+    orientation: int
+    several: bool
+
+
+def probe_image(path: Path) -> Probed:
+    """Decode a photo to its end and return what it holds. Raises UnreadableImage."""
     with open_photo(path) as photo:
+        several = photo.holds_several
         photo.check()
         width, height, orientation = photo.width, photo.height, photo.orientation
     if max(width, height) > np.iinfo(np.int16).max:
         raise UnreadableImage(f"larger than {np.iinfo(np.int16).max} pixels on a side ({width} × {height})")
-    return width, height, orientation
+    return Probed(width, height, orientation, several)
 
 
 def upright_box(

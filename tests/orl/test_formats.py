@@ -16,7 +16,7 @@ def test_a_file_with_each_suffix_is_read(tmp_path: Path, suffix: str) -> None:
     kinds = {".jif": "JPEG", ".jfi": "JPEG", ".pjp": "JPEG", ".pjpeg": "JPEG", ".pbm": "PPM", ".dib": "BMP"}
     path = tmp_path / f"photo{suffix}"
     Image.new("RGB", (9, 5)).save(path, kinds.get(suffix))
-    assert probe_image(path) == (9, 5, 1)
+    assert probe_image(path)[:3] == (9, 5, 1)
 
 
 def test_only_the_named_formats_are_read() -> None:

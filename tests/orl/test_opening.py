@@ -94,7 +94,7 @@ def test_heic_is_read_where_the_extra_is_installed(tmp_path: Path, orientation: 
     exif[0x0112] = orientation  # HEIF has a turn of its own, so that this one does not count
     path = tmp_path / "photo.heic"
     Image.fromarray(STORED).convert("RGB").save(path, quality=95, exif=exif)
-    assert probe_image(path) == (64, 40, 1)
+    assert probe_image(path)[:3] == (64, 40, 1)
     assert np.abs(grey_of(path).astype(int) - STORED).mean() < 8
 
 
@@ -176,7 +176,7 @@ ODD = {
 def test_an_odd_orientation_counts_as_none(tmp_path: Path, suffix: str, exif: bytes) -> None:
     path = tmp_path / f"photo.{suffix}"
     Image.fromarray(STORED).save(path, exif=exif)
-    assert probe_image(path) == (64, 40, 1)
+    assert probe_image(path)[:3] == (64, 40, 1)
     assert grey_of(path).shape == (40, 64)
 
 
@@ -185,7 +185,7 @@ def test_exif_that_cannot_be_written_again_is_read(tmp_path: Path) -> None:
     entries = struct.pack("<HHLHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHLL", 0x011A, 5, 1, 38)
     data = b"Exif\0\0II*\0\x08\0\0\0\x02\0" + entries + bytes(4) + struct.pack("<LL", 0xFFFFFFFF, 0)
     Image.fromarray(STORED).save(tmp_path / "photo.jpg", exif=data)
-    assert probe_image(tmp_path / "photo.jpg") == (40, 64, 6)
+    assert probe_image(tmp_path / "photo.jpg")[:3] == (40, 64, 6)
     assert grey_of(tmp_path / "photo.jpg").shape == (64, 40)
 
 
@@ -231,7 +231,7 @@ def test_a_mutated_photo_is_an_image_or_refused(tmp_path_factory: pytest.TempPat
             damaged[at] = value
         path.write_bytes(damaged if cut < 80 else damaged[: len(damaged) * cut // 100])
         try:
-            width, height, _ = probe_image(path)
+            width, height, *_ = probe_image(path)
             shown = read_image(path)
             crops = read_crops(path, lambda w, h: [Crop((0, 0, w, h), 8)])
         except UnreadableImage as error:
@@ -263,3 +263,24 @@ def test_any_bytes_are_an_image_or_refused(
             look(path)
         except UnreadableImage as error:
             assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "several"),
+    [("gif", True), ("png", True), ("webp", True), ("tiff", True), ("bmp", False), ("jpg", False)],
+)
+def test_the_first_of_several_pictures_is_taken_and_they_are_told(tmp_path: Path, suffix: str, several: bool) -> None:
+    frames = [Image.new("RGB", (8, 4), colour) for colour in ("red", "lime", "blue")]
+    path, more = tmp_path / f"a.{suffix}", {"save_all": True, "append_images": frames[1:]}
+    frames[0].save(path, **(more if several else {}))
+    assert probe_image(path) == (8, 4, 1, several)
+    assert np.abs(np.asarray(read_image(path)).astype(int) - (255, 0, 0)).max() < 3
+    frames[0].save(path)
+    assert probe_image(path) == (8, 4, 1, False)
+
+
+def test_a_png_with_a_long_text_is_read(tmp_path: Path) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", "layer " * 500_000, zip=True)
+    Image.new("RGB", (8, 4)).save(tmp_path / "a.png", pnginfo=text, icc_profile=bytes(2_000_000))
+    assert probe_image(tmp_path / "a.png") == (8, 4, 1, False)

@@ -57,14 +57,14 @@ def red_box(image: Image.Image) -> tuple[int, int, int, int]:
 def test_a_box_follows_its_photo_into_the_frame_that_is_shown(tmp_path: Path, orientation: int, suffix: str) -> None:
     path = save_with_orientation(tmp_path / f"photo{suffix}", orientation)
     shown = read_image(path)
-    assert probe_image(path) == (shown.width, shown.height, orientation)
+    assert probe_image(path)[:3] == (shown.width, shown.height, orientation)
     assert shown.size == (STORED if orientation < 5 else STORED[::-1])
     assert upright_box(PATCH, orientation, *STORED) == red_box(shown)
 
 
 @pytest.mark.parametrize("orientation", [0, 9])
 def test_an_orientation_that_does_not_exist_means_none(tmp_path: Path, orientation: int) -> None:
-    assert probe_image(save_with_orientation(tmp_path / "photo.jpg", orientation)) == (64, 40, 1)
+    assert probe_image(save_with_orientation(tmp_path / "photo.jpg", orientation))[:3] == (64, 40, 1)
 
 
 def noise(size: tuple[int, int] = (64, 48)) -> Image.Image:
@@ -219,7 +219,7 @@ def test_every_mode_is_read_by_value(
         picture.paste(1, (0, 0, 8, 4))
     path = tmp_path / f"photo.{suffix}"
     picture.save(path)
-    assert probe_image(path) == (8, 4, 1)
+    assert probe_image(path)[:3] == (8, 4, 1)
     read = np.asarray(read_image(path))
     assert np.abs(read.astype(int) - expected).max() <= 1
     assert read.shape == (4, 8, 3)
@@ -240,7 +240,7 @@ def test_an_exif_orientation_of_a_strange_type_does_not_lose_the_photo(tmp_path:
     entry = struct.pack("<HHLHH", 0x0112, 3, 2, 6, 6)
     exif = b"Exif\0\0II*\0" + struct.pack("<LH", 8, 1) + entry + struct.pack("<L", 0)
     noise().save(tmp_path / "odd.jpg", exif=exif)
-    assert probe_image(tmp_path / "odd.jpg") == (48, 64, 6)  # the first of the two
+    assert probe_image(tmp_path / "odd.jpg")[:3] == (48, 64, 6)  # the first of the two
     assert read_image(tmp_path / "odd.jpg").size == (48, 64)
 
 
@@ -431,7 +431,7 @@ def test_a_roi_is_enlarged_without_overshoot(tmp_path: Path) -> None:
 
 def test_a_photo_as_large_as_a_box_can_say_is_taken(tmp_path: Path) -> None:
     Image.new("L", (2, 32767)).save(tmp_path / "long.png")
-    assert probe_image(tmp_path / "long.png") == (2, 32767, 1)
+    assert probe_image(tmp_path / "long.png")[:3] == (2, 32767, 1)
 
 
 def test_the_centre_crop_has_the_sizes_it_is_asked_for() -> None:

@@ -130,6 +130,12 @@ SIDES_EXCHANGED = Kind(
     "Photos whose declared width and height are exchanged",
     "Their boxes fit the photo and are taken as they are.",
 )
+SEVERAL_PICTURES = Kind(
+    "several-pictures",
+    "photos",
+    "Files of several pictures",
+    "The first frame of an animation, or the first page, is taken.",
+)
 OTHER_SIZE = Kind(
     "other-size",
     "photos",

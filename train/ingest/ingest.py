@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from orl_explorer.orl.formats import SUFFIXES
 from orl_explorer.orl.pixels import UnreadableImage, file_digest, probe_image
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.annotated import boxes_as_shown
-from orl_explorer.train.ingest.findings import KINDS
+from orl_explorer.train.ingest.findings import KINDS, SEVERAL_PICTURES
 from orl_explorer.train.ingest.layouts import Layout, detect
 from orl_explorer.train.ingest.presence import Presence, refuse_emptied_root, refuse_lost_root
 from orl_explorer.train.workspace import Workspace
@@ -71,10 +71,12 @@ def ingest(
     dataset = ensure_dataset(workspace.store, name or found.root.name, str(found.root), found.name)
     counts, presence = Ingested(dataset), Presence(workspace.store, dataset.id, found.root)
     seen = 0
+    # Files that have not changed are not opened again.
+    several = {one.name for one in findings_of(workspace.store, dataset.id, SEVERAL_PICTURES.name)}
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for paths in _batches(found.paths):
-                counts = _ingest_batch(workspace, found, paths, counts, pool, presence)
+                counts = _ingest_batch(workspace, found, paths, counts, pool, presence, several)
                 seen += len(paths)
                 report(seen)
         presence.finish()
@@ -111,6 +113,7 @@ def _ingest_batch(
     counts: Ingested,
     pool: ThreadPoolExecutor,
     presence: Presence,
+    several: Collection[str],
 ) -> Ingested:
     known = known_files(workspace.store, counts.dataset.id, paths)
     paths = presence.meet(paths, known)
@@ -134,6 +137,7 @@ def _ingest_batch(
     for path, image in sorted(unchanged.items()):
         boxes, noted = _boxes(layout, path, image.orientation, image.width, image.height) if image.width else (None, [])
         layout.findings.add(noted)
+        layout.findings.add([SEVERAL_PICTURES.of(path)] if path in several and path not in todo else [])
         if boxes is not None:
             annotations[image.id] = boxes
     replace_annotations(workspace.store, annotations)
@@ -153,11 +157,13 @@ def _look_at(layout: Layout, path: str) -> tuple[FoundPhoto, list[Finding]]:
     if not os.path.lexists(file):
         return FoundPhoto(path, error=f"not found in {file.parent}"), []
     try:
-        width, height, orientation = probe_image(file)
+        found = probe_image(file)
         digest = file_digest(file)
     except (UnreadableImage, OSError) as error:
         return FoundPhoto(path, size=size, mtime_ns=mtime, error=str(error)), []
+    width, height, orientation = found.width, found.height, found.orientation
     boxes, noted = _boxes(layout, path, orientation, width, height)
+    noted += [SEVERAL_PICTURES.of(path)] if found.several else []
     return FoundPhoto(path, width, height, orientation, size, mtime, None, boxes or (), digest), noted
 
 
