@@ -31,6 +31,13 @@ FURTHER = (
     *(".bpg", ".cur", ".dcm", ".dds", ".exr", ".fits", ".hdp", ".hdr", ".icns", ".ico", ".jxl", ".jxr", ".kra"),
     *(".pcx", ".pfm", ".psb", ".psd", ".qoi", ".sgi", ".tga", ".wdp", ".xbm", ".xcf", ".xpm"),
 )
+# Files that may hold photos, and are never opened.
+PACKED_SUFFIXES = frozenset(
+    (
+        *(".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"),
+        *(".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mts", ".3gp", ".wmv", ".mpg", ".mpeg"),
+    )
+)
 
 
 def _readable() -> dict[str, tuple[str, ...]]:

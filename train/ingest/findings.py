@@ -42,6 +42,12 @@ OTHER_FORMAT = Kind(
     "Pictures in other formats",
     "Files with this ending are not read. Convert them to JPEG or PNG.",
 )
+PACKED = Kind(
+    "packed",
+    "files",
+    "Archives and videos",
+    "They are not opened. Unpack an archive beside its file; save the frames of a video as photos.",
+)
 LINK_BACK = Kind(
     "link-back",
     "files",
@@ -64,7 +70,7 @@ ANNOTATIONS_NOT_TAKEN = Kind(
     "files",
     "Annotation files that were not read",
     "The photos are taken as a plain folder. Name a COCO file with --annotations FILE; "
-    "arrange VOC in JPEGImages and Annotations.",
+    "arrange VOC in JPEGImages and Annotations. Convert labels of YOLO, .txt, to one of them.",
 )
 NO_ANNOTATIONS = Kind(
     "no-annotations", "files", "Folders without annotation files", "The photos are taken in without boxes."

@@ -24,7 +24,7 @@ from orl_explorer.orl.formats import SUFFIXES
 from orl_explorer.orl.pixels import UnreadableImage, file_digest, probe_image
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.annotated import boxes_as_shown
-from orl_explorer.train.ingest.findings import KINDS, SEVERAL_PICTURES
+from orl_explorer.train.ingest.findings import KINDS, OTHER_FORMAT, PACKED, SEVERAL_PICTURES
 from orl_explorer.train.ingest.layouts import Layout, detect
 from orl_explorer.train.ingest.presence import Presence, refuse_emptied_root, refuse_lost_root
 from orl_explorer.train.workspace import Workspace
@@ -67,7 +67,11 @@ def ingest(
     found = detect(path, layout, annotations)
     if not found.paths:
         refuse_emptied_root(workspace.store, found.root)
-        raise UserError(f"There are no photos in {path} or its subfolders. Photos are files that end in {_suffixes()}.")
+        held = [one.name for one in found.findings.all() if one.kind in (OTHER_FORMAT.name, PACKED.name)]
+        raise UserError(
+            f"There are no photos in {path} or its subfolders. Photos are files that end in {_suffixes()}."
+            + (f" Files that end in {', '.join(held)} are not read." if held else "")
+        )
     dataset = ensure_dataset(workspace.store, name or found.root.name, str(found.root), found.name)
     counts, presence = Ingested(dataset), Presence(workspace.store, dataset.id, found.root)
     seen = 0

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
-from orl_explorer.orl.formats import OTHER_PICTURES, SUFFIXES
+from orl_explorer.orl.formats import OTHER_PICTURES, PACKED_SUFFIXES, SUFFIXES
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.findings import (
     ANNOTATIONS_NOT_TAKEN,
@@ -18,6 +18,7 @@ from orl_explorer.train.ingest.findings import (
     NOT_A_FILE,
     NOT_UTF8,
     OTHER_FORMAT,
+    PACKED,
     Findings,
 )
 
@@ -117,7 +118,9 @@ class _Walk:
         if self._suffixes is not None and suffix not in self._suffixes:
             if suffix in OTHER_PICTURES:
                 self._findings.add([OTHER_FORMAT.of(suffix)])
-            elif suffix in ANNOTATION_SUFFIXES:
+            elif suffix in PACKED_SUFFIXES:
+                self._findings.add([PACKED.of(suffix, detail=f"such as {path}")])
+            elif suffix in ANNOTATION_SUFFIXES or (suffix == ".txt" and self._is_label(path)):
                 self._findings.add([ANNOTATIONS_NOT_TAKEN.of(suffix, detail=f"such as {path}")])
             return False
         try:
@@ -134,6 +137,11 @@ class _Walk:
             self._findings.add([LINKED_TWICE.of(path)])
             return False
         return True
+
+    def _is_label(self, path: str) -> bool:
+        """Return whether a text lies where YOLO keeps the labels of a photo."""
+        file = self._root / path
+        return file.parent.name == "labels" or any(file.with_suffix(s).exists() for s in (".jpg", ".jpeg", ".png"))
 
     def _is_walked(self, inside: str | None) -> bool:
         """Return whether the file that a link leads to is taken under its own name."""

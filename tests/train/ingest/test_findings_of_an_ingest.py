@@ -373,6 +373,22 @@ def test_links_pipes_hidden_files_and_other_formats_are_counted(workspace: Works
     ]
 
 
+def test_archives_videos_and_labels_of_yolo_are_counted(workspace: Workspace, tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    save(root, "images/a.jpg", "b.jpg")
+    for name in ("more.zip", "old.tar.gz", "x/clip.MP4", "labels/a.txt", "b.txt", "classes.txt", "README.md"):
+        write(root / name, "")
+    assert sorted(told(ingest(workspace, root))) == [
+        ("annotations-not-taken", ".txt", 2),
+        ("packed", ".gz", 1),
+        ("packed", ".mp4", 1),
+        ("packed", ".zip", 1),
+    ]
+    write(tmp_path / "q" / "photos.zip", "")
+    with pytest.raises(UserError, match=r"There are no photos in .*\. Files that end in \.zip are not read\.$"):
+        ingest(workspace, tmp_path / "q")
+
+
 def test_folders_may_be_nested_more_deeply_than_calls(tmp_path: Path) -> None:
     deep, usual = 300, sys.getrecursionlimit()
     save(tmp_path, "d/" * deep + "a.jpg")
