@@ -15,7 +15,8 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Run the command line. Its imports take a second; a signal until then ends it at once."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup and scripts ask for
+            signal.signal(number, _leave)
     try:
         Path.cwd()
     except OSError:  # deleted since the shell entered it; libraries would fail in ways of their own

@@ -51,7 +51,8 @@ def exit_code_of(command: Callable[[], object], arguments: Sequence[str]) -> int
         if stream is not None:  # names of files may hold what the terminal cannot show
             _any(stream).reconfigure(errors="backslashreplace")
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
     try:
         command()
         code = 0

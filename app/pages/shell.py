@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -260,6 +262,13 @@ def status_line(run: Run) -> str:
 def escape(text: str) -> str:
     """Escape a text for Markdown. It stays on one line: what would break it or turn its direction is written out."""
     return "".join("\\" + c if c in MARKUP else _written_out(c) for c in text)
+
+
+def in_terminal(command: str, name: str, rest: str = "") -> str:
+    """Return a line for a terminal as code in Markdown, with the name quoted for the shell."""
+    line = " ".join(("orl", command, shlex.quote(name), rest)).rstrip()
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence}{line}{fence}"
 
 
 def _written_out(character: str) -> str:

@@ -26,11 +26,15 @@ def begun(*arguments: object) -> subprocess.Popen[str]:
     """Start a command in a group of its own, as a terminal does."""
     command = [sys.executable, "-c", ORL, *map(str, arguments)]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_heed
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     return process
+
+
+def _heed() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the tests themselves may run in the background
 
 
 def interrupted(process: subprocess.Popen[str], number: int = signal.SIGINT) -> tuple[int, str, str]:

@@ -12,6 +12,7 @@ import pytest
 from orl_explorer.__main__ import main
 from orl_explorer.app.cli.ending import exit_code_of
 from orl_explorer.app.cli.terminal import Terminal, TextTable
+from orl_explorer.app.pages.shell import in_terminal
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +28,18 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> tuple[Terminal, io.StringIO]:
     terminal, seen = Terminal(), io.StringIO()
     terminal.file = seen
     return terminal, seen
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("trip", "`orl quality trip`"),
+        ("my trip; rm -r x", "`orl quality 'my trip; rm -r x'`"),
+        ("a`b", "``orl quality 'a`b'``"),
+    ],
+)
+def test_a_line_for_a_terminal_can_be_pasted(name: str, line: str) -> None:
+    assert in_terminal("quality", name) == line
 
 
 @pytest.mark.parametrize("name", ["n[x]", "[bold]a", "dir[/x].jpg", "[red]", "[link=file:///]b"])
@@ -92,3 +105,11 @@ def test_a_current_folder_that_was_deleted_is_one_sentence(
         main()
     assert ended.value.code == 2
     assert capsys.readouterr().err == "The current folder is not there any more. Change to another one with cd.\n"
+
+
+def test_a_signal_that_was_to_be_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    ignored, heeded = {signal.SIGINT}, []  # as a script does for what it starts in the background
+    monkeypatch.setattr(signal, "getsignal", lambda n: signal.SIG_IGN if n in ignored else signal.SIG_DFL)
+    monkeypatch.setattr(signal, "signal", lambda number, _: heeded.append(number))
+    assert exit_code_of(lambda: None, ["sets"]) == 0
+    assert heeded == [signal.SIGTERM]
