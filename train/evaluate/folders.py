@@ -21,6 +21,7 @@ from orl_explorer.train.ingest.walk import walk
 from orl_explorer.train.workspace import Workspace
 
 VOC = "VOCdevkit/VOC2007 with JPEGImages/*.jpg and ImageSets/Main/CLASS_SPLIT.txt"
+END = 4096  # bytes by which two files of one size are told apart
 FOLDERS = "a folder with train/CLASS/photo.jpg and val/CLASS/photo.jpg"
 
 
@@ -106,11 +107,7 @@ def voc_largest(data: str, train: str, test: str) -> tuple[Labelled, Labelled]:
 
 def class_folders(data: str) -> tuple[Labelled, Labelled]:
     """Read ``train`` and ``val``, each with one folder per class. Raises UserError with the expected layout."""
-    root = _folder(data, FOLDERS)
-    classes = _classes(root / "train")
-    unknown = sorted(set(_classes(root / "val")) - set(classes))
-    if unknown:
-        raise UserError(f"{root / 'train'} has no class {unknown[0]}, but {root / 'val'} has.")
+    root, classes = _known_classes(data)
     found = []
     for split in ("train", "val"):
         paths = [path for path in walk(root / split) if "/" in path]
@@ -120,6 +117,17 @@ def class_folders(data: str) -> tuple[Labelled, Labelled]:
         labels = np.array([number[path.split("/", 1)[0]] for path in paths], np.int64)
         found.append(Labelled([str(root / split / path) for path in paths], labels, classes))
     return found[0], found[1]
+
+
+def _known_classes(data: str) -> tuple[Path, list[str]]:
+    root = _folder(data, FOLDERS)
+    classes = _classes(root / "train")
+    unknown = sorted(set(_classes(root / "val")) - set(classes))
+    if unknown:
+        raise UserError(f"{root / 'train'} has no class {unknown[0]}, but {root / 'val'} has.")
+    if len(classes) == 1:
+        raise UserError(f"{root / 'train'} has one class, {classes[0]}. An accuracy needs two or more.")
+    return root, classes
 
 
 def is_voc(data: str) -> bool:
@@ -135,9 +143,7 @@ def check_voc(workspace: Workspace, data: str, config: Any) -> None:
 
 def check_folders(workspace: Workspace, data: str, config: Any) -> None:
     """Raise UserError if a folder has no classes in ``train`` and ``val``."""
-    root = _folder(data, FOLDERS)
-    for split in ("train", "val"):
-        _classes(root / split)
+    _known_classes(data)
 
 
 def check_voc_or_folders(workspace: Workspace, data: str, config: Any) -> None:
@@ -186,6 +192,36 @@ def kept(folder: Path, gather: Callable[[], tuple[Labelled, Labelled]]) -> tuple
             for split in ("train", "test")
         )
     return train, test
+
+
+def shared_photos(folder: Path) -> list[str]:
+    """Return a note if test photos of a run are training photos too, also under other names; else nothing.
+
+    Two files are taken for the same if they have one size and one end: the ends of compressed pixels differ.
+    """
+    if not (folder / "photos.npz").is_file():
+        return []
+    train, test = kept(folder, lambda: _never())
+    known = {_end(file) for file in train.files}
+    shared = [file for file in test.files if (end := _end(file)) is not None and end in known]
+    if not shared:
+        return []
+    return [f"{len(shared)} of the {len(test.files)} test photos are training photos too, such as {shared[0]}."]
+
+
+def _never() -> tuple[Labelled, Labelled]:
+    raise AssertionError("the photos are kept")
+
+
+def _end(file: str) -> tuple[int, bytes] | None:
+    """Return the size of a file and the digest of its last bytes; None if it cannot be read."""
+    try:
+        with Path(file).open("rb") as opened:
+            size = opened.seek(0, os.SEEK_END)
+            opened.seek(max(0, size - END))
+            return size, hashlib.sha256(opened.read()).digest()[:16]
+    except OSError:
+        return None
 
 
 def _folder(data: str, expected: str) -> Path:

@@ -6,6 +6,7 @@ from importlib import import_module
 
 from orl_explorer.db.models import Encoder, Evaluation
 from orl_explorer.db.runs.evaluations import keep_evaluation
+from orl_explorer.train.evaluate.folders import shared_photos
 from orl_explorer.train.evaluate.protocols import EvaluateConfig, data_state, protocol_named
 from orl_explorer.train.files import publish
 from orl_explorer.train.progress import Progress
@@ -36,16 +37,17 @@ def evaluate(
         publish(lambda file: file.write(said), state)
     progress.log(f"Evaluation of '{encoder.name}' by {config.protocol} ({protocol.title}) on {data}.")
     found = import_module(protocol.module).evaluate(workspace, encoder, data, config, run_id=run_id, progress=progress)
+    notes = found.notes + shared_photos(workspace.run_folder(run_id))
     evaluation = Evaluation(
         run_id=run_id,
         encoder_id=encoder.id,
         protocol=config.protocol,
         data=data,
         params=config.model_dump(mode="json"),
-        summary=found.numbers | {"notes": found.notes},
+        summary=found.numbers | {"notes": notes},
     )
     kept = keep_evaluation(workspace.store, evaluation, found.values)
-    for note in found.notes:
+    for note in notes:
         progress.log(note)
     progress.log(f"{protocol.headline_title}: {found.numbers[protocol.headline]:.4f}.")
     return kept

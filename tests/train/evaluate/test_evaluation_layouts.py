@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.evaluate.folders import class_folders, kept, voc_largest, voc_split, voc_splits
+from orl_explorer.train.evaluate.folders import (
+    class_folders,
+    kept,
+    shared_photos,
+    voc_largest,
+    voc_split,
+    voc_splits,
+)
 from orl_explorer.train.evaluate.protocols import PROTOCOLS, evaluate_preset, protocol_named, read_evaluate_config
 from orl_explorer.train.settings import parse_settings, with_settings
 from orl_explorer.train.workspace import Workspace
@@ -105,6 +112,26 @@ def test_lists_that_do_not_agree_are_refused(place: Workspace, broken: Path) -> 
         assert refusal(place, "voc07-svm", broken) == (
             f"{file} must list the photos of green_test.txt in the same order, each with 1, 0 or -1."
         )
+
+
+def test_test_photos_that_are_training_photos_under_another_name_are_noted(classes: Path, tmp_path: Path) -> None:
+    shutil.copytree(classes, tmp_path / "copy")
+    kept(tmp_path, lambda: class_folders(str(tmp_path / "copy")))
+    assert shared_photos(tmp_path) == []
+    shutil.copy(classes / "train" / "red" / "red-train-0.jpg", tmp_path / "copy" / "val" / "green" / "green-val-1.jpg")
+    assert shared_photos(tmp_path) == [
+        f"1 of the 4 test photos are training photos too, such as {tmp_path}/copy/val/green/green-val-1.jpg."
+    ]
+    assert shared_photos(tmp_path / "copy") == []  # a protocol without such splits
+
+
+def test_a_single_class_is_refused_before_the_run(place: Workspace, classes: Path, tmp_path: Path) -> None:
+    shutil.copytree(classes, tmp_path / "copy")
+    for split in ("train", "val"):
+        shutil.rmtree(tmp_path / "copy" / split / "green")
+    assert refusal(place, "knn", tmp_path / "copy") == (
+        f"{tmp_path}/copy/train has one class, red. An accuracy needs two or more."
+    )
 
 
 def test_photos_in_both_splits_are_refused(place: Workspace, broken: Path) -> None:
