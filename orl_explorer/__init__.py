@@ -11,7 +11,6 @@ the explorer. In the repository they are links to the folders at its top, see do
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,12 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PhotoMatch", "StoreError", "UserError", "Workspace", "match_photos", "open_workspace"]
 
-try:
-    __version__ = version("orl-explorer")
-except PackageNotFoundError:  # a copy of the sources that was not installed
-    __version__ = "0"
-
-# Imported on first use: each process of a run imports this package, and few need pandas.
+# Imported on first use: each process of a run imports this package, and few need pandas or the version.
 _HOME = {
     "PhotoMatch": "app.api.matching",
     "StoreError": "db.store",
@@ -39,10 +33,21 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("orl-explorer")
+    except PackageNotFoundError:  # a copy of the sources that was not installed
+        return "0"

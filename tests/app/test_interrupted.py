@@ -18,8 +18,8 @@ from orl_explorer.train.workspace import open_workspace
 from tests.browser.conftest import free_port
 
 pytestmark = pytest.mark.slow
-# The delays count from here: Python itself has started.
-ORL = "import sys; sys.argv[0] = 'orl'; print('begun', flush=True); from orl_explorer.__main__ import main; main()"
+# The delays count from the moment when the command's own code begins: Python itself has started.
+ORL = "import sys; sys.argv[0] = 'orl'; from orl_explorer.__main__ import main; print('begun', flush=True); main()"
 
 
 def begun(*arguments: object) -> subprocess.Popen[str]:
