@@ -26,9 +26,9 @@ def mutate(content: bytes, most: int, seed: int) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
             members = {member: packed.read(member) for member in packed.namelist()}
-    except Exception:  # a broken zip file
+        changed = random.Random(seed).choice(list(members))
+    except Exception:  # a broken or empty zip file
         return atheris.Mutate(content, most)
-    changed = random.Random(seed).choice(list(members))
     members[changed] = atheris.Mutate(members[changed], 1024)
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as packed:
