@@ -109,6 +109,30 @@ def lost_of_set(store: Store, set_id: int) -> dict[str, int]:
     return dict(sorted(Counter(status for image_id, status in lost.items() if image_id in ours).items()))
 
 
+class StateNow(NamedTuple):
+    """What became of a photo's file. state: gone, unreadable, or changed, which is readable but another photo."""
+
+    state: Literal["gone", "unreadable", "changed"]
+    reason: str
+
+
+def states_now(store: Store, image_ids: Collection[int]) -> dict[int, StateNow]:
+    """Return what became of the files of photos, by image id. Photos that are as their rows say are left out."""
+    current, found = aliased(Image), dict[int, StateNow]()
+    same_file = (current.dataset_id == Image.dataset_id) & (current.path == Image.path)
+    question = select(Image.id, current.status, current.error).join(current, same_file)
+    question = question.where(current.superseded_by.is_(None), (current.status != "ok") | (current.id != Image.id))
+    ids = sorted(image_ids)
+    with store.session() as session:
+        for start in range(0, len(ids), CHUNK):
+            some = question.where(Image.id.in_(ids[start : start + CHUNK]))
+            for image_id, status, error in session.execute(some):
+                state: Literal["gone", "unreadable", "changed"]
+                state = "changed" if status == "ok" else "gone" if status == GONE else "unreadable"
+                found[image_id] = StateNow(state, error or "")
+    return found
+
+
 def lost_images(store: Store, dataset_id: int) -> dict[int, str]:
     """Return the state, gone or unreadable, of photos that cannot be used, by image id.
 

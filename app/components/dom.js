@@ -68,12 +68,19 @@ export function icon(name) {
 }
 
 /**
+ * Returns what stands in the place of a picture: an icon and a word. `no_picture.css` has its look.
+ * @param {string} [word]
+ */
+export const noPicture = (word = "no picture") =>
+  el("span", { class: "no-picture" }, icon("photo"), el("span", { text: word }));
+
+/**
  * Returns a picture. If it cannot be loaded, something else replaces it.
  * @param {string} src
  * @param {Props} props
  * @param {() => Node} [instead]
  */
-export function picture(src, props, instead = () => icon("photo")) {
+export function picture(src, props, instead = () => noPicture()) {
   const image = el("img", { alt: "", decoding: "async", ...props });
   image.onerror = () => image.replaceWith(instead());
   image.src = src;

@@ -5,14 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from orl_explorer.db.lost import GONE, Lost, mark_lost
+from orl_explorer.db.models import CorrespondenceSet, Image
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
-from tests.app.seen import words
+from tests.app.seen import component, words
 
 LOST = {2: Lost(GONE, "the file is not there any more"), 4: Lost("unreadable", "image file is truncated")}
+
+
+def _supersede(here: Workspace, image_id: int) -> None:
+    """Give a photo's file a new row, as an ingest does after the file has changed."""
+    with here.store.session() as session:
+        old = session.get(Image, image_id)
+        assert old is not None
+        same = {c.name: getattr(old, c.name) for c in Image.__table__.columns if c.name not in ("id", "superseded_by")}
+        old.superseded_by = image_id  # leaves the unique index before its successor is added
+        session.flush()
+        new = Image(**same)
+        session.add(new)
+        session.flush()
+        old.superseded_by = new.id
 
 
 @pytest.fixture
@@ -39,6 +55,40 @@ def test_the_pair_page_says_that_a_photo_is_gone_and_shows_its_pairs(here: Works
     [told] = [warning.value for warning in at.warning if "001" in warning.value]
     assert told.startswith(r"images/scene\-001\.jpg is gone: the file is not there any more; noticed ")
     assert told.endswith("The set keeps its boxes and pairs. New sets leave the photo out.")
+
+
+def test_pages_say_that_a_photo_has_changed_since_the_set_was_mined(here: Workspace, show: Show) -> None:
+    _supersede(here, 2)
+    _supersede(here, 4)
+    mark_lost(here.store, {4: Lost("unreadable", "image file is truncated")})  # marks the row that the file has now
+    for page in ("pair", "attention"):
+        at = show(page, q="2")
+        assert not at.exception
+        assert [w.value for w in at.warning if "001" in w.value] == [
+            r"images/scene\-001\.jpg has changed since the set was mined. The picture is the present one; boxes, pairs "
+            "and similarities are those of the earlier one. New sets use the present one."
+        ]
+        at = show(page, q="4")
+        [told] = [w.value for w in at.warning if "003" in w.value]
+        assert told.startswith(r"images/scene\-003\.jpg cannot be read: image file is truncated; noticed ")
+        assert told.endswith("The set keeps its boxes and pairs. New sets leave the photo out.")
+
+
+def test_a_card_of_matches_says_what_became_of_a_photo(here: Workspace, show: Show) -> None:
+    mark_lost(here.store, LOST | {8: Lost("unreadable", "image file is truncated")})
+    _supersede(here, 6)
+    cards = component(show("matches", by="Most similar"))["cards"]
+    told = {side["name"]: side["lost"] for card in cards for side in (card["query"], card["key"]) if side["lost"]}
+    assert told == {"scene-001.jpg": "gone", "scene-007.jpg": "unreadable", "scene-005.jpg": "changed"}
+
+
+def test_attention_names_a_lost_photo_that_is_in_no_set(here: Workspace, show: Show) -> None:
+    mark_lost(here.store, {2: Lost("unreadable", "image file is truncated")})
+    with here.store.session() as session:
+        session.execute(update(CorrespondenceSet).values(status="deleted"))
+    [told] = [w.value for w in show("attention", q="2").warning]
+    assert told.startswith(r"images/scene\-001\.jpg cannot be read: image file is truncated; noticed ")
+    assert told.endswith("UTC. New sets leave the photo out.")
 
 
 def test_a_set_says_which_of_its_photos_are_lost(here: Workspace, show: Show) -> None:

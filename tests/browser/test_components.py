@@ -269,7 +269,7 @@ def test_a_narrow_page_stacks_the_photos(window: Page, harness: str) -> None:
 def test_a_missing_photo_says_so(browsing: BrowserContext, harness: str) -> None:
     page = browsing.new_page()  # a failed picture is an error in the console: no fixture that forbids them
     view = show(page, harness, "broken")
-    expect(view.locator(".frame-message").nth(1)).to_have_text("photo not found on disk")
+    expect(view.locator(".frame-message").nth(1)).to_have_text("cannot load the photo")
     expect(view.locator(".frame.query .photo")).to_be_visible()
     page.close()
 

@@ -4,6 +4,8 @@
 
 import { el, fill, svg } from "../dom.js";
 import { clamp } from "../numbers.js";
+import { answerTo } from "../urls.js";
+import { cut } from "../words.js";
 import { area, CAPTION, viewOf } from "./geometry.js";
 
 /** @import { RejectedBox } from "../../pages/pair/component_types.js" */
@@ -65,8 +67,16 @@ export class Side {
     );
     this.caption = el("div", { class: "caption" });
     this.photoImage.onload = () => this.setMessage("");
-    this.photoImage.onerror = () => this.setMessage("photo not found on disk");
+    this.photoImage.onerror = () => this.explain();
     this.attentionImage.onerror = () => this.attentionImage.removeAttribute("href");
+  }
+
+  /** Shows the server's reason for refusing the photo; an <image> does not show it. */
+  async explain() {
+    const { url } = this.photo;
+    this.setMessage("cannot load the photo");
+    const answer = await answerTo(url);
+    if (answer && !answer.ok && this.photo?.url === url) this.setMessage(cut(await answer.text(), 60));
   }
 
   /** @param {string} text */

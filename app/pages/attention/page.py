@@ -18,6 +18,7 @@ from orl_explorer.app.pages.attention.component import (
     attention_view,
 )
 from orl_explorer.app.pages.explore.order import current_order
+from orl_explorer.app.pages.lost import tell_lost
 from orl_explorer.app.pages.pair.page import query_image
 from orl_explorer.app.pages.pair.payload import INFERNO
 from orl_explorer.app.pages.shell import Place
@@ -50,8 +51,11 @@ def page() -> None:
     if not chosen:
         st.info("Choose at least one encoder in the sidebar.", icon=":material/info:")
         return
+    payload = _payload(place, image, chosen)
+    mined = place.mined is not None and bool(payload["rois"] or payload["neighbors"])
+    tell_lost(place.workspace.store, image, mined=mined)
     attention_view(
-        _payload(place, image, chosen),
+        payload,
         key="attention",
         on_look=_on_look,
         on_step=partial(_on_step, place, place.dataset, image.id),

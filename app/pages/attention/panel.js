@@ -44,7 +44,7 @@ export class Panel {
     this.heat.onload = () => this.arrived(true);
     this.heat.onerror = () => {
       this.arrived(false);
-      this.explain(this.wanted, "No map: ");
+      if (!this.image.classList.contains("broken")) this.explain(this.wanted, "No map: ");
     };
     this.image.src = photo.url;
   }

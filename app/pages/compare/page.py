@@ -11,6 +11,7 @@ from orl_explorer.app.pages.compare import whole
 from orl_explorer.app.pages.compare.component import pair_compare
 from orl_explorer.app.pages.compare.payload import ComparedQuery, payload
 from orl_explorer.app.pages.explore.page import current_order
+from orl_explorer.app.pages.lost import tell_lost
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.db.gallery.order import gallery_page, step
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
@@ -184,6 +185,7 @@ def _query(two: Two) -> None:
     st.session_state["compared_here"] = ComparedOnScreen(two, image.id)
     forward = _step_from(two, image.id, True)
     ahead = image_by_id(store, forward) if forward else None
+    tell_lost(store, image, current.image)
     st.markdown(f"**{shell.escape(image.path)}** · {_counts(query)}")
     pair_compare(
         payload(query, st.query_params.get("mark", ""), ahead[0] if ahead else None),

@@ -3,7 +3,7 @@
 
 import { lastingLink } from "../../components/address.js";
 import { haloed, SKY, VERMILION, wordsOn, YELLOW } from "../../components/colours.js";
-import { el, icon, picture, svg } from "../../components/dom.js";
+import { el, noPicture, picture, svg } from "../../components/dom.js";
 import { entry, numbered } from "../../components/entry.js";
 import { SaveMenu } from "../../components/save.js";
 import { stagesDrawn } from "../../components/stage/figure.js";
@@ -237,7 +237,7 @@ class CompareView {
     /** @type {(photo: ShownPhoto, box: number[], side: string) => HTMLElement} */
     const crop = (photo, box, side) => {
       const props = { loading: "lazy", alt: `${side} region, ${sizeText(box)} px` };
-      const missing = () => el("span", { class: "crop-missing" }, icon("photo"));
+      const missing = () => el("span", { class: "crop-missing" }, noPicture());
       return el("td", { class: "crop" }, picture(cropUrl(this.data.crop_url, photo.id, box), props, missing));
     };
     /** @param {number | null} value */

@@ -1,17 +1,21 @@
 // @ts-check
 // A card of a match: the crops of both RoIs side by side, with the measures of the pair.
 
-import { el, icon, picture } from "../../components/dom.js";
+import { el, icon, noPicture, picture } from "../../components/dom.js";
 import { VERDICTS } from "../../components/verdicts.js";
 
 /** @import { Judgement } from "../../components/verdicts.js" */
 /** @import { Card, CardSide } from "./component_types.js" */
 /** @import { MatchGrid } from "./grid.js" */
 
+const LOST = { "": "", gone: "photo is gone", unreadable: "photo cannot be read", changed: "photo has changed" };
+
 /** @param {CardSide} side */
-function cropOf({ name, crop }) {
-  const image = picture(crop, { loading: "lazy", draggable: "false" });
-  return el("span", { class: "crop", title: name }, image);
+function cropOf({ name, crop, lost }) {
+  const instead = () => noPicture(lost && lost !== "changed" ? LOST[lost] : "no picture");
+  const image = picture(crop, { loading: "lazy", draggable: "false" }, instead);
+  const since = lost === "changed" && el("span", { class: "since", text: LOST[lost] });
+  return el("span", { class: "crop", title: [name, LOST[lost]].filter(Boolean).join(": ") }, image, since);
 }
 
 /** @param {boolean | null} cycle */
@@ -28,7 +32,8 @@ function wayBack(cycle) {
 function description({ query, key, similarity, margin, cycle, verdict, tags }) {
   const back = cycle === null ? "" : cycle ? "consistent" : "inconsistent";
   const over = margin === null ? "" : `margin ${margin.toFixed(3)}`;
-  const facts = [`cosine ${similarity.toFixed(3)}`, over, back, verdict ?? "", ...tags];
+  const lost = [query, key].filter((side) => side.lost).map((side) => `${side.name}: ${LOST[side.lost]}`);
+  const facts = [`cosine ${similarity.toFixed(3)}`, over, back, verdict ?? "", ...tags, ...lost];
   return `${query.name} and ${key.name}: ${facts.filter(Boolean).join(", ")}`;
 }
 

@@ -8,7 +8,7 @@ acknowledges them by returning ``n`` as ``answered``; until then the component s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from orl_explorer.app.components import figure
 from orl_explorer.app.components.bundle import registered
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 class CardSide(TypedDict):
-    """A RoI: the name of its photo and the URL of its crop."""
+    """A RoI: the name of its photo, the URL of its crop, and what became of the photo's file since, if anything."""
 
     name: str
     crop: str
+    lost: Literal["", "gone", "unreadable", "changed"]
 
 
 class Card(TypedDict):

@@ -3,11 +3,12 @@
 import type { Figure } from "../../components/figure_types";
 
 /**
- * A RoI: the name of its photo and the URL of its crop.
+ * A RoI: the name of its photo, the URL of its crop, and what became of the photo's file since, if anything.
  */
 export interface CardSide {
   name: string;
   crop: string;
+  lost: "" | "gone" | "unreadable" | "changed";
 }
 
 /**

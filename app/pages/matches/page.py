@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -16,6 +16,7 @@ from orl_explorer.app.pages.pace import told
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import picture_urls
 from orl_explorer.db.gallery.order import Judged
+from orl_explorer.db.lost import StateNow, states_now
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
 from orl_explorer.db.people.tags import tag_pair, tags_of_pairs, untag_pair
 from orl_explorer.db.people.verdicts import judge_pair, verdicts_on
@@ -264,11 +265,12 @@ def _page_number(found: PairOrders, rows: np.ndarray, order: MatchOrder) -> int:
 def _cards(place: Place, matches: list[ListedPair]) -> list[Card]:
     store, rois = place.workspace.store, [(m.query_roi_id, m.key_roi_id) for m in matches]
     verdicts, tags = verdicts_on(store, rois, author()), tags_of_pairs(store, rois)
+    lost = states_now(store, {image.id for match in matches for image in (match.query, match.neighbor)})
     return [
         {
             "id": str(match.key),
-            "query": _side(match.query, match.query_box),
-            "key": _side(match.neighbor, match.key_box),
+            "query": _side(match.query, match.query_box, lost),
+            "key": _side(match.neighbor, match.key_box, lost),
             "neighbor_rank": match.neighbor_rank,
             "similarity": match.similarity,
             "margin": match.margin,
@@ -280,8 +282,9 @@ def _cards(place: Place, matches: list[ListedPair]) -> list[Card]:
     ]
 
 
-def _side(image: Image, box: tuple[int, int, int, int]) -> CardSide:
-    return {"name": PurePosixPath(image.path).name, "crop": picture_urls().crop(image.id, box)}
+def _side(image: Image, box: tuple[int, int, int, int], lost: Mapping[int, StateNow]) -> CardSide:
+    state = lost[image.id].state if image.id in lost else ""
+    return {"name": PurePosixPath(image.path).name, "crop": picture_urls().crop(image.id, box), "lost": state}
 
 
 # Callbacks ---------------------------------------------------------------------------------------------

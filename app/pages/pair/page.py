@@ -14,6 +14,7 @@ from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.explore.page import current_order
 from orl_explorer.app.pages.forms import settings_described
+from orl_explorer.app.pages.lost import tell_lost
 from orl_explorer.app.pages.pair import settings
 from orl_explorer.app.pages.pair.component import pair_view
 from orl_explorer.app.pages.pair.payload import Around, Heat, payload
@@ -21,7 +22,6 @@ from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import picture_urls
 from orl_explorer.db.encoders import encoder_by_id, encoders
 from orl_explorer.db.gallery.order import gallery_page, step
-from orl_explorer.db.lost import GONE
 from orl_explorer.db.models import Dataset, Image
 from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import image_by_id, photo_roots
@@ -108,8 +108,7 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
         st.info(shell.escape(f"{PurePosixPath(image.path).name} is not in this set: {reason}."), icon=":material/info:")
         return
     st.session_state["shown"] = PairOnScreen(looked.query, looked.neighbor, subject.dataset)
-    for photo in (image, looked.neighbor.photo):
-        _tell_lost(place, photo.id)
+    tell_lost(place.workspace.store, image, looked.neighbor.photo)
     settings.counts(looked.query, looked.neighbor, config)
     if looked.agreement is not None:
         same, exact = looked.agreement
@@ -136,20 +135,6 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
         on_pick=_on_pick,
         on_match=_to_match,
         on_verdict=_on_verdict,
-    )
-
-
-def _tell_lost(place: Place, image_id: int) -> None:
-    """Say that a photo on screen is gone or unreadable."""
-    found = image_by_id(place.workspace.store, image_id)
-    if found is None or found[0].status == "ok":
-        return
-    image = found[0]
-    state = "is gone" if image.status == GONE else "cannot be read"
-    st.warning(
-        f"{shell.escape(image.path)} {state}: {shell.escape(image.error or '')}. The set keeps its boxes and pairs. "
-        "New sets leave the photo out.",
-        icon=":material/broken_image:",
     )
 
 

@@ -2,7 +2,7 @@
 // The table of pairs: a text equivalent of the stage, with a crop of each RoI.
 
 import { wordsOn } from "../../components/colours.js";
-import { el, icon, picture } from "../../components/dom.js";
+import { el, icon, noPicture, picture } from "../../components/dom.js";
 import { clamp } from "../../components/numbers.js";
 import { sizeText } from "../../components/stage/geometry.js";
 import { cropUrl } from "../../components/urls.js";
@@ -42,7 +42,7 @@ export class PairTable {
   crop(photo, box, side) {
     if (!photo || !box) return el("td", { class: "crop" });
     const props = { loading: "lazy", alt: `${side} region, ${sizeText(box)} px` };
-    const missing = () => el("span", { class: "crop-missing" }, icon("photo"));
+    const missing = () => el("span", { class: "crop-missing" }, noPicture());
     return el(
       "td",
       { class: "crop" },
