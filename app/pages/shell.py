@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,7 +143,7 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
         fresh = st.session_state.get("regenerated")
         if fresh in mined and fresh != picked.name:
             st.button(f"Show the new set {escape(fresh)}", on_click=_show_set, args=(fresh,), type="primary")
-        st.caption(describe_set(opened, picked))
+        st.caption(escape(describe_set(opened, picked)))
     return Place(opened, dataset, picked, lost)
 
 
@@ -264,11 +263,10 @@ def escape(text: str) -> str:
     return "".join("\\" + c if c in MARKUP else _written_out(c) for c in text)
 
 
-def in_terminal(command: str, name: str, rest: str = "") -> str:
-    """Return a line for a terminal as code in Markdown, with the name quoted for the shell."""
-    line = " ".join(("orl", command, shlex.quote(name), rest)).rstrip()
-    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
-    return f"{fence}{line}{fence}"
+def code(text: str) -> str:
+    """Return a text as a code span of Markdown, also if it holds backticks."""
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
 
 
 def _written_out(character: str) -> str:

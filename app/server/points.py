@@ -30,6 +30,7 @@ from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.db.store import StoreError
 from orl_explorer.orl.boxes import iou
 from orl_explorer.orl.tsne import clusters
+from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.maps import Map, MapOf, find_map
 from orl_explorer.train.workspace import Workspace
@@ -167,7 +168,10 @@ def _refuse_large(*ids: int) -> None:
 
 
 def _made(opened: Workspace, shown: MapOf) -> Map:
-    made = find_map(opened, shown)
+    try:
+        made = find_map(opened, shown)
+    except UserError as problem:  # the stored features cannot be used
+        raise MissingPicture(str(problem)) from problem
     if made is None:
         raise MissingPicture("This map does not exist yet.")
     return made

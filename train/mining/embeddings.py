@@ -70,7 +70,14 @@ class Embeddings:
         """Return whether there are features, of these weights. A header without features is left by a killed writer."""
         if not self._vectors.exists():
             return False
-        if json.loads(self._described.read_text()) != self._header:
+        try:
+            described = json.loads(self._described.read_text())
+        except (OSError, ValueError) as problem:
+            raise UserError(
+                f"Cannot read {self._described}, the description of stored features. "
+                f"Move {self._described.parent} away and mine again."
+            ) from problem
+        if described != self._header:
             raise UserError(
                 f"{self._described} describes features of other weights. "
                 f"Move {self._described.parent} away and mine again."

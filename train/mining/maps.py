@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -31,6 +32,7 @@ from orl_explorer.train.workspace import Workspace
 VERSION = 1  # of the placement; another version computes every map again
 ROIS = 20_000  # maximum of a map
 FEWEST = 3  # minimum of points of a map
+DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile)  # what a damaged file of numpy's raises
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,10 @@ def find_map(workspace: Workspace, shown: MapOf) -> Map | None:
     file = _folder(workspace, shown) / shown.file
     if not file.is_file():
         return None
-    points, places, components, state, owner = _read(file, file.stat().st_mtime_ns)
+    try:
+        points, places, components, state, owner = _read(file, file.stat().st_mtime_ns)
+    except DAMAGED:
+        return None
     if owner != _owner(workspace, shown):
         return None
     return Map(points, places, components, state, state == map_state(shown, points_of(workspace, shown)))
@@ -190,6 +195,18 @@ def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = Non
         progress.log(f"Left out {gone} photos that are gone.")
     progress.log(f"Saved a map of {len(points)} {what}s of '{shown.dataset.name}' by '{shown.encoder.name}'.")
     return made
+
+
+def damaged_map(workspace: Workspace, shown: MapOf) -> Path | None:
+    """Return the file of a saved map that cannot be read. ``find_map`` finds no map there; a new one replaces it."""
+    file = _folder(workspace, shown) / shown.file
+    try:
+        _read(file, file.stat().st_mtime_ns)
+    except FileNotFoundError:
+        return None
+    except DAMAGED:
+        return file
+    return None
 
 
 def keep_map(workspace: Workspace, shown: MapOf, made: Map) -> None:

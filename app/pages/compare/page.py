@@ -69,7 +69,7 @@ def page() -> None:
     try:
         comparison = _comparison(two)
     except StoreError as problem:
-        st.error(str(problem), icon=":material/error:")
+        st.error(shell.escape(str(problem)), icon=":material/error:")
         return
     _query(two)
     if comparison is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape as html
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -95,7 +96,7 @@ def _similarities(first: CorrespondenceSet, second: CorrespondenceSet) -> go.Fig
             used = np.flatnonzero(counts)
             part = slice(used[0] - 1, used[-1] + 2)
             share = counts[part] / counts.sum()
-            figure.add_scatter(x=middle[part], y=share, name=f"{name} · {mined.name}", line=style, mode="lines")
+            figure.add_scatter(x=middle[part], y=share, name=f"{name} · {html(mined.name)}", line=style, mode="lines")
     figure.update_layout(
         title="Similarity of all pairs",
         xaxis_title="cosine similarity",

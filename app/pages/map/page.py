@@ -25,7 +25,7 @@ from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.kinds import MakeMap
 from orl_explorer.train.jobs.launcher import launch, request_stop, run_doing
-from orl_explorer.train.mining.maps import FEWEST, ROIS, Map, MapOf, find_map, points_of
+from orl_explorer.train.mining.maps import FEWEST, ROIS, Map, MapOf, damaged_map, find_map, points_of
 
 SHOWN_CHOSEN = 48  # photos below the map if the server is read-only and cannot keep a selection
 CLUSTERS_AT_FIRST = 6
@@ -44,6 +44,15 @@ def page() -> None:
         st.info("No encoder yet. A map needs its features.", icon=":material/info:")
         start.unmined(place, place.dataset)
         return
+    try:
+        _map(place, shown)
+    except UserError as problem:  # the stored features cannot be used
+        st.title("Map", anchor=False)
+        st.error(shell.escape(str(problem)), icon=":material/error:")
+
+
+def _map(place: Place, shown: MapOf) -> None:
+    """Draw the saved map, the run that computes one, or the offer to compute one."""
     making = run_doing(place.workspace, MakeMap.showing(shown))
     made = find_map(place.workspace, shown)
     if making is not None:
@@ -82,7 +91,7 @@ def _subject(place: Place) -> MapOf | None:
         first = list(known).index(own.name) if own else len(known) - 1
         name = st.selectbox("Encoder", list(known), index=first, key="by_encoder", bind="query-params")
         encoder = known.get(name) or next(iter(known.values()))
-        st.caption(shell.encoder_label(encoder))
+        st.caption(shell.escape(shell.encoder_label(encoder)))
     return shown_photos(place.workspace, place.dataset.id, encoder.id, place.mined)
 
 
@@ -92,9 +101,16 @@ def _subject(place: Place) -> MapOf | None:
 def _offer(place: Place, shown: MapOf, made: Map | None) -> None:
     points = points_of(place.workspace, shown)
     what = "photos" if shown.mined is None else "RoIs"
+    if (file := damaged_map(place.workspace, shown)) is not None:
+        st.warning(
+            f"The saved map {shell.escape(str(file))} cannot be read. Make it again.", icon=":material/broken_image:"
+        )
     if len(points) < FEWEST:
+        few = shown.dataset.image_count < FEWEST
         st.info(
-            f"Too few features for a map: {shell.escape(shown.encoder.name)} has {len(points)} of these {what}. "
+            f"A map needs at least {FEWEST} readable photos. This dataset has {shown.dataset.image_count}."
+            if few
+            else f"Too few features for a map: {shell.escape(shown.encoder.name)} has {len(points)} of these {what}. "
             "Mine this dataset with it on the Explore page.",
             icon=":material/scatter_plot:",
         )
@@ -123,7 +139,7 @@ def _offer(place: Place, shown: MapOf, made: Map | None) -> None:
             try:
                 launch(place.workspace, MakeMap.showing(shown))
             except (UserError, StoreError) as mistake:
-                st.error(str(mistake))
+                st.error(shell.escape(str(mistake)))
                 return
             st.rerun()
 

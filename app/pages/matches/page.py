@@ -88,7 +88,7 @@ def _wait(place: Place, mined: CorrespondenceSet) -> None:
     if not isinstance(found, Making):
         st.rerun()
     elif found.error is not None:
-        st.error(found.error)
+        st.error(shell.escape(found.error))
         st.button("Try again", on_click=try_again, args=(place.workspace, mined))
     else:
         part = f"Sorting {mined.pair_count:,} pairs, once per set. Photos"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from shlex import quote
 from typing import Any
 
 import pandas as pd
@@ -155,14 +156,15 @@ def _exports(mined: CorrespondenceSet) -> None:
     with st.container(horizontal=True, gap="small"):
         for form, (label, about) in FORMATS.items():
             st.link_button(label, export_url(mined.id, form), icon=":material/download:", help=about)
-    st.caption(f"In a terminal: {shell.in_terminal('export', mined.name, '--format reference --out FOLDER')}.")
+    st.caption(f"In a terminal: {shell.code(f'orl export {quote(mined.name)} --format reference --out FOLDER')}.")
 
 
 def _quality(mined: CorrespondenceSet) -> None:
     st.markdown("**Quality**")
     if not mined.quality:
         st.info(
-            f"Not measured yet. Measure it with {shell.in_terminal('quality', mined.name)}.", icon=":material/info:"
+            f"Not measured yet. Measure it with {shell.code(f'orl quality {quote(mined.name)}')}.",
+            icon=":material/info:",
         )
         return
     measured = with_chance(mined.quality)
