@@ -12,6 +12,7 @@ from orl_explorer.app.cli.common import Where, out
 from orl_explorer.app.cli.names import named_option, some_encoder
 from orl_explorer.app.cli.settings import one_of
 from orl_explorer.orl.attention import AttentionKind
+from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import open_workspace
 
 
@@ -57,4 +58,4 @@ def attention_command(
 
     refuse_format(to)
     save_figure(attention_figure(open_workspace(workspace), images, encoders, cast(AttentionKind, method)), to)
-    out.print(f"{to}: {len(images)} photos, {len(encoders)} encoders.")
+    out.print(f"{to}: {plural(len(images), 'photo')}, {plural(len(encoders), 'encoder')}.")

@@ -15,6 +15,7 @@ from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.formats import EncoderFormat, SetFormat
 from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import open_workspace
 
 import_app = typer.Typer(help="Import files of the paper's code.")
@@ -49,7 +50,8 @@ def export_command(
     with progress_bar() as bars:
         mined = write(opened, name, form, to, images=images, progress=Bars(bars))
     out.print(
-        f"{to}: {mined.image_count} photos, {mined.candidate_count} RoIs, {mined.pair_count} pairs of '{mined.name}'.",
+        f"{to}: {plural(mined.image_count, 'photo')}, {plural(mined.candidate_count, 'RoI')}, "
+        f"{plural(mined.pair_count, 'pair')} of '{mined.name}'.",
     )
 
 
@@ -87,7 +89,7 @@ def import_proposals_command(
     with progress_bar() as bars:
         found = bring(opened, file, dataset_named(opened.store, dataset), name, images=images, progress=Bars(bars))
     left_out = f"; skipped {found.unreadable} unreadable photos" if found.unreadable else ""
-    out.print(f"Proposals '{name}': {found.boxes} boxes of {found.photos} photos{left_out}.")
+    out.print(f"Proposals '{name}': {found.boxes} boxes of {plural(found.photos, 'photo')}{left_out}.")
 
 
 @import_app.command("neighbors")

@@ -27,6 +27,7 @@ from orl_explorer.db.sets.comparison import (
 )
 from orl_explorer.db.sets.read import neighbors_of, pair_rows, sets
 from orl_explorer.db.store import StoreError
+from orl_explorer.train.words import plural
 
 AT_ONCE = 5_000  # photos that are compared without a click; takes a second
 
@@ -152,7 +153,7 @@ def _comparison(two: Two) -> Comparison | None:
     many = min(first.image_count, second.image_count)
     slow = many > AT_ONCE
     if slow and not st.button(
-        f"Compare all {many:,} photos", icon=":material/difference:", help="Compare once. The result is stored."
+        f"Compare all {plural(many, 'photo')}", icon=":material/difference:", help="Compare once. The result is stored."
     ):
         return None
     bar = st.progress(0.0) if slow else None

@@ -18,6 +18,7 @@ from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.sets.comparison import BINS, Comparison, ImageOverlap, least_alike
 from orl_explorer.db.sets.read import images_by_id
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.words import plural
 
 PER_PAGE = 24
 COLOURS = ("#0072B2", "#D55E00")  # Okabe–Ito, for A and B
@@ -25,7 +26,7 @@ COLOURS = ("#0072B2", "#D55E00")  # Okabe–Ito, for A and B
 
 def draw_whole(place: Place, first: CorrespondenceSet, second: CorrespondenceSet, comparison: Comparison) -> None:
     """Draw everything below the query."""
-    st.subheader(f"All {comparison.images:,} photos of both sets", anchor=False, divider="gray")
+    st.subheader(f"All {plural(comparison.images, 'photo')} of both sets", anchor=False, divider="gray")
     total = comparison.total
     shares = (("Neighbours", total.neighbors), ("RoIs", total.rois), ("Pairs", total.pairs))
     for column, (name, overlap) in zip(st.columns(3), shares, strict=True):

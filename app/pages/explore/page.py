@@ -24,6 +24,7 @@ from orl_explorer.db.people.selections import keep_selection
 from orl_explorer.db.people.tags import known_tags, tag_photos, untag_photos
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.store import StoreError
+from orl_explorer.train.words import plural
 
 PER_PAGE = 48
 
@@ -109,7 +110,7 @@ def _summary(place: Place, order: GalleryOrder, total: int) -> None:
         found = f"No photo has “{shell.escape(order.search)}” in its name." if only_name else every
         st.info(found, icon=":material/search_off:")
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{total:,} of {everything:,} photos**", width="content")
+        st.markdown(f"**{total:,} of {plural(everything, 'photo')}**", width="content")
         gallery_order.selection_chip(place)
         st.button("Clear all filters", icon=":material/filter_alt_off:", type="tertiary", on_click=gallery_order.clear)
 
@@ -126,9 +127,9 @@ def _heading(place: Place) -> None:
                     start.mine_form(place.workspace, dataset)
             with st.popover("Add photos …", icon=":material/add_photo_alternate:"):
                 start.ask_for_photos(place.workspace)
-    facts = [f"{dataset.image_count:,} photos in {shell.escape(dataset.root)}"]
+    facts = [f"{plural(dataset.image_count, 'photo')} in {shell.escape(dataset.root)}"]
     if dataset.annotation_count:
-        facts.append(f"{dataset.annotation_count:,} annotated objects (only to measure)")
+        facts.append(f"{plural(dataset.annotation_count, 'annotated object')} (only to measure)")
     if dataset.unreadable_count:
         facts.append(f":red[{dataset.unreadable_count:,} unreadable]")
     if dataset.gone_count:
@@ -152,7 +153,7 @@ def _report_link(place: Place, dataset: Dataset) -> None:
 def _tile(tile: StoredTile) -> PhotoTile:
     badges = []
     if tile.pair_count is not None:
-        badges = [f"{tile.candidate_count} RoIs", f"{tile.pair_count} pairs"]
+        badges = [plural(tile.candidate_count or 0, "RoI"), plural(tile.pair_count or 0, "pair")]
         if tile.mean_similarity is not None:
             badges.append(f"cos {tile.mean_similarity:.2f}")
         if tile.cycle_share is not None:
@@ -200,7 +201,7 @@ def mark_photos(action: str, image_ids: list[int], tag: str) -> None:
     store, who = shell.workspace().store, author()
     if shell.read_only() or not image_ids:
         return
-    some = f"{len(image_ids):,} photo{'s' if len(image_ids) > 1 else ''}"
+    some = plural(len(image_ids), "photo")
     try:
         if action == "tag":
             tag_photos(store, image_ids, tag, who)

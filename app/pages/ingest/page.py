@@ -15,6 +15,7 @@ from orl_explorer.app.server.downloads import findings_url
 from orl_explorer.db.findings import Finding
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.photos import datasets, photo_roots
+from orl_explorer.train.words import plural
 
 PER_PAGE = 10  # names of a reason
 
@@ -129,4 +130,4 @@ def names_table(found: list[Finding]) -> str:
 def _counted(reason: Reason) -> str:
     if reason.names == reason.count:
         return f"{reason.count:,}"
-    return f"{reason.count:,} {reason.about}, {reason.names:,} names"
+    return f"{reason.count:,} {reason.about}, {plural(reason.names, 'name')}"

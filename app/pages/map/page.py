@@ -26,6 +26,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.kinds import MakeMap
 from orl_explorer.train.jobs.launcher import launch, request_stop, run_doing
 from orl_explorer.train.mining.maps import FEWEST, ROIS, Map, MapOf, damaged_map, find_map, points_of
+from orl_explorer.train.words import plural
 
 SHOWN_CHOSEN = 48  # photos below the map if the server is read-only and cannot keep a selection
 CLUSTERS_AT_FIRST = 6
@@ -277,7 +278,8 @@ def _chosen_here(place: Place) -> None:
     ids, count = st.session_state.get("chosen", ([], 0))
     if not ids:
         return
-    st.subheader(f"{count:,} selected photos" + (f", the first {len(ids)}" if count > len(ids) else ""), anchor=False)
+    first = f", the first {len(ids)}" if count > len(ids) else ""
+    st.subheader(plural(count, "selected photo") + first, anchor=False)
     images = images_by_id(place.workspace.store, ids)
     tiles: list[PhotoTile] = [
         {

@@ -29,6 +29,7 @@ from orl_explorer.db.sets.read import set_by_id
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.settings import differences
+from orl_explorer.train.words import plural
 
 UNNOTICED = 8  # boxes that are embedded without a spinner
 
@@ -114,7 +115,7 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
         same, exact = looked.agreement
         st.caption(
             f":material/speed: **Approximate**: features of RoIs are cut from a feature map of the photo (RoIAlign). "
-            f"Finds {same} of the set's {exact} pairs of these two photos."
+            f"Finds {same} of the set's {plural(exact, 'pair')} of these two photos."
         )
     settings.regenerate(place, subject, image, config)
     around = Around(
@@ -141,7 +142,7 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
 def _meanwhile(missing: MissingWork) -> AbstractContextManager[object]:
     """Return a spinner for forward passes that take noticeable time."""
     if missing.maps:
-        return st.spinner(f"Computing attention maps of {missing.maps} photos …", show_time=True)
+        return st.spinner(f"Computing attention maps of {plural(missing.maps, 'photo')} …", show_time=True)
     if missing.boxes > UNNOTICED:
         return st.spinner(f"Embedding {missing.boxes} new boxes …", show_time=True)
     return st.empty()

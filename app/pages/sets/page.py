@@ -26,6 +26,7 @@ from orl_explorer.db.sets.read import sets
 from orl_explorer.train.jobs import sets as work
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.settings import control
+from orl_explorer.train.words import plural
 
 # Links to other pages: page, label, icon. Only pages that exist are offered.
 WAYS = (
@@ -208,7 +209,7 @@ def _histogram(mined: CorrespondenceSet) -> None:
         figure,
         key="similarity-histogram",
         config={"displayModeBar": False},
-        alt=f"Histogram of the similarity of {mined.pair_count:,} pairs; most are around {peak:.2f}.",
+        alt=f"Histogram of the similarity of {plural(mined.pair_count, 'pair')}; most are around {peak:.2f}.",
     )
 
 
@@ -268,7 +269,9 @@ def _delete(mined: CorrespondenceSet, affected: Dependents) -> None:
 
 def consequences(mined: CorrespondenceSet, affected: Dependents) -> list[str]:
     """List the consequences of deleting a set."""
-    lines = [f"Deletes {mined.pair_count:,} pairs of {mined.image_count:,} photos. You cannot undo this."]
+    lines = [
+        f"Deletes {plural(mined.pair_count, 'pair')} of {plural(mined.image_count, 'photo')}. You cannot undo this."
+    ]
     if affected.trained:
         ids = ", ".join(str(run.id) for run in affected.trained)
         lines.append(f"Runs trained on it: {ids}. Each keeps a copy of its pairs in its folder.")

@@ -12,6 +12,7 @@ from orl_explorer.db.photos import dataset_by_id, dataset_named
 from orl_explorer.db.runs.evaluations import evaluation_of_run
 from orl_explorer.db.sets.read import find_set, set_by_id
 from orl_explorer.train.jobs.kinds import makes
+from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 
@@ -62,7 +63,7 @@ def _before(opened: Workspace, run: Run) -> Encoder | None:
 def _with_set(opened: Workspace, made: CorrespondenceSet) -> None:
     picked = {"data": dataset_by_id(opened.store, made.dataset_id).name, "set": made.name}
     with st.container(border=True):
-        st.markdown(f":material/check: The set **{escape(made.name)}** is ready: {made.pair_count:,} pairs.")
+        st.markdown(f":material/check: The set **{escape(made.name)}** is ready: {plural(made.pair_count, 'pair')}.")
         with st.container(horizontal=True):
             if not shell.read_only():
                 st.button(

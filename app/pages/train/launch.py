@@ -33,6 +33,7 @@ from orl_explorer.train.training.config import (
 )
 from orl_explorer.train.training.cost import Cost, estimate
 from orl_explorer.train.training.start_from import refuse_wider, start_encoder
+from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 STAGES = {"3": "Stage 3 · objects", "1": "Stage 1 · photos", "evaluate": "Evaluation"}
@@ -70,7 +71,7 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
     """Draw the form of stage 3 on a set, or of stage 1 on the photos."""
     photos = mined.image_count if mined else dataset.image_count
     subject = f"the set **{shell.escape(mined.name)}**" if mined else "the photos"
-    st.caption(f"On {subject} of **{shell.escape(dataset.name)}**: {photos:,} photos.")
+    st.caption(f"On {subject} of **{shell.escape(dataset.name)}**: {plural(photos, 'photo')}.")
     base, key = PRESETS[method][preset], f"{method}-{preset}"
     inputs, summary = st.columns([2.6, 1], gap="large")
     with inputs:
@@ -142,11 +143,11 @@ def _cannot(opened: Workspace, config: TrainConfig, mined: CorrespondenceSet | N
 
 def _tell(opened: Workspace, cost: Cost, photos: int, config: TrainConfig) -> None:
     if not cost.steps:
-        st.markdown(f":red[The batch size is larger than the dataset.] The dataset has {photos:,} photos.")
+        st.markdown(f":red[The batch size is larger than the dataset.] The dataset has {plural(photos, 'photo')}.")
         return
     source = "at the speed of the last run" if cost.measured else "a rough estimate: no earlier run was measured"
     st.markdown(
-        f"**{cost.steps:,} steps**, {photos // config.batch_size:,} per epoch  \n"
+        f"**{plural(cost.steps, 'step')}**, {photos // config.batch_size:,} per epoch  \n"
         f"about **{duration(cost.seconds)}** ({source})"
     )
     free = shutil.disk_usage(opened.path).free

@@ -15,6 +15,7 @@ from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.runs.runs import runs
 from orl_explorer.db.sets.read import set_by_id, sets
 from orl_explorer.train.jobs import kinds
+from orl_explorer.train.words import plural
 
 MANY = 40  # nodes; if there are more, only the sources and results of the focus are shown
 _Key = tuple[str, int]  # kind (encoder, set or run) and id
@@ -100,7 +101,7 @@ def nodes_of(known: list[Encoder], every: list[Run], mined: list[CorrespondenceS
         facts = ", ".join(reversed(words))  # a narrow box cuts off the architecture, not "supervised"
         nodes["encoder", encoder.id] = _node("encoder", encoder.id, encoder.name, facts)
     for made in mined:
-        pairs = f"{made.pair_count:,} pairs" if made.status == "complete" else made.status
+        pairs = plural(made.pair_count, "pair") if made.status == "complete" else made.status
         nodes["set", made.id] = _node("set", made.id, made.name, pairs)
     for run in reversed(every):
         facts = f"{kinds.run_described(run)}, {run.status}"

@@ -16,6 +16,7 @@ from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import REMEMBERED
 from orl_explorer.train.mining.trial import Found
 from orl_explorer.train.settings import differences
+from orl_explorer.train.words import plural
 
 BINS = (0.02, 0.01, 0.005, 0.002, 0.001)  # widths of a bin of similarity: the widest that gives FEWEST bins is used
 FEWEST = 20
@@ -35,8 +36,8 @@ def show_numbers(tuner: Tuner, config: MineConfig) -> None:
         return
     unmapped = tuner.unmapped(tried)
     if unmapped:
-        text = f"These settings need attention maps. {unmapped:,} photos of the sample have none yet."
-        offer_work(tuner, "numbers", text, f"Map {unmapped:,} photos", tuner.prepare([tried]))
+        text = f"These settings need attention maps. {plural(unmapped, 'photo')} of the sample have none yet."
+        offer_work(tuner, "numbers", text, f"Map {plural(unmapped, 'photo')}", tuner.prepare([tried]))
         return
     found, now = tuner.find(tried), tuner.numbers(tried)
     mined, before = tuner.saved
@@ -48,7 +49,7 @@ def show_numbers(tuner: Tuner, config: MineConfig) -> None:
         if found.missing > REMEMBERED:
             st.info(f"{text} They are too many to keep in memory. Choose fewer queries.", icon=":material/info:")
         else:
-            offer_work(tuner, "numbers", text, f"Embed {found.missing:,} RoIs now", tuner.prepare([tried]))
+            offer_work(tuner, "numbers", text, f"Embed {plural(found.missing, 'RoI')} now", tuner.prepare([tried]))
     left, right = st.columns([5, 4], gap="medium")
     with left:
         st.html(table_of_numbers(now, before, tried))

@@ -15,6 +15,7 @@ from orl_explorer.app.pages.forms import as_query
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.models import Image
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.words import plural
 
 SHOWN = 12  # pairs
 
@@ -63,15 +64,15 @@ def _as_html(best: Best, missing: int) -> str:
     name = escape(PurePosixPath(image.path).name)
     width, height = image.width or 1, image.height or 1
     boxes = "".join(_outline(box, width, height) for box in best.boxes)
-    alt = f"Query {name} with {len(best.boxes)} RoIs"
-    left_out = f" · {missing} RoIs here and in the neighbours have no feature yet" if missing else ""
+    alt = f"Query {name} with {plural(len(best.boxes), 'RoI')}"
+    left_out = f" · {plural(missing, 'RoI')} here and in the neighbours have no feature yet" if missing else ""
     pairs = "".join(_pair(image, pair) for pair in best.pairs[:SHOWN]) or "<p>These settings find no pair.</p>"
     shape = f"aspect-ratio:{width}/{height};max-width:{22 * width / height:.1f}rem"
     photo = picture_urls().photo(image.id, image.mtime_ns, WIDTHS[1])
     return (
         f'<div class="tuned-query"><figure><div class="photo" style="{shape}">'
         f'<img src="{photo}" alt="{alt}">{boxes}</div>'
-        f"<figcaption>{name} · {len(best.boxes)} RoIs{left_out}</figcaption></figure>"
+        f"<figcaption>{name} · {plural(len(best.boxes), 'RoI')}{left_out}</figcaption></figure>"
         f'<div><p>Best pair with each neighbour: query left, key right</p><div class="pairs">{pairs}</div></div></div>'
     )
 

@@ -24,6 +24,7 @@ from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.cost import MiningWork, estimate_mining
 from orl_explorer.train.settings import differences
+from orl_explorer.train.words import plural
 
 RUN = "mining"  # URL parameter: the run whose progress is shown
 
@@ -95,13 +96,17 @@ def _cost(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> str:
         raw_boxes=round(raw * proposals),
     )
     cost = estimate_mining(store, subject.encoder, config, work)
-    searched = f"Selective search on {proposals:,} photos" if proposals else "No selective search: raw boxes are stored"
-    embedded = f"embedding of about {work.rois:,} RoIs" if work.rois else "no embedding"
-    mapped = f"; attention maps of {maps:,} photos" if maps else ""
+    searched = (
+        f"Selective search on {plural(proposals, 'photo')}"
+        if proposals
+        else "No selective search: raw boxes are stored"
+    )
+    embedded = f"embedding of about {plural(work.rois, 'RoI')}" if work.rois else "no embedding"
+    mapped = f"; attention maps of {plural(maps, 'photo')}" if maps else ""
     source = "at the speed of earlier runs" if cost.measured else "a rough estimate: no earlier run was measured"
     how = "if all RoIs are new, as many as in the sample" if guessed else f"from {len(tuner.queries)} queries"
     return (
-        f"{searched}{mapped}; {embedded} ({how}). About **{duration(cost.seconds)}** for {photos:,} photos "
+        f"{searched}{mapped}; {embedded} ({how}). About **{duration(cost.seconds)}** for {plural(photos, 'photo')} "
         f"({source}), and **{cost.disk_bytes / 1e6:,.0f} MB** of disk."
     )
 
