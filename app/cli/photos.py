@@ -14,6 +14,7 @@ from orl_explorer.app.records import encoder_record, ingested_record
 from orl_explorer.db.encoders import encoders as all_encoders
 from orl_explorer.train.ingest.findings import printable, sentences
 from orl_explorer.train.ingest.layouts import LayoutName
+from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ def ingest_command(
     workspace: Where = None,
     json: Json = False,
 ) -> None:
-    """Add a folder of photos as a dataset. Run it again to add new and changed photos."""
+    """Add a folder of photos as a dataset. Run it again to add new and changed photos.
+
+    Photos are files in the formats JPEG, PNG, WebP, TIFF, GIF, BMP, JPEG 2000, PPM and AVIF, and with the extra `heic`
+    HEIC.
+    """
     from orl_explorer.train.ingest.ingest import ingest as take_in
 
     opened = open_workspace(workspace)
@@ -53,8 +58,8 @@ def ingest_command(
         return
     dataset = found.dataset
     out.print(
-        f"Dataset '{dataset.name}' ({dataset.layout}): {dataset.image_count} photos, "
-        f"{dataset.annotation_count} annotated objects; {found.new} new, {found.changed} changed, "
+        f"Dataset '{dataset.name}' ({dataset.layout}): {plural(dataset.image_count, 'photo')}, "
+        f"{plural(dataset.annotation_count, 'annotated object')}; {found.new} new, {found.changed} changed, "
         f"{found.unchanged} unchanged, {dataset.unreadable_count} unreadable, {dataset.gone_count} gone.",
     )
     _tell_gone(found)

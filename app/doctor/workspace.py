@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from orl_explorer.app.doctor import Checked, sentence
+from orl_explorer.train.words import plural
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -141,7 +142,9 @@ def _datasets(opened: Workspace) -> Iterator[Checked]:
 
 def _dataset(opened: Workspace, row: Dataset) -> Checked:
     if not Path(row.root).is_dir():
-        advice = f"Move the photos back to {row.root}, or mount the disk."
+        from orl_explorer.train.lost import moving
+
+        advice = f"Mount {row.root}, or, if the photos are elsewhere, run `{moving(row.name)}`."
         return Checked("datasets", row.name, "problem", f"the folder {row.root} is missing", advice)
     from orl_explorer.db.photos import usable_images
     from orl_explorer.orl.pixels import UnreadableImage
@@ -156,9 +159,10 @@ def _dataset(opened: Workspace, row: Dataset) -> Checked:
         except UnreadableImage as error:
             bad.append(f"{image.path}: {sentence(error)}")
     if bad:
-        found = f"{len(bad)} of {len(sample)} photos tried cannot be read, such as {bad[0]}"
+        found = f"{len(bad)} of {plural(len(sample), 'photo')} tried cannot be read, such as {bad[0]}"
         return Checked("datasets", row.name, "problem", found, f"Run `orl ingest {row.root}` again.")
-    found = f"{len(known)} photos, {len(sample)} of them read; {row.unreadable_count} were unreadable when ingested"
+    found = f"{plural(len(known), 'photo')}, {len(sample)} of them read"
+    found += f"; {row.unreadable_count} were unreadable when ingested"
     return Checked("datasets", row.name, "ok", found)
 
 
@@ -206,7 +210,7 @@ def _runs(opened: Workspace) -> Iterator[Checked]:
             found = "its process is gone" if gone else f"{run.status}: {(run.error or 'unknown reason').rstrip('.')}"
             advice = f"See `orl runs logs {run.id}`. Resume it with `orl runs resume {run.id}`."
             yield Checked("runs", f"run {run.id} ({run.kind})", "warning", found, advice)
-    yield Checked("runs", "all", "ok", f"{len(every)} runs, {sum(run.status in LIVE for run in every)} live")
+    yield Checked("runs", "all", "ok", f"{plural(len(every), 'run')}, {sum(run.status in LIVE for run in every)} live")
 
 
 def _orphans(opened: Workspace) -> Iterator[Checked]:

@@ -20,7 +20,6 @@ from orl_explorer.db.photos import (
     known_files,
     replace_annotations,
 )
-from orl_explorer.orl.formats import SUFFIXES
 from orl_explorer.orl.pixels import UnreadableImage, file_digest, probe_image
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.annotated import boxes_as_shown
@@ -69,7 +68,8 @@ def ingest(
         refuse_emptied_root(workspace.store, found.root)
         held = [one.name for one in found.findings.all() if one.kind in (OTHER_FORMAT.name, PACKED.name)]
         raise UserError(
-            f"There are no photos in {path} or its subfolders. Photos are files that end in {_suffixes()}."
+            f"There are no photos in {path} or its subfolders. Photos are files such as .jpg, .png, .webp, .tif and "
+            "others that `orl ingest --help` names."
             + (f" Files that end in {', '.join(held)} are not read." if held else "")
         )
     dataset = ensure_dataset(workspace.store, name or found.root.name, str(found.root), found.name)
@@ -192,7 +192,3 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 def _batches(paths: list[str]) -> Iterator[list[str]]:
     return (paths[start : start + BATCH] for start in range(0, len(paths), BATCH))
-
-
-def _suffixes() -> str:
-    return ", ".join(sorted(SUFFIXES))

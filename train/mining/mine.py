@@ -32,6 +32,7 @@ from orl_explorer.train.mining.propose import propose_all
 from orl_explorer.train.mining.quality import measure
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress, map_ahead, timed
+from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 MATCHED = 16  # images per transaction of matching, where the RoI features of all neighbours are in memory
@@ -52,9 +53,10 @@ def check(workspace: Workspace, dataset: Dataset, name: str, config: MineConfig)
     if not name.strip():
         raise UserError("A correspondence set needs a name.")
     if dataset.image_count <= config.neighbors:
+        advice = "Lower K (--neighbors) or add photos." if dataset.image_count > 1 else "Add photos that can be read."
         raise UserError(
-            f"K = {config.neighbors} neighbours need at least {config.neighbors + 1} photos. The dataset "
-            f"'{dataset.name}' has {dataset.image_count}. Lower --neighbors or add photos."
+            f"K = {config.neighbors} neighbours need at least {plural(config.neighbors + 1, 'photo')}. The dataset "
+            f"'{dataset.name}' has {dataset.image_count}. {advice}"
         )
     _check_proposals(workspace, dataset, config)
 
@@ -112,7 +114,8 @@ def mine(
         images = embed_rois(workspace, mined.id, features, images, photos, progress)
         if len(images) <= config.neighbors:
             raise UserError(
-                f"Only {len(images)} photos of '{dataset.name}' can be read, too few for K = {config.neighbors}."
+                f"Only {plural(len(images), 'photo')} of '{dataset.name}' can be read, too few for "
+                f"K = {config.neighbors}."
             )
         _find_neighbors(workspace, mined.id, features, images, config, progress)
     match_rois(workspace, mined.id, features, images, config, progress)
