@@ -21,6 +21,7 @@ from orl_explorer.db.sets.read import sets
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import refuse_missing_root
+from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 SUPERVISED = "supervised"
@@ -135,11 +136,13 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
         if lost:
             st.caption(":red[:material/folder_off: The folder of this dataset is not there. See *Explore*.]")
         mined = {s.name: s for s in every if s.dataset_id == dataset.id}
+        _follow_change(every)
         if not mined:
             st.caption("No correspondence set yet.")
             return Place(opened, dataset, None, lost)
         chosen = st.selectbox("Correspondence set", list(mined), key="set", bind="query-params", on_change=on_set)
         picked = mined.get(chosen) or next(iter(mined.values()))
+        st.session_state["picked_set"] = picked.id, picked.name
         fresh = st.session_state.get("regenerated")
         if fresh in mined and fresh != picked.name:
             st.button(f"Show the new set {escape(fresh)}", on_click=_show_set, args=(fresh,), type="primary")
@@ -167,6 +170,19 @@ def _follow_set(found: Iterable[Dataset], every: list[CorrespondenceSet]) -> Non
             st.session_state["data"] = dataset.name
 
 
+def _follow_change(every: list[CorrespondenceSet]) -> None:
+    """Follow the selected set if it was renamed elsewhere, and say so if it was deleted."""
+    set_id, name = st.session_state.get("picked_set", (None, ""))
+    if set_id is None or st.session_state.get("set", name) != name:
+        return
+    now = {s.id: s.name for s in every}
+    if set_id in now and now[set_id] != name:
+        st.session_state["set"] = now[set_id]
+    elif set_id not in now:
+        del st.session_state["picked_set"]
+        st.toast(f"The set {escape(name)} was deleted.", icon=":material/delete:", duration="long")
+
+
 def pick_dataset(name: str) -> None:
     """Callback: select another dataset and its newest set."""
     st.session_state["data"] = name
@@ -182,7 +198,8 @@ def _show_set(name: str) -> None:
 def describe_set(opened: Workspace, mined: CorrespondenceSet) -> str:
     """Return one line about a set: its size and its encoder."""
     by = label_of(opened, mined.encoder_id)
-    return f"{mined.pair_count:,} pairs of {mined.candidate_count:,} RoIs in {mined.image_count:,} photos, by {by}"
+    pairs, rois = plural(mined.pair_count, "pair"), plural(mined.candidate_count, "RoI")
+    return f"{pairs} of {rois} in {plural(mined.image_count, 'photo')}, by {by}"
 
 
 def label_of(opened: Workspace, encoder_id: int) -> str:

@@ -10,7 +10,7 @@ from orl_explorer.app.explorer.adding import Adding, Wanted, latest, start_addin
 from orl_explorer.app.explorer.opened import read_only
 from orl_explorer.app.explorer.reported import reasons
 from orl_explorer.app.pages.pace import told_of_run
-from orl_explorer.app.pages.shell import Place, attempt, encoder_label, escape, has_page, open_page, share_done
+from orl_explorer.app.pages.shell import Place, attempt, code, encoder_label, escape, has_page, open_page, share_done
 from orl_explorer.db.encoders import encoder_named, encoders
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.runs.runs import LIVE, runs
@@ -21,8 +21,9 @@ from orl_explorer.train.ingest.layouts import LayoutName
 from orl_explorer.train.jobs.datasets import Accepted, move_photos
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.jobs.launcher import launch, request_stop
+from orl_explorer.train.lost import moving
 from orl_explorer.train.mining.config import MINE_PRESETS, PRESET_HELP, MineConfig
-from orl_explorer.train.settings import choices, control
+from orl_explorer.train.settings import choices, control, explained, limits
 from orl_explorer.train.workspace import Workspace
 
 AT_ONCE = 1.0  # seconds that a form waits for an ingest, so that a small folder needs no progress bar
@@ -130,7 +131,8 @@ def _ended(opened: Workspace, work: Adding) -> None:
 
 def ask_where_photos_are(opened: Workspace, dataset: Dataset, problem: str) -> None:
     """Say that the folder of a dataset is not there, and draw a form that names another."""
-    shown = "`".join(part if number % 2 else escape(part) for number, part in enumerate(problem.split("`")))
+    before, command, after = problem.partition(f"`{moving(dataset.name)}`")
+    shown = escape(before) + (code(command[1:-1]) if command else "") + escape(after)
     st.warning(shown, icon=":material/folder_off:")
     if read_only():
         return
@@ -227,9 +229,17 @@ def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
             required=True,
             format_func=lambda s: "full size (paper)" if s == 1 else "half size (4 to 5 × faster)",
         )
+        neighbors = st.number_input(
+            control(MineConfig, "neighbors").label,
+            *limits(MineConfig, "neighbors"),
+            MineConfig().neighbors,
+            help=explained(MineConfig, "neighbors"),
+            key=f"mine-neighbors-{dataset.id}",
+        )
         if st.form_submit_button("Mine set", type="primary", icon=":material/search:"):
             try:
-                config = MINE_PRESETS[preset or "paper"].model_copy(update={"proposal_scale": scale})
+                own = {"proposal_scale": scale, "neighbors": int(neighbors)}
+                config = MINE_PRESETS[preset or "paper"].model_copy(update=own)
                 by = encoder_named(opened.store, known[label])
                 ids = {"dataset_id": dataset.id, "encoder_id": by.id}
                 run = launch(opened, Mine(name=name.strip() or f"{dataset.name}-{by.name}", config=config, **ids))

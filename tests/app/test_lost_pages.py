@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import update
 
 from orl_explorer.db.lost import GONE, Lost, mark_lost
-from orl_explorer.db.models import CorrespondenceSet, Image
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
 from orl_explorer.db.photos import dataset_named
+from orl_explorer.train.jobs.sets import rename
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component, words
@@ -132,3 +133,29 @@ def test_no_setting_is_tried_on_a_lost_photo(here: Workspace, show: Show) -> Non
     assert not at.exception
     assert "Tried on 10 of the 12 photos of the set" in words(at)
     assert "Photos of the set that are not drawn: 1 gone, 1 unreadable." in words(at)
+
+
+def test_a_set_that_was_renamed_or_deleted_elsewhere_is_followed_or_named(here: Workspace, show: Show) -> None:
+    at = show("matches")
+    rename(here, "demo-starter", "mine")
+    at.run()
+    assert not at.exception
+    assert at.session_state["set"] == "mine"
+    with here.store.session() as session:
+        session.execute(update(CorrespondenceSet).values(status="deleted"))
+    at.run()
+    assert not at.exception
+    assert [toast.value for toast in at.toast] == ["The set mine was deleted."]
+    assert not at.run().toast
+
+
+def test_a_dataset_of_few_photos_can_be_mined_with_fewer_neighbours(here: Workspace, show: Show) -> None:
+    with here.store.session() as session:
+        session.execute(update(CorrespondenceSet).values(status="deleted"))
+        session.execute(update(Dataset).values(image_count=5))
+    at = show("explore")
+    next(b for b in at.button if b.label == "Mine set").click().run()
+    assert at.error[0].value.replace("\\", "") == (
+        "K = 10 neighbours need at least 11 photos. The dataset 'demo' has 5. Lower K (--neighbors) or add photos."
+    )
+    assert next(n for n in at.number_input if n.label == "K · neighbours").value == 10
