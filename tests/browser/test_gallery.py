@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from orl_explorer.app.explorer.author import author
+from orl_explorer.db.findings import Finding, replace_findings
 from orl_explorer.db.people.tags import tags_of, tags_of_pairs
 from orl_explorer.db.people.verdicts import verdicts_on
 from orl_explorer.db.sets.pairs import matches_at
@@ -150,3 +151,22 @@ def test_an_export_is_downloaded_by_a_click(site: tuple[str, Workspace], careful
         page.get_by_role("link", name="RoIs, COCO json").click()
     assert download.value.suggested_filename == "demo-starter-rois.json"
     assert len(json.loads(Path(download.value.path()).read_text())["images"]) == 12
+
+
+def test_an_ingest_report_leads_to_its_photos_and_its_csv(site: tuple[str, Workspace], careful: Page) -> None:
+    address, workspace = site
+    page = careful
+    found = [Finding("clipped", f"images/scene-00{n}.jpg", 1, "by <b>9</b> pixels", n + 1) for n in (4, 6)]
+    replace_findings(workspace.store, 1, found + [Finding("hidden", f".{n}") for n in range(12)])
+    go(page, f"{address}/ingest", "table.findings")
+    hidden = page.locator("table.findings", has_text=".0")
+    expect(hidden.locator("tr")).to_have_count(10)
+    page.get_by_label("Page 2").or_(page.get_by_role("button", name="2", exact=True)).first.click()
+    expect(page.locator("table.findings", has_text=".11").locator("tr")).to_have_count(2)
+    expect(page.get_by_text("by <b>9</b> pixels").first).to_be_visible()
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download CSV").click()
+    assert waiting.value.suggested_filename == "demo-ingest.csv"
+    page.get_by_role("button", name="Show 2 in the gallery").click()
+    expect(page).to_have_url(re.compile("found=clipped"), timeout=20_000)
+    expect(page.locator(".tile")).to_have_count(2)
