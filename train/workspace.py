@@ -11,6 +11,7 @@ from orl_explorer.db.store import Store, open_store, sqlite_url
 from orl_explorer.train.errors import UserError
 
 DEFAULT = "workspace"
+NO_FILE_NAME = '/\\:*?"<>|'  # characters that no file name can hold everywhere
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,13 @@ def open_workspace(path: str | Path | None = None, read_only: bool = False) -> W
     return Workspace(folder, open_store(sqlite_url(folder / "orl.sqlite")))
 
 
+def as_file_name(name: str) -> str:
+    """Return the name of an encoder that is made from another name, which may hold what no file name can."""
+    return "".join("-" if c in NO_FILE_NAME else c for c in name).lstrip(".") or "encoder"
+
+
 def file_name(name: str) -> str:
     """Return a name of an encoder, of its file and its folder of features. Raises UserError if it is invalid."""
-    if not name or any(c in name for c in '/\\:*?"<>|') or name.startswith("."):
+    if not name or any(c in name for c in NO_FILE_NAME) or name.startswith("."):
         raise UserError(f"Invalid name for an encoder: {name}. Use letters, digits, '-', '_' and '.'.")
     return name

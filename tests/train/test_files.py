@@ -16,6 +16,7 @@ from orl_explorer.train import files
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.mining.features import finite
+from orl_explorer.train.workspace import as_file_name, file_name
 
 WRITERS: dict[str, Callable[[BinaryIO], object]] = {
     "bytes": lambda file: file.write(bytes(200_000)),
@@ -61,3 +62,9 @@ def test_features_that_are_not_finite_name_the_photo_and_the_encoder() -> None:
         "Use --precision fp32 or another encoder."
     )
     assert finite(rows[:1], ["a.jpg"], "mine") is not None
+
+
+def test_the_default_name_of_an_encoder_can_be_a_file_name() -> None:
+    assert as_file_name("demo-orl") == "demo-orl"
+    assert as_file_name(r".v <b>1</b>\*?:|-orl") == "v -b-1--b-------orl"
+    assert file_name(as_file_name("...")) == "encoder"

@@ -23,7 +23,7 @@ from orl_explorer.train.training.config import ORLConfig, TrainConfig, read_conf
 from orl_explorer.train.training.start_from import refuse_wider, start_encoder
 from orl_explorer.train.training.trained_on import FILE as TRAINED_ON
 from orl_explorer.train.training.trained_on import Correspondences, correspondences, photos_alone
-from orl_explorer.train.workspace import Workspace
+from orl_explorer.train.workspace import Workspace, as_file_name
 
 
 class Training(Job):
@@ -97,7 +97,7 @@ class Pretrain(Training):
     method: ClassVar[str] = "byol"
 
     def stem(self, workspace: Workspace) -> str:
-        return f"{self._dataset(workspace).name}-{self.config.method}"
+        return as_file_name(f"{self._dataset(workspace).name}-{self.config.method}")
 
     def check(self, workspace: Workspace) -> None:
         dataset = self._dataset(workspace)
@@ -137,7 +137,7 @@ class Train(Training):
     method: ClassVar[str] = "orl"
 
     def stem(self, workspace: Workspace) -> str:
-        return f"{self._mined(workspace).name}-orl"
+        return as_file_name(f"{self._mined(workspace).name}-orl")
 
     def check(self, workspace: Workspace) -> None:
         mined = self._mined(workspace)
