@@ -1,4 +1,4 @@
-"""What commands print: names as people gave them, in tables that a terminal of any width shows whole."""
+"""What commands print: names as people gave them, in tables, or in lines where the terminal is too narrow for one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from orl_explorer.train.ingest.findings import visible
 
-LEAST = 60  # columns of a table; a narrower terminal wraps its lines
+NARROW = 60  # columns of a terminal from which on tables fit
 
 
 class Terminal(Console):
@@ -21,11 +21,13 @@ class Terminal(Console):
             self.width = 80
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print texts and tables. Of a text, control characters other than line ends are escaped."""
+        """Print texts and tables. A terminal too narrow for a table gets a line for each cell.
+
+        Of a text, control characters other than line ends are escaped.
+        """
         for one in objects:
-            if isinstance(one, Table) and self.width < LEAST:
-                one.width, options["crop"] = LEAST, False
-        super().print(*(_lines(one) if isinstance(one, str) else one for one in objects), **options)
+            narrow = isinstance(one, Table) and self.width < NARROW
+            super().print(_cells(one) if narrow else _lines(one) if isinstance(one, str) else one, **options)
 
 
 class TextTable(Table):
@@ -42,6 +44,15 @@ class TextTable(Table):
             for _ in cells:
                 self.add_column(overflow="fold")
         super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
+def _cells(table: Table) -> str:
+    headings = [column.header for column in table.columns]
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    return "\n\n".join(
+        "\n".join(f"{heading}: {cell}" if heading else f"{cell}" for heading, cell in zip(headings, row, strict=True))
+        for row in rows
+    )
 
 
 def _lines(text: str) -> str:

@@ -99,6 +99,12 @@ def test_each_fault_is_a_problem_with_advice(
     assert found.advice
 
 
+def test_a_missing_folder_of_photos_names_the_command_that_moves_a_dataset(copy: Path) -> None:
+    _moved_photos(copy)
+    [found] = [one for one in worse(copy) if one.area == "datasets"]
+    assert found.advice == "Mount /gone, or, if the photos are elsewhere, run `orl datasets move demo FOLDER`."
+
+
 def test_crashed_runs_and_orphaned_files_are_warnings(copy: Path) -> None:
     execute(copy, "UPDATE run SET status = 'crashed', error = 'Its process ended unexpectedly.'")
     (copy / "runs/77").mkdir()

@@ -9,6 +9,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.explorer import preview
+from orl_explorer.app.pages import shell
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Run
 from orl_explorer.db.people.verdicts import judge, verdicts_of
@@ -305,3 +306,10 @@ def test_a_failed_run_shows_its_sentence_its_curves_and_its_log(here: Workspace,
     assert at.code[0].value == "12:00:00  <b>bold</b> step"
     assert [m.value for m in at.metric][:2] == ["12.000", "1.00e-01"]
     assert "Resume run" in [b.label for b in at.button]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"), [("orl quality trip", "`orl quality trip`"), ("orl quality 'a`b'", "`` orl quality 'a`b' ``")]
+)
+def test_a_line_of_code_may_hold_backticks(line: str, code: str) -> None:
+    assert shell.code(line) == code

@@ -12,7 +12,6 @@ import pytest
 from orl_explorer.__main__ import main
 from orl_explorer.app.cli.ending import exit_code_of
 from orl_explorer.app.cli.terminal import Terminal, TextTable
-from orl_explorer.app.pages.shell import in_terminal
 
 
 @pytest.fixture(autouse=True)
@@ -28,18 +27,6 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> tuple[Terminal, io.StringIO]:
     terminal, seen = Terminal(), io.StringIO()
     terminal.file = seen
     return terminal, seen
-
-
-@pytest.mark.parametrize(
-    ("name", "line"),
-    [
-        ("trip", "`orl quality trip`"),
-        ("my trip; rm -r x", "`orl quality 'my trip; rm -r x'`"),
-        ("a`b", "``orl quality 'a`b'``"),
-    ],
-)
-def test_a_line_for_a_terminal_can_be_pasted(name: str, line: str) -> None:
-    assert in_terminal("quality", name) == line
 
 
 @pytest.mark.parametrize("name", ["n[x]", "[bold]a", "dir[/x].jpg", "[red]", "[link=file:///]b"])
@@ -62,18 +49,23 @@ def test_a_name_cannot_steer_the_terminal(printed: tuple[Terminal, io.StringIO])
     assert seen.getvalue().split() == [r"a\x1b[31m\nb\x07\udcff", r"one\x1b]0;title\x07", "two"]
 
 
-@pytest.mark.parametrize(("columns", "wide"), [("0", 80), ("1", 60), ("20", 60), ("59", 60)])
-def test_a_table_is_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, columns: str, wide: int) -> None:
+@pytest.mark.parametrize("columns", ["1", "20", "59"])
+def test_a_narrow_terminal_gets_a_line_for_each_cell(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     terminal, seen = Terminal(), io.StringIO()
     terminal.file = seen
-    table = TextTable("id", "kind", "name", "status", "progress", "created")
-    table.add_row("1", "mine", "x" * 40, "done", "Measuring quality 1/1", "2026-11-29 05:53")
+    table = TextTable("id", "name")
+    table.add_row("7", "[red]set" + "x" * 40)
+    table.add_row("8", "b")
     terminal.print(table)
-    assert {len(line) for line in seen.getvalue().splitlines()} == {wide}
-    assert seen.getvalue().count("x") == 40
-    for word in ("mine", "done", "Measuring", "2026-11-"):
-        assert word in seen.getvalue()
+    assert "".join(seen.getvalue().split()) == f"id:7name:[red]set{'x' * 40}id:8name:b"
+    if columns == "59":
+        assert seen.getvalue() == f"id: 7\nname: [red]set{'x' * 40}\n\nid: 8\nname: b\n"
+
+
+def test_no_columns_at_all_count_as_eighty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    assert Terminal().width == 80
 
 
 def test_no_cell_is_shortened(printed: tuple[Terminal, io.StringIO]) -> None:
