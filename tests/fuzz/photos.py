@@ -37,7 +37,7 @@ def main() -> None:
                 return [Crop((0, 0, width, height), 1)]
 
             try:
-                width, height, _ = probe_image(path)
+                width, height, *_ = probe_image(path)
                 shown = read_image(path)
                 read_crops(path, plan)
             except UnreadableImage as error:
