@@ -34,6 +34,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Of metadata that Pillow cannot parse or has no use for. They would be printed once a photo, without its name.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 SIXTEEN_BITS = ("PNG", "PPM")  # formats that Pillow decodes to mode I, 32 bits, though pixels have 16
+OPAQUE = ("1", "L", "P", "RGB")  # modes without alpha
 PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}  # modes with colours multiplied by alpha, and the modes without
 
 NOT_THERE = "the file is not there any more"
@@ -90,14 +91,16 @@ class OpenPhoto:
             turned = decoded.transpose(TURNS[self.orientation]) if upright and self.orientation > 1 else decoded
             return as_rgb(turned, self.format)
 
-    def check(self) -> None:
-        """Decode the photo to its end. Raises UnreadableImage, also if its mode cannot be converted to RGB.
+    def check(self) -> bool:
+        """Decode the photo to its end. Return whether it has transparent pixels, which ``rgb`` shows as opaque.
 
         A JPEG is decoded at an eighth of its size: this reads the whole file in a fraction of the time.
+        Raises UnreadableImage, also if the photo's mode cannot be converted to RGB.
         """
         decoded = self.stored(reduce=8)
         with decoding():
             as_rgb(decoded.crop((0, 0, 1, 1)), self.format)  # whether a mode converts depends on no pixel
+            return _is_transparent(decoded)
 
 
 @contextmanager
@@ -128,6 +131,13 @@ def _orientation(image: Image.Image) -> int:
         for tag in list(exif):  # or Pillow turns the pixels by a rule of its own when it loads them
             del exif[tag]
     return found if type(found) is int and found in TURNS else 1
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    if image.mode in OPAQUE and "transparency" in image.info:  # one colour or palette entry is transparent
+        image = image.convert("RGBA")
+    alpha = next((band for band in image.getbands() if band in "Aa"), None)
+    return alpha is not None and image.getchannel(alpha).getextrema()[0] < 255  # type: ignore[operator]
 
 
 def _whole_range(image: Image.Image) -> Image.Image:

@@ -89,23 +89,27 @@ def _squashed(image: Image.Image, crop: Crop, wide: float, high: float) -> np.nd
 
 
 class Probed(NamedTuple):
-    """What a photo's file holds: width and height as shown, EXIF orientation (1..8), and whether more pictures."""
+    """What a photo's file holds: width and height as shown, EXIF orientation (1..8), and what is not shown of it.
+
+    several: whether more pictures. transparent: whether pixels that are transparent, shown as opaque.
+    """
 
     width: int
     height: int
     orientation: int
     several: bool
+    transparent: bool
 
 
 def probe_image(path: Path) -> Probed:
     """Decode a photo to its end and return what it holds. Raises UnreadableImage."""
     with open_photo(path) as photo:
         several = photo.holds_several
-        photo.check()
+        transparent = photo.check()
         width, height, orientation = photo.width, photo.height, photo.orientation
     if max(width, height) > np.iinfo(np.int16).max:
         raise UnreadableImage(f"larger than {np.iinfo(np.int16).max} pixels on a side ({width} × {height})")
-    return Probed(width, height, orientation, several)
+    return Probed(width, height, orientation, several, transparent)
 
 
 def upright_box(

@@ -273,14 +273,32 @@ def test_the_first_of_several_pictures_is_taken_and_they_are_told(tmp_path: Path
     frames = [Image.new("RGB", (8, 4), colour) for colour in ("red", "lime", "blue")]
     path, more = tmp_path / f"a.{suffix}", {"save_all": True, "append_images": frames[1:]}
     frames[0].save(path, **(more if several else {}))
-    assert probe_image(path) == (8, 4, 1, several)
+    assert probe_image(path)[:4] == (8, 4, 1, several)
     assert np.abs(np.asarray(read_image(path)).astype(int) - (255, 0, 0)).max() < 3
     frames[0].save(path)
-    assert probe_image(path) == (8, 4, 1, False)
+    assert probe_image(path)[:4] == (8, 4, 1, False)
 
 
 def test_a_png_with_a_long_text_is_read(tmp_path: Path) -> None:
     text = PngImagePlugin.PngInfo()
     text.add_itxt("XML:com.adobe.xmp", "layer " * 500_000, zip=True)
     Image.new("RGB", (8, 4)).save(tmp_path / "a.png", pnginfo=text, icc_profile=bytes(2_000_000))
-    assert probe_image(tmp_path / "a.png") == (8, 4, 1, False)
+    assert probe_image(tmp_path / "a.png") == (8, 4, 1, False, False)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "gif", "tif"])
+@pytest.mark.parametrize("alpha", [0, 255])
+def test_transparent_pixels_are_told(tmp_path: Path, suffix: str, alpha: int) -> None:
+    picture = Image.new("RGBA", (8, 4), (200, 100, 50, 255))
+    picture.putpixel((1, 1), (200, 100, 50, alpha))
+    picture.save(tmp_path / f"photo.{suffix}")
+    assert probe_image(tmp_path / f"photo.{suffix}").transparent == (alpha == 0)
+
+
+@pytest.mark.parametrize(("mode", "pixel"), [("L", 7), ("RGB", (1, 2, 3)), ("P", 0)])
+def test_a_transparent_colour_is_told_if_a_pixel_has_it(tmp_path: Path, mode: str, pixel: object) -> None:
+    picture = Image.new(mode, (8, 4), 9 if mode != "RGB" else (9, 9, 9))
+    picture.save(tmp_path / "opaque.png", transparency=pixel)
+    picture.putpixel((1, 1), pixel)  # type: ignore[arg-type]
+    picture.save(tmp_path / "seen-through.png", transparency=pixel)
+    assert [probe_image(tmp_path / f"{name}.png").transparent for name in ("opaque", "seen-through")] == [False, True]

@@ -142,6 +142,12 @@ SEVERAL_PICTURES = Kind(
     "Files of several pictures",
     "The first frame of an animation, or the first page, is taken.",
 )
+TRANSPARENT = Kind(
+    "transparent",
+    "photos",
+    "Photos with transparent pixels",
+    "They count as opaque, in the colour that the file gives them.",
+)
 OTHER_SIZE = Kind(
     "other-size",
     "photos",

@@ -23,12 +23,13 @@ from orl_explorer.db.photos import (
 from orl_explorer.orl.pixels import UnreadableImage, file_digest, probe_image
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.annotated import boxes_as_shown
-from orl_explorer.train.ingest.findings import KINDS, OTHER_FORMAT, PACKED, SEVERAL_PICTURES
+from orl_explorer.train.ingest.findings import KINDS, OTHER_FORMAT, PACKED, SEVERAL_PICTURES, TRANSPARENT, Kind
 from orl_explorer.train.ingest.layouts import Layout, detect
 from orl_explorer.train.ingest.presence import Presence, refuse_emptied_root, refuse_lost_root
 from orl_explorer.train.workspace import Workspace
 
 BATCH = 512  # files read, and rows written, at a time
+NOT_SHOWN = (SEVERAL_PICTURES, TRANSPARENT)  # kinds that are known only once a file is decoded
 
 _Report = Callable[[int], None]  # called with the number of files read so far
 
@@ -76,11 +77,11 @@ def ingest(
     counts, presence = Ingested(dataset), Presence(workspace.store, dataset.id, found.root)
     seen = 0
     # Files that have not changed are not opened again.
-    several = {one.name for one in findings_of(workspace.store, dataset.id, SEVERAL_PICTURES.name)}
+    noted = {(kind, one.name) for kind in NOT_SHOWN for one in findings_of(workspace.store, dataset.id, kind.name)}
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for paths in _batches(found.paths):
-                counts = _ingest_batch(workspace, found, paths, counts, pool, presence, several)
+                counts = _ingest_batch(workspace, found, paths, counts, pool, presence, noted)
                 seen += len(paths)
                 report(seen)
         presence.finish()
@@ -117,7 +118,7 @@ def _ingest_batch(
     counts: Ingested,
     pool: ThreadPoolExecutor,
     presence: Presence,
-    several: Collection[str],
+    noted_before: Collection[tuple[Kind, str]],
 ) -> Ingested:
     known = known_files(workspace.store, counts.dataset.id, paths)
     paths = presence.meet(paths, known)
@@ -141,7 +142,7 @@ def _ingest_batch(
     for path, image in sorted(unchanged.items()):
         boxes, noted = _boxes(layout, path, image.orientation, image.width, image.height) if image.width else (None, [])
         layout.findings.add(noted)
-        layout.findings.add([SEVERAL_PICTURES.of(path)] if path in several and path not in todo else [])
+        layout.findings.add(kind.of(path) for kind in NOT_SHOWN if (kind, path) in noted_before and path not in todo)
         if boxes is not None:
             annotations[image.id] = boxes
     replace_annotations(workspace.store, annotations)
@@ -167,7 +168,7 @@ def _look_at(layout: Layout, path: str) -> tuple[FoundPhoto, list[Finding]]:
         return FoundPhoto(path, size=size, mtime_ns=mtime, error=str(error)), []
     width, height, orientation = found.width, found.height, found.orientation
     boxes, noted = _boxes(layout, path, orientation, width, height)
-    noted += [SEVERAL_PICTURES.of(path)] if found.several else []
+    noted += [kind.of(path) for kind, holds in zip(NOT_SHOWN, (found.several, found.transparent), strict=True) if holds]
     return FoundPhoto(path, width, height, orientation, size, mtime, None, boxes or (), digest), noted
 
 

@@ -109,9 +109,11 @@ def read_voc(file: Path) -> Annotated:
 
 
 def _objects(tree: ElementTree.Element) -> Iterator[tuple[AnnotatedBox, str] | Noted]:
-    for place, found in enumerate(tree.iter("object"), 1):
+    # An object may have several boxes. One without any has no corners itself either.
+    each = ((place, one, box) for place, one in enumerate(tree.iter("object"), 1) for box in _boxes(one))
+    for place, found, corners in each:
         called = f"object {place}"
-        values = [number((found.findtext(f"bndbox/{corner}") or "").strip()) for corner in CORNERS]
+        values = [number((corners.findtext(corner) or "").strip()) for corner in CORNERS]
         name = storable((found.findtext("name") or "").strip())
         if None in values:
             yield Noted(NO_BOX, called)
@@ -127,3 +129,7 @@ def _objects(tree: ElementTree.Element) -> Iterator[tuple[AnnotatedBox, str] | N
             name, left - 1, top - 1, right - left + 1, bottom - top + 1, truth(found.findtext("difficult"))
         )
         yield box, called
+
+
+def _boxes(found: ElementTree.Element) -> list[ElementTree.Element]:
+    return found.findall("bndbox") or [found]

@@ -404,16 +404,18 @@ def test_annotations_do_not_fit_a_plain_folder(tmp_path: Path) -> None:
         detect(tmp_path, "folder", tmp_path / "i.json")
 
 
-def test_files_of_several_pictures_are_told_at_every_ingest(workspace: Workspace, tmp_path: Path) -> None:
+def test_several_pictures_and_transparency_are_told_at_every_ingest(workspace: Workspace, tmp_path: Path) -> None:
     save(tmp_path / "p", "a.jpg")
     frames = [Image.new("RGB", (WIDTH, HEIGHT), colour) for colour in ("red", "blue")]
     for name in ("b.gif", "c.tiff"):
         frames[0].save(tmp_path / "p" / name, save_all=True, append_images=frames[1:])
+    Image.new("RGBA", (WIDTH, HEIGHT)).save(tmp_path / "p" / "d.png")
     first, again = ingest(workspace, tmp_path / "p"), ingest(workspace, tmp_path / "p")
-    assert told(first) == [("several-pictures", "b.gif", 1), ("several-pictures", "c.tiff", 1)]
-    assert (again.findings, again.unchanged) == (first.findings, 3)
+    here = [("several-pictures", "b.gif", 1), ("several-pictures", "c.tiff", 1), ("transparent", "d.png", 1)]
+    assert sorted(told(first)) == here
+    assert (again.findings, again.unchanged) == (first.findings, 4)
     frames[0].save(tmp_path / "p" / "b.gif")
-    assert told(ingest(workspace, tmp_path / "p")) == [("several-pictures", "c.tiff", 1)]
+    assert sorted(told(ingest(workspace, tmp_path / "p"))) == here[1:]
 
 
 def test_an_ingest_that_is_repeated_has_the_same_findings_and_the_same_revision(

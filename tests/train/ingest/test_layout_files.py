@@ -61,6 +61,14 @@ def test_vocs_corners_count_from_1_and_belong_to_the_box(tmp_path: Path) -> None
     assert read_voc(file) == Annotated((whole, narrow), 500, 375)
 
 
+def test_vocs_objects_may_have_several_boxes(tmp_path: Path) -> None:
+    corner = "<bndbox><xmin>{0}</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    file = tmp_path / "a.xml"
+    both = corner.format(1) + corner.format(4)
+    file.write_text(f"<annotation><object><name>cat</name>{both}</object></annotation>")
+    assert [(box.category, box.x, box.w) for box in read_voc(file).boxes] == [("cat", 0, 9), ("cat", 3, 6)]
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
