@@ -40,9 +40,24 @@ def helpers(count: int, prepare: Callable[[], object] | None = None) -> Iterator
 
 
 def drawn_batches(batches: Iterable[T]) -> Iterator[T]:
-    """Yield the batches of a DataLoader. What stops its processes is a UserError, without their traceback."""
-    try:
+    """Iterate over a DataLoader. What stops its processes is a UserError, without their traceback.
+
+    The iterator is made at once, not with the first batch: that draws one of torch's random numbers.
+    """
+    with _said_plainly():
+        drawn = iter(batches)
+    return _drawn(drawn)
+
+
+def _drawn(batches: Iterator[T]) -> Iterator[T]:
+    with _said_plainly():
         yield from batches
+
+
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    try:
+        yield
     except UserError as error:
         raise UserError(str(error).rstrip().rpartition("UserError: ")[2]) from None
     except RuntimeError as error:
