@@ -84,7 +84,7 @@ def test_the_demo_is_composed_by_ours(folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "workspace"
     process = started(folder, "demo", "--workspace", place)
     try:
-        wait_for(lambda: len(list(place.glob(".demo.part/images/*.jpg"))) > 2, process)
+        wait_for(lambda: len(list(place.glob(".demo.*/images/*.jpg"))) > 2, process)
     finally:
         process.terminate()
         process.wait(30)
