@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -137,15 +137,20 @@ def open_store(url: str | URL, read_only: bool = False) -> Store:
     A read-only store is neither created nor upgraded, and its connections cannot write; its disk may be read-only.
     Raises StoreError if the store was written by a newer version or cannot be opened.
     """
-    engine = create_engine(_immutable(url) if read_only else url)
+    engine = create_engine(_immutable(url), connect_args=_refusing_writes(url)) if read_only else create_engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         if engine.url.query.get("immutable") is None:
             event.listen(engine, "connect", _switch_to_wal)
-    if read_only:
-        event.listen(engine, "connect", _forbid_writing[engine.dialect.name])
+        if read_only:
+            event.listen(engine, "connect", _forbid_writing)
     try:
         revision = _revision(engine)
+        if read_only and not _refuses_writes(engine):
+            raise StoreError(
+                "Cannot open the store read-only: its database accepts writes. "
+                "Let it refuse them by ALTER ROLE … SET default_transaction_read_only = on."
+            )
         if revision != HEAD:
             if read_only and revision is None:
                 raise StoreError("There is no store to open read-only. Create it by opening it once for writing.")
@@ -195,20 +200,29 @@ def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
     cursor.close()
 
 
-def _execute(statement: str) -> Callable[[DBAPIConnection, object], None]:
-    def run(connection: DBAPIConnection, _: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute(statement)
-        cursor.close()
-
-    return run
+def _forbid_writing(connection: DBAPIConnection, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only = ON")
+    cursor.close()
 
 
-# Executed last on a new connection. By the name of SQLAlchemy's dialect.
-_forbid_writing = {
-    "sqlite": _execute("PRAGMA query_only = ON"),
-    "postgresql": _execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"),
-}
+def _refusing_writes(url: str | URL) -> dict[str, str]:
+    """Return what makes every session of PostgreSQL read-only from its start, after the options given by the user.
+
+    A statement on a new connection would not do: it belongs to a transaction, which the pool rolls back.
+    """
+    parts = make_url(url)
+    if parts.get_backend_name() != "postgresql":
+        return {}
+    given = parts.normalized_query.get("options") or (os.environ.get("PGOPTIONS", ""),)
+    return {"options": " ".join((*given, "-c default_transaction_read_only=on")).strip()}
+
+
+def _refuses_writes(engine: Engine) -> bool:
+    """Return whether a connection as the pool hands it out refuses writes. A proxy may drop the session's options."""
+    asked = {"sqlite": "PRAGMA query_only", "postgresql": "SHOW transaction_read_only"}
+    with engine.connect() as connection:
+        return str(connection.execute(text(asked[engine.dialect.name])).scalar()) in ("1", "on")
 
 
 def _switch_to_wal(connection: DBAPIConnection, _: object) -> None:

@@ -1,0 +1,82 @@
+"""A store in PostgreSQL: a server of its own, started by the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from orl_explorer.db import store as store_module
+from orl_explorer.db.models import Dataset
+from orl_explorer.db.photos import datasets, ensure_dataset
+from orl_explorer.db.store import StoreError, open_store
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Start a PostgreSQL on a socket. Return its URL."""
+    found = [*Path("/usr/lib/postgresql").glob("*/bin"), *map(Path, os.environ["PATH"].split(":"))]
+    programs = next((folder for folder in found if (folder / "initdb").exists() and (folder / "pg_ctl").exists()), None)
+    if programs is None:
+        assert "CI" not in os.environ, "This test needs PostgreSQL. Install it with: apt-get install postgresql"
+        pytest.skip("no PostgreSQL; install it with: apt-get install postgresql")
+    pytest.importorskip("psycopg")
+    # The path of a socket has at most 107 characters, and root may not run the server.
+    folder = Path(tempfile.mkdtemp(prefix="orl-pg-", dir="/tmp"))
+    other = {} if os.geteuid() else {"user": "postgres", "group": "postgres", "extra_groups": []}
+    if other:
+        shutil.chown(folder, "postgres", "postgres")
+
+    def run(program: str, *arguments: str) -> None:
+        command = [programs / program, "-D", folder / "data", *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **other)  # type: ignore[call-overload]
+
+    run("initdb", "--auth=trust", "--username=orl", "--no-sync", "--encoding=UTF8")
+    run("pg_ctl", "-w", "-l", f"{folder}/log", "-o", f"-c listen_addresses= -c fsync=off -k {folder}", "start")
+    try:
+        yield f"postgresql+psycopg://orl@/postgres?host={folder}"
+    finally:
+        run("pg_ctl", "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def url(server: str) -> str:
+    store = open_store(server)
+    ensure_dataset(store, "trip", "/photos", "folder")
+    store.close()
+    return server
+
+
+def test_a_store_opened_read_only_refuses_writes(url: str) -> None:
+    shown = open_store(url, read_only=True)
+    for _ in range(2):  # also on a connection that the pool has taken back
+        with (
+            pytest.raises(StoreError, match=r"^Cannot change the store: it was opened read-only\.$"),
+            shown.session() as s,
+        ):
+            s.add(Dataset(name="other", root="/photos", layout="folder"))
+    assert [row.name for row in datasets(shown)] == ["trip"]
+    shown.close()
+
+
+def test_options_of_the_url_and_the_environment_are_kept(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c work_mem=5MB")
+    for given, memory in ((url, "5MB"), (f"{url}&options=-c%20work_mem%3D7MB", "7MB")):
+        shown = open_store(given, read_only=True)
+        with shown.session() as session:
+            settings = [session.scalar(text(f"SHOW {name}")) for name in ("work_mem", "transaction_read_only")]
+        assert settings == [memory, "on"]
+        shown.close()
+
+
+def test_a_server_that_drops_the_setting_is_not_opened(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_refusing_writes", lambda _: {})  # as a pooler may
+    with pytest.raises(StoreError, match=r"^Cannot open the store read-only: its database accepts writes\. Let it "):
+        open_store(url, read_only=True)
