@@ -65,6 +65,11 @@ class Store:
                 raise StoreError("Cannot change the store: it was opened read-only.") from error
             raise store_trouble(error, self.engine.url.database) from error
 
+    def refuse_read_only(self) -> None:
+        """Raise StoreError if the store is read-only: before something outside the store is changed."""
+        if self.read_only:
+            raise StoreError("Cannot change the store: it was opened read-only.")
+
     @cached_property
     def identity(self) -> str:
         """The unique identity of the store, 32 hex digits. Copies and backups share it."""

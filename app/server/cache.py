@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
@@ -16,6 +17,7 @@ from orl_explorer.train.files import publish
 MARK = 16  # bytes of a checksum after each picture; JPEG decoders ignore them
 LEFT = 0.9  # share of the limit that is left after a clean-up, so that not every new picture starts one
 BLIND = 0.1  # share of the limit that is written between two clean-ups: other processes write too
+IN_MEMORY = 2000  # pictures that a read-only cache keeps: crops have some 4 KB, photos some 40 to 400 KB
 
 
 class PictureCache:
@@ -25,9 +27,10 @@ class PictureCache:
     read-only, nothing is kept.
     """
 
-    def __init__(self, folder: Path, most: int) -> None:
-        """Open a cache in a folder. most: limit in bytes."""
-        self._folder, self._most = folder, most
+    def __init__(self, folder: Path, most: int, read_only: bool = False) -> None:
+        """Open a cache in a folder. most: limit in bytes. read_only: keep the newest pictures in memory instead."""
+        self._folder, self._most, self._read_only = folder, most, read_only
+        self._in_memory: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
         self._room = 0  # bytes that may be written before the next clean-up
 
@@ -40,6 +43,8 @@ class PictureCache:
         return data
 
     def _kept(self, name: str) -> bytes | None:
+        if self._read_only and (seen := self._in_memory.get(name)) is not None:
+            return seen
         path = self._folder / name
         try:
             whole = path.read_bytes()
@@ -48,12 +53,20 @@ class PictureCache:
         data, mark = whole[:-MARK], whole[-MARK:]
         if mark != _mark(data):
             return None
+        if self._read_only:
+            return data
         now = time.time_ns()
         with contextlib.suppress(OSError):  # removed by another process, or a read-only disk
             os.utime(path, ns=(now, now))
         return data
 
     def _keep(self, name: str, data: bytes) -> None:
+        if self._read_only:
+            with self._lock:
+                self._in_memory[name] = data
+                while len(self._in_memory) > IN_MEMORY:
+                    self._in_memory.popitem(last=False)
+            return
         with contextlib.suppress(UserError):  # the disk is full or read-only
             publish(lambda file: file.write(data + _mark(data)), self._folder / name, lasting=False)
             with self._lock:

@@ -146,12 +146,12 @@ def cropped(image_id: int, box: tuple[int, ...]) -> bytes:
 def _kept(row: Row, file: Path, what: str, make: Callable[[], bytes]) -> bytes:
     """Return a picture of a photo from the cache. A changed file under the same path has other pictures."""
     shown = hashlib.blake2b(f"{file}\0{row.size}\0{row.mtime_ns}".encode("utf-8", "surrogateescape"), digest_size=12)
-    return _cache(workspace().thumbnails).get(f"{shown.hexdigest()}-{what}.jpg", make)
+    return _cache(workspace().thumbnails, workspace().store.read_only).get(f"{shown.hexdigest()}-{what}.jpg", make)
 
 
 @lru_cache(maxsize=1)
-def _cache(folder: Path) -> PictureCache:
-    return PictureCache(folder, KEPT)
+def _cache(folder: Path, read_only: bool) -> PictureCache:
+    return PictureCache(folder, KEPT, read_only)
 
 
 def _jpeg(picture: Image.Image, quality: int) -> bytes:

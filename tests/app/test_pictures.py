@@ -11,6 +11,7 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from orl_explorer.app.explorer import opened
 from orl_explorer.app.server import pictures
 from orl_explorer.app.server.pictures import ROUTES
 from orl_explorer.app.server.urls import picture_urls
@@ -109,6 +110,22 @@ def test_pictures_are_shown_where_none_can_be_kept(client: TestClient, here: Wor
     here.thumbnails.write_bytes(b"a file in the place of the folder")
     for url in (picture_urls().photo(1, 7, 320), picture_urls().crop(1, (10, 20, 120, 100))):
         assert client.get(url).status_code == 200
+
+
+def test_a_read_only_explorer_keeps_no_picture_on_disk(
+    client: TestClient, here: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = picture_urls().photo(1, 7, 320)
+    kept = client.get(picture_urls().photo(1, 8, 320)).content
+    before = [(file.name, file.stat().st_mtime_ns) for file in here.thumbnails.iterdir()]
+    monkeypatch.setenv("ORL_READ_ONLY", "1")
+    opened.workspace.cache_clear()
+    first = client.get(url).content
+    with monkeypatch.context() as without:
+        without.setattr(pictures, "read_image", lambda _: 1 // 0)
+        assert client.get(url).content == first  # from memory
+        assert client.get(picture_urls().photo(1, 8, 320)).content == kept  # from the disk
+    assert [(file.name, file.stat().st_mtime_ns) for file in here.thumbnails.iterdir()] == before
 
 
 def test_attention_maps_have_the_aspect_of_the_photo(client: TestClient) -> None:

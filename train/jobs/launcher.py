@@ -45,6 +45,7 @@ def launch(workspace: Workspace, job: Job, brings: Mapping[str, Path] | None = N
     brings: files to move into the run's folder, by their names there. If the job's kind joins and a live run does the
     same work, that run is returned instead.
     """
+    workspace.store.refuse_read_only()
     job = job.named(workspace)
     job.check(workspace)
     if job.joins:
@@ -69,6 +70,7 @@ def run_doing(workspace: Workspace, job: Job) -> Run | None:
 
 def resume(workspace: Workspace, run_id: int) -> Run:
     """Queue an ended run again. It continues from its checkpoints. Raises UserError if it cannot be resumed."""
+    workspace.store.refuse_read_only()
     reconcile(workspace)
     run = run_by_id(workspace.store, run_id)
     if run.status == "done":
@@ -84,6 +86,7 @@ def resume(workspace: Workspace, run_id: int) -> Run:
 
 def request_stop(workspace: Workspace, run_id: int) -> Run:
     """Ask a run to stop at its next safe point. A queued run never starts."""
+    workspace.store.refuse_read_only()
     reconcile(workspace)
     run = run_by_id(workspace.store, run_id)
     if run.status in ENDED:
@@ -106,6 +109,7 @@ def stop(workspace: Workspace, run_id: int, grace: float = GRACE) -> Run:
 
 def kill(workspace: Workspace, run_id: int) -> Run:
     """Kill the processes of a run. Its checkpoints and finished batches are kept."""
+    workspace.store.refuse_read_only()
     run = run_by_id(workspace.store, run_id)
     if run.host and run.host != platform.node() and is_alive(run):
         raise UserError(f"Run {run_id} runs on {run.host}. Stop it there.")

@@ -201,7 +201,8 @@ def _begin(workspace: Workspace, mined: CorrespondenceSet) -> Making:
 def _folder(workspace: Workspace, mined: CorrespondenceSet) -> Path:
     """Return the folder in the workspace, or a temporary one if the workspace is read-only and holds no orders."""
     kept = workspace.orders / str(mined.id)
-    if os.access(workspace.path, os.W_OK) or _made(kept) == (_of_set(workspace, mined), _revision(workspace, mined)):
+    writable = not workspace.store.read_only and os.access(workspace.path, os.W_OK)
+    if writable or _made(kept) == (_of_set(workspace, mined), _revision(workspace, mined)):
         return kept
     return Path(_elsewhere(workspace.path).name) / str(mined.id)
 

@@ -277,6 +277,13 @@ def test_orders_of_a_workspace_on_a_read_only_disk_last_as_long_as_the_process(
     assert not workspace.orders.exists()
 
 
+def test_orders_of_a_read_only_workspace_leave_no_file_in_it(fresh: tuple[Workspace, CorrespondenceSet]) -> None:
+    workspace, mined = fresh
+    shown = open_workspace(workspace.path, read_only=True)
+    assert isinstance(matches_or_making(shown, mined, patience=60), PairOrders)
+    assert not workspace.orders.exists()
+
+
 def test_orders_that_cannot_be_written_are_a_sentence(
     fresh: tuple[Workspace, CorrespondenceSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
