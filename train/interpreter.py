@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 
 MEETING = "ORL_MEETING"  # environment variable: the file at which the processes of a training meet, as an URL
+
+SECRETS = ("ORL_PASSWORD", "ORL_OIDC_")  # beginnings of the variables that only the explorer's gate needs
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
@@ -20,3 +23,8 @@ def module_command(module: str, *arguments: str) -> list[str]:
 def keep_current_folder_out() -> None:
     """Apply ``-P`` to processes that multiprocessing spawns from one that ``module_command`` did not start."""
     os.environ["PYTHONSAFEPATH"] = "1"
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without passwords of the explorer: a run also executes code of other packages."""
+    return {name: value for name, value in environment.items() if not name.startswith(SECRETS)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.interpreter import without_secrets
 
 T = TypeVar("T")
 
@@ -77,5 +79,7 @@ def _said_plainly() -> Iterator[None]:
 def _begin(prepare: Callable[[], object] | None) -> None:
     for asked in (signal.SIGINT, signal.SIGTERM):  # a stop signals all processes of a run; the main one handles it
         signal.signal(asked, signal.SIG_IGN)
+    for secret in os.environ.keys() - without_secrets(os.environ).keys():
+        del os.environ[secret]
     if prepare is not None:
         prepare()

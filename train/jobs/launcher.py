@@ -21,7 +21,7 @@ import psutil
 from orl_explorer.db.models import Run, now
 from orl_explorer.db.runs.runs import ENDED, LIVE, add_run, find_run, run_by_id, runs, update_run
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.interpreter import module_command
+from orl_explorer.train.interpreter import module_command, without_secrets
 from orl_explorer.train.jobs.job import Job
 from orl_explorer.train.jobs.kinds import job_of
 from orl_explorer.train.run_folders import new_folder, own_folder
@@ -182,7 +182,7 @@ def _start(workspace: Workspace, run: Run) -> Run:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=PATIENT | RETENTIVE | os.environ,
+            env=PATIENT | RETENTIVE | without_secrets(os.environ),
         )
     started = psutil.Process(process.pid).create_time()
     update_run(

@@ -23,7 +23,7 @@ from orl_explorer.db.runs.runs import add_metrics, begin_if_first, run_by_id, up
 from orl_explorer.db.store import Store, StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import DISK_TROUBLE, cannot_write
-from orl_explorer.train.interpreter import MEETING
+from orl_explorer.train.interpreter import MEETING, without_secrets
 from orl_explorer.train.jobs.kinds import job_of
 from orl_explorer.train.jobs.launcher import identity, reconcile, worker_command
 from orl_explorer.train.progress import Progress, Stopped
@@ -158,7 +158,9 @@ def siblings(workspace: Workspace, run_id: int, count: int) -> Iterator[None]:
         meeting |= {"LOCAL_WORLD_SIZE": str(count), "OMP_NUM_THREADS": str(cores)}
         command = worker_command(workspace, run_id)
         others = [
-            subprocess.Popen(command, env=os.environ | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+            subprocess.Popen(
+                command, env=without_secrets(os.environ) | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            )
             for rank in range(1, count)
         ]
         os.environ.update(meeting, RANK="0", LOCAL_RANK="0")

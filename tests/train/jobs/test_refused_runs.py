@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,9 +16,11 @@ from orl_explorer.db.store import StoreError
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.launcher import identity, kill, launch, request_stop, resume
 from orl_explorer.train.jobs.trainings import Pretrain
+from orl_explorer.train.pools import helpers
 from orl_explorer.train.training.config import BYOLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 
+SECRET = ("ORL_PASSWORD", "ORL_PASSWORD_FILE", "ORL_OIDC_CLIENT_ID", "ORL_OIDC_CLIENT_SECRET", "ORL_OIDC_PEOPLE")
 REFUSED = r"^Cannot change the store: it was opened read-only\.$"
 
 
@@ -55,3 +59,28 @@ def test_a_read_only_workspace_refuses_before_it_touches_a_process(
     assert [path for path in sorted(workspace.path.rglob("*")) if not path.name.startswith("orl.sqlite-")] == [
         path for path in before if not path.name.startswith("orl.sqlite-")
     ]
+
+
+def test_a_run_gets_no_password_of_the_explorer(
+    workspace: Workspace, new_run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in SECRET:
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("ORL_DATABASE_KEPT", "needed")
+    run = run_by_id(workspace.store, new_run(workspace, "mine", "first"))
+    (workspace.path / run.log_path).parent.mkdir(parents=True)
+    told = "import os; print(sorted(name for name in os.environ if name.startswith('ORL_')), flush=True)"
+    monkeypatch.setattr(launcher, "worker_command", lambda *_: [sys.executable, "-c", told])
+    launcher._start(workspace, run)
+    assert launcher._CHILDREN.pop(run.id).wait(20) == 0
+    said = (workspace.path / run.log_path).read_text()
+    assert "ORL_DATABASE_KEPT" in said
+    assert [name for name in SECRET if name in said] == []
+
+
+def test_helper_processes_drop_what_the_server_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SECRET:
+        monkeypatch.setenv(name, "secret")
+    with helpers(1) as pool:
+        assert [pool.submit(os.getenv, name).result() for name in SECRET] == [None] * len(SECRET)
+    assert os.environ["ORL_PASSWORD"] == "secret"  # the server still needs it
