@@ -54,6 +54,7 @@ def workspace_path(path: str | Path | None = None) -> Path:
 def open_workspace(path: str | Path | None = None, read_only: bool = False) -> Workspace:
     """Open a workspace, and create it if needed. Raises UserError if it cannot be written.
 
+    Only its owner may enter a new one: it holds small copies of photos. The mode of an existing folder is left as it is.
     A read-only workspace must exist, and its store refuses changes.
     """
     folder = workspace_path(path)
@@ -62,7 +63,7 @@ def open_workspace(path: str | Path | None = None, read_only: bool = False) -> W
             raise UserError(f"There is no workspace in {folder}. Create it by running the command without --read-only.")
         return Workspace(folder, open_store(sqlite_url(folder / "orl.sqlite"), read_only=True))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot create the workspace {folder}: {error.strerror}.") from error
     if not os.access(folder, os.W_OK | os.X_OK):
