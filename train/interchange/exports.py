@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
@@ -26,7 +26,7 @@ from orl_explorer.train.files import whole_file
 from orl_explorer.train.formats import SetFormat
 from orl_explorer.train.ingest.named_photos import positions, shared_folder
 from orl_explorer.train.interchange import reference
-from orl_explorer.train.interchange.pieces import csv_lines, gathered, through, zipped
+from orl_explorer.train.interchange.pieces import csv_lines, gathered, no_formula, through, zipped
 from orl_explorer.train.mining.candidates import raw_boxes
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.photos import Photos
@@ -142,7 +142,7 @@ def _parts(leaving: Exported, form: str) -> Iterator[bytes]:
             described = PAIRS.with_metadata({"orl": json.dumps(_described(leaving))})
             return through(lambda sink: parquet.ParquetWriter(sink, described), _tables(leaving))
         case "csv":
-            return through(lambda sink: csv.CSVWriter(sink, PAIRS), _tables(leaving))
+            return through(lambda sink: csv.CSVWriter(sink, PAIRS), _tables(_without_formulas(leaving)))
         case "coco":
             return gathered(reference.json_parts(_coco(leaving)))
         case "settings":
@@ -273,6 +273,10 @@ def _tables(leaving: Exported) -> Iterator[pa.RecordBatch]:
         if records:
             columns = zip(zip(*records, strict=True), PAIRS, strict=True)
             yield pa.record_batch([pa.array(values, field.type) for values, field in columns], schema=PAIRS)
+
+
+def _without_formulas(leaving: Exported) -> Exported:
+    return replace(leaving, names={image_id: no_formula(name) for image_id, name in leaving.names.items()})
 
 
 def _objectness(leaving: Exported, image_ids: Iterable[int]) -> dict[int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import resource
@@ -304,3 +305,15 @@ def test_json_in_parts_is_json() -> None:
     assert "".join(json_parts(value)) == json.dumps(value)
     streamed = {"a": iter([[1], {"x": 2}, []]), "b": {"c": iter([])}}
     assert "".join(json_parts(streamed)) == json.dumps({"a": [[1], {"x": 2}, []], "b": {"c": []}})
+
+
+def test_photos_with_names_of_formulas_are_quoted_in_csv_alone(here: Workspace, tmp_path: Path) -> None:
+    with here.store.session() as session:
+        for photo in session.query(Image):
+            photo.path = f"=1+{Path(photo.path).name}"
+    export(here, "set", "csv", tmp_path / "pairs.csv")
+    export(here, "set", "parquet", tmp_path / "pairs.parquet")
+    rows = list(csv.DictReader((tmp_path / "pairs.csv").open(newline="")))
+    assert {row[side][:3] for row in rows for side in ("query_path", "key_path")} == {"'=1"}
+    table = parquet.read_table(tmp_path / "pairs.parquet")
+    assert [f"'{name}" for name in table["query_path"].to_pylist()] == [row["query_path"] for row in rows]
