@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
+import logging
 import os
 import secrets
 from collections.abc import Mapping
@@ -37,6 +38,8 @@ SECRET = ".session-secret"  # in the workspace: signs the session cookies
 PAGE = Path(__file__).with_name("login.html")
 ICON = Path(__file__).parents[1] / "pages" / "icon.svg"  # inside the page: a file of its own would need a login
 DELAY = 1.0  # seconds of delay after a wrong password, one at a time for all clients
+WAITING = 30  # guesses of the password that may wait
+LOG = logging.getLogger(__name__)
 MOST = 4096  # bytes of a login form at most
 OIDC = ("ORL_OIDC_ISSUER", "ORL_OIDC_CLIENT_ID", "ORL_OIDC_CLIENT_SECRET")
 VERIFIES = "ORL_OIDC_VERIFIES_EMAIL"
@@ -145,7 +148,8 @@ class Gate:
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self.app, self.access = app, access
-        self._wrong = asyncio.Lock()  # one wrong password at a time
+        self._guess = asyncio.Lock()  # one guess of the password at a time
+        self._waiting = 0
         self._provider: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -183,7 +187,14 @@ class Gate:
             return await self._returned(request)
         there = _within(request.query_params.get("next", "/"))
         if request.method == "POST" and access.password:
-            if await self._knows(request):
+            if self._waiting >= WAITING:
+                return _form(access, there, "Too many people are logging in. Try again in a minute.", 429)
+            self._waiting += 1
+            try:
+                known = await self._knows(request)
+            finally:
+                self._waiting -= 1
+            if known:
                 session.clear()
                 session["person"] = "somebody with the password"
                 return RedirectResponse(there, 303)
@@ -202,9 +213,12 @@ class Gate:
             if len(body) > MOST:
                 return False
         given = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
-        if hmac.compare_digest(given.encode(), self.access.password.encode()):
-            return True
-        async with self._wrong:
+        address = request.client.host if request.client else "an unknown address"
+        async with self._guess:  # a right guess waits behind wrong ones, so that its time tells nothing
+            if hmac.compare_digest(given.encode(), self.access.password.encode()):
+                LOG.warning("Login by password from %s.", address)
+                return True
+            LOG.warning("Wrong password from %s.", address)
             await asyncio.sleep(DELAY)
         return False
 

@@ -112,6 +112,25 @@ def test_a_wrong_password_costs_time_and_says_so(guarded: Guarded) -> None:
     assert client.get("/", headers=PAGE).status_code == 303
 
 
+def test_a_right_guess_waits_behind_wrong_ones_and_a_long_queue_is_refused(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(access, "DELAY", 0.3)
+    monkeypatch.setattr(access, "WAITING", 2)
+    with guarded(password="open sesame") as client:
+        wrong = threading.Thread(target=client.post, args=("/login",), kwargs={"data": {"password": "open barley"}})
+        start = time.monotonic()
+        wrong.start()
+        time.sleep(0.1)
+        assert client.post("/login", data={"password": "open sesame"}).status_code == 303
+        assert time.monotonic() - start >= 0.3
+        wrong.join()
+        monkeypatch.setattr(access, "WAITING", 0)
+        assert client.post("/login", data={"password": "open sesame"}).status_code == 429
+    said = [record.getMessage() for record in caplog.records if record.name == access.__name__]
+    assert said == ["Wrong password from testclient.", "Login by password from testclient."]
+
+
 def test_a_cookie_signed_with_another_password_is_worth_nothing(guarded: Guarded) -> None:
     before = guarded(password="open sesame")
     before.post("/login", data={"password": "open sesame"})
