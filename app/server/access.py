@@ -165,6 +165,8 @@ class Gate:
                 f"Unknown host name. This explorer accepts {names}. Add a name with --allow-host.", 400
             )
             await _answer(refused, scope, receive, send)
+        elif scope["type"] == "websocket" and not _from_own_page(asked, self.access.url):
+            await WebSocketClose(code=1008)(scope, receive, send)
         elif not self.access.closed or "person" in asked.session:
             if path == LOGOUT:
                 asked.session.clear()
@@ -271,6 +273,23 @@ def gate(workspace: Workspace, access: Access) -> list[Middleware]:
         https_only=access.url.startswith("https:"),
     )
     return [session, Middleware(Gate, access=access)]
+
+
+def _from_own_page(asked: HTTPConnection, url: str) -> bool:
+    """Return whether a socket's Origin, if it has one, is the address of this request or the public URL.
+
+    A proxy's X-Forwarded headers count: no page of a browser can set them for a socket.
+    """
+    origin = asked.headers.get("origin")
+    if origin is None:
+        return True
+    secure = asked.url.scheme in ("wss", "https")
+    scheme = asked.headers.get("x-forwarded-proto") or ("https" if secure else "http")
+    hosts = [asked.headers.get(name) for name in ("host", "x-forwarded-host")]
+    own = {f"{scheme}://{host}".lower() for host in hosts if host}
+    if url:
+        own.add("{0.scheme}://{0.netloc}".format(urlsplit(url)).lower())
+    return origin.lower() in own
 
 
 async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

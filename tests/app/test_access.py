@@ -177,6 +177,29 @@ def test_a_name_that_was_not_allowed_is_refused_on_every_route(guarded: Guarded)
 
 
 @pytest.mark.parametrize(
+    ("headers", "enters"),
+    [
+        ({}, True),
+        ({"origin": "http://localhost:8501"}, True),
+        ({"origin": "https://orl.example"}, True),
+        ({"origin": "https://lab.example", "x-forwarded-host": "lab.example", "x-forwarded-proto": "https"}, True),
+        ({"origin": "http://localhost:9999"}, False),
+        ({"origin": "http://127.0.0.1:8501"}, False),
+        ({"origin": "https://localhost:8501"}, False),
+        ({"origin": "http://elsewhere.example"}, False),
+        ({"origin": "null"}, False),
+    ],
+)
+def test_a_socket_of_a_page_of_another_origin_is_closed(guarded: Guarded, headers: dict, enters: bool) -> None:
+    client = guarded(url="https://orl.example/orl")
+    try:
+        with client.websocket_connect("ws://localhost:8501/_stcore/stream", headers=headers) as opened:
+            assert (opened.receive_text(), enters) == ("the photos", True)
+    except WebSocketDisconnect as closed:
+        assert (closed.code, enters) == (1008, False)
+
+
+@pytest.mark.parametrize(
     ("host", "local"),
     [("127.0.0.1", True), ("127.3.2.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
 )
