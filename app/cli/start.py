@@ -30,6 +30,11 @@ _OPTIONS: dict[str, object] = {
     "server.headless": "true",
     "server.fileWatcherType": "none",
     "server.maxUploadSize": 1,
+    # not as a .streamlit/config.toml of the current folder says:
+    "server.enableCORS": "true",
+    "server.enableXsrfProtection": "true",
+    "server.enableStaticServing": "false",
+    "server.enableAgentApi": "false",
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
