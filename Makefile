@@ -48,7 +48,7 @@ endif
 
 run: install  ## Start the explorer on http://localhost:8501; a new workspace gets the demo
 	@if [ ! -e '$(WORKSPACE)/orl.sqlite' ] || [ -e '$(WORKSPACE)/.demo-begun' ]; then \
-	    mkdir -p '$(WORKSPACE)' && touch '$(WORKSPACE)/.demo-begun' \
+	    mkdir -p -m 700 '$(WORKSPACE)' && touch '$(WORKSPACE)/.demo-begun' \
 	        && $(BIN)/orl demo --workspace '$(WORKSPACE)' && rm '$(WORKSPACE)/.demo-begun'; \
 	fi
 	@exec $(BIN)/orl explore --workspace '$(WORKSPACE)' --host '$(HOST)' --port '$(PORT)' $(DEV)
