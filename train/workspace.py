@@ -54,7 +54,7 @@ def workspace_path(path: str | Path | None = None) -> Path:
 def open_workspace(path: str | Path | None = None, read_only: bool = False) -> Workspace:
     """Open a workspace, and create it if needed. Raises UserError if it cannot be written.
 
-    Only its owner may enter a new one: it holds small copies of photos. The mode of an existing folder is left as it is.
+    Only its owner may enter a new one: it holds small copies of photos. An existing folder keeps its mode.
     A read-only workspace must exist, and its store refuses changes.
     """
     folder = workspace_path(path)
