@@ -189,14 +189,10 @@ class Gate:
             return await self._returned(request)
         there = _within(request.query_params.get("next", "/"))
         if request.method == "POST" and access.password:
+            given = await _submitted(request)  # first: a form that arrives slowly takes nobody's place
             if self._waiting >= WAITING:
                 return _form(access, there, "Too many people are logging in. Try again in a minute.", 429)
-            self._waiting += 1
-            try:
-                known = await self._knows(request)
-            finally:
-                self._waiting -= 1
-            if known:
+            if await self._knows(given, request.client.host if request.client else "an unknown address"):
                 session.clear()
                 session["person"] = "somebody with the password"
                 return RedirectResponse(there, 303)
@@ -207,22 +203,19 @@ class Gate:
             return await self._client().authorize_redirect(request, back)
         return _form(access, there, "", 200)
 
-    async def _knows(self, request: Request) -> bool:
-        """Return whether a submitted form has the right password."""
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MOST:
+    async def _knows(self, given: str, address: str) -> bool:
+        """Return whether a password is the right one, after the guesses before it."""
+        self._waiting += 1
+        try:
+            async with self._guess:  # a right guess waits behind wrong ones, so that its time tells nothing
+                if hmac.compare_digest(given.encode(), self.access.password.encode()):
+                    LOG.warning("Login by password from %s.", address)  # what Streamlit's level lets through
+                    return True
+                LOG.warning("Wrong password from %s.", address)
+                await asyncio.sleep(DELAY)
                 return False
-        given = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
-        address = request.client.host if request.client else "an unknown address"
-        async with self._guess:  # a right guess waits behind wrong ones, so that its time tells nothing
-            if hmac.compare_digest(given.encode(), self.access.password.encode()):
-                LOG.warning("Login by password from %s.", address)
-                return True
-            LOG.warning("Wrong password from %s.", address)
-            await asyncio.sleep(DELAY)
-        return False
+        finally:
+            self._waiting -= 1
 
     async def _returned(self, request: Request) -> Response:
         """Answer the redirect from the provider."""
@@ -273,6 +266,16 @@ def gate(workspace: Workspace, access: Access) -> list[Middleware]:
         https_only=access.url.startswith("https:"),
     )
     return [session, Middleware(Gate, access=access)]
+
+
+async def _submitted(request: Request) -> str:
+    """Return the password of a submitted form; "" for a form that is too long."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST:
+            return ""
+    return parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
 
 
 def _from_own_page(asked: HTTPConnection, url: str) -> bool:
