@@ -132,10 +132,10 @@ def session_secret(workspace: Workspace, access: Access) -> str:
     """Return the key that signs cookies. It survives restarts, and changes with the password or the provider."""
     path = workspace.path / SECRET
     try:
-        if not path.is_file():
+        if not path.is_file() and not workspace.store.read_only:
             publish(_write_secret, path)
         kept = path.read_bytes()
-    except (UserError, OSError):  # the workspace is not writable: people log in again after a restart
+    except (UserError, OSError):  # nothing may be written: people log in again after a restart
         kept = secrets.token_bytes(32)
     return hashlib.sha256(kept + "\0".join(access.environment().values()).encode()).hexdigest()
 

@@ -17,7 +17,7 @@ from orl_explorer.train.files import publish
 MARK = 16  # bytes of a checksum after each picture; JPEG decoders ignore them
 LEFT = 0.9  # share of the limit that is left after a clean-up, so that not every new picture starts one
 BLIND = 0.1  # share of the limit that is written between two clean-ups: other processes write too
-IN_MEMORY = 2000  # pictures that a read-only cache keeps: crops have some 4 KB, photos some 40 to 400 KB
+IN_MEMORY = 500  # pictures that a read-only cache keeps: crops have some 4 KB, photos some 40 to 400 KB
 
 
 class PictureCache:

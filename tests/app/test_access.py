@@ -149,6 +149,13 @@ def test_the_key_of_the_cookies_is_for_its_owner_alone(guarded: Guarded, workspa
     assert stat.S_IMODE((workspace.path / ".session-secret").stat().st_mode) == 0o600
 
 
+def test_a_read_only_explorer_writes_no_key(workspace: Workspace) -> None:
+    reading = open_workspace(workspace.path, read_only=True)
+    keys = {access.session_secret(reading, access.Access(password="open sesame")) for _ in range(2)}
+    assert len(keys) == 2  # made anew
+    assert not (workspace.path / ".session-secret").exists()
+
+
 @pytest.mark.parametrize(
     ("there", "back"),
     [
