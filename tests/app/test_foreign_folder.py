@@ -68,9 +68,7 @@ def mined(orl: Orl, folder: Path, scenes: Path) -> Path:
 @pytest.mark.parametrize(
     "command",
     [
-        "map --dataset demo --encoder chance",
         f"pretrain --dataset demo --name byol --processes 2 {LITTLE} --set workers=1",
-        f"train --correspondence set --name stage-3 {LITTLE} --set patch_size=32",
         "evaluate correspondence --encoder chance --data demo --set queries=4 --set proposal_scale=0.5",
     ],
     ids=lambda command: command.split()[0],

@@ -176,11 +176,11 @@ def mine_and_be_killed(workspace: Path, run: int, config: MineConfig, phase: str
     return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
 
 
-def test_killed_at_twenty_random_moments_and_resumed_it_finds_the_same(
+def test_killed_at_ten_random_moments_and_resumed_it_finds_the_same(
     fresh: Callable, tiny_mine: MineConfig, new_run: Callable, uninterrupted: str
 ) -> None:
     chance, killed = random.Random(3), 0
-    while killed < 20:
+    while killed < 10:
         workspace = fresh()
         run = new_run(workspace, "mine", "set")
         workspace.store.close()  # no connection goes through a fork

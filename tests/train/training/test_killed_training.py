@@ -111,7 +111,7 @@ def killed(attempt: Callable[[Progress], object], after: int, delay: float) -> b
     return heard == after
 
 
-@pytest.mark.parametrize(("stage", "workers"), [("byol", 2), ("orl", 0), ("orl", 2)])
+@pytest.mark.parametrize(("stage", "workers"), [("byol", 0), ("orl", 2)])
 def test_killed_ten_times_at_random_it_learns_bitwise_what_it_would_have_learnt(
     copied: Callable[[str], Workspace],
     tiny_byol: BYOLConfig,
