@@ -25,6 +25,7 @@ from orl_explorer.db.identity import StoreIdentity
 PAGES = 64 * 1024  # bytes; with fewer, SQLite cannot create its shared memory
 BUSY_TIMEOUT = 30_000  # milliseconds a writer waits for another one
 CACHE = 32 * 1024  # KiB of pages that a connection keeps: the upper levels of every table's tree
+UNCHANGEABLE = "Cannot change the store: it was opened read-only."
 LONGEST = 500  # bytes of a path that SQLite is sure to open: it refuses 512, with its own suffix
 HEAD = "0011"  # newest revision under migrations/versions
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -62,13 +63,13 @@ class Store:
                 yield session
         except DBAPIError as error:
             if self.read_only and ("readonly" in str(error.orig) or "read-only" in str(error.orig)):
-                raise StoreError("Cannot change the store: it was opened read-only.") from error
+                raise StoreError(UNCHANGEABLE) from error
             raise store_trouble(error, self.engine.url.database) from error
 
     def refuse_read_only(self) -> None:
         """Raise StoreError if the store is read-only: before something outside the store is changed."""
         if self.read_only:
-            raise StoreError("Cannot change the store: it was opened read-only.")
+            raise StoreError(UNCHANGEABLE)
 
     @cached_property
     def identity(self) -> str:
