@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import random
 import re
-import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import atheris
+
+from tests.fuzz import fuzz
 
 with atheris.instrument_imports(include=["orl_explorer.train.ingest"]):
     from orl_explorer.train.errors import UserError
@@ -59,28 +59,22 @@ def mutate(content: bytes, most: int, seed: int) -> bytes:
     return (content[: at.start()] + new + content[at.end() :])[:most]
 
 
-def main() -> None:
-    """Fuzz with the arguments of libFuzzer. The corpus is made anew, of one small file in each format."""
-    with tempfile.TemporaryDirectory() as folder:
-        path, corpus = Path(folder, "file"), Path(folder, "corpus")
-        corpus.mkdir()
-        (corpus / "coco.json").write_bytes(COCO)
-        (corpus / "voc.xml").write_bytes(VOC)
+def read(path: Path) -> None:
+    """Read a file as VOC if it begins like XML, else as COCO."""
+    photos: Mapping[str, Annotated] = {}
+    try:
+        photos = {"": read_voc(path)} if path.read_bytes().lstrip()[:1] == b"<" else read_coco(path, Findings())
+    except UserError as error:
+        assert str(error).isprintable()
+    for annotated in photos.values():
+        check(annotated)
 
-        def read(content: bytes) -> None:
-            path.write_bytes(content)
-            photos: Mapping[str, Annotated] = {}
-            try:
-                photos = {"": read_voc(path)} if content.lstrip()[:1] == b"<" else read_coco(path, Findings())
-            except UserError as error:
-                assert str(error).isprintable()
-            for annotated in photos.values():
-                check(annotated)
 
-        limits = ["-max_len=4096", "-len_control=0", "-timeout=30", "-rss_limit_mb=4096"]
-        atheris.Setup([*sys.argv, *limits, str(corpus)], read, custom_mutator=mutate)
-        atheris.Fuzz()
+def seed(corpus: Path) -> None:
+    """Write a file of each format."""
+    (corpus / "coco.json").write_bytes(COCO)
+    (corpus / "voc.xml").write_bytes(VOC)
 
 
 if __name__ == "__main__":
-    main()
+    fuzz(read, seed, "-max_len=4096", "-len_control=0", custom_mutator=mutate)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-import sys
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -13,6 +11,8 @@ import atheris
 import torch
 from safetensors.torch import save_file
 from torch._weights_only_unpickler import Unpickler
+
+from tests.fuzz import fuzz
 
 with atheris.instrument_imports(include=["orl_explorer.train.encoders"]):
     from orl_explorer.train.encoders.state_dicts import read_checkpoint
@@ -37,28 +37,22 @@ def mutate(content: bytes, most: int, seed: int) -> bytes:
     return written.getvalue()[:most]
 
 
-def main() -> None:
-    """Fuzz with the arguments of libFuzzer. The corpus is made anew, of one small file in each format."""
-    with tempfile.TemporaryDirectory() as folder:
-        path, corpus = Path(folder, "weights"), Path(folder, "corpus")
-        corpus.mkdir()
-        state = {"conv1.weight": torch.zeros(2, 1, 1, 1), "bn1.bias": torch.zeros(2, dtype=torch.bfloat16)}
-        torch.save({"model": state, "epoch": 3}, corpus / "new.pth")
-        torch.save({"model": state}, corpus / "old.pth", _use_new_zipfile_serialization=False)
-        save_file(state, corpus / "weights.safetensors")
+def read(path: Path) -> None:
+    """Read a file. The only error is a sentence of our own."""
+    try:
+        read_checkpoint(path)
+    except UserError as error:
+        assert str(error).isprintable()
+        assert "weights_only" not in str(error)
 
-        def check(content: bytes) -> None:
-            path.write_bytes(content)
-            try:
-                read_checkpoint(path)
-            except UserError as error:
-                assert str(error).isprintable()
-                assert "weights_only" not in str(error)
 
-        limits = ["-max_len=8192", "-len_control=0", "-timeout=30", "-rss_limit_mb=4096"]
-        atheris.Setup([*sys.argv, *limits, str(corpus)], check, custom_mutator=mutate)
-        atheris.Fuzz()
+def seed(corpus: Path) -> None:
+    """Write a checkpoint of each form."""
+    state = {"conv1.weight": torch.zeros(2, 1, 1, 1), "bn1.bias": torch.zeros(2, dtype=torch.bfloat16)}
+    torch.save({"model": state, "epoch": 3}, corpus / "new.pth")
+    torch.save({"model": state}, corpus / "old.pth", _use_new_zipfile_serialization=False)
+    save_file(state, corpus / "weights.safetensors")
 
 
 if __name__ == "__main__":
-    main()
+    fuzz(read, seed, "-max_len=8192", "-len_control=0", custom_mutator=mutate)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from pathlib import Path
 
 import atheris
+
+from tests.fuzz import fuzz
 
 with atheris.instrument_imports(include=["PIL"]):
     from PIL import Image
@@ -18,36 +18,31 @@ with atheris.instrument_imports(include=["PIL"]):
 SEEDS = ("jpg", "png", "webp", "tif", "gif", "bmp", "avif", "jp2", "ppm")
 
 
-def main() -> None:
-    """Fuzz with the arguments of libFuzzer. The corpus is made anew, of one small file in each format."""
-    with tempfile.TemporaryDirectory() as folder:
-        path, corpus = Path(folder, "photo"), Path(folder, "corpus")
-        corpus.mkdir()
-        for suffix in SEEDS:
-            exif = Image.Exif()
-            exif[0x0112] = 6
-            Image.linear_gradient("L").resize((24, 16)).save(corpus / f"photo.{suffix}", exif=exif)
+def read(path: Path) -> None:
+    """Read a file by all readers. They agree on its size."""
+    seen: list[tuple[int, int]] = []
 
-        def check(content: bytes) -> None:
-            path.write_bytes(content)
-            seen: list[tuple[int, int]] = []
+    def plan(width: int, height: int) -> list[Crop]:
+        seen.append((width, height))
+        return [Crop((0, 0, width, height), 1)]
 
-            def plan(width: int, height: int) -> list[Crop]:
-                seen.append((width, height))
-                return [Crop((0, 0, width, height), 1)]
+    try:
+        width, height, *_ = probe_image(path)
+        shown = read_image(path)
+        read_crops(path, plan)
+    except UnreadableImage as error:
+        assert str(error)
+        return
+    assert [(width, height), shown.size] == [shown.size, seen[0]]
 
-            try:
-                width, height, *_ = probe_image(path)
-                shown = read_image(path)
-                read_crops(path, plan)
-            except UnreadableImage as error:
-                assert str(error)
-                return
-            assert [(width, height), shown.size] == [shown.size, seen[0]]
 
-        atheris.Setup([*sys.argv, "-max_len=4096", "-timeout=30", "-rss_limit_mb=4096", str(corpus)], check)
-        atheris.Fuzz()
+def seed(corpus: Path) -> None:
+    """Write a photo of each format, turned by its EXIF."""
+    for suffix in SEEDS:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.linear_gradient("L").resize((24, 16)).save(corpus / f"photo.{suffix}", exif=exif)
 
 
 if __name__ == "__main__":
-    main()
+    fuzz(read, seed, "-max_len=4096")
