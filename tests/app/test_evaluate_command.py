@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +13,14 @@ from orl_explorer.db.models import Evaluation
 from orl_explorer.db.runs.evaluations import evaluations
 from orl_explorer.train.evaluate.compared import columns
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests import shell
+from tests.shell import Done
 
 pytestmark = pytest.mark.slow
 
 
-def orl(workspace: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", "ORL_WORKSPACE": str(workspace)}
-    command = [sys.executable, "-m", "orl_explorer", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+def orl(workspace: Path, *words: str | Path) -> Done:
+    return shell.orl(*words, "--workspace", workspace)
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +47,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def done(place: Workspace, classes: Path) -> subprocess.CompletedProcess[str]:
+def done(place: Workspace, classes: Path) -> Done:
     """Run ``orl evaluate knn`` to its end in its own process."""
     return orl(
         place.path, "evaluate", "knn", "--encoder", "starter", "--data", classes, "--set", "ks=1,3", "--set", "k=3"
     )
 
 
-def test_an_evaluation_is_a_run_that_ends_in_a_table(
-    place: Workspace, classes: Path, done: subprocess.CompletedProcess[str]
-) -> None:
+def test_an_evaluation_is_a_run_that_ends_in_a_table(place: Workspace, classes: Path, done: Done) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Run 1 is done: evaluate made 'starter-knn'." in done.stdout
     assert "starter by knn" in done.stdout
@@ -72,9 +67,7 @@ def test_an_evaluation_is_a_run_that_ends_in_a_table(
     assert log.rstrip().endswith("accuracy: 1.0000.")
 
 
-def test_evaluations_are_listed_compared_and_shown(
-    place: Workspace, classes: Path, done: subprocess.CompletedProcess[str]
-) -> None:
+def test_evaluations_are_listed_compared_and_shown(place: Workspace, classes: Path, done: Done) -> None:
     assert "accuracy 100.0" in orl(place.path, "evaluations").stdout
     table = orl(place.path, "evaluations", "table").stdout
     assert f"knn · {classes.name} · ks 1,3 · k 3: accuracy" in table  # other settings than the preset's
@@ -121,9 +114,7 @@ def test_an_evaluation_that_is_not_there_is_refused(place: Workspace) -> None:
     assert "There is no evaluation 99. See `orl evaluations`." in refused.stderr
 
 
-def test_evaluations_with_other_settings_stand_in_other_columns(
-    place: Workspace, done: subprocess.CompletedProcess[str]
-) -> None:
+def test_evaluations_with_other_settings_stand_in_other_columns(place: Workspace, done: Done) -> None:
     [first] = evaluations(place.store)
 
     def changed(encoder: int, **params: object) -> object:
