@@ -12,7 +12,7 @@ from orl_explorer.app.cli.names import some_dataset
 from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.app.records import dataset_record
 from orl_explorer.db.photos import datasets
-from orl_explorer.train.ingest.findings import printable
+from orl_explorer.train.words import printable
 from orl_explorer.train.workspace import open_workspace
 
 datasets_app = typer.Typer(help="List datasets, and move them to another folder.", invoke_without_command=True)

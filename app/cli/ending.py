@@ -14,7 +14,7 @@ from orl_explorer.app.cli.terminal import Terminal
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import DISK_TROUBLE, cannot_write
-from orl_explorer.train.ingest.walk import is_utf8
+from orl_explorer.train.words import is_utf8
 
 MISTAKE = 2  # exit code after a mistake of the user
 NOBODY_READS = 1  # exit code if standard output was closed early, as Typer's own

@@ -12,9 +12,9 @@ from orl_explorer.app.cli.settings import one_of
 from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.app.records import encoder_record, ingested_record
 from orl_explorer.db.encoders import encoders as all_encoders
-from orl_explorer.train.ingest.findings import printable, sentences
+from orl_explorer.train.ingest.findings import sentences
 from orl_explorer.train.ingest.layouts import LayoutName
-from orl_explorer.train.words import plural
+from orl_explorer.train.words import plural, printable
 from orl_explorer.train.workspace import open_workspace
 
 if TYPE_CHECKING:

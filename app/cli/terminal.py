@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from orl_explorer.train.ingest.findings import visible
+from orl_explorer.train.words import visible
 
 NARROW = 60  # columns of a terminal from which on tables fit
 

@@ -10,7 +10,8 @@ from orl_explorer.db.findings import Finding, findings_of, lost_photos, tallies
 from orl_explorer.db.gallery.order import GalleryOrder, gallery_count
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.store import Store
-from orl_explorer.train.ingest.findings import KINDS, printable
+from orl_explorer.train.ingest.findings import KINDS
+from orl_explorer.train.words import printable
 
 LOST = {  # states of photos -> label, explanation
     "unreadable": (

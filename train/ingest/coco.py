@@ -28,9 +28,9 @@ from orl_explorer.train.ingest.findings import (
     UNLISTED,
     UNNAMED_PHOTO,
     Findings,
-    storable,
 )
-from orl_explorer.train.ingest.walk import is_hidden, is_utf8, loosely, walk
+from orl_explorer.train.ingest.walk import is_hidden, loosely, walk
+from orl_explorer.train.words import is_utf8, storable
 
 # Names of a JSON beside its photos: of FiftyOne, of Roboflow, and a common one.
 BESIDE = ("labels.json", "_annotations.coco.json", "annotations.json")

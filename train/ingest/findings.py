@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from orl_explorer.db.findings import Finding
+from orl_explorer.train.words import printable, storable
 
 About = Literal["files", "photos", "annotations", "boxes"]
 KEPT = 10_000  # names of each kind that are kept; the others are counted in one finding without a name
@@ -226,11 +227,6 @@ class Findings:
         return [one for kind in KINDS for one in self._found.get(kind, {}).values()]
 
 
-def storable(text: str) -> str:
-    """Return a text that any database stores: bytes that are not UTF-8 and NUL are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
-
-
 def sentences(found: Sequence[Finding]) -> list[str]:
     """Return one line for each kind: its label, the count, the first names with their reasons, and what happened."""
     lines = []
@@ -247,14 +243,3 @@ def sentences(found: Sequence[Finding]) -> list[str]:
 def _named(one: Finding) -> str:
     times = f" ({one.count:,})" if one.count > 1 else ""
     return f"{printable(one.name)}{times}" + (f": {printable(one.detail)}" if one.detail else "")
-
-
-def visible(text: str) -> str:
-    """Return a text in one line: control characters and bytes that are not UTF-8 are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in storable(text))
-
-
-def printable(name: str) -> str:
-    """Return a name for people: as ``visible``, with quotes around outer spaces."""
-    shown = visible(name)
-    return f"'{shown}'" if shown != shown.strip() or not shown else shown

@@ -10,9 +10,10 @@ from typing import Literal, get_args
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.annotated import Annotated
 from orl_explorer.train.ingest.coco import COCO, coco_json
-from orl_explorer.train.ingest.findings import Findings, storable
+from orl_explorer.train.ingest.findings import Findings
 from orl_explorer.train.ingest.voc import VOC
-from orl_explorer.train.ingest.walk import is_utf8, walk
+from orl_explorer.train.ingest.walk import walk
+from orl_explorer.train.words import is_utf8, storable
 
 LayoutName = Literal["auto", "folder", "coco", "voc"]
 

@@ -19,9 +19,9 @@ from orl_explorer.train.ingest.findings import (
     XML_OF_SEVERAL,
     XML_WITHOUT_PHOTO,
     Findings,
-    storable,
 )
 from orl_explorer.train.ingest.walk import loosely, walk
+from orl_explorer.train.words import storable
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 MOST_BYTES = 64 << 20  # of an XML

@@ -21,6 +21,7 @@ from orl_explorer.train.ingest.findings import (
     PACKED,
     Findings,
 )
+from orl_explorer.train.words import is_utf8
 
 ANNOTATION_SUFFIXES = (".json", ".xml")
 
@@ -148,12 +149,3 @@ class _Walk:
         if inside is None or any(is_hidden(part) for part in inside.split("/")):
             return False
         return PurePosixPath(inside).suffix.lower() in (self._suffixes or ())
-
-
-def is_utf8(name: str) -> bool:
-    """Return whether the bytes of a name are UTF-8."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
