@@ -29,6 +29,7 @@ from orl_explorer.db.models import Image
 from orl_explorer.db.photos import annotations_of, usable_images
 from orl_explorer.db.sets import write
 from orl_explorer.orl.boxes import filter_boxes, iou
+from orl_explorer.orl.selective_search.opencv import MIN_SIZE
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs.launcher import PATIENT, RETENTIVE
 from orl_explorer.train.mining import mine as stage
@@ -45,8 +46,8 @@ def compare_proposals(workspace: Workspace, images: list[Image], photos: Photos)
     """Store the raw boxes of all photos, and time the variants of the search."""
 
     def run(workers: int, scale: float) -> tuple[float, dict[int, np.ndarray]]:
-        jobs = [(str(photos.path(i)), photos.stamp(i), stage.image_seed(i.path), scale) for i in images]
-        results = propose_all(jobs[:workers] + jobs, workers, Progress())
+        jobs = [(str(photos.path(i)), photos.stamp(i), stage.image_seed(i.path), scale, MIN_SIZE) for i in images]
+        results = propose_all(jobs[:workers] + jobs, len(jobs), workers, Progress())
         for _ in range(workers):  # a worker first imports everything that this script imports
             next(results)
         began = time.perf_counter()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from orl_explorer.orl.encoder import EncoderNetwork
-from orl_explorer.orl.proposals import selective_search
+from orl_explorer.orl.selective_search.proposals import selective_search
 from orl_explorer.train.mining import propose
 
 _known: dict[tuple[object, ...], np.ndarray] = {}
@@ -39,10 +39,10 @@ def _thread(_: int, prepare: Callable[[], object]) -> Iterator[ThreadPoolExecuto
         pool.shutdown(cancel_futures=True)
 
 
-def _searched(image: np.ndarray, seed: int, scale: float) -> np.ndarray:
-    key = ("search", _digest(image), seed, scale)
+def _searched(image: np.ndarray, *settings: float) -> np.ndarray:
+    key = ("search", _digest(image), *settings)
     if key not in _known:
-        _known[key] = selective_search(image, seed, scale)
+        _known[key] = selective_search(image, *settings)
     return _known[key].copy()
 
 

@@ -15,7 +15,7 @@ from orl_explorer.db.models import Image
 from orl_explorer.orl.matching import cosines
 from orl_explorer.orl.opening import as_rgb, decoding
 from orl_explorer.orl.pixels import UnreadableImage, crop_box, read_image, squeeze
-from orl_explorer.orl.proposals import selective_search
+from orl_explorer.orl.selective_search.proposals import selective_search
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.candidates import candidates, describe, match
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
@@ -102,7 +102,7 @@ def match_photos(
     sides = []
     for photo in photos:
         attention = network.attention(squeeze(photo)[None])[0] if network and config.needs_objectness else None
-        raw = selective_search(np.asarray(photo), seed, config.proposal_scale)
+        raw = selective_search(np.asarray(photo), seed, config.proposal_scale, config.segment_size)
         found = candidates(Image(width=photo.width, height=photo.height), raw, config, attention)
         features = _embedded(photo, found.filtered.boxes, embed)
         sides.append((found.filtered.boxes, describe(features, found.objectness, config)))

@@ -101,7 +101,7 @@ class Tuner:
         """Return the settings that can be tried now: these, but with stored raw boxes and features."""
         config = config.model_copy(update={"precision": self.own.precision})
         if not self.proposed(config):
-            raw = {name: getattr(self.own, name) for name in ("proposals", "proposal_scale")}
+            raw = {name: getattr(self.own, name) for name in ("proposals", "proposal_scale", "segment_size")}
             config = config.model_copy(update=raw)
         return config
 

@@ -21,7 +21,7 @@ from orl_explorer.db.runs.runs import runs
 from orl_explorer.orl.boxes import BoxRules, filter_boxes
 from orl_explorer.orl.matching import top_pairs
 from orl_explorer.orl.pixels import center_crop, crop_box, read_image
-from orl_explorer.orl.proposals import selective_search
+from orl_explorer.orl.selective_search.proposals import selective_search
 from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.workspace import Workspace as Folder
 

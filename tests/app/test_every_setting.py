@@ -46,6 +46,12 @@ PICKED: dict[str, tuple[str, str, str, list[str]]] = {
     "fallback": ("--fallback", "fall", "Photo without RoIs gets", ["first raw box", "whole photo"]),
     "proposals": ("--proposals", "props", "Raw boxes", ["selective search", "annotated boxes"]),
     "proposal_scale": ("--proposal-scale", "scale", "Selective search on photos of", ["full size", "× 0.5"]),
+    "segment_size": (
+        "--segment-size",
+        "first",
+        "First regions of selective search, px",
+        ["from 100 px", "from 25 px"],
+    ),
     "precision": ("--precision", "prec", "Precision of forward passes", ["fp32", "bf16"]),
 }
 GRIDS: dict[str, tuple[float | str, ...]] = {
@@ -163,7 +169,9 @@ def test_a_page_draws_every_setting_of_its_groups(here: Workspace, show: Show, p
 
 @pytest.mark.parametrize("page", ["pair", "tune"])
 def test_an_address_sets_every_setting_and_the_page_says_what_differs(here: Workspace, show: Show, page: str) -> None:
-    names = [name for name in NAMES if name not in ("proposals", "proposal_scale", "precision", "ranked_by")]
+    names = [
+        name for name in NAMES if name not in ("proposals", "proposal_scale", "segment_size", "precision", "ranked_by")
+    ]
     values = {name: another(name) for name in names} | {"neighbors": 2, "object_weight": 0.0, "max_rois": 3}
     at = show(page, **{forms.URL[name]: as_text(value) for name, value in values.items()})
     assert not at.exception

@@ -40,6 +40,7 @@ def evaluate(
         pair_ratio=config.pair_ratio,
         proposals=config.proposals,
         proposal_scale=config.proposal_scale,
+        segment_size=config.segment_size,
     )
     [cell] = sweep(
         workspace, data, encoder.name, {}, base=mining, sample=config.queries, seed=config.seed, progress=progress

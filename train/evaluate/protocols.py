@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.runs.evaluations import Values
+from orl_explorer.orl.selective_search.opencv import MIN_SIZE
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.coco import check_coco
 from orl_explorer.train.evaluate.folders import check_dataset, check_folders, check_voc, check_voc_or_folders, state_of
@@ -136,6 +137,9 @@ class CorrespondenceConfig(EvaluateConfig):
         help="Source of raw boxes: search, annotations, or the name of imported proposals. They must be stored already",
     )
     proposal_scale: float = setting(1.0, ge=0.1, le=1, help="Scale at which selective search found the raw boxes")
+    segment_size: int = setting(
+        MIN_SIZE, ge=1, le=10_000, help="Minimum size of the regions that selective search started from, in pixels"
+    )
 
 
 class AttentionConfig(EvaluateConfig):

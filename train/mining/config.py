@@ -7,7 +7,8 @@ from typing import Literal
 
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.orl.boxes import BoxRules, Fallback
-from orl_explorer.orl.proposals import proposal_method
+from orl_explorer.orl.selective_search.opencv import MIN_SIZE
+from orl_explorer.orl.selective_search.proposals import proposal_method
 from orl_explorer.train.settings import Precision, Settings, setting
 
 RankedBy = Literal["search", "objectness"]
@@ -149,6 +150,19 @@ class MineConfig(Settings):
         form="× {:g}",
         group=RAW,
     )
+    segment_size: int = setting(
+        MIN_SIZE,
+        ge=1,
+        le=10_000,
+        help="Minimum size of the regions that selective search starts from, in pixels of the resized photo. At half "
+        "the scale, 25 finds smaller objects than 100",
+        label="First regions of selective search, px",
+        term="first regions",
+        url="first",
+        choices=(100, 25),
+        form="from {:g} px",
+        group=RAW,
+    )
     precision: Precision = setting(
         "fp32",
         help="Precision of forward passes. bf16 is about twice as fast on CPUs that support it, and changes some pairs",
@@ -178,7 +192,7 @@ class MineConfig(Settings):
         """Name of the proposals that these settings filter."""
         match self.proposals:
             case "search":
-                return proposal_method(self.proposal_scale)
+                return proposal_method(self.proposal_scale, self.segment_size)
             case "annotations":
                 return self.proposals
         return imported_method(self.proposals)

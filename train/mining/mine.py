@@ -162,11 +162,13 @@ def propose_missing(
     todo = [i for i in images if i.id in missing]
     progress.phase("Running selective search", len(todo))
     lost: dict[int, Lost] = {}
-    jobs = ((str(photos.path(i)), photos.stamp(i), image_seed(i.path), config.proposal_scale) for i in todo)
+    how = config.proposal_scale, config.segment_size
+    jobs = ((str(photos.path(i)), photos.stamp(i), image_seed(i.path), *how) for i in todo)
     done: dict[int, np.ndarray] = {}
-    processes = min(workers, max(1, len(todo)))
+    workers = min(workers, max(1, len(todo)))
     try:
-        with timed(progress, PROPOSALS, len(todo)), closing(propose_all(jobs, processes, progress)) as all_found:
+        all_found = propose_all(jobs, len(todo), workers, progress)
+        with timed(progress, PROPOSALS, len(todo)), closing(all_found):
             for image, found in zip(todo, all_found, strict=True):
                 if isinstance(found, str):
                     lost[image.id] = lost_as(photos, image, found)

@@ -158,7 +158,7 @@ class Trial:
         if len(raw) < len(images):
             raise UserError(
                 f"Some photos of '{self.sample.dataset.name}' have no proposals by {config.method}. Mine the dataset "
-                "with that --proposal-scale once, or import proposals for all photos."
+                "with these settings once, or import proposals for all photos."
             )
         for image_id, boxes in raw.items():
             self._raw[config.method, image_id] = boxes

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import cv2
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
-from orl_explorer.orl.proposals import proposal_method, selective_search
+from orl_explorer.orl.selective_search import proposals
+from orl_explorer.orl.selective_search import search as compiled_search
+from orl_explorer.orl.selective_search.proposals import proposal_method, selective_search
 
 
 @pytest.fixture(scope="module")
@@ -74,27 +77,31 @@ def test_the_name_of_a_method_tells_the_scale() -> None:
     assert proposal_method(0.33) != proposal_method(0.3)
 
 
-class Search:
-    """A substitute for OpenCV's search: keeps its input picture and finds given boxes."""
+def test_the_name_of_a_method_tells_the_least_size_of_first_regions_unless_it_is_the_papers() -> None:
+    assert proposal_method(1.0, 100) == "selective-search-fast@1"
+    assert proposal_method(0.5, 25) == "selective-search-fast@0.5/25"
 
-    def __init__(self, boxes: list[list[int]] | None) -> None:
+
+def test_smaller_first_regions_give_more_boxes(picture: np.ndarray) -> None:
+    assert len(selective_search(picture, 1, segment_size=25)) > len(selective_search(picture, 1))
+
+
+class Search:
+    """A substitute for a search: keeps its input and finds given boxes."""
+
+    def __init__(self, boxes: list[list[int]]) -> None:
         self.boxes = boxes
         self.picture = np.empty(0)
+        self.settings: tuple[int, ...] = ()
 
-    def setBaseImage(self, picture: np.ndarray) -> None:
-        self.picture = picture
-
-    def switchToSelectiveSearchFast(self) -> None:
-        pass
-
-    def process(self) -> np.ndarray:
-        if self.boxes is None:
-            raise cv2.error("no two regions")
-        return np.array(self.boxes, np.int32)
+    def __call__(self, picture: np.ndarray, *settings: int) -> np.ndarray:
+        self.picture, self.settings = picture, settings
+        return np.array(self.boxes, np.int64).reshape(-1, 4)
 
 
 def searched(monkeypatch: pytest.MonkeyPatch, image: np.ndarray, scale: float, search: Search) -> list[list[int]]:
-    monkeypatch.setattr(cv2.ximgproc.segmentation, "createSelectiveSearchSegmentation", lambda: search)
+    monkeypatch.setattr(proposals, "is_compiled", lambda: False)
+    monkeypatch.setattr(proposals, "search_by_opencv", search)
     return selective_search(image, seed=0, scale=scale).tolist()
 
 
@@ -126,5 +133,31 @@ def test_a_picture_is_never_scaled_away(monkeypatch: pytest.MonkeyPatch) -> None
     assert search.picture.shape == (1, 1, 3)
 
 
-def test_a_picture_in_which_nothing_can_be_searched_proposes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert searched(monkeypatch, np.zeros((2, 2, 3), np.uint8), 1.0, Search(None)) == []
+def test_a_picture_in_which_nothing_is_found_proposes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert searched(monkeypatch, np.zeros((2, 2, 3), np.uint8), 1.0, Search([])) == []
+
+
+def test_the_compiled_search_is_used_where_it_is_ready(monkeypatch: pytest.MonkeyPatch, picture: np.ndarray) -> None:
+    compiled = Search([[1, 2, 3, 4], [5, 6, 7, 8], [1, 2, 3, 4]])
+    monkeypatch.setattr(compiled_search, "search", compiled)
+    monkeypatch.setattr(proposals, "is_compiled", lambda: True)
+    assert selective_search(picture, -1, segment_size=30).tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+    assert compiled.settings == (2**32 - 1, 30)
+    assert compiled.picture.tolist() == picture[..., ::-1].tolist()
+
+
+def test_both_searches_propose_the_same(monkeypatch: pytest.MonkeyPatch, picture: np.ndarray) -> None:
+    found = []
+    for is_ready in (True, False):
+        monkeypatch.setattr(proposals, "is_compiled", lambda is_ready=is_ready: is_ready)
+        found.append([selective_search(picture, 5, scale, size).tolist() for scale, size in ((1.0, 100), (0.5, 25))])
+    assert found[0] == found[1]
+    assert len(found[0][1]) > 20
+
+
+def test_threads_find_what_one_alone_finds(monkeypatch: pytest.MonkeyPatch, picture: np.ndarray) -> None:
+    monkeypatch.setattr(proposals, "is_compiled", lambda: True)
+    alone = [selective_search(picture, seed).tolist() for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda seed: selective_search(picture, seed % 4).tolist(), range(16)))
+    assert found == alone * 4
