@@ -26,7 +26,7 @@ CHECKERS  := $(if $(NODE),node_modules/.installed)
 SHELL     := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help install run dev unit test lint scripts types docs dist mutants fuzz bench reproduce browser clean
+.PHONY: help install run dev unit test lint scripts types docs dist audit mutants fuzz bench reproduce browser clean
 .DEFAULT_GOAL := help
 
 help:  ## List these commands
@@ -97,6 +97,10 @@ dist: install browser  ## Build wheel and sdist into dist/ and test the wheel in
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/python tests/check_dist.py dist --index '$(TORCH_INDEX)'
+
+audit: install  ## Check the packages for known holes: the bounds and pins, then the registry's data if it answers
+	$(BIN)/pytest -q tests/test_advisories.py
+	$(BIN)/python -m tests.audit
 
 mutants: install  ## Run mutation tests of orl/ and list the mutants that survive (hours; ONLY='…boxes*')
 	$(BIN)/mutmut run $(if $(ONLY),'$(ONLY)')
