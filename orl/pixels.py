@@ -64,28 +64,51 @@ def read_image(path: Path, stamp: Stamp | None = None) -> Image.Image:
         return photo.rgb()
 
 
-def read_crops(path: Path, plan: Callable[[int, int], Sequence[Crop]], spare: int = 1) -> list[np.ndarray]:
+class DecodedPhoto(NamedTuple):
+    """A photo's pixels in RGB as shown. A JPEG's may be a half, a quarter or an eighth of its size.
+
+    width, height: of the whole photo as shown, pixels. reducible: whether ``decode_photo`` can reduce it, as a JPEG.
+    """
+
+    image: Image.Image
+    width: int
+    height: int
+    reducible: bool
+
+    def crop(self, crop: Crop) -> np.ndarray:
+        """Cut a crop and resize it to a square, bilinear: uint8 [size, size, 3]."""
+        x, y, w, h = (int(v) for v in crop.box)
+        wide, high = self.image.width / self.width, self.image.height / self.height
+        corners = round(x * wide), round(y * high), round((x + w) * wide), round((y + h) * high)
+        # resize(box=…) would let pixels beside the box bleed in.
+        return np.asarray(self.image.crop(corners).resize((crop.size, crop.size), Image.Resampling.BILINEAR))
+
+
+def decode_photo(path: Path, reduce: int = 1) -> DecodedPhoto:
+    """Decode a photo; a JPEG at 1/reduce of its size, in a fraction of the time. Raises UnreadableImage."""
+    with open_photo(path) as photo:
+        return DecodedPhoto(photo.rgb(reduce), photo.width, photo.height, photo.is_jpeg)
+
+
+def reduction(crops: Sequence[Crop], spare: int = 1) -> int:
+    """Return the largest of 1, 2, 4 and 8 by which a photo may be reduced before its crops are cut.
+
+    spare: minimum of decoded pixels per pixel of a crop, along a side. With 1, a crop may be sharper than one of the
+    whole photo; with 2, it looks the same.
+    """
+    return max((r for r in (2, 4, 8) if all(min(c.box[2:]) >= r * spare * c.size for c in crops)), default=1)
+
+
+def read_crops(path: Path, plan: Callable[[int, int], Sequence[Crop]]) -> list[np.ndarray]:
     """Return crops of a photo, each resized to a square, bilinear: uint8 [size, size, 3] each.
 
-    plan: returns the crops for a width and height of the photo as shown. If the crops allow it, a JPEG is decoded at a
-    half, a quarter or an eighth of its size, in a fraction of the time. spare: minimum of decoded pixels per pixel of a
-    crop, along a side. With 1, a crop may be sharper than one of the whole photo; with 2, it looks the same.
-    Raises UnreadableImage.
+    plan: returns the crops for a width and height of the photo as shown. The photo is decoded at the ``reduction`` that
+    they allow. Raises UnreadableImage.
     """
     with open_photo(path) as photo:
-        width, height = photo.width, photo.height
-        crops = plan(width, height)
-        reduce = max((r for r in (2, 4, 8) if all(min(c.box[2:]) >= r * spare * c.size for c in crops)), default=1)
-        decoded = photo.rgb(reduce)
-    wide, high = decoded.width / width, decoded.height / height
-    return [_squashed(decoded, c, wide, high) for c in crops]
-
-
-def _squashed(image: Image.Image, crop: Crop, wide: float, high: float) -> np.ndarray:
-    x, y, w, h = (int(v) for v in crop.box)
-    corners = round(x * wide), round(y * high), round((x + w) * wide), round((y + h) * high)
-    # resize(box=…) would let pixels beside the box bleed in.
-    return np.asarray(image.crop(corners).resize((crop.size, crop.size), Image.Resampling.BILINEAR))
+        crops = plan(photo.width, photo.height)
+        decoded = DecodedPhoto(photo.rgb(reduction(crops)), photo.width, photo.height, photo.is_jpeg)
+    return [decoded.crop(c) for c in crops]
 
 
 class Probed(NamedTuple):

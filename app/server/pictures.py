@@ -19,18 +19,21 @@ from starlette.routing import Route
 from orl_explorer.app.explorer import heat
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.explorer.preview import encoder_features
-from orl_explorer.app.server.cache import PictureCache
+from orl_explorer.app.server.cache import PictureCache, Recent
 from orl_explorer.app.server.urls import PREFIX, WIDTHS, picture_urls
 from orl_explorer.db.models import Image as Row
 from orl_explorer.db.photos import image_by_id
 from orl_explorer.db.store import StoreError
 from orl_explorer.orl.attention import feature_map
-from orl_explorer.orl.pixels import Crop, UnreadableImage, crop_box, read_crops, read_image
+from orl_explorer.orl.opening import decoding
+from orl_explorer.orl.pixels import Crop, DecodedPhoto, UnreadableImage, crop_box, decode_photo, reduction
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
 
 CROP = 96  # pixels
 KEPT = 2**30  # bytes of pictures kept on disk: about 5,000 photos or 200,000 crops
+DECODED = 2**28  # bytes of decoded photos kept in memory: 7 of 12 megapixels, or one of any size
+AT_ONCE = 3  # photos that are decoded at the same time: a large one takes hundreds of megabytes
 LARGEST_ID = 2**31  # ids from here on are not looked up in the store
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
@@ -107,7 +110,31 @@ def _find(image_id: int) -> tuple[Row, Path]:
 
 
 def _open(image_id: int) -> Image.Image:
-    return read_image(_find(image_id)[1])
+    _, file = _find(image_id)
+    with _turn(image_id):
+        return _decoded(file).image
+
+
+def _turn(image_id: int) -> threading.Lock:
+    """Return the lock behind which a photo is decoded: few photos at once, and none by two threads."""
+    return _TURNS[image_id % AT_ONCE]
+
+
+_TURNS = [threading.Lock() for _ in range(AT_ONCE)]
+_DECODED: Recent[DecodedPhoto] = Recent(DECODED, lambda photo: 3 * photo.image.width * photo.image.height)
+
+
+def _decoded(file: Path, reduce: int = 1) -> DecodedPhoto:
+    """Return a photo's pixels, which nobody may change; a JPEG's at 1/reduce of its size. Raises UnreadableImage."""
+    with decoding():
+        stat = file.stat()
+    stamp = (file, stat.st_size, stat.st_mtime_ns)
+    whole = _DECODED.get((*stamp, 1))
+    kept = whole if whole is not None and not whole.reducible else _DECODED.get((*stamp, reduce))
+    if kept is None:
+        kept = decode_photo(file, reduce)
+        _DECODED.put((*stamp, reduce if kept.reducible else 1), kept)
+    return kept
 
 
 def _inside(box: tuple[int, ...], width: int, height: int) -> None:
@@ -121,7 +148,8 @@ def _photo(image_id: int, width: int) -> bytes:
     row, file = _find(image_id)
 
     def made() -> bytes:
-        picture = read_image(file)
+        with _turn(image_id):
+            picture = _decoded(file).image.copy()
         picture.thumbnail((width, width), Image.Resampling.LANCZOS)
         return _jpeg(picture, 88)
 
@@ -131,13 +159,15 @@ def _photo(image_id: int, width: int) -> bytes:
 def cropped(image_id: int, box: tuple[int, ...]) -> bytes:
     """Return the JPEG of a RoI x y w h. Raises MissingPicture, UnreadableImage."""
     row, file = _find(image_id)
-
-    def plan(width: int, height: int) -> list[Crop]:
-        _inside(box, width, height)
-        return [Crop(np.array(box), CROP)]
+    crop = Crop(np.array(box), CROP)
 
     def made() -> bytes:
-        [pixels] = read_crops(file, plan, spare=2)
+        if row.status == "ok":
+            _inside(box, row.width, row.height)  # before anything is decoded
+        with _turn(image_id):
+            photo = _decoded(file, reduction([crop], spare=2))
+            _inside(box, photo.width, photo.height)  # the file may have changed
+            pixels = photo.crop(crop)
         return _jpeg(Image.fromarray(pixels), 85)
 
     return _kept(row, file, f"{'-'.join(map(str, box))}-{CROP}", made)

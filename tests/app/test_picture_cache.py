@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orl_explorer.app.server import cache
-from orl_explorer.app.server.cache import MARK, PictureCache
+from orl_explorer.app.server.cache import MARK, PictureCache, Recent
 
 SIZE = 300  # bytes of a picture with its mark
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,3 +181,34 @@ def test_threads_that_write_the_same_picture_do_not_mix_it(tmp_path: Path) -> No
             list(threads.map(lambda data: kept._keep("a.jpg", data), contents))
             assert kept.get("a.jpg", never) in contents
     assert names(tmp_path) == "a"
+
+
+def test_what_is_kept_in_memory_is_bounded_by_bytes() -> None:
+    recent = Recent[bytes](1000, len)
+    for letter in "abc":
+        recent.put(letter, picture(letter))  # 3 x 284
+    assert recent.get("a") == picture("a")
+    recent.put("d", picture("d"))  # 1,136: b was not used for longest
+    assert [letter for letter in "abcd" if recent.get(letter)] == ["a", "c", "d"]
+    recent.put("d", b"d" * 100)  # a value is replaced, not added
+    recent.put("e", b"e" * 300)
+    assert [letter for letter in "abcde" if recent.get(letter)] == ["a", "c", "d", "e"]
+
+
+def test_the_last_value_is_kept_whatever_its_size() -> None:
+    recent = Recent[bytes](1000, len)
+    recent.put("a", b"a")
+    recent.put("b", b"b" * 5000)
+    assert (recent.get("a"), recent.get("b")) == (None, b"b" * 5000)
+    recent.put("c", b"c")
+    assert (recent.get("b"), recent.get("c")) == (None, b"c")
+
+
+def test_a_read_only_cache_is_bounded_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "IN_MEMORY", 1000)
+    kept = PictureCache(tmp_path, 10**9, read_only=True)
+    for letter in "abcd":
+        kept.get(f"{letter}.jpg", lambda letter=letter: picture(letter))  # type: ignore[misc]
+    assert kept.get("d.jpg", never) == picture("d")
+    assert kept.get("a.jpg", lambda: b"made again") == b"made again"
+    assert names(tmp_path) == ""

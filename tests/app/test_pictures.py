@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,7 @@ from orl_explorer.app.server import pictures
 from orl_explorer.app.server.pictures import ROUTES
 from orl_explorer.app.server.urls import picture_urls
 from orl_explorer.db.photos import dataset_named, usable_images
-from orl_explorer.orl.pixels import UnreadableImage, crop_box, read_image
+from orl_explorer.orl.pixels import DecodedPhoto, UnreadableImage, crop_box, read_image
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.workspace import Workspace
 
@@ -79,9 +82,75 @@ def test_crops_and_photos_are_made_once(client: TestClient, here: Workspace, mon
     def refused(*_: object) -> None:
         raise UnreadableImage("decoded again")
 
-    for decode in ("read_crops", "read_image"):
-        monkeypatch.setattr(pictures, decode, refused)
+    monkeypatch.setattr(pictures, "_decoded", refused)
     assert [client.get(url).content for url in asked] == first
+
+
+@pytest.fixture
+def decodings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Record the file and the reduction of each decoding. At first, no decoded photo is kept."""
+    pictures._DECODED.clear()
+    seen: list[tuple[str, int]] = []
+    real = pictures.decode_photo
+
+    def recorded(file: Path, reduce: int = 1) -> DecodedPhoto:
+        seen.append((file.name, reduce))
+        return real(file, reduce)
+
+    monkeypatch.setattr(pictures, "decode_photo", recorded)
+    return seen
+
+
+def test_many_crops_of_a_photo_decode_it_once(
+    client: TestClient, large: list[tuple[int, Path]], decodings: list[tuple[str, int]]
+) -> None:
+    """Also if they are requested at the same time. Large crops of a JPEG need only a part of its pixels."""
+    image_id, file = large[0]
+    boxes = [(n, n, 100 + n, 100 + n) for n in range(16)]
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda box: client.get(picture_urls().crop(image_id, box)).status_code, boxes))
+    assert answers == [200] * 16
+    assert client.get(picture_urls().photo(image_id, 7, 1280)).status_code == 200
+    assert decodings == [(file.name, 1)]
+    for box in ((0, 0, 800, 800), (9, 9, 900, 900)):
+        assert client.get(picture_urls().crop(image_id, box)).status_code == 200
+    assert decodings == [(file.name, 1), (file.name, 4)]
+
+
+def test_a_png_is_decoded_once_for_crops_of_all_sizes(
+    client: TestClient, here: Workspace, tmp_path: Path, decodings: list[tuple[str, int]]
+) -> None:
+    (tmp_path / "one").mkdir()
+    Image.new("RGB", (1000, 900), "teal").save(tmp_path / "one" / "photo.png")
+    ingest(here, tmp_path / "one", name="one")
+    [image] = usable_images(here.store, dataset_named(here.store, "one").id)
+    for side in (100, 400, 800, 120):
+        assert client.get(picture_urls().crop(image.id, (0, 0, side, side))).status_code == 200
+    assert len(decodings) == 1
+    assert client.get(picture_urls().crop(image.id, (0, 0, 1001, 9))).text == "The box is not inside the photo."
+    assert len(decodings) == 1
+
+
+def test_three_photos_are_decoded_at_once(
+    client: TestClient, large: list[tuple[int, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures._DECODED.clear()
+    now, most, lock = [0], [0], threading.Lock()
+
+    def slow(file: Path, reduce: int = 1) -> DecodedPhoto:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.05)
+        with lock:
+            now[0] -= 1
+        return DecodedPhoto(Image.new("RGB", (3000, 3000)), 3000, 3000, False)
+
+    monkeypatch.setattr(pictures, "decode_photo", slow)
+    urls = [picture_urls().crop(n, (0, 0, 50, 50)) for n in (1, 2, 3, 4, 5, 6, large[0][0], large[1][0])]
+    with ThreadPoolExecutor(8) as threads:
+        assert {answer.status_code for answer in threads.map(client.get, urls)} == {200}
+    assert most == [3]
 
 
 def test_a_photo_that_changed_has_other_pictures(client: TestClient, here: Workspace, tmp_path: Path) -> None:
@@ -122,7 +191,7 @@ def test_a_read_only_explorer_keeps_no_picture_on_disk(
     opened.workspace.cache_clear()
     first = client.get(url).content
     with monkeypatch.context() as without:
-        without.setattr(pictures, "read_image", lambda _: 1 // 0)
+        without.setattr(pictures, "_decoded", lambda *_: 1 // 0)
         assert client.get(url).content == first  # from memory
         assert client.get(picture_urls().photo(1, 8, 320)).content == kept  # from the disk
     assert [(file.name, file.stat().st_mtime_ns) for file in here.thumbnails.iterdir()] == before

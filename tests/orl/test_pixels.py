@@ -20,11 +20,13 @@ from orl_explorer.orl.pixels import (
     UnreadableImage,
     center_crop,
     crop_box,
+    decode_photo,
     file_digest,
     is_same_file,
     probe_image,
     read_crops,
     read_image,
+    reduction,
     resize_short_side,
     squeeze,
     upright_box,
@@ -360,20 +362,20 @@ def test_a_jpeg_is_decoded_no_finer_than_its_crops_need(tmp_path: Path, monkeypa
     assert decoded == [(640, 480), (320, 240), (80, 60), (80, 60), (640, 480)]
 
 
-def test_with_spare_pixels_a_crop_is_decoded_finer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = gradient(tmp_path / "photo.jpg")
-    decoded: list[tuple[int, int]] = []
-    real = OpenPhoto.stored
+@pytest.mark.parametrize(
+    ("sides", "spare", "reduce"),
+    [((383,), 2, 1), ((384,), 2, 2), ((400, 383), 2, 1), ((767,), 2, 2), ((768,), 2, 4), ((768,), 1, 8), ((95,), 1, 1)],
+)
+def test_with_spare_pixels_a_photo_is_reduced_less(sides: tuple[int, ...], spare: int, reduce: int) -> None:
+    assert reduction([Crop((0, 0, side, 1000), 96) for side in sides], spare) == reduce
 
-    def seen(photo: OpenPhoto, reduce: int = 1) -> Image.Image:
-        decoded.append((image := real(photo, reduce)).size)
-        return image
 
-    monkeypatch.setattr(OpenPhoto, "stored", seen)
-    for side in (383, 384):
-        read_crops(path, lambda *_, side=side: [Crop((0, 0, side, 400), 96)], spare=2)
-    read_crops(path, lambda *_: [Crop((0, 0, 400, 400), 50)], spare=2)
-    assert decoded == [(640, 480), (320, 240), (160, 120)]
+def test_a_jpeg_is_decoded_at_a_part_of_its_size_and_a_png_whole(tmp_path: Path) -> None:
+    photo = decode_photo(gradient(tmp_path / "photo.jpg"), 2)
+    assert (photo.image.size, photo.width, photo.height, photo.reducible) == ((320, 240), 640, 480, True)
+    Image.new("RGB", (640, 480)).save(tmp_path / "photo.png")
+    whole = decode_photo(tmp_path / "photo.png", 2)
+    assert (whole.image.size, whole.width, whole.height, whole.reducible) == ((640, 480), 640, 480, False)
 
 
 def test_nothing_from_outside_a_box_bleeds_into_its_crop(tmp_path: Path) -> None:
