@@ -15,6 +15,7 @@ from starlette.routing import Route
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.explorer.reported import csv_rows
 from orl_explorer.app.server.base_path import under
+from orl_explorer.app.server.numbers import number
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.read import set_by_id
 from orl_explorer.db.store import StoreError
@@ -48,7 +49,7 @@ async def findings_route(request: Request) -> Response:
 async def _download(begin: Callable[..., tuple[str, Iterator[bytes]]], *asked: Any) -> Response:
     try:
         name, pieces = await run_in_threadpool(begin, *asked)
-    except (UserError, StoreError, OverflowError) as reason:  # no database has an id that large
+    except (UserError, StoreError) as reason:
         return PlainTextResponse(str(reason), 404, headers={"Cache-Control": "no-store"})
     kind = KINDS.get(name.rpartition(".")[2], "application/octet-stream")
     headers = {
@@ -87,6 +88,6 @@ def _findings(dataset_id: int) -> tuple[str, Iterator[bytes]]:
 
 
 ROUTES = [
-    Route(f"{PREFIX}/{{set:int}}/{{form}}", export_route),
-    Route(f"{FINDINGS}/{{dataset:int}}", findings_route),
+    Route(f"{PREFIX}/{number('set')}/{{form}}", export_route),
+    Route(f"{FINDINGS}/{number('dataset')}", findings_route),
 ]

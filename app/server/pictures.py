@@ -20,6 +20,7 @@ from orl_explorer.app.explorer import heat
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.explorer.preview import encoder_features
 from orl_explorer.app.server.cache import PictureCache, Recent
+from orl_explorer.app.server.numbers import LARGEST, number
 from orl_explorer.app.server.urls import PREFIX, WIDTHS, picture_urls
 from orl_explorer.db.models import Image as Row
 from orl_explorer.db.photos import image_by_id
@@ -34,7 +35,6 @@ CROP = 96  # pixels
 KEPT = 2**30  # bytes of pictures kept on disk: about 5,000 photos or 200,000 crops
 DECODED = 2**28  # bytes of decoded photos kept in memory: 7 of 12 megapixels, or one of any size
 AT_ONCE = 3  # photos that are decoded at the same time: a large one takes hundreds of megabytes
-LARGEST_ID = 2**31  # ids from here on are not looked up in the store
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
 
@@ -68,9 +68,9 @@ async def attention_route(request: Request) -> Response:
 
 
 ROUTES = [
-    Route(f"{PREFIX}/{{store}}/photo/{{image:int}}/{{width:int}}", photo_route),
-    Route(f"{PREFIX}/{{store}}/crop/{{image:int}}/{{box}}", crop_route),
-    Route(f"{PREFIX}/{{store}}/attention/{{encoder:int}}/{{image:int}}", attention_route),
+    Route(f"{PREFIX}/{{store}}/photo/{number('image')}/{number('width')}", photo_route),
+    Route(f"{PREFIX}/{{store}}/crop/{number('image')}/{{box}}", crop_route),
+    Route(f"{PREFIX}/{{store}}/attention/{number('encoder')}/{number('image')}", attention_route),
 ]
 
 
@@ -103,7 +103,7 @@ def _numbers(text: str, count: int) -> tuple[int, ...] | None:
 
 
 def _find(image_id: int) -> tuple[Row, Path]:
-    found = image_by_id(workspace().store, image_id) if image_id < LARGEST_ID else None
+    found = image_by_id(workspace().store, image_id) if image_id <= LARGEST else None
     if found is None:
         raise MissingPicture(f"There is no photo {image_id}.")
     return found[0], Path(found[1].root) / found[0].path
@@ -194,8 +194,6 @@ def _jpeg(picture: Image.Image, quality: int) -> bytes:
 def _attention(
     opened: Workspace, encoder_id: int, image_id: int, target: tuple[int, ...] | None, look: tuple[str, ...]
 ) -> bytes:
-    if encoder_id >= LARGEST_ID:
-        raise MissingPicture(f"There is no encoder {encoder_id}.")
     try:
         with _FORWARD:
             features = _feature_map(opened, encoder_id, image_id)

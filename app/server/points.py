@@ -19,7 +19,8 @@ from starlette.routing import Route
 
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.server.base_path import under
-from orl_explorer.app.server.pictures import LARGEST_ID, MissingPicture, answer
+from orl_explorer.app.server.numbers import number
+from orl_explorer.app.server.pictures import MissingPicture, answer
 from orl_explorer.app.server.urls import PREFIX
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.gallery import points as store_points
@@ -71,7 +72,7 @@ async def rois_column(request: Request) -> Response:
 def about(request: Request) -> Response:
     """Answer with the name of a photo."""
     image_id = request.path_params["image"]
-    found = image_by_id(workspace().store, image_id) if image_id < LARGEST_ID else None
+    found = image_by_id(workspace().store, image_id)
     if found is None:
         return PlainTextResponse(f"There is no photo {image_id}.", 404)
     return JSONResponse({"name": found[0].path})
@@ -79,9 +80,9 @@ def about(request: Request) -> Response:
 
 BINARY = "application/octet-stream"
 POINT_ROUTES = [
-    Route(f"{PREFIX}/map/photos/{{dataset:int}}/{{encoder:int}}/{{set:int}}/{{column}}", photos_column),
-    Route(f"{PREFIX}/map/rois/{{set:int}}/{{selection:int}}/{{column}}", rois_column),
-    Route(f"{PREFIX}/about/{{image:int}}", about),
+    Route(f"{PREFIX}/map/photos/{number('dataset')}/{number('encoder')}/{number('set')}/{{column}}", photos_column),
+    Route(f"{PREFIX}/map/rois/{number('set')}/{number('selection')}/{{column}}", rois_column),
+    Route(f"{PREFIX}/about/{number('image')}", about),
 ]
 
 
@@ -107,7 +108,6 @@ def shown_rois(opened: Workspace, mined: CorrespondenceSet, selection: int | Non
 
 
 def _photos_column(opened: Workspace, dataset_id: int, encoder_id: int, set_id: int, column: str, k: str) -> bytes:
-    _refuse_large(dataset_id, encoder_id, set_id)
     mined = set_by_id(opened.store, set_id) if set_id else None
     if set_id and mined is None:
         raise MissingPicture(f"There is no correspondence set {set_id}.")
@@ -128,7 +128,6 @@ def _photos_column(opened: Workspace, dataset_id: int, encoder_id: int, set_id: 
 
 
 def _rois_column(opened: Workspace, set_id: int, selection: int, column: str, k: str) -> bytes:
-    _refuse_large(set_id, selection)
     mined = set_by_id(opened.store, set_id)
     if mined is None:
         raise MissingPicture(f"There is no correspondence set {set_id}.")
@@ -160,11 +159,6 @@ def _any_column(made: Map, column: str, k: str) -> bytes:
             found = clusters(made.components.astype(np.float32), int(k))
             return _labels([f"cluster {c + 1}" for c in found.tolist()])
     raise MissingPicture(f"There is no column '{column[:40]}'.")
-
-
-def _refuse_large(*ids: int) -> None:
-    if max(ids) >= LARGEST_ID:
-        raise MissingPicture("Map not found.")
 
 
 def _made(opened: Workspace, shown: MapOf) -> Map:

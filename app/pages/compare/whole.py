@@ -166,7 +166,9 @@ def _photos(place: Place, first: CorrespondenceSet, second: CorrespondenceSet) -
         for row in found[:PER_PAGE]
     ]
     asked = st.query_params.get("q", "")
-    gallery(tiles, key="least_alike", on_open=_open, selected=int(asked) if asked.isdecimal() else None)
+    gallery(
+        tiles, key="least_alike", on_open=_open, selected=int(asked) if asked.isdecimal() and len(asked) < 12 else None
+    )
     with st.container(horizontal=True):
         if after:
             st.button("Back to first page", icon=":material/first_page:", on_click=_turn, args=("",))
