@@ -15,11 +15,12 @@ from starlette.routing import Route
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.explorer.reported import csv_rows
 from orl_explorer.app.server.base_path import under
-from orl_explorer.app.server.numbers import number
+from orl_explorer.app.server.numbers import numeral
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.read import set_by_id
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.tables import csv_lines
 
 PREFIX = "/api/export"
 FINDINGS = "/api/findings"
@@ -79,7 +80,7 @@ def _begin(set_id: int, form: str) -> tuple[str, Iterator[bytes]]:
 
 
 def _findings(dataset_id: int) -> tuple[str, Iterator[bytes]]:
-    from orl_explorer.train.interchange.pieces import csv_lines, gathered  # importing pyarrow is slow
+    from orl_explorer.train.interchange.pieces import gathered  # importing pyarrow is slow
 
     opened = workspace().store
     dataset = dataset_by_id(opened, dataset_id)
@@ -88,6 +89,6 @@ def _findings(dataset_id: int) -> tuple[str, Iterator[bytes]]:
 
 
 ROUTES = [
-    Route(f"{PREFIX}/{number('set')}/{{form}}", export_route),
-    Route(f"{FINDINGS}/{number('dataset')}", findings_route),
+    Route(f"{PREFIX}/{numeral('set')}/{{form}}", export_route),
+    Route(f"{FINDINGS}/{numeral('dataset')}", findings_route),
 ]

@@ -25,6 +25,6 @@ class _Number(Convertor[int]):
 register_url_convertor("number", _Number())
 
 
-def number(name: str) -> str:
+def numeral(name: str) -> str:
     """Return the part of a route's path that is a number, a parameter of this name."""
     return f"{{{name}:number}}"

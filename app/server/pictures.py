@@ -20,7 +20,7 @@ from orl_explorer.app.explorer import heat
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.explorer.preview import encoder_features
 from orl_explorer.app.server.cache import PictureCache, Recent
-from orl_explorer.app.server.numbers import LARGEST, number
+from orl_explorer.app.server.numbers import LARGEST, numeral
 from orl_explorer.app.server.urls import PREFIX, WIDTHS, picture_urls
 from orl_explorer.db.models import Image as Row
 from orl_explorer.db.photos import image_by_id
@@ -68,9 +68,9 @@ async def attention_route(request: Request) -> Response:
 
 
 ROUTES = [
-    Route(f"{PREFIX}/{{store}}/photo/{number('image')}/{number('width')}", photo_route),
-    Route(f"{PREFIX}/{{store}}/crop/{number('image')}/{{box}}", crop_route),
-    Route(f"{PREFIX}/{{store}}/attention/{number('encoder')}/{number('image')}", attention_route),
+    Route(f"{PREFIX}/{{store}}/photo/{numeral('image')}/{numeral('width')}", photo_route),
+    Route(f"{PREFIX}/{{store}}/crop/{numeral('image')}/{{box}}", crop_route),
+    Route(f"{PREFIX}/{{store}}/attention/{numeral('encoder')}/{numeral('image')}", attention_route),
 ]
 
 

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.server.base_path import under
-from orl_explorer.app.server.numbers import number
+from orl_explorer.app.server.numbers import numeral
 from orl_explorer.app.server.pictures import MissingPicture, answer
 from orl_explorer.app.server.urls import PREFIX
 from orl_explorer.db.encoders import encoder_by_id
@@ -80,9 +80,9 @@ def about(request: Request) -> Response:
 
 BINARY = "application/octet-stream"
 POINT_ROUTES = [
-    Route(f"{PREFIX}/map/photos/{number('dataset')}/{number('encoder')}/{number('set')}/{{column}}", photos_column),
-    Route(f"{PREFIX}/map/rois/{number('set')}/{number('selection')}/{{column}}", rois_column),
-    Route(f"{PREFIX}/about/{number('image')}", about),
+    Route(f"{PREFIX}/map/photos/{numeral('dataset')}/{numeral('encoder')}/{numeral('set')}/{{column}}", photos_column),
+    Route(f"{PREFIX}/map/rois/{numeral('set')}/{numeral('selection')}/{{column}}", rois_column),
+    Route(f"{PREFIX}/about/{numeral('image')}", about),
 ]
 
 
