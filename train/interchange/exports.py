@@ -26,11 +26,12 @@ from orl_explorer.train.files import whole_file
 from orl_explorer.train.formats import SetFormat
 from orl_explorer.train.ingest.named_photos import positions, shared_folder
 from orl_explorer.train.interchange import reference
-from orl_explorer.train.interchange.pieces import csv_lines, gathered, no_formula, through, zipped
+from orl_explorer.train.interchange.pieces import gathered, through, zipped
 from orl_explorer.train.mining.candidates import raw_boxes
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
+from orl_explorer.train.tables import csv_lines, no_formula
 from orl_explorer.train.workspace import Workspace
 
 BLOCK = 256  # photos read at once

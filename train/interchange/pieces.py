@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -72,19 +71,3 @@ def zipped(files: Mapping[str, Iterable[str]]) -> Iterator[bytes]:
                     file.write(part.encode())
                     yield from sink.take(SIZE)
     yield from sink.take()
-
-
-def no_formula(cell: str) -> str:
-    """Return a text of a CSV with ``'`` before it if a spreadsheet would read it as a formula."""
-    return f"'{cell}" if cell[:1] in tuple("=+-@\t\r") else cell
-
-
-def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    """Yield the CSV lines of a table; None is empty. Cells that a spreadsheet would read as formulas are quoted."""
-    line = io.StringIO()
-    writer = csv.writer(line, lineterminator="\n")
-    for row in (columns, *rows):
-        writer.writerow(no_formula(cell) if isinstance(cell, str) else cell for cell in row)
-        yield line.getvalue()
-        line.seek(0)
-        line.truncate()

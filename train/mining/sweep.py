@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from orl_explorer.train.mining.trial import Found, Trial
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import with_settings
+from orl_explorer.train.tables import csv_lines
 from orl_explorer.train.workspace import Workspace
 
 SweepGrid = Mapping[str, Sequence[float | str]]  # values by name of a setting
@@ -96,11 +95,9 @@ def cell_rows(cells: Sequence[Cell]) -> list[dict[str, float | str]]:
 def save_cells(cells: Sequence[Cell], path: Path) -> None:
     """Write a row for each cell, its settings first, as CSV, or as JSON if the name ends in .json. Raises UserError."""
     table = cell_rows(cells)
-    text = io.StringIO(newline="")
     if path.suffix == ".json":
-        json.dump(table, text, indent=1)
+        text = json.dumps(table, indent=1)
     else:
-        writer = csv.DictWriter(text, list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
-    publish(lambda file: file.write(text.getvalue().encode()), path)
+        columns = list(table[0])
+        text = "".join(csv_lines(columns, ([row[name] for name in columns] for row in table)))
+    publish(lambda file: file.write(text.encode()), path)

@@ -18,7 +18,8 @@ from orl_explorer.orl.measure.quality import with_labels, without_labels
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.quality import as_mined, as_objects, quality_of
-from orl_explorer.train.mining.sweep import save_cells, sweep
+from orl_explorer.train.mining.sweep import Cell, save_cells, sweep
+from orl_explorer.train.tables import no_formula
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import MINED, NewRun
 from tests.named import mine
@@ -162,3 +163,28 @@ def test_cells_are_saved_as_a_table_and_as_json(mined: Workspace, tmp_path: Path
     assert float(table[1]["cycle"]) == cells[1].measures["cycle"]
     loaded = json.loads((tmp_path / "cells.json").read_text())
     assert loaded == [{**cell.settings, **cell.measures} for cell in cells]
+
+
+def test_a_saved_table_holds_no_formula(tmp_path: Path) -> None:
+    """Names of sets and encoders reach the table of `orl sweep-train`. Numbers stay numbers, also negative ones."""
+    settings: dict[str, float | str] = {"encoder": '=HYPERLINK("http://elsewhere")', "min_similarity": "-0.5", "x": -1}
+    save_cells([Cell(settings, {"cycle": 0.25, "margin": -0.125})], tmp_path / "cells.csv")
+    assert (tmp_path / "cells.csv").read_text() == (
+        'encoder,min_similarity,x,cycle,margin\n"\'=HYPERLINK(""http://elsewhere"")",-0.5,-1,0.25,-0.125\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("-1+cmd|' /C calc'!A1", "'-1+cmd|' /C calc'!A1"),
+        ("+1", "+1"),
+        ("-2.5e-3", "-2.5e-3"),
+        ("\tname", "'\tname"),
+        ("a=b", "a=b"),
+    ],
+)
+def test_a_text_that_a_spreadsheet_would_compute_is_marked(cell: str, written: str) -> None:
+    assert no_formula(cell) == written
