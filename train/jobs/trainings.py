@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib.util import find_spec
 from typing import Any, ClassVar, Literal, Self
@@ -24,6 +25,11 @@ from orl_explorer.train.training.start_from import refuse_wider, start_encoder
 from orl_explorer.train.training.trained_on import FILE as TRAINED_ON
 from orl_explorer.train.training.trained_on import Correspondences, correspondences, photos_alone
 from orl_explorer.train.workspace import Workspace, as_file_name
+
+
+def most_processes() -> int:
+    """Return how many processes may share a training: one per core, or 64 for machines with many GPUs and few cores."""
+    return max(64, os.cpu_count() or 1)
 
 
 class Training(Job):
@@ -63,8 +69,8 @@ class Training(Job):
 
     def _check(self, workspace: Workspace, photos: int, where: str) -> None:
         config = self.config
-        if self.processes < 1:
-            raise UserError(f"Invalid value for --processes: {self.processes}. Use at least 1.")
+        if not 1 <= self.processes <= most_processes():
+            raise UserError(f"Invalid value for --processes: {self.processes}. Use 1 to {most_processes()}.")
         refuse_uneven(config, self.processes)
         if photos < config.batch_size:
             raise UserError(

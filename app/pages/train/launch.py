@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 
 import streamlit as st
@@ -19,7 +18,7 @@ from orl_explorer.db.store import StoreError
 from orl_explorer.orl.architectures import RESNETS
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.launcher import launch
-from orl_explorer.train.jobs.trainings import Pretrain, Train, Training
+from orl_explorer.train.jobs.trainings import Pretrain, Train, Training, most_processes
 from orl_explorer.train.settings import control
 from orl_explorer.train.training.config import (
     GROUPS,
@@ -118,7 +117,7 @@ def _settings(base: TrainConfig, key: str, known: list[str]) -> dict[str, object
         values["processes"] = st.number_input(
             "Training processes",
             1,
-            max(64, os.cpu_count() or 1),
+            most_processes(),
             1,
             key=f"processes-{key}",
             help="Use one process per GPU. On a CPU, use 1: it uses all cores.",

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from orl_explorer.db.models import now
+from orl_explorer.db.photos import ensure_dataset
 from orl_explorer.db.runs.runs import run_by_id, runs, update_run
 from orl_explorer.db.store import StoreError
-from orl_explorer.train.jobs import launcher
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.jobs import launcher, trainings
 from orl_explorer.train.jobs.launcher import identity, kill, launch, request_stop, resume
 from orl_explorer.train.jobs.trainings import Pretrain
 from orl_explorer.train.pools import helpers
@@ -84,3 +86,16 @@ def test_helper_processes_drop_what_the_server_was_given(monkeypatch: pytest.Mon
     with helpers(1) as pool:
         assert [pool.submit(os.getenv, name).result() for name in SECRET] == [None] * len(SECRET)
     assert os.environ["ORL_PASSWORD"] == "secret"  # the server still needs it
+
+
+@pytest.mark.parametrize(("cores", "processes", "most"), [(2, 0, 64), (2, 65, 64), (96, 97, 96), (2, 10**9, 64)])
+def test_a_training_on_more_processes_than_allowed_is_refused(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, most: int
+) -> None:
+    dataset = ensure_dataset(workspace.store, "trip", "/photos", "folder")
+    monkeypatch.setattr(trainings.os, "cpu_count", lambda: cores)
+    job = Pretrain(name="new", dataset_id=dataset.id, config=BYOLConfig(), processes=processes)
+    with pytest.raises(UserError) as refusal:
+        launch(workspace, job)
+    assert str(refusal.value) == f"Invalid value for --processes: {processes}. Use 1 to {most}."
+    assert runs(workspace.store) == []
