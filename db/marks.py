@@ -1,4 +1,7 @@
-"""Tables of what people mark: verdicts, tags and selections. Their names are public, as those of ``db.models``."""
+"""Tables of what people mark and do: verdicts, tags, selections, actions.
+
+Their names are public, as those of ``db.models``.
+"""
 
 from __future__ import annotations
 
@@ -61,3 +64,15 @@ class Selection(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     image_ids: Mapped[bytes] = mapped_column(LargeBinary)  # int64 [n] little-endian, ascending
     author: Mapped[str]
+
+
+class Action(Base):
+    """Something that a person or an account has done: launched, stopped, deleted, renamed, added."""
+
+    __tablename__ = "action"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    author: Mapped[str]
+    action: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str]  # such as: run 3, set holiday-pairs
+    detail: Mapped[str]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from orl_explorer.db.people.actions import Logged, log_action
 from orl_explorer.db.runs.runs import run_by_id
 from orl_explorer.db.store import Store, open_store, sqlite_url
+from orl_explorer.train.account import account
 from orl_explorer.train.errors import UserError
 
 DEFAULT = "workspace"
@@ -16,10 +19,11 @@ NO_FILE_NAME = '/\\:*?"<>|'  # characters that no file name can hold everywhere
 
 @dataclass(frozen=True)
 class Workspace:
-    """An open workspace. It holds results; photos stay in their own folders."""
+    """An open workspace. It holds results; photos stay in their own folders. actor: returns who acts in it."""
 
     path: Path
     store: Store
+    actor: Callable[[], str] = field(default=account, compare=False, repr=False)
 
     @property
     def embeddings(self) -> Path:
@@ -40,6 +44,15 @@ class Workspace:
     def orders(self) -> Path:
         """Cache of the orders of each set's pairs, safe to delete."""
         return self.path / "orders"
+
+    def log(self, action: Logged, subject: str, detail: str = "") -> None:
+        """Note that the actor has done something. subject: such as ``run 3``. Raises StoreError."""
+        log_action(self.store, self.actor(), action, subject, detail)
+
+    def for_a_thread(self) -> Workspace:
+        """Return the workspace for another thread, in which the present actor goes on to act."""
+        who = self.actor()
+        return replace(self, actor=lambda: who)
 
     def run_folder(self, run_id: int) -> Path:
         """Return the folder of a run: config.json, log.txt, checkpoints, encoder. Raises StoreError."""

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from orl_explorer.app.cli import (
+    actions,
     attention,
     datasets,
     evaluations,
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "reproduce": experiments.reproduce_command,
     "export": interchange.export_command,
     "export-encoder": interchange.export_encoder_command,
+    "actions": actions.actions_command,
     "doctor": doctor,
 }
 for name, command in COMMANDS.items():

@@ -9,7 +9,6 @@ import typer
 from orl_explorer.app.cli.common import Json, Where, out, pass_on, print_json
 from orl_explorer.app.cli.names import SetArgument
 from orl_explorer.app.cli.terminal import TextTable
-from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.measures import with_chance
 from orl_explorer.app.records import set_record, states
 from orl_explorer.db.encoders import encoder_by_id
@@ -111,7 +110,7 @@ def delete_command(
     workspace: Where = None,
 ) -> None:
     """Delete a set: its neighbours, RoIs and pairs. Photos, features, verdicts, runs and encoders are kept."""
-    gone = work.delete(open_workspace(workspace), name, author(), confirm)
+    gone = work.delete(open_workspace(workspace), name, confirm)
     kept = []
     if gone.trained:
         kept.append(f"{len(gone.trained)} run{'s' * (len(gone.trained) > 1)} that trained on it")

@@ -40,7 +40,8 @@ class Adding(BackgroundWork):
     def __init__(self, workspace: Workspace, wanted: Wanted) -> None:
         self.wanted = wanted
         self.found: Ingested | None = None
-        super().__init__(lambda progress: self._ingest(workspace, progress))
+        acting = workspace.for_a_thread()
+        super().__init__(lambda progress: self._ingest(acting, progress))
 
     def _ingest(self, workspace: Workspace, progress: Progress) -> None:
         progress.phase("Reading photos", 0)

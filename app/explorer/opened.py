@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import lru_cache
 
+from orl_explorer.app.explorer.author import author
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 
@@ -15,5 +17,5 @@ def read_only() -> bool:
 
 @lru_cache(maxsize=1)
 def workspace() -> Workspace:
-    """Return the server's workspace, opened once."""
-    return open_workspace(read_only=read_only())
+    """Return the server's workspace, opened once. Whoever is logged in acts in it."""
+    return replace(open_workspace(read_only=read_only()), actor=author)

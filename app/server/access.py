@@ -238,6 +238,7 @@ class Gate:
             return _form(self.access, there, doubt, 403)
         request.session.clear()
         request.session["person"] = mail if verified else str(claims.get("sub"))
+        request.session["named"] = True
         return RedirectResponse(there, 303)
 
     def _client(self) -> Any:

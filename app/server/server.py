@@ -13,10 +13,12 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orl_explorer.app.explorer.author import learn_people
 from orl_explorer.app.explorer.opened import read_only, workspace
 from orl_explorer.app.server import downloads
 from orl_explorer.app.server.access import from_environment, gate
 from orl_explorer.app.server.base_path import BasePath, base_path, under
+from orl_explorer.app.server.people import People, logged_in
 from orl_explorer.app.server.pictures import ROUTES
 from orl_explorer.app.server.points import POINT_ROUTES
 from orl_explorer.db.store import StoreError
@@ -86,6 +88,7 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
         watching.cancel()
 
 
+learn_people(logged_in)
 app = st.App(
     str(Path(__file__).parents[1] / "pages" / "main.py"),
     routes=[Route(under(own.path), own.endpoint) for own in (*ROUTES, *POINT_ROUTES, *downloads.ROUTES)],
@@ -93,6 +96,7 @@ app = st.App(
         Middleware(SecurityHeaders),
         Middleware(BasePath, base=base_path()),
         *gate(workspace(), from_environment()),
+        Middleware(People),
     ],
     lifespan=lifespan,
 )

@@ -343,7 +343,7 @@ def test_nobody_goes_by_an_address_that_is_not_verified(
     client = guarded(**provider.access())
     provider.send_back(client, "ada@example.org")
     kept = b64decode(unquote(client.cookies["orl_session"]).split(".")[0])
-    assert json.loads(kept) == {"person": name}
+    assert json.loads(kept) == {"person": name, "named": True}
 
 
 def test_a_setting_that_is_neither_yes_nor_no_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

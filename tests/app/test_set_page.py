@@ -102,7 +102,7 @@ def test_a_server_that_only_shows_changes_no_set(here: Workspace, show: Show, mo
     assert not at.exception
     assert not [b for b in at.button if b.label.startswith(("Rename", "Delete"))]
     assert len(at.get("link_button")) == len(FORMS)
-    assert not attempted(lambda: work.delete(here, "demo-starter", "ann"))
+    assert not attempted(lambda: work.delete(here, "demo-starter"))
     assert find_set(here.store, "demo-starter") is not None
 
 

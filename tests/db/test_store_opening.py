@@ -54,6 +54,7 @@ NEWER = [  # what the revisions after the first one added, undone
     "ALTER TABLE dataset DROP COLUMN gone_count",
     "ALTER TABLE dataset DROP COLUMN last_ingest",
     "DROP TABLE finding",
+    "DROP TABLE action",
 ]
 
 

@@ -26,6 +26,7 @@ RELIED_ON = {
     "tag": "image_id tag author created_at",
     "pair_tag": "query_roi_id key_roi_id tag author created_at",
     "selection": "id name dataset_id created_at image_ids author",
+    "action": "id created_at author action subject detail",
 }
 
 

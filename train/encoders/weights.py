@@ -22,6 +22,7 @@ from orl_explorer.train.encoders.state_dicts import Weights, checkpoint_weights,
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.settings import Precision
+from orl_explorer.train.words import printable
 from orl_explorer.train.workspace import Workspace, file_name
 
 
@@ -48,13 +49,15 @@ def add(
         return add_encoder(workspace.store, row)
     save_weights(weights, path)
     try:
-        return add_encoder(workspace.store, row)
+        added = add_encoder(workspace.store, row)
     except StoreError:
         # Unless another process has added an encoder of this name meanwhile, nothing uses the file.
         with contextlib.suppress(StoreError):
             if find_encoder(workspace.store, name) is None:
                 path.unlink(missing_ok=True)
         raise
+    workspace.log("add", f"encoder {name}", printable(source))
+    return added
 
 
 def weights_from(

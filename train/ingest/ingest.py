@@ -26,6 +26,7 @@ from orl_explorer.train.ingest.annotated import boxes_as_shown
 from orl_explorer.train.ingest.findings import KINDS, OTHER_FORMAT, PACKED, SEVERAL_PICTURES, TRANSPARENT, Kind
 from orl_explorer.train.ingest.layouts import Layout, detect
 from orl_explorer.train.ingest.presence import Presence, refuse_emptied_root, refuse_lost_root
+from orl_explorer.train.words import printable
 from orl_explorer.train.workspace import Workspace
 
 BATCH = 512  # files read, and rows written, at a time
@@ -74,6 +75,7 @@ def ingest(
             + (f" Files that end in {', '.join(held)} are not read." if held else "")
         )
     dataset = ensure_dataset(workspace.store, name or found.root.name, str(found.root), found.name)
+    workspace.log("add", f"dataset {dataset.name}", printable(str(found.root)))
     counts, presence = Ingested(dataset), Presence(workspace.store, dataset.id, found.root)
     seen = 0
     # Files that have not changed are not opened again.

@@ -19,6 +19,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.launcher import reconcile
 from orl_explorer.train.lost import file_problem
 from orl_explorer.train.training.trained_on import FILE, Correspondences
+from orl_explorer.train.words import printable
 from orl_explorer.train.workspace import Workspace
 
 Accepted = Literal["missing", "different"]
@@ -73,6 +74,7 @@ def move_photos(
     keep_stamps(workspace.store, found.stamps)
     set_root(workspace.store, found.dataset.id, str(found.root))
     mark_lost(workspace.store, {photo.id: Lost(GONE, NOT_THERE) for photo in found.missing})
+    workspace.log("move", f"dataset {name}", f"to {printable(str(found.root))}")
     return replace(found, dataset=dataset_by_id(workspace.store, found.dataset.id))
 
 

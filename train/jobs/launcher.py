@@ -56,6 +56,7 @@ def launch(workspace: Workspace, job: Job, brings: Mapping[str, Path] | None = N
     folder = new_folder(workspace, run.id)
     for name, path in (brings or {}).items():
         path.rename(folder / name)
+    workspace.log("launch", f"run {run.id}", f"{job.described}: {run.name}")
     return _start(workspace, run_by_id(workspace.store, run.id))
 
 
@@ -81,6 +82,7 @@ def resume(workspace: Workspace, run_id: int) -> Run:
     queued["heartbeat_at"] = now()  # else it counts as crashed until its process starts
     if not update_run(workspace.store, run_id, only_if=ENDED, **queued):
         raise UserError(f"Run {run_id} is {run.status}. Only a run that has ended can be resumed.")
+    workspace.log("resume", f"run {run_id}", run.name)
     return _start(workspace, run_by_id(workspace.store, run_id))
 
 
@@ -91,7 +93,8 @@ def request_stop(workspace: Workspace, run_id: int) -> Run:
     run = run_by_id(workspace.store, run_id)
     if run.status in ENDED:
         raise UserError(f"Run {run_id} has already ended ({run.status}).")
-    update_run(workspace.store, run_id, only_if=("queued", "running"), status="stopping")
+    if update_run(workspace.store, run_id, only_if=("queued", "running"), status="stopping"):
+        workspace.log("stop", f"run {run_id}", run.name)
     return run_by_id(workspace.store, run_id)
 
 
@@ -114,6 +117,7 @@ def kill(workspace: Workspace, run_id: int) -> Run:
     if run.host and run.host != platform.node() and is_alive(run):
         raise UserError(f"Run {run_id} runs on {run.host}. Stop it there.")
     if run.pid and is_alive(run):
+        workspace.log("kill", f"run {run_id}", run.name)
         _signal_group(run.pid, signal.SIGTERM)
         if not _gone(run, within=3):
             _signal_group(run.pid, signal.SIGKILL)

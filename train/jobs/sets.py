@@ -39,9 +39,10 @@ def rename(workspace: Workspace, name: str, new: str) -> None:
     refuse_taken_set(workspace, new)
     reconcile(workspace)  # a crashed run must not block it
     rename_set(workspace.store, found.id, new)
+    workspace.log("rename", f"set {name}", f"to {new}")
 
 
-def delete(workspace: Workspace, name: str, author: str, confirmed: str = "") -> Dependents:
+def delete(workspace: Workspace, name: str, confirmed: str = "") -> Dependents:
     """Delete a set and return its dependents. If this raises UserError or StoreError, nothing is deleted.
 
     confirmed: the name of the set again, required if runs trained on it.
@@ -56,6 +57,7 @@ def delete(workspace: Workspace, name: str, author: str, confirmed: str = "") ->
         raise UserError(
             f"{runs.capitalize()} {ids} trained on the correspondence set '{name}'. Repeat its name to delete it."
         )
-    delete_set(workspace.store, found.id, author)
+    delete_set(workspace.store, found.id, workspace.actor())
+    workspace.log("delete", f"set {name}", f"set {found.id}")
     drop_matches(workspace, found.id)
     return affected

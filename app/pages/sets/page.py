@@ -10,7 +10,6 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.measures import with_chance
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.shell import Place
@@ -341,7 +340,7 @@ def _on_rename(set_id: int, name: str) -> None:
 
 def _on_delete(set_id: int, name: str) -> None:
     confirmed = str(st.session_state.get(f"confirm-{set_id}", "")).strip()
-    if attempted(lambda: work.delete(shell.workspace(), name, author(), confirmed)):
+    if attempted(lambda: work.delete(shell.workspace(), name, confirmed)):
         st.session_state.pop("set", None)
         st.toast(f"Deleted {shell.escape(name)}.", icon=":material/check:")
 
