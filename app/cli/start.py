@@ -18,6 +18,7 @@ from rich.markup import escape
 from orl_explorer import app
 from orl_explorer.app.cli.common import Detach, Where, follow_run, out, progress_bar
 from orl_explorer.app.cli.dev import serve
+from orl_explorer.app.explorer.paths import roots_environment
 from orl_explorer.app.server import base_path as below
 from orl_explorer.app.server.access import LOCAL_NAMES, Access, from_environment, invent_password, is_local
 from orl_explorer.train.errors import UserError
@@ -51,6 +52,15 @@ _DEV_OPTIONS: dict[str, object] = {
     "server.runOnSave": "true",
     "client.showErrorDetails": "full",
 }
+
+PhotosBelow = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="DIR",
+        help="Let people in the browser add and evaluate only folders below this one. May be repeated. "
+        "Default: $ORL_PHOTO_ROOTS, folders separated by colons, else every folder that the server can read.",
+    ),
+]
 
 
 def demo(workspace: Where = None, detach: Detach = False) -> None:
@@ -90,6 +100,7 @@ def explore(
             "Default: $ORL_BASE_PATH, else $STREAMLIT_SERVER_BASE_URL_PATH, else none."
         ),
     ] = None,
+    photos_below: PhotosBelow = None,
     dev: Annotated[bool, typer.Option("--dev", help="Reload the explorer when its source files change.")] = False,
 ) -> None:
     """Start the web app and print its address.
@@ -105,7 +116,7 @@ def explore(
         access = replace(access, password=invent_password())
     elif not access.closed:
         access = replace(access, hosts=(*LOCAL_NAMES, *(allow_host or ())))
-    base = _base_path(base_path, access)
+    base, roots = _base_path(base_path, access), roots_environment(photos_below)
     _refuse_taken(host, port)
     address = f"http://{_shown(host)}:{port}" + (f"{base}/" if base else "")
     where = f"(workspace {escape(str(opened.path))}; stop with Ctrl-C)"
@@ -114,7 +125,7 @@ def explore(
         out.print(f"Password: [bold]{access.password}[/]  (set your own with $ORL_PASSWORD)", markup=True)
     opened.store.close()
     told = {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only)), below.VARIABLE: base}
-    environment = PATIENT | os.environ | told | access.environment()
+    environment = PATIENT | os.environ | told | roots | access.environment()
     options = _OPTIONS | {"server.address": host, "server.port": port, "server.baseUrlPath": base}
     sys.stdout.flush()
     if dev:

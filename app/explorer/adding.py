@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 
 from orl_explorer.app.explorer.background import BackgroundWork
+from orl_explorer.app.explorer.paths import allowed_path
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import Ingested, ingest
@@ -48,9 +48,9 @@ class Adding(BackgroundWork):
         try:
             self.found = ingest(
                 workspace,
-                typed_path(self.wanted.folder),
+                allowed_path(self.wanted.folder),
                 layout=self.wanted.layout,
-                annotations=typed_path(self.wanted.annotations) if self.wanted.annotations.strip() else None,
+                annotations=allowed_path(self.wanted.annotations) if self.wanted.annotations.strip() else None,
                 name=self.wanted.name.strip() or None,
                 report=lambda seen: progress.advance(seen - self.done),
             )
@@ -77,14 +77,3 @@ def start_adding(workspace: Workspace, wanted: Wanted) -> Adding:
             raise UserError("Photos are being added already. Wait until that ends, or stop it.")
         _latest[:] = [Adding(workspace, wanted)]
         return _latest[0]
-
-
-def typed_path(text: str) -> Path:
-    """Return the path that a person typed or pasted: quotes around it are removed, ``~`` is the home folder."""
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        text = text[1:-1]
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError:  # there is no such home folder
-        return Path(text).absolute()

@@ -6,8 +6,9 @@ from typing import get_args
 
 import streamlit as st
 
-from orl_explorer.app.explorer.adding import Adding, Wanted, latest, start_adding, typed_path
+from orl_explorer.app.explorer.adding import Adding, Wanted, latest, start_adding
 from orl_explorer.app.explorer.opened import read_only
+from orl_explorer.app.explorer.paths import allowed_path, photo_roots
 from orl_explorer.app.explorer.reported import reasons
 from orl_explorer.app.pages.pace import told_of_run
 from orl_explorer.app.pages.shell import Place, attempt, code, encoder_label, escape, has_page, open_page, share_done
@@ -71,7 +72,9 @@ def ask_for_photos(opened: Workspace) -> None:
                 key="add-annotations",
             ),
         )
-        st.caption("Photos stay where they are and are never changed.")
+        below = " or ".join(code(str(root)) for root in photo_roots())
+        where = f" The folder must be below {below}." if below else ""
+        st.caption(f"Photos stay where they are and are never changed.{where}")
         asked = st.form_submit_button("Add photos", icon=":material/add_photo_alternate:")
     if asked:
         st.session_state["adding"] = _begin(opened, wanted)
@@ -153,7 +156,7 @@ def ask_where_photos_are(opened: Workspace, dataset: Dataset, problem: str) -> N
             found = move_photos(
                 opened,
                 dataset.name,
-                typed_path(path),
+                allowed_path(path),
                 check=check,
                 accept=[state for state, asked in accepted.items() if asked],
                 report=lambda done, total: status.update(label=f"Comparing photos … {done:,} of {total:,}"),

@@ -13,7 +13,8 @@ from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.explorer import adding
-from orl_explorer.app.explorer.adding import Wanted, typed_path
+from orl_explorer.app.explorer.adding import Wanted
+from orl_explorer.app.explorer.paths import typed_path
 from orl_explorer.app.explorer.reported import named_findings, reasons
 from orl_explorer.app.pages.ingest.page import names_table
 from orl_explorer.app.pages.shell import escape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from orl_explorer.app.explorer.paths import allowed_path
 from orl_explorer.app.pages import forms, shell
 from orl_explorer.db.encoders import encoder_named, encoders
 from orl_explorer.db.photos import datasets
@@ -87,6 +88,8 @@ def _launch(opened: Workspace, encoder: str, data: str, config: EvaluateConfig) 
         st.error("Choose the data to evaluate on.")
         return
     try:
+        if PROTOCOLS[config.protocol].takes_folder:
+            data = str(allowed_path(data))
         run = launch(opened, Evaluate.on(opened, encoder_named(opened.store, encoder), data, config))
     except (UserError, StoreError) as mistake:
         st.error(shell.escape(str(mistake)))
