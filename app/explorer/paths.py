@@ -11,7 +11,7 @@ from orl_explorer.train.errors import UserError
 VARIABLE = "ORL_PHOTO_ROOTS"
 
 
-def photo_roots() -> list[Path]:
+def readable_roots() -> list[Path]:
     """Return the folders that the environment names, links resolved; [] if any folder may be read.
 
     Raises UserError if the variable names no folder, or one that is not there.
@@ -22,7 +22,7 @@ def photo_roots() -> list[Path]:
 
 def roots_environment(given: Sequence[Path] | None) -> dict[str, str]:
     """Return the environment variable for the server: the given folders, else those of the environment."""
-    roots = _resolved("--photos-below", given) if given else photo_roots()
+    roots = _resolved("--photos-below", given) if given else readable_roots()
     if any(os.pathsep in str(root) for root in roots):
         raise UserError(f"A folder for --photos-below cannot have '{os.pathsep}' in its path.")
     return {VARIABLE: os.pathsep.join(map(str, roots))} if roots else {}
@@ -33,7 +33,7 @@ def allowed_path(text: str) -> Path:
 
     With roots, links are resolved, so that the path leads to what was checked.
     """
-    path, roots = typed_path(text), photo_roots()
+    path, roots = typed_path(text), readable_roots()
     if not roots:
         return path
     try:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from orl_explorer.app.explorer.adding import Adding, Wanted, latest, start_adding
 from orl_explorer.app.explorer.opened import read_only
-from orl_explorer.app.explorer.paths import allowed_path, photo_roots
+from orl_explorer.app.explorer.paths import allowed_path, readable_roots
 from orl_explorer.app.explorer.reported import reasons
 from orl_explorer.app.pages.pace import told_of_run
 from orl_explorer.app.pages.shell import Place, attempt, code, encoder_label, escape, has_page, open_page, share_done
@@ -72,7 +72,7 @@ def ask_for_photos(opened: Workspace) -> None:
                 key="add-annotations",
             ),
         )
-        below = " or ".join(code(str(root)) for root in photo_roots())
+        below = " or ".join(code(str(root)) for root in readable_roots())
         where = f" The folder must be below {below}." if below else ""
         st.caption(f"Photos stay where they are and are never changed.{where}")
         asked = st.form_submit_button("Add photos", icon=":material/add_photo_alternate:")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orl_explorer.app.cli import start
-from orl_explorer.app.explorer.paths import VARIABLE, allowed_path, photo_roots
+from orl_explorer.app.explorer.paths import VARIABLE, allowed_path, readable_roots
 from orl_explorer.db.photos import datasets
 from orl_explorer.db.runs.runs import runs
 from orl_explorer.train.errors import UserError
@@ -32,7 +32,7 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
 def test_without_roots_every_folder_may_be_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     (tmp_path / "link").symlink_to("/etc")
-    assert (photo_roots(), allowed_path(f"'{tmp_path}/link'")) == ([], tmp_path / "link")
+    assert (readable_roots(), allowed_path(f"'{tmp_path}/link'")) == ([], tmp_path / "link")
 
 
 def test_folders_below_the_roots_may_be_added_and_links_are_resolved(roots: tuple[Path, Path]) -> None:
