@@ -29,9 +29,9 @@ def roots_environment(given: Sequence[Path] | None) -> dict[str, str]:
 
 
 def allowed_path(text: str) -> Path:
-    """Return the path that a person typed. Raises UserError, whether it exists or not, if it is outside of the roots.
+    """Return the path that a person typed. With roots, links are resolved, so that it leads to what was checked.
 
-    With roots, links are resolved, so that the path leads to what was checked.
+    Raises UserError, whether it exists or not, if it is outside of the roots, or a folder with links that lead out.
     """
     path, roots = typed_path(text), readable_roots()
     if not roots:
@@ -40,10 +40,31 @@ def allowed_path(text: str) -> Path:
         real = path.resolve()
     except (OSError, RuntimeError):  # a circle of links
         real = None
-    if real is None or not any(real.is_relative_to(root) for root in roots):
-        below = " or ".join(map(str, roots))
+    below = " or ".join(map(str, roots))
+    if real is None or not _is_below(real, roots):
         raise UserError(f"{path} is not below {below}. This explorer reads no other folders.")
+    if (link := _link_outside(real, roots)) is not None:
+        raise UserError(f"{link} is a link out of {below}. Remove it: this explorer reads no other folders.")
     return real
+
+
+def _is_below(real: Path, roots: Sequence[Path]) -> bool:
+    return any(real.is_relative_to(root) for root in roots)
+
+
+def _link_outside(folder: Path, roots: Sequence[Path]) -> Path | None:
+    """Return a link in a folder, or in one that its links lead to, that leads out of the roots; None without one."""
+    seen, todo = {folder}, [folder]
+    while todo:
+        for above, folders, files in os.walk(todo.pop()):
+            for link in filter(Path.is_symlink, (Path(above, name) for name in (*folders, *files))):
+                target = Path(os.path.realpath(link))
+                if not _is_below(target, roots):
+                    return link
+                if target not in seen:
+                    seen.add(target)
+                    todo.append(target)  # a file is walked as nothing
+    return None
 
 
 def typed_path(text: str) -> Path:

@@ -57,6 +57,24 @@ def test_any_other_path_is_refused_whether_or_not_it_is_there(roots: tuple[Path,
     assert str(refusal.value) == f"{path} is not below {a} or {b}. {OTHERWISE}"
 
 
+@pytest.mark.parametrize("link", ["{a}/trip/x.jpg", "{a}/trip/deep/er", "{b}/linked/x"])
+def test_a_folder_with_a_link_out_of_the_roots_is_refused(roots: tuple[Path, Path], link: str) -> None:
+    """Also if the link is in another folder, to which a link leads."""
+    a, b = roots
+    (a / "trip" / "deep").mkdir()
+    (b / "linked").mkdir()
+    (a / "trip" / "inside").symlink_to(b / "linked")
+    (b / "linked" / "back").symlink_to(a / "trip")
+    assert allowed_path(f"{a}/trip") == a / "trip"
+    outside = Path(link.format(a=a, b=b))
+    outside.symlink_to(a.parent / "secret")
+    with pytest.raises(UserError) as refusal:
+        allowed_path(f"{a}/trip")
+    assert str(refusal.value) == (
+        f"{outside} is a link out of {a} or {b}. Remove it: this explorer reads no other folders."
+    )
+
+
 def test_the_forms_of_the_explorer_refuse_other_folders(
     here: Workspace, show: Show, roots: tuple[Path, Path], scenes: Path
 ) -> None:
