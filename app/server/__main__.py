@@ -16,8 +16,11 @@ def main() -> NoReturn:
     """Run Streamlit. Its server handles a signal while it runs, and repeats it when it has closed its connections."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
+    from streamlit import config, file_util
     from streamlit.web.cli import main as streamlit
 
+    # Not those of the current folder, which may be somebody else's project.
+    config.get_config_files = lambda file_name: [file_util.get_streamlit_file_path(file_name)]
     streamlit()
     sys.exit(0)
 

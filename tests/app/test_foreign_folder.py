@@ -21,6 +21,8 @@ ORL = Path(sys.executable).with_name("orl")
 OURS = ("ORL_WORKSPACE", "PYTHONPATH", "PYTHONSAFEPATH")
 LITTLE = "--preset small --set epochs=1 --set batch_size=4 --set image_size=32 --set hidden=16"
 
+OPTIONS = "[server]\ncorsAllowedOrigins = ['http://elsewhere.example']\n"  # of Streamlit
+
 Orl = Callable[..., str]
 
 
@@ -31,6 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.mkdir()
     for name in NAMES:
         (made / f"{name}.py").write_text("import os\nos.close(os.open(__file__ + '.ran', os.O_CREAT))\n")
+    (made / ".streamlit").mkdir()
+    (made / ".streamlit" / "config.toml").write_text(OPTIONS)
     return made
 
 
@@ -95,9 +99,12 @@ def test_the_explorer_is_ours(mined: Path, folder: Path) -> None:
         port = probe.getsockname()[1]
     process = started(folder, "explore", "--port", str(port))
 
+    origin = {"Origin": "http://elsewhere.example"}
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/_stcore/health", headers=origin)
+
     def answers() -> bool:
         try:
-            return urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2).status == 200
+            return urllib.request.urlopen(asked, timeout=2).headers["Access-Control-Allow-Origin"] is None
         except OSError:
             return False
 
