@@ -132,7 +132,8 @@ def served(workspace: Path) -> Iterator[tuple[str, psutil.Process, float]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "orl_explorer", "explore", "--workspace", str(workspace), "--port", str(port)]
+    options = ["--no-login", "--workspace", str(workspace), "--port", str(port)]
+    command = [sys.executable, "-m", "orl_explorer", "explore", *options]
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:

@@ -29,7 +29,8 @@ def orl(*words: str) -> list[str]:
 def until_pairs_show(workspace: str) -> float:
     """Return the seconds from starting the server until the pair page shows its photos and its table."""
     began = time.perf_counter()
-    server = subprocess.Popen(orl("explore", "--workspace", workspace, "--port", str(PORT)), stdout=subprocess.DEVNULL)
+    command = orl("explore", "--no-login", "--workspace", workspace, "--port", str(PORT))
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         with sync_playwright() as playwright:
             found = next((p for n in ("chromium", "google-chrome") if (p := shutil.which(n))), None)

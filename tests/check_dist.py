@@ -72,9 +72,8 @@ def look_at(orl: Path, folder: Path, environment: dict[str, str]) -> None:
         port = probe.getsockname()[1]
     log, address = folder / "explorer.log", f"http://127.0.0.1:{port}"
     with log.open("wb") as out:
-        server = subprocess.Popen(
-            [orl, "explore", "--port", str(port)], cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT
-        )
+        words = [orl, "explore", "--no-login", "--port", str(port)]
+        server = subprocess.Popen(words, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT)
     try:
         wait_until_healthy(address, server, log)
         with sync_playwright() as playwright:

@@ -29,18 +29,18 @@ _CAUSES = {
 DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors of the disk, whatever was being done
 
 
-def publish(write: Callable[[BinaryIO], object], path: Path, lasting: bool = True) -> None:
+def publish(write: Callable[[BinaryIO], object], path: Path, lasting: bool = True, mode: int = 0o666) -> None:
     """Write or replace a file atomically: write a temporary file, fsync, rename, fsync the folder.
 
     Several threads and processes may write the same file; the last one wins. lasting: if false, nothing is fsynced, and
-    the file may be damaged or lost if the machine dies. Raises UserError that names the cause if the file cannot be
-    written; an existing file is untouched then.
+    the file may be damaged or lost if the machine dies. mode: who may read the file, less the umask. Raises UserError
+    that names the cause if the file cannot be written; an existing file is untouched then.
     """
     with said_plainly(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
         try:
-            with writing(aside) as file:
+            with writing(aside, mode) as file:
                 write(file)
                 if lasting:
                     file.flush()
@@ -58,9 +58,9 @@ def publish(write: Callable[[BinaryIO], object], path: Path, lasting: bool = Tru
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
+def writing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     """Open a file for writing. A full disk raises OSError, even if the writer reports it as an error of its own."""
-    raw = _Watched(path, "wb")
+    raw = _Watched(path, "wb", opener=lambda name, flags: os.open(name, flags, mode))
     with io.BufferedWriter(raw) as file:
         try:
             yield cast(BinaryIO, file)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,24 +20,30 @@ from rich.markup import escape
 from orl_explorer import app
 from orl_explorer.app.cli.common import Detach, Where, follow_run, out, progress_bar
 from orl_explorer.app.cli.dev import serve
+from orl_explorer.app.cli.terminal import Terminal
 from orl_explorer.app.explorer.paths import roots_environment
 from orl_explorer.app.server import base_path as below
 from orl_explorer.app.server.access import LOCAL_NAMES, Access, from_environment, invent_password, is_local
+from orl_explorer.app.server.asked import host_and_port
+from orl_explorer.app.server.door import LOGIN
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.interpreter import module_command
 from orl_explorer.train.jobs.launcher import PATIENT
 from orl_explorer.train.workspace import open_workspace
 
+SHORT = 12  # characters of a password that gets a warning
 _APP = Path(app.__file__).parent
 _OPTIONS: dict[str, object] = {
     "server.headless": "true",
     "server.fileWatcherType": "none",
     "server.maxUploadSize": 1,
-    # not as a .streamlit/config.toml of the current folder says:
+    # whatever the user's own configuration of Streamlit says:
     "server.enableCORS": "true",
     "server.enableXsrfProtection": "true",
     "server.enableStaticServing": "false",
     "server.enableAgentApi": "false",
+    "server.sslCertFile": "",
+    "server.sslKeyFile": "",
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
@@ -82,16 +90,19 @@ def explore(
     workspace: Where = None,
     host: Annotated[
         str,
-        typer.Option(
-            help="Address to listen on. Any address other than 127.0.0.1 lets other machines connect, after a login."
-        ),
+        typer.Option(help="Address to listen on. Any address other than 127.0.0.1 lets other machines connect."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Show everything, but do not allow changes or new runs.")
     ] = False,
+    no_login: Annotated[
+        bool,
+        typer.Option("--no-login", help="Require no login. All programs and users of this machine can then enter."),
+    ] = False,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="Also accept this host name in URLs. May be repeated.")
+        list[str] | None,
+        typer.Option(help="Accept this host name in URLs, besides localhost, and no other. May be repeated."),
     ] = None,
     base_path: Annotated[
         str | None,
@@ -100,39 +111,89 @@ def explore(
             "Default: $ORL_BASE_PATH, else $STREAMLIT_SERVER_BASE_URL_PATH, else none."
         ),
     ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Serve over TLS with this certificate chain (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM, no passphrase).")] = None,
     photos_below: PhotosBelow = None,
     dev: Annotated[bool, typer.Option("--dev", help="Reload the explorer when its source files change.")] = False,
 ) -> None:
-    """Start the web app and print its address.
+    """Start the web app and print its address, a link that logs you in.
 
-    To require a password, set $ORL_PASSWORD. To require login with an OpenID Connect provider, set $ORL_OIDC_ISSUER,
-    $ORL_OIDC_CLIENT_ID and $ORL_OIDC_CLIENT_SECRET. To admit only some of its users, list their e-mail addresses in
-    $ORL_OIDC_PEOPLE, separated by spaces; the provider must report these addresses as verified. If it verifies all
-    addresses but does not report it, set ORL_OIDC_VERIFIES_EMAIL=1.
+    To choose a password, set $ORL_PASSWORD, or name a file that holds it in $ORL_PASSWORD_FILE. To require login with
+    an OpenID Connect provider, set $ORL_OIDC_ISSUER, $ORL_OIDC_CLIENT_ID and $ORL_OIDC_CLIENT_SECRET (or
+    $ORL_OIDC_CLIENT_SECRET_FILE). To admit only some of its users, list their e-mail addresses in $ORL_OIDC_PEOPLE,
+    separated by spaces; the provider must report these addresses as verified. If it verifies all addresses but does
+    not report it, set ORL_OIDC_VERIFIES_EMAIL=1.
     """
-    opened, access = open_workspace(workspace, read_only), from_environment()
-    invented = not access.closed and not is_local(host)
-    if invented:
-        access = replace(access, password=invent_password())
-    elif not access.closed:
-        access = replace(access, hosts=(*LOCAL_NAMES, *(allow_host or ())))
+    opened, access = open_workspace(workspace, read_only), _access(host, allow_host or (), no_login)
     base, roots = _base_path(base_path, access), roots_environment(photos_below)
+    certified = _certificate(tls_cert, tls_key)
     _refuse_taken(host, port)
-    address = f"http://{_shown(host)}:{port}" + (f"{base}/" if base else "")
-    where = f"(workspace {escape(str(opened.path))}; stop with Ctrl-C)"
-    out.print(f"ORL Explorer: [bold]{escape(address)}[/]  {where}", markup=True, soft_wrap=True)
-    if invented:
-        out.print(f"Password: [bold]{access.password}[/]  (set your own with $ORL_PASSWORD)", markup=True)
+    _print_address(f"{'https' if tls_cert else 'http'}://{_shown(host)}:{port}{base}", opened.path, access, host)
     opened.store.close()
     told = {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only)), below.VARIABLE: base}
     environment = PATIENT | os.environ | told | roots | access.environment()
-    options = _OPTIONS | {"server.address": host, "server.port": port, "server.baseUrlPath": base}
+    options = _OPTIONS | certified | {"server.address": host, "server.port": port, "server.baseUrlPath": base}
     sys.stdout.flush()
     if dev:
         with suppress(KeyboardInterrupt):
             serve(_streamlit(options | _DEV_OPTIONS), environment | {"ORL_DEV": "1"})
         return
     os.execve(sys.executable, _streamlit(options), environment)
+
+
+def _access(host: str, allowed: Sequence[str], no_login: bool) -> Access:
+    """Return what visitors need: as the environment says, else an invented password or, with ``no_login``, nothing.
+
+    Raises UserError if ``no_login`` contradicts the address or the environment, or a name to allow is none.
+    """
+    access = from_environment()
+    if no_login and access.closed:
+        what = "OpenID Connect" if access.issuer else "a password"
+        raise UserError(f"--no-login contradicts the environment, which asks for {what}. Remove one of them.")
+    if no_login and not is_local(host):
+        raise UserError(
+            f"--no-login would let everybody in who reaches {host}. Leave out one of --no-login and --host."
+        )
+    own = access.closed
+    if not own and not no_login:
+        access = replace(access, password=invent_password(), invented=True)
+    if access.password and len(access.password) < SHORT and not access.invented:
+        Terminal(stderr=True).print(f"Warning: The password has fewer than {SHORT} characters. Choose a longer one.")
+    if not allowed and (own or not is_local(host)):
+        return access  # whoever comes under another name has no cookie there
+    public = urlsplit(access.url).hostname
+    return replace(access, hosts=(*LOCAL_NAMES, *map(_host_name, allowed), *([public] if public else [])))
+
+
+def _host_name(given: str) -> str:
+    """Return a name of --allow-host as the gate compares it. Raises UserError if it is none."""
+    found = host_and_port(bracketed(given.strip("[]")))
+    if found is None or found[1] is not None:
+        raise UserError(f"Invalid value for --allow-host: '{given}'. Use a host name without scheme, port and path.")
+    return found[0]
+
+
+def _print_address(address: str, workspace: Path, access: Access, host: str) -> None:
+    base = urlsplit(address).path
+    entry = f"{address}{LOGIN}?token={access.password}" if access.invented else f"{address}/" if base else address
+    where = f"(workspace {escape(str(workspace))}; stop with Ctrl-C)"
+    out.print(f"ORL Explorer: [bold]{escape(entry)}[/]  {where}", markup=True, soft_wrap=True)
+    if access.invented and (not is_local(host) or access.url or access.hosts != LOCAL_NAMES):
+        out.print(f"Password: [bold]{access.password}[/]  (set your own with $ORL_PASSWORD)", markup=True)
+
+
+def _certificate(chain: Path | None, key: Path | None) -> dict[str, object]:
+    """Return the options of Streamlit for TLS. Raises UserError if the files are not a certificate and its key."""
+    if chain is None and key is None:
+        return {}
+    if chain is None or key is None:
+        raise UserError("TLS needs a certificate and its key. Give both --tls-cert and --tls-key.")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key, password="")  # never asks the terminal
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise UserError(f"Cannot use {chain} with the key {key}: {reason}.") from error
+    return {"server.sslCertFile": str(chain.absolute()), "server.sslKeyFile": str(key.absolute())}
 
 
 def _base_path(given: str | None, access: Access) -> str:

@@ -18,6 +18,9 @@ from orl_explorer.app.pages.sets.page import page as sets
 from orl_explorer.app.pages.shell import forget_url_of_another_page, run_badge
 from orl_explorer.app.pages.train.page import page as train
 from orl_explorer.app.pages.tune.page import page as tune
+from orl_explorer.app.server.access import from_environment
+from orl_explorer.app.server.base_path import under
+from orl_explorer.app.server.door import LOGOUT
 
 HERE = Path(__file__).parent
 
@@ -44,3 +47,5 @@ forget_url_of_another_page()
 opened.run()
 with st.sidebar:
     run_badge()
+    if from_environment().closed:
+        st.html(f'<a class="log-out" href="{under(LOGOUT)}">Log out</a>')

@@ -11,61 +11,21 @@ from typing import Any
 import streamlit as st
 from starlette.middleware import Middleware
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orl_explorer.app.explorer.author import learn_people
 from orl_explorer.app.explorer.opened import read_only, workspace
 from orl_explorer.app.server import downloads
-from orl_explorer.app.server.access import from_environment, gate
+from orl_explorer.app.server.access import from_environment
 from orl_explorer.app.server.base_path import BasePath, base_path, under
+from orl_explorer.app.server.gate import gate
+from orl_explorer.app.server.headers import SecurityHeaders
 from orl_explorer.app.server.people import People, logged_in
 from orl_explorer.app.server.pictures import ROUTES
 from orl_explorer.app.server.points import POINT_ROUTES
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.jobs.launcher import reconcile
 
-# Scripts, styles and pictures come only from this server, so injected contents cannot contact other hosts. Streamlit's
-# own scripts are inline, its components are blobs, and Plotly compiles functions.
-POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "connect-src 'self' data: blob:",
-        "worker-src 'self' blob:",
-        "object-src 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-        "frame-ancestors 'self'",
-    )
-)
-HEADERS = {
-    b"content-security-policy": POLICY.encode(),
-    b"x-content-type-options": b"nosniff",
-    b"x-frame-options": b"SAMEORIGIN",
-    b"referrer-policy": b"same-origin",
-}
 RECONCILE = 10.0  # seconds between checks for runs whose process has died
-
-
-class SecurityHeaders:
-    """Middleware that adds security headers to all responses."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle an ASGI request."""
-
-        async def careful(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message["headers"]}
-                message["headers"] += [(n, v) for n, v in HEADERS.items() if n not in present]
-            await send(message)
-
-        await self.app(scope, receive, careful if scope["type"] == "http" else send)
 
 
 @contextlib.asynccontextmanager
@@ -89,13 +49,14 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
 
 
 learn_people(logged_in)
+_access = from_environment()
 app = st.App(
     str(Path(__file__).parents[1] / "pages" / "main.py"),
     routes=[Route(under(own.path), own.endpoint) for own in (*ROUTES, *POINT_ROUTES, *downloads.ROUTES)],
     middleware=[
-        Middleware(SecurityHeaders),
+        Middleware(SecurityHeaders, url=_access.url),
         Middleware(BasePath, base=base_path()),
-        *gate(workspace(), from_environment()),
+        *gate(workspace(), _access),
         Middleware(People),
     ],
     lifespan=lifespan,

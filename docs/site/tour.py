@@ -112,7 +112,8 @@ def served(workspace: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "orl_explorer", "explore", "--workspace", str(workspace), "--port", str(port)]
+    options = ["--no-login", "--workspace", str(workspace), "--port", str(port)]
+    command = [sys.executable, "-m", "orl_explorer", "explore", *options]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         for _ in range(120):

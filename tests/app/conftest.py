@@ -5,13 +5,26 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.explorer.opened import workspace
+from orl_explorer.app.server import door
+from orl_explorer.app.server.access import Access
+from orl_explorer.app.server.gate import gate
+from orl_explorer.app.server.headers import SecurityHeaders
 from orl_explorer.train.workspace import Workspace, open_workspace
 
+Guarded = Callable[..., TestClient]
 Show = Callable[..., AppTest]
 
 
@@ -46,3 +59,42 @@ def show() -> Show:
         return at.run()
 
     return run
+
+
+async def shown(request: Request) -> PlainTextResponse:
+    """A page or a picture."""
+    return PlainTextResponse("the photos")
+
+
+async def _socket(opened: WebSocket) -> None:
+    await opened.accept()
+    await opened.send_text("the photos")
+    try:
+        while True:
+            await opened.send_text(await opened.receive_text())
+    except WebSocketDisconnect:
+        pass
+
+
+@pytest.fixture
+def guarded(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded]:
+    """A server with pages, a picture and a socket behind the gate: ``guarded(password="...") -> client``.
+
+    Each call is a start of the server in the same workspace, or in the one given as ``opened``.
+    """
+    monkeypatch.setattr(door, "DELAY", 0.05)
+    made: list[TestClient] = []
+
+    def make(base: str = "http://localhost:8501", opened: Workspace = workspace, **asked: Any) -> TestClient:
+        routes: list = [Route(path, shown) for path in ("/", "/pair", "/app/static/photo/1/320", "/_stcore/health")]
+        access = Access(**asked)
+        headers = Middleware(SecurityHeaders, url=access.url)
+        app = Starlette(
+            routes=[*routes, WebSocketRoute("/_stcore/stream", _socket)], middleware=[headers, *gate(opened, access)]
+        )
+        made.append(TestClient(app, base_url=base, follow_redirects=False))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()

@@ -24,7 +24,8 @@ from orl_explorer.app.explorer.adding import Wanted, start_adding
 from orl_explorer.app.explorer.author import author, learn_people
 from orl_explorer.app.explorer.opened import workspace as served
 from orl_explorer.app.server import people
-from orl_explorer.app.server.access import Access, Gate
+from orl_explorer.app.server.access import Access
+from orl_explorer.app.server.door import Door
 from orl_explorer.app.server.people import HEADER, People, logged_in
 from orl_explorer.db.models import DeletedSet
 from orl_explorer.db.people.actions import actions
@@ -124,14 +125,14 @@ def test_a_page_knows_who_opened_it_also_when_its_socket_has_closed(monkeypatch:
     [(True, ADA), (None, "u-1")],  # an address that is not verified names nobody
 )
 def test_the_provider_names_a_person(monkeypatch: pytest.MonkeyPatch, verified: bool | None, person: str) -> None:
-    gate = Gate(PlainTextResponse(""), Access(issuer="https://login.example", client_id="i", client_secret="s"))
+    door = Door(Access(issuer="https://login.example", client_id="i", client_secret="s"))
 
     async def token(_: Request) -> dict[str, Any]:
         return {"userinfo": {"email": ADA, "sub": "u-1", "email_verified": verified}}
 
-    monkeypatch.setattr(gate, "_client", lambda: SimpleNamespace(authorize_access_token=token))
+    monkeypatch.setattr(door, "_client", lambda: SimpleNamespace(authorize_access_token=token))
     request = Request({"type": "http", "path": "/login/callback", "headers": [], "session": {"next": "/"}})
-    asyncio.run(gate._returned(request))
+    asyncio.run(door._returned(request))
     assert (request.session["person"], request.session["named"]) == (person, True)
 
 

@@ -46,11 +46,11 @@ def browser_context_args() -> dict:
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Return a function that starts ``orl explore`` for the session: ``serve(path, *options) -> address``."""
+    """Return a function that starts ``orl explore`` without a login: ``serve(path, *options) -> address``."""
     started: list[Served] = []
 
     def start(workspace: Path, *options: str) -> str:
-        started.append(Served(workspace, options, tmp_path_factory.mktemp("server") / "log.txt"))
+        started.append(Served(workspace, ("--no-login", *options), tmp_path_factory.mktemp("server") / "log.txt"))
         return started[-1].address
 
     yield start

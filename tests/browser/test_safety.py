@@ -42,7 +42,7 @@ def copied(mined_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory)
 def restartable(copied: Callable[[], Path], tmp_path: Path) -> Iterator[tuple[Served, Workspace]]:
     """A server that a test may stop and restart."""
     folder = copied()
-    served = Served(folder, (), tmp_path / "log.txt")
+    served = Served(folder, ("--no-login",), tmp_path / "log.txt")
     yield served, open_workspace(folder)
     served.end()
 

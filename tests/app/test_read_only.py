@@ -1,0 +1,33 @@
+"""Servers that only show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orl_explorer.db.models import Dataset
+from orl_explorer.db.photos import datasets
+from orl_explorer.db.store import StoreError
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.workspace import Workspace, open_workspace
+
+
+def test_a_read_only_store_refuses_every_change_itself(here: Workspace) -> None:
+    shown = open_workspace(here.path, read_only=True)
+    assert [d.name for d in datasets(shown.store)] == ["demo"]
+    with (
+        pytest.raises(StoreError, match=r"Cannot change the store: it was opened read-only\."),
+        shown.store.session() as session,
+    ):
+        session.add(Dataset(name="mine", root="/", layout="folder"))
+    assert [d.name for d in datasets(here.store)] == ["demo"]
+
+
+def test_a_read_only_workspace_is_neither_made_nor_upgraded(here: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"There is no workspace in .*/none. Create it by"):
+        open_workspace(tmp_path / "none", read_only=True)
+    with here.store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    with pytest.raises(StoreError, match=r"of an older version \(revision 0001\). Open it once for writing first\."):
+        open_workspace(here.path, read_only=True)
