@@ -4,7 +4,7 @@
 #   docker run --rm -v orl:/workspace orl-explorer orl demo
 #   docker run --rm --init --shm-size 2g -p 127.0.0.1:8501:8501 -v orl:/workspace -v /path/to/photos:/photos:ro orl-explorer
 #
-# The explorer prints a password for logging in. Set your own with -e ORL_PASSWORD=….
+# The explorer prints a link that logs you in. For a password of your own, mount a file and add -e ORL_PASSWORD_FILE=….
 #
 # With an NVIDIA GPU: build with --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 (or, for PyPI's build,
 # https://pypi.org/simple) and run with --gpus all. --init reaps ended runs. --shm-size is memory for loader processes.

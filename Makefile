@@ -46,7 +46,7 @@ endif
 	@$(BIN)/python -c 'import cv2' || { echo "OpenCV needs system libraries. Install them with: apt-get install libgl1 libglib2.0-0" >&2; exit 1; }
 	@touch $@
 
-run: install  ## Start the explorer on http://localhost:8501; a new workspace gets the demo
+run: install  ## Start the explorer on localhost:8501 and print its link; a new workspace gets the demo
 	@if [ ! -e '$(WORKSPACE)/orl.sqlite' ] || [ -e '$(WORKSPACE)/.demo-begun' ]; then \
 	    mkdir -p -m 700 '$(WORKSPACE)' && touch '$(WORKSPACE)/.demo-begun' \
 	        && $(BIN)/orl demo --workspace '$(WORKSPACE)' && rm '$(WORKSPACE)/.demo-begun'; \
