@@ -8,21 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
-from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.server import door
-from orl_explorer.app.server.access import Access
-from orl_explorer.app.server.gate import gate
-from orl_explorer.app.server.headers import SecurityHeaders
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.app.guarded import behind_the_gate
 
 Guarded = Callable[..., TestClient]
 Show = Callable[..., AppTest]
@@ -61,21 +53,6 @@ def show() -> Show:
     return run
 
 
-async def shown(request: Request) -> PlainTextResponse:
-    """A page or a picture."""
-    return PlainTextResponse("the photos")
-
-
-async def _socket(opened: WebSocket) -> None:
-    await opened.accept()
-    await opened.send_text("the photos")
-    try:
-        while True:
-            await opened.send_text(await opened.receive_text())
-    except WebSocketDisconnect:
-        pass
-
-
 @pytest.fixture
 def guarded(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded]:
     """A server with pages, a picture and a socket behind the gate: ``guarded(password="...") -> client``.
@@ -86,13 +63,7 @@ def guarded(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[G
     made: list[TestClient] = []
 
     def make(base: str = "http://localhost:8501", opened: Workspace = workspace, **asked: Any) -> TestClient:
-        routes: list = [Route(path, shown) for path in ("/", "/pair", "/app/static/photo/1/320", "/_stcore/health")]
-        access = Access(**asked)
-        headers = Middleware(SecurityHeaders, url=access.url)
-        app = Starlette(
-            routes=[*routes, WebSocketRoute("/_stcore/stream", _socket)], middleware=[headers, *gate(opened, access)]
-        )
-        made.append(TestClient(app, base_url=base, follow_redirects=False))
+        made.append(TestClient(behind_the_gate(opened, **asked), base_url=base, follow_redirects=False))
         return made[-1]
 
     yield make

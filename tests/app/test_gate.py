@@ -10,7 +10,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from orl_explorer.app.server.base_path import BasePath
 from orl_explorer.app.server.headers import host_of_its_own
-from tests.app.conftest import Guarded, shown
+from tests.app.conftest import Guarded
+from tests.app.guarded import shown
 
 
 def test_a_name_that_was_not_allowed_is_refused_on_every_route(guarded: Guarded) -> None:

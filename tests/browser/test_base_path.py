@@ -125,7 +125,8 @@ def test_a_deep_link_leads_through_the_login_and_survives_a_reload(proxied: Prox
     expect(page).to_have_url(re.compile(r"/orl/pair\?q=3"))
     page.reload()
     expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
-    [cookie] = [c for c in page.context.cookies() if c["name"] == "orl_session"]
+    name = f"orl_session_{urlsplit(proxied.address).port}_orl"
+    [cookie] = [c for c in page.context.cookies() if c["name"] == name]
     assert cookie["path"] == "/orl/"
     page.goto(f"{proxied.address}/orl/logout")
     expect(page).to_have_url(f"{proxied.address}/orl/login")

@@ -67,6 +67,12 @@ def test_a_server_for_others_prints_a_password_and_asks_for_it(
         page.keyboard.press("Enter")
         expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
         expect(page).to_have_url(re.compile(r"/pair\?q=3"))
+        page.get_by_role("link", name="Log out").click()
+        expect(page).to_have_url(f"{served.address}/login")
+        page.goto(f"{served.address}/login?token={found[1]}&next=%2Fpair%3Fq%3D4")
+        expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
+        expect(page).to_have_url(re.compile(r"/pair\?q=4"))
+        assert found[1] not in page.evaluate("document.referrer + location.href")
     finally:
         served.end()
 
