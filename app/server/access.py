@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from orl_explorer.app.server.asked import host_and_port
 from orl_explorer.train.errors import UserError
 
 OIDC = ("ORL_OIDC_ISSUER", "ORL_OIDC_CLIENT_ID", "ORL_OIDC_CLIENT_SECRET")
@@ -70,7 +72,7 @@ class Access:
 def from_environment() -> Access:
     """Read access from environment variables.
 
-    Raises UserError if a setting of OpenID Connect is missing, or a file of a password cannot be read.
+    Raises UserError if a setting of OpenID Connect is missing, the public URL is none, or a password cannot be read.
     """
     found = [_secret(name) if name in IN_FILES else os.environ.get(name, "") for name in OIDC]
     if any(found) and not all(found):
@@ -81,13 +83,17 @@ def from_environment() -> Access:
     verifies = os.environ.get(VERIFIES, "0")
     if verifies not in ("0", "1"):
         raise UserError(f"Invalid value for {VERIFIES}: '{verifies}'. Set it to 1 or 0.")
+    url = os.environ.get("ORL_PUBLIC_URL", "")
+    found_url = re.fullmatch(r"https?://(?P<host>[^/?#]+)(/[^?#]*)?", url)
+    if url and (found_url is None or host_and_port(found_url["host"]) is None):
+        raise UserError(f"Invalid value for ORL_PUBLIC_URL: '{url}'. Use an address such as https://lab.example/orl.")
     return Access(
         password=_secret("ORL_PASSWORD"),
         issuer=issuer,
         client_id=client_id,
         client_secret=client_secret,
         people=people,
-        url=os.environ.get("ORL_PUBLIC_URL", ""),
+        url=url,
         hosts=hosts,
         verifies_email=verifies == "1",
         invented=os.environ.get(INVENTED) == "1",
@@ -98,6 +104,8 @@ def _secret(name: str) -> str:
     """Return the value of a variable, or the content of the file that the variable NAME_FILE names."""
     given, file = os.environ.get(name, ""), os.environ.get(f"{name}_FILE", "")
     if not file:
+        if not given.isascii() and any("\ud800" <= c <= "\udfff" for c in given):  # bytes that are no character
+            raise UserError(f"${name} is not UTF-8. Choose another password.")
         return given
     if given:
         raise UserError(f"${name} and ${name}_FILE are both set. Set only one of them.")

@@ -113,6 +113,21 @@ def test_a_password_may_be_in_a_file(explore: Explore, tmp_path: Path, monkeypat
     assert "$ORL_PASSWORD and $ORL_PASSWORD_FILE are both set. Set only one of them." in refused(*words)
 
 
+def test_bytes_that_are_no_characters_are_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environb, b"ORL_PASSWORD", b"open \xff sesame")
+    with pytest.raises(UserError, match=r"\$ORL_PASSWORD is not UTF-8\. Choose another password\."):
+        from_environment()
+
+
+@pytest.mark.parametrize(
+    "url", ["lab.example", "https://[", "https://lab.example:99999999", "https:///orl", "ftp://a", "https://u@a"]
+)
+def test_a_public_url_is_an_address(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("ORL_PUBLIC_URL", url)
+    with pytest.raises(UserError, match=re.escape(f"Invalid value for ORL_PUBLIC_URL: '{url}'. Use an address such")):
+        from_environment()
+
+
 def test_the_secret_of_a_client_may_be_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "secret").write_text("s3cret\n")
     monkeypatch.setenv("ORL_OIDC_ISSUER", "https://login.example")

@@ -83,7 +83,10 @@ def test_a_right_guess_waits_behind_wrong_ones_and_a_long_queue_is_refused(
     assert said == ["Wrong password from testclient.", "Login by password from testclient."]
 
 
-def test_the_link_of_the_start_opens_the_page_without_its_token(guarded: Guarded) -> None:
+def test_the_link_of_the_start_opens_the_page_without_its_token(
+    guarded: Guarded, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING")  # the server's
     client = guarded(password="random", invented=True)
     answer = client.get("/login?token=random&next=%2Fpair%3Fq%3D3")
     assert (answer.status_code, answer.headers["location"]) == (303, "/pair?q=3")
@@ -91,6 +94,8 @@ def test_the_link_of_the_start_opens_the_page_without_its_token(guarded: Guarded
     again = client.get("/login?token=random")
     assert (again.status_code, again.headers["location"]) == (303, "/")
     assert guarded(password="random", invented=True).post("/login", data={"password": "random"}).status_code == 303
+    assert "Login by password from testclient." in caplog.text
+    assert "random" not in caplog.text
 
 
 def test_an_old_link_costs_time_and_says_where_the_new_one_is(guarded: Guarded) -> None:
@@ -213,6 +218,7 @@ def test_logging_out_closes_the_pages_that_are_open(guarded: Guarded) -> None:
             assert ended.receive_text() == goes_on.receive_text() == "the photos"
             client.cookies.clear()
             client.get("/logout", headers={"cookie": _header(cookies)})
+            ended.send_text("still here")
             with pytest.raises(WebSocketDisconnect) as closed:
                 ended.receive_text()
             assert closed.value.code == 1008

@@ -108,6 +108,7 @@ def test_a_read_only_explorer_offers_nothing_that_changes_or_runs(
     go(page, f"{address}/pair?q=3")
     expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
     expect(page.locator("[aria-label*='wrong' i]")).to_have_count(0)
+    expect(page.get_by_role("link", name="Log out")).to_have_count(0)  # nobody had to log in
 
 
 def test_a_hostile_file_name_is_shown_as_text(serve: Serve, careful: Page, tmp_path: Path) -> None:
