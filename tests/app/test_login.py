@@ -6,7 +6,6 @@ import json
 import stat
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -14,7 +13,6 @@ from starlette.websockets import WebSocketDisconnect
 
 from orl_explorer.app.server import door, sessions
 from orl_explorer.app.server.access import Access
-from orl_explorer.train.files import publish
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.app.conftest import Guarded
 
@@ -141,12 +139,6 @@ def test_a_cookie_signed_with_another_password_is_worth_nothing(guarded: Guarded
 def test_the_key_of_the_cookies_is_for_its_owner_alone(guarded: Guarded, workspace: Workspace) -> None:
     guarded(password="open sesame")
     assert stat.S_IMODE((workspace.path / ".session-secret").stat().st_mode) == 0o600
-
-
-def test_a_secret_file_is_for_its_owner_alone_from_the_start(tmp_path: Path) -> None:
-    modes = []
-    publish(lambda file: modes.append(Path(file.name).stat().st_mode), tmp_path / "secret", mode=0o600)
-    assert [stat.S_IMODE(mode) for mode in modes] == [0o600]
 
 
 def test_a_read_only_explorer_writes_no_key(workspace: Workspace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -68,3 +69,9 @@ def test_the_default_name_of_an_encoder_can_be_a_file_name() -> None:
     assert as_file_name("demo-orl") == "demo-orl"
     assert as_file_name(r".v <b>1</b>\*?:|-orl") == "v -b-1--b-------orl"
     assert file_name(as_file_name("...")) == "encoder"
+
+
+def test_a_secret_file_is_for_its_owner_alone_from_the_start(tmp_path: Path) -> None:
+    modes = []
+    publish(lambda file: modes.append(Path(file.name).stat().st_mode), tmp_path / "secret", mode=0o600)
+    assert [stat.S_IMODE(mode) for mode in modes] == [0o600]
