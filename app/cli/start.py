@@ -190,9 +190,11 @@ def _certificate(chain: Path | None, key: Path | None) -> dict[str, object]:
         raise UserError("TLS needs a certificate and its key. Give both --tls-cert and --tls-key.")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key, password="")  # never asks the terminal
-    except (OSError, ValueError) as error:  # SSLError is an OSError
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise UserError(f"Cannot use {chain} with the key {key}: {reason}.") from error
+    except ssl.SSLError as error:
+        what = "they are not a certificate and its key in PEM, or the key has a passphrase"
+        raise UserError(f"Cannot use {chain} with the key {key}: {what}.") from error
+    except OSError as error:
+        raise UserError(f"Cannot use {chain} with the key {key}: {error.strerror}.") from error
     return {"server.sslCertFile": str(chain.absolute()), "server.sslKeyFile": str(key.absolute())}
 
 

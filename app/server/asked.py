@@ -35,8 +35,13 @@ def scheme_of(asked: HTTPConnection) -> str:
 
     Everybody may send X-Forwarded-Proto. It decides only what concerns the sender: no page of a browser can set it.
     """
-    first = asked.headers.get("x-forwarded-proto", "").split(",")[0].strip().lower()
-    return "https" if (first or asked.scope.get("scheme")) in ("https", "wss") else "http"
+    said = _forwarded(asked, "proto").lower() or asked.scope.get("scheme")
+    return "https" if said in ("https", "wss") else "http"
+
+
+def _forwarded(asked: HTTPConnection, what: str) -> str:
+    """Return what the first of several proxies says of the browser's request; "" if there is none."""
+    return asked.headers.get(f"x-forwarded-{what}", "").split(",")[0].strip()
 
 
 def is_from_own_page(asked: HTTPConnection, url: str) -> bool:
@@ -44,7 +49,7 @@ def is_from_own_page(asked: HTTPConnection, url: str) -> bool:
     origin = asked.headers.get("origin")
     if origin is None:
         return True
-    hosts = [asked.headers.get(name) for name in ("host", "x-forwarded-host")]
+    hosts = (asked.headers.get("host"), _forwarded(asked, "host"))
     own = {f"{scheme_of(asked)}://{host}".lower() for host in hosts if host}
     if url:
         own.add("{0.scheme}://{0.netloc}".format(urlsplit(url)).lower())

@@ -144,7 +144,13 @@ def test_a_certificate_is_checked_before_the_start(explore: Explore, tmp_path: P
     assert "ORL Explorer: https://localhost:" in said
     assert {f"--server.sslCertFile={chain}", f"--server.sslKeyFile={key}"} <= {*command}
     assert "Give both --tls-cert and --tls-key." in refused(*words, "--tls-cert", chain)
-    assert f"Cannot use {chain} with the key {chain}: " in refused(*words, "--tls-cert", chain, "--tls-key", chain)
+    sealed = tmp_path / "sealed.pem"
+    sealing = ["openssl", "rsa", "-in", key, "-aes128", "-passout", "pass:word", "-out", sealed]
+    subprocess.run(sealing, check=True, capture_output=True)
+    what = "they are not a certificate and its key in PEM, or the key has a passphrase."
+    for wrong in (chain, sealed):
+        problem = refused(*words, "--tls-cert", chain, "--tls-key", wrong)
+        assert f"Cannot use {chain} with the key {wrong}: {what}" in problem
     none = tmp_path / "none"
     said = refused(*words, "--tls-cert", none, "--tls-key", key)
     assert f"Cannot use {none} with the key {key}: No such file or directory." in said

@@ -48,6 +48,10 @@ def test_two_host_headers_are_refused(guarded: Guarded) -> None:
         ({"origin": "http://localhost:8501"}, True),
         ({"origin": "https://orl.example"}, True),
         ({"origin": "https://lab.example", "x-forwarded-host": "lab.example", "x-forwarded-proto": "https"}, True),
+        (
+            {"origin": "https://lab.example", "x-forwarded-host": "lab.example, a", "x-forwarded-proto": "https, http"},
+            True,
+        ),
         ({"origin": "http://localhost:9999"}, False),
         ({"origin": "http://127.0.0.1:8501"}, False),
         ({"origin": "https://localhost:8501"}, False),
