@@ -75,3 +75,18 @@ def test_the_citation_is_of_this_version() -> None:
     assert f"version: {project['version']}" in lines
     assert f"license: {project['license']}" in lines
     assert f"repository-code: {project['urls']['Source']}" in lines
+
+
+HARDENED = (
+    "--init --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges --pids-limit 1024 --shm-size 2g "
+    "-p 127.0.0.1:8501:8501 ORL_PHOTO_ROOTS=/photos /photos:ro"
+)
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "docs/start.md", "docs/deploy.md"])
+def test_a_container_that_serves_is_shown_with_few_rights(file: str) -> None:
+    text = re.sub(r"\\\n#?", " ", (ROOT / file).read_text(encoding="utf-8"))
+    (command,) = re.findall(r"docker run (.*-p .*)", text)
+    words = " ".join(command.split())
+    for option in re.split(r" (?=--|-p|ORL|/photos)", HARDENED):
+        assert option in words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from orl_explorer.db import store as store_module
 from orl_explorer.db.models import Dataset
@@ -80,3 +82,31 @@ def test_a_server_that_drops_the_setting_is_not_opened(url: str, monkeypatch: py
     monkeypatch.setattr(store_module, "_refusing_writes", lambda _: {})  # as a pooler may
     with pytest.raises(StoreError, match=r"^Cannot open the store read-only: its database accepts writes\. Let it "):
         open_store(url, read_only=True)
+
+
+def test_the_role_of_the_documents_reads_everything_and_writes_nothing(url: str) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "deploy.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    owner = open_store(url)
+    with owner.engine.begin() as connection:
+        for statement in block.replace("DATABASE orl", "DATABASE postgres").split(";"):
+            if statement.strip():
+                connection.exec_driver_sql(statement)
+        connection.exec_driver_sql("CREATE TABLE later (id integer)")
+    reader = url.replace("//orl@", "//orl_reader@")
+    shown = open_store(reader, read_only=True)
+    assert [dataset.name for dataset in datasets(shown)] == ["trip"]
+    with shown.engine.connect() as connection:
+        tables = (
+            connection.exec_driver_sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").scalars().all()
+        )
+        assert {"action", "later"} <= set(tables)
+        for table in tables:
+            connection.exec_driver_sql(f'SELECT count(*) FROM "{table}"')
+    with shown.engine.connect() as connection:
+        connection.exec_driver_sql("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")  # a session may lift it
+        connection.commit()
+        with pytest.raises(DBAPIError, match="permission denied"):
+            connection.exec_driver_sql("INSERT INTO tag VALUES (1, 'x', 'y', now())")
+    shown.close()
+    owner.close()
