@@ -1,7 +1,7 @@
 """Who is logged in on a page. Pages run in threads that see nothing of the request but its headers.
 
-Inside of the gate, each socket of a person whom the provider has named gets a header with a random token, in the place
-of any such header that the browser sent. A page that finds a token in the table has been opened by that person.
+Inside of the gate, each socket gets a header with a random token, in the place of any such header of the browser.
+The table of open sockets tells by token which person, if the provider has named one, has opened the page.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 HEADER = "x-orl-person"
 KEPT = "logged-in"  # in the state of the session: a page may outlive its socket
 
-_PEOPLE: dict[str, str] = {}  # by token of an open socket
+_PEOPLE: dict[str, str | None] = {}  # by token of an open socket
 
 
 class People:
-    """Middleware within the gate that enters each open socket of a named person into the table."""
+    """Middleware within the gate that enters each open socket into the table."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -31,21 +31,19 @@ class People:
             return
         headers = [(name, value) for name, value in scope["headers"] if name.lower() != HEADER.encode()]
         session, token = scope.get("session", {}), secrets.token_urlsafe(16)
-        if session.get("named"):  # others share a password and have no name
-            _PEOPLE[token] = str(session["person"])
-            headers.append((HEADER.encode(), token.encode()))
+        _PEOPLE[token] = str(session["person"]) if session.get("named") else None  # whoever has a password may share it
+        headers.append((HEADER.encode(), token.encode()))
         try:
             await self.app({**scope, "headers": headers}, receive, send)
         finally:
-            _PEOPLE.pop(token, None)
+            del _PEOPLE[token]
 
 
 def logged_in() -> str | None:
     """Return the person who has opened the page that calls this; None without a name, and outside of pages."""
     if get_script_run_ctx() is None:
         return None
-    person = _PEOPLE.get(st.context.headers.get(HEADER) or "")
-    if person is None:
-        return st.session_state.get(KEPT)
-    st.session_state[KEPT] = person
-    return person
+    token = st.context.headers.get(HEADER)
+    if token in _PEOPLE:
+        st.session_state[KEPT] = _PEOPLE[token]
+    return st.session_state.get(KEPT)

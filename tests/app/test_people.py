@@ -92,7 +92,8 @@ def test_a_socket_of_a_person_whom_the_provider_named_is_known(client: TestClien
 def test_nobody_has_a_name_who_shares_a_password(client: TestClient, session: dict) -> None:
     client.get("/session", params={"is": json.dumps(session)})
     with client.websocket_connect("/socket") as socket:
-        assert socket.receive_json() == [[], []]
+        people_seen, tokens = socket.receive_json()
+        assert (people_seen, len(tokens)) == ([None], 1)
 
 
 def test_a_browser_cannot_send_the_name_of_another(client: TestClient) -> None:
@@ -101,7 +102,7 @@ def test_a_browser_cannot_send_the_name_of_another(client: TestClient) -> None:
         for session in ({}, {"person": ADA, "named": True}):
             client.get("/session", params={"is": json.dumps(session)})
             with client.websocket_connect("/socket", headers={HEADER: "known", "X-ORL-Person": "known"}) as socket:
-                assert socket.receive_json()[0] == ([ADA] if session else [])
+                assert socket.receive_json()[0] == [ADA if session else None]
     finally:
         people._PEOPLE.clear()
 
@@ -118,6 +119,9 @@ def test_a_page_knows_who_opened_it_also_when_its_socket_has_closed(monkeypatch:
     assert logged_in() == ADA
     page.context.headers = {}
     assert logged_in() == ADA
+    page.context.headers = {HEADER: "u"}
+    monkeypatch.setitem(people._PEOPLE, "u", None)  # the page is connected again, by somebody with the password
+    assert logged_in() is None
 
 
 @pytest.mark.parametrize(
