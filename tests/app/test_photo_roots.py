@@ -1,4 +1,4 @@
-"""``--photos-below``: which folders people in the browser may add and evaluate."""
+"""``--photos-below``: which folders people in the browser may add, move to and evaluate."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from orl_explorer.app.cli import start
 from orl_explorer.app.explorer.paths import VARIABLE, allowed_path, readable_roots
+from orl_explorer.db.models import Dataset
 from orl_explorer.db.photos import datasets
 from orl_explorer.db.runs.runs import runs
 from orl_explorer.train.errors import UserError
@@ -83,6 +85,19 @@ def test_the_forms_of_the_explorer_refuse_other_folders(
     at.button("evaluate").click().run()
     assert OTHERWISE in plain(at)
     assert [run.kind for run in runs(here.store)] == ["mine"]
+
+
+def test_a_dataset_is_moved_to_below_the_roots_alone(
+    here: Workspace, show: Show, roots: tuple[Path, Path], scenes: Path
+) -> None:
+    gone = str(roots[0] / "unmounted")
+    with here.store.session() as session:
+        session.execute(update(Dataset).values(root=gone))
+    at = show("explore")
+    next(t for t in at.text_input if t.label == "Folder that holds the photos now").input(str(scenes))
+    next(b for b in at.button if b.label == "Move dataset").click().run()
+    assert OTHERWISE in plain(at)
+    assert [dataset.root for dataset in datasets(here.store)] == [gone]
 
 
 def test_photos_and_annotations_are_added_from_below_the_roots_alone(
