@@ -32,7 +32,7 @@ from orl_explorer.orl.boxes import filter_boxes, iou
 from orl_explorer.orl.selective_search.opencv import MIN_SIZE
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs.launcher import PATIENT, RETENTIVE
-from orl_explorer.train.mining import mine as stage
+from orl_explorer.train.mining.candidates import image_seed
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.propose import propose_all
 from orl_explorer.train.photos import Photos
@@ -46,7 +46,7 @@ def compare_proposals(workspace: Workspace, images: list[Image], photos: Photos)
     """Store the raw boxes of all photos, and time the variants of the search."""
 
     def run(workers: int, scale: float) -> tuple[float, dict[int, np.ndarray]]:
-        jobs = [(str(photos.path(i)), photos.stamp(i), stage.image_seed(i.path), scale, MIN_SIZE) for i in images]
+        jobs = [(str(photos.path(i)), photos.stamp(i), image_seed(i.path), scale, MIN_SIZE) for i in images]
         results = propose_all(jobs[:workers] + jobs, len(jobs), workers, Progress())
         for _ in range(workers):  # a worker first imports everything that this script imports
             next(results)

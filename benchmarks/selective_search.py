@@ -35,8 +35,8 @@ from orl_explorer.orl.selective_search import proposals
 from orl_explorer.orl.selective_search import search as steps
 from orl_explorer.orl.selective_search.opencv import MIN_SIZE, search_by_opencv
 from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.mining.candidates import image_seed
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.mine import image_seed
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.workspace import Workspace, open_workspace
 

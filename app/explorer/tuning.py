@@ -110,6 +110,17 @@ class Tuner:
         with self._lock:
             return self._wide(config).proposed(config)
 
+    def unsearched(self, config: MineConfig) -> int:
+        """Return the number of photos on which selective search with these settings has not run."""
+        with self._lock:
+            return len(self._wide(config).unsearched(config)) if config.proposals == "search" else 0
+
+    def search(self, config: MineConfig) -> Callable[[Progress], None]:
+        """Return work that runs selective search on the photos without raw boxes for these settings."""
+        with self._lock:
+            trial = self._wide(config)
+        return lambda progress: trial.search(config, progress)
+
     def unmapped(self, config: MineConfig) -> int:
         """Return the number of photos that need an attention map for these settings."""
         with self._lock:

@@ -137,10 +137,24 @@ def test_what_needs_maps_offers_to_make_them(here: Workspace, show: Show) -> Non
     assert at.button(key="tune-start-numbers").label.startswith("Map ")
 
 
-def test_raw_boxes_that_are_not_there_wait_for_regenerate(here: Workspace, show: Show) -> None:
-    at = show("tune", scale="1")
+def test_raw_boxes_that_are_not_there_are_searched_on_the_spot(here: Workspace, show: Show) -> None:
+    at = show("tune", scale="1", sample="12")
     assert not at.exception
     assert "Only on Regenerate: proposal scale 1 (0.5)" in at.info[0].value
+    assert "Selective search with these settings has not run on 12 photos" in words(at)
+    at.button(key="tune-start-search").click().run()
+    work = tuner(shown(), 12, 0).work_for("search")
+    assert work is not None
+    work.wait()
+    assert work.error is None
+    at.run()
+    assert not at.exception
+    assert not at.info
+    assert "has not run" not in words(at)
+    assert "have no feature yet" in words(at)
+
+
+def test_raw_boxes_of_another_precision_wait_for_regenerate(here: Workspace, show: Show) -> None:
     at = show("tune", props="annotations")
     assert not at.exception
     assert not at.info  # annotated boxes are there, so they are tried at once

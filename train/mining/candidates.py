@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from orl_explorer.orl.matching import Pairs, cosines, largest
 from orl_explorer.orl.objectness import filter_by_objectness, sparseness
 from orl_explorer.orl.pixels import ATTENTION_CELLS
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.propose import Search
+from orl_explorer.train.photos import Photos
 
 Merit = np.ndarray | None  # added to the similarity of each RoI's pairs, float32 [B]; None: nothing
 
@@ -50,6 +53,18 @@ def raw_boxes(store: Store, images: Sequence[Image], config: MineConfig) -> dict
     found = annotated_objects(store, sorted(image.id for image in images))
     ids, boxes = found.image_ids[~found.difficult], found.boxes[~found.difficult]
     return {image.id: outward(boxes[ids == image.id], image.width, image.height) for image in images}
+
+
+def image_seed(path: str) -> int:
+    """Return the seed of an image's proposal ranking, a function of its path, so that workspaces agree."""
+    return zlib.crc32(path.encode())
+
+
+def searches(images: Sequence[Image], photos: Photos, config: MineConfig) -> Iterator[Search]:
+    """Yield the jobs of selective search on photos for ``propose_all``."""
+    for image in images:
+        how = image_seed(image.path), config.proposal_scale, config.segment_size
+        yield str(photos.path(image)), photos.stamp(image), *how
 
 
 def candidates(

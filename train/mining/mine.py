@@ -7,7 +7,6 @@ that changing K, N or a threshold reuses them.
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -23,7 +22,7 @@ from orl_explorer.db.sets import read, write
 from orl_explorer.orl.matching import nearest_neighbors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import leave_out, lost_as, present_or_stored
-from orl_explorer.train.mining.candidates import Described, candidates, describe, match, raw_boxes
+from orl_explorer.train.mining.candidates import Described, candidates, describe, match, raw_boxes, searches
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.cost import PROPOSALS
 from orl_explorer.train.mining.embed import BLOCK, batched, embed_images, embed_rois, map_attention
@@ -146,11 +145,6 @@ def publish_set_measured(
     return published
 
 
-def image_seed(path: str) -> int:
-    """Return the seed of an image's proposal ranking, a function of its path, so that workspaces agree."""
-    return zlib.crc32(path.encode())
-
-
 def propose_missing(
     workspace: Workspace, images: list[Image], photos: Photos, config: MineConfig, workers: int, progress: Progress
 ) -> list[Image]:
@@ -162,12 +156,10 @@ def propose_missing(
     todo = [i for i in images if i.id in missing]
     progress.phase("Running selective search", len(todo))
     lost: dict[int, Lost] = {}
-    how = config.proposal_scale, config.segment_size
-    jobs = ((str(photos.path(i)), photos.stamp(i), image_seed(i.path), *how) for i in todo)
     done: dict[int, np.ndarray] = {}
     workers = min(workers, max(1, len(todo)))
     try:
-        all_found = propose_all(jobs, len(todo), workers, progress)
+        all_found = propose_all(searches(todo, photos, config), len(todo), workers, progress)
         with timed(progress, PROPOSALS, len(todo)), closing(all_found):
             for image, found in zip(todo, all_found, strict=True):
                 if isinstance(found, str):

@@ -25,11 +25,11 @@ from orl_explorer.train.progress import Progress, map_ahead
 
 MANY = 40  # photos of a worker, which OpenCV searches in more time than the compiler takes
 
-_Search = tuple[str, Stamp | None, int, float, int]  # file, its stamp, seed, scale, least size of first regions
+Search = tuple[str, Stamp | None, int, float, int]  # file, its stamp, seed, scale, least size of first regions
 T = TypeVar("T")
 
 
-def propose_photo(job: _Search) -> np.ndarray | str:
+def propose_photo(job: Search) -> np.ndarray | str:
     """Return raw boxes int16 [M, 4] of one photo, or the reason why it cannot be read."""
     file, stamp, seed, scale, segment_size = job
     try:
@@ -39,7 +39,7 @@ def propose_photo(job: _Search) -> np.ndarray | str:
     return selective_search(image, seed, scale, segment_size)
 
 
-def propose_all(jobs: Iterable[_Search], count: int, workers: int, progress: Progress) -> Generator[np.ndarray | str]:
+def propose_all(jobs: Iterable[Search], count: int, workers: int, progress: Progress) -> Generator[np.ndarray | str]:
     """Yield raw boxes of ``count`` photos in the order of the jobs, for any number of workers.
 
     Raises Stopped, UserError.

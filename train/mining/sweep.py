@@ -63,6 +63,9 @@ def sweep(
     photos = Photos.of(workspace.store, drawn.dataset.id)
     vectors = BoxFeatures(features, photos)
     trial = Trial(workspace, drawn, vectors, AttentionMaps(features, photos))
+    for config in {config.method: config for _, config in cells}.values():
+        if config.proposals == "search":
+            trial.search(config.model_copy(update={"neighbors": most}), progress)
     found = dict(try_all(trial, [config for _, config in cells], embed=True, progress=progress))
     progress.log(f"RoIs embedded for this sweep: {vectors.embedded}.")
     return [Cell(cell, found[config].measures) for cell, config in cells]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -16,11 +18,13 @@ from orl_explorer.orl.matching import Pairs, cosines
 from orl_explorer.orl.measure.quality import Measures, Mined, with_labels, without_labels
 from orl_explorer.orl.objectness import sparseness
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.mining.candidates import Merit, candidates, choose_pairs, merit, raw_boxes
+from orl_explorer.train.mining.candidates import Merit, candidates, choose_pairs, merit, raw_boxes, searches
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures
+from orl_explorer.train.mining.propose import propose_all
 from orl_explorer.train.mining.quality import as_objects
 from orl_explorer.train.mining.sample import Sample
+from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
 
@@ -75,11 +79,31 @@ class Trial:
 
     def proposed(self, config: MineConfig) -> bool:
         """Return whether every photo of the sample has raw boxes for these settings."""
-        try:
+        return not self.unsearched(config)
+
+    def unsearched(self, config: MineConfig) -> list[Image]:
+        """Return the photos that have no raw boxes for these settings, in the store or in memory."""
+        images = [image for image in self._images(config) if (config.method, image.id) not in self._raw]
+        raw = raw_boxes(self._workspace.store, images, config) if images else {}
+        for image_id, boxes in raw.items():
+            self._put_raw(config, image_id, boxes)
+        return [image for image in images if image.id not in raw]
+
+    def search(self, config: MineConfig, progress: Progress) -> None:
+        """Find raw boxes of the photos that have none, and keep them in memory. Raises Stopped, UserError."""
+        images = self.unsearched(config)
+        if config.proposals != "search":
             self._read(config)
-        except UserError:
-            return False
-        return True
+        progress.phase("Running selective search", len(images))
+        photos = Photos.of(self._workspace.store, self.sample.dataset.id)
+        jobs = searches(images, photos, config)
+        found = propose_all(jobs, len(images), min(os.cpu_count() or 1, max(1, len(images))), progress)
+        with closing(found):
+            for image, boxes in zip(images, found, strict=True):
+                if isinstance(boxes, str):
+                    raise UserError(f"Cannot read {image.path}: {boxes}")
+                self._put_raw(config, image.id, boxes)
+                progress.advance()
 
     def unmapped(self, config: MineConfig) -> list[Image]:
         """Return the photos that need a forward pass for attention before these settings can be tried."""
@@ -151,18 +175,15 @@ class Trial:
 
     def _read(self, config: MineConfig) -> None:
         """Read the raw boxes of all photos that these settings use. Raises UserError if some are missing."""
-        images = [image for image in self._images(config) if (config.method, image.id) not in self._raw]
-        if not images:
-            return
-        raw = raw_boxes(self._workspace.store, images, config)
-        if len(raw) < len(images):
+        if self.unsearched(config):
             raise UserError(
                 f"Some photos of '{self.sample.dataset.name}' have no proposals by {config.method}. Mine the dataset "
                 "with these settings once, or import proposals for all photos."
             )
-        for image_id, boxes in raw.items():
-            self._raw[config.method, image_id] = boxes
-            self._objectness[config.method, image_id] = np.full(len(boxes), np.nan, np.float32)
+
+    def _put_raw(self, config: MineConfig, image_id: int, boxes: np.ndarray) -> None:
+        self._objectness[config.method, image_id] = np.full(len(boxes), np.nan, np.float32)  # first: others may read
+        self._raw[config.method, image_id] = boxes
 
     def _judge(self, config: MineConfig) -> dict[int, _Judged]:
         """Return the candidates of all photos that these settings use, by image id, in the order of ids."""

@@ -27,10 +27,13 @@ def show_numbers(tuner: Tuner, config: MineConfig) -> None:
     """Draw the measures and the histogram of the sample."""
     tried = tuner.tried(config)
     _say_what_is_tried(config, tried)
+    if unsearched := tuner.unsearched(config):
+        photos = plural(unsearched, "photo")
+        text = f"Selective search with these settings has not run on {photos} of the sample yet."
+        offer_work(tuner, "search", text, f"Search {photos}", tuner.search(config))
     if not tuner.proposed(tried):
         st.warning(
-            "This set's raw boxes are not stored for these photos, so other settings cannot be tried. "
-            "*Regenerate* computes the boxes.",
+            "This set's raw boxes are not stored for these photos, so other settings cannot be tried.",
             icon=":material/crop_free:",
         )
         return

@@ -16,8 +16,8 @@ from orl_explorer.db.sets import read, write
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.mining.candidates import image_seed
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.mine import image_seed
 from orl_explorer.train.workspace import Workspace
 from tests.named import check, mine
 from tests.train import plainly

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ class Machine:
             yield pool
 
     def search(self, job: tuple) -> np.ndarray:
+        time.sleep(0 if self.ready else 0.005)
         self.searched.append("compiled" if self.ready else "OpenCV")
         return np.array([job[2]])
 
@@ -75,15 +77,15 @@ def test_threads_go_on_when_the_search_is_compiled(monkeypatch: pytest.MonkeyPat
 
     def compile() -> bool:
         while len(machine.searched) < 10:
-            pass
+            time.sleep(0.001)
         machine.ready = True
         return True
 
     machine.compile = compile
-    assert found(200, 2, log) == list(range(200))  # each once, in order
-    assert len(machine.searched) == 200
+    assert found(300, 2, log) == list(range(300))  # each once, in order
+    assert len(machine.searched) == 300
     assert machine.searched[:10] == ["OpenCV"] * 10
-    assert machine.searched[100:] == ["compiled"] * 100
+    assert machine.searched[200:] == ["compiled"] * 100
     assert log.lines == ["Selective search runs by OpenCV until the faster search is compiled."]
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.db.sets import write
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.db.sets.whole import annotated_objects, whole_set
 from orl_explorer.orl.measure.quality import with_labels, without_labels
@@ -138,13 +140,20 @@ def test_one_cell_for_every_combination_and_each_as_if_alone(mined: Workspace) -
         ({"min_size": ["tall"]}, "Invalid value for min_size: tall."),
         ({"neighbors": [12]}, "K = 12 neighbours need at least 13 photos. 'demo' has 12."),
         ({"precision": ["fp32", "bf16"]}, "A sweep uses stored features of one precision"),
-        ({"proposal_scale": [0.3]}, "Some photos of 'demo' have no proposals by selective-search-fast@0.3. Mine"),
+        ({"proposals": ["theirs"]}, "Some photos of 'demo' have no proposals by imported:theirs. Mine"),
     ],
 )
 def test_what_cannot_be_swept_is_said_in_a_sentence(mined: Workspace, grid: dict, sentence: str) -> None:
     with pytest.raises(UserError) as refusal:
         sweep(mined, "demo", "starter", grid, base=MINED)
     assert str(refusal.value).startswith(sentence)
+
+
+def test_raw_boxes_that_are_not_stored_are_searched(mined: Workspace) -> None:
+    [cell] = sweep(mined, "demo", "starter", {"proposal_scale": [0.4]}, base=MINED, sample=2)
+    assert cell.measures["pairs_per_image"] > 0
+    ids = [image.id for image in usable_images(mined.store, dataset_named(mined.store, "demo").id)]
+    assert write.missing_proposals(mined.store, ids, "selective-search-fast@0.4") == ids  # nothing is stored
 
 
 def test_photos_that_were_never_embedded_want_a_mining_first(mined: Workspace, small_scenes: Path) -> None:

@@ -15,6 +15,8 @@ from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.orl.matching import top_pairs
 from orl_explorer.orl.objectness import sparseness
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining import propose
 from orl_explorer.train.mining.candidates import candidates, raw_boxes
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures, Features
@@ -22,6 +24,7 @@ from orl_explorer.train.mining.quality import quality_of
 from orl_explorer.train.mining.sample import Sample, draw_sample, drawn, sample_of, saved
 from orl_explorer.train.mining.trial import Found, Trial
 from orl_explorer.train.photos import Photos
+from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import MINED, NewRun
 from tests.named import mine
@@ -222,8 +225,33 @@ def test_a_wider_sample_takes_the_place_of_a_narrow_one(mined: Workspace) -> Non
 def test_settings_whose_raw_boxes_or_maps_are_not_there_are_told_apart(mined: Workspace) -> None:
     tried = ready(mined, NAME, size=3)
     assert tried.trial.proposed(MINED)
-    assert not tried.trial.proposed(MINED.model_copy(update={"proposal_scale": 0.7}))
+    smaller = MINED.model_copy(update={"proposal_scale": 0.7})
+    assert not tried.trial.proposed(smaller)
+    assert [image.id for image in tried.trial.unsearched(smaller)] == tried.trial.sample.ids(4).tolist()
     assert tried.trial.proposed(MINED.model_copy(update={"proposals": "annotations"}))
     assert tried.trial.unmapped(MINED) == []
     narrow = OBJECTS.model_copy(update={"neighbors": 1})
     assert [image.id for image in tried.trial.unmapped(narrow)] == tried.trial.sample.ids(1).tolist()
+
+
+def test_raw_boxes_are_searched_as_mining_would(mined: Workspace, new_run: NewRun) -> None:
+    tried = ready(mined, NAME, size=2)
+    whole = MINED.model_copy(update={"proposal_scale": 1.0})
+    tried.trial.search(whole, Progress())
+    assert tried.trial.proposed(whole)
+    found = tried.trial.find(whole, embed=True)
+    mine(mined, "demo", "starter", "whole", whole, run_id=new_run(mined, "mine", "whole"), workers=1)
+    assert equal(ready(mined, "whole", size=2).trial.find(whole).mined, found.mined)
+
+
+def test_a_photo_that_cannot_be_read_is_named_by_the_search(mined: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = ready(mined, NAME, size=2)
+    first = tried.trial.sample.images[int(tried.trial.sample.ids(4)[0])]
+    monkeypatch.setattr(propose, "propose_photo", lambda job: "the file is empty")
+    with pytest.raises(UserError, match=f"Cannot read {first.path}: the file is empty"):
+        tried.trial.search(MINED.model_copy(update={"proposal_scale": 0.7}), Progress())
+
+
+def test_imported_boxes_are_not_searched(mined: Workspace) -> None:
+    with pytest.raises(UserError, match="have no proposals by imported:theirs"):
+        ready(mined, NAME, size=2).trial.search(MINED.model_copy(update={"proposals": "theirs"}), Progress())
