@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -136,7 +137,8 @@ def test_the_provider_names_a_person(monkeypatch: pytest.MonkeyPatch, verified: 
 
     monkeypatch.setattr(door, "_client", lambda: SimpleNamespace(authorize_access_token=token))
     request = Request({"type": "http", "path": "/login/callback", "headers": [], "session": {"next": "/"}})
-    asyncio.run(door._returned(request))
+    with ThreadPoolExecutor(1) as other:  # tests in a browser leave an event loop in this thread
+        other.submit(asyncio.run, door._returned(request)).result()
     assert (request.session["person"], request.session["named"]) == (person, True)
 
 
