@@ -19,6 +19,7 @@ from orl_explorer.app.server.access import from_environment
 from orl_explorer.app.server.base_path import BasePath, base_path, under
 from orl_explorer.app.server.gate import gate
 from orl_explorer.app.server.headers import SecurityHeaders
+from orl_explorer.app.server.idle import compile_search_later
 from orl_explorer.app.server.people import People, logged_in
 from orl_explorer.app.server.pictures import ROUTES
 from orl_explorer.app.server.points import POINT_ROUTES
@@ -30,7 +31,7 @@ RECONCILE = 10.0  # seconds between checks for runs whose process has died
 
 @contextlib.asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
-    """Update the states of runs, now and periodically: a run without a process has crashed."""
+    """Update the states of runs, now and periodically: a run without a process has crashed. Compile the search."""
     await asyncio.to_thread(workspace)
 
     async def watch() -> None:
@@ -41,11 +42,15 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
                 await asyncio.to_thread(reconcile, workspace())
             await asyncio.sleep(RECONCILE)
 
-    watching = asyncio.create_task(watch())
+    tasks = [asyncio.create_task(watch())]
+    if not read_only():
+        tasks.append(asyncio.create_task(compile_search_later()))
     try:
         yield {}
     finally:
-        watching.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 learn_people(logged_in)

@@ -7,6 +7,7 @@ the user's cache, or in $NUMBA_CACHE_DIR. A file beside it keeps the result of a
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -108,3 +109,8 @@ def _scenes() -> list[np.ndarray]:
         cv2.circle(scene, (y, x), side // 4, color[::-1], -1)
     board = np.kron(np.indices((6, 8)).sum(axis=0) % 2 * 255, np.ones((20, 20))).astype(np.uint8)
     return [scene, np.dstack([board] * 3)]
+
+
+if __name__ == "__main__":
+    os.nice(19)
+    compile_search()

@@ -1,0 +1,68 @@
+"""Work of the explorer while nobody waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+
+from orl_explorer.app.server import idle
+from orl_explorer.app.server.idle import compile_search_later
+
+T = TypeVar("T")
+
+
+def in_own_loop(work: Coroutine[Any, Any, T]) -> T:
+    with ThreadPoolExecutor(1) as other:  # tests in a browser leave an event loop in this thread
+        return other.submit(asyncio.run, work).result()
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle, "PAUSE", 0.0)
+    monkeypatch.setattr(idle, "can_compile", lambda: True)
+
+
+def compiler(monkeypatch: pytest.MonkeyPatch, program: str, *arguments: str) -> None:
+    monkeypatch.setattr(idle, "COMPILER", [sys.executable, "-c", program, *arguments])
+
+
+def test_the_search_is_compiled_without_the_passwords(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ORL_PASSWORD", "open sesame")
+    told = "import os, sys; open(sys.argv[1], 'w').write(str('ORL_PASSWORD' in os.environ))"
+    compiler(monkeypatch, told, str(tmp_path / "told"))
+    in_own_loop(compile_search_later())
+    assert (tmp_path / "told").read_text() == "False"
+
+
+def test_what_is_compiled_already_starts_no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(idle, "can_compile", lambda: False)
+    compiler(monkeypatch, "open(sys.argv[1], 'w')", str(tmp_path / "told"))
+    in_own_loop(compile_search_later())
+    assert not (tmp_path / "told").exists()
+
+
+def test_the_compiler_ends_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler(monkeypatch, "import time; time.sleep(60)")
+    before = {child.pid for child in psutil.Process().children()}
+
+    async def stopped() -> set[int]:
+        task = asyncio.create_task(compile_search_later())
+        began = time.monotonic()
+        while not (started := {child.pid for child in psutil.Process().children()} - before):
+            assert time.monotonic() < began + 30
+            await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return started
+
+    [pid] = in_own_loop(stopped())
+    assert not psutil.pid_exists(pid)
