@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+from pathlib import PurePosixPath
 from typing import get_args
 
 import streamlit as st
@@ -9,7 +11,9 @@ import streamlit as st
 from orl_explorer.app.explorer.adding import Adding, Wanted, latest, start_adding
 from orl_explorer.app.explorer.opened import read_only
 from orl_explorer.app.explorer.paths import allowed_path, readable_roots
+from orl_explorer.app.explorer.proposed import first_rois
 from orl_explorer.app.explorer.reported import reasons
+from orl_explorer.app.pages.boxed import boxed_photo
 from orl_explorer.app.pages.pace import told_of_run
 from orl_explorer.app.pages.shell import Place, attempt, code, encoder_label, escape, has_page, open_page, share_done
 from orl_explorer.db.encoders import encoder_named, encoders
@@ -25,6 +29,7 @@ from orl_explorer.train.jobs.launcher import launch, request_stop
 from orl_explorer.train.lost import moving
 from orl_explorer.train.mining.config import MINE_PRESETS, PRESET_HELP, MineConfig
 from orl_explorer.train.settings import choices, control, explained, limits
+from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 AT_ONCE = 1.0  # seconds that a form waits for an ingest, so that a small folder needs no progress bar
@@ -198,6 +203,23 @@ def unmined(place: Place, dataset: Dataset) -> None:
         st.subheader("Mine correspondences")
         st.markdown("Find neighbours, RoIs and pairs. You can tune all settings afterwards.")
         mine_form(opened, dataset)
+    _show_first_rois(opened, dataset)
+
+
+def _show_first_rois(opened: Workspace, dataset: Dataset) -> None:
+    """Draw what there is to match, before anything is mined."""
+    found = first_rois(opened, dataset.id)
+    if not found:
+        return
+    st.subheader("RoIs that mining would compare", anchor=False)
+    st.caption("The first photos, by the preset paper at full size. Nothing is stored.")
+    figures = ""
+    for one in found:
+        name = html.escape(PurePosixPath(one.image.path).name)
+        rois = plural(len(one.boxes), "RoI")
+        photo = boxed_photo(one.image, one.boxes, f"{name} with {rois}", 14)
+        figures += f"<figure>{photo}<figcaption>{name} · {rois}</figcaption></figure>"
+    st.html(f'<div class="first-rois">{figures}</div>')
 
 
 def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:

@@ -11,8 +11,9 @@ import streamlit as st
 from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.tuning import Best, BestPair, Tuner, tuner_of
 from orl_explorer.app.pages import shell
+from orl_explorer.app.pages.boxed import boxed_photo
 from orl_explorer.app.pages.forms import as_query
-from orl_explorer.app.server.urls import WIDTHS, picture_urls
+from orl_explorer.app.server.urls import picture_urls
 from orl_explorer.db.models import Image
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.words import plural
@@ -62,25 +63,14 @@ def _step(tuner: Tuner, image_id: int, by: int) -> None:
 def _as_html(best: Best, missing: int) -> str:
     image = best.image
     name = escape(PurePosixPath(image.path).name)
-    width, height = image.width or 1, image.height or 1
-    boxes = "".join(_outline(box, width, height) for box in best.boxes)
     alt = f"Query {name} with {plural(len(best.boxes), 'RoI')}"
     left_out = f" · {plural(missing, 'RoI')} here and in the neighbours have no feature yet" if missing else ""
     pairs = "".join(_pair(image, pair) for pair in best.pairs[:SHOWN]) or "<p>These settings find no pair.</p>"
-    shape = f"aspect-ratio:{width}/{height};max-width:{22 * width / height:.1f}rem"
-    photo = picture_urls().photo(image.id, image.mtime_ns, WIDTHS[1])
     return (
-        f'<div class="tuned-query"><figure><div class="photo" style="{shape}">'
-        f'<img src="{photo}" alt="{alt}">{boxes}</div>'
+        f'<div class="tuned-query"><figure>{boxed_photo(image, best.boxes, alt, 22)}'
         f"<figcaption>{name} · {plural(len(best.boxes), 'RoI')}{left_out}</figcaption></figure>"
         f'<div><p>Best pair with each neighbour: query left, key right</p><div class="pairs">{pairs}</div></div></div>'
     )
-
-
-def _outline(box: np.ndarray, width: int, height: int) -> str:
-    x, y, w, h = (int(v) for v in box)
-    place = f"left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%"
-    return f'<i style="{place};width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%"></i>'
 
 
 def _pair(query: Image, pair: BestPair) -> str:
