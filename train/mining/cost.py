@@ -10,12 +10,13 @@ from orl_explorer.db.runs.runs import latest_metrics, runs
 from orl_explorer.db.store import Store
 from orl_explorer.orl.architectures import FORWARD, UNKNOWN
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_COARSE, ATTENTION_PLANES, ATTENTION_SIZE, INPUT_SIZE
+from orl_explorer.orl.selective_search.readiness import is_compiled
 from orl_explorer.train.mining.config import MineConfig
 
 ASSUMED = 25.0  # 10^9 operations per second and core, if no run on this machine has measured it
-ROIS, PROPOSALS = "rois_per_second", "proposals_per_second"  # metrics of a mining run
+ROIS, OPENCV, COMPILED = "rois_per_second", "proposals_per_second", "compiled_proposals_per_second"  # metrics of a run
 LITE = 0.8  # 10^9 operations of the starter's network at 224 pixels, as in ``FORWARD``
-SEARCHED = 1.0  # photos per second and core by selective search at full size, see docs/performance.md
+SEARCHED = {OPENCV: 1.0, COMPILED: 7.0}  # photos per second and core by selective search at full size
 MATCHED = 125.0  # photos per second for everything else, see docs/performance.md
 ROW = 46  # bytes of a row of roi, candidate or pair in a store of COCO's size
 BOX = 8  # bytes of a raw box
@@ -52,10 +53,10 @@ def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: Mi
     cores = os.cpu_count() or 1
     mined = [run for run in runs(store) if run.kind == "mine"]
     embedding = _rate(store, [r for r in mined if r.encoder_id == encoder.id and _same(r, config, "precision")], ROIS)
-    searching = _rate(store, [r for r in mined if _same(r, config, "proposal_scale")], PROPOSALS)
+    searching = _rate(store, [r for r in mined if _same(r, config, "proposal_scale")], proposals_metric())
     operations = LITE if "lite0" in encoder.architecture else FORWARD.get(encoder.architecture, FORWARD[UNKNOWN])
     embed = (work.rois + MAP * work.maps) / (embedding or ASSUMED * cores / operations)
-    search = work.proposals / (searching or SEARCHED * cores / config.proposal_scale**2)
+    search = work.proposals / (searching or SEARCHED[proposals_metric()] * cores / config.proposal_scale**2)
     decisive = embedding if embed >= search else searching
     nothing_long = not work.rois and not work.maps and not work.proposals
     features = work.rois * (4 * encoder.roi_features + 8) + work.maps * (4 * ATTENTION_PLANES * ATTENTION_CELLS**2 + 8)
@@ -64,6 +65,11 @@ def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: Mi
         measured=nothing_long or decisive is not None,
         disk_bytes=features + work.rows * ROW + work.raw_boxes * BOX,
     )
+
+
+def proposals_metric() -> str:
+    """Return the name of the metric that tells how many photos per second selective search takes from now on."""
+    return COMPILED if is_compiled() else OPENCV
 
 
 def _same(run: Run, config: MineConfig, setting: str) -> bool:

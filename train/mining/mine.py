@@ -24,7 +24,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import leave_out, lost_as, present_or_stored
 from orl_explorer.train.mining.candidates import Described, candidates, describe, match, raw_boxes, searches
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.cost import PROPOSALS
+from orl_explorer.train.mining.cost import proposals_metric
 from orl_explorer.train.mining.embed import BLOCK, batched, embed_images, embed_rois, map_attention
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.mining.propose import propose_all
@@ -160,7 +160,7 @@ def propose_missing(
     workers = min(workers, max(1, len(todo)))
     try:
         all_found = propose_all(searches(todo, photos, config), len(todo), workers, progress)
-        with timed(progress, PROPOSALS, len(todo)), closing(all_found):
+        with timed(progress, proposals_metric(), len(todo)), closing(all_found):
             for image, found in zip(todo, all_found, strict=True):
                 if isinstance(found, str):
                     lost[image.id] = lost_as(photos, image, found)

@@ -8,8 +8,9 @@ import pytest
 
 from orl_explorer.db.models import Encoder
 from orl_explorer.db.runs.runs import add_metrics, latest_metrics, runs
+from orl_explorer.train.mining import cost as cost_of
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.cost import PROPOSALS, ROIS, MiningWork, estimate_mining
+from orl_explorer.train.mining.cost import COMPILED, OPENCV, ROIS, MiningWork, estimate_mining
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
 from tests.conftest import NewRun
@@ -17,6 +18,24 @@ from tests.named import mine
 
 ENCODER = Encoder(id=1, name="starter", architecture="efficientnet_lite0", roi_features=1280)
 WORK = MiningWork(photos=1000, proposals=300, maps=0, rois=20_000, rows=60_000, raw_boxes=400_000)
+
+
+@pytest.fixture(autouse=True)
+def by_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost_of, "is_compiled", lambda: False)
+
+
+def test_the_compiled_search_has_a_speed_of_its_own(
+    workspace: Workspace, new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost_of, "is_compiled", lambda: True)
+    search = MiningWork(photos=0, proposals=140, maps=0, rois=0, rows=0, raw_boxes=0)
+    slow = new_run(workspace, "mine", "slow", config=MineConfig().model_dump())
+    add_metrics(workspace.store, slow, [(0, OPENCV, 1.0)])
+    assert estimate_mining(workspace.store, ENCODER, MineConfig(), search).seconds == 20 / (os.cpu_count() or 1)
+    fast = new_run(workspace, "mine", "fast", config=MineConfig().model_dump())
+    add_metrics(workspace.store, fast, [(0, COMPILED, 28.0)])
+    assert estimate_mining(workspace.store, ENCODER, MineConfig(), search).seconds == 5.0
 
 
 def test_nothing_measured_yet(workspace: Workspace) -> None:
@@ -32,7 +51,7 @@ def test_nothing_measured_yet(workspace: Workspace) -> None:
 
 def test_the_newest_run_of_the_same_kind_tells_the_speed(workspace: Workspace, new_run: NewRun) -> None:
     plain, half = MineConfig().model_dump(), MineConfig(proposal_scale=0.5).model_dump()
-    for config, rates in ((plain, {ROIS: 100.0, PROPOSALS: 2.0}), (half, {PROPOSALS: 8.0}), (plain, {ROIS: 50.0})):
+    for config, rates in ((plain, {ROIS: 100.0, OPENCV: 2.0}), (half, {OPENCV: 8.0}), (plain, {ROIS: 50.0})):
         run = new_run(workspace, "mine", f"set-{rates}", config=config)
         add_metrics(workspace.store, run, [(0, name, value) for name, value in rates.items()])
         with workspace.store.session() as session:
@@ -74,7 +93,7 @@ def test_mining_tells_how_fast_it_was_at_what_it_had_to_compute(
     first, second = Told(), Told()
     for name, told in (("one", first), ("two", second)):
         mine(ready, "demo", "starter", name, tiny_mine, run_id=new_run(ready, "mine", name), workers=1, progress=told)
-    assert set(first.rates) == {ROIS, PROPOSALS}
+    assert set(first.rates) == {ROIS, OPENCV}
     assert all(rate > 0 for rate in first.rates.values())
     assert second.rates == {}  # all was there
     assert latest_metrics(ready.store, runs(ready.store)[0].id) == {}
