@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orl_explorer.app.doctor import Checked
-from orl_explorer.app.doctor.installation import check_devices, check_disk, check_installation
+from orl_explorer.app.doctor.installation import check_devices, check_disk, check_installation, check_search
 from orl_explorer.app.doctor.workspace import check_workspace
 from orl_explorer.app.options import Json, Where
 
@@ -55,5 +55,6 @@ def report(workspace: Path | None, json: bool) -> int:
 def _checks(folder: Path) -> Iterator[Checked]:
     yield from check_installation()
     yield from check_devices()
+    yield from check_search()
     yield from check_disk(folder)
     yield from check_workspace(folder)

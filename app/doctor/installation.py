@@ -83,6 +83,22 @@ def check_devices() -> Iterator[Checked]:
         yield Checked("devices", "torch", "problem", sentence(error), "Install torch again; see pytorch.org.")
 
 
+def check_search() -> Iterator[Checked]:
+    """Yield which selective search runs use."""
+    name = "selective search"
+    try:
+        from orl_explorer.orl.selective_search.readiness import is_compiled, why_not_compiled
+
+        if is_compiled():
+            yield Checked("devices", name, "ok", "compiled; finds what OpenCV finds")
+        elif reason := why_not_compiled():
+            yield Checked("devices", name, "warning", "by OpenCV, which takes ten times as long", f"Reason: {reason}")
+        else:
+            yield Checked("devices", name, "ok", "by OpenCV; the next run with many photos compiles a faster one")
+    except Exception as error:  # OpenCV itself cannot be imported
+        yield Checked("devices", name, "problem", sentence(error), "Mend the packages above first.")
+
+
 def _driver() -> str:
     path = Path("/proc/driver/nvidia/version")
     words = path.read_text().split("Kernel Module", 1)[-1].split() if path.is_file() else []

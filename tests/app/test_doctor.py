@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from orl_explorer.app.doctor import Checked, installation
-from orl_explorer.app.doctor.installation import check_disk, check_installation
+from orl_explorer.app.doctor.installation import check_disk, check_installation, check_search
 from orl_explorer.app.doctor.workspace import check_workspace
+from orl_explorer.orl.selective_search import readiness
 from orl_explorer.train.workspace import Workspace
 
 
@@ -158,6 +159,24 @@ def test_a_workspace_on_a_network_disk_is_a_warning(tmp_path: Path, monkeypatch:
     [found] = [one for one in check_disk(folder) if one.state != "ok"]
     assert (found.state, found.found) == ("warning", f"{folder} is on a network disk (nfs4)")
     assert all(one.state == "ok" for one in check_disk(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("compiled", "reason", "state", "found"),
+    [
+        (True, "", "ok", "compiled; finds what OpenCV finds"),
+        (False, "", "ok", "by OpenCV; the next run with many photos compiles a faster one"),
+        (False, "numba is too old.", "warning", "by OpenCV, which takes ten times as long"),
+    ],
+)
+def test_the_selective_search_that_runs_use_is_named(
+    monkeypatch: pytest.MonkeyPatch, compiled: bool, reason: str, state: str, found: str
+) -> None:
+    monkeypatch.setattr(readiness, "is_compiled", lambda: compiled)
+    monkeypatch.setattr(readiness, "why_not_compiled", lambda: reason)
+    [checked] = check_search()
+    assert (checked.state, checked.found) == (state, found)
+    assert checked.advice == (f"Reason: {reason}" if reason else "")
 
 
 def test_a_missing_system_library_names_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
