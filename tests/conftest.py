@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -17,10 +20,12 @@ from PIL import Image
 
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import add_run, run_by_id, update_run
+from orl_explorer.orl.selective_search.readiness import can_compile
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 SCENES = 12
+COMPILER = pytest.StashKey[subprocess.Popen]()
 MINED = MineConfig(neighbors=4, proposal_scale=0.5)
 
 # `make unit` leaves out tests that mine, train, evaluate or open a browser: those with one of these fixtures. Modules
@@ -35,6 +40,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and SLOW_FIXTURES & {*item.fixturenames}:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile selective search beside the first tests of a parallel run: later ones search without processes."""
+    parallel = session.config.getoption("numprocesses", None) and not hasattr(session.config, "workerinput")
+    if parallel and can_compile():
+        program = "from orl_explorer.orl.selective_search.readiness import compile_search; compile_search()"
+        session.config.stash[COMPILER] = subprocess.Popen([sys.executable, "-c", program])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the compiler if it is still at work."""
+    if (compiler := session.config.stash.get(COMPILER, None)) is not None:
+        compiler.kill()
+        compiler.wait()
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """End the loaders of a test that failed on purpose. They hold copies of all pipes, and whoever reads them waits."""
+    yield
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
 
 
 def _new_run(workspace: Workspace, kind: str, name: str, **params: object) -> int:

@@ -135,13 +135,16 @@ def test_three_photos_are_decoded_at_once(
     client: TestClient, large: list[tuple[int, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures._DECODED.clear()
-    now, most, lock = [0], [0], threading.Lock()
+    now, most, lock, three = [0], [0], threading.Lock(), threading.Event()
 
     def slow(file: Path, reduce: int = 1) -> DecodedPhoto:
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
-        time.sleep(0.05)
+            if now[0] == 3:
+                three.set()
+        three.wait(30)
+        time.sleep(0.05)  # a fourth would begin meanwhile
         with lock:
             now[0] -= 1
         return DecodedPhoto(Image.new("RGB", (3000, 3000)), 3000, 3000, False)

@@ -41,6 +41,7 @@ def test_the_paper_preset_of_mining() -> None:
         "min_similarity": -1.0,
         "proposals": "search",
         "proposal_scale": 1.0,
+        "segment_size": 100,
         "fallback": "first",
         "ranked_by": "search",
         "object_weight": 0.0,
