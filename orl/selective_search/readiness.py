@@ -2,6 +2,10 @@
 
 Compiling takes about 20 s of one core, once per machine. The code lies where numba keeps it: beside these files, or in
 the user's cache, or in $NUMBA_CACHE_DIR. A file beside it keeps the result of a comparison with OpenCV's search.
+
+Whoever may write to that folder decides which code runs. So nothing is compiled or loaded if it is another account's
+or open to all, or if the current folder, which may be somebody else's project, has settings of numba: they can name
+such a folder.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import stat
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +23,7 @@ import numpy as np
 from orl_explorer.orl.selective_search.opencv import MIN_SIZE, search_by_opencv
 
 EQUAL, DIFFERENT = "equal", "different"
+SETTINGS = Path(".numba_config.yaml")  # in the current folder: numba reads it whenever it is imported
 
 
 def is_compiled() -> bool:
@@ -33,12 +39,14 @@ def can_compile() -> bool:
 
 def why_not_compiled() -> str:
     """Return why the compiled search cannot be used and what helps; "" if it can, or if it can be prepared."""
+    if SETTINGS.exists():
+        return f"the current folder has a {SETTINGS}, which could make numba run foreign code. Start in another folder."
     try:
         import numba  # noqa: F401
     except ImportError as error:  # not installed, or not for this version of numpy
         return f"numba cannot be imported ({error}). Install it for a search that is ten times faster."
     if _place() is None:
-        return "no folder for compiled code can be written. Name one in $NUMBA_CACHE_DIR."
+        return "no folder of your own for compiled code can be written. Name one in $NUMBA_CACHE_DIR."
     if _result() == DIFFERENT:
         return "the compiled search found other boxes than OpenCV on this machine. Please report this."
     return ""
@@ -49,11 +57,11 @@ def compile_search() -> bool:
 
     It changes libc's ``rand``: call it in a process of its own.
     """
-    from orl_explorer.orl.selective_search.search import search
-
     place = _place()
     if place is None:
         return False
+    from orl_explorer.orl.selective_search.search import search
+
     equal = all(
         np.array_equal(_unique(search(scene, seed, MIN_SIZE)), _unique(search_by_opencv(scene, seed)))
         for seed, scene in enumerate(_scenes())
@@ -72,11 +80,13 @@ def _result() -> str | None:
 
 @cache
 def _place() -> Path | None:
-    """Return the file of the comparison's result; None if nothing can be compiled or kept.
+    """Return the file of the comparison's result; None if nothing can be compiled or kept, or others may write there.
 
     Its name holds all that the code and the boxes depend on: versions, the processor, and the sources, of which numba
     compares time and size, too.
     """
+    if SETTINGS.exists():
+        return None
     try:
         import llvmlite.binding as llvm
         import numba
@@ -85,7 +95,7 @@ def _place() -> Path | None:
     from orl_explorer.orl.selective_search import search
 
     folder = search.segment.stats.cache_path  # type: ignore[attr-defined]
-    if not folder:
+    if not folder or not _is_ours(Path(folder)):
         return None
     of = [numba.__version__, cv2.__version__, platform.python_version(), llvm.get_host_cpu_name()]
     of.append(llvm.get_host_cpu_features().flatten())
@@ -93,6 +103,20 @@ def _place() -> Path | None:
         stat = source.stat()
         of.append(f"{source.name} {stat.st_size} {stat.st_mtime_ns}")
     return Path(folder) / f"compared-{hashlib.sha256(chr(0).join(of).encode()).hexdigest()[:16]}.txt"
+
+
+def _is_ours(folder: Path) -> bool:
+    """Return whether only this account, or one that could also change the sources, can put files into a folder."""
+    if os.name != "posix":
+        return True
+    trusted = {0, os.getuid(), Path(__file__).stat().st_uid}
+    folder = folder.absolute()
+    for place in (folder, folder.parent):  # who may rename the folder may replace it
+        found = place.stat()
+        open_to_all = found.st_mode & stat.S_IWOTH and not (place != folder and found.st_mode & stat.S_ISVTX)
+        if found.st_uid not in trusted or open_to_all:
+            return False
+    return True
 
 
 def _unique(boxes: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ def test_without_a_folder_for_compiled_code_opencv_searches(monkeypatch: pytest.
     assert not can_compile()
     assert not compile_search()
     assert not is_compiled()
-    assert why_not_compiled() == "no folder for compiled code can be written. Name one in $NUMBA_CACHE_DIR."
+    assert why_not_compiled() == "no folder of your own for compiled code can be written. Name one in $NUMBA_CACHE_DIR."
 
 
 def test_without_numba_opencv_searches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +82,41 @@ def test_without_numba_opencv_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_compiled()
     assert why_not_compiled().startswith("numba cannot be imported (")
     assert why_not_compiled().endswith("). Install it for a search that is ten times faster.")
+
+
+def test_settings_of_numba_in_the_current_folder_never_name_the_folder_of_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".numba_config.yaml").write_text("cache_dir: planted")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "numba", None)  # an import would have read them
+    assert not can_compile()
+    assert not compile_search()
+    assert not is_compiled()
+    assert why_not_compiled() == (
+        "the current folder has a .numba_config.yaml, which could make numba run foreign code. Start in another folder."
+    )
+
+
+@pytest.mark.parametrize("whose", ["open to all", "in one open to all", "another account's"])
+def test_code_is_never_loaded_from_a_folder_that_others_may_write_to(
+    whose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = tmp_path / "above"
+    folder = above / "code"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(search, "segment", SimpleNamespace(stats=SimpleNamespace(cache_path=str(folder))))
+    assert can_compile()
+    readiness._place.cache_clear()
+    if whose == "another account's":
+        real = Path.stat
+        monkeypatch.setattr(
+            Path, "stat", lambda path: SimpleNamespace(st_uid=54321, st_mode=0o755) if path == folder else real(path)
+        )
+    else:
+        (folder if whose == "open to all" else above).chmod(0o777)
+    assert not can_compile()
+    assert why_not_compiled() == "no folder of your own for compiled code can be written. Name one in $NUMBA_CACHE_DIR."
 
 
 def test_the_scenes_of_the_comparison_have_ties_and_many_regions() -> None:
