@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import secrets
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from orl_explorer.app.explorer.paths import VARIABLE
 from orl_explorer.app.server.access import Access
 from orl_explorer.app.server.asked import host_of, scheme_of
 from orl_explorer.app.server.base_path import base_path, under
@@ -27,7 +29,11 @@ LOG = logging.getLogger(__name__)
 
 
 def session_secret(workspace: Workspace, access: Access) -> str:
-    """Return the key that signs cookies. It survives restarts, and changes with the password or the provider."""
+    """Return the key that signs cookies. It survives restarts, and changes with the password or the provider.
+
+    It also changes with what people may do here: with an invented password, a cookie of a read-only explorer would open
+    another one of the same workspace.
+    """
     path = workspace.path / SECRET
     try:
         if not path.is_file() and not workspace.store.read_only:
@@ -35,7 +41,8 @@ def session_secret(workspace: Workspace, access: Access) -> str:
         kept = path.read_bytes()
     except (UserError, OSError):  # nothing may be written: people log in again after a restart
         kept = secrets.token_bytes(32)
-    return hashlib.sha256(kept + access.key.encode()).hexdigest()
+    rights = ("read-only" if workspace.store.read_only else "", os.environ.get(VARIABLE, ""))
+    return hashlib.sha256(kept + "\0".join((access.key, *rights)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def cookie_name(asked: HTTPConnection, secure: bool) -> str:

@@ -6,6 +6,8 @@ import json
 import stat
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -238,6 +240,27 @@ def test_a_read_only_explorer_ends_sessions_without_a_file(guarded: Guarded, wor
     client.cookies.update(cookies)
     assert client.get("/app/static/photo/1/320").status_code == 401
     assert not (workspace.path / ".ended-sessions.json").exists()
+
+
+def test_a_cookie_of_an_explorer_with_fewer_rights_opens_no_other(
+    guarded: Guarded, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opens(cookies: dict[str, str], client: TestClient) -> bool:
+        client.cookies.update(cookies)
+        return client.get("/pair").status_code == 200
+
+    def by_link(client: TestClient) -> dict[str, str]:
+        client.get("/login?token=invented")
+        return dict(client.cookies)
+
+    link: dict[str, Any] = {"password": "invented", "invented": True}
+    looking = by_link(guarded(opened=open_workspace(workspace.path, read_only=True), **link))
+    assert not opens(looking, guarded(**link))
+    monkeypatch.setenv("ORL_PHOTO_ROOTS", str(tmp_path))
+    limited = by_link(guarded(**link))
+    assert opens(limited, guarded(**link))
+    monkeypatch.delenv("ORL_PHOTO_ROOTS")
+    assert not opens(limited, guarded(**link))
 
 
 @pytest.mark.parametrize(
