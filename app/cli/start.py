@@ -8,7 +8,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -128,17 +128,18 @@ def explore(
     base, roots = _base_path(base_path, access), roots_environment(photos_below)
     certified = _certificate(tls_cert, tls_key)
     _refuse_taken(host, port)
-    _print_address(f"{'https' if tls_cert else 'http'}://{_shown(host)}:{port}{base}", opened.path, access, host)
-    opened.store.close()
-    told = {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only)), below.VARIABLE: base}
-    environment = PATIENT | os.environ | told | roots | access.environment()
-    options = _OPTIONS | certified | {"server.address": host, "server.port": port, "server.baseUrlPath": base}
-    sys.stdout.flush()
-    if dev:
-        with suppress(KeyboardInterrupt):
-            serve(_streamlit(options | _DEV_OPTIONS), environment | {"ORL_DEV": "1"})
-        return
-    os.execve(sys.executable, _streamlit(options), environment)
+    with _other_localhost(host, port):  # it stays open when the server replaces this program
+        _print_address(f"{'https' if tls_cert else 'http'}://{_shown(host)}:{port}{base}", opened.path, access, host)
+        opened.store.close()
+        told = {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only)), below.VARIABLE: base}
+        environment = PATIENT | os.environ | told | roots | access.environment()
+        options = _OPTIONS | certified | {"server.address": host, "server.port": port, "server.baseUrlPath": base}
+        sys.stdout.flush()
+        if dev:
+            with suppress(KeyboardInterrupt):
+                serve(_streamlit(options | _DEV_OPTIONS), environment | {"ORL_DEV": "1"})
+            return
+        os.execve(sys.executable, _streamlit(options), environment)
 
 
 def _access(host: str, allowed: Sequence[str], no_login: bool) -> Access:
@@ -219,6 +220,29 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def _other_localhost(host: str, port: int) -> AbstractContextManager:
+    """Occupy [::1] too if the printed address says localhost, which browsers try there first; never listen there.
+
+    Another account of this machine that listens there would get the link with the password. Raises UserError if the
+    port is in use there.
+    """
+    if host == "::" or _shown(host) != "localhost":
+        return nullcontext()
+    try:
+        other = socket.socket(socket.AF_INET6)
+    except OSError:  # this machine has no IPv6
+        return nullcontext()
+    try:
+        other.bind(("::1", port))
+        other.set_inheritable(True)
+    except OSError as error:
+        other.close()
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(_cannot_listen("::1", port, error, "Choose another port with --port")) from error
+        return nullcontext()
+    return other
+
+
 def _refuse_taken(host: str, port: int) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -227,7 +251,11 @@ def _refuse_taken(host: str, port: int) -> None:
         except OSError as error:
             no_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
             advice = "Choose an address of this machine with --host" if no_host else "Choose another port with --port"
-            raise UserError(f"Cannot listen on {bracketed(host)}:{port}: {error.strerror}. {advice}.") from error
+            raise UserError(_cannot_listen(host, port, error, advice)) from error
+
+
+def _cannot_listen(host: str, port: int, error: OSError, advice: str) -> str:
+    return f"Cannot listen on {bracketed(host)}:{port}: {error.strerror}. {advice}."
 
 
 def _streamlit(options: dict[str, object]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -252,6 +253,33 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         said = refused("explore", "--port", str(port), "--workspace", tmp_path / "w")
     assert f"Cannot listen on 127.0.0.1:{port}" in said
+
+
+def test_nobody_else_answers_at_localhost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Browsers try [::1] first: another account that listens there would get the link with the password."""
+    words = ("explore", "--workspace", tmp_path / "w", "--port")
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("::1", 0))
+        except OSError:
+            pytest.skip("This machine has no IPv6.")
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"Cannot listen on [::1]:{port}: Address already in use." in refused(*words, port)
+    tried: list[int | None] = []
+
+    def execve(*_: object) -> None:
+        with socket.socket(socket.AF_INET6) as later:
+            later.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                later.bind(("::1", port))
+            except OSError as error:
+                tried.append(error.errno)
+
+    monkeypatch.setattr(os, "execve", execve)
+    assert orl(*words, port).returncode == 0
+    assert tried == [errno.EADDRINUSE]
 
 
 def test_a_newer_store_is_refused(mined: Path) -> None:
