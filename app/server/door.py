@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import logging
 import posixpath
+from collections import Counter
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from orl_explorer.app.server.access import Access
@@ -36,6 +38,7 @@ POLICY = "; ".join(
 )
 DELAY = 1.0  # seconds of delay after a wrong password, one at a time for all clients
 WAITING = 30  # guesses of the password that may wait
+EACH = 5  # of them from one address: a single machine must not keep everybody else out
 MOST = 4096  # bytes of a login form at most
 OLD_LINK = (
     "This link is of an earlier start. The new one is in the terminal where the explorer was started, "
@@ -50,17 +53,22 @@ class Door:
     def __init__(self, access: Access) -> None:
         self.access = access
         self._guess = asyncio.Lock()  # one guess of the password at a time
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()  # by address
         self._provider: Any = None
 
     async def answer(self, request: Request) -> Response:
         """Answer requests for the login form, its submission, the link, and the redirects to and from the provider."""
         access, query = self.access, request.query_params
+        if request.method not in ("GET", "HEAD", "POST"):
+            return PlainTextResponse("Method not allowed.", 405)
         if request.url.path == under(CALLBACK):
             return await self._returned(request)
         there = within(query.get("next", "/"))
         if request.method == "POST" and access.password:
-            given = await _submitted(request)  # first: a form that arrives slowly takes nobody's place
+            try:
+                given = await _submitted(request)  # first: a form that arrives slowly takes nobody's place
+            except ClientDisconnect:
+                return PlainTextResponse("The form did not arrive as a whole.", 400)
             return await self._guessed(request, given, there, "Wrong password.")
         if access.invented and "token" in query:
             return await self._guessed(request, query["token"], there, OLD_LINK)
@@ -71,15 +79,16 @@ class Door:
         return _form(access, there, "", 200)
 
     async def _guessed(self, request: Request, given: str, there: str, wrong: str) -> Response:
-        if self._waiting >= WAITING:
+        address = _address(request)
+        if self._waiting.total() >= WAITING or self._waiting[_neighbours(address)] >= EACH:
             return _form(self.access, there, "Too many people are logging in. Try again in a minute.", 429)
-        if await self._knows(given, request.client.host if request.client else "an unknown address"):
+        if await self._knows(given, address):
             return _enter(request, "somebody with the password", there)
         return _form(self.access, there, wrong, 401)
 
     async def _knows(self, given: str, address: str) -> bool:
         """Return whether a password is the right one, after the guesses before it."""
-        self._waiting += 1
+        self._waiting[_neighbours(address)] += 1
         try:
             async with self._guess:  # a right guess waits behind wrong ones, so that its time tells nothing
                 if hmac.compare_digest(given.encode("utf-8", "replace"), self.access.password.encode()):
@@ -89,7 +98,7 @@ class Door:
                 await asyncio.sleep(DELAY)
                 return False
         finally:
-            self._waiting -= 1
+            self._waiting -= Counter((_neighbours(address),))  # without those that are 0
 
     async def _returned(self, request: Request) -> Response:
         """Answer the redirect from the provider."""
@@ -151,6 +160,19 @@ async def _submitted(request: Request) -> str:
         if len(body) > MOST:
             return ""
     return parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
+
+
+def _address(request: Request) -> str:
+    """Return the address of the browser, as far as a proxy on this machine has told it, fit for the log."""
+    return ascii(request.client.host)[1:-1] if request.client else "an unknown address"
+
+
+def _neighbours(address: str) -> str:
+    """Return the addresses that belong to the same machine: a machine has 2^64 of IPv6."""
+    try:
+        return str(ipaddress.IPv6Network((address, 64), strict=False))
+    except ValueError:
+        return address
 
 
 def _is_verified(claims: Mapping[str, Any], unless_said: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 import threading
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
@@ -81,6 +83,46 @@ def test_a_right_guess_waits_behind_wrong_ones_and_a_long_queue_is_refused(
         assert client.post("/login", data={"password": "open sesame"}).status_code == 429
     said = [record.getMessage() for record in caplog.records if record.name == door.__name__]
     assert said == ["Wrong password from testclient.", "Login by password from testclient."]
+
+
+def test_one_address_cannot_keep_others_from_logging_in(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "EACH", 2)
+    app = guarded(password="open sesame").app
+    one_machine = ("fd00::1", "fd00::2:1", "fd00::3:1", "fd00::4:1")
+
+    async def all_at_once() -> list[int]:
+        async def guess(address: str, password: str) -> int:
+            through = httpx.ASGITransport(app, client=(address, 50000))
+            async with httpx.AsyncClient(transport=through, base_url="http://localhost:8501") as client:
+                return (await client.post("/login", data={"password": password})).status_code
+
+        wrong = [asyncio.create_task(guess(address, "open barley")) for address in one_machine]
+        await asyncio.sleep(0)
+        return [*await asyncio.gather(*wrong), await guess("10.0.0.7", "open sesame")]
+
+    assert asyncio.run(all_at_once()) == [401, 401, 429, 429, 303]
+
+
+def test_a_form_that_breaks_off_and_an_odd_method_are_answered_without_a_traceback(guarded: Guarded) -> None:
+    client = guarded(password="open sesame")
+    for method in ("CONNECT", "PUT", "TRACE"):
+        assert client.request(method, "/login").status_code == 405
+
+    async def broken_off() -> dict[str, Any]:
+        said: list[dict[str, Any]] = []
+        parts = [{"type": "http.request", "body": b"password=op", "more_body": True}, {"type": "http.disconnect"}]
+
+        async def receive() -> dict[str, Any]:
+            return parts.pop(0)
+
+        async def send(message: dict[str, Any]) -> None:
+            said.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/login", "query_string": b"", "client": ("10.0.0.7", 1)}
+        await client.app(scope | {"headers": [(b"host", b"localhost")], "scheme": "http"}, receive, send)
+        return said[0]
+
+    assert asyncio.run(broken_off())["status"] == 400
 
 
 def test_the_link_of_the_start_opens_the_page_without_its_token(
