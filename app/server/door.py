@@ -73,9 +73,7 @@ class Door:
         if access.invented and "token" in query:
             return await self._guessed(request, query["token"], there, OLD_LINK)
         if access.issuer and "provider" in query:
-            request.session["next"] = there
-            own = access.url.rstrip("/") or f"{scheme_of(request)}://{request.headers['host']}{base_path()}"
-            return await self._client().authorize_redirect(request, own + CALLBACK)
+            return await self._sent(request, there)
         return _form(access, there, "", 200)
 
     async def _guessed(self, request: Request, given: str, there: str, wrong: str) -> Response:
@@ -100,6 +98,20 @@ class Door:
         finally:
             self._waiting -= Counter((_neighbours(address),))  # without those that are 0
 
+    async def _sent(self, request: Request, there: str) -> Response:
+        """Redirect to the provider, which is asked for its addresses at first."""
+        own = self.access.url.rstrip("/") or f"{scheme_of(request)}://{request.headers['host']}{base_path()}"
+        request.session["next"] = there
+        try:
+            return await self._client().authorize_redirect(request, own + CALLBACK)
+        except Exception as problem:
+            return self._useless(problem, there)
+
+    def _useless(self, problem: Exception, there: str) -> Response:
+        """Answer when the provider fails. Of whom the error is, depends: of the connection, JSON, or the signature."""
+        LOG.warning("Login by %s failed: %s", self.access.issuer, ascii(problem))
+        return _form(self.access, there, "The provider does not answer as it should. Try again later.", 502)
+
     async def _returned(self, request: Request) -> Response:
         """Answer the redirect from the provider."""
         from authlib.integrations.base_client import OAuthError
@@ -111,6 +123,8 @@ class Door:
             token = await self._client().authorize_access_token(request)
         except OAuthError as problem:
             return _form(self.access, there, f"The provider refused the login: {problem.description or problem}.", 401)
+        except Exception as problem:
+            return self._useless(problem, there)
         claims = token.get("userinfo") or {}
         mail = str(claims.get("email") or "").lower()
         verified = bool(mail) and _is_verified(claims, self.access.verifies_email)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from joserfc import jwt
 
 from tests.app.conftest import Guarded
 from tests.app.provider import Provider, provided
@@ -85,3 +86,27 @@ def test_the_provider_sends_back_to_the_scheme_of_the_first_proxy(guarded: Guard
     answer = client.get("/login?provider=1", headers={"x-forwarded-proto": "https, http"})
     query = parse_qs(urlsplit(answer.headers["location"]).query)
     assert query["redirect_uri"] == ["https://lab.example:8443/login/callback"]
+
+
+def test_a_provider_that_is_away_is_a_sentence(guarded: Guarded, caplog: pytest.LogCaptureFixture) -> None:
+    with provided() as gone:
+        asked = gone.access()
+    answer = guarded(**asked).get("/login?provider=1")
+    assert (answer.status_code, "The provider does not answer as it should." in answer.text) == (502, True)
+    assert f"Login by {gone.issuer} failed: ConnectError(" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"aud": "another"}, {"iss": "http://evil.example"}, {"exp": 1}, {"nonce": "seen before"}, {"alg": "none"}]
+)
+def test_a_token_that_is_not_for_this_login_opens_nothing(
+    guarded: Guarded, provider: Provider, monkeypatch: pytest.MonkeyPatch, wrong: dict
+) -> None:
+    if "alg" in wrong:
+        unsigned = ".".join(urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in (wrong, {}))
+        monkeypatch.setattr(jwt, "encode", lambda *_: f"{unsigned}.")
+    else:
+        monkeypatch.setattr(provider, "verified", {"email_verified": True} | wrong)
+    client = guarded(**provider.access())
+    assert provider.send_back(client, "ada@example.org").status_code in (401, 502)
+    assert client.get("/app/static/photo/1/320").status_code == 401
