@@ -90,6 +90,7 @@ def import_proposals(
             with contextlib.suppress(Exception):
                 write.drop_proposals(workspace.store, readable, method)
             raise
+    workspace.log("add", f"proposals {name}", f"of dataset {dataset.name}")
     return ImportedProposals(len(readable), sum(counts), len(photos) - len(readable))
 
 

@@ -15,6 +15,7 @@ from pyarrow import csv
 from sqlalchemy import text
 
 from orl_explorer.db.models import Image, Run
+from orl_explorer.db.people.actions import actions
 from orl_explorer.db.photos import dataset_named, usable_images
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import read as rows
@@ -106,6 +107,8 @@ def test_what_went_out_comes_in_and_goes_out_the_same(
 ) -> None:
     found = import_proposals(fresh, sent / "sent_selective_search_proposal.json", "demo", "theirs", images=listing)
     assert (found.photos, found.unreadable) == (12, 0)
+    logged = actions(fresh.store)[0]
+    assert (logged.action, logged.subject, logged.detail) == ("add", "proposals theirs", "of dataset demo")
     run = bring(fresh, sent / "sent_instance_correspondence.json", proposals="theirs")
     assert run.params["imported"] == str(sent / "sent_instance_correspondence.json")
     work(fresh, run)
