@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, insert, inspect, make_url, select, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from orl_explorer.db.identity import StoreIdentity
@@ -192,9 +192,21 @@ def _on_read_only_disk(path: str) -> bool:
 
 
 def sqlite_url(path: Path) -> URL:
-    """Return the URL of a SQLite file, unless ``ORL_DATABASE_URL`` names another database."""
+    """Return the URL of a SQLite file, unless ``ORL_DATABASE_URL`` names another database.
+
+    Raises StoreError, without the password in it, if the variable holds no such URL.
+    """
     given = os.environ.get("ORL_DATABASE_URL")
-    return make_url(given) if given else URL.create("sqlite", database=str(path))  # whatever ? and % are in the path
+    if not given:
+        return URL.create("sqlite", database=str(path))  # whatever ? and % are in the path
+    try:
+        named = make_url(given)
+        named.get_dialect()
+    except (ArgumentError, ValueError) as error:
+        raise StoreError(
+            "Invalid value for ORL_DATABASE_URL. Use an address such as postgresql+psycopg://user:password@host/orl."
+        ) from error
+    return named
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:

@@ -282,6 +282,16 @@ def test_nobody_else_answers_at_localhost(tmp_path: Path, monkeypatch: pytest.Mo
     assert tried == [errno.EADDRINUSE]
 
 
+@pytest.mark.parametrize("url", ["nodb://me:s3cret@host/x", "postgresql://me:s3cret@host:port/x", "s3cret"])
+def test_an_address_of_no_database_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("ORL_DATABASE_URL", url)
+    said = refused("runs", "--workspace", tmp_path / "w")
+    assert (
+        "Invalid value for ORL_DATABASE_URL. Use an address such as postgresql+psycopg://user:password@host/orl" in said
+    )
+    assert "s3cret" not in said
+
+
 def test_a_newer_store_is_refused(mined: Path) -> None:
     import sqlite3
 
