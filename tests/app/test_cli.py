@@ -258,13 +258,11 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
 def test_nobody_else_answers_at_localhost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Browsers try [::1] first: another account that listens there would get the link with the password."""
     words = ("explore", "--workspace", tmp_path / "w", "--port")
-    with socket.socket(socket.AF_INET6) as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken.bind(("::1", 0))
-        except OSError:
-            pytest.skip("This machine has no IPv6.")
-        taken.listen()
+    try:
+        taken = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("This machine has no IPv6.")
+    with taken:
         port = taken.getsockname()[1]
         assert f"Cannot listen on [::1]:{port}: Address already in use." in refused(*words, port)
     tried: list[int | None] = []
