@@ -20,12 +20,13 @@ from PIL import Image
 
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import add_run, run_by_id, update_run
-from orl_explorer.orl.selective_search.readiness import can_compile
+from orl_explorer.orl.selective_search.readiness import can_compile, is_compiled
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 SCENES = 12
 COMPILER = pytest.StashKey[subprocess.Popen]()
+COMPILE = "from orl_explorer.orl.selective_search.readiness import compile_search; compile_search()"
 MINED = MineConfig(neighbors=4, proposal_scale=0.5)
 
 # `make unit` leaves out tests that mine, train, evaluate or open a browser: those with one of these fixtures. Modules
@@ -46,8 +47,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile selective search beside the first tests of a parallel run: later ones search without processes."""
     parallel = session.config.getoption("numprocesses", None) and not hasattr(session.config, "workerinput")
     if parallel and can_compile():
-        program = "from orl_explorer.orl.selective_search.readiness import compile_search; compile_search()"
-        session.config.stash[COMPILER] = subprocess.Popen([sys.executable, "-c", program])
+        session.config.stash[COMPILER] = subprocess.Popen([sys.executable, "-c", COMPILE])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -55,6 +55,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if (compiler := session.config.stash.get(COMPILER, None)) is not None:
         compiler.kill()
         compiler.wait()
+
+
+@pytest.fixture(scope="session")
+def compiled_search() -> None:
+    """The compiled search, ready for the runs that a test starts."""
+    if not is_compiled():
+        subprocess.run([sys.executable, "-c", COMPILE], check=True)
+    assert is_compiled()
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ RECONCILE = 10.0  # seconds between checks for runs whose process has died
 async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
     """Update the states of runs, now and periodically: a run without a process has crashed. Compile the search."""
     await asyncio.to_thread(workspace)
+    gc.freeze()  # Streamlit collects garbage after each script; what is loaded by now need not be looked at
 
     async def watch() -> None:
         while not read_only():

@@ -44,8 +44,7 @@ def group(
     touch = np.zeros((count, count), np.bool_)
     row, region = np.empty(2 * count, np.int64), np.arange(count)  # where a region's features are, and whose they are
     alive = np.zeros(2 * count, np.bool_)
-    most = len(pairs) + count * count // 2  # each merge adds a pair with each region that is left, at most
-    heap, ends = np.empty(most, np.float64), np.empty((most, 2), np.int64)
+    heap, ends = np.empty(16 * count + len(pairs), np.float64), np.empty((16 * count + len(pairs), 2), np.int64)
     held: Int = np.int64(0)  # not a literal, for which the compiler would make functions of their own
     for r in range(count):
         row[r], alive[r], level[r] = r, True, 1
@@ -75,6 +74,8 @@ def group(
                 around[found] = other
                 found += 1
         touch[here, gone] = False
+        if held + found > len(heap):
+            heap, ends = np.concatenate((heap, heap)), np.concatenate((ends, ends))  # the second half is overwritten
         for other in around[:found]:
             similarity = _similarity(by_color, features, size, box, here, other, pixels)
             held = _push(heap, ends, held, similarity, count, region[other])
@@ -96,7 +97,7 @@ def group_by_list(
     count = len(size)
     features, size, box = features.copy(), size.copy(), box.copy()
     row = np.empty(2 * count, np.int64)
-    most = len(pairs) + count * count // 2
+    most = 16 * count + len(pairs)
     similarity, ends, listed = np.empty(most, np.float64), np.empty((most, 2), np.int64), np.empty(most, np.int64)
     made: Int = np.int64(0)
     held: Int = np.int64(0)
@@ -129,6 +130,9 @@ def group_by_list(
                 around[found] = other
                 found += 1
         held = kept
+        if made + found > len(similarity):
+            similarity, ends = np.concatenate((similarity, similarity)), np.concatenate((ends, ends))
+            listed = np.concatenate((listed, listed))
         for other in around[:found]:
             similarity[made] = _similarity(by_color, features, size, box, here, row[other], pixels)
             ends[made, 0], ends[made, 1], listed[held] = count, other, made

@@ -78,8 +78,9 @@ def _merge_similar(
                 rejected[count] = edge
                 count += 1
                 uncertain[p] = uncertain[q] = for_all
-    for p in range(len(parent)):
-        parent[p] = root(parent, p)
+    if for_all:  # several segmentations go on from here
+        for p in range(len(parent)):
+            parent[p] = root(parent, p)
     return rejected[:count]
 
 

@@ -29,7 +29,7 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
 
 def test_embedding_now_says_how_far_it_is_and_can_be_stopped(site: tuple[str, Workspace], careful: Page) -> None:
     page = careful
-    go(page, f"{site[0]}/tune?set=demo-starter&size=16&iou=0.95&rois=1000")
+    go(page, f"{site[0]}/tune?set=demo-starter&size=16&iou=0.95")
     start = page.get_by_role("button", name=re.compile(r"Embed [\d,]+ RoIs now"))
     expect(start).to_be_visible(timeout=SLOW)
     before = number_in(start.inner_text())

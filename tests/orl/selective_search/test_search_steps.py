@@ -160,6 +160,17 @@ def test_grouping_by_a_heap_is_grouping_by_a_sorted_list(by_color: bool) -> None
     assert heap[0] > 70
 
 
+@pytest.mark.parametrize("by_color", [True, False])
+def test_grouping_of_regions_that_all_touch_outgrows_its_first_arrays(by_color: bool) -> None:
+    random = np.random.default_rng(1)
+    pairs = np.array([(a, b) for a in range(90) for b in range(a + 1, 90)])
+    features = random.random((90, 315)).astype(np.float32)
+    box = np.hstack([corner := random.integers(0, 80, (90, 2)), corner + random.integers(1, 20, (90, 2))])
+    heap, by_list = groups(by_color, pairs, features, random.integers(50, 400, 90), box)
+    assert heap == by_list
+    assert heap[0] == 179
+
+
 def test_the_most_similar_neighbours_merge_first() -> None:
     features = np.zeros((3, 315), np.float32)
     features[0, 0] = features[1, 0] = features[2, 1] = 1  # 0 and 1 have one colour

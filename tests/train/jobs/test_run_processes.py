@@ -147,20 +147,40 @@ def test_mining_and_training_run_one_after_the_other(
     assert (encoder.kind, encoder.run_id) == ("stage3", trained.id)
 
 
-@pytest.fixture
-def searching(ready: Workspace, small_scenes: Path, tmp_path: Path, tiny_mine: MineConfig) -> Iterator[Run]:
-    """Start a mining run whose selective search takes half a minute per photo."""
+@pytest.fixture(params=["compiled", "by OpenCV"])
+def searching(
+    request: pytest.FixtureRequest,
+    ready: Workspace,
+    small_scenes: Path,
+    tmp_path: Path,
+    tiny_mine: MineConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Run]:
+    """Start a mining run whose selective search takes a while, in threads or in processes."""
+    compiled = request.param == "compiled"
+    if compiled:
+        request.getfixturevalue("compiled_search")
+    else:
+        (tmp_path / "hiding").mkdir()
+        (tmp_path / "hiding/numba.py").write_text("raise ImportError('hidden')")
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'hiding'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     folder = tmp_path / "large"
     folder.mkdir()
-    for path in sorted(small_scenes.iterdir())[:6]:
+    for path in sorted(small_scenes.iterdir())[: 12 if compiled else 6]:
         with Image.open(path) as photo:
-            photo.resize((photo.width * 8, photo.height * 8)).save(folder / path.name, quality=92)
+            by, copies = (4, 5) if compiled else (8, 1)  # a stop waits for the photos that threads are searching
+            for copy in range(copies):
+                photo.resize((photo.width * by, photo.height * by)).save(folder / f"{copy}-{path.name}", quality=92)
     ingest(ready, folder, name="large")
     config = tiny_mine.model_copy(update={"proposal_scale": 1.0})
     run = launch_mine(ready, "large", "starter", "large", config, workers=2)
     until(lambda: run_by_id(ready.store, run.id).phase == "Running selective search")
     process = psutil.Process(run.pid)
-    until(lambda: sum(p.cpu_times().user > 2 for p in process.children()) == 2)  # both are in the midst of a photo
+    if compiled:
+        time.sleep(1)
+        assert process.children() == []
+    else:
+        until(lambda: sum(p.cpu_times().user > 2 for p in process.children()) == 2)  # both are in the midst of a photo
     yield run
     if status(ready, run) in LIVE:
         kill(ready, run.id)
