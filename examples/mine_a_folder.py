@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--workspace", type=Path, default=Path("workspace"))
     parser.add_argument("--neighbors", type=int, default=10)
-    parser.add_argument("--proposal-scale", type=float, default=1.0, help="0.5 is four to five times faster")
+    parser.add_argument("--proposal-scale", type=float, default=1.0, help="0.5 is five times as fast")
     arguments = parser.parse_args()
 
     with orl.open_workspace(arguments.workspace) as workspace:

@@ -252,7 +252,7 @@ def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
             choices(MineConfig, "proposal_scale"),
             default=1.0,
             required=True,
-            format_func=lambda s: "full size (paper)" if s == 1 else "half size (4 to 5 × faster)",
+            format_func=lambda s: "full size (paper)" if s == 1 else "half size (5 × faster)",
         )
         neighbors = st.number_input(
             control(MineConfig, "neighbors").label,

@@ -141,7 +141,7 @@ class MineConfig(Settings):
         1.0,
         ge=0.1,
         le=1,
-        help="Scale of the photo for selective search. 0.5 makes it 4 to 5 times as fast",
+        help="Scale of the photo for selective search. 0.5 makes it 5 times as fast",
         label="Selective search on photos of",
         term="proposal scale",
         url="scale",
