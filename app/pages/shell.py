@@ -73,6 +73,11 @@ def put_in_url(**values: str) -> None:
         st.query_params.update(changed)
 
 
+def as_id(text: str) -> int | None:
+    """Return the id that a text of the URL or of a page's script is; None for any other text."""
+    return int(text) if text.isdecimal() and len(text) < 12 else None
+
+
 def drop_from_url(*names: str) -> None:
     """Remove URL parameters, each in a step of its own of the browser's history."""
     st.session_state.setdefault("in_url", {}).update(dict.fromkeys(names, ""))

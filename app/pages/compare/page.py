@@ -209,9 +209,9 @@ def _counts(query: ComparedQuery) -> str:
 def _query_image(two: Two) -> Image | None:
     """Return the photo in the URL, else the one whose pairs differ most, else the gallery's first."""
     store, first, second = two.place.workspace.store, two.first, two.second
-    asked = st.query_params.get("q", "")
-    if asked.isdecimal() and len(asked) < 12:
-        found = image_by_id(store, int(asked))
+    asked = shell.as_id(st.query_params.get("q", ""))
+    if asked is not None:
+        found = image_by_id(store, asked)
         if found is None or found[1].id not in photo_roots(store, two.dataset.id):
             st.warning("Photo not found in this dataset.")
             return None

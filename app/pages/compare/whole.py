@@ -165,10 +165,7 @@ def _photos(place: Place, first: CorrespondenceSet, second: CorrespondenceSet) -
         }
         for row in found[:PER_PAGE]
     ]
-    asked = st.query_params.get("q", "")
-    gallery(
-        tiles, key="least_alike", on_open=_open, selected=int(asked) if asked.isdecimal() and len(asked) < 12 else None
-    )
+    gallery(tiles, key="least_alike", on_open=_open, selected=shell.as_id(st.query_params.get("q", "")))
     with st.container(horizontal=True):
         if after:
             st.button("Back to first page", icon=":material/first_page:", on_click=_turn, args=("",))
@@ -185,9 +182,10 @@ def cursor(text: str) -> ImageOverlap | None:
         value = float(pairs)
     except ValueError:
         return None
-    if not (0 <= value <= 1 and image.isdecimal() and len(image) < 12):
+    image_id = shell.as_id(image)
+    if image_id is None or not 0 <= value <= 1:
         return None
-    return ImageOverlap(int(image), 0, 0, value)
+    return ImageOverlap(image_id, 0, 0, value)
 
 
 def _turn(to: str) -> None:

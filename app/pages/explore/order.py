@@ -180,8 +180,7 @@ def selection_chip(place: Place) -> None:
 def _take_from_url() -> None:
     """Keep filters of the URL that no bound widget has: other pages follow them too."""
     st.session_state["in_found"] = st.query_params.get("found")
-    asked = st.query_params.get("selection", "")
-    st.session_state["in_selection"] = int(asked) if asked.isdecimal() and len(asked) < 12 else None
+    st.session_state["in_selection"] = shell.as_id(st.query_params.get("selection", ""))
 
 
 def _findings(place: Place, dataset: Dataset) -> None:
@@ -241,5 +240,4 @@ def _text(key: str) -> str | None:
 
 
 def _number(key: str) -> int | None:
-    value = str(_chosen(key))
-    return int(value) if value.isdecimal() and len(value) < 12 else None
+    return shell.as_id(str(_chosen(key)))

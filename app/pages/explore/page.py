@@ -77,9 +77,9 @@ def _page_number(total: int) -> tuple[int, int | None]:
     pages = -(-total // PER_PAGE)
     if pages == 1:
         return 1, None
-    asked = st.query_params.get("go", "")
-    if "page" not in st.query_params and "page" not in st.session_state and asked.isdecimal() and len(asked) < 12:
-        st.session_state["page"] = _page_of(int(asked), total)
+    asked = shell.as_id(st.query_params.get("go", ""))
+    if "page" not in st.query_params and "page" not in st.session_state and asked is not None:
+        st.session_state["page"] = _page_of(asked, total)
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         number = st.pagination(pages, key="page", bind="query-params")
         sought = st.number_input(

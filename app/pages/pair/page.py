@@ -75,9 +75,9 @@ def _view(place: Place, dataset: Dataset, subject: PreviewSubject) -> None:
 
 def query_image(place: Place, dataset: Dataset) -> Image | None:
     """Return the photo in the URL, else the gallery's first. If there is none, draw a warning."""
-    asked = st.query_params.get("q", "")
-    if asked.isdecimal() and len(asked) < 12:
-        found = image_by_id(place.workspace.store, int(asked))
+    asked = shell.as_id(st.query_params.get("q", ""))
+    if asked is not None:
+        found = image_by_id(place.workspace.store, asked)
         if found is None:
             st.warning("Photo not found. Choose one on the Explore page.")
         elif found[1].id not in photo_roots(place.workspace.store, dataset.id):

@@ -132,7 +132,7 @@ def _opened() -> None:
     if click is None or not isinstance(click.open, dict):
         return
     kind, _, number = str(click.open.get("name", "")).partition("-")
-    if kind not in KINDS or not number.isdecimal() or len(number) > 11:
+    if kind not in KINDS or shell.as_id(number) is None:
         return
     if kind == "run":
         st.query_params["run"] = number

@@ -38,9 +38,9 @@ def panel(opened: Workspace) -> None:
 
 def asked_run(opened: Workspace) -> Run | None:
     """Return the run in the URL, else the newest training run, else the newest run."""
-    asked = st.query_params.get("run", "")
-    if asked.isdecimal() and len(asked) < 12:
-        found = find_run(opened.store, int(asked))
+    asked = shell.as_id(st.query_params.get("run", ""))
+    if asked is not None:
+        found = find_run(opened.store, asked)
         if found is not None:
             return found
         st.warning(f"There is no run {asked}. This is the newest run.")

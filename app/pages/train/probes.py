@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from orl_explorer.app.pages.picture import picture
+from orl_explorer.app.pages.shell import as_id
 from orl_explorer.app.pages.train.curves import per_epoch
 from orl_explorer.app.pages.train.probe_view import Checkpoint, Couple, ProbeMatch, ProbePhoto, probes_view
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
@@ -38,8 +39,8 @@ def panel(opened: Workspace, run: Run) -> None:
             "couples": couples,
             "checkpoints": checkpoints,
             "own": mined.name if mined else "",
-            "couple": int(asked["couple"]) if _short_number(asked["couple"]) else 0,
-            "step": int(asked["at"]) if _short_number(asked["at"]) else None,
+            "couple": as_id(asked["couple"]) or 0,
+            "step": as_id(asked["at"]),
             "figure": {
                 "name": f"probes-{run.id}",
                 "caption": [f"Pairs that run {run.id} · {run.name} finds between two photos during training."],
@@ -97,10 +98,6 @@ def _set_of(opened: Workspace, run: Run) -> CorrespondenceSet | None:
     if run.correspondence_set_id is not None:
         return set_by_id(opened.store, run.correspondence_set_id)
     return next((s for s in sets(opened.store) if s.dataset_id == run.dataset_id), None)
-
-
-def _short_number(text: str) -> bool:
-    return text.isdecimal() and len(text) < 12
 
 
 def _looked() -> None:

@@ -45,8 +45,8 @@ def show_query(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> Non
 
 
 def _asked(subject: PreviewSubject, tuner: Tuner) -> Tuner:
-    asked = st.query_params.get("q", "")
-    found = tuner_of(subject, int(asked)) if asked.isdecimal() and len(asked) < 12 else None
+    asked = shell.as_id(st.query_params.get("q", ""))
+    found = None if asked is None else tuner_of(subject, asked)
     if found is None:
         found = tuner_of(subject, int(tuner.queries[0]))
     assert found is not None  # the sample is drawn from the set

@@ -113,8 +113,8 @@ def _cost(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> str:
 
 def progress(place: Place, mined: CorrespondenceSet) -> None:
     """Draw the progress or the result of the run in the URL."""
-    asked = st.query_params.get(RUN, "")
-    run = find_run(place.workspace.store, int(asked)) if asked.isdecimal() and len(asked) < 12 else None
+    asked = shell.as_id(st.query_params.get(RUN, ""))
+    run = None if asked is None else find_run(place.workspace.store, asked)
     if run is None or run.kind != "mine":
         return
     with st.container(border=True):
