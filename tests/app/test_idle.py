@@ -5,23 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
 
 import psutil
 import pytest
 
 from orl_explorer.app.server import idle
 from orl_explorer.app.server.idle import compile_search_later
-
-T = TypeVar("T")
-
-
-def in_own_loop(work: Coroutine[Any, Any, T]) -> T:
-    with ThreadPoolExecutor(1) as other:  # tests in a browser leave an event loop in this thread
-        return other.submit(asyncio.run, work).result()
+from tests.loops import in_own_loop
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,6 +36,7 @@ from orl_explorer.train.jobs import sets as work
 from orl_explorer.train.jobs.trainings import Pretrain
 from orl_explorer.train.training.config import BYOLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.loops import in_own_loop
 from tests.shell import orl
 
 ADA = "ada@example.org"
@@ -137,8 +136,7 @@ def test_the_provider_names_a_person(monkeypatch: pytest.MonkeyPatch, verified: 
 
     monkeypatch.setattr(door, "_client", lambda: SimpleNamespace(authorize_access_token=token))
     request = Request({"type": "http", "path": "/login/callback", "headers": [], "session": {"next": "/"}})
-    with ThreadPoolExecutor(1) as other:  # tests in a browser leave an event loop in this thread
-        other.submit(asyncio.run, door._returned(request)).result()
+    in_own_loop(door._returned(request))
     assert (request.session["person"], request.session["named"]) == (person, True)
 
 
