@@ -29,7 +29,7 @@ from rich.table import Table
 
 from orl_explorer.db.models import Image
 from orl_explorer.db.photos import annotations_of, usable_images
-from orl_explorer.orl.boxes import filter_boxes, iou
+from orl_explorer.orl.boxes import each_once, filter_boxes, iou
 from orl_explorer.orl.pixels import read_image
 from orl_explorer.orl.selective_search import proposals
 from orl_explorer.orl.selective_search import search as steps
@@ -51,11 +51,6 @@ def cpu(work: Callable, *given: object) -> tuple[Any, float]:
     return work(*given), time.thread_time() - began
 
 
-def unique(boxes: np.ndarray) -> np.ndarray:
-    """Return each box once, in the order of the first of them."""
-    return boxes[np.sort(np.unique(boxes, axis=0, return_index=True)[1])]
-
-
 def bgr_of(file: Path, scale: float) -> np.ndarray:
     """Return a photo as the search gets it."""
     pixels = np.ascontiguousarray(np.asarray(read_image(file))[..., ::-1])
@@ -75,8 +70,8 @@ def compare(files: list[tuple[Path, int]], table: Table) -> dict[float, np.ndarr
         for file, seed in files:
             bgr = bgr_of(file, scale)
             ours, own = cpu(steps.search, bgr, seed, MIN_SIZE, ties)
-            ours = unique(ours)
             theirs, opencv = cpu(search_by_opencv, bgr, seed)
+            ours, theirs = (each_once(found.astype(np.int16)) for found in (ours, theirs))
             same_set += {*map(tuple, ours.tolist())} == {*map(tuple, theirs.tolist())}
             same_order += np.array_equal(ours, theirs)
             took.append((own, opencv))

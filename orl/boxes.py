@@ -64,6 +64,12 @@ class Filtered:
         return {v.name.lower(): int(tally[v]) for v in BoxVerdict} | {"raw": len(self.verdict)}
 
 
+def each_once(boxes: np.ndarray) -> np.ndarray:
+    """Return boxes int16 [M, 4], each once, in the order of the first of them."""
+    as_numbers = np.ascontiguousarray(boxes).view(np.int64)  # a box is four 16-bit numbers
+    return boxes[np.sort(np.unique(as_numbers, return_index=True)[1])]
+
+
 def shared_area(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the area of the intersection of boxes [..., 4] and [..., 4], broadcast: float64 [...], square pixels."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from orl_explorer.orl.boxes import each_once
 from orl_explorer.orl.selective_search.opencv import MIN_SIZE, search_by_opencv
 from orl_explorer.orl.selective_search.readiness import is_compiled
 
@@ -42,6 +43,4 @@ def _on_original_grid(found: np.ndarray, sx: float, sy: float, width: int, heigh
     left, top = np.floor(found[:, 0] * sx), np.floor(found[:, 1] * sy)
     right = np.minimum(np.ceil((found[:, 0] + found[:, 2]) * sx), width)
     bottom = np.minimum(np.ceil((found[:, 1] + found[:, 3]) * sy), height)
-    boxes = np.stack([left, top, right - left, bottom - top], axis=1).astype(np.int16)
-    _, first = np.unique(boxes.view(np.int64), return_index=True)  # a box as one number: of four 16-bit ones
-    return boxes[np.sort(first)]
+    return each_once(np.stack([left, top, right - left, bottom - top], axis=1).astype(np.int16))

@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from orl_explorer.orl.boxes import each_once
 from orl_explorer.orl.selective_search.opencv import MIN_SIZE, search_by_opencv
 
 EQUAL, DIFFERENT = "equal", "different"
@@ -62,10 +63,10 @@ def compile_search() -> bool:
         return False
     from orl_explorer.orl.selective_search.search import search
 
-    equal = all(
-        np.array_equal(_unique(search(scene, seed, MIN_SIZE)), _unique(search_by_opencv(scene, seed)))
-        for seed, scene in enumerate(_scenes())
-    )
+    equal = True
+    for seed, scene in enumerate(_scenes()):
+        ours, theirs = search(scene, seed, MIN_SIZE), search_by_opencv(scene, seed)
+        equal &= np.array_equal(each_once(ours.astype(np.int16)), each_once(theirs.astype(np.int16)))
     place.write_text(EQUAL if equal else DIFFERENT, encoding="ascii")
     return equal
 
@@ -100,8 +101,8 @@ def _place() -> Path | None:
     of = [numba.__version__, cv2.__version__, platform.python_version(), llvm.get_host_cpu_name()]
     of.append(llvm.get_host_cpu_features().flatten())
     for source in sorted(Path(__file__).parent.glob("*.py")):
-        stat = source.stat()
-        of.append(f"{source.name} {stat.st_size} {stat.st_mtime_ns}")
+        found = source.stat()
+        of.append(f"{source.name} {found.st_size} {found.st_mtime_ns}")
     return Path(folder) / f"compared-{hashlib.sha256(chr(0).join(of).encode()).hexdigest()[:16]}.txt"
 
 
@@ -117,10 +118,6 @@ def _is_ours(folder: Path) -> bool:
         if found.st_uid not in trusted or open_to_all:
             return False
     return True
-
-
-def _unique(boxes: np.ndarray) -> np.ndarray:
-    return boxes[np.sort(np.unique(boxes, axis=0, return_index=True)[1])]
 
 
 def _scenes() -> list[np.ndarray]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orl_explorer.orl.boxes import BoxRules, BoxVerdict, filter_boxes, iou, jitter_box, outward
+from orl_explorer.orl.boxes import BoxRules, BoxVerdict, each_once, filter_boxes, iou, jitter_box, outward
 
 SIDE = 200  # of the image that the random boxes lie in
 positions = st.integers(0, 150)
@@ -278,3 +278,10 @@ def test_jittered_boxes_are_of_16_bits_like_all_others() -> None:
     rng = np.random.default_rng(0)
     assert jitter_box(np.array([60, 60, 60, 60]), SIDE, SIDE, rng).dtype == np.int16
     assert jitter_box(np.array([60, 60, 60, 60]), SIDE, SIDE, rng, tries=0).dtype == np.int16
+
+
+def test_a_box_that_comes_again_is_left_out_where_it_comes_again() -> None:
+    boxes = np.array([[5, 6, 7, 8], [1, 2, 3, 4], [5, 6, 7, 8], [-1, 0, 3, 4], [1, 2, 3, 4]], np.int16)
+    assert each_once(boxes).tolist() == [[5, 6, 7, 8], [1, 2, 3, 4], [-1, 0, 3, 4]]
+    assert each_once(boxes[:0]).shape == (0, 4)
+    assert each_once(boxes[:, ::-1]).tolist() == [[8, 7, 6, 5], [4, 3, 2, 1], [4, 3, 0, -1]]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from orl_explorer.orl.boxes import each_once
 from orl_explorer.orl.selective_search.opencv import search_by_opencv
 from orl_explorer.orl.selective_search.search import search
 
@@ -68,7 +69,7 @@ PICTURES = {
 def both(bgr: np.ndarray, seed: int, min_size: int) -> tuple[list[list[int]], list[list[int]]]:
     """Return the boxes of both searches, by rank, each once."""
     found = search(bgr, seed, min_size), search_by_opencv(bgr, seed, min_size)
-    ours, theirs = (boxes[np.sort(np.unique(boxes, axis=0, return_index=True)[1])].tolist() for boxes in found)
+    ours, theirs = (each_once(boxes.astype(np.int16)).tolist() for boxes in found)
     return ours, theirs
 
 
