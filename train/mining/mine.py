@@ -157,7 +157,6 @@ def propose_missing(
     progress.phase("Running selective search", len(todo))
     lost: dict[int, Lost] = {}
     done: dict[int, np.ndarray] = {}
-    workers = min(workers, max(1, len(todo)))
     try:
         all_found = propose_all(searches(todo, photos, config), len(todo), workers, progress)
         with timed(progress, proposals_metric(), len(todo)), closing(all_found):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ from orl_explorer.orl.selective_search.readiness import can_compile, compile_sea
 from orl_explorer.train.pools import helpers
 from orl_explorer.train.progress import Progress, map_ahead
 
-MANY = 40  # photos of a worker, which OpenCV searches in more time than the compiler takes
+MANY = 40  # photos of a worker at full scale, which OpenCV searches in more time than the compiler takes
 
 Search = tuple[str, Stamp | None, int, float, int]  # file, its stamp, seed, scale, least size of first regions
 T = TypeVar("T")
@@ -42,14 +43,21 @@ def propose_photo(job: Search) -> np.ndarray | str:
 def propose_all(jobs: Iterable[Search], count: int, workers: int, progress: Progress) -> Generator[np.ndarray | str]:
     """Yield raw boxes of ``count`` photos in the order of the jobs, for any number of workers.
 
-    Raises Stopped, UserError.
+    All jobs have one scale. Raises Stopped, UserError.
     """
-    left = iter(jobs)
+    left, workers = iter(jobs), min(workers, max(1, count))
     if count and not is_compiled():
-        with helpers(workers, _one_thread) as pool, _compiling(count >= MANY * workers, progress) as done:
+        first = next(left)
+        left, scale = chain([first], left), first[3]
+        many = count * scale**2 >= MANY * workers
+        with helpers(workers, _one_thread) as pool, _compiling(many, progress) as done:
             yield from map_ahead(pool, propose_photo, _until(done, left), 4 * workers, progress.check)
     with _threads(workers) as pool:
         yield from map_ahead(pool, propose_photo, left, 4 * workers, progress.check)
+
+
+class _Unneeded(Exception):
+    """All photos were searched before the compiler was done."""
 
 
 @contextmanager
@@ -60,9 +68,11 @@ def _compiling(many: bool, progress: Progress) -> Iterator[Callable[[], bool]]:
         yield lambda: False
         return
     progress.log("Selective search runs by OpenCV until the faster search is compiled.")
-    with helpers(1) as pool:
+    with suppress(_Unneeded), helpers(1) as pool:
         compiled = pool.submit(compile_search)
         yield lambda: compiled.done() and is_compiled()
+        if not compiled.done():
+            raise _Unneeded  # helpers are killed at once
         if problem := compiled.exception() or why_not_compiled():
             progress.log(f"The faster search was not compiled: {problem}")
 

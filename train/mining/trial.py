@@ -97,7 +97,7 @@ class Trial:
         progress.phase("Running selective search", len(images))
         photos = Photos.of(self._workspace.store, self.sample.dataset.id)
         jobs = searches(images, photos, config)
-        found = propose_all(jobs, len(images), min(os.cpu_count() or 1, max(1, len(images))), progress)
+        found = propose_all(jobs, len(images), os.cpu_count() or 1, progress)
         with closing(found):
             for image, boxes in zip(images, found, strict=True):
                 if isinstance(boxes, str):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,26 @@ def test_few_photos_do_not_wait_for_the_compiler(monkeypatch: pytest.MonkeyPatch
     assert found(2 * MANY - 1, 2, log) == list(range(2 * MANY - 1))
     assert set(machine.searched) == {"OpenCV"}
     assert log.lines == ["Selective search runs by OpenCV."]
+
+
+def test_photos_at_half_scale_count_by_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, log = Machine(monkeypatch, ready=False), Log()
+    machine.compile = lambda: pytest.fail("compiled")
+    count = 8 * MANY - 1
+    half = [(*job[:3], 0.5, 100) for job in jobs(count)]
+    assert [int(boxes[0]) for boxes in propose_all(half, count, 2, log)] == list(range(count))
+    assert log.lines == ["Selective search runs by OpenCV."]
+
+
+def test_a_compiler_that_is_late_is_ended(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(propose, "is_compiled", lambda: False)
+    monkeypatch.setattr(propose, "can_compile", lambda: True)
+    monkeypatch.setattr(propose, "compile_search", partial(time.sleep, 600))
+    gone = [(str(scenes / "missing.jpg"), None, 0, 1.0, 100)] * MANY
+    log, began = Log(), time.monotonic()
+    assert {*propose_all(gone, MANY, 1, log)} == {"the file is not there any more"}
+    assert time.monotonic() - began < 300
+    assert log.lines == ["Selective search runs by OpenCV until the faster search is compiled."]
 
 
 def test_threads_go_on_when_the_search_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
