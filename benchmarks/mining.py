@@ -104,34 +104,41 @@ def gather(photos: Path | None, count: int, place: Path) -> Path:
 
 def draw(results: dict[str, Any], path: Path) -> None:
     """Draw the time of each part as a stacked bar for each procedure and encoder."""
-    import plotly.graph_objects as go
-    from playwright.sync_api import sync_playwright
     from roi_stage import PARTS
 
     bars = {
-        f"{encoder}: {who}": parts | {"selective search": results["selective search"]["two workers, s"]}
+        f"{encoder}: {who}": {part: seconds / results["photos"] for part, seconds in parts.items()}
         for encoder, found in results["encoders"].items()
         for who, parts in found["parts"].items()
     }
+    draw_bars(bars, PARTS, "seconds a photo, two cores", path)
+
+
+def draw_bars(bars: dict[str, dict[str, float]], parts: dict[str, str], title: str, path: Path) -> None:
+    """Draw stacked bars by name as a PNG. parts: the colour of each part."""
+    import plotly.graph_objects as go
+    from playwright.sync_api import sync_playwright
+
     figure = go.Figure()
-    for part, color in PARTS.items():
-        seconds = [parts.get(part, 0) / results["photos"] for parts in bars.values()]
-        if any(seconds):
-            figure.add_bar(name=part, y=list(bars), x=seconds, orientation="h", marker_color=color)
+    for part, color in parts.items():
+        lengths = [bar.get(part, 0) for bar in bars.values()]
+        if any(lengths):
+            figure.add_bar(name=part, y=list(bars), x=lengths, orientation="h", marker_color=color)
+    height = 120 + 60 * len(bars)
     figure.update_layout(
         barmode="stack",
         template="plotly_white",
         width=1000,
-        height=120 + 60 * len(bars),
+        height=height,
         margin={"l": 150, "r": 20, "t": 20, "b": 50},
-        xaxis_title="seconds a photo, two cores",
-        yaxis={"autorange": "reversed"},
+        xaxis_title=title,
+        yaxis={"autorange": "reversed", "automargin": True},
         legend={"traceorder": "normal"},
     )
     with sync_playwright() as playwright:
         found = next((p for n in ("chromium", "google-chrome") if (p := shutil.which(n))), None)
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1000, "height": 120 + 60 * len(bars)}, device_scale_factor=2)
+        page = browser.new_page(viewport={"width": 1000, "height": height}, device_scale_factor=2)
         page.set_content(figure.to_html(include_plotlyjs=True, config={"staticPlot": True}))
         page.locator(".main-svg").first.wait_for()
         page.screenshot(path=path)

@@ -13,6 +13,7 @@ from orl_explorer.orl.architectures import TIMM
 from orl_explorer.orl.backbones import build_backbone, normalisation
 from orl_explorer.orl.heads import Head, mlp, pool
 from orl_explorer.orl.multi_depth import depth_maps, pool_cells, pool_depths
+from orl_explorer.orl.onnx_backbone import OnnxBackbone
 from orl_explorer.orl.pixels import ATTENTION_COARSE, ATTENTION_LOOKS
 
 STRIDE = 32  # pixels of the input per cell of the last layer's map
@@ -31,6 +32,7 @@ class EncoderNetwork(nn.Module):
         """Build the network. projector: shape of its two layers, or None."""
         super().__init__()
         self.architecture = architecture
+        self._precision = torch.float32  # of the backbone
         self.backbone, self.features = build_backbone(architecture)
         self.projector = mlp(self.features, *projector) if projector else None
         self._image_features = projector.outputs if projector else self.features
@@ -53,6 +55,12 @@ class EncoderNetwork(nn.Module):
     def lower(self) -> EncoderNetwork:
         """Switch the backbone to bfloat16 if the processor supports it: twice as fast, with rounding."""
         self.backbone.to(torch.bfloat16)
+        self._precision = torch.bfloat16
+        return self
+
+    def by_onnx(self) -> EncoderNetwork:
+        """Run the backbone by ONNX Runtime, on the CPU. Raises what ``OnnxBackbone`` raises."""
+        self.backbone = OnnxBackbone(self.backbone)
         return self
 
     @torch.no_grad()  # inference tensors as weights would fail in single-threaded convolutions
@@ -110,10 +118,6 @@ class EncoderNetwork(nn.Module):
 
     def _images(self, pixels: np.ndarray) -> Tensor:
         return self.normalise(pixels.repeat(2, axis=0) if len(pixels) == 1 else pixels).to(self._precision)
-
-    @property
-    def _precision(self) -> torch.dtype:
-        return next(self.backbone.parameters()).dtype
 
     @torch.inference_mode()
     def embed_images(self, pixels: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 
 from orl_explorer.train.errors import UserError
 
-Precision = Literal["fp32", "bf16"]  # of forward passes
+Precision = Literal["fp32", "fp32-onnx", "bf16"]  # of forward passes; onnx: by ONNX Runtime
 Value = float | str
 
 _LIMITS = ("ge", "gt", "le", "lt")

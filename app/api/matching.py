@@ -118,10 +118,9 @@ def match_photos(
 
 
 def _network(source: str, part: str, config: MineConfig) -> EncoderNetwork:
-    from orl_explorer.train.encoders.weights import build, weights_from
+    from orl_explorer.train.encoders.weights import embedder, weights_from
 
-    network = build(weights_from(source, part=part)).fold()
-    return network.lower() if config.precision == "bf16" else network
+    return embedder(weights_from(source, part=part), precision=config.precision)
 
 
 def _decoded(photo: Photo) -> PIL.Image.Image:

@@ -52,7 +52,7 @@ PICKED: dict[str, tuple[str, str, str, list[str]]] = {
         "First regions of selective search, px",
         ["from 100 px", "from 25 px"],
     ),
-    "precision": ("--precision", "prec", "Precision of forward passes", ["fp32", "bf16"]),
+    "precision": ("--precision", "prec", "Precision of forward passes", ["fp32", "fp32-onnx", "bf16"]),
 }
 GRIDS: dict[str, tuple[float | str, ...]] = {
     "neighbors": (3, 5, 10, 20),
@@ -214,7 +214,7 @@ SWEEP_TRAIN = ["sweep-train", "--grid", "seed=0", "--data", "d", "--corresponden
         ([*MINE, "--preset", "x"], "--preset", "'paper', 'object'"),
         ([*MINE, "--fallback", "x"], "--fallback", "'first', 'image'"),
         ([*MINE, "--ranked-by", "x"], "--ranked-by", "'search', 'objectness'"),
-        ([*MINE, "--precision", "x"], "--precision", "'fp32', 'bf16'"),
+        ([*MINE, "--precision", "x"], "--precision", "'fp32', 'fp32-onnx', 'bf16'"),
         (["sweep", "--dataset", "d", "--encoder", "e", "--grid", "k=1", "--preset", "x"], "--preset", "'paper', 'obj"),
         (["pretrain", "--dataset", "d", "--method", "x"], "--method", "'byol', 'multicrop', 'simclr', 'moco'"),
         (["pretrain", "--dataset", "d", "--method", "orl"], "--method", "'byol', 'multicrop', 'simclr', 'moco'"),

@@ -119,12 +119,38 @@ def described(
 def load_encoder(
     workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: Precision = "fp32"
 ) -> EncoderNetwork:
-    """Load the encoder of a row, ready to embed. Raises UserError if its file is missing or has changed."""
-    encoder = build(stored_weights(workspace, row)).fold().to(device)
-    if precision == "bf16":
-        encoder.lower()
-    encoder.backbone.to(memory_format=torch.channels_last)
+    """Load the encoder of a row, ready to embed. fp32-onnx runs on the CPU.
+
+    Raises UserError if its file is missing or has changed, or if ONNX Runtime is missing or cannot run it.
+    """
+    return embedder(stored_weights(workspace, row), device, precision)
+
+
+def embedder(weights: Weights, device: str = "cpu", precision: Precision = "fp32") -> EncoderNetwork:
+    """Build an encoder that is ready to embed. Raises UserError if ONNX Runtime is missing or cannot run it."""
+    encoder = build(weights).fold()
+    match precision:
+        case "fp32-onnx":
+            return _by_onnx(encoder)
+        case "bf16":
+            encoder.lower()
+    encoder.to(device).backbone.to(memory_format=torch.channels_last)
     return encoder
+
+
+def _by_onnx(encoder: EncoderNetwork) -> EncoderNetwork:
+    try:
+        return encoder.by_onnx()
+    except ImportError as error:
+        raise UserError(
+            f"The precision fp32-onnx needs more packages: {error}. Install them with: "
+            "pip install 'orl-explorer[onnx]'. Or use fp32."
+        ) from error
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise UserError(
+            f"ONNX Runtime cannot run the architecture {encoder.architecture}: {reason}. Use the precision fp32."
+        ) from error
 
 
 def stored_weights(workspace: Workspace, row: EncoderRow) -> Weights:

@@ -65,6 +65,7 @@ class Features:
     def __init__(
         self, workspace: Workspace, row: EncoderRow, device: str = "cpu", precision: Precision = "fp32"
     ) -> None:
+        device = "cpu" if precision == "fp32-onnx" else device
         self.workspace, self._row, self._device, self._precision = workspace, row, device, precision
         self._encoder: EncoderNetwork | None = None
         self._loading = threading.Lock()

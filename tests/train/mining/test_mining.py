@@ -40,6 +40,24 @@ def test_a_mined_set_equals_the_method_in_plain_loops(
     assert len(plainly.assert_stored(ready, set_id, tiny_mine)) == 12
 
 
+def test_onnx_runtime_finds_the_same_pairs_and_keeps_its_features_apart(
+    ready: Workspace, tiny_mine: MineConfig, new_run: Callable
+) -> None:
+    by_torch = mined(ready, tiny_mine, new_run(ready, "mine", "set"))
+    precise = tiny_mine.model_copy(update={"precision": "fp32-onnx"})
+    by_onnx = mined(ready, precise, new_run(ready, "mine", "b"), "b", device="cuda")  # runs on the CPU all the same
+    one, other = (
+        [p for i in images_of(ready) for p in read.pairs_of(ready.store, s, i.id)] for s in (by_torch, by_onnx)
+    )
+    assert len(one) == 72
+    assert [(p.neighbor_rank, p.query_box, p.key_box) for p in other] == [
+        (p.neighbor_rank, p.query_box, p.key_box) for p in one
+    ]
+    np.testing.assert_allclose([p.similarity for p in other], [p.similarity for p in one], atol=1e-5)
+    kept = ready.embeddings / "starter"
+    assert (kept / "fp32-onnx" / "rois-2.vectors").stat().st_size == (kept / "rois-2.vectors").stat().st_size
+
+
 def test_other_k_and_n_compute_no_proposal_and_embed_nothing_and_smaller_boxes_only_the_new_ones(
     ready: Workspace, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
 ) -> None:
