@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,6 +25,16 @@ _LIMITS = ("ge", "gt", "le", "lt")
 _OUTSIDE = {f"{side}_than{equal}" for side in ("greater", "less") for equal in ("", "_equal")} | {
     f"{kind}_{trouble}" for kind in ("int", "float") for trouble in ("type", "parsing")
 }
+
+
+def check_precision(precision: Precision) -> None:
+    """Raise UserError if packages are missing that forward passes of this precision need."""
+    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    if precision == "fp32-onnx" and missing:
+        raise UserError(
+            f"The precision fp32-onnx needs {' and '.join(missing)}. Install what is missing with: "
+            "pip install 'orl-explorer[onnx]'. Or use fp32."
+        )
 
 
 class Settings(BaseModel):

@@ -21,7 +21,7 @@ from orl_explorer.train.encoders.networks import completed
 from orl_explorer.train.encoders.state_dicts import Weights, checkpoint_weights, read_checkpoint
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
-from orl_explorer.train.settings import Precision
+from orl_explorer.train.settings import Precision, check_precision
 from orl_explorer.train.words import printable
 from orl_explorer.train.workspace import Workspace, file_name
 
@@ -139,13 +139,9 @@ def embedder(weights: Weights, device: str = "cpu", precision: Precision = "fp32
 
 
 def _by_onnx(encoder: EncoderNetwork) -> EncoderNetwork:
+    check_precision("fp32-onnx")
     try:
         return encoder.by_onnx()
-    except ImportError as error:
-        raise UserError(
-            f"The precision fp32-onnx needs more packages: {error}. Install them with: "
-            "pip install 'orl-explorer[onnx]'. Or use fp32."
-        ) from error
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise UserError(

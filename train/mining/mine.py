@@ -31,6 +31,7 @@ from orl_explorer.train.mining.propose import propose_all
 from orl_explorer.train.mining.quality import measure
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress, map_ahead, timed
+from orl_explorer.train.settings import check_precision
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
@@ -57,6 +58,7 @@ def check(workspace: Workspace, dataset: Dataset, name: str, config: MineConfig)
             f"K = {config.neighbors} neighbours need at least {plural(config.neighbors + 1, 'photo')}. The dataset "
             f"'{dataset.name}' has {dataset.image_count}. {advice}"
         )
+    check_precision(config.precision)
     _check_proposals(workspace, dataset, config)
 
 

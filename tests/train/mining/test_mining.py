@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,6 +88,14 @@ def test_other_k_and_n_compute_no_proposal_and_embed_nothing_and_smaller_boxes_o
     assert f"RoIs embedded: {new}, reused: {shared}." in smaller.lines
     with ready.store.session() as session:  # a box is one row for all three sets
         assert session.scalar(text("SELECT COUNT(*) FROM roi")) == len(before | after)
+
+
+def test_a_precision_whose_packages_are_missing_is_refused_before_anything_is_computed(
+    ready: Workspace, tiny_mine: MineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match="The precision fp32-onnx needs onnxruntime"):
+        check(ready, "demo", "starter", "set", tiny_mine.model_copy(update={"precision": "fp32-onnx"}))
 
 
 def test_too_few_photos_for_k_are_refused_with_a_sentence(ready: Workspace, tiny_mine: MineConfig) -> None:
