@@ -53,7 +53,8 @@ def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: Mi
     cores = os.cpu_count() or 1
     mined = [run for run in runs(store) if run.kind == "mine"]
     embedding = _rate(store, [r for r in mined if r.encoder_id == encoder.id and _same(r, config, "precision")], ROIS)
-    searching = _rate(store, [r for r in mined if _same(r, config, "proposal_scale")], proposals_metric())
+    searched = [r for r in mined if _same(r, config, "proposal_scale") and _same(r, config, "segment_size")]
+    searching = _rate(store, searched, proposals_metric())
     operations = LITE if "lite0" in encoder.architecture else FORWARD.get(encoder.architecture, FORWARD[UNKNOWN])
     embed = (work.rois + MAP * work.maps) / (embedding or ASSUMED * cores / operations)
     search = work.proposals / (searching or SEARCHED[proposals_metric()] * cores / config.proposal_scale**2)

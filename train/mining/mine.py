@@ -157,6 +157,15 @@ def propose_missing(
     missing = set(write.missing_proposals(workspace.store, [i.id for i in images], config.method))
     todo = [i for i in images if i.id in missing]
     progress.phase("Running selective search", len(todo))
+    lost = _propose(workspace, todo, photos, config, workers, progress) if todo else {}
+    progress.log(f"Proposals computed: {len(todo) - len(lost)}, reused: {len(images) - len(todo)}.")
+    return leave_out(workspace, images, photos, lost, progress)
+
+
+def _propose(
+    workspace: Workspace, todo: list[Image], photos: Photos, config: MineConfig, workers: int, progress: Progress
+) -> dict[int, Lost]:
+    """Search photos and store their raw boxes. Returns those that could not be read."""
     lost: dict[int, Lost] = {}
     done: dict[int, np.ndarray] = {}
     try:
@@ -173,8 +182,7 @@ def propose_missing(
                 progress.advance()
     finally:
         write.add_proposals(workspace.store, config.method, done)
-    progress.log(f"Proposals computed: {len(todo) - len(lost)}, reused: {len(images) - len(todo)}.")
-    return leave_out(workspace, images, photos, lost, progress)
+    return lost
 
 
 def filter_rois(

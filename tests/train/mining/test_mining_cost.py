@@ -60,6 +60,8 @@ def test_the_newest_run_of_the_same_kind_tells_the_speed(workspace: Workspace, n
     cost = estimate_mining(workspace.store, ENCODER, MineConfig(), WORK)
     assert (cost.seconds, cost.measured) == (20_000 / 50 + 300 / 2 + 8, True)
     assert estimate_mining(workspace.store, ENCODER, MineConfig(proposal_scale=0.5), WORK).seconds == 400 + 300 / 8 + 8
+    finer = estimate_mining(workspace.store, ENCODER, MineConfig(proposal_scale=0.5, segment_size=25), WORK)
+    assert finer.seconds == pytest.approx(400 + 300 / (4 * (os.cpu_count() or 1)) + 8)  # nobody has measured it
     other = estimate_mining(workspace.store, ENCODER, MineConfig(precision="bf16"), WORK)
     assert not other.measured  # its RoIs take longest, and none was embedded so
 
