@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, wait
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
@@ -37,6 +38,33 @@ class Progress:
 
     def metric(self, step: int, values: dict[str, float]) -> None:
         """Report numbers at a step."""
+
+
+class Within(Progress):
+    """Progress of the parts of a phase, which has no phases itself. Each report of a metric is a step of its own."""
+
+    def __init__(self, outer: Progress) -> None:
+        self._outer, self._abandoned, self._reported = outer, threading.Event(), Counter[str]()
+
+    def abandon(self) -> None:
+        """End work that still runs in another thread, by ``Stopped``."""
+        self._abandoned.set()
+
+    def advance(self, count: int = 1) -> None:
+        self.check()
+
+    def check(self) -> None:
+        if self._abandoned.is_set():
+            raise Stopped
+        self._outer.check()
+
+    def log(self, message: str) -> None:
+        self._outer.log(message)
+
+    def metric(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self._outer.metric(self._reported[name], {name: value})
+            self._reported[name] += 1
 
 
 @contextmanager
@@ -71,3 +99,13 @@ def map_ahead(
     finally:
         for future in pending:
             future.cancel()
+
+
+def one_ahead(items: Iterable[T]) -> Generator[T]:
+    """Yield the items, and compute the next one in a thread meanwhile."""
+    source, end = iter(items), object()
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, source, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, source, end)
+            yield item  # type: ignore[misc]  # not the end

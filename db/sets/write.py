@@ -215,10 +215,15 @@ def drop_candidates(store: Store, set_id: int, image_ids: Collection[int]) -> No
                 session.execute(delete(table).where(table.set_id == set_id, some))
 
 
-def candidate_count(store: Store, set_id: int) -> int:
-    """Count the candidates of an unfinished set."""
+def candidate_count(store: Store, set_id: int, image_ids: Sequence[int]) -> int:
+    """Count the candidates that an unfinished set has of some images."""
+    count = 0
     with store.session() as session:
-        return session.scalar(select(func.sum(SetImage.candidate_count)).where(SetImage.set_id == set_id)) or 0
+        for start in range(0, len(image_ids), CHUNK):
+            some = SetImage.image_id.in_(image_ids[start : start + CHUNK])
+            counted = select(func.sum(SetImage.candidate_count)).where(SetImage.set_id == set_id, some)
+            count += session.scalar(counted) or 0
+    return count
 
 
 def add_neighbors(store: Store, set_id: int, image_ids: np.ndarray, ids: np.ndarray, similarity: np.ndarray) -> None:

@@ -49,7 +49,10 @@ class MiningCost:
 
 
 def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: MiningWork) -> MiningCost:
-    """Estimate the cost of a mining run from the speed of the newest runs with the same kind of work."""
+    """Estimate the cost of a mining run from the speed of the newest runs with the same kind of work.
+
+    With an accelerator it may take less, because it embeds while the processor searches.
+    """
     cores = os.cpu_count() or 1
     mined = [run for run in runs(store) if run.kind == "mine"]
     embedding = _rate(store, [r for r in mined if r.encoder_id == encoder.id and _same(r, config, "precision")], ROIS)

@@ -116,7 +116,8 @@ def embed_rois(
             )
         write.drop_candidates(workspace.store, set_id, lost)
         return embed_rois(workspace, set_id, features, images, photos, progress)  # RoIs of copies of a lost photo
-    progress.log(f"RoIs embedded: {added}, reused: {write.candidate_count(workspace.store, set_id) - added}.")
+    all_rois = write.candidate_count(workspace.store, set_id, [image.id for image in images])
+    progress.log(f"RoIs embedded: {added}, reused: {all_rois - added}.")
     return images
 
 

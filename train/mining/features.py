@@ -75,6 +75,11 @@ class Features:
         self.images = Embeddings(self.folder, "images", row.image_features, row.weights_sha256)
         self.rois = Embeddings(self.folder, "rois", row.roi_features, row.weights_sha256)
 
+    @property
+    def on_accelerator(self) -> bool:
+        """Whether the network runs beside the processor, not on it."""
+        return self._device != "cpu"
+
     @cached_property
     def attention(self) -> Embeddings:
         """Attention maps of whole photos, for objectness."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,9 +16,9 @@ from orl_explorer.orl.matching import measure_pairs
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import present_or_stored
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.embed import BLOCK, embed_images, embed_rois, map_attention
+from orl_explorer.train.mining.embed import BLOCK, embed_images, embed_rois
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
-from orl_explorer.train.mining.mine import MATCHED, filter_rois, match_rois, propose_missing, publish_set_measured
+from orl_explorer.train.mining.mine import MATCHED, match_rois, publish_set_measured, search_and_embed
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
@@ -98,16 +97,12 @@ def adopt(
     adopted = write.begin_set(store, name, dataset.id, encoder.id, config.model_dump(), run_id)
     features = Features(workspace, encoder, device, config.precision)
     if given.only_neighbors:
-        read = propose_missing(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
-        read = embed_images(features, read, photos, progress)
-        if config.needs_objectness:
-            read = map_attention(features, read, photos, progress)
+        read = search_and_embed(workspace, adopted.id, features, images, photos, config, workers, progress)
         _need_all(read, images, dataset)
-        filter_rois(workspace, adopted.id, features, images, config, progress)
     else:
         _take_rois(workspace, adopted.id, images, given, config, progress)
         _need_all(embed_images(features, images, photos, progress), images, dataset)
-    embed_rois(workspace, adopted.id, features, images, photos, progress, settled=True)
+        embed_rois(workspace, adopted.id, features, images, photos, progress, settled=True)
     _take_neighbors(workspace, adopted.id, features, images, given, progress)
     if given.only_neighbors:
         match_rois(workspace, adopted.id, features, images, config, progress)

@@ -7,9 +7,10 @@ that changing K, N or a threshold reuses them.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -30,11 +31,12 @@ from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.mining.propose import propose_all
 from orl_explorer.train.mining.quality import measure
 from orl_explorer.train.photos import Photos, known_photos
-from orl_explorer.train.progress import Progress, map_ahead, timed
+from orl_explorer.train.progress import Progress, Within, map_ahead, one_ahead, timed
 from orl_explorer.train.settings import check_precision
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
+PART = 1024  # photos that are searched while others are embedded
 MATCHED = 16  # images per transaction of matching, where the RoI features of all neighbours are in memory
 
 
@@ -45,6 +47,7 @@ class Known(NamedTuple):
     rois: Described
 
 
+_Stage = Callable[[list[Image], Progress], list[Image]]
 _Query = tuple[int, Known, list[Known]]  # id of a photo, its RoIs, and those of its neighbours, nearest first
 
 
@@ -106,13 +109,8 @@ def mine(
         embed_rois(workspace, mined.id, features, images, photos, progress, settled=True)
     else:
         images = present_or_stored(workspace, known, photos, progress)
-        images = propose_missing(workspace, images, photos, config, workers or os.cpu_count() or 1, progress)
-        images = embed_images(features, images, photos, progress)
-        if config.needs_objectness:
-            images = map_attention(features, images, photos, progress)
         _drop_others(workspace, mined.id, images)
-        filter_rois(workspace, mined.id, features, images, config, progress)
-        images = embed_rois(workspace, mined.id, features, images, photos, progress)
+        images = search_and_embed(workspace, mined.id, features, images, photos, config, workers, progress)
         if len(images) <= config.neighbors:
             raise UserError(
                 f"Only {plural(len(images), 'photo')} of '{dataset.name}' can be read, too few for "
@@ -124,7 +122,7 @@ def mine(
 
 
 def _drop_others(workspace: Workspace, set_id: int, images: list[Image]) -> None:
-    """Drop the RoIs of photos that an earlier attempt had and this one has not."""
+    """Drop the RoIs of all other photos: an earlier attempt had them and this one has not."""
     write.drop_candidates(
         workspace.store, set_id, write.filtered_images(workspace.store, set_id) - {i.id for i in images}
     )
@@ -145,6 +143,57 @@ def publish_set_measured(
     if left_out := (published.summary or {}).get("left_out"):
         progress.log(f"Left out of the set: {', '.join(f'{count} {state}' for state, count in left_out.items())}.")
     return published
+
+
+def search_and_embed(
+    workspace: Workspace,
+    set_id: int,
+    features: Features,
+    images: list[Image],
+    photos: Photos,
+    config: MineConfig,
+    workers: int | None,
+    progress: Progress,
+) -> list[Image]:
+    """Find the RoIs of photos, and compute the features of photos and RoIs. Returns the photos that could be read.
+
+    workers: for selective search, by default one per core. An accelerator gets the photos in parts: while it embeds a
+    part, the processor searches the next one. On the processor alone, both would only take turns.
+    """
+
+    def proposed(part: list[Image], told: Progress) -> list[Image]:
+        return propose_missing(workspace, part, photos, config, workers or os.cpu_count() or 1, told)
+
+    def embedded(part: list[Image], told: Progress) -> list[Image]:
+        kept = embed_images(features, part, photos, told)
+        if config.needs_objectness:
+            kept = map_attention(features, kept, photos, told)
+        filter_rois(workspace, set_id, features, kept, config, told)
+        return embed_rois(workspace, set_id, features, kept, photos, told)
+
+    count = len(images) // PART if features.on_accelerator else 1
+    if count <= 1:
+        kept = embedded(proposed(images, progress), progress)
+    else:
+        kept = _in_parts(images, count, proposed, embedded, progress)
+    _drop_others(workspace, set_id, kept)
+    return kept
+
+
+def _in_parts(images: list[Image], count: int, proposed: _Stage, embedded: _Stage, progress: Progress) -> list[Image]:
+    """Do both stages with each part of the photos, the first with the next part meanwhile. Returns what is left."""
+    progress.phase("Searching and embedding", len(images))
+    bounds = np.linspace(0, len(images), count + 1).astype(int).tolist()
+    parts = [images[first:last] for first, last in pairwise(bounds)]
+    told, kept = Within(progress), list[Image]()
+    with closing(one_ahead((part, proposed(part, told)) for part in parts)) as searched:
+        try:
+            for part, found in searched:
+                kept += embedded(found, told)
+                progress.advance(len(part))
+        finally:
+            told.abandon()
+    return kept
 
 
 def propose_missing(
