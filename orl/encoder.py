@@ -111,13 +111,14 @@ class EncoderNetwork(nn.Module):
     def _maps(self, pixels: np.ndarray) -> Tensor:
         """Compute the last layer's maps: uint8 [B, H, W, 3] -> float32 [B, C, H/32, W/32].
 
-        Convolutions of a single image split its sums between threads and round them differently than in a batch. A
-        single image is therefore doubled, so that its feature does not depend on the batch.
+        torch's convolutions of a single image split its sums between threads and round them differently than in a
+        batch. A single image is therefore doubled, so that its feature does not depend on the batch.
         """
         return self.backbone(self._images(pixels))[: len(pixels)].float()
 
     def _images(self, pixels: np.ndarray) -> Tensor:
-        return self.normalise(pixels.repeat(2, axis=0) if len(pixels) == 1 else pixels).to(self._precision)
+        alone = len(pixels) == 1 and not isinstance(self.backbone, OnnxBackbone)
+        return self.normalise(pixels.repeat(2, axis=0) if alone else pixels).to(self._precision)
 
     @torch.inference_mode()
     def embed_images(self, pixels: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
@@ -29,15 +30,20 @@ class OnnxBackbone(nn.Module):
 
         super().__init__()
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        # Threads that spin while they wait would take the cores of those that read and crop photos.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors only
+        # Each thread takes images of its own. Threads that share an image would wait for each other at every layer, and
+        # so for those threads that read and crop photos at the same time.
+        options.intra_op_num_threads = 1
+        self._threads = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(self._threads)
         self._session = onnxruntime.InferenceSession(_program(backbone), options, providers=["CPUExecutionProvider"])
         self._compare(backbone)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the last layer's maps: float32 [B, 3, H, W] -> float32 [B, C, H/32, W/32]."""
+        return torch.cat(list(self._pool.map(self._run, images.tensor_split(min(self._threads, len(images))))))
+
+    def _run(self, images: Tensor) -> Tensor:
         (maps,) = self._session.run(None, {"images": images.contiguous().numpy()})
         return torch.from_numpy(maps)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -71,6 +72,8 @@ class Features:
         self._loading = threading.Lock()
         self.name = row.name
         self.batch = 8 if device == "cpu" else 128  # crops per forward pass; a CPU's caches hold the maps of a few
+        if precision == "fp32-onnx":
+            self.batch = 4 * (os.cpu_count() or 1)  # four for each thread
         self.folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
         self.images = Embeddings(self.folder, "images", row.image_features, row.weights_sha256)
         self.rois = Embeddings(self.folder, "rois", row.roi_features, row.weights_sha256)
