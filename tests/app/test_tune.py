@@ -140,7 +140,10 @@ def test_what_needs_maps_offers_to_make_them(here: Workspace, show: Show) -> Non
 def test_raw_boxes_that_are_not_there_are_searched_on_the_spot(here: Workspace, show: Show) -> None:
     at = show("tune", scale="1", sample="12")
     assert not at.exception
-    assert "Only on Regenerate: proposal scale 1 (0.5)" in at.info[0].value
+    assert at.info[0].value == (
+        "Not tried yet: proposal scale 1 \\(0\\.5\\). Search the photos to try it. The numbers below are for the values "
+        "in brackets."
+    )
     assert "Selective search with these settings has not run on 12 photos" in words(at)
     at.button(key="tune-start-search").click().run()
     work = tuner(shown(), 12, 0).work_for("search")
@@ -159,7 +162,30 @@ def test_raw_boxes_of_another_precision_wait_for_regenerate(here: Workspace, sho
     assert not at.exception
     assert not at.info  # annotated boxes are there, so they are tried at once
     at = show("tune", prec="bf16")
-    assert "precision bf16 (fp32)" in at.info[0].value
+    assert at.info[0].value == (
+        "Only on Regenerate: precision bf16 \\(fp32\\). The numbers below are for the values in brackets."
+    )
+
+
+def test_two_settings_that_are_not_tried_each_say_what_it_would_take(here: Workspace, show: Show) -> None:
+    at = show("tune", first="25", prec="bf16")
+    assert not at.exception
+    assert at.info[0].value == (
+        "Not tried yet: first regions 25 \\(100\\). Search the photos to try it. Only on Regenerate: precision bf16 "
+        "\\(fp32\\). The numbers below are for the values in brackets."
+    )
+
+
+def test_imported_boxes_that_some_photos_lack_are_neither_tried_nor_searched(here: Workspace, show: Show) -> None:
+    with here.store.session() as session:
+        some = "SELECT image_id, 'imported:mine', boxes FROM proposal ORDER BY image_id LIMIT 1"
+        session.execute(text(f"INSERT INTO proposal (image_id, method, boxes) {some}"))
+    at = show("tune", props="mine")
+    assert not at.exception
+    assert at.info[0].value == (
+        "Not tried yet: proposals mine \\(search\\). Some photos of the sample have no such raw boxes. The numbers below "
+        "are for the values in brackets."
+    )
 
 
 def test_without_its_raw_boxes_a_set_cannot_be_tried(here: Workspace, show: Show) -> None:

@@ -13,7 +13,8 @@ from orl_explorer.train.settings import Value, as_text, control
 
 GROUPS = {
     ALWAYS: "",
-    RAW: "A value that needs data which is not stored for the sample takes effect only on *Regenerate*.",
+    RAW: "Raw boxes that are not stored can be searched for the sample. Another precision takes effect only on "
+    "*Regenerate*.",
 }
 SAMPLE, SEED = "sample", "seed"  # URL parameters
 SIZES = (12, 24, 48, 96)  # queries of a sample

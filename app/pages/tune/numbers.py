@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from orl_explorer.app.explorer.tuning import Numbers, Tuner
+from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.tune.measures import OBJECTS, PAIRS, REGIONS, Measure, known, label
 from orl_explorer.app.pages.tune.work import offer_work
 from orl_explorer.orl.measure.quality import Mined
@@ -26,12 +27,14 @@ NOW, CUT, SAVED = "#0072b2", "#8f8f8f", "#e69f00"  # Okabe–Ito blue and orange
 def show_numbers(tuner: Tuner, config: MineConfig) -> None:
     """Draw the measures and the histogram of the sample."""
     tried = tuner.tried(config)
-    _say_what_is_tried(config, tried)
-    if unsearched := tuner.unsearched(config):
+    unsearched = tuner.unsearched(config)
+    if proposed := tuner.proposed(tried):
+        _say_what_is_tried(config, tried, searchable=unsearched > 0)
+    if unsearched:
         photos = plural(unsearched, "photo")
         text = f"Selective search with these settings has not run on {photos} of the sample yet."
         offer_work(tuner, "search", text, f"Search {photos}", tuner.search(config))
-    if not tuner.proposed(tried):
+    if not proposed:
         st.warning(
             "This set's raw boxes are not stored for these photos, so other settings cannot be tried.",
             icon=":material/crop_free:",
@@ -65,14 +68,22 @@ def show_numbers(tuner: Tuner, config: MineConfig) -> None:
         )
 
 
-def _say_what_is_tried(config: MineConfig, tried: MineConfig) -> None:
-    later = differences(config, tried)
-    if later:
-        st.info(
-            f"Only on Regenerate: {' · '.join(later)}. The data is not computed yet. The numbers below are for the "
-            "values in brackets.",
-            icon=":material/schedule:",
-        )
+def _say_what_is_tried(config: MineConfig, tried: MineConfig, *, searchable: bool) -> None:
+    """Name the settings that are not tried, beside the values that are, and say what it would take to try them."""
+    as_precise = config.model_copy(update={"precision": tried.precision})
+    boxes, precision = _listed(config=as_precise, other=tried), _listed(config=config, other=as_precise)
+    said = []
+    if boxes:
+        how = "Search the photos to try it." if searchable else "Some photos of the sample have no such raw boxes."
+        said.append(f"Not tried yet: {boxes}. {how}")
+    if precision:
+        said.append(f"Only on Regenerate: {precision}.")
+    if said:
+        st.info(f"{' '.join(said)} The numbers below are for the values in brackets.", icon=":material/schedule:")
+
+
+def _listed(config: MineConfig, other: MineConfig) -> str:
+    return shell.escape(" · ".join(differences(config, other)))
 
 
 def table_of_numbers(now: Numbers, before: Numbers, config: MineConfig) -> str:
