@@ -56,7 +56,8 @@ def show_numbers(tuner: Tuner, config: MineConfig) -> None:
             st.info(f"{text} They are too many to keep in memory. Choose fewer queries.", icon=":material/info:")
         else:
             offer_work(tuner, "numbers", text, f"Embed {plural(found.missing, 'RoI')} now", tuner.prepare([tried]))
-    left, right = st.columns([5, 4], gap="medium")
+    with st.container(key="tune-measured"):
+        left, right = st.columns([5, 4], gap="medium")
     with left:
         st.html(table_of_numbers(now, before, tried))
     with right:

@@ -16,17 +16,15 @@ def offer_work(tuner: Tuner, part: str, text: str, label: str, do: Callable[[Pro
     """Draw a text and a button that starts the work, or its progress. part: part of the page; each has one button."""
     if watch(tuner, part):
         return
-    with st.container(border=True):
-        left, right = st.columns([3, 1], vertical_alignment="center")
-        left.markdown(text)
-        right.button(
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"tune-offer-{part}"):
+        st.markdown(text)
+        st.button(
             label,
             key=f"tune-start-{part}",
             icon=":material/memory:",
             on_click=tuner.start,
             args=(part, do),
             disabled=tuner.working,
-            width="stretch",
             help="Compute in memory. Nothing is written to disk; the result is lost when the explorer stops.",
         )
 
