@@ -180,13 +180,15 @@ def _first(rows: np.ndarray, values: np.ndarray, k: int) -> tuple[np.ndarray, np
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
-def nearest_to(features: np.ndarray, ids: np.ndarray, image_id: int, k: int) -> Neighbors:
+def nearest_to(
+    features: np.ndarray, ids: np.ndarray, image_id: int, k: int, own: np.ndarray | None = None
+) -> Neighbors:
     """Return the K nearest other images of one image, as ``nearest_neighbors`` does for all.
 
-    Returns ids int64 [k'] and similarity float32 [k'], best first, k' = min(k, n - 1).
+    own: its features, float32 [D], if it is not one of the n images. Returns ids int64 [k'] and similarity float32
+    [k'], best first, where k' is k or the number of other images.
     """
-    here = int(np.searchsorted(ids, image_id))
-    similarity = features @ features[here]
+    similarity = features @ (features[int(np.searchsorted(ids, image_id))] if own is None else own)
     order = np.lexsort((np.arange(len(ids)), -similarity))
-    order = order[order != here][:k]
+    order = order[ids[order] != image_id][:k]
     return Neighbors(ids[order], np.clip(similarity[order], -1.0, 1.0))

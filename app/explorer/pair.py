@@ -21,6 +21,7 @@ from orl_explorer.db.marks import Judgement
 from orl_explorer.db.models import Image
 from orl_explorer.db.people.verdicts import verdicts_of
 from orl_explorer.db.photos import image_by_id
+from orl_explorer.db.sets import read
 from orl_explorer.orl.matching import Pairs, cosines, pair_count
 from orl_explorer.train.mining.candidates import choose_pairs
 from orl_explorer.train.mining.config import MineConfig
@@ -88,8 +89,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class MissingWork:
-    """Work that needs forward passes: photos without an attention map, boxes without a feature."""
+    """Work that takes time: photos without raw boxes, a feature or an attention map, and boxes without a feature."""
 
+    searches: int = 0
+    photos: int = 0
     maps: int = 0
     boxes: int = 0
 
@@ -167,13 +170,15 @@ class RoiMatch:
 class Looked:
     """The data of a view.
 
-    rank: of the neighbour on screen. similar: cosines of all RoIs of the two, float32 [B_q, B_k]. outside: the selected
-    pair if it is not kept. matches: of the clicked RoI. explained: what would keep the clicked raw box, or "".
-    agreement: number of the set's pairs that the approximation also finds, and number of the set's pairs; None without
-    approximation. following: the next query. missing: work that was done for this view.
+    held: whether the set holds the query; else this is what mining would find for it. rank: of the neighbour on screen.
+    similar: cosines of all RoIs of the two, float32 [B_q, B_k]. outside: the selected pair if it is not kept. matches:
+    of the clicked RoI. explained: what would keep the clicked raw box, or "". agreement: number of the set's pairs that
+    the approximation also finds, and number of the set's pairs; None without approximation, or if the set does not hold
+    the query. following: the next query. missing: work that was done for this view.
     """
 
     config: MineConfig
+    held: bool
     query: Seen
     neighbor: Seen
     rank: int
@@ -196,19 +201,23 @@ class Looked:
 
 
 def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _: nullcontext()) -> Looked | None:
-    """Return the data of a query and one of its neighbours; None if the photo is not in the set.
+    """Return the data of a query and one of its neighbours.
 
-    meanwhile: shows work in progress. Raises UserError.
+    If the set does not hold the photo: what mining would find for it among the photos of the set, or None if it cannot
+    be read. meanwhile: shows work in progress. Raises UserError.
     """
     config = asked.config
-    found = preview.neighbors(subject, asked.image, config.neighbors)
-    if not found:
+    held = read.holds(subject.workspace.store, subject.mined.id, asked.image.id)
+    if not held and asked.image.status != "ok":
         return None
+    unseen = 0 if held else preview.missing_photos(subject, asked.image)
+    with meanwhile(MissingWork(photos=unseen)):
+        found = preview.neighbors(subject, asked.image, config.neighbors)
     rank = min(max(1, asked.rank), len(found))
     needed = found if asked.needs_all else [found[rank - 1]]
     photos = [asked.image, *(n.image for n in needed)]
-    maps = preview.missing_maps(subject, photos, config)
-    with meanwhile(MissingWork(maps=maps)):
+    searches, maps = preview.missing_searches(subject, photos), preview.missing_maps(subject, photos, config)
+    with meanwhile(MissingWork(searches, maps=maps)):
         query, *others = preview.sides(subject, photos, config)
     sides = {n.rank: side for n, side in zip(needed, others, strict=True)}
     key = sides[rank]
@@ -230,6 +239,7 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
         outside = RankedPair(place, *selected, float(similar[selected]), judged(*selected))
     return Looked(
         config=config,
+        held=held,
         query=_seen(query),
         neighbor=_seen(key),
         rank=rank,
@@ -249,9 +259,9 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
         roi=asked.roi,
         matches=_matches(subject, asked.roi, query, key, sides) if asked.roi else None,
         explained=_explained(subject, asked.roi, query, key, config) if asked.roi else "",
-        agreement=preview.agreement(subject, asked.image, key.image) if subject.approximate else None,
+        agreement=preview.agreement(subject, asked.image, key.image) if subject.approximate and held else None,
         following=_following(subject, asked),
-        missing=MissingWork(maps, boxes),
+        missing=MissingWork(searches, unseen, maps, boxes),
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from orl_explorer.app.explorer import rejections
+from orl_explorer.app.explorer.raw_boxes import RawBoxes
 from orl_explorer.app.explorer.rejections import Rejected
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
@@ -23,7 +24,14 @@ from orl_explorer.orl.matching import nearest_to, pair_count
 from orl_explorer.train.mining import candidates
 from orl_explorer.train.mining.candidates import Described
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures, Features, PooledFeatures
+from orl_explorer.train.mining.features import (
+    AttentionMaps,
+    Boxes,
+    BoxFeatures,
+    Features,
+    PhotoFeatures,
+    PooledFeatures,
+)
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
@@ -61,18 +69,17 @@ class PreviewSubject:
 
 
 def neighbors(subject: PreviewSubject, image: Image, k: int) -> list[NeighborImage]:
-    """Return the K nearest photos: the set's own rows if they suffice, else from stored features.
+    """Return the K nearest photos of the set: its own rows if they suffice, else by features.
 
-    The list is empty if the photo is not in the set.
+    A photo that the set does not hold is embedded, unless its features are stored.
     """
     store = subject.workspace.store
     stored = read.neighbors_of(store, subject.mined.id, image.id)
     if k <= len(stored):
         return stored[:k]
     ids, features = _set_features(subject.workspace, subject.mined)
-    if image.id not in ids:
-        return []
-    found = nearest_to(features, ids, image.id, k)
+    own = None if image.id in ids else _sources(subject).photos.get(image)
+    found = nearest_to(features, ids, image.id, k, own)
     images = read.images_by_id(store, [int(i) for i in found.ids])
     return [
         NeighborImage(rank, images[int(i)], float(s))
@@ -80,13 +87,23 @@ def neighbors(subject: PreviewSubject, image: Image, k: int) -> list[NeighborIma
     ]
 
 
+def missing_photos(subject: PreviewSubject, image: Image) -> int:
+    """Return the number of forward passes before the neighbours of a photo that the set does not hold are known."""
+    return _sources(subject).photos.missing(image)
+
+
 def sides(subject: PreviewSubject, images: list[Image], config: MineConfig) -> list[FilteredPhoto]:
     """Return the candidates of photos under these settings, and the reason for each rejected box."""
-    store, ids = subject.workspace.store, [image.id for image in images]
-    raw = candidates.raw_boxes(store, images, MineConfig.of(subject.mined))
-    maps = _sources(subject).attention.get(images, config)
+    sources = _sources(subject)
+    raw = sources.raw.get(images, MineConfig.of(subject.mined))
+    maps = sources.attention.get(images, config)
     found = {i.id: candidates.candidates(i, raw[i.id], config, maps[i.id]) for i in images}
-    return [FilteredPhoto(raw[i], config.rules, found[i].filtered, Boxes.of(found[i])) for i in ids]
+    return [FilteredPhoto(raw[i.id], config.rules, found[i.id].filtered, Boxes.of(found[i.id])) for i in images]
+
+
+def missing_searches(subject: PreviewSubject, images: list[Image]) -> int:
+    """Return the number of photos on which selective search has to run before their candidates are known."""
+    return _sources(subject).raw.missing(images, MineConfig.of(subject.mined))
 
 
 def missing_maps(subject: PreviewSubject, images: list[Image], config: MineConfig) -> int:
@@ -211,8 +228,10 @@ def set_attention(subject: PreviewSubject) -> AttentionMaps:
 
 @dataclass(frozen=True)
 class _Sources:
-    """The sources of features and maps of a dataset's photos."""
+    """The sources of raw boxes, features and maps of a dataset's photos."""
 
+    raw: RawBoxes
+    photos: PhotoFeatures
     boxes: BoxFeatures
     pooled: PooledFeatures
     attention: AttentionMaps
@@ -230,7 +249,13 @@ def _opened_sources(
 ) -> _Sources:
     found = encoder_features(workspace, encoder_id, precision)
     photos = Photos({dataset_id: Path(root) for dataset_id, root in roots})
-    return _Sources(BoxFeatures(found, photos), PooledFeatures(found, photos), AttentionMaps(found, photos))
+    return _Sources(
+        RawBoxes(workspace.store, photos),
+        PhotoFeatures(found, photos),
+        BoxFeatures(found, photos),
+        PooledFeatures(found, photos),
+        AttentionMaps(found, photos),
+    )
 
 
 @lru_cache(maxsize=8)

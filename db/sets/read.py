@@ -170,6 +170,12 @@ class NeighborImage:
     similarity: float
 
 
+def holds(store: Store, set_id: int, image_id: int) -> bool:
+    """Return whether a photo is in a set."""
+    with store.session() as session:
+        return session.get(SetImage, (set_id, image_id)) is not None
+
+
 def neighbors_of(store: Store, set_id: int, image_id: int) -> list[NeighborImage]:
     """Return the K neighbours of an image in a set, nearest first."""
     with store.session() as session:

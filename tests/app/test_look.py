@@ -83,7 +83,7 @@ def test_a_query_its_neighbours_and_the_pairs_with_the_nearest(subject: PreviewS
     assert (looked.similar.shape, looked.limit) == ((38, 24), 3)
     assert looked.similar[32, 9] == looked.similar.max()
     assert (looked.selected, looked.outside, looked.roi, looked.matches) == (None, None, None, None)
-    assert (looked.explained, looked.agreement, looked.missing) == ("", None, MissingWork(0, 0))
+    assert (looked.held, looked.explained, looked.agreement, looked.missing) == (True, "", None, MissingWork())
     assert looked.following is not None
     assert (looked.following.id, looked.following.path) == (4, "images/scene-003.jpg")
 
@@ -131,12 +131,12 @@ def test_what_has_to_be_computed_is_told_before_and_counted(subject: PreviewSubj
 
     small = asked(subject, config=MINED.model_copy(update={"min_size": 60}), roi=RoiName("query", False, 0))
     looked = seen(look(subject, small, meanwhile))
-    assert told == [MissingWork(maps=0), MissingWork(boxes=looked.missing.boxes)]
+    assert told == [MissingWork(), MissingWork(), MissingWork(boxes=looked.missing.boxes)]
     assert looked.missing.boxes > 20
     assert looked.matches is not None
     assert [m.similarity is None for m in looked.matches] == [False, True, True, True]
     assert looked.matches[1] == RoiMatch(2, 11)
-    assert seen(look(subject, small)).missing == MissingWork(0, 0)
+    assert seen(look(subject, small)).missing == MissingWork()
 
 
 def test_an_approximation_says_how_far_it_agrees(subject: PreviewSubject) -> None:
@@ -157,14 +157,16 @@ def test_everybody_sees_their_own_verdicts(subject: PreviewSubject) -> None:
 
 
 @pytest.mark.parametrize("other", [0, 999])
-def test_a_photo_that_is_not_in_the_set_has_nothing_to_see(subject: PreviewSubject, other: int) -> None:
+def test_a_photo_that_cannot_be_read_and_is_not_in_the_set_has_nothing_to_see(subject: PreviewSubject, other: int) -> None:
     order = GalleryOrder(subject.dataset.id)
-    assert look(subject, Asked(Image(id=other, path="new.jpg"), MINED, order, "ann")) is None
+    gone = Image(id=other, path="new.jpg", status="gone", error="it is not there")
+    assert look(subject, Asked(gone, MINED, order, "ann")) is None
 
 
 URLS = PictureUrls("0123456789ab")
 BY_HAND = Looked(
     config=MineConfig(pair_ratio=0.5, min_similarity=0.25),
+    held=True,
     query=Seen(
         SeenPhoto(7, "one/a.jpg", 70, 400, 300),
         ((10, 20, 100, 110), (30, 40, 120, 130)),
@@ -192,7 +194,8 @@ BY_HAND = Looked(
 AROUND = Around(
     URLS,
     Heat(4, "mine", True),
-    True,
+    approximate=False,
+    can_judge=True,
     dataset="d",
     mined="s",
     encoder="e (supervised)",

@@ -141,8 +141,8 @@ def test_raw_boxes_that_are_not_there_are_searched_on_the_spot(here: Workspace, 
     at = show("tune", scale="1", sample="12")
     assert not at.exception
     assert at.info[0].value == (
-        "Not tried yet: proposal scale 1 \\(0\\.5\\). Search the photos to try it. The numbers below are for the values "
-        "in brackets."
+        "Not tried yet: proposal scale 1 \\(0\\.5\\). Search the photos to try it. The numbers below are for the "
+        "values in brackets."
     )
     assert "Selective search with these settings has not run on 12 photos" in words(at)
     at.button(key="tune-start-search").click().run()
@@ -183,8 +183,8 @@ def test_imported_boxes_that_some_photos_lack_are_neither_tried_nor_searched(her
     at = show("tune", props="mine")
     assert not at.exception
     assert at.info[0].value == (
-        "Not tried yet: proposals mine \\(search\\). Some photos of the sample have no such raw boxes. The numbers below "
-        "are for the values in brackets."
+        "Not tried yet: proposals mine \\(search\\). Some photos of the sample have no such raw boxes. The numbers "
+        "below are for the values in brackets."
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orl_explorer.orl.matching import measure_pairs, nearest_neighbors, pair_count, top_pairs
+from orl_explorer.orl.matching import measure_pairs, nearest_neighbors, nearest_to, pair_count, top_pairs
 
 # Small whole numbers: every product is exact, and equal similarities are common.
 rows = st.lists(st.tuples(*[st.integers(-2, 2)] * 3), min_size=1, max_size=12)
@@ -123,6 +123,15 @@ def test_only_the_image_itself_is_dropped_and_its_duplicates_stay() -> None:
     assert found.ids.tolist() == [[20, 40], [10, 40], [40, 10], [10, 20]]
     np.testing.assert_allclose(found.similarity[:2, 0], 1.0, atol=1e-6)
     assert found.similarity.max() <= 1.0
+
+
+def test_the_nearest_of_one_image_leave_out_itself_and_nothing_for_an_image_outside() -> None:
+    features, ids = unit(np.array([[1, 0], [1, 0], [0, 1], [1, 0.2]])), np.array([10, 20, 30, 40])
+    assert nearest_to(features, ids, 20, 3).ids.tolist() == [10, 40, 30]
+    found = nearest_to(features, ids, 25, 3, own=np.array([0.0, 1.0], np.float32))
+    assert found.ids.tolist() == [30, 40, 10]
+    assert found.similarity.tolist() == pytest.approx([1, 0.2 / 1.04**0.5, 0])
+    assert nearest_to(features, ids, 25, 9, own=features[0]).ids.tolist() == [10, 20, 40, 30]
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5, 9])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import PIL.Image
 
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.models import Image
-from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, UnreadableImage, crop_box, squeeze
+from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, UnreadableImage, center_crop, crop_box, squeeze
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.candidates import Candidates
 from orl_explorer.train.mining.config import MineConfig
@@ -28,7 +29,7 @@ if TYPE_CHECKING:  # imports torch, which is not needed if all features are on d
     from orl_explorer.orl.encoder import EncoderNetwork
 
 REMEMBERED = 20_000  # features in memory of boxes that no set uses, about 100 MB at 1280 floats
-MAPS = 5_000  # attention maps in memory that are not on disk, about 70 MB
+PHOTOS = 5_000  # photos in memory whose map or feature is not on disk; their maps take about 70 MB
 
 
 def photo_keys(images: Sequence[Image]) -> np.ndarray:
@@ -101,49 +102,96 @@ class Features:
         return self._encoder
 
 
-class AttentionMaps:
-    """Attention maps of photos: from disk if mining stored them, else computed on demand and kept in memory."""
+class _OfPhotos(ABC):
+    """What an encoder computes of whole photos: from disk if mining stored it, else on demand and kept in memory.
+
+    Writes nothing. Threads may share it.
+    """
 
     def __init__(self, features: Features, photos: Photos) -> None:
         self._features, self._photos = features, photos
         self._remembered: OrderedDict[int, np.ndarray] = OrderedDict()
         self._forward = threading.Lock()
 
-    def get(self, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray | None]:
-        """Return maps by image id, float32 [9 · h · w], or None if the settings use none. Raises UserError."""
-        if not config.needs_objectness:
-            return dict.fromkeys((image.id for image in images), None)
-        stored = self._features.attention
+    @property
+    @abstractmethod
+    def _stored(self) -> Embeddings:
+        """The rows on disk."""
+
+    @abstractmethod
+    def _computed(self, photo: PIL.Image.Image) -> np.ndarray:
+        """Return the row of a photo, float32 [1, D]."""
+
+    def _rows(self, images: Sequence[Image]) -> dict[int, np.ndarray]:
+        """Return rows by image id, float32 [D]. Raises UserError."""
+        stored = self._stored
         stored.refresh()
         keys = photo_keys(images)
         there = stored.have(keys)
         at_hand = (image.id for image, have in zip(images, there, strict=True) if have)
-        found: dict[int, np.ndarray | None] = dict(zip(at_hand, stored.get(keys[there]), strict=True))
+        found = dict(zip(at_hand, stored.get(keys[there]), strict=True))
         for image in images:
             if image.id not in found:
                 found[image.id] = self._made(image)
         return found
 
-    def unstored(self, keys: np.ndarray) -> int:
-        """Count the photos without a map on disk. keys: int64 [n], of photos."""
-        return self._features.attention.missing(keys)
-
-    def missing(self, images: Sequence[Image], config: MineConfig) -> int:
+    def _unknown(self, images: Sequence[Image]) -> int:
         """Count the photos that need a forward pass."""
-        if not config.needs_objectness:
-            return 0
-        there = self._features.attention.have(photo_keys(images))
+        there = self._stored.have(photo_keys(images))
         return sum(i.id not in self._remembered for i, have in zip(images, there, strict=True) if not have)
 
     def _made(self, image: Image) -> np.ndarray:
         with self._forward:
             if image.id not in self._remembered:
-                pixels = squeeze(_read(self._photos, image))
-                made = self._features.encoder.attention(pixels[None])
+                made = self._computed(_read(self._photos, image))
                 self._remembered[image.id] = finite(made, [image.path], self._features.name)[0]
-                while len(self._remembered) > MAPS:
+                while len(self._remembered) > PHOTOS:
                     self._remembered.popitem(last=False)
             return self._remembered[image.id]
+
+
+class PhotoFeatures(_OfPhotos):
+    """Features of whole photos, by which their neighbours are found."""
+
+    @property
+    def _stored(self) -> Embeddings:
+        return self._features.images
+
+    def _computed(self, photo: PIL.Image.Image) -> np.ndarray:
+        return self._features.encoder.embed_images(center_crop(photo)[None])
+
+    def get(self, image: Image) -> np.ndarray:
+        """Return the features of a photo, float32 [D], of unit length. Raises UserError."""
+        return self._rows([image])[image.id]
+
+    def missing(self, image: Image) -> int:
+        """Return 1 if the photo needs a forward pass, else 0."""
+        return self._unknown([image])
+
+
+class AttentionMaps(_OfPhotos):
+    """Attention maps of photos, for the objectness of their boxes."""
+
+    @property
+    def _stored(self) -> Embeddings:
+        return self._features.attention
+
+    def _computed(self, photo: PIL.Image.Image) -> np.ndarray:
+        return self._features.encoder.attention(squeeze(photo)[None])
+
+    def get(self, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray | None]:
+        """Return maps by image id, float32 [9 · h · w], or None if the settings use none. Raises UserError."""
+        if not config.needs_objectness:
+            return dict.fromkeys((image.id for image in images), None)
+        return {**self._rows(images)}
+
+    def unstored(self, keys: np.ndarray) -> int:
+        """Count the photos without a map on disk. keys: int64 [n], of photos."""
+        return self._stored.missing(keys)
+
+    def missing(self, images: Sequence[Image], config: MineConfig) -> int:
+        """Count the photos that need a forward pass."""
+        return self._unknown(images) if config.needs_objectness else 0
 
 
 @dataclass(frozen=True)

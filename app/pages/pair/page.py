@@ -105,23 +105,30 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
     )
     looked = look(subject, asked, _meanwhile)
     if looked is None:
-        reason = image.error or "it was added after the set was mined"
-        st.info(shell.escape(f"{PurePosixPath(image.path).name} is not in this set: {reason}."), icon=":material/info:")
+        name = PurePosixPath(image.path).name
+        st.info(shell.escape(f"{name} is not in this set: {image.error}."), icon=":material/info:")
         return
+    if not looked.held:
+        st.info(
+            f"The set **{shell.escape(subject.mined.name)}** does not hold this photo: this is what mining would find "
+            "for it among the photos of the set.",
+            icon=":material/add_photo_alternate:",
+        )
     st.session_state["shown"] = PairOnScreen(looked.query, looked.neighbor, subject.dataset)
     tell_lost(place.workspace.store, image, looked.neighbor.photo)
     settings.counts(looked.query, looked.neighbor, config)
-    if looked.agreement is not None:
-        same, exact = looked.agreement
-        st.caption(
-            f":material/speed: **Approximate**: features of RoIs are cut from a feature map of the photo (RoIAlign). "
-            f"Finds {same} of the set's {plural(exact, 'pair')} of these two photos."
-        )
+    if subject.approximate:
+        said = ":material/speed: **Approximate**: features of RoIs are cut from a feature map of the photo (RoIAlign)."
+        if looked.agreement is not None:
+            same, exact = looked.agreement
+            said += f" Finds {same} of the set's {plural(exact, 'pair')} of these two photos."
+        st.caption(said)
     settings.regenerate(place, subject, image, config)
     around = Around(
         picture_urls(),
         _heat(place, subject),
-        can_judge=not shell.read_only(),
+        approximate=subject.approximate,
+        can_judge=looked.held and not shell.read_only(),
         dataset=subject.dataset.name,
         mined=subject.mined.name,
         encoder=shell.encoder_label(subject.encoder),
@@ -140,12 +147,18 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
 
 
 def _meanwhile(missing: MissingWork) -> AbstractContextManager[object]:
-    """Return a spinner for forward passes that take noticeable time."""
+    """Return a spinner for work that takes noticeable time."""
+    work = []
+    if missing.photos:
+        work.append("embedding the photo")
+    if missing.searches:
+        work.append(f"searching raw boxes of {plural(missing.searches, 'photo')}")
     if missing.maps:
-        return st.spinner(f"Computing attention maps of {plural(missing.maps, 'photo')} …", show_time=True)
+        work.append(f"computing attention maps of {plural(missing.maps, 'photo')}")
     if missing.boxes > UNNOTICED:
-        return st.spinner(f"Embedding {missing.boxes} new boxes …", show_time=True)
-    return st.empty()
+        work.append(f"embedding {missing.boxes} new boxes")
+    said = " and ".join(work)
+    return st.spinner(f"{said[0].upper()}{said[1:]} …", show_time=True) if said else st.empty()
 
 
 def _heat(place: Place, subject: PreviewSubject) -> Heat:

@@ -44,12 +44,14 @@ class Heat:
 class Around:
     """Context of the view.
 
-    dataset, mined: names of the dataset and of the correspondence set. encoder: label of the set's encoder. settings:
-    description of those on screen. changed: their differences from the set's.
+    approximate: whether features are cut from maps of the photos. dataset, mined: names of the dataset and of the
+    correspondence set. encoder: label of the set's encoder. settings: description of those on screen. changed: their
+    differences from the set's.
     """
 
     urls: PictureUrls
     heat: Heat
+    approximate: bool
     can_judge: bool
     dataset: str
     mined: str
@@ -173,10 +175,11 @@ def _attention(looked: Looked, heat: Heat, urls: PictureUrls) -> PairHeat:
 def _caption(looked: Looked, neighbor: RankedNeighbor, around: Around) -> list[str]:
     """Return the caption of a saved figure."""
     differs = f", changed: {', '.join(around.changed)}" if around.changed else ""
-    way = "" if looked.agreement is None else ", approximate regions"
+    way = ", approximate regions" if around.approximate else ""
+    outside = "" if looked.held else " (not in the set)"
     return [
         f"Correspondence set {around.mined}{differs}. {around.settings}.",
-        f"Query {looked.query.photo.path}; neighbour {looked.rank} of {len(looked.neighbors)}, {neighbor.photo.path}, "
-        f"cosine {neighbor.similarity:.3f}.",
+        f"Query {looked.query.photo.path}{outside}; neighbour {looked.rank} of {len(looked.neighbors)}, "
+        f"{neighbor.photo.path}, cosine {neighbor.similarity:.3f}.",
         f"Encoder {around.encoder}{way}.",
     ]

@@ -11,12 +11,15 @@ from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.forms import MiningPanel, ask_for, free_name
 from orl_explorer.app.pages.shell import Place, escape
 from orl_explorer.db.models import CorrespondenceSet, Image
+from orl_explorer.db.photos import usable_images
+from orl_explorer.db.sets import write
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.settings import differences
+from orl_explorer.train.words import plural
 
 
 def sliders(mined: CorrespondenceSet) -> MineConfig:
@@ -99,9 +102,16 @@ def _confirm(place: Place, subject: PreviewSubject, image: Image, config: MineCo
     st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "No changes: the settings of the set on screen.")
     [side] = preview.sides(subject, [image], config)
     new = preview.unstored_boxes(subject, side)
-    total = subject.mined.image_count
+    store, dataset = place.workspace.store, subject.dataset
+    total = dataset.image_count
+    photos = [photo.id for photo in usable_images(store, dataset.id)] if config.proposals == "search" else []
+    unsearched = len(write.missing_proposals(store, photos, config.method))
     st.caption(
-        f"No selective search: the proposals of all {total:,} photos are stored. "
+        (
+            f"Selective search on {plural(unsearched, 'photo')}. "
+            if unsearched
+            else f"No selective search: the raw boxes of all {total:,} photos are stored. "
+        )
         + (
             f"New boxes: {new} on this photo, so about {new * total:,} forward passes in total."
             if new

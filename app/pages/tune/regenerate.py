@@ -68,7 +68,7 @@ def _confirm(place: Place, subject: PreviewSubject, tuner: Tuner, config: MineCo
 def _cost(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> str:
     """Describe the work, its duration and its disk space, estimated from the sample."""
     dataset, store = subject.dataset, subject.workspace.store
-    photos = dataset.image_count - dataset.unreadable_count
+    photos = dataset.image_count
     tried = tuner.tried(config)
     if not tuner.proposed(tried) or tuner.unmapped(tried):
         rois, raw, pairs = tuner.saved[1].value("rois") or 0.0, 0.0, tuner.saved[1].measures["pairs_per_image"]

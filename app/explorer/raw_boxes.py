@@ -1,0 +1,70 @@
+"""Raw boxes of photos: those that mining stored, and those of photos that it has not seen, found on demand."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+
+from orl_explorer.db.models import Image
+from orl_explorer.db.sets import write
+from orl_explorer.db.store import Store
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.candidates import raw_boxes, searches
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.propose import Search, propose_all
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.progress import Progress
+
+REMEMBERED = 500  # photos, about 12 kB each
+
+
+class RawBoxes:
+    """Raw boxes of photos: from the store, else searched on demand and kept in memory.
+
+    Writes nothing. Threads may share it.
+    """
+
+    def __init__(self, store: Store, photos: Photos) -> None:
+        self._store, self._photos = store, photos
+        self._remembered: OrderedDict[Search, np.ndarray] = OrderedDict()
+        self._searching = threading.Lock()
+
+    def missing(self, images: Sequence[Image], config: MineConfig) -> int:
+        """Count the photos on which selective search has to run."""
+        if config.proposals != "search":
+            return 0
+        ids = set(write.missing_proposals(self._store, [image.id for image in images], config.method))
+        unknown = [image for image in images if image.id in ids]
+        return sum(job not in self._remembered for job in searches(unknown, self._photos, config))
+
+    def get(self, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray]:
+        """Return raw boxes int16 [M, 4] by image id, in rank order.
+
+        Raises UserError if a photo cannot be read, or has no imported proposals.
+        """
+        found = raw_boxes(self._store, images, config)
+        unknown = [image for image in images if image.id not in found]
+        if unknown and config.proposals != "search":
+            raise UserError(
+                f"{unknown[0].path} has no proposals '{config.proposals}', the raw boxes of this set. Import them with "
+                f"`orl import proposals FILE --name {config.proposals}`, for all photos of the dataset."
+            )
+        for image, job in zip(unknown, searches(unknown, self._photos, config), strict=True):
+            found[image.id] = self._searched(job)
+        return found
+
+    def _searched(self, job: Search) -> np.ndarray:
+        with self._searching:
+            if job not in self._remembered:
+                [boxes] = propose_all([job], 1, 1, Progress())
+                if isinstance(boxes, str):
+                    raise UserError(
+                        f"Cannot read {job[0]}: {boxes}. Run `orl ingest` on its folder again, which leaves it out."
+                    )
+                self._remembered[job] = boxes
+                while len(self._remembered) > REMEMBERED:
+                    self._remembered.popitem(last=False)
+            return self._remembered[job]
