@@ -157,7 +157,7 @@ def test_everybody_sees_their_own_verdicts(subject: PreviewSubject) -> None:
 
 
 @pytest.mark.parametrize("other", [0, 999])
-def test_a_photo_that_cannot_be_read_and_is_not_in_the_set_has_nothing_to_see(subject: PreviewSubject, other: int) -> None:
+def test_a_photo_that_is_gone_and_not_in_the_set_has_nothing_to_see(subject: PreviewSubject, other: int) -> None:
     order = GalleryOrder(subject.dataset.id)
     gone = Image(id=other, path="new.jpg", status="gone", error="it is not there")
     assert look(subject, Asked(gone, MINED, order, "ann")) is None

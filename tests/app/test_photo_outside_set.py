@@ -33,6 +33,7 @@ from tests.conftest import MINED, NewRun
 from tests.named import mine
 
 ADDED = 13  # id of the photo that is added when the sets are mined
+CLOSE = 2e-3  # between processors, of a cosine
 
 Add = Callable[[], Path]
 
@@ -108,9 +109,7 @@ def equal(one: list[tuple], other: list[tuple]) -> bool:
     ],
     ids=["the set's settings", "objectness", "other thresholds", "annotations"],
 )
-def test_it_finds_what_a_set_with_the_photo_has(
-    here: Workspace, add: Add, new_run: NewRun, config: MineConfig
-) -> None:
+def test_it_finds_what_a_set_with_the_photo_has(here: Workspace, add: Add, new_run: NewRun, config: MineConfig) -> None:
     known = "demo-starter"
     if config.proposals != "search":
         known = "known"
@@ -135,9 +134,15 @@ def test_a_new_photo_its_neighbours_and_the_pairs_with_the_nearest(here: Workspa
     add()
     looked = looked_at(subject_of(here))
     assert (looked.held, looked.query.photo.path) == (False, "images/scene-012.jpg")
-    assert looked.query.counts == {}
-    assert [(n.rank, n.photo.id, n.pairs) for n in looked.neighbors] == []
-    assert [(p.rank, p.q, p.k, p.verdict) for p in looked.pairs] == []
+    assert looked.query.counts == {"raw": 450, "kept": 18, "size": 264, "aspect": 3, "overlap": 165, "count": 0}
+    assert looked.query.boxes[:2] == ((0, 156, 480, 204), (166, 178, 138, 150))
+    assert [(n.rank, n.photo.id, n.pairs) for n in looked.neighbors] == [(1, 8, 1), (2, 9, 1), (3, 6, 1), (4, 12, 1)]
+    assert [n.similarity for n in looked.neighbors] == pytest.approx([0.6986, 0.6945, 0.6361, 0.6105], abs=CLOSE)
+    assert looked.neighbor.boxes[:2] == ((82, 166, 150, 122), (352, 218, 128, 106))
+    assert [(p.rank, p.q, p.k, p.verdict) for p in looked.pairs] == [(1, 1, 8, None)]
+    assert looked.pairs[0].similarity == pytest.approx(0.7796, abs=CLOSE)
+    assert looked.similar.shape == (18, 24)
+    assert looked.following is None
 
 
 def test_the_work_is_told_done_once_and_stored_nowhere(here: Workspace, add: Add) -> None:
