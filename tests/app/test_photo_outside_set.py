@@ -14,11 +14,12 @@ from PIL import Image as Picture
 
 from orl_explorer.app.explorer.pair import Asked, Looked, MissingWork, look
 from orl_explorer.app.explorer.preview import PreviewSubject
+from orl_explorer.app.pages.pair import settings
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.gallery.order import GalleryOrder
 from orl_explorer.db.lost import set_root
 from orl_explorer.db.models import Image
-from orl_explorer.db.photos import dataset_named, image_by_id
+from orl_explorer.db.photos import dataset_named, image_by_id, usable_images
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.read import complete_set_named, holds, neighbors_of, pairs_of
 from orl_explorer.train.demo.scenes import compose_scene
@@ -230,6 +231,22 @@ def test_the_page_says_that_the_set_does_not_hold_the_photo(
     assert not held.info
     assert component(held)["pairs"] == sent["pairs"]
     assert component(held)["can_judge"]
+
+
+def test_the_cost_of_mining_again_counts_the_search_of_photos_outside_the_set(here: Workspace, add: Add) -> None:
+    before = subject_of(here)
+    [held] = [image for image in usable_images(here.store, before.dataset.id) if image.id == 3]
+    assert settings._cost(before, held, MINED) == (
+        "No selective search. No new boxes on this photo. Matching takes milliseconds per photo."
+    )
+    add()
+    subject = subject_of(here)
+    assert settings._cost(subject, photo(here), MINED) == (
+        "Selective search on 1 photo. New boxes: 18 on this photo, which the set does not hold."
+    )
+    assert settings._cost(subject, held, MINED.model_copy(update={"min_size": 60})) == (
+        "Selective search on 1 photo. New boxes: 48 on this photo, so about 624 forward passes in total."
+    )
 
 
 def test_the_gallery_and_the_next_photo_lead_to_it(here: Workspace, add: Add, show: Show) -> None:

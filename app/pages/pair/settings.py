@@ -13,6 +13,7 @@ from orl_explorer.app.pages.shell import Place, escape
 from orl_explorer.db.models import CorrespondenceSet, Image
 from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets import write
+from orl_explorer.db.sets.read import holds
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.kinds import Mine
@@ -100,24 +101,7 @@ def regenerate(place: Place, subject: PreviewSubject, image: Image, config: Mine
 def _confirm(place: Place, subject: PreviewSubject, image: Image, config: MineConfig) -> None:
     changed = differences(config, MineConfig.of(subject.mined))
     st.markdown("\n".join(f"- {escape(c)}" for c in changed) or "No changes: the settings of the set on screen.")
-    [side] = preview.sides(subject, [image], config)
-    new = preview.unstored_boxes(subject, side)
-    store, dataset = place.workspace.store, subject.dataset
-    total = dataset.image_count
-    photos = [photo.id for photo in usable_images(store, dataset.id)] if config.proposals == "search" else []
-    unsearched = len(write.missing_proposals(store, photos, config.method))
-    st.caption(
-        (
-            f"Selective search on {plural(unsearched, 'photo')}. "
-            if unsearched
-            else f"No selective search: the raw boxes of all {total:,} photos are stored. "
-        )
-        + (
-            f"New boxes: {new} on this photo, so about {new * total:,} forward passes in total."
-            if new
-            else "No new boxes on this photo. Matching takes milliseconds per photo."
-        )
-    )
+    st.caption(_cost(subject, image, config))
     name = st.text_input("Name of the new set", value=free_name(subject, config), key="new_set")
     if st.button("Start run", type="primary", icon=":material/play_arrow:"):
         try:
@@ -128,3 +112,19 @@ def _confirm(place: Place, subject: PreviewSubject, image: Image, config: MineCo
             return
         st.session_state["regenerated"] = run.name
         st.rerun()
+
+
+def _cost(subject: PreviewSubject, image: Image, config: MineConfig) -> str:
+    """Describe the work of mining the whole dataset, judging by the photo on screen."""
+    store, dataset = subject.workspace.store, subject.dataset
+    photos = [photo.id for photo in usable_images(store, dataset.id)] if config.proposals == "search" else []
+    unsearched = len(write.missing_proposals(store, photos, config.method))
+    searched = f"Selective search on {plural(unsearched, 'photo')}." if unsearched else "No selective search."
+    [side] = preview.sides(subject, [image], config)
+    new = preview.unstored_boxes(subject, side)
+    if not new:
+        return f"{searched} No new boxes on this photo. Matching takes milliseconds per photo."
+    if not holds(store, subject.mined.id, image.id):
+        return f"{searched} New boxes: {new} on this photo, which the set does not hold."
+    total = f"{new * dataset.image_count:,}"
+    return f"{searched} New boxes: {new} on this photo, so about {total} forward passes in total."
