@@ -6,7 +6,7 @@ The result consists of plain values. A page draws them without the store and wit
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self
@@ -22,8 +22,9 @@ from orl_explorer.db.models import Image
 from orl_explorer.db.people.verdicts import verdicts_of
 from orl_explorer.db.photos import image_by_id
 from orl_explorer.db.sets import read
+from orl_explorer.db.sets.read import NeighborImage
 from orl_explorer.orl.matching import Pairs, cosines, pair_count
-from orl_explorer.train.mining.candidates import choose_pairs
+from orl_explorer.train.mining.candidates import Described, choose_pairs
 from orl_explorer.train.mining.config import MineConfig
 
 SHOWN_REJECTED = 120  # rejected boxes shown of each photo, the largest; more would hide the photo
@@ -243,15 +244,7 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
         query=_seen(query),
         neighbor=_seen(key),
         rank=rank,
-        neighbors=tuple(
-            RankedNeighbor(
-                n.rank,
-                SeenPhoto.of(n.image),
-                n.similarity,
-                len(pairs) if n.rank == rank else preview.pair_total(subject, rois[0], sides.get(n.rank), config),
-            )
-            for n in found
-        ),
+        neighbors=_counted(subject, found, rois[0], sides, config),
         pairs=pairs,
         similar=similar,
         selected=selected,
@@ -262,6 +255,21 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
         agreement=preview.agreement(subject, asked.image, key.image) if subject.approximate and held else None,
         following=_following(subject, asked),
         missing=MissingWork(searches, unseen, maps, boxes),
+    )
+
+
+def _counted(
+    subject: PreviewSubject,
+    found: Sequence[NeighborImage],
+    query: Described,
+    sides: Mapping[int, FilteredPhoto],
+    config: MineConfig,
+) -> tuple[RankedNeighbor, ...]:
+    """Return all neighbours with their numbers of pairs. sides: those with boxes, by rank."""
+    totals = [preview.pair_total(subject, query, sides.get(n.rank), config) for n in found]
+    return tuple(
+        RankedNeighbor(n.rank, SeenPhoto.of(n.image), n.similarity, total)
+        for n, total in zip(found, totals, strict=True)
     )
 
 
