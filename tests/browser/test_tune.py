@@ -42,6 +42,23 @@ def test_embedding_now_says_how_far_it_is_and_can_be_stopped(site: tuple[str, Wo
     assert 0 < number_in(start.inner_text()) < before
 
 
+@pytest.mark.parametrize("width", [800, 1280])
+def test_a_window_cuts_off_neither_the_table_nor_the_button(
+    site: tuple[str, Workspace], careful: Page, width: int
+) -> None:
+    page = careful
+    page.set_viewport_size({"width": width, "height": 1000})
+    go(page, f"{site[0]}/tune?set=demo-starter&size=50&iou=0.9")
+    button = page.get_by_role("button", name=re.compile(r"Embed [\d,]+ RoIs now"))
+    expect(button).to_be_visible(timeout=SLOW)
+    expect(page.locator("table.tuned")).to_be_visible(timeout=SLOW)
+    cut_off = "e => [...e.querySelectorAll('*'), e].some(part => part.scrollWidth > part.clientWidth + 1)"
+    assert not button.locator("p").evaluate(cut_off)
+    assert page.locator("table.tuned").evaluate(
+        "table => table.getBoundingClientRect().right <= table.closest('.stColumn').getBoundingClientRect().right + 1"
+    )
+
+
 def number_in(text: str) -> int:
     return int(re.sub(r"\D", "", text))
 
