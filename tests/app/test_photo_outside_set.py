@@ -201,8 +201,8 @@ def test_a_photo_without_the_sets_imported_proposals_is_a_sentence(
     at = show("pair", q="13", set="imported")
     assert not at.exception
     assert [error.value.replace("\\", "") for error in at.error] == [
-        "images/scene-012.jpg has no proposals 'mine', the raw boxes of this set. Import them with "
-        "`orl import proposals FILE --name mine`, for all photos of the dataset."
+        "images/scene-012.jpg has no proposals 'mine', the raw boxes of this set. Import them for all photos of the "
+        "dataset with `orl import proposals`."
     ]
 
 
