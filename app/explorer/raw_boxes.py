@@ -49,8 +49,8 @@ class RawBoxes:
         unknown = [image for image in images if image.id not in found]
         if unknown and config.proposals != "search":
             raise UserError(
-                f"{unknown[0].path} has no proposals '{config.proposals}', the raw boxes of this set. Import them for all "
-                "photos of the dataset with `orl import proposals`."
+                f"{unknown[0].path} has no proposals '{config.proposals}', the raw boxes of this set. Import them for "
+                "all photos of the dataset with `orl import proposals`."
             )
         for image, job in zip(unknown, searches(unknown, self._photos, config), strict=True):
             found[image.id] = self._searched(job)
