@@ -118,9 +118,15 @@ fuzz: install  ## Feed broken files to all readers for SECONDS=600; keep an inpu
 	done; \
 	[ -z "$$failed" ] || { echo "Findings of$$failed: see fuzz/." >&2; exit 1; }
 
-bench: install  ## Run all scripts in benchmarks/ on the demo
+# A script that fails ends nothing; the others run.
+bench: install  ## Run all scripts in benchmarks/ on the demo (hours)
+	@$(BIN)/python -c 'import lightly' 2>/dev/null || $(BIN)/pip install -c constraints.txt -e '.[bench]'
 	$(BIN)/orl demo --workspace '$(WORKSPACE)'
-	@for script in $$(grep -l __main__ benchmarks/*.py); do echo "== $$script"; ORL_WORKSPACE='$(WORKSPACE)' $(BIN)/python "$$script"; done
+	@failed=; for script in $$(grep -l __main__ benchmarks/*.py); do \
+	    echo "== $$script"; \
+	    ORL_WORKSPACE='$(WORKSPACE)' $(BIN)/python "$$script" || failed="$$failed $$script"; \
+	done; \
+	[ -z "$$failed" ] || { echo "Failed:$$failed" >&2; exit 1; }
 
 reproduce: install  ## Train and evaluate every method on PHOTOS (a folder with VOC2007) in about HOURS; print one table
 	@$(BIN)/orl reproduce '$(PHOTOS)' --hours '$(HOURS)' --mining '$(MINING)' --workspace '$(WORKSPACE)' $(FLAGS)

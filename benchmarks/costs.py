@@ -1,9 +1,10 @@
 """What the README says a user pays: seconds and disk for each photo, from a folder to a correspondence set.
 
-python benchmarks/costs.py --photos VOCdevkit/VOC2007 --count 200
+    python benchmarks/costs.py --photos VOCdevkit/VOC2007 --count 200
 
 Ingests a sample of the photos, mines it with the starter encoder at full and at half scale of selective search, trains
-one small epoch of stage 3, and weighs the workspace after each step. Needs VOC or any other folder of photos.
+one small epoch of stage 3, and weighs the workspace after each step. Selective search is compiled before. Without
+--photos, it uses the demo's scenes.
 """
 
 from __future__ import annotations
@@ -19,18 +20,22 @@ from pathlib import Path
 
 import orl_explorer as orl
 from orl_explorer.orl.formats import SUFFIXES
+from orl_explorer.orl.selective_search.readiness import compile_search
+from orl_explorer.train.demo.build import compose
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what a photo costs.")
-    parser.add_argument("--photos", type=Path, required=True, help="folder of photos")
+    parser.add_argument("--photos", type=Path, help="folder of photos; default: the demo's scenes")
     parser.add_argument("--count", type=int, default=200, help="photos to take of it")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    found = sorted(path for path in arguments.photos.rglob("*") if path.suffix.lower() in SUFFIXES)
-    chosen = random.Random(arguments.seed).sample(found, min(arguments.count, len(found)))
-    print(f"{len(chosen)} photos, {os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}")
+    compile_search()
     with tempfile.TemporaryDirectory() as folder:
+        source = arguments.photos or compose(Path(folder) / "scenes", arguments.count)
+        found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+        chosen = random.Random(arguments.seed).sample(found, min(arguments.count, len(found)))
+        print(f"{len(chosen)} photos, {os.cpu_count()} cores, {platform.machine()}, {platform.python_version()}")
         photos = Path(folder) / "photos"
         photos.mkdir()
         for number, path in enumerate(chosen):
