@@ -39,14 +39,18 @@ PAIRS = """
     from pair join roi a on a.id = query_roi_id join roi b on b.id = key_roi_id
     join image query on query.id = a.image_id join image neighbor on neighbor.id = b.image_id
 """
-PHASES = {  # and their colours; older names of two are of checkouts before
+PHASES = {  # and their colours
     "Running selective search": "#9aa5b1",
     "Embedding photos": "#f2b134",
     "Computing attention maps": "#e07b39",
     "Embedding RoIs": "#3b6fb6",
     "the rest": "#5aa469",
 }
-OLDER = {"Embedding regions": "Embedding RoIs"}
+OLDER = {  # names of phases in earlier versions
+    "Proposing regions": "Running selective search",
+    "Mapping attention": "Computing attention maps",
+    "Embedding regions": "Embedding RoIs",
+}
 
 
 class Variant(NamedTuple):

@@ -74,7 +74,7 @@ class Features:
         self.name = row.name
         self.batch = 8 if device == "cpu" else 128  # crops per forward pass; a CPU's caches hold the maps of a few
         if precision == "fp32-onnx":
-            self.batch = 4 * (os.cpu_count() or 1)  # four for each thread
+            self.batch = 16 * (os.cpu_count() or 1)  # which its threads share
         self.folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
         self.images = Embeddings(self.folder, "images", row.image_features, row.weights_sha256)
         self.rois = Embeddings(self.folder, "rois", row.roi_features, row.weights_sha256)
