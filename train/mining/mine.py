@@ -171,7 +171,8 @@ def search_and_embed(
         filter_rois(workspace, set_id, features, kept, config, told)
         return embed_rois(workspace, set_id, features, kept, photos, told)
 
-    count = len(images) // PART if features.on_accelerator else 1
+    overlap = features.on_accelerator and config.proposals == "search"
+    count = len(images) // PART if overlap else 1
     if count <= 1:
         kept = embedded(proposed(images, progress), progress)
     else:
