@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 TOLERANCE = 1e-4  # of the largest value; rounding stays below a hundredth of that
-AT_ONCE = 4  # images of a thread; a core's caches hold the maps of a few
+AT_ONCE = 4 * 224**2  # pixels of a thread's images; a core's caches hold the maps of a few crops
 SHAPES = ((2, 3, 224, 224), (1, 3, 160, 288))  # of the images that are compared
 
 
@@ -43,7 +43,8 @@ class OnnxBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the last layer's maps: float32 [B, 3, H, W] -> float32 [B, C, H/32, W/32]."""
-        some = min(AT_ONCE, math.ceil(len(images) / self._threads))
+        count, _, height, width = images.shape
+        some = min(max(1, AT_ONCE // (height * width)), math.ceil(count / self._threads))
         return torch.cat(list(self._pool.map(self._run, images.split(some))))
 
     def _run(self, images: Tensor) -> Tensor:
