@@ -185,10 +185,12 @@ def _mine(store: Store, set_id: int, ids: np.ndarray, size: argparse.Namespace, 
             write.add_candidates(store, set_id, batch)
 
     rng = np.random.default_rng([3])
-    near = rng.integers(1, len(ids), (len(ids), 2 * CONFIG.neighbors)).cumsum(1) % len(ids)
+    # Steps whose sum is below the number of photos: no photo twice, and none its own neighbour.
+    furthest = max(2, len(ids) // (2 * CONFIG.neighbors))
+    near = rng.integers(1, furthest, (len(ids), 2 * CONFIG.neighbors)).cumsum(1)
     if number:  # the neighbours of ranks 6 to 10 differ
-        near = np.roll(near, CONFIG.neighbors // 2, axis=1)
-        near[:, : CONFIG.neighbors // 2] = near[:, CONFIG.neighbors // 2 : CONFIG.neighbors]
+        half = CONFIG.neighbors // 2
+        near[:, half : 2 * half] = near[:, 2 * half : 3 * half]
     near = (near[:, : CONFIG.neighbors] + np.arange(len(ids))[:, None]) % len(ids)
     cosine = np.sort(rng.random(near.shape, np.float32), axis=1)[:, ::-1]
     with clock.measure("neighbor", near.size):
