@@ -1,6 +1,6 @@
 """Compare mining with the reference's procedure, on the same photos, encoder and threads.
 
-    python benchmarks/mining.py --photos VOC2007 --encoder starter --encoder resnet50 --picture docs/mining.png
+    python benchmarks/mining.py --photos VOC2007 --encoder starter --encoder resnet50 --reference 12
 
 Without --photos, it uses the demo's scenes. It compares the RoI stage (embedding and matching), selective search with
 one worker, with two and at half the scale, and two approximations, bf16 and RoIAlign. The reference embeds the RoIs of
@@ -106,8 +106,9 @@ def draw(results: dict[str, Any], path: Path) -> None:
     """Draw the time of each part as a stacked bar for each procedure and encoder."""
     from roi_stage import PARTS
 
+    searched = {"selective search": results["selective search"]["two workers, s"]}
     bars = {
-        f"{encoder}: {who}": {part: seconds / results["photos"] for part, seconds in parts.items()}
+        f"{encoder}: {who}": {part: seconds / results["photos"] for part, seconds in (parts | searched).items()}
         for encoder, found in results["encoders"].items()
         for who, parts in found["parts"].items()
     }

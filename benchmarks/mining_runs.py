@@ -62,7 +62,7 @@ class Variant(NamedTuple):
 
 
 def orl(checkout: Path, *words: str) -> None:
-    """Run a command of a checkout. Raises CalledProcessError with what it wrote."""
+    """Run a command of a checkout. Raises CalledProcessError."""
     package = "orl_explorer" if (checkout / "orl_explorer").is_dir() else "app"  # older checkouts have no package
     subprocess.run(
         [sys.executable, "-m", package, *words],

@@ -32,7 +32,6 @@ class EncoderNetwork(nn.Module):
         """Build the network. projector: shape of its two layers, or None."""
         super().__init__()
         self.architecture = architecture
-        self._precision = torch.float32  # of the backbone
         self.backbone, self.features = build_backbone(architecture)
         self.projector = mlp(self.features, *projector) if projector else None
         self._image_features = projector.outputs if projector else self.features
@@ -55,7 +54,6 @@ class EncoderNetwork(nn.Module):
     def lower(self) -> EncoderNetwork:
         """Switch the backbone to bfloat16 if the processor supports it: twice as fast, with rounding."""
         self.backbone.to(torch.bfloat16)
-        self._precision = torch.bfloat16
         return self
 
     def by_onnx(self) -> EncoderNetwork:
@@ -119,6 +117,10 @@ class EncoderNetwork(nn.Module):
     def _images(self, pixels: np.ndarray) -> Tensor:
         alone = len(pixels) == 1 and not isinstance(self.backbone, OnnxBackbone)
         return self.normalise(pixels.repeat(2, axis=0) if alone else pixels).to(self._precision)
+
+    @property
+    def _precision(self) -> torch.dtype:
+        return next((weight.dtype for weight in self.backbone.parameters()), torch.float32)
 
     @torch.inference_mode()
     def embed_images(self, pixels: np.ndarray) -> np.ndarray:

@@ -41,6 +41,11 @@ def file_problem(path: Path, stamp: Stamp | None = None) -> Lost | None:
     return None
 
 
+def cannot_read(path: Path | str, reason: str) -> UserError:
+    """Return the error of a photo that has to be read and cannot. reason: one clause."""
+    return UserError(f"Cannot read {path}: {reason}. Run `orl ingest` on its folder again, which leaves it out.")
+
+
 def lost_as(photos: Photos, image: Image, said: str) -> Lost:
     """Return why a photo cannot be used that could not be read. said: the reason of the attempt, one clause."""
     return file_problem(photos.path(image), photos.stamp(image)) or Lost("unreadable", said)

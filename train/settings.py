@@ -29,10 +29,10 @@ _OUTSIDE = {f"{side}_than{equal}" for side in ("greater", "less") for equal in (
 
 def check_precision(precision: Precision) -> None:
     """Raise UserError if packages are missing that forward passes of this precision need."""
-    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
-    if precision == "fp32-onnx" and missing:
+    needed = ("onnx", "onnxruntime") if precision == "fp32-onnx" else ()
+    if missing := [name for name in needed if find_spec(name) is None]:
         raise UserError(
-            f"The precision fp32-onnx needs {' and '.join(missing)}. Install what is missing with: "
+            f"The precision {precision} needs {' and '.join(missing)}. Install what is missing with: "
             "pip install 'orl-explorer[onnx]'. Or use fp32."
         )
 

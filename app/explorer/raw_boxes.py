@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -12,11 +11,13 @@ from orl_explorer.db.models import Image
 from orl_explorer.db.sets import write
 from orl_explorer.db.store import Store
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.lost import cannot_read
 from orl_explorer.train.mining.candidates import raw_boxes, searches
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.propose import Search, propose_all
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
+from orl_explorer.train.remembered import Remembered
 
 REMEMBERED = 500  # photos, about 12 kB each
 
@@ -29,8 +30,7 @@ class RawBoxes:
 
     def __init__(self, store: Store, photos: Photos) -> None:
         self._store, self._photos = store, photos
-        self._remembered: OrderedDict[Search, np.ndarray] = OrderedDict()
-        self._searching = threading.Lock()
+        self._remembered = Remembered[Search, np.ndarray](REMEMBERED)
 
     def missing(self, images: Sequence[Image], config: MineConfig) -> int:
         """Count the photos on which selective search has to run."""
@@ -53,18 +53,12 @@ class RawBoxes:
                 "all photos of the dataset with `orl import proposals`."
             )
         for image, job in zip(unknown, searches(unknown, self._photos, config), strict=True):
-            found[image.id] = self._searched(job)
+            found[image.id] = self._remembered.get(job, partial(_searched, job))
         return found
 
-    def _searched(self, job: Search) -> np.ndarray:
-        with self._searching:
-            if job not in self._remembered:
-                [boxes] = propose_all([job], 1, 1, Progress())
-                if isinstance(boxes, str):
-                    raise UserError(
-                        f"Cannot read {job[0]}: {boxes}. Run `orl ingest` on its folder again, which leaves it out."
-                    )
-                self._remembered[job] = boxes
-                while len(self._remembered) > REMEMBERED:
-                    self._remembered.popitem(last=False)
-            return self._remembered[job]
+
+def _searched(job: Search) -> np.ndarray:
+    [boxes] = propose_all([job], 1, 1, Progress())
+    if isinstance(boxes, str):
+        raise cannot_read(job[0], boxes)
+    return boxes

@@ -123,15 +123,20 @@ def test_features_have_unit_length_and_only_images_go_through_the_projector() ->
     np.testing.assert_allclose(images, by_hand, atol=1e-6)
 
 
+def assert_same_in_any_batch(encoder: EncoderNetwork, pixels: np.ndarray) -> None:
+    """Compare the features of seven pictures with those that they have in smaller batches, bit for bit."""
+    whole = encoder.embed_rois(pixels)
+    for size in (1, 2, 3, 4):
+        parts = [encoder.embed_rois(pixels[at : at + size]) for at in range(0, 7, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_feature_does_not_depend_on_what_is_embedded_along_with_it(starter: EncoderNetwork, threads: int) -> None:
     before, pixels = torch.get_num_threads(), random_pixels(7)
     torch.set_num_threads(threads)
     try:
-        whole = starter.embed_rois(pixels)
-        for size in (1, 2, 3, 4):
-            parts = [starter.embed_rois(pixels[at : at + size]) for at in range(0, 7, size)]
-            np.testing.assert_array_equal(np.concatenate(parts), whole)
+        assert_same_in_any_batch(starter, pixels)
     finally:
         torch.set_num_threads(before)
 

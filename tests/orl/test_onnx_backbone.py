@@ -15,7 +15,7 @@ from orl_explorer.orl.heads import Head
 from orl_explorer.orl.onnx_backbone import OnnxBackbone
 from orl_explorer.train.encoders.weights import embedder, random_weights
 from orl_explorer.train.errors import UserError
-from tests.orl.test_encoder import random_pixels, trained_a_little
+from tests.orl.test_encoder import assert_same_in_any_batch, random_pixels, trained_a_little
 
 
 @pytest.mark.parametrize("architecture", ["resnet18", STARTER, "timm:mobilenetv3_small_050"])
@@ -38,11 +38,7 @@ def test_a_feature_depends_neither_on_the_batch_nor_on_the_threads(threads: int)
     encoder = trained_a_little(EncoderNetwork(STARTER)).fold()
     torch.set_num_threads(threads)
     try:
-        other = encoder.by_onnx()
-        whole = other.embed_rois(pixels)
-        for size in (1, 2, 3, 4):
-            parts = [other.embed_rois(pixels[at : at + size]) for at in range(0, 7, size)]
-            np.testing.assert_array_equal(np.concatenate(parts), whole)
+        assert_same_in_any_batch(encoder.by_onnx(), pixels)
     finally:
         torch.set_num_threads(before)
 

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +18,12 @@ from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.models import Image
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, UnreadableImage, center_crop, crop_box, squeeze
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.lost import cannot_read
 from orl_explorer.train.mining.candidates import Candidates
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.embeddings import Embeddings
 from orl_explorer.train.photos import Photos
+from orl_explorer.train.remembered import Remembered
 from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
@@ -110,8 +112,7 @@ class _OfPhotos(ABC):
 
     def __init__(self, features: Features, photos: Photos) -> None:
         self._features, self._photos = features, photos
-        self._remembered: OrderedDict[int, np.ndarray] = OrderedDict()
-        self._forward = threading.Lock()
+        self._remembered = Remembered[int, np.ndarray](PHOTOS)
 
     @property
     @abstractmethod
@@ -132,7 +133,7 @@ class _OfPhotos(ABC):
         found = dict(zip(at_hand, stored.get(keys[there]), strict=True))
         for image in images:
             if image.id not in found:
-                found[image.id] = self._made(image)
+                found[image.id] = self._remembered.get(image.id, partial(self._made, image))
         return found
 
     def _unknown(self, images: Sequence[Image]) -> int:
@@ -141,13 +142,7 @@ class _OfPhotos(ABC):
         return sum(i.id not in self._remembered for i, have in zip(images, there, strict=True) if not have)
 
     def _made(self, image: Image) -> np.ndarray:
-        with self._forward:
-            if image.id not in self._remembered:
-                made = self._computed(_read(self._photos, image))
-                self._remembered[image.id] = finite(made, [image.path], self._features.name)[0]
-                while len(self._remembered) > PHOTOS:
-                    self._remembered.popitem(last=False)
-            return self._remembered[image.id]
+        return finite(self._computed(_read(self._photos, image)), [image.path], self._features.name)[0]
 
 
 class PhotoFeatures(_OfPhotos):
@@ -295,8 +290,7 @@ class PooledFeatures:
 
     def __init__(self, features: Features, photos: Photos) -> None:
         self._features, self._photos = features, photos
-        self._remembered: OrderedDict[tuple[int, ...], np.ndarray] = OrderedDict()  # by image and its boxes
-        self._forward = threading.Lock()
+        self._remembered = Remembered[tuple[int, ...], np.ndarray](REMEMBERED // 100)  # by image and its boxes
 
     def remembers(self, some: Boxes) -> bool:
         """Return whether these boxes need no forward pass."""
@@ -305,23 +299,18 @@ class PooledFeatures:
     def get(self, some: Boxes) -> np.ndarray:
         """Return features of the boxes, float32 [B, C], unit rows. Raises UserError."""
         key = (some.image.id, *some.boxes.ravel().tolist())
-        with self._forward:
-            if key not in self._remembered:
-                photo = np.asarray(_read(self._photos, some.image))
-                made = self._features.encoder.pool_boxes(photo, some.boxes)
-                self._remembered[key] = finite(made, [some.image.path] * len(made), self._features.name)
-                while len(self._remembered) > REMEMBERED // 100:
-                    self._remembered.popitem(last=False)
-            return self._remembered[key]
+        return self._remembered.get(key, partial(self._made, some))
+
+    def _made(self, some: Boxes) -> np.ndarray:
+        made = self._features.encoder.pool_boxes(np.asarray(_read(self._photos, some.image)), some.boxes)
+        return finite(made, [some.image.path] * len(made), self._features.name)
 
 
 def _read(photos: Photos, image: Image) -> PIL.Image.Image:
     try:
         return photos.read(image)
     except UnreadableImage as error:
-        raise UserError(
-            f"Cannot read {photos.path(image)}: {error}. Run `orl ingest` on its folder again, which leaves it out."
-        ) from error
+        raise cannot_read(photos.path(image), str(error)) from error
 
 
 def _corners(boxes: np.ndarray) -> list[tuple[int, ...]]:
