@@ -64,6 +64,10 @@ class Clock(Progress):
         yield
         self.seconds[part] += time.perf_counter() - began
 
+    def spent(self, part: str) -> float:
+        """Return the seconds of a part. Raises KeyError if there was none: names of phases change."""
+        return dict(self.seconds)[part]
+
     def around(self, part: str, work: Callable) -> Callable:
         """Return a function whose calls are timed."""
 
@@ -168,10 +172,10 @@ def compare_rois(workspace: Workspace, encoder: str, photos: Photos, count: int)
     plain, expected = reference(workspace, mined, photos, queries)
     scale = len(every) / len(queries)
     theirs = {part: plain.seconds[part] * scale for part in PARTS}
-    embedding, matching = clock.seconds["Embedding regions"], clock.seconds["Matching regions"]
+    embedding, matching = clock.spent("Embedding RoIs"), clock.spent("Matching RoIs")
     parts = {
-        "waiting for crops": embedding - clock.seconds["forward passes"],
-        "forward passes": clock.seconds["forward passes"],
+        "waiting for crops": embedding - clock.spent("forward passes"),
+        "forward passes": clock.spent("forward passes"),
         "matching": matching,
     }
     quick, rounded = ours(
@@ -189,7 +193,7 @@ def compare_rois(workspace: Workspace, encoder: str, photos: Photos, count: int)
         "ours, s": embedding + matching,
         "ours": sum(theirs.values()) / (embedding + matching),
         "identical pairs": len(expected & stored_pairs(workspace, mined, queries)) / len(expected),
-        "bf16": embedding / quick.seconds["Embedding regions"],
+        "bf16": embedding / quick.spent("Embedding RoIs"),
         "bf16, same neighbours": len({p[:2] for p in exact} & near) / len({p[:2] for p in exact}),
         "bf16, same pairs of those": len(comparable & half) / len(comparable),
         "RoIAlign": embedding / align,
