@@ -31,7 +31,7 @@ from orl_explorer.db.sets import write
 from orl_explorer.orl.boxes import filter_boxes, iou
 from orl_explorer.orl.selective_search.opencv import MIN_SIZE
 from orl_explorer.train.ingest.ingest import ingest
-from orl_explorer.train.jobs.launcher import PATIENT, RETENTIVE
+from orl_explorer.train.jobs.launchers.base import PATIENT, RETENTIVE
 from orl_explorer.train.mining.candidates import image_seed
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.propose import propose_all

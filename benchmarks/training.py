@@ -40,7 +40,7 @@ from torch.utils.data import DataLoader, Dataset
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.orl_loss import BRANCHES, ORL
 from orl_explorer.train.demo.scenes import compose_scene
-from orl_explorer.train.jobs.launcher import PATIENT, RETENTIVE
+from orl_explorer.train.jobs.launchers.base import PATIENT, RETENTIVE
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import with_settings
 from orl_explorer.train.training.config import PRESETS, ORLConfig, TrainConfig

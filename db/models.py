@@ -17,6 +17,7 @@ from sqlalchemy import (
     LargeBinary,
     SmallInteger,
     String,
+    false,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -296,11 +297,16 @@ class Run(Base):
     dataset_id: Mapped[int | None] = mapped_column(ForeignKey("dataset.id"))
     encoder_id: Mapped[int | None] = mapped_column(ForeignKey("encoder.id", use_alter=True))  # mined with, or evaluated
     correspondence_set_id: Mapped[int | None] = mapped_column(ForeignKey("correspondence_set.id", use_alter=True))
-    device: Mapped[str] = mapped_column(String(16), default="cpu")
-    host: Mapped[str] = mapped_column(default="")
+    launcher: Mapped[str] = mapped_column(default="local", server_default="local")  # what starts its processes
+    handle: Mapped[str | None]  # by which the launcher knows it
+    nodes: Mapped[int] = mapped_column(default=1, server_default="1")  # machines that share the work
+    processes: Mapped[int] = mapped_column(default=1, server_default="1")  # of all machines together
+    device: Mapped[str] = mapped_column(String(16), default="cpu")  # with the host, the queue of a local run
+    host: Mapped[str] = mapped_column(default="")  # of a local run from the beginning, else once it works
     pid: Mapped[int | None]
     pid_started_at: Mapped[float | None]  # a reused pid has another start time
     heartbeat_at: Mapped[datetime | None]
+    kill_asked: Mapped[bool] = mapped_column(default=False, server_default=false())  # its process ends itself
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]

@@ -104,10 +104,11 @@ def runs_in_process(monkeypatch: pytest.MonkeyPatch, remembered: None) -> None:
     from orl_explorer.train.jobs import launcher, worker
 
     def start(workspace: Workspace, run: Run) -> Run:
-        handler = signal.getsignal(signal.SIGTERM)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         with (workspace.path / run.log_path).open("a") as log, redirect_stdout(log):
             worker.execute(workspace, run.id)
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         return run_by_id(workspace.store, run.id)
 
     monkeypatch.setattr(launcher, "_start", start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 MEETING = "ORL_MEETING"  # environment variable: the file at which the processes of a training meet, as an URL
 
@@ -18,6 +18,16 @@ def module_command(module: str, *arguments: str) -> list[str]:
     of a library, such as ``streamlit.py``, is never run. Child processes inherit this.
     """
     return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def torchrun(command: Sequence[str], nodes: int, processes: int) -> list[str]:
+    """Return the command that starts a module several times. processes: on each of the nodes.
+
+    command: of ``module_command``. The first four words start torchrun; where the nodes meet may follow them.
+    """
+    python, safe, *module = command
+    shape = [f"--nnodes={nodes}", f"--nproc-per-node={processes}"]
+    return [python, safe, "-m", "torch.distributed.run", *shape, *module]
 
 
 def keep_current_folder_out() -> None:

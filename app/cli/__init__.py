@@ -46,6 +46,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": interchange.export_command,
     "export-encoder": interchange.export_encoder_command,
     "actions": actions.actions_command,
+    "worker": runs.work_on_run,
     "doctor": doctor,
 }
 for name, command in COMMANDS.items():

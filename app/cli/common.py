@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from orl_explorer.app.cli.ending import STOPPED
 from orl_explorer.app.cli.terminal import Terminal
 from orl_explorer.app.options import Detach as Detach
 from orl_explorer.app.options import Json as Json
+from orl_explorer.app.options import Nodes as Nodes
+from orl_explorer.app.options import On as On
+from orl_explorer.app.options import QueueOnly as QueueOnly
 from orl_explorer.app.options import Where as Where
 from orl_explorer.db.models import Run
-from orl_explorer.db.runs.runs import ENDED, run_by_id
+from orl_explorer.db.runs.runs import ENDED, run_by_id, waits_for_worker
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.workspace import Workspace
 
@@ -45,6 +49,10 @@ def progress_bar(total: bool = True, json: bool = False) -> rich.progress.Progre
 
 def follow_run(workspace: Workspace, run: Run, detach: bool) -> None:
     """Show a run's progress until it ends. Ctrl-C stops the run; a second Ctrl-C stops only the waiting."""
+    if waits_for_worker(run):
+        out.print(f"{waiting_for_worker(run)} On a machine that has this folder, start:")
+        print(launcher.worker_line(workspace, run))
+        return
     if detach:
         out.print(f"Run {run.id} continues in the background. See `orl runs show {run.id}`.")
         return
@@ -62,11 +70,18 @@ def follow_run(workspace: Workspace, run: Run, detach: bool) -> None:
     raise typer.Exit(STOPPED if interrupted else ended.exit_code or 1)
 
 
+def waiting_for_worker(run: Run) -> str:
+    """Describe what a run waits for that starts when a person starts its processes."""
+    shared = f" in {run.processes} processes on {run.nodes} machines" if run.nodes > 1 else ""
+    return f"Run {run.id} waits for a worker{shared}."
+
+
 def how_it_ended(run: Run) -> str:
     """Describe how an unfinished run ended, and what to do next."""
     next_step = f"Resume it with `orl runs resume {run.id}`."
     if run.status == "cancelled":
-        return f"Run {run.id} was stopped. {next_step}"
+        where = f" on {run.host}" if run.host not in ("", platform.node()) else ""
+        return " ".join(part for part in (f"Run {run.id}{where} was stopped.", run.error, next_step) if part)
     reason = f": {run.error.rstrip('.')}." if run.error and run.status == "failed" else "."
     return f"Run {run.id} {run.status}{reason} See `orl runs logs {run.id}`. {next_step}"
 
@@ -87,6 +102,5 @@ def _watch(workspace: Workspace, run_id: int) -> Run:
             bar.update(task, completed=run.progress, total=run.total or None)
             if run.status in ENDED:
                 return run
-            if not launcher.is_alive(run):
-                launcher.reconcile(workspace)
+            launcher.refresh(workspace, run)
             time.sleep(0.3)

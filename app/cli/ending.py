@@ -35,6 +35,7 @@ KEPT = {
     "train": "See `orl runs`.",
     "evaluate": "See `orl runs`.",
     "map": "See `orl runs`.",
+    "worker": "See `orl runs`.",
 }
 ELSE = "Run the command again."
 

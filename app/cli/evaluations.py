@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from orl_explorer.app.cli.common import Detach, Json, Where, follow_run, out, pass_on, print_json
+from orl_explorer.app.cli.common import (
+    Detach,
+    Json,
+    On,
+    QueueOnly,
+    Where,
+    follow_run,
+    out,
+    pass_on,
+    print_json,
+)
 from orl_explorer.app.cli.names import EncoderName
 from orl_explorer.app.cli.settings import ChangesOption, ProtocolArgument, with_changes
 from orl_explorer.app.cli.terminal import TextTable
@@ -24,6 +34,7 @@ from orl_explorer.train.evaluate.compared import columns, headline
 from orl_explorer.train.evaluate.protocols import PROTOCOLS, Protocol, evaluate_preset
 from orl_explorer.train.jobs.kinds import Evaluate
 from orl_explorer.train.jobs.launcher import launch
+from orl_explorer.train.jobs.launchers.choice import placement
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 evaluations_app = typer.Typer(help="List, compare and show evaluations.", invoke_without_command=True)
@@ -49,13 +60,16 @@ def evaluate_command(
         str, typer.Option(help=f"Preset of the settings. Default: the first preset of the protocol. {PRESET}.")
     ] = "",
     changes: ChangesOption = None,
+    on: On = "",
+    queue_only: QueueOnly = False,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
     """Evaluate an encoder by a protocol."""
     config = with_changes(evaluate_preset(protocol, preset), changes)
     opened = open_workspace(workspace)
-    run = launch(opened, Evaluate.on(opened, encoder_named(opened.store, encoder), data, config))
+    job = Evaluate.on(opened, encoder_named(opened.store, encoder), data, config)
+    run = launch(opened, job, placed=placement(opened, on, queue_only=queue_only))
     follow_run(opened, run, detach)
     if not detach and (found := evaluation_of_run(opened.store, run.id)) is not None:
         _show(opened, evaluation_by_id(opened.store, found.id))

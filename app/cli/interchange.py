@@ -8,12 +8,13 @@ from typing import Annotated, get_args
 import typer
 
 from orl_explorer.app.bars import Bars
-from orl_explorer.app.cli.common import Detach, Where, follow_run, out, progress_bar
+from orl_explorer.app.cli.common import Detach, On, QueueOnly, Where, follow_run, out, progress_bar
 from orl_explorer.app.cli.names import SetArgument, named_option, some_dataset, some_encoder
 from orl_explorer.app.cli.settings import ChangesOption, MinePreset, one_of, with_changes
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.formats import EncoderFormat, SetFormat
+from orl_explorer.train.jobs.launchers.choice import placement
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import open_workspace
@@ -102,6 +103,8 @@ def import_neighbors_command(
     name: Annotated[str, typer.Option(help="Name of the new correspondence set.")],
     preset: MinePreset = "paper",
     changes: ChangesOption = None,
+    on: On = "",
+    queue_only: QueueOnly = False,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
@@ -111,8 +114,9 @@ def import_neighbors_command(
     opened = open_workspace(workspace)
     config = with_changes(MINE_PRESETS[preset], changes)
     rows = dataset_named(opened.store, dataset), encoder_named(opened.store, encoder)
+    placed = placement(opened, on, queue_only=queue_only)
     with progress_bar() as bars:
-        run = bring(opened, file, *rows, name, config, progress=Bars(bars))
+        run = bring(opened, file, *rows, name, config, placed=placed, progress=Bars(bars))
     follow_run(opened, run, detach)
 
 
@@ -130,6 +134,8 @@ def import_correspondences_command(
             help="Name of the imported proposals that the RoIs were filtered from. Default: the RoIs themselves."
         ),
     ] = None,
+    on: On = "",
+    queue_only: QueueOnly = False,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
@@ -138,6 +144,7 @@ def import_correspondences_command(
 
     opened = open_workspace(workspace)
     rows = dataset_named(opened.store, dataset), encoder_named(opened.store, encoder)
+    placed = placement(opened, on, queue_only=queue_only)
     with progress_bar() as bars:
-        run = bring(opened, file, *rows, name, proposals=proposals, progress=Bars(bars))
+        run = bring(opened, file, *rows, name, proposals=proposals, placed=placed, progress=Bars(bars))
     follow_run(opened, run, detach)

@@ -1,4 +1,4 @@
-"""``orl runs``: list, show, stop and resume runs."""
+"""``orl runs``: list, show, stop and resume runs. ``orl worker``: work on one that waits for a worker."""
 
 from __future__ import annotations
 
@@ -6,13 +6,26 @@ from typing import Annotated
 
 import typer
 
-from orl_explorer.app.cli.common import Detach, Json, Where, follow_run, how_it_ended, out, pass_on, print_json
+from orl_explorer.app.cli.common import (
+    Detach,
+    Json,
+    Nodes,
+    On,
+    QueueOnly,
+    Where,
+    follow_run,
+    how_it_ended,
+    out,
+    pass_on,
+    print_json,
+)
 from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.app.records import run_record
 from orl_explorer.db.models import Run
-from orl_explorer.db.runs.runs import latest_metrics, run_by_id
+from orl_explorer.db.runs.runs import LOCAL, latest_metrics, run_by_id, waits_for_worker
 from orl_explorer.db.runs.runs import runs as all_runs
 from orl_explorer.train.jobs import launcher
+from orl_explorer.train.jobs.launchers.choice import placement
 from orl_explorer.train.workspace import open_workspace
 
 RunId = Annotated[int, typer.Argument(metavar="ID", help="Number of the run, as in `orl runs`.")]
@@ -59,6 +72,8 @@ def show_run_command(run_id: RunId, workspace: Where = None, json: Json = False)
         "makes": run.name,
         "status": run.status,
         "progress": _progress_of(run),
+        "works on": _where(run),
+        "take it with": launcher.worker_line(opened, run) if waits_for_worker(run) else "",
         "error": run.error or "",
         "exit code": "" if run.exit_code is None else run.exit_code,
         "folder": opened.run_folder(run.id),
@@ -93,11 +108,38 @@ def stop_run(
 
 
 @runs_app.command("resume")
-def resume_run(run_id: RunId, workspace: Where = None, detach: Detach = False) -> None:
-    """Resume a stopped, failed or crashed run from its last checkpoint."""
+def resume_run(
+    run_id: RunId,
+    on: On = "",
+    nodes: Nodes = 1,
+    queue_only: QueueOnly = False,
+    workspace: Where = None,
+    detach: Detach = False,
+) -> None:
+    """Resume a stopped, failed or crashed run from its last checkpoint, where it was launched unless told otherwise."""
     opened = open_workspace(workspace)
-    follow_run(opened, launcher.resume(opened, run_id), detach)
+    elsewhere = placement(opened, on, nodes, queue_only) if on or queue_only or nodes > 1 else None
+    follow_run(opened, launcher.resume(opened, run_id, elsewhere), detach)
+
+
+def work_on_run(run_id: RunId, workspace: Where = None) -> None:
+    """Work on a run that was queued with --queue-only. Ctrl-C stops it.
+
+    To share a training, start this command on each machine by `torchrun … -m orl_explorer worker ID`.
+    """
+    from orl_explorer.train.jobs.worker import work
+
+    raise typer.Exit(work(open_workspace(workspace), run_id))
+
+
+def _where(run: Run) -> str:
+    """Say which machine works on a run, and what has started it there."""
+    by = "" if run.launcher == LOCAL else f"{run.launcher}{f', job {run.handle}' if run.handle else ''}"
+    spread = f"{run.processes} processes on {run.nodes} machines" if run.nodes > 1 else ""
+    return "; ".join(part for part in (run.host, by, spread) if part)
 
 
 def _progress_of(run: Run) -> str:
+    if waits_for_worker(run):
+        return "waits for a worker"
     return f"{run.phase} {run.progress}/{run.total}" if run.total else run.phase

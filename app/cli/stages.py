@@ -10,7 +10,18 @@ from typing import Annotated, Any
 import typer
 
 from orl_explorer.app.bars import Bars
-from orl_explorer.app.cli.common import Detach, Json, Where, follow_run, out, print_json, progress_bar
+from orl_explorer.app.cli.common import (
+    Detach,
+    Json,
+    Nodes,
+    On,
+    QueueOnly,
+    Where,
+    follow_run,
+    out,
+    print_json,
+    progress_bar,
+)
 from orl_explorer.app.cli.names import (
     Datasets,
     EncoderName,
@@ -37,6 +48,7 @@ from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.kinds import MakeMap, Mine
 from orl_explorer.train.jobs.launcher import launch
+from orl_explorer.train.jobs.launchers.choice import placement
 from orl_explorer.train.jobs.trainings import Pretrain, Train
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.mining.sweep import Cell
@@ -59,7 +71,7 @@ SWEPT = (
     "same_class_or_part_chance",
 )
 
-ProcessesOption = Annotated[int, typer.Option(help="Number of training processes. Use one per GPU.")]
+ProcessesOption = Annotated[int, typer.Option(help="Number of training processes on each machine. Use one per GPU.")]
 
 
 def pretrain_command(
@@ -71,6 +83,9 @@ def pretrain_command(
     preset: TrainPreset = "paper",
     changes: ChangesOption = None,
     processes: ProcessesOption = 1,
+    on: On = "",
+    nodes: Nodes = 1,
+    queue_only: QueueOnly = False,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
@@ -79,7 +94,7 @@ def pretrain_command(
     config = with_changes(train_preset(method, preset), changes)
     dataset = unite(opened.store, datasets)
     job = Pretrain(name=name, dataset_id=dataset.id, config=config, processes=processes)
-    follow_run(opened, launch(opened, job), detach)
+    follow_run(opened, launch(opened, job, placed=placement(opened, on, nodes, queue_only)), detach)
 
 
 @takes_flags(MineConfig, MINE_PRESETS)
@@ -92,6 +107,8 @@ def mine_command(
     *,
     flags: dict[str, Any],
     workers: Annotated[int | None, typer.Option(help="Processes for selective search. Default: one per core.")] = None,
+    on: On = "",
+    queue_only: QueueOnly = False,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
@@ -99,7 +116,8 @@ def mine_command(
     opened = open_workspace(workspace)
     config = with_changes(MINE_PRESETS[preset], changes, flags)
     ids = {"dataset_id": unite(opened.store, datasets).id, "encoder_id": encoder_named(opened.store, encoder).id}
-    follow_run(opened, launch(opened, Mine(name=name, config=config, workers=workers, **ids)), detach)
+    job = Mine(name=name, config=config, workers=workers, **ids)
+    follow_run(opened, launch(opened, job, placed=placement(opened, on, queue_only=queue_only)), detach)
 
 
 def quality(name: SetArgument, json: Json = False, workspace: Where = None) -> None:
@@ -196,6 +214,8 @@ def draw_map(
     rois_of: Annotated[
         str, named_option(some_set, help="Name of a correspondence set, to map its RoIs instead of photos.")
     ] = "",
+    on: On = "",
+    queue_only: QueueOnly = False,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
@@ -209,7 +229,8 @@ def draw_map(
         shown = rois_map(opened, complete_set_named(opened.store, rois_of))
     else:
         shown = MapOf(dataset_named(opened.store, dataset), encoder_named(opened.store, encoder))
-    follow_run(opened, launch(opened, MakeMap.showing(shown)), detach)
+    placed = placement(opened, on, queue_only=queue_only)
+    follow_run(opened, launch(opened, MakeMap.showing(shown), placed=placed), detach)
 
 
 def train_command(
@@ -218,6 +239,9 @@ def train_command(
     preset: TrainPreset = "paper",
     changes: ChangesOption = None,
     processes: ProcessesOption = 1,
+    on: On = "",
+    nodes: Nodes = 1,
+    queue_only: QueueOnly = False,
     workspace: Where = None,
     detach: Detach = False,
 ) -> None:
@@ -227,4 +251,4 @@ def train_command(
     assert isinstance(config, ORLConfig)
     mined = complete_set_named(opened.store, correspondence)
     job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes)
-    follow_run(opened, launch(opened, job), detach)
+    follow_run(opened, launch(opened, job, placed=placement(opened, on, nodes, queue_only)), detach)

@@ -28,7 +28,7 @@ from orl_explorer.app.server.asked import host_and_port
 from orl_explorer.app.server.door import LOGIN
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.interpreter import module_command
-from orl_explorer.train.jobs.launcher import PATIENT
+from orl_explorer.train.jobs.launchers.base import PATIENT
 from orl_explorer.train.workspace import open_workspace
 
 SHORT = 12  # characters of a password that gets a warning

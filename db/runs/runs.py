@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy.orm import Session
 
 from orl_explorer.db.models import Metric, Run, now
 from orl_explorer.db.store import Store, StoreError
 
 WAITING, ACTIVE, ENDED = ("queued",), ("running", "stopping"), ("done", "failed", "cancelled", "crashed")
 LIVE = WAITING + ACTIVE
+LOCAL = "local"  # the launcher of runs that share a queue: those of one host and device
+QUEUE_ONLY = "queue-only"  # the launcher of runs whose processes a person starts, by `orl worker`
+QUEUES = 0x6F726C  # the first half of the keys by which PostgreSQL locks a queue
+
+Owner = tuple[str, int | None]  # host and pid of the process that works on a run
 
 
 def runs(store: Store, statuses: Sequence[str] | None = None) -> list[Run]:
@@ -46,33 +53,75 @@ def add_run(store: Store, run: Run) -> Run:
         return run
 
 
-def update_run(store: Store, run_id: int, only_if: Sequence[str] | None = None, **values: Any) -> bool:
-    """Change a run's row, optionally only from some statuses. Returns whether a row changed."""
+def update_run(
+    store: Store, run_id: int, only_if: Sequence[str] | None = None, owner: Owner | None = None, **values: Any
+) -> bool:
+    """Change a run's row, optionally only from some statuses or of one owner. Returns whether a row changed."""
     statement = update(Run).where(Run.id == run_id).values(**values)
     if only_if:
         statement = statement.where(Run.status.in_(only_if))
+    if owner:
+        statement = statement.where(_belongs_to(owner))
     with store.session() as session:
         return session.connection().execute(statement).rowcount == 1
 
 
-def begin_if_first(store: Store, run_id: int) -> bool:
-    """Start a queued run if its device is free and no older run is queued for it."""
-    earlier = (
-        select(Run.id)
-        .where(
-            Run.device == select(Run.device).where(Run.id == run_id).scalar_subquery(),
-            Run.status.in_(ACTIVE) | ((Run.status == "queued") & (Run.id < run_id)),
-            Run.id != run_id,
-        )
-        .exists()
-    )
-    start = (
-        update(Run)
-        .where(Run.id == run_id, Run.status == "queued", ~earlier)
-        .values(status="running", started_at=now(), heartbeat_at=now())
-    )
+def take_run(store: Store, run_id: int, owner: Owner, **values: Any) -> bool:
+    """Make a process the owner of a live run, unless another process is. Returns whether it is the owner."""
+    free = or_(Run.pid.is_(None), _belongs_to(owner))
+    statement = update(Run).where(Run.id == run_id, Run.status.in_(LIVE), free)
     with store.session() as session:
-        return session.connection().execute(start).rowcount == 1
+        taken = statement.values(host=owner[0], pid=owner[1], **values)
+        return session.connection().execute(taken).rowcount == 1
+
+
+def waits_for_worker(run: Run) -> bool:
+    """Whether a run is queued until a person starts a worker."""
+    return run.status == "queued" and run.launcher == QUEUE_ONLY and run.pid is None
+
+
+def begin_if_first(store: Store, run_id: int) -> bool:
+    """Start a queued run if it is its turn. Only local runs wait: for the earlier ones of their host and device."""
+    with store.session() as session:
+        run = session.get(Run, run_id)
+        if run is None:
+            return False
+        start = update(Run).where(Run.id == run_id, Run.status == "queued")
+        if run.launcher == LOCAL:
+            _lock_queue(session, run)
+            start = start.where(~_earlier(run).exists())
+        begun = start.values(status="running", started_at=now(), heartbeat_at=now())
+        return session.connection().execute(begun).rowcount == 1
+
+
+def earlier_runs(store: Store, run: Run) -> list[Run]:
+    """Return the runs that a queued local run waits for."""
+    if run.launcher != LOCAL:
+        return []
+    with store.session() as session:
+        return list(session.scalars(_earlier(run)))
+
+
+def _earlier(run: Run) -> Select[Run]:
+    return select(Run).where(
+        Run.launcher == LOCAL,
+        Run.host == run.host,
+        Run.device == run.device,
+        Run.status.in_(ACTIVE) | ((Run.status == "queued") & (Run.id < run.id)),
+        Run.id != run.id,
+    )
+
+
+def _lock_queue(session: Session, run: Run) -> None:
+    """Let one process at a time look at a queue and start its run. SQLite has one writer anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        queue = zlib.crc32(f"{run.host} {run.device}".encode()) - 2**31  # a signed integer
+        session.execute(select(func.pg_advisory_xact_lock(QUEUES, queue)))
+
+
+def _belongs_to(owner: Owner) -> ColumnElement[bool]:
+    host, pid = owner
+    return and_(Run.host == host, Run.pid.is_(None) if pid is None else Run.pid == pid)
 
 
 def add_metrics(store: Store, run_id: int, rows: Sequence[tuple[int, str, float]]) -> None:

@@ -55,6 +55,11 @@ NEWER = [  # what the revisions after the first one added, undone
     "ALTER TABLE dataset DROP COLUMN last_ingest",
     "DROP TABLE finding",
     "DROP TABLE action",
+    "ALTER TABLE run DROP COLUMN launcher",
+    "ALTER TABLE run DROP COLUMN handle",
+    "ALTER TABLE run DROP COLUMN nodes",
+    "ALTER TABLE run DROP COLUMN processes",
+    "ALTER TABLE run DROP COLUMN kill_asked",
 ]
 
 

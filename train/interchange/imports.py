@@ -23,6 +23,7 @@ from orl_explorer.train.ingest.named_photos import positions
 from orl_explorer.train.interchange import reference
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.jobs.launcher import launch
+from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.jobs.names import refuse_taken_set
 from orl_explorer.train.mining.config import MineConfig, imported_method
 from orl_explorer.train.mining.given import FILE, Given
@@ -102,12 +103,14 @@ def import_correspondences(
     name: str,
     *,
     proposals: str | None = None,
+    placed: Placement | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Read a file of correspondences and queue the run that makes a set from it.
 
     encoder: measures the similarities, which the file does not contain. proposals: name of the imported raw boxes
     that the file's RoIs were filtered from; by default the RoIs are stored as raw boxes under the name of the set.
+    placed: where the run works.
     Nothing is written unless the whole file is valid. Raises UserError or StoreError.
     """
     progress = progress or Progress()
@@ -130,7 +133,7 @@ def import_correspondences(
         if photo.status != "ok":
             raise UserError(f"Cannot read {photo.path} of '{dataset.name}': {photo.error}.")
     given = _read(file, photos, config.neighbors, progress)
-    return _launch(workspace, dataset, encoder, name, config, given, file)
+    return _launch(workspace, dataset, encoder, name, config, given, file, placed)
 
 
 def import_neighbors(
@@ -141,12 +144,14 @@ def import_neighbors(
     name: str,
     config: MineConfig,
     *,
+    placed: Placement | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Read a file of neighbours and queue the mining of RoIs and pairs between them.
 
-    config: all settings but K, which the file contains. encoder: measures the neighbours and matches RoIs. Nothing is
-    written unless the whole file is valid and has every readable photo. Raises UserError or StoreError.
+    config: all settings but K, which the file contains. encoder: measures the neighbours and matches RoIs. placed:
+    where the run works. Nothing is written unless the whole file is valid and has every readable photo. Raises
+    UserError or StoreError.
     """
     progress = progress or Progress()
     count = reference.read_neighbor_count(file)
@@ -169,7 +174,7 @@ def import_neighbors(
         pair_start=np.zeros(len(photos) * count + 1, np.int64),
         pairs=np.empty((0, 2), np.int16),
     )
-    return _launch(workspace, dataset, encoder, name, config, given, file)
+    return _launch(workspace, dataset, encoder, name, config, given, file, placed)
 
 
 def _launch(
@@ -180,6 +185,7 @@ def _launch(
     config: MineConfig,
     given: Given,
     file: Path,
+    placed: Placement | None,
 ) -> Run:
     """Queue the run that makes a set from the imported arrays."""
     job = Mine(name=name, dataset_id=dataset.id, encoder_id=encoder.id, config=config, imported=str(file))
@@ -187,7 +193,7 @@ def _launch(
     try:
         with said_plainly(workspace.path):
             given.save(kept)
-            return launch(workspace, job, {FILE: kept})
+            return launch(workspace, job, {FILE: kept}, placed)
     finally:
         kept.unlink(missing_ok=True)
 

@@ -74,6 +74,11 @@ class Job(BaseModel):
         """Check that the job can run. Raises UserError or StoreError if it cannot."""
         raise NotImplementedError
 
+    def share(self, nodes: int) -> None:
+        """Check that several machines can share the work. Raises UserError."""
+        if nodes != 1:
+            raise UserError(f"Only a training can use {nodes} machines. Leave out --nodes for this run ({self.label}).")
+
     def names(self, workspace: Workspace) -> dict[str, Any]:
         """Return the names of its inputs, which the run's row keeps for people to read."""
         raise NotImplementedError

@@ -11,7 +11,7 @@ import time
 from orl_explorer.db.encoders import find_encoder
 from orl_explorer.db.models import CorrespondenceSet, Encoder, Evaluation, Run
 from orl_explorer.db.runs.evaluations import evaluation_of_run
-from orl_explorer.db.runs.runs import ENDED, LIVE, find_run, runs
+from orl_explorer.db.runs.runs import ENDED, LIVE, find_run, runs, waits_for_worker
 from orl_explorer.db.sets.read import find_set
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs import launcher
@@ -89,6 +89,8 @@ def done(workspace: Workspace, job: Job, progress: Progress | None = None, *, ex
     elif run.status in ENDED:
         progress.log(f"Resuming run {run.id} ('{run.name}').")
         run = launcher.resume(workspace, run.id)
+    if waits_for_worker(run):
+        progress.log(f"Run {run.id} waits for a worker. Start: {launcher.worker_line(workspace, run)}")
     ended = _followed(workspace, run, progress)
     if ended.status != "done":
         raise UserError(
@@ -112,8 +114,7 @@ def _followed(workspace: Workspace, run: Run, progress: Progress) -> Run:
             told = now.progress
             if now.status in ENDED:
                 return now
-            if not launcher.is_alive(now):
-                launcher.reconcile(workspace)
+            launcher.refresh(workspace, now)
             time.sleep(LOOK)
     except BaseException:
         if not _ended(workspace, run):

@@ -63,6 +63,9 @@ class Training(Job):
     def freed(self, workspace: Workspace) -> Self:
         return self.model_copy(update={"name": free(workspace, self.name, encoder_is_taken)})
 
+    def share(self, nodes: int) -> None:
+        refuse_uneven(self.config, nodes * self.processes)
+
     def made(self, workspace: Workspace, run: Run) -> bool:
         encoder = find_encoder(workspace.store, run.name)
         return encoder is not None and encoder.run_id == run.id and (workspace.path / encoder.weights_path).is_file()

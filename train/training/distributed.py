@@ -14,7 +14,9 @@ from torch import distributed as dist
 
 from orl_explorer.train.interpreter import MEETING
 
-PATIENCE = timedelta(days=7)  # the other processes wait here while the first waits for the run's turn
+# Processes wait for one another while the first gathers data, checks or saves. If a machine is cut off, the others fail
+# after this time, or when somebody stops the run.
+PATIENCE = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)

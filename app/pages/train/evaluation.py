@@ -6,6 +6,7 @@ import streamlit as st
 
 from orl_explorer.app.explorer.paths import allowed_path
 from orl_explorer.app.pages import forms, shell
+from orl_explorer.app.pages.train import placed
 from orl_explorer.db.encoders import encoder_named, encoders
 from orl_explorer.db.photos import datasets
 from orl_explorer.db.store import StoreError
@@ -13,6 +14,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import PROTOCOLS, EvaluateConfig, Protocol
 from orl_explorer.train.jobs.kinds import Evaluate
 from orl_explorer.train.jobs.launcher import launch
+from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.workspace import Workspace
 
 
@@ -44,16 +46,17 @@ def evaluation_form(opened: Workspace) -> None:
             st.error(shell.escape(sentence))
     with summary, st.container(border=True):
         st.markdown(f"**{protocol.title}** of **{shell.escape(encoder)}**. Result: {protocol.headline_title}.")
+        where = placed.placement_fields(opened, "evaluation")
         pressed = st.button(
             "Evaluate encoder",
             type="primary",
             icon=":material/monitoring:",
             width="stretch",
             key="evaluate",
-            disabled=config is None,
+            disabled=config is None or where is None,
         )
-        if pressed and config is not None:
-            _launch(opened, encoder, data, config)
+        if pressed and config is not None and where is not None:
+            _launch(opened, encoder, data, config, where)
 
 
 def _encoder(known: dict[str, str]) -> str:
@@ -83,14 +86,15 @@ def _data(opened: Workspace, protocol: Protocol) -> str:
     return st.selectbox("Dataset", annotated, key="evaluation-dataset")
 
 
-def _launch(opened: Workspace, encoder: str, data: str, config: EvaluateConfig) -> None:
+def _launch(opened: Workspace, encoder: str, data: str, config: EvaluateConfig, where: Placement) -> None:
     if not data:
         st.error("Choose the data to evaluate on.")
         return
     try:
         if PROTOCOLS[config.protocol].takes_folder:
             data = str(allowed_path(data))
-        run = launch(opened, Evaluate.on(opened, encoder_named(opened.store, encoder), data, config))
+        job = Evaluate.on(opened, encoder_named(opened.store, encoder), data, config)
+        run = launch(opened, job, placed=where)
     except (UserError, StoreError) as mistake:
         st.error(shell.escape(str(mistake)))
         return

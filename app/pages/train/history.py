@@ -11,7 +11,7 @@ from orl_explorer.app.explorer.charts import duration, setting_differences
 from orl_explorer.app.pages.shell import share_done
 from orl_explorer.app.pages.train import curves, monitor
 from orl_explorer.db.models import Run
-from orl_explorer.db.runs.runs import LIVE, runs
+from orl_explorer.db.runs.runs import LIVE, runs, waits_for_worker
 from orl_explorer.train.jobs.kinds import KINDS, run_described, subject_of
 from orl_explorer.train.workspace import Workspace
 
@@ -104,7 +104,7 @@ def table_of_runs(shown: Sequence[Run]) -> pd.DataFrame:
             "kind": [run_described(r) for r in shown],
             "makes": [r.name for r in shown],
             "from": [subject_of(r) for r in shown],
-            "status": [r.status for r in shown],
+            "status": ["waiting for a worker" if waits_for_worker(r) else r.status for r in shown],
             "progress": [round(100 * share_done(r)) for r in shown],
             "started (UTC)": [r.started_at for r in shown],
             "took": ["" if (seconds := monitor.took(r)) is None else duration(seconds) for r in shown],

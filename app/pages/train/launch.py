@@ -11,13 +11,15 @@ from orl_explorer.app.explorer.charts import duration
 from orl_explorer.app.pages import forms, shell, start
 from orl_explorer.app.pages.forms import Choice
 from orl_explorer.app.pages.shell import Place
-from orl_explorer.app.pages.train import evaluation
+from orl_explorer.app.pages.train import evaluation, placed
 from orl_explorer.db.encoders import encoders
 from orl_explorer.db.models import CorrespondenceSet, Dataset
+from orl_explorer.db.runs.runs import LOCAL
 from orl_explorer.db.store import StoreError
 from orl_explorer.orl.architectures import RESNETS
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.launcher import launch
+from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.jobs.trainings import Pretrain, Train, Training, most_processes
 from orl_explorer.train.settings import control
 from orl_explorer.train.training.config import (
@@ -89,10 +91,19 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
         cost = estimate(opened.store, config, photos)
         _tell(opened, cost, photos, config)
         name = st.text_input("Name of the new encoder", placeholder="automatic", key=f"name-{method}")
-        if not st.button("Launch run", type="primary", icon=":material/rocket_launch:", width="stretch", key="launch"):
+        where = placed.placement_fields(opened, method, shared=True)
+        pressed = st.button(
+            "Launch run",
+            type="primary",
+            icon=":material/rocket_launch:",
+            width="stretch",
+            key="launch",
+            disabled=where is None,
+        )
+        if not pressed or where is None:
             return
-        job = (opened, dataset, mined, config, name.strip(), processes)
-        if not wrong and cost.seconds > LONG and not machine.has_gpu():
+        job = (opened, dataset, mined, config, name.strip(), processes, where)
+        if not wrong and cost.seconds > LONG and where.on == LOCAL and not machine.has_gpu():
             _sure(cost, job)
         else:
             _launch(*job)
@@ -158,7 +169,7 @@ def _tell(opened: Workspace, cost: Cost, photos: int, config: TrainConfig) -> No
     )
 
 
-_Asked = tuple[Workspace, Dataset, CorrespondenceSet | None, TrainConfig, str, int]
+_Asked = tuple[Workspace, Dataset, CorrespondenceSet | None, TrainConfig, str, int, Placement]
 
 
 @st.dialog("Start a long run?")
@@ -178,6 +189,7 @@ def _launch(
     config: TrainConfig,
     name: str,
     processes: int,
+    where: Placement,
 ) -> None:
     try:
         job: Training
@@ -185,7 +197,7 @@ def _launch(
             job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes)
         else:
             job = Pretrain(name=name, dataset_id=dataset.id, config=config, processes=processes)
-        run = launch(opened, job)
+        run = launch(opened, job, placed=where)
     except (UserError, StoreError) as mistake:
         st.error(shell.escape(str(mistake)))
         return

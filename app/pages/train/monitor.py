@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from datetime import timedelta
 
@@ -12,11 +13,12 @@ from orl_explorer.app.explorer.charts import Thinned, duration
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.pace import told_of_run
 from orl_explorer.app.pages.shell import attempt, escape, share_done, status_line
-from orl_explorer.app.pages.train import afterwards, curves, probes
+from orl_explorer.app.pages.train import afterwards, curves, placed, probes
 from orl_explorer.db.models import Run, now
-from orl_explorer.db.runs.runs import ENDED, LIVE, find_run, metrics, runs
+from orl_explorer.db.runs.runs import ENDED, LIVE, find_run, metrics, runs, waits_for_worker
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.kinds import run_described, subject_of, trains
+from orl_explorer.train.jobs.launcher import silence
 from orl_explorer.train.training.alarms import COLLAPSE
 from orl_explorer.train.workspace import Workspace
 
@@ -88,7 +90,10 @@ def _heading(opened: Workspace, run: Run) -> None:
     with links.container(horizontal=True, horizontal_alignment="right"):
         for view, label, icon in (("runs", "Compare", "stacked_line_chart"), ("lineage", "Lineage", "account_tree")):
             st.button(label, icon=f":material/{icon}:", on_click=_look_at, args=(view, run.id), type="tertiary")
-    st.markdown(f"{status_line(run)} {run_described(run)} · on **{escape(subject_of(run))}**{with_encoder}")
+    st.markdown(
+        f"{status_line(run)} {run_described(run)} · on **{escape(subject_of(run))}**{with_encoder}"
+        f"{placed.where_it_works(run)}"
+    )
 
 
 def _look_at(view: str, run_id: int) -> None:
@@ -100,24 +105,13 @@ def _look_at(view: str, run_id: int) -> None:
 
 def _progress(opened: Workspace, run: Run) -> None:
     if run.status == "queued":
-        st.progress(0.0, text=_place_in_queue(opened, run))
+        st.progress(0.0, text=placed.place_in_queue(opened, run))
+        if waits_for_worker(run):
+            placed.show_worker_line(opened, run)
     elif run.total or run.status in LIVE:
         st.progress(share_done(run), text=told_of_run(run))
-    if run.status in LIVE and silence(run) > SILENT:
+    if run.status in LIVE and run.pid is not None and silence(run) > SILENT:
         st.warning(f"No heartbeat for {silence(run).total_seconds():.0f} s.", icon=":material/heart_broken:")
-
-
-def silence(run: Run) -> timedelta:
-    """Return the time since the last heartbeat of a run."""
-    return now() - (run.heartbeat_at or run.created_at)
-
-
-def _place_in_queue(opened: Workspace, run: Run) -> str:
-    before = [r for r in runs(opened.store, LIVE) if r.id != run.id and r.device == run.device]
-    ahead = sum(r.id < run.id or r.status != "queued" for r in before)
-    if not ahead:
-        return "Next in the queue"
-    return f"Queued behind {ahead} run{'s' if ahead > 1 else ''} on this device ({run.device})"
 
 
 def _numbers(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
@@ -152,6 +146,8 @@ def _recent(speed: Thinned) -> float:
 
 def _used(run: Run) -> list[tuple[str, str]]:
     """Return the CPU and memory use of a run's processes on this machine, and that of the GPUs."""
+    if run.host != platform.node():
+        return []
     key = f"usage-{run.id}"
     seen = machine.usage(run.pid, st.session_state.get(key)) if launcher.is_alive(run) else None
     st.session_state[key] = seen
@@ -173,7 +169,8 @@ def _actions(opened: Workspace, run: Run) -> None:
         if run.status in ("queued", "running"):
             # Streamlit's own header has a "Stop", which stops the page's script.
             st.button("Stop run", icon=":material/stop_circle:", on_click=_stop, args=(opened, run.id))
-            st.caption("Stops after the current step and keeps the progress.")
+            begun = run.pid is not None
+            st.caption("Stops after the current step and keeps the progress." if begun else "The run has not begun.")
         elif run.status == "stopping":
             wait = patience(run, time.monotonic())
             st.button(

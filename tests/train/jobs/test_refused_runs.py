@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 from orl_explorer.db.models import now
@@ -17,6 +18,7 @@ from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs import launcher, trainings
 from orl_explorer.train.jobs.launcher import identity, kill, launch, request_stop, resume
+from orl_explorer.train.jobs.launchers import local
 from orl_explorer.train.jobs.trainings import Pretrain
 from orl_explorer.train.pools import helpers
 from orl_explorer.train.training.config import BYOLConfig
@@ -39,13 +41,13 @@ def test_a_read_only_workspace_refuses_before_it_touches_a_process(
     workspace: Workspace, new_run: Callable[..., int], sleeping: subprocess.Popen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live, ended = new_run(workspace, "mine", "live"), new_run(workspace, "mine", "ended")
-    started = launcher.psutil.Process(sleeping.pid).create_time()
+    started = psutil.Process(sleeping.pid).create_time()
     update_run(workspace.store, live, **identity() | {"pid": sleeping.pid, "pid_started_at": started}, status="running")
     update_run(workspace.store, ended, status="cancelled", ended_at=now())
     shown = open_workspace(workspace.path, read_only=True)
     before = sorted(workspace.path.rglob("*"))
     job = Pretrain(name="new", dataset_id=1, config=BYOLConfig())
-    monkeypatch.setattr(launcher.os, "killpg", lambda *_: pytest.fail("a process was signalled"))
+    monkeypatch.setattr(os, "killpg", lambda *_: pytest.fail("a process was signalled"))
     refused: list[Callable[[], Any]] = [
         lambda: kill(shown, live),
         lambda: request_stop(shown, live),
@@ -74,7 +76,7 @@ def test_a_run_gets_no_password_of_the_explorer(
     told = "import os; print(sorted(name for name in os.environ if name.startswith('ORL_')), flush=True)"
     monkeypatch.setattr(launcher, "worker_command", lambda *_: [sys.executable, "-c", told])
     launcher._start(workspace, run)
-    assert launcher._CHILDREN.pop(run.id).wait(20) == 0
+    assert local._CHILDREN.pop(run.id).wait(20) == 0
     said = (workspace.path / run.log_path).read_text()
     assert "ORL_DATABASE_KEPT" in said
     assert [name for name in SECRET if name in said] == []

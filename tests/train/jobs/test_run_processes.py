@@ -216,8 +216,9 @@ def test_a_run_that_fails_keeps_one_sentence_and_exits_with_2(place: Workspace, 
     assert ended.returncode == 2
     assert (failed.status, failed.exit_code) == ("failed", 2)
     assert failed.error == f"The correspondence set 'gone' of run {run.id} was deleted. Start another run."
-    assert failed.error in ended.stdout
-    assert "Traceback" not in ended.stdout + ended.stderr
+    log = read_log(place, failed)
+    assert failed.error in log
+    assert "Traceback" not in log + ended.stdout + ended.stderr
 
 
 def test_a_run_that_python_code_starts_runs_no_file_of_the_current_folder(
