@@ -39,10 +39,12 @@ class RayLauncher:
         port = "" if ":" in self._address else f":{PORT}"
         client = _client(f"http://{self._address}{port}" if self._address else None)
         variables = {name: value for name, value in without_secrets(os.environ).items() if name.startswith(PASSED_ON)}
+        # Ray lets its processes use one core, or as many as were asked for.
+        free = [] if "OMP_NUM_THREADS" in variables or "num_cpus" in self._options else ["env", "-u", "OMP_NUM_THREADS"]
         log = shlex.quote(str(workspace.path / run.log_path))
         try:
             job = client.submit_job(
-                entrypoint=f"exec {shlex.join(command)} >>{log} 2>&1",
+                entrypoint=f"exec {shlex.join([*free, *command])} >>{log} 2>&1",
                 runtime_env={"env_vars": PATIENT | RETENTIVE | variables},
                 metadata={"orl": f"run {run.id}", "workspace": str(workspace.path)},
                 **{f"entrypoint_{name}": value for name, value in self._options.items()},
