@@ -94,4 +94,4 @@ def _client(address: str | None) -> Any:
 
 def _said(error: Exception) -> str:
     """Return the first line of Ray's message."""
-    return str(error).strip().splitlines()[0].removesuffix(".") if str(error).strip() else type(error).__name__
+    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
