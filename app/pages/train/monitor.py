@@ -15,7 +15,7 @@ from orl_explorer.app.pages.pace import told_of_run
 from orl_explorer.app.pages.shell import attempt, escape, share_done, status_line
 from orl_explorer.app.pages.train import afterwards, curves, placed, probes
 from orl_explorer.db.models import Run, now
-from orl_explorer.db.runs.runs import ENDED, LIVE, find_run, metrics, runs, waits_for_worker
+from orl_explorer.db.runs.runs import ENDED, LIVE, LOCAL, find_run, metrics, runs, waits_for_worker
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.kinds import run_described, subject_of, trains
 from orl_explorer.train.jobs.launcher import silence
@@ -110,7 +110,8 @@ def _progress(opened: Workspace, run: Run) -> None:
             placed.show_worker_line(opened, run)
     elif run.total or run.status in LIVE:
         st.progress(share_done(run), text=told_of_run(run))
-    if run.status in LIVE and run.pid is not None and silence(run) > SILENT:
+    begun = run.launcher == LOCAL or run.pid is not None
+    if run.status in LIVE and begun and silence(run) > SILENT:
         st.warning(f"No heartbeat for {silence(run).total_seconds():.0f} s.", icon=":material/heart_broken:")
 
 
@@ -169,7 +170,7 @@ def _actions(opened: Workspace, run: Run) -> None:
         if run.status in ("queued", "running"):
             # Streamlit's own header has a "Stop", which stops the page's script.
             st.button("Stop run", icon=":material/stop_circle:", on_click=_stop, args=(opened, run.id))
-            begun = run.pid is not None
+            begun = run.launcher == LOCAL or run.pid is not None
             st.caption("Stops after the current step and keeps the progress." if begun else "The run has not begun.")
         elif run.status == "stopping":
             wait = patience(run, time.monotonic())

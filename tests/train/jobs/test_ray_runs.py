@@ -39,8 +39,9 @@ def cluster() -> Iterator[str]:
     """Start a Ray cluster of one node. Return the address of its Jobs API."""
     pytest.importorskip("ray")
     folder = Path(tempfile.mkdtemp(prefix="orl-ray-", dir="/tmp"))  # a socket's path has at most 107 characters
-    gcs, dashboard = free_port(), free_port()
+    gcs, dashboard, agent = free_port(), free_port(), free_port()
     where = ["--head", f"--port={gcs}", f"--dashboard-port={dashboard}", "--include-dashboard=true", "--block"]
+    where.append(f"--dashboard-agent-listen-port={agent}")  # without it, a second cluster takes no jobs
     limits = ["--num-cpus=2", f"--object-store-memory={MEMORY}", "--disable-usage-stats", f"--temp-dir={folder}"]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *where, *limits]
     with (folder / "log").open("wb") as log:
@@ -79,7 +80,7 @@ def until(condition: Callable[[], object], said: Callable[[], str], seconds: flo
 def test_a_run_is_launched_watched_stopped_killed_and_resumed(
     cluster: str, photographed: Workspace, tiny_byol: BYOLConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place, config = photographed, tiny_byol.model_copy(update={"epochs": 60, "checkpoint_every": 60})
+    place, config = photographed, tiny_byol.model_copy(update={"epochs": 30, "checkpoint_every": 30})
     monkeypatch.delenv("OMP_NUM_THREADS")
     run = launch(place, pretraining(place, "demo", config, "far"), placed=placement(place, f"ray://{cluster}"))
     assert run.handle is not None
