@@ -86,7 +86,7 @@ def mined_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         monkeypatch.setattr(stages, "unite", lambda store, names: SimpleNamespace(id=1))
         monkeypatch.setattr(stages, "encoder_named", lambda store, name: SimpleNamespace(id=2))
         monkeypatch.setattr(stages, "follow_run", lambda *_: None)
-        monkeypatch.setattr(stages, "launch", lambda workspace, job: launched.append(job.config))
+        monkeypatch.setattr(stages, "launch", lambda workspace, job, placed: launched.append(job.config))
         asked = ["mine", "--dataset", "d", "--encoder", "e", "--name", "s", "--workspace", str(tmp_path / "w")]
         app([*asked, *more], standalone_mode=False)
         return launched[0]

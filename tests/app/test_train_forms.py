@@ -11,6 +11,7 @@ from orl_explorer.db.runs.evaluations import keep_evaluation
 from orl_explorer.db.runs.runs import add_run, runs, update_run
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig
 from orl_explorer.train.jobs.kinds import Evaluate
+from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.jobs.trainings import Train
 from orl_explorer.train.settings import limits
 from orl_explorer.train.training.config import PRESETS, STAGE_1, MoCoConfig, ORLConfig, SimCLRConfig, train_preset
@@ -115,7 +116,7 @@ def test_an_evaluation_is_launched_and_shows_its_numbers(
 ) -> None:
     launched: list[tuple] = []
 
-    def launch(workspace: Workspace, job: Evaluate) -> Run:
+    def launch(workspace: Workspace, job: Evaluate, placed: Placement) -> Run:
         assert isinstance(job.config, CorrespondenceConfig)
         launched.append((job.names(workspace)["encoder"], job.data, job.config.queries))
         return add_run(workspace.store, job.named(workspace).row(workspace))
@@ -175,7 +176,7 @@ def test_a_link_with_a_set_opens_its_form_ready_to_launch(
 ) -> None:
     launched: list[tuple] = []
 
-    def launch(workspace: Workspace, job: Train) -> Run:
+    def launch(workspace: Workspace, job: Train, placed: Placement) -> Run:
         launched.append((job.names(workspace)["correspondence"], job.config.batch_size, job.name, job.processes))
         return add_run(workspace.store, job.row(workspace))
 

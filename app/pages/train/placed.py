@@ -1,4 +1,4 @@
-"""The inputs that say where a new run works, and sentences about where one waits or works."""
+"""The inputs that say where a new run works, and what a page says about where a run waits or works."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def place_in_queue(opened: Workspace, run: Run) -> str:
     ahead = len(earlier_runs(opened.store, run))
     if not ahead:
         return "Next in the queue"
-    where = "" if run.host in ("", platform.node()) else f" of {run.host}"
-    return escape(f"Queued behind {ahead} run{'s' if ahead > 1 else ''} on this device{where} ({run.device})")
+    where = "" if run.host in ("", platform.node()) else f" of {escape(run.host)}"
+    return f"Queued behind {ahead} run{'s' if ahead > 1 else ''} on this device{where} ({run.device})"
 
 
 def show_worker_line(opened: Workspace, run: Run) -> None:
