@@ -42,9 +42,10 @@ ONLY_CHECKED = {
     r"orl .*\b(VOCdevkit|resnet50|voc07|DIR|SET|FILE|NAME|ID)\b": "needs other data, or stands for it",
     r"orl (ingest coco |.*--(dataset|data) (coco|voc))": "needs data from elsewhere",
     r"orl .*--workspace reproduction": "needs what an hour of orl reproduce makes",
+    r"orl .*--on (ray|slurm)": "needs a cluster; tests/train/jobs starts them",
 }
 # Programs of which this project cannot tell whether their words are right.
-FOREIGN = {"apt-get", "cd", "docker", "git", "mkdir", "pipx", "source", "torchrun", "uvx"}
+FOREIGN = {"apt-get", "cd", "docker", "git", "mkdir", "pipx", "ray", "source", "torchrun", "uvx"}
 # What makes a stage quick enough for a test.
 QUICK = {
     "pretrain": {"epochs": "1", "batch_size": "4", "image_size": "32", "workers": "0", "knn_every": "0"},
