@@ -31,7 +31,7 @@ def evaluation_form(opened: Workspace) -> None:
         preset = forms.choice_in_url("Preset", "recipe", {each: each for each in protocol.presets})
     base, key = protocol.presets[preset], f"{name}-{preset}"
     inputs, summary = st.columns([2.6, 1], gap="large")
-    with inputs:
+    with inputs, st.container(key="launch-inputs"):
         st.caption((type(base).__doc__ or "").strip())
         left, right = st.columns(2)
         with left:
@@ -44,7 +44,7 @@ def evaluation_form(opened: Workspace) -> None:
         config, wrong = forms.validated(base, values)
         for sentence in wrong:
             st.error(shell.escape(sentence))
-    with summary, st.container(border=True):
+    with summary, st.container(border=True, key="launch-summary"):
         st.markdown(f"**{protocol.title}** of **{shell.escape(encoder)}**. Result: {protocol.headline_title}.")
         where = placed.placement_fields(opened, "evaluation")
         pressed = st.button(

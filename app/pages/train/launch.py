@@ -75,7 +75,7 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
     st.caption(f"On {subject} of **{shell.escape(dataset.name)}**: {plural(photos, 'photo')}.")
     base, key = PRESETS[method][preset], f"{method}-{preset}"
     inputs, summary = st.columns([2.6, 1], gap="large")
-    with inputs:
+    with inputs, st.container(key="launch-inputs"):
         values = _settings(base, key, [row.name for row in encoders(opened.store)])
         processes = int(values.pop("processes"))  # type: ignore[call-overload]
         forms.show_changes(base, values, key)
@@ -84,7 +84,7 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
             wrong = _cannot(opened, config, mined, processes)
         for sentence in wrong:
             st.error(shell.escape(sentence))
-    with summary, st.container(border=True):
+    with summary, st.container(border=True, key="launch-summary"):
         if config is None:
             st.caption("Correct the settings to see the expected cost.")
             return
