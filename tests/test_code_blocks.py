@@ -42,6 +42,7 @@ ONLY_CHECKED = {
     r"orl .*\b(VOCdevkit|resnet50|voc07|DIR|SET|FILE|NAME|ID)\b": "needs other data, or stands for it",
     r"orl (ingest coco |.*--(dataset|data) (coco|voc))": "needs data from elsewhere",
     r"orl .*--workspace reproduction": "needs what an hour of orl reproduce makes",
+    r"orl (worker|runs stop|runs resume) ": "needs a run that has not begun or not ended",
     r"orl .*--on (ray|slurm)": "needs a cluster; tests/train/jobs starts them",
 }
 # Programs of which this project cannot tell whether their words are right.
