@@ -21,7 +21,6 @@ from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Run
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.runs.runs import add_run, run_by_id
-from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.distributed import SyncedBatchNorm, synchronise
 from orl_explorer.orl.method import Method
@@ -32,7 +31,8 @@ from orl_explorer.orl.views import View
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
-from orl_explorer.train.jobs.launcher import read_log, wait
+from orl_explorer.train.jobs.launcher import launch, read_log, wait
+from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.config import BYOLConfig, MoCoConfig, ORLConfig, TrainConfig
 from orl_explorer.train.training.data import batch_keys
@@ -41,7 +41,7 @@ from orl_explorer.train.training.engine import fit
 from orl_explorer.train.training.stages import build_method
 from orl_explorer.train.training.trained_on import photos_alone
 from orl_explorer.train.workspace import Workspace, open_workspace
-from tests.named import launch_pretrain, mine, pretrain, train
+from tests.named import launch_pretrain, mine, pretrain, pretraining, train, training
 
 pytestmark = pytest.mark.slow
 
@@ -61,19 +61,16 @@ def mined(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory, tiny_min
 def by_torchrun(workspace: Workspace, config: TrainConfig, name: str) -> Path:
     """Train in two processes under torchrun, and return the encoder's file."""
     stage_3 = isinstance(config, ORLConfig)
-    subject = {"correspondence": "set"} if stage_3 else {"dataset": "demo"}
-    kind = "train" if stage_3 else "pretrain"
-    mined = complete_set_named(workspace.store, "set").id if stage_3 else None
-    photos = None if stage_3 else dataset_named(workspace.store, "demo").id
-    params = subject | {"config": config.model_dump()}
-    row = Run(kind=kind, name=name, dataset_id=photos, correspondence_set_id=mined, params=params)
-    run = add_run(workspace.store, row)
+    job = training(workspace, "set", config, name) if stage_3 else pretraining(workspace, "demo", config, name)
+    run = launch(workspace, job, placed=Placement("queue-only"))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    worker = ["-m", "orl_explorer.train.jobs.worker", "--workspace", str(workspace.path), str(run.id)]
+    worker = ["-m", "orl_explorer", "worker", str(run.id), "--workspace", str(workspace.path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, *launcher, *worker]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
-    assert run_by_id(workspace.store, run.id).status == "done", ended.stdout + ended.stderr
+    done = run_by_id(workspace.store, run.id)
+    assert done.status == "done", ended.stdout + ended.stderr + read_log(workspace, done)
+    assert (done.processes, done.nodes) == (2, 1)
     return workspace.path / encoder_named(workspace.store, name).weights_path
 
 
