@@ -16,6 +16,7 @@ from orl_explorer.app.cli import (
     evaluations,
     experiments,
     interchange,
+    parts,
     photos,
     runs,
     sets,
@@ -37,6 +38,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "ingest": photos.ingest_command,
     "pretrain": stages.pretrain_command,
     "mine": stages.mine_command,
+    "propose": parts.propose_command,
+    "embed": parts.embed_command,
     "quality": stages.quality,
     "sweep": stages.sweep_command,
     "train": stages.train_command,
@@ -56,6 +59,7 @@ app.command("attention", cls=attention.Listing)(attention.attention_command)
 app.add_typer(interchange.import_app, name="import", no_args_is_help=True)
 app.add_typer(datasets.datasets_app, name="datasets")
 app.add_typer(photos.encoders_app, name="encoders")
+app.add_typer(parts.features_app, name="features", no_args_is_help=True)
 app.add_typer(evaluations.evaluations_app, name="evaluations")
 app.add_typer(sets.sets_app, name="sets")
 app.add_typer(runs.runs_app, name="runs")

@@ -13,13 +13,15 @@ from orl_explorer.app.cli.names import SetArgument, named_option, some_dataset, 
 from orl_explorer.app.cli.settings import ChangesOption, MinePreset, one_of, with_changes
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named
+from orl_explorer.train.errors import UserError
 from orl_explorer.train.formats import EncoderFormat, SetFormat
 from orl_explorer.train.jobs.launchers.choice import placement
 from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.mining.part_files import is_part
 from orl_explorer.train.words import plural
-from orl_explorer.train.workspace import open_workspace
+from orl_explorer.train.workspace import Workspace, open_workspace
 
-import_app = typer.Typer(help="Import files of the paper's code.")
+import_app = typer.Typer(help="Import files of the paper's code, and of `orl propose` and `orl embed`.")
 
 JsonFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON file of the paper's code.")]
 DatasetOption = Annotated[str, named_option(some_dataset, help="Name of the dataset with the photos of FILE.")]
@@ -74,23 +76,85 @@ def export_encoder_command(
 
 @import_app.command("proposals")
 def import_proposals_command(
-    file: JsonFile,
-    dataset: DatasetOption,
-    name: Annotated[str, typer.Option(help="Name of the proposals, for `orl mine --proposals NAME`.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", help="JSON file of the paper's code, or all files of `orl propose`."),
+    ],
+    dataset: Annotated[
+        str,
+        named_option(some_dataset, help="Name of the dataset with the photos. Files of `orl propose` name it already."),
+    ] = "",
+    name: Annotated[
+        str, typer.Option(help="Name of the proposals of a JSON file, for `orl mine --proposals NAME`.")
+    ] = "",
     images: Annotated[
         Path | None,
-        typer.Option(help="COCO json with the photos in the order of FILE. Default: the dataset's annotations/*.json."),
+        typer.Option(
+            help="COCO json with the photos in the order of a JSON file. Default: the dataset's annotations/*.json."
+        ),
     ] = None,
     workspace: Where = None,
 ) -> None:
-    """Import raw boxes from a file …_selective_search_proposal.json."""
+    """Import raw boxes from a file …_selective_search_proposal.json, or from all parts that `orl propose` wrote."""
     from orl_explorer.train.interchange.imports import import_proposals as bring
 
     opened = open_workspace(workspace)
+    if _are_parts(files):
+        if name or images:
+            raise UserError("Files of `orl propose` need neither --name nor --images. Leave them out.")
+        _import_boxes(opened, files, dataset)
+        return
+    if len(files) > 1 or not dataset or not name:
+        raise UserError("To import a JSON file, give one FILE, --dataset and --name.")
     with progress_bar() as bars:
-        found = bring(opened, file, dataset_named(opened.store, dataset), name, images=images, progress=Bars(bars))
+        found = bring(opened, files[0], dataset_named(opened.store, dataset), name, images=images, progress=Bars(bars))
     left_out = f"; skipped {found.unreadable} unreadable photos" if found.unreadable else ""
     out.print(f"Proposals '{name}': {found.boxes} boxes of {plural(found.photos, 'photo')}{left_out}.")
+
+
+def _are_parts(files: list[Path]) -> bool:
+    """Return whether the files are parts, by their content. Raises UserError if only some are."""
+    parts = [is_part(file) for file in files]
+    if any(parts) and not all(parts):
+        raise UserError(f"{files[parts.index(False)]} is not a file of `orl propose`, as the others are.")
+    return all(parts)
+
+
+def _import_boxes(opened: Workspace, files: list[Path], dataset: str) -> None:
+    from orl_explorer.train.interchange.import_parts import differing_versions, import_boxes
+
+    with progress_bar() as bars:
+        found = import_boxes(opened, files, dataset, Bars(bars))
+    for line in differing_versions(files):
+        out.print(line)
+    there = f"; {plural(found.there, 'photo')} had some already" if found.there else ""
+    lost = f"; {plural(found.unreadable, 'photo')} could not be read" if found.unreadable else ""
+    out.print(f"Raw boxes of {plural(found.photos, 'photo')} of '{found.dataset.name}' ({found.method}){there}{lost}.")
+
+
+@import_app.command("features")
+def import_features_command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="All files of `orl embed`, in any order.")],
+    dataset: Annotated[
+        str, named_option(some_dataset, help="Name of the dataset with the photos. Default: the one in the files.")
+    ] = "",
+    workspace: Where = None,
+) -> None:
+    """Add the features of all parts that `orl embed` wrote to those of their encoder.
+
+    Files on the disk of the workspace are linked, others are copied.
+    """
+    from orl_explorer.train.interchange.import_parts import differing_versions, import_features
+
+    opened = open_workspace(workspace)
+    with progress_bar() as bars:
+        found = import_features(opened, files, dataset, Bars(bars))
+    for line in differing_versions(files):
+        out.print(line)
+    rows = ", ".join(f"{count:,} {kind}" for kind, count in found.rows.items())
+    there = f"; {found.there:,} of them were there already" if found.there else ""
+    lost = f"; {plural(found.unreadable, 'photo')} could not be read" if found.unreadable else ""
+    out.print(f"Features of '{found.encoder.name}' from {plural(found.files, 'file')}: {rows}{there}{lost}.")
 
 
 @import_app.command("neighbors")

@@ -80,10 +80,13 @@ def refuse_twice(way: str, asked: Collection[str], others: Mapping[str, str]) ->
             raise UserError(f"{name} is given twice, by {others[name]} and by {way}. Give it once.")
 
 
-def takes_flags(settings: type[Settings], presets: Mapping[str, Settings]) -> Callable[..., Callable[..., None]]:
+def takes_flags(
+    settings: type[Settings], presets: Mapping[str, Settings], only: Collection[str] | None = None
+) -> Callable[..., Callable[..., None]]:
     """Return a decorator that replaces a command's parameter ``flags`` by an option for each setting.
 
-    The command gets the options that are given, by name of the setting.
+    only: names of the settings that get one, by default all. The command gets the options that are given, by name of
+    the setting.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -92,7 +95,8 @@ def takes_flags(settings: type[Settings], presets: Mapping[str, Settings]) -> Ca
             flags = {name: given.pop(name) for name in options}
             command(**given, flags={name: value for name, value in flags.items() if value is not None})
 
-        options = {name: _option(settings, name, presets) for name in settings.model_fields}
+        asked = [name for name in settings.model_fields if only is None or name in only]
+        options = {name: _option(settings, name, presets) for name in asked}
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(command, eval_str=True).parameters.values():
             own = options.values() if parameter.name == "flags" else [parameter]

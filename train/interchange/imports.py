@@ -71,7 +71,7 @@ def import_proposals(
     with said_plainly(workspace.path), TemporaryFile(dir=workspace.path) as kept:
         for number, boxes in enumerate(_as_many(reference.read_proposals(file), len(photos), file, "proposals")):
             if photos[number].status == "ok":
-                _check_inside(boxes, photos[number], file)
+                check_inside(boxes, photos[number], file)
             kept.write(boxes.astype("<i2").tobytes())
             counts.append(len(boxes))
             progress.advance()
@@ -259,7 +259,7 @@ def _read_rois(file: Path, photos: list[Image], progress: Progress) -> list[np.n
     for photo, own in zip(photos, _as_many(reference.read_rois(file), len(photos), file, "RoIs"), strict=True):
         if not len(own):
             raise UserError(f"{file}: {photo.path} has no RoI.")
-        _check_inside(own, photo, file)
+        check_inside(own, photo, file)
         rois.append(own)
         progress.advance()
     return rois
@@ -299,7 +299,8 @@ def _as_many(items: Iterable[T], count: int, file: Path, what: str) -> Iterator[
         raise UserError(f"{file} has {what} of {seen} images, but lists {count}.")
 
 
-def _check_inside(boxes: np.ndarray, photo: Image, file: Path) -> None:
+def check_inside(boxes: np.ndarray, photo: Image, file: Path) -> None:
+    """Raise UserError unless all boxes, int16 [M, 4], are inside their photo. file: where they are from."""
     x, y, w, h = boxes.astype(np.int64).T
     outside = (x < 0) | (y < 0) | (w < 1) | (h < 1) | (x + w > photo.width) | (y + h > photo.height)
     if outside.any():

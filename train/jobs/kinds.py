@@ -89,15 +89,17 @@ class Mine(Job):
     def work(self, workspace: Workspace, run_id: int, progress: Progress) -> None:
         from orl_explorer.train.mining.given import Given, adopt
         from orl_explorer.train.mining.mine import mine
+        from orl_explorer.train.mining.place import working
         from orl_explorer.train.training.distributed import choose_device
 
         asked = *self._rows(workspace), self.name, self.config
-        how: dict[str, Any] = {"workers": self.workers, "device": str(choose_device()), "progress": progress}
-        if self.imported is None:
-            mine(workspace, *asked, run_id=run_id, **how)
-        else:
-            given = Given.load(workspace.run_folder(run_id) / GIVEN)
-            adopt(workspace, *asked, given, run_id=run_id, **how)
+        how: dict[str, Any] = {"device": str(choose_device()), "progress": progress}
+        with working(workers=self.workers, progress=progress) as place:
+            if self.imported is None:
+                mine(workspace, *asked, run_id=run_id, place=place, **how)
+            else:
+                given = Given.load(workspace.run_folder(run_id) / GIVEN)
+                adopt(workspace, *asked, given, run_id=run_id, place=place, **how)
 
     def made(self, workspace: Workspace, run: Run) -> bool:
         found = find_set(workspace.store, run.name)

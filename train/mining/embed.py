@@ -2,67 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import PIL.Image
 
 from orl_explorer.db.lost import Lost
 from orl_explorer.db.models import Image
 from orl_explorer.db.sets import read, write
-from orl_explorer.orl.pixels import UnreadableImage, center_crop, crop_box, squeeze
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import leave_out, lost_as
 from orl_explorer.train.mining.cost import ROIS
 from orl_explorer.train.mining.embeddings import Embeddings
-from orl_explorer.train.mining.features import Features, finite, photo_keys, roi_keys
+from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
+from orl_explorer.train.mining.forward import FeatureOf, Shot
+from orl_explorer.train.mining.place import Here, WorkPlace
 from orl_explorer.train.photos import Photos
-from orl_explorer.train.progress import Progress, map_ahead, timed
+from orl_explorer.train.progress import Progress, timed
 from orl_explorer.train.workspace import Workspace
 
 BLOCK = 64  # images per transaction
 
 
 class _OfPhoto(NamedTuple):
-    """What is computed of each photo: names of the phase and of its result, the rows, and how a row is made.
-
-    view: makes the network's input, uint8 [S, S, 3]. forward: uint8 [B, S, S, 3] -> float32 [B, D]. at_once: B.
-    """
+    """What is computed of each photo: names of the phase and of its result, the rows, and how a row is made."""
 
     doing: str
     done: str
     stored: Embeddings
-    view: Callable[[PIL.Image.Image], np.ndarray]
-    forward: Callable[[np.ndarray], np.ndarray]
-    at_once: int
+    view: FeatureOf
 
 
-def embed_images(features: Features, images: list[Image], photos: Photos, progress: Progress) -> list[Image]:
+def embed_images(
+    features: Features, images: list[Image], photos: Photos, progress: Progress, place: WorkPlace | None = None
+) -> list[Image]:
     """Compute the image features that are not on disk yet. Returns the images that have one."""
-    each = _OfPhoto(
-        "Embedding photos",
-        "Photos embedded",
-        features.images,
-        center_crop,
-        lambda pixels: features.encoder.embed_images(pixels),
-        features.batch,
-    )
-    return _add_photos(features, each, images, photos, progress)
+    each = _OfPhoto("Embedding photos", "Photos embedded", features.images, "images")
+    return _add_photos(features, each, images, photos, progress, place or Here())
 
 
-def map_attention(features: Features, images: list[Image], photos: Photos, progress: Progress) -> list[Image]:
+def map_attention(
+    features: Features, images: list[Image], photos: Photos, progress: Progress, place: WorkPlace | None = None
+) -> list[Image]:
     """Compute the attention maps of photos that are not on disk yet. Returns the images that have one."""
-    each = _OfPhoto(
-        "Computing attention maps",
-        "Attention maps",
-        features.attention,
-        squeeze,
-        lambda pixels: features.encoder.attention(pixels),
-        max(2, features.batch // 8),  # eight times the pixels of a crop; a single photo is doubled
-    )
-    return _add_photos(features, each, images, photos, progress)
+    each = _OfPhoto("Computing attention maps", "Attention maps", features.attention, "attention")
+    return _add_photos(features, each, images, photos, progress, place or Here())
 
 
 def embed_rois(
@@ -72,41 +56,26 @@ def embed_rois(
     images: list[Image],
     photos: Photos,
     progress: Progress,
+    place: WorkPlace | None = None,
     *,
     settled: bool = False,
 ) -> list[Image]:
-    """Compute the features of a set's candidates that are not on disk yet.
+    """Compute the features of a set's candidates that are not on disk yet, here or at another place.
 
     Returns the images that have all. The others lose their candidates, or raise UserError if the set's photos are
     settled.
     """
-    lost: dict[int, Lost] = {}
+    failed: dict[int, str] = {}
     count = sum(len(keys) for _, keys, _ in _unseen_boxes(workspace, set_id, features, images))
     progress.phase("Embedding RoIs", count)
-    _tell_outdated(features.rois, progress)
-
-    def crops(work: tuple[Image, np.ndarray, np.ndarray]) -> list[tuple[int, str, np.ndarray]]:
-        image, keys, boxes = work
-        photo = _read(photos, image, lost)
-        if photo is None:
-            return []
-        return [(int(key), image.path, crop_box(photo, box)) for key, box in zip(keys, boxes, strict=True)]
-
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        with ThreadPoolExecutor(2) as pool:
-            each = (
-                crop
-                for found in map_ahead(pool, crops, _unseen_boxes(workspace, set_id, features, images), 4)
-                for crop in found
-            )
-            for batch in batched(each, features.batch):
-                keys, paths, pixels = zip(*batch, strict=True)
-                yield np.array(keys), finite(features.encoder.embed_rois(np.stack(pixels)), paths, features.name)
-                progress.advance(len(batch))
-
+    _tell_stored(features.rois, progress)
+    shots = (
+        shot_of(image, photos, keys, boxes) for image, keys, boxes in _unseen_boxes(workspace, set_id, features, images)
+    )
     with timed(progress, ROIS, count):
-        added = features.rois.add(batches()) if count else 0
-    if lost:
+        made = (place or Here()).embed("rois", features, shots, failed, progress)
+        added = features.rois.add(made) if count else 0
+    if lost := _lost(failed, images, photos):
         first_path = next(image.path for image in images if image.id in lost)
         images = leave_out(workspace, images, photos, lost, progress)
         if settled:
@@ -115,43 +84,40 @@ def embed_rois(
                 "the run, or mine another set."
             )
         write.drop_candidates(workspace.store, set_id, lost)
-        return embed_rois(workspace, set_id, features, images, photos, progress)  # RoIs of copies of a lost photo
+        return embed_rois(
+            workspace, set_id, features, images, photos, progress, place
+        )  # RoIs of copies of a lost photo
     all_rois = write.candidate_count(workspace.store, set_id, [image.id for image in images])
     progress.log(f"RoIs embedded: {added}, reused: {all_rois - added}.")
     return images
 
 
 def _add_photos(
-    features: Features, each: _OfPhoto, images: list[Image], photos: Photos, progress: Progress
+    features: Features, each: _OfPhoto, images: list[Image], photos: Photos, progress: Progress, place: WorkPlace
 ) -> list[Image]:
     """Compute and store what photos do not have yet. Returns the photos that have it now."""
     progress.phase(each.doing, each.stored.missing(photo_keys(images)))
-    _tell_outdated(each.stored, progress)
-    lost: dict[int, Lost] = {}
-
-    def viewed(work: tuple[int, Image]) -> list[tuple[int, np.ndarray]]:
-        key, image = work
-        photo = _read(photos, image, lost)
-        return [] if photo is None else [(key, each.view(photo))]
-
-    def batches(unseen: dict[int, Image]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        with ThreadPoolExecutor(2) as pool:
-            views = (one for found in map_ahead(pool, viewed, unseen.items(), 2 * each.at_once) for one in found)
-            for batch in batched(views, each.at_once):
-                keys, pixels = zip(*batch, strict=True)
-                paths = [unseen[key].path for key in keys]
-                yield np.array(keys), finite(each.forward(np.stack(pixels)), paths, features.name)
-                progress.advance(len(batch))
-
+    _tell_stored(each.stored, progress)
     added = 0
     while unseen := _unseen(each.stored, images):
-        added += each.stored.add(batches(unseen))
-        images = leave_out(features.workspace, images, photos, lost, progress)
-        if not lost:
+        failed: dict[int, str] = {}  # copies of a lost photo's file may still be there
+        shots = (shot_of(image, photos, np.array([key])) for key, image in unseen.items())
+        added += each.stored.add(place.embed(each.view, features, shots, failed, progress))
+        images = leave_out(features.workspace, images, photos, _lost(failed, images, photos), progress)
+        if not failed:
             break
-        lost.clear()  # copies of a lost photo's file may still be there
     progress.log(f"{each.done}: {added}, reused: {len(images) - added}.")
     return images
+
+
+def shot_of(image: Image, photos: Photos, keys: np.ndarray, boxes: np.ndarray | None = None) -> Shot:
+    """Return what is to be computed of a photo. keys: int64 [n]. boxes: int16 [n, 4], or None for the whole photo."""
+    return Shot(image.id, image.path, str(photos.path(image)), photos.stamp(image), keys, boxes)
+
+
+def _lost(failed: dict[int, str], images: list[Image], photos: Photos) -> dict[int, Lost]:
+    """Return why photos cannot be used that could not be read. failed: reasons of the attempts, by image id."""
+    return {image.id: lost_as(photos, image, failed[image.id]) for image in images if image.id in failed}
 
 
 def _unseen(stored: Embeddings, images: list[Image]) -> dict[int, Image]:
@@ -164,33 +130,15 @@ def _unseen(stored: Embeddings, images: list[Image]) -> dict[int, Image]:
     return unseen
 
 
-def _tell_outdated(stored: Embeddings, progress: Progress) -> None:
+def _tell_stored(stored: Embeddings, progress: Progress) -> None:
+    """Log what is unusual about the stored features."""
     if stored.outdated:
         progress.log(
             f"{stored.outdated} features were stored by an earlier version, without a record of their pixels. "
             "Computing them again."
         )
-
-
-def _read(photos: Photos, image: Image, lost: dict[int, Lost]) -> PIL.Image.Image | None:
-    """Decode a photo, or return None and note why it cannot be read."""
-    try:
-        return photos.read(image)
-    except UnreadableImage as error:
-        lost[image.id] = lost_as(photos, image, str(error))
-        return None
-
-
-def batched(items: Iterable, size: int) -> Iterator[list]:
-    """Yield the items in lists of a size. The last one may be shorter."""
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+    if stored.duplicates:
+        progress.log(f"{stored.duplicates} features are stored twice. The first of each is used.")
 
 
 def _unseen_boxes(

@@ -1,4 +1,6 @@
-"""Features on disk: one growing, memory-mapped array for each encoder and kind, and the key of each of its rows.
+"""Features on disk: memory-mapped arrays for each encoder and kind, and the key of each of their rows.
+
+One array grows. Beside it there may be parts that were computed elsewhere, which are read where they lie.
 
 A key is derived from the pixels that a feature describes (``train.mining.features``), not from ids of the store. In
 any store, a photo finds the features of its own pixels or none.
@@ -12,13 +14,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from filelock import FileLock
 
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish, said_plainly
+from orl_explorer.train.mining.part_files import PartFile
 
 FeatureKind = Literal["images", "rois", "attention-and-looks", "train", "test"]
 DTYPE = "<f4"  # half precision would save disk space but change the order of nearly equal pairs
@@ -27,17 +30,36 @@ DTYPE = "<f4"  # half precision would save disk space but change the order of ne
 VERSION = 2
 
 
+PARTS = f"parts-{VERSION}"  # folder of parts that were computed elsewhere
+SUFFIX = ".part"
+TAKEN = 4096  # rows of a part that are appended at once
+
+
+class _Array(NamedTuple):
+    """An array of vectors on disk. offset: byte at which it begins."""
+
+    file: Path
+    offset: int
+    rows: int
+
+
 @dataclass(frozen=True)
 class _Index:
-    """Keys in ascending order, and the row of each. Replaced as a whole, so that threads see a consistent index."""
+    """Keys in ascending order, and the row of each. Replaced as a whole, so that threads see a consistent index.
+
+    Rows are counted through all arrays; starts: int64, the first row of each. Of equal keys, the first row counts.
+    """
 
     keys: np.ndarray
     rows: np.ndarray
+    arrays: tuple[_Array, ...]
+    starts: np.ndarray
 
     @classmethod
-    def of(cls, written: np.ndarray) -> _Index:
+    def of(cls, written: np.ndarray, arrays: tuple[_Array, ...]) -> _Index:
         rows = np.argsort(written, kind="stable")
-        return cls(written[rows], rows)
+        starts = np.cumsum([0, *(array.rows for array in arrays)])[:-1]
+        return cls(written[rows], rows, arrays, starts)
 
     def find(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the row of each key, int64 [n], and whether it has one, bool [n]."""
@@ -52,6 +74,7 @@ class Embeddings:
 
     ``<kind>-2.vectors`` is little-endian float32 [n, D], ``<kind>-2.keys`` int64 [n], ``<kind>-2.json`` the header.
     Keys are written after their vectors are on disk, so a killed process may lose rows but never has wrong ones.
+    Files in ``parts-2`` (``train.mining.part_files``) hold further rows and are never written to.
     """
 
     def __init__(self, folder: Path, kind: FeatureKind, width: int, weights_sha256: str) -> None:
@@ -63,7 +86,9 @@ class Embeddings:
         self._header = {"dtype": DTYPE, "width": width, "weights_sha256": weights_sha256}
         self._check()
         self._row_bytes = width * np.dtype(DTYPE).itemsize
-        self._index = _Index.of(np.empty(0, np.int64))
+        self._own = 0  # rows of the growing array
+        self._parts: tuple[Path, ...] = ()
+        self._index = _Index.of(np.empty(0, np.int64), (_Array(self._vectors, 0, 0),))
         self.refresh()
 
     def _check(self) -> bool:
@@ -85,17 +110,47 @@ class Embeddings:
         return True
 
     def refresh(self) -> None:
-        """Read the keys of rows that another process has added, if any."""
-        rows = 0
+        """Read the keys of rows that another process has added, if any. Raises UserError if a part is damaged."""
+        rows, parts = 0, tuple(part_paths(self._folder))
         if self._keys.exists() and self._vectors.exists():
             rows = min(self._keys.stat().st_size // 8, self._vectors.stat().st_size // self._row_bytes)
-        if rows != self.rows:
-            self._index = _Index.of(np.fromfile(self._keys, "<i8", count=rows))
+        if (rows, parts) == (self._own, self._parts):
+            return
+        keys = [np.fromfile(self._keys, "<i8", count=rows) if rows else np.empty(0, np.int64)]
+        arrays = [_Array(self._vectors, 0, rows)]
+        for path in parts:
+            try:
+                part = PartFile.read(path)
+            except UserError:
+                if path.exists():
+                    raise
+                continue  # compacted since the folder was listed: the next refresh finds its rows in the growing array
+            if self._kind in part:
+                self._check_part(part)
+                keys.append(part.section(f"{self._kind}-keys"))
+                arrays.append(_Array(path, part.where(self._kind), part.rows(self._kind)))
+        self._own, self._parts = rows, parts
+        self._index = _Index.of(np.concatenate(keys), tuple(arrays))
+
+    def _check_part(self, part: PartFile) -> None:
+        about = part.description["encoder"]["weights_sha256"], part.description["sections"][self._kind]["width"]
+        if about != (self._header["weights_sha256"], self.width):
+            raise UserError(f"{part.path} holds features of other weights. Move it away and mine again.")
 
     @property
     def rows(self) -> int:
         """Number of rows."""
         return len(self._index.keys)
+
+    @property
+    def duplicates(self) -> int:
+        """Number of rows whose key has an earlier row, which counts."""
+        return int((self._index.keys[1:] == self._index.keys[:-1]).sum())
+
+    @property
+    def parts(self) -> int:
+        """Number of files that hold rows beside the growing array."""
+        return len(self._index.arrays) - 1
 
     @property
     def outdated(self) -> int:
@@ -123,19 +178,38 @@ class Embeddings:
         if not len(keys):
             return np.empty((0, self.width), np.float32)
         index = self._index
+        rows = self._rows_of(index, keys)
+        try:
+            return self._read(index, rows)
+        except FileNotFoundError:  # a part was compacted meanwhile: its rows are in the growing array now
+            self.refresh()
+            return self._read(self._index, self._rows_of(self._index, keys))
+
+    def _rows_of(self, index: _Index, keys: np.ndarray) -> np.ndarray:
         rows, there = index.find(keys)
         if not there.all():
             raise UserError(
                 f"{int((~there).sum())} of {len(keys)} features are not in {self._folder}. Mine with this encoder."
             )
-        if (np.diff(rows) == 1).all():  # usual for the RoIs of a photo: mapped, not copied
-            return self._mapped(int(rows[0]), len(rows))
-        return self._mapped(0, len(index.keys))[rows]
+        return rows
 
-    def _mapped(self, first: int, count: int) -> np.ndarray:
-        begin = first * self._row_bytes
+    def _read(self, index: _Index, rows: np.ndarray) -> np.ndarray:
+        of = np.searchsorted(index.starts, rows, "right") - 1 if len(index.arrays) > 1 else np.zeros(1, np.int64)
+        if (of == of[0]).all():
+            array, within = index.arrays[of[0]], rows - index.starts[of[0]]
+            if (np.diff(within) == 1).all():  # usual for the RoIs of a photo: mapped, not copied
+                return self._mapped(array, int(within[0]), len(within))
+            return self._mapped(array, 0, array.rows)[within]
+        found = np.empty((len(rows), self.width), np.float32)
+        for number in np.unique(of).tolist():
+            here, array = of == number, index.arrays[number]
+            found[here] = self._mapped(array, 0, array.rows)[rows[here] - index.starts[number]]
+        return found
+
+    def _mapped(self, array: _Array, first: int, count: int) -> np.ndarray:
+        begin = array.offset + first * self._row_bytes
         page = begin - begin % mmap.ALLOCATIONGRANULARITY
-        with self._vectors.open("rb") as file:
+        with array.file.open("rb") as file:
             bytes_ = mmap.mmap(
                 file.fileno(), begin - page + count * self._row_bytes, access=mmap.ACCESS_READ, offset=page
             )
@@ -165,8 +239,8 @@ class Embeddings:
             self.refresh()
             with self._vectors.open("ab") as vectors, self._keys.open("ab") as keys:
                 # A killed writer may have left part of a row, or vectors without keys.
-                vectors.truncate(self.rows * self._row_bytes)
-                keys.truncate(self.rows * 8)
+                vectors.truncate(self._own * self._row_bytes)
+                keys.truncate(self._own * 8)
                 for new_keys, new_vectors in batches:
                     vectors.write(np.ascontiguousarray(new_vectors, DTYPE).tobytes())
                     vectors.flush()
@@ -176,6 +250,26 @@ class Embeddings:
                     added += len(new_keys)
             self.refresh()
         return added
+
+    def take_in(self, part: PartFile) -> int:
+        """Append the rows of a part that the growing array has not. Returns their number."""
+        if self._kind not in part:
+            return 0
+        self._check_part(part)
+        keys, vectors = part.section(f"{self._kind}-keys"), part.section(self._kind)
+        own = np.sort(np.fromfile(self._keys, "<i8", count=self._own)) if self._own else np.empty(0, np.int64)
+        new = np.flatnonzero(~np.isin(keys, own))
+        new = new[np.sort(np.unique(keys[new], return_index=True)[1])]
+        some = (new[start : start + TAKEN] for start in range(0, len(new), TAKEN))
+        return self.add((keys[rows], vectors[rows]) for rows in some) if len(new) else 0
+
+
+def part_paths(folder: Path) -> list[Path]:
+    """Return the files of a folder's parts, by name."""
+    try:
+        return sorted(path for path in (folder / PARTS).iterdir() if path.suffix == SUFFIX)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -22,6 +21,7 @@ from orl_explorer.train.lost import cannot_read
 from orl_explorer.train.mining.candidates import Candidates
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.embeddings import Embeddings
+from orl_explorer.train.mining.forward import crops_at_once
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.remembered import Remembered
 from orl_explorer.train.settings import Precision
@@ -29,6 +29,7 @@ from orl_explorer.train.workspace import Workspace
 
 if TYPE_CHECKING:  # imports torch, which is not needed if all features are on disk
     from orl_explorer.orl.encoder import EncoderNetwork
+    from orl_explorer.train.encoders.state_dicts import Weights
 
 REMEMBERED = 20_000  # features in memory of boxes that no set uses, about 100 MB at 1280 floats
 PHOTOS = 5_000  # photos in memory whose map or feature is not on disk; their maps take about 70 MB
@@ -74,9 +75,7 @@ class Features:
         self._encoder: EncoderNetwork | None = None
         self._loading = threading.Lock()
         self.name = row.name
-        self.batch = 8 if device == "cpu" else 128  # crops per forward pass; a CPU's caches hold the maps of a few
-        if precision == "fp32-onnx":
-            self.batch = 16 * (os.cpu_count() or 1)  # which its threads share
+        self.batch = crops_at_once(device, precision)
         self.folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
         self.images = Embeddings(self.folder, "images", row.image_features, row.weights_sha256)
         self.rois = Embeddings(self.folder, "rois", row.roi_features, row.weights_sha256)
@@ -92,6 +91,17 @@ class Features:
         return Embeddings(
             self.folder, "attention-and-looks", ATTENTION_PLANES * ATTENTION_CELLS**2, self._row.weights_sha256
         )
+
+    @property
+    def precision(self) -> Precision:
+        """Precision of the forward passes."""
+        return self._precision
+
+    def weights(self) -> Weights:
+        """Load the network's weights, to build it elsewhere. Raises UserError."""
+        from orl_explorer.train.encoders.weights import stored_weights
+
+        return stored_weights(self.workspace, self._row)
 
     @property
     def encoder(self) -> EncoderNetwork:

@@ -19,6 +19,7 @@ from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.embed import BLOCK, embed_images, embed_rois
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.mining.mine import MATCHED, match_rois, publish_set_measured, search_and_embed
+from orl_explorer.train.mining.place import Here, WorkPlace
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
@@ -79,6 +80,7 @@ def adopt(
     workers: int | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
+    place: WorkPlace | None = None,
 ) -> CorrespondenceSet:
     """Make a complete set of given correspondences. Continues an interrupted attempt of the same run.
 
@@ -87,6 +89,7 @@ def adopt(
     RoIs as raw boxes. Raises UserError if the photos have changed since the correspondences were read.
     """
     progress = progress or Progress()
+    place = place or Here(workers)
     store = workspace.store
     photos = Photos.of(store, dataset.id)
     known = {image.id: image for image in known_photos(workspace, dataset, progress)}
@@ -97,12 +100,12 @@ def adopt(
     adopted = write.begin_set(store, name, dataset.id, encoder.id, config.model_dump(), run_id)
     features = Features(workspace, encoder, device, config.precision)
     if given.only_neighbors:
-        read = search_and_embed(workspace, adopted.id, features, images, photos, config, workers, progress)
+        read = search_and_embed(workspace, adopted.id, features, images, photos, config, place, progress)
         _need_all(read, images, dataset)
     else:
         _take_rois(workspace, adopted.id, images, given, config, progress)
-        _need_all(embed_images(features, images, photos, progress), images, dataset)
-        embed_rois(workspace, adopted.id, features, images, photos, progress, settled=True)
+        _need_all(embed_images(features, images, photos, progress, place), images, dataset)
+        embed_rois(workspace, adopted.id, features, images, photos, progress, place, settled=True)
     _take_neighbors(workspace, adopted.id, features, images, given, progress)
     if given.only_neighbors:
         match_rois(workspace, adopted.id, features, images, config, progress)

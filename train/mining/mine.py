@@ -26,9 +26,10 @@ from orl_explorer.train.lost import leave_out, lost_as, present_or_stored
 from orl_explorer.train.mining.candidates import Described, candidates, describe, match, raw_boxes, searches
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.cost import proposals_metric
-from orl_explorer.train.mining.embed import BLOCK, batched, embed_images, embed_rois, map_attention
+from orl_explorer.train.mining.embed import BLOCK, embed_images, embed_rois, map_attention
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
-from orl_explorer.train.mining.propose import propose_all
+from orl_explorer.train.mining.forward import batched
+from orl_explorer.train.mining.place import Here, WorkPlace
 from orl_explorer.train.mining.quality import measure
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress, Within, map_ahead, one_ahead, timed
@@ -90,13 +91,15 @@ def mine(
     workers: int | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
+    place: WorkPlace | None = None,
 ) -> CorrespondenceSet:
     """Mine a dataset into a new correspondence set. Continues an interrupted attempt of the same run.
 
-    workers: processes for selective search, by default one per core. The result does not depend on the workers, on
-    interruptions or on the order in which photos are finished.
+    place: where photos are searched and embedded, by default here with ``workers`` processes for selective search, one
+    per core. The result does not depend on the place, on interruptions or on the order in which photos are finished.
     """
     progress = progress or Progress()
+    place = place or Here(workers)
     check(workspace, dataset, name, config)
     store = workspace.store
     mined = write.begin_set(store, name, dataset.id, encoder.id, config.model_dump(), run_id)
@@ -106,11 +109,11 @@ def mine(
     known = known_photos(workspace, dataset, progress)
     if write.images_with_neighbors(store, mined.id):  # by an earlier attempt: the photos of the set are settled
         images = list(read.set_images(store, mined.id))
-        embed_rois(workspace, mined.id, features, images, photos, progress, settled=True)
+        embed_rois(workspace, mined.id, features, images, photos, progress, place, settled=True)
     else:
         images = present_or_stored(workspace, known, photos, progress)
         _drop_others(workspace, mined.id, images)
-        images = search_and_embed(workspace, mined.id, features, images, photos, config, workers, progress)
+        images = search_and_embed(workspace, mined.id, features, images, photos, config, place, progress)
         if len(images) <= config.neighbors:
             raise UserError(
                 f"Only {plural(len(images), 'photo')} of '{dataset.name}' can be read, too few for "
@@ -152,26 +155,25 @@ def search_and_embed(
     images: list[Image],
     photos: Photos,
     config: MineConfig,
-    workers: int | None,
+    place: WorkPlace,
     progress: Progress,
 ) -> list[Image]:
     """Find the RoIs of photos, and compute the features of photos and RoIs. Returns the photos that could be read.
 
-    workers: for selective search, by default one per core. An accelerator gets the photos in parts: while it embeds a
-    part, the processor searches the next one. On the processor alone, both would only take turns.
+    An accelerator gets the photos in parts: while it embeds a part, processors search the next one.
     """
 
     def proposed(part: list[Image], told: Progress) -> list[Image]:
-        return propose_missing(workspace, part, photos, config, workers or os.cpu_count() or 1, told)
+        return propose_missing(workspace, part, photos, config, place, told)
 
     def embedded(part: list[Image], told: Progress) -> list[Image]:
-        kept = embed_images(features, part, photos, told)
+        kept = embed_images(features, part, photos, told, place)
         if config.needs_objectness:
-            kept = map_attention(features, kept, photos, told)
+            kept = map_attention(features, kept, photos, told, place)
         filter_rois(workspace, set_id, features, kept, config, told)
-        return embed_rois(workspace, set_id, features, kept, photos, told)
+        return embed_rois(workspace, set_id, features, kept, photos, told, place)
 
-    overlap = features.on_accelerator and config.proposals == "search"
+    overlap = place.overlaps(features) and config.proposals == "search"
     count = len(images) // PART if overlap else 1
     if count <= 1:
         kept = embedded(proposed(images, progress), progress)
@@ -198,7 +200,7 @@ def _in_parts(images: list[Image], count: int, proposed: _Stage, embedded: _Stag
 
 
 def propose_missing(
-    workspace: Workspace, images: list[Image], photos: Photos, config: MineConfig, workers: int, progress: Progress
+    workspace: Workspace, images: list[Image], photos: Photos, config: MineConfig, place: WorkPlace, progress: Progress
 ) -> list[Image]:
     """Compute missing proposals if the settings use selective search. Returns the images that could be read."""
     if config.proposals != "search":
@@ -207,19 +209,19 @@ def propose_missing(
     missing = set(write.missing_proposals(workspace.store, [i.id for i in images], config.method))
     todo = [i for i in images if i.id in missing]
     progress.phase("Running selective search", len(todo))
-    lost = _propose(workspace, todo, photos, config, workers, progress) if todo else {}
+    lost = _propose(workspace, todo, photos, config, place, progress) if todo else {}
     progress.log(f"Proposals computed: {len(todo) - len(lost)}, reused: {len(images) - len(todo)}.")
     return leave_out(workspace, images, photos, lost, progress)
 
 
 def _propose(
-    workspace: Workspace, todo: list[Image], photos: Photos, config: MineConfig, workers: int, progress: Progress
+    workspace: Workspace, todo: list[Image], photos: Photos, config: MineConfig, place: WorkPlace, progress: Progress
 ) -> dict[int, Lost]:
     """Search photos and store their raw boxes. Returns those that could not be read."""
     lost: dict[int, Lost] = {}
     done: dict[int, np.ndarray] = {}
     try:
-        all_found = propose_all(searches(todo, photos, config), len(todo), workers, progress)
+        all_found = place.search(searches(todo, photos, config), len(todo), progress)
         with timed(progress, proposals_metric(), len(todo)), closing(all_found):
             for image, found in zip(todo, all_found, strict=True):
                 if isinstance(found, str):

@@ -9,6 +9,7 @@ import pytest
 
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.embeddings import Embeddings
+from orl_explorer.train.mining.part_files import PartFile, RowLayout, unfinished
 
 WIDTH = 3
 
@@ -122,3 +123,70 @@ def test_a_header_that_was_never_finished_is_written_anew(tmp_path: Path, header
     tmp_path.joinpath("rois-2.json").write_text(header)  # killed while it was written: there are no rows yet
     opened(tmp_path).add([batch(1)])
     assert opened(tmp_path).rows == 1
+
+
+def part(folder: Path, name: str, *numbers: int, sha: str = "abc") -> Path:
+    """Write a part with rows like those of ``batch``, where imports put it."""
+    out = folder / "parts-2" / f"{name}.part"
+    out.parent.mkdir(exist_ok=True)
+    described = {"kind": "features", "encoder": {"name": "some", "weights_sha256": sha}}
+    with unfinished(out, described, {"rois": RowLayout("<f4", WIDTH)}, []) as writing:
+        assert writing is not None
+        keys, rows = batch(*numbers)
+        writing.append("rois", rows, keys.tolist())
+        writing.finish({"rois-keys": keys}, {})
+    return out
+
+
+def test_parts_and_the_growing_file_are_read_together(tmp_path: Path) -> None:
+    part(tmp_path, "b", 4, 5)
+    part(tmp_path, "a", 6, 7, 8)
+    store = opened(tmp_path)
+    assert (store.rows, store.parts, store.duplicates) == (5, 2, 0)
+    assert store.get(np.array([5, 8, 4])).tolist() == [[5, 2.5, -5], [8, 4, -8], [4, 2, -4]]
+    store.add([batch(1, 2)])
+    assert store.get(np.array([7, 8])).tolist() == [[7, 3.5, -7], [8, 4, -8]]
+    everything = np.array([1, 2, 4, 5, 6, 7, 8])
+    for again in (store, opened(tmp_path)):
+        assert again.have(np.array([1, 3, 5, 9])).tolist() == [True, False, True, False]
+        assert again.get(everything).tolist() == [[i, i / 2, -i] for i in everything]
+        assert again.lazily(everything)[2:4].tolist() == [[4, 2, -4], [5, 2.5, -5]]
+    assert np.fromfile(tmp_path / "rois-2.keys", "<i8").tolist() == [1, 2]
+
+
+def test_a_part_that_comes_later_is_seen_at_the_next_refresh(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    part(tmp_path, "a", 3)
+    assert store.have(np.array([3])).tolist() == [False]
+    store.refresh()
+    assert store.get(np.array([3])).tolist() == [[3, 1.5, -3]]
+
+
+def test_of_rows_with_one_key_the_first_counts(tmp_path: Path) -> None:
+    opened(tmp_path).add([(np.array([1]), np.full((1, WIDTH), 9, np.float32))])
+    part(tmp_path, "a", 1, 2)
+    part(tmp_path, "b", 2, 3)
+    store = opened(tmp_path)
+    assert store.get(np.array([1, 2, 3])).tolist() == [[9, 9, 9], [2, 1, -2], [3, 1.5, -3]]
+    assert (store.rows, store.duplicates) == (5, 2)
+
+
+def test_parts_of_other_weights_are_refused(tmp_path: Path) -> None:
+    part(tmp_path, "a", 1, sha="other")
+    with pytest.raises(UserError, match=r"a\.part holds features of other weights\. Move it away and mine again\."):
+        opened(tmp_path)
+
+
+def test_parts_are_taken_into_the_growing_file(tmp_path: Path) -> None:
+    """A reader that opened the folder before still finds every row."""
+    opened(tmp_path).add([batch(1)])
+    paths = [part(tmp_path, "a", 1, 2, 3), part(tmp_path, "b", 3, 4)]
+    reader = opened(tmp_path)
+    for path, rows in zip(paths, (2, 1), strict=True):
+        assert opened(tmp_path).take_in(PartFile.read(path)) == rows
+        assert opened(tmp_path).take_in(PartFile.read(path)) == 0  # by a compaction that was killed before the removal
+        path.unlink()
+    assert np.fromfile(tmp_path / "rois-2.keys", "<i8").tolist() == [1, 2, 3, 4]
+    for store in (reader, opened(tmp_path)):
+        assert store.get(np.array([4, 2, 1])).tolist() == [[4, 2, -4], [2, 1, -2], [1, 0.5, -1]]
+    assert (reader.rows, reader.parts) == (4, 0)
