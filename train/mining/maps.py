@@ -172,7 +172,7 @@ def find_map(workspace: Workspace, shown: MapOf) -> Map | None:
 
 
 def make_map(workspace: Workspace, shown: MapOf, progress: Progress | None = None) -> Map:
-    """WorkPlace every point and save the map. Raises UserError if fewer than ``FEWEST`` points have features."""
+    """Place every point and save the map. Raises UserError if fewer than ``FEWEST`` points have features."""
     progress = progress or Progress()
     points = points_of(workspace, shown)
     what = "photo" if shown.mined is None else "RoI"

@@ -7,11 +7,14 @@ lost are done again by others.
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +33,7 @@ from orl_explorer.train.progress import Progress
 from orl_explorer.train.words import plural
 
 SEARCHED = 4  # photos of a task of selective search
+REACH = 10.0  # seconds in which the head of a cluster must answer
 
 
 @contextmanager
@@ -40,17 +44,7 @@ def on_ray(address: str, progress: Progress) -> Iterator[WorkPlace]:
     """
     connecting = not ray.is_initialized()
     if connecting:
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            ray.init("auto" if address == "ray" else address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-            raise UserError(
-                f"Cannot connect to a Ray cluster at {address}: {reason}. Start one with `ray start --head`."
-            ) from error
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, handler)  # Ray's own would end the run instead of stopping it
+        _connect(address)
     place = OnRay()
     try:
         found = machines()
@@ -63,6 +57,35 @@ def on_ray(address: str, progress: Progress) -> Iterator[WorkPlace]:
         place.close()
         if connecting:
             ray.shutdown()
+
+
+def _connect(asked: str) -> None:
+    """Connect this process to a cluster. Raises UserError."""
+    address = _address(asked)
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), REACH):  # Ray itself would try for minutes
+            pass
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RayError, RuntimeError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise UserError(f"Cannot connect to the Ray cluster at {address}: {reason}.") from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray's own would end the run instead of stopping it
+
+
+def _address(asked: str) -> str:
+    """Return the address of a cluster: as given, or of the one that this machine belongs to. Raises UserError."""
+    if asked != "ray":
+        return asked
+    if (named := os.environ.get("RAY_ADDRESS", "auto")) != "auto":
+        return named
+    try:
+        return (Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster").read_text().strip()
+    except OSError:
+        raise UserError("No Ray cluster runs on this machine. Start one with `ray start --head`.") from None
 
 
 def _by_gpu(features: Features) -> bool:

@@ -6,6 +6,7 @@ Whatever the place, its results are stored by the process of the run, which alon
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -92,7 +93,7 @@ def working(on: str | None = None, workers: int | None = None, progress: Progres
     if not on:
         yield Here(workers)
         return
-    if on != "ray" and not on.startswith("ray://"):
+    if on != "ray" and not re.fullmatch(r"ray://.+:\d+", on):
         raise UserError(f"Invalid value for the place of mining: {on}. Use ray, or ray://HOST:PORT.")
     try:
         from orl_explorer.train.mining.on_ray import on_ray

@@ -13,14 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named, usable_images
 from orl_explorer.db.sets import write
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.compact import compact
 from orl_explorer.train.mining.config import OBJECT, MineConfig
-from orl_explorer.train.mining.features import Features
 from orl_explorer.train.mining.part_files import PartFile
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import mine
@@ -187,15 +185,12 @@ def test_a_part_that_was_killed_goes_on(origin: Path, tmp_path: Path, parts: tup
         assert done.returncode == 0, done.stderr
         again = orl(*asked)
         assert again.stdout.endswith(" It was complete already.\n"), again.stdout
-        twin = next(file for kind in parts for file in kind if PartFile.read(file).description["part"] == 3)
-        if name == "embed":
-            twin = next(file for file in parts[1] if PartFile.read(file).description["part"] == 3)
+        finished = parts[0] if name == "propose" else parts[1]
+        twin = next(file for file in finished if PartFile.read(file).description["part"] == 3)
         mine_, theirs = PartFile.read(out), PartFile.read(twin)
         for section in theirs.description["sections"]:
             assert mine_.section(section).tobytes() == theirs.section(section).tobytes()
-    assert [path.name for path in tmp_path.iterdir()] == ["propose.part", "embed.part"] or len(
-        list(tmp_path.iterdir())
-    ) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["embed.part", "propose.part"]
 
 
 def test_what_is_no_complete_set_of_parts_is_refused_whole(
@@ -239,7 +234,7 @@ def test_what_is_no_complete_set_of_parts_is_refused_whole(
     assert not (here.embeddings / "starter").exists()
 
 
-def test_photos_that_differ_are_named(copy: Callable, parts: tuple, own_photos: Path, tmp_path: Path) -> None:
+def test_photos_that_differ_are_named(parts: tuple, own_photos: Path, tmp_path: Path) -> None:
     proposals, features = parts
     here = open_workspace(tmp_path / "differs")
 
@@ -258,10 +253,7 @@ def test_photos_that_differ_are_named(copy: Callable, parts: tuple, own_photos: 
     assert said("proposals", proposals) == (
         f"1 photo of the files is not in 'demo': scene-002.jpg of {holder} has other content. Write the parts again."
     )
-    assert "with the weights" in said("features", features) or "not in 'demo'" in said("features", features)
-    other = copy()
-    features_of = Features(other, encoder_named(other.store, "starter"))
-    assert features_of.rois.rows == 0
+    assert said("features", features).startswith("1 photo of the files is not in 'demo': scene-002.jpg of ")
 
 
 def test_features_find_the_encoder_with_their_weights(
