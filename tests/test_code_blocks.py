@@ -46,7 +46,7 @@ ONLY_CHECKED = {
     r"orl .*--on (ray|slurm)": "needs a cluster; tests/train/jobs starts them",
 }
 # Programs of which this project cannot tell whether their words are right.
-FOREIGN = {"apt-get", "cd", "docker", "git", "mkdir", "pipx", "ray", "source", "torchrun", "uvx"}
+FOREIGN = {"apt-get", "cd", "docker", "git", "mkdir", "pipx", "ray", "source", "sudo", "torchrun", "uvx"}
 # What makes a stage quick enough for a test.
 QUICK = {
     "pretrain": {"epochs": "1", "batch_size": "4", "image_size": "32", "workers": "0", "knn_every": "0"},

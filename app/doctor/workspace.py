@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from orl_explorer.app.doctor import Checked, sentence
+from orl_explorer.train.errors import UserError
 from orl_explorer.train.words import plural
 
 if TYPE_CHECKING:
@@ -182,6 +183,22 @@ def _features(opened: Workspace) -> Iterator[Checked]:
         else:
             rows = header.with_suffix(".keys").stat().st_size // 8
             yield Checked("features", f"{name}/{kind}", "ok", f"{rows} rows")
+    for path in sorted(opened.embeddings.glob("**/parts-*/*.part")):
+        yield _part(path, path.relative_to(opened.embeddings).as_posix(), known)
+
+
+def _part(path: Path, name: str, known: dict[str, str]) -> Checked:
+    """Check an imported file of features."""
+    from orl_explorer.train.mining.part_files import PartFile
+
+    try:
+        part = PartFile.read(path)
+        if part.description["encoder"]["weights_sha256"] != known.get(name.split("/")[0]):
+            raise UserError(f"{path} holds features of other weights than the encoder's.")
+    except (UserError, KeyError, TypeError) as error:
+        advice = f"Move {path} away. The features are computed again when they are needed."
+        return Checked("features", name, "problem", sentence(error), advice)
+    return Checked("features", name, "ok", f"part {part.description['part']} of {part.description['of']}")
 
 
 def _trouble(header: Path, weights: str | None) -> str:

@@ -17,6 +17,7 @@ from orl_explorer.app.doctor import Checked, installation
 from orl_explorer.app.doctor.installation import check_disk, check_installation, check_search
 from orl_explorer.app.doctor.workspace import check_workspace
 from orl_explorer.orl.selective_search import readiness
+from orl_explorer.train.mining.part_files import HEAD
 from orl_explorer.train.workspace import Workspace
 
 
@@ -78,6 +79,11 @@ def _no_header(folder: Path) -> None:
     (folder / "embeddings/starter/rois-2.json").write_text("{")
 
 
+def _cut_part(folder: Path) -> None:
+    (folder / "embeddings/starter/parts-2").mkdir()
+    (folder / "embeddings/starter/parts-2/one.part").write_bytes(HEAD)
+
+
 @pytest.mark.parametrize(
     ("break_it", "area", "subject", "said"),
     [
@@ -87,6 +93,7 @@ def _no_header(folder: Path) -> None:
         (_moved_photos, "datasets", "demo", "the folder /gone is missing"),
         (_changed_photo, "datasets", "demo", "1 of 8 photos tried cannot be read, such as images/scene-000.jpg"),
         (_cut_features, "features", "starter/images-2", "100 bytes of vectors are too few for 12 keys"),
+        (_cut_part, "features", "starter/parts-2/one.part", "one.part is truncated. Copy it again"),
         (_no_header, "features", "starter/rois-2", "cannot be read: Expecting property name"),
     ],
 )

@@ -145,6 +145,7 @@ def unfinished(
             _refuse_another(out, description, photos)
             yield None
             return
+        out.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(_aside(out, "lock"))
         try:
             lock.acquire(timeout=0)

@@ -34,6 +34,7 @@ from orl_explorer.train.settings import Precision
 if TYPE_CHECKING:
     from orl_explorer.train.encoders.state_dicts import Weights
 
+SPINS = "3000"  # turns of a waiting thread before it sleeps, as of the process of a run: others need the core
 Contents = Mapping[int, bytes]  # of files that a worker cannot read, by number of the job
 
 
@@ -127,6 +128,7 @@ class Embedder:
 
     def __init__(self, weights: Weights, precision: Precision, device: str) -> None:
         """Build the network. ``problem`` says if that failed: an actor that raises here dies without a sentence."""
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is imported
         from orl_explorer.train.encoders.weights import embedder
 
         self._batch, self._problem = crops_at_once(device, precision), ""
