@@ -22,9 +22,7 @@ from orl_explorer.train.workspace import open_workspace
 features_app = typer.Typer(help="Manage stored features.")
 
 OneDataset = Annotated[str, named_option(some_dataset, "--dataset", help="Name of the dataset.")]
-PartOption = Annotated[
-    str, typer.Option(metavar="I/N", help="Part I of N equal parts of the dataset, from 1/N to N/N.")
-]
+PartOption = Annotated[str, typer.Option(help="Part of the dataset, such as 2/3: the second of three equal parts.")]
 OutOption = Annotated[
     Path, typer.Option("--out", help="File to write. It appears when the part is complete. Run again to continue.")
 ]
