@@ -31,7 +31,7 @@ from rich.table import Table
 from orl_explorer.orl.selective_search.readiness import compile_search
 
 HEAD, OTHER = ("orl-head", "10.77.0.1"), ("orl-other", "10.77.0.2")  # namespaces and their addresses
-PORT = 6479
+PORT, DASHBOARD = 6479, 8479
 MOVED = "megabytes on the cable"
 MEMORY = "megabytes of the run"
 
@@ -63,7 +63,7 @@ def cluster(place: Path) -> Iterator[None]:
     """Start a node in each namespace, with half of the cores, and end them at the end."""
     cores = max(1, (os.cpu_count() or 2) // 2)
     common = ["--num-cpus", str(cores), "--object-store-memory", str(200 * 1024**2), "--block", "--disable-usage-stats"]
-    head = ["--head", f"--port={PORT}", "--include-dashboard=false", f"--temp-dir={place}"]
+    head = ["--head", f"--port={PORT}", f"--dashboard-port={DASHBOARD}", f"--temp-dir={place}"]
     others = [f"--address={HEAD[1]}:{PORT}"]
     nodes = []
     try:
@@ -79,10 +79,10 @@ def cluster(place: Path) -> Iterator[None]:
             node.wait()
 
 
-def environment(**more: str) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the variables of a process of this checkout."""
     equal = {"RAY_worker_niceness": "0"}  # Ray's 15 would leave the cores to whatever else runs
-    return os.environ | {"PYTHONPATH": str(HERE)} | equal | more
+    return os.environ | {"PYTHONPATH": str(HERE)} | equal
 
 
 def on_cable() -> float:
@@ -93,7 +93,7 @@ def on_cable() -> float:
     return sum(map(float, re.findall(r"[RT]X: *bytes.*\n *(\d+)", told.stdout)))
 
 
-def mine(photos: Path, encoder: str, workspace: Path, variables: dict[str, str]) -> dict[str, float]:
+def mine(photos: Path, encoder: str, workspace: Path, on: str) -> dict[str, float]:
     """Mine into a new workspace, in the first namespace. Returns the seconds of the command and of its phases."""
     source = "starter" if encoder == "starter" else f"random:{encoder}"
     at = "--workspace", str(workspace)
@@ -101,8 +101,8 @@ def mine(photos: Path, encoder: str, workspace: Path, variables: dict[str, str])
     for words in (["ingest", str(photos), "--name", "photos"], ["encoders", "add", source, "--name", "encoder"]):
         subprocess.run([*orl, *words, *at], env=environment(), check=True, stdout=subprocess.DEVNULL)
     moved, began = on_cable(), time.perf_counter()
-    words = ["mine", "--dataset", "photos", "--encoder", "encoder", "--name", "set"]
-    command = subprocess.Popen([*orl, *words, *at], env=environment(**variables), stdout=subprocess.DEVNULL)
+    words = ["mine", "--dataset", "photos", "--encoder", "encoder", "--name", "set", "--on", on]
+    command = subprocess.Popen([*orl, *words, *at], env=environment(), stdout=subprocess.DEVNULL)
     largest = 0.0
     while command.poll() is None:
         largest = max(largest, memory(workspace))
@@ -134,16 +134,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     given = parser.parse_args()
     compile_search()
-    ways = {"local": {}, "Ray": {"ORL_MINE_ON": "ray", "RAY_ADDRESS": f"{HEAD[1]}:{PORT}"}}
+    ways = {"local": "local", "Ray": f"ray://127.0.0.1:{DASHBOARD}"}
     runs: dict[str, list[dict[str, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="orl-", ignore_cleanup_errors=True) as place, namespaces():
         photos = gather(given.photos, given.count, Path(place))
         for turn in range(given.repeats):
             found = {}
-            for way, variables in ways.items():
+            for way, on in ways.items():
                 workspace = Path(place) / f"{turn}-{way}"
-                with cluster(Path(place) / "ray") if variables else contextlib.nullcontext():
-                    runs[way].append(mine(photos, given.encoder, workspace, variables))
+                with cluster(Path(place) / "ray") if on != "local" else contextlib.nullcontext():
+                    runs[way].append(mine(photos, given.encoder, workspace, on))
                 found[way] = pairs(workspace)
             show(f"Turn {turn + 1}: {'the same' if found['local'] == found['Ray'] else 'OTHER'} pairs")
     table = Table("", *ways, title=f"{given.encoder}: seconds of {given.count} photos")

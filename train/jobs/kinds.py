@@ -13,7 +13,7 @@ from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import Dataset, Encoder, Run
 from orl_explorer.db.photos import dataset_by_id, dataset_named, usable_images
 from orl_explorer.db.runs.evaluations import evaluation_of_run
-from orl_explorer.db.runs.runs import LIVE
+from orl_explorer.db.runs.runs import LIVE, run_by_id
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.read import complete_set_named, find_set
 from orl_explorer.train.errors import UserError
@@ -27,6 +27,7 @@ from orl_explorer.train.evaluate.protocols import (
 )
 from orl_explorer.train.evaluate.run import STATE
 from orl_explorer.train.jobs.job import Job, Made, Saw
+from orl_explorer.train.jobs.launchers.choice import on_ray
 from orl_explorer.train.jobs.names import (
     free,
     refuse_taken_set,
@@ -94,7 +95,7 @@ class Mine(Job):
 
         asked = *self._rows(workspace), self.name, self.config
         how: dict[str, Any] = {"device": str(choose_device()), "progress": progress}
-        with working(workers=self.workers, progress=progress) as place:
+        with working(on_ray(run_by_id(workspace.store, run_id)), self.workers, progress) as place:
             if self.imported is None:
                 mine(workspace, *asked, run_id=run_id, place=place, **how)
             else:

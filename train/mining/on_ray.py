@@ -14,7 +14,6 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,14 +36,11 @@ REACH = 10.0  # seconds in which the head of a cluster must answer
 
 
 @contextmanager
-def on_ray(address: str, progress: Progress) -> Iterator[WorkPlace]:
-    """Connect to a cluster, and yield it as a place. address: ``ray`` for that of this machine, or ``ray://HOST:PORT``.
-
-    Raises UserError if there is none.
-    """
+def on_ray(progress: Progress) -> Iterator[WorkPlace]:
+    """Connect to the cluster of which this process is a job, and yield it as a place. Raises UserError."""
     connecting = not ray.is_initialized()
     if connecting:
-        _connect(address)
+        _connect()
     place = OnRay()
     try:
         found = machines()
@@ -59,10 +55,12 @@ def on_ray(address: str, progress: Progress) -> Iterator[WorkPlace]:
             ray.shutdown()
 
 
-def _connect(asked: str) -> None:
-    """Connect this process to a cluster. Raises UserError."""
-    address = _address(asked)
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+def _connect() -> None:
+    """Connect this process to the cluster that Ray names to its jobs. Raises UserError."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    if not address:
+        raise UserError("This process is not a job of a Ray cluster: $RAY_ADDRESS is empty. Launch with --on ray.")
+    host, _, port = address.rpartition(":")
     handler = signal.getsignal(signal.SIGTERM)
     try:
         with socket.create_connection((host.strip("[]"), int(port)), REACH):  # Ray itself would try for minutes
@@ -74,18 +72,6 @@ def _connect(asked: str) -> None:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray's own would end the run instead of stopping it
-
-
-def _address(asked: str) -> str:
-    """Return the address of a cluster: as given, or of the one that this machine belongs to. Raises UserError."""
-    if asked != "ray":
-        return asked
-    if (named := os.environ.get("RAY_ADDRESS", "auto")) != "auto":
-        return named
-    try:
-        return (Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster").read_text().strip()
-    except OSError:
-        raise UserError("No Ray cluster runs on this machine. Start one with `ray start --head`.") from None
 
 
 def _by_gpu(features: Features) -> bool:

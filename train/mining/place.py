@@ -6,7 +6,6 @@ Whatever the place, its results are stored by the process of the run, which alon
 from __future__ import annotations
 
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,13 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from orl_explorer.orl.pixels import read_image
-from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.features import Features, finite
 from orl_explorer.train.mining.forward import Batch, FeatureOf, Shot, passes
 from orl_explorer.train.mining.propose import Search, propose_all
 from orl_explorer.train.progress import Progress
-
-ON = "ORL_MINE_ON"  # environment variable: where mining does its work, if the caller does not say so
 
 
 class WorkPlace(ABC):
@@ -83,23 +79,18 @@ class Here(WorkPlace):
 
 
 @contextmanager
-def working(on: str | None = None, workers: int | None = None, progress: Progress | None = None) -> Iterator[WorkPlace]:
+def working(
+    on_cluster: bool = False, workers: int | None = None, progress: Progress | None = None
+) -> Iterator[WorkPlace]:
     """Yield where mining does its work.
 
-    on: "" for this machine, ``ray`` for the Ray cluster that this machine belongs to, ``ray://HOST:PORT`` for another
-    one; by default ``$ORL_MINE_ON``. workers: processes for selective search here. Raises UserError.
+    on_cluster: whether that is the Ray cluster of which this process is a job, else it is this machine. workers:
+    processes for selective search here. Raises UserError.
     """
-    on = os.environ.get(ON, "") if on is None else on
-    if not on:
+    if not on_cluster:
         yield Here(workers)
         return
-    if on != "ray" and not re.fullmatch(r"ray://.+:\d+", on):
-        raise UserError(f"Invalid value for the place of mining: {on}. Use ray, or ray://HOST:PORT.")
-    try:
-        from orl_explorer.train.mining.on_ray import on_ray
-    except ImportError as error:
-        raise UserError(
-            f"Mining on Ray needs ray ({error}). Install it with: pip install 'orl-explorer[ray]'."
-        ) from error
-    with on_ray(on, progress or Progress()) as place:
+    from orl_explorer.train.mining.on_ray import on_ray
+
+    with on_ray(progress or Progress()) as place:
         yield place

@@ -16,12 +16,14 @@ import pytest
 
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import run_by_id
+from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.launcher import kill, launch, read_log, reconcile, resume, stop, wait
 from orl_explorer.train.jobs.launchers.choice import engine_of, placement
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.training.config import BYOLConfig
 from orl_explorer.train.workspace import Workspace
-from tests.named import pretraining
+from tests.named import mining_of, pretraining
 
 pytestmark = pytest.mark.slow
 
@@ -131,3 +133,19 @@ def test_a_job_that_ends_before_it_begins_is_a_crash_with_a_sentence(
         f"Its job ended before it began (ray://{cluster}: {run.handle}). See whether its host has the workspace.",
     )
     assert read_log(place, crashed) == "no such folder\n"
+
+
+def test_mining_spreads_over_the_cluster(cluster: str, ready: Workspace, tiny_mine: MineConfig) -> None:
+    (ready.path / "settings.toml").write_text("[ray]\nnum_cpus = 2\n")  # of other runs: the search needs the cores
+    run = launch(
+        ready, mining_of(ready, "demo", "starter", tiny_mine, "far"), placed=placement(ready, f"ray://{cluster}")
+    )
+    done = wait(ready, run.id)
+    log = read_log(ready, done)
+    assert (done.status, done.error) == ("done", None), log
+    assert "Mining on Ray: 1 machine with 2 cores and 0 GPUs." in log
+    assert "Proposals computed: 12, reused: 0." in log
+    near = wait(ready, launch(ready, mining_of(ready, "demo", "starter", tiny_mine, "near")).id)
+    assert "Proposals computed: 0, reused: 12." in read_log(ready, near)
+    of = [complete_set_named(ready.store, name) for name in ("far", "near")]
+    assert of[0].pair_count == of[1].pair_count > 0

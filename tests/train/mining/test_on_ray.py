@@ -84,15 +84,17 @@ def fresh(template: Path, tmp_path: Path) -> Workspace:
 def expected(template: Path, tmp_path_factory: pytest.TempPathFactory, tiny_mine: MineConfig) -> str:
     """The digest of the rows of a run on this machine alone."""
     workspace = open_workspace(shutil.copytree(template, tmp_path_factory.mktemp("plain") / "workspace"))
-    return mined(workspace, tiny_mine, new(workspace), on="")
+    return mined(workspace, tiny_mine, new(workspace), on_cluster=False)
 
 
 def new(workspace: Workspace) -> int:
     return add_run(workspace.store, Run(kind="mine", name="set", params={})).id
 
 
-def mined(workspace: Workspace, config: MineConfig, run: int, progress: Progress | None = None, on: str = "ray") -> str:
-    with working(on, workers=1, progress=progress) as place:
+def mined(
+    workspace: Workspace, config: MineConfig, run: int, progress: Progress | None = None, on_cluster: bool = True
+) -> str:
+    with working(on_cluster, workers=1, progress=progress) as place:
         mine(workspace, "demo", "starter", "set", config, run_id=run, progress=progress, place=place)
     return rows_digest(workspace)
 
@@ -156,7 +158,7 @@ def test_a_run_that_was_stopped_goes_on_elsewhere(
     with pytest.raises(Stopped):
         mined(fresh, tiny_mine, run, stop_after(3))
     heard = stop_after()
-    assert mined(fresh, tiny_mine, run, heard, on="") == expected
+    assert mined(fresh, tiny_mine, run, heard, on_cluster=False) == expected
     assert "Proposals computed: 9, reused: 3." in heard.lines
 
 
@@ -184,7 +186,7 @@ def test_a_driver_that_is_killed_goes_on_and_computes_nothing_twice(
         assert driver.stdout.readline() == "now\n"
         driver.kill()
     heard = stop_after()
-    assert mined(fresh, tiny_mine, run, heard, on="") == expected
+    assert mined(fresh, tiny_mine, run, heard, on_cluster=False) == expected
     assert "Proposals computed: 0, reused: 12." in heard.lines
     assert "Photos embedded: 0, reused: 12." in heard.lines
 
@@ -219,7 +221,7 @@ def test_few_tasks_are_under_way(joined: None) -> None:
             asked += 1
             yield (f"/nowhere/{number}.jpg", None, 0, 1.0, 100)
 
-    with working("ray") as place:
+    with working(on_cluster=True) as place:
         found = place.search(jobs(), 100, Progress())
         most = 0
         for number, said in enumerate(found):
@@ -229,22 +231,17 @@ def test_few_tasks_are_under_way(joined: None) -> None:
     assert (asked, most <= 20) == (100, True), most
 
 
-def test_without_a_cluster_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def said(on: str) -> str:
-        with pytest.raises(UserError) as problem, working(on):
+def test_without_a_cluster_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def said() -> str:
+        with pytest.raises(UserError) as problem, working(on_cluster=True):
             pass
         return str(problem.value)
 
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    assert said("spark") == "Invalid value for the place of mining: spark. Use ray, or ray://HOST:PORT."
-    assert said("ray") == "No Ray cluster runs on this machine. Start one with `ray start --head`."
-    refused = "Cannot connect to the Ray cluster at {}: [Errno 111] Connection refused."
-    assert said("ray://127.0.0.1:1") == refused.format("ray://127.0.0.1:1")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert said() == "This process is not a job of a Ray cluster: $RAY_ADDRESS is empty. Launch with --on ray."
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    assert said("ray") == refused.format("127.0.0.1:1")
-    assert said("ray://head") == "Invalid value for the place of mining: ray://head. Use ray, or ray://HOST:PORT."
+    assert said() == "Cannot connect to the Ray cluster at 127.0.0.1:1: [Errno 111] Connection refused."
 
 
 NOISE = """

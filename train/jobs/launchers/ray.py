@@ -16,6 +16,7 @@ from orl_explorer.train.jobs.launchers.base import PATIENT, RETENTIVE, Unreachab
 from orl_explorer.train.workspace import Workspace
 
 OPTIONS = ("memory", "num_cpus", "num_gpus")  # what a workspace may ask of Ray for each run
+SPREAD = "mine"  # the kind of run whose work is done by other processes, which ask Ray for what they need
 PORT = 8265  # of the dashboard, which serves the Jobs API
 ADDRESSES = "RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"  # environment variables that Ray prefers to a given address
 PASSED_ON = ("ORL_", "OMP_NUM_THREADS", "PYTHONPATH", "GLOO_", "NCCL_")  # beginnings of variables that a run gets
@@ -40,14 +41,15 @@ class RayLauncher:
         client = _client(f"http://{self._address}{port}" if self._address else None)
         variables = {name: value for name, value in without_secrets(os.environ).items() if name.startswith(PASSED_ON)}
         # Ray lets its processes use one core, or as many as were asked for.
-        free = [] if "OMP_NUM_THREADS" in variables or "num_cpus" in self._options else ["env", "-u", "OMP_NUM_THREADS"]
+        options = {} if run.kind == SPREAD else self._options
+        free = [] if "OMP_NUM_THREADS" in variables or "num_cpus" in options else ["env", "-u", "OMP_NUM_THREADS"]
         log = shlex.quote(str(workspace.path / run.log_path))
         try:
             job = client.submit_job(
                 entrypoint=f"exec {shlex.join([*free, *command])} >>{log} 2>&1",
                 runtime_env={"env_vars": PATIENT | RETENTIVE | variables},
                 metadata={"orl": f"run {run.id}", "workspace": str(workspace.path)},
-                **{f"entrypoint_{name}": value for name, value in self._options.items()},
+                **{f"entrypoint_{name}": value for name, value in options.items()},
             )
         except (RuntimeError, ValueError, TypeError, OSError) as error:
             raise UserError(f"Ray refused the run: {_said(error)}.") from error
