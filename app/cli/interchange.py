@@ -99,15 +99,16 @@ def import_proposals_command(
     from orl_explorer.train.interchange.imports import import_proposals as bring
 
     opened = open_workspace(workspace)
+    known = dataset_named(opened.store, dataset) if dataset else None
     if _are_parts(files):
         if name or images:
             raise UserError("Files of `orl propose` need neither --name nor --images. Leave them out.")
         _import_boxes(opened, files, dataset)
         return
-    if len(files) > 1 or not dataset or not name:
+    if len(files) > 1 or known is None or not name:
         raise UserError("To import a JSON file, give one FILE, --dataset and --name.")
     with progress_bar() as bars:
-        found = bring(opened, files[0], dataset_named(opened.store, dataset), name, images=images, progress=Bars(bars))
+        found = bring(opened, files[0], known, name, images=images, progress=Bars(bars))
     left_out = f"; skipped {found.unreadable} unreadable photos" if found.unreadable else ""
     out.print(f"Proposals '{name}': {found.boxes} boxes of {plural(found.photos, 'photo')}{left_out}.")
 
