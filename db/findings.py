@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select, update
 
 from orl_explorer.db.models import Dataset, Image, StoredFinding
 from orl_explorer.db.photos import members_of
-from orl_explorer.db.store import Store, insert_rows
+from orl_explorer.db.store import Store, in_byte_order, insert_rows
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def tallies(store: Store, dataset_id: int) -> dict[str, Tally]:
             .where(ours)
             .group_by(StoredFinding.kind)
         )
-        rows = session.execute(question.order_by(StoredFinding.kind)).all()
+        rows = session.execute(question.order_by(in_byte_order(StoredFinding.kind))).all()
         return {kind: Tally(names, int(count)) for kind, names, count in rows}
 
 
@@ -71,6 +71,6 @@ def lost_photos(store: Store, dataset_id: int, status: str, limit: int | None = 
     with store.session() as session:
         ours = Image.dataset_id.in_(members_of(session, dataset_id))
         question = select(Image.id, Image.path, Image.error).where(ours, Image.superseded_by.is_(None))
-        question = question.where(Image.status == status).order_by(Image.path, Image.id)
+        question = question.where(Image.status == status).order_by(in_byte_order(Image.path), Image.id)
         rows = session.execute(question.limit(limit).offset(offset)).all()
     return [Finding(status, row.path, 1, row.error or "", row.id) for row in rows]

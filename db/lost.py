@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, aliased
 
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image, SetImage, now
 from orl_explorer.db.photos import CHUNK, count_photos, members_of
-from orl_explorer.db.store import Store, fetch
+from orl_explorer.db.store import Store, fetch, in_byte_order
 
 GONE: Literal["gone"] = "gone"
 
@@ -95,7 +95,9 @@ class PhotoFile(NamedTuple):
 def photo_files(store: Store, dataset_id: int) -> list[PhotoFile]:
     """Return the photos of a dataset that is not a union, by path."""
     question = select(Image.id, Image.path, Image.status, Image.size, Image.mtime_ns, Image.digest)
-    question = question.where(Image.dataset_id == dataset_id, Image.superseded_by.is_(None)).order_by(Image.path)
+    question = question.where(Image.dataset_id == dataset_id, Image.superseded_by.is_(None)).order_by(
+        in_byte_order(Image.path)
+    )
     with store.session() as session:
         return [PhotoFile(*row) for block in fetch(session, question) for row in block]
 

@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from orl_explorer.db.models import Annotation, Dataset, DatasetMember, Image
-from orl_explorer.db.store import Store, StoreError, fetch, insert_rows
+from orl_explorer.db.store import Store, StoreError, fetch, in_byte_order, insert_rows
 
 CHUNK = 500  # rows per statement: below SQLite's limit on bound variables
 
@@ -49,7 +49,7 @@ class FoundPhoto:
 def datasets(store: Store) -> list[Dataset]:
     """Return all datasets, by name."""
     with store.session() as session:
-        return list(session.scalars(select(Dataset).order_by(Dataset.name)))
+        return list(session.scalars(select(Dataset).order_by(in_byte_order(Dataset.name))))
 
 
 def find_dataset(store: Store, name: str) -> Dataset | None:
@@ -261,7 +261,7 @@ def count_photos(store: Store, dataset_id: int) -> Dataset:
             .join(Image, Image.id == Annotation.image_id)
             .where(*current)
             .group_by(Annotation.category)
-            .order_by(Annotation.category)
+            .order_by(in_byte_order(Annotation.category))
         ).all()
         session.execute(
             update(Dataset)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import threading
 import time
@@ -15,25 +14,39 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, insert, inspect, make_url, select, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Select,
+    String,
+    Table,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.sql.functions import FunctionElement
 
 from orl_explorer.db.identity import StoreIdentity
+from orl_explorer.db.postgresql import copy_rows, postgresql_engine, stream_rows
+from orl_explorer.db.trouble import StoreError as StoreError
+from orl_explorer.db.trouble import store_trouble
 
-PAGES = 64 * 1024  # bytes; with fewer, SQLite cannot create its shared memory
 BUSY_TIMEOUT = 30_000  # milliseconds a writer waits for another one
 CACHE = 32 * 1024  # KiB of pages that a connection keeps: the upper levels of every table's tree
+EXAMPLE = "postgresql+psycopg://user:password@host/orl"
 UNCHANGEABLE = "Cannot change the store: it was opened read-only."
-LONGEST = 500  # bytes of a path that SQLite is sure to open: it refuses 512, with its own suffix
 HEAD = "0013"  # newest revision under migrations/versions
 MIGRATIONS = Path(__file__).with_name("migrations")
 _UPGRADING = threading.Lock()  # Alembic keeps what it works on in globals
-
-
-class StoreError(Exception):
-    """An error of the store, with a message for the user."""
 
 
 class Identified(Protocol):
@@ -64,7 +77,7 @@ class Store:
         except DBAPIError as error:
             if self.read_only and ("readonly" in str(error.orig) or "read-only" in str(error.orig)):
                 raise StoreError(UNCHANGEABLE) from error
-            raise store_trouble(error, self.engine.url.database) from error
+            raise store_trouble(error, self.engine.url) from error
 
     def refuse_read_only(self) -> None:
         """Raise StoreError if the store is read-only: before something outside the store is changed."""
@@ -86,55 +99,75 @@ class Store:
         self.engine.dispose()
 
 
+class in_byte_order(FunctionElement[str]):
+    """A text column to sort by: in the order of its UTF-8 bytes, whatever language the database sorts by."""
+
+    type = String()
+    name = "in_byte_order"
+    inherit_cache = True
+
+
+@compiles(in_byte_order)
+def _as_it_is(element: Any, compiler: Any, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(in_byte_order, "postgresql")
+def _collated(element: Any, compiler: Any, **options: Any) -> str:
+    return f'{compiler.process(element.clauses, **options)} COLLATE "C"'
+
+
+def lock_writers_out(session: Session, model: type[DeclarativeBase]) -> None:
+    """Let no other session write to a table until this one ends: between looking for a free key and using it.
+
+    SQLite lets one session write at a time, from its first change on.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text(f"LOCK TABLE {model.__tablename__} IN SHARE ROW EXCLUSIVE MODE"))
+    else:
+        session.execute(text(f"DELETE FROM {model.__tablename__} WHERE 0"))
+
+
 def insert_rows(
     session: Session, model: type[DeclarativeBase], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> None:
-    """Insert plain tuples, with columns in the order of the table: for millions of rows.
+    """Insert plain tuples, with columns in the order of the table: for millions of rows."""
+    if rows:
+        assert isinstance(model.__table__, Table)
+        write_rows(session.connection(), model.__table__, columns, rows)
 
-    The driver gets the tuples directly; SQLAlchemy's work per row would take longer than SQLite's.
+
+def write_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert plain tuples as the driver takes them, with columns in the order of the table.
+
+    SQLAlchemy's work per row would take longer than the database's.
     """
-    if not rows:
-        return
-    connection = session.connection()
-    statement = insert(model).compile(dialect=connection.dialect, column_keys=list(columns))
-    if statement.positiontup is None:  # drivers with named parameters
-        connection.exec_driver_sql(str(statement), [dict(zip(columns, row, strict=True)) for row in rows])
+    ordered = [column.name for column in table.columns if column.name in columns]
+    assert ordered == list(columns), f"not the order of the table: {columns}"
+    if connection.dialect.name == "postgresql":
+        copy_rows(connection, table, columns, rows)
     else:
-        assert statement.positiontup == list(columns), f"not the order of the table: {columns}"
+        statement = insert(table).compile(dialect=connection.dialect, column_keys=list(columns))
         connection.exec_driver_sql(str(statement), list(rows))
 
 
 def fetch(session: Session, question: Select[*tuple[Any, ...]], rows: int = 50_000) -> Iterator[Sequence[Any]]:
-    """Yield the driver's plain tuples in blocks: for millions of rows."""
-    cursor = session.connection().execute(question).cursor
+    """Yield the driver's plain tuples in blocks: for millions of rows, which are never in memory at once."""
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        yield from stream_rows(connection, question, rows)
+        return
+    cursor = connection.execute(question).cursor
     assert cursor is not None
     while block := cursor.fetchmany(rows):
         yield block
 
 
-def store_trouble(error: DBAPIError, file: str | None = None) -> StoreError:
-    """Return a message for an error of the database. file: of SQLite's, if it is one."""
-    reason = str(error.orig)
-    folder = Path(file).absolute().parent if file else None
-    if "locked" in reason:
-        return StoreError("The store is locked by another process. Try again when that process has finished.")
-    # SQLite reports a full disk as an error of input and output if it cannot extend its shared memory.
-    if "full" in reason or (("disk I/O" in reason or "unable to open" in reason) and _is_full(folder)):
-        where = f"no space is left in {folder}" if folder else "the database's disk is full"
-        return StoreError(f"Cannot write the store: {where}. Nothing was lost: free some space, then try again.")
-    if "unable to open" in reason and file and len(os.fsencode(file)) > LONGEST:
-        return StoreError(f"Cannot open the store {file}: its path is too long for SQLite. Choose another workspace.")
-    if "readonly" in reason or "unable to open" in reason:
-        return StoreError(f"Cannot write the store: {reason}.")
-    if "locking protocol" in reason:
-        return StoreError(f"The disk of {folder} cannot lock files. Choose a workspace on a disk of this machine.")
-    if isinstance(error, IntegrityError) and ("UNIQUE" in reason or "duplicate key" in reason):
-        return StoreError("Another process has stored the same at this moment. Run the command again.")
-    return StoreError(f"The database reported an error: {reason}.")
-
-
-def _is_full(folder: Path | None) -> bool:
-    return folder is not None and folder.is_dir() and shutil.disk_usage(folder).free < PAGES
+def fetch_all(session: Session, question: Select[*tuple[Any, ...]]) -> Sequence[Any]:
+    """Return the driver's plain tuples at once: for as many rows as some photos have. On PostgreSQL, one message."""
+    cursor = session.connection().execute(question).cursor
+    assert cursor is not None
+    return cursor.fetchall()
 
 
 def open_store(url: str | URL, read_only: bool = False) -> Store:
@@ -143,13 +176,7 @@ def open_store(url: str | URL, read_only: bool = False) -> Store:
     A read-only store is neither created nor upgraded, and its connections cannot write; its disk may be read-only.
     Raises StoreError if the store was written by a newer version or cannot be opened.
     """
-    engine = create_engine(_immutable(url), connect_args=_refusing_writes(url)) if read_only else create_engine(url)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        if engine.url.query.get("immutable") is None:
-            event.listen(engine, "connect", _switch_to_wal)
-        if read_only:
-            event.listen(engine, "connect", _forbid_writing)
+    engine = _engine(make_url(url), read_only)
     try:
         revision = _revision(engine)
         if read_only and not _refuses_writes(engine):
@@ -163,20 +190,37 @@ def open_store(url: str | URL, read_only: bool = False) -> Store:
             _upgrade(engine, revision, dry=read_only)
     except DBAPIError as error:
         engine.dispose()
-        if isinstance(error, OperationalError) or engine.dialect.name == "sqlite":
-            raise store_trouble(error, engine.url.database) from error
-        raise
+        raise store_trouble(error, engine.url) from error
     return Store(engine, read_only)
 
 
-def _immutable(url: str | URL) -> URL:
+def _engine(url: URL, read_only: bool) -> Engine:
+    """Return the engine of a database. Raises StoreError if the package that speaks to it is not installed."""
+    if url.get_backend_name() == "postgresql":
+        try:
+            return postgresql_engine(url, read_only)
+        except ModuleNotFoundError as error:
+            raise StoreError(
+                f"A store in PostgreSQL needs the package {error.name}. Install it with: "
+                "pip install 'orl-explorer[postgres]'"
+            ) from error
+    engine = create_engine(_immutable(url) if read_only else url)
+    event.listen(engine, "connect", _prepare_sqlite)
+    if engine.url.query.get("immutable") is None:
+        event.listen(engine, "connect", _switch_to_wal)
+    if read_only:
+        event.listen(engine, "connect", _forbid_writing)
+    return engine
+
+
+def _immutable(url: URL) -> URL:
     """Return the URL for a SQLite file on a read-only disk, where SQLite cannot create its lock files.
 
     Raises StoreError if a part of the store is still in its write-ahead log.
     """
-    parts = make_url(url)
+    parts = url
     path = parts.database
-    if parts.get_backend_name() != "sqlite" or not path or not Path(path).is_file() or not _on_read_only_disk(path):
+    if not path or not Path(path).is_file() or not _on_read_only_disk(path):
         return parts
     pending = Path(f"{path}-wal")
     if pending.is_file() and pending.stat().st_size:
@@ -199,14 +243,22 @@ def sqlite_url(path: Path) -> URL:
     given = os.environ.get("ORL_DATABASE_URL")
     if not given:
         return URL.create("sqlite", database=str(path))  # whatever ? and % are in the path
-    try:
-        named = make_url(given)
-        named.get_dialect()
-    except (ArgumentError, ValueError) as error:
-        raise StoreError(
-            "Invalid value for ORL_DATABASE_URL. Use an address such as postgresql+psycopg://user:password@host/orl."
-        ) from error
+    named = database_url(given)
+    if named is None:
+        raise StoreError(f"Invalid value for ORL_DATABASE_URL. Use an address such as {EXAMPLE}.")
     return named
+
+
+def database_url(given: str) -> URL | None:
+    """Return the address of a database that can hold a store, with its driver; None for any other text."""
+    try:
+        url = make_url(given)
+        if url.drivername in ("postgres", "postgresql"):
+            url = url.set(drivername="postgresql+psycopg")
+        url.get_dialect()
+    except (ArgumentError, ValueError):
+        return None
+    return url if url.get_backend_name() in ("sqlite", "postgresql") else None
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
@@ -222,18 +274,6 @@ def _forbid_writing(connection: DBAPIConnection, _: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA query_only = ON")
     cursor.close()
-
-
-def _refusing_writes(url: str | URL) -> dict[str, str]:
-    """Return what makes every session of PostgreSQL read-only from its start, after the options given by the user.
-
-    A statement on a new connection would not do: it belongs to a transaction, which the pool rolls back.
-    """
-    parts = make_url(url)
-    if parts.get_backend_name() != "postgresql":
-        return {}
-    given = parts.normalized_query.get("options") or (os.environ.get("PGOPTIONS", ""),)
-    return {"options": " ".join((*given, "-c default_transaction_read_only=on")).strip()}
 
 
 def _refuses_writes(engine: Engine) -> bool:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Literal
 
 # Before torch is imported here or in a run's process: its threads would mostly wait for one another on tiny networks.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,9 +21,11 @@ from PIL import Image
 
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import add_run, run_by_id, update_run
+from orl_explorer.db.store import open_store
 from orl_explorer.orl.selective_search.readiness import can_compile, is_compiled
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.postgres import EMPTY, PostgresServer, postgres_programs
 
 SCENES = 12
 COMPILER = pytest.StashKey[subprocess.Popen]()
@@ -34,6 +37,7 @@ MINED = MineConfig(neighbors=4, proposal_scale=0.5)
 SLOW_FIXTURES = {"mined_workspace", "ready", "evaluated", "tiny_mine", "tiny_byol", "tiny_orl", "serve", "browser"}
 
 NewRun = Callable[..., int]
+Database = Literal["sqlite", "postgresql"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,6 +45,48 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and SLOW_FIXTURES & {*item.fixturenames}:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of the store, and those of modules marked ``both_databases``, on SQLite and on PostgreSQL.
+
+    Tests marked ``sqlite`` are about SQLite itself.
+    """
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
+    of_the_store = Path(__file__).parent / "db" in metafunc.definition.path.parents
+    if (of_the_store or "both_databases" in marks) and "sqlite" not in marks:
+        metafunc.parametrize("database", ["sqlite", "postgresql"], scope="module")
+
+
+@pytest.fixture(scope="module")
+def database() -> Database:
+    """The kind of database that the stores of a test are in."""
+    return "sqlite"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server with a database ``EMPTY`` to copy."""
+    server = PostgresServer(postgres_programs())
+    try:
+        server.ask(f"CREATE DATABASE {EMPTY}")
+        open_store(server.url(EMPTY)).close()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(autouse=True)
+def own_database(database: Database, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """On PostgreSQL, a new database for each test, which ``ORL_DATABASE_URL`` names."""
+    if database == "sqlite":
+        yield
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.create(EMPTY)
+    monkeypatch.setenv("ORL_DATABASE_URL", url)
+    yield
+    server.drop(url)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

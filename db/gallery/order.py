@@ -20,7 +20,7 @@ from orl_explorer.db.models import Annotation, CorrespondenceSet, Dataset, Image
 from orl_explorer.db.people.selections import selected_ids
 from orl_explorer.db.people.tags import tags_of
 from orl_explorer.db.photos import marks_of, members_of
-from orl_explorer.db.store import Store, fetch
+from orl_explorer.db.store import Store, fetch, in_byte_order
 
 BY_SET = {  # sort -> the column of a set that it goes by
     "pairs": SetImage.pair_count,
@@ -222,7 +222,9 @@ def _names(store: Store, dataset_id: int, revision: int) -> _Names:
     ids, lower = [], []
     with store.session() as session:
         current = (Image.dataset_id.in_(members_of(session, dataset_id)), Image.superseded_by.is_(None))
-        for block in fetch(session, select(Image.id, Image.path).where(*current).order_by(Image.path, Image.id)):
+        for block in fetch(
+            session, select(Image.id, Image.path).where(*current).order_by(in_byte_order(Image.path), Image.id)
+        ):
             ids += [i for i, _ in block]
             lower += [path.lower() for _, path in block]
     lines = [f"{path}\n".encode() for path in lower]

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from orl_explorer.db.marks import Tag
 from orl_explorer.db.models import Annotation, Image, Pair, SetImage
 from orl_explorer.db.photos import CHUNK, members_of
-from orl_explorer.db.store import Store, fetch
+from orl_explorer.db.store import Store, fetch, fetch_all, in_byte_order
 
 
 def largest_objects(store: Store, dataset_id: int) -> dict[int, str]:
@@ -31,7 +31,7 @@ def first_tags(store: Store, dataset_id: int) -> dict[int, str]:
     """Return the tag of each tagged image, by image id; the first in alphabetical order of several."""
     with store.session() as session:
         members = members_of(session, dataset_id)
-        question = select(Tag.image_id, func.min(Tag.tag)).join(Image, Image.id == Tag.image_id)
+        question = select(Tag.image_id, func.min(in_byte_order(Tag.tag))).join(Image, Image.id == Tag.image_id)
         question = question.where(Image.dataset_id.in_(members)).group_by(Tag.image_id)
         return {image: tag for block in fetch(session, question) for image, tag in block}
 
@@ -52,7 +52,8 @@ def roi_pair_numbers(store: Store, set_id: int, image_ids: Sequence[int]) -> tup
         for start in range(0, len(image_ids), CHUNK):
             mine = (Pair.set_id == set_id, Pair.image_id.in_(image_ids[start : start + CHUNK]))
             question = select(Pair.query_roi_id, func.count(), func.max(Pair.similarity)).where(*mine)
-            blocks += [np.array(b, np.float64) for b in fetch(session, question.group_by(Pair.query_roi_id))]
+            found = fetch_all(session, question.group_by(Pair.query_roi_id))
+            blocks.append(np.array(found, np.float64).reshape(-1, 3))
     rows = np.concatenate(blocks)
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     return rows[:, 0].astype(np.int64), rows[:, 1:].astype(np.float32)

@@ -14,7 +14,7 @@ from orl_explorer.db.models import Roi, SetImage
 from orl_explorer.db.photos import CHUNK
 from orl_explorer.db.sets.pairs import matches_at, pair_keys, places_of
 from orl_explorer.db.sets.read import KEY, QUERY
-from orl_explorer.db.store import Store
+from orl_explorer.db.store import Store, in_byte_order
 
 _Box = tuple[int, int, int, int]
 
@@ -41,7 +41,8 @@ def tag_rows(store: Store, set_id: int) -> Iterator[MarkRow]:
     """Yield the tags on the set's photos, then on its pairs, by photo."""
     of_set = (SetImage.image_id == Tag.image_id) & (SetImage.set_id == set_id)
     with store.session() as session:
-        on_photos = select(Tag).join(SetImage, of_set).order_by(Tag.image_id, Tag.tag, Tag.author)
+        on_photos = select(Tag).join(SetImage, of_set)
+        on_photos = on_photos.order_by(Tag.image_id, in_byte_order(Tag.tag), in_byte_order(Tag.author))
         tags = session.scalars(on_photos).all()
     for row in tags:
         yield MarkRow(row.image_id, None, None, None, None, row.tag, row.author, row.created_at)
@@ -57,7 +58,9 @@ def _on_pairs(
     question = question.join(q, q.id == table.query_roi_id).join(k, k.id == table.key_roi_id)
     by_pair: dict[tuple[int, int], list[Any]] = {}
     with store.session() as session:
-        for query, key, *rest in session.execute(question.order_by(marks.selected_columns[2], table.author)):
+        for query, key, *rest in session.execute(
+            question.order_by(in_byte_order(marks.selected_columns[2]), in_byte_order(table.author))
+        ):
             by_pair.setdefault((query, key), []).append(rest)
     places = places_of(store, set_id, [(query, key, rows[0][3].image_id) for (query, key), rows in by_pair.items()])
     for start in range(0, len(places), CHUNK):

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from orl_explorer.db.marks import PairTag, Tag
 from orl_explorer.db.models import Dataset, Image, Roi
 from orl_explorer.db.photos import CHUNK, marks_of, members_of
-from orl_explorer.db.store import Store, StoreError
+from orl_explorer.db.store import Store, StoreError, in_byte_order
 
 LONGEST = 40  # characters of a tag
 
@@ -59,7 +59,7 @@ def tags_of(store: Store, image_ids: Sequence[int]) -> dict[int, tuple[str, ...]
     with store.session() as session:
         for start in range(0, len(image_ids), CHUNK):
             question = select(Tag.image_id, Tag.tag).where(Tag.image_id.in_(image_ids[start : start + CHUNK]))
-            for image, tag in session.execute(question.distinct().order_by(Tag.image_id, Tag.tag)):
+            for image, tag in sorted(map(tuple, session.execute(question.distinct()))):
                 found[image] = (*found.get(image, ()), tag)
     return found
 
@@ -74,7 +74,7 @@ def _known_tags(store: Store, dataset_id: int, marks: int) -> dict[str, int]:
     counted = select(Tag.tag, func.count(Tag.image_id.distinct())).join(Image, Image.id == Tag.image_id)
     with store.session() as session:
         here = Image.dataset_id.in_(members_of(session, dataset_id))
-        rows = session.execute(counted.where(here).group_by(Tag.tag).order_by(Tag.tag))
+        rows = session.execute(counted.where(here).group_by(Tag.tag).order_by(in_byte_order(Tag.tag)))
         return {tag: count for tag, count in rows}  # noqa: C416
 
 
@@ -106,7 +106,7 @@ def tags_of_pairs(store: Store, pairs: Iterable[tuple[int, int]]) -> dict[tuple[
         for start in range(0, len(queries), CHUNK):
             some = PairTag.query_roi_id.in_(queries[start : start + CHUNK])
             question = select(PairTag.query_roi_id, PairTag.key_roi_id, PairTag.tag).where(some)
-            for query, key, tag in session.execute(question.distinct().order_by(PairTag.tag)):
+            for query, key, tag in sorted(map(tuple, session.execute(question.distinct()))):
                 if (query, key) in asked:
                     found[query, key] = (*found.get((query, key), ()), tag)
     return found

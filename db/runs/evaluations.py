@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, insert, select
 
 from orl_explorer.db.models import Encoder, Evaluation, EvaluationValue
-from orl_explorer.db.store import Store, StoreError
+from orl_explorer.db.store import Store, StoreError, in_byte_order
 
 Values = Mapping[str, Mapping[str, float]]  # by name, then by key, in the order in which a plot shows them
 
@@ -65,7 +65,7 @@ def evaluation_values(store: Store, evaluation_id: int) -> dict[str, dict[str, f
     query = (
         select(EvaluationValue)
         .where(EvaluationValue.evaluation_id == evaluation_id)
-        .order_by(EvaluationValue.name, EvaluationValue.position)
+        .order_by(in_byte_order(EvaluationValue.name), EvaluationValue.position)
     )
     found: dict[str, dict[str, float]] = {}
     with store.session() as session:

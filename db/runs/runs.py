@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, s
 from sqlalchemy.orm import Session
 
 from orl_explorer.db.models import Metric, Run, now
-from orl_explorer.db.store import Store, StoreError
+from orl_explorer.db.store import Store, StoreError, in_byte_order
 
 WAITING, ACTIVE, ENDED = ("queued",), ("running", "stopping"), ("done", "failed", "cancelled", "crashed")
 LIVE = WAITING + ACTIVE
@@ -149,7 +149,7 @@ def metrics(
     if names is not None:
         query = query.where(Metric.name.in_(names))
     with store.session() as session:
-        rows = session.execute(query.order_by(Metric.name, Metric.step))
+        rows = session.execute(query.order_by(in_byte_order(Metric.name), Metric.step))
         return [(step, name, value) for step, name, value in rows]
 
 

@@ -25,7 +25,7 @@ from orl_explorer.db.models import (
 )
 from orl_explorer.db.photos import CHUNK
 from orl_explorer.db.sets.read import NeighborImage, PairRow
-from orl_explorer.db.store import Store, StoreError, fetch, insert_rows
+from orl_explorer.db.store import Store, StoreError, fetch_all, insert_rows
 
 _Report = Callable[[int, int], None]
 Status = Literal["kept", "lost", "new"]  # in both sets, in the first alone, in the second alone
@@ -228,8 +228,7 @@ def _rows(session: Session, kind: tuple, first: int, second: int, image_ids: np.
         query: Select = select(table.image_id, *columns).where(
             table.set_id == set_id, table.image_id.between(int(image_ids[0]), int(image_ids[-1]))
         )
-        empty = np.empty((0, 1 + len(columns)), np.int64)
-        rows = np.concatenate([empty, *(np.array(block, np.int64) for block in fetch(session, query))])
+        rows = np.array(fetch_all(session, query), np.int64).reshape(-1, 1 + len(columns))
         yield rows[np.isin(rows[:, 0], image_ids)]
 
 

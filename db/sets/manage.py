@@ -24,7 +24,7 @@ from orl_explorer.db.photos import CHUNK
 from orl_explorer.db.runs.runs import LIVE
 from orl_explorer.db.sets.pairs import marked_pairs
 from orl_explorer.db.sets.read import DELETED
-from orl_explorer.db.store import Store, StoreError
+from orl_explorer.db.store import Store, StoreError, in_byte_order
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,11 @@ def dependents(store: Store, set_id: int) -> Dependents:
         made = select(Encoder).where(Encoder.run_id.in_([run.id for run in using])).order_by(Encoder.id)
         others = select(*pair).where(or_(*(side == set_id for side in pair)))
         ids = {other for row in session.execute(others) for other in row} - {set_id}
-        names = select(CorrespondenceSet.name).where(CorrespondenceSet.id.in_(ids)).order_by(CorrespondenceSet.name)
+        names = (
+            select(CorrespondenceSet.name)
+            .where(CorrespondenceSet.id.in_(ids))
+            .order_by(in_byte_order(CorrespondenceSet.name))
+        )
         return Dependents(
             [run for run in using if run.status in LIVE],
             [run for run in using if run.status not in LIVE and run.correspondence_set_id == set_id],

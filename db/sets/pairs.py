@@ -13,7 +13,7 @@ from orl_explorer.db.marks import Judgement, PairTag, Verdict
 from orl_explorer.db.models import Candidate, Image, Neighbor, Pair, Roi, SetImage
 from orl_explorer.db.photos import CHUNK, members_of
 from orl_explorer.db.sets.read import KEY, QUERY
-from orl_explorer.db.store import Store, fetch
+from orl_explorer.db.store import Store, fetch_all, in_byte_order
 
 BLOCK = 500  # photos whose pairs are read at once
 
@@ -60,8 +60,8 @@ def pair_blocks(store: Store, set_id: int) -> Iterator[PairBlock]:
         some = images[start : start + BLOCK]
         within = Pair.image_id.between(int(some[0]), int(some[-1]))
         with store.session() as session:
-            found = [np.array(block, np.float64) for block in fetch(session, question.where(within))]
-        rows = np.concatenate([np.empty((0, 7)), *found])  # float64 holds every id exactly, and null as NaN
+            found = fetch_all(session, question.where(within))
+        rows = np.array(found, np.float64).reshape(-1, 7)  # float64 holds every id exactly, and null as NaN
         whole = rows[:, :4].astype(np.int64)
         yield PairBlock(some, pair_keys(whole[:, :3]), whole[:, 3], *rows[:, 4:].T.astype(np.float32))
 
@@ -95,8 +95,8 @@ def places_of(
     found = []
     with store.session() as session:
         for start in range(0, len(images), CHUNK):
-            for block in fetch(session, question.where(Pair.image_id.in_(images[start : start + CHUNK]))):
-                found += [((i, n, r), (q, k)) for i, n, r, q, k in block if (q, k) in wanted]
+            rows = fetch_all(session, question.where(Pair.image_id.in_(images[start : start + CHUNK])))
+            found += [((i, n, r), (q, k)) for i, n, r, q, k in rows if (q, k) in wanted]
     return found
 
 
@@ -107,7 +107,7 @@ def known_pair_tags(store: Store, dataset_id: int) -> dict[str, int]:
     with store.session() as session:
         members = members_of(session, dataset_id)
         rows = session.execute(
-            question.where(Image.dataset_id.in_(members)).group_by(PairTag.tag).order_by(PairTag.tag)
+            question.where(Image.dataset_id.in_(members)).group_by(PairTag.tag).order_by(in_byte_order(PairTag.tag))
         )
         return {tag: count for tag, count in rows}  # noqa: C416
 

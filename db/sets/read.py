@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from orl_explorer.db.models import Candidate, CorrespondenceSet, Image, Neighbor, Pair, Roi, SetImage
 from orl_explorer.db.photos import CHUNK
-from orl_explorer.db.store import Store, StoreError, fetch
+from orl_explorer.db.store import Store, StoreError, fetch, fetch_all
 
 DELETED = "deleted"  # status of a set whose rows are still being removed; readers ignore it
 
@@ -129,7 +129,7 @@ def _by_image(
     with store.session() as session:
         for start in range(0, len(ids), CHUNK):
             some = query.where(image.in_(ids[start : start + CHUNK])).order_by(image, *by)
-            blocks += [np.array(block, np.float64) for block in fetch(session, some)]
+            blocks.append(np.array(fetch_all(session, some), np.float64).reshape(-1, 7))
     rows = np.concatenate(blocks)
     images, first = np.unique(rows[:, 0].astype(np.int64), return_index=True)
     bounds = [*first.tolist(), len(rows)]

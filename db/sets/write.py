@@ -27,7 +27,7 @@ from orl_explorer.db.models import (
 )
 from orl_explorer.db.photos import CHUNK, members_of
 from orl_explorer.db.sets.check import refuse_broken
-from orl_explorer.db.store import Store, StoreError, fetch, insert_rows
+from orl_explorer.db.store import Store, StoreError, fetch, in_byte_order, insert_rows, lock_writers_out
 
 HISTOGRAM_BINS = 100  # of similarity, over [-1, 1]
 PAIR_COLUMNS = (
@@ -181,6 +181,7 @@ def _objectness(found: CandidateRows) -> list[float] | list[None]:
 
 
 def _ensure_rois(session: Session, boxes: list[tuple[int, tuple[int, ...]]]) -> dict[tuple[int, tuple[int, ...]], int]:
+    lock_writers_out(session, Roi)  # another run may give ids to the same boxes
     images = sorted({image for image, _ in boxes})
     known: dict[tuple[int, tuple[int, ...]], int] = {}
     for start in range(0, len(images), CHUNK):
@@ -360,5 +361,5 @@ def _left_out(session: Session, set_id: int) -> dict[str, int]:
         Image.status != "ok",
         Image.id.not_in(ours),
     )
-    rows = session.execute(question.group_by(Image.status).order_by(Image.status))
+    rows = session.execute(question.group_by(Image.status).order_by(in_byte_order(Image.status)))
     return {row.status: row[1] for row in rows}

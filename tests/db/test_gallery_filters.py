@@ -20,8 +20,10 @@ from orl_explorer.db.people.tags import tag_photos, untag_photos
 from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import AnnotatedBox, FoundPhoto
 from orl_explorer.db.sets.write import CandidateRows, add_candidates
-from orl_explorer.db.store import Store, open_store
+from orl_explorer.db.store import Store, open_store, sqlite_url
+from tests.conftest import Database
 from tests.db.mined import add_set
+from tests.postgres import EMPTY
 
 DOG, CAT = AnnotatedBox("dog", 0, 0, 9, 9), AnnotatedBox("cat", 0, 0, 9, 9)
 #        path         categories    candidates, pairs; None where the set does not cover it
@@ -56,8 +58,12 @@ SORTED_BY = {
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('gallery')}/orl.sqlite")
+def store(database: Database, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    if database == "postgresql":
+        url = request.getfixturevalue("postgres").create(EMPTY)
+    else:
+        url = f"sqlite:///{tmp_path_factory.mktemp('gallery')}/orl.sqlite"
+    store = open_store(url)
     photos.ensure_dataset(store, "trip", "/photos", "folder")
     photos.add_photos(store, 1, [FoundPhoto(path, 64, 48, boxes=boxes) for path, boxes, _ in PHOTOS], {})
     rois = {image: mined[0] for image, (_, _, mined) in enumerate(PHOTOS, 1) if mined}
@@ -120,7 +126,7 @@ orders = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(orders, st.integers(0, 7), st.integers(1, 4))
 def test_every_order_is_what_plain_loops_make_of_it(store: Store, order: GalleryOrder, offset: int, limit: int) -> None:
     expected = by_loops(store, order)
@@ -164,7 +170,7 @@ def paths(store: Store, order: GalleryOrder) -> list[str]:
 
 @pytest.fixture
 def changing(tmp_path: Path) -> Store:
-    store = open_store(f"sqlite:///{tmp_path}/orl.sqlite")
+    store = open_store(sqlite_url(tmp_path / "orl.sqlite"))
     photos.ensure_dataset(store, "trip", "/photos", "folder")
     photos.add_photos(store, 1, [FoundPhoto("b.jpg", 9, 9, boxes=(DOG,)), FoundPhoto("d.jpg", 9, 9)], {})
     return store
@@ -240,8 +246,9 @@ def test_a_selection_is_kept_as_it_was_made(store: Store) -> None:
     assert find_selection(store, 2) is None
 
 
-def test_what_is_read_into_memory_is_read_along_an_index(store: Store) -> None:
-    connection = sqlite3.connect(str(store.engine.url.database))
+@pytest.mark.sqlite
+def test_what_is_read_into_memory_is_read_along_an_index(changing: Store) -> None:
+    connection = sqlite3.connect(str(changing.engine.url.database))
 
     def plan(question: str) -> str:
         return " | ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {question}"))

@@ -1,12 +1,8 @@
-"""A store in PostgreSQL: a server of its own, started by the test."""
+"""A store in PostgreSQL: what it refuses, what its errors say, and what the documents tell to do."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,46 +10,24 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from orl_explorer.db import store as store_module
+from orl_explorer.db import postgresql
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.photos import datasets, ensure_dataset
 from orl_explorer.db.store import StoreError, open_store
+from tests.postgres import EMPTY, PostgresServer
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """Start a PostgreSQL on a socket. Return its URL."""
-    found = [*Path("/usr/lib/postgresql").glob("*/bin"), *map(Path, os.environ["PATH"].split(":"))]
-    programs = next((folder for folder in found if (folder / "initdb").exists() and (folder / "pg_ctl").exists()), None)
-    if programs is None:
-        assert "CI" not in os.environ, "This test needs PostgreSQL. Install it with: apt-get install postgresql"
-        pytest.skip("no PostgreSQL; install it with: apt-get install postgresql")
-    pytest.importorskip("psycopg")
-    # The path of a socket has at most 107 characters, and root may not run the server.
-    folder = Path(tempfile.mkdtemp(prefix="orl-pg-", dir="/tmp"))
-    other = {} if os.geteuid() else {"user": "postgres", "group": "postgres", "extra_groups": []}
-    if other:
-        shutil.chown(folder, "postgres", "postgres")
-
-    def run(program: str, *arguments: str) -> None:
-        command = [programs / program, "-D", folder / "data", *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **other)  # type: ignore[call-overload]
-
-    run("initdb", "--auth=trust", "--username=orl", "--no-sync", "--encoding=UTF8")
-    run("pg_ctl", "-w", "-l", f"{folder}/log", "-o", f"-c listen_addresses= -c fsync=off -k {folder}", "start")
-    try:
-        yield f"postgresql+psycopg://orl@/postgres?host={folder}"
-    finally:
-        run("pg_ctl", "-m", "immediate", "stop")
-        shutil.rmtree(folder)
+pytestmark = pytest.mark.sqlite  # not once more for each database
 
 
 @pytest.fixture
-def url(server: str) -> str:
-    store = open_store(server)
+def url(postgres: PostgresServer) -> Iterator[str]:
+    """An address of a store with a dataset."""
+    made = postgres.create(EMPTY)
+    store = open_store(made)
     ensure_dataset(store, "trip", "/photos", "folder")
     store.close()
-    return server
+    yield made
+    postgres.drop(made)
 
 
 def test_a_store_opened_read_only_refuses_writes(url: str) -> None:
@@ -79,7 +53,7 @@ def test_options_of_the_url_and_the_environment_are_kept(url: str, monkeypatch: 
 
 
 def test_a_server_that_drops_the_setting_is_not_opened(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "_refusing_writes", lambda _: {})  # as a pooler may
+    monkeypatch.setattr(postgresql, "refusing_writes", lambda _: {})  # as a pooler may
     with pytest.raises(StoreError, match=r"^Cannot open the store read-only: its database accepts writes\. Let it "):
         open_store(url, read_only=True)
 

@@ -22,6 +22,8 @@ from orl_explorer.db.photos import datasets, ensure_dataset
 from orl_explorer.db.runs.runs import runs
 from orl_explorer.db.store import HEAD, Store, StoreError, open_store, sqlite_url, store_trouble
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -322,7 +324,7 @@ def test_a_path_that_is_too_long_for_sqlite_says_so(tmp_path: Path) -> None:
 )
 def test_an_error_of_the_database_is_a_sentence(said: str, sentence: str) -> None:
     kind = IntegrityError if "constraint" in said else OperationalError
-    assert str(store_trouble(kind("", None, Exception(said)), "/here/orl.sqlite")) == sentence
+    assert str(store_trouble(kind("", None, Exception(said)), make_url("sqlite:////here/orl.sqlite"))) == sentence
 
 
 def test_runs_of_an_earlier_version_that_were_lost_are_crashed(tmp_path: Path) -> None:

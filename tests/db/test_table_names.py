@@ -9,6 +9,8 @@ import pytest
 
 from orl_explorer.db.store import open_store
 
+pytestmark = pytest.mark.sqlite
+
 RELIED_ON = {
     "dataset": "id name root created_at",
     "image": "id dataset_id path width height status error",

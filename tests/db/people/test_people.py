@@ -18,13 +18,13 @@ from orl_explorer.db.people.tags import (
     untag_photos,
 )
 from orl_explorer.db.photos import FoundPhoto
-from orl_explorer.db.store import Store, StoreError, open_store
+from orl_explorer.db.store import Store, StoreError, open_store, sqlite_url
 from tests.db.mined import add_set
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = open_store(f"sqlite:///{tmp_path}/orl.sqlite")
+    store = open_store(sqlite_url(tmp_path / "orl.sqlite"))
     photos.ensure_dataset(store, "trip", "/photos", "folder")
     photos.add_photos(store, 1, [FoundPhoto(f"{n}.jpg", 64, 48) for n in range(3)], {})
     add_set(store, "set", {1: 2, 2: 2, 3: 1}, {1: [(2, 0, 0), (2, 1, 1)]})  # RoIs 1 and 2, 3 and 4, 5

@@ -16,12 +16,12 @@ from orl_explorer.db.runs.evaluations import (
     keep_evaluation,
 )
 from orl_explorer.db.runs.runs import add_run
-from orl_explorer.db.store import Store, StoreError, open_store
+from orl_explorer.db.store import Store, StoreError, open_store, sqlite_url
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    opened = open_store(f"sqlite:///{tmp_path / 'orl.sqlite'}")
+    opened = open_store(sqlite_url(tmp_path / "orl.sqlite"))
     for name in ("one", "two"):
         weights = {"weights_sha256": name, "weights_path": "x", "image_features": 8, "roi_features": 8}
         add_encoder(opened, Encoder(name=name, architecture="resnet18", kind="imported", supervised=False, **weights))

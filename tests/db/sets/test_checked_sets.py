@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from sqlalchemy import text
 
@@ -21,7 +23,7 @@ PAIRS = "the photo a.jpg has pairs with gaps in their ranks, or without finite s
     [
         ("UPDATE neighbor SET neighbor_id = 2 WHERE image_id = 1 AND rank = 2", NEIGHBOURS),
         ("UPDATE neighbor SET rank = 3 WHERE image_id = 1 AND rank = 2", NEIGHBOURS),
-        ("UPDATE neighbor SET similarity = 9e999 WHERE image_id = 1", NEIGHBOURS),
+        ("UPDATE neighbor SET similarity = :infinity WHERE image_id = 1", NEIGHBOURS),
         ("UPDATE neighbor SET similarity = -1.1 WHERE image_id = 1", NEIGHBOURS),
         ("UPDATE pair SET similarity = 1.1 WHERE image_id = 1", PAIRS),
         ("UPDATE pair SET rank = 5 WHERE image_id = 1 AND rank = 2", PAIRS),
@@ -39,7 +41,7 @@ def test_a_broken_set_is_not_published(workspace: Workspace, damage: str | None,
         assert publish_set(store, set_id).status == "complete"
         return
     with store.session() as session:
-        session.execute(text(damage))
+        session.execute(text(damage), {"infinity": math.inf} if "infinity" in damage else {})
     with pytest.raises(StoreError) as refusal:
         publish_set(store, set_id)
     assert str(refusal.value) == f"The set 's' is not complete: {sentence}. Mine again under another name."

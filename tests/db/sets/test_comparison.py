@@ -159,6 +159,7 @@ def test_what_cannot_be_compared_is_refused_with_a_sentence(
     assert least_alike(store, first, second, 9) == []
 
 
+@pytest.mark.sqlite
 def test_a_page_of_the_least_alike_is_a_walk_in_its_index(store: Store) -> None:
     connection = sqlite3.connect(str(store.engine.url.database))
     question = (

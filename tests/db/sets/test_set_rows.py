@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from orl_explorer.db.encoders import add_encoder, encoder_by_id, encoder_named, encoders
 from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
@@ -68,8 +67,8 @@ def write(store: Store, set_id: int) -> None:
 
 def test_raw_boxes_are_kept_as_little_endian_int16_in_rank_order(store: Store) -> None:
     mining.add_proposals(store, "m", {1: np.array([[1, 2, 258, 480], [0, 0, 3, 32767]], np.int64)})
-    with sqlite3.connect(str(store.engine.url.database)) as connection:
-        (blob,) = connection.execute("SELECT boxes FROM proposal WHERE image_id = 1 AND method = 'm'").fetchone()
+    with store.session() as session:
+        blob = session.scalar(text("SELECT boxes FROM proposal WHERE image_id = 1 AND method = 'm'"))
     assert blob == bytes([1, 0, 2, 0, 2, 1, 224, 1, 0, 0, 0, 0, 3, 0, 255, 127])
     assert mining.proposals_of(store, [1, 2], "m")[1].tolist() == [[1, 2, 258, 480], [0, 0, 3, 32767]]
 
