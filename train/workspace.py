@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from orl_explorer.db.people.actions import Logged, log_action
 from orl_explorer.db.runs.runs import run_by_id
 from orl_explorer.db.store import Store, open_store, sqlite_url
 from orl_explorer.train.account import account
+from orl_explorer.train.disks import warn_of_network_disk
 from orl_explorer.train.errors import UserError
 
 DEFAULT = "workspace"
@@ -74,14 +77,22 @@ def open_workspace(path: str | Path | None = None, read_only: bool = False) -> W
     if read_only:
         if not (folder / "orl.sqlite").is_file() and "ORL_DATABASE_URL" not in os.environ:
             raise UserError(f"There is no workspace in {folder}. Create it by running the command without --read-only.")
-        return Workspace(folder, open_store(sqlite_url(folder / "orl.sqlite"), read_only=True))
+        return Workspace(folder, open_store(_address(folder), read_only=True))
     try:
         folder.mkdir(0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot create the workspace {folder}: {error.strerror}.") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"The workspace {folder} is read-only. Choose another with --workspace DIR.")
-    return Workspace(folder, open_store(sqlite_url(folder / "orl.sqlite")))
+    return Workspace(folder, open_store(_address(folder)))
+
+
+def _address(folder: Path) -> URL:
+    """Return the address of a workspace's store. Warn if it is a SQLite file on a network disk."""
+    url = sqlite_url(folder / "orl.sqlite")
+    if url.get_backend_name() == "sqlite" and url.database:
+        warn_of_network_disk(Path(url.database).parent)
+    return url
 
 
 def as_file_name(name: str) -> str:

@@ -22,6 +22,7 @@ from orl_explorer.app.cli import (
     sets,
     stages,
     start,
+    workspace,
 )
 from orl_explorer.app.cli.ending import exit_code_of
 from orl_explorer.app.doctor.command import doctor
@@ -63,6 +64,7 @@ app.add_typer(parts.features_app, name="features", no_args_is_help=True)
 app.add_typer(evaluations.evaluations_app, name="evaluations")
 app.add_typer(sets.sets_app, name="sets")
 app.add_typer(runs.runs_app, name="runs")
+app.add_typer(workspace.workspace_app, name="workspace")
 
 
 def _print_version(asked: bool) -> None:

@@ -6,12 +6,14 @@ import contextlib
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
 from orl_explorer.app.cli.terminal import Terminal
 from orl_explorer.db.store import StoreError
+from orl_explorer.train.disks import NetworkDisk
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import DISK_TROUBLE, cannot_write
 from orl_explorer.train.words import is_utf8
@@ -24,6 +26,7 @@ STOPPED = 128  # a command gives this if it was interrupted and has said what it
 # What is kept of an interrupted command, and how to continue. Runs say it themselves, see common.follow_run.
 KEPT = {
     "ingest": "Photos that are in the store are kept. Run the command again to continue.",
+    "workspace": "Nothing was copied. Run the command again.",
     "demo": "Finished parts are kept. Run `orl demo` again to continue.",
     "sweep": "Stored boxes and features are kept. Run the command again.",
     "sweep-train": "Finished runs are kept. Run the command again to continue.",
@@ -55,7 +58,9 @@ def exit_code_of(command: Callable[[], object], arguments: Sequence[str]) -> int
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, interrupt)
     try:
-        command()
+        with warnings.catch_warnings():
+            warnings.showwarning = _tell(warnings.showwarning)
+            command()
         code = 0
     except (UserError, StoreError) as mistake:
         _say(str(mistake), style="red")
@@ -80,6 +85,18 @@ def exit_code_of(command: Callable[[], object], arguments: Sequence[str]) -> int
     if code in (INTERRUPTED, STOPPED) and received:
         code = 128 + received[0]
     return code if _flushed() else NOBODY_READS
+
+
+def _tell(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Return what shows a warning: one of a network disk as a sentence, any other one as before."""
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, NetworkDisk):
+            _say(f"Warning: {message}", style="yellow")
+        else:
+            otherwise(message, category, *rest, **more)
+
+    return show
 
 
 def _any(stream: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Protocol
 
@@ -11,6 +12,7 @@ from orl_explorer.db.encoders import encoders
 from orl_explorer.db.photos import datasets
 from orl_explorer.db.sets.read import sets
 from orl_explorer.db.store import Store, StoreError
+from orl_explorer.train.disks import NetworkDisk
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import open_workspace
 
@@ -29,6 +31,7 @@ def _names(read: Callable[[Store], Iterable[Named]]) -> Complete:
     """Return a completion of the names of some rows. It prints no errors and creates no workspace."""
 
     def complete(context: typer.Context, incomplete: str) -> list[str]:
+        warnings.simplefilter("ignore", NetworkDisk)
         try:
             store = open_workspace(context.params.get("workspace"), read_only=True).store
             names = [row.name for row in read(store)]

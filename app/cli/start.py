@@ -29,6 +29,7 @@ from orl_explorer.app.server.door import LOGIN
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.interpreter import module_command
 from orl_explorer.train.jobs.launchers.base import PATIENT
+from orl_explorer.train.missing import missing_files, missing_in_words
 from orl_explorer.train.workspace import open_workspace
 
 SHORT = 12  # characters of a password that gets a warning
@@ -129,6 +130,9 @@ def explore(
     certified = _certificate(tls_cert, tls_key)
     _refuse_taken(host, port)
     with _other_localhost(host, port):  # it stays open when the server replaces this program
+        if missing := missing_files(opened):
+            said = f"{opened.path} lacks files that its store names: {missing_in_words(missing)}"
+            Terminal(stderr=True).print(f"Warning: {said}. See `orl doctor`.", soft_wrap=True)
         _print_address(f"{'https' if tls_cert else 'http'}://{_shown(host)}:{port}{base}", opened.path, access, host)
         opened.store.close()
         told = {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only)), below.VARIABLE: base}

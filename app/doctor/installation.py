@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from orl_explorer.app.doctor import Checked, sentence
+from orl_explorer.train.disks import network_disk
 
 # By name of the distribution: the module to import.
 PACKAGES = {
@@ -28,8 +29,6 @@ PACKAGES = {
     "streamlit": "streamlit",
 }
 SYSTEM_LIBRARIES = ("libGL.so", "libgthread", "libglib")  # in the error of an import of OpenCV
-NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "fuse.sshfs", "fuse.rclone", "fuse.s3fs", "fuse.gcsfuse")  # file systems
-MOUNTS = Path("/proc/self/mounts")  # of Linux
 SCARCE = 2_000_000_000  # bytes of free space below which a training may not be able to write its checkpoints
 
 
@@ -108,21 +107,16 @@ def _driver() -> str:
 def check_disk(workspace: Path) -> Iterator[Checked]:
     """Yield the free space of the workspace and of the temporary folder, and whether they can be written."""
     yield _folder("workspace", workspace, "Choose another with --workspace DIR, or set $ORL_WORKSPACE.")
-    if (kind := _file_system(workspace)).startswith(NETWORK):
-        advice = "SQLite's locks may fail there. Choose a disk of this machine, or name a PostgreSQL server."
+    if kind := network_disk(workspace):
+        advice = (
+            "SQLite works there for one machine at a time. For several: orl workspace copy --to postgresql+psycopg://…"
+        )
         yield Checked("disk", "workspace", "warning", f"{workspace} is on a network disk ({kind})", advice)
     try:
         yield _folder("temporary files", Path(tempfile.gettempdir()), "Set $TMPDIR to a folder that can be written.")
     except OSError as error:
         advice = "Set $TMPDIR to a folder that can be written."
         yield Checked("disk", "temporary files", "problem", error.strerror or sentence(error), advice)
-
-
-def _file_system(folder: Path) -> str:
-    """Return the name of the file system that holds a folder, or "" if the system does not tell."""
-    lines = MOUNTS.read_text(errors="replace").splitlines() if MOUNTS.is_file() else []
-    kinds = {Path(fields[1].replace("\\040", " ")): fields[2] for line in lines if len(fields := line.split()) > 2}
-    return next((kinds[path] for path in (folder, *folder.parents) if path in kinds), "")
 
 
 def _folder(name: str, folder: Path, advice: str) -> Checked:

@@ -63,10 +63,12 @@ def check_workspace(path: Path) -> Iterator[Checked]:
 
 def _engine(url: str, file: Path) -> Engine:
     """Return an engine that cannot write. url: of a server, or empty for a SQLite file."""
-    from sqlalchemy import create_engine
+    from sqlalchemy import create_engine, make_url
+
+    from orl_explorer.db.postgresql import postgresql_engine
 
     if url:
-        return create_engine(url, execution_options={"postgresql_readonly": True})
+        return postgresql_engine(make_url(url), read_only=True)
     wal = Path(f"{file}-wal")
     live = wal.is_file() and wal.stat().st_size > 0
     # Without a write-ahead log nobody is writing, and an immutable file is opened without creating one.
@@ -101,6 +103,7 @@ def _contents(store: Store, path: Path) -> Iterator[Checked]:
         "features": _features,
         "runs": _runs,
         "files": _orphans,
+        "missing files": _missing,
     }
     for area, check in parts.items():
         try:
@@ -244,6 +247,16 @@ def _orphans(opened: Workspace) -> Iterator[Checked]:
         yield Checked("files", name, "warning", "the store does not name it", advice)
     if not found:
         yield Checked("files", "all", "ok", "the store names every run folder and encoder file")
+
+
+def _missing(opened: Workspace) -> Iterator[Checked]:
+    from orl_explorer.train.missing import missing_files, missing_in_words
+
+    if missing := missing_files(opened):
+        advice = "Copy them here, or, if another folder belongs to this database, use that one: all must share it."
+        yield Checked(
+            "files", "named by the store", "warning", f"not in this folder: {missing_in_words(missing)}", advice
+        )
 
 
 def _list(folder: Path) -> list[Path]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from unicodedata import category
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from orl_explorer.app.explorer.opened import read_only as read_only
 from orl_explorer.app.explorer.opened import workspace
+from orl_explorer.app.markup import code as code
+from orl_explorer.app.markup import escape as escape
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
 from orl_explorer.db.photos import dataset_by_id, datasets, photo_roots
@@ -25,7 +25,6 @@ from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 SUPERVISED = "supervised"
-MARKUP = r"\`*_{}[]()#+-.!|<>~:$&"  # characters that Markdown may take for more than themselves
 
 
 @dataclass(frozen=True)
@@ -278,21 +277,3 @@ def status_line(run: Run) -> str:
         "cancelled": "orange",
     }
     return f":{colours.get(run.status, 'gray')}-badge[{run.status}]"
-
-
-def escape(text: str) -> str:
-    """Escape a text for Markdown. It stays on one line: what would break it or turn its direction is written out."""
-    return "".join("\\" + c if c in MARKUP else _written_out(c) for c in text)
-
-
-def code(text: str) -> str:
-    """Return a text as a code span of Markdown, also if it holds backticks."""
-    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
-    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
-
-
-def _written_out(character: str) -> str:
-    turns = "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
-    if turns or category(character) in ("Cc", "Cs", "Zl", "Zp"):
-        return "\\\\" + character.encode("unicode_escape").decode()[1:]
-    return character

@@ -18,6 +18,7 @@ from orl_explorer.app.explorer.opened import read_only, workspace
 from orl_explorer.app.server import downloads
 from orl_explorer.app.server.access import from_environment
 from orl_explorer.app.server.base_path import BasePath, base_path, under
+from orl_explorer.app.server.failed import show_failure
 from orl_explorer.app.server.gate import gate
 from orl_explorer.app.server.headers import SecurityHeaders
 from orl_explorer.app.server.idle import compile_search_later
@@ -67,4 +68,5 @@ app = st.App(
         Middleware(People),
     ],
     lifespan=lifespan,
+    on_script_error=show_failure,
 )

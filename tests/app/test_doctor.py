@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from orl_explorer.app.doctor import Checked, installation
+from orl_explorer.app.doctor import Checked
 from orl_explorer.app.doctor.installation import check_disk, check_installation, check_search
 from orl_explorer.app.doctor.workspace import check_workspace
 from orl_explorer.orl.selective_search import readiness
+from orl_explorer.train import disks
 from orl_explorer.train.mining.part_files import HEAD
 from orl_explorer.train.workspace import Workspace
 
@@ -160,8 +161,9 @@ def test_a_file_in_place_of_the_workspace_is_a_problem(tmp_path: Path) -> None:
 def test_a_workspace_on_a_network_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = tmp_path / "mounts"
     there = str(tmp_path).replace(" ", "\\040")
-    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/home {there}/my\\040share nfs4 rw 0 0\n")
-    monkeypatch.setattr(installation, "MOUNTS", mounts)
+    root = "21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+    mounts.write_text(f"{root}22 21 0:40 / {there}/my\\040share rw - nfs4 server:/home rw\n")
+    monkeypatch.setattr(disks, "MOUNTS", mounts)
     folder = tmp_path / "my share/orl"
     [found] = [one for one in check_disk(folder) if one.state != "ok"]
     assert (found.state, found.found) == ("warning", f"{folder} is on a network disk (nfs4)")
