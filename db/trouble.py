@@ -48,7 +48,8 @@ def _server_trouble(error: DBAPIError, url: URL) -> StoreError:
         return StoreError(f"The PostgreSQL server {where} has no such {reason.split()[0]}: {reason}. Create it first.")
     if "authentication failed" in reason or "no password supplied" in reason or "no pg_hba.conf entry" in reason:
         return StoreError(f"The PostgreSQL server {where} refuses the connection: {reason}. Check user and password.")
-    if str(error.orig).startswith("connection ") or error.connection_invalidated:
+    unreachable = str(error.orig).startswith(("connection ", "failed to resolve"))
+    if unreachable or error.connection_invalidated:
         return StoreError(f"The PostgreSQL server {where} cannot be reached: {reason}. Check its address.")
     if "permission denied" in reason:
         return StoreError(f"The database refuses this: {reason}. Let its role own the tables, or open it read-only.")

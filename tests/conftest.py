@@ -18,7 +18,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from PIL import Image
+from sqlalchemy import make_url
 
+from orl_explorer.db.copying import copy_store
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import add_run, run_by_id, update_run
 from orl_explorer.db.store import open_store
@@ -74,6 +76,15 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def mined_database(mined_workspace: Workspace, postgres: PostgresServer) -> str:
+    """The name of a database that holds the store of ``mined_workspace``, to copy."""
+    postgres.ask("CREATE DATABASE mined")
+    copy_store(mined_workspace.store, make_url(postgres.url("mined")))
+    mined_workspace.store.close()
+    return "mined"
 
 
 @pytest.fixture(autouse=True)

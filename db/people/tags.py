@@ -59,7 +59,7 @@ def tags_of(store: Store, image_ids: Sequence[int]) -> dict[int, tuple[str, ...]
     with store.session() as session:
         for start in range(0, len(image_ids), CHUNK):
             question = select(Tag.image_id, Tag.tag).where(Tag.image_id.in_(image_ids[start : start + CHUNK]))
-            for image, tag in sorted(map(tuple, session.execute(question.distinct()))):
+            for image, tag in sorted((i, word) for i, word in session.execute(question.distinct())):
                 found[image] = (*found.get(image, ()), tag)
     return found
 
@@ -106,7 +106,7 @@ def tags_of_pairs(store: Store, pairs: Iterable[tuple[int, int]]) -> dict[tuple[
         for start in range(0, len(queries), CHUNK):
             some = PairTag.query_roi_id.in_(queries[start : start + CHUNK])
             question = select(PairTag.query_roi_id, PairTag.key_roi_id, PairTag.tag).where(some)
-            for query, key, tag in sorted(map(tuple, session.execute(question.distinct()))):
+            for query, key, tag in sorted((q, k, word) for q, k, word in session.execute(question.distinct())):
                 if (query, key) in asked:
                     found[query, key] = (*found.get((query, key), ()), tag)
     return found

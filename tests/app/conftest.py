@@ -15,16 +15,27 @@ from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.server import door
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.app.guarded import behind_the_gate
+from tests.conftest import Database
 
 Guarded = Callable[..., TestClient]
 Show = Callable[..., AppTest]
 
 
 @pytest.fixture
-def here(mined_workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+def here(
+    mined_workspace: Workspace,
+    database: Database,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Workspace]:
     """A copy of the mined demo, used by the pages and routes of the test."""
     folder = tmp_path / "here"
     shutil.copytree(mined_workspace.path, folder)
+    if database == "postgresql":
+        mined = request.getfixturevalue("mined_database")
+        monkeypatch.setenv("ORL_DATABASE_URL", request.getfixturevalue("postgres").create(mined))
+        (folder / "orl.sqlite").unlink()
     monkeypatch.setenv("ORL_WORKSPACE", str(folder))
     workspace.cache_clear()
     yield open_workspace(folder)

@@ -15,6 +15,8 @@ from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component, words
 
+pytestmark = pytest.mark.both_databases
+
 LOST = {2: Lost(GONE, "the file is not there any more"), 4: Lost("unreadable", "image file is truncated")}
 
 

@@ -39,6 +39,8 @@ from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.loops import in_own_loop
 from tests.shell import orl
 
+pytestmark = pytest.mark.both_databases
+
 ADA = "ada@example.org"
 
 

@@ -12,6 +12,8 @@ from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace, open_workspace
 
+pytestmark = pytest.mark.both_databases
+
 
 def test_a_read_only_store_refuses_every_change_itself(here: Workspace) -> None:
     shown = open_workspace(here.path, read_only=True)
@@ -24,6 +26,7 @@ def test_a_read_only_store_refuses_every_change_itself(here: Workspace) -> None:
     assert [d.name for d in datasets(here.store)] == ["demo"]
 
 
+@pytest.mark.sqlite
 def test_a_read_only_workspace_is_neither_made_nor_upgraded(here: Workspace, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"There is no workspace in .*/none. Create it by"):
         open_workspace(tmp_path / "none", read_only=True)

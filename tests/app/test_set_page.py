@@ -10,6 +10,7 @@ from typing import get_args
 
 import pytest
 from pyarrow import parquet
+from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
@@ -33,6 +34,8 @@ from orl_explorer.train.mining.orders import make_matches
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import words
+
+pytestmark = pytest.mark.both_databases
 
 FORMS = get_args(SetFormat)
 
@@ -221,7 +224,7 @@ def test_the_name_of_a_download_survives_any_name_of_a_set(here: Workspace, clie
     work.rename(here, "demo-starter", ' Äpfel  "und"\r\n/Birnen')
     assert find_set(here.store, 'Äpfel "und" /Birnen') is not None
     with here.store.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE correspondence_set SET name = ?", ('Äpfel\r\n"und"',))
+        connection.execute(text("UPDATE correspondence_set SET name = :name"), {"name": 'Äpfel\r\n"und"'})
     answer = client.get(export_url(1, "settings"))
     said = "attachment; filename=\"?pfel---und--settings.json\"; filename*=UTF-8''%C3%84pfel---und--settings.json"
     assert answer.headers["content-disposition"] == said

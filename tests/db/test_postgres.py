@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
+import socket
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from orl_explorer.db import postgresql
-from orl_explorer.db.models import Dataset
-from orl_explorer.db.photos import datasets, ensure_dataset
+from orl_explorer.db.models import Dataset, Roi
+from orl_explorer.db.photos import FoundPhoto, add_photos, datasets, ensure_dataset, image_by_id
+from orl_explorer.db.runs.runs import find_run
+from orl_explorer.db.sets.write import CandidateRows, add_candidates
 from orl_explorer.db.store import StoreError, open_store
-from tests.postgres import EMPTY, PostgresServer
+from tests.db.mined import add_set
+from tests.postgres import EMPTY, PostgresServer, postgres_programs
+from tests.shell import orl
 
 pytestmark = pytest.mark.sqlite  # not once more for each database
 
@@ -84,3 +92,108 @@ def test_the_role_of_the_documents_reads_everything_and_writes_nothing(url: str)
             connection.exec_driver_sql("INSERT INTO tag VALUES (1, 'x', 'y', now())")
     shown.close()
     owner.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("orl:wrong@127.0.0.1:{port}/postgres", "refuses the connection: password authentication failed for user"),
+        ("orl:s3cret@127.0.0.1:{port}/none", 'has no such database: database "none" does not exist. Create it first.'),
+        ("orl:s3cret@127.0.0.1:{closed}/postgres", "cannot be reached: Connection refused. Check its address."),
+        ("orl:s3cret@no-such-host.invalid/postgres", "cannot be reached: "),
+        ("orl:s3cret@127.0.0.1:{port}/postgres?nonsense=1", "nonsense"),
+    ],
+)
+def test_a_server_that_does_not_let_one_in_is_one_sentence(
+    listening: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, said: str
+) -> None:
+    port, closed = listening
+    monkeypatch.setenv("ORL_DATABASE_URL", f"postgresql://{given.format(port=port, closed=closed)}")
+    ended = orl("runs", "--workspace", tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert said in " ".join(ended.stderr.split())
+    assert "s3cret" not in ended.stderr and "Traceback" not in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def listening() -> Iterator[tuple[int, int]]:
+    """The port of a server that asks for the password ``s3cret``, and a port at which nobody listens."""
+    with socket.socket() as probe, socket.socket() as other:
+        probe.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        ports = probe.getsockname()[1], other.getsockname()[1]
+    server = PostgresServer(postgres_programs(), port=ports[0])
+    try:
+        server.ask("ALTER ROLE orl PASSWORD 's3cret'")
+        yield ports
+    finally:
+        server.stop()
+
+
+def test_a_password_that_is_right_opens_the_store(
+    listening: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORL_DATABASE_URL", f"postgres://orl:s3cret@127.0.0.1:{listening[0]}/postgres")
+    assert "No runs yet" in orl("runs", "--workspace", tmp_path).stdout
+
+
+def test_a_driver_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORL_DATABASE_URL", "postgresql+psycopg://orl@localhost/orl")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    ended = orl("runs", "--workspace", tmp_path)
+    assert ended.returncode == 2
+    assert " ".join(ended.stderr.split()) == (
+        "A store in PostgreSQL needs the package psycopg. Install it with: pip install 'orl-explorer[postgres]'"
+    )
+
+
+def test_reads_are_one_message_each_and_a_transaction_begins_with_its_first_change(url: str) -> None:
+    store = open_store(url)
+    with store.session() as session:
+        raw = session.connection().connection.dbapi_connection
+        session.scalars(select(Dataset)).all()
+        before = raw.info.transaction_status  # type: ignore[union-attr]
+        session.add(Dataset(name="other", root="/photos", layout="folder"))
+        session.flush()
+        assert (before, raw.info.transaction_status) == (0, 2)  # type: ignore[union-attr]
+        session.rollback()
+    assert [row.name for row in datasets(store)] == ["trip"]
+    with store.session() as session:
+        session.scalar(select(func.pg_advisory_xact_lock(7)))  # held until the end of the session
+        [held] = session.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).one()
+        assert held == 1
+    store.close()
+
+
+def test_a_number_that_no_column_holds_is_not_found(url: str) -> None:
+    store = open_store(url)
+    assert image_by_id(store, 99_999_999_999) is None
+    assert find_run(store, 2**40) is None
+    store.close()
+
+
+def test_two_runs_that_find_the_same_boxes_at_once_share_them(url: str) -> None:
+    store = open_store(url)
+    add_photos(store, 1, [FoundPhoto(f"{n}.jpg", 640, 480) for n in range(8)], {})
+    made = [add_set(store, name, {1: 1}, {}, publish=False) for name in ("one", "two", "three")]
+    boxes = np.array([[n, 0, 9, 9] for n in range(40)], np.int16)
+    barrier, failures = threading.Barrier(len(made)), list[Exception]()
+
+    def write(set_id: int) -> None:
+        barrier.wait()
+        try:
+            for image in range(2, 9):
+                add_candidates(store, set_id, [CandidateRows(image, boxes, 50, False)])
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(set_id,)) for set_id in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with store.session() as session:
+        assert session.scalar(select(func.count()).select_from(Roi)) == 1 + 7 * 40
+    store.close()

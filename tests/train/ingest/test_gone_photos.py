@@ -17,6 +17,8 @@ from orl_explorer.train.ingest.ingest import Ingested, ingest
 from orl_explorer.train.workspace import Workspace
 from tests.train.noise import save_noise
 
+pytestmark = pytest.mark.both_databases
+
 THERE_NO_MORE = "the file is not there any more; noticed "
 
 

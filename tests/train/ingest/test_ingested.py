@@ -16,6 +16,8 @@ from orl_explorer.train.ingest.annotated import Annotated, boxes_as_shown
 from orl_explorer.train.ingest.ingest import Ingested, ingest
 from orl_explorer.train.workspace import Workspace
 
+pytestmark = pytest.mark.both_databases
+
 TABLES = (
     "SELECT id, name, root, layout, image_count, categories, revision FROM dataset",
     "SELECT * FROM image",

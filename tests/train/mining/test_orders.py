@@ -39,6 +39,8 @@ from orl_explorer.train.mining.orders import (
 )
 from orl_explorer.train.workspace import Workspace, open_workspace
 
+pytestmark = pytest.mark.both_databases
+
 NAN = float("nan")
 DOG, CAT = AnnotatedBox("dog", 0, 0, 10, 10), AnnotatedBox("cat", 20, 0, 10, 10)
 # (photo, neighbour's rank, rank), RoI of the query and of the key, similarity, margin, way back
