@@ -29,6 +29,7 @@ import psutil
 from rich import print as show
 from rich.table import Table
 from synthetic_store import CATEGORIES, CONFIG, Clock, build
+from two_databases import compare
 
 from orl_explorer.db import photos
 from orl_explorer.db.encoders import encoder_by_id, encoders
@@ -259,7 +260,12 @@ def main() -> None:
     parser.add_argument("--quality", action="store_true", help="also time the measures of the first set")
     parser.add_argument("--orders", action="store_true", help="also time the orders of the first set's pairs")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--database", help="address of an empty PostgreSQL database, to compare with SQLite in turns")
+    parser.add_argument("--turns", type=int, default=3, help="with --database, how often both stores are built")
     arguments = parser.parse_args()
+    if arguments.database:
+        compare(arguments, {name: ask for name, ask in (ASKED | COMPARED).items() if not name.startswith("matches")})
+        return
     with tempfile.TemporaryDirectory() as temporary:
         report(arguments, arguments.workspace or Path(temporary))
 

@@ -20,10 +20,10 @@ import pytest
 from PIL import Image
 from sqlalchemy import make_url
 
-from orl_explorer.db.copying import copy_store
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import add_run, run_by_id, update_run
 from orl_explorer.db.store import open_store
+from orl_explorer.db.transfer.copying import copy_store
 from orl_explorer.orl.selective_search.readiness import can_compile, is_compiled
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import Workspace, open_workspace

@@ -8,7 +8,7 @@ import typer
 
 from orl_explorer.app.cli.common import Json, Where, out, print_json, progress_bar
 from orl_explorer.app.cli.terminal import TextTable
-from orl_explorer.db.copying import copy_store
+from orl_explorer.db.transfer.copying import copy_store
 from orl_explorer.train.jobs.stores import new_store
 from orl_explorer.train.workspace import open_workspace
 

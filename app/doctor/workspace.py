@@ -252,7 +252,9 @@ def _orphans(opened: Workspace) -> Iterator[Checked]:
 def _missing(opened: Workspace) -> Iterator[Checked]:
     from orl_explorer.train.missing import missing_files, missing_in_words
 
-    if missing := missing_files(opened):
+    missing = missing_files(opened)
+    missing.pop("weights of", None)  # each encoder was checked
+    if missing:
         advice = "Copy them here, or, if another folder belongs to this database, use that one: all must share it."
         yield Checked(
             "files", "named by the store", "warning", f"not in this folder: {missing_in_words(missing)}", advice

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orl_explorer.app.server.failed import show_failure
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.photos import datasets
 from orl_explorer.db.store import StoreError
@@ -34,3 +35,17 @@ def test_a_read_only_workspace_is_neither_made_nor_upgraded(here: Workspace, tmp
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     with pytest.raises(StoreError, match=r"of an older version \(revision 0001\). Open it once for writing first\."):
         open_workspace(here.path, read_only=True)
+
+
+def test_a_page_that_fails_says_why_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("streamlit.error", lambda text, **_: said.append(text))
+    monkeypatch.delenv("ORL_DEV", raising=False)
+    assert show_failure(StoreError("The store is locked."))
+    assert show_failure(KeyError("secret"))
+    assert said == [
+        "This page cannot be shown\\: The store is locked\\.",
+        "This page failed by an error in ORL Explorer \\(KeyError\\)\\. The server's log has the details\\.",
+    ]
+    monkeypatch.setenv("ORL_DEV", "1")
+    assert not show_failure(KeyError("shown by Streamlit"))

@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import make_url
 
-from orl_explorer.db.copying import copy_store
 from orl_explorer.db.people.tags import tag_pair, tag_photos
 from orl_explorer.db.sets.read import pair_rows
 from orl_explorer.db.store import Store, open_store
+from orl_explorer.db.transfer.copying import copy_store
 from orl_explorer.train.mining.maps import make_map
 from orl_explorer.train.workspace import Workspace
 from tests.browser.conftest import IDLE, Served

@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, insert, make_url, select, text
 
-from orl_explorer.db import copying
 from orl_explorer.db.base import Base
-from orl_explorer.db.copying import copy_store, digests
 from orl_explorer.db.models import Annotation, Encoder, Evaluation, Metric, Run
 from orl_explorer.db.people.actions import log_action
 from orl_explorer.db.people.selections import keep_selection
@@ -25,6 +23,8 @@ from orl_explorer.db.photos import AnnotatedBox, FoundPhoto, add_photos, count_p
 from orl_explorer.db.runs.runs import add_metrics, add_run, runs, update_run
 from orl_explorer.db.sets.comparison import compare_sets
 from orl_explorer.db.store import Store, StoreError, open_store
+from orl_explorer.db.transfer import copying
+from orl_explorer.db.transfer.copying import copy_store, digests
 from tests.conftest import Database
 from tests.db.mined import add_set
 from tests.postgres import PostgresServer
@@ -178,7 +178,7 @@ def test_nobody_writes_to_the_store_while_it_is_copied(
 KILLED = """
 import sys, time
 from sqlalchemy import make_url
-from orl_explorer.db import copying
+from orl_explorer.db.transfer import copying
 from orl_explorer.db.store import open_store
 
 def report(doing, done, total):

@@ -1,0 +1,1 @@
+"""Whole stores: copying them between databases."""
