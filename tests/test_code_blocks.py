@@ -44,9 +44,11 @@ ONLY_CHECKED = {
     r"orl .*--workspace reproduction": "needs what an hour of orl reproduce makes",
     r"orl (worker|runs stop|runs resume) ": "needs a run that has not begun or not ended",
     r"orl .*--on (ray|slurm)": "needs a cluster; tests/train/jobs starts them",
+    r"orl .*--workspace /data": "needs a PostgreSQL server; tests/db copies stores",
 }
 # Programs of which this project cannot tell whether their words are right.
 FOREIGN = {"apt-get", "cd", "docker", "git", "mkdir", "pipx", "ray", "source", "sudo", "torchrun", "uvx"}
+FOREIGN |= {"cp", "createdb", "export", "pg_dump", "pg_restore", "psql", "tar", "unset"}
 # What makes a stage quick enough for a test.
 QUICK = {
     "pretrain": {"epochs": "1", "batch_size": "4", "image_size": "32", "workers": "0", "knn_every": "0"},
