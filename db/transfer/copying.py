@@ -5,11 +5,11 @@ Tables and columns are those of the metadata, so a new one needs no change here.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, DateTime, String, Table, delete, func, inspect, select, text
@@ -99,7 +99,7 @@ def _differs(table: str, rows: int, found: int) -> str:
 
 def _refuse_rows(url: URL) -> None:
     """Raise StoreError if a database holds rows of a store. Rows of other programs do not matter."""
-    if url.get_backend_name() == "sqlite" and url.database and not _exists(url.database):
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).is_file():
         return
     target = open_store(url)
     try:
@@ -113,14 +113,6 @@ def _refuse_rows(url: URL) -> None:
                     )
     finally:
         target.close()
-
-
-def _exists(file: str) -> bool:
-    try:
-        sqlite3.connect(f"file:{file}?mode=ro", uri=True).close()
-    except sqlite3.OperationalError:
-        return False
-    return True
 
 
 def _refuse_live(old: Connection) -> None:
