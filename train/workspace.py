@@ -95,6 +95,12 @@ def _address(folder: Path) -> URL:
     return url
 
 
+def open_to_look(path: str | Path | None = None) -> Workspace:
+    """Open a workspace for a command that changes nothing. It may be on a read-only disk."""
+    folder = workspace_path(path)
+    return open_workspace(path, read_only=folder.is_dir() and bool(os.statvfs(folder).f_flag & os.ST_RDONLY))
+
+
 def as_file_name(name: str) -> str:
     """Return the name of an encoder that is made from another name, which may hold what no file name can."""
     return "".join("-" if c in NO_FILE_NAME else c for c in name).lstrip(".") or "encoder"

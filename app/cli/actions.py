@@ -10,7 +10,7 @@ from orl_explorer.app.cli.common import Json, Where, out, print_json
 from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.db.marks import Action
 from orl_explorer.db.people.actions import actions
-from orl_explorer.train.workspace import open_workspace
+from orl_explorer.train.workspace import open_to_look
 
 
 def actions_command(
@@ -23,7 +23,7 @@ def actions_command(
     The name is the e-mail address of whoever was logged in through an OpenID Connect provider, else the account that
     ran the command or the explorer. Times are UTC.
     """
-    rows = actions(open_workspace(workspace).store, limit)
+    rows = actions(open_to_look(workspace).store, limit)
     if json:
         print_json([_record(row) for row in rows])
         return

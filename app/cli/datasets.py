@@ -13,7 +13,7 @@ from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.app.records import dataset_record
 from orl_explorer.db.photos import datasets
 from orl_explorer.train.words import printable
-from orl_explorer.train.workspace import open_workspace
+from orl_explorer.train.workspace import open_to_look, open_workspace
 
 datasets_app = typer.Typer(help="List datasets, and move them to another folder.", invoke_without_command=True)
 
@@ -29,7 +29,7 @@ def datasets_command(context: typer.Context, workspace: Where = None, json: Json
 @datasets_app.command("list")
 def list_datasets(workspace: Where = None, json: Json = False) -> None:
     """List the datasets."""
-    rows = datasets(open_workspace(workspace).store)
+    rows = datasets(open_to_look(workspace).store)
     if json:
         print_json([dataset_record(row) for row in rows])
         return

@@ -35,7 +35,7 @@ from orl_explorer.train.evaluate.protocols import PROTOCOLS, Protocol, evaluate_
 from orl_explorer.train.jobs.kinds import Evaluate
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.launchers.choice import placement
-from orl_explorer.train.workspace import Workspace, open_workspace
+from orl_explorer.train.workspace import Workspace, open_to_look, open_workspace
 
 evaluations_app = typer.Typer(help="List, compare and show evaluations.", invoke_without_command=True)
 
@@ -86,7 +86,7 @@ def evaluations_(context: typer.Context, workspace: Where = None, json: Json = F
 @evaluations_app.command("list")
 def list_evaluations(workspace: Where = None, json: Json = False) -> None:
     """List the evaluations, newest first."""
-    opened = open_workspace(workspace)
+    opened = open_to_look(workspace)
     found = evaluations(opened.store)
     if json:
         print_json([evaluation_record(each) for each in found])
@@ -101,7 +101,7 @@ def list_evaluations(workspace: Where = None, json: Json = False) -> None:
 @evaluations_app.command("table")
 def table_of_encoders(workspace: Where = None, json: Json = False) -> None:
     """Compare encoders: one row per protocol, data and settings, with the newest result of each encoder in %."""
-    found = columns(evaluations(open_workspace(workspace).store))
+    found = columns(evaluations(open_to_look(workspace).store))
     if json:
         print_json([{"column": c.label, "encoders": {e.encoder.name: headline(e) for e in c.found}} for c in found])
         return
@@ -125,7 +125,7 @@ def show_evaluation(
     json: Json = False,
 ) -> None:
     """Show all results of an evaluation."""
-    opened = open_workspace(workspace)
+    opened = open_to_look(workspace)
     found = evaluation_by_id(opened.store, evaluation_id)
     if json:
         values = evaluation_values(opened.store, evaluation_id)

@@ -15,7 +15,7 @@ from orl_explorer.db.encoders import encoders as all_encoders
 from orl_explorer.train.ingest.findings import sentences
 from orl_explorer.train.ingest.layouts import LayoutName
 from orl_explorer.train.words import plural, printable
-from orl_explorer.train.workspace import open_workspace
+from orl_explorer.train.workspace import open_to_look, open_workspace
 
 if TYPE_CHECKING:
     from orl_explorer.train.ingest.ingest import Ingested
@@ -92,7 +92,7 @@ def encoders_command(context: typer.Context, workspace: Where = None, json: Json
 @encoders_app.command("list")
 def list_encoders(workspace: Where = None, json: Json = False) -> None:
     """List the encoders."""
-    rows = all_encoders(open_workspace(workspace).store)
+    rows = all_encoders(open_to_look(workspace).store)
     if json:
         print_json([encoder_record(row) for row in rows])
         return

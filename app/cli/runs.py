@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,7 +27,7 @@ from orl_explorer.db.runs.runs import LOCAL, latest_metrics, run_by_id, waits_fo
 from orl_explorer.db.runs.runs import runs as all_runs
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.launchers.choice import placement
-from orl_explorer.train.workspace import open_workspace
+from orl_explorer.train.workspace import Workspace, open_to_look, open_workspace
 
 RunId = Annotated[int, typer.Argument(metavar="ID", help="Number of the run, as in `orl runs`.")]
 
@@ -44,8 +45,7 @@ def runs_command(context: typer.Context, workspace: Where = None, json: Json = F
 @runs_app.command("list")
 def list_runs(workspace: Where = None, json: Json = False) -> None:
     """List the runs, newest first."""
-    opened = open_workspace(workspace)
-    launcher.reconcile(opened)
+    opened = _up_to_date(workspace)
     if json:
         print_json([run_record(opened, run) for run in all_runs(opened.store)])
         return
@@ -60,8 +60,7 @@ def list_runs(workspace: Where = None, json: Json = False) -> None:
 @runs_app.command("show")
 def show_run_command(run_id: RunId, workspace: Where = None, json: Json = False) -> None:
     """Show a run's settings, progress and newest metrics."""
-    opened = open_workspace(workspace)
-    launcher.reconcile(opened)
+    opened = _up_to_date(workspace)
     run = run_by_id(opened.store, run_id)
     if json:
         print_json(run_record(opened, run) | {"metrics": latest_metrics(opened.store, run.id)})
@@ -91,7 +90,7 @@ def show_run_command(run_id: RunId, workspace: Where = None, json: Json = False)
 @runs_app.command("logs")
 def show_logs(run_id: RunId, workspace: Where = None) -> None:
     """Print a run's log."""
-    opened = open_workspace(workspace)
+    opened = open_to_look(workspace)
     run = run_by_id(opened.store, run_id)
     print(launcher.read_log(opened, run, last_bytes=10_000_000), end="")
 
@@ -137,6 +136,14 @@ def _where(run: Run) -> str:
     by = "" if run.launcher == LOCAL else f"{run.launcher}{f', job {run.handle}' if run.handle else ''}"
     spread = f"{run.processes} processes on {run.nodes} machines" if run.nodes > 1 else ""
     return "; ".join(part for part in (run.host, by, spread) if part)
+
+
+def _up_to_date(path: Path | None) -> Workspace:
+    """Open a workspace after marking runs whose process has ended. On a read-only disk, runs stay as they were."""
+    opened = open_to_look(path)
+    if not opened.store.read_only:
+        launcher.reconcile(opened)
+    return opened
 
 
 def _progress_of(run: Run) -> str:

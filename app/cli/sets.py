@@ -17,7 +17,7 @@ from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.manage import dependents
 from orl_explorer.db.sets.read import sets as all_sets
 from orl_explorer.train.jobs import sets as work
-from orl_explorer.train.workspace import Workspace, open_workspace
+from orl_explorer.train.workspace import Workspace, open_to_look, open_workspace
 
 sets_app = typer.Typer(help="List, show, rename and delete correspondence sets.", invoke_without_command=True)
 
@@ -33,7 +33,7 @@ def sets_command(context: typer.Context, workspace: Where = None, json: Json = F
 @sets_app.command("list")
 def list_sets(workspace: Where = None, json: Json = False) -> None:
     """List the sets, newest first."""
-    opened = open_workspace(workspace)
+    opened = open_to_look(workspace)
     if json:
         print_json([set_record(opened, mined) for mined in all_sets(opened.store, complete_only=False)])
         return
@@ -50,7 +50,7 @@ def list_sets(workspace: Where = None, json: Json = False) -> None:
 @sets_app.command("show")
 def show_set(name: SetArgument, json: Json = False, workspace: Where = None) -> None:
     """Show a set's settings, counts and quality, and the runs and encoders that use it."""
-    opened = open_workspace(workspace)
+    opened = open_to_look(workspace)
     mined = work.set_named(opened, name)
     dataset, encoder = _from(opened, mined.dataset_id, mined.encoder_id)
     affected, different = dependents(opened.store, mined.id), work.differences_from_paper(mined)

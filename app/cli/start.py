@@ -8,7 +8,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +26,7 @@ from orl_explorer.app.server import base_path as below
 from orl_explorer.app.server.access import LOCAL_NAMES, Access, from_environment, invent_password, is_local
 from orl_explorer.app.server.asked import host_and_port
 from orl_explorer.app.server.door import LOGIN
+from orl_explorer.app.server.sessions import session_secret
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.interpreter import module_command
 from orl_explorer.train.jobs.launchers.base import PATIENT
@@ -115,6 +116,15 @@ def explore(
     tls_cert: Annotated[Path | None, typer.Option(help="Serve over TLS with this certificate chain (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM, no passphrase).")] = None,
     photos_below: PhotosBelow = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Serve from this many processes, on --port and the ports after it, for a proxy that sends each "
+            "browser always to the same one.",
+        ),
+    ] = 1,
     dev: Annotated[bool, typer.Option("--dev", help="Reload the explorer when its source files change.")] = False,
 ) -> None:
     """Start the web app and print its address, a link that logs you in.
@@ -127,23 +137,41 @@ def explore(
     """
     opened, access = open_workspace(workspace, read_only), _access(host, allow_host or (), no_login)
     base, roots = _base_path(base_path, access), roots_environment(photos_below)
-    certified = _certificate(tls_cert, tls_key)
-    _refuse_taken(host, port)
-    with _other_localhost(host, port):  # it stays open when the server replaces this program
+    certified, ports = _certificate(tls_cert, tls_key), _ports(port, processes, dev)
+    for one in ports:
+        _refuse_taken(host, one)
+    with ExitStack() as taken:  # it stays open when the server replaces this program
+        for one in ports:
+            taken.enter_context(_other_localhost(host, one))
         if missing := missing_files(opened):
             said = f"{opened.path} lacks files that its store names: {missing_in_words(missing)}"
             Terminal(stderr=True).print(f"Warning: {said}. See `orl doctor`.", soft_wrap=True)
         _print_address(f"{'https' if tls_cert else 'http'}://{_shown(host)}:{port}{base}", opened.path, access, host)
+        if processes > 1:
+            out.print(f"Ports: {port} to {ports[-1]}. A proxy must send each browser always to the same one.")
+        session_secret(opened, access)  # now, as several servers would each make one
         opened.store.close()
         told = {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only)), below.VARIABLE: base}
         environment = PATIENT | os.environ | told | roots | access.environment()
-        options = _OPTIONS | certified | {"server.address": host, "server.port": port, "server.baseUrlPath": base}
+        options = _OPTIONS | certified | {"server.address": host, "server.baseUrlPath": base}
         sys.stdout.flush()
         if dev:
             with suppress(KeyboardInterrupt):
-                serve(_streamlit(options | _DEV_OPTIONS), environment | {"ORL_DEV": "1"})
+                serve(_streamlit(options | _DEV_OPTIONS | {"server.port": port}), environment | {"ORL_DEV": "1"})
             return
-        os.execve(sys.executable, _streamlit(options), environment)
+        if processes > 1:
+            watched = str(processes), str(port), *_streamlit(options)
+            os.execve(sys.executable, module_command("orl_explorer.app.server.processes", *watched), environment)
+        os.execve(sys.executable, _streamlit(options | {"server.port": port}), environment)
+
+
+def _ports(first: int, processes: int, dev: bool) -> range:
+    """Return the ports to listen on. Raises UserError if there are none, or several with ``--dev``."""
+    if dev and processes > 1:
+        raise UserError("--dev serves from one process. Leave out --processes.")
+    if first + processes - 1 > 65535:
+        raise UserError(f"{processes} processes need {processes} ports from {first} on. Choose a lower --port.")
+    return range(first, first + processes)
 
 
 def _access(host: str, allowed: Sequence[str], no_login: bool) -> Access:

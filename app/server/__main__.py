@@ -9,7 +9,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-STOPPED = b"\nThe explorer has stopped. Runs continue; see `orl runs`.\n"
+from orl_explorer.app.server.processes import STOPPED, is_alone
 
 
 def main() -> NoReturn:
@@ -27,7 +27,8 @@ def main() -> NoReturn:
 
 def _leave(number: int, _: FrameType | None) -> NoReturn:
     with contextlib.suppress(OSError):  # standard error is closed
-        os.write(2, STOPPED)
+        if is_alone():  # else the process that watches the servers says it, once
+            os.write(2, f"{STOPPED}\n".encode())
     os._exit(128 + number)
 
 

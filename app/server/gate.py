@@ -20,6 +20,7 @@ from orl_explorer.app.server.sessions import EndedSessions, Sessions, session_se
 from orl_explorer.train.workspace import Workspace
 
 OPEN = HEALTH  # open to all: only tells that the server runs
+LOOK = 2.0  # seconds between looks whether another server has ended the session of a socket
 
 
 class Gate:
@@ -101,9 +102,12 @@ class Gate:
         async def heard() -> Message:
             coming, ending = asyncio.ensure_future(receive()), asyncio.ensure_future(over.wait())
             try:
-                await asyncio.wait((coming, ending), return_when=asyncio.FIRST_COMPLETED)
-                if not over.is_set():
-                    return coming.result()
+                while not over.is_set():
+                    await asyncio.wait((coming, ending), timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+                    if session in self.ended:
+                        over.set()
+                    elif coming.done():
+                        return coming.result()
             finally:
                 coming.cancel()
                 ending.cancel()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from orl_explorer.app.server.idle import compile_search_later
 from orl_explorer.app.server.people import People, logged_in
 from orl_explorer.app.server.pictures import ROUTES
 from orl_explorer.app.server.points import POINT_ROUTES
+from orl_explorer.app.server.processes import is_alone, is_first
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.jobs.launcher import reconcile
 
@@ -38,16 +42,18 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
     gc.freeze()  # Streamlit collects garbage after each script; what is loaded by now need not be looked at
 
     async def watch() -> None:
-        while not read_only():
+        while True:
             with contextlib.suppress(
                 StoreError
             ):  # the store is locked or the disk is full: try again at the next check
                 await asyncio.to_thread(reconcile, workspace())
             await asyncio.sleep(RECONCILE)
 
-    tasks = [asyncio.create_task(watch())]
-    if not read_only():
-        tasks.append(asyncio.create_task(compile_search_later()))
+    if not is_alone():  # the input ends with the process that started this one
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), os.kill, os.getpid(), signal.SIGTERM)
+    tasks = []
+    if is_first() and not read_only():
+        tasks = [asyncio.create_task(watch()), asyncio.create_task(compile_search_later())]
     try:
         yield {}
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import secrets
@@ -22,10 +21,17 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.workspace import Workspace
 
-SECRET = ".session-secret"  # in the workspace: signs the cookies
-ENDED = ".ended-sessions.json"  # in the workspace: when each session was ended, in seconds since 1970
+FOLDER = "ORL_SESSIONS"  # environment variable: the folder of the two below, if not the workspace
+SECRET = ".session-secret"  # signs the cookies
+ENDED = ".ended-sessions"  # a folder with an empty file for each session that was ended
 LASTS = 14 * 24 * 3600  # seconds that a login lasts
 LOG = logging.getLogger(__name__)
+
+
+def shared_folder(workspace: Workspace) -> Path | None:
+    """Return the folder that all servers of a workspace share and may write to, or None: then each is on its own."""
+    given = os.environ.get(FOLDER)
+    return Path(given) if given else None if workspace.store.read_only else workspace.path
 
 
 def session_secret(workspace: Workspace, access: Access) -> str:
@@ -34,10 +40,12 @@ def session_secret(workspace: Workspace, access: Access) -> str:
     It also changes with what people may do here: with an invented password, a cookie of a read-only explorer would open
     another one of the same workspace.
     """
-    path = workspace.path / SECRET
+    folder, path = shared_folder(workspace), workspace.path / SECRET
     try:
-        if not path.is_file() and not workspace.store.read_only:
-            publish(lambda file: file.write(secrets.token_bytes(32)), path, mode=0o600)
+        if folder is not None and not path.is_file():
+            path = folder / SECRET
+            if not path.is_file():
+                publish(lambda file: file.write(secrets.token_bytes(32)), path, mode=0o600)
         kept = path.read_bytes()
     except (UserError, OSError):  # nothing may be written: people log in again after a restart
         kept = secrets.token_bytes(32)
@@ -84,40 +92,34 @@ class Sessions:
 class EndedSessions:
     """The ids of sessions that were ended by logging out, until their cookies would have expired anyway.
 
-    They are kept in the workspace. If it is read-only, they last as long as the server.
+    Each has a file in the workspace, which all servers of the workspace look for, so that a session is over for all of
+    them at once. Where nothing may be written, it is over for this server, until it ends.
     """
 
     def __init__(self, workspace: Workspace) -> None:
-        self._path = None if workspace.store.read_only else workspace.path / ENDED
-        self._ended = _read(self._path)
+        folder = shared_folder(workspace)
+        self._folder = None if folder is None else folder / ENDED
+        self._here: set[str] = set()  # ended by this server
 
-    def __contains__(self, session: object) -> bool:
+    def __contains__(self, session: str) -> bool:
         """Whether a session was ended."""
-        return session in self._ended
+        return session in self._here or (self._folder is not None and (self._folder / session).exists())
 
     def add(self, session: str) -> None:
         """End a session."""
-        now = time.time()
-        known = _read(self._path) | self._ended | {session: now}  # another server may serve the same workspace
-        self._ended = {one: at for one, at in known.items() if now - at <= LASTS}
-        if self._path is None:
+        self._here.add(session)
+        if self._folder is None:
             return
         try:
-            publish(lambda file: file.write(json.dumps(self._ended).encode()), self._path, mode=0o600)
-        except UserError as problem:
-            LOG.warning("A session that was ended opens again after a restart. %s", problem)
-
-
-def _read(path: Path | None) -> dict[str, float]:
-    if path is None or not path.exists():
-        return {}
-    try:
-        return {str(session): float(at) for session, at in json.loads(path.read_bytes()).items()}
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):  # damaged by hand
-        LOG.warning("Cannot read %s: sessions that were ended open again.", path)
-        return {}
+            self._folder.mkdir(0o700, exist_ok=True)
+            (self._folder / session).touch(0o600)
+            for one in self._folder.iterdir():
+                if time.time() - one.stat().st_mtime > LASTS:
+                    one.unlink(missing_ok=True)
+        except OSError as problem:
+            LOG.warning("A session that was ended opens again after a restart: %s", problem)
 
 
 def new_session_id() -> str:
-    """Return a random id of a session."""
+    """Return a random id of a session, which is also the name of a file."""
     return secrets.token_urlsafe(12)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import os
 import stat
 import threading
 import time
@@ -15,7 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from orl_explorer.app.server import door, sessions
+from orl_explorer.app.server import door, gate, sessions
 from orl_explorer.app.server.access import Access
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.app.conftest import Guarded
@@ -239,7 +239,7 @@ def test_a_cookie_opens_nothing_after_logging_out(guarded: Guarded, workspace: W
         server.cookies.update(others)
         assert server.get("/app/static/photo/1/320").status_code == 200
         server.cookies.clear()
-    assert stat.S_IMODE((workspace.path / ".ended-sessions.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((workspace.path / ".ended-sessions").stat().st_mode) == 0o700
 
 
 def test_logging_out_closes_the_pages_that_are_open(guarded: Guarded) -> None:
@@ -263,17 +263,36 @@ def test_logging_out_closes_the_pages_that_are_open(guarded: Guarded) -> None:
             assert goes_on.receive_text() == "still here"
 
 
+def test_logging_out_ends_the_session_on_all_servers_of_the_workspace(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "LOOK", 0.05)
+    with guarded(password="open sesame") as one, guarded(password="open sesame") as other:
+        cookies = logged_in(one)
+        one.cookies.clear()
+        there, header = "ws://localhost:8501/_stcore/stream", {"cookie": _header(cookies)}
+        with other.websocket_connect(there, headers=header) as opened:
+            assert opened.receive_text() == "the photos"
+            one.get("/logout", headers=header)
+            with pytest.raises(WebSocketDisconnect) as closed:  # although the page asks for nothing
+                opened.receive_text()
+            assert closed.value.code == 1008
+        assert other.get("/app/static/photo/1/320", headers=header).status_code == 401
+
+
 def _header(cookies: dict[str, str]) -> str:
     return "; ".join(f"{name}={value}" for name, value in cookies.items())
 
 
 def test_ended_sessions_are_forgotten_when_their_cookies_are_dead(workspace: Workspace) -> None:
-    path = workspace.path / ".ended-sessions.json"
-    path.write_text(json.dumps({"old": time.time() - 15 * 24 * 3600, "young": time.time() - 13 * 24 * 3600}))
-    sessions.EndedSessions(workspace).add("new")
-    assert sorted(json.loads(path.read_text())) == ["new", "young"]
-    path.write_text("damaged")
-    assert "young" not in sessions.EndedSessions(workspace)
+    ended = sessions.EndedSessions(workspace)
+    for name, days in (("old", 15), ("young", 13)):
+        ended.add(name)
+        then = time.time() - days * 24 * 3600
+        os.utime(workspace.path / ".ended-sessions" / name, (then, then))
+    ended.add("new")
+    assert sorted(path.name for path in (workspace.path / ".ended-sessions").iterdir()) == ["new", "young"]
+    assert "young" in sessions.EndedSessions(workspace)
 
 
 def test_a_read_only_explorer_ends_sessions_without_a_file(guarded: Guarded, workspace: Workspace) -> None:
@@ -282,7 +301,21 @@ def test_a_read_only_explorer_ends_sessions_without_a_file(guarded: Guarded, wor
     client.get("/logout")
     client.cookies.update(cookies)
     assert client.get("/app/static/photo/1/320").status_code == 401
-    assert not (workspace.path / ".ended-sessions.json").exists()
+    assert not (workspace.path / ".ended-sessions").exists()
+
+
+def test_several_read_only_servers_share_a_folder_of_their_own(
+    guarded: Guarded, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shared").mkdir()
+    monkeypatch.setenv("ORL_SESSIONS", str(tmp_path / "shared"))
+    read_only = open_workspace(workspace.path, read_only=True)
+    one, other = (guarded(opened=read_only, password="open sesame") for _ in range(2))
+    header = {"cookie": _header(logged_in(one))}
+    assert other.get("/app/static/photo/1/320", headers=header).status_code == 200
+    one.get("/logout")
+    assert other.get("/app/static/photo/1/320", headers=header).status_code == 401
+    assert sorted(path.name for path in (tmp_path / "shared").iterdir()) == [".ended-sessions", ".session-secret"]
 
 
 def test_a_cookie_of_an_explorer_with_fewer_rights_opens_no_other(

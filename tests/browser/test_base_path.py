@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,18 +15,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from orl_explorer.train.workspace import Workspace
+from tests import nginx
 from tests.browser.conftest import IDLE, Served, free_port, saved_figure
 
 SNIPPET = re.search(r"```nginx\n(.*?)```", Path(__file__).parents[2].joinpath("docs/serve.md").read_text(), re.DOTALL)
-NGINX = """
-daemon off; worker_processes 1; pid nginx.pid; error_log error.log; {user}
-events {{}}
-http {{
-    access_log access.log; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u;
-    scgi_temp_path s;
-    server {{ listen 127.0.0.1:{port}; {location} }}
-}}
-"""
 
 
 @dataclass
@@ -53,36 +42,18 @@ class Proxy:
 @pytest.fixture(scope="module")
 def proxied(mined_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """An explorer at /orl behind nginx."""
-    found = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    assert found, "This test needs nginx. Install it with: apt-get install nginx"
     assert SNIPPET is not None
     folder = tmp_path_factory.mktemp("nginx")
     shutil.copytree(mined_workspace.path, folder / "workspace")
-    port = free_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ORL_PASSWORD", "open sesame")
         served = Served(folder / "workspace", ("--base-path", "orl/"), folder / "log.txt")
-    location = SNIPPET[1].replace("8501", str(served.port))
-    user = "user root;" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(NGINX.format(user=user, port=port, location=location))
-    nginx = subprocess.Popen([found, "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"])
     try:
-        yield Proxy(_answering(f"http://127.0.0.1:{port}", nginx))
+        location = SNIPPET[1].replace("8501", str(served.port))
+        with nginx.proxied(folder, free_port(), "/orl/_stcore/health", location) as address:
+            yield Proxy(address)
     finally:
-        nginx.terminate()
-        nginx.wait(15)
         served.end()
-
-
-def _answering(address: str, nginx: subprocess.Popen) -> str:
-    for _ in range(100):
-        assert nginx.poll() is None
-        try:
-            with urllib.request.urlopen(f"{address}/orl/_stcore/health", timeout=5):
-                return address
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError("nginx does not answer")
 
 
 def opened(page: Page, address: str) -> None:

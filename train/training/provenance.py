@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ from orl_explorer.train.training.distributed import Processes
 
 SOURCES = Path(orl_explorer.__file__).resolve().parents[1]  # the folder of this package: a checkout, or site-packages
 PACKAGES = ("orl-explorer", "torch", "torchvision", "numpy", "pillow", "opencv-contrib-python", "sqlalchemy")
+HEADLESS = "opencv-contrib-python-headless"  # in containers: the same without windows
 
 
 def record(folder: Path, config: TrainConfig, processes: Processes, trained_on: dict[str, Any]) -> None:
     """Write settings, seed, data, versions, revision and machine. A resumed run adds an attempt."""
     path = folder / PROVENANCE
     attempt = {
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "git_revision": git_revision(),
         "device": str(processes.device),
         "processes": processes.size,
@@ -40,6 +41,15 @@ def record(folder: Path, config: TrainConfig, processes: Processes, trained_on: 
     content |= {"method": config.title, "seed": config.seed, "config": config.model_dump(), "trained_on": trained_on}
     content["attempts"].append(attempt)
     publish(lambda file: file.write(json.dumps(content, indent=1).encode()), path)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        if HEADLESS.startswith(name):
+            return version(HEADLESS)
+        raise
 
 
 def git_revision() -> str | None:
