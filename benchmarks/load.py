@@ -102,7 +102,7 @@ async def walk(person: Visitor, at: int, rounds: int, pause: float, pictures: bo
         await look()
         await person.go("tune", "tune")
         await look()
-        await person.slide("tune a slider", "Minimum side", 64 + 8 * ((at + turn) % 4))
+        await person.slide("tune a slider", "Min size, px", 64 + 8 * ((at + turn) % 4))
         await look()
 
 

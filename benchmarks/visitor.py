@@ -50,8 +50,7 @@ class Visitor:
 
     async def go(self, action: str, page: str, query: str = "") -> None:
         """Open a page by its path, as the links at the top do."""
-        self._page, self._query = self._pages.get(page, ""), query
-        self._fragments, self._again = {}, {}
+        self._page, self._query, self._moved = self._pages.get(page, ""), query, {}
         await self._run(action, page_name=page)
 
     async def click(self, action: str, key: str, event: str, value: object) -> None:
@@ -90,6 +89,8 @@ class Visitor:
         self, action: str, *changes: WidgetState, fragment: str = "", page_name: str = "", repeated: bool = False
     ) -> None:
         """Run the page's script, or a fragment of it, and read what it draws."""
+        if not fragment:
+            self._again = {}
         asked = BackMsg()
         asked.rerun_script.query_string = self._query
         asked.rerun_script.page_script_hash = self._page
@@ -126,7 +127,7 @@ class Visitor:
         match told.WhichOneof("type"):
             case "new_session":
                 if told.new_session.page_script_hash != self._page:
-                    self.elements = {}
+                    self.elements, self._fragments, self._again = {}, {}, {}
                 self._page = told.new_session.page_script_hash
             case "navigation":
                 self._page = told.navigation.page_script_hash

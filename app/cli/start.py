@@ -49,6 +49,7 @@ _OPTIONS: dict[str, object] = {
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
+    "runner.postScriptGC": "false",  # see idle.collect_garbage
     "global.disableWidgetStateDuplicationWarning": "true",  # a changed filter goes back to page 1
     "logger.level": "warning",
     "logger.hideWelcomeMessage": "true",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -24,7 +23,7 @@ from orl_explorer.app.server.base_path import BasePath, base_path, under
 from orl_explorer.app.server.failed import show_failure
 from orl_explorer.app.server.gate import gate
 from orl_explorer.app.server.headers import SecurityHeaders
-from orl_explorer.app.server.idle import compile_search_later
+from orl_explorer.app.server.idle import collect_garbage, compile_search_later
 from orl_explorer.app.server.people import People, logged_in
 from orl_explorer.app.server.pictures import ROUTES
 from orl_explorer.app.server.points import POINT_ROUTES
@@ -37,9 +36,8 @@ RECONCILE = 10.0  # seconds between checks for runs whose process has died
 
 @contextlib.asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
-    """Update the states of runs, now and periodically: a run without a process has crashed. Compile the search."""
+    """Update the states of runs, now and periodically: a run without a process has crashed. Start work of ``idle``."""
     await asyncio.to_thread(workspace)
-    gc.freeze()  # Streamlit collects garbage after each script; what is loaded by now need not be looked at
 
     async def watch() -> None:
         while True:
@@ -51,9 +49,10 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
 
     if not is_alone():  # the input ends with the process that started this one
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), os.kill, os.getpid(), signal.SIGTERM)
-    tasks = []
+    work = [collect_garbage()]
     if is_first() and not read_only():
-        tasks = [asyncio.create_task(watch()), asyncio.create_task(compile_search_later())]
+        work += [watch(), compile_search_later()]
+    tasks = [asyncio.create_task(each) for each in work]
     try:
         yield {}
     finally:
