@@ -60,24 +60,30 @@ COPY orl_explorer ./orl_explorer
 RUN PIP_CONSTRAINT=/src/constraints.txt PIP_BUILD_CONSTRAINT=/src/constraints.txt \
         pip install --no-deps --prefix /project .
 
-# The two images. In each, the layer that changes least comes first: torch with CUDA's packages, which have 3 GB, then the
+# The two images. In each, the layer that changes least comes first: torch with CUDA's packages, which have 4 GB, then the
 # other packages, then the project.
 FROM base AS cuda
 ARG CUDA_INDEX=https://pypi.org/simple
+COPY deploy/slim.py /lists/
 COPY --from=project /lists/torch.txt /lists/
-RUN pip install --only-binary :all: --index-url "${CUDA_INDEX}" -r /lists/torch.txt
+RUN pip install --no-compile --only-binary :all: --index-url "${CUDA_INDEX}" -r /lists/torch.txt \
+    && python /lists/slim.py
 COPY --from=project /lists /lists
-RUN pip install --only-binary :all: -c /lists/constraints.txt -r /lists/requirements.txt
+RUN pip install --no-compile --only-binary :all: -c /lists/constraints.txt -r /lists/requirements.txt \
+    && python /lists/slim.py compile
 COPY --from=project /project /usr/local
 RUN pip check
 USER 1000
 
 FROM base AS cpu
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+COPY deploy/slim.py /lists/
 COPY --from=project /lists/torch.txt /lists/
-RUN pip install --only-binary :all: --no-deps --index-url "${TORCH_INDEX}" -r /lists/torch.txt
+RUN pip install --no-compile --only-binary :all: --no-deps --index-url "${TORCH_INDEX}" -r /lists/torch.txt \
+    && python /lists/slim.py
 COPY --from=project /lists /lists
-RUN pip install --only-binary :all: -c /lists/constraints.txt -r /lists/requirements.txt
+RUN pip install --no-compile --only-binary :all: -c /lists/constraints.txt -r /lists/requirements.txt \
+    && python /lists/slim.py compile
 COPY --from=project /project /usr/local
 RUN pip check
 USER 1000
