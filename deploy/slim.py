@@ -38,9 +38,12 @@ USED = (
 )
 
 site = Path(sysconfig.get_path("purelib"))
-for folder in [*(path for path in site.rglob("*") if path.name in UNUSED), site / "torch" / "bin"]:
+for folder in [path for path in site.rglob("*") if path.name in UNUSED]:
     if folder.is_dir():
         shutil.rmtree(folder)
+for program in (site / "torch" / "bin").glob("*"):
+    if program.is_file() and program.name != "torch_shm_manager":  # through which loader processes share memory
+        program.unlink()
 if "compile" in sys.argv:
     for module in USED:
         import_module(module)

@@ -57,3 +57,24 @@ def test_the_compiler_ends_with_the_server(monkeypatch: pytest.MonkeyPatch) -> N
 
     [pid] = in_own_loop(stopped())
     assert not psutil.pid_exists(pid)
+
+
+def test_what_modules_have_loaded_is_set_aside_once_and_garbage_is_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(idle, "COLLECT", 0.01)
+    monkeypatch.setattr(idle.gc, "collect", lambda: done.append("collected"))
+    monkeypatch.setattr(idle.gc, "freeze", lambda: done.append("set aside"))
+    monkeypatch.setattr(idle.sys, "modules", {})
+
+    async def collect() -> None:
+        work = asyncio.create_task(idle.collect_garbage())
+        while len(done) < 4:
+            await asyncio.sleep(0.01)
+        idle.sys.modules["new"] = asyncio
+        while "set aside" not in done:
+            await asyncio.sleep(0.01)
+        work.cancel()
+
+    in_own_loop(collect())
+    assert done[:4] == ["collected"] * 4
+    assert done[-2:] == ["collected", "set aside"]
