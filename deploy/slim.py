@@ -1,4 +1,4 @@
-"""Take out of an image what nothing runs, a fifth of it: tests and headers of packages, and bytecode of unused modules.
+"""Take out of an image what nothing runs, a fifth of it: tests, headers, parts for Jupyter, bytecode of unused modules.
 
 Run in each layer that installs packages without compiling them. In the last one, "compile" imports the modules that the
 explorer and its runs use: that leaves their bytecode, so that containers, which cannot write there, start fast. Any
@@ -11,7 +11,15 @@ import sysconfig
 from importlib import import_module
 from pathlib import Path
 
-UNUSED = ("tests", "test", "include")  # folders
+UNUSED = (
+    "tests",
+    "test",
+    "include",
+    "labextension",
+    "nbextension",
+    "tensorboard_data_server/bin",  # makes tensorboard faster
+    "torch/bin/*[!r]",  # all but torch_shm_manager, through which loader processes share memory
+)
 USED = (
     "alembic.command",
     "cv2",
@@ -38,12 +46,12 @@ USED = (
 )
 
 site = Path(sysconfig.get_path("purelib"))
-for folder in [path for path in site.rglob("*") if path.name in UNUSED]:
-    if folder.is_dir():
-        shutil.rmtree(folder)
-for program in (site / "torch" / "bin").glob("*"):
-    if program.is_file() and program.name != "torch_shm_manager":  # through which loader processes share memory
-        program.unlink()
+for pattern in UNUSED:
+    for path in list(site.rglob(pattern)):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 if "compile" in sys.argv:
     for module in USED:
         import_module(module)
