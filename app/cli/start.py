@@ -31,10 +31,11 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.interpreter import module_command
 from orl_explorer.train.jobs.launchers.base import PATIENT
 from orl_explorer.train.missing import missing_files, missing_in_words
-from orl_explorer.train.workspace import open_workspace
+from orl_explorer.train.workspace import Workspace, open_workspace
 
 SHORT = 12  # characters of a password that gets a warning
 _APP = Path(app.__file__).parent
+_PROCESSES = "orl_explorer.app.server.processes"
 _OPTIONS: dict[str, object] = {
     "server.headless": "true",
     "server.fileWatcherType": "none",
@@ -139,31 +140,30 @@ def explore(
     opened, access = open_workspace(workspace, read_only), _access(host, allow_host or (), no_login)
     base, roots = _base_path(base_path, access), roots_environment(photos_below)
     certified, ports = _certificate(tls_cert, tls_key), _ports(port, processes, dev)
-    for one in ports:
-        _refuse_taken(host, one)
-    with ExitStack() as taken:  # it stays open when the server replaces this program
-        for one in ports:
-            taken.enter_context(_other_localhost(host, one))
-        if missing := missing_files(opened):
-            said = f"{opened.path} lacks files that its store names: {missing_in_words(missing)}"
-            Terminal(stderr=True).print(f"Warning: {said}. See `orl doctor`.", soft_wrap=True)
+    with _free(host, ports):  # stays open when the server replaces this program
+        _tell_of_missing_files(opened)
         _print_address(f"{'https' if tls_cert else 'http'}://{_shown(host)}:{port}{base}", opened.path, access, host)
         if processes > 1:
             out.print(f"Ports: {port} to {ports[-1]}. A proxy must send each browser always to the same one.")
         session_secret(opened, access)  # now, as several servers would each make one
         opened.store.close()
         told = {"ORL_WORKSPACE": str(opened.path), "ORL_READ_ONLY": str(int(read_only)), below.VARIABLE: base}
-        environment = PATIENT | os.environ | told | roots | access.environment()
         options = _OPTIONS | certified | {"server.address": host, "server.baseUrlPath": base}
-        sys.stdout.flush()
-        if dev:
-            with suppress(KeyboardInterrupt):
-                serve(_streamlit(options | _DEV_OPTIONS | {"server.port": port}), environment | {"ORL_DEV": "1"})
-            return
-        if processes > 1:
-            watched = str(processes), str(port), *_streamlit(options)
-            os.execve(sys.executable, module_command("orl_explorer.app.server.processes", *watched), environment)
-        os.execve(sys.executable, _streamlit(options | {"server.port": port}), environment)
+        _become_server(options, ports, PATIENT | os.environ | told | roots | access.environment(), dev)
+
+
+def _become_server(options: dict[str, object], ports: range, environment: dict[str, str], dev: bool) -> None:
+    """Replace this program by a server, or by what watches several. For ``--dev``, watch one here, until Ctrl-C."""
+    sys.stdout.flush()
+    alone = options | {"server.port": ports[0]}
+    if dev:
+        with suppress(KeyboardInterrupt):
+            serve(_streamlit(alone | _DEV_OPTIONS), environment | {"ORL_DEV": "1"})
+    elif len(ports) > 1:
+        watched = module_command(_PROCESSES, str(len(ports)), str(ports[0]), *_streamlit(options))
+        os.execve(sys.executable, watched, environment)
+    else:
+        os.execve(sys.executable, _streamlit(alone), environment)
 
 
 def _ports(first: int, processes: int, dev: bool) -> range:
@@ -205,6 +205,12 @@ def _host_name(given: str) -> str:
     if found is None or found[1] is not None:
         raise UserError(f"Invalid value for --allow-host: '{given}'. Use a host name without scheme, port and path.")
     return found[0]
+
+
+def _tell_of_missing_files(opened: Workspace) -> None:
+    if missing := missing_files(opened):
+        said = f"{opened.path} lacks files that its store names: {missing_in_words(missing)}"
+        Terminal(stderr=True).print(f"Warning: {said}. See `orl doctor`.", soft_wrap=True)
 
 
 def _print_address(address: str, workspace: Path, access: Access, host: str) -> None:
@@ -251,6 +257,16 @@ def _shown(host: str) -> str:
 def bracketed(host: str) -> str:
     """Return a host as it is written before a port."""
     return f"[{host}]" if ":" in host else host
+
+
+def _free(host: str, ports: range) -> ExitStack:
+    """Refuse ports that are in use, and occupy what ``_other_localhost`` does."""
+    for port in ports:
+        _refuse_taken(host, port)
+    with ExitStack() as occupied:
+        for port in ports:
+            occupied.enter_context(_other_localhost(host, port))
+        return occupied.pop_all()
 
 
 def _other_localhost(host: str, port: int) -> AbstractContextManager:

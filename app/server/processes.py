@@ -69,7 +69,7 @@ class Server:
             self._start()
 
 
-def serve(commands: Mapping[str, Sequence[str]], environment: Mapping[str, str]) -> None:
+def watch_servers(commands: Mapping[str, Sequence[str]], environment: Mapping[str, str]) -> None:
     """Run servers, by name, until a signal ends this process. They end before it."""
     servers: list[Server] = []
     try:
@@ -109,7 +109,7 @@ def main() -> NoReturn:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="orl-sessions-"))
             environment["ORL_SESSIONS"] = folder
             (Path(folder) / ".session-secret").write_bytes(secrets.token_bytes(32))
-        serve({f"on port {port}": [*command, f"--server.port={port}"] for port in ports}, environment)
+        watch_servers({f"on port {port}": [*command, f"--server.port={port}"] for port in ports}, environment)
     sys.exit(0)
 
 

@@ -28,7 +28,7 @@ LASTS = 14 * 24 * 3600  # seconds that a login lasts
 LOG = logging.getLogger(__name__)
 
 
-def shared_folder(workspace: Workspace) -> Path | None:
+def shared_by_servers(workspace: Workspace) -> Path | None:
     """Return the folder that all servers of a workspace share and may write to, or None: then each is on its own."""
     given = os.environ.get(FOLDER)
     return Path(given) if given else None if workspace.store.read_only else workspace.path
@@ -40,7 +40,7 @@ def session_secret(workspace: Workspace, access: Access) -> str:
     It also changes with what people may do here: with an invented password, a cookie of a read-only explorer would open
     another one of the same workspace.
     """
-    folder, path = shared_folder(workspace), workspace.path / SECRET
+    folder, path = shared_by_servers(workspace), workspace.path / SECRET
     try:
         if folder is not None and not path.is_file():
             path = folder / SECRET
@@ -97,7 +97,7 @@ class EndedSessions:
     """
 
     def __init__(self, workspace: Workspace) -> None:
-        folder = shared_folder(workspace)
+        folder = shared_by_servers(workspace)
         self._folder = None if folder is None else folder / ENDED
         self._here: set[str] = set()  # ended by this server
 
