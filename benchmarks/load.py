@@ -38,6 +38,7 @@ HERE = Path(__file__).resolve().parents[1]
 PASSWORD = "a password of the load test"
 STEPS = 4  # queries that a person steps through in a round
 ATTEMPTS = 5  # logins at once: the gate refuses more from one address
+WARM = 8  # people before the measurement
 EVERY = 1.0  # seconds between looks at the memory
 
 
@@ -133,9 +134,9 @@ async def crowd(address: str, password: str, arguments: argparse.Namespace) -> S
 
 
 def measure(address: str, password: str, server: psutil.Process | None, arguments: argparse.Namespace) -> Seen:
-    """Measure a crowd, after one person who warms up the server."""
-    alone = argparse.Namespace(**vars(arguments) | {"people": 1, "rounds": 1, "pause": 0.0})
-    asyncio.run(crowd(address, password, alone))
+    """Measure a crowd, after a few people who warm up each process of the server."""
+    few = argparse.Namespace(**vars(arguments) | {"people": WARM, "rounds": 1, "pause": 0.1})
+    asyncio.run(crowd(address, password, few))
 
     async def watched() -> Seen:
         looks: list[int] = []
