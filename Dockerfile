@@ -60,7 +60,7 @@ COPY orl_explorer ./orl_explorer
 RUN PIP_CONSTRAINT=/src/constraints.txt PIP_BUILD_CONSTRAINT=/src/constraints.txt \
         pip install --no-deps --prefix /project .
 
-# The two images. In each, the layer that changes least comes first: torch with CUDA's packages, which have 4 GB, then the
+# The two images. In each, the layer that changes least comes first: torch with CUDA's packages, which have 5 GB, then the
 # other packages, then the project.
 FROM base AS cuda
 ARG CUDA_INDEX=https://pypi.org/simple
