@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,14 @@ def test_an_installed_package_has_no_revision(tmp_path: Path, monkeypatch: pytes
     git(tmp_path, "init", "-q")
     monkeypatch.setattr(provenance, "SOURCES", tmp_path / "site-packages")
     assert provenance.git_revision() is None
+
+
+def test_opencv_without_windows_is_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
+    def installed(name: str) -> str:
+        if name == "opencv-contrib-python":
+            raise PackageNotFoundError(name)
+        return f"{name} 5"
+
+    monkeypatch.setattr(provenance, "version", installed)
+    assert provenance._version("opencv-contrib-python") == "opencv-contrib-python-headless 5"
+    assert provenance._version("torch") == "torch 5"
