@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +14,7 @@ from orl_explorer.db.photos import datasets
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.shell import orl
 
 pytestmark = pytest.mark.both_databases
 
@@ -49,3 +52,13 @@ def test_a_page_that_fails_says_why_and_no_more(monkeypatch: pytest.MonkeyPatch)
     ]
     monkeypatch.setenv("ORL_DEV", "1")
     assert not show_failure(KeyError("shown by Streamlit"))
+
+
+@pytest.mark.sqlite
+def test_commands_that_look_work_on_a_read_only_disk(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.store.close()
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    assert "demo-starter" in orl("sets", "list").stdout
+    for group in ("datasets", "encoders", "runs", "evaluations", "actions"):
+        assert orl(group).returncode == 0
+    assert not (here.path / "orl.sqlite-wal").exists()
