@@ -27,7 +27,7 @@ from orl_explorer.train.evaluate.protocols import (
 )
 from orl_explorer.train.evaluate.run import STATE
 from orl_explorer.train.jobs.job import Job, Made, Saw
-from orl_explorer.train.jobs.launchers.choice import on_ray
+from orl_explorer.train.jobs.launchers.choice import is_ray_job
 from orl_explorer.train.jobs.names import (
     free,
     refuse_taken_set,
@@ -95,7 +95,7 @@ class Mine(Job):
 
         asked = *self._rows(workspace), self.name, self.config
         how: dict[str, Any] = {"device": str(choose_device()), "progress": progress}
-        with working(on_ray(run_by_id(workspace.store, run_id)), self.workers, progress) as place:
+        with working(is_ray_job(run_by_id(workspace.store, run_id)), self.workers, progress) as place:
             if self.imported is None:
                 mine(workspace, *asked, run_id=run_id, place=place, **how)
             else:

@@ -91,9 +91,9 @@ def engine_of(run: Run) -> Launcher | None:
     """Return the engine that schedules a run; None if there is none. Raises UserError if it is not installed here."""
     if run.launcher == SLURM:
         return slurm.SlurmLauncher()
-    return ray.RayLauncher() if on_ray(run) else None
+    return ray.RayLauncher() if is_ray_job(run) else None
 
 
-def on_ray(run: Run) -> bool:
+def is_ray_job(run: Run) -> bool:
     """Whether a run is a job of a Ray cluster."""
     return run.launcher == RAY or run.launcher.startswith(AT)
