@@ -16,7 +16,7 @@ WAITING, ACTIVE, ENDED = ("queued",), ("running", "stopping"), ("done", "failed"
 LIVE = WAITING + ACTIVE
 LOCAL = "local"  # the launcher of runs that share a queue: those of one host and device
 QUEUE_ONLY = "queue-only"  # the launcher of runs whose processes a person starts, by `orl worker`
-QUEUES = 0x6F726C  # the first half of the keys by which PostgreSQL locks a queue
+QUEUES = 0x6F726C << 32  # the upper half of the keys by which PostgreSQL locks a queue
 
 Owner = tuple[str, int | None]  # host and pid of the process that works on a run
 
@@ -115,8 +115,8 @@ def _earlier(run: Run) -> Select[Run]:
 def _lock_queue(session: Session, run: Run) -> None:
     """Let one process at a time look at a queue and start its run. SQLite has one writer anyway."""
     if session.get_bind().dialect.name == "postgresql":
-        queue = zlib.crc32(f"{run.host} {run.device}".encode()) - 2**31  # a signed integer
-        session.execute(select(func.pg_advisory_xact_lock(QUEUES, queue)))
+        queue = QUEUES + zlib.crc32(f"{run.host} {run.device}".encode())
+        session.execute(select(func.pg_advisory_xact_lock(queue)))
 
 
 def _belongs_to(owner: Owner) -> ColumnElement[bool]:

@@ -11,23 +11,22 @@ from sqlalchemy import event
 
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs import runs as rows
-from orl_explorer.db.runs.runs import ACTIVE, LIVE, add_run, begin_if_first, runs, update_run
+from orl_explorer.db.runs.runs import ACTIVE, add_run, begin_if_first, runs, update_run
 from orl_explorer.db.store import Store, open_store
-from tests.db.test_postgres import server as server
+from tests.postgres import EMPTY, PostgresServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite]  # not once more for each database
 
 ATTEMPTS = 150
 
 
 @pytest.fixture
-def store(server: str) -> Iterator[Store]:
-    """A store without live runs."""
-    opened = open_store(server)
-    for run in runs(opened, LIVE):
-        update_run(opened, run.id, status="done")
+def store(postgres: PostgresServer) -> Iterator[Store]:
+    url = postgres.create(EMPTY)
+    opened = open_store(url)
     yield opened
     opened.close()
+    postgres.drop(url)
 
 
 def queued(store: Store, host: str = "a") -> int:
