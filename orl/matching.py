@@ -97,14 +97,14 @@ class Neighbors:
 
 
 class Rows(Protocol):
-    """Features [n, D], possibly on disk: slicing them gives an array."""
+    """Features [n, D], possibly on disk: some of them are an array."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """n and D."""
 
-    def __getitem__(self, part: slice, /) -> np.ndarray:
-        """Return some rows, float [m, D]."""
+    def __getitem__(self, part: slice | np.ndarray, /) -> np.ndarray:
+        """Return some rows, float [m, D]. part: a slice, or int64 [m]."""
 
 
 def nearest_neighbors(features: Rows, ids: np.ndarray, k: int, *, block: int = 8192) -> Neighbors:
@@ -114,25 +114,63 @@ def nearest_neighbors(features: Rows, ids: np.ndarray, k: int, *, block: int = 8
     An image is excluded from its own neighbours by id, so duplicate photos are neighbours of one another. Equal
     similarities are ordered by id. Raises ValueError if k is not in 1..n-1.
     """
-    import faiss  # here, because the explorer needs only top_pairs and should start fast
+    count = len(ids)
+    refuse_few(count, k)
+    best = BestFound.of(count, k)
+    for start in range(0, count, block):
+        index = flat_index(features[start : start + block])
+        for first in range(0, count, block):
+            queries = np.arange(first, min(first + block, count))
+            best.take(queries, *nearest_within(index, start, _single(features[first : first + block]), queries, k))
+    return best.neighbors(ids)
 
-    count, width = len(ids), features.shape[1]
+
+def refuse_few(count: int, k: int) -> None:
+    """Raise ValueError if ``count`` images have no K neighbours."""
     if not 1 <= k < count:
         raise ValueError(f"K = {k} neighbours need at least {k + 1} images. There are {count}.")
-    best_rows, best = np.full((count, k), count), np.full((count, k), -np.inf, np.float32)
-    for start in range(0, count, block):
-        index = faiss.IndexFlatIP(width)
-        index.add(np.ascontiguousarray(features[start : start + block], dtype=np.float32))
-        for first in range(0, count, block):
-            queries = np.ascontiguousarray(features[first : first + block], dtype=np.float32)
-            here = slice(first, first + len(queries))
-            rows, values = _nearest_within(index, start, queries, np.arange(count)[here], k)
-            rows, values = np.concatenate([best_rows[here], rows], axis=1), np.concatenate([best[here], values], axis=1)
-            best_rows[here], best[here] = _first(rows, values, k)
-    return Neighbors(ids[best_rows], np.clip(best, -1.0, 1.0))
 
 
-def _nearest_within(
+@dataclass(frozen=True)
+class BestFound:
+    """The best found so far for each of n images: rows int64 [n, k], n if there is none, and similarity float32 [n, k].
+
+    Equal similarities are ordered by row.
+    """
+
+    rows: np.ndarray
+    similarity: np.ndarray
+
+    @classmethod
+    def of(cls, count: int, k: int) -> BestFound:
+        """Return the best of n images before anything was found."""
+        return cls(np.full((count, k), count), np.full((count, k), -np.inf, np.float32))
+
+    def take(self, queries: np.ndarray, rows: np.ndarray, similarity: np.ndarray) -> None:
+        """Add what was found for some queries, int64 [m]: rows int64 [m, k], similarity float32 [m, k]."""
+        rows = np.concatenate([self.rows[queries], rows], axis=1)
+        similarity = np.concatenate([self.similarity[queries], similarity], axis=1)
+        self.rows[queries], self.similarity[queries] = _first(rows, similarity, self.rows.shape[1])
+
+    def neighbors(self, ids: np.ndarray) -> Neighbors:
+        """Return the neighbours by id. ids: int64 [n]."""
+        return Neighbors(ids[self.rows], np.clip(self.similarity, -1.0, 1.0))
+
+
+def flat_index(features: np.ndarray) -> Any:
+    """Return FAISS's exact index of float [m, D], by inner product."""
+    import faiss  # here, because the explorer needs only top_pairs and should start fast
+
+    index = faiss.IndexFlatIP(features.shape[1])
+    index.add(_single(features))
+    return index
+
+
+def _single(features: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(features, dtype=np.float32)
+
+
+def nearest_within(
     index: Any, start: int, queries: np.ndarray, themselves: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return rows int64 [m, k] and similarities float32 [m, k] of the k best in an index, without the queries.

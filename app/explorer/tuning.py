@@ -32,6 +32,8 @@ from orl_explorer.train.workspace import Workspace
 
 CELLS = 4096  # of heat maps, kept for each sample
 
+FIXED = ("precision", "neighbor_search")  # settings whose effect only a new set shows
+
 
 @dataclass(frozen=True)
 class Numbers:
@@ -99,7 +101,8 @@ class Tuner:
 
     def tried(self, config: MineConfig) -> MineConfig:
         """Return the settings that can be tried now: these, but with stored raw boxes and features."""
-        config = config.model_copy(update={"precision": self.own.precision})
+        fixed = {name: getattr(self.own, name) for name in FIXED}
+        config = config.model_copy(update=fixed)
         if not self.proposed(config):
             raw = {name: getattr(self.own, name) for name in ("proposals", "proposal_scale", "segment_size")}
             config = config.model_copy(update=raw)

@@ -53,6 +53,7 @@ PICKED: dict[str, tuple[str, str, str, list[str]]] = {
         ["from 100 px", "from 25 px"],
     ),
     "precision": ("--precision", "prec", "Precision of forward passes", ["fp32", "fp32-onnx", "bf16"]),
+    "neighbor_search": ("--neighbor-search", "near", "Search of neighbours", ["exact", "nearby cells"]),
 }
 GRIDS: dict[str, tuple[float | str, ...]] = {
     "neighbors": (3, 5, 10, 20),
@@ -169,9 +170,7 @@ def test_a_page_draws_every_setting_of_its_groups(here: Workspace, show: Show, p
 
 @pytest.mark.parametrize("page", ["pair", "tune"])
 def test_an_address_sets_every_setting_and_the_page_says_what_differs(here: Workspace, show: Show, page: str) -> None:
-    names = [
-        name for name in NAMES if name not in ("proposals", "proposal_scale", "segment_size", "precision", "ranked_by")
-    ]
+    names = [name for name in NAMES if control(MineConfig, name).group != RAW and name != "ranked_by"]
     values = {name: another(name) for name in names} | {"neighbors": 2, "object_weight": 0.0, "max_rois": 3}
     at = show(page, **{forms.URL[name]: as_text(value) for name, value in values.items()})
     assert not at.exception

@@ -47,6 +47,7 @@ def test_the_paper_preset_of_mining() -> None:
         "object_weight": 0.0,
         "sparse_weight": 0.0,
         "precision": "fp32",
+        "neighbor_search": "exact",
     }
 
 

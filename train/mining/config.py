@@ -12,8 +12,9 @@ from orl_explorer.orl.selective_search.proposals import proposal_method
 from orl_explorer.train.settings import Precision, Settings, setting
 
 RankedBy = Literal["search", "objectness"]
+NeighborSearch = Literal["exact", "cells"]
 
-RAW = "Raw boxes and precision"  # heading of settings that may require computing the whole dataset again
+RAW = "Raw boxes, precision and search"  # heading of settings that may require computing the whole dataset again
 
 
 class MineConfig(Settings):
@@ -170,6 +171,17 @@ class MineConfig(Settings):
         label="Precision of forward passes",
         term="precision",
         url="prec",
+        group=RAW,
+    )
+
+    neighbor_search: NeighborSearch = setting(
+        "exact",
+        help="Search of nearest neighbours. exact: compares all photos. cells: compares each photo with those in "
+        "nearby cells, for a million photos or more, and misses a few neighbours",
+        label="Search of neighbours",
+        term="neighbour search",
+        url="near",
+        words={"exact": "exact", "cells": "nearby cells"},
         group=RAW,
     )
 

@@ -274,7 +274,7 @@ def part_paths(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class LazyRows:
-    """Rows of some keys, int64 [n], that stay on disk: ``[a:b]`` is float32 [b - a, D]."""
+    """Rows of some keys, int64 [n], that stay on disk: ``[a:b]`` is float32 [b - a, D], as is ``[rows]`` of int64."""
 
     stored: Embeddings
     keys: np.ndarray
@@ -284,5 +284,5 @@ class LazyRows:
         """n and D."""
         return len(self.keys), self.stored.width
 
-    def __getitem__(self, part: slice) -> np.ndarray:
+    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
         return self.stored.get(self.keys[part])

@@ -20,6 +20,7 @@ from orl_explorer.db.lost import Lost
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets import read, write
+from orl_explorer.orl.cells import neighbors_in_cells
 from orl_explorer.orl.matching import nearest_neighbors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import leave_out, lost_as, present_or_stored
@@ -262,7 +263,8 @@ def _find_neighbors(
 ) -> None:
     progress.phase("Finding neighbours", len(images))
     ids = np.array([i.id for i in images])
-    found = nearest_neighbors(features.images.lazily(photo_keys(images)), ids, config.neighbors)
+    search = neighbors_in_cells if config.neighbor_search == "cells" else nearest_neighbors
+    found = search(features.images.lazily(photo_keys(images)), ids, config.neighbors)
     write.add_neighbors(workspace.store, set_id, ids, found.ids, found.similarity)
     progress.advance(len(images))
 

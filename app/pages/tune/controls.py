@@ -13,8 +13,8 @@ from orl_explorer.train.settings import Value, as_text, control
 
 GROUPS = {
     ALWAYS: "",
-    RAW: "Raw boxes that are not stored can be searched for the sample. Another precision takes effect only on "
-    "*Regenerate*.",
+    RAW: "Raw boxes that are not stored can be searched for the sample. Another precision or search of neighbours "
+    "takes effect only on *Regenerate*.",
 }
 SAMPLE, SEED = "sample", "seed"  # URL parameters
 SIZES = (12, 24, 48, 96)  # queries of a sample

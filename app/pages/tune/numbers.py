@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from orl_explorer.app.explorer.tuning import Numbers, Tuner
+from orl_explorer.app.explorer.tuning import FIXED, Numbers, Tuner
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.tune.measures import OBJECTS, PAIRS, REGIONS, Measure, known, label
 from orl_explorer.app.pages.tune.work import offer_work
@@ -71,14 +71,14 @@ def show_numbers(tuner: Tuner, config: MineConfig) -> None:
 
 def _say_what_is_tried(config: MineConfig, tried: MineConfig, *, searchable: bool) -> None:
     """Name the settings that are not tried, beside the values that are, and say what it would take to try them."""
-    as_precise = config.model_copy(update={"precision": tried.precision})
-    boxes, precision = _listed(config=as_precise, other=tried), _listed(config=config, other=as_precise)
+    as_fixed = config.model_copy(update={name: getattr(tried, name) for name in FIXED})
+    boxes, fixed = _listed(config=as_fixed, other=tried), _listed(config=config, other=as_fixed)
     said = []
     if boxes:
         how = "Search the photos to try it." if searchable else "Some photos of the sample have no such raw boxes."
         said.append(f"Not tried yet: {boxes}. {how}")
-    if precision:
-        said.append(f"Only on Regenerate: {precision}.")
+    if fixed:
+        said.append(f"Only on Regenerate: {fixed}.")
     if said:
         st.info(f"{' '.join(said)} The numbers below are for the values in brackets.", icon=":material/schedule:")
 

@@ -59,6 +59,14 @@ def test_onnx_runtime_finds_the_same_pairs_and_keeps_its_features_apart(
     assert (kept / "fp32-onnx" / "rois-2.vectors").stat().st_size == (kept / "rois-2.vectors").stat().st_size
 
 
+def test_neighbours_in_nearby_cells_have_pairs_too(ready: Workspace, tiny_mine: MineConfig, new_run: Callable) -> None:
+    config = tiny_mine.model_copy(update={"neighbor_search": "cells"})
+    set_id = mined(ready, config, new_run(ready, "mine", "set"))
+    found = [read.neighbors_of(ready.store, set_id, image.id) for image in images_of(ready)]
+    assert [[n.rank for n in own] for own in found] == [[1, 2, 3]] * 12
+    assert all(read.pairs_of(ready.store, set_id, image.id) for image in images_of(ready))
+
+
 def test_other_k_and_n_compute_no_proposal_and_embed_nothing_and_smaller_boxes_only_the_new_ones(
     ready: Workspace, tiny_mine: MineConfig, new_run: Callable, stop_after: Callable
 ) -> None:
