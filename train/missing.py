@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from orl_explorer.db.encoders import encoders
 from orl_explorer.db.runs.runs import ENDED, runs
 from orl_explorer.db.sets.read import sets
@@ -21,9 +23,14 @@ def missing_files(workspace: Workspace) -> dict[str, list[str]]:
             for run in reversed(runs(workspace.store, ENDED))
             if not (workspace.path / run.log_path).parent.is_dir()
         ],
-        "features of": [known[i].name for i in mined if not any(workspace.embeddings.glob(f"{known[i].name}/*.json"))],
+        "features of": [known[i].name for i in mined if not _has_rows(workspace.embeddings / known[i].name)],
     }
     return {kind: names for kind, names in found.items() if names}
+
+
+def _has_rows(folder: Path) -> bool:
+    """Whether a folder holds features of any precision, computed here or imported."""
+    return any(file.suffix in (".vectors", ".part") for file in folder.rglob("*"))
 
 
 def missing_in_words(missing: dict[str, list[str]]) -> str:

@@ -84,3 +84,15 @@ def test_a_folder_says_what_it_lacks_of_what_its_store_names(mined_workspace: Wo
     assert missing_files(mined_workspace) == {}
     found = orl("doctor", "--workspace", tmp_path).stdout
     assert "not in this folder: folders of runs 1, features of starter" in " ".join(found.split())
+
+
+@pytest.mark.parametrize("file", ["bf16/rois-2.vectors", "parts-2/00001-of-00001-0.part"])
+def test_features_of_another_precision_or_from_parts_are_not_missing(
+    mined_workspace: Workspace, tmp_path: Path, file: str
+) -> None:
+    opened = open_workspace(shutil.copytree(mined_workspace.path, tmp_path / "copy"))
+    shutil.rmtree(opened.embeddings / "starter")
+    assert missing_files(opened) == {"features of": ["starter"]}
+    (opened.embeddings / "starter" / file).parent.mkdir(parents=True)
+    (opened.embeddings / "starter" / file).touch()
+    assert missing_files(opened) == {}
