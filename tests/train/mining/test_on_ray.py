@@ -46,6 +46,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_worker_niceness": "0"}  # Ray's 15 would leave the cores to the tests beside these
     handler = signal.getsignal(signal.SIGTERM)
     made = Cluster(
         initialize_head=True,
@@ -183,7 +184,7 @@ def test_a_driver_that_is_killed_goes_on_and_computes_nothing_twice(
     program = [sys.executable, "-c", KILLED, *words]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout is not None
-        assert driver.stdout.readline() == "now\n"
+        assert "now\n" in iter(driver.stdout.readline, "")  # Ray may say something before
         driver.kill()
     heard = stop_after()
     assert mined(fresh, tiny_mine, run, heard, on_cluster=False) == expected
