@@ -23,7 +23,7 @@ from rich.table import Table
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import usable_images
 from orl_explorer.orl.cells import PROBES, neighbors_in_cells
-from orl_explorer.orl.matching import BestFound, flat_index, nearest_neighbors, nearest_within
+from orl_explorer.orl.matching import BestFound, compare_with_all, nearest_neighbors
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.embed import embed_images
@@ -66,11 +66,9 @@ def synthetic(count: int, width: int) -> np.ndarray:
 
 def exact_of(features: np.ndarray, queries: np.ndarray, block: int = 8192) -> np.ndarray:
     """Return the exact neighbours of some rows, int64 [m, K]. queries: int64 [m]."""
-    best = BestFound.of(len(queries), K)
-    for start in range(0, len(features), block):
-        index = flat_index(features[start : start + block])
-        best.take(np.arange(len(queries)), *nearest_within(index, start, features[queries], queries, K))
-    return best.rows
+    best = BestFound.of(len(features), K)
+    compare_with_all(best, features, queries, block)
+    return best.rows[queries]
 
 
 def main() -> None:

@@ -11,7 +11,15 @@ from math import sqrt
 
 import numpy as np
 
-from orl_explorer.orl.matching import BestFound, Neighbors, Rows, flat_index, nearest_within, refuse_few
+from orl_explorer.orl.matching import (
+    BestFound,
+    Neighbors,
+    Rows,
+    compare_with_all,
+    flat_index,
+    nearest_within,
+    refuse_few,
+)
 
 CELLS = 4.0  # times the root of the number of images is the number of cells
 PROBES = 16  # cells in which the neighbours of an image are searched
@@ -48,7 +56,10 @@ def neighbors_in_cells(
             rows, similarity = nearest_within(index, 0, features[some], themselves, k)
             found = rows < len(own)
             best.take(some, np.where(found, own[np.where(found, rows, 0)], count), similarity)
-    _complete(best, features, np.flatnonzero(np.isinf(best.similarity[:, -1])), block)
+    short = np.flatnonzero(np.isinf(best.similarity[:, -1]))
+    if len(short):
+        best.rows[short], best.similarity[short] = count, -np.inf
+        compare_with_all(best, features, short, block)
     return best.neighbors(ids)
 
 
@@ -83,15 +94,3 @@ def _by_cell(cells: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(cells.ravel(), kind="stable")
     starts = np.searchsorted(cells.ravel()[order], np.arange(count + 1))
     return order // cells.shape[1], starts
-
-
-def _complete(best: BestFound, features: Rows, short: np.ndarray, block: int) -> None:
-    """Compare images with all images. short: int64 [m]."""
-    if not len(short):
-        return
-    best.rows[short], best.similarity[short] = len(best.rows), -np.inf
-    for start in range(0, features.shape[0], block):
-        index = flat_index(features[start : start + block])
-        for first in range(0, len(short), block):
-            some = short[first : first + block]
-            best.take(some, *nearest_within(index, start, features[some], some, best.rows.shape[1]))

@@ -117,11 +117,7 @@ def nearest_neighbors(features: Rows, ids: np.ndarray, k: int, *, block: int = 8
     count = len(ids)
     refuse_few(count, k)
     best = BestFound.of(count, k)
-    for start in range(0, count, block):
-        index = flat_index(features[start : start + block])
-        for first in range(0, count, block):
-            queries = np.arange(first, min(first + block, count))
-            best.take(queries, *nearest_within(index, start, _single(features[first : first + block]), queries, k))
+    compare_with_all(best, features, np.arange(count), block)
     return best.neighbors(ids)
 
 
@@ -155,6 +151,15 @@ class BestFound:
     def neighbors(self, ids: np.ndarray) -> Neighbors:
         """Return the neighbours by id. ids: int64 [n]."""
         return Neighbors(ids[self.rows], np.clip(self.similarity, -1.0, 1.0))
+
+
+def compare_with_all(best: BestFound, features: Rows, queries: np.ndarray, block: int) -> None:
+    """Find the exact best of some images among all, with two blocks of features in memory. queries: int64 [m]."""
+    for start in range(0, features.shape[0], block):
+        index = flat_index(features[start : start + block])
+        for first in range(0, len(queries), block):
+            some = queries[first : first + block]
+            best.take(some, *nearest_within(index, start, _single(features[some]), some, best.rows.shape[1]))
 
 
 def flat_index(features: np.ndarray) -> Any:
