@@ -90,6 +90,18 @@ def own_photos(small_scenes: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small_scenes, tmp_path / "own"))
 
 
+@pytest.fixture(scope="module")
+def template(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a workspace that is ready to be mined, to copy: the small scenes and the encoder 'starter'."""
+    from orl_explorer.train.encoders import weights
+
+    made = open_workspace(tmp_path_factory.mktemp("template") / "workspace")
+    ingest(made, small_scenes, name="demo")
+    weights.add(made, "starter", "starter")
+    made.store.close()
+    return made.path
+
+
 @pytest.fixture
 def photographed(small_scenes: Path, tmp_path: Path) -> Workspace:
     """A workspace with only the small scenes, as dataset 'demo'."""

@@ -31,23 +31,13 @@ ROIS = (*SEARCH, "--min-size", "32", "--max-rois", "4")  # as of the fixture tin
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("remembered")]
 
 
-@pytest.fixture(scope="module")
-def origin(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with twelve photos and the starter, of which every machine has a copy."""
-    made = open_workspace(tmp_path_factory.mktemp("origin") / "workspace")
-    ingest(made, small_scenes, name="demo")
-    weights.add(made, "starter", "starter")
-    made.store.close()
-    return made.path
-
-
 @pytest.fixture
-def copy(origin: Path, tmp_path: Path) -> Callable[[], Workspace]:
+def copy(template: Path, tmp_path: Path) -> Callable[[], Workspace]:
     """Return a function that makes copies of the workspace."""
     made: list[Workspace] = []
 
     def new() -> Workspace:
-        made.append(open_workspace(shutil.copytree(origin, tmp_path / f"machine-{len(made)}")))
+        made.append(open_workspace(shutil.copytree(template, tmp_path / f"machine-{len(made)}")))
         return made[-1]
 
     return new
@@ -73,15 +63,15 @@ def embed(workspace: Path, out: Path, part: str, boxes: list[Path], *words: str)
 
 
 @pytest.fixture(scope="module")
-def parts(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Path]]:
+def parts(template: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Path]]:
     """Three files of proposals and three of features."""
     from tests.remembered import remember
 
     folder = tmp_path_factory.mktemp("parts")
     with pytest.MonkeyPatch.context() as patch:
         remember(patch)
-        proposals = [propose(origin, folder / f"boxes-{i}.part", f"{i}/3") for i in (3, 1, 2)]
-        features = [embed(origin, folder / f"features-{i}.part", f"{i}/3", proposals) for i in (2, 3, 1)]
+        proposals = [propose(template, folder / f"boxes-{i}.part", f"{i}/3") for i in (3, 1, 2)]
+        features = [embed(template, folder / f"features-{i}.part", f"{i}/3", proposals) for i in (2, 3, 1)]
     return proposals, features
 
 
@@ -113,12 +103,12 @@ def test_three_parts_in_any_order_leave_nothing_to_compute(
 
 
 def test_the_preset_object_has_its_attention_maps_in_the_parts(
-    origin: Path, copy: Callable, tmp_path: Path, new_run: Callable, stop_after: Callable
+    template: Path, copy: Callable, tmp_path: Path, new_run: Callable, stop_after: Callable
 ) -> None:
     words = (*SEARCH, "--preset", "object", "--min-size", "32")
     config = OBJECT.model_copy(update={"proposal_scale": 0.5, "min_size": 32, "neighbors": 3})
     plain, other, heard = copy(), copy(), stop_after()
-    command(other, "import", "proposals", propose(origin, tmp_path / "boxes", "1/1"))
+    command(other, "import", "proposals", propose(template, tmp_path / "boxes", "1/1"))
     features = [embed(other.path, tmp_path / f"features-{i}", f"{i}/2", [], *words) for i in (1, 2)]
     assert "12 images, " in (said := command(other, "import", "features", *features).stdout)
     assert said.rstrip().endswith(", 12 attention-and-looks.") or ", 12 attention-and-looks, " in said
@@ -156,7 +146,7 @@ def test_compacted_features_are_the_same(
     assert f"RoIs embedded: 0, reused: {rows}." in heard.lines
 
 
-def test_parts_are_written_from_a_read_only_workspace(origin: Path, copy: Callable, tmp_path: Path) -> None:
+def test_parts_are_written_from_a_read_only_workspace(template: Path, copy: Callable, tmp_path: Path) -> None:
     """A machine that has only a copy without the right to write it."""
     here = copy()
     here.store.close()
@@ -168,11 +158,11 @@ def test_parts_are_written_from_a_read_only_workspace(origin: Path, copy: Callab
     assert {path: left[path] for path in before} == before
 
 
-def test_a_part_that_was_killed_goes_on(origin: Path, tmp_path: Path, parts: tuple) -> None:
+def test_a_part_that_was_killed_goes_on(template: Path, tmp_path: Path, parts: tuple) -> None:
     """By SIGKILL, in processes of their own: the second attempt writes the bytes of an uninterrupted one."""
     for name, words in (("propose", SEARCH), ("embed", ("--encoder", "starter", *ROIS, "--boxes", str(parts[0][0])))):
         out = tmp_path / f"{name}.part"
-        asked = [name, "--dataset", "demo", "--part", "3/3", "--out", str(out), *words, "--workspace", str(origin)]
+        asked = [name, "--dataset", "demo", "--part", "3/3", "--out", str(out), *words, "--workspace", str(template)]
         program = [sys.executable, "-m", "orl_explorer", *asked]
         running = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         journal = out.with_name(f".{out.name}.journal")
@@ -194,13 +184,15 @@ def test_a_part_that_was_killed_goes_on(origin: Path, tmp_path: Path, parts: tup
 
 
 def test_what_is_no_complete_set_of_parts_is_refused_whole(
-    origin: Path, copy: Callable, parts: tuple, tmp_path: Path
+    template: Path, copy: Callable, parts: tuple, tmp_path: Path
 ) -> None:
     here, (proposals, features) = copy(), parts
     third, first, second = proposals
     others = {
-        "halves": propose(origin, tmp_path / "half.part", "1/2"),
-        "settings": propose(origin, tmp_path / "other.part", "2/3", "--proposal-scale", "0.5", "--segment-size", "25"),
+        "halves": propose(template, tmp_path / "half.part", "1/2"),
+        "settings": propose(
+            template, tmp_path / "other.part", "2/3", "--proposal-scale", "0.5", "--segment-size", "25"
+        ),
     }
 
     def said(*files: Path, kind: str = "proposals") -> str:
@@ -278,9 +270,9 @@ def test_features_find_the_encoder_with_their_weights(
     assert (here.embeddings / "lite" / "parts-2").is_dir()
 
 
-def test_a_part_is_asked_for_plainly(origin: Path, tmp_path: Path, parts: tuple) -> None:
+def test_a_part_is_asked_for_plainly(template: Path, tmp_path: Path, parts: tuple) -> None:
     def said(*words: str | Path) -> str:
-        return refused(*words, "--dataset", "demo", "--out", tmp_path / "x", "--workspace", origin)
+        return refused(*words, "--dataset", "demo", "--out", tmp_path / "x", "--workspace", template)
 
     for part in ("0/3", "4/3", "1", "a/b", "-1/3", "1/0"):
         assert said("propose", "--part", part) == (
@@ -297,7 +289,7 @@ def test_a_part_is_asked_for_plainly(origin: Path, tmp_path: Path, parts: tuple)
     assert said(*embed_, *ROIS, "--boxes", parts[1][0]) == (
         f"{parts[1][0]} holds features. Give files of `orl propose`."
     )
-    assert dataset_named(open_workspace(origin, read_only=True).store, "demo").image_count == 12
+    assert dataset_named(open_workspace(template, read_only=True).store, "demo").image_count == 12
     assert list(tmp_path.iterdir()) == []
 
 

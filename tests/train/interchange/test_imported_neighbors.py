@@ -16,7 +16,7 @@ from orl_explorer.train.jobs import launcher
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import Workspace
 from tests.named import import_neighbors
-from tests.train.interchange.test_imports import fresh, listing, origin, sent, template, work  # noqa: F401
+from tests.train.interchange.test_imports import fresh, listing, origin, sent, work  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("remembered")
 

@@ -40,18 +40,6 @@ WRITTEN = ("roi", "proposal", "correspondence_set", "set_image", "candidate", "n
 
 
 @pytest.fixture(scope="module")
-def template(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace that is ready to be mined."""
-    from orl_explorer.train.encoders import weights
-
-    made = open_workspace(tmp_path_factory.mktemp("template") / "workspace")
-    ingest(made, small_scenes, name="demo")
-    weights.add(made, "starter", "starter")
-    made.store.close()
-    return made.path
-
-
-@pytest.fixture(scope="module")
 def listing(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A COCO json that lists the photos backwards."""
     names = sorted((path.name for path in small_scenes.iterdir()), reverse=True)

@@ -41,17 +41,6 @@ def rows_digest(workspace: Workspace) -> str:
     return sha.hexdigest()
 
 
-@pytest.fixture(scope="module")
-def template(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from orl_explorer.train.encoders import weights
-
-    made = open_workspace(tmp_path_factory.mktemp("template") / "workspace")
-    ingest(made, small_scenes, name="demo")
-    weights.add(made, "starter", "starter")
-    made.store.close()
-    return made.path
-
-
 @pytest.fixture
 def fresh(template: Path, tmp_path: Path) -> Callable[[], Workspace]:
     """Return a function that makes independent workspaces, ready to be mined."""

@@ -19,9 +19,7 @@ from orl_explorer.db.models import Run
 from orl_explorer.db.photos import usable_images
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.orl.selective_search import readiness
-from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining import ray_work
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.place import working
@@ -65,15 +63,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
 def joined(cluster: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let mining find the cluster, as ``ray start`` would."""
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)  # type: ignore[attr-defined]
-
-
-@pytest.fixture(scope="module")
-def template(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = open_workspace(tmp_path_factory.mktemp("template") / "workspace")
-    ingest(made, small_scenes, name="demo")
-    weights.add(made, "starter", "starter")
-    made.store.close()
-    return made.path
 
 
 @pytest.fixture
