@@ -35,6 +35,11 @@ class Bootstrap(Method):
         self.target_backbone = frozen_copy(self.backbone)
         self.target_projector = frozen_copy(self.projector)
 
+    @property
+    def backbones(self) -> tuple[nn.Module, ...]:
+        """The online network's backbone and the target's."""
+        return self.backbone, self.target_backbone
+
     def views(self, size: int) -> tuple[View, ...]:
         """Return two crops of the image, one through each pipeline."""
         return tuple(View(name, pipeline, size) for name, pipeline in zip(IMAGES, PIPELINES, strict=True))
@@ -86,9 +91,13 @@ def frozen_copy(module: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def follow_slowly(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
-    """Set slow = momentum * slow + (1 - momentum) * fast, parameters only."""
-    old: list[Tensor] = list(slow.parameters())
-    new: list[Tensor] = list(fast.parameters())
+    """Set slow = momentum * slow + (1 - momentum) * fast, learned parameters only: others would drift by rounding."""
+    old: list[Tensor] = []
+    new: list[Tensor] = []
+    for behind, ahead in zip(slow.parameters(), fast.parameters(), strict=True):
+        if ahead.requires_grad:
+            old.append(behind)
+            new.append(ahead)
     torch._foreach_mul_(old, momentum)
     torch._foreach_add_(old, new, alpha=1 - momentum)
 

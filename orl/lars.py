@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 TRUST = 0.001
 
@@ -44,10 +44,11 @@ class LARS(torch.optim.Optimizer):
         weight.sub_(state["momentum"])
 
 
-def layer_groups(network: nn.Module) -> list[dict[str, Any]]:
-    """Return two parameter groups: weights of layers, adapted and decayed; biases and batch norms, neither."""
-    learned = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in learned if p.ndim > 1]},
-        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0, "adapt": False},
+def layer_groups(learned: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Divide each group of parameters in two: weights of layers, adapted and decayed; biases and norms, neither."""
+    weights = [group | {"params": [p for p in group["params"] if p.ndim > 1]} for group in learned]
+    others = [
+        group | {"params": [p for p in group["params"] if p.ndim <= 1], "weight_decay": 0.0, "adapt": False}
+        for group in learned
     ]
+    return [*weights, *others]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from orl_explorer.orl.blocks import blocks_of, freeze, hold_still
 from orl_explorer.orl.views import View
 
 Terms: TypeAlias = dict[str, Tensor]  # weighted terms of the loss, by name; their sum is minimised
@@ -25,6 +26,8 @@ class Method(nn.Module, ABC):
     # Whether batch norms use the batches of all processes. If not, each process uses its own, and the statistics of the
     # first are saved.
     synchronised: ClassVar[bool] = True
+    frozen: int = 0  # blocks that stay as they are, see ``orl.blocks``
+    layer_decay: float = 1.0  # factor of the learning rate from each block to the one before it
 
     @abstractmethod
     def views(self, size: int) -> tuple[View, ...]:
@@ -38,9 +41,40 @@ class Method(nn.Module, ABC):
         """
 
     def optimiser(self, rate: float, momentum: float, decay: float) -> torch.optim.Optimizer:
-        """Return the optimiser. The loop sets the rate of all its groups at every step."""
+        """Return the optimiser. The loop sets each group's rate at every step: that of the run times its ``scale``."""
+        return torch.optim.SGD(self.learned(), lr=rate, momentum=momentum, weight_decay=decay)
+
+    @property
+    def backbones(self) -> tuple[nn.Module, ...]:
+        """The backbone, and the slow network's if there is one."""
+        return (self.backbone,)
+
+    def adapt(self, frozen: int = 0, layer_decay: float = 1.0) -> None:
+        """Keep the first blocks as they are, and let the others learn more slowly the nearer they are to the input.
+
+        Call before the optimiser is made. Raises ValueError if no block would learn.
+        """
+        freeze(self.backbone, frozen)
+        self.frozen, self.layer_decay = frozen, layer_decay
+
+    def learned(self) -> list[dict[str, Any]]:
+        """Return the learned parameters in groups of one rate: heads and the last block at the rate of the run."""
         learned = [p for p in self.parameters() if p.requires_grad]
-        return torch.optim.SGD(learned, lr=rate, momentum=momentum, weight_decay=decay)
+        if self.layer_decay == 1:
+            return [{"params": learned}]
+        blocks = blocks_of(self.backbone)
+        depth = {id(self.backbone.get_parameter(name)): i for i, block in enumerate(blocks) for name in block}
+        groups: dict[int, list[Tensor]] = {}
+        for parameter in learned:
+            groups.setdefault(len(blocks) - 1 - depth.get(id(parameter), len(blocks) - 1), []).append(parameter)
+        return [{"params": some, "scale": self.layer_decay**below} for below, some in sorted(groups.items())]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all modules. Frozen blocks stay in eval mode."""
+        super().train(mode)
+        for backbone in self.backbones if self.frozen else ():
+            hold_still(backbone, self.frozen)
+        return self
 
     def after_step(self, step: int, total: int) -> None:
         """Update a slow network, if any, after the optimiser's step number ``step`` (from 0) of ``total``."""

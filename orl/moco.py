@@ -49,6 +49,11 @@ class MoCo(Method):
         self.register_buffer("queue", F.normalize(torch.randn(queue, projection)))
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
 
+    @property
+    def backbones(self) -> tuple[nn.Module, ...]:
+        """The backbone of queries and that of keys."""
+        return self.backbone, self.key_backbone
+
     def views(self, size: int) -> tuple[View, ...]:
         """Return the crops of query and key, through one pipeline."""
         return tuple(View(f"image_{i}", PIPELINE, size) for i in (1, 2))

@@ -36,7 +36,7 @@ class SimCLR(Method):
 
     def optimiser(self, rate: float, momentum: float, decay: float) -> torch.optim.Optimizer:
         """Return LARS, without decay of biases and batch norms."""
-        return LARS(layer_groups(self), rate, momentum, decay)
+        return LARS(layer_groups(self.learned()), rate, momentum, decay)
 
 
 def contrastive_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:

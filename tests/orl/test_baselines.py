@@ -204,7 +204,7 @@ def test_two_steps_of_lars_by_hand() -> None:
     bias = nn.Parameter(torch.tensor([1.0]))
     network = nn.Module()
     network.weight, network.bias = weight, bias
-    optimiser = LARS(layer_groups(network), lr=0.5, momentum=0.9, weight_decay=0.1)
+    optimiser = LARS(layer_groups([{"params": [weight, bias]}]), lr=0.5, momentum=0.9, weight_decay=0.1)
     weight.grad, bias.grad = torch.tensor([[0.3, 0.8]]), torch.tensor([2.0])
     optimiser.step()
     # d = grad + 0.1 w = (0.6, 1.2), |d| = 1.3416408, |w| = 5: d * 0.001 * 5 / |d| = (0.00223607, 0.00447214), times 0.5

@@ -21,7 +21,7 @@ from orl_explorer.train.jobs.names import (
 )
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.config import ORLConfig, TrainConfig, read_config, refuse_uneven, smaller_batch
-from orl_explorer.train.training.start_from import refuse_wider, start_encoder
+from orl_explorer.train.training.start_from import refuse_unfit, refuse_wider, start_encoder
 from orl_explorer.train.training.trained_on import FILE as TRAINED_ON
 from orl_explorer.train.training.trained_on import Correspondences, correspondences, photos_alone
 from orl_explorer.train.workspace import Workspace, as_file_name
@@ -84,6 +84,7 @@ class Training(Job):
             raise UserError(
                 f"The backbone {config.backbone} needs timm. Install it with: pip install 'orl-explorer[timm]'."
             )
+        refuse_unfit(config)
         if config.start_from:
             start_encoder(workspace, config.start_from, config.backbone)
         refuse_taken_encoder(workspace, self.name)

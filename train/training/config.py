@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
@@ -56,8 +56,24 @@ class TrainConfig(Settings):
     method: str
     epochs: int = setting(800, ge=1, le=100_000, help="Passes over the photos")
     batch_size: BatchSize = 512
-    backbone: str = setting("resnet50", help="Name of a torchvision ResNet, or timm:NAME")
+    backbone: str = setting("resnet50", help="Name of a torchvision ResNet, efficientnet_lite0, or timm:NAME")
     start_from: str = setting("", help="Encoder whose weights to start from. Empty: random weights, as in the paper")
+    freeze: int = setting(
+        0,
+        ge=0,
+        le=1000,
+        help="Number of blocks, from the input on, that stay as they are: the stem, then the stages of a convolutional "
+        "network or the blocks of a transformer",
+        group=NETWORKS,
+    )
+    layer_decay: float = setting(
+        1.0,
+        gt=0,
+        le=1,
+        help="Factor of the learning rate from each block to the one before it. Below 1, blocks near the input learn "
+        "more slowly",
+        group=OPTIMISER,
+    )
     image_size: int = setting(224, ge=32, le=1024, help="Side of an image view, in pixels")
     rate_per_256: Rate = 0.2
     warmup_epochs: WarmUp = 4
@@ -108,11 +124,17 @@ class TrainConfig(Settings):
     @field_validator("backbone")
     @classmethod
     def _known(cls, name: str) -> str:
-        from orl_explorer.orl.architectures import RESNETS
+        from orl_explorer.orl.architectures import ARCHITECTURES, TIMM
 
-        if name not in RESNETS and not name.startswith("timm:"):
-            raise ValueError(f"Use {', '.join(RESNETS)} or timm:NAME")
+        if name not in ARCHITECTURES and not name.startswith(TIMM):
+            raise ValueError(f"Use {', '.join(ARCHITECTURES)} or timm:NAME")
         return name
+
+    @model_validator(mode="after")
+    def _something_to_keep(self) -> Self:
+        if self.freeze and not self.start_from:
+            raise ValueError("freeze keeps weights as they are, but the run starts from random ones: set start_from")
+        return self
 
 
 class BYOLConfig(TrainConfig):

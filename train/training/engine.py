@@ -148,7 +148,7 @@ class _Loop:
         parts, device = self.config.accumulate, self.processes.device
         rate = learning_rate(self.step, self.total, self.warmup, self.peak)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("scale", 1.0)
         reports, waited = [], 0.0
         for part in range(parts):
             asked = time.perf_counter()

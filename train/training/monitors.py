@@ -164,4 +164,4 @@ def evaluating(method: Method) -> Iterator[None]:
     try:
         yield
     finally:
-        method.backbone.train()
+        method.train()

@@ -40,7 +40,7 @@ from orl_explorer.train.training.distributed import Processes, joined_processes
 from orl_explorer.train.training.engine import Check, fit
 from orl_explorer.train.training.monitors import KNNCheck, Probes
 from orl_explorer.train.training.provenance import record
-from orl_explorer.train.training.start_from import saw_labels, start_encoder
+from orl_explorer.train.training.start_from import refuse_unfit, saw_labels, start_encoder
 from orl_explorer.train.training.trained_on import FILE, Correspondences, correspondences, photos_alone
 from orl_explorer.train.workspace import Workspace
 
@@ -148,6 +148,8 @@ def _build(workspace: Workspace, config: TrainConfig, progress: Progress) -> Met
         raise UserError(str(error)) from error
     if config.start_from:
         _start_from(workspace, method, config.start_from, progress)
+    refuse_unfit(config)
+    method.adapt(config.freeze, config.layer_decay)
     return method
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from orl_explorer.db.encoders import encoder_by_id, find_encoder
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.orl.architectures import TIMM
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.training.config import ORLConfig, TrainConfig
 from orl_explorer.train.workspace import Workspace
@@ -18,9 +19,35 @@ def start_encoder(workspace: Workspace, name: str, architecture: str) -> Encoder
     if row.architecture != architecture:
         raise UserError(
             f"Invalid value for start_from: {name}. Its architecture is {row.architecture}, and the run's backbone is "
-            f"{architecture}. Choose an encoder with that backbone."
+            f"{architecture}. Use --set backbone={row.architecture}, or another encoder."
         )
     return row
+
+
+def refuse_unfit(config: TrainConfig) -> None:
+    """Raise UserError if the run's backbone is unknown, cannot read its views, or has no block left to learn."""
+    if not config.freeze and not config.backbone.startswith(TIMM):
+        return  # a torchvision ResNet reads views of any size
+    import torch
+
+    from orl_explorer.orl.backbones import build_backbone
+    from orl_explorer.orl.blocks import freeze
+
+    with torch.device("meta"):  # no weights, no computation
+        try:
+            backbone, _ = build_backbone(config.backbone)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        try:
+            freeze(backbone, config.freeze)
+        except ValueError as error:
+            raise UserError(f"Invalid value for freeze: {config.freeze}. {error}.") from error
+        for side in sorted({each.side for each in config.passes}):
+            try:
+                backbone(torch.zeros(2, 3, side, side))
+            except (AssertionError, RuntimeError, ValueError) as error:
+                reason = str(error).splitlines()[0].rstrip(".")
+                raise UserError(f"{config.backbone} cannot read views of {side} pixels: {reason}.") from error
 
 
 def refuse_wider(mined: CorrespondenceSet, config: ORLConfig) -> None:

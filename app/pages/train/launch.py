@@ -16,7 +16,7 @@ from orl_explorer.db.encoders import encoders
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.db.runs.runs import LOCAL
 from orl_explorer.db.store import StoreError
-from orl_explorer.orl.architectures import RESNETS
+from orl_explorer.orl.architectures import ARCHITECTURES
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.launchers.choice import Placement
@@ -33,7 +33,7 @@ from orl_explorer.train.training.config import (
     refuse_uneven,
 )
 from orl_explorer.train.training.cost import Cost, estimate
-from orl_explorer.train.training.start_from import refuse_wider, start_encoder
+from orl_explorer.train.training.start_from import refuse_unfit, refuse_wider, start_encoder
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
@@ -112,7 +112,7 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
 def _settings(base: TrainConfig, key: str, known: list[str]) -> dict[str, object]:
     """Draw the inputs of all fields and of ``processes``: frequently changed ones first, the others in groups."""
     choices = {
-        "backbone": Choice({name: name for name in RESNETS}, free=True),  # or one of timm's
+        "backbone": Choice({name: name for name in ARCHITECTURES}, free=True),  # or one of timm's
         "start_from": Choice({"": "random weights"} | {name: name for name in known}),
     }
     headed: dict[str, list[str]] = {group: [] for group in ("", *GROUPS)}
@@ -142,6 +142,7 @@ def _cannot(opened: Workspace, config: TrainConfig, mined: CorrespondenceSet | N
     wrong = []
     try:
         refuse_uneven(config, processes)
+        refuse_unfit(config)
         if config.start_from:
             start_encoder(opened, config.start_from, config.backbone)
         if mined is not None and isinstance(config, ORLConfig):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import dataset_named
@@ -184,6 +185,43 @@ def test_a_start_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=f"Invalid value for start_from: {name}. {sentence}"):
         learn(mined, tiny_orl.model_copy(update={"start_from": name}), new_run, "refused")
+
+
+def test_the_starter_is_adapted_with_its_first_blocks_as_they_are(
+    mined: Workspace, tiny_byol: BYOLConfig, new_run: Callable
+) -> None:
+    changes = {"backbone": "efficientnet_lite0", "start_from": "starter", "freeze": 16, "layer_decay": 0.5, "epochs": 1}
+    row = learn(mined, BYOLConfig(**(tiny_byol.model_dump() | changes)), new_run, "adapted")
+    assert (row.architecture, row.supervised) == ("efficientnet_lite0", True)
+    before, after = (
+        weights.checkpoint_weights(mined.path / encoder_named(mined.store, name).weights_path).backbone
+        for name in ("starter", "adapted")
+    )
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert {"_bn0.running_mean", "_blocks.14._bn1.running_var", "_blocks.14._project_conv.weight"} <= same
+    assert not {"_blocks.15._project_conv.weight", "_bn1.running_mean", "_bn1.weight"} & same
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"start_from": "starter", "freeze": 5},
+            "Invalid value for freeze: 5. The backbone has 5 blocks, so at most 4",
+        ),
+        ({"backbone": "timm:no_such_network"}, "timm has no model 'no_such_network'"),
+    ],
+)
+def test_what_cannot_learn_is_refused_before_anything_starts(
+    mined: Workspace, tiny_byol: BYOLConfig, changes: dict, sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        launch_pretrain(mined, "demo", BYOLConfig(**(tiny_byol.model_dump() | changes)))
+
+
+def test_random_weights_are_not_frozen(tiny_byol: BYOLConfig) -> None:
+    with pytest.raises(ValueError, match="the run starts from random ones: set start_from"):
+        BYOLConfig(**(tiny_byol.model_dump() | {"freeze": 1}))
 
 
 def test_what_owes_anything_to_labels_says_so(mined: Workspace, tiny_orl: ORLConfig) -> None:

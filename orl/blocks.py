@@ -1,0 +1,61 @@
+"""The blocks of a backbone, from its input on: what an adaptation keeps as it is, and where it learns slowly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any
+
+from torch import nn
+
+STEM = re.compile(r"(conv1|bn1|_conv_stem|_bn0)\.")
+HEAD = re.compile(r"(_conv_head|_bn1)\.")
+
+
+def blocks_of(backbone: nn.Module) -> list[list[str]]:
+    """Return the names of the parameters of each block, in the order of a pass.
+
+    The first block is the stem. The others are the stages of a convolutional network, or the blocks of a transformer.
+    Layers after the last block belong to it, as in timm, whose grouping is used for its networks.
+    """
+    of_timm: Callable[..., Any] | None = getattr(backbone, "group_matcher", None)
+    if of_timm is not None:
+        from timm.models import group_parameters
+
+        return [list(group) for group in group_parameters(backbone, of_timm(coarse=True)).values()]
+    names = [name for name, _ in backbone.named_parameters()]
+    blocks = [list(group) for _, group in groupby(names, _block)]
+    if len(blocks) > 1 and HEAD.match(blocks[-1][0]):
+        blocks[-2:] = [blocks[-2] + blocks[-1]]
+    return blocks
+
+
+def _block(name: str) -> str:
+    """Return what the parameters of one block have in common: a layer of a ResNet, a number of EfficientNet-Lite0's."""
+    if STEM.match(name):
+        return "stem"
+    if HEAD.match(name):
+        return "head"
+    return re.match(r"(_blocks\.\d+|[^.]+)", name)[0]  # type: ignore[index]
+
+
+def freeze(backbone: nn.Module, count: int) -> None:
+    """Take the parameters of the first blocks out of the learning. ``hold_still`` does the same for their statistics.
+
+    Raises ValueError if no block would be left to learn.
+    """
+    blocks = blocks_of(backbone)
+    if count >= len(blocks):
+        raise ValueError(f"The backbone has {len(blocks)} blocks, so at most {len(blocks) - 1} can be frozen")
+    for name in (name for block in blocks[:count] for name in block):
+        backbone.get_parameter(name).requires_grad_(False)
+
+
+def hold_still(backbone: nn.Module, count: int) -> None:
+    """Set the modules of the first blocks to eval mode: batch norms keep their statistics, nothing is dropped out."""
+    still = {name for block in blocks_of(backbone)[:count] for name in block}
+    for module_name, module in backbone.named_modules():
+        own = [f"{module_name}.{name}" if module_name else name for name, _ in module.named_parameters()]
+        if own and still.issuperset(own):
+            module.eval()

@@ -1,0 +1,98 @@
+"""The blocks of backbones: which there are, that frozen ones stay as they are, and the rates of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from orl_explorer.orl.backbones import build_backbone
+from orl_explorer.orl.blocks import blocks_of
+from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.method import Method
+from orl_explorer.orl.moco import MoCo
+from orl_explorer.orl.simclr import SimCLR
+
+METHODS: dict[str, Callable[..., Method]] = {"byol": BYOL, "moco": MoCo, "simclr": SimCLR}
+
+
+def built(architecture: str) -> nn.Module:
+    with torch.device("meta"):
+        return build_backbone(architecture)[0]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "sizes"),
+    [
+        ("resnet18", [3, 12, 15, 15, 15]),
+        ("efficientnet_lite0", [3, 6, *[9] * 14, 12]),
+        ("timm:resnet18", [3, 12, 15, 15, 15]),
+        ("timm:convnext_atto", [4, 18, 22, 58, 22, 2]),
+    ],
+)
+def test_every_parameter_is_in_one_block_in_the_order_of_a_pass(architecture: str, sizes: list[int]) -> None:
+    backbone = built(architecture)
+    blocks = blocks_of(backbone)
+    assert [len(block) for block in blocks] == sizes
+    assert sorted(name for block in blocks for name in block) == sorted(n for n, _ in backbone.named_parameters())
+
+
+def test_the_stem_comes_first_and_the_last_layers_belong_to_the_last_block() -> None:
+    blocks = blocks_of(built("efficientnet_lite0"))
+    assert blocks[0] == ["_conv_stem.weight", "_bn0.weight", "_bn0.bias"]
+    assert blocks[-1][0] == "_blocks.15._expand_conv.weight"
+    assert blocks[-1][-3:] == ["_conv_head.weight", "_bn1.weight", "_bn1.bias"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_frozen_blocks_keep_weights_and_statistics_and_the_others_learn(name: str) -> None:
+    torch.manual_seed(0)
+    method = METHODS[name]("resnet18", 8, 8)
+    method.adapt(frozen=2)
+    method.train()
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+    optimiser = method.optimiser(0.1, 0.9, 0.01)
+    for step in range(2):
+        terms, _ = method({f"image_{i}": torch.randn(4, 3, 32, 32) for i in (1, 2)})
+        torch.stack(list(terms.values())).sum().backward()
+        optimiser.step()
+        method.after_step(step, 2)
+    changed = {key for key, value in method.state_dict().items() if not torch.equal(value, before[key])}
+    first = ("conv1", "bn1", "layer1")
+    for prefix in ("backbone.", "target_backbone.", "key_backbone."):
+        assert not [key for key in changed if key.startswith(tuple(prefix + part for part in first))]
+    assert {"backbone.layer2.0.conv1.weight", "backbone.layer2.0.bn1.running_mean"} <= changed
+
+
+def test_without_layer_decay_all_parameters_learn_at_one_rate() -> None:
+    method = BYOL("resnet18", 8, 8)
+    method.adapt()
+    (group,) = method.learned()
+    assert list(group) == ["params"]
+    assert len(group["params"]) == 60 + 2 * 5  # of the backbone, and of projector and predictor
+
+
+def test_blocks_learn_the_more_slowly_the_nearer_they_are_to_the_input() -> None:
+    method = SimCLR("resnet18", 8, 8)
+    method.adapt(frozen=1, layer_decay=0.5)
+    names = {id(p): name.split(".")[1] for name, p in method.named_parameters()}
+    groups = method.learned()
+    assert [group["scale"] for group in groups] == [1.0, 0.5, 0.25, 0.125]
+    assert [{names[id(p)] for p in group["params"]} for group in groups] == [
+        {"layer4", "fc0", "bn0", "fc1", "bn1"},
+        {"layer3"},
+        {"layer2"},
+        {"layer1"},
+    ]
+    optimiser = method.optimiser(0.1, 0.9, 0.01)
+    assert [(g["scale"], g["adapt"]) for g in optimiser.param_groups] == [
+        *((scale, True) for scale in (1.0, 0.5, 0.25, 0.125)),
+        *((scale, False) for scale in (1.0, 0.5, 0.25, 0.125)),
+    ]
+
+
+def test_a_backbone_of_which_nothing_would_learn_is_refused() -> None:
+    with pytest.raises(ValueError, match="The backbone has 5 blocks, so at most 4 can be frozen"):
+        BYOL("resnet18", 8, 8).adapt(frozen=5)
