@@ -194,7 +194,7 @@ def _mine(store: Store, set_id: int, ids: np.ndarray, size: argparse.Namespace, 
         near[:, half : 2 * half] = near[:, 2 * half : 3 * half]
     near = (near[:, : CONFIG.neighbors] + np.arange(len(ids))[:, None]) % len(ids)
     cosine = np.sort(rng.random(near.shape, np.float32), axis=1)[:, ::-1]
-    with clock.measure("neighbor", near.size):
+    with clock.measure("neighbor of the second set" if number else "neighbor", near.size):
         write.add_neighbors(store, set_id, ids, ids[near], cosine)
 
     rois, start_of = _roi_ids(store, set_id, ids)

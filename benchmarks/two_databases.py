@@ -20,7 +20,10 @@ from orl_explorer.db.store import Store, database_url, open_store
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
 
-MINING = ("candidate, RoIs known", "neighbor", "pair of the second set", "publication of synthetic-two")
+MINING = (
+    *("candidate, RoIs known", "neighbor of the second set", "pair of the second set"),
+    "publication of synthetic-two",
+)
 Ask = Callable[[Store, np.random.Generator, list[int]], object]
 
 

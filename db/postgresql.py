@@ -29,6 +29,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import JSON
 
 ALL_ROWS = "SET LOCAL cursor_tuple_fraction = 1"  # of a question whose answer comes in blocks, all are read
+LOCKS = ("FOR UPDATE", "FOR KEY SHARE", "advisory")  # in a question that takes a lock
 PATIENCE = 10  # seconds that a connection may take
 _NUMBERS = count()
 # PostgreSQL's name of each type, narrow ones before those that they are kinds of.
@@ -90,7 +91,7 @@ def _begin_with_a_change(
         return
     compiled = asked.compiled if asked is not None else None
     reads = compiled is not None and getattr(compiled.statement, "is_select", False)
-    if not reads or "FOR UPDATE" in statement or "advisory" in statement:  # locks last as long as a transaction
+    if not reads or any(lock in statement for lock in LOCKS):  # locks last as long as a transaction
         begin(cursor.connection)
 
 
@@ -106,7 +107,7 @@ def stream_rows(connection: Connection, question: Select[Any], rows: int) -> Ite
     compiled = question.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
     driver: Any = connection.connection.dbapi_connection
     begin(driver, ALL_ROWS)
-    with driver.cursor(f"rows_{next(_NUMBERS)}") as cursor:
+    with driver.cursor(f"rows_{next(_NUMBERS)}", binary=True) as cursor:
         cursor.execute(str(compiled), compiled.params)
         while block := cursor.fetchmany(rows):
             yield block

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Select, case, func, or_, select
+from sqlalchemy import Connection, Select, case, func, or_, select, union_all
 from sqlalchemy.orm import Session
 
-from orl_explorer.db.models import CorrespondenceSet, Image, Neighbor, Pair, SetImage
+from orl_explorer.db.models import Candidate, CorrespondenceSet, Image, Neighbor, Pair, Roi, SetImage
 from orl_explorer.db.store import StoreError
 
 TOLERANCE = 1e-3  # of cosines, which rounding may take beyond 1
@@ -54,6 +54,28 @@ def refuse_broken(session: Session, set_id: int) -> None:
     )
     broken = select(ranked.c.image_id).where(or_(ranked.c.pairs != ranked.c.most, ranked.c.pairs != ranked.c.cosines))
     _refuse(session, mined, broken, "has pairs with gaps in their ranks, or without finite similarities")
+    lost = lost_reference(session.connection(), set_id)
+    if lost is not None:
+        raise StoreError(_sentence(mined, f"it refers to a {lost} that is not there"))
+
+
+def lost_reference(connection: Connection, set_id: int) -> str | None:
+    """Return what rows of a set refer to though its photos do not have it: "photo" or "RoI"; None if there is no such.
+
+    SQLite checks each reference as it is written. PostgreSQL would take three times as long for that as for writing
+    the rows, so that its tables of neighbours, candidates and pairs have no foreign keys.
+    """
+    if connection.dialect.name != "postgresql":
+        return None
+    photos = select(SetImage.image_id).where(SetImage.set_id == set_id)
+    rois = select(Roi.id).join(SetImage, SetImage.image_id == Roi.image_id).where(SetImage.set_id == set_id)
+    of_photos = (Neighbor.image_id, Neighbor.neighbor_id, Candidate.image_id, Pair.image_id)
+    of_rois = (Candidate.roi_id, Pair.query_roi_id, Pair.key_roi_id)
+    for what, used, there in (("photo", of_photos, photos), ("RoI", of_rois, rois)):
+        ids = union_all(*(select(column).where(column.class_.set_id == set_id) for column in used))
+        if connection.execute(ids.subquery().select().except_(there).limit(1)).first() is not None:
+            return what
+    return None
 
 
 def _refuse(session: Session, mined: CorrespondenceSet, broken: Select[int], what: str) -> None:

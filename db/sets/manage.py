@@ -131,13 +131,14 @@ def _remove_some(store: Store, set_id: int) -> bool:
     of_set = select(SetImage.image_id).where(SetImage.set_id == set_id).order_by(SetImage.image_id)
     with store.session() as session:
         images = session.scalars(of_set.limit(CHUNK)).all()
+        for table in (Pair, Candidate, Neighbor, SetImage):
+            here = table.set_id == set_id
+            if images:
+                here &= table.image_id.between(images[0], images[-1])
+            session.execute(delete(table).where(here))
         if not images:
             session.execute(delete(CorrespondenceSet).where(CorrespondenceSet.id == set_id))
-            return False
-        for table in (Pair, Candidate, Neighbor, SetImage):
-            here = (table.set_id == set_id) & table.image_id.between(images[0], images[-1])
-            session.execute(delete(table).where(here))
-        return True
+        return bool(images)
 
 
 def deleted_sets(store: Store) -> list[DeletedSet]:

@@ -27,6 +27,7 @@ from orl_explorer.db.models import (
 )
 from orl_explorer.db.photos import CHUNK, members_of
 from orl_explorer.db.sets.check import refuse_broken
+from orl_explorer.db.sets.read import DELETED
 from orl_explorer.db.store import Store, StoreError, fetch, in_byte_order, insert_rows, lock_writers_out
 
 HISTOGRAM_BINS = 100  # of similarity, over [-1, 1]
@@ -174,6 +175,14 @@ def add_candidates(store: Store, set_id: int, batch: Sequence[CandidateRows]) ->
                 for rank, (box, score) in enumerate(zip(own, _objectness(c), strict=True), 1)
             ],
         )
+        _hold(session, set_id)
+
+
+def _hold(session: Session, set_id: int) -> None:
+    """Let nobody delete a set before this transaction ends. Raises StoreError if somebody has deleted it."""
+    status = select(CorrespondenceSet.status).where(CorrespondenceSet.id == set_id)
+    if session.scalar(status.with_for_update(read=True, key_share=True)) in (None, DELETED):
+        raise StoreError("The set was deleted while its rows were written. Mine again under another name.")
 
 
 def _objectness(found: CandidateRows) -> list[float] | list[None]:
@@ -245,6 +254,7 @@ def add_neighbors(store: Store, set_id: int, image_ids: np.ndarray, ids: np.ndar
                     for rank, (neighbor, value) in enumerate(zip(nearest, values, strict=True), 1)
                 ],
             )
+        _hold(session, set_id)
 
 
 def images_with_neighbors(store: Store, set_id: int) -> set[int]:
@@ -285,6 +295,7 @@ def add_pairs(store: Store, set_id: int, batch: Sequence[MinedImage]) -> None:
             ),
             counts,
         )
+        _hold(session, set_id)
 
 
 def _summed_up(mined: MinedImage) -> dict[str, float | None]:

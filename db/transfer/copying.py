@@ -21,6 +21,7 @@ from orl_explorer.db.base import Base
 from orl_explorer.db.identity import StoreIdentity
 from orl_explorer.db.postgresql import begin
 from orl_explorer.db.runs.runs import LIVE
+from orl_explorer.db.sets.check import lost_reference
 from orl_explorer.db.store import Store, StoreError, in_byte_order, open_store, store_trouble, write_rows
 
 BLOCK = 5000  # rows in memory at once
@@ -190,6 +191,7 @@ def _filled(target: Store) -> Iterator[Connection]:
         if target.engine.dialect.name == "postgresql":
             with _without_references(connection):
                 yield connection
+            _refuse_lost_references(connection)
             _advance_sequences(connection)
             connection.commit()
             return
@@ -217,6 +219,14 @@ def _without_references(connection: Connection) -> Iterator[None]:
     yield
     for table, name, definition in taken:
         connection.exec_driver_sql(f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {definition}')
+
+
+def _refuse_lost_references(connection: Connection) -> None:
+    """Check what PostgreSQL has no foreign keys for."""
+    for set_id, name in connection.execute(select(models.CorrespondenceSet.id, models.CorrespondenceSet.name)).all():
+        lost = lost_reference(connection, set_id)
+        if lost is not None:
+            raise StoreError(f"The set '{name}' refers to a {lost} that is not there. Nothing was copied.")
 
 
 def _advance_sequences(connection: Connection) -> None:

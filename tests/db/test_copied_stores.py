@@ -117,6 +117,19 @@ def test_references_are_still_checked_in_a_copy(store: Store, other: URL) -> Non
     made.close()
 
 
+def test_a_reference_to_nothing_is_not_copied(store: Store, other: URL) -> None:
+    with store.engine.begin() as connection:
+        if store.engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+        connection.exec_driver_sql("UPDATE pair SET key_roi_id = 99 WHERE set_id = 2 AND image_id = 2")
+    said = "^The (table 'pair' refers to a missing row of 'roi'|set 'two' refers to a RoI that is not there)[.] Nothing"
+    with pytest.raises(StoreError, match=said):
+        copy_store(store, other)
+    made = open_store(other)
+    assert [table.rows for table in digests(made) if table.name in ("pair", "roi")] == [0, 0]
+    made.close()
+
+
 def test_a_database_with_rows_is_refused_and_left_alone(store: Store, other: URL) -> None:
     made = open_store(other)
     ensure_dataset(made, "mine", "/mine", "folder")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from orl_explorer.db import postgresql
@@ -163,6 +163,21 @@ def test_reads_are_one_message_each_and_a_transaction_begins_with_its_first_chan
         session.scalar(select(func.pg_advisory_xact_lock(7)))  # held until the end of the session
         [held] = session.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).one()
         assert held == 1
+    store.close()
+
+
+def test_rows_of_a_set_have_no_foreign_keys_also_in_a_store_of_an_older_version(url: str) -> None:
+    store = open_store(url)
+    key = "ALTER TABLE pair ADD CONSTRAINT fk_pair_key_roi_id_roi FOREIGN KEY (key_roi_id) REFERENCES roi (id)"
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(key)
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0013'")
+    store.close()
+    store = open_store(url)
+    with store.session() as session:
+        found = inspect(session.connection())
+        keys = {table: len(found.get_foreign_keys(table)) for table in ("neighbor", "candidate", "pair", "set_image")}
+    assert keys == {"neighbor": 0, "candidate": 0, "pair": 0, "set_image": 2}
     store.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import func, select, text
 
@@ -15,6 +16,8 @@ from orl_explorer.db.people.tags import tag_pair, tag_photos
 from orl_explorer.db.people.verdicts import judge_pair
 from orl_explorer.db.photos import FoundPhoto
 from orl_explorer.db.runs.runs import add_run, run_by_id, update_run
+from orl_explorer.db.sets import write
+from orl_explorer.db.sets.check import lost_reference
 from orl_explorer.db.sets.comparison import compare_sets
 from orl_explorer.db.sets.manage import (
     _remove_some,
@@ -156,9 +159,34 @@ def test_deleting_takes_all_of_a_set_and_nothing_else(store: Store) -> None:
     assert (kept.correspondence_set_id, kept.params["correspondence"]) == (None, "one")
     (gone_set,) = deleted_sets(store)
     assert (gone_set.id, gone_set.name, gone_set.pair_count, gone_set.author) == (1, "one", 4, "ann")
-    if store.engine.dialect.name == "sqlite":  # PostgreSQL never stores a reference to nothing
-        with store.session() as session:
+    with store.session() as session:
+        if store.engine.dialect.name == "sqlite":
             assert session.execute(text("PRAGMA foreign_key_check")).all() == []
+        assert lost_reference(session.connection(), 2) is None
+
+
+def test_rows_of_a_deleted_set_that_belong_to_none_of_its_photos_go_too(store: Store) -> None:
+    with store.session() as session:
+        session.execute(text("DELETE FROM set_image WHERE set_id = 1 AND image_id = 3"))
+    delete_set(store, 1, "ann")
+    with store.session() as session:
+        assert session.scalar(text("SELECT COUNT(*) FROM candidate WHERE set_id = 1")) == 0
+        assert session.scalar(text("SELECT COUNT(*) FROM candidate WHERE set_id = 2")) == 5
+
+
+def test_a_run_that_goes_on_after_its_set_was_deleted_leaves_no_row(store: Store) -> None:
+    before = counts(store)
+    delete_set(store, 1, "ann")
+    after = counts(store)
+    gone = pytest.raises(StoreError, match=r"^The set was deleted while its rows were written|FOREIGN KEY|foreign key")
+    with gone:
+        write.add_candidates(store, 1, [write.CandidateRows(1, np.array([[0, 0, 9, 9]], np.int16), 5, False)])
+    with gone:
+        write.add_neighbors(store, 1, np.array([1]), np.array([[2]]), np.array([[0.5]], np.float32))
+    pair = write.MinedPairs(1, np.array([1]), np.array([3]), *(np.ones(1, np.float32),) * 2, np.ones(1, bool))
+    with gone:
+        write.add_pairs(store, 1, [write.MinedImage(1, (pair,))])
+    assert counts(store) == after != before
 
 
 @pytest.mark.sqlite
