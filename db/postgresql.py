@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any
@@ -28,6 +29,8 @@ from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import JSON
 
+from orl_explorer.db.trouble import StoreError
+
 ALL_ROWS = "SET LOCAL cursor_tuple_fraction = 1"  # of a question whose answer comes in blocks, all are read
 LOCKS = ("FOR UPDATE", "FOR KEY SHARE", "advisory")  # in a question that takes a lock
 PATIENCE = 10  # seconds that a connection may take
@@ -51,13 +54,27 @@ def postgresql_engine(url: URL, read_only: bool = False) -> Engine:
     So they do on SQLite. A page asks dozens of short questions; BEGIN and COMMIT around each of them would make three
     messages of one. read_only: sessions refuse changes from their start.
     """
-    given: dict[str, Any] = refusing_writes(url) if read_only else {}
+    given: dict[str, Any] = {"client_encoding": "utf8"}  # whatever $PGCLIENTENCODING says
+    if read_only:
+        given |= refusing_writes(url)
     if "connect_timeout" not in url.query and "PGCONNECT_TIMEOUT" not in os.environ:
         given["connect_timeout"] = PATIENCE
     engine = create_engine(url, isolation_level="AUTOCOMMIT", connect_args=given)
     engine.dialect.statement_compiler = _WideIntegers
+    event.listen(engine, "connect", _refuse_other_encodings, insert=True)  # before SQLAlchemy asks for the version
     event.listen(engine, "before_cursor_execute", _begin_with_a_change)
     return engine
+
+
+def _refuse_other_encodings(connection: Any, _: object) -> None:
+    """Raise StoreError if the database cannot hold every name of a photo. Of SQL_ASCII, texts would come as bytes."""
+    encoding, name = connection.info.parameter_status("server_encoding"), connection.info.dbname
+    if encoding not in (None, "UTF8"):
+        connection.close()
+        raise StoreError(
+            f"The database '{name}' has the encoding {encoding}, which does not hold every name. "
+            f"Create it with UTF8: createdb --encoding=UTF8 --template=template0 {shlex.quote(name)}"
+        )
 
 
 class _WideIntegers(PGCompiler_psycopg):

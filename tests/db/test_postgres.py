@@ -148,6 +148,29 @@ def test_a_driver_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: py
     )
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_does_not_hold_every_name_is_refused_with_what_to_do(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    postgres.ask(f"CREATE DATABASE named TEMPLATE template0 ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'")
+    monkeypatch.setenv("ORL_DATABASE_URL", postgres.url("named"))
+    ended = orl("runs", "--workspace", tmp_path)
+    postgres.drop(postgres.url("named"))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert " ".join(ended.stderr.split()) == (
+        f"The database 'named' has the encoding {encoding}, which does not hold every name. "
+        "Create it with UTF8: createdb --encoding=UTF8 --template=template0 named"
+    )
+
+
+def test_names_are_kept_whatever_encoding_the_environment_asks_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "SQL_ASCII")
+    store = open_store(url)
+    ensure_dataset(store, "☂ ü", "/photos", "folder")
+    assert [row.name for row in datasets(store)] == ["trip", "☂ ü"]
+    store.close()
+
+
 def test_reads_are_one_message_each_and_a_transaction_begins_with_its_first_change(url: str) -> None:
     store = open_store(url)
     with store.session() as session:
