@@ -7,11 +7,18 @@ from sqlalchemy import select
 from orl_explorer.db.models import Encoder
 from orl_explorer.db.store import Store, StoreError
 
+VECTORS = "vectors"  # kind of an encoder that is no network here: its features were imported
+
 
 def encoders(store: Store) -> list[Encoder]:
     """Return all encoders, oldest first."""
     with store.session() as session:
         return list(session.scalars(select(Encoder).order_by(Encoder.id)))
+
+
+def networks(store: Store) -> list[Encoder]:
+    """Return the encoders that can compute features, oldest first: all but imported vectors."""
+    return [row for row in encoders(store) if row.kind != VECTORS]
 
 
 def find_encoder(store: Store, name: str) -> Encoder | None:

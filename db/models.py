@@ -123,10 +123,10 @@ class Encoder(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     architecture: Mapped[str]
-    kind: Mapped[str] = mapped_column(String(16))  # starter, imported, stage1, stage3
+    kind: Mapped[str] = mapped_column(String(16))  # starter, imported, stage1, stage3, vectors
     supervised: Mapped[bool]  # trained with labels; every view of the encoder shows this
     weights_sha256: Mapped[str] = mapped_column(String(64))
-    weights_path: Mapped[str]  # relative to the workspace
+    weights_path: Mapped[str]  # relative to the workspace; empty if the encoder is imported vectors
     image_features: Mapped[int]  # length of an image's feature
     roi_features: Mapped[int]  # length of a RoI's
     source: Mapped[str] = mapped_column(default="")

@@ -102,8 +102,7 @@ def whole_file(target: Path) -> Iterator[Path]:
 
     If the block raises, nothing is left. Raises UserError if the target exists, or the disk is full.
     """
-    if target.exists():
-        raise UserError(f"{target} already exists. Choose another --out, or remove it.")
+    refuse_existing(target)
     with said_plainly(target):
         scratch = Path(mkdtemp(prefix=f".{target.name}-", dir=target.absolute().parent))
         try:
@@ -112,6 +111,12 @@ def whole_file(target: Path) -> Iterator[Path]:
             made.rename(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def refuse_existing(target: Path) -> None:
+    """Raise UserError if a file or folder that is to be written is there."""
+    if target.exists():
+        raise UserError(f"{target} already exists. Choose another --out, or remove it.")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orl_explorer.db.encoders import encoders
+from orl_explorer.db.encoders import VECTORS, encoders
 from orl_explorer.db.runs.runs import ENDED, runs
 from orl_explorer.db.sets.read import sets
 from orl_explorer.train.workspace import Workspace
@@ -15,15 +15,20 @@ NAMED = 3  # of a kind, in a sentence
 def missing_files(workspace: Workspace) -> dict[str, list[str]]:
     """Return the names of encoders without weights, of runs without a folder, and of encoders without features."""
     known = {row.id: row for row in encoders(workspace.store)}
-    mined = sorted({found.encoder_id for found in sets(workspace.store)} & known.keys())
+    mined = {found.encoder_id for found in sets(workspace.store)} & known.keys()
+    needed = sorted(mined | {i for i, row in known.items() if row.kind == VECTORS})  # nothing can compute those again
     found = {
-        "weights of": [row.name for row in known.values() if not (workspace.path / row.weights_path).is_file()],
+        "weights of": [
+            row.name
+            for row in known.values()
+            if row.kind != VECTORS and not (workspace.path / row.weights_path).is_file()
+        ],
         "folders of runs": [
             str(run.id)
             for run in reversed(runs(workspace.store, ENDED))
             if not (workspace.path / run.log_path).parent.is_dir()
         ],
-        "features of": [known[i].name for i in mined if not _has_rows(workspace.embeddings / known[i].name)],
+        "features of": [known[i].name for i in needed if not _has_rows(workspace.embeddings / known[i].name)],
     }
     return {kind: names for kind, names in found.items() if names}
 

@@ -15,13 +15,16 @@ from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.formats import EncoderFormat, SetFormat
+from orl_explorer.train.interchange.vector_files import is_vector_file
 from orl_explorer.train.jobs.launchers.choice import placement
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.mining.part_files import is_part
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace, open_workspace
 
-import_app = typer.Typer(help="Import files of the paper's code, and of `orl propose` and `orl embed`.")
+import_app = typer.Typer(
+    help="Import files of the paper's code, vectors from elsewhere, and files of `orl propose` and `orl embed`."
+)
 
 JsonFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON file of the paper's code.")]
 DatasetOption = Annotated[str, named_option(some_dataset, help="Name of the dataset with the photos of FILE.")]
@@ -135,19 +138,75 @@ def _import_boxes(opened: Workspace, files: list[Path], dataset: str) -> None:
 
 @import_app.command("features")
 def import_features_command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="All files of `orl embed`, in any order.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE…",
+            help="Vectors: NAME.npy with NAME.csv beside it, or NAME.parquet. Or all files of `orl embed --part`.",
+        ),
+    ],
     dataset: Annotated[
-        str, named_option(some_dataset, help="Name of the dataset with the photos. Default: the one in the files.")
+        str,
+        named_option(
+            some_dataset, help="Name of the dataset with the photos. Default: the one in the files of `--part`."
+        ),
     ] = "",
+    encoder: Annotated[
+        str,
+        named_option(
+            some_encoder, help="Name of the encoder that the vectors become, or that they are added to. Not for parts."
+        ),
+    ] = "",
+    supervised: Annotated[
+        bool, typer.Option("--supervised", help="The vectors come from an encoder that was trained with labels.")
+    ] = False,
     workspace: Where = None,
 ) -> None:
-    """Add the features of all parts that `orl embed` wrote to those of their encoder.
+    """Import vectors that were computed elsewhere as an encoder, or the parts that `orl embed --part` wrote.
 
-    Files on the disk of the workspace are linked, others are copied.
+    Vectors of photos and of boxes (.npy, .parquet) become an encoder without a network: mine and explore with it. All
+    rows are checked before anything is stored, and scaled to unit length. Import more for the same --encoder if the
+    dataset grows.
+
+    Parts are added to the features of the encoder that they name. Files on the disk of the workspace are linked, others
+    are copied.
     """
+    opened, vectors = open_workspace(workspace), [is_vector_file(file) for file in files]
+    if any(vectors):
+        if not all(vectors):
+            raise UserError(f"{files[vectors.index(False)]} ends neither in .npy nor in .parquet, as the others do.")
+        if not dataset or not encoder:
+            raise UserError("To import vectors, give --dataset and --encoder, the name that they get.")
+        _import_vectors(opened, files, dataset, encoder, supervised)
+        return
+    if encoder or supervised:
+        raise UserError("Files of `orl embed --part` name their encoder. Leave out --encoder and --supervised.")
+    _import_parts(opened, files, dataset)
+
+
+def _import_vectors(opened: Workspace, files: list[Path], dataset: str, encoder: str, supervised: bool) -> None:
+    from orl_explorer.train.interchange.import_vectors import import_vectors
+
+    with progress_bar() as bars:
+        rows = dataset_named(opened.store, dataset)
+        found = import_vectors(opened, files, rows, encoder, supervised=supervised, progress=Bars(bars))
+    row = found.encoder
+    there = f"; {found.there:,} were there already" if found.there else ""
+    out.print(
+        f"{'New encoder' if found.new else 'Encoder'} '{row.name}': {plural(found.photos, 'vector')} of photos with "
+        f"{plural(row.image_features, 'number')} and {found.boxes:,} of boxes with {row.roi_features:,} added{there}."
+    )
+    if found.scaled:
+        out.print(f"Scaled to unit length: {plural(found.scaled, 'vector')}.")
+    if found.unreadable:
+        out.print(f"Left out {plural(found.unreadable, 'row')} of photos that cannot be read here.")
+    if found.new and not row.supervised:
+        out.print("It counts as trained without labels. If it was trained with labels, import it with --supervised.")
+
+
+def _import_parts(opened: Workspace, files: list[Path], dataset: str) -> None:
     from orl_explorer.train.interchange.import_parts import differing_versions, import_features
 
-    opened = open_workspace(workspace)
     with progress_bar() as bars:
         found = import_features(opened, files, dataset, Bars(bars))
     for line in differing_versions(files):

@@ -117,7 +117,10 @@ def mine_command(
     config = with_changes(MINE_PRESETS[preset], changes, flags)
     ids = {"dataset_id": unite(opened.store, datasets).id, "encoder_id": encoder_named(opened.store, encoder).id}
     job = Mine(name=name, config=config, workers=workers, **ids)
-    follow_run(opened, launch(opened, job, placed=placement(opened, on, queue_only=queue_only)), detach)
+    run = launch(opened, job, placed=placement(opened, on, queue_only=queue_only))
+    if (boxes := run.params["config"]["proposals"]) != config.proposals:
+        out.print(f"'{encoder}' is imported vectors: RoIs are filtered from its own boxes, the proposals '{boxes}'.")
+    follow_run(opened, run, detach)
 
 
 def quality(name: SetArgument, json: Json = False, workspace: Where = None) -> None:

@@ -25,6 +25,7 @@ from orl_explorer.orl.heads import pool
 from orl_explorer.orl.pixels import INPUT_SIZE
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.encoders.state_dicts import StateDict, Weights
+from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import whole_file, writing
 from orl_explorer.train.formats import EncoderFormat
@@ -42,6 +43,7 @@ def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path
     if form not in get_args(EncoderFormat):
         raise UserError(f"There is no format '{form}'. Known formats: {', '.join(get_args(EncoderFormat))}.")
     row = encoder_named(workspace.store, name)
+    refuse_vectors(row)
     _refuse_foreign(row, form)
     kept = weights.stored_weights(workspace, row)
     card = _card(workspace, row, form)

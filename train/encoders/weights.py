@@ -19,6 +19,7 @@ from orl_explorer.orl.heads import head_of
 from orl_explorer.train.encoders.checkpoint_files import read_torch
 from orl_explorer.train.encoders.networks import completed
 from orl_explorer.train.encoders.state_dicts import Weights, checkpoint_weights, read_checkpoint
+from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.settings import Precision, check_precision
@@ -150,7 +151,8 @@ def _by_onnx(encoder: EncoderNetwork) -> EncoderNetwork:
 
 
 def stored_weights(workspace: Workspace, row: EncoderRow) -> Weights:
-    """Load the weights of a row, to continue training. Raises UserError if its file is missing or has changed."""
+    """Load the weights of a row. Raises UserError if its file is missing or has changed, or it is imported vectors."""
+    refuse_vectors(row)
     path = workspace.path / row.weights_path
     if not path.is_file():
         raise UserError(f"The weights of the encoder '{row.name}' are missing: {path}. Add the encoder again.")

@@ -25,6 +25,7 @@ from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.jobs.names import refuse_taken_set
+from orl_explorer.train.mining.by_vectors import check_vectors, settings_by
 from orl_explorer.train.mining.config import MineConfig, imported_method
 from orl_explorer.train.mining.given import FILE, Given
 from orl_explorer.train.mining.mine import BLOCK, check
@@ -155,7 +156,8 @@ def import_neighbors(
     """
     progress = progress or Progress()
     count = reference.read_neighbor_count(file)
-    config = with_settings(config, {"neighbors": count})
+    config = settings_by(encoder, with_settings(config, {"neighbors": count}))
+    check_vectors(workspace, dataset, encoder, config)
     check(workspace, dataset, name, config)
     refuse_taken_set(workspace, name)
     images = list(usable_images(workspace.store, dataset.id))

@@ -16,8 +16,10 @@ from orl_explorer.db.runs.evaluations import evaluation_of_run
 from orl_explorer.db.runs.runs import LIVE, run_by_id
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.read import complete_set_named, find_set
+from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import (
+    CorrespondenceConfig,
     EvaluateConfig,
     Protocol,
     data_state,
@@ -35,6 +37,7 @@ from orl_explorer.train.jobs.names import (
 )
 from orl_explorer.train.jobs.trainings import Pretrain, Train, Training
 from orl_explorer.train.mining import maps
+from orl_explorer.train.mining.by_vectors import check_vectors, refuse_settings, settings_by
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.given import FILE as GIVEN
 from orl_explorer.train.mining.mine import check
@@ -71,14 +74,17 @@ class Mine(Job):
         return MineConfig(**values)
 
     def named(self, workspace: Workspace) -> Self:
-        return self.model_copy(update={"revision": self._rows(workspace)[0].revision})
+        dataset, encoder = self._rows(workspace)
+        return self.model_copy(update={"revision": dataset.revision, "config": settings_by(encoder, self.config)})
 
     def freed(self, workspace: Workspace) -> Self:
         return self.model_copy(update={"name": free(workspace, self.name, set_is_taken)})
 
     def check(self, workspace: Workspace) -> None:
         if self.imported is None:  # an import was checked before its file was read
-            check(workspace, self._rows(workspace)[0], self.name, self.config)
+            dataset, encoder = self._rows(workspace)
+            check_vectors(workspace, dataset, encoder, self.config)
+            check(workspace, dataset, self.name, self.config)
         refuse_taken_set(workspace, self.name)
         if self.workers is not None and self.workers < 1:
             raise UserError(f"Invalid value for --workers: {self.workers}. Use at least 1.")
@@ -217,6 +223,11 @@ class Evaluate(Job):
 
     def check(self, workspace: Workspace) -> None:
         self._protocol.check(workspace, self._data(workspace), self.config)
+        encoder = encoder_by_id(workspace.store, self.encoder_id)
+        if isinstance(self.config, CorrespondenceConfig):  # the one that may need no forward pass
+            refuse_settings(encoder, MineConfig(proposals=self.config.proposals))
+        else:
+            refuse_vectors(encoder)
 
     def names(self, workspace: Workspace) -> dict[str, Any]:
         return {"encoder": encoder_by_id(workspace.store, self.encoder_id).name}

@@ -65,17 +65,8 @@ def embed_rois(
     Returns the images that have all. The others lose their candidates, or raise UserError if the set's photos are
     settled.
     """
-    failed: dict[int, str] = {}
-    count = sum(len(keys) for _, keys, _ in _unseen_boxes(workspace, set_id, features, images))
-    progress.phase("Embedding RoIs", count)
-    _tell_stored(features.rois, progress)
-    shots = (
-        shot_of(image, photos, keys, boxes) for image, keys, boxes in _unseen_boxes(workspace, set_id, features, images)
-    )
-    with timed(progress, ROIS, count):
-        made = (place or Here()).embed("rois", features, shots, failed, progress)
-        added = features.rois.add(made) if count else 0
-    if lost := _lost(failed, images, photos):
+    added, failed = add_rois(workspace, set_id, features, images, photos, progress, place)
+    if lost := lost_of(failed, images, photos):
         first_path = next(image.path for image in images if image.id in lost)
         images = leave_out(workspace, images, photos, lost, progress)
         if settled:
@@ -92,6 +83,32 @@ def embed_rois(
     return images
 
 
+def add_rois(
+    workspace: Workspace,
+    set_id: int,
+    features: Features,
+    images: list[Image],
+    photos: Photos,
+    progress: Progress,
+    place: WorkPlace | None = None,
+) -> tuple[int, dict[int, str]]:
+    """Compute and store the features of a set's candidates on some photos that are not on disk yet.
+
+    Returns their number, and the reasons why photos could not be read, by image id.
+    """
+    failed: dict[int, str] = {}
+    count = sum(len(keys) for _, keys, _ in _unseen_boxes(workspace, set_id, features, images))
+    progress.phase("Embedding RoIs", count)
+    _tell_stored(features.rois, progress)
+    shots = (
+        shot_of(image, photos, keys, boxes) for image, keys, boxes in _unseen_boxes(workspace, set_id, features, images)
+    )
+    with timed(progress, ROIS, count):
+        made = (place or Here()).embed("rois", features, shots, failed, progress)
+        added = features.rois.add(made) if count else 0
+    return added, failed
+
+
 def _add_photos(
     features: Features, each: _OfPhoto, images: list[Image], photos: Photos, progress: Progress, place: WorkPlace
 ) -> list[Image]:
@@ -103,7 +120,7 @@ def _add_photos(
         failed: dict[int, str] = {}  # copies of a lost photo's file may still be there
         shots = (shot_of(image, photos, np.array([key])) for key, image in unseen.items())
         added += each.stored.add(place.embed(each.view, features, shots, failed, progress))
-        images = leave_out(features.workspace, images, photos, _lost(failed, images, photos), progress)
+        images = leave_out(features.workspace, images, photos, lost_of(failed, images, photos), progress)
         if not failed:
             break
     progress.log(f"{each.done}: {added}, reused: {len(images) - added}.")
@@ -115,7 +132,7 @@ def shot_of(image: Image, photos: Photos, keys: np.ndarray, boxes: np.ndarray | 
     return Shot(image.id, image.path, str(photos.path(image)), photos.stamp(image), keys, boxes)
 
 
-def _lost(failed: dict[int, str], images: list[Image], photos: Photos) -> dict[int, Lost]:
+def lost_of(failed: dict[int, str], images: list[Image], photos: Photos) -> dict[int, Lost]:
     """Return why photos cannot be used that could not be read. failed: reasons of the attempts, by image id."""
     return {image.id: lost_as(photos, image, failed[image.id]) for image in images if image.id in failed}
 

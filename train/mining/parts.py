@@ -19,6 +19,7 @@ from orl_explorer.db.models import Dataset, Encoder, Image
 from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets import write
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, file_digest
+from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import refuse_missing_root
 from orl_explorer.train.mining.candidates import candidates, raw_boxes, searches
@@ -155,6 +156,7 @@ def embed_part(
     """
     progress = progress or Progress()
     check_precision(config.precision)
+    refuse_vectors(encoder)
     images, photos = _photos_of(workspace, dataset, part)
     source = _Boxes(workspace, config, images, boxes)
     features = Features(workspace, encoder, device, config.precision)

@@ -13,6 +13,7 @@ from orl_explorer.orl.boxes import BoxRules
 from orl_explorer.orl.measure.quality import Measures
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
+from orl_explorer.train.mining.by_vectors import refuse_settings, settings_by
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.mining.features import AttentionMaps, BoxFeatures, Features
 from orl_explorer.train.mining.sample import draw_sample
@@ -54,10 +55,13 @@ def sweep(
     Raises UserError if a setting is invalid, or photos were never mined with this encoder or proposal scale.
     """
     progress = progress or Progress()
-    cells = combinations(grid, base)
+    row = encoder_named(workspace.store, encoder)
+    cells = combinations(grid, settings_by(row, base))
     if "precision" in grid:
         raise UserError("A sweep uses stored features of one precision. Mine with the other, then compare sets.")
-    features = Features(workspace, encoder_named(workspace.store, encoder), precision=base.precision)
+    for _, config in cells:
+        refuse_settings(row, config)
+    features = Features(workspace, row, precision=base.precision)
     most = max(config.neighbors for _, config in cells)
     drawn = draw_sample(workspace, dataset, features, most, sample, seed, only)
     photos = Photos.of(workspace.store, drawn.dataset.id)

@@ -6,6 +6,7 @@ from orl_explorer.db.encoders import encoder_by_id, find_encoder
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.orl.architectures import TIMM
+from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.training.config import ORLConfig, TrainConfig
 from orl_explorer.train.workspace import Workspace
@@ -16,6 +17,7 @@ def start_encoder(workspace: Workspace, name: str, architecture: str) -> Encoder
     row = find_encoder(workspace.store, name)
     if row is None:
         raise UserError(f"Invalid value for start_from: {name}. There is no such encoder; see `orl encoders`.")
+    refuse_vectors(row)
     if row.architecture != architecture:
         raise UserError(
             f"Invalid value for start_from: {name}. Its architecture is {row.architecture}, and the run's backbone is "
