@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from orl_explorer.app import records
 from orl_explorer.app.api import frames
+from orl_explorer.app.api.files import WorkspaceFiles
 from orl_explorer.app.api.told import warn_of
-from orl_explorer.app.bars import Bars, notebook_console, progress_bars
-from orl_explorer.db.encoders import encoder_named, encoders
+from orl_explorer.db.encoders import encoders
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Evaluation, Run
-from orl_explorer.db.photos import dataset_named, datasets, unite
+from orl_explorer.db.photos import datasets
 from orl_explorer.db.runs.evaluations import evaluations
 from orl_explorer.db.runs.runs import metrics, runs
-from orl_explorer.db.sets.read import complete_set_named, sets
+from orl_explorer.db.sets.read import sets
 from orl_explorer.train import workspace as folder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import evaluate_preset
-from orl_explorer.train.formats import SetFormat
 from orl_explorer.train.jobs import once
 from orl_explorer.train.jobs.datasets import Accepted, move_photos
 from orl_explorer.train.jobs.kinds import Evaluate, Mine
 from orl_explorer.train.jobs.launcher import reconcile
 from orl_explorer.train.jobs.trainings import Pretrain, Train
+from orl_explorer.train.mining.by_vectors import settings_by
 from orl_explorer.train.mining.config import MINE_PRESETS
-from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import Precision, preset_named, with_settings
 from orl_explorer.train.training.config import ORLConfig, train_preset
 
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Workspace:
+class Workspace(WorkspaceFiles):
     """An open workspace: the folder of all datasets, encoders, correspondence sets and runs.
 
     ``open_workspace`` returns it. An argument for a dataset, an encoder or a set is its name, or the object that
@@ -50,14 +48,6 @@ class Workspace:
 
     Methods raise ``UserError`` or ``StoreError``. The message says what is wrong and what to do.
     """
-
-    inner: folder.Workspace
-    bars: bool = True  # whether stages show progress bars
-
-    @property
-    def path(self) -> Path:
-        """Folder of the workspace."""
-        return self.inner.path
 
     def ingest(
         self, path: str | Path, name: str | None = None, *, layout: str = "auto", annotations: str | Path | None = None
@@ -154,8 +144,9 @@ class Workspace:
             workers: Number of processes for selective search. Default: one per core.
             **settings: Settings that differ from the preset, such as ``neighbors=5``.
         """
-        config = with_settings(preset_named(MINE_PRESETS, preset), settings)
-        ids = {"dataset_id": self._dataset(dataset).id, "encoder_id": self._encoder(encoder).id}
+        by = self._encoder(encoder)
+        config = settings_by(by, with_settings(preset_named(MINE_PRESETS, preset), settings))
+        ids = {"dataset_id": self._dataset(dataset).id, "encoder_id": by.id}
         with self._progress() as progress:
             return once.mined(self.inner, Mine(name=name, config=config, workers=workers, **ids), progress, exact=True)
 
@@ -337,50 +328,6 @@ class Workspace:
         from orl_explorer.app.api.drawing import draw_set_pairs
 
         return draw_set_pairs(self.inner, self._set(correspondence_set), query, neighbor, most)
-
-    def export(self, correspondence_set: CorrespondenceSet | str, form: SetFormat, to: str | Path) -> Path:
-        """Export a correspondence set to a file or folder that does not exist yet. Return its path.
-
-        Args:
-            correspondence_set: A complete correspondence set.
-            form: Format, as in ``orl export --format``: ``reference``, ``parquet``, ``csv``, ``coco``, ``verdicts``,
-                ``tags`` or ``settings``.
-            to: File to write. For ``reference``: folder to write three files to.
-        """
-        from orl_explorer.train.interchange.exports import export
-
-        with self._progress() as progress:
-            export(self.inner, self._set(correspondence_set).name, form, Path(to), progress=progress)
-        return Path(to)
-
-    def close(self) -> None:
-        """Close the workspace. A ``with`` block closes it too."""
-        self.inner.store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _dataset(self, given: Dataset | str | Sequence[str]) -> Dataset:
-        if isinstance(given, Dataset):
-            return given
-        return dataset_named(self.inner.store, given) if isinstance(given, str) else unite(self.inner.store, given)
-
-    def _encoder(self, given: Encoder | str) -> Encoder:
-        return encoder_named(self.inner.store, given) if isinstance(given, str) else given
-
-    def _set(self, given: CorrespondenceSet | str) -> CorrespondenceSet:
-        return complete_set_named(self.inner.store, given if isinstance(given, str) else given.name)
-
-    @contextmanager
-    def _progress(self) -> Iterator[Progress]:
-        if not self.bars:
-            yield Progress()
-            return
-        with progress_bars(console=notebook_console()) as shown:
-            yield Bars(shown)
 
 
 def open_workspace(path: str | Path | None = None, *, read_only: bool = False, bars: bool = True) -> Workspace:

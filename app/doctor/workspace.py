@@ -120,6 +120,10 @@ def _encoders(opened: Workspace) -> Iterator[Checked]:
 
 
 def _encoder(opened: Workspace, row: Encoder) -> Checked:
+    from orl_explorer.db.encoders import VECTORS
+
+    if row.kind == VECTORS:
+        return _vectors(opened, row)
     file = opened.path / row.weights_path
     if not file.is_file():
         advice = "Copy the file back from a backup, or add the encoder again under another name."
@@ -134,6 +138,21 @@ def _encoder(opened: Workspace, row: Encoder) -> Checked:
         advice = "Copy the file back from a backup, or add the encoder again under another name."
         return Checked("encoders", row.name, "problem", sentence(error), advice)
     return Checked("encoders", row.name, "ok", f"{row.architecture}, as it was added")
+
+
+def _vectors(opened: Workspace, row: Encoder) -> Checked:
+    """Check the features of an encoder that is imported vectors: nothing can compute them again."""
+    from orl_explorer.train.mining.features import Features
+
+    advice = "Copy the folder back from a backup, or import the vectors again with `orl import features`."
+    try:
+        features = Features(opened, row)
+        photos, boxes = features.images.rows, features.rois.rows
+    except UserError as error:
+        return Checked("encoders", row.name, "problem", sentence(error), advice)
+    if not photos:
+        return Checked("encoders", row.name, "problem", f"there are no vectors in {features.folder}", advice)
+    return Checked("encoders", row.name, "ok", f"{plural(photos, 'vector')} of photos, {boxes:,} of boxes")
 
 
 def _datasets(opened: Workspace) -> Iterator[Checked]:
@@ -171,15 +190,17 @@ def _dataset(opened: Workspace, row: Dataset) -> Checked:
 
 
 def _features(opened: Workspace) -> Iterator[Checked]:
-    from orl_explorer.db.encoders import encoders
+    from orl_explorer.db.encoders import VECTORS, encoders
 
-    known = {row.name: row.weights_sha256 for row in encoders(opened.store)}
+    every = encoders(opened.store)
+    known = {row.name: row.weights_sha256 for row in every}
+    imported = {row.name for row in every if row.kind == VECTORS}
     for header in sorted(opened.embeddings.glob("*/*.json")):
         name, kind = header.parent.name, header.stem
         trouble = _trouble(header, known.get(name))
         if trouble:
-            advice = f"Move {header.parent} away. The features are computed again when they are needed."
-            yield Checked("features", f"{name}/{kind}", "problem", trouble, advice)
+            then = "Import the vectors again." if name in imported else "The features are computed again when needed."
+            yield Checked("features", f"{name}/{kind}", "problem", trouble, f"Move {header.parent} away. {then}")
         elif name not in known:
             advice = f"Delete {header.parent} if no other store uses it."
             yield Checked("features", f"{name}/{kind}", "warning", "there is no encoder of this name", advice)

@@ -216,7 +216,13 @@ def label_of(opened: Workspace, encoder_id: int) -> str:
 
 def encoder_label(row: Encoder) -> str:
     """Return an encoder's name with its architecture, its stage, and whether it was trained with labels."""
-    kinds = {"stage1": "stage 1", "stage3": "stage 3", "starter": "starter", "imported": "imported"}
+    kinds = {
+        "stage1": "stage 1",
+        "stage3": "stage 3",
+        "starter": "starter",
+        "imported": "imported",
+        "vectors": "imported",
+    }
     facts = [row.architecture, kinds.get(row.kind, row.kind)]
     if row.supervised:
         facts.append(SUPERVISED)

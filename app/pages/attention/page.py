@@ -23,7 +23,7 @@ from orl_explorer.app.pages.pair.page import query_image
 from orl_explorer.app.pages.pair.payload import INFERNO
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
-from orl_explorer.db.encoders import encoders
+from orl_explorer.db.encoders import networks
 from orl_explorer.db.gallery.order import step
 from orl_explorer.db.models import Dataset, Encoder, Image
 from orl_explorer.db.sets.read import neighbors_of, rois_of
@@ -38,11 +38,12 @@ def page() -> None:
     if place.dataset is None:
         start.empty_workspace(place)
         return
-    known = {row.name: row for row in encoders(place.workspace.store)}
+    known = {row.name: row for row in networks(place.workspace.store)}
     if not known:
         st.title("Attention", anchor=False)
-        st.info("No encoder yet. An attention map needs one.", icon=":material/info:")
-        start.unmined(place, place.dataset)
+        st.info("No encoder with weights yet. An attention map needs one.", icon=":material/info:")
+        if place.mined is None:
+            start.unmined(place, place.dataset)
         return
     image = query_image(place, place.dataset)
     if image is None:

@@ -20,13 +20,14 @@ from orl_explorer.app.pages.pair.component import pair_view
 from orl_explorer.app.pages.pair.payload import Around, Heat, payload
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import picture_urls
-from orl_explorer.db.encoders import encoder_by_id, encoders
+from orl_explorer.db.encoders import VECTORS, encoder_by_id, networks
 from orl_explorer.db.gallery.order import gallery_page, step
 from orl_explorer.db.models import Dataset, Image
 from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import image_by_id, photo_roots
 from orl_explorer.db.sets.read import set_by_id
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.by_vectors import refuse_settings
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.settings import differences
 from orl_explorer.train.words import plural
@@ -66,8 +67,9 @@ def _view(place: Place, dataset: Dataset, subject: PreviewSubject) -> None:
     if image is None:
         return
     config = settings.sliders(subject.mined)
-    subject = replace(subject, approximate=settings.approximate())
+    subject = replace(subject, approximate=subject.encoder.kind != VECTORS and settings.approximate())
     try:
+        refuse_settings(subject.encoder, config)
         _stage(place, subject, image, config)
     except UserError as problem:
         st.error(shell.escape(str(problem)), icon=":material/broken_image:")
@@ -161,10 +163,13 @@ def _meanwhile(missing: MissingWork) -> AbstractContextManager[object]:
     return st.spinner(f"{said[0].upper()}{said[1:]} …", show_time=True) if said else st.empty()
 
 
-def _heat(place: Place, subject: PreviewSubject) -> Heat:
-    known = {shell.encoder_label(e): e.id for e in encoders(place.workspace.store)}
-    labels = list(known)
-    own = labels.index(shell.encoder_label(subject.encoder))
+def _heat(place: Place, subject: PreviewSubject) -> Heat | None:
+    """Draw the choice of an attention map. None if no encoder can compute one."""
+    known = {shell.encoder_label(e): e.id for e in networks(place.workspace.store)}
+    if not known:
+        return None
+    labels, of_set = list(known), shell.encoder_label(subject.encoder)
+    own = labels.index(of_set) if of_set in known else 0
     with st.sidebar.expander("Attention map", icon=":material/local_fire_department:"):
         label = st.selectbox("Encoder", labels, index=own, key="enc", bind="query-params")
         method = st.segmented_control(

@@ -44,13 +44,13 @@ class Heat:
 class Around:
     """Context of the view.
 
-    approximate: whether features are cut from maps of the photos. dataset, mined: names of the dataset and of the
-    correspondence set. encoder: label of the set's encoder. settings: description of those on screen. changed: their
-    differences from the set's.
+    heat: the attention map, if an encoder can compute one. approximate: whether features are cut from maps of the
+    photos. dataset, mined: names of the dataset and of the correspondence set. encoder: label of the set's encoder.
+    settings: description of those on screen. changed: their differences from the set's.
     """
 
     urls: PictureUrls
-    heat: Heat
+    heat: Heat | None
     approximate: bool
     can_judge: bool
     dataset: str
@@ -75,7 +75,7 @@ def payload(looked: Looked, around: Around) -> PairPayload:
         "matches": _matches(looked),
         "explained": _explained(looked),
         "matrix": packed(looked.similar),
-        "attention": _attention(looked, around.heat, urls),
+        "attention": _attention(looked, around.heat, urls) if around.heat else None,
         "place": {"data": around.dataset, "set": around.mined, "q": str(looked.query.photo.id)},
         "caption": _caption(looked, found, around),
         "crop_url": urls.any_crop,

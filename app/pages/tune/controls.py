@@ -7,6 +7,7 @@ import streamlit as st
 from orl_explorer.app.explorer.tuning import Tuner
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.forms import ALWAYS, MiningPanel, ask_for, number_of
+from orl_explorer.db.encoders import VECTORS
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.train.mining.config import MINE_PRESETS, RAW, MineConfig
 from orl_explorer.train.settings import Value, as_text, control
@@ -26,6 +27,8 @@ def panel_of(mined: CorrespondenceSet, dataset: Dataset, tuner: Tuner) -> Mining
     """Return the panel of mining settings. Its choices of proposals are those that are stored."""
     imported = [method.removeprefix("imported:") for method in tuner.methods if method.startswith("imported:")]
     raw: list[Value] = ["search", *(["annotations"] if dataset.annotation_count else []), *imported]
+    if tuner.subject.encoder.kind == VECTORS:  # no other boxes have a feature
+        raw = [tuner.subject.encoder.name]
     return MiningPanel(mined, page="tune-", groups=GROUPS, more={"proposals": raw})
 
 

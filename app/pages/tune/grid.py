@@ -14,6 +14,7 @@ from orl_explorer.app.pages.forms import ask_for
 from orl_explorer.app.pages.shell import escape
 from orl_explorer.app.pages.tune.measures import SWEPT, Measure, label
 from orl_explorer.app.pages.tune.work import watch
+from orl_explorer.db.encoders import VECTORS
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.sweep import combinations
@@ -152,7 +153,7 @@ def _offer(tuner: Tuner, configs: list[MineConfig], found: list[Numbers | None])
                 disabled=tuner.working,
                 help="Compute these cells on the sample. All other settings keep their values.",
             )
-        if missing:
+        if missing and tuner.subject.encoder.kind != VECTORS:
             st.button(
                 "Embed missing RoIs",
                 key="tune-embed-grid",
@@ -162,6 +163,7 @@ def _offer(tuner: Tuner, configs: list[MineConfig], found: list[Numbers | None])
                 disabled=tuner.working,
                 help="Compute the missing features in memory, not on disk. Then try the combinations again.",
             )
+        if missing:
             st.caption("Cells marked * exclude RoIs that have no feature yet.")
 
 

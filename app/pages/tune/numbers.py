@@ -12,7 +12,9 @@ from orl_explorer.app.explorer.tuning import FIXED, Numbers, Tuner
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.tune.measures import OBJECTS, PAIRS, REGIONS, Measure, known, label
 from orl_explorer.app.pages.tune.work import offer_work
+from orl_explorer.db.encoders import VECTORS
 from orl_explorer.orl.measure.quality import Mined
+from orl_explorer.train.mining.by_vectors import refuse_settings
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import REMEMBERED
 from orl_explorer.train.mining.trial import Found
@@ -27,6 +29,7 @@ NOW, CUT, SAVED = "#0072b2", "#8f8f8f", "#e69f00"  # Okabe–Ito blue and orange
 def show_numbers(tuner: Tuner, config: MineConfig) -> None:
     """Draw the measures and the histogram of the sample."""
     tried = tuner.tried(config)
+    refuse_settings(tuner.subject.encoder, tried)
     unsearched = tuner.unsearched(config)
     if proposed := tuner.proposed(tried):
         _say_what_is_tried(config, tried, searchable=unsearched > 0)
@@ -52,7 +55,9 @@ def show_numbers(tuner: Tuner, config: MineConfig) -> None:
             f"**{found.missing:,} of {found.rois:,} RoIs** of the sample have no feature yet. They count as RoIs; "
             "measures of pairs and objects exclude them."
         )
-        if found.missing > REMEMBERED:
+        if tuner.subject.encoder.kind == VECTORS:
+            st.info(f"{text} Import vectors of these boxes to count them.", icon=":material/info:")
+        elif found.missing > REMEMBERED:
             st.info(f"{text} They are too many to keep in memory. Choose fewer queries.", icon=":material/info:")
         else:
             offer_work(tuner, "numbers", text, f"Embed {plural(found.missing, 'RoI')} now", tuner.prepare([tried]))

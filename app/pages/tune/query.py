@@ -14,6 +14,7 @@ from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.boxed import boxed_photo
 from orl_explorer.app.pages.forms import as_query
 from orl_explorer.app.server.urls import picture_urls
+from orl_explorer.db.encoders import VECTORS
 from orl_explorer.db.models import Image
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.words import plural
@@ -36,6 +37,9 @@ def show_query(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> Non
         st.button("Next", icon=":material/chevron_right:", key="tune-next", on_click=_step, args=(tuner, image_id, 1))
         if st.button("Open on the Pair page", icon=":material/compare:", key="tune-open"):
             shell.open_page("pair", q=str(image_id), **as_query(own, config))
+    if tried.needs_objectness and subject.encoder.kind == VECTORS:
+        st.caption("Not available. See the message above.")
+        return
     if not query.proposed(tried) or query.unmapped(tried):
         st.caption("Not available yet. See the message above.")
         return
