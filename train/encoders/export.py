@@ -43,7 +43,7 @@ def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path
     if form not in get_args(EncoderFormat):
         raise UserError(f"There is no format '{form}'. Known formats: {', '.join(get_args(EncoderFormat))}.")
     row = encoder_named(workspace.store, name)
-    refuse_vectors(row)
+    refuse_vectors(row, "an export")
     _refuse_foreign(row, form)
     kept = weights.stored_weights(workspace, row)
     card = _card(workspace, row, form)

@@ -7,10 +7,15 @@ from orl_explorer.db.models import Encoder
 from orl_explorer.train.errors import UserError
 
 
-def refuse_vectors(row: Encoder) -> None:
-    """Raise UserError if an encoder is imported vectors, where a network is needed."""
-    if row.kind == VECTORS:
+def refuse_vectors(row: Encoder, purpose: str = "") -> None:
+    """Raise UserError if an encoder is imported vectors. purpose: what needs a network, by default new features."""
+    if row.kind != VECTORS:
+        return
+    if purpose:
         raise UserError(
-            f"The encoder '{row.name}' is imported vectors without a network, so nothing new can be computed with it. "
-            "Import the vectors that are missing with `orl import features`, or use an encoder with weights."
+            f"'{row.name}' is imported vectors without a network, which {purpose} needs. Use an encoder with weights."
         )
+    raise UserError(
+        f"'{row.name}' is imported vectors without a network, so nothing new can be computed with it. Import the "
+        "vectors that are missing with `orl import features`, or use an encoder with weights."
+    )

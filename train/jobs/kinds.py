@@ -222,12 +222,12 @@ class Evaluate(Job):
         return self.model_copy(update={"name": f"{encoder.name}-{self.config.protocol}"})
 
     def check(self, workspace: Workspace) -> None:
-        self._protocol.check(workspace, self._data(workspace), self.config)
         encoder = encoder_by_id(workspace.store, self.encoder_id)
         if isinstance(self.config, CorrespondenceConfig):  # the one that may need no forward pass
             refuse_settings(encoder, MineConfig(proposals=self.config.proposals))
         else:
-            refuse_vectors(encoder)
+            refuse_vectors(encoder, f"the evaluation {self.config.protocol}")
+        self._protocol.check(workspace, self._data(workspace), self.config)
 
     def names(self, workspace: Workspace) -> dict[str, Any]:
         return {"encoder": encoder_by_id(workspace.store, self.encoder_id).name}

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from orl_explorer.db.encoders import VECTORS
-from orl_explorer.db.models import Dataset, Encoder
+from orl_explorer.db.models import Dataset, Encoder, Image
 from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets import write
+from orl_explorer.orl.boxes import BoxVerdict, judge_shape
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.features import Features, photo_keys
+from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
+from orl_explorer.train.mining.forward import batched
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
+
+BLOCK = 512  # photos whose boxes are read at once
 
 
 def settings_by(encoder: Encoder, config: MineConfig) -> MineConfig:
@@ -26,13 +32,11 @@ def refuse_settings(encoder: Encoder, config: MineConfig) -> None:
         return
     name = encoder.name
     if config.proposals != name:
-        raise UserError(
-            f"'{name}' is imported vectors and has those of its own boxes alone. Use the proposals '{name}'."
-        )
+        raise UserError(f"Only the boxes that were imported with '{name}' have a vector. Use proposals={name}.")
     if config.needs_objectness:
         raise UserError(
             f"Objectness needs attention maps, which '{name}' cannot compute: it is imported vectors without a "
-            "network. Use ranked_by=search and object_weight=0, as the preset paper does."
+            "network. Use ranked_by=search and object_weight=0, as in the preset paper."
         )
     if config.precision != "fp32":
         raise UserError(
@@ -64,3 +68,25 @@ def check_vectors(workspace: Workspace, dataset: Dataset, encoder: Encoder, conf
                 f"{plural(len(paths), 'photo')} of '{dataset.name}' {'has' if len(paths) == 1 else 'have'} no {what} "
                 f"of '{encoder.name}', such as {paths[0]}. Import what is missing with `orl import features`."
             )
+    if config.fallback == "image":
+        _check_whole_photos(workspace, encoder, images, config, features)
+
+
+def _check_whole_photos(
+    workspace: Workspace, encoder: Encoder, images: list[Image], config: MineConfig, features: Features
+) -> None:
+    """Raise UserError if photos whose boxes are all rejected fall back to the whole photo, which has no vector."""
+    lacking: list[str] = []
+    for some in batched(images, BLOCK):
+        raw = write.proposals_of(workspace.store, [image.id for image in some], config.method)
+        for image in some:
+            if (judge_shape(raw[image.id], config.rules) == BoxVerdict.KEPT).any():
+                continue
+            whole = np.array([[0, 0, image.width, image.height]], np.int16)
+            if features.rois.missing(roi_keys(image.digest or 0, whole)):
+                lacking.append(image.path)
+    if lacking:
+        raise UserError(
+            f"{plural(len(lacking), 'photo')} would get the whole photo as RoI, such as {lacking[0]}, of which "
+            f"'{encoder.name}' has no vector. Use fallback=first, or import that vector."
+        )

@@ -156,7 +156,7 @@ def embed_part(
     """
     progress = progress or Progress()
     check_precision(config.precision)
-    refuse_vectors(encoder)
+    refuse_vectors(encoder, "`orl embed --part`")
     images, photos = _photos_of(workspace, dataset, part)
     source = _Boxes(workspace, config, images, boxes)
     features = Features(workspace, encoder, device, config.precision)

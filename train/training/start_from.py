@@ -17,7 +17,7 @@ def start_encoder(workspace: Workspace, name: str, architecture: str) -> Encoder
     row = find_encoder(workspace.store, name)
     if row is None:
         raise UserError(f"Invalid value for start_from: {name}. There is no such encoder; see `orl encoders`.")
-    refuse_vectors(row)
+    refuse_vectors(row, "start_from")
     if row.architecture != architecture:
         raise UserError(
             f"Invalid value for start_from: {name}. Its architecture is {row.architecture}, and the run's backbone is "
