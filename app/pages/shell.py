@@ -13,7 +13,7 @@ from orl_explorer.app.explorer.opened import read_only as read_only
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.markup import code as code
 from orl_explorer.app.markup import escape as escape
-from orl_explorer.db.encoders import encoder_by_id
+from orl_explorer.db.encoders import VECTORS, encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
 from orl_explorer.db.photos import dataset_by_id, datasets, photo_roots
 from orl_explorer.db.runs.runs import LIVE, runs
@@ -216,14 +216,8 @@ def label_of(opened: Workspace, encoder_id: int) -> str:
 
 def encoder_label(row: Encoder) -> str:
     """Return an encoder's name with its architecture, its stage, and whether it was trained with labels."""
-    kinds = {
-        "stage1": "stage 1",
-        "stage3": "stage 3",
-        "starter": "starter",
-        "imported": "imported",
-        "vectors": "imported",
-    }
-    facts = [row.architecture, kinds.get(row.kind, row.kind)]
+    kinds = {"stage1": "stage 1", "stage3": "stage 3", "starter": "starter", "imported": "imported"}
+    facts = ["imported vectors"] if row.kind == VECTORS else [row.architecture, kinds.get(row.kind, row.kind)]
     if row.supervised:
         facts.append(SUPERVISED)
     facts = [f for f in facts if f != row.name]

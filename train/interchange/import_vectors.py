@@ -235,6 +235,8 @@ class _Incoming:
             chosen = np.flatnonzero(self.rows.used[here] & (self.rows.boxed[here] == boxed))
             keys = self.rows.keys[here][chosen]
             there = stored.have(keys)
+            if not there.any():
+                continue
             differ = (np.abs(stored.get(keys[there]) - vectors[chosen[there]]) > SAME).any(axis=1)
             if differ.any():
                 first = start + int(chosen[there][differ][0])

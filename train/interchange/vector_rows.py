@@ -91,6 +91,8 @@ class ImportedRows:
     def boxes_by_photo(self) -> dict[int, np.ndarray]:
         """Return the boxes of readable photos, int16 [B, 4] by image id. Copies of a file may share those of one."""
         chosen = np.flatnonzero(self.boxed & self.used)
+        if not len(chosen):
+            return {}
         chosen = chosen[np.argsort(self.image[chosen], kind="stable")]
         owners, first = np.unique(self.image[chosen], return_index=True)
         each = np.split(self.boxes[chosen], first[1:])
@@ -170,7 +172,7 @@ def _whole_boxes(
     whole = np.where(boxed[:, None], boxes, 0).astype(np.int64)
     for at in np.flatnonzero(boxed & used & _outside(whole, photos, image)).tolist()[:1]:
         check_inside(whole[at][None], photos[image[at]], files[file_of[at]].file)
-    return np.where(used[:, None], whole, 0).astype(np.int16)
+    return np.clip(whole, -(1 << 15), (1 << 15) - 1).astype(np.int16)  # those of unreadable photos may be anything
 
 
 def _outside(boxes: np.ndarray, photos: Sequence[Image], image: np.ndarray) -> np.ndarray:

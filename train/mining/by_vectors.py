@@ -36,7 +36,8 @@ def refuse_settings(encoder: Encoder, config: MineConfig) -> None:
     if config.needs_objectness:
         raise UserError(
             f"Objectness needs attention maps, which '{name}' cannot compute: it is imported vectors without a "
-            "network. Use ranked_by=search and object_weight=0, as in the preset paper."
+            "network. Keep the search order of raw boxes (ranked_by=search) and give objectness no weight in pairs "
+            "(object_weight=0)."
         )
     if config.precision != "fp32":
         raise UserError(

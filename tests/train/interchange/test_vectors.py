@@ -1,0 +1,686 @@
+"""Features as files for other programs, and vectors from elsewhere as an encoder: whole round trips and every fault."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+import orl_explorer
+from orl_explorer.app.doctor.workspace import check_workspace
+from orl_explorer.db.encoders import VECTORS, encoder_named, encoders, networks
+from orl_explorer.db.models import Dataset
+from orl_explorer.db.photos import dataset_named, unite, usable_images
+from orl_explorer.db.sets import write
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest.ingest import ingest
+from orl_explorer.train.interchange.embedding import embed_to_file
+from orl_explorer.train.interchange.import_vectors import ImportedVectors, import_vectors
+from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.features import Features, photo_keys
+from orl_explorer.train.missing import missing_files
+from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.named import mine
+from tests.shell import orl, refused
+
+BOX = ["x", "y", "w", "h"]
+PAPER = MineConfig(neighbors=3, min_size=8, proposals="clip")
+
+
+@pytest.fixture
+def place(mined_workspace: Workspace, tmp_path: Path) -> orl_explorer.Workspace:
+    """A copy of the mined demo."""
+    return orl_explorer.open_workspace(shutil.copytree(mined_workspace.path, tmp_path / "workspace"), bars=False)
+
+
+def paths(workspace: Workspace) -> list[str]:
+    return [image.path for image in usable_images(workspace.store, dataset_named(workspace.store, "demo").id)]
+
+
+def vectors(count: int, width: int, seed: int = 0) -> np.ndarray:
+    found = np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def save(file: Path, rows: np.ndarray, **columns: Any) -> Path:
+    """Write rows and the names of their photos, as a person does with numpy and pandas."""
+    np.save(file, rows)
+    pd.DataFrame(columns).to_csv(file.with_suffix(".csv"), index=False)
+    return file
+
+
+def photo_file(folder: Path, names: list[str], width: int = 6, seed: int = 0) -> Path:
+    return save(folder / f"photos-{seed}.npy", vectors(len(names), width, seed), path=names)
+
+
+def box_file(folder: Path, names: list[str], width: int = 4, seed: int = 1) -> Path:
+    """Two boxes of each photo: its left half, and all of it."""
+    rows = [(name, *box) for name in names for box in ((0, 0, 100, 120), (4, 0, 160, 120))]
+    frame = pd.DataFrame(rows, columns=["path", *BOX])
+    return save(folder / f"boxes-{seed}.npy", vectors(len(rows), width, seed), **frame)
+
+
+def bring(workspace: Workspace, *files: Path, name: str = "clip", **how: Any) -> ImportedVectors:
+    return import_vectors(workspace, files, dataset_named(workspace.store, "demo"), name, **how)
+
+
+def counts(found: ImportedVectors) -> tuple[bool, int, int, int, int, int]:
+    return found.new, found.photos, found.boxes, found.there, found.scaled, found.unreadable
+
+
+# Features for other programs ----------------------------------------------------------------------------
+
+
+def test_numpy_loads_features_and_the_names_of_their_rows_in_two_lines(
+    place: orl_explorer.Workspace, tmp_path: Path
+) -> None:
+    said = orl(
+        "embed", "--dataset", "demo", "--encoder", "starter", "--out", tmp_path / "f.npy", "--workspace", place.path
+    )
+    assert said.stdout.endswith(
+        f"{tmp_path}/f.npy: 12 photos, 1,280 numbers each, by 'starter'. Their photos: {tmp_path}/f.csv.\n"
+    )
+    features, named = np.load(tmp_path / "f.npy"), pd.read_csv(tmp_path / "f.csv")
+    assert (features.shape, features.dtype) == ((12, 1280), np.float32)
+    np.testing.assert_array_equal(features, place.features("starter", "demo"))
+    assert list(named.columns) == ["path", "digest"]
+    assert named["path"].tolist() == place.photos("demo")["path"].tolist()
+    images = list(usable_images(place.inner.store, 1))
+    assert named["digest"].tolist() == photo_keys(images).tolist()
+
+
+def test_rois_are_in_the_order_of_the_set(place: orl_explorer.Workspace, tmp_path: Path) -> None:
+    array, table = (
+        place.embed("demo", "starter", tmp_path / f"r.{end}", rois="demo-starter") for end in ("npy", "parquet")
+    )
+    rois = place.rois("demo-starter")
+    np.testing.assert_array_equal(np.load(array), place.roi_features("demo-starter"))
+    assert pd.read_csv(tmp_path / "r.csv")[["path", *BOX]].values.tolist() == rois[["path", *BOX]].values.tolist()
+    read = parquet.read_table(table)
+    assert read.schema.names == ["path", "digest", "x", "y", "w", "h", "feature"]
+    assert read.schema.field("feature").type == pa.list_(pa.float32(), 1280)
+    assert read.schema.field("x").type == pa.int16()
+    np.testing.assert_array_equal(np.stack(read["feature"].to_numpy()), place.roi_features("demo-starter"))
+    assert read.select(["path", *BOX]).to_pandas().values.tolist() == rois[["path", *BOX]].values.tolist()
+
+
+@pytest.mark.usefixtures("remembered")
+def test_missing_features_are_computed_and_stored_once(ready: Workspace, tmp_path: Path) -> None:
+    rows = dataset_named(ready.store, "demo"), encoder_named(ready.store, "starter")
+    made = embed_to_file(ready, *rows, tmp_path / "a.npy")
+    assert (made.rows, made.width, made.photos, made.lost) == (12, 1280, 12, {})
+    (ready.path / "encoders/starter.pt").unlink()  # the second time needs no network
+    embed_to_file(ready, *rows, tmp_path / "b.parquet")
+    np.testing.assert_array_equal(
+        np.stack(parquet.read_table(tmp_path / "b.parquet")["feature"].to_numpy()), np.load(tmp_path / "a.npy")
+    )
+
+
+@pytest.mark.usefixtures("remembered")
+def test_a_photo_that_cannot_be_read_has_no_row_and_is_named(
+    ready: Workspace, own_photos: Path, tmp_path: Path
+) -> None:
+    ingest(ready, own_photos, name="own")
+    names = sorted(path.name for path in own_photos.iterdir())
+    (own_photos / names[3]).write_bytes(b"no photo")
+    words = (
+        "embed",
+        "--dataset",
+        "own",
+        "--encoder",
+        "starter",
+        "--out",
+        tmp_path / "f.npy",
+        "--workspace",
+        ready.path,
+    )
+    said = orl(*words).stdout
+    assert f"{tmp_path}/f.npy: 11 photos, 1,280 numbers each, by 'starter'." in said
+    assert f"Without a row, since they could not be read: 1 photo.\n  {names[3]}: " in said
+    assert len(np.load(tmp_path / "f.npy")) == 11
+    assert pd.read_csv(tmp_path / "f.csv")["path"].tolist() == names[:3] + names[4:]
+    with pytest.warns(UserWarning, match=f"^1 photos cannot be read and have no row: {names[3]}: "):
+        orl_explorer.open_workspace(ready.path, bars=False).embed("own", "starter", tmp_path / "g.parquet")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--out", "f.txt"), "Invalid name for a file of features: f.txt. It ends in .npy or .parquet."),
+        (("--out", "there.npy"), "there.npy already exists. Choose another --out, or remove it."),
+        (
+            ("--out", "f.npy", "--part", "1/2"),
+            "With --part, give a file that ends neither in .npy nor in .parquet, and leave out --rois.",
+        ),
+        (
+            ("--out", "f.npy", "--min-size", "32"),
+            "Without --part, only --precision and --rois choose what is embedded. Leave the others out.",
+        ),
+    ],
+)
+def test_an_embedding_that_makes_no_sense(
+    place: orl_explorer.Workspace,
+    words: tuple[str, ...],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there.npy").touch()
+    assert refused("embed", "--dataset", "demo", "--encoder", "starter", *words, "--workspace", place.path) == sentence
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there.npy", "workspace"]
+
+
+# Vectors from elsewhere ---------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("runs_in_process")
+@pytest.mark.parametrize("end", ["npy", "parquet"])
+def test_an_encoder_and_its_own_vectors_find_the_same_pairs(
+    place: orl_explorer.Workspace, end: str, tmp_path: Path
+) -> None:
+    photos = place.embed("demo", "starter", tmp_path / f"photos.{end}")
+    rois = place.embed("demo", "starter", tmp_path / f"rois.{end}", rois="demo-starter")
+    count = len(place.rois("demo-starter"))
+    words = ("import", "features", photos, rois, "--dataset", "demo", "--encoder", "clip", "--workspace", place.path)
+    assert orl(*words).stdout.endswith(
+        f"New encoder 'clip': 12 vectors of photos with 1,280 numbers and {count} of boxes with 1,280 added.\n"
+        "It counts as trained without labels. If it was trained with labels, import it with --supervised.\n"
+    )
+    assert orl(*words).stdout.endswith(
+        "Encoder 'clip': 0 vectors of photos with 1,280 numbers and 0 of boxes with 1,280 added; "
+        f"{12 + count} were there already.\n"
+    )
+    said = orl(
+        "mine", "--dataset", "demo", "--encoder", "clip", "--name", "again", "--neighbors", "4", *words[-2:]
+    ).stdout
+    assert "'clip' is imported vectors: RoIs are filtered from its own boxes, the proposals 'clip'." in said
+    assert place.mine("demo", "clip", "again", neighbors=4).params["proposals"] == "clip"  # the same run
+    columns = [name for name in place.pairs("demo-starter") if name != "neighbor_similarity"]
+    pd.testing.assert_frame_equal(place.pairs("again")[columns], place.pairs("demo-starter")[columns])
+    pd.testing.assert_frame_equal(place.neighbors("again"), place.neighbors("demo-starter"))
+    np.testing.assert_array_equal(place.roi_features("again"), place.roi_features("demo-starter"))
+    row = place.encoders().set_index("name").loc["clip"]
+    assert row[["architecture", "kind", "supervised", "image_features", "source"]].tolist() == [
+        "vectors", "vectors", False, 1280, f"photos.{end}, rois.{end}",
+    ]  # fmt: skip
+    back = place.embed("demo", "clip", tmp_path / f"back.{end}", rois="again")
+    assert back.read_bytes()[-1000:] == rois.read_bytes()[-1000:] if end == "npy" else back.is_file()
+
+
+def test_vectors_of_two_lengths_are_scaled_and_mined(
+    photographed: Workspace, new_run: Callable, tmp_path: Path
+) -> None:
+    names = paths(photographed)
+    file = photo_file(tmp_path, names)
+    np.save(file, (np.load(file) * np.arange(1, 13)[:, None]).astype(np.float16))
+    found = bring(photographed, file, box_file(tmp_path, names), supervised=True)
+    assert counts(found) == (True, 12, 24, 0, 12, 0)
+    row = encoder_named(photographed.store, "clip")
+    assert (row.kind, row.supervised, row.image_features, row.roi_features, row.weights_path) == (
+        VECTORS,
+        True,
+        6,
+        4,
+        "",
+    )
+    assert networks(photographed.store) == []
+    stored = Features(photographed, row).images.get(photo_keys(list(usable_images(photographed.store, 1))))
+    np.testing.assert_allclose(stored, vectors(12, 6), atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(stored, axis=1), 1, atol=1e-6)
+    mined = mine(photographed, "demo", "clip", "set", PAPER, run_id=new_run(photographed, "mine", "set"))
+    # The second box overlaps the first by more than half: one RoI a photo, one pair for each of three neighbours.
+    assert (mined.image_count, mined.candidate_count, mined.pair_count) == (12, 12, 36)
+
+
+def test_the_digest_depends_on_the_vectors_not_on_their_order_or_file(photographed: Workspace, tmp_path: Path) -> None:
+    names, rows = paths(photographed), vectors(12, 6)
+    digests = photo_keys(list(usable_images(photographed.store, 1)))
+    backwards = pa.table({"digest": digests[::-1], "feature": pa.array([*rows[::-1].tolist()], pa.list_(pa.float32()))})
+    parquet.write_table(backwards, tmp_path / "b.parquet")
+    first = bring(photographed, save(tmp_path / "a.npy", rows, path=names), name="a").encoder
+    second = bring(photographed, tmp_path / "b.parquet", name="b").encoder
+    third = bring(photographed, photo_file(tmp_path, names, seed=1), name="c").encoder
+    assert first.weights_sha256 == second.weights_sha256 != third.weights_sha256
+    np.testing.assert_array_equal(Features(photographed, second).images.get(digests), rows)
+
+
+def test_vectors_of_photos_alone_make_a_map_and_no_set(photographed: Workspace, tmp_path: Path) -> None:
+    bring(photographed, photo_file(tmp_path, paths(photographed)))
+    words = ("mine", "--dataset", "demo", "--encoder", "clip", "--name", "s", "--workspace", photographed.path)
+    assert refused(*words) == (
+        "'clip' has vectors of photos alone, and pairs are found by vectors of boxes. Import those with `orl import "
+        "features`."
+    )
+    found = bring(photographed, box_file(tmp_path, paths(photographed), width=6))  # boxes may come later
+    assert counts(found) == (False, 0, 24, 0, 0, 0)
+
+
+def test_a_dataset_that_grew_gets_more_vectors(own_photos: Path, new_run: Callable, tmp_path: Path) -> None:
+    workspace, aside = open_workspace(tmp_path / "workspace"), tmp_path / "aside"
+    names = sorted(path.name for path in own_photos.iterdir())
+    aside.mkdir()
+    for name in names[10:]:
+        (own_photos / name).rename(aside / name)
+    ingest(workspace, own_photos, name="demo")
+    bring(workspace, photo_file(tmp_path, names[:10]), box_file(tmp_path, names[:10]))
+    for name in names[10:]:
+        (aside / name).rename(own_photos / name)
+    ingest(workspace, own_photos, name="demo")
+    words = ("mine", "--dataset", "demo", "--encoder", "clip", "--name", "s", "--workspace", workspace.path)
+    assert refused(*words) == (
+        f"2 photos of 'demo' have no vector of 'clip', such as {names[10]}. Import what is missing with `orl import "
+        "features`."
+    )
+    new = photo_file(tmp_path, names[10:], seed=2), box_file(tmp_path, names[10:], seed=3)
+    with pytest.raises(UserError, match="^2 photos of 'demo' have no box with a vector in "):
+        bring(workspace, new[0])
+    with pytest.raises(
+        UserError, match="^The vectors of boxes have 5 numbers, but those of 'clip' have 4. Import them "
+    ):
+        bring(workspace, new[0], box_file(tmp_path, names[10:], width=5, seed=4))
+    assert counts(bring(workspace, *new)) == (False, 2, 4, 0, 0, 0)
+    mined = mine(workspace, "demo", "clip", "set", PAPER, run_id=new_run(workspace, "mine", "set"))
+    assert (mined.image_count, mined.pair_count) == (12, 36)
+    with pytest.raises(
+        UserError, match=f"^{names[0]} has another vector in 'clip' already, as have 9 more rows. Import "
+    ):
+        bring(workspace, photo_file(tmp_path, names[:10], seed=5), box_file(tmp_path, names[:10]))
+    moved = pd.read_csv(tmp_path / "boxes-3.csv").assign(x=1)
+    with pytest.raises(
+        UserError, match=f"^The boxes of {names[10]} are not those that were imported as 'clip' before. "
+    ):
+        bring(workspace, save(tmp_path / "m.npy", vectors(4, 4, 3), **moved))
+
+
+def test_copies_of_a_file_share_a_vector_and_unreadable_photos_are_left_out(own_photos: Path, tmp_path: Path) -> None:
+    workspace, names = open_workspace(tmp_path / "workspace"), sorted(path.name for path in own_photos.iterdir())
+    shutil.copy(own_photos / names[0], own_photos / "copy.jpg")
+    (own_photos / names[1]).write_bytes(b"no photo")
+    ingest(workspace, own_photos, name="demo")
+    photos, boxes = photo_file(tmp_path, names), box_file(tmp_path, names)
+    assert counts(bring(workspace, photos, boxes)) == (True, 11, 22, 0, 0, 3)
+    ids = [image.id for image in usable_images(workspace.store, 1)]
+    assert write.missing_proposals(workspace.store, ids, "imported:clip") == []
+    both = save(tmp_path / "both.npy", vectors(13, 6), path=["copy.jpg", *names])
+    with pytest.raises(
+        UserError, match=f"^{names[0]} is a copy of another photo, but its vector is another one. Keep "
+    ):
+        bring(workspace, both, name="other")
+
+
+def test_photos_of_a_union_are_named_from_the_folder_that_holds_all(
+    own_photos: Path, tmp_path: Path, photographed: Workspace
+) -> None:
+    for path in list(own_photos.iterdir())[:6]:
+        path.write_bytes(path.read_bytes() + b"end")  # the same names, other files
+    ingest(photographed, own_photos, name="own")
+    whole = unite(photographed.store, ["demo", "own"])
+    assert whole.image_count == 24
+    names = [f"{folder}/{name}" for folder in ("scenes", "own") for name in paths(photographed)]
+    rows = vectors(24, 6)
+    keys = photo_keys(list(usable_images(photographed.store, whole.id)))
+    _, first = np.unique(keys, return_index=True)
+    rows[12:] = rows[[int(np.flatnonzero(keys == key)[0]) for key in keys[12:]]]  # copies have one vector
+    found = import_vectors(photographed, [save(tmp_path / "u.npy", rows, path=names)], whole, "clip")
+    assert (found.photos, found.there) == (len(first), 24 - len(first))
+    made = embed_to_file(photographed, whole, found.encoder, tmp_path / "back.npy")
+    np.testing.assert_array_equal(np.load(made.file), rows)
+    back = pd.read_csv(tmp_path / "back.csv")["path"]
+    assert [name.split("/")[-2:] for name in back] == [name.split("/") for name in names]
+    assert import_vectors(photographed, [made.file], whole, "again").photos == len(first)
+
+
+def test_lost_vectors_are_missed_and_only_the_same_ones_come_back(photographed: Workspace, tmp_path: Path) -> None:
+    files = photo_file(tmp_path, paths(photographed)), box_file(tmp_path, paths(photographed))
+    bring(photographed, *files)
+    assert missing_files(photographed) == {}
+    shutil.rmtree(photographed.embeddings / "clip")
+    assert missing_files(photographed) == {"features of": ["clip"]}
+    photographed.store.close()
+    said = {one.subject: one for one in check_workspace(photographed.path) if one.area == "encoders"}["clip"]
+    assert (said.state, said.found) == ("problem", f"there are no vectors in {photographed.embeddings / 'clip'}")
+    with pytest.raises(
+        UserError, match="^The vectors of 'clip' are not in .* any more, and these are not the ones that it "
+    ):
+        bring(photographed, photo_file(tmp_path, paths(photographed), seed=7), files[1])
+    assert counts(bring(photographed, *files)) == (False, 12, 24, 0, 0, 0)
+    photographed.store.close()
+    said = {one.subject: one for one in check_workspace(photographed.path) if one.area == "encoders"}["clip"]
+    assert (said.state, said.found) == ("ok", "12 vectors of photos, 24 of boxes")
+
+
+# Faults -------------------------------------------------------------------------------------------------
+
+
+def _edit(file: Path, **columns: Any) -> None:
+    pd.read_csv(file.with_suffix(".csv")).assign(**columns).to_csv(file.with_suffix(".csv"), index=False)
+
+
+def _fewer_rows(photos: Path, boxes: Path) -> None:
+    np.save(photos, np.load(photos)[:11])
+
+
+def _no_names(photos: Path, boxes: Path) -> None:
+    photos.with_suffix(".csv").unlink()
+
+
+def _no_column(photos: Path, boxes: Path) -> None:
+    photos.with_suffix(".csv").write_text("name\n" + "a.jpg\n" * 12)
+
+
+def _three_sides(photos: Path, boxes: Path) -> None:
+    pd.read_csv(boxes.with_suffix(".csv")).drop(columns="h").to_csv(boxes.with_suffix(".csv"), index=False)
+
+
+def _whole_numbers(photos: Path, boxes: Path) -> None:
+    np.save(photos, np.ones((12, 6), np.int64))
+
+
+def _one_dimension(photos: Path, boxes: Path) -> None:
+    np.save(photos, np.ones(12))
+
+
+def _pickled(photos: Path, boxes: Path) -> None:
+    np.save(photos, np.array([{}]), allow_pickle=True)
+
+
+def _cut_off(photos: Path, boxes: Path) -> None:
+    photos.write_bytes(photos.read_bytes()[:200])
+
+
+def _unknown(photos: Path, boxes: Path) -> None:
+    _edit(photos, path=["x.jpg", *pd.read_csv(photos.with_suffix(".csv"))["path"][1:]])
+
+
+def _twice(photos: Path, boxes: Path) -> None:
+    names = pd.read_csv(photos.with_suffix(".csv"))["path"].tolist()
+    save(photos, vectors(13, 6), path=[*names, names[2]])
+
+
+def _box_twice(photos: Path, boxes: Path) -> None:
+    _edit(boxes, x=0, w=100)
+
+
+def _missing(photos: Path, boxes: Path) -> None:
+    save(photos, vectors(11, 6), path=pd.read_csv(photos.with_suffix(".csv"))["path"][1:])
+
+
+def _boxless(photos: Path, boxes: Path) -> None:
+    save(boxes, vectors(22, 4), **pd.read_csv(boxes.with_suffix(".csv"))[2:])
+
+
+def _infinite(photos: Path, boxes: Path) -> None:
+    rows = np.load(photos)
+    rows[4, 2] = np.inf
+    np.save(photos, rows)
+
+
+def _zero(photos: Path, boxes: Path) -> None:
+    rows = np.load(boxes)
+    rows[3] = 0
+    np.save(boxes, rows)
+
+
+def _other_digest(photos: Path, boxes: Path) -> None:
+    _edit(photos, digest=7)
+
+
+def _no_such_digest(photos: Path, boxes: Path) -> None:
+    save(photos, vectors(12, 6), digest=[7] * 12)
+
+
+def _fraction(photos: Path, boxes: Path) -> None:
+    _edit(boxes, w=99.5)
+
+
+def _half_a_box(photos: Path, boxes: Path) -> None:
+    _edit(boxes, w=[None, *[100] * 23])
+
+
+def _outside(photos: Path, boxes: Path) -> None:
+    _edit(boxes, y=[0, 5000, *[0] * 22])
+
+
+def _no_photos(photos: Path, boxes: Path) -> None:
+    shutil.copy(boxes, photos)
+    shutil.copy(boxes.with_suffix(".csv"), photos.with_suffix(".csv"))
+    _edit(photos, x=1)
+
+
+FAULTS: list[tuple[Callable[[Path, Path], None], str]] = [
+    (_fewer_rows, "{photos} has 11 rows, but {names} names 12. Write one line for each row."),
+    (_no_names, "There is no {names} beside {photos}. It names the photo of each row."),
+    (
+        _no_column,
+        "{names} has neither a column 'path' nor a column 'digest', which name the photo of each row. Its "
+        "columns: name.",
+    ),
+    (_three_sides, "{box_names} lacks the column 'h' of its boxes. Give x, y, w and h, or none of them."),
+    (_whole_numbers, "{photos} holds int64 [12, 6]. Write one array of floating-point numbers [rows, D]."),
+    (_one_dimension, "{photos} holds float64 [12]. Write one array of floating-point numbers [rows, D]."),
+    (_pickled, "Cannot read {photos}: Array can't be memory-mapped: Python objects in dtype."),
+    (_cut_off, "Cannot read {photos}: mmap length is greater than file size."),
+    (_unknown, "x.jpg, which {photos} lists, is not in the dataset 'demo'."),
+    (_twice, "scene-002.jpg is twice in {photos} and {boxes}. Give each row once."),
+    (_box_twice, "The box [0, 0, 100, 120] of scene-000.jpg is twice in {photos} and {boxes}. Give each row once."),
+    (
+        _missing,
+        "1 photo of 'demo' has no vector in {photos} and {boxes}, such as scene-000.jpg. Give each readable photo one.",
+    ),
+    (
+        _boxless,
+        "1 photo of 'demo' has no box with a vector in {photos} and {boxes}, such as scene-000.jpg. Give each readable "
+        "photo one.",
+    ),
+    (_infinite, "{photos}: the vector of scene-004.jpg has numbers that are not finite."),
+    (
+        _zero,
+        "{boxes}: the vector of the box [4, 0, 160, 120] of scene-001.jpg is zero, so it is similar to nothing.",
+    ),
+    (
+        _other_digest,
+        "{photos}: scene-000.jpg has another digest than the photo of 'demo', so the vector is of another file. "
+        "Compute it again.",
+    ),
+    (_no_such_digest, "{photos}: the digest 7 is that of no readable photo of 'demo'."),
+    (_fraction, "{boxes}: the box [0, 0, 99.5, 120] of scene-000.jpg is not of whole pixels. Round x, y, w and h."),
+    (_half_a_box, "{boxes}: the box [0, 0, nan, 120] of scene-000.jpg is not of whole pixels. Round x, y, w and h."),
+    (_outside, "{boxes}: the box [4, 5000, 160, 120] is not inside scene-000.jpg, which is {size}."),
+    (
+        _no_photos,
+        "The files have vectors of boxes alone. Mining finds neighbours by vectors of photos: give a file of those "
+        "too, without the columns x, y, w and h.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), FAULTS, ids=lambda case: getattr(case, "__name__", ""))
+def test_each_fault_is_one_sentence_and_nothing_is_stored(
+    photographed: Workspace, spoil: Callable[[Path, Path], None], sentence: str, tmp_path: Path
+) -> None:
+    names = paths(photographed)
+    photos, boxes = photo_file(tmp_path, names), box_file(tmp_path, names)
+    spoil(photos, boxes)
+    image = next(usable_images(photographed.store, 1))
+    known = {"photos": photos, "boxes": boxes, "size": f"{image.width} x {image.height}"}
+    known |= {"names": photos.with_suffix(".csv"), "box_names": boxes.with_suffix(".csv")}
+    words = ("import", "features", photos, boxes, "--dataset", "demo", "--encoder", "clip")
+    assert refused(*words, "--workspace", photographed.path) == sentence.format_map(known)
+    _nothing_is_stored(photographed)
+
+
+def _nothing_is_stored(workspace: Workspace) -> None:
+    assert encoders(workspace.store) == []
+    assert write.proposal_methods(workspace.store, [image.id for image in usable_images(workspace.store, 1)]) == []
+    assert not workspace.embeddings.exists()
+
+
+def _parquet(tmp_path: Path, feature: pa.Array, **columns: pa.Array) -> Path:
+    parquet.write_table(pa.table({**columns, "feature": feature}), tmp_path / "v.parquet")
+    return tmp_path / "v.parquet"
+
+
+def test_faults_of_tables(photographed: Workspace, tmp_path: Path) -> None:
+    names, rows = pa.array(paths(photographed)), vectors(12, 6).tolist()
+
+    def sentence(feature: pa.Array, **columns: pa.Array) -> str:
+        with pytest.raises(UserError) as caught:
+            bring(photographed, _parquet(tmp_path, feature, **columns))
+        return str(caught.value).replace(f"{tmp_path}/", "")
+
+    uneven = [rows[0], rows[1][:5], *rows[2:]]
+    assert sentence(pa.array(uneven), path=names) == (
+        "The column 'feature' of v.parquet holds a vector of 5 numbers beside vectors of 6."
+    )
+    assert sentence(pa.array([*rows[:11], None]), path=names) == (
+        "The column 'feature' of v.parquet holds an empty cell beside vectors of 6."
+    )
+    assert sentence(names, path=names) == (
+        "The column 'feature' of v.parquet holds string. Write lists of floating-point numbers."
+    )
+    assert sentence(pa.array([*rows[:11], [None] * 6]), path=names) == (
+        "v.parquet: the vector of scene-011.jpg has numbers that are not finite."
+    )
+    assert sentence(pa.array(rows), digest=names).startswith("Cannot read v.parquet: Failed to parse string: 'scene-0")
+    parquet.write_table(pa.table({"path": names, "vector": rows}), tmp_path / "v.parquet")
+    with pytest.raises(UserError, match=r"has no column 'feature'. Its columns: path, vector.$"):
+        bring(photographed, tmp_path / "v.parquet")
+    (tmp_path / "v.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"^Cannot read .*v.parquet: "):
+        bring(photographed, tmp_path / "v.parquet")
+    _nothing_is_stored(photographed)
+
+
+def test_names_that_imported_vectors_cannot_have(place: orl_explorer.Workspace, tmp_path: Path) -> None:
+    workspace = place.inner
+    file = photo_file(tmp_path, paths(workspace))
+    for name, sentence in {
+        "starter": "The encoder 'starter' has weights, which compute its features. Choose another --encoder.",
+        "search": "Invalid name for imported vectors: search. Choose another name.",
+        "a/b": "Invalid name for an encoder: a/b. Use letters, digits, '-', '_' and '.'.",
+    }.items():
+        words = ("import", "features", file, "--dataset", "demo", "--encoder", name, "--workspace", workspace.path)
+        assert refused(*words) == sentence
+    write.add_proposals(workspace.store, "imported:theirs", {1: np.array([[0, 0, 9, 9]])})
+    with pytest.raises(UserError, match="^There are imported proposals 'theirs' already. Choose another --encoder.$"):
+        bring(workspace, file, name="theirs")
+    other = save(tmp_path / "o.npy", vectors(1, 7), path=["scene-000.jpg"])
+    with pytest.raises(
+        UserError, match=r"^The vectors of photos have 6 numbers in .* and 7 in .*o.npy. They are of diff"
+    ):
+        bring(workspace, photo_file(tmp_path, paths(workspace)[1:], seed=2), other)
+    assert refused("import", "features", file, "--workspace", workspace.path) == (
+        "To import vectors, give --dataset and --encoder, the name that they get."
+    )
+    (tmp_path / "p.part").touch()
+    words = ("import", "features", file, tmp_path / "p.part", "--dataset", "demo", "--encoder", "e")
+    assert refused(*words, "--workspace", workspace.path).endswith(
+        "p.part ends neither in .npy nor in .parquet, as the others do."
+    )
+    words = ("import", "features", tmp_path / "p.part", "--encoder", "e", "--workspace", workspace.path)
+    assert refused(*words) == ("Files of `orl embed --part` name their encoder. Leave out --encoder and --supervised.")
+
+
+MINE = ("mine", "--dataset", "demo", "--encoder", "clip", "--name", "s", "--neighbors", "3")
+OBJECTNESS = (
+    "Objectness needs attention maps, which 'clip' cannot compute: it is imported vectors without a network. Keep the "
+    "search order of raw boxes (ranked_by=search) and give objectness no weight in pairs (object_weight=0)."
+)
+NETWORK = "'clip' is imported vectors without a network, which "
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("export-encoder", "clip", "--out", "e.pt"), f"{NETWORK}an export needs. Use an encoder with weights."),
+        (
+            ("evaluate", "knn", "--encoder", "clip", "--data", "."),
+            f"{NETWORK}the evaluation knn needs. Use an encoder with weights.",
+        ),
+        (
+            ("evaluate", "correspondence", "--encoder", "clip", "--data", "demo"),
+            "Only the boxes that were imported with 'clip' have a vector. Use proposals=clip.",
+        ),
+        (
+            ("pretrain", "--dataset", "demo", "--preset", "small", "--set", "start_from=clip", "--set", "batch_size=4"),
+            f"{NETWORK}start_from needs. Use an encoder with weights.",
+        ),
+        (
+            ("embed", "--dataset", "demo", "--encoder", "clip", "--part", "1/2", "--out", "e.part"),
+            f"{NETWORK}`orl embed --part` needs. Use an encoder with weights.",
+        ),
+        (
+            (*MINE, "--preset", "object"),
+            OBJECTNESS,
+        ),
+        (
+            (*MINE, "--precision", "bf16"),
+            "Invalid value for precision: bf16. 'clip' is imported vectors, which are used as they are. Use fp32.",
+        ),
+        (
+            (*MINE, "--proposals", "annotations"),
+            "Only the boxes that were imported with 'clip' have a vector. Use proposals=clip.",
+        ),
+        (
+            (*MINE, "--min-size", "200", "--fallback", "image"),
+            "12 photos would get the whole photo as RoI, such as scene-000.jpg, of which 'clip' has no vector. Use "
+            "fallback=first, or import that vector.",
+        ),
+        (
+            ("sweep", "--dataset", "demo", "--encoder", "clip", "--grid", "ranked_by=objectness"),
+            OBJECTNESS,
+        ),
+        (
+            ("attention", "a.jpg", "--encoder", "clip", "--out", "a.png"),
+            "'clip' is imported vectors without a network, so nothing new can be computed with it. Import the "
+            "vectors that are missing with `orl import features`, or use an encoder with weights.",
+        ),
+    ],
+    ids=lambda case: "-".join(dict.fromkeys([case[0], case[-1]])) if isinstance(case, tuple) else "",
+)
+def test_what_needs_a_network_says_so_and_what_to_do(
+    imported: Workspace, words: tuple[str, ...], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(Path(dataset_named(imported.store, "demo").root) / "scene-000.jpg", "a.jpg")
+    assert refused(*words, "--workspace", imported.path) == sentence
+
+
+@pytest.fixture(scope="module")
+def with_vectors(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a workspace with the small scenes and imported vectors 'clip', to copy."""
+    folder = tmp_path_factory.mktemp("vectors")
+    made = open_workspace(folder / "workspace")
+    ingest(made, small_scenes, name="demo")
+    bring(made, photo_file(folder, paths(made)), box_file(folder, paths(made)))
+    made.store.close()
+    return made.path
+
+
+@pytest.fixture
+def imported(with_vectors: Path, tmp_path: Path) -> Workspace:
+    return open_workspace(shutil.copytree(with_vectors, tmp_path / "imported"))
+
+
+def test_a_sweep_uses_the_vectors(imported: Workspace) -> None:
+    place = orl_explorer.open_workspace(imported.path, bars=False)
+    found = place.sweep("demo", "clip", {"neighbors": [2, 3]}, min_size=8)
+    assert found["pairs_per_image"].tolist() == [2.0, 3.0]
+    assert [row.name for row in encoders(imported.store)] == ["clip"]
+
+
+def test_a_dataset_without_readable_photos(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "a.jpg").write_bytes(b"no photo")
+    ingest(workspace, tmp_path / "empty", name="demo")
+    whose: Dataset = dataset_named(workspace.store, "demo")
+    with pytest.raises(UserError, match="^The dataset 'demo' has no readable photo.$"):
+        import_vectors(workspace, [photo_file(tmp_path, ["a.jpg"])], whose, "clip")
