@@ -16,6 +16,7 @@ import PIL.Image
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.models import Image
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, UnreadableImage, center_crop, crop_box, squeeze
+from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import cannot_read
 from orl_explorer.train.mining.candidates import Candidates
@@ -108,6 +109,7 @@ class Features:
         """The network, loaded on first use."""
         with self._loading:
             if self._encoder is None:
+                refuse_vectors(self._row)  # before torch is imported
                 from orl_explorer.train.encoders.weights import load_encoder
 
                 self._encoder = load_encoder(self.workspace, self._row, self._device, self._precision)
