@@ -11,6 +11,7 @@ from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.runs.evaluations import Evaluated
+from orl_explorer.train.mining.quality import kept_measures
 from orl_explorer.train.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def set_record(workspace: Workspace, row: CorrespondenceSet) -> Record:
         "created_at": _time(row.created_at),
         "left_out": (row.summary or {}).get("left_out", {}),
         "settings": row.params,
-        "quality": row.quality,
+        "quality": kept_measures(row) or None,
     }
 
 

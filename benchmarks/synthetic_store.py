@@ -26,7 +26,7 @@ from orl_explorer.db.sets import comparison, read, write
 from orl_explorer.db.sets.write import CandidateRows, MinedImage, MinedPairs
 from orl_explorer.db.store import Store
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.quality import measure
+from orl_explorer.train.mining.quality import measure_and_keep
 from orl_explorer.train.workspace import Workspace
 
 NAME, SETS = "synthetic", ("synthetic-one", "synthetic-two")
@@ -73,7 +73,7 @@ def build(workspace: Workspace, size: argparse.Namespace, server: Callable[[], f
         _mine(store, mined.id, ids, size, number, clock)
         with clock.measure(f"quality of {name}"):
             annotated = photos.dataset_by_id(store, 1).annotation_count
-            write.keep_quality(store, mined.id, measure(store, mined.id, annotated))
+            measure_and_keep(store, mined.id, annotated)
         with clock.measure(f"publication of {name}"):
             write.publish_set(store, mined.id)
     mark(store, ids, clock)

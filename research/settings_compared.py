@@ -41,6 +41,7 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
 MEASURES = {  # heading: name, and whether it is a share
     "RoIs": ("rois_per_image", False),
     "pairs": ("pairs_per_image", False),
+    "distinct": ("distinct_pairs_per_image", False),
     "query is object": ("query_is_object", True),
     "same class": ("same_class", True),
     "chance": ("same_class_chance", True),
@@ -48,6 +49,10 @@ MEASURES = {  # heading: name, and whether it is a share
     "same class, object or part": ("same_class_or_part", True),
     "its chance": ("same_class_or_part_chance", True),
     "recall": ("recall", True),
+    "CorLoc": ("corloc", True),
+    "AR@10": ("ar_10", True),
+    "AR@100": ("ar_100", True),
+    "mBO": ("mbo", True),
     "cycle": ("cycle", True),
     "RoIs used": ("roi_coverage", True),
     "area used": ("area_coverage", True),

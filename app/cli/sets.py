@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.manage import dependents
 from orl_explorer.db.sets.read import sets as all_sets
 from orl_explorer.train.jobs import sets as work
+from orl_explorer.train.mining.quality import is_outdated, kept_measures
 from orl_explorer.train.workspace import Workspace, open_to_look, open_workspace
 
 sets_app = typer.Typer(help="List, show, rename and delete correspondence sets.", invoke_without_command=True)
@@ -84,12 +86,23 @@ def show_set(name: SetArgument, json: Json = False, workspace: Where = None) -> 
         paper = f"  (paper: {different[setting][1]})" if setting in different else ""
         table.add_row(f"  {setting}", f"{value}{paper}")
     out.print(table)
-    if mined.quality:
-        measures = TextTable("measure", "value", "by chance", "meaning")
-        for measure in with_chance(mined.quality):
+    out.print(*measure_tables(kept_measures(mined)))
+    if is_outdated(mined):
+        out.print(f"An earlier version measured this set. Measure it again with `orl quality {mined.name}`.")
+
+
+def measure_tables(measures: Mapping[str, float]) -> list[TextTable]:
+    """Return tables of the measures of a set with their chance levels, one for each group."""
+    tables = []
+    for group, measured in with_chance(measures).items():
+        table = TextTable(group, "value", "by chance", "meaning")
+        table.columns[0].width = 32  # alike in all tables
+        table.columns[1].width = table.columns[2].width = 9
+        for measure in measured:
             chance = "" if measure.chance is None else f"{measure.chance:.4g}"
-            measures.add_row(measure.label, f"{measure.value:.4g}", chance, measure.meaning)
-        out.print(measures)
+            table.add_row(measure.label, f"{measure.value:.4g}", chance, measure.meaning)
+        tables.append(table)
+    return tables
 
 
 @sets_app.command("rename")

@@ -60,10 +60,12 @@ from orl_explorer.train.workspace import open_workspace
 SWEPT = (
     "rois_per_image",
     "pairs_per_image",
+    "distinct_pairs_per_image",
     "cycle",
     "roi_coverage",
     "area_coverage",
     "recall",
+    "corloc",
     "query_is_object",
     "same_class",
     "same_class_chance",
@@ -125,18 +127,14 @@ def mine_command(
 
 def quality(name: SetArgument, json: Json = False, workspace: Where = None) -> None:
     """Measure the quality of a correspondence set, also against annotations if the photos have them."""
+    from orl_explorer.app.cli.sets import measure_tables
     from orl_explorer.train.mining.quality import quality_of
 
     measures = quality_of(open_workspace(workspace), name)
     if json:
         print_json(measures)
         return
-    table = TextTable("measure", "value", "by chance")
-    for measure, value in measures.items():
-        if not measure.endswith("_chance"):
-            chance = measures.get(f"{measure}_chance")
-            table.add_row(measure.replace("_", " "), f"{value:.4g}", "" if chance is None else f"{chance:.4g}")
-    out.print(table)
+    out.print(*measure_tables(measures))
     if not measures["annotated_objects"]:
         out.print("The photos have no annotations, so measures of objects are missing.")
 

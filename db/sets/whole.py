@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from orl_explorer.db.models import Annotation, Candidate, Image, Neighbor, Pair, Roi, SetImage
+from orl_explorer.db.models import Annotation, Candidate, Dataset, Image, Neighbor, Pair, Roi, SetImage
 from orl_explorer.db.photos import CHUNK
 from orl_explorer.db.store import Store, fetch
 
@@ -39,13 +39,15 @@ class WholeSet:
 class AnnotatedObjects:
     """Annotations of some images, in the order of image ids.
 
-    image_ids: int64 [G]. boxes: float64 [G, 4], x y w h. categories: str [G]. difficult: bool [G].
+    image_ids: int64 [G]. boxes: float64 [G, 4], x y w h. categories: str [G]. difficult: bool [G], including crowds.
+    crowd: bool [G].
     """
 
     image_ids: np.ndarray
     boxes: np.ndarray
     categories: list[str]
     difficult: np.ndarray
+    crowd: np.ndarray
 
 
 def whole_set(store: Store, set_id: int) -> WholeSet:
@@ -102,16 +104,20 @@ def annotated_objects(store: Store, image_ids: Sequence[int]) -> AnnotatedObject
     with store.session() as session:
         for start in range(0, len(image_ids), CHUNK):
             rows += session.execute(
-                select(Annotation.image_id, Annotation.category, Annotation.difficult)
+                select(Annotation.image_id, Annotation.category, Annotation.difficult, Dataset.layout)
                 .add_columns(Annotation.x, Annotation.y, Annotation.w, Annotation.h)
+                .join(Image, Image.id == Annotation.image_id)
+                .join(Dataset, Dataset.id == Image.dataset_id)
                 .where(Annotation.image_id.in_(image_ids[start : start + CHUNK]))
                 .order_by(Annotation.image_id, Annotation.id)
             ).all()
     return AnnotatedObjects(
         np.array([row[0] for row in rows], np.int64),
-        np.array([row[3:] for row in rows], np.float64).reshape(-1, 4),
+        np.array([row[4:] for row in rows], np.float64).reshape(-1, 4),
         [row[1] for row in rows],
         np.array([row[2] for row in rows], bool),
+        # COCO marks crowds and knows no difficult objects, VOC the other way round.
+        np.array([row[2] and row[3] == "coco" for row in rows], bool),
     )
 
 

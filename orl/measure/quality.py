@@ -9,14 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orl_explorer.orl.boxes import area, shared_area
+from orl_explorer.orl.boxes import area, iou, shared_area
+from orl_explorer.orl.measure.discovery import HIT, Overlaps, average_recall, corloc, mean_best_overlap
 
-OBJECT_IOU = 0.5  # a RoI with at least this IoU with an annotated object covers that object
+OBJECT_IOU = HIT  # a RoI with at least this IoU with an annotated object covers that object
+DISTINCT_IOU = 0.5  # two pairs of the same two photos with larger IoUs at both ends say the same
 PART_INSIDE = 0.7  # a RoI with at least this share inside one annotated box covers the object or a part of it
 NEAR_DUPLICATE = 0.95  # cosine above which two photos are probably the same scene
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 GRID = 32  # cells per side, for the area that RoIs cover
 BLOCK = 4096  # images per table of images by classes
+TOGETHER = 1 << 18  # pairs that are compared at once
 
 Measures = dict[str, float]
 
@@ -60,13 +63,15 @@ class Mined:
 class Objects:
     """Annotated objects of the same n images; image i has ``start[i]:start[i + 1]``.
 
-    boxes: float [G, 4], x y w h. classes: int64 [G], indices into names. difficult: bool [G].
+    boxes: float [G, 4], x y w h. classes: int64 [G], indices into names. difficult: bool [G], including crowds, boxes
+    around many objects. crowd: bool [G].
     """
 
     start: np.ndarray
     boxes: np.ndarray
     classes: np.ndarray
     difficult: np.ndarray
+    crowd: np.ndarray
     names: list[str]
 
 
@@ -77,6 +82,7 @@ def without_labels(mined: Mined) -> Measures:
     ``…_hubness``: skewness of how often an image is a neighbour, or a RoI a key (0: equally often; large: a few hubs).
     ``…_coverage``: share of the queries, of their RoIs and of their area that is in a pair, as query or key.
     ``near_duplicates``: share of images whose nearest neighbour has a cosine above ``NEAR_DUPLICATE``.
+    ``distinct_pairs_per_image``: as ``pairs_per_image``, without those that ``distinct`` leaves out.
     """
     images, own = len(mined.queries), mined.mined[mined.image_of]
     used = np.zeros(len(mined.boxes), bool)
@@ -85,7 +91,11 @@ def without_labels(mined: Mined) -> Measures:
     keys = np.bincount(mined.key, minlength=len(mined.boxes))
     cycle = mined.cycle[np.isfinite(mined.cycle)]
     return (
-        {"rois_per_image": own.sum() / images, "pairs_per_image": len(mined.query) / images}
+        {
+            "rois_per_image": own.sum() / images,
+            "pairs_per_image": len(mined.query) / images,
+            "distinct_pairs_per_image": int(distinct(mined).sum()) / images,
+        }
         | ({"cycle": _mean(cycle)} if len(cycle) else {})
         | _quantiles("similarity", mined.similarity)
         | _quantiles("margin", mined.margin[np.isfinite(mined.margin)])
@@ -104,17 +114,18 @@ def without_labels(mined: Mined) -> Measures:
 
 
 def with_labels(mined: Mined, objects: Objects, seed: int = 0) -> Measures:
-    """Measure with annotations whether RoIs cover objects, and whether pairs are of one class.
+    """Measure with annotations whether RoIs cover objects and find them, and whether pairs are of one class.
 
     ``candidate_is_object``, ``query_is_object``, ``key_is_object``: share of candidates, and of the pairs' two sides,
     that overlap an object with IoU ≥ ``OBJECT_IOU``; ``same_class``: share of pairs whose RoIs both do, with objects
     of one class; ``same_class_no_person``: of one class other than ``person``. Names that end in ``_or_part`` also
     count RoIs inside an object. ``recall``: share of the objects, without difficult ones, that a candidate overlaps
-    that much.
+    that much. ``ar_1``, ``ar_10``, ``ar_100``, ``mbo``: see ``orl.measure.discovery``, of the same objects.
+    ``corloc``: of photos with an object, difficult ones included, but no crowds.
     Candidates and objects are those of the queries.
 
-    ``…_chance``: for candidates and recall, with the same boxes at random places of their photos; for a pair's sides
-    and classes, with RoIs drawn at random from the same two photos.
+    ``…_chance``: for candidates and what they find, with the same boxes at random places of their photos; for a pair's
+    sides and classes, with RoIs drawn at random from the same two photos.
     """
     moved, own = _moved(mined, np.random.default_rng(seed)), mined.mined[mined.image_of]
     found: Measures = {}
@@ -134,10 +145,51 @@ def with_labels(mined: Mined, objects: Objects, seed: int = 0) -> Measures:
             both = (counted[mined.query] >= 0) & (counted[mined.query] == counted[mined.key])
             found[f"{name}{suffix}"] = _mean(both)
             found[f"{name}{suffix}_chance"] = _same_class_by_chance(mined, counted, len(objects.names))
-    counted = np.repeat(mined.mined, np.diff(objects.start)) & ~objects.difficult
-    found["recall"] = _mean(real.objects[counted])
-    found["recall_chance"] = _mean(chance.objects[counted])
+    return found | _found_objects(mined, objects, real, "") | _found_objects(mined, objects, chance, "_chance")
+
+
+def distinct(mined: Mined, most: float = DISTINCT_IOU) -> np.ndarray:
+    """Return which pairs say something new, bool [P], greedily in their order.
+
+    A pair says the same as an earlier one of the same query and neighbour if their query RoIs and their key RoIs both
+    overlap by an IoU of more than ``most``.
+    """
+    image_of = mined.image_of
+    first = np.flatnonzero(np.diff(image_of[mined.query], prepend=-1) | np.diff(image_of[mined.key], prepend=-1))
+    sizes = np.diff(np.append(first, len(mined.query)))
+    found = np.zeros(len(mined.query), bool)
+    by_size = np.argsort(-sizes, kind="stable")  # photos with about as many pairs are compared at once
+    while len(by_size):
+        longest = int(sizes[by_size[0]])
+        some = by_size[: max(1, TOGETHER // longest)]
+        there = np.arange(longest) < sizes[some, None]
+        places = first[some, None] + np.where(there, np.arange(longest), 0)
+        new = _distinct(mined.boxes[mined.query[places]], mined.boxes[mined.key[places]], there, most)
+        found[places[new]] = True
+        by_size = by_size[len(some) :]
     return found
+
+
+def _distinct(query: np.ndarray, key: np.ndarray, there: np.ndarray, most: float) -> np.ndarray:
+    """Return which pairs are distinct, bool [S, n]. query, key: their boxes [S, n, 4]. there: bool [S, n]."""
+    new = there.copy()
+    for i in range(1, new.shape[1]):
+        alike = new[:, :i] & (iou(query[:, i, None], query[:, :i]) > most)
+        alike &= iou(key[:, i, None], key[:, :i]) > most
+        new[:, i] &= ~alike.any(axis=1)
+    return new
+
+
+def _found_objects(mined: Mined, objects: Objects, cover: _Cover, suffix: str) -> Measures:
+    """Return the measures of what the boxes of a coverage find, by name with a suffix."""
+    own = np.repeat(mined.mined, np.diff(objects.start))
+    counted, single = own & ~objects.difficult, own & ~objects.crowd
+    with_object = np.bincount(np.repeat(np.arange(len(mined.sizes)), np.diff(objects.start)), single) > 0
+    found = {"recall": _mean(cover.overlaps.best[counted] >= OBJECT_IOU)}
+    found["corloc"] = corloc(cover.overlaps, with_object, single)
+    found |= {f"ar_{most}": value for most, value in average_recall(cover.overlaps, counted).items()}
+    found["mbo"] = mean_best_overlap(cover.overlaps, counted)
+    return {f"{name}{suffix}": value for name, value in found.items()}
 
 
 def object_classes(rois: np.ndarray, boxes: np.ndarray, classes: np.ndarray, part: bool = False) -> np.ndarray:
@@ -146,25 +198,24 @@ def object_classes(rois: np.ndarray, boxes: np.ndarray, classes: np.ndarray, par
     rois: [R, 4]. boxes: [G, 4] and classes: int64 [G], of the same image. The object of largest IoU counts. With
     ``part``, if no IoU is large enough, the object that holds most of the RoI counts; of several, the smallest.
     """
-    found = _cover(rois, boxes, classes)
-    return found.with_parts if part else found.classes
+    whole, parts, _ = _cover(rois, boxes, classes)
+    return parts if part else whole
 
 
 @dataclass(frozen=True)
 class _Cover:
-    """Coverage by RoIs: class of each RoI's object or -1, int64 [R]; the same with parts; which objects a RoI
-    overlaps enough, bool [G].
-    """
+    """Coverage by RoIs: class of each RoI's object or -1, int64 [R]; the same with parts; and all overlaps."""
 
     classes: np.ndarray
     with_parts: np.ndarray
-    objects: np.ndarray
+    overlaps: Overlaps
 
 
-def _cover(rois: np.ndarray, boxes: np.ndarray, classes: np.ndarray) -> _Cover:
+def _cover(rois: np.ndarray, boxes: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the class of each RoI's object or -1, int64 [B], the same with parts, and the IoUs, [B, G], of a photo."""
     if not len(boxes) or not len(rois):
         none = np.full(len(rois), -1, np.int64)
-        return _Cover(none, none, np.zeros(len(boxes), bool))
+        return none, none, np.zeros((len(rois), len(boxes)))
     shared, own, theirs = shared_area(rois[:, None], boxes[None]), area(rois)[:, None], area(boxes)
     overlap = shared / (own + theirs - shared)
     enough = overlap >= OBJECT_IOU
@@ -173,18 +224,22 @@ def _cover(rois: np.ndarray, boxes: np.ndarray, classes: np.ndarray) -> _Cover:
     by_size = np.argsort(theirs, kind="stable")
     holder = by_size[inside[:, by_size].argmax(axis=1)]
     parts = np.where((whole < 0) & (inside.max(axis=1) >= PART_INSIDE), classes[holder], whole)
-    return _Cover(whole.astype(np.int64), parts.astype(np.int64), enough.any(axis=0))
+    return whole.astype(np.int64), parts.astype(np.int64), overlap
 
 
 def _cover_all(mined: Mined, boxes: np.ndarray, objects: Objects) -> _Cover:
     """Compute the coverage image by image. boxes: of the RoIs, possibly moved."""
-    none = np.full(len(boxes), -1, np.int64)
-    found = _Cover(none, none.copy(), np.zeros(len(objects.boxes), bool))
+    classes, parts = np.full(len(boxes), -1, np.int64), np.full(len(boxes), -1, np.int64)
+    best, hits = np.zeros(len(objects.boxes)), [(np.empty((3, 0), np.int64), np.empty(0))]
     for i in range(len(mined.sizes)):
         here, there = slice(*mined.start[i : i + 2]), slice(*objects.start[i : i + 2])
-        own = _cover(boxes[here], objects.boxes[there], objects.classes[there])
-        found.classes[here], found.with_parts[here], found.objects[there] = own.classes, own.with_parts, own.objects
-    return found
+        classes[here], parts[here], overlap = _cover(boxes[here], objects.boxes[there], objects.classes[there])
+        best[there] = overlap.max(axis=0, initial=0.0)
+        rank, thing = np.nonzero(overlap >= HIT)
+        if len(rank):
+            hits.append((np.stack([rank, np.full(len(rank), i), thing + there.start]), overlap[rank, thing]))
+    rank, image, thing = np.concatenate([places for places, _ in hits], axis=1)
+    return _Cover(classes, parts, Overlaps(rank, image, thing, np.concatenate([values for _, values in hits]), best))
 
 
 def _moved(mined: Mined, rng: np.random.Generator) -> np.ndarray:

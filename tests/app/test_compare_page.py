@@ -6,7 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.pages.compare.page import _counterpart
-from orl_explorer.app.pages.compare.whole import cursor, measures
+from orl_explorer.app.pages.compare.whole import compared_measures, cursor
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.sets.comparison import ImageOverlap, kept_comparison, least_alike
 from orl_explorer.db.sets.read import find_set, pair_rows
@@ -137,11 +137,14 @@ def test_a_server_that_only_shows_writes_no_comparison(
 def test_measures_stand_side_by_side_with_their_difference(two: Workspace) -> None:
     first, second = (find_set(two.store, name) for name in ("demo-starter", "other"))
     assert first is not None and second is not None
-    rows = {row[0]: row[1:] for row in measures(first, second).itertuples(index=False, name=None)}
-    assert rows["setting: neighbors"] == ("4", "3", "-1")
-    assert rows["setting: pair ratio"] == ("0.1", "0.3", "+0.2")
+    tables = compared_measures(first, second)
+    assert [*tables] == ["Settings", "Pairs", "Boxes", "Coverage and hubs", "Similarity and margin"]
+    assert ("K · neighbours", "4", "3", "-1", "") in tables["Settings"]
+    assert ("N · pairs per neighbour, share of RoIs", "0.1", "0.3", "+0.2", "") in tables["Settings"]
     ours, theirs = (s.quality["pairs_per_image"] for s in (first, second))  # type: ignore[index]
-    assert rows["pairs per image"] == (f"{ours:.4g}", f"{theirs:.4g}", f"{theirs - ours:+.4g}")
+    assert tables["Pairs"][0][:4] == ("Pairs per photo", f"{ours:.4g}", f"{theirs:.4g}", f"{theirs - ours:+.4g}")
+    boxes = [row[0] for row in tables["Boxes"]]
+    assert boxes[boxes.index("CorLoc") + 1] == "… by chance"
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,14 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from orl_explorer.app.cli import app
-from orl_explorer.app.explorer.measures import WORDS, with_chance
+from orl_explorer.app.explorer.measures import with_chance
 from orl_explorer.app.pages.sets.page import attempted, consequences
 from orl_explorer.app.server.downloads import ROUTES, export_url
 from orl_explorer.db.models import CorrespondenceSet, Run
 from orl_explorer.db.people.tags import tag_pair, tag_photos
 from orl_explorer.db.people.verdicts import judge_pair
 from orl_explorer.db.runs.runs import add_run, run_by_id, update_run
+from orl_explorer.db.sets import write
 from orl_explorer.db.sets.manage import dependents
 from orl_explorer.db.sets.read import find_set, pairs_of
 from orl_explorer.train.errors import UserError
@@ -31,6 +32,7 @@ from orl_explorer.train.formats import SetFormat
 from orl_explorer.train.interchange.exports import export
 from orl_explorer.train.jobs import sets as work
 from orl_explorer.train.mining.orders import make_matches
+from orl_explorer.train.mining.quality import VERSION, kept_measures
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import words
@@ -145,12 +147,30 @@ def test_the_consequences_of_a_deletion_are_said_beforehand(here: Workspace) -> 
 
 
 def test_every_measure_has_words_and_its_chance_beside_it(here: Workspace) -> None:
-    quality = demo_set(here).quality
-    assert quality is not None
-    measured = with_chance(quality)
-    assert {m.name for m in measured} == {name for name in quality if not name.endswith("_chance")} <= set(WORDS)
-    same = next(m for m in measured if m.name == "same_class")
+    quality = kept_measures(demo_set(here))
+    groups = with_chance(quality)
+    assert [*groups] == ["Pairs", "Boxes", "Coverage and hubs", "Similarity and margin"]  # and none without words
+    measured = {m.name: m for some in groups.values() for m in some}
+    assert measured.keys() == {name for name in quality if not name.endswith("_chance")}
+    assert all(m.label and m.meaning for m in measured.values())
+    same = measured["same_class"]
     assert (same.label, same.value, same.chance) == ("Same class", quality["same_class"], quality["same_class_chance"])
+
+
+def test_a_set_that_an_earlier_version_measured_says_so_and_is_measured_again(here: Workspace, show: Show) -> None:
+    mined = demo_set(here)
+    now = kept_measures(mined)
+    write.keep_quality(here.store, mined.id, {"cycle": 0.125, "annotated_objects": now["annotated_objects"]})
+    said = CliRunner().invoke(app, ["sets", "show", "demo-starter", "--workspace", str(here.path)]).output
+    told = "An earlier version measured this set. Measure it again with `orl quality demo-starter`."
+    assert told in " ".join(said.split())
+    at = show("sets")
+    assert not at.exception
+    assert "An earlier version measured this set." in words(at)
+    assert "CorLoc" not in words(at)
+    press(at, "Measure now")
+    assert "An earlier version" not in words(at)
+    assert demo_set(here).quality == pytest.approx({"version": VERSION} | now)
 
 
 # The route -----------------------------------------------------------------------------------------------

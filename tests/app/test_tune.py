@@ -326,7 +326,7 @@ def numbers(cycle: float, missing: int = 0) -> Numbers:
 def test_a_heat_map_has_its_numbers_in_its_cells_and_frames_the_one_that_is_set() -> None:
     found = [numbers(0.5), None, numbers(0.25, 3), numbers(1)]
     grid = HeatGrid("pair_ratio", "neighbors", ["0.1", "0.2"], ["4", "8"], found)
-    figure = heat_map(grid, PAIRS[3], MineConfig(neighbors=4, pair_ratio=0.2))
+    figure = heat_map(grid, PAIRS[4], MineConfig(neighbors=4, pair_ratio=0.2))
     heat, marks = figure.data
     assert np.array_equal(heat.z, [[50, np.nan], [25, 100]], equal_nan=True)
     assert list(marks.text) == ["50.0 %", "25.0 %*", "100.0 %"]
@@ -340,9 +340,9 @@ def test_a_heat_map_has_its_numbers_in_its_cells_and_frames_the_one_that_is_set(
 @pytest.mark.parametrize(
     ("measure", "value", "other", "written", "difference"),
     [
-        (PAIRS[3], 0.5, 0.25, "50.0 %", "+25.0 points"),
-        (PAIRS[3], 0.5, 0.50001, "50.0 %", "±0"),
-        (PAIRS[1], 0.5, 0.625, "0.500", "−0.125"),
+        (PAIRS[4], 0.5, 0.25, "50.0 %", "+25.0 points"),
+        (PAIRS[4], 0.5, 0.50001, "50.0 %", "±0"),
+        (PAIRS[2], 0.5, 0.625, "0.500", "−0.125"),
         (REGIONS[0], 1643.5, 1600, "1,644", "+43.5"),
         (REGIONS[5], 29.75, None, "29.8", ""),
         (OBJECTS[0], None, 0.5, "–", ""),

@@ -31,7 +31,7 @@ from orl_explorer.train.mining.embed import BLOCK, embed_images, embed_rois, map
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.mining.forward import batched
 from orl_explorer.train.mining.place import Here, WorkPlace
-from orl_explorer.train.mining.quality import measure
+from orl_explorer.train.mining.quality import measure_and_keep
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress, Within, map_ahead, one_ahead, timed
 from orl_explorer.train.settings import check_precision
@@ -137,7 +137,7 @@ def publish_set_measured(
 ) -> CorrespondenceSet:
     """Measure the quality of a set whose rows are complete, and publish it."""
     progress.phase("Measuring quality", 1)
-    write.keep_quality(workspace.store, set_id, measure(workspace.store, set_id, dataset.annotation_count))
+    measure_and_keep(workspace.store, set_id, dataset.annotation_count)
     progress.advance()
     published = write.publish_set(workspace.store, set_id)
     progress.log(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.db.sets.whole import AnnotatedObjects, WholeSet, annotated_objects, whole_set
@@ -12,19 +13,38 @@ from orl_explorer.db.store import Store
 from orl_explorer.orl.measure.quality import Measures, Mined, Objects, with_labels, without_labels
 from orl_explorer.train.workspace import Workspace
 
+VERSION = 2  # of the measures, kept with them; 1, without a number, had no CorLoc, AR, mBO and distinct pairs
+KEY = "version"
+
 
 def quality_of(workspace: Workspace, name: str) -> Measures:
-    """Return the measures of a complete set, measured again if annotations of its photos have changed.
+    """Return the measures of a complete set, measured again if annotations of its photos or the measures have changed.
 
     Raises StoreError if there is no such set.
     """
     found = complete_set_named(workspace.store, name)
     objects = dataset_by_id(workspace.store, found.dataset_id).annotation_count
-    if found.quality is not None and found.quality["annotated_objects"] == objects:
-        return found.quality
-    measures = measure(workspace.store, found.id, objects)
-    keep_quality(workspace.store, found.id, measures)
+    kept = kept_measures(found)
+    if kept and not is_outdated(found) and kept["annotated_objects"] == objects:
+        return kept
+    return measure_and_keep(workspace.store, found.id, objects)
+
+
+def measure_and_keep(store: Store, set_id: int, annotated: int) -> Measures:
+    """Measure a set as ``measure`` does, and keep the measures with it."""
+    measures = measure(store, set_id, annotated)
+    keep_quality(store, set_id, {KEY: VERSION} | measures)
     return measures
+
+
+def kept_measures(mined: CorrespondenceSet) -> Measures:
+    """Return the measures that are kept with a set; none if it has not been measured."""
+    return {name: value for name, value in (mined.quality or {}).items() if name != KEY}
+
+
+def is_outdated(mined: CorrespondenceSet) -> bool:
+    """Return whether a set was measured when there were fewer measures or others."""
+    return mined.quality is not None and mined.quality.get(KEY, 1) != VERSION
 
 
 def measure(store: Store, set_id: int, annotated: int) -> Measures:
@@ -70,5 +90,6 @@ def as_objects(found: AnnotatedObjects, image_ids: np.ndarray) -> Objects:
         boxes=found.boxes,
         classes=np.array([number[c] for c in found.categories], np.int64),
         difficult=found.difficult,
+        crowd=found.crowd,
         names=names,
     )

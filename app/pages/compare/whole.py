@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from html import escape as html
 from pathlib import PurePosixPath
+from shlex import quote
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from orl_explorer.app.explorer.measures import CHANCE, with_chance
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.explore.component import PhotoTile, gallery
+from orl_explorer.app.pages.measured import tabs_of_measures
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.sets.comparison import BINS, Comparison, ImageOverlap, least_alike
 from orl_explorer.db.sets.read import images_by_id
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.quality import is_outdated, kept_measures
+from orl_explorer.train.settings import control
 from orl_explorer.train.words import plural
 
 PER_PAGE = 24
@@ -52,25 +56,42 @@ def draw_whole(place: Place, first: CorrespondenceSet, second: CorrespondenceSet
             config=PLAIN,
         )
     with st.expander("Settings and measures of both sets", expanded=True):
-        st.dataframe(measures(first, second), hide_index=True, width="stretch", height=430)
+        _measures(first, second)
     _photos(place, first, second)
 
 
 PLAIN = {"displaylogo": False, "displayModeBar": False}
 
 
-def measures(first: CorrespondenceSet, second: CorrespondenceSet) -> pd.DataFrame:
-    """Return a table of the settings that differ and of all measures, with the difference of numbers."""
+def _measures(first: CorrespondenceSet, second: CorrespondenceSet) -> None:
+    for name, mined in zip("AB", (first, second), strict=True):
+        if is_outdated(mined):
+            again = shell.code(f"orl quality {quote(mined.name)}")
+            st.caption(f"An earlier version measured {name}. Measure it again with {again}.")
+    tabs_of_measures(("", "A", "B", "B − A", "Meaning"), compared_measures(first, second))
+
+
+def compared_measures(first: CorrespondenceSet, second: CorrespondenceSet) -> dict[str, list[tuple[str, ...]]]:
+    """Return the settings that differ, and all measures by group: name, of both, difference of numbers, meaning."""
     ours, theirs = (MineConfig.of(s).model_dump() for s in (first, second))
-    rows = [(f"setting: {_words(n)}", ours[n], theirs[n]) for n in ours if ours[n] != theirs[n]]
-    kept = (first.quality or {}, second.quality or {})
-    rows += [(_words(name), kept[0].get(name), kept[1].get(name)) for name in {**kept[0], **kept[1]}]
-    shown = [(name, _number(a), _number(b), _difference(a, b)) for name, a, b in rows]
-    return pd.DataFrame(shown, columns=["Measure", "A", "B", "B − A"])
+    tables = {
+        "Settings": [
+            _compared(control(MineConfig, n).label, ours[n], theirs[n], "") for n in ours if ours[n] != theirs[n]
+        ]
+    }
+    kept = [kept_measures(s) for s in (first, second)]
+    for group, measured in with_chance(kept[0] | kept[1]).items():
+        rows = tables[group] = []
+        for m in measured:
+            rows.append(_compared(m.label, kept[0].get(m.name), kept[1].get(m.name), m.meaning))
+            if m.chance is not None:
+                chance = f"{m.name}{CHANCE}"
+                rows.append(_compared("… by chance", kept[0].get(chance), kept[1].get(chance), ""))
+    return {group: rows for group, rows in tables.items() if rows}
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def _compared(name: str, ours: object, theirs: object, meaning: str) -> tuple[str, ...]:
+    return name, _number(ours), _number(theirs), _difference(ours, theirs), meaning
 
 
 def _number(value: object) -> str:
@@ -110,7 +131,7 @@ def _similarities(first: CorrespondenceSet, second: CorrespondenceSet) -> go.Fig
 
 
 def _similarity_words(first: CorrespondenceSet, second: CorrespondenceSet) -> str:
-    means = [(s.quality or {}).get("similarity_median") for s in (first, second)]
+    means = [kept_measures(s).get("similarity_p50") for s in (first, second)]
     known = [f"{name} {mean:.3f}" for name, mean in zip("AB", means, strict=True) if mean is not None]
     return "Histograms of the pairs' cosine similarity in both sets" + (f"; medians: {', '.join(known)}" * bool(known))
 

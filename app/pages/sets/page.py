@@ -12,6 +12,7 @@ import streamlit as st
 
 from orl_explorer.app.explorer.measures import with_chance
 from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages.measured import tabs_of_measures
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.records import states
 from orl_explorer.app.server.downloads import export_url
@@ -24,6 +25,7 @@ from orl_explorer.db.sets.manage import Dependents, deleted_sets, dependents
 from orl_explorer.db.sets.read import sets
 from orl_explorer.train.jobs import sets as work
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.quality import is_outdated, kept_measures, quality_of
 from orl_explorer.train.settings import control
 from orl_explorer.train.words import plural
 
@@ -98,7 +100,7 @@ def _table(place: Place, complete: list[CorrespondenceSet]) -> None:
 
 
 def _row(mined: CorrespondenceSet, dataset: str, encoder: Encoder) -> dict[str, Any]:
-    percent = {name: 100 * value for name, value in (mined.quality or {}).items() if isinstance(value, int | float)}
+    percent = {name: 100 * value for name, value in kept_measures(mined).items()}
     return {
         "dataset": dataset,
         "encoder": f"{encoder.name}{' (supervised)' if encoder.supervised else ''}",
@@ -161,23 +163,25 @@ def _exports(mined: CorrespondenceSet) -> None:
 
 def _quality(mined: CorrespondenceSet) -> None:
     st.markdown("**Quality**")
-    if not mined.quality:
-        st.info(
-            f"Not measured yet. Measure it with {shell.code(f'orl quality {quote(mined.name)}')}.",
-            icon=":material/info:",
-        )
+    measures = kept_measures(mined)
+    if not measures or is_outdated(mined):
+        _offer_to_measure(mined, "An earlier version measured this set." if measures else "Not measured yet.")
+    if not measures:
         return
-    measured = with_chance(mined.quality)
-    table = {
-        "measure": [m.label for m in measured],
-        "value": [f"{m.value:,.4g}" for m in measured],
-        "by chance": ["" if m.chance is None else f"{m.chance:,.4g}" for m in measured],
-        "meaning": [m.meaning for m in measured],
-    }
-    if not any(table["by chance"]):
-        del table["by chance"]
+    if not measures.get("annotated_objects"):
         st.caption("The photos have no annotations, so measures of objects are missing.")
-    st.dataframe(table, hide_index=True, height=min(38 + 35 * len(measured), 640), key="quality")
+    groups = {
+        group: [(m.label, f"{m.value:,.4g}", "" if m.chance is None else f"{m.chance:,.4g}", m.meaning) for m in some]
+        for group, some in with_chance(measures).items()
+    }
+    tabs_of_measures(("", "Value", "By chance", "Meaning"), groups)
+
+
+def _offer_to_measure(mined: CorrespondenceSet, why: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.info(f"{why} Measure it with {shell.code(f'orl quality {quote(mined.name)}')}.", icon=":material/info:")
+        if not shell.read_only():
+            st.button("Measure now", key=f"measure-{mined.id}", on_click=_on_measure, args=(mined.name,))
 
 
 def _histogram(mined: CorrespondenceSet) -> None:
@@ -336,6 +340,10 @@ def _on_rename(set_id: int, name: str) -> None:
     if attempted(lambda: work.rename(shell.workspace(), name, new)):
         st.session_state["set"] = new
         st.toast(f"Renamed to {shell.escape(new)}.", icon=":material/check:")
+
+
+def _on_measure(name: str) -> None:
+    attempted(lambda: quality_of(shell.workspace(), name))
 
 
 def _on_delete(set_id: int, name: str) -> None:

@@ -47,6 +47,12 @@ REGIONS = (
 )
 PAIRS = (
     Measure("pairs_per_image", "Pairs per photo", False, "Pairs with all K neighbours"),
+    Measure(
+        "distinct_pairs_per_image",
+        "Distinct pairs per photo",
+        False,
+        "Pairs of the same two photos whose boxes overlap by IoU > 0.5 at both ends count once",
+    ),
     Measure("similarity_mean", "Similarity, mean", False, "Cosine similarity of the two RoIs of a pair"),
     Measure("margin_p50", "Margin, median", False, "Similarity of a pair minus that of the next best key there"),
     Measure("cycle", "Cycle", True, "Share of pairs where the key's nearest RoI in the query photo is the query RoI"),
@@ -59,14 +65,16 @@ OBJECTS = (
     Measure("key_is_object", "Key is object", True, "Share of pairs whose key RoI matches an annotated object"),
     Measure("same_class", "Same class", True, "Share of pairs whose RoIs match annotated objects of the same class"),
     Measure("recall", "Objects found", True, "Share of annotated objects that a RoI matches (IoU ≥ 0.5)"),
+    Measure("corloc", "CorLoc", True, "Share of photos whose first RoI matches any object (IoU ≥ 0.5)"),
+    Measure("ar_10", "AR@10", True, "Objects found by the first 10 RoIs, averaged over IoUs of 0.5 to 0.95 (COCO)"),
+    Measure("mbo", "mBO", True, "Mean best overlap: the IoU of an object with its best RoI, averaged over objects"),
 )
 TO_EMBED = Measure("missing", "RoIs to embed", False, "RoIs of the sample without a feature")
-# Measures that the heat map offers.
-SWEPT = {
-    m.name: m
-    for m in (
-        *(PAIRS[0], PAIRS[1], *OBJECTS[::2], OBJECTS[3], PAIRS[3], PAIRS[5], PAIRS[6], REGIONS[5]),
-        TO_EMBED,
+SWEPT = {  # measures that the heat map offers
+    name: next(m for m in (*REGIONS, *PAIRS, *OBJECTS, TO_EMBED) if m.name == name)
+    for name in (
+        *("pairs_per_image", "distinct_pairs_per_image", "similarity_mean", "query_is_object", "same_class", "recall"),
+        *("corloc", "cycle", "roi_coverage", "area_coverage", "rois", "missing"),
     )
 }
 

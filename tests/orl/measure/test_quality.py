@@ -7,7 +7,18 @@ import pytest
 
 from orl_explorer.orl.boxes import iou
 from orl_explorer.orl.measure import quality
-from orl_explorer.orl.measure.quality import Mined, Objects, object_classes, with_labels, without_labels
+from orl_explorer.orl.measure.quality import (
+    Measures,
+    Mined,
+    Objects,
+    distinct,
+    object_classes,
+    with_labels,
+    without_labels,
+)
+from tests.coco_recall import cocos_recall
+
+BOXES = ("corloc", "ar_1", "ar_10", "ar_100", "mbo")
 
 
 def hand_made() -> Mined:
@@ -33,6 +44,7 @@ def hand_made_objects() -> Objects:
         boxes=np.array([[0, 0, 50, 50], [50, 0, 50, 50], [0, 0, 50, 50], [55, 0, 45, 50], [90, 45, 4, 4]], float),
         classes=np.array([0, 1, 0, 1, 0]),  # dog, person
         difficult=np.array([False, False, False, False, True]),
+        crowd=np.zeros(5, bool),
         names=["dog", "person"],
     )
 
@@ -136,7 +148,7 @@ def test_chance_and_shares_equal_plain_loops() -> None:
         np.zeros((images, 1), np.float32), query, key, np.zeros(40, np.float32), np.zeros(40, np.float32),
         np.zeros(40, np.float32),
     )  # fmt: skip
-    objects = Objects(object_start, object_boxes, classes, np.zeros(12, bool), names)
+    objects = Objects(object_start, object_boxes, classes, np.zeros(12, bool), np.zeros(12, bool), names)
 
     def label(roi: int) -> int:
         image = int(np.searchsorted(start, roi, side="right")) - 1
@@ -213,12 +225,13 @@ def test_where_rois_and_objects_fill_their_photos_chance_finds_all_that_mining_f
         "key": np.array([2, 3]),
     }
     objects = Objects(
-        photos["start"], photos["boxes"].astype(float), np.array([0, 1, 0, 1]), np.zeros(4, bool), ["dog", "cat"]
+        photos["start"], photos["boxes"].astype(float), np.array([0, 1, 0, 1]), *np.zeros((2, 4), bool), ["dog", "cat"]
     )
     found = with_labels(Mined(**hand_made().__dict__ | photos), objects)
     shares = ("candidate_is_object", "query_is_object", "key_is_object", "same_class", "same_class_no_person")
     names = {f"{share}{part}{chance}" for share in shares for part in ("", "_or_part") for chance in ("", "_chance")}
-    assert found.keys() == names | {"recall", "recall_chance"}
+    names |= {f"{name}{chance}" for name in ("recall", *BOXES) for chance in ("", "_chance")}
+    assert found.keys() == names
     assert found == pytest.approx(dict.fromkeys(found, 1.0))
 
 
@@ -252,3 +265,134 @@ def test_of_several_rois_each_is_judged_by_itself() -> None:
 def test_a_roi_that_is_an_object_is_no_part_of_another() -> None:
     boxes, classes = np.array([[1, 0, 10, 10], [0, 0, 100, 100]], float), np.array([0, 1])
     assert object_classes(np.array([[0, 0, 10, 10]]), boxes, classes, part=True).tolist() == [0]
+
+
+# Boxes and objects, as published measures see them ------------------------------------------------------------
+
+
+def test_boxes_are_measured_against_objects_as_published() -> None:
+    objects = hand_made_objects()
+    found = with_labels(hand_made(), objects)
+    # Photo 0: both RoIs are objects exactly. Photo 1: the first is one; the second has an IoU of 40 / 45 with the
+    # other, enough at 8 of the 10 thresholds. Photo 2 has no object. The difficult object of photo 1 is not counted.
+    assert found["corloc"] == 1.0
+    assert found["ar_1"] == pytest.approx(2 / 4)
+    assert found["ar_10"] == found["ar_100"] == pytest.approx((3 + 0.8) / 4)
+    assert found["mbo"] == pytest.approx((3 + 40 / 45) / 4)
+    assert 0 < found["mbo_chance"] < found["mbo"]
+
+
+def test_a_photo_whose_only_object_is_difficult_is_located_and_one_with_only_a_crowd_does_not_count() -> None:
+    photos = {
+        "sizes": np.array([[100, 50]] * 4),
+        "start": np.array([0, 1, 2, 4, 5]),
+        "boxes": np.array([[0, 0, 50, 50], [0, 0, 50, 50], [50, 0, 50, 50], [0, 0, 50, 50], [0, 0, 9, 9]], np.int16),
+        "queries": np.array([0, 1, 2]),
+        "neighbors": np.array([[1], [0], [0]]),
+        "query": np.array([0]),
+        "key": np.array([1]),
+    }
+    everywhere = np.array([[0, 0, 50, 50]] * 4, float)
+    difficult, crowd = np.array([True, True, False, False]), np.array([False, True, False, False])
+    objects = Objects(np.arange(5), everywhere, np.zeros(4, np.int64), difficult, crowd, ["dog"])
+    found = with_labels(Mined(**hand_made().__dict__ | photos), objects)
+    assert found["corloc"] == 0.5  # photo 0 is found, 2 by its second box alone; 1 has a crowd; 3 is no query
+    assert (found["ar_1"], found["ar_10"], found["mbo"], found["recall"]) == (0.0, 1.0, 1.0, 1.0)  # of photo 2
+
+
+def test_objects_are_taken_once_by_the_best_ranked_box() -> None:
+    # Both boxes overlap the first object most. The second box takes the other object, where its IoU, 0.6, is enough.
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8]], np.int16)
+    objects = np.array([[0, 0, 10, 10], [0, 2, 10, 8]], float)
+    found = measured(np.array([0, 2]), boxes, np.array([0, 2]), objects)
+    assert found["ar_1"] == pytest.approx(1 / 2)
+    assert found["ar_10"] == pytest.approx((1 + 0.3) / 2)
+    assert found["mbo"] == pytest.approx((1 + 0.8) / 2)
+
+
+def measured(
+    start: np.ndarray,
+    boxes: np.ndarray,
+    object_start: np.ndarray,
+    objects: np.ndarray,
+    ignored: np.ndarray | None = None,
+) -> Measures:
+    """Measure boxes of photos of 200 x 200."""
+    images, nobody = len(start) - 1, np.zeros(len(objects), bool) if ignored is None else ignored
+    nothing = {"query": np.array([0]), "key": np.array([0]), "neighbors": np.zeros((images, 1), int)}
+    photos = {"sizes": np.full((images, 2), 200), "start": start, "boxes": boxes, "queries": np.arange(images)}
+    classes = np.zeros(len(objects), np.int64)
+    return with_labels(
+        Mined(**hand_made().__dict__ | photos | nothing),
+        Objects(object_start, objects, classes, nobody, nobody, ["dog"]),
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_average_recall_equals_that_of_cocos_evaluator(seed: int) -> None:
+    pytest.importorskip("faster_coco_eval")
+    rng = np.random.default_rng(seed)
+    boxes_of, objects_of = rng.integers(0, 130, 40), rng.integers(0, 6, 40)
+    start, object_start = (np.concatenate([[0], np.cumsum(counts)]) for counts in (boxes_of, objects_of))
+    objects = random_boxes(rng, object_start[-1])
+    boxes = random_boxes(rng, start[-1])
+    near = rng.random(len(boxes)) < 0.5  # half of the boxes lie about an object of their photo, if there is one
+    for i in range(40):
+        if objects_of[i]:
+            own = np.flatnonzero(near[start[i] : start[i + 1]]) + start[i]
+            chosen = objects[rng.integers(object_start[i], object_start[i + 1], len(own))]
+            boxes[own] = np.maximum(chosen + rng.integers(-8, 9, chosen.shape), [0, 0, 1, 1])
+    crowd = rng.random(len(objects)) < 0.2
+    found = measured(start, boxes.astype(np.int16), object_start, objects.astype(float), crowd)
+    theirs = cocos_recall(start, boxes, object_start, objects, crowd)
+    assert (found["ar_1"], found["ar_10"], found["ar_100"]) == pytest.approx(theirs, abs=1e-12)
+    assert 0 < found["ar_1"] < found["ar_10"] < found["ar_100"] < 1
+
+
+def random_boxes(rng: np.random.Generator, count: int) -> np.ndarray:
+    return np.concatenate([rng.integers(0, 120, (count, 2)), rng.integers(1, 80, (count, 2))], axis=1)
+
+
+# Distinct pairs ----------------------------------------------------------------------------------------------
+
+
+def test_pairs_of_two_photos_that_overlap_at_both_ends_count_once() -> None:
+    # Photo 0 has RoIs 0 to 3, photo 1 has 4 to 6. 0 and 1 overlap by 0.8, 0 and 3 by 0.5; 4 and 5 by 0.6.
+    rois = [[0, 0, 10, 10], [0, 0, 10, 8], [50, 50, 9, 9], [0, 0, 10, 5], [0, 0, 10, 10], [0, 4, 10, 6], [60, 60, 9, 9]]
+    photos = {
+        "sizes": np.full((2, 2), 100),
+        "start": np.array([0, 4, 7]),
+        "boxes": np.array(rois, np.int16),
+        "queries": np.arange(2),
+        "neighbors": np.array([[1], [0]]),
+        # new, the same at both ends, another key, exactly half, another query, then from the other photo: new
+        "query": np.array([0, 1, 1, 3, 2, 4]),
+        "key": np.array([4, 5, 6, 4, 5, 0]),
+    }
+    mined = Mined(**hand_made().__dict__ | photos)
+    assert distinct(mined).tolist() == [True, False, True, True, True, True]
+    assert without_labels(mined)["distinct_pairs_per_image"] == 2.5
+    assert distinct(mined, most=0.4).tolist() == [True, False, True, False, True, True]
+    assert distinct(mined, most=1.0).all()
+
+
+def test_distinct_pairs_equal_a_plain_loop_in_however_many_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    start = np.arange(0, 61, 10)
+    boxes = random_boxes(rng, 60).astype(np.int16) // [4, 4, 1, 1]
+    sizes = rng.integers(0, 30, 30)
+    two = np.array([(i, j) for i in range(6) for j in range(6) if i != j])
+    ends = [rng.permuted(np.stack(np.divmod(np.arange(100), 10), 1), axis=0)[:n] for n in sizes]
+    pairs = np.concatenate([start[two[i]] + some for i, some in enumerate(ends)])
+    photos = {"sizes": np.full((6, 2), 200), "start": start, "boxes": boxes, "query": pairs[:, 0], "key": pairs[:, 1]}
+    mined = Mined(**hand_made().__dict__ | photos)
+    expected: list[bool] = []
+    for n, (q, k) in enumerate(pairs):
+        same = [m for m in range(n) if expected[m] and (pairs[m] // 10 == pairs[n] // 10).all()]
+        expected.append(
+            not any(iou(boxes[q], boxes[pairs[m, 0]]) > 0.5 and iou(boxes[k], boxes[pairs[m, 1]]) > 0.5 for m in same)
+        )
+    assert 0.3 < np.mean(expected) < 0.95
+    assert distinct(mined).tolist() == expected
+    monkeypatch.setattr(quality, "TOGETHER", 50)
+    assert distinct(mined).tolist() == expected

@@ -12,8 +12,10 @@ from sqlalchemy import text
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.sets import read
 from orl_explorer.db.sets.whole import annotated_objects, whole_set
-from orl_explorer.train.mining.quality import as_mined, as_objects, quality_of
+from orl_explorer.db.sets.write import keep_quality
+from orl_explorer.train.mining.quality import VERSION, as_mined, as_objects, is_outdated, kept_measures, quality_of
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.coco_recall import cocos_recall
 
 
 @pytest.fixture
@@ -23,8 +25,9 @@ def mined(mined_workspace: Workspace, tmp_path: Path) -> Workspace:
 
 
 def test_mining_leaves_its_quality_with_the_set(mined: Workspace) -> None:
-    kept = read.complete_set_named(mined.store, "demo-starter").quality
-    assert kept is not None
+    stored = read.complete_set_named(mined.store, "demo-starter")
+    kept = kept_measures(stored)
+    assert stored.quality == kept | {"version": VERSION}
     assert kept["annotated_objects"] == dataset_named(mined.store, "demo").annotation_count
     assert quality_of(mined, "demo-starter") == kept
     assert kept["same_class"] > kept["same_class_chance"]  # or the demo would be a poor one
@@ -49,6 +52,41 @@ def test_new_annotations_are_measured_and_a_set_without_them_says_nothing_of_obj
     found = quality_of(mined, "demo-starter")
     assert found["same_class_or_part"] == 1.0
     assert found["same_class_or_part_chance"] == pytest.approx(1.0)
+
+
+def test_a_set_that_an_earlier_version_measured_is_measured_again(mined: Workspace) -> None:
+    found = read.complete_set_named(mined.store, "demo-starter")
+    now = kept_measures(found)
+    keep_quality(mined.store, found.id, {"cycle": 0.125, "annotated_objects": now["annotated_objects"]})
+    old = read.complete_set_named(mined.store, "demo-starter")
+    assert is_outdated(old) and not is_outdated(found)
+    assert kept_measures(old)["cycle"] == 0.125
+    assert quality_of(mined, "demo-starter") == now
+    again = read.complete_set_named(mined.store, "demo-starter")
+    assert kept_measures(again) == now and not is_outdated(again)
+
+
+def test_the_boxes_of_a_mined_set_are_measured_as_cocos_evaluator_does(mined: Workspace) -> None:
+    pytest.importorskip("faster_coco_eval")
+    whole = whole_set(mined.store, read.complete_set_named(mined.store, "demo-starter").id)
+    found, ids = as_mined(whole), whole.images[:, 0]
+    objects = as_objects(annotated_objects(mined.store, ids.tolist()), ids)
+    theirs = cocos_recall(found.start, found.boxes, objects.start, objects.boxes, objects.difficult)
+    measures = quality_of(mined, "demo-starter")
+    assert (measures["ar_1"], measures["ar_10"], measures["ar_100"]) == pytest.approx(theirs, abs=1e-12)
+    assert measures["corloc"] > measures["corloc_chance"]
+
+
+def test_what_coco_marks_is_a_crowd_and_what_voc_marks_is_a_difficult_object(mined: Workspace) -> None:
+    ids = [image.id for image in read.set_images(mined.store, read.complete_set_named(mined.store, "demo-starter").id)]
+    with mined.store.session() as session:
+        session.execute(text("UPDATE annotation SET difficult = (id = 1)"))
+    found = annotated_objects(mined.store, ids)
+    assert (found.difficult.sum(), found.crowd.tolist()) == (1, found.difficult.tolist())
+    with mined.store.session() as session:
+        session.execute(text("UPDATE dataset SET layout = 'voc'"))
+    found = annotated_objects(mined.store, ids)
+    assert (found.difficult.sum(), found.crowd.sum()) == (1, 0)
 
 
 def test_the_arrays_are_the_rows_of_the_store(mined: Workspace) -> None:
