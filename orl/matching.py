@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+Alike = tuple[np.ndarray, np.ndarray]  # which RoIs of two images are nearly the same, bool [B_q, B_q], [B_k, B_k]
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -39,15 +41,23 @@ def top_pairs(
     pair_ratio: float,
     min_similarity: float = -1.0,
     bonus: np.ndarray | None = None,
+    *,
+    consistent_only: bool = False,
+    alike: Alike | None = None,
 ) -> Pairs:
     """Keep the largest entries of the similarity matrix M = Q K^T of two images' RoIs (Sec. 3.2).
 
     query: float32 [B_q, D], key: float32 [B_k, D], rows L2-normalised. A RoI may occur in several pairs.
     bonus: float32 [B_q, B_k], added to M to choose and order the pairs (not in the paper). Similarity, margin, cycle
     and the comparison with min_similarity use M alone.
+    consistent_only: keep only pairs whose key has the query RoI as its most similar one (``Pairs.cycle``; not in the
+    paper). Others are left out before the best are chosen, so that they take no place.
+    alike: the RoIs of each image that are nearly the same. Of two pairs whose RoIs are alike in both images, only the
+    better one is kept, and takes one place (not in the paper).
     Equal entries are ordered row by row, so that the result does not depend on the sort.
     """
-    return largest(cosines(query, key), pair_ratio, min_similarity, bonus)
+    matrix = cosines(query, key)
+    return largest(matrix, pair_ratio, min_similarity, bonus, consistent_only=consistent_only, alike=alike)
 
 
 def cosines(query: np.ndarray, key: np.ndarray) -> np.ndarray:
@@ -56,19 +66,48 @@ def cosines(query: np.ndarray, key: np.ndarray) -> np.ndarray:
 
 
 def largest(
-    matrix: np.ndarray, pair_ratio: float, min_similarity: float = -1.0, bonus: np.ndarray | None = None
+    matrix: np.ndarray,
+    pair_ratio: float,
+    min_similarity: float = -1.0,
+    bonus: np.ndarray | None = None,
+    *,
+    consistent_only: bool = False,
+    alike: Alike | None = None,
 ) -> Pairs:
     """Return the ``top_pairs`` of two images from their cosines, float32 [B_q, B_k]."""
-    flat = matrix.ravel()
+    flat, count = matrix.ravel(), pair_count(pair_ratio, len(matrix))
     allowed = np.arange(flat.size) if flat.min() >= min_similarity else np.flatnonzero(flat >= min_similarity)
+    if consistent_only:
+        allowed = allowed[(matrix >= matrix.max(axis=0)).ravel()[allowed]]
     worth = (flat if bonus is None else flat + bonus.astype(np.float32, copy=False).ravel())[allowed]
-    count = min(pair_count(pair_ratio, len(matrix)), flat.size, allowed.size)
+    if alike is not None:
+        return _measured(matrix, *_best_unlike(matrix.shape, allowed, worth, count, alike))
+    count = min(count, allowed.size)
     if count:
         at_least = np.flatnonzero(worth >= np.partition(worth, worth.size - count)[worth.size - count])
         best = allowed[at_least[np.argsort(-worth[at_least], kind="stable")][:count]]
     else:
         best = allowed
     return _measured(matrix, *np.unravel_index(best, matrix.shape))
+
+
+def _best_unlike(
+    shape: tuple[int, ...], allowed: np.ndarray, worth: np.ndarray, count: int, alike: Alike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of the best entries, greedily, without those that are like a better one, int64 [n]."""
+    left, (queries, keys) = np.full(shape, -np.inf, np.float32), alike
+    left.ravel()[allowed] = worth
+    best: list[int] = []
+    while len(best) < count:
+        here = int(left.argmax())
+        row, column = divmod(here, shape[1])
+        if left[row, column] == -np.inf:
+            break
+        best.append(here)
+        left[queries[row][:, None] & keys[column]] = -np.inf
+        left[row, column] = -np.inf
+    rows, columns = np.unravel_index(np.array(best, np.int64), shape)
+    return rows, columns
 
 
 def measure_pairs(query: np.ndarray, key: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Pairs:

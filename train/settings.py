@@ -165,6 +165,8 @@ def slider(settings: type[Settings], name: str) -> tuple[float, float, float]:
 
 def as_text(value: Value) -> str:
     """Format a value for URLs and captions."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return value if isinstance(value, str) else f"{value:g}"
 
 

@@ -105,7 +105,7 @@ def match_photos(
         raw = selective_search(np.asarray(photo), seed, config.proposal_scale, config.segment_size)
         found = candidates(Image(width=photo.width, height=photo.height), raw, config, attention)
         features = _embedded(photo, found.filtered.boxes, embed)
-        sides.append((found.filtered.boxes, describe(features, found.objectness, config)))
+        sides.append((found.filtered.boxes, describe(features, found.filtered.boxes, found.objectness, config)))
     (query_rois, own), (key_rois, other) = sides
     pairs = match(own, other, config)
     columns: dict[str, np.ndarray] = {"query": pairs.query, "key": pairs.key, "similarity": pairs.similarity}

@@ -19,6 +19,7 @@ from orl_explorer.db.sets.manage import dependents
 from orl_explorer.db.sets.read import sets as all_sets
 from orl_explorer.train.jobs import sets as work
 from orl_explorer.train.mining.quality import is_outdated, kept_measures
+from orl_explorer.train.settings import as_text
 from orl_explorer.train.workspace import Workspace, open_to_look, open_workspace
 
 sets_app = typer.Typer(help="List, show, rename and delete correspondence sets.", invoke_without_command=True)
@@ -41,7 +42,7 @@ def list_sets(workspace: Where = None, json: Json = False) -> None:
         return
     table = TextTable("name", "dataset", "encoder", "photos", "pairs", "differs from paper")
     for mined in all_sets(opened.store, complete_only=False):
-        changed = (f"{name} {value}" for name, (value, _) in work.differences_from_paper(mined).items())
+        changed = (f"{name} {as_text(value)}" for name, (value, _) in work.differences_from_paper(mined).items())
         where = _from(opened, mined.dataset_id, mined.encoder_id)
         unfinished = "" if mined.status == "complete" else " (unfinished)"
         counts = str(mined.image_count), str(mined.pair_count)
@@ -83,8 +84,8 @@ def show_set(name: SetArgument, json: Json = False, workspace: Where = None) -> 
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
         table.add_row(fact.replace("_", " "), "" if shown is None else str(shown))
     for setting, value in mined.params.items():
-        paper = f"  (paper: {different[setting][1]})" if setting in different else ""
-        table.add_row(f"  {setting}", f"{value}{paper}")
+        paper = f"  (paper: {as_text(different[setting][1])})" if setting in different else ""
+        table.add_row(f"  {setting}", f"{as_text(value)}{paper}")
     out.print(table)
     out.print(*measure_tables(kept_measures(mined)))
     if is_outdated(mined):

@@ -115,7 +115,8 @@ def _option(settings: type[Settings], name: str, presets: Mapping[str, Settings]
     if get_origin(kind) is Literal:
         kind, option = str, one_of(get_args(kind), _flag(name), help=said)
     else:
-        option = typer.Option(_flag(name), help=said)
+        flag = f"{_flag(name)}/--no-{_flag(name)[2:]}" if kind is bool else _flag(name)
+        option = typer.Option(flag, help=said)
     annotation = Annotated[Optional[kind], option]  # noqa: UP045 - kind is a value
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

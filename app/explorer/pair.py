@@ -85,7 +85,7 @@ class Asked:
     def needs_all(self) -> bool:
         """Whether the boxes of all neighbours are needed, not only of the one on screen."""
         asks_for_matches = self.roi is not None and self.roi.side == "query" and not self.roi.rejected
-        return self.config.min_similarity > -1 or asks_for_matches
+        return self.config.may_keep_fewer or asks_for_matches
 
 
 @dataclass(frozen=True)
@@ -172,10 +172,11 @@ class Looked:
     """The data of a view.
 
     held: whether the set holds the query; else this is what mining would find for it. rank: of the neighbour on screen.
-    similar: cosines of all RoIs of the two, float32 [B_q, B_k]. outside: the selected pair if it is not kept. matches:
-    of the clicked RoI. explained: what would keep the clicked raw box, or "". agreement: number of the set's pairs that
-    the approximation also finds, and number of the set's pairs; None without approximation, or if the set does not hold
-    the query. following: the next query. missing: work that was done for this view.
+    similar: cosines of all RoIs of the two, float32 [B_q, B_k]. outside: the selected pair if it is not kept; refused:
+    the rule that keeps it out, "" if there are N better ones. matches: of the clicked RoI. explained: what would keep
+    the clicked raw box, or "". agreement: number of the set's pairs that the approximation also finds, and number of
+    the set's pairs; None without approximation, or if the set does not hold the query. following: the next query.
+    missing: work that was done for this view.
     """
 
     config: MineConfig
@@ -188,6 +189,7 @@ class Looked:
     similar: np.ndarray
     selected: PairName | None
     outside: RankedPair | None
+    refused: str
     roi: RoiName | None
     matches: tuple[RoiMatch, ...] | None
     explained: str
@@ -231,13 +233,15 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
     def judged(q: int, k: int) -> Judgement | None:
         return verdicts.get((as_box(query.boxes[q]), key.image.id, as_box(key.boxes[k])))
 
-    pairs = _ranked(choose_pairs(similar, rois[0].merit, rois[1].merit, config), judged)
-    selected, outside = asked.pair, None
+    kept = choose_pairs(similar, rois[0].traits, rois[1].traits, config)
+    pairs = _ranked(kept, judged)
+    selected, outside, refused = asked.pair, None, ""
     if selected and not (selected.q < len(query.boxes) and selected.k < len(key.boxes)):
         selected = None
     if selected and selected not in {(pair.q, pair.k) for pair in pairs}:
         place = preview.rank_of(similar, *rois, selected)
         outside = RankedPair(place, *selected, float(similar[selected]), judged(*selected))
+        refused = preview.refused(similar, *rois, selected, kept, config)
     return Looked(
         config=config,
         held=held,
@@ -249,6 +253,7 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
         similar=similar,
         selected=selected,
         outside=outside,
+        refused=refused,
         roi=asked.roi,
         matches=_matches(subject, asked.roi, query, key, sides) if asked.roi else None,
         explained=_explained(subject, asked.roi, query, key, config) if asked.roi else "",

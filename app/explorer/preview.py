@@ -20,7 +20,7 @@ from orl_explorer.db.photos import digests_of, photo_roots
 from orl_explorer.db.sets import read, write
 from orl_explorer.db.sets.read import NeighborImage
 from orl_explorer.orl.boxes import BoxRules, Filtered
-from orl_explorer.orl.matching import nearest_to, pair_count
+from orl_explorer.orl.matching import Pairs, nearest_to, pair_count
 from orl_explorer.train.mining import candidates
 from orl_explorer.train.mining.candidates import Described
 from orl_explorer.train.mining.config import MineConfig
@@ -145,15 +145,15 @@ def agreement(subject: PreviewSubject, query: Image, key: Image) -> tuple[int, i
 
 def described_side(subject: PreviewSubject, side: FilteredPhoto, config: MineConfig) -> Described:
     """Return the features and merits of a photo's candidates. Embed those without a feature."""
-    return candidates.describe(features(subject, side), side.candidates.objectness, config)
+    return candidates.describe(features(subject, side), side.boxes, side.candidates.objectness, config)
 
 
 def pair_total(subject: PreviewSubject, query: Described, key: FilteredPhoto | None, config: MineConfig) -> int | None:
     """Return the number of pairs of the query with a neighbour; None if it would need a forward pass.
 
-    Without a minimum similarity, the neighbour's boxes are not needed: N is a share of the query's RoIs.
+    If every pair may be kept, the neighbour's boxes are not needed: N is a share of the query's RoIs.
     """
-    if config.min_similarity <= -1:
+    if not config.may_keep_fewer:
         return pair_count(config.pair_ratio, len(query.features))
     if key is None or missing_boxes(subject, key):
         return None
@@ -189,10 +189,27 @@ def rank_of(similar: np.ndarray, query: Described, key: Described, pair: tuple[i
 
     Equal ones come in row-major order.
     """
-    bonus = candidates.bonus(query.merit, key.merit)
+    bonus = candidates.bonus(query.traits.merit, key.traits.merit)
     worth = (similar if bonus is None else similar + bonus).ravel()
     here = pair[0] * similar.shape[1] + pair[1]
     return 1 + int((worth > worth[here]).sum()) + int((worth[:here] == worth[here]).sum())
+
+
+def refused(
+    similar: np.ndarray, query: Described, key: Described, pair: tuple[int, int], kept: Pairs, config: MineConfig
+) -> str:
+    """Return the rule that keeps a pair out, whatever its rank; "" if there is none. similar: float32 [B_q, B_k]."""
+    if similar[pair] < config.min_similarity:
+        return f"below min similarity {config.min_similarity:g}"
+    if config.consistent_only and similar[pair] < similar[:, pair[1]].max():
+        return "its way back ends at another RoI"
+    if query.traits.alike is not None and key.traits.alike is not None:
+        alike = query.traits.alike[pair[0], kept.query] & key.traits.alike[pair[1], kept.key]
+        worth = rank_of(similar, query, key, pair)
+        ranks = [rank_of(similar, query, key, other) for other in zip(kept.query[alike], kept.key[alike], strict=True)]
+        if any(rank < worth for rank in ranks):
+            return "a better pair of nearly the same boxes is kept"
+    return ""
 
 
 def explain(side: FilteredPhoto, most: int | None = None) -> list[Rejected]:

@@ -153,7 +153,7 @@ def free_name(subject: PreviewSubject, config: MineConfig) -> str:
     paper, parts = MINE_PRESETS["paper"], []
     for name, value in config:
         if value != getattr(paper, name):
-            parts.append(value if isinstance(value, str) else f"{URL[name]}{value:g}")
+            parts.append(value if isinstance(value, str) else URL[name] if value is True else f"{URL[name]}{value:g}")
     stem = "-".join([subject.dataset.name, subject.encoder.name, *parts])
     name, number = stem, 1
     while find_set(subject.workspace.store, name) is not None:

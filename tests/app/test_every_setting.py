@@ -39,9 +39,11 @@ SLID: dict[str, tuple[str, str, str, tuple[float, float, float], str]] = {
     "min_similarity": ("--min-similarity", "sim", "Min similarity", (-1.0, 1.0, 0.01), "%.2f"),
     "object_weight": ("--object-weight", "obj", "Objectness in pairs", (0.0, 3.0, 0.05), "%.2f"),
     "sparse_weight": ("--sparse-weight", "sparse", "Sparseness in pairs", (0.0, 3.0, 0.05), "%.2f"),
+    "distinct_iou": ("--distinct-iou", "distinct", "Distinct pairs, max IoU", (0.3, 1.0, 0.05), "%.2f"),
 }
 # The same of what is picked: flag, parameter, label, and its choices in words.
 PICKED: dict[str, tuple[str, str, str, list[str]]] = {
+    "consistent_only": ("--consistent-only", "consistent", "Consistent pairs only", ["no", "yes"]),
     "ranked_by": ("--ranked-by", "ranked", "Order of raw boxes", ["search order", "likely objects"]),
     "fallback": ("--fallback", "fall", "Photo without RoIs gets", ["first raw box", "whole photo"]),
     "proposals": ("--proposals", "props", "Raw boxes", ["selective search", "annotated boxes"]),
@@ -65,6 +67,8 @@ GRIDS: dict[str, tuple[float | str, ...]] = {
     "min_similarity": (-1, 0.3, 0.5, 0.7),
     "object_weight": (0, 0.25, 0.5, 1),
     "sparse_weight": (0, 0.25, 0.5, 1),
+    "consistent_only": (False, True),
+    "distinct_iou": (0.3, 0.5, 0.75, 1),
     "ranked_by": ("search", "objectness"),
 }
 
@@ -108,6 +112,8 @@ def test_a_setting_is_explained_and_named(name: str) -> None:
 def test_a_setting_is_given_by_its_flag_or_by_set_but_not_by_both(mined_with: Any, name: str) -> None:
     value = another(name)
     flag, assignment = [f"--{name.replace('_', '-')}", as_text(value)], ["--set", f"{name}={as_text(value)}"]
+    if value is True:
+        flag.pop()
     assert mined_with(*flag) == mined_with(*assignment) == MineConfig(**{name: value})
     with pytest.raises(UserError) as refused:
         mined_with(*flag, *assignment)
@@ -196,7 +202,8 @@ def test_a_new_set_is_named_by_what_differs_from_the_paper(here: Workspace) -> N
 def test_a_caption_says_all_that_is_always_in_sight() -> None:
     expected = [
         *("K 10", "N 0.1", "min size 96", "max aspect 3", "max IoU 0.5", "max RoIs 100", "min similarity -1"),
-        *("objectness in pairs 0", "sparseness in pairs 0", "ranked by search", "fallback first"),
+        *("objectness in pairs 0", "sparseness in pairs 0", "consistent pairs only no", "max IoU of pairs 1"),
+        *("ranked by search", "fallback first"),
     ]
     said = forms.settings_described(MineConfig()).split(", ")
     assert [words for words in said if words in expected] == expected

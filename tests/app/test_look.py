@@ -184,6 +184,7 @@ BY_HAND = Looked(
     similar=np.array([[0.125], [0.5]], np.float32),
     selected=PairName(0, 0),
     outside=RankedPair(2, 0, 0, 0.125, "wrong"),
+    refused="",
     roi=RoiName("query", False, 1),
     matches=(RoiMatch(1, 8), RoiMatch(2, 9, 0, (1, 2, 96, 97), 0.5)),
     explained="",

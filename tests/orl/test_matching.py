@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orl_explorer.orl.matching import measure_pairs, nearest_neighbors, nearest_to, pair_count, top_pairs
+from orl_explorer.orl.matching import (
+    Pairs,
+    largest,
+    measure_pairs,
+    nearest_neighbors,
+    nearest_to,
+    pair_count,
+    top_pairs,
+)
 
 # Small whole numbers: every product is exact, and equal similarities are common.
 rows = st.lists(st.tuples(*[st.integers(-2, 2)] * 3), min_size=1, max_size=12)
@@ -193,3 +201,66 @@ def test_a_tie_wider_than_any_first_look_is_followed_to_its_end_in_every_block(b
     features = np.repeat(np.array([[1, 0], [0, 1]], np.float32), [5, 35], axis=0)
     ids = np.arange(40)
     assert nearest_neighbors(features, ids, 3, block=block).ids.tolist() == slow_neighbors(features, ids, 3)
+
+
+# Consistent and distinct pairs --------------------------------------------------------------------------------
+
+
+def test_inconsistent_pairs_take_no_place_if_only_consistent_ones_are_kept() -> None:
+    query = np.array([[1, 0], [0.96, 0.28], [0, 1]], np.float32)
+    key = np.array([[1, 0], [0.28, 0.96]], np.float32)
+    # M: 1 and 0.28; 0.96 and 0.5376; 0 and 0.96. The way back from key 0 ends at query 0, from key 1 at query 2.
+    two = 0.67  # of three
+    assert named(top_pairs(query, key, two)) == [(0, 0), (1, 0)]
+    assert named(top_pairs(query, key, two, consistent_only=True)) == [(0, 0), (2, 1)]
+    assert named(top_pairs(query, key, 1.0, consistent_only=True)) == [(0, 0), (2, 1)]
+    assert top_pairs(query, key, 1.0, consistent_only=True).cycle.tolist() == [True, True]
+    assert named(top_pairs(query, key, 1.0, 0.97, consistent_only=True)) == [(0, 0)]
+
+
+def named(found: Pairs) -> list[tuple[int, int]]:
+    return list(zip(found.query.tolist(), found.key.tolist(), strict=True))
+
+
+def test_pairs_of_nearly_the_same_rois_take_one_place() -> None:
+    matrix = np.array([[0.9, 0.8, 0.1], [0.7, 0.6, 0.5], [0.4, 0.3, 0.2]], np.float32)
+    queries = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], bool)  # 0 and 1 are alike
+    keys = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], bool)
+    found = largest(matrix, 1.0, alike=(queries, keys))
+    # 0.9 covers 0.8, 0.7 and 0.6; 0.5 has another key; 0.4 has another query and covers 0.3.
+    assert found.similarity.tolist() == pytest.approx([0.9, 0.5, 0.4])
+    assert named(found) == [(0, 0), (1, 2), (2, 0)]
+    assert len(largest(matrix, 0.4, alike=(queries, keys))) == 1
+    assert largest(matrix, 1.0, 0.45, alike=(queries, keys)).similarity.tolist() == pytest.approx([0.9, 0.5])
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None)
+def test_distinct_and_consistent_pairs_equal_the_slow_loop(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, columns = rng.integers(1, 9, 2)
+    matrix = rng.choice(np.linspace(-1, 1, 9), (rows, columns)).astype(np.float32)  # with equal entries
+    bonus = rng.choice([0, 0.25, 0.5], (rows, columns)).astype(np.float32) if rng.random() < 0.5 else None
+    alike = tuple(np.eye(n, dtype=bool) | (lambda m: m | m.T)(rng.random((n, n)) < 0.2) for n in (rows, columns))
+    ratio, least, consistent = rng.choice([0.1, 0.5, 1.0, 3.0]), rng.choice([-1.0, 0.0]), bool(rng.random() < 0.5)
+
+    worth = matrix if bonus is None else matrix + bonus
+    order = sorted(np.ndindex(rows, columns), key=lambda place: (-worth[place], place))
+    kept: list[tuple[int, int]] = []
+    for q, k in order:
+        allowed = matrix[q, k] >= least and (not consistent or matrix[q, k] == matrix[:, k].max())
+        new = not any(alike[0][q, other] and alike[1][k, its] for other, its in kept)
+        if allowed and new and len(kept) < max(1, int(ratio * rows)):
+            kept.append((q, k))
+    found = largest(matrix, ratio, least, bonus, consistent_only=consistent, alike=alike)
+    assert named(found) == kept
+    assert found.similarity.tolist() == [matrix[place] for place in kept]
+
+
+def test_without_alike_rois_all_pairs_are_distinct() -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.random((30, 40), np.float32)
+    nobody = np.eye(30, dtype=bool), np.eye(40, dtype=bool)
+    plain, found = largest(matrix, 1.0), largest(matrix, 1.0, alike=nobody)
+    for name in ("query", "key", "similarity", "margin", "cycle"):
+        np.testing.assert_array_equal(getattr(plain, name), getattr(found, name))

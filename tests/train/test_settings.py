@@ -46,6 +46,8 @@ def test_the_paper_preset_of_mining() -> None:
         "ranked_by": "search",
         "object_weight": 0.0,
         "sparse_weight": 0.0,
+        "consistent_only": False,
+        "distinct_iou": 1.0,
         "precision": "fp32",
         "neighbor_search": "exact",
     }

@@ -13,7 +13,7 @@ from orl_explorer.db.models import Image
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.db.store import Store
-from orl_explorer.orl.boxes import Filtered, filter_boxes, outward
+from orl_explorer.orl.boxes import Filtered, filter_boxes, iou, outward
 from orl_explorer.orl.matching import Pairs, cosines, largest
 from orl_explorer.orl.objectness import filter_by_objectness, sparseness
 from orl_explorer.orl.pixels import ATTENTION_CELLS
@@ -24,11 +24,21 @@ from orl_explorer.train.photos import Photos
 Merit = np.ndarray | None  # added to the similarity of each RoI's pairs, float32 [B]; None: nothing
 
 
+class Traits(NamedTuple):
+    """What the choice of pairs knows of a photo's RoIs, beside similarities.
+
+    alike: bool [B, B], which RoIs overlap too much for two pairs of the same two photos; None if none do.
+    """
+
+    merit: Merit
+    alike: np.ndarray | None
+
+
 class Described(NamedTuple):
     """The RoIs of a photo as matching needs them. features: float32 [B, C], unit rows."""
 
     features: np.ndarray
-    merit: Merit
+    traits: Traits
 
 
 @dataclass(frozen=True)
@@ -87,19 +97,33 @@ def candidates(
     return Candidates(image, *found)
 
 
-def describe(features: np.ndarray, objectness: np.ndarray, config: MineConfig) -> Described:
-    """Prepare RoIs for ``match``. features: float32 [B, C], unit rows; objectness: float32 [B]."""
-    return Described(features, merit(objectness, lambda: sparseness(features), config))
+def describe(features: np.ndarray, boxes: np.ndarray, objectness: np.ndarray, config: MineConfig) -> Described:
+    """Prepare RoIs for ``match``. features: float32 [B, C], unit rows; boxes: [B, 4]; objectness: float32 [B]."""
+    return Described(features, traits(boxes, objectness, lambda: sparseness(features), config))
+
+
+def traits(boxes: np.ndarray, objectness: np.ndarray, sparse: Callable[[], np.ndarray], config: MineConfig) -> Traits:
+    """Return the traits of RoIs, boxes [B, 4]. objectness: float32 [B]. sparse: see ``merit``."""
+    alike = iou(boxes[:, None], boxes[None]) > config.distinct_iou if config.distinct_iou < 1 else None
+    return Traits(merit(objectness, sparse, config), alike)
 
 
 def match(query: Described, key: Described, config: MineConfig) -> Pairs:
     """Return the pairs of two photos."""
-    return choose_pairs(cosines(query.features, key.features), query.merit, key.merit, config)
+    return choose_pairs(cosines(query.features, key.features), query.traits, key.traits, config)
 
 
-def choose_pairs(matrix: np.ndarray, query: Merit, key: Merit, config: MineConfig) -> Pairs:
-    """Return the pairs of two photos from their cosines, float32 [B_q, B_k], and merits, [B_q] and [B_k]."""
-    return largest(matrix, config.pair_ratio, config.min_similarity, bonus(query, key))
+def choose_pairs(matrix: np.ndarray, query: Traits, key: Traits, config: MineConfig) -> Pairs:
+    """Return the pairs of two photos from their cosines, float32 [B_q, B_k], and the traits of their RoIs."""
+    alike = None if query.alike is None or key.alike is None else (query.alike, key.alike)
+    return largest(
+        matrix,
+        config.pair_ratio,
+        config.min_similarity,
+        bonus(query.merit, key.merit),
+        consistent_only=config.consistent_only,
+        alike=alike,
+    )
 
 
 def bonus(query: Merit, key: Merit) -> np.ndarray | None:

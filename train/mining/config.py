@@ -110,6 +110,28 @@ class MineConfig(Settings):
         slider=(0, 3, 0.05),
         grid=(0, 0.25, 0.5, 1),
     )
+    consistent_only: bool = setting(
+        False,
+        help="Keep only pairs whose way back ends at the same RoI: the query RoI is the most similar one of its photo "
+        "to the key. Others take no place among the N best",
+        label="Consistent pairs only",
+        url="consistent",
+        choices=(False, True),
+        words={False: "no", True: "yes"},
+        grid=(False, True),
+    )
+    distinct_iou: float = setting(
+        1.0,
+        ge=0,
+        le=1,
+        help="Maximum overlap (IoU) of two pairs of the same two photos at both ends. Of pairs that overlap more, only "
+        "the best is kept. 1: keeps all",
+        label="Distinct pairs, max IoU",
+        term="max IoU of pairs",
+        url="distinct",
+        slider=(0.3, 1, 0.05),
+        grid=(0.3, 0.5, 0.75, 1),
+    )
     ranked_by: RankedBy = setting(
         "search",
         help="Order in which raw boxes are filtered. search: order of selective search. objectness: likely "
@@ -199,6 +221,11 @@ class MineConfig(Settings):
     def needs_objectness(self) -> bool:
         """Whether any setting needs the objectness of boxes."""
         return self.ranked_by == "objectness" or self.object_weight > 0
+
+    @property
+    def may_keep_fewer(self) -> bool:
+        """Whether two photos may have fewer pairs than N says."""
+        return self.min_similarity > -1 or self.consistent_only or self.distinct_iou < 1
 
     @property
     def method(self) -> str:

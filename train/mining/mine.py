@@ -283,7 +283,7 @@ def match_rois(
     def known_of(image: int) -> Known:
         here = rois.of(image)
         vectors = features.rois.get(roi_keys(digest_of[image], rois.boxes[here]))
-        return Known(rois.ids[here], describe(vectors, rois.objectness[here], config))
+        return Known(rois.ids[here], describe(vectors, rois.boxes[here], rois.objectness[here], config))
 
     def queries() -> Iterator[_Query]:
         for block in batched(todo, MATCHED):

@@ -18,7 +18,7 @@ from orl_explorer.orl.matching import Pairs, cosines
 from orl_explorer.orl.measure.quality import Measures, Mined, with_labels, without_labels
 from orl_explorer.orl.objectness import sparseness
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.mining.candidates import Merit, candidates, choose_pairs, merit, raw_boxes, searches
+from orl_explorer.train.mining.candidates import Traits, candidates, choose_pairs, raw_boxes, searches, traits
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures
 from orl_explorer.train.mining.propose import propose_all
@@ -222,7 +222,7 @@ class Trial:
     ) -> tuple[list[_Pairs], list[list[np.ndarray]]]:
         """Return pairs by settings, with the ids of their photos, and the similarities below the threshold."""
         known = {i: _known(boxes, there) for i, (boxes, there) in sides.items()}
-        merits = {i: [self._merit(boxes, config) for config in configs] for i, boxes in known.items()}
+        traits_of = {i: [self._traits(boxes, config) for config in configs] for i, boxes in known.items()}
         pairs: list[_Pairs] = [[] for _ in configs]
         cut: list[list[np.ndarray]] = [[] for _ in configs]
         most = max(config.neighbors for config in configs)
@@ -234,8 +234,8 @@ class Trial:
                     if not len(own.boxes) or not len(other.boxes):
                         continue
                     matrix = self._cosines(own, other)
-                    weighed = zip(merits[query], merits[neighbor], strict=True)
-                    for config, of_both, found, below in zip(configs, weighed, pairs, cut, strict=True):
+                    of_each = zip(traits_of[query], traits_of[neighbor], strict=True)
+                    for config, of_both, found, below in zip(configs, of_each, pairs, cut, strict=True):
                         if rank > config.neighbors:
                             continue
                         found.append((query, neighbor, choose_pairs(matrix, *of_both, config)))
@@ -253,8 +253,8 @@ class Trial:
             self._matrices.put(key, matrix)
         return matrix
 
-    def _merit(self, boxes: Boxes, config: MineConfig) -> Merit:
-        return merit(boxes.objectness, lambda: self._sparseness(boxes), config)
+    def _traits(self, boxes: Boxes, config: MineConfig) -> Traits:
+        return traits(boxes.boxes, boxes.objectness, lambda: self._sparseness(boxes), config)
 
     def _sparseness(self, boxes: Boxes) -> np.ndarray:
         key = boxes.image.id, boxes.boxes.tobytes()

@@ -21,7 +21,7 @@ from orl_explorer.db.sets.comparison import BINS, Comparison, ImageOverlap, leas
 from orl_explorer.db.sets.read import images_by_id
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.quality import is_outdated, kept_measures
-from orl_explorer.train.settings import control
+from orl_explorer.train.settings import as_text, control
 from orl_explorer.train.words import plural
 
 PER_PAGE = 24
@@ -97,11 +97,11 @@ def _compared(name: str, ours: object, theirs: object, meaning: str) -> tuple[st
 def _number(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else as_text(value) if isinstance(value, bool) else str(value)
 
 
 def _difference(a: object, b: object) -> str:
-    numbers = isinstance(a, int | float) and isinstance(b, int | float)
+    numbers = isinstance(a, int | float) and isinstance(b, int | float) and not isinstance(a, bool)
     return f"{b - a:+.4g}" if numbers and a != b else ""  # type: ignore[operator]
 
 

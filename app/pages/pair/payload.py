@@ -127,8 +127,8 @@ def _pair(pair: RankedPair) -> ShownPair:
 def _outside(looked: Looked, pair: RankedPair) -> OutsidePair:
     limit, (rows, columns) = looked.limit, looked.similar.shape
     note = f"Not in the set: rank {pair.rank:,} of {rows} × {columns}"
-    if pair.rank <= limit:
-        note += f", and below min similarity {looked.config.min_similarity:g}"
+    if looked.refused:
+        note += f"; {looked.refused}"
     else:
         note += f"; the first {limit} are kept" if limit > 1 else "; only the first is kept"
     return {"q": pair.q, "k": pair.k, "similarity": pair.similarity, "verdict": pair.verdict, "note": note}

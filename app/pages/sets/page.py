@@ -26,7 +26,7 @@ from orl_explorer.db.sets.read import sets
 from orl_explorer.train.jobs import sets as work
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.quality import is_outdated, kept_measures, quality_of
-from orl_explorer.train.settings import control
+from orl_explorer.train.settings import as_text, control
 from orl_explorer.train.words import plural
 
 # Links to other pages: page, label, icon. Only pages that exist are offered.
@@ -119,13 +119,9 @@ def _row(mined: CorrespondenceSet, dataset: str, encoder: Encoder) -> dict[str, 
 def differs(mined: CorrespondenceSet) -> str:
     """Describe the settings of a set that differ from the paper's, in one line."""
     return ", ".join(
-        f"{control(MineConfig, name).term} {_value(own)}"
+        f"{control(MineConfig, name).term} {as_text(own)}"
         for name, (own, _) in work.differences_from_paper(mined).items()
     )
-
-
-def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _details(place: Place, mined: CorrespondenceSet) -> None:
@@ -222,8 +218,8 @@ def _settings(mined: CorrespondenceSet) -> None:
         st.dataframe(
             {
                 "setting": [control(MineConfig, name).label for name in mined.params],
-                "value": [_value(value) for value in mined.params.values()],
-                "paper": [_value(different[name][1]) if name in different else "" for name in mined.params],
+                "value": [as_text(value) for value in mined.params.values()],
+                "paper": [as_text(different[name][1]) if name in different else "" for name in mined.params],
             },
             hide_index=True,
             key="set-settings",

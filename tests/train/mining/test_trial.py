@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.sets.read import complete_set_named
+from orl_explorer.orl.boxes import iou
 from orl_explorer.orl.matching import top_pairs
 from orl_explorer.orl.objectness import sparseness
 from orl_explorer.train.errors import UserError
@@ -113,6 +115,8 @@ VARIED = st.fixed_dictionaries(
         "object_weight": st.sampled_from([0.0, 0.5]),
         "sparse_weight": st.sampled_from([0.0, 1.0]),
         "fallback": st.sampled_from(["first", "image"]),
+        "consistent_only": st.booleans(),
+        "distinct_iou": st.sampled_from([1.0, 1.0, 0.5]),
     }
 )
 
@@ -160,8 +164,12 @@ def plainly(tried: Ready, config: MineConfig) -> Found:
                     for i in (query, neighbor)
                 )
                 bonus = one[:, None] + other[None]
-            free = top_pairs(vectors[query], vectors[neighbor], config.pair_ratio, -1.0, bonus)
-            pairs = top_pairs(vectors[query], vectors[neighbor], config.pair_ratio, config.min_similarity, bonus)
+            both = [boxes[i] for i in (query, neighbor)]
+            alike = [iou(own[:, None], own[None]) > config.distinct_iou for own in both]
+            rules: dict[str, Any] = {"consistent_only": config.consistent_only, "alike": (alike[0], alike[1])}
+            two = vectors[query], vectors[neighbor], config.pair_ratio
+            free = top_pairs(*two, -1.0, bonus, **rules)
+            pairs = top_pairs(*two, config.min_similarity, bonus, **rules)
             cut.append(free.similarity[free.similarity < config.min_similarity])
             columns["query"].append(pairs.query + start[ids.index(query)])
             columns["key"].append(pairs.key + start[ids.index(neighbor)])
