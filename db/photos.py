@@ -136,9 +136,10 @@ def marks_of(store: Store, dataset_id: int) -> int:
 
 def photo_roots(store: Store, dataset_id: int) -> dict[int, str]:
     """Return the folder of each dataset whose photos this one holds, by id: several for a union."""
+    united = select(DatasetMember.member_id).where(DatasetMember.dataset_id == dataset_id)
+    own = Dataset.id.in_(united) | ((Dataset.id == dataset_id) & ~united.exists())
     with store.session() as session:
-        rows = session.execute(select(Dataset.id, Dataset.root).where(Dataset.id.in_(members_of(session, dataset_id))))
-        return {row.id: row.root for row in rows}
+        return {row.id: row.root for row in session.execute(select(Dataset.id, Dataset.root).where(own))}
 
 
 def known_files(store: Store, dataset_id: int, paths: Sequence[str]) -> dict[str, Image]:

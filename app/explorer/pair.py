@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -209,6 +209,7 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
     If the set does not hold the photo: what mining would find for it among the photos of the set, or None if it cannot
     be read. meanwhile: shows work in progress. Raises UserError.
     """
+    subject = replace(subject, roots=subject.folders())
     config = asked.config
     held = read.holds(subject.workspace.store, subject.mined.id, asked.image.id)
     if not held and asked.image.status != "ok":

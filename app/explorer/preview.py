@@ -59,13 +59,22 @@ class FilteredPhoto:
 
 @dataclass(frozen=True)
 class PreviewSubject:
-    """The subject of a preview. approximate: cut features from a feature map of each photo, see ``PooledFeatures``."""
+    """The subject of a preview.
+
+    approximate: cut features from a feature map of each photo, see ``PooledFeatures``. roots: what ``folders`` returned
+    at the beginning of a view, which needs them a dozen times; None to read them each time.
+    """
 
     workspace: Workspace
     mined: CorrespondenceSet
     dataset: Dataset
     encoder: Encoder
     approximate: bool = False
+    roots: tuple[tuple[int, str], ...] | None = None
+
+    def folders(self) -> tuple[tuple[int, str], ...]:
+        """Return the folders of the dataset's photos, with the ids of their datasets. A dataset may move."""
+        return tuple(sorted(photo_roots(self.workspace.store, self.dataset.id).items()))
 
 
 def neighbors(subject: PreviewSubject, image: Image, k: int) -> list[NeighborImage]:
@@ -256,7 +265,7 @@ class _Sources:
 
 def _sources(subject: PreviewSubject) -> _Sources:
     precision = MineConfig.of(subject.mined).precision
-    roots = tuple(sorted(photo_roots(subject.workspace.store, subject.dataset.id).items()))  # a dataset may move
+    roots = subject.folders() if subject.roots is None else subject.roots
     return _opened_sources(subject.workspace, subject.encoder.id, roots, precision)
 
 

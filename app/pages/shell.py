@@ -15,7 +15,7 @@ from orl_explorer.app.markup import code as code
 from orl_explorer.app.markup import escape as escape
 from orl_explorer.db.encoders import VECTORS, encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
-from orl_explorer.db.photos import dataset_by_id, datasets, photo_roots
+from orl_explorer.db.photos import datasets, photo_roots
 from orl_explorer.db.runs.runs import LIVE, runs
 from orl_explorer.db.sets.read import sets
 from orl_explorer.db.store import StoreError
@@ -136,7 +136,7 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
     with st.sidebar:
         name = st.selectbox("Dataset", list(found), index=first, key="data", bind="query-params")
         dataset = found.get(name) or list(found.values())[first]
-        lost = _lost_folders(opened, dataset)
+        lost = _lost_folders(opened, dataset, {d.id: d.name for d in found.values()})
         if lost:
             st.caption(":red[:material/folder_off: The folder of this dataset is not there. See *Explore*.]")
         mined = {s.name: s for s in every if s.dataset_id == dataset.id}
@@ -154,11 +154,11 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
     return Place(opened, dataset, picked, lost)
 
 
-def _lost_folders(opened: Workspace, dataset: Dataset) -> dict[int, str]:
+def _lost_folders(opened: Workspace, dataset: Dataset, names: Mapping[int, str]) -> dict[int, str]:
     found = {}
     for dataset_id, root in photo_roots(opened.store, dataset.id).items():
         try:
-            refuse_missing_root(dataset_by_id(opened.store, dataset_id).name, Path(root))
+            refuse_missing_root(names[dataset_id], Path(root))
         except UserError as problem:
             found[dataset_id] = str(problem)
     return found

@@ -147,6 +147,23 @@ def test_an_approximation_says_how_far_it_agrees(subject: PreviewSubject) -> Non
     assert 0 <= looked.agreement[0] <= 3
 
 
+@pytest.mark.parametrize("least", [-1.0, 0.2])
+def test_a_view_asks_the_store_a_few_questions_however_many_neighbours_it_needs(
+    subject: PreviewSubject, least: float
+) -> None:
+    question = asked(subject, config=MINED.model_copy(update={"min_similarity": least}))
+    look(subject, question)  # reads once what is kept in memory
+    tables = list[str]()
+    event.listen(
+        subject.workspace.store.engine,
+        "before_cursor_execute",
+        lambda _, __, statement, *___: tables.append(statement.split("FROM ")[1].split()[0]),
+    )
+    look(subject, question)
+    photos, pages = ["dataset", "set_image", "neighbor", "proposal", "proposal"], ["correspondence_set", "image"]
+    assert tables == [*photos, "verdict", *pages]
+
+
 def test_everybody_sees_their_own_verdicts(subject: PreviewSubject) -> None:
     best = seen(look(subject, asked(subject)))
     pair = best.pairs[0]
