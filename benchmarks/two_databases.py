@@ -40,8 +40,8 @@ def compare(arguments: argparse.Namespace, asked: dict[str, Ask]) -> None:
     answers: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for turn in range(arguments.turns):
         with tempfile.TemporaryDirectory() as folder:
-            stores = {"SQLite": open_store(f"sqlite:///{folder}/orl.sqlite"), "PostgreSQL": _emptied(url, turn == 0)}
-            servers = {name: _server_clock(store) for name, store in stores.items()}
+            stores = {"SQLite": open_store(f"sqlite:///{folder}/orl.sqlite"), "PostgreSQL": emptied(url, turn == 0)}
+            servers = {name: server_clock(store) for name, store in stores.items()}
             for name, store in list(stores.items())[:: 1 if turn % 2 == 0 else -1]:
                 clock = build(Workspace(Path(folder), store), arguments, servers[name])
                 for what, took in clock.busy.items():
@@ -50,12 +50,13 @@ def compare(arguments: argparse.Namespace, asked: dict[str, Ask]) -> None:
             _ask_both(stores, servers, asked, arguments, answers)
             for store in stores.values():
                 store.close()
-    _emptied(url, False).close()
-    show(_table("written, CPU s of client and server", seconds, 1))
-    show(_table("query, p50 of CPU ms of client and server", answers, 1000))
+    emptied(url, False).close()
+    show(as_table("written, CPU s of client and server", seconds, 1))
+    show(as_table("query, p50 of CPU ms of client and server", answers, 1000))
 
 
-def _emptied(url: URL, first: bool) -> Store:
+def emptied(url: URL, first: bool) -> Store:
+    """Open a new store in a database, without what was in it. first: raise UserError if it holds anything."""
     engine = postgresql_engine(url)
     with engine.begin() as connection:
         if first and inspect(connection).get_table_names():
@@ -66,7 +67,7 @@ def _emptied(url: URL, first: bool) -> Store:
     return open_store(url)
 
 
-def _server_clock(store: Store) -> Callable[[], float]:
+def server_clock(store: Store) -> Callable[[], float]:
     """Return what tells the CPU seconds of the servers of a store's connections, on this machine."""
     pids: set[int] = set()
     if store.engine.dialect.name == "postgresql":
@@ -93,7 +94,8 @@ def _ask_both(
                     answers[question][name].append(time.process_time() + servers[name]() - began)
 
 
-def _table(head: str, found: dict[str, dict[str, list[float]]], unit: float) -> Table:
+def as_table(head: str, found: dict[str, dict[str, list[float]]], unit: float) -> Table:
+    """Return medians of numbers, by what was measured and by database, with their ratio."""
     table = Table(head, "SQLite", "PostgreSQL", "ratio")
     for what, by in found.items():
         one, other = (float(np.median(by[name])) * unit for name in ("SQLite", "PostgreSQL"))
