@@ -16,7 +16,7 @@ def encoders(store: Store) -> list[Encoder]:
         return list(session.scalars(select(Encoder).order_by(Encoder.id)))
 
 
-def networks(store: Store) -> list[Encoder]:
+def encoders_with_weights(store: Store) -> list[Encoder]:
     """Return the encoders that can compute features, oldest first: all but imported vectors."""
     return [row for row in encoders(store) if row.kind != VECTORS]
 

@@ -179,6 +179,8 @@ def import_features_command(
             raise UserError("To import vectors, give --dataset and --encoder, the name that they get.")
         _import_vectors(opened, files, dataset, encoder, supervised)
         return
+    if other := next((file for file in files if not is_part(file)), None):
+        raise UserError(f"{other} is neither a file of vectors (.npy, .parquet) nor one of `orl embed --part`.")
     if encoder or supervised:
         raise UserError("Files of `orl embed --part` name their encoder. Leave out --encoder and --supervised.")
     _import_parts(opened, files, dataset)

@@ -71,7 +71,7 @@ def import_vectors(
     rows = rows_of(workspace, [VectorFile.read(file) for file in files], dataset, progress)
     encoder = known or _new(rows, name, supervised)
     incoming = _Incoming(workspace, dataset, encoder, rows, progress)
-    incoming.check_widths(new=known is None)
+    incoming.check_widths()
     before = None if known is None else Features(workspace, known)
     boxes = incoming.new_boxes(before)
     checked = incoming.check_vectors(before)
@@ -147,7 +147,7 @@ class _Incoming:
     def _method(self) -> str:
         return imported_method(self.encoder.name)
 
-    def check_widths(self, *, new: bool) -> None:
+    def check_widths(self) -> None:
         """Raise UserError if vectors have another length than those of the encoder."""
         wanted = {False: self.encoder.image_features, True: self.encoder.roi_features}
         for boxed, width in wanted.items():
@@ -206,28 +206,33 @@ class _Incoming:
         """Check all vectors, also against those that are stored and those of copies of a photo. Raises UserError."""
         rows, hashes, scaled = self.rows, list[bytes](), 0
         keys, counts = np.unique(rows.keys[rows.used], return_counts=True)
-        twice: Mapping[int, dict[bool, np.ndarray]] = {key: {} for key in keys[counts > 1].tolist()}  # copies of files
+        copied = set(keys[counts > 1].tolist())  # of copies of one file
+        first: dict[int, np.ndarray] = {}
         self.progress.phase("Checking vectors", len(rows))
         for start, vectors, changed in rows.vectors():
             scaled += changed
             for number, vector in enumerate(vectors, start):
-                key, boxed = int(rows.keys[number]), bool(rows.boxed[number])
-                if rows.used[number]:
-                    if key in twice and not np.allclose(twice[key].setdefault(boxed, vector), vector, 0, SAME):
-                        raise UserError(
-                            f"{rows.named(number)} is a copy of another photo, but its vector is another one. Keep one "
-                            "of the files, or give both the same vector."
-                        )
-                    said = b"box" if boxed else b"photo"
-                    hashes.append(
-                        hashlib.blake2b(
-                            said + key.to_bytes(8, "little", signed=True) + vector.tobytes(), digest_size=16
-                        ).digest()
-                    )
+                key = int(rows.keys[number])
+                if not rows.used[number] or (key in first and self._is_same(number, first[key], vector)):
+                    continue
+                if key in copied:
+                    first[key] = vector.copy()
+                named = b"box" if rows.boxed[number] else b"photo"
+                said = named + key.to_bytes(8, "little", signed=True) + vector.tobytes()
+                hashes.append(hashlib.blake2b(said, digest_size=16).digest())
             if features is not None:
                 self._refuse_conflict(features, start, vectors)
             self.progress.advance(len(vectors))
-        return _Checked(hashlib.sha256(b"".join(sorted(set(hashes)))).hexdigest(), scaled)
+        return _Checked(hashlib.sha256(b"".join(sorted(hashes))).hexdigest(), scaled)
+
+    def _is_same(self, number: int, first: np.ndarray, vector: np.ndarray) -> bool:
+        """Return True if the vector of a copy is that of the first copy. Raises UserError if it is not."""
+        if (np.abs(first - vector) > SAME).any():
+            raise UserError(
+                f"{self.rows.named(number)} is a copy of another photo, but its vector is another one. Keep one of the "
+                "files, or give both the same vector."
+            )
+        return True
 
     def _refuse_conflict(self, features: Features, start: int, vectors: np.ndarray) -> None:
         here = slice(start, start + len(vectors))
@@ -241,8 +246,8 @@ class _Incoming:
             if differ.any():
                 first = start + int(chosen[there][differ][0])
                 raise UserError(
-                    f"{self.rows.named(first)} has another vector in '{self.encoder.name}' already, as have "
-                    f"{int(differ.sum()) - 1} more rows. Import them under another name."
+                    f"{self.rows.named(first)} has another vector in '{self.encoder.name}' already. Import these under "
+                    "another name."
                 )
 
     def store(self, features: Features, boxes: Mapping[int, np.ndarray]) -> tuple[int, int]:

@@ -192,7 +192,8 @@ class _Finder:
         self._names = Photos.of(workspace.store, dataset.id).names(photos)
         self._by_path: dict[str, int | None] = {}
         self._by_digest: dict[int, int] = {}
-        for number, photo in enumerate(photos):
+        for number, (photo, name) in enumerate(zip(photos, self._names, strict=True)):
+            self._by_path[name] = number
             # In a union, several photos may have one path: only their folders tell them apart.
             self._by_path[photo.path] = None if photo.path in self._by_path else number
             if photo.digest is not None and photo.status == "ok":

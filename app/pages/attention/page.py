@@ -23,7 +23,7 @@ from orl_explorer.app.pages.pair.page import query_image
 from orl_explorer.app.pages.pair.payload import INFERNO
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
-from orl_explorer.db.encoders import networks
+from orl_explorer.db.encoders import encoders_with_weights
 from orl_explorer.db.gallery.order import step
 from orl_explorer.db.models import Dataset, Encoder, Image
 from orl_explorer.db.sets.read import neighbors_of, rois_of
@@ -38,7 +38,7 @@ def page() -> None:
     if place.dataset is None:
         start.empty_workspace(place)
         return
-    known = {row.name: row for row in networks(place.workspace.store)}
+    known = {row.name: row for row in encoders_with_weights(place.workspace.store)}
     if not known:
         st.title("Attention", anchor=False)
         st.info("No encoder with weights yet. An attention map needs one.", icon=":material/info:")

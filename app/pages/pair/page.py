@@ -20,7 +20,7 @@ from orl_explorer.app.pages.pair.component import pair_view
 from orl_explorer.app.pages.pair.payload import Around, Heat, payload
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import picture_urls
-from orl_explorer.db.encoders import VECTORS, encoder_by_id, networks
+from orl_explorer.db.encoders import VECTORS, encoder_by_id, encoders_with_weights
 from orl_explorer.db.gallery.order import gallery_page, step
 from orl_explorer.db.models import Dataset, Image
 from orl_explorer.db.people.verdicts import judge
@@ -165,7 +165,7 @@ def _meanwhile(missing: MissingWork) -> AbstractContextManager[object]:
 
 def _heat(place: Place, subject: PreviewSubject) -> Heat | None:
     """Draw the choice of an attention map. None if no encoder can compute one."""
-    known = {shell.encoder_label(e): e.id for e in networks(place.workspace.store)}
+    known = {shell.encoder_label(e): e.id for e in encoders_with_weights(place.workspace.store)}
     if not known:
         return None
     labels, of_set = list(known), shell.encoder_label(subject.encoder)

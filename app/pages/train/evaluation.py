@@ -7,7 +7,7 @@ import streamlit as st
 from orl_explorer.app.explorer.paths import allowed_path
 from orl_explorer.app.pages import forms, shell
 from orl_explorer.app.pages.train import placed
-from orl_explorer.db.encoders import encoder_named, networks
+from orl_explorer.db.encoders import encoder_named, encoders_with_weights
 from orl_explorer.db.photos import datasets
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
@@ -20,7 +20,7 @@ from orl_explorer.train.workspace import Workspace
 
 def evaluation_form(opened: Workspace) -> None:
     """Draw the form."""
-    known = {shell.encoder_label(row): row.name for row in reversed(networks(opened.store))}
+    known = {shell.encoder_label(row): row.name for row in reversed(encoders_with_weights(opened.store))}
     if not known:
         st.info("No encoder with weights yet. Add one on the Explore page, or train one.", icon=":material/info:")
         return

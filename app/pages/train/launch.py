@@ -12,7 +12,7 @@ from orl_explorer.app.pages import forms, shell, start
 from orl_explorer.app.pages.forms import Choice
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.pages.train import evaluation, placed
-from orl_explorer.db.encoders import networks
+from orl_explorer.db.encoders import encoders_with_weights
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.db.runs.runs import LOCAL
 from orl_explorer.db.store import StoreError
@@ -76,7 +76,7 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
     base, key = PRESETS[method][preset], f"{method}-{preset}"
     inputs, summary = st.columns([2.6, 1], gap="large")
     with inputs, st.container(key="launch-inputs"):
-        values = _settings(base, key, [row.name for row in networks(opened.store)])
+        values = _settings(base, key, [row.name for row in encoders_with_weights(opened.store)])
         processes = int(values.pop("processes"))  # type: ignore[call-overload]
         forms.show_changes(base, values, key)
         config, wrong = forms.validated(base, values)

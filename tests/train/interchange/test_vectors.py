@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 import orl_explorer
 from orl_explorer.app.doctor.workspace import check_workspace
-from orl_explorer.db.encoders import VECTORS, encoder_named, encoders, networks
+from orl_explorer.db.encoders import VECTORS, encoder_named, encoders, encoders_with_weights
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.photos import dataset_named, unite, usable_images
 from orl_explorer.db.sets import write
@@ -25,6 +25,7 @@ from orl_explorer.train.interchange.embedding import embed_to_file
 from orl_explorer.train.interchange.import_vectors import ImportedVectors, import_vectors
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Features, photo_keys
+from orl_explorer.train.mining.part_files import HEAD
 from orl_explorer.train.missing import missing_files
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import mine
@@ -207,6 +208,11 @@ def test_an_encoder_and_its_own_vectors_find_the_same_pairs(
     pd.testing.assert_frame_equal(place.pairs("again")[columns], place.pairs("demo-starter")[columns])
     pd.testing.assert_frame_equal(place.neighbors("again"), place.neighbors("demo-starter"))
     np.testing.assert_array_equal(place.roi_features("again"), place.roi_features("demo-starter"))
+    measured = place.evaluate("clip", "correspondence", "demo", proposals="clip", neighbors=4).summary
+    own = place.evaluate("starter", "correspondence", "demo", proposal_scale=0.5, neighbors=4).summary
+    assert {name: pytest.approx(value) for name, value in own.items() if "_chance" not in name} == {
+        name: value for name, value in measured.items() if "_chance" not in name
+    }
     row = place.encoders().set_index("name").loc["clip"]
     assert row[["architecture", "kind", "supervised", "image_features", "source"]].tolist() == [
         "vectors", "vectors", False, 1280, f"photos.{end}, rois.{end}",
@@ -231,7 +237,7 @@ def test_vectors_of_two_lengths_are_scaled_and_mined(
         4,
         "",
     )
-    assert networks(photographed.store) == []
+    assert encoders_with_weights(photographed.store) == []
     stored = Features(photographed, row).images.get(photo_keys(list(usable_images(photographed.store, 1))))
     np.testing.assert_allclose(stored, vectors(12, 6), atol=1e-3)
     np.testing.assert_allclose(np.linalg.norm(stored, axis=1), 1, atol=1e-6)
@@ -247,6 +253,9 @@ def test_the_digest_depends_on_the_vectors_not_on_their_order_or_file(photograph
     parquet.write_table(backwards, tmp_path / "b.parquet")
     first = bring(photographed, save(tmp_path / "a.npy", rows, path=names), name="a").encoder
     second = bring(photographed, tmp_path / "b.parquet", name="b").encoder
+    root = dataset_named(photographed.store, "demo").root
+    whole = save(tmp_path / "d.npy", rows, path=[f"{root}/{name}" for name in names])
+    assert bring(photographed, whole, name="a").there == 12
     third = bring(photographed, photo_file(tmp_path, names, seed=1), name="c").encoder
     assert first.weights_sha256 == second.weights_sha256 != third.weights_sha256
     np.testing.assert_array_equal(Features(photographed, second).images.get(digests), rows)
@@ -290,7 +299,7 @@ def test_a_dataset_that_grew_gets_more_vectors(own_photos: Path, new_run: Callab
     mined = mine(workspace, "demo", "clip", "set", PAPER, run_id=new_run(workspace, "mine", "set"))
     assert (mined.image_count, mined.pair_count) == (12, 36)
     with pytest.raises(
-        UserError, match=f"^{names[0]} has another vector in 'clip' already, as have 9 more rows. Import "
+        UserError, match=f"^{names[0]} has another vector in 'clip' already. Import these under another name.$"
     ):
         bring(workspace, photo_file(tmp_path, names[:10], seed=5), box_file(tmp_path, names[:10]))
     moved = pd.read_csv(tmp_path / "boxes-3.csv").assign(x=1)
@@ -586,6 +595,10 @@ def test_names_that_imported_vectors_cannot_have(place: orl_explorer.Workspace, 
         "p.part ends neither in .npy nor in .parquet, as the others do."
     )
     words = ("import", "features", tmp_path / "p.part", "--encoder", "e", "--workspace", workspace.path)
+    assert refused(*words) == (
+        f"{tmp_path}/p.part is neither a file of vectors (.npy, .parquet) nor one of `orl embed --part`."
+    )
+    (tmp_path / "p.part").write_bytes(HEAD)
     assert refused(*words) == ("Files of `orl embed --part` name their encoder. Leave out --encoder and --supervised.")
 
 
