@@ -12,6 +12,7 @@ from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.runs.evaluations import Evaluated
 from orl_explorer.train.mining.quality import kept_measures
+from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -81,9 +82,19 @@ def set_record(workspace: Workspace, row: CorrespondenceSet) -> Record:
         "run": row.run_id,
         "created_at": _time(row.created_at),
         "left_out": (row.summary or {}).get("left_out", {}),
+        "duplicates": (row.summary or {}).get("duplicates", {}),
         "settings": row.params,
         "quality": kept_measures(row) or None,
     }
+
+
+def skipped_duplicates(row: CorrespondenceSet) -> str:
+    """Return what a set says of the near-duplicates that it skips, "" if it skips none."""
+    found = (row.summary or {}).get("duplicates")
+    if not found:
+        return ""
+    groups, photos = plural(found["groups"], "group"), plural(found["photos"], "photo")
+    return f"{photos} of {groups} are nobody's neighbour, since the largest photo of each group stands for it."
 
 
 def states(counts: Mapping[str, int]) -> str:

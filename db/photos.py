@@ -330,3 +330,15 @@ def annotations_of(store: Store, image_id: int) -> list[AnnotatedBox]:
     """Return the annotated objects of an image."""
     with store.session() as session:
         return list(_boxes_of(session, [image_id]).get(image_id, ()))
+
+
+def annotation_counts(store: Store, image_ids: Sequence[int]) -> dict[int, int]:
+    """Return the number of annotated objects by image id, of those that have any."""
+    found: dict[int, int] = {}
+    with store.session() as session:
+        for start in range(0, len(image_ids), CHUNK):
+            some = Annotation.image_id.in_(image_ids[start : start + CHUNK])
+            question = select(Annotation.image_id, func.count()).where(some).group_by(Annotation.image_id)
+            for image_id, count in session.execute(question):
+                found[image_id] = count
+    return found

@@ -146,18 +146,24 @@ class Rows(Protocol):
         """Return some rows, float [m, D]. part: a slice, or int64 [m]."""
 
 
-def nearest_neighbors(features: Rows, ids: np.ndarray, k: int, *, block: int = 8192) -> Neighbors:
+def nearest_neighbors(
+    features: Rows, ids: np.ndarray, k: int, *, standing: np.ndarray | None = None, block: int = 8192
+) -> Neighbors:
     """Find the K most similar other images of every image, exactly, with two blocks of features in memory.
 
     features: float [n, D], rows L2-normalised. ids: int64 [n], ascending. k: 1..n-1.
-    An image is excluded from its own neighbours by id, so duplicate photos are neighbours of one another. Equal
-    similarities are ordered by id. Raises ValueError if k is not in 1..n-1.
+    An image is excluded from its own neighbours by id, so duplicate photos are neighbours of one another, unless
+    ``standing`` is given: int64 [n], the row of the image that stands for an image's group of near-duplicates, or its
+    own. Then only those that stand for a group are neighbours, and never of their own group; k is at most their number
+    less one. Equal similarities are ordered by id. Raises ValueError if k is too large.
     """
     count = len(ids)
-    refuse_few(count, k)
+    among = np.arange(count) if standing is None else np.unique(standing)
+    refuse_few(len(among), k)
     best = BestFound.of(count, k)
-    compare_with_all(best, features, np.arange(count), block)
-    return best.neighbors(ids)
+    own = np.arange(count) if standing is None else np.searchsorted(among, standing)
+    compare_with_all(best, features, np.arange(count), block, among=among, own=own)
+    return best.neighbors(ids[among])
 
 
 def refuse_few(count: int, k: int) -> None:
@@ -192,13 +198,27 @@ class BestFound:
         return Neighbors(ids[self.rows], np.clip(self.similarity, -1.0, 1.0))
 
 
-def compare_with_all(best: BestFound, features: Rows, queries: np.ndarray, block: int) -> None:
-    """Find the exact best of some images among all, with two blocks of features in memory. queries: int64 [m]."""
-    for start in range(0, features.shape[0], block):
-        index = flat_index(features[start : start + block])
+def compare_with_all(
+    best: BestFound,
+    features: Rows,
+    queries: np.ndarray,
+    block: int,
+    *,
+    among: np.ndarray | None = None,
+    own: np.ndarray | None = None,
+) -> None:
+    """Find the exact best of some images among all, with two blocks of features in memory. queries: int64 [m].
+
+    among: int64 [a], the images that may be found, ascending; what is found are places in this array. own: int64 [n],
+    the place that an image does not find, itself by default.
+    """
+    everyone = np.arange(features.shape[0])
+    among, own = everyone if among is None else among, everyone if own is None else own
+    for start in range(0, len(among), block):
+        index = flat_index(features[among[start : start + block]])
         for first in range(0, len(queries), block):
             some = queries[first : first + block]
-            best.take(some, *nearest_within(index, start, _single(features[some]), some, best.rows.shape[1]))
+            best.take(some, *nearest_within(index, start, _single(features[some]), own[some], best.rows.shape[1]))
 
 
 def flat_index(features: np.ndarray) -> Any:

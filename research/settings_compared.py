@@ -27,6 +27,7 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "max IoU 0.3": ("paper", {"max_iou": 0.3}),
     "first 25 RoIs, N = 0.5": ("paper", {"max_rois": 25, "pair_ratio": 0.5}),
     "objectness in pairs, λ = 0.25": ("paper", {"object_weight": 0.25}),
+    "consistent pairs only": ("paper", {"consistent_only": True}),
     "ranked by objectness": ("paper", {"ranked_by": "objectness"}),
     "ranked, 25 RoIs, max IoU 0.75, N = 0.5": ("object", {"object_weight": 0, "sparse_weight": 0}),
     "the same, λ = 0.25": ("object", {"sparse_weight": 0}),
@@ -36,6 +37,9 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "object, N = 0.1": ("object", {"pair_ratio": 0.1}),
     "object, 10 RoIs": ("object", {"max_rois": 10}),
     "object, max IoU 0.5": ("object", {"max_iou": 0.5}),
+    "object, distinct pairs (max IoU 0.5)": ("object", {"distinct_iou": 0.5}),
+    "object, consistent pairs only": ("object", {"consistent_only": True}),
+    "object, consistent and distinct": ("object", {"consistent_only": True, "distinct_iou": 0.5}),
     "annotated boxes as RoIs (Table 5d)": ("paper", {"proposals": "annotations", "fallback": "image"}),
 }
 MEASURES = {  # heading: name, and whether it is a share

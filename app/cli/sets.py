@@ -11,7 +11,7 @@ from orl_explorer.app.cli.common import Json, Where, out, pass_on, print_json
 from orl_explorer.app.cli.names import SetArgument
 from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.app.explorer.measures import with_chance
-from orl_explorer.app.records import set_record, states
+from orl_explorer.app.records import set_record, skipped_duplicates, states
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.lost import lost_of_set
 from orl_explorer.db.photos import dataset_by_id
@@ -78,7 +78,8 @@ def show_set(name: SetArgument, json: Json = False, workspace: Where = None) -> 
         "pairs": mined.pair_count,
     }
     photos = {"left out": (mined.summary or {}).get("left_out", {}), "lost since": lost_of_set(opened.store, mined.id)}
-    facts |= {fact: states(counts) for fact, counts in photos.items() if counts} | uses
+    facts |= {fact: states(counts) for fact, counts in photos.items() if counts}
+    facts |= ({"near-duplicates": said} if (said := skipped_duplicates(mined)) else {}) | uses
     table = TextTable(show_header=False, box=None)
     for fact, value in facts.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value

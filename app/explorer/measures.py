@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orl_explorer.orl.duplicates import NEAR_DUPLICATE
+
 _COSINE = "Cosine similarity of a pair's RoIs"
 _MARGIN = "Similarity minus that of the next best key in the same neighbour"
 _PART = "As above, but a RoI also counts if 70 % of it lies inside an object"
@@ -50,7 +52,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "image_never_chosen": ("Never a neighbour", "Share of photos that are nobody's neighbour"),
         "roi_hubness": ("Hubs among RoIs", "Skewness of how often a RoI is a key"),
         "roi_most_chosen": ("Most frequent key", "Number of pairs that have it as the key"),
-        "near_duplicates": ("Near duplicates", "Share of photos whose nearest neighbour has cosine ≥ 0.95"),
+        "near_duplicates": (
+            "Near-duplicates",
+            f"Share of photos whose nearest neighbour has cosine ≥ {NEAR_DUPLICATE:g}, probably the same picture",
+        ),
         "annotated_objects": ("Annotated objects", "Number at the time of the measurement"),
     },
     "Similarity and margin": {

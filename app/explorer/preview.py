@@ -84,8 +84,8 @@ def neighbors(subject: PreviewSubject, image: Image, k: int) -> list[NeighborIma
     """
     store = subject.workspace.store
     stored = read.neighbors_of(store, subject.mined.id, image.id)
-    if k <= len(stored):
-        return stored[:k]
+    if k <= len(stored) or (stored and MineConfig.of(subject.mined).skip_duplicates):
+        return stored[:k]  # a set that skips near-duplicates does not know which further photos are neighbours
     ids, features = _set_features(subject.workspace, subject.mined)
     own = None if image.id in ids else _sources(subject).photos.get(image)
     found = nearest_to(features, ids, image.id, k, own)

@@ -32,7 +32,8 @@ from orl_explorer.train.workspace import Workspace
 
 CELLS = 4096  # of heat maps, kept for each sample
 
-FIXED = ("precision", "neighbor_search")  # settings whose effect only a new set shows
+# Settings whose effect only a new set shows.
+FIXED = ("precision", "neighbor_search", "skip_duplicates", "duplicate_similarity")
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ class Tuner:
     def tried(self, config: MineConfig) -> MineConfig:
         """Return the settings that can be tried now: these, but with stored raw boxes and features."""
         fixed = {name: getattr(self.own, name) for name in FIXED}
+        if self.own.skip_duplicates:  # which further photos are neighbours is not stored
+            fixed["neighbors"] = min(config.neighbors, self.own.neighbors)
         config = config.model_copy(update=fixed)
         if not self.proposed(config):
             raw = {name: getattr(self.own, name) for name in ("proposals", "proposal_scale", "segment_size")}

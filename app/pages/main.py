@@ -9,6 +9,7 @@ import streamlit as st
 
 from orl_explorer.app.pages.attention.page import page as attention
 from orl_explorer.app.pages.compare.page import page as compare
+from orl_explorer.app.pages.duplicates.page import page as duplicates
 from orl_explorer.app.pages.explore.page import page as explore
 from orl_explorer.app.pages.ingest.page import page as ingest
 from orl_explorer.app.pages.map.page import page as map_
@@ -31,6 +32,13 @@ pages = {
     "explore": st.Page(explore, title="Explore", icon=":material/photo_library:", default=True),
     "ingest": st.Page(
         ingest, title="Ingest report", icon=":material/assignment:", url_path="ingest", visibility="hidden"
+    ),
+    "duplicates": st.Page(
+        duplicates,
+        title="Near-duplicates",
+        icon=":material/content_copy:",
+        url_path="duplicates",
+        visibility="hidden",
     ),
     "matches": st.Page(matches, title="Matches", icon=":material/grid_view:", url_path="matches"),
     "pair": st.Page(pair, title="Pair", icon=":material/compare:", url_path="pair"),

@@ -1,4 +1,6 @@
-"""Downloads: exports of a set, ``/api/export/SET_ID/FORMAT``, and the findings of an ingest, ``/api/findings/ID``."""
+"""Downloads: exports of a set, ``/api/export/SET_ID/FORMAT``, the findings of an ingest, ``/api/findings/ID``, and
+near-duplicates, ``/api/duplicates/DATASET_ID/ENCODER_ID/THOUSANDTHS``.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +14,22 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from orl_explorer.app.explorer.duplicates import duplicates_of
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.explorer.reported import csv_rows
 from orl_explorer.app.server.base_path import under
 from orl_explorer.app.server.numbers import numeral
+from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.read import set_by_id
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.duplicates import duplicates_csv
 from orl_explorer.train.tables import csv_lines
 
 PREFIX = "/api/export"
 FINDINGS = "/api/findings"
+DUPLICATES = "/api/duplicates"
 KINDS = {"csv": "text/csv", "json": "application/json", "zip": "application/zip"}
 
 
@@ -37,6 +43,11 @@ def findings_url(dataset_id: int) -> str:
     return under(f"{FINDINGS}/{dataset_id}")
 
 
+def duplicates_url(dataset_id: int, encoder_id: int, threshold: float) -> str:
+    """Return the URL of a CSV with the near-duplicates of a dataset. threshold: in steps of a thousandth."""
+    return under(f"{DUPLICATES}/{dataset_id}/{encoder_id}/{round(1000 * threshold)}")
+
+
 async def export_route(request: Request) -> Response:
     """Stream an export as a download. It starts at once, uses no disk space, and ends when the client disconnects."""
     return await _download(_begin, request.path_params["set"], request.path_params["form"])
@@ -45,6 +56,12 @@ async def export_route(request: Request) -> Response:
 async def findings_route(request: Request) -> Response:
     """Stream the findings of the last ingest of a dataset."""
     return await _download(_findings, request.path_params["dataset"])
+
+
+async def duplicates_route(request: Request) -> Response:
+    """Stream the near-duplicates of a dataset."""
+    asked = (request.path_params[name] for name in ("dataset", "encoder", "thousandths"))
+    return await _download(_duplicates, *asked)
 
 
 async def _download(begin: Callable[..., tuple[str, Iterator[bytes]]], *asked: Any) -> Response:
@@ -88,7 +105,15 @@ def _findings(dataset_id: int) -> tuple[str, Iterator[bytes]]:
     return f"{dataset.name}-ingest.csv", gathered(rows)
 
 
+def _duplicates(dataset_id: int, encoder_id: int, thousandths: int) -> tuple[str, Iterator[bytes]]:
+    opened = workspace()
+    dataset, encoder = dataset_by_id(opened.store, dataset_id), encoder_by_id(opened.store, encoder_id)
+    found = duplicates_of(opened, dataset, encoder, thousandths / 1000)
+    return f"{dataset.name}-near-duplicates.csv", iter([duplicates_csv(found).encode()])
+
+
 ROUTES = [
     Route(f"{PREFIX}/{numeral('set')}/{{form}}", export_route),
     Route(f"{FINDINGS}/{numeral('dataset')}", findings_route),
+    Route(f"{DUPLICATES}/{numeral('dataset')}/{numeral('encoder')}/{numeral('thousandths')}", duplicates_route),
 ]

@@ -320,6 +320,13 @@ def keep_quality(store: Store, set_id: int, measures: dict[str, float]) -> None:
         session.execute(update(CorrespondenceSet).where(CorrespondenceSet.id == set_id).values(quality=measures))
 
 
+def note_duplicates(store: Store, set_id: int, groups: int, photos: int) -> None:
+    """Note with an unfinished set how many groups of near-duplicates it has, and how many photos it skips for them."""
+    noted = {"duplicates": {"groups": groups, "photos": photos}}
+    with store.session() as session:
+        session.execute(update(CorrespondenceSet).where(CorrespondenceSet.id == set_id).values(summary=noted))
+
+
 def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
     """Count the rows of a set and mark it as complete. It is immutable afterwards.
 
@@ -342,6 +349,7 @@ def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
         of_images = select(SetImage.pair_count, func.count()).where(SetImage.set_id == set_id)
         by_count = session.execute(of_images.group_by(SetImage.pair_count).order_by(SetImage.pair_count)).all()
         left_out = _left_out(session, set_id)
+        noted = session.scalars(select(CorrespondenceSet.summary).where(CorrespondenceSet.id == set_id)).one()
         session.execute(
             update(CorrespondenceSet)
             .where(CorrespondenceSet.id == set_id)
@@ -351,7 +359,8 @@ def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
                 candidate_count=candidates or 0,
                 pair_count=pairs or 0,
                 fallback_count=fallbacks,
-                summary={
+                summary=(noted or {})
+                | {
                     "similarity": histogram.tolist(),
                     "pairs_per_image": [list(row) for row in by_count],  # number of pairs, and of images with so many
                     "raw": raw or 0,

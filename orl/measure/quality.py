@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from orl_explorer.orl.boxes import area, iou, shared_area
+from orl_explorer.orl.duplicates import NEAR_DUPLICATE
 from orl_explorer.orl.measure.discovery import HIT, Overlaps, average_recall, corloc, mean_best_overlap
 
 OBJECT_IOU = HIT  # a RoI with at least this IoU with an annotated object covers that object
 DISTINCT_IOU = 0.5  # two pairs of the same two photos with larger IoUs at both ends say the same
 PART_INSIDE = 0.7  # a RoI with at least this share inside one annotated box covers the object or a part of it
-NEAR_DUPLICATE = 0.95  # cosine above which two photos are probably the same scene
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 GRID = 32  # cells per side, for the area that RoIs cover
 BLOCK = 4096  # images per table of images by classes
@@ -81,7 +81,7 @@ def without_labels(mined: Mined) -> Measures:
     ``cycle``: share of pairs whose key has the query RoI as its nearest. ``margin_…`` and ``similarity_…``: quantiles.
     ``…_hubness``: skewness of how often an image is a neighbour, or a RoI a key (0: equally often; large: a few hubs).
     ``…_coverage``: share of the queries, of their RoIs and of their area that is in a pair, as query or key.
-    ``near_duplicates``: share of images whose nearest neighbour has a cosine above ``NEAR_DUPLICATE``.
+    ``near_duplicates``: share of images whose nearest neighbour has a cosine of ``NEAR_DUPLICATE`` or more.
     ``distinct_pairs_per_image``: as ``pairs_per_image``, without those that ``distinct`` leaves out.
     """
     images, own = len(mined.queries), mined.mined[mined.image_of]

@@ -39,6 +39,13 @@ SLID: dict[str, tuple[str, str, str, tuple[float, float, float], str]] = {
     "min_similarity": ("--min-similarity", "sim", "Min similarity", (-1.0, 1.0, 0.01), "%.2f"),
     "object_weight": ("--object-weight", "obj", "Objectness in pairs", (0.0, 3.0, 0.05), "%.2f"),
     "sparse_weight": ("--sparse-weight", "sparse", "Sparseness in pairs", (0.0, 3.0, 0.05), "%.2f"),
+    "duplicate_similarity": (
+        "--duplicate-similarity",
+        "same",
+        "Near-duplicates, min similarity",
+        (0.8, 1.0, 0.01),
+        "%.2f",
+    ),
     "distinct_iou": ("--distinct-iou", "distinct", "Distinct pairs, max IoU", (0.3, 1.0, 0.05), "%.2f"),
 }
 # The same of what is picked: flag, parameter, label, and its choices in words.
@@ -56,6 +63,7 @@ PICKED: dict[str, tuple[str, str, str, list[str]]] = {
     ),
     "precision": ("--precision", "prec", "Precision of forward passes", ["fp32", "fp32-onnx", "bf16"]),
     "neighbor_search": ("--neighbor-search", "near", "Search of neighbours", ["exact", "nearby cells"]),
+    "skip_duplicates": ("--skip-duplicates", "skip", "Skip near-duplicates", ["no", "yes"]),
 }
 GRIDS: dict[str, tuple[float | str, ...]] = {
     "neighbors": (3, 5, 10, 20),

@@ -264,3 +264,25 @@ def test_without_alike_rois_all_pairs_are_distinct() -> None:
     plain, found = largest(matrix, 1.0), largest(matrix, 1.0, alike=nobody)
     for name in ("query", "key", "similarity", "margin", "cycle"):
         np.testing.assert_array_equal(getattr(plain, name), getattr(found, name))
+
+
+# Neighbours without near-duplicates ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", [3, 8192])
+def test_of_a_group_of_near_duplicates_one_image_is_a_neighbour_and_never_of_its_own_group(block: int) -> None:
+    rng = np.random.default_rng(2)
+    features = unit(rng.standard_normal((9, 4)))
+    ids = np.arange(10, 100, 10)
+    standing = np.array([0, 4, 2, 4, 4, 5, 0, 7, 8])  # 1, 3 and 4 are nearly the same, and 0 and 6
+    found = nearest_neighbors(features, ids, 3, standing=standing, block=block)
+    cosines = features @ features.T
+    for i in range(9):
+        others = [j for j in (0, 2, 4, 5, 7, 8) if j != standing[i]]
+        expected = sorted(others, key=lambda j: -cosines[i, j])[:3]
+        assert found.ids[i].tolist() == [int(ids[j]) for j in expected]
+        assert found.similarity[i] == pytest.approx(cosines[i, expected], abs=1e-6)
+    with pytest.raises(ValueError, match="at least 7 images. There are 6"):
+        nearest_neighbors(features, ids, 6, standing=standing)
+    everyone = nearest_neighbors(features, ids, 3, standing=np.arange(9), block=block)
+    assert everyone.ids.tolist() == nearest_neighbors(features, ids, 3).ids.tolist()

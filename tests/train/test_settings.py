@@ -50,6 +50,8 @@ def test_the_paper_preset_of_mining() -> None:
         "distinct_iou": 1.0,
         "precision": "fp32",
         "neighbor_search": "exact",
+        "skip_duplicates": False,
+        "duplicate_similarity": 0.95,
     }
 
 

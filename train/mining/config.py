@@ -7,6 +7,7 @@ from typing import Literal
 
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.orl.boxes import BoxRules, Fallback
+from orl_explorer.orl.duplicates import NEAR_DUPLICATE
 from orl_explorer.orl.selective_search.opencv import MIN_SIZE
 from orl_explorer.orl.selective_search.proposals import proposal_method
 from orl_explorer.train.settings import Precision, Settings, setting
@@ -204,6 +205,28 @@ class MineConfig(Settings):
         term="neighbour search",
         url="near",
         words={"exact": "exact", "cells": "nearby cells"},
+        group=RAW,
+    )
+
+    skip_duplicates: bool = setting(
+        False,
+        help="Skip near-duplicates: of each group of photos that are nearly the same, only the largest is a neighbour, "
+        "and of other groups alone",
+        label="Skip near-duplicates",
+        url="skip",
+        choices=(False, True),
+        words={False: "no", True: "yes"},
+        group=RAW,
+    )
+    duplicate_similarity: float = setting(
+        NEAR_DUPLICATE,
+        gt=0,
+        le=1,
+        help="Cosine similarity of features from which two photos are near-duplicates, if they are skipped",
+        label="Near-duplicates, min similarity",
+        term="near-duplicates from",
+        url="same",
+        slider=(0.8, 1, 0.01),
         group=RAW,
     )
 

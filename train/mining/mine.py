@@ -21,12 +21,14 @@ from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets import read, write
 from orl_explorer.orl.cells import neighbors_in_cells
-from orl_explorer.orl.matching import nearest_neighbors
+from orl_explorer.orl.duplicates import near_duplicate_groups
+from orl_explorer.orl.matching import Rows, nearest_neighbors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import leave_out, lost_as, present_or_stored
 from orl_explorer.train.mining.candidates import Described, candidates, describe, match, raw_boxes, searches
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.cost import proposals_metric
+from orl_explorer.train.mining.duplicates import standing_for
 from orl_explorer.train.mining.embed import BLOCK, embed_images, embed_rois, map_attention
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.mining.forward import batched
@@ -63,6 +65,8 @@ def check(workspace: Workspace, dataset: Dataset, name: str, config: MineConfig)
             f"K = {config.neighbors} neighbours need at least {plural(config.neighbors + 1, 'photo')}. The dataset "
             f"'{dataset.name}' has {dataset.image_count}. {advice}"
         )
+    if config.skip_duplicates and config.neighbor_search == "cells":
+        raise UserError("Near-duplicates are found by comparing all photos. Use neighbor_search=exact to skip them.")
     check_precision(config.precision)
     _check_proposals(workspace, dataset, config)
 
@@ -261,12 +265,37 @@ def filter_rois(
 def _find_neighbors(
     workspace: Workspace, set_id: int, features: Features, images: list[Image], config: MineConfig, progress: Progress
 ) -> None:
+    ids, rows = np.array([i.id for i in images]), features.images.lazily(photo_keys(images))
+    standing = _standing(workspace, set_id, images, rows, config, progress) if config.skip_duplicates else None
     progress.phase("Finding neighbours", len(images))
-    ids = np.array([i.id for i in images])
-    search = neighbors_in_cells if config.neighbor_search == "cells" else nearest_neighbors
-    found = search(features.images.lazily(photo_keys(images)), ids, config.neighbors)
+    if config.neighbor_search == "cells":
+        found = neighbors_in_cells(rows, ids, config.neighbors)
+    else:
+        found = nearest_neighbors(rows, ids, config.neighbors, standing=standing)
     write.add_neighbors(workspace.store, set_id, ids, found.ids, found.similarity)
     progress.advance(len(images))
+
+
+def _standing(
+    workspace: Workspace, set_id: int, images: list[Image], rows: Rows, config: MineConfig, progress: Progress
+) -> np.ndarray:
+    """Find near-duplicates, note their number with the set, and return what ``nearest_neighbors`` needs of them."""
+    progress.phase("Finding near-duplicates", len(images))
+    standing = standing_for(images, near_duplicate_groups(rows, config.duplicate_similarity))
+    progress.advance(len(images))
+    skipped = np.flatnonzero(standing != np.arange(len(images)))
+    groups, kept = len(np.unique(standing[skipped])), len(images) - len(skipped)
+    write.note_duplicates(workspace.store, set_id, groups, len(skipped))
+    progress.log(
+        f"Near-duplicates: {plural(groups, 'group')} of photos with a similarity of {config.duplicate_similarity:g} or "
+        f"more. The largest photo of each stays; {plural(len(skipped), 'other photo')} will be nobody's neighbour."
+    )
+    if kept <= config.neighbors:
+        raise UserError(
+            f"Photos left without near-duplicates: {kept}, too few for K = {config.neighbors}. "
+            "Lower K or raise duplicate_similarity."
+        )
+    return standing
 
 
 def match_rois(

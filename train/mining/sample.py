@@ -78,14 +78,15 @@ def sample_of(
 ) -> Sample:
     """Return queries of a set, int64 [m], with their neighbours in the set, completed to ``most`` from its features.
 
-    stored: features of photos by the set's encoder. A query has at most as many neighbours as there are other photos.
+    stored: features of photos by the set's encoder. A query has at most as many neighbours as there are other photos,
+    or as the set has, if it skips near-duplicates.
     """
     store = workspace.store
     found = [read.neighbors_of(store, mined.id, int(query)) for query in queries]
     own = int(mined.params["neighbors"])
     neighbors = np.array([[n.image.id for n in near[:own]] for near in found], np.int64)
     nearness = np.array([[n.similarity for n in near[:own]] for near in found], np.float32)
-    if most > own:
+    if most > own and not mined.params.get("skip_duplicates"):
         ids = np.array(sorted(write.matched_images(store, mined.id)), np.int64)
         further, values = _nearest(workspace, stored, ids, queries, min(most, len(ids) - 1))
         neighbors = np.concatenate([neighbors, further[:, own:]], axis=1)

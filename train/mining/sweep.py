@@ -59,6 +59,8 @@ def sweep(
     cells = combinations(grid, settings_by(row, base))
     if "precision" in grid:
         raise UserError("A sweep uses stored features of one precision. Mine with the other, then compare sets.")
+    if any(config.skip_duplicates for _, config in cells):
+        raise UserError("A sweep draws neighbours among all photos. Mine with skip_duplicates, then compare sets.")
     for _, config in cells:
         refuse_settings(row, config)
     features = Features(workspace, row, precision=base.precision)

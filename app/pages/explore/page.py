@@ -137,6 +137,10 @@ def _heading(place: Place) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(" · ".join(facts), width="content")
         _report_link(place, dataset)
+        if shell.has_page("duplicates") and dataset.image_count > 1:
+            about = "Show photos that are nearly the same."
+            if st.button("Near-duplicates", type="tertiary", icon=":material/content_copy:", help=about):
+                shell.open_page("duplicates")
     for dataset_id, problem in place.lost.items():
         start.ask_where_photos_are(place.workspace, dataset_by_id(place.workspace.store, dataset_id), problem)
 

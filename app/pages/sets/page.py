@@ -14,7 +14,7 @@ from orl_explorer.app.explorer.measures import with_chance
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.measured import tabs_of_measures
 from orl_explorer.app.pages.shell import Place
-from orl_explorer.app.records import states
+from orl_explorer.app.records import skipped_duplicates, states
 from orl_explorer.app.server.downloads import export_url
 from orl_explorer.db.encoders import encoders
 from orl_explorer.db.lost import lost_of_set
@@ -132,6 +132,8 @@ def _details(place: Place, mined: CorrespondenceSet) -> None:
         st.caption(f"Photos of the dataset that it left out: {left_out}.")
     if lost := states(lost_of_set(place.workspace.store, mined.id)):
         st.caption(f":red[Photos lost since it was mined: {lost}.] It keeps their boxes and pairs.")
+    if skipped := skipped_duplicates(mined):
+        st.caption(f"Near-duplicates: {skipped}")
     with st.container(horizontal=True, vertical_alignment="center"):
         for name, label, icon in WAYS:
             if shell.has_page(name) and st.button(label, icon=icon, key=f"to-{name}"):

@@ -76,7 +76,7 @@ def show_numbers(tuner: Tuner, config: MineConfig) -> None:
 
 def _say_what_is_tried(config: MineConfig, tried: MineConfig, *, searchable: bool) -> None:
     """Name the settings that are not tried, beside the values that are, and say what it would take to try them."""
-    as_fixed = config.model_copy(update={name: getattr(tried, name) for name in FIXED})
+    as_fixed = config.model_copy(update={name: getattr(tried, name) for name in (*FIXED, "neighbors")})
     boxes, fixed = _listed(config=as_fixed, other=tried), _listed(config=config, other=as_fixed)
     said = []
     if boxes:

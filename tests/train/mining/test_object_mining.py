@@ -93,6 +93,17 @@ def test_the_store_holds_what_the_definition_says(ready: Workspace, new_run: New
             assert [p.similarity for p in own] == pytest.approx([cosine for _, cosine, _, _ in expected], abs=1e-4)
 
 
+def test_a_set_of_consistent_and_distinct_pairs_holds_no_others(ready: Workspace, new_run: NewRun) -> None:
+    loose = CONFIG.model_copy(update={"max_iou": 0.9, "max_rois": 8})
+    mined_with(ready, new_run, "all", loose, StopAfter())
+    strict = loose.model_copy(update={"consistent_only": True, "distinct_iou": 0.5})
+    mined_with(ready, new_run, "strict", strict, StopAfter())
+    every, few = quality_of(ready, "all"), quality_of(ready, "strict")
+    assert every["cycle"] < 1 and every["distinct_pairs_per_image"] < every["pairs_per_image"]
+    assert few["cycle"] == 1
+    assert few["distinct_pairs_per_image"] == few["pairs_per_image"] <= every["pairs_per_image"]
+
+
 def test_maps_are_made_once_and_a_set_without_objectness_has_none(ready: Workspace, new_run: NewRun) -> None:
     heard = StopAfter()
     plain = CONFIG.model_copy(update={"ranked_by": "search", "object_weight": 0.0, "sparse_weight": 0.0})

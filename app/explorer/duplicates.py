@@ -1,0 +1,41 @@
+"""Near-duplicates of a dataset for their page, kept in memory."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from orl_explorer.db.encoders import encoder_by_id, encoders
+from orl_explorer.db.models import Dataset, Encoder
+from orl_explorer.db.photos import dataset_by_id, usable_images
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.duplicates import DuplicateGroup, find_duplicates, stored_features
+from orl_explorer.train.workspace import Workspace
+
+MOST = 20_000  # photos that a page compares with one another, in some ten seconds
+
+
+def encoders_with_features(workspace: Workspace, dataset: Dataset) -> list[Encoder]:
+    """Return the encoders of which all photos of a dataset have stored features, newest first."""
+    images = list(usable_images(workspace.store, dataset.id))
+    found = sorted(encoders(workspace.store), key=lambda row: -row.id)
+    return [row for row in found if stored_features(workspace, row, images) is not None]
+
+
+def duplicates_of(
+    workspace: Workspace, dataset: Dataset, encoder: Encoder, threshold: float
+) -> tuple[DuplicateGroup, ...]:
+    """Return the groups of near-duplicates, found once for each state of the dataset. Raises UserError.
+
+    It refuses large datasets, since a server answers many people.
+    """
+    if dataset.image_count > MOST:
+        raise UserError(f"The explorer compares at most {MOST:,} photos. Use `orl duplicates` in a terminal.")
+    return _found(workspace, dataset.id, dataset.revision, encoder.id, encoder.weights_sha256, threshold)
+
+
+@lru_cache(maxsize=16)
+def _found(
+    workspace: Workspace, dataset_id: int, revision: int, encoder_id: int, weights: str, threshold: float
+) -> tuple[DuplicateGroup, ...]:
+    dataset, encoder = dataset_by_id(workspace.store, dataset_id), encoder_by_id(workspace.store, encoder_id)
+    return tuple(find_duplicates(workspace, dataset, encoder, threshold))
