@@ -59,6 +59,7 @@ def encoder_record(row: Encoder) -> Record:
         "architecture": row.architecture,
         "kind": row.kind,
         "supervised": row.supervised,
+        "learned_from": row.learned_from,
         "image_features": row.image_features,
         "roi_features": row.roi_features,
         "source": row.source,

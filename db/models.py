@@ -132,6 +132,12 @@ class Encoder(Base):
     source: Mapped[str] = mapped_column(default="")
     run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
     created_at: Mapped[datetime] = mapped_column(default=now)
+    reading: Mapped[dict[str, Any] | None]  # orl.reading, if it is not the default; features depend on it
+
+    @property
+    def learned_from(self) -> str:
+        """What its weights learned from: labels, text, nothing (photos alone, or not at all), unknown."""
+        return (self.reading or {}).get("learned_from") or ("labels" if self.supervised else "nothing")
 
 
 class Proposal(Base):

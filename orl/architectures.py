@@ -17,6 +17,7 @@ RESNETS = (
 )
 ARCHITECTURES = (*RESNETS, STARTER)
 TIMM = "timm:"  # prefix of a backbone that timm builds
+HF = "hf:"  # prefix of an encoder that transformers builds
 
 # Forward pass of one 224 x 224 image, 10^9 floating-point operations (two for each multiply-add).
 FORWARD = {

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from orl_explorer.orl.pixels import crop_box
+from orl_explorer.orl.reading import PLAIN
 
 if TYPE_CHECKING:  # imports torch, which stored maps do not need
     from orl_explorer.orl.encoder import EncoderNetwork
 
-AttentionKind = Literal["activation", "cosine"]
+AttentionKind = Literal["activation", "cosine", "class"]
 SIDE = 448  # pixels, longer side of the photo that a map is computed on
-CELL = 32  # pixels per cell of the map; the sides of the network's input are multiples of it
 
 
 def attention_map(
@@ -24,35 +24,52 @@ def attention_map(
     method: AttentionKind = "activation",
     roi: tuple[int, int, int, int] | None = None,
 ) -> np.ndarray:
-    """Return the attention map of a photo, upright RGB: float32 [h, w] in [0, 1], one cell for ``CELL`` pixels.
+    """Return the attention map of a photo, upright RGB: float32 [h, w] in [0, 1].
 
-    ``activation`` is scaled to the photo's own range. ``cosine`` compares every location, on an absolute scale, with
-    the pooled feature of the photo or, where ``roi`` is given (x y w h, pixels of the photo), with that of the RoI.
+    ``activation``, and ``class``, how much the class token attends to each location, are scaled to the photo's own
+    range. ``cosine`` compares every location, on an absolute scale, with the mean of the photo's map or, where ``roi``
+    is given (x y w h, pixels of the photo), of the RoI's. Raises ValueError for ``class`` if there is no class token.
     """
+    if method == "class":
+        return class_map(network, photo)
     features = feature_map(network, photo)
     if method == "activation":
         return activation_norm(features)
     if roi is None:
         return cosine_map(features, features.mean(axis=(1, 2)))
-    return cosine_map(features, network.embed_rois(crop_box(photo, np.array(roi))[None])[0])
+    return cosine_map(features, roi_target(network, photo, roi))
 
 
 def attention_maps(network: EncoderNetwork, photo: Image.Image) -> dict[AttentionKind, np.ndarray]:
-    """Return the maps of a photo by all methods, as ``attention_map`` does, from one forward pass."""
+    """Return the maps of any encoder, as ``attention_map`` does, from one forward pass."""
     features = feature_map(network, photo)
     return {"activation": activation_norm(features), "cosine": cosine_map(features, features.mean(axis=(1, 2)))}
 
 
 def feature_map(network: EncoderNetwork, photo: Image.Image) -> np.ndarray:
-    """Return the last layer's map of a photo, upright RGB, at ``input_size``: float32 [C, h, w]."""
-    return network.feature_map(np.asarray(photo.resize(input_size(*photo.size), Image.Resampling.BILINEAR)))
+    """Return the map of a photo, upright RGB, whose longer side is resized to about ``SIDE``: float32 [C, h, w]."""
+    return network.feature_map(network.reading.whole_at(photo, SIDE))
+
+
+def roi_target(network: EncoderNetwork, photo: Image.Image, roi: Sequence[int]) -> np.ndarray:
+    """Return the feature of a RoI x y w h that cells of a map can be compared with: float32 [C]."""
+    return network.embed_means(network.reading.crop(photo, np.array(roi))[None])[0]
+
+
+def class_map(network: EncoderNetwork, photo: Image.Image) -> np.ndarray:
+    """Return how much the class token attends to each cell, scaled to [0, 1]: float32 [h, w].
+
+    Raises ValueError if the encoder has no class token.
+    """
+    found = network.class_attention(network.reading.whole_at(photo, SIDE))
+    if found is None:
+        raise ValueError("The encoder has no class token. Use the map activation or cosine.")
+    return stretched(found)
 
 
 def input_size(width: int, height: int) -> tuple[int, int]:
-    """Return the width and height at which a map is computed: at most ``SIDE``, close to the photo's aspect."""
-    scale = SIDE / max(width, height)
-    wide, high = (max(CELL, round(side * scale / CELL) * CELL) for side in (width, height))
-    return wide, high
+    """Return the width and height at which maps are compared: at most ``SIDE``, close to the photo's aspect."""
+    return PLAIN.input_size(width, height, SIDE)
 
 
 def enlarged(heat: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 import torchvision
 from torch import nn
 
-from orl_explorer.orl.architectures import ARCHITECTURES, RESNETS, STARTER, TIMM
+from orl_explorer.orl.architectures import ARCHITECTURES, HF, RESNETS, STARTER, TIMM
 from orl_explorer.orl.efficientnet import FEATURES, EfficientNetLite0
 from orl_explorer.orl.timm_backbones import build_timm, timm_normalisation
 
@@ -26,6 +26,8 @@ def build_backbone(architecture: str) -> tuple[nn.Module, int]:
         return EfficientNetLite0(), FEATURES
     if architecture.startswith(TIMM):
         return build_timm(architecture)
+    if architecture.startswith(HF):
+        raise ValueError(f"'{architecture}' of transformers can be read, not trained.")
     if architecture not in RESNETS:
         raise ValueError(
             f"There is no architecture '{architecture}'. Known architectures: {', '.join(ARCHITECTURES)}, {TIMM}NAME."

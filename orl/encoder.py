@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -11,31 +13,39 @@ from torchvision.ops import roi_align
 
 from orl_explorer.orl.architectures import TIMM
 from orl_explorer.orl.backbones import build_backbone, normalisation
+from orl_explorer.orl.dense import Dense, build_dense
 from orl_explorer.orl.heads import Head, mlp, pool
 from orl_explorer.orl.multi_depth import depth_maps, pool_cells, pool_depths
 from orl_explorer.orl.onnx_backbone import OnnxBackbone
-from orl_explorer.orl.pixels import ATTENTION_COARSE, ATTENTION_LOOKS
-
-STRIDE = 32  # pixels of the input per cell of the last layer's map
+from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_COARSE, ATTENTION_LOOKS
+from orl_explorer.orl.reading import PLAIN, Reading, rounded
 
 
 class EncoderNetwork(nn.Module):
     """An online backbone and, if the weights have one, its projector.
 
-    An encoder without a projector (the starter, an imported backbone) uses its pooled feature for images too.
+    The backbone turns images into maps. One with a reading is a ``Dense``, which also pools them in its own way. An
+    encoder without a projector (the starter, an imported backbone) uses its pooled feature for images too.
     """
 
     mean: Tensor  # [1, 3, 1, 1], of RGB in [0, 1]
     std: Tensor
 
-    def __init__(self, architecture: str, projector: Head | None = None) -> None:
-        """Build the network. projector: shape of its two layers, or None."""
+    def __init__(self, architecture: str, projector: Head | None = None, reading: Reading | None = None) -> None:
+        """Build the network. projector: shape of its two layers, or None. reading: None for the default."""
         super().__init__()
-        self.architecture = architecture
-        self.backbone, self.features = build_backbone(architecture)
+        self.architecture, self.reading = architecture, reading or PLAIN
+        self.backbone: nn.Module
+        if reading is None:
+            self.backbone, self.features = build_backbone(architecture)
+            self.channels = self.features
+        else:
+            self.backbone = build_dense(architecture, reading)
+            self.features, self.channels = reading.features, reading.channels
         self.projector = mlp(self.features, *projector) if projector else None
         self._image_features = projector.outputs if projector else self.features
-        mean, std = normalisation(architecture)
+        mean, std = (reading.mean, reading.std) if reading else normalisation(architecture)
+        self.statistics = mean, std
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.eval().requires_grad_(False)
@@ -44,6 +54,11 @@ class EncoderNetwork(nn.Module):
     def image_features(self) -> int:
         """Length of an image feature: that of the projector's output, else of the pooled backbone's."""
         return self._image_features
+
+    @property
+    def network(self) -> nn.Module:
+        """The network whose state dict has its library's names."""
+        return self.backbone.network if isinstance(self.backbone, Dense) else self.backbone
 
     def normalise(self, pixels: np.ndarray) -> Tensor:
         """Normalise pixels: uint8 [B, H, W, 3] RGB -> float [B, 3, H, W], channels last in memory."""
@@ -58,6 +73,8 @@ class EncoderNetwork(nn.Module):
 
     def by_onnx(self) -> EncoderNetwork:
         """Run the backbone by ONNX Runtime, on the CPU. Raises what ``OnnxBackbone`` raises."""
+        if isinstance(self.backbone, Dense):
+            raise RuntimeError("only convolutional networks that are read in the default way can be translated")
         self.backbone = OnnxBackbone(self.backbone)
         return self
 
@@ -68,7 +85,7 @@ class EncoderNetwork(nn.Module):
         Call once, after the weights are loaded: it changes the state dict. Networks of timm stay as they are: their
         batch norms may contain activations or precede convolutions.
         """
-        if self.architecture.startswith(TIMM):
+        if self.architecture.startswith(TIMM) or isinstance(self.backbone, Dense):
             return self
         made_by: dict[int, nn.Module] = {}
         follows: dict[nn.Module, nn.Module] = {}
@@ -107,12 +124,30 @@ class EncoderNetwork(nn.Module):
         return self.requires_grad_(False)
 
     def _maps(self, pixels: np.ndarray) -> Tensor:
-        """Compute the last layer's maps: uint8 [B, H, W, 3] -> float32 [B, C, H/32, W/32].
+        """Compute the maps: uint8 [B, H, W, 3] -> float32 [B, C, h, w], of a stride of 32 px or that of the reading.
 
         torch's convolutions of a single image split its sums between threads and round them differently than in a
         batch. A single image is therefore doubled, so that its feature does not depend on the batch.
         """
-        return self.backbone(self._images(pixels))[: len(pixels)].float()
+        return self._in_passes(pixels, self.backbone)
+
+    def _pooled(self, pixels: np.ndarray) -> Tensor:
+        """Compute pooled features: uint8 [B, H, W, 3] -> float32 [B, C]."""
+        return (
+            self._in_passes(pixels, self.backbone.pooled)
+            if isinstance(self.backbone, Dense)
+            else pool(self._maps(pixels))
+        )
+
+    def _in_passes(self, pixels: np.ndarray, run: Callable[[Tensor], Tensor]) -> Tensor:
+        """Run the network on as many images at once as its memory allows."""
+        at_once = self._at_once(pixels)
+        parts = (pixels[start : start + at_once] for start in range(0, len(pixels), at_once))
+        return torch.cat([run(self._images(part))[: len(part)].float() for part in parts])
+
+    def _at_once(self, pixels: np.ndarray) -> int:
+        most = self.backbone.images_at_once(*pixels.shape[1:3]) if isinstance(self.backbone, Dense) else len(pixels)
+        return max(1, most)
 
     def _images(self, pixels: np.ndarray) -> Tensor:
         alone = len(pixels) == 1 and not isinstance(self.backbone, OnnxBackbone)
@@ -124,15 +159,23 @@ class EncoderNetwork(nn.Module):
 
     @torch.inference_mode()
     def embed_images(self, pixels: np.ndarray) -> np.ndarray:
-        """Return image features, for nearest neighbours: uint8 [B, 224, 224, 3] -> float32 [B, D], unit rows."""
-        features = pool(self._maps(pixels))
+        """Return image features, for nearest neighbours: uint8 [B, S, S, 3] -> float32 [B, D], unit rows."""
+        features = self._pooled(pixels)
         if self.projector is not None:
             features = self.projector(features)
         return F.normalize(features).cpu().numpy()
 
     @torch.inference_mode()
     def embed_rois(self, pixels: np.ndarray) -> np.ndarray:
-        """Return RoI features, without the projector: uint8 [B, 224, 224, 3] -> float32 [B, C], unit rows."""
+        """Return RoI features, without the projector: uint8 [B, S, S, 3] -> float32 [B, C], unit rows."""
+        return F.normalize(self._pooled(pixels)).cpu().numpy()
+
+    @torch.inference_mode()
+    def embed_means(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the means of maps, to be compared with cells of maps: uint8 [B, S, S, 3] -> float32 [B, C], unit rows.
+
+        They are the RoI features, unless the encoder pools in another way.
+        """
         return F.normalize(pool(self._maps(pixels))).cpu().numpy()
 
     @torch.inference_mode()
@@ -146,35 +189,49 @@ class EncoderNetwork(nn.Module):
     @torch.inference_mode()
     def embed_depths(self, pixels: np.ndarray) -> np.ndarray:
         """Return the pooled maps of all depths, concatenated, not normalised: uint8 [B, S, S, 3] -> float32 [B, D]."""
-        pooled = pool_depths(depth_maps(self.backbone, self._images(pixels)), pixels.shape[1])
-        return torch.cat([each.flatten(1) for each in pooled], dim=1)[: len(pixels)].float().cpu().numpy()
+
+        def pooled(images: Tensor) -> Tensor:
+            return torch.cat(
+                [e.flatten(1) for e in pool_depths(depth_maps(self.backbone, images), pixels.shape[1])], dim=1
+            )
+
+        return self._in_passes(pixels, pooled).cpu().numpy()
 
     @torch.inference_mode()
     def pool_boxes(self, pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """Approximate RoI features by cropping the photo's map instead of the photo: one forward pass for all boxes.
 
-        pixels: uint8 [H, W, 3], the whole photo. boxes: [B, 4], x y w h. Returns float32 [B, C], unit rows: RoIAlign
-        on a grid of 7 x 7, then its mean. Only for previews: each cell depends on the surroundings of the box.
+        pixels: uint8 [H, W, 3], the whole photo, as ``Reading.whole_at`` returns it. boxes: [B, 4], x y w h, in pixels
+        of it. Returns float32 [B, C], unit rows: RoIAlign on a grid of 7 x 7, then its mean. Only for previews: each
+        cell depends on the surroundings of the box, and the pooling is always the mean.
         """
         maps = self.backbone(self.normalise(pixels[None]).to(self._precision)).float()
         corners = torch.tensor(boxes, dtype=torch.float32, device=maps.device)
         corners[:, 2:] += corners[:, :2]
-        cells = roi_align(maps, [corners], output_size=7, spatial_scale=1 / STRIDE, aligned=True)
+        cells = roi_align(maps, [corners], output_size=7, spatial_scale=1 / self.reading.stride, aligned=True)
         return F.normalize(pool(cells)).cpu().numpy()
 
     @torch.inference_mode()
     def attention(self, pixels: np.ndarray) -> np.ndarray:
-        """Return attention maps and the looks of their cells: uint8 [B, H, W, 3] -> float32 [B, 9 · H/32 · W/32].
+        """Return attention maps and the looks of their cells: uint8 [B, H, W, 3] -> float32 [B, 9 · h · w].
 
-        Each row has unit length and holds nine planes of H/32 x W/32 cells. The first plane is attention, the sum of
+        Each row has unit length and holds nine planes of h x w cells: H/32 x W/32, and ``ATTENTION_CELLS`` a side of
+        an encoder with a reading, whose map is pooled or enlarged to them. The first plane is attention, the sum of
         two scales: the norm of the last layer's channels divided by its mean, at full size, which separates small
         things, and at ``ATTENTION_COARSE`` of the sides, which sees large things whole. The other planes are the
         ``ATTENTION_LOOKS`` numbers that describe each cell at full size.
         """
+        at_once = self._at_once(pixels)
+        parts = (pixels[start : start + at_once] for start in range(0, len(pixels), at_once))
+        return np.concatenate([self._attention(part) for part in parts])
+
+    def _attention(self, pixels: np.ndarray) -> np.ndarray:
         fine = self._images(pixels)
-        sides = [max(STRIDE, round(ATTENTION_COARSE * side / STRIDE) * STRIDE) for side in pixels.shape[1:3]]
+        sides = [rounded(ATTENTION_COARSE * side, self.reading.multiple) for side in pixels.shape[1:3]]
         coarse = F.interpolate(fine.float(), sides, mode="bilinear", antialias=True).to(fine.dtype)
         maps = [self.backbone(images).float() for images in (fine, coarse)]
+        if isinstance(self.backbone, Dense):
+            maps[0] = _in_cells(maps[0])
         norms = [each.norm(dim=1, keepdim=True) for each in maps]
         one, other = (norm / norm.mean(dim=(2, 3), keepdim=True).clamp_min(1e-12) for norm in norms)
         both = (one + F.interpolate(other, one.shape[2:], mode="bilinear"))[: len(pixels)].flatten(1)
@@ -182,9 +239,25 @@ class EncoderNetwork(nn.Module):
         return F.normalize(torch.cat([F.normalize(both), F.normalize(looks)], dim=1)).cpu().numpy()
 
     @torch.inference_mode()
+    def class_attention(self, pixels: np.ndarray) -> np.ndarray | None:
+        """Return how much the class token attends to each cell of one image: uint8 [H, W, 3] -> float32 [h, w].
+
+        None if the encoder has no class token, or computes its attention in a way that cannot be seen.
+        """
+        found = self.backbone.attended(self._images(pixels[None])) if isinstance(self.backbone, Dense) else None
+        return None if found is None else found[0].cpu().numpy()
+
+    @torch.inference_mode()
     def feature_map(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the last layer's map of one image: uint8 [H, W, 3] -> float32 [C, H/32, W/32]."""
+        """Return the map of one image: uint8 [H, W, 3] -> float32 [C, h, w]."""
         return self._maps(pixels[None])[0].cpu().numpy()
+
+
+def _in_cells(maps: Tensor) -> Tensor:
+    """Pool or enlarge maps to the cells that are stored: float [B, C, h, w] -> [B, C, ``ATTENTION_CELLS`` squared]."""
+    if min(maps.shape[2:]) >= ATTENTION_CELLS:
+        return F.adaptive_avg_pool2d(maps, ATTENTION_CELLS)
+    return F.interpolate(maps, (ATTENTION_CELLS,) * 2, mode="bilinear", antialias=True)
 
 
 def _looks(features: Tensor) -> Tensor:

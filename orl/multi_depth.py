@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from orl_explorer.orl.dense import Dense
+
 # Of a 224-pixel input, by side of the map: side of a window, step, padding. They make 12, 6, 4, 3 and 2 cells a side.
 WINDOWS = {112: (10, 10, 4), 56: (16, 8, 0), 28: (13, 5, 0), 14: (8, 3, 0), 7: (6, 1, 0)}
 CELLS = {2: 12, 4: 6, 8: 4, 16: 3, 32: 2}  # by stride; cells a side, of maps of other sizes
@@ -18,7 +20,10 @@ def depth_maps(backbone: nn.Module, images: Tensor) -> list[Tensor]:
     """Return the last map of every resolution in a backbone, shallowest first; the last one is its output.
 
     images: float [B, 3, S, S], normalised. A ResNet has five: the stem's, before max pooling, and its four stages'.
+    A ``Dense`` has one, since its blocks are not known.
     """
+    if isinstance(backbone, Dense):
+        return [backbone(images)]
     found: dict[int, Tensor] = {}
 
     def ran(_: nn.Module, __: tuple, output: object) -> None:
@@ -56,7 +61,7 @@ def pool_cells(feature_map: Tensor, cells: int) -> Tensor:
 
 
 def _stride(size: int, side: int) -> int:
-    return 2 ** round(math.log2(size / side))
+    return min(max(2 ** round(math.log2(size / side)), min(CELLS)), max(CELLS))
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

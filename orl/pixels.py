@@ -16,9 +16,10 @@ INPUT_SIZE = 224  # pixels, of the crops and image views that an encoder embeds
 SHORT_SIDE = 256  # pixels, of a whole photo before it is cropped or resized to that size
 ATTENTION_SIZE = 640  # pixels, of the whole photo squeezed into a square
 ATTENTION_COARSE = 0.4  # scale of the second pass of attention, a share of those sides
-ATTENTION_CELLS = 20  # cells per side of the attention map, for encoders of stride 32
+ATTENTION_CELLS = 20  # cells per side of the attention map
 ATTENTION_LOOKS = 8  # numbers per cell that describe its look
 ATTENTION_PLANES = 1 + ATTENTION_LOOKS
+BILINEAR = Image.Resampling.BILINEAR
 CHANGED = "the file has changed since it was ingested"
 
 
@@ -158,28 +159,32 @@ def upright_box(
     return x, y, w, h
 
 
-def crop_box(image: Image.Image, box: np.ndarray, size: int = INPUT_SIZE) -> np.ndarray:
-    """Crop a RoI x y w h and resize it to size x size, bilinear, without margin: uint8 [size, size, 3]."""
+def crop_box(
+    image: Image.Image, box: np.ndarray, size: int = INPUT_SIZE, resample: Image.Resampling = BILINEAR
+) -> np.ndarray:
+    """Crop a RoI x y w h and resize it to size x size, without margin: uint8 [size, size, 3]."""
     x, y, w, h = (int(v) for v in box)
     patch = image.crop((x, y, x + w, y + h))
-    return np.asarray(patch.resize((size, size), Image.Resampling.BILINEAR))
+    return np.asarray(patch.resize((size, size), resample))
 
 
-def center_crop(image: Image.Image, resize: int = SHORT_SIDE, size: int = INPUT_SIZE) -> np.ndarray:
-    """Resize the short side, bilinear, and crop the centre, for image features: uint8 [size, size, 3]."""
-    image = resize_short_side(image, resize)
+def center_crop(
+    image: Image.Image, resize: int = SHORT_SIDE, size: int = INPUT_SIZE, resample: Image.Resampling = BILINEAR
+) -> np.ndarray:
+    """Resize the short side and crop the centre, for image features: uint8 [size, size, 3]."""
+    image = resize_short_side(image, resize, resample)
     left, top = round((image.width - size) / 2), round((image.height - size) / 2)
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
-def resize_short_side(image: Image.Image, size: int = SHORT_SIDE) -> Image.Image:
-    """Resize a photo to a short side of ``size`` pixels, bilinear. The long side is truncated to whole pixels."""
+def resize_short_side(image: Image.Image, size: int = SHORT_SIDE, resample: Image.Resampling = BILINEAR) -> Image.Image:
+    """Resize a photo to a short side of ``size`` pixels. The long side is truncated to whole pixels."""
     width, height = image.size
     # As torchvision's Resize does: multiply first, or a square of 206 pixels would lose one.
     new = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
-    return image.resize(new, Image.Resampling.BILINEAR)
+    return image.resize(new, resample)
 
 
-def squeeze(image: Image.Image, size: int = ATTENTION_SIZE) -> np.ndarray:
-    """Resize the whole photo to a square, ignoring its aspect ratio, bilinear: uint8 [size, size, 3] RGB."""
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+def squeeze(image: Image.Image, size: int = ATTENTION_SIZE, resample: Image.Resampling = BILINEAR) -> np.ndarray:
+    """Resize the whole photo to a square, ignoring its aspect ratio: uint8 [size, size, 3] RGB."""
+    return np.asarray(image.resize((size, size), resample))

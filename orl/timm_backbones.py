@@ -11,6 +11,7 @@ from torch import nn
 
 from orl_explorer.orl.architectures import TIMM
 
+LOCAL = "local-dir:"  # timm's prefix of a folder
 PROBE = 64  # pixels, side of the image that determines the shape of a network's map
 STRIDE = 32  # pixels of the input per cell of the map, as for a ResNet
 
@@ -23,12 +24,12 @@ def build_timm(architecture: str) -> tuple[nn.Module, int]:
     """
     name = architecture.removeprefix(TIMM)
     channels = _channels(name)
-    return _create(name), channels
+    return create(name, global_pool=""), channels
 
 
 def timm_normalisation(architecture: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and standard deviation of RGB in [0, 1] that timm's weights of this name expect."""
-    published = _timm().get_pretrained_cfg(architecture.removeprefix(TIMM))
+    published = timm_library().get_pretrained_cfg(architecture.removeprefix(TIMM))
     return tuple(published.mean), tuple(published.std)
 
 
@@ -37,7 +38,7 @@ def _channels(name: str) -> int:
     """Return the channels of the map, without allocating or computing: on torch's meta device."""
     try:
         with torch.device("meta"), torch.no_grad():
-            shape = tuple(_create(name)(torch.zeros(1, 3, PROBE, PROBE)).shape)
+            shape = tuple(create(name, global_pool="")(torch.zeros(1, 3, PROBE, PROBE)).shape)
     except (AssertionError, RuntimeError, NotImplementedError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise ValueError(
@@ -52,16 +53,24 @@ def _channels(name: str) -> int:
     return shape[1]
 
 
-def _create(name: str) -> nn.Module:
-    timm = _timm()
+def create(name: str, pretrained: bool = False, **arguments: Any) -> nn.Module:
+    """Build a network of timm without a classifier. Raises ValueError if timm is missing or the name is unknown."""
+    timm = timm_library()
+    if name.startswith(LOCAL):
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=1)
         hint = f"Did you mean '{TIMM}{near[0]}'?" if near else "List its models with timm.list_models()."
         raise ValueError(f"timm has no model '{name}'. {hint}")
-    return timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
+    model, _, tag = name.partition(".")
+    known = [each.partition(".")[2] for each in timm.list_pretrained(f"{model}.*")] if tag else []
+    if tag and tag not in known:
+        raise ValueError(f"timm has no weights '{tag}' of {model}. It has {', '.join(known) or 'none'}.")
+    return timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
 
 
-def _timm() -> Any:
+def timm_library() -> Any:
+    """Return the module timm. Raises ValueError if it is not installed."""
     try:
         import timm
     except ImportError as error:

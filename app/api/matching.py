@@ -14,7 +14,8 @@ import PIL.Image
 from orl_explorer.db.models import Image
 from orl_explorer.orl.matching import cosines
 from orl_explorer.orl.opening import as_rgb, decoding
-from orl_explorer.orl.pixels import UnreadableImage, crop_box, read_image, squeeze
+from orl_explorer.orl.pixels import UnreadableImage, read_image
+from orl_explorer.orl.reading import PLAIN, Reading
 from orl_explorer.orl.selective_search.proposals import selective_search
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.candidates import candidates, describe, match
@@ -76,8 +77,8 @@ def match_photos(
     Args:
         query: First photo: a file, a PIL image, or uint8 [H, W, 3] RGB.
         key: Second photo, in one of the same forms.
-        encoder: ``starter``, ``torchvision:resnet50``, the path of a checkpoint, or a function that takes RGB crops,
-            uint8 [B, 224, 224, 3], and returns their features, float [B, C].
+        encoder: ``starter`` or any other source of ``orl encoders add``, such as the path of a checkpoint, or a
+            function that takes RGB crops, uint8 [B, 224, 224, 3], and returns their features, float [B, C].
         part: Name of the network to read from a checkpoint that holds several.
         preset: ``paper`` (published settings) or ``object`` (pairs of RoIs that are likely to hold objects).
         seed: Seed of the order of proposals.
@@ -98,13 +99,16 @@ def match_photos(
         embed = network.embed_rois
     if network is None and config.needs_objectness:
         raise UserError("A function has no attention map, so objectness cannot be computed. Use the preset paper.")
+    reading = network.reading if network else PLAIN
     photos = _decoded(query), _decoded(key)
     sides = []
     for photo in photos:
-        attention = network.attention(squeeze(photo)[None])[0] if network and config.needs_objectness else None
+        attention = None
+        if network and config.needs_objectness:
+            attention = network.attention(reading.whole(photo)[None])[0]
         raw = selective_search(np.asarray(photo), seed, config.proposal_scale, config.segment_size)
         found = candidates(Image(width=photo.width, height=photo.height), raw, config, attention)
-        features = _embedded(photo, found.filtered.boxes, embed)
+        features = _embedded(photo, found.filtered.boxes, embed, reading)
         sides.append((found.filtered.boxes, describe(features, found.filtered.boxes, found.objectness, config)))
     (query_rois, own), (key_rois, other) = sides
     pairs = match(own, other, config)
@@ -138,11 +142,11 @@ def _decoded(photo: Photo) -> PIL.Image.Image:
     raise UserError("A photo is a file, a PIL image, or an array uint8 [H, W, 3] of RGB.")
 
 
-def _embedded(photo: PIL.Image.Image, boxes: np.ndarray, embed: Embed) -> np.ndarray:
+def _embedded(photo: PIL.Image.Image, boxes: np.ndarray, embed: Embed, reading: Reading) -> np.ndarray:
     """Return the features of a photo's boxes, float32 [B, C], unit rows."""
     parts = []
     for start in range(0, len(boxes), BATCH):
-        crops = np.stack([crop_box(photo, box) for box in boxes[start : start + BATCH]])
+        crops = np.stack([reading.crop(photo, box) for box in boxes[start : start + BATCH]])
         found = np.asarray(embed(crops), np.float32)
         if found.ndim != 2 or len(found) != len(crops):
             raise UserError(f"The encoder returned an array of shape {found.shape} for {len(crops)} crops; use [B, C].")

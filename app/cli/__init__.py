@@ -14,6 +14,7 @@ from orl_explorer.app.cli import (
     attention,
     datasets,
     duplicates,
+    encoders,
     evaluations,
     experiments,
     interchange,
@@ -61,7 +62,7 @@ app.command("map")(stages.draw_map)
 app.command("attention", cls=attention.Listing)(attention.attention_command)
 app.add_typer(interchange.import_app, name="import", no_args_is_help=True)
 app.add_typer(datasets.datasets_app, name="datasets")
-app.add_typer(photos.encoders_app, name="encoders")
+app.add_typer(encoders.encoders_app, name="encoders")
 app.add_typer(parts.features_app, name="features", no_args_is_help=True)
 app.add_typer(evaluations.evaluations_app, name="evaluations")
 app.add_typer(sets.sets_app, name="sets")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from orl_explorer.orl.attention import CELL, activation_norm, cosine_map, enlarged, stretched
+from orl_explorer.orl.attention import SIDE, activation_norm, cosine_map, enlarged, stretched
 
 
 def at_point(features: np.ndarray, x: float, y: float) -> np.ndarray:
@@ -17,13 +17,14 @@ def at_point(features: np.ndarray, x: float, y: float) -> np.ndarray:
 def painted(features: np.ndarray, like: np.ndarray | None, *, cells: bool = False, own: bool = False) -> bytes:
     """Return a map as PNG: the cosine to ``like``, float [C], from 0 to 1, else the activation norm in its own range.
 
-    cells: one pixel per cell, else ``CELL`` pixels, smoothed. own: scale the cosine to its own range too.
+    cells: one pixel per cell, else about ``SIDE`` pixels a side, smoothed. own: scale the cosine to its own range too.
     """
     heat = activation_norm(features) if like is None else cosine_map(features, like)
     heat = stretched(heat) if own else heat
     if not cells:
         high, wide = heat.shape
-        heat = enlarged(heat, wide * CELL, high * CELL)
+        times = max(1, round(SIDE / max(high, wide)))
+        heat = enlarged(heat, wide * times, high * times)
     levels = (np.clip(heat, 0, 1) * 255).astype(np.uint8)
     encoded, data = cv2.imencode(".png", cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO))
     assert encoded

@@ -25,9 +25,9 @@ from orl_explorer.app.server.urls import PREFIX, WIDTHS, picture_urls
 from orl_explorer.db.models import Image as Row
 from orl_explorer.db.photos import image_by_id
 from orl_explorer.db.store import StoreError
-from orl_explorer.orl.attention import feature_map
+from orl_explorer.orl.attention import feature_map, roi_target
 from orl_explorer.orl.opening import decoding
-from orl_explorer.orl.pixels import Crop, DecodedPhoto, UnreadableImage, crop_box, decode_photo, reduction
+from orl_explorer.orl.pixels import Crop, DecodedPhoto, UnreadableImage, decode_photo, reduction
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
 
@@ -219,7 +219,7 @@ def _target_features(opened: Workspace, encoder_id: int, target: tuple[int, ...]
         network = encoder_features(opened, encoder_id).encoder
         photo = _open(image_id)
         _inside(tuple(at), photo.width, photo.height)
-        return network.embed_rois(crop_box(photo, np.array(at))[None])[0]
+        return roi_target(network, photo, at)
     row, (x, y) = _find(image_id)[0], at
     if x > row.width or y > row.height:
         raise MissingPicture("The point is not inside the photo.")

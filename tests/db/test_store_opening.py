@@ -62,6 +62,7 @@ NEWER = [  # what the revisions after the first one added, undone
     "ALTER TABLE run DROP COLUMN nodes",
     "ALTER TABLE run DROP COLUMN processes",
     "ALTER TABLE run DROP COLUMN kill_asked",
+    "ALTER TABLE encoder DROP COLUMN reading",
 ]
 
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from orl_explorer.orl.attention import activation_norm, attention_map, cosine_map, enlarged, input_size, stretched
+from orl_explorer.orl.reading import PLAIN
 
 
 def test_the_activation_map_is_the_norm_over_channels_between_0_and_1() -> None:
@@ -31,10 +32,12 @@ def test_a_location_without_any_activation_resembles_nothing() -> None:
 class Painted:
     """An encoder whose map is the colours of the photo, with one cell per 32 pixels."""
 
+    reading = PLAIN
+
     def feature_map(self, pixels: np.ndarray) -> np.ndarray:
         return pixels[16::32, 16::32].transpose(2, 0, 1).astype(np.float32)
 
-    def embed_rois(self, pixels: np.ndarray) -> np.ndarray:
+    def embed_means(self, pixels: np.ndarray) -> np.ndarray:
         mean = pixels.astype(np.float32).mean((1, 2))
         return mean / np.linalg.norm(mean)
 

@@ -94,7 +94,7 @@ def read_safetensors(path: Path) -> dict[str, Any]:
             said = file.metadata() or {}
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"Cannot read {path} as a safetensors file: it is truncated or damaged. {AGAIN}") from error
-    declared = {"architecture": said["architecture"]} if "architecture" in said else {}
+    declared = {name: said[name] for name in ("architecture", "reading") if said.get(name, "null") != "null"}
     return {"state_dict": state, "supervised": said.get("supervised") == "true"} | declared
 
 

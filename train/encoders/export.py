@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.orl.architectures import RESNETS, TIMM
-from orl_explorer.orl.backbones import normalisation
+from orl_explorer.orl.dense import Dense
 from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.heads import pool
-from orl_explorer.orl.pixels import INPUT_SIZE
+from orl_explorer.orl.reading import PLAIN, Reading
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.encoders.state_dicts import StateDict, Weights
 from orl_explorer.train.encoders.vectors import refuse_vectors
@@ -46,7 +46,7 @@ def export_encoder(workspace: Workspace, name: str, form: str, to: Path) -> Path
     refuse_vectors(row, "an export")
     _refuse_foreign(row, form)
     kept = weights.stored_weights(workspace, row)
-    card = _card(workspace, row, form)
+    card = _card(workspace, row, kept, form)
     beside = to.with_name(f"{to.name}.json")
     with whole_file(beside) as card_file, whole_file(to) as file:
         match form:
@@ -115,8 +115,8 @@ def _refuse_foreign(row: EncoderRow, form: str) -> None:
         )
 
 
-def _card(workspace: Workspace, row: EncoderRow, form: str) -> _Card:
-    mean, std = normalisation(row.architecture)
+def _card(workspace: Workspace, row: EncoderRow, kept: Weights, form: str) -> _Card:
+    reading = weights.reading_of(row)
     learned = workspace.run_folder(row.run_id) / PROVENANCE if row.run_id is not None else None
     trained = json.loads(learned.read_text()) if learned is not None and learned.is_file() else {}
     return {
@@ -124,6 +124,7 @@ def _card(workspace: Workspace, row: EncoderRow, form: str) -> _Card:
         "architecture": row.architecture,
         "kind": row.kind,
         "supervised": row.supervised,
+        "learned_from": row.learned_from,
         "source": row.source,
         "weights_sha256": row.weights_sha256,
         "method": trained.get("method"),
@@ -131,27 +132,30 @@ def _card(workspace: Workspace, row: EncoderRow, form: str) -> _Card:
         "trained_on": trained.get("trained_on"),
         "config": trained.get("config"),
         "attempts": trained.get("attempts"),
-        "pixels": {"order": "RGB", "mean": mean, "std": std, "of": "values in 0..1"},
+        "pixels": {"order": "RGB", "mean": reading.mean, "std": reading.std, "of": "values in 0..1"},
+        "reading": None if kept.reading is None else reading.stored(),
         "format": form,
-        "how_to_load": _how_to_load(row.architecture, form),
+        "how_to_load": _how_to_load(row.architecture, form, kept.reading),
         "written_by": f"orl-explorer {version('orl-explorer')}",
         "created_at": row.created_at.isoformat(),
     }
 
 
-def _how_to_load(architecture: str, form: str) -> str:
+def _how_to_load(architecture: str, form: str, reading: Reading | None) -> str:
     match form:
         case "torchvision":
             return f"torchvision.models.{architecture}().load_state_dict(torch.load(FILE), strict=False); fc is missing"
         case "timm":
             name = architecture.removeprefix(TIMM)
-            return f"timm.create_model('{name}', num_classes=0).load_state_dict(torch.load(FILE))"
+            more = "".join(f", {key}={value!r}" for key, value in (reading.network if reading else {}).items())
+            return f"timm.create_model('{name}', num_classes=0{more}).load_state_dict(torch.load(FILE))"
         case "detectron2":
             settings = ", ".join(f"{key} {value}" for key, value in detectron2_settings(architecture).items())
             return f"MODEL.WEIGHTS FILE, {settings}"
         case "safetensors":
             return "orl encoders add FILE --name NAME; names begin with backbone. and projector."
-    return "images [N, 3, H, W], RGB in 0..1 -> features [N, C] and, where there is one, projection [N, D]"
+    sides = "H, W" if reading is None else f"{reading.crop_size}, {reading.crop_size}"
+    return f"images [N, 3, {sides}], RGB in 0..1 -> features [N, C] and, where there is one, projection [N, D]"
 
 
 def _texts(card: _Card) -> dict[str, str]:
@@ -182,7 +186,8 @@ class _Exported(nn.Module):
         self.register_buffer("std", encoder.std)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        features = pool(self.backbone((images - self.mean) / self.std))
+        images = (images - self.mean) / self.std
+        features = self.backbone.pooled(images) if isinstance(self.backbone, Dense) else pool(self.backbone(images))
         return (features,) if self.projector is None else (features, self.projector(features))
 
 
@@ -195,19 +200,24 @@ def _write_onnx(kept: Weights, card: _Card, file: Path) -> None:
     network = _Exported(weights.build(kept)).eval()
     names = ["features"] if kept.projector is None else ["features", "projection"]
     # Two images: the exporter would treat an axis of length one as constant.
-    example = torch.zeros(2, 3, INPUT_SIZE, INPUT_SIZE)
+    reading = kept.reading or PLAIN
+    example = torch.zeros(2, 3, reading.crop_size, reading.crop_size)
+    sides = {0: "batch", 2: "height", 3: "width"} if kept.reading is None else {0: "batch"}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            network,
-            (example,),
-            input_names=["images"],
-            output_names=names,
-            dynamic_shapes={"images": {0: "batch", 2: "height", 3: "width"}},
-            dynamo=True,
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                network,
+                (example,),
+                input_names=["images"],
+                output_names=names,
+                dynamic_shapes={"images": sides},
+                dynamo=True,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise UserError(f"torch cannot translate a {kept.architecture} to ONNX. Use safetensors.") from error
     assert program is not None
     model = program.model_proto
     for key, text in _texts(card).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from orl_explorer.orl.architectures import ARCHITECTURES, TIMM
+from orl_explorer.orl.reading import Reading
 from orl_explorer.train.encoders.checkpoint_files import read_content
 from orl_explorer.train.encoders.networks import (
     CLASSIFIERS,
@@ -37,12 +39,13 @@ SHOWN = 3  # names in a sentence
 
 @dataclass(frozen=True)
 class Weights:
-    """Parameters of an encoder, and whether they were trained with labels."""
+    """Parameters of an encoder, whether they were trained with labels, and how it is read: None for the default."""
 
     architecture: str
     backbone: StateDict
     projector: StateDict | None = None
     supervised: bool = False
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ def read_checkpoint(path: Path, architecture: str = "", part: str = "") -> tuple
     with the nearest one, or if its weights are not finite numbers.
     """
     content = read_content(path)
+    if content.get("reading"):
+        return _with_reading(path, content), TakenWeights([], [], [], [])
     declared = architecture or _declared(content)
     within, state = flattened(content)
     if not state:
@@ -116,6 +121,16 @@ def read_checkpoint(path: Path, architecture: str = "", part: str = "") -> tuple
     classified = not chosen.contrastive and any(f"{name}.weight" in backbone for name in CLASSIFIERS)
     supervised = content.get("supervised") is True or classified
     return Weights(chosen.architecture, kept, projector or None, supervised), taken
+
+
+def _with_reading(path: Path, content: dict[str, Any]) -> Weights:
+    """Return an encoder that this project wrote, whose network another library builds. Raises UserError."""
+    state, said = below(content["state_dict"], "backbone."), content["reading"]
+    try:
+        reading = Reading.of(json.loads(said) if isinstance(said, str) else said)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is not an encoder of this version: {error}. Add the encoder again.") from error
+    return Weights(str(content["architecture"]), state, None, content.get("supervised") is True, reading)
 
 
 def usable(path: Path, name: str, value: Tensor, integer: bool = False) -> Tensor:

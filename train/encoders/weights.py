@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,11 +13,15 @@ import torch
 from orl_explorer.db.encoders import add_encoder, find_encoder
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.store import StoreError
-from orl_explorer.orl.backbones import RESNETS, STARTER, build_backbone
+from orl_explorer.orl.architectures import TIMM
+from orl_explorer.orl.backbones import RESNETS, STARTER, build_backbone, normalisation
 from orl_explorer.orl.efficientnet import without_classifier
 from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.heads import head_of
+from orl_explorer.orl.reading import Choices, Reading
+from orl_explorer.train.encoders.brought import as_chosen, timm_folder_weights, timm_weights
 from orl_explorer.train.encoders.checkpoint_files import read_torch
+from orl_explorer.train.encoders.hf_folders import hf_weights
 from orl_explorer.train.encoders.networks import completed
 from orl_explorer.train.encoders.state_dicts import Weights, checkpoint_weights, read_checkpoint
 from orl_explorer.train.encoders.vectors import refuse_vectors
@@ -26,6 +31,9 @@ from orl_explorer.train.settings import Precision, check_precision
 from orl_explorer.train.words import printable
 from orl_explorer.train.workspace import Workspace, file_name
 
+AS_IT_IS = Choices()
+SCHEMES = ("torchvision", "timm", "timm-local", "hf", "random")
+
 
 def add(
     workspace: Workspace,
@@ -34,16 +42,17 @@ def add(
     architecture: str = "",
     tell: Callable[[str], object] = lambda _: None,
     part: str = "",
+    choices: Choices = AS_IT_IS,
 ) -> EncoderRow:
-    """Add an encoder under a name. source: ``starter``, ``torchvision:resnet50``, ``random:resnet50``
-    or a checkpoint file.
+    """Add an encoder under a name. source: as of ``weights_from``.
 
     architecture: of the file; by default the declared or detected one. tell: called with a report of the tensors.
-    part: name of the network to read from a file that holds several. Raises UserError if the source is unknown, cannot
+    part: name of the network to read from a file that holds several. choices: of how it is read. Raises UserError if
+    the source is unknown, cannot
     be downloaded, or holds no known backbone. No file is left if the encoder is not added.
     """
     path = workspace.encoders / f"{file_name(name)}.pt"
-    weights = weights_from(source, architecture, tell, part)
+    weights = weights_from(source, architecture, tell, part, choices)
     kind = "starter" if source == "starter" else "imported"
     row = described(workspace, weights, path, name=name, kind=kind, source=source)
     if find_encoder(workspace.store, name) is not None:
@@ -62,32 +71,64 @@ def add(
 
 
 def weights_from(
-    source: str, architecture: str = "", tell: Callable[[str], object] = lambda _: None, part: str = ""
+    source: str,
+    architecture: str = "",
+    tell: Callable[[str], object] = lambda _: None,
+    part: str = "",
+    choices: Choices = AS_IT_IS,
 ) -> Weights:
-    """Return the weights of a source; the arguments are those of ``add``. Raises UserError."""
-    if part and (source == "starter" or source.startswith(("torchvision:", "random:"))):
+    """Return the weights of a source; the arguments are those of ``add``. Raises UserError.
+
+    source: ``starter``, ``torchvision:resnet50``, ``timm:NAME``, ``timm-local:FOLDER``, ``hf:FOLDER``,
+    ``random:resnet50``, ``random:timm:NAME`` or a checkpoint file.
+    """
+    try:
+        choices.check()
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    scheme, _, rest = source.partition(":")
+    if part and (source == "starter" or scheme in SCHEMES):
         raise UserError(f"Invalid value for part: {part}. '{source}' holds one network. Leave --part out.")
+    if source != "starter" and scheme in SCHEMES and rest:
+        return _of_scheme(scheme, rest, choices, tell)
     if source == "starter":
-        return starter_weights()
-    if source.startswith("torchvision:"):
-        return torchvision_weights(source.removeprefix("torchvision:"))
-    if source.startswith("random:"):
-        return random_weights(source.removeprefix("random:"))
+        return as_chosen(starter_weights(), choices)
     path = Path(source).expanduser()
     if path.is_file():
         weights, taken = read_checkpoint(path, architecture, part)
         tell(f"Of {source}, {taken}")
-        return weights
+        return as_chosen(weights, choices)
     if path.is_dir():
-        raise UserError(f"{source} is a folder. Name the checkpoint file in it.")
+        raise UserError(
+            f"{source} is a folder. Name the checkpoint file in it, or use hf:{source} for a model of transformers and "
+            f"timm-local:{source} for one of timm."
+        )
     raise UserError(
-        f"'{source}' is not an encoder. Use 'starter', 'torchvision:resnet50', 'random:resnet50', or the path of a "
-        "checkpoint."
+        f"'{source}' is not an encoder. Use 'starter', 'torchvision:resnet50', 'timm:NAME', 'timm-local:FOLDER', "
+        "'hf:FOLDER', 'random:resnet50', or the path of a checkpoint."
     )
+
+
+def _of_scheme(scheme: str, rest: str, choices: Choices, tell: Callable[[str], object]) -> Weights:
+    match scheme:
+        case "torchvision":
+            return as_chosen(torchvision_weights(rest), choices)
+        case "timm":
+            return timm_weights(rest, choices)
+        case "timm-local":
+            return timm_folder_weights(Path(rest).expanduser(), choices)
+        case "hf":
+            return hf_weights(Path(rest).expanduser(), choices, tell)
+    if rest.startswith(TIMM):  # of "random"
+        return timm_weights(rest.removeprefix(TIMM), choices, random=True)
+    return as_chosen(random_weights(rest), choices)
 
 
 def default_name(source: str) -> str:
     """Return the name of an encoder that nobody named: ``starter``, ``torchvision-resnet50``, or the file's stem."""
+    scheme, _, rest = source.partition(":")
+    if scheme in ("hf", "timm-local"):
+        return Path(rest).expanduser().resolve().name
     return source.replace(":", "-") if source == "starter" or ":" in source else Path(source).stem
 
 
@@ -103,6 +144,7 @@ def described(
 ) -> EncoderRow:
     """Return the row of saved weights, for ``add_encoder``."""
     encoder = build(weights)
+    read = {} if weights.reading is None else {"reading": weights.reading.stored()}
     return EncoderRow(
         name=name,
         architecture=weights.architecture,
@@ -114,7 +156,17 @@ def described(
         roi_features=encoder.features,
         source=source,
         run_id=run_id,
+        **read,
     )
+
+
+def reading_of(row: EncoderRow) -> Reading:
+    """Return how photos are read with an encoder."""
+    reading = Reading.of(row.reading)
+    if row.reading is not None:
+        return reading
+    mean, std = normalisation(row.architecture)
+    return replace(reading, mean=mean, std=std)
 
 
 def load_encoder(
@@ -164,8 +216,8 @@ def stored_weights(workspace: Workspace, row: EncoderRow) -> Weights:
 
 def build(weights: Weights) -> EncoderNetwork:
     """Build an encoder with these weights, loaded strictly."""
-    encoder = EncoderNetwork(weights.architecture, head_of(weights.projector or {}))
-    encoder.backbone.load_state_dict(weights.backbone)
+    encoder = EncoderNetwork(weights.architecture, head_of(weights.projector or {}), weights.reading)
+    encoder.network.load_state_dict(weights.backbone)
     if encoder.projector is not None and weights.projector is not None:
         encoder.projector.load_state_dict(weights.projector)
     return encoder
@@ -176,12 +228,16 @@ def save_weights(weights: Weights, path: Path) -> None:
     state = {f"backbone.{k}": v for k, v in weights.backbone.items()}
     state |= {f"projector.{k}": v for k, v in (weights.projector or {}).items()}
     payload = {"architecture": weights.architecture, "supervised": weights.supervised, "state_dict": state}
+    if weights.reading is not None:
+        payload["reading"] = weights.reading.stored()
     publish(lambda file: torch.save(payload, file), path)
 
 
 def digest(weights: Weights) -> str:
-    """Return the SHA-256 of names and values, independent of the file format."""
+    """Return the SHA-256 of names and values, and of the reading if it is not the default; of no file format."""
     sha = hashlib.sha256(weights.architecture.encode())
+    if weights.reading is not None:
+        sha.update(weights.reading.canonical().encode())
     for part in (weights.backbone, weights.projector or {}):
         for name in sorted(part):
             sha.update(name.encode())

@@ -7,7 +7,6 @@ import torch
 
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.orl.measure.knn import knn_predict
-from orl_explorer.orl.pixels import center_crop
 from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.features import SPLITS, features_of, read_photo
@@ -44,7 +43,7 @@ def evaluate(
             encoder.roi_features,
             encoder=encoder.name,
             weights_sha256=encoder.weights_sha256,
-            view=lambda file: center_crop(read_photo(file)),
+            view=lambda file: network.reading.photo(read_photo(file)),
             forward=network.embed_rois,
             device=device,
             progress=progress,

@@ -80,11 +80,11 @@ def _seen(
             return pool_depths(depth_maps(network.backbone, images), config.image_size)
 
     def training(first: int) -> Iterator[tuple[list[Tensor], Tensor]]:
-        for images, labels in training_batches(train, config.views, steps, first, network.architecture, device):
+        for images, labels in training_batches(train, config.views, steps, first, network.statistics, device):
             yield pooled(images), labels
 
     def measured() -> Iterator[tuple[list[Tensor], Tensor]]:
-        for images, labels in centre_batches(test, config, network.architecture, device):
+        for images, labels in centre_batches(test, config, network.statistics, device):
             yield pooled(images), labels
 
     return training, measured()

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from orl_explorer.db.models import Encoder as EncoderRow
+from orl_explorer.orl.backbones import build_backbone, normalisation
 from orl_explorer.orl.measure.classifiers import Classifier, right_within
 from orl_explorer.train.encoders.weights import stored_weights
 from orl_explorer.train.errors import UserError
@@ -17,7 +18,7 @@ from orl_explorer.train.evaluate.descent import Diverged, descend
 from orl_explorer.train.evaluate.folders import Labelled, class_folders, kept
 from orl_explorer.train.evaluate.parts import KeptParts
 from orl_explorer.train.evaluate.protocols import Result, SemiConfig
-from orl_explorer.train.evaluate.views import Steps, centre_batches, training_batches
+from orl_explorer.train.evaluate.views import Statistics, Steps, centre_batches, training_batches
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.distributed import choose_device
 from orl_explorer.train.workspace import Workspace
@@ -39,6 +40,7 @@ def evaluate(
 
     train, test = kept(folder, gather)
     weights = stored_weights(workspace, encoder)
+    statistics = _trainable(encoder)
     steps, device, parts = Steps(len(train.files), config), choose_device(), KeptParts(folder)
     cells = [(rate, faster) for rate in config.rates for faster in config.head_multipliers]
     for number, (rate, faster) in enumerate(cells):
@@ -57,7 +59,7 @@ def evaluate(
             descend(
                 model,
                 groups,
-                lambda first: training_batches(train, "crop", steps, first, encoder.architecture, device),
+                lambda first: training_batches(train, "crop", steps, first, statistics, device),
                 F.cross_entropy,
                 steps,
                 config.gamma,
@@ -66,7 +68,7 @@ def evaluate(
                 nesterov=False,
                 reported=number * steps.total,
             )
-            found = _measure(model, test, config, encoder.architecture, device, progress)
+            found = _measure(model, test, config, statistics, device, progress)
         except Diverged:
             progress.log(f"{name}: the loss is not finite. The cell counts as 0.")
             found = [0.0, 0.0]
@@ -113,14 +115,32 @@ def _how_drawn(config: SemiConfig) -> str:
     return f"Trained on a sample of {config.fraction:.0%} of each class (seed {config.seed}), not on a published list."
 
 
+def _trainable(encoder: EncoderRow) -> Statistics:
+    """Return the mean and deviation of RGB that an encoder expects. Raises UserError if it cannot be fine-tuned."""
+    try:
+        with torch.device("meta"):
+            build_backbone(encoder.architecture)
+        return normalisation(encoder.architecture)
+    except ValueError as error:
+        raise UserError(
+            f"The encoder '{encoder.name}' cannot be fine-tuned: {error} Use a protocol with a frozen encoder, such as "
+            "knn or linear."
+        ) from error
+
+
 def _measure(
-    model: Classifier, test: Labelled, config: SemiConfig, architecture: str, device: torch.device, progress: Progress
+    model: Classifier,
+    test: Labelled,
+    config: SemiConfig,
+    statistics: Statistics,
+    device: torch.device,
+    progress: Progress,
 ) -> list[float]:
     progress.phase("Classifying", len(test.files))
     right = [0, 0]
     with torch.no_grad():
         model.eval()
-        for images, labels in centre_batches(test, config, architecture, device):
+        for images, labels in centre_batches(test, config, statistics, device):
             scores = model(images)
             for i, k in enumerate((1, 5)):
                 right[i] += int(right_within(scores, labels, k).sum())

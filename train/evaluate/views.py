@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from orl_explorer.orl.augment import augment, normalise
-from orl_explorer.orl.backbones import normalisation
 from orl_explorer.orl.measure.classifiers import draw_colour, draw_lighting
 from orl_explorer.orl.pixels import INPUT_SIZE, Crop, UnreadableImage, center_crop, read_crops
 from orl_explorer.orl.views import FLIP, epoch_order, random_crop, view_generator
@@ -24,6 +23,7 @@ from orl_explorer.train.evaluate.folders import Labelled
 from orl_explorer.train.evaluate.protocols import HeadConfig
 from orl_explorer.train.pools import drawn_batches
 
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of RGB in [0, 1]
 _Kind = Literal["colour", "crop", "centre"]
 AREA = (0.08, 1.0)  # of a random crop, as a share of the photo
 AT_ONCE = 128  # photos of a forward pass without training
@@ -118,34 +118,34 @@ class KeysFrom:
 
 
 def training_batches(
-    photos: Labelled, kind: _Kind, steps: Steps, first: int, architecture: str, device: torch.device
+    photos: Labelled, kind: _Kind, steps: Steps, first: int, statistics: Statistics, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield normalised views, float [B, 3, S, S], and labels, int64 [B], of each step from a first one on."""
     config = steps.config
     views = LabelledViews(photos, kind, config.image_size, config.seed)
-    yield from _loaded(views, KeysFrom(steps, first), config.workers, architecture, device)
+    yield from _loaded(views, KeysFrom(steps, first), config.workers, statistics, device)
 
 
 def centre_batches(
-    photos: Labelled, config: HeadConfig, architecture: str, device: torch.device
+    photos: Labelled, config: HeadConfig, statistics: Statistics, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield centre crops and labels of all photos, in order, in batches."""
     keys = [(0, i) for i in range(len(photos.files))]
     batches = [keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE)]
     views = LabelledViews(photos, "centre", config.image_size, config.seed)
-    yield from _loaded(views, batches, config.workers, architecture, device)
+    yield from _loaded(views, batches, config.workers, statistics, device)
 
 
 def _loaded(
     views: LabelledViews,
     keys: KeysFrom | list[list[tuple[int, int]]],
     workers: int,
-    architecture: str,
+    statistics: Statistics,
     device: torch.device,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     cv2.setNumThreads(1)  # a forked process would wait forever for threads, which a fork does not copy
     loader = DataLoader(views, batch_sampler=keys, num_workers=workers, pin_memory=device.type == "cuda")
-    mean, std = normalisation(architecture)
+    mean, std = statistics
     spread = torch.tensor(std, device=device)
     for pixels, light, labels in drawn_batches(loader):
         images = normalise(pixels.to(device, non_blocking=True), mean, std)

@@ -10,7 +10,7 @@ import numpy as np
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.orl.measure.average_precision import interval
 from orl_explorer.orl.measure.svm import FOLDS, decide, in_span
-from orl_explorer.orl.pixels import INPUT_SIZE, resize_short_side, squeeze
+from orl_explorer.orl.pixels import resize_short_side, squeeze
 from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.features import SPLITS, features_of, keep_array, read_photo
@@ -71,7 +71,8 @@ def cells_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the features of both splits in 2 x 2 cells: float32 [n, 4 C], unit rows.
 
-    Photos are resized to a short side of 256 and then squashed to 224 x 224, as in the reference.
+    Photos are resized to a short side of 256 and then squashed to 224 x 224, as in the reference, or to the
+    encoder's size of crops.
     """
     device = str(choose_device())
     network = load_encoder(workspace, encoder, device)
@@ -80,10 +81,10 @@ def cells_of(
             folder,
             name,
             split.files,
-            encoder.roi_features * CELLS**2,
+            network.channels * CELLS**2,
             encoder=encoder.name,
             weights_sha256=encoder.weights_sha256,
-            view=lambda file: squeeze(resize_short_side(read_photo(file)), INPUT_SIZE),
+            view=lambda file: squeeze(resize_short_side(read_photo(file)), network.reading.crop_size),
             forward=lambda pixels: network.embed_cells(pixels, CELLS),
             device=device,
             progress=progress,

@@ -15,7 +15,8 @@ import PIL.Image
 
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.models import Image
-from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, UnreadableImage, center_crop, crop_box, squeeze
+from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, UnreadableImage
+from orl_explorer.orl.reading import PLAIN, Reading
 from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import cannot_read
@@ -75,7 +76,7 @@ class Features:
         self.workspace, self._row, self._device, self._precision = workspace, row, device, precision
         self._encoder: EncoderNetwork | None = None
         self._loading = threading.Lock()
-        self.name = row.name
+        self.name, self.reading = row.name, Reading.of(row.reading)
         self.batch = crops_at_once(device, precision)
         self.folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
         self.images = Embeddings(self.folder, "images", row.image_features, row.weights_sha256)
@@ -165,7 +166,7 @@ class PhotoFeatures(_OfPhotos):
         return self._features.images
 
     def _computed(self, photo: PIL.Image.Image) -> np.ndarray:
-        return self._features.encoder.embed_images(center_crop(photo)[None])
+        return self._features.encoder.embed_images(self._features.reading.photo(photo)[None])
 
     def get(self, image: Image) -> np.ndarray:
         """Return the features of a photo, float32 [D], of unit length. Raises UserError."""
@@ -184,7 +185,7 @@ class AttentionMaps(_OfPhotos):
         return self._features.attention
 
     def _computed(self, photo: PIL.Image.Image) -> np.ndarray:
-        return self._features.encoder.attention(squeeze(photo)[None])
+        return self._features.encoder.attention(self._features.reading.whole(photo)[None])
 
     def get(self, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray | None]:
         """Return maps by image id, float32 [9 · h · w], or None if the settings use none. Raises UserError."""
@@ -268,9 +269,9 @@ class BoxFeatures:
             return found
         with self._forward:
             photo = _read(self._photos, some.image)
-            network, at_once = self._features.encoder, self._features.batch
+            network, reading, at_once = self._features.encoder, self._features.reading, self._features.batch
             for part in np.split(missing, range(at_once, len(missing), at_once)):
-                made = network.embed_rois(np.stack([crop_box(photo, box) for box in some.boxes[part]]))
+                made = network.embed_rois(np.stack([reading.crop(photo, box) for box in some.boxes[part]]))
                 found[part] = finite(made, [some.image.path] * len(part), self._features.name)
             keys = _corners(some.boxes)
             for i in missing.tolist():
@@ -314,7 +315,13 @@ class PooledFeatures:
         return self._remembered.get(key, partial(self._made, some))
 
     def _made(self, some: Boxes) -> np.ndarray:
-        made = self._features.encoder.pool_boxes(np.asarray(_read(self._photos, some.image)), some.boxes)
+        photo, boxes, reading = _read(self._photos, some.image), some.boxes, self._features.reading
+        pixels = np.asarray(photo)
+        if reading is not PLAIN:
+            pixels = reading.whole_at(photo, reading.photo_size)
+            across, down = pixels.shape[1] / photo.width, pixels.shape[0] / photo.height
+            boxes = boxes * np.array([across, down, across, down])
+        made = self._features.encoder.pool_boxes(pixels, boxes)
         return finite(made, [some.image.path] * len(made), self._features.name)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import PIL.Image
 
-from orl_explorer.orl.pixels import Stamp, UnreadableImage, center_crop, crop_box, squeeze
+from orl_explorer.orl.pixels import Stamp, UnreadableImage
+from orl_explorer.orl.reading import Reading
 from orl_explorer.train.progress import map_ahead
 from orl_explorer.train.settings import Precision
 
@@ -57,6 +58,7 @@ def crops_at_once(device: str, precision: Precision) -> int:
 def passes(
     view: FeatureOf,
     encoder: Callable[[], EncoderNetwork],
+    reading: Reading,
     batch: int,
     shots: Iterable[Shot],
     read: Read,
@@ -64,8 +66,8 @@ def passes(
 ) -> Iterator[Batch]:
     """Yield the rows of photos. Threads read the next photos while the network works.
 
-    encoder: returns the network; called with the first batch. batch: crops per pass. lost: gets the reasons why photos
-    could not be read, by image id.
+    encoder: returns the network; called with the first batch. reading: what it sees of a photo. batch: crops per pass.
+    lost: gets the reasons why photos could not be read, by image id.
     """
     at_once = max(2, batch // 8) if view == "attention" else batch  # eight times the pixels of a crop
 
@@ -75,7 +77,10 @@ def passes(
         except UnreadableImage as error:
             lost[shot.image_id] = str(error)
             return []
-        return [(key, shot.path, each) for key, each in zip(shot.keys.tolist(), cut(view, photo, shot), strict=True)]
+        return [
+            (key, shot.path, each)
+            for key, each in zip(shot.keys.tolist(), cut(view, photo, shot, reading), strict=True)
+        ]
 
     with ThreadPoolExecutor(READERS) as pool:
         ahead = 2 * READERS if view == "rois" else 2 * at_once
@@ -85,14 +90,14 @@ def passes(
             yield Batch(np.array(keys, np.int64), forward(view, encoder(), np.stack(pixels)), list(paths))
 
 
-def cut(view: FeatureOf, photo: PIL.Image.Image, shot: Shot) -> list[np.ndarray]:
+def cut(view: FeatureOf, photo: PIL.Image.Image, shot: Shot, reading: Reading) -> list[np.ndarray]:
     """Return the network's input for each row of a photo, uint8 [S, S, 3]."""
     if view == "images":
-        return [center_crop(photo)]
+        return [reading.photo(photo)]
     if view == "attention":
-        return [squeeze(photo)]
+        return [reading.whole(photo)]
     assert shot.boxes is not None
-    return [crop_box(photo, box) for box in shot.boxes]
+    return [reading.crop(photo, box) for box in shot.boxes]
 
 
 def forward(view: FeatureOf, encoder: EncoderNetwork, pixels: np.ndarray) -> np.ndarray:

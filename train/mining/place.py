@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 
 from orl_explorer.orl.pixels import read_image
 from orl_explorer.train.mining.features import Features, finite
@@ -71,7 +72,10 @@ class Here(WorkPlace):
         def network():  # type: ignore[no-untyped-def]  # its type imports torch
             return features.encoder
 
-        return passes(view, network, features.batch, shots, lambda s: read_image(Path(s.file), s.stamp), lost)
+        def read(shot: Shot) -> PIL.Image.Image:
+            return read_image(Path(shot.file), shot.stamp)
+
+        return passes(view, network, features.reading, features.batch, shots, read, lost)
 
     def overlaps(self, features: Features) -> bool:
         """An accelerator works beside the processor. On the processor alone, both would only take turns."""

@@ -24,6 +24,7 @@ import PIL.Image
 from filelock import FileLock
 
 from orl_explorer.orl.pixels import read_image
+from orl_explorer.orl.reading import PLAIN
 from orl_explorer.orl.selective_search.readiness import can_compile, is_compiled
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.interpreter import module_command, without_secrets
@@ -132,6 +133,7 @@ class Embedder:
         from orl_explorer.train.encoders.weights import embedder
 
         self._batch, self._problem = crops_at_once(device, precision), ""
+        self._reading = weights.reading or PLAIN
         self._encoder: Any = None
         try:
             self._encoder = embedder(weights, device, precision)
@@ -152,7 +154,7 @@ class Embedder:
                 return read_image(Path(file), shot.stamp if content is None else None)
 
         unread: dict[int, str] = {}
-        found = list(passes(view, lambda: self._encoder, self._batch, shots, read, unread))
+        found = list(passes(view, lambda: self._encoder, self._reading, self._batch, shots, read, unread))
         if not found:
             return Embedded(np.empty(0, np.int64), np.empty((0, 0), np.float32), unread)
         keys, vectors = (np.concatenate([batch[part] for batch in found]) for part in (0, 1))

@@ -1,0 +1,43 @@
+"""Encoders in words: what their weights learned from, and how photos are read with them."""
+
+from __future__ import annotations
+
+from orl_explorer.db.models import Encoder
+from orl_explorer.orl.reading import Reading
+
+LEARNED = {
+    "labels": "with labels",
+    "text": "with text",
+    "nothing": "without labels",
+    "unknown": "unknown",
+}
+POOLING = {"mean": "mean of the map", "class": "class token", "head": "the network's own head"}
+
+
+def encoder_facts(row: Encoder, reading: Reading) -> dict[str, str]:
+    """Return what is known of an encoder, by label."""
+    layer = f"{reading.layer} of {reading.layers}" if reading.layers else "the last"
+    sizes = "one size only" if reading.fixed else f"any multiple of {reading.multiple} px"
+    registers = reading.prefix - reading.class_token
+    tokens = [*["a class token"] * reading.class_token, *[f"{registers} more tokens"] * (registers > 0)]
+    random = row.source.startswith("random:")
+    return {
+        "architecture": row.architecture,
+        "source": row.source,
+        "trained": "not at all (random weights)" if random else LEARNED[row.learned_from],
+        "layer": layer,
+        "map": f"one cell for {reading.stride} px, {reading.channels or row.roi_features} channels",
+        "feature": f"{POOLING[reading.pooling]}, {row.roi_features} numbers",
+        "before the map": " and ".join(tokens) or "no tokens",
+        "images": sizes,
+        "photos": f"{reading.photo_size} px for attention",
+        "crops": f"{reading.crop_size} px, {reading.interpolation}",
+        "mean of RGB": _numbers(reading.mean),
+        "deviation of RGB": _numbers(reading.std),
+        "network": ", ".join(f"{key} {value}" for key, value in reading.network.items()) or "as its library builds it",
+        "digest": row.weights_sha256,
+    }
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
