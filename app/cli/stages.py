@@ -50,6 +50,7 @@ from orl_explorer.train.jobs.kinds import MakeMap, Mine
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.launchers.choice import placement
 from orl_explorer.train.jobs.trainings import Pretrain, Train
+from orl_explorer.train.mining.by_vectors import settings_by
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.mining.sweep import Cell
 from orl_explorer.train.settings import parse_grid, parse_settings
@@ -116,11 +117,12 @@ def mine_command(
 ) -> None:
     """Mine neighbours, RoIs and pairs into a new correspondence set (stage 2)."""
     opened = open_workspace(workspace)
-    config = with_changes(MINE_PRESETS[preset], changes, flags)
-    ids = {"dataset_id": unite(opened.store, datasets).id, "encoder_id": encoder_named(opened.store, encoder).id}
-    job = Mine(name=name, config=config, workers=workers, **ids)
+    by, asked = encoder_named(opened.store, encoder), with_changes(MINE_PRESETS[preset], changes, flags)
+    config = settings_by(by, asked)
+    job = Mine(name=name, config=config, workers=workers, dataset_id=unite(opened.store, datasets).id, encoder_id=by.id)
     run = launch(opened, job, placed=placement(opened, on, queue_only=queue_only))
-    if (boxes := run.params["config"]["proposals"]) != config.proposals:
+    if config.proposals != asked.proposals:
+        boxes = config.proposals
         out.print(f"'{encoder}' is imported vectors: RoIs are filtered from its own boxes, the proposals '{boxes}'.")
     follow_run(opened, run, detach)
 

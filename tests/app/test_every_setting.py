@@ -97,7 +97,7 @@ def mined_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     def run(*more: str) -> MineConfig:
         launched: list[MineConfig] = []
         monkeypatch.setattr(stages, "unite", lambda store, names: SimpleNamespace(id=1))
-        monkeypatch.setattr(stages, "encoder_named", lambda store, name: SimpleNamespace(id=2))
+        monkeypatch.setattr(stages, "encoder_named", lambda store, name: SimpleNamespace(id=2, kind="starter"))
         monkeypatch.setattr(stages, "follow_run", lambda *_: None)
         monkeypatch.setattr(stages, "launch", lambda workspace, job, placed: launched.append(job.config))
         asked = ["mine", "--dataset", "d", "--encoder", "e", "--name", "s", "--workspace", str(tmp_path / "w")]
