@@ -23,7 +23,7 @@ from orl_explorer.app.pages.pair.page import query_image
 from orl_explorer.app.pages.pair.payload import INFERNO
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
-from orl_explorer.db.encoders import encoders_with_weights
+from orl_explorer.db.encoders import encoders, encoders_with_weights
 from orl_explorer.db.gallery.order import step
 from orl_explorer.db.models import Dataset, Encoder, Image
 from orl_explorer.db.sets.read import neighbors_of, rois_of
@@ -41,7 +41,8 @@ def page() -> None:
     known = {row.name: row for row in encoders_with_weights(place.workspace.store)}
     if not known:
         st.title("Attention", anchor=False)
-        st.info("No encoder with weights yet. An attention map needs one.", icon=":material/info:")
+        kind = " with weights" if encoders(place.workspace.store) else ""  # there may be imported vectors
+        st.info(f"No encoder{kind} yet. An attention map needs one.", icon=":material/info:")
         if place.mined is None:
             start.unmined(place, place.dataset)
         return
