@@ -74,17 +74,19 @@ def main() -> None:
     features = Features(workspace, encoder_named(workspace.store, arguments.encoder))
     every = features.images.get(photo_keys(images))
     drawn = np.random.default_rng(arguments.seed).permutation(len(images))[: arguments.sample]
-    found = {name: [] for name in ALTERED}
+    found: dict[str, list[float]] = {name: [] for name in ALTERED}
     for at in drawn.tolist():
         photo = read_image(photos.path(images[at]))
-        for name, alter in ALTERED.items():
-            found[name].append(float(features.encoder.embed_images(center_crop(alter(photo))[None])[0] @ every[at]))
+        crops = np.stack([center_crop(alter(photo)) for alter in ALTERED.values()])
+        cosines = features.encoder.embed_images(crops) @ every[at]
+        for name, cosine in zip(ALTERED, cosines.tolist(), strict=True):
+            found[name].append(cosine)
     print("| copy | least | 5 % | median |\n|---|---|---|---|")
     for name, values in found.items():
         print(f"| {name} | {min(values):.3f} | {np.quantile(values, 0.05):.3f} | {np.median(values):.3f} |")
-    cosines = every @ every.T
-    np.fill_diagonal(cosines, -1)
-    nearest = cosines.max(axis=1)
+    others = every @ every.T
+    np.fill_diagonal(others, -1)
+    nearest = others.max(axis=1)
     print("\n| threshold | " + " | ".join(found) + " | other photos |\n|---" + "|---" * (len(found) + 1) + "|")
     for least in THRESHOLDS:
         shares = [np.mean(np.array(values) >= least) for values in found.values()] + [np.mean(nearest >= least)]

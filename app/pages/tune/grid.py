@@ -35,7 +35,8 @@ def show_grid(tuner: Tuner, config: MineConfig) -> None:
     base = tuner.tried(config)
     measures = {n: m for n, m in SWEPT.items() if n == "missing" or tuner.saved[1].value(n) is not None}
     photos = tuner.subject.mined.image_count
-    across, down, measure, values = _choice(list(measures), photos)
+    own = tuner.own
+    across, down, measure, values = _choice(list(measures), own.neighbors + 1 if own.skip_duplicates else photos)
     try:
         grid = {down: _values(down, values[1]), across: _values(across, values[0])}
         cells = combinations(grid, base)
@@ -43,6 +44,8 @@ def show_grid(tuner: Tuner, config: MineConfig) -> None:
             raise UserError(f"Invalid number of cells: {len(cells)}. Use 1 to {MOST}.")
         if any(c.neighbors >= photos for _, c in cells):
             raise UserError(f"Too many neighbours for a set of {photos:,} photos. Use at most {photos - 1:,}.")
+        if own.skip_duplicates and any(c.neighbors > own.neighbors for _, c in cells):
+            raise UserError(f"This set skips near-duplicates and knows {own.neighbors} neighbours. Use no larger K.")
     except UserError as mistake:
         st.error(escape(str(mistake)))
         return
