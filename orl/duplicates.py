@@ -6,7 +6,7 @@ import numpy as np
 
 from orl_explorer.orl.matching import Rows
 
-NEAR_DUPLICATE = 0.95  # cosine from which two photos count as near-duplicates; measured by research/near_duplicates.py
+NEAR_DUPLICATE = 0.9  # cosine from which two photos count as near-duplicates; measured by research/near_duplicates.py
 ROUNDING = 1e-6  # of a cosine in single precision
 
 

@@ -26,9 +26,8 @@ ALIKE = 0.65  # of scenes of the demo, which are different pictures: three and t
 
 
 @pytest.fixture(autouse=True)
-def any_similarity(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_found() -> None:
     duplicates._found.cache_clear()
-    monkeypatch.setattr("orl_explorer.app.pages.duplicates.page.LEAST", 0.5)
 
 
 def test_the_command_lists_groups_and_writes_them(here: Workspace, tmp_path: Path) -> None:

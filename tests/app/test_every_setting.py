@@ -43,7 +43,7 @@ SLID: dict[str, tuple[str, str, str, tuple[float, float, float], str]] = {
         "--duplicate-similarity",
         "same",
         "Near-duplicates, min similarity",
-        (0.8, 1.0, 0.01),
+        (0.5, 1.0, 0.01),
         "%.2f",
     ),
     "distinct_iou": ("--distinct-iou", "distinct", "Distinct pairs, max IoU", (0.3, 1.0, 0.05), "%.2f"),

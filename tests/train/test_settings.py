@@ -51,7 +51,7 @@ def test_the_paper_preset_of_mining() -> None:
         "precision": "fp32",
         "neighbor_search": "exact",
         "skip_duplicates": False,
-        "duplicate_similarity": 0.95,
+        "duplicate_similarity": 0.9,
     }
 
 

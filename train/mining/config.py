@@ -226,7 +226,7 @@ class MineConfig(Settings):
         label="Near-duplicates, min similarity",
         term="near-duplicates from",
         url="same",
-        slider=(0.8, 1, 0.01),
+        slider=(0.5, 1, 0.01),
         group=RAW,
     )
 

@@ -20,7 +20,7 @@ from orl_explorer.train.words import plural
 
 PER_PAGE = 10  # groups
 SHOWN = 12  # photos of a group
-LEAST, STEP = 0.8, 0.01  # of the threshold
+LEAST, STEP = 0.5, 0.01  # of the threshold
 
 
 def page() -> None:
