@@ -93,7 +93,7 @@ def plan_timm(
             choices,
             side=side,
             patch=_patch(built),
-            pooling=_pooling(built, start),
+            pooling=_pooling(built, start, f"{name} {published.get('tag')}"),
         )
     except NoMapError as error:
         raise ValueError(f"'{architecture}' gives no map of a photo of {side} pixels ({error}). {TRY}.") from error
@@ -136,13 +136,12 @@ def _has_class_token(built: nn.Module) -> bool:
     return "return_prefix_tokens" in asked and isinstance(getattr(built, "cls_token", None), Tensor)
 
 
-def _pooling(built: nn.Module, reading: Reading) -> Pooling:
-    """Return the pooling that a network was trained for, as far as it can be known."""
+def _pooling(built: nn.Module, reading: Reading, weights: str) -> Pooling:
+    """Return the pooling that a network was trained for, as far as the name of its weights tells."""
     own = getattr(built, "global_pool", "")
     if own == "map":
         return "head"
-    tag = " ".join(str(built.pretrained_cfg.get(part)) for part in ("tag", "architecture"))  # type: ignore[union-attr, operator]
-    if reading.class_token and "mae" not in tag and (own == "token" or "dino" in tag):
+    if reading.class_token and "mae" not in weights and (own == "token" or "dino" in weights):
         return "class"
     return "mean"
 

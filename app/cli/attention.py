@@ -47,7 +47,8 @@ def attention_command(
         one_of(
             get_args(AttentionKind),
             "--map",
-            help="activation: how strongly the last layer responds. cosine: similarity to the whole photo.",
+            help="activation: how strongly the last layer responds. cosine: similarity to the whole photo. "
+            "class: attention of the class token, of encoders that have one.",
         ),
     ] = "activation",
     workspace: Where = None,

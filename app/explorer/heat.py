@@ -20,7 +20,11 @@ def painted(features: np.ndarray, like: np.ndarray | None, *, cells: bool = Fals
     cells: one pixel per cell, else about ``SIDE`` pixels a side, smoothed. own: scale the cosine to its own range too.
     """
     heat = activation_norm(features) if like is None else cosine_map(features, like)
-    heat = stretched(heat) if own else heat
+    return coloured(stretched(heat) if own else heat, cells=cells)
+
+
+def coloured(heat: np.ndarray, *, cells: bool = False) -> bytes:
+    """Return a map, float [h, w] in [0, 1], as PNG; cells as of ``painted``."""
     if not cells:
         high, wide = heat.shape
         times = max(1, round(SIDE / max(high, wide)))

@@ -220,6 +220,8 @@ def encoder_label(row: Encoder) -> str:
     facts = ["imported vectors"] if row.kind == VECTORS else [row.architecture, kinds.get(row.kind, row.kind)]
     if row.supervised:
         facts.append(SUPERVISED)
+    elif row.learned_from in ("text", "unknown"):
+        facts.append("trained with text" if row.learned_from == "text" else "training unknown")
     facts = [f for f in facts if f != row.name]
     return f"{row.name} ({', '.join(facts)})"
 

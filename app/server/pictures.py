@@ -25,7 +25,7 @@ from orl_explorer.app.server.urls import PREFIX, WIDTHS, picture_urls
 from orl_explorer.db.models import Image as Row
 from orl_explorer.db.photos import image_by_id
 from orl_explorer.db.store import StoreError
-from orl_explorer.orl.attention import feature_map, roi_target
+from orl_explorer.orl.attention import class_map, feature_map, roi_target
 from orl_explorer.orl.opening import decoding
 from orl_explorer.orl.pixels import Crop, DecodedPhoto, UnreadableImage, decode_photo, reduction
 from orl_explorer.train.errors import UserError
@@ -63,7 +63,7 @@ async def attention_route(request: Request) -> Response:
             target = _numbers(query[name], parts)
             if target is None:
                 return PlainTextResponse(sentence, 404)
-    look = tuple(name for name in ("cells", "own") if query.get(name) == "1")
+    look = tuple(name for name in ("cells", "own", "class") if query.get(name) == "1")
     return await answer(request, lambda: _attention(workspace(), encoder_id, image_id, target, look), "image/png")
 
 
@@ -196,9 +196,12 @@ def _attention(
 ) -> bytes:
     try:
         with _FORWARD:
+            if "class" in look:
+                seen = class_map(encoder_features(opened, encoder_id).encoder, _open(image_id))
+                return heat.coloured(seen, cells="cells" in look)
             features = _feature_map(opened, encoder_id, image_id)
             like = None if target is None else _target_features(opened, encoder_id, target)
-    except (UserError, StoreError) as problem:  # the encoder or its weights are missing
+    except (UserError, StoreError, ValueError) as problem:  # the encoder, its weights or its class token are missing
         raise MissingPicture(str(problem)) from problem
     return heat.painted(features, like, **dict.fromkeys(look, True))
 

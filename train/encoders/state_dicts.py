@@ -90,14 +90,16 @@ def checkpoint_weights(path: Path) -> Weights:
     return read_checkpoint(path)[0]
 
 
-def read_checkpoint(path: Path, architecture: str = "", part: str = "") -> tuple[Weights, TakenWeights]:
+def read_checkpoint(
+    path: Path, architecture: str = "", part: str = "", content: dict[str, Any] | None = None
+) -> tuple[Weights, TakenWeights]:
     """Read a checkpoint as ``checkpoint_weights`` does, and report its tensors.
 
     architecture: the expected one; by default the declared or detected one. part: name of the network to read, if the
-    file holds several, or a part of its name such as ``teacher``. Raises UserError if the file holds no such backbone,
-    with the nearest one, or if its weights are not finite numbers.
+    file holds several, or a part of its name such as ``teacher``. content: of the file, if it was read before. Raises
+    UserError if the file holds no such backbone, with the nearest one, or if its weights are not finite numbers.
     """
-    content = read_content(path)
+    content = read_content(path) if content is None else content
     if content.get("reading"):
         return _with_reading(path, content), TakenWeights([], [], [], [])
     declared = architecture or _declared(content)

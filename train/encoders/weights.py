@@ -20,11 +20,12 @@ from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.heads import head_of
 from orl_explorer.orl.reading import Choices, Reading
 from orl_explorer.train.encoders.brought import as_chosen, timm_folder_weights, timm_weights
-from orl_explorer.train.encoders.checkpoint_files import read_torch
+from orl_explorer.train.encoders.checkpoint_files import read_content, read_torch
 from orl_explorer.train.encoders.hf_folders import hf_weights
 from orl_explorer.train.encoders.networks import completed
 from orl_explorer.train.encoders.state_dicts import Weights, checkpoint_weights, read_checkpoint
 from orl_explorer.train.encoders.vectors import refuse_vectors
+from orl_explorer.train.encoders.vit_checkpoints import vit_weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.settings import Precision, check_precision
@@ -95,7 +96,9 @@ def weights_from(
         return as_chosen(starter_weights(), choices)
     path = Path(source).expanduser()
     if path.is_file():
-        weights, taken = read_checkpoint(path, architecture, part)
+        content = read_content(path)
+        brought = None if content.get("reading") else vit_weights(path, content, architecture, part, choices)
+        weights, taken = brought or read_checkpoint(path, architecture, part, content)
         tell(f"Of {source}, {taken}")
         return as_chosen(weights, choices)
     if path.is_dir():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the import takes half a second
 
 METHODS: dict[AttentionKind, str] = {
     "activation": "L2 norm of the last layer's activations over channels, each map scaled to its own range",
+    "class": "attention of the class token in the layer that is used, mean of its heads, each map in its own range",
     "cosine": "cosine of every location to the photo's pooled feature, clipped at 0, on one scale for all",
 }
 COLOURS = "inferno"
@@ -56,7 +57,11 @@ def attention_figure(
     columns = []
     for row in rows:
         network = load_encoder(workspace, row)
-        columns.append(FigureColumn(title(row), [attention_map(network, photo, method) for photo in photos]))
+        try:
+            maps = [attention_map(network, photo, method) for photo in photos]
+        except ValueError as error:
+            raise UserError(f"Cannot draw the encoder '{row.name}'. {error}") from error
+        columns.append(FigureColumn(title(row), maps))
     return maps_figure(photos, columns, method)
 
 
@@ -64,7 +69,7 @@ def title(row: EncoderRow) -> str:
     """Return an encoder's name, and whether it was trained with labels or not at all."""
     if row.source.startswith("random:"):
         return f"{row.name}\n(random weights)"
-    return f"{row.name}\n(trained with labels)" if row.supervised else row.name
+    return f"{row.name}\n(trained with {row.learned_from})" if row.learned_from in ("labels", "text") else row.name
 
 
 def maps_figure(photos: Sequence[Image.Image], columns: Sequence[FigureColumn], method: AttentionKind) -> Figure:

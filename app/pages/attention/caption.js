@@ -2,7 +2,7 @@
 // Captions of the maps.
 
 import { plural } from "../../components/words.js";
-import { targetOf } from "./target.js";
+import { CLASS_TOKEN, targetOf } from "./target.js";
 
 /** @import { AttentionPayload, AttentionLook } from "./component_types.js" */
 
@@ -14,6 +14,7 @@ import { targetOf } from "./target.js";
  */
 export function methodOf(look, { query, neighbors }) {
   const target = targetOf(look.to);
+  if (look.to === CLASS_TOKEN) return "attention of the class token (mean of the heads of the layer that is used)";
   if (!target) return "activation norm of the last layer (L2 over channels)";
   const { image, x, y, width, height } = target;
   const where = width ? `the RoI of ${width} × ${height} px at (${x}, ${y})` : `the point (${x}, ${y})`;
@@ -23,7 +24,7 @@ export function methodOf(look, { query, neighbors }) {
 
 /** @param {Pick<AttentionLook, "to" | "own">} look */
 export const scaleOf = ({ to, own }) =>
-  to && !own
+  targetOf(to) && !own
     ? { low: "0", high: "1", said: "one scale for all maps; values below 0 are shown as 0" }
     : { low: "min", high: "max", said: "each map has its own scale" };
 

@@ -25,7 +25,8 @@ class AttentionLook(TypedDict):
     """Display options.
 
     ``to``: target of the cosine maps, image-x-y for a point, image-x-y-w-h for a RoI, both in pixels of the image as
-    shown; empty for the activation norm. ``own``: scale each cosine map from its own minimum to its own maximum.
+    shown; ``class`` for the attention of the class token; empty for the activation norm. ``own``: scale each cosine
+    map from its own minimum to its own maximum.
     """
 
     to: str
@@ -36,12 +37,16 @@ class AttentionLook(TypedDict):
 
 
 class EncoderColumn(TypedDict):
-    """One encoder. ``note``: its architecture, its stage, and whether it was trained with labels."""
+    """One encoder. ``note``: its architecture, its stage, and whether it was trained with labels.
+
+    ``class_token``: whether it has one.
+    """
 
     id: int
     name: str
     note: str
     supervised: bool
+    class_token: bool
 
 
 class PhotoPanel(TypedDict):

@@ -4,7 +4,7 @@
  * Display options.
  *
  * `to`: target of the cosine maps, image-x-y for a point, image-x-y-w-h for a RoI, both in pixels of the image as
- * shown; empty for the activation norm. `own`: scale each cosine map from its own minimum to its own maximum.
+ * shown; `class` for the attention of the class token; empty for the activation norm. `own`: scale each cosine map from its own minimum to its own maximum.
  */
 export interface AttentionLook {
   to: string;
@@ -16,12 +16,15 @@ export interface AttentionLook {
 
 /**
  * One encoder. `note`: its architecture, its stage, and whether it was trained with labels.
+ *
+ * `class_token`: whether it has one.
  */
 export interface EncoderColumn {
   id: number;
   name: string;
   note: string;
   supervised: boolean;
+  class_token: boolean;
 }
 
 /**

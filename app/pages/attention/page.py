@@ -125,7 +125,8 @@ def _payload(place: Place, image: Image, chosen: list[Encoder]) -> AttentionPayl
 
 def _column(row: Encoder) -> EncoderColumn:
     note = shell.encoder_label(row).removeprefix(row.name).strip(" ()")
-    return {"id": row.id, "name": row.name, "note": note, "supervised": row.supervised}
+    token = bool((row.reading or {}).get("class_token"))
+    return {"id": row.id, "name": row.name, "note": note, "supervised": row.supervised, "class_token": token}
 
 
 def _panel(image: Image, width: int, similarity: float | None) -> PhotoPanel:
@@ -144,7 +145,7 @@ def _look() -> AttentionLook:
     query = st.query_params
     to, opacity, layer = query.get("to", ""), query.get("alpha", ""), query.get("layer", "")
     parts = to.split("-")
-    sensible = len(parts) in (3, 5) and all(p.isdecimal() and len(p) < 12 for p in parts)
+    sensible = to == "class" or (len(parts) in (3, 5) and all(p.isdecimal() and len(p) < 12 for p in parts))
     return {
         "to": to if sensible else "",
         "opacity": int(opacity) / 100 if opacity.isdecimal() and len(opacity) < 4 and int(opacity) <= 100 else OPACITY,

@@ -12,7 +12,7 @@ import { fileStem } from "../../components/words.js";
 import { captionOf, methodOf, scaleOf } from "./caption.js";
 import { columnsDrawn } from "./figure.js";
 import { Panel } from "./panel.js";
-import { mapUrl } from "./target.js";
+import { CLASS_TOKEN, mapUrl, targetOf } from "./target.js";
 
 /** @import { Send } from "../../components/entry.js" */
 /** @import { AttentionPayload, EncoderColumn as Encoder, AttentionLook } from "./component_types.js" */
@@ -73,12 +73,16 @@ export class AttentionView {
     this.cosine = button("cosine", "Cosine", "Show the similarity to a point or RoI. Click one", () =>
       this.compareWith(this.before || this.someTarget()),
     );
+    this.classToken = button(
+      "class",
+      "Class token",
+      "Show where the class token looks, of encoders that have one",
+      () => this.compareWith(CLASS_TOKEN),
+    );
     this.layers = LAYERS.map(([name, text]) => button(name, text, "", () => this.change({ layer: name })));
     this.shapes = [
       button("smooth", "Smooth", "Interpolate between cells", () => this.change({ cells: false })),
-      button("cells", "Cells", "Show the network's grid: one cell per 32 × 32 input pixels", () =>
-        this.change({ cells: true }),
-      ),
+      button("cells", "Cells", "Show the grid of the encoder's map", () => this.change({ cells: true })),
     ];
     this.scales = [
       button("absolute", "0 to 1", "Use one scale for all photos and encoders", () => this.change({ own: false })),
@@ -94,7 +98,7 @@ export class AttentionView {
     this.label = el("span", { class: "legend-label" });
     this.save = new SaveMenu(this);
     this.toolbar.append(
-      choice("Map", this.activation, this.cosine),
+      choice("Map", this.activation, this.classToken, this.cosine),
       this.scaleChoice,
       choice("Layer", ...this.layers),
       el("label", { class: "slider" }, el("span", { text: "Opacity" }), this.opacity),
@@ -227,11 +231,13 @@ export class AttentionView {
     /** @type {(button: Element, on: boolean) => void} */
     const press = (button, on) => button.setAttribute("aria-pressed", String(on));
     press(this.activation, !to);
-    press(this.cosine, Boolean(to));
+    press(this.cosine, Boolean(targetOf(to)));
+    press(this.classToken, to === CLASS_TOKEN);
+    this.classToken.hidden = to !== CLASS_TOKEN && !this.data.encoders.some((encoder) => encoder.class_token);
     this.layers.forEach((button) => press(button, button.dataset.name === layer));
     this.shapes.forEach((button) => press(button, (button.dataset.name === "cells") === cells));
     this.scales.forEach((button) => press(button, (button.dataset.name === "own") === own));
-    this.scaleChoice.hidden = !to;
+    this.scaleChoice.hidden = !targetOf(to);
     for (const button of this.roiStrip.querySelectorAll(".roi")) press(button, button.getAttribute("data-to") === to);
     const { low, high, said } = scaleOf(this.look);
     this.low.textContent = low;
@@ -251,7 +257,7 @@ export class AttentionView {
 
   /** @param {string} to */
   compareWith(to) {
-    if (this.look.to && !to) this.before = this.look.to;
+    if (targetOf(this.look.to) && !targetOf(to)) this.before = this.look.to;
     this.change({ to });
   }
 

@@ -179,3 +179,42 @@ def test_one_precision_is_refused(workspace: Workspace) -> None:
         load_encoder(workspace, row, precision="fp32-onnx")
     half = load_encoder(workspace, row, precision="bf16")
     assert np.isfinite(half.embed_rois(np.zeros((1, 224, 224, 3), np.uint8))).all()
+
+
+def saved_vit(tmp_path: Path, **arguments: object) -> tuple[Path, torch.nn.Module]:
+    """A file as DINO's training writes it: a student and a teacher, each with a backbone and a head."""
+    torch.manual_seed(2)
+    small = {"embed_dim": 192, "depth": 2, "num_heads": 3, "img_size": 32, "patch_size": 8, "dynamic_img_size": True}
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=0, **(small | arguments)).eval()
+    state = network.state_dict()
+    if "reg_token" in state:  # as DINOv2 names and joins them
+        state["register_tokens"] = state.pop("reg_token")
+        state["pos_embed"] = torch.cat([torch.zeros_like(state["cls_token"]), state["pos_embed"]], dim=1)
+        state["mask_token"] = torch.zeros(1, 192)
+    teacher = {f"backbone.{name}": value for name, value in state.items()}
+    student = {f"module.backbone.{name}": value * 2 for name, value in state.items()}
+    head = {"head.mlp.0.weight": torch.zeros(8, 192)}
+    torch.save({"student": student, "teacher": teacher | head, "epoch": 3}, tmp_path / "checkpoint.pth")
+    return tmp_path / "checkpoint.pth", network
+
+
+@pytest.mark.parametrize("arguments", [{}, {"reg_tokens": 4, "no_embed_class": True, "init_values": 1.0}])
+def test_a_checkpoint_of_dino_is_known_by_its_tensors(tmp_path: Path, crops: np.ndarray, arguments: dict) -> None:
+    path, network = saved_vit(tmp_path, **arguments)
+    told: list[str] = []
+    weights = weights_from(str(path), tell=told.append)
+    assert weights.reading is not None
+    assert (weights.reading.stride, weights.reading.pooling, weights.reading.learned_from) == (8, "class", "nothing")
+    assert "The file holds 2 networks. Read: 'teacher.backbone'. Not read: 'student.module.backbone'." in told[0]
+    encoder = embedder(weights)
+    with torch.inference_mode():
+        expected = F.normalize(network(encoder.normalise(crops)))
+    np.testing.assert_allclose(encoder.embed_rois(crops), expected, atol=1e-5)
+    student = weights_from(str(path), part="student")
+    assert digest(student) != digest(weights)
+
+
+def test_a_vision_transformer_of_unknown_width_is_refused(tmp_path: Path) -> None:
+    path, _ = saved_vit(tmp_path, embed_dim=96)
+    with pytest.raises(UserError, match=r"holds a vision transformer of width 96, .* --architecture timm:NAME"):
+        weights_from(str(path))
