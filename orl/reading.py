@@ -147,6 +147,15 @@ class Choices:
         return replace(reading, **given)
 
 
+def choices_of(given: Mapping[str, Any]) -> Choices:
+    """Return choices by name. Raises ValueError that lists the known names if one is unknown."""
+    known = [each.name for each in fields(Choices)]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise ValueError(f"There is no choice '{unknown[0]}' of how an encoder is read. Known: {', '.join(known)}.")
+    return Choices(**given)
+
+
 def rounded(size: float, multiple: int) -> int:
     """Return the multiple that is nearest to a size; at least one."""
     return max(1, round(size / multiple)) * multiple

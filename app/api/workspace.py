@@ -20,6 +20,7 @@ from orl_explorer.db.photos import datasets
 from orl_explorer.db.runs.evaluations import evaluations
 from orl_explorer.db.runs.runs import metrics, runs
 from orl_explorer.db.sets.read import sets
+from orl_explorer.orl.reading import choices_of
 from orl_explorer.train import workspace as folder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import evaluate_preset
@@ -84,20 +85,24 @@ class Workspace(WorkspaceFiles):
         return move_photos(self.inner, name, root, check=check, accept=accept).dataset
 
     def add_encoder(
-        self, source: str | Path, name: str | None = None, *, architecture: str = "", part: str = ""
+        self, source: str | Path, name: str | None = None, *, architecture: str = "", part: str = "", **choices: Any
     ) -> Encoder:
         """Add an encoder. If its weights have been added under this name before, return the existing encoder.
 
         Args:
-            source: ``starter``, ``torchvision:resnet50``, ``random:resnet50``, or the path of a checkpoint.
+            source: ``starter``, ``torchvision:resnet50``, ``timm:NAME``, ``timm-local:FOLDER``, ``hf:FOLDER``,
+                ``random:resnet50``, or the path of a checkpoint.
             name: Name of the encoder. Default: a name made from the source, such as ``torchvision-resnet50``.
             architecture: Architecture of the checkpoint, such as ``timm:vit_small_patch16_224``. Default: detected.
             part: Network to read from a checkpoint that holds several, such as ``teacher``.
+            **choices: How photos are read with it: ``layer``, ``photo_size``, ``crop_size``, ``pooling`` (``mean``,
+                ``class`` or ``head``), ``learned_from``. An encoder keeps them.
         """
         from orl_explorer.train.encoders.weights import add, default_name
 
+        own = name or default_name(str(source))
         with self._progress() as progress:
-            return add(self.inner, str(source), name or default_name(str(source)), architecture, progress.log, part)
+            return add(self.inner, str(source), own, architecture, progress.log, part, choices_of(choices))
 
     def pretrain(
         self,

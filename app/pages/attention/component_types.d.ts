@@ -4,7 +4,8 @@
  * Display options.
  *
  * `to`: target of the cosine maps, image-x-y for a point, image-x-y-w-h for a RoI, both in pixels of the image as
- * shown; `class` for the attention of the class token; empty for the activation norm. `own`: scale each cosine map from its own minimum to its own maximum.
+ * shown; `class` for the attention of the class token; empty for the activation norm. `own`: scale each cosine
+ * map from its own minimum to its own maximum.
  */
 export interface AttentionLook {
   to: string;
