@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class BoxRules:
     max_iou: float = 0.5  # with any box already kept
     max_rois: int = 100
     fallback: Fallback = "first"
+    spread_after: int = 1000
+    spread_iou: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,39 @@ def filter_boxes(
     pending = np.flatnonzero(verdict == BoxVerdict.KEPT)
     if score is not None:
         pending = pending[np.argsort(-score[pending], kind="stable")]
+    judged = _Judged(verdict, blocker, overlap)
     kept: list[int] = []
+    near = min(rules.spread_after, rules.max_rois)
+    pending = _keep(raw, pending, kept, near, rules.max_iou, judged)
+    if near < rules.max_rois:
+        limit = min(rules.max_iou, rules.spread_iou)
+        pending = _drop_near(raw, pending, kept, limit, judged)
+        pending = _keep(raw, pending, kept, rules.max_rois, limit, judged)
+    verdict[pending] = BoxVerdict.COUNT
+
+    if kept:
+        return Filtered(raw[kept], verdict, blocker, overlap, fallback=False)
+    whole = np.array([[0, 0, width, height]], dtype=np.int16)
+    boxes = raw[:1] if rules.fallback == "first" and len(raw) else whole
+    return Filtered(boxes, verdict, blocker, overlap, fallback=True)
+
+
+class _Judged(NamedTuple):
+    """The arrays of ``Filtered`` that the greedy pass fills in."""
+
+    verdict: np.ndarray
+    blocker: np.ndarray
+    overlap: np.ndarray
+
+    def reject(self, rejected: np.ndarray, blockers: np.ndarray | int, overlaps: np.ndarray) -> None:
+        """Reject raw boxes, int [n], for their overlaps with kept ones."""
+        self.verdict[rejected], self.blocker[rejected], self.overlap[rejected] = BoxVerdict.OVERLAP, blockers, overlaps
+
+
+def _keep(
+    raw: np.ndarray, pending: np.ndarray, kept: list[int], most: int, max_iou: float, judged: _Judged
+) -> np.ndarray:
+    """Keep pending boxes, int [n] in their order, until ``most`` are kept. Returns those not judged."""
     while len(pending):
         # In blocks: comparing one kept box at a time would spend most of the time on calls.
         some = pending[:TOGETHER]
@@ -126,23 +160,27 @@ def filter_boxes(
         for i, best in enumerate(some.tolist()):
             if not free[i]:
                 continue
-            if len(kept) == rules.max_rois:
-                verdict[pending[i:][free[i:]]] = BoxVerdict.COUNT
-                free[i:] = False
-                break
+            if len(kept) == most:
+                return pending[i:][free[i:]]
             kept.append(best)
-            covered = free & (overlaps[i] > rules.max_iou)
+            covered = free & (overlaps[i] > max_iou)
             covered[: i + 1] = False
-            rejected = pending[covered]
-            verdict[rejected], blocker[rejected], overlap[rejected] = BoxVerdict.OVERLAP, best, overlaps[i, covered]
+            judged.reject(pending[covered], best, overlaps[i, covered])
             free &= ~covered
         pending = pending[len(some) :][free[len(some) :]]
+    return pending
 
-    if kept:
-        return Filtered(raw[kept], verdict, blocker, overlap, fallback=False)
-    whole = np.array([[0, 0, width, height]], dtype=np.int16)
-    boxes = raw[:1] if rules.fallback == "first" and len(raw) else whole
-    return Filtered(boxes, verdict, blocker, overlap, fallback=True)
+
+def _drop_near(raw: np.ndarray, pending: np.ndarray, kept: list[int], max_iou: float, judged: _Judged) -> np.ndarray:
+    """Reject the pending boxes, int [n], that overlap a kept one by more than max_iou. Returns the others."""
+    if not len(pending):
+        return pending
+    overlaps = iou(raw[kept][:, None], raw[pending])
+    near = overlaps > max_iou
+    covered, first = near.any(axis=0), near.argmax(axis=0)
+    rejected = np.flatnonzero(covered)
+    judged.reject(pending[rejected], np.array(kept)[first[rejected]], overlaps[first[rejected], rejected])
+    return pending[~covered]
 
 
 def outward(boxes: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -7,31 +7,57 @@ remedy (Sec. 5). Boxes are scored by the attention of the whole photo before emb
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from orl_explorer.orl.boxes import TOGETHER, BoxRules, BoxVerdict, Filtered, area, filter_boxes, iou, judge_shape
 
-# Chosen on the training half of VOC07's photos, see docs/results.md.
+# All numbers were chosen on the training half of VOC07's photos, see docs/results.md.
 RING = 0.3  # width of the frame around a box, as a share of its sides
-SURROUNDINGS = 0.2  # weight of the attention in that frame
-LEVEL = 0.05  # score of a box whose attention is the photo's mean
-SIZE = 0.8  # exponent of the share of the photo that a box takes: 1 sums the attention in it, 0 takes the mean
 CENTRE = 0.25  # margin at each edge of a box that is not its middle, as a share of its sides
-LIKENESS = 0.6  # weight of the likeness of a box's middle to that frame
-RECURRENCE = 0.1  # weight of each e-fold of raw boxes that are nearly the same
 SAME = 0.6  # IoU of raw boxes that are nearly the same
+EDGE = 0.01  # distance from an edge of the photo at which a box touches it, as a share of the photo's side
 
 
-def objectness(boxes: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, height: int) -> np.ndarray:
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the terms of ``objectness``.
+
+    surroundings: of the attention in the frame. level: score of a box whose attention is the photo's mean. size:
+    exponent of the share of the photo that a box takes; 1 sums the attention in it, 0 takes the mean. likeness: of
+    the likeness of a box's middle to the frame. recurrence: of each e-fold of raw boxes that are nearly the same.
+    even: of the likeness of a box's cells to one another; a ground is even, an object is not. edges: of each edge of
+    the photo that a box touches. low: of a box's centre below the photo's, as a share of its height.
+    """
+
+    surroundings: float
+    level: float
+    size: float
+    likeness: float
+    recurrence: float
+    even: float = 0.0
+    edges: float = 0.0
+    low: float = 0.0
+
+
+CONTRAST = Weights(surroundings=0.2, level=0.05, size=0.8, likeness=0.6, recurrence=0.1)
+LAYOUT = Weights(surroundings=0.2, level=0.6, size=0.45, likeness=1.6, recurrence=0.25, even=2.0, edges=0.15, low=0.8)
+
+
+def objectness(
+    boxes: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, height: int, weights: Weights = CONTRAST
+) -> np.ndarray:
     """Score boxes of one photo by the encoder's attention and by the number of nearly equal raw boxes.
 
     boxes: [B, 4] and raw: [M, 4], x y w h in pixels of the photo of width x height. attention: float [1 + L, h, w],
     from ``orl.encoder.EncoderNetwork.attention`` of the whole photo. Returns float32 [B]: with S the first plane
-    standardised over the photo, ``(mean of S inside + LEVEL − SURROUNDINGS · mean of S in the frame)
-    · share of area ** SIZE − LIKENESS · cosine of the sums of the other planes in the middle and in the frame
-    + RECURRENCE · log(1 + raw boxes of IoU > SAME)``. The frame is clipped to the photo. If
-    nothing remains of it, its mean counts as 0 and the cosine as 1.
+    standardised over the photo, ``(mean of S inside + level − surroundings · mean of S in the frame)
+    · share of area ** size − likeness · cosine of the sums of the other planes in the middle and in the frame
+    + recurrence · log(1 + raw boxes of IoU > SAME) − even · evenness − edges · touched edges + low · (centre of the
+    box as a share of the height − 0.5)``. Evenness is the length of the mean of the other planes inside, divided by
+    the root of the mean square of their length in the photo. The frame is clipped to the photo. If nothing remains of
+    it, its mean counts as 0 and the cosine as 1.
     """
     boxes = np.asarray(boxes, np.float64)
     planes = attention.astype(np.float64)
@@ -45,11 +71,25 @@ def objectness(boxes: np.ndarray, raw: np.ndarray, attention: np.ndarray, width:
     around, room = _total(sums, outer_low, outer_high) - inside, np.prod(outer_high - outer_low, axis=1) - size
     surrounded = room > 1e-6
     surroundings = np.divide(around[0], room, out=np.zeros(len(boxes)), where=surrounded)
-    contrast = inside[0] / size + LEVEL - SURROUNDINGS * surroundings
+    contrast = inside[0] / size + weights.level - weights.surroundings * surroundings
     alike = np.where(surrounded, _cosines(_total(sums[1:], low + edge, high - edge), around[1:]), 1.0)
     recurrence = np.log1p(_nearly_the_same(boxes, np.asarray(raw)))
-    by_size = contrast * (area(boxes) / (width * height)) ** SIZE
-    return (by_size - LIKENESS * alike + RECURRENCE * recurrence).astype(np.float32)
+    by_size = contrast * (area(boxes) / (width * height)) ** weights.size
+    found = by_size - weights.likeness * alike + weights.recurrence * recurrence
+    if weights.even:
+        spread = math.sqrt((planes[1:] ** 2).sum(axis=0).mean())
+        lengths = np.linalg.norm(inside[1:], axis=0) / size
+        found -= weights.even * (lengths / spread if spread > 1e-12 else 1.0)
+    return (found + _by_place(boxes, width, height, weights)).astype(np.float32)
+
+
+def _by_place(boxes: np.ndarray, width: int, height: int, weights: Weights) -> np.ndarray:
+    """Return the terms of ``objectness`` that need only the place of boxes, float64 [B]."""
+    sides = np.array([width, height])
+    touched = (boxes[:, :2] <= EDGE * sides).sum(axis=1) + (boxes[:, :2] + boxes[:, 2:] >= (1 - EDGE) * sides).sum(
+        axis=1
+    )
+    return weights.low * ((boxes[:, 1] + boxes[:, 3] / 2) / height - 0.5) - weights.edges * touched
 
 
 def sparseness(features: np.ndarray) -> np.ndarray:
@@ -70,10 +110,11 @@ def filter_by_objectness(
     attention: np.ndarray,
     ranked: bool = True,
     known: np.ndarray | None = None,
+    weights: Weights = CONTRAST,
 ) -> tuple[Filtered, np.ndarray]:
     """Filter boxes as ``orl.boxes.filter_boxes`` does, likeliest objects first unless ``ranked`` is false.
 
-    known: float32 [M], the raw boxes' objectness from earlier calls, NaN where unknown. This call fills in what it
+    known: float32 [M], the raw boxes' objectness from earlier calls with these weights, NaN where unknown. This call fills in what it
     computes, so that later calls with other rules are faster. Returns the result and the candidates' objectness,
     float32 [B].
     """
@@ -83,7 +124,7 @@ def filter_by_objectness(
     def score(asked: np.ndarray) -> np.ndarray:
         new = asked[np.isnan(known[asked])]
         if len(new):
-            known[new] = objectness(raw[new], raw, attention, width, height)
+            known[new] = objectness(raw[new], raw, attention, width, height, weights)
         return known[asked]
 
     judged = np.full(len(raw), -np.inf, np.float32)
@@ -92,7 +133,7 @@ def filter_by_objectness(
         judged[fitting] = score(fitting)
     found = filter_boxes(raw, rules, width, height, judged if ranked else None)
     if found.fallback:
-        return found, objectness(found.boxes, raw, attention, width, height)
+        return found, objectness(found.boxes, raw, attention, width, height, weights)
     kept = np.flatnonzero(found.verdict == BoxVerdict.KEPT)
     return found, score(kept[np.argsort(-judged[kept], kind="stable")])
 

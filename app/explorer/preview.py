@@ -234,7 +234,7 @@ def counterfactual(subject: PreviewSubject, side: FilteredPhoto, config: MineCon
 
     def refilter(rules: BoxRules) -> Filtered:
         limits = {"min_size": rules.min_size, "max_aspect": rules.max_aspect, "max_iou": rules.max_iou}
-        loose = config.model_copy(update=limits | {"max_rois": rules.max_rois})
+        loose = config.model_copy(update=limits | {"max_rois": rules.max_rois, "spread_iou": rules.spread_iou})
         return candidates.candidates(side.image, side.raw, loose, maps[side.image.id]).filtered
 
     return rejections.counterfactual_text(side.raw, side.filtered, side.rules, index, refilter)

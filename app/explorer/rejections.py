@@ -64,7 +64,10 @@ def counterfactual_text(
             loose, words = replace(rules, max_aspect=aspect), f"max aspect {aspect:g}"
         case BoxVerdict.OVERLAP:
             overlap = math.ceil(float(filtered.overlap[index]) * 1000 + 1e-3) / 1000  # above it, as float32 has it
-            loose, words = replace(rules, max_iou=overlap), f"max IoU {overlap:g}"
+            if _by_spread(filtered, rules, index):
+                loose, words = replace(rules, spread_iou=overlap), f"max IoU of spread RoIs {overlap:g}"
+            else:
+                loose, words = replace(rules, max_iou=overlap), f"max IoU {overlap:g}"
         case BoxVerdict.COUNT:
             loose, words = replace(rules, max_rois=NO_LIMIT), "any number of RoIs"
         case _:
@@ -93,7 +96,9 @@ def _why(raw: np.ndarray, filtered: Filtered, rules: BoxRules, index: int) -> st
             return f"sides {long / short:.2f} to 1, over max aspect {rules.max_aspect:g}"
         case BoxVerdict.OVERLAP:
             box = _candidate(filtered, raw[filtered.blocker[index]]) + 1
-            return f"IoU {filtered.overlap[index]:.3f} with box {box}, over max IoU {rules.max_iou:g}"
+            spread = _by_spread(filtered, rules, index)
+            limit = f"of spread RoIs {rules.spread_iou:g}" if spread else f"{rules.max_iou:g}"
+            return f"IoU {filtered.overlap[index]:.3f} with box {box}, over max IoU {limit}"
         case _:
             return f"the photo already had {rules.max_rois} RoIs"
 
@@ -106,3 +111,8 @@ def _blocker(raw: np.ndarray, filtered: Filtered, index: int) -> int | None:
 def _candidate(filtered: Filtered, box: np.ndarray) -> int:
     """Return the index of a kept box among the candidates, which are all different."""
     return int(np.flatnonzero((filtered.boxes == box).all(axis=1))[0])
+
+
+def _by_spread(filtered: Filtered, rules: BoxRules, index: int) -> bool:
+    """Return whether only the limit of spread RoIs rejects a box that overlaps another."""
+    return bool(filtered.overlap[index] <= np.float32(rules.max_iou))

@@ -36,6 +36,8 @@ SLID: dict[str, tuple[str, str, str, tuple[float, float, float], str]] = {
     "max_aspect": ("--max-aspect", "aspect", "Max aspect", (1.0, 6.0, 0.1), "%.1f"),
     "max_iou": ("--max-iou", "iou", "Max IoU", (0.1, 0.95, 0.05), "%.2f"),
     "max_rois": ("--max-rois", "rois", "Max RoIs", (1, 100, 1), "%d"),
+    "spread_after": ("--spread-after", "spread", "Spread RoIs after", (1.0, 100.0, 1.0), "%d"),
+    "spread_iou": ("--spread-iou", "spreadiou", "Spread RoIs, max IoU", (0.1, 0.95, 0.05), "%.2f"),
     "min_similarity": ("--min-similarity", "sim", "Min similarity", (-1.0, 1.0, 0.01), "%.2f"),
     "object_weight": ("--object-weight", "obj", "Objectness in pairs", (0.0, 3.0, 0.05), "%.2f"),
     "sparse_weight": ("--sparse-weight", "sparse", "Sparseness in pairs", (0.0, 3.0, 0.05), "%.2f"),
@@ -52,6 +54,7 @@ SLID: dict[str, tuple[str, str, str, tuple[float, float, float], str]] = {
 PICKED: dict[str, tuple[str, str, str, list[str]]] = {
     "consistent_only": ("--consistent-only", "consistent", "Consistent pairs only", ["no", "yes"]),
     "ranked_by": ("--ranked-by", "ranked", "Order of raw boxes", ["search order", "likely objects"]),
+    "scored_by": ("--scored-by", "scored", "Objectness by", ["contrast", "contrast and layout"]),
     "fallback": ("--fallback", "fall", "Photo without RoIs gets", ["first raw box", "whole photo"]),
     "proposals": ("--proposals", "props", "Raw boxes", ["selective search", "annotated boxes"]),
     "proposal_scale": ("--proposal-scale", "scale", "Selective search on photos of", ["full size", "× 0.5"]),
@@ -72,12 +75,15 @@ GRIDS: dict[str, tuple[float | str, ...]] = {
     "max_aspect": (1.5, 2, 3, 4),
     "max_iou": (0.3, 0.5, 0.65, 0.75),
     "max_rois": (10, 25, 50, 100),
+    "spread_after": (8, 16, 1000),
+    "spread_iou": (0.3, 0.5, 0.65),
     "min_similarity": (-1, 0.3, 0.5, 0.7),
     "object_weight": (0, 0.25, 0.5, 1),
     "sparse_weight": (0, 0.25, 0.5, 1),
     "consistent_only": (False, True),
     "distinct_iou": (0.3, 0.5, 0.75, 1),
     "ranked_by": ("search", "objectness"),
+    "scored_by": ("contrast", "layout"),
 }
 
 

@@ -232,6 +232,35 @@ def test_among_more_boxes_than_are_compared_at_once_overlap_still_comes_before_c
     assert (BoxVerdict(found.verdict[40]), found.blocker[40]) == (BoxVerdict.OVERLAP, 0)
 
 
+def test_after_some_boxes_the_others_are_spread() -> None:
+    # Two near-alike boxes (IoU 90/110 = 9/11), one that overlaps the first by 70/130 = 7/13, one by 50/150 = 1/3, one
+    # elsewhere, and one near the last.
+    raw = np.array([(0, 0, 10, 10), (1, 0, 10, 10), (3, 0, 10, 10), (0, 5, 10, 10), (50, 50, 10, 10), (51, 50, 10, 10)])
+    rules = BoxRules(min_size=1, max_iou=0.9, max_rois=4, spread_after=2, spread_iou=0.5)
+    found = filter_boxes(raw, rules, 100, 100)
+    assert found.boxes.tolist() == raw[[0, 1, 3, 4]].tolist()
+    assert [BoxVerdict(v).name for v in found.verdict] == ["KEPT", "KEPT", "OVERLAP", "KEPT", "KEPT", "OVERLAP"]
+    assert found.blocker.tolist() == [-1, -1, 0, -1, -1, 4]
+    assert found.overlap.tolist() == pytest.approx([0, 0, 7 / 13, 0, 0, 9 / 11])
+    few = filter_boxes(raw, BoxRules(min_size=1, max_iou=0.9, max_rois=3, spread_after=2), 100, 100)
+    assert [BoxVerdict(v).name for v in few.verdict] == ["KEPT", "KEPT", "OVERLAP", "KEPT", "COUNT", "COUNT"]
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 12), st.sampled_from([0.3, 0.5, 0.7]), st.sampled_from([0.2, 0.5, 0.8])
+)
+def test_spreading_equals_one_box_at_a_time(seed: int, after: int, max_iou: float, spread_iou: float) -> None:
+    rng = np.random.default_rng(seed)
+    raw = np.concatenate([rng.integers(0, 40, (60, 2)), rng.integers(20, 60, (60, 2))], axis=1)
+    score, kept = rng.random(60), list[int]()
+    for i in np.argsort(-score).tolist():
+        limit = max_iou if len(kept) < after else min(max_iou, spread_iou)
+        if len(kept) < 10 and all(overlap(tuple(raw[i]), tuple(raw[k])) <= limit for k in kept):
+            kept.append(i)
+    rules = BoxRules(min_size=1, max_iou=max_iou, max_rois=10, spread_after=after, spread_iou=spread_iou)
+    assert filter_boxes(raw, rules, 100, 100, score).boxes.tolist() == raw[kept].tolist()
+
+
 def test_many_equal_scores_keep_the_rank_order() -> None:
     raw = np.array([(40 * (i % 10), 40 * (i // 10), 30, 30) for i in range(100)])
     found = filter_boxes(raw, BoxRules(min_size=1), 400, 400, score=np.arange(100) % 2.0)

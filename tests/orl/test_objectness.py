@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from orl_explorer.orl.boxes import BoxRules, BoxVerdict, filter_boxes, iou
 from orl_explorer.orl.objectness import (
     CENTRE,
-    LEVEL,
-    LIKENESS,
-    RECURRENCE,
+    CONTRAST,
+    EDGE,
+    LAYOUT,
     RING,
     SAME,
-    SIZE,
-    SURROUNDINGS,
+    Weights,
     filter_by_objectness,
     objectness,
     sparseness,
@@ -36,7 +35,7 @@ def bright(*cell: int) -> np.ndarray:
     return np.stack([found, found, 1 - found])
 
 
-def slowly(box: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, height: int) -> float:
+def slowly(box: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, height: int, weights: Weights) -> float:
     """The definition, summed over a fine grid of points."""
     standard = (attention[0] - attention[0].mean()) / attention[0].std()
     rows, columns = attention.shape[1:]
@@ -55,9 +54,14 @@ def slowly(box: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, 
     looks = np.kron(attention[1:], np.ones((1, fine, fine)))
     one, other = looks[:, middle].sum(axis=1), looks[:, outer & ~inside].sum(axis=1)
     alike = one @ other / np.sqrt(one @ one * (other @ other)) if other.any() else 1.0
-    contrast = values[inside].mean() + LEVEL - SURROUNDINGS * around
+    contrast = values[inside].mean() + weights.level - weights.surroundings * around
     same = sum(float(iou(box, other[None])[0]) > SAME for other in raw)
-    return contrast * (w * h / (width * height)) ** SIZE - LIKENESS * alike + RECURRENCE * math.log(1 + same)
+    mean_look = looks[:, inside].mean(axis=1)
+    even = np.linalg.norm(mean_look) / math.sqrt((looks**2).sum(axis=0).mean())
+    at_edge = [x <= EDGE * width, y <= EDGE * height, x + w >= (1 - EDGE) * width, y + h >= (1 - EDGE) * height]
+    by_size = contrast * (w * h / (width * height)) ** weights.size
+    by_looks = weights.recurrence * math.log(1 + same) - weights.likeness * alike - weights.even * even
+    return by_size + by_looks - weights.edges * sum(at_edge) + weights.low * ((y + h / 2) / height - 0.5)
 
 
 def test_by_hand() -> None:
@@ -104,18 +108,59 @@ def test_a_flat_map_leaves_size_and_recurrence() -> None:
     assert found.tolist() == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("weights", [CONTRAST, LAYOUT])
 @settings(max_examples=30, deadline=None)
 @given(st.data())
-def test_equals_the_slow_version(data: st.DataObject) -> None:
+def test_equals_the_slow_version(weights: Weights, data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     rows, columns = data.draw(st.integers(2, 6)), data.draw(st.integers(2, 6))
     attention = rng.random((3, rows, columns))
     corner = rng.integers(0, 80, (4, 2))
     # Whole fractions of a cell, so that the slow version's points fall on neither side of an edge by chance.
     boxes = np.concatenate([corner, rng.integers(20, 41, (4, 2))], axis=1).astype(np.int16)
-    found = objectness(boxes, boxes, attention, WIDTH, HEIGHT)
-    expected = [slowly(box, boxes, attention, WIDTH, HEIGHT) for box in boxes]
-    np.testing.assert_allclose(found, expected, atol=0.08)
+    found = objectness(boxes, boxes, attention, WIDTH, HEIGHT, weights)
+    expected = [slowly(box, boxes, attention, WIDTH, HEIGHT, weights) for box in boxes]
+    np.testing.assert_allclose(found, expected, atol=0.14 * weights.likeness)  # the slow version's grid is coarse
+
+
+def only(**weights: float) -> Weights:
+    """Return weights of which all others are zero."""
+    return Weights(**(dict.fromkeys(("surroundings", "level", "size", "likeness", "recurrence"), 0.0) | weights))
+
+
+def test_a_box_of_one_look_is_even_and_a_box_of_two_is_less() -> None:
+    boxes = np.array([[0, 0, 60, 120], [0, 0, 120, 60]], np.int16)  # the left half, and the upper half
+    attention = np.ones((3, 12, 12))
+    attention[1, :, 6:] = attention[2, :, :6] = 0  # cells of the left look like (1, 0), of the right like (0, 1)
+    # The mean of equal parts of the two is (1/2, 1/2). The scale of the looks does not matter.
+    for scale in (1.0, 0.01):
+        attention[1:] *= scale
+        found = objectness(boxes, boxes, attention, WIDTH, HEIGHT, only(even=2))
+        assert found.tolist() == pytest.approx([-2, -2 * math.sqrt(0.5)], abs=1e-6)
+
+
+def test_a_map_without_looks_is_even_everywhere() -> None:
+    box = np.array([[0, 0, 60, 120]], np.int16)
+    assert objectness(box, box, np.zeros((3, 12, 12)), WIDTH, HEIGHT, only(even=2)).tolist() == [-2]
+
+
+def test_each_edge_of_the_photo_that_a_box_touches_takes_away() -> None:
+    boxes = np.array([[30, 30, 60, 60], [1, 30, 60, 60], [2, 30, 60, 60], [0, 0, 60, 60], [0, 0, 119, 120]], np.int16)
+    found = objectness(boxes, boxes, np.ones((2, 12, 12)), WIDTH, HEIGHT, only(edges=0.5))
+    assert found.tolist() == [0, -0.5, 0, -1, -2]  # 1.2 pixels from an edge still touch it
+
+
+def test_a_box_is_likelier_the_lower_its_centre_is() -> None:
+    boxes = np.array([[0, 0, 60, 60], [0, 30, 60, 60], [0, 60, 60, 60]], np.int16)
+    found = objectness(boxes, boxes, np.ones((2, 12, 12)), WIDTH, HEIGHT, only(low=0.8))
+    assert found.tolist() == pytest.approx([-0.2, 0, 0.2], abs=1e-6)
+
+
+def test_the_filter_orders_boxes_by_the_weights() -> None:
+    raw = np.array([[0, 0, 40, 40], [0, 80, 40, 40], [40, 40, 40, 40]], np.int16)
+    found, score = filter_by_objectness(raw, RULES, WIDTH, HEIGHT, np.ones((2, 12, 12)), weights=only(low=3))
+    assert found.boxes.tolist() == [[0, 80, 40, 40], [40, 40, 40, 40], [0, 0, 40, 40]]
+    assert score.tolist() == pytest.approx([1, 0, -1], abs=1e-6)
 
 
 def test_the_likeliest_object_is_judged_first() -> None:
@@ -182,9 +227,9 @@ def test_recurrence_counts_boxes_of_any_size_among_many() -> None:
     raw = np.concatenate([places, sizes], axis=1).astype(np.int16)
     flat = np.ones((1, 12, 12), np.float32)
     expected = [math.log(1 + sum(float(iou(box, other[None])[0]) > SAME for other in raw)) for box in raw]
-    level = LEVEL * (raw[:, 2].astype(float) * raw[:, 3] / (WIDTH * HEIGHT)) ** SIZE
+    level = 0.05 * (raw[:, 2].astype(float) * raw[:, 3] / (WIDTH * HEIGHT)) ** 0.8
     found = objectness(raw, raw, flat, WIDTH, HEIGHT)
-    assert found == pytest.approx(level - LIKENESS + RECURRENCE * np.array(expected), abs=1e-6)
+    assert found == pytest.approx(level - 0.6 + 0.1 * np.array(expected), abs=1e-6)
 
 
 def test_sparseness_by_hand() -> None:

@@ -43,6 +43,9 @@ def test_the_paper_preset_of_mining() -> None:
         "proposal_scale": 1.0,
         "segment_size": 100,
         "fallback": "first",
+        "spread_after": 1000,
+        "spread_iou": 0.5,
+        "scored_by": "contrast",
         "ranked_by": "search",
         "object_weight": 0.0,
         "sparse_weight": 0.0,
@@ -56,8 +59,9 @@ def test_the_paper_preset_of_mining() -> None:
 
 
 def test_the_object_preset_of_mining_is_the_papers_but_for_what_seeks_objects() -> None:
-    changed = {"ranked_by": "objectness", "object_weight": 0.25, "max_rois": 25, "max_iou": 0.75, "pair_ratio": 0.5}
-    changed |= {"sparse_weight": 0.25, "fallback": "image"}
+    changed = {"ranked_by": "objectness", "scored_by": "layout", "object_weight": 0.1, "sparse_weight": 0.25}
+    changed |= {"min_size": 64, "max_rois": 36, "max_iou": 0.75, "spread_after": 16, "pair_ratio": 0.5}
+    changed |= {"fallback": "image"}
     assert MINE_PRESETS["object"].model_dump() == MINE_PRESETS["paper"].model_dump() | changed
     assert [MINE_PRESETS[name].needs_objectness for name in ("paper", "object")] == [False, True]
 

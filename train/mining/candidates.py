@@ -15,12 +15,13 @@ from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.db.store import Store
 from orl_explorer.orl.boxes import Filtered, filter_boxes, iou, outward
 from orl_explorer.orl.matching import Pairs, cosines, largest
-from orl_explorer.orl.objectness import filter_by_objectness, sparseness
+from orl_explorer.orl.objectness import CONTRAST, LAYOUT, filter_by_objectness, sparseness
 from orl_explorer.orl.pixels import ATTENTION_CELLS
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.propose import Search
 from orl_explorer.train.photos import Photos
 
+WEIGHTS = {"contrast": CONTRAST, "layout": LAYOUT}
 Merit = np.ndarray | None  # added to the similarity of each RoI's pairs, float32 [B]; None: nothing
 
 
@@ -93,7 +94,9 @@ def candidates(
         return Candidates(image, filtered, np.zeros(len(filtered.boxes), np.float32))
     where = attention.reshape(-1, ATTENTION_CELLS, ATTENTION_CELLS)
     ranked = config.ranked_by == "objectness"
-    found = filter_by_objectness(raw, config.rules, image.width, image.height, where, ranked, known)
+    found = filter_by_objectness(
+        raw, config.rules, image.width, image.height, where, ranked, known, WEIGHTS[config.scored_by]
+    )
     return Candidates(image, *found)
 
 

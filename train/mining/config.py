@@ -13,6 +13,7 @@ from orl_explorer.orl.selective_search.proposals import proposal_method
 from orl_explorer.train.settings import Precision, Settings, setting
 
 RankedBy = Literal["search", "objectness"]
+ScoredBy = Literal["contrast", "layout"]
 NeighborSearch = Literal["exact", "cells"]
 
 RAW = "Raw boxes, precision and search"  # heading of settings that may require computing the whole dataset again
@@ -80,6 +81,28 @@ class MineConfig(Settings):
         slider=(1, 100, 1),
         grid=(10, 25, 50, 100),
     )
+    spread_after: int = setting(
+        1000,
+        ge=1,
+        le=1000,
+        help="Number of RoIs after which further ones must overlap all of them by at most the IoU of spread RoIs. So "
+        "a few likely RoIs may be near-alike, and the rest find other objects. 1000: never",
+        label="Spread RoIs after",
+        url="spread",
+        slider=(1, 100, 1),
+        grid=(8, 16, 1000),
+    )
+    spread_iou: float = setting(
+        0.5,
+        ge=0,
+        le=1,
+        help="Maximum overlap (IoU) of spread RoIs with RoIs already kept",
+        label="Spread RoIs, max IoU",
+        term="max IoU of spread RoIs",
+        url="spreadiou",
+        slider=(0.1, 0.95, 0.05),
+        grid=(0.3, 0.5, 0.65),
+    )
     min_similarity: float = setting(
         -1.0,
         ge=-1,
@@ -142,6 +165,16 @@ class MineConfig(Settings):
         url="ranked",
         words={"search": "search order", "objectness": "likely objects"},
         grid=("search", "objectness"),
+    )
+    scored_by: ScoredBy = setting(
+        "contrast",
+        help="How objectness is computed. contrast: attention and looks of a box against those around it. layout: "
+        "also prefers boxes of varied looks, away from the photo's edges and low in the photo",
+        label="Objectness by",
+        term="objectness by",
+        url="scored",
+        words={"contrast": "contrast", "layout": "contrast and layout"},
+        grid=("contrast", "layout"),
     )
     fallback: Fallback = setting(
         "first",
@@ -268,10 +301,14 @@ def imported_method(name: str) -> str:
 
 OBJECT = MineConfig(
     ranked_by="objectness",
-    object_weight=0.25,
+    scored_by="layout",
+    object_weight=0.1,
     sparse_weight=0.25,
-    max_rois=25,
+    min_size=64,
+    max_rois=36,
     max_iou=0.75,
+    spread_after=16,
+    spread_iou=0.5,
     pair_ratio=0.5,
     fallback="image",
 )

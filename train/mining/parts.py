@@ -40,8 +40,8 @@ BLOCK = 64  # photos that are searched, or whose RoIs are filtered, between two 
 ROWS = 256  # rows of features between two writes
 SEARCH = ("proposal_scale", "segment_size")  # settings of selective search
 EMBEDDING = (  # settings on which features and the RoIs to embed depend
-    *("min_size", "max_aspect", "max_iou", "max_rois", "ranked_by", "fallback", "proposals"),
-    *(*SEARCH, "precision", "object_weight"),
+    *("min_size", "max_aspect", "max_iou", "max_rois", "spread_after", "spread_iou", "ranked_by"),
+    *("scored_by", "fallback", "proposals", *SEARCH, "precision", "object_weight"),
 )
 BOXES = {"boxes": RowLayout("<i2", 4)}
 LOST = -1  # number of boxes of a photo that could not be read

@@ -88,9 +88,9 @@ def try_all(
 ) -> Iterator[tuple[MineConfig, Found]]:
     """Yield the results of many settings as they are found; settings with the same candidates are tried together."""
     progress = progress or Progress()
-    same_boxes: dict[tuple[BoxRules, str, str], list[MineConfig]] = {}
+    same_boxes: dict[tuple[BoxRules, str, str, str], list[MineConfig]] = {}
     for config in configs:
-        same_boxes.setdefault((config.rules, config.method, config.ranked_by), []).append(config)
+        same_boxes.setdefault((config.rules, config.method, config.ranked_by, config.scored_by), []).append(config)
     progress.phase("Sweeping", len(same_boxes) * len(trial.sample.queries))
     for some in same_boxes.values():
         yield from zip(some, trial.find_all(some, embed=embed, progress=progress), strict=True)

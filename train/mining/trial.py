@@ -69,7 +69,7 @@ class Trial:
         self.sample = sample  # may be replaced by one of the same queries with more neighbours
         self._workspace, self._vectors, self._attention = workspace, vectors, attention
         self._raw: dict[tuple[str, int], np.ndarray] = {}
-        self._objectness: dict[tuple[str, int], np.ndarray] = {}  # of raw boxes, NaN if not computed
+        self._objectness: dict[tuple[str, int, str], np.ndarray] = {}  # of raw boxes by its kind, NaN if not computed
         self._annotated: dict[int, AnnotatedObjects] = {}  # of the photos that K uses
         self._judged: _Kept[tuple, _Judged] = _Kept(JUDGED)
         self._matrices: _Kept[tuple, np.ndarray] = _Kept(MATRICES, lambda matrix: matrix.nbytes)
@@ -182,21 +182,22 @@ class Trial:
             )
 
     def _put_raw(self, config: MineConfig, image_id: int, boxes: np.ndarray) -> None:
-        self._objectness[config.method, image_id] = np.full(len(boxes), np.nan, np.float32)  # first: others may read
         self._raw[config.method, image_id] = boxes
 
     def _judge(self, config: MineConfig) -> dict[int, _Judged]:
         """Return the candidates of all photos that these settings use, by image id, in the order of ids."""
         self._read(config)
         images = self._images(config)
-        rules = (config.method, config.rules, config.ranked_by, config.needs_objectness)
+        rules = (config.method, config.rules, config.ranked_by, config.scored_by, config.needs_objectness)
         kept = {image.id: self._judged.get((image.id, *rules)) for image in images}
         found = {image_id: judged for image_id, judged in kept.items() if judged is not None}
         todo = [image for image in images if image.id not in found]
         if todo:
             maps = self._attention.get(todo, config)
         for image in todo:
-            raw, known = self._raw[config.method, image.id], self._objectness[config.method, image.id]
+            raw = self._raw[config.method, image.id]
+            unknown = np.full(len(raw), np.nan, np.float32)
+            known = self._objectness.setdefault((config.method, image.id, config.scored_by), unknown)
             own = candidates(image, raw, config, maps[image.id], known)
             counts = own.filtered.counts() | {"fallback": int(own.filtered.fallback)}
             found[image.id] = _Judged(Boxes.of(own), counts)

@@ -68,10 +68,11 @@ def counts(query: Seen, key: Seen, config: MineConfig) -> None:
 
 def _funnel(seen: Seen, config: MineConfig) -> str:
     found = seen.counts
+    spread = f" or {config.spread_iou:g}" if config.spread_after < config.max_rois else ""
     rejected = {
         f"side < {config.min_size} px": found["size"],
         f"aspect > {config.max_aspect:g}": found["aspect"],
-        f"IoU > {config.max_iou:g}": found["overlap"],
+        f"IoU > {config.max_iou:g}{spread}": found["overlap"],
         f"beyond {config.max_rois}": found["count"],
     }
     reasons = " · ".join(f"{count:,} {rule}" for rule, count in rejected.items() if count)
