@@ -114,9 +114,9 @@ def filter_by_objectness(
 ) -> tuple[Filtered, np.ndarray]:
     """Filter boxes as ``orl.boxes.filter_boxes`` does, likeliest objects first unless ``ranked`` is false.
 
-    known: float32 [M], the raw boxes' objectness from earlier calls with these weights, NaN where unknown. This call fills in what it
-    computes, so that later calls with other rules are faster. Returns the result and the candidates' objectness,
-    float32 [B].
+    known: float32 [M], the raw boxes' objectness from earlier calls with these weights, NaN where unknown. This call
+    fills in what it computes, so that later calls with other rules are faster. Returns the result and the candidates'
+    objectness, float32 [B].
     """
     raw = np.asarray(raw, np.int16).reshape(-1, 4)
     known = np.full(len(raw), np.nan, np.float32) if known is None else known
