@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,14 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 # Before torch is imported here or in a run's process: its threads would mostly wait for one another on tiny networks.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from PIL import Image
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url, update
 
+from orl_explorer.db.identity import StoreIdentity
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import add_run, run_by_id, update_run
 from orl_explorer.db.store import open_store
@@ -39,6 +42,7 @@ MINED = MineConfig(neighbors=4, proposal_scale=0.5)
 SLOW_FIXTURES = {"mined_workspace", "ready", "evaluated", "tiny_mine", "tiny_byol", "tiny_orl", "serve", "browser"}
 
 NewRun = Callable[..., int]
+NewWorkspace = Callable[[Path], Workspace]
 Database = Literal["sqlite", "postgresql"]
 
 
@@ -135,10 +139,35 @@ def _new_run(workspace: Workspace, kind: str, name: str, **params: object) -> in
     return add_run(workspace.store, Run(kind=kind, name=name, params=params)).id
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a new store, to copy: the migrations take longer than most tests of a workspace."""
+    path = tmp_path_factory.mktemp("empty") / "orl.sqlite"
+    open_store(URL.create("sqlite", database=str(path))).close()
+    return path
+
+
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def empty_workspace(empty_store: Path, database: Database) -> NewWorkspace:
+    """Return a function that makes an empty workspace: ``empty_workspace(folder) -> Workspace``."""
+
+    def make(folder: Path) -> Workspace:
+        folder.mkdir(0o700, parents=True)
+        if database == "sqlite":
+            shutil.copy(empty_store, folder / "orl.sqlite")
+        made = open_workspace(folder)
+        if database == "sqlite":  # a store of its own, not a copy
+            with made.store.session() as session:
+                session.execute(update(StoreIdentity).values(identity=uuid4().hex))
+        return made
+
+    return make
+
+
+@pytest.fixture
+def workspace(empty_workspace: NewWorkspace, tmp_path: Path) -> Workspace:
     """An empty workspace."""
-    return open_workspace(tmp_path / "workspace")
+    return empty_workspace(tmp_path / "workspace")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.server import door
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.app.guarded import behind_the_gate
-from tests.conftest import Database
+from tests.conftest import Database, NewWorkspace
 
 Guarded = Callable[..., TestClient]
 Show = Callable[..., AppTest]
@@ -43,11 +43,11 @@ def here(
 
 
 @pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+def nowhere(empty_workspace: NewWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """An empty workspace, used by the pages of the test."""
     monkeypatch.setenv("ORL_WORKSPACE", str(tmp_path / "nowhere"))
     workspace.cache_clear()
-    yield open_workspace(tmp_path / "nowhere")
+    yield empty_workspace(tmp_path / "nowhere")
     workspace.cache_clear()
 
 

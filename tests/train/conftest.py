@@ -14,6 +14,7 @@ from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.training.config import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.conftest import NewWorkspace
 
 TINY_MINE = MineConfig(neighbors=3, min_size=32, max_rois=4, proposal_scale=0.5, pair_ratio=0.5)
 TINY = {
@@ -103,9 +104,9 @@ def template(small_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture
-def photographed(small_scenes: Path, tmp_path: Path) -> Workspace:
+def photographed(small_scenes: Path, empty_workspace: NewWorkspace, tmp_path: Path) -> Workspace:
     """A workspace with only the small scenes, as dataset 'demo'."""
-    made = open_workspace(tmp_path / "photographed")
+    made = empty_workspace(tmp_path / "photographed")
     ingest(made, small_scenes, name="demo")
     return made
 
