@@ -208,7 +208,9 @@ def _shapes(architecture: str) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in _on_paper(architecture)[0].state_dict().items()}
 
 
+@cache
 def _on_paper(architecture: str) -> tuple[torch.nn.Module, int]:
+    """Return a backbone without values and its channels. It is shared: read it. Raises UserError as ``_shapes``."""
     try:
         with torch.device("meta"):
             return build_backbone(architecture)
