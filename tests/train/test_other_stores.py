@@ -227,7 +227,7 @@ def test_features_that_are_keyed_by_ids_are_made_anew_and_the_log_says_so(
 
 
 def test_a_training_of_a_new_store_does_not_go_on_with_the_checkpoint_of_another(
-    photographed: Workspace, mirrored: Path, tiny_byol: BYOLConfig
+    photographed: Workspace, mirrored: Path, tiny_byol: BYOLConfig, runs_in_process: None
 ) -> None:
     first = launcher.wait(photographed, launch_pretrain(photographed, "demo", tiny_byol, "byol").id)
     assert (first.id, first.status) == (1, "done")
