@@ -37,6 +37,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from orl_explorer.orl.backbones import normalisation
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.orl_loss import BRANCHES, ORL
 from orl_explorer.train.demo.scenes import compose_scene
@@ -166,7 +167,7 @@ def views_in_memory(config: TrainConfig, patch: int) -> dict[str, Tensor]:
     torch.manual_seed(0)
     raw = {n: torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8) for n in ("image_1", "image_2")}
     raw |= {n: torch.randint(0, 256, (batch, patch, patch, 3), dtype=torch.uint8) for n in _roi_names()}
-    return to_device(raw, CPU, config.backbone)
+    return to_device(raw, CPU, normalisation(config.backbone))
 
 
 def prepared(kind: str, backbone: str, views: dict[str, Tensor]) -> Step:

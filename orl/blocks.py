@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from orl_explorer.orl.dense import Dense
+
 STEM = re.compile(r"(conv1|bn1|_conv_stem|_bn0)\.")
 HEAD = re.compile(r"(_conv_head|_bn1)\.")
 
@@ -19,6 +21,8 @@ def blocks_of(backbone: nn.Module) -> list[list[str]]:
     The first block is the stem. The others are the stages of a convolutional network, or the blocks of a transformer.
     Layers after the last block belong to it, as in timm, whose grouping is used for its networks.
     """
+    if isinstance(backbone, Dense):
+        return [[f"network.{name}" for name in block] for block in blocks_of(backbone.network)]
     of_timm: Callable[..., Any] | None = getattr(backbone, "group_matcher", None)
     if of_timm is not None:
         from timm.models import group_parameters

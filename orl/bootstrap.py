@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orl_explorer.orl.backbones import build_backbone
 from orl_explorer.orl.grouped_norm import in_one_pass
 from orl_explorer.orl.heads import mlp, pool
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.schedules import target_momentum
+from orl_explorer.orl.trainable import build_trainable
 from orl_explorer.orl.views import PIPELINES, View
 
 IMAGES = ("image_1", "image_2")  # views of whole images; all other views of a method are small and of one size
@@ -30,7 +30,7 @@ class Bootstrap(Method):
         """Build both networks. momentum: of the target at the start; it rises to 1."""
         super().__init__()
         self.architecture, self.momentum = architecture, momentum
-        self.backbone, features = build_backbone(architecture)
+        self.backbone, features = build_trainable(architecture)
         self.projector = mlp(features, hidden, projection)
         self.target_backbone = frozen_copy(self.backbone)
         self.target_projector = frozen_copy(self.projector)

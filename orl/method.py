@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from orl_explorer.orl.blocks import blocks_of, freeze, hold_still
+from orl_explorer.orl.trainable import statistics
 from orl_explorer.orl.views import View
 
 Terms: TypeAlias = dict[str, Tensor]  # weighted terms of the loss, by name; their sum is minimised
@@ -43,6 +44,11 @@ class Method(nn.Module, ABC):
     def optimiser(self, rate: float, momentum: float, decay: float) -> torch.optim.Optimizer:
         """Return the optimiser. The loop sets each group's rate at every step: that of the run times its ``scale``."""
         return torch.optim.SGD(self.learned(), lr=rate, momentum=momentum, weight_decay=decay)
+
+    @property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of RGB in [0, 1] that the views are normalised by."""
+        return statistics(self.architecture, self.backbone)
 
     @property
     def backbones(self) -> tuple[nn.Module, ...]:

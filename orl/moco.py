@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orl_explorer.orl.backbones import build_backbone
 from orl_explorer.orl.bootstrap import follow_slowly, frozen_copy
 from orl_explorer.orl.distributed import gather_rows
 from orl_explorer.orl.grouped_norm import in_one_pass
 from orl_explorer.orl.heads import mlp, pool
 from orl_explorer.orl.method import Method, Terms
+from orl_explorer.orl.trainable import build_trainable
 from orl_explorer.orl.views import Pipeline, View
 
 PIPELINE = Pipeline(blur=0.5, solarize=0.0, jitter=(0.4, 0.4, 0.4, 0.1), scale=(0.2, 1.0))
@@ -42,7 +42,7 @@ class MoCo(Method):
         """Build both networks. group: number of images that are normalised together."""
         super().__init__()
         self.architecture, self.temperature, self.momentum, self.group = architecture, temperature, momentum, group
-        self.backbone, features = build_backbone(architecture)
+        self.backbone, features = build_trainable(architecture)
         self.projector = mlp(features, hidden, projection, "moco")
         self.key_backbone = frozen_copy(self.backbone)
         self.key_projector = frozen_copy(self.projector)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from orl_explorer.orl.backbones import build_backbone
 from orl_explorer.orl.distributed import gather_rows
 from orl_explorer.orl.heads import mlp, pool
 from orl_explorer.orl.lars import LARS, layer_groups
 from orl_explorer.orl.method import Method, Terms
+from orl_explorer.orl.trainable import build_trainable
 from orl_explorer.orl.views import Pipeline, View
 
 PIPELINE = Pipeline(blur=0.5, solarize=0.0, jitter=(0.8, 0.8, 0.8, 0.2))
@@ -22,7 +22,7 @@ class SimCLR(Method):
     def __init__(self, architecture: str, hidden: int = 2048, projection: int = 128, temperature: float = 0.1) -> None:
         super().__init__()
         self.architecture, self.temperature = architecture, temperature
-        self.backbone, features = build_backbone(architecture)
+        self.backbone, features = build_trainable(architecture)
         self.projector = mlp(features, hidden, projection, "simclr")
 
     def views(self, size: int) -> tuple[View, ...]:

@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch import nn
 
-from orl_explorer.orl.backbones import build_backbone
 from orl_explorer.orl.blocks import blocks_of
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.simclr import SimCLR
+from orl_explorer.orl.trainable import build_trainable, refuse_side
 
 METHODS: dict[str, Callable[..., Method]] = {"byol": BYOL, "moco": MoCo, "simclr": SimCLR}
 
 
 def built(architecture: str) -> nn.Module:
     with torch.device("meta"):
-        return build_backbone(architecture)[0]
+        return build_trainable(architecture)[0]
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,7 @@ def built(architecture: str) -> nn.Module:
         ("efficientnet_lite0", [3, 6, *[9] * 14, 12]),
         ("timm:resnet18", [3, 12, 15, 15, 15]),
         ("timm:convnext_atto", [4, 18, 22, 58, 22, 2]),
+        ("timm:vit_tiny_patch16_224", [4, *[12] * 11, 14]),
     ],
 )
 def test_every_parameter_is_in_one_block_in_the_order_of_a_pass(architecture: str, sizes: list[int]) -> None:
@@ -91,6 +92,35 @@ def test_blocks_learn_the_more_slowly_the_nearer_they_are_to_the_input() -> None
         *((scale, True) for scale in (1.0, 0.5, 0.25, 0.125)),
         *((scale, False) for scale in (1.0, 0.5, 0.25, 0.125)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "side", "sentence"),
+    [
+        ("timm:vit_tiny_patch16_224", 100, "use a multiple of 16, such as 96 or 112"),
+        ("timm:vit_small_patch14_reg4_dinov2", 96, "use a multiple of 14, such as 84 or 98"),
+    ],
+)
+def test_views_that_are_no_whole_number_of_patches_are_refused(architecture: str, side: int, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        refuse_side(built(architecture), side)
+    refuse_side(built(architecture), 112)
+    refuse_side(built("resnet18"), side)
+
+
+def test_a_transformer_learns_from_views_of_other_sizes_than_it_was_built_for() -> None:
+    torch.manual_seed(0)
+    method = BYOL("timm:test_vit", 8, 8)
+    method.adapt(frozen=3, layer_decay=0.5)
+    method.train()
+    before = {name: value.clone() for name, value in method.backbone.state_dict().items()}
+    optimiser = method.optimiser(0.1, 0.9, 0.0)
+    terms, _ = method({f"image_{i}": torch.randn(4, 3, 96, 96) for i in (1, 2)})
+    terms["image"].backward()
+    optimiser.step()
+    changed = {name for name, value in method.backbone.state_dict().items() if not torch.equal(value, before[name])}
+    assert {name.split(".")[2] for name in changed if ".blocks." in name} == {"2", "3", "4", "5"}
+    assert "network.pos_embed" not in changed
 
 
 def test_a_backbone_of_which_nothing_would_learn_is_refused() -> None:

@@ -132,7 +132,8 @@ def _with_reading(path: Path, content: dict[str, Any]) -> Weights:
         reading = Reading.of(json.loads(said) if isinstance(said, str) else said)
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is not an encoder of this version: {error}. Add the encoder again.") from error
-    return Weights(str(content["architecture"]), state, None, content.get("supervised") is True, reading)
+    projector = below(content["state_dict"], "projector.") or None
+    return Weights(str(content["architecture"]), state, projector, content.get("supervised") is True, reading)
 
 
 def usable(path: Path, name: str, value: Tensor, integer: bool = False) -> Tensor:

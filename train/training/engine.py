@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from orl_explorer.orl.augment import augment_batch, normalise
-from orl_explorer.orl.backbones import normalisation
+from orl_explorer.orl.dense import Dense
 from orl_explorer.orl.distributed import synchronise
 from orl_explorer.orl.heads import feature_spread
 from orl_explorer.orl.method import Method
@@ -154,7 +154,7 @@ class _Loop:
             asked = time.perf_counter()
             drawn = next(batches)
             waited += time.perf_counter() - asked
-            views = to_device(drawn, device, self.method.architecture)
+            views = to_device(drawn, device, self.method.statistics)
             with nullcontext() if part == parts - 1 else _unsynced(self.model):
                 with torch.autocast(device.type, self.lower, enabled=self.lower is not None):
                     terms, projections = self.model(views)
@@ -227,9 +227,13 @@ def steps_between(processes: Processes, seconds: float) -> int:
     return max(1, int(processes.mean_of(int(PAUSE / seconds))))
 
 
-def to_device(drawn: Views, device: torch.device, architecture: str) -> dict[str, Tensor]:
-    """Return the views as input of a method, augmented and normalised: float32 [B, 3, S, S], channels last."""
-    mean, std = normalisation(architecture)
+def to_device(
+    drawn: Views, device: torch.device, statistics: tuple[tuple[float, ...], tuple[float, ...]]
+) -> dict[str, Tensor]:
+    """Return the views as input of a method, augmented and normalised: float32 [B, 3, S, S], channels last.
+
+    statistics: mean and standard deviation of RGB in [0, 1].
+    """
     views = {}
     for name, pixels in drawn.items():
         if name.endswith(CHANGES):
@@ -237,7 +241,7 @@ def to_device(drawn: Views, device: torch.device, architecture: str) -> dict[str
         pixels = pixels.to(device, non_blocking=True)
         if (changes := drawn.get(name + CHANGES)) is not None:
             pixels = augment_batch(pixels, changes.to(device, non_blocking=True))
-        views[name] = normalise(pixels, mean, std)
+        views[name] = normalise(pixels, *statistics)
     return views
 
 
@@ -267,7 +271,12 @@ def _spread_out(network: nn.Module, method: Method, processes: Processes) -> nn.
     device_ids = [processes.device] if processes.device.type == "cuda" else None
     # Synchronised batch norms have equal statistics in all processes. Others use those of the first process.
     buffers = not method.synchronised
-    return DistributedDataParallel(network, device_ids=device_ids, broadcast_buffers=buffers)
+    return DistributedDataParallel(
+        network,
+        device_ids=device_ids,
+        broadcast_buffers=buffers,
+        find_unused_parameters=isinstance(method.backbone, Dense),  # such as those of a head that is not asked
+    )
 
 
 def _unsynced(model: nn.Module) -> Any:

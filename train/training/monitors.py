@@ -17,7 +17,6 @@ from orl_explorer.db.runs.probes import Probe, keep_probes
 from orl_explorer.db.sets.read import images_by_id, neighbor_ids_of, rois_of, set_images
 from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.orl.augment import normalise
-from orl_explorer.orl.backbones import normalisation
 from orl_explorer.orl.heads import pool
 from orl_explorer.orl.matching import top_pairs
 from orl_explorer.orl.measure.knn import knn_predict
@@ -148,10 +147,9 @@ class Probes:
 def embed(method: Method, pixels: np.ndarray) -> Tensor:
     """Return the pooled features of the present backbone: uint8 [n, S, S, 3] -> float32 [n, C], unit rows."""
     device = next(method.backbone.parameters()).device
-    statistics = normalisation(method.architecture)
     with evaluating(method):
         parts = [
-            pool(method.backbone(normalise(torch.from_numpy(pixels[i : i + BATCH]).to(device), *statistics)))
+            pool(method.backbone(normalise(torch.from_numpy(pixels[i : i + BATCH]).to(device), *method.statistics)))
             for i in range(0, len(pixels), BATCH)
         ]
     return F.normalize(torch.cat(parts).float())

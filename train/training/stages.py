@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,13 +15,16 @@ from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.photos import dataset_by_id, usable_images
 from orl_explorer.db.sets.read import set_images, sets
 from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.dense import Dense
 from orl_explorer.orl.heads import head_of
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.multicrop import MultiCropBYOL
 from orl_explorer.orl.orl_loss import ORL
 from orl_explorer.orl.pixels import CHANGED
+from orl_explorer.orl.reading import Reading
 from orl_explorer.orl.simclr import SimCLR
+from orl_explorer.orl.trainable import by_mean, library_network
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import file_problem, leave_out, present_photos, tell_left_out
@@ -157,12 +161,43 @@ def _start_from(workspace: Workspace, method: Method, name: str, progress: Progr
     """Replace random weights by an encoder's, in the slow network too. Raises UserError."""
     row = start_encoder(workspace, name, method.architecture)
     given = weights.stored_weights(workspace, row)
-    method.backbone.load_state_dict(given.backbone)
+    _read_as(method, given, progress)
+    try:
+        library_network(method.backbone).load_state_dict(given.backbone)
+    except RuntimeError as error:
+        raise UserError(
+            f"Invalid value for start_from: {name}. Its weights are not those of {given.architecture}."
+        ) from error
     head = given.projector or {}
     if same_head := head_of(head) == head_of(method.projector.state_dict()):
         method.projector.load_state_dict(head)
     method.catch_up()
     progress.log(f"Starting from the encoder '{name}' with {'its' if same_head else 'a new'} projector.")
+
+
+def _read_as(method: Method, given: weights.Weights, progress: Progress) -> None:
+    """Read photos as the encoder does that a run starts from: size, mean and deviation. Raises UserError."""
+    reading, default = given.reading, isinstance(method.backbone, Dense)
+    if reading is None:
+        return
+    if reading.layer != reading.layers:
+        raise UserError(
+            f"Invalid value for start_from: the encoder is read at layer {reading.layer} of {reading.layers}, and a "
+            "training uses the last. Add it again without --layer, under another name."
+        )
+    if isinstance(method.backbone, Dense):
+        method.backbone.reading = by_mean(reading)
+    if not default or reading.pooling != "mean":
+        progress.log("The new encoder is read in the default way: its feature is the mean of the last map.")
+
+
+def _reading(method: Method, supervised: bool) -> Reading | None:
+    """Return how the trained encoder is read; None: in the default way."""
+    if not isinstance(method.backbone, Dense):
+        return None
+    reading = method.backbone.reading
+    learned = "labels" if supervised else "nothing" if reading.learned_from == "labels" else reading.learned_from
+    return replace(reading, learned_from=learned)
 
 
 def _photos(workspace: Workspace, dataset: Dataset, progress: Progress) -> Correspondences:
@@ -231,9 +266,10 @@ def _register(workspace: Workspace, method: Method, name: str, kind: str, run_id
     """
     learned = weights.Weights(
         method.architecture,
-        {k: v.cpu() for k, v in method.backbone.state_dict().items()},
+        {k: v.cpu() for k, v in library_network(method.backbone).state_dict().items()},
         {k: v.cpu() for k, v in method.projector.state_dict().items()},
         supervised,
+        _reading(method, supervised),
     )
     for tensor, value in {**learned.backbone, **(learned.projector or {})}.items():
         if not torch.isfinite(value).all():

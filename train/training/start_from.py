@@ -29,15 +29,15 @@ def start_encoder(workspace: Workspace, name: str, architecture: str) -> Encoder
 def refuse_unfit(config: TrainConfig) -> None:
     """Raise UserError if the run's backbone is unknown, cannot read its views, or has no block left to learn."""
     if not config.freeze and not config.backbone.startswith(TIMM):
-        return  # a torchvision ResNet reads views of any size
+        return  # the other backbones take views of any size
     import torch
 
-    from orl_explorer.orl.backbones import build_backbone
     from orl_explorer.orl.blocks import freeze
+    from orl_explorer.orl.trainable import build_trainable, refuse_side
 
     with torch.device("meta"):  # no weights, no computation
         try:
-            backbone, _ = build_backbone(config.backbone)
+            backbone, _ = build_trainable(config.backbone)
         except ValueError as error:
             raise UserError(str(error)) from error
         try:
@@ -46,10 +46,9 @@ def refuse_unfit(config: TrainConfig) -> None:
             raise UserError(f"Invalid value for freeze: {config.freeze}. {error}.") from error
         for side in sorted({each.side for each in config.passes}):
             try:
-                backbone(torch.zeros(2, 3, side, side))
-            except (AssertionError, RuntimeError, ValueError) as error:
-                reason = str(error).splitlines()[0].rstrip(".")
-                raise UserError(f"{config.backbone} cannot read views of {side} pixels: {reason}.") from error
+                refuse_side(backbone, side)
+            except ValueError as error:
+                raise UserError(f"{config.backbone} cannot learn from views of {side} pixels: {error}.") from error
 
 
 def refuse_wider(mined: CorrespondenceSet, config: ORLConfig) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from orl_explorer.db.encoders import find_encoder
 from orl_explorer.orl.augment import augment
+from orl_explorer.orl.backbones import IMAGENET
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.views import Changes, View
@@ -164,8 +165,8 @@ def test_views_that_the_device_changes_are_those_that_a_loader_changes(small_sce
     for index in range(3):
         here, drawn = now[2, index], later[2, index]
         assert set(drawn) == {*here, *(name + CHANGES for name in here)}
-        there = to_device({name: value[None] for name, value in drawn.items()}, ALONE.device, "resnet18")
-        expected = to_device({name: value[None] for name, value in here.items()}, ALONE.device, "resnet18")
+        there = to_device({name: value[None] for name, value in drawn.items()}, ALONE.device, IMAGENET)
+        expected = to_device({name: value[None] for name, value in here.items()}, ALONE.device, IMAGENET)
         for name in here:
             # A level across the threshold of solarising is the whole range apart.
             assert (there[name] - expected[name]).abs().median() < 0.02, name

@@ -202,12 +202,34 @@ def test_the_starter_is_adapted_with_its_first_blocks_as_they_are(
     assert not {"_blocks.15._project_conv.weight", "_bn1.running_mean", "_bn1.weight"} & same
 
 
+def test_a_transformer_learns_from_its_own_weights_and_can_mine(
+    mined: Workspace, tiny_byol: BYOLConfig, tiny_mine: MineConfig, new_run: Callable
+) -> None:
+    first = weights.add(mined, "random:timm:test_vit", "a-vit")
+    changes = {"backbone": "timm:test_vit", "start_from": "a-vit", "freeze": 2, "epochs": 1, "image_size": 96}
+    row = learn(mined, BYOLConfig(**(tiny_byol.model_dump() | changes)), new_run, "adapted-vit")
+    assert (row.architecture, row.supervised) == ("timm:test_vit", False)
+    assert row.reading is not None and first.reading is not None
+    assert (row.reading["pooling"], row.reading["learned_from"]) == ("mean", "nothing")
+    assert row.reading["photo_size"] == first.reading["photo_size"]
+    before, after = (weights.stored_weights(mined, each).backbone for each in (first, row))
+    assert before.keys() == after.keys()
+    assert torch.equal(before["blocks.0.mlp.fc1.weight"], after["blocks.0.mlp.fc1.weight"])
+    assert not torch.equal(before["blocks.1.mlp.fc1.weight"], after["blocks.1.mlp.fc1.weight"])
+    found = mine(mined, "demo", "adapted-vit", "by a vit", tiny_mine, run_id=new_run(mined, "mine", "v"), workers=1)
+    assert found.pair_count > 0
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         (
             {"start_from": "starter", "freeze": 5},
             "Invalid value for freeze: 5. The backbone has 5 blocks, so at most 4",
+        ),
+        (
+            {"backbone": "timm:test_vit", "image_size": 40},
+            "cannot learn from views of 40 pixels: use a multiple of 16, such as 32 or 48",
         ),
         ({"backbone": "timm:no_such_network"}, "timm has no model 'no_such_network'"),
     ],
