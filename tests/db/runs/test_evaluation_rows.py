@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from orl_explorer.db.encoders import add_encoder
@@ -16,12 +14,13 @@ from orl_explorer.db.runs.evaluations import (
     keep_evaluation,
 )
 from orl_explorer.db.runs.runs import add_run
-from orl_explorer.db.store import Store, StoreError, open_store, sqlite_url
+from orl_explorer.db.store import Store, StoreError
+from orl_explorer.train.workspace import Workspace
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    opened = open_store(sqlite_url(tmp_path / "orl.sqlite"))
+def store(workspace: Workspace) -> Store:
+    opened = workspace.store
     for name in ("one", "two"):
         weights = {"weights_sha256": name, "weights_path": "x", "image_features": 8, "roi_features": 8}
         add_encoder(opened, Encoder(name=name, architecture="resnet18", kind="imported", supervised=False, **weights))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +27,8 @@ from orl_explorer.db.sets.manage import (
     rename_set,
 )
 from orl_explorer.db.sets.read import find_set, set_by_id, sets
-from orl_explorer.db.store import Store, StoreError, open_store, sqlite_url
+from orl_explorer.db.store import Store, StoreError
+from orl_explorer.train.workspace import Workspace
 from tests.db.mined import add_set
 
 FOUND = {1: [(2, 0, 0), (2, 1, 1), (3, 0, 0)], 2: [(1, 1, 0)]}
@@ -36,9 +36,9 @@ OF_SET = ("correspondence_set", "neighbor", "candidate", "pair", "set_image", "s
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(workspace: Workspace) -> Store:
     """Two sets of three photos: RoIs 1 and 2 are of the first photo, 3 and 4 of the second, 5 of the third."""
-    store = open_store(sqlite_url(tmp_path / "orl.sqlite"))
+    store = workspace.store
     photos.ensure_dataset(store, "trip", "/photos", "folder")
     photos.add_photos(store, 1, [FoundPhoto(f"{n}.jpg", 64, 48) for n in range(3)], {})
     for name in ("one", "two"):
