@@ -67,7 +67,7 @@ def _weights(network: EncoderNetwork) -> bytes:
     changes = sum(tensor._version for tensor in state.values())
     found = _networks.get(network)
     if found is None or found[0] != changes:
-        content = blake2b(network.architecture.encode(), digest_size=16)
+        content = blake2b((network.architecture + network.reading.canonical()).encode(), digest_size=16)
         for tensor in state.values():
             content.update(tensor.detach().contiguous().view(-1).float().numpy().tobytes())
         found = _networks[network] = (changes, content.digest())

@@ -107,7 +107,11 @@ def test_mistakes_are_told_in_a_sentence(known: Workspace, photo: Path, tmp_path
         save_figure(drawn, tmp_path / "figure.gif")
     with pytest.raises(UserError, match="Cannot read .*gone.jpg: the file is not there any more"):
         attention_figure(known, [tmp_path / "gone.jpg"], ["starter"])
-    with pytest.raises(UserError, match="There is no map 'gradcam'. Known maps: activation, cosine"):
+    with pytest.raises(
+        UserError, match="Cannot draw the encoder 'starter'. The encoder has no class token. Use the map"
+    ):
+        attention_figure(known, [photo], ["starter"], "class")
+    with pytest.raises(UserError, match="There is no map 'gradcam'. Known maps: activation, class, cosine"):
         attention_figure(known, [photo], ["starter"], "gradcam")  # type: ignore[arg-type]
     with pytest.raises(StoreError, match="There is no encoder 'orl'"):
         attention_figure(known, [photo], ["orl"])
