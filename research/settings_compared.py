@@ -16,6 +16,14 @@ from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.mining.sweep import sweep
 from orl_explorer.train.workspace import open_workspace
 
+BEFORE: dict[str, Any] = {
+    "scored_by": "contrast",
+    "object_weight": 0.25,
+    "min_size": 96,
+    "max_rois": 25,
+    "spread_after": 1000,
+}
+SPREAD: dict[str, Any] = {"max_rois": 36, "spread_after": 16}
 LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "**paper**": ("paper", {}),
     "K = 5": ("paper", {"neighbors": 5}),
@@ -29,17 +37,18 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "objectness in pairs, λ = 0.25": ("paper", {"object_weight": 0.25}),
     "consistent pairs only": ("paper", {"consistent_only": True}),
     "ranked by objectness": ("paper", {"ranked_by": "objectness"}),
-    "ranked, 25 RoIs, max IoU 0.75, N = 0.5": ("object", {"object_weight": 0, "sparse_weight": 0}),
-    "the same, λ = 0.25": ("object", {"sparse_weight": 0}),
-    "**object**: the same, μ = 0.25": ("object", {}),
-    "object, μ = 1": ("object", {"sparse_weight": 1}),
-    "object, λ = 0.5": ("object", {"object_weight": 0.5}),
+    "object as it was before": ("object", BEFORE),
+    "… scored by layout, λ = 0.1": ("object", BEFORE | {"scored_by": "layout", "object_weight": 0.1}),
+    "… 36 RoIs, spread after 16": ("object", BEFORE | SPREAD),
+    "… 36 RoIs, spread after 16, min size 64": ("object", BEFORE | SPREAD | {"min_size": 64}),
+    "**object**: all of these": ("object", {}),
+    "object, λ = 0, μ = 0": ("object", {"object_weight": 0, "sparse_weight": 0}),
+    "object, μ = 0": ("object", {"sparse_weight": 0}),
+    "object, λ = 0.2": ("object", {"object_weight": 0.2}),
     "object, N = 0.1": ("object", {"pair_ratio": 0.1}),
-    "object, 10 RoIs": ("object", {"max_rois": 10}),
-    "object, max IoU 0.5": ("object", {"max_iou": 0.5}),
-    "object, distinct pairs (max IoU 0.5)": ("object", {"distinct_iou": 0.5}),
+    "object, N = 0.1, distinct pairs": ("object", {"pair_ratio": 0.1, "distinct_iou": 0.5}),
     "object, consistent pairs only": ("object", {"consistent_only": True}),
-    "object, consistent and distinct": ("object", {"consistent_only": True, "distinct_iou": 0.5}),
+    "object, never spread": ("object", {"spread_after": 1000}),
     "annotated boxes as RoIs (Table 5d)": ("paper", {"proposals": "annotations", "fallback": "image"}),
 }
 MEASURES = {  # heading: name, and whether it is a share

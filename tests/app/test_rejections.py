@@ -75,3 +75,13 @@ def test_a_loosened_rule_lets_others_in_whose_way_a_box_may_then_be() -> None:
     assert at_45 == "Kept at min size 45, as box 1."
     at_40 = counterfactual_text(raw, first, replace(rules, max_iou=0.1), 0, lambda other: refilter(rules=other))
     assert at_40 == "Kept at min size 40, as box 1."
+
+
+def test_a_box_that_only_the_spread_rejects_says_so() -> None:
+    rules = BoxRules(min_size=50, max_iou=0.7, max_rois=5, spread_after=1, spread_iou=0.5)
+    found = filter_boxes(RAW[:2], rules, 640, 480)
+    (said,) = explain_rejections(RAW[:2], found, rules)
+    assert said.why == "100 × 100 px: IoU 0.667 with box 1, over max IoU of spread RoIs 0.5"
+    refilter = partial(filter_boxes, RAW[:2], width=640, height=480)
+    sentence = counterfactual_text(RAW[:2], found, rules, 1, refilter)
+    assert sentence == "Kept at max IoU of spread RoIs 0.667, as box 2."

@@ -33,8 +33,12 @@ ENCODER = "starter"
 SCENES = 160
 SEED = 2021
 # Selective search at half size takes minutes on two cores. The objects of the scenes are small and of similar size, so
-# objectness would prefer boxes with several objects.
-CONFIG = with_settings(MINE_PRESETS["object"], {"proposal_scale": 0.5, "pair_ratio": 0.2, "object_weight": 0})
+# objectness would prefer boxes with several objects, and 25 RoIs hold all of them.
+CONFIG = with_settings(
+    MINE_PRESETS["object"],
+    {"proposal_scale": 0.5, "pair_ratio": 0.2, "object_weight": 0, "scored_by": "contrast"}
+    | {"min_size": 96, "max_rois": 25, "spread_after": 1000},
+)
 
 _Report = Callable[[int, int], None]  # called with the number of finished scenes and of all scenes
 

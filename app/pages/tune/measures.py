@@ -40,7 +40,12 @@ REGIONS = (
     Measure("raw", "Raw boxes per photo", False, "Mean number of boxes before filtering"),
     Measure("size", "… rejected: side < {min_size} px", False, "A box counts for the first rule that it breaks"),
     Measure("aspect", "… rejected: aspect > {max_aspect:g}", False, "A box counts for the first rule that it breaks"),
-    Measure("overlap", "… rejected: IoU > {max_iou:g}", False, "Boxes that overlap a box that is already kept"),
+    Measure(
+        "overlap",
+        "… rejected: IoU > {max_iou:g}",
+        False,
+        "Boxes that overlap a box that is already kept, or, where RoIs are spread, by more than the IoU of spread RoIs",
+    ),
     Measure("count", "… rejected: beyond {max_rois}", False, "Boxes after the maximum number of RoIs is reached"),
     Measure("rois", "RoIs per photo", False, "Boxes that are kept, including fall-back boxes"),
     Measure("fallback", "Photos without a kept box", True, "Each has one fall-back box instead"),

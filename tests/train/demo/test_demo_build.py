@@ -120,5 +120,6 @@ def test_the_demo_is_taken_in_and_mined_once(
     again = build_demo(workspace)  # a run that is about to start: no second one
     assert again is not None
     assert len(launched) == 1
-    changed = {"proposal_scale": 0.5, "pair_ratio": 0.2, "object_weight": 0.0}
+    changed = {"proposal_scale": 0.5, "pair_ratio": 0.2, "object_weight": 0.0, "scored_by": "contrast"}
+    changed |= {"min_size": 96, "max_rois": 25, "spread_after": 1000}
     assert build.CONFIG.model_dump() == build.MINE_PRESETS["object"].model_dump() | changed
