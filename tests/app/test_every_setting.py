@@ -36,7 +36,7 @@ SLID: dict[str, tuple[str, str, str, tuple[float, float, float], str]] = {
     "max_aspect": ("--max-aspect", "aspect", "Max aspect", (1.0, 6.0, 0.1), "%.1f"),
     "max_iou": ("--max-iou", "iou", "Max IoU", (0.1, 0.95, 0.05), "%.2f"),
     "max_rois": ("--max-rois", "rois", "Max RoIs", (1, 100, 1), "%d"),
-    "spread_after": ("--spread-after", "spread", "Spread RoIs after", (1.0, 100.0, 1.0), "%d"),
+    "spread_after": ("--spread-after", "spread", "Spread RoIs after", (1, 1000, 1), "%d"),
     "spread_iou": ("--spread-iou", "spreadiou", "Spread RoIs, max IoU", (0.1, 0.95, 0.05), "%.2f"),
     "min_similarity": ("--min-similarity", "sim", "Min similarity", (-1.0, 1.0, 0.01), "%.2f"),
     "object_weight": ("--object-weight", "obj", "Objectness in pairs", (0.0, 3.0, 0.05), "%.2f"),

@@ -89,7 +89,7 @@ class MineConfig(Settings):
         "a few likely RoIs may be near-alike, and the rest find other objects. 1000: never",
         label="Spread RoIs after",
         url="spread",
-        slider=(1, 100, 1),
+        slider=(1, 1000, 1),
         grid=(8, 16, 1000),
     )
     spread_iou: float = setting(
