@@ -89,8 +89,8 @@ def main() -> None:
             both[name] = Workspace(place, open_store(where))
         took: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for turn in range(arguments.turns):
-            for name, where in list(both.items())[:: 1 if turn % 2 == 0 else -1]:
-                phases = mined(where, f"again {turn}", arguments.set)
+            for name, workspace in list(both.items())[:: 1 if turn % 2 == 0 else -1]:
+                phases = mined(workspace, f"again {turn}", arguments.set)
                 for phase, seconds in phases.items():
                     took[phase][name].append(seconds)
                 took["in all"][name].append(sum(phases.values()))
