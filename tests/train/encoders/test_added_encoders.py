@@ -285,7 +285,7 @@ def test_weights_that_went_or_changed_since_are_noticed(workspace: Workspace, tm
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("nowhere.pth", "'nowhere.pth' is not an encoder. Use 'starter', 'torchvision:resnet50', 'random:resnet50'"),
+        ("nowhere.pth", "'nowhere.pth' is not an encoder. Use 'starter', 'torchvision:resnet50', 'timm:NAME', "),
         ("random:vgg", "Invalid encoder 'random:vgg'. There is no architecture 'vgg'. Known architectures: resnet18"),
         ("torchvision:vgg16", "torchvision has no architecture 'vgg16'. Known architectures: resnet18, resnet34"),
     ],
