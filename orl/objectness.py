@@ -21,7 +21,7 @@ EDGE = 0.01  # distance from an edge of the photo at which a box touches it, as 
 
 
 @dataclass(frozen=True)
-class Weights:
+class BoxWeights:
     """Weights of the terms of ``objectness``.
 
     surroundings: of the attention in the frame. level: score of a box whose attention is the photo's mean. size:
@@ -41,12 +41,14 @@ class Weights:
     low: float = 0.0
 
 
-CONTRAST = Weights(surroundings=0.2, level=0.05, size=0.8, likeness=0.6, recurrence=0.1)
-LAYOUT = Weights(surroundings=0.2, level=0.6, size=0.45, likeness=1.6, recurrence=0.25, even=2.0, edges=0.15, low=0.8)
+CONTRAST = BoxWeights(surroundings=0.2, level=0.05, size=0.8, likeness=0.6, recurrence=0.1)
+LAYOUT = BoxWeights(
+    surroundings=0.2, level=0.6, size=0.45, likeness=1.6, recurrence=0.25, even=2.0, edges=0.15, low=0.8
+)
 
 
 def objectness(
-    boxes: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, height: int, weights: Weights = CONTRAST
+    boxes: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, height: int, weights: BoxWeights = CONTRAST
 ) -> np.ndarray:
     """Score boxes of one photo by the encoder's attention and by the number of nearly equal raw boxes.
 
@@ -83,7 +85,7 @@ def objectness(
     return (found + _by_place(boxes, width, height, weights)).astype(np.float32)
 
 
-def _by_place(boxes: np.ndarray, width: int, height: int, weights: Weights) -> np.ndarray:
+def _by_place(boxes: np.ndarray, width: int, height: int, weights: BoxWeights) -> np.ndarray:
     """Return the terms of ``objectness`` that need only the place of boxes, float64 [B]."""
     sides = np.array([width, height])
     touched = (boxes[:, :2] <= EDGE * sides).sum(axis=1) + (boxes[:, :2] + boxes[:, 2:] >= (1 - EDGE) * sides).sum(
@@ -110,7 +112,7 @@ def filter_by_objectness(
     attention: np.ndarray,
     ranked: bool = True,
     known: np.ndarray | None = None,
-    weights: Weights = CONTRAST,
+    weights: BoxWeights = CONTRAST,
 ) -> tuple[Filtered, np.ndarray]:
     """Filter boxes as ``orl.boxes.filter_boxes`` does, likeliest objects first unless ``ranked`` is false.
 

@@ -17,7 +17,7 @@ from orl_explorer.orl.objectness import (
     LAYOUT,
     RING,
     SAME,
-    Weights,
+    BoxWeights,
     filter_by_objectness,
     objectness,
     sparseness,
@@ -35,7 +35,9 @@ def bright(*cell: int) -> np.ndarray:
     return np.stack([found, found, 1 - found])
 
 
-def slowly(box: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, height: int, weights: Weights) -> float:
+def slowly(
+    box: np.ndarray, raw: np.ndarray, attention: np.ndarray, width: int, height: int, weights: BoxWeights
+) -> float:
     """The definition, summed over a fine grid of points."""
     standard = (attention[0] - attention[0].mean()) / attention[0].std()
     rows, columns = attention.shape[1:]
@@ -111,7 +113,7 @@ def test_a_flat_map_leaves_size_and_recurrence() -> None:
 @pytest.mark.parametrize("weights", [CONTRAST, LAYOUT])
 @settings(max_examples=30, deadline=None)
 @given(st.data())
-def test_equals_the_slow_version(weights: Weights, data: st.DataObject) -> None:
+def test_equals_the_slow_version(weights: BoxWeights, data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     rows, columns = data.draw(st.integers(2, 6)), data.draw(st.integers(2, 6))
     attention = rng.random((3, rows, columns))
@@ -123,9 +125,9 @@ def test_equals_the_slow_version(weights: Weights, data: st.DataObject) -> None:
     np.testing.assert_allclose(found, expected, atol=0.14 * weights.likeness)  # the slow version's grid is coarse
 
 
-def only(**weights: float) -> Weights:
+def only(**weights: float) -> BoxWeights:
     """Return weights of which all others are zero."""
-    return Weights(**(dict.fromkeys(("surroundings", "level", "size", "likeness", "recurrence"), 0.0) | weights))
+    return BoxWeights(**(dict.fromkeys(("surroundings", "level", "size", "likeness", "recurrence"), 0.0) | weights))
 
 
 def test_a_box_of_one_look_is_even_and_a_box_of_two_is_less() -> None:
