@@ -43,7 +43,10 @@ from orl_explorer.db.sets.pairs import matches_at
 from orl_explorer.db.store import Store
 from orl_explorer.train.mining.orders import MatchOrder, Sort, make_matches, match_keys, match_rows, orders_of
 from orl_explorer.train.mining.quality import measure
+from orl_explorer.train.mining.sample import sample_of, saved
 from orl_explorer.train.workspace import Workspace, open_workspace
+
+SAMPLED = 24  # queries of a sample
 
 # Reading -----------------------------------------------------------------------------------------------
 
@@ -93,6 +96,17 @@ def _pair_page(store: Store, rng: np.random.Generator, ids: list[int]) -> object
     verdicts_of(store, image, "someone")
     following = gallery.step(store, gallery.GalleryOrder(1, 1, "pairs"), image, True)
     return photos.image_by_id(store, following or image), encoders(store), runs(store)
+
+
+def _tune(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
+    """Run the Tune page's queries for a new sample. Features and matching do not depend on the number of photos."""
+    workspace, mined = Workspace(Path(), store), correspondences.set_by_id(store, 1)
+    assert mined is not None
+    queries = np.sort(rng.choice(ids, min(len(ids), SAMPLED), replace=False))
+    unused: Any = None  # features, of which none are read for the set's own K
+    found = sample_of(workspace, mined, unused, queries, int(mined.params["neighbors"]))
+    write.proposals_of(store, list(found.images), CONFIG.method)
+    return saved(workspace, mined, found)
 
 
 def _deep(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
@@ -151,6 +165,7 @@ ASKED: dict[str, Ask] = {
     "matches by similarity, a tag": _matches("similarity", tag="odd"),
     "next photo by similarity": _step,
     "pair page, all its reads": _pair_page,
+    f"sample of {SAMPLED} queries for Tune": _tune,
     "a photo's neighbours": lambda store, rng, ids: correspondences.neighbors_of(store, 1, _any(rng, ids)),
     "a photo's pairs with boxes": lambda store, rng, ids: correspondences.pairs_of(store, 1, _any(rng, ids)),
     "a photo's candidates": lambda store, rng, ids: correspondences.rois_of(store, 1, [_any(rng, ids)]),
