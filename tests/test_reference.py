@@ -96,7 +96,7 @@ def test_a_class_lists_every_field_with_its_help(heading: str) -> None:
 
 def test_presets_are_listed_where_they_differ() -> None:
     found = sections(reference.settings_page())
-    assert "| `max_rois` | `100` | object: `25` | 1 to 1000 |" in found["Mining"]
+    assert "| `max_rois` | `100` | object: `36` | 1 to 1000 |" in found["Mining"]
     assert "| `steps` | `8,16,24` | places205: `4,8,12`, inat18: `24,48,72`" in found["Evaluation: linear probes"]
     assert "| `leave_out_wrong` | `false` |" in found["Training: ORL"]
 

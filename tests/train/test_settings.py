@@ -69,6 +69,8 @@ def test_the_object_preset_of_mining_is_the_papers_but_for_what_seeks_objects() 
 COMMON = {
     "backbone": "resnet50",
     "start_from": "",
+    "freeze": 0,
+    "layer_decay": 1.0,
     "epochs": 800,
     "batch_size": 512,
     "accumulate": 1,
@@ -261,7 +263,8 @@ def test_every_setting_of_training_stands_under_a_heading_of_the_form(method: st
     first = ["epochs", "batch_size", "backbone", "start_from", "image_size"]
     own = {"multicrop": ["local_size", "local_crops"], "orl": ["patch_size"]}
     assert groups[""] == first + own.get(method, [])
-    optimiser = ["rate_per_256", "warmup_epochs", "momentum", "weight_decay", "accumulate", "precision"]
+    optimiser = ["rate_per_256", "warmup_epochs", "momentum", "weight_decay", "layer_decay"]
+    optimiser += ["accumulate", "precision"]
     assert groups["Optimiser"] == optimiser
     assert groups["Networks"][:2] == ["hidden", "projection"]
     assert groups["Machine and checks"] == ["seed", "workers", "checkpoint_every", "knn_every"]

@@ -58,14 +58,11 @@ class TrainConfig(Settings):
     batch_size: BatchSize = 512
     backbone: str = setting("resnet50", help="Name of a torchvision ResNet, efficientnet_lite0, or timm:NAME")
     start_from: str = setting("", help="Encoder whose weights to start from. Empty: random weights, as in the paper")
-    freeze: int = setting(
-        0,
-        ge=0,
-        le=1000,
-        help="Number of blocks, from the input on, that stay as they are: the stem, then the stages of a convolutional "
-        "network or the blocks of a transformer",
-        group=NETWORKS,
-    )
+    image_size: int = setting(224, ge=32, le=1024, help="Side of an image view, in pixels")
+    rate_per_256: Rate = 0.2
+    warmup_epochs: WarmUp = 4
+    momentum: float = setting(0.9, ge=0, lt=1, help="Momentum of the optimiser", group=OPTIMISER)
+    weight_decay: float = setting(1e-4, ge=0, le=1, help="Weight decay", group=OPTIMISER)
     layer_decay: float = setting(
         1.0,
         gt=0,
@@ -74,11 +71,6 @@ class TrainConfig(Settings):
         "more slowly",
         group=OPTIMISER,
     )
-    image_size: int = setting(224, ge=32, le=1024, help="Side of an image view, in pixels")
-    rate_per_256: Rate = 0.2
-    warmup_epochs: WarmUp = 4
-    momentum: float = setting(0.9, ge=0, lt=1, help="Momentum of the optimiser", group=OPTIMISER)
-    weight_decay: float = setting(1e-4, ge=0, le=1, help="Weight decay", group=OPTIMISER)
     accumulate: int = setting(
         1,
         ge=1,
@@ -95,6 +87,14 @@ class TrainConfig(Settings):
         4096, ge=8, le=65_536, help="Width of the hidden layer of the projector and of the predictors", group=NETWORKS
     )
     projection: Projection = 256
+    freeze: int = setting(
+        0,
+        ge=0,
+        le=1000,
+        help="Number of blocks, from the input on, that stay as they are: the stem, then the stages of a convolutional "
+        "network or the blocks of a transformer",
+        group=NETWORKS,
+    )
     seed: int = setting(
         0, ge=0, le=2**31 - 1, help="Seed of the initial weights, the order of photos and the views", group=MACHINE
     )
