@@ -125,7 +125,7 @@ def test_a_rejected_box_is_explained_by_filtering_once_more(here: Workspace, sho
 def test_a_figure_says_how_it_came_about(here: Workspace, show: Show) -> None:
     caption = " ".join(component(show("pair", q="3", nn="2", size="72"))["caption"])
     assert "Correspondence set demo-starter, changed: min size 72 (96)" in caption
-    assert "K 4, N 0.1, min size 72, max aspect 3, max IoU 0.5, max RoIs 100, min similarity -1" in caption
+    assert "K 4, N 0.1, min size 72, max aspect 3, max IoU 0.5, max RoIs 100, spread RoIs after 1000, " in caption
     assert "Query images/scene-002.jpg; neighbour 2 of 4" in caption
     assert "supervised" in caption
 

@@ -12,6 +12,7 @@ import torch
 
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import add_run
+from orl_explorer.orl.backbones import IMAGENET
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import Labelled, class_folders
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig, KNNConfig, LinearConfig, SemiConfig
@@ -110,9 +111,9 @@ def test_light_is_added_to_pixels_between_0_and_1(classes: Path, monkeypatch: py
     few = Labelled(train.files[:2], train.labels[:2], train.classes)
     steps, cpu = Steps(2, LINEAR), torch.device("cpu")
     monkeypatch.setattr("orl_explorer.train.evaluate.views.draw_lighting", lambda _: np.zeros(3, np.float32))
-    dark, _ = next(training_batches(few, "colour", steps, 0, "resnet18", cpu))
+    dark, _ = next(training_batches(few, "colour", steps, 0, IMAGENET, cpu))
     monkeypatch.setattr("orl_explorer.train.evaluate.views.draw_lighting", lambda _: np.float32([0.1, 0.2, 0.3]))
-    lit, _ = next(training_batches(few, "colour", steps, 0, "resnet18", cpu))
+    lit, _ = next(training_batches(few, "colour", steps, 0, IMAGENET, cpu))
     added = (lit - dark).mean(dim=(0, 2, 3))
     np.testing.assert_allclose(added, [0.1 / 0.229, 0.2 / 0.224, 0.3 / 0.225], rtol=1e-4)
 
