@@ -11,9 +11,9 @@ from orl_explorer.orl.architectures import ARCHITECTURES, HF, RESNETS, STARTER, 
 from orl_explorer.orl.efficientnet import FEATURES, EfficientNetLite0
 from orl_explorer.orl.timm_backbones import build_timm, timm_normalisation
 
-# Mean and standard deviation of RGB in [0, 1], per architecture.
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-LITE = ((127 / 255,) * 3, (128 / 255,) * 3)
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation of RGB in [0, 1]
+IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+LITE: Statistics = ((127 / 255,) * 3, (128 / 255,) * 3)
 
 
 def build_backbone(architecture: str) -> tuple[nn.Module, int]:
@@ -41,7 +41,7 @@ def build_backbone(architecture: str) -> tuple[nn.Module, int]:
     return trunk, channels
 
 
-def normalisation(architecture: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalisation(architecture: str) -> Statistics:
     """Return the mean and standard deviation of RGB in [0, 1] that the architecture's weights expect."""
     if architecture.startswith(TIMM):
         return timm_normalisation(architecture)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from orl_explorer.orl.backbones import Statistics
 from orl_explorer.orl.blocks import blocks_of, freeze, hold_still
 from orl_explorer.orl.trainable import statistics
 from orl_explorer.orl.views import View
@@ -46,7 +47,7 @@ class Method(nn.Module, ABC):
         return torch.optim.SGD(self.learned(), lr=rate, momentum=momentum, weight_decay=decay)
 
     @property
-    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def statistics(self) -> Statistics:
         """Mean and standard deviation of RGB in [0, 1] that the views are normalised by."""
         return statistics(self.architecture, self.backbone)
 

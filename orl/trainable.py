@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import nn
 
 from orl_explorer.orl.architectures import TIMM
-from orl_explorer.orl.backbones import build_backbone, normalisation
+from orl_explorer.orl.backbones import Statistics, build_backbone, normalisation
 from orl_explorer.orl.dense import Dense
 from orl_explorer.orl.reading import Choices, Reading
 
@@ -39,7 +39,7 @@ def library_network(backbone: nn.Module) -> nn.Module:
     return backbone.network if isinstance(backbone, Dense) else backbone
 
 
-def statistics(architecture: str, backbone: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics(architecture: str, backbone: nn.Module) -> Statistics:
     """Return the mean and standard deviation of RGB in [0, 1] that a backbone expects."""
     return (backbone.reading.mean, backbone.reading.std) if isinstance(backbone, Dense) else normalisation(architecture)
 

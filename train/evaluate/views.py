@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from orl_explorer.orl.augment import augment, normalise
+from orl_explorer.orl.backbones import Statistics
 from orl_explorer.orl.measure.classifiers import draw_colour, draw_lighting
 from orl_explorer.orl.pixels import INPUT_SIZE, Crop, UnreadableImage, center_crop, read_crops
 from orl_explorer.orl.views import FLIP, epoch_order, random_crop, view_generator
@@ -23,7 +24,6 @@ from orl_explorer.train.evaluate.folders import Labelled
 from orl_explorer.train.evaluate.protocols import HeadConfig
 from orl_explorer.train.pools import drawn_batches
 
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of RGB in [0, 1]
 _Kind = Literal["colour", "crop", "centre"]
 AREA = (0.08, 1.0)  # of a random crop, as a share of the photo
 AT_ONCE = 128  # photos of a forward pass without training

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from orl_explorer.orl.augment import augment_batch, normalise
+from orl_explorer.orl.backbones import Statistics
 from orl_explorer.orl.dense import Dense
 from orl_explorer.orl.distributed import synchronise
 from orl_explorer.orl.heads import feature_spread
@@ -227,9 +228,7 @@ def steps_between(processes: Processes, seconds: float) -> int:
     return max(1, int(processes.mean_of(int(PAUSE / seconds))))
 
 
-def to_device(
-    drawn: Views, device: torch.device, statistics: tuple[tuple[float, ...], tuple[float, ...]]
-) -> dict[str, Tensor]:
+def to_device(drawn: Views, device: torch.device, statistics: Statistics) -> dict[str, Tensor]:
     """Return the views as input of a method, augmented and normalised: float32 [B, 3, S, S], channels last.
 
     statistics: mean and standard deviation of RGB in [0, 1].
