@@ -153,11 +153,11 @@ def test_methods_are_trained_one_after_the_other_and_orl_from_what_byol_found(
         ("moco", photos, 7),
         ("byol", photos, 7),
         ("multicrop", photos, 7),
-        ("mine", photos, "byol-7", 25),
+        ("mine", photos, "byol-7", 36),
         ("orl", "byol-7-object", (1, 0, 1), 7),
         ("orl", "byol-7-object", (1, 1, 0), 7),
         ("orl", "byol-7-object", (1, 1, 1), 7),
-        ("mine", photos, "orl-7-1-1-1", 25),
+        ("mine", photos, "orl-7-1-1-1", 36),
         ("orl", "orl-7-1-1-1-object", (1, 1, 1), 7),
     ]
     assert "images_per_second" not in rows[0].numbers
@@ -180,7 +180,7 @@ def test_orl_is_trained_on_pairs_of_other_encoders_and_presets_too(
     photos = "more+voc07-train"
     assert made.calls[9:] == [
         ("orl", "orl-7-1-1-1-paper", (1, 1, 1), 7),
-        ("mine", photos, "byol-7", 25),
+        ("mine", photos, "byol-7", 36),
         ("orl", "byol-7-object", (1, 1, 1), 7),
         ("mine", photos, "other", 100),
         ("orl", "other-paper", (1, 1, 1), 7),
