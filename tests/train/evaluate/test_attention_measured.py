@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from orl_explorer.db.encoders import encoder_named
+from orl_explorer.orl.reading import PLAIN
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.attention import evaluate
@@ -24,6 +25,7 @@ class Bright:
     """An encoder that responds only to red, with one cell per 32 pixels."""
 
     looked = 0
+    reading = PLAIN
 
     def feature_map(self, pixels: np.ndarray) -> np.ndarray:
         Bright.looked += 1
