@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from orl_explorer.orl.architectures import HF, RESNETS, TIMM
-from orl_explorer.orl.backbones import build_backbone, normalisation
+from orl_explorer.orl.backbones import Statistics, build_backbone, normalisation
 from orl_explorer.orl.heads import pool
 from orl_explorer.orl.reading import Choices, Reading, rounded
 
@@ -126,6 +126,16 @@ class TrunkDense(Dense):
         for _, stage in stages:
             images = stage(images)
         return SeenMaps(images)
+
+
+def library_network(backbone: nn.Module) -> nn.Module:
+    """Return the module whose state dict has its library's names."""
+    return backbone.network if isinstance(backbone, Dense) else backbone
+
+
+def statistics(architecture: str, backbone: nn.Module) -> Statistics:
+    """Return the mean and standard deviation of RGB in [0, 1] that a backbone expects."""
+    return (backbone.reading.mean, backbone.reading.std) if isinstance(backbone, Dense) else normalisation(architecture)
 
 
 def plan_trunk(architecture: str, choices: Choices, learned_from: str) -> Reading:

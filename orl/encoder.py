@@ -12,8 +12,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops import roi_align
 
 from orl_explorer.orl.architectures import TIMM
-from orl_explorer.orl.backbones import build_backbone, normalisation
-from orl_explorer.orl.dense import Dense, build_dense
+from orl_explorer.orl.backbones import build_backbone
+from orl_explorer.orl.dense import Dense, build_dense, library_network, statistics
 from orl_explorer.orl.heads import Head, mlp, pool
 from orl_explorer.orl.multi_depth import depth_maps, pool_cells, pool_depths
 from orl_explorer.orl.onnx_backbone import OnnxBackbone
@@ -44,8 +44,8 @@ class EncoderNetwork(nn.Module):
             self.features, self.channels = reading.features, reading.channels
         self.projector = mlp(self.features, *projector) if projector else None
         self._image_features = projector.outputs if projector else self.features
-        mean, std = (reading.mean, reading.std) if reading else normalisation(architecture)
-        self.statistics = mean, std
+        self.statistics = statistics(architecture, self.backbone)
+        mean, std = self.statistics
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.eval().requires_grad_(False)
@@ -58,7 +58,7 @@ class EncoderNetwork(nn.Module):
     @property
     def network(self) -> nn.Module:
         """The network whose state dict has its library's names."""
-        return self.backbone.network if isinstance(self.backbone, Dense) else self.backbone
+        return library_network(self.backbone)
 
     def normalise(self, pixels: np.ndarray) -> Tensor:
         """Normalise pixels: uint8 [B, H, W, 3] RGB -> float [B, 3, H, W], channels last in memory."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from orl_explorer.orl.backbones import Statistics
 from orl_explorer.orl.blocks import blocks_of, freeze, hold_still
-from orl_explorer.orl.trainable import statistics
+from orl_explorer.orl.dense import statistics
 from orl_explorer.orl.views import View
 
 Terms: TypeAlias = dict[str, Tensor]  # weighted terms of the loss, by name; their sum is minimised

@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import nn
 
 from orl_explorer.orl.architectures import TIMM
-from orl_explorer.orl.backbones import Statistics, build_backbone, normalisation
+from orl_explorer.orl.backbones import build_backbone
 from orl_explorer.orl.dense import Dense
 from orl_explorer.orl.reading import Choices, Reading
 
@@ -32,16 +32,6 @@ def build_trainable(architecture: str) -> tuple[nn.Module, int]:
 def by_mean(reading: Reading) -> Reading:
     """Return a reading whose pooled feature is the mean of the map, which is what methods train."""
     return replace(reading, pooling="mean", features=reading.channels)
-
-
-def library_network(backbone: nn.Module) -> nn.Module:
-    """Return the module whose state dict has its library's names."""
-    return backbone.network if isinstance(backbone, Dense) else backbone
-
-
-def statistics(architecture: str, backbone: nn.Module) -> Statistics:
-    """Return the mean and standard deviation of RGB in [0, 1] that a backbone expects."""
-    return (backbone.reading.mean, backbone.reading.std) if isinstance(backbone, Dense) else normalisation(architecture)
 
 
 def refuse_side(backbone: nn.Module, side: int) -> None:

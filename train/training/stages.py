@@ -15,7 +15,7 @@ from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.photos import dataset_by_id, usable_images
 from orl_explorer.db.sets.read import set_images, sets
 from orl_explorer.orl.byol import BYOL
-from orl_explorer.orl.dense import Dense
+from orl_explorer.orl.dense import Dense, library_network
 from orl_explorer.orl.heads import head_of
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.moco import MoCo
@@ -24,7 +24,7 @@ from orl_explorer.orl.orl_loss import ORL
 from orl_explorer.orl.pixels import CHANGED
 from orl_explorer.orl.reading import Reading
 from orl_explorer.orl.simclr import SimCLR
-from orl_explorer.orl.trainable import by_mean, library_network
+from orl_explorer.orl.trainable import by_mean
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import file_problem, leave_out, present_photos, tell_left_out
