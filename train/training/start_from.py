@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from orl_explorer.db.encoders import encoder_by_id, find_encoder
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.models import Encoder as EncoderRow
@@ -30,6 +32,13 @@ def refuse_unfit(config: TrainConfig) -> None:
     """Raise UserError if the run's backbone is unknown, cannot read its views, or has no block left to learn."""
     if not config.freeze and not config.backbone.startswith(TIMM):
         return  # the other backbones take views of any size
+    if reason := _unfit(config.backbone, config.freeze, tuple(sorted({each.side for each in config.passes}))):
+        raise UserError(reason)
+
+
+@lru_cache(maxsize=32)  # a form asks again at every change of any field
+def _unfit(architecture: str, frozen: int, sides: tuple[int, ...]) -> str:
+    """Return why a backbone cannot learn from views of these sides with so many frozen blocks, "" if it can."""
     import torch
 
     from orl_explorer.orl.blocks import freeze
@@ -37,18 +46,19 @@ def refuse_unfit(config: TrainConfig) -> None:
 
     with torch.device("meta"):  # no weights, no computation
         try:
-            backbone, _ = build_trainable(config.backbone)
+            backbone, _ = build_trainable(architecture)
         except ValueError as error:
-            raise UserError(str(error)) from error
+            return str(error)
+    try:
+        freeze(backbone, frozen)
+    except ValueError as error:
+        return f"Invalid value for freeze: {frozen}. {error}."
+    for side in sides:
         try:
-            freeze(backbone, config.freeze)
+            refuse_side(backbone, side)
         except ValueError as error:
-            raise UserError(f"Invalid value for freeze: {config.freeze}. {error}.") from error
-        for side in sorted({each.side for each in config.passes}):
-            try:
-                refuse_side(backbone, side)
-            except ValueError as error:
-                raise UserError(f"{config.backbone} cannot learn from views of {side} pixels: {error}.") from error
+            return f"{architecture} cannot learn from views of {side} pixels: {error}."
+    return ""
 
 
 def refuse_wider(mined: CorrespondenceSet, config: ORLConfig) -> None:
