@@ -177,7 +177,7 @@ def _start_from(workspace: Workspace, method: Method, name: str, progress: Progr
 
 def _read_as(method: Method, given: weights.Weights, progress: Progress) -> None:
     """Read photos as the encoder does that a run starts from: size, mean and deviation. Raises UserError."""
-    reading, default = given.reading, isinstance(method.backbone, Dense)
+    reading = given.reading
     if reading is None:
         return
     if reading.layer != reading.layers:
@@ -185,9 +185,10 @@ def _read_as(method: Method, given: weights.Weights, progress: Progress) -> None
             f"Invalid value for start_from: the encoder is read at layer {reading.layer} of {reading.layers}, and a "
             "training uses the last. Add it again without --layer, under another name."
         )
-    if isinstance(method.backbone, Dense):
-        method.backbone.reading = by_mean(reading)
-    if not default or reading.pooling != "mean":
+    read = [backbone for backbone in method.backbones if isinstance(backbone, Dense)]
+    for backbone in read:
+        backbone.reading = by_mean(reading)
+    if not read or reading.pooling != "mean":
         progress.log("The new encoder is read in the default way: its feature is the mean of the last map.")
 
 
