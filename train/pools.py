@@ -17,11 +17,15 @@ from orl_explorer.train.interpreter import without_secrets
 T = TypeVar("T")
 
 
+class HelperLost(UserError):
+    """A helper process was killed from outside."""
+
+
 @contextmanager
 def helpers(count: int, prepare: Callable[[], object] | None = None) -> Iterator[ProcessPoolExecutor]:
     """Start ``count`` processes that each call ``prepare`` first. If the block raises, they are killed at once.
 
-    Raises UserError if a process was killed from outside.
+    Raises HelperLost if a process was killed from outside.
     """
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
@@ -32,7 +36,7 @@ def helpers(count: int, prepare: Callable[[], object] | None = None) -> Iterator
         for process in set(multiprocessing.active_children()) - others:
             process.kill()
         if isinstance(problem, BrokenProcessPool):
-            raise UserError(
+            raise HelperLost(
                 "A helper process was killed, probably because memory ran out. Resume the run, or start another with "
                 "fewer workers."
             ) from problem
@@ -69,7 +73,7 @@ def _said_plainly() -> Iterator[None]:
                 "--shm-size=2g) and resume the run, or start another with workers=0."
             ) from error
         if "DataLoader worker" in str(error):
-            raise UserError(
+            raise HelperLost(
                 "A process that loads photos was killed, probably because memory ran out. Resume the run, or start "
                 "another with fewer workers."
             ) from error

@@ -36,6 +36,7 @@ from orl_explorer.train.interpreter import MEETING, without_secrets
 from orl_explorer.train.jobs.kinds import job_of
 from orl_explorer.train.jobs.launcher import identity, reconcile, worker_command
 from orl_explorer.train.jobs.launchers.local import end_these_processes
+from orl_explorer.train.pools import HelperLost
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.workspace import Workspace, open_workspace
 
@@ -221,7 +222,7 @@ def execute(workspace: Workspace, run_id: int) -> int:
         run = run_by_id(store, run_id)
         job = job_of(run)
         _note_processes(workspace, run, job.together, progress)
-        with siblings(workspace, run.id, job.together):
+        with siblings(workspace, run.id, job.together), _stopped_rather_than_lost(progress):
             job.work(workspace, run_id, progress)
         status, code = "done", 0
     except Stopped:
@@ -247,6 +248,19 @@ def execute(workspace: Workspace, run_id: int) -> int:
         progress.log(f"Cannot record the end of the run: {problem}")
         return 2
     return code
+
+
+@contextlib.contextmanager
+def _stopped_rather_than_lost(progress: RunProgress) -> Iterator[None]:
+    """Raise Stopped for a helper process that was lost after a stop was asked for.
+
+    A signal to the whole group ends a helper that has not yet begun to ignore it, which is no lack of memory.
+    """
+    try:
+        yield
+    except HelperLost:
+        progress.check()
+        raise
 
 
 @contextlib.contextmanager

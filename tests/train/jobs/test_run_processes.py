@@ -21,7 +21,7 @@ from orl_explorer.db.sets.read import find_set
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
-from orl_explorer.train.jobs import launcher
+from orl_explorer.train.jobs import launcher, worker
 from orl_explorer.train.jobs.launcher import (
     identity,
     is_alive,
@@ -35,6 +35,7 @@ from orl_explorer.train.jobs.launcher import (
     worker_command,
 )
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.pools import HelperLost
 from orl_explorer.train.training.config import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace
 from tests.named import launch_mine, launch_pretrain, launch_train, pretrain
@@ -207,6 +208,34 @@ def test_killing_a_run_while_regions_are_proposed_ends_cancelled(ready: Workspac
     group = psutil.Process(searching.pid).children(recursive=True)
     kill(ready, searching.id)  # as a stop does when nothing has happened for a while: it asks every process to end
     assert_cancelled_with_all_its_processes(ready, searching, group)
+
+
+@pytest.mark.parametrize(
+    ("asked", "ended"), [(True, ("cancelled", None, 0)), (False, ("failed", "A helper process was killed.", 2))]
+)
+def test_a_helper_that_is_lost_after_a_stop_was_asked_for_is_part_of_the_stop(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch, asked: bool, ended: tuple[str, str | None, int]
+) -> None:
+    class Losing:
+        together = 1
+
+        def work(self, workspace: Workspace, run_id: int, progress: worker.RunProgress) -> None:
+            if asked:
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise HelperLost("A helper process was killed.")
+
+    run = add_run(place.store, Run(kind="mine", name="x", params={}))
+    monkeypatch.setattr(worker, "job_of", lambda run: Losing())
+    monkeypatch.setattr(worker, "_wait_for_turn", lambda *_: None)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        code = worker.execute(place, run.id)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    row = run_by_id(place.store, run.id)
+    assert (row.status, row.error, row.exit_code) == ended
+    assert code == ended[2]
 
 
 def test_a_run_that_fails_keeps_one_sentence_and_exits_with_2(place: Workspace, tiny_byol: BYOLConfig) -> None:
