@@ -28,7 +28,7 @@ import numpy as np
 import psutil
 from rich import print as show
 from rich.table import Table
-from synthetic_store import CATEGORIES, CONFIG, Clock, build
+from synthetic_store import BOTH, CATEGORIES, CONFIG, Clock, build
 from two_databases import compare
 
 from orl_explorer.db import photos
@@ -41,6 +41,7 @@ from orl_explorer.db.sets import comparison, write
 from orl_explorer.db.sets import read as correspondences
 from orl_explorer.db.sets.pairs import matches_at
 from orl_explorer.db.store import Store
+from orl_explorer.train.mining.compared import pair_differences
 from orl_explorer.train.mining.orders import MatchOrder, Sort, make_matches, match_keys, match_rows, orders_of
 from orl_explorer.train.mining.quality import measure
 from orl_explorer.train.mining.sample import sample_of, saved
@@ -111,7 +112,13 @@ def _tune(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
 
 def _deep(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
     there = comparison.ImageOverlap(_any(rng, ids), 0, 0, float(rng.random()))
-    return comparison.least_alike(store, 1, 2, 48, there)
+    return comparison.least_alike(store, BOTH, 48, there)
+
+
+def _two_on_a_photo(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
+    image = _any(rng, ids)
+    first, second = (correspondences.pair_rows(store, s, [image])[image] for s in (BOTH.first, BOTH.second))
+    return pair_differences(first, second, BOTH.percent)
 
 
 def _any(rng: np.random.Generator, ids: list[int]) -> int:
@@ -175,12 +182,9 @@ ASKED: dict[str, Ask] = {
     "runs and their newest metrics": lambda store, rng, ids: (runs(store), latest_metrics(store, 1)),
 }
 COMPARED: dict[str, Ask] = {
-    "two sets on a photo": lambda store, rng, ids: (
-        comparison.compare_image(store, 1, 2, image := _any(rng, ids)),
-        comparison.shared_pairs(store, 1, 2, image),
-    ),
-    "two sets as wholes, kept": lambda store, rng, ids: comparison.compare_sets(store, 1, 2),
-    "photos on which two sets differ most": lambda store, rng, ids: comparison.least_alike(store, 1, 2, 48),
+    "two sets on a photo": _two_on_a_photo,
+    "two sets as wholes, kept": lambda store, rng, ids: comparison.kept_comparison(store, BOTH),
+    "photos on which two sets differ most": lambda store, rng, ids: comparison.least_alike(store, BOTH, 48),
     "the same, from anywhere on": _deep,
 }
 

@@ -22,9 +22,11 @@ from orl_explorer.db.people.selections import keep_selection
 from orl_explorer.db.people.verdicts import judge_pair
 from orl_explorer.db.photos import AnnotatedBox, FoundPhoto
 from orl_explorer.db.runs.runs import add_run
-from orl_explorer.db.sets import comparison, read, write
+from orl_explorer.db.sets import read, write
+from orl_explorer.db.sets.comparison import TwoSets
 from orl_explorer.db.sets.write import CandidateRows, MinedImage, MinedPairs
 from orl_explorer.db.store import Store
+from orl_explorer.train.mining.compared import compare_sets
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.quality import measure_and_keep
 from orl_explorer.train.workspace import Workspace
@@ -39,6 +41,7 @@ MAX_ROIS = 100
 JUDGED = 500  # pairs with a verdict
 DRAWN = 1024  # different arrays of random numbers; drawing more would take longer than writing
 CONFIG = MineConfig()
+BOTH = TwoSets(1, 2, 50)  # compared with the page's default
 
 
 class Clock:
@@ -79,7 +82,7 @@ def build(workspace: Workspace, size: argparse.Namespace, server: Callable[[], f
     mark(store, ids, clock)
     if size.sets == 2:
         with clock.measure("comparison of both"):
-            comparison.compare_sets(store, 1, 2)
+            compare_sets(store, BOTH)
     return clock
 
 

@@ -263,30 +263,34 @@ class SetImage(Base):
 
 
 class SetComparison(Base):
-    """The overlap of two complete sets, computed once; ``first_id`` is the smaller id."""
+    """The overlap of two complete sets, computed once for each least IoU; ``first_id`` is the smaller id."""
 
     __tablename__ = "set_comparison"
     first_id: Mapped[int] = mapped_column(ForeignKey("correspondence_set.id", ondelete="CASCADE"), primary_key=True)
     second_id: Mapped[int] = mapped_column(ForeignKey("correspondence_set.id", ondelete="CASCADE"), primary_key=True)
+    percent: Mapped[int] = mapped_column(primary_key=True)  # the IoU from which two boxes count as the same
     summary: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class ImageComparison(Base):
-    """One image of a comparison: intersection over union of its neighbours, RoIs and pairs in the two sets."""
+    """One image of a comparison: the agreement of the two sets on its neighbours, RoIs and pairs."""
 
     __tablename__ = "image_comparison"
     first_id: Mapped[int] = mapped_column(primary_key=True)
     second_id: Mapped[int] = mapped_column(primary_key=True)
+    percent: Mapped[int] = mapped_column(primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
     neighbors: Mapped[float]
     rois: Mapped[float]
     pairs: Mapped[float]
     __table_args__ = (
         ForeignKeyConstraint(
-            ["first_id", "second_id"], ["set_comparison.first_id", "set_comparison.second_id"], ondelete="CASCADE"
+            ["first_id", "second_id", "percent"],
+            ["set_comparison.first_id", "set_comparison.second_id", "set_comparison.percent"],
+            ondelete="CASCADE",
         ),
-        Index("ix_image_comparison_pairs", "first_id", "second_id", "pairs", "image_id"),
+        Index("ix_image_comparison_pairs", "first_id", "second_id", "percent", "pairs", "image_id"),
         {"sqlite_with_rowid": False},
     )
 

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from orl_explorer.app.pages.compare.page import _counterpart
 from orl_explorer.app.pages.compare.whole import compared_measures, cursor
 from orl_explorer.db.models import CorrespondenceSet
-from orl_explorer.db.sets.comparison import ImageOverlap, kept_comparison, least_alike
+from orl_explorer.db.sets.comparison import ImageOverlap, TwoSets, kept_comparison, least_alike
 from orl_explorer.db.sets.read import find_set, pair_rows
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
@@ -68,7 +68,7 @@ def test_a_set_by_the_same_encoder_is_compared_first() -> None:
 
 
 def test_pairs_of_a_query_are_kept_lost_or_new(two: Workspace, show: Show) -> None:
-    at = show("compare", q="3", a="demo-starter", b="other")
+    at = show("compare", q="3", a="demo-starter", b="other", iou="equal")
     assert not at.exception
     sent = component(at)
     first, second = (find_set(two.store, name) for name in ("demo-starter", "other"))
@@ -97,6 +97,23 @@ def test_pairs_of_a_query_are_kept_lost_or_new(two: Workspace, show: Show) -> No
             assert pane["neighbor"]["boxes"][pair["k"]] == row["boxes"][1]
 
 
+def test_boxes_that_overlap_are_the_same_from_the_chosen_overlap_on(
+    two: Workspace, show: Show, new_run: NewRun
+) -> None:
+    config = MINED.model_copy(update={"min_size": 40})
+    mine(two, "demo", "starter", "larger", config, run_id=new_run(two, "mine", "larger"), workers=1)
+    found = {}
+    for least in ("0.3", "0.5", "equal"):
+        at = show("compare", a="demo-starter", b="larger", iou=least)
+        assert at.selectbox(key="iou").value == least
+        found[least] = [float(metric.value) for metric in at.metric]
+    assert show("compare", a="demo-starter", b="larger").selectbox(key="iou").value == "0.5"
+    neighbors, rois, pairs = zip(*found.values(), strict=True)
+    assert set(neighbors) == {1.0}
+    assert rois[0] >= rois[1] > rois[2] > 0
+    assert pairs[0] > pairs[1] > pairs[2] > 0
+
+
 def test_a_neighbour_of_one_set_alone_is_named_so(two: Workspace, show: Show) -> None:
     lost = component(show("compare", q="3", a="demo-starter", b="other"))["neighbors"][3]
     sent = component(show("compare", q="3", a="demo-starter", b="other", nb=str(lost["id"])))
@@ -109,12 +126,12 @@ def test_the_photo_whose_pairs_differ_most_comes_first(two: Workspace, show: Sho
     at = show("compare", a="demo-starter", b="other")
     first, second = (find_set(two.store, name) for name in ("demo-starter", "other"))
     assert first is not None and second is not None
-    kept = kept_comparison(two.store, first.id, second.id)
+    kept = kept_comparison(two.store, TwoSets(first.id, second.id, 50))
     assert kept is not None and kept.images == 12  # computed by the page
-    order = [row.image_id for row in least_alike(two.store, first.id, second.id, 99)]
+    order = [row.image_id for row in least_alike(two.store, TwoSets(first.id, second.id, 50), 99)]
     assert component(at)["panes"][0]["query"]["id"] == order[0]
     assert [m.value for m in at.metric] == [
-        f"{part.jaccard:.3f}" for part in (kept.total.neighbors, kept.total.rois, kept.total.pairs)
+        f"{part.agreement:.3f}" for part in (kept.total.neighbors, kept.total.rois, kept.total.pairs)
     ]
     assert "Both sets were mined with starter" in words(at)
 
@@ -130,7 +147,7 @@ def test_a_server_that_only_shows_writes_no_comparison(
     monkeypatch.setenv("ORL_READ_ONLY", "1")
     at = show("compare", q="3", a="demo-starter", b="other")
     assert not at.exception
-    assert kept_comparison(two.store, 1, 2) is None
+    assert kept_comparison(two.store, TwoSets(1, 2, 50)) is None
     assert "This server is read-only." in words(at)
 
 

@@ -21,10 +21,11 @@ from orl_explorer.db.people.tags import tag_pair, tag_photos
 from orl_explorer.db.people.verdicts import judge_pair
 from orl_explorer.db.photos import AnnotatedBox, FoundPhoto, add_photos, count_photos, ensure_dataset
 from orl_explorer.db.runs.runs import add_metrics, add_run, runs, update_run
-from orl_explorer.db.sets.comparison import compare_sets
+from orl_explorer.db.sets.comparison import TwoSets
 from orl_explorer.db.store import Store, StoreError, open_store
 from orl_explorer.db.transfer import copying
 from orl_explorer.db.transfer.copying import copy_store, digests
+from orl_explorer.train.mining.compared import compare_sets
 from tests.conftest import Database
 from tests.db.mined import add_set
 from tests.postgres import PostgresServer
@@ -42,7 +43,7 @@ def fill(store: Store) -> None:
     count_photos(store, 1)
     for name in ("one", "two"):
         add_set(store, name, {1: 2, 2: 2, 3: 1}, FOUND)
-    compare_sets(store, 1, 2)
+    compare_sets(store, TwoSets(1, 2, 50))
     run = add_run(store, Run(kind="train", name="pupil ☂ 'quoted'", params={"b": [1, None, 0.1], "a": {"ü": True}}))
     add_metrics(store, run.id, [(1, "loss", 1e-300), (2, "loss", float("inf")), (1, "Loss", -0.0)])
     with store.session() as session:

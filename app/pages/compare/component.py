@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from orl_explorer.app.components.bundle import registered
 from orl_explorer.app.pages.pair.component import Box, ShownPhoto
-from orl_explorer.db.sets.comparison import Status
+from orl_explorer.train.mining.compared import Status
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -47,7 +47,7 @@ class ComparedThumb(TypedDict):
 
 
 class ComparedPair(TypedDict):
-    """A pair of one pane: ``q`` and ``k`` index its boxes; the same ``id`` and ``number`` is the same pair."""
+    """A pair of one pane: ``q`` and ``k`` index its boxes. The same pair has one ``id`` in both panes."""
 
     id: str
     number: int
@@ -68,7 +68,7 @@ class Pane(TypedDict):
 
 
 class ComparedRow(TypedDict):
-    """A row of the table: both boxes, and the similarity in either set."""
+    """A row of the table: both boxes, in the first set if it has the pair, and the similarity in either set."""
 
     id: str
     number: int

@@ -39,7 +39,7 @@ export interface ComparedThumb {
 }
 
 /**
- * A pair of one pane: `q` and `k` index its boxes; the same `id` and `number` is the same pair.
+ * A pair of one pane: `q` and `k` index its boxes. The same pair has one `id` in both panes.
  */
 export interface ComparedPair {
   id: string;
@@ -62,7 +62,7 @@ export interface Pane {
 }
 
 /**
- * A row of the table: both boxes, and the similarity in either set.
+ * A row of the table: both boxes, in the first set if it has the pair, and the similarity in either set.
  */
 export interface ComparedRow {
   id: string;

@@ -16,30 +16,36 @@ from orl_explorer.app.pages.shell import Place
 from orl_explorer.db.gallery.order import gallery_page, step
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
 from orl_explorer.db.photos import image_by_id, photo_roots
-from orl_explorer.db.sets.comparison import (
-    Comparison,
-    compare_sets,
-    kept_comparison,
-    least_alike,
-    neighbor_differences,
-    pair_differences,
-    step_alike,
-)
+from orl_explorer.db.sets.comparison import Comparison, TwoSets, kept_comparison, least_alike, step_alike
 from orl_explorer.db.sets.read import neighbors_of, pair_rows, sets
 from orl_explorer.db.store import StoreError
+from orl_explorer.train.mining.compared import compare_sets, neighbor_differences, pair_differences
 from orl_explorer.train.words import plural
 
-AT_ONCE = 5_000  # photos that are compared without a click; takes a second
+AT_ONCE = 5_000  # photos that are compared without a click; takes seconds
+SAME: dict[str | None, int] = {
+    "0.3": 30,
+    "0.5": 50,
+    "0.7": 70,
+    "0.9": 90,
+    "equal": 100,
+}  # IoU in per cent, by its name in the URL
 
 
 @dataclass(frozen=True)
 class Two:
-    """The two sets to compare."""
+    """The two sets to compare. percent: the IoU from which two boxes count as the same."""
 
     place: Place
     dataset: Dataset
     first: CorrespondenceSet
     second: CorrespondenceSet
+    percent: int
+
+    @property
+    def compared(self) -> TwoSets:
+        """What is looked up in the store."""
+        return TwoSets(self.first.id, self.second.id, self.percent)
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,11 @@ def page() -> None:
     if len(found) < 2:
         _too_few(place, place.dataset, found)
         return
-    first, second = _pick_two(found, place.mined)
+    first, second, percent = _pick_two(found, place.mined)
     if first.id == second.id:
         st.info("A and B are the same set. Choose another set for A or B.", icon=":material/info:")
         return
-    two = Two(place, place.dataset, first, second)
+    two = Two(place, place.dataset, first, second, percent)
     _encoders(two, found)
     try:
         comparison = _comparison(two)
@@ -74,7 +80,7 @@ def page() -> None:
         return
     _query(two)
     if comparison is not None:
-        whole.draw_whole(place, first, second, comparison)
+        whole.draw_whole(place, first, second, comparison, two.compared)
 
 
 def _too_few(place: Place, dataset: Dataset, found: list[CorrespondenceSet]) -> None:
@@ -100,19 +106,31 @@ def _tuning() -> str:
 
 def _pick_two(
     found: list[CorrespondenceSet], picked: CorrespondenceSet | None
-) -> tuple[CorrespondenceSet, CorrespondenceSet]:
-    """Draw two pickers. Default: the set of the sidebar and its ``_counterpart``; A is the older one."""
+) -> tuple[CorrespondenceSet, CorrespondenceSet, int]:
+    """Draw pickers of both sets, and of the IoU in per cent from which boxes count as the same.
+
+    Default: the set of the sidebar and its ``_counterpart``; A is the older one.
+    """
     names = [s.name for s in found]
     by_name = dict(zip(names, found, strict=True))
     own = next((s for s in found if picked and s.id == picked.id), found[0])
     older, newer = sorted((own, _counterpart(found, own)), key=lambda s: s.id)
     if st.session_state.pop("pick_two_anew", False):
         st.session_state["a"], st.session_state["b"] = older.name, newer.name
-    left, right, middle = st.columns([5, 5, 1.4], vertical_alignment="bottom")
+    left, right, overlap, middle = st.columns([4, 4, 2, 1.4], vertical_alignment="bottom")
     a = left.selectbox("A", names, index=names.index(older.name), key="a", bind="query-params")
     b = right.selectbox("B", names, index=names.index(newer.name), key="b", bind="query-params")
+    least = overlap.selectbox(
+        "Same box from IoU",
+        list(SAME),
+        index=1,
+        key="iou",
+        bind="query-params",
+        help="Two sets with other settings share hardly a box to the pixel. A pair of the same two photos is in both "
+        "sets if its query RoIs and its neighbour RoIs overlap this much. Neighbours do not depend on it.",
+    )
     middle.button("Swap", icon=":material/swap_horiz:", on_click=_swap, width="stretch")
-    return by_name.get(a, older), by_name.get(b, newer)
+    return by_name.get(a, older), by_name.get(b, newer), SAME.get(least, 50)
 
 
 def _counterpart(found: list[CorrespondenceSet], own: CorrespondenceSet) -> CorrespondenceSet:
@@ -143,14 +161,14 @@ def _encoders(two: Two, found: list[CorrespondenceSet]) -> None:
 
 def _comparison(two: Two) -> Comparison | None:
     """Return the comparison over all photos; None if it takes long and nobody has started it."""
-    store, first, second = two.place.workspace.store, two.first, two.second
-    kept = kept_comparison(store, first.id, second.id)
+    store = two.place.workspace.store
+    kept = kept_comparison(store, two.compared)
     if kept is not None:
         return kept
     if shell.read_only():
         st.caption("This server is read-only. These sets have not been compared on all photos.")
         return None
-    many = min(first.image_count, second.image_count)
+    many = min(two.first.image_count, two.second.image_count)
     slow = many > AT_ONCE
     if slow and not st.button(
         f"Compare all {plural(many, 'photo')}", icon=":material/difference:", help="Compare once. The result is stored."
@@ -162,7 +180,7 @@ def _comparison(two: Two) -> Comparison | None:
         if bar:
             bar.progress(done / of, f"Comparing photos: {done:,} of {of:,}")
 
-    found = compare_sets(store, first.id, second.id, tell)
+    found = compare_sets(store, two.compared, tell)
     if bar:
         bar.empty()
     return found
@@ -179,7 +197,8 @@ def _query(two: Two) -> None:
     if not neighbors:
         st.info(f"{shell.escape(image.path)} is in neither set.", icon=":material/info:")
         return
-    pairs = pair_differences(*(pair_rows(store, s.id, [image.id])[image.id] for s in (first, second)))
+    rows, others = (pair_rows(store, s.id, [image.id])[image.id] for s in (first, second))
+    pairs = pair_differences(rows, others, two.percent)
     asked = st.query_params.get("nb", "")
     current = next((n for n in neighbors if str(n.image.id) == asked), neighbors[0])
     query = ComparedQuery(two.place.workspace, (first, second), image, neighbors, pairs, current)
@@ -199,16 +218,16 @@ def _query(two: Two) -> None:
 
 def _counts(query: ComparedQuery) -> str:
     """Describe what the two sets share on this photo."""
-    near, pairs = query.neighbor_counts, query.pair_counts
+    near, pairs = query.neighbor_counts, query.overlap
     return (
-        f"neighbours: {near['kept']} kept, {near['lost']} lost, {near['new']} new · pairs: {pairs['kept']} kept, "
-        f"{pairs['lost']} lost, {pairs['new']} new, Jaccard **{query.jaccard:.2f}**"
+        f"neighbours: {near['kept']} kept, {near['lost']} lost, {near['new']} new · pairs: {pairs.first_found} of A's "
+        f"{pairs.first} are in B, {pairs.second_found} of B's {pairs.second} in A, agreement **{pairs.agreement:.2f}**"
     )
 
 
 def _query_image(two: Two) -> Image | None:
     """Return the photo in the URL, else the one whose pairs differ most, else the gallery's first."""
-    store, first, second = two.place.workspace.store, two.first, two.second
+    store = two.place.workspace.store
     asked = shell.as_id(st.query_params.get("q", ""))
     if asked is not None:
         found = image_by_id(store, asked)
@@ -216,20 +235,20 @@ def _query_image(two: Two) -> Image | None:
             st.warning("Photo not found in this dataset.")
             return None
         return found[0]
-    least = least_alike(store, first.id, second.id, 1)
+    least = least_alike(store, two.compared, 1)
     if least:
         found = image_by_id(store, least[0].image_id)
     else:
-        tiles = gallery_page(store, replace(current_order(two.place, two.dataset), set_id=first.id), 0, 1)
+        tiles = gallery_page(store, replace(current_order(two.place, two.dataset), set_id=two.first.id), 0, 1)
         found = image_by_id(store, tiles[0].id) if tiles else None
     return found[0] if found else None
 
 
 def _step_from(two: Two, image_id: int, forward: bool) -> int | None:
     """Return the next query in order of difference if the comparison is stored, else in the gallery's order."""
-    store, first, second = two.place.workspace.store, two.first, two.second
-    if kept_comparison(store, first.id, second.id) is not None:
-        return step_alike(store, first.id, second.id, image_id, forward)
+    store = two.place.workspace.store
+    if kept_comparison(store, two.compared) is not None:
+        return step_alike(store, two.compared, image_id, forward)
     return step(store, current_order(two.place, two.dataset), image_id, forward)
 
 

@@ -24,8 +24,9 @@ from orl_explorer.app.pages.picture import picture
 from orl_explorer.app.pages.shell import describe_set
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.models import CorrespondenceSet, Image
-from orl_explorer.db.sets.comparison import NeighborDifference, Overlap, PairDifference, Status
-from orl_explorer.db.sets.read import NeighborImage, rois_of
+from orl_explorer.db.sets.comparison import Overlap
+from orl_explorer.db.sets.read import NeighborImage, PairRow, rois_of
+from orl_explorer.train.mining.compared import NeighborDifference, PairDifference, Status, pairs_overlap
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import Workspace
 
@@ -47,22 +48,16 @@ class ComparedQuery:
         return _counted(n.status for n in self.neighbors)
 
     @property
-    def pair_counts(self) -> dict[Status, int]:
-        """Numbers of kept, lost and new pairs with all neighbours."""
-        return _counted(p.status for some in self.pairs.values() for p in some)
-
-    @property
-    def jaccard(self) -> float:
-        """Intersection over union of the pairs; 1 if there are none."""
-        kept, lost, new = self.pair_counts.values()
-        return Overlap(kept, kept + lost, kept + new).jaccard
+    def overlap(self) -> Overlap:
+        """How many pairs with all neighbours each set has, and how many of them the other has too."""
+        return pairs_overlap([pair for some in self.pairs.values() for pair in some])
 
 
 def payload(query: ComparedQuery, selected: str, following: Image | None) -> ComparePayload:
     """Return the data of the view. selected: id of the selected pair, from the URL."""
     current = query.current.image
     pairs = query.pairs.get(current.id, [])
-    ids = [f"{q}-{k}" for q, k in (pair.roi_ids for pair in pairs)]
+    ids = [f"{row.query_roi_id}-{row.key_roi_id}" for row in map(_drawn, pairs)]
     one, other = (_pane(query, number, pairs, ids) for number in (0, 1))
     return {
         "neighbor": current.id,
@@ -87,7 +82,7 @@ def _pane(query: ComparedQuery, number: int, pairs: list[PairDifference], ids: l
     for at, (pair, id_) in enumerate(zip(pairs, ids, strict=True), 1):
         row = pair.second if number else pair.first
         if row is not None:
-            q, k = (where[box] for where, box in zip(index, pair.boxes, strict=True))
+            q, k = (where[box] for where, box in zip(index, (row.query_box, row.key_box), strict=True))
             drawn.append({"id": id_, "number": at, "status": pair.status, "q": q, "k": k, "similarity": row.similarity})
     return {
         "title": f"{'AB'[number]} · {mined.name}",
@@ -140,9 +135,17 @@ def _place(neighbor: NeighborImage | None) -> RankPlace | None:
     return {"rank": neighbor.rank, "similarity": neighbor.similarity} if neighbor else None
 
 
+def _drawn(pair: PairDifference) -> PairRow:
+    """Return the pair that names a row and whose crops it shows: that of the first set, if it has one."""
+    row = pair.first or pair.second
+    assert row is not None
+    return row
+
+
 def _row(pair: PairDifference, id_: str, number: int) -> ComparedRow:
     first, second = (row.similarity if row else None for row in (pair.first, pair.second))
-    boxes = ([float(v) for v in pair.boxes[0]], [float(v) for v in pair.boxes[1]])
+    shown = _drawn(pair)
+    boxes = ([float(v) for v in shown.query_box], [float(v) for v in shown.key_box])
     return {"id": id_, "number": number, "status": pair.status, "boxes": boxes, "similarity": (first, second)}
 
 

@@ -17,7 +17,7 @@ from orl_explorer.app.pages.measured import tabs_of_measures
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.models import CorrespondenceSet
-from orl_explorer.db.sets.comparison import BINS, Comparison, ImageOverlap, least_alike
+from orl_explorer.db.sets.comparison import BINS, Comparison, ImageOverlap, TwoSets, least_alike
 from orl_explorer.db.sets.read import images_by_id
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.quality import is_outdated, kept_measures
@@ -25,21 +25,26 @@ from orl_explorer.train.settings import as_text, control
 from orl_explorer.train.words import plural
 
 PER_PAGE = 24
+AGREEMENT = "Share of what both sets have that the other set has too: 1 if they are the same, 0 if they share nothing."
 COLOURS = ("#0072B2", "#D55E00")  # Okabe–Ito, for A and B
 
 
-def draw_whole(place: Place, first: CorrespondenceSet, second: CorrespondenceSet, comparison: Comparison) -> None:
+def draw_whole(
+    place: Place, first: CorrespondenceSet, second: CorrespondenceSet, comparison: Comparison, two: TwoSets
+) -> None:
     """Draw everything below the query."""
     st.subheader(f"All {plural(comparison.images, 'photo')} of both sets", anchor=False, divider="gray")
     total = comparison.total
     shares = (("Neighbours", total.neighbors), ("RoIs", total.rois), ("Pairs", total.pairs))
     for column, (name, overlap) in zip(st.columns(3), shares, strict=True):
         column.metric(
-            f"{name}: Jaccard",
-            f"{overlap.jaccard:.3f}",
-            f"{overlap.shared:,} in both, {overlap.first:,} in A, {overlap.second:,} in B",
+            f"{name}: agreement",
+            f"{overlap.agreement:.3f}",
+            f"{overlap.first_found:,} of A's {overlap.first:,} in B, {overlap.second_found:,} of B's "
+            f"{overlap.second:,} in A",
             delta_color="off",
             delta_arrow="off",
+            help=AGREEMENT,
         )
     left, right = st.columns(2)
     with left:
@@ -48,16 +53,16 @@ def draw_whole(place: Place, first: CorrespondenceSet, second: CorrespondenceSet
         )
     with right:
         st.plotly_chart(
-            _jaccards(comparison.histogram),
-            key="jaccards",
+            _agreements(comparison.histogram),
+            key="agreements",
             on_select=_from_bin,
             selection_mode="points",
-            alt=f"Number of photos by the Jaccard index of their pairs: {comparison.histogram}",
+            alt=f"Number of photos by the agreement of their pairs: {comparison.histogram}",
             config=PLAIN,
         )
     with st.expander("Settings and measures of both sets", expanded=True):
         _measures(first, second)
-    _photos(place, first, second)
+    _photos(place, two)
 
 
 PLAIN = {"displaylogo": False, "displayModeBar": False}
@@ -136,7 +141,7 @@ def _similarity_words(first: CorrespondenceSet, second: CorrespondenceSet) -> st
     return "Histograms of the pairs' cosine similarity in both sets" + (f"; medians: {', '.join(known)}" * bool(known))
 
 
-def _jaccards(histogram: list[int]) -> go.Figure:
+def _agreements(histogram: list[int]) -> go.Figure:
     low = np.arange(BINS) / BINS
     labels = [f"{a:.2f} to {a + 1 / BINS:.2f}" for a in low]
     bars = go.Bar(
@@ -150,8 +155,8 @@ def _jaccards(histogram: list[int]) -> go.Figure:
     )
     figure = go.Figure(bars)
     figure.update_layout(
-        title="Jaccard of each photo's pairs<br><sup>click a bar to list its photos below</sup>",
-        xaxis={"title": "pairs in both ÷ pairs in either", "range": [0, 1]},
+        title="Agreement of each photo's pairs<br><sup>click a bar to list its photos below</sup>",
+        xaxis={"title": "pairs that the other set has too ÷ pairs of both sets", "range": [0, 1]},
         yaxis_title="photos",
         height=340,
         margin={"t": 80, "b": 40, "l": 50, "r": 10},
@@ -160,17 +165,17 @@ def _jaccards(histogram: list[int]) -> go.Figure:
 
 
 def _from_bin() -> None:
-    points = st.session_state["jaccards"].selection.points
+    points = st.session_state["agreements"].selection.points
     if points:
         shell.put_in_url(**{"from": f"{points[0]['customdata']:g}-0"})
 
 
 @st.fragment(key="differing")
-def _photos(place: Place, first: CorrespondenceSet, second: CorrespondenceSet) -> None:
+def _photos(place: Place, two: TwoSets) -> None:
     """Draw one page of the photos on which the sets differ most."""
     after = cursor(st.query_params.get("from", ""))
-    found = least_alike(place.workspace.store, first.id, second.id, PER_PAGE + 1, after)
-    begins = f", from Jaccard {after.pairs:.2f} on" if after else ""
+    found = least_alike(place.workspace.store, two, PER_PAGE + 1, after)
+    begins = f", from agreement {after.pairs:.2f} on" if after else ""
     st.subheader(f"Photos whose pairs differ most{begins}", anchor=False)
     if not found:
         st.caption("No more photos.")
@@ -197,7 +202,7 @@ def _photos(place: Place, first: CorrespondenceSet, second: CorrespondenceSet) -
 
 
 def cursor(text: str) -> ImageOverlap | None:
-    """Parse the start of a page of the list from the URL: Jaccard index and id of the photo before it."""
+    """Parse the start of a page of the list from the URL: agreement and id of the photo before it."""
     pairs, _, image = text.partition("-")
     try:
         value = float(pairs)

@@ -17,7 +17,7 @@ from orl_explorer.db.photos import FoundPhoto
 from orl_explorer.db.runs.runs import add_run, run_by_id, update_run
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.check import lost_reference
-from orl_explorer.db.sets.comparison import compare_sets
+from orl_explorer.db.sets.comparison import TwoSets
 from orl_explorer.db.sets.manage import (
     _remove_some,
     delete_set,
@@ -28,6 +28,7 @@ from orl_explorer.db.sets.manage import (
 )
 from orl_explorer.db.sets.read import find_set, set_by_id, sets
 from orl_explorer.db.store import Store, StoreError
+from orl_explorer.train.mining.compared import compare_sets
 from orl_explorer.train.workspace import Workspace
 from tests.db.mined import add_set
 
@@ -72,7 +73,7 @@ def test_what_depends_on_a_set(store: Store) -> None:
     row.weights_path, row.image_features, row.roi_features, row.run_id = "p.pt", 4, 4, done
     with store.session() as session:
         session.add(row)
-    compare_sets(store, 1, 2)
+    compare_sets(store, TwoSets(1, 2, 50))
     judge_pair(store, 1, 3, "good", "ann")
     judge_pair(store, 1, 3, "wrong", "bob")
     judge_pair(store, 3, 1, "wrong", "ann")  # no pair of the set
@@ -136,7 +137,7 @@ def test_a_set_that_is_being_mined_is_not_deleted(store: Store) -> None:
 
 def test_deleting_takes_all_of_a_set_and_nothing_else(store: Store) -> None:
     run = training(store, 1, "done")
-    compare_sets(store, 1, 2)
+    compare_sets(store, TwoSets(1, 2, 50))
     judge_pair(store, 1, 3, "good", "ann")
     tag_pair(store, 1, 3, "odd", "ann")
     tag_photos(store, [1], "night", "ann")
@@ -194,7 +195,7 @@ def test_a_run_that_goes_on_after_its_set_was_deleted_leaves_no_row(store: Store
 def test_a_deletion_that_fails_half_way_leaves_no_half_of_a_set_to_be_seen(
     store: Store, table: str, gone: bool
 ) -> None:
-    compare_sets(store, 1, 2)
+    compare_sets(store, TwoSets(1, 2, 50))
     before = counts(store)
     with store.engine.begin() as connection:
         connection.exec_driver_sql(
