@@ -16,6 +16,7 @@ import numpy as np
 from orl_explorer.app.explorer import preview
 from orl_explorer.app.explorer.preview import FilteredPhoto, PreviewSubject
 from orl_explorer.app.explorer.rejections import PlainBox, Rejected, as_box
+from orl_explorer.app.explorer.why import Fact, facts_of, rank_of
 from orl_explorer.db.gallery.order import GalleryOrder, step
 from orl_explorer.db.marks import Judgement
 from orl_explorer.db.models import Image
@@ -173,10 +174,10 @@ class Looked:
 
     held: whether the set holds the query; else this is what mining would find for it. rank: of the neighbour on screen.
     similar: cosines of all RoIs of the two, float32 [B_q, B_k]. outside: the selected pair if it is not kept; refused:
-    the rule that keeps it out, "" if there are N better ones. matches: of the clicked RoI. explained: what would keep
-    the clicked raw box, or "". agreement: number of the set's pairs that the approximation also finds, and number of
-    the set's pairs; None without approximation, or if the set does not hold the query. following: the next query.
-    missing: work that was done for this view.
+    the rule that keeps it out, "" if there are N better ones. facts: what decides on the selected pair. matches: of the
+    clicked RoI. explained: what would keep the clicked raw box, or "". agreement: number of the set's pairs that the
+    approximation also finds, and number of the set's pairs; None without approximation, or if the set does not hold the
+    query. following: the next query. missing: work that was done for this view.
     """
 
     config: MineConfig
@@ -190,6 +191,7 @@ class Looked:
     selected: PairName | None
     outside: RankedPair | None
     refused: str
+    facts: tuple[Fact, ...]
     roi: RoiName | None
     matches: tuple[RoiMatch, ...] | None
     explained: str
@@ -240,7 +242,7 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
     if selected and not (selected.q < len(query.boxes) and selected.k < len(key.boxes)):
         selected = None
     if selected and selected not in {(pair.q, pair.k) for pair in pairs}:
-        place = preview.rank_of(similar, *rois, selected)
+        place = rank_of(similar, *rois, selected)
         outside = RankedPair(place, *selected, float(similar[selected]), judged(*selected))
         refused = preview.refused(similar, *rois, selected, kept, config)
     return Looked(
@@ -255,6 +257,7 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
         selected=selected,
         outside=outside,
         refused=refused,
+        facts=_facts(similar, rois, (query, key), selected, config) if selected else (),
         roi=asked.roi,
         matches=_matches(subject, asked.roi, query, key, sides) if asked.roi else None,
         explained=_explained(subject, asked.roi, query, key, config) if asked.roi else "",
@@ -288,6 +291,18 @@ def _seen(side: FilteredPhoto) -> Seen:
 def _ranked(pairs: Pairs, judged: Callable[[int, int], Judgement | None]) -> tuple[RankedPair, ...]:
     rows = zip(pairs.query.tolist(), pairs.key.tolist(), pairs.similarity.tolist(), strict=True)
     return tuple(RankedPair(rank, q, k, cosine, judged(q, k)) for rank, (q, k, cosine) in enumerate(rows, 1))
+
+
+def _facts(
+    similar: np.ndarray,
+    rois: tuple[Described, Described],
+    sides: tuple[FilteredPhoto, FilteredPhoto],
+    pair: PairName,
+    config: MineConfig,
+) -> tuple[Fact, ...]:
+    objectness = [float(side.candidates.objectness[at]) for side, at in zip(sides, pair, strict=True)]
+    known = (objectness[0], objectness[1]) if config.needs_objectness else None
+    return facts_of(similar, rois, known, pair, pair_count(config.pair_ratio, len(similar)))
 
 
 def _matches(

@@ -14,6 +14,7 @@ import numpy as np
 from orl_explorer.app.explorer import rejections
 from orl_explorer.app.explorer.raw_boxes import RawBoxes
 from orl_explorer.app.explorer.rejections import Rejected
+from orl_explorer.app.explorer.why import rank_of
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl_explorer.db.photos import digests_of, photo_roots
@@ -191,17 +192,6 @@ def best_match(subject: PreviewSubject, vector: np.ndarray, other: FilteredPhoto
     similar = features(subject, other) @ vector
     best = int(similar.argmax())
     return BestMatch(best, float(similar[best]))
-
-
-def rank_of(similar: np.ndarray, query: Described, key: Described, pair: tuple[int, int]) -> int:
-    """The rank of a pair, 1 the best, among all of the two photos as mining would choose. similar: float32 [B_q, B_k].
-
-    Equal ones come in row-major order.
-    """
-    bonus = candidates.bonus(query.traits.merit, key.traits.merit)
-    worth = (similar if bonus is None else similar + bonus).ravel()
-    here = pair[0] * similar.shape[1] + pair[1]
-    return 1 + int((worth > worth[here]).sum()) + int((worth[:here] == worth[here]).sum())
 
 
 def refused(

@@ -43,9 +43,14 @@ class PictureUrls:
         """Return the URL of the crop of a RoI x y w h."""
         return self.any_crop.format(image=image_id, **dict(zip("xywh", box, strict=True)))
 
-    def attention(self, encoder_id: int, image_id: int, roi: tuple[int, tuple[int, ...]] | None = None) -> str:
-        """Return the URL of an attention map: activation norm, or cosine to a RoI given as (image id, box)."""
-        to = f"?roi={roi[0]}-{'-'.join(map(str, roi[1]))}" if roi else ""
+    def attention(
+        self, encoder_id: int, image_id: int, roi: tuple[int, tuple[int, ...]] | None = None, *, own: bool = False
+    ) -> str:
+        """Return the URL of an attention map: activation norm, or cosine to a RoI given as (image id, box).
+
+        own: show the cosine over the map's own range, not from 0 to 1.
+        """
+        to = f"?roi={roi[0]}-{'-'.join(map(str, roi[1]))}{'&own=1' * own}" if roi else ""
         return f"{self.prefix}/attention/{encoder_id}/{image_id}{to}"
 
     @property

@@ -55,7 +55,7 @@ def test_explore_filters_by_tag_verdict_and_number_of_pairs(here: Workspace, sho
     judge_pair(here.store, first, first, "wrong", "ann")
     assert names(show("explore", judged="judged wrong")) == ["scene-004.jpg"]
     assert names(show("explore", tag="night", judged="not judged")) == ["scene-001.jpg"]
-    counts = {tile["id"]: int(tile["badges"][1].split()[0]) for tile in component(show("explore"))["tiles"]}
+    counts = {tile["id"]: int(tile["badges"][1]["text"].split()[0]) for tile in component(show("explore"))["tiles"]}
     most = max(counts.values())
     at = show("explore", least=str(most), sort="Name")
     assert [tile["id"] for tile in component(at)["tiles"]] == [i for i, count in counts.items() if count == most]

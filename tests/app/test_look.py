@@ -26,6 +26,7 @@ from orl_explorer.app.explorer.pair import (
 )
 from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.rejections import Rejected
+from orl_explorer.app.explorer.why import Fact
 from orl_explorer.app.pages.pair.payload import Around, Heat, payload
 from orl_explorer.app.server.urls import PictureUrls
 from orl_explorer.db.encoders import encoder_named
@@ -95,6 +96,9 @@ def test_a_selected_pair_outside_the_set_has_its_rank_and_a_clicked_roi_its_matc
     assert (looked.outside.q, looked.outside.k, looked.outside.verdict) == (0, 1, None)
     assert looked.outside.rank == pytest.approx(589, abs=5)
     assert looked.outside.similarity == pytest.approx(0.3528, abs=CLOSE)
+    facts = {fact.name: fact.value for fact in looked.facts}
+    assert list(facts) == ["cosine", "for the query RoI", "for the neighbour RoI", "margin", "way back", "choice"]
+    assert (facts["cosine"], facts["choice"].split()[0]) == ("0.353", str(looked.outside.rank))
     assert looked.matches is not None
     assert [(m.rank, m.photo_id, m.index, m.box) for m in looked.matches] == [
         (1, 8, 1, (352, 218, 128, 106)),
@@ -202,6 +206,7 @@ BY_HAND = Looked(
     selected=PairName(0, 0),
     outside=RankedPair(2, 0, 0, 0.125, "wrong"),
     refused="",
+    facts=(Fact("cosine", "0.125", "Cosine similarity."),),
     roi=RoiName("query", False, 1),
     matches=(RoiMatch(1, 8), RoiMatch(2, 9, 0, (1, 2, 96, 97), 0.5)),
     explained="",
@@ -212,6 +217,7 @@ BY_HAND = Looked(
 AROUND = Around(
     URLS,
     Heat(4, "mine", True),
+    own_heat=5,
     approximate=False,
     can_judge=True,
     dataset="d",
@@ -294,6 +300,29 @@ def test_a_payload_is_made_of_a_record_alone(alone: None) -> None:
             ],
         },
         "explained": None,
+        "reasons": {
+            "q": 0,
+            "k": 0,
+            "facts": [{"name": "cosine", "value": "0.125", "meaning": "Cosine similarity."}],
+            "cells": [
+                {
+                    "title": "neighbour: cosine to the query RoI",
+                    "photo": f"{there}/photo/9/320?v=90",
+                    "heat": f"{there}/attention/5/9?roi=7-10-20-100-110&own=1",
+                    "width": 200,
+                    "height": 100,
+                    "box": [1, 2, 96, 97],
+                },
+                {
+                    "title": "query: cosine to the neighbour RoI",
+                    "photo": f"{there}/photo/7/320?v=70",
+                    "heat": f"{there}/attention/5/7?roi=9-1-2-96-97&own=1",
+                    "width": 400,
+                    "height": 300,
+                    "box": [10, 20, 100, 110],
+                },
+            ],
+        },
         "attention": {
             "query": f"{there}/attention/4/7?roi=7-10-20-100-110",
             "neighbor": f"{there}/attention/4/9?roi=7-10-20-100-110",

@@ -30,14 +30,14 @@ def test_explore_shows_every_photo_with_what_the_set_found(here: Workspace, show
     assert not at.exception
     tiles = component(at)["tiles"]
     assert [t["name"] for t in tiles] == [f"scene-{i:03d}.jpg" for i in range(12)]
-    assert all(t["badges"][1].endswith("pairs") for t in tiles)
+    assert all(t["badges"][1]["text"].endswith("pairs") for t in tiles)
     assert "12 photos" in words(at)
     assert "supervised" in words(at)
 
 
 def test_explore_sorts_by_pairs(here: Workspace, show: Show) -> None:
     at = show("explore", sort="Pairs", desc="true")
-    counts = [int(t["badges"][1].split()[0]) for t in component(at)["tiles"]]
+    counts = [int(t["badges"][1]["text"].split()[0]) for t in component(at)["tiles"]]
     assert counts == sorted(counts, reverse=True)
 
 

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from orl_explorer.app.explorer import preview
 from orl_explorer.app.explorer.pair import RoiName
 from orl_explorer.app.explorer.preview import PreviewSubject
+from orl_explorer.app.explorer.why import rank_of
 from orl_explorer.app.pages.pair.payload import packed
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named, image_by_id
@@ -81,9 +82,9 @@ def test_the_place_of_a_pair_is_its_rank_when_all_are_kept(subject: PreviewSubje
     rois = [preview.described_side(subject, side, config) for side in (query, key)]
     similar = cosines(*(each.features for each in rois))
     pairs = match(*rois, config)
-    places = [preview.rank_of(similar, *rois, (q, k)) for q, k in zip(pairs.query, pairs.key, strict=True)]
+    places = [rank_of(similar, *rois, (q, k)) for q, k in zip(pairs.query, pairs.key, strict=True)]
     assert places == [1, 2, 3, 4, 5][: len(places)]
-    everywhere = {preview.rank_of(similar, *rois, ij) for ij in np.ndindex(similar.shape)}
+    everywhere = {rank_of(similar, *rois, ij) for ij in np.ndindex(similar.shape)}
     assert everywhere == set(range(1, similar.size + 1))
 
 

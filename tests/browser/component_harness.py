@@ -22,7 +22,7 @@ from starlette.routing import Route
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from orl_explorer.app.pages.explore.component import PhotoTile, gallery
-from orl_explorer.app.pages.pair.component import Box, PairPayload, pair_view
+from orl_explorer.app.pages.pair.component import Box, PairPayload, PairReasons, pair_view
 from orl_explorer.app.pages.pair.payload import packed
 
 IMAGES = "/app/static/harness"
@@ -52,6 +52,28 @@ def photo(number: int, boxes: list[Box], url: str | None = None) -> dict[str, An
         "height": 375,
         "boxes": boxes,
         "rejected": [],
+    }
+
+
+def reasons(selected: dict | None) -> PairReasons | None:
+    if not selected:
+        return None
+    sides = (("neighbour: cosine to the query RoI", 31, NEIGHBOR_BOXES), ("query: …", 12, QUERY_BOXES))
+    return {
+        "q": selected["q"],
+        "k": selected["k"],
+        "facts": [{"name": "margin", "value": "+0.012", "meaning": "The cosine less that of the best other RoI."}],
+        "cells": [
+            {
+                "title": title,
+                "photo": f"{IMAGES}/{number}/320/240",
+                "heat": f"{IMAGES}/2{number}/50/38",
+                "width": 500,
+                "height": 375,
+                "box": boxes[0],
+            }
+            for title, number, boxes in sides
+        ],
     }
 
 
@@ -108,6 +130,7 @@ def payload(scene: str) -> PairPayload:
         "roi": roi,
         "matches": matches(roi),
         "explained": {"side": "query", "raw": 7, "text": "Kept at min size 60."} if roi == "qx7" else None,
+        "reasons": reasons(selected),
         "matrix": None if scene == "alone" else packed(similar),
         "place": {"set": "demo", "q": "12"},
         "caption": ["Correspondence set demo. K 10, N 0.1.", "Encoder starter (supervised)."],
@@ -186,7 +209,7 @@ def page() -> None:
                 "id": number,
                 "thumb": f"{IMAGES}/{number}/240/180",
                 "name": f"val/{number:06d}" + "-a-very-long-name" * 6 * (number == 3) + ".jpg",
-                "badges": ["10 neighbours", f"{number} pairs"],
+                "badges": [{"text": text, "meaning": "…"} for text in ("10 neighbours", f"{number} pairs")],
                 "width": 500,
                 "height": 375,
                 "missing": number == 5,

@@ -135,6 +135,22 @@ def test_verdicts_are_reported_and_taken_back(window: Page, harness: str) -> Non
     expect(wrong).to_have_attribute("aria-pressed", "false")
 
 
+def test_a_selected_pair_tells_why_and_its_cells_are_fetched_when_asked_for(window: Page, harness: str) -> None:
+    view = show(window, harness)
+    why = view.locator(".reasons")
+    expect(why).to_be_hidden()
+    view.locator("tbody tr").first.click()
+    expect(why.locator("dd")).to_have_text("+0.012")
+    assert why.locator(".facts div").get_attribute("title") == "The cosine less that of the best other RoI."
+    expect(why.locator("img")).to_have_count(0)
+    why.locator("summary").click()
+    expect(why.locator("figure")).to_have_count(2)
+    view.locator("tbody tr").nth(1).click()
+    expect(why.locator("figure")).to_have_count(2)  # stays open for the next pair
+    window.keyboard.press("Escape")
+    expect(why).to_be_hidden()
+
+
 def test_keys(window: Page, harness: str) -> None:
     view = show(window, harness)
     window.keyboard.press("ArrowRight")

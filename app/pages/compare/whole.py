@@ -185,7 +185,10 @@ def _photos(place: Place, two: TwoSets) -> None:
             "id": row.image_id,
             "thumb": picture_urls().photo(row.image_id, images[row.image_id].mtime_ns, WIDTHS[0]),
             "name": PurePosixPath(images[row.image_id].path).name,
-            "badges": [f"pairs {row.pairs:.2f}", f"neighbours {row.neighbors:.2f}", f"RoIs {row.rois:.2f}"],
+            "badges": [
+                {"text": f"{kind} {agreement:.2f}", "meaning": f"Agreement of both sets on its {kind}. {AGREEMENT}"}
+                for kind, agreement in (("pairs", row.pairs), ("neighbours", row.neighbors), ("RoIs", row.rois))
+            ],
             "width": images[row.image_id].width or 4,
             "height": images[row.image_id].height or 3,
         }

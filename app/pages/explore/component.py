@@ -16,13 +16,20 @@ if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
 
 
+class Badge(TypedDict):
+    """A short text on a tile, and what it means."""
+
+    text: str
+    meaning: str
+
+
 class PhotoTile(TypedDict):
     """One photo of the grid. ``note``: why a ``missing`` photo cannot be shown."""
 
     id: int
     thumb: str
     name: str
-    badges: list[str]
+    badges: list[Badge]
     width: int
     height: int
     tags: NotRequired[tuple[str, ...]]

@@ -3,13 +3,21 @@
 import type { Figure } from "../../components/figure_types";
 
 /**
+ * A short text on a tile, and what it means.
+ */
+export interface Badge {
+  text: string;
+  meaning: string;
+}
+
+/**
  * One photo of the grid. `note`: why a `missing` photo cannot be shown.
  */
 export interface PhotoTile {
   id: number;
   thumb: string;
   name: string;
-  badges: string[];
+  badges: Badge[];
   width: number;
   height: number;
   tags?: string[];

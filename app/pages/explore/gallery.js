@@ -90,7 +90,12 @@ export class Gallery extends Drawn {
         class: "tile",
         tabindex: "-1",
         "data-id": tile.id,
-        "aria-label": [tile.name, `${tile.width} × ${tile.height} px`, ...tile.badges, ...tags].join(", "),
+        "aria-label": [
+          tile.name,
+          `${tile.width} × ${tile.height} px`,
+          ...tile.badges.map(({ text }) => text),
+          ...tags,
+        ].join(", "),
         "aria-current": tile.id === selected ? "true" : null,
         onclick: (/** @type {MouseEvent} */ event) =>
           event.ctrlKey || event.metaKey ? this.choose(tile.id) : this.send("open", tile.id),
@@ -100,7 +105,7 @@ export class Gallery extends Drawn {
       el(
         "span",
         { class: "badges" },
-        ...tile.badges.map((text) => el("span", { class: "badge", text })),
+        ...tile.badges.map(({ text, meaning }) => el("span", { class: "badge", text, title: meaning })),
         ...tags.map((text) => el("span", { class: "badge tag", text })),
       ),
     );

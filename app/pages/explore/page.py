@@ -13,7 +13,7 @@ from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.reported import reasons
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.explore import order as gallery_order
-from orl_explorer.app.pages.explore.component import PhotoTile, gallery
+from orl_explorer.app.pages.explore.component import Badge, PhotoTile, gallery
 from orl_explorer.app.pages.explore.order import current_order
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
@@ -155,13 +155,20 @@ def _report_link(place: Place, dataset: Dataset) -> None:
 
 
 def _tile(tile: StoredTile) -> PhotoTile:
-    badges = []
+    badges: list[Badge] = []
     if tile.pair_count is not None:
-        badges = [plural(tile.candidate_count or 0, "RoI"), plural(tile.pair_count or 0, "pair")]
+        badges = [
+            {"text": plural(tile.candidate_count or 0, "RoI"), "meaning": "Regions of this photo that can be matched."},
+            {"text": plural(tile.pair_count or 0, "pair"), "meaning": "Pairs of its RoIs with RoIs of its neighbours."},
+        ]
         if tile.mean_similarity is not None:
-            badges.append(f"cos {tile.mean_similarity:.2f}")
+            meaning = "Mean cosine similarity of its pairs."
+            badges.append({"text": f"cos {tile.mean_similarity:.2f}", "meaning": meaning})
         if tile.cycle_share is not None:
-            badges.append(f"↺ {tile.cycle_share:.0%}")
+            meaning = (
+                "Share of its pairs with a consistent way back: the key's best match here is the query RoI."
+            )
+            badges.append({"text": f"↺ {tile.cycle_share:.0%}", "meaning": meaning})
     return {
         "id": tile.id,
         "thumb": picture_urls().photo(tile.id, tile.mtime_ns, WIDTHS[0]),

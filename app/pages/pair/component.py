@@ -137,6 +137,34 @@ class PairHeat(TypedDict):
     colors: list[str]
 
 
+class PairFact(TypedDict):
+    """A number about the selected pair, in words, and what it means."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+class Answering(TypedDict):
+    """A photo, its map of cosines to the pair's RoI in the other photo, and the pair's RoI in this one."""
+
+    title: str
+    photo: str
+    heat: str
+    width: int
+    height: int
+    box: Box
+
+
+class PairReasons(TypedDict):
+    """What decides on the selected pair. cells: empty if the set's encoder has no maps."""
+
+    q: int
+    k: int
+    facts: list[PairFact]
+    cells: list[Answering]
+
+
 class PairPayload(TypedDict):
     """Data of the view."""
 
@@ -149,6 +177,7 @@ class PairPayload(TypedDict):
     roi: str | None
     matches: BestMatchList | None
     explained: Explained | None
+    reasons: PairReasons | None
     matrix: Matrix | None
     attention: PairHeat | None
     place: dict[str, str]  # URL parameters of a permanent link

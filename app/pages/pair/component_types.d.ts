@@ -132,6 +132,37 @@ export interface PairHeat {
 }
 
 /**
+ * A number about the selected pair, in words, and what it means.
+ */
+export interface PairFact {
+  name: string;
+  value: string;
+  meaning: string;
+}
+
+/**
+ * A photo, its map of cosines to the pair's RoI in the other photo, and the pair's RoI in this one.
+ */
+export interface Answering {
+  title: string;
+  photo: string;
+  heat: string;
+  width: number;
+  height: number;
+  box: number[];
+}
+
+/**
+ * What decides on the selected pair. cells: empty if the set's encoder has no maps.
+ */
+export interface PairReasons {
+  q: number;
+  k: number;
+  facts: PairFact[];
+  cells: Answering[];
+}
+
+/**
  * Data of the view.
  */
 export interface PairPayload {
@@ -144,6 +175,7 @@ export interface PairPayload {
   roi: string | null;
   matches: BestMatchList | null;
   explained: Explained | null;
+  reasons: PairReasons | null;
   matrix: Matrix | null;
   attention: PairHeat | null;
   place: Record<string, string>;

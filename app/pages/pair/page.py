@@ -129,6 +129,7 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
     around = Around(
         picture_urls(),
         _heat(place, subject),
+        own_heat=None if subject.encoder.kind == VECTORS else subject.encoder.id,
         approximate=subject.approximate,
         can_judge=looked.held and not shell.read_only(),
         dataset=subject.dataset.name,

@@ -9,9 +9,10 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from orl_explorer.app.explorer.pair import Looked, RankedNeighbor, RankedPair, RoiMatch, Seen
-from orl_explorer.app.explorer.rejections import Rejected
+from orl_explorer.app.explorer.rejections import PlainBox, Rejected
 from orl_explorer.app.pages.pair import component
 from orl_explorer.app.pages.pair.component import (
+    Answering,
     BestMatchItem,
     BestMatchList,
     Explained,
@@ -19,8 +20,10 @@ from orl_explorer.app.pages.pair.component import (
     NeighborPhoto,
     NeighborThumb,
     OutsidePair,
+    PairFact,
     PairHeat,
     PairPayload,
+    PairReasons,
     RejectedBox,
     ShownPair,
 )
@@ -44,13 +47,15 @@ class Heat:
 class Around:
     """Context of the view.
 
-    heat: the attention map, if an encoder can compute one. approximate: whether features are cut from maps of the
-    photos. dataset, mined: names of the dataset and of the correspondence set. encoder: label of the set's encoder.
-    settings: description of those on screen. changed: their differences from the set's.
+    heat: the attention map, if an encoder can compute one. own_heat: id of the set's encoder, if it can. approximate:
+    whether features are cut from maps of the photos. dataset, mined: names of the dataset and of the correspondence
+    set. encoder: label of the set's encoder. settings: description of those on screen. changed: their differences from
+    the set's.
     """
 
     urls: PictureUrls
     heat: Heat | None
+    own_heat: int | None
     approximate: bool
     can_judge: bool
     dataset: str
@@ -74,6 +79,7 @@ def payload(looked: Looked, around: Around) -> PairPayload:
         "roi": str(roi) if roi else None,
         "matches": _matches(looked),
         "explained": _explained(looked),
+        "reasons": _reasons(looked, around),
         "matrix": packed(looked.similar),
         "attention": _attention(looked, around.heat, urls) if around.heat else None,
         "place": {"data": around.dataset, "set": around.mined, "q": str(looked.query.photo.id)},
@@ -154,6 +160,36 @@ def _explained(looked: Looked) -> Explained | None:
     if looked.roi is None or not looked.explained:
         return None
     return {"side": looked.roi.side, "raw": looked.roi.index, "text": looked.explained}
+
+
+def _reasons(looked: Looked, around: Around) -> PairReasons | None:
+    if looked.selected is None:
+        return None
+    q, k = looked.selected
+    facts: list[PairFact] = [{"name": f.name, "value": f.value, "meaning": f.meaning} for f in looked.facts]
+    cells: list[Answering] = []
+    if around.own_heat is not None:
+        query, key = (looked.query, looked.query.boxes[q]), (looked.neighbor, looked.neighbor.boxes[k])
+        urls, encoder = around.urls, around.own_heat
+        cells = [
+            _answering("neighbour: cosine to the query RoI", encoder, key, query, urls),
+            _answering("query: cosine to the neighbour RoI", encoder, query, key, urls),
+        ]
+    return {"q": q, "k": k, "facts": facts, "cells": cells}
+
+
+def _answering(
+    title: str, encoder: int, here: tuple[Seen, PlainBox], there: tuple[Seen, PlainBox], urls: PictureUrls
+) -> Answering:
+    (seen, box), (other, roi) = here, there
+    return {
+        "title": title,
+        "photo": urls.photo(seen.photo.id, seen.photo.mtime_ns, WIDTHS[0]),
+        "heat": urls.attention(encoder, seen.photo.id, (other.photo.id, roi), own=True),
+        "width": seen.photo.width,
+        "height": seen.photo.height,
+        "box": [float(value) for value in box],
+    }
 
 
 def _attention(looked: Looked, heat: Heat, urls: PictureUrls) -> PairHeat:

@@ -18,6 +18,7 @@ import { HelpSheet } from "./help.js";
 import { layersFrom, layersText, roiName, roiNamed, thresholdFrom } from "./look.js";
 import { Matches } from "./matches.js";
 import { Matrix } from "./matrix.js";
+import { Reasons } from "./reasons.js";
 import { PairTable } from "./table.js";
 import { Toolbar } from "./toolbar.js";
 
@@ -65,10 +66,15 @@ export class PairView extends Looking {
     this.filmstrip = new Filmstrip(this);
     this.toolbar = new Toolbar(this);
     this.matches = new Matches(this);
+    this.reasons = new Reasons(this);
     this.matrix = new Matrix(this);
     this.table = new PairTable(this);
     this.help = new HelpSheet();
-    const aside = el("div", { class: "aside" }, this.matches.root, this.matrix.root, this.table.root);
+    const aside = el(
+      "div",
+      { class: "aside" },
+      ...[this.matches, this.reasons, this.matrix, this.table].map((part) => part.root),
+    );
     const main = el("div", { class: "main" }, this.stage.root, aside);
     root.replaceChildren(this.filmstrip.root, this.toolbar.root, main, this.help.root);
     // Without this, the next key after a mouse click would draw a focus ring. Keyboard focus is kept.
@@ -124,6 +130,7 @@ export class PairView extends Looking {
     this.roi = data.roi;
     this.focusRecord = this.recordOf(data.roi);
     this.matches.setData(data);
+    this.reasons.setData(data);
     this.filmstrip.setData(data);
     this.toolbar.setData(data);
     this.matrix.layout();
@@ -182,6 +189,7 @@ export class PairView extends Looking {
     this.stage.setAttention(this.layers.attention ? this.data.attention : null);
     this.stage.paint();
     this.table.paint();
+    this.reasons.paint();
     this.matrix.paint();
     this.toolbar.paint();
   }
@@ -189,6 +197,7 @@ export class PairView extends Looking {
   highlight() {
     this.stage.paint();
     this.table.paint();
+    this.reasons.paint();
     this.matrix.paint();
   }
 
