@@ -36,12 +36,13 @@ def pair_places(keys: np.ndarray) -> np.ndarray:
 class PairBlock:
     """Pairs of some photos, in the order of the table.
 
-    image_ids: int64 [m], of the photos. keys: int64 [n], as ``pair_keys``. query_roi_ids: int64 [n]. similarity,
-    margin: float32 [n]; cycle: float32 [n], 1 or 0; NaN if not measured.
+    image_ids: int64 [m], of the photos. keys: int64 [n], as ``pair_keys``. neighbor_ids: int64 [n], of the other photo.
+    query_roi_ids: int64 [n]. similarity, margin: float32 [n]; cycle: float32 [n], 1 or 0; NaN if not measured.
     """
 
     image_ids: np.ndarray
     keys: np.ndarray
+    neighbor_ids: np.ndarray
     query_roi_ids: np.ndarray
     similarity: np.ndarray
     margin: np.ndarray
@@ -54,16 +55,21 @@ def pair_blocks(store: Store, set_id: int) -> Iterator[PairBlock]:
     columns = (Pair.image_id, Pair.neighbor_rank, Pair.rank, Pair.query_roi_id)
     question = select(*columns, Pair.similarity, Pair.margin, Pair.cycle).where(Pair.set_id == set_id)
     question = question.order_by(Pair.image_id, Pair.neighbor_rank, Pair.rank)
+    near = select(Neighbor.image_id, Neighbor.rank, Neighbor.neighbor_id).where(Neighbor.set_id == set_id)
+    near = near.order_by(Neighbor.image_id, Neighbor.rank)
     with store.session() as session:
         images = np.array(session.scalars(ids).all(), np.int64)
     for start in range(0, len(images), BLOCK):
         some = images[start : start + BLOCK]
-        within = Pair.image_id.between(int(some[0]), int(some[-1]))
+        ends = int(some[0]), int(some[-1])
         with store.session() as session:
-            found = fetch_all(session, question.where(within))
+            found = fetch_all(session, question.where(Pair.image_id.between(*ends)))
+            others = np.array(fetch_all(session, near.where(Neighbor.image_id.between(*ends))), np.int64).reshape(-1, 3)
         rows = np.array(found, np.float64).reshape(-1, 7)  # float64 holds every id exactly, and null as NaN
         whole = rows[:, :4].astype(np.int64)
-        yield PairBlock(some, pair_keys(whole[:, :3]), whole[:, 3], *rows[:, 4:].T.astype(np.float32))
+        keys = pair_keys(whole[:, :3])
+        at = np.searchsorted((others[:, 0] << RANK_BITS) | others[:, 1], keys >> RANK_BITS)
+        yield PairBlock(some, keys, others[at, 2], whole[:, 3], *rows[:, 4:].T.astype(np.float32))
 
 
 def marked_pairs(store: Store, set_id: int, verdict: Judgement | Literal["any"] | None, tag: str | None) -> np.ndarray:

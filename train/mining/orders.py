@@ -24,7 +24,7 @@ import numpy as np
 from orl_explorer.db.gallery.order import Judged
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.photos import dataset_by_id, marks_of
-from orl_explorer.db.sets.pairs import PairBlock, marked_pairs, pair_blocks
+from orl_explorer.db.sets.pairs import RANK_BITS, PairBlock, marked_pairs, pair_blocks
 from orl_explorer.db.sets.read import rois_of
 from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.db.store import StoreError
@@ -34,7 +34,9 @@ from orl_explorer.train.workspace import Workspace
 
 Sort = Literal["similarity", "margin", "cycle"]
 SORTS: tuple[Sort, ...] = ("similarity", "margin", "cycle")
+Once = Literal["query", "photos"]
 HEADER = "order.json"
+FORMAT = 2  # of the files; others are made anew
 UNMEASURED = 2  # value of cycle for pairs without one, after 0 and 1
 FEW = 8  # a filter that leaves one pair in so many is sorted by itself
 
@@ -46,6 +48,7 @@ class MatchOrder:
     Ascending, ``cycle`` has the pairs first whose way back leads elsewhere, the most similar of them before the others;
     pairs without a margin are last in both directions. ``least`` is a similarity; ``category`` that of the annotated
     object which the query RoI covers; ``verdict`` and ``tag`` are anybody's, ``any`` and ``none`` as in the gallery.
+    ``once``: only the first pair of each query photo, or of each two photos, whichever of them is the query.
     """
 
     sort: Sort = "similarity"
@@ -54,18 +57,21 @@ class MatchOrder:
     category: str | None = None
     verdict: Judged | None = None
     tag: str | None = None
+    once: Once | None = None
 
 
 @dataclass(frozen=True)
 class PairOrders:
     """The pairs of a set in the order of the store, and their sorted orders.
 
-    keys: int64 [P], as ``db.matches.pair_keys``. similarity, margin: float32 [P], NaN without a margin. cycle: int8
-    [P], 0, 1 or ``UNMEASURED``. category: int16 [P], an index into names, or -1. by: for each sort the rows in
-    ascending order, uint32 [P]. revision: of the annotations that the categories are of, -1 where there are none.
+    keys: int64 [P], as ``db.sets.pairs.pair_keys``. photos: uint32 [P], the same number for the same two photos.
+    similarity, margin: float32 [P], NaN without a margin. cycle: int8 [P], 0, 1 or ``UNMEASURED``. category: int16 [P],
+    an index into names, or -1. by: for each sort the rows in ascending order, uint32 [P]. revision: of the annotations
+    that the categories are of, -1 where there are none.
     """
 
     keys: np.ndarray
+    photos: np.ndarray
     similarity: np.ndarray
     margin: np.ndarray
     cycle: np.ndarray
@@ -89,6 +95,7 @@ def make_matches(
     names = tuple(sorted(dataset_by_id(workspace.store, mined.dataset_id).categories or {}))
     arrays: dict[str, np.ndarray] = {
         "keys": np.empty(total, np.int64),
+        "photos": np.empty(total, np.int64),
         "similarity": np.empty(total, np.float32),
         "margin": np.empty(total, np.float32),
         "cycle": np.empty(total, np.int8),
@@ -99,11 +106,14 @@ def make_matches(
         here = slice(at, at + len(block.keys))
         for name in ("keys", "similarity", "margin"):
             arrays[name][here] = getattr(block, name)
+        query = block.keys >> 2 * RANK_BITS
+        arrays["photos"][here] = (np.minimum(query, block.neighbor_ids) << 32) | np.maximum(query, block.neighbor_ids)
         arrays["cycle"][here] = np.where(np.isnan(block.cycle), UNMEASURED, block.cycle)
         if names:
             arrays["category"][here] = _categories(workspace, mined.id, block, names)
         at, photos = here.stop, photos + len(block.image_ids)
         report(photos, mined.image_count)
+    arrays["photos"] = np.unique(arrays["photos"], return_inverse=True)[1].astype(np.uint32)
     folder = _folder(workspace, mined)
     with replaced_folder(folder) as aside:
         for name, values in arrays.items():
@@ -208,8 +218,8 @@ def _folder(workspace: Workspace, mined: CorrespondenceSet) -> Path:
 
 
 def _of_set(workspace: Workspace, mined: CorrespondenceSet) -> str:
-    """Return the identity of the set that orders belong to, and its number of pairs."""
-    return f"{workspace.store.which(mined)} {mined.pair_count}"
+    """Return the format of the files, the identity of the set that orders belong to, and its number of pairs."""
+    return f"{FORMAT} {workspace.store.which(mined)} {mined.pair_count}"
 
 
 @cache
@@ -251,7 +261,15 @@ def _opened(folder: Path, revision: int) -> PairOrders:
 
 def _let_go(found: PairOrders) -> None:
     """Release the memory of mapped files: a filter reads whole files, a page only 36 rows."""
-    for array in (found.keys, found.similarity, found.margin, found.cycle, found.category, *found.by.values()):
+    for array in (
+        found.keys,
+        found.photos,
+        found.similarity,
+        found.margin,
+        found.cycle,
+        found.category,
+        *found.by.values(),
+    ):
         if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows does that by itself
             array.base.madvise(mmap.MADV_DONTNEED)
 
@@ -281,6 +299,16 @@ class _Known:
 
 @lru_cache(maxsize=6)
 def _rows(known: _Known, order: MatchOrder, marks: int) -> np.ndarray:
+    rows = _all_rows(known, order)
+    if order.once is None:
+        return rows
+    groups = known.found.photos[rows] if order.once == "photos" else known.found.keys[rows] >> 2 * RANK_BITS
+    first = np.full(int(groups.max(initial=0)) + 1, len(rows))
+    first[groups[::-1]] = np.arange(len(rows))[::-1]  # of places with the same index, the last one stays
+    return rows[np.sort(first[first < len(rows)])]
+
+
+def _all_rows(known: _Known, order: MatchOrder) -> np.ndarray:
     found, rows = known.found, known.found.by[order.sort]
     if order.least is not None and order.sort == "similarity":
         rows = rows[position_of(found, rows, replace(order, descending=False), order.least) :]

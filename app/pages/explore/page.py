@@ -165,9 +165,7 @@ def _tile(tile: StoredTile) -> PhotoTile:
             meaning = "Mean cosine similarity of its pairs."
             badges.append({"text": f"cos {tile.mean_similarity:.2f}", "meaning": meaning})
         if tile.cycle_share is not None:
-            meaning = (
-                "Share of its pairs with a consistent way back: the key's best match here is the query RoI."
-            )
+            meaning = "Share of its pairs with a consistent way back: the key's best match here is the query RoI."
             badges.append({"text": f"↺ {tile.cycle_share:.0%}", "meaning": meaning})
     return {
         "id": tile.id,

@@ -25,6 +25,7 @@ from orl_explorer.db.store import Store, StoreError
 from orl_explorer.train.mining.orders import (
     Making,
     MatchOrder,
+    Once,
     PairOrders,
     Sort,
     match_keys,
@@ -56,7 +57,8 @@ VERDICTS: dict[str, Judged] = {
     "any": "any",
     "none": "none",
 }
-FILTERS = ("cat", "verdict", "ptag", "floor")
+ONCE: dict[str, Once] = {"two photos": "photos", "query photo": "query"}
+FILTERS = ("cat", "verdict", "ptag", "floor", "one")
 
 
 def page() -> None:
@@ -134,6 +136,7 @@ def _figure(place: Place, mined: CorrespondenceSet, order: MatchOrder, start: in
         "verdict": order.verdict,
         "tag": order.tag,
         "similarity at least": None if order.least is None else f"{order.least:.3f}",
+        "one pair per": next((name for name, once in ONCE.items() if once == order.once), None),
     }
     words = shell.with_filters(sort[0].lower() + sort[1:], filters)
     return {
@@ -185,6 +188,18 @@ def _inputs(place: Place, dataset: Dataset, found: PairOrders) -> None:
                 width=112,
                 on_change=_to_first,
             )
+        st.selectbox(
+            "One pair per",
+            list(ONCE),
+            index=None,
+            placeholder="all pairs",
+            key="one",
+            bind="query-params",
+            width=158,
+            help="Show only the first pair of each two photos, whichever is the query, or of each query photo. Pairs "
+            "of the same two photos often show the same objects.",
+            on_change=_to_first,
+        )
         _similarities(low, high, can_jump=order == "similarity")
     keys = "**G** good, **X** wrong, **I** interesting, **T** tag"
     hint = "" if shell.read_only() else f" Keys on a focused pair: {keys}."
@@ -232,6 +247,7 @@ def _order() -> MatchOrder:
         category=st.session_state.get("cat") or None,
         verdict=VERDICTS.get(str(st.session_state.get("verdict"))),
         tag=st.session_state.get("ptag") or None,
+        once=ONCE.get(str(st.session_state.get("one"))),
     )
 
 

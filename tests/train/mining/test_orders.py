@@ -52,6 +52,7 @@ PAIRS = [
     ((2, 2, 1), 4, 6, -0.25, NAN, 1),
     ((3, 1, 1), 5, 2, 0.25, 0.0, 0),
 ]
+NEAR = {1: (2, 3), 2: (1, 3), 3: (1, 2)}  # each photo's neighbours
 COVERS = {1: "dog", 2: "cat", 3: "dog"}  # by RoI; the others cover nothing
 JUDGED = {(1, 3): ("good", "ann"), (2, 4): ("wrong", "ann"), (5, 2): ("wrong", "bob")}
 TAGGED = {(1, 3), (3, 1)}
@@ -70,11 +71,10 @@ def mined_set(workspace: Workspace) -> CorrespondenceSet:
     set_id = write.begin_set(store, "set", 1, add_encoder(store, row).id, {}, run.id).id
     own = np.array([[0, 0, 10, 10], [20, 0, 10, 10]], np.int16)
     write.add_candidates(store, set_id, [CandidateRows(i, own, 9, False) for i in (1, 2, 3)])
-    near = {1: (2, 3), 2: (1, 3), 3: (1, 2)}
     with store.session() as session:
-        rows = [(set_id, i, rank, other, 0.5) for i in near for rank, other in enumerate(near[i], 1)]
+        rows = [(set_id, i, rank, other, 0.5) for i in NEAR for rank, other in enumerate(NEAR[i], 1)]
         insert_rows(session, Neighbor, ("set_id", "image_id", "rank", "neighbor_id", "similarity"), rows)
-    for image in near:
+    for image in NEAR:
         found = []
         for rank in (1, 2):
             some = [p for p in PAIRS if p[0][:2] == (image, rank)]
@@ -127,7 +127,12 @@ def plainly(order: MatchOrder) -> list[tuple[int, int, int]]:
     without_margin = [pair for pair in kept if order.sort == "margin" and np.isnan(pair[4])]
     kept = [pair for pair in kept if pair not in without_margin]
     kept = [*(kept[::-1] if order.descending else kept), *without_margin]
-    return [place for place, *_ in kept]
+    shown: dict[object, tuple[int, int, int]] = {}
+    for (image, near, rank), *_ in kept:
+        photos_of = frozenset((image, NEAR[image][near - 1]))
+        once = {"query": image, "photos": photos_of, None: (image, near, rank)}[order.once]
+        shown.setdefault(once, (image, near, rank))
+    return list(shown.values())
 
 
 orders = st.builds(
@@ -138,6 +143,7 @@ orders = st.builds(
     category=st.sampled_from([None, None, "dog", "cat", "whale"]),
     verdict=st.sampled_from([None, None, "good", "wrong", "interesting", "any", "none"]),
     tag=st.sampled_from([None, None, "odd", "even"]),
+    once=st.sampled_from([None, "query", "photos"]),
 )
 
 
@@ -154,6 +160,21 @@ def test_every_order_is_what_plain_sorting_makes_of_it(
         rows = match_rows(workspace, mined, found, order)
     assert list(map(tuple, pair_places(match_keys(found, rows, 0, 99)).tolist())) == plainly(order)
     assert match_keys(found, rows, 1, 2).tolist() == match_keys(found, rows, 0, 99).tolist()[1:3]
+
+
+def test_the_best_pair_of_each_two_photos_or_of_each_query(
+    made: tuple[Workspace, CorrespondenceSet, PairOrders],
+) -> None:
+    workspace, mined, found = made
+
+    def shown(order: MatchOrder) -> list[tuple[int, ...]]:
+        rows = match_rows(workspace, mined, found, order)
+        return [tuple(place) for place in pair_places(match_keys(found, rows, 0, 99)).tolist()]
+
+    assert shown(MatchOrder(once="photos")) == [(2, 1, 1), (1, 2, 1), (2, 2, 1)]  # 1 and 2, 1 and 3, 2 and 3
+    assert shown(MatchOrder(once="query")) == [(2, 1, 1), (1, 1, 1), (3, 1, 1)]
+    assert shown(MatchOrder(once="query", category="cat")) == [(1, 1, 2)]
+    assert shown(MatchOrder(once="photos", category="whale")) == []
 
 
 def test_the_pairs_around_a_similarity_are_found(made: tuple[Workspace, CorrespondenceSet, PairOrders]) -> None:
