@@ -27,7 +27,7 @@ def rows(workspace: Workspace, dataset: str, encoder: str) -> tuple[Dataset, Enc
 
 
 def check(workspace: Workspace, dataset: str, encoder: str, name: str, config: MineConfig) -> None:
-    mining.check(workspace, rows(workspace, dataset, encoder)[0], name, config)
+    mining.check(workspace, *rows(workspace, dataset, encoder), name, config)
 
 
 def mine(

@@ -10,6 +10,7 @@ from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl_explorer.db.photos import dataset_by_id, digests_of
 from orl_explorer.db.sets.read import SetRois, set_images, set_rois
 from orl_explorer.db.sets.whole import annotated_objects, set_neighbors, whole_set
+from orl_explorer.train.encoders.precision import refuse_precision
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
@@ -61,6 +62,7 @@ def image_features(
     from orl_explorer.train.mining.embed import embed_images
     from orl_explorer.train.training.distributed import choose_device
 
+    refuse_precision(encoder, precision)
     images = known_photos(workspace, dataset, progress)
     features = Features(workspace, encoder, str(choose_device()), precision)
     if features.images.missing(photo_keys(images)):

@@ -11,6 +11,7 @@ import numpy as np
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl_explorer.db.photos import current_images, photo_roots
 from orl_explorer.db.sets.read import rois_of, set_images
+from orl_explorer.train.encoders.precision import refuse_precision
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import refuse_existing
 from orl_explorer.train.ingest.named_photos import shared_folder
@@ -21,7 +22,7 @@ from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.mining.forward import batched
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.settings import Precision, check_precision
+from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
 BLOCK = 256  # photos whose rows are written at once
@@ -55,7 +56,7 @@ def embed_to_file(
     no stored feature have no row. Raises UserError.
     """
     progress = progress or Progress()
-    check_precision(precision)
+    refuse_precision(encoder, precision)
     if not is_vector_file(out):
         raise UserError(f"Invalid name for a file of features: {out}. It ends in .npy or .parquet.")
     for file in (out, beside(out)) if out.suffix == NPY else (out,):

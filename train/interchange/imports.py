@@ -119,7 +119,7 @@ def import_correspondences(
     config = with_settings(MineConfig(), settings)
     # RoIs that will be stored as proposals do not exist yet.
     to_check = config if proposals else config.model_copy(update={"proposals": "search"})
-    check(workspace, dataset, name, to_check)
+    check(workspace, dataset, encoder, name, to_check)
     refuse_taken_set(workspace, name)
     current = list(current_images(workspace.store, dataset.id))
     ids = [image.id for image in current]
@@ -158,7 +158,7 @@ def import_neighbors(
     count = reference.read_neighbor_count(file)
     config = settings_by(encoder, with_settings(config, {"neighbors": count}))
     check_vectors(workspace, dataset, encoder, config)
-    check(workspace, dataset, name, config)
+    check(workspace, dataset, encoder, name, config)
     refuse_taken_set(workspace, name)
     images = list(usable_images(workspace.store, dataset.id))
     paths = Photos.of(workspace.store, dataset.id).names(images)

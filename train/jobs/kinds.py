@@ -84,7 +84,7 @@ class Mine(Job):
         if self.imported is None:  # an import was checked before its file was read
             dataset, encoder = self._rows(workspace)
             check_vectors(workspace, dataset, encoder, self.config)
-            check(workspace, dataset, self.name, self.config)
+            check(workspace, dataset, encoder, self.name, self.config)
         refuse_taken_set(workspace, self.name)
         if self.workers is not None and self.workers < 1:
             raise UserError(f"Invalid value for --workers: {self.workers}. Use at least 1.")

@@ -23,6 +23,7 @@ from orl_explorer.db.sets import read, write
 from orl_explorer.orl.cells import neighbors_in_cells
 from orl_explorer.orl.duplicates import near_duplicate_groups
 from orl_explorer.orl.matching import Rows, nearest_neighbors
+from orl_explorer.train.encoders.precision import refuse_precision
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import leave_out, lost_as, present_or_stored
 from orl_explorer.train.mining.candidates import Described, candidates, describe, match, raw_boxes, searches
@@ -36,7 +37,6 @@ from orl_explorer.train.mining.place import Here, WorkPlace
 from orl_explorer.train.mining.quality import measure_and_keep
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress, Within, map_ahead, one_ahead, timed
-from orl_explorer.train.settings import check_precision
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
@@ -55,10 +55,11 @@ _Stage = Callable[[list[Image], Progress], list[Image]]
 _Query = tuple[int, Known, list[Known]]  # id of a photo, its RoIs, and those of its neighbours, nearest first
 
 
-def check(workspace: Workspace, dataset: Dataset, name: str, config: MineConfig) -> None:
+def check(workspace: Workspace, dataset: Dataset, encoder: Encoder, name: str, config: MineConfig) -> None:
     """Raise UserError if mining cannot work, before anything is queued or computed."""
     if not name.strip():
         raise UserError("A correspondence set needs a name.")
+    refuse_precision(encoder, config.precision)
     if dataset.image_count <= config.neighbors:
         advice = "Lower K (--neighbors) or add photos." if dataset.image_count > 1 else "Add photos that can be read."
         raise UserError(
@@ -67,7 +68,6 @@ def check(workspace: Workspace, dataset: Dataset, name: str, config: MineConfig)
         )
     if config.skip_duplicates and config.neighbor_search == "cells":
         raise UserError("Near-duplicates are found by comparing all photos. Use neighbor_search=exact to skip them.")
-    check_precision(config.precision)
     _check_proposals(workspace, dataset, config)
 
 
@@ -105,7 +105,7 @@ def mine(
     """
     progress = progress or Progress()
     place = place or Here(workers)
-    check(workspace, dataset, name, config)
+    check(workspace, dataset, encoder, name, config)
     store = workspace.store
     mined = write.begin_set(store, name, dataset.id, encoder.id, config.model_dump(), run_id)
     photos = Photos.of(store, dataset.id)

@@ -19,6 +19,7 @@ from orl_explorer.db.models import Dataset, Encoder, Image
 from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets import write
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, file_digest
+from orl_explorer.train.encoders.precision import refuse_precision
 from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import refuse_missing_root
@@ -32,7 +33,6 @@ from orl_explorer.train.mining.part_files import PartFile, PhotoKey, RowLayout, 
 from orl_explorer.train.mining.place import WorkPlace
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.settings import check_precision
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
@@ -155,7 +155,7 @@ def embed_part(
     attempt. Raises UserError.
     """
     progress = progress or Progress()
-    check_precision(config.precision)
+    refuse_precision(encoder, config.precision)
     refuse_vectors(encoder, "`orl embed --part`")
     images, photos = _photos_of(workspace, dataset, part)
     source = _Boxes(workspace, config, images, boxes)

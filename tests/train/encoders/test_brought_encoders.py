@@ -12,6 +12,8 @@ import torch
 from torch.nn import functional as F
 
 from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.photos import ensure_dataset
+from orl_explorer.db.runs.runs import runs
 from orl_explorer.db.store import StoreError
 from orl_explorer.orl.reading import Choices
 from orl_explorer.train.encoders.export import export_encoder
@@ -25,6 +27,9 @@ from orl_explorer.train.encoders.weights import (
     weights_from,
 )
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.jobs.kinds import Mine
+from orl_explorer.train.jobs.launcher import launch
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Features
 from orl_explorer.train.workspace import Workspace, open_workspace
 
@@ -167,7 +172,9 @@ def test_what_cannot_be_read_is_refused(source: str, sentence: str) -> None:
 def test_an_exported_encoder_is_read_as_before(workspace: Workspace, tmp_path: Path, crops: np.ndarray) -> None:
     row = add(workspace, VIT, "vit", choices=Choices(crop_size=160))
     export_encoder(workspace, "vit", "safetensors", tmp_path / "vit.safetensors")
-    again = add(workspace, str(tmp_path / "vit.safetensors"), "again")
+    told: list[str] = []
+    again = add(workspace, str(tmp_path / "vit.safetensors"), "again", tell=told.append)
+    assert told[0].endswith("78 tensors of the backbone and 0 of a projector were read; none was ignored.")
     assert again.weights_sha256 == row.weights_sha256
     assert again.reading == row.reading
     assert stored_weights(workspace, again).reading == stored_weights(workspace, row).reading
@@ -175,6 +182,11 @@ def test_an_exported_encoder_is_read_as_before(workspace: Workspace, tmp_path: P
 
 def test_one_precision_is_refused(workspace: Workspace) -> None:
     row = add(workspace, VIT, "vit")
+    dataset = ensure_dataset(workspace.store, "photos", str(workspace.path), "folder")
+    job = Mine(name="set", dataset_id=dataset.id, encoder_id=row.id, config=MineConfig(precision="fp32-onnx"))
+    with pytest.raises(UserError, match=r"^Invalid value for precision: fp32-onnx\. .* 'vit' is a timm:test_vit read"):
+        launch(workspace, job)
+    assert not runs(workspace.store)
     with pytest.raises(UserError, match=r"ONNX Runtime cannot run the architecture timm:test_vit: only convolutional"):
         load_encoder(workspace, row, precision="fp32-onnx")
     half = load_encoder(workspace, row, precision="bf16")

@@ -16,11 +16,10 @@ from orl_explorer.db.sets.whole import whole_set
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.duplicates import find_duplicates, grouped, ranked, standing_for, why_kept
-from orl_explorer.train.mining.mine import check
 from orl_explorer.train.mining.sweep import sweep
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import MINED, NewRun
-from tests.named import mine
+from tests.named import check, mine
 from tests.train.conftest import StopAfter
 
 pytestmark = pytest.mark.usefixtures("remembered")
@@ -106,9 +105,8 @@ def test_a_set_can_skip_near_duplicates(mined: Workspace, new_run: NewRun) -> No
 
 
 def test_what_does_not_fit_near_duplicates_is_refused(mined: Workspace, new_run: NewRun) -> None:
-    dataset = dataset_named(mined.store, "demo")
     with pytest.raises(UserError, match="Use neighbor_search=exact to skip them"):
-        check(mined, dataset, "x", SKIPPING.model_copy(update={"neighbor_search": "cells"}))
+        check(mined, "demo", "starter", "x", SKIPPING.model_copy(update={"neighbor_search": "cells"}))
     all_alike = SKIPPING.model_copy(update={"duplicate_similarity": 0.01})
     with pytest.raises(UserError, match="Photos left without near-duplicates: 1, too few for K = 2"):
         mine(mined, "demo", "starter", "x", all_alike, run_id=new_run(mined, "mine", "x"), workers=1)
