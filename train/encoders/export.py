@@ -109,9 +109,10 @@ def _refuse_foreign(row: EncoderRow, form: str) -> None:
         "timm": row.architecture in RESNETS or row.architecture.startswith(TIMM),
     }
     if not known.get(form, True):
+        others = "timm, safetensors or onnx" if known["timm"] else "safetensors or onnx"
         raise UserError(
             f"Invalid value for --format: {form}. It has no {row.architecture}, the architecture of '{row.name}'. "
-            "Use safetensors or onnx."
+            f"Use {others}."
         )
 
 

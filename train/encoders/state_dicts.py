@@ -101,7 +101,7 @@ def read_checkpoint(
     """
     content = read_content(path) if content is None else content
     if content.get("reading"):
-        return _with_reading(path, content), TakenWeights([], [], [], [])
+        return _with_reading(path, content)
     declared = architecture or _declared(content)
     within, state = flattened(content)
     if not state:
@@ -125,15 +125,19 @@ def read_checkpoint(
     return Weights(chosen.architecture, kept, projector or None, supervised), taken
 
 
-def _with_reading(path: Path, content: dict[str, Any]) -> Weights:
+def _with_reading(path: Path, content: dict[str, Any]) -> tuple[Weights, TakenWeights]:
     """Return an encoder that this project wrote, whose network another library builds. Raises UserError."""
-    state, said = below(content["state_dict"], "backbone."), content["reading"]
+    kept, said = content["state_dict"], content["reading"]
+    state = {name: value for name, value in kept.items() if name.startswith(("backbone.", "projector."))}
     try:
         reading = Reading.of(json.loads(said) if isinstance(said, str) else said)
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is not an encoder of this version: {error}. Add the encoder again.") from error
-    projector = below(content["state_dict"], "projector.") or None
-    return Weights(str(content["architecture"]), state, projector, content.get("supervised") is True, reading)
+    backbone, projector = (below(state, part) for part in ("backbone.", "projector."))
+    weights = Weights(
+        str(content["architecture"]), backbone, projector or None, content.get("supervised") is True, reading
+    )
+    return weights, TakenWeights([*backbone], [*projector], [], sorted(kept.keys() - state.keys()))
 
 
 def usable(path: Path, name: str, value: Tensor, integer: bool = False) -> Tensor:
