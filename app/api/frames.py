@@ -13,6 +13,7 @@ from orl_explorer.db.sets.whole import annotated_objects, set_neighbors, whole_s
 from orl_explorer.train.encoders.precision import refuse_precision
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.duplicates import COLUMNS, duplicate_rows, find_duplicates, stored_features
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress
@@ -74,6 +75,18 @@ def image_features(
                 "left out from now on. Read the photos and their features again."
             )
     return features.images.get(photo_keys(images))
+
+
+def duplicates_frame(
+    workspace: Workspace, dataset: Dataset, encoder: Encoder, threshold: float, progress: Progress
+) -> pd.DataFrame:
+    """Return the photos of all groups of near-duplicates. Missing features are computed. Raises UserError."""
+    if not 0 < threshold <= 1:
+        raise UserError(f"Invalid value for threshold: {threshold:g}. Use more than 0 and at most 1.")
+    if stored_features(workspace, encoder, known_photos(workspace, dataset, progress)) is None:
+        image_features(workspace, encoder, dataset, "fp32", progress)
+    rows = duplicate_rows(find_duplicates(workspace, dataset, encoder, threshold))
+    return pd.DataFrame(rows, columns=[*COLUMNS])
 
 
 def rois_frame(workspace: Workspace, mined: CorrespondenceSet) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from orl_explorer.db.photos import datasets
 from orl_explorer.db.runs.evaluations import evaluations
 from orl_explorer.db.runs.runs import metrics, runs
 from orl_explorer.db.sets.read import sets
+from orl_explorer.orl.duplicates import NEAR_DUPLICATE
 from orl_explorer.orl.reading import choices_of
 from orl_explorer.train import workspace as folder
 from orl_explorer.train.errors import UserError
@@ -256,6 +257,25 @@ class Workspace(WorkspaceFiles):
         with self._progress() as progress:
             return frames.image_features(
                 self.inner, self._encoder(encoder), self._dataset(dataset), precision, progress
+            )
+
+    def near_duplicates(
+        self, dataset: Dataset | str, encoder: Encoder | str, threshold: float = NEAR_DUPLICATE
+    ) -> pd.DataFrame:
+        """Return groups of photos that are nearly the same, as ``orl duplicates`` lists them. No file is changed.
+
+        Each row is a photo: group (from 1, largest first), keep, path, width, height, objects (annotated), similarity
+        to the photo of the group that should be kept, and the reason to keep that one. Missing features are computed
+        and stored.
+
+        Args:
+            dataset: Dataset of the photos.
+            encoder: Encoder whose image features are compared.
+            threshold: Cosine similarity from which two photos are near-duplicates.
+        """
+        with self._progress() as progress:
+            return frames.duplicates_frame(
+                self.inner, self._dataset(dataset), self._encoder(encoder), threshold, progress
             )
 
     # A set --------------------------------------------------------------------------------------------------------

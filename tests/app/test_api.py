@@ -156,6 +156,21 @@ def test_features_are_the_encoders_of_each_photo(place: orl.Workspace) -> None:
     np.testing.assert_allclose(np.linalg.norm(other, axis=1), 1, atol=1e-6)
 
 
+def test_near_duplicates_are_a_table(place: orl.Workspace) -> None:
+    found = place.near_duplicates("demo", "starter", 0.65)
+    assert [*found.columns] == ["group", "keep", "path", "width", "height", "objects", "similarity", "reason"]
+    assert found["group"].tolist() == [1, 1, 1, 2, 2]
+    assert found["keep"].tolist() == [True, False, False, True, False]
+    cosines = place.features("starter", "demo")
+    at = [place.photos("demo")["path"].tolist().index(path) for path in found["path"]]
+    np.testing.assert_allclose(found["similarity"][1:3], cosines[at[1:3]] @ cosines[at[0]], atol=1e-4)
+    assert place.near_duplicates("demo", "starter").empty
+    place.add_encoder("random:timm:test_vit", "vit")  # never mined with: computed now
+    assert len(place.near_duplicates("demo", "vit", 0.5)) > 1
+    with pytest.raises(orl.UserError, match=r"^Invalid value for threshold: 1.5. Use more than 0 and at most 1.$"):
+        place.near_duplicates("demo", "vit", 1.5)
+
+
 def test_neighbours_are_the_nearest_photos(place: orl.Workspace) -> None:
     near, features = place.neighbors("demo-starter"), place.features("starter", "demo")
     cosines = features @ features.T
