@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from orl_explorer.db.models import Encoder
 from orl_explorer.orl.reading import Reading
+from orl_explorer.train.interchange.import_vectors import ImportedVectors
+from orl_explorer.train.words import plural
 
 LEARNED = {
     "labels": "with labels",
@@ -37,6 +39,21 @@ def encoder_facts(row: Encoder, reading: Reading) -> dict[str, str]:
         "network": ", ".join(f"{key} {value}" for key, value in reading.network.items()) or "as its library builds it",
         "digest": row.weights_sha256,
     }
+
+
+def import_told(found: ImportedVectors, done: str = "added") -> list[str]:
+    """Return what an import of vectors did, in sentences. done: or what it would do, in a word."""
+    row = found.encoder
+    there = f"; {found.there:,} were there already" if found.there else ""
+    told = [
+        f"{'New encoder' if found.new else 'Encoder'} '{row.name}': {plural(found.photos, 'vector')} of photos with "
+        f"{plural(row.image_features, 'number')} and {found.boxes:,} of boxes with {row.roi_features:,} {done}{there}."
+    ]
+    if found.scaled:
+        told.append(f"Scaled to unit length: {plural(found.scaled, 'vector')}.")
+    if found.unreadable:
+        told.append(f"Left out {plural(found.unreadable, 'row')} of photos that cannot be read here.")
+    return told
 
 
 def _numbers(values: tuple[float, ...]) -> str:

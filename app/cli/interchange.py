@@ -11,6 +11,7 @@ from orl_explorer.app.bars import Bars
 from orl_explorer.app.cli.common import Detach, On, QueueOnly, Where, follow_run, out, progress_bar
 from orl_explorer.app.cli.names import SetArgument, named_option, some_dataset, some_encoder
 from orl_explorer.app.cli.settings import ChangesOption, MinePreset, one_of, with_changes
+from orl_explorer.app.told import import_told
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.errors import UserError
@@ -192,17 +193,9 @@ def _import_vectors(opened: Workspace, files: list[Path], dataset: str, encoder:
     with progress_bar() as bars:
         rows = dataset_named(opened.store, dataset)
         found = import_vectors(opened, files, rows, encoder, supervised=supervised, progress=Bars(bars))
-    row = found.encoder
-    there = f"; {found.there:,} were there already" if found.there else ""
-    out.print(
-        f"{'New encoder' if found.new else 'Encoder'} '{row.name}': {plural(found.photos, 'vector')} of photos with "
-        f"{plural(row.image_features, 'number')} and {found.boxes:,} of boxes with {row.roi_features:,} added{there}."
-    )
-    if found.scaled:
-        out.print(f"Scaled to unit length: {plural(found.scaled, 'vector')}.")
-    if found.unreadable:
-        out.print(f"Left out {plural(found.unreadable, 'row')} of photos that cannot be read here.")
-    if found.new and not row.supervised:
+    for line in import_told(found):
+        out.print(line)
+    if found.new and not found.encoder.supervised:
         out.print("It counts as trained without labels. If it was trained with labels, import it with --supervised.")
 
 

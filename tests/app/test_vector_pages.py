@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.explorer.opened import workspace
+from orl_explorer.app.explorer.paths import VARIABLE
 from orl_explorer.app.pages.shell import encoder_label
-from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.encoders import encoder_named, encoders, find_encoder
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.interchange.import_vectors import import_vectors
@@ -102,3 +104,63 @@ def test_pages_that_need_a_network_ask_for_one(here: Workspace, show: Show) -> N
     assert "No encoder with weights yet. An attention map needs one." in plain(show("attention"))
     assert "No encoder with weights yet." in plain(show("train", view="launch", stage="evaluate"))
     assert encoder_label(encoder_named(here.store, "clip")) == "clip (imported vectors)"
+
+
+def form(show: Show, files: str, name: str) -> AppTest:
+    """Return the page Explore after a check of files."""
+    at = show("explore")
+    at.text_area(key="import-files").set_value(files)
+    at.text_input(key="import-name").set_value(name)
+    at = next(button for button in at.button if button.label == "Check files").click().run()
+    assert not at.exception
+    return at
+
+
+def test_a_form_checks_and_counts_vectors_before_it_imports_them(here: Workspace, show: Show, tmp_path: Path) -> None:
+    files = f"{tmp_path / 'photos.npy'}\n\n '{tmp_path / 'boxes.npy'}'\n"
+    at = form(show, files, " theirs ")
+    counted = "New encoder 'theirs': 6 vectors of photos with 8 numbers and 18 of boxes with 8 to add."
+    assert counted in plain(at)
+    assert "Scaled to unit length: 24 vectors." in plain(at)
+    assert find_encoder(here.store, "theirs") is None
+    at = at.button(key="import-vectors-now").click().run()
+    assert not at.exception and not at.error
+    row = encoder_named(here.store, "theirs")
+    assert (row.kind, row.image_features, row.supervised) == ("vectors", 8, False)
+    again = form(show, str(tmp_path / "photos.npy"), "theirs")
+    assert "0 vectors of photos with 8 numbers and 0 of boxes with 8 to add; 6 were there already." in plain(again)
+    assert again.button(key="import-vectors-now").disabled
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "said"),
+    [
+        ("", "x", "Enter the files that hold the vectors, one on each line."),
+        ("{here}/photos.npy", " ", "Enter the name of the encoder that the vectors become."),
+        ("{here}/photos.csv", "x", "{here}/photos.csv ends neither in .npy nor in .parquet."),
+        ("{here}/nowhere.npy", "x", "Cannot read {here}/nowhere.npy: No such file or directory."),
+        ("{here}/boxes.npy", "x", "The files have vectors of boxes alone."),
+        ("{here}/photos.npy\0", "x", "A path and a name cannot hold a null character. Remove it."),
+    ],
+)
+def test_a_form_of_vectors_says_what_is_wrong(
+    here: Workspace, show: Show, tmp_path: Path, files: str, name: str, said: str
+) -> None:
+    at = form(show, files.format(here=tmp_path), name)
+    assert next(error.value.replace("\\", "") for error in at.error).startswith(said.format(here=tmp_path))
+    assert len(encoders(here.store)) == 1
+
+
+def test_vectors_are_imported_from_below_the_roots_alone(
+    here: Workspace, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    monkeypatch.setenv(VARIABLE, str(inside))
+    (inside / "photos.npy").write_bytes((tmp_path / "photos.npy").read_bytes())
+    (inside / "photos.csv").symlink_to(tmp_path / "photos.csv")
+    for file in (tmp_path / "photos.npy", inside / "photos.npy"):  # the second has its names outside
+        assert "This explorer reads no other folders." in plain(form(show, str(file), "theirs"))
+    (inside / "photos.csv").unlink()
+    (inside / "photos.csv").write_bytes((tmp_path / "photos.csv").read_bytes())
+    assert "6 vectors of photos with 8 numbers and 0 of boxes" in plain(form(show, str(inside / "photos.npy"), "new"))

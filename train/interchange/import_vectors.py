@@ -58,12 +58,14 @@ def import_vectors(
     name: str,
     *,
     supervised: bool = False,
+    only_check: bool = False,
     progress: Progress | None = None,
 ) -> ImportedVectors:
     """Make an encoder of the vectors in some files, or add vectors to one that was made so.
 
     supervised: whether the vectors come from an encoder that was trained with labels. All rows are checked before
-    anything is written. Raises UserError or StoreError.
+    anything is written. only_check: write nothing, and return what an import would add; the encoder of a new name has
+    no id then. Raises UserError or StoreError.
     """
     workspace.store.refuse_read_only()
     progress = progress or Progress()
@@ -83,10 +85,12 @@ def import_vectors(
             "that it was made of. Import those first, or choose another name."
         )
     features = before or Features(workspace, encoder)
-    added = incoming.store(features, boxes)
-    if known is None:
-        encoder = add_encoder(workspace.store, encoder)
-    workspace.log("add", f"{'encoder' if known is None else 'vectors of encoder'} {name}", f"of dataset {dataset.name}")
+    added = incoming.counts(features)
+    if not only_check:
+        incoming.store(features, boxes)
+        encoder = known or add_encoder(workspace.store, encoder)
+        what = "encoder" if known is None else "vectors of encoder"
+        workspace.log("add", f"{what} {name}", f"of dataset {dataset.name}")
     there = int(rows.used.sum()) - sum(added)
     return ImportedVectors(encoder, dataset, known is None, *added, there, checked.scaled, int((~rows.used).sum()))
 
@@ -99,9 +103,9 @@ def _known(workspace: Workspace, name: str, supervised: bool) -> Encoder | None:
     if row is None:
         refuse_taken_encoder(workspace, name)
     elif row.kind != VECTORS:
-        raise UserError(f"The encoder '{name}' has weights, which compute its features. Choose another --encoder.")
+        raise UserError(f"The encoder '{name}' has weights, which compute its features. Choose another name.")
     elif supervised and not row.supervised:
-        raise UserError(f"The encoder '{name}' was imported without --supervised. Choose another --encoder.")
+        raise UserError(f"The encoder '{name}' counts as trained without labels. Choose another name.")
     return row
 
 
@@ -181,7 +185,7 @@ class _Incoming:
         own = self.rows.boxes_by_photo()
         missing = set(write.missing_proposals(store, [image.id for image in photos], self._method))
         if features is None and not own and len(missing) < len(photos):
-            raise UserError(f"There are imported proposals '{self.encoder.name}' already. Choose another --encoder.")
+            raise UserError(f"There are imported proposals '{self.encoder.name}' already. Choose another name.")
         if not own and len(missing) == len(photos):
             return {}  # vectors of photos alone
         self._refuse_lacking([i for i in photos if i.id in missing and i.id not in own], "box with a vector")
@@ -250,9 +254,15 @@ class _Incoming:
                     "another name."
                 )
 
-    def store(self, features: Features, boxes: Mapping[int, np.ndarray]) -> tuple[int, int]:
-        """Write vectors and boxes. Returns the number of vectors of photos and of boxes that were added."""
-        added = self._add(features.images, boxed=False), self._add(features.rois, boxed=True)
+    def counts(self, features: Features) -> tuple[int, int]:
+        """Return the number of vectors of photos and of boxes that are not on disk yet."""
+        photos, boxes = self._fresh(features.images, boxed=False), self._fresh(features.rois, boxed=True)
+        return int(photos.sum()), int(boxes.sum())
+
+    def store(self, features: Features, boxes: Mapping[int, np.ndarray]) -> None:
+        """Write vectors and boxes."""
+        self._add(features.images, boxed=False)
+        self._add(features.rois, boxed=True)
         self.progress.phase("Storing boxes", len(boxes))
         try:
             for some in batched(boxes.items(), BLOCK):
@@ -262,17 +272,21 @@ class _Incoming:
             with contextlib.suppress(Exception):
                 write.drop_proposals(self.workspace.store, list(boxes), self._method)
             raise
-        return added
 
-    def _add(self, stored: Embeddings, *, boxed: bool) -> int:
-        """Append the rows that are not on disk yet; of equal keys, the first."""
+    def _fresh(self, stored: Embeddings, *, boxed: bool) -> np.ndarray:
+        """Return which rows are not on disk yet, bool [n]; of equal keys, the first."""
         rows = self.rows
         asked = np.flatnonzero(rows.used & (rows.boxed == boxed))
         first = asked[np.sort(np.unique(rows.keys[asked], return_index=True)[1])]
         fresh = np.zeros(len(rows), bool)
         fresh[first[~stored.have(rows.keys[first])]] = True
+        return fresh
+
+    def _add(self, stored: Embeddings, *, boxed: bool) -> None:
+        """Append the fresh rows."""
+        rows, fresh = self.rows, self._fresh(stored, boxed=boxed)
         if not fresh.any():
-            return 0
+            return
         self.progress.phase("Storing vectors of boxes" if boxed else "Storing vectors of photos", int(fresh.sum()))
 
         def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -282,4 +296,4 @@ class _Incoming:
                     yield rows.keys[start : start + len(vectors)][chosen], vectors[chosen]
                     self.progress.advance(int(chosen.sum()))
 
-        return stored.add(batches())
+        stored.add(batches())

@@ -15,6 +15,7 @@ from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.explore import order as gallery_order
 from orl_explorer.app.pages.explore.component import Badge, PhotoTile, gallery
 from orl_explorer.app.pages.explore.order import current_order
+from orl_explorer.app.pages.explore.vectors import ask_for_vectors
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.gallery.order import GalleryOrder, gallery_count, gallery_ids, gallery_page
@@ -125,6 +126,9 @@ def _heading(place: Place) -> None:
             if place.mined is not None:
                 with st.popover("Mine …", icon=":material/search:", help="Mine another set of these photos."):
                     start.mine_form(place.workspace, dataset)
+            about = "Import vectors of these photos that were made elsewhere, as an encoder."
+            with st.popover("Import vectors …", icon=":material/input:", help=about):
+                ask_for_vectors(place.workspace, dataset)
             with st.popover("Add photos …", icon=":material/add_photo_alternate:"):
                 start.ask_for_photos(place.workspace)
     facts = [f"{plural(dataset.image_count, 'photo')} in {shell.escape(dataset.root)}"]

@@ -572,14 +572,14 @@ def test_names_that_imported_vectors_cannot_have(place: orl_explorer.Workspace, 
     workspace = place.inner
     file = photo_file(tmp_path, paths(workspace))
     for name, sentence in {
-        "starter": "The encoder 'starter' has weights, which compute its features. Choose another --encoder.",
+        "starter": "The encoder 'starter' has weights, which compute its features. Choose another name.",
         "search": "Invalid name for imported vectors: search. Choose another name.",
         "a/b": "Invalid name for an encoder: a/b. Use letters, digits, '-', '_' and '.'.",
     }.items():
         words = ("import", "features", file, "--dataset", "demo", "--encoder", name, "--workspace", workspace.path)
         assert refused(*words) == sentence
     write.add_proposals(workspace.store, "imported:theirs", {1: np.array([[0, 0, 9, 9]])})
-    with pytest.raises(UserError, match="^There are imported proposals 'theirs' already. Choose another --encoder.$"):
+    with pytest.raises(UserError, match="^There are imported proposals 'theirs' already. Choose another name.$"):
         bring(workspace, file, name="theirs")
     other = save(tmp_path / "o.npy", vectors(1, 7), path=["scene-000.jpg"])
     with pytest.raises(
