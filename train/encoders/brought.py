@@ -17,8 +17,9 @@ from orl_explorer.orl.architectures import TIMM
 from orl_explorer.orl.backbones import build_backbone, normalisation
 from orl_explorer.orl.dense import plan_trunk
 from orl_explorer.orl.reading import Choices, LearnedFrom, Reading
-from orl_explorer.orl.timm_backbones import create
+from orl_explorer.orl.timm_backbones import create, timm_library
 from orl_explorer.orl.timm_dense import plan_timm
+from orl_explorer.train.encoders.hub import refuse_unreachable
 from orl_explorer.train.encoders.state_dicts import Weights
 from orl_explorer.train.errors import UserError
 
@@ -31,6 +32,8 @@ def timm_weights(name: str, choices: Choices, random: bool = False) -> Weights:
     reading = planned(lambda: plan_timm(architecture, choices))
     if random:
         reading = replace(reading, learned_from=choices.learned_from or "nothing")  # type: ignore[arg-type]
+    elif repository := timm_library().get_pretrained_cfg(name).hf_hub_id:
+        refuse_unreachable(repository)
     try:
         with torch.random.fork_rng(devices=[]), _without_reports():
             torch.manual_seed(0)
