@@ -9,11 +9,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from orl_explorer.db.models import Encoder
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.runs.evaluations import Values
 from orl_explorer.orl.selective_search.opencv import MIN_SIZE
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.coco import check_coco
+from orl_explorer.train.evaluate.fine_tuning import refuse_all_but_resnets, refuse_own_reading
 from orl_explorer.train.evaluate.folders import check_dataset, check_folders, check_voc, check_voc_or_folders, state_of
 from orl_explorer.train.settings import Settings, preset_named, setting
 from orl_explorer.train.workspace import Workspace
@@ -209,7 +211,8 @@ class Protocol:
     headline: the number that tables show, a share of 1. data: the data that ``--data`` expects. takes_folder: whether
     the data are a folder; if not, the name of a dataset. presets: the first is the default. check: raises UserError or
     StoreError if the data cannot be used; reads no photo. module: has
-    ``evaluate(workspace, encoder, data, config, *, run_id, progress) -> Result``.
+    ``evaluate(workspace, encoder, data, config, *, run_id, progress) -> Result``. refuse: raises UserError if the
+    encoder cannot be used.
     """
 
     headline: str
@@ -219,6 +222,7 @@ class Protocol:
     check: Callable[[Workspace, str, Any], None]
     module: str
     takes_folder: bool = True
+    refuse: Callable[[Encoder], None] = lambda _: None
 
     @property
     def title(self) -> str:
@@ -290,6 +294,7 @@ PROTOCOLS: dict[str, Protocol] = {
         },
         check=check_folders,
         module="orl_explorer.train.evaluate.semi",
+        refuse=refuse_own_reading,
     ),
     "knn": Protocol(
         headline="accuracy",
@@ -324,6 +329,7 @@ PROTOCOLS: dict[str, Protocol] = {
         presets={"1x": DetectionConfig(), "small": LITTLE_DETECTION},
         check=check_coco,
         module="orl_explorer.train.evaluate.detection",
+        refuse=refuse_all_but_resnets,
     ),
 }
 

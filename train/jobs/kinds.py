@@ -227,6 +227,7 @@ class Evaluate(Job):
             refuse_settings(encoder, MineConfig(proposals=self.config.proposals))
         else:
             refuse_vectors(encoder, f"the evaluation {self.config.protocol}")
+            self._protocol.refuse(encoder)
         self._protocol.check(workspace, self._data(workspace), self.config)
 
     def names(self, workspace: Workspace) -> dict[str, Any]:

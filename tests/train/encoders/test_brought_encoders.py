@@ -27,7 +27,8 @@ from orl_explorer.train.encoders.weights import (
     weights_from,
 )
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.jobs.kinds import Mine
+from orl_explorer.train.evaluate.protocols import evaluate_preset
+from orl_explorer.train.jobs.kinds import Evaluate, Mine
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Features
@@ -191,6 +192,19 @@ def test_one_precision_is_refused(workspace: Workspace) -> None:
         load_encoder(workspace, row, precision="fp32-onnx")
     half = load_encoder(workspace, row, precision="bf16")
     assert np.isfinite(half.embed_rois(np.zeros((1, 224, 224, 3), np.uint8))).all()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "taken"),
+    [("semi", "convolutional networks of stride 32"), ("detection", "ResNets of torchvision, for their four depths.")],
+)
+def test_a_protocol_that_trains_the_network_refuses_before_it_is_queued(
+    workspace: Workspace, protocol: str, taken: str
+) -> None:
+    job = Evaluate.on(workspace, add(workspace, VIT, "vit"), str(workspace.path), evaluate_preset(protocol))
+    with pytest.raises(UserError, match=f"^The encoder 'vit' cannot be fine-tuned.*: this protocol takes {taken}"):
+        launch(workspace, job)
+    assert not runs(workspace.store)
 
 
 def saved_vit(tmp_path: Path, **arguments: object) -> tuple[Path, torch.nn.Module]:
