@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from orl_explorer.orl.architectures import TIMM
@@ -16,7 +17,8 @@ def build_trainable(architecture: str) -> tuple[nn.Module, int]:
     """Build a randomly initialised backbone. Returns it with its number of output channels.
 
     It is that of ``build_backbone`` if that knows it. Another network of timm is read at its last layer, as a ``Dense``
-    whose pooled feature is the mean of its map. Raises ValueError.
+    whose pooled feature is the mean of its map; what the map does not depend on, such as a head, does not learn. Raises
+    ValueError.
     """
     if not architecture.startswith(TIMM):
         return build_backbone(architecture)
@@ -26,7 +28,27 @@ def build_trainable(architecture: str) -> tuple[nn.Module, int]:
         from orl_explorer.orl.timm_dense import TimmDense, plan_timm
 
         reading = by_mean(replace(plan_timm(architecture, Choices()), learned_from="nothing"))
-        return TimmDense.built(architecture, reading).train(), reading.channels
+        with torch.device("meta"):
+            read = _read(TimmDense.built(architecture, reading).train(), reading.crop_size)
+        backbone = TimmDense.built(architecture, reading).train()
+        for name, parameter in backbone.named_parameters():
+            parameter.requires_grad_(name in read)
+        return backbone, reading.channels
+
+
+def _read(backbone: nn.Module, side: int) -> set[str]:
+    """Return the names of the parameters that a map depends on, from the graph of its gradient. side: of the images."""
+    names = {id(parameter): name for name, parameter in backbone.named_parameters()}
+    todo = [backbone(torch.zeros(2, 3, side, side)).grad_fn]
+    seen, found = set(todo), set[str]()
+    while todo:
+        node = todo.pop()
+        if name := names.get(id(getattr(node, "variable", None))):
+            found.add(name)
+        fresh = {each for each, _ in node.next_functions if each is not None} - seen
+        seen |= fresh
+        todo += fresh
+    return found
 
 
 def by_mean(reading: Reading) -> Reading:

@@ -47,6 +47,12 @@ def test_the_stem_comes_first_and_the_last_layers_belong_to_the_last_block() -> 
     assert blocks[-1][-3:] == ["_conv_head.weight", "_bn1.weight", "_bn1.bias"]
 
 
+def test_what_a_map_does_not_depend_on_does_not_learn() -> None:
+    assert all(parameter.requires_grad for parameter in built("timm:test_vit").parameters())
+    still = [name for name, parameter in built("timm:test_vit4").named_parameters() if not parameter.requires_grad]
+    assert still == ["network.fc_norm.weight"]
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_frozen_blocks_keep_weights_and_statistics_and_the_others_learn(name: str) -> None:
     torch.manual_seed(0)

@@ -15,7 +15,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from orl_explorer.orl.augment import augment_batch, normalise
 from orl_explorer.orl.backbones import Statistics
-from orl_explorer.orl.dense import Dense
 from orl_explorer.orl.distributed import synchronise
 from orl_explorer.orl.heads import feature_spread
 from orl_explorer.orl.method import Method
@@ -270,12 +269,7 @@ def _spread_out(network: nn.Module, method: Method, processes: Processes) -> nn.
     device_ids = [processes.device] if processes.device.type == "cuda" else None
     # Synchronised batch norms have equal statistics in all processes. Others use those of the first process.
     buffers = not method.synchronised
-    return DistributedDataParallel(
-        network,
-        device_ids=device_ids,
-        broadcast_buffers=buffers,
-        find_unused_parameters=isinstance(method.backbone, Dense),  # such as those of a head that is not asked
-    )
+    return DistributedDataParallel(network, device_ids=device_ids, broadcast_buffers=buffers)
 
 
 def _unsynced(model: nn.Module) -> Any:

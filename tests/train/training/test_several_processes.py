@@ -153,6 +153,33 @@ class Photos:
         return {"image_1": torch.full((2, 2, 3), key[1], dtype=torch.uint8)}
 
 
+class NoisyPhotos(Photos):
+    """Eight photos of noise, with two views each."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+        drawn = torch.randint(256, (2, 32, 32, 3), generator=torch.Generator().manual_seed(key[1]))
+        return dict(zip(VIEWS[:2], drawn.to(torch.uint8), strict=True))
+
+
+def adapted(rank: int, processes: int) -> dict[str, Tensor]:
+    """Return the backbone of a vision transformer with a head that the map does not ask, and its first weights.
+
+    It is trained with frozen blocks, slow layers and batches in parts.
+    """
+    torch.manual_seed(0)
+    method = BYOL("timm:test_vit3", 16, 8)
+    method.adapt(frozen=3, layer_decay=0.7)
+    before = {f"before {name}": value.clone() for name, value in method.backbone.state_dict().items()}
+    config = BYOLConfig(epochs=2, batch_size=4, rate_per_256=0.5, warmup_epochs=0, workers=0)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        device = torch.device("cpu")
+        fit(method, NoisyPhotos(), config, Path(folder), Progress(), Processes(rank, processes, device))  # type: ignore[arg-type]
+    return before | method.backbone.state_dict()
+
+
 class Breaking(Method):
     """A method with one weight, whose loss is not finite in one process from step 3 on."""
 
@@ -199,6 +226,7 @@ def _of_each(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", f"file://{folder}/meeting", timeout=timedelta(minutes=2), rank=rank, world_size=2)
     found: dict[str, Any] = {f"norm {half} {rank}": one_normalisation(rank, 2, half) for half in (False, True)}
     found |= {f"{method} {rank}": one_backward(method, rank, 2) for method in METHODS}
+    found[f"adapted {rank}"] = adapted(rank, 2)
     found[f"not finite {rank}"] = not_finite(rank)
     found[f"mean {rank}"] = Processes(rank, 2, torch.device("cpu")).mean_of(3 + 2 * rank)
     torch.save(found, folder / f"{rank}.pt")
@@ -220,6 +248,18 @@ def test_loss_gradients_and_statistics_of_two_processes_are_those_of_one(togethe
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, atol=1e-9, rtol=1e-9, msg=f"{method} {name}")
+
+
+def test_an_adapted_transformer_of_two_processes_is_that_of_one(together: dict[str, Any]) -> None:
+    expected, found = adapted(0, 1), together["adapted 0"]
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4, msg=name)
+    learnt = {name for name, value in found.items() if not value.equal(found.get(f"before {name}", value))}
+    # The stem and two blocks are frozen, and the map does not ask the pooling head.
+    parts = ("cls_token", "reg_token", "pos_embed", "patch_embed", "blocks.0.", "blocks.1.", "attn_pool")
+    still = {name for name in found if name.startswith(("before ", *(f"network.{part}" for part in parts)))}
+    assert learnt == found.keys() - still
 
 
 def test_a_loss_that_is_not_finite_in_one_process_ends_both_at_its_step(
