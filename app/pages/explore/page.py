@@ -119,7 +119,7 @@ def _summary(place: Place, order: GalleryOrder, total: int) -> None:
 def _heading(place: Place) -> None:
     dataset = place.dataset
     assert dataset is not None
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left, right = st.columns(2, vertical_alignment="bottom")
     left.title(shell.escape(dataset.name), anchor=False)
     if not shell.read_only():
         with right.container(horizontal=True, horizontal_alignment="right"):
