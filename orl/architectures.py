@@ -45,4 +45,4 @@ PARAMETERS = {
     "wide_resnet50_2": 66.8,
     "wide_resnet101_2": 124.8,
 }
-UNKNOWN = "resnet50"  # stands for a backbone of timm, whose cost is unknown
+UNKNOWN = "resnet50"  # stands for a backbone whose cost cannot be counted

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -34,6 +36,17 @@ def build_trainable(architecture: str) -> tuple[nn.Module, int]:
         for name, parameter in backbone.named_parameters():
             parameter.requires_grad_(name in read)
         return backbone, reading.channels
+
+
+def on_paper(architecture: str) -> nn.Module:
+    """Return a backbone on torch's meta device, without values. Raises ValueError."""
+    return copy.deepcopy(_on_paper(architecture))
+
+
+@lru_cache(maxsize=8)  # a form asks again at every change of any field
+def _on_paper(architecture: str) -> nn.Module:
+    with torch.device("meta"):
+        return build_trainable(architecture)[0]
 
 
 def _read(backbone: nn.Module, side: int) -> set[str]:

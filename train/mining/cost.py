@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 
+from orl_explorer.db.encoders import VECTORS
 from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.runs.runs import latest_metrics, runs
 from orl_explorer.db.store import Store
@@ -58,8 +61,8 @@ def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: Mi
     embedding = _rate(store, [r for r in mined if r.encoder_id == encoder.id and _same(r, config, "precision")], ROIS)
     searched = [r for r in mined if _same(r, config, "proposal_scale") and _same(r, config, "segment_size")]
     searching = _rate(store, searched, proposals_metric())
-    operations = LITE if "lite0" in encoder.architecture else FORWARD.get(encoder.architecture, FORWARD[UNKNOWN])
-    embed = (work.rois + MAP * work.maps) / (embedding or ASSUMED * cores / operations)
+    operations, as_rois = _operations(encoder)
+    embed = (work.rois + as_rois * work.maps) / (embedding or ASSUMED * cores / operations)
     search = work.proposals / (searching or SEARCHED[proposals_metric()] * cores / config.proposal_scale**2)
     decisive = embedding if embed >= search else searching
     nothing_long = not work.rois and not work.maps and not work.proposals
@@ -69,6 +72,34 @@ def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: Mi
         measured=nothing_long or decisive is not None,
         disk_bytes=features + work.rows * ROW + work.raw_boxes * BOX,
     )
+
+
+def _operations(encoder: Encoder) -> tuple[float, float]:
+    """Return the 10^9 operations of a RoI, and the cost of an attention map in RoIs: from a table, or counted."""
+    known = LITE if "lite0" in encoder.architecture else FORWARD.get(encoder.architecture)
+    if known is not None and encoder.reading is None:
+        return known, MAP
+    if encoder.kind == VECTORS:
+        return FORWARD[UNKNOWN], MAP
+    return _counted(encoder.architecture, json.dumps(encoder.reading))
+
+
+@lru_cache(maxsize=16)  # a page asks again at every change of any setting
+def _counted(architecture: str, stored: str) -> tuple[float, float]:
+    from orl_explorer.orl.measured import FAILURES
+    from orl_explorer.orl.operations import of_reading
+    from orl_explorer.orl.reading import Reading, rounded
+
+    read = json.loads(stored)
+    reading = Reading.of(read)
+    coarse = rounded(ATTENTION_COARSE * reading.photo_size, reading.multiple)
+    try:
+        crop, photo, small = of_reading(
+            architecture, None if read is None else reading, (reading.crop_size, reading.photo_size, coarse)
+        )
+    except FAILURES:  # its library is missing, which the run says
+        return FORWARD[UNKNOWN], MAP
+    return crop, (photo + small) / crop
 
 
 def proposals_metric() -> str:

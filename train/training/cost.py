@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from orl_explorer.db.runs.runs import latest_metrics, runs
 from orl_explorer.db.store import Store
@@ -11,6 +13,9 @@ from orl_explorer.orl.architectures import FORWARD, PARAMETERS, UNKNOWN
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.cost import ASSUMED
 from orl_explorer.train.training.config import TrainConfig, read_config
+
+if TYPE_CHECKING:
+    from orl_explorer.orl.operations import Learning
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,34 @@ class Cost:
 
 
 def operations_per_image(config: TrainConfig) -> float:
-    """Return the 10^9 operations per photo. A backward pass costs two forward passes; a slow network has none."""
-    return sum((3 * each.learned + each.followed) * _forward(config, each.side) for each in config.passes)
+    """Return the 10^9 operations per photo.
+
+    A backward pass costs two forward passes of the blocks that are not frozen; a slow network has none.
+    """
+    network = _network(config)
+    return sum(
+        ((1 + 2 * network.share) * each.learned + each.followed) * network.forward[each.side] for each in config.passes
+    )
 
 
-def _forward(config: TrainConfig, side: int) -> float:
-    return FORWARD.get(config.backbone, FORWARD[UNKNOWN]) * (side / 224) ** 2
+def _network(config: TrainConfig) -> Learning:
+    """Return the cost of a run's backbone: from a table, or counted."""
+    return _counted(config.backbone, config.freeze, tuple(sorted({each.side for each in config.passes}, reverse=True)))
+
+
+@lru_cache(maxsize=64)  # a form asks again at every change of any field
+def _counted(architecture: str, frozen: int, sides: tuple[int, ...]) -> Learning:
+    from orl_explorer.orl.measured import FAILURES
+    from orl_explorer.orl.operations import Learning, of_learning
+
+    known = architecture
+    if frozen or architecture not in FORWARD:
+        try:
+            return of_learning(architecture, frozen, sides)
+        except FAILURES:  # it is refused elsewhere
+            known = architecture if architecture in FORWARD else UNKNOWN
+    parameters = round(PARAMETERS[known] * 1e6)
+    return Learning(parameters, parameters, {side: FORWARD[known] * (side / 224) ** 2 for side in sides}, 1.0)
 
 
 def estimate(store: Store, config: TrainConfig, photos: int) -> Cost:
@@ -44,9 +71,9 @@ def estimate(store: Store, config: TrainConfig, photos: int) -> Cost:
     speed, measured = _measured_speed(store), True
     if speed is None:
         speed, measured = ASSUMED * (os.cpu_count() or 1), False
-    copies = 2 + config.slow_network  # the network, its momentum, and its moving average
-    parameters = PARAMETERS.get(config.backbone, PARAMETERS[UNKNOWN]) * 1e6 * copies
-    return Cost(steps, images * operations / speed, measured, round(parameters * 4))
+    network = _network(config)  # saved with its moving average, and the momentum of what learns
+    parameters = network.parameters * (1 + config.slow_network) + network.learned
+    return Cost(steps, images * operations / speed, measured, parameters * 4)
 
 
 def _measured_speed(store: Store) -> float | None:

@@ -39,16 +39,13 @@ def refuse_unfit(config: TrainConfig) -> None:
 @lru_cache(maxsize=32)  # a form asks again at every change of any field
 def _unfit(architecture: str, frozen: int, sides: tuple[int, ...]) -> str:
     """Return why a backbone cannot learn from views of these sides with so many frozen blocks, "" if it can."""
-    import torch
-
     from orl_explorer.orl.blocks import freeze
-    from orl_explorer.orl.trainable import build_trainable, refuse_side
+    from orl_explorer.orl.trainable import on_paper, refuse_side
 
-    with torch.device("meta"):  # no weights, no computation
-        try:
-            backbone, _ = build_trainable(architecture)
-        except ValueError as error:
-            return str(error)
+    try:
+        backbone = on_paper(architecture)
+    except ValueError as error:
+        return str(error)
     try:
         freeze(backbone, frozen)
     except ValueError as error:

@@ -8,6 +8,7 @@ import pytest
 
 from orl_explorer.db.models import Encoder
 from orl_explorer.db.runs.runs import add_metrics, latest_metrics, runs
+from orl_explorer.orl.reading import Choices, Reading
 from orl_explorer.train.mining import cost as cost_of
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.cost import COMPILED, OPENCV, ROIS, MiningWork, estimate_mining
@@ -18,6 +19,12 @@ from tests.named import mine
 
 ENCODER = Encoder(id=1, name="starter", architecture="efficientnet_lite0", roi_features=1280)
 WORK = MiningWork(photos=1000, proposals=300, maps=0, rois=20_000, rows=60_000, raw_boxes=400_000)
+
+
+def planned_vit() -> Reading:
+    from orl_explorer.orl.timm_dense import plan_timm
+
+    return plan_timm("timm:test_vit", Choices())
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +79,23 @@ def test_an_attention_map_costs_as_much_as_nine_rois(workspace: Workspace) -> No
     # 640 and 256 pixels squared, of 224 squared.
     assert cost.seconds == pytest.approx(1000 * (640**2 + 256**2) / 224**2 * 0.8 / (25 * cores))
     assert (cost.measured, cost.disk_bytes) == (False, 1000 * (9 * 1600 + 8))
+
+
+def test_a_vision_transformer_is_counted_as_it_is_read(workspace: Workspace) -> None:
+    reading = planned_vit().stored()
+    vit = Encoder(id=2, name="vit", architecture="timm:test_vit", kind="imported", roi_features=64, reading=reading)
+    cores, width = os.cpu_count() or 1, 64
+
+    def forward(side: int) -> float:
+        cells = (side // 16) ** 2
+        tokens = cells + 1
+        of_block = 2 * tokens * width * (4 * width + 6 * width) + 4 * tokens**2 * width  # the MLP is 3 times as wide
+        return (2 * cells * 16 * 16 * 3 * width + 6 * of_block) / 1e9
+
+    rois = estimate_mining(workspace.store, vit, MineConfig(), MiningWork(0, 0, 0, 1000, 0, 0)).seconds
+    assert rois == pytest.approx(1000 * forward(224) / (25 * cores))
+    maps = estimate_mining(workspace.store, vit, MineConfig(), MiningWork(0, 0, 1000, 0, 0, 0)).seconds
+    assert maps == pytest.approx(1000 * (forward(640) + forward(256)) / (25 * cores))
 
 
 def test_work_that_needs_neither_is_matching_alone(workspace: Workspace) -> None:

@@ -50,6 +50,27 @@ def test_sides_of_the_views_that_each_network_sees(method: str, learning: list[i
     assert [p.side for p in passes for _ in range(p.followed)] == slow
 
 
+def test_a_network_of_timm_is_counted_and_frozen_blocks_have_no_backward_pass() -> None:
+    vit = with_settings(PRESETS["byol"]["paper"], {"backbone": "timm:vit_tiny_patch16_224"})
+    tokens, width = 197, 192
+    of_block = 2 * tokens * width * (4 * width + 8 * width) + 4 * tokens**2 * width  # linear layers, then attention
+    stem = 2 * 196 * 16 * 16 * 3 * width
+    forward = (stem + 12 * of_block) / 1e9
+    assert operations_per_image(vit) == pytest.approx(8 * forward)
+    frozen = vit.model_copy(update={"start_from": "vit", "freeze": 11})  # the stem and ten blocks
+    assert operations_per_image(frozen) == pytest.approx(4 * forward + 2 * 2 * 2 * of_block / 1e9)
+    resnet = with_settings(PRESETS["byol"]["paper"], {"backbone": "timm:resnet50"})
+    assert operations_per_image(resnet) == pytest.approx(8 * 8.18, rel=1e-3)
+
+
+def test_a_checkpoint_has_no_momentum_of_frozen_blocks(workspace: Workspace) -> None:
+    vit = with_settings(PRESETS["byol"]["paper"], {"backbone": "timm:vit_tiny_patch16_224"})
+    every, last_two = 5_524_416, 2 * 444_864 + 384  # parameters; the last norm belongs to the last block
+    assert estimate(workspace.store, vit, 1000).checkpoint_bytes == 4 * 3 * every
+    frozen = vit.model_copy(update={"start_from": "vit", "freeze": 11})
+    assert estimate(workspace.store, frozen, 1000).checkpoint_bytes == 4 * (2 * every + last_two)
+
+
 def test_coco_at_the_papers_settings_is_184800_steps(workspace: Workspace) -> None:
     cost = estimate(workspace.store, PRESETS["orl"]["paper"], 118_287)
     assert (cost.steps, cost.measured) == (184_800, False)
