@@ -139,6 +139,7 @@ def test_a_form_checks_and_counts_vectors_before_it_imports_them(here: Workspace
         ("{here}/photos.npy", " ", "Enter the name of the encoder that the vectors become."),
         ("{here}/photos.csv", "x", "{here}/photos.csv ends neither in .npy nor in .parquet."),
         ("{here}/nowhere.npy", "x", "Cannot read {here}/nowhere.npy: No such file or directory."),
+        ("{here}/nowhere.parquet", "x", "Cannot read {here}/nowhere.parquet: No such file or directory."),
         ("{here}/boxes.npy", "x", "The files have vectors of boxes alone."),
         ("{here}/photos.npy\0", "x", "A path and a name cannot hold a null character. Remove it."),
     ],

@@ -129,6 +129,7 @@ class VectorFile:
         if not is_vector_file(file):
             raise UserError(f"{file} is neither {NPY} nor {PARQUET}, nor a file of `orl embed --part`.")
         try:
+            file.stat()  # pyarrow's own sentence has the path once more
             if file.suffix == NPY:
                 shape, named = _mapped(file).shape, beside(file)
                 if not named.is_file():
