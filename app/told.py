@@ -13,6 +13,11 @@ LEARNED = {
     "nothing": "without labels",
     "unknown": "unknown",
 }
+SALIENCE = {
+    "norm": "by the norm of the map",
+    "class": "by the class token's attention",
+    "degree": "by how few cells of the map are alike",
+}
 POOLING = {"mean": "mean of the map", "class": "class token", "head": "the network's own head"}
 
 
@@ -33,6 +38,7 @@ def encoder_facts(row: Encoder, reading: Reading) -> dict[str, str]:
         "before the map": " and ".join(tokens) or "no tokens",
         "images": sizes,
         "photos": f"{reading.photo_size} px for attention",
+        "objectness": SALIENCE[reading.salience],
         "crops": f"{reading.crop_size} px, {reading.interpolation}",
         "mean of RGB": _numbers(reading.mean),
         "deviation of RGB": _numbers(reading.std),

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from orl_explorer.orl.architectures import HF, RESNETS, TIMM
 from orl_explorer.orl.backbones import Statistics, build_backbone, normalisation
 from orl_explorer.orl.heads import pool
+from orl_explorer.orl.map_boxes import degrees, products
 from orl_explorer.orl.reading import Choices, Reading, rounded
 
 STAGES = 4  # of a ResNet
@@ -69,6 +71,28 @@ class Dense(nn.Module, ABC):
             maps = self.read(self._fitted(images)).maps
         return last.of_first_token(*maps.shape[2:], prefix=self.reading.prefix)
 
+    def salient(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute maps, and how much each cell stands out: float [B, 3, H, W] -> [B, C, h, w] and [B, 1, h, w].
+
+        By the reading's salience: the norm of the cell's channels; or, where norms are full of artefacts, how much the
+        class token attends to the cell, or the share of the other cells that it does not resemble. Of these two, the
+        median of a cell and its eight neighbours is taken, since artefacts are single cells. Raises RuntimeError if the
+        attention can no longer be seen.
+        """
+        images = self._fitted(images)
+        if self.reading.salience == "norm":
+            maps = self.read(images).maps
+            return maps, norms(maps)
+        with _LastAttention() as last:
+            maps = self.read(images).maps
+        if self.reading.salience == "class":
+            found = last.of_first_token(*maps.shape[2:], prefix=self.reading.prefix)
+            if found is None:
+                raise RuntimeError("The attention of the encoder's class token cannot be seen here. Add it again.")
+        else:
+            found = _unlike(maps)
+        return maps, _medians(found[:, None].float())
+
     def images_at_once(self, height: int, width: int) -> int:
         """Return how many images of a size are run in one pass, so that memory is bounded."""
         side = min(self.reading.multiple, CELL)
@@ -84,6 +108,25 @@ class Dense(nn.Module, ABC):
         if (height, width) == fitting:
             return images
         return F.interpolate(images.float(), fitting, mode="bilinear", antialias=True).to(images.dtype)
+
+
+def norms(maps: Tensor) -> Tensor:
+    """Return the norm of each cell's channels: float [B, C, h, w] -> float32 [B, 1, h, w]."""
+    return maps.float().norm(dim=1, keepdim=True)
+
+
+def _unlike(maps: Tensor) -> Tensor:
+    """Return the share of the other cells that each cell does not resemble: float [B, C, h, w] -> [B, h, w]."""
+    cells = maps.flatten(2).transpose(1, 2).float().cpu().numpy()
+    alike = np.stack([degrees(products(each)) for each in cells])
+    shares = 1 - alike / max(1, cells.shape[1] - 1)
+    return torch.from_numpy(shares).to(maps.device, torch.float32).unflatten(1, maps.shape[2:])
+
+
+def _medians(planes: Tensor) -> Tensor:
+    """Return the median of each cell and its neighbours, those of the edge repeated: float [B, 1, h, w] both."""
+    around = F.unfold(F.pad(planes, (1, 1, 1, 1), mode="replicate"), 3)
+    return around.median(dim=1).values.view_as(planes)
 
 
 class _LastAttention(TorchFunctionMode):

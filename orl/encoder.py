@@ -13,8 +13,9 @@ from torchvision.ops import roi_align
 
 from orl_explorer.orl.architectures import TIMM
 from orl_explorer.orl.backbones import build_backbone
-from orl_explorer.orl.dense import Dense, build_dense, library_network, statistics
+from orl_explorer.orl.dense import Dense, build_dense, library_network, norms, statistics
 from orl_explorer.orl.heads import Head, mlp, pool
+from orl_explorer.orl.map_boxes import boxes_of_map
 from orl_explorer.orl.multi_depth import depth_maps, pool_cells, pool_depths
 from orl_explorer.orl.onnx_backbone import OnnxBackbone
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_COARSE, ATTENTION_LOOKS
@@ -217,9 +218,9 @@ class EncoderNetwork(nn.Module):
 
         Each row has unit length and holds nine planes of h x w cells: H/32 x W/32, and ``ATTENTION_CELLS`` a side of
         an encoder with a reading, whose map is pooled or enlarged to them. The first plane is attention, the sum of
-        two scales: the norm of the last layer's channels divided by its mean, at full size, which separates small
-        things, and at ``ATTENTION_COARSE`` of the sides, which sees large things whole. The other planes are the
-        ``ATTENTION_LOOKS`` numbers that describe each cell at full size.
+        two scales: the norm of the last layer's channels, or what else the reading's salience is, divided by its mean,
+        at full size, which separates small things, and at ``ATTENTION_COARSE`` of the sides, which sees large things
+        whole. The other planes are the ``ATTENTION_LOOKS`` numbers that describe each cell at full size.
         """
         at_once = self._at_once(pixels)
         parts = (pixels[start : start + at_once] for start in range(0, len(pixels), at_once))
@@ -229,14 +230,30 @@ class EncoderNetwork(nn.Module):
         fine = self._images(pixels)
         sides = [rounded(ATTENTION_COARSE * side, self.reading.multiple) for side in pixels.shape[1:3]]
         coarse = F.interpolate(fine.float(), sides, mode="bilinear", antialias=True).to(fine.dtype)
-        maps = [self.backbone(images).float() for images in (fine, coarse)]
+        (maps, one), (_, other) = self._salient(fine), self._salient(coarse)
         if isinstance(self.backbone, Dense):
-            maps[0] = _in_cells(maps[0])
-        norms = [each.norm(dim=1, keepdim=True) for each in maps]
-        one, other = (norm / norm.mean(dim=(2, 3), keepdim=True).clamp_min(1e-12) for norm in norms)
+            maps = _in_cells(maps)
+            one = norms(maps) if self.reading.salience == "norm" else _in_cells(one)
+        one, other = (each / each.mean(dim=(2, 3), keepdim=True).clamp_min(1e-12) for each in (one, other))
         both = (one + F.interpolate(other, one.shape[2:], mode="bilinear"))[: len(pixels)].flatten(1)
-        looks = torch.stack([_looks(each).flatten() for each in maps[0][: len(pixels)]])
+        looks = torch.stack([_looks(each).flatten() for each in maps[: len(pixels)]])
         return F.normalize(torch.cat([F.normalize(both), F.normalize(looks)], dim=1)).cpu().numpy()
+
+    def _salient(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return maps and how much each cell stands out: float32 [B, C, h, w] and [B, 1, h, w]."""
+        if isinstance(self.backbone, Dense):
+            maps, plane = self.backbone.salient(images)
+            return maps.float(), plane
+        maps = self.backbone(images).float()
+        return maps, norms(maps)
+
+    @torch.inference_mode()
+    def map_boxes(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the boxes that the maps of whole photos show: uint8 [B, H, W, 3] -> float32 [B, 4 · ``MOST``].
+
+        See ``orl.map_boxes.boxes_of_map``.
+        """
+        return np.stack([boxes_of_map(each).ravel() for each in self._maps(pixels).cpu().numpy()])
 
     @torch.inference_mode()
     def class_attention(self, pixels: np.ndarray) -> np.ndarray | None:

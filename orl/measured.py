@@ -10,7 +10,7 @@ import torch
 
 from orl_explorer.orl.dense import Dense
 from orl_explorer.orl.pixels import ATTENTION_SIZE, INPUT_SIZE
-from orl_explorer.orl.reading import Choices, Pooling, Reading, rounded
+from orl_explorer.orl.reading import Choices, Pooling, Reading, Salience, rounded
 
 PROBED = 10, 7  # sides of an image that is not square, in multiples of what the network takes
 FAILURES = (AssertionError, RuntimeError, NotImplementedError, TypeError, AttributeError, ValueError, IndexError)
@@ -40,10 +40,11 @@ def measured(
     if len(own) != 4 or min(own[2:]) < 1:
         raise NoMapError(f"its output is {list(own)}")
     stride = side / own[3]
+    tokens = patch == round(stride)
     multiple = max(patch, round(stride)) if patch else 2 ** round(math.log2(stride))
     fixed = not _takes_any_size(make, last, multiple, stride)
     sizes = (side, side) if fixed else (rounded(ATTENTION_SIZE, multiple), rounded(INPUT_SIZE, multiple))
-    layer = choices.layer_of(start.layers)
+    layer, class_learned = choices.layer_of(start.layers), pooling == "class"
     if layer < start.layers:
         pooling = "mean"
     found = replace(start, layer=layer, fixed=fixed, multiple=multiple, photo_size=sizes[0], crop_size=sizes[1])
@@ -58,7 +59,19 @@ def measured(
     if maps.ndim != 4 or pooled.ndim != 2:
         raise NoMapError(f"its maps are {list(maps.shape)} and its features {list(pooled.shape)}")
     stride = round(reading.crop_size / maps.shape[3])
-    return replace(reading, stride=stride, channels=maps.shape[1], features=pooled.shape[1])
+    found = replace(reading, stride=stride, channels=maps.shape[1], features=pooled.shape[1])
+    return replace(found, salience=_salience(make, found, tokens, class_learned))
+
+
+def _salience(make: Callable[[Reading], Dense], reading: Reading, tokens: bool, class_learned: bool) -> Salience:
+    """Return by what the cells of a network stand out: the norm of their channels, unless they are tokens of a ViT."""
+    if not tokens:
+        return "norm"
+    if not class_learned:
+        return "degree"
+    with torch.device("meta"), torch.no_grad():
+        seen = make(reading).attended(torch.zeros(2, 3, reading.crop_size, reading.crop_size))
+    return "degree" if seen is None else "class"
 
 
 def _shape(make: Callable[[Reading], Dense], reading: Reading, size: tuple[int, int]) -> torch.Size:

@@ -18,6 +18,7 @@ from orl_explorer.orl.pixels import ATTENTION_SIZE, INPUT_SIZE, SHORT_SIDE, cent
 Pooling = Literal["mean", "class", "head"]
 LearnedFrom = Literal["labels", "text", "nothing", "unknown"]
 Interpolation = Literal["bilinear", "bicubic"]
+Salience = Literal["norm", "class", "degree"]
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 SMALLEST, LARGEST = 32, 2048  # pixels, of a photo or crop
 
@@ -31,9 +32,9 @@ class Reading:
     photo_size: pixels, side of a whole photo for attention. crop_size: side of a crop. mean, std: of RGB in [0, 1].
     stride: pixels of the input per cell of the map. multiple: what the sides of an input are multiples of. fixed:
     whether the network takes images of one size only. prefix: tokens before those of the map. class_token: whether the
-    first of them is a class token. channels, features: of the map and of the pooled feature. learned_from: what its
-    weights learned from; with "nothing", from photos alone or not at all. network: what the library builds the network
-    from, beside its name.
+    first of them is a class token. salience: by what objectness tells which cells stand out, see ``orl.dense``.
+    channels, features: of the map and of the pooled feature. learned_from: what its weights learned from; with
+    "nothing", from photos alone or not at all. network: what the library builds the network from, beside its name.
     """
 
     layer: int = 0
@@ -49,6 +50,7 @@ class Reading:
     fixed: bool = False
     prefix: int = 0
     class_token: bool = False
+    salience: Salience = "norm"
     channels: int = 0
     features: int = 0
     learned_from: LearnedFrom = "unknown"
@@ -60,7 +62,8 @@ class Reading:
         if stored is None:
             return PLAIN
         known = {each.name for each in fields(cls)}
-        if stored.keys() != known or any(not isinstance(stored[each], list | tuple) for each in ("mean", "std")):
+        told = stored.keys() | {"salience"}  # which is left out where it is the default
+        if told != known or any(not isinstance(stored[each], list | tuple) for each in ("mean", "std")):
             raise ValueError("it does not say how the encoder is read")
         return cls(**{**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
 
@@ -69,8 +72,11 @@ class Reading:
         return json.loads(self.canonical())
 
     def canonical(self) -> str:
-        """Return the values as text that is the same for equal readings."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """Return the values as text that is the same for equal readings, also for those stored without a salience."""
+        values = asdict(self)
+        if self.salience == "norm":
+            del values["salience"]
+        return json.dumps(values, sort_keys=True)
 
     def photo(self, photo: Image.Image) -> np.ndarray:
         """Return the centre of a photo, for its image feature: uint8 [S, S, 3]."""

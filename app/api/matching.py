@@ -18,7 +18,7 @@ from orl_explorer.orl.pixels import UnreadableImage, read_image
 from orl_explorer.orl.reading import PLAIN, Reading
 from orl_explorer.orl.selective_search.proposals import selective_search
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.mining.candidates import candidates, describe, match
+from orl_explorer.train.mining.candidates import Candidates, candidates, describe, match, with_map
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.settings import preset_named, with_settings
 
@@ -87,8 +87,10 @@ def match_photos(
     Raises UserError if a photo or the encoder cannot be used.
     """
     config = with_settings(preset_named(MINE_PRESETS, preset), settings)
-    if config.proposals != "search":
-        raise UserError(f"Invalid value for proposals: {config.proposals}. Without a workspace, use search.")
+    if not config.searches and not config.maps_boxes:
+        raise UserError(
+            f"Invalid value for proposals: {config.proposals}. Without a workspace, use search, map or search+map."
+        )
     network: EncoderNetwork | None = None
     if callable(encoder):
         if part:
@@ -99,15 +101,13 @@ def match_photos(
         embed = network.embed_rois
     if network is None and config.needs_objectness:
         raise UserError("A function has no attention map, so objectness cannot be computed. Use the preset paper.")
+    if network is None and config.maps_boxes:
+        raise UserError("A function has no map, so it shows no boxes. Use proposals=search.")
     reading = network.reading if network else PLAIN
     photos = _decoded(query), _decoded(key)
     sides = []
     for photo in photos:
-        attention = None
-        if network and config.needs_objectness:
-            attention = network.attention(reading.whole(photo)[None])[0]
-        raw = selective_search(np.asarray(photo), seed, config.proposal_scale, config.segment_size)
-        found = candidates(Image(width=photo.width, height=photo.height), raw, config, attention)
+        found = _candidates(photo, network, config, seed)
         features = _embedded(photo, found.filtered.boxes, embed, reading)
         sides.append((found.filtered.boxes, describe(features, found.filtered.boxes, found.objectness, config)))
     (query_rois, own), (key_rois, other) = sides
@@ -119,6 +119,19 @@ def match_photos(
     similarity = cosines(own.features, other.features)
     titles = _title(query, "query"), _title(key, "key")
     return PhotoMatch(photos, titles, query_rois, key_rois, similarity, pd.DataFrame(columns))
+
+
+def _candidates(photo: PIL.Image.Image, network: EncoderNetwork | None, config: MineConfig, seed: int) -> Candidates:
+    """Return the candidates of a photo. network: None if the settings need neither objectness nor the map."""
+    attention = row = None
+    if network and (config.needs_objectness or config.maps_boxes):
+        whole = network.reading.whole(photo)[None]
+        attention = network.attention(whole)[0] if config.needs_objectness else None
+        row = network.map_boxes(whole)[0] if config.maps_boxes else None
+    image, raw = Image(width=photo.width, height=photo.height), np.empty((0, 4), np.int16)
+    if config.searches:
+        raw = selective_search(np.asarray(photo), seed, config.proposal_scale, config.segment_size)
+    return candidates(image, with_map(raw, row, image), config, attention)
 
 
 def _network(source: str, part: str, config: MineConfig) -> EncoderNetwork:

@@ -91,7 +91,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class MissingWork:
-    """Work that takes time: photos without raw boxes, a feature or an attention map, and boxes without a feature."""
+    """Work that takes time: photos without raw boxes, a feature or a map, and boxes without a feature."""
 
     searches: int = 0
     photos: int = 0

@@ -30,6 +30,7 @@ from orl_explorer.train.mining.features import (
     Boxes,
     BoxFeatures,
     Features,
+    MapBoxes,
     PhotoFeatures,
     PooledFeatures,
 )
@@ -118,7 +119,8 @@ def missing_searches(subject: PreviewSubject, images: list[Image]) -> int:
 
 def missing_maps(subject: PreviewSubject, images: list[Image], config: MineConfig) -> int:
     """Return the number of photos that need a forward pass before their candidates are known."""
-    return _sources(subject).attention.missing(images, config)
+    sources, own = _sources(subject), MineConfig.of(subject.mined)
+    return sum(bool(sources.attention.missing([i], config)) or sources.raw.unmapped(i, own) for i in images)
 
 
 def missing_boxes(subject: PreviewSubject, *photos: FilteredPhoto) -> int:
@@ -242,6 +244,11 @@ def set_attention(subject: PreviewSubject) -> AttentionMaps:
     return _sources(subject).attention
 
 
+def set_map_boxes(subject: PreviewSubject) -> MapBoxes:
+    """Return the boxes on the maps of the set's encoder."""
+    return _sources(subject).map_boxes
+
+
 @dataclass(frozen=True)
 class _Sources:
     """The sources of raw boxes, features and maps of a dataset's photos."""
@@ -251,6 +258,7 @@ class _Sources:
     boxes: BoxFeatures
     pooled: PooledFeatures
     attention: AttentionMaps
+    map_boxes: MapBoxes
 
 
 def _sources(subject: PreviewSubject) -> _Sources:
@@ -265,12 +273,14 @@ def _opened_sources(
 ) -> _Sources:
     found = encoder_features(workspace, encoder_id, precision)
     photos = Photos({dataset_id: Path(root) for dataset_id, root in roots})
+    map_boxes = MapBoxes(found, photos)
     return _Sources(
-        RawBoxes(workspace.store, photos),
+        RawBoxes(workspace.store, photos, map_boxes),
         PhotoFeatures(found, photos),
         BoxFeatures(found, photos),
         PooledFeatures(found, photos),
         AttentionMaps(found, photos),
+        map_boxes,
     )
 
 

@@ -1,4 +1,7 @@
-"""Raw boxes of photos: those that mining stored, and those of photos that it has not seen, found on demand."""
+"""Raw boxes of photos: those that mining stored, and those of photos that it has not seen, found on demand.
+
+Those of the encoder's map are among them, if the settings use it.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from orl_explorer.db.sets import write
 from orl_explorer.db.store import Store
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import cannot_read
-from orl_explorer.train.mining.candidates import raw_boxes, searches
+from orl_explorer.train.mining.candidates import raw_boxes, searches, with_map
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.features import MapBoxes
 from orl_explorer.train.mining.propose import Search, propose_all
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
@@ -28,17 +32,21 @@ class RawBoxes:
     Writes nothing. Threads may share it.
     """
 
-    def __init__(self, store: Store, photos: Photos) -> None:
-        self._store, self._photos = store, photos
+    def __init__(self, store: Store, photos: Photos, map_boxes: MapBoxes) -> None:
+        self._store, self._photos, self._map_boxes = store, photos, map_boxes
         self._remembered = Remembered[Search, np.ndarray](REMEMBERED)
 
     def missing(self, images: Sequence[Image], config: MineConfig) -> int:
         """Count the photos on which selective search has to run."""
-        if config.proposals != "search":
+        if not config.searches:
             return 0
         ids = set(write.missing_proposals(self._store, [image.id for image in images], config.method))
         unknown = [image for image in images if image.id in ids]
         return sum(job not in self._remembered for job in searches(unknown, self._photos, config))
+
+    def unmapped(self, image: Image, config: MineConfig) -> bool:
+        """Return whether a photo needs a forward pass before its raw boxes are known."""
+        return self._map_boxes.missing([image], config) > 0
 
     def get(self, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray]:
         """Return raw boxes int16 [M, 4] by image id, in rank order.
@@ -47,14 +55,15 @@ class RawBoxes:
         """
         found = raw_boxes(self._store, images, config)
         unknown = [image for image in images if image.id not in found]
-        if unknown and config.proposals != "search":
+        if unknown and not config.searches:
             raise UserError(
                 f"{unknown[0].path} has no proposals '{config.proposals}', the raw boxes of this set. Import them for "
                 "all photos of the dataset with `orl import proposals`."
             )
         for image, job in zip(unknown, searches(unknown, self._photos, config), strict=True):
             found[image.id] = self._remembered.get(job, partial(_searched, job))
-        return found
+        rows = self._map_boxes.get(images, config)
+        return {image.id: with_map(found[image.id], rows[image.id], image) for image in images}
 
 
 def _searched(job: Search) -> np.ndarray:

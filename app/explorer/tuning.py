@@ -92,8 +92,9 @@ class Tuner:
         self._lock = threading.RLock()
         self._cells: dict[MineConfig, Numbers] = {}
         sample = sample_of(subject.workspace, subject.mined, self._photos, queries, self.own.neighbors)
-        self._vectors, self._attention = preview.box_features(subject), preview.set_attention(subject)
-        self._trial = Trial(subject.workspace, sample, self._vectors, self._attention)
+        self._vectors = preview.box_features(subject)
+        maps = preview.set_attention(subject), preview.set_map_boxes(subject)
+        self._trial = Trial(subject.workspace, sample, self._vectors, *maps)
 
     @property
     def own(self) -> MineConfig:
@@ -119,7 +120,7 @@ class Tuner:
     def unsearched(self, config: MineConfig) -> int:
         """Return the number of photos on which selective search with these settings has not run."""
         with self._lock:
-            return len(self._wide(config).unsearched(config)) if config.proposals == "search" else 0
+            return len(self._wide(config).unsearched(config)) if config.searches else 0
 
     def search(self, config: MineConfig) -> Callable[[Progress], None]:
         """Return work that runs selective search on the photos without raw boxes for these settings."""
@@ -128,7 +129,7 @@ class Tuner:
         return lambda progress: trial.search(config, progress)
 
     def unmapped(self, config: MineConfig) -> int:
-        """Return the number of photos that need an attention map for these settings."""
+        """Return the number of photos that need a forward pass for attention or boxes of these settings."""
         with self._lock:
             return len(self._wide(config).unmapped(config))
 
@@ -213,10 +214,11 @@ class Tuner:
         def do(progress: Progress) -> None:
             for config in configs:
                 with self._lock:
-                    unmapped = self._wide(config).unmapped(config)
-                progress.phase("Computing attention maps", len(unmapped))
+                    trial = self._wide(config)
+                    unmapped = trial.unmapped(config)
+                progress.phase("Computing maps of photos", len(unmapped))
                 for image in unmapped:
-                    self._attention.get([image], config)
+                    trial.map(image, config)
                     progress.advance()
                 with self._lock:
                     todo = self._wide(config).unembedded(config)

@@ -27,8 +27,9 @@ from orl_explorer.train.formats import SetFormat
 from orl_explorer.train.ingest.named_photos import positions, shared_folder
 from orl_explorer.train.interchange import reference
 from orl_explorer.train.interchange.pieces import gathered, through, zipped
-from orl_explorer.train.mining.candidates import raw_boxes
+from orl_explorer.train.mining.candidates import raw_boxes, with_map
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.features import Features, photo_keys
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.tables import csv_lines, no_formula
@@ -64,12 +65,17 @@ MARK = ("mark", "author", "created_at")
 class Exported:
     """A set to export. names, numbers: those of its photos, by image id, in the order of the export."""
 
-    store: Store
+    workspace: Workspace
     mined: CorrespondenceSet
     dataset: Dataset
     names: dict[int, str]
     numbers: dict[int, int]  # ids in the sense of COCO
     progress: Progress
+
+    @property
+    def store(self) -> Store:
+        """The store of the workspace."""
+        return self.workspace.store
 
     @property
     def config(self) -> MineConfig:
@@ -133,7 +139,7 @@ def _leaving(
     mined = read.complete_set_named(workspace.store, name)
     dataset = dataset_by_id(workspace.store, mined.dataset_id)
     names, numbers = _roster(workspace.store, mined, images)
-    return Exported(workspace.store, mined, dataset, names, numbers, progress or Progress())
+    return Exported(workspace, mined, dataset, names, numbers, progress or Progress())
 
 
 def _parts(leaving: Exported, form: str) -> Iterator[bytes]:
@@ -222,13 +228,17 @@ def _reference(leaving: Exported) -> dict[str, dict[str, Any]]:
 
 
 def _raw(leaving: Exported) -> Iterator[list[list[int]]]:
+    config = leaving.config
+    encoder = encoder_by_id(leaving.store, leaving.mined.encoder_id)
+    features = Features(leaving.workspace, encoder, precision=config.precision) if config.maps_boxes else None
     for block in leaving.blocks("Writing proposals"):
         images = read.images_by_id(leaving.store, block)
-        raw = raw_boxes(leaving.store, list(images.values()), leaving.config)
-        for image_id in block:
+        raw = raw_boxes(leaving.store, list(images.values()), config)
+        rows = features.map_boxes.get(photo_keys([images[i] for i in block])) if features else [None] * len(block)
+        for image_id, row in zip(block, rows, strict=True):
             if image_id not in raw:
                 raise UserError(f"The raw boxes of {images[image_id].path} are no longer in the store.")
-            yield raw[image_id].tolist()
+            yield with_map(raw[image_id], row, images[image_id]).tolist()
 
 
 def _rois(leaving: Exported) -> Iterator[list[list[int]]]:

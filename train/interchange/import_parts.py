@@ -104,7 +104,12 @@ def import_features(
     _photos(workspace, parts, dataset)
     encoder = _encoder(workspace, parts[0])
     features = Features(workspace, encoder, precision=about["settings"]["precision"])
-    stored = {"images": features.images, "rois": features.rois, "attention-and-looks": features.attention}
+    stored = {
+        "images": features.images,
+        "attention-and-looks": features.attention,
+        "map-boxes": features.map_boxes,
+        "rois": features.rois,
+    }
     rows = {kind: sum(part.rows(kind) for part in parts) for kind in KINDS.values() if kind in parts[0]}
     for part in parts:
         for kind in rows:

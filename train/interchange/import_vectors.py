@@ -21,7 +21,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.interchange.vector_files import VectorFile
 from orl_explorer.train.interchange.vector_rows import ImportedRows, listed, rows_of
 from orl_explorer.train.jobs.names import refuse_taken_encoder
-from orl_explorer.train.mining.config import imported_method
+from orl_explorer.train.mining.config import OWN_SOURCES, imported_method
 from orl_explorer.train.mining.embeddings import Embeddings
 from orl_explorer.train.mining.features import Features
 from orl_explorer.train.mining.forward import batched
@@ -97,7 +97,7 @@ def import_vectors(
 
 def _known(workspace: Workspace, name: str, supervised: bool) -> Encoder | None:
     """Return the encoder of a name, if there is one. Raises UserError unless it is, or can be, imported vectors."""
-    if file_name(name) in ("search", "annotations"):
+    if name.strip() in OWN_SOURCES or file_name(name) in OWN_SOURCES:
         raise UserError(f"Invalid name for imported vectors: {name}. Choose another name.")
     row = find_encoder(workspace.store, name)
     if row is None:

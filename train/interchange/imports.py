@@ -26,7 +26,7 @@ from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.jobs.names import refuse_taken_set
 from orl_explorer.train.mining.by_vectors import check_vectors, settings_by
-from orl_explorer.train.mining.config import MineConfig, imported_method
+from orl_explorer.train.mining.config import OWN_SOURCES, MineConfig, imported_method
 from orl_explorer.train.mining.given import FILE, Given
 from orl_explorer.train.mining.mine import BLOCK, check
 from orl_explorer.train.photos import Photos
@@ -201,7 +201,7 @@ def _launch(
 
 
 def _free_for_import(name: str) -> str:
-    if not name.strip() or name in ("search", "annotations"):
+    if not name.strip() or name in OWN_SOURCES:
         raise UserError(f"Invalid name for imported proposals: {name}. Choose another name.")
     return name
 

@@ -224,7 +224,13 @@ class Evaluate(Job):
     def check(self, workspace: Workspace) -> None:
         encoder = encoder_by_id(workspace.store, self.encoder_id)
         if isinstance(self.config, CorrespondenceConfig):  # the one that may need no forward pass
-            refuse_settings(encoder, MineConfig(proposals=self.config.proposals))
+            asked = MineConfig(proposals=self.config.proposals)
+            refuse_settings(encoder, asked)
+            if asked.maps_boxes:
+                raise UserError(
+                    f"Invalid value for proposals: {asked.proposals}. Pairs are compared among boxes that do not "
+                    "depend on the encoder. Use search, annotations or the name of imported proposals."
+                )
         else:
             refuse_vectors(encoder, f"the evaluation {self.config.protocol}")
             self._protocol.refuse(encoder)

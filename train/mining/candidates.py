@@ -13,7 +13,8 @@ from orl_explorer.db.models import Image
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.db.store import Store
-from orl_explorer.orl.boxes import Filtered, filter_boxes, iou, outward
+from orl_explorer.orl.boxes import Filtered, each_once, filter_boxes, iou, outward
+from orl_explorer.orl.map_boxes import in_pixels
 from orl_explorer.orl.matching import Pairs, cosines, largest
 from orl_explorer.orl.objectness import CONTRAST, LAYOUT, filter_by_objectness, sparseness
 from orl_explorer.orl.pixels import ATTENTION_CELLS
@@ -55,15 +56,28 @@ class Candidates:
 
 
 def raw_boxes(store: Store, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray]:
-    """Return raw boxes int16 [M, 4] by image id, in rank order, for the images that have them.
+    """Return stored raw boxes int16 [M, 4] by image id, in rank order, for the images that have them.
 
-    Annotations are read each time, since they may be corrected; difficult objects and crowds are left out.
+    Annotations are read each time, since they may be corrected; difficult objects and crowds are left out. Boxes of the
+    encoder's map are not among them, see ``with_map``.
     """
+    if config.proposals == "map":
+        return {image.id: np.empty((0, 4), np.int16) for image in images}
     if config.proposals != "annotations":
         return write.proposals_of(store, [image.id for image in images], config.method)
     found = annotated_objects(store, sorted(image.id for image in images))
     ids, boxes = found.image_ids[~found.difficult], found.boxes[~found.difficult]
     return {image.id: outward(boxes[ids == image.id], image.width, image.height) for image in images}
+
+
+def with_map(raw: np.ndarray, row: np.ndarray | None, image: Image) -> np.ndarray:
+    """Return raw boxes int16 [M, 4] after those of the encoder's map, each once.
+
+    row: of ``orl.encoder.EncoderNetwork.map_boxes``, None if the settings do not use the map.
+    """
+    if row is None:
+        return raw
+    return each_once(np.concatenate([in_pixels(row, image.width, image.height), raw]))
 
 
 def image_seed(path: str) -> int:

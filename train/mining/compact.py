@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from orl_explorer.db.encoders import encoder_named
+from orl_explorer.orl.map_boxes import MOST
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES
 from orl_explorer.train.files import said_plainly
 from orl_explorer.train.mining.embeddings import Embeddings, FeatureKind, part_paths
@@ -36,6 +37,7 @@ def compact(workspace: Workspace, encoder: str, progress: Progress | None = None
         "images": row.image_features,
         "rois": row.roi_features,
         "attention-and-looks": ATTENTION_PLANES * ATTENTION_CELLS**2,
+        "map-boxes": 4 * MOST,
     }
     folders = [workspace.embeddings / row.name / ("" if p == "fp32" else p) for p in get_args(Precision)]
     todo = [(folder, path) for folder in folders for path in part_paths(folder)]

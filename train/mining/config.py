@@ -16,6 +16,7 @@ RankedBy = Literal["search", "objectness"]
 ScoredBy = Literal["contrast", "layout"]
 NeighborSearch = Literal["exact", "cells"]
 
+OWN_SOURCES = ("search", "map", "search+map", "annotations")  # of raw boxes; other names are of imported proposals
 RAW = "Raw boxes, precision and search"  # heading of settings that may require computing the whole dataset again
 
 
@@ -187,11 +188,17 @@ class MineConfig(Settings):
     proposals: str = setting(
         "search",
         min_length=1,
-        help="Source of raw boxes: search (selective search), annotations, or the name of imported proposals",
+        help="Source of raw boxes: search (selective search), map (likely objects on the encoder's own map), "
+        "search+map (both), annotations, or the name of imported proposals",
         label="Raw boxes",
         term="proposals",
         url="props",
-        words={"search": "selective search", "annotations": "annotated boxes"},
+        words={
+            "search": "selective search",
+            "map": "encoder's map",
+            "search+map": "search and map",
+            "annotations": "annotated boxes",
+        },
         group=RAW,
     )
     proposal_scale: float = setting(
@@ -284,14 +291,26 @@ class MineConfig(Settings):
         return self.min_similarity > -1 or self.consistent_only or self.distinct_iou < 1
 
     @property
+    def searches(self) -> bool:
+        """Whether raw boxes come from selective search, alone or with others."""
+        return self.proposals in ("search", "search+map")
+
+    @property
+    def maps_boxes(self) -> bool:
+        """Whether raw boxes come from the encoder's map, alone or with others. They belong to the encoder."""
+        return self.proposals in ("map", "search+map")
+
+    @property
     def method(self) -> str:
-        """Name of the proposals that these settings filter."""
-        match self.proposals:
-            case "search":
-                return proposal_method(self.proposal_scale, self.segment_size)
-            case "annotations":
-                return self.proposals
-        return imported_method(self.proposals)
+        """Name of the stored proposals that these settings filter. Nothing is stored as ``annotations`` or ``map``."""
+        if self.searches:
+            return proposal_method(self.proposal_scale, self.segment_size)
+        return self.proposals if self.proposals in OWN_SOURCES else imported_method(self.proposals)
+
+    @property
+    def raw(self) -> str:
+        """Name of the raw boxes, which differs wherever they do."""
+        return f"{self.method}+map" if self.searches and self.maps_boxes else self.method
 
 
 def imported_method(name: str) -> str:

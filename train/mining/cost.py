@@ -12,6 +12,7 @@ from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.runs.runs import latest_metrics, runs
 from orl_explorer.db.store import Store
 from orl_explorer.orl.architectures import FORWARD, UNKNOWN
+from orl_explorer.orl.map_boxes import MOST
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_COARSE, ATTENTION_PLANES, ATTENTION_SIZE, INPUT_SIZE
 from orl_explorer.orl.selective_search.readiness import is_compiled
 from orl_explorer.train.mining.config import MineConfig
@@ -23,12 +24,16 @@ SEARCHED = {OPENCV: 1.0, COMPILED: 7.0}  # photos per second and core by selecti
 MATCHED = 125.0  # photos per second for everything else, see docs/performance.md
 ROW = 46  # bytes of a row of roi, candidate or pair in a store of COCO's size
 BOX = 8  # bytes of a raw box
-MAP = (1 + ATTENTION_COARSE**2) * (ATTENTION_SIZE / INPUT_SIZE) ** 2  # cost of an attention map, in RoIs
+ONE_PASS = (ATTENTION_SIZE / INPUT_SIZE) ** 2  # cost of a whole photo's map, in RoIs
+MAP = (1 + ATTENTION_COARSE**2) * ONE_PASS  # of an attention map
 
 
 @dataclass(frozen=True)
 class MiningWork:
-    """Work of a mining run: photos to match; proposals, attention maps and RoIs to compute; rows to write."""
+    """Work of a mining run: photos to match; what to compute and to write.
+
+    To compute: proposals by selective search, attention maps, RoIs, and boxes on maps, of so many photos.
+    """
 
     photos: int
     proposals: int
@@ -36,6 +41,7 @@ class MiningWork:
     rois: int
     rows: int
     raw_boxes: int
+    map_boxes: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,14 @@ def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: Mi
     embedding = _rate(store, [r for r in mined if r.encoder_id == encoder.id and _same(r, config, "precision")], ROIS)
     searched = [r for r in mined if _same(r, config, "proposal_scale") and _same(r, config, "segment_size")]
     searching = _rate(store, searched, proposals_metric())
-    operations, as_rois = _operations(encoder)
-    embed = (work.rois + as_rois * work.maps) / (embedding or ASSUMED * cores / operations)
+    operations, map_cost, pass_cost = _operations(encoder)
+    as_rois = work.rois + map_cost * work.maps + pass_cost * work.map_boxes
+    embed = as_rois / (embedding or ASSUMED * cores / operations)
     search = work.proposals / (searching or SEARCHED[proposals_metric()] * cores / config.proposal_scale**2)
     decisive = embedding if embed >= search else searching
-    nothing_long = not work.rois and not work.maps and not work.proposals
+    nothing_long = not (work.rois or work.maps or work.map_boxes or work.proposals)
     features = work.rois * (4 * encoder.roi_features + 8) + work.maps * (4 * ATTENTION_PLANES * ATTENTION_CELLS**2 + 8)
+    features += work.map_boxes * (16 * MOST + 8)
     return MiningCost(
         seconds=embed + search + work.photos / MATCHED,
         measured=nothing_long or decisive is not None,
@@ -74,18 +82,21 @@ def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: Mi
     )
 
 
-def _operations(encoder: Encoder) -> tuple[float, float]:
-    """Return the 10^9 operations of a RoI, and the cost of an attention map in RoIs: from a table, or counted."""
+def _operations(encoder: Encoder) -> tuple[float, float, float]:
+    """Return the 10^9 operations of a RoI, and the cost in RoIs of an attention map and of one pass of a whole photo.
+
+    From a table, or counted.
+    """
     known = LITE if "lite0" in encoder.architecture else FORWARD.get(encoder.architecture)
     if known is not None and encoder.reading is None:
-        return known, MAP
+        return known, MAP, ONE_PASS
     if encoder.kind == VECTORS:
-        return FORWARD[UNKNOWN], MAP
+        return FORWARD[UNKNOWN], MAP, ONE_PASS
     return _counted(encoder.architecture, json.dumps(encoder.reading))
 
 
 @lru_cache(maxsize=16)  # a page asks again at every change of any setting
-def _counted(architecture: str, stored: str) -> tuple[float, float]:
+def _counted(architecture: str, stored: str) -> tuple[float, float, float]:
     from orl_explorer.orl.measured import FAILURES
     from orl_explorer.orl.operations import of_reading
     from orl_explorer.orl.reading import Reading, rounded
@@ -98,8 +109,8 @@ def _counted(architecture: str, stored: str) -> tuple[float, float]:
             architecture, None if read is None else reading, (reading.crop_size, reading.photo_size, coarse)
         )
     except FAILURES:  # its library is missing, which the run says
-        return FORWARD[UNKNOWN], MAP
-    return crop, (photo + small) / crop
+        return FORWARD[UNKNOWN], MAP, ONE_PASS
+    return crop, (photo + small) / crop, photo / crop
 
 
 def proposals_metric() -> str:

@@ -49,6 +49,14 @@ def map_attention(
     return _add_photos(features, each, images, photos, progress, place or Here())
 
 
+def map_boxes(
+    features: Features, images: list[Image], photos: Photos, progress: Progress, place: WorkPlace | None = None
+) -> list[Image]:
+    """Compute the boxes on the encoder's maps of photos that are not on disk yet. Returns the images that have them."""
+    each = _OfPhoto("Finding boxes on maps", "Boxes on maps", features.map_boxes, "boxes")
+    return _add_photos(features, each, images, photos, progress, place or Here())
+
+
 def embed_rois(
     workspace: Workspace,
     set_id: int,

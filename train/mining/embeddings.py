@@ -23,7 +23,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish, said_plainly
 from orl_explorer.train.mining.part_files import PartFile
 
-FeatureKind = Literal["images", "rois", "attention-and-looks", "train", "test"]
+FeatureKind = Literal["images", "rois", "attention-and-looks", "map-boxes", "train", "test"]
 DTYPE = "<f4"  # half precision would save disk space but change the order of nearly equal pairs
 # Version of the keys and of the decoding of files. Features of another version are computed again; version 1 used ids
 # of the store as keys.
@@ -70,7 +70,7 @@ class _Index:
 
 
 class Embeddings:
-    """Rows of unit length by key; a row is written once and never changed.
+    """Rows by key, of unit length unless they are boxes; a row is written once and never changed.
 
     ``<kind>-2.vectors`` is little-endian float32 [n, D], ``<kind>-2.keys`` int64 [n], ``<kind>-2.json`` the header.
     Keys are written after their vectors are on disk, so a killed process may lose rows but never has wrong ones.

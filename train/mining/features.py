@@ -15,6 +15,7 @@ import PIL.Image
 
 from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.db.models import Image
+from orl_explorer.orl.map_boxes import MOST
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, UnreadableImage
 from orl_explorer.orl.reading import PLAIN, Reading
 from orl_explorer.train.encoders.vectors import refuse_vectors
@@ -93,6 +94,11 @@ class Features:
         return Embeddings(
             self.folder, "attention-and-looks", ATTENTION_PLANES * ATTENTION_CELLS**2, self._row.weights_sha256
         )
+
+    @cached_property
+    def map_boxes(self) -> Embeddings:
+        """Boxes that the maps of whole photos show: of each, x y w h as shares of the photo's sides."""
+        return Embeddings(self.folder, "map-boxes", 4 * MOST, self._row.weights_sha256)
 
     @property
     def precision(self) -> Precision:
@@ -200,6 +206,31 @@ class AttentionMaps(_OfPhotos):
     def missing(self, images: Sequence[Image], config: MineConfig) -> int:
         """Count the photos that need a forward pass."""
         return self._unknown(images) if config.needs_objectness else 0
+
+
+class MapBoxes(_OfPhotos):
+    """Boxes that the encoder's maps of photos show, for settings whose raw boxes they are."""
+
+    @property
+    def _stored(self) -> Embeddings:
+        return self._features.map_boxes
+
+    def _computed(self, photo: PIL.Image.Image) -> np.ndarray:
+        return self._features.encoder.map_boxes(self._features.reading.whole(photo)[None])
+
+    def get(self, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray | None]:
+        """Return rows for ``with_map`` by image id, None if the settings use none. Raises UserError."""
+        if not config.maps_boxes:
+            return dict.fromkeys((image.id for image in images), None)
+        return {**self._rows(images)}
+
+    def unstored(self, keys: np.ndarray) -> int:
+        """Count the photos without a row on disk. keys: int64 [n], of photos."""
+        return self._stored.missing(keys)
+
+    def missing(self, images: Sequence[Image], config: MineConfig) -> int:
+        """Count the photos that need a forward pass."""
+        return self._unknown(images) if config.maps_boxes else 0
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from orl_explorer.train.settings import Precision
 if TYPE_CHECKING:  # imports torch
     from orl_explorer.orl.encoder import EncoderNetwork
 
-FeatureOf = Literal["images", "attention", "rois"]
+FeatureOf = Literal["images", "attention", "boxes", "rois"]
+WHOLE = ("attention", "boxes")  # what is computed of whole photos at the size of attention
 READERS = 2  # threads that decode photos and cut crops
 
 
@@ -69,7 +70,7 @@ def passes(
     encoder: returns the network; called with the first batch. reading: what it sees of a photo. batch: crops per pass.
     lost: gets the reasons why photos could not be read, by image id.
     """
-    at_once = max(2, batch // 8) if view == "attention" else batch  # eight times the pixels of a crop
+    at_once = max(2, batch // 8) if view in WHOLE else batch  # eight times the pixels of a crop
 
     def inputs(shot: Shot) -> list[tuple[int, str, np.ndarray]]:
         try:
@@ -94,7 +95,7 @@ def cut(view: FeatureOf, photo: PIL.Image.Image, shot: Shot, reading: Reading) -
     """Return the network's input for each row of a photo, uint8 [S, S, 3]."""
     if view == "images":
         return [reading.photo(photo)]
-    if view == "attention":
+    if view in WHOLE:
         return [reading.whole(photo)]
     assert shot.boxes is not None
     return [reading.crop(photo, box) for box in shot.boxes]
@@ -104,6 +105,8 @@ def forward(view: FeatureOf, encoder: EncoderNetwork, pixels: np.ndarray) -> np.
     """Return the rows of a batch: uint8 [B, S, S, 3] -> float32 [B, D]."""
     if view == "images":
         return encoder.embed_images(pixels)
+    if view == "boxes":
+        return encoder.map_boxes(pixels)
     return encoder.attention(pixels) if view == "attention" else encoder.embed_rois(pixels)
 
 

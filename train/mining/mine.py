@@ -26,11 +26,11 @@ from orl_explorer.orl.matching import Rows, nearest_neighbors
 from orl_explorer.train.encoders.precision import refuse_precision
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import leave_out, lost_as, present_or_stored
-from orl_explorer.train.mining.candidates import Described, candidates, describe, match, raw_boxes, searches
-from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.candidates import Described, candidates, describe, match, raw_boxes, searches, with_map
+from orl_explorer.train.mining.config import OWN_SOURCES, MineConfig
 from orl_explorer.train.mining.cost import proposals_metric
 from orl_explorer.train.mining.duplicates import standing_for
-from orl_explorer.train.mining.embed import BLOCK, embed_images, embed_rois, map_attention
+from orl_explorer.train.mining.embed import BLOCK, embed_images, embed_rois, map_attention, map_boxes
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.mining.forward import batched
 from orl_explorer.train.mining.place import Here, WorkPlace
@@ -75,7 +75,7 @@ def _check_proposals(workspace: Workspace, dataset: Dataset, config: MineConfig)
     if config.proposals == "annotations":
         if not dataset.annotation_count:
             raise UserError(f"The photos of '{dataset.name}' have no annotations. Ingest them with annotations.")
-    elif config.proposals != "search":
+    elif config.proposals not in OWN_SOURCES:
         ids = [image.id for image in usable_images(workspace.store, dataset.id)]
         missing = len(write.missing_proposals(workspace.store, ids, config.method))
         if missing:
@@ -175,10 +175,12 @@ def search_and_embed(
         kept = embed_images(features, part, photos, told, place)
         if config.needs_objectness:
             kept = map_attention(features, kept, photos, told, place)
+        if config.maps_boxes:
+            kept = map_boxes(features, kept, photos, told, place)
         filter_rois(workspace, set_id, features, kept, config, told)
         return embed_rois(workspace, set_id, features, kept, photos, told, place)
 
-    overlap = place.overlaps(features) and config.proposals == "search"
+    overlap = place.overlaps(features) and config.searches
     count = len(images) // PART if overlap else 1
     if count <= 1:
         kept = embedded(proposed(images, progress), progress)
@@ -208,8 +210,8 @@ def propose_missing(
     workspace: Workspace, images: list[Image], photos: Photos, config: MineConfig, place: WorkPlace, progress: Progress
 ) -> list[Image]:
     """Compute missing proposals if the settings use selective search. Returns the images that could be read."""
-    if config.proposals != "search":
-        progress.log(f"Raw boxes: {config.method}.")
+    if not config.searches:
+        progress.log(f"Raw boxes: {config.raw}.")
         return images
     missing = set(write.missing_proposals(workspace.store, [i.id for i in images], config.method))
     todo = [i for i in images if i.id in missing]
@@ -252,12 +254,15 @@ def filter_rois(
     for start in range(0, len(todo), BLOCK):
         block = todo[start : start + BLOCK]
         raw = raw_boxes(workspace.store, block, config)
-        maps = features.attention.get(photo_keys(block)) if config.needs_objectness else [None] * len(block)
+        keys, none = photo_keys(block), [None] * len(block)
+        maps = features.attention.get(keys) if config.needs_objectness else none
+        boxes = features.map_boxes.get(keys) if config.maps_boxes else none
         batch = []
-        for image, attention in zip(block, maps, strict=True):
-            found = candidates(image, raw[image.id], config, attention)
+        for image, attention, row in zip(block, maps, boxes, strict=True):
+            own = with_map(raw[image.id], row, image)
+            found = candidates(image, own, config, attention)
             kept, objectness = found.filtered, found.objectness if config.needs_objectness else None
-            batch.append(write.CandidateRows(image.id, kept.boxes, len(raw[image.id]), kept.fallback, objectness))
+            batch.append(write.CandidateRows(image.id, kept.boxes, len(own), kept.fallback, objectness))
         write.add_candidates(workspace.store, set_id, batch)
         progress.advance(len(block))
 

@@ -6,7 +6,7 @@ All machines agree on the parts: photos in the order of their paths and digests,
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,12 +18,13 @@ import numpy as np
 from orl_explorer.db.models import Dataset, Encoder, Image
 from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets import write
+from orl_explorer.orl.map_boxes import MOST
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, file_digest
 from orl_explorer.train.encoders.precision import refuse_precision
 from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import refuse_missing_root
-from orl_explorer.train.mining.candidates import candidates, raw_boxes, searches
+from orl_explorer.train.mining.candidates import candidates, raw_boxes, searches, with_map
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.embed import shot_of
 from orl_explorer.train.mining.embeddings import DTYPE, VERSION
@@ -44,8 +45,19 @@ EMBEDDING = (  # settings on which features and the RoIs to embed depend
     *("scored_by", "fallback", "proposals", *SEARCH, "precision", "object_weight"),
 )
 BOXES = {"boxes": RowLayout("<i2", 4)}
+DOING = {
+    "images": "Embedding photos",
+    "attention": "Computing attention maps",
+    "boxes": "Finding boxes on maps",
+    "rois": "Embedding RoIs",
+}
 LOST = -1  # number of boxes of a photo that could not be read
-KINDS: dict[FeatureOf, str] = {"images": "images", "attention": "attention-and-looks", "rois": "rois"}
+KINDS: dict[FeatureOf, str] = {
+    "images": "images",
+    "attention": "attention-and-looks",
+    "boxes": "map-boxes",
+    "rois": "rois",
+}
 
 
 @dataclass(frozen=True)
@@ -160,8 +172,9 @@ def embed_part(
     images, photos = _photos_of(workspace, dataset, part)
     source = _Boxes(workspace, config, images, boxes)
     features = Features(workspace, encoder, device, config.precision)
-    views: list[FeatureOf] = ["images", "attention", "rois"] if config.needs_objectness else ["images", "rois"]
-    widths = {"images": encoder.image_features, "attention": ATTENTION_PLANES * ATTENTION_CELLS**2}
+    used = {"images": True, "attention": config.needs_objectness, "boxes": config.maps_boxes, "rois": True}
+    views = [view for view in KINDS if used[view]]
+    widths = {"images": encoder.image_features, "attention": ATTENTION_PLANES * ATTENTION_CELLS**2, "boxes": 4 * MOST}
     layouts = {KINDS[view]: RowLayout(DTYPE, widths.get(view, encoder.roi_features)) for view in views}
     described = _described("features", dataset, part) | {
         "settings": {name: getattr(config, name) for name in EMBEDDING} | {"keys": VERSION},
@@ -186,13 +199,13 @@ class _Boxes:
     ) -> None:
         self._store, self._config = workspace.store, config
         self._in_file: dict[PhotoKey, np.ndarray] = {}
-        if files and config.proposals != "search":
+        if files and not config.searches:
             raise UserError(f"Files of boxes hold selective search, but the proposals are {config.proposals}.")
         asked = {photo_key(image) for image in images}
         for file in files:
             self._in_file |= _boxes_of(PartFile.read(file), config, asked)
         missing = [image for image in images if photo_key(image) not in self._in_file]
-        if config.proposals != "annotations":
+        if config.proposals not in ("annotations", "map"):
             lacking = {*write.missing_proposals(workspace.store, [image.id for image in missing], config.method)}
             missing = [image for image in missing if image.id in lacking]
             if missing:
@@ -244,14 +257,14 @@ class _Maker:
         readable = [image for number, image in enumerate(self.images) if number not in self.writing.lost]
         if view == "rois":
             shots = self._rois(readable, have, boxes, config)
-            name, total = "Embedding RoIs", len(readable)
+            total = len(readable)
         else:
             missing = {
                 key: i for key, i in zip(photo_keys(readable).tolist(), readable, strict=True) if key not in have
             }
             shots = (shot_of(image, self.photos, np.array([key])) for key, image in missing.items())
-            name, total = "Embedding photos" if view == "images" else "Computing attention maps", len(missing)
-        self.progress.phase(name, total)
+            total = len(missing)
+        self.progress.phase(DOING[view], total)
         told = Progress() if view == "rois" else self.progress  # its photos are counted, not its rows
         failed: dict[int, str] = {}
         keys, rows = list[np.ndarray](), list[np.ndarray]()
@@ -276,24 +289,29 @@ class _Maker:
 
     def _rois(self, images: list[Image], have: set[int], source: _Boxes, config: MineConfig) -> Iterator[Shot]:
         """Yield the RoIs that mining would filter, without those that have a row."""
-        maps: Mapping[int, int] = {}
-        if config.needs_objectness:
-            maps = {key: row for row, key in enumerate(self.writing.notes(KINDS["attention"]))}
+        maps, map_boxes = self._written("attention", config.needs_objectness), self._written("boxes", config.maps_boxes)
         for block in batched(images, BLOCK):
             raw = source.of(block)
-            where = self.writing.section(KINDS["attention"]) if config.needs_objectness else None
             for image in block:
                 self.progress.advance()
                 own = raw[image.id]
                 if own is None:
                     continue  # it could not be read when it was searched: mining says so
-                attention = None if where is None else np.asarray(where[maps[image.digest or 0]])
-                found = candidates(image, own, config, attention).filtered.boxes
+                own = with_map(own, map_boxes(image), image)
+                found = candidates(image, own, config, maps(image)).filtered.boxes
                 keys = roi_keys(image.digest or 0, found)
                 new = np.array([key not in have for key in keys.tolist()], bool)
                 have.update(keys.tolist())
                 if new.any():
                     yield shot_of(image, self.photos, keys[new], found[new])
+
+    def _written(self, view: FeatureOf, used: bool) -> Callable[[Image], np.ndarray | None]:
+        """Return what gives a photo's row of a section that is complete, or None if it is not used."""
+        if not used:
+            return lambda image: None
+        rows = {key: row for row, key in enumerate(self.writing.notes(KINDS[view]))}
+        section = self.writing.section(KINDS[view])
+        return lambda image: np.asarray(section[rows[image.digest or 0]])
 
 
 def _photos_of(workspace: Workspace, dataset: Dataset, part: Part) -> tuple[list[Image], Photos]:

@@ -15,7 +15,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.mining.by_vectors import refuse_settings, settings_by
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
-from orl_explorer.train.mining.features import AttentionMaps, BoxFeatures, Features
+from orl_explorer.train.mining.features import AttentionMaps, BoxFeatures, Features, MapBoxes
 from orl_explorer.train.mining.sample import draw_sample
 from orl_explorer.train.mining.trial import Found, Trial
 from orl_explorer.train.photos import Photos
@@ -68,9 +68,9 @@ def sweep(
     drawn = draw_sample(workspace, dataset, features, most, sample, seed, only)
     photos = Photos.of(workspace.store, drawn.dataset.id)
     vectors = BoxFeatures(features, photos)
-    trial = Trial(workspace, drawn, vectors, AttentionMaps(features, photos))
+    trial = Trial(workspace, drawn, vectors, AttentionMaps(features, photos), MapBoxes(features, photos))
     for config in {config.method: config for _, config in cells}.values():
-        if config.proposals == "search":
+        if config.searches:
             trial.search(config.model_copy(update={"neighbors": most}), progress)
     found = dict(try_all(trial, [config for _, config in cells], embed=True, progress=progress))
     progress.log(f"RoIs embedded for this sweep: {vectors.embedded}.")
@@ -90,7 +90,7 @@ def try_all(
     progress = progress or Progress()
     same_boxes: dict[tuple[BoxRules, str, str, str], list[MineConfig]] = {}
     for config in configs:
-        same_boxes.setdefault((config.rules, config.method, config.ranked_by, config.scored_by), []).append(config)
+        same_boxes.setdefault((config.rules, config.raw, config.ranked_by, config.scored_by), []).append(config)
     progress.phase("Sweeping", len(same_boxes) * len(trial.sample.queries))
     for some in same_boxes.values():
         yield from zip(some, trial.find_all(some, embed=embed, progress=progress), strict=True)

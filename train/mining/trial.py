@@ -18,9 +18,9 @@ from orl_explorer.orl.matching import Pairs, cosines
 from orl_explorer.orl.measure.quality import Measures, Mined, with_labels, without_labels
 from orl_explorer.orl.objectness import sparseness
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.mining.candidates import Traits, candidates, choose_pairs, raw_boxes, searches, traits
+from orl_explorer.train.mining.candidates import Traits, candidates, choose_pairs, raw_boxes, searches, traits, with_map
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures
+from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures, MapBoxes
 from orl_explorer.train.mining.propose import propose_all
 from orl_explorer.train.mining.quality import as_objects
 from orl_explorer.train.mining.sample import Sample
@@ -65,9 +65,11 @@ class _Judged:
 class Trial:
     """Tries settings on a sample. Not thread-safe."""
 
-    def __init__(self, workspace: Workspace, sample: Sample, vectors: BoxFeatures, attention: AttentionMaps) -> None:
+    def __init__(
+        self, workspace: Workspace, sample: Sample, vectors: BoxFeatures, attention: AttentionMaps, boxes: MapBoxes
+    ) -> None:
         self.sample = sample  # may be replaced by one of the same queries with more neighbours
-        self._workspace, self._vectors, self._attention = workspace, vectors, attention
+        self._workspace, self._vectors, self._attention, self._boxes = workspace, vectors, attention, boxes
         self._raw: dict[tuple[str, int], np.ndarray] = {}
         self._objectness: dict[tuple[str, int, str], np.ndarray] = {}  # of raw boxes by its kind, NaN if not computed
         self._annotated: dict[int, AnnotatedObjects] = {}  # of the photos that K uses
@@ -92,7 +94,7 @@ class Trial:
     def search(self, config: MineConfig, progress: Progress) -> None:
         """Find raw boxes of the photos that have none, and keep them in memory. Raises Stopped, UserError."""
         images = self.unsearched(config)
-        if config.proposals != "search":
+        if not config.searches:
             self._read(config)
         progress.phase("Running selective search", len(images))
         photos = Photos.of(self._workspace.store, self.sample.dataset.id)
@@ -106,8 +108,16 @@ class Trial:
                 progress.advance()
 
     def unmapped(self, config: MineConfig) -> list[Image]:
-        """Return the photos that need a forward pass for attention before these settings can be tried."""
-        return [image for image in self._images(config) if self._attention.missing([image], config)]
+        """Return the photos that need a forward pass for attention or boxes before these settings can be tried."""
+        return [image for image in self._images(config) if self._unmapped(image, config)]
+
+    def map(self, image: Image, config: MineConfig) -> None:
+        """Compute what these settings need of a photo's map, and keep it in memory. Raises UserError."""
+        self._attention.get([image], config)
+        self._boxes.get([image], config)
+
+    def _unmapped(self, image: Image, config: MineConfig) -> bool:
+        return bool(self._attention.missing([image], config) or self._boxes.missing([image], config))
 
     def unembedded(self, config: MineConfig) -> list[Boxes]:
         """Return the candidates of photos in which some have no feature."""
@@ -188,16 +198,16 @@ class Trial:
         """Return the candidates of all photos that these settings use, by image id, in the order of ids."""
         self._read(config)
         images = self._images(config)
-        rules = (config.method, config.rules, config.ranked_by, config.scored_by, config.needs_objectness)
+        rules = (config.raw, config.rules, config.ranked_by, config.scored_by, config.needs_objectness)
         kept = {image.id: self._judged.get((image.id, *rules)) for image in images}
         found = {image_id: judged for image_id, judged in kept.items() if judged is not None}
         todo = [image for image in images if image.id not in found]
         if todo:
-            maps = self._attention.get(todo, config)
+            maps, boxes = self._attention.get(todo, config), self._boxes.get(todo, config)
         for image in todo:
-            raw = self._raw[config.method, image.id]
+            raw = with_map(self._raw[config.method, image.id], boxes[image.id], image)
             unknown = np.full(len(raw), np.nan, np.float32)
-            known = self._objectness.setdefault((config.method, image.id, config.scored_by), unknown)
+            known = self._objectness.setdefault((config.raw, image.id, config.scored_by), unknown)
             own = candidates(image, raw, config, maps[image.id], known)
             counts = own.filtered.counts() | {"fallback": int(own.filtered.fallback)}
             found[image.id] = _Judged(Boxes.of(own), counts)

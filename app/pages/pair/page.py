@@ -157,7 +157,7 @@ def _meanwhile(missing: MissingWork) -> AbstractContextManager[object]:
     if missing.searches:
         work.append(f"searching raw boxes of {plural(missing.searches, 'photo')}")
     if missing.maps:
-        work.append(f"computing attention maps of {plural(missing.maps, 'photo')}")
+        work.append(f"computing maps of {plural(missing.maps, 'photo')}")
     if missing.boxes > UNNOTICED:
         work.append(f"embedding {missing.boxes} new boxes")
     said = " and ".join(work)

@@ -118,7 +118,7 @@ def _confirm(place: Place, subject: PreviewSubject, image: Image, config: MineCo
 def _cost(subject: PreviewSubject, image: Image, config: MineConfig) -> str:
     """Describe the work of mining the whole dataset, judging by the photo on screen."""
     store, dataset = subject.workspace.store, subject.dataset
-    photos = [photo.id for photo in usable_images(store, dataset.id)] if config.proposals == "search" else []
+    photos = [photo.id for photo in usable_images(store, dataset.id)] if config.searches else []
     unsearched = len(write.missing_proposals(store, photos, config.method))
     searched = f"Selective search on {plural(unsearched, 'photo')}." if unsearched else "No selective search."
     [side] = preview.sides(subject, [image], config)

@@ -24,9 +24,15 @@ AFFECTED = ("tune-numbers", "tune-query", "tune-grid")  # fragments that depend 
 
 
 def panel_of(mined: CorrespondenceSet, dataset: Dataset, tuner: Tuner) -> MiningPanel:
-    """Return the panel of mining settings. Its choices of proposals are those that are stored."""
+    """Return the panel of mining settings. Its choices of proposals are those that are stored, and the map's."""
     imported = [method.removeprefix("imported:") for method in tuner.methods if method.startswith("imported:")]
-    raw: list[Value] = ["search", *(["annotations"] if dataset.annotation_count else []), *imported]
+    raw: list[Value] = [
+        "search",
+        "map",
+        "search+map",
+        *(["annotations"] if dataset.annotation_count else []),
+        *imported,
+    ]
     if tuner.subject.encoder.kind == VECTORS:  # no other boxes have a feature
         raw = [tuner.subject.encoder.name]
     return MiningPanel(mined, page="tune-", groups=GROUPS, more={"proposals": raw})

@@ -45,7 +45,8 @@ def show_numbers(tuner: Tuner, config: MineConfig) -> None:
         return
     unmapped = tuner.unmapped(tried)
     if unmapped:
-        text = f"These settings need attention maps. {plural(unmapped, 'photo')} of the sample have none yet."
+        needed = ["attention maps"] * tried.needs_objectness + ["boxes on maps"] * tried.maps_boxes
+        text = f"These settings need {' and '.join(needed)}. {plural(unmapped, 'photo')} of the sample have none yet."
         offer_work(tuner, "numbers", text, f"Map {plural(unmapped, 'photo')}", tuner.prepare([tried]))
         return
     found, now = tuner.find(tried), tuner.numbers(tried)

@@ -82,11 +82,13 @@ def _cost(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> str:
     ids = stored_ids(subject)
     unseen = max(0, photos - len(ids))
     proposals = 0
-    if config.proposals == "search":
+    if config.searches:
         proposals = len(write.missing_proposals(store, ids.tolist(), config.method)) + unseen
-    maps = 0
+    maps = boxed = 0
     if config.needs_objectness:
         maps = preview.set_attention(subject).unstored(digests_of(store, ids)) + unseen
+    if config.maps_boxes:
+        boxed = preview.set_map_boxes(subject).unstored(digests_of(store, ids)) + unseen
     work = MiningWork(
         photos=photos,
         proposals=proposals,
@@ -94,15 +96,17 @@ def _cost(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> str:
         rois=round(new * photos),
         rows=round((rois + new + pairs) * photos),
         raw_boxes=round(raw * proposals),
+        map_boxes=boxed,
     )
     cost = estimate_mining(store, subject.encoder, config, work)
     searched = (
         f"Selective search on {plural(proposals, 'photo')}"
         if proposals
-        else "No selective search: raw boxes are stored"
+        else f"No selective search{': raw boxes are stored' if config.proposals != 'map' else ''}"
     )
     embedded = f"embedding of about {plural(work.rois, 'RoI')}" if work.rois else "no embedding"
     mapped = f"; attention maps of {plural(maps, 'photo')}" if maps else ""
+    mapped += f"; boxes on the maps of {plural(boxed, 'photo')}" if boxed else ""
     source = "at the speed of earlier runs" if cost.measured else "a rough estimate: no earlier run was measured"
     how = "if all RoIs are new, as many as in the sample" if guessed else f"from {len(tuner.queries)} queries"
     return (
