@@ -27,7 +27,7 @@ def remember(patch: pytest.MonkeyPatch) -> None:
     """Search in a thread of this process, and compute no box and no feature twice."""
     patch.setattr(propose, "helpers", _thread)
     patch.setattr(propose, "selective_search", _searched)
-    for name in ("embed_images", "embed_rois", "attention"):
+    for name in ("embed_images", "embed_rois", "attention", "map_boxes"):
         patch.setattr(EncoderNetwork, name, _embedding(getattr(EncoderNetwork, name)))
 
 

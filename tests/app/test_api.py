@@ -284,6 +284,7 @@ def test_a_photo_or_an_encoder_that_cannot_be_used_is_one_sentence(scenes: Path,
         ((np.zeros((8, 8)), file), {}, r"A photo is a file, a PIL image, or an array uint8 \[H, W, 3\] of RGB."),
         ((file, file, "nothing"), {}, "'nothing' is not an encoder."),
         ((file, file, len), {"preset": "object"}, "A function has no attention map"),
+        ((file, file, len), {"proposals": "search+map"}, "A function has no map, so it shows no boxes."),
         ((file, file, lambda crops: crops), {}, "The encoder returned an array of shape"),
         ((file, file), {"proposals": "annotations"}, "Invalid value for proposals: annotations."),
         ((file, file), {"neighbour": 3}, "There is no setting 'neighbour'"),
@@ -298,6 +299,10 @@ def test_likely_objects_are_matched_by_the_encoders_attention(scenes: Path) -> N
     files = [scenes / "images" / f"scene-{number:03d}.jpg" for number in (0, 1)]
     found = orl.match_photos(*files, "random:resnet18", preset="object", precision="bf16")
     assert len(found.pairs) == max(1, int(0.5 * len(found.query_rois)))
+    on_map = orl.match_photos(*files, "random:resnet18", proposals="map")
+    both = orl.match_photos(*files, "random:resnet18", proposals="search+map", proposal_scale=0.5)
+    assert both.query_rois[0].tolist() == on_map.query_rois[0].tolist()
+    assert 0 < len(on_map.query_rois) < len(both.query_rois)
 
 
 def test_a_workspace_closes_and_one_for_reading_refuses_changes(place: orl.Workspace, scenes: Path) -> None:

@@ -105,10 +105,12 @@ def equal(one: list[tuple], other: list[tuple]) -> bool:
     [
         MINED,
         MINED.model_copy(update={"ranked_by": "objectness", "object_weight": 0.7, "max_rois": 8, "pair_ratio": 0.6}),
-        MINED.model_copy(update={"min_size": 60, "min_similarity": 0.3, "sparse_weight": 0.5}),
+        MINED.model_copy(
+            update={"proposals": "search+map", "min_size": 60, "min_similarity": 0.3, "sparse_weight": 0.5}
+        ),
         MINED.model_copy(update={"proposals": "annotations", "min_size": 20, "pair_ratio": 0.8}),
     ],
-    ids=["the set's settings", "objectness", "other thresholds", "annotations"],
+    ids=["the set's settings", "objectness", "other thresholds and boxes on maps", "annotations"],
 )
 def test_it_finds_what_a_set_with_the_photo_has(here: Workspace, add: Add, new_run: NewRun, config: MineConfig) -> None:
     known = "demo-starter"

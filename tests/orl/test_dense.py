@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 
+import cv2
 import numpy as np
 import pytest
 import timm
 import torch
 from torch.nn import functional as F
 
-from orl_explorer.orl.dense import Dense
+from orl_explorer.orl.dense import Dense, _LastAttention
 from orl_explorer.orl.encoder import EncoderNetwork
+from orl_explorer.orl.map_boxes import MOST, boxes_of_map
 from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES
 from orl_explorer.orl.reading import Choices, Reading
 from orl_explorer.orl.timm_dense import learned_from, plan_timm
@@ -115,6 +117,77 @@ def test_attention_has_the_same_cells_for_all(family: str) -> None:
     assert np.isfinite(found).all()
 
 
+def test_cells_of_a_vision_transformer_do_not_stand_out_by_their_norm() -> None:
+    assert {family: made(family).reading.salience for family in FAMILIES} == {
+        "class token": "class",
+        "registers": "class",
+        "rotary": "class",
+        "no class token": "degree",
+        "windows": "norm",
+        "one size": "norm",
+        "convolutions": "norm",
+    }
+    assert made("class token", Choices(layer=1, pooling="mean")).reading.salience == "class"
+    masked = plan_timm("timm:vit_base_patch16_224.mae", AS_IT_IS, SMALL)  # its class token learned nothing
+    assert masked.salience == "degree"
+
+
+@pytest.mark.parametrize("family", ["class token", "registers", "no class token"])
+def test_what_stands_out_is_seen_at_two_scales(family: str) -> None:
+    encoder, planes = made(family), []
+    backbone, side = encoder.backbone, encoder.reading.photo_size
+    assert isinstance(backbone, Dense)
+    whole = pixels(1, side, side)
+    images = encoder.normalise(whole)
+    coarse = {640: 256, 644: 252}[side]
+    for part in (images, F.interpolate(images, (coarse, coarse), mode="bilinear", antialias=True)):
+        if encoder.reading.salience == "class":
+            attended = backbone.attended(part)
+            assert attended is not None
+            plane = attended[0].detach().numpy()
+        else:
+            maps = backbone(part)[0].detach().double()
+            flat = (maps - maps.mean()).flatten(1)
+            alike = (flat.T @ flat > 0).sum(dim=1) - 1
+            plane = (1 - alike / (len(alike) - 1)).view(maps.shape[1:]).numpy()
+        plane = cv2.medianBlur(plane.astype(np.float32), 3)
+        planes.append(torch.from_numpy(plane / plane.mean())[None, None])
+    cells = (ATTENTION_CELLS,) * 2
+    both = F.adaptive_avg_pool2d(planes[0], cells) + F.interpolate(planes[1], cells, mode="bilinear")
+    found = encoder.attention(whole)[0, : ATTENTION_CELLS**2].reshape(cells)
+    np.testing.assert_allclose(found, F.normalize(both.flatten(), dim=0).view(cells) / 2**0.5, atol=1e-4)
+
+
+def test_a_token_that_stands_out_alone_is_no_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = made("class token")
+    backbone, images = encoder.backbone, encoder.normalise(pixels(2, 320, 320))
+    assert isinstance(backbone, Dense)
+    usual, of_first_token = backbone.attended(images), _LastAttention.of_first_token
+    assert usual is not None
+
+    def with_artefacts(self: _LastAttention, *shape: int, prefix: int) -> torch.Tensor | None:
+        found = of_first_token(self, *shape, prefix=prefix)
+        assert found is not None
+        found[:, 5, 7] = found[:, 15, 2] = found[:, 0, 19] = 100.0
+        return found
+
+    monkeypatch.setattr(_LastAttention, "of_first_token", with_artefacts)
+    assert float(backbone.salient(images)[1].max()) <= float(usual.max())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_map_shows_the_same_boxes_again(family: str) -> None:
+    encoder = made(family)
+    side = encoder.reading.photo_size
+    whole = pixels(2, side, side)
+    found = encoder.map_boxes(whole)
+    assert found.shape == (2, 4 * MOST)
+    np.testing.assert_array_equal(encoder.map_boxes(whole), found)
+    boxes = found.reshape(2, MOST, 4)
+    assert (boxes[:, 0, 2:] > 0).all() and (boxes[..., :2] + boxes[..., 2:] <= 1.00001).all()
+    np.testing.assert_array_equal(boxes[1], boxes_of_map(encoder._maps(whole)[1].numpy()))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_photo_of_any_aspect_has_a_map(family: str) -> None:
     encoder = made(family)
@@ -216,5 +289,9 @@ def test_a_reading_is_the_same_after_it_was_stored() -> None:
     reading = made("registers").reading
     assert Reading.of(reading.stored()) == reading
     assert Reading.of(None) == Reading()
+    assert "salience" in reading.stored() and "salience" not in made("convolutions").reading.stored()
+    before = {name: value for name, value in reading.stored().items() if name != "salience"}
+    assert Reading.of(before).salience == "norm"  # an encoder that was added before readings had one
+    assert Reading.of(before).stored() == before
     with pytest.raises(ValueError, match="does not say how the encoder is read"):
         Reading.of({"layer": 1})

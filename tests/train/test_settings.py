@@ -151,6 +151,14 @@ def test_a_mining_setting_is_the_rule_of_the_same_name() -> None:
     assert MineConfig(proposal_scale=0.5).method == "selective-search-fast@0.5"
     assert MineConfig(proposals="annotations").method == "annotations"
     assert MineConfig(proposals="coco").method == "imported:coco"
+    sources = [MineConfig(proposals=name) for name in ("search", "map", "search+map", "annotations", "coco")]
+    assert [(config.searches, config.maps_boxes, config.raw) for config in sources] == [
+        (True, False, "selective-search-fast@1"),
+        (False, True, "map"),
+        (True, True, "selective-search-fast@1+map"),
+        (False, False, "annotations"),
+        (False, False, "imported:coco"),
+    ]
 
 
 def test_texts_become_the_types_of_their_settings() -> None:

@@ -97,7 +97,7 @@ def import_vectors(
 
 def _known(workspace: Workspace, name: str, supervised: bool) -> Encoder | None:
     """Return the encoder of a name, if there is one. Raises UserError unless it is, or can be, imported vectors."""
-    if name.strip() in OWN_SOURCES or file_name(name) in OWN_SOURCES:
+    if file_name(name) in OWN_SOURCES:
         raise UserError(f"Invalid name for imported vectors: {name}. Choose another name.")
     row = find_encoder(workspace.store, name)
     if row is None:

@@ -201,7 +201,7 @@ def test_quality_of_pairs_is_that_of_a_sweep_with_boxes_of_the_store(
     from orl_explorer.train.mining.config import MineConfig
     from orl_explorer.train.mining.sweep import sweep
     from orl_explorer.train.workspace import open_workspace
-    from tests.named import evaluate
+    from tests.named import evaluate, evaluation
 
     shutil.copytree(mined_workspace.path, tmp_path / "mined")
     mined = open_workspace(tmp_path / "mined")
@@ -212,3 +212,6 @@ def test_quality_of_pairs_is_that_of_a_sweep_with_boxes_of_the_store(
     [cell] = sweep(mined, "demo", "starter", {}, base=base, sample=4)
     assert {name: row.summary[name] for name in cell.measures} == pytest.approx(cell.measures)
     assert row.data == "demo"
+    for source in ("map", "search+map"):
+        with pytest.raises(UserError, match="Pairs are compared among boxes that do not depend on the encoder"):
+            evaluation(mined, "starter", "demo", CorrespondenceConfig(proposals=source)).check(mined)

@@ -102,16 +102,17 @@ def test_three_parts_in_any_order_leave_nothing_to_compute(
     assert not (kept.parent / "rois-2.vectors").exists()
 
 
-def test_the_preset_object_has_its_attention_maps_in_the_parts(
+def test_the_preset_object_has_its_maps_in_the_parts(
     template: Path, copy: Callable, tmp_path: Path, new_run: Callable, stop_after: Callable
 ) -> None:
-    words = (*SEARCH, "--preset", "object", "--min-size", "32")
-    config = OBJECT.model_copy(update={"proposal_scale": 0.5, "min_size": 32, "neighbors": 3})
+    words = (*SEARCH, "--preset", "object", "--min-size", "32", "--proposals", "search+map")
+    changed = {"proposal_scale": 0.5, "min_size": 32, "neighbors": 3, "proposals": "search+map"}
+    config = OBJECT.model_copy(update=changed)
     plain, other, heard = copy(), copy(), stop_after()
     command(other, "import", "proposals", propose(template, tmp_path / "boxes", "1/1"))
     features = [embed(other.path, tmp_path / f"features-{i}", f"{i}/2", [], *words) for i in (1, 2)]
     assert "12 images, " in (said := command(other, "import", "features", *features).stdout)
-    assert said.rstrip().endswith(", 12 attention-and-looks.") or ", 12 attention-and-looks, " in said
+    assert ", 12 attention-and-looks, 12 map-boxes, " in said
     assert mined(other, config, new_run, heard) == mined(plain, config, new_run)
     assert [line for line in heard.lines if " reused: " in line and ": 0, " not in line] == []
 

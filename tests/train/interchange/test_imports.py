@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -257,8 +258,8 @@ def test_an_order_a_name_and_photos_are_needed(fresh: Workspace, listing: Path, 
     file = written(tmp_path, {"bbox": BOXES})
     with pytest.raises(UserError, match=r"does not hold exactly one annotations/\*.json. Name the COCO file"):
         import_proposals(fresh, file, "demo", "x")
-    for name in ("", "search", "annotations"):
-        with pytest.raises(UserError, match=f"Invalid name for imported proposals: {name}"):
+    for name in ("", "search", "annotations", "map", "search+map"):
+        with pytest.raises(UserError, match=f"Invalid name for imported proposals: {re.escape(name)}"):
             import_proposals(fresh, file, "demo", name, images=listing)
     with pytest.raises(UserError, match=r"file.json is not a COCO annotation file: it lists no images."):
         import_proposals(fresh, file, "demo", "x", images=file)

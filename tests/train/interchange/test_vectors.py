@@ -574,6 +574,7 @@ def test_names_that_imported_vectors_cannot_have(place: orl_explorer.Workspace, 
     for name, sentence in {
         "starter": "The encoder 'starter' has weights, which compute its features. Choose another name.",
         "search": "Invalid name for imported vectors: search. Choose another name.",
+        "map": "Invalid name for imported vectors: map. Choose another name.",
         "a/b": "Invalid name for an encoder: a/b. Use letters, digits, '-', '_' and '.'.",
     }.items():
         words = ("import", "features", file, "--dataset", "demo", "--encoder", name, "--workspace", workspace.path)

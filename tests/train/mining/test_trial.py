@@ -21,7 +21,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining import propose
 from orl_explorer.train.mining.candidates import candidates, raw_boxes
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures, Features
+from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures, Features, MapBoxes
 from orl_explorer.train.mining.quality import quality_of
 from orl_explorer.train.mining.sample import Sample, draw_sample, drawn, sample_of, saved
 from orl_explorer.train.mining.trial import Found, Trial
@@ -38,6 +38,7 @@ LARGE = MINED.model_copy(update={"min_size": 130, "max_iou": 0.6, "pair_ratio": 
 OBJECTS = MINED.model_copy(
     update={"ranked_by": "objectness", "object_weight": 0.7, "max_rois": 5, "pair_ratio": 0.5, "fallback": "image"}
 )
+ON_MAPS = OBJECTS.model_copy(update={"proposals": "search+map"})
 
 
 @pytest.fixture
@@ -62,7 +63,9 @@ def ready(workspace: Workspace, name: str, size: int = 12, seed: int = 0, most: 
     photos = Photos.of(workspace.store, row.dataset_id)
     vectors, attention = BoxFeatures(features, photos), AttentionMaps(features, photos)
     sample = sample_of(workspace, row, features.images, drawn(np.arange(1, 13), size, seed), most)
-    return Ready(Trial(workspace, sample, vectors, attention), vectors, attention, workspace)
+    return Ready(
+        Trial(workspace, sample, vectors, attention, MapBoxes(features, photos)), vectors, attention, workspace
+    )
 
 
 def equal(one: object, other: object) -> bool:
@@ -71,7 +74,7 @@ def equal(one: object, other: object) -> bool:
     return all(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f") for a, b in each)
 
 
-@pytest.mark.parametrize("config", [LARGE, OBJECTS], ids=["thresholds", "objectness"])
+@pytest.mark.parametrize("config", [LARGE, ON_MAPS], ids=["thresholds", "objectness, and boxes on maps"])
 def test_a_trial_finds_what_mining_with_its_settings_stores(
     mined: Workspace, new_run: NewRun, config: MineConfig
 ) -> None:
@@ -241,8 +244,15 @@ def test_settings_whose_raw_boxes_or_maps_are_not_there_are_told_apart(mined: Wo
     assert [image.id for image in tried.trial.unsearched(smaller)] == tried.trial.sample.ids(4).tolist()
     assert tried.trial.proposed(MINED.model_copy(update={"proposals": "annotations"}))
     assert tried.trial.unmapped(MINED) == []
-    narrow = OBJECTS.model_copy(update={"neighbors": 1})
-    assert [image.id for image in tried.trial.unmapped(narrow)] == tried.trial.sample.ids(1).tolist()
+    for config in (OBJECTS, ON_MAPS):
+        narrow = config.model_copy(update={"neighbors": 1})
+        assert [image.id for image in tried.trial.unmapped(narrow)] == tried.trial.sample.ids(1).tolist()
+    alone = ON_MAPS.model_copy(update={"proposals": "map", "proposal_scale": 0.7})
+    assert tried.trial.proposed(alone)  # whatever selective search has done
+    for image in tried.trial.unmapped(alone):
+        tried.trial.map(image, alone)
+    assert tried.trial.unmapped(alone) == []
+    assert not tried.trial.proposed(smaller.model_copy(update={"proposals": "search+map"}))
 
 
 def test_raw_boxes_are_searched_as_mining_would(mined: Workspace, new_run: NewRun) -> None:
