@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from orl_explorer.orl.architectures import HF, RESNETS, TIMM
 from orl_explorer.orl.backbones import Statistics, build_backbone, normalisation
 from orl_explorer.orl.heads import pool
-from orl_explorer.orl.map_boxes import degrees, products
+from orl_explorer.orl.map_boxes import centred, degrees
 from orl_explorer.orl.reading import Choices, Reading, rounded
 
 STAGES = 4  # of a ResNet
@@ -118,7 +118,7 @@ def norms(maps: Tensor) -> Tensor:
 def _unlike(maps: Tensor) -> Tensor:
     """Return the share of the other cells that each cell does not resemble: float [B, C, h, w] -> [B, h, w]."""
     cells = maps.flatten(2).transpose(1, 2).float().cpu().numpy()
-    alike = np.stack([degrees(products(each)) for each in cells])
+    alike = np.stack([degrees(each @ each.T) for each in map(centred, cells)])
     shares = 1 - alike / max(1, cells.shape[1] - 1)
     return torch.from_numpy(shares).to(maps.device, torch.float32).unflatten(1, maps.shape[2:])
 

@@ -1,8 +1,9 @@
 """Boxes of likely objects from an encoder's own map of a photo, without labels. Not in the paper.
 
-Seeds: the cell that resembles the fewest others begins an object, which grows by what resembles it and its like (LOST,
-Siméoni et al. 2021). Further objects are sought among the cells that are left. Merging: neighbouring regions are
-joined, the most alike first (Ward 1963), and the last ones give nested boxes.
+Cells are compared less the mean of the photo's cells: else nearly all cells of a network that ends in a ReLU are alike,
+and so are those of many vision transformers. Seeds: the cell that resembles the fewest others begins an object, which
+grows by what resembles it and its like (LOST, Siméoni et al. 2021). Further objects are sought among the cells that are
+left. Merging: neighbouring regions are joined, the most alike first (Ward 1963), and the last ones give nested boxes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import numpy as np
 
 from orl_explorer.orl.boxes import each_once, iou
 
+# These numbers, and the mean that is subtracted, were chosen on VOC07's train.txt, see docs/results.md. What is stored
+# depends on them: when one changes, so must the name of the stored rows (``train.mining.embeddings``).
 SEEDS = 3  # objects that are sought
-LEAST = 0.25  # share of cells, those of least degree, that may help a seed to grow
+LEAST = 0.4  # share of cells, those of least degree, that may help a seed to grow
 REGIONS = 16  # regions that are left when the first boxes are taken
 MOST = SEEDS + 2 * (REGIONS - 1)  # boxes of a photo
 SAME = 0.8  # IoU from which a box is left out for one before it
@@ -25,8 +28,8 @@ def boxes_of_map(features: np.ndarray) -> np.ndarray:
     Those of seeds come first, then regions, the largest merges first. Rows of zeros fill the rest.
     """
     shape = features.shape[1:]
-    cells = np.ascontiguousarray(features.reshape(len(features), -1).T, np.float32)
-    corners = [_bounds(mask) for mask in seeded_objects(products(cells), shape)]
+    cells = centred(np.ascontiguousarray(features.reshape(len(features), -1).T, np.float32))
+    corners = [_bounds(mask) for mask in seeded_objects(cells @ cells.T, shape)]
     corners += merged_regions(unit_rows(cells), shape).tolist()
     sides = np.array([shape[1], shape[0]] * 2, np.float64)
     shares = np.array(corners, np.float64).reshape(-1, 4) / sides
@@ -48,13 +51,9 @@ def in_pixels(found: np.ndarray, width: int, height: int) -> np.ndarray:
     return each_once(boxes[(boxes[:, 2:] > 0).all(axis=1)])
 
 
-def products(cells: np.ndarray) -> np.ndarray:
-    """Return the products of all cells, less the mean of the map: float32 [N, C] -> float32 [N, N].
-
-    Without subtracting it, features after a ReLU would have no negative product.
-    """
-    centred = cells - cells.mean(dtype=np.float64).astype(np.float32)
-    return centred @ centred.T
+def centred(cells: np.ndarray) -> np.ndarray:
+    """Return cells less their mean, float32 [N, C] both."""
+    return cells - cells.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def degrees(products: np.ndarray) -> np.ndarray:

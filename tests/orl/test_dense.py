@@ -147,7 +147,7 @@ def test_what_stands_out_is_seen_at_two_scales(family: str) -> None:
             plane = attended[0].detach().numpy()
         else:
             maps = backbone(part)[0].detach().double()
-            flat = (maps - maps.mean()).flatten(1)
+            flat = (maps - maps.mean(dim=(1, 2), keepdim=True)).flatten(1)
             alike = (flat.T @ flat > 0).sum(dim=1) - 1
             plane = (1 - alike / (len(alike) - 1)).view(maps.shape[1:]).numpy()
         plane = cv2.medianBlur(plane.astype(np.float32), 3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orl_explorer.orl import map_boxes
-from orl_explorer.orl.map_boxes import MOST, boxes_of_map, degrees, in_pixels, products, seeded_objects, unit_rows
+from orl_explorer.orl.map_boxes import MOST, boxes_of_map, centred, degrees, in_pixels, seeded_objects, unit_rows
 
 GROUND, THING, OTHER = 2.0, 0.0, 0.1
 
@@ -65,9 +65,9 @@ def test_shares_become_whole_pixels_each_box_once() -> None:
 
 
 def test_degrees_count_the_other_cells_alike() -> None:
-    cells = np.array([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]], np.float32)  # the mean of all numbers is 0.5
-    np.testing.assert_array_equal(products(cells), [[0.5, 0.0, -0.5], [0.0, 0.5, 0.0], [-0.5, 0.0, 0.5]])
-    assert degrees(products(cells)).tolist() == [0, 0, 0]
+    cells = np.array([[3.0, 1.0], [3.0, 0.0], [0.0, 2.0]], np.float32)
+    np.testing.assert_array_equal(centred(cells), [[1, 0], [1, -1], [-2, 1]])
+    assert degrees(centred(cells) @ centred(cells).T).tolist() == [1, 1, 0]
     assert degrees(np.array([[1, 2, -1], [2, 0, 3], [-1, 3, 0]])).tolist() == [1, 2, 1]
 
 
@@ -96,7 +96,7 @@ def slow_objects(similar: np.ndarray, high: int, wide: int, share: float, most: 
 @pytest.mark.parametrize("seed", range(5))
 def test_seeds_grow_as_in_plain_loops(seed: int) -> None:
     cells = np.random.default_rng(seed).normal(size=(42, 3)).astype(np.float32)
-    similar = products(cells).astype(np.float64)
+    similar = (centred(cells) @ centred(cells).T).astype(np.float64)
     found = [{tuple(cell) for cell in np.argwhere(mask).tolist()} for mask in seeded_objects(similar, (6, 7))]
     assert found == slow_objects(similar, 6, 7, map_boxes.LEAST, map_boxes.SEEDS)
     assert len(found) > 1
