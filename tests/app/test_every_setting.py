@@ -56,12 +56,7 @@ PICKED: dict[str, tuple[str, str, str, list[str]]] = {
     "ranked_by": ("--ranked-by", "ranked", "Order of raw boxes", ["search order", "likely objects"]),
     "scored_by": ("--scored-by", "scored", "Objectness by", ["contrast", "contrast and layout"]),
     "fallback": ("--fallback", "fall", "Photo without RoIs gets", ["first raw box", "whole photo"]),
-    "proposals": (
-        "--proposals",
-        "props",
-        "Raw boxes",
-        ["selective search", "encoder's map", "search and map", "annotated boxes"],
-    ),
+    "proposals": ("--proposals", "props", "Raw boxes", ["search", "map", "both", "annotated"]),
     "proposal_scale": ("--proposal-scale", "scale", "Selective search on photos of", ["full size", "× 0.5"]),
     "segment_size": (
         "--segment-size",

@@ -193,12 +193,7 @@ class MineConfig(Settings):
         label="Raw boxes",
         term="proposals",
         url="props",
-        words={
-            "search": "selective search",
-            "map": "encoder's map",
-            "search+map": "search and map",
-            "annotations": "annotated boxes",
-        },
+        words={"search": "search", "map": "map", "search+map": "both", "annotations": "annotated"},
         group=RAW,
     )
     proposal_scale: float = setting(
