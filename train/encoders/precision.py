@@ -13,5 +13,5 @@ def refuse_precision(encoder: Encoder, precision: Precision) -> None:
     if precision == "fp32-onnx" and encoder.reading is not None:
         raise UserError(
             f"Invalid value for precision: fp32-onnx. ONNX Runtime runs convolutional networks that are read in the "
-            f"default way, and '{encoder.name}' is a {encoder.architecture} read in its own. Use fp32."
+            f"default way, but '{encoder.name}' is a {encoder.architecture} read in its own way. Use fp32."
         )
