@@ -183,44 +183,16 @@ class PhotoFeatures(_OfPhotos):
         return self._unknown([image])
 
 
-class AttentionMaps(_OfPhotos):
-    """Attention maps of photos, for the objectness of their boxes."""
+class _ForSettings(_OfPhotos):
+    """What some settings need of photos, and others do not."""
 
-    @property
-    def _stored(self) -> Embeddings:
-        return self._features.attention
-
-    def _computed(self, photo: PIL.Image.Image) -> np.ndarray:
-        return self._features.encoder.attention(self._features.reading.whole(photo)[None])
+    @abstractmethod
+    def _needed(self, config: MineConfig) -> bool:
+        """Return whether settings need it."""
 
     def get(self, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray | None]:
-        """Return maps by image id, float32 [9 · h · w], or None if the settings use none. Raises UserError."""
-        if not config.needs_objectness:
-            return dict.fromkeys((image.id for image in images), None)
-        return {**self._rows(images)}
-
-    def unstored(self, keys: np.ndarray) -> int:
-        """Count the photos without a map on disk. keys: int64 [n], of photos."""
-        return self._stored.missing(keys)
-
-    def missing(self, images: Sequence[Image], config: MineConfig) -> int:
-        """Count the photos that need a forward pass."""
-        return self._unknown(images) if config.needs_objectness else 0
-
-
-class MapBoxes(_OfPhotos):
-    """Boxes that the encoder's maps of photos show, for settings whose raw boxes they are."""
-
-    @property
-    def _stored(self) -> Embeddings:
-        return self._features.map_boxes
-
-    def _computed(self, photo: PIL.Image.Image) -> np.ndarray:
-        return self._features.encoder.map_boxes(self._features.reading.whole(photo)[None])
-
-    def get(self, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray | None]:
-        """Return rows for ``with_map`` by image id, None if the settings use none. Raises UserError."""
-        if not config.maps_boxes:
+        """Return rows by image id, float32 [D], or None if the settings need none. Raises UserError."""
+        if not self._needed(config):
             return dict.fromkeys((image.id for image in images), None)
         return {**self._rows(images)}
 
@@ -230,7 +202,35 @@ class MapBoxes(_OfPhotos):
 
     def missing(self, images: Sequence[Image], config: MineConfig) -> int:
         """Count the photos that need a forward pass."""
-        return self._unknown(images) if config.maps_boxes else 0
+        return self._unknown(images) if self._needed(config) else 0
+
+
+class AttentionMaps(_ForSettings):
+    """Attention maps of photos, float32 [9 · h · w], for the objectness of their boxes."""
+
+    @property
+    def _stored(self) -> Embeddings:
+        return self._features.attention
+
+    def _computed(self, photo: PIL.Image.Image) -> np.ndarray:
+        return self._features.encoder.attention(self._features.reading.whole(photo)[None])
+
+    def _needed(self, config: MineConfig) -> bool:
+        return config.needs_objectness
+
+
+class MapBoxes(_ForSettings):
+    """Boxes that the encoder's maps of photos show, for ``with_map``."""
+
+    @property
+    def _stored(self) -> Embeddings:
+        return self._features.map_boxes
+
+    def _computed(self, photo: PIL.Image.Image) -> np.ndarray:
+        return self._features.encoder.map_boxes(self._features.reading.whole(photo)[None])
+
+    def _needed(self, config: MineConfig) -> bool:
+        return config.maps_boxes
 
 
 @dataclass(frozen=True)
