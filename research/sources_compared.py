@@ -3,8 +3,8 @@
     python research/sources_compared.py --workspace DIR --dataset voc07 --encoder starter --only val.txt
 
 Nothing has to be mined before, and nothing is stored. RoIs are those of a preset's filter; the lines without a preset
-measure raw boxes as they are. Prints a Markdown table. The time is that of one photo after another: selective search,
-the passes over the whole photo, and the filter, as far as a line needs them.
+measure raw boxes as they are. Prints a Markdown table. The time is the processor's, of all cores together: of selective
+search, the passes over the whole photo, and the filter, as far as a line needs them.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ T = TypeVar("T")
 
 
 class Clock:
-    """Milliseconds of each kind of work."""
+    """Milliseconds of processor time of each kind of work."""
 
     def __init__(self) -> None:
         self.spent: dict[str, float] = {}
 
     def of(self, work: str, do: Callable[[], T]) -> T:
         """Do some work and count its time."""
-        begun = time.perf_counter()
+        begun = time.process_time()
         made = do()
-        self.spent[work] = self.spent.get(work, 0.0) + 1000 * (time.perf_counter() - begun)
+        self.spent[work] = self.spent.get(work, 0.0) + 1000 * (time.process_time() - begun)
         return made
 
 
@@ -119,7 +119,7 @@ def main() -> None:
     found = [boxes_of(image, photos, features, clock) for image in images]
     ids = np.array([image.id for image in images], np.int64)
     objects = as_objects(annotated_objects(store, ids.tolist()), ids)
-    print("|", " | ".join(["boxes", "each photo", *MEASURES, "ms"]), "|")
+    print("|", " | ".join(["boxes", "each photo", *MEASURES, "CPU ms"]), "|")
     print("|---" * (len(MEASURES) + 3) + "|")
     for line in found[0]:
         mined = as_mined(images, [own[line] for own in found])
