@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 Fallback = Literal["first", "image"]
+GRID = 32  # cells per side of a photo, for the area that boxes cover
 TOGETHER = 32  # boxes whose overlaps with all later boxes are computed at once
 
 
@@ -64,6 +65,17 @@ class Filtered:
         """Return the number of raw boxes per verdict, and of candidates, by lower-case name."""
         tally = np.bincount(self.verdict, minlength=len(BoxVerdict))
         return {v.name.lower(): int(tally[v]) for v in BoxVerdict} | {"raw": len(self.verdict)}
+
+
+def lines_of_cells(boxes: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows and columns of a photo's ``GRID`` x ``GRID`` cells have their middle in boxes, bool [B, GRID].
+
+    boxes: [B, 4], x y w h, in pixels of the photo of width x height.
+    """
+    middles = (np.arange(GRID) + 0.5) / GRID
+    x, y, w, h = boxes.astype(float).T[:, :, None]
+    down = (y <= middles * height) & (middles * height < y + h)
+    return down, (x <= middles * width) & (middles * width < x + w)
 
 
 def each_once(boxes: np.ndarray) -> np.ndarray:

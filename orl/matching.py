@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+COVERS = 0.05  # least share of a photo that a RoI has to add to the area of its pairs
 Alike = tuple[np.ndarray, np.ndarray]  # which RoIs of two images are nearly the same, bool [B_q, B_q], [B_k, B_k]
 
 
@@ -42,22 +43,29 @@ def top_pairs(
     min_similarity: float = -1.0,
     bonus: np.ndarray | None = None,
     *,
+    min_worth: float = -np.inf,
     consistent_only: bool = False,
     alike: Alike | None = None,
+    cells: np.ndarray | None = None,
 ) -> Pairs:
     """Keep the largest entries of the similarity matrix M = Q K^T of two images' RoIs (Sec. 3.2).
 
     query: float32 [B_q, D], key: float32 [B_k, D], rows L2-normalised. A RoI may occur in several pairs.
     bonus: float32 [B_q, B_k], added to M to choose and order the pairs (not in the paper). Similarity, margin, cycle
     and the comparison with min_similarity use M alone.
+    min_worth: the least sum of an entry of M and its bonus (not in the paper).
     consistent_only: keep only pairs whose key has the query RoI as its most similar one (``Pairs.cycle``; not in the
     paper). Others are left out before the best are chosen, so that they take no place.
     alike: the RoIs of each image that are nearly the same. Of two pairs whose RoIs are alike in both images, only the
     better one is kept, and takes one place (not in the paper).
+    cells: bool [B_q, n], the cells of the query image that each RoI covers. After the largest entries, further ones are
+    kept until no RoI adds a share of ``COVERS`` of the cells to those of the pairs: each time the largest entry of the
+    RoI that adds most, even if it is less than min_worth (not in the paper).
     Equal entries are ordered row by row, so that the result does not depend on the sort.
     """
     matrix = cosines(query, key)
-    return largest(matrix, pair_ratio, min_similarity, bonus, consistent_only=consistent_only, alike=alike)
+    rules: dict[str, Any] = {"min_worth": min_worth, "consistent_only": consistent_only, "alike": alike, "cells": cells}
+    return largest(matrix, pair_ratio, min_similarity, bonus, **rules)
 
 
 def cosines(query: np.ndarray, key: np.ndarray) -> np.ndarray:
@@ -71,8 +79,10 @@ def largest(
     min_similarity: float = -1.0,
     bonus: np.ndarray | None = None,
     *,
+    min_worth: float = -np.inf,
     consistent_only: bool = False,
     alike: Alike | None = None,
+    cells: np.ndarray | None = None,
 ) -> Pairs:
     """Return the ``top_pairs`` of two images from their cosines, float32 [B_q, B_k]."""
     flat, count = matrix.ravel(), pair_count(pair_ratio, len(matrix))
@@ -80,34 +90,66 @@ def largest(
     if consistent_only:
         allowed = allowed[(matrix >= matrix.max(axis=0)).ravel()[allowed]]
     worth = (flat if bonus is None else flat + bonus.astype(np.float32, copy=False).ravel())[allowed]
-    if alike is not None:
-        return _measured(matrix, *_best_unlike(matrix.shape, allowed, worth, count, alike))
-    count = min(count, allowed.size)
-    if count:
-        at_least = np.flatnonzero(worth >= np.partition(worth, worth.size - count)[worth.size - count])
-        best = allowed[at_least[np.argsort(-worth[at_least], kind="stable")][:count]]
+    enough = worth >= min_worth
+    if alike is None:
+        best = _best(allowed[enough], worth[enough], count)
     else:
-        best = allowed
+        best = _best_unlike(_spread(matrix.shape, allowed[enough], worth[enough]), count, alike)
+    if cells is not None:
+        best = np.append(best, _covering(_spread(matrix.shape, allowed, worth), best, cells, alike))
     return _measured(matrix, *np.unravel_index(best, matrix.shape))
 
 
-def _best_unlike(
-    shape: tuple[int, ...], allowed: np.ndarray, worth: np.ndarray, count: int, alike: Alike
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and columns of the best entries, greedily, without those that are like a better one, int64 [n]."""
-    left, (queries, keys) = np.full(shape, -np.inf, np.float32), alike
-    left.ravel()[allowed] = worth
+def _best(allowed: np.ndarray, worth: np.ndarray, count: int) -> np.ndarray:
+    """Return those of the allowed entries that are worth most, best first, int64 [n]."""
+    count = min(count, allowed.size)
+    if not count:
+        return allowed[:0]
+    at_least = np.flatnonzero(worth >= np.partition(worth, worth.size - count)[worth.size - count])
+    return allowed[at_least[np.argsort(-worth[at_least], kind="stable")][:count]]
+
+
+def _spread(shape: tuple[int, ...], allowed: np.ndarray, worth: np.ndarray) -> np.ndarray:
+    """Return a matrix of what entries are worth, float32, -inf where they are not allowed."""
+    matrix = np.full(shape, -np.inf, np.float32)
+    matrix.ravel()[allowed] = worth
+    return matrix
+
+
+def _take(left: np.ndarray, here: int, alike: Alike | None) -> None:
+    """Strike an entry out of a matrix, with those that are like it."""
+    row, column = divmod(here, left.shape[1])
+    if alike is not None:
+        left[alike[0][row][:, None] & alike[1][column]] = -np.inf
+    left[row, column] = -np.inf
+
+
+def _best_unlike(left: np.ndarray, count: int, alike: Alike) -> np.ndarray:
+    """Return the best entries, greedily, without those that are like a better one, int64 [n]. left: is changed."""
     best: list[int] = []
     while len(best) < count:
         here = int(left.argmax())
-        row, column = divmod(here, shape[1])
-        if left[row, column] == -np.inf:
+        if left.flat[here] == -np.inf:
             break
         best.append(here)
-        left[queries[row][:, None] & keys[column]] = -np.inf
-        left[row, column] = -np.inf
-    rows, columns = np.unravel_index(np.array(best, np.int64), shape)
-    return rows, columns
+        _take(left, here, alike)
+    return np.array(best, np.int64)
+
+
+def _covering(left: np.ndarray, best: np.ndarray, cells: np.ndarray, alike: Alike | None) -> np.ndarray:
+    """Return the entries by which more cells are covered than by the best ones, int64 [n]. left: is changed."""
+    for here in best.tolist():
+        _take(left, here, alike)
+    covered = cells[best // left.shape[1]].any(axis=0)
+    found: list[int] = []
+    while True:
+        added = np.where(left.max(axis=1) > -np.inf, (cells & ~covered).mean(axis=1), 0.0)
+        row = int(added.argmax())
+        if added[row] < COVERS:
+            return np.array(found, np.int64)
+        found.append(row * left.shape[1] + int(left[row].argmax()))
+        covered |= cells[row]
+        _take(left, found[-1], alike)
 
 
 def measure_pairs(query: np.ndarray, key: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Pairs:

@@ -66,7 +66,7 @@ def read(workspace: Workspace, name: str, only: Path | None) -> list[Judged]:
         x, y, w, h = own.boxes.astype(float).T
         box = np.stack([np.log(w * h / image.width / image.height), np.log(w / h), x / image.width, y / image.height])
         seen = np.concatenate([vectors, box.T, box.T**2, own.objectness[:, None]], axis=1)
-        merit = describe(vectors, own.boxes, own.objectness, config).traits.merit
+        merit = describe(vectors, own.boxes, (image.width, image.height), own.objectness, config).traits.merit
         assert merit is not None, f"'{name}' was not mined by objectness."
         covers = object_classes(own.boxes, objects.boxes[here], objects.classes[here])
         judged.append(Judged(seen, merit, covers >= 0))

@@ -12,11 +12,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.mining.config import MINE_PRESETS, NO_MINIMUM
 from orl_explorer.train.mining.sweep import sweep
 from orl_explorer.train.workspace import open_workspace
 
-BEFORE: dict[str, Any] = {
+PAIRS: dict[str, Any] = {  # as the preset object chose them before
+    "object_weight": 0.1,
+    "sparse_weight": 0.25,
+    "pair_ratio": 0.5,
+    "min_worth": NO_MINIMUM,
+    "cover_photo": False,
+}
+BEFORE: dict[str, Any] = PAIRS | {
     "scored_by": "contrast",
     "object_weight": 0.25,
     "min_size": 96,
@@ -41,10 +48,14 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "… scored by layout, λ = 0.1": ("object", BEFORE | {"scored_by": "layout", "object_weight": 0.1}),
     "… 36 RoIs, spread after 16": ("object", BEFORE | SPREAD),
     "… 36 RoIs, spread after 16, min size 64": ("object", BEFORE | SPREAD | {"min_size": 64}),
-    "**object**: all of these": ("object", {}),
-    "object, λ = 0, μ = 0": ("object", {"object_weight": 0, "sparse_weight": 0}),
-    "object, μ = 0": ("object", {"sparse_weight": 0}),
-    "object, λ = 0.2": ("object", {"object_weight": 0.2}),
+    "… all of these": ("object", PAIRS | {"min_size": 64}),
+    "… min size 56": ("object", PAIRS),
+    "… λ = 0.2, μ = 0.5": ("object", PAIRS | {"object_weight": 0.2, "sparse_weight": 0.5}),
+    "… N = 0.7": ("object", {"min_worth": NO_MINIMUM, "cover_photo": False}),
+    "… min worth 0.8": ("object", {"cover_photo": False}),
+    "**object**: … cover the photo": ("object", {}),
+    "object, min worth 0.7": ("object", {"min_worth": 0.7}),
+    "object, min worth 0.9": ("object", {"min_worth": 0.9}),
     "object, N = 0.1": ("object", {"pair_ratio": 0.1}),
     "object, N = 0.1, distinct pairs": ("object", {"pair_ratio": 0.1, "distinct_iou": 0.5}),
     "object, consistent pairs only": ("object", {"consistent_only": True}),
@@ -78,16 +89,20 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path)
     parser.add_argument("--dataset", default="demo")
     parser.add_argument("--encoder", default="starter")
+    parser.add_argument("--precision", default="fp32", help="of the stored features")
     parser.add_argument("--only", type=Path, help="file that lists the photos to draw queries from")
     parser.add_argument("--sample", type=int, default=100)
+    parser.add_argument("--lines", nargs="+", help="texts of the lines to measure; by default all")
     arguments = parser.parse_args()
     workspace = open_workspace(arguments.workspace)
     names = arguments.only.read_text().split() if arguments.only else None
     print("|", " | ".join(["settings", *MEASURES]), "|")
     print("|---" * (len(MEASURES) + 1) + "|")
     for line, (preset, changes) in LINES.items():
+        if arguments.lines and not any(text in line for text in arguments.lines):
+            continue
         grid = {name: [value] for name, value in changes.items()}
-        base = MINE_PRESETS[preset]
+        base = MINE_PRESETS[preset].model_copy(update={"precision": arguments.precision})
         (cell,) = sweep(
             workspace, arguments.dataset, arguments.encoder, grid, base=base, sample=arguments.sample, only=names
         )

@@ -109,9 +109,11 @@ def match_photos(
     for photo in photos:
         found = _candidates(photo, network, config, seed)
         features = _embedded(photo, found.filtered.boxes, embed, reading)
-        sides.append((found.filtered.boxes, describe(features, found.filtered.boxes, found.objectness, config)))
+        sides.append(
+            (found.filtered.boxes, describe(features, found.filtered.boxes, photo.size, found.objectness, config))
+        )
     (query_rois, own), (key_rois, other) = sides
-    pairs = match(own, other, config)
+    pairs = match(own, other, config, nearest=True)
     columns: dict[str, np.ndarray] = {"query": pairs.query, "key": pairs.key, "similarity": pairs.similarity}
     columns |= {"margin": pairs.margin, "cycle": pairs.cycle}
     for side, boxes in (("query", query_rois[pairs.query]), ("key", key_rois[pairs.key])):

@@ -86,7 +86,7 @@ class Asked:
     def needs_all(self) -> bool:
         """Whether the boxes of all neighbours are needed, not only of the one on screen."""
         asks_for_matches = self.roi is not None and self.roi.side == "query" and not self.roi.rejected
-        return self.config.may_keep_fewer or asks_for_matches
+        return self.config.counts_vary or asks_for_matches
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
     def judged(q: int, k: int) -> Judgement | None:
         return verdicts.get((as_box(query.boxes[q]), key.image.id, as_box(key.boxes[k])))
 
-    kept = choose_pairs(similar, rois[0].traits, rois[1].traits, config)
+    kept = choose_pairs(similar, rois[0].traits, rois[1].traits, config, nearest=rank == 1)
     pairs = _ranked(kept, judged)
     selected, outside, refused = asked.pair, None, ""
     if selected and not (selected.q < len(query.boxes) and selected.k < len(key.boxes)):
@@ -261,7 +261,7 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
         roi=asked.roi,
         matches=_matches(subject, asked.roi, query, key, sides) if asked.roi else None,
         explained=_explained(subject, asked.roi, query, key, config) if asked.roi else "",
-        agreement=preview.agreement(subject, asked.image, key.image) if subject.approximate and held else None,
+        agreement=preview.agreement(subject, asked.image, key.image, rank) if subject.approximate and held else None,
         following=_following(subject, asked),
         missing=MissingWork(searches, unseen, maps, boxes),
     )
@@ -275,7 +275,7 @@ def _counted(
     config: MineConfig,
 ) -> tuple[RankedNeighbor, ...]:
     """Return all neighbours with their numbers of pairs. sides: those with boxes, by rank."""
-    totals = [preview.pair_total(subject, query, sides.get(n.rank), config) for n in found]
+    totals = [preview.pair_total(subject, query, sides.get(n.rank), n.rank, config) for n in found]
     return tuple(
         RankedNeighbor(n.rank, SeenPhoto.of(n.image), n.similarity, total)
         for n, total in zip(found, totals, strict=True)

@@ -24,7 +24,7 @@ from orl_explorer.orl.boxes import BoxRules, Filtered
 from orl_explorer.orl.matching import Pairs, nearest_to, pair_count
 from orl_explorer.train.mining import candidates
 from orl_explorer.train.mining.candidates import Described
-from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.config import NO_MINIMUM, MineConfig
 from orl_explorer.train.mining.features import (
     AttentionMaps,
     Boxes,
@@ -143,33 +143,40 @@ def features(subject: PreviewSubject, side: FilteredPhoto) -> np.ndarray:
     return box_features(subject).get(side.candidates)
 
 
-def agreement(subject: PreviewSubject, query: Image, key: Image) -> tuple[int, int]:
-    """Return how many of the set's pairs of two photos the approximation also finds, and how many there are."""
+def agreement(subject: PreviewSubject, query: Image, key: Image, rank: int) -> tuple[int, int]:
+    """Return how many of the set's pairs of two photos the approximation also finds, and how many there are.
+
+    rank: of the second among the neighbours of the first.
+    """
     config = MineConfig.of(subject.mined)
     one, other = sides(subject, [query, key], config)
     found = []
     for approximate in (False, True):
         way = replace(subject, approximate=approximate)
-        pairs = candidates.match(described_side(way, one, config), described_side(way, other, config), config)
+        rois = described_side(way, one, config), described_side(way, other, config)
+        pairs = candidates.match(*rois, config, nearest=rank == 1)
         found.append(set(zip(pairs.query.tolist(), pairs.key.tolist(), strict=True)))
     return len(found[0] & found[1]), len(found[0])
 
 
 def described_side(subject: PreviewSubject, side: FilteredPhoto, config: MineConfig) -> Described:
     """Return the features and merits of a photo's candidates. Embed those without a feature."""
-    return candidates.describe(features(subject, side), side.boxes, side.candidates.objectness, config)
+    size = side.image.width, side.image.height
+    return candidates.describe(features(subject, side), side.boxes, size, side.candidates.objectness, config)
 
 
-def pair_total(subject: PreviewSubject, query: Described, key: FilteredPhoto | None, config: MineConfig) -> int | None:
-    """Return the number of pairs of the query with a neighbour; None if it would need a forward pass.
+def pair_total(
+    subject: PreviewSubject, query: Described, key: FilteredPhoto | None, rank: int, config: MineConfig
+) -> int | None:
+    """Return the number of pairs of the query with a neighbour of this rank; None if it would need a forward pass.
 
     If every pair may be kept, the neighbour's boxes are not needed: N is a share of the query's RoIs.
     """
-    if not config.may_keep_fewer:
+    if not config.counts_vary:
         return pair_count(config.pair_ratio, len(query.features))
     if key is None or missing_boxes(subject, key):
         return None
-    return len(candidates.match(query, described_side(subject, key, config), config))
+    return len(candidates.match(query, described_side(subject, key, config), config, nearest=rank == 1))
 
 
 def ready(subject: PreviewSubject, side: FilteredPhoto) -> bool:
@@ -202,6 +209,9 @@ def refused(
     """Return the rule that keeps a pair out, whatever its rank; "" if there is none. similar: float32 [B_q, B_k]."""
     if similar[pair] < config.min_similarity:
         return f"below min similarity {config.min_similarity:g}"
+    bonus = candidates.bonus(query.traits.merit, key.traits.merit)
+    if NO_MINIMUM < config.min_worth > similar[pair] + (0 if bonus is None else bonus[pair]):
+        return f"below min worth {config.min_worth:g}"
     if config.consistent_only and similar[pair] < similar[:, pair[1]].max():
         return "its way back ends at another RoI"
     if query.traits.alike is not None and key.traits.alike is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orl_explorer.orl.boxes import area, iou, shared_area
+from orl_explorer.orl.boxes import GRID, area, iou, lines_of_cells, shared_area
 from orl_explorer.orl.duplicates import NEAR_DUPLICATE
 from orl_explorer.orl.measure.discovery import HIT, Overlaps, average_recall, corloc, mean_best_overlap
 
@@ -17,7 +17,6 @@ OBJECT_IOU = HIT  # a RoI with at least this IoU with an annotated object covers
 DISTINCT_IOU = 0.5  # two pairs of the same two photos with larger IoUs at both ends say the same
 PART_INSIDE = 0.7  # a RoI with at least this share inside one annotated box covers the object or a part of it
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-GRID = 32  # cells per side, for the area that RoIs cover
 BLOCK = 4096  # images per table of images by classes
 TOGETHER = 1 << 18  # pairs that are compared at once
 
@@ -272,14 +271,10 @@ def _per_image(mined: Mined, flags: np.ndarray) -> np.ndarray:
 
 def _area_coverage(mined: Mined, used: np.ndarray) -> float:
     """Return the share of the photos' area that lies in a RoI of a pair, on a grid of cells."""
-    cells = (np.arange(GRID) + 0.5) / GRID
     covered = 0
     for i in mined.queries:
-        width, height = mined.sizes[i]
         here = slice(*mined.start[i : i + 2])
-        x, y, w, h = mined.boxes[here][used[here]].astype(float).T[:, :, None]
-        across = (x <= cells * width) & (cells * width < x + w)
-        down = (y <= cells * height) & (cells * height < y + h)
+        down, across = lines_of_cells(mined.boxes[here][used[here]], *mined.sizes[i])
         covered += int((down.T.astype(np.float32) @ across.astype(np.float32) > 0).sum())
     return covered / (len(mined.queries) * GRID**2)
 

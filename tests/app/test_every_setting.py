@@ -48,10 +48,12 @@ SLID: dict[str, tuple[str, str, str, tuple[float, float, float], str]] = {
         (0.5, 1.0, 0.01),
         "%.2f",
     ),
+    "min_worth": ("--min-worth", "worth", "Min worth of a pair", (-10.0, 3.0, 0.05), "%.2f"),
     "distinct_iou": ("--distinct-iou", "distinct", "Distinct pairs, max IoU", (0.3, 1.0, 0.05), "%.2f"),
 }
 # The same of what is picked: flag, parameter, label, and its choices in words.
 PICKED: dict[str, tuple[str, str, str, list[str]]] = {
+    "cover_photo": ("--cover-photo", "cover", "Cover the photo", ["no", "yes"]),
     "consistent_only": ("--consistent-only", "consistent", "Consistent pairs only", ["no", "yes"]),
     "ranked_by": ("--ranked-by", "ranked", "Order of raw boxes", ["search order", "likely objects"]),
     "scored_by": ("--scored-by", "scored", "Objectness by", ["contrast", "contrast and layout"]),
@@ -80,6 +82,8 @@ GRIDS: dict[str, tuple[float | str, ...]] = {
     "min_similarity": (-1, 0.3, 0.5, 0.7),
     "object_weight": (0, 0.25, 0.5, 1),
     "sparse_weight": (0, 0.25, 0.5, 1),
+    "min_worth": (-10, 0.5, 0.7, 0.9),
+    "cover_photo": (False, True),
     "consistent_only": (False, True),
     "distinct_iou": (0.3, 0.5, 0.75, 1),
     "ranked_by": ("search", "objectness"),

@@ -81,7 +81,7 @@ def test_the_place_of_a_pair_is_its_rank_when_all_are_kept(subject: PreviewSubje
     [query, key] = preview.sides(subject, [image_by_id(subject.workspace.store, i)[0] for i in (3, 4)], config)  # type: ignore[index]
     rois = [preview.described_side(subject, side, config) for side in (query, key)]
     similar = cosines(*(each.features for each in rois))
-    pairs = match(*rois, config)
+    pairs = match(*rois, config, nearest=False)
     places = [rank_of(similar, *rois, (q, k)) for q, k in zip(pairs.query, pairs.key, strict=True)]
     assert places == [1, 2, 3, 4, 5][: len(places)]
     everywhere = {rank_of(similar, *rois, ij) for ij in np.ndindex(similar.shape)}

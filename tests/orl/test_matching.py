@@ -266,6 +266,58 @@ def test_without_alike_rois_all_pairs_are_distinct() -> None:
         np.testing.assert_array_equal(getattr(plain, name), getattr(found, name))
 
 
+# Pairs of a minimum worth, and pairs that cover the photo -------------------------------------------------------
+
+
+def test_pairs_below_the_minimum_worth_are_left_out() -> None:
+    matrix, bonus = np.array([[0.9, 0.5], [0.4, 0.8]], np.float32), np.array([[0, 0], [1, -0.5]], np.float32)
+    assert named(largest(matrix, 1.0, bonus=bonus, min_worth=0.85)) == [(1, 0), (0, 0)]
+    assert named(largest(matrix, 2.0, bonus=bonus, min_worth=0.5)) == [(1, 0), (0, 0), (0, 1)]
+    assert len(largest(matrix, 2.0, min_worth=1.0)) == 0
+
+
+def test_further_pairs_cover_what_the_best_leave_the_largest_part_first() -> None:
+    matrix = np.array([[0.9, 0.8], [0.1, 0.7], [0.6, 0.2], [0.5, 0.4], [0.3, 0.35]], np.float32)
+    cells = np.zeros((5, 40), bool)
+    cells[0, :10] = True
+    cells[1, 5:15] = True  # adds 5
+    cells[2, 10:38] = True  # adds 28, and leaves nothing to RoI 1
+    cells[3, 36:39] = True  # then adds 1, a 40th
+    cells[4, 38:40] = True  # then adds 2, a 20th
+    assert named(largest(matrix, 0.2, cells=cells)) == [(0, 0), (2, 0), (4, 1)]
+    assert named(largest(matrix, 0.2, min_worth=2.0, cells=cells)) == [(2, 0), (0, 0), (4, 1)]
+    assert named(largest(matrix, 0.2, 0.4, cells=cells)) == [(0, 0), (2, 0)]  # no entry of RoI 4 is so similar
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None)
+def test_pairs_that_cover_the_photo_equal_the_slow_loop(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, columns = rng.integers(1, 9, 2)
+    matrix = rng.choice(np.linspace(-1, 1, 9), (rows, columns)).astype(np.float32)
+    cells = rng.random((rows, 12)) < 0.2
+    alike = None
+    if rng.random() < 0.5:
+        alike = tuple(np.eye(n, dtype=bool) | (lambda m: m | m.T)(rng.random((n, n)) < 0.2) for n in (rows, columns))
+    rules = {"min_worth": rng.choice([-np.inf, 0.5]), "consistent_only": bool(rng.random() < 0.3), "alike": alike}
+    best = named(largest(matrix, 0.3, -0.5, **rules))
+    kept, covered = list(best), {cell for q, _ in best for cell in np.flatnonzero(cells[q])}
+    while True:
+        open_to: dict[int, list[int]] = {}
+        for q, k in np.ndindex(rows, columns):
+            consistent = not rules["consistent_only"] or matrix[q, k] == matrix[:, k].max()
+            like = alike is not None and any(alike[0][q, other] and alike[1][k, its] for other, its in kept)
+            if matrix[q, k] >= -0.5 and consistent and not like and (q, k) not in kept:
+                open_to.setdefault(q, []).append(k)
+        adds = {q: len({*np.flatnonzero(cells[q])} - covered) for q in open_to}
+        q = max(adds, key=lambda q: (adds[q], -q), default=None)
+        if q is None or not adds[q]:  # a cell is more than a twentieth
+            break
+        kept.append((q, max(open_to[q], key=lambda k: (matrix[q, k], -k))))
+        covered |= {*np.flatnonzero(cells[q])}
+    assert named(largest(matrix, 0.3, -0.5, cells=cells, **rules)) == kept
+
+
 # Neighbours without near-duplicates ----------------------------------------------------------------------------
 
 

@@ -49,6 +49,8 @@ def test_the_paper_preset_of_mining() -> None:
         "ranked_by": "search",
         "object_weight": 0.0,
         "sparse_weight": 0.0,
+        "min_worth": -10.0,
+        "cover_photo": False,
         "consistent_only": False,
         "distinct_iou": 1.0,
         "precision": "fp32",
@@ -59,9 +61,9 @@ def test_the_paper_preset_of_mining() -> None:
 
 
 def test_the_object_preset_of_mining_is_the_papers_but_for_what_seeks_objects() -> None:
-    changed = {"ranked_by": "objectness", "scored_by": "layout", "object_weight": 0.1, "sparse_weight": 0.25}
-    changed |= {"min_size": 64, "max_rois": 36, "max_iou": 0.75, "spread_after": 16, "pair_ratio": 0.5}
-    changed |= {"fallback": "image"}
+    changed = {"ranked_by": "objectness", "scored_by": "layout", "object_weight": 0.2, "sparse_weight": 0.5}
+    changed |= {"min_size": 56, "max_rois": 36, "max_iou": 0.75, "spread_after": 16, "pair_ratio": 0.7}
+    changed |= {"fallback": "image", "min_worth": 0.8, "cover_photo": True}
     assert MINE_PRESETS["object"].model_dump() == MINE_PRESETS["paper"].model_dump() | changed
     assert [MINE_PRESETS[name].needs_objectness for name in ("paper", "object")] == [False, True]
 

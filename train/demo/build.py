@@ -21,7 +21,7 @@ from orl_explorer.train.files import said_plainly
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.jobs.launcher import launch, reconcile, resume
-from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.mining.config import MINE_PRESETS, NO_MINIMUM
 from orl_explorer.train.pools import helpers
 from orl_explorer.train.progress import map_ahead
 from orl_explorer.train.settings import with_settings
@@ -37,7 +37,8 @@ SEED = 2021
 CONFIG = with_settings(
     MINE_PRESETS["object"],
     {"proposal_scale": 0.5, "pair_ratio": 0.2, "object_weight": 0, "scored_by": "contrast"}
-    | {"min_size": 96, "max_rois": 25, "spread_after": 1000},
+    | {"min_size": 96, "max_rois": 25, "spread_after": 1000}
+    | {"sparse_weight": 0.25, "min_worth": NO_MINIMUM, "cover_photo": False},
 )
 
 _Report = Callable[[int, int], None]  # called with the number of finished scenes and of all scenes

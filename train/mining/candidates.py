@@ -13,12 +13,12 @@ from orl_explorer.db.models import Image
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.db.store import Store
-from orl_explorer.orl.boxes import Filtered, each_once, filter_boxes, iou, outward
+from orl_explorer.orl.boxes import GRID, Filtered, each_once, filter_boxes, iou, lines_of_cells, outward
 from orl_explorer.orl.map_boxes import in_pixels
 from orl_explorer.orl.matching import Pairs, cosines, largest
 from orl_explorer.orl.objectness import CONTRAST, LAYOUT, filter_by_objectness, sparseness
 from orl_explorer.orl.pixels import ATTENTION_CELLS
-from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.config import NO_MINIMUM, MineConfig
 from orl_explorer.train.mining.propose import Search
 from orl_explorer.train.photos import Photos
 
@@ -29,11 +29,13 @@ Merit = np.ndarray | None  # added to the similarity of each RoI's pairs, float3
 class Traits(NamedTuple):
     """What the choice of pairs knows of a photo's RoIs, beside similarities.
 
-    alike: bool [B, B], which RoIs overlap too much for two pairs of the same two photos; None if none do.
+    alike: bool [B, B], which RoIs overlap too much for two pairs of the same two photos; None if none do. cells: bool
+    [B, n], the cells of the photo that each RoI covers; None if the settings do not use them.
     """
 
     merit: Merit
     alike: np.ndarray | None
+    cells: np.ndarray | None
 
 
 class Described(NamedTuple):
@@ -114,32 +116,51 @@ def candidates(
     return Candidates(image, *found)
 
 
-def describe(features: np.ndarray, boxes: np.ndarray, objectness: np.ndarray, config: MineConfig) -> Described:
-    """Prepare RoIs for ``match``. features: float32 [B, C], unit rows; boxes: [B, 4]; objectness: float32 [B]."""
-    return Described(features, traits(boxes, objectness, lambda: sparseness(features), config))
+def describe(
+    features: np.ndarray, boxes: np.ndarray, size: tuple[int, int], objectness: np.ndarray, config: MineConfig
+) -> Described:
+    """Prepare RoIs for ``match``. features: float32 [B, C], unit rows; for the others see ``traits``."""
+    return Described(features, traits(boxes, size, objectness, lambda: sparseness(features), config))
 
 
-def traits(boxes: np.ndarray, objectness: np.ndarray, sparse: Callable[[], np.ndarray], config: MineConfig) -> Traits:
-    """Return the traits of RoIs, boxes [B, 4]. objectness: float32 [B]. sparse: see ``merit``."""
+def traits(
+    boxes: np.ndarray,
+    size: tuple[int, int],
+    objectness: np.ndarray,
+    sparse: Callable[[], np.ndarray],
+    config: MineConfig,
+) -> Traits:
+    """Return the traits of RoIs, boxes [B, 4], of a photo of width and height. objectness: float32 [B]. sparse: see
+    ``merit``.
+    """
     alike = iou(boxes[:, None], boxes[None]) > config.distinct_iou if config.distinct_iou < 1 else None
-    return Traits(merit(objectness, sparse, config), alike)
+    cells = None
+    if config.cover_photo:
+        down, across = lines_of_cells(boxes, *size)
+        cells = (down[:, :, None] & across[:, None]).reshape(len(boxes), GRID**2)
+    return Traits(merit(objectness, sparse, config), alike, cells)
 
 
-def match(query: Described, key: Described, config: MineConfig) -> Pairs:
-    """Return the pairs of two photos."""
-    return choose_pairs(cosines(query.features, key.features), query.traits, key.traits, config)
+def match(query: Described, key: Described, config: MineConfig, *, nearest: bool) -> Pairs:
+    """Return the pairs of two photos. nearest: whether the second is the nearest neighbour of the first."""
+    return choose_pairs(cosines(query.features, key.features), query.traits, key.traits, config, nearest=nearest)
 
 
-def choose_pairs(matrix: np.ndarray, query: Traits, key: Traits, config: MineConfig) -> Pairs:
-    """Return the pairs of two photos from their cosines, float32 [B_q, B_k], and the traits of their RoIs."""
+def choose_pairs(matrix: np.ndarray, query: Traits, key: Traits, config: MineConfig, *, nearest: bool) -> Pairs:
+    """Return the pairs of two photos from their cosines, float32 [B_q, B_k], and the traits of their RoIs.
+
+    nearest: see ``match``.
+    """
     alike = None if query.alike is None or key.alike is None else (query.alike, key.alike)
     return largest(
         matrix,
         config.pair_ratio,
         config.min_similarity,
         bonus(query.merit, key.merit),
+        min_worth=config.min_worth if config.min_worth > NO_MINIMUM else -np.inf,
         consistent_only=config.consistent_only,
         alike=alike,
+        cells=query.cells if nearest else None,
     )
 
 

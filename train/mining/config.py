@@ -20,6 +20,9 @@ OWN_SOURCES = ("search", "map", "search+map", "annotations")  # of raw boxes; ot
 RAW = "Raw boxes, precision and search"  # heading of settings that may require computing the whole dataset again
 
 
+NO_MINIMUM = -10.0  # of what pairs are worth
+
+
 class MineConfig(Settings):
     """Stage 2. Defaults are the paper's."""
 
@@ -134,6 +137,28 @@ class MineConfig(Settings):
         url="sparse",
         slider=(0, 3, 0.05),
         grid=(0, 0.25, 0.5, 1),
+    )
+    min_worth: float = setting(
+        NO_MINIMUM,
+        ge=NO_MINIMUM,
+        le=100,
+        help="Minimum worth of a pair: similarity plus the weighted objectness and sparseness of both RoIs, by which "
+        "pairs are chosen. So photos without likely objects have fewer pairs. -10: no minimum",
+        label="Min worth of a pair",
+        url="worth",
+        slider=(NO_MINIMUM, 3, 0.05),
+        grid=(NO_MINIMUM, 0.5, 0.7, 0.9),
+    )
+    cover_photo: bool = setting(
+        False,
+        help="Cover the photo: with its nearest neighbour, also keep the best pair of each RoI that adds a twentieth "
+        "or more of the photo to the area of the pairs of the two, whatever its worth",
+        label="Cover the photo",
+        term="cover photo",
+        url="cover",
+        choices=(False, True),
+        words={False: "no", True: "yes"},
+        grid=(False, True),
     )
     consistent_only: bool = setting(
         False,
@@ -281,9 +306,10 @@ class MineConfig(Settings):
         return self.ranked_by == "objectness" or self.object_weight > 0
 
     @property
-    def may_keep_fewer(self) -> bool:
-        """Whether two photos may have fewer pairs than N says."""
-        return self.min_similarity > -1 or self.consistent_only or self.distinct_iou < 1
+    def counts_vary(self) -> bool:
+        """Whether two photos may have another number of pairs than N says."""
+        fewer = self.min_similarity > -1 or self.min_worth > NO_MINIMUM or self.consistent_only or self.distinct_iou < 1
+        return fewer or self.cover_photo
 
     @property
     def searches(self) -> bool:
@@ -316,14 +342,16 @@ def imported_method(name: str) -> str:
 OBJECT = MineConfig(
     ranked_by="objectness",
     scored_by="layout",
-    object_weight=0.1,
-    sparse_weight=0.25,
-    min_size=64,
+    object_weight=0.2,
+    sparse_weight=0.5,
+    min_worth=0.8,
+    cover_photo=True,
+    min_size=56,
     max_rois=36,
     max_iou=0.75,
     spread_after=16,
     spread_iou=0.5,
-    pair_ratio=0.5,
+    pair_ratio=0.7,
     fallback="image",
 )
 MINE_PRESETS: dict[str, MineConfig] = {"paper": MineConfig(), "object": OBJECT}

@@ -313,11 +313,12 @@ def match_rois(
 
     rois = read.set_rois(workspace.store, set_id)
     digest_of = dict(zip([i.id for i in images], photo_keys(images).tolist(), strict=True))
+    size_of = {i.id: (i.width, i.height) for i in images}
 
     def known_of(image: int) -> Known:
         here = rois.of(image)
         vectors = features.rois.get(roi_keys(digest_of[image], rois.boxes[here]))
-        return Known(rois.ids[here], describe(vectors, rois.boxes[here], rois.objectness[here], config))
+        return Known(rois.ids[here], describe(vectors, rois.boxes[here], size_of[image], rois.objectness[here], config))
 
     def queries() -> Iterator[_Query]:
         for block in batched(todo, MATCHED):
@@ -330,7 +331,7 @@ def match_rois(
         image, own, neighbors = query
         pairs = []
         for rank, other in enumerate(neighbors, 1):
-            best = match(own.rois, other.rois, config)
+            best = match(own.rois, other.rois, config, nearest=rank == 1)
             ids = own.ids[best.query], other.ids[best.key]
             pairs.append(write.MinedPairs(rank, *ids, best.similarity, best.margin, best.cycle))
         return write.MinedImage(image, tuple(pairs))

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -249,9 +250,10 @@ class Trial:
                     for config, of_both, found, below in zip(configs, of_each, pairs, cut, strict=True):
                         if rank > config.neighbors:
                             continue
-                        found.append((query, neighbor, choose_pairs(matrix, *of_both, config)))
+                        chosen = partial(choose_pairs, matrix, *of_both, nearest=rank == 1)
+                        found.append((query, neighbor, chosen(config)))
                         if config.min_similarity > -1:
-                            free = choose_pairs(matrix, *of_both, config.model_copy(update={"min_similarity": -1.0}))
+                            free = chosen(config.model_copy(update={"min_similarity": -1.0}))
                             below.append(free.similarity[free.similarity < config.min_similarity])
                 progress.advance()
         return pairs, cut
@@ -265,7 +267,8 @@ class Trial:
         return matrix
 
     def _traits(self, boxes: Boxes, config: MineConfig) -> Traits:
-        return traits(boxes.boxes, boxes.objectness, lambda: self._sparseness(boxes), config)
+        size = boxes.image.width, boxes.image.height
+        return traits(boxes.boxes, size, boxes.objectness, lambda: self._sparseness(boxes), config)
 
     def _sparseness(self, boxes: Boxes) -> np.ndarray:
         key = boxes.image.id, boxes.boxes.tobytes()

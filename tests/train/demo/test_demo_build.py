@@ -122,4 +122,5 @@ def test_the_demo_is_taken_in_and_mined_once(
     assert len(launched) == 1
     changed = {"proposal_scale": 0.5, "pair_ratio": 0.2, "object_weight": 0.0, "scored_by": "contrast"}
     changed |= {"min_size": 96, "max_rois": 25, "spread_after": 1000}
+    changed |= {"sparse_weight": 0.25, "min_worth": -10.0, "cover_photo": False}
     assert build.CONFIG.model_dump() == build.MINE_PRESETS["object"].model_dump() | changed

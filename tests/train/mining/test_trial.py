@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.models import Image
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.orl.boxes import iou
 from orl_explorer.orl.matching import top_pairs
@@ -121,6 +122,8 @@ VARIED = st.fixed_dictionaries(
         "object_weight": st.sampled_from([0.0, 0.5]),
         "sparse_weight": st.sampled_from([0.0, 1.0]),
         "fallback": st.sampled_from(["first", "image"]),
+        "min_worth": st.sampled_from([-10.0, -10.0, 0.7]),
+        "cover_photo": st.booleans(),
         "consistent_only": st.booleans(),
         "distinct_iou": st.sampled_from([1.0, 1.0, 0.5]),
     }
@@ -136,6 +139,13 @@ def test_what_was_tried_before_changes_nothing(tried: Ready, changes: dict) -> N
     assert (found.counts, found.rois, found.missing) == (plain.counts, plain.rois, plain.missing)
     assert np.array_equal(found.cut, plain.cut)
     assert found.measures == plain.measures
+
+
+def cells_by_hand(image: Image, boxes: np.ndarray) -> np.ndarray:
+    """Return which of 32 x 32 cells of a photo have their middle in each box, bool [B, 1024]."""
+    middles = [((x + 0.5) / 32 * image.width, (y + 0.5) / 32 * image.height) for y in range(32) for x in range(32)]
+    found = [[x <= mx < x + w and y <= my < y + h for mx, my in middles] for x, y, w, h in boxes.tolist()]
+    return np.array(found, bool).reshape(len(boxes), 1024)
 
 
 def plainly(tried: Ready, config: MineConfig) -> Found:
@@ -160,7 +170,7 @@ def plainly(tried: Ready, config: MineConfig) -> Found:
     columns: dict[str, list] = {name: [] for name in ("query", "key", "similarity", "margin", "cycle")}
     cut = [np.empty(0, np.float32)]
     for query, neighbors in zip(sample.queries.tolist(), sample.neighbors.tolist(), strict=True):
-        for neighbor in neighbors[: config.neighbors]:
+        for rank, neighbor in enumerate(neighbors[: config.neighbors], 1):
             if not len(boxes[query]) or not len(boxes[neighbor]):
                 continue
             bonus = None
@@ -173,6 +183,9 @@ def plainly(tried: Ready, config: MineConfig) -> Found:
             both = [boxes[i] for i in (query, neighbor)]
             alike = [iou(own[:, None], own[None]) > config.distinct_iou for own in both]
             rules: dict[str, Any] = {"consistent_only": config.consistent_only, "alike": (alike[0], alike[1])}
+            rules["min_worth"] = -np.inf if config.min_worth == -10 else config.min_worth
+            if config.cover_photo and rank == 1:
+                rules["cells"] = cells_by_hand(sample.images[query], boxes[query])
             two = vectors[query], vectors[neighbor], config.pair_ratio
             free = top_pairs(*two, -1.0, bonus, **rules)
             pairs = top_pairs(*two, config.min_similarity, bonus, **rules)
