@@ -4,7 +4,7 @@
 
 The dataset must have been mined once with the encoder, the preset ``object`` and the precision. The map is that of the
 whole photo at the size of its attention map, which the preset computes anyway; it is pooled by RoIAlign. Similarity is
-the mean of the two cosines with these weights. Prints a Markdown table.
+a weighted mean of the two cosines. There is no minimum worth. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.orl.matching import cosines
-from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.mining.config import MINE_PRESETS, NO_MINIMUM
 from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures, Features
 from orl_explorer.train.mining.sample import Sample, draw_sample
 from orl_explorer.train.mining.trial import Trial
@@ -24,7 +24,8 @@ from orl_explorer.train.photos import Photos
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 WEIGHTS = {"crop": 0.0, "map": 1.0, "both": 0.5, "both, ¼ map": 0.25}  # of the map's cosine
-RATIOS = (0.5, 0.1)  # N
+PLAIN = {"min_worth": NO_MINIMUM, "cover_photo": False}  # a minimum would mean another number of pairs for each way
+OBJECT = (0.1, 0.2)  # λ
 MEASURES = {
     "pairs": ("pairs_per_image", 1, ""),
     "distinct": ("distinct_pairs_per_image", 1, ""),
@@ -77,19 +78,19 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=1000)
     arguments = parser.parse_args()
     workspace = open_workspace(arguments.workspace)
-    base = MINE_PRESETS["object"].model_copy(update={"precision": arguments.precision})
+    base = MINE_PRESETS["object"].model_copy(update={"precision": arguments.precision, "pair_ratio": 0.5} | PLAIN)
     features = Features(workspace, encoder_named(workspace.store, arguments.encoder), precision=base.precision)
     names = arguments.only.read_text().split() if arguments.only else None
     sample = draw_sample(workspace, arguments.dataset, features, base.neighbors, arguments.sample, 0, names)
     maps = MapFeatures(features, Photos.of(workspace.store, sample.dataset.id))
-    print("|", " | ".join(["matched by", "N", *MEASURES]), "|\n" + "|---" * (len(MEASURES) + 2) + "|")
+    print("|", " | ".join(["matched by", "λ", *MEASURES]), "|\n" + "|---" * (len(MEASURES) + 2) + "|")
     for name, weight in WEIGHTS.items():
         trial = MixedTrial(workspace, sample, features, maps)
         trial.weight = weight
-        configs = [base.model_copy(update={"pair_ratio": ratio}) for ratio in RATIOS]
+        configs = [base.model_copy(update={"object_weight": weighed}) for weighed in OBJECT]
         for config, found in zip(configs, trial.find_all(configs, embed=True), strict=True):
             shown = [f"{times * found.measures[m]:.1f}{unit}" for m, times, unit in MEASURES.values()]
-            print("|", " | ".join([name, f"{config.pair_ratio:g}", *shown]), "|", flush=True)
+            print("|", " | ".join([name, f"{config.object_weight:g}", *shown]), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -127,12 +127,14 @@ def test_maps_are_made_once_and_a_set_without_objectness_has_none(ready: Workspa
 
 
 def test_a_sweep_over_objectness_is_what_mining_finds(ready: Workspace, new_run: NewRun) -> None:
-    mined_with(ready, new_run, "objects", CONFIG, StopAfter())
+    config = CONFIG.model_copy(update={"min_worth": 2.0, "cover_photo": True})
+    mined_with(ready, new_run, "objects", config, StopAfter())
     grid = {"ranked_by": ["search", "objectness"], "object_weight": [0, 0.8]}
-    cells = sweep(ready, "demo", "starter", grid, base=CONFIG, sample=12)
+    cells = sweep(ready, "demo", "starter", grid, base=config, sample=12)
     measured = quality_of(ready, "objects")
-    assert {name: cells[3].measures[name] for name in ("cycle", "similarity_p50", "roi_coverage")} == pytest.approx(
-        {name: measured[name] for name in ("cycle", "similarity_p50", "roi_coverage")}, abs=1e-5
+    same = ("pairs_per_image", "cycle", "similarity_p50", "roi_coverage", "area_coverage")
+    assert {name: cells[3].measures[name] for name in same} == pytest.approx(
+        {name: measured[name] for name in same}, abs=1e-5
     )
     assert cells[0].measures != cells[1].measures != cells[2].measures
 
