@@ -73,12 +73,14 @@ def facts_of(
     if objectness is not None:
         meaning = "Score of both RoIs as whole objects, by the encoder's attention: the query's, then the neighbour's."
         facts.append(Fact("objectness", " and ".join(f"{value:.2f}" for value in objectness), meaning))
-    bonus = float(_worth(similar, query, key)[pair]) - cosine
     if candidates.bonus(query.traits.merit, key.traits.merit) is not None:
-        meaning = "What objectness and sparseness add to the cosine with these settings. Pairs are chosen by the sum."
-        facts.append(Fact("bonus", f"{bonus:+.3f}".replace("-", "−"), meaning))
+        meaning = (
+            "The cosine, plus the objectness and sparseness of both RoIs by their weights. Pairs are chosen by it."
+        )
+        facts.append(Fact("worth", f"{float(_worth(similar, query, key)[pair]):.3f}", meaning))
     kept = f"at most {limit} are" if limit > 1 else "only the first is"
-    meaning = f"Rank among all pairs of the two photos. With these settings, {kept} kept."
+    further = ", and further ones that cover the photo" if query.traits.cells is not None else ""
+    meaning = f"Rank among all pairs of the two photos. With these settings, {kept} kept{further}."
     facts.append(Fact("choice", f"{rank_of(similar, query, key, pair):,} of {similar.size:,}", meaning))
     return tuple(facts)
 

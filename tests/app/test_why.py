@@ -13,7 +13,7 @@ SIMILAR = np.array([[0.5, 0.7, 0.1], [0.75, 0.6, 0.2]], np.float32)
 
 def described(count: int, merit: list[float] | None = None) -> Described:
     worth = None if merit is None else np.array(merit, np.float32)
-    return Described(np.empty((count, 4), np.float32), Traits(worth, None))
+    return Described(np.empty((count, 4), np.float32), Traits(worth, None, None))
 
 
 def facts(pair: tuple[int, int], merits: tuple[list[float], list[float]] | None = None) -> dict[str, str]:
@@ -44,8 +44,7 @@ def test_a_pair_by_similarity_alone() -> None:
 
 def test_objectness_and_what_it_adds_are_told_if_they_count() -> None:
     found = facts((0, 0), ([0.3, 0.0], [0.1, 0.0, 0.0]))
-    assert (found["objectness"], found["bonus"], found["choice"]) == ("0.80 and 0.25", "+0.400", "2 of 6")
-    assert facts((1, 2), ([0.0, -0.1], [0.0, 0.0, 0.0]))["bonus"] == "−0.100"
+    assert (found["objectness"], found["worth"], found["choice"]) == ("0.80 and 0.25", "0.900", "2 of 6")
 
 
 def test_a_neighbour_of_one_roi_has_no_margin() -> None:
