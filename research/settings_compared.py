@@ -49,7 +49,7 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "… 36 RoIs, spread after 16": ("object", BEFORE | SPREAD),
     "… 36 RoIs, spread after 16, min size 64": ("object", BEFORE | SPREAD | {"min_size": 64}),
     "… all of these": ("object", PAIRS | {"min_size": 64}),
-    "… min size 56": ("object", PAIRS),
+    "… min size 48": ("object", PAIRS),
     "… λ = 0.2, μ = 0.5": ("object", PAIRS | {"object_weight": 0.2, "sparse_weight": 0.5}),
     "… N = 0.7": ("object", {"min_worth": NO_MINIMUM, "cover_photo": False}),
     "… min worth 0.8": ("object", {"cover_photo": False}),

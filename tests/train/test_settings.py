@@ -62,7 +62,7 @@ def test_the_paper_preset_of_mining() -> None:
 
 def test_the_object_preset_of_mining_is_the_papers_but_for_what_seeks_objects() -> None:
     changed = {"ranked_by": "objectness", "scored_by": "layout", "object_weight": 0.2, "sparse_weight": 0.5}
-    changed |= {"min_size": 56, "max_rois": 36, "max_iou": 0.75, "spread_after": 16, "pair_ratio": 0.7}
+    changed |= {"min_size": 48, "max_rois": 36, "max_iou": 0.75, "spread_after": 16, "pair_ratio": 0.7}
     changed |= {"fallback": "image", "min_worth": 0.8, "cover_photo": True}
     assert MINE_PRESETS["object"].model_dump() == MINE_PRESETS["paper"].model_dump() | changed
     assert [MINE_PRESETS[name].needs_objectness for name in ("paper", "object")] == [False, True]
