@@ -116,6 +116,13 @@ def set_rois(store: Store, set_id: int) -> SetRois:
     return SetRois(image_ids, start, ids, boxes, objectness)
 
 
+def candidate_counts(store: Store, set_id: int) -> np.ndarray:
+    """Return the number of candidates of each image of a set, int64 [n]."""
+    with store.session() as session:
+        found = session.scalars(select(SetImage.candidate_count).where(SetImage.set_id == set_id))
+        return np.array(found.all(), np.int64)
+
+
 def _by_image(
     store: Store,
     query: Select[*tuple[Any, ...]],

@@ -22,12 +22,12 @@ from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets import read, write
 from orl_explorer.orl.cells import neighbors_in_cells
 from orl_explorer.orl.duplicates import near_duplicate_groups
-from orl_explorer.orl.matching import Rows, nearest_neighbors
+from orl_explorer.orl.matching import Rows, nearest_neighbors, pair_count
 from orl_explorer.train.encoders.precision import refuse_precision
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import leave_out, lost_as, present_or_stored
 from orl_explorer.train.mining.candidates import Described, candidates, describe, match, raw_boxes, searches, with_map
-from orl_explorer.train.mining.config import OWN_SOURCES, MineConfig
+from orl_explorer.train.mining.config import NO_MINIMUM, OWN_SOURCES, MineConfig
 from orl_explorer.train.mining.cost import proposals_metric
 from orl_explorer.train.mining.duplicates import standing_for
 from orl_explorer.train.mining.embed import BLOCK, embed_images, embed_rois, map_attention, map_boxes
@@ -41,6 +41,7 @@ from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 PART = 1024  # photos that are searched while others are embedded
+FEW_LEFT, MANY_LEFT = 0.05, 0.95  # shares of the pairs that N allows, beyond which a minimum worth does not fit
 MATCHED = 16  # images per transaction of matching, where the RoI features of all neighbours are in memory
 
 
@@ -148,9 +149,22 @@ def publish_set_measured(
         f"Set '{published.name}': {published.image_count} photos, {published.candidate_count} RoIs, "
         f"{published.pair_count} pairs; {published.fallback_count} photos use the fall-back RoI ({config.fallback})."
     )
+    if config.min_worth > NO_MINIMUM:
+        progress.log(_left_by_worth(published, config, read.candidate_counts(workspace.store, set_id)))
     if left_out := (published.summary or {}).get("left_out"):
         progress.log(f"Left out of the set: {', '.join(f'{count} {state}' for state, count in left_out.items())}.")
     return published
+
+
+def _left_by_worth(mined: CorrespondenceSet, config: MineConfig, counts: np.ndarray) -> str:
+    """Tell what the minimum worth, which depends on the encoder, has left. counts: number of RoIs of each photo."""
+    most = config.neighbors * sum(pair_count(config.pair_ratio, count) for count in counts.tolist())
+    said = f"Minimum worth {config.min_worth:g}: {mined.pair_count:,} pairs, where N alone keeps {most:,}."
+    if mined.pair_count < FEW_LEFT * most:
+        return f"{said} These are few: this encoder may need a lower --min-worth."
+    if mined.pair_count > MANY_LEFT * most:
+        return f"{said} It leaves out hardly any: this encoder may need a higher --min-worth."
+    return said
 
 
 def search_and_embed(

@@ -126,9 +126,20 @@ def test_maps_are_made_once_and_a_set_without_objectness_has_none(ready: Workspa
         assert np.ptp(boxes[1][image].objectness) > 0
 
 
+def test_a_minimum_worth_that_does_not_fit_the_encoder_is_told(ready: Workspace, new_run: NewRun) -> None:
+    heard = StopAfter()
+    made = mined_with(ready, new_run, "worthless", CONFIG.model_copy(update={"min_worth": 100.0}), heard)
+    assert made.pair_count == 0
+    told = "Minimum worth 100: 0 pairs, where N alone keeps 72."
+    assert f"{told} These are few: this encoder may need a lower --min-worth." in heard.lines
+
+
 def test_a_sweep_over_objectness_is_what_mining_finds(ready: Workspace, new_run: NewRun) -> None:
     config = CONFIG.model_copy(update={"min_worth": 2.0, "cover_photo": True})
-    mined_with(ready, new_run, "objects", config, StopAfter())
+    heard = StopAfter()
+    mined_with(ready, new_run, "objects", config, heard)
+    told = "Minimum worth 2: 79 pairs, where N alone keeps 72."  # some cover the photo
+    assert f"{told} It leaves out hardly any: this encoder may need a higher --min-worth." in heard.lines
     grid = {"ranked_by": ["search", "objectness"], "object_weight": [0, 0.8]}
     cells = sweep(ready, "demo", "starter", grid, base=config, sample=12)
     measured = quality_of(ready, "objects")
