@@ -17,7 +17,7 @@ import numpy as np
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.orl.matching import cosines
 from orl_explorer.train.mining.config import MINE_PRESETS, NO_MINIMUM
-from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures, Features
+from orl_explorer.train.mining.features import AttentionMaps, Boxes, BoxFeatures, Features, MapBoxes
 from orl_explorer.train.mining.sample import Sample, draw_sample
 from orl_explorer.train.mining.trial import Trial
 from orl_explorer.train.photos import Photos
@@ -59,7 +59,8 @@ class MixedTrial(Trial):
 
     def __init__(self, workspace: Workspace, sample: Sample, features: Features, maps: MapFeatures) -> None:
         photos = Photos.of(workspace.store, sample.dataset.id)
-        super().__init__(workspace, sample, BoxFeatures(features, photos), AttentionMaps(features, photos))
+        from_maps = AttentionMaps(features, photos), MapBoxes(features, photos)
+        super().__init__(workspace, sample, BoxFeatures(features, photos), *from_maps)
         self._maps, self.weight = maps, 0.0
 
     def _cosines(self, own: Boxes, other: Boxes) -> np.ndarray:
