@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -297,8 +298,11 @@ def test_a_photo_or_an_encoder_that_cannot_be_used_is_one_sentence(scenes: Path,
 @pytest.mark.usefixtures("runs_in_process")
 def test_likely_objects_are_matched_by_the_encoders_attention(scenes: Path) -> None:
     files = [scenes / "images" / f"scene-{number:03d}.jpg" for number in (0, 1)]
-    found = orl.match_photos(*files, "random:resnet18", preset="object", precision="bf16")
-    assert len(found.pairs) == max(1, int(0.5 * len(found.query_rois)))
+    whole: dict[str, Any] = {"preset": "object", "min_worth": -10, "cover_photo": False}
+    found = orl.match_photos(*files, "random:resnet18", precision="bf16", **whole)
+    assert len(found.pairs) == max(1, int(0.7 * len(found.query_rois)))
+    fewer = orl.match_photos(*files, "random:resnet18", **whole | {"min_worth": 100, "cover_photo": True})
+    assert 0 < len(fewer.pairs) < len(found.pairs)  # those that cover the photo
     on_map = orl.match_photos(*files, "random:resnet18", proposals="map")
     both = orl.match_photos(*files, "random:resnet18", proposals="search+map", proposal_scale=0.5)
     assert both.query_rois[0].tolist() == on_map.query_rois[0].tolist()
