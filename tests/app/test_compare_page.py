@@ -100,14 +100,14 @@ def test_pairs_of_a_query_are_kept_lost_or_new(two: Workspace, show: Show) -> No
 def test_boxes_that_overlap_are_the_same_from_the_chosen_overlap_on(
     two: Workspace, show: Show, new_run: NewRun
 ) -> None:
-    config = MINED.model_copy(update={"min_size": 40})
-    mine(two, "demo", "starter", "larger", config, run_id=new_run(two, "mine", "larger"), workers=1)
+    config = MINED.model_copy(update={"max_iou": 0.4})
+    mine(two, "demo", "starter", "sparser", config, run_id=new_run(two, "mine", "sparser"), workers=1)
     found = {}
     for least in ("0.3", "0.5", "equal"):
-        at = show("compare", a="demo-starter", b="larger", iou=least)
+        at = show("compare", a="demo-starter", b="sparser", iou=least)
         assert at.selectbox(key="iou").value == least
         found[least] = [float(metric.value) for metric in at.metric]
-    assert show("compare", a="demo-starter", b="larger").selectbox(key="iou").value == "0.5"
+    assert show("compare", a="demo-starter", b="sparser").selectbox(key="iou").value == "0.5"
     neighbors, rois, pairs = zip(*found.values(), strict=True)
     assert set(neighbors) == {1.0}
     assert rois[0] >= rois[1] > rois[2] > 0
