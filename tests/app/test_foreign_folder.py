@@ -75,7 +75,7 @@ def mined(orl: Orl, folder: Path, scenes: Path) -> Path:
     "command",
     [
         f"pretrain --dataset demo --name byol --processes 2 {LITTLE} --set workers=1",
-        "evaluate correspondence --encoder chance --data demo --set queries=4 --set proposal_scale=0.5",
+        "evaluate correspondence --encoder chance --data demo --set queries=4 --set proposals=annotations",
     ],
     ids=lambda command: command.split()[0],
 )
