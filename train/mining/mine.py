@@ -41,7 +41,7 @@ from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 PART = 1024  # photos that are searched while others are embedded
-FEW_LEFT, MANY_LEFT = 0.05, 0.95  # shares of the pairs that N allows, beyond which a minimum worth does not fit
+FEW_LEFT, MANY_LEFT = 0.2, 0.95  # shares of the pairs that N allows, beyond which a minimum worth does not fit
 MATCHED = 16  # images per transaction of matching, where the RoI features of all neighbours are in memory
 
 
