@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from orl_explorer.db.models import Encoder
 from orl_explorer.orl.reading import Reading
-from orl_explorer.train.interchange.import_vectors import ImportedVectors
 from orl_explorer.train.words import plural
+
+if TYPE_CHECKING:  # the command line starts without the modules of an import
+    from orl_explorer.train.interchange.import_vectors import ImportedVectors
 
 LEARNED = {
     "labels": "with labels",

@@ -5,16 +5,18 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orl_explorer.app.explorer.background import BackgroundWork
 from orl_explorer.app.explorer.paths import allowed_path
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.interchange.import_vectors import ImportedVectors, import_vectors
-from orl_explorer.train.interchange.vector_files import NPY, beside, is_vector_file
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.workspace import Workspace
+
+if TYPE_CHECKING:  # imports pyarrow, as what works with vectors does, which the first page should not wait for
+    from orl_explorer.train.interchange.import_vectors import ImportedVectors
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class WantedVectors:
 
     def paths(self) -> list[Path]:
         """Return the files. Raises UserError if one is no file of vectors, or lies where nothing may be read."""
+        from orl_explorer.train.interchange.vector_files import NPY, beside, is_vector_file
+
         found = [allowed_path(line) for line in self.files.splitlines() if line.strip()]
         for file in found:
             if not is_vector_file(file):
@@ -56,6 +60,8 @@ class Importing(BackgroundWork):
         super().__init__(lambda progress: self._import(acting, progress))
 
     def _import(self, workspace: Workspace, progress: Progress) -> None:
+        from orl_explorer.train.interchange.import_vectors import import_vectors
+
         try:
             self.found = import_vectors(
                 workspace,
