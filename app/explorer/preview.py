@@ -24,7 +24,7 @@ from orl_explorer.orl.boxes import BoxRules, Filtered
 from orl_explorer.orl.matching import Pairs, nearest_to, pair_count
 from orl_explorer.train.mining import candidates
 from orl_explorer.train.mining.candidates import Described
-from orl_explorer.train.mining.config import NO_MINIMUM, MineConfig
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import (
     AttentionMaps,
     Boxes,
@@ -120,7 +120,9 @@ def missing_searches(subject: PreviewSubject, images: list[Image]) -> int:
 def missing_maps(subject: PreviewSubject, images: list[Image], config: MineConfig) -> int:
     """Return the number of photos that need a forward pass before their candidates are known."""
     sources, own = _sources(subject), MineConfig.of(subject.mined)
-    return sum(bool(sources.attention.missing([i], config)) or sources.raw.unmapped(i, own) for i in images)
+    return sum(
+        bool(sources.attention.missing([image], config) or sources.map_boxes.missing([image], own)) for image in images
+    )
 
 
 def missing_boxes(subject: PreviewSubject, *photos: FilteredPhoto) -> int:
@@ -209,8 +211,7 @@ def refused(
     """Return the rule that keeps a pair out, whatever its rank; "" if there is none. similar: float32 [B_q, B_k]."""
     if similar[pair] < config.min_similarity:
         return f"below min similarity {config.min_similarity:g}"
-    bonus = candidates.bonus(query.traits.merit, key.traits.merit)
-    if NO_MINIMUM < config.min_worth > similar[pair] + (0 if bonus is None else bonus[pair]):
+    if candidates.worth(similar, query.traits, key.traits)[pair] < config.least_worth:
         return f"below min worth {config.min_worth:g}"
     if config.consistent_only and similar[pair] < similar[:, pair[1]].max():
         return "its way back ends at another RoI"

@@ -44,10 +44,6 @@ class RawBoxes:
         unknown = [image for image in images if image.id in ids]
         return sum(job not in self._remembered for job in searches(unknown, self._photos, config))
 
-    def unmapped(self, image: Image, config: MineConfig) -> bool:
-        """Return whether a photo needs a forward pass before its raw boxes are known."""
-        return self._map_boxes.missing([image], config) > 0
-
     def get(self, images: Sequence[Image], config: MineConfig) -> dict[int, np.ndarray]:
         """Return raw boxes int16 [M, 4] by image id, in rank order.
 

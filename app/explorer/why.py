@@ -24,7 +24,7 @@ def rank_of(similar: np.ndarray, query: Described, key: Described, pair: tuple[i
 
     Equal ones come in row-major order.
     """
-    worth = _worth(similar, query, key).ravel()
+    worth = candidates.worth(similar, query.traits, key.traits).ravel()
     here = pair[0] * similar.shape[1] + pair[1]
     return 1 + int((worth > worth[here]).sum()) + int((worth[:here] == worth[here]).sum())
 
@@ -77,17 +77,12 @@ def facts_of(
         meaning = (
             "The cosine, plus the objectness and sparseness of both RoIs by their weights. Pairs are chosen by it."
         )
-        facts.append(Fact("worth", f"{float(_worth(similar, query, key)[pair]):.3f}", meaning))
+        facts.append(Fact("worth", f"{float(candidates.worth(similar, query.traits, key.traits)[pair]):.3f}", meaning))
     kept = f"at most {limit} are" if limit > 1 else "only the first is"
     further = ", and further ones that cover the photo" if query.traits.cells is not None else ""
     meaning = f"Rank among all pairs of the two photos. With these settings, {kept} kept{further}."
     facts.append(Fact("choice", f"{rank_of(similar, query, key, pair):,} of {similar.size:,}", meaning))
     return tuple(facts)
-
-
-def _worth(similar: np.ndarray, query: Described, key: Described) -> np.ndarray:
-    bonus = candidates.bonus(query.traits.merit, key.traits.merit)
-    return similar if bonus is None else similar + bonus
 
 
 def _place(values: np.ndarray, index: int) -> str:

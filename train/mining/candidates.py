@@ -18,7 +18,7 @@ from orl_explorer.orl.map_boxes import in_pixels
 from orl_explorer.orl.matching import Pairs, cosines, largest
 from orl_explorer.orl.objectness import CONTRAST, LAYOUT, filter_by_objectness, sparseness
 from orl_explorer.orl.pixels import ATTENTION_CELLS
-from orl_explorer.train.mining.config import NO_MINIMUM, MineConfig
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.propose import Search
 from orl_explorer.train.photos import Photos
 
@@ -130,8 +130,9 @@ def traits(
     sparse: Callable[[], np.ndarray],
     config: MineConfig,
 ) -> Traits:
-    """Return the traits of RoIs, boxes [B, 4], of a photo of width and height. objectness: float32 [B]. sparse: see
-    ``merit``.
+    """Return the traits of RoIs.
+
+    boxes: [B, 4], of a photo of size width and height. objectness: float32 [B]. sparse: see ``merit``.
     """
     alike = iou(boxes[:, None], boxes[None]) > config.distinct_iou if config.distinct_iou < 1 else None
     cells = None
@@ -157,7 +158,7 @@ def choose_pairs(matrix: np.ndarray, query: Traits, key: Traits, config: MineCon
         config.pair_ratio,
         config.min_similarity,
         bonus(query.merit, key.merit),
-        min_worth=config.min_worth if config.min_worth > NO_MINIMUM else -np.inf,
+        min_worth=config.least_worth,
         consistent_only=config.consistent_only,
         alike=alike,
         cells=query.cells if nearest else None,
@@ -167,6 +168,12 @@ def choose_pairs(matrix: np.ndarray, query: Traits, key: Traits, config: MineCon
 def bonus(query: Merit, key: Merit) -> np.ndarray | None:
     """Return the term added to the similarities to choose pairs, float32 [B_q, B_k]; None: nothing."""
     return None if query is None or key is None else query[:, None] + key
+
+
+def worth(similar: np.ndarray, query: Traits, key: Traits) -> np.ndarray:
+    """Return what pairs are worth, by which they are chosen, float32 [B_q, B_k]. similar: their cosines."""
+    added = bonus(query.merit, key.merit)
+    return similar if added is None else similar + added
 
 
 def merit(objectness: np.ndarray, sparse: Callable[[], np.ndarray], config: MineConfig) -> Merit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import Literal
 
@@ -18,8 +19,6 @@ NeighborSearch = Literal["exact", "cells"]
 
 OWN_SOURCES = ("search", "map", "search+map", "annotations")  # of raw boxes; other names are of imported proposals
 RAW = "Raw boxes, precision and search"  # heading of settings that may require computing the whole dataset again
-
-
 NO_MINIMUM = -10.0  # of what pairs are worth
 
 
@@ -308,8 +307,13 @@ class MineConfig(Settings):
     @property
     def counts_vary(self) -> bool:
         """Whether two photos may have another number of pairs than N says."""
-        fewer = self.min_similarity > -1 or self.min_worth > NO_MINIMUM or self.consistent_only or self.distinct_iou < 1
-        return fewer or self.cover_photo
+        fewer = self.min_similarity > -1 or self.least_worth > -math.inf
+        return fewer or self.consistent_only or self.distinct_iou < 1 or self.cover_photo
+
+    @property
+    def least_worth(self) -> float:
+        """Least worth of a pair; minus infinity if there is no minimum."""
+        return self.min_worth if self.min_worth > NO_MINIMUM else -math.inf
 
     @property
     def searches(self) -> bool:

@@ -27,7 +27,7 @@ from orl_explorer.train.encoders.precision import refuse_precision
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import leave_out, lost_as, present_or_stored
 from orl_explorer.train.mining.candidates import Described, candidates, describe, match, raw_boxes, searches, with_map
-from orl_explorer.train.mining.config import NO_MINIMUM, OWN_SOURCES, MineConfig
+from orl_explorer.train.mining.config import OWN_SOURCES, MineConfig
 from orl_explorer.train.mining.cost import proposals_metric
 from orl_explorer.train.mining.duplicates import standing_for
 from orl_explorer.train.mining.embed import BLOCK, embed_images, embed_rois, map_attention, map_boxes
@@ -149,7 +149,7 @@ def publish_set_measured(
         f"Set '{published.name}': {published.image_count} photos, {published.candidate_count} RoIs, "
         f"{published.pair_count} pairs; {published.fallback_count} photos use the fall-back RoI ({config.fallback})."
     )
-    if config.min_worth > NO_MINIMUM:
+    if config.least_worth > -np.inf:
         progress.log(_left_by_worth(published, config, read.candidate_counts(workspace.store, set_id)))
     if left_out := (published.summary or {}).get("left_out"):
         progress.log(f"Left out of the set: {', '.join(f'{count} {state}' for state, count in left_out.items())}.")
