@@ -110,7 +110,7 @@ def import_features(
         "map-boxes": features.map_boxes,
         "rois": features.rois,
     }
-    rows = {kind: sum(part.rows(kind) for part in parts) for kind in KINDS.values() if kind in parts[0]}
+    rows: dict[str, int] = {kind: sum(part.rows(kind) for part in parts) for kind in KINDS.values() if kind in parts[0]}
     for part in parts:
         for kind in rows:
             if about["sections"][kind]["width"] != stored[kind].width:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import get_args
 
 from orl_explorer.db.encoders import encoder_named
-from orl_explorer.orl.map_boxes import MOST
-from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES
 from orl_explorer.train.files import said_plainly
-from orl_explorer.train.mining.embeddings import Embeddings, FeatureKind, part_paths
+from orl_explorer.train.mining.embeddings import Embeddings, part_paths
+from orl_explorer.train.mining.features import widths_of
 from orl_explorer.train.mining.part_files import PartFile
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import Precision
@@ -33,12 +32,6 @@ def compact(workspace: Workspace, encoder: str, progress: Progress | None = None
     workspace.store.refuse_read_only()
     progress = progress or Progress()
     row = encoder_named(workspace.store, encoder)
-    widths: dict[FeatureKind, int] = {
-        "images": row.image_features,
-        "rois": row.roi_features,
-        "attention-and-looks": ATTENTION_PLANES * ATTENTION_CELLS**2,
-        "map-boxes": 4 * MOST,
-    }
     folders = [workspace.embeddings / row.name / ("" if p == "fp32" else p) for p in get_args(Precision)]
     todo = [(folder, path) for folder in folders for path in part_paths(folder)]
     progress.phase("Compacting features", len(todo))
@@ -46,7 +39,7 @@ def compact(workspace: Workspace, encoder: str, progress: Progress | None = None
     for folder, path in todo:
         part = PartFile.read(path)
         part.check()
-        for kind, width in widths.items():
+        for kind, width in widths_of(row).items():
             rows += Embeddings(folder, kind, width, row.weights_sha256).take_in(part)
         with said_plainly(path):
             path.unlink()

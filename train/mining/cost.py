@@ -12,10 +12,11 @@ from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.runs.runs import latest_metrics, runs
 from orl_explorer.db.store import Store
 from orl_explorer.orl.architectures import FORWARD, UNKNOWN
-from orl_explorer.orl.map_boxes import MOST
-from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_COARSE, ATTENTION_PLANES, ATTENTION_SIZE, INPUT_SIZE
+from orl_explorer.orl.pixels import ATTENTION_COARSE, ATTENTION_SIZE, INPUT_SIZE
 from orl_explorer.orl.selective_search.readiness import is_compiled
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.embeddings import FeatureKind
+from orl_explorer.train.mining.features import widths_of
 
 ASSUMED = 25.0  # 10^9 operations per second and core, if no run on this machine has measured it
 ROIS, OPENCV, COMPILED = "rois_per_second", "proposals_per_second", "compiled_proposals_per_second"  # metrics of a run
@@ -73,8 +74,13 @@ def estimate_mining(store: Store, encoder: Encoder, config: MineConfig, work: Mi
     search = work.proposals / (searching or SEARCHED[proposals_metric()] * cores / config.proposal_scale**2)
     decisive = embedding if embed >= search else searching
     nothing_long = not (work.rois or work.maps or work.map_boxes or work.proposals)
-    features = work.rois * (4 * encoder.roi_features + 8) + work.maps * (4 * ATTENTION_PLANES * ATTENTION_CELLS**2 + 8)
-    features += work.map_boxes * (16 * MOST + 8)
+    widths = widths_of(encoder)
+    counts: dict[FeatureKind, int] = {
+        "rois": work.rois,
+        "attention-and-looks": work.maps,
+        "map-boxes": work.map_boxes,
+    }
+    features = sum(count * (4 * widths[kind] + 8) for kind, count in counts.items())  # float32, and a key
     return MiningCost(
         seconds=embed + search + work.photos / MATCHED,
         measured=nothing_long or decisive is not None,

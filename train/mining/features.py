@@ -23,7 +23,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import cannot_read
 from orl_explorer.train.mining.candidates import Candidates
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.embeddings import Embeddings
+from orl_explorer.train.mining.embeddings import Embeddings, FeatureKind
 from orl_explorer.train.mining.forward import crops_at_once
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.remembered import Remembered
@@ -67,6 +67,16 @@ def finite(vectors: np.ndarray, photos: Sequence[str], encoder: str) -> np.ndarr
     return vectors
 
 
+def widths_of(encoder: EncoderRow) -> dict[FeatureKind, int]:
+    """Return how many numbers a stored row of each kind has, of those that mining stores."""
+    return {
+        "images": encoder.image_features,
+        "attention-and-looks": ATTENTION_PLANES * ATTENTION_CELLS**2,
+        "map-boxes": 4 * MOST,
+        "rois": encoder.roi_features,
+    }
+
+
 class Features:
     """An encoder's stored features, and the network itself, loaded when a feature is missing."""
 
@@ -80,8 +90,7 @@ class Features:
         self.name, self.reading = row.name, Reading.of(row.reading)
         self.batch = crops_at_once(device, precision)
         self.folder = workspace.embeddings / row.name / ("" if precision == "fp32" else precision)
-        self.images = Embeddings(self.folder, "images", row.image_features, row.weights_sha256)
-        self.rois = Embeddings(self.folder, "rois", row.roi_features, row.weights_sha256)
+        self.images, self.rois = self._rows("images"), self._rows("rois")
 
     @property
     def on_accelerator(self) -> bool:
@@ -91,14 +100,15 @@ class Features:
     @cached_property
     def attention(self) -> Embeddings:
         """Attention maps of whole photos, for objectness."""
-        return Embeddings(
-            self.folder, "attention-and-looks", ATTENTION_PLANES * ATTENTION_CELLS**2, self._row.weights_sha256
-        )
+        return self._rows("attention-and-looks")
 
     @cached_property
     def map_boxes(self) -> Embeddings:
         """Boxes that the maps of whole photos show: of each, x y w h as shares of the photo's sides."""
-        return Embeddings(self.folder, "map-boxes", 4 * MOST, self._row.weights_sha256)
+        return self._rows("map-boxes")
+
+    def _rows(self, kind: FeatureKind) -> Embeddings:
+        return Embeddings(self.folder, kind, widths_of(self._row)[kind], self._row.weights_sha256)
 
     @property
     def precision(self) -> Precision:

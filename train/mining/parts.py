@@ -18,8 +18,7 @@ import numpy as np
 from orl_explorer.db.models import Dataset, Encoder, Image
 from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets import write
-from orl_explorer.orl.map_boxes import MOST
-from orl_explorer.orl.pixels import ATTENTION_CELLS, ATTENTION_PLANES, file_digest
+from orl_explorer.orl.pixels import file_digest
 from orl_explorer.train.encoders.precision import refuse_precision
 from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
@@ -27,8 +26,8 @@ from orl_explorer.train.lost import refuse_missing_root
 from orl_explorer.train.mining.candidates import candidates, raw_boxes, searches, with_map
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.embed import shot_of
-from orl_explorer.train.mining.embeddings import DTYPE, VERSION
-from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
+from orl_explorer.train.mining.embeddings import DTYPE, VERSION, FeatureKind
+from orl_explorer.train.mining.features import Features, photo_keys, roi_keys, widths_of
 from orl_explorer.train.mining.forward import FeatureOf, Shot, batched
 from orl_explorer.train.mining.part_files import PartFile, PhotoKey, RowLayout, UnfinishedPart, unfinished
 from orl_explorer.train.mining.place import WorkPlace
@@ -52,7 +51,7 @@ DOING = {
     "rois": "Embedding RoIs",
 }
 LOST = -1  # number of boxes of a photo that could not be read
-KINDS: dict[FeatureOf, str] = {
+KINDS: dict[FeatureOf, FeatureKind] = {
     "images": "images",
     "attention": "attention-and-looks",
     "boxes": "map-boxes",
@@ -174,8 +173,8 @@ def embed_part(
     features = Features(workspace, encoder, device, config.precision)
     used = {"images": True, "attention": config.needs_objectness, "boxes": config.maps_boxes, "rois": True}
     views = [view for view in KINDS if used[view]]
-    widths = {"images": encoder.image_features, "attention": ATTENTION_PLANES * ATTENTION_CELLS**2, "boxes": 4 * MOST}
-    layouts = {KINDS[view]: RowLayout(DTYPE, widths.get(view, encoder.roi_features)) for view in views}
+    widths = widths_of(encoder)
+    layouts: dict[str, RowLayout] = {KINDS[view]: RowLayout(DTYPE, widths[KINDS[view]]) for view in views}
     described = _described("features", dataset, part) | {
         "settings": {name: getattr(config, name) for name in EMBEDDING} | {"keys": VERSION},
         "encoder": {"name": encoder.name, "weights_sha256": encoder.weights_sha256},
