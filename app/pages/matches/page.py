@@ -155,55 +155,36 @@ def _inputs(place: Place, dataset: Dataset, found: PairOrders) -> None:
         picked = st.selectbox("Show first", list(SORTS), key="by", bind="query-params", width=165, on_change=_to_first)
         order, _, about = SORTS.get(picked or "", SORTS["Most similar"])
         if found.names:
-            st.selectbox(
-                "Query category",
-                found.names,
-                index=None,
-                placeholder="any",
-                key="cat",
-                bind="query-params",
-                width=150,
-                help="Class of the annotated object that the query RoI matches (IoU ≥ 0.5).",
-                on_change=_to_first,
-            )
-        st.selectbox(
-            "Verdict",
-            list(VERDICTS),
-            index=None,
-            placeholder="all",
-            key="verdict",
-            bind="query-params",
-            width=118,
-            help="Filter by the verdicts of all people. any: pairs with a verdict; none: pairs without one.",
-            on_change=_to_first,
-        )
+            about_category = "Class of the annotated object that the query RoI matches (IoU ≥ 0.5)."
+            _filter("Query category", found.names, "any", "cat", 150, about_category)
+        about_verdict = "Filter by the verdicts of all people. any: pairs with a verdict; none: pairs without one."
+        _filter("Verdict", VERDICTS, "all", "verdict", 118, about_verdict)
         if tags := known_pair_tags(place.workspace.store, dataset.id):
-            st.selectbox(
-                "Tag",
-                list(tags),
-                index=None,
-                placeholder="any",
-                key="ptag",
-                bind="query-params",
-                width=112,
-                on_change=_to_first,
-            )
-        st.selectbox(
-            "One pair per",
-            list(ONCE),
-            index=None,
-            placeholder="all pairs",
-            key="one",
-            bind="query-params",
-            width=158,
-            help="Show only the first pair of each two photos, whichever is the query, or of each query photo. Pairs "
-            "of the same two photos often show the same objects.",
-            on_change=_to_first,
+            _filter("Tag", tags, "any", "ptag", 112)
+        about_once = (
+            "Show only the first pair of each two photos, whichever is the query, or of each query photo. Pairs of the "
+            "same two photos often show the same objects."
         )
+        _filter("One pair per", ONCE, "all pairs", "one", 158, about_once)
         _similarities(low, high, can_jump=order == "similarity")
     keys = "**G** good, **X** wrong, **I** interesting, **T** tag"
     hint = "" if shell.read_only() else f" Keys on a focused pair: {keys}."
     st.caption(f"{about} Click a pair to open it.{hint}")
+
+
+def _filter(label: str, options: Iterable[str], without: str, key: str, width: int, about: str | None = None) -> None:
+    """Draw the choice of a filter. without: what stands there if nothing is chosen."""
+    st.selectbox(
+        label,
+        list(options),
+        index=None,
+        placeholder=without,
+        key=key,
+        bind="query-params",
+        width=width,
+        help=about,
+        on_change=_to_first,
+    )
 
 
 def _similarities(low: float, high: float, can_jump: bool) -> None:
