@@ -262,7 +262,7 @@ class Workspace(WorkspaceFiles):
     def near_duplicates(
         self, dataset: Dataset | str, encoder: Encoder | str, threshold: float = NEAR_DUPLICATE
     ) -> pd.DataFrame:
-        """Return groups of photos that are nearly the same, as ``orl duplicates`` lists them. No file is changed.
+        """Return groups of photos that are nearly the same, as ``orl duplicates`` lists them. Photos are not changed.
 
         Each row is a photo: group (from 1, largest first), keep, path, width, height, objects (annotated), similarity
         to the photo of the group that should be kept, and the reason to keep that one. Missing features are computed

@@ -23,13 +23,8 @@ from orl_explorer.train.mining.compared import compare_sets, neighbor_difference
 from orl_explorer.train.words import plural
 
 AT_ONCE = 5_000  # photos that are compared without a click; takes seconds
-SAME: dict[str | None, int] = {
-    "0.3": 30,
-    "0.5": 50,
-    "0.7": 70,
-    "0.9": 90,
-    "equal": 100,
-}  # IoU in per cent, by its name in the URL
+# IoU in per cent from which two boxes count as the same, by its name in the URL.
+SAME: dict[str | None, int] = {"0.3": 30, "0.5": 50, "0.7": 70, "0.9": 90, "equal": 100}
 
 
 @dataclass(frozen=True)
