@@ -109,7 +109,8 @@ class TrainConfig(Settings):
     knn_every: int = setting(
         10,
         ge=0,
-        help="Epochs between k-NN checks of the encoder on annotated photos, if there are any. 0: no checks",
+        help="Epochs between checks of the features of up to 512 photos: their rank and, if photos are annotated, the "
+        "accuracy of a k-NN classifier. 0: no checks",
         group=MACHINE,
     )
 

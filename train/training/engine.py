@@ -142,8 +142,8 @@ class _Loop:
     def learn(self, batches: Iterator[Views]) -> tuple[int, list[str], Tensor, float, float]:
         """Do one step: draw views, compute losses and gradients, update the weights and the target.
 
-        Returns the number of the step, from 1; the names of the loss's terms; [loss, terms …, spread] on the device,
-        averaged over parts and processes; the learning rate; the seconds spent waiting for data.
+        Returns the number of the step, from 1; the names of the loss's terms; [loss, terms …, spread, gradient norm] on
+        the device, averaged over parts and processes; the learning rate; the seconds spent waiting for data.
         """
         parts, device = self.config.accumulate, self.processes.device
         rate = learning_rate(self.step, self.total, self.warmup, self.peak)
@@ -163,13 +163,20 @@ class _Loop:
             reports.append(
                 torch.stack([loss.detach(), *(t.detach() for t in terms.values()), feature_spread(projections)])
             )
-        report = self.processes.mean(torch.stack(reports).mean(0).float())
+        self.scaler.unscale_(self.optimiser)
+        report = torch.cat([torch.stack(reports).mean(0).float(), self._gradient_norm()])
+        report = self.processes.mean(report)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad(set_to_none=True)
         self.method.after_step(self.step, self.total)
         self.step += 1
         return self.step, list(terms), report, rate, waited
+
+    def _gradient_norm(self) -> Tensor:
+        """Return the 2-norm of all gradients together, float32 [1]. All processes hold the same gradients."""
+        found = [p.grad for group in self.optimiser.param_groups for p in group["params"] if p.grad is not None]
+        return nn.utils.get_total_norm(found).float().reshape(1)
 
     def save(self) -> None:
         """Write a checkpoint of the last step."""
@@ -211,10 +218,13 @@ class Notes:
         now = time.perf_counter()
         took = (now - self._clock) / len(self._kept)
         told = []
-        for (step, terms, _, rate, waited), (loss, *each, spread_out) in zip(self._kept, values, strict=True):
+        for (step, terms, _, rate, waited), (loss, *each, spread, gradient) in zip(self._kept, values, strict=True):
             named = {f"loss_{name}": v for name, v in zip(terms, each, strict=True)} if len(terms) > 1 else {}
             speed = {"images_per_second": batch_size / took, "data_wait": waited / took}
-            told.append((step, {"loss": loss} | named | {"feature_spread": spread_out, "learning_rate": rate} | speed))
+            state = {"feature_spread": spread, "learning_rate": rate}
+            if math.isfinite(gradient):  # a step in fp16 whose gradients overflow is left out, and the scale lowered
+                state["gradient_norm"] = gradient
+            told.append((step, {"loss": loss} | named | state | speed))
         self._pause = self._every or steps_between(self._processes, took)
         self._kept, self._clock = [], now
         return told

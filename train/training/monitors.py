@@ -1,4 +1,4 @@
-"""Checks during a training: k-NN accuracy, and the pairs that the encoder finds between a few photos."""
+"""Checks during a training: rank and k-NN accuracy of features, and the pairs found between a few photos."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from orl_explorer.orl.augment import normalise
 from orl_explorer.orl.heads import pool
 from orl_explorer.orl.matching import top_pairs
 from orl_explorer.orl.measure.knn import knn_predict
+from orl_explorer.orl.measure.rank import effective_rank
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.pixels import INPUT_SIZE, Crop, UnreadableImage, center_crop, read_crops, read_image
 from orl_explorer.train.photos import Photos
@@ -27,39 +28,48 @@ from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.workspace import Workspace
 
-SPLIT = 512  # annotated photos; half are the bank, half are queries
-SPLIT_SEED = 0  # the same photos for every run on a dataset
+SAMPLE = 512  # photos whose features are measured; of annotated ones half are the bank, half are queries
+SAMPLE_SEED = 0  # the same photos for every run on a dataset
 BATCH = 32  # photos or crops of a forward pass
 QUERIES, NEIGHBORS, ROIS = 4, 2, 20  # probes: query photos, neighbours of each, RoIs of a photo at most
 
 
-class KNNCheck:
-    """Accuracy of a k-NN classifier on annotated photos, by the category of a photo's largest object."""
+class FeatureCheck:
+    """The rank of the features of some photos, and, if these are annotated, the accuracy of a k-NN classifier.
+
+    The classifier predicts the category of a photo's largest object. Annotated photos are preferred.
+    """
 
     def __init__(self, workspace: Workspace, dataset_id: int, config: TrainConfig, progress: Progress) -> None:
         self._workspace, self._dataset_id, self._config, self._progress = workspace, dataset_id, config, progress
-        self._split: tuple[np.ndarray, Tensor] | None = None
+        self._sample: tuple[np.ndarray, Tensor] | None = None
 
     def __call__(self, method: Method, epoch: int, step: int, saved: bool) -> dict[str, float]:
-        """Return ``knn_accuracy``, and ``knn_chance``, the accuracy of always predicting the most common category."""
+        """Return ``feature_rank`` and, of annotated photos, ``knn_accuracy`` and ``knn_chance``.
+
+        Chance is the accuracy of always predicting the most common category.
+        """
         every = self._config.knn_every
         if not every or (epoch % every and epoch != self._config.epochs):
             return {}
         pixels, labels = self._photos()
-        if len(labels) < 4:
+        if len(pixels) < 4:
             return {}
         features = embed(method, pixels)
+        rank = {"feature_rank": effective_rank(features)}
+        if not len(labels):
+            return rank
         labels = labels.to(features.device)
         bank, queries = features[::2], features[1::2]
         right = knn_predict(bank, labels[::2], queries) == labels[1::2]
         chance = (labels[1::2] == labels[::2].mode().values).float().mean()
-        return {"knn_accuracy": right.float().mean().item(), "knn_chance": chance.item()}
+        return rank | {"knn_accuracy": right.float().mean().item(), "knn_chance": chance.item()}
 
     def _photos(self) -> tuple[np.ndarray, Tensor]:
-        """Return the photos, uint8 [n, S, S, 3], and the numbers of their categories, int64 [n]."""
-        if self._split is None:
-            self._split = self._read()
-        return self._split
+        """Return the photos, uint8 [n, S, S, 3], and the numbers of their categories, int64 [n]; [0] without any."""
+        if self._sample is None:
+            self._sample = self._read()
+        return self._sample
 
     def _read(self) -> tuple[np.ndarray, Tensor]:
         store, size = self._workspace.store, self._config.image_size
@@ -72,17 +82,19 @@ class KNNCheck:
             area = float(box[2] * box[3])
             if not difficult and area > largest.get(i, (0.0, ""))[0]:
                 largest[i] = area, category
-        order = np.random.default_rng(SPLIT_SEED).permutation(sorted(largest)).tolist()
+        annotated = len(largest) >= 4
+        order = np.random.default_rng(SAMPLE_SEED).permutation(sorted(largest if annotated else images)).tolist()
         numbers = {name: number for number, name in enumerate(sorted({c for _, c in largest.values()}))}
         photos, pixels, labels = Photos.of(store, self._dataset_id), [], []
-        for i in order[:SPLIT]:
+        for i in order[:SAMPLE]:
             try:
                 photo = read_image(photos.path(images[i]))
             except UnreadableImage as error:  # a moved photo must not end a training
-                self._progress.log(f"The k-NN check leaves out {images[i].path}: {error}.")
+                self._progress.log(f"The check of features leaves out {images[i].path}: {error}.")
                 continue
             pixels.append(center_crop(photo, round(size * 256 / INPUT_SIZE), size))
-            labels.append(numbers[largest[i][1]])
+            if annotated:
+                labels.append(numbers[largest[i][1]])
         return np.array(pixels, np.uint8), torch.tensor(labels, dtype=torch.int64)
 
 

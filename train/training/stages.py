@@ -42,7 +42,7 @@ from orl_explorer.train.training.config import (
 from orl_explorer.train.training.data import ImageViews, RoiViews
 from orl_explorer.train.training.distributed import Processes, joined_processes
 from orl_explorer.train.training.engine import Check, fit
-from orl_explorer.train.training.monitors import KNNCheck, Probes
+from orl_explorer.train.training.monitors import FeatureCheck, Probes
 from orl_explorer.train.training.provenance import record
 from orl_explorer.train.training.start_from import refuse_unfit, saw_labels, start_encoder
 from orl_explorer.train.training.trained_on import FILE, Correspondences, correspondences, photos_alone
@@ -75,7 +75,7 @@ def pretrain(
         if processes.first:
             record(folder, config, processes, {"dataset": dataset.name, "photos": len(found.files)})
         checks: list[Check] = [
-            KNNCheck(workspace, dataset.id, config, progress),
+            FeatureCheck(workspace, dataset.id, config, progress),
             Probes(workspace, _newest_set(workspace, dataset), config, run_id, progress),
         ]
         fit(method, data, config, folder, progress, processes, checks)
@@ -112,7 +112,7 @@ def train(
             described = {"correspondence_set": mined.name, "params": mined.params, "pairs": len(found.pairs)}
             record(folder, config, processes, described | {"pairs_sha256": found.digest()})
         checks: list[Check] = [
-            KNNCheck(workspace, dataset.id, config, progress),
+            FeatureCheck(workspace, dataset.id, config, progress),
             Probes(workspace, mined, config, run_id, progress),
         ]
         fit(method, data, config, folder, progress, processes, checks)

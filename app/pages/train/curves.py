@@ -54,6 +54,8 @@ CHARTS = (
         (("feature_spread", "", ACCENT),),
         mark={"y": COLLAPSED, "text": f"collapsed below {COLLAPSED}"},
     ),
+    Chart("gradient_norm", "Norm of the gradients", (("gradient_norm", "", ACCENT),), log=True),
+    Chart("feature_rank", "Rank of the features (RankMe)", (("feature_rank", "", ACCENT),)),
     Chart(
         "knn_accuracy",
         "k-NN accuracy on annotated photos",

@@ -1,4 +1,4 @@
-"""Checks during a training: k-NN accuracy, probes, and the alarm."""
+"""Checks during a training: rank and k-NN accuracy of features, probes, and the alarm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from orl_explorer.train.progress import Progress
 from orl_explorer.train.training import monitors
 from orl_explorer.train.training.alarms import COLLAPSE, Collapse, collapsed
 from orl_explorer.train.training.config import BYOLConfig, ORLConfig
-from orl_explorer.train.training.monitors import KNNCheck, Probes, embed
+from orl_explorer.train.training.monitors import FeatureCheck, Probes, embed
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import pretrain, train
 
@@ -39,14 +39,14 @@ def byol() -> BYOL:
     return BYOL("resnet18", 32, 16).train()
 
 
-def knn(workspace: Workspace, config: BYOLConfig) -> KNNCheck:
-    return KNNCheck(workspace, dataset_named(workspace.store, "demo").id, config, Progress())
+def features(workspace: Workspace, config: BYOLConfig) -> FeatureCheck:
+    return FeatureCheck(workspace, dataset_named(workspace.store, "demo").id, config, Progress())
 
 
 def test_the_check_is_a_knn_classifier_of_the_largest_objects_category(
     mined: Workspace, tiny_byol: BYOLConfig, byol: BYOL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check = knn(mined, tiny_byol)
+    check = features(mined, tiny_byol)
     seen: dict[str, np.ndarray] = {}
 
     def one_hot(method: BYOL, pixels: np.ndarray) -> torch.Tensor:
@@ -55,21 +55,24 @@ def test_the_check_is_a_knn_classifier_of_the_largest_objects_category(
 
     labels = torch.tensor([0, 0, 1, 2, 2, 2, 0, 0, 1, 1, 2, 2])
     monkeypatch.setattr(monitors, "embed", one_hot)
-    monkeypatch.setattr(check, "_split", (np.zeros((12, 32, 32, 3), np.uint8), labels))
+    monkeypatch.setattr(check, "_sample", (np.zeros((12, 32, 32, 3), np.uint8), labels))
     # Bank: features 0 1 2 0 1 2 with categories 0 1 2 0 1 2; queries: 0 1 3 0 1 2 with 0 2 2 0 1 2.
     found = check(byol, epoch=2, step=4, saved=True)
     assert found["knn_accuracy"] in (pytest.approx(4 / 6), pytest.approx(5 / 6))  # feature 3 is near to nothing
     assert found["knn_chance"] == pytest.approx(2 / 6)  # categories are even; the lowest, 0, stands for them
+    # Four orthogonal directions with 4, 4, 3 and 1 photos: singular values 2, 2, √3 and 1.
+    shares = np.sqrt([4, 4, 3, 1]) / np.sqrt([4, 4, 3, 1]).sum()
+    assert found["feature_rank"] == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def test_photos_and_categories_of_the_check_are_those_of_the_data_set(
     mined: Workspace, tiny_byol: BYOLConfig, byol: BYOL
 ) -> None:
-    check = knn(mined, tiny_byol)
+    check = features(mined, tiny_byol)
     pixels, labels = check._photos()
     assert pixels.shape == (12, 32, 32, 3)
     assert len(labels) == 12
-    again = knn(mined, tiny_byol.model_copy(update={"seed": 9}))
+    again = features(mined, tiny_byol.model_copy(update={"seed": 9}))
     np.testing.assert_array_equal(again._photos()[0], pixels)  # whatever the run's seed
 
 
@@ -77,17 +80,19 @@ def test_photos_and_categories_of_the_check_are_those_of_the_data_set(
 def test_it_comes_every_so_many_epochs_and_at_the_end(
     mined: Workspace, tiny_byol: BYOLConfig, byol: BYOL, every: int, epochs: list[int]
 ) -> None:
-    check = knn(mined, tiny_byol.model_copy(update={"knn_every": every, "epochs": 5}))
+    check = features(mined, tiny_byol.model_copy(update={"knn_every": every, "epochs": 5}))
     assert [e for e in range(1, 6) if check(byol, e, e, False)] == epochs
 
 
-def test_without_annotations_or_with_photos_that_are_gone_there_is_no_check(
+def test_without_annotations_only_the_rank_is_told_and_without_photos_nothing(
     mined: Workspace, photographed: Workspace, tiny_byol: BYOLConfig, byol: BYOL, scenes: Path, monkeypatch
 ) -> None:  # type: ignore[no-untyped-def]
     config = tiny_byol.model_copy(update={"knn_every": 1})
-    assert knn(photographed, config)(byol, 1, 1, True) == {}
+    found = features(photographed, config)(byol, 1, 1, True)
+    assert found.keys() == {"feature_rank"}
+    assert 1 < found["feature_rank"] <= dataset_named(photographed.store, "demo").image_count
     monkeypatch.setattr("orl_explorer.train.photos.Photos.path", lambda *_: Path("/gone.jpg"))
-    assert knn(mined, config)(byol, 1, 1, True) == {}
+    assert features(mined, config)(byol, 1, 1, True) == {}
 
 
 def test_looking_changes_nothing(mined: Workspace, tiny_byol: BYOLConfig, byol: BYOL) -> None:
@@ -170,10 +175,10 @@ def test_the_check_and_the_probes_name_photos_that_they_leave_out(
     monkeypatch.setattr(monitors, "read_crops", lost)
     dataset, found = dataset_named(mined.store, "demo"), complete_set_named(mined.store, "demo-starter")
     heard = stop_after()
-    check = KNNCheck(mined, dataset.id, tiny_orl, heard)
+    check = FeatureCheck(mined, dataset.id, tiny_orl, heard)
     assert check(byol, 2, 4, saved=True) == {}
     assert len(heard.lines) == 12
-    assert min(heard.lines) == "The k-NN check leaves out images/scene-000.jpg: the file is not there any more."
+    assert min(heard.lines) == "The check of features leaves out images/scene-000.jpg: the file is not there any more."
     probes = Probes(mined, found, tiny_orl, add_run(mined.store, Run(kind="train", name="p", params={})).id, heard)
     assert probes(byol, 1, 7, saved=True) == {}
     assert heard.lines[-1].startswith("The probes leave out images/scene-")

@@ -84,6 +84,15 @@ def test_two_steps_of_sgd_by_hand(tmp_path: Path) -> None:
     assert fitted(Slope(lambda _: torch.tensor(2.0)), config(), tmp_path) == pytest.approx(-1.02125, abs=1e-6)
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_norm_of_the_gradients_is_that_of_the_whole_batch(tmp_path: Path, parts: int) -> None:
+    slopes = iter([3.0] * parts + [-4.0] * parts)
+    told = Told()
+    settings = config(batch_size=4, accumulate=parts)
+    fitted(Slope(lambda _: torch.tensor(next(slopes))), settings, tmp_path, 8, told)
+    assert [told.numbers[step]["gradient_norm"] for step in (1, 2)] == [3.0, 4.0]
+
+
 def test_what_follows_a_step_is_done_after_each_with_its_number_and_the_new_weights(tmp_path: Path) -> None:
     seen: list[tuple[int, int, float]] = []
 
@@ -268,12 +277,12 @@ def test_steps_that_are_read_together_share_their_time(monkeypatch: pytest.Monke
     notes.begin()
     for step, loss, waited in ((5, 3.0, 0.5), (6, 2.0, 1.5)):
         assert not notes.due
-        notes.add(step, ["image"], torch.tensor([loss, loss, loss / 4]), 0.5, waited)
+        notes.add(step, ["image"], torch.tensor([loss, loss, loss / 4, loss / 8]), 0.5, waited)
     assert notes.due
     first, second = notes.read(8)
     common = {"learning_rate": 0.5, "images_per_second": 4.0}  # 16 photos in 4 s
-    assert first == (5, {"loss": 3.0, "feature_spread": 0.75, "data_wait": 0.25} | common)
-    assert second == (6, {"loss": 2.0, "feature_spread": 0.5, "data_wait": 0.75} | common)
+    assert first == (5, {"loss": 3.0, "feature_spread": 0.75, "gradient_norm": 0.375, "data_wait": 0.25} | common)
+    assert second == (6, {"loss": 2.0, "feature_spread": 0.5, "gradient_norm": 0.25, "data_wait": 0.75} | common)
     assert not notes.due
 
 

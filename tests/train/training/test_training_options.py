@@ -286,7 +286,7 @@ def test_its_numbers_are_tensorboard_events_too(mined: Workspace, tiny_orl: ORLC
     events = EventAccumulator(str(mined.run_folder(row.run_id or 0) / "tensorboard"))
     events.Reload()
     assert [e.step for e in events.Scalars("loss")] == [1, 2, 3, 4]
-    names = {"loss_inter", "learning_rate", "feature_spread", "data_wait", "images_per_second"}
+    names = {"loss_inter", "learning_rate", "feature_spread", "gradient_norm", "data_wait", "images_per_second"}
     assert names <= set(events.Tags()["scalars"])
 
 
