@@ -123,6 +123,8 @@ def run_record(workspace: Workspace, row: Run) -> Record:
         "created_at": _time(row.created_at),
         "started_at": _time(row.started_at),
         "ended_at": _time(row.ended_at),
+        "note": row.note,
+        "tags": row.tags,
         "params": row.params,
     }
 

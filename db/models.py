@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     ForeignKey,
     ForeignKeyConstraint,
@@ -322,6 +323,8 @@ class Run(Base):
     ended_at: Mapped[datetime | None]
     exit_code: Mapped[int | None]
     error: Mapped[str | None]  # one sentence
+    note: Mapped[str] = mapped_column(default="", server_default="")  # what people say of it
+    tags: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")  # in byte order
     log_path: Mapped[str] = mapped_column(default="")  # relative to the workspace
     phase: Mapped[str] = mapped_column(default="")
     progress: Mapped[int] = mapped_column(default=0)

@@ -44,7 +44,7 @@ BUSY_TIMEOUT = 30_000  # milliseconds a writer waits for another one
 CACHE = 32 * 1024  # KiB of pages that a connection keeps: the upper levels of every table's tree
 EXAMPLE = "postgresql+psycopg://user:password@host/orl"
 UNCHANGEABLE = "Cannot change the store: it was opened read-only."
-HEAD = "0016"  # newest revision under migrations/versions
+HEAD = "0017"  # newest revision under migrations/versions
 MIGRATIONS = Path(__file__).with_name("migrations")
 _UPGRADING = threading.Lock()  # Alembic keeps what it works on in globals
 

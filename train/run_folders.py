@@ -13,7 +13,6 @@ from orl_explorer.train.files import publish
 from orl_explorer.train.workspace import Workspace
 
 CONFIG = "config.json"  # in the folder: settings of the run, and the store and run that own it
-PROVENANCE = "provenance.json"  # in the folder of a training: the origin of its weights
 OWNER = ("store", "run", "created_at")
 
 

@@ -1,7 +1,8 @@
-"""``orl runs``: list, show, stop and resume runs. ``orl worker``: work on one that waits for a worker."""
+"""``orl runs``: list, show, note, tag, stop and resume runs. ``orl worker``: work on one that waits for a worker."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -23,38 +24,50 @@ from orl_explorer.app.cli.common import (
 from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.app.records import run_record
 from orl_explorer.db.models import Run
-from orl_explorer.db.runs.runs import LOCAL, latest_metrics, run_by_id, waits_for_worker
+from orl_explorer.db.people.tags import clean_tag
+from orl_explorer.db.runs.runs import LOCAL, latest_metrics, note_run, run_by_id, tag_run, waits_for_worker
 from orl_explorer.db.runs.runs import runs as all_runs
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.launchers.choice import placement
+from orl_explorer.train.jobs.repeat import command_of
 from orl_explorer.train.workspace import Workspace, open_to_look, open_workspace
 
 RunId = Annotated[int, typer.Argument(metavar="ID", help="Number of the run, as in `orl runs`.")]
 
-runs_app = typer.Typer(help="List, show, stop and resume runs.", invoke_without_command=True)
+runs_app = typer.Typer(help="List, show, note, tag, stop and resume runs.", invoke_without_command=True)
 
 
 @runs_app.callback()
 def runs_command(context: typer.Context, workspace: Where = None, json: Json = False) -> None:
-    """List, show, stop and resume runs."""
+    """List, show, note, tag, stop and resume runs."""
     pass_on(context, workspace, json)
     if context.invoked_subcommand is None:
         list_runs(workspace, json)
 
 
 @runs_app.command("list")
-def list_runs(workspace: Where = None, json: Json = False) -> None:
+def list_runs(
+    workspace: Where = None,
+    json: Json = False,
+    tag: Annotated[str, typer.Option(help="List only the runs with this tag.")] = "",
+) -> None:
     """List the runs, newest first."""
     opened = _up_to_date(workspace)
+    every = all_runs(opened.store)
+    shown = [run for run in every if not tag or tag in run.tags]
     if json:
-        print_json([run_record(opened, run) for run in all_runs(opened.store)])
+        print_json([run_record(opened, run) for run in shown])
         return
-    table = TextTable("id", "kind", "name", "status", "progress", "created")
-    for run in all_runs(opened.store):
-        table.add_row(
-            str(run.id), run.kind, run.name, run.status, _progress_of(run), f"{run.created_at:%Y-%m-%d %H:%M}"
-        )
-    out.print(table if table.row_count else "No runs yet. Start one with `orl mine`, `orl pretrain` or `orl train`.")
+    table = TextTable("id", "kind", "name", "status", "progress", "created", "tags")
+    for run in shown:
+        created = f"{run.created_at:%Y-%m-%d %H:%M}"
+        table.add_row(str(run.id), run.kind, run.name, run.status, _progress_of(run), created, ", ".join(run.tags))
+    if shown:
+        out.print(table)
+    elif every:
+        out.print(f"No run has the tag {tag}.")
+    else:
+        out.print("No runs yet. Start one with `orl mine`, `orl pretrain` or `orl train`.")
 
 
 @runs_app.command("show")
@@ -74,6 +87,9 @@ def show_run_command(run_id: RunId, workspace: Where = None, json: Json = False)
         "works on": _where(run),
         "take it with": launcher.worker_line(opened, run) if waits_for_worker(run) else "",
         "error": run.error or "",
+        "note": run.note,
+        "tags": ", ".join(run.tags),
+        "repeat it with": shlex.join(command_of(run)),
         "exit code": "" if run.exit_code is None else run.exit_code,
         "folder": opened.run_folder(run.id),
     }
@@ -93,6 +109,28 @@ def show_logs(run_id: RunId, workspace: Where = None) -> None:
     opened = open_to_look(workspace)
     run = run_by_id(opened.store, run_id)
     print(launcher.read_log(opened, run, last_bytes=10_000_000), end="")
+
+
+@runs_app.command("note")
+def note(
+    run_id: RunId, text: Annotated[str, typer.Argument(help='The note. "" removes it.')], workspace: Where = None
+) -> None:
+    """Write a note on a run, in place of the one that it has."""
+    note_run(open_workspace(workspace).store, run_id, text)
+
+
+@runs_app.command("tag")
+def tag(
+    run_id: RunId,
+    tags: Annotated[list[str], typer.Argument(metavar="TAG…", help="Tags to add.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Remove these tags instead.")] = False,
+    workspace: Where = None,
+) -> None:
+    """Put tags on a run."""
+    store = open_workspace(workspace).store
+    given, own = {clean_tag(tag) for tag in tags}, set(run_by_id(store, run_id).tags)
+    kept = tag_run(store, run_id, own - given if remove else own | given)
+    out.print(f"Tags of run {run_id}: {', '.join(kept)}." if kept else f"Run {run_id} has no tags.")
 
 
 @runs_app.command("stop")

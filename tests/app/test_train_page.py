@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 
 import pytest
+import torch
 
 from orl_explorer.app.explorer.machine import Gpu, read_gpus, usage
 from orl_explorer.app.pages.train import history
@@ -14,8 +16,9 @@ from orl_explorer.app.pages.train.probes import some_of
 from orl_explorer.db.encoders import add_encoder, encoder_named
 from orl_explorer.db.models import Encoder, Run, now
 from orl_explorer.db.runs.probes import Probe, keep_probes
-from orl_explorer.db.runs.runs import add_metrics, add_run, find_run, update_run
+from orl_explorer.db.runs.runs import add_metrics, add_run, find_run, tag_run, update_run
 from orl_explorer.db.sets.read import find_set
+from orl_explorer.train.provenance import add_to_attempt, begin_attempt
 from orl_explorer.train.training.config import train_preset
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
@@ -262,3 +265,49 @@ def test_a_process_has_memory_and_a_gone_one_nothing() -> None:
     assert again.cpu is not None
     assert usage(None, None) is None
     assert usage(2**22 + 1, None) is None
+
+
+def test_a_run_shows_the_command_that_repeats_it_and_where_it_ran(here: Workspace, show: Show) -> None:
+    at = show("train", run="1", show="origin")
+    assert not at.exception
+    assert at.code[0].value.startswith("orl mine --dataset demo --encoder starter --name demo-starter --preset paper")
+    starter = encoder_named(here.store, "starter")
+    run_id = trained(here, "documented")
+    update_run(here.store, run_id, encoder_id=starter.id)
+    run = find_run(here.store, run_id)
+    assert run is not None
+    begin_attempt(here, run)
+    add_to_attempt(here.run_folder(run_id), {"trained_on": {"pairs_sha256": "ab" * 32}}, {"device": "cpu"})
+    at = show("train", run=str(run_id), show="origin")
+    text = "\n".join(markdown.value for markdown in at.markdown)
+    assert f"Encoder `starter`: architecture `{starter.architecture}`, weights `{starter.weights_sha256[:12]}`" in text
+    assert "Dataset `demo`: revision 1, photos 12" in text
+    assert "Pairs at the start: `abababababab`" in text
+    facts = dict(at.dataframe[-1].value.itertuples(index=False))
+    assert facts["device"] == "cpu"
+    assert facts["process"] == str(os.getpid())
+    assert facts["torch"] == torch.__version__.split("+")[0]
+
+
+def test_people_note_and_tag_runs_and_find_them_by_tag(here: Workspace, show: Show) -> None:
+    first, second = trained(here, "first"), trained(here, "second")
+    at = show("train", run=str(first))
+    at.text_area[0].set_value("Worse than *BYOL*").run()
+    at.multiselect[0].set_value(["paper", "again"]).run()
+    kept = find_run(here.store, first)
+    assert kept is not None
+    assert (kept.note, kept.tags) == ("Worse than *BYOL*", ["again", "paper"])
+    assert any(r"Worse than \*BYOL\*" in markdown.value for markdown in at.markdown)
+    tag_run(here.store, second, ["kept"])
+    table = show("train", view="runs", tag="paper").dataframe[0].value
+    assert table["makes"].tolist() == ["first"]
+    assert table["note"].tolist() == ["Worse than *BYOL*"]
+
+
+def test_any_number_of_runs_is_compared_by_what_differs(here: Workspace, show: Show) -> None:
+    many = [trained(here, f"run-{n}", seed=n) for n in range(14)]
+    at = show("train", view="runs", compare="-".join(map(str, many)))
+    table = at.dataframe[1].value
+    assert table["setting"].tolist() == ["seed"]
+    assert table.iloc[0].tolist()[1:] == [str(n) for n in range(14)]
+    assert any("first 12 of 14 runs" in caption.value for caption in at.caption)

@@ -63,6 +63,8 @@ NEWER = [  # what the revisions after the first one added, undone
     "ALTER TABLE run DROP COLUMN processes",
     "ALTER TABLE run DROP COLUMN kill_asked",
     "ALTER TABLE encoder DROP COLUMN reading",
+    "ALTER TABLE run DROP COLUMN note",
+    "ALTER TABLE run DROP COLUMN tags",
 ]
 
 

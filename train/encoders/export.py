@@ -29,7 +29,7 @@ from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import whole_file, writing
 from orl_explorer.train.formats import EncoderFormat
-from orl_explorer.train.run_folders import PROVENANCE
+from orl_explorer.train.provenance import provenance
 from orl_explorer.train.workspace import Workspace
 
 _Card = dict[str, Any]
@@ -118,8 +118,7 @@ def _refuse_foreign(row: EncoderRow, form: str) -> None:
 
 def _card(workspace: Workspace, row: EncoderRow, kept: Weights, form: str) -> _Card:
     reading = weights.reading_of(row)
-    learned = workspace.run_folder(row.run_id) / PROVENANCE if row.run_id is not None else None
-    trained = json.loads(learned.read_text()) if learned is not None and learned.is_file() else {}
+    trained = provenance(workspace.run_folder(row.run_id)) if row.run_id is not None else {}
     return {
         "encoder": row.name,
         "architecture": row.architecture,

@@ -42,6 +42,7 @@ from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.given import FILE as GIVEN
 from orl_explorer.train.mining.mine import check
 from orl_explorer.train.progress import Progress
+from orl_explorer.train.provenance import add_to_attempt
 from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
@@ -97,10 +98,9 @@ class Mine(Job):
         from orl_explorer.train.mining.given import Given, adopt
         from orl_explorer.train.mining.mine import mine
         from orl_explorer.train.mining.place import working
-        from orl_explorer.train.training.distributed import choose_device
 
         asked = *self._rows(workspace), self.name, self.config
-        how: dict[str, Any] = {"device": str(choose_device()), "progress": progress}
+        how: dict[str, Any] = {"device": _device(workspace, run_id), "progress": progress}
         with working(is_ray_job(run_by_id(workspace.store, run_id)), self.workers, progress) as place:
             if self.imported is None:
                 mine(workspace, *asked, run_id=run_id, place=place, **how)
@@ -242,6 +242,7 @@ class Evaluate(Job):
     def work(self, workspace: Workspace, run_id: int, progress: Progress) -> None:
         from orl_explorer.train.evaluate.run import evaluate
 
+        _device(workspace, run_id)
         encoder = encoder_by_id(workspace.store, self.encoder_id)
         evaluate(workspace, encoder, self._data(workspace), self.config, run_id=run_id, progress=progress)
 
@@ -267,6 +268,15 @@ class Evaluate(Job):
 
     def _data(self, workspace: Workspace) -> str:
         return self.data if self.dataset_id is None else dataset_by_id(workspace.store, self.dataset_id).name
+
+
+def _device(workspace: Workspace, run_id: int) -> str:
+    """Return the device that a run works on, and record it."""
+    from orl_explorer.train.training.distributed import choose_device
+
+    device = str(choose_device())
+    add_to_attempt(workspace.run_folder(run_id), {}, {"device": device})
+    return device
 
 
 EVERY: tuple[type[Job], ...] = (Pretrain, Mine, Train, Evaluate, MakeMap)

@@ -38,6 +38,7 @@ from orl_explorer.train.jobs.launcher import identity, reconcile, worker_command
 from orl_explorer.train.jobs.launchers.local import end_these_processes
 from orl_explorer.train.pools import HelperLost
 from orl_explorer.train.progress import Progress, Stopped
+from orl_explorer.train.provenance import begin_attempt
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 BEAT = 1.0  # seconds between heartbeats, and between writes of progress and metrics
@@ -222,6 +223,7 @@ def execute(workspace: Workspace, run_id: int) -> int:
         run = run_by_id(store, run_id)
         job = job_of(run)
         _note_processes(workspace, run, job.together, progress)
+        begin_attempt(workspace, run)
         with siblings(workspace, run.id, job.together), _stopped_rather_than_lost(progress):
             job.work(workspace, run_id, progress)
         status, code = "done", 0

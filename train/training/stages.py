@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,6 +31,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import file_problem, leave_out, present_photos, tell_left_out
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
+from orl_explorer.train.provenance import add_to_attempt
 from orl_explorer.train.run_folders import own_folder
 from orl_explorer.train.training.config import (
     BYOLConfig,
@@ -43,7 +45,6 @@ from orl_explorer.train.training.data import ImageViews, RoiViews
 from orl_explorer.train.training.distributed import Processes, joined_processes
 from orl_explorer.train.training.engine import Check, fit
 from orl_explorer.train.training.monitors import FeatureCheck, Probes
-from orl_explorer.train.training.provenance import record
 from orl_explorer.train.training.start_from import refuse_unfit, saw_labels, start_encoder
 from orl_explorer.train.training.trained_on import FILE, Correspondences, correspondences, photos_alone
 from orl_explorer.train.workspace import Workspace
@@ -73,7 +74,7 @@ def pretrain(
         on_gpu = processes.device.type == "cuda"
         data = ImageViews(found.files, method.views(config.image_size), config.seed, changed=not on_gpu)
         if processes.first:
-            record(folder, config, processes, {"dataset": dataset.name, "photos": len(found.files)})
+            _record(folder, config, processes, {"dataset": dataset.name, "photos": len(found.files)})
         checks: list[Check] = [
             FeatureCheck(workspace, dataset.id, config, progress),
             Probes(workspace, _newest_set(workspace, dataset), config, run_id, progress),
@@ -110,7 +111,7 @@ def train(
         data = RoiViews(found, method.views(config.image_size), config, changed=not on_gpu)
         if processes.first:
             described = {"correspondence_set": mined.name, "params": mined.params, "pairs": len(found.pairs)}
-            record(folder, config, processes, described | {"pairs_sha256": found.digest()})
+            _record(folder, config, processes, described | {"pairs_sha256": found.digest()})
         checks: list[Check] = [
             FeatureCheck(workspace, dataset.id, config, progress),
             Probes(workspace, mined, config, run_id, progress),
@@ -119,6 +120,13 @@ def train(
         if not processes.first:
             return None
         return _register(workspace, method, name, "stage3", run_id, saw_labels(workspace, config, mined))
+
+
+def _record(folder: Path, config: TrainConfig, processes: Processes, trained_on: dict[str, Any]) -> None:
+    """Record settings, seed and data of a training, and the device, processes and threads of this attempt."""
+    made = {"method": config.title, "seed": config.seed, "config": config.model_dump(), "trained_on": trained_on}
+    where = {"device": str(processes.device), "processes": processes.size, "threads": torch.get_num_threads()}
+    add_to_attempt(folder, made, where)
 
 
 def build_method(config: TrainConfig) -> Method:

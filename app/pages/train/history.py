@@ -13,11 +13,13 @@ from orl_explorer.app.pages.train import curves, monitor
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import LIVE, runs, waits_for_worker
 from orl_explorer.train.jobs.kinds import KINDS, run_described, subject_of
+from orl_explorer.train.provenance import provenance
 from orl_explorer.train.workspace import Workspace
 
 LABELS = {kind: job.label for kind, job in KINDS.items()}
 STATES = ("queued", "running", "stopping", "done", "failed", "cancelled", "crashed")
 MOST = 12  # runs in one chart; the colours of more would be too similar
+FACTS = ("host", "device", "git_revision", "processes")  # of an attempt, compared beside the settings
 
 
 def panel(opened: Workspace) -> None:
@@ -34,8 +36,12 @@ def _table(opened: Workspace) -> None:
     if st.session_state.pop("leave", False):
         st.rerun()  # a run was opened: redraw the whole page
     every = runs(opened.store)
-    kinds, states = _filters(every)
-    shown = [r for r in every if (not kinds or r.kind in kinds) and (not states or r.status in states)]
+    kinds, states, tags = _filters(every)
+    shown = [
+        r
+        for r in every
+        if (not kinds or r.kind in kinds) and (not states or r.status in states) and (not tags or tags & set(r.tags))
+    ]
     if not shown:
         st.info("No run matches these filters. Clear a filter.", icon=":material/filter_alt_off:")
         return
@@ -74,8 +80,9 @@ def _table(opened: Workspace) -> None:
     _compare(opened, ticked)
 
 
-def _filters(every: Sequence[Run]) -> tuple[list[str], list[str]]:
-    left, right = st.columns(2)
+def _filters(every: Sequence[Run]) -> tuple[list[str], list[str], set[str]]:
+    tagged = sorted({tag for run in every for tag in run.tags})
+    left, right, last = st.columns(3) if tagged else (*st.columns(2), None)
     there = {run.kind for run in every}
     with left:
         kinds = st.pills(
@@ -93,11 +100,15 @@ def _filters(every: Sequence[Run]) -> tuple[list[str], list[str]]:
             key="status",
             bind="query-params",
         )
-    return [kind for kind in there if LABELS.get(kind, kind) in kinds], list(states)
+    tags: list[str] = []
+    if last is not None:
+        with last:
+            tags = st.pills("Tag", tagged, selection_mode="multi", key="tag", bind="query-params")
+    return [kind for kind in there if LABELS.get(kind, kind) in kinds], list(states), set(tags)
 
 
 def table_of_runs(shown: Sequence[Run]) -> pd.DataFrame:
-    """Return one row per run: kind, product, source, state, progress and duration."""
+    """Return one row per run: kind, product, source, state, progress, duration, and what people say of it."""
     return pd.DataFrame(
         {
             "run": [r.id for r in shown],
@@ -108,6 +119,8 @@ def table_of_runs(shown: Sequence[Run]) -> pd.DataFrame:
             "progress": [round(100 * share_done(r)) for r in shown],
             "started (UTC)": [r.started_at for r in shown],
             "took": ["" if (seconds := monitor.took(r)) is None else duration(seconds) for r in shown],
+            "tags": [r.tags for r in shown],
+            "note": [r.note for r in shown],
         }
     )
 
@@ -115,7 +128,7 @@ def table_of_runs(shown: Sequence[Run]) -> pd.DataFrame:
 def compared_runs(asked: str, shown: Sequence[Run]) -> list[Run]:
     """Return the runs that ``compare=3-5`` names, of those shown, in that order."""
     by_id = {str(run.id): run for run in shown}
-    return [by_id[part] for part in dict.fromkeys(asked.split("-")) if part in by_id][:MOST]
+    return [by_id[part] for part in dict.fromkeys(asked.split("-")) if part in by_id]
 
 
 def _ticked(key: str) -> None:
@@ -136,19 +149,36 @@ def _open(run_id: int) -> None:
 
 def _compare(opened: Workspace, ticked: list[Run]) -> None:
     if len(ticked) > 1:
-        _show_differences(ticked)
+        _show_differences(opened, ticked)
     with_numbers = [run for run in ticked if curves.numbers(opened, run)]
     if with_numbers:
-        curves.draw_curves(opened, with_numbers, key="overlay")
+        if len(with_numbers) > MOST:
+            st.caption(f"Curves of the first {MOST} of {len(with_numbers)} runs: more colours cannot be told apart.")
+        curves.draw_curves(opened, with_numbers[:MOST], key="overlay")
     elif len(ticked) > 1:
         st.caption("These runs have no metrics to plot.")
 
 
-def _show_differences(ticked: Sequence[Run]) -> None:
-    apart = setting_differences({f"{run.id} · {run.name}": monitor.settings_of(run) for run in ticked})
+def _show_differences(opened: Workspace, ticked: Sequence[Run]) -> None:
+    named = {f"{run.id} · {run.name}": run for run in ticked}
+    settings = {name: monitor.settings_of(run) for name, run in named.items()}
+    where = {name: _where(opened, run) for name, run in named.items()}
+    if all(where.values()):  # else versions of runs that recorded none would seem to differ
+        settings = {name: values | where[name] for name, values in settings.items()}
+    apart = setting_differences(settings)
     if not apart:
-        st.caption("These runs have the same settings.")
+        too = " They ran on the same machine, by the same versions." if all(where.values()) else ""
+        st.caption(f"These runs have the same settings.{too}")
         return
     frame = pd.DataFrame.from_dict(apart, orient="index", columns=[f"{run.id} · {run.name}" for run in ticked])
-    st.markdown(f"**Settings that differ** ({len(apart)})")
-    st.dataframe(frame.rename_axis("setting").reset_index(), hide_index=True, alt="Settings that differ")
+    st.markdown(f"**What differs** ({len(apart)})")
+    st.dataframe(frame.rename_axis("setting").reset_index(), hide_index=True, alt="What differs")
+
+
+def _where(opened: Workspace, run: Run) -> dict[str, object]:
+    """Return the machine, revision and versions of a run's last attempt; {} if they were not recorded."""
+    attempts = provenance(opened.run_folder(run.id)).get("attempts")
+    if not attempts:
+        return {}
+    facts = {name.replace("_", " "): attempts[-1].get(name) for name in FACTS}
+    return facts | attempts[-1].get("versions", {})

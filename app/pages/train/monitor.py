@@ -13,7 +13,7 @@ from orl_explorer.app.explorer.charts import Thinned, duration
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.pace import told_of_run
 from orl_explorer.app.pages.shell import attempt, escape, share_done, status_line
-from orl_explorer.app.pages.train import afterwards, curves, placed, probes
+from orl_explorer.app.pages.train import afterwards, curves, notes, origin, placed, probes
 from orl_explorer.db.models import Run, now
 from orl_explorer.db.runs.runs import ENDED, LIVE, LOCAL, find_run, metrics, runs, waits_for_worker
 from orl_explorer.train.jobs import launcher
@@ -24,7 +24,7 @@ from orl_explorer.train.workspace import Workspace
 
 SILENT = timedelta(seconds=20)  # without a heartbeat, which comes every second, before a warning
 LOG_BYTES = 6000  # shown of a log, from its end
-DETAILS = {"curves": "Curves", "probes": "Probe pairs", "settings": "Settings"}
+DETAILS = {"curves": "Curves", "probes": "Probe pairs", "settings": "Settings", "origin": "Origin"}
 
 
 def panel(opened: Workspace) -> None:
@@ -94,6 +94,7 @@ def _heading(opened: Workspace, run: Run) -> None:
         f"{status_line(run)} {run_described(run)} · on **{escape(subject_of(run))}**{with_encoder}"
         f"{placed.where_it_works(run)}"
     )
+    notes.shown_notes(opened, run)
 
 
 def _look_at(view: str, run_id: int) -> None:
@@ -206,7 +207,7 @@ def _stop(opened: Workspace, run_id: int) -> None:
 
 
 def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
-    tabs = [name for name in DETAILS if trains(run) or name == "settings"]
+    tabs = [name for name in DETAILS if trains(run) or name in ("settings", "origin")]
     asked = st.query_params.get("show", "")
     shown = asked if asked in tabs else tabs[0]
     st.session_state[f"show-{run.id}"] = shown
@@ -236,6 +237,8 @@ def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
                 width=620,
                 alt=f"Settings of run {run.id}",
             )
+        case "origin":
+            origin.panel(opened, run)
     _log(opened, run)
 
 

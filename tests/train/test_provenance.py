@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orl_explorer.train.training import provenance
+from orl_explorer.train import provenance
 
 
 def git(folder: Path, *arguments: str) -> str:

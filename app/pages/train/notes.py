@@ -1,0 +1,33 @@
+"""The note and the tags of a run: shown to all, and changed by those who may."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from orl_explorer.app.pages import shell
+from orl_explorer.db.models import Run
+from orl_explorer.db.runs.runs import LONGEST_NOTE, note_run, runs, tag_run
+from orl_explorer.train.workspace import Workspace
+
+
+def shown_notes(opened: Workspace, run: Run) -> None:
+    """Draw what people say of a run, and the input that changes it."""
+    badges = " ".join(f":gray-badge[{shell.escape(tag)}]" for tag in run.tags)
+    if badges or run.note:
+        st.markdown("  \n".join(part for part in (badges, shell.escape(run.note).replace("\n", "  \n")) if part))
+    if shell.read_only():
+        return
+    title = "Change note and tags" if run.note or run.tags else "Add a note or tags"
+    with st.popover(title, icon=":material/edit_note:", type="tertiary"):
+        note, tags = f"note-{run.id}", f"tags-{run.id}"
+        shell.set_widget(note, run.note)
+        shell.set_widget(tags, run.tags)
+        known = sorted({tag for each in runs(opened.store) for tag in each.tags})
+        ours = (opened, run.id)
+        st.text_area("Note", key=note, max_chars=LONGEST_NOTE, on_change=_keep, args=ours)
+        st.multiselect("Tags", known, key=tags, accept_new_options=True, on_change=_keep, args=ours)
+
+
+def _keep(opened: Workspace, run_id: int) -> None:
+    shell.attempt(note_run, opened.store, run_id, st.session_state[f"note-{run_id}"])
+    shell.attempt(tag_run, opened.store, run_id, st.session_state[f"tags-{run_id}"])

@@ -1,0 +1,72 @@
+"""The command that starts a run again, with the same input and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orl_explorer.db.models import Run
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.protocols import protocol_named
+from orl_explorer.train.jobs.kinds import Evaluate, MakeMap, Mine, job_of
+from orl_explorer.train.jobs.trainings import Pretrain, Train, Training
+from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.settings import Settings
+from orl_explorer.train.training.config import PRESETS
+
+
+def command_of(run: Run) -> list[str]:
+    """Return the words of the command, such as ``["orl", "train", "--correspondence", …]``.
+
+    Settings are those that differ from the nearest preset. Empty for an import, whose file the workspace does not know,
+    and for a run of another version.
+    """
+    try:
+        job = job_of(run)
+    except UserError:
+        return []
+    names = run.params
+    match job:
+        case Pretrain():
+            asked = ["pretrain", "--dataset", names["dataset"], "--method", job.config.method, "--name", job.name]
+            return ["orl", *asked, *_settings(job.config, PRESETS[job.config.method]), *_processes(job)]
+        case Train():
+            asked = ["train", "--correspondence", names["correspondence"], "--name", job.name]
+            return ["orl", *asked, *_settings(job.config, PRESETS["orl"]), *_processes(job)]
+        case Mine(imported=None):
+            asked = ["mine", "--dataset", names["dataset"], "--encoder", names["encoder"], "--name", job.name]
+            workers = [] if job.workers is None else ["--workers", str(job.workers)]
+            return ["orl", *asked, *_settings(job.config, MINE_PRESETS), *workers]
+        case Evaluate():
+            protocol = job.config.protocol
+            asked = ["evaluate", protocol, "--encoder", names["encoder"], "--data", names.get("dataset", job.data)]
+            return ["orl", *asked, *_settings(job.config, protocol_named(protocol).presets)]
+        case MakeMap():
+            shown = (
+                ["--rois-of", job.set] if job.set else ["--dataset", names["dataset"], "--encoder", names["encoder"]]
+            )
+            return ["orl", "map", *shown]
+    return []
+
+
+def _settings(config: Settings, presets: Mapping[str, Settings]) -> list[str]:
+    """Return ``--preset`` and ``--set`` for some settings, by the preset from which fewest differ."""
+
+    def changed(preset: Settings) -> list[tuple[str, Any]]:
+        return [(name, value) for name, value in config if value != getattr(preset, name)]
+
+    name = min(presets, key=lambda each: len(changed(presets[each])))
+    words = ["--preset", name]
+    for setting, value in changed(presets[name]):
+        words += ["--set", f"{setting}={_text(value)}"]
+    return words
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(_text, value))
+    return str(value)
+
+
+def _processes(job: Training) -> list[str]:
+    return [] if job.processes == 1 else ["--processes", str(job.processes)]
