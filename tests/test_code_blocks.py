@@ -44,6 +44,7 @@ ONLY_CHECKED = {
     r"orl .*--workspace reproduction": "needs what an hour of orl reproduce makes",
     r"orl (worker|runs stop|runs resume) ": "needs a run that has not begun or not ended",
     r"orl .*--on (ray|slurm)": "needs a cluster; tests/train/jobs starts them",
+    r"orl (pretrain .*--log|runs send)": "needs a tracker; tests/train/jobs sends to stand-ins",
     r"orl .*--workspace /data": "needs a PostgreSQL server; tests/db copies stores",
 }
 # Programs of which this project cannot tell whether their words are right.

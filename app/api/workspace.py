@@ -29,6 +29,7 @@ from orl_explorer.train.jobs import once
 from orl_explorer.train.jobs.datasets import Accepted, move_photos
 from orl_explorer.train.jobs.kinds import Evaluate, Mine
 from orl_explorer.train.jobs.launcher import reconcile
+from orl_explorer.train.jobs.trackers import TrackerName
 from orl_explorer.train.jobs.trainings import Pretrain, Train
 from orl_explorer.train.mining.by_vectors import settings_by
 from orl_explorer.train.mining.config import MINE_PRESETS
@@ -113,6 +114,7 @@ class Workspace(WorkspaceFiles):
         method: str = "byol",
         preset: str = "paper",
         processes: int = 1,
+        log: TrackerName | None = None,
         **settings: Any,
     ) -> Encoder:
         """Train an encoder on whole photos (stage 1). Return it when training is done.
@@ -123,10 +125,11 @@ class Workspace(WorkspaceFiles):
             method: ``byol``, ``multicrop``, ``simclr`` or ``moco``.
             preset: ``paper`` (published settings, for GPUs) or ``small`` (a quick check on a CPU).
             processes: Number of training processes. Use one per GPU.
+            log: Tracker that gets the curves too: ``wandb``, ``mlflow`` or ``trackio``.
             **settings: Settings that differ from the preset, such as ``epochs=100``.
         """
         config = with_settings(train_preset(method, preset), settings)
-        job = Pretrain(name=name, dataset_id=self._dataset(dataset).id, config=config, processes=processes)
+        job = Pretrain(name=name, dataset_id=self._dataset(dataset).id, config=config, processes=processes, log_to=log)
         with self._progress() as progress:
             return once.trained(self.inner, job, progress, exact=bool(name))
 
@@ -163,6 +166,7 @@ class Workspace(WorkspaceFiles):
         *,
         preset: str = "paper",
         processes: int = 1,
+        log: TrackerName | None = None,
         **settings: Any,
     ) -> Encoder:
         """Train an encoder on a correspondence set by ORL (stage 3). Return it when training is done.
@@ -172,12 +176,13 @@ class Workspace(WorkspaceFiles):
             name: Name of the new encoder. Default: SET-orl.
             preset: ``paper`` (published settings, for GPUs) or ``small`` (a quick check on a CPU).
             processes: Number of training processes. Use one per GPU.
+            log: Tracker that gets the curves too: ``wandb``, ``mlflow`` or ``trackio``.
             **settings: Settings that differ from the preset, such as ``epochs=100``.
         """
         config = with_settings(train_preset("orl", preset), settings)
         assert isinstance(config, ORLConfig)
         mined = self._set(correspondence_set)
-        job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes)
+        job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes, log_to=log)
         with self._progress() as progress:
             return once.trained(self.inner, job, progress, exact=bool(name))
 

@@ -24,12 +24,16 @@ from orl_explorer.app.cli.common import (
 from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.app.records import run_record
 from orl_explorer.db.models import Run
+from orl_explorer.db.people.notes import note_run, tag_run
 from orl_explorer.db.people.tags import clean_tag
-from orl_explorer.db.runs.runs import LOCAL, latest_metrics, note_run, run_by_id, tag_run, waits_for_worker
+from orl_explorer.db.runs.runs import LOCAL, latest_metrics, run_by_id, waits_for_worker
 from orl_explorer.db.runs.runs import runs as all_runs
+from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.launchers.choice import placement
 from orl_explorer.train.jobs.repeat import command_of
+from orl_explorer.train.jobs.trackers import TITLES, TrackerName, cannot_send, refuse_missing, send
+from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace, open_to_look, open_workspace
 
 RunId = Annotated[int, typer.Argument(metavar="ID", help="Number of the run, as in `orl runs`.")]
@@ -131,6 +135,23 @@ def tag(
     given, own = {clean_tag(tag) for tag in tags}, set(run_by_id(store, run_id).tags)
     kept = tag_run(store, run_id, own - given if remove else own | given)
     out.print(f"Tags of run {run_id}: {', '.join(kept)}." if kept else f"Run {run_id} has no tags.")
+
+
+@runs_app.command("send")
+def send_run(
+    run_id: RunId,
+    to: Annotated[TrackerName, typer.Option(help="Tracker, which must be installed.")],
+    workspace: Where = None,
+) -> None:
+    """Send a run's curves to a tracker: those that it does not have yet."""
+    opened = open_workspace(workspace)
+    run_by_id(opened.store, run_id)
+    refuse_missing(to)
+    try:
+        steps, where = send(opened, run_id, to)
+    except Exception as problem:  # whatever a tracker or its network raises
+        raise UserError(cannot_send(to, problem)) from problem
+    out.print(f"Sent {plural(steps, 'step')} to {TITLES[to]}: {where}.")
 
 
 @runs_app.command("stop")

@@ -49,6 +49,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.kinds import MakeMap, Mine
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.launchers.choice import placement
+from orl_explorer.train.jobs.trackers import TrackerName
 from orl_explorer.train.jobs.trainings import Pretrain, Train
 from orl_explorer.train.mining.by_vectors import settings_by
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
@@ -76,6 +77,10 @@ SWEPT = (
 
 ProcessesOption = Annotated[int, typer.Option(help="Number of training processes on each machine. Use one per GPU.")]
 
+LogOption = Annotated[
+    TrackerName | None, typer.Option("--log", help="Send the curves to a tracker too, which must be installed.")
+]
+
 
 def pretrain_command(
     datasets: Datasets,
@@ -86,6 +91,7 @@ def pretrain_command(
     preset: TrainPreset = "paper",
     changes: ChangesOption = None,
     processes: ProcessesOption = 1,
+    log_to: LogOption = None,
     on: On = "",
     nodes: Nodes = 1,
     queue_only: QueueOnly = False,
@@ -96,7 +102,7 @@ def pretrain_command(
     opened = open_workspace(workspace)
     config = with_changes(train_preset(method, preset), changes)
     dataset = unite(opened.store, datasets)
-    job = Pretrain(name=name, dataset_id=dataset.id, config=config, processes=processes)
+    job = Pretrain(name=name, dataset_id=dataset.id, config=config, processes=processes, log_to=log_to)
     follow_run(opened, launch(opened, job, placed=placement(opened, on, nodes, queue_only)), detach)
 
 
@@ -242,6 +248,7 @@ def train_command(
     preset: TrainPreset = "paper",
     changes: ChangesOption = None,
     processes: ProcessesOption = 1,
+    log_to: LogOption = None,
     on: On = "",
     nodes: Nodes = 1,
     queue_only: QueueOnly = False,
@@ -253,5 +260,5 @@ def train_command(
     config = with_changes(train_preset("orl", preset), changes)
     assert isinstance(config, ORLConfig)
     mined = complete_set_named(opened.store, correspondence)
-    job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes)
+    job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes, log_to=log_to)
     follow_run(opened, launch(opened, job, placed=placement(opened, on, nodes, queue_only)), detach)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from orl_explorer.db.models import Metric, Run, now
-from orl_explorer.db.people.tags import clean_tag
 from orl_explorer.db.store import Store, StoreError, in_byte_order
 
 WAITING, ACTIVE, ENDED = ("queued",), ("running", "stopping"), ("done", "failed", "cancelled", "crashed")
 LIVE = WAITING + ACTIVE
 LOCAL = "local"  # the launcher of runs that share a queue: those of one host and device
 QUEUE_ONLY = "queue-only"  # the launcher of runs whose processes a person starts, by `orl worker`
-LONGEST_NOTE = 2000  # characters
 QUEUES = 0x6F726C << 32  # the upper half of the keys by which PostgreSQL locks a queue
 
 Owner = tuple[str, int | None]  # host and pid of the process that works on a run
@@ -66,23 +64,6 @@ def update_run(
         statement = statement.where(_belongs_to(owner))
     with store.session() as session:
         return session.connection().execute(statement).rowcount == 1
-
-
-def note_run(store: Store, run_id: int, note: str) -> None:
-    """Replace the note of a run. Raises StoreError if there is no such run, or if the note is too long."""
-    note = note.strip()
-    if len(note) > LONGEST_NOTE:
-        raise StoreError(f"Invalid note of {len(note):,} characters. Use at most {LONGEST_NOTE:,}.")
-    run_by_id(store, run_id)
-    update_run(store, run_id, note=note)
-
-
-def tag_run(store: Store, run_id: int, tags: Iterable[str]) -> list[str]:
-    """Replace the tags of a run and return them. Raises StoreError if there is no such run, or for an invalid tag."""
-    run_by_id(store, run_id)
-    kept = sorted({clean_tag(tag) for tag in tags})
-    update_run(store, run_id, tags=kept)
-    return kept
 
 
 def take_run(store: Store, run_id: int, owner: Owner, **values: Any) -> bool:
@@ -170,6 +151,25 @@ def metrics(
     with store.session() as session:
         rows = session.execute(query.order_by(in_byte_order(Metric.name), Metric.step))
         return [(step, name, value) for step, name, value in rows]
+
+
+def metrics_by_step(
+    store: Store, run_id: int, after: int = -1, window: int = 500
+) -> Iterator[list[tuple[int, dict[str, float]]]]:
+    """Yield the metrics of a run after a step: (step, {name: value}) in lists of up to ``window`` steps, in order."""
+    with store.session() as session:
+        names = list(session.scalars(select(Metric.name).where(Metric.run_id == run_id).distinct()))
+        newest = session.scalar(select(func.max(Metric.step)).where(Metric.run_id == run_id))
+    columns = select(Metric.step, Metric.name, Metric.value).where(Metric.run_id == run_id, Metric.name.in_(names))
+    while newest is not None and after < newest:
+        here = columns.where(Metric.step > after, Metric.step <= after + window).order_by(Metric.step, Metric.name)
+        found: dict[int, dict[str, float]] = {}
+        with store.session() as session:
+            for step, name, value in session.execute(here):
+                found.setdefault(step, {})[name] = value
+        if found:
+            yield list(found.items())
+        after += window
 
 
 def latest_metrics(store: Store, run_id: int) -> dict[str, float]:

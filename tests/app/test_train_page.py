@@ -15,8 +15,9 @@ from orl_explorer.app.pages.train.curves import curves_payload
 from orl_explorer.app.pages.train.probes import some_of
 from orl_explorer.db.encoders import add_encoder, encoder_named
 from orl_explorer.db.models import Encoder, Run, now
+from orl_explorer.db.people.notes import tag_run
 from orl_explorer.db.runs.probes import Probe, keep_probes
-from orl_explorer.db.runs.runs import add_metrics, add_run, find_run, tag_run, update_run
+from orl_explorer.db.runs.runs import add_metrics, add_run, find_run, update_run
 from orl_explorer.db.sets.read import find_set
 from orl_explorer.train.provenance import add_to_attempt, begin_attempt
 from orl_explorer.train.training.config import train_preset

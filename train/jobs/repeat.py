@@ -29,10 +29,10 @@ def command_of(run: Run) -> list[str]:
     match job:
         case Pretrain():
             asked = ["pretrain", "--dataset", names["dataset"], "--method", job.config.method, "--name", job.name]
-            return ["orl", *asked, *_settings(job.config, PRESETS[job.config.method]), *_processes(job)]
+            return ["orl", *asked, *_settings(job.config, PRESETS[job.config.method]), *_work(job)]
         case Train():
             asked = ["train", "--correspondence", names["correspondence"], "--name", job.name]
-            return ["orl", *asked, *_settings(job.config, PRESETS["orl"]), *_processes(job)]
+            return ["orl", *asked, *_settings(job.config, PRESETS["orl"]), *_work(job)]
         case Mine(imported=None):
             asked = ["mine", "--dataset", names["dataset"], "--encoder", names["encoder"], "--name", job.name]
             workers = [] if job.workers is None else ["--workers", str(job.workers)]
@@ -68,5 +68,6 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _processes(job: Training) -> list[str]:
-    return [] if job.processes == 1 else ["--processes", str(job.processes)]
+def _work(job: Training) -> list[str]:
+    processes = [] if job.processes == 1 else ["--processes", str(job.processes)]
+    return processes + (["--log", job.log_to] if job.log_to else [])

@@ -19,6 +19,7 @@ from orl_explorer.train.jobs.names import (
     free,
     refuse_taken_encoder,
 )
+from orl_explorer.train.jobs.trackers import TrackerName, refuse_missing
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.config import ORLConfig, TrainConfig, read_config, refuse_uneven, smaller_batch
 from orl_explorer.train.training.start_from import refuse_unfit, refuse_wider, start_encoder
@@ -33,10 +34,14 @@ def most_processes() -> int:
 
 
 class Training(Job):
-    """Stages 1 and 3: train an encoder in one process, or in several that work together."""
+    """Stages 1 and 3: train an encoder in one process, or in several that work together.
+
+    log_to: a tracker that gets its numbers too.
+    """
 
     config: TrainConfig
     processes: int = 1
+    log_to: TrackerName | None = None
 
     makes: ClassVar[Made] = "encoder"
     method: ClassVar[str]  # of early runs, whose settings do not name it
@@ -75,6 +80,8 @@ class Training(Job):
         if not 1 <= self.processes <= most_processes():
             raise UserError(f"Invalid value for --processes: {self.processes}. Use 1 to {most_processes()}.")
         refuse_uneven(config, self.processes)
+        if self.log_to:
+            refuse_missing(self.log_to)
         if photos < config.batch_size:
             raise UserError(
                 f"A batch of {config.batch_size} photos is too large: {where} has {photos}. "

@@ -36,6 +36,7 @@ from orl_explorer.train.interpreter import MEETING, without_secrets
 from orl_explorer.train.jobs.kinds import job_of
 from orl_explorer.train.jobs.launcher import identity, reconcile, worker_command
 from orl_explorer.train.jobs.launchers.local import end_these_processes
+from orl_explorer.train.jobs.trackers import followed
 from orl_explorer.train.pools import HelperLost
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.provenance import begin_attempt
@@ -212,11 +213,16 @@ def _note_processes(workspace: Workspace, run: Run, together: int, progress: Run
 
 def execute(workspace: Workspace, run_id: int) -> int:
     """Wait for the turn of a run, do its work, record how it ended. Return the exit code."""
-    store = workspace.store
     _take(workspace, run_id)
-    progress = RunProgress(store, run_id)
+    progress = RunProgress(workspace.store, run_id)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: progress.ask_to_stop())
+    with followed(workspace, run_by_id(workspace.store, run_id), progress.log):
+        return _do(workspace, run_id, progress)
+
+
+def _do(workspace: Workspace, run_id: int, progress: RunProgress) -> int:
+    store = workspace.store
     status, code, error = "failed", 1, None
     try:
         _wait_for_turn(workspace, run_id, progress)

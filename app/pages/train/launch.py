@@ -20,6 +20,7 @@ from orl_explorer.orl.architectures import ARCHITECTURES
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.launchers.choice import Placement
+from orl_explorer.train.jobs.trackers import TITLES, TRACKERS, TrackerName, installed
 from orl_explorer.train.jobs.trainings import Pretrain, Train, Training, most_processes
 from orl_explorer.train.settings import control
 from orl_explorer.train.training.config import (
@@ -92,6 +93,7 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
         _tell(opened, cost, photos, config)
         name = st.text_input("Name of the new encoder", placeholder="automatic", key=f"name-{method}")
         where = placed.placement_fields(opened, method, shared=True)
+        log_to = _tracker(method)
         pressed = st.button(
             "Launch run",
             type="primary",
@@ -102,7 +104,7 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
         )
         if not pressed or where is None:
             return
-        job = (opened, dataset, mined, config, name.strip(), processes, where)
+        job = (opened, dataset, mined, config, name.strip(), processes, log_to, where)
         if not wrong and cost.seconds > LONG and where.on == LOCAL and not machine.has_gpu():
             _sure(cost, job)
         else:
@@ -135,6 +137,21 @@ def _settings(base: TrainConfig, key: str, known: list[str]) -> dict[str, object
             persist_state="session",
         )
     return values
+
+
+def _tracker(key: str) -> TrackerName | None:
+    """Draw the choice of a tracker, if one is installed."""
+    there = [name for name in TRACKERS if installed(name)]
+    if not there:
+        return None
+    return st.selectbox(
+        "Send curves also to",
+        [None, *there],
+        format_func=lambda name: TITLES[name] if name else "no tracker",
+        key=f"log-{key}",
+        help="A dead server never stops a run. What is missing can be sent later with `orl runs send`.",
+        persist_state="session",
+    )
 
 
 def _cannot(opened: Workspace, config: TrainConfig, mined: CorrespondenceSet | None, processes: int) -> list[str]:
@@ -170,7 +187,7 @@ def _tell(opened: Workspace, cost: Cost, photos: int, config: TrainConfig) -> No
     )
 
 
-_Asked = tuple[Workspace, Dataset, CorrespondenceSet | None, TrainConfig, str, int, Placement]
+_Asked = tuple[Workspace, Dataset, CorrespondenceSet | None, TrainConfig, str, int, TrackerName | None, Placement]
 
 
 @st.dialog("Start a long run?")
@@ -190,14 +207,15 @@ def _launch(
     config: TrainConfig,
     name: str,
     processes: int,
+    log_to: TrackerName | None,
     where: Placement,
 ) -> None:
     try:
         job: Training
         if isinstance(config, ORLConfig) and mined is not None:
-            job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes)
+            job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes, log_to=log_to)
         else:
-            job = Pretrain(name=name, dataset_id=dataset.id, config=config, processes=processes)
+            job = Pretrain(name=name, dataset_id=dataset.id, config=config, processes=processes, log_to=log_to)
         run = launch(opened, job, placed=where)
     except (UserError, StoreError) as mistake:
         st.error(shell.escape(str(mistake)))

@@ -6,7 +6,8 @@ import streamlit as st
 
 from orl_explorer.app.pages import shell
 from orl_explorer.db.models import Run
-from orl_explorer.db.runs.runs import LONGEST_NOTE, note_run, runs, tag_run
+from orl_explorer.db.people.notes import LONGEST_NOTE, note_run, tag_run
+from orl_explorer.db.runs.runs import runs
 from orl_explorer.train.workspace import Workspace
 
 
