@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from orl_explorer.app.components.notify import bell
 from orl_explorer.app.explorer.opened import read_only as read_only
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.markup import code as code
@@ -16,7 +17,7 @@ from orl_explorer.app.markup import escape as escape
 from orl_explorer.db.encoders import VECTORS, encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
 from orl_explorer.db.photos import datasets, photo_roots
-from orl_explorer.db.runs.runs import LIVE, runs
+from orl_explorer.db.runs.runs import LIVE, find_run, runs
 from orl_explorer.db.sets.read import sets
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
@@ -25,6 +26,7 @@ from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 SUPERVISED = "supervised"
+TOLD = 20  # ended runs that the bell of a session may not have told of yet
 
 
 @dataclass(frozen=True)
@@ -228,16 +230,22 @@ def encoder_label(row: Encoder) -> str:
 
 @st.fragment(run_every=3)
 def run_badge() -> None:
-    """Draw the live runs in the sidebar."""
-    live = runs(workspace().store, LIVE)
+    """Draw the live runs in the sidebar, and the bell that tells when one has ended."""
+    store = workspace().store
+    live = runs(store, LIVE)
     for run in live[:3]:
         st.progress(share_done(run), text=f"{escape(run.name)}: {run.phase or 'waiting'}")
     if len(live) > 3:
         st.caption(f"… and {len(live) - 3} more runs")
-    before = st.session_state.get("live_runs")
+    ended = sorted(set(st.session_state.get("live_runs", ())) - {r.id for r in live})
     st.session_state["live_runs"] = [r.id for r in live]
-    if before is not None and set(before) - {r.id for r in live}:
-        st.rerun()  # a run ended: its set or encoder can be selected now
+    told = st.session_state.setdefault("ended_runs", [])
+    for run_id in ended:
+        if (over := find_run(store, run_id)) is not None:
+            told.append({"id": over.id, "said": f"Run {over.id}, {over.name}: {over.status}"})
+    bell(len(live), told[-TOLD:], key="bell")
+    if ended:
+        st.rerun()  # its set or encoder can be selected now
 
 
 def show_run(run: Run) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 import torch
+from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.explorer.machine import Gpu, read_gpus, usage
 from orl_explorer.app.pages.train import history
@@ -312,3 +313,11 @@ def test_any_number_of_runs_is_compared_by_what_differs(here: Workspace, show: S
     assert table["setting"].tolist() == ["seed"]
     assert table.iloc[0].tolist()[1:] == [str(n) for n in range(14)]
     assert any("first 12 of 14 runs" in caption.value for caption in at.caption)
+
+
+def test_the_bell_of_every_page_hears_of_runs_that_end(here: Workspace) -> None:
+    run = trained(here, "slow", "running")
+    at = AppTest.from_string("from orl_explorer.app.pages.shell import run_badge\nrun_badge()\n").run()
+    assert component(at) == {"live": 1, "ended": []}
+    update_run(here.store, run, status="failed")
+    assert component(at.run()) == {"live": 0, "ended": [{"id": run, "said": f"Run {run}, slow: failed"}]}

@@ -88,13 +88,15 @@ def _heading(opened: Workspace, run: Run) -> None:
     title, links = st.columns([3, 2], vertical_alignment="center")
     title.subheader(f"Run {run.id} · {escape(run.name)}", anchor=False)
     with links.container(horizontal=True, horizontal_alignment="right"):
+        if not shell.read_only():
+            notes.notes_input(opened, run)
         for view, label, icon in (("runs", "Compare", "stacked_line_chart"), ("lineage", "Lineage", "account_tree")):
             st.button(label, icon=f":material/{icon}:", on_click=_look_at, args=(view, run.id), type="tertiary")
     st.markdown(
         f"{status_line(run)} {run_described(run)} · on **{escape(subject_of(run))}**{with_encoder}"
         f"{placed.where_it_works(run)}"
     )
-    notes.shown_notes(opened, run)
+    notes.shown_notes(run)
 
 
 def _look_at(view: str, run_id: int) -> None:

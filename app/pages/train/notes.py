@@ -11,15 +11,16 @@ from orl_explorer.db.runs.runs import runs
 from orl_explorer.train.workspace import Workspace
 
 
-def shown_notes(opened: Workspace, run: Run) -> None:
-    """Draw what people say of a run, and the input that changes it."""
+def shown_notes(run: Run) -> None:
+    """Draw what people say of a run."""
     badges = " ".join(f":gray-badge[{shell.escape(tag)}]" for tag in run.tags)
     if badges or run.note:
         st.markdown("  \n".join(part for part in (badges, shell.escape(run.note).replace("\n", "  \n")) if part))
-    if shell.read_only():
-        return
-    title = "Change note and tags" if run.note or run.tags else "Add a note or tags"
-    with st.popover(title, icon=":material/edit_note:", type="tertiary"):
+
+
+def notes_input(opened: Workspace, run: Run) -> None:
+    """Draw a button that opens the inputs of the note and the tags."""
+    with st.popover("Note and tags", icon=":material/edit_note:", type="tertiary"):
         note, tags = f"note-{run.id}", f"tags-{run.id}"
         shell.set_widget(note, run.note)
         shell.set_widget(tags, run.tags)

@@ -80,9 +80,10 @@ def _made(opened: Workspace, run: Run) -> list[str]:
 def attempts_table(attempts: list[dict[str, Any]]) -> pd.DataFrame:
     """Return a column for each attempt, and a row for each fact and version that is known of any of them."""
     packages = {name for attempt in attempts for name in attempt.get("versions", {})}
+    attempts = [attempt | {"began_at": attempt.get("began_at", "").replace("T", " ")} for attempt in attempts]
     facts = [(title, [attempt.get(key) for attempt in attempts]) for key, title in FACTS.items()]
     facts += [(name, [attempt.get("versions", {}).get(name) for attempt in attempts]) for name in sorted(packages)]
-    known = [(title, values) for title, values in facts if any(value is not None for value in values)]
+    known = [(title, values) for title, values in facts if any(value not in (None, "") for value in values)]
     columns = {"": [title for title, _ in known]}
     for number in range(len(attempts)):
         name = "value" if len(attempts) == 1 else f"attempt {number + 1}"
