@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import html
 from pathlib import PurePosixPath
-from typing import get_args
 
 import streamlit as st
 
-from orl_explorer.app.explorer.adding import Adding, Wanted, latest, start_adding
 from orl_explorer.app.explorer.opened import read_only
-from orl_explorer.app.explorer.paths import allowed_path, readable_roots
+from orl_explorer.app.explorer.paths import allowed_path
 from orl_explorer.app.explorer.proposed import first_rois
-from orl_explorer.app.explorer.reported import reasons
+from orl_explorer.app.pages.adding import ask_for_photos
 from orl_explorer.app.pages.boxed import boxed_photo
 from orl_explorer.app.pages.pace import told_of_run
-from orl_explorer.app.pages.shell import Place, attempt, code, encoder_label, escape, has_page, open_page, share_done
+from orl_explorer.app.pages.shell import Place, attempt, code, encoder_label, escape, share_done
 from orl_explorer.db.encoders import encoder_named, encoders
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.runs.runs import LIVE, runs
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.demo.build import SCENES, SET, build_demo
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.ingest.layouts import LayoutName
 from orl_explorer.train.jobs.datasets import Accepted, move_photos
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.jobs.launcher import launch, request_stop
@@ -31,12 +28,6 @@ from orl_explorer.train.mining.config import MINE_PRESETS, PRESET_HELP, MineConf
 from orl_explorer.train.settings import choices, control, explained, limits
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
-
-AT_ONCE = 1.0  # seconds that a form waits for an ingest, so that a small folder needs no progress bar
-LAYOUT_HELP = (
-    "auto: COCO if there is an annotation file, VOC if there are the folders *JPEGImages* and *Annotations*, else "
-    "folder. folder: photos without annotations."
-)
 
 
 def empty_workspace(place: Place) -> None:
@@ -58,83 +49,6 @@ def empty_workspace(place: Place) -> None:
     with right, st.container(border=True, height="stretch"):
         st.subheader("Add your photos")
         ask_for_photos(place.workspace)
-
-
-def ask_for_photos(opened: Workspace) -> None:
-    """Draw a form that adds a folder of this machine as a dataset, with the progress or the error of its ingest."""
-    with st.form("ingest", border=False):
-        wanted = Wanted(
-            st.text_input("Folder on this machine", placeholder="/data/my-photos", key="add-folder"),
-            st.text_input("Name", placeholder="name of the folder", key="add-name"),
-            st.segmented_control(
-                "Layout", get_args(LayoutName), default="auto", required=True, help=LAYOUT_HELP, key="add-layout"
-            )
-            or "auto",
-            st.text_input(
-                "Annotation file",
-                placeholder="COCO json, if it is elsewhere",
-                help="Default: the only json in the folder *annotations*. VOC has its files in *Annotations*.",
-                key="add-annotations",
-            ),
-        )
-        below = " or ".join(code(str(root)) for root in readable_roots())
-        where = f" The folder must be below {below}." if below else ""
-        st.caption(f"Photos stay where they are and are never changed.{where}")
-        asked = st.form_submit_button("Add photos", icon=":material/add_photo_alternate:")
-    if asked:
-        st.session_state["adding"] = _begin(opened, wanted)
-    work = st.session_state.get("adding")
-    if isinstance(work, str):
-        st.error(escape(work), icon=":material/error:")
-    elif work is not None:
-        work.wait(AT_ONCE if asked else 0)
-        if work.running:
-            _follow(work)
-        else:
-            _ended(opened, work)
-    elif (other := latest()) is not None and other.running:
-        _follow(other)
-
-
-def _begin(opened: Workspace, wanted: Wanted) -> Adding | str:
-    """Start an ingest, or return the sentence that says why not."""
-    try:
-        return wanted.problem() or start_adding(opened, wanted)
-    except UserError as mistake:
-        return str(mistake)
-
-
-@st.fragment(run_every=0.5)
-def _follow(work: Adding) -> None:
-    """Draw the progress of an ingest. It continues if the page is left."""
-    if not work.running:
-        st.rerun()
-    st.progress(0.0, text=f"Reading photos … {work.done:,}")
-    st.button(
-        "Stopping …" if work.stopping else "Stop adding photos",
-        key="stop-adding",
-        icon=":material/stop_circle:",
-        disabled=work.stopping,
-        on_click=work.stop,
-        help="Photos that were read stay in the dataset. Add the folder again to read the others.",
-    )
-    st.caption("You can leave this page meanwhile.")
-
-
-def _ended(opened: Workspace, work: Adding) -> None:
-    """Show the result of an ingest: its error, its report if it left out or changed anything, or its counts."""
-    if work.found is None:
-        stopped = "Stopped. Photos that were read stay in the dataset. Add the folder again to read the others."
-        st.error(escape(work.error or stopped), icon=":material/error:")
-        return
-    del st.session_state["adding"]
-    found, dataset = work.found, work.found.dataset
-    st.session_state["added"] = dataset.name
-    if reasons(opened.store, dataset) and has_page("ingest"):
-        open_page("ingest")
-    counts = f"{found.new:,} new, {found.changed:,} changed, {found.unchanged:,} unchanged"
-    st.toast(f"Added {escape(dataset.name)}: {counts}.", icon=":material/check:", duration="long")
-    st.rerun()
 
 
 def ask_where_photos_are(opened: Workspace, dataset: Dataset, problem: str) -> None:

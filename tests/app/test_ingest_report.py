@@ -22,7 +22,7 @@ from orl_explorer.app.server.downloads import ROUTES, attachment
 from orl_explorer.db.findings import Finding, replace_findings
 from orl_explorer.db.lost import GONE, Lost, mark_lost
 from orl_explorer.db.models import Dataset
-from orl_explorer.db.photos import dataset_named, find_dataset
+from orl_explorer.db.photos import dataset_named, datasets, find_dataset
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
@@ -170,6 +170,35 @@ def test_a_bad_input_gets_one_sentence_and_what_was_typed_stays(
     assert find_dataset(nowhere.store, "mine") is None
 
 
+def test_what_will_be_taken_is_shown_before_it_is(nowhere: Workspace, show: Show, tmp_path: Path) -> None:
+    photos = tmp_path / "trip"
+    photos.mkdir()
+    for name in ("a.jpg", "b.png"):
+        Image.new("RGB", (30, 20), "red").save(photos / name)
+    (photos / "c.jpg").write_text("no picture")
+    (photos / "film.mov").write_text("no photo")
+
+    def looked() -> AppTest:
+        at = show("explore")
+        at.text_input(key="add-folder").set_value(str(photos))
+        return at.button[1].click().run()
+
+    at = looked()
+    said = plain(at)
+    assert f"**3 photos** in `{photos}`, without annotations, for the dataset **trip**" in said
+    assert ".mov" in said
+    assert datasets(nowhere.store) == []
+    at.button(key="add-none").click().run()
+    assert "3 photos" not in plain(at)
+    assert datasets(nowhere.store) == []
+    at = looked()
+    assert at.button(key="add-these").label == "Add 3 photos"
+    at.button(key="add-these").click().run()
+    (made,) = datasets(nowhere.store)
+    assert (made.name, made.image_count, made.unreadable_count) == ("trip", 2, 1)
+    assert "3 photos of them are in it already" in plain(looked())
+
+
 def test_any_exception_of_an_ingest_is_a_sentence(
     nowhere: Workspace, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,8 +208,10 @@ def test_any_exception_of_an_ingest_is_a_sentence(
     monkeypatch.setattr(adding, "ingest", fail)
     monkeypatch.setattr("threading.excepthook", lambda _: None)
     at = show("explore")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
     at.text_input(key="add-folder").set_value(str(tmp_path))
     at.button[1].click().run()
+    at.button(key="add-these").click().run()
     assert not at.exception
     assert [e.value.replace("\\", "") for e in at.error] == ["This failed. See the server's log."]
 

@@ -74,6 +74,7 @@ def test_photos_are_added_from_the_page(nowhere: Workspace, scenes: Path, show: 
     at.text_input[0].set_value(str(scenes))
     at.text_input[1].set_value("mine")
     at.button[1].click().run()
+    at.button(key="add-these").click().run()
     assert not at.exception
     assert dataset_named(nowhere.store, "mine").image_count == 12
     assert "No encoder yet" in words(at)

@@ -50,6 +50,21 @@ class Ingested:
     findings: tuple[Finding, ...] = ()  # what was left out, changed or guessed; stored with the dataset
 
 
+def photos_in(workspace: Workspace, path: Path, annotations: Path | None = None, *, layout: str = "auto") -> Layout:
+    """Return the photos of a folder, without opening them. Raises UserError if there are none."""
+    refuse_lost_root(workspace.store, path)
+    found = detect(path, layout, annotations)
+    if not found.paths:
+        refuse_emptied_root(workspace.store, found.root)
+        held = [one.name for one in found.findings.all() if one.kind in (OTHER_FORMAT.name, PACKED.name)]
+        raise UserError(
+            f"There are no photos in {path} or its subfolders. Photos are files such as .jpg, .png, .webp, .tif and "
+            "others that `orl ingest --help` names."
+            + (f" Files that end in {', '.join(held)} are not read." if held else "")
+        )
+    return found
+
+
 def ingest(
     workspace: Workspace,
     path: Path,
@@ -64,16 +79,7 @@ def ingest(
     Unreadable files are recorded with the reason, photos whose file is gone are marked, and whatever is left out,
     changed or guessed is recorded as a finding. Raises UserError, and stores nothing, if there are no photos.
     """
-    refuse_lost_root(workspace.store, path)
-    found = detect(path, layout, annotations)
-    if not found.paths:
-        refuse_emptied_root(workspace.store, found.root)
-        held = [one.name for one in found.findings.all() if one.kind in (OTHER_FORMAT.name, PACKED.name)]
-        raise UserError(
-            f"There are no photos in {path} or its subfolders. Photos are files such as .jpg, .png, .webp, .tif and "
-            "others that `orl ingest --help` names."
-            + (f" Files that end in {', '.join(held)} are not read." if held else "")
-        )
+    found = photos_in(workspace, path, annotations, layout=layout)
     dataset = ensure_dataset(workspace.store, name or found.root.name, str(found.root), found.name)
     workspace.log("add", f"dataset {dataset.name}", printable(str(found.root)))
     counts, presence = Ingested(dataset), Presence(workspace.store, dataset.id, found.root)

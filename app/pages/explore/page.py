@@ -12,6 +12,7 @@ from orl_explorer.app.components.figure import Figure
 from orl_explorer.app.explorer.author import author
 from orl_explorer.app.explorer.reported import reasons
 from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages.adding import ask_for_photos
 from orl_explorer.app.pages.explore import order as gallery_order
 from orl_explorer.app.pages.explore.component import Badge, PhotoTile, gallery
 from orl_explorer.app.pages.explore.order import current_order
@@ -130,7 +131,7 @@ def _heading(place: Place) -> None:
             with st.popover("Import vectors …", icon=":material/input:", help=about):
                 ask_for_vectors(place.workspace, dataset)
             with st.popover("Add photos …", icon=":material/add_photo_alternate:"):
-                start.ask_for_photos(place.workspace)
+                ask_for_photos(place.workspace)
     facts = [f"{plural(dataset.image_count, 'photo')} in {shell.escape(dataset.root)}"]
     if dataset.annotation_count:
         facts.append(f"{plural(dataset.annotation_count, 'annotated object')} (only to measure)")
