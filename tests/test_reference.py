@@ -47,6 +47,7 @@ def test_the_pages_are_those_of_the_code() -> None:
     assert {path.name: path.read_text(encoding="utf-8") == text for path, text in reference.pages().items()} == {
         "commands.md": True,
         "settings.md": True,
+        "glossary.md": True,
     }
 
 

@@ -11,6 +11,7 @@ from orl_explorer.app.pages.attention.page import page as attention
 from orl_explorer.app.pages.compare.page import page as compare
 from orl_explorer.app.pages.duplicates.page import page as duplicates
 from orl_explorer.app.pages.explore.page import page as explore
+from orl_explorer.app.pages.guide.start import glossary_button
 from orl_explorer.app.pages.ingest.page import page as ingest
 from orl_explorer.app.pages.map.page import page as map_
 from orl_explorer.app.pages.matches.page import page as matches
@@ -55,5 +56,6 @@ forget_url_of_another_page()
 opened.run()
 with st.sidebar:
     run_badge()
+    glossary_button()
     if from_environment().closed:
         st.html(f'<a class="log-out" href="{under(LOGOUT)}">Log out</a>')

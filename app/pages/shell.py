@@ -14,7 +14,7 @@ from orl_explorer.app.explorer.opened import read_only as read_only
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.markup import code as code
 from orl_explorer.app.markup import escape as escape
-from orl_explorer.db.encoders import VECTORS, encoder_by_id
+from orl_explorer.db.encoders import VECTORS, encoder_by_id, encoders
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
 from orl_explorer.db.photos import datasets, photo_roots
 from orl_explorer.db.runs.runs import LIVE, find_run, runs
@@ -144,7 +144,7 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
         mined = {s.name: s for s in every if s.dataset_id == dataset.id}
         _follow_change(every)
         if not mined:
-            st.caption("No correspondence set yet.")
+            _state_line(opened, dataset, 0)
             return Place(opened, dataset, None, lost)
         chosen = st.selectbox("Correspondence set", list(mined), key="set", bind="query-params", on_change=on_set)
         picked = mined.get(chosen) or next(iter(mined.values()))
@@ -153,7 +153,20 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
         if fresh in mined and fresh != picked.name:
             st.button(f"Show the new set {escape(fresh)}", on_click=_show_set, args=(fresh,), type="primary")
         st.caption(escape(describe_set(opened, picked)))
+        _state_line(opened, dataset, len(mined))
     return Place(opened, dataset, picked, lost)
+
+
+def _state_line(opened: Workspace, dataset: Dataset, count: int) -> None:
+    """Say how far the work on a dataset has come, and offer the next step."""
+    trained = sum(row.kind in ("stage1", "stage3") for row in encoders(opened.store))
+    said = (plural(dataset.image_count, "photo"), plural(count, "set") if count else "no set")
+    st.caption(" · ".join((*said, plural(trained, "trained encoder") if trained else "no trained encoder")))
+    if read_only() or (count and trained) or not has_page("train"):
+        return
+    label, page, more = ("Train one", "train", {"view": "launch"}) if count else ("Mine a set", "explore", {})
+    if st.button(label, type="tertiary", icon=":material/arrow_forward:", key="next-step"):
+        open_page(page, **more)
 
 
 def _lost_folders(opened: Workspace, dataset: Dataset, names: Mapping[int, str]) -> dict[int, str]:

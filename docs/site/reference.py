@@ -1,4 +1,4 @@
-"""The pages of reference that are written from the code: commands of ``orl``, and settings.
+"""The pages of reference that are written from the code: commands of ``orl``, settings, and the glossary.
 
 ``make docs`` writes them, and a test compares them with the code. Never edit them by hand.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from orl_explorer.app.cli import app
+from orl_explorer.app.explorer.glossary import TERMS
 from orl_explorer.train.evaluate.protocols import PROTOCOLS
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.mining.config import PRESET_HELP as MINE_PRESET_HELP
@@ -171,9 +172,17 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def glossary_page() -> str:
+    """The page of the explorer's words, as Markdown."""
+    terms = "\n".join(f"- **{term}**: {text}" for term, text in TERMS.items())
+    said = "The words of the explorer, which every page explains too: *What do the words mean?* in the sidebar."
+    return f"# Glossary\n\n{said}\n\n{terms}\n"
+
+
 def pages() -> dict[Path, str]:
     """The text of each page."""
-    return {FOLDER / "commands.md": commands_page(), FOLDER / "settings.md": settings_page()}
+    written = {"commands": commands_page, "settings": settings_page, "glossary": glossary_page}
+    return {FOLDER / f"{name}.md": page() for name, page in written.items()}
 
 
 def main() -> None:

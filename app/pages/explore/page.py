@@ -17,6 +17,7 @@ from orl_explorer.app.pages.explore import order as gallery_order
 from orl_explorer.app.pages.explore.component import Badge, PhotoTile, gallery
 from orl_explorer.app.pages.explore.order import current_order
 from orl_explorer.app.pages.explore.vectors import ask_for_vectors
+from orl_explorer.app.pages.guide.start import guided_start
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.gallery.order import GalleryOrder, gallery_count, gallery_ids, gallery_page
@@ -38,6 +39,7 @@ def page() -> None:
         start.empty_workspace(place)
         return
     _heading(place)
+    guided_start(place)
     if place.mined is None:
         start.unmined(place, place.dataset)
     gallery_order.inputs(place, place.dataset)

@@ -1,0 +1,1 @@
+"""The guided start on the page Explore, and the glossary of every page."""
