@@ -77,8 +77,9 @@ def _show_what_is_there(opened: Workspace, work: Looking) -> None:
         st.markdown(f"{photos}, for the dataset **{escape(seen.dataset)}**")
         if seen.known:
             st.caption(f"{plural(seen.known, 'photo')} of them are in it already. Only changed ones are read again.")
-        if pictures := seen.pictures:
-            st.image([picture for _, picture in pictures], [escape(name) for name, _ in pictures], width=120)
+        with st.container(horizontal=True, gap="small"):
+            for name, picture in seen.pictures:
+                st.image(picture, escape(name), width=96)
         if seen.left_out:
             st.markdown("\n".join(f"- {escape(line)}" for line in seen.left_out))
         with st.container(horizontal=True):
