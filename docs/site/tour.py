@@ -1,9 +1,8 @@
-"""Record the README's animated picture: a tour of the explorer in Chromium, on the demo.
+"""Record the README's animated picture in Chromium: tune, regenerate, train.
 
 python docs/site/tour.py --workspace workspace --out docs/tour.webp
 
-The workspace needs the demo and a training on its set: `orl demo`, then `orl train --correspondence demo-starter
---preset small --set epochs=60`.
+The workspace needs the demo (`orl demo`). The tour mines a set there, trains on it, and takes some minutes.
 """
 
 from __future__ import annotations
@@ -29,8 +28,10 @@ WIDTH, HEIGHT = 1280, 800  # of the browser
 SHOWN = 1040, 650  # of the picture, without the caption
 BAR = 44
 IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
-LONG, SHORT = 2600, 700  # ms a frame is shown
+LONG, SHORT = 2000, 450  # ms a frame is shown
 SHARE = "N · pairs per neighbour, share of RoIs"
+MADE = "tuned"  # names of the tour's set and encoder
+EPOCHS = 12
 
 Frame = tuple[Image.Image, int]
 
@@ -58,27 +59,47 @@ def main() -> None:
 
 
 def tour(page: Page, address: str, mined: str, query: int) -> Iterator[Frame]:
-    """Visit the pages, and take a frame after each step."""
+    """Go from a set to a training on a better one, and take a frame after each step."""
     go(page, f"{address}/?set={mined}", ".cell img")
-    yield shot(page, "1  Your photos, with the regions and matches that were found in each"), LONG
-
+    page.get_by_role("button", name="Got it").click()
+    settle(page)
+    yield shot(page, "Your photos, and the matching regions that were found in each"), LONG
     go(page, f"{address}/pair?set={mined}&q={query}", ".stage-svg")
-    yield shot(page, "2  Every matched pair of regions, in any photo and its neighbours"), LONG
-    slider = page.get_by_role("slider", name=SHARE)
-    for step in range(3):
-        for _ in range(5):
-            slider.focus()
-            page.keyboard.press("ArrowLeft")
-            page.wait_for_timeout(150)
-        settle(page)
-        yield shot(page, "3  Tune every threshold, and see at once what changes"), LONG if step == 2 else SHORT
+    yield shot(page, "See every matched pair"), LONG
 
-    go(page, f"{address}/matches?set={mined}", ".card")
-    yield shot(page, "4  All matches of a set: filter, sort, judge, tag"), LONG
-    go(page, f"{address}/attention?set={mined}&q={query}", "svg")
-    yield shot(page, "5  What encoders attend to"), LONG
-    go(page, f"{address}/train?run=2", "canvas, svg")
-    yield shot(page, "6  Train on exactly these matches, and watch"), LONG
+    go(page, f"{address}/tune?set={mined}", "table")
+    slider = page.get_by_role("slider", name=SHARE)
+    for step in range(4):
+        for _ in range(4):
+            slider.focus()
+            page.keyboard.press("ArrowRight")
+            page.wait_for_timeout(100)
+        settle(page)
+        yield shot(page, "Tune: move a threshold, and see at once what it changes"), LONG if step == 3 else SHORT
+
+    page.get_by_role("button", name="Regenerate").click()
+    page.get_by_label("Name of the new set").fill(MADE)
+    page.keyboard.press("Tab")
+    settle(page)
+    yield shot(page, "Regenerate: mine the whole dataset with these settings"), LONG
+    page.get_by_role("button", name="Start run").click()
+    page.get_by_role("button", name="Show the new set").wait_for(timeout=600_000)
+    settle(page)
+    yield shot(page, "A new set, beside the old one: compare both, or train on it"), LONG
+
+    go(page, f"{address}/train?view=launch&stage=3&set={MADE}", "[data-testid=stNumberInput]")
+    page.get_by_label("Epochs").first.fill(str(EPOCHS))
+    page.keyboard.press("Tab")
+    settle(page)
+    yield shot(page, "Train: launch stage 3 on exactly these pairs"), LONG
+    page.get_by_role("button", name="Launch run").click()
+    page.locator(".curves svg, .curves canvas").first.wait_for(timeout=120_000)
+    while not (over := page.get_by_text("done", exact=True).first.is_visible()):
+        page.wait_for_timeout(6000)
+        yield shot(page, "Watch it learn"), SHORT
+    assert over
+    settle(page)
+    yield shot(page, "Then measure whether it has helped"), LONG
 
 
 def go(page: Page, address: str, sign: str) -> None:
