@@ -11,6 +11,8 @@ from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.runs.evaluations import Evaluated
+from orl_explorer.orl.measure.judged import Share
+from orl_explorer.train.mining.judging import VerdictSummary
 from orl_explorer.train.mining.quality import kept_measures
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
@@ -96,6 +98,37 @@ def skipped_duplicates(row: CorrespondenceSet) -> str:
         return ""
     groups, photos = plural(found["groups"], "group"), plural(found["photos"], "photo")
     return f"{photos} of {groups} are nobody's neighbour, since the largest photo of each group stands for it."
+
+
+def judged_record(found: VerdictSummary) -> Record:
+    """Return what verdicts say of a set: the share of wrong pairs, the agreement of people, and a threshold."""
+    threshold, stays = found.threshold, found.stays
+    return {
+        "judged_pairs": found.pairs,
+        "verdicts_by_person": found.people,
+        "divided_pairs": len(found.divided),
+        "few": found.few,
+        "wrong": _share(found.wrong),
+        "agreement": [
+            {
+                "people": [each.first, each.second],
+                "pairs": each.found.pairs,
+                "agreed": each.found.agreed,
+                "kappa": each.found.kappa,
+                "interval": each.found.interval and list(each.found.interval),
+            }
+            for each in found.agreements
+        ],
+        "threshold": threshold
+        and stays
+        and {"similarity": threshold.least, "good": _share(threshold.good)}
+        | {"pairs_that_stay": stays.count, "share_that_stays": stays.value},
+    }
+
+
+def _share(found: Share) -> Record:
+    value = found.value if found.total else None
+    return {"count": found.count, "of": found.total, "share": value, "interval": list(found.interval)}
 
 
 def states(counts: Mapping[str, int]) -> str:

@@ -33,6 +33,7 @@ from orl_explorer.train.jobs.trackers import TrackerName
 from orl_explorer.train.jobs.trainings import Pretrain, Train
 from orl_explorer.train.mining.by_vectors import settings_by
 from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.mining.judging import TARGET, verdicts_on_set
 from orl_explorer.train.settings import Precision, preset_named, with_settings
 from orl_explorer.train.training.config import ORLConfig, train_preset
 
@@ -311,6 +312,26 @@ class Workspace(WorkspaceFiles):
         from orl_explorer.train.mining.quality import quality_of
 
         return dict(quality_of(self.inner, self._set(correspondence_set).name))
+
+    def verdicts(
+        self,
+        correspondence_set: CorrespondenceSet | str,
+        target: float = TARGET,
+        *,
+        random: int | None = None,
+        seed: int = 1,
+    ) -> dict[str, Any]:
+        """Sum up people's verdicts on the pairs of a set, as ``orl verdicts --json`` does.
+
+        Args:
+            correspondence_set: A complete correspondence set.
+            target: Share of good pairs at or above the proposed threshold.
+            random: Size of a random sample of the page *Judge pairs*. Only verdicts on it count, so that the share of
+                wrong pairs is an unbiased estimate. Default: all verdicts.
+            seed: Seed of the sample.
+        """
+        found = verdicts_on_set(self.inner, self._set(correspondence_set), target, random, seed)
+        return records.judged_record(found)
 
     def sweep(
         self,

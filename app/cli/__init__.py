@@ -24,6 +24,7 @@ from orl_explorer.app.cli import (
     sets,
     stages,
     start,
+    verdicts,
     workspace,
 )
 from orl_explorer.app.cli.ending import exit_code_of
@@ -45,6 +46,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "propose": parts.propose_command,
     "embed": parts.embed_command,
     "quality": stages.quality,
+    "verdicts": verdicts.verdicts_command,
     "sweep": stages.sweep_command,
     "train": stages.train_command,
     "evaluate": evaluations.evaluate_command,

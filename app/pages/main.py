@@ -13,6 +13,7 @@ from orl_explorer.app.pages.duplicates.page import page as duplicates
 from orl_explorer.app.pages.explore.page import page as explore
 from orl_explorer.app.pages.guide.start import glossary_button
 from orl_explorer.app.pages.ingest.page import page as ingest
+from orl_explorer.app.pages.judge.page import page as judge
 from orl_explorer.app.pages.map.page import page as map_
 from orl_explorer.app.pages.matches.page import page as matches
 from orl_explorer.app.pages.pair.page import page as pair
@@ -42,6 +43,7 @@ pages = {
         visibility="hidden",
     ),
     "matches": st.Page(matches, title="Matches", icon=":material/grid_view:", url_path="matches"),
+    "judge": st.Page(judge, title="Judge pairs", icon=":material/gavel:", url_path="judge", visibility="hidden"),
     "pair": st.Page(pair, title="Pair", icon=":material/compare:", url_path="pair"),
     "tune": st.Page(tune, title="Tune", icon=":material/tune:", url_path="tune"),
     "compare": st.Page(compare, title="Compare", icon=":material/difference:", url_path="compare"),

@@ -186,12 +186,19 @@ def _sorted(store: Store, order: GalleryOrder, state: _State) -> np.ndarray:
     return shown
 
 
-def shuffled(ids: np.ndarray, seed: int) -> np.ndarray:
-    """Ids, int64 [n], in an order that depends on the seed and on them alone: those added later fall in between."""
+def shuffled(ids: np.ndarray, seed: int, first: int | None = None) -> np.ndarray:
+    """Ids, int64 [n], in an order that depends on the seed and on them alone: those added later fall in between.
+
+    first: how many of them are wanted, the first ones; all by default.
+    """
     mixed = ids.astype(np.uint64) + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
     for shift, mixer in zip((30, 27), MIXERS, strict=True):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(mixer)
-    return ids[np.lexsort((ids, mixed ^ (mixed >> np.uint64(31))))]
+    mixed ^= mixed >> np.uint64(31)
+    if first is not None and first < len(ids):
+        some = np.argpartition(mixed, first)[:first]  # different ids are mixed to different numbers
+        ids, mixed = ids[some], mixed[some]
+    return ids[np.lexsort((ids, mixed))]
 
 
 @dataclass(frozen=True)

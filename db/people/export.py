@@ -65,8 +65,8 @@ def _on_pairs(
     places = places_of(store, set_id, [(query, key, rows[0][3].image_id) for (query, key), rows in by_pair.items()])
     for start in range(0, len(places), CHUNK):
         some = places[start : start + CHUNK]
-        cards = matches_at(store, set_id, pair_keys(np.array([place for place, _ in some], np.int64)))
-        for match, (_, pair) in zip(cards, some, strict=True):
+        cards = matches_at(store, set_id, pair_keys(np.array([place for place, *_ in some], np.int64)))
+        for match, (_, pair, _) in zip(cards, some, strict=True):
             similarity = match.similarity if table is Verdict else None
             for word, author, when, query_roi, key_roi in by_pair[pair]:
                 boxes = _box(query_roi), _box(key_roi)

@@ -82,27 +82,29 @@ def marked_pairs(store: Store, set_id: int, verdict: Judgement | Literal["any"] 
         question = question.where(Verdict.verdict == verdict)
     with store.session() as session:
         marked = [(query, key, image) for query, key, image in session.execute(question.distinct())]
-    found = [place for place, _ in places_of(store, set_id, marked)]
+    found = [place for place, *_ in places_of(store, set_id, marked)]
     return np.unique(pair_keys(np.array(found, np.int64).reshape(-1, 3)))
 
 
 def places_of(
     store: Store, set_id: int, pairs: Sequence[tuple[int, int, int]]
-) -> list[tuple[tuple[int, int, int], tuple[int, int]]]:
-    """Where pairs stand in a set: ((image id, rank of the neighbour, rank), (query RoI id, key RoI id)), in order.
+) -> list[tuple[tuple[int, int, int], tuple[int, int], float]]:
+    """Where pairs stand in a set, in order, and their similarity.
+
+    Each is ((image id, rank of the neighbour, rank), (query RoI id, key RoI id), similarity).
 
     pairs: query RoI id, key RoI id and the query's image id of each; those that are not in the set are left out.
     """
     # Photos first, pairs of them second: asked in one, SQLite has been seen to go through all pairs of the set.
     wanted, images = {(query, key) for query, key, _ in pairs}, sorted({image for *_, image in pairs})
     rois = (Pair.query_roi_id, Pair.key_roi_id)
-    question = select(Pair.image_id, Pair.neighbor_rank, Pair.rank, *rois).where(Pair.set_id == set_id)
-    question = question.order_by(Pair.image_id, Pair.neighbor_rank, Pair.rank)
+    question = select(Pair.image_id, Pair.neighbor_rank, Pair.rank, *rois, Pair.similarity)
+    question = question.where(Pair.set_id == set_id).order_by(Pair.image_id, Pair.neighbor_rank, Pair.rank)
     found = []
     with store.session() as session:
         for start in range(0, len(images), CHUNK):
             rows = fetch_all(session, question.where(Pair.image_id.in_(images[start : start + CHUNK])))
-            found += [((i, n, r), (q, k)) for i, n, r, q, k in rows if (q, k) in wanted]
+            found += [((i, n, r), (q, k), cosine) for i, n, r, q, k, cosine in rows if (q, k) in wanted]
     return found
 
 

@@ -8,7 +8,7 @@ import { mapUrl, targetOf } from "../../app/pages/attention/target.js";
 import { Choice } from "../../app/pages/explore/choice.js";
 import { Camera } from "../../app/pages/map/camera.js";
 import { Grid, labelColours, paintPoints, unpacked } from "../../app/pages/map/points.js";
-import { Outbox } from "../../app/pages/matches/outbox.js";
+import { Outbox } from "../../app/components/outbox.js";
 
 const PLACES = new Float32Array([0, 0, 0.5, 0, 0.5, 0.5, -1, -1, 1, 1]);
 const every = () => true;

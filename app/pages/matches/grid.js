@@ -4,10 +4,10 @@
 import { el } from "../../components/dom.js";
 import { Drawn } from "../../components/drawn.js";
 import { entry } from "../../components/entry.js";
+import { Outbox } from "../../components/outbox.js";
 import { itemAt, MOVES, settle } from "../../components/roving.js";
 import { VERDICTS } from "../../components/verdicts.js";
 import { cardNode, showVerdict } from "./card.js";
-import { Outbox } from "./outbox.js";
 
 /** @import { Send } from "../../components/entry.js" */
 /** @import { Judgement } from "../../components/verdicts.js" */

@@ -67,7 +67,7 @@ def page() -> None:
     if place.dataset is None:
         start.empty_workspace(place)
         return
-    st.title("Matches", anchor=False)
+    _heading(place)
     if place.mined is None:
         start.unmined(place, place.dataset)
         return
@@ -78,13 +78,23 @@ def page() -> None:
         return
     found = matches_or_making(place.workspace, place.mined, PATIENCE)
     if isinstance(found, Making):
-        _wait(place, place.mined)
+        wait_for_orders(place, place.mined)
         return
     _grid(place, place.dataset, place.mined, found)
 
 
+def _heading(place: Place) -> None:
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left.title("Matches", anchor=False)
+    if place.mined is not None and place.mined.pair_count and shell.has_page("judge"):
+        about = "Judge a sample of the pairs one by one, and see what share of the set is wrong."
+        with right.container(horizontal=True, horizontal_alignment="right"):
+            if st.button("Judge pairs", icon=":material/gavel:", help=about):
+                shell.open_page("judge")
+
+
 @st.fragment(run_every=0.7)
-def _wait(place: Place, mined: CorrespondenceSet) -> None:
+def wait_for_orders(place: Place, mined: CorrespondenceSet) -> None:
     """Draw the progress of sorting; reload the page when it is done."""
     found = matches_or_making(place.workspace, mined, 0)
     if not isinstance(found, Making):

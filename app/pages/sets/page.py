@@ -34,6 +34,7 @@ WAYS = (
     ("explore", "Photos", ":material/photo_library:"),
     ("matches", "Matches", ":material/grid_view:"),
     ("pair", "Pair", ":material/compare:"),
+    ("judge", "Judge pairs", ":material/gavel:"),
     ("compare", "Compare", ":material/difference:"),
     ("tune", "Tune", ":material/tune:"),
     ("train", "Train", ":material/model_training:"),

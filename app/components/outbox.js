@@ -2,7 +2,7 @@
 // Verdicts and tags that the server has not acknowledged yet. A trigger can be lost while a page reruns. So each
 // trigger carries all of them, and is repeated until its number is acknowledged. Repetition does no harm.
 
-/** @import { Judgement } from "../../components/verdicts.js" */
+/** @import { Judgement } from "./verdicts.js" */
 
 /**
  * @typedef {{ id: string, tag: string, on: boolean }} Tagged
