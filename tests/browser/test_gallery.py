@@ -17,6 +17,7 @@ from orl_explorer.db.people.tags import tags_of, tags_of_pairs
 from orl_explorer.db.people.verdicts import verdicts_on
 from orl_explorer.db.sets.pairs import matches_at
 from orl_explorer.db.sets.read import find_set
+from orl_explorer.train.mining.judging import PairSample, sample_keys
 from orl_explorer.train.mining.orders import MatchOrder, make_matches, match_keys, match_rows
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, Serve, saved_figure
@@ -142,6 +143,32 @@ def test_matches_are_judged_and_tagged_by_keyboard_and_lead_to_their_pair(
     page.locator(".match").first.click()
     expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
     expect(page).to_have_url(re.compile(r"/pair\?.*q=\d+.*nn=\d.*pair=\d+-\d+"))
+
+
+def test_pairs_are_judged_by_keys_alone_and_stay_judged(site: tuple[str, Workspace], careful: Page) -> None:
+    address, workspace = site
+    page = careful
+    mined = find_set(workspace.store, "demo-starter")
+    assert mined is not None
+    keys = sample_keys(workspace, mined, make_matches(workspace, mined), PairSample(count=6, seed=9))
+    pairs = [(m.query_roi_id, m.key_roi_id) for m in matches_at(workspace.store, mined.id, keys)]
+    go(page, f"{address}/judge?pairs=6&draw=9", ".act.good")
+    expect(page.locator(".here")).to_have_text("pair 1")
+    expect(page.locator(".side img")).to_have_count(4)
+    for key in "gsxgu":  # the second is skipped, the fourth is taken back
+        page.keyboard.press(key)
+    expect(page.locator(".count")).to_have_text("2 of 6 judged")
+    expect(page.locator(".here")).to_have_text("pair 4")
+    expect(page.get_by_role("status").filter(has_text="Pair 4")).to_have_text("Pair 4: no verdict again.")
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("button", name="Wrong")).to_have_attribute("aria-pressed", "true")
+    deadline, judged = time.monotonic() + 20, {pairs[0]: "good", pairs[2]: "wrong"}
+    while time.monotonic() < deadline and verdicts_on(workspace.store, pairs, author()) != judged:
+        page.wait_for_timeout(200)
+    assert verdicts_on(workspace.store, pairs, author()) == judged
+    go(page, f"{address}/judge?pairs=6&draw=9", ".act.good")
+    expect(page.locator(".count")).to_have_text("2 of 6 judged")
+    expect(page.locator(".here")).to_have_text("pair 2")
 
 
 def test_an_export_is_downloaded_by_a_click(site: tuple[str, Workspace], careful: Page) -> None:

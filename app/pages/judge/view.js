@@ -15,7 +15,8 @@ import { Walk } from "./walk.js";
 /** @import { JudgedSide, JudgePayload, PairToJudge } from "./component_types.js" */
 
 const AHEAD = 4; // pairs whose pictures are loaded before they are shown
-const LOST = { "": null, changed: null, gone: "photo is gone", unreadable: "photo cannot be read" };
+/** @type {Partial<Record<JudgedSide["lost"], string>>} */
+const LOST = { gone: "photo is gone", unreadable: "photo cannot be read" };
 
 export class JudgeView {
   /** @param {HTMLElement} root */
