@@ -9,13 +9,14 @@ import streamlit as st
 
 from orl_explorer.app.pages.attention.page import page as attention
 from orl_explorer.app.pages.compare.page import page as compare
-from orl_explorer.app.pages.duplicates.page import page as duplicates
 from orl_explorer.app.pages.explore.page import page as explore
 from orl_explorer.app.pages.guide.start import glossary_button
 from orl_explorer.app.pages.ingest.page import page as ingest
 from orl_explorer.app.pages.judge.page import page as judge
 from orl_explorer.app.pages.map.page import page as map_
 from orl_explorer.app.pages.matches.page import page as matches
+from orl_explorer.app.pages.oddities.page import near_duplicates_moved
+from orl_explorer.app.pages.oddities.page import page as oddities
 from orl_explorer.app.pages.pair.page import page as pair
 from orl_explorer.app.pages.sets.page import page as sets
 from orl_explorer.app.pages.shell import forget_url_of_another_page, run_badge
@@ -35,13 +36,12 @@ pages = {
     "ingest": st.Page(
         ingest, title="Ingest report", icon=":material/assignment:", url_path="ingest", visibility="hidden"
     ),
-    "duplicates": st.Page(
-        duplicates,
-        title="Near-duplicates",
-        icon=":material/content_copy:",
-        url_path="duplicates",
-        visibility="hidden",
+    "oddities": st.Page(
+        oddities, title="Oddities", icon=":material/content_copy:", url_path="oddities", visibility="hidden"
     ),
+    "duplicates": st.Page(
+        near_duplicates_moved, title="Near-duplicates", url_path="duplicates", visibility="hidden"
+    ),  # its former address
     "matches": st.Page(matches, title="Matches", icon=":material/grid_view:", url_path="matches"),
     "judge": st.Page(judge, title="Judge pairs", icon=":material/gavel:", url_path="judge", visibility="hidden"),
     "pair": st.Page(pair, title="Pair", icon=":material/compare:", url_path="pair"),

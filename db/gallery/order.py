@@ -8,6 +8,7 @@ the page lies. Only the tiles of a page are asked of the store.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -91,8 +92,12 @@ class Tile:
 
 def gallery_page(store: Store, order: GalleryOrder, offset: int, limit: int) -> list[Tile]:
     """Return the tiles of a page, from ``offset`` on."""
-    ids = gallery_ids(store, order)[offset : offset + limit].tolist()
-    own = (SetImage.image_id == Image.id) & (SetImage.set_id == (order.set_id or 0))
+    return tiles_of(store, gallery_ids(store, order)[offset : offset + limit].tolist(), order.set_id)
+
+
+def tiles_of(store: Store, ids: Sequence[int], set_id: int | None) -> list[Tile]:
+    """Return the tiles of photos, by id, with their counts in a set, if any."""
+    own = (SetImage.image_id == Image.id) & (SetImage.set_id == (set_id or 0))
     photo = (Image.id, Image.path, Image.width, Image.height, Image.status, Image.error)
     mined = (SetImage.pair_count, SetImage.candidate_count, SetImage.mean_similarity, SetImage.cycle_share)
     question = select(*photo, *mined, Image.mtime_ns).outerjoin_from(Image, SetImage, own).where(Image.id.in_(ids))

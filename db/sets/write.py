@@ -322,9 +322,19 @@ def keep_quality(store: Store, set_id: int, measures: dict[str, float]) -> None:
 
 def note_duplicates(store: Store, set_id: int, groups: int, photos: int) -> None:
     """Note with an unfinished set how many groups of near-duplicates it has, and how many photos it skips for them."""
-    noted = {"duplicates": {"groups": groups, "photos": photos}}
+    _note(store, set_id, {"duplicates": {"groups": groups, "photos": photos}})
+
+
+def note_kept_out(store: Store, set_id: int, photos: int) -> None:
+    """Note with an unfinished set how many photos it leaves out because people keep them out of mining."""
+    _note(store, set_id, {"kept_out": photos})
+
+
+def _note(store: Store, set_id: int, noted: dict[str, Any]) -> None:
+    this = CorrespondenceSet.id == set_id
     with store.session() as session:
-        session.execute(update(CorrespondenceSet).where(CorrespondenceSet.id == set_id).values(summary=noted))
+        before = session.scalars(select(CorrespondenceSet.summary).where(this)).one() or {}
+        session.execute(update(CorrespondenceSet).where(this).values(summary=before | noted))
 
 
 def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
@@ -349,7 +359,10 @@ def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
         of_images = select(SetImage.pair_count, func.count()).where(SetImage.set_id == set_id)
         by_count = session.execute(of_images.group_by(SetImage.pair_count).order_by(SetImage.pair_count)).all()
         left_out = _left_out(session, set_id)
-        noted = session.scalars(select(CorrespondenceSet.summary).where(CorrespondenceSet.id == set_id)).one()
+        summary = select(CorrespondenceSet.summary).where(CorrespondenceSet.id == set_id)
+        noted = dict(session.scalars(summary).one() or {})
+        if count := noted.pop("kept_out", 0):
+            left_out["kept out"] = count
         session.execute(
             update(CorrespondenceSet)
             .where(CorrespondenceSet.id == set_id)
@@ -359,7 +372,7 @@ def publish_set(store: Store, set_id: int) -> CorrespondenceSet:
                 candidate_count=candidates or 0,
                 pair_count=pairs or 0,
                 fallback_count=fallbacks,
-                summary=(noted or {})
+                summary=noted
                 | {
                     "similarity": histogram.tolist(),
                     "pairs_per_image": [list(row) for row in by_count],  # number of pairs, and of images with so many

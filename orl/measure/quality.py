@@ -99,10 +99,10 @@ def without_labels(mined: Mined) -> Measures:
         | _quantiles("similarity", mined.similarity)
         | _quantiles("margin", mined.margin[np.isfinite(mined.margin)])
         | {
-            "image_hubness": _skewness(chosen),
+            "image_hubness": skewness(chosen),
             "image_most_chosen": int(chosen.max(initial=0)),
             "image_never_chosen": _mean(chosen == 0),
-            "roi_hubness": _skewness(keys),
+            "roi_hubness": skewness(keys),
             "roi_most_chosen": int(keys.max(initial=0)),
             "image_coverage": len(np.unique(mined.image_of[used & own])) / images,
             "roi_coverage": _mean(used[own]),
@@ -287,7 +287,8 @@ def _mean(values: np.ndarray) -> float:
     return float(np.mean(values)) if len(values) else 0.0
 
 
-def _skewness(counts: np.ndarray) -> float:
+def skewness(counts: np.ndarray) -> float:
+    """Return the skewness of numbers [n]: 0 if they spread evenly to both sides, large if few are much larger."""
     if not len(counts):
         return 0.0
     deviation = counts - counts.mean()

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import Dataset, Encoder, Run
+from orl_explorer.db.people.kept_out import kept_out
 from orl_explorer.db.photos import dataset_by_id, dataset_named, usable_images
 from orl_explorer.db.runs.evaluations import evaluation_of_run
 from orl_explorer.db.runs.runs import LIVE, run_by_id
@@ -115,7 +116,8 @@ class Mine(Job):
     def saw(self, workspace: Workspace) -> Saw:
         """Compare the photos, and the annotations if they are the proposals."""
         revision, store = self._rows(workspace)[0].revision, workspace.store
-        now = cache(lambda: {image.id for image in usable_images(store, self.dataset_id)})
+        out = {*kept_out(store, self.dataset_id).tolist()}
+        now = cache(lambda: {image.id for image in usable_images(store, self.dataset_id)} - out)
 
         def the_same(run: Run) -> bool:
             if self.config.proposals == "annotations" and run.params.get("revision") != revision:

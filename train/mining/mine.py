@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from orl_explorer.db.lost import Lost
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
+from orl_explorer.db.people.kept_out import KEPT_OUT, kept_out
 from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets import read, write
 from orl_explorer.orl.cells import neighbors_in_cells
@@ -40,6 +41,7 @@ from orl_explorer.train.progress import Progress, Within, map_ahead, one_ahead, 
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
+NAMED = 5  # photos in a line of the log
 PART = 1024  # photos that are searched while others are embedded
 FEW_LEFT, MANY_LEFT = 0.2, 0.95  # shares of the pairs that N allows, beyond which a minimum worth does not fit
 MATCHED = 16  # images per transaction of matching, where the RoI features of all neighbours are in memory
@@ -117,6 +119,7 @@ def mine(
         images = list(read.set_images(store, mined.id))
         embed_rois(workspace, mined.id, features, images, photos, progress, place, settled=True)
     else:
+        known = _let_in(workspace, mined.id, dataset, known, progress)
         images = present_or_stored(workspace, known, photos, progress)
         _drop_others(workspace, mined.id, images)
         images = search_and_embed(workspace, mined.id, features, images, photos, config, place, progress)
@@ -128,6 +131,22 @@ def mine(
         _find_neighbors(workspace, mined.id, features, images, config, progress)
     match_rois(workspace, mined.id, features, images, config, progress)
     return publish_set_measured(workspace, mined.id, dataset, config, progress)
+
+
+def _let_in(
+    workspace: Workspace, set_id: int, dataset: Dataset, images: list[Image], progress: Progress
+) -> list[Image]:
+    """Leave out the photos that people keep out of mining, note their number with the set, and log them."""
+    out = set(kept_out(workspace.store, dataset.id).tolist())
+    left_out = [image for image in images if image.id in out]
+    write.note_kept_out(workspace.store, set_id, len(left_out))
+    if left_out:
+        names = ", ".join(image.path for image in left_out[:NAMED])
+        more = f" and {len(left_out) - NAMED:,} more" if len(left_out) > NAMED else ""
+        progress.log(
+            f"Kept out of mining: {plural(len(left_out), 'photo')} that people tagged '{KEPT_OUT}': {names}{more}."
+        )
+    return [image for image in images if image.id not in out]
 
 
 def _drop_others(workspace: Workspace, set_id: int, images: list[Image]) -> None:

@@ -1,7 +1,7 @@
 """A grid of photo tiles. Activating a tile sends its id as the trigger ``open``.
 
 With ``on_mark``, photos can be selected. The trigger ``mark`` requests an action on them: ``{"action", "ids", "tag"}``,
-with the action ``tag``, ``untag`` or ``keep`` (as a selection).
+with the action ``tag``, ``untag``, ``keep`` (as a selection), ``keep_out`` or ``let_in`` (of mining).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from orl_explorer.app.components import figure
 from orl_explorer.app.components.bundle import registered
+from orl_explorer.db.people.kept_out import KEPT_OUT
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -38,13 +39,18 @@ class PhotoTile(TypedDict):
 
 
 class GalleryPayload(TypedDict):
-    """Data of the grid. ``tags``: suggestions; ``figure``: None if the grid cannot be saved as a figure."""
+    """Data of the grid.
+
+    ``tags``: suggestions. ``kept_out``: the tag of photos that are kept out of mining. ``figure``: None if the grid
+    cannot be saved as a figure.
+    """
 
     tiles: list[PhotoTile]
     selected: int | None
     tags: list[str]
     scope: int | None
     can_mark: bool
+    kept_out: str
     figure: figure.Figure | None
 
 
@@ -77,6 +83,7 @@ def gallery(
         "tags": list(tags),
         "scope": scope,
         "can_mark": on_mark is not None,
+        "kept_out": KEPT_OUT,
         "figure": saved_as,
     }
     return _gallery(key=key, data=data, on_open_change=on_open, on_mark_change=on_mark or (lambda: None))

@@ -26,7 +26,10 @@ export interface PhotoTile {
 }
 
 /**
- * Data of the grid. `tags`: suggestions; `figure`: None if the grid cannot be saved as a figure.
+ * Data of the grid.
+ *
+ * `tags`: suggestions. `kept_out`: the tag of photos that are kept out of mining. `figure`: None if the grid
+ * cannot be saved as a figure.
  */
 export interface GalleryPayload {
   tiles: PhotoTile[];
@@ -34,5 +37,6 @@ export interface GalleryPayload {
   tags: string[];
   scope: number | null;
   can_mark: boolean;
+  kept_out: string;
   figure: Figure | null;
 }

@@ -21,6 +21,9 @@ export class Gallery extends Drawn {
     this.send = null; // Streamlit gives it
     this.drawn = ""; // the data, as text
     this.choice = new Choice();
+    /** @type {PhotoTile[]} */
+    this.tiles = [];
+    this.keptOut = "";
     this.canMark = false;
     /** @type {number | null} */
     this.scope = null; // a change clears the selection
@@ -42,6 +45,8 @@ export class Gallery extends Drawn {
     this.canMark = can_mark;
     if (this.scope !== scope) this.choice.clear();
     this.scope = scope;
+    this.tiles = tiles;
+    this.keptOut = shown.kept_out;
     this.bar.setTags(tags);
     this.root.setAttribute("aria-label", plural(tiles.length, "photo"));
     this.root.replaceChildren(...tiles.map((tile) => this.cell(tile, selected)));
@@ -134,7 +139,7 @@ export class Gallery extends Drawn {
   }
 
   /**
-   * @param {"tag" | "untag" | "keep"} action
+   * @param {"tag" | "untag" | "keep" | "keep_out" | "let_in"} action
    * @param {string} tag
    */
   mark(action, tag) {
@@ -151,7 +156,8 @@ export class Gallery extends Drawn {
       if (box) box.checked = chosen;
     }
     this.root.classList.toggle("choosing", ids.size > 0);
-    this.bar.paint(ids.size);
+    const shown = this.tiles.filter(({ id }) => ids.has(id));
+    this.bar.paint(ids.size, shown.length > 0 && shown.every(({ tags }) => tags?.includes(this.keptOut)));
   }
 
   // -- keys ------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.gallery.order import GalleryOrder, gallery_count, gallery_ids, gallery_page
 from orl_explorer.db.gallery.order import Tile as StoredTile
 from orl_explorer.db.models import Dataset
+from orl_explorer.db.people.kept_out import keep_out, let_in
 from orl_explorer.db.people.selections import keep_selection
 from orl_explorer.db.people.tags import known_tags, tag_photos, untag_photos
 from orl_explorer.db.photos import dataset_by_id
@@ -58,7 +59,7 @@ def _photos(place: Place, dataset: Dataset, order: GalleryOrder, total: int) -> 
     st.session_state["marking"] = dataset.id  # for the callback, which gets only data from the browser
     with shown:
         gallery(
-            [_tile(t) for t in tiles],
+            [photo_tile(t) for t in tiles],
             key="gallery",
             on_open=_open,
             on_mark=None if shell.read_only() else _on_mark,
@@ -144,10 +145,10 @@ def _heading(place: Place) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(" · ".join(facts), width="content")
         _report_link(place, dataset)
-        if shell.has_page("duplicates") and dataset.image_count > 1:
-            about = "Show photos that are nearly the same."
-            if st.button("Near-duplicates", type="tertiary", icon=":material/content_copy:", help=about):
-                shell.open_page("duplicates")
+        if shell.has_page("oddities") and dataset.image_count > 1:
+            about = "Show near-duplicates, hubs, photos without a pair, and pairs at the threshold."
+            if st.button("Oddities", type="tertiary", icon=":material/content_copy:", help=about):
+                shell.open_page("oddities")
     for dataset_id, problem in place.lost.items():
         start.ask_where_photos_are(place.workspace, dataset_by_id(place.workspace.store, dataset_id), problem)
 
@@ -161,7 +162,8 @@ def _report_link(place: Place, dataset: Dataset) -> None:
         shell.open_page("ingest")
 
 
-def _tile(tile: StoredTile) -> PhotoTile:
+def photo_tile(tile: StoredTile) -> PhotoTile:
+    """Return a photo for the gallery, with what the set says of it."""
     badges: list[Badge] = []
     if tile.pair_count is not None:
         badges = [
@@ -213,7 +215,7 @@ def _on_mark() -> None:
 
 
 def mark_photos(action: str, image_ids: list[int], tag: str) -> None:
-    """Tag or untag photos, or keep them as a selection, and confirm it."""
+    """Tag or untag photos, keep them out of mining or as a selection, and confirm it."""
     store, who = shell.workspace().store, author()
     if shell.read_only() or not image_ids:
         return
@@ -225,6 +227,12 @@ def mark_photos(action: str, image_ids: list[int], tag: str) -> None:
         elif action == "untag":
             untag_photos(store, image_ids, tag, who)
             st.toast(f"Removed your tag from {some}: {shell.escape(tag)}")
+        elif action == "keep_out":
+            keep_out(store, image_ids, who)
+            st.toast(f"Mining leaves out {some} from now on.")
+        elif action == "let_in":
+            let_in(store, image_ids)
+            st.toast(f"Mining uses {some} again.")
         elif action == "keep":
             kept = keep_selection(store, st.session_state["marking"], np.array(image_ids), author=who)
             gallery_order.clear()

@@ -121,20 +121,33 @@ def _grid(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: PairO
     number = _page_number(found, rows, order)
     keys = match_keys(found, rows, (number - 1) * PER_PAGE, PER_PAGE)
     matches = matches_at(place.workspace.store, mined.id, keys)
-    st.session_state["matches_of"] = mined.id  # for the callbacks, which get only keys
     with summary:
         _summary(order, len(rows), mined, matches)
     with shown:
-        match_grid(
-            _cards(place, matches),
-            key="match-grid",
-            on_open=_open,
-            on_mark=_on_mark,
-            can_judge=not shell.read_only(),
-            answered=st.session_state.get("marks_answered", 0),
-            tags=tuple(known_pair_tags(place.workspace.store, dataset.id)),
-            saved_as=_figure(place, mined, order, (number - 1) * PER_PAGE, len(matches), len(rows)),
+        show_matches(
+            place,
+            dataset,
+            mined,
+            matches,
+            _figure(place, mined, order, (number - 1) * PER_PAGE, len(matches), len(rows)),
         )
+
+
+def show_matches(
+    place: Place, dataset: Dataset, mined: CorrespondenceSet, matches: list[ListedPair], saved_as: Figure
+) -> None:
+    """Draw pairs of a set as cards that can be opened, judged and tagged."""
+    st.session_state["matches_of"] = mined.id  # for the callbacks, which get only keys
+    match_grid(
+        _cards(place, matches),
+        key="match-grid",
+        on_open=_open,
+        on_mark=_on_mark,
+        can_judge=not shell.read_only(),
+        answered=st.session_state.get("marks_answered", 0),
+        tags=tuple(known_pair_tags(place.workspace.store, dataset.id)),
+        saved_as=saved_as,
+    )
 
 
 def _figure(place: Place, mined: CorrespondenceSet, order: MatchOrder, start: int, count: int, total: int) -> Figure:

@@ -1,7 +1,8 @@
-"""The page Near-duplicates: photos of a dataset that are nearly the same, side by side, and which to keep."""
+"""Near-duplicates: photos of a dataset that are nearly the same, side by side, and which to keep."""
 
 from __future__ import annotations
 
+from functools import partial
 from html import escape
 from pathlib import PurePosixPath
 from shlex import quote
@@ -9,11 +10,14 @@ from shlex import quote
 import streamlit as st
 
 from orl_explorer.app.explorer.duplicates import MOST, duplicates_of, encoders_with_features
-from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.forms import choice_in_url, number_of
+from orl_explorer.app.pages.oddities.photos import mark_or_keep
+from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.downloads import duplicates_url
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.models import Dataset, Encoder
+from orl_explorer.db.people.kept_out import kept_out
 from orl_explorer.orl.duplicates import NEAR_DUPLICATE
 from orl_explorer.train.mining.duplicates import DuplicateGroup
 from orl_explorer.train.words import plural
@@ -23,14 +27,12 @@ SHOWN = 12  # photos of a group
 LEAST, STEP = 0.5, 0.01  # of the threshold
 
 
-def page() -> None:
-    """Draw the page."""
-    place = shell.pick()
-    if place.dataset is None:
-        start.empty_workspace(place)
-        return
-    dataset = place.dataset
-    _heading(dataset)
+def show_duplicates(place: Place, dataset: Dataset) -> None:
+    """Draw the groups of near-duplicates of a dataset."""
+    st.caption(
+        "Photos that are nearly the same, such as resized, re-encoded or slightly cropped copies. They crowd out other "
+        "neighbours when the dataset is mined."
+    )
     known = {row.name: row for row in encoders_with_features(place.workspace, dataset)}
     if not known:
         st.info(
@@ -50,19 +52,7 @@ def page() -> None:
         groups = duplicates_of(place.workspace, dataset, encoder, threshold)
     _summary(dataset, encoder, threshold, groups)
     if groups:
-        _groups(groups)
-
-
-def _heading(dataset: Dataset) -> None:
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    left.title(f"Near-duplicates in {shell.escape(dataset.name)}", anchor=False)
-    with right.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Photos", icon=":material/photo_library:", disabled=not shell.has_page("explore")):
-            shell.open_page("explore")
-    st.caption(
-        "Photos that are nearly the same, such as resized, re-encoded or slightly cropped copies. They crowd out other "
-        "neighbours when the dataset is mined."
-    )
+        _groups(place, dataset, groups)
 
 
 def _controls(known: dict[str, Encoder]) -> tuple[Encoder, float]:
@@ -108,34 +98,54 @@ def _summary(dataset: Dataset, encoder: Encoder, threshold: float, groups: tuple
     st.caption(
         "Keep the photo with the most pixels; of several, the one with the most annotated objects; of these the first "
         f"by name. No file is changed. {shell.code('orl mine --skip-duplicates')} takes only one photo of each group "
-        "as a neighbour."
+        "as a neighbour; photos that you keep out of mining are in no set at all."
     )
+    if not shell.read_only():
+        with st.popover("The other photo …" if more == 1 else f"The {more:,} others …", icon=":material/checklist:"):
+            _actions(dataset, [photo.id for group in groups for photo in group.photos[1:]], "all")
 
 
-def _groups(groups: tuple[DuplicateGroup, ...]) -> None:
+def _actions(dataset: Dataset, ids: list[int], key: str) -> None:
+    """Draw what can be done with the photos of which another one is enough."""
+    about = "Leave them out whenever a set is mined. Undo it under *Kept out*."
+    act = partial(_act, dataset.id, ids, f"others-tag-{key}")
+    st.button("Keep out of mining", key=f"others-out-{key}", help=about, on_click=act, args=("keep_out",))
+    st.button("Make a selection", key=f"others-keep-{key}", on_click=act, args=("keep",))
+    st.text_input("Tag", key=f"others-tag-{key}", max_chars=40)
+    st.button("Tag them", key=f"others-tag-button-{key}", on_click=act, args=("tag",))
+
+
+def _groups(place: Place, dataset: Dataset, groups: tuple[DuplicateGroup, ...]) -> None:
     pages = -(-len(groups) // PER_PAGE)
     number = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
     first = (min(max(1, int(number or 1)), pages) - 1) * PER_PAGE
+    out = frozenset(kept_out(place.workspace.store, dataset.id).tolist())
     for at, group in enumerate(groups[first : first + PER_PAGE], first + 1):
         with st.container(border=True, key=f"duplicates-{at}"):
-            st.markdown(f"**Group {at}: {len(group.photos)} photos**")
-            st.html(group_as_html(group))
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(f"**Group {at}: {len(group.photos)} photos**", width="content")
+                others = [photo.id for photo in group.photos[1:]]
+                if not shell.read_only():
+                    with st.popover("The others …", type="tertiary"):
+                        _actions(dataset, others, str(at))
+            st.html(group_as_html(group, out))
 
 
-def group_as_html(group: DuplicateGroup) -> str:
-    """Return the photos of a group side by side, the one to keep first, as HTML."""
-    shown = "".join(_photo(group, at) for at in range(min(SHOWN, len(group.photos))))
+def group_as_html(group: DuplicateGroup, out: frozenset[int] = frozenset()) -> str:
+    """Return the photos of a group side by side, the one to keep first, as HTML. out: ids of those kept out."""
+    shown = "".join(_photo(group, at, out) for at in range(min(SHOWN, len(group.photos))))
     left = len(group.photos) - SHOWN
     more = f"<p>{plural(left, 'further photo')} in the CSV.</p>" if left > 0 else ""
     return f'<div class="near-duplicates">{shown}</div>{more}'
 
 
-def _photo(group: DuplicateGroup, at: int) -> str:
+def _photo(group: DuplicateGroup, at: int, out: frozenset[int]) -> str:
     photo, name = group.photos[at], escape(PurePosixPath(group.photos[at].path).name)
     facts = [f"{photo.width} × {photo.height}"]
     if any(group.objects):
         facts.append(plural(group.objects[at], "object"))
     said = f"<b>Keep: {group.why}</b>" if at == 0 else f"similarity {group.similarity[at]:.3f}"
+    said += "<br>kept out of mining" if photo.id in out else ""
     source = picture_urls().photo(photo.id, photo.mtime_ns, WIDTHS[0])
     words = f'<bdi title="{escape(photo.path)}">{name}</bdi><br>{" · ".join(facts)}<br>{said}'
     picture = f'<img src="{source}" alt="{name}" loading="lazy">'
@@ -145,3 +155,7 @@ def _photo(group: DuplicateGroup, at: int) -> str:
 def _on_threshold() -> None:
     value = st.session_state["duplicates-threshold"]
     shell.put_in_url(t="" if value == NEAR_DUPLICATE else f"{value:g}", page="")
+
+
+def _act(dataset_id: int, ids: list[int], tag: str, action: str) -> None:
+    mark_or_keep(action, ids, str(st.session_state.get(tag, "")), dataset_id)

@@ -1,0 +1,81 @@
+"""Photos that people keep out of mining: left out with a count and a reason, until they are let in again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orl_explorer.db.encoders import encoder_named
+from orl_explorer.db.people.kept_out import KEPT_OUT, keep_out, kept_out, let_in
+from orl_explorer.db.people.tags import tag_photos, tags_of
+from orl_explorer.db.runs.runs import runs
+from orl_explorer.db.sets import read
+from orl_explorer.db.sets.hubs import neighbor_counts
+from orl_explorer.db.sets.whole import whole_set
+from orl_explorer.train.jobs.kinds import Mine
+from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.conftest import MINED, NewRun
+from tests.named import mine
+from tests.train.conftest import StopAfter
+
+pytestmark = pytest.mark.usefixtures("remembered")
+
+
+@pytest.fixture
+def mined(mined_workspace: Workspace, tmp_path: Path) -> Workspace:
+    shutil.copytree(mined_workspace.path, tmp_path / "copy")
+    return open_workspace(tmp_path / "copy")
+
+
+def test_a_photo_is_kept_out_whoever_says_so_and_let_in_by_anybody(mined: Workspace) -> None:
+    assert keep_out(mined.store, [4, 2, 4], "ann") == 2
+    assert keep_out(mined.store, [4], "bob") == 1
+    tag_photos(mined.store, [4, 6], "night", "ann")
+    assert kept_out(mined.store, 1).tolist() == [2, 4]
+    assert tags_of(mined.store, [4]) == {4: (KEPT_OUT, "night")}
+    let_in(mined.store, [4])
+    assert kept_out(mined.store, 1).tolist() == [2]
+    assert tags_of(mined.store, [4]) == {4: ("night",)}
+    assert kept_out(mined.store, 99).tolist() == []
+
+
+def test_mining_leaves_out_what_is_kept_out_and_says_so(mined: Workspace, new_run: NewRun) -> None:
+    keep_out(mined.store, [3, 8], "ann")
+    heard = StopAfter()
+    config = MINED.model_copy(update={"neighbors": 2})
+    run = new_run(mined, "mine", "fewer")
+    made = mine(mined, "demo", "starter", "fewer", config, run_id=run, workers=1, progress=heard)
+    said = f"Kept out of mining: 2 photos that people tagged '{KEPT_OUT}': images/scene-002.jpg, images/scene-007.jpg."
+    assert said in heard.lines
+    assert "Left out of the set: 2 kept out." in heard.lines
+    assert made.summary is not None and made.summary["left_out"] == {"kept out": 2}
+    assert made.image_count == 10
+    whole = {image.id for image in read.set_images(mined.store, made.id)}
+    assert whole == {1, 2, 4, 5, 6, 7, 9, 10, 11, 12}
+    assert not {3, 8} & {*np.unique(whole_set(mined.store, made.id).neighbors).tolist()}
+    let_in(mined.store, [3, 8])
+    again = mine(mined, "demo", "starter", "all", config, run_id=new_run(mined, "mine", "all"), workers=1)
+    assert again.image_count == 12
+    assert "left_out" not in (again.summary or {})
+
+
+def test_a_run_is_not_the_same_once_other_photos_are_kept_out(mined: Workspace) -> None:
+    ids = {"dataset_id": 1, "encoder_id": encoder_named(mined.store, "starter").id}
+    job = Mine(name="demo-starter", config=MINED, **ids)
+    run = next(r for r in runs(mined.store) if r.kind == "mine")
+    assert job.saw(mined)(run)
+    keep_out(mined.store, [3], "ann")
+    assert not job.saw(mined)(run)
+
+
+def test_how_often_photos_are_neighbours(mined: Workspace) -> None:
+    set_id = read.complete_set_named(mined.store, "demo-starter").id
+    found = neighbor_counts(mined.store, set_id)
+    neighbors = whole_set(mined.store, set_id).neighbors[:, 1]
+    for image, times in zip(found.ids.tolist(), found.times.tolist(), strict=True):
+        assert times == int((neighbors == image).sum())
+    assert found.times.tolist() == sorted(found.times.tolist(), reverse=True)
+    assert sorted(found.ids.tolist()) == list(range(1, 13))
