@@ -223,6 +223,7 @@ def look(page: Page, address: str, server: psutil.Process, queries: list[int], r
     page.wait_for_timeout(300)
     asked = seen.requests - before
 
+    look_at_oddities(seen, address, repeats)
     there = f"{address}/compare?set={SETS[0]}&a={SETS[0]}&b={SETS[1]}&q={queries[0]}"
     seen.until_there("compare, opened", ".link", lambda: page.goto(there))
     for _ in range(min(repeats, 40)):
@@ -234,6 +235,27 @@ def look(page: Page, address: str, server: psutil.Process, queries: list[int], r
     page.wait_for_timeout(2000)
     seen.times["map, a frame while it is zoomed"] = zoomed(page)
     return seen, asked
+
+
+def look_at_oddities(seen: Watched, address: str, repeats: int) -> None:
+    """Go through the hubs of a set and the pairs at its threshold, and judge pairs by keys."""
+    page, turns = seen.page, min(repeats, 40)
+    here = f"set={SETS[0]}"
+    seen.until_there("hubs, opened", ".tile", lambda: page.goto(f"{address}/oddities?{here}&part=hubs"))
+    for _ in range(turns):
+        seen.rest()
+        seen.until_changed("hubs, next page", ".tile .name", page.get_by_label("Next page").click)
+    seen.until_there("threshold, opened", ".match", lambda: page.goto(f"{address}/oddities?{here}&part=edge"))
+    for _ in range(turns):
+        seen.rest()
+        seen.until_changed("threshold, next page", ".match .names", page.get_by_label("Next page").click)
+    seen.until_there("judge, opened", ".judge .frame", lambda: page.goto(f"{address}/judge?{here}"))
+    for turn in range(turns):
+        seen.rest()
+        seen.until_changed("judged, to the next pair", ".judge .here", partial(page.keyboard.press, "gx"[turn % 2]))
+    seen.rest()
+    results = f"{address}/judge?{here}&show=results&of=set"
+    seen.until_there("judged, results opened", "text=Wrong pairs", lambda: page.goto(results))
 
 
 def crops(width: int, height: int) -> tuple[float, float, float]:

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from orl_explorer.app.explorer.author import author
 from orl_explorer.db.findings import Finding, replace_findings
+from orl_explorer.db.people.kept_out import kept_out
 from orl_explorer.db.people.tags import tags_of, tags_of_pairs
 from orl_explorer.db.people.verdicts import verdicts_on
 from orl_explorer.db.sets.pairs import matches_at
@@ -53,6 +54,11 @@ def test_photos_are_chosen_tagged_filtered_and_kept_as_a_selection(site: tuple[s
     expect(page.locator(".badge.tag")).to_have_count(4, timeout=20_000)
     assert tags_of(workspace.store, range(1, 13)) == dict.fromkeys([2, 4, 5, 6], ("night",))
     expect(page.get_by_text("4 photos selected")).to_be_visible()
+    page.get_by_role("button", name="Keep out of mining").click()
+    expect(page.locator(".badge.tag")).to_have_count(8, timeout=20_000)
+    assert kept_out(workspace.store, 1).tolist() == [2, 4, 5, 6]
+    page.get_by_role("button", name="Let into mining again").click()
+    expect(page.locator(".badge.tag")).to_have_count(4, timeout=20_000)
 
     page.get_by_role("button", name="Keep as a selection").click()
     expect(page).to_have_url(re.compile(r"selection=1"), timeout=20_000)
