@@ -18,6 +18,7 @@ from orl_explorer.app.server.urls import picture_urls
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.db.people.judged import JudgedPair, judged_pairs
+from orl_explorer.db.people.kept_out import kept_out
 from orl_explorer.db.runs.runs import find_run
 from orl_explorer.db.sets.pairs import ListedPair, matches_at
 from orl_explorer.orl.measure.judged import Share, Threshold
@@ -129,6 +130,8 @@ def _threshold(place: Place, dataset: Dataset, mined: CorrespondenceSet, said: V
             "This set chooses pairs by more than their similarity. In a new set, other pairs at or above the threshold "
             "take the places that become free, so it has more pairs than stay."
         )
+    if out := len(kept_out(place.workspace.store, dataset.id)):
+        st.caption(f"A new set leaves out {plural(out, 'photo')} that people keep out of mining.")
     run = None if mined.run_id is None else find_run(place.workspace.store, mined.run_id)
     if run is not None and run.params.get("imported"):
         st.caption(
