@@ -56,7 +56,7 @@ def page() -> None:
 
 def _page(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: PairOrders) -> None:
     view = _heading()
-    sample = _controls(found)
+    sample, again = _controls(found, judging=view == "judge")
     keys = sample_keys(place.workspace, mined, found, sample)
     if not len(keys):
         st.info("No pair has this category. Choose another one.", icon=":material/search_off:")
@@ -66,11 +66,7 @@ def _page(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: PairO
         return
     if shell.read_only():
         st.caption("This server is read-only: you can look at the pairs, but not judge them.")
-    about = (
-        "Show pairs that you have judged too. By default they are passed over. Others’ verdicts are never shown here."
-    )
-    again = st.toggle("Show judged pairs", key="again", bind="query-params", help=about)
-    st.fragment(_judge, key="judging")(place, mined, sample, keys, bool(again))
+    st.fragment(_judge, key="judging")(place, mined, sample, keys, again)
 
 
 def _heading() -> str:
@@ -84,8 +80,8 @@ def _heading() -> str:
     return view
 
 
-def _controls(found: PairOrders) -> PairSample:
-    """Draw which pairs are judged. Everything is in the URL, so that a link draws the same sample."""
+def _controls(found: PairOrders, *, judging: bool) -> tuple[PairSample, bool]:
+    """Draw which pairs are judged, and whether again. All is in the URL, so that a link draws the same sample."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="judge-controls"):
         about = "\n".join(f"- {name}: {ABOUT[draw]}" for name, draw in ORDERS.items())
         order = st.selectbox("Order", list(ORDERS), key="order", bind="query-params", width=190, help=about)
@@ -113,7 +109,11 @@ def _controls(found: PairOrders) -> PairSample:
                 width=150,
                 help=about,
             )
-    return PairSample(draw, int(count or COUNT), int(seed), float(near), category or None)
+        again = False
+        if judging:
+            about = "Show pairs that you have judged too. By default they are passed over."
+            again = st.toggle("Show judged pairs", key="again", bind="query-params", help=about)
+    return PairSample(draw, int(count or COUNT), int(seed), float(near), category or None), bool(again)
 
 
 def _judge(place: Place, mined: CorrespondenceSet, sample: PairSample, keys: np.ndarray, again: bool) -> None:

@@ -119,9 +119,9 @@ def _threshold(place: Place, dataset: Dataset, mined: CorrespondenceSet, said: V
         st.caption("All pairs of the set are at or above it, so no other set is needed.")
         return
     if found.good.total < FEW:
-        st.caption(
-            f":orange[:material/warning: Only {plural(found.good.total, 'judged pair')} at or above it.] Judge at "
-            f"least {FEW} before you rely on it."
+        st.warning(
+            f"Only {plural(found.good.total, 'judged pair')} at or above it. Judge {FEW} or more before you use it.",
+            icon=":material/warning:",
         )
     st.caption("It was chosen by these verdicts, so its share is a little too good: check it on another random sample.")
     config = with_settings(MineConfig.of(mined), {"min_similarity": found.least})
@@ -194,7 +194,7 @@ def _agreement(said: VerdictSummary) -> None:
             "95 % interval": [
                 f"{low:.2f} to {high:.2f}".replace("-", "−") if low != "" else "" for low, high in limits
             ],
-            "": ["few pairs" if each.found.pairs < FEW else "" for each in rows],
+            "note": ["few pairs" if each.found.pairs < FEW else "" for each in rows],
         },
         hide_index=True,
         key="agreement",

@@ -35,7 +35,7 @@ export class JudgeView {
     this.outbox = new Outbox((said) => this.send("mark", { ...said, at: this.walk.at }));
     this.meter = el("progress", { "aria-label": "Judged pairs" });
     this.count = el("span", { class: "count" });
-    this.here = el("span", { class: "here" });
+    this.here = el("span", { class: "here", "aria-live": "polite" });
     this.sides = el("div", { class: "sides" });
     this.bar = el("div", { class: "bar", role: "toolbar", "aria-label": "Verdict" });
     this.said = el("p", { class: "said", role: "status" });
@@ -134,8 +134,7 @@ export class JudgeView {
     this.count.textContent = `${walk.judged} of ${walk.total} judged`;
     this.meter.max = walk.total;
     this.meter.value = walk.judged;
-    this.here.textContent = `pair ${walk.at + 1}`;
-    this.root.classList.toggle("over", walk.over);
+    this.here.textContent = walk.over ? `all ${plural(walk.total, "pair")} judged: see Results` : `pair ${walk.at + 1}`;
     const pair = this.pairs.get(walk.at);
     const drawn = JSON.stringify([walk.at, pair?.id, walk.verdict(walk.at), this.data.can_judge, walk.over]);
     if (drawn !== this.drawn) {
@@ -206,9 +205,7 @@ export class JudgeView {
       ...(this.data.can_judge ? [button("undo", "U", "Undo", () => this.undo())] : []),
       button("next", "ArrowRight", "Next", () => this.step(1)),
     ];
-    const end =
-      walk.over && `You have judged ${walk.total === 1 ? "the only pair" : `all ${plural(walk.total, "pair")}`}.`;
-    this.bar.replaceChildren(...buttons, ...(end ? [el("p", { class: "end", text: end })] : []));
+    this.bar.replaceChildren(...buttons);
     /** @type {HTMLElement | null} */ (this.bar.querySelector(`[data-does="${focused}"]`))?.focus();
   }
 
