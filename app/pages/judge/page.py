@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import streamlit as st
@@ -20,6 +20,7 @@ from orl_explorer.db.lost import StateNow, states_now
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image
 from orl_explorer.db.people.verdicts import judge_pair, verdicts_on
 from orl_explorer.db.sets.pairs import matches_at
+from orl_explorer.db.store import Store
 from orl_explorer.train.mining.judging import MOST, Draw, PairSample, sample_keys
 from orl_explorer.train.mining.orders import Making, PairOrders, matches_or_making
 
@@ -140,9 +141,16 @@ def _judge(place: Place, mined: CorrespondenceSet, sample: PairSample, keys: np.
 def own_verdicts(place: Place, mined: CorrespondenceSet, keys: np.ndarray) -> str:
     """Return this person's verdicts on the pairs of a sample, a letter for each."""
     store = place.workspace.store
-    rois = [(pair.query_roi_id, pair.key_roi_id) for pair in matches_at(store, mined.id, keys)]
+    rois = _rois_of(store, mined.id, keys.tobytes())
     said = verdicts_on(store, rois, author())
     return "".join(LETTERS[said.get(pair)] for pair in rois)
+
+
+@lru_cache(maxsize=32)
+def _rois_of(store: Store, set_id: int, keys: bytes) -> list[tuple[int, int]]:
+    """Return the RoIs of pairs of a complete set, which do not change. keys: int64 [n], as bytes."""
+    pairs = matches_at(store, set_id, np.frombuffer(keys, np.int64))
+    return [(pair.query_roi_id, pair.key_roi_id) for pair in pairs]
 
 
 def places_around(verdicts: str, at: int, again: bool) -> list[int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orl_explorer.db import photos
+from orl_explorer.db.people.kept_out import KEPT_OUT, keep_out, kept_out, let_in
 from orl_explorer.db.people.tags import (
     clean_tag,
     known_tags,
@@ -18,6 +19,7 @@ from orl_explorer.db.people.tags import (
     untag_photos,
 )
 from orl_explorer.db.photos import FoundPhoto
+from orl_explorer.db.sets.hubs import neighbor_counts
 from orl_explorer.db.store import Store, StoreError, open_store, sqlite_url
 from tests.db.mined import add_set
 
@@ -78,3 +80,21 @@ def test_every_change_of_a_mark_is_counted(store: Store) -> None:
     untag_pair(store, 1, 3, "sky", "ann")
     untag_photos(store, [1], "night", "ann")
     assert marks() == 4
+
+
+def test_a_photo_is_kept_out_whoever_says_so_and_let_in_by_anybody(store: Store) -> None:
+    assert keep_out(store, [3, 2, 3], "ann") == 2
+    assert keep_out(store, [3], "bob") == 1
+    tag_photos(store, [1, 3], "night", "ann")
+    assert kept_out(store, 1).tolist() == [2, 3]
+    assert tags_of(store, [3]) == {3: (KEPT_OUT, "night")}
+    let_in(store, [3])
+    assert kept_out(store, 1).tolist() == [2]
+    assert tags_of(store, [3]) == {3: ("night",)}
+    assert kept_out(store, 99).tolist() == []
+
+
+def test_photos_are_counted_by_how_often_they_are_neighbours(store: Store) -> None:
+    set_id = add_set(store, "hubs", {1: 1, 2: 1, 3: 1}, {1: [(3, 0, 0)], 2: [(3, 0, 0), (1, 0, 0)], 3: [(1, 0, 0)]})
+    found = neighbor_counts(store, set_id)
+    assert (found.ids.tolist(), found.times.tolist()) == ([1, 3, 2], [2, 2, 0])

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 from orl_explorer.db.encoders import encoder_named
-from orl_explorer.db.people.kept_out import KEPT_OUT, keep_out, kept_out, let_in
-from orl_explorer.db.people.tags import tag_photos, tags_of
+from orl_explorer.db.people.kept_out import KEPT_OUT, keep_out, let_in
 from orl_explorer.db.runs.runs import runs
 from orl_explorer.db.sets import read
-from orl_explorer.db.sets.hubs import neighbor_counts
 from orl_explorer.db.sets.whole import whole_set
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.workspace import Workspace, open_workspace
@@ -28,18 +26,6 @@ pytestmark = pytest.mark.usefixtures("remembered")
 def mined(mined_workspace: Workspace, tmp_path: Path) -> Workspace:
     shutil.copytree(mined_workspace.path, tmp_path / "copy")
     return open_workspace(tmp_path / "copy")
-
-
-def test_a_photo_is_kept_out_whoever_says_so_and_let_in_by_anybody(mined: Workspace) -> None:
-    assert keep_out(mined.store, [4, 2, 4], "ann") == 2
-    assert keep_out(mined.store, [4], "bob") == 1
-    tag_photos(mined.store, [4, 6], "night", "ann")
-    assert kept_out(mined.store, 1).tolist() == [2, 4]
-    assert tags_of(mined.store, [4]) == {4: (KEPT_OUT, "night")}
-    let_in(mined.store, [4])
-    assert kept_out(mined.store, 1).tolist() == [2]
-    assert tags_of(mined.store, [4]) == {4: ("night",)}
-    assert kept_out(mined.store, 99).tolist() == []
 
 
 def test_mining_leaves_out_what_is_kept_out_and_says_so(mined: Workspace, new_run: NewRun) -> None:
@@ -69,13 +55,3 @@ def test_a_run_is_not_the_same_once_other_photos_are_kept_out(mined: Workspace) 
     assert job.saw(mined)(run)
     keep_out(mined.store, [3], "ann")
     assert not job.saw(mined)(run)
-
-
-def test_how_often_photos_are_neighbours(mined: Workspace) -> None:
-    set_id = read.complete_set_named(mined.store, "demo-starter").id
-    found = neighbor_counts(mined.store, set_id)
-    neighbors = whole_set(mined.store, set_id).neighbors[:, 1]
-    for image, times in zip(found.ids.tolist(), found.times.tolist(), strict=True):
-        assert times == int((neighbors == image).sum())
-    assert found.times.tolist() == sorted(found.times.tolist(), reverse=True)
-    assert sorted(found.ids.tolist()) == list(range(1, 13))
