@@ -125,8 +125,8 @@ def mine(
         images = search_and_embed(workspace, mined.id, features, images, photos, config, place, progress)
         if len(images) <= config.neighbors:
             raise UserError(
-                f"Only {plural(len(images), 'photo')} of '{dataset.name}' can be read, too few for "
-                f"K = {config.neighbors}."
+                f"Only {plural(len(images), 'photo')} of '{dataset.name}' can be read and are not kept out of mining, "
+                f"too few for K = {config.neighbors}."
             )
         _find_neighbors(workspace, mined.id, features, images, config, progress)
     match_rois(workspace, mined.id, features, images, config, progress)

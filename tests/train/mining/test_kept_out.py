@@ -13,6 +13,7 @@ from orl_explorer.db.people.kept_out import KEPT_OUT, keep_out, let_in
 from orl_explorer.db.runs.runs import runs
 from orl_explorer.db.sets import read
 from orl_explorer.db.sets.whole import whole_set
+from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import MINED, NewRun
@@ -46,6 +47,14 @@ def test_mining_leaves_out_what_is_kept_out_and_says_so(mined: Workspace, new_ru
     again = mine(mined, "demo", "starter", "all", config, run_id=new_run(mined, "mine", "all"), workers=1)
     assert again.image_count == 12
     assert "left_out" not in (again.summary or {})
+
+
+def test_too_few_photos_that_are_not_kept_out_are_refused(mined: Workspace, new_run: NewRun) -> None:
+    keep_out(mined.store, list(range(1, 11)), "ann")
+    said = "^Only 2 photos of 'demo' can be read and are not kept out of mining, too few for K = 2.$"
+    with pytest.raises(UserError, match=said):
+        config = MINED.model_copy(update={"neighbors": 2})
+        mine(mined, "demo", "starter", "few", config, run_id=new_run(mined, "mine", "few"), workers=1)
 
 
 def test_a_run_is_not_the_same_once_other_photos_are_kept_out(mined: Workspace) -> None:
