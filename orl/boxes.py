@@ -6,6 +6,7 @@ Every box is ``x, y, w, h`` in pixels of the image as shown (EXIF orientation ap
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal, NamedTuple
@@ -205,6 +206,18 @@ def outward(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
     high = np.minimum(np.ceil(boxes[:, :2] + boxes[:, 2:]), [width, height])
     inside = (high > low).all(axis=1)
     return np.concatenate([low, high - low], axis=1)[inside].astype(np.int16)
+
+
+def at_least(box: Sequence[int], side: int, width: int, height: int) -> tuple[int, int, int, int]:
+    """Return a box of an image of width x height, its sides grown about its centre to ``side``, or to the image's."""
+    x, w = _grown(box[0], box[2], side, width)
+    y, h = _grown(box[1], box[3], side, height)
+    return x, y, w, h
+
+
+def _grown(low: int, length: int, least: int, limit: int) -> tuple[int, int]:
+    wanted = min(max(length, least), limit)
+    return min(max(low - (wanted - length) // 2, 0), limit - wanted), wanted
 
 
 def jitter_box(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import stat
 import warnings
@@ -111,6 +112,21 @@ def open_photo(path: Path) -> Iterator[OpenPhoto]:
             raise UnreadableImage("not a regular file")
         _refuse_missing_decoder(path)
         image = Image.open(path, formats=FORMATS)
+    with _opened(image) as photo:
+        yield photo
+
+
+@contextmanager
+def open_bytes(data: bytes) -> Iterator[OpenPhoto]:
+    """Open the content of a photo's file for the body of the context. Raises UnreadableImage."""
+    with decoding():
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    with _opened(image) as photo:
+        yield photo
+
+
+@contextmanager
+def _opened(image: ImageFile.ImageFile) -> Iterator[OpenPhoto]:
     with image:
         with decoding():
             photo = OpenPhoto(image)

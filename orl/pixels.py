@@ -41,8 +41,16 @@ class Stamp(NamedTuple):
 def file_digest(path: Path) -> int:
     """Return a 64-bit digest of a file's content: a signed integer, never 0. Raises OSError."""
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).digest()
-    return int.from_bytes(found, "little", signed=True) or 1
+        return _as_key(hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).digest())
+
+
+def content_digest(data: bytes) -> int:
+    """Return the ``file_digest`` of a file with this content."""
+    return _as_key(hashlib.blake2b(data, digest_size=8).digest())
+
+
+def _as_key(digest: bytes) -> int:
+    return int.from_bytes(digest, "little", signed=True) or 1
 
 
 def is_same_file(path: Path, stamp: Stamp) -> bool:

@@ -48,6 +48,11 @@ class Workspace:
         """Cache of the orders of each set's pairs, safe to delete."""
         return self.path / "orders"
 
+    @property
+    def search(self) -> Path:
+        """Cache of the indices of large sets, and of pictures that people search with, safe to delete."""
+        return self.path / "search"
+
     def log(self, action: Logged, subject: str, detail: str = "") -> None:
         """Note that the actor has done something. subject: such as ``run 3``. Raises StoreError."""
         log_action(self.store, self.actor(), action, subject, detail)

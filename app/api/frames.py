@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -15,6 +19,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.duplicates import COLUMNS, duplicate_rows, find_duplicates, stored_features
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
+from orl_explorer.train.mining.search import Filters, hit_row, search_file
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import Precision
@@ -75,6 +80,23 @@ def image_features(
                 "left out from now on. Read the photos and their features again."
             )
     return features.images.get(photo_keys(images))
+
+
+def search_frame(
+    workspace: Workspace,
+    mined: CorrespondenceSet,
+    photo: Path,
+    box: Sequence[int] | None,
+    top: int,
+    filters: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Return the RoIs of a set that are most similar to a box of a photo, best first."""
+    unknown = [name for name in filters if name not in ("least", "category", "once")]
+    if unknown:
+        raise UserError(f"There is no filter '{unknown[0]}' of a search. Use least, category or once.")
+    found, _ = search_file(workspace, mined, photo.expanduser(), box, Filters(**filters))
+    columns = ["image_id", "path", "roi_id", *BOX, "similarity", "category"]
+    return pd.DataFrame([hit_row(hit) for hit in found[:top]], columns=columns)
 
 
 def duplicates_frame(

@@ -307,6 +307,29 @@ class Workspace(WorkspaceFiles):
         """Return the RoI features, float32 [RoIs, C], in the order of ``rois``. Each row has unit length."""
         return frames.roi_features(self.inner, self._set(correspondence_set))
 
+    def search(
+        self,
+        correspondence_set: CorrespondenceSet | str,
+        photo: str | Path,
+        box: Sequence[int] | None = None,
+        *,
+        top: int = 20,
+        **filters: Any,
+    ) -> pd.DataFrame:
+        """Return the RoIs of a set that are most similar to a box of any photo, best first, as ``orl search`` does.
+
+        The columns are image_id, path, roi_id, x, y, w, h, similarity, and category (of the annotated object that the
+        RoI covers). The box is embedded by the set's encoder.
+
+        Args:
+            correspondence_set: A complete correspondence set.
+            photo: File of the photo, of the dataset or not.
+            box: x, y, w, h in pixels of the photo. Default: the whole photo.
+            top: Maximum number of RoIs, up to 1000.
+            **filters: ``least`` (a similarity), ``category``, ``once=True`` (one RoI of each photo).
+        """
+        return frames.search_frame(self.inner, self._set(correspondence_set), Path(photo), box, top, filters)
+
     def quality(self, correspondence_set: CorrespondenceSet | str) -> dict[str, float]:
         """Measure the quality of a set: without labels, and against annotations if the photos have them."""
         from orl_explorer.train.mining.quality import quality_of

@@ -151,7 +151,7 @@ def _photo(image_id: int, width: int) -> bytes:
         with _turn(image_id):
             picture = _decoded(file).image.copy()
         picture.thumbnail((width, width), Image.Resampling.LANCZOS)
-        return _jpeg(picture, 88)
+        return jpeg(picture, 88)
 
     return _kept(row, file, f"{width}", made)
 
@@ -168,7 +168,7 @@ def cropped(image_id: int, box: tuple[int, ...]) -> bytes:
             photo = _decoded(file, reduction([crop], spare=2))
             _inside(box, photo.width, photo.height)  # the file may have changed
             pixels = photo.crop(crop)
-        return _jpeg(Image.fromarray(pixels), 85)
+        return jpeg(Image.fromarray(pixels), 85)
 
     return _kept(row, file, f"{'-'.join(map(str, box))}-{CROP}", made)
 
@@ -184,7 +184,8 @@ def _cache(folder: Path, read_only: bool) -> PictureCache:
     return PictureCache(folder, KEPT, read_only)
 
 
-def _jpeg(picture: Image.Image, quality: int) -> bytes:
+def jpeg(picture: Image.Image, quality: int) -> bytes:
+    """Return a picture as a JPEG."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

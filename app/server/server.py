@@ -22,6 +22,7 @@ from orl_explorer.app.server.access import from_environment
 from orl_explorer.app.server.base_path import BasePath, base_path, under
 from orl_explorer.app.server.failed import show_failure
 from orl_explorer.app.server.gate import gate
+from orl_explorer.app.server.given import GIVEN_ROUTES
 from orl_explorer.app.server.headers import SecurityHeaders
 from orl_explorer.app.server.idle import collect_garbage, compile_search_later
 from orl_explorer.app.server.people import People, logged_in
@@ -65,7 +66,7 @@ learn_people(logged_in)
 _access = from_environment()
 app = st.App(
     str(Path(__file__).parents[1] / "pages" / "main.py"),
-    routes=[Route(under(own.path), own.endpoint) for own in (*ROUTES, *POINT_ROUTES, *downloads.ROUTES)],
+    routes=[Route(under(own.path), own.endpoint) for own in (*ROUTES, *POINT_ROUTES, *GIVEN_ROUTES, *downloads.ROUTES)],
     middleware=[
         Middleware(SecurityHeaders, url=_access.url),
         Middleware(BasePath, base=base_path()),

@@ -12,6 +12,7 @@ from orl_explorer.train.jobs.launcher import reconcile
 from orl_explorer.train.jobs.names import refuse_taken_set
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.orders import drop_matches
+from orl_explorer.train.mining.search_index import drop_index
 from orl_explorer.train.workspace import Workspace
 
 
@@ -60,4 +61,5 @@ def delete(workspace: Workspace, name: str, confirmed: str = "") -> Dependents:
     delete_set(workspace.store, found.id, workspace.actor())
     workspace.log("delete", f"set {name}", f"set {found.id}")
     drop_matches(workspace, found.id)
+    drop_index(workspace, found.id)
     return affected

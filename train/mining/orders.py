@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 import shutil
-import tempfile
-import threading
 from bisect import bisect_left
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +26,7 @@ from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.db.store import StoreError
 from orl_explorer.orl.measure.quality import object_classes
 from orl_explorer.train.files import replaced_folder
+from orl_explorer.train.mining.making import Making, Report, cache_folder, forget_failure, making
 from orl_explorer.train.workspace import Workspace
 
 Sort = Literal["similarity", "margin", "cycle"]
@@ -88,7 +85,7 @@ def orders_of(workspace: Workspace, mined: CorrespondenceSet) -> PairOrders | No
 
 
 def make_matches(
-    workspace: Workspace, mined: CorrespondenceSet, report: Callable[[int, int], None] = lambda done, total: None
+    workspace: Workspace, mined: CorrespondenceSet, report: Report = lambda done, total: None
 ) -> PairOrders:
     """Compute the orders of a complete set and replace older ones. report: called with photos read, and their total."""
     revision, total = _revision(workspace, mined), mined.pair_count
@@ -154,77 +151,42 @@ def position_of(found: PairOrders, rows: np.ndarray, order: MatchOrder, similari
 # Making them beside the pages ----------------------------------------------------------------------------
 
 
-@dataclass
-class Making:
-    """Orders that a thread of this process is making; ``error`` is the message if it fails."""
-
-    done: int = 0
-    total: int = 1
-    error: str | None = None
-    thread: threading.Thread = field(default_factory=threading.Thread)
-
-
-_MAKING: dict[Path, Making] = {}
-_LOCK = threading.Lock()
-
-
 def matches_or_making(workspace: Workspace, mined: CorrespondenceSet, patience: float) -> PairOrders | Making:
     """Return the orders of a set. If there are none, start a thread to make them and wait ``patience`` seconds."""
     found = orders_of(workspace, mined)
     if found is not None:
         return found
-    folder = _folder(workspace, mined)
-    with _LOCK:
-        making = _MAKING.get(folder)
-        if making is None or (making.error is None and not making.thread.is_alive()):
-            making = _MAKING[folder] = _begin(workspace, mined)
-    making.thread.join(patience)
-    return orders_of(workspace, mined) or making
+
+    def make(report: Report) -> str | None:
+        try:
+            make_matches(workspace, mined, report)
+        except (StoreError, OSError) as problem:
+            return f"Cannot write the orders of the pairs: {problem}"
+        return None
+
+    begun = making(_folder(workspace, mined), mined.image_count, make)
+    begun.thread.join(patience)
+    return orders_of(workspace, mined) or begun
 
 
 def try_again(workspace: Workspace, mined: CorrespondenceSet) -> None:
     """Clear the failure of making the orders of a set, to try again."""
-    with _LOCK:
-        _MAKING.pop(_folder(workspace, mined), None)
-
-
-def _begin(workspace: Workspace, mined: CorrespondenceSet) -> Making:
-    making = Making(total=max(1, mined.image_count))
-
-    def report(done: int, total: int) -> None:
-        making.done, making.total = done, max(1, total)
-
-    def make() -> None:
-        try:
-            make_matches(workspace, mined, report)
-        except (StoreError, OSError) as problem:
-            making.error = f"Cannot write the orders of the pairs: {problem}"
-
-    making.thread = threading.Thread(target=make, daemon=True, name=f"matches of set {mined.id}")
-    making.thread.start()
-    return making
+    forget_failure(_folder(workspace, mined))
 
 
 # Inside --------------------------------------------------------------------------------------------------
 
 
 def _folder(workspace: Workspace, mined: CorrespondenceSet) -> Path:
-    """Return the folder in the workspace, or a temporary one if the workspace is read-only and holds no orders."""
+    """Return the folder of a set's orders."""
     kept = workspace.orders / str(mined.id)
-    writable = not workspace.store.read_only and os.access(workspace.path, os.W_OK)
-    if writable or _made(kept) == (_of_set(workspace, mined), _revision(workspace, mined)):
-        return kept
-    return Path(_elsewhere(workspace.path).name) / str(mined.id)
+    made = _made(kept) == (_of_set(workspace, mined), _revision(workspace, mined))
+    return cache_folder(workspace, kept, usable=made)
 
 
 def _of_set(workspace: Workspace, mined: CorrespondenceSet) -> str:
     """Return the format of the files, the identity of the set that orders belong to, and its number of pairs."""
     return f"{FORMAT} {workspace.store.which(mined)} {mined.pair_count}"
-
-
-@cache
-def _elsewhere(_: Path) -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="orl-orders-")
 
 
 def _revision(workspace: Workspace, mined: CorrespondenceSet) -> int:

@@ -22,8 +22,8 @@ from orl_explorer.db.people.tags import tag_pair, tags_of_pairs, untag_pair
 from orl_explorer.db.people.verdicts import judge_pair, verdicts_on
 from orl_explorer.db.sets.pairs import ListedPair, candidate_places, known_pair_tags, matches_at
 from orl_explorer.db.store import Store, StoreError
+from orl_explorer.train.mining.making import Making
 from orl_explorer.train.mining.orders import (
-    Making,
     MatchOrder,
     Once,
     PairOrders,

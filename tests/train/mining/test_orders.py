@@ -24,8 +24,8 @@ from orl_explorer.db.sets.read import set_by_id
 from orl_explorer.db.sets.write import CandidateRows, MinedImage, MinedPairs
 from orl_explorer.db.store import insert_rows
 from orl_explorer.train.mining import orders as module
+from orl_explorer.train.mining.making import Making
 from orl_explorer.train.mining.orders import (
-    Making,
     MatchOrder,
     PairOrders,
     drop_matches,

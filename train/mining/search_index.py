@@ -1,0 +1,207 @@
+"""The RoIs of a set as flat arrays, to be searched, and for a large set their components in a few bytes each.
+
+The index of a small set is read from the store. That of a large one is made once, in the workspace's cache.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from orl_explorer.db.models import CorrespondenceSet
+from orl_explorer.db.photos import dataset_by_id, digests_of
+from orl_explorer.db.sets.read import SetRois, set_rois
+from orl_explorer.db.sets.whole import annotated_objects
+from orl_explorer.db.store import StoreError
+from orl_explorer.orl.compact import Components, learned_from
+from orl_explorer.orl.measure.quality import object_classes
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.files import replaced_folder
+from orl_explorer.train.mining.features import Features, roi_keys
+from orl_explorer.train.mining.making import Making, Report, cache_folder, forget_failure, making
+from orl_explorer.train.words import plural
+from orl_explorer.train.workspace import Workspace
+
+ALL = 50_000  # RoIs of a set up to which every one is compared
+BLOCK = 4_096  # RoIs whose features are read at once
+PHOTOS = 500  # photos whose annotations are read at once
+HEADER = "search.json"
+FORMAT = 1  # of the files; others are made anew
+
+
+@dataclass(frozen=True)
+class SetIndex:
+    """The RoIs of a set, to be searched.
+
+    keys: int64 [R], of their features. category: int16 [R], of the annotated object that a RoI covers, an index into
+    names, or -1. codes: int8 [R, d], by components; None if every RoI is compared.
+    """
+
+    rois: SetRois
+    keys: np.ndarray
+    category: np.ndarray
+    names: tuple[str, ...]
+    components: Components | None = None
+    codes: np.ndarray | None = None
+
+    def image_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the id of each RoI's photo: int64 [n]."""
+        return self.rois.images[np.searchsorted(self.rois.start, rows, "right") - 1]
+
+
+def index_of(
+    workspace: Workspace,
+    mined: CorrespondenceSet,
+    features: Features,
+    report: Report = lambda done, total: None,
+) -> SetIndex:
+    """Return the index of a complete set; make it if a large set has none. Raises UserError if features are missing.
+
+    report: called with the RoIs that are done, and their total.
+    """
+    return _index_at_hand(workspace, mined) or _made(workspace, mined, features, report)
+
+
+def index_or_making(
+    workspace: Workspace, mined: CorrespondenceSet, features: Features, patience: float
+) -> SetIndex | Making:
+    """Return the index of a set. If a large one has none, start a thread to make it, and wait ``patience`` seconds."""
+    found = _index_at_hand(workspace, mined)
+    if found is not None:
+        return found
+
+    def make(report: Report) -> str | None:
+        try:
+            _made(workspace, mined, features, report)
+        except UserError as problem:
+            return str(problem)
+        except (StoreError, OSError) as problem:
+            return f"Cannot write the index of the set: {problem}"
+        return None
+
+    begun = making(_folder(workspace, mined), mined.candidate_count, make)
+    begun.thread.join(patience)
+    return _index_at_hand(workspace, mined) or begun
+
+
+def try_again(workspace: Workspace, mined: CorrespondenceSet) -> None:
+    """Clear the failure of making the index of a set, to try again."""
+    forget_failure(_folder(workspace, mined))
+
+
+def drop_index(workspace: Workspace, set_id: int) -> None:
+    """Delete the index of a set. It can be made again."""
+    shutil.rmtree(workspace.search / str(set_id), ignore_errors=True)
+
+
+def is_large(mined: CorrespondenceSet) -> bool:
+    """Return whether a set is searched by a compact index."""
+    return mined.candidate_count > ALL
+
+
+def refuse_missing(features: Features, keys: np.ndarray) -> None:
+    """Raise UserError if features of a set's RoIs, by key, are not stored any more."""
+    missing = features.rois.missing(keys)
+    if missing:
+        raise UserError(
+            f"{missing:,} of {plural(len(keys), 'RoI')} of the set have no stored feature any more. `orl embed --rois` "
+            f"computes them again with '{features.name}'."
+        )
+
+
+# Inside ----------------------------------------------------------------------------------------------------
+
+
+def _index_at_hand(workspace: Workspace, mined: CorrespondenceSet) -> SetIndex | None:
+    revision = _revision(workspace, mined)
+    if not is_large(mined):
+        return _plain(workspace, mined.id, mined.dataset_id, revision)
+    folder = _folder(workspace, mined)
+    return _opened(folder, revision) if _header(folder) == (_of_set(workspace, mined), revision) else None
+
+
+@lru_cache(maxsize=8)
+def _plain(workspace: Workspace, set_id: int, dataset_id: int, revision: int) -> SetIndex:
+    """Read the RoIs of a set from the store. revision: of its annotations, -1 without any."""
+    rois = set_rois(workspace.store, set_id)
+    digests = np.repeat(digests_of(workspace.store, rois.images), np.diff(rois.start))
+    names = tuple(sorted(dataset_by_id(workspace.store, dataset_id).categories or {})) if revision >= 0 else ()
+    category = _categories(workspace, rois, names) if names else np.full(len(rois.ids), -1, np.int16)
+    return SetIndex(rois, roi_keys(digests, rois.boxes), category, names)
+
+
+def _categories(workspace: Workspace, rois: SetRois, names: tuple[str, ...]) -> np.ndarray:
+    """Return the category of the annotated object that each RoI covers, int16 [R]; -1 for none."""
+    found, number = np.full(len(rois.ids), -1, np.int16), {name: i for i, name in enumerate(names)}
+    for first in range(0, len(rois.images), PHOTOS):
+        ids = rois.images[first : first + PHOTOS].tolist()
+        objects = annotated_objects(workspace.store, ids)
+        classes = np.array([number.get(category, -1) for category in objects.categories], np.int64)
+        for image in np.unique(objects.image_ids).tolist():
+            here, own = slice(*np.searchsorted(objects.image_ids, [image, image + 1])), rois.of(image)
+            found[own] = object_classes(rois.boxes[own], objects.boxes[here], classes[here])
+    return found
+
+
+def _made(workspace: Workspace, mined: CorrespondenceSet, features: Features, report: Report) -> SetIndex:
+    """Make the index of a large set from its stored features, and replace an older one."""
+    revision = _revision(workspace, mined)
+    plain = _plain.__wrapped__(workspace, mined.id, mined.dataset_id, revision)  # too large to be kept in memory
+    features.rois.refresh()
+    refuse_missing(features, plain.keys)
+    count, rows = len(plain.keys), features.rois.lazily(plain.keys)
+    components = Components.of(rows[learned_from(count)])
+    folder = _folder(workspace, mined)
+    with replaced_folder(folder) as aside:
+        arrays = {"keys": plain.keys, "category": plain.category, **vars(plain.rois), **vars(components)}
+        for name, values in arrays.items():
+            np.save(aside / f"{name}.npy", values)
+        shape = count, len(components.scale)
+        codes = np.lib.format.open_memmap(aside / "codes.npy", "w+", np.int8, shape)
+        for start in range(0, count, BLOCK):
+            codes[start : start + BLOCK] = components.codes(rows[start : start + BLOCK])
+            report(min(start + BLOCK, count), count)
+        codes.flush()
+        header = {"set": _of_set(workspace, mined), "revision": revision, "names": plain.names}
+        (aside / HEADER).write_text(json.dumps(header))
+    return _opened(folder, revision)
+
+
+@lru_cache(maxsize=8)
+def _opened(folder: Path, revision: int) -> SetIndex:
+    names = tuple(json.loads((folder / HEADER).read_text())["names"])
+    read = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
+    rois = SetRois(**{name: read.pop(name) for name in SetRois.__dataclass_fields__})
+    components = Components(**{name: read.pop(name) for name in Components.__dataclass_fields__})
+    return SetIndex(rois, read["keys"], read["category"], names, components, read["codes"])
+
+
+def _folder(workspace: Workspace, mined: CorrespondenceSet) -> Path:
+    """Return the folder of a set's index."""
+    kept = workspace.search / str(mined.id)
+    made = _header(kept) == (_of_set(workspace, mined), _revision(workspace, mined))
+    return cache_folder(workspace, kept, usable=made)
+
+
+def _of_set(workspace: Workspace, mined: CorrespondenceSet) -> str:
+    """Return the format of the files, the identity of the set that an index belongs to, and its number of RoIs."""
+    return f"{FORMAT} {workspace.store.which(mined)} {mined.candidate_count}"
+
+
+def _revision(workspace: Workspace, mined: CorrespondenceSet) -> int:
+    """Return the revision of the annotations, which the categories depend on, or -1 without annotations."""
+    dataset = dataset_by_id(workspace.store, mined.dataset_id)
+    return dataset.revision if dataset.annotation_count else -1
+
+
+def _header(folder: Path) -> tuple[str, int] | None:
+    try:
+        header = json.loads((folder / HEADER).read_text())
+        return header["set"], header["revision"]
+    except (OSError, ValueError, KeyError):
+        return None
