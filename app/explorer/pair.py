@@ -70,8 +70,8 @@ class PairName(NamedTuple):
 class Asked:
     """A request for a view.
 
-    order: of the query photos. author: of the verdicts. rank: of the neighbour; the last one if there are fewer. roi:
-    the clicked box.
+    order: of the query photos. author: of the verdicts. rank: of the neighbour; the last one if there are fewer.
+    beside: a photo that need not be a neighbour, with rank 0. roi: the clicked box.
     """
 
     image: Image
@@ -79,6 +79,7 @@ class Asked:
     order: GalleryOrder
     author: str
     rank: int = 1
+    beside: Image | None = None
     pair: PairName | None = None
     roi: RoiName | None = None
 
@@ -219,8 +220,10 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
     unseen = 0 if held else preview.missing_photos(subject, asked.image)
     with meanwhile(MissingWork(photos=unseen)):
         found = preview.neighbors(subject, asked.image, config.neighbors)
-    rank = min(max(1, asked.rank), len(found))
-    needed = found if asked.needs_all else [found[rank - 1]]
+    if asked.beside is not None:
+        found = [preview.beside(subject, asked.image, asked.beside), *found]
+    rank = min(max(found[0].rank, asked.rank), found[-1].rank)
+    needed = found if asked.needs_all else [n for n in found if n.rank == rank]
     photos = [asked.image, *(n.image for n in needed)]
     searches, maps = preview.missing_searches(subject, photos), preview.missing_maps(subject, photos, config)
     with meanwhile(MissingWork(searches, maps=maps)):

@@ -98,6 +98,12 @@ def neighbors(subject: PreviewSubject, image: Image, k: int) -> list[NeighborIma
     ]
 
 
+def beside(subject: PreviewSubject, image: Image, other: Image) -> NeighborImage:
+    """Return a photo to be shown beside another one, as a neighbour of rank 0."""
+    photos = _sources(subject).photos
+    return NeighborImage(0, other, float(photos.get(image) @ photos.get(other)))
+
+
 def missing_photos(subject: PreviewSubject, image: Image) -> int:
     """Return the number of forward passes before the neighbours of a photo that the set does not hold are known."""
     return _sources(subject).photos.missing(image)

@@ -18,6 +18,7 @@ from orl_explorer.app.pages.matches.page import page as matches
 from orl_explorer.app.pages.oddities.page import near_duplicates_moved
 from orl_explorer.app.pages.oddities.page import page as oddities
 from orl_explorer.app.pages.pair.page import page as pair
+from orl_explorer.app.pages.search.page import page as search
 from orl_explorer.app.pages.sets.page import page as sets
 from orl_explorer.app.pages.shell import forget_url_of_another_page, run_badge
 from orl_explorer.app.pages.train.page import page as train
@@ -42,6 +43,7 @@ pages = {
     "duplicates": st.Page(
         near_duplicates_moved, title="Near-duplicates", url_path="duplicates", visibility="hidden"
     ),  # its former address
+    "search": st.Page(search, title="Search", icon=":material/image_search:", url_path="search", visibility="hidden"),
     "matches": st.Page(matches, title="Matches", icon=":material/grid_view:", url_path="matches"),
     "judge": st.Page(judge, title="Judge pairs", icon=":material/gavel:", url_path="judge", visibility="hidden"),
     "pair": st.Page(pair, title="Pair", icon=":material/compare:", url_path="pair"),

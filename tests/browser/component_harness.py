@@ -226,6 +226,7 @@ def page() -> None:
             on_step=lambda: received("step"),
             on_pick=lambda: received("pick"),
             on_match=lambda: received("match"),
+            on_search=lambda: received("search"),
             on_verdict=lambda: received("verdict"),
         )
     st.text(f"runs {st.session_state['runs']}")

@@ -110,7 +110,7 @@ export class Side {
   title() {
     if (this.name === "query") return "query";
     const neighbor = /** @type {StageData["neighbor"]} */ (this.photo);
-    if (neighbor?.rank === null) return "not a neighbour in this set";
+    if (neighbor && !neighbor.rank) return "not a neighbour in this set";
     return neighbor ? `neighbour ${neighbor.rank} · cos ${neighbor.similarity.toFixed(2)}` : "neighbour";
   }
 

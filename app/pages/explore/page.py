@@ -18,6 +18,7 @@ from orl_explorer.app.pages.explore.component import Badge, PhotoTile, gallery
 from orl_explorer.app.pages.explore.order import current_order
 from orl_explorer.app.pages.explore.vectors import ask_for_vectors
 from orl_explorer.app.pages.guide.start import guided_start
+from orl_explorer.app.pages.search.ask import ask_for_example
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.gallery.order import GalleryOrder, gallery_count, gallery_ids, gallery_page
@@ -149,6 +150,10 @@ def _heading(place: Place) -> None:
             about = "Show near-duplicates, hubs, photos without a pair, and pairs at the threshold."
             if st.button("Oddities", type="tertiary", icon=":material/content_copy:", help=about):
                 shell.open_page("oddities")
+        if shell.has_page("search") and place.mined is not None:
+            about = "Find the RoIs of the set that are most similar to a picture, or to a box of it."
+            with st.popover("Search by example", type="tertiary", icon=":material/image_search:", help=about):
+                ask_for_example(place)
     for dataset_id, problem in place.lost.items():
         start.ask_where_photos_are(place.workspace, dataset_by_id(place.workspace.store, dataset_id), problem)
 

@@ -46,8 +46,8 @@ const marginText = (margin) =>
  * @param {MatchGrid} grid
  */
 function verdictButtons(card, grid) {
-  if (!grid.canJudge && !card.verdict) return null;
-  const buttons = VERDICTS.map(({ name, word, key }) =>
+  const judged = grid.canJudge || card.verdict ? VERDICTS : [];
+  const buttons = judged.map(({ name, word, key }) =>
     el(
       "button",
       {
@@ -66,6 +66,9 @@ function verdictButtons(card, grid) {
   const title = "Add or remove a tag (T)";
   const tag = { type: "button", class: "verdict", tabindex: "-1", text: "#", title, "aria-label": title };
   if (grid.canJudge) buttons.push(el("button", { ...tag, onclick: () => grid.askForTag(card.id) }));
+  const again = "Search with the query RoI (S)";
+  const search = { type: "button", class: "verdict seek", tabindex: "-1", title: again, "aria-label": again };
+  buttons.push(el("button", { ...search, onclick: () => grid.search(card.id) }, icon("search")));
   return el("span", { class: "verdicts" }, ...buttons);
 }
 

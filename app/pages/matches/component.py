@@ -1,6 +1,7 @@
 """A grid of matches: the crops of a query RoI and of its key side by side, with the measures of the pair.
 
-Triggers: ``open``: the ``id`` of a match. ``mark``: all verdicts and tags that are not acknowledged yet,
+Triggers: ``open``: the ``id`` of a match. ``search``: ``{"id", "n"}``, of a match whose query RoI to search with.
+``mark``: all verdicts and tags that are not acknowledged yet,
 ``{"n", "verdicts": {id: "good" | "wrong" | "interesting" | None}, "tags": [{"id", "tag", "on"}]}``. The page
 acknowledges them by returning ``n`` as ``answered``; until then the component sends them again.
 """
@@ -62,6 +63,7 @@ def match_grid(
     *,
     key: str,
     on_open: Callable[[], None],
+    on_search: Callable[[], None],
     on_mark: Callable[[], None],
     can_judge: bool,
     answered: int = 0,
@@ -76,4 +78,4 @@ def match_grid(
         "answered": answered,
         "figure": saved_as,
     }
-    return _match_grid(key=key, data=data, on_open_change=on_open, on_mark_change=on_mark)
+    return _match_grid(key=key, data=data, on_open_change=on_open, on_search_change=on_search, on_mark_change=on_mark)

@@ -1,9 +1,10 @@
 // @ts-check
-// The grid of matches: cards with one tab stop and arrow-key movement; G, X and I judge the focused one, T tags it.
+// The grid of matches: cards with one tab stop and arrow-key movement; G, X and I judge the focused one, T
+// tags it, S searches with it.
 
 import { el } from "../../components/dom.js";
 import { Drawn } from "../../components/drawn.js";
-import { entry } from "../../components/entry.js";
+import { entry, numbered } from "../../components/entry.js";
 import { Outbox } from "../../components/outbox.js";
 import { itemAt, MOVES, settle } from "../../components/roving.js";
 import { VERDICTS } from "../../components/verdicts.js";
@@ -136,6 +137,11 @@ export class MatchGrid extends Drawn {
     field.focus();
   }
 
+  /** @param {string} id */
+  search(id) {
+    this.send("search", numbered({ id }));
+  }
+
   /**
    * @param {string} id
    * @param {string} text the tag; removed if the match has it
@@ -157,6 +163,7 @@ export class MatchGrid extends Drawn {
     const { id } = openers[index].dataset;
     const verdict = VERDICTS.find((each) => each.key === key)?.name;
     if (verdict && this.canJudge && !event.repeat) this.judge(id, verdict);
+    if (key === "s" && !event.repeat) this.search(id);
     if (key === "t" && this.canJudge) {
       event.preventDefault();
       this.askForTag(id);

@@ -142,6 +142,7 @@ def show_matches(
         _cards(place, matches),
         key="match-grid",
         on_open=_open,
+        on_search=_search,
         on_mark=_on_mark,
         can_judge=not shell.read_only(),
         answered=st.session_state.get("marks_answered", 0),
@@ -190,8 +191,8 @@ def _inputs(place: Place, dataset: Dataset, found: PairOrders) -> None:
         )
         _filter("One pair per", ONCE, "all pairs", "one", 158, about_once)
         _similarities(low, high, can_jump=order == "similarity")
-    keys = "**G** good, **X** wrong, **I** interesting, **T** tag"
-    hint = "" if shell.read_only() else f" Keys on a focused pair: {keys}."
+    keys = "**G** good, **X** wrong, **I** interesting, **T** tag, **S** search"
+    hint = " Key on a focused pair: **S** search." if shell.read_only() else f" Keys on a focused pair: {keys}."
     st.caption(f"{about} Click a pair to open it.{hint}")
 
 
@@ -330,6 +331,12 @@ def _open() -> None:
     found = named_matches([st.session_state["match-grid"].open])
     for match in found.values():
         shell.open_page("pair", **pair_query(shell.workspace().store, st.session_state["matches_of"], match))
+
+
+def _search() -> None:
+    said = st.session_state["match-grid"].search
+    for match in named_matches([said.get("id")] if isinstance(said, dict) else []).values():
+        shell.open_page("search", q=str(match.query.id), box="-".join(map(str, match.query_box)))
 
 
 def named_matches(names: Iterable[object]) -> dict[str, ListedPair]:

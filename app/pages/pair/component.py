@@ -8,6 +8,7 @@ what the server must know:
 * ``pick``: ``{"q", "k", "roi", "n"}``; both indices are ``None`` if no pair is selected; ``roi`` is the clicked box as
   an ``explorer.pair.RoiName``, or ``None``;
 * ``match``: ``{"rank", "q", "k", "n"}``: a neighbour, and the pair to select there;
+* ``search``: ``{"roi", "n"}``: the box to search the set with, or ``None`` for the query photo;
 * ``verdict``: ``{"rank", "q", "k", "verdict", "n"}``; ``verdict`` is ``None`` if it was removed.
 
 It writes layers and threshold to the URL itself (``layers``, ``cos``), and removes empty parameters from it.
@@ -198,6 +199,7 @@ def pair_view(
     on_step: Callable[[], None],
     on_pick: Callable[[], None],
     on_match: Callable[[], None],
+    on_search: Callable[[], None],
     on_verdict: Callable[[], None],
 ) -> ComponentResult:
     """Draw the view. Callbacks read their trigger from ``st.session_state[key]``."""
@@ -208,5 +210,6 @@ def pair_view(
         on_step_change=on_step,
         on_pick_change=on_pick,
         on_match_change=on_match,
+        on_search_change=on_search,
         on_verdict_change=on_verdict,
     )

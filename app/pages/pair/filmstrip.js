@@ -38,10 +38,10 @@ export class Filmstrip {
         class: "film",
         "data-rank": rank,
         title: name,
-        "aria-label": `neighbour ${rank}: ${name}, cosine ${cosine}, ${found}`,
+        "aria-label": `${rank ? `neighbour ${rank}` : "no neighbour"}: ${name}, cosine ${cosine}, ${found}`,
         onclick: () => this.view.goTo(rank),
       },
-      el("span", { class: "thumb" }, image, el("span", { class: "thumb-rank", text: rank })),
+      el("span", { class: "thumb" }, image, el("span", { class: "thumb-rank", text: rank || "+" })),
       el("span", { class: "film-text" }, el("b", { text: cosine }), el("span", { text: found })),
     );
   }

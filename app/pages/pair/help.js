@@ -9,6 +9,7 @@ const KEYS = [
   ["1 – 9", "select a pair"],
   ["J K", "next, previous pair"],
   ["G X I", "good, wrong, interesting"],
+  ["S", "search with the RoI"],
   ["Z", "zoom to the pair"],
   ["0", "reset zoom"],
   ["H", "hold: photos only"],

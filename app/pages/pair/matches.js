@@ -46,14 +46,15 @@ export class Matches {
    * @param {PairPayload} data
    */
   card(item, matches, data) {
-    const where = item.rank === null ? "query" : `neighbour ${item.rank}`;
+    const other = item.rank ? `neighbour ${item.rank}` : "the other photo";
+    const where = item.rank === null ? "query" : other;
     const known = item.box !== null;
     const cosine = known ? item.similarity.toFixed(3) : "not embedded";
     const crop = el(
       "span",
       { class: "match-crop" },
       known ? picture(cropUrl(data.crop_url, item.id, item.box), {}) : icon("photo"),
-      el("span", { class: "thumb-rank", text: item.rank ?? "Q" }),
+      el("span", { class: "thumb-rank", text: item.rank === null ? "Q" : item.rank || "+" }),
     );
     const best = known && item.similarity === Math.max(...matches.items.map(({ similarity }) => similarity ?? -2));
     return el(

@@ -25,7 +25,7 @@ from orl_explorer.db.gallery.order import gallery_page, step
 from orl_explorer.db.models import Dataset, Image
 from orl_explorer.db.people.verdicts import judge
 from orl_explorer.db.photos import image_by_id, photo_roots
-from orl_explorer.db.sets.read import set_by_id
+from orl_explorer.db.sets.read import holds, set_by_id
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.by_vectors import refuse_settings
 from orl_explorer.train.mining.config import MineConfig
@@ -102,6 +102,7 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
         current_order(place, subject.dataset),
         author(),
         rank=_rank(),
+        beside=_beside(place, subject),
         pair=PairName.parse(st.query_params.get("pair", "")),
         roi=RoiName.parse(st.query_params.get("roi")),
     )
@@ -131,7 +132,7 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
         _heat(place, subject),
         own_heat=None if subject.encoder.kind == VECTORS else subject.encoder.id,
         approximate=subject.approximate,
-        can_judge=looked.held and not shell.read_only(),
+        can_judge=looked.held and looked.rank > 0 and not shell.read_only(),
         dataset=subject.dataset.name,
         mined=subject.mined.name,
         encoder=shell.encoder_label(subject.encoder),
@@ -145,6 +146,7 @@ def _stage(place: Place, subject: PreviewSubject, image: Image, config: MineConf
         on_step=_to_query,
         on_pick=_on_pick,
         on_match=_to_match,
+        on_search=_to_search,
         on_verdict=_on_verdict,
     )
 
@@ -189,6 +191,14 @@ def _heat(place: Place, subject: PreviewSubject) -> Heat | None:
     return Heat(known[chosen], chosen, method == "cosine")
 
 
+def _beside(place: Place, subject: PreviewSubject) -> Image | None:
+    """Return the photo of the set that the URL names beside the query, such as one that a search found."""
+    asked = shell.as_id(st.query_params.get("with", ""))
+    store = place.workspace.store
+    found = image_by_id(store, asked) if asked is not None and holds(store, subject.mined.id, asked) else None
+    return found[0] if found else None
+
+
 def _rank() -> int:
     asked = st.query_params.get("nn", "1")
     return int(asked) if asked.isdecimal() and len(asked) < 6 else 1
@@ -217,6 +227,22 @@ def _to_match() -> None:
         _go(nn=str(rank), pair=str(PairName(q, k)) if isinstance(k, int) else "")
 
 
+def _to_search() -> None:
+    asked, shown = st.session_state["pair"].search or {}, st.session_state.get("shown")
+    if isinstance(shown, PairOnScreen):
+        shell.open_page("search", **example_named(shown, RoiName.parse(asked.get("roi"))))
+
+
+def example_named(shown: PairOnScreen, roi: RoiName | None) -> dict[str, str]:
+    """Return the URL parameters of the Search page for a box on screen; None stands for the query photo."""
+    seen = shown.key if roi is not None and roi.side == "neighbor" else shown.query
+    boxes = dict(enumerate(seen.boxes))
+    if roi is not None and roi.rejected:
+        boxes = {rejected.raw: rejected.box for rejected in seen.rejected}
+    box = boxes.get(roi.index) if roi is not None else None
+    return {"q": str(seen.photo.id)} | ({"box": "-".join(str(int(v)) for v in box)} if box else {})
+
+
 def _to_query() -> None:
     forward = st.session_state["pair"].step
     shown: PairOnScreen | None = st.session_state.get("shown")
@@ -228,7 +254,7 @@ def _to_query() -> None:
     if following is None:
         st.toast("This is the last photo." if forward == 1 else "This is the first photo.")
         return
-    _go(q=str(following), nn="", pair="", roi="")
+    _go(q=str(following), nn="", pair="", roi="", **{"with": ""})
 
 
 def _on_pick() -> None:

@@ -68,7 +68,7 @@ class Around:
 def payload(looked: Looked, around: Around) -> PairPayload:
     """Return the data of the view."""
     urls, roi, following = around.urls, looked.roi, looked.following
-    found = looked.neighbors[looked.rank - 1]
+    found = next(neighbor for neighbor in looked.neighbors if neighbor.rank == looked.rank)
     return {
         "query": _photo(looked.query, urls),
         "neighbor": NeighborPhoto(**_photo(looked.neighbor, urls), rank=looked.rank, similarity=found.similarity),
@@ -213,9 +213,10 @@ def _caption(looked: Looked, neighbor: RankedNeighbor, around: Around) -> list[s
     differs = f", changed: {', '.join(around.changed)}" if around.changed else ""
     way = ", approximate regions" if around.approximate else ""
     outside = "" if looked.held else " (not in the set)"
+    count = sum(each.rank > 0 for each in looked.neighbors)
+    other = f"neighbour {looked.rank} of {count}" if looked.rank else "beside it, not as a neighbour"
     return [
         f"Correspondence set {around.mined}{differs}. {around.settings}.",
-        f"Query {looked.query.photo.path}{outside}; neighbour {looked.rank} of {len(looked.neighbors)}, "
-        f"{neighbor.photo.path}, cosine {neighbor.similarity:.3f}.",
+        f"Query {looked.query.photo.path}{outside}; {other}, {neighbor.photo.path}, cosine {neighbor.similarity:.3f}.",
         f"Encoder {around.encoder}{way}.",
     ]

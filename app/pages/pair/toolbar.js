@@ -51,6 +51,8 @@ export class Toolbar {
       el("button", { type: "button", class: "tool", title, "aria-label": title, onclick }, icon(name));
     this.zoomIn = button("zoom", "Zoom to the selected pair (Z)", () => view.zoomToPair());
     this.zoomOut = button("reset", "Reset zoom (0)", () => view.stage.resetZoom());
+    const search = "Search the whole set with the selected RoI, or with the query photo (S)";
+    this.search = button("search", search, () => view.search());
     this.help = el("button", {
       type: "button",
       class: "tool",
@@ -67,7 +69,12 @@ export class Toolbar {
       { class: "toolbar", role: "toolbar", "aria-label": "View" },
       group("layers", ...Object.values(this.toggles)),
       this.legend,
-      group("filter", this.threshold, this.count, group("zooms", this.zoomIn, this.zoomOut, this.save.root, this.help)),
+      group(
+        "filter",
+        this.threshold,
+        this.count,
+        group("zooms", this.search, this.zoomIn, this.zoomOut, this.save.root, this.help),
+      ),
     );
   }
 

@@ -312,6 +312,12 @@ export class PairView extends Looking {
     this.address.write();
   }
 
+  // Searches the set with the clicked box, else with the selected query RoI, else with the query photo.
+  search() {
+    const roi = this.roi ?? (this.selected ? `q${this.selected.q}` : null);
+    this.send("search", numbered({ roi }));
+  }
+
   zoomToPair() {
     const pair = this.selected ?? this.visiblePairs()[0];
     if (pair) this.stage.zoomToPair(pair);
@@ -336,6 +342,7 @@ export class PairView extends Looking {
       l: () => this.toggleLayer("links"),
       r: () => this.toggleLayer("rejected"),
       m: () => this.toggleLayer("matrix"),
+      s: () => this.search(),
       z: () => this.zoomToPair(),
       0: () => this.stage.resetZoom(),
       "?": () => this.help.toggle(),
