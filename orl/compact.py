@@ -1,7 +1,7 @@
-"""Unit vectors in a few bytes: principal components, by which the most similar of millions are found in one pass.
+"""Unit vectors as a byte for each of their principal components, by which the most similar of millions are found.
 
-The products of the bytes with a query order the vectors nearly as their cosines do. Whoever needs the exact order
-compares the first of them again by the vectors themselves.
+The products of the bytes with a query order the vectors nearly as their cosines do: the more components, the nearer.
+Whoever needs the exact order compares the first of them again by the vectors themselves.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-COMPONENTS = 64
+COMPONENTS = 256
+HEAD = 64  # components of every vector that are compared; the others only of the best by these
 LEARNED_FROM = 50_000  # vectors
 SEED = 0
 STEPS = 127  # of a component to each side of the mean
@@ -58,7 +59,7 @@ def learned_from(count: int) -> np.ndarray:
 def products(codes: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Return the product of each row of codes, int8 [n, d], with a query, float32 [d]: float32 [n]."""
     count, wide = codes.shape
-    block, found = max(1, AT_ONCE // wide), np.empty(len(codes), np.float32)
+    block, found = max(1, AT_ONCE // max(1, wide)), np.empty(len(codes), np.float32)
     workers = max(1, min(os.cpu_count() or 1, -(-count // block)))
 
     def multiply(first: int) -> None:

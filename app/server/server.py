@@ -66,7 +66,10 @@ learn_people(logged_in)
 _access = from_environment()
 app = st.App(
     str(Path(__file__).parents[1] / "pages" / "main.py"),
-    routes=[Route(under(own.path), own.endpoint) for own in (*ROUTES, *POINT_ROUTES, *GIVEN_ROUTES, *downloads.ROUTES)],
+    routes=[
+        Route(under(own.path), own.endpoint, methods=list(own.methods or ()))
+        for own in (*ROUTES, *POINT_ROUTES, *GIVEN_ROUTES, *downloads.ROUTES)
+    ],
     middleware=[
         Middleware(SecurityHeaders, url=_access.url),
         Middleware(BasePath, base=base_path()),

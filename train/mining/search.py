@@ -1,7 +1,8 @@
 """Search by example: the RoIs of a whole set that are most similar to a box of any photo.
 
-Every RoI of a small set is compared. Of a large one, a compact index (``orl.compact``) names the first thousand, and
-their stored features put these in their exact order.
+Every RoI of a small set is compared. Of a large one, a compact index (``orl.compact``) names the first thousand: some
+components of all RoIs choose a few, and all their components the thousand of these. Their stored features put them in
+their exact order.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from orl_explorer.db.encoders import VECTORS, encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Encoder, Image
 from orl_explorer.db.sets.read import images_by_id
 from orl_explorer.orl.boxes import at_least
-from orl_explorer.orl.compact import products
+from orl_explorer.orl.compact import HEAD, products
 from orl_explorer.orl.opening import UnreadableImage, open_photo
 from orl_explorer.orl.pixels import file_digest, read_image
 from orl_explorer.train.errors import UserError
@@ -31,6 +32,7 @@ from orl_explorer.train.workspace import Workspace
 Box = tuple[int, int, int, int]  # x, y, w, h in pixels of the photo as shown
 
 FIRST = 1_000  # RoIs that a search returns at most
+FEW = 32_768  # RoIs of a large set of which all components are compared
 BLOCK = 4_096  # RoIs whose features are read at once
 UNSEEN = -np.inf  # similarity of a RoI that a filter leaves out
 
@@ -156,15 +158,15 @@ def search(index: SetIndex, features: Features, vector: np.ndarray, filters: Fil
 
     Raises UserError if features of the set are not stored.
     """
-    if index.codes is None or index.components is None:
+    if index.components is None:
         similar = _cosines(features, index.keys, vector)
-        rows = _first(_seen(index, similar, filters), index.rois.start, once=filters.once)
+        rows = _first(_seen(index, similar, filters), index.rois.start, FIRST, once=filters.once)
         similar = similar[rows]
     else:
-        near = _seen(index, products(index.codes, index.components.query(vector)), filters)
-        rows = np.sort(_first(near, index.rois.start, once=False))
+        near = _near(index, vector, filters)
+        rows = _first(near, index.rois.start, FIRST)
         if filters.once:
-            rows = np.union1d(rows, _first(near, index.rois.start, once=True))
+            rows = np.union1d(rows, _first(near, index.rois.start, FIRST, once=True))
         similar = _cosines(features, index.keys[rows], vector)
     order = np.lexsort((rows, -similar))
     rows, similar = rows[order], similar[order]
@@ -173,6 +175,17 @@ def search(index: SetIndex, features: Features, vector: np.ndarray, filters: Fil
         rows, similar = rows[kept], similar[kept]
     count = len(rows) if filters.least is None else int(np.count_nonzero(similar >= np.float32(filters.least)))
     return Found(rows[: min(count, FIRST)], similar[: min(count, FIRST)])
+
+
+def _near(index: SetIndex, vector: np.ndarray, filters: Filters) -> np.ndarray:
+    """Return numbers that order the RoIs nearly as their cosines do, float32 [R]; ``UNSEEN`` for all but a few."""
+    assert index.components is not None and index.head is not None and index.tail is not None
+    query = index.components.query(vector)
+    roughly = _seen(index, products(index.head, query[:HEAD]), filters)
+    rows = _first(roughly, index.rois.start, FEW)
+    near = np.full(len(roughly), UNSEEN, np.float32)
+    near[rows] = roughly[rows] + products(index.tail[rows], query[HEAD:])
+    return near
 
 
 def _cosines(features: Features, keys: np.ndarray, vector: np.ndarray) -> np.ndarray:
@@ -195,21 +208,21 @@ def _seen(index: SetIndex, similar: np.ndarray, filters: Filters) -> np.ndarray:
     return seen
 
 
-def _first(similar: np.ndarray, start: np.ndarray, *, once: bool) -> np.ndarray:
-    """Return the rows of the ``FIRST`` largest similarities, not in order; with ``once``, those of different photos.
+def _first(similar: np.ndarray, start: np.ndarray, count: int, *, once: bool = False) -> np.ndarray:
+    """Return the rows of the largest similarities, ascending; with ``once``, those of different photos.
 
     start: int64 [n + 1], the first row of each photo. Of equal ones at the end, the first rows are returned.
     """
     here = np.flatnonzero(np.diff(start))  # photos with RoIs
     best = np.maximum.reduceat(similar, start[here]) if len(here) else similar[:0]
-    photos = _largest(best, FIRST)
+    photos = _largest(best, count)
     if once:
         ranges = [slice(*start[here[at] : here[at] + 2]) for at in photos[best[photos] > UNSEEN].tolist()]
         return np.array([own.start + int(similar[own].argmax()) for own in ranges], np.int64)
-    # The thousand best RoIs are at least as similar as the thousandth of the photos' best ones.
-    least = best[photos].min() if len(photos) == FIRST else UNSEEN
+    # So many best RoIs are at least as similar as the last of so many photos' best ones.
+    least = best[photos].min() if len(photos) == count else UNSEEN
     some = np.flatnonzero((similar >= least) & (similar > UNSEEN))
-    return some[_largest(similar[some], FIRST)]
+    return some[_largest(similar[some], count)]
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:

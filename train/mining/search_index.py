@@ -18,7 +18,7 @@ from orl_explorer.db.photos import dataset_by_id, digests_of
 from orl_explorer.db.sets.read import SetRois, set_rois
 from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.db.store import StoreError
-from orl_explorer.orl.compact import Components, learned_from
+from orl_explorer.orl.compact import HEAD, Components, learned_from
 from orl_explorer.orl.measure.quality import object_classes
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import replaced_folder
@@ -39,7 +39,7 @@ class SetIndex:
     """The RoIs of a set, to be searched.
 
     keys: int64 [R], of their features. category: int16 [R], of the annotated object that a RoI covers, an index into
-    names, or -1. codes: int8 [R, d], by components; None if every RoI is compared.
+    names, or -1. head, tail: int8 [R, ``HEAD``] and [R, …], the codes by components; None if every RoI is compared.
     """
 
     rois: SetRois
@@ -47,7 +47,8 @@ class SetIndex:
     category: np.ndarray
     names: tuple[str, ...]
     components: Components | None = None
-    codes: np.ndarray | None = None
+    head: np.ndarray | None = None
+    tail: np.ndarray | None = None
 
     def image_of(self, rows: np.ndarray) -> np.ndarray:
         """Return the id of each RoI's photo: int64 [n]."""
@@ -161,12 +162,15 @@ def _made(workspace: Workspace, mined: CorrespondenceSet, features: Features, re
         arrays = {"keys": plain.keys, "category": plain.category, **vars(plain.rois), **vars(components)}
         for name, values in arrays.items():
             np.save(aside / f"{name}.npy", values)
-        shape = count, len(components.scale)
-        codes = np.lib.format.open_memmap(aside / "codes.npy", "w+", np.int8, shape)
+        wide = len(components.scale)
+        head = np.lib.format.open_memmap(aside / "head.npy", "w+", np.int8, (count, min(HEAD, wide)))
+        tail = np.lib.format.open_memmap(aside / "tail.npy", "w+", np.int8, (count, max(0, wide - HEAD)))
         for start in range(0, count, BLOCK):
-            codes[start : start + BLOCK] = components.codes(rows[start : start + BLOCK])
+            here = slice(start, start + BLOCK)
+            head[here], tail[here] = np.split(components.codes(rows[here]), [HEAD], axis=1)
             report(min(start + BLOCK, count), count)
-        codes.flush()
+        head.flush()
+        tail.flush()
         header = {"set": _of_set(workspace, mined), "revision": revision, "names": plain.names}
         (aside / HEADER).write_text(json.dumps(header))
     return _opened(folder, revision)
@@ -178,7 +182,7 @@ def _opened(folder: Path, revision: int) -> SetIndex:
     read = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
     rois = SetRois(**{name: read.pop(name) for name in SetRois.__dataclass_fields__})
     components = Components(**{name: read.pop(name) for name in Components.__dataclass_fields__})
-    return SetIndex(rois, read["keys"], read["category"], names, components, read["codes"])
+    return SetIndex(rois, read["keys"], read["category"], names, components, read["head"], read["tail"])
 
 
 def _folder(workspace: Workspace, mined: CorrespondenceSet) -> Path:

@@ -109,10 +109,11 @@ def test_the_best_are_those_of_a_plain_loop(
     workspace: Workspace, mined: CorrespondenceSet, filters: Filters, large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(searching, "FIRST", 40)
+    monkeypatch.setattr(searching, "FEW", 120)
     monkeypatch.setattr(search_index, "ALL", 0 if large else 1000)
     features = features_of(workspace, mined)
     index = index_of(workspace, mined, features)
-    assert (index.codes is not None) == large
+    assert (index.head is not None) == large
     assert len(index.keys) == 270
     for row in (5, 100, 269):
         vector = features.rois.get(index.keys[row : row + 1])[0]
@@ -145,7 +146,7 @@ def test_the_index_is_made_once_and_anew_for_other_annotations(
     told: list[tuple[int, int]] = []
     index = index_of(workspace, mined, features, lambda *done: told.append(done))
     assert told == [(270, 270)]
-    assert (index.codes is not None and index.codes.dtype == np.int8, index.names) == (True, ("cat", "dog"))
+    assert (index.head is not None and index.head.dtype == np.int8, index.names) == (True, ("cat", "dog"))
     assert index_or_making(workspace, mined, features, 0) is index
     photos.replace_annotations(workspace.store, {1: (AnnotatedBox("bird", 0, 0, 10, 10),)})
     photos.count_photos(workspace.store, 1)
