@@ -89,7 +89,7 @@ def nearest(index: SetIndex, features: Features, rows: np.ndarray, images: np.nd
         similar = np.concatenate([similar, cosines], axis=1)
         found = np.concatenate([found, np.broadcast_to(here, cosines.shape)], axis=1)
         best = np.argpartition(-similar, NEAREST, axis=1)[:, :NEAREST]
-        similar, found = (np.take_along_axis(each, best, axis=1) for each in (similar, found))
+        similar, found = np.take_along_axis(similar, best, axis=1), np.take_along_axis(found, best, axis=1)
     return found
 
 

@@ -95,9 +95,7 @@ def box_of(asked: Sequence[int] | None, size: tuple[int, int], features: Feature
     width, height = size
     x, y, w, h = asked or (0, 0, width, height)
     if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
-        raise UserError(
-            f"The box {x}, {y}, {w}, {h} (x, y, w, h) is not inside the photo of {width} × {height} pixels."
-        )
+        raise UserError(f"The box {x},{y},{w},{h} (x, y, w, h) is not inside the photo of {width} × {height} pixels.")
     return at_least((x, y, w, h), features.reading.stride, width, height)
 
 

@@ -183,10 +183,9 @@ def _facts(subject: PreviewSubject, query: Query, can_draw: bool) -> None:
     st.caption(f"{what} of **{shell.escape(query.photo['name'])}**{roi}, by {shell.escape(subject.encoder.name)}.")
     if query.grown:
         cell = features_of(subject).reading.stride
-        st.info(
-            f"The box was grown to {w} × {h} pixels: the encoder sees nothing in a crop smaller than a cell of its "
-            f"map, {cell} pixels.",
-            icon=":material/open_in_full:",
+        st.caption(
+            f":material/open_in_full: The box was grown to {w} × {h} pixels: a crop of fewer pixels than a cell of the "
+            f"encoder's map, {cell}, shows it nothing."
         )
     if not can_draw:
         st.info(_without_network(subject), icon=":material/info:")
