@@ -219,9 +219,7 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
         return None
     unseen = 0 if held else preview.missing_photos(subject, asked.image)
     with meanwhile(MissingWork(photos=unseen)):
-        found = preview.neighbors(subject, asked.image, config.neighbors)
-    if asked.beside is not None:
-        found = [preview.beside(subject, asked.image, asked.beside), *found]
+        found = _around(subject, asked)
     rank = min(max(found[0].rank, asked.rank), found[-1].rank)
     needed = found if asked.needs_all else [n for n in found if n.rank == rank]
     photos = [asked.image, *(n.image for n in needed)]
@@ -268,6 +266,12 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
         following=_following(subject, asked),
         missing=MissingWork(searches, unseen, maps, boxes),
     )
+
+
+def _around(subject: PreviewSubject, asked: Asked) -> list[NeighborImage]:
+    """Return the photos that may be shown beside the query, by rank."""
+    found = preview.neighbors(subject, asked.image, asked.config.neighbors)
+    return found if asked.beside is None else [preview.beside(subject, asked.image, asked.beside), *found]
 
 
 def _counted(

@@ -165,3 +165,18 @@ def test_vectors_are_imported_from_below_the_roots_alone(
     (inside / "photos.csv").unlink()
     (inside / "photos.csv").write_bytes((tmp_path / "photos.csv").read_bytes())
     assert "6 vectors of photos with 8 numbers and 0 of boxes" in plain(form(show, str(inside / "photos.npy"), "new"))
+
+
+def test_a_search_without_a_network_is_by_rois_alone(here: Workspace, show: Show) -> None:
+    at = show("search", q="2")
+    assert not at.exception and not at.error
+    asked, results = component(at, 0), component(at, 1)
+    assert (asked["box"], asked["whole"], asked["can_draw"]) == ([0, 0, 60, 90], False, False)
+    assert len(results["found"]) == 10
+    assert "**clip** is imported vectors without a network: a picture or a new box has no vector" in plain(at)
+    at = show("search", q="2", box="1-1-50-50")
+    assert [error.value.replace("\\", "") for error in at.error] == [
+        "'clip' is imported vectors without a network, so a new box has no vector. Search with a RoI of a photo of the "
+        "set."
+    ]
+    assert "Search with a RoI of a photo of the set." in plain(show("search"))

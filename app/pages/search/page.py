@@ -2,55 +2,33 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from functools import partial
 from pathlib import PurePosixPath
 
 import streamlit as st
 
 from orl_explorer.app.components.figure import Figure
 from orl_explorer.app.explorer.preview import PreviewSubject
-from orl_explorer.app.explorer.searching import Searched, features_of, pair_of, rois_in_set, searched
+from orl_explorer.app.explorer.searching import Searched, features_of, pair_of, searched
 from orl_explorer.app.pages import shell, start
-from orl_explorer.app.pages.lost import tell_lost
 from orl_explorer.app.pages.pace import told
 from orl_explorer.app.pages.search import ask
-from orl_explorer.app.pages.search.example import ExamplePhoto, example_view
+from orl_explorer.app.pages.search.example import example_view
+from orl_explorer.app.pages.search.query import Query, query_of
 from orl_explorer.app.pages.search.results import FoundRoi, results_grid
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server import given
 from orl_explorer.app.server.urls import WIDTHS, picture_urls
 from orl_explorer.db.encoders import VECTORS
 from orl_explorer.db.lost import StateNow, states_now
-from orl_explorer.db.models import Image
-from orl_explorer.db.photos import image_by_id, photo_roots
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.making import Making
-from orl_explorer.train.mining.search import FIRST, Box, Example, Filters, Hit, box_of
+from orl_explorer.train.mining.search import FIRST, Filters, Hit
 from orl_explorer.train.mining.search_index import index_or_making, is_large, try_again
-from orl_explorer.train.photos import Photos
 from orl_explorer.train.words import plural
 
 PER_PAGE = 48
 PATIENCE = 1.5  # seconds that a page waits for an index before it shows how far it is
 FILTERS = ("floor", "cat", "once", "own")
-
-
-@dataclass(frozen=True)
-class Query:
-    """What is searched with. image: the photo, if it is one of the dataset. asked: the box before it was grown."""
-
-    photo: ExamplePhoto
-    image: Image | None
-    asked: Box | None
-    example: Example
-    rois: list[Box]
-
-    @property
-    def grown(self) -> bool:
-        """Whether the box was smaller than a cell of the map."""
-        return self.asked is not None and self.asked != self.example.box
 
 
 def page() -> None:
@@ -69,7 +47,7 @@ def page() -> None:
 
 def _view(place: Place, subject: PreviewSubject) -> None:
     try:
-        query = _query(subject)
+        query = query_of(subject)
     except UserError as problem:
         st.warning(shell.escape(str(problem)), icon=":material/broken_image:")
         query = None
@@ -108,54 +86,6 @@ def _without_network(subject: PreviewSubject) -> str:
 
 
 # The query -------------------------------------------------------------------------------------------------
-
-
-def _query(subject: PreviewSubject) -> Query | None:
-    """Return what the URL asks to search with; None if it names nothing. Raises UserError."""
-    box = _box(st.query_params.get("box", ""))
-    image_id, name = shell.as_id(st.query_params.get("q", "")), st.query_params.get("photo", "")
-    if image_id is not None:
-        return _of_image(subject, image_id, box)
-    return _of_given(subject, name, box) if name else None
-
-
-def _box(text: str) -> Box | None:
-    found = re.fullmatch(r"(\d{1,5})-(\d{1,5})-(\d{1,5})-(\d{1,5})", text, re.ASCII)
-    if found is None:
-        return None
-    x, y, w, h = map(int, found.groups())
-    return x, y, w, h
-
-
-def _of_image(subject: PreviewSubject, image_id: int, box: Box | None) -> Query:
-    store = subject.workspace.store
-    found = image_by_id(store, image_id)
-    if found is None or found[1].id not in photo_roots(store, subject.dataset.id):
-        raise UserError(f"There is no photo {image_id} in this dataset. Choose one on the Explore page.")
-    image = found[0]
-    tell_lost(store, image)
-    rois = rois_in_set(subject, image_id)
-    if box is None and subject.encoder.kind == VECTORS and rois:
-        box = rois[0]  # the whole photo has no vector among those of RoIs
-    shown = box_of(box, (image.width or 0, image.height or 0), features_of(subject)) if box not in rois else box
-    assert shown is not None
-    read = partial(Photos.of(store, subject.dataset.id).read, image)
-    photo = ExamplePhoto(
-        name=image.path,
-        url=picture_urls().photo(image.id, image.mtime_ns),
-        width=image.width or 1,
-        height=image.height or 1,
-    )
-    return Query(photo, image, box, Example(image.path, image.digest or 0, shown, read), rois)
-
-
-def _of_given(subject: PreviewSubject, name: str, box: Box | None) -> Query:
-    picture = given.find(name)
-    if picture is None:
-        raise UserError("The picture of this link is not kept any more. Drop it here again.")
-    shown = box_of(box, (picture.width, picture.height), features_of(subject))
-    photo = ExamplePhoto(name="your picture", url=picture.url, width=picture.width, height=picture.height)
-    return Query(photo, None, box, Example("your picture", picture.digest, shown, partial(given.pixels, name)), [])
 
 
 def _example(place: Place, subject: PreviewSubject, query: Query | None) -> None:
