@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-COMPONENTS = 256
-HEAD = 64  # components of every vector that are compared; the others only of the best by these
+COMPONENTS = 320
+HEAD = 128  # components of every vector that are compared; the others only of the best by these
 LEARNED_FROM = 50_000  # vectors
 SEED = 0
 STEPS = 127  # of a component to each side of the mean

@@ -32,7 +32,7 @@ from orl_explorer.train.workspace import Workspace
 Box = tuple[int, int, int, int]  # x, y, w, h in pixels of the photo as shown
 
 FIRST = 1_000  # RoIs that a search returns at most
-FEW = 32_768  # RoIs of a large set of which all components are compared
+FEW = 65_536  # RoIs of a large set of which all components are compared
 BLOCK = 4_096  # RoIs whose features are read at once
 UNSEEN = -np.inf  # similarity of a RoI that a filter leaves out
 

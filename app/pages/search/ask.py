@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from orl_explorer.app.explorer.preview import PreviewSubject
@@ -37,19 +39,19 @@ def subject_of(place: Place) -> PreviewSubject | None:
 def ask_for_example(place: Place) -> None:
     """Draw an empty view that takes a picture, and an input for a path. Either opens the page Search."""
     example_view({**NOTHING, "send_to": given.given_url()}, key=KEY, on_given=_open_given)
-    ask_for_path(place)
+    ask_for_path(place, _open)
 
 
-def ask_for_path(place: Place) -> None:
-    """Draw the input for the path of a picture."""
-    st.session_state["search-place"] = place
+def ask_for_path(place: Place, found: Callable[..., None]) -> None:
+    """Draw the input for the path of a picture. found: called with ``q`` or ``photo`` of the page's URL."""
     st.text_input(
         "Path of a picture",
         key=PATH,
         placeholder="JPEGImages/000012.jpg",
         help="A photo of the dataset by its name, or any picture on the server. The server fetches no addresses of the "
         "web: save such a picture, then drop it here.",
-        on_change=_open_path,
+        on_change=_read_path,
+        args=(place, found),
     )
 
 
@@ -59,21 +61,29 @@ def given_name() -> str:
     return str(said.get("name")) if isinstance(said, dict) else ""
 
 
+def _open(**query: str) -> None:
+    shell.open_page("search", **query)
+
+
 def _open_given() -> None:
     if name := given_name():
-        shell.open_page("search", photo=name)
+        _open(photo=name)
 
 
-def _open_path() -> None:
-    text, subject = st.session_state[PATH], subject_of(st.session_state["search-place"])
+def _read_path(place: Place, found: Callable[..., None]) -> None:
+    text, subject = st.session_state[PATH], subject_of(place)
     if not text.strip() or subject is None:
         return
     if (image := image_of_path(subject, text)) is not None:
-        shell.open_page("search", q=str(image.id))
-        return
+        found(q=str(image.id))
+    elif (name := _kept(text)) is not None:
+        found(photo=name)
+
+
+def _kept(text: str) -> str | None:
+    """Return the server's name of the picture at a path. If it cannot be used, say why."""
     try:
-        name = given.keep_file(text).name
+        return given.keep_file(text).name
     except UserError as mistake:
         st.toast(shell.escape(str(mistake)), icon=":material/error:", duration="long")
-        return
-    shell.open_page("search", photo=name)
+        return None

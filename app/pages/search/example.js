@@ -1,6 +1,7 @@
 // @ts-check
 // A photo to search with. Pictures are dropped, pasted or chosen; boxes are drawn, or picked among the photo's RoIs.
 
+import { AddressBar } from "../../components/address.js";
 import { el, fill, svg } from "../../components/dom.js";
 import { entry, numbered } from "../../components/entry.js";
 import { MOVES } from "../../components/roving.js";
@@ -38,8 +39,16 @@ export class ExampleView {
     this.hint = el("span", { class: "hint", text: HINT });
     this.tools = el("div", { class: "tools" }, this.hint, this.choose, this.whole, this.file, this.said);
     root.replaceChildren(this.svg, this.tools);
+    this.address = new AddressBar(this);
     this.listen();
   }
+
+  // The server writes the photo and the box to the URL; the address bar removes what is empty.
+  inAddress() {
+    return {};
+  }
+
+  fromAddress() {}
 
   listen() {
     this.file.onchange = () => {
@@ -69,6 +78,7 @@ export class ExampleView {
 
   destroy() {
     clearTimeout(this.timer);
+    this.address.destroy();
     document.removeEventListener("paste", this.onPaste);
   }
 
@@ -76,6 +86,7 @@ export class ExampleView {
   setData(data) {
     if (!data) return;
     this.data = data;
+    this.address.writeNow();
     const { photo, rois, can_draw } = data;
     this.svg.toggleAttribute("hidden", !photo);
     this.root.classList.toggle("empty", !photo);

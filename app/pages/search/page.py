@@ -103,7 +103,7 @@ def _example(place: Place, subject: PreviewSubject, query: Query | None) -> None
     example_view(payload, key=ask.KEY, on_given=_on_given, on_draw=_on_draw)  # type: ignore[arg-type]
     if query is not None:
         _facts(subject, query, can_draw)
-    ask.ask_for_path(place)
+    ask.ask_for_path(place, _search_with)
 
 
 def _facts(subject: PreviewSubject, query: Query, can_draw: bool) -> None:
@@ -298,10 +298,14 @@ def _clear() -> None:
     _to_first()
 
 
+def _search_with(q: str = "", photo: str = "", box: str = "") -> None:
+    shell.put_in_url(q=q, photo=photo, box=box)
+    _to_first()
+
+
 def _on_given() -> None:
     if name := ask.given_name():
-        shell.put_in_url(photo=name, q="", box="")
-        _to_first()
+        _search_with(photo=name)
 
 
 def _on_draw() -> None:
@@ -329,5 +333,4 @@ def _open() -> None:
 def _search_again() -> None:
     if found := _named(st.session_state["search-results"].search):
         hit = found[2]
-        shell.put_in_url(q=str(hit.image.id), photo="", box="-".join(map(str, hit.box)))
-        _to_first()
+        _search_with(q=str(hit.image.id), box="-".join(map(str, hit.box)))

@@ -41,6 +41,7 @@ class Query:
 
 def query_of(subject: PreviewSubject) -> Query | None:
     """Return what the URL asks to search with; None if it names nothing. Raises UserError."""
+    shell.bring_url_up_to_date(("q", "photo", "box"))
     box = _box(st.query_params.get("box", ""))
     image_id, name = shell.as_id(st.query_params.get("q", "")), st.query_params.get("photo", "")
     if image_id is not None:
