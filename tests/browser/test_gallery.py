@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image as Picture
 from playwright.sync_api import Page, expect
 
 from orl_explorer.app.explorer.author import author
@@ -18,6 +19,7 @@ from orl_explorer.db.people.tags import tags_of, tags_of_pairs
 from orl_explorer.db.people.verdicts import verdicts_on
 from orl_explorer.db.sets.pairs import matches_at
 from orl_explorer.db.sets.read import find_set
+from orl_explorer.train.demo.scenes import compose_scene
 from orl_explorer.train.mining.judging import PairSample, sample_keys
 from orl_explorer.train.mining.orders import MatchOrder, make_matches, match_keys, match_rows
 from orl_explorer.train.workspace import Workspace, open_workspace
@@ -203,3 +205,31 @@ def test_an_ingest_report_leads_to_its_photos_and_its_csv(site: tuple[str, Works
     page.get_by_role("button", name="Show 2 in the gallery").click()
     expect(page).to_have_url(re.compile("found=clipped"), timeout=20_000)
     expect(page.locator(".tile")).to_have_count(2)
+
+
+def test_a_picture_and_a_drawn_box_are_searched_with(
+    site: tuple[str, Workspace], careful: Page, tmp_path: Path
+) -> None:
+    address, _ = site
+    page = careful
+    Picture.fromarray(compose_scene(77, 3).image).save(tmp_path / "picture.png")
+    go(page, address, ".tile")
+    page.get_by_role("button", name="Search by example").click()
+    page.locator("input.file").set_input_files(tmp_path / "picture.png")
+    expect(page).to_have_url(re.compile(r"/search\?photo=[0-9a-f]{32}$"), timeout=20_000)
+    expect(page.locator(".results .open")).to_have_count(48, timeout=30_000)
+    place = page.locator("svg.photo").bounding_box()
+    assert place is not None
+    page.mouse.move(place["x"] + place["width"] / 4, place["y"] + place["height"] / 4)
+    page.mouse.down()
+    page.mouse.move(place["x"] + place["width"] * 3 / 4, place["y"] + place["height"] * 3 / 4, steps=3)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(r"box=\d+-\d+-\d+-\d+"), timeout=20_000)
+    page.locator(IDLE).wait_for()
+    page.locator(".results .open").first.focus()
+    page.keyboard.press("s")
+    expect(page).to_have_url(re.compile(r"q=\d+"), timeout=20_000)
+    expect(page.get_by_text("is a RoI of the set")).to_be_visible(timeout=20_000)
+    page.locator(".results .open").nth(1).press("Enter")
+    expect(page).to_have_url(re.compile(r"/pair\?q=\d+&nn=\d.*pair=\d+-\d+"), timeout=30_000)
+    page.locator(".link").first.wait_for(timeout=30_000)
