@@ -19,6 +19,7 @@ from orl_explorer.train.mining.search import Box, Example, Filters, Found, Hit, 
 from orl_explorer.train.mining.search_index import SetIndex, index_or_making
 from orl_explorer.train.remembered import Remembered
 from orl_explorer.train.settings import Precision
+from orl_explorer.train.words import storable
 from orl_explorer.train.workspace import Workspace
 
 REMEMBERED = 2_000  # features of boxes that people drew
@@ -79,8 +80,8 @@ def _found(asked: _Asked) -> Found:
 
 def image_of_path(subject: PreviewSubject, text: str) -> Image | None:
     """Return the photo of the dataset that a text names: by its path, or by that relative to the dataset's folder."""
+    path = PurePath(storable(text.strip()))
     for dataset_id, root in photo_roots(subject.workspace.store, subject.dataset.id).items():
-        path = PurePath(text.strip())
         own = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
         if (found := known_files(subject.workspace.store, dataset_id, [own]).get(own)) is not None:
             return found

@@ -6,6 +6,7 @@ picture, until the cache is full. They are served re-encoded, never as they came
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import threading
@@ -33,6 +34,7 @@ MOST_BYTES = 32 * 2**20  # of a file
 MOST_PIXELS = 64_000_000  # decoded, 192 MB
 KEPT = 2**28  # bytes of files in the cache
 DECODED = 2**28  # bytes of decoded pictures in memory: one of any size
+PATIENCE = 60.0  # seconds for a picture to arrive
 RAW = "application/octet-stream"  # a page of another site cannot send this type without asking the server first
 FORGOTTEN = "This picture is not kept any more. Give it again."
 
@@ -138,19 +140,23 @@ def _cache(folder: Path, only_read: bool) -> PictureCache:
     return PictureCache(folder, KEPT, only_read)
 
 
+_AT_ONCE = asyncio.Semaphore(4)  # pictures that arrive at the same time: each is in memory
+
+
 async def take_route(request: Request) -> Response:
     """Keep the picture in the body. Answer with its name and size, or with the reason why it cannot be used."""
     if request.headers.get("content-type") != RAW:
         return PlainTextResponse(f"Send the picture as {RAW}.", 415)
     data = bytearray()
     try:
-        async for part in request.stream():
-            data += part
-            if len(data) > MOST_BYTES:
-                return PlainTextResponse(f"Cannot search with it: larger than {MOST_BYTES >> 20} MB.", 413)
-        found = await run_in_threadpool(keep, bytes(data))
-    except ClientDisconnect:
-        return PlainTextResponse("The connection ended.", 400)
+        async with _AT_ONCE, asyncio.timeout(PATIENCE):
+            async for part in request.stream():
+                data += part
+                if len(data) > MOST_BYTES:
+                    return PlainTextResponse(f"Cannot search with it: larger than {MOST_BYTES >> 20} MB.", 413)
+            found = await run_in_threadpool(keep, bytes(data))
+    except (ClientDisconnect, TimeoutError):
+        return PlainTextResponse("The picture did not arrive. Try again.", 400)
     except UnreadableImage as problem:
         return PlainTextResponse(f"Cannot search with it: {problem}.", 422)
     return JSONResponse({"name": found.name, "width": found.width, "height": found.height})

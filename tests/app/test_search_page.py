@@ -19,10 +19,11 @@ import orl_explorer as orl
 from orl_explorer.app.explorer import searching
 from orl_explorer.app.explorer.pair import RoiName, Seen, SeenPhoto
 from orl_explorer.app.explorer.paths import VARIABLE
-from orl_explorer.app.explorer.preview import PreviewSubject
+from orl_explorer.app.explorer.preview import PreviewSubject, encoder_features
 from orl_explorer.app.explorer.rejections import Rejected
 from orl_explorer.app.explorer.searching import image_of_path, pair_of, rois_in_set
 from orl_explorer.app.pages.pair.page import PairOnScreen, example_named
+from orl_explorer.app.pages.search import page as search_page
 from orl_explorer.app.server import given
 from orl_explorer.app.server.given import GIVEN_ROUTES, RAW, given_url
 from orl_explorer.db.encoders import encoder_named
@@ -215,10 +216,33 @@ def test_a_large_set_is_searched_by_an_index(here: Workspace, show: Show, monkey
     exact = component(show("search", q="3", box=in_url(box)), 1)["found"]
     searching._found.cache_clear()
     monkeypatch.setattr(search_index, "ALL", 0)
+    monkeypatch.setattr(search_page, "PATIENCE", 60)
     at = show("search", q="3", box=in_url(box))
     assert [roi["id"] for roi in component(at, 1)["found"]] == [roi["id"] for roi in exact]
     assert "A compact index of the set chose 1,000 RoIs" in plain(at)
     assert (here.search / "1" / "search.json").exists()
+
+
+def test_an_index_that_cannot_be_made_is_said_and_can_be_tried_again(
+    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_index, "ALL", 0)
+    store = here.embeddings / "starter"
+    for file in store.glob("rois-*"):
+        file.rename(file.with_name(f"away-{file.name}"))
+    encoder_features.cache_clear()
+    monkeypatch.setattr(search_page, "PATIENCE", 60)
+    at = show("search", q="3")
+    assert not at.exception
+    [problem] = [error.value.replace("\\", "") for error in at.error]
+    assert problem.endswith("no stored feature any more. `orl embed --rois` computes them again with 'starter'.")
+    for file in store.glob("away-*"):
+        file.rename(file.with_name(file.name.removeprefix("away-")))
+    encoder_features.cache_clear()
+    [again] = [button for button in at.button if button.label == "Try again"]
+    again.click().run()
+    at.run()
+    assert len(component(at, 1)["found"]) == 48
 
 
 def test_a_path_names_a_photo_of_the_dataset(here: Workspace, scenes: Path) -> None:
@@ -228,6 +252,7 @@ def test_a_path_names_a_photo_of_the_dataset(here: Workspace, scenes: Path) -> N
         assert found is not None
         assert found.id == 3
     assert image_of_path(subject, "images/none.jpg") is None
+    assert image_of_path(subject, "images/\0.jpg") is None
 
 
 def test_other_paths_are_read_only_where_photos_may_be_added(
@@ -309,7 +334,9 @@ def test_the_command_and_the_api_find_the_same(here: Workspace, scenes: Path) ->
     assert [row["roi_id"] for row in others] == [roi for roi, _ in expected[: len(others)]]
     assert (found[0]["image_id"], found[0]["similarity"]) == (3, 1.0)
     table = orl.open_workspace(here.path, bars=False).search("demo-starter", photo, box, top=5)
-    assert table.to_dict("records") == found
+    columns = [name for name in found[0] if name != "category"]
+    assert table[columns].to_dict("records") == [{name: row[name] for name in columns} for row in found]
+    assert table.category.fillna("").tolist() == [row["category"] or "" for row in found]
     said = " ".join(shell(*asked, "--top", "3", "--once").stdout.split())
     assert (
         f"3 RoIs of {len(expected) + len(rois_in_set(subject_of(here), 3))} in 'demo-starter', by the box {text} of"

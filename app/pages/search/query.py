@@ -69,14 +69,15 @@ def _of_image(subject: PreviewSubject, image_id: int, box: Box | None) -> Query:
         box = rois[0]  # the whole photo has no vector among those of RoIs
     shown = box_of(box, (image.width or 0, image.height or 0), features_of(subject)) if box not in rois else box
     assert shown is not None
-    read = partial(Photos.of(store, subject.dataset.id).read, image)
+    photos = Photos.of(store, subject.dataset.id)
+    example = Example(str(photos.path(image)), image.digest or 0, shown, partial(photos.read, image))
     photo = ExamplePhoto(
         name=image.path,
         url=picture_urls().photo(image.id, image.mtime_ns),
         width=image.width or 1,
         height=image.height or 1,
     )
-    return Query(photo, image, box, Example(image.path, image.digest or 0, shown, read), rois)
+    return Query(photo, image, box, example, rois)
 
 
 def _of_given(subject: PreviewSubject, name: str, box: Box | None) -> Query:

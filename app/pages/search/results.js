@@ -90,6 +90,7 @@ export class ResultsGrid extends Drawn {
       el("span", { class: "name", text: name, title: name }),
     );
     const again = "Search with this RoI (S)";
+    const photo = "Open the photo (P)";
     return el(
       "div",
       { class: "card" },
@@ -110,7 +111,14 @@ export class ResultsGrid extends Drawn {
         ),
         el(
           "a",
-          { href: large, target: "_blank", rel: "noopener", tabindex: "-1", title: "Open the photo (P)" },
+          {
+            href: large,
+            target: "_blank",
+            rel: "noopener",
+            tabindex: "-1",
+            title: photo,
+            "aria-label": `${photo}: ${name}`,
+          },
           icon("photo"),
         ),
       ),
