@@ -93,7 +93,12 @@ def box_of(asked: Sequence[int] | None, size: tuple[int, int], features: Feature
     not inside the photo.
     """
     width, height = size
-    x, y, w, h = asked or (0, 0, width, height)
+    if max(size) > np.iinfo(np.int16).max:
+        raise UserError(f"Cannot search with a photo of {width} × {height} pixels: a side is longer than 32767.")
+    box = (0, 0, width, height) if asked is None else tuple(map(int, asked))
+    if len(box) != 4:
+        raise UserError(f"A box has four numbers, x, y, w and h, not {len(box)}.")
+    x, y, w, h = box
     if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
         raise UserError(f"The box {x},{y},{w},{h} (x, y, w, h) is not inside the photo of {width} × {height} pixels.")
     return at_least((x, y, w, h), features.reading.stride, width, height)

@@ -211,6 +211,10 @@ def test_a_box_is_the_whole_photo_by_default_and_inside_it(workspace: Workspace,
     for box in ((-1, 0, 9, 9), (0, 0, 0, 9), (60, 0, 41, 9), (0, 72, 9, 9)):
         with pytest.raises(UserError, match=r"is not inside the photo of 100 × 80 pixels\."):
             box_of(box, (100, 80), features)
+    with pytest.raises(UserError, match=r"A box has four numbers, x, y, w and h, not 3\."):
+        box_of((1, 2, 3), (100, 80), features)
+    with pytest.raises(UserError, match=r"a side is longer than 32767\."):
+        box_of(None, (40_000, 80), features)
 
 
 def test_a_roi_needs_no_network_and_a_new_box_of_vectors_is_refused(
