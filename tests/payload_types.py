@@ -2,8 +2,8 @@
 
     python -m tests.payload_types
 
-The TypedDicts of every module with a component, and of the modules whose TypedDicts these contain, become interfaces in
-a file beside the module: those of ``component.py`` in ``component_types.d.ts``.
+The TypedDicts of every module with a component, of ``app/share``, and of the modules whose TypedDicts these contain,
+become interfaces in a file beside the module: those of ``component.py`` in ``component_types.d.ts``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def files() -> dict[Path, str]:
     waiting = [
         f"{PACKAGE}.{'.'.join(path.relative_to(APP).with_suffix('').parts)}"
         for path in sorted(APP.rglob("*.py"))
-        if " = registered(" in path.read_text(encoding="utf-8")
+        if " = registered(" in (text := path.read_text(encoding="utf-8"))
+        or (path.parent.name == "share" and "(TypedDict)" in text)
     ]
     while waiting:
         module = waiting.pop()

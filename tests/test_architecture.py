@@ -36,6 +36,7 @@ LIGHT = (
     "app/explorer",
     "app/pages",
     "app/server",
+    "app/share",
 )
 HEAVY = ("torch", "torchvision", "faiss")
 LONGEST = 400  # lines of a file

@@ -7,7 +7,7 @@ formatted by prettier:
 
 * ``import { a, b } from "./x.js";``, where ``a`` and ``b`` must be exported;
 * ``export const``, ``export function``, ``export async function``, ``export class``;
-* ``export default`` before an expression, only in the view's file;
+* ``export default`` before an expression; other files cannot import it;
 * in style sheets ``@import "./x.css";``. A sheet that is imported twice is included once, at its first place.
 """
 
@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from zlib import crc32
-
-import streamlit as st
 
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
@@ -56,6 +54,8 @@ def registered(name: str, view: str, html: str) -> ComponentRenderer:
     Both are read once, now; under ``orl explore --dev`` each time the component is drawn.
     """
 
+    import streamlit as st  # a shared folder is written without it
+
     def sources() -> tuple[str, str]:
         return style(_APP / f"{view}.css"), script(_APP / f"{view}.js")
 
@@ -76,6 +76,21 @@ def script(entry: Path) -> str:
     Raises BundleError for a missing file, a missing default export of ``entry``, an unsupported import or export, an
     import of a name that is not exported, and circular imports.
     """
+    parts, name = _functions(entry)
+    return "".join([*parts, f"export default {name}.default;\n"])
+
+
+def classic_script(entry: Path) -> str:
+    """Bundle a module into a classic script, which pages on disk may load. It calls the default export.
+
+    Raises BundleError as ``script`` does.
+    """
+    parts, name = _functions(entry)
+    return "".join(["(() => {\n", '"use strict";\n', *parts, f"{name}.default();\n", "})();\n"])
+
+
+def _functions(entry: Path) -> tuple[list[str], str]:
+    """Return a module's imports and the module itself, each as a constant, and the name of the last."""
     entry = entry.resolve()
     modules = {module.path: module for module in _in_order(entry, _module)}
     if "default" not in modules[entry].exports:
@@ -85,8 +100,7 @@ def script(entry: Path) -> str:
             if missing := sorted({*names} - {*modules[path].exports}):
                 raise BundleError(f"{_shown(module.path)}: {_shown(path)} exports no {', '.join(missing)}.")
     numbers = {path: f"$m{at}" for at, path in enumerate(modules)}
-    parts = [_function(module, numbers) for module in modules.values()]
-    return "".join([*parts, f"export default {numbers[entry]}.default;\n"])
+    return [_function(module, numbers) for module in modules.values()], numbers[entry]
 
 
 def _function(module: _Source, numbers: dict[Path, str]) -> str:

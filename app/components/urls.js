@@ -10,13 +10,14 @@ export const filled = (template, values) =>
   template.replace(/\{(\w+)\}/g, (_, name) => String(Math.round(values[name])));
 
 /**
- * Returns the URL of a RoI's crop, from the server's template.
+ * Returns the URL of a RoI's crop, from a template.
  * @param {string} template
  * @param {number} image
  * @param {ArrayLike<number>} box
+ * @param {{ width: number, height: number }} [photo] its size, for templates that need it
  */
-export const cropUrl = (template, image, box) =>
-  filled(template, { image, x: box[0], y: box[1], w: box[2], h: box[3] });
+export const cropUrl = (template, image, box, photo = { width: 1, height: 1 }) =>
+  filled(template, { image, x: box[0], y: box[1], w: box[2], h: box[3], W: photo.width, H: photo.height });
 
 /**
  * Returns the server's response, or null if there is none.

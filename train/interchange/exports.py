@@ -125,7 +125,7 @@ def stream(workspace: Workspace, name: str, form: str) -> tuple[str, Iterator[by
     """
     leaving = _leaving(workspace, name, form)
     if form == "reference":
-        files = {file: reference.json_parts(content) for file, content in _reference(leaving).items()}
+        files = ((file, reference.json_parts(content)) for file, content in _reference(leaving).items())
         return f"{_stem(leaving)}.zip", zipped(files)
     endings = {"coco": "-rois.json", "settings": "-settings.json", "verdicts": "-verdicts.csv", "tags": "-tags.csv"}
     return f"{_stem(leaving)}{endings.get(form, f'.{form}')}", _parts(leaving, form)

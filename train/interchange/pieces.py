@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -61,13 +61,13 @@ def through(
     yield from sink.take()
 
 
-def zipped(files: Mapping[str, Iterable[str]]) -> Iterator[bytes]:
-    """Yield a zip of texts, given by file name."""
+def zipped(files: Iterable[tuple[str, Iterable[str | bytes]]]) -> Iterator[bytes]:
+    """Yield a zip of files, given by name, each as texts or bytes."""
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, parts in files.items():
+        for name, parts in files:
             with archive.open(name, "w", force_zip64=True) as file:  # its length is not known yet
                 for part in parts:
-                    file.write(part.encode())
+                    file.write(part.encode() if isinstance(part, str) else part)
                     yield from sink.take(SIZE)
     yield from sink.take()

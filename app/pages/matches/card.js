@@ -1,7 +1,8 @@
 // @ts-check
 // A card of a match: the crops of both RoIs side by side, with the measures of the pair.
 
-import { el, icon, noPicture, picture } from "../../components/dom.js";
+import { cropPicture } from "../../components/crop.js";
+import { el, icon, noPicture } from "../../components/dom.js";
 import { VERDICTS } from "../../components/verdicts.js";
 
 /** @import { Judgement } from "../../components/verdicts.js" */
@@ -13,7 +14,7 @@ const LOST = { "": "", gone: "photo is gone", unreadable: "photo cannot be read"
 /** @param {CardSide} side */
 function cropOf({ name, crop, lost }) {
   const instead = () => noPicture(lost && lost !== "changed" ? LOST[lost] : "no picture");
-  const image = picture(crop, { loading: "lazy", draggable: "false" }, instead);
+  const image = cropPicture(crop, { loading: "lazy", draggable: "false" }, instead);
   const since = lost === "changed" && el("span", { class: "since", text: LOST[lost] });
   return el("span", { class: "crop", title: [name, LOST[lost]].filter(Boolean).join(": ") }, image, since);
 }

@@ -3,7 +3,7 @@
 
 import { el, icon } from "../../components/dom.js";
 
-const KEYS = [
+export const KEYS = [
   ["← →", "previous, next query"],
   ["↑ ↓", "previous, next neighbour"],
   ["1 – 9", "select a pair"],
@@ -20,9 +20,10 @@ const GESTURES =
   "Scroll on a photo to zoom, drag to move, double-click to reset. " + "Click again to select the box below.";
 
 export class HelpSheet {
-  constructor() {
-    const rows = KEYS.flatMap(([keys, text]) => [
-      el("dt", {}, ...keys.split(" ").map((key) => el(key === "–" ? "span" : "kbd", { text: key }))),
+  /** @param {string[][]} keys with what they do */
+  constructor(keys = KEYS) {
+    const rows = keys.flatMap(([names, text]) => [
+      el("dt", {}, ...names.split(" ").map((key) => el(key === "–" ? "span" : "kbd", { text: key }))),
       el("dd", { text }),
     ]);
     const onclick = () => this.toggle(false);

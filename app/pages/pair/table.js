@@ -2,7 +2,8 @@
 // The table of pairs: a text equivalent of the stage, with a crop of each RoI.
 
 import { wordsOn } from "../../components/colours.js";
-import { el, icon, noPicture, picture } from "../../components/dom.js";
+import { cropPicture } from "../../components/crop.js";
+import { el, icon, noPicture } from "../../components/dom.js";
 import { clamp } from "../../components/numbers.js";
 import { sizeText } from "../../components/stage/geometry.js";
 import { cropUrl } from "../../components/urls.js";
@@ -46,7 +47,7 @@ export class PairTable {
     return el(
       "td",
       { class: "crop" },
-      picture(cropUrl(this.view.data.crop_url, photo.id, box), props, missing),
+      cropPicture(cropUrl(this.view.data.crop_url, photo.id, box, photo), props, missing),
       el("span", { class: "roi-size", text: sizeText(box) }),
     );
   }

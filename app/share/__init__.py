@@ -1,0 +1,1 @@
+"""Sharing a set as a folder of static files, which opens from disk without a server."""

@@ -1,0 +1,131 @@
+"""What a shared folder will hold: photos of a set, their RoIs and pairs. Nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from orl_explorer.db.models import CorrespondenceSet, Image
+from orl_explorer.db.people.selections import selected_ids, selections
+from orl_explorer.db.sets import read
+from orl_explorer.db.sets.whole import set_neighbors
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.photos import Photos
+from orl_explorer.train.words import plural
+from orl_explorer.train.workspace import Workspace
+
+Pictures = Literal["thumbnails", "full"]
+MOST = 5000  # photos in a folder
+SMALL = 640  # pixels, the longer side of a thumbnail
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to share of a set.
+
+    photos: how many query photos at most, by name; None for all. selection: name of a selection that they are in.
+    alone: whether neighbours that are not query photos themselves are left out, with their pairs.
+    """
+
+    photos: int | None = None
+    selection: str | None = None
+    pictures: Pictures = "thumbnails"
+    alone: bool = False
+    verdicts: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Photos to share. images: the query photos by name, then other neighbours by name. queries: number of the former.
+
+    number: the number of a photo in the folder, by image id. left_out: pairs of the query photos with others.
+    """
+
+    workspace: Workspace
+    mined: CorrespondenceSet
+    asked: Asked
+    images: list[Image]
+    queries: int
+    pairs: int
+    left_out: int
+
+    @property
+    def number(self) -> dict[int, int]:
+        """Number of each photo in the folder, by image id."""
+        return {image.id: at for at, image in enumerate(self.images)}
+
+    @property
+    def photos(self) -> Photos:
+        """Where the files are."""
+        return Photos.of(self.workspace.store, self.mined.dataset_id)
+
+    def described(self) -> list[str]:
+        """Return sentences about what the folder will hold."""
+        others = len(self.images) - self.queries
+        which = f" of the selection '{self.asked.selection}'" if self.asked.selection else ""
+        also = f", and {plural(others, 'photo')} that are their neighbours" if others else ""
+        size = f"at most {SMALL} pixels wide or high" if self.asked.pictures == "thumbnails" else "in full size"
+        lines = [
+            f"{plural(self.queries, 'photo')}{which} with {plural(self.pairs, 'pair')}{also}.",
+            f"Pictures {size}, without the metadata of the photos' files such as places and cameras.",
+            "Names of photos within their dataset, names of set, dataset and encoder, settings and digests.",
+            f"{'With' if self.asked.verdicts else 'No'} verdicts, {'without names of people' * self.asked.verdicts}"
+            f"{'no tags, no names of people' * (not self.asked.verdicts)}.",
+        ]
+        if self.left_out:
+            lines.append(f"Left out: {plural(self.left_out, 'pair')} with neighbours that are not chosen.")
+        return lines
+
+
+def choose(workspace: Workspace, name: str, asked: Asked) -> Choice:
+    """Choose the photos to share of a complete set. Raises UserError or StoreError."""
+    if asked.pictures not in get_args(Pictures):
+        raise UserError(f"Invalid value for --pictures: {asked.pictures}. Use thumbnails or full.")
+    if asked.photos is not None and asked.photos < 1:
+        raise UserError(f"Invalid value for --photos: {asked.photos}. Use at least 1.")
+    mined = read.complete_set_named(workspace.store, name)
+    every = {image.id: image for image in read.set_images(workspace.store, mined.id)}
+    ids = list(every)
+    if asked.selection is not None:
+        chosen = _selected(workspace, mined, asked.selection)
+        ids = [image_id for image_id in ids if image_id in chosen]
+        if not ids:
+            raise UserError(f"The set '{name}' has no photo of the selection '{asked.selection}'.")
+    ids = _by_name(every, ids)[: asked.photos]
+    _refuse_many(len(ids), name)
+    rows, _ = set_neighbors(workspace.store, mined.id)
+    near = {} if asked.alone else dict.fromkeys(rows[np.isin(rows[:, 0], ids), 1].tolist())
+    others = _by_name(every, [i for i in near if i not in set(ids) and i in every])
+    _refuse_many(len(ids) + len(others), name)
+    shared = {*ids, *others}
+    kept = lost = 0
+    for start in range(0, len(ids), read.CHUNK):
+        for own in read.pair_rows(workspace.store, mined.id, ids[start : start + read.CHUNK]).values():
+            there = sum(pair.neighbor_id in shared for pair in own)
+            kept, lost = kept + there, lost + len(own) - there
+    return Choice(workspace, mined, asked, [every[i] for i in ids + others], len(ids), kept, lost)
+
+
+def _by_name(every: dict[int, Image], ids: list[int]) -> list[int]:
+    return sorted(ids, key=lambda image_id: (every[image_id].path, image_id))
+
+
+def _selected(workspace: Workspace, mined: CorrespondenceSet, name: str) -> set[int]:
+    """Return the ids of a selection's photos. If several have the name, the newest counts."""
+    known = selections(workspace.store, mined.dataset_id)
+    found = next((selection_id for selection_id, own in known if own == name), None)
+    if found is None:
+        names = ", ".join(f"'{own}'" for _, own in known[:10])
+        hint = f"Known selections: {names}." if known else "Make one on the page Explore."
+        raise UserError(f"There is no selection '{name}' of these photos. {hint}")
+    return {*selected_ids(workspace.store, found).tolist()}
+
+
+def _refuse_many(count: int, name: str) -> None:
+    if count > MOST:
+        raise UserError(
+            f"That is {count:,} photos of '{name}', and a shared folder holds at most {MOST:,}. Choose fewer with "
+            "--photos or --selection."
+        )
