@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
-
+from orl_explorer.db.gallery.order import GalleryOrder, gallery_ids
 from orl_explorer.db.models import CorrespondenceSet, Image
-from orl_explorer.db.people.selections import selected_ids, selections
+from orl_explorer.db.people.selections import selections
+from orl_explorer.db.photos import CHUNK
 from orl_explorer.db.sets import read
-from orl_explorer.db.sets.whole import set_neighbors
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.mining.forward import batched
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
@@ -71,8 +71,7 @@ class Choice:
             f"{plural(self.queries, 'photo')}{which} with {plural(self.pairs, 'pair')}{also}.",
             f"Pictures {size}, without the metadata of the photos' files such as places and cameras.",
             "Names of photos within their dataset, names of set, dataset and encoder, settings and digests.",
-            f"{'With' if self.asked.verdicts else 'No'} verdicts, {'without names of people' * self.asked.verdicts}"
-            f"{'no tags, no names of people' * (not self.asked.verdicts)}.",
+            "Verdicts without the names of people, no tags." if self.asked.verdicts else "No verdicts and no tags.",
         ]
         if self.left_out:
             lines.append(f"Left out: {plural(self.left_out, 'pair')} with neighbours that are not chosen.")
@@ -85,42 +84,45 @@ def choose(workspace: Workspace, name: str, asked: Asked) -> Choice:
         raise UserError(f"Invalid value for --pictures: {asked.pictures}. Use thumbnails or full.")
     if asked.photos is not None and asked.photos < 1:
         raise UserError(f"Invalid value for --photos: {asked.photos}. Use at least 1.")
-    mined = read.complete_set_named(workspace.store, name)
-    every = {image.id: image for image in read.set_images(workspace.store, mined.id)}
-    ids = list(every)
-    if asked.selection is not None:
-        chosen = _selected(workspace, mined, asked.selection)
-        ids = [image_id for image_id in ids if image_id in chosen]
-        if not ids:
-            raise UserError(f"The set '{name}' has no photo of the selection '{asked.selection}'.")
-    ids = _by_name(every, ids)[: asked.photos]
+    store, mined = workspace.store, read.complete_set_named(workspace.store, name)
+    selection = None if asked.selection is None else _selection(workspace, mined, asked.selection)
+    # At least 0 pairs: photos of the set, by name.
+    order = GalleryOrder(mined.dataset_id, mined.id, fewest_pairs=0, selection=selection)
+    ids = gallery_ids(store, order)[: asked.photos].tolist()
+    if not ids:
+        raise UserError(f"The set '{name}' has none of these photos.")
     _refuse_many(len(ids), name)
-    rows, _ = set_neighbors(workspace.store, mined.id)
-    near = {} if asked.alone else dict.fromkeys(rows[np.isin(rows[:, 0], ids), 1].tolist())
-    others = _by_name(every, [i for i in near if i not in set(ids) and i in every])
+    shared, others = {*ids}, set[int]()
+    for some in batched(ids, CHUNK):
+        if not asked.alone:
+            others |= {i for near in read.neighbor_ids_of(store, mined.id, some).values() for i in near} - shared
     _refuse_many(len(ids) + len(others), name)
-    shared = {*ids, *others}
     kept = lost = 0
-    for start in range(0, len(ids), read.CHUNK):
-        for own in read.pair_rows(workspace.store, mined.id, ids[start : start + read.CHUNK]).values():
-            there = sum(pair.neighbor_id in shared for pair in own)
+    for some in batched(ids, CHUNK):
+        for own in read.pair_rows(store, mined.id, some).values():
+            there = sum(pair.neighbor_id in shared or pair.neighbor_id in others for pair in own)
             kept, lost = kept + there, lost + len(own) - there
-    return Choice(workspace, mined, asked, [every[i] for i in ids + others], len(ids), kept, lost)
+    queries, near = (_images(workspace, list(some)) for some in (ids, others))
+    near.sort(key=lambda image: (image.path, image.id))
+    return Choice(workspace, mined, asked, queries + near, len(queries), kept, lost)
 
 
-def _by_name(every: dict[int, Image], ids: list[int]) -> list[int]:
-    return sorted(ids, key=lambda image_id: (every[image_id].path, image_id))
+def _images(workspace: Workspace, ids: list[int]) -> list[Image]:
+    found: dict[int, Image] = {}
+    for some in batched(ids, CHUNK):
+        found |= read.images_by_id(workspace.store, some)
+    return [found[image_id] for image_id in ids]
 
 
-def _selected(workspace: Workspace, mined: CorrespondenceSet, name: str) -> set[int]:
-    """Return the ids of a selection's photos. If several have the name, the newest counts."""
+def _selection(workspace: Workspace, mined: CorrespondenceSet, name: str) -> int:
+    """Return the id of a selection. If several have the name, the newest counts."""
     known = selections(workspace.store, mined.dataset_id)
     found = next((selection_id for selection_id, own in known if own == name), None)
     if found is None:
         names = ", ".join(f"'{own}'" for _, own in known[:10])
         hint = f"Known selections: {names}." if known else "Make one on the page Explore."
         raise UserError(f"There is no selection '{name}' of these photos. {hint}")
-    return {*selected_ids(workspace.store, found).tolist()}
+    return found
 
 
 def _refuse_many(count: int, name: str) -> None:

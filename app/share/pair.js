@@ -62,7 +62,7 @@ export async function payloadOf(shared, { query, rank, pair, roi }) {
     return { id: at, name: shared.name(at), url: shared.large(at), width, height, boxes: boxesOf(own), rejected: [] };
   };
   const found = near ? rows.pairs.filter(([each]) => each === near[0]) : [];
-  const chosen = found.find(([, q, k]) => pair === `${q}-${k}`) ?? (pair === "" ? null : (found[0] ?? null));
+  const chosen = found.find(([, q, k]) => pair === `${q}-${k}`) ?? null;
   /** @type {(index: number) => number} */
   const counted = (each) => rows.pairs.reduce((count, [of]) => count + Number(of === each), 0);
   const scores = chosen && rows.objectness.length ? [rows.objectness[chosen[1]], others.objectness[chosen[2]]] : [];
@@ -140,15 +140,14 @@ class SharedPair extends PairView {
       if (next !== undefined) go({ view: "pair", q: next });
     }
     if (name === "pick") {
-      note({ pair: value.q === null ? "none" : `${value.q}-${value.k}` });
+      note({ pair: value.q === null ? "" : `${value.q}-${value.k}` });
       this.show(value.roi);
     }
   }
 
   /** @param {string | null} roi */
   async show(roi = null) {
-    const pair = address().get("pair");
-    const asked = { query: numberIn("q", 0), rank: numberIn("nn", 1), pair: pair === "none" ? "" : pair, roi };
+    const asked = { query: numberIn("q", 0), rank: numberIn("nn", 1), pair: address().get("pair"), roi };
     this.setData(await payloadOf(this.shared, asked));
   }
 }

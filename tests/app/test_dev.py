@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import streamlit as st
 
 from orl_explorer.app.cli import dev
 from orl_explorer.app.components import bundle
@@ -43,7 +44,7 @@ def test_a_component_is_read_when_it_is_drawn(tmp_path: Path, monkeypatch: pytes
         registered.append((css, js.splitlines()[-1]))
         return lambda **mounted: mounted
 
-    monkeypatch.setattr(bundle.st.components.v2, "component", component)
+    monkeypatch.setattr(st.components.v2, "component", component)
     monkeypatch.setattr(bundle, "_APP", tmp_path)
     monkeypatch.setenv("ORL_DEV", "1")
     drawn = bundle.registered("a", "view", "<div></div>")

@@ -13,6 +13,7 @@ import streamlit as st
 from orl_explorer.app.explorer.measures import with_chance
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.measured import tabs_of_measures
+from orl_explorer.app.pages.sets.share import share_button
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.records import skipped_duplicates, states
 from orl_explorer.app.server.downloads import export_url
@@ -139,6 +140,7 @@ def _details(place: Place, mined: CorrespondenceSet) -> None:
         for name, label, icon in WAYS:
             if shell.has_page(name) and st.button(label, icon=icon, key=f"to-{name}"):
                 shell.open_page(name)
+        share_button(place, mined)
         if not shell.read_only():
             _rename(mined, affected)
             _delete(mined, affected)
