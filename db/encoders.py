@@ -47,9 +47,18 @@ def encoder_by_id(store: Store, encoder_id: int) -> Encoder:
 
 
 def add_encoder(store: Store, encoder: Encoder) -> Encoder:
-    """Add an encoder, or return the one with the same name and weights. Raises StoreError if the name is taken."""
+    """Add an encoder, or return the one with the same name and weights. Raises StoreError if the name is taken.
+
+    A row of the same weights that only a set brought along, without a network, becomes this encoder.
+    """
     with store.session() as session:
         taken = session.scalar(select(Encoder).where(Encoder.name == encoder.name))
+        waiting = select(Encoder).where(Encoder.weights_sha256 == encoder.weights_sha256, Encoder.kind == VECTORS)
+        found = None if encoder.kind == VECTORS else session.scalar(waiting)
+        if found is not None and (taken is None or taken.id == found.id):
+            for column in ("name", "kind", "weights_path", "source", "supervised", "reading", "run_id"):
+                setattr(found, column, getattr(encoder, column))
+            return found
         if taken is not None:
             if taken.weights_sha256 == encoder.weights_sha256:
                 return taken

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Literal
 
-SetFormat = Literal["reference", "parquet", "csv", "coco", "verdicts", "tags", "settings"]
+SetFormat = Literal["reference", "parquet", "csv", "coco", "verdicts", "tags", "settings", "archive"]
 EncoderFormat = Literal["torchvision", "timm", "detectron2", "safetensors", "onnx"]

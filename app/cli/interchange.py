@@ -42,7 +42,8 @@ def export_command(
             get_args(SetFormat),
             "--format",
             help="reference: the files that the paper's code reads. parquet, csv: one row per pair. coco: RoIs as COCO "
-            "json. verdicts, tags: CSV of the verdicts and tags of people. settings: JSON of the mining settings.",
+            "json. verdicts, tags: CSV of the verdicts and tags of people. settings: JSON of the mining settings. "
+            "archive: the whole set as one file, for `orl import archive` where the same photos are.",
         ),
     ] = "reference",
     images: Annotated[
@@ -267,3 +268,62 @@ def import_correspondences_command(
     with progress_bar() as bars:
         run = bring(opened, file, *rows, name, proposals=proposals, placed=placed, progress=Bars(bars))
     follow_run(opened, run, detach)
+
+
+@import_app.command("archive")
+def import_archive_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Archive of `orl export --format archive`.")],
+    dataset: Annotated[
+        str, named_option(some_dataset, help="Name of the dataset with its photos. Default: the name in the archive.")
+    ] = "",
+    name: Annotated[str, typer.Option(help="Name of the new correspondence set. Default: that in the archive.")] = "",
+    leave_out: Annotated[
+        bool,
+        typer.Option("--leave-out", help="Import the rest if photos are missing or have another content here."),
+    ] = False,
+    by_name: Annotated[
+        bool,
+        typer.Option("--by-name", help="Also take photos of the same name and size whose files have another content."),
+    ] = False,
+    embed: Annotated[
+        bool, typer.Option("--embed", help="Also compute the features of its photos and RoIs, with its encoder.")
+    ] = False,
+    on: On = "",
+    queue_only: QueueOnly = False,
+    workspace: Where = None,
+    detach: Detach = False,
+) -> None:
+    """Import a set that was mined elsewhere from its archive. Photos are found by the digests of their files.
+
+    Nothing is computed, unless you ask with --embed. If the workspace has an encoder with the same weights, the set
+    uses it.
+    """
+    from orl_explorer.train.interchange.archive_files import read_archive
+    from orl_explorer.train.interchange.import_archive import import_archive, lost_in_words
+
+    archive, opened = read_archive(file), open_workspace(workspace)
+    rows = dataset_named(opened.store, dataset or archive.manifest["dataset"])
+    how = {"leave_out": leave_out, "by_name": by_name, "embed": embed}
+    placed = placement(opened, on, queue_only=queue_only)
+    with progress_bar() as bars:
+        found = import_archive(opened, archive, rows, name, **how, placed=placed, progress=Bars(bars))
+    for line in lost_in_words(found.matched):
+        out.print(line)
+    total = plural(len(found.matched.image_ids), "photo")
+    out.print(f"{found.photos:,} of {total} of '{archive.name}' are in '{rows.name}'.")
+    if found.left_out:
+        out.print(f"{plural(found.left_out, 'photo')} had no neighbour left, and {_are(found.left_out)} left out too.")
+    if found.neighbors != archive.config.neighbors:
+        out.print(f"K is {found.neighbors} instead of {archive.config.neighbors}: each photo has so many left.")
+    if found.absent:
+        out.print(
+            f"Its encoder '{found.encoder.name}' is not in this workspace. Explore, Matches, Compare and training need "
+            "none. For Pair and Tune, add it: `orl encoders add`, with the same weights."
+        )
+    elif not embed:
+        out.print("Pair and Tune compute features when they need them. `--embed` computes them all at once.")
+    follow_run(opened, found.run, detach)
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"

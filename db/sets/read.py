@@ -162,6 +162,24 @@ def neighbor_ids_of(store: Store, set_id: int, image_ids: Sequence[int]) -> dict
     return grouped
 
 
+def neighbor_rows(store: Store, set_id: int, image_ids: Sequence[int]) -> dict[int, list[tuple[int, int, float]]]:
+    """Return rank, id and similarity of the neighbours by image id, nearest first."""
+    grouped: dict[int, list[tuple[int, int, float]]] = {image_id: [] for image_id in image_ids}
+    own = (Neighbor.image_id, Neighbor.rank, Neighbor.neighbor_id, Neighbor.similarity)
+    question = select(*own).where(Neighbor.set_id == set_id, Neighbor.image_id.in_(image_ids))
+    with store.session() as session:
+        for image, rank, neighbor, similarity in session.execute(question.order_by(Neighbor.image_id, Neighbor.rank)):
+            grouped[image].append((rank, neighbor, similarity))
+    return grouped
+
+
+def set_rows_of(store: Store, set_id: int, image_ids: Sequence[int]) -> dict[int, SetImage]:
+    """Return the counts of some images in a set, by image id."""
+    question = select(SetImage).where(SetImage.set_id == set_id, SetImage.image_id.in_(image_ids))
+    with store.session() as session:
+        return {row.image_id: row for row in session.scalars(question)}
+
+
 def images_by_id(store: Store, image_ids: Sequence[int]) -> dict[int, Image]:
     """Return images by id."""
     with store.session() as session:

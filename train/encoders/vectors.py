@@ -6,9 +6,27 @@ from orl_explorer.db.encoders import VECTORS
 from orl_explorer.db.models import Encoder
 from orl_explorer.train.errors import UserError
 
+ABSENT = "an archive"  # source of an encoder without weights, which came with a set
+
+
+def is_absent(row: Encoder) -> bool:
+    """Return whether an encoder has neither weights nor imported vectors: only a set of it was imported."""
+    return row.kind == VECTORS and row.source == ABSENT
+
+
+def refuse_absent(row: Encoder) -> None:
+    """Raise UserError if features are needed of an encoder that is not here."""
+    if is_absent(row):
+        raise UserError(
+            f"The encoder '{row.name}' is not in this workspace: its set was imported from an archive. Explore, "
+            "Matches, Compare and training need no encoder. For the rest, add it with `orl encoders add`: its weights have "
+            f"the digest {row.weights_sha256[:12]}…"
+        )
+
 
 def refuse_vectors(row: Encoder, purpose: str = "") -> None:
     """Raise UserError if an encoder is imported vectors. purpose: what needs a network, by default new features."""
+    refuse_absent(row)
     if row.kind != VECTORS:
         return
     if purpose:

@@ -15,16 +15,19 @@ from orl_explorer.db.photos import digests_of
 from orl_explorer.db.sets.read import set_rois
 from orl_explorer.db.sets.whole import whole_set
 from orl_explorer.db.store import Store
+from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.quality import as_mined
 
 
 def set_digest(store: Store, mined: CorrespondenceSet) -> str:
     """Return the SHA-256 of a complete set, as hex digits.
 
-    It covers the settings, the encoder's weights and, of each photo, the digest of its file, its RoIs, neighbours and
-    pairs with their numbers. Names, paths, ids and the order of the photos do not count.
+    It covers the settings that are not the paper's, the encoder's weights and, of each photo, the digest of its file,
+    its RoIs, neighbours and pairs with their numbers. Names, paths, ids and the order of the photos do not count.
     """
-    whole = hashlib.sha256(json.dumps(mined.params, sort_keys=True).encode())
+    paper = MineConfig().model_dump()
+    own = {name: value for name, value in MineConfig.of(mined).model_dump().items() if value != paper[name]}
+    whole = hashlib.sha256(json.dumps(own, sort_keys=True).encode())
     whole.update(encoder_by_id(store, mined.encoder_id).weights_sha256.encode())
     for one in sorted(_photos(store, mined)):
         whole.update(one)

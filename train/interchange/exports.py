@@ -26,6 +26,7 @@ from orl_explorer.train.files import whole_file
 from orl_explorer.train.formats import SetFormat
 from orl_explorer.train.ingest.named_photos import positions, shared_folder
 from orl_explorer.train.interchange import reference
+from orl_explorer.train.interchange.archive import archive_pieces
 from orl_explorer.train.interchange.pieces import gathered, through, zipped
 from orl_explorer.train.mining.candidates import raw_boxes, with_map
 from orl_explorer.train.mining.config import MineConfig
@@ -128,6 +129,7 @@ def stream(workspace: Workspace, name: str, form: str) -> tuple[str, Iterator[by
         files = ((file, reference.json_parts(content)) for file, content in _reference(leaving).items())
         return f"{_stem(leaving)}.zip", zipped(files)
     endings = {"coco": "-rois.json", "settings": "-settings.json", "verdicts": "-verdicts.csv", "tags": "-tags.csv"}
+    endings["archive"] = "-archive.zip"
     return f"{_stem(leaving)}{endings.get(form, f'.{form}')}", _parts(leaving, form)
 
 
@@ -154,6 +156,8 @@ def _parts(leaving: Exported, form: str) -> Iterator[bytes]:
             return gathered(reference.json_parts(_coco(leaving)))
         case "settings":
             return iter([json.dumps(_described(leaving), indent=1).encode() + b"\n"])
+        case "archive":
+            return archive_pieces(leaving.workspace, leaving.mined, progress=leaving.progress)
         case "verdicts":
             return gathered(csv_lines((*PAIR_OF, "similarity", *MARK), _marks(leaving, verdict_rows)))
         case _:

@@ -18,7 +18,7 @@ class _Table(Protocol):
         """Write some rows."""
 
 
-class _Sink(io.RawIOBase):
+class Sink(io.RawIOBase):
     """A file in memory whose content is removed in pieces while it is written."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class _Sink(io.RawIOBase):
 
 def gathered(parts: Iterable[str]) -> Iterator[bytes]:
     """Encode text and yield it in pieces of at least ``SIZE`` bytes."""
-    sink = _Sink()
+    sink = Sink()
     for part in parts:
         sink.write(part.encode())
         yield from sink.take(SIZE)
@@ -50,10 +50,10 @@ def gathered(parts: Iterable[str]) -> Iterator[bytes]:
 
 
 def through(
-    writer: Callable[[_Sink], AbstractContextManager[_Table]], batches: Iterable[pa.RecordBatch]
+    writer: Callable[[Sink], AbstractContextManager[_Table]], batches: Iterable[pa.RecordBatch]
 ) -> Iterator[bytes]:
     """Yield the bytes that a pyarrow writer produces from batches."""
-    sink = _Sink()
+    sink = Sink()
     with writer(sink) as table:
         for batch in batches:
             table.write_batch(batch)
@@ -63,7 +63,7 @@ def through(
 
 def zipped(files: Iterable[tuple[str, Iterable[str | bytes]]]) -> Iterator[bytes]:
     """Yield a zip of files, given by name, each as texts or bytes."""
-    sink = _Sink()
+    sink = Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, parts in files:
             with archive.open(name, "w", force_zip64=True) as file:  # its length is not known yet

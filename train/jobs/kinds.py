@@ -7,7 +7,7 @@ the work does.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import Dataset, Encoder, Run
@@ -47,12 +47,16 @@ from orl_explorer.train.provenance import add_to_attempt
 from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
+if TYPE_CHECKING:
+    from orl_explorer.train.mining.place import WorkPlace
+
 
 class Mine(Job):
     """Stage 2: mine a correspondence set from a dataset with an encoder.
 
     workers: processes for selective search. revision: the dataset's revision at launch. imported: the file that the
-    correspondences, or only the neighbours, were read from; a copy of them is in the run's folder.
+    correspondences, or only the neighbours, were read from; a copy of them is in the run's folder. archived: the digest
+    of the set, if that file is an archive; embed: whether to compute its features then.
     """
 
     kind: Literal["mine"] = "mine"
@@ -62,6 +66,8 @@ class Mine(Job):
     workers: int | None = None
     revision: int | None = None
     imported: str | None = None
+    archived: str | None = None
+    embed: bool = False
 
     label: ClassVar[str] = "stage 2"
     makes: ClassVar[Made] = "set"
@@ -103,11 +109,24 @@ class Mine(Job):
         asked = *self._rows(workspace), self.name, self.config
         how: dict[str, Any] = {"device": _device(workspace, run_id), "progress": progress}
         with working(is_ray_job(run_by_id(workspace.store, run_id)), self.workers, progress) as place:
-            if self.imported is None:
+            if self.archived is not None:
+                self._restore(workspace, run_id, place, how)
+            elif self.imported is None:
                 mine(workspace, *asked, run_id=run_id, place=place, **how)
             else:
                 given = Given.load(workspace.run_folder(run_id) / GIVEN)
                 adopt(workspace, *asked, given, run_id=run_id, place=place, **how)
+
+    def _restore(self, workspace: Workspace, run_id: int, place: WorkPlace, how: dict[str, Any]) -> None:
+        from orl_explorer.train.interchange.digest import set_digest
+        from orl_explorer.train.mining.restore import FILE, Restored, restore
+
+        given = Restored.load(workspace.run_folder(run_id) / FILE)
+        asked = *self._rows(workspace), self.name, self.config
+        made = restore(workspace, *asked, given, run_id=run_id, embed=self.embed, place=place, **how)
+        digest = set_digest(workspace.store, made)
+        same = "as in the archive" if digest == self.archived else f"in the archive {self.archived}"
+        how["progress"].log(f"Digest of the set: {digest}, {same}.")
 
     def made(self, workspace: Workspace, run: Run) -> bool:
         found = find_set(workspace.store, run.name)

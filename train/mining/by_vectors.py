@@ -9,6 +9,7 @@ from orl_explorer.db.models import Dataset, Encoder, Image
 from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets import write
 from orl_explorer.orl.boxes import BoxVerdict, judge_shape
+from orl_explorer.train.encoders.vectors import refuse_absent
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
@@ -28,6 +29,7 @@ def settings_by(encoder: Encoder, config: MineConfig) -> MineConfig:
 
 def refuse_settings(encoder: Encoder, config: MineConfig) -> None:
     """Raise UserError if settings need what imported vectors lack: other boxes, attention maps, another precision."""
+    refuse_absent(encoder)
     if encoder.kind != VECTORS:
         return
     name = encoder.name

@@ -48,6 +48,7 @@ FORMATS = {
     "verdicts": ("Verdicts, CSV", "People's verdicts on the pairs of this set."),
     "tags": ("Tags, CSV", "People's tags on photos and pairs."),
     "settings": ("Settings, JSON", "The settings of the mining run."),
+    "archive": ("Whole set, archive", "Everything but the photos, to import with orl import archive where they are."),
 }
 BLUE, GREY = "#0072B2", "#999999"
 
