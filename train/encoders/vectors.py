@@ -19,8 +19,8 @@ def refuse_absent(row: Encoder) -> None:
     if is_absent(row):
         raise UserError(
             f"The encoder '{row.name}' is not in this workspace: its set was imported from an archive. Explore, "
-            "Matches, Compare and training need no encoder. For the rest, add it with `orl encoders add`: its weights have "
-            f"the digest {row.weights_sha256[:12]}…"
+            "Matches, Compare and training need no encoder. For the rest, add the encoder with `orl encoders add`: its "
+            f"weights have the digest {row.weights_sha256[:12]}…"
         )
 
 

@@ -83,7 +83,8 @@ class Mine(Job):
 
     def named(self, workspace: Workspace) -> Self:
         dataset, encoder = self._rows(workspace)
-        return self.model_copy(update={"revision": dataset.revision, "config": settings_by(encoder, self.config)})
+        config = self.config if self.archived else settings_by(encoder, self.config)
+        return self.model_copy(update={"revision": dataset.revision, "config": config})
 
     def freed(self, workspace: Workspace) -> Self:
         return self.model_copy(update={"name": free(workspace, self.name, set_is_taken)})

@@ -20,6 +20,7 @@ from sqlalchemy import text
 
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import CorrespondenceSet, Run
+from orl_explorer.db.models import Image as Row
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.runs.runs import add_run, update_run
 from orl_explorer.db.sets import write
@@ -31,7 +32,7 @@ from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.interchange.archive_files import read_archive
 from orl_explorer.train.interchange.digest import set_digest
 from orl_explorer.train.interchange.exports import export
-from orl_explorer.train.interchange.import_archive import ImportedArchive, import_archive
+from orl_explorer.train.interchange.import_archive import ImportedArchive, import_archive, match_photos
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.kinds import job_of
 from orl_explorer.train.mining.config import MineConfig
@@ -43,7 +44,7 @@ from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import NewWorkspace
 from tests.named import mine
 
-pytestmark = [pytest.mark.both_databases, pytest.mark.usefixtures("remembered")]
+pytestmark = pytest.mark.usefixtures("remembered")
 
 WRITTEN = ("roi", "proposal", "correspondence_set", "set_image", "candidate", "neighbor", "pair", "run", "encoder")
 Pairs = dict[tuple[int, int], list[tuple[Any, ...]]]
@@ -104,6 +105,7 @@ def counts(workspace: Workspace) -> dict[str, int]:
         return {t: session.scalar(text(f"SELECT count(*) FROM {t}")) or 0 for t in WRITTEN}
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("runs_in_process")
 def test_a_set_is_the_same_beside_the_same_photos_in_other_folders(
     origin: Workspace, archive: Path, elsewhere: Workspace
@@ -162,9 +164,9 @@ def test_photos_that_are_missing_or_differ_are_named_and_refused(archive: Path, 
     with pytest.raises(UserError) as refusal:
         bring(elsewhere, archive)
     assert str(refusal.value) == (
-        f"'theirs' has not all photos of {archive}. 1 photo of the archive not found: scene-000.jpg. 1 photo with other "
-        "content than in the archive: scene-001.jpg. Ingest them, or import the rest with --leave-out. Files that were "
-        "saved anew are taken with --by-name, if name and size are the same."
+        f"'theirs' has not all photos of {archive}. 1 photo of the archive not found: scene-000.jpg. 1 photo with "
+        "other content than in the archive: scene-001.jpg. Ingest them, or import the rest with --leave-out. Files "
+        "that were saved anew are taken with --by-name, if name and size are the same."
     )
     assert counts(elsewhere) == before
 
@@ -176,22 +178,15 @@ def test_the_rest_is_what_mining_the_rest_with_fewer_neighbours_finds(
     """The starter is there, so that the rest can be mined too."""
     weights.add(elsewhere, "starter", "starter")
     root = Path(dataset_named(elsewhere.store, "theirs").root)
-    (root / "a" / "photo-90.jpg").unlink()
+    (root / "b" / "photo-89.jpg").unlink()  # the nearest of two photos, the last of one
     ingest(elsewhere, root, name="theirs")
     found = bring(elsewhere, archive, leave_out=True)
-    assert found.matched.missing == ["scene-000.jpg"]
+    assert found.matched.missing == ["scene-001.jpg"]
     assert (found.photos, found.left_out, found.neighbors) == (11, 0, 2)
     got = imported(elsewhere)
     assert got.params["neighbors"] == 2
-    mined = mine(
-        elsewhere,
-        "theirs",
-        "starter",
-        "again",
-        MineConfig.of(got),
-        run_id=new_run(elsewhere, "mine", "again"),
-        workers=1,
-    )
+    run = new_run(elsewhere, "mine", "again")
+    mined = mine(elsewhere, "theirs", "starter", "again", MineConfig.of(got), run_id=run, workers=1)
     again, rest = by_digest(elsewhere, mined), by_digest(elsewhere, got)
     assert again.keys() == rest.keys()
     for photos, pairs in again.items():
@@ -216,12 +211,11 @@ def test_a_file_that_was_saved_anew_is_taken_by_name_only_if_asked(
 
 @pytest.mark.usefixtures("runs_in_process")
 def test_without_its_encoder_a_set_says_so_until_the_encoder_is_added(archive: Path, elsewhere: Workspace) -> None:
-    with pytest.raises(
-        UserError, match="The encoder 'starter' of this set is not in the workspace. Leave --embed out."
-    ):
+    with pytest.raises(UserError, match="'starter' of this set is not in the workspace. Leave --embed out."):
         bring(elsewhere, archive, embed=True)
     found = bring(elsewhere, archive)
     assert (found.absent, found.encoder.kind, found.encoder.weights_path) == (True, "vectors", "")
+    assert set_digest(elsewhere.store, imported(elsewhere)) == read_archive(archive).manifest["set"]["digest"]
     with pytest.raises(UserError, match="The encoder 'starter' is not in this workspace: its set was imported"):
         refuse_vectors(found.encoder)
     added = weights.add(elsewhere, "starter", "mine")
@@ -240,12 +234,13 @@ def test_features_are_computed_if_asked(archive: Path, elsewhere: Workspace) -> 
     assert features.images.rows == 12
 
 
+@pytest.mark.both_databases
 def test_an_interrupted_import_goes_on(
     archive: Path, elsewhere: Workspace, stop_after: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launcher, "_start", lambda workspace, run: run)
     found = bring(elsewhere, archive)
-    for advances in (1, 2, 3):
+    for advances in (1, 1, 2, 2):  # RoIs; neighbours; pairs; quality
         with pytest.raises(Stopped):
             job_of(found.run).work(elsewhere, found.run.id, stop_after(advances))
         unfinished = find_set(elsewhere.store, "sent")
@@ -258,10 +253,7 @@ def test_an_interrupted_import_goes_on(
 
 def test_copies_of_a_photo_are_taken_once_each(archive: Path, elsewhere: Workspace) -> None:
     found = read_archive(archive)
-    found.tables["photos"]["digest"][:3] = 7
-    from orl_explorer.db.models import Image as Row
-    from orl_explorer.train.interchange.import_archive import match_photos
-
+    found.tables["photos"]["digest"] = np.append([7, 7, 7], found.tables["photos"]["digest"][3:])
     here = [Row(id=n, path=path, digest=7) for n, path in enumerate(("z.jpg", "b/scene-001.jpg", "scene-000.jpg"), 1)]
     assert match_photos(found, here).image_ids[:3].tolist() == [3, 2, 1]
 
