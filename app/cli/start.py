@@ -54,7 +54,7 @@ _OPTIONS: dict[str, object] = {
     "global.disableWidgetStateDuplicationWarning": "true",  # a changed filter goes back to page 1
     "logger.level": "warning",
     "logger.hideWelcomeMessage": "true",
-    "theme.light.primaryColor": "#0f7b6c",
+    "theme.light.primaryColor": "#0c6b5e",
     "theme.dark.primaryColor": "#3fb8a5",
 }
 _DEV_OPTIONS: dict[str, object] = {

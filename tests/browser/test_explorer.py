@@ -9,12 +9,32 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from orl_explorer.app.share.choice import Asked, choose
+from orl_explorer.app.share.folder import write_folder
 from orl_explorer.db.runs.runs import run_by_id, runs
 from orl_explorer.db.sets.read import find_set
 from orl_explorer.train.jobs.launcher import wait
 from orl_explorer.train.workspace import Workspace, open_workspace
+from tests.browser.accessible import findings, overflow
 from tests.browser.conftest import IDLE, Serve
 
+PAGES = {  # and what is there when it is drawn
+    "": ".tile",
+    "matches": ".match",
+    "pair?q=3": ".stage-svg",
+    "tune": ".tuned",
+    "compare": "h1",
+    "attention": ".attention-view, .panels, canvas, .stBidiComponent",
+    "map": "h1, h2, h3, canvas",
+    "sets": "[data-testid=stDataFrame]",
+    "train": ".stButtonGroup",
+    "train?view=runs": "[data-testid=stDataFrame]",
+    "train?view=lineage": ".lineage .node",
+    "train?view=results": ".stCode",
+    "duplicates": ".stSlider",
+    "ingest": "h1",
+}
+SHARED = {"photos": ".tile", "matches": ".match", "pair&q=2": ".stage-svg .link", "set": ".about"}
 SLOW = 120_000  # ms; a run on a busy machine
 
 
@@ -152,3 +172,68 @@ def test_both_colour_schemes_are_followed(site: tuple[str, Workspace], careful: 
     background = page.locator(".stApp").evaluate("e => getComputedStyle(e).backgroundColor")
     brightness = sum(int(v) for v in re.findall(r"\d+", background)[:3]) / 3
     assert (brightness > 128) == (scheme == "light")
+
+
+def test_no_page_has_a_serious_finding_or_is_wider_than_a_phone(
+    site: tuple[str, Workspace], careful: Page, tmp_path: Path
+) -> None:
+    """By axe, in light and dark; at 390 pixels, and at 640, which is a window of 1280 at 200 %."""
+    page = careful
+    found: dict[str, list[str]] = {}
+    for number, (name, drawn) in enumerate(PAGES.items()):
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.emulate_media(color_scheme="dark" if number % 2 else "light")
+        go(page, f"{site[0]}/{name}")
+        page.locator(drawn).first.wait_for(timeout=60_000)
+        page.locator(IDLE).wait_for(timeout=60_000)
+        found[name] = findings(page)
+        for width in (640, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.wait_for_timeout(150)
+            if (wider := overflow(page)) > 0:
+                found[name].append(f"{wider} px wider than {width}")
+    write_folder(choose(site[1], "demo-starter", Asked()), tmp_path / "shared")
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        for view, drawn in SHARED.items():
+            page.goto(f"file://{tmp_path}/shared/index.html#view={view}")
+            page.reload()
+            page.locator(drawn).first.wait_for(timeout=20_000)
+            found[f"shared {view} {width}"] = findings(page) + ["too wide"] * (overflow(page) > 0)
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_a_shared_folder_opens_from_disk_and_is_used_by_keys(
+    mined_workspace: Workspace, careful: Page, tmp_path: Path
+) -> None:
+    page = careful
+    write_folder(choose(mined_workspace, "demo-starter", Asked()), tmp_path / "shared")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"file://{tmp_path}/shared/index.html")
+    expect(page).to_have_title("demo-starter · matched regions of demo")
+    expect(page.locator(".tile")).to_have_count(12)
+    page.locator(".tile").nth(2).focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Photo 3 of 12.")).to_be_visible()
+    expect(page.locator(".caption-name").first).to_have_text("images/scene-002.jpg")
+    expect(page.locator(".film")).to_have_count(4)
+    page.keyboard.press("ArrowDown")
+    expect(page).to_have_url(re.compile(r"#view=pair&q=2&nn=2"))
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".caption-name").first).to_have_text("images/scene-003.jpg")
+    page.keyboard.press("j")
+    expect(page).to_have_url(re.compile(r"pair=\d+-\d+"))
+    expect(page.locator(".reasons dd").first).to_have_text(re.compile(r"0\.\d{3}"))
+    page.get_by_role("link", name="Matches").click()
+    first = page.locator(".cosine").first
+    expect(page.locator(".match")).to_have_count(36)
+    most = first.inner_text()
+    page.get_by_label("Show first").select_option("Least similar")
+    expect(first).not_to_have_text(most)
+    page.go_back()
+    expect(first).to_have_text(most)
+    page.get_by_role("link", name="About the set").click()
+    expect(page.get_by_text("orl mine --dataset demo")).to_be_visible()
+    assert {url.split("/", 3)[0] for url in asked} <= {"file:", "data:"}

@@ -218,7 +218,8 @@ class CompareView {
         title: name,
         "aria-current": id === this.data.neighbor ? "true" : null,
         style: `--c: ${color}`,
-        "aria-label": `${name}, neighbour ${text}, ${counts.kept} pairs kept, ${counts.lost} lost, ${counts.new} new`,
+        // What is seen comes first, as people say it to their voice control.
+        "aria-label": `${sign} ${ranks} ${both}, neighbour ${text}: ${name}; pairs kept, lost and new`,
         onclick: () => this.send("neighbor", id),
       },
       el(
@@ -227,6 +228,7 @@ class CompareView {
         picture(thumb, { loading: "lazy" }),
         el("span", { class: "thumb-rank", text: `${sign} ${ranks}` }),
       ),
+      " ",
       el("span", { class: "film-text" }, el("b", { text: both })),
     );
   }

@@ -95,23 +95,25 @@ export class Gallery extends Drawn {
         class: "tile",
         tabindex: "-1",
         "data-id": tile.id,
+        // What is seen comes first, as people say it to their voice control.
         "aria-label": [
           tile.name,
-          `${tile.width} × ${tile.height} px`,
           ...tile.badges.map(({ text }) => text),
           ...tags,
-        ].join(", "),
+          `${tile.width} × ${tile.height} px`,
+        ].join(" "),
         "aria-current": tile.id === selected ? "true" : null,
         onclick: (/** @type {MouseEvent} */ event) =>
           event.ctrlKey || event.metaKey ? this.choose(tile.id) : this.send("open", tile.id),
       },
       frameOf(tile),
       el("span", { class: "name", title: tile.name, text: tile.name }),
+      " ",
       el(
         "span",
         { class: "badges" },
-        ...tile.badges.map(({ text, meaning }) => el("span", { class: "badge", text, title: meaning })),
-        ...tags.map((text) => el("span", { class: "badge tag", text })),
+        ...tile.badges.flatMap(({ text, meaning }) => [el("span", { class: "badge", text, title: meaning }), " "]),
+        ...tags.flatMap((text) => [el("span", { class: "badge tag", text }), " "]),
       ),
     );
   }

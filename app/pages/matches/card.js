@@ -19,23 +19,28 @@ function cropOf({ name, crop, lost }) {
   return el("span", { class: "crop", title: [name, LOST[lost]].filter(Boolean).join(": ") }, image, since);
 }
 
+/** @param {boolean} cycle */
+const wayBackText = (cycle) => (cycle ? "↺ consistent" : "↺ inconsistent");
+
 /** @param {boolean | null} cycle */
 function wayBack(cycle) {
   if (cycle === null) return null;
-  const text = cycle ? "↺ consistent" : "↺ inconsistent";
+  const text = wayBackText(cycle);
   const title = cycle
     ? "The key RoI's best match in the query photo is this query RoI"
     : "The key RoI's best match in the query photo is another RoI";
   return el("span", { class: `badge ${cycle ? "" : "broken"}`, text, title });
 }
 
-/** @param {Card} card */
+/**
+ * Returns the name of a card: what is seen comes first, in its order, as people say it to their voice control.
+ * @param {Card} card
+ */
 function description({ query, key, similarity, margin, cycle, verdict, tags }) {
-  const back = cycle === null ? "" : cycle ? "consistent" : "inconsistent";
-  const over = margin === null ? "" : `margin ${margin.toFixed(3)}`;
+  const back = cycle === null ? "" : wayBackText(cycle);
   const lost = [query, key].filter((side) => side.lost).map((side) => `${side.name}: ${LOST[side.lost]}`);
-  const facts = [`cosine ${similarity.toFixed(3)}`, over, back, verdict ?? "", ...tags, ...lost];
-  return `${query.name} and ${key.name}: ${facts.filter(Boolean).join(", ")}`;
+  const facts = [similarity.toFixed(3), marginText(margin), back, ...tags, `${query.name} → ${key.name}`];
+  return [facts.filter(Boolean).join(" "), "cosine and margin", verdict ?? "", ...lost].filter(Boolean).join(", ");
 }
 
 /** @param {number | null} margin */
@@ -93,14 +98,17 @@ export function cardNode(card, grid) {
       "span",
       { class: "facts" },
       el("span", { class: "cosine", text: card.similarity.toFixed(3), title: "Cosine similarity of the two RoIs" }),
+      " ",
       el("span", {
         class: "margin",
         text: marginText(card.margin),
         title: "Margin over the next best key in this neighbour",
       }),
+      " ",
       wayBack(card.cycle),
-      ...card.tags.map((text) => el("span", { class: "badge tag", text })),
+      ...card.tags.flatMap((text) => [" ", el("span", { class: "badge tag", text })]),
     ),
+    " ",
     el("span", {
       class: "names",
       text: `${card.query.name} → ${card.key.name}`,

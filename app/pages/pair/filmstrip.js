@@ -38,11 +38,12 @@ export class Filmstrip {
         class: "film",
         "data-rank": rank,
         title: name,
-        "aria-label": `${rank ? `neighbour ${rank}` : "no neighbour"}: ${name}, cosine ${cosine}, ${found}`,
+        "aria-label": `${rank ? `Neighbour ${rank}` : "No neighbour"} ${cosine} ${found}, cosine and pairs: ${name}`,
         onclick: () => this.view.goTo(rank),
       },
       el("span", { class: "thumb" }, image, el("span", { class: "thumb-rank", text: rank || "+" })),
-      el("span", { class: "film-text" }, el("b", { text: cosine }), el("span", { text: found })),
+      " ",
+      el("span", { class: "film-text" }, el("b", { text: cosine }), " ", el("span", { text: found })),
     );
   }
 

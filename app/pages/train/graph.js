@@ -35,7 +35,6 @@ function boxOf(node, size, open) {
       role: "button",
       tabindex: "0",
       "data-name": node.name,
-      "aria-label": say,
       "aria-current": node.focus ? "true" : null,
       onclick: () => open(node.name),
       onkeydown: (/** @type {KeyboardEvent} */ event) => {
@@ -45,11 +44,11 @@ function boxOf(node, size, open) {
         open(node.name);
       },
     },
-    svg("title", { text: say }),
+    svg("title", { text: say }), // also its name: the other texts may be cut
     svg("rect", { width: size.width, height: HEIGHT, rx: node.kind === "run" ? 23 : 6 }),
     svg("path", { class: "sign", d: KINDS[node.kind], transform: "translate(11 15)" }),
-    svg("text", { class: "title", x: TEXT, y: 20, text: cut(node.title, size.title) }),
-    svg("text", { class: "facts", x: TEXT, y: 35, text: cut(node.facts, size.facts) }),
+    svg("text", { class: "title", "aria-hidden": "true", x: TEXT, y: 20, text: cut(node.title, size.title) }),
+    svg("text", { class: "facts", "aria-hidden": "true", x: TEXT, y: 35, text: cut(node.facts, size.facts) }),
   );
   return group;
 }

@@ -72,7 +72,7 @@ def show_worker_line(opened: Workspace, run: Run) -> None:
     else:
         text = "Start this on a machine that has the same folder."
     st.caption(text)
-    st.code(launcher.worker_line(opened, run), language="sh", wrap_lines=True)
+    st.code(launcher.worker_line(opened, run), language=None, wrap_lines=True)
 
 
 def where_it_works(run: Run) -> str:

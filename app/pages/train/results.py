@@ -34,7 +34,7 @@ def _nothing() -> None:
     if not shell.read_only():
         st.button("Evaluate an encoder", on_click=_to_form, type="primary", icon=":material/rocket_launch:")
     st.caption("Or in a terminal:")
-    st.code("orl evaluate knn --encoder starter --data VOCdevkit", language="bash")
+    st.code("orl evaluate knn --encoder starter --data VOCdevkit", language=None, wrap_lines=True)
     st.markdown(listed)
 
 
