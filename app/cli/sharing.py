@@ -11,7 +11,7 @@ from orl_explorer.app.bars import Bars
 from orl_explorer.app.cli.common import Where, out, progress_bar
 from orl_explorer.app.cli.names import SetArgument
 from orl_explorer.app.cli.settings import one_of
-from orl_explorer.app.share.choice import Asked, Pictures, choose
+from orl_explorer.app.share.choice import Pictures, ShareRequest, choose
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import open_to_look
 
@@ -49,7 +49,7 @@ def share_command(
     from orl_explorer.app.share.folder import refuse_folder, write_folder
 
     refuse_folder(to)
-    choice = choose(open_to_look(workspace), name, Asked(photos, selection, pictures, alone, verdicts))  # type: ignore[arg-type]
+    choice = choose(open_to_look(workspace), name, ShareRequest(photos, selection, pictures, alone, verdicts))  # type: ignore[arg-type]
     out.print("The folder will hold:")
     for line in choice.described():
         out.print(f"- {line}")

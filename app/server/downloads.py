@@ -21,7 +21,7 @@ from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.explorer.reported import csv_rows
 from orl_explorer.app.server.base_path import under
 from orl_explorer.app.server.numbers import numeral
-from orl_explorer.app.share.choice import Asked, choose
+from orl_explorer.app.share.choice import ShareRequest, choose
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.read import set_by_id
@@ -42,7 +42,7 @@ def export_url(set_id: int, form: str) -> str:
     return under(f"{PREFIX}/{set_id}/{form}")
 
 
-def share_url(set_id: int, asked: Asked) -> str:
+def share_url(set_id: int, asked: ShareRequest) -> str:
     """Return the URL of a set as a folder, zipped."""
     given = {name: value for name, value in asdict(asked).items() if value not in (None, False)}
     return under(f"{SHARE}/{set_id}?{urlencode(given)}")
@@ -68,7 +68,7 @@ async def share_route(request: Request) -> Response:
     query = request.query_params
     if (photos := query.get("photos")) is not None and not (photos.isdecimal() and len(photos) < 7):
         return PlainTextResponse("The number of photos is a whole number.", 404)
-    asked = Asked(
+    asked = ShareRequest(
         photos=None if photos is None else int(photos),
         selection=query.get("selection"),
         pictures="full" if query.get("pictures") == "full" else "thumbnails",
@@ -121,7 +121,7 @@ def _begin(set_id: int, form: str) -> tuple[str, Iterator[bytes]]:
     return name, chain([next(pieces, b"")], pieces)
 
 
-def _share(set_id: int, asked: Asked) -> tuple[str, Iterator[bytes]]:
+def _share(set_id: int, asked: ShareRequest) -> tuple[str, Iterator[bytes]]:
     from orl_explorer.app.share.folder import stream_folder  # importing pyarrow is slow
 
     mined = set_by_id(workspace().store, set_id)

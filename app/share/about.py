@@ -7,15 +7,15 @@ from shlex import quote
 from typing import TypedDict
 
 from orl_explorer.app.explorer.measures import with_chance
-from orl_explorer.app.share.choice import Choice
+from orl_explorer.app.share.choice import ShareChoice
 from orl_explorer.app.share.rows import CHUNK
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Encoder
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets.read import set_images
-from orl_explorer.train.interchange.digest import photos_digest, set_digest
 from orl_explorer.train.jobs.sets import differences_from_paper
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.digest import photos_digest, set_digest
 from orl_explorer.train.mining.features import photo_keys
 from orl_explorer.train.mining.quality import kept_measures
 from orl_explorer.train.settings import as_text, control
@@ -55,7 +55,7 @@ class SharedAbout(TypedDict):
     measures: list[SharedFact]
 
 
-def about_of(choice: Choice) -> SharedAbout:
+def about_of(choice: ShareChoice) -> SharedAbout:
     """Return what the folder says about its set."""
     store, mined = choice.workspace.store, choice.mined
     encoder = encoder_by_id(store, mined.encoder_id)

@@ -22,7 +22,7 @@ SMALL = 640  # pixels, the longer side of a thumbnail
 
 
 @dataclass(frozen=True)
-class Asked:
+class ShareRequest:
     """What to share of a set.
 
     photos: how many query photos at most, by name; None for all. selection: name of a selection that they are in.
@@ -37,7 +37,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ShareChoice:
     """Photos to share. images: the query photos by name, then other neighbours by name. queries: number of the former.
 
     number: the number of a photo in the folder, by image id. left_out: pairs of the query photos with others.
@@ -45,7 +45,7 @@ class Choice:
 
     workspace: Workspace
     mined: CorrespondenceSet
-    asked: Asked
+    asked: ShareRequest
     images: list[Image]
     queries: int
     pairs: int
@@ -78,7 +78,7 @@ class Choice:
         return lines
 
 
-def choose(workspace: Workspace, name: str, asked: Asked) -> Choice:
+def choose(workspace: Workspace, name: str, asked: ShareRequest) -> ShareChoice:
     """Choose the photos to share of a complete set. Raises UserError or StoreError."""
     if asked.pictures not in get_args(Pictures):
         raise UserError(f"Invalid value for --pictures: {asked.pictures}. Use thumbnails or full.")
@@ -104,7 +104,7 @@ def choose(workspace: Workspace, name: str, asked: Asked) -> Choice:
             kept, lost = kept + there, lost + len(own) - there
     queries, near = (_images(workspace, list(some)) for some in (ids, others))
     near.sort(key=lambda image: (image.path, image.id))
-    return Choice(workspace, mined, asked, queries + near, len(queries), kept, lost)
+    return ShareChoice(workspace, mined, asked, queries + near, len(queries), kept, lost)
 
 
 def _images(workspace: Workspace, ids: list[int]) -> list[Image]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from orl_explorer.app.components.bundle import classic_script, style
 from orl_explorer.app.share.about import about_of
-from orl_explorer.app.share.choice import SMALL, Choice
+from orl_explorer.app.share.choice import SMALL, ShareChoice
 from orl_explorer.app.share.pictures import jpeg_of
 from orl_explorer.app.share.rows import CHUNK, index_of, matches_of, rows_of_photos
 from orl_explorer.train.errors import UserError
@@ -27,7 +27,7 @@ APP = HERE.parent
 STYLES = {"photos": "pages/explore/gallery", "matches": "pages/matches/grid", "pair": "pages/pair/view"}
 
 
-def write_folder(choice: Choice, out: Path, progress: Progress | None = None) -> tuple[int, int]:
+def write_folder(choice: ShareChoice, out: Path, progress: Progress | None = None) -> tuple[int, int]:
     """Write the folder. Returns the number of photos without a picture, and the bytes written.
 
     It appears when it is complete. Raises UserError if ``out`` is a file or a folder that is not empty.
@@ -47,13 +47,13 @@ def write_folder(choice: Choice, out: Path, progress: Progress | None = None) ->
     return lacking, size
 
 
-def stream_folder(choice: Choice) -> tuple[str, Iterator[bytes]]:
+def stream_folder(choice: ShareChoice) -> tuple[str, Iterator[bytes]]:
     """Return a file name and the bytes of a zip of the folder, in pieces."""
     stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in choice.mined.name).lstrip(".") or "set"
     return f"{stem}-shared.zip", zipped((f"{stem}/{name}", [made]) for name, made in files(choice) if made is not None)
 
 
-def files(choice: Choice, progress: Progress | None = None) -> Iterator[tuple[str, bytes | None]]:
+def files(choice: ShareChoice, progress: Progress | None = None) -> Iterator[tuple[str, bytes | None]]:
     """Yield the path of each file in the folder, and its content: None for a picture that cannot be made."""
     progress = progress or Progress()
     progress.phase("Digesting the set", 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from orl_explorer.app.share.choice import Choice
+from orl_explorer.app.share.choice import ShareChoice
 from orl_explorer.db.people.export import verdict_rows
 from orl_explorer.db.sets import read
 from orl_explorer.train.mining.config import MineConfig
@@ -57,7 +57,7 @@ class SharedMatches(TypedDict):
     cycle: str
 
 
-def index_of(choice: Choice, pictured: set[int], rows: dict[int, SharedRows]) -> list[SharedPhoto]:
+def index_of(choice: ShareChoice, pictured: set[int], rows: dict[int, SharedRows]) -> list[SharedPhoto]:
     """Return the photos of the gallery, and their neighbours after them. rows: of all photos, by number."""
     return [_photo(image, at in pictured, rows[at]) for at, image in enumerate(choice.images)]
 
@@ -76,7 +76,7 @@ def _photo(image: Image, pictured: bool, own: SharedRows) -> SharedPhoto:
     }
 
 
-def rows_of_photos(choice: Choice) -> Iterator[tuple[int, SharedRows]]:
+def rows_of_photos(choice: ShareChoice) -> Iterator[tuple[int, SharedRows]]:
     """Yield the number of each photo, and what the set holds of it. Other neighbours have RoIs alone."""
     store, mined, number = choice.workspace.store, choice.mined, choice.number
     uses = MineConfig.of(mined).needs_objectness
@@ -119,7 +119,7 @@ def rows_of_photos(choice: Choice) -> Iterator[tuple[int, SharedRows]]:
 _Marked = tuple[int, int | None, tuple[int, ...] | None, tuple[int, ...] | None]  # photo, neighbour, both boxes
 
 
-def _verdicts(choice: Choice) -> dict[_Marked, str]:
+def _verdicts(choice: ShareChoice) -> dict[_Marked, str]:
     """Return the verdicts on which all agree who judged a pair."""
     found: dict[_Marked, set[str]] = {}
     for row in verdict_rows(choice.workspace.store, choice.mined.id):

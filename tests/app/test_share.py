@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from orl_explorer.app.components.bundle import classic_script
 from orl_explorer.app.server.downloads import ROUTES, share_url
 from orl_explorer.app.share import folder as shared_folder
-from orl_explorer.app.share.choice import Asked, choose
+from orl_explorer.app.share.choice import ShareRequest, choose
 from orl_explorer.app.share.folder import write_folder
 from orl_explorer.app.share.pictures import jpeg_of
 from orl_explorer.db.models import Image as Row
@@ -45,7 +45,7 @@ def data(folder: Path, name: str) -> Any:
 def shared(mined_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's set as a folder."""
     out = tmp_path_factory.mktemp("shared") / "folder"
-    write_folder(choose(mined_workspace, "demo-starter", Asked()), out)
+    write_folder(choose(mined_workspace, "demo-starter", ShareRequest()), out)
     return out
 
 
@@ -124,14 +124,14 @@ def test_pictures_are_upright_and_have_no_metadata(tmp_path: Path) -> None:
 
 def test_a_selection_brings_its_neighbours_unless_it_is_to_stay_alone(here: Workspace) -> None:
     keep_selection(here.store, 1, [3, 5], name="two")
-    with_others = choose(here, "demo-starter", Asked(selection="two"))
+    with_others = choose(here, "demo-starter", ShareRequest(selection="two"))
     assert [image.path for image in with_others.images[:2]] == ["images/scene-002.jpg", "images/scene-004.jpg"]
     assert (with_others.queries, len(with_others.images) > 2, with_others.left_out) == (2, True, 0)
-    alone = choose(here, "demo-starter", Asked(selection="two", alone=True))
+    alone = choose(here, "demo-starter", ShareRequest(selection="two", alone=True))
     assert [image.id for image in alone.images] == [3, 5]
     assert alone.pairs + alone.left_out == with_others.pairs
     assert alone.described()[-1].startswith("Left out: ")
-    assert choose(here, "demo-starter", Asked(photos=1, selection="two")).images[0].id == 3
+    assert choose(here, "demo-starter", ShareRequest(photos=1, selection="two")).images[0].id == 3
 
 
 def test_verdicts_are_shared_only_if_asked_and_only_where_people_agree(here: Workspace, tmp_path: Path) -> None:
@@ -142,9 +142,9 @@ def test_verdicts_are_shared_only_if_asked_and_only_where_people_agree(here: Wor
     for pair, said in ((agreed, ("good", "good")), (disputed, ("good", "wrong"))):
         for author, verdict in zip(("Ada Lovelace", "bob"), said, strict=True):
             judge_pair(here.store, pair.query_roi_id, pair.key_roi_id, verdict, author)  # type: ignore[arg-type]
-    write_folder(choose(here, "demo-starter", Asked()), tmp_path / "without")
+    write_folder(choose(here, "demo-starter", ShareRequest()), tmp_path / "without")
     assert {pair[6] for own in data(tmp_path / "without", "rows-0") for pair in own["pairs"]} == {None}
-    write_folder(choose(here, "demo-starter", Asked(verdicts=True)), tmp_path / "with")
+    write_folder(choose(here, "demo-starter", ShareRequest(verdicts=True)), tmp_path / "with")
     pairs = data(tmp_path / "with", "rows-0")[0]["pairs"]
     assert [(pair[0], pair[6]) for pair in pairs if pair[6]] == [(1, "good")]
     assert "Ada Lovelace" not in "".join(path.read_text() for path in (tmp_path / "with" / "data").iterdir())
@@ -154,7 +154,7 @@ def test_a_lost_photo_has_no_picture_and_is_counted(here: Workspace, scenes: Pat
     photo = scenes / "images" / "scene-003.jpg"
     kept = photo.rename(tmp_path / "kept.jpg")
     try:
-        lacking, _ = write_folder(choose(here, "demo-starter", Asked(pictures="full")), tmp_path / "out")
+        lacking, _ = write_folder(choose(here, "demo-starter", ShareRequest(pictures="full")), tmp_path / "out")
     finally:
         kept.rename(photo)
     assert lacking == 1
@@ -169,7 +169,7 @@ def test_what_is_interrupted_leaves_nothing(here: Workspace, tmp_path: Path, mon
     monkeypatch.setattr(shared_folder, "jpeg_of", full)
     (tmp_path / "in").mkdir()
     with pytest.raises(UserError, match="no space is left"):
-        write_folder(choose(here, "demo-starter", Asked()), tmp_path / "in" / "out")
+        write_folder(choose(here, "demo-starter", ShareRequest()), tmp_path / "in" / "out")
     assert list((tmp_path / "in").iterdir()) == []
 
 
@@ -188,7 +188,7 @@ def test_the_command_says_what_it_will_write_and_refuses_a_folder_with_content(h
 
 def test_the_explorer_sends_the_folder_as_a_zip(here: Workspace, shared: Path, tmp_path: Path) -> None:
     client = TestClient(Starlette(routes=ROUTES))
-    answer = client.get(share_url(1, Asked()))
+    answer = client.get(share_url(1, ShareRequest()))
     assert answer.headers["content-disposition"].startswith('attachment; filename="demo-starter-shared.zip"')
     with zipfile.ZipFile(io.BytesIO(answer.content)) as sent:
         sent.extractall(tmp_path)

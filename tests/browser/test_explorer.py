@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from orl_explorer.app.share.choice import Asked, choose
+from orl_explorer.app.share.choice import ShareRequest, choose
 from orl_explorer.app.share.folder import write_folder
 from orl_explorer.db.runs.runs import run_by_id, runs
 from orl_explorer.db.sets.read import find_set
@@ -192,7 +192,7 @@ def test_no_page_has_a_serious_finding_or_is_wider_than_a_phone(
             page.wait_for_timeout(150)
             if (wider := overflow(page)) > 0:
                 found[name].append(f"{wider} px wider than {width}")
-    write_folder(choose(site[1], "demo-starter", Asked()), tmp_path / "shared")
+    write_folder(choose(site[1], "demo-starter", ShareRequest()), tmp_path / "shared")
     for width, scheme in ((1280, "light"), (390, "dark")):
         page.set_viewport_size({"width": width, "height": 844})
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
@@ -208,7 +208,7 @@ def test_a_shared_folder_opens_from_disk_and_is_used_by_keys(
     mined_workspace: Workspace, careful: Page, tmp_path: Path
 ) -> None:
     page = careful
-    write_folder(choose(mined_workspace, "demo-starter", Asked()), tmp_path / "shared")
+    write_folder(choose(mined_workspace, "demo-starter", ShareRequest()), tmp_path / "shared")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"file://{tmp_path}/shared/index.html")

@@ -22,9 +22,9 @@ from orl_explorer.db.models import CorrespondenceSet, Encoder, Image
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.sets import read, write
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.interchange.digest import photos_digest, set_digest
 from orl_explorer.train.interchange.pieces import SIZE, Sink, through
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.digest import photos_digest, set_digest
 from orl_explorer.train.mining.features import photo_keys
 from orl_explorer.train.mining.forward import batched
 from orl_explorer.train.photos import known_photos

@@ -86,7 +86,7 @@ def import_archive(
     if not name:
         raise UserError("A correspondence set needs a name.")
     refuse_taken_set(workspace, name)
-    matched = match_photos(archive, known_photos(workspace, dataset, progress or Progress()), by_name)
+    matched = find_photos(archive, known_photos(workspace, dataset, progress or Progress()), by_name)
     if not leave_out:
         _refuse_lost(archive, dataset, matched)
     kept, k = _kept(archive, matched.image_ids > 0)
@@ -108,7 +108,7 @@ def import_archive(
 # Photos ----------------------------------------------------------------------------------------------------
 
 
-def match_photos(archive: Archive, images: Sequence[Image], by_name: bool = False) -> Matched:
+def find_photos(archive: Archive, images: Sequence[Image], by_name: bool = False) -> Matched:
     """Find the photos of an archive among those here, by the digests of their files.
 
     Of several files with one digest, that with the same path is taken, else one with the same name, else the first.

@@ -119,12 +119,12 @@ class Mine(Job):
                 adopt(workspace, *asked, given, run_id=run_id, place=place, **how)
 
     def _restore(self, workspace: Workspace, run_id: int, place: WorkPlace, how: dict[str, Any]) -> None:
-        from orl_explorer.train.interchange.digest import set_digest
-        from orl_explorer.train.mining.restore import FILE, Restored, restore
+        from orl_explorer.train.mining.digest import set_digest
+        from orl_explorer.train.mining.restore import FILE, Restored, restore_set
 
         given = Restored.load(workspace.run_folder(run_id) / FILE)
         asked = *self._rows(workspace), self.name, self.config
-        made = restore(workspace, *asked, given, run_id=run_id, embed=self.embed, place=place, **how)
+        made = restore_set(workspace, *asked, given, run_id=run_id, embed=self.embed, place=place, **how)
         digest = set_digest(workspace.store, made)
         same = "as in the archive" if digest == self.archived else f"in the archive {self.archived}"
         how["progress"].log(f"Digest of the set: {digest}, {same}.")

@@ -63,7 +63,7 @@ class Restored:
             return Restored(**arrays)
 
 
-def restore(
+def restore_set(
     workspace: Workspace,
     dataset: Dataset,
     encoder: Encoder,

@@ -10,7 +10,7 @@ import streamlit as st
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.downloads import share_url
-from orl_explorer.app.share.choice import MOST, Asked, Pictures, choose
+from orl_explorer.app.share.choice import MOST, Pictures, ShareRequest, choose
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.people.selections import selections
 from orl_explorer.db.store import StoreError
@@ -40,7 +40,7 @@ def _dialog(place: Place, mined: CorrespondenceSet) -> None:
     st.caption(f"In a terminal: {shell.code(_command(mined, asked))}.")
 
 
-def _asked(place: Place, mined: CorrespondenceSet) -> Asked:
+def _asked(place: Place, mined: CorrespondenceSet) -> ShareRequest:
     known = list(dict.fromkeys(name for _, name in selections(place.workspace.store, mined.dataset_id)))
     chosen = st.selectbox("Photos of a selection", known, index=None, placeholder="all", key="share-selection")
     most = min(mined.image_count, MOST)
@@ -51,10 +51,10 @@ def _asked(place: Place, mined: CorrespondenceSet) -> Asked:
     alone = not st.toggle("With their neighbours' photos", True, key="share-neighbors")
     verdicts = st.toggle("With verdicts, without names of people", False, key="share-verdicts")
     photos = None if count == mined.image_count else int(count)
-    return Asked(photos, chosen, cast(Pictures, pictures or "thumbnails"), alone, verdicts)
+    return ShareRequest(photos, chosen, cast(Pictures, pictures or "thumbnails"), alone, verdicts)
 
 
-def _command(mined: CorrespondenceSet, asked: Asked) -> str:
+def _command(mined: CorrespondenceSet, asked: ShareRequest) -> str:
     parts = [
         f"orl share {quote(mined.name)} --out FOLDER",
         "" if asked.photos is None else f"--photos {asked.photos}",

@@ -30,12 +30,12 @@ from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.interchange.archive_files import read_archive
-from orl_explorer.train.interchange.digest import set_digest
 from orl_explorer.train.interchange.exports import export
-from orl_explorer.train.interchange.import_archive import ImportedArchive, import_archive, match_photos
+from orl_explorer.train.interchange.import_archive import ImportedArchive, find_photos, import_archive
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.kinds import job_of
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.mining.digest import set_digest
 from orl_explorer.train.mining.features import Features
 from orl_explorer.train.progress import Stopped
 from orl_explorer.train.training.config import ORLConfig
@@ -255,7 +255,7 @@ def test_copies_of_a_photo_are_taken_once_each(archive: Path, elsewhere: Workspa
     found = read_archive(archive)
     found.tables["photos"]["digest"] = np.append([7, 7, 7], found.tables["photos"]["digest"][3:])
     here = [Row(id=n, path=path, digest=7) for n, path in enumerate(("z.jpg", "b/scene-001.jpg", "scene-000.jpg"), 1)]
-    assert match_photos(found, here).image_ids[:3].tolist() == [3, 2, 1]
+    assert find_photos(found, here).image_ids[:3].tolist() == [3, 2, 1]
 
 
 # Bad files -------------------------------------------------------------------------------------------------
