@@ -82,6 +82,7 @@ export function photosPage(shared) {
     tags: [],
     scope: null,
     can_mark: false,
+    kept_out: "",
     figure: null,
   });
   const count = shared.order.length === shared.about.queries ? "" : `${shared.order.length} of `;
