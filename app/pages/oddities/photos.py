@@ -24,7 +24,8 @@ PER_PAGE = 48
 
 def show_hubs(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
     """Draw the photos of a set, those first that are neighbours of most others."""
-    found = neighbor_counts(place.workspace.store, mined.id)
+    with st.spinner("Counting how often photos are neighbours …", show_time=True):
+        found = neighbor_counts(place.workspace.store, mined.id)
     k, never = int(mined.params["neighbors"]), int((found.times == 0).sum())
     st.markdown(
         f"The most frequent photo is a neighbour of **{found.times[0]:,} of {plural(len(found.ids), 'photo')}**; the "
