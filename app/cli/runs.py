@@ -32,7 +32,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.launchers.choice import placement
 from orl_explorer.train.jobs.repeat import command_of
-from orl_explorer.train.jobs.trackers import TITLES, TrackerName, cannot_send, refuse_missing, send
+from orl_explorer.train.jobs.trackers import TITLES, TrackerName, cannot_send, refuse_missing_tracker, send
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace, open_to_look, open_workspace
 
@@ -146,7 +146,7 @@ def send_run(
     """Send a run's curves to a tracker: those that it does not have yet."""
     opened = open_workspace(workspace)
     run_by_id(opened.store, run_id)
-    refuse_missing(to)
+    refuse_missing_tracker(to)
     try:
         steps, where = send(opened, run_id, to)
     except Exception as problem:  # whatever a tracker or its network raises

@@ -56,7 +56,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Glimpse:
     """What an ingest would take: the number of photos, of those known already, and pictures of some, by name."""
 
     root: Path
@@ -73,7 +73,7 @@ class Looking(BackgroundWork):
 
     def __init__(self, workspace: Workspace, wanted: Wanted) -> None:
         self.wanted = wanted
-        self.found: Seen | None = None
+        self.found: Glimpse | None = None
         acting = workspace.for_a_thread()
         super().__init__(lambda _: self._look(acting))
 
@@ -84,7 +84,7 @@ class Looking(BackgroundWork):
             dataset = next((row for row in datasets(workspace.store) if row.name == name), None)
             known = known_files(workspace.store, dataset.id, layout.paths) if dataset else {}
             about, left_out = LAYOUTS[layout.name], sentences(layout.findings.all())
-            self.found = Seen(layout.root, name, about, len(layout.paths), len(known), left_out, _pictures(layout))
+            self.found = Glimpse(layout.root, name, about, len(layout.paths), len(known), left_out, _pictures(layout))
 
 
 def _pictures(layout: Layout) -> list[tuple[str, Image]]:

@@ -41,7 +41,7 @@ AGAIN = 30.0  # seconds until a tracker that failed is tried again
 PATIENCE = 60.0  # seconds that a run which has ended waits for its last numbers to be sent
 
 
-def refuse_missing(name: str) -> None:
+def refuse_missing_tracker(name: str) -> None:
     """Raise UserError if a tracker is unknown or its package is not installed."""
     if name not in TRACKERS:
         raise UserError(f"There is no tracker '{name}'. Use {', '.join(TRACKERS)}.")

@@ -19,7 +19,7 @@ from orl_explorer.train.jobs.names import (
     free,
     refuse_taken_encoder,
 )
-from orl_explorer.train.jobs.trackers import TrackerName, refuse_missing
+from orl_explorer.train.jobs.trackers import TrackerName, refuse_missing_tracker
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.config import ORLConfig, TrainConfig, read_config, refuse_uneven, smaller_batch
 from orl_explorer.train.training.start_from import refuse_unfit, refuse_wider, start_encoder
@@ -81,7 +81,7 @@ class Training(Job):
             raise UserError(f"Invalid value for --processes: {self.processes}. Use 1 to {most_processes()}.")
         refuse_uneven(config, self.processes)
         if self.log_to:
-            refuse_missing(self.log_to)
+            refuse_missing_tracker(self.log_to)
         if photos < config.batch_size:
             raise UserError(
                 f"A batch of {config.batch_size} photos is too large: {where} has {photos}. "

@@ -42,7 +42,7 @@ class Recorder:
 def recorder(monkeypatch: pytest.MonkeyPatch) -> type[Recorder]:
     Recorder.sent, Recorder.ended, Recorder.failures = [], [], 0
     monkeypatch.setitem(trackers.OF, "wandb", Recorder)
-    monkeypatch.setattr(trackers, "refuse_missing", lambda _: None)
+    monkeypatch.setattr(trackers, "refuse_missing_tracker", lambda _: None)
     monkeypatch.setattr(trackers, "PAUSE", 0.01)
     monkeypatch.setattr(trackers, "AGAIN", 0.01)
     return Recorder
