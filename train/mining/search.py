@@ -170,7 +170,8 @@ def search(index: SetIndex, features: Features, vector: np.ndarray, filters: Fil
         rows = _first(near, index.rois.start, FIRST)
         if filters.once:
             rows = np.union1d(rows, _first(near, index.rois.start, FIRST, once=True))
-        similar = _cosines(features, index.keys[rows], vector)
+        refuse_missing(features, index.keys[rows])
+        similar = features.rois.scattered(index.keys[rows]) @ vector
     order = np.lexsort((rows, -similar))
     rows, similar = rows[order], similar[order]
     if filters.once:

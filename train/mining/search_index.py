@@ -156,7 +156,7 @@ def _made(workspace: Workspace, mined: CorrespondenceSet, features: Features, re
     features.rois.refresh()
     refuse_missing(features, plain.keys)
     count, rows = len(plain.keys), features.rois.lazily(plain.keys)
-    components = Components.of(rows[learned_from(count)])
+    components = Components.of(features.rois.scattered(plain.keys[learned_from(count)]))
     folder = _folder(workspace, mined)
     with replaced_folder(folder) as aside:
         arrays = {"keys": plain.keys, "category": plain.category, **vars(plain.rois), **vars(components)}

@@ -45,6 +45,7 @@ def test_an_empty_store_has_nothing(tmp_path: Path) -> None:
     store = opened(tmp_path)
     assert store.have(np.array([1, 2])).tolist() == [False, False]
     assert store.get(np.array([], np.int64)).shape == (0, WIDTH)
+    assert store.scattered(np.array([], np.int64)).shape == (0, WIDTH)
     with pytest.raises(UserError, match=r"1 of 1 features are not in .*\. Mine with this encoder\."):
         store.get(np.array([1]))
 
@@ -144,6 +145,7 @@ def test_parts_and_the_growing_file_are_read_together(tmp_path: Path) -> None:
     store = opened(tmp_path)
     assert (store.rows, store.parts, store.duplicates) == (5, 2, 0)
     assert store.get(np.array([5, 8, 4])).tolist() == [[5, 2.5, -5], [8, 4, -8], [4, 2, -4]]
+    assert store.scattered(np.array([5, 8, 4])).tolist() == [[5, 2.5, -5], [8, 4, -8], [4, 2, -4]]
     store.add([batch(1, 2)])
     assert store.get(np.array([7, 8])).tolist() == [[7, 3.5, -7], [8, 4, -8]]
     everything = np.array([1, 2, 4, 5, 6, 7, 8])
