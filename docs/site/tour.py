@@ -83,7 +83,7 @@ def tour(page: Page, address: str, mined: str, query: int) -> Iterator[Frame]:
     settle(page)
     yield shot(page, "Regenerate: mine the whole dataset with these settings"), LONG
     page.get_by_role("button", name="Start run").click()
-    page.get_by_role("button", name="Show the new set").wait_for(timeout=600_000)
+    page.get_by_role("button", name="Show the new set").first.wait_for(timeout=600_000)
     settle(page)
     yield shot(page, "A new set, beside the old one: compare both, or train on it"), LONG
 
