@@ -88,7 +88,7 @@ def tour(page: Page, address: str, mined: str, query: int) -> Iterator[Frame]:
     yield shot(page, "A new set, beside the old one: compare both, or train on it"), LONG
 
     go(page, f"{address}/train?view=launch&stage=3&set={MADE}", "[data-testid=stNumberInput]")
-    page.get_by_label("Epochs").first.fill(str(EPOCHS))
+    page.get_by_role("spinbutton", name="Epochs").fill(str(EPOCHS))
     page.keyboard.press("Tab")
     settle(page)
     yield shot(page, "Train: launch stage 3 on exactly these pairs"), LONG

@@ -20,6 +20,7 @@ from orl_explorer.orl.selective_search import readiness
 from orl_explorer.train import disks
 from orl_explorer.train.mining.part_files import HEAD
 from orl_explorer.train.workspace import Workspace
+from tests import shell
 
 
 @pytest.fixture
@@ -214,7 +215,7 @@ def test_the_exit_code_tells_whether_there_is_a_problem(copy: Path) -> None:
     command = [sys.executable, "-m", "orl_explorer", "doctor", "--workspace", str(copy)]
     assert subprocess.run(command, capture_output=True).returncode == 0
     _no_weights(copy)
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"})
+    done = shell.orl("doctor", "--workspace", copy)
     assert done.returncode == 1
     assert done.stdout.endswith("Problems: 1. Warnings: 0.\n")
-    assert subprocess.run([*command, "--wrong"], capture_output=True).returncode == 2
+    assert shell.orl("doctor", "--workspace", copy, "--wrong").returncode == 2
