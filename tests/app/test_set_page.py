@@ -35,7 +35,7 @@ from orl_explorer.train.mining.orders import make_matches
 from orl_explorer.train.mining.quality import VERSION, kept_measures
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
-from tests.app.seen import words
+from tests.app.seen import plain, words
 
 pytestmark = pytest.mark.both_databases
 
@@ -294,3 +294,13 @@ def test_a_name_that_a_run_is_making_is_taken(here: Workspace) -> None:
     work.rename(here, "demo-starter", "soon")
     work.rename(here, "soon", "soon")  # nothing to do
     assert find_set(here.store, "soon") is not None
+
+
+@pytest.mark.sqlite
+def test_share_says_what_the_folder_will_hold_before_it_offers_it(here: Workspace, show: Show) -> None:
+    at = show("sets")
+    next(button for button in at.button if button.label == "Share …").click().run()
+    assert not at.exception
+    assert "The folder will hold:\n- 12 photos with 96 pairs" in plain(at)
+    assert "No verdicts and no tags." in plain(at)
+    assert "`orl share demo-starter --out FOLDER`" in plain(at)

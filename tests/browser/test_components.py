@@ -58,8 +58,8 @@ def test_the_similarity_slider_works_without_the_server(window: Page, harness: s
 
 def test_a_thumbnail_tells_its_pairs_or_that_nobody_knows_yet(window: Page, harness: str) -> None:
     view = show(window, harness)
-    expect(view.locator(".film[data-rank='9'] .film-text")).to_have_text("0.7254 pairs")
-    expect(view.locator(".film[data-rank='10'] .film-text")).to_have_text("0.710not embedded")
+    expect(view.locator(".film[data-rank='9'] .film-text")).to_have_text("0.725 4 pairs")
+    expect(view.locator(".film[data-rank='10'] .film-text")).to_have_text("0.710 not embedded")
 
 
 def test_a_thumbnail_asks_for_its_neighbour(window: Page, harness: str) -> None:

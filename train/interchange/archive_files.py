@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 import zipfile
 from dataclasses import dataclass
@@ -106,6 +107,9 @@ def _manifest(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo | Non
     numbers = {"image_features": int, "roi_features": int}
     if not all(isinstance(encoder.get(key), kind) for key, kind in (names | numbers).items()):  # type: ignore[union-attr]
         raise _refusal(path, f"its {MANIFEST} does not name the encoder")
+    digests = found["set"]["digest"], found["encoder"]["weights_sha256"]
+    if not all(re.fullmatch("[0-9a-f]{64}", text) for text in digests):
+        raise _refusal(path, f"its {MANIFEST} has a digest that is none")
     return found
 
 

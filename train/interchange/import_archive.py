@@ -82,7 +82,7 @@ def import_archive(
     features of photos and RoIs. Nothing is written unless all can be. Raises UserError or StoreError.
     """
     workspace.store.refuse_read_only()
-    name = " ".join((name or archive.name).split())
+    name = " ".join((name or visible(archive.name)).split())
     if not name:
         raise UserError("A correspondence set needs a name.")
     refuse_taken_set(workspace, name)

@@ -21,7 +21,7 @@ from orl_explorer.db.encoders import encoders
 from orl_explorer.db.lost import lost_of_set
 from orl_explorer.db.models import CorrespondenceSet, Encoder
 from orl_explorer.db.photos import datasets
-from orl_explorer.db.runs.runs import LIVE, runs
+from orl_explorer.db.runs.runs import LIVE, find_run, runs
 from orl_explorer.db.sets.manage import Dependents, deleted_sets, dependents
 from orl_explorer.db.sets.read import sets
 from orl_explorer.train.jobs import sets as work
@@ -235,11 +235,14 @@ def _settings(mined: CorrespondenceSet) -> None:
 def _lineage(place: Place, mined: CorrespondenceSet, affected: Dependents) -> None:
     encoder = next(e for e in encoders(place.workspace.store) if e.id == mined.encoder_id)
     lines = [f"Mined with **{shell.escape(shell.encoder_label(encoder))}**, run {mined.run_id}"]
+    run_of_set = None if mined.run_id is None else find_run(place.workspace.store, mined.run_id)
+    if run_of_set is not None and (digest := run_of_set.params.get("archived")):
+        lines.append(f"Mined elsewhere, and imported from an archive; digest {shell.code(str(digest))}")
     made = {e.run_id: e for e in affected.encoders}
     for run in affected.trained + [r for r in affected.live if r.kind != "mine"]:
         became = f" → encoder **{shell.escape(made[run.id].name)}**" if run.id in made else ""
         lines.append(f"Run {run.id}, {shell.escape(run.name)}, trained on it {shell.status_line(run)}{became}")
-    if len(lines) == 1:
+    if not affected.trained and not affected.live:
         lines.append("No encoder was trained on it yet")
     if affected.compared:
         lines.append(f"Compared with {', '.join(map(shell.escape, affected.compared))}")

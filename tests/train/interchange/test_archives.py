@@ -312,6 +312,7 @@ def rows_of_nothing(entries: dict[str, bytes], manifest: dict[str, Any]) -> None
         (lambda e, m: m.update(format="other"), "it is no archive of a set"),
         (lambda e, m: m.pop("set"), "its manifest.json lacks what every set has"),
         (lambda e, m: m["encoder"].pop("weights_sha256"), "its manifest.json does not name the encoder"),
+        (lambda e, m: m["set"].update(digest="**0**"), "its manifest.json has a digest that is none"),
         (lambda e, m: m["set"]["settings"].update(magic=1), "it has settings that this version does not know: magic"),
         (
             lambda e, m: m.update(set=m["set"] | {"name": "x" * 2**20}),
