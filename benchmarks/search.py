@@ -31,13 +31,13 @@ from synthetic_store import SETS, build
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.sets.read import complete_set_named
-from orl_explorer.orl.compact import Components, learned_from
+from orl_explorer.orl.compact import Components, rows_to_learn_from
 from orl_explorer.train.demo.build import SET, build_demo
 from orl_explorer.train.jobs.launcher import wait
 from orl_explorer.train.mining import search_index
 from orl_explorer.train.mining.features import Features
-from orl_explorer.train.mining.search import Filters, search
-from orl_explorer.train.mining.search_index import SetIndex, index_of
+from orl_explorer.train.mining.search import Filters, search_rois
+from orl_explorer.train.mining.search_index import SetIndex, index_of_set
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 NEAREST = 50  # RoIs of which the index should find all
@@ -100,14 +100,14 @@ def recall(workspace: Workspace, mined: CorrespondenceSet, name: str) -> None:
     search_index.ALL = 0
     search_index.drop_index(workspace, mined.id)
     began = time.perf_counter()
-    index = index_of(workspace, mined, features)
+    index = index_of_set(workspace, mined, features)
     made = time.perf_counter() - began
     rows, images = queries_of(index)
     exact, shares, took = nearest(index, features, rows, images), [], []
     for at, (row, image) in enumerate(zip(rows.tolist(), images.tolist(), strict=True)):
         vector = np.array(features.rois.get(index.keys[row : row + 1])[0])
         began = time.perf_counter()
-        found = search(index, features, vector, Filters(without=image))
+        found = search_rois(index, features, vector, Filters(without=image))
         took.append(time.perf_counter() - began)
         shares.append(np.isin(exact[at], found.rows[:NEAREST]).mean())
     size = sum(file.stat().st_size for file in (workspace.search / str(mined.id)).iterdir())
@@ -123,7 +123,7 @@ def recall(workspace: Workspace, mined: CorrespondenceSet, name: str) -> None:
 def spectrum(real: np.ndarray) -> None:
     """Print how much of the variance of features the first components hold."""
     table = Table("components", "share of the variance")
-    sample = real[learned_from(len(real))]
+    sample = real[rows_to_learn_from(len(real))]
     whole = float(((sample - sample.mean(axis=0)) ** 2).sum())
     for count in (32, 64, 128, 256):
         found = Components.of(sample, count)

@@ -51,7 +51,7 @@ class Components:
         return (vector @ self.axes) * self.scale
 
 
-def learned_from(count: int) -> np.ndarray:
+def rows_to_learn_from(count: int) -> np.ndarray:
     """Return which of so many vectors to learn components from: int64, ascending."""
     return np.sort(np.random.default_rng(SEED).permutation(count)[:LEARNED_FROM])
 

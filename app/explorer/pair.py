@@ -271,7 +271,7 @@ def look(subject: PreviewSubject, asked: Asked, meanwhile: Meanwhile = lambda _:
 def _around(subject: PreviewSubject, asked: Asked) -> list[NeighborImage]:
     """Return the photos that may be shown beside the query, by rank."""
     found = preview.neighbors(subject, asked.image, asked.config.neighbors)
-    return found if asked.beside is None else [preview.beside(subject, asked.image, asked.beside), *found]
+    return found if asked.beside is None else [preview.shown_beside(subject, asked.image, asked.beside), *found]
 
 
 def _counted(

@@ -98,7 +98,7 @@ def neighbors(subject: PreviewSubject, image: Image, k: int) -> list[NeighborIma
     ]
 
 
-def beside(subject: PreviewSubject, image: Image, other: Image) -> NeighborImage:
+def shown_beside(subject: PreviewSubject, image: Image, other: Image) -> NeighborImage:
     """Return a photo to be shown beside another one, as a neighbour of rank 0."""
     photos = _sources(subject).photos
     return NeighborImage(0, other, float(photos.get(image) @ photos.get(other)))

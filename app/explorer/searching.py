@@ -15,7 +15,7 @@ from orl_explorer.db.sets.read import holds, neighbors_of, rois_of
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Features
 from orl_explorer.train.mining.making import Making
-from orl_explorer.train.mining.search import Box, Example, Filters, Found, Hit, feature_of, hits, search
+from orl_explorer.train.mining.search import Example, Filters, FoundRois, Hit, PixelBox, feature_of, hits, search_rois
 from orl_explorer.train.mining.search_index import SetIndex, index_or_making
 from orl_explorer.train.remembered import Remembered
 from orl_explorer.train.settings import Precision
@@ -31,21 +31,21 @@ class Searched:
 
     subject: PreviewSubject
     index: SetIndex
-    found: Found
+    found: FoundRois
 
     def page(self, start: int, count: int) -> list[Hit]:
         """Return some of them."""
         return hits(self.subject.workspace, self.index, self.found, start, count)
 
 
-def features_of(subject: PreviewSubject) -> Features:
+def features_of_set(subject: PreviewSubject) -> Features:
     """Return the features that the set was mined with."""
     return encoder_features(subject.workspace, subject.encoder.id, MineConfig.of(subject.mined).precision)
 
 
 def searched(subject: PreviewSubject, example: Example, filters: Filters, patience: float) -> Searched | Making:
     """Search a set. Return the making of its index if that takes longer than ``patience`` seconds. Raises UserError."""
-    features = features_of(subject)
+    features = features_of_set(subject)
     index = index_or_making(subject.workspace, subject.mined, features, patience)
     if isinstance(index, Making):
         return index
@@ -73,9 +73,9 @@ _FEATURES = Remembered[tuple[Workspace, int, Precision, Example], np.ndarray](RE
 
 
 @lru_cache(maxsize=64)
-def _found(asked: _Asked) -> Found:
+def _found(asked: _Asked) -> FoundRois:
     features = encoder_features(asked.workspace, asked.encoder_id, asked.precision)
-    return search(asked.index, features, asked.vector, asked.filters)
+    return search_rois(asked.index, features, asked.vector, asked.filters)
 
 
 def image_of_path(subject: PreviewSubject, text: str) -> Image | None:
@@ -88,13 +88,15 @@ def image_of_path(subject: PreviewSubject, text: str) -> Image | None:
     return None
 
 
-def rois_in_set(subject: PreviewSubject, image_id: int) -> list[Box]:
+def rois_in_set(subject: PreviewSubject, image_id: int) -> list[PixelBox]:
     """Return the boxes of a photo's RoIs in the set, in rank order."""
     found = rois_of(subject.workspace.store, subject.mined.id, [image_id]).get(image_id)
     return [(x, y, w, h) for x, y, w, h in found.boxes.tolist()] if found else []
 
 
-def pair_of(subject: PreviewSubject, query: Image | None, box: Box, hit_image: Image, hit_box: Box) -> dict[str, str]:
+def pair_of(
+    subject: PreviewSubject, query: Image | None, box: PixelBox, hit_image: Image, hit_box: PixelBox
+) -> dict[str, str]:
     """Return the URL parameters of the Pair page for a RoI that was found.
 
     The photo of the query is on the left, if the set holds it and it is another one: the RoI that was found is in its

@@ -40,7 +40,7 @@ FORGOTTEN = "This picture is not kept any more. Give it again."
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenPicture:
     """A picture. name: in URLs. width, height: as shown, pixels. digest: as ``file_digest`` of its file."""
 
     name: str
@@ -59,7 +59,7 @@ def given_url() -> str:
     return f"{picture_urls().prefix}/given"
 
 
-def keep(data: bytes) -> Given:
+def keep_picture(data: bytes) -> GivenPicture:
     """Keep the content of a picture's file. Raises UnreadableImage with the reason if it is none that can be used."""
     if len(data) > MOST_BYTES:
         raise UnreadableImage(f"larger than {MOST_BYTES >> 20} MB")
@@ -69,7 +69,7 @@ def keep(data: bytes) -> Given:
     return found
 
 
-def keep_file(text: str) -> Given:
+def keep_file(text: str) -> GivenPicture:
     """Keep a copy of a file on the server by its path, as a person typed it. Raises UserError.
 
     Who may add photos may name any file that these may be added from. On a read-only server nobody adds photos, so
@@ -85,14 +85,14 @@ def keep_file(text: str) -> Given:
             raise UserError(f"There is no file {path}.")
         if path.stat().st_size > MOST_BYTES:
             raise UserError(f"Cannot search with {path}: larger than {MOST_BYTES >> 20} MB.")
-        return keep(path.read_bytes())
+        return keep_picture(path.read_bytes())
     except OSError as problem:
         raise UserError(f"Cannot read {path}: {problem.strerror or problem}.") from problem
     except UnreadableImage as problem:
         raise UserError(f"Cannot search with {path}: {problem}.") from problem
 
 
-def find(name: str) -> Given | None:
+def find(name: str) -> GivenPicture | None:
     """Return a kept picture, or None if there is none of this name."""
     try:
         return _read(name)[0]
@@ -108,7 +108,7 @@ def pixels(name: str) -> Image.Image:
         raise UnreadableImage("it is not kept any more") from problem
 
 
-def _read(name: str) -> tuple[Given, Image.Image]:
+def _read(name: str) -> tuple[GivenPicture, Image.Image]:
     if not re.fullmatch(r"[0-9a-f]{32}", name):
         raise MissingPicture("There is no such picture.")
 
@@ -118,7 +118,7 @@ def _read(name: str) -> tuple[Given, Image.Image]:
     return _decoded(name, _cache(workspace().search / "given", read_only()).get(name, missing))
 
 
-def _decoded(name: str, data: bytes) -> tuple[Given, Image.Image]:
+def _decoded(name: str, data: bytes) -> tuple[GivenPicture, Image.Image]:
     with _TURN:  # one at a time: a large picture takes hundreds of megabytes
         kept = _DECODED.get(name)
         if kept is None:
@@ -126,13 +126,13 @@ def _decoded(name: str, data: bytes) -> tuple[Given, Image.Image]:
                 if photo.width * photo.height > MOST_PIXELS or max(photo.width, photo.height) > np.iinfo(np.int16).max:
                     raise UnreadableImage(f"too many pixels ({photo.width} × {photo.height})")
                 image = photo.rgb()
-            kept = Given(name, image.width, image.height, content_digest(data)), image
+            kept = GivenPicture(name, image.width, image.height, content_digest(data)), image
             _DECODED.put(name, kept)
         return kept
 
 
 _TURN = threading.Lock()
-_DECODED: Recent[tuple[Given, Image.Image]] = Recent(DECODED, lambda kept: 3 * kept[0].width * kept[0].height)
+_DECODED: Recent[tuple[GivenPicture, Image.Image]] = Recent(DECODED, lambda kept: 3 * kept[0].width * kept[0].height)
 
 
 @lru_cache(maxsize=1)
@@ -154,7 +154,7 @@ async def take_route(request: Request) -> Response:
                 data += part
                 if len(data) > MOST_BYTES:
                     return PlainTextResponse(f"Cannot search with it: larger than {MOST_BYTES >> 20} MB.", 413)
-            found = await run_in_threadpool(keep, bytes(data))
+            found = await run_in_threadpool(keep_picture, bytes(data))
     except (ClientDisconnect, TimeoutError):
         return PlainTextResponse("The picture did not arrive. Try again.", 400)
     except UnreadableImage as problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from orl_explorer.orl import compact
-from orl_explorer.orl.compact import Components, learned_from, products
+from orl_explorer.orl.compact import Components, products, rows_to_learn_from
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -55,7 +55,7 @@ def test_equal_vectors_have_equal_codes() -> None:
 
 
 def test_what_is_learned_from_is_drawn_by_a_seed() -> None:
-    assert learned_from(5).tolist() == [0, 1, 2, 3, 4]
-    some = learned_from(200_000)
+    assert rows_to_learn_from(5).tolist() == [0, 1, 2, 3, 4]
+    some = rows_to_learn_from(200_000)
     assert (len(some), len(np.unique(some)), some.tolist() == sorted(some)) == (50_000, 50_000, True)
-    assert learned_from(200_000).tolist() == some.tolist()
+    assert rows_to_learn_from(200_000).tolist() == some.tolist()

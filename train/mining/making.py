@@ -12,7 +12,7 @@ from pathlib import Path
 
 from orl_explorer.train.workspace import Workspace
 
-Report = Callable[[int, int], None]  # called with what is done, and its total
+MakingReport = Callable[[int, int], None]  # called with what is done, and its total
 
 
 @dataclass
@@ -33,7 +33,7 @@ _MAKING: dict[Path, Making] = {}
 _LOCK = threading.Lock()
 
 
-def making(folder: Path, total: int, make: Callable[[Report], str | None]) -> Making:
+def making(folder: Path, total: int, make: Callable[[MakingReport], str | None]) -> Making:
     """Return the thread that fills a folder. Start one if there is none, or one has ended without a failure.
 
     make: fills the folder, and returns the sentence of a failure or None.

@@ -26,7 +26,7 @@ from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.db.store import StoreError
 from orl_explorer.orl.measure.quality import object_classes
 from orl_explorer.train.files import replaced_folder
-from orl_explorer.train.mining.making import Making, Report, cache_folder, forget_failure, making
+from orl_explorer.train.mining.making import Making, MakingReport, cache_folder, forget_failure, making
 from orl_explorer.train.workspace import Workspace
 
 Sort = Literal["similarity", "margin", "cycle"]
@@ -85,7 +85,7 @@ def orders_of(workspace: Workspace, mined: CorrespondenceSet) -> PairOrders | No
 
 
 def make_matches(
-    workspace: Workspace, mined: CorrespondenceSet, report: Report = lambda done, total: None
+    workspace: Workspace, mined: CorrespondenceSet, report: MakingReport = lambda done, total: None
 ) -> PairOrders:
     """Compute the orders of a complete set and replace older ones. report: called with photos read, and their total."""
     revision, total = _revision(workspace, mined), mined.pair_count
@@ -157,7 +157,7 @@ def matches_or_making(workspace: Workspace, mined: CorrespondenceSet, patience: 
     if found is not None:
         return found
 
-    def make(report: Report) -> str | None:
+    def make(report: MakingReport) -> str | None:
         try:
             make_matches(workspace, mined, report)
         except (StoreError, OSError) as problem:

@@ -25,11 +25,11 @@ from orl_explorer.orl.pixels import file_digest, read_image
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.features import Features, finite, roi_keys
-from orl_explorer.train.mining.making import Report
-from orl_explorer.train.mining.search_index import SetIndex, index_of, refuse_missing
+from orl_explorer.train.mining.making import MakingReport
+from orl_explorer.train.mining.search_index import SetIndex, index_of_set, refuse_missing
 from orl_explorer.train.workspace import Workspace
 
-Box = tuple[int, int, int, int]  # x, y, w, h in pixels of the photo as shown
+PixelBox = tuple[int, int, int, int]  # x, y, w, h in pixels of the photo as shown
 
 FIRST = 1_000  # RoIs that a search returns at most
 FEW = 65_536  # RoIs of a large set of which all components are compared
@@ -60,12 +60,12 @@ class Example:
 
     name: str
     digest: int
-    box: Box
+    box: PixelBox
     read: Callable[[], PIL.Image.Image] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRois:
     """RoIs that were found, best first. rows: int64 [n], of the index. similarity: float32 [n], cosine."""
 
     rows: np.ndarray
@@ -78,7 +78,7 @@ class Hit:
 
     image: Image
     roi_id: int
-    box: Box
+    box: PixelBox
     similarity: float
     category: str | None
 
@@ -86,7 +86,7 @@ class Hit:
 # The query -------------------------------------------------------------------------------------------------
 
 
-def box_of(asked: Sequence[int] | None, size: tuple[int, int], features: Features) -> Box:
+def box_of(asked: Sequence[int] | None, size: tuple[int, int], features: Features) -> PixelBox:
     """Return the box that is embedded for one of a photo of size width and height; None asks for the whole photo.
 
     It is grown to a cell of the encoder's map, of which a smaller crop would show nothing. Raises UserError if it is
@@ -133,11 +133,11 @@ def search_file(
     path: Path,
     box: Sequence[int] | None,
     filters: Filters,
-    report: Report = lambda done, total: None,
-) -> tuple[list[Hit], Box]:
+    report: MakingReport = lambda done, total: None,
+) -> tuple[list[Hit], PixelBox]:
     """Return the RoIs of a set that are most similar to a box of a photo's file, and the box that was embedded.
 
-    box: x y w h, None for the whole photo. report: see ``index_of``. Raises UserError.
+    box: x y w h, None for the whole photo. report: see ``index_of_set``. Raises UserError.
     """
     encoder = encoder_by_id(workspace.store, mined.encoder_id)
     features = Features(workspace, encoder, precision=MineConfig.of(mined).precision)
@@ -148,15 +148,15 @@ def search_file(
     except (UnreadableImage, OSError) as problem:
         raise UserError(f"Cannot read {path}: {problem}.") from problem
     example = Example(str(path), digest, box_of(box, size, features), partial(read_image, path))
-    index = index_of(workspace, mined, features, report)
-    found = search(index, features, feature_of(features, encoder, example), filters)
+    index = index_of_set(workspace, mined, features, report)
+    found = search_rois(index, features, feature_of(features, encoder, example), filters)
     return hits(workspace, index, found), example.box
 
 
 # Searching -------------------------------------------------------------------------------------------------
 
 
-def search(index: SetIndex, features: Features, vector: np.ndarray, filters: Filters) -> Found:
+def search_rois(index: SetIndex, features: Features, vector: np.ndarray, filters: Filters) -> FoundRois:
     """Return the RoIs of a set that are most similar to a feature, float32 [C], at most ``FIRST``.
 
     Raises UserError if features of the set are not stored.
@@ -178,7 +178,7 @@ def search(index: SetIndex, features: Features, vector: np.ndarray, filters: Fil
         kept = np.sort(np.unique(index.image_of(rows), return_index=True)[1])
         rows, similar = rows[kept], similar[kept]
     count = len(rows) if filters.least is None else int(np.count_nonzero(similar >= np.float32(filters.least)))
-    return Found(rows[: min(count, FIRST)], similar[: min(count, FIRST)])
+    return FoundRois(rows[: min(count, FIRST)], similar[: min(count, FIRST)])
 
 
 def _near(index: SetIndex, vector: np.ndarray, filters: Filters) -> np.ndarray:
@@ -238,7 +238,7 @@ def _largest(values: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.concatenate([above, equal[: count - len(above)]]))
 
 
-def hits(workspace: Workspace, index: SetIndex, found: Found, start: int = 0, count: int = FIRST) -> list[Hit]:
+def hits(workspace: Workspace, index: SetIndex, found: FoundRois, start: int = 0, count: int = FIRST) -> list[Hit]:
     """Return some of the RoIs that were found, with their photos."""
     rows, similar = found.rows[start : start + count], found.similarity[start : start + count]
     ids = index.image_of(rows).tolist()
@@ -255,6 +255,6 @@ def hit_row(hit: Hit) -> tuple[int, str, int, int, int, int, int, float, str | N
     return hit.image.id, hit.image.path, hit.roi_id, *hit.box, round(hit.similarity, 4), hit.category
 
 
-def _as_box(box: np.ndarray) -> Box:
+def _as_box(box: np.ndarray) -> PixelBox:
     x, y, w, h = box.tolist()
     return x, y, w, h

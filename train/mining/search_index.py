@@ -18,12 +18,12 @@ from orl_explorer.db.photos import dataset_by_id, digests_of
 from orl_explorer.db.sets.read import SetRois, set_rois
 from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.db.store import StoreError
-from orl_explorer.orl.compact import HEAD, Components, learned_from
+from orl_explorer.orl.compact import HEAD, Components, rows_to_learn_from
 from orl_explorer.orl.measure.quality import object_classes
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import replaced_folder
 from orl_explorer.train.mining.features import Features, roi_keys
-from orl_explorer.train.mining.making import Making, Report, cache_folder, forget_failure, making
+from orl_explorer.train.mining.making import Making, MakingReport, cache_folder, forget_failure, making
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
@@ -55,11 +55,11 @@ class SetIndex:
         return self.rois.images[np.searchsorted(self.rois.start, rows, "right") - 1]
 
 
-def index_of(
+def index_of_set(
     workspace: Workspace,
     mined: CorrespondenceSet,
     features: Features,
-    report: Report = lambda done, total: None,
+    report: MakingReport = lambda done, total: None,
 ) -> SetIndex:
     """Return the index of a complete set; make it if a large set has none. Raises UserError if features are missing.
 
@@ -76,7 +76,7 @@ def index_or_making(
     if found is not None:
         return found
 
-    def make(report: Report) -> str | None:
+    def make(report: MakingReport) -> str | None:
         try:
             _made(workspace, mined, features, report)
         except UserError as problem:
@@ -90,7 +90,7 @@ def index_or_making(
     return _index_at_hand(workspace, mined) or begun
 
 
-def try_again(workspace: Workspace, mined: CorrespondenceSet) -> None:
+def try_index_again(workspace: Workspace, mined: CorrespondenceSet) -> None:
     """Clear the failure of making the index of a set, to try again."""
     forget_failure(_folder(workspace, mined))
 
@@ -149,14 +149,14 @@ def _categories(workspace: Workspace, rois: SetRois, names: tuple[str, ...]) -> 
     return found
 
 
-def _made(workspace: Workspace, mined: CorrespondenceSet, features: Features, report: Report) -> SetIndex:
+def _made(workspace: Workspace, mined: CorrespondenceSet, features: Features, report: MakingReport) -> SetIndex:
     """Make the index of a large set from its stored features, and replace an older one."""
     revision = _revision(workspace, mined)
     plain = _plain.__wrapped__(workspace, mined.id, mined.dataset_id, revision)  # too large to be kept in memory
     features.rois.refresh()
     refuse_missing(features, plain.keys)
     count, rows = len(plain.keys), features.rois.lazily(plain.keys)
-    components = Components.of(features.rois.scattered(plain.keys[learned_from(count)]))
+    components = Components.of(features.rois.scattered(plain.keys[rows_to_learn_from(count)]))
     folder = _folder(workspace, mined)
     with replaced_folder(folder) as aside:
         arrays = {"keys": plain.keys, "category": plain.category, **vars(plain.rois), **vars(components)}

@@ -28,7 +28,7 @@ NOTHING: ExamplePayload = {
 }
 
 
-def subject_of(place: Place) -> PreviewSubject | None:
+def searched_set(place: Place) -> PreviewSubject | None:
     """Return what is searched: the set on screen, if there is one."""
     if place.dataset is None or place.mined is None:
         return None
@@ -71,7 +71,7 @@ def _open_given() -> None:
 
 
 def _read_path(place: Place, found: Callable[..., None]) -> None:
-    text, subject = st.session_state[PATH], subject_of(place)
+    text, subject = st.session_state[PATH], searched_set(place)
     if not text.strip() or subject is None:
         return
     if (image := image_of_path(subject, text)) is not None:

@@ -16,7 +16,7 @@ from orl_explorer.app.components.bundle import registered
 if TYPE_CHECKING:
     from streamlit.components.v2.bidi_component import ComponentResult
 
-Box = list[int]  # x, y, width, height in pixels of the photo as shown
+ExampleBox = list[int]  # x, y, width, height in pixels of the photo as shown
 
 
 class ExamplePhoto(TypedDict):
@@ -37,9 +37,9 @@ class ExamplePayload(TypedDict):
     """
 
     photo: ExamplePhoto | None
-    box: Box | None
+    box: ExampleBox | None
     whole: bool
-    rois: list[Box]
+    rois: list[ExampleBox]
     can_draw: bool
     send_to: str
     most: int

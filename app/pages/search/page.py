@@ -8,7 +8,7 @@ import streamlit as st
 
 from orl_explorer.app.components.figure import Figure
 from orl_explorer.app.explorer.preview import PreviewSubject
-from orl_explorer.app.explorer.searching import Searched, features_of, pair_of, searched
+from orl_explorer.app.explorer.searching import Searched, features_of_set, pair_of, searched
 from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.pace import told
 from orl_explorer.app.pages.search import ask
@@ -23,7 +23,7 @@ from orl_explorer.db.lost import StateNow, states_now
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.making import Making
 from orl_explorer.train.mining.search import FIRST, Filters, Hit
-from orl_explorer.train.mining.search_index import index_or_making, is_large, try_again
+from orl_explorer.train.mining.search_index import index_or_making, is_large, try_index_again
 from orl_explorer.train.words import plural
 
 PER_PAGE = 48
@@ -38,7 +38,7 @@ def page() -> None:
         start.empty_workspace(place)
         return
     st.title("Search by example", anchor=False)
-    subject = ask.subject_of(place)
+    subject = ask.searched_set(place)
     if subject is None:
         start.unmined(place, place.dataset)
         return
@@ -112,7 +112,7 @@ def _facts(subject: PreviewSubject, query: Query, can_draw: bool) -> None:
     roi = " is a RoI of the set" if query.example.box in query.rois else ""
     st.caption(f"{what} of **{shell.escape(query.photo['name'])}**{roi}, by {shell.escape(subject.encoder.name)}.")
     if query.grown:
-        cell = features_of(subject).reading.stride
+        cell = features_of_set(subject).reading.stride
         st.caption(
             f":material/open_in_full: The box was grown to {w} × {h} pixels: a crop of fewer pixels than a cell of the "
             f"encoder's map, {cell}, shows it nothing."
@@ -125,7 +125,7 @@ def _facts(subject: PreviewSubject, query: Query, can_draw: bool) -> None:
 
 
 def _answer(place: Place, subject: PreviewSubject, query: Query) -> None:
-    making = index_or_making(subject.workspace, subject.mined, features_of(subject), PATIENCE)
+    making = index_or_making(subject.workspace, subject.mined, features_of_set(subject), PATIENCE)
     if isinstance(making, Making):
         _wait(subject)
         return
@@ -155,12 +155,12 @@ def _answer(place: Place, subject: PreviewSubject, query: Query) -> None:
 @st.fragment(run_every=0.7)
 def _wait(subject: PreviewSubject) -> None:
     """Draw the progress of the index; reload the page when it is made."""
-    found = index_or_making(subject.workspace, subject.mined, features_of(subject), 0)
+    found = index_or_making(subject.workspace, subject.mined, features_of_set(subject), 0)
     if not isinstance(found, Making):
         st.rerun()
     elif found.error is not None:
         st.error(shell.escape(found.error))
-        st.button("Try again", on_click=try_again, args=(subject.workspace, subject.mined))
+        st.button("Try again", on_click=try_index_again, args=(subject.workspace, subject.mined))
     else:
         part = "Making the index of this set, once. RoIs"
         text = told(f"search-{subject.mined.id}", part, found.done, found.total)

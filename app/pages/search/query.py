@@ -9,7 +9,7 @@ from functools import partial
 import streamlit as st
 
 from orl_explorer.app.explorer.preview import PreviewSubject
-from orl_explorer.app.explorer.searching import features_of, rois_in_set
+from orl_explorer.app.explorer.searching import features_of_set, rois_in_set
 from orl_explorer.app.pages import shell
 from orl_explorer.app.pages.lost import tell_lost
 from orl_explorer.app.pages.search.example import ExamplePhoto
@@ -19,7 +19,7 @@ from orl_explorer.db.encoders import VECTORS
 from orl_explorer.db.models import Image
 from orl_explorer.db.photos import image_by_id, photo_roots
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.mining.search import Box, Example, box_of
+from orl_explorer.train.mining.search import Example, PixelBox, box_of
 from orl_explorer.train.photos import Photos
 
 
@@ -29,9 +29,9 @@ class Query:
 
     photo: ExamplePhoto
     image: Image | None
-    asked: Box | None
+    asked: PixelBox | None
     example: Example
-    rois: list[Box]
+    rois: list[PixelBox]
 
     @property
     def grown(self) -> bool:
@@ -49,7 +49,7 @@ def query_of(subject: PreviewSubject) -> Query | None:
     return _of_given(subject, name, box) if name else None
 
 
-def _box(text: str) -> Box | None:
+def _box(text: str) -> PixelBox | None:
     found = re.fullmatch(r"(\d{1,5})-(\d{1,5})-(\d{1,5})-(\d{1,5})", text, re.ASCII)
     if found is None:
         return None
@@ -57,7 +57,7 @@ def _box(text: str) -> Box | None:
     return x, y, w, h
 
 
-def _of_image(subject: PreviewSubject, image_id: int, box: Box | None) -> Query:
+def _of_image(subject: PreviewSubject, image_id: int, box: PixelBox | None) -> Query:
     store = subject.workspace.store
     found = image_by_id(store, image_id)
     if found is None or found[1].id not in photo_roots(store, subject.dataset.id):
@@ -67,7 +67,7 @@ def _of_image(subject: PreviewSubject, image_id: int, box: Box | None) -> Query:
     rois = rois_in_set(subject, image_id)
     if box is None and subject.encoder.kind == VECTORS and rois:
         box = rois[0]  # the whole photo has no vector among those of RoIs
-    shown = box_of(box, (image.width or 0, image.height or 0), features_of(subject)) if box not in rois else box
+    shown = box_of(box, (image.width or 0, image.height or 0), features_of_set(subject)) if box not in rois else box
     assert shown is not None
     photos = Photos.of(store, subject.dataset.id)
     example = Example(str(photos.path(image)), image.digest or 0, shown, partial(photos.read, image))
@@ -80,10 +80,10 @@ def _of_image(subject: PreviewSubject, image_id: int, box: Box | None) -> Query:
     return Query(photo, image, box, example, rois)
 
 
-def _of_given(subject: PreviewSubject, name: str, box: Box | None) -> Query:
+def _of_given(subject: PreviewSubject, name: str, box: PixelBox | None) -> Query:
     picture = given.find(name)
     if picture is None:
         raise UserError("The picture of this link is not kept any more. Drop it here again.")
-    shown = box_of(box, (picture.width, picture.height), features_of(subject))
+    shown = box_of(box, (picture.width, picture.height), features_of_set(subject))
     photo = ExamplePhoto(name="your picture", url=picture.url, width=picture.width, height=picture.height)
     return Query(photo, None, box, Example("your picture", picture.digest, shown, partial(given.pixels, name)), [])

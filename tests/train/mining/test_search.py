@@ -25,8 +25,8 @@ from orl_explorer.train.mining import search as searching
 from orl_explorer.train.mining import search_index
 from orl_explorer.train.mining.features import Features, roi_keys
 from orl_explorer.train.mining.making import Making
-from orl_explorer.train.mining.search import Example, Filters, box_of, feature_of, hits, search
-from orl_explorer.train.mining.search_index import SetIndex, drop_index, index_of, index_or_making, try_again
+from orl_explorer.train.mining.search import Example, Filters, box_of, feature_of, hits, search_rois
+from orl_explorer.train.mining.search_index import SetIndex, drop_index, index_of_set, index_or_making, try_index_again
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 PHOTOS, WIDTH, WIDE, INNER = 60, 64, 32, 6
@@ -112,12 +112,12 @@ def test_the_best_are_those_of_a_plain_loop(
     monkeypatch.setattr(searching, "FEW", 120)
     monkeypatch.setattr(search_index, "ALL", 0 if large else 1000)
     features = features_of(workspace, mined)
-    index = index_of(workspace, mined, features)
+    index = index_of_set(workspace, mined, features)
     assert (index.head is not None) == large
     assert len(index.keys) == 270
     for row in (5, 100, 269):
         vector = features.rois.get(index.keys[row : row + 1])[0]
-        found = search(index, features, vector, filters)
+        found = search_rois(index, features, vector, filters)
         sure = 30 if large else 40  # the last of the first forty are those of the codes
         assert found.rows[:sure].tolist() == plainly(index, features, vector, filters, sure)
         assert len(found.rows) == len(plainly(index, features, vector, filters, 40))
@@ -126,8 +126,8 @@ def test_the_best_are_those_of_a_plain_loop(
 
 def test_of_equal_ones_the_first_rows_come_first(workspace: Workspace, mined: CorrespondenceSet) -> None:
     features = features_of(workspace, mined)
-    index = index_of(workspace, mined, features)
-    found = search(index, features, features.rois.get(index.keys[40:41])[0], Filters())
+    index = index_of_set(workspace, mined, features)
+    found = search_rois(index, features, features.rois.get(index.keys[40:41])[0], Filters())
     assert found.rows[:3].tolist() == [5, 40, 41]
     first = hits(workspace, index, found, 0, 2)
     assert [(hit.image.path, hit.box, hit.category) for hit in first] == [
@@ -144,7 +144,7 @@ def test_the_index_is_made_once_and_anew_for_other_annotations(
     monkeypatch.setattr(search_index, "ALL", 0)
     features = features_of(workspace, mined)
     told: list[tuple[int, int]] = []
-    index = index_of(workspace, mined, features, lambda *done: told.append(done))
+    index = index_of_set(workspace, mined, features, lambda *done: told.append(done))
     assert told == [(270, 270)]
     assert (index.head is not None and index.head.dtype == np.int8, index.names) == (True, ("cat", "dog"))
     assert index_or_making(workspace, mined, features, 0) is index
@@ -168,19 +168,19 @@ def test_features_that_were_deleted_are_a_sentence(
     workspace: Workspace, mined: CorrespondenceSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features = features_of(workspace, mined)
-    vector = features.rois.get(index_of(workspace, mined, features).keys[:1])[0]
+    vector = features.rois.get(index_of_set(workspace, mined, features).keys[:1])[0]
     shutil.rmtree(workspace.embeddings)
     without = features_of(workspace, mined)
     sentence = "270 of 270 RoIs of the set have no stored feature any more. `orl embed --rois` computes them again with"
     with pytest.raises(UserError, match=sentence):
-        search(index_of(workspace, mined, without), without, vector, Filters())
+        search_rois(index_of_set(workspace, mined, without), without, vector, Filters())
     monkeypatch.setattr(search_index, "ALL", 0)
     failed = index_or_making(workspace, mined, without, 60)
     assert isinstance(failed, Making)
     assert failed.error is not None
     assert failed.error.startswith(sentence)
     assert index_or_making(workspace, mined, without, 60) is failed  # until somebody asks for another attempt
-    try_again(workspace, mined)
+    try_index_again(workspace, mined)
     assert index_or_making(workspace, mined, without, 60) is not failed
 
 
@@ -222,7 +222,7 @@ def test_a_roi_needs_no_network_and_a_new_box_of_vectors_is_refused(
 ) -> None:
     features, encoder = features_of(workspace, mined), encoder_by_id(workspace.store, mined.encoder_id)
     encoder.kind = VECTORS
-    index = index_of(workspace, mined, features)
+    index = index_of_set(workspace, mined, features)
     known = Example("9.jpg", 9 * DIGEST, (40, 0, 10, 10), lambda: pytest.fail("the photo was read"))
     assert np.array_equal(feature_of(features, encoder, known), features.rois.get(index.keys[40:41])[0])
     with pytest.raises(UserError, match="'e' is imported vectors without a network, so a new box has no vector"):
