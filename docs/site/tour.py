@@ -28,7 +28,8 @@ WIDTH, HEIGHT = 1280, 800  # of the browser
 SHOWN = 1040, 650  # of the picture, without the caption
 BAR = 44
 IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
-LONG, SHORT = 2000, 450  # ms a frame is shown
+LONG, SHORT = 1900, 400  # ms a frame is shown
+WATCHED = 8  # frames of the training at most
 SHARE = "N · pairs per neighbour, share of RoIs"
 MADE = "tuned"  # names of the tour's set and encoder
 EPOCHS = 12
@@ -94,10 +95,13 @@ def tour(page: Page, address: str, mined: str, query: int) -> Iterator[Frame]:
     yield shot(page, "Train: launch stage 3 on exactly these pairs"), LONG
     page.get_by_role("button", name="Launch run").click()
     page.locator(".curves svg, .curves canvas").first.wait_for(timeout=120_000)
-    while not (over := page.get_by_text("done", exact=True).first.is_visible()):
-        page.wait_for_timeout(6000)
-        yield shot(page, "Watch it learn"), SHORT
-    assert over
+    watched = []
+    while not page.get_by_text("done", exact=True).first.is_visible():
+        page.wait_for_timeout(3000)
+        watched.append(shot(page, "Watch it learn"))
+    every = -(-len(watched) // WATCHED)
+    yield from ((frame, SHORT) for frame in watched[::every])
+    page.reload()  # the sidebar counts the new encoder
     settle(page)
     yield shot(page, "Then measure whether it has helped"), LONG
 
