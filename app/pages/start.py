@@ -136,6 +136,15 @@ def _show_first_rois(opened: Workspace, dataset: Dataset) -> None:
     st.html(f'<div class="first-rois">{figures}</div>')
 
 
+def offer_starter(opened: Workspace) -> None:
+    """Draw a button that adds the starter encoder."""
+    if st.button("Add the starter encoder", type="primary"):
+        from orl_explorer.train.encoders.weights import add
+
+        add(opened, "starter", "starter")
+        st.rerun()
+
+
 def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
     """Draw a form that starts stage 2. encoder: name of the encoder that is selected at first."""
     known = {encoder_label(e): e.name for e in encoders(opened.store)}
@@ -144,11 +153,7 @@ def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
             "No encoder yet. Add the starter encoder, which is small, needs no download and was trained "
             "**with labels** (ImageNet). Or train one without labels on the *Train* page."
         )
-        if st.button("Add the starter encoder", type="primary"):
-            from orl_explorer.train.encoders.weights import add
-
-            add(opened, "starter", "starter")
-            st.rerun()
+        offer_starter(opened)
         return
     with st.form("mine", border=False):
         first = next((n for n, known_name in enumerate(known.values()) if known_name == encoder), 0)

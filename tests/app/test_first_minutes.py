@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from orl_explorer.app.explorer.glossary import TERMS
@@ -11,6 +13,7 @@ from orl_explorer.db.encoders import add_encoder, encoder_named
 from orl_explorer.db.models import Encoder
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.sets.read import find_set
+from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import words
@@ -56,3 +59,15 @@ def test_every_page_says_how_far_the_work_has_come(here: Workspace, show: Show) 
 def test_words_are_explained_in_one_line_each() -> None:
     assert all(len(text) <= 120 and text.endswith(".") for text in TERMS.values())
     assert {"RoI", "pair", "margin", "correspondence set", "encoder"} <= TERMS.keys()
+
+
+def test_empty_views_of_the_page_train_offer_what_to_do(nowhere: Workspace, scenes: Path, show: Show) -> None:
+    ingest(nowhere, scenes)
+    for view in ("watch", "runs", "lineage"):
+        at = show("train", view=view)
+        next(b for b in at.button if b.label == "Launch a run").click().run()
+        assert at.query_params["view"] == "launch", view
+    at = show("train", view="launch", stage="evaluate")
+    next(b for b in at.button if b.label == "Add the starter encoder").click().run()
+    assert not at.exception
+    assert encoder_named(nowhere.store, "starter").supervised

@@ -84,6 +84,17 @@ def _with_set(opened: Workspace, made: CorrespondenceSet) -> None:
                     )
 
 
+def launch_button() -> None:
+    """Draw a button that opens the form of a new run: where nothing has run yet."""
+    if not shell.read_only():
+        st.button("Launch a run", icon=":material/rocket_launch:", type="primary", on_click=_to_form)
+
+
+def _to_form() -> None:
+    """Callback: open the form of a new run."""
+    st.query_params["view"] = "launch"
+
+
 def go_with_set(page: str, data: str, set: str) -> None:
     """Callback: select a set and request another page. ``gone`` opens it when the pickers have the selection."""
     st.session_state["data"], st.session_state["set"], st.session_state["go"] = data, set, page

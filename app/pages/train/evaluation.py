@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from orl_explorer.app.explorer.paths import allowed_path
-from orl_explorer.app.pages import forms, shell
+from orl_explorer.app.pages import forms, shell, start
 from orl_explorer.app.pages.train import placed
 from orl_explorer.db.encoders import encoder_named, encoders_with_weights
 from orl_explorer.db.photos import datasets
@@ -22,7 +22,8 @@ def evaluation_form(opened: Workspace) -> None:
     """Draw the form."""
     known = {shell.encoder_label(row): row.name for row in reversed(encoders_with_weights(opened.store))}
     if not known:
-        st.info("No encoder with weights yet. Add one on the Explore page, or train one.", icon=":material/info:")
+        st.info("No encoder with weights yet. Add the starter, or train one.", icon=":material/info:")
+        start.offer_starter(opened)
         return
     name = forms.choice_in_url("Protocol", "protocol", {name: protocol.title for name, protocol in PROTOCOLS.items()})
     protocol = PROTOCOLS[name]

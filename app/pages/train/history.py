@@ -9,7 +9,7 @@ import streamlit as st
 
 from orl_explorer.app.explorer.charts import duration, setting_differences
 from orl_explorer.app.pages.shell import share_done
-from orl_explorer.app.pages.train import curves, monitor
+from orl_explorer.app.pages.train import afterwards, curves, monitor
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import LIVE, runs, waits_for_worker
 from orl_explorer.train.jobs.kinds import KINDS, run_described, subject_of
@@ -27,6 +27,7 @@ def panel(opened: Workspace) -> None:
     every = runs(opened.store)
     if not every:
         st.info("No runs yet. Launch one to see it here.", icon=":material/history:")
+        afterwards.launch_button()
         return
     live = any(run.status in LIVE for run in every)
     st.fragment(_table, run_every=3.0 if live else None)(opened)

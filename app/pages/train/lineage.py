@@ -28,6 +28,7 @@ def panel(place: Place) -> None:
     known, every, mined = encoders(opened.store), runs(opened.store), sets(opened.store, complete_only=False)
     if not known and not every:
         st.info("No encoders or runs yet. Add an encoder, or train one.", icon=":material/account_tree:")
+        afterwards.launch_button()
         return
     nodes = nodes_of(known, every, mined)
     edges = edges_of(known, every, mined)

@@ -32,6 +32,7 @@ def panel(opened: Workspace) -> None:
     run = asked_run(opened)
     if run is None:
         st.info("No runs yet. Launch one to see its curves here.", icon=":material/show_chart:")
+        afterwards.launch_button()
         return
     live = run.status in LIVE
     st.fragment(_live, run_every=2.0 if live else None)(opened, run.id, live)
