@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from orl_explorer.app.api.told import warn_of_lost
 from orl_explorer.app.bars import Bars, notebook_console, progress_bars
@@ -18,6 +19,9 @@ from orl_explorer.train import workspace as folder
 from orl_explorer.train.formats import SetFormat
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import Precision
+
+if TYPE_CHECKING:
+    from orl_explorer.app.share.choice import Pictures
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class WorkspaceFiles:
         Args:
             correspondence_set: A complete correspondence set.
             form: Format, as in ``orl export --format``: ``reference``, ``parquet``, ``csv``, ``coco``, ``verdicts``,
-                ``tags`` or ``settings``.
+                ``tags``, ``settings`` or ``archive``.
             to: File to write. For ``reference``: folder to write three files to.
         """
         from orl_explorer.train.interchange.exports import export
@@ -114,6 +118,63 @@ class WorkspaceFiles:
         whose = self._dataset(dataset)
         with self._progress() as progress:
             return import_vectors(self.inner, paths, whose, encoder, supervised=supervised, progress=progress).encoder
+
+    def import_archive(
+        self, file: str | Path, dataset: Dataset | str | None = None, name: str = "", *, leave_out: bool = False
+    ) -> CorrespondenceSet:
+        """Import a set that was mined elsewhere, from the archive that ``export`` writes. Return the set.
+
+        Photos are found by the digests of their files. A warning counts those that are left out.
+
+        Args:
+            file: Archive.
+            dataset: Dataset with its photos. Default: that of the name in the archive.
+            name: Name of the new set. Default: that in the archive.
+            leave_out: Whether to import the rest if photos are missing or have another content here.
+        """
+        from orl_explorer.train.interchange.archive_files import read_archive
+        from orl_explorer.train.interchange.import_archive import import_archive, lost_in_words
+        from orl_explorer.train.jobs.once import until_done
+
+        archive = read_archive(Path(file))
+        whose = self._dataset(archive.manifest["dataset"] if dataset is None else dataset)
+        with self._progress() as progress:
+            found = import_archive(self.inner, archive, whose, name, leave_out=leave_out, progress=progress)
+            made = until_done(self.inner, found.run, progress)
+        for line in lost_in_words(found.matched):
+            warnings.warn(line, stacklevel=2)
+        return complete_set_named(self.inner.store, made.name)
+
+    def share(
+        self,
+        correspondence_set: CorrespondenceSet | str,
+        to: str | Path,
+        *,
+        photos: int | None = None,
+        selection: str | None = None,
+        pictures: Pictures = "thumbnails",
+        only_chosen: bool = False,
+        verdicts: bool = False,
+    ) -> Path:
+        """Write a set as a folder that opens in any browser, from disk, without a server or a network. Return its path.
+
+        Args:
+            correspondence_set: A complete correspondence set.
+            to: Folder to write. It must not exist, or be empty. Open its ``index.html``.
+            photos: Number of query photos, the first by name. Default: all, up to 5000.
+            selection: Name of a selection. Only its photos are query photos.
+            pictures: ``thumbnails``: photos of at most 640 pixels. ``full``: photos in their own size too.
+            only_chosen: Whether to leave out neighbours that are not query photos themselves, with their pairs.
+            verdicts: Whether to include verdicts on pairs, without the names of people.
+        """
+        from orl_explorer.app.share.choice import ShareRequest, choose
+        from orl_explorer.app.share.folder import refuse_folder, write_folder
+
+        refuse_folder(Path(to))
+        asked = ShareRequest(photos, selection, pictures, only_chosen, verdicts)
+        with self._progress() as progress:
+            write_folder(choose(self.inner, self._set(correspondence_set).name, asked), Path(to), progress)
+        return Path(to)
 
     def close(self) -> None:
         """Close the workspace. A ``with`` block closes it too."""

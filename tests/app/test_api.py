@@ -112,6 +112,21 @@ def test_encoders_are_named_after_their_source(place: orl.Workspace) -> None:
     assert repr(place.add_encoder("random:resnet18")) == "Encoder(id=2, kind='imported', name='random-resnet18')"
 
 
+def test_a_set_goes_to_another_workspace_as_an_archive_and_to_a_folder(
+    place: orl.Workspace, scenes: Path, tmp_path: Path
+) -> None:
+    file = place.export("demo-starter", "archive", tmp_path / "set.zip")
+    with orl.open_workspace(tmp_path / "other", bars=False) as other:
+        there = other.ingest(scenes, "elsewhere")
+        made = other.import_archive(file, there)
+        columns = ["query_path", "key_path", "similarity"]
+        pd.testing.assert_frame_equal(other.pairs(made)[columns], place.pairs("demo-starter")[columns])
+    shared = place.share("demo-starter", tmp_path / "shared", photos=3)
+    assert (shared / "index.html").is_file()
+    with pytest.raises(orl.UserError, match="not empty"):
+        place.share("demo-starter", shared)
+
+
 def test_pairs_are_those_of_the_parquet_export(place: orl.Workspace, tmp_path: Path) -> None:
     file = place.export("demo-starter", "parquet", tmp_path / "pairs.parquet")
     exported = pyarrow.parquet.read_table(file).to_pandas()

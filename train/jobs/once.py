@@ -91,6 +91,11 @@ def done(workspace: Workspace, job: Job, progress: Progress | None = None, *, ex
         run = launcher.resume(workspace, run.id)
     if waits_for_worker(run):
         progress.log(f"Run {run.id} waits for a worker. Start: {launcher.worker_line(workspace, run)}")
+    return until_done(workspace, run, progress)
+
+
+def until_done(workspace: Workspace, run: Run, progress: Progress) -> Run:
+    """Follow a run to its end. Raises UserError if it does not end well."""
     ended = _followed(workspace, run, progress)
     if ended.status != "done":
         raise UserError(
