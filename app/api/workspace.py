@@ -85,18 +85,18 @@ class Workspace(WorkspaceTables):
 
         Args:
             source: ``starter``, ``torchvision:resnet50``, ``timm:NAME``, ``timm-local:FOLDER``, ``hf:FOLDER``,
-                ``random:resnet50``, or the path of a checkpoint.
+                ``random:resnet50``, the path of a checkpoint, ``run:ID`` for the newest checkpoint of a training, or
+                ``run:ID@EPOCH`` for an epoch that it kept (``keep_every``).
             name: Name of the encoder. Default: a name made from the source, such as ``torchvision-resnet50``.
             architecture: Architecture of the checkpoint, such as ``timm:vit_small_patch16_224``. Default: detected.
             part: Network to read from a checkpoint that holds several, such as ``teacher``.
             **choices: How photos are read with it: ``layer``, ``photo_size``, ``crop_size``, ``pooling`` (``mean``,
                 ``class`` or ``head``), ``learned_from``. An encoder keeps them.
         """
-        from orl_explorer.train.encoders.weights import add, default_name
+        from orl_explorer.train.training.early import add_any
 
-        own = name or default_name(str(source))
         with self._progress() as progress:
-            return add(self.inner, str(source), own, architecture, progress.log, part, choices_of(choices))
+            return add_any(self.inner, str(source), name or "", architecture, progress.log, part, choices_of(choices))
 
     def pretrain(
         self,

@@ -46,7 +46,8 @@ _Source = Annotated[
     str,
     typer.Argument(
         help="starter, torchvision:NAME, timm:NAME, timm-local:FOLDER, hf:FOLDER (of transformers), random:NAME or "
-        "random:timm:NAME, or a checkpoint file."
+        "random:timm:NAME, a checkpoint file, or run:ID for the newest checkpoint of a training (run:ID@EPOCH for an "
+        "epoch that it kept)."
     ),
 ]
 _Name = Annotated[str | None, typer.Option(help="Name of the encoder. Default: a name made from SOURCE.")]
@@ -109,18 +110,20 @@ def add_encoder_command(
     learned_from: _LearnedFrom = None,
     workspace: Where = None,
 ) -> None:
-    """Add an encoder: the starter, weights of torchvision, timm or transformers, random weights, or a checkpoint.
+    """Add an encoder: the starter, weights of torchvision, timm or transformers, random ones, a checkpoint, or a run's.
 
     Features depend on the options --layer, --size, --crop-size and --pooling. An encoder keeps them.
     """
-    from orl_explorer.train.encoders.weights import add, default_name
+    from orl_explorer.train.training.early import add_any
 
     def tell(line: str) -> None:
         out.print(line)
 
     choices = Choices(layer, size, crop_size, pooling, learned_from)
-    row = add(open_workspace(workspace), source, name or default_name(source), architecture, tell, part, choices)
+    row = add_any(open_workspace(workspace), source, name or "", architecture, tell, part, choices)
     trained = "supervised (ImageNet labels)" if row.supervised else "self-supervised, according to its file"
+    if row.run_id is not None:
+        trained = f"of {row.source}"
     if row.reading is not None:
         trained = LEARNED[row.learned_from]
     if source.startswith("random:"):

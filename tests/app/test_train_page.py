@@ -321,3 +321,17 @@ def test_the_bell_of_every_page_hears_of_runs_that_end(here: Workspace) -> None:
     assert component(at) == {"live": 1, "ended": []}
     update_run(here.store, run, status="failed")
     assert component(at.run()) == {"live": 0, "ended": [{"id": run, "said": f"Run {run}, slow: failed"}]}
+
+
+def test_the_encoder_of_a_checkpoint_can_be_used_before_the_end(here: Workspace, show: Show) -> None:
+    run = trained(here, "early", "failed")
+    labels = [b.label for b in show("train", run=str(run)).button]
+    assert "Resume run" in labels
+    assert "Use encoder now" not in labels
+    folder = here.run_folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "checkpoint-000000002.pt").write_bytes(b"torn")
+    at = show("train", run=str(run))
+    next(b for b in at.button if b.label == "Use encoder now").click().run()
+    assert not at.exception
+    assert "has no checkpoint that can be read" in at.toast[0].value

@@ -86,6 +86,7 @@ COMMON = {
     "precision": "auto",
     "seed": 0,
     "checkpoint_every": 10,
+    "keep_every": 0,
     "knn_every": 10,
     "workers": 4,
 }
@@ -277,7 +278,7 @@ def test_every_setting_of_training_stands_under_a_heading_of_the_form(method: st
     optimiser += ["accumulate", "precision"]
     assert groups["Optimiser"] == optimiser
     assert groups["Networks"][:2] == ["hidden", "projection"]
-    assert groups["Machine and checks"] == ["seed", "workers", "checkpoint_every", "knn_every"]
+    assert groups["Machine and checks"] == ["seed", "workers", "checkpoint_every", "keep_every", "knn_every"]
 
 
 @pytest.mark.parametrize(

@@ -48,14 +48,20 @@ def add(
     """Add an encoder under a name. source: as of ``weights_from``.
 
     architecture: of the file; by default the declared or detected one. tell: called with a report of the tensors.
-    part: name of the network to read from a file that holds several. choices: of how it is read. Raises UserError if
-    the source is unknown, cannot
-    be downloaded, or holds no known backbone. No file is left if the encoder is not added.
+    part: name of the network to read from a file that holds several. choices: of how it is read. No file is left if
+    the encoder is not added. Raises UserError if the source is unknown, cannot be downloaded, or holds no backbone.
     """
-    path = workspace.encoders / f"{file_name(name)}.pt"
+    file_name(name)  # refuse an invalid name before anything is read
     weights = weights_from(source, architecture, tell, part, choices)
-    kind = "starter" if source == "starter" else "imported"
-    row = described(workspace, weights, path, name=name, kind=kind, source=source)
+    return keep_weights(workspace, weights, name, "starter" if source == "starter" else "imported", source)
+
+
+def keep_weights(
+    workspace: Workspace, weights: Weights, name: str, kind: str, source: str, run_id: int | None = None
+) -> EncoderRow:
+    """Save weights as an encoder of a workspace, or return the one that has them under this name. Raises StoreError."""
+    path = workspace.encoders / f"{file_name(name)}.pt"
+    row = described(workspace, weights, path, name=name, kind=kind, source=source, run_id=run_id)
     if find_encoder(workspace.store, name) is not None:
         return add_encoder(workspace.store, row)
     save_weights(weights, path)

@@ -15,7 +15,7 @@ from orl_explorer.train.workspace import Workspace
 
 COLUMNS = ("dataset_id", "encoder_id", "correspondence_set_id")  # of a run's row: the rows it works on
 # Settings that change the speed of a run and its progress reports, but not its result.
-ASIDE = frozenset(("workers", "checkpoint_every", "knn_every"))
+ASIDE = frozenset(("workers", "checkpoint_every", "keep_every", "knn_every"))
 
 Saw = Callable[[Run], bool]
 Made = Literal["encoder", "set", "evaluation", "map"]

@@ -106,6 +106,12 @@ class TrainConfig(Settings):
         group=MACHINE,
     )
     checkpoint_every: int = setting(10, ge=1, help="Epochs between checkpoints", group=MACHINE)
+    keep_every: int = setting(
+        0,
+        ge=0,
+        help="Epochs between encoders that are kept, each in a file of its own, to use or measure them later. 0: none",
+        group=MACHINE,
+    )
     knn_every: int = setting(
         10,
         ge=0,

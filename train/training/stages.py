@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.multicrop import MultiCropBYOL
 from orl_explorer.orl.orl_loss import ORL
 from orl_explorer.orl.pixels import CHANGED
-from orl_explorer.orl.reading import Reading
 from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.orl.trainable import by_mean
 from orl_explorer.train.encoders import weights
@@ -44,6 +42,7 @@ from orl_explorer.train.training.config import (
 from orl_explorer.train.training.data import ImageViews, RoiViews
 from orl_explorer.train.training.distributed import Processes, joined_processes
 from orl_explorer.train.training.engine import Check, fit
+from orl_explorer.train.training.milestones import Milestones, learned_weights
 from orl_explorer.train.training.monitors import FeatureCheck, Probes
 from orl_explorer.train.training.start_from import refuse_unfit, saw_labels, start_encoder
 from orl_explorer.train.training.trained_on import FILE, Correspondences, correspondences, photos_alone
@@ -70,13 +69,14 @@ def pretrain(
             f"Stage 1 ({config.title}) on {len(found.files)} photos of '{dataset.name}': {config.backbone}, "
             f"seed {config.seed}."
         )
-        method = _build(workspace, config, progress)
+        method = started_method(workspace, config, progress)
         on_gpu = processes.device.type == "cuda"
         data = ImageViews(found.files, method.views(config.image_size), config.seed, changed=not on_gpu)
         if processes.first:
             _record(folder, config, processes, {"dataset": dataset.name, "photos": len(found.files)})
         checks: list[Check] = [
             FeatureCheck(workspace, dataset.id, config, progress),
+            Milestones(folder, config, saw_labels(workspace, config, None)),
             Probes(workspace, _newest_set(workspace, dataset), config, run_id, progress),
         ]
         fit(method, data, config, folder, progress, processes, checks)
@@ -106,7 +106,7 @@ def train(
             f"Stage 3 (ORL) on the set '{mined.name}': {len(found.queries)} of {mined.image_count} photos have "
             f"pairs, {len(found.pairs)} pairs in all; {config.backbone}, seed {config.seed}."
         )
-        method = _build(workspace, config, progress)
+        method = started_method(workspace, config, progress)
         on_gpu = processes.device.type == "cuda"
         data = RoiViews(found, method.views(config.image_size), config, changed=not on_gpu)
         if processes.first:
@@ -114,6 +114,7 @@ def train(
             _record(folder, config, processes, described | {"pairs_sha256": found.digest()})
         checks: list[Check] = [
             FeatureCheck(workspace, dataset.id, config, progress),
+            Milestones(folder, config, saw_labels(workspace, config, mined)),
             Probes(workspace, mined, config, run_id, progress),
         ]
         fit(method, data, config, folder, progress, processes, checks)
@@ -152,7 +153,8 @@ def _newest_set(workspace: Workspace, dataset: Dataset) -> CorrespondenceSet | N
     return next((mined for mined in sets(workspace.store) if mined.dataset_id == dataset.id), None)
 
 
-def _build(workspace: Workspace, config: TrainConfig, progress: Progress) -> Method:
+def started_method(workspace: Workspace, config: TrainConfig, progress: Progress) -> Method:
+    """Return the method of a run with the weights that it starts from. Raises UserError."""
     torch.manual_seed(config.seed)
     try:
         method = build_method(config)
@@ -198,15 +200,6 @@ def _read_as(method: Method, given: weights.Weights, progress: Progress) -> None
         backbone.reading = by_mean(reading)
     if not read or reading.pooling != "mean":
         progress.log("The new encoder is read in the default way: its feature is the mean of the last map.")
-
-
-def _reading(method: Method, supervised: bool) -> Reading | None:
-    """Return how the trained encoder is read; None: in the default way."""
-    if not isinstance(method.backbone, Dense):
-        return None
-    reading = method.backbone.reading
-    learned = "labels" if supervised else "nothing" if reading.learned_from == "labels" else reading.learned_from
-    return replace(reading, learned_from=learned)
 
 
 def _photos(workspace: Workspace, dataset: Dataset, progress: Progress) -> Correspondences:
@@ -273,13 +266,7 @@ def _register(workspace: Workspace, method: Method, name: str, kind: str, run_id
 
     Raises UserError if they are not finite: the loss of the last step, before its update, may have been.
     """
-    learned = weights.Weights(
-        method.architecture,
-        {k: v.cpu() for k, v in library_network(method.backbone).state_dict().items()},
-        {k: v.cpu() for k, v in method.projector.state_dict().items()},
-        supervised,
-        _reading(method, supervised),
-    )
+    learned = learned_weights(method, supervised)
     for tensor, value in {**learned.backbone, **(learned.projector or {})}.items():
         if not torch.isfinite(value).all():
             raise UserError(

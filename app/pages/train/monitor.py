@@ -193,6 +193,26 @@ def _actions(opened: Workspace, run: Run) -> None:
         elif run.status != "done":
             st.button("Resume run", icon=":material/resume:", on_click=attempt, args=(launcher.resume, opened, run.id))
             st.caption("Continues from the saved progress.")
+        _use_now(opened, run)
+
+
+def _use_now(opened: Workspace, run: Run) -> None:
+    """Draw a button that adds the encoder of the newest checkpoint, if there is one."""
+    if not trains(run) or run.status == "done" or not any(opened.run_folder(run.id).glob("checkpoint-*.pt")):
+        return
+    text = "Adds the encoder of the newest checkpoint, to mine with it or to measure it. The run is not touched."
+    st.button("Use encoder now", icon=":material/output:", help=text, on_click=_add_now, args=(opened, run.id))
+
+
+def _add_now(opened: Workspace, run_id: int) -> None:
+    """Callback: add the encoder, and say its name."""
+    from orl_explorer.train.training.early import add_of_run
+
+    def add() -> None:
+        row = add_of_run(opened, run_id)
+        st.toast(f"Added the encoder {escape(row.name)}.", icon=":material/check:", duration="long")
+
+    attempt(add)
 
 
 def patience(run: Run, clock: float) -> float:
