@@ -194,7 +194,8 @@ def test_rows_of_a_set_have_no_foreign_keys_also_in_a_store_of_an_older_version(
     key = "ALTER TABLE pair ADD CONSTRAINT fk_pair_key_roi_id_roi FOREIGN KEY (key_roi_id) REFERENCES roi (id)"
     with store.engine.begin() as connection:
         connection.exec_driver_sql(key)
-        connection.exec_driver_sql("ALTER TABLE encoder DROP COLUMN reading")  # which a later revision added
+        for column in ("encoder DROP COLUMN reading", "run DROP COLUMN note", "run DROP COLUMN tags"):
+            connection.exec_driver_sql(f"ALTER TABLE {column}")  # which later revisions added
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0013'")
     store.close()
     store = open_store(url)

@@ -36,6 +36,7 @@ from orl_explorer.train.jobs.launcher import (
 )
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.pools import HelperLost
+from orl_explorer.train.run_folders import new_folder
 from orl_explorer.train.training.config import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace
 from tests.named import launch_mine, launch_pretrain, launch_train, pretrain
@@ -240,6 +241,7 @@ def test_a_helper_that_is_lost_after_a_stop_was_asked_for_is_part_of_the_stop(
 
 def test_a_run_that_fails_keeps_one_sentence_and_exits_with_2(place: Workspace, tiny_byol: BYOLConfig) -> None:
     run = add_run(place.store, Run(kind="train", name="x", params={"correspondence": "gone", "config": {}}))
+    new_folder(place, run.id)
     ended = subprocess.run(worker_command(place, run.id), capture_output=True, text=True, check=False)
     failed = run_by_id(place.store, run.id)
     assert ended.returncode == 2
