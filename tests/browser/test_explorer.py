@@ -31,7 +31,11 @@ PAGES = {  # and what is there when it is drawn
     "train?view=runs": "[data-testid=stDataFrame]",
     "train?view=lineage": ".lineage .node",
     "train?view=results": ".stCode",
-    "duplicates": ".stSlider",
+    "train?run=1&show=origin": ".stCode",
+    "oddities": ".stSlider",
+    "oddities?part=hubs": ".tile",
+    "judge": ".judged, img",
+    "search?q=3": ".hit, img",
     "ingest": "h1",
 }
 SHARED = {"photos": ".tile", "matches": ".match", "pair&q=2": ".stage-svg .link", "set": ".about"}
@@ -184,7 +188,7 @@ def test_no_page_has_a_serious_finding_or_is_wider_than_a_phone(
         page.set_viewport_size({"width": 1280, "height": 900})
         page.emulate_media(color_scheme="dark" if number % 2 else "light")
         go(page, f"{site[0]}/{name}")
-        page.locator(drawn).first.wait_for(timeout=60_000)
+        page.locator(drawn).filter(visible=True).first.wait_for(timeout=60_000)
         page.locator(IDLE).wait_for(timeout=60_000)
         found[name] = findings(page)
         for width in (640, 390):

@@ -34,7 +34,7 @@ def panel(opened: Workspace, run: Run) -> None:
     """Draw the command, inputs, result and attempts of a run."""
     if words := command_of(run):
         st.caption("The command that starts the same run again")
-        st.code(shlex.join(words), language="sh", wrap_lines=True)
+        st.code(shlex.join(words), language=None, wrap_lines=True)
     kept = provenance(opened.run_folder(run.id))
     if not kept:
         waits = run.started_at is None
