@@ -61,7 +61,7 @@ export class ResultsGrid extends Drawn {
   card(roi) {
     const { id, rank, name, crop, large, similarity, category, lost } = roi;
     const cosine = similarity.toFixed(3);
-    const facts = [`cosine ${cosine}`, category, LOST[lost]].filter(Boolean);
+    const facts = [rank, cosine, category, LOST[lost]].filter(Boolean); // as they are read on the card
     const open = el(
       "button",
       {
@@ -70,7 +70,7 @@ export class ResultsGrid extends Drawn {
         tabindex: "-1",
         "data-id": id,
         title: "Open as a pair (Enter)",
-        "aria-label": `${rank}: ${name}, ${facts.join(", ")}`,
+        "aria-label": `${facts.join(" ")} ${name}: rank, cosine and name`,
         onclick: () => this.send("open", numbered({ id })),
       },
       el(
@@ -83,10 +83,14 @@ export class ResultsGrid extends Drawn {
         "span",
         { class: "facts" },
         el("span", { class: "rank", text: rank }),
+        " ",
         el("span", { class: "cosine", text: cosine, title: "Cosine similarity to the box that is searched with" }),
+        " ",
         category && el("span", { class: "badge", text: category, title: "Annotated object that the RoI covers" }),
+        " ",
         lost && el("span", { class: "badge lost", text: LOST[lost] }),
       ),
+      " ",
       el("span", { class: "name", text: name, title: name }),
     );
     const again = "Search with this RoI (S)";
