@@ -23,10 +23,9 @@ from orl_explorer.db.photos import dataset_by_id, marks_of
 from orl_explorer.db.sets.pairs import RANK_BITS, PairBlock, marked_pairs, pair_blocks
 from orl_explorer.db.sets.read import rois_of
 from orl_explorer.db.sets.whole import annotated_objects
-from orl_explorer.db.store import StoreError
 from orl_explorer.orl.measure.quality import object_classes
 from orl_explorer.train.files import replaced_folder
-from orl_explorer.train.mining.making import Making, MakingReport, cache_folder, forget_failure, making
+from orl_explorer.train.mining.making import Making, MakingReport, SetFiles, forget_failure, found_or_making
 from orl_explorer.train.workspace import Workspace
 
 Sort = Literal["similarity", "margin", "cycle"]
@@ -80,15 +79,16 @@ class PairOrders:
 
 def orders_of(workspace: Workspace, mined: CorrespondenceSet) -> PairOrders | None:
     """Return the orders of a complete set, or None if there are none for the current annotations."""
-    folder, revision = _folder(workspace, mined), _revision(workspace, mined)
-    return _opened(folder, revision) if _made(folder) == (_of_set(workspace, mined), revision) else None
+    files = _files(workspace, mined)
+    folder = files.folder
+    return _opened(folder, files.revision) if files.are_in(folder) else None
 
 
 def make_matches(
     workspace: Workspace, mined: CorrespondenceSet, report: MakingReport = lambda done, total: None
 ) -> PairOrders:
     """Compute the orders of a complete set and replace older ones. report: called with photos read, and their total."""
-    revision, total = _revision(workspace, mined), mined.pair_count
+    files, total = _files(workspace, mined), mined.pair_count
     names = tuple(sorted(dataset_by_id(workspace.store, mined.dataset_id).categories or {}))
     arrays: dict[str, np.ndarray] = {
         "keys": np.empty(total, np.int64),
@@ -111,16 +111,15 @@ def make_matches(
         at, photos = here.stop, photos + len(block.image_ids)
         report(photos, mined.image_count)
     arrays["photos"] = np.unique(arrays["photos"], return_inverse=True)[1].astype(np.uint32)
-    folder = _folder(workspace, mined)
+    folder = files.folder
     with replaced_folder(folder) as aside:
         for name, values in arrays.items():
             np.save(aside / f"{name}.npy", values)
         for sort in SORTS:
             rows = _ascending(sort, arrays["similarity"], arrays["margin"], arrays["cycle"])
             np.save(aside / f"by_{sort}.npy", rows.astype(np.uint32))
-        header = {"set": _of_set(workspace, mined), "revision": revision, "names": names}
-        (aside / HEADER).write_text(json.dumps(header))
-    return _opened(folder, revision)
+        files.describe(aside, names)
+    return _opened(folder, files.revision)
 
 
 def drop_matches(workspace: Workspace, set_id: int) -> None:
@@ -153,54 +152,27 @@ def position_of(found: PairOrders, rows: np.ndarray, order: MatchOrder, similari
 
 def matches_or_making(workspace: Workspace, mined: CorrespondenceSet, patience: float) -> PairOrders | Making:
     """Return the orders of a set. If there are none, start a thread to make them and wait ``patience`` seconds."""
-    found = orders_of(workspace, mined)
-    if found is not None:
-        return found
-
-    def make(report: MakingReport) -> str | None:
-        try:
-            make_matches(workspace, mined, report)
-        except (StoreError, OSError) as problem:
-            return f"Cannot write the orders of the pairs: {problem}"
-        return None
-
-    begun = making(_folder(workspace, mined), mined.image_count, make)
-    begun.thread.join(patience)
-    return orders_of(workspace, mined) or begun
+    return found_or_making(
+        lambda: orders_of(workspace, mined),
+        _files(workspace, mined).folder,
+        mined.image_count,
+        lambda report: make_matches(workspace, mined, report),
+        "the orders of the pairs",
+        patience,
+    )
 
 
 def try_again(workspace: Workspace, mined: CorrespondenceSet) -> None:
     """Clear the failure of making the orders of a set, to try again."""
-    forget_failure(_folder(workspace, mined))
+    forget_failure(_files(workspace, mined).folder)
 
 
 # Inside --------------------------------------------------------------------------------------------------
 
 
-def _folder(workspace: Workspace, mined: CorrespondenceSet) -> Path:
-    """Return the folder of a set's orders."""
-    kept = workspace.orders / str(mined.id)
-    made = _made(kept) == (_of_set(workspace, mined), _revision(workspace, mined))
-    return cache_folder(workspace, kept, usable=made)
-
-
-def _of_set(workspace: Workspace, mined: CorrespondenceSet) -> str:
-    """Return the format of the files, the identity of the set that orders belong to, and its number of pairs."""
-    return f"{FORMAT} {workspace.store.which(mined)} {mined.pair_count}"
-
-
-def _revision(workspace: Workspace, mined: CorrespondenceSet) -> int:
-    """Return the revision of the annotations, which the categories depend on, or -1 without annotations."""
-    dataset = dataset_by_id(workspace.store, mined.dataset_id)
-    return dataset.revision if dataset.annotation_count else -1
-
-
-def _made(folder: Path) -> tuple[str, int] | None:
-    try:
-        header = json.loads((folder / HEADER).read_text())
-        return header["set"], header["revision"]
-    except (OSError, ValueError, KeyError):
-        return None
+def _files(workspace: Workspace, mined: CorrespondenceSet) -> SetFiles:
+    """Return the files of a set's orders."""
+    return SetFiles.of(workspace, mined, workspace.orders, HEADER, FORMAT, mined.pair_count)
 
 
 def _ascending(sort: Sort, similarity: np.ndarray, margin: np.ndarray, cycle: np.ndarray) -> np.ndarray:

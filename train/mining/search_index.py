@@ -17,13 +17,12 @@ from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.photos import dataset_by_id, digests_of
 from orl_explorer.db.sets.read import SetRois, set_rois
 from orl_explorer.db.sets.whole import annotated_objects
-from orl_explorer.db.store import StoreError
 from orl_explorer.orl.compact import HEAD, Components, rows_to_learn_from
 from orl_explorer.orl.measure.quality import object_classes
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import replaced_folder
 from orl_explorer.train.mining.features import Features, roi_keys
-from orl_explorer.train.mining.making import Making, MakingReport, cache_folder, forget_failure, making
+from orl_explorer.train.mining.making import Making, MakingReport, SetFiles, forget_failure, found_or_making
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
@@ -72,27 +71,19 @@ def index_or_making(
     workspace: Workspace, mined: CorrespondenceSet, features: Features, patience: float
 ) -> SetIndex | Making:
     """Return the index of a set. If a large one has none, start a thread to make it, and wait ``patience`` seconds."""
-    found = _index_at_hand(workspace, mined)
-    if found is not None:
-        return found
-
-    def make(report: MakingReport) -> str | None:
-        try:
-            _made(workspace, mined, features, report)
-        except UserError as problem:
-            return str(problem)
-        except (StoreError, OSError) as problem:
-            return f"Cannot write the index of the set: {problem}"
-        return None
-
-    begun = making(_folder(workspace, mined), mined.candidate_count, make)
-    begun.thread.join(patience)
-    return _index_at_hand(workspace, mined) or begun
+    return found_or_making(
+        lambda: _index_at_hand(workspace, mined),
+        _files(workspace, mined).folder,
+        mined.candidate_count,
+        lambda report: _made(workspace, mined, features, report),
+        "the index of the set",
+        patience,
+    )
 
 
 def try_index_again(workspace: Workspace, mined: CorrespondenceSet) -> None:
     """Clear the failure of making the index of a set, to try again."""
-    forget_failure(_folder(workspace, mined))
+    forget_failure(_files(workspace, mined).folder)
 
 
 def drop_index(workspace: Workspace, set_id: int) -> None:
@@ -119,11 +110,11 @@ def refuse_missing(features: Features, keys: np.ndarray) -> None:
 
 
 def _index_at_hand(workspace: Workspace, mined: CorrespondenceSet) -> SetIndex | None:
-    revision = _revision(workspace, mined)
+    files = _files(workspace, mined)
     if not is_large(mined):
-        return _plain(workspace, mined.id, mined.dataset_id, revision)
-    folder = _folder(workspace, mined)
-    return _opened(folder, revision) if _header(folder) == (_of_set(workspace, mined), revision) else None
+        return _plain(workspace, mined.id, mined.dataset_id, files.revision)
+    folder = files.folder
+    return _opened(folder, files.revision) if files.are_in(folder) else None
 
 
 @lru_cache(maxsize=8)
@@ -151,13 +142,13 @@ def _categories(workspace: Workspace, rois: SetRois, names: tuple[str, ...]) -> 
 
 def _made(workspace: Workspace, mined: CorrespondenceSet, features: Features, report: MakingReport) -> SetIndex:
     """Make the index of a large set from its stored features, and replace an older one."""
-    revision = _revision(workspace, mined)
-    plain = _plain.__wrapped__(workspace, mined.id, mined.dataset_id, revision)  # too large to be kept in memory
+    files = _files(workspace, mined)
+    plain = _plain.__wrapped__(workspace, mined.id, mined.dataset_id, files.revision)  # too large to be kept in memory
     features.rois.refresh()
     refuse_missing(features, plain.keys)
     count, rows = len(plain.keys), features.rois.lazily(plain.keys)
     components = Components.of(features.rois.scattered(plain.keys[rows_to_learn_from(count)]))
-    folder = _folder(workspace, mined)
+    folder = files.folder
     with replaced_folder(folder) as aside:
         arrays = {"keys": plain.keys, "category": plain.category, **vars(plain.rois), **vars(components)}
         for name, values in arrays.items():
@@ -171,9 +162,8 @@ def _made(workspace: Workspace, mined: CorrespondenceSet, features: Features, re
             report(min(start + BLOCK, count), count)
         head.flush()
         tail.flush()
-        header = {"set": _of_set(workspace, mined), "revision": revision, "names": plain.names}
-        (aside / HEADER).write_text(json.dumps(header))
-    return _opened(folder, revision)
+        files.describe(aside, plain.names)
+    return _opened(folder, files.revision)
 
 
 @lru_cache(maxsize=8)
@@ -185,27 +175,6 @@ def _opened(folder: Path, revision: int) -> SetIndex:
     return SetIndex(rois, read["keys"], read["category"], names, components, read["head"], read["tail"])
 
 
-def _folder(workspace: Workspace, mined: CorrespondenceSet) -> Path:
-    """Return the folder of a set's index."""
-    kept = workspace.search / str(mined.id)
-    made = _header(kept) == (_of_set(workspace, mined), _revision(workspace, mined))
-    return cache_folder(workspace, kept, usable=made)
-
-
-def _of_set(workspace: Workspace, mined: CorrespondenceSet) -> str:
-    """Return the format of the files, the identity of the set that an index belongs to, and its number of RoIs."""
-    return f"{FORMAT} {workspace.store.which(mined)} {mined.candidate_count}"
-
-
-def _revision(workspace: Workspace, mined: CorrespondenceSet) -> int:
-    """Return the revision of the annotations, which the categories depend on, or -1 without annotations."""
-    dataset = dataset_by_id(workspace.store, mined.dataset_id)
-    return dataset.revision if dataset.annotation_count else -1
-
-
-def _header(folder: Path) -> tuple[str, int] | None:
-    try:
-        header = json.loads((folder / HEADER).read_text())
-        return header["set"], header["revision"]
-    except (OSError, ValueError, KeyError):
-        return None
+def _files(workspace: Workspace, mined: CorrespondenceSet) -> SetFiles:
+    """Return the files of a set's index."""
+    return SetFiles.of(workspace, mined, workspace.search, HEADER, FORMAT, mined.candidate_count)

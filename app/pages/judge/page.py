@@ -12,7 +12,7 @@ from orl_explorer.app.pages import shell, start
 from orl_explorer.app.pages.forms import choice_in_url
 from orl_explorer.app.pages.judge.component import LETTERS, JudgedSide, JudgePayload, PairToJudge, judge_view
 from orl_explorer.app.pages.judge.results import show_results
-from orl_explorer.app.pages.matches.page import PATIENCE, wait_for_orders
+from orl_explorer.app.pages.matches.page import orders_or_wait
 from orl_explorer.app.pages.picture import picture
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.server.urls import picture_urls
@@ -22,7 +22,7 @@ from orl_explorer.db.people.verdicts import judge_pair, verdicts_on
 from orl_explorer.db.sets.pairs import matches_at
 from orl_explorer.db.store import Store
 from orl_explorer.train.mining.judging import MOST, Draw, PairSample, sample_keys
-from orl_explorer.train.mining.orders import Making, PairOrders, matches_or_making
+from orl_explorer.train.mining.orders import PairOrders
 
 ORDERS: dict[str, Draw] = {"random": "random", "smallest margin": "margin", "around a similarity": "near"}
 ABOUT: dict[Draw, str] = {
@@ -48,11 +48,9 @@ def page() -> None:
     if not place.mined.pair_count:
         st.info("This set has no pairs to judge.", icon=":material/info:")
         return
-    found = matches_or_making(place.workspace, place.mined, PATIENCE)
-    if isinstance(found, Making):
-        wait_for_orders(place, place.mined)
-        return
-    _page(place, place.dataset, place.mined, found)
+    found = orders_or_wait(place, place.mined)
+    if found is not None:
+        _page(place, place.dataset, place.mined, found)
 
 
 def _page(place: Place, dataset: Dataset, mined: CorrespondenceSet, found: PairOrders) -> None:

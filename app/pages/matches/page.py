@@ -76,11 +76,9 @@ def page() -> None:
         if shell.has_page("tune") and st.button("Tune settings", icon=":material/tune:"):
             shell.open_page("tune", set=place.mined.name)
         return
-    found = matches_or_making(place.workspace, place.mined, PATIENCE)
-    if isinstance(found, Making):
-        wait_for_orders(place, place.mined)
-        return
-    _grid(place, place.dataset, place.mined, found)
+    found = orders_or_wait(place, place.mined)
+    if found is not None:
+        _grid(place, place.dataset, place.mined, found)
 
 
 def _heading(place: Place) -> None:
@@ -93,8 +91,17 @@ def _heading(place: Place) -> None:
                 shell.open_page("judge")
 
 
+def orders_or_wait(place: Place, mined: CorrespondenceSet) -> PairOrders | None:
+    """Return the orders of a set's pairs. If there are none, draw the progress of making them, and return None."""
+    found = matches_or_making(place.workspace, mined, PATIENCE)
+    if not isinstance(found, Making):
+        return found
+    _wait_for_orders(place, mined)
+    return None
+
+
 @st.fragment(run_every=0.7)
-def wait_for_orders(place: Place, mined: CorrespondenceSet) -> None:
+def _wait_for_orders(place: Place, mined: CorrespondenceSet) -> None:
     """Draw the progress of sorting; reload the page when it is done."""
     found = matches_or_making(place.workspace, mined, 0)
     if not isinstance(found, Making):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from orl_explorer.app.pages import shell
-from orl_explorer.app.pages.matches.page import PATIENCE, show_matches, wait_for_orders
+from orl_explorer.app.pages.matches.page import orders_or_wait, show_matches
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.db.sets.pairs import matches_at
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.mining.orders import Making, MatchOrder, match_keys, match_rows, matches_or_making
+from orl_explorer.train.mining.orders import MatchOrder, match_keys, match_rows
 
 PER_PAGE = 24
 NEAREST = MatchOrder("similarity", descending=False)
@@ -21,9 +21,8 @@ def show_edge(place: Place, dataset: Dataset, mined: CorrespondenceSet) -> None:
     if not mined.pair_count:
         st.info("This set has no pairs.", icon=":material/info:")
         return
-    found = matches_or_making(place.workspace, mined, PATIENCE)
-    if isinstance(found, Making):
-        wait_for_orders(place, mined)
+    found = orders_or_wait(place, mined)
+    if found is None:
         return
     least = float(found.similarity[found.by["similarity"][0]])
     _about(MineConfig.of(mined), least)
