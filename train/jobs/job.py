@@ -21,6 +21,12 @@ Saw = Callable[[Run], bool]
 Made = Literal["encoder", "set", "evaluation", "map"]
 
 
+def settings_of(run: Run) -> dict[str, Any]:
+    """Return the settings of a run, with its subject."""
+    own = {name: value for name, value in run.params.items() if name != "config" and value is not None}
+    return own | run.params.get("config", {})
+
+
 class Job(BaseModel):
     """The work of a run. ``name`` is the name of its result; if it is "", `named` chooses one."""
 

@@ -26,6 +26,7 @@ from orl_explorer.db.runs.runs import LIVE, metrics_by_step, run_by_id
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.interpreter import module_command, without_secrets
+from orl_explorer.train.jobs.job import settings_of
 from orl_explorer.train.workspace import Workspace, open_to_look
 
 Reported = Sequence[tuple[int, dict[str, float]]]  # the numbers of each step by name
@@ -160,8 +161,7 @@ OF: dict[str, Callable[[Workspace, Run, str], Tracker]] = {"wandb": WandB, "mlfl
 
 def _described(run: Run) -> dict[str, Any]:
     """Return what a tracker shows as the settings of a run."""
-    own = {name: value for name, value in run.params.items() if name != "config" and value is not None}
-    return {"run": run.id, "kind": run.kind} | own | run.params.get("config", {})
+    return {"run": run.id, "kind": run.kind} | settings_of(run)
 
 
 def _tags(run: Run) -> dict[str, str]:

@@ -12,6 +12,7 @@ from orl_explorer.app.pages.shell import share_done
 from orl_explorer.app.pages.train import afterwards, curves, monitor
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import LIVE, runs, waits_for_worker
+from orl_explorer.train.jobs.job import settings_of
 from orl_explorer.train.jobs.kinds import KINDS, run_described, subject_of
 from orl_explorer.train.provenance import provenance
 from orl_explorer.train.workspace import Workspace
@@ -162,7 +163,7 @@ def _compare(opened: Workspace, ticked: list[Run]) -> None:
 
 def _show_differences(opened: Workspace, ticked: Sequence[Run]) -> None:
     named = {f"{run.id} · {run.name}": run for run in ticked}
-    settings = {name: monitor.settings_of(run) for name, run in named.items()}
+    settings = {name: settings_of(run) for name, run in named.items()}
     where = {name: _where(opened, run) for name, run in named.items()}
     if all(where.values()):  # else versions of runs that recorded none would seem to differ
         settings = {name: values | where[name] for name, values in settings.items()}

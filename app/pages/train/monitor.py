@@ -17,6 +17,7 @@ from orl_explorer.app.pages.train import afterwards, curves, notes, origin, plac
 from orl_explorer.db.models import Run, now
 from orl_explorer.db.runs.runs import ENDED, LIVE, LOCAL, find_run, metrics, runs, waits_for_worker
 from orl_explorer.train.jobs import launcher
+from orl_explorer.train.jobs.job import settings_of
 from orl_explorer.train.jobs.kinds import run_described, subject_of, trains
 from orl_explorer.train.jobs.launcher import silence
 from orl_explorer.train.training.alarms import COLLAPSE
@@ -49,12 +50,6 @@ def asked_run(opened: Workspace) -> Run | None:
         st.warning(f"There is no run {asked}. This is the newest run.")
     every = runs(opened.store)
     return next((run for run in every if trains(run)), every[0] if every else None)
-
-
-def settings_of(run: Run) -> dict[str, object]:
-    """Return the settings of a run, with its subject."""
-    own = {name: value for name, value in run.params.items() if name != "config" and value is not None}
-    return own | run.params.get("config", {})
 
 
 def took(run: Run) -> float | None:
