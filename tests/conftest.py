@@ -135,6 +135,16 @@ def no_process_is_left() -> Iterator[None]:
         process.join()
 
 
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """Take back what code has written into the environment for the processes that it starts."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 def _new_run(workspace: Workspace, kind: str, name: str, **params: object) -> int:
     return add_run(workspace.store, Run(kind=kind, name=name, params=params)).id
 

@@ -41,6 +41,7 @@ def test_twenty_people_share_two_processes(
             [cookie] = _cookies(f"{address}/orl/login")
     finally:
         served.end()
+    assert done.stdout, done.stderr
     numbers = json.loads(done.stdout)
     assert (numbers["said"], done.returncode) == ([], 0), done.stderr
     assert numbers["actions"] == 20 * 9

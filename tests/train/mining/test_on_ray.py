@@ -32,6 +32,7 @@ from tests.train.mining.test_mining_resumed import rows_digest
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[3]
 MEMORY = 80 * 1024**2  # bytes of a node's object store
 
 
@@ -171,7 +172,7 @@ def test_a_driver_that_is_killed_goes_on_and_computes_nothing_twice(
     run = new(fresh)
     words = [str(fresh.path), str(run), tiny_mine.model_dump_json()]
     program = [sys.executable, "-c", KILLED, *words]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
+    with subprocess.Popen(program, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout is not None
         assert "now\n" in iter(driver.stdout.readline, "")  # Ray may say something before
         driver.kill()
