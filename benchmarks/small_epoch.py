@@ -19,10 +19,11 @@ from orl_explorer.train.demo.build import ENCODER, NAME, SET, build_demo
 from orl_explorer.train.jobs.launcher import wait
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import with_settings
-from orl_explorer.train.training.config import ORLConfig, TrainConfig, train_preset
+from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.data import ImageViews, RoiViews, steps_per_epoch
 from orl_explorer.train.training.distributed import joined_processes
 from orl_explorer.train.training.engine import fit
+from orl_explorer.train.training.methods import ORLConfig, train_preset
 from orl_explorer.train.training.stages import build_method
 from orl_explorer.train.training.trained_on import correspondences, photos_alone
 from orl_explorer.train.workspace import open_workspace

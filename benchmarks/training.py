@@ -44,10 +44,11 @@ from orl_explorer.train.demo.scenes import compose_scene
 from orl_explorer.train.jobs.launchers.base import PATIENT, RETENTIVE
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import with_settings
-from orl_explorer.train.training.config import PRESETS, ORLConfig, TrainConfig
+from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.data import ImageViews, RoiViews
 from orl_explorer.train.training.distributed import Processes
 from orl_explorer.train.training.engine import fit, to_device
+from orl_explorer.train.training.methods import PRESETS, ORLConfig
 from orl_explorer.train.training.trained_on import Correspondences
 
 CPU = torch.device("cpu")

@@ -18,7 +18,8 @@ from orl_explorer.train.jobs.trainings import Pretrain, Train
 from orl_explorer.train.mining import maps
 from orl_explorer.train.mining import mine as mining
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.training.config import ORLConfig, TrainConfig
+from orl_explorer.train.training.config import TrainConfig
+from orl_explorer.train.training.methods import ORLConfig
 from orl_explorer.train.workspace import Workspace
 
 

@@ -16,7 +16,8 @@ from orl_explorer.app.cli import app
 from orl_explorer.train.evaluate.protocols import PROTOCOLS, EvaluateConfig
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.settings import Settings
-from orl_explorer.train.training.config import PRESETS, TrainConfig
+from orl_explorer.train.training.config import TrainConfig
+from orl_explorer.train.training.methods import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = {name: (command, context) for name, command, context in reference.commands()}

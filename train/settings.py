@@ -1,4 +1,4 @@
-"""Declaration, validation and change of settings. ``mining.config`` and ``training.config`` define them.
+"""Declaration, validation and change of settings. ``mining.config`` and ``training.methods`` define them.
 
 A field is declared once, by ``setting``: its default, limits and help, and how a form shows it. The command line, the
 forms and the captions are generated from this declaration.

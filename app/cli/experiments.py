@@ -20,8 +20,8 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import Protocol, evaluate_preset, protocol_named
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.settings import parse_grid, parse_settings
-from orl_explorer.train.training.config import PRESET_HELP as TRAIN_PRESETS
-from orl_explorer.train.training.config import ORLConfig, train_preset
+from orl_explorer.train.training.methods import PRESET_HELP as TRAIN_PRESETS
+from orl_explorer.train.training.methods import ORLConfig, train_preset
 from orl_explorer.train.workspace import open_workspace
 
 if TYPE_CHECKING:

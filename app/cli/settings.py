@@ -22,7 +22,7 @@ from orl_explorer.train.settings import (
     parse_settings,
     with_settings,
 )
-from orl_explorer.train.training.config import PRESET_HELP as TRAIN_PRESET_HELP
+from orl_explorer.train.training.methods import PRESET_HELP as TRAIN_PRESET_HELP
 
 ChangesOption = Annotated[
     list[str] | None,

@@ -34,7 +34,7 @@ from orl_explorer.db.store import StoreError
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs import sets as work
 from orl_explorer.train.jobs.trainings import Pretrain
-from orl_explorer.train.training.config import BYOLConfig
+from orl_explorer.train.training.methods import BYOLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.loops import in_own_loop
 from tests.shell import orl

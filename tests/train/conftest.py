@@ -12,7 +12,7 @@ from PIL import Image
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.progress import Progress, Stopped
-from orl_explorer.train.training.config import BYOLConfig, ORLConfig
+from orl_explorer.train.training.methods import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import NewWorkspace
 

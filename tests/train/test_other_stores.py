@@ -28,7 +28,7 @@ from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
 from orl_explorer.train.mining.maps import find_map, make_map
 from orl_explorer.train.mining.orders import HEADER, make_matches, orders_of
 from orl_explorer.train.run_folders import new_folder, own_folder
-from orl_explorer.train.training.config import BYOLConfig
+from orl_explorer.train.training.methods import BYOLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import launch_pretrain, mine, photos_map, rois_map
 

@@ -19,15 +19,8 @@ from orl_explorer.train.settings import (
     slider,
     with_settings,
 )
-from orl_explorer.train.training.config import (
-    GROUPS,
-    PRESETS,
-    BYOLConfig,
-    ORLConfig,
-    read_config,
-    smaller_batch,
-    train_preset,
-)
+from orl_explorer.train.training.config import GROUPS
+from orl_explorer.train.training.methods import PRESETS, BYOLConfig, ORLConfig, read_config, smaller_batch, train_preset
 
 
 def test_the_paper_preset_of_mining() -> None:

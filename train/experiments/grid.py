@@ -26,7 +26,7 @@ from orl_explorer.train.mining.sweep import Cell
 from orl_explorer.train.mining.sweep import save_cells as save_cells
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import with_settings
-from orl_explorer.train.training.config import ORLConfig
+from orl_explorer.train.training.methods import ORLConfig
 from orl_explorer.train.training.start_from import refuse_wider
 from orl_explorer.train.workspace import Workspace
 

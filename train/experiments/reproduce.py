@@ -35,8 +35,9 @@ from orl_explorer.train.jobs.trainings import Pretrain, Train
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import preset_named, with_settings
-from orl_explorer.train.training.config import ORLConfig, TrainConfig, train_preset
+from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.cost import operations_per_image
+from orl_explorer.train.training.methods import ORLConfig, train_preset
 from orl_explorer.train.workspace import Workspace
 
 SPLITS = (

@@ -12,7 +12,8 @@ from orl_explorer.db.store import Store
 from orl_explorer.orl.architectures import FORWARD, PARAMETERS, UNKNOWN
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.cost import ASSUMED
-from orl_explorer.train.training.config import TrainConfig, read_config
+from orl_explorer.train.training.config import TrainConfig
+from orl_explorer.train.training.methods import read_config
 
 if TYPE_CHECKING:
     from orl_explorer.orl.operations import Learning

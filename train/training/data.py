@@ -19,7 +19,8 @@ from orl_explorer.orl.orl_loss import BRANCHES
 from orl_explorer.orl.pixels import Crop, UnreadableImage, read_crops
 from orl_explorer.orl.views import PIPELINES, Pipeline, View, draw_changes, epoch_order, random_crop, view_generator
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.training.config import ORLConfig, TrainConfig
+from orl_explorer.train.training.config import TrainConfig
+from orl_explorer.train.training.methods import ORLConfig
 from orl_explorer.train.training.trained_on import Correspondences
 
 _Key = tuple[int, int]  # epoch, index of the image

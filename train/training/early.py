@@ -14,7 +14,8 @@ from orl_explorer.train.encoders.weights import AS_IT_IS, Weights, add, default_
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.checkpoints import load_checkpoint
-from orl_explorer.train.training.config import TrainConfig, read_config
+from orl_explorer.train.training.config import TrainConfig
+from orl_explorer.train.training.methods import read_config
 from orl_explorer.train.training.milestones import kept_epochs, learned_weights, milestone
 from orl_explorer.train.training.stages import started_method
 from orl_explorer.train.training.start_from import saw_labels

@@ -31,17 +31,11 @@ from orl_explorer.train.photos import Photos
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.provenance import add_to_attempt
 from orl_explorer.train.run_folders import own_folder
-from orl_explorer.train.training.config import (
-    BYOLConfig,
-    MoCoConfig,
-    MultiCropConfig,
-    ORLConfig,
-    SimCLRConfig,
-    TrainConfig,
-)
+from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.data import ImageViews, RoiViews
 from orl_explorer.train.training.distributed import Processes, joined_processes
 from orl_explorer.train.training.engine import Check, fit
+from orl_explorer.train.training.methods import BYOLConfig, MoCoConfig, MultiCropConfig, ORLConfig, SimCLRConfig
 from orl_explorer.train.training.milestones import Milestones, learned_weights
 from orl_explorer.train.training.monitors import FeatureCheck, Probes
 from orl_explorer.train.training.start_from import refuse_unfit, saw_labels, start_encoder

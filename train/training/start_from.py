@@ -10,7 +10,8 @@ from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.orl.architectures import TIMM
 from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.training.config import ORLConfig, TrainConfig
+from orl_explorer.train.training.config import TrainConfig
+from orl_explorer.train.training.methods import ORLConfig
 from orl_explorer.train.workspace import Workspace
 
 

@@ -19,7 +19,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.mining.features import photo_keys
 from orl_explorer.train.photos import Photos
-from orl_explorer.train.training.config import ORLConfig
+from orl_explorer.train.training.methods import ORLConfig
 from orl_explorer.train.training.start_from import refuse_wider
 from orl_explorer.train.workspace import Workspace
 

@@ -23,17 +23,9 @@ from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.jobs.trackers import TITLES, TRACKERS, TrackerName, installed
 from orl_explorer.train.jobs.trainings import Pretrain, Train, Training, most_processes
 from orl_explorer.train.settings import control
-from orl_explorer.train.training.config import (
-    GROUPS,
-    OWN,
-    PRESET_HELP,
-    PRESETS,
-    STAGE_1,
-    ORLConfig,
-    TrainConfig,
-    refuse_uneven,
-)
+from orl_explorer.train.training.config import GROUPS, OWN, TrainConfig, refuse_uneven
 from orl_explorer.train.training.cost import Cost, estimate
+from orl_explorer.train.training.methods import PRESET_HELP, PRESETS, STAGE_1, ORLConfig
 from orl_explorer.train.training.start_from import refuse_unfit, refuse_wider, start_encoder
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace

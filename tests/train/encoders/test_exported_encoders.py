@@ -24,7 +24,7 @@ from orl_explorer.train.encoders.export import detectron2_checkpoint, detectron2
 from orl_explorer.train.encoders.state_dicts import read_checkpoint
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
-from orl_explorer.train.training.config import BYOLConfig
+from orl_explorer.train.training.methods import BYOLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import pretrain
 

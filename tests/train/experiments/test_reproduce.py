@@ -20,8 +20,8 @@ from orl_explorer.train.experiments import reproduce as reproduction
 from orl_explorer.train.experiments.reproduce import OWN, OtherPairs, gather_photos, reproduce, seconds_per_epoch
 from orl_explorer.train.jobs.kinds import Evaluate, Mine
 from orl_explorer.train.jobs.trainings import Pretrain, Train
-from orl_explorer.train.training.config import train_preset
 from orl_explorer.train.training.cost import operations_per_image
+from orl_explorer.train.training.methods import train_preset
 from orl_explorer.train.workspace import Workspace
 
 pytestmark = pytest.mark.slow

@@ -38,7 +38,7 @@ from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.digest import set_digest
 from orl_explorer.train.mining.features import Features
 from orl_explorer.train.progress import Stopped
-from orl_explorer.train.training.config import ORLConfig
+from orl_explorer.train.training.methods import ORLConfig
 from orl_explorer.train.training.trained_on import correspondences
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.conftest import NewWorkspace

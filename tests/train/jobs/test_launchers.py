@@ -34,7 +34,7 @@ from orl_explorer.train.jobs.launchers.choice import Placement, placement
 from orl_explorer.train.jobs.launchers.ray import RayLauncher
 from orl_explorer.train.jobs.launchers.slurm import SlurmLauncher
 from orl_explorer.train.jobs.worker import RunProgress
-from orl_explorer.train.training.config import BYOLConfig
+from orl_explorer.train.training.methods import BYOLConfig
 from orl_explorer.train.workspace import Workspace
 from tests.named import launch_pretrain, pretraining
 

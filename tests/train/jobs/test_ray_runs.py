@@ -22,7 +22,7 @@ from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.launcher import kill, launch, read_log, reconcile, resume, stop, wait
 from orl_explorer.train.jobs.launchers.choice import engine_of, placement
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.training.config import BYOLConfig
+from orl_explorer.train.training.methods import BYOLConfig
 from orl_explorer.train.workspace import Workspace
 from tests.named import mining_of, pretraining
 

@@ -23,7 +23,7 @@ from orl_explorer.train.jobs import once
 from orl_explorer.train.jobs.kinds import job_of
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.training.config import BYOLConfig, ORLConfig
+from orl_explorer.train.training.methods import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import evaluation, mining_of, pretraining, training
 

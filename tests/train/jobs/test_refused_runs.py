@@ -21,7 +21,7 @@ from orl_explorer.train.jobs.launcher import identity, kill, launch, request_sto
 from orl_explorer.train.jobs.launchers import local
 from orl_explorer.train.jobs.trainings import Pretrain
 from orl_explorer.train.pools import helpers
-from orl_explorer.train.training.config import BYOLConfig
+from orl_explorer.train.training.methods import BYOLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 
 SECRET = ("ORL_PASSWORD", "ORL_PASSWORD_FILE", "ORL_OIDC_CLIENT_ID", "ORL_OIDC_CLIENT_SECRET", "ORL_OIDC_PEOPLE")

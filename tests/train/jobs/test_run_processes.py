@@ -37,7 +37,7 @@ from orl_explorer.train.jobs.launcher import (
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.pools import HelperLost
 from orl_explorer.train.run_folders import new_folder
-from orl_explorer.train.training.config import BYOLConfig, ORLConfig
+from orl_explorer.train.training.methods import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace
 from tests.named import launch_mine, launch_pretrain, launch_train, pretrain
 

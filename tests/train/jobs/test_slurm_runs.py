@@ -18,7 +18,7 @@ from orl_explorer.db.runs.runs import run_by_id
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.launcher import launch, read_log, reconcile, resume, stop, wait
 from orl_explorer.train.jobs.launchers.choice import placement
-from orl_explorer.train.training.config import BYOLConfig
+from orl_explorer.train.training.methods import BYOLConfig
 from orl_explorer.train.workspace import Workspace
 from tests.named import pretraining
 

@@ -19,7 +19,7 @@ from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import run_by_id
 from orl_explorer.train.jobs.launcher import launch, read_log, resume, stop, wait, worker_line
 from orl_explorer.train.jobs.launchers.choice import Placement
-from orl_explorer.train.training.config import BYOLConfig
+from orl_explorer.train.training.methods import BYOLConfig
 from orl_explorer.train.workspace import Workspace
 from tests.named import launch_pretrain, pretraining
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.training.config import BYOLConfig, MoCoConfig, refuse_uneven
+from orl_explorer.train.training.config import refuse_uneven
 from orl_explorer.train.training.data import BatchParts, batch_keys, steps_per_epoch
+from orl_explorer.train.training.methods import BYOLConfig, MoCoConfig
 
 CONFIG = BYOLConfig(epochs=3, batch_size=4, seed=5)
 

@@ -12,8 +12,8 @@ from orl_explorer.db.runs.runs import add_run, update_run
 from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.progress import Stopped
-from orl_explorer.train.training.config import BYOLConfig
 from orl_explorer.train.training.early import add_any, add_of_run
+from orl_explorer.train.training.methods import BYOLConfig
 from orl_explorer.train.training.milestones import kept_epochs
 from orl_explorer.train.workspace import Workspace
 from tests import shell

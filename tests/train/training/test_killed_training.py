@@ -20,7 +20,8 @@ from orl_explorer.db.runs.runs import add_run
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.progress import Progress, Stopped
-from orl_explorer.train.training.config import BYOLConfig, ORLConfig, TrainConfig
+from orl_explorer.train.training.config import TrainConfig
+from orl_explorer.train.training.methods import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import mine, pretrain, train
 

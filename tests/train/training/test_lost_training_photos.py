@@ -15,7 +15,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.progress import Stopped
-from orl_explorer.train.training.config import BYOLConfig, ORLConfig
+from orl_explorer.train.training.methods import BYOLConfig, ORLConfig
 from orl_explorer.train.training.stages import pretrain, train
 from orl_explorer.train.training.trained_on import FILE, Correspondences
 from orl_explorer.train.workspace import Workspace

@@ -20,7 +20,7 @@ from orl_explorer.orl.pixels import UnreadableImage
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training import monitors
 from orl_explorer.train.training.alarms import COLLAPSE, Collapse, collapsed
-from orl_explorer.train.training.config import BYOLConfig, ORLConfig
+from orl_explorer.train.training.methods import BYOLConfig, ORLConfig
 from orl_explorer.train.training.monitors import FeatureCheck, Probes, embed
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import pretrain, train

@@ -34,10 +34,11 @@ from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.jobs.launcher import launch, read_log, wait
 from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.training.config import BYOLConfig, MoCoConfig, ORLConfig, TrainConfig
+from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.data import batch_keys
 from orl_explorer.train.training.distributed import Processes
 from orl_explorer.train.training.engine import fit
+from orl_explorer.train.training.methods import BYOLConfig, MoCoConfig, ORLConfig
 from orl_explorer.train.training.stages import build_method
 from orl_explorer.train.training.trained_on import photos_alone
 from orl_explorer.train.workspace import Workspace, open_workspace

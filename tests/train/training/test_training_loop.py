@@ -20,10 +20,10 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.training import stages
 from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkpoint
-from orl_explorer.train.training.config import BYOLConfig, ORLConfig, read_config
 from orl_explorer.train.training.data import CHANGES, ImageViews
 from orl_explorer.train.training.distributed import Processes
 from orl_explorer.train.training.engine import Notes, fit, steps_between, to_device
+from orl_explorer.train.training.methods import BYOLConfig, ORLConfig, read_config
 from orl_explorer.train.training.stages import build_method
 from orl_explorer.train.workspace import Workspace
 from tests.named import pretrain

@@ -20,14 +20,8 @@ from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.config import MineConfig
-from orl_explorer.train.training.config import (
-    BYOLConfig,
-    MoCoConfig,
-    MultiCropConfig,
-    ORLConfig,
-    SimCLRConfig,
-    TrainConfig,
-)
+from orl_explorer.train.training.config import TrainConfig
+from orl_explorer.train.training.methods import BYOLConfig, MoCoConfig, MultiCropConfig, ORLConfig, SimCLRConfig
 from orl_explorer.train.training.start_from import saw_labels
 from orl_explorer.train.training.trained_on import FILE, Correspondences, correspondences
 from orl_explorer.train.workspace import Workspace, open_workspace

@@ -17,7 +17,8 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.progress import Stopped
 from orl_explorer.train.training import data
-from orl_explorer.train.training.config import BYOLConfig, ORLConfig, TrainConfig
+from orl_explorer.train.training.config import TrainConfig
+from orl_explorer.train.training.methods import BYOLConfig, ORLConfig
 from orl_explorer.train.training.trained_on import correspondences
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import mine, pretrain, train

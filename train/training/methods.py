@@ -1,0 +1,216 @@
+"""The training methods: the settings of each, and their presets. This module does not import torch."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.settings import preset_named, setting
+from orl_explorer.train.training.config import (
+    NETWORKS,
+    OPTIMISER,
+    OWN,
+    BatchSize,
+    Passes,
+    Projection,
+    Rate,
+    TargetMomentum,
+    Temperature,
+    TrainConfig,
+    WarmUp,
+    refuse_uneven,
+)
+
+
+class BYOLConfig(TrainConfig):
+    """Stage 1 of the paper."""
+
+    title: ClassVar[str] = "BYOL"
+    method: Literal["byol"] = "byol"
+    target_momentum: TargetMomentum = 0.99
+
+    @property
+    def passes(self) -> tuple[Passes, ...]:
+        return (Passes(self.image_size, 2, 2),)
+
+
+class MultiCropConfig(TrainConfig):
+    """BYOL with additional small views (Table 5c)."""
+
+    title: ClassVar[str] = "multi-crop BYOL"
+    method: Literal["multicrop"] = "multicrop"
+    target_momentum: TargetMomentum = 0.99
+    local_size: int = setting(96, ge=32, le=1024, help="Side of a small view, in pixels")
+    local_crops: int = setting(4, ge=1, le=16, help="Number of small views per photo")
+
+    @property
+    def passes(self) -> tuple[Passes, ...]:
+        return (Passes(self.image_size, 2, 2), Passes(self.local_size, self.local_crops))
+
+
+class SimCLRConfig(TrainConfig):
+    """SimCLR with LARS, a baseline of Tables 1-4."""
+
+    title: ClassVar[str] = "SimCLR"
+    slow_network: ClassVar[bool] = False
+    method: Literal["simclr"] = "simclr"
+    rate_per_256: Rate = 0.3
+    weight_decay: float = setting(
+        1e-6, ge=0, le=1, help="Weight decay of all parameters except biases and batch norms", group=OPTIMISER
+    )
+    hidden: int = setting(2048, ge=8, le=65_536, help="Width of the hidden layer of the projector", group=NETWORKS)
+    projection: Projection = 128
+    temperature: Temperature = 0.1
+
+    @property
+    def passes(self) -> tuple[Passes, ...]:
+        return (Passes(self.image_size, 2),)
+
+
+class MoCoConfig(TrainConfig):
+    """MoCo v2, a baseline of Tables 1-4."""
+
+    title: ClassVar[str] = "MoCo v2"
+    method: Literal["moco"] = "moco"
+    batch_size: BatchSize = 256
+    rate_per_256: Rate = 0.3
+    warmup_epochs: WarmUp = 0
+    hidden: int = setting(2048, ge=8, le=65_536, help="Width of the hidden layer of the projector", group=NETWORKS)
+    projection: Projection = 128
+    temperature: Temperature = 0.2
+    queue: int = setting(65_536, ge=1, le=2**24, help="Number of earlier keys in the queue of negatives", group=OWN)
+    key_momentum: float = setting(0.999, ge=0, le=1, help="Momentum of the key network", group=NETWORKS)
+    norm_group: int = setting(
+        32, ge=2, help="Photos that batch norm normalises together. Keys are shuffled between these groups", group=OWN
+    )
+
+    @property
+    def passes(self) -> tuple[Passes, ...]:
+        return (Passes(self.image_size, 1, 1),)
+
+    def check_part(self, photos: int) -> None:
+        if photos % self.norm_group == 1:
+            raise UserError(
+                f"norm_group = {self.norm_group} leaves one photo alone, which cannot be normalised. Use another value."
+            )
+
+
+class ORLConfig(TrainConfig):
+    """Stage 3 of the paper."""
+
+    title: ClassVar[str] = "ORL"
+    method: Literal["orl"] = "orl"
+    target_momentum: TargetMomentum = 0.99
+    patch_size: int = setting(96, ge=32, le=1024, help="Side of a RoI view, in pixels")
+    image_weight: float = setting(
+        1.0, ge=0, help="Lambda 1: weight of the image-level loss (two views of a photo)", group=OWN
+    )
+    intra_weight: float = setting(
+        1.0, ge=0, help="Lambda 2: weight of the intra-RoI loss (a RoI and a box near it)", group=OWN
+    )
+    inter_weight: float = setting(
+        1.0, ge=0, help="Lambda 3: weight of the inter-RoI loss (the two RoIs of a pair)", group=OWN
+    )
+    neighbors: int = setting(
+        0,
+        ge=0,
+        le=100,
+        help="K of this run: use only the K nearest neighbours of each photo. 0: all neighbours of the set",
+        group=OWN,
+    )
+    pair_ratio: float = setting(
+        0,
+        ge=0,
+        le=1,
+        help="N of this run: use only the best pairs, as a share of the query's RoIs. 0: all pairs of the set",
+        group=OWN,
+    )
+    leave_out_wrong: bool = setting(False, help="Leave out pairs that a person judged wrong in the explorer", group=OWN)
+
+    @model_validator(mode="after")
+    def _some_loss(self) -> ORLConfig:
+        if not (self.image_weight or self.intra_weight or self.inter_weight):
+            raise ValueError("at least one of image_weight, intra_weight and inter_weight must be above 0")
+        return self
+
+    @property
+    def passes(self) -> tuple[Passes, ...]:
+        sides = (self.image_size, self.patch_size, self.patch_size)
+        weights = (self.image_weight, self.intra_weight, self.inter_weight)
+        return tuple(Passes(side, 2, 2) for side, weight in zip(sides, weights, strict=True) if weight)
+
+
+# For a machine without a GPU. The preset checks that the code runs; its encoder is not comparable with the paper's.
+LITTLE: dict[str, Any] = {
+    "backbone": "resnet18",
+    "epochs": 10,
+    "batch_size": 32,
+    "image_size": 96,
+    "warmup_epochs": 1,
+    "hidden": 1024,
+    "projection": 128,
+    "checkpoint_every": 1,
+    "knn_every": 1,
+    "workers": 2,
+}
+PRESETS: dict[str, dict[str, TrainConfig]] = {
+    "byol": {"paper": BYOLConfig(), "small": BYOLConfig(**LITTLE)},
+    "multicrop": {"paper": MultiCropConfig(), "small": MultiCropConfig(**LITTLE, local_size=48)},
+    "simclr": {"paper": SimCLRConfig(), "small": SimCLRConfig(**LITTLE)},
+    "moco": {"paper": MoCoConfig(), "small": MoCoConfig(**LITTLE, queue=512, norm_group=8, key_momentum=0.99)},
+    "orl": {"paper": ORLConfig(), "small": ORLConfig(**LITTLE, patch_size=48)},
+}
+PRESET_HELP = {
+    "small": "ResNet-18 and small views, to check that training runs on a CPU",
+    "paper": "the published settings, for GPUs",
+}
+STAGE_1 = tuple(method for method in PRESETS if method != "orl")
+_ANY: Any = reduce(or_, (type(presets["paper"]) for presets in PRESETS.values()))
+_READ: TypeAdapter[Any] = TypeAdapter(Annotated[_ANY, Field(discriminator="method")])
+
+
+def train_preset(method: str, preset: str) -> TrainConfig:
+    """Return a method's preset, ``paper`` or ``small``. Raises UserError with the known names."""
+    if method not in PRESETS:
+        raise UserError(f"There is no method '{method}'. Known methods: {', '.join(PRESETS)}.")
+    return preset_named(PRESETS[method], preset)
+
+
+def read_config(values: dict[str, Any]) -> TrainConfig:
+    """Read the settings of a run. Raises UserError if another version wrote them."""
+    try:
+        return _READ.validate_python(values)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"])) or "method"
+        raise UserError(
+            f"The settings of this run were written by another version of the project ({where}: "
+            f"{error.errors()[0]['msg'].lower()}). Start a new run."
+        ) from error
+
+
+def smaller_batch(config: TrainConfig, photos: int, processes: int) -> str:
+    """Return what to do if a batch is larger than the number of photos. Each value it names is a valid one."""
+    pieces = config.accumulate * processes
+    fitting = [size for size in range(2 * pieces, photos + 1, pieces) if _divides(config, size, processes)]
+    if not fitting:
+        return f"Add photos, {2 * pieces} or more."
+    some_steps = [size for size in fitting if 4 * size <= photos]  # an epoch of four steps or more, if possible
+    size = f"--set batch_size={(some_steps or fitting[:1])[-1]}"
+    presets = PRESETS[config.method]
+    default, small = presets["paper"].batch_size, presets["small"]
+    helps = config.batch_size == default and config.hidden != small.hidden and small.batch_size <= photos
+    if helps and _divides(config, small.batch_size, processes):
+        return f"Use --preset small, or {size}."
+    return f"Use {size}."
+
+
+def _divides(config: TrainConfig, batch_size: int, processes: int) -> bool:
+    try:
+        refuse_uneven(config.model_copy(update={"batch_size": batch_size}), processes)
+    except UserError:
+        return False
+    return True
