@@ -53,9 +53,13 @@ class Bootstrap(Method):
         """Project views with the target, by name, without gradients."""
         return _project(self.target_backbone, self.target_projector, views)
 
+    def slow_momentum(self, step: int, total: int) -> float:
+        """Return the momentum of the target, which rises to 1."""
+        return target_momentum(step, total, self.momentum)
+
     def after_step(self, step: int, total: int) -> None:
         """Update the target after the optimiser's step number ``step`` (from 0) of ``total``."""
-        momentum = target_momentum(step, total, self.momentum)
+        momentum = self.slow_momentum(step, total)
         follow_slowly(self.target_backbone, self.backbone, momentum)
         follow_slowly(self.target_projector, self.projector, momentum)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from orl_explorer.orl.backbones import Statistics
 from orl_explorer.orl.blocks import blocks_of, freeze, hold_still
 from orl_explorer.orl.dense import statistics
+from orl_explorer.orl.optimisers import optimiser_of
 from orl_explorer.orl.views import View
 
 Terms: TypeAlias = dict[str, Tensor]  # weighted terms of the loss, by name; their sum is minimised
@@ -43,8 +44,11 @@ class Method(nn.Module, ABC):
         """
 
     def optimiser(self, rate: float, momentum: float, decay: float) -> torch.optim.Optimizer:
-        """Return the optimiser. The loop sets each group's rate at every step: that of the run times its ``scale``."""
-        return torch.optim.SGD(self.learned(), lr=rate, momentum=momentum, weight_decay=decay)
+        """Return the published optimiser.
+
+        The loop sets each group's rate at every step: that of the run times its ``scale``.
+        """
+        return optimiser_of("sgd", self.learned(), rate, momentum, decay)
 
     @property
     def statistics(self) -> Statistics:
@@ -82,6 +86,10 @@ class Method(nn.Module, ABC):
         for backbone in self.backbones if self.frozen else ():
             hold_still(backbone, self.frozen)
         return self
+
+    def slow_momentum(self, step: int, total: int) -> float | None:
+        """Return the momentum of the slow network after step ``step`` (from 0) of ``total``. None: there is none."""
+        return None
 
     def after_step(self, step: int, total: int) -> None:
         """Update a slow network, if any, after the optimiser's step number ``step`` (from 0) of ``total``."""

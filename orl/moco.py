@@ -71,8 +71,12 @@ class MoCo(Method):
             self._enqueue(gather_rows(keys))
         return {"image": loss}, queries
 
+    def slow_momentum(self, step: int, total: int) -> float:
+        """Return the momentum of the network for keys, which is constant."""
+        return self.momentum
+
     def after_step(self, step: int, total: int) -> None:
-        """Update the slow network, with constant momentum."""
+        """Update the slow network."""
         follow_slowly(self.key_backbone, self.backbone, self.momentum)
         follow_slowly(self.key_projector, self.projector, self.momentum)
 

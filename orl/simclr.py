@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from orl_explorer.orl.distributed import gather_rows
 from orl_explorer.orl.heads import mlp, pool
-from orl_explorer.orl.lars import LARS, layer_groups
 from orl_explorer.orl.method import Method, Terms
+from orl_explorer.orl.optimisers import optimiser_of
 from orl_explorer.orl.trainable import build_trainable
 from orl_explorer.orl.views import Pipeline, View
 
@@ -36,7 +36,7 @@ class SimCLR(Method):
 
     def optimiser(self, rate: float, momentum: float, decay: float) -> torch.optim.Optimizer:
         """Return LARS, without decay of biases and batch norms."""
-        return LARS(layer_groups(self.learned()), rate, momentum, decay)
+        return optimiser_of("lars", self.learned(), rate, momentum, decay)
 
 
 def contrastive_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:

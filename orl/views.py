@@ -79,8 +79,11 @@ def random_crop(
     return (width - w) // 2, (height - h) // 2, max(w, 1), max(h, 1)
 
 
-def draw_changes(pipeline: Pipeline, rng: np.random.Generator) -> Changes:
-    """Draw the changes to a view: flip, colour jitter in random order, grey, blur, solarise."""
+def draw_changes(pipeline: Pipeline, rng: np.random.Generator, blur: float = 1.0) -> Changes:
+    """Draw the changes to a view: flip, colour jitter in random order, grey, blur, solarise.
+
+    blur: factor of the blur's sigma, for views that are smaller than the published ones.
+    """
     flip = rng.random() < FLIP
     order, (brightness, contrast, saturation, hue) = 0, (1.0, 1.0, 1.0, 0.0)
     if rng.random() < JITTER:
@@ -88,7 +91,7 @@ def draw_changes(pipeline: Pipeline, rng: np.random.Generator) -> Changes:
         brightness, contrast, saturation = (rng.uniform(max(0.0, 1 - s), 1 + s) for s in strengths)
         hue, order = rng.uniform(-turn, turn), int(rng.integers(24))
     gray = rng.random() < GRAY
-    sigma = rng.uniform(*SIGMA) if rng.random() < pipeline.blur else 0.0
+    sigma = blur * rng.uniform(*SIGMA) if rng.random() < pipeline.blur else 0.0
     return Changes(flip, order, brightness, contrast, saturation, hue, gray, sigma, rng.random() < pipeline.solarize)
 
 

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.lars import LARS
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.multicrop import MultiCropBYOL
+from orl_explorer.orl.optimisers import optimiser_of
 from orl_explorer.orl.orl_loss import ORL
 from orl_explorer.orl.simclr import SimCLR
 
@@ -78,3 +80,35 @@ def test_where_there_is_no_slow_network_nothing_follows_and_nothing_catches_up()
     method.after_step(0, 1)
     method.catch_up()
     torch.testing.assert_close(method.state_dict(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("sgd", (1 - 0.1 * (2 + 0.5), 1 - 0.1 * (2 + 0.5))),  # decays both
+        ("lars", (1 - 0.1 * 0.001, 1 - 0.1 * 2)),  # |weight| / |d| · d = 1
+        ("adamw", (1 - 0.1 * 0.5 - 0.1, 1 - 0.1)),
+    ],
+)
+def test_one_step_of_each_optimiser_by_hand(kind: str, expected: tuple[float, float]) -> None:
+    weight, bias = (nn.Parameter(torch.ones(shape)) for shape in ((1, 1), (1,)))
+    optimiser = optimiser_of(kind, [{"params": [weight, bias], "scale": 0.5}], 0.1, 0.9, 0.5)
+    assert {group["scale"] for group in optimiser.param_groups} == {0.5}
+    for parameter in (weight, bias):
+        parameter.grad = torch.full_like(parameter, 2.0)
+    optimiser.step()
+    assert (weight.item(), bias.item()) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "middle", "last"),
+    [
+        ("byol", 0.99, 0.995, 1.0),
+        ("orl", 0.99, 0.995, 1.0),
+        ("moco", 0.999, 0.999, 0.999),
+        ("simclr", None, None, None),
+    ],
+)
+def test_the_momentum_of_the_slow_network(name: str, first: float, middle: float, last: float) -> None:
+    found = [made(name).slow_momentum(step, 100) for step in (0, 50, 100)]
+    assert found == [None if value is None else pytest.approx(value) for value in (first, middle, last)]

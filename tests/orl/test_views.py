@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,12 @@ def test_each_method_has_views_of_its_own() -> None:
     assert [v.pipeline.blur for v in crops] == [1.0, 0.1] + [0.5] * 4
     fewer = MultiCropBYOL("resnet18", 8, 8, local_size=64, local_crops=1).views(160)
     assert [(v.name, v.size) for v in fewer] == [("image_1", 160), ("image_2", 160), ("local_1", 64)]
+
+
+def test_the_blur_of_a_smaller_view_is_scaled_and_nothing_else() -> None:
+    whole, scaled = (draw_changes(PIPELINES[0], np.random.default_rng(4), *factor) for factor in ((), (0.25,)))
+    assert 0.1 <= whole.sigma <= 2.0
+    assert scaled == replace(whole, sigma=whole.sigma / 4)
 
 
 @pytest.mark.parametrize(("pipeline", "blur", "solarize"), [(0, 1.0, 0.0), (1, 0.1, 0.2)])

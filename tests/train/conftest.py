@@ -26,6 +26,7 @@ TINY = {
     "hidden": 32,
     "projection": 16,
     "workers": 0,
+    "precision": "fp32",
 }
 
 

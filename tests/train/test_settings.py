@@ -77,6 +77,8 @@ COMMON = {
     "hidden": 4096,
     "projection": 256,
     "precision": "auto",
+    "optimiser": "published",
+    "scale_blur": False,
     "seed": 0,
     "checkpoint_every": 10,
     "keep_every": 0,
@@ -122,6 +124,13 @@ COMMON = {
 )
 def test_the_paper_preset_of_each_method(method: str, own: dict) -> None:
     assert PRESETS[method]["paper"].model_dump() == COMMON | {"method": method} | own
+
+
+def test_adamw_is_refused_with_a_rate_of_sgd() -> None:
+    with pytest.raises(UserError, match="AdamW does not learn at a rate of 0.2 per 256 photos: set rate_per_256 near"):
+        with_settings(train_preset("byol", "paper"), {"optimiser": "adamw"})
+    changed = with_settings(train_preset("byol", "paper"), {"optimiser": "adamw", "rate_per_256": "0.001"})
+    assert changed.optimiser == "adamw"
 
 
 @pytest.mark.parametrize("method", PRESETS)
@@ -264,10 +273,10 @@ def test_every_setting_of_training_stands_under_a_heading_of_the_form(method: st
         if name != "method":
             groups.setdefault(control(config, name).group, []).append(name)
     assert {*groups} <= {"", *GROUPS}
-    first = ["epochs", "batch_size", "backbone", "start_from", "image_size"]
+    first = ["epochs", "batch_size", "backbone", "start_from", "image_size", "scale_blur"]
     own = {"multicrop": ["local_size", "local_crops"], "orl": ["patch_size"]}
     assert groups[""] == first + own.get(method, [])
-    optimiser = ["rate_per_256", "warmup_epochs", "momentum", "weight_decay", "layer_decay"]
+    optimiser = ["rate_per_256", "warmup_epochs", "momentum", "weight_decay", "optimiser", "layer_decay"]
     optimiser += ["accumulate", "precision"]
     assert groups["Optimiser"] == optimiser
     assert groups["Networks"][:2] == ["hidden", "projection"]

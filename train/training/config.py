@@ -12,6 +12,7 @@ from pydantic import field_validator, model_validator
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.settings import Settings, setting
 
+Optimiser = Literal["published", "sgd", "lars", "adamw"]
 TrainPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -46,6 +47,9 @@ TargetMomentum = Annotated[
 Temperature = Annotated[float, setting(gt=0, le=10, help="Temperature of the softmax over similarities", group=OWN)]
 
 
+ADAMW = 0.02  # highest rate
+
+
 class TrainConfig(Settings):
     """The settings that all methods share. The defaults are the paper's."""
 
@@ -57,10 +61,21 @@ class TrainConfig(Settings):
     backbone: str = setting("resnet50", help="Name of a torchvision ResNet, efficientnet_lite0, or timm:NAME")
     start_from: str = setting("", help="Encoder whose weights to start from. Empty: random weights, as in the paper")
     image_size: int = setting(224, ge=32, le=1024, help="Side of an image view, in pixels")
+    scale_blur: bool = setting(
+        False,
+        help="Blur views in proportion to their side, as the published blur does views of 224 pixels. Otherwise small "
+        "views are blurred by as many pixels as large ones",
+    )
     rate_per_256: Rate = 0.2
     warmup_epochs: WarmUp = 4
     momentum: float = setting(0.9, ge=0, lt=1, help="Momentum of the optimiser", group=OPTIMISER)
     weight_decay: float = setting(1e-4, ge=0, le=1, help="Weight decay", group=OPTIMISER)
+    optimiser: Optimiser = setting(
+        "published",
+        help="published: SGD or, for SimCLR, LARS. LARS scales the rate of each layer, for large batches. AdamW needs "
+        "a rate near 0.001",
+        group=OPTIMISER,
+    )
     layer_decay: float = setting(
         1.0,
         gt=0,
@@ -78,7 +93,8 @@ class TrainConfig(Settings):
     )
     precision: TrainPrecision = setting(
         "auto",
-        help="Precision of training. auto: bf16 on GPUs that support it, fp16 on other GPUs, fp32 on CPUs",
+        help="Precision of training. auto: bf16 on GPUs and CPUs that multiply bf16, fp16 on other GPUs, fp32 on other "
+        "CPUs",
         group=OPTIMISER,
     )
     hidden: int = setting(
@@ -134,6 +150,15 @@ class TrainConfig(Settings):
         if name not in ARCHITECTURES and not name.startswith(TIMM):
             raise ValueError(f"Use {', '.join(ARCHITECTURES)} or timm:NAME")
         return name
+
+    @model_validator(mode="after")
+    def _rate_of_adamw(self) -> Self:
+        if self.optimiser == "adamw" and self.rate_per_256 > ADAMW:
+            raise ValueError(
+                f"AdamW does not learn at a rate of {self.rate_per_256:g} per 256 photos: set rate_per_256 near 0.001, "
+                f"at most {ADAMW:g}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _something_to_keep(self) -> Self:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from orl_explorer.orl.augment import as_row, augment
 from orl_explorer.orl.boxes import jitter_box
 from orl_explorer.orl.orl_loss import BRANCHES
-from orl_explorer.orl.pixels import Crop, UnreadableImage, read_crops
+from orl_explorer.orl.pixels import INPUT_SIZE, Crop, UnreadableImage, read_crops
 from orl_explorer.orl.views import PIPELINES, Pipeline, View, draw_changes, epoch_order, random_crop, view_generator
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.training.config import TrainConfig
@@ -39,9 +39,11 @@ CHOICE = 1_000  # number of the generator that draws neighbour, pair and RoI; di
 class ImageViews(Dataset):
     """Stage 1: views of whole photos."""
 
-    def __init__(self, files: list[str], views: tuple[View, ...], seed: int, *, changed: bool = True) -> None:
+    def __init__(
+        self, files: list[str], views: tuple[View, ...], seed: int, *, changed: bool = True, scale_blur: bool = False
+    ) -> None:
         """changed: whether views are augmented here; if not, each comes with the augmentation for the device."""
-        self.files, self.views, self.seed, self.changed = files, views, seed, changed
+        self.files, self.views, self.seed, self.changed, self.scale_blur = files, views, seed, changed, scale_blur
 
     def __len__(self) -> int:
         return len(self.files)
@@ -56,7 +58,7 @@ class ImageViews(Dataset):
         cut = partial(_crops, self.views, generators)
         shown: Views = {}
         for view, generator, pixels in zip(self.views, generators, _read(self.files[key[1]], cut), strict=True):
-            shown |= _changed(view.name, pixels, view.pipeline, generator, self.changed)
+            shown |= _changed(view.name, pixels, view.pipeline, generator, self.changed, self.scale_blur)
         return shown
 
 
@@ -108,7 +110,8 @@ class RoiViews(Dataset):
         shown: Views = {}
         for number, (name, branch, pipeline) in enumerate(VIEW_ORDER):
             if branch in self.active:
-                shown |= _changed(name, crops[name], pipeline, generators[number], self.changed)
+                scaled = self.config.scale_blur
+                shown |= _changed(name, crops[name], pipeline, generators[number], self.changed, scaled)
         return shown
 
 
@@ -117,8 +120,10 @@ def _crops(views: tuple[View, ...], generators: list[np.random.Generator], width
     return [Crop(random_crop(width, height, generator, view.pipeline.scale), view.size) for view, generator in drawn]
 
 
-def _changed(name: str, pixels: np.ndarray, pipeline: Pipeline, generator: np.random.Generator, now: bool) -> Views:
-    changes = draw_changes(pipeline, generator)
+def _changed(
+    name: str, pixels: np.ndarray, pipeline: Pipeline, generator: np.random.Generator, now: bool, scale_blur: bool
+) -> Views:
+    changes = draw_changes(pipeline, generator, len(pixels) / INPUT_SIZE if scale_blur else 1.0)
     if now:
         return {name: torch.from_numpy(augment(pixels, changes))}
     return {name: torch.from_numpy(pixels.copy()), name + CHANGES: torch.from_numpy(as_row(changes))}

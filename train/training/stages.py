@@ -34,10 +34,11 @@ from orl_explorer.train.run_folders import own_folder
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.data import ImageViews, RoiViews
 from orl_explorer.train.training.distributed import Processes, joined_processes
-from orl_explorer.train.training.engine import Check, fit
+from orl_explorer.train.training.engine import Check, fit, lower_precision
 from orl_explorer.train.training.methods import BYOLConfig, MoCoConfig, MultiCropConfig, ORLConfig, SimCLRConfig
 from orl_explorer.train.training.milestones import Milestones, learned_weights
 from orl_explorer.train.training.monitors import FeatureCheck, Probes
+from orl_explorer.train.training.movement import Movement
 from orl_explorer.train.training.start_from import refuse_unfit, saw_labels, start_encoder
 from orl_explorer.train.training.trained_on import FILE, Correspondences, correspondences, photos_alone
 from orl_explorer.train.workspace import Workspace
@@ -64,11 +65,12 @@ def pretrain(
             f"seed {config.seed}."
         )
         method = started_method(workspace, config, progress)
-        on_gpu = processes.device.type == "cuda"
-        data = ImageViews(found.files, method.views(config.image_size), config.seed, changed=not on_gpu)
+        views, on_device = method.views(config.image_size), processes.device.type == "cuda"
+        data = ImageViews(found.files, views, config.seed, changed=not on_device, scale_blur=config.scale_blur)
         if processes.first:
             _record(folder, config, processes, {"dataset": dataset.name, "photos": len(found.files)})
         checks: list[Check] = [
+            Movement(method, config),
             FeatureCheck(workspace, dataset.id, config, progress),
             Milestones(folder, config, saw_labels(workspace, config, None)),
             Probes(workspace, _newest_set(workspace, dataset), config, run_id, progress),
@@ -107,6 +109,7 @@ def train(
             described = {"correspondence_set": mined.name, "params": mined.params, "pairs": len(found.pairs)}
             _record(folder, config, processes, described | {"pairs_sha256": found.digest()})
         checks: list[Check] = [
+            Movement(method, config),
             FeatureCheck(workspace, dataset.id, config, progress),
             Milestones(folder, config, saw_labels(workspace, config, mined)),
             Probes(workspace, mined, config, run_id, progress),
@@ -121,6 +124,7 @@ def _record(folder: Path, config: TrainConfig, processes: Processes, trained_on:
     """Record settings, seed and data of a training, and the device, processes and threads of this attempt."""
     made = {"method": config.title, "seed": config.seed, "config": config.model_dump(), "trained_on": trained_on}
     where = {"device": str(processes.device), "processes": processes.size, "threads": torch.get_num_threads()}
+    where["precision"] = str(lower_precision(config, processes.device) or torch.float32).removeprefix("torch.")
     add_to_attempt(folder, made, where)
 
 

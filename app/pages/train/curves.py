@@ -55,6 +55,8 @@ CHARTS = (
         mark={"y": COLLAPSED, "text": f"collapsed below {COLLAPSED}"},
     ),
     Chart("gradient_norm", "Norm of the gradients", (("gradient_norm", "", ACCENT),), log=True),
+    Chart("weights_moved", "Change of the weights, of their norm", (("weights_moved", "", ACCENT),), unit="%"),
+    Chart("target_renewals", "Renewals of the slow network", (("target_renewals", "", ACCENT),)),
     Chart("feature_rank", "Rank of the features (RankMe)", (("feature_rank", "", ACCENT),)),
     Chart(
         "knn_accuracy",

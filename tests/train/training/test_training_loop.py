@@ -22,7 +22,7 @@ from orl_explorer.train.training import stages
 from orl_explorer.train.training.checkpoints import load_checkpoint, save_checkpoint
 from orl_explorer.train.training.data import CHANGES, ImageViews
 from orl_explorer.train.training.distributed import Processes
-from orl_explorer.train.training.engine import Notes, fit, steps_between, to_device
+from orl_explorer.train.training.engine import Notes, fit, lower_precision, steps_between, to_device
 from orl_explorer.train.training.methods import BYOLConfig, ORLConfig, read_config
 from orl_explorer.train.training.stages import build_method
 from orl_explorer.train.workspace import Workspace
@@ -82,6 +82,33 @@ def test_two_steps_of_sgd_by_hand(tmp_path: Path) -> None:
     # Rates 0.5 and 0.25 (cosine). v1 = 2 + 0.1 * 1 = 2.1, w1 = 1 - 0.5 * 2.1 = -0.05;
     # v2 = 0.9 * 2.1 + 2 + 0.1 * -0.05 = 3.885, w2 = -0.05 - 0.25 * 3.885.
     assert fitted(Slope(lambda _: torch.tensor(2.0)), config(), tmp_path) == pytest.approx(-1.02125, abs=1e-6)
+
+
+def test_two_steps_of_adamw_by_hand(tmp_path: Path) -> None:
+    # Rates r and r/2 (cosine). The gradient is always 2, so each step is the rate. Decay 0.1 of the weight at the rate.
+    r = 0.02 * 2 / 256
+    first = 1 - r * 0.1 - r
+    settings = config(optimiser="adamw", rate_per_256=0.02)
+    weight = fitted(Slope(lambda _: torch.tensor(2.0)), settings, tmp_path)
+    assert weight == pytest.approx(first - r / 2 * 0.1 * first - r / 2, abs=2e-7)
+
+
+@pytest.mark.parametrize(
+    ("precision", "able", "expected"),
+    [
+        ("auto", {"avx512_bf16": True}, torch.bfloat16),
+        ("auto", {"amx_bf16": True, "avx512_bf16": False}, torch.bfloat16),
+        ("auto", {"bf16": True, "neon": True}, torch.bfloat16),
+        ("auto", {"avx2": True, "avx512_bf16": False}, None),
+        ("fp32", {"avx512_bf16": True}, None),
+        ("bf16", {}, torch.bfloat16),
+    ],
+)
+def test_a_cpu_trains_in_bf16_if_it_multiplies_it(
+    precision: str, able: dict[str, bool], expected: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert lower_precision(config(precision=precision), torch.device("cpu")) == expected
 
 
 @pytest.mark.parametrize("parts", [1, 2])
