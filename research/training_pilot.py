@@ -107,7 +107,15 @@ def learn(classes: Classes, config: TrainConfig, side: int, looks: int) -> dict[
     )
     began, cores = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        fit(method, data, config, Path(folder), Kept(), Processes(0, 1, CPU), [Movement(method, config), look])
+        fit(
+            method,
+            data,
+            config,
+            Path(folder),
+            Kept(),
+            Processes(0, 1, CPU),
+            [Movement(method, config, Progress()), look],
+        )
     numbers = {name: last[name] for name in ("loss", "weights_moved", "target_renewals") if name in last}
     spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cores}
     return numbers | spent | {"curve": curve, f"map_{side}": classes.measure(method, side) * 100}

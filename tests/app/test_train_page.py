@@ -102,6 +102,19 @@ def test_a_collapse_is_a_warning(here: Workspace, show: Show) -> None:
     assert not show("train", run=str(run)).warning
 
 
+def test_a_training_that_was_too_short_says_so(here: Workspace, show: Show) -> None:
+    def told(**config: object) -> list[str]:
+        run = trained(here, f"short {config}", **config)
+        add_metrics(here.store, run, [(2, "weights_moved", 0.2), (3, "weights_moved", 0.034)])
+        return [warning.value for warning in show("train", run=str(run)).warning]
+
+    assert told() == [
+        "This training was too short: the weights of the backbone changed by 3.4% of their norm. Its encoder is little "
+        "better than random weights. Train for more epochs, or start from a good encoder."
+    ]
+    assert told(start_from="starter") == []  # to adapt an encoder is to change it little
+
+
 def test_a_resumed_run_is_read_anew(here: Workspace, show: Show) -> None:
     run = trained(here, "again", "cancelled")
     drawn = component(show("train", run=str(run)))["panels"][0]["lines"][0]

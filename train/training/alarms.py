@@ -1,4 +1,4 @@
-"""Signs that a live training has failed. This module does not import torch, because the explorer uses it."""
+"""Signs that a training fails, or was too short. This module does not import torch, because the explorer uses it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 COLLAPSED = 0.05  # spread of the projections; that of an untrained network is ten times larger
 STEPS = 50  # in a row
+LITTLE = 0.1  # change of the backbone's weights, as a share of their norm
 
 
 def collapsed(spreads: Sequence[float]) -> bool:
@@ -27,6 +28,19 @@ class Collapse:
         now, before = collapsed(list(self._newest)), self._told
         self._told = now
         return COLLAPSE if now and not before else ""
+
+
+def too_short(start_from: str, moved: float) -> str:
+    """Return what to say of a training from random weights that has hardly changed them, or "".
+
+    moved: ``weights_moved`` at its end.
+    """
+    if start_from or moved >= LITTLE:
+        return ""
+    return (
+        f"This training was too short: the weights of the backbone changed by {moved:.1%} of their norm. Its encoder "
+        "is little better than random weights. Train for more epochs, or start from a good encoder."
+    )
 
 
 COLLAPSE = (

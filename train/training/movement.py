@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 
 from orl_explorer.orl.method import Method
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.training.alarms import too_short
 from orl_explorer.train.training.config import TrainConfig
 
 
@@ -15,8 +17,8 @@ class Movement:
     the paper's.
     """
 
-    def __init__(self, method: Method, config: TrainConfig) -> None:
-        self._epochs = config.epochs
+    def __init__(self, method: Method, config: TrainConfig, progress: Progress) -> None:
+        self._config, self._progress = config, progress
         self._step, self._renewals = 0, 0.0
         self._start = {name: weight.detach().cpu().clone() for name, weight in _learned(method)}
         self._norm = torch.nn.utils.get_total_norm(self._start.values()).item()
@@ -28,8 +30,11 @@ class Movement:
         target_renewals: the sum of 1 - momentum of the slow network over all steps so far.
         """
         changes = [weight.detach().cpu() - self._start[name] for name, weight in _learned(method)]
-        moved = {"weights_moved": torch.nn.utils.get_total_norm(changes).item() / self._norm}
-        total = step // epoch * self._epochs
+        share = torch.nn.utils.get_total_norm(changes).item() / self._norm
+        if epoch == self._config.epochs and (said := too_short(self._config.start_from, share)):
+            self._progress.log(said)
+        moved = {"weights_moved": share}
+        total = step // epoch * self._config.epochs
         momenta = [method.slow_momentum(before, total) for before in range(self._step, step)]
         self._step = step
         if None in momenta:

@@ -70,7 +70,7 @@ def pretrain(
         if processes.first:
             _record(folder, config, processes, {"dataset": dataset.name, "photos": len(found.files)})
         checks: list[Check] = [
-            Movement(method, config),
+            Movement(method, config, progress),
             FeatureCheck(workspace, dataset.id, config, progress),
             Milestones(folder, config, saw_labels(workspace, config, None)),
             Probes(workspace, _newest_set(workspace, dataset), config, run_id, progress),
@@ -109,7 +109,7 @@ def train(
             described = {"correspondence_set": mined.name, "params": mined.params, "pairs": len(found.pairs)}
             _record(folder, config, processes, described | {"pairs_sha256": found.digest()})
         checks: list[Check] = [
-            Movement(method, config),
+            Movement(method, config, progress),
             FeatureCheck(workspace, dataset.id, config, progress),
             Milestones(folder, config, saw_labels(workspace, config, mined)),
             Probes(workspace, mined, config, run_id, progress),

@@ -20,7 +20,7 @@ from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.job import settings_of
 from orl_explorer.train.jobs.kinds import run_described, subject_of, trains
 from orl_explorer.train.jobs.launcher import silence
-from orl_explorer.train.training.alarms import COLLAPSE
+from orl_explorer.train.training.alarms import COLLAPSE, too_short
 from orl_explorer.train.workspace import Workspace
 
 SILENT = timedelta(seconds=20)  # without a heartbeat, which comes every second, before a warning
@@ -71,6 +71,10 @@ def _live(opened: Workspace, run_id: int, was_live: bool) -> None:
     _numbers(opened, run, found)
     if curves.has_collapsed(opened, run, found.get("feature_spread")):
         st.warning(COLLAPSE, icon=":material/warning:")
+    if run.status == "done" and "weights_moved" in found:
+        said = too_short(run.params["config"].get("start_from", ""), float(found["weights_moved"].mean[-1]))
+        if said:
+            st.warning(said, icon=":material/hourglass_disabled:")
     if run.error:
         code = f" (exit code {run.exit_code})" if run.exit_code is not None else ""
         st.error(escape(run.error) + code, icon=":material/error:")
