@@ -1,0 +1,235 @@
+"""Measure training on a GPU: speed, waiting, memory, precisions and processes. Prints tables in Markdown.
+
+    python benchmarks/gpu.py --photos VOC2012-400
+    python benchmarks/gpu.py --backbone resnet18 --image-size 32 --batch-size 4 --steps 2 --most 12   # on a CPU
+
+The parts are: a step with its views in memory, in each precision, compiled, and built from lightly's modules if lightly
+is installed; training from files, with views augmented by the loaders and on the device; losses of the precisions on
+the same photos; and a step in a process group of one process, which must give the loss of a step without one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib.util
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from training import Clock, Lightly, photos_of
+
+from orl_explorer.orl.backbones import normalisation
+from orl_explorer.orl.byol import BYOL
+from orl_explorer.train.settings import with_settings
+from orl_explorer.train.training.config import TrainConfig
+from orl_explorer.train.training.data import ImageViews
+from orl_explorer.train.training.distributed import Processes, choose_device
+from orl_explorer.train.training.engine import fit, lower_precision, to_device
+from orl_explorer.train.training.methods import train_preset
+
+DEVICE = choose_device()
+RATE = 0.05
+
+
+def main() -> None:
+    """Measure all parts and print them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, help="folder of photos; default: composed scenes")
+    parser.add_argument("--most", type=int, default=4096, help="largest number of photos per epoch")
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=50, help="measured steps of each kind")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--compile", action="store_true", help="also measure torch.compile; needs a C++ compiler")
+    asked = parser.parse_args()
+    changes = {"epochs": 1, "knn_every": 0, "checkpoint_every": 1000, "warmup_epochs": 0}
+    changes |= {name: getattr(asked, name) for name in ("backbone", "image_size", "batch_size", "workers")}
+    config = with_settings(train_preset("byol", "paper"), changes)
+    card = torch.cuda.get_device_name() if DEVICE.type == "cuda" else DEVICE.type
+    print(f"{card}, torch {torch.__version__}, {asked.workers} loaders")
+    print(f"BYOL, {config.backbone}, views of {config.image_size}, batch {config.batch_size}\n")
+    bare_steps(config, asked.steps, asked.compile)
+    precisions(config, asked.steps)
+    one_process(config)
+    with tempfile.TemporaryDirectory() as scratch:
+        from_files(photos_of(asked.photos, Path(scratch), asked.most), config)
+
+
+def bare_steps(config: TrainConfig, steps: int, compiled: bool) -> None:
+    """Print the speed and the memory of each kind of step. The kinds take turns, so that a slow minute slows all."""
+    kinds: dict[str, Callable[[], object]] = {
+        "fp32": ours(config, "fp32"),
+        "auto": ours(config, "auto"),
+    }
+    if DEVICE.type == "cuda":
+        kinds["fp16"] = ours(config, "fp16")
+    if compiled:
+        kinds["auto, compiled"] = ours(config, "auto", compiled=True)
+    if importlib.util.find_spec("lightly"):
+        kinds["lightly, auto"] = theirs(config)
+    took: dict[str, list[float]] = {kind: [] for kind in kinds}
+    peak: dict[str, float] = {}
+    for turn in range(6):
+        for kind, step in kinds.items():
+            if DEVICE.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            seconds = timed(step, max(1, steps // 5) if turn else 1)
+            if turn:
+                took[kind].append(seconds)
+            peak[kind] = torch.cuda.max_memory_allocated() / 1e9 if DEVICE.type == "cuda" else float("nan")
+    base = statistics.median(took["fp32"])
+    print("| step, views in memory | photos/s | × fp32 | peak memory, GB |\n|---|---|---|---|")
+    for kind, seconds_of in took.items():
+        median = statistics.median(seconds_of)
+        print(f"| {kind} | {config.batch_size / median:.0f} | {base / median:.2f} | {peak[kind]:.2f} |")
+    print()
+
+
+def timed(step: Callable[[], object], times: int) -> float:
+    """Return the seconds of a step, the mean of several."""
+    wait()
+    began = time.perf_counter()
+    for _ in range(times):
+        step()
+    wait()
+    return (time.perf_counter() - began) / times
+
+
+def wait() -> None:
+    """Wait for the device."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def views_of(config: TrainConfig) -> dict[str, Tensor]:
+    """Return a batch of random views on the device."""
+    torch.manual_seed(0)
+    shape = (config.batch_size, config.image_size, config.image_size, 3)
+    raw = {name: torch.randint(0, 256, shape, dtype=torch.uint8) for name in ("image_1", "image_2")}
+    return to_device(raw, DEVICE, normalisation(config.backbone))
+
+
+def ours(config: TrainConfig, precision: str, compiled: bool = False) -> Callable[[], Tensor]:
+    """Return a step of this project's BYOL, as the training loop does it. It returns the loss."""
+    torch.manual_seed(0)
+    method = BYOL(config.backbone, config.hidden, config.projection)
+    method.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    model: nn.Module = torch.compile(method) if compiled else method  # type: ignore[assignment]
+    return learning(model, method, views_of(config), config, precision)
+
+
+def learning(
+    model: nn.Module, method: BYOL, views: dict[str, Tensor], config: TrainConfig, precision: str
+) -> Callable[[], Tensor]:
+    """Return a step that returns its loss. model: the method, or what wraps it."""
+    lower = lower_precision(with_settings(config, {"precision": precision}), DEVICE)
+    optimiser = method.optimiser(RATE, 0.9, 1e-4)
+    scaler = torch.amp.GradScaler(DEVICE.type, enabled=lower is torch.float16)
+
+    def step() -> Tensor:
+        with torch.autocast(DEVICE.type, lower, enabled=lower is not None):
+            terms, _ = model(views)
+        loss = torch.stack(list(terms.values())).sum()
+        scaler.scale(loss).backward()
+        scaler.step(optimiser)
+        scaler.update()
+        optimiser.zero_grad(set_to_none=True)
+        method.after_step(0, 1000)
+        return loss.detach()
+
+    return step
+
+
+def theirs(config: TrainConfig) -> Callable[[], object]:
+    """Return a step of BYOL from lightly's modules, in the precision that ours chooses."""
+    from lightly.loss import NegativeCosineSimilarity
+    from lightly.models.utils import update_momentum
+
+    model, loss = Lightly(config.backbone).to(DEVICE).train(), NegativeCosineSimilarity()
+    learned = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.SGD(learned, lr=RATE, momentum=0.9, weight_decay=1e-4)
+    first, second = (view.contiguous() for view in views_of(config).values())
+    lower = lower_precision(config, DEVICE)
+
+    def step() -> None:
+        update_momentum(model.backbone, model.slow_backbone, 0.99)
+        update_momentum(model.projector, model.slow_projector, 0.99)
+        with torch.autocast(DEVICE.type, lower, enabled=lower is not None):
+            found = loss(model.predict(first), model.target(second)) + loss(model.predict(second), model.target(first))
+        found.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    return step
+
+
+def precisions(config: TrainConfig, steps: int) -> None:
+    """Print the loss of each precision after the same steps from the same weights on the same views."""
+    kinds = ["fp32", "bf16", *(["fp16"] if DEVICE.type == "cuda" else [])]
+    print("| precision | first loss | last loss |\n|---|---|---|")
+    for kind in kinds:
+        step = ours(config, kind)
+        first, *_, last = [step().item() for _ in range(max(2, steps))]
+        print(f"| {kind} | {first:.4f} | {last:.4f} |")
+    print()
+
+
+def one_process(config: TrainConfig) -> None:
+    """Compare the loss of three steps alone and in a process group of one process."""
+    alone = ours(config, "fp32")
+    expected = [alone().item() for _ in range(3)]
+    backend = "nccl" if DEVICE.type == "cuda" else "gloo"
+    with group_of_one(backend):
+        torch.manual_seed(0)
+        method = BYOL(config.backbone, config.hidden, config.projection)
+        method.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        model = DistributedDataParallel(copy_of(method), device_ids=[DEVICE] if DEVICE.type == "cuda" else None)
+        together = learning(model, model.module, views_of(config), config, "fp32")
+        found = [together().item() for _ in range(3)]
+    difference = max(abs(a - b) for a, b in zip(expected, found, strict=True))
+    print(f"Losses of three steps in a process group of one ({backend}) differ by at most {difference:.1e}.\n")
+
+
+def copy_of(method: BYOL) -> BYOL:
+    """Return a copy: wrapping a method registers hooks on its parameters."""
+    return copy.deepcopy(method)
+
+
+@contextmanager
+def group_of_one(backend: str) -> Iterator[None]:
+    """Join a process group that has no other process."""
+    with tempfile.TemporaryDirectory() as folder:
+        distributed.init_process_group(backend, f"file://{folder}/meeting", rank=0, world_size=1)
+        try:
+            yield
+        finally:
+            distributed.destroy_process_group()
+
+
+def from_files(files: list[str], config: TrainConfig) -> None:
+    """Print the speed of a training that reads its photos, with both places of the augmentation."""
+    print("| training from files | photos/s | share of a step spent waiting |\n|---|---|---|")
+    config = with_settings(config, {"batch_size": min(config.batch_size, len(files)), "epochs": 3})
+    for place, changed in (("augmented by loaders", True), ("augmented on the device", False)):
+        clock = Clock()
+        with tempfile.TemporaryDirectory() as folder:
+            method = BYOL(config.backbone, config.hidden, config.projection)
+            data = ImageViews(files, method.views(config.image_size), config.seed, changed=changed)
+            fit(method, data, config, Path(folder), clock, Processes(0, 1, DEVICE))
+        steps = clock.ends[len(clock.ends) // 3 :]  # the first epoch starts the loaders
+        speed = config.batch_size * (len(steps) - 1) / (steps[-1].clock - steps[0].clock)
+        waits = statistics.mean(clock.waits[len(clock.waits) // 3 :])
+        print(f"| {place} | {speed:.0f} | {waits:.1%} |")
+
+
+if __name__ == "__main__":
+    main()
