@@ -42,8 +42,8 @@ class MoCo(Method):
         """Build both networks. group: number of images that are normalised together."""
         super().__init__()
         self.architecture, self.temperature, self.momentum, self.group = architecture, temperature, momentum, group
-        self.backbone, features = build_trainable(architecture)
-        self.projector = mlp(features, hidden, projection, "moco")
+        self.backbone, self.features = build_trainable(architecture)
+        self.projector = mlp(self.features, hidden, projection, "moco")
         self.key_backbone = frozen_copy(self.backbone)
         self.key_projector = frozen_copy(self.projector)
         self.register_buffer("queue", F.normalize(torch.randn(queue, projection)))
@@ -60,15 +60,12 @@ class MoCo(Method):
 
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
         """Return one term, ``image``, about log(K + 1) at the start. views: image_1 for queries, image_2 for keys."""
-        queries = self._in_groups(self.backbone, self.projector, views["image_1"])
+        queries = self.projector(pool(self._maps(self.backbone, views["image_1"])))
         with torch.no_grad():
-            generator = torch.Generator().manual_seed(int(self.seen))
-            order = torch.randperm(len(queries), generator=generator).to(queries.device)
-            shuffled = self._in_groups(self.key_backbone, self.key_projector, views["image_2"][order])
-            keys = F.normalize(shuffled.float())[order.argsort()]
+            keys = F.normalize(self.key_projector(pool(self._key_maps(views["image_2"]))).float())
         loss = queue_loss(queries, keys, self.queue, self.temperature)
         if self.training:
-            self._enqueue(gather_rows(keys))
+            self._enqueue(queue=keys)
         return {"image": loss}, queries
 
     def slow_momentum(self, step: int, total: int) -> float:
@@ -85,16 +82,25 @@ class MoCo(Method):
         self.key_backbone.load_state_dict(self.backbone.state_dict())
         self.key_projector.load_state_dict(self.projector.state_dict())
 
-    def _in_groups(self, backbone: nn.Module, projector: nn.Module, images: Tensor) -> Tensor:
-        return projector(pool(torch.cat(in_one_pass(backbone, images.split(self.group)))))  # no norm after the backbone
+    def _maps(self, backbone: nn.Module, images: Tensor) -> Tensor:
+        return torch.cat(in_one_pass(backbone, images.split(self.group)))  # heads have no norm, so groups end here
 
     @torch.no_grad()
-    def _enqueue(self, keys: Tensor) -> None:
-        size = len(self.queue)
-        places = (self.seen + torch.arange(len(keys), device=keys.device)) % size
-        # A new tensor, because the backward pass of the loss still needs the old one.
-        self.queue = self.queue.index_copy(0, places[-size:], keys[-size:])
-        self.seen += len(keys)
+    def _key_maps(self, images: Tensor) -> Tensor:
+        """Compute the maps of keys, in the order of the images, which are shuffled between groups meanwhile."""
+        generator = torch.Generator().manual_seed(int(self.seen))
+        order = torch.randperm(len(images), generator=generator).to(images.device)
+        return self._maps(self.key_backbone, images[order])[order.argsort()]
+
+    @torch.no_grad()
+    def _enqueue(self, **keys: Tensor) -> None:
+        """Put the keys of all processes in the place of the oldest. keys: by the name of their queue, one a photo."""
+        for name, own in keys.items():
+            rows, queue = gather_rows(own), getattr(self, name)
+            places = (self.seen + torch.arange(len(rows), device=rows.device)) % len(queue)
+            # A new tensor, because the backward pass of the loss still needs the old one.
+            setattr(self, name, queue.index_copy(0, places[-len(queue) :], rows[-len(queue) :]))
+        self.seen += len(rows)
 
 
 def queue_loss(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:

@@ -86,7 +86,7 @@ def pretrain_command(
     datasets: Datasets,
     name: Annotated[str, typer.Option(help="Name of the new encoder. Default: DATASET-METHOD.")] = "",
     method: Annotated[
-        str, one_of(STAGE_1, help="Training method. ORL builds on byol. The others are the paper's baselines.")
+        str, one_of(STAGE_1, help="Training method. ORL builds on byol. The others are methods to compare with.")
     ] = "byol",
     preset: TrainPreset = "paper",
     changes: ChangesOption = None,

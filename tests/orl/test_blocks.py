@@ -10,12 +10,13 @@ from torch import nn
 
 from orl_explorer.orl.blocks import blocks_of
 from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.densecl import DenseCL
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.orl.trainable import build_trainable, refuse_side
 
-METHODS: dict[str, Callable[..., Method]] = {"byol": BYOL, "moco": MoCo, "simclr": SimCLR}
+METHODS: dict[str, Callable[..., Method]] = {"byol": BYOL, "moco": MoCo, "simclr": SimCLR, "densecl": DenseCL}
 
 
 def built(architecture: str) -> nn.Module:

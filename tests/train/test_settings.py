@@ -85,6 +85,17 @@ COMMON = {
     "knn_every": 10,
     "workers": 4,
 }
+QUEUE = {
+    "batch_size": 256,
+    "rate_per_256": 0.3,
+    "warmup_epochs": 0,
+    "hidden": 2048,
+    "projection": 128,
+    "temperature": 0.2,
+    "queue": 65_536,
+    "key_momentum": 0.999,
+    "norm_group": 32,
+}
 
 
 @pytest.mark.parametrize(
@@ -93,20 +104,8 @@ COMMON = {
         ("byol", {"target_momentum": 0.99}),
         ("multicrop", {"target_momentum": 0.99, "local_crops": 4, "local_size": 96}),
         ("simclr", {"rate_per_256": 0.3, "weight_decay": 1e-6, "hidden": 2048, "projection": 128, "temperature": 0.1}),
-        (
-            "moco",
-            {
-                "batch_size": 256,
-                "rate_per_256": 0.3,
-                "warmup_epochs": 0,
-                "hidden": 2048,
-                "projection": 128,
-                "temperature": 0.2,
-                "queue": 65_536,
-                "key_momentum": 0.999,
-                "norm_group": 32,
-            },
-        ),
+        ("moco", QUEUE),
+        ("densecl", QUEUE | {"dense_weight": 0.5}),
         (
             "orl",
             {
@@ -217,7 +216,9 @@ def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
     assert preset_named(MINE_PRESETS, "paper").neighbors == 10
     with pytest.raises(UserError, match="There is no preset 'large'. Known presets: paper, small"):
         train_preset("byol", "large")
-    with pytest.raises(UserError, match="There is no method 'dino'. Known methods: byol, multicrop, simclr, moco, orl"):
+    with pytest.raises(
+        UserError, match="There is no method 'dino'. Known methods: byol, multicrop, simclr, moco, densecl, orl"
+    ):
         train_preset("dino", "small")
 
 

@@ -45,6 +45,15 @@ TargetMomentum = Annotated[
     float, setting(ge=0, le=1, help="Initial momentum of the target network. It rises to 1", group=NETWORKS)
 ]
 Temperature = Annotated[float, setting(gt=0, le=10, help="Temperature of the softmax over similarities", group=OWN)]
+DenseWeight = Annotated[
+    float,
+    setting(
+        ge=0,
+        lt=1,
+        help="Weight of the loss between cells of the maps. The loss between pooled features has the rest",
+        group=OWN,
+    ),
+]
 
 
 ADAMW = 0.02  # highest rate

@@ -15,6 +15,7 @@ from orl_explorer.train.training.config import (
     OPTIMISER,
     OWN,
     BatchSize,
+    DenseWeight,
     Passes,
     Projection,
     Rate,
@@ -71,11 +72,9 @@ class SimCLRConfig(TrainConfig):
         return (Passes(self.image_size, 2),)
 
 
-class MoCoConfig(TrainConfig):
-    """MoCo v2, a baseline of Tables 1-4."""
+class QueueConfig(TrainConfig):
+    """What MoCo v2 shares with the methods that build on it."""
 
-    title: ClassVar[str] = "MoCo v2"
-    method: Literal["moco"] = "moco"
     batch_size: BatchSize = 256
     rate_per_256: Rate = 0.3
     warmup_epochs: WarmUp = 0
@@ -97,6 +96,21 @@ class MoCoConfig(TrainConfig):
             raise UserError(
                 f"norm_group = {self.norm_group} leaves one photo alone, which cannot be normalised. Use another value."
             )
+
+
+class MoCoConfig(QueueConfig):
+    """MoCo v2, a baseline of Tables 1-4."""
+
+    title: ClassVar[str] = "MoCo v2"
+    method: Literal["moco"] = "moco"
+
+
+class DenseCLConfig(QueueConfig):
+    """DenseCL, a method of Table 4."""
+
+    title: ClassVar[str] = "DenseCL"
+    method: Literal["densecl"] = "densecl"
+    dense_weight: DenseWeight = 0.5
 
 
 class ORLConfig(TrainConfig):
@@ -157,11 +171,13 @@ LITTLE: dict[str, Any] = {
     "knn_every": 1,
     "workers": 2,
 }
+LITTLE_QUEUE: dict[str, Any] = {"queue": 512, "norm_group": 8, "key_momentum": 0.99}
 PRESETS: dict[str, dict[str, TrainConfig]] = {
     "byol": {"paper": BYOLConfig(), "small": BYOLConfig(**LITTLE)},
     "multicrop": {"paper": MultiCropConfig(), "small": MultiCropConfig(**LITTLE, local_size=48)},
     "simclr": {"paper": SimCLRConfig(), "small": SimCLRConfig(**LITTLE)},
-    "moco": {"paper": MoCoConfig(), "small": MoCoConfig(**LITTLE, queue=512, norm_group=8, key_momentum=0.99)},
+    "moco": {"paper": MoCoConfig(), "small": MoCoConfig(**LITTLE, **LITTLE_QUEUE)},
+    "densecl": {"paper": DenseCLConfig(), "small": DenseCLConfig(**LITTLE, **LITTLE_QUEUE)},
     "orl": {"paper": ORLConfig(), "small": ORLConfig(**LITTLE, patch_size=48)},
 }
 PRESET_HELP = {

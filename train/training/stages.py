@@ -16,6 +16,7 @@ from orl_explorer.db.photos import dataset_by_id, usable_images
 from orl_explorer.db.sets.read import set_images, sets
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.dense import Dense, library_network
+from orl_explorer.orl.densecl import DenseCL
 from orl_explorer.orl.heads import head_of
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.moco import MoCo
@@ -35,7 +36,14 @@ from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.data import ImageViews, RoiViews
 from orl_explorer.train.training.distributed import Processes, joined_processes
 from orl_explorer.train.training.engine import Check, fit, lower_precision
-from orl_explorer.train.training.methods import BYOLConfig, MoCoConfig, MultiCropConfig, ORLConfig, SimCLRConfig
+from orl_explorer.train.training.methods import (
+    BYOLConfig,
+    DenseCLConfig,
+    MoCoConfig,
+    MultiCropConfig,
+    ORLConfig,
+    SimCLRConfig,
+)
 from orl_explorer.train.training.milestones import Milestones, learned_weights
 from orl_explorer.train.training.monitors import FeatureCheck, Probes
 from orl_explorer.train.training.movement import Movement
@@ -140,6 +148,9 @@ def build_method(config: TrainConfig) -> Method:
             return SimCLR(*shape, config.temperature)
         case MoCoConfig():
             return MoCo(*shape, config.temperature, config.queue, config.key_momentum, config.norm_group)
+        case DenseCLConfig():
+            of_moco = *shape, config.temperature, config.queue, config.key_momentum, config.norm_group
+            return DenseCL(*of_moco, config.dense_weight)
         case ORLConfig():
             lambdas = (config.image_weight, config.intra_weight, config.inter_weight)
             return ORL(*shape, config.target_momentum, lambdas)

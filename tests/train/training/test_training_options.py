@@ -21,7 +21,14 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.training.config import TrainConfig
-from orl_explorer.train.training.methods import BYOLConfig, MoCoConfig, MultiCropConfig, ORLConfig, SimCLRConfig
+from orl_explorer.train.training.methods import (
+    BYOLConfig,
+    DenseCLConfig,
+    MoCoConfig,
+    MultiCropConfig,
+    ORLConfig,
+    SimCLRConfig,
+)
 from orl_explorer.train.training.start_from import saw_labels
 from orl_explorer.train.training.trained_on import FILE, Correspondences, correspondences
 from orl_explorer.train.workspace import Workspace, open_workspace
@@ -62,6 +69,7 @@ def learn(workspace: Workspace, config: TrainConfig, new_run: Callable, name: st
         (MultiCropConfig, {"local_size": 32}),
         (SimCLRConfig, {}),
         (MoCoConfig, {"queue": 16, "norm_group": 3}),
+        (DenseCLConfig, {"queue": 16, "norm_group": 3}),
         (BYOLConfig, {"backbone": "timm:test_byobnet"}),
     ],
 )
