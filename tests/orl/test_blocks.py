@@ -12,11 +12,18 @@ from orl_explorer.orl.blocks import blocks_of
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.densecl import DenseCL
 from orl_explorer.orl.method import Method
+from orl_explorer.orl.mls import MLS
 from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.orl.trainable import build_trainable, refuse_side
 
-METHODS: dict[str, Callable[..., Method]] = {"byol": BYOL, "moco": MoCo, "simclr": SimCLR, "densecl": DenseCL}
+METHODS: dict[str, Callable[..., Method]] = {
+    "byol": BYOL,
+    "moco": MoCo,
+    "simclr": SimCLR,
+    "densecl": DenseCL,
+    "mls": MLS,
+}
 
 
 def built(architecture: str) -> nn.Module:

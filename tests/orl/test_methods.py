@@ -12,6 +12,7 @@ from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.densecl import DenseCL
 from orl_explorer.orl.lars import LARS
 from orl_explorer.orl.method import Method
+from orl_explorer.orl.mls import MLS
 from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.multicrop import MultiCropBYOL
 from orl_explorer.orl.optimisers import optimiser_of
@@ -24,6 +25,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "simclr": SimCLR,
     "moco": MoCo,
     "densecl": DenseCL,
+    "mls": MLS,
     "orl": ORL,
 }
 
@@ -58,7 +60,7 @@ def test_simclr_learns_by_lars_which_decays_no_bias_and_no_batch_norm() -> None:
 
 
 def test_batch_norms_see_all_processes_but_those_of_moco_and_what_builds_on_it() -> None:
-    assert [name for name in METHODS if not made(name).synchronised] == ["moco", "densecl"]
+    assert [name for name in METHODS if not made(name).synchronised] == ["moco", "densecl", "mls"]
 
 
 @pytest.mark.parametrize(("name", "prefix"), [("byol", "target_"), ("orl", "target_"), ("moco", "key_")])

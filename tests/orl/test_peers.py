@@ -1,4 +1,4 @@
-"""DenseCL: its loss against plain loops, what it matches, and what its queues hold.
+"""DenseCL and MLS: their losses against plain loops, what is matched, and what the queues hold.
 
 Most tests leave the backbone out: the views are the maps.
 """
@@ -16,6 +16,7 @@ from orl_explorer.orl.cell_heads import at_each_cell, cells, cosines
 from orl_explorer.orl.densecl import DenseCL
 from orl_explorer.orl.heads import Head, head_of, mlp
 from orl_explorer.orl.method import Method
+from orl_explorer.orl.mls import MLS, label_loss, nearest_entries
 from orl_explorer.orl.moco import queue_loss
 
 BATCH, SIDE, WIDTH = 4, 3, 96  # photos, cells along a side of a map, channels of timm's test_resnet
@@ -27,6 +28,14 @@ Rows = list[list[float]]
 def densecl(backbone: bool = False, queue: int = 32) -> DenseCL:
     torch.manual_seed(0)
     method = DenseCL(TINY, 24, 16, queue=queue, group=2).train()
+    if not backbone:
+        leave_out_backbones(method)
+    return method
+
+
+def mls(backbone: bool = False, queue: int = 32) -> MLS:
+    torch.manual_seed(0)
+    method = MLS(TINY, 24, 16, queue=queue, group=2, dictionary=12, labels=3).train()
     if not backbone:
         leave_out_backbones(method)
     return method
@@ -166,7 +175,77 @@ def test_the_dense_queue_holds_the_mean_of_a_photos_cells_in_the_order_of_the_qu
     assert int(method.seen) == 2 * BATCH
 
 
-MADE: dict[str, Callable[[bool], Method]] = {"densecl": densecl}
+def slow_labels(features: list[float], entries: Rows, count: int) -> list[int]:
+    likeness = [dot(unit(features), entry) for entry in entries]
+    best = sorted(range(len(entries)), key=lambda i: -likeness[i])[:count]
+    return [int(i in best) for i in range(len(entries))]
+
+
+def slow_mls(method: MLS, views: dict[str, Tensor]) -> tuple[float, float]:
+    whole, by_label = [], []
+    for first, second in zip(views["image_1"], views["image_2"], strict=True):
+        features = mean(slow_cells(first))
+        [query], [key] = (
+            through(method.projector, [features]),
+            through(method.key_projector, [mean(slow_cells(second))]),
+        )
+        whole.append(slow_contrast(query, key, method.queue.tolist()))
+        labels = slow_labels(features, method.known_features.tolist(), method.labels)
+        for label, entry in zip(labels, method.known_projections.tolist(), strict=True):
+            share = 1 / (1 + math.exp(-dot(unit(query), entry) / 0.2))
+            by_label.append(-math.log(share if label else 1 - share))
+    return sum(whole) / len(whole), sum(by_label) / len(by_label)
+
+
+def test_mls_terms_equal_the_slow_version() -> None:
+    method, views = mls(), random_maps()
+    method(views)  # fill some of the dictionaries with features that are alike
+    whole, by_label = slow_mls(method, views)
+    terms, shown = method(views)
+    assert list(terms) == ["image", "labels"]
+    assert terms["image"].item() == pytest.approx(whole, abs=1e-5)
+    assert terms["labels"].item() == pytest.approx(0.5 * by_label, abs=1e-5)
+    assert shown.shape == (BATCH, 16)
+
+
+def test_pseudo_labels_are_the_entries_of_highest_cosine() -> None:
+    entries = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]])
+    features = torch.tensor([[5.0, 1.0], [-1.0, 2.0]])
+    assert nearest_entries(features, entries, 2).tolist() == [[1, 1, 0, 0], [0, 1, 1, 0]]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert nearest_entries(features.bfloat16(), entries, 1).tolist() == [[1, 0, 0, 0], [0, 0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("query", "label", "expected"),
+    [
+        ([0.0, 2.0], 1.0, math.log(2)),  # cosine 0, the level of chance
+        ([3.0, 0.0], 1.0, math.log(1 + math.exp(-5))),
+        ([3.0, 0.0], 0.0, math.log(1 + math.exp(5))),
+        ([-1.0, 0.0], 0.0, math.log(1 + math.exp(-5))),
+    ],
+)
+def test_the_loss_of_a_label(query: list[float], label: float, expected: float) -> None:
+    entries = torch.tensor([[1.0, 0.0]])
+    found = label_loss(torch.tensor([query]), entries, torch.tensor([[label]]), 0.2)
+    assert found.item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_both_dictionaries_hold_the_same_photos_in_one_order_and_go_around() -> None:
+    method = mls()
+    for turn in range(4):  # 16 photos, of which 12 are kept
+        torch.manual_seed(turn)
+        method({f"image_{i}": torch.randn(BATCH, WIDTH, SIDE, SIDE).relu() for i in (1, 2)})
+    assert int(method.seen) == 16
+    torch.testing.assert_close(method.known_features.norm(dim=1), torch.ones(12))
+    # A head whose biases are 0 projects unit features in the direction of the features.
+    projected = nn.functional.normalize(method.key_projector(method.known_features))
+    torch.testing.assert_close(method.known_projections, projected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(method.known_projections[:4], method.queue[12:16])  # the fourth turn
+    torch.testing.assert_close(method.known_projections[4:], method.queue[4:12])
+
+
+MADE: dict[str, Callable[[bool], Method]] = {"densecl": densecl, "mls": mls}
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -207,3 +286,8 @@ def test_the_sizes_are_those_of_the_papers() -> None:
     )
     assert dense.queue.shape == dense.dense_queue.shape == (65_536, 128)
     assert (dense.temperature, dense.momentum, dense.group, dense.dense_weight) == (0.2, 0.999, 32, 0.5)
+    multi = MLS("resnet18")
+    assert head_of(multi.projector.state_dict()) == Head(2048, 256, "moco")
+    shapes = [tuple(rows.shape) for rows in (multi.queue, multi.known_features, multi.known_projections)]
+    assert shapes == [(65_536, 256), (4096, 512), (4096, 256)]
+    assert (multi.temperature, multi.momentum, multi.labels, multi.label_weight) == (0.2, 0.995, 20, 0.5)

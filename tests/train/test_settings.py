@@ -20,7 +20,15 @@ from orl_explorer.train.settings import (
     with_settings,
 )
 from orl_explorer.train.training.config import GROUPS
-from orl_explorer.train.training.methods import PRESETS, BYOLConfig, ORLConfig, read_config, smaller_batch, train_preset
+from orl_explorer.train.training.methods import (
+    PRESETS,
+    BYOLConfig,
+    MLSConfig,
+    ORLConfig,
+    read_config,
+    smaller_batch,
+    train_preset,
+)
 
 
 def test_the_paper_preset_of_mining() -> None:
@@ -107,6 +115,11 @@ QUEUE = {
         ("moco", QUEUE),
         ("densecl", QUEUE | {"dense_weight": 0.5}),
         (
+            "mls",
+            QUEUE
+            | {"projection": 256, "key_momentum": 0.995, "dictionary": 4096, "pseudo_labels": 20, "label_weight": 0.5},
+        ),
+        (
             "orl",
             {
                 "target_momentum": 0.99,
@@ -186,6 +199,7 @@ def test_texts_become_the_types_of_their_settings() -> None:
         (BYOLConfig(), {"backbone": "vgg16"}, "Invalid value for backbone: vgg16. Use resnet18, resnet34,"),
         (BYOLConfig(), {"patch_size": 48}, "There is no setting 'patch_size'. Did you mean 'batch_size'?"),
         (BYOLConfig(), {"queue": 1}, "There is no setting 'queue'. Known settings: "),
+        (MLSConfig(), {"dictionary": 20}, "Dictionary must be above pseudo_labels."),
         (
             ORLConfig(),
             {"image_weight": 0, "intra_weight": 0, "inter_weight": 0},
@@ -217,7 +231,7 @@ def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UserError, match="There is no preset 'large'. Known presets: paper, small"):
         train_preset("byol", "large")
     with pytest.raises(
-        UserError, match="There is no method 'dino'. Known methods: byol, multicrop, simclr, moco, densecl, orl"
+        UserError, match="There is no method 'dino'. Known methods: byol, multicrop, simclr, moco, densecl, mls, orl"
     ):
         train_preset("dino", "small")
 

@@ -44,6 +44,7 @@ Projection = Annotated[int, setting(ge=8, le=8192, help="Length of the projector
 TargetMomentum = Annotated[
     float, setting(ge=0, le=1, help="Initial momentum of the target network. It rises to 1", group=NETWORKS)
 ]
+KeyMomentum = Annotated[float, setting(ge=0, le=1, help="Momentum of the key network", group=NETWORKS)]
 Temperature = Annotated[float, setting(gt=0, le=10, help="Temperature of the softmax over similarities", group=OWN)]
 DenseWeight = Annotated[
     float,

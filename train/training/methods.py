@@ -16,6 +16,7 @@ from orl_explorer.train.training.config import (
     OWN,
     BatchSize,
     DenseWeight,
+    KeyMomentum,
     Passes,
     Projection,
     Rate,
@@ -82,7 +83,7 @@ class QueueConfig(TrainConfig):
     projection: Projection = 128
     temperature: Temperature = 0.2
     queue: int = setting(65_536, ge=1, le=2**24, help="Number of earlier keys in the queue of negatives", group=OWN)
-    key_momentum: float = setting(0.999, ge=0, le=1, help="Momentum of the key network", group=NETWORKS)
+    key_momentum: KeyMomentum = 0.999
     norm_group: int = setting(
         32, ge=2, help="Photos that batch norm normalises together. Keys are shuffled between these groups", group=OWN
     )
@@ -111,6 +112,30 @@ class DenseCLConfig(QueueConfig):
     title: ClassVar[str] = "DenseCL"
     method: Literal["densecl"] = "densecl"
     dense_weight: DenseWeight = 0.5
+
+
+class MLSConfig(QueueConfig):
+    """MLS, a later method for scene photos."""
+
+    title: ClassVar[str] = "MLS"
+    method: Literal["mls"] = "mls"
+    projection: Projection = 256
+    key_momentum: KeyMomentum = 0.995
+    dictionary: int = setting(
+        4096, ge=2, le=2**24, help="Number of earlier photos in the dictionary. Each is a class of its own", group=OWN
+    )
+    pseudo_labels: int = setting(
+        20, ge=1, le=2**24, help="Classes of each photo: so many of the dictionary, the most similar ones", group=OWN
+    )
+    label_weight: float = setting(
+        0.5, ge=0, help="Weight of the loss of the pseudo-labels. MoCo's loss has the weight 1", group=OWN
+    )
+
+    @model_validator(mode="after")
+    def _other_classes(self) -> MLSConfig:
+        if self.pseudo_labels >= self.dictionary:
+            raise ValueError("dictionary must be above pseudo_labels")
+        return self
 
 
 class ORLConfig(TrainConfig):
@@ -178,6 +203,7 @@ PRESETS: dict[str, dict[str, TrainConfig]] = {
     "simclr": {"paper": SimCLRConfig(), "small": SimCLRConfig(**LITTLE)},
     "moco": {"paper": MoCoConfig(), "small": MoCoConfig(**LITTLE, **LITTLE_QUEUE)},
     "densecl": {"paper": DenseCLConfig(), "small": DenseCLConfig(**LITTLE, **LITTLE_QUEUE)},
+    "mls": {"paper": MLSConfig(), "small": MLSConfig(**LITTLE, **LITTLE_QUEUE, dictionary=256, pseudo_labels=5)},
     "orl": {"paper": ORLConfig(), "small": ORLConfig(**LITTLE, patch_size=48)},
 }
 PRESET_HELP = {

@@ -19,6 +19,7 @@ from orl_explorer.orl.dense import Dense, library_network
 from orl_explorer.orl.densecl import DenseCL
 from orl_explorer.orl.heads import head_of
 from orl_explorer.orl.method import Method
+from orl_explorer.orl.mls import MLS
 from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.multicrop import MultiCropBYOL
 from orl_explorer.orl.orl_loss import ORL
@@ -39,9 +40,10 @@ from orl_explorer.train.training.engine import Check, fit, lower_precision
 from orl_explorer.train.training.methods import (
     BYOLConfig,
     DenseCLConfig,
-    MoCoConfig,
+    MLSConfig,
     MultiCropConfig,
     ORLConfig,
+    QueueConfig,
     SimCLRConfig,
 )
 from orl_explorer.train.training.milestones import Milestones, learned_weights
@@ -146,15 +148,24 @@ def build_method(config: TrainConfig) -> Method:
             return MultiCropBYOL(*shape, config.target_momentum, config.local_size, config.local_crops)
         case SimCLRConfig():
             return SimCLR(*shape, config.temperature)
-        case MoCoConfig():
-            return MoCo(*shape, config.temperature, config.queue, config.key_momentum, config.norm_group)
-        case DenseCLConfig():
-            of_moco = *shape, config.temperature, config.queue, config.key_momentum, config.norm_group
-            return DenseCL(*of_moco, config.dense_weight)
+        case QueueConfig():
+            return _with_queue(config)
         case ORLConfig():
             lambdas = (config.image_weight, config.intra_weight, config.inter_weight)
             return ORL(*shape, config.target_momentum, lambdas)
     raise ValueError(f"No method for {type(config).__name__}.")
+
+
+def _with_queue(config: QueueConfig) -> Method:
+    """Build MoCo v2, or a method that builds on it."""
+    shape = config.backbone, config.hidden, config.projection
+    shared = *shape, config.temperature, config.queue, config.key_momentum, config.norm_group
+    match config:
+        case DenseCLConfig():
+            return DenseCL(*shared, config.dense_weight)
+        case MLSConfig():
+            return MLS(*shared, config.dictionary, config.pseudo_labels, config.label_weight)
+    return MoCo(*shared)
 
 
 def _newest_set(workspace: Workspace, dataset: Dataset) -> CorrespondenceSet | None:

@@ -133,7 +133,7 @@ def test_what_follows_a_step_is_done_after_each_with_its_number_and_the_new_weig
     assert seen[-1][2] == last
 
 
-@pytest.mark.parametrize("name", ["byol", "multicrop", "moco", "densecl", "orl"])
+@pytest.mark.parametrize("name", ["byol", "multicrop", "moco", "densecl", "mls", "orl"])
 def test_the_loop_lets_the_slow_network_of_every_method_follow(name: str, small_scenes: Path, tmp_path: Path) -> None:
     values = {"backbone": "resnet18", "epochs": 1, "batch_size": 4, "image_size": 32, "hidden": 16, "projection": 8}
     settings = read_config({"method": name, "warmup_epochs": 0, "workers": 0, "rate_per_256": 64, **values})
@@ -147,14 +147,14 @@ def test_the_loop_lets_the_slow_network_of_every_method_follow(name: str, small_
     fit(method, ImageViews(files, method.views(32), 0), settings, tmp_path, Progress(), ALONE)
     fast = list(method.backbone.parameters())
     # At step 0 of 1 the momentum is the smallest there is: slow = m first + (1 - m) fast, once.
-    momentum = {"moco": 0.999, "densecl": 0.999}.get(name, 0.99)
+    momentum = {"moco": 0.999, "densecl": 0.999, "mls": 0.995}.get(name, 0.99)
     for was, now, goal in zip(first, getattr(method, slow).parameters(), fast, strict=True):
         torch.testing.assert_close(now.detach(), momentum * was + (1 - momentum) * goal.detach(), rtol=0, atol=1e-6)
     moved = [(now - was).abs().max() for was, now in zip(first, getattr(method, slow).parameters(), strict=True)]
     assert max(moved) > 1e-4
 
 
-@pytest.mark.parametrize("name", ["moco", "densecl"])
+@pytest.mark.parametrize("name", ["moco", "densecl", "mls"])
 def test_queues_and_further_heads_go_on_bitwise_after_a_stop(name: str, small_scenes: Path, tmp_path: Path) -> None:
     class Stop(Told):
         def advance(self, count: int = 1) -> None:

@@ -24,6 +24,7 @@ from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.methods import (
     BYOLConfig,
     DenseCLConfig,
+    MLSConfig,
     MoCoConfig,
     MultiCropConfig,
     ORLConfig,
@@ -70,6 +71,7 @@ def learn(workspace: Workspace, config: TrainConfig, new_run: Callable, name: st
         (SimCLRConfig, {}),
         (MoCoConfig, {"queue": 16, "norm_group": 3}),
         (DenseCLConfig, {"queue": 16, "norm_group": 3}),
+        (MLSConfig, {"queue": 16, "norm_group": 3, "dictionary": 8, "pseudo_labels": 2}),
         (BYOLConfig, {"backbone": "timm:test_byobnet"}),
     ],
 )
