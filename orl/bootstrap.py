@@ -30,8 +30,8 @@ class Bootstrap(Method):
         """Build both networks. momentum: of the target at the start; it rises to 1."""
         super().__init__()
         self.architecture, self.momentum = architecture, momentum
-        self.backbone, features = build_trainable(architecture)
-        self.projector = mlp(features, hidden, projection)
+        self.backbone, self.features = build_trainable(architecture)
+        self.projector = mlp(self.features, hidden, projection)
         self.target_backbone = frozen_copy(self.backbone)
         self.target_projector = frozen_copy(self.projector)
 
@@ -46,12 +46,12 @@ class Bootstrap(Method):
 
     def online(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Project views with the online network, by name: float [B, 3, S, S] -> float [B, projection]."""
-        return _project(self.backbone, self.projector, views)
+        return pooled_projections(self.projector, maps_of(self.backbone, views))
 
     @torch.no_grad()
     def target(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Project views with the target, by name, without gradients."""
-        return _project(self.target_backbone, self.target_projector, views)
+        return pooled_projections(self.target_projector, maps_of(self.target_backbone, views))
 
     def slow_momentum(self, step: int, total: int) -> float:
         """Return the momentum of the target, which rises to 1."""
@@ -69,10 +69,16 @@ class Bootstrap(Method):
         self.target_projector.load_state_dict(self.projector.state_dict())
 
 
-def _project(backbone: nn.Module, projector: nn.Module, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def maps_of(backbone: nn.Module, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the maps of views, by name: float [B, 3, S, S] -> float [B, C, h, w]."""
     maps = {name: backbone(view) for name, view in views.items() if name in IMAGES}  # each of these fills a device
     small = {name: view for name, view in views.items() if name not in IMAGES}
     maps |= zip(small, in_one_pass(backbone, list(small.values())), strict=True)
+    return maps
+
+
+def pooled_projections(projector: nn.Module, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the projections of pooled maps, by name: float [B, C, h, w] -> float [B, projection]."""
     return dict(zip(maps, in_one_pass(projector, list(map(pool, maps.values()))), strict=True))
 
 

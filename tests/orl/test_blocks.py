@@ -14,6 +14,7 @@ from orl_explorer.orl.densecl import DenseCL
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.mls import MLS
 from orl_explorer.orl.moco import MoCo
+from orl_explorer.orl.self_emd import SelfEMD
 from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.orl.trainable import build_trainable, refuse_side
 
@@ -23,6 +24,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "simclr": SimCLR,
     "densecl": DenseCL,
     "mls": MLS,
+    "selfemd": SelfEMD,
 }
 
 

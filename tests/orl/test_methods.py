@@ -17,6 +17,7 @@ from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.multicrop import MultiCropBYOL
 from orl_explorer.orl.optimisers import optimiser_of
 from orl_explorer.orl.orl_loss import ORL
+from orl_explorer.orl.self_emd import SelfEMD
 from orl_explorer.orl.simclr import SimCLR
 
 METHODS: dict[str, Callable[..., Method]] = {
@@ -26,6 +27,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "moco": MoCo,
     "densecl": DenseCL,
     "mls": MLS,
+    "selfemd": SelfEMD,
     "orl": ORL,
 }
 

@@ -18,6 +18,7 @@ from orl_explorer.orl.heads import Head, head_of, mlp
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.mls import MLS, label_loss, nearest_entries
 from orl_explorer.orl.moco import queue_loss
+from orl_explorer.orl.self_emd import SelfEMD
 
 BATCH, SIDE, WIDTH = 4, 3, 96  # photos, cells along a side of a map, channels of timm's test_resnet
 TINY = "timm:test_resnet"
@@ -245,12 +246,16 @@ def test_both_dictionaries_hold_the_same_photos_in_one_order_and_go_around() -> 
     torch.testing.assert_close(method.known_projections[4:], method.queue[4:12])
 
 
-MADE: dict[str, Callable[[bool], Method]] = {"densecl": densecl, "mls": mls}
+MADE: dict[str, Callable[[], Method]] = {
+    "densecl": lambda: densecl(backbone=True),
+    "mls": lambda: mls(backbone=True),
+    "selfemd": lambda: SelfEMD(TINY, 24, 16).train(),
+}
 
 
 @pytest.mark.parametrize("name", MADE)
 def test_gradients_reach_all_that_learns_and_nothing_of_the_slow_network(name: str) -> None:
-    method = MADE[name](True)
+    method = MADE[name]()
     torch.manual_seed(1)
     terms, _ = method({f"image_{i}": torch.randn(BATCH, 3, 64, 64) for i in (1, 2)})
     sum(terms.values()).backward()
@@ -264,9 +269,9 @@ def test_gradients_reach_all_that_learns_and_nothing_of_the_slow_network(name: s
             assert parameter.grad.abs().max() > 0 or key.startswith("backbone.layer"), key
 
 
-@pytest.mark.parametrize(("name", "slow"), [("densecl", "key_dense_projector")])
+@pytest.mark.parametrize(("name", "slow"), [("densecl", "key_dense_projector"), ("selfemd", "target_dense_projector")])
 def test_the_slow_dense_head_follows_and_catches_up(name: str, slow: str) -> None:
-    method = MADE[name](True)
+    method = MADE[name]()
     head, follower = method.get_submodule("dense_projector"), method.get_submodule(slow)
     with torch.no_grad():
         for parameters, value in ((head.parameters(), 3.0), (follower.parameters(), 1.0)):

@@ -114,6 +114,7 @@ QUEUE = {
         ("simclr", {"rate_per_256": 0.3, "weight_decay": 1e-6, "hidden": 2048, "projection": 128, "temperature": 0.1}),
         ("moco", QUEUE),
         ("densecl", QUEUE | {"dense_weight": 0.5}),
+        ("selfemd", {"target_momentum": 0.99, "dense_weight": 0.5}),
         (
             "mls",
             QUEUE
@@ -231,7 +232,8 @@ def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UserError, match="There is no preset 'large'. Known presets: paper, small"):
         train_preset("byol", "large")
     with pytest.raises(
-        UserError, match="There is no method 'dino'. Known methods: byol, multicrop, simclr, moco, densecl, mls, orl"
+        UserError,
+        match="There is no method 'dino'. Known methods: byol, multicrop, simclr, moco, densecl, mls, selfemd, orl",
     ):
         train_preset("dino", "small")
 

@@ -138,6 +138,19 @@ class MLSConfig(QueueConfig):
         return self
 
 
+class SelfEMDConfig(TrainConfig):
+    """After Self-EMD, a method of Table 4 without public code. What is not published is BYOL's."""
+
+    title: ClassVar[str] = "after Self-EMD"
+    method: Literal["selfemd"] = "selfemd"
+    target_momentum: TargetMomentum = 0.99
+    dense_weight: DenseWeight = 0.5
+
+    @property
+    def passes(self) -> tuple[Passes, ...]:
+        return (Passes(self.image_size, 2, 2),)
+
+
 class ORLConfig(TrainConfig):
     """Stage 3 of the paper."""
 
@@ -204,6 +217,7 @@ PRESETS: dict[str, dict[str, TrainConfig]] = {
     "moco": {"paper": MoCoConfig(), "small": MoCoConfig(**LITTLE, **LITTLE_QUEUE)},
     "densecl": {"paper": DenseCLConfig(), "small": DenseCLConfig(**LITTLE, **LITTLE_QUEUE)},
     "mls": {"paper": MLSConfig(), "small": MLSConfig(**LITTLE, **LITTLE_QUEUE, dictionary=256, pseudo_labels=5)},
+    "selfemd": {"paper": SelfEMDConfig(), "small": SelfEMDConfig(**LITTLE)},
     "orl": {"paper": ORLConfig(), "small": ORLConfig(**LITTLE, patch_size=48)},
 }
 PRESET_HELP = {

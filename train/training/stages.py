@@ -24,6 +24,7 @@ from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.multicrop import MultiCropBYOL
 from orl_explorer.orl.orl_loss import ORL
 from orl_explorer.orl.pixels import CHANGED
+from orl_explorer.orl.self_emd import SelfEMD
 from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.orl.trainable import by_mean
 from orl_explorer.train.encoders import weights
@@ -44,6 +45,7 @@ from orl_explorer.train.training.methods import (
     MultiCropConfig,
     ORLConfig,
     QueueConfig,
+    SelfEMDConfig,
     SimCLRConfig,
 )
 from orl_explorer.train.training.milestones import Milestones, learned_weights
@@ -148,6 +150,8 @@ def build_method(config: TrainConfig) -> Method:
             return MultiCropBYOL(*shape, config.target_momentum, config.local_size, config.local_crops)
         case SimCLRConfig():
             return SimCLR(*shape, config.temperature)
+        case SelfEMDConfig():
+            return SelfEMD(*shape, config.target_momentum, config.dense_weight)
         case QueueConfig():
             return _with_queue(config)
         case ORLConfig():

@@ -16,7 +16,7 @@ SMALL = PRESETS["byol"]["small"]
 
 def test_byol_costs_eight_forwards_an_image_and_orl_1_37_times_as_much() -> None:
     costs = {method: operations_per_image(presets["paper"]) / 8.18 for method, presets in PRESETS.items()}
-    assert costs["byol"] == pytest.approx(8)
+    assert costs["byol"] == costs["selfemd"] == pytest.approx(8)
     assert costs["simclr"] == pytest.approx(6)
     assert costs["moco"] == costs["densecl"] == costs["mls"] == pytest.approx(4)
     assert costs["multicrop"] == pytest.approx(8 + 4 * 3 * (96 / 224) ** 2)
@@ -43,6 +43,7 @@ def test_a_checkpoint_is_what_learns_its_momentum_and_a_slow_network_if_there_is
         ("moco", [224], [224]),
         ("densecl", [224], [224]),
         ("mls", [224], [224]),
+        ("selfemd", [224, 224], [224, 224]),
         ("orl", [224, 224, 96, 96, 96, 96], [224, 224, 96, 96, 96, 96]),
     ],
 )

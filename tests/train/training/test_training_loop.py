@@ -133,7 +133,7 @@ def test_what_follows_a_step_is_done_after_each_with_its_number_and_the_new_weig
     assert seen[-1][2] == last
 
 
-@pytest.mark.parametrize("name", ["byol", "multicrop", "moco", "densecl", "mls", "orl"])
+@pytest.mark.parametrize("name", ["byol", "multicrop", "moco", "densecl", "mls", "selfemd", "orl"])
 def test_the_loop_lets_the_slow_network_of_every_method_follow(name: str, small_scenes: Path, tmp_path: Path) -> None:
     values = {"backbone": "resnet18", "epochs": 1, "batch_size": 4, "image_size": 32, "hidden": 16, "projection": 8}
     settings = read_config({"method": name, "warmup_epochs": 0, "workers": 0, "rate_per_256": 64, **values})
@@ -154,7 +154,7 @@ def test_the_loop_lets_the_slow_network_of_every_method_follow(name: str, small_
     assert max(moved) > 1e-4
 
 
-@pytest.mark.parametrize("name", ["moco", "densecl", "mls"])
+@pytest.mark.parametrize("name", ["moco", "densecl", "mls", "selfemd"])
 def test_queues_and_further_heads_go_on_bitwise_after_a_stop(name: str, small_scenes: Path, tmp_path: Path) -> None:
     class Stop(Told):
         def advance(self, count: int = 1) -> None:

@@ -28,6 +28,7 @@ from orl_explorer.train.training.methods import (
     MoCoConfig,
     MultiCropConfig,
     ORLConfig,
+    SelfEMDConfig,
     SimCLRConfig,
 )
 from orl_explorer.train.training.start_from import saw_labels
@@ -72,6 +73,7 @@ def learn(workspace: Workspace, config: TrainConfig, new_run: Callable, name: st
         (MoCoConfig, {"queue": 16, "norm_group": 3}),
         (DenseCLConfig, {"queue": 16, "norm_group": 3}),
         (MLSConfig, {"queue": 16, "norm_group": 3, "dictionary": 8, "pseudo_labels": 2}),
+        (SelfEMDConfig, {}),
         (BYOLConfig, {"backbone": "timm:test_byobnet"}),
     ],
 )
