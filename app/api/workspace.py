@@ -114,7 +114,7 @@ class Workspace(WorkspaceTables):
         Args:
             dataset: One dataset, or the names of several, which are used as one.
             name: Name of the new encoder. Default: DATASET-METHOD.
-            method: ``byol``, ``multicrop``, ``simclr`` or ``moco``.
+            method: ``byol``, ``multicrop``, ``simclr``, ``moco``, ``densecl``, ``mls`` or ``selfemd``.
             preset: ``paper`` (published settings, for GPUs) or ``small`` (a quick check on a CPU).
             processes: Number of training processes. Use one per GPU.
             log: Tracker that gets the curves too: ``wandb``, ``mlflow`` or ``trackio``.

@@ -55,7 +55,7 @@ def completed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         ("orl mine --preset ", ["paper", "object"]),
         ("orl mine --fallback i", ["image"]),
         ("orl evaluate voc", ["voc07-svm", "voc07-lowshot"]),
-        ("orl pretrain --method s", ["simclr"]),
+        ("orl pretrain --method s", ["simclr", "selfemd"]),
     ],
 )
 def test_names_and_choices_are_completed(

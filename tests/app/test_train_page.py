@@ -119,10 +119,11 @@ def test_a_resumed_run_is_read_anew(here: Workspace, show: Show) -> None:
     run = trained(here, "again", "cancelled")
     drawn = component(show("train", run=str(run)))["panels"][0]["lines"][0]
     assert (drawn["x"], drawn["y"]) == ([1, 2, 3], [12, 6, 4])
-    add_metrics(here.store, run, [(3, "loss", 5.0), (4, "loss", 3.0)])
+    add_metrics(here.store, run, [(3, "loss", 5.0), (4, "loss", 3.0), (4, "loss_dense", 2.0), (4, "loss_labels", 1.0)])
     update_run(here.store, run, started_at=now())
-    drawn = component(show("train", run=str(run)))["panels"][0]["lines"][0]
+    drawn, *parts = component(show("train", run=str(run)))["panels"][0]["lines"]
     assert (drawn["x"], drawn["y"]) == ([1, 2, 3, 4], [12, 6, 5, 3])
+    assert [line["label"] for line in parts] == ["cells", "pseudo-labels", "inter-RoI"]
 
 
 def test_runs_are_laid_over_one_another_with_what_sets_them_apart(here: Workspace, show: Show) -> None:

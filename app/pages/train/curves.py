@@ -40,6 +40,8 @@ class Chart:
 BRANCHES = (
     ("loss_image", "image", "#0072B2"),
     ("loss_local", "local", "#E69F00"),
+    ("loss_dense", "cells", "#E69F00"),
+    ("loss_labels", "pseudo-labels", "#E69F00"),
     ("loss_intra", "intra-RoI", "#E69F00"),
     ("loss_inter", "inter-RoI", "#CC79A7"),
 )

@@ -22,10 +22,13 @@ from orl_explorer.db.models import Run
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.runs.runs import add_run, run_by_id
 from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.densecl import DenseCL
 from orl_explorer.orl.distributed import SyncedBatchNorm, synchronise
 from orl_explorer.orl.method import Method
+from orl_explorer.orl.mls import MLS
 from orl_explorer.orl.multicrop import MultiCropBYOL
 from orl_explorer.orl.orl_loss import ORL
+from orl_explorer.orl.self_emd import SelfEMD
 from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.orl.views import View
 from orl_explorer.train.encoders import weights
@@ -89,6 +92,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "orl": lambda: ORL("resnet18", 32, 16),
     "multicrop": lambda: MultiCropBYOL("resnet18", 32, 16),
     "simclr": lambda: SimCLR("resnet18", 32, 16),
+    "selfemd": lambda: SelfEMD("resnet18", 32, 16),
 }
 VIEWS = ("image_1", "image_2", "roi", "roi_jittered", "query_roi", "key_roi")
 
@@ -165,6 +169,19 @@ class NoisyPhotos(Photos):
         return dict(zip(VIEWS[:2], drawn.to(torch.uint8), strict=True))
 
 
+def queues(rank: int, processes: int) -> dict[str, Tensor]:
+    """Return the buffers of the queues of DenseCL and MLS after one batch."""
+    found: dict[str, Tensor] = {}
+    for name, queued in (("densecl", DenseCL), ("mls", MLS)):
+        torch.manual_seed(0)
+        method = queued("timm:test_resnet", 16, 8, queue=6, group=2).train()
+        method.key_backbone = nn.Identity()  # the keys do not depend on the photos that are normalised with them
+        photos, maps = torch.randn(4, 3, 64, 64), torch.randn(4, method.features, 2, 2)
+        method({"image_1": photos.chunk(processes)[rank], "image_2": maps.chunk(processes)[rank]})
+        found |= {f"{name} {key}": value for key, value in method.named_buffers() if "." not in key}
+    return found
+
+
 def adapted(rank: int, processes: int) -> dict[str, Tensor]:
     """Return the backbone of a vision transformer with a head that the map does not ask, and its first weights.
 
@@ -227,6 +244,7 @@ def _of_each(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", f"file://{folder}/meeting", timeout=timedelta(minutes=2), rank=rank, world_size=2)
     found: dict[str, Any] = {f"norm {half} {rank}": one_normalisation(rank, 2, half) for half in (False, True)}
     found |= {f"{method} {rank}": one_backward(method, rank, 2) for method in METHODS}
+    found[f"queues {rank}"] = queues(rank, 2)
     found[f"adapted {rank}"] = adapted(rank, 2)
     found[f"not finite {rank}"] = not_finite(rank)
     found[f"mean {rank}"] = Processes(rank, 2, torch.device("cpu")).mean_of(3 + 2 * rank)
@@ -249,6 +267,15 @@ def test_loss_gradients_and_statistics_of_two_processes_are_those_of_one(togethe
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, atol=1e-9, rtol=1e-9, msg=f"{method} {name}")
+
+
+def test_the_queues_of_two_processes_are_those_of_one(together: dict[str, Any]) -> None:
+    expected = queues(0, 1)
+    names = ["densecl queue", "densecl seen", "densecl dense_queue"]
+    assert [*expected] == [*names, "mls queue", "mls seen", "mls known_features", "mls known_projections"]
+    assert int(expected["mls seen"]) == 4
+    for rank in (0, 1):
+        torch.testing.assert_close(together[f"queues {rank}"], expected, rtol=0, atol=1e-6)
 
 
 def test_an_adapted_transformer_of_two_processes_is_that_of_one(together: dict[str, Any]) -> None:
