@@ -46,12 +46,12 @@ class Bootstrap(Method):
 
     def online(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Project views with the online network, by name: float [B, 3, S, S] -> float [B, projection]."""
-        return pooled_projections(self.projector, maps_of(self.backbone, views))
+        return project(self.backbone, self.projector, views)
 
     @torch.no_grad()
     def target(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Project views with the target, by name, without gradients."""
-        return pooled_projections(self.target_projector, maps_of(self.target_backbone, views))
+        return project(self.target_backbone, self.target_projector, views)
 
     def slow_momentum(self, step: int, total: int) -> float:
         """Return the momentum of the target, which rises to 1."""
@@ -75,6 +75,11 @@ def maps_of(backbone: nn.Module, views: Mapping[str, Tensor]) -> dict[str, Tenso
     small = {name: view for name, view in views.items() if name not in IMAGES}
     maps |= zip(small, in_one_pass(backbone, list(small.values())), strict=True)
     return maps
+
+
+def project(backbone: nn.Module, projector: nn.Module, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Project views, by name, each normalised as a batch of its own: float [B, 3, S, S] -> float [B, projection]."""
+    return pooled_projections(projector, maps_of(backbone, views))
 
 
 def pooled_projections(projector: nn.Module, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:

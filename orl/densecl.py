@@ -42,10 +42,10 @@ class DenseCL(MoCo):
 
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
         """Return two weighted terms, ``image`` and ``dense``, which are log(K + 1) together at the start, about."""
-        maps = self._maps(self.backbone, views["image_1"])
+        maps = self.maps(self.backbone, views["image_1"])
         queries, dense_queries = self.projector(pool(maps)), self.dense_projector(cells(maps))
         with torch.no_grad():
-            key_maps = self._key_maps(views["image_2"])
+            key_maps = self.key_maps(views["image_2"])
             keys = F.normalize(self.key_projector(pool(key_maps)).float())
             dense_keys = self.key_dense_projector(cells(key_maps)).float()
             nearest = cosines(cells(maps), cells(key_maps)).argmax(2, keepdim=True)  # B N 1
@@ -53,7 +53,7 @@ class DenseCL(MoCo):
         image = queue_loss(queries, keys, self.queue, self.temperature)
         dense = queue_loss(dense_queries.flatten(0, 1), partners.flatten(0, 1), self.dense_queue, self.temperature)
         if self.training:
-            self._enqueue(queue=keys, dense_queue=F.normalize(dense_keys.mean(1)))
+            self.enqueue(queue=keys, dense_queue=F.normalize(dense_keys.mean(1)))
         return {"image": (1 - self.dense_weight) * image, "dense": self.dense_weight * dense}, queries
 
     def after_step(self, step: int, total: int) -> None:

@@ -42,17 +42,17 @@ class MLS(MoCo):
 
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
         """Return two terms: ``image``, near log(K + 1) at the start, and ``labels``, near log 2 times its weight."""
-        features = pool(self._maps(self.backbone, views["image_1"]))
+        features = pool(self.maps(self.backbone, views["image_1"]))
         queries = self.projector(features)
         with torch.no_grad():
-            key_features = pool(self._key_maps(views["image_2"]))
+            key_features = pool(self.key_maps(views["image_2"]))
             keys = F.normalize(self.key_projector(key_features).float())
         image = queue_loss(queries, keys, self.queue, self.temperature)
         labels = nearest_entries(features.detach(), self.known_features, self.labels)
         by_label = label_loss(queries, self.known_projections, labels, self.temperature)
         if self.training:
             known = F.normalize(key_features.float())
-            self._enqueue(queue=keys, known_features=known, known_projections=keys)
+            self.enqueue(queue=keys, known_features=known, known_projections=keys)
         return {"image": image, "labels": self.label_weight * by_label}, queries
 
 

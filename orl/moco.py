@@ -60,13 +60,20 @@ class MoCo(Method):
 
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
         """Return one term, ``image``, about log(K + 1) at the start. views: image_1 for queries, image_2 for keys."""
-        queries = self.projector(pool(self._maps(self.backbone, views["image_1"])))
-        with torch.no_grad():
-            keys = F.normalize(self.key_projector(pool(self._key_maps(views["image_2"]))).float())
+        queries, keys = self.queries(views["image_1"]), self.keys(views["image_2"])
         loss = queue_loss(queries, keys, self.queue, self.temperature)
         if self.training:
-            self._enqueue(queue=keys)
+            self.enqueue(queue=keys)
         return {"image": loss}, queries
+
+    def queries(self, images: Tensor) -> Tensor:
+        """Project a batch: float [B, 3, S, S] -> float [B, projection]."""
+        return self.projector(pool(self.maps(self.backbone, images)))
+
+    @torch.no_grad()
+    def keys(self, images: Tensor) -> Tensor:
+        """Project a batch with the slow network: float [B, 3, S, S] -> unit [B, projection]."""
+        return F.normalize(self.key_projector(pool(self.key_maps(images))).float())
 
     def slow_momentum(self, step: int, total: int) -> float:
         """Return the momentum of the network for keys, which is constant."""
@@ -82,25 +89,31 @@ class MoCo(Method):
         self.key_backbone.load_state_dict(self.backbone.state_dict())
         self.key_projector.load_state_dict(self.projector.state_dict())
 
-    def _maps(self, backbone: nn.Module, images: Tensor) -> Tensor:
+    def maps(self, backbone: nn.Module, images: Tensor) -> Tensor:
+        """Compute maps in groups: float [B, 3, S, S] -> float [B, C, h, w]."""
         return torch.cat(in_one_pass(backbone, images.split(self.group)))  # heads have no norm, so groups end here
 
     @torch.no_grad()
-    def _key_maps(self, images: Tensor) -> Tensor:
+    def key_maps(self, images: Tensor) -> Tensor:
         """Compute the maps of keys, in the order of the images, which are shuffled between groups meanwhile."""
         generator = torch.Generator().manual_seed(int(self.seen))
         order = torch.randperm(len(images), generator=generator).to(images.device)
-        return self._maps(self.key_backbone, images[order])[order.argsort()]
+        return self.maps(self.key_backbone, images[order])[order.argsort()]
 
     @torch.no_grad()
-    def _enqueue(self, **keys: Tensor) -> None:
-        """Put the keys of all processes in the place of the oldest. keys: by the name of their queue, one a photo."""
+    def enqueue(self, **keys: Tensor) -> None:
+        """Put the keys of all processes in the place of the oldest.
+
+        keys: one a photo, by the name of their queue: float [B, D], or [Q, B, D] for several queues in one.
+        """
         for name, own in keys.items():
-            rows, queue = gather_rows(own), getattr(self, name)
-            places = (self.seen + torch.arange(len(rows), device=rows.device)) % len(queue)
+            rows = gather_rows(own.transpose(0, -2).contiguous()).transpose(0, -2)
+            queue, count = getattr(self, name), rows.shape[-2]
+            size = queue.shape[-2]
+            places = (self.seen + torch.arange(count, device=rows.device)) % size
             # A new tensor, because the backward pass of the loss still needs the old one.
-            setattr(self, name, queue.index_copy(0, places[-len(queue) :], rows[-len(queue) :]))
-        self.seen += len(rows)
+            setattr(self, name, queue.index_copy(-2, places[-size:], rows[..., -size:, :]))
+        self.seen += count
 
 
 def queue_loss(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:

@@ -42,6 +42,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def start_of(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values that changes are made to: these, unless a change brings others with it."""
+        return self.model_dump()
+
 
 S = TypeVar("S", bound=Settings)
 
@@ -188,7 +192,7 @@ def with_settings(preset: S, changes: Mapping[str, Any]) -> S:
             hint = f"Did you mean '{near[0]}'?" if near else f"Known settings: {', '.join(known)}."
             raise UserError(f"There is no setting '{name}'. {hint}")
     try:
-        return type(preset).model_validate(preset.model_dump() | dict(changes))
+        return type(preset).model_validate(preset.start_of(changes) | dict(changes))
     except ValidationError as error:
         first = error.errors()[0]
         about = f"Invalid value for {first['loc'][0]}: {first['input']!s}. " if first["loc"] else ""

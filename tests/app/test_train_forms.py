@@ -30,7 +30,7 @@ def test_the_form_has_every_setting_of_a_method_with_its_limits_and_its_help(
     preset = PRESETS[method]["paper"]
     inputs = {w.key: w for kind in (at.number_input, at.selectbox, at.toggle, at.text_input) for w in kind}
     for name, field in type(preset).model_fields.items():
-        if name == "method":
+        if name in ("method", "base") or (isinstance(preset, ORLConfig) and name in preset.unused):
             continue
         widget = inputs[f"{name}-{method}-paper"]
         assert widget.value == getattr(preset, name)
@@ -40,6 +40,20 @@ def test_the_form_has_every_setting_of_a_method_with_its_limits_and_its_help(
             assert (widget.proto.has_min, widget.proto.has_max) == (least is not None, most is not None)
             assert (widget.min, widget.max) == (least, most) or None in (least, most)
     assert inputs[f"processes-{method}-paper"].value == 1
+
+
+def test_stage_3_over_another_base_starts_from_its_constants_and_shows_no_setting_of_others(
+    here: Workspace, show: Show
+) -> None:
+    at = show("train", stage="3", base="moco", preset="small")
+    assert not at.exception
+    values = {w.key.removesuffix("-orl-small-moco"): w.value for w in at.number_input}
+    assert {"rate_per_256": 0.3, "temperature": 0.2, "queue": 512, "key_momentum": 0.99, "norm_group": 8}.items() <= (
+        values.items()
+    )
+    assert "target_momentum" not in values
+    at.number_input("temperature-orl-small-moco").set_value(0.0).run()
+    assert "Over base moco, temperature must be more than 0 and at most 10." in plain(at)
 
 
 def test_limits_are_those_of_the_fields() -> None:

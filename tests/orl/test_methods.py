@@ -16,7 +16,7 @@ from orl_explorer.orl.mls import MLS
 from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.multicrop import MultiCropBYOL
 from orl_explorer.orl.optimisers import optimiser_of
-from orl_explorer.orl.orl_loss import ORL
+from orl_explorer.orl.orl_loss import ORL, ORLOverMoCo, ORLOverSimCLR
 from orl_explorer.orl.self_emd import SelfEMD
 from orl_explorer.orl.simclr import SimCLR
 
@@ -29,6 +29,8 @@ METHODS: dict[str, Callable[..., Method]] = {
     "mls": MLS,
     "selfemd": SelfEMD,
     "orl": ORL,
+    "orl over simclr": ORLOverSimCLR,
+    "orl over moco": ORLOverMoCo,
 }
 
 
@@ -37,7 +39,7 @@ def made(name: str) -> Method:
     return METHODS[name]("resnet18", 8, 8)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "simclr"])
+@pytest.mark.parametrize("name", [name for name in METHODS if not name.endswith("simclr")])
 def test_all_but_simclr_learn_by_sgd_in_the_order_of_their_parameters(name: str) -> None:
     method = made(name)
     optimiser = method.optimiser(0.5, 0.8, 0.01)
@@ -62,10 +64,12 @@ def test_simclr_learns_by_lars_which_decays_no_bias_and_no_batch_norm() -> None:
 
 
 def test_batch_norms_see_all_processes_but_those_of_moco_and_what_builds_on_it() -> None:
-    assert [name for name in METHODS if not made(name).synchronised] == ["moco", "densecl", "mls"]
+    assert [name for name in METHODS if not made(name).synchronised] == ["moco", "densecl", "mls", "orl over moco"]
 
 
-@pytest.mark.parametrize(("name", "prefix"), [("byol", "target_"), ("orl", "target_"), ("moco", "key_")])
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("byol", "target_"), ("orl", "target_"), ("moco", "key_"), ("orl over moco", "key_")]
+)
 def test_a_slow_network_catches_up_with_other_weights_and_statistics(name: str, prefix: str) -> None:
     method = made(name)
     with torch.no_grad():

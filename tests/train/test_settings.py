@@ -21,6 +21,7 @@ from orl_explorer.train.settings import (
 )
 from orl_explorer.train.training.config import GROUPS
 from orl_explorer.train.training.methods import (
+    PECULIAR,
     PRESETS,
     BYOLConfig,
     MLSConfig,
@@ -123,7 +124,12 @@ QUEUE = {
         (
             "orl",
             {
+                "base": "byol",
                 "target_momentum": 0.99,
+                "temperature": 0,
+                "queue": 0,
+                "key_momentum": 0,
+                "norm_group": 0,
                 "patch_size": 96,
                 "image_weight": 1.0,
                 "intra_weight": 1.0,
@@ -144,6 +150,60 @@ def test_adamw_is_refused_with_a_rate_of_sgd() -> None:
         with_settings(train_preset("byol", "paper"), {"optimiser": "adamw"})
     changed = with_settings(train_preset("byol", "paper"), {"optimiser": "adamw", "rate_per_256": "0.001"})
     assert changed.optimiser == "adamw"
+
+
+OF_SIMCLR = {"base": "simclr", "rate_per_256": 0.3, "weight_decay": 1e-6, "temperature": 0.1}
+OF_MOCO = {"base": "moco", "rate_per_256": 0.3, "temperature": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("preset", "constants"),
+    [
+        ("paper", OF_SIMCLR | {"hidden": 2048, "projection": 128}),
+        ("small", OF_SIMCLR),
+        (
+            "paper",
+            OF_MOCO
+            | {"hidden": 2048, "projection": 128, "batch_size": 256, "warmup_epochs": 0}
+            | {"queue": 65_536, "key_momentum": 0.999, "norm_group": 32},
+        ),
+        ("small", OF_MOCO | {"queue": 512, "key_momentum": 0.99, "norm_group": 8}),
+    ],
+)
+def test_orl_over_another_base_has_the_constants_of_that_base(preset: str, constants: dict) -> None:
+    byol = train_preset("orl", preset)
+    over = with_settings(byol, {"base": constants["base"]})
+    assert over.model_dump() == byol.model_dump() | constants
+    assert with_settings(over, {"base": "byol"}) == byol
+    if preset == "paper":
+        assert ORLConfig(base=constants["base"]) == over
+    mine = with_settings(byol, {"epochs": 7, "rate_per_256": 0.05})  # what a person chose stays
+    assert with_settings(mine, {"base": constants["base"]}) == over.model_copy(
+        update={"epochs": 7, "rate_per_256": 0.05}
+    )
+    assert with_settings(byol, {"base": constants["base"], "weight_decay": 0.5}).weight_decay == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"temperature": 0.2}, "The base is byol, and temperature belongs to simclr and moco."),
+        ({"base": "simclr", "queue": 8}, "The base is simclr, and queue belongs to moco."),
+        ({"base": "moco", "target_momentum": 0.9}, "The base is moco, and target_momentum belongs to byol."),
+        ({"base": "moco", "temperature": 0}, "Over base moco, temperature must be more than 0 and at most 10."),
+        ({"base": "moco", "norm_group": 1}, "Over base moco, norm_group must be at least 2."),
+        ({"base": "dino"}, "Invalid value for base: dino. Use byol, simclr or moco."),
+    ],
+)
+def test_a_setting_that_the_base_does_not_have_is_refused(changes: dict, sentence: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        with_settings(train_preset("orl", "small"), changes)
+    assert str(refusal.value) == sentence
+
+
+def test_settings_written_before_there_was_a_base_are_those_of_byol() -> None:
+    old = {n: v for n, v in ORLConfig().model_dump().items() if n not in ("base", *PECULIAR[1:])}
+    assert read_config(old) == ORLConfig()
 
 
 @pytest.mark.parametrize("method", PRESETS)

@@ -64,7 +64,6 @@ class TrainConfig(Settings):
     """The settings that all methods share. The defaults are the paper's."""
 
     title: ClassVar[str]
-    slow_network: ClassVar[bool] = True  # whether a moving average of the network is kept
     method: str
     epochs: int = setting(800, ge=1, le=100_000, help="Passes over the photos")
     batch_size: BatchSize = 512
@@ -148,6 +147,11 @@ class TrainConfig(Settings):
     def passes(self) -> tuple[Passes, ...]:
         """The network passes that one photo needs."""
         raise NotImplementedError
+
+    @property
+    def slow_network(self) -> bool:
+        """Whether a moving average of the network is kept."""
+        return any(each.followed for each in self.passes)
 
     def check_part(self, photos: int) -> None:
         """Raise UserError if the network cannot process so many photos at once."""

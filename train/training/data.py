@@ -17,7 +17,7 @@ from orl_explorer.orl.augment import as_row, augment
 from orl_explorer.orl.boxes import jitter_box
 from orl_explorer.orl.orl_loss import BRANCHES
 from orl_explorer.orl.pixels import INPUT_SIZE, Crop, UnreadableImage, read_crops
-from orl_explorer.orl.views import PIPELINES, Pipeline, View, draw_changes, epoch_order, random_crop, view_generator
+from orl_explorer.orl.views import Pipeline, View, draw_changes, epoch_order, random_crop, view_generator
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.methods import ORLConfig
@@ -26,11 +26,9 @@ from orl_explorer.train.training.trained_on import Correspondences
 _Key = tuple[int, int]  # epoch, index of the image
 Views = dict[str, Tensor]  # name -> uint8 [S, S, 3]; of a batch [B, S, S, 3]
 CHANGES = "/changes"  # suffix of the pending augmentation of a view: float [9], of a batch [B, 9]
-# Of stage 3, in the order of their generators: name, branch, pipeline.
+# Of stage 3, in the order of their generators: name, branch, number of the pipeline.
 VIEW_ORDER = tuple(
-    (name, branch.name, pipeline)
-    for branch in BRANCHES
-    for name, pipeline in zip((branch.first, branch.second), PIPELINES, strict=True)
+    (name, branch.name, number) for branch in BRANCHES for number, name in enumerate((branch.first, branch.second))
 )
 VIEWS = tuple(name for name, _, _ in VIEW_ORDER)
 CHOICE = 1_000  # number of the generator that draws neighbour, pair and RoI; different from those of the views
@@ -68,7 +66,7 @@ class RoiViews(Dataset):
     def __init__(
         self, found: Correspondences, views: tuple[View, ...], config: ORLConfig, *, changed: bool = True
     ) -> None:
-        """views: the two views of whole photos."""
+        """views: the two views of whole photos. Those of RoIs go through the same two pipelines, without the crop."""
         weights = (config.image_weight, config.intra_weight, config.inter_weight)
         self.found, self.config, self.views, self.changed = found, config, views, changed
         self.active = {b.name for b, weight in zip(BRANCHES, weights, strict=True) if weight}
@@ -108,9 +106,9 @@ class RoiViews(Dataset):
             key_roi = Crop(pair[4:], self.config.patch_size)
             [crops["key_roi"]] = _read(found.files[found.neighbors[neighbor]], lambda *_: [key_roi])
         shown: Views = {}
-        for number, (name, branch, pipeline) in enumerate(VIEW_ORDER):
+        for number, (name, branch, which) in enumerate(VIEW_ORDER):
             if branch in self.active:
-                scaled = self.config.scale_blur
+                pipeline, scaled = self.views[which].pipeline, self.config.scale_blur
                 shown |= _changed(name, crops[name], pipeline, generators[number], self.changed, scaled)
         return shown
 

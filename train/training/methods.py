@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, ClassVar, Literal
@@ -9,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.settings import preset_named, setting
+from orl_explorer.train.settings import limits_in_words, preset_named, setting
 from orl_explorer.train.training.config import (
     NETWORKS,
     OPTIMISER,
@@ -58,7 +59,6 @@ class SimCLRConfig(TrainConfig):
     """SimCLR with LARS, a baseline of Tables 1-4."""
 
     title: ClassVar[str] = "SimCLR"
-    slow_network: ClassVar[bool] = False
     method: Literal["simclr"] = "simclr"
     rate_per_256: Rate = 0.3
     weight_decay: float = setting(
@@ -93,10 +93,13 @@ class QueueConfig(TrainConfig):
         return (Passes(self.image_size, 1, 1),)
 
     def check_part(self, photos: int) -> None:
-        if photos % self.norm_group == 1:
-            raise UserError(
-                f"norm_group = {self.norm_group} leaves one photo alone, which cannot be normalised. Use another value."
-            )
+        refuse_lonely(photos, self.norm_group)
+
+
+def refuse_lonely(photos: int, group: int) -> None:
+    """Raise UserError if groups of so many photos leave one alone."""
+    if photos % group == 1:
+        raise UserError(f"norm_group = {group} leaves one photo alone, which cannot be normalised. Use another value.")
 
 
 class MoCoConfig(QueueConfig):
@@ -151,12 +154,40 @@ class SelfEMDConfig(TrainConfig):
         return (Passes(self.image_size, 2, 2),)
 
 
+Base = Literal["byol", "simclr", "moco"]
+BASES: dict[str, type[BYOLConfig] | type[SimCLRConfig] | type[MoCoConfig]] = {
+    "byol": BYOLConfig,
+    "simclr": SimCLRConfig,
+    "moco": MoCoConfig,
+}
+# Settings of ORL that not all bases have. Under the others, they keep their default.
+PECULIAR = ("target_momentum", "temperature", "queue", "key_momentum", "norm_group")
+
+
 class ORLConfig(TrainConfig):
-    """Stage 3 of the paper."""
+    """Stage 3 of the paper, over BYOL. Over another base, what is not given is that base's constant."""
 
     title: ClassVar[str] = "ORL"
     method: Literal["orl"] = "orl"
+    base: Base = setting(
+        "byol",
+        help="Method that the three branches learn by: its loss, views, optimiser and constants. The paper uses byol",
+        group=OWN,
+    )
     target_momentum: TargetMomentum = 0.99
+    temperature: float = setting(
+        0.0, ge=0, le=10, help="Temperature of the softmax over similarities, of base simclr and moco", group=OWN
+    )
+    queue: int = setting(
+        0, ge=0, le=2**24, help="Number of earlier keys in each branch's queue of negatives, of base moco", group=OWN
+    )
+    key_momentum: float = setting(0.0, ge=0, le=1, help="Momentum of the key network, of base moco", group=NETWORKS)
+    norm_group: int = setting(
+        0,
+        ge=0,
+        help="Photos that batch norm normalises together, of base moco. Keys are shuffled between these groups",
+        group=OWN,
+    )
     patch_size: int = setting(96, ge=32, le=1024, help="Side of a RoI view, in pixels")
     image_weight: float = setting(
         1.0, ge=0, help="Lambda 1: weight of the image-level loss (two views of a photo)", group=OWN
@@ -183,6 +214,35 @@ class ORLConfig(TrainConfig):
     )
     leave_out_wrong: bool = setting(False, help="Leave out pairs that a person judged wrong in the explorer", group=OWN)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_base(cls, given: Any) -> Any:
+        base = BASES.get(str(given.get("base", "byol"))) if isinstance(given, dict) else None
+        if base is None:
+            return given
+        known = cls.model_fields.keys() - {"method"}
+        return {name: field.default for name, field in base.model_fields.items() if name in known} | given
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """The settings that the base does not have."""
+        return tuple(name for name in PECULIAR if name not in BASES[self.base].model_fields)
+
+    @model_validator(mode="after")
+    def _fits_base(self) -> ORLConfig:
+        for name in self.unused:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                owners = " and ".join(base for base, config in BASES.items() if name in config.model_fields)
+                raise ValueError(f"the base is {self.base}, and {name} belongs to {owners}")
+        try:
+            used = {name: getattr(self, name) for name in PECULIAR if name not in self.unused}
+            BASES[self.base].model_validate(used)
+        except ValidationError as error:
+            name = str(error.errors()[0]["loc"][0])
+            said = limits_in_words(BASES[self.base], name)
+            raise ValueError(f"over base {self.base}, {name} must be {said}") from error
+        return self
+
     @model_validator(mode="after")
     def _some_loss(self) -> ORLConfig:
         if not (self.image_weight or self.intra_weight or self.inter_weight):
@@ -193,7 +253,32 @@ class ORLConfig(TrainConfig):
     def passes(self) -> tuple[Passes, ...]:
         sides = (self.image_size, self.patch_size, self.patch_size)
         weights = (self.image_weight, self.intra_weight, self.inter_weight)
-        return tuple(Passes(side, 2, 2) for side, weight in zip(sides, weights, strict=True) if weight)
+        [of_base] = BASES[self.base]().passes
+        return tuple(of_base._replace(side=side) for side, weight in zip(sides, weights, strict=True) if weight)
+
+    def check_part(self, photos: int) -> None:
+        if self.base == "moco":
+            refuse_lonely(photos, self.norm_group)
+
+    def start_of(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        base = changes.get("base", self.base)
+        return self.model_dump() if base == self.base or base not in BASES else over(self, base)
+
+
+def over(config: ORLConfig, base: str) -> dict[str, Any]:
+    """Return the settings over another base, with that base's constants in place of the old ones.
+
+    The constants are those of the base's preset whose name is that of the nearest preset. A setting that differs from
+    the old base's preset stays as it is.
+    """
+    values = config.model_dump()
+    olds, news = PRESETS[config.base], PRESETS[base]
+    nearest = max(olds, key=lambda name: sum(values.get(key) == value for key, value in olds[name]))
+    old, new = olds[nearest], news[nearest]
+    for name, value in old:
+        if name != "method" and values[name] == value:
+            values[name] = getattr(new, name, ORLConfig.model_fields[name].default)
+    return values | {name: value for name, value in new if name in values and name not in dict(old)} | {"base": base}
 
 
 # For a machine without a GPU. The preset checks that the code runs; its encoder is not comparable with the paper's.

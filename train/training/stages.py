@@ -22,7 +22,7 @@ from orl_explorer.orl.method import Method
 from orl_explorer.orl.mls import MLS
 from orl_explorer.orl.moco import MoCo
 from orl_explorer.orl.multicrop import MultiCropBYOL
-from orl_explorer.orl.orl_loss import ORL
+from orl_explorer.orl.orl_loss import ORL, ORLOverMoCo, ORLOverSimCLR
 from orl_explorer.orl.pixels import CHANGED
 from orl_explorer.orl.self_emd import SelfEMD
 from orl_explorer.orl.simclr import SimCLR
@@ -111,8 +111,8 @@ def train(
     with joined_processes() as processes:
         found = _kept(workspace, run_id, processes, lambda: _pairs(workspace, mined, dataset, config, progress))
         progress.log(
-            f"Stage 3 (ORL) on the set '{mined.name}': {len(found.queries)} of {mined.image_count} photos have "
-            f"pairs, {len(found.pairs)} pairs in all; {config.backbone}, seed {config.seed}."
+            f"Stage 3 (ORL over {config.base}) on the set '{mined.name}': {len(found.queries)} of {mined.image_count} "
+            f"photos have pairs, {len(found.pairs)} pairs in all; {config.backbone}, seed {config.seed}."
         )
         method = started_method(workspace, config, progress)
         on_gpu = processes.device.type == "cuda"
@@ -155,8 +155,7 @@ def build_method(config: TrainConfig) -> Method:
         case QueueConfig():
             return _with_queue(config)
         case ORLConfig():
-            lambdas = (config.image_weight, config.intra_weight, config.inter_weight)
-            return ORL(*shape, config.target_momentum, lambdas)
+            return _orl(config)
     raise ValueError(f"No method for {type(config).__name__}.")
 
 
@@ -170,6 +169,18 @@ def _with_queue(config: QueueConfig) -> Method:
         case MLSConfig():
             return MLS(*shared, config.dictionary, config.pseudo_labels, config.label_weight)
     return MoCo(*shared)
+
+
+def _orl(config: ORLConfig) -> Method:
+    shape = config.backbone, config.hidden, config.projection
+    lambdas = (config.image_weight, config.intra_weight, config.inter_weight)
+    match config.base:
+        case "byol":
+            return ORL(*shape, config.target_momentum, lambdas)
+        case "simclr":
+            return ORLOverSimCLR(*shape, config.temperature, lambdas)
+    of_moco = config.temperature, config.queue, config.key_momentum, config.norm_group, lambdas
+    return ORLOverMoCo(*shape, *of_moco)
 
 
 def _newest_set(workspace: Workspace, dataset: Dataset) -> CorrespondenceSet | None:

@@ -22,10 +22,10 @@ from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.jobs.trackers import TITLES, TRACKERS, TrackerName, installed
 from orl_explorer.train.jobs.trainings import Pretrain, Train, Training, most_processes
-from orl_explorer.train.settings import control
+from orl_explorer.train.settings import control, with_settings
 from orl_explorer.train.training.config import GROUPS, OWN, TrainConfig, refuse_uneven
 from orl_explorer.train.training.cost import Cost, estimate
-from orl_explorer.train.training.methods import PRESET_HELP, PRESETS, STAGE_1, ORLConfig
+from orl_explorer.train.training.methods import BASES, PRESET_HELP, PRESETS, STAGE_1, ORLConfig
 from orl_explorer.train.training.start_from import refuse_unfit, refuse_wider, start_encoder
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
@@ -45,28 +45,35 @@ def launch_form(place: Place) -> None:
         text = "Train on a correspondence set (stage 3) or on whole photos (stage 1). Stage 2 is on the Explore page."
         stage = forms.choice_in_url("Stage", "stage", STAGES, help=text)
         mined = place.mined if stage == "3" else None
-        method = "orl"
+        method, over = "orl", "byol"
         if stage == "1":
             text = "The paper uses BYOL for stage 1. The other methods are baselines."
             method = forms.choice_in_url("Method", "method", METHODS, help=text)
         if stage != "evaluate":
             text = " ".join(f"{name}: {text}." for name, text in PRESET_HELP.items())
             preset = forms.choice_in_url("Preset", "preset", {name: name for name in PRESET_HELP}, help=text)
+        if mined is not None:
+            text = "The method that the three branches learn by, with its constants. The paper uses BYOL."
+            over = forms.choice_in_url("Base", "base", {name: METHODS[name] for name in BASES}, help=text)
     if stage == "evaluate":
         evaluation.evaluation_form(place.workspace)
     elif stage == "3" and mined is None:
         st.info("No correspondence set yet. Stage 3 trains on one.", icon=":material/info:")
         start.unmined(place, place.dataset)
     else:
-        _training(place.workspace, place.dataset, mined, method, preset)
+        base, key = PRESETS[method][preset], f"{method}-{preset}"
+        if over != "byol":
+            base, key = with_settings(base, {"base": over}), f"{key}-{over}"
+        _training(place.workspace, place.dataset, mined, base, key)
 
 
-def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | None, method: str, preset: str) -> None:
-    """Draw the form of stage 3 on a set, or of stage 1 on the photos."""
+def _training(
+    opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | None, base: TrainConfig, key: str
+) -> None:
+    """Draw the form of stage 3 on a set, or of stage 1 on the photos. base: the settings that it starts from."""
     photos = mined.image_count if mined else dataset.image_count
     subject = f"the set **{shell.escape(mined.name)}**" if mined else "the photos"
     st.caption(f"On {subject} of **{shell.escape(dataset.name)}**: {plural(photos, 'photo')}.")
-    base, key = PRESETS[method][preset], f"{method}-{preset}"
     inputs, summary = st.columns([2.6, 1], gap="large")
     with inputs, st.container(key="launch-inputs"):
         values = _settings(base, key, [row.name for row in encoders_with_weights(opened.store)])
@@ -83,9 +90,9 @@ def _training(opened: Workspace, dataset: Dataset, mined: CorrespondenceSet | No
             return
         cost = estimate(opened.store, config, photos)
         _tell(opened, cost, photos, config)
-        name = st.text_input("Name of the new encoder", placeholder="automatic", key=f"name-{method}")
-        where = placed.placement_fields(opened, method, shared=True)
-        log_to = _tracker(method)
+        name = st.text_input("Name of the new encoder", placeholder="automatic", key=f"name-{base.method}")
+        where = placed.placement_fields(opened, base.method, shared=True)
+        log_to = _tracker(base.method)
         pressed = st.button(
             "Launch run",
             type="primary",
@@ -110,8 +117,9 @@ def _settings(base: TrainConfig, key: str, known: list[str]) -> dict[str, object
         "start_from": Choice({"": "random weights"} | {name: name for name in known}),
     }
     headed: dict[str, list[str]] = {group: [] for group in ("", *GROUPS)}
+    hidden = {"method", "base", *(base.unused if isinstance(base, ORLConfig) else ())}  # chosen above, or unused
     for name in type(base).model_fields:
-        if name != "method":
+        if name not in hidden:
             headed[control(type(base), name).group].append(name)
     values = forms.fill(base, headed.pop(""), key, choices, columns=4)
     with st.expander("All settings"):

@@ -27,7 +27,7 @@ from orl_explorer.orl.distributed import SyncedBatchNorm, synchronise
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.mls import MLS
 from orl_explorer.orl.multicrop import MultiCropBYOL
-from orl_explorer.orl.orl_loss import ORL
+from orl_explorer.orl.orl_loss import ORL, ORLOverSimCLR
 from orl_explorer.orl.self_emd import SelfEMD
 from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.orl.views import View
@@ -93,6 +93,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "multicrop": lambda: MultiCropBYOL("resnet18", 32, 16),
     "simclr": lambda: SimCLR("resnet18", 32, 16),
     "selfemd": lambda: SelfEMD("resnet18", 32, 16),
+    "orl over simclr": lambda: ORLOverSimCLR("resnet18", 32, 16),
 }
 VIEWS = ("image_1", "image_2", "roi", "roi_jittered", "query_roi", "key_roi")
 
@@ -103,7 +104,7 @@ def one_backward(method: str, rank: int, processes: int) -> dict[str, Tensor]:
     network = METHODS[method]()
     assert isinstance(network, nn.Module)
     network = synchronise(network, torch.device("cpu")).double().train()
-    names = VIEWS if method == "orl" else VIEWS[:2]
+    names = VIEWS if method.startswith("orl") else VIEWS[:2]
     views = {name: torch.randn(4, 3, 48, 48, dtype=torch.float64) for name in names}
     terms, _ = network({name: view.chunk(processes)[rank] for name, view in views.items()})
     loss = torch.stack(list(terms.values())).sum()

@@ -28,6 +28,13 @@ def test_a_branch_of_weight_0_costs_nothing() -> None:
     assert operations_per_image(image_only) == pytest.approx(8 * 8.18)
 
 
+def test_each_branch_costs_what_its_base_does() -> None:
+    for base, ratio in (("byol", 1), ("simclr", 6 / 8), ("moco", 4 / 8)):
+        over = with_settings(PRESETS["orl"]["paper"], {"base": base})
+        assert operations_per_image(over) / operations_per_image(PRESETS["orl"]["paper"]) == pytest.approx(ratio)
+        assert over.slow_network == (base != "simclr")
+
+
 def test_a_checkpoint_is_what_learns_its_momentum_and_a_slow_network_if_there_is_one(workspace: Workspace) -> None:
     sizes = {m: estimate(workspace.store, p["paper"], 1000).checkpoint_bytes for m, p in PRESETS.items()}
     two, three = 188_000_000, 282_000_000  # of 23.5 million parameters, four bytes each

@@ -12,10 +12,12 @@ from orl_explorer.db.models import Encoder
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.orl.byol import BYOL
+from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.progress import Stopped
+from orl_explorer.train.settings import with_settings
 from orl_explorer.train.training import data
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.methods import BYOLConfig, ORLConfig
@@ -59,8 +61,10 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def tiny(tiny_byol: BYOLConfig, tiny_orl: ORLConfig) -> dict[str, TrainConfig]:
-    """Settings of each stage."""
-    return {"pretrain": tiny_byol, "train": tiny_orl}
+    """Settings of each stage, and of stage 3 over another base, by kind and base."""
+    queued = with_settings(tiny_orl, {"base": "moco", "queue": 16, "norm_group": 3})
+    over_simclr = with_settings(tiny_orl, {"base": "simclr"})
+    return {"pretrain": tiny_byol, "train": tiny_orl, "train moco": queued, "train simclr": over_simclr}
 
 
 @pytest.fixture(scope="module")
@@ -71,26 +75,29 @@ def uninterrupted(mined: Workspace, tiny: dict[str, TrainConfig]) -> dict[str, s
     def number(workspace: Workspace, kind: str, name: str) -> int:
         return add_run(workspace.store, Run(kind=kind, name=name, params={})).id
 
-    return {kind: Stage(mined, kind, number).run(tiny[kind])[0].weights_sha256 for kind in ("pretrain", "train")}
+    return {what: Stage(mined, what.split()[0], number).run(tiny[what])[0].weights_sha256 for what in tiny}
 
 
-@pytest.mark.parametrize(("kind", "step", "workers"), [("pretrain", 2, 2), ("train", 3, 2), ("train", 1, 0)])
+@pytest.mark.parametrize(
+    ("what", "step", "workers"),
+    [("pretrain", 2, 2), ("train", 3, 2), ("train", 1, 0), ("train moco", 3, 0), ("train simclr", 3, 0)],
+)
 def test_stopped_and_resumed_it_learns_bitwise_the_same(
     mined: Workspace,
     uninterrupted: dict[str, str],
     tiny: dict[str, TrainConfig],
     new_run: Callable,
     stop_after: Callable,
-    kind: str,
+    what: str,
     step: int,
     workers: int,
 ) -> None:
-    config = tiny[kind].model_copy(update={"workers": workers})
+    config = tiny[what].model_copy(update={"workers": workers})
     last = stop_after()
     # The first advance announces what was resumed, so the stop comes one step earlier than its number.
-    encoder, run = Stage(mined, kind, new_run).run(config, stop_after(step + 1), last)
+    encoder, run = Stage(mined, what.split()[0], new_run).run(config, stop_after(step + 1), last)
     assert f"Resumed at step {step} of {STEPS}." in last.lines
-    assert encoder.weights_sha256 == uninterrupted[kind]
+    assert encoder.weights_sha256 == uninterrupted[what]
     assert encoder.run_id == run
 
 
@@ -192,6 +199,17 @@ def test_the_first_view_of_each_branch_goes_through_pipeline_1_and_the_second_th
         changes = torch.stack([d[name + data.CHANGES] for d in drawn])
         assert 0 < (changes[:, sigma] > 0).float().mean() < 0.3, name  # one in ten
         assert 0.05 < changes[:, solarize].mean() < 0.4, name  # two in ten
+
+
+def test_rois_go_through_the_pipelines_of_the_base(mined: Workspace, tiny_orl: ORLConfig) -> None:
+    rows = correspondences(mined, complete_set_named(mined.store, "set"), _dataset(mined), tiny_orl)
+    blurred_half = SimCLR("resnet18", 8, 8).views(32)
+    views = data.RoiViews(rows, blurred_half, tiny_orl, changed=False)
+    drawn = [views[epoch, index] for epoch in range(6) for index in range(len(views))]
+    for name in data.VIEWS:
+        changes = torch.stack([d[name + data.CHANGES] for d in drawn])
+        assert 0.3 < (changes[:, -2] > 0).float().mean() < 0.7, name
+        assert (changes[:, -1] == 0).all(), name
 
 
 def test_views_depend_on_epoch_and_photo_only(mined: Workspace, tiny_orl: ORLConfig) -> None:
