@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 import typer
 
 from orl_explorer.app.cli.common import Json, Where, out, pass_on, print_json
-from orl_explorer.app.cli.names import some_encoder
+from orl_explorer.app.cli.names import named_option, some_dataset, some_encoder
 from orl_explorer.app.cli.settings import one_of
 from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.app.records import encoder_record
@@ -46,8 +46,8 @@ _Source = Annotated[
     str,
     typer.Argument(
         help="starter, torchvision:NAME, timm:NAME, timm-local:FOLDER, hf:FOLDER (of transformers), random:NAME or "
-        "random:timm:NAME, a checkpoint file, or run:ID for the newest checkpoint of a training (run:ID@EPOCH for an "
-        "epoch that it kept)."
+        "random:timm:NAME (with @SEED for another seed), a checkpoint file, or run:ID for the newest checkpoint of a "
+        "training (run:ID@EPOCH for an epoch that it kept)."
     ),
 ]
 _Name = Annotated[str | None, typer.Option(help="Name of the encoder. Default: a name made from SOURCE.")]
@@ -95,6 +95,14 @@ _LearnedFrom = Annotated[
         help="What the weights learned from, if it cannot be known. nothing: photos alone.",
     ),
 ]
+_Seen = Annotated[
+    str,
+    named_option(
+        some_dataset,
+        help="Dataset whose photos set the statistics of the batch norms, in forward passes. The fair baseline of a "
+        "training is random weights that have seen its photos.",
+    ),
+]
 
 
 @encoders_app.command("add")
@@ -108,6 +116,7 @@ def add_encoder_command(
     crop_size: _CropSize = None,
     pooling: _Pooling = None,
     learned_from: _LearnedFrom = None,
+    seen: _Seen = "",
     workspace: Where = None,
 ) -> None:
     """Add an encoder: the starter, weights of torchvision, timm or transformers, random ones, a checkpoint, or a run's.
@@ -120,7 +129,7 @@ def add_encoder_command(
         out.print(line)
 
     choices = Choices(layer, size, crop_size, pooling, learned_from)
-    row = add_any(open_workspace(workspace), source, name or "", architecture, tell, part, choices)
+    row = add_any(open_workspace(workspace), source, name or "", architecture, tell, part, choices, seen)
     trained = "supervised (ImageNet labels)" if row.supervised else "self-supervised, according to its file"
     if row.run_id is not None:
         trained = f"of {row.source}"

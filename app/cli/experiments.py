@@ -18,6 +18,8 @@ from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import Protocol, evaluate_preset, protocol_named
+from orl_explorer.train.experiments.plan import DEFAULT as DEFAULT_METHODS
+from orl_explorer.train.experiments.plan import METHODS, Asked, OtherPairs
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.settings import parse_grid, parse_settings
 from orl_explorer.train.training.methods import PRESET_HELP as TRAIN_PRESETS
@@ -43,10 +45,6 @@ ProtocolChanges = Annotated[
 ResultFiles = Annotated[
     list[Path] | None,
     typer.Option("--out", help="File for the table (.csv, .json) or the plot (.png, .svg, .pdf). May be repeated."),
-]
-SmallChanges = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Change a setting of the training preset small: key=value. May be repeated."),
 ]
 OtherEncoders = Annotated[
     list[str] | None,
@@ -138,54 +136,58 @@ def reproduce_command(
         Path, typer.Argument(help="Folder of photos to train on. It may contain VOC2007 and other folders.")
     ],
     voc: Annotated[Path | None, typer.Option(help="Folder VOC2007 to measure on, if it is not in PHOTOS.")] = None,
+    methods: Annotated[
+        str,
+        typer.Option(
+            help=f"Methods to train, separated by commas: {', '.join(METHODS)}. The base of an ORL is trained too.",
+        ),
+    ] = ",".join(DEFAULT_METHODS),
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds that each method is trained with.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="First of these seeds.")] = 0,
+    preset: Annotated[str, one_of(TRAIN_PRESETS, help="Preset of the training settings.")] = "small",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs of each training run. Default: those of the preset.")
+    ] = None,
     hours: Annotated[
         float | None,
         typer.Option(
-            min=0.01,
-            help="Hours for the whole experiment, which determine the number of epochs. Give this or --epochs.",
+            min=0.001, help="Hours of this call. Then it stops at a checkpoint, and the same command goes on next time."
         ),
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs of each training run. Give this or --hours.")
-    ] = None,
     mining: Annotated[str, one_of(MINE_PRESETS, help="Preset of the mining settings.")] = "paper",
-    changes: SmallChanges = None,
+    changes: TrainChanges = None,
     mine_changes: MineChanges = None,
     pairs: OtherEncoders = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all training runs.")] = 0,
     workspace: Where = None,
 ) -> None:
-    """Train all methods of the paper on your photos at a small scale, and compare them on VOC2007.
+    """Train methods of the paper on your photos, with several seeds, and compare them on VOC2007.
 
     Run it again to continue.
     """
-    from orl_explorer.train.experiments import report
+    from orl_explorer.train.experiments import report as reports
     from orl_explorer.train.experiments import reproduce as reproduction
+    from orl_explorer.train.experiments.subject import gather_photos
 
     opened = open_workspace(workspace)
-    others = [
-        reproduction.OtherPairs(name, preset or mining) for name, _, preset in (p.partition(":") for p in pairs or [])
-    ]
-    rows = []
+    asked = Asked(
+        methods=[name.strip() for name in methods.split(",") if name.strip()],
+        epochs=epochs,
+        preset=preset,
+        changes=parse_settings(changes or []),
+        mining=mining,
+        mine_changes=parse_settings(mine_changes or []),
+        pairs=[OtherPairs(name, other or mining) for name, _, other in (p.partition(":") for p in pairs or [])],
+        seeds=range(seed, seed + seeds),
+    )
+    found = []
     with progress_bar() as bars:
-        for row in reproduction.reproduce(
-            opened,
-            photos,
-            voc=voc,
-            epochs=epochs,
-            hours=hours,
-            mining=mining,
-            changes=parse_settings(changes or []),
-            mine_changes=parse_settings(mine_changes or []),
-            pairs=others,
-            seed=seed,
-            progress=Bars(bars),
-        ):
-            rows.append(row)
-            report.save_report(opened, rows)
-            bars.console.print(f"{row.method}: mAP {100 * row.numbers['map']:.1f}")
-    rows = report.compared_rows(opened, rows)
-    folder = report.save_report(opened, rows)
-    report.draw_report(opened, rows, reproduction.gather_photos(opened, photos, voc).measured, folder)
-    print(report.as_markdown(rows))
-    out.print(f"Wrote the table and figures to {folder}.")
+        for each in reproduction.reproduce(opened, photos, asked, voc=voc, hours=hours, progress=Bars(bars)):
+            found.append(each)
+            bars.console.print(f"{each.title}, seed {each.seed}: mAP {100 * each.numbers['map']:.1f}")
+    if not found:
+        return
+    report = reports.Report(opened, found)
+    folder = report.save()
+    reports.draw_report(opened, report, gather_photos(opened, photos, voc).measured, folder)
+    print(report.markdown())
+    out.print(f"Wrote the tables and figures to {folder}.")

@@ -26,8 +26,8 @@ from orl_explorer.train.errors import UserError
 CONFIG = "config.json"
 
 
-def timm_weights(name: str, choices: Choices, random: bool = False) -> Weights:
-    """Return a network of timm with its published weights, or with random ones. Raises UserError."""
+def timm_weights(name: str, choices: Choices, random: bool = False, seed: int = 0) -> Weights:
+    """Return a network of timm with its published weights, or with random ones of a seed. Raises UserError."""
     architecture = TIMM + name
     reading = planned(lambda: plan_timm(architecture, choices))
     if random:
@@ -36,7 +36,7 @@ def timm_weights(name: str, choices: Choices, random: bool = False) -> Weights:
         refuse_unreachable(repository)
     try:
         with torch.random.fork_rng(devices=[]), _without_reports():
-            torch.manual_seed(0)
+            torch.manual_seed(seed)
             network = create(name, pretrained=not random, **reading.network)
     except Exception as error:  # no network, or no weights of this name
         raise UserError(

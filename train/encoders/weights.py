@@ -44,15 +44,21 @@ def add(
     tell: Callable[[str], object] = lambda _: None,
     part: str = "",
     choices: Choices = AS_IT_IS,
+    seen: str = "",
 ) -> EncoderRow:
     """Add an encoder under a name. source: as of ``weights_from``.
 
     architecture: of the file; by default the declared or detected one. tell: called with a report of the tensors.
-    part: name of the network to read from a file that holds several. choices: of how it is read. No file is left if
-    the encoder is not added. Raises UserError if the source is unknown, cannot be downloaded, or holds no backbone.
+    part: name of the network to read from a file that holds several. choices: of how it is read. seen: dataset whose
+    photos its batch norms are to see, see ``train.encoders.seen``. No file is left if the encoder is not added. Raises
+    UserError if the source is unknown, cannot be downloaded, or holds no backbone.
     """
     file_name(name)  # refuse an invalid name before anything is read
     weights = weights_from(source, architecture, tell, part, choices)
+    if seen:
+        from orl_explorer.train.encoders.seen import having_seen
+
+        weights, source = having_seen(workspace, weights, seen), f"{source}, batch norms of {seen}"
     return keep_weights(workspace, weights, name, "starter" if source == "starter" else "imported", source)
 
 
@@ -87,7 +93,7 @@ def weights_from(
     """Return the weights of a source; the arguments are those of ``add``. Raises UserError.
 
     source: ``starter``, ``torchvision:resnet50``, ``timm:NAME``, ``timm-local:FOLDER``, ``hf:FOLDER``,
-    ``random:resnet50``, ``random:timm:NAME`` or a checkpoint file.
+    ``random:resnet50``, ``random:timm:NAME`` (with ``@SEED`` for another seed than 0) or a checkpoint file.
     """
     try:
         choices.check()
@@ -128,9 +134,13 @@ def _of_scheme(scheme: str, rest: str, choices: Choices, tell: Callable[[str], o
             return timm_folder_weights(Path(rest).expanduser(), choices)
         case "hf":
             return hf_weights(Path(rest).expanduser(), choices, tell)
-    if rest.startswith(TIMM):  # of "random"
-        return timm_weights(rest.removeprefix(TIMM), choices, random=True)
-    return as_chosen(random_weights(rest), choices)
+    name, _, number = rest.partition("@")  # of "random"
+    if number and not number.isdecimal():
+        raise UserError(f"Invalid encoder 'random:{rest}'. Write random:NAME, or random:NAME@SEED for another seed.")
+    seed = int(number or 0)
+    if name.startswith(TIMM):
+        return timm_weights(name.removeprefix(TIMM), choices, random=True, seed=seed)
+    return as_chosen(random_weights(name, seed), choices)
 
 
 def default_name(source: str) -> str:

@@ -61,7 +61,10 @@ def headline(found: Evaluated) -> float | None:
 
 
 def _telling(found: Evaluated) -> dict[str, Any]:
-    return {name: value for name, value in found.evaluation.params.items() if name not in INDIFFERENT}
+    """Return the settings that change the result, with the defaults of those that the version of then did not have."""
+    known = PROTOCOLS.get(found.evaluation.protocol)
+    added = {"crop_size": 0} if known and "crop_size" in known.config.model_fields else {}
+    return {name: value for name, value in (added | found.evaluation.params).items() if name not in INDIFFERENT}
 
 
 def _settings(protocol: str, own: dict[str, Any]) -> list[str]:

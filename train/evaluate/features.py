@@ -13,6 +13,7 @@ import numpy as np
 import PIL.Image
 
 from orl_explorer.orl.pixels import UnreadableImage, read_image
+from orl_explorer.orl.reading import Choices, Reading
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import publish
 from orl_explorer.train.mining.embeddings import Embeddings
@@ -61,6 +62,16 @@ def features_of(
     if todo:
         stored.add(batches())
     return stored.get(ids)
+
+
+def crops_of(reading: Reading, size: int) -> Reading:
+    """Return how crops of another side are read; of 0, as the encoder reads them. Raises UserError."""
+    choices = Choices(crop_size=size or None)
+    try:
+        choices.check()
+        return choices.applied(reading)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def read_photo(file: str) -> PIL.Image.Image:

@@ -9,7 +9,7 @@ from orl_explorer.db.models import Encoder as EncoderRow
 from orl_explorer.orl.measure.knn import knn_predict
 from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.evaluate.features import SPLITS, features_of, read_photo
+from orl_explorer.train.evaluate.features import SPLITS, crops_of, features_of, read_photo
 from orl_explorer.train.evaluate.folders import class_folders, is_voc, kept, voc_largest
 from orl_explorer.train.evaluate.protocols import KNNConfig, Result
 from orl_explorer.train.progress import Progress
@@ -35,6 +35,7 @@ def evaluate(
         raise UserError(f"A split of {data} has no photo with an object that is not difficult.")
     device = str(choose_device())
     network = load_encoder(workspace, encoder, device)
+    reading = crops_of(network.reading, config.crop_size)
     bank, queries = (
         features_of(
             folder,
@@ -43,7 +44,7 @@ def evaluate(
             encoder.roi_features,
             encoder=encoder.name,
             weights_sha256=encoder.weights_sha256,
-            view=lambda file: network.reading.photo(read_photo(file)),
+            view=lambda file: reading.photo(read_photo(file)),
             forward=network.embed_rois,
             device=device,
             progress=progress,

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from orl_explorer.db.models import Encoder
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.runs.evaluations import Values
+from orl_explorer.orl.reading import LARGEST
 from orl_explorer.orl.selective_search.opencv import MIN_SIZE
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.coco import check_coco
@@ -30,6 +31,18 @@ Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_spl
 Factors = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_split_text), Field(min_length=1)]
 
 
+CropSize = Annotated[
+    int,
+    setting(
+        0,
+        ge=0,
+        le=LARGEST,
+        help="Side of the network's input, in pixels, rounded to what the network takes. 0: the encoder's own, which "
+        "is 224 unless it was added with another",
+    ),
+]
+
+
 class EvaluateConfig(Settings):
     """The settings of all protocols."""
 
@@ -43,6 +56,7 @@ class VOCConfig(EvaluateConfig):
 
     train_split: str = setting("trainval", min_length=1, help="Split to train on, as in ImageSets/Main/CLASS_SPLIT.txt")
     test_split: str = setting("test", min_length=1, help="Split to test on")
+    crop_size: CropSize = 0
     workers: int = setting(2, ge=0, le=256, help="Processes that fit classifiers. 0: no additional process")
 
     @model_validator(mode="after")
@@ -123,6 +137,7 @@ class KNNConfig(EvaluateConfig):
     temperature: float = setting(0.07, gt=0, le=10, help="Temperature of the votes, exp(cosine / temperature)")
     train_split: str = setting("trainval", min_length=1, help="Split whose photos vote, if the data are VOC")
     test_split: str = setting("test", min_length=1, help="Split to classify, if the data are VOC")
+    crop_size: CropSize = 0
 
 
 class CorrespondenceConfig(EvaluateConfig):

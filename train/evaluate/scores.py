@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +16,7 @@ from orl_explorer.train.evaluate.folders import Labelled, kept
 from orl_explorer.train.evaluate.parts import KeptParts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """The scores of the C classes that the test photos show.
 
@@ -50,25 +52,60 @@ class Scores:
 
         The draws do not depend on the scores, so two encoders can be compared draw by draw.
         """
-        return bootstrap(self.values, self.labels, count, seed)
+        return _bootstrapped(self, count, seed)
 
 
-class Ahead(NamedTuple):
-    """The difference of two encoders' mAP, and its 95 % interval over draws of test photos."""
+@lru_cache(maxsize=64)  # a table compares each encoder with several
+def _bootstrapped(scores: Scores, count: int, seed: int) -> np.ndarray:
+    return bootstrap(scores.values, scores.labels, count, seed)
 
-    difference: float
+
+class Estimate(NamedTuple):
+    """A value and its 95 % interval."""
+
+    value: float
     low: float
     high: float
 
 
-def ahead(one: Scores, other: Scores, draws: int = 1000, seed: int = 0) -> Ahead:
-    """Compare two encoders on the same test photos. Raises UserError if the photos differ."""
-    if one.classes != other.classes or not np.array_equal(one.labels, other.labels):
-        raise UserError("Cannot compare the two encoders: their test photos differ.")
-    difference = np.mean(one.average_precisions()) - np.mean(other.average_precisions())
+def mean_map(seeds: Sequence[Scores], draws: int = 1000, seed: int = 0) -> Estimate:
+    """Return the mAP of a method: its mean over trainings with different seeds, each given by its scores.
+
+    The interval is over test photos and seeds, both drawn with replacement.
+    """
+    each = np.stack([_maps(scores, draws, seed) for scores in seeds])
+    return _estimate(float(np.mean([np.mean(scores.average_precisions()) for scores in seeds])), each, seed)
+
+
+def ahead(ones: Sequence[Scores], others: Sequence[Scores], draws: int = 1000, seed: int = 0) -> Estimate:
+    """Return the mAP of one method minus that of another, for seeds in the same order.
+
+    Both see the same test photos and the same seeds in each draw, so that what is common to both does not widen the
+    interval. Raises UserError if the photos differ.
+    """
+    for one, other in zip(ones, others, strict=True):
+        if one.classes != other.classes or not np.array_equal(one.labels, other.labels):
+            raise UserError("Cannot compare the two encoders: their test photos differ.")
+    pairs = list(zip(ones, others, strict=True))
+    value = np.mean([np.mean(one.average_precisions()) - np.mean(other.average_precisions()) for one, other in pairs])
+    each = np.stack([np.nanmean(_drawn(one, other, draws, seed), axis=1) for one, other in pairs])
+    return _estimate(float(value), each, seed)
+
+
+def _drawn(one: Scores, other: Scores, draws: int, seed: int) -> np.ndarray:
     each = one.draws(draws, seed) - other.draws(draws, seed)
-    measured = each[~np.isnan(each).all(axis=1)]  # a draw of few photos may show no class
-    return Ahead(float(difference), *interval(np.nanmean(measured, axis=1)))
+    return each[~np.isnan(each).all(axis=1)]  # a draw of few photos may show no class
+
+
+def _maps(scores: Scores, draws: int, seed: int) -> np.ndarray:
+    each = scores.draws(draws, seed)
+    return np.nanmean(each[~np.isnan(each).all(axis=1)], axis=1)
+
+
+def _estimate(value: float, each: np.ndarray, seed: int) -> Estimate:
+    """Return the estimate from draws of photos for each seed, float [seeds, draws]: draws the seeds as well."""
+    chosen = np.random.default_rng(seed).integers(len(each), size=each.shape)
+    return Estimate(value, *interval(np.take_along_axis(each, chosen, axis=0).mean(axis=0)))
 
 
 def _gone(folder: Path) -> tuple[Labelled, Labelled]:

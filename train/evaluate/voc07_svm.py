@@ -13,7 +13,7 @@ from orl_explorer.orl.measure.svm import FOLDS, decide, in_span
 from orl_explorer.orl.pixels import resize_short_side, squeeze
 from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.evaluate.features import SPLITS, features_of, keep_array, read_photo
+from orl_explorer.train.evaluate.features import SPLITS, crops_of, features_of, keep_array, read_photo
 from orl_explorer.train.evaluate.folders import Labelled, kept, voc_splits
 from orl_explorer.train.evaluate.machines import ClassJob, fit_class
 from orl_explorer.train.evaluate.parts import KeptParts, in_processes
@@ -71,11 +71,12 @@ def cells_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the features of both splits in 2 x 2 cells: float32 [n, 4 C], unit rows.
 
-    Photos are resized to a short side of 256 and then squashed to 224 x 224, as in the reference, or to the
-    encoder's size of crops.
+    Photos are resized to a short side of 256 and then squashed to 224 x 224, as in the reference, to the encoder's
+    size of crops, or to that of the settings.
     """
     device = str(choose_device())
     network = load_encoder(workspace, encoder, device)
+    side = crops_of(network.reading, config.crop_size).crop_size
     train, test = (
         features_of(
             folder,
@@ -84,7 +85,7 @@ def cells_of(
             network.channels * CELLS**2,
             encoder=encoder.name,
             weights_sha256=encoder.weights_sha256,
-            view=lambda file: squeeze(resize_short_side(read_photo(file)), network.reading.crop_size),
+            view=lambda file: squeeze(resize_short_side(read_photo(file)), side),
             forward=lambda pixels: network.embed_cells(pixels, CELLS),
             device=device,
             progress=progress,

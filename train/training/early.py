@@ -32,14 +32,16 @@ def add_any(
     tell: Callable[[str], object] = lambda _: None,
     part: str = "",
     choices: Choices = AS_IT_IS,
+    seen: str = "",
 ) -> Encoder:
     """Add an encoder as ``weights.add`` does, or that of a run: ``run:ID`` or ``run:ID@EPOCH``.
 
     name: by default one that is made from the source.
     """
     if not source.startswith(RUN):
-        return add(workspace, source, name or default_name(source), architecture, tell, part, choices)
-    if architecture or part or choices != AS_IT_IS:
+        own = name or default_name(source) + ("-seen" if seen else "")
+        return add(workspace, source, own, architecture, tell, part, choices, seen)
+    if architecture or part or seen or choices != AS_IT_IS:
         raise UserError(f"The encoder of a run is read as the run does. Give {source} without further options.")
     run_text, _, epoch = source.removeprefix(RUN).partition("@")
     if not run_text.isdecimal() or (epoch and not epoch.isdecimal()):

@@ -16,13 +16,14 @@ from sklearn.svm import LinearSVC
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import add_run
+from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.measure.average_precision import average_precision
 from orl_explorer.orl.measure.svm import COSTS, draw_low_shot
 from orl_explorer.orl.pixels import read_image
 from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.folders import Labelled, voc_splits
-from orl_explorer.train.evaluate.protocols import LowShotConfig, SVMConfig
+from orl_explorer.train.evaluate.protocols import EvaluateConfig, KNNConfig, LowShotConfig, SVMConfig
 from orl_explorer.train.evaluate.voc07_lowshot import summarise
 from orl_explorer.train.progress import Stopped
 from orl_explorer.train.workspace import Workspace
@@ -72,6 +73,26 @@ def test_average_precision_is_that_of_scikit_learn_on_the_same_features(
     assert row.summary["map"] == pytest.approx(np.mean(each))
     assert row.summary["map_low"] <= row.summary["map"] <= row.summary["map_high"]
     assert row.params["train_split"] == "trainval"
+
+
+@pytest.mark.parametrize("protocol", [SVM, KNNConfig(ks=(1,), k=1)])
+def test_photos_are_read_at_the_side_that_is_asked_for(
+    place: Workspace, voc: Path, evaluated: Callable, monkeypatch: pytest.MonkeyPatch, protocol: EvaluateConfig
+) -> None:
+    sides = set()
+    for name in ("embed_cells", "embed_rois"):
+        embed = getattr(EncoderNetwork, name)
+
+        def seen(network: EncoderNetwork, pixels: np.ndarray, *more: int, embed: Callable = embed) -> np.ndarray:
+            sides.add(pixels.shape[1:])
+            return embed(network, pixels, *more)
+
+        monkeypatch.setattr(EncoderNetwork, name, seen)
+    row, _ = evaluated(voc, protocol.model_copy(update={"crop_size": 70}))
+    assert sides == {(64, 64, 3)}  # a multiple of 32
+    assert row.params["crop_size"] == 70
+    with pytest.raises(UserError, match=r"Invalid value for crop_size: 8\. Use 32 to 2048"):
+        evaluated(voc, protocol.model_copy(update={"crop_size": 8}))
 
 
 @pytest.mark.parametrize("stops", [[1], [3, 1], [5]])  # of 2 + 2 batches, 2 classes and the draws

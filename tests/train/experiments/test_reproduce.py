@@ -1,9 +1,7 @@
-"""Every method in one table: the order of its runs, photos that are never trained on, and the affordable epochs."""
+"""Methods in one table: the order of its runs, photos that are never trained on, seeds, and the end of the hours."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,17 +9,20 @@ from typing import Any
 import pytest
 
 from orl_explorer.db.encoders import encoder_by_id
-from orl_explorer.db.models import Encoder, Run, now
+from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.photos import dataset_by_id, dataset_named, usable_images
-from orl_explorer.db.runs.runs import add_metrics, add_run, update_run
+from orl_explorer.db.runs.runs import add_metrics, add_run
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.evaluate.protocols import SVMConfig
+from orl_explorer.train.experiments import plan
 from orl_explorer.train.experiments import reproduce as reproduction
-from orl_explorer.train.experiments.reproduce import OWN, OtherPairs, gather_photos, reproduce, seconds_per_epoch
+from orl_explorer.train.experiments.plan import OWN, Asked, OtherPairs
+from orl_explorer.train.experiments.reproduce import Hours, reproduce
+from orl_explorer.train.experiments.subject import gather_photos
 from orl_explorer.train.jobs.kinds import Evaluate, Mine
 from orl_explorer.train.jobs.trainings import Pretrain, Train
-from orl_explorer.train.training.cost import operations_per_image
-from orl_explorer.train.training.methods import train_preset
+from orl_explorer.train.progress import Progress, Stopped
 from orl_explorer.train.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -68,7 +69,7 @@ def test_voc_may_lie_elsewhere_and_is_then_not_trained_on(workspace: Workspace, 
     assert (subject.dataset.name, subject.photos, subject.measured) == ("more", 2, "voc07-val")
 
 
-def test_wrong_folders_and_budgets_are_told_in_a_sentence(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
+def test_wrong_folders_are_told_in_a_sentence(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"more has no VOC2007 .* Give its folder with --voc FOLDER\."):
         gather_photos(workspace, folder / "more")
     with pytest.raises(UserError, match="There is no folder"):
@@ -76,9 +77,6 @@ def test_wrong_folders_and_budgets_are_told_in_a_sentence(workspace: Workspace, 
     (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
     with pytest.raises(UserError, match="has lists of neither trainval and test nor train and val"):
         gather_photos(workspace, tmp_path)
-    for budget in ({}, {"epochs": 3, "hours": 1.0}):
-        with pytest.raises(UserError, match="either a number of epochs or a number of hours"):
-            next(reproduce(workspace, folder, **budget))  # type: ignore[arg-type]
 
 
 class Made:
@@ -88,80 +86,129 @@ class Made:
         self.workspace = workspace
         self.calls: list[tuple[Any, ...]] = []
         self.names: dict[int, str] = {}  # of encoders and sets that were made
+        self.stopped_at: tuple[Any, ...] = ()  # a call that the end of the hours interrupts
 
-    def _run(self, seconds: float, speed: float | None = None) -> int:
-        run = add_run(self.workspace.store, Run(kind="train", name="x", params={}))
-        began = now()
-        update_run(self.workspace.store, run.id, started_at=began, ended_at=began + timedelta(seconds=seconds))
-        if speed is not None:
-            add_metrics(self.workspace.store, run.id, [(s, "images_per_second", speed * s) for s in (1, 2, 3)])
-        return run.id
+    def _called(self, *call: Any) -> bool:
+        """Record a call, and return whether it is the first of its kind."""
+        if call == self.stopped_at:
+            raise Stopped
+        new = call not in self.calls
+        self.calls += [call] if new else []
+        return new
 
     def _new(self, name: str) -> int:
-        number = 1000 + len(self.names)
+        known = {name: number for number, name in self.names.items()}
+        number = known.get(name, 1000 + len(self.names))
         self.names[number] = name
         return number
 
     def trained(self, _: Workspace, job: Pretrain | Train, *__: object) -> Encoder:
         if isinstance(job, Pretrain):
             dataset = dataset_by_id(self.workspace.store, job.dataset_id).name
-            self.calls.append((job.config.method, dataset, job.config.epochs))
+            self._called(job.config.method, dataset, job.config.epochs, job.config.seed)
         else:
             lambdas = job.config.image_weight, job.config.intra_weight, job.config.inter_weight
             assert job.correspondence_set_id is not None
-            self.calls.append(("orl", self.names[job.correspondence_set_id], lambdas, job.config.epochs))
-        return Encoder(id=self._new(job.name), name=job.name, run_id=self._run(20, speed=5))
+            on = self.names[job.correspondence_set_id]
+            self._called("orl", job.config.base, on, lambdas, job.config.epochs, job.config.seed)
+        run = add_run(self.workspace.store, Run(kind="train", name="x", params={}))
+        add_metrics(self.workspace.store, run.id, [(s, "images_per_second", 5.0 * s) for s in (1, 2, 3)])
+        return Encoder(id=self._new(job.name), name=job.name, run_id=run.id)
 
     def mined(self, _: Workspace, job: Mine, *__: object) -> Any:
         store = self.workspace.store
         encoder = self.names.get(job.encoder_id) or encoder_by_id(store, job.encoder_id).name
-        self.calls.append(("mine", dataset_by_id(store, job.dataset_id).name, encoder, job.config.max_rois))
+        self._called("mine", dataset_by_id(store, job.dataset_id).name, encoder, job.config.max_rois)
         return SimpleNamespace(id=self._new(job.name), name=job.name)
 
     def evaluated(self, _: Workspace, job: Evaluate, *__: object) -> Any:
-        summary = dict.fromkeys(("map", "map_low", "map_high", "accuracy", "same_class", "same_class_chance"), 0.5)
+        summary = dict.fromkeys(("map", "accuracy", "same_class", "same_class_chance"), 0.5)
         summary |= dict.fromkeys(("activation_mean_iou", "activation_mean_iou_chance"), 0.25)
         summary |= dict.fromkeys(("activation_pointing", "activation_pointing_chance"), 0.75)
-        return SimpleNamespace(summary=summary, run_id=self._run(2))
+        if isinstance(job.config, SVMConfig) and job.config.crop_size:
+            summary["map"] = job.config.crop_size / 1000
+        return SimpleNamespace(summary=summary, run_id=7)
 
 
 @pytest.fixture
 def made(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Made:
     stand_in = Made(workspace)
-    monkeypatch.setattr(reproduction, "once", stand_in)
+    for module in (reproduction, plan):
+        monkeypatch.setattr(module, "once", stand_in)
     return stand_in
 
 
-def test_methods_are_trained_one_after_the_other_and_orl_from_what_byol_found(
+def asked(**values: Any) -> Asked:
+    return Asked(**{"epochs": 8, "changes": {"batch_size": 4}, "seeds": [0]} | values)
+
+
+PHOTOS = "more+voc07-train"
+
+
+def test_byol_and_orl_are_trained_by_default_seed_by_seed_beside_random_weights(
     workspace: Workspace, folder: Path, made: Made
 ) -> None:
-    rows = list(reproduce(workspace, folder, epochs=7, mining="object", changes={"batch_size": 4}))
-    assert [row.method for row in rows] == [
+    found = list(reproduce(workspace, folder, asked(seeds=[0, 1])))
+    assert [(each.title, each.seed) for each in found] == [
+        (title, seed)
+        for seed in (0, 1)
+        for title in (
+            "random weights",
+            "random weights, photos seen",
+            "BYOL",
+            "BYOL, as many operations as ORL",
+            "ORL",
+        )
+    ]
+    # In the preset small, ORL costs 1 + 2 / 4 of BYOL: its RoIs have half the side.
+    assert made.calls == [
+        call
+        for seed, name in ((0, "byol-8"), (1, "byol-8-seed-1"))
+        for call in (
+            ("byol", PHOTOS, 8, seed),
+            ("byol", PHOTOS, 12, seed),
+            ("mine", PHOTOS, name, 100),
+            ("orl", "byol", f"{name}-paper", (1, 1, 1), 8, seed),
+        )
+    ]
+    names = ["random-resnet18", f"random-resnet18-{PHOTOS}", "byol-8", "byol-12", "orl-8"]
+    assert [each.encoder for each in found[:5]] == names
+    assert [each.encoder for each in found[5:7]] == ["random-resnet18-seed-1", f"random-resnet18-seed-1-{PHOTOS}"]
+    assert [each.numbers["map_views"] for each in found] == [0.096] * 10  # at the side of the training's views
+    assert "images_per_second" not in found[1].numbers
+    assert found[2].numbers["images_per_second"] == 10  # the median of 5, 10 and 15
+    assert found[4].against == {"byol": "equal photos seen", "byol-as-long": "equal operations"}
+
+
+def test_further_methods_are_trained_each_after_what_it_needs(workspace: Workspace, folder: Path, made: Made) -> None:
+    methods = ["orl-again", "orl-simclr", "orl-intra", "orl-inter", "moco"]
+    found = list(reproduce(workspace, folder, asked(methods=methods, mining="object", changes={"queue": 8})))
+    assert [each.title for each in found] == [
         "random weights",
+        "random weights, photos seen",
+        "BYOL",
         "SimCLR",
         "MoCo v2",
-        "BYOL",
-        "multi-crop BYOL",
+        "SimCLR, as many operations as ORL",
         "ORL, inter-RoI only",
         "ORL, intra-RoI only",
-        "ORL",
         "ORL, second round",
+        "ORL over SimCLR",
     ]
-    photos = "more+voc07-train"
     assert made.calls == [
-        ("simclr", photos, 7),
-        ("moco", photos, 7),
-        ("byol", photos, 7),
-        ("multicrop", photos, 7),
-        ("mine", photos, "byol-7", 36),
-        ("orl", "byol-7-object", (1, 0, 1), 7),
-        ("orl", "byol-7-object", (1, 1, 0), 7),
-        ("orl", "byol-7-object", (1, 1, 1), 7),
-        ("mine", photos, "orl-7-1-1-1", 36),
-        ("orl", "orl-7-1-1-1-object", (1, 1, 1), 7),
+        ("byol", PHOTOS, 8, 0),
+        ("simclr", PHOTOS, 8, 0),
+        ("moco", PHOTOS, 8, 0),
+        ("simclr", PHOTOS, 12, 0),
+        ("mine", PHOTOS, "byol-8", 36),
+        ("orl", "byol", "byol-8-object", (1, 0, 1), 8, 0),
+        ("orl", "byol", "byol-8-object", (1, 1, 0), 8, 0),
+        ("orl", "byol", "byol-8-object", (1, 1, 1), 8, 0),
+        ("mine", PHOTOS, "orl-8", 36),
+        ("orl", "byol", "orl-8-object", (1, 1, 1), 8, 0),
+        ("mine", PHOTOS, "simclr-8", 36),
+        ("orl", "simclr", "simclr-8-object", (1, 1, 1), 8, 0),
     ]
-    assert "images_per_second" not in rows[0].numbers
-    assert rows[1].numbers["images_per_second"] == 10  # the median of 5, 10 and 15
 
 
 def test_orl_is_trained_on_pairs_of_other_encoders_and_presets_too(
@@ -171,59 +218,81 @@ def test_orl_is_trained_on_pairs_of_other_encoders_and_presets_too(
 
     add(workspace, "random:resnet18", "other")
     pairs = [OtherPairs(OWN, "object"), OtherPairs("other", "paper")]
-    rows = list(reproduce(workspace, folder, epochs=7, changes={"batch_size": 4}, pairs=pairs))
-    assert [row.method for row in rows[8:]] == [
-        "ORL, second round",
-        "ORL, pairs by BYOL, object",
-        "ORL, pairs by other, paper",
+    found = list(reproduce(workspace, folder, asked(methods=["byol"], pairs=pairs)))
+    assert [each.title for each in found[2:]] == ["BYOL", "ORL, pairs by BYOL, object", "ORL, pairs by other, paper"]
+    assert made.calls == [
+        ("byol", PHOTOS, 8, 0),
+        ("mine", PHOTOS, "byol-8", 36),
+        ("orl", "byol", "byol-8-object", (1, 1, 1), 8, 0),
+        ("mine", PHOTOS, "other", 100),
+        ("orl", "byol", "other-paper", (1, 1, 1), 8, 0),
     ]
-    photos = "more+voc07-train"
-    assert made.calls[9:] == [
-        ("orl", "orl-7-1-1-1-paper", (1, 1, 1), 7),
-        ("mine", photos, "byol-7", 36),
-        ("orl", "byol-7-object", (1, 1, 1), 7),
-        ("mine", photos, "other", 100),
-        ("orl", "other-paper", (1, 1, 1), 7),
-    ]
-    assert rows[-1].encoder == "orl-7-of-other-paper"
+    assert found[-1].encoder == "orl-of-other-paper-8"
     made.calls.clear()
     for wrong, said in ((OtherPairs("gone", "paper"), "no encoder 'gone'"), (OtherPairs(OWN, "odd"), "'odd'")):
         with pytest.raises((UserError, StoreError), match=said):
-            next(reproduce(workspace, folder, epochs=7, pairs=[wrong]))
+            next(reproduce(workspace, folder, asked(pairs=[wrong])))
     assert not made.calls
 
 
-def test_epochs_are_those_that_the_hours_pay_for(workspace: Workspace, folder: Path, made: Made) -> None:
-    def epochs(hours: float, pairs: Sequence[OtherPairs] = ()) -> int:
-        made.calls.clear()
-        list(reproduce(workspace, folder, hours=hours, mining="object", changes={"batch_size": 4}, pairs=pairs))
-        assert made.calls[0] == ("byol", "more+voc07-train", 2)  # the pilot
-        return made.calls[1][2]
+class Heard(Progress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
 
-    # Of BYOL's 5.334 · 10^9 operations a photo, 10 photos a second were seen: 53.34 · 10^9 operations a second. One
-    # epoch is 8 photos by SimCLR, MoCo, BYOL and multi-crop BYOL, 4.0004, 2.6669, 5.3339 and 7.3341 · 10^9 each, and
-    # by ORL of two, two, three and three branches, 6.6673 and 8.0008 · 10^9: 48.671 · 8 / 53.339 = 7.300 s.
-    # The rest: 9 encoders measured four times in 2 + 8 s each; 2 · 8 · 36 crops of a second each (10 photos of VOC took
-    # 10 s); 8 · 0.3 s of search; 10 · 8 s of starting; the pilot's 20 + 8 s: 1046.4 s.
-    assert epochs(1.0) == int((3600 - 1046.4) / 7.300) == 349
-    assert epochs(0.5) == int((1800 - 1046.4) / 7.300) == 103
-    # A row more: an epoch takes 8.0008 · 8 / 53.339 = 1.200 s, the rest 40 s, 8 · 31 crops and 16 s of starting.
-    assert epochs(1.0, [OtherPairs(OWN, "paper")]) == int((3600 - 1046.4 - 304) / (7.300 + 1.200)) == 264
-    with pytest.raises(UserError, match=r"0\.1 h are too few\. .* about 0\.3 h here"):
-        epochs(0.1)
+    def log(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def test_after_the_hours_it_says_what_is_left_and_the_next_call_goes_on(
+    workspace: Workspace, folder: Path, made: Made
+) -> None:
+    heard = Heard()
+    assert list(reproduce(workspace, folder, asked(), hours=1e-9, progress=heard)) == []
+    left = "random weights (seed 0), random weights, photos seen (seed 0), BYOL (seed 0), "
+    left += "BYOL, as many operations as ORL (seed 0), ORL (seed 0)"
+    assert heard.lines[-1] == f"The hours are over. Left: {left}. Run the same command again to go on."
+    made.stopped_at = ("mine", PHOTOS, "byol-8", 100)  # which raises Stopped, as a run does that was asked to stop
+    heard = Heard()
+    assert len(list(reproduce(workspace, folder, asked(), hours=9, progress=heard))) == 4
+    assert heard.lines[-1] == "The hours are over. Left: ORL (seed 0). Run the same command again to go on."
+    made.stopped_at = ()
+    assert [each.title for each in reproduce(workspace, folder, asked(), hours=9)][4:] == ["ORL"]
+
+
+def test_the_hours_end_a_run_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(reproduction.time, "monotonic", lambda: now[0])
+    limited, unlimited = Hours(Progress(), 0.5), Hours(Progress(), None)
+    now[0] = 1799.0
+    limited.advance()
+    now[0] = 1801.0
+    unlimited.advance()
+    with pytest.raises(Stopped):
+        limited.advance(0)
 
 
 def test_a_change_reaches_every_method_that_knows_it(workspace: Workspace, folder: Path, made: Made) -> None:
-    configs = reproduction._trainings({"patch_size": "32", "queue": "64", "image_size": "64"})
-    assert {config.image_size for config in configs.values()} == {64}
-    assert (getattr(configs["orl"], "patch_size"), getattr(configs["moco"], "queue")) == (32, 64)  # noqa: B009
-    with pytest.raises(UserError, match="There is no setting 'warp'"):
-        next(reproduce(workspace, folder, epochs=1, changes={"warp": "1"}))
-    with pytest.raises(UserError, match="Invalid value for min_size: 0."):
-        next(reproduce(workspace, folder, epochs=1, mine_changes={"min_size": "0"}))
+    changes = {"patch_size": "32", "queue": "64", "image_size": "64"}
+    configs = plan.Plan(workspace, asked(methods=["moco", "orl", "orl-moco"], changes=changes), Progress()).configs
+    assert {name: (config.image_size, getattr(config, "patch_size", 0)) for name, config in configs.items()} == {
+        "byol": (64, 0),
+        "moco": (64, 0),
+        "orl over byol": (64, 32),
+        "orl over moco": (64, 32),
+    }
+    assert [getattr(configs[name], "queue") for name in ("moco", "orl over moco", "orl over byol")] == [64, 64, 0]  # noqa: B009
+    for wrong, said in (
+        ({"changes": {"warp": "1"}}, "There is no setting 'warp'"),
+        ({"changes": {"queue": "64"}}, "The base is byol, and queue belongs to moco"),
+        ({"mine_changes": {"min_size": "0"}}, "Invalid value for min_size: 0."),
+        ({"methods": ["dino"]}, "There is no method 'dino'. Known methods: byol, "),
+        ({"preset": "huge"}, "There is no preset 'huge'"),
+    ):
+        with pytest.raises(UserError, match=said):
+            next(reproduce(workspace, folder, asked(**wrong)))
     assert not made.calls
 
 
-def test_an_epoch_takes_its_operations_at_the_speed_that_was_seen() -> None:
-    config = train_preset("byol", "small")
-    assert seconds_per_epoch(config, 100, 2 * operations_per_image(config)) == pytest.approx(96 / 2)  # 3 batches of 32
+def test_epochs_are_those_of_the_preset_unless_given(workspace: Workspace) -> None:
+    assert plan.Plan(workspace, Asked(preset="paper"), Progress()).epochs == 800
+    assert plan.Plan(workspace, Asked(epochs=3), Progress()).epochs == 3

@@ -1,0 +1,239 @@
+"""The rows of ``train.experiments.reproduce``: what is trained, in which order, from which encoders and pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orl_explorer.db.encoders import encoder_named, find_encoder
+from orl_explorer.db.models import CorrespondenceSet, Encoder
+from orl_explorer.train.errors import UserError
+from orl_explorer.train.experiments.subject import ReproduceSubject
+from orl_explorer.train.jobs import once
+from orl_explorer.train.jobs.kinds import Mine
+from orl_explorer.train.jobs.trainings import Pretrain, Train
+from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.progress import Progress
+from orl_explorer.train.settings import preset_named, with_settings
+from orl_explorer.train.training.config import TrainConfig
+from orl_explorer.train.training.cost import operations_per_image
+from orl_explorer.train.training.methods import STAGE_1, ORLConfig, train_preset
+from orl_explorer.train.workspace import Workspace
+
+SCALE = 0.5  # of photos for selective search, which makes it five times as fast
+
+
+@dataclass(frozen=True)
+class ORLRow:
+    """ORL as one of ``METHODS``. base: the method it learns by, whose encoder mines its pairs. weights: lambda 1 to 3.
+
+    again: whether it is trained on pairs that the first round's encoder found.
+    """
+
+    title: str
+    base: str = "byol"
+    weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    again: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is ORL as in the paper, but for its base."""
+        return self.weights == (1.0, 1.0, 1.0) and not self.again
+
+
+WEIGHTS = ("image_weight", "intra_weight", "inter_weight")
+SECOND = "orl-again"
+ORL_ROWS = {
+    "orl": ORLRow("ORL"),
+    "orl-inter": ORLRow("ORL, inter-RoI only", weights=(1.0, 0.0, 1.0)),  # Table 5a
+    "orl-intra": ORLRow("ORL, intra-RoI only", weights=(1.0, 1.0, 0.0)),
+    SECOND: ORLRow("ORL, second round", again=True),
+    "orl-simclr": ORLRow("ORL over SimCLR", "simclr"),
+    "orl-moco": ORLRow("ORL over MoCo v2", "moco"),
+}
+METHODS = (*STAGE_1, *ORL_ROWS)
+DEFAULT = ("byol", "orl")
+OWN = "byol"  # stands for the encoders that this call trains with BYOL
+RANDOM, SEEN = "random", "random-seen"
+AS_LONG = "-as-long"  # ends the name of a base that is trained for as many operations as ORL
+
+
+@dataclass(frozen=True)
+class OtherPairs:
+    """Further pairs to train ORL on: mined with an encoder (OWN is BYOL's) and a mining preset."""
+
+    encoder: str
+    mining: str
+
+    @property
+    def title(self) -> str:
+        """The title of their row in the table."""
+        return f"ORL, pairs by {'BYOL' if self.encoder == OWN else self.encoder}, {self.mining}"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to train. methods: of ``METHODS``. epochs: of each training, by default those of BYOL's preset.
+
+    preset: of the trainings. changes: to it, of every method that has the setting. mining: preset of mining.
+    mine_changes: to it. pairs: further pairs to train all three branches of ORL on, one row each. seeds: of trainings.
+    """
+
+    methods: Sequence[str] = DEFAULT
+    epochs: int | None = None
+    preset: str = "small"
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    mining: str = "paper"
+    mine_changes: Mapping[str, Any] = field(default_factory=dict)
+    pairs: Sequence[OtherPairs] = ()
+    seeds: Sequence[int] = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A row of the table to be. make: trains its encoder with a seed. config: of its training, if it has one."""
+
+    method: str
+    title: str
+    make: Callable[[int], Encoder]
+    config: TrainConfig | None = None
+    against: Mapping[str, str] = field(default_factory=dict)
+
+
+class Plan:
+    """The rows of a table, and how the encoder of each is made with a seed."""
+
+    def __init__(self, workspace: Workspace, asked: Asked, progress: Progress) -> None:
+        """Raises UserError if a method, preset, setting or encoder is unknown."""
+        self.workspace, self.asked, self.progress = workspace, asked, progress
+        unknown = [name for name in asked.methods if name not in METHODS]
+        if unknown:
+            raise UserError(f"There is no method '{unknown[0]}'. Known methods: {', '.join(METHODS)}.")
+        if not asked.seeds:
+            raise UserError("Give one seed or more.")
+        orl = [ORL_ROWS[name] for name in asked.methods if name in ORL_ROWS]
+        bases = dict.fromkeys([*(row.base for row in orl), *([OWN] if asked.pairs else [])])
+        self.stage_1 = [name for name in STAGE_1 if name in bases or name in asked.methods]  # a base is always trained
+        self.epochs = asked.epochs or train_preset("byol", asked.preset).epochs
+        configs: dict[str, TrainConfig] = {name: train_preset(name, asked.preset) for name in self.stage_1}
+        if orl or asked.pairs:
+            configs |= {
+                f"orl over {base}": with_settings(train_preset("orl", asked.preset), {"base": base}) for base in bases
+            }
+        self.configs = _changed(configs, dict(asked.changes))
+        self.side = next(iter(self.configs.values())).image_size
+        self.minings = {
+            name: with_settings(preset_named(MINE_PRESETS, name), {"proposal_scale": SCALE} | dict(asked.mine_changes))
+            for name in (asked.mining, *(each.mining for each in asked.pairs))
+        }
+        for each in asked.pairs:
+            if each.encoder != OWN:
+                encoder_named(workspace.store, each.encoder)
+
+    def rows(self, subject: ReproduceSubject) -> list[Planned]:
+        """Return the rows, each after those whose encoders it needs."""
+        self.dataset = subject.dataset
+        rows = [
+            Planned(RANDOM, "random weights", lambda seed: self._random(seed, "")),
+            Planned(SEEN, "random weights, photos seen", lambda seed: self._random(seed, subject.dataset.name)),
+        ]
+        for method in self.stage_1:
+            config = self._lasting(method)
+            rows.append(Planned(method, config.title, self._stage_1(method), config, {SEEN: "training or none"}))
+        chosen = [(name, row) for name, row in ORL_ROWS.items() if name in self.asked.methods]
+        for base in (row.base for _, row in chosen if row.whole):
+            longer = self._as_long(base)
+            title = f"{longer.title}, as many operations as ORL"
+            rows.append(Planned(base + AS_LONG, title, self._stage_1(base, longer), longer, {SEEN: "training or none"}))
+        for name, row in chosen:
+            against = {row.base: "equal photos seen"}
+            if row.whole:
+                against[row.base + AS_LONG] = "equal operations"
+            rows.append(Planned(name, row.title, self._orl(name, row), self._of(row), against))
+        for each in self.asked.pairs:
+            rows.append(
+                Planned(
+                    each.title, each.title, self._of_pairs(each), self._of(ORL_ROWS["orl"]), {OWN: "equal photos seen"}
+                )
+            )
+        return rows
+
+    def _lasting(self, name: str, epochs: int | None = None, seed: int = 0) -> TrainConfig:
+        return with_settings(self.configs[name], {"epochs": epochs or self.epochs, "knn_every": 0, "seed": seed})
+
+    def _as_long(self, base: str) -> TrainConfig:
+        """Return the settings of a base for the epochs that cost as many operations as ORL over it."""
+        more = operations_per_image(self.configs[f"orl over {base}"]) / operations_per_image(self.configs[base])
+        return self._lasting(base, round(more * self.epochs))
+
+    def _of(self, row: ORLRow, seed: int = 0) -> ORLConfig:
+        config = with_settings(
+            self._lasting(f"orl over {row.base}", seed=seed), dict(zip(WEIGHTS, row.weights, strict=True))
+        )
+        assert isinstance(config, ORLConfig)
+        return config
+
+    def _random(self, seed: int, seen: str) -> Encoder:
+        backbone = next(iter(self.configs.values())).backbone
+        name = "-".join(
+            [RANDOM, backbone.replace(":", "-"), *([f"seed-{seed}"] if seed else []), *([seen] if seen else [])]
+        )
+        found = find_encoder(self.workspace.store, name)
+        if found is None:
+            from orl_explorer.train.encoders.weights import add
+
+            found = add(self.workspace, f"random:{backbone}@{seed}", name, seen=seen)
+        return found
+
+    def _stage_1(self, method: str, config: TrainConfig | None = None) -> Callable[[int], Encoder]:
+        def make(seed: int) -> Encoder:
+            own = with_settings(config or self._lasting(method), {"seed": seed})
+            job = Pretrain(name=_name(method, own), dataset_id=self.dataset.id, config=own)
+            return once.trained(self.workspace, job, self.progress)
+
+        return make
+
+    def _mined(self, encoder: Encoder, preset: str) -> CorrespondenceSet:
+        ids = {"dataset_id": self.dataset.id, "encoder_id": encoder.id}
+        job = Mine(name=f"{encoder.name}-{preset}", config=self.minings[preset], **ids)
+        return once.mined(self.workspace, job, self.progress)
+
+    def _on(self, mined: CorrespondenceSet, name: str, config: ORLConfig) -> Encoder:
+        job = Train(name=_name(name, config), correspondence_set_id=mined.id, config=config)
+        return once.trained(self.workspace, job, self.progress)
+
+    def _orl(self, name: str, row: ORLRow) -> Callable[[int], Encoder]:
+        def make(seed: int) -> Encoder:
+            by = self._orl("orl", ORL_ROWS["orl"])(seed) if row.again else self._stage_1(row.base)(seed)
+            return self._on(self._mined(by, self.asked.mining), name, self._of(row, seed))
+
+        return make
+
+    def _of_pairs(self, pairs: OtherPairs) -> Callable[[int], Encoder]:
+        def make(seed: int) -> Encoder:
+            own = pairs.encoder == OWN
+            by = self._stage_1(OWN)(seed) if own else encoder_named(self.workspace.store, pairs.encoder)
+            mined = self._mined(by, pairs.mining)
+            return self._on(mined, f"orl-of-{mined.name}", self._of(ORL_ROWS["orl"], seed))
+
+        return make
+
+
+def _name(method: str, config: TrainConfig) -> str:
+    return f"{method}-{config.epochs}" + (f"-seed-{config.seed}" if config.seed else "")
+
+
+def _changed(configs: Mapping[str, TrainConfig], changes: Mapping[str, Any]) -> dict[str, TrainConfig]:
+    """Return the settings of each method with the changes that it knows. Raises UserError for one that none knows."""
+
+    def known(config: TrainConfig) -> set[str]:
+        return set(type(config).model_fields) - set(config.unused if isinstance(config, ORLConfig) else ())
+
+    for name in changes:
+        if all(name not in known(config) for config in configs.values()):
+            with_settings(next(reversed(configs.values())), {name: changes[name]})  # says what is wrong
+    return {
+        method: with_settings(config, {k: v for k, v in changes.items() if k in known(config)})
+        for method, config in configs.items()
+    }
