@@ -4,10 +4,10 @@ PYTHON    ?= python3
 WORKSPACE ?= $(or $(ORL_WORKSPACE),workspace)
 HOST      ?= 127.0.0.1
 PORT      ?= 8501
-# For `make reproduce`: a folder of photos, the hours to spend, the mining preset (paper, object), and other options of
-# `orl reproduce`.
+# For `make reproduce`: a folder of photos, the hours of this call (empty: no limit), the mining preset (paper, object),
+# and other options of `orl reproduce`.
 PHOTOS    ?= photos
-HOURS     ?= 1.25
+HOURS     ?=
 MINING    ?= paper
 FLAGS     ?=
 # For `make mutants`: the mutants to run, such as 'orl_explorer.orl.boxes*'. Empty: all of them.
@@ -128,8 +128,8 @@ bench: install  ## Run all scripts in benchmarks/ on the demo (hours)
 	done; \
 	[ -z "$$failed" ] || { echo "Failed:$$failed" >&2; exit 1; }
 
-reproduce: install  ## Train and evaluate every method on PHOTOS (a folder with VOC2007) in about HOURS; print one table
-	@$(BIN)/orl reproduce '$(PHOTOS)' --hours '$(HOURS)' --mining '$(MINING)' --workspace '$(WORKSPACE)' $(FLAGS)
+reproduce: install  ## Train and evaluate BYOL and ORL on PHOTOS (a folder with VOC2007), for HOURS at a time; print tables
+	@$(BIN)/orl reproduce '$(PHOTOS)' $(if $(HOURS),--hours '$(HOURS)') --mining '$(MINING)' --workspace '$(WORKSPACE)' $(FLAGS)
 
 # Uses $CHROMIUM, an installed Chromium or Chrome, or Playwright's own. Installs one if there is none.
 browser: install

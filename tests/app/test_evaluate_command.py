@@ -132,5 +132,8 @@ def test_evaluations_with_other_settings_stand_in_other_columns(place: Workspace
     assert {column.label.rpartition(" · ")[2] for column in several} == {"k 3", "k 5"}
     [usual] = columns([changed(1, k=20, ks=[1, 5, 20, 100, 200], temperature=0.07)])  # type: ignore[list-item]
     assert usual.label == f"knn · {Path(first.evaluation.data).name}"
+    before = changed(2)  # of a version without the setting
+    del before.evaluation.params["crop_size"]  # type: ignore[attr-defined]
+    assert len(columns([before, first])) == 1  # type: ignore[list-item]
     newest = columns([changed(1), first])  # type: ignore[list-item]
     assert [e.evaluation.summary["accuracy"] for e in newest[0].found] == [0.4]

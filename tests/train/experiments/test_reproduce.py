@@ -111,7 +111,8 @@ class Made:
             assert job.correspondence_set_id is not None
             on = self.names[job.correspondence_set_id]
             self._called("orl", job.config.base, on, lambdas, job.config.epochs, job.config.seed)
-        run = add_run(self.workspace.store, Run(kind="train", name="x", params={}))
+        params = {"config": job.config.model_dump()}
+        run = add_run(self.workspace.store, Run(kind="train", name="x", params=params))
         add_metrics(self.workspace.store, run.id, [(s, "images_per_second", 5.0 * s) for s in (1, 2, 3)])
         return Encoder(id=self._new(job.name), name=job.name, run_id=run.id)
 
