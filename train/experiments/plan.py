@@ -56,6 +56,7 @@ METHODS = (*STAGE_1, *ORL_ROWS)
 DEFAULT = ("byol", "orl")
 OWN = "byol"  # stands for the encoders that this call trains with BYOL
 RANDOM, SEEN = "random", "random-seen"
+CHOSEN = {"epochs": "--epochs", "seed": "--seed and --seeds"} | dict.fromkeys(("base", *WEIGHTS), "--methods")
 AS_LONG = "-as-long"  # ends the name of a base that is trained for as many operations as ORL
 
 
@@ -121,7 +122,7 @@ class Plan:
             configs |= {
                 f"orl over {base}": with_settings(train_preset("orl", asked.preset), {"base": base}) for base in bases
             }
-        self.configs = _changed(configs, dict(asked.changes))
+        self.configs = _changed(configs, {"knn_every": 0} | dict(asked.changes))
         self.side = next(iter(self.configs.values())).image_size
         self.minings = {
             name: with_settings(preset_named(MINE_PRESETS, name), {"proposal_scale": SCALE} | dict(asked.mine_changes))
@@ -140,27 +141,24 @@ class Plan:
         ]
         for method in self.stage_1:
             config = self._lasting(method)
-            rows.append(Planned(method, config.title, self._stage_1(method), config, {SEEN: "training or none"}))
+            rows.append(Planned(method, config.title, self._stage_1(method), config, {SEEN: "architecture"}))
         chosen = [(name, row) for name, row in ORL_ROWS.items() if name in self.asked.methods]
         for base in (row.base for _, row in chosen if row.whole):
             longer = self._as_long(base)
             title = f"{longer.title}, as many operations as ORL"
-            rows.append(Planned(base + AS_LONG, title, self._stage_1(base, longer), longer, {SEEN: "training or none"}))
+            rows.append(Planned(base + AS_LONG, title, self._stage_1(base, longer), longer, {SEEN: "architecture"}))
         for name, row in chosen:
-            against = {row.base: "equal photos seen"}
+            against = {row.base: "photos seen"}
             if row.whole:
-                against[row.base + AS_LONG] = "equal operations"
+                against[row.base + AS_LONG] = "operations"
             rows.append(Planned(name, row.title, self._orl(name, row), self._of(row), against))
+        orl = self._of(ORL_ROWS["orl"]) if self.asked.pairs else None
         for each in self.asked.pairs:
-            rows.append(
-                Planned(
-                    each.title, each.title, self._of_pairs(each), self._of(ORL_ROWS["orl"]), {OWN: "equal photos seen"}
-                )
-            )
+            rows.append(Planned(each.title, each.title, self._of_pairs(each), orl, {OWN: "photos seen"}))
         return rows
 
     def _lasting(self, name: str, epochs: int | None = None, seed: int = 0) -> TrainConfig:
-        return with_settings(self.configs[name], {"epochs": epochs or self.epochs, "knn_every": 0, "seed": seed})
+        return with_settings(self.configs[name], {"epochs": epochs or self.epochs, "seed": seed})
 
     def _as_long(self, base: str) -> TrainConfig:
         """Return the settings of a base for the epochs that cost as many operations as ORL over it."""
@@ -168,17 +166,15 @@ class Plan:
         return self._lasting(base, round(more * self.epochs))
 
     def _of(self, row: ORLRow, seed: int = 0) -> ORLConfig:
-        config = with_settings(
-            self._lasting(f"orl over {row.base}", seed=seed), dict(zip(WEIGHTS, row.weights, strict=True))
-        )
+        lambdas = dict(zip(WEIGHTS, row.weights, strict=True))
+        config = with_settings(self._lasting(f"orl over {row.base}", seed=seed), lambdas)
         assert isinstance(config, ORLConfig)
         return config
 
     def _random(self, seed: int, seen: str) -> Encoder:
         backbone = next(iter(self.configs.values())).backbone
-        name = "-".join(
-            [RANDOM, backbone.replace(":", "-"), *([f"seed-{seed}"] if seed else []), *([seen] if seen else [])]
-        )
+        parts = (RANDOM, backbone.replace(":", "-"), f"seed-{seed}" if seed else "", seen)
+        name = "-".join(part for part in parts if part)
         found = find_encoder(self.workspace.store, name)
         if found is None:
             from orl_explorer.train.encoders.weights import add
@@ -231,8 +227,10 @@ def _changed(configs: Mapping[str, TrainConfig], changes: Mapping[str, Any]) -> 
         return set(type(config).model_fields) - set(config.unused if isinstance(config, ORLConfig) else ())
 
     for name in changes:
+        if name in CHOSEN:
+            raise UserError(f"{name} cannot be set here. Use {CHOSEN[name]}.")
         if all(name not in known(config) for config in configs.values()):
-            with_settings(next(reversed(configs.values())), {name: changes[name]})  # says what is wrong
+            with_settings(list(configs.values())[-1], {name: changes[name]})  # says what is wrong
     return {
         method: with_settings(config, {k: v for k, v in changes.items() if k in known(config)})
         for method, config in configs.items()

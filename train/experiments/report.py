@@ -229,7 +229,7 @@ def draw_ahead(found: Sequence[Ahead]) -> Figure:
         axes.tick_params(labelsize=8)
         axes.grid(axis="x", alpha=0.3)
         axes.spines[["top", "right", "left"]].set_visible(False)
-    panels[0].set_yticks(places, [f"{each.one}\n− {each.other} ({each.equal})" for each in found])
+    panels[0].set_yticks(places, [f"{each.one}\n− {each.other} (equal {each.equal})" for each in found])
     panels[0].invert_yaxis()
     return drawn
 

@@ -155,7 +155,7 @@ class SelfEMDConfig(TrainConfig):
 
 
 Base = Literal["byol", "simclr", "moco"]
-BASES: dict[str, type[BYOLConfig] | type[SimCLRConfig] | type[MoCoConfig]] = {
+BASES: dict[str, type[BYOLConfig | SimCLRConfig | MoCoConfig]] = {
     "byol": BYOLConfig,
     "simclr": SimCLRConfig,
     "moco": MoCoConfig,

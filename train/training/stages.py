@@ -179,8 +179,9 @@ def _orl(config: ORLConfig) -> Method:
             return ORL(*shape, config.target_momentum, lambdas)
         case "simclr":
             return ORLOverSimCLR(*shape, config.temperature, lambdas)
-    of_moco = config.temperature, config.queue, config.key_momentum, config.norm_group, lambdas
-    return ORLOverMoCo(*shape, *of_moco)
+    return ORLOverMoCo(
+        *shape, config.temperature, config.queue, config.key_momentum, config.norm_group, weights=lambdas
+    )
 
 
 def _newest_set(workspace: Workspace, dataset: Dataset) -> CorrespondenceSet | None:

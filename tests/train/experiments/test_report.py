@@ -57,7 +57,7 @@ def test_the_tables_have_means_over_seeds_and_differences_of_the_same_seeds(
     workspace: Workspace, scored: dict[str, int]
 ) -> None:
     perfect, last = scored["perfect"], scored["last"]
-    against = {"byol": "equal photos seen", "byol-as-long": "equal operations"}  # the second is not measured yet
+    against = {"byol": "photos seen", "byol-as-long": "operations"}  # the second is not measured yet
     report = Report(
         workspace,
         [
@@ -72,7 +72,7 @@ def test_the_tables_have_means_over_seeds_and_differences_of_the_same_seeds(
     assert (byol.title, byol.encoder, byol.seeds, byol.numbers["map"]) == ("BYOL", "byol-0", 2, 0.5)
     assert (orl.seeds, orl.numbers["map"], orl.numbers["map_views"]) == (3, pytest.approx(5 / 6), pytest.approx(5 / 12))
     (found,) = report.ahead
-    assert (found.one, found.other, found.equal, found.seeds) == ("ORL", "BYOL", "equal photos seen", 2)
+    assert (found.one, found.other, found.equal, found.seeds) == ("ORL", "BYOL", "photos seen", 2)
     assert found.by.value == found.by_views.value == 0.25  # half a point for seed 0, none for seed 1
     assert found.by.low <= 0.25 <= found.by.high
     lines = report.markdown().splitlines()
@@ -81,7 +81,7 @@ def test_the_tables_have_means_over_seeds_and_differences_of_the_same_seeds(
     assert lines[3].startswith("| ORL | 3 | 83.3 (")
     assert lines[3].endswith("| 12.5 | 12.5 | 12.5 | 12.5 | 12.5 | 12.5 | 12.5 |  |")
     assert lines[5] == "| mAP of | ahead of | equal | seeds | at 224 px | at the side of the views |"
-    assert lines[7].startswith("| ORL | BYOL | equal photos seen | 2 | +25.0 (")
+    assert lines[7].startswith("| ORL | BYOL | photos seen | 2 | +25.0 (")
     folder = report.save()
     assert (folder / "table.md").read_text() == report.markdown()
     kept = json.loads((folder / "table.json").read_text())
@@ -136,7 +136,7 @@ def test_a_panel_has_a_point_an_interval_or_chance_for_each_method() -> None:
 
 
 def test_a_difference_is_drawn_with_its_interval_at_both_sides_of_crops() -> None:
-    found = [Ahead("ORL", "BYOL", "equal photos seen", 3, Estimate(0.02, -0.01, 0.05), Estimate(0.01, 0.0, 0.02))]
+    found = [Ahead("ORL", "BYOL", "photos seen", 3, Estimate(0.02, -0.01, 0.05), Estimate(0.01, 0.0, 0.02))]
     at_224, at_views = draw_ahead(found).axes
     assert [label.get_text() for label in at_224.get_yticklabels()] == ["ORL\n− BYOL (equal photos seen)"]
     assert [list(axes.lines[1].get_xdata()) for axes in (at_224, at_views)] == [[2], [1]]
@@ -147,7 +147,7 @@ def test_the_files_are_written(photographed: Workspace, tmp_path: Path) -> None:
     weights.add(photographed, "random:resnet18", "random")
     report = Report(photographed, [])
     report.rows = [Row("random", "random weights", "random", 1, NUMBERS)]
-    report.ahead = [Ahead("A", "B", "equal photos seen", 1, Estimate(0.0, -0.1, 0.1), Estimate(0.0, -0.1, 0.1))]
+    report.ahead = [Ahead("A", "B", "photos seen", 1, Estimate(0.0, -0.1, 0.1), Estimate(0.0, -0.1, 0.1))]
     written = draw_report(photographed, report, "demo", tmp_path)
     assert [path.name for path in written] == ["results.png", "ahead.png", "curves.png", "attention.png"]
     for path in written:

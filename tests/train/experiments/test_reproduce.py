@@ -178,7 +178,7 @@ def test_byol_and_orl_are_trained_by_default_seed_by_seed_beside_random_weights(
     assert [each.numbers["map_views"] for each in found] == [0.096] * 10  # at the side of the training's views
     assert "images_per_second" not in found[1].numbers
     assert found[2].numbers["images_per_second"] == 10  # the median of 5, 10 and 15
-    assert found[4].against == {"byol": "equal photos seen", "byol-as-long": "equal operations"}
+    assert found[4].against == {"byol": "photos seen", "byol-as-long": "operations"}
 
 
 def test_further_methods_are_trained_each_after_what_it_needs(workspace: Workspace, folder: Path, made: Made) -> None:
@@ -287,6 +287,8 @@ def test_a_change_reaches_every_method_that_knows_it(workspace: Workspace, folde
         ({"changes": {"queue": "64"}}, "The base is byol, and queue belongs to moco"),
         ({"mine_changes": {"min_size": "0"}}, "Invalid value for min_size: 0."),
         ({"methods": ["dino"]}, "There is no method 'dino'. Known methods: byol, "),
+        ({"changes": {"epochs": "9"}}, "epochs cannot be set here. Use --epochs."),
+        ({"changes": {"base": "moco"}}, "base cannot be set here. Use --methods."),
         ({"preset": "huge"}, "There is no preset 'huge'"),
     ):
         with pytest.raises(UserError, match=said):
