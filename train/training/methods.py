@@ -176,16 +176,27 @@ class ORLConfig(TrainConfig):
     )
     target_momentum: TargetMomentum = 0.99
     temperature: float = setting(
-        0.0, ge=0, le=10, help="Temperature of the softmax over similarities, of base simclr and moco", group=OWN
+        0.0,
+        ge=0,
+        le=10,
+        help="Temperature of the softmax over similarities, of base simclr and moco. 0: byol",
+        group=OWN,
     )
     queue: int = setting(
-        0, ge=0, le=2**24, help="Number of earlier keys in each branch's queue of negatives, of base moco", group=OWN
+        0,
+        ge=0,
+        le=2**24,
+        help="Earlier keys in each branch's queue of negatives, of base moco. 0: another base",
+        group=OWN,
     )
-    key_momentum: float = setting(0.0, ge=0, le=1, help="Momentum of the key network, of base moco", group=NETWORKS)
+    key_momentum: float = setting(
+        0.0, ge=0, le=1, help="Momentum of the key network, of base moco. 0: another base", group=NETWORKS
+    )
     norm_group: int = setting(
         0,
         ge=0,
-        help="Photos that batch norm normalises together, of base moco. Keys are shuffled between these groups",
+        help="Photos that batch norm normalises together, of base moco. Keys are shuffled between these groups. "
+        "0: another base",
         group=OWN,
     )
     patch_size: int = setting(96, ge=32, le=1024, help="Side of a RoI view, in pixels")
