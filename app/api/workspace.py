@@ -79,7 +79,14 @@ class Workspace(WorkspaceTables):
         return move_photos(self.inner, name, root, check=check, accept=accept).dataset
 
     def add_encoder(
-        self, source: str | Path, name: str | None = None, *, architecture: str = "", part: str = "", **choices: Any
+        self,
+        source: str | Path,
+        name: str | None = None,
+        *,
+        architecture: str = "",
+        part: str = "",
+        seen: str = "",
+        **choices: Any,
     ) -> Encoder:
         """Add an encoder. If its weights have been added under this name before, return the existing encoder.
 
@@ -90,13 +97,15 @@ class Workspace(WorkspaceTables):
             name: Name of the encoder. Default: a name made from the source, such as ``torchvision-resnet50``.
             architecture: Architecture of the checkpoint, such as ``timm:vit_small_patch16_224``. Default: detected.
             part: Network to read from a checkpoint that holds several, such as ``teacher``.
+            seen: Name of a dataset whose photos set the statistics of the batch norms.
             **choices: How photos are read with it: ``layer``, ``photo_size``, ``crop_size``, ``pooling`` (``mean``,
                 ``class`` or ``head``), ``learned_from``. An encoder keeps them.
         """
         from orl_explorer.train.training.early import add_any
 
         with self._progress() as progress:
-            return add_any(self.inner, str(source), name or "", architecture, progress.log, part, choices_of(choices))
+            read = choices_of(choices)
+            return add_any(self.inner, str(source), name or "", architecture, progress.log, part, read, seen)
 
     def pretrain(
         self,
