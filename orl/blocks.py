@@ -10,6 +10,8 @@ from typing import Any
 from torch import nn
 
 from orl_explorer.orl.dense import Dense
+from orl_explorer.orl.efficientnet import EfficientNetLite0
+from orl_explorer.orl.grouped_norm import BatchNorm
 
 STEM = re.compile(r"(conv1|bn1|_conv_stem|_bn0)\.")
 HEAD = re.compile(r"(_conv_head|_bn1)\.")
@@ -44,22 +46,48 @@ def _block(name: str) -> str:
     return re.match(r"(_blocks\.\d+|[^.]+)", name)[0]  # type: ignore[index]
 
 
-def freeze(backbone: nn.Module, count: int) -> None:
+def divided(backbone: nn.Module, count: int) -> tuple[nn.Module, nn.Module] | None:
+    """Return the first blocks of a backbone and the others, which follow one another; None if it is not known how.
+
+    It is known of torchvision's ResNets and of EfficientNet-Lite0. The modules are the backbone's own.
+    """
+    if isinstance(backbone, EfficientNetLite0):
+        blocks = backbone.in_blocks()
+    elif type(backbone) is nn.Sequential:
+        blocks = []
+        for name, layer in backbone.named_children():
+            if next(layer.parameters(), None) is None or (blocks and STEM.match(f"{name}.")):
+                blocks[-1].append(layer)
+            else:
+                blocks.append(nn.Sequential(layer))
+    else:
+        return None
+    return nn.Sequential(*blocks[:count]), nn.Sequential(*blocks[count:])
+
+
+def freeze(backbone: nn.Module, count: int, norms: bool = False) -> None:
     """Take the parameters of the first blocks out of the learning. ``hold_still`` does the same for their statistics.
 
-    Raises ValueError if no block would be left to learn.
+    count: below 0, all blocks but so many last ones. norms: whether the same holds for all batch norms. Raises
+    ValueError if no block would be left to learn.
     """
     blocks = blocks_of(backbone)
     if count >= len(blocks):
         raise ValueError(f"The backbone has {len(blocks)} blocks, so at most {len(blocks) - 1} can be frozen")
     for name in (name for block in blocks[:count] for name in block):
         backbone.get_parameter(name).requires_grad_(False)
+    for module in backbone.modules() if norms else ():
+        if isinstance(module, BatchNorm):
+            module.requires_grad_(False)
 
 
-def hold_still(backbone: nn.Module, count: int) -> None:
-    """Set the modules of the first blocks to eval mode: batch norms keep their statistics, nothing is dropped out."""
+def hold_still(backbone: nn.Module, count: int, norms: bool = False) -> None:
+    """Set the modules of the first blocks to eval mode: batch norms keep their statistics, nothing is dropped out.
+
+    norms: whether all batch norms keep theirs.
+    """
     still = {name for block in blocks_of(backbone)[:count] for name in block}
     for module_name, module in backbone.named_modules():
         own = [f"{module_name}.{name}" if module_name else name for name, _ in module.named_parameters()]
-        if own and still.issuperset(own):
+        if (own and still.issuperset(own)) or (norms and isinstance(module, BatchNorm)):
             module.eval()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from orl_explorer.orl.blocks import divided
 from orl_explorer.orl.grouped_norm import in_one_pass
 from orl_explorer.orl.heads import mlp, pool
 from orl_explorer.orl.method import Method
@@ -56,6 +57,20 @@ class Bootstrap(Method):
     def slow_momentum(self, step: int, total: int) -> float:
         """Return the momentum of the target, which rises to 1."""
         return target_momentum(step, total, self.momentum)
+
+    def both(self, views: Mapping[str, Tensor], followed: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Project all views with the online network, and some with the target, by name.
+
+        Frozen blocks are the same in both networks, and see each view once.
+        """
+        online = divided(self.backbone, self.frozen) if self.frozen else None
+        target = divided(self.target_backbone, self.frozen) if self.frozen else None
+        if online is None or target is None:
+            return self.online(views), self.target({name: views[name] for name in followed})
+        with torch.no_grad():
+            maps = maps_of(online[0], views)
+            followers = project(target[1], self.target_projector, {name: maps[name] for name in followed})
+        return project(online[1], self.projector, maps), followers
 
     def after_step(self, step: int, total: int) -> None:
         """Update the target after the optimiser's step number ``step`` (from 0) of ``total``."""

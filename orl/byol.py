@@ -20,6 +20,5 @@ class BYOL(Bootstrap):
 
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
         """Return one term of the loss, ``image``. views: image_1, image_2."""
-        images = {name: views[name] for name in IMAGES}
-        online, target = self.online(images), self.target(images)
+        online, target = self.both({name: views[name] for name in IMAGES}, IMAGES)
         return {"image": symmetric_loss(self.predictor, online, target, IMAGES)}, online["image_1"]

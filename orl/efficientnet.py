@@ -69,6 +69,24 @@ class InvertedResidual(nn.Module):
         return x + y if self.shortcut else y
 
 
+class _Activated(nn.Module):
+    """A convolution, its batch norm and ReLU6."""
+
+    def __init__(self, conv: nn.Module, norm: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.norm = conv, norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu6(self.norm(self.conv(x)), inplace=True)
+
+
+class _Mirrored(nn.Module):
+    """Mirrors maps along both axes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _mirror(x)
+
+
 class EfficientNetLite0(nn.Module):
     """The convolutional part, which maps images to 1280 channels at stride 32."""
 
@@ -89,6 +107,15 @@ class EfficientNetLite0(nn.Module):
         """Map normalised images float [B, 3, H, W] -> feature map float [B, 1280, H/32, W/32]."""
         x = F.relu6(self._bn0(self._conv_stem(_mirror(x))), inplace=True)
         return _mirror(F.relu6(self._bn1(self._conv_head(self._blocks(x))), inplace=True))
+
+    def in_blocks(self) -> list[nn.Module]:
+        """Return modules that do the same one after another: the stem, and each block, the last with the head.
+
+        They are new, but share the layers of the network.
+        """
+        *blocks, last = self._blocks
+        stem = nn.Sequential(_Mirrored(), _Activated(self._conv_stem, self._bn0))
+        return [stem, *blocks, nn.Sequential(last, _Activated(self._conv_head, self._bn1), _Mirrored())]
 
 
 def without_classifier(published: dict[str, Tensor]) -> dict[str, Tensor]:

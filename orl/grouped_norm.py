@@ -30,7 +30,7 @@ def in_one_pass(network: nn.Module, batches: Sequence[Tensor]) -> tuple[Tensor, 
 
 @contextmanager
 def _normalised_apart(network: nn.Module, sizes: list[int]) -> Iterator[None]:
-    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm) and _uses_the_batch(module)]
     for norm in norms:  # an attribute of the instance hides the method of its class
         norm.__dict__["forward"] = partial(_each, norm, sizes)
     try:
@@ -38,6 +38,10 @@ def _normalised_apart(network: nn.Module, sizes: list[int]) -> Iterator[None]:
     finally:
         for norm in norms:
             del norm.__dict__["forward"]
+
+
+def _uses_the_batch(norm: BatchNorm) -> bool:
+    return norm.training or norm.running_mean is None
 
 
 def _each(norm: BatchNorm, sizes: list[int], rows: Tensor) -> Tensor:

@@ -30,6 +30,8 @@ class Method(nn.Module, ABC):
     # first are saved.
     synchronised: ClassVar[bool] = True
     frozen: int = 0  # blocks that stay as they are, see ``orl.blocks``
+    still_norms: bool = False  # whether all batch norms of the backbone stay as they are
+    head_rate: float = 1.0  # factor of the learning rate of all that is not the backbone
     layer_decay: float = 1.0  # factor of the learning rate from each block to the one before it
 
     @abstractmethod
@@ -60,31 +62,40 @@ class Method(nn.Module, ABC):
         """The backbone, and the slow network's if there is one."""
         return (self.backbone,)
 
-    def adapt(self, frozen: int = 0, layer_decay: float = 1.0) -> None:
+    def adapt(
+        self, frozen: int = 0, layer_decay: float = 1.0, still_norms: bool = False, head_rate: float = 1.0
+    ) -> None:
         """Keep the first blocks as they are, and let the others learn more slowly the nearer they are to the input.
 
-        Call before the optimiser is made. Raises ValueError if no block would learn.
+        still_norms: whether the batch norms of all blocks keep their weights and statistics. head_rate: factor of the
+        rate of projector and predictors. Call before the optimiser is made. Raises ValueError if no block would learn.
         """
-        freeze(self.backbone, frozen)
-        self.frozen, self.layer_decay = frozen, layer_decay
+        freeze(self.backbone, frozen, still_norms)
+        self.frozen, self.layer_decay, self.still_norms, self.head_rate = frozen, layer_decay, still_norms, head_rate
 
     def learned(self) -> list[dict[str, Any]]:
-        """Return the learned parameters in groups of one rate: heads and the last block at the rate of the run."""
+        """Return the learned parameters in groups of one rate; the last block learns at the rate of the run."""
         learned = [p for p in self.parameters() if p.requires_grad]
-        if self.layer_decay == 1:
+        if self.layer_decay == 1 and self.head_rate == 1:
             return [{"params": learned}]
         blocks = blocks_of(self.backbone)
-        depth = {id(self.backbone.get_parameter(name)): i for i, block in enumerate(blocks) for name in block}
-        groups: dict[int, list[Tensor]] = {}
+        below = {
+            id(self.backbone.get_parameter(name)): count
+            for count, block in enumerate(reversed(blocks))
+            for name in block
+        }
+        groups: dict[float, list[Tensor]] = {}
         for parameter in learned:
-            groups.setdefault(len(blocks) - 1 - depth.get(id(parameter), len(blocks) - 1), []).append(parameter)
-        return [{"params": some, "scale": self.layer_decay**below} for below, some in sorted(groups.items())]
+            count = below.get(id(parameter))
+            scale = self.head_rate if count is None else self.layer_decay**count
+            groups.setdefault(scale, []).append(parameter)
+        return [{"params": some, "scale": scale} for scale, some in sorted(groups.items(), reverse=True)]
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode of all modules. Frozen blocks stay in eval mode."""
+        """Set the mode of all modules. What stays as it is stays in eval mode."""
         super().train(mode)
-        for backbone in self.backbones if self.frozen else ():
-            hold_still(backbone, self.frozen)
+        for backbone in self.backbones if self.frozen or self.still_norms else ():
+            hold_still(backbone, self.frozen, self.still_norms)
         return self
 
     def slow_momentum(self, step: int, total: int) -> float | None:

@@ -47,8 +47,7 @@ class MultiCropBYOL(Bootstrap):
         views: image_1, image_2, local_1, …. V views give 2 V - 2 directions. Twice their mean, as in BYOL, is split
         into the directions from global views (``image``) and from local views (``local``).
         """
-        target = self.target({name: views[name] for name in IMAGES})
-        projected = self.online(views)
+        projected, target = self.both(views, IMAGES)
         predictions = in_one_pass(self.predictor, list(projected.values()))
         directions: dict[str, list[Tensor]] = {"image": [], "local": []}
         for name, prediction in zip(projected, predictions, strict=True):

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from orl_explorer.orl.backbones import build_backbone
-from orl_explorer.orl.blocks import blocks_of
+from orl_explorer.orl.blocks import blocks_of, divided
 from orl_explorer.orl.dense import build_dense
 from orl_explorer.orl.reading import Reading
 from orl_explorer.orl.trainable import on_paper
@@ -24,13 +24,15 @@ class Learning(NamedTuple):
     """What an image costs a backbone that learns.
 
     parameters, learned: all of them, and those that learn. forward: 10^9 operations of a forward pass, by the side of
-    the image in pixels. share: of these, what frozen blocks leave to the backward pass.
+    the image in pixels. share: of these, what frozen blocks leave to the backward pass. divisible: whether two networks
+    that share frozen blocks compute them once.
     """
 
     parameters: int
     learned: int
     forward: dict[int, float]
     share: float
+    divisible: bool
 
 
 def of_learning(architecture: str, frozen: int, sides: tuple[int, ...]) -> Learning:
@@ -47,7 +49,8 @@ def of_learning(architecture: str, frozen: int, sides: tuple[int, ...]) -> Learn
     sizes = {name: each.numel() for name, each in backbone.named_parameters() if each.requires_grad}
     every = sum(each.numel() for each in backbone.parameters())
     learned = sum(size for name, size in sizes.items() if name not in still)
-    return Learning(every, learned, {side: found[""] for side, found in counts.items()}, 1 - kept)
+    divisible = divided(backbone, frozen) is not None
+    return Learning(every, learned, {side: found[""] for side, found in counts.items()}, 1 - kept, divisible)
 
 
 def of_reading(architecture: str, reading: Reading | None, sides: tuple[int, ...]) -> list[float]:

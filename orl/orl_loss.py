@@ -71,7 +71,7 @@ class ORL(Bootstrap):
         views: the two views of each active branch, of images [B, 3, S, S] and of RoIs [B, 3, P, P].
         """
         active = views_of(self.branches, views)
-        online, target = self.online(active), self.target(active)
+        online, target = self.both(active, active)
         terms: Terms = {}
         for branch, weight in self.branches.items():
             loss = symmetric_loss(self.predictors[branch.name], online, target, (branch.first, branch.second))

@@ -11,7 +11,7 @@ import typer
 from orl_explorer.app.bars import Bars
 from orl_explorer.app.cli.common import Where, out, progress_bar
 from orl_explorer.app.cli.names import named_option, some_dataset, some_encoder, some_set
-from orl_explorer.app.cli.settings import ProtocolName, one_of, with_changes
+from orl_explorer.app.cli.settings import ProtocolName, of_training, one_of, with_changes
 from orl_explorer.app.cli.terminal import TextTable
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named
@@ -23,7 +23,7 @@ from orl_explorer.train.experiments.plan import METHODS, Asked, OtherPairs
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.settings import parse_grid, parse_settings
 from orl_explorer.train.training.methods import PRESET_HELP as TRAIN_PRESETS
-from orl_explorer.train.training.methods import ORLConfig, train_preset
+from orl_explorer.train.training.methods import ORLConfig
 from orl_explorer.train.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def sweep_train_command(
         raise UserError("Give either --correspondence SET, or both --dataset NAME and --encoder NAME.")
     trained_grid.refuse_files(to or [])
     values = parse_grid(grid)
-    base = with_changes(train_preset("orl", preset), changes)
+    base = of_training("orl", preset, changes)
     assert isinstance(base, ORLConfig)
     mining = with_changes(MINE_PRESETS[mine_preset], mine_changes)
     measure = with_changes(evaluate_preset(protocol, protocol_preset), protocol_changes)

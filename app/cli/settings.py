@@ -22,7 +22,9 @@ from orl_explorer.train.settings import (
     parse_settings,
     with_settings,
 )
+from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.methods import PRESET_HELP as TRAIN_PRESET_HELP
+from orl_explorer.train.training.methods import train_preset
 
 ChangesOption = Annotated[
     list[str] | None,
@@ -71,6 +73,18 @@ def with_changes(preset: S, changes: Iterable[str] | None, flags: Mapping[str, A
     asked, flags = parse_settings(changes or []), flags or {}
     refuse_twice("--set", asked, {name: _flag(name) for name in flags})
     return with_settings(preset, asked | dict(flags))
+
+
+def of_training(method: str, preset: str, changes: Iterable[str] | None, start_from: str = "") -> TrainConfig:
+    """Return the settings of a training: a preset, changed by ``--set`` and ``--start-from``. Raises UserError.
+
+    An encoder to start from brings its architecture, unless another is asked for.
+    """
+    flags = {"start_from": start_from} if start_from else {}
+    asked = parse_settings(changes or []) | flags
+    if asked.get("start_from") and "backbone" not in asked:
+        flags["backbone"] = ""
+    return with_changes(train_preset(method, preset), changes, flags)
 
 
 def refuse_twice(way: str, asked: Collection[str], others: Mapping[str, str]) -> None:

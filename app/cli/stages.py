@@ -36,6 +36,7 @@ from orl_explorer.app.cli.settings import (
     ChangesOption,
     MinePreset,
     TrainPreset,
+    of_training,
     one_of,
     refuse_twice,
     takes_flags,
@@ -55,7 +56,7 @@ from orl_explorer.train.mining.by_vectors import settings_by
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.mining.sweep import Cell
 from orl_explorer.train.settings import parse_grid, parse_settings
-from orl_explorer.train.training.methods import STAGE_1, ORLConfig, train_preset
+from orl_explorer.train.training.methods import STAGE_1, ORLConfig
 from orl_explorer.train.workspace import open_workspace
 
 # Measures in the table of a sweep, the most informative first.
@@ -77,6 +78,16 @@ SWEPT = (
 
 ProcessesOption = Annotated[int, typer.Option(help="Number of training processes on each machine. Use one per GPU.")]
 
+StartFrom = Annotated[
+    str,
+    named_option(
+        some_encoder,
+        "--start-from",
+        help="Encoder whose weights to start from, instead of random ones. The preset adapt needs it. Its architecture "
+        "is the backbone, unless --set backbone names another.",
+    ),
+]
+
 LogOption = Annotated[
     TrackerName | None, typer.Option("--log", help="Send the curves to a tracker too, which must be installed.")
 ]
@@ -89,6 +100,7 @@ def pretrain_command(
         str, one_of(STAGE_1, help="Training method. ORL builds on byol. The others are methods to compare with.")
     ] = "byol",
     preset: TrainPreset = "paper",
+    start_from: StartFrom = "",
     changes: ChangesOption = None,
     processes: ProcessesOption = 1,
     log_to: LogOption = None,
@@ -100,7 +112,7 @@ def pretrain_command(
 ) -> None:
     """Train an encoder on whole photos by BYOL or a baseline method (stage 1)."""
     opened = open_workspace(workspace)
-    config = with_changes(train_preset(method, preset), changes)
+    config = of_training(method, preset, changes, start_from)
     dataset = unite(opened.store, datasets)
     job = Pretrain(name=name, dataset_id=dataset.id, config=config, processes=processes, log_to=log_to)
     follow_run(opened, launch(opened, job, placed=placement(opened, on, nodes, queue_only)), detach)
@@ -246,6 +258,7 @@ def train_command(
     correspondence: SetName,
     name: Annotated[str, typer.Option(help="Name of the new encoder. Default: SET-orl.")] = "",
     preset: TrainPreset = "paper",
+    start_from: StartFrom = "",
     changes: ChangesOption = None,
     processes: ProcessesOption = 1,
     log_to: LogOption = None,
@@ -257,7 +270,7 @@ def train_command(
 ) -> None:
     """Train an encoder on a correspondence set by ORL (stage 3)."""
     opened = open_workspace(workspace)
-    config = with_changes(train_preset("orl", preset), changes)
+    config = of_training("orl", preset, changes, start_from)
     assert isinstance(config, ORLConfig)
     mined = complete_set_named(opened.store, correspondence)
     job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes, log_to=log_to)

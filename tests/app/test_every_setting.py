@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from orl_explorer.app.cli import app, stages
+from orl_explorer.app.cli.settings import of_training
 from orl_explorer.app.explorer.opened import workspace
 from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.pages import forms
@@ -21,6 +22,7 @@ from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.mining.config import MINE_PRESETS, RAW, MineConfig
 from orl_explorer.train.settings import as_text, choices, control, slider
+from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import words
@@ -115,6 +117,26 @@ def mined_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         return launched[0]
 
     return run
+
+
+def test_an_encoder_to_start_from_brings_its_architecture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    named = of_training("orl", "adapt", None, "starter")
+    assert (named.start_from, named.backbone) == ("starter", "")
+    assert of_training("orl", "adapt", ["start_from=starter"]) == named
+    assert of_training("byol", "paper", None, "starter").backbone == ""
+    assert of_training("byol", "paper", ["backbone=resnet18"], "starter").backbone == "resnet18"
+    assert of_training("byol", "paper", ["start_from="]).backbone == "resnet50"
+    with pytest.raises(UserError, match="start_from is given twice, by --start-from and by --set. Give it once"):
+        of_training("byol", "paper", ["start_from=a"], "b")
+    launched: list[TrainConfig] = []
+    monkeypatch.setattr(stages, "unite", lambda store, names: SimpleNamespace(id=1))
+    monkeypatch.setattr(stages, "complete_set_named", lambda store, name: SimpleNamespace(id=2))
+    monkeypatch.setattr(stages, "follow_run", lambda *_: None)
+    monkeypatch.setattr(stages, "launch", lambda workspace, job, placed: launched.append(job.config))
+    asked = ["--preset", "adapt", "--start-from", "starter", "--workspace", str(tmp_path / "w")]
+    app(["pretrain", "--dataset", "d", *asked], standalone_mode=False)
+    app(["train", "--correspondence", "s", *asked], standalone_mode=False)
+    assert launched == [of_training(method, "adapt", None, "starter") for method in ("byol", "orl")]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -95,6 +95,20 @@ def test_what_cannot_work_is_said_before_the_launch(here: Workspace, show: Show,
     assert sentence in plain(at)
 
 
+def test_the_preset_adapt_starts_from_the_starter_and_asks_for_an_encoder_where_none_is_chosen(
+    here: Workspace, show: Show
+) -> None:
+    at = show("train", stage="3", preset="adapt")
+    assert not at.exception
+    assert (at.selectbox("start_from-orl-adapt").value, at.selectbox("backbone-orl-adapt").value) == ("starter", "")
+    assert not at.error
+    at.selectbox("start_from-orl-adapt").set_value("").run()
+    assert not at.exception
+    (said,) = [each.value.replace("\\", "") for each in at.error]
+    assert said.startswith("These settings adapt an encoder, and none is named")
+    assert "launch" not in [b.key for b in at.button]
+
+
 def test_values_are_validated_whatever_the_browser_sends() -> None:
     preset = train_preset("orl", "small")
     config, wrong = forms.validated(preset, {"backbone": "vgg", "epochs": None, "seed": 3})

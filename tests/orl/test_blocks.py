@@ -8,12 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from orl_explorer.orl.blocks import blocks_of
+from orl_explorer.orl.blocks import blocks_of, divided
+from orl_explorer.orl.bootstrap import Bootstrap
 from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.densecl import DenseCL
 from orl_explorer.orl.method import Method
 from orl_explorer.orl.mls import MLS
 from orl_explorer.orl.moco import MoCo
+from orl_explorer.orl.multicrop import MultiCropBYOL
+from orl_explorer.orl.orl_loss import ORL
 from orl_explorer.orl.self_emd import SelfEMD
 from orl_explorer.orl.simclr import SimCLR
 from orl_explorer.orl.trainable import build_trainable, refuse_side
@@ -83,6 +86,74 @@ def test_frozen_blocks_keep_weights_and_statistics_and_the_others_learn(name: st
     assert {"backbone.layer2.0.conv1.weight", "backbone.layer2.0.bn1.running_mean"} <= changed
 
 
+@pytest.mark.parametrize("frozen", [0, 2])
+@pytest.mark.parametrize("name", METHODS)
+def test_batch_norms_can_all_stay_as_they_are(name: str, frozen: int) -> None:
+    torch.manual_seed(0)
+    method = METHODS[name]("resnet18", 8, 8)
+    method.adapt(frozen, still_norms=True)
+    method.train()
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+    optimiser = method.optimiser(0.1, 0.9, 0.01)
+    terms, _ = method({f"image_{i}": torch.randn(4, 3, 32, 32) for i in (1, 2)})
+    torch.stack(list(terms.values())).sum().backward()
+    optimiser.step()
+    method.after_step(0, 2)
+    changed = {key for key, value in method.state_dict().items() if not torch.equal(value, before[key])}
+    assert not [key for key in changed if "backbone." in key and (".bn" in key or "downsample.1" in key)]
+    assert {"backbone.layer4.1.conv2.weight", "projector.fc1.weight"} <= changed
+    assert ("backbone.layer1.0.conv1.weight" in changed) == (frozen == 0)
+
+
+@pytest.mark.parametrize(("architecture", "blocks"), [("resnet18", 5), ("resnet50", 5), ("efficientnet_lite0", 17)])
+def test_first_and_last_blocks_one_after_the_other_are_the_backbone(architecture: str, blocks: int) -> None:
+    torch.manual_seed(0)
+    backbone = build_trainable(architecture)[0].eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        whole = backbone(images)
+        for count in (0, 1, 2, -3, -1, blocks):
+            parts = divided(backbone, count)
+            assert parts is not None
+            assert torch.equal(parts[1](parts[0](images)), whole)
+            last = [backbone.get_parameter(name) for block in blocks_of(backbone)[count:] for name in block]
+            assert set(map(id, parts[1].parameters())) == set(map(id, last))
+    assert divided(built("timm:test_vit"), 2) is None
+
+
+@pytest.mark.parametrize("norms", [False, True])
+@pytest.mark.parametrize("method", [BYOL, ORL, MultiCropBYOL])
+def test_frozen_blocks_that_both_networks_share_leave_the_same_weights_as_two_passes(
+    method: type[Bootstrap], norms: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[type[Bootstrap], list[str]] = {
+        BYOL: [],
+        ORL: ["roi", "roi_jittered", "query_roi", "key_roi"],
+        MultiCropBYOL: ["local_1", "local_2"],
+    }
+
+    def trained() -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        made = method("resnet18", 16, 8)
+        made.adapt(3, 0.7, norms)
+        made.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        optimiser = made.optimiser(0.1, 0.9, 1e-4)
+        for step in range(2):
+            views = {name: torch.randn(4, 3, 64, 64) for name in ("image_1", "image_2")}
+            views |= {name: torch.randn(4, 3, 32, 32) for name in asked[method]}
+            terms, _ = made(views)
+            torch.stack(list(terms.values())).sum().backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            made.after_step(step, 2)
+        return made.state_dict()
+
+    once = trained()
+    monkeypatch.setattr("orl_explorer.orl.bootstrap.divided", lambda *_: None)
+    twice = trained()
+    assert [name for name in once if not torch.equal(once[name], twice[name])] == []
+
+
 def test_without_layer_decay_all_parameters_learn_at_one_rate() -> None:
     method = BYOL("resnet18", 8, 8)
     method.adapt()
@@ -103,6 +174,11 @@ def test_blocks_learn_the_more_slowly_the_nearer_they_are_to_the_input() -> None
         {"layer2"},
         {"layer1"},
     ]
+    method.adapt(layer_decay=0.5, head_rate=10)
+    heads, *others = method.learned()
+    assert (heads["scale"], {names[id(p)] for p in heads["params"]}) == (10, {"fc0", "bn0", "fc1", "bn1"})
+    assert [group["scale"] for group in others] == [1.0, 0.5, 0.25, 0.125]
+    method.adapt(layer_decay=0.5)
     optimiser = method.optimiser(0.1, 0.9, 0.01)
     assert [(g["scale"], g["adapt"]) for g in optimiser.param_groups] == [
         *((scale, True) for scale in (1.0, 0.5, 0.25, 0.125)),

@@ -75,6 +75,8 @@ COMMON = {
     "start_from": "",
     "freeze": 0,
     "layer_decay": 1.0,
+    "head_rate": 1.0,
+    "batch_norms": "learn",
     "epochs": 800,
     "batch_size": 512,
     "accumulate": 1,
@@ -353,7 +355,7 @@ def test_every_setting_of_training_stands_under_a_heading_of_the_form(method: st
     first = ["epochs", "batch_size", "backbone", "start_from", "image_size", "scale_blur"]
     own = {"multicrop": ["local_size", "local_crops"], "orl": ["patch_size"]}
     assert groups[""] == first + own.get(method, [])
-    optimiser = ["rate_per_256", "warmup_epochs", "momentum", "weight_decay", "optimiser", "layer_decay"]
+    optimiser = ["rate_per_256", "warmup_epochs", "momentum", "weight_decay", "optimiser", "layer_decay", "head_rate"]
     optimiser += ["accumulate", "precision"]
     assert groups["Optimiser"] == optimiser
     assert groups["Networks"][:2] == ["hidden", "projection"]

@@ -23,7 +23,7 @@ from orl_explorer.train.jobs.trackers import TrackerName, refuse_missing_tracker
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.config import TrainConfig, refuse_uneven
 from orl_explorer.train.training.methods import ORLConfig, read_config, smaller_batch
-from orl_explorer.train.training.start_from import refuse_unfit, refuse_wider, start_encoder
+from orl_explorer.train.training.start_from import refuse_unfit, refuse_wider, settled, start_encoder
 from orl_explorer.train.training.trained_on import FILE as TRAINED_ON
 from orl_explorer.train.training.trained_on import Correspondences, correspondences, photos_alone
 from orl_explorer.train.workspace import Workspace, as_file_name
@@ -60,7 +60,9 @@ class Training(Job):
         return read_config({"method": cls.method} | values)
 
     def named(self, workspace: Workspace) -> Self:
-        return self if self.name else self.model_copy(update={"name": self.stem(workspace)}).freed(workspace)
+        settings = settled(workspace.store, self.config)
+        known = self if settings == self.config else self.model_copy(update={"config": settings})
+        return known if self.name else known.model_copy(update={"name": self.stem(workspace)}).freed(workspace)
 
     def stem(self, workspace: Workspace) -> str:
         """Return the default name of the encoder; `freed` may add a number."""

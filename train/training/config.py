@@ -14,6 +14,7 @@ from orl_explorer.train.settings import Settings, setting
 
 Optimiser = Literal["published", "sgd", "lars", "adamw"]
 TrainPrecision = Literal["auto", "fp32", "bf16", "fp16"]
+BatchNorms = Literal["learn", "frozen"]
 
 
 class Passes(NamedTuple):
@@ -67,7 +68,10 @@ class TrainConfig(Settings):
     method: str
     epochs: int = setting(800, ge=1, le=100_000, help="Passes over the photos")
     batch_size: BatchSize = 512
-    backbone: str = setting("resnet50", help="Name of a torchvision ResNet, efficientnet_lite0, or timm:NAME")
+    backbone: str = setting(
+        "resnet50",
+        help="Name of a torchvision ResNet, efficientnet_lite0, or timm:NAME. Empty: that of the encoder to start from",
+    )
     start_from: str = setting("", help="Encoder whose weights to start from. Empty: random weights, as in the paper")
     image_size: int = setting(224, ge=32, le=1024, help="Side of an image view, in pixels")
     scale_blur: bool = setting(
@@ -93,6 +97,14 @@ class TrainConfig(Settings):
         "more slowly",
         group=OPTIMISER,
     )
+    head_rate: float = setting(
+        1.0,
+        gt=0,
+        le=1000,
+        help="Factor of the learning rate of projector and predictors. Above 1, new heads catch up with a "
+        "backbone that learns slowly",
+        group=OPTIMISER,
+    )
     accumulate: int = setting(
         1,
         ge=1,
@@ -112,10 +124,16 @@ class TrainConfig(Settings):
     projection: Projection = 256
     freeze: int = setting(
         0,
-        ge=0,
+        ge=-1000,
         le=1000,
         help="Number of blocks, from the input on, that stay as they are: the stem, then the stages of a convolutional "
-        "network or the blocks of a transformer",
+        "network or the blocks of a transformer. Below 0: all but so many last ones",
+        group=NETWORKS,
+    )
+    batch_norms: BatchNorms = setting(
+        "learn",
+        help="Batch norms of the backbone. learn: they normalise by each batch and learn weights. frozen: all keep the "
+        "statistics and weights of the encoder to start from",
         group=NETWORKS,
     )
     seed: int = setting(
@@ -149,6 +167,11 @@ class TrainConfig(Settings):
         raise NotImplementedError
 
     @property
+    def shared_views(self) -> bool:
+        """Whether the slow network sees views that the network sees, so that frozen blocks run once for both."""
+        return False
+
+    @property
     def slow_network(self) -> bool:
         """Whether a moving average of the network is kept."""
         return any(each.followed for each in self.passes)
@@ -161,7 +184,7 @@ class TrainConfig(Settings):
     def _known(cls, name: str) -> str:
         from orl_explorer.orl.architectures import ARCHITECTURES, TIMM
 
-        if name not in ARCHITECTURES and not name.startswith(TIMM):
+        if name and name not in ARCHITECTURES and not name.startswith(TIMM):
             raise ValueError(f"Use {', '.join(ARCHITECTURES)} or timm:NAME")
         return name
 
@@ -172,12 +195,6 @@ class TrainConfig(Settings):
                 f"AdamW does not learn at a rate of {self.rate_per_256:g} per 256 photos: set rate_per_256 near 0.001, "
                 f"at most {ADAMW:g}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _something_to_keep(self) -> Self:
-        if self.freeze and not self.start_from:
-            raise ValueError("freeze keeps weights as they are, but the run starts from random ones: set start_from")
         return self
 
 

@@ -36,11 +36,14 @@ class Cost:
 def operations_per_image(config: TrainConfig) -> float:
     """Return the 10^9 operations per photo.
 
-    A backward pass costs two forward passes of the blocks that are not frozen; a slow network has none.
+    A backward pass costs two forward passes of the blocks that are not frozen; a slow network has none, and may share
+    the frozen blocks.
     """
     network = _network(config)
+    following = network.share if config.shared_views and network.divisible else 1
     return sum(
-        ((1 + 2 * network.share) * each.learned + each.followed) * network.forward[each.side] for each in config.passes
+        ((1 + 2 * network.share) * each.learned + following * each.followed) * network.forward[each.side]
+        for each in config.passes
     )
 
 
@@ -61,7 +64,7 @@ def _counted(architecture: str, frozen: int, sides: tuple[int, ...]) -> Learning
         except FAILURES:  # it is refused elsewhere
             known = architecture if architecture in FORWARD else UNKNOWN
     parameters = round(PARAMETERS[known] * 1e6)
-    return Learning(parameters, parameters, {side: FORWARD[known] * (side / 224) ** 2 for side in sides}, 1.0)
+    return Learning(parameters, parameters, {side: FORWARD[known] * (side / 224) ** 2 for side in sides}, 1.0, False)
 
 
 def estimate(store: Store, config: TrainConfig, photos: int) -> Cost:

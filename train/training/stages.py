@@ -199,7 +199,7 @@ def started_method(workspace: Workspace, config: TrainConfig, progress: Progress
     if config.start_from:
         _start_from(workspace, method, config.start_from, progress)
     refuse_unfit(config)
-    method.adapt(config.freeze, config.layer_decay)
+    method.adapt(config.freeze, config.layer_decay, config.batch_norms == "frozen", config.head_rate)
     return method
 
 

@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TypeVar
 
 from orl_explorer.db.encoders import encoder_by_id, find_encoder
 from orl_explorer.db.models import CorrespondenceSet
 from orl_explorer.db.models import Encoder as EncoderRow
-from orl_explorer.orl.architectures import TIMM
+from orl_explorer.db.store import Store
+from orl_explorer.orl.architectures import HF, TIMM
 from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.methods import ORLConfig
 from orl_explorer.train.workspace import Workspace
 
+C = TypeVar("C", bound=TrainConfig)
 
-def start_encoder(workspace: Workspace, name: str, architecture: str) -> EncoderRow:
-    """Return the encoder to start from. Raises UserError if it does not exist or has another architecture."""
-    row = find_encoder(workspace.store, name)
+
+def settled(store: Store, config: C) -> C:
+    """Return the settings of a run, whose backbone is that of the encoder to start from if they name none.
+
+    Raises UserError if what they keep of an encoder has none to be taken from.
+    """
+    if not config.start_from and (config.freeze or config.batch_norms == "frozen" or not config.backbone):
+        raise UserError(
+            "These settings adapt an encoder, and none is named: give its name by --start-from, the setting start_from."
+        )
+    if config.backbone:
+        return config
+    return config.model_copy(update={"backbone": _encoder(store, config.start_from).architecture})
+
+
+def _encoder(store: Store, name: str) -> EncoderRow:
+    row = find_encoder(store, name)
     if row is None:
         raise UserError(f"Invalid value for start_from: {name}. There is no such encoder; see `orl encoders`.")
     refuse_vectors(row, "start_from")
+    if row.architecture.startswith(HF):
+        raise UserError(f"Invalid value for start_from: {name}. '{row.architecture}' can be read, not trained.")
+    return row
+
+
+def start_encoder(workspace: Workspace, name: str, architecture: str) -> EncoderRow:
+    """Return the encoder to start from. Raises UserError if it does not exist or has another architecture."""
+    row = _encoder(workspace.store, name)
     if row.architecture != architecture:
         raise UserError(
             f"Invalid value for start_from: {name}. Its architecture is {row.architecture}, and the run's backbone is "

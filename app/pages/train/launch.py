@@ -13,7 +13,7 @@ from orl_explorer.app.pages.forms import Choice
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.pages.train import evaluation, placed
 from orl_explorer.db.encoders import encoders_with_weights
-from orl_explorer.db.models import CorrespondenceSet, Dataset
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
 from orl_explorer.db.runs.runs import LOCAL
 from orl_explorer.db.store import StoreError
 from orl_explorer.orl.architectures import ARCHITECTURES
@@ -26,7 +26,7 @@ from orl_explorer.train.settings import control, with_settings
 from orl_explorer.train.training.config import GROUPS, OWN, TrainConfig, refuse_uneven
 from orl_explorer.train.training.cost import Cost, estimate
 from orl_explorer.train.training.methods import BASES, PRESET_HELP, PRESETS, STAGE_1, ORLConfig
-from orl_explorer.train.training.start_from import refuse_unfit, refuse_wider, start_encoder
+from orl_explorer.train.training.start_from import refuse_unfit, refuse_wider, settled, start_encoder
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
@@ -74,14 +74,16 @@ def _training(
     photos = mined.image_count if mined else dataset.image_count
     subject = f"the set **{shell.escape(mined.name)}**" if mined else "the photos"
     st.caption(f"On {subject} of **{shell.escape(dataset.name)}**: {plural(photos, 'photo')}.")
+    known = encoders_with_weights(opened.store)
+    base = _with_starter(base, known)
     inputs, summary = st.columns([2.6, 1], gap="large")
     with inputs, st.container(key="launch-inputs"):
-        values = _settings(base, key, [row.name for row in encoders_with_weights(opened.store)])
+        values = _settings(base, key, [row.name for row in known])
         processes = int(values.pop("processes"))  # type: ignore[call-overload]
         forms.show_changes(base, values, key)
         config, wrong = forms.validated(base, values)
         if config is not None:
-            wrong = _cannot(opened, config, mined, processes)
+            config, wrong = _settled(opened, config, mined, processes)
         for sentence in wrong:
             st.error(shell.escape(sentence))
     with summary, st.container(border=True, key="launch-summary"):
@@ -110,10 +112,17 @@ def _training(
             _launch(*job)
 
 
+def _with_starter(base: TrainConfig, known: list[Encoder]) -> TrainConfig:
+    """Return a preset that adapts an encoder with the starter as its start, if the workspace has it."""
+    starter = next((row.name for row in known if row.kind == "starter"), "")
+    return base if base.backbone else base.model_copy(update={"start_from": starter})
+
+
 def _settings(base: TrainConfig, key: str, known: list[str]) -> dict[str, object]:
     """Draw the inputs of all fields and of ``processes``: frequently changed ones first, the others in groups."""
     choices = {
-        "backbone": Choice({name: name for name in ARCHITECTURES}, free=True),  # or one of timm's
+        # Or one of timm's.
+        "backbone": Choice({"": "that of the encoder"} | {name: name for name in ARCHITECTURES}, free=True),
         "start_from": Choice({"": "random weights"} | {name: name for name in known}),
     }
     headed: dict[str, list[str]] = {group: [] for group in ("", *GROUPS)}
@@ -154,8 +163,17 @@ def _tracker(key: str) -> TrackerName | None:
     )
 
 
-def _cannot(opened: Workspace, config: TrainConfig, mined: CorrespondenceSet | None, processes: int) -> list[str]:
-    """Return the reasons why these settings cannot work here, as far as they are known before the launch."""
+def _settled(
+    opened: Workspace, config: TrainConfig, mined: CorrespondenceSet | None, processes: int
+) -> tuple[TrainConfig | None, list[str]]:
+    """Return the settings with the backbone that they mean, and why they cannot work here, as far as it is known.
+
+    None if they mean none.
+    """
+    try:
+        config = settled(opened.store, config)
+    except UserError as mistake:
+        return None, [str(mistake)]
     wrong = []
     try:
         refuse_uneven(config, processes)
@@ -166,7 +184,7 @@ def _cannot(opened: Workspace, config: TrainConfig, mined: CorrespondenceSet | N
             refuse_wider(mined, config)
     except UserError as mistake:
         wrong.append(str(mistake))
-    return wrong
+    return config, wrong
 
 
 def _tell(opened: Workspace, cost: Cost, photos: int, config: TrainConfig) -> None:

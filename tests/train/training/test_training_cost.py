@@ -73,6 +73,16 @@ def test_a_network_of_timm_is_counted_and_frozen_blocks_have_no_backward_pass() 
     assert operations_per_image(resnet) == pytest.approx(8 * 8.18, rel=1e-3)
 
 
+def test_networks_that_share_frozen_blocks_pass_them_once() -> None:
+    resnet = with_settings(PRESETS["byol"]["paper"], {"backbone": "resnet18", "image_size": 64})
+    frozen = resnet.model_copy(update={"start_from": "some", "freeze": 3})
+    forward, last_two = 0.2962, 0.1342  # 10^9 operations of 64 pixels: of all blocks, of layer3 and layer4
+    assert operations_per_image(frozen) == pytest.approx(2 * (forward + 2 * last_two + last_two), rel=1e-3)
+    moco = with_settings(PRESETS["moco"]["paper"], {"backbone": "resnet18", "image_size": 64})
+    frozen = moco.model_copy(update={"start_from": "some", "freeze": 3})  # its two networks see different views
+    assert operations_per_image(frozen) == pytest.approx(forward + 2 * last_two + forward, rel=1e-3)
+
+
 def test_a_checkpoint_has_no_momentum_of_frozen_blocks(workspace: Workspace) -> None:
     vit = with_settings(PRESETS["byol"]["paper"], {"backbone": "timm:vit_tiny_patch16_224"})
     every, last_two = 5_524_416, 2 * 444_864 + 384  # parameters; the last norm belongs to the last block

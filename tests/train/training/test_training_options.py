@@ -20,8 +20,10 @@ from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.config import MineConfig
+from orl_explorer.train.settings import with_settings
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.methods import (
+    PRESETS,
     BYOLConfig,
     DenseCLConfig,
     MLSConfig,
@@ -30,8 +32,9 @@ from orl_explorer.train.training.methods import (
     ORLConfig,
     SelfEMDConfig,
     SimCLRConfig,
+    train_preset,
 )
-from orl_explorer.train.training.start_from import saw_labels
+from orl_explorer.train.training.start_from import refuse_unfit, saw_labels, settled
 from orl_explorer.train.training.trained_on import FILE, Correspondences, correspondences
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.named import launch_pretrain, mine, pretrain, train
@@ -196,7 +199,8 @@ def test_a_start_that_does_not_fit_is_refused(
 def test_the_starter_is_adapted_with_its_first_blocks_as_they_are(
     mined: Workspace, tiny_byol: BYOLConfig, new_run: Callable
 ) -> None:
-    changes = {"backbone": "efficientnet_lite0", "start_from": "starter", "freeze": 16, "layer_decay": 0.5, "epochs": 1}
+    changes = {"backbone": "efficientnet_lite0", "start_from": "starter", "freeze": -1, "epochs": 1}
+    changes |= {"layer_decay": 0.5, "head_rate": 10}
     row = learn(mined, BYOLConfig(**(tiny_byol.model_dump() | changes)), new_run, "adapted")
     assert (row.architecture, row.supervised) == ("efficientnet_lite0", True)
     before, after = (
@@ -247,9 +251,26 @@ def test_what_cannot_learn_is_refused_before_anything_starts(
         launch_pretrain(mined, "demo", BYOLConfig(**(tiny_byol.model_dump() | changes)))
 
 
-def test_random_weights_are_not_frozen(tiny_byol: BYOLConfig) -> None:
-    with pytest.raises(ValueError, match="the run starts from random ones: set start_from"):
-        BYOLConfig(**(tiny_byol.model_dump() | {"freeze": 1}))
+@pytest.mark.parametrize("changes", [{"freeze": 1}, {"batch_norms": "frozen"}, {"backbone": ""}])
+def test_random_weights_are_not_kept(mined: Workspace, tiny_byol: BYOLConfig, changes: dict) -> None:
+    with pytest.raises(UserError, match="These settings adapt an encoder, and none is named: give its name by --start"):
+        launch_pretrain(mined, "demo", BYOLConfig(**(tiny_byol.model_dump() | changes)))
+
+
+@pytest.mark.parametrize("method", PRESETS)
+def test_the_preset_adapt_takes_the_architecture_of_its_encoder(mined: Workspace, method: str) -> None:
+    preset = train_preset(method, "adapt")
+    assert (preset.backbone, preset.start_from, preset.freeze, preset.batch_norms) == ("", "", -5, "frozen")
+    assert preset.rate_per_256 == pytest.approx(train_preset(method, "paper").rate_per_256 / 10)
+    with pytest.raises(UserError, match="none is named"):
+        settled(mined.store, preset)
+    named = with_settings(preset, {"start_from": "starter"})
+    assert settled(mined.store, named) == with_settings(named, {"backbone": "efficientnet_lite0"})
+    refuse_unfit(settled(mined.store, named))
+    other = with_settings(named, {"backbone": "resnet18"})
+    assert settled(mined.store, other) == other
+    with pytest.raises(UserError, match="Invalid value for start_from: nobody. There is no such encoder"):
+        settled(mined.store, with_settings(preset, {"start_from": "nobody"}))
 
 
 def test_what_owes_anything_to_labels_says_so(mined: Workspace, tiny_orl: ORLConfig) -> None:
