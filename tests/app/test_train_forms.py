@@ -105,7 +105,7 @@ def test_the_preset_adapt_starts_from_the_starter_and_asks_for_an_encoder_where_
     at.selectbox("start_from-orl-adapt").set_value("").run()
     assert not at.exception
     (said,) = [each.value.replace("\\", "") for each in at.error]
-    assert said.startswith("These settings adapt an encoder, and none is named")
+    assert said.startswith("These settings adapt an encoder, but start_from names none")
     assert "launch" not in [b.key for b in at.button]
 
 

@@ -253,7 +253,7 @@ def test_what_cannot_learn_is_refused_before_anything_starts(
 
 @pytest.mark.parametrize("changes", [{"freeze": 1}, {"batch_norms": "frozen"}, {"backbone": ""}])
 def test_random_weights_are_not_kept(mined: Workspace, tiny_byol: BYOLConfig, changes: dict) -> None:
-    with pytest.raises(UserError, match="These settings adapt an encoder, and none is named: give its name by --start"):
+    with pytest.raises(UserError, match="These settings adapt an encoder, but start_from names none. Name one with --start-from"):
         launch_pretrain(mined, "demo", BYOLConfig(**(tiny_byol.model_dump() | changes)))
 
 
@@ -262,7 +262,7 @@ def test_the_preset_adapt_takes_the_architecture_of_its_encoder(mined: Workspace
     preset = train_preset(method, "adapt")
     assert (preset.backbone, preset.start_from, preset.freeze, preset.batch_norms) == ("", "", -5, "frozen")
     assert preset.rate_per_256 == pytest.approx(train_preset(method, "paper").rate_per_256 / 10)
-    with pytest.raises(UserError, match="none is named"):
+    with pytest.raises(UserError, match="start_from names none"):
         settled(mined.store, preset)
     named = with_settings(preset, {"start_from": "starter"})
     assert settled(mined.store, named) == with_settings(named, {"backbone": "efficientnet_lite0"})
