@@ -63,7 +63,7 @@ def _step(config: TrainConfig, shared: bool = True) -> Callable[[], None]:
     torch.manual_seed(0)
     method = build_method(config)
     method.adapt(config.freeze, config.layer_decay, config.batch_norms == "frozen", config.head_rate)
-    method.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    method.to(memory_format=torch.channels_last).train()
     optimiser = method.optimiser(1e-3, config.momentum, config.weight_decay)
     sides = {view.name: view.size for view in method.views(config.image_size)}
     if hasattr(config, "patch_size"):

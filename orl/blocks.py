@@ -51,6 +51,7 @@ def divided(backbone: nn.Module, count: int) -> tuple[nn.Module, nn.Module] | No
 
     It is known of torchvision's ResNets and of EfficientNet-Lite0. The modules are the backbone's own.
     """
+    blocks: list[Any]
     if isinstance(backbone, EfficientNetLite0):
         blocks = backbone.in_blocks()
     elif type(backbone) is nn.Sequential:

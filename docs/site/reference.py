@@ -147,7 +147,8 @@ def settings_page() -> str:
 def _setting(kind: type[Settings], name: str, presets: Mapping[str, Settings]) -> tuple[str, ...]:
     default, *others = presets
     value = getattr(presets[default], name)
-    differing = [f"{p}: `{_text(getattr(presets[p], name))}`" for p in others if getattr(presets[p], name) != value]
+    values = {preset: getattr(presets[preset], name) for preset in others}
+    differing = [f"{p}: `{_text(own)}`" if own != "" else f"{p}: empty" for p, own in values.items() if own != value]
     known = limits_in_words(kind, name) or ", ".join(f"`{_text(choice)}`" for choice in choices(kind, name))
     shown = f"`{_text(value)}`" if value != "" else ""
     return f"`{name}`", shown, ", ".join(differing), known, _cell(explained(kind, name)) + "."
