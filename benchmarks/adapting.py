@@ -25,7 +25,7 @@ from orl_explorer.orl.opening import OpenPhoto
 from orl_explorer.train.settings import with_settings
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.data import VIEW_ORDER, ImageViews
-from orl_explorer.train.training.methods import train_preset
+from orl_explorer.train.training.presets import train_preset
 from orl_explorer.train.training.stages import build_method
 
 BATCH = 16

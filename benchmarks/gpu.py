@@ -33,7 +33,7 @@ from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.data import ImageViews
 from orl_explorer.train.training.distributed import Processes, choose_device
 from orl_explorer.train.training.engine import fit, lower_precision, to_device
-from orl_explorer.train.training.methods import train_preset
+from orl_explorer.train.training.presets import train_preset
 
 DEVICE = choose_device()
 RATE = 0.05

@@ -23,7 +23,8 @@ from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.data import ImageViews, RoiViews, steps_per_epoch
 from orl_explorer.train.training.distributed import joined_processes
 from orl_explorer.train.training.engine import fit
-from orl_explorer.train.training.methods import ORLConfig, train_preset
+from orl_explorer.train.training.methods import ORLConfig
+from orl_explorer.train.training.presets import train_preset
 from orl_explorer.train.training.stages import build_method
 from orl_explorer.train.training.trained_on import correspondences, photos_alone
 from orl_explorer.train.workspace import open_workspace

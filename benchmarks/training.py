@@ -48,7 +48,8 @@ from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.data import ImageViews, RoiViews
 from orl_explorer.train.training.distributed import Processes
 from orl_explorer.train.training.engine import fit, to_device
-from orl_explorer.train.training.methods import PRESETS, ORLConfig
+from orl_explorer.train.training.methods import ORLConfig
+from orl_explorer.train.training.presets import PRESETS
 from orl_explorer.train.training.trained_on import Correspondences
 
 CPU = torch.device("cpu")

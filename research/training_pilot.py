@@ -33,9 +33,9 @@ from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.data import ImageViews
 from orl_explorer.train.training.distributed import Processes
 from orl_explorer.train.training.engine import fit
-from orl_explorer.train.training.methods import train_preset
 from orl_explorer.train.training.monitors import evaluating
 from orl_explorer.train.training.movement import Movement
+from orl_explorer.train.training.presets import train_preset
 from orl_explorer.train.training.stages import build_method
 
 CPU = torch.device("cpu")

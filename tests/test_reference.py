@@ -17,7 +17,7 @@ from orl_explorer.train.evaluate.protocols import PROTOCOLS, EvaluateConfig
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.settings import Settings
 from orl_explorer.train.training.config import TrainConfig
-from orl_explorer.train.training.methods import PRESETS
+from orl_explorer.train.training.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = {name: (command, context) for name, command, context in reference.commands()}

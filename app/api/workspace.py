@@ -26,7 +26,8 @@ from orl_explorer.train.mining.by_vectors import settings_by
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.mining.judging import TARGET, verdicts_on_set
 from orl_explorer.train.settings import preset_named, with_settings
-from orl_explorer.train.training.methods import ORLConfig, train_preset
+from orl_explorer.train.training.methods import ORLConfig
+from orl_explorer.train.training.presets import train_preset
 
 if TYPE_CHECKING:
     from orl_explorer.app.api.drawing import PairFigure

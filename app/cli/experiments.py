@@ -22,8 +22,8 @@ from orl_explorer.train.experiments.plan import DEFAULT as DEFAULT_METHODS
 from orl_explorer.train.experiments.plan import METHODS, Asked, OtherPairs
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.settings import parse_grid, parse_settings
-from orl_explorer.train.training.methods import PRESET_HELP as TRAIN_PRESETS
 from orl_explorer.train.training.methods import ORLConfig
+from orl_explorer.train.training.presets import PRESET_HELP as TRAIN_PRESETS
 from orl_explorer.train.workspace import open_workspace
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from orl_explorer.train.settings import (
     with_settings,
 )
 from orl_explorer.train.training.config import TrainConfig
-from orl_explorer.train.training.methods import PRESET_HELP as TRAIN_PRESET_HELP
-from orl_explorer.train.training.methods import train_preset
+from orl_explorer.train.training.presets import PRESET_HELP as TRAIN_PRESET_HELP
+from orl_explorer.train.training.presets import train_preset
 
 ChangesOption = Annotated[
     list[str] | None,

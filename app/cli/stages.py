@@ -56,7 +56,8 @@ from orl_explorer.train.mining.by_vectors import settings_by
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.mining.sweep import Cell
 from orl_explorer.train.settings import parse_grid, parse_settings
-from orl_explorer.train.training.methods import STAGE_1, ORLConfig
+from orl_explorer.train.training.methods import ORLConfig
+from orl_explorer.train.training.presets import STAGE_1
 from orl_explorer.train.workspace import open_workspace
 
 # Measures in the table of a sweep, the most informative first.

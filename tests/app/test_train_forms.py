@@ -15,7 +15,8 @@ from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.jobs.trainings import Train
 from orl_explorer.train.settings import limits
 from orl_explorer.train.training.cost import Cost
-from orl_explorer.train.training.methods import PRESETS, STAGE_1, MoCoConfig, ORLConfig, SimCLRConfig, train_preset
+from orl_explorer.train.training.methods import MoCoConfig, ORLConfig, SimCLRConfig
+from orl_explorer.train.training.presets import PRESETS, STAGE_1, train_preset
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import plain

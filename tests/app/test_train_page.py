@@ -21,7 +21,7 @@ from orl_explorer.db.runs.probes import Probe, keep_probes
 from orl_explorer.db.runs.runs import add_metrics, add_run, find_run, update_run
 from orl_explorer.db.sets.read import find_set
 from orl_explorer.train.provenance import add_to_attempt, begin_attempt
-from orl_explorer.train.training.methods import train_preset
+from orl_explorer.train.training.presets import train_preset
 from orl_explorer.train.workspace import Workspace
 from tests.app.conftest import Show
 from tests.app.seen import component, plain

@@ -22,7 +22,7 @@ from orl_explorer.db.runs.probes import Probe, keep_probes
 from orl_explorer.db.runs.runs import LIVE, add_metrics, add_run, run_by_id, runs, update_run
 from orl_explorer.db.sets.read import find_set, pair_rows
 from orl_explorer.train.jobs.launcher import kill
-from orl_explorer.train.training.methods import train_preset
+from orl_explorer.train.training.presets import train_preset
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, SVG, Serve, saved_figure
 

@@ -20,16 +20,8 @@ from orl_explorer.train.settings import (
     with_settings,
 )
 from orl_explorer.train.training.config import GROUPS
-from orl_explorer.train.training.methods import (
-    PECULIAR,
-    PRESETS,
-    BYOLConfig,
-    MLSConfig,
-    ORLConfig,
-    read_config,
-    smaller_batch,
-    train_preset,
-)
+from orl_explorer.train.training.methods import PECULIAR, BYOLConfig, MLSConfig, ORLConfig, read_config
+from orl_explorer.train.training.presets import PRESETS, smaller_batch, train_preset
 
 
 def test_the_paper_preset_of_mining() -> None:
@@ -209,9 +201,12 @@ def test_settings_written_before_there_was_a_base_are_those_of_byol() -> None:
 
 
 @pytest.mark.parametrize("method", PRESETS)
-def test_the_small_preset_is_for_a_machine_without_a_gpu(method: str) -> None:
-    small = train_preset(method, "small")
-    assert (small.backbone, small.epochs, small.batch_size, small.image_size) == ("resnet18", 10, 32, 96)
+def test_the_presets_for_a_machine_without_a_gpu(method: str) -> None:
+    small, medium = train_preset(method, "small"), train_preset(method, "medium")
+    assert (small.backbone, small.epochs, small.batch_size, small.image_size) == ("resnet18", 100, 64, 64)
+    assert (medium.backbone, medium.epochs, medium.batch_size, medium.image_size) == ("resnet18", 400, 128, 96)
+    assert small.scale_blur
+    assert medium.scale_blur
 
 
 def test_settings_are_read_back_as_those_of_their_method() -> None:

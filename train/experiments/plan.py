@@ -18,7 +18,8 @@ from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import preset_named, with_settings
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.cost import operations_per_image
-from orl_explorer.train.training.methods import STAGE_1, ORLConfig, train_preset
+from orl_explorer.train.training.methods import ORLConfig
+from orl_explorer.train.training.presets import STAGE_1, train_preset
 from orl_explorer.train.workspace import Workspace
 
 SCALE = 0.5  # of photos for selective search, which makes it five times as fast

@@ -12,7 +12,7 @@ from orl_explorer.train.jobs.kinds import Evaluate, MakeMap, Mine, job_of
 from orl_explorer.train.jobs.trainings import Pretrain, Train, Training
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.settings import Settings
-from orl_explorer.train.training.methods import PRESETS
+from orl_explorer.train.training.presets import PRESETS
 
 
 def command_of(run: Run) -> list[str]:

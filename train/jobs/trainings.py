@@ -22,7 +22,8 @@ from orl_explorer.train.jobs.names import (
 from orl_explorer.train.jobs.trackers import TrackerName, refuse_missing_tracker
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.training.config import TrainConfig, refuse_uneven
-from orl_explorer.train.training.methods import ORLConfig, read_config, smaller_batch
+from orl_explorer.train.training.methods import ORLConfig, read_config
+from orl_explorer.train.training.presets import smaller_batch
 from orl_explorer.train.training.start_from import refuse_unfit, refuse_wider, settled, start_encoder
 from orl_explorer.train.training.trained_on import FILE as TRAINED_ON
 from orl_explorer.train.training.trained_on import Correspondences, correspondences, photos_alone

@@ -1,4 +1,4 @@
-"""The training methods: the settings of each, and their presets. This module does not import torch."""
+"""The settings of each training method. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.settings import limits_in_words, preset_named, setting
+from orl_explorer.train.settings import limits_in_words, setting
 from orl_explorer.train.training.config import (
     NETWORKS,
     OPTIMISER,
@@ -25,7 +25,6 @@ from orl_explorer.train.training.config import (
     Temperature,
     TrainConfig,
     WarmUp,
-    refuse_uneven,
 )
 
 
@@ -285,114 +284,23 @@ class ORLConfig(TrainConfig):
 
     def start_of(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         base = changes.get("base", self.base)
+        from orl_explorer.train.training.presets import over
+
         return self.model_dump() if base == self.base or base not in BASES else over(self, base)
 
 
-def over(config: ORLConfig, base: str) -> dict[str, Any]:
-    """Return the settings over another base, with that base's constants in place of the old ones.
-
-    The constants are those of the base's preset whose name is that of the nearest preset. A setting that differs from
-    the old base's preset stays as it is.
-    """
-    values = config.model_dump()
-    olds, news = PRESETS[config.base], PRESETS[base]
-    nearest = max(olds, key=lambda name: sum(values.get(key) == value for key, value in olds[name]))
-    old, new = olds[nearest], news[nearest]
-    for name, value in old:
-        if name != "method" and values[name] == value:
-            values[name] = getattr(new, name, ORLConfig.model_fields[name].default)
-    return values | {name: value for name, value in new if name in values and name not in dict(old)} | {"base": base}
-
-
-# For a machine without a GPU. The preset checks that the code runs; its encoder is not comparable with the paper's.
-LITTLE: dict[str, Any] = {
-    "backbone": "resnet18",
-    "epochs": 10,
-    "batch_size": 32,
-    "image_size": 96,
-    "warmup_epochs": 1,
-    "hidden": 1024,
-    "projection": 128,
-    "checkpoint_every": 1,
-    "knn_every": 1,
-    "workers": 2,
-}
-LITTLE_QUEUE: dict[str, Any] = {"queue": 512, "norm_group": 8, "key_momentum": 0.99}
-LITTLE_DICTIONARY: dict[str, Any] = {"dictionary": 256, "pseudo_labels": 5}
-# For a good encoder and about a thousand photos, in minutes on a CPU. Results measures these values.
-ADAPT: dict[str, Any] = {
-    "backbone": "",
-    "epochs": 5,
-    "batch_size": 32,
-    "image_size": 128,
-    "warmup_epochs": 1,
-    "layer_decay": 0.7,
-    "head_rate": 10,
-    "hidden": 512,
-    "projection": 128,
-    "freeze": -5,
-    "batch_norms": "frozen",
-    "checkpoint_every": 1,
-    "knn_every": 1,
-    "workers": 2,
-}
-PRESETS: dict[str, dict[str, TrainConfig]] = {
-    "byol": {
-        "paper": BYOLConfig(),
-        "small": BYOLConfig(**LITTLE),
-        "adapt": BYOLConfig(**ADAPT, rate_per_256=0.02),
-    },
-    "multicrop": {
-        "paper": MultiCropConfig(),
-        "small": MultiCropConfig(**LITTLE, local_size=48),
-        "adapt": MultiCropConfig(**ADAPT, rate_per_256=0.02),
-    },
-    "simclr": {
-        "paper": SimCLRConfig(),
-        "small": SimCLRConfig(**LITTLE),
-        "adapt": SimCLRConfig(**ADAPT, rate_per_256=0.03),
-    },
-    "moco": {
-        "paper": MoCoConfig(),
-        "small": MoCoConfig(**LITTLE, **LITTLE_QUEUE),
-        "adapt": MoCoConfig(**ADAPT, rate_per_256=0.03, queue=512, key_momentum=0.99),
-    },
-    "densecl": {
-        "paper": DenseCLConfig(),
-        "small": DenseCLConfig(**LITTLE, **LITTLE_QUEUE),
-        "adapt": DenseCLConfig(**ADAPT, rate_per_256=0.03, queue=512, key_momentum=0.99),
-    },
-    "mls": {
-        "paper": MLSConfig(),
-        "small": MLSConfig(**LITTLE, **LITTLE_QUEUE, **LITTLE_DICTIONARY),
-        "adapt": MLSConfig(**ADAPT, rate_per_256=0.03, queue=512, key_momentum=0.99, **LITTLE_DICTIONARY),
-    },
-    "selfemd": {
-        "paper": SelfEMDConfig(),
-        "small": SelfEMDConfig(**LITTLE),
-        "adapt": SelfEMDConfig(**ADAPT, rate_per_256=0.02),
-    },
-    "orl": {
-        "paper": ORLConfig(),
-        "small": ORLConfig(**LITTLE, patch_size=48),
-        "adapt": ORLConfig(**ADAPT, rate_per_256=0.02),
-    },
-}
-PRESET_HELP = {
-    "small": "ResNet-18 and small views, to check that training runs on a CPU",
-    "paper": "the published settings, for GPUs",
-    "adapt": "the last blocks of a good encoder, which must be named, on about a thousand photos",
-}
-STAGE_1 = tuple(method for method in PRESETS if method != "orl")
-_ANY: Any = reduce(or_, (type(presets["paper"]) for presets in PRESETS.values()))
+METHODS: tuple[type[TrainConfig], ...] = (
+    BYOLConfig,
+    MultiCropConfig,
+    SimCLRConfig,
+    MoCoConfig,
+    DenseCLConfig,
+    MLSConfig,
+    SelfEMDConfig,
+    ORLConfig,
+)
+_ANY: Any = reduce(or_, METHODS)
 _READ: TypeAdapter[Any] = TypeAdapter(Annotated[_ANY, Field(discriminator="method")])
-
-
-def train_preset(method: str, preset: str) -> TrainConfig:
-    """Return a method's preset: ``paper``, ``small`` or ``adapt``. Raises UserError with the known names."""
-    if method not in PRESETS:
-        raise UserError(f"There is no method '{method}'. Known methods: {', '.join(PRESETS)}.")
-    return preset_named(PRESETS[method], preset)
 
 
 def read_config(values: dict[str, Any]) -> TrainConfig:
@@ -405,27 +313,3 @@ def read_config(values: dict[str, Any]) -> TrainConfig:
             f"The settings of this run were written by another version of the project ({where}: "
             f"{error.errors()[0]['msg'].lower()}). Start a new run."
         ) from error
-
-
-def smaller_batch(config: TrainConfig, photos: int, processes: int) -> str:
-    """Return what to do if a batch is larger than the number of photos. Each value it names is a valid one."""
-    pieces = config.accumulate * processes
-    fitting = [size for size in range(2 * pieces, photos + 1, pieces) if _divides(config, size, processes)]
-    if not fitting:
-        return f"Add photos, {2 * pieces} or more."
-    some_steps = [size for size in fitting if 4 * size <= photos]  # an epoch of four steps or more, if possible
-    size = f"--set batch_size={(some_steps or fitting[:1])[-1]}"
-    presets = PRESETS[config.method]
-    default, small = presets["paper"].batch_size, presets["small"]
-    helps = config.batch_size == default and config.hidden != small.hidden and small.batch_size <= photos
-    if helps and _divides(config, small.batch_size, processes):
-        return f"Use --preset small, or {size}."
-    return f"Use {size}."
-
-
-def _divides(config: TrainConfig, batch_size: int, processes: int) -> bool:
-    try:
-        refuse_uneven(config.model_copy(update={"batch_size": batch_size}), processes)
-    except UserError:
-        return False
-    return True

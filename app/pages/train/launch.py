@@ -25,7 +25,8 @@ from orl_explorer.train.jobs.trainings import Pretrain, Train, Training, most_pr
 from orl_explorer.train.settings import control, with_settings
 from orl_explorer.train.training.config import GROUPS, OWN, TrainConfig, refuse_uneven
 from orl_explorer.train.training.cost import Cost, estimate
-from orl_explorer.train.training.methods import BASES, PRESET_HELP, PRESETS, STAGE_1, ORLConfig
+from orl_explorer.train.training.methods import BASES, ORLConfig
+from orl_explorer.train.training.presets import PRESET_HELP, PRESETS, STAGE_1
 from orl_explorer.train.training.start_from import refuse_unfit, refuse_wider, settled, start_encoder
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace

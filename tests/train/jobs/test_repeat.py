@@ -17,7 +17,7 @@ from orl_explorer.train.jobs.repeat import command_of
 from orl_explorer.train.jobs.trainings import Pretrain, Train
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.settings import with_settings
-from orl_explorer.train.training.methods import train_preset
+from orl_explorer.train.training.presets import train_preset
 from orl_explorer.train.workspace import Workspace
 from tests import shell
 

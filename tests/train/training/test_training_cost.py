@@ -8,7 +8,7 @@ from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import add_metrics, add_run
 from orl_explorer.train.settings import with_settings
 from orl_explorer.train.training.cost import estimate, operations_per_image
-from orl_explorer.train.training.methods import PRESETS
+from orl_explorer.train.training.presets import PRESETS
 from orl_explorer.train.workspace import Workspace
 
 SMALL = PRESETS["byol"]["small"]

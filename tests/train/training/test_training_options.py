@@ -23,7 +23,6 @@ from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.settings import with_settings
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.methods import (
-    PRESETS,
     BYOLConfig,
     DenseCLConfig,
     MLSConfig,
@@ -32,8 +31,8 @@ from orl_explorer.train.training.methods import (
     ORLConfig,
     SelfEMDConfig,
     SimCLRConfig,
-    train_preset,
 )
+from orl_explorer.train.training.presets import PRESETS, train_preset
 from orl_explorer.train.training.start_from import refuse_unfit, saw_labels, settled
 from orl_explorer.train.training.trained_on import FILE, Correspondences, correspondences
 from orl_explorer.train.workspace import Workspace, open_workspace
@@ -253,7 +252,9 @@ def test_what_cannot_learn_is_refused_before_anything_starts(
 
 @pytest.mark.parametrize("changes", [{"freeze": 1}, {"batch_norms": "frozen"}, {"backbone": ""}])
 def test_random_weights_are_not_kept(mined: Workspace, tiny_byol: BYOLConfig, changes: dict) -> None:
-    with pytest.raises(UserError, match="These settings adapt an encoder, but start_from names none. Name one with --start-from"):
+    with pytest.raises(
+        UserError, match="These settings adapt an encoder, but start_from names none. Name one with --start-from"
+    ):
         launch_pretrain(mined, "demo", BYOLConfig(**(tiny_byol.model_dump() | changes)))
 
 
