@@ -18,7 +18,7 @@ from orl_explorer.train.evaluate.protocols import PROTOCOLS
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.mining.config import PRESET_HELP as MINE_PRESET_HELP
 from orl_explorer.train.settings import Settings, choices, explained, limits_in_words
-from orl_explorer.train.training.methods import PRESET_HELP as TRAIN_PRESET_HELP
+from orl_explorer.train.training.presets import PRESET_HELP as TRAIN_PRESET_HELP
 from orl_explorer.train.training.presets import PRESETS
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference"

@@ -49,7 +49,7 @@ def test_stage_3_over_another_base_starts_from_its_constants_and_shows_no_settin
     at = show("train", stage="3", base="moco", preset="small")
     assert not at.exception
     values = {w.key.removesuffix("-orl-small-moco"): w.value for w in at.number_input}
-    assert {"rate_per_256": 0.3, "temperature": 0.2, "queue": 512, "key_momentum": 0.99, "norm_group": 8}.items() <= (
+    assert {"rate_per_256": 0.3, "temperature": 0.2, "queue": 1024, "key_momentum": 0.99, "norm_group": 16}.items() <= (
         values.items()
     )
     assert "target_momentum" not in values
@@ -116,9 +116,9 @@ def test_values_are_validated_whatever_the_browser_sends() -> None:
     assert config is None
     assert [sentence.split(":")[0] for sentence in wrong] == [
         "Invalid value for backbone",
-        "No value for epochs. Enter one, such as 10.",
+        "No value for epochs. Enter one, such as 100.",
     ]
-    config, wrong = forms.validated(preset, {"seed": 3, "epochs": 10})
+    config, wrong = forms.validated(preset, {"seed": 3, "epochs": 100})
     assert wrong == []
     assert config == preset.model_copy(update={"seed": 3})
 
@@ -182,9 +182,9 @@ def test_a_change_is_marked_and_can_be_taken_back(here: Workspace, show: Show) -
     at.number_input("epochs-orl-small").set_value(7).run()
     assert at.number_input("epochs-orl-small").label == "Epochs :orange[●]"
     back = at.button("back-epochs-orl-small")
-    assert back.label == "epochs 7 (10)"
+    assert back.label == "epochs 7 (100)"
     back.click().run()
-    assert at.number_input("epochs-orl-small").value == 10
+    assert at.number_input("epochs-orl-small").value == 100
     assert at.number_input("epochs-orl-small").label == "Epochs"
     assert "back-epochs-orl-small" not in [b.key for b in at.button]
 
@@ -194,7 +194,7 @@ def test_values_outlast_a_look_at_another_method(here: Workspace, show: Show) ->
     at.number_input("temperature-simclr-small").set_value(0.3).run()
     at.query_params["method"] = "moco"
     at.run()
-    assert at.number_input("queue-moco-small").value == 512
+    assert at.number_input("queue-moco-small").value == 1024
     at.query_params["method"] = "simclr"
     at.run()
     assert at.number_input("temperature-simclr-small").value == 0.3

@@ -161,7 +161,7 @@ OF_MOCO = {"base": "moco", "rate_per_256": 0.3, "temperature": 0.2}
             | {"hidden": 2048, "projection": 128, "batch_size": 256, "warmup_epochs": 0}
             | {"queue": 65_536, "key_momentum": 0.999, "norm_group": 32},
         ),
-        ("small", OF_MOCO | {"queue": 512, "key_momentum": 0.99, "norm_group": 8}),
+        ("small", OF_MOCO | {"queue": 1024, "key_momentum": 0.99, "norm_group": 16}),
     ],
 )
 def test_orl_over_another_base_has_the_constants_of_that_base(preset: str, constants: dict) -> None:
@@ -286,7 +286,7 @@ def test_an_assignment_has_a_name_and_a_value(text: str) -> None:
 
 def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
     assert preset_named(MINE_PRESETS, "paper").neighbors == 10
-    with pytest.raises(UserError, match="There is no preset 'large'. Known presets: paper, small"):
+    with pytest.raises(UserError, match="There is no preset 'large'. Known presets: small, medium, paper, adapt"):
         train_preset("byol", "large")
     with pytest.raises(
         UserError,
@@ -367,7 +367,7 @@ def test_every_setting_of_training_stands_under_a_heading_of_the_form(method: st
         ("small", {"batch_size": 512}, 100, 1, "Use --set batch_size=25."),
         ("paper", {"batch_size": 300}, 100, 1, "Use --set batch_size=25."),  # the preset would not change it
         ("paper", {"accumulate": 8}, 100, 2, "Use --preset small, or --set batch_size=32."),
-        ("paper", {"accumulate": 32}, 100, 1, "Use --set batch_size=64."),  # 32 cannot be divided into 32 parts
+        ("paper", {"accumulate": 64}, 130, 1, "Use --set batch_size=128."),  # 64 cannot be divided into 64 parts
         ("small", {"accumulate": 8}, 12, 1, "Add photos, 16 or more."),
         ("small", {}, 1, 1, "Add photos, 2 or more."),
     ],
@@ -381,4 +381,4 @@ def test_the_advice_for_too_few_photos_is_one_that_works(
 
 def test_the_advice_avoids_a_batch_that_leaves_one_photo_alone() -> None:
     config = train_preset("moco", "paper").model_copy(update={"norm_group": 4})
-    assert smaller_batch(config, 36, 1) == "Use --preset small, or --set batch_size=8."  # 9 = 4 + 4 + 1
+    assert smaller_batch(config, 36, 1) == "Use --set batch_size=8."  # 9 = 4 + 4 + 1

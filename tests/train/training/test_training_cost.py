@@ -100,8 +100,8 @@ def test_the_speed_of_an_earlier_run_decides_the_time(workspace: Workspace) -> N
     run = add_run(workspace.store, Run(kind="pretrain", name="a", params={"config": SMALL.model_dump()}))
     add_metrics(workspace.store, run.id, [(1, "images_per_second", 16.0)])
     cost = estimate(workspace.store, SMALL, 160)
-    assert (cost.steps, cost.measured) == (50, True)
-    assert cost.seconds == pytest.approx(50 * 32 / 16.0)
+    assert (cost.steps, cost.measured) == (200, True)
+    assert cost.seconds == pytest.approx(200 * 64 / 16.0)
 
 
 def test_a_run_of_another_version_tells_nothing(workspace: Workspace) -> None:
