@@ -35,11 +35,11 @@ BRANCHES = (
     Branch("inter", "query_roi", "key_roi"),  # p1, p2: a pair of stage 2
 )
 
-Weights = tuple[float, float, float]  # lambda of image, intra and inter; a branch of weight 0 is skipped
-EQUAL: Weights = (1.0, 1.0, 1.0)
+Lambdas = tuple[float, float, float]  # lambda of image, intra and inter; a branch of weight 0 is skipped
+EQUAL: Lambdas = (1.0, 1.0, 1.0)
 
 
-def weighted(weights: Weights) -> dict[Branch, float]:
+def weighted(weights: Lambdas) -> dict[Branch, float]:
     """Return the weights of the branches that are not skipped."""
     return {branch: weight for branch, weight in zip(BRANCHES, weights, strict=True) if weight}
 
@@ -58,7 +58,7 @@ class ORL(Bootstrap):
         hidden: int = HIDDEN,
         projection: int = PROJECTION,
         momentum: float = 0.99,
-        weights: Weights = EQUAL,
+        weights: Lambdas = EQUAL,
     ) -> None:
         """Build both networks."""
         super().__init__(architecture, hidden, projection, momentum)
@@ -91,7 +91,7 @@ class ORLOverSimCLR(SimCLR):
         hidden: int = 2048,
         projection: int = 128,
         temperature: float = 0.1,
-        weights: Weights = EQUAL,
+        weights: Lambdas = EQUAL,
     ) -> None:
         """Build the network."""
         super().__init__(architecture, hidden, projection, temperature)
@@ -124,7 +124,7 @@ class ORLOverMoCo(MoCo):
         queue: int = 65_536,
         momentum: float = 0.999,
         group: int = 32,
-        weights: Weights = EQUAL,
+        weights: Lambdas = EQUAL,
     ) -> None:
         """Build both networks. queue: keys of each branch's queue."""
         super().__init__(architecture, hidden, projection, temperature, queue, momentum, group)

@@ -19,7 +19,7 @@ from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import Protocol, evaluate_preset, protocol_named
 from orl_explorer.train.experiments.plan import DEFAULT as DEFAULT_METHODS
-from orl_explorer.train.experiments.plan import METHODS, Asked, OtherPairs
+from orl_explorer.train.experiments.plan import METHODS, OtherPairs, ReproduceAsked
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.settings import parse_grid, parse_settings
 from orl_explorer.train.training.methods import ORLConfig
@@ -169,7 +169,7 @@ def reproduce_command(
     from orl_explorer.train.experiments.subject import gather_photos
 
     opened = open_workspace(workspace)
-    asked = Asked(
+    asked = ReproduceAsked(
         methods=[name.strip() for name in methods.split(",") if name.strip()],
         epochs=epochs,
         preset=preset,
@@ -186,7 +186,7 @@ def reproduce_command(
             bars.console.print(f"{each.title}, seed {each.seed}: mAP {100 * each.numbers['map']:.1f}")
     if not found:
         return
-    report = reports.Report(opened, found)
+    report = reports.ReproduceReport(opened, found)
     folder = report.save()
     reports.draw_report(opened, report, gather_photos(opened, photos, voc).measured, folder)
     print(report.markdown())

@@ -75,7 +75,7 @@ class OtherPairs:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReproduceAsked:
     """What to train. methods: of ``METHODS``. epochs: of each training, by default those of BYOL's preset.
 
     preset: of the trainings. changes: to it, of every method that has the setting. mining: preset of mining.
@@ -106,7 +106,7 @@ class Planned:
 class Plan:
     """The rows of a table, and how the encoder of each is made with a seed."""
 
-    def __init__(self, workspace: Workspace, asked: Asked, progress: Progress) -> None:
+    def __init__(self, workspace: Workspace, asked: ReproduceAsked, progress: Progress) -> None:
         """Raises UserError if a method, preset, setting or encoder is unknown."""
         self.workspace, self.asked, self.progress = workspace, asked, progress
         unknown = [name for name in asked.methods if name not in METHODS]

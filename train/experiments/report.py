@@ -16,7 +16,7 @@ from orl_explorer.db.photos import dataset_named, usable_images
 from orl_explorer.db.runs.runs import metrics, run_by_id
 from orl_explorer.train.evaluate.scores import Estimate, Scores, ahead, mean_map
 from orl_explorer.train.experiments.plan import RANDOM, SECOND
-from orl_explorer.train.experiments.reproduce import Measured
+from orl_explorer.train.experiments.reproduce import MeasuredEncoder
 from orl_explorer.train.figures import PALETTE, line_look
 from orl_explorer.train.figures import save_figure as save_figure
 from orl_explorer.train.files import publish
@@ -79,13 +79,13 @@ class Ahead:
     by_views: Estimate
 
 
-class Report:
+class ReproduceReport:
     """The table, the comparisons and the figures of what was measured so far."""
 
-    def __init__(self, workspace: Workspace, measured: Sequence[Measured]) -> None:
+    def __init__(self, workspace: Workspace, measured: Sequence[MeasuredEncoder]) -> None:
         """Raises UserError if the scores of an evaluation are gone."""
         self.workspace = workspace
-        self._by_method: dict[str, list[Measured]] = {}
+        self._by_method: dict[str, list[MeasuredEncoder]] = {}
         for each in measured:
             self._by_method.setdefault(each.method, []).append(each)
         self._scores: dict[int, Scores] = {}
@@ -97,7 +97,7 @@ class Report:
             self._scores[run] = Scores.kept_in(self.workspace.run_folder(run))
         return self._scores[run]
 
-    def _row(self, some: list[Measured]) -> Row:
+    def _row(self, some: list[MeasuredEncoder]) -> Row:
         names = list(dict.fromkeys(name for each in some for name in each.numbers))
         numbers = {name: float(np.mean([each.numbers[name] for each in some])) for name in names}
         for name, runs in (("map", [e.svm_run for e in some]), ("map_views", [e.views_run for e in some])):
@@ -105,7 +105,7 @@ class Report:
             numbers |= {f"{name}_low": low, f"{name}_high": high}
         return Row(some[0].method, some[0].title, some[0].encoder, len(some), numbers)
 
-    def _comparisons(self, some: list[Measured]) -> Iterator[Ahead]:
+    def _comparisons(self, some: list[MeasuredEncoder]) -> Iterator[Ahead]:
         """Compare a method with others on the seeds that both have."""
         for name, equal in some[0].against.items():
             others = {other.seed: other for other in self._by_method.get(name, [])}
@@ -162,7 +162,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return head + "|" + "|".join("---" for _ in rows[0]) + "|\n" + "".join(others)
 
 
-def draw_report(workspace: Workspace, report: Report, measured: str, folder: Path) -> list[Path]:
+def draw_report(workspace: Workspace, report: ReproduceReport, measured: str, folder: Path) -> list[Path]:
     """Write ``results.png``, ``ahead.png``, ``curves.png`` and ``attention.png``, maps on photos of a dataset.
 
     Raises UserError or StoreError.

@@ -21,7 +21,7 @@ from orl_explorer.train.evaluate.protocols import (
     KNNConfig,
     SVMConfig,
 )
-from orl_explorer.train.experiments.plan import Asked, Plan, Planned
+from orl_explorer.train.experiments.plan import Plan, Planned, ReproduceAsked
 from orl_explorer.train.experiments.subject import ReproduceSubject, gather_photos
 from orl_explorer.train.jobs import once
 from orl_explorer.train.jobs.kinds import Evaluate
@@ -34,7 +34,7 @@ PAPER_SIDE = 224  # of crops, in the evaluations of all encoders
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredEncoder:
     """One encoder of a method, and its numbers: shares of 1, and training speed in photos per second.
 
     against: names of the methods that its own is compared with, and what is equal between the two. svm_run: its folder
@@ -77,12 +77,12 @@ class Hours(Progress):
 def reproduce(
     workspace: Workspace,
     folder: Path,
-    asked: Asked,
+    asked: ReproduceAsked,
     *,
     voc: Path | None = None,
     hours: float | None = None,
     progress: Progress | None = None,
-) -> Iterator[Measured]:
+) -> Iterator[MeasuredEncoder]:
     """Train methods on the photos of a folder, seed by seed, evaluate each encoder, and yield its numbers.
 
     Encoders are evaluated on VOC2007, inside the folder or at ``voc``. Photos of its test split are never trained on.
@@ -104,7 +104,7 @@ def reproduce(
         row, seed = left[0]
         try:
             progress.check()
-            yield measured(workspace, subject, row, seed, plan.side, progress)
+            yield measure_row(workspace, subject, row, seed, plan.side, progress)
         except Stopped:
             names = ", ".join(f"{other.title} (seed {number})" for other, number in left)
             progress.log(f"The hours are over. Left: {names}. Run the same command again to go on.")
@@ -129,9 +129,9 @@ def protocols(subject: ReproduceSubject, side: int) -> dict[str, tuple[str, Eval
     }
 
 
-def measured(
+def measure_row(
     workspace: Workspace, subject: ReproduceSubject, row: Planned, seed: int, side: int, progress: Progress
-) -> Measured:
+) -> MeasuredEncoder:
     """Make the encoder of a row with a seed, and measure it. Raises UserError, StoreError or Stopped."""
     encoder = row.make(seed)
     made = {
@@ -155,4 +155,4 @@ def measured(
         speeds = [v for _, name, v in metrics(workspace.store, encoder.run_id) if name == "images_per_second"]
         numbers["images_per_second"] = float(np.median(speeds))
     runs = {"svm_run": made["svm"].run_id, "views_run": made["views"].run_id}
-    return Measured(row.method, row.title, seed, encoder.name, numbers, row.against, **runs)
+    return MeasuredEncoder(row.method, row.title, seed, encoder.name, numbers, row.against, **runs)

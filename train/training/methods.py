@@ -161,7 +161,7 @@ class SelfEMDConfig(TrainConfig):
         return (Passes(self.image_size, 2, 2),)
 
 
-Base = Literal["byol", "simclr", "moco"]
+ORLBase = Literal["byol", "simclr", "moco"]
 BASES: dict[str, type[BYOLConfig | SimCLRConfig | MoCoConfig]] = {
     "byol": BYOLConfig,
     "simclr": SimCLRConfig,
@@ -176,7 +176,7 @@ class ORLConfig(TrainConfig):
 
     title: ClassVar[str] = "ORL"
     method: Literal["orl"] = "orl"
-    base: Base = setting(
+    base: ORLBase = setting(
         "byol",
         help="Method that the three branches learn by: its loss, views, optimiser and constants. The paper uses byol",
         group=OWN,

@@ -17,7 +17,7 @@ from orl_explorer.train.evaluate.scores import Estimate, Scores
 from orl_explorer.train.experiments.report import (
     COLUMNS,
     Ahead,
-    Report,
+    ReproduceReport,
     Row,
     by_epoch,
     draw_ahead,
@@ -25,7 +25,7 @@ from orl_explorer.train.experiments.report import (
     draw_report,
     draw_results,
 )
-from orl_explorer.train.experiments.reproduce import Measured
+from orl_explorer.train.experiments.reproduce import MeasuredEncoder
 from orl_explorer.train.workspace import Workspace
 from tests.conftest import NewRun
 
@@ -48,9 +48,11 @@ def scored(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, i
     return runs
 
 
-def measured(method: str, seed: int, value: float, run: int, **more: object) -> Measured:
+def measured(method: str, seed: int, value: float, run: int, **more: object) -> MeasuredEncoder:
     numbers = SHARES | {"map": value, "map_views": value / 2}
-    return Measured(method, method.upper(), seed, f"{method}-{seed}", numbers, svm_run=run, views_run=run, **more)  # type: ignore[arg-type]
+    return MeasuredEncoder(
+        method, method.upper(), seed, f"{method}-{seed}", numbers, svm_run=run, views_run=run, **more
+    )  # type: ignore[arg-type]
 
 
 def test_the_tables_have_means_over_seeds_and_differences_of_the_same_seeds(
@@ -58,7 +60,7 @@ def test_the_tables_have_means_over_seeds_and_differences_of_the_same_seeds(
 ) -> None:
     perfect, last = scored["perfect"], scored["last"]
     against = {"byol": "photos seen", "byol-as-long": "operations"}  # the second is not measured yet
-    report = Report(
+    report = ReproduceReport(
         workspace,
         [
             measured("byol", 0, 0.5, last),
@@ -145,7 +147,7 @@ def test_a_difference_is_drawn_with_its_interval_at_both_sides_of_crops() -> Non
 
 def test_the_files_are_written(photographed: Workspace, tmp_path: Path) -> None:
     weights.add(photographed, "random:resnet18", "random")
-    report = Report(photographed, [])
+    report = ReproduceReport(photographed, [])
     report.rows = [Row("random", "random weights", "random", 1, NUMBERS)]
     report.ahead = [Ahead("A", "B", "photos seen", 1, Estimate(0.0, -0.1, 0.1), Estimate(0.0, -0.1, 0.1))]
     written = draw_report(photographed, report, "demo", tmp_path)

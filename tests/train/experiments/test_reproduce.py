@@ -17,7 +17,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import SVMConfig
 from orl_explorer.train.experiments import plan
 from orl_explorer.train.experiments import reproduce as reproduction
-from orl_explorer.train.experiments.plan import OWN, Asked, OtherPairs
+from orl_explorer.train.experiments.plan import OWN, OtherPairs, ReproduceAsked
 from orl_explorer.train.experiments.reproduce import Hours, reproduce
 from orl_explorer.train.experiments.subject import gather_photos
 from orl_explorer.train.jobs.kinds import Evaluate, Mine
@@ -139,8 +139,8 @@ def made(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Made:
     return stand_in
 
 
-def asked(**values: Any) -> Asked:
-    return Asked(**{"epochs": 8, "changes": {"batch_size": 4}, "seeds": [0]} | values)
+def asked(**values: Any) -> ReproduceAsked:
+    return ReproduceAsked(**{"epochs": 8, "changes": {"batch_size": 4}, "seeds": [0]} | values)
 
 
 PHOTOS = "more+voc07-train"
@@ -297,5 +297,5 @@ def test_a_change_reaches_every_method_that_knows_it(workspace: Workspace, folde
 
 
 def test_epochs_are_those_of_the_preset_unless_given(workspace: Workspace) -> None:
-    assert plan.Plan(workspace, Asked(preset="paper"), Progress()).epochs == 800
-    assert plan.Plan(workspace, Asked(epochs=3), Progress()).epochs == 3
+    assert plan.Plan(workspace, ReproduceAsked(preset="paper"), Progress()).epochs == 800
+    assert plan.Plan(workspace, ReproduceAsked(epochs=3), Progress()).epochs == 3
