@@ -41,7 +41,7 @@ COLUMNS = {
 }
 PANELS = (  # name of a number, prefix of its interval and its chance, and its title
     ("map", "VOC07 SVM mAP, %\nwith 95 % interval"),
-    ("map_views", "… at the side of\nthe views, %"),
+    ("map_views", "… at the views' side, %\nwith 95 % interval"),
     ("knn", "k-NN, %"),
     ("same_class", "pairs of one class, %"),
     ("attention", "attention IoU, %"),
