@@ -38,7 +38,7 @@ ONLY_CHECKED = {
     r"orl encoders add (torchvision:|timm:|hf:|\S+\.(pth|pt|pkl|safetensors))": "needs a file from elsewhere",
     r"orl (export-encoder byol|encoders show dinov2)": "of that file",
     r"orl evaluate (voc07-\w+|linear|semi|knn|detection)": "needs VOC, ImageNet or COCO",
-    r"orl (pretrain|train)(?!.*--preset small)": "is the paper's training, for GPUs",
+    r"orl (pretrain|train)(?!.*--preset (small|adapt))": "is the paper's training, for GPUs",
     r"orl .*\b(VOCdevkit|resnet50|voc07|DIR|SET|FILE|NAME|ID)\b": "needs other data, or stands for it",
     r"orl (ingest coco |.*--(dataset|data) (coco|voc))": "needs data from elsewhere",
     r"orl .*--workspace reproduction": "needs what an hour of orl reproduce makes",
