@@ -55,12 +55,13 @@ def divided(backbone: nn.Module, count: int) -> tuple[nn.Module, nn.Module] | No
     if isinstance(backbone, EfficientNetLite0):
         blocks = backbone.in_blocks()
     elif type(backbone) is nn.Sequential:
-        blocks = []
+        layers: list[list[nn.Module]] = []
         for name, layer in backbone.named_children():
-            if next(layer.parameters(), None) is None or (blocks and STEM.match(f"{name}.")):
-                blocks[-1].append(layer)
+            if layers and (next(layer.parameters(), None) is None or STEM.match(f"{name}.")):
+                layers[-1].append(layer)
             else:
-                blocks.append(nn.Sequential(layer))
+                layers.append([layer])
+        blocks = [nn.Sequential(*of_block) for of_block in layers]
     else:
         return None
     return nn.Sequential(*blocks[:count]), nn.Sequential(*blocks[count:])
