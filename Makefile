@@ -10,6 +10,8 @@ PHOTOS    ?= photos
 HOURS     ?=
 MINING    ?= paper
 FLAGS     ?=
+# For `make gpu`: other options of benchmarks/gpu.py, such as --set batch_size=256.
+GPUFLAGS    ?=
 # For `make mutants`: the mutants to run, such as 'orl_explorer.orl.boxes*'. Empty: all of them.
 ONLY      ?=
 # For `make fuzz`: the seconds that all targets take together.
@@ -26,7 +28,7 @@ CHECKERS  := $(if $(NODE),node_modules/.installed)
 SHELL     := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help install run dev unit test lint scripts types docs dist audit mutants fuzz bench reproduce browser clean
+.PHONY: help install run dev unit test lint scripts types docs dist audit mutants fuzz bench reproduce gpu browser clean
 .DEFAULT_GOAL := help
 
 help:  ## List these commands
@@ -130,6 +132,10 @@ bench: install  ## Run all scripts in benchmarks/ on the demo (hours)
 
 reproduce: install  ## Train and evaluate BYOL and ORL on PHOTOS (a folder with VOC2007), for HOURS at a time; print tables
 	@$(BIN)/orl reproduce '$(PHOTOS)' $(if $(HOURS),--hours '$(HOURS)') --mining '$(MINING)' --workspace '$(WORKSPACE)' $(FLAGS)
+
+gpu: install  ## Measure training on a GPU, then train BYOL and ORL with preset medium on PHOTOS in about HOURS
+	$(BIN)/python benchmarks/gpu.py --photos '$(PHOTOS)' --compile $(GPUFLAGS)
+	@$(BIN)/orl reproduce '$(PHOTOS)' --preset medium --seeds 1 --hours '$(HOURS)' --mining '$(MINING)' --workspace '$(WORKSPACE)' $(FLAGS)
 
 # Uses $CHROMIUM, an installed Chromium or Chrome, or Playwright's own. Installs one if there is none.
 browser: install

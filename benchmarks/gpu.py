@@ -1,7 +1,7 @@
 """Measure training on a GPU: speed, waiting, memory, precisions and processes. Prints tables in Markdown.
 
-    python benchmarks/gpu.py --photos VOC2012-400
-    python benchmarks/gpu.py --backbone resnet18 --image-size 32 --batch-size 4 --steps 2 --most 12   # on a CPU
+    python benchmarks/gpu.py --photos VOC2012-400 --set batch_size=256 --set workers=16
+    python benchmarks/gpu.py --photos VOC2012-400 --set backbone=resnet50 --set image_size=224 --set batch_size=256
 
 The parts are: a step with its views in memory, in each precision, compiled, and built from lightly's modules if lightly
 is installed; training from files, with views augmented by the loaders and on the device; losses of the precisions on
@@ -11,9 +11,7 @@ the same photos; and a step in a process group of one process, which must give t
 from __future__ import annotations
 
 import argparse
-import copy
 import importlib.util
-import os
 import statistics
 import tempfile
 import time
@@ -28,7 +26,7 @@ from training import Clock, Lightly, photos_of
 
 from orl_explorer.orl.backbones import normalisation
 from orl_explorer.orl.byol import BYOL
-from orl_explorer.train.settings import with_settings
+from orl_explorer.train.settings import parse_settings, with_settings
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.data import ImageViews
 from orl_explorer.train.training.distributed import Processes, choose_device
@@ -44,18 +42,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, help="folder of photos; default: composed scenes")
     parser.add_argument("--most", type=int, default=4096, help="largest number of photos per epoch")
-    parser.add_argument("--backbone", default="resnet18")
-    parser.add_argument("--image-size", type=int, default=96)
-    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--set", action="append", default=[], help="change a setting of the preset medium: key=value")
     parser.add_argument("--steps", type=int, default=50, help="measured steps of each kind")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--compile", action="store_true", help="also measure torch.compile; needs a C++ compiler")
     asked = parser.parse_args()
-    changes = {"epochs": 1, "knn_every": 0, "checkpoint_every": 1000, "warmup_epochs": 0}
-    changes |= {name: getattr(asked, name) for name in ("backbone", "image_size", "batch_size", "workers")}
-    config = with_settings(train_preset("byol", "paper"), changes)
+    config = with_settings(train_preset("byol", "medium"), parse_settings(asked.set))
+    config = with_settings(config, {"knn_every": 0, "checkpoint_every": 1000, "warmup_epochs": 0})
     card = torch.cuda.get_device_name() if DEVICE.type == "cuda" else DEVICE.type
-    print(f"{card}, torch {torch.__version__}, {asked.workers} loaders")
+    print(f"{card}, torch {torch.__version__}, {config.workers} loaders")
     print(f"BYOL, {config.backbone}, views of {config.image_size}, batch {config.batch_size}\n")
     bare_steps(config, asked.steps, asked.compile)
     precisions(config, asked.steps)
@@ -66,10 +60,7 @@ def main() -> None:
 
 def bare_steps(config: TrainConfig, steps: int, compiled: bool) -> None:
     """Print the speed and the memory of each kind of step. The kinds take turns, so that a slow minute slows all."""
-    kinds: dict[str, Callable[[], object]] = {
-        "fp32": ours(config, "fp32"),
-        "auto": ours(config, "auto"),
-    }
+    kinds: dict[str, Callable[[], object]] = {kind: ours(config, kind) for kind in ("fp32", "auto")}
     if DEVICE.type == "cuda":
         kinds["fp16"] = ours(config, "fp16")
     if compiled:
@@ -77,7 +68,7 @@ def bare_steps(config: TrainConfig, steps: int, compiled: bool) -> None:
     if importlib.util.find_spec("lightly"):
         kinds["lightly, auto"] = theirs(config)
     took: dict[str, list[float]] = {kind: [] for kind in kinds}
-    peak: dict[str, float] = {}
+    peak: dict[str, str] = {}
     for turn in range(6):
         for kind, step in kinds.items():
             if DEVICE.type == "cuda":
@@ -85,12 +76,13 @@ def bare_steps(config: TrainConfig, steps: int, compiled: bool) -> None:
             seconds = timed(step, max(1, steps // 5) if turn else 1)
             if turn:
                 took[kind].append(seconds)
-            peak[kind] = torch.cuda.max_memory_allocated() / 1e9 if DEVICE.type == "cuda" else float("nan")
+            if DEVICE.type == "cuda":
+                peak[kind] = f"{torch.cuda.max_memory_allocated() / 1e9:.2f}"
     base = statistics.median(took["fp32"])
     print("| step, views in memory | photos/s | × fp32 | peak memory, GB |\n|---|---|---|---|")
     for kind, seconds_of in took.items():
         median = statistics.median(seconds_of)
-        print(f"| {kind} | {config.batch_size / median:.0f} | {base / median:.2f} | {peak[kind]:.2f} |")
+        print(f"| {kind} | {config.batch_size / median:.0f} | {base / median:.2f} | {peak.get(kind, '')} |")
     print()
 
 
@@ -192,16 +184,11 @@ def one_process(config: TrainConfig) -> None:
         torch.manual_seed(0)
         method = BYOL(config.backbone, config.hidden, config.projection)
         method.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        model = DistributedDataParallel(copy_of(method), device_ids=[DEVICE] if DEVICE.type == "cuda" else None)
-        together = learning(model, model.module, views_of(config), config, "fp32")
+        model = DistributedDataParallel(method, device_ids=[DEVICE] if DEVICE.type == "cuda" else None)
+        together = learning(model, method, views_of(config), config, "fp32")
         found = [together().item() for _ in range(3)]
     difference = max(abs(a - b) for a, b in zip(expected, found, strict=True))
     print(f"Losses of three steps in a process group of one ({backend}) differ by at most {difference:.1e}.\n")
-
-
-def copy_of(method: BYOL) -> BYOL:
-    """Return a copy: wrapping a method registers hooks on its parameters."""
-    return copy.deepcopy(method)
 
 
 @contextmanager
