@@ -213,7 +213,7 @@ _Asked = tuple[Workspace, Dataset, CorrespondenceSet | None, TrainConfig, str, i
 def _sure(cost: Cost, job: _Asked) -> None:
     st.markdown(
         f"This machine has no GPU. {cost.steps:,} steps would take about **{duration(cost.seconds)}**, and other runs "
-        "would wait until the end. The preset `small` takes minutes."
+        "would wait until the end. Fewer epochs or smaller views take less."
     )
     if st.button("Launch long run", type="primary", key="launch-long"):
         _launch(*job)
