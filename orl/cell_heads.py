@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from orl_explorer.orl.grouped_norm import in_one_pass
 
 
-def cells(feature_map: Tensor) -> Tensor:
+def as_cells(feature_map: Tensor) -> Tensor:
     """Return the cells of a map, row by row: float [B, C, h, w] -> float [B, h · w, C]."""
     return feature_map.flatten(2).transpose(1, 2)
 
@@ -25,7 +25,7 @@ def at_each_cell(head: nn.Module, batches: Sequence[Tensor]) -> tuple[Tensor, ..
     return tuple(some.unflatten(0, batch.shape[:2]) for some, batch in zip(rows, batches, strict=True))
 
 
-def cosines(first: Tensor, second: Tensor) -> Tensor:
+def cell_cosines(first: Tensor, second: Tensor) -> Tensor:
     """Return the cosine of each cell of a map with each of another: float [B, N, C] and [B, M, C] -> [B, N, M].
 
     They are at least float32, even in mixed precision.

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from orl_explorer.orl.bootstrap import follow_slowly, frozen_copy
-from orl_explorer.orl.cell_heads import cells, cosines
+from orl_explorer.orl.cell_heads import as_cells, cell_cosines
 from orl_explorer.orl.heads import mlp, pool
 from orl_explorer.orl.method import Terms
 from orl_explorer.orl.moco import MoCo, queue_loss
@@ -43,12 +43,12 @@ class DenseCL(MoCo):
     def forward(self, views: dict[str, Tensor]) -> tuple[Terms, Tensor]:
         """Return two weighted terms, ``image`` and ``dense``, which are log(K + 1) together at the start, about."""
         maps = self.maps(self.backbone, views["image_1"])
-        queries, dense_queries = self.projector(pool(maps)), self.dense_projector(cells(maps))
+        queries, dense_queries = self.projector(pool(maps)), self.dense_projector(as_cells(maps))
         with torch.no_grad():
             key_maps = self.key_maps(views["image_2"])
             keys = F.normalize(self.key_projector(pool(key_maps)).float())
-            dense_keys = self.key_dense_projector(cells(key_maps)).float()
-            nearest = cosines(cells(maps), cells(key_maps)).argmax(2, keepdim=True)  # B N 1
+            dense_keys = self.key_dense_projector(as_cells(key_maps)).float()
+            nearest = cell_cosines(as_cells(maps), as_cells(key_maps)).argmax(2, keepdim=True)  # B N 1
             partners = F.normalize(dense_keys, dim=2).take_along_dim(nearest, 1)  # B N D
         image = queue_loss(queries, keys, self.queue, self.temperature)
         dense = queue_loss(dense_queries.flatten(0, 1), partners.flatten(0, 1), self.dense_queue, self.temperature)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from orl_explorer.orl.bootstrap import IMAGES, follow_slowly, frozen_copy, maps_of, pooled_projections, symmetric_loss
 from orl_explorer.orl.byol import BYOL
-from orl_explorer.orl.cell_heads import at_each_cell, cells, cosines
+from orl_explorer.orl.cell_heads import as_cells, at_each_cell, cell_cosines
 from orl_explorer.orl.heads import HIDDEN, PROJECTION, mlp
 from orl_explorer.orl.method import Terms
 from orl_explorer.orl.schedules import target_momentum
@@ -48,11 +48,12 @@ class SelfEMD(BYOL):
         images = {name: views[name] for name in IMAGES}
         maps = maps_of(self.backbone, images)
         online = pooled_projections(self.projector, maps)
-        predicted = at_each_cell(self.dense_predictor, at_each_cell(self.dense_projector, [*map(cells, maps.values())]))
+        projected = at_each_cell(self.dense_projector, [*map(as_cells, maps.values())])
+        predicted = at_each_cell(self.dense_predictor, projected)
         with torch.no_grad():
             goals = maps_of(self.target_backbone, images)
             target = pooled_projections(self.target_projector, goals)
-            aims = at_each_cell(self.target_dense_projector, [*map(cells, goals.values())])
+            aims = at_each_cell(self.target_dense_projector, [*map(as_cells, goals.values())])
         image = symmetric_loss(self.predictor, online, target, IMAGES)
         dense = transport_loss(predicted[0], aims[1]) + transport_loss(predicted[1], aims[0])
         return {"image": (1 - self.dense_weight) * image, "dense": self.dense_weight * dense}, online[IMAGES[0]]
@@ -74,7 +75,7 @@ def transport_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
     The mass of a cell is its mean cosine with the cells of the other map, if that is positive.
     """
-    alike = cosines(prediction, target)  # B N M
+    alike = cell_cosines(prediction, target)  # B N M
     with torch.no_grad():
         plan = transport_plan(1 - alike, _masses(alike.mean(2)), _masses(alike.mean(1)))
     return (2 - 2 * (plan * alike).sum((1, 2))).mean()

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from orl_explorer.orl.cell_heads import at_each_cell, cells, cosines
+from orl_explorer.orl.cell_heads import as_cells, at_each_cell, cell_cosines
 from orl_explorer.orl.densecl import DenseCL
 from orl_explorer.orl.heads import Head, head_of, mlp
 from orl_explorer.orl.method import Method
@@ -96,25 +96,25 @@ def slow_densecl(method: DenseCL, views: dict[str, Tensor]) -> tuple[float, floa
 
 def test_cells_lie_row_by_row_and_their_cosines_are_between_all_of_them() -> None:
     feature_map = torch.tensor([[[[3.0, 0.0], [1.0, 0.0]], [[4.0, 2.0], [0.0, -1.0]]]])  # 1 2 2 2
-    assert cells(feature_map).tolist() == [[[3, 4], [0, 2], [1, 0], [0, -1]]]
+    assert as_cells(feature_map).tolist() == [[[3, 4], [0, 2], [1, 0], [0, -1]]]
     other = torch.tensor([[[1.0, 0.0], [0.0, 5.0]]])
     expected = torch.tensor([[[0.6, 0.8], [0.0, 1.0], [1.0, 0.0], [0.0, -1.0]]])
-    torch.testing.assert_close(cosines(cells(feature_map), other), expected)
+    torch.testing.assert_close(cell_cosines(as_cells(feature_map), other), expected)
 
 
 def test_cosines_stay_exact_in_mixed_precision() -> None:
     torch.manual_seed(0)
     one, other = torch.randn(2, 5, 8), torch.randn(2, 6, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        found = cosines(one, other)
-        assert cosines(one.bfloat16(), other.bfloat16()).dtype == torch.float32
-    torch.testing.assert_close(found, cosines(one, other), rtol=0, atol=0)
+        found = cell_cosines(one, other)
+        assert cell_cosines(one.bfloat16(), other.bfloat16()).dtype == torch.float32
+    torch.testing.assert_close(found, cell_cosines(one, other), rtol=0, atol=0)
 
 
 def test_a_head_at_each_cell_is_a_chain_of_1x1_convolutions() -> None:
     torch.manual_seed(0)
     head, views = mlp(6, 5, 4), [torch.randn(3, 6, 2, 2), torch.randn(2, 6, 3, 3)]
-    found = at_each_cell(head, [cells(view) for view in views])
+    found = at_each_cell(head, [as_cells(view) for view in views])
     first, last = nn.Conv2d(6, 5, 1), nn.Conv2d(5, 4, 1, bias=False)
     with torch.no_grad():
         first.weight.copy_(head.fc0.weight[:, :, None, None])
@@ -122,7 +122,7 @@ def test_a_head_at_each_cell_is_a_chain_of_1x1_convolutions() -> None:
         last.weight.copy_(head.fc1.weight[:, :, None, None])
     for view, rows in zip(views, found, strict=True):  # each normalised by itself
         expected = last(nn.BatchNorm2d(5)(first(view)).relu())
-        torch.testing.assert_close(rows, cells(expected), rtol=0, atol=1e-5)
+        torch.testing.assert_close(rows, as_cells(expected), rtol=0, atol=1e-5)
 
 
 def test_densecls_terms_equal_the_slow_version() -> None:
@@ -145,7 +145,7 @@ def test_densecls_terms_equal_the_slow_version() -> None:
 def test_a_cell_meets_the_most_similar_cell_wherever_it_is() -> None:
     method, views = densecl(queue=64), random_maps()
     method.dense_queue = torch.zeros(64, 16)
-    shuffled = cells(views["image_1"])[:, torch.randperm(SIDE**2)]
+    shuffled = as_cells(views["image_1"])[:, torch.randperm(SIDE**2)]
     views["image_2"] = 3 * shuffled.transpose(1, 2).reshape(BATCH, WIDTH, SIDE, SIDE)
     # Each finds itself, with cosine 1 (the biases of the heads are 0 at the start), among 64 rows of cosine 0.
     assert method(views)[0]["dense"].item() == pytest.approx(0.5 * math.log(1 + 64 * math.exp(-5)), abs=1e-5)
