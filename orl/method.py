@@ -29,6 +29,7 @@ class Method(nn.Module, ABC):
     # Whether batch norms use the batches of all processes. If not, each process uses its own, and the statistics of the
     # first are saved.
     synchronised: ClassVar[bool] = True
+    keeps_projector: bool = True  # whether the encoder of the run has the projector, or pooled features alone
     frozen: int = 0  # blocks that stay as they are, see ``orl.blocks``
     still_norms: bool = False  # whether all batch norms of the backbone stay as they are
     head_rate: float = 1.0  # factor of the learning rate of all that is not the backbone

@@ -36,11 +36,15 @@ def kept_epochs(folder: Path) -> list[int]:
 
 
 def learned_weights(method: Method, supervised: bool) -> Weights:
-    """Return the online backbone and projector of a method, on the CPU, and how photos are read with them."""
+    """Return the online backbone of a method and its projector, on the CPU, and how photos are read with them.
+
+    An adapted encoder has a projector only if the one that it started from has: a new one finds worse neighbours after
+    few steps than pooled features do.
+    """
     return Weights(
         method.architecture,
         {k: v.cpu() for k, v in library_network(method.backbone).state_dict().items()},
-        {k: v.cpu() for k, v in method.projector.state_dict().items()},
+        {k: v.cpu() for k, v in method.projector.state_dict().items()} if method.keeps_projector else None,
         supervised,
         _reading(method, supervised),
     )

@@ -217,8 +217,10 @@ def _start_from(workspace: Workspace, method: Method, name: str, progress: Progr
     head = given.projector or {}
     if same_head := head_of(head) == head_of(method.projector.state_dict()):
         method.projector.load_state_dict(head)
+    method.keeps_projector = bool(head)
     method.catch_up()
-    progress.log(f"Starting from the encoder '{name}' with {'its' if same_head else 'a new'} projector.")
+    left_out = "" if head else f" The new encoder will have none, as '{name}' has none."
+    progress.log(f"Starting from the encoder '{name}' with {'its' if same_head else 'a new'} projector.{left_out}")
 
 
 def _read_as(method: Method, given: weights.Weights, progress: Progress) -> None:

@@ -202,6 +202,7 @@ def test_the_starter_is_adapted_with_its_first_blocks_as_they_are(
     changes |= {"layer_decay": 0.5, "head_rate": 10}
     row = learn(mined, BYOLConfig(**(tiny_byol.model_dump() | changes)), new_run, "adapted")
     assert (row.architecture, row.supervised) == ("efficientnet_lite0", True)
+    assert row.image_features == 1280  # without the new projector, as the starter
     before, after = (
         weights.checkpoint_weights(mined.path / encoder_named(mined.store, name).weights_path).backbone
         for name in ("starter", "adapted")
@@ -252,9 +253,7 @@ def test_what_cannot_learn_is_refused_before_anything_starts(
 
 @pytest.mark.parametrize("changes", [{"freeze": 1}, {"batch_norms": "frozen"}, {"backbone": ""}])
 def test_random_weights_are_not_kept(mined: Workspace, tiny_byol: BYOLConfig, changes: dict) -> None:
-    with pytest.raises(
-        UserError, match="These settings adapt an encoder, but start_from names none. Name one with --start-from"
-    ):
+    with pytest.raises(UserError, match="These settings adapt an encoder, but start_from names none"):
         launch_pretrain(mined, "demo", BYOLConfig(**(tiny_byol.model_dump() | changes)))
 
 
