@@ -38,7 +38,8 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="folder of JPEGs, to measure views and decoding")
     asked = parser.parse_args()
     for name in ("byol", "orl"):
-        config = with_settings(train_preset(name, "adapt"), {"backbone": STARTER})
+        branches = {"image_weight": 1, "intra_weight": 1} if name == "orl" else {}
+        config = with_settings(train_preset(name, "adapt"), {"backbone": STARTER, **branches})
         free = with_settings(config, {"freeze": 0, "batch_norms": "learn"})
         variants = {
             "frozen blocks once": _step(config),

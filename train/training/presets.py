@@ -94,7 +94,7 @@ PRESETS: dict[str, dict[str, TrainConfig]] = {
     "densecl": _presets(DenseCLConfig, **_OF_QUEUES),
     "mls": _presets(MLSConfig, SHORT_QUEUE | FEW_CLASSES, LONG_QUEUE, queue=1024, key_momentum=0.99, **FEW_CLASSES),
     "selfemd": _presets(SelfEMDConfig),
-    "orl": _presets(ORLConfig, {"patch_size": 32}, {"patch_size": 48}),
+    "orl": _presets(ORLConfig, {"patch_size": 32}, {"patch_size": 48}, image_weight=0, intra_weight=0),
 }
 PRESET_HELP = {
     "small": "ResNet-18 and views of 64 pixels, about an hour on two cores for 4000 photos",
