@@ -63,7 +63,7 @@ unit: install  ## Run the tests that need no browser and no long process, in und
 
 test: install lint browser  ## Run all checks and tests, including those of the explorer in a browser
 	$(if $(NODE),npm test --silent)
-	$(BIN)/pytest -n 3 --dist loadfile  # more than cores: many tests wait for processes and pages
+	$(BIN)/pytest -n 4 --dist loadfile  # more than cores: tests wait half of the time
 
 lint: install scripts  ## Check style, types and the Dockerfile
 	$(BIN)/ruff check .
