@@ -39,6 +39,7 @@ from orl_explorer.train.training.data import ImageViews, RoiViews
 from orl_explorer.train.training.distributed import Processes, joined_processes
 from orl_explorer.train.training.engine import Check, fit, lower_precision
 from orl_explorer.train.training.methods import (
+    BASES,
     BYOLConfig,
     DenseCLConfig,
     MLSConfig,
@@ -111,8 +112,9 @@ def train(
     with joined_processes() as processes:
         found = _kept(workspace, run_id, processes, lambda: _pairs(workspace, mined, dataset, config, progress))
         progress.log(
-            f"Stage 3 (ORL over {config.base}) on the set '{mined.name}': {len(found.queries)} of {mined.image_count} "
-            f"photos have pairs, {len(found.pairs)} pairs in all; {config.backbone}, seed {config.seed}."
+            f"Stage 3 (ORL over {BASES[config.base].title}) on the set '{mined.name}': {len(found.queries)} of "
+            f"{mined.image_count} photos have pairs, {len(found.pairs)} pairs in all; {config.backbone}, "
+            f"seed {config.seed}."
         )
         method = started_method(workspace, config, progress)
         on_gpu = processes.device.type == "cuda"
