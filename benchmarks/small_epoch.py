@@ -1,20 +1,25 @@
-"""Measure an epoch of the preset ``small`` on the demo, for stage 1 and stage 3, with data loading.
+"""Measure the preset ``small`` on the demo, for stage 1 and stage 3, with data loading, in fp32 and ``auto``.
 
     python benchmarks/small_epoch.py
+    python benchmarks/small_epoch.py --preset medium --turns 1
 
-It uses the demo in $ORL_WORKSPACE, or builds one and deletes it.
+The precisions take turns, start from the same weights and see the same views, so that their losses can be compared.
+``auto`` is bf16 on a CPU that multiplies it. It uses the demo in $ORL_WORKSPACE, or builds one and deletes it.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import statistics
 import tempfile
 import time
 from pathlib import Path
 
+import torch
+
 from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.sets.read import complete_set_named
-from orl_explorer.orl.method import Method
 from orl_explorer.train.demo.build import ENCODER, NAME, SET, build_demo
 from orl_explorer.train.jobs.launcher import wait
 from orl_explorer.train.progress import Progress
@@ -27,43 +32,68 @@ from orl_explorer.train.training.methods import ORLConfig
 from orl_explorer.train.training.presets import train_preset
 from orl_explorer.train.training.stages import build_method
 from orl_explorer.train.training.trained_on import correspondences, photos_alone
-from orl_explorer.train.workspace import open_workspace
+from orl_explorer.train.workspace import Workspace, open_workspace
+
+PRECISIONS = ("fp32", "auto")
 
 
 def main() -> None:
-    """Train two epochs of each stage, and print the time of the second, which starts warm."""
+    """Train both stages in fp32 and in the automatic precision, in turns, and print speeds and losses."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--preset", default="small")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         workspace = open_workspace(os.environ.get("ORL_WORKSPACE") or Path(folder) / "workspace")
         run = build_demo(workspace)
         assert run is None or wait(workspace, run.id).status == "done", f"mining with {ENCODER} failed"
-        changes = {"epochs": 2, "checkpoint_every": 100, "knn_every": 0}
-        stage_1, stage_3 = (with_settings(train_preset(method, "small"), changes) for method in ("byol", "orl"))
-        assert isinstance(stage_3, ORLConfig)
-        dataset, mined = dataset_named(workspace.store, NAME), complete_set_named(workspace.store, SET)
-        files = photos_alone(workspace, dataset).files
-        found = correspondences(workspace, mined, dataset, stage_3)
-        byol, orl = build_method(stage_1), build_method(stage_3)
-        stages: dict[str, tuple[Method, TrainConfig, ImageViews | RoiViews]] = {
-            "stage 1, BYOL": (byol, stage_1, ImageViews(files, byol.views(stage_1.image_size), stage_1.seed)),
-            "stage 3, ORL": (orl, stage_3, RoiViews(found, orl.views(stage_3.image_size), stage_3)),
-        }
-        for name, (method, config, views) in stages.items():
-            clock = _Clock()
-            with joined_processes() as processes:
-                fit(method, views, config, Path(folder) / name, clock, processes)
-            per_epoch = steps_per_epoch(len(views), config.batch_size)
-            seconds = clock.times[2 * per_epoch] - clock.times[per_epoch]
-            print(f"{name}: {seconds:.1f} s for an epoch of {per_epoch} steps of {config.batch_size}")
+        runs: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        for turn in range(asked.turns):
+            for method in ("byol", "orl"):
+                for precision in PRECISIONS:
+                    changes = {"epochs": asked.epochs, "checkpoint_every": 1000, "knn_every": 0, "precision": precision}
+                    config = with_settings(train_preset(method, asked.preset), changes)
+                    measured = trained(workspace, config, Path(folder) / f"{method}-{precision}-{turn}")
+                    runs.setdefault((config.title, precision), []).append(measured)
+    print("| method | precision | photos/s | × fp32 | seconds of 160 photos | loss of the last epoch |")
+    print("|---|---|---|---|---|---|")
+    for (title, precision), found in runs.items():
+        speed, slow = (statistics.median(each for each, _ in runs[title, kind]) for kind in (precision, PRECISIONS[0]))
+        print(f"| {title} | {precision} | {speed:.1f} | {speed / slow:.2f} | {160 / speed:.2f} | {found[0][1]:.3f} |")
+
+
+def trained(workspace: Workspace, config: TrainConfig, folder: Path) -> tuple[float, float]:
+    """Train on the demo. Return photos per second without the first epoch, and the mean loss of the last."""
+    torch.manual_seed(config.seed)
+    method, clock = build_method(config), _Clock()
+    views: ImageViews | RoiViews
+    if isinstance(config, ORLConfig):
+        mined, dataset = complete_set_named(workspace.store, SET), dataset_named(workspace.store, NAME)
+        found = correspondences(workspace, mined, dataset, config)
+        views = RoiViews(found, method.views(config.image_size), config)
+    else:
+        files = photos_alone(workspace, dataset_named(workspace.store, NAME)).files
+        whole = method.views(config.image_size)
+        views = ImageViews(files, whole, config.seed, scale_blur=config.scale_blur)
+    with joined_processes() as processes:
+        fit(method, views, config, folder, clock, processes)
+    per_epoch = steps_per_epoch(len(views), config.batch_size)
+    steps = per_epoch * (config.epochs - 1)
+    seconds = clock.times[-1] - clock.times[per_epoch - 1]
+    return steps * config.batch_size / seconds, statistics.mean(clock.losses[-per_epoch:])
 
 
 class _Clock(Progress):
-    """Records when each step ended."""
+    """Records when each step ended, and its loss."""
 
     def __init__(self) -> None:
-        self.times = [time.perf_counter()]
+        self.times: list[float] = []
+        self.losses: list[float] = []
 
     def metric(self, step: int, values: dict[str, float]) -> None:
         self.times.append(time.perf_counter())
+        self.losses.append(values["loss"])
 
 
 if __name__ == "__main__":

@@ -100,6 +100,7 @@ def learn(classes: Classes, config: TrainConfig, side: int, looks: int) -> dict[
     def look(method: Method, epoch: int, step: int, saved: bool) -> dict[str, float]:
         if epoch % every == 0 or epoch == config.epochs:
             curve.append((epoch, round(classes.measure(method, config.image_size) * 100, 2)))
+            print(f"  epoch {epoch}: {curve[-1][1]}", flush=True)
         return {}
 
     data = ImageViews(
@@ -122,7 +123,7 @@ def learn(classes: Classes, config: TrainConfig, side: int, looks: int) -> dict[
 
 
 def main() -> None:
-    """Measure random weights, then each line, and print one line of JSON each."""
+    """Measure random weights, then each line, and print one line of JSON each after its curve."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", nargs="*", help="a method and changes to its preset")
     parser.add_argument("--photos", type=Path, required=True, help="folder of VOC")
