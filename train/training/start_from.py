@@ -25,7 +25,7 @@ def settled(store: Store, config: C) -> C:
     Raises UserError if what they keep of an encoder has none to be taken from.
     """
     if not config.start_from and (config.freeze or config.batch_norms == "frozen" or not config.backbone):
-        raise UserError("These settings adapt an encoder, but start_from names none. Name one with --start-from NAME.")
+        raise UserError("These settings adapt an encoder, but start_from names none. Name the encoder to start from.")
     if config.backbone:
         return config
     return config.model_copy(update={"backbone": _encoder(store, config.start_from).architecture})
