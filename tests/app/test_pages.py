@@ -280,10 +280,10 @@ def test_the_train_page_tells_the_cost_and_refuses_what_cannot_work(here: Worksp
     assert not at.exception
     assert "The batch size is larger than the dataset." in words(at)
     at.button("launch").click().run()
-    assert "A batch of 32 photos is too large" in at.error[0].value
+    assert "A batch of 64 photos is too large" in at.error[0].value
     assert runs(here.store, ["queued", "running"]) == []
     at.number_input("batch_size-orl-small").set_value(4).run()
-    assert "30 steps" in words(at)
+    assert "300 steps" in words(at)
 
 
 def test_the_paper_preset_fills_the_form_with_the_published_constants(here: Workspace, show: Show) -> None:
