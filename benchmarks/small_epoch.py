@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from orl_explorer.db.photos import dataset_named
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.demo.build import ENCODER, NAME, SET, build_demo
 from orl_explorer.train.jobs.launcher import wait
+from orl_explorer.train.jobs.launchers.base import PATIENT, RETENTIVE
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import with_settings
 from orl_explorer.train.training.config import TrainConfig
@@ -44,6 +46,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--preset", default="small")
     asked = parser.parse_args()
+    if (
+        missing := (PATIENT | RETENTIVE).keys() - os.environ.keys()
+    ):  # the environment of a run, read when a process starts
+        of_a_run = {name: (PATIENT | RETENTIVE)[name] for name in missing}
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | of_a_run)
     with tempfile.TemporaryDirectory() as folder:
         workspace = open_workspace(os.environ.get("ORL_WORKSPACE") or Path(folder) / "workspace")
         run = build_demo(workspace)
