@@ -14,7 +14,6 @@ from orl_explorer.orl.byol import BYOL
 from orl_explorer.orl.cell_heads import as_cells, at_each_cell, cell_cosines
 from orl_explorer.orl.heads import HIDDEN, PROJECTION, mlp
 from orl_explorer.orl.method import Terms
-from orl_explorer.orl.schedules import target_momentum
 
 EPSILON = 0.1  # of the entropy: the smaller, the fewer cells share the mass of one
 ROUNDS = 50  # of Sinkhorn's algorithm
@@ -61,8 +60,7 @@ class SelfEMD(BYOL):
     def after_step(self, step: int, total: int) -> None:
         """Update the target, its head for cells too."""
         super().after_step(step, total)
-        momentum = target_momentum(step, total, self.momentum)
-        follow_slowly(self.target_dense_projector, self.dense_projector, momentum)
+        follow_slowly(self.target_dense_projector, self.dense_projector, self.slow_momentum(step, total))
 
     def catch_up(self) -> None:
         """Make the target equal to the online network, its head for cells too."""
