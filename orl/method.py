@@ -30,6 +30,7 @@ class Method(nn.Module, ABC):
     # first are saved.
     synchronised: ClassVar[bool] = True
     keeps_projector: bool = True  # whether the encoder of the run has the projector, or pooled features alone
+    published: ClassVar[str] = "sgd"  # kind of the published optimiser, see ``orl.optimisers``
     frozen: int = 0  # blocks that stay as they are, see ``orl.blocks``
     still_norms: bool = False  # whether all batch norms of the backbone stay as they are
     head_rate: float = 1.0  # factor of the learning rate of all that is not the backbone
@@ -46,12 +47,12 @@ class Method(nn.Module, ABC):
         views: by name, each float [B, 3, S, S].
         """
 
-    def optimiser(self, rate: float, momentum: float, decay: float) -> torch.optim.Optimizer:
-        """Return the published optimiser.
+    def optimiser(self, rate: float, momentum: float, decay: float, kind: str = "published") -> torch.optim.Optimizer:
+        """Return an optimiser of what learns. kind: the ``published`` one, or one of ``optimiser_of``.
 
         The loop sets each group's rate at every step: that of the run times its ``scale``.
         """
-        return optimiser_of("sgd", self.learned(), rate, momentum, decay)
+        return optimiser_of(self.published if kind == "published" else kind, self.learned(), rate, momentum, decay)
 
     @property
     def statistics(self) -> Statistics:

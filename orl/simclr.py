@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from orl_explorer.orl.distributed import gather_rows
 from orl_explorer.orl.heads import mlp, pool
 from orl_explorer.orl.method import Method, Terms
-from orl_explorer.orl.optimisers import optimiser_of
 from orl_explorer.orl.trainable import build_trainable
 from orl_explorer.orl.views import Pipeline, View
 
@@ -18,6 +17,8 @@ PIPELINE = Pipeline(blur=0.5, solarize=0.0, jitter=(0.8, 0.8, 0.8, 0.2))
 
 class SimCLR(Method):
     """SimCLR: one network without a target, trained with LARS."""
+
+    published = "lars"  # without decay of biases and batch norms
 
     def __init__(self, architecture: str, hidden: int = 2048, projection: int = 128, temperature: float = 0.1) -> None:
         super().__init__()
@@ -33,10 +34,6 @@ class SimCLR(Method):
         """Return one term, ``image``, about log(2B - 1) at the start. views: image_1, image_2."""
         first, second = (self.projector(pool(self.backbone(views[f"image_{i}"]))) for i in (1, 2))
         return {"image": contrastive_loss(gather_rows(first), gather_rows(second), self.temperature)}, first
-
-    def optimiser(self, rate: float, momentum: float, decay: float) -> torch.optim.Optimizer:
-        """Return LARS, without decay of biases and batch norms."""
-        return optimiser_of("lars", self.learned(), rate, momentum, decay)
 
 
 def contrastive_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:

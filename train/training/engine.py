@@ -18,7 +18,6 @@ from orl_explorer.orl.backbones import Statistics
 from orl_explorer.orl.distributed import synchronise
 from orl_explorer.orl.heads import feature_spread
 from orl_explorer.orl.method import Method
-from orl_explorer.orl.optimisers import optimiser_of
 from orl_explorer.orl.schedules import learning_rate, scaled_rate
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.pools import drawn_batches
@@ -119,7 +118,7 @@ class _Loop:
         self.peak = scaled_rate(config.rate_per_256, config.batch_size)
         device = processes.device
         self.network = _prepare(method, device)
-        self.optimiser = _optimiser(method, config, self.peak)
+        self.optimiser = method.optimiser(self.peak, config.momentum, config.weight_decay, config.optimiser)
         self.lower = lower_precision(config, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.lower is torch.float16)
         self.model: nn.Module = self.network
@@ -281,12 +280,6 @@ def multiplies_bf16() -> bool:
     """Whether this CPU has instructions for bf16. Without them, bf16 is slower than fp32."""
     able = torch.cpu.get_capabilities()
     return any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16"))
-
-
-def _optimiser(method: Method, config: TrainConfig, rate: float) -> torch.optim.Optimizer:
-    if config.optimiser == "published":
-        return method.optimiser(rate, config.momentum, config.weight_decay)
-    return optimiser_of(config.optimiser, method.learned(), rate, config.momentum, config.weight_decay)
 
 
 def _spread_out(network: nn.Module, method: Method, processes: Processes) -> nn.Module:
