@@ -78,20 +78,17 @@ def pretrain(
             f"seed {config.seed}."
         )
         method = started_method(workspace, config, progress)
-        views, on_device = method.views(config.image_size), processes.device.type == "cuda"
-        data = ImageViews(found.files, views, config.seed, changed=not on_device, scale_blur=config.scale_blur)
+        views, on_gpu = method.views(config.image_size), processes.device.type == "cuda"
+        data = ImageViews(found.files, views, config.seed, changed=not on_gpu, scale_blur=config.scale_blur)
         if processes.first:
             _record(folder, config, processes, {"dataset": dataset.name, "photos": len(found.files)})
-        checks: list[Check] = [
-            Movement(method, config, progress),
-            FeatureCheck(workspace, dataset.id, config, progress),
-            Milestones(folder, config, saw_labels(workspace, config, None)),
+        supervised = saw_labels(workspace, config, None)
+        checks = [
+            *_checks(workspace, dataset, method, config, run_id, supervised, progress),
             Probes(workspace, _newest_set(workspace, dataset), config, run_id, progress),
         ]
         fit(method, data, config, folder, progress, processes, checks)
-        if not processes.first:
-            return None
-        return _register(workspace, method, name, "stage1", run_id, saw_labels(workspace, config, None))
+        return _register(workspace, method, name, "stage1", run_id, supervised) if processes.first else None
 
 
 def train(
@@ -122,16 +119,30 @@ def train(
         if processes.first:
             described = {"correspondence_set": mined.name, "params": mined.params, "pairs": len(found.pairs)}
             _record(folder, config, processes, described | {"pairs_sha256": found.digest()})
-        checks: list[Check] = [
-            Movement(method, config, progress),
-            FeatureCheck(workspace, dataset.id, config, progress),
-            Milestones(folder, config, saw_labels(workspace, config, mined)),
+        supervised = saw_labels(workspace, config, mined)
+        checks = [
+            *_checks(workspace, dataset, method, config, run_id, supervised, progress),
             Probes(workspace, mined, config, run_id, progress),
         ]
         fit(method, data, config, folder, progress, processes, checks)
-        if not processes.first:
-            return None
-        return _register(workspace, method, name, "stage3", run_id, saw_labels(workspace, config, mined))
+        return _register(workspace, method, name, "stage3", run_id, supervised) if processes.first else None
+
+
+def _checks(
+    workspace: Workspace,
+    dataset: Dataset,
+    method: Method,
+    config: TrainConfig,
+    run_id: int,
+    supervised: bool,
+    progress: Progress,
+) -> list[Check]:
+    """Return the checks that both stages have. Call it before the weights change."""
+    return [
+        Movement(method, config, progress),
+        FeatureCheck(workspace, dataset.id, config, progress),
+        Milestones(workspace.run_folder(run_id), config, supervised),
+    ]
 
 
 def _record(folder: Path, config: TrainConfig, processes: Processes, trained_on: dict[str, Any]) -> None:
