@@ -18,6 +18,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from steps import learning_step
 
 from orl_explorer.orl import bootstrap
 from orl_explorer.orl.architectures import STARTER
@@ -65,7 +66,7 @@ def _step(config: TrainConfig, shared: bool = True) -> Callable[[], None]:
     method = build_method(config)
     method.adapt(config.freeze, config.layer_decay, config.batch_norms == "frozen", config.head_rate)
     method.to(memory_format=torch.channels_last).train()
-    optimiser = method.optimiser(1e-3, config.momentum, config.weight_decay)
+    learn = learning_step(method, method)
     sides = {view.name: view.size for view in method.views(config.image_size)}
     if hasattr(config, "patch_size"):
         sides |= {name: config.patch_size for name, branch, _ in VIEW_ORDER if branch != "image"}
@@ -74,11 +75,7 @@ def _step(config: TrainConfig, shared: bool = True) -> Callable[[], None]:
 
     def step() -> None:
         with nullcontext() if shared else patch.object(bootstrap, "divided", lambda *_: None):
-            terms, _ = method(views)
-        torch.stack(list(terms.values())).sum().backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        method.after_step(0, 1)
+            learn(views)
 
     return step
 

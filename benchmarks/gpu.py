@@ -20,9 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor, distributed, nn
+from steps import learning_step, lightlys_step
+from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
-from training import Clock, Lightly, photos_of
+from training import Clock, photos_of
 
 from orl_explorer.orl.backbones import normalisation
 from orl_explorer.orl.byol import BYOL
@@ -34,7 +35,6 @@ from orl_explorer.train.training.engine import fit, lower_precision, to_device
 from orl_explorer.train.training.presets import train_preset
 
 DEVICE = choose_device()
-RATE = 0.05
 
 
 def main() -> None:
@@ -111,57 +111,30 @@ def views_of(config: TrainConfig) -> dict[str, Tensor]:
 
 
 def ours(config: TrainConfig, precision: str, compiled: bool = False) -> Callable[[], Tensor]:
-    """Return a step of this project's BYOL, as the training loop does it. It returns the loss."""
+    """Return a step of this project's BYOL. It returns the loss."""
+    method = started(config)
+    model = torch.compile(method) if compiled else method
+    step, views = learning_step(model, method, lowered(config, precision), DEVICE), views_of(config)
+    return lambda: step(views)
+
+
+def started(config: TrainConfig) -> BYOL:
+    """Return BYOL on the device, always with the same weights."""
     torch.manual_seed(0)
     method = BYOL(config.backbone, config.hidden, config.projection)
-    method.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    model: nn.Module = torch.compile(method) if compiled else method  # type: ignore[assignment]
-    return learning(model, method, views_of(config), config, precision)
+    return method.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
 
 
-def learning(
-    model: nn.Module, method: BYOL, views: dict[str, Tensor], config: TrainConfig, precision: str
-) -> Callable[[], Tensor]:
-    """Return a step that returns its loss. model: the method, or what wraps it."""
-    lower = lower_precision(with_settings(config, {"precision": precision}), DEVICE)
-    optimiser = method.optimiser(RATE, 0.9, 1e-4)
-    scaler = torch.amp.GradScaler(DEVICE.type, enabled=lower is torch.float16)
-
-    def step() -> Tensor:
-        with torch.autocast(DEVICE.type, lower, enabled=lower is not None):
-            terms, _ = model(views)
-        loss = torch.stack(list(terms.values())).sum()
-        scaler.scale(loss).backward()
-        scaler.step(optimiser)
-        scaler.update()
-        optimiser.zero_grad(set_to_none=True)
-        method.after_step(0, 1000)
-        return loss.detach()
-
-    return step
+def lowered(config: TrainConfig, precision: str) -> torch.dtype | None:
+    """Return the type of forward passes in a precision, or None for fp32."""
+    return lower_precision(with_settings(config, {"precision": precision}), DEVICE)
 
 
 def theirs(config: TrainConfig) -> Callable[[], object]:
     """Return a step of BYOL from lightly's modules, in the precision that ours chooses."""
-    from lightly.loss import NegativeCosineSimilarity
-    from lightly.models.utils import update_momentum
-
-    model, loss = Lightly(config.backbone).to(DEVICE).train(), NegativeCosineSimilarity()
-    learned = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.SGD(learned, lr=RATE, momentum=0.9, weight_decay=1e-4)
-    first, second = (view.contiguous() for view in views_of(config).values())
-    lower = lower_precision(config, DEVICE)
-
-    def step() -> None:
-        update_momentum(model.backbone, model.slow_backbone, 0.99)
-        update_momentum(model.projector, model.slow_projector, 0.99)
-        with torch.autocast(DEVICE.type, lower, enabled=lower is not None):
-            found = loss(model.predict(first), model.target(second)) + loss(model.predict(second), model.target(first))
-        found.backward()
-        optimiser.step()
-        optimiser.zero_grad()
-
-    return step
+    step = lightlys_step(config.backbone, lowered(config, "auto"), DEVICE)
+    views = [view.contiguous() for view in views_of(config).values()]
+    return lambda: step(*views)
 
 
 def precisions(config: TrainConfig, steps: int) -> None:
@@ -181,12 +154,10 @@ def one_process(config: TrainConfig) -> None:
     expected = [alone().item() for _ in range(3)]
     backend = "nccl" if DEVICE.type == "cuda" else "gloo"
     with group_of_one(backend):
-        torch.manual_seed(0)
-        method = BYOL(config.backbone, config.hidden, config.projection)
-        method.to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        method, views = started(config), views_of(config)
         model = DistributedDataParallel(method, device_ids=[DEVICE] if DEVICE.type == "cuda" else None)
-        together = learning(model, method, views_of(config), config, "fp32")
-        found = [together().item() for _ in range(3)]
+        together = learning_step(model, method, None, DEVICE)
+        found = [together(views).item() for _ in range(3)]
     difference = max(abs(a - b) for a, b in zip(expected, found, strict=True))
     print(f"Losses of three steps in a process group of one ({backend}) differ by at most {difference:.1e}.\n")
 

@@ -14,7 +14,6 @@ measurement has its own process, so that memory left by another does not affect 
 from __future__ import annotations
 
 import argparse
-import copy
 import os
 import resource
 import statistics
@@ -31,10 +30,10 @@ from typing import NamedTuple
 import numpy as np
 import PIL.Image
 import torch
-import torchvision
 from rich import print as show
 from rich.table import Table
-from torch import Tensor, nn
+from steps import learning_step, lightlys_step
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from orl_explorer.orl.backbones import normalisation
@@ -81,70 +80,6 @@ def medians(taken: list[Seconds]) -> Seconds:
     return Seconds(*(statistics.median(values) for values in zip(*taken, strict=True)))
 
 
-class Lightly(nn.Module):
-    """BYOL built from lightly's modules as in its documentation."""
-
-    def __init__(self, backbone: str) -> None:
-        from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
-        from lightly.models.utils import deactivate_requires_grad
-
-        super().__init__()
-        whole = torchvision.models.get_model(backbone, weights=None)
-        width = whole.fc.in_features
-        self.backbone = nn.Sequential(*list(whole.children())[:-1])
-        self.projector = BYOLProjectionHead(width, 4096, 256)
-        self.predictor = BYOLPredictionHead(256, 4096, 256)
-        self.slow_backbone, self.slow_projector = copy.deepcopy(self.backbone), copy.deepcopy(self.projector)
-        deactivate_requires_grad(self.slow_backbone)
-        deactivate_requires_grad(self.slow_projector)
-
-    def predict(self, view: Tensor) -> Tensor:
-        return self.predictor(self.projector(self.backbone(view).flatten(1)))
-
-    @torch.no_grad()
-    def target(self, view: Tensor) -> Tensor:
-        return self.slow_projector(self.slow_backbone(view).flatten(1))
-
-
-def their_step(backbone: str) -> Callable[[Tensor, Tensor], None]:
-    """Do one optimiser step of lightly's BYOL on two views."""
-    from lightly.loss import NegativeCosineSimilarity
-    from lightly.models.utils import update_momentum
-
-    model, loss = Lightly(backbone).train(), NegativeCosineSimilarity()
-    learned = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.SGD(learned, lr=0.01, momentum=0.9, weight_decay=1e-4)
-
-    def step(first: Tensor, second: Tensor) -> None:
-        update_momentum(model.backbone, model.slow_backbone, 0.99)
-        update_momentum(model.projector, model.slow_projector, 0.99)
-        value = loss(model.predict(first), model.target(second)) + loss(model.predict(second), model.target(first))
-        value.backward()
-        optimiser.step()
-        optimiser.zero_grad()
-
-    return step
-
-
-def our_step(method: BYOL | ORL, precision: torch.dtype | None = None, compiled: bool = False) -> Callable:
-    """Do one optimiser step of our method on named views."""
-    method.to(memory_format=torch.channels_last).train()
-    model = torch.compile(method) if compiled else method
-    optimiser = torch.optim.SGD(
-        [p for p in method.parameters() if p.requires_grad], lr=0.01, momentum=0.9, weight_decay=1e-4
-    )
-
-    def step(views: dict[str, Tensor]) -> None:
-        with torch.autocast("cpu", precision, enabled=precision is not None):
-            terms, _ = model(views)
-        torch.stack(list(terms.values())).sum().backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        method.after_step(1, 1000)
-
-    return step
-
-
 def timed(step: Step) -> Seconds:
     """Return the time of one step."""
     began = Seconds.now()
@@ -175,12 +110,14 @@ def views_in_memory(config: TrainConfig, patch: int) -> dict[str, Tensor]:
 def prepared(kind: str, backbone: str, views: dict[str, Tensor]) -> Step:
     """Build the network and optimiser of one of the compared steps, and return the step."""
     if kind == LIGHTLY:
-        theirs = their_step(backbone)
+        theirs = lightlys_step(backbone)
         plain = [views[name].contiguous() for name in ("image_1", "image_2")]
         return lambda: theirs(*plain)
     lambdas = {"ORL": (1.0, 1.0, 1.0), "ORL, image branch alone": (1.0, 0.0, 0.0)}.get(kind)
     method = BYOL(backbone) if lambdas is None else ORL(backbone, weights=lambdas)
-    step = our_step(method, torch.bfloat16 if "bf16" in kind else None, "compile" in kind)
+    method.to(memory_format=torch.channels_last).train()
+    model = torch.compile(method) if "compile" in kind else method
+    step = learning_step(model, method, torch.bfloat16 if "bf16" in kind else None)
     return lambda: step(views)
 
 
@@ -289,7 +226,7 @@ def end_to_end(files: list[str], config: TrainConfig, turns: int) -> tuple[dict[
 def their_epoch(files: list[str], config: TrainConfig) -> Seconds:
     """Return the time of a step of lightly's with loading."""
     began, ends = Seconds.now(), []
-    step, photos = their_step(config.backbone), TheirPhotos(files, config.image_size)
+    step, photos = lightlys_step(config.backbone), TheirPhotos(files, config.image_size)
     for first, second in DataLoader(photos, config.batch_size, True, num_workers=config.workers, drop_last=True):
         step(first, second)
         ends.append(Seconds.now())
@@ -367,7 +304,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="also measure torch.compile; needs a C++ compiler")
     options = parser.parse_args()
     keys = ("backbone", "image_size", "batch_size", "workers")
-    changes = {key: getattr(options, key) for key in keys} | {"epochs": 1, "knn_every": 0}
+    changes = {key: getattr(options, key) for key in keys} | {"epochs": 1, "knn_every": 0, "precision": "fp32"}
     config = with_settings(PRESETS["byol"]["paper"], changes)
     patch = options.patch_size or round(config.image_size * 96 / 224)
     with tempfile.TemporaryDirectory() as scratch:
