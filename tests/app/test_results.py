@@ -10,6 +10,7 @@ from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.models import Encoder, Evaluation, Run
 from orl_explorer.db.runs.evaluations import Evaluated, keep_evaluation
 from orl_explorer.db.runs.runs import add_run
+from orl_explorer.train.evaluate.protocols import evaluate_preset
 from orl_explorer.train.workspace import Workspace
 
 PAGE = """
@@ -35,7 +36,7 @@ FOUND: dict[str, tuple[dict, dict, dict]] = {  # params, summary, values
     ),
     "linear": ({"seed": 0}, {"top1": 0.3, "notes": []}, {"top1": {"1": 0.1, "2": 0.3}, "top5": {"1": 0.2, "2": 0.4}}),
     "semi": (
-        {"rates": [0.01, 0.1], "head_multipliers": [1, 10]},
+        evaluate_preset("semi", "small").model_dump(mode="json") | {"rates": [0.01, 0.1], "head_multipliers": [1, 10]},
         {"top1": 0.4, "notes": []},
         {"top1": {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4}, "top5": {"a": 0.5, "b": 0.6, "c": 0.7, "d": 0.8}},
     ),

@@ -6,6 +6,7 @@ untrained weights that have seen the same photos are its fair baseline.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -19,15 +20,19 @@ from orl_explorer.train.encoders.state_dicts import Weights
 from orl_explorer.train.encoders.weights import build
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.photos import Photos
+from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
 PHOTOS, BATCH = 512, 32  # at most so many photos, spread evenly over the dataset, and so many in a pass
 
 
-def having_seen(workspace: Workspace, weights: Weights, dataset: str) -> Weights:
+def having_seen(
+    workspace: Workspace, weights: Weights, dataset: str, tell: Callable[[str], object] = lambda _: None
+) -> Weights:
     """Return weights whose batch norms hold the mean statistics of a dataset's photos, each as evaluations see it.
 
-    Raises UserError if the network has no batch norm, or the dataset fewer than two photos that can be read.
+    tell: called with the number of photos that cannot be read, and why the first cannot. Raises UserError if the
+    network has no batch norm, or the dataset fewer than two photos that can be read.
     """
     encoder = build(weights)
     norms = [module for module in encoder.backbone.modules() if isinstance(module, BatchNorm)]
@@ -39,12 +44,14 @@ def having_seen(workspace: Workspace, weights: Weights, dataset: str) -> Weights
         norm.train()
     found = dataset_named(workspace.store, dataset)
     images, photos = list(usable_images(workspace.store, found.id)), Photos.of(workspace.store, found.id)
-    crops = []
+    crops, unread = [], []
     for place in np.unique(np.linspace(0, len(images) - 1, min(PHOTOS, len(images))).astype(int)):
         try:
             crops.append(encoder.reading.photo(read_image(photos.path(images[place]))))
-        except UnreadableImage:
-            continue
+        except UnreadableImage as problem:
+            unread.append(f"{images[place].path}: {problem}")
+    if unread:
+        tell(f"{plural(len(unread), 'photo')} could not be read and set no statistics. The first is {unread[0]}")
     if len(crops) < 2:
         raise UserError(f"The dataset '{dataset}' has fewer than two photos that can be read.")
     with torch.no_grad():

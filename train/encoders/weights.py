@@ -58,7 +58,7 @@ def add(
     if seen:
         from orl_explorer.train.encoders.seen import having_seen
 
-        weights, source = having_seen(workspace, weights, seen), f"{source}, batch norms of {seen}"
+        weights, source = having_seen(workspace, weights, seen, tell), f"{source}, batch norms of {seen}"
     return keep_weights(workspace, weights, name, "starter" if source == "starter" else "imported", source)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orl_explorer.db.runs.evaluations import Evaluated
-from orl_explorer.train.evaluate.protocols import PROTOCOLS
+from orl_explorer.train.evaluate.protocols import PROTOCOLS, evaluate_preset
 
 INDIFFERENT = frozenset(("protocol", "workers"))  # settings that do not change the result
 
@@ -61,10 +61,13 @@ def headline(found: Evaluated) -> float | None:
 
 
 def _telling(found: Evaluated) -> dict[str, Any]:
-    """Return the settings that change the result, with the defaults of those that the version of then did not have."""
-    known = PROTOCOLS.get(found.evaluation.protocol)
-    added = {"crop_size": 0} if known and "crop_size" in known.config.model_fields else {}
-    return {name: value for name, value in (added | found.evaluation.params).items() if name not in INDIFFERENT}
+    """Return the settings that change the result.
+
+    A setting that the version of then did not have stands at its default, which must be what was done without it.
+    """
+    protocol = found.evaluation.protocol
+    defaults = evaluate_preset(protocol).model_dump(mode="json") if protocol in PROTOCOLS else {}
+    return {name: value for name, value in (defaults | found.evaluation.params).items() if name not in INDIFFERENT}
 
 
 def _settings(protocol: str, own: dict[str, Any]) -> list[str]:

@@ -54,3 +54,15 @@ def test_what_cannot_have_seen_photos_is_refused(photographed: Workspace) -> Non
         add_any(photographed, "run:1", seen="demo")
     with pytest.raises(UserError, match="Invalid encoder 'random:resnet18@x'. Write random:NAME, or random:NAME@SEED"):
         add(photographed, "random:resnet18@x", "odd")
+
+
+def test_photos_that_cannot_be_read_are_counted_with_a_reason(photographed: Workspace) -> None:
+    images = list(usable_images(photographed.store, dataset_named(photographed.store, "demo").id))
+    photos = Photos.of(photographed.store, images[0].dataset_id)
+    photos.path(images[3]).write_bytes(b"no photo any more")
+    photos.path(images[5]).unlink()
+    told: list[str] = []
+    add(photographed, "random:resnet18", "fewer", tell=told.append, seen="demo")
+    assert len(told) == 1
+    assert told[0].startswith("2 photos could not be read and set no statistics. The first is ")
+    assert images[3].path in told[0]
