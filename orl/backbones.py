@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-import torchvision
 from torch import nn
 
 from orl_explorer.orl.architectures import ARCHITECTURES, HF, RESNETS, STARTER, TIMM
@@ -32,6 +31,8 @@ def build_backbone(architecture: str) -> tuple[nn.Module, int]:
         raise ValueError(
             f"There is no architecture '{architecture}'. Known architectures: {', '.join(ARCHITECTURES)}, {TIMM}NAME."
         )
+    import torchvision  # only here: it imports torch's compiler, which takes as long as torch itself
+
     whole = torchvision.models.get_model(architecture, weights=None)
     channels = whole.fc.in_features
     trunk = nn.Sequential(OrderedDict((n, m) for n, m in whole.named_children() if n not in ("avgpool", "fc")))

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from torchvision.ops import roi_align
 
 from orl_explorer.orl.architectures import TIMM
 from orl_explorer.orl.backbones import build_backbone
@@ -206,6 +205,8 @@ class EncoderNetwork(nn.Module):
         of it. Returns float32 [B, C], unit rows: RoIAlign on a grid of 7 x 7, then its mean. Only for previews: each
         cell depends on the surroundings of the box, and the pooling is always the mean.
         """
+        from torchvision.ops import roi_align  # only here: it imports torch's compiler
+
         maps = self.backbone(self.normalise(pixels[None]).to(self._precision)).float()
         corners = torch.tensor(boxes, dtype=torch.float32, device=maps.device)
         corners[:, 2:] += corners[:, :2]

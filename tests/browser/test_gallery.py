@@ -217,7 +217,8 @@ def test_a_picture_and_a_drawn_box_are_searched_with(
     page.get_by_role("button", name="Search by example").click()
     page.locator("input.file").set_input_files(tmp_path / "picture.png")
     expect(page).to_have_url(re.compile(r"/search\?photo=[0-9a-f]{32}$"), timeout=20_000)
-    expect(page.locator(".results .open")).to_have_count(48, timeout=30_000)
+    expect(page.locator(".results .open")).to_have_count(48, timeout=60_000)  # the server loads the encoder first
+    page.locator(IDLE).wait_for(timeout=60_000)
     place = page.locator("svg.photo").bounding_box()
     assert place is not None
     page.mouse.move(place["x"] + place["width"] / 4, place["y"] + place["height"] / 4)
@@ -225,11 +226,12 @@ def test_a_picture_and_a_drawn_box_are_searched_with(
     page.mouse.move(place["x"] + place["width"] * 3 / 4, place["y"] + place["height"] * 3 / 4, steps=3)
     page.mouse.up()
     expect(page).to_have_url(re.compile(r"box=\d+-\d+-\d+-\d+"), timeout=20_000)
-    page.locator(IDLE).wait_for()
+    page.locator(IDLE).wait_for(timeout=60_000)
     page.locator(".results .open").first.focus()
     page.keyboard.press("s")
     expect(page).to_have_url(re.compile(r"q=\d+"), timeout=20_000)
     expect(page.get_by_text("is a RoI of the set")).to_be_visible(timeout=20_000)
+    page.locator(IDLE).wait_for(timeout=60_000)  # then the answer is that to the new query
     page.locator(".results .open").nth(1).press("Enter")
     expect(page).to_have_url(re.compile(r"/pair\?q=\d+&nn=\d.*pair=\d+-\d+"), timeout=30_000)
     page.locator(".link").first.wait_for(timeout=30_000)
