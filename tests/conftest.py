@@ -18,6 +18,7 @@ from uuid import uuid4
 # Before torch is imported here or in a run's process: its threads would mostly wait for one another on tiny networks.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 from PIL import Image
 from sqlalchemy import URL, make_url, update
@@ -31,6 +32,10 @@ from orl_explorer.orl.selective_search.readiness import can_compile, is_compiled
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.postgres import EMPTY, PostgresServer, postgres_programs
+
+# An example may take long where other tests keep the cores busy.
+hypothesis.settings.register_profile("unhurried", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 SCENES = 12
 COMPILER = pytest.StashKey[subprocess.Popen]()
