@@ -49,8 +49,9 @@ ResultFiles = Annotated[
 OtherEncoders = Annotated[
     list[str] | None,
     typer.Option(
-        help="Also train ORL on pairs that another encoder finds: ENCODER or ENCODER:MINING-PRESET, such as byol. "
-        "May be repeated."
+        help="Also train ORL on pairs that another encoder finds: ENCODER or ENCODER:MINING-PRESET, such as "
+        "starter:object. byol stands for the encoders of BYOL that this command trains, and likewise other methods. "
+        "The preset annotations pairs annotated boxes. May be repeated."
     ),
 ]
 

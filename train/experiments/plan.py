@@ -13,16 +13,17 @@ from orl_explorer.train.experiments.subject import ReproduceSubject
 from orl_explorer.train.jobs import once
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.jobs.trainings import Pretrain, Train
-from orl_explorer.train.mining.config import MINE_PRESETS
+from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.settings import preset_named, with_settings
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.cost import operations_per_image
 from orl_explorer.train.training.methods import ORLConfig
-from orl_explorer.train.training.presets import STAGE_1, train_preset
+from orl_explorer.train.training.presets import PRESETS, STAGE_1, train_preset
 from orl_explorer.train.workspace import Workspace
 
 SCALE = 0.5  # of photos for selective search, which makes it five times as fast
+LEAST = 48  # pixels of a side of an annotated box that counts as a RoI
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ class ORLRow:
 
 
 WEIGHTS = ("image_weight", "intra_weight", "inter_weight")
-SECOND = "orl-again"
+FIRST, SECOND = "orl", "orl-again"
 ORL_ROWS = {
-    "orl": ORLRow("ORL"),
+    FIRST: ORLRow("ORL"),
     "orl-inter": ORLRow("ORL, inter-RoI only", weights=(1.0, 0.0, 1.0)),  # Table 5a
     "orl-intra": ORLRow("ORL, intra-RoI only", weights=(1.0, 1.0, 0.0)),
     SECOND: ORLRow("ORL, second round", again=True),
@@ -55,23 +56,32 @@ ORL_ROWS = {
 }
 METHODS = (*STAGE_1, *ORL_ROWS)
 DEFAULT = ("byol", "orl")
-OWN = "byol"  # stands for the encoders that this call trains with BYOL
 RANDOM, SEEN = "random", "random-seen"
 CHOSEN = {"epochs": "--epochs", "seed": "--seed and --seeds"} | dict.fromkeys(("base", *WEIGHTS), "--methods")
+ANNOTATED = "annotations"  # mining as in the paper, with annotated boxes as RoIs: what perfect RoIs would give
 AS_LONG = "-as-long"  # ends the name of a base that is trained for as many operations as ORL
 
 
 @dataclass(frozen=True)
 class OtherPairs:
-    """Further pairs to train ORL on: mined with an encoder (OWN is BYOL's) and a mining preset."""
+    """Further pairs to train ORL on.
+
+    encoder: what mines them. The name of a method of stage 1 stands for the encoders that this call trains with it.
+    mining: a preset, or ``ANNOTATED``.
+    """
 
     encoder: str
     mining: str
 
     @property
-    def title(self) -> str:
-        """The title of their row in the table."""
-        return f"ORL, pairs by {'BYOL' if self.encoder == OWN else self.encoder}, {self.mining}"
+    def by(self) -> str:
+        """Who finds the pairs, and how, in the title of their row."""
+        return f"pairs by {PRESETS[self.encoder]['paper'].title if self.own else self.encoder}, {self.mining}"
+
+    @property
+    def own(self) -> bool:
+        """Whether this call trains the encoder."""
+        return self.encoder in STAGE_1
 
 
 @dataclass(frozen=True)
@@ -115,22 +125,21 @@ class Plan:
         if not asked.seeds:
             raise UserError("Give one seed or more.")
         orl = [ORL_ROWS[name] for name in asked.methods if name in ORL_ROWS]
-        bases = dict.fromkeys([*(row.base for row in orl), *([OWN] if asked.pairs else [])])
-        self.stage_1 = [name for name in STAGE_1 if name in bases or name in asked.methods]  # a base is always trained
+        whole = [name for name in asked.methods if name in ORL_ROWS and ORL_ROWS[name].whole]
+        self.of_pairs = (whole or [FIRST]) if asked.pairs else []
+        bases = dict.fromkeys(row.base for row in [*orl, *(ORL_ROWS[name] for name in self.of_pairs)])
+        needed = {*bases, *asked.methods, *(each.encoder for each in asked.pairs)}
+        self.stage_1 = [name for name in STAGE_1 if name in needed]
         self.epochs = asked.epochs or train_preset("byol", asked.preset).epochs
         configs: dict[str, TrainConfig] = {name: train_preset(name, asked.preset) for name in self.stage_1}
-        if orl or asked.pairs:
-            configs |= {
-                f"orl over {base}": with_settings(train_preset("orl", asked.preset), {"base": base}) for base in bases
-            }
+        configs |= {
+            f"orl over {base}": with_settings(train_preset("orl", asked.preset), {"base": base}) for base in bases
+        }
         self.configs = _changed(configs, {"knn_every": 0} | dict(asked.changes))
         self.side = next(iter(self.configs.values())).image_size
-        self.minings = {
-            name: with_settings(preset_named(MINE_PRESETS, name), {"proposal_scale": SCALE} | dict(asked.mine_changes))
-            for name in (asked.mining, *(each.mining for each in asked.pairs))
-        }
+        self.minings = {name: self._mining(name) for name in (asked.mining, *(each.mining for each in asked.pairs))}
         for each in asked.pairs:
-            if each.encoder != OWN:
+            if not each.own:
                 encoder_named(workspace.store, each.encoder)
 
     def rows(self, subject: ReproduceSubject) -> list[Planned]:
@@ -153,10 +162,17 @@ class Plan:
             if row.whole:
                 against[row.base + AS_LONG] = "operations"
             rows.append(Planned(name, row.title, self._orl(name, row), self._of(row), against))
-        orl = self._of(ORL_ROWS["orl"]) if self.asked.pairs else None
-        for each in self.asked.pairs:
-            rows.append(Planned(each.title, each.title, self._of_pairs(each), orl, {OWN: "photos seen"}))
+        for name in self.of_pairs:
+            row = ORL_ROWS[name]
+            for each in self.asked.pairs:
+                title = f"{row.title}, {each.by}"
+                rows.append(Planned(title, title, self._of_pairs(name, each), self._of(row), {row.base: "photos seen"}))
         return rows
+
+    def _mining(self, name: str) -> MineConfig:
+        annotated = {"proposals": "annotations", "min_size": LEAST} if name == ANNOTATED else {}
+        preset = preset_named(MINE_PRESETS, "paper" if annotated else name)
+        return with_settings(preset, {"proposal_scale": SCALE} | annotated | dict(self.asked.mine_changes))
 
     def _lasting(self, name: str, epochs: int | None = None, seed: int = 0) -> TrainConfig:
         return with_settings(self.configs[name], {"epochs": epochs or self.epochs, "seed": seed})
@@ -202,17 +218,16 @@ class Plan:
 
     def _orl(self, name: str, row: ORLRow) -> Callable[[int], Encoder]:
         def make(seed: int) -> Encoder:
-            by = self._orl("orl", ORL_ROWS["orl"])(seed) if row.again else self._stage_1(row.base)(seed)
+            by = self._orl(FIRST, ORL_ROWS[FIRST])(seed) if row.again else self._stage_1(row.base)(seed)
             return self._on(self._mined(by, self.asked.mining), name, self._of(row, seed))
 
         return make
 
-    def _of_pairs(self, pairs: OtherPairs) -> Callable[[int], Encoder]:
+    def _of_pairs(self, name: str, pairs: OtherPairs) -> Callable[[int], Encoder]:
         def make(seed: int) -> Encoder:
-            own = pairs.encoder == OWN
-            by = self._stage_1(OWN)(seed) if own else encoder_named(self.workspace.store, pairs.encoder)
+            by = self._stage_1(pairs.encoder)(seed) if pairs.own else encoder_named(self.workspace.store, pairs.encoder)
             mined = self._mined(by, pairs.mining)
-            return self._on(mined, f"orl-of-{mined.name}", self._of(ORL_ROWS["orl"], seed))
+            return self._on(mined, f"{name}-of-{mined.name}", self._of(ORL_ROWS[name], seed))
 
         return make
 

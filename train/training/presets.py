@@ -63,6 +63,8 @@ ADAPT: dict[str, Any] = {
     "knn_every": 1,
     "workers": 2,
 }
+# LARS is made for batches of thousands. With AdamW, a contrastive loss leaves random weights behind within minutes.
+CONTRASTIVE: dict[str, Any] = {"optimiser": "adamw", "rate_per_256": 0.002, "batch_size": 128}
 TENTH = 0.1  # of the published learning rate, for an encoder that is adapted
 
 # Queues and dictionaries hold a few batches: with few photos, a longer one would hold views of the batch's own photos.
@@ -78,8 +80,8 @@ def _presets(
     paper = config()
     rate = paper.rate_per_256 * TENTH
     return {
-        "small": config(**SMALL, **small),
-        "medium": config(**MEDIUM, **medium),
+        "small": config(**{**SMALL, **small}),
+        "medium": config(**{**MEDIUM, **medium}),
         "paper": paper,
         "adapt": config(**ADAPT, rate_per_256=rate, **adapt),
     }
@@ -89,7 +91,7 @@ _OF_QUEUES: dict[str, Any] = {"small": SHORT_QUEUE, "medium": LONG_QUEUE, "queue
 PRESETS: dict[str, dict[str, TrainConfig]] = {
     "byol": _presets(BYOLConfig),
     "multicrop": _presets(MultiCropConfig, {"local_size": 32}, {"local_size": 48}),
-    "simclr": _presets(SimCLRConfig),
+    "simclr": _presets(SimCLRConfig, CONTRASTIVE, CONTRASTIVE),
     "moco": _presets(MoCoConfig, **_OF_QUEUES),
     "densecl": _presets(DenseCLConfig, **_OF_QUEUES),
     "mls": _presets(MLSConfig, SHORT_QUEUE | FEW_CLASSES, LONG_QUEUE, queue=1024, key_momentum=0.99, **FEW_CLASSES),

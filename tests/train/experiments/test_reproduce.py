@@ -17,7 +17,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import SVMConfig
 from orl_explorer.train.experiments import plan
 from orl_explorer.train.experiments import reproduce as reproduction
-from orl_explorer.train.experiments.plan import OWN, OtherPairs, ReproduceAsked
+from orl_explorer.train.experiments.plan import ANNOTATED, OtherPairs, Plan, ReproduceAsked
 from orl_explorer.train.experiments.reproduce import Hours, reproduce
 from orl_explorer.train.experiments.subject import gather_photos
 from orl_explorer.train.jobs.kinds import Evaluate, Mine
@@ -218,7 +218,7 @@ def test_orl_is_trained_on_pairs_of_other_encoders_and_presets_too(
     from orl_explorer.train.encoders.weights import add
 
     add(workspace, "random:resnet18", "other")
-    pairs = [OtherPairs(OWN, "object"), OtherPairs("other", "paper")]
+    pairs = [OtherPairs("byol", "object"), OtherPairs("other", "paper")]
     found = list(reproduce(workspace, folder, asked(methods=["byol"], pairs=pairs)))
     assert [each.title for each in found[2:]] == ["BYOL", "ORL, pairs by BYOL, object", "ORL, pairs by other, paper"]
     assert made.calls == [
@@ -230,7 +230,21 @@ def test_orl_is_trained_on_pairs_of_other_encoders_and_presets_too(
     ]
     assert found[-1].encoder == "orl-of-other-paper-8"
     made.calls.clear()
-    for wrong, said in ((OtherPairs("gone", "paper"), "no encoder 'gone'"), (OtherPairs(OWN, "odd"), "'odd'")):
+    over = asked(methods=["orl-simclr", "orl"], pairs=[OtherPairs("moco", ANNOTATED)])
+    found = list(reproduce(workspace, folder, over))
+    assert [(each.title, each.encoder, dict(each.against)) for each in found[-2:]] == [
+        (
+            "ORL over SimCLR, pairs by MoCo v2, annotations",
+            "orl-simclr-of-moco-8-annotations-8",
+            {"simclr": "photos seen"},
+        ),
+        ("ORL, pairs by MoCo v2, annotations", "orl-of-moco-8-annotations-8", {"byol": "photos seen"}),
+    ]
+    assert ("moco", PHOTOS, 8, 0) in made.calls
+    config = Plan(workspace, over, Progress()).minings[ANNOTATED]
+    assert (config.proposals, config.min_size, config.neighbors) == ("annotations", 48, 10)
+    made.calls.clear()
+    for wrong, said in ((OtherPairs("gone", "paper"), "no encoder 'gone'"), (OtherPairs("byol", "odd"), "'odd'")):
         with pytest.raises((UserError, StoreError), match=said):
             next(reproduce(workspace, folder, asked(pairs=[wrong])))
     assert not made.calls
