@@ -49,9 +49,13 @@ def test_stage_3_over_another_base_starts_from_its_constants_and_shows_no_settin
     at = show("train", stage="3", base="moco", preset="small")
     assert not at.exception
     values = {w.key.removesuffix("-orl-small-moco"): w.value for w in at.number_input}
-    assert {"rate_per_256": 0.3, "temperature": 0.2, "queue": 1024, "key_momentum": 0.99, "norm_group": 16}.items() <= (
-        values.items()
-    )
+    assert {
+        "rate_per_256": 0.002,
+        "temperature": 0.2,
+        "queue": 1024,
+        "key_momentum": 0.99,
+        "norm_group": 16,
+    }.items() <= (values.items())
     assert "target_momentum" not in values
     at.number_input("temperature-orl-small-moco").set_value(0.0).run()
     assert "Over base moco, temperature must be more than 0 and at most 10." in plain(at)

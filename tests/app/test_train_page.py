@@ -108,10 +108,14 @@ def test_a_training_that_was_too_short_says_so(here: Workspace, show: Show) -> N
         add_metrics(here.store, run, [(2, "weights_moved", 0.2), (3, "weights_moved", 0.034)])
         return [warning.value for warning in show("train", run=str(run)).warning]
 
-    assert told() == [
+    short = (
         "This training was too short: the weights of the backbone changed by 3.4% of their norm. Its encoder is little "
         "better than random weights. Train for more epochs, or start from a good encoder."
-    ]
+    )
+    assert told() == [f"{short} ORL over SimCLR (base=simclr) learns faster."]
+    assert told(base="simclr") == [short]
+    assert told(method="byol") == [f"{short} SimCLR learns faster."]
+    assert told(method="simclr") == [short]
     assert told(start_from="starter") == []  # to adapt an encoder is to change it little
 
 

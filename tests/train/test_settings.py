@@ -146,6 +146,7 @@ def test_adamw_is_refused_with_a_rate_of_sgd() -> None:
     assert changed.optimiser == "adamw"
 
 
+ADAMW = {"optimiser": "adamw", "rate_per_256": 0.002, "batch_size": 128}
 OF_SIMCLR = {"base": "simclr", "rate_per_256": 0.3, "weight_decay": 1e-6, "temperature": 0.1}
 OF_MOCO = {"base": "moco", "rate_per_256": 0.3, "temperature": 0.2}
 
@@ -154,14 +155,14 @@ OF_MOCO = {"base": "moco", "rate_per_256": 0.3, "temperature": 0.2}
     ("preset", "constants"),
     [
         ("paper", OF_SIMCLR | {"hidden": 2048, "projection": 128}),
-        ("small", OF_SIMCLR),
+        ("small", OF_SIMCLR | ADAMW),
         (
             "paper",
             OF_MOCO
             | {"hidden": 2048, "projection": 128, "batch_size": 256, "warmup_epochs": 0}
             | {"queue": 65_536, "key_momentum": 0.999, "norm_group": 32},
         ),
-        ("small", OF_MOCO | {"queue": 1024, "key_momentum": 0.99, "norm_group": 16}),
+        ("small", OF_MOCO | ADAMW | {"queue": 1024, "key_momentum": 0.99, "norm_group": 16}),
     ],
 )
 def test_orl_over_another_base_has_the_constants_of_that_base(preset: str, constants: dict) -> None:
@@ -171,9 +172,9 @@ def test_orl_over_another_base_has_the_constants_of_that_base(preset: str, const
     assert with_settings(over, {"base": "byol"}) == byol
     if preset == "paper":
         assert ORLConfig(base=constants["base"]) == over
-    mine = with_settings(byol, {"epochs": 7, "rate_per_256": 0.05})  # what a person chose stays
+    mine = with_settings(byol, {"epochs": 7, "rate_per_256": 0.01})  # what a person chose stays
     assert with_settings(mine, {"base": constants["base"]}) == over.model_copy(
-        update={"epochs": 7, "rate_per_256": 0.05}
+        update={"epochs": 7, "rate_per_256": 0.01}
     )
     assert with_settings(byol, {"base": constants["base"], "weight_decay": 0.5}).weight_decay == 0.5
 
@@ -203,7 +204,10 @@ def test_settings_written_before_there_was_a_base_are_those_of_byol() -> None:
 @pytest.mark.parametrize("method", PRESETS)
 def test_the_presets_for_a_machine_without_a_gpu(method: str) -> None:
     small, medium = train_preset(method, "small"), train_preset(method, "medium")
-    assert (small.backbone, small.epochs, small.batch_size, small.image_size) == ("resnet18", 100, 64, 64)
+    contrastive = method in ("simclr", "moco", "densecl", "mls")
+    batch = 128 if contrastive else 64
+    assert (small.backbone, small.epochs, small.batch_size, small.image_size) == ("resnet18", 100, batch, 64)
+    assert {small.optimiser, medium.optimiser} == {"adamw" if contrastive else "published"}
     assert (medium.backbone, medium.epochs, medium.batch_size, medium.image_size) == ("resnet18", 400, 128, 96)
     assert small.scale_blur
     assert medium.scale_blur

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 COLLAPSED = 0.05  # spread of the projections; that of an untrained network is ten times larger
 STEPS = 50  # in a row
@@ -30,16 +31,19 @@ class Collapse:
         return COLLAPSE if now and not before else ""
 
 
-def too_short(start_from: str, moved: float) -> str:
+def too_short(settings: Mapping[str, Any], moved: float) -> str:
     """Return what to say of a training from random weights that has hardly changed them, or "".
 
-    moved: ``weights_moved`` at its end.
+    settings: of the training. moved: ``weights_moved`` at its end.
     """
-    if start_from or moved >= LITTLE:
+    if settings.get("start_from") or moved >= LITTLE:
         return ""
+    stage_3 = settings["method"] == "orl"
+    slow = (settings.get("base", "byol") if stage_3 else settings["method"]) != "simclr"
+    faster = f" {'ORL over SimCLR (base=simclr)' if stage_3 else 'SimCLR'} learns faster." if slow else ""
     return (
         f"This training was too short: the weights of the backbone changed by {moved:.1%} of their norm. Its encoder "
-        "is little better than random weights. Train for more epochs, or start from a good encoder."
+        f"is little better than random weights. Train for more epochs, or start from a good encoder.{faster}"
     )
 
 

@@ -31,7 +31,7 @@ class Movement:
         """
         changes = [weight.detach().cpu() - self._start[name] for name, weight in _learned(method)]
         share = torch.nn.utils.get_total_norm(changes).item() / self._norm
-        if epoch == self._config.epochs and (said := too_short(self._config.start_from, share)):
+        if epoch == self._config.epochs and (said := too_short(self._config.model_dump(), share)):
             self._progress.log(said)
         moved = {"weights_moved": share}
         total = step // epoch * self._config.epochs

@@ -64,12 +64,13 @@ ADAPT: dict[str, Any] = {
     "workers": 2,
 }
 # LARS is made for batches of thousands. With AdamW, a contrastive loss leaves random weights behind within minutes.
-CONTRASTIVE: dict[str, Any] = {"optimiser": "adamw", "rate_per_256": 0.002, "batch_size": 128}
+ADAMW: dict[str, Any] = {"optimiser": "adamw", "rate_per_256": 0.002}
+CONTRASTIVE: dict[str, Any] = {**ADAMW, "batch_size": 128}
 TENTH = 0.1  # of the published learning rate, for an encoder that is adapted
 
 # Queues and dictionaries hold a few batches: with few photos, a longer one would hold views of the batch's own photos.
-SHORT_QUEUE: dict[str, Any] = {"queue": 1024, "norm_group": 16, "key_momentum": 0.99}
-LONG_QUEUE: dict[str, Any] = {"queue": 4096, "key_momentum": 0.996}
+SHORT_QUEUE: dict[str, Any] = {**CONTRASTIVE, "queue": 1024, "norm_group": 16, "key_momentum": 0.99}
+LONG_QUEUE: dict[str, Any] = {**CONTRASTIVE, "queue": 4096, "key_momentum": 0.996}
 FEW_CLASSES: dict[str, Any] = {"dictionary": 512, "pseudo_labels": 5}
 
 
@@ -83,7 +84,7 @@ def _presets(
         "small": config(**{**SMALL, **small}),
         "medium": config(**{**MEDIUM, **medium}),
         "paper": paper,
-        "adapt": config(**ADAPT, rate_per_256=rate, **adapt),
+        "adapt": config(**{**ADAPT, "rate_per_256": rate, **adapt}),
     }
 
 
@@ -91,7 +92,7 @@ _OF_QUEUES: dict[str, Any] = {"small": SHORT_QUEUE, "medium": LONG_QUEUE, "queue
 PRESETS: dict[str, dict[str, TrainConfig]] = {
     "byol": _presets(BYOLConfig),
     "multicrop": _presets(MultiCropConfig, {"local_size": 32}, {"local_size": 48}),
-    "simclr": _presets(SimCLRConfig, CONTRASTIVE, CONTRASTIVE),
+    "simclr": _presets(SimCLRConfig, CONTRASTIVE, CONTRASTIVE, optimiser="adamw", rate_per_256=0.002 * TENTH),
     "moco": _presets(MoCoConfig, **_OF_QUEUES),
     "densecl": _presets(DenseCLConfig, **_OF_QUEUES),
     "mls": _presets(MLSConfig, SHORT_QUEUE | FEW_CLASSES, LONG_QUEUE, queue=1024, key_momentum=0.99, **FEW_CLASSES),

@@ -72,7 +72,7 @@ def _live(opened: Workspace, run_id: int, was_live: bool) -> None:
     if curves.has_collapsed(opened, run, found.get("feature_spread")):
         st.warning(COLLAPSE, icon=":material/warning:")
     if run.status == "done" and "weights_moved" in found:
-        said = too_short(run.params["config"].get("start_from", ""), float(found["weights_moved"].mean[-1]))
+        said = too_short(run.params["config"], float(found["weights_moved"].mean[-1]))
         if said:
             st.warning(said, icon=":material/hourglass_disabled:")
     if run.error:
