@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 HARNESS = Path(__file__).with_name("component_harness.py")
 SVG = "{http://www.w3.org/2000/svg}"
+PATIENCE = 120_000  # ms until an action or an expectation fails: a page that loads an encoder on a busy machine is slow
 IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
 
 Serve = Callable[..., str]
+
+expect.set_options(timeout=PATIENCE)
 
 
 def chromium_options() -> dict:
@@ -42,6 +45,13 @@ def browser_type_launch_args() -> dict:
 def browser_context_args() -> dict:
     """A window wide enough to show the pair view's table beside the photos."""
     return {"viewport": {"width": 1600, "height": 1000}, "reduced_motion": "reduce"}
+
+
+@pytest.fixture
+def context(context: BrowserContext) -> BrowserContext:
+    """A context whose actions are patient."""
+    context.set_default_timeout(PATIENCE)
+    return context
 
 
 @pytest.fixture(scope="session")
@@ -122,7 +132,7 @@ class SavedFigure:
 def saved_figure(page: Page, kind: str = "svg") -> SavedFigure:
     """Save the view by its menu."""
     page.get_by_role("button", name="Save or share this view").click()
-    with page.expect_download(timeout=60_000) as waiting:
+    with page.expect_download() as waiting:
         page.locator(f"[data-save={kind}]").click()
     return SavedFigure(waiting.value.suggested_filename, Path(waiting.value.path()))
 

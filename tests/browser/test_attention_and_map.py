@@ -41,14 +41,6 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
     return serve(folder), workspace
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    """Wait longer, because a rerun or the import of torch is slow on a busy machine."""
-    expect.set_options(timeout=45_000)
-    yield
-    expect.set_options(timeout=5_000)
-
-
 @pytest.fixture(scope="module")
 def browsing(browser: Browser) -> Iterator[BrowserContext]:
     """One context for the module, whose cache keeps Streamlit's own files between tests."""
@@ -67,7 +59,7 @@ def page(browsing: BrowserContext) -> Iterator[Page]:
 
 def go(page: Page, address: str) -> None:
     page.goto(address)
-    page.locator(IDLE).wait_for(timeout=60_000)
+    page.locator(IDLE).wait_for()
 
 
 def heats(page: Page) -> list[str]:
@@ -137,7 +129,7 @@ def test_opacity_and_layers_need_no_picture_and_are_in_the_url(site: tuple[str, 
     pictures = [url for url in asked if "/app/static/" in url and "/crop/" not in url]  # those of the strip may be late
     assert pictures == []
     page.reload()
-    page.locator(IDLE).wait_for(timeout=60_000)
+    page.locator(IDLE).wait_for()
     expect(page.get_by_role("button", name="Map", exact=True)).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_label("Opacity of the map")).to_have_value("80")
 
@@ -180,7 +172,7 @@ def test_a_photo_gone_from_disk_is_a_sentence_in_its_panel(
     try:
         go(page, f"{serve(folder)}/attention?q=8&neighbours=1")
         problem = page.locator(".panel.query .problem")
-        expect(problem).to_contain_text("the file is not there any more", timeout=30_000)
+        expect(problem).to_contain_text("the file is not there any more")
         expect(page.locator(".panel.neighbor .problem")).to_be_hidden()
     finally:
         gone.write_bytes(kept)
@@ -188,7 +180,7 @@ def test_a_photo_gone_from_disk_is_a_sentence_in_its_panel(
 
 def surface(page: Page) -> tuple[float, float, float, float]:
     """Return the centre of the map on screen, and the pixels of a unit to the right and up."""
-    expect(page.locator(".entry, .ends").first).to_be_visible(timeout=60_000)
+    expect(page.locator(".entry, .ends").first).to_be_visible()
     expect(page.locator(".map-view .message")).to_be_hidden()
     box = page.locator(".surface").bounding_box()
     assert box
@@ -219,8 +211,8 @@ def test_a_lasso_chooses_the_points_inside_and_opens_them_in_the_gallery(
     draw(page, (-1.04, -0.4), (-0.4, -0.4), (-0.4, 0.1), (0.3, 0.1), (0.3, 0.4), (-1.04, 0.4))
     expect(page.get_by_text("3 of 12 photos selected")).to_be_visible()
     page.get_by_role("button", name="Open 3 selected photos in Explore").click()
-    expect(page).to_have_url(re.compile(r"/(explore)?\?.*selection=\d+"), timeout=20_000)
-    expect(page.locator(".tile")).to_have_count(3, timeout=20_000)
+    expect(page).to_have_url(re.compile(r"/(explore)?\?.*selection=\d+"))
+    expect(page.locator(".tile")).to_have_count(3)
     newest = selections(workspace.store, 1)[0][0]
     assert selected_ids(workspace.store, newest).tolist() == [4, 7, 8]
 
@@ -274,8 +266,8 @@ def test_a_box_chooses_too_and_an_isolated_label_alone_can_be_chosen(
     draw(page, (-1.05, -0.79), (1.05, 0.79))
     expect(page.get_by_text(f"{count} of 12 photos selected")).to_be_visible()
     page.reload()
-    page.locator(IDLE).wait_for(timeout=60_000)
-    expect(page.locator(".entry").nth(1)).to_have_attribute("aria-pressed", "true", timeout=20_000)
+    page.locator(IDLE).wait_for()
+    expect(page.locator(".entry").nth(1)).to_have_attribute("aria-pressed", "true")
 
 
 def test_a_point_shows_its_photo_and_a_click_opens_the_pair_page(site: tuple[str, Workspace], careful: Page) -> None:
@@ -287,7 +279,7 @@ def test_a_point_shows_its_photo_and_a_click_opens_the_pair_page(site: tuple[str
     expect(page.locator(".tip img")).to_have_js_property("complete", True)
     page.mouse.down()
     page.mouse.up()
-    expect(page).to_have_url(re.compile(r"/pair\?.*q=8"), timeout=20_000)
+    expect(page).to_have_url(re.compile(r"/pair\?.*q=8"))
 
 
 def test_zoom_is_in_the_url_and_colours_change_without_the_page(site: tuple[str, Workspace], careful: Page) -> None:

@@ -62,12 +62,12 @@ def opened(page: Page, address: str) -> None:
     if page.get_by_label("Password").count():
         page.get_by_label("Password").fill("open sesame")
         page.keyboard.press("Enter")
-    page.locator(IDLE).wait_for(timeout=60_000)
+    page.locator(IDLE).wait_for()
 
 
 def pictures_load(page: Page, images: str) -> None:
     """Wait until the pictures that a selector names have loaded, at least one."""
-    page.locator(images).first.wait_for(timeout=60_000)
+    page.locator(images).first.wait_for()
     page.wait_for_function(
         """() => { const all = [...document.querySelectorAll("img")].filter((i) => i.loading !== "lazy");
                    return all.every((i) => i.complete && i.naturalWidth > 0); }"""
@@ -79,7 +79,7 @@ def test_every_request_of_every_page_is_below_the_path(proxied: Proxy, careful: 
     proxied.watch(page)
     for name in ("", "matches", "pair?q=3", "tune", "compare", "attention", "map", "sets", "train"):
         opened(page, f"{proxied.address}/orl/{name}")
-        expect(page.get_by_text("Correspondence set").first).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("Correspondence set").first).to_be_visible()
         pictures_load(page, "img")
         expect(page.get_by_text("There was an error")).to_have_count(0)
     outside = [path for path in proxied.asked if not path.startswith("/orl/")]
@@ -92,10 +92,10 @@ def test_a_deep_link_leads_through_the_login_and_survives_a_reload(proxied: Prox
     page.goto(f"{proxied.address}/orl/pair?q=3")
     expect(page).to_have_url(f"{proxied.address}/orl/login?next=%2Forl%2Fpair%3Fq%3D3")
     opened(page, f"{proxied.address}/orl/pair?q=3")
-    expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
+    expect(page.locator(".stage-svg")).to_be_visible()
     expect(page).to_have_url(re.compile(r"/orl/pair\?q=3"))
     page.reload()
-    expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
+    expect(page.locator(".stage-svg")).to_be_visible()
     name = f"orl_session_{urlsplit(proxied.address).port}_orl"
     [cookie] = [c for c in page.context.cookies() if c["name"] == name]
     assert cookie["path"] == "/orl/"
@@ -107,13 +107,13 @@ def test_a_slider_a_saved_figure_and_an_export_work(proxied: Proxy, careful: Pag
     page = careful
     proxied.watch(page)
     opened(page, f"{proxied.address}/orl/pair?q=3")
-    expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
+    expect(page.locator(".stage-svg")).to_be_visible()
     slider = page.get_by_role("slider").first
     before = page.url
     slider.focus()
     slider.press("ArrowRight")
     page.wait_for_function("before => location.href !== before", arg=before)
-    page.locator(IDLE).wait_for(timeout=60_000)
+    page.locator(IDLE).wait_for()
     assert page.url.startswith(f"{proxied.address}/orl/pair?")
     assert all(picture.startswith("data:image/") for picture in saved_figure(page).pictures)
     opened(page, f"{proxied.address}/orl/sets")

@@ -39,7 +39,6 @@ PAGES = {  # and what is there when it is drawn
     "ingest": "h1",
 }
 SHARED = {"photos": ".tile", "matches": ".match", "pair&q=2": ".stage-svg .link", "set": ".about"}
-SLOW = 120_000  # ms; a run on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +52,7 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
 def go(page: Page, address: str) -> None:
     """Open a page and wait until its script has run."""
     page.goto(address)
-    page.locator(IDLE).wait_for(timeout=60_000)
+    page.locator(IDLE).wait_for()
 
 
 def slide(page: Page, label: str, presses: int, key: str) -> None:
@@ -72,7 +71,7 @@ def test_a_person_opens_a_pair_moves_a_slider_regenerates_and_trains(
     expect(page.locator(".tile")).to_have_count(12)
     page.locator(".tile").nth(2).click()
 
-    expect(page.locator(".stage-svg")).to_be_visible(timeout=30_000)
+    expect(page.locator(".stage-svg")).to_be_visible()
     expect(page).to_have_url(re.compile(r"/pair\?.*q=3"))
     expect(page.get_by_text("raw →").first).to_be_visible()
 
@@ -86,7 +85,7 @@ def test_a_person_opens_a_pair_moves_a_slider_regenerates_and_trains(
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_label("Correspondence set")).to_be_visible()
     newest = page.get_by_role("dialog")
-    expect(newest).to_have_count(0, timeout=20_000)
+    expect(newest).to_have_count(0)
     run = wait(workspace, runs(workspace.store)[0].id)
     assert (run.status, run.name, run.params["config"]["pair_ratio"]) == ("done", "twice-the-pairs", 0.2)
     made, old = find_set(workspace.store, "twice-the-pairs"), find_set(workspace.store, "demo-starter")
@@ -98,13 +97,13 @@ def test_a_person_opens_a_pair_moves_a_slider_regenerates_and_trains(
     for label, value in (("Epochs", "60"), ("Batch size", "4"), ("Image size", "32"), ("Patch size", "32")):
         page.get_by_label(label, exact=True).fill(value)
         page.keyboard.press("Tab")
-    expect(page.get_by_text("180 steps")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("180 steps")).to_be_visible()
     page.get_by_role("button", name="Launch").click()
-    expect(page).to_have_url(re.compile(r"run=\d+"), timeout=20_000)
+    expect(page).to_have_url(re.compile(r"run=\d+"))
     run_id = runs(workspace.store)[0].id
-    expect(page.locator(".curves .curve").first).to_be_attached(timeout=SLOW)
+    expect(page.locator(".curves .curve").first).to_be_attached()
     page.get_by_role("button", name="Stop run").click()
-    expect(page.get_by_text("cancelled").first).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("cancelled").first).to_be_visible()
     ended = run_by_id(workspace.store, run_id)
     assert (ended.kind, ended.status) == ("train", "cancelled")
     assert list(workspace.run_folder(run_id).glob("checkpoint-*.pt"))
@@ -114,7 +113,7 @@ def test_a_person_opens_a_pair_moves_a_slider_regenerates_and_trains(
 def test_a_link_reproduces_query_neighbour_pair_and_settings(site: tuple[str, Workspace], careful: Page) -> None:
     page = careful
     go(page, f"{site[0]}/pair?set=demo-starter&q=5&nn=3&size=72&k=3")
-    expect(page.locator(".stage-svg")).to_be_visible(timeout=30_000)
+    expect(page.locator(".stage-svg")).to_be_visible()
     expect(page.get_by_text("neighbour 3 ·")).to_be_visible()
     expect(page.get_by_text("images/scene-004.jpg")).to_be_visible()
     expect(page.get_by_text("Differs from the set: K 3 (4) · min size 72 (96)")).to_be_visible()
@@ -126,7 +125,7 @@ def test_a_link_reproduces_query_neighbour_pair_and_settings(site: tuple[str, Wo
 def test_arrow_keys_step_through_queries_and_neighbours(site: tuple[str, Workspace], careful: Page) -> None:
     page = careful
     go(page, f"{site[0]}/pair?set=demo-starter&q=5")
-    expect(page.locator(".stage-svg")).to_be_visible(timeout=30_000)
+    expect(page.locator(".stage-svg")).to_be_visible()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_text("images/scene-005.jpg")).to_be_visible()
     page.keyboard.press("ArrowDown")
@@ -136,8 +135,8 @@ def test_arrow_keys_step_through_queries_and_neighbours(site: tuple[str, Workspa
 def test_an_attention_map_can_be_laid_over_the_photos(site: tuple[str, Workspace], careful: Page) -> None:
     page = careful
     go(page, f"{site[0]}/pair?set=demo-starter&q=5")
-    expect(page.locator(".stage-svg")).to_be_visible(timeout=30_000)
-    with page.expect_response(re.compile("/app/static/[0-9a-f]{12}/attention/"), timeout=60_000) as answer:
+    expect(page.locator(".stage-svg")).to_be_visible()
+    with page.expect_response(re.compile("/app/static/[0-9a-f]{12}/attention/")) as answer:
         page.keyboard.press("a")
     assert answer.value.status == 200
     assert answer.value.headers["content-type"] == "image/png"
@@ -154,7 +153,7 @@ def test_a_deleted_photo_is_a_sentence_and_not_a_traceback(
     gone.unlink()
     try:
         go(page, f"{serve(folder)}/pair?q=8&size=72")
-        expect(page.get_by_text("the file is not there any more")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("the file is not there any more")).to_be_visible()
     finally:
         gone.write_bytes(kept)
 
@@ -188,8 +187,8 @@ def test_no_page_has_a_serious_finding_or_is_wider_than_a_phone(
         page.set_viewport_size({"width": 1280, "height": 900})
         page.emulate_media(color_scheme="dark" if number % 2 else "light")
         go(page, f"{site[0]}/{name}")
-        page.locator(drawn).filter(visible=True).first.wait_for(timeout=60_000)
-        page.locator(IDLE).wait_for(timeout=60_000)
+        page.locator(drawn).filter(visible=True).first.wait_for()
+        page.locator(IDLE).wait_for()
         found[name] = findings(page)
         for width in (640, 390):
             page.set_viewport_size({"width": width, "height": 844})
@@ -203,7 +202,7 @@ def test_no_page_has_a_serious_finding_or_is_wider_than_a_phone(
         for view, drawn in SHARED.items():
             page.goto(f"file://{tmp_path}/shared/index.html#view={view}")
             page.reload()
-            page.locator(drawn).first.wait_for(timeout=20_000)
+            page.locator(drawn).first.wait_for()
             found[f"shared {view} {width}"] = findings(page) + ["too wide"] * (overflow(page) > 0)
     assert {name: lines for name, lines in found.items() if lines} == {}
 

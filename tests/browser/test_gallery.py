@@ -37,8 +37,8 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
 def go(page: Page, address: str, first: str) -> None:
     """Open a page and wait until its script has run and its component is drawn."""
     page.goto(address)
-    page.locator(first).first.wait_for(timeout=60_000)
-    page.locator(IDLE).wait_for(timeout=60_000)
+    page.locator(first).first.wait_for()
+    page.locator(IDLE).wait_for()
 
 
 def test_photos_are_chosen_tagged_filtered_and_kept_as_a_selection(site: tuple[str, Workspace], careful: Page) -> None:
@@ -53,21 +53,21 @@ def test_photos_are_chosen_tagged_filtered_and_kept_as_a_selection(site: tuple[s
     expect(page.get_by_text("4 photos selected")).to_be_visible()
     page.get_by_label("Tag", exact=True).fill("night")
     page.keyboard.press("Enter")
-    expect(page.locator(".badge.tag")).to_have_count(4, timeout=20_000)
+    expect(page.locator(".badge.tag")).to_have_count(4)
     assert tags_of(workspace.store, range(1, 13)) == dict.fromkeys([2, 4, 5, 6], ("night",))
     expect(page.get_by_text("4 photos selected")).to_be_visible()
     page.get_by_role("button", name="Keep out of mining").click()
-    expect(page.locator(".badge.tag")).to_have_count(8, timeout=20_000)
+    expect(page.locator(".badge.tag")).to_have_count(8)
     assert kept_out(workspace.store, 1).tolist() == [2, 4, 5, 6]
     page.get_by_role("button", name="Let into mining again").click()
-    expect(page.locator(".badge.tag")).to_have_count(4, timeout=20_000)
+    expect(page.locator(".badge.tag")).to_have_count(4)
 
     page.get_by_role("button", name="Keep as a selection").click()
-    expect(page).to_have_url(re.compile(r"selection=1"), timeout=20_000)
+    expect(page).to_have_url(re.compile(r"selection=1"))
     expect(page.locator(".tile")).to_have_count(4)
     expect(page.get_by_text("4 of 12 photos")).to_be_visible()
     page.get_by_role("button", name="Clear all filters").click()
-    expect(page.locator(".tile")).to_have_count(12, timeout=20_000)
+    expect(page.locator(".tile")).to_have_count(12)
     expect(page).not_to_have_url(re.compile("selection"))
 
 
@@ -77,10 +77,10 @@ def test_a_shuffle_is_in_the_url_and_can_be_rolled_again(site: tuple[str, Worksp
     first = page.locator(".tile").evaluate_all("all => all.map(tile => tile.dataset.id)")
     assert sorted(map(int, first)) == list(range(1, 13))
     page.get_by_role("button", name="Shuffle").click()
-    expect(page).not_to_have_url(re.compile(r"seed=5(&|$)"), timeout=20_000)
+    expect(page).not_to_have_url(re.compile(r"seed=5(&|$)"))
     page.locator(IDLE).wait_for()
     page.reload()
-    page.locator(".tile").first.wait_for(timeout=60_000)
+    page.locator(".tile").first.wait_for()
     assert page.locator(".tile").evaluate_all("all => all.map(tile => tile.dataset.id)") != first
 
 
@@ -130,7 +130,7 @@ def test_matches_are_judged_and_tagged_by_keyboard_and_lead_to_their_pair(
     page.keyboard.press("t")
     page.keyboard.type("text x g i")  # letters of a word judge nothing
     page.keyboard.press("Enter")
-    expect(page.locator(".badge.tag")).to_have_text("text x g i", timeout=20_000)
+    expect(page.locator(".badge.tag")).to_have_text("text x g i")
     expect(page.locator(".card.wrong")).to_have_count(1)
     expect(page.locator(".card.good")).to_have_count(1)
     expect(page.locator(".match:focus")).to_have_attribute("data-id", str(keys[2]))
@@ -141,15 +141,15 @@ def test_matches_are_judged_and_tagged_by_keyboard_and_lead_to_their_pair(
     assert tags_of_pairs(workspace.store, pairs) == {pairs[2]: ("text x g i",)}
 
     page.goto(f"{address}/matches?by=Inconsistent+first&verdict=wrong")
-    expect(page.locator(".match")).to_have_count(1, timeout=60_000)
+    expect(page.locator(".match")).to_have_count(1)
     page.locator(".match").focus()
     page.keyboard.press("x")  # the same key takes it back, and the filter lets nothing through any more
-    expect(page.get_by_text("No pair matches these filters. Clear a filter.")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("No pair matches these filters. Clear a filter.")).to_be_visible()
     page.get_by_role("button", name="Clear all filters").click()
-    page.locator(".match").first.wait_for(timeout=20_000)
+    page.locator(".match").first.wait_for()
     page.locator(IDLE).wait_for()
     page.locator(".match").first.click()
-    expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
+    expect(page.locator(".stage-svg")).to_be_visible()
     expect(page).to_have_url(re.compile(r"/pair\?.*q=\d+.*nn=\d.*pair=\d+-\d+"))
 
 
@@ -182,7 +182,7 @@ def test_pairs_are_judged_by_keys_alone_and_stay_judged(site: tuple[str, Workspa
 def test_an_export_is_downloaded_by_a_click(site: tuple[str, Workspace], careful: Page) -> None:
     page = careful
     go(page, f"{site[0]}/sets", "[data-testid=stDataFrame]")
-    with page.expect_download(timeout=60_000) as download:
+    with page.expect_download() as download:
         page.get_by_role("link", name="RoIs, COCO json").click()
     assert download.value.suggested_filename == "demo-starter-rois.json"
     assert len(json.loads(Path(download.value.path()).read_text())["images"]) == 12
@@ -203,7 +203,7 @@ def test_an_ingest_report_leads_to_its_photos_and_its_csv(site: tuple[str, Works
         page.get_by_role("link", name="Download CSV").click()
     assert waiting.value.suggested_filename == "demo-ingest.csv"
     page.get_by_role("button", name="Show 2 in the gallery").click()
-    expect(page).to_have_url(re.compile("found=clipped"), timeout=20_000)
+    expect(page).to_have_url(re.compile("found=clipped"))
     expect(page.locator(".tile")).to_have_count(2)
 
 
@@ -216,22 +216,22 @@ def test_a_picture_and_a_drawn_box_are_searched_with(
     go(page, address, ".tile")
     page.get_by_role("button", name="Search by example").click()
     page.locator("input.file").set_input_files(tmp_path / "picture.png")
-    expect(page).to_have_url(re.compile(r"/search\?photo=[0-9a-f]{32}$"), timeout=20_000)
-    expect(page.locator(".results .open")).to_have_count(48, timeout=60_000)  # the server loads the encoder first
-    page.locator(IDLE).wait_for(timeout=60_000)
+    expect(page).to_have_url(re.compile(r"/search\?photo=[0-9a-f]{32}$"))
+    expect(page.locator(".results .open")).to_have_count(48)  # the server loads the encoder first
+    page.locator(IDLE).wait_for()
     place = page.locator("svg.photo").bounding_box()
     assert place is not None
     page.mouse.move(place["x"] + place["width"] / 4, place["y"] + place["height"] / 4)
     page.mouse.down()
     page.mouse.move(place["x"] + place["width"] * 3 / 4, place["y"] + place["height"] * 3 / 4, steps=3)
     page.mouse.up()
-    expect(page).to_have_url(re.compile(r"box=\d+-\d+-\d+-\d+"), timeout=20_000)
-    page.locator(IDLE).wait_for(timeout=60_000)
+    expect(page).to_have_url(re.compile(r"box=\d+-\d+-\d+-\d+"))
+    page.locator(IDLE).wait_for()
     page.locator(".results .open").first.focus()
     page.keyboard.press("s")
-    expect(page).to_have_url(re.compile(r"q=\d+"), timeout=20_000)
-    expect(page.get_by_text("is a RoI of the set")).to_be_visible(timeout=20_000)
-    page.locator(IDLE).wait_for(timeout=60_000)  # then the answer is that to the new query
+    expect(page).to_have_url(re.compile(r"q=\d+"))
+    expect(page.get_by_text("is a RoI of the set")).to_be_visible()
+    page.locator(IDLE).wait_for()  # then the answer is that to the new query
     page.locator(".results .open").nth(1).press("Enter")
-    expect(page).to_have_url(re.compile(r"/pair\?q=\d+&nn=\d.*pair=\d+-\d+"), timeout=30_000)
-    page.locator(".link").first.wait_for(timeout=30_000)
+    expect(page).to_have_url(re.compile(r"/pair\?q=\d+&nn=\d.*pair=\d+-\d+"))
+    page.locator(".link").first.wait_for()

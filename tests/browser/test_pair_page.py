@@ -12,12 +12,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.train.workspace import Workspace, open_workspace
-from tests.browser.conftest import IDLE, SVG, Serve, saved_figure
+from tests.browser.conftest import IDLE, PATIENCE, SVG, Serve, saved_figure
 from tests.conftest import MINED
 from tests.named import mine
 
 SHARE = "N · pairs per neighbour, share of RoIs"  # a setting that never costs a forward pass
-SLOW = 30_000  # ms; on a quiet machine all of it is there within one second
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """One context for the module, whose cache keeps Streamlit's own files between tests."""
     context = browser.new_context(viewport={"width": 1600, "height": 1000}, reduced_motion="reduce")
-    context.set_default_timeout(SLOW)
+    context.set_default_timeout(PATIENCE)
     yield context
     context.close()
 
@@ -48,14 +47,6 @@ def page(context: BrowserContext) -> Iterator[Page]:
     page = context.new_page()
     yield page
     page.close()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    """Wait longer, for a busy machine."""
-    expect.set_options(timeout=SLOW)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 def go(page: Page, address: str) -> None:

@@ -67,15 +67,15 @@ def site(
 def test_every_page_shows_its_content(site: tuple[str, Store], careful: Page) -> None:
     for name, (selector, least) in PAGES.items():
         careful.goto(f"{site[0]}/{name}")
-        careful.locator(IDLE).wait_for(timeout=60_000)
-        expect(careful.locator(selector).nth(least - 1), name).to_be_attached(timeout=30_000)
+        careful.locator(IDLE).wait_for()
+        expect(careful.locator(selector).nth(least - 1), name).to_be_attached()
         for trouble in ("stException", "stAlertContentError"):
             expect(careful.get_by_test_id(trouble), name).to_have_count(0)
 
 
 def test_an_address_with_an_impossible_id_is_a_sentence(site: tuple[str, Store], page: Page) -> None:
     page.goto(f"{site[0]}/pair?q=99999999999")
-    expect(page.get_by_text("Photo not found.")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Photo not found.")).to_be_visible()
 
 
 def test_a_page_that_fails_says_why(site: tuple[str, Store], page: Page) -> None:
@@ -83,8 +83,8 @@ def test_a_page_that_fails_says_why(site: tuple[str, Store], page: Page) -> None
         connection.exec_driver_sql("ALTER TABLE pair_tag RENAME TO lost")
     page.goto(f"{site[0]}/matches")
     said = 'This page cannot be shown: The database reported an error: relation "pair_tag" does not exist'
-    expect(page.get_by_text(re.compile(re.escape(said)))).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile(re.escape(said)))).to_be_visible()
     with site[1].engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE lost RENAME TO pair_tag")
     page.reload()
-    expect(page.locator(".card").nth(35)).to_be_attached(timeout=30_000)
+    expect(page.locator(".card").nth(35)).to_be_attached()

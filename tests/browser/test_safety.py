@@ -50,7 +50,7 @@ def restartable(copied: Callable[[], Path], tmp_path: Path) -> Iterator[tuple[Se
 def go(page: Page, address: str) -> None:
     """Open a page and wait until its script has run."""
     page.goto(address)
-    page.locator(IDLE).wait_for(timeout=60_000)
+    page.locator(IDLE).wait_for()
 
 
 def test_a_server_for_others_prints_a_password_and_asks_for_it(
@@ -65,12 +65,12 @@ def test_a_server_for_others_prints_a_password_and_asks_for_it(
         page.goto(f"{served.address}/pair?q=3")
         page.get_by_label("Password").fill(found[1])
         page.keyboard.press("Enter")
-        expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
+        expect(page.locator(".stage-svg")).to_be_visible()
         expect(page).to_have_url(re.compile(r"/pair\?q=3"))
         page.get_by_role("link", name="Log out").click()
         expect(page).to_have_url(f"{served.address}/login")
         page.goto(f"{served.address}/login?token={found[1]}&next=%2Fpair%3Fq%3D4")
-        expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
+        expect(page.locator(".stage-svg")).to_be_visible()
         expect(page).to_have_url(re.compile(r"/pair\?q=4"))
         assert found[1] not in page.evaluate("document.referrer + location.href")
     finally:
@@ -106,7 +106,7 @@ def test_a_read_only_explorer_offers_nothing_that_changes_or_runs(
         for label in ("Launch", "Regenerate", "Mine", "Add photos", "Stop", "Resume", "Delete", "Rename", "Build"):
             expect(page.get_by_role("button", name=re.compile(label))).to_have_count(0)
     go(page, f"{address}/pair?q=3")
-    expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
+    expect(page.locator(".stage-svg")).to_be_visible()
     expect(page.locator("[aria-label*='wrong' i]")).to_have_count(0)
     expect(page.get_by_role("link", name="Log out")).to_have_count(0)  # nobody had to log in
 
@@ -134,9 +134,9 @@ def test_two_people_look_at_once_and_each_keeps_what_is_theirs(
     for number, page in enumerate(people):
         page.goto(f"{address}/pair?set=demo-starter&q={number + 3}")
     for number, page in enumerate(people):
-        expect(page.get_by_text(f"images/scene-{number + 2:03d}.jpg")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(f"images/scene-{number + 2:03d}.jpg")).to_be_visible()
     people[0].keyboard.press("ArrowRight")
-    expect(people[0].get_by_text("images/scene-003.jpg")).to_be_visible(timeout=20_000)
+    expect(people[0].get_by_text("images/scene-003.jpg")).to_be_visible()
     expect(people[1]).to_have_url(re.compile("q=4"))
     for page in people:
         page.context.close()
@@ -152,11 +152,11 @@ def test_a_set_that_is_deleted_while_it_is_shown_makes_way(
     served, workspace = restartable
     page = careful
     go(page, f"{served.address}/pair?q=3")
-    expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
+    expect(page.locator(".stage-svg")).to_be_visible()
     with workspace.store.session() as session:
         session.execute(delete(CorrespondenceSet))
     page.keyboard.press("ArrowDown")
-    expect(page.get_by_text("Mine correspondences")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Mine correspondences")).to_be_visible()
 
 
 def test_a_verdict_waits_for_a_store_that_is_locked_for_seconds(
@@ -165,7 +165,7 @@ def test_a_verdict_waits_for_a_store_that_is_locked_for_seconds(
     served, workspace = restartable
     page = careful
     go(page, f"{served.address}/pair?set=demo-starter&q=3")
-    expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
+    expect(page.locator(".stage-svg")).to_be_visible()
     locked = threading.Event()
 
     def hold() -> None:
@@ -189,13 +189,13 @@ def test_a_verdict_waits_for_a_store_that_is_locked_for_seconds(
 def test_a_page_goes_on_when_its_server_was_restarted(restartable: tuple[Served, Workspace], page: Page) -> None:
     served, _ = restartable
     go(page, f"{served.address}/pair?set=demo-starter&q=3")
-    expect(page.locator(".stage-svg")).to_be_visible(timeout=60_000)
+    expect(page.locator(".stage-svg")).to_be_visible()
     served.end()
-    expect(page.get_by_text(re.compile("connect", re.IGNORECASE)).first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(re.compile("connect", re.IGNORECASE)).first).to_be_visible()
     served.start()
-    expect(page.locator("[data-testid=stApp][data-test-connection-state=CONNECTED]")).to_be_visible(timeout=60_000)
+    expect(page.locator("[data-testid=stApp][data-test-connection-state=CONNECTED]")).to_be_visible()
     # The new session draws the page anew, from its address.
-    page.locator("[data-test-script-state=running]").wait_for(timeout=60_000)
-    page.locator(IDLE).wait_for(timeout=60_000)
+    page.locator("[data-test-script-state=running]").wait_for()
+    page.locator(IDLE).wait_for()
     page.keyboard.press("ArrowRight")
-    expect(page.get_by_text("images/scene-003.jpg")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("images/scene-003.jpg")).to_be_visible()

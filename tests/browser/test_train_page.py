@@ -26,7 +26,6 @@ from orl_explorer.train.training.presets import train_preset
 from orl_explorer.train.workspace import Workspace, open_workspace
 from tests.browser.conftest import IDLE, SVG, Serve, saved_figure
 
-SLOW = 120_000  # ms; on a busy machine
 TINY = {"backbone": "resnet18", "batch_size": 4, "image_size": 32, "patch_size": 32, "hidden": 32, "projection": 16}
 
 
@@ -60,7 +59,7 @@ def idler() -> Iterator[subprocess.Popen]:
 def go(page: Page, address: str) -> None:
     """Open a page and wait until its script has run."""
     page.goto(address)
-    page.locator(IDLE).wait_for(timeout=SLOW)
+    page.locator(IDLE).wait_for()
 
 
 def report(workspace: Workspace, run_id: int, steps: range, slope: float = 0.01) -> None:
@@ -133,7 +132,7 @@ def test_a_live_chart_keeps_its_zoom_and_its_place_in_the_page(
     for last in (150, 200):
         report(workspace, run_id, range(last - 49, last + 1))
         newest = 4 * float(np.exp(-0.01 * last))
-        expect(chart).to_have_attribute("aria-label", re.compile(f"to {newest:.4g}"), timeout=SLOW)
+        expect(chart).to_have_attribute("aria-label", re.compile(f"to {newest:.4g}"))
         assert curves.get_attribute("data-range") == zoomed
     assert chart.evaluate("chart => chart === window.chart && chart.isConnected")
     assert page.evaluate("window.blank") == 0
@@ -156,11 +155,11 @@ def test_a_live_chart_keeps_its_zoom_and_its_place_in_the_page(
         expect(page).to_have_url(re.compile(f"&{part}(&|$)"))
     seen = [float(x) for x in (curves.get_attribute("data-range") or "").split()]
     go(page, page.url)  # whoever follows the link sees the same
-    expect(page.get_by_role("button", name="Log scale")).to_have_attribute("aria-pressed", "true", timeout=SLOW)
+    expect(page.get_by_role("button", name="Log scale")).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_role("slider", name="Smoothing")).to_have_value("0.9")
     assert [float(x) for x in (curves.get_attribute("data-range") or "").split()] == pytest.approx(seen, rel=1e-4)
     update_run(workspace.store, run_id, status="cancelled", ended_at=now())
-    expect(page.get_by_role("button", name="Resume")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
 
 
 def test_two_runs_lie_over_one_another_and_one_can_be_put_aside(site: tuple[str, Workspace], careful: Page) -> None:
@@ -181,8 +180,8 @@ def test_two_runs_lie_over_one_another_and_one_can_be_put_aside(site: tuple[str,
     expect(lines).to_have_count(1)
     expect(lines.first).to_have_attribute("data-run", str(fast))
     page.get_by_role("button", name=f"Open run {fast} · fast").click()
-    expect(page.get_by_role("heading", name=f"Run {fast} · fast")).to_be_visible(timeout=SLOW)
-    expect(page).to_have_url(re.compile(f"run={fast}"), timeout=SLOW)
+    expect(page.get_by_role("heading", name=f"Run {fast} · fast")).to_be_visible()
+    expect(page).to_have_url(re.compile(f"run={fast}"))
 
 
 def test_smoothing_and_the_logarithmic_axis_need_no_server(site: tuple[str, Workspace], careful: Page) -> None:
@@ -219,7 +218,7 @@ def test_the_probe_slider_moves_through_the_checkpoints(site: tuple[str, Workspa
     keep_probes(workspace.store, run_id, 6, [Probe(3, neighbor, *last)])
     go(page, f"{address}/train?run={run_id}&show=probes")
     found = page.locator(".probes .found")
-    expect(found).to_have_attribute("data-q", " ".join(map(str, rows[0].query_box)), timeout=SLOW)
+    expect(found).to_have_attribute("data-q", " ".join(map(str, rows[0].query_box)))
     expect(page.locator(".probes .summary")).to_have_text(
         re.compile("Of the 1 pair found at this checkpoint, 1 is also")
     )
@@ -231,7 +230,7 @@ def test_the_probe_slider_moves_through_the_checkpoints(site: tuple[str, Workspa
     page.get_by_label("Checkpoint").focus()
     page.keyboard.press("ArrowLeft")
     expect(found).to_have_attribute("data-q", " ".join(map(str, rows[-1].query_box)))
-    expect(page).to_have_url(re.compile("at=3"), timeout=SLOW)
+    expect(page).to_have_url(re.compile("at=3"))
     page.get_by_role("button", name="Play").click()
     expect(page.locator(".probes output")).to_have_text("epoch 2 · step 6")
     page.get_by_label("pairs of the set demo-starter").uncheck()
@@ -247,18 +246,18 @@ def test_a_run_that_hangs_is_killed_and_goes_on_after(
     go(page, f"{address}/train?run={run_id}")
     page.get_by_role("button", name="Stop run").click()
     kill = page.get_by_role("button", name="Kill run")
-    expect(kill).to_be_disabled(timeout=SLOW)
+    expect(kill).to_be_disabled()
     expect(page.get_by_text(re.compile(r"If the run does not stop within \d+ s"))).to_be_visible()
     update_run(workspace.store, run_id, heartbeat_at=now() - timedelta(seconds=45))
-    expect(page.get_by_text(re.compile(r"No heartbeat for \d+ s"))).to_be_visible(timeout=SLOW)
-    expect(kill).to_be_enabled(timeout=SLOW)
+    expect(page.get_by_text(re.compile(r"No heartbeat for \d+ s"))).to_be_visible()
+    expect(kill).to_be_enabled()
     kill.click()
-    expect(page.get_by_text("cancelled").first).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("cancelled").first).to_be_visible()
     assert idler.wait(10) == -signal.SIGKILL
     page.get_by_role("button", name="Resume").click()
-    expect(page.locator(".curves .curve").first).to_be_attached(timeout=SLOW)
+    expect(page.locator(".curves .curve").first).to_be_attached()
     page.get_by_role("button", name="Stop run").click()
-    expect(page.get_by_text("cancelled").first).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("cancelled").first).to_be_visible()
     assert run_by_id(workspace.store, run_id).exit_code == 0
 
 
@@ -270,21 +269,21 @@ def test_lineage_leads_to_runs_and_sets(site: tuple[str, Workspace], careful: Pa
     nodes = page.locator(".lineage .node")
     expect(page.locator(".lineage .focus")).to_have_attribute("data-name", f"run-{run_id}")
     page.locator(".lineage [data-name=encoder-1]").click()
-    expect(page.locator(".lineage .focus")).to_have_attribute("data-name", "encoder-1", timeout=SLOW)
+    expect(page.locator(".lineage .focus")).to_have_attribute("data-name", "encoder-1")
     figure = saved_figure(page)
     assert figure.name == "lineage-encoder-1.svg"
     assert {"starter", "Highlighted: sources and results of starter. Broken outlines: not done."} < set(figure.words)
     boxes = [node for node in figure.root.iter(f"{SVG}rect") if node.get("rx") in ("6", "6px")]
     assert len(boxes) >= 2  # an encoder, a set
-    expect(page).to_have_url(re.compile("node=encoder-1"), timeout=SLOW)
+    expect(page).to_have_url(re.compile("node=encoder-1"))
     nodes.filter(has_text="from-the-set").click()
-    expect(page.get_by_role("heading", name=f"Run {run_id} · from-the-set")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("heading", name=f"Run {run_id} · from-the-set")).to_be_visible()
     page.get_by_role("button", name="Lineage").first.click()
-    expect(nodes.first).to_be_visible(timeout=SLOW)
-    page.locator(IDLE).wait_for(timeout=SLOW)
+    expect(nodes.first).to_be_visible()
+    page.locator(IDLE).wait_for()
     page.locator(".lineage [data-name=set-1]").click()
-    expect(page.locator(".tile").first).to_be_visible(timeout=SLOW)
-    expect(page).to_have_url(re.compile(r"/(explore)?(\?|$)"), timeout=SLOW)
+    expect(page.locator(".tile").first).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/(explore)?(\?|$)"))
 
 
 @pytest.mark.parametrize("width", [1280, 1920])
