@@ -15,7 +15,7 @@ from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named, usable_images
 from orl_explorer.db.runs.runs import metrics, run_by_id
 from orl_explorer.train.evaluate.scores import Estimate, Scores, ahead, mean_map
-from orl_explorer.train.experiments.plan import RANDOM, SECOND
+from orl_explorer.train.experiments.plan import ORL_ROWS, RANDOM, SECOND
 from orl_explorer.train.experiments.reproduce import MeasuredEncoder
 from orl_explorer.train.figures import PALETTE, line_look
 from orl_explorer.train.figures import save_figure as save_figure
@@ -46,7 +46,8 @@ PANELS = (  # name of a number, prefix of its interval and its chance, and its t
     ("same_class", "pairs of one class, %"),
     ("attention", "attention IoU, %"),
 )
-SHOWN = (RANDOM, "byol", "orl", SECOND)  # methods whose attention is drawn
+# Methods whose attention is drawn: untrained, and each ORL after its base.
+SHOWN = (RANDOM, *(method for name, row in ORL_ROWS.items() if row.whole for method in (row.base, name)), SECOND)
 ATTENTION_PHOTOS = 5
 
 

@@ -16,6 +16,7 @@ from orl_explorer.train.encoders import weights
 from orl_explorer.train.evaluate.scores import Estimate, Scores
 from orl_explorer.train.experiments.report import (
     COLUMNS,
+    SHOWN,
     Ahead,
     ReproduceReport,
     Row,
@@ -143,6 +144,10 @@ def test_a_difference_is_drawn_with_its_interval_at_both_sides_of_crops() -> Non
     assert [label.get_text() for label in at_224.get_yticklabels()] == ["ORL\n− BYOL (equal photos seen)"]
     assert [list(axes.lines[1].get_xdata()) for axes in (at_224, at_views)] == [[2], [1]]
     assert at_224.collections[0].get_segments()[0][:, 0].tolist() == pytest.approx([-1, 5])  # type: ignore[attr-defined]
+
+
+def test_attention_is_drawn_of_each_orl_after_its_base() -> None:
+    assert SHOWN == ("random", "byol", "orl", "simclr", "orl-simclr", "moco", "orl-moco", "orl-again")
 
 
 def test_the_files_are_written(photographed: Workspace, tmp_path: Path) -> None:
