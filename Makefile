@@ -59,11 +59,11 @@ dev:  ## Start the explorer and reload its code after each change
 	@$(MAKE) --no-print-directory run DEV=--dev
 
 unit: install  ## Run the tests that need no browser and no long process, in under 3 minutes
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not slow'
+	$(BIN)/pytest -n 3 --dist loadfile -m 'not slow'
 
 test: install lint browser  ## Run all checks and tests, including those of the explorer in a browser
 	$(if $(NODE),npm test --silent)
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder  # more than cores: tests wait half of the time
+	$(BIN)/pytest -n 4 --dist loadfile  # more than cores: tests wait half of the time
 
 lint: install scripts  ## Check style, types and the Dockerfile
 	$(BIN)/ruff check .

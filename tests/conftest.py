@@ -46,46 +46,13 @@ MINED = MineConfig(neighbors=4, proposal_scale=0.5)
 # that are slow for another reason have `pytestmark = pytest.mark.slow`.
 SLOW_FIXTURES = {"mined_workspace", "ready", "evaluated", "tiny_mine", "tiny_byol", "tiny_orl", "serve", "browser"}
 
-# Files that take minutes, about the longest first. Begun last, one would keep a single process busy at the end.
-LONG = (
-    "train/jobs/test_two_hosts.py",
-    "app/test_foreign_folder.py",
-    "train/mining/test_on_ray.py",
-    "test_code_blocks.py",
-    "browser/test_safety.py",
-    "train/evaluate/test_voc07.py",
-    "train/training/test_several_processes.py",
-    "train/jobs/test_ray_runs.py",
-    "browser/test_explorer.py",
-    "train/jobs/test_slurm_runs.py",
-    "app/test_doctor.py",
-    "train/jobs/test_run_processes.py",
-    "app/test_pages.py",
-    "app/test_api.py",
-    "app/test_photo_outside_set.py",
-    "browser/test_gallery.py",
-    "browser/test_train_page.py",
-    "browser/test_tune.py",
-    "train/training/test_training_resumed.py",
-    "train/mining/test_trial.py",
-    "orl/test_blocks.py",
-    "train/interchange/test_import_parts.py",
-    "train/mining/test_mining_resumed.py",
-    "test_examples.py",
-    "browser/test_attention_and_map.py",
-    "train/training/test_killed_training.py",
-    "train/ingest/test_real_photos.py",
-)
-
 NewRun = Callable[..., int]
 NewWorkspace = Callable[[Path], Workspace]
 Database = Literal["sqlite", "postgresql"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put long files first, and mark each test as slow that has a slow fixture, directly or through another."""
-    place = {Path(__file__).parent / name: number for number, name in enumerate(LONG)}
-    items.sort(key=lambda item: place.get(item.path, len(LONG)))
+    """Mark each test as slow that has a slow fixture, directly or through another."""
     for item in items:
         if isinstance(item, pytest.Function) and SLOW_FIXTURES & {*item.fixturenames}:
             item.add_marker(pytest.mark.slow)

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LONG
-
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "orl_explorer"
 MAY_IMPORT = {
@@ -202,7 +200,3 @@ def test_a_public_name_means_one_thing() -> None:
 @pytest.mark.parametrize("path", [p for p in MODULES if p.read_text().strip()], ids=name)
 def test_a_module_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
-
-
-def test_the_long_files_of_tests_exist() -> None:
-    assert [file for file in LONG if not (ROOT / "tests" / file).is_file()] == []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from orl_explorer.orl.pixels import read_image
 from orl_explorer.train.encoders import seen
 from orl_explorer.train.encoders.weights import add, load_encoder, stored_weights, weights_from
 from orl_explorer.train.errors import UserError
+from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.photos import Photos
 from orl_explorer.train.training.early import add_any
 from orl_explorer.train.workspace import Workspace
@@ -56,13 +60,16 @@ def test_what_cannot_have_seen_photos_is_refused(photographed: Workspace) -> Non
         add(photographed, "random:resnet18@x", "odd")
 
 
-def test_photos_that_cannot_be_read_are_counted_with_a_reason(photographed: Workspace) -> None:
-    images = list(usable_images(photographed.store, dataset_named(photographed.store, "demo").id))
-    photos = Photos.of(photographed.store, images[0].dataset_id)
-    photos.path(images[3]).write_bytes(b"no photo any more")
-    photos.path(images[5]).unlink()
+def test_photos_that_cannot_be_read_are_counted_with_a_reason(
+    workspace: Workspace, small_scenes: Path, tmp_path: Path
+) -> None:
+    own = shutil.copytree(small_scenes, tmp_path / "own")
+    ingest(workspace, own, name="demo")
+    first, second = sorted(own.iterdir())[3:5]
+    first.write_bytes(b"no photo any more")
+    second.unlink()
     told: list[str] = []
-    add(photographed, "random:resnet18", "fewer", tell=told.append, seen="demo")
+    add(workspace, "random:resnet18", "fewer", tell=told.append, seen="demo")
     assert len(told) == 1
     assert told[0].startswith("2 photos could not be read and set no statistics. The first is ")
-    assert images[3].path in told[0]
+    assert first.name in told[0]
