@@ -52,11 +52,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--preset", default="small")
     asked = parser.parse_args()
-    if (
-        missing := (PATIENT | RETENTIVE).keys() - os.environ.keys()
-    ):  # the environment of a run, read when a process starts
-        of_a_run = {name: (PATIENT | RETENTIVE)[name] for name in missing}
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | of_a_run)
+    of_a_run = PATIENT | RETENTIVE
+    if of_a_run.keys() - os.environ.keys():  # they are read when a process starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], of_a_run | os.environ)
     with tempfile.TemporaryDirectory() as folder:
         workspace = open_workspace(os.environ.get("ORL_WORKSPACE") or Path(folder) / "workspace")
         run = build_demo(workspace)

@@ -55,7 +55,7 @@ def test_stage_3_over_another_base_starts_from_its_constants_and_shows_no_settin
         "queue": 1024,
         "key_momentum": 0.99,
         "norm_group": 16,
-    }.items() <= (values.items())
+    }.items() <= values.items()
     assert "target_momentum" not in values
     at.number_input("temperature-orl-small-moco").set_value(0.0).run()
     assert "Over base moco, temperature must be more than 0 and at most 10." in plain(at)

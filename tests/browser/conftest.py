@@ -47,6 +47,13 @@ def browser_context_args() -> dict:
     return {"viewport": {"width": 1600, "height": 1000}, "reduced_motion": "reduce"}
 
 
+def patient_context(browser: Browser, width: int, height: int) -> BrowserContext:
+    """Open a context of a size in pixels, whose actions are patient."""
+    context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
+    context.set_default_timeout(PATIENCE)
+    return context
+
+
 @pytest.fixture
 def context(context: BrowserContext) -> BrowserContext:
     """A context whose actions are patient."""
@@ -179,7 +186,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browsing(browser: Browser) -> Iterator[BrowserContext]:
     """One context for the module, whose cache keeps Streamlit's own files between tests."""
-    context = browser.new_context(viewport={"width": 1500, "height": 950}, reduced_motion="reduce")
+    context = patient_context(browser, 1500, 950)
     yield context
     context.close()
 

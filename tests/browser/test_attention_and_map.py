@@ -19,7 +19,7 @@ from orl_explorer.db.people.selections import selected_ids, selections
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.mining import maps
 from orl_explorer.train.workspace import Workspace, open_workspace
-from tests.browser.conftest import IDLE, Serve, saved_figure
+from tests.browser.conftest import IDLE, Serve, patient_context, saved_figure
 from tests.named import photos_map
 
 PLACES = np.array([[x, y] for y in (-0.75, -0.25, 0.25, 0.75) for x in (-1.0, 0.0, 1.0)], np.float32)
@@ -44,7 +44,7 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="module")
 def browsing(browser: Browser) -> Iterator[BrowserContext]:
     """One context for the module, whose cache keeps Streamlit's own files between tests."""
-    context = browser.new_context(viewport={"width": 1600, "height": 1000}, reduced_motion="reduce")
+    context = patient_context(browser, 1600, 1000)
     yield context
     context.close()
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from orl_explorer.db.models import Run
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.train.workspace import Workspace, open_workspace
-from tests.browser.conftest import IDLE, PATIENCE, SVG, Serve, saved_figure
+from tests.browser.conftest import IDLE, SVG, Serve, patient_context, saved_figure
 from tests.conftest import MINED
 from tests.named import mine
 
@@ -35,8 +35,7 @@ def site(mined_workspace: Workspace, serve: Serve, tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """One context for the module, whose cache keeps Streamlit's own files between tests."""
-    context = browser.new_context(viewport={"width": 1600, "height": 1000}, reduced_motion="reduce")
-    context.set_default_timeout(PATIENCE)
+    context = patient_context(browser, 1600, 1000)
     yield context
     context.close()
 

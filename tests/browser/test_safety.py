@@ -20,7 +20,7 @@ from orl_explorer.app.explorer.author import author
 from orl_explorer.db.people.verdicts import verdicts_of
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.workspace import Workspace, open_workspace
-from tests.browser.conftest import IDLE, Serve, Served
+from tests.browser.conftest import IDLE, Serve, Served, patient_context
 
 PAGES = ("", "matches", "pair", "tune", "compare", "attention", "map", "sets", "train")
 HOSTILE = '<img src=x onerror="document.title=1">*`$x$`.jpg'
@@ -130,7 +130,7 @@ def test_two_people_look_at_once_and_each_keeps_what_is_theirs(
     copied: Callable[[], Path], serve: Serve, browser: Browser
 ) -> None:
     address = serve(copied())
-    people = [browser.new_context(viewport={"width": 1400, "height": 900}).new_page() for _ in range(2)]
+    people = [patient_context(browser, 1400, 900).new_page() for _ in range(2)]
     for number, page in enumerate(people):
         page.goto(f"{address}/pair?set=demo-starter&q={number + 3}")
     for number, page in enumerate(people):

@@ -40,7 +40,8 @@ def too_short(settings: Mapping[str, Any], moved: float) -> str:
         return ""
     stage_3 = settings["method"] == "orl"
     slow = (settings.get("base", "byol") if stage_3 else settings["method"]) != "simclr"
-    faster = f" {'ORL over SimCLR (base=simclr)' if stage_3 else 'SimCLR'} learns faster." if slow else ""
+    instead = ", and ORL can learn by its loss (base=simclr)" if stage_3 else ""
+    faster = f" SimCLR learns faster{instead}." if slow else ""
     return (
         f"This training was too short: the weights of the backbone changed by {moved:.1%} of their norm. Its encoder "
         f"is little better than random weights. Train for more epochs, or start from a good encoder.{faster}"

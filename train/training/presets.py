@@ -63,14 +63,14 @@ ADAPT: dict[str, Any] = {
     "knn_every": 1,
     "workers": 2,
 }
-# LARS is made for batches of thousands. With AdamW, a contrastive loss leaves random weights behind within minutes.
-ADAMW: dict[str, Any] = {"optimiser": "adamw", "rate_per_256": 0.002}
-CONTRASTIVE: dict[str, Any] = {**ADAMW, "batch_size": 128}
+# The published optimisers of the methods with negatives are for large batches. By AdamW they learn within minutes.
+ADAMW_RATE = 0.002  # per 256 photos
+CONTRASTIVE: dict[str, Any] = {"optimiser": "adamw", "rate_per_256": ADAMW_RATE, "batch_size": 128}
 TENTH = 0.1  # of the published learning rate, for an encoder that is adapted
 
 # Queues and dictionaries hold a few batches: with few photos, a longer one would hold views of the batch's own photos.
-SHORT_QUEUE: dict[str, Any] = {**CONTRASTIVE, "queue": 1024, "norm_group": 16, "key_momentum": 0.99}
-LONG_QUEUE: dict[str, Any] = {**CONTRASTIVE, "queue": 4096, "key_momentum": 0.996}
+SHORT_QUEUE: dict[str, Any] = {"queue": 1024, "norm_group": 16, "key_momentum": 0.99}
+LONG_QUEUE: dict[str, Any] = {"queue": 4096, "key_momentum": 0.996}
 FEW_CLASSES: dict[str, Any] = {"dictionary": 512, "pseudo_labels": 5}
 
 
@@ -88,14 +88,19 @@ def _presets(
     }
 
 
-_OF_QUEUES: dict[str, Any] = {"small": SHORT_QUEUE, "medium": LONG_QUEUE, "queue": 1024, "key_momentum": 0.99}
+_OF_QUEUES: dict[str, Any] = {
+    "small": CONTRASTIVE | SHORT_QUEUE,
+    "medium": CONTRASTIVE | LONG_QUEUE,
+    "queue": 1024,
+    "key_momentum": 0.99,
+}
 PRESETS: dict[str, dict[str, TrainConfig]] = {
     "byol": _presets(BYOLConfig),
     "multicrop": _presets(MultiCropConfig, {"local_size": 32}, {"local_size": 48}),
-    "simclr": _presets(SimCLRConfig, CONTRASTIVE, CONTRASTIVE, optimiser="adamw", rate_per_256=0.002 * TENTH),
+    "simclr": _presets(SimCLRConfig, CONTRASTIVE, CONTRASTIVE, optimiser="adamw", rate_per_256=ADAMW_RATE * TENTH),
     "moco": _presets(MoCoConfig, **_OF_QUEUES),
     "densecl": _presets(DenseCLConfig, **_OF_QUEUES),
-    "mls": _presets(MLSConfig, SHORT_QUEUE | FEW_CLASSES, LONG_QUEUE, queue=1024, key_momentum=0.99, **FEW_CLASSES),
+    "mls": _presets(MLSConfig, **{**_OF_QUEUES, "small": _OF_QUEUES["small"] | FEW_CLASSES}, **FEW_CLASSES),
     "selfemd": _presets(SelfEMDConfig),
     "orl": _presets(ORLConfig, {"patch_size": 32}, {"patch_size": 48}, image_weight=0, intra_weight=0),
 }
