@@ -124,7 +124,7 @@ class Encoder(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     architecture: Mapped[str]
-    kind: Mapped[str] = mapped_column(String(16))  # starter, imported, stage1, stage3, vectors
+    kind: Mapped[str] = mapped_column(String(16))  # starter, imported, stage1, stage3, adapted, vectors
     supervised: Mapped[bool]  # trained with labels; every view of the encoder shows this
     weights_sha256: Mapped[str] = mapped_column(String(64))
     weights_path: Mapped[str]  # relative to the workspace; empty if the encoder is imported vectors
@@ -301,7 +301,7 @@ class Run(Base):
 
     __tablename__ = "run"
     id: Mapped[int] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))  # pretrain, mine, train, evaluate
+    kind: Mapped[str] = mapped_column(String(16))  # pretrain, mine, train, adapt, evaluate, map
     name: Mapped[str]  # of the result
     status: Mapped[str] = mapped_column(String(16), default="queued", index=True)
     params: Mapped[dict[str, Any]]

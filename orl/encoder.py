@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from orl_explorer.orl.architectures import TIMM
 from orl_explorer.orl.backbones import build_backbone
 from orl_explorer.orl.dense import Dense, build_dense, library_network, norms, statistics
-from orl_explorer.orl.heads import Head, mlp, pool
+from orl_explorer.orl.heads import Head, LinearProjector, build_head, pool
 from orl_explorer.orl.map_boxes import boxes_of_map
 from orl_explorer.orl.multi_depth import depth_maps, pool_cells, pool_depths
 from orl_explorer.orl.onnx_backbone import OnnxBackbone
@@ -25,14 +25,15 @@ class EncoderNetwork(nn.Module):
     """An online backbone and, if the weights have one, its projector.
 
     The backbone turns images into maps. One with a reading is a ``Dense``, which also pools them in its own way. An
-    encoder without a projector (the starter, an imported backbone) uses its pooled feature for images too.
+    encoder without a projector (the starter, an imported backbone) uses its pooled feature for images too. A linear
+    projector projects RoIs as well, the others images alone.
     """
 
     mean: Tensor  # [1, 3, 1, 1], of RGB in [0, 1]
     std: Tensor
 
     def __init__(self, architecture: str, projector: Head | None = None, reading: Reading | None = None) -> None:
-        """Build the network. projector: shape of its two layers, or None. reading: None for the default."""
+        """Build the network. projector: its shape, or None. reading: None for the default."""
         super().__init__()
         self.architecture, self.reading = architecture, reading or PLAIN
         self.backbone: nn.Module
@@ -42,7 +43,7 @@ class EncoderNetwork(nn.Module):
         else:
             self.backbone = build_dense(architecture, reading)
             self.features, self.channels = reading.features, reading.channels
-        self.projector = mlp(self.features, *projector) if projector else None
+        self.projector = build_head(self.features, projector) if projector else None
         self._image_features = projector.outputs if projector else self.features
         self.statistics = statistics(architecture, self.backbone)
         mean, std = self.statistics
@@ -54,6 +55,11 @@ class EncoderNetwork(nn.Module):
     def image_features(self) -> int:
         """Length of an image feature: that of the projector's output, else of the pooled backbone's."""
         return self._image_features
+
+    @property
+    def roi_features(self) -> int:
+        """Length of a RoI feature: that of a linear projector's output, else of the pooled backbone's."""
+        return self._image_features if isinstance(self.projector, LinearProjector) else self.features
 
     @property
     def network(self) -> nn.Module:
@@ -161,20 +167,25 @@ class EncoderNetwork(nn.Module):
     def embed_images(self, pixels: np.ndarray) -> np.ndarray:
         """Return image features, for nearest neighbours: uint8 [B, S, S, 3] -> float32 [B, D], unit rows."""
         features = self._pooled(pixels)
-        if self.projector is not None:
-            features = self.projector(features)
-        return F.normalize(features).cpu().numpy()
+        if self.projector is None or isinstance(self.projector, LinearProjector):
+            return self._projected(features)
+        return F.normalize(self.projector(features)).cpu().numpy()
 
     @torch.inference_mode()
     def embed_rois(self, pixels: np.ndarray) -> np.ndarray:
-        """Return RoI features, without the projector: uint8 [B, S, S, 3] -> float32 [B, C], unit rows."""
-        return F.normalize(self._pooled(pixels)).cpu().numpy()
+        """Return RoI features, unit rows: uint8 [B, S, S, 3] -> float32 [B, C], by a projector only if it is linear."""
+        return self._projected(self._pooled(pixels))
+
+    def _projected(self, pooled: Tensor) -> np.ndarray:
+        """Return features as they are stored: float32 [B, C] -> float32 [B, D], unit rows, by a linear projector."""
+        unit = F.normalize(pooled).cpu().numpy()
+        return self.projector.project(unit) if isinstance(self.projector, LinearProjector) else unit
 
     @torch.inference_mode()
     def embed_means(self, pixels: np.ndarray) -> np.ndarray:
         """Return the means of maps, to be compared with cells of maps: uint8 [B, S, S, 3] -> float32 [B, C], unit rows.
 
-        They are the RoI features, unless the encoder pools in another way.
+        They are the RoI features, unless the encoder pools in another way or has a linear projector.
         """
         return F.normalize(pool(self._maps(pixels))).cpu().numpy()
 
@@ -202,7 +213,7 @@ class EncoderNetwork(nn.Module):
         """Approximate RoI features by cropping the photo's map instead of the photo: one forward pass for all boxes.
 
         pixels: uint8 [H, W, 3], the whole photo, as ``Reading.whole_at`` returns it. boxes: [B, 4], x y w h, in pixels
-        of it. Returns float32 [B, C], unit rows: RoIAlign on a grid of 7 x 7, then its mean. Only for previews: each
+        of it. Returns float32 [B, D], unit rows: RoIAlign on a grid of 7 x 7, then its mean. Only for previews: each
         cell depends on the surroundings of the box, and the pooling is always the mean.
         """
         from torchvision.ops import roi_align  # only here: it imports torch's compiler
@@ -211,7 +222,7 @@ class EncoderNetwork(nn.Module):
         corners = torch.tensor(boxes, dtype=torch.float32, device=maps.device)
         corners[:, 2:] += corners[:, :2]
         cells = roi_align(maps, [corners], output_size=7, spatial_scale=1 / self.reading.stride, aligned=True)
-        return F.normalize(pool(cells)).cpu().numpy()
+        return self._projected(pool(cells))
 
     @torch.inference_mode()
     def attention(self, pixels: np.ndarray) -> np.ndarray:

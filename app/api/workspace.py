@@ -21,11 +21,12 @@ from orl_explorer.train.jobs import once
 from orl_explorer.train.jobs.datasets import Accepted, move_photos
 from orl_explorer.train.jobs.kinds import Evaluate, Mine
 from orl_explorer.train.jobs.trackers import TrackerName
-from orl_explorer.train.jobs.trainings import Pretrain, Train
+from orl_explorer.train.jobs.trainings import Adapt, Pretrain, Train
 from orl_explorer.train.mining.by_vectors import settings_by
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.mining.judging import TARGET, verdicts_on_set
 from orl_explorer.train.settings import preset_named, with_settings
+from orl_explorer.train.training.adapt_config import AdaptConfig
 from orl_explorer.train.training.methods import ORLConfig
 from orl_explorer.train.training.presets import train_preset
 
@@ -185,6 +186,27 @@ class Workspace(WorkspaceTables):
         assert isinstance(config, ORLConfig)
         mined = self._set(correspondence_set)
         job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes, log_to=log)
+        with self._progress() as progress:
+            return once.trained(self.inner, job, progress, exact=bool(name))
+
+    def adapt(
+        self,
+        correspondence_set: CorrespondenceSet | str,
+        name: str = "",
+        *,
+        encoder: Encoder | str | None = None,
+        **settings: Any,
+    ) -> Encoder:
+        """Adapt an encoder to a correspondence set: learn a linear projector on top of it. Return the new encoder.
+
+        Args:
+            correspondence_set: A complete correspondence set, whose pairs it learns from.
+            name: Name of the new encoder. Default: ENCODER-adapted.
+            encoder: Encoder to adapt. Default: the set's, or the one that it was made from if that is adapted already.
+            **settings: Settings of the adaptation, such as ``steps=600``.
+        """
+        row = None if encoder is None else self._encoder(encoder)
+        job = Adapt.to(self.inner, self._set(correspondence_set), row, name, with_settings(AdaptConfig(), settings))
         with self._progress() as progress:
             return once.trained(self.inner, job, progress, exact=bool(name))
 

@@ -52,6 +52,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verdicts": verdicts.verdicts_command,
     "sweep": stages.sweep_command,
     "train": stages.train_command,
+    "adapt": stages.adapt_command,
     "evaluate": evaluations.evaluate_command,
     "sweep-train": experiments.sweep_train_command,
     "reproduce": experiments.reproduce_command,

@@ -36,6 +36,7 @@ KEPT = {
     "pretrain": "See `orl runs`.",
     "mine": "See `orl runs`.",
     "train": "See `orl runs`.",
+    "adapt": "See `orl runs`.",
     "evaluate": "See `orl runs`.",
     "map": "See `orl runs`.",
     "worker": "See `orl runs`.",

@@ -51,11 +51,12 @@ from orl_explorer.train.jobs.kinds import MakeMap, Mine
 from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.launchers.choice import placement
 from orl_explorer.train.jobs.trackers import TrackerName
-from orl_explorer.train.jobs.trainings import Pretrain, Train
+from orl_explorer.train.jobs.trainings import Adapt, Pretrain, Train
 from orl_explorer.train.mining.by_vectors import settings_by
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.mining.sweep import Cell
 from orl_explorer.train.settings import parse_grid, parse_settings
+from orl_explorer.train.training.adapt_config import AdaptConfig
 from orl_explorer.train.training.methods import ORLConfig
 from orl_explorer.train.training.presets import STAGE_1
 from orl_explorer.train.workspace import open_workspace
@@ -276,3 +277,28 @@ def train_command(
     mined = complete_set_named(opened.store, correspondence)
     job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes, log_to=log_to)
     follow_run(opened, launch(opened, job, placed=placement(opened, on, nodes, queue_only)), detach)
+
+
+def adapt_command(
+    correspondence: SetName,
+    encoder: Annotated[
+        str,
+        named_option(
+            some_encoder,
+            help="Encoder to adapt. Default: the set's, or the one that it was made from if that is adapted already.",
+        ),
+    ] = "",
+    name: Annotated[str, typer.Option(help="Name of the new encoder. Default: ENCODER-adapted.")] = "",
+    changes: ChangesOption = None,
+    on: On = "",
+    queue_only: QueueOnly = False,
+    workspace: Where = None,
+    detach: Detach = False,
+) -> None:
+    """Adapt an encoder to a correspondence set in a minute: its network stays, a linear projector is learned on top."""
+    opened = open_workspace(workspace)
+    config = with_changes(AdaptConfig(), changes)
+    mined = complete_set_named(opened.store, correspondence)
+    row = encoder_named(opened.store, encoder) if encoder else None
+    job = Adapt.to(opened, mined, row, name, config)
+    follow_run(opened, launch(opened, job, placed=placement(opened, on, queue_only=queue_only)), detach)

@@ -18,6 +18,7 @@ from orl_explorer.train.evaluate.protocols import PROTOCOLS
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.mining.config import PRESET_HELP as MINE_PRESET_HELP
 from orl_explorer.train.settings import Settings, choices, explained, limits_in_words
+from orl_explorer.train.training.adapt_config import AdaptConfig
 from orl_explorer.train.training.presets import PRESET_HELP as TRAIN_PRESET_HELP
 from orl_explorer.train.training.presets import PRESETS
 
@@ -119,6 +120,8 @@ def settings() -> Iterator[tuple[str, str, Mapping[str, Settings], Mapping[str, 
         command = "orl train" if method == "orl" else f"orl pretrain --method {method}"
         heading = f"Training: {type(presets['paper']).title}"
         yield heading, f"Settings of `{command}`.", presets, TRAIN_PRESET_HELP
+    said = "Settings of `orl adapt`, which learns a linear projector and leaves the encoder's network as it is."
+    yield "Adaptation", said, {"default": AdaptConfig()}, {}
     for name, protocol in PROTOCOLS.items():
         said = f"Settings of `orl evaluate {name}`. Data: {protocol.data}. Result in tables: {protocol.headline_title}."
         yield f"Evaluation: {protocol.title}", said, protocol.presets, {}

@@ -211,12 +211,14 @@ def test_a_training_its_numbers_and_an_evaluation(place: orl.Workspace) -> None:
     encoder = place.train("demo-starter", preset="small", **tiny)
     assert (encoder.name, encoder.kind) == ("demo-starter-orl", "stage3")
     assert place.train("demo-starter", preset="small", **tiny).id == encoder.id  # done already
+    adapted = place.adapt("demo-starter", steps=2)
+    assert (adapted.name, adapted.kind) == ("starter-adapted", "adapted")
     numbers = place.metrics(encoder)
     assert numbers[numbers["name"] == "loss"]["step"].tolist() == [1, 2, 3]
     evaluation = place.evaluate("starter", "attention", "demo")
     assert 0 < evaluation.summary["activation_mean_iou"] < 1
     assert place.evaluations()["protocol"].tolist() == ["attention"]
-    assert place.runs()["status"].tolist() == ["done", "done", "done"]
+    assert place.runs()["status"].tolist() == ["done"] * 4
     with pytest.raises(orl.UserError, match="was not trained in this workspace"):
         place.metrics(encoder_named(place.inner.store, "starter"))
 

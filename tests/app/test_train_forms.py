@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 
 from orl_explorer.app.pages import forms
-from orl_explorer.db.encoders import encoder_named
-from orl_explorer.db.models import Evaluation, Run
+from orl_explorer.db.encoders import add_encoder, encoder_named
+from orl_explorer.db.models import Encoder, Evaluation, Run
 from orl_explorer.db.runs.evaluations import keep_evaluation
 from orl_explorer.db.runs.runs import add_run, runs, update_run
+from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.evaluate.protocols import CorrespondenceConfig
 from orl_explorer.train.jobs.kinds import Evaluate
 from orl_explorer.train.jobs.launchers.choice import Placement
-from orl_explorer.train.jobs.trainings import Train
+from orl_explorer.train.jobs.trainings import Adapt, Train
 from orl_explorer.train.settings import limits
+from orl_explorer.train.training.adapt_config import AdaptConfig
 from orl_explorer.train.training.cost import Cost
 from orl_explorer.train.training.methods import MoCoConfig, ORLConfig, SimCLRConfig
 from orl_explorer.train.training.presets import PRESETS, STAGE_1, train_preset
@@ -179,6 +181,45 @@ def test_an_evaluation_is_launched_and_shows_its_numbers(
     button.click().run()
     assert not at.exception
     assert at.dataframe[0].value["encoder"].tolist() == ["starter (efficientnet_lite0, supervised)"]
+
+
+def test_an_encoder_is_adapted_to_the_set_by_a_form_with_every_setting(
+    here: Workspace, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[Adapt] = []
+
+    def launch(workspace: Workspace, job: Adapt, placed: Placement) -> Run:
+        job.check(workspace)
+        launched.append(job)
+        return add_run(workspace.store, job.row(workspace))
+
+    monkeypatch.setattr("orl_explorer.app.pages.train.adapting.launch", launch)
+    starter = encoder_named(here.store, "starter")
+    copied = {
+        name: getattr(starter, name) for name in ("architecture", "weights_path", "image_features", "roi_features")
+    }
+    add_encoder(here.store, Encoder(name="x", kind="adapted", supervised=True, weights_sha256="0" * 64, **copied))
+    at = show("train", stage="adapt")
+    assert not at.exception
+    inputs = {w.key: w for kind in (at.number_input, at.toggle) for w in kind}
+    for name, field in AdaptConfig.model_fields.items():
+        assert inputs[f"{name}-adapt"].value == getattr(AdaptConfig(), name)
+        assert inputs[f"{name}-adapt"].help == field.description
+    (picker,) = (box for box in at.selectbox if box.label == "Encoder")
+    assert picker.options == ["starter (efficientnet_lite0, supervised)"]  # an adapted encoder is not adapted again
+    assert "Adapts **starter** to **demo-starter**." in plain(at)
+    at.number_input("steps-adapt").set_value(2).run()
+    at.text_input("name-adapt").set_value("starter").run()
+    at.button("adapt").click().run()
+    assert "The encoder 'starter' already exists or is being made. Choose another name." in plain(at)
+    at.text_input("name-adapt").set_value("mine").run()
+    at.button("adapt").click().run()
+    assert not at.exception
+    mined = complete_set_named(here.store, "demo-starter")
+    assert launched == [Adapt.to(here, mined, starter, "mine", AdaptConfig(steps=2))]
+    assert "adaptation · on demo-starter with starter" in plain(show("train", run=str(runs(here.store)[0].id))).replace(
+        "**", ""
+    )
 
 
 def test_a_change_is_marked_and_can_be_taken_back(here: Workspace, show: Show) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from orl_explorer.orl.backbones import build_backbone
-from orl_explorer.orl.heads import head_of, mlp
+from orl_explorer.orl.heads import build_head, head_of
 from orl_explorer.train.errors import UserError
 
 StateDict = dict[str, Tensor]
@@ -195,10 +195,10 @@ def _with_projector(state: StateDict, network: Network) -> Network:
 
 def _is_head(projector: StateDict, features: int) -> bool:
     head = head_of(projector)
-    if head is None or not (0 < head.hidden <= WIDEST and 0 < head.outputs <= WIDEST):
+    if head is None or not (0 <= head.hidden <= WIDEST and 0 < head.outputs <= WIDEST):
         return False
     with torch.device("meta"):
-        expected = mlp(features, *head).state_dict()
+        expected = build_head(features, head).state_dict()
     return {k: v.shape for k, v in projector.items()} == {k: v.shape for k, v in expected.items()}
 
 

@@ -172,7 +172,7 @@ def described(
         weights_sha256=digest(weights),
         weights_path=path.relative_to(workspace.path).as_posix(),
         image_features=encoder.image_features,
-        roi_features=encoder.features,
+        roi_features=encoder.roi_features,
         source=source,
         run_id=run_id,
         **read,

@@ -36,7 +36,7 @@ from orl_explorer.train.jobs.names import (
     refuse_taken_set,
     set_is_taken,
 )
-from orl_explorer.train.jobs.trainings import Pretrain, Train, Training
+from orl_explorer.train.jobs.trainings import Adapt, Pretrain, Train, Training
 from orl_explorer.train.mining import maps
 from orl_explorer.train.mining.by_vectors import check_vectors, refuse_settings, settings_by
 from orl_explorer.train.mining.config import MineConfig
@@ -301,7 +301,7 @@ def _device(workspace: Workspace, run_id: int) -> str:
     return device
 
 
-EVERY: tuple[type[Job], ...] = (Pretrain, Mine, Train, Evaluate, MakeMap)
+EVERY: tuple[type[Job], ...] = (Pretrain, Mine, Train, Adapt, Evaluate, MakeMap)
 KINDS = {kind.model_fields["kind"].default: kind for kind in EVERY}
 
 

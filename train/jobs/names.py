@@ -21,7 +21,9 @@ def set_is_taken(workspace: Workspace, name: str) -> bool:
 
 def encoder_is_taken(workspace: Workspace, name: str) -> bool:
     """Whether an encoder has this name, or a run is making one."""
-    return find_encoder(workspace.store, name) is not None or _in_the_making(workspace, name, "pretrain", "train")
+    return find_encoder(workspace.store, name) is not None or _in_the_making(
+        workspace, name, "pretrain", "train", "adapt"
+    )
 
 
 def refuse_taken_set(workspace: Workspace, name: str) -> None:

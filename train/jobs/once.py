@@ -17,7 +17,7 @@ from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.job import Job
 from orl_explorer.train.jobs.kinds import Evaluate, Mine, job_of
-from orl_explorer.train.jobs.trainings import Training
+from orl_explorer.train.jobs.trainings import MakesEncoder
 from orl_explorer.train.progress import Progress
 from orl_explorer.train.run_folders import can_go_on
 from orl_explorer.train.workspace import Workspace
@@ -25,8 +25,10 @@ from orl_explorer.train.workspace import Workspace
 LOOK = 0.3  # seconds between two looks at a live run
 
 
-def trained(workspace: Workspace, job: Training, progress: Progress | None = None, *, exact: bool = False) -> Encoder:
-    """Return the encoder that a training makes. exact: see ``done``. Raises UserError or StoreError."""
+def trained(
+    workspace: Workspace, job: MakesEncoder, progress: Progress | None = None, *, exact: bool = False
+) -> Encoder:
+    """Return the encoder that a job makes. exact: see ``done``. Raises UserError or StoreError."""
     found = find_encoder(workspace.store, done(workspace, job, progress, exact=exact).name)
     assert found is not None
     return found

@@ -9,9 +9,10 @@ from orl_explorer.db.models import Run
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import protocol_named
 from orl_explorer.train.jobs.kinds import Evaluate, MakeMap, Mine, job_of
-from orl_explorer.train.jobs.trainings import Pretrain, Train, Training
+from orl_explorer.train.jobs.trainings import Adapt, Pretrain, Train, Training
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.settings import Settings
+from orl_explorer.train.training.adapt_config import AdaptConfig
 from orl_explorer.train.training.presets import PRESETS
 
 
@@ -33,6 +34,17 @@ def command_of(run: Run) -> list[str]:
         case Train():
             asked = ["train", "--correspondence", names["correspondence"], "--name", job.name]
             return ["orl", *asked, *_settings(job.config, PRESETS["orl"]), *_work(job)]
+        case Adapt():
+            asked = [
+                "adapt",
+                "--correspondence",
+                names["correspondence"],
+                "--encoder",
+                names["encoder"],
+                "--name",
+                job.name,
+            ]
+            return ["orl", *asked, *_changes(job.config, AdaptConfig())]
         case Mine(imported=None):
             asked = ["mine", "--dataset", names["dataset"], "--encoder", names["encoder"], "--name", job.name]
             workers = [] if job.workers is None else ["--workers", str(job.workers)]
@@ -52,14 +64,14 @@ def command_of(run: Run) -> list[str]:
 def _settings(config: Settings, presets: Mapping[str, Settings]) -> list[str]:
     """Return ``--preset`` and ``--set`` for some settings, by the preset from which fewest differ."""
 
-    def changed(preset: Settings) -> list[tuple[str, Any]]:
-        return [(name, value) for name, value in config if value != getattr(preset, name)]
+    name = min(presets, key=lambda each: len(_changes(config, presets[each])))
+    return ["--preset", name, *_changes(config, presets[name])]
 
-    name = min(presets, key=lambda each: len(changed(presets[each])))
-    words = ["--preset", name]
-    for setting, value in changed(presets[name]):
-        words += ["--set", f"{setting}={_text(value)}"]
-    return words
+
+def _changes(config: Settings, preset: Settings) -> list[str]:
+    """Return ``--set`` for each setting that differs from a preset."""
+    changed = [f"{name}={_text(value)}" for name, value in config if value != getattr(preset, name)]
+    return [word for change in changed for word in ("--set", change)]
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The kinds of run that train: stage 1 and its baselines, and stage 3."""
+"""The kinds of run that make encoders: stage 1 and its baselines, stage 3, and the adaptation of an encoder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any, ClassVar, Literal, Self
 
-from orl_explorer.db.encoders import find_encoder
-from orl_explorer.db.models import CorrespondenceSet, Dataset, Run
+from orl_explorer.db.encoders import encoder_by_id, find_encoder
+from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
 from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.db.runs.runs import run_by_id
 from orl_explorer.db.sets.read import set_by_id
 from orl_explorer.orl.architectures import TIMM
+from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.job import Job, Made, Saw
 from orl_explorer.train.jobs.names import (
@@ -21,6 +23,8 @@ from orl_explorer.train.jobs.names import (
 )
 from orl_explorer.train.jobs.trackers import TrackerName, refuse_missing_tracker
 from orl_explorer.train.progress import Progress
+from orl_explorer.train.provenance import add_to_attempt
+from orl_explorer.train.training.adapt_config import ADAPTED, AdaptConfig, counted_pairs, refuse_adapted
 from orl_explorer.train.training.config import TrainConfig, refuse_uneven
 from orl_explorer.train.training.methods import ORLConfig, read_config
 from orl_explorer.train.training.presets import smaller_batch
@@ -35,7 +39,27 @@ def most_processes() -> int:
     return max(64, os.cpu_count() or 1)
 
 
-class Training(Job):
+class MakesEncoder(Job):
+    """A job whose result is an encoder, in the folder of its run."""
+
+    makes: ClassVar[Made] = "encoder"
+
+    def named(self, workspace: Workspace) -> Self:
+        return self if self.name else self.model_copy(update={"name": self.stem(workspace)}).freed(workspace)
+
+    def stem(self, workspace: Workspace) -> str:
+        """Return the default name of the encoder; `freed` may add a number."""
+        raise NotImplementedError
+
+    def freed(self, workspace: Workspace) -> Self:
+        return self.model_copy(update={"name": free(workspace, self.name, encoder_is_taken)})
+
+    def made(self, workspace: Workspace, run: Run) -> bool:
+        encoder = find_encoder(workspace.store, run.name)
+        return encoder is not None and encoder.run_id == run.id and (workspace.path / encoder.weights_path).is_file()
+
+
+class Training(MakesEncoder):
     """Stages 1 and 3: train an encoder in one process, or in several that work together.
 
     log_to: a tracker that gets its numbers too.
@@ -45,7 +69,6 @@ class Training(Job):
     processes: int = 1
     log_to: TrackerName | None = None
 
-    makes: ClassVar[Made] = "encoder"
     method: ClassVar[str]  # of early runs, whose settings do not name it
 
     @property
@@ -62,22 +85,10 @@ class Training(Job):
 
     def named(self, workspace: Workspace) -> Self:
         settings = settled(workspace.store, self.config)
-        known = self if settings == self.config else self.model_copy(update={"config": settings})
-        return known if self.name else known.model_copy(update={"name": self.stem(workspace)}).freed(workspace)
-
-    def stem(self, workspace: Workspace) -> str:
-        """Return the default name of the encoder; `freed` may add a number."""
-        raise NotImplementedError
-
-    def freed(self, workspace: Workspace) -> Self:
-        return self.model_copy(update={"name": free(workspace, self.name, encoder_is_taken)})
+        return super(Training, self.model_copy(update={"config": settings})).named(workspace)
 
     def share(self, nodes: int) -> None:
         refuse_uneven(self.config, nodes * self.processes)
-
-    def made(self, workspace: Workspace, run: Run) -> bool:
-        encoder = find_encoder(workspace.store, run.name)
-        return encoder is not None and encoder.run_id == run.id and (workspace.path / encoder.weights_path).is_file()
 
     def _check(self, workspace: Workspace, photos: int, where: str) -> None:
         config = self.config
@@ -145,23 +156,63 @@ class Pretrain(Training):
         return dataset_by_id(workspace.store, self.dataset_id)
 
 
-class Train(Training):
-    """Stage 3 on a correspondence set. The set's id is None once it is deleted. correspondence: its name at launch."""
+class OnPairs(Job):
+    """A job that learns from a correspondence set. Its id is None once it is deleted. correspondence: its name then."""
 
-    kind: Literal["train"] = "train"
     correspondence_set_id: int | None
     correspondence: str = ""
+
+    subject: ClassVar[str] = "correspondence"
+
+    @property
+    def pairs(self) -> ORLConfig:
+        """Settings that say which of the set's pairs count."""
+        raise NotImplementedError
+
+    def row(self, workspace: Workspace) -> Run:
+        run = super().row(workspace)
+        run.dataset_id = self.mined(workspace).dataset_id  # the dataset of its photos, for readers of the row
+        return run
+
+    def saw(self, workspace: Workspace) -> Saw:
+        """Compare the verdicts, if the settings leave out wrong pairs."""
+        mined = self.mined(workspace)
+        dataset = dataset_by_id(workspace.store, mined.dataset_id)
+        now = cache(lambda: correspondences(workspace, mined, dataset, self.pairs).digest())
+
+        def the_same_pairs(run: Run) -> bool:
+            kept = trained_on(workspace, run) if self.pairs.leave_out_wrong else None
+            return kept is None or kept.digest() == now()
+
+        return the_same_pairs
+
+    def mined(self, workspace: Workspace) -> CorrespondenceSet:
+        """Return the set. Raises UserError if it was deleted."""
+        if self.correspondence_set_id is None:
+            raise UserError(f"The correspondence set '{self.correspondence}' was deleted. Start another run.")
+        found = set_by_id(workspace.store, self.correspondence_set_id)
+        assert found is not None  # a foreign key
+        return found
+
+
+class Train(OnPairs, Training):
+    """Stage 3 on a correspondence set."""
+
+    kind: Literal["train"] = "train"
     config: ORLConfig
 
     label: ClassVar[str] = "stage 3"
-    subject: ClassVar[str] = "correspondence"
     method: ClassVar[str] = "orl"
 
+    @property
+    def pairs(self) -> ORLConfig:
+        return self.config
+
     def stem(self, workspace: Workspace) -> str:
-        return as_file_name(f"{self._mined(workspace).name}-orl")
+        return as_file_name(f"{self.mined(workspace).name}-orl")
 
     def check(self, workspace: Workspace) -> None:
-        mined = self._mined(workspace)
+        mined = self.mined(workspace)
         if not mined.pair_count:
             raise UserError(
                 f"The correspondence set '{mined.name}' has no pairs. Mine again with a lower --min-similarity."
@@ -170,36 +221,66 @@ class Train(Training):
         self._check(workspace, mined.image_count, f"the set '{mined.name}'")
 
     def names(self, workspace: Workspace) -> dict[str, Any]:
-        return {"correspondence": self._mined(workspace).name}
-
-    def row(self, workspace: Workspace) -> Run:
-        run = super().row(workspace)
-        run.dataset_id = self._mined(workspace).dataset_id  # the dataset of its photos, for readers of the row
-        return run
+        return {"correspondence": self.mined(workspace).name}
 
     def work(self, workspace: Workspace, run_id: int, progress: Progress) -> None:
         from orl_explorer.train.training.stages import train
 
-        if self.correspondence_set_id is None:
-            raise UserError(
-                f"The correspondence set '{self.correspondence}' of run {run_id} was deleted. Start another run."
-            )
-        train(workspace, self._mined(workspace), self.name, self.config, run_id=run_id, progress=progress)
+        train(workspace, self.mined(workspace), self.name, self.config, run_id=run_id, progress=progress)
 
-    def saw(self, workspace: Workspace) -> Saw:
-        """Compare the verdicts, if the settings leave out wrong pairs."""
-        mined = self._mined(workspace)
-        dataset = dataset_by_id(workspace.store, mined.dataset_id)
-        now = cache(lambda: correspondences(workspace, mined, dataset, self.config).digest())
 
-        def the_same_pairs(run: Run) -> bool:
-            kept = trained_on(workspace, run) if self.config.leave_out_wrong else None
-            return kept is None or kept.digest() == now()
+class Adapt(OnPairs, MakesEncoder):
+    """Learn a linear projector of an encoder from the pairs of a set. The encoder's network stays as it is."""
 
-        return the_same_pairs
+    kind: Literal["adapt"] = "adapt"
+    encoder_id: int
+    config: AdaptConfig
 
-    def _mined(self, workspace: Workspace) -> CorrespondenceSet:
-        assert self.correspondence_set_id is not None
-        found = set_by_id(workspace.store, self.correspondence_set_id)
-        assert found is not None  # a foreign key
-        return found
+    label: ClassVar[str] = "adaptation"
+
+    @classmethod
+    def to(
+        cls, workspace: Workspace, mined: CorrespondenceSet, encoder: Encoder | None, name: str, config: AdaptConfig
+    ) -> Self:
+        """Return the job that adapts an encoder. None: that of the set, or the one that it was adapted from."""
+        row = encoder or encoder_by_id(workspace.store, mined.encoder_id)
+        while encoder is None and row.kind == ADAPTED and row.run_id is not None:
+            earlier = run_by_id(workspace.store, row.run_id).encoder_id
+            assert earlier is not None  # of every run of this kind
+            row = encoder_by_id(workspace.store, earlier)
+        return cls(name=name, correspondence_set_id=mined.id, encoder_id=row.id, config=config)
+
+    @property
+    def pairs(self) -> ORLConfig:
+        return counted_pairs(self.config)
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> AdaptConfig:
+        return AdaptConfig(**values)
+
+    def stem(self, workspace: Workspace) -> str:
+        return as_file_name(f"{self._encoder(workspace).name}-adapted")
+
+    def check(self, workspace: Workspace) -> None:
+        mined, encoder = self.mined(workspace), self._encoder(workspace)
+        if not mined.pair_count:
+            raise UserError(f"The correspondence set '{mined.name}' has no pairs to learn from.")
+        refuse_vectors(encoder, "adapting it")
+        if encoder.kind == ADAPTED:
+            refuse_adapted(encoder.name)
+        refuse_taken_encoder(workspace, self.name)
+
+    def names(self, workspace: Workspace) -> dict[str, Any]:
+        return {"correspondence": self.mined(workspace).name, "encoder": self._encoder(workspace).name}
+
+    def work(self, workspace: Workspace, run_id: int, progress: Progress) -> None:
+        from orl_explorer.train.training.adapting import adapt
+        from orl_explorer.train.training.distributed import choose_device
+
+        device = str(choose_device())
+        add_to_attempt(workspace.run_folder(run_id), {}, {"device": device})
+        asked = self.mined(workspace), self._encoder(workspace), self.name, self.config
+        adapt(workspace, *asked, run_id=run_id, device=device, progress=progress)
+
+    def _encoder(self, workspace: Workspace) -> Encoder:
+        return encoder_by_id(workspace.store, self.encoder_id)

@@ -145,6 +145,11 @@ class Embeddings:
         return len(self._index.keys)
 
     @property
+    def keys(self) -> np.ndarray:
+        """The key of every row, int64, ascending."""
+        return self._index.keys
+
+    @property
     def duplicates(self) -> int:
         """Number of rows whose key has an earlier row, which counts."""
         return int((self._index.keys[1:] == self._index.keys[:-1]).sum())

@@ -89,4 +89,4 @@ def _of_checkpoint(workspace: Workspace, run: Run, config: TrainConfig) -> tuple
         raise UserError(f"The checkpoint of run {run.id} was written by another version of the project.") from error
     mined = set_by_id(workspace.store, run.correspondence_set_id) if run.correspondence_set_id else None
     reached = saved["step"] * config.epochs / run.total if run.total else 0
-    return learned_weights(method, saw_labels(workspace, config, mined)), f"{reached:g}"
+    return learned_weights(method, saw_labels(workspace, config.start_from, mined)), f"{reached:g}"

@@ -38,8 +38,8 @@ def kept_epochs(folder: Path) -> list[int]:
 def learned_weights(method: Method, supervised: bool) -> Weights:
     """Return the online backbone of a method and its projector, on the CPU, and how photos are read with them.
 
-    An adapted encoder has a projector only if the one that it started from has: a new one finds worse neighbours after
-    few steps than pooled features do.
+    An adapted encoder has a projector only if the one that it started from has, and not a linear one: a new one finds
+    worse neighbours after few steps than pooled features do.
     """
     return Weights(
         method.architecture,

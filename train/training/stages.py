@@ -82,7 +82,7 @@ def pretrain(
         data = ImageViews(found.files, views, config.seed, changed=not on_gpu, scale_blur=config.scale_blur)
         if processes.first:
             _record(folder, config, processes, {"dataset": dataset.name, "photos": len(found.files)})
-        supervised = saw_labels(workspace, config, None)
+        supervised = saw_labels(workspace, config.start_from, None)
         checks = [
             *_checks(workspace, dataset, method, config, run_id, supervised, progress),
             Probes(workspace, _newest_set(workspace, dataset), config, run_id, progress),
@@ -119,7 +119,7 @@ def train(
         if processes.first:
             described = {"correspondence_set": mined.name, "params": mined.params, "pairs": len(found.pairs)}
             _record(folder, config, processes, described | {"pairs_sha256": found.digest()})
-        supervised = saw_labels(workspace, config, mined)
+        supervised = saw_labels(workspace, config.start_from, mined)
         checks = [
             *_checks(workspace, dataset, method, config, run_id, supervised, progress),
             Probes(workspace, mined, config, run_id, progress),
@@ -228,11 +228,13 @@ def _start_from(workspace: Workspace, method: Method, name: str, progress: Progr
             f"Invalid value for start_from: {name}. Its weights are not those of {given.architecture}."
         ) from error
     head = given.projector or {}
-    if same_head := head_of(head) == head_of(method.projector.state_dict()):
+    shape = head_of(head)
+    if same_head := shape == head_of(method.projector.state_dict()):
         method.projector.load_state_dict(head)
-    method.keeps_projector = bool(head)
+    method.keeps_projector = shape is not None and shape.kind != "linear"
     method.catch_up()
-    left_out = "" if head else f" The new encoder will have none, as '{name}' has none."
+    had = "has none" if shape is None else "has a linear one, which belongs to its present features"
+    left_out = "" if method.keeps_projector else f" The new encoder will have none, as '{name}' {had}."
     progress.log(f"Starting from the encoder '{name}' with {'its' if same_head else 'a new'} projector.{left_out}")
 
 

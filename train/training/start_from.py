@@ -93,9 +93,9 @@ def refuse_wider(mined: CorrespondenceSet, config: ORLConfig) -> None:
             )
 
 
-def saw_labels(workspace: Workspace, config: TrainConfig, mined: CorrespondenceSet | None) -> bool:
-    """Whether labels influence the training: by the initial weights, by the set's encoder or by its boxes."""
-    sources = [find_encoder(workspace.store, config.start_from)] if config.start_from else []
+def saw_labels(workspace: Workspace, start_from: str, mined: CorrespondenceSet | None) -> bool:
+    """Whether labels influence a training: by the encoder it starts from, if any, by the set's, or by its boxes."""
+    sources = [find_encoder(workspace.store, start_from)] if start_from else []
     if mined is not None:
         sources.append(encoder_by_id(workspace.store, mined.encoder_id))
         if mined.params.get("proposals") == "annotations":

@@ -55,7 +55,7 @@ def with_encoder(opened: Workspace, encoder: Encoder, dataset: str, before: Enco
 
 
 def _before(opened: Workspace, run: Run) -> Encoder | None:
-    """Return the encoder that mined the pairs of stage 3, as a baseline."""
+    """Return the encoder that mined the pairs of a run, as a baseline."""
     mined = set_by_id(opened.store, run.correspondence_set_id) if run.correspondence_set_id else None
     return encoder_by_id(opened.store, mined.encoder_id) if mined else None
 
@@ -72,6 +72,12 @@ def _with_set(opened: Workspace, made: CorrespondenceSet) -> None:
                     type="primary",
                     on_click=_train,
                     kwargs=picked,
+                )
+                st.button(
+                    "Adapt encoder to set",
+                    icon=":material/tune:",
+                    on_click=_train,
+                    kwargs=picked | {"stage": "adapt"},
                 )
             for page, label, icon in (("explore", "Explore set", "photo_library"), ("tune", "Tune set", "tune")):
                 if shell.has_page(page):
@@ -128,11 +134,11 @@ def _results() -> None:
     st.query_params["view"] = "results"
 
 
-def _train(data: str, set: str) -> None:
-    """Callback: open the form of stage 3 for a set."""
+def _train(data: str, set: str, stage: str = "3") -> None:
+    """Callback: open the form of stage 3, or of an adaptation, for a set."""
     st.session_state["data"], st.session_state["set"] = data, set
     st.query_params.pop("run", None)
-    st.query_params["view"], st.query_params["stage"] = "launch", "3"
+    st.query_params["view"], st.query_params["stage"] = "launch", stage
 
 
 def _evaluate(encoder: str) -> None:

@@ -11,7 +11,7 @@ from orl_explorer.app.explorer.charts import duration
 from orl_explorer.app.pages import forms, shell, start
 from orl_explorer.app.pages.forms import Choice
 from orl_explorer.app.pages.shell import Place
-from orl_explorer.app.pages.train import evaluation, placed
+from orl_explorer.app.pages.train import adapting, evaluation, placed
 from orl_explorer.db.encoders import encoders_with_weights
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
 from orl_explorer.db.runs.runs import LOCAL
@@ -31,7 +31,7 @@ from orl_explorer.train.training.start_from import refuse_unfit, refuse_wider, s
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
-STAGES = {"3": "Stage 3 · objects", "1": "Stage 1 · photos", "evaluate": "Evaluation"}
+STAGES = {"3": "Stage 3 · objects", "1": "Stage 1 · photos", "adapt": "Adaptation", "evaluate": "Evaluation"}
 METHODS = {name: PRESETS[name]["paper"].title for name in STAGE_1}
 LONG = 2 * 86_400  # seconds; a longer run on a machine without a GPU needs a confirmation
 
@@ -43,24 +43,29 @@ def launch_form(place: Place) -> None:
         st.info("This server is read-only. It starts no runs.", icon=":material/visibility:")
         return
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        text = "Train on a correspondence set (stage 3) or on whole photos (stage 1). Stage 2 is on the Explore page."
+        text = (
+            "Train on a correspondence set (stage 3) or on whole photos (stage 1), or adapt a good encoder to a set. "
+            "Stage 2 is on the Explore page."
+        )
         stage = forms.choice_in_url("Stage", "stage", STAGES, help=text)
-        mined = place.mined if stage == "3" else None
+        mined = place.mined if stage in ("3", "adapt") else None
         method, over = "orl", "byol"
         if stage == "1":
             text = "The paper uses BYOL for stage 1. The other methods are baselines."
             method = forms.choice_in_url("Method", "method", METHODS, help=text)
-        if stage != "evaluate":
+        if stage in ("1", "3"):
             text = " ".join(f"{name}: {text}." for name, text in PRESET_HELP.items())
             preset = forms.choice_in_url("Preset", "preset", {name: name for name in PRESET_HELP}, help=text)
-        if mined is not None:
+        if stage == "3" and mined is not None:
             text = "The method that the three branches learn by, with its constants. The paper uses BYOL."
             over = forms.choice_in_url("Base", "base", {name: METHODS[name] for name in BASES}, help=text)
     if stage == "evaluate":
         evaluation.evaluation_form(place.workspace)
-    elif stage == "3" and mined is None:
-        st.info("No correspondence set yet. Stage 3 trains on one.", icon=":material/info:")
+    elif stage in ("3", "adapt") and mined is None:
+        st.info("No correspondence set yet. This needs one to learn from.", icon=":material/info:")
         start.unmined(place, place.dataset)
+    elif stage == "adapt" and mined is not None:
+        adapting.adapting_form(place.workspace, mined)
     else:
         base, key = PRESETS[method][preset], f"{method}-{preset}"
         if over != "byol":

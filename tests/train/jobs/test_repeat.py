@@ -14,9 +14,10 @@ from orl_explorer.train.evaluate.protocols import evaluate_preset
 from orl_explorer.train.jobs import kinds
 from orl_explorer.train.jobs.job import Job
 from orl_explorer.train.jobs.repeat import command_of
-from orl_explorer.train.jobs.trainings import Pretrain, Train
+from orl_explorer.train.jobs.trainings import Adapt, Pretrain, Train
 from orl_explorer.train.mining.config import MINE_PRESETS
 from orl_explorer.train.settings import with_settings
+from orl_explorer.train.training.adapt_config import AdaptConfig
 from orl_explorer.train.training.presets import train_preset
 from orl_explorer.train.workspace import Workspace
 from tests import shell
@@ -36,6 +37,7 @@ def every_kind(workspace: Workspace) -> list[Job]:
     return [
         Pretrain(name="one", config=simclr, **on),
         Train(name="two three", correspondence_set_id=mined.id, config=orl),
+        Adapt.to(workspace, mined, by, "three", AdaptConfig(steps=7, learning_rate=0.001)),
         kinds.Mine(name="four", encoder_id=by.id, config=objects, workers=1, revision=data.revision, **on),
         kinds.Evaluate.on(workspace, by, "demo", evaluate_preset("correspondence")).named(workspace),
     ]
@@ -57,12 +59,16 @@ def test_the_command_launches_a_run_that_does_the_same(
         assert shlex.split(shlex.join(words)) == words
         shell.orl(*words[1:], "--workspace", mined_workspace.path)
         assert asked[-1] == job
-    assert len(asked) == 4
+    assert len(asked) == 5
 
 
 def test_settings_are_told_by_the_preset_from_which_fewest_differ(mined_workspace: Workspace) -> None:
-    simclr, _, objects, _ = (shlex.join(command_of(job.row(mined_workspace))) for job in every_kind(mined_workspace))
+    told = [shlex.join(command_of(job.row(mined_workspace))) for job in every_kind(mined_workspace)]
+    simclr, _, adapt, objects, _ = told
     assert simclr == "orl pretrain --dataset demo --method simclr --name one --preset small --set batch_size=6"
+    assert adapt == (
+        "orl adapt --correspondence demo-starter --encoder starter --name three --set steps=7 --set learning_rate=0.001"
+    )
     assert objects.startswith("orl mine --dataset demo --encoder starter --name four --preset object --set ")
     assert objects.endswith(" --workers 1")
     assert objects.count("--set") == 2
