@@ -269,12 +269,18 @@ def _propose(
                 else:
                     done[image.id] = found
                 if len(done) == BLOCK:
-                    write.add_proposals(workspace.store, config.method, done)
+                    _keep(workspace, done, config)
                     done = {}
                 progress.advance()
     finally:
-        write.add_proposals(workspace.store, config.method, done)
+        _keep(workspace, done, config)
     return lost
+
+
+def _keep(workspace: Workspace, found: dict[int, np.ndarray], config: MineConfig) -> None:
+    """Store raw boxes of photos that have none. Another run, on another machine, may have searched the same photos."""
+    missing = write.missing_proposals(workspace.store, [*found], config.method)
+    write.add_proposals(workspace.store, config.method, {i: found[i] for i in missing})
 
 
 def filter_rois(

@@ -290,3 +290,24 @@ def test_photos_that_change_after_the_neighbours_were_found_stay_in_the_set_as_t
     resumed, twin = (pairs_frame(workspace, complete_set_named(workspace.store, name)) for name in ("set", "twin"))
     by_path = [column for column in twin if not column.endswith("_id")]
     assert resumed[by_path].equals(twin[by_path])
+
+
+def test_photos_that_another_machine_searches_at_the_same_time_keep_its_boxes(
+    fresh: Callable, tiny_mine: MineConfig, new_run: Callable
+) -> None:
+    workspace = fresh()
+
+    class Meanwhile(Progress):
+        """Mines another set with the same settings while the first photo of this one has been searched."""
+
+        mined = False
+
+        def advance(self, count: int = 1) -> None:
+            if not self.mined:
+                self.mined = True
+                mine(workspace, "demo", "starter", "other", tiny_mine, run_id=new_run(workspace, "mine", "other"))
+
+    run = new_run(workspace, "mine", "set")
+    mine(workspace, "demo", "starter", "set", tiny_mine, run_id=run, workers=1, progress=Meanwhile())
+    ours, other = (pairs_frame(workspace, complete_set_named(workspace.store, name)) for name in ("set", "other"))
+    assert ours.equals(other)
