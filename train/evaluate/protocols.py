@@ -377,7 +377,7 @@ def data_state(workspace: Workspace, data: str, config: EvaluateConfig) -> str:
 def read_evaluate_config(values: dict[str, Any]) -> EvaluateConfig:
     """Read the settings of a run. Raises UserError if another version wrote them."""
     try:
-        return protocol_named(values["protocol"]).config.model_validate(values)
+        return protocol_named(str(values.get("protocol", ""))).config.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(

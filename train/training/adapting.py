@@ -107,9 +107,10 @@ def _learned(
     projector, losses = learn_projector(mean, drawn, config.learning_rate, config.temperature)
     if not all(torch.isfinite(value).all() for value in projector.state_dict().values()):
         raise UserError("The projector is not finite numbers. No encoder was added. Use a lower learning rate.")
-    shown = max(1, len(losses) // 10)
-    before, after = (float(np.mean(part)) for part in (losses[:shown], losses[-shown:]))
-    progress.log(f"Loss: {before:.3f} in the first tenth of the steps, {after:.3f} in the last.")
+    if losses:
+        tenth = max(1, len(losses) // 10)
+        before, after = (float(np.mean(part)) for part in (losses[:tenth], losses[-tenth:]))
+        progress.log(f"Loss: {before:.3f} in the first tenth of the steps, {after:.3f} in the last.")
     return projector
 
 

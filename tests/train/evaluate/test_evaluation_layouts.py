@@ -184,6 +184,8 @@ def test_settings_of_another_version_are_a_sentence() -> None:
         read_evaluate_config({"protocol": "knn", "colour": 3})
     with pytest.raises(UserError, match="There is no protocol 'segmentation'. Known protocols: voc07-svm,"):
         read_evaluate_config({"protocol": "segmentation"})
+    with pytest.raises(UserError, match="There is no protocol ''"):
+        read_evaluate_config({})
 
 
 def test_an_unknown_protocol_is_answered_with_the_known_ones() -> None:

@@ -167,6 +167,17 @@ def test_an_interrupted_run_goes_on_with_what_it_learned(
     assert row.weights_sha256 == adapted("whole").weights_sha256
 
 
+def test_without_steps_the_mean_of_the_rois_is_subtracted(own: Workspace, adapted: Callable[..., Encoder]) -> None:
+    row = adapted(config=AdaptConfig(steps=0))
+    mined = complete_set_named(own.store, "demo-starter")
+    stored = Features(own, encoder_named(own.store, "starter")).rois
+    rows = training_rows(own.store, mined.id)
+    mean = np.concatenate([stored.get(roi_keys(row.image.digest or 0, row.rois)) for row in rows]).mean(axis=0)
+    projector = projector_of(own, row)
+    assert torch.equal(projector["linear.weight"], torch.eye(1280))
+    np.testing.assert_allclose(projector["linear.bias"].numpy(), -mean, atol=1e-6)
+
+
 def test_pairs_that_a_person_judged_wrong_are_left_out(own: Workspace, adapted: Callable[..., Encoder]) -> None:
     mined = complete_set_named(own.store, "demo-starter")
     said = Said()
