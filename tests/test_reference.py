@@ -16,6 +16,7 @@ from orl_explorer.app.cli import app
 from orl_explorer.train.evaluate.protocols import PROTOCOLS, EvaluateConfig
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.settings import Settings
+from orl_explorer.train.training.adapt_config import AdaptConfig
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.presets import PRESETS
 
@@ -80,8 +81,8 @@ def test_choices_defaults_and_ranges_are_said() -> None:
 
 
 def test_every_class_of_settings_has_a_section() -> None:
-    assert {*CLASSES.values()} == {MineConfig, *concrete(TrainConfig), *concrete(EvaluateConfig)}
-    assert len(CLASSES) == 1 + len(PRESETS) + len(PROTOCOLS)
+    assert {*CLASSES.values()} == {MineConfig, *concrete(TrainConfig), AdaptConfig, *concrete(EvaluateConfig)}
+    assert len(CLASSES) == 2 + len(PRESETS) + len(PROTOCOLS)
     assert {*CLASSES} == {*sections(reference.settings_page())} - {"Settings"}
 
 

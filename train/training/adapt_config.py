@@ -14,7 +14,10 @@ class AdaptConfig(Settings):
     """How a linear projector is learned from the pairs of a set. ``docs/results.md`` measures the defaults."""
 
     steps: int = setting(
-        300, ge=0, le=100_000, help="Steps of learning. With more, the features move further. 0: only subtract their mean"
+        300,
+        ge=0,
+        le=100_000,
+        help="Steps of learning. With more, the features move further. 0: only subtract their mean",
     )
     batch_size: int = setting(256, ge=2, le=65_536, help="Photos per step, each with one of its pairs")
     leave_out_wrong: bool = setting(False, help="Leave out pairs that a person judged wrong in the explorer")
