@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orl_explorer.db.models import Encoder
 from orl_explorer.orl.reading import Reading
+from orl_explorer.train.training.adapt_config import ADAPTED
 from orl_explorer.train.words import plural
 
 if TYPE_CHECKING:  # the command line starts without the modules of an import
@@ -32,13 +33,14 @@ def encoder_facts(row: Encoder, reading: Reading) -> dict[str, str]:
     registers = reading.prefix - reading.class_token
     tokens = [*["a class token"] * reading.class_token, *[f"{registers} more tokens"] * (registers > 0)]
     random = row.source.startswith("random:")
+    through = " through a linear projector" if row.kind == ADAPTED else ""
     return {
         "architecture": row.architecture,
         "source": row.source,
         "trained": "not at all (random weights)" if random else LEARNED[row.learned_from],
         "layer": layer,
         "map": f"one cell for {reading.stride} px, {reading.channels or row.roi_features} channels",
-        "feature": f"{POOLING[reading.pooling]}, {row.roi_features} numbers",
+        "feature": f"{POOLING[reading.pooling]}{through}, {row.roi_features} numbers",
         "before the map": " and ".join(tokens) or "no tokens",
         "images": sizes,
         "photos": f"{reading.photo_size} px for attention",

@@ -17,11 +17,13 @@ import pytest
 
 import orl_explorer as orl
 from orl_explorer.app.api.drawing import PairFigure
+from orl_explorer.app.told import encoder_facts
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.runs.runs import runs
 from orl_explorer.orl.boxes import BoxRules, filter_boxes
 from orl_explorer.orl.matching import top_pairs
 from orl_explorer.orl.pixels import center_crop, crop_box, read_image
+from orl_explorer.orl.reading import PLAIN
 from orl_explorer.orl.selective_search.proposals import selective_search
 from orl_explorer.train.encoders.weights import load_encoder
 from orl_explorer.train.workspace import Workspace as Folder
@@ -213,6 +215,7 @@ def test_a_training_its_numbers_and_an_evaluation(place: orl.Workspace) -> None:
     assert place.train("demo-starter", preset="small", **tiny).id == encoder.id  # done already
     adapted = place.adapt("demo-starter", steps=2)
     assert (adapted.name, adapted.kind) == ("starter-adapted", "adapted")
+    assert encoder_facts(adapted, PLAIN)["feature"] == "mean of the map through a linear projector, 1280 numbers"
     numbers = place.metrics(encoder)
     assert numbers[numbers["name"] == "loss"]["step"].tolist() == [1, 2, 3]
     evaluation = place.evaluate("starter", "attention", "demo")
