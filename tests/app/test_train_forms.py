@@ -116,6 +116,24 @@ def test_the_preset_adapt_starts_from_the_starter_and_asks_for_an_encoder_where_
     assert "launch" not in [b.key for b in at.button]
 
 
+def test_a_run_that_will_see_too_few_photos_is_said_to_be_too_short_before_the_launch(
+    here: Workspace, show: Show
+) -> None:
+    at = show("train", stage="1", method="simclr", preset="small")
+    at.number_input("batch_size-simclr-small").set_value(6).run()
+    (said,) = at.warning
+    assert said.value == (
+        "Probably too short: its epochs show 1,200 photos in all. From random weights, SimCLR had learned something "
+        "after 27,000, and the other methods need more. Train for more epochs, or adapt a good encoder."
+    )
+    at.number_input("epochs-simclr-small").set_value(2250).run()  # 12 photos as often are 27,000
+    assert not at.warning
+    at.number_input("epochs-simclr-small").set_value(100).run()
+    at.selectbox("start_from-simclr-small").set_value("starter").run()
+    at.selectbox("backbone-simclr-small").set_value("").run()
+    assert not at.warning
+
+
 def test_values_are_validated_whatever_the_browser_sends() -> None:
     preset = train_preset("orl", "small")
     config, wrong = forms.validated(preset, {"backbone": "vgg", "epochs": None, "seed": 3})

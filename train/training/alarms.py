@@ -9,6 +9,7 @@ from typing import Any
 COLLAPSED = 0.05  # spread of the projections; that of an untrained network is ten times larger
 STEPS = 50  # in a row
 LITTLE = 0.1  # change of the backbone's weights, as a share of their norm
+FEW = 27_000  # photos seen when SimCLR, the fastest method, had learned something; docs/results.md has the table
 
 
 def collapsed(spreads: Sequence[float]) -> bool:
@@ -45,6 +46,16 @@ def too_short(settings: Mapping[str, Any], moved: float) -> str:
     return (
         f"This training was too short: the weights of the backbone changed by {moved:.1%} of their norm. Its encoder "
         f"is little better than random weights. Train for more epochs, or start from a good encoder.{faster}"
+    )
+
+
+def too_few(start_from: str, seen: int) -> str:
+    """Return what to say before the launch of a training that will see so many photos, or "" if they may be enough."""
+    if start_from or seen >= FEW:
+        return ""
+    return (
+        f"Probably too short: its epochs show {seen:,} photos in all. From random weights, SimCLR had learned "
+        f"something after {FEW:,}, and the other methods need more. Train for more epochs, or adapt a good encoder."
     )
 
 

@@ -23,6 +23,7 @@ from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.jobs.trackers import TITLES, TRACKERS, TrackerName, installed
 from orl_explorer.train.jobs.trainings import Pretrain, Train, Training, most_processes
 from orl_explorer.train.settings import control, with_settings
+from orl_explorer.train.training.alarms import too_few
 from orl_explorer.train.training.config import GROUPS, OWN, TrainConfig, refuse_uneven
 from orl_explorer.train.training.cost import Cost, estimate
 from orl_explorer.train.training.methods import BASES, ORLConfig
@@ -202,6 +203,8 @@ def _tell(opened: Workspace, cost: Cost, photos: int, config: TrainConfig) -> No
         f"**{plural(cost.steps, 'step')}**, {photos // config.batch_size:,} per epoch  \n"
         f"about **{duration(cost.seconds)}** ({source})"
     )
+    if said := too_few(config.start_from, cost.steps * config.batch_size):
+        st.warning(said, icon=":material/hourglass_bottom:")
     free = shutil.disk_usage(opened.path).free
     needed = 3 * cost.checkpoint_bytes  # two are kept while the next is written
     scarce = " :red[Not enough disk space.]" if needed > free else ""
