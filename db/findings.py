@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 
-from orl_explorer.db.models import Dataset, Image, StoredFinding
-from orl_explorer.db.photos import members_of
+from orl_explorer.db.models import Image, StoredFinding
+from orl_explorer.db.photos import count_change, members_of
 from orl_explorer.db.store import Store, in_byte_order, insert_rows
 
 
@@ -38,7 +38,7 @@ def replace_findings(store: Store, dataset_id: int, findings: Iterable[Finding])
     with store.session() as session:
         session.execute(delete(StoredFinding).where(StoredFinding.dataset_id == dataset_id))
         insert_rows(session, StoredFinding, columns, rows)
-        session.execute(update(Dataset).where(Dataset.id == dataset_id).values(revision=Dataset.revision + 1))
+        count_change(session, [dataset_id])
 
 
 def tallies(store: Store, dataset_id: int) -> dict[str, Tally]:

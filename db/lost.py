@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, aliased
 
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Image, SetImage, now
-from orl_explorer.db.photos import CHUNK, count_photos, members_of
+from orl_explorer.db.photos import CHUNK, count_change, count_photos, members_of
 from orl_explorer.db.store import Store, fetch, in_byte_order
 
 GONE: Literal["gone"] = "gone"
@@ -63,7 +63,7 @@ def _count_again(store: Store, image_ids: Collection[int]) -> None:
         for start in range(0, len(ids), CHUNK):
             some = Image.id.in_(ids[start : start + CHUNK])
             changed.update(session.scalars(select(Image.dataset_id).where(some).distinct()))
-        session.execute(update(Dataset).where(Dataset.id.in_(changed)).values(revision=Dataset.revision + 1))
+        count_change(session, changed)
     for dataset_id in sorted(changed):
         count_photos(store, dataset_id)
 

@@ -127,6 +127,14 @@ def unions_of(session: Session, dataset_id: int) -> list[int]:
     return list(session.scalars(select(DatasetMember.dataset_id).where(DatasetMember.member_id == dataset_id)))
 
 
+def count_change(session: Session, dataset_ids: Iterable[int]) -> None:
+    """Count a change of photos or annotations in the revisions of datasets, and of the unions that contain them."""
+    ids = list(dataset_ids)
+    unions = select(DatasetMember.dataset_id).where(DatasetMember.member_id.in_(ids))
+    which = Dataset.id.in_(ids) | Dataset.id.in_(unions)
+    session.execute(update(Dataset).where(which).values(revision=Dataset.revision + 1))
+
+
 def marks_of(store: Store, dataset_id: int) -> int:
     """Count the changes of tags and verdicts on a dataset's photos. Caches are valid for one number."""
     with store.session() as session:
@@ -186,7 +194,7 @@ def add_photos(store: Store, dataset_id: int, photos: Iterable[FoundPhoto], repl
         ]
         if not rows:
             return
-        session.execute(update(Dataset).where(Dataset.id == dataset_id).values(revision=Dataset.revision + 1))
+        count_change(session, [dataset_id])
         ids = session.scalars(insert(Image).returning(Image.id, sort_by_parameter_order=True), rows).all()
         for photo, image_id in zip(photos, ids, strict=True):
             if photo.path in replaced:
@@ -222,8 +230,7 @@ def replace_annotations(store: Store, boxes_of: Mapping[int, tuple[AnnotatedBox,
             had = _boxes_of(session, some)
             changed = {i: boxes_of[i] for i in some if had.get(i, ()) != tuple(boxes_of[i])}
             session.execute(delete(Annotation).where(Annotation.image_id.in_(changed)))
-            theirs = select(Image.dataset_id).where(Image.id.in_(changed))
-            session.execute(update(Dataset).where(Dataset.id.in_(theirs)).values(revision=Dataset.revision + 1))
+            count_change(session, session.scalars(select(Image.dataset_id).where(Image.id.in_(changed)).distinct()))
             _add_boxes(session, changed)
 
 
@@ -277,7 +284,6 @@ def count_photos(store: Store, dataset_id: int) -> Dataset:
         )
         dataset = session.scalars(select(Dataset).where(Dataset.id == dataset_id)).one()
         unions = unions_of(session, dataset_id)
-        session.execute(update(Dataset).where(Dataset.id.in_(unions)).values(revision=Dataset.revision + 1))
     for union in unions:
         count_photos(store, union)
     return dataset

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from orl_explorer.db.gallery.order import GalleryOrder, gallery_ids
-from orl_explorer.db.photos import dataset_named, datasets, members_of, unite, usable_images
+from orl_explorer.db.photos import (
+    AnnotatedBox,
+    dataset_named,
+    datasets,
+    members_of,
+    replace_annotations,
+    unite,
+    usable_images,
+)
 from orl_explorer.db.sets import read
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.encoders import weights
@@ -121,6 +129,34 @@ def test_a_union_follows_its_members_and_is_made_once(
     ids = [image.id for image in usable_images(workspace.store, whole.id)]
     assert ids == sorted(ids)
     assert len(ids) == 13
+
+
+def test_the_revision_of_a_union_grows_with_a_change_of_its_members_and_not_without(
+    workspace: Workspace, halves: tuple[Path, Path], small_scenes: Path
+) -> None:
+    for folder in halves:
+        ingest(workspace, folder)
+    unite(workspace.store, ["first", "second"])
+
+    def revision() -> int:
+        return dataset_named(workspace.store, "first+second").revision
+
+    before = revision()
+    for folder in halves:
+        ingest(workspace, folder)  # nothing has changed
+    assert unite(workspace.store, ["first", "second"]).revision == before
+    shutil.copy(small_scenes / "scene-011.jpg", halves[1] / "again.jpg")
+    ingest(workspace, halves[1])
+    grown = revision()
+    assert grown > before
+    first = next(usable_images(workspace.store, dataset_named(workspace.store, "first").id))
+    replace_annotations(workspace.store, {first.id: (AnnotatedBox("dog", 1, 2, 30, 40),)})
+    assert revision() == grown + 1
+    replace_annotations(workspace.store, {first.id: (AnnotatedBox("dog", 1, 2, 30, 40),)})
+    assert revision() == grown + 1
+    (halves[1] / "again.jpg").unlink()
+    ingest(workspace, halves[1])
+    assert revision() > grown + 1
 
 
 def test_a_union_of_unions_has_the_photos_of_each_once(
