@@ -246,7 +246,7 @@ def test_a_run_that_fails_keeps_one_sentence_and_exits_with_2(place: Workspace, 
     failed = run_by_id(place.store, run.id)
     assert ended.returncode == 2
     assert (failed.status, failed.exit_code) == ("failed", 2)
-    assert failed.error == f"The correspondence set 'gone' of run {run.id} was deleted. Start another run."
+    assert failed.error == "The correspondence set 'gone' was deleted. Start another run."
     log = read_log(place, failed)
     assert failed.error in log
     assert "Traceback" not in log + ended.stdout + ended.stderr
