@@ -58,7 +58,7 @@ def show_set(name: SetArgument, json: Json = False, workspace: Where = None) -> 
     dataset, encoder = _from(opened, mined.dataset_id, mined.encoder_id)
     affected, different = dependents(opened.store, mined.id), work.differences_from_paper(mined)
     uses = {
-        "trained_by_runs": [run.id for run in affected.trained + affected.live if run.kind in ("train", "adapt")],
+        "trained_by_runs": [run.id for run in affected.trained + affected.live if run.kind != "mine"],
         "encoders_trained": [row.name for row in affected.encoders],
         "compared_with": affected.compared,
         "judged_pairs": affected.verdicts,

@@ -260,6 +260,16 @@ def validated(preset: S, values: Mapping[str, object]) -> tuple[S | None, list[s
         return None, [str(mistake)]
 
 
+def filled(preset: S, names: Sequence[str], key: str, columns: int) -> S | None:
+    """Draw inputs, what they change of the preset, and what is wrong with them. Returns the settings, None if wrong."""
+    values = fill(preset, names, key, {}, columns=columns)
+    show_changes(preset, values, key)
+    config, wrong = validated(preset, values)
+    for sentence in wrong:
+        st.error(shell.escape(sentence))
+    return config
+
+
 def show_changes(preset: Settings, values: Mapping[str, object], key: str) -> None:
     """Draw a button for each value that differs from the preset. The button resets the value."""
     differing = changed_values(preset, values)

@@ -152,7 +152,7 @@ def _move_training_data(workspace: Workspace, dataset_ids: set[int], old: str, n
     """Name the new folder in the data of runs, so that they resume and are recognised."""
     for run in runs(workspace.store):
         file = workspace.run_folder(run.id) / FILE
-        if run.dataset_id in dataset_ids and run.kind in ("pretrain", "train", "adapt") and file.is_file():
+        if run.dataset_id in dataset_ids and file.is_file():
             kept = Correspondences.load(file)
             below = f"{old.rstrip('/')}/"
             files = [f"{new}/{path.removeprefix(below)}" if path.startswith(below) else path for path in kept.files]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from orl_explorer.db.models import Run
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.progress import Progress
+from orl_explorer.train.provenance import add_to_attempt
 from orl_explorer.train.settings import Settings
 from orl_explorer.train.workspace import Workspace
 
@@ -119,3 +120,12 @@ class Job(BaseModel):
         config = {} if settings is None else settings.model_dump(mode="json", exclude=set(ASIDE))
         ids = {name: getattr(self, name) for name in COLUMNS if name in type(self).model_fields}
         return ids | {"settings": type(settings), "config": config}
+
+
+def recorded_device(workspace: Workspace, run_id: int) -> str:
+    """Return the device that a run works on, and record it."""
+    from orl_explorer.train.training.distributed import choose_device
+
+    device = str(choose_device())
+    add_to_attempt(workspace.run_folder(run_id), {}, {"device": device})
+    return device

@@ -29,7 +29,7 @@ from orl_explorer.train.evaluate.protocols import (
     resolved,
 )
 from orl_explorer.train.evaluate.run import STATE
-from orl_explorer.train.jobs.job import Job, Made, Saw
+from orl_explorer.train.jobs.job import Job, Made, Saw, recorded_device
 from orl_explorer.train.jobs.launchers.choice import is_ray_job
 from orl_explorer.train.jobs.names import (
     free,
@@ -43,7 +43,6 @@ from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.given import FILE as GIVEN
 from orl_explorer.train.mining.mine import check
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.provenance import add_to_attempt
 from orl_explorer.train.settings import Precision
 from orl_explorer.train.workspace import Workspace
 
@@ -108,7 +107,7 @@ class Mine(Job):
         from orl_explorer.train.mining.place import working
 
         asked = *self._rows(workspace), self.name, self.config
-        how: dict[str, Any] = {"device": _device(workspace, run_id), "progress": progress}
+        how: dict[str, Any] = {"device": recorded_device(workspace, run_id), "progress": progress}
         with working(is_ray_job(run_by_id(workspace.store, run_id)), self.workers, progress) as place:
             if self.archived is not None:
                 self._restore(workspace, run_id, place, how)
@@ -264,7 +263,7 @@ class Evaluate(Job):
     def work(self, workspace: Workspace, run_id: int, progress: Progress) -> None:
         from orl_explorer.train.evaluate.run import evaluate
 
-        _device(workspace, run_id)
+        recorded_device(workspace, run_id)
         encoder = encoder_by_id(workspace.store, self.encoder_id)
         evaluate(workspace, encoder, self._data(workspace), self.config, run_id=run_id, progress=progress)
 
@@ -290,15 +289,6 @@ class Evaluate(Job):
 
     def _data(self, workspace: Workspace) -> str:
         return self.data if self.dataset_id is None else dataset_by_id(workspace.store, self.dataset_id).name
-
-
-def _device(workspace: Workspace, run_id: int) -> str:
-    """Return the device that a run works on, and record it."""
-    from orl_explorer.train.training.distributed import choose_device
-
-    device = str(choose_device())
-    add_to_attempt(workspace.run_folder(run_id), {}, {"device": device})
-    return device
 
 
 EVERY: tuple[type[Job], ...] = (Pretrain, Mine, Train, Adapt, Evaluate, MakeMap)

@@ -15,7 +15,7 @@ from orl_explorer.db.sets.read import set_by_id
 from orl_explorer.orl.architectures import TIMM
 from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.jobs.job import Job, Made, Saw
+from orl_explorer.train.jobs.job import Job, Made, Saw, recorded_device
 from orl_explorer.train.jobs.names import (
     encoder_is_taken,
     free,
@@ -23,7 +23,6 @@ from orl_explorer.train.jobs.names import (
 )
 from orl_explorer.train.jobs.trackers import TrackerName, refuse_missing_tracker
 from orl_explorer.train.progress import Progress
-from orl_explorer.train.provenance import add_to_attempt
 from orl_explorer.train.training.adapt_config import ADAPTED, AdaptConfig, counted_pairs, refuse_adapted
 from orl_explorer.train.training.config import TrainConfig, refuse_uneven
 from orl_explorer.train.training.methods import ORLConfig, read_config
@@ -275,11 +274,9 @@ class Adapt(OnPairs, MakesEncoder):
 
     def work(self, workspace: Workspace, run_id: int, progress: Progress) -> None:
         from orl_explorer.train.training.adapting import adapt
-        from orl_explorer.train.training.distributed import choose_device
 
-        device = str(choose_device())
-        add_to_attempt(workspace.run_folder(run_id), {}, {"device": device})
         asked = self.mined(workspace), self._encoder(workspace), self.name, self.config
+        device = recorded_device(workspace, run_id)
         adapt(workspace, *asked, run_id=run_id, device=device, progress=progress)
 
     def _encoder(self, workspace: Workspace) -> Encoder:

@@ -18,7 +18,7 @@ from orl_explorer.train.lost import present_or_stored
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.embed import BLOCK, embed_images, embed_rois
 from orl_explorer.train.mining.features import Features, photo_keys, roi_keys
-from orl_explorer.train.mining.mine import MATCHED, match_rois, publish_set_measured, search_and_embed
+from orl_explorer.train.mining.mine import MATCHED, keep_proposals, match_rois, publish_set_measured, search_and_embed
 from orl_explorer.train.mining.place import Here, WorkPlace
 from orl_explorer.train.photos import Photos, known_photos
 from orl_explorer.train.progress import Progress
@@ -136,8 +136,7 @@ def _take_rois(
     progress.phase("Storing RoIs", len(images) - len(done))
     for block in _blocks(given, done, BLOCK):
         own = {images[number].id: given.rois(number) for number in block}
-        missing = write.missing_proposals(workspace.store, list(own), config.method)
-        write.add_proposals(workspace.store, config.method, {i: own[i] for i in missing})
+        keep_proposals(workspace.store, config.method, own)
         raw = write.proposals_of(workspace.store, list(own), config.method)
         batch = []
         for image_id, boxes in own.items():

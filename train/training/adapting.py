@@ -165,12 +165,11 @@ def _project_stored(base: Features, new: Features, made: Weights, photos_too: bo
     assert isinstance(projector, LinearProjector)
     projector.load_state_dict(made.projector)
 
-    def as_it_is(rows: np.ndarray) -> np.ndarray:
-        return rows
-
-    same: Callable[[np.ndarray], np.ndarray] = as_it_is
-    parts = [(base.rois, new.rois, projector.project), (base.attention, new.attention, same)]
-    parts.append((base.map_boxes, new.map_boxes, same))
+    parts: list[tuple[Embeddings, Embeddings, Callable[[np.ndarray], np.ndarray]]] = [
+        (base.rois, new.rois, projector.project),
+        (base.attention, new.attention, np.asarray),
+        (base.map_boxes, new.map_boxes, np.asarray),
+    ]
     if photos_too:
         parts.append((base.images, new.images, projector.project))
     left = [(old, fresh, change, old.keys[~fresh.have(old.keys)]) for old, fresh, change in parts]

@@ -26,7 +26,6 @@ def adapting_form(opened: Workspace, mined: CorrespondenceSet) -> None:
     if not known:
         st.info("No encoder with weights can be adapted. Add one first.", icon=":material/info:")
         return
-    base = AdaptConfig()
     st.caption(
         f"Learns from the set **{shell.escape(mined.name)}**: {plural(mined.pair_count, 'pair')}. The network of the "
         "encoder stays as it is. A linear projector on top learns to bring the RoIs of pairs together and to set other "
@@ -35,11 +34,7 @@ def adapting_form(opened: Workspace, mined: CorrespondenceSet) -> None:
     inputs, summary = st.columns([2.6, 1], gap="large")
     with inputs, st.container(key="launch-inputs"):
         encoder = known[_encoder(opened, mined, known)]
-        values = forms.fill(base, list(AdaptConfig.model_fields), KEY, {}, columns=3)
-        forms.show_changes(base, values, KEY)
-        config, wrong = forms.validated(base, values)
-        for sentence in wrong:
-            st.error(shell.escape(sentence))
+        config = forms.filled(AdaptConfig(), list(AdaptConfig.model_fields), KEY, columns=3)
     with summary, st.container(border=True, key="launch-summary"):
         st.markdown(f"Adapts **{shell.escape(encoder)}** to **{shell.escape(mined.name)}**.")
         name = st.text_input("Name of the new encoder", placeholder="automatic", key=f"name-{KEY}")

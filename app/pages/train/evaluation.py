@@ -40,11 +40,7 @@ def evaluation_form(opened: Workspace) -> None:
         with right:
             data = _data(opened, protocol)
         names = [field for field in type(base).model_fields if field != "protocol"]
-        values = forms.fill(base, names, key, {}, columns=4)
-        forms.show_changes(base, values, key)
-        config, wrong = forms.validated(base, values)
-        for sentence in wrong:
-            st.error(shell.escape(sentence))
+        config = forms.filled(base, names, key, columns=4)
     with summary, st.container(border=True, key="launch-summary"):
         st.markdown(f"**{protocol.title}** of **{shell.escape(encoder)}**. Result: {protocol.headline_title}.")
         where = placed.placement_fields(opened, "evaluation")
