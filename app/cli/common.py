@@ -93,7 +93,7 @@ def _watch(workspace: Workspace, run_id: int) -> Run:
             run = run_by_id(workspace.store, run_id)
             if run.phase != phase:
                 if phase:
-                    bar.update(task, completed=total)
+                    bar.update(task, completed=total, total=total)  # stops its clock, also if nothing was to do
                     task = bar.add_task(run.phase)
                 else:
                     bar.reset(task, description=run.phase)
