@@ -35,6 +35,7 @@ from orl_explorer.app.cli.names import (
 from orl_explorer.app.cli.settings import (
     ChangesOption,
     MinePreset,
+    MinePresetIfGiven,
     TrainPreset,
     of_training,
     one_of,
@@ -125,7 +126,10 @@ def mine_command(
     datasets: Datasets,
     encoder: EncoderName,
     name: Annotated[str, typer.Option(help="Name of the new correspondence set.")],
-    preset: MinePreset = "paper",
+    preset: MinePresetIfGiven = None,
+    like: Annotated[
+        str, named_option(some_set, help="Correspondence set whose settings to take, instead of a preset's.")
+    ] = "",
     changes: ChangesOption = None,
     *,
     flags: dict[str, Any],
@@ -137,7 +141,10 @@ def mine_command(
 ) -> None:
     """Mine neighbours, RoIs and pairs into a new correspondence set (stage 2)."""
     opened = open_workspace(workspace)
-    by, asked = encoder_named(opened.store, encoder), with_changes(MINE_PRESETS[preset], changes, flags)
+    if preset and like:
+        raise UserError("--preset and --like both say which settings to start from. Give one of them.")
+    start = MineConfig.of(complete_set_named(opened.store, like)) if like else MINE_PRESETS[preset or "paper"]
+    by, asked = encoder_named(opened.store, encoder), with_changes(start, changes, flags)
     config = settings_by(by, asked)
     job = Mine(name=name, config=config, workers=workers, dataset_id=unite(opened.store, datasets).id, encoder_id=by.id)
     run = launch(opened, job, placed=placement(opened, on, queue_only=queue_only))

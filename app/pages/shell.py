@@ -58,6 +58,13 @@ def open_page(name: str, **query: str) -> None:
     st.switch_page(st.session_state["pages"][name], query_params=query)
 
 
+def open_comparison(first: str, second: str) -> None:
+    """Open the page *Compare* with two sets, whatever it compared before."""
+    for picked in ("a", "b"):
+        st.session_state.pop(picked, None)
+    open_page("compare", a=first, b=second)
+
+
 def has_page(name: str) -> bool:
     """Return whether the explorer has a page of this name."""
     return name in st.session_state.get("pages", {})
@@ -136,6 +143,7 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
     _follow_set(found.values(), every)
     first = next((at for at, d in enumerate(found.values()) if every and d.id == every[0].dataset_id), 0)
     with st.sidebar:
+        _hold("data", list(found)[first])
         name = st.selectbox("Dataset", list(found), index=first, key="data", bind="query-params")
         dataset = found.get(name) or list(found.values())[first]
         lost = _lost_folders(opened, dataset, {d.id: d.name for d in found.values()})
@@ -146,6 +154,7 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
         if not mined:
             _state_line(opened, dataset, 0)
             return Place(opened, dataset, None, lost)
+        _hold("set", next(iter(mined)))
         chosen = st.selectbox("Correspondence set", list(mined), key="set", bind="query-params", on_change=on_set)
         picked = mined.get(chosen) or next(iter(mined.values()))
         st.session_state["picked_set"] = picked.id, picked.name
@@ -155,6 +164,16 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
         st.caption(escape(describe_set(opened, picked)))
         _state_line(opened, dataset, len(mined))
     return Place(opened, dataset, picked, lost)
+
+
+def _hold(key: str, usual: str) -> None:
+    """Send a picker's selection to the browser again if its default has changed.
+
+    A page that is still loading when a new set becomes the default shows the default, whatever is selected.
+    """
+    if st.session_state.get(f"usual-{key}", usual) != usual and key in st.session_state:
+        st.session_state[key] = st.session_state[key]
+    st.session_state[f"usual-{key}"] = usual
 
 
 def _state_line(opened: Workspace, dataset: Dataset, count: int) -> None:

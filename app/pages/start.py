@@ -15,7 +15,7 @@ from orl_explorer.app.pages.boxed import boxed_photo
 from orl_explorer.app.pages.pace import told_of_run
 from orl_explorer.app.pages.shell import Place, attempt, code, encoder_label, escape, share_done
 from orl_explorer.db.encoders import encoder_named, encoders
-from orl_explorer.db.models import Dataset
+from orl_explorer.db.models import CorrespondenceSet, Dataset
 from orl_explorer.db.runs.runs import LIVE, runs
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.demo.build import SCENES, SET, build_demo
@@ -28,6 +28,8 @@ from orl_explorer.train.mining.config import MINE_PRESETS, PRESET_HELP, MineConf
 from orl_explorer.train.settings import choices, control, explained, limits
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
+
+LIKE = "like"  # the choice of the settings of a set, beside the names of presets
 
 
 def empty_workspace(place: Place) -> None:
@@ -145,8 +147,11 @@ def offer_starter(opened: Workspace) -> None:
         st.rerun()
 
 
-def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
-    """Draw a form that starts stage 2. encoder: name of the encoder that is selected at first."""
+def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "", like: CorrespondenceSet | None = None) -> None:
+    """Draw a form that starts stage 2. encoder: name of the encoder that is selected at first.
+
+    like: a set whose settings are offered beside the presets', and selected at first.
+    """
     known = {encoder_label(e): e.name for e in encoders(opened.store)}
     if not known:
         st.markdown(
@@ -159,31 +164,34 @@ def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "") -> None:
         first = next((n for n, known_name in enumerate(known.values()) if known_name == encoder), 0)
         label = st.selectbox("Encoder", list(known), index=first)
         name = st.text_input("Name of the new set", placeholder="DATASET-ENCODER")
+        starts = MINE_PRESETS if like is None else {LIKE: MineConfig.of(like)} | MINE_PRESETS
+        usual = next(iter(starts))
         preset = st.segmented_control(
-            "Preset",
-            list(MINE_PRESETS),
-            default="paper",
+            "Settings",
+            list(starts),
+            default=usual,
             required=True,
+            format_func=lambda name: f"as {escape(like.name)}" if like and name == LIKE else name,
             help=" ".join(f"{name}: {text}." for name, text in PRESET_HELP.items()),
         )
         scale = st.segmented_control(
             control(MineConfig, "proposal_scale").label,
             choices(MineConfig, "proposal_scale"),
-            default=1.0,
+            default=starts[usual].proposal_scale,
             required=True,
             format_func=lambda s: "full size (paper)" if s == 1 else "half size (5 × faster)",
         )
         neighbors = st.number_input(
             control(MineConfig, "neighbors").label,
             *limits(MineConfig, "neighbors"),
-            MineConfig().neighbors,
+            starts[usual].neighbors,
             help=explained(MineConfig, "neighbors"),
-            key=f"mine-neighbors-{dataset.id}",
+            key=f"mine-neighbors-{dataset.id}-{like.id if like else 0}",
         )
         if st.form_submit_button("Mine set", type="primary", icon=":material/search:"):
             try:
                 own = {"proposal_scale": scale, "neighbors": int(neighbors)}
-                config = MINE_PRESETS[preset or "paper"].model_copy(update=own)
+                config = starts[preset or usual].model_copy(update=own)
                 by = encoder_named(opened.store, known[label])
                 ids = {"dataset_id": dataset.id, "encoder_id": by.id}
                 run = launch(opened, Mine(name=name.strip() or f"{dataset.name}-{by.name}", config=config, **ids))

@@ -130,7 +130,7 @@ def _heading(place: Place) -> None:
         with right.container(horizontal=True, horizontal_alignment="right"):
             if place.mined is not None:
                 with st.popover("Mine …", icon=":material/search:", help="Mine another set of these photos."):
-                    start.mine_form(place.workspace, dataset)
+                    start.mine_form(place.workspace, dataset, like=place.mined)
             about = "Import vectors of these photos that were made elsewhere, as an encoder."
             with st.popover("Import vectors …", icon=":material/input:", help=about):
                 ask_for_vectors(place.workspace, dataset)

@@ -10,8 +10,10 @@ from orl_explorer.db.encoders import encoder_by_id, find_encoder
 from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
 from orl_explorer.db.photos import dataset_by_id, dataset_named
 from orl_explorer.db.runs.evaluations import evaluation_of_run
+from orl_explorer.db.runs.runs import find_run
 from orl_explorer.db.sets.read import find_set, set_by_id
 from orl_explorer.train.jobs.kinds import makes
+from orl_explorer.train.training.adapt_config import ADAPTED
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
@@ -31,33 +33,44 @@ def offer_next(opened: Workspace, run: Run) -> None:
             encoder = find_encoder(opened.store, run.name)
             if encoder is not None and run.dataset_id is not None:
                 with st.container(border=True):
+                    look = "" if encoder.kind == ADAPTED else ", or look at its attention maps"
                     st.markdown(
-                        f":material/check: The encoder **{escape(encoder.name)}** is ready. Mine pairs with it, "
-                        "evaluate it, or look at its attention maps."
+                        f":material/check: The encoder **{escape(encoder.name)}** is ready. Mine pairs with it"
+                        f"{',' if look else ' or'} evaluate it{look}."
                     )
                     with_encoder(
-                        opened, encoder, dataset_by_id(opened.store, run.dataset_id).name, _before(opened, run)
+                        opened, encoder, dataset_by_id(opened.store, run.dataset_id).name, _learned(opened, run)
                     )
 
 
-def with_encoder(opened: Workspace, encoder: Encoder, dataset: str, before: Encoder | None) -> None:
-    """Draw buttons to mine with an encoder, evaluate it, and compare its attention with that of the one before."""
+def with_encoder(opened: Workspace, encoder: Encoder, dataset: str, learned: CorrespondenceSet | None) -> None:
+    """Draw buttons to mine with an encoder, evaluate it, and show its attention beside that of the one before.
+
+    learned: the set that the encoder learned from. Mining takes its settings, so that both sets can be compared.
+    """
     with st.container(horizontal=True):
         if not shell.read_only():
             if st.button("Mine with encoder …", icon=":material/search:", type="primary", key="mine-with"):
-                _mine(opened, dataset, encoder)
+                _mine(opened, dataset, encoder, learned)
             st.button("Evaluate encoder …", icon=":material/monitoring:", on_click=_evaluate, args=(encoder.name,))
-        if shell.has_page("attention"):
+        if shell.has_page("attention") and encoder.kind != ADAPTED:  # has the maps of the one that it was made from
+            before = encoder_by_id(opened.store, learned.encoder_id) if learned else None
             label = f"Compare attention with {before.name}" if before else "Show attention"
             if st.button(label, icon=":material/visibility:", key="to-attention"):
                 st.session_state["encoders"] = [row.name for row in (before, encoder) if row is not None]
                 shell.open_page("attention")
 
 
-def _before(opened: Workspace, run: Run) -> Encoder | None:
-    """Return the encoder that mined the pairs of a run, as a baseline."""
-    mined = set_by_id(opened.store, run.correspondence_set_id) if run.correspondence_set_id else None
-    return encoder_by_id(opened.store, mined.encoder_id) if mined else None
+def _learned(opened: Workspace, run: Run | None) -> CorrespondenceSet | None:
+    """Return the set that a run learned from, if it is still there."""
+    return set_by_id(opened.store, run.correspondence_set_id) if run and run.correspondence_set_id else None
+
+
+def _round_before(opened: Workspace, made: CorrespondenceSet) -> CorrespondenceSet | None:
+    """Return the set that the encoder of a set learned from, if it is of the same photos."""
+    encoder = encoder_by_id(opened.store, made.encoder_id)
+    first = _learned(opened, find_run(opened.store, encoder.run_id)) if encoder.run_id else None
+    return first if first and first.dataset_id == made.dataset_id and first.id != made.id else None
 
 
 def _with_set(opened: Workspace, made: CorrespondenceSet) -> None:
@@ -88,6 +101,15 @@ def _with_set(opened: Workspace, made: CorrespondenceSet) -> None:
                         on_click=go_with_set,
                         kwargs=picked | {"page": page},
                     )
+            first = _round_before(opened, made)
+            if first is not None and shell.has_page("compare"):
+                st.button(
+                    f"Compare with {escape(first.name)}",
+                    icon=":material/difference:",
+                    key="to-compare",
+                    on_click=go_with_set,
+                    kwargs=picked | {"page": "compare", "before": first.name},
+                )
 
 
 def launch_button() -> None:
@@ -101,14 +123,19 @@ def _to_form() -> None:
     st.query_params["view"] = "launch"
 
 
-def go_with_set(page: str, data: str, set: str) -> None:
-    """Callback: select a set and request another page. ``gone`` opens it when the pickers have the selection."""
-    st.session_state["data"], st.session_state["set"], st.session_state["go"] = data, set, page
+def go_with_set(page: str, data: str, set: str, before: str = "") -> None:
+    """Callback: select a set and request another page. ``gone`` opens it when the pickers have the selection.
+
+    before: the set that the page *Compare* shows it beside.
+    """
+    st.session_state["data"], st.session_state["set"], st.session_state["goes_to"] = data, set, (page, before)
 
 
 def gone() -> None:
     """Open the page that a callback requested."""
-    page = st.session_state.pop("go", "")
+    page, before = st.session_state.pop("goes_to", ("", ""))
+    if before:
+        shell.open_comparison(before, st.session_state["set"])
     if shell.has_page(page):
         shell.open_page(page)
 
@@ -147,9 +174,9 @@ def _evaluate(encoder: str) -> None:
     st.query_params["view"], st.query_params["stage"], st.query_params["encoder"] = "launch", "evaluate", encoder
 
 
-def _mine(opened: Workspace, dataset: str, encoder: Encoder) -> None:
+def _mine(opened: Workspace, dataset: str, encoder: Encoder, like: CorrespondenceSet | None) -> None:
     @st.dialog(f"Mine with {encoder.name}")
     def ask() -> None:
-        start.mine_form(opened, dataset_named(opened.store, dataset), encoder.name)
+        start.mine_form(opened, dataset_named(opened.store, dataset), encoder.name, like)
 
     ask()

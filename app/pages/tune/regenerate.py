@@ -150,8 +150,10 @@ def _ended(place: Place, mined: CorrespondenceSet, run: Run) -> None:
             st.markdown(f":green-badge[done] The set **{escape(run.name)}** is ready.")
             if run.name != mined.name:
                 st.button("Show the new set", key="tune-show", type="primary", on_click=_show, args=(run.name,))
-                if "compare" in st.session_state.get("pages", {}):
-                    _compare(mined.name, run.name)
+                if shell.has_page("compare") and st.button(
+                    "Compare both sets", key="tune-compare", icon=":material/difference:"
+                ):
+                    shell.open_comparison(mined.name, run.name)
         else:
             said = f": {escape(run.error)}" if run.error else ""
             st.markdown(f"{shell.status_line(run)} Run {run.id}, {escape(run.name)}{said}")
@@ -164,13 +166,6 @@ def _ended(place: Place, mined: CorrespondenceSet, run: Run) -> None:
                     args=(launcher.resume, place.workspace, run.id),
                 )
         st.button("Close", key="tune-close", type="tertiary", on_click=_close)
-
-
-def _compare(old: str, new: str) -> None:
-    if st.button("Compare both sets", key="tune-compare", icon=":material/difference:"):
-        for picked in ("a", "b"):  # forget an earlier comparison
-            st.session_state.pop(picked, None)
-        shell.open_page("compare", a=old, b=new)
 
 
 def _close() -> None:
