@@ -14,7 +14,14 @@ EXCEPTIONS: tuple[tuple[str, str, str], ...] = ()
 
 
 def findings(page: Page) -> list[str]:
-    """Return the serious and critical findings of axe on a page: rule, selector and what is wrong."""
+    """Return the serious and critical findings of axe on a page: rule, selector and what is wrong.
+
+    Streamlit fades what a slow server is about to draw again; axe looks when nothing is faded.
+    """
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('[data-testid=stElementContainer]')]"
+        ".every((element) => getComputedStyle(element).opacity === '1')"
+    )
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found: dict[str, Any] = page.evaluate("axe.run(document, { resultTypes: ['violations'], preload: false })")
     lines = []

@@ -76,7 +76,7 @@ def answers(port: int) -> bool:
     return True
 
 
-def until(condition: Callable[[], object], said: Callable[[], str], seconds: float = 60) -> None:
+def until(condition: Callable[[], object], said: Callable[[], str], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, said()

@@ -99,7 +99,7 @@ def said_by(*words: str) -> str:
     return subprocess.run(words, check=False, capture_output=True, text=True).stdout
 
 
-def until(condition: Callable[[], object], said: Callable[[], str], seconds: float = 60) -> None:
+def until(condition: Callable[[], object], said: Callable[[], str], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, said()

@@ -96,7 +96,7 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
     made.remove()
 
 
-def until(condition: Callable[[], object], run: Callable[[], str], seconds: float = 90) -> None:
+def until(condition: Callable[[], object], run: Callable[[], str], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, run()
@@ -152,7 +152,7 @@ def test_a_run_on_two_hosts_of_which_one_is_lost_is_resumed_to_the_same_bits(
     again = resume(place, run.id)
     assert (again.status, again.host, again.pid) == ("queued", "", None)
     for each in work(hosts, place, again, tmp_path):
-        assert each.wait(90) == 0, said()
+        assert each.wait(240) == 0, said()
     done = now()
     assert (done.status, done.error) == ("done", None), said()
     assert "Resumed at step " in read_log(place, done)

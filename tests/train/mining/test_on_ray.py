@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -33,7 +34,19 @@ from tests.train.mining.test_mining_resumed import rows_digest
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
+T = TypeVar("T")
 MEMORY = 80 * 1024**2  # bytes of a node's object store
+
+
+def patiently(start: Callable[[], T]) -> T:
+    """Start a node of Ray, which gives up after 30 seconds, however busy the machine is: three times at most."""
+    for _ in range(2):
+        try:
+            return start()
+        except Exception as problem:
+            if "timed out during startup" not in str(problem):
+                raise
+    return start()
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +60,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ |= {"RAY_worker_niceness": "0"}  # Ray's 15 would leave the cores to the tests beside these
     handler = signal.getsignal(signal.SIGTERM)
-    made = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "object_store_memory": MEMORY, "include_dashboard": False},
+    made = patiently(
+        lambda: Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 1, "object_store_memory": MEMORY, "include_dashboard": False},
+        )
     )
-    made.add_node(num_cpus=1, object_store_memory=MEMORY)
+    patiently(lambda: made.add_node(num_cpus=1, object_store_memory=MEMORY))
     ray.init(made.address, log_to_driver=False)
     signal.signal(signal.SIGTERM, handler)
     yield made
@@ -156,6 +171,7 @@ def test_a_run_that_was_stopped_goes_on_elsewhere(
 KILLED = """
 import sys
 from pathlib import Path
+from typing import TypeVar
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import open_workspace
 from tests.train.mining.test_on_ray import Then, mined
