@@ -58,7 +58,6 @@ def _in_words(presets: Mapping[str, str]) -> str:
 
 
 MinePreset = Annotated[str, one_of(MINE_PRESETS, help=_in_words(MINE_PRESET_HELP))]
-MinePresetIfGiven = Annotated[str | None, one_of(MINE_PRESETS, help=f"{_in_words(MINE_PRESET_HELP)} Default: paper.")]
 TrainPreset = Annotated[str, one_of(TRAIN_PRESET_HELP, help=_in_words(TRAIN_PRESET_HELP))]
 ProtocolName = Annotated[str, one_of(PROTOCOLS, help="Protocol of the evaluation.")]
 ProtocolArgument = Annotated[

@@ -35,7 +35,6 @@ from orl_explorer.app.cli.names import (
 from orl_explorer.app.cli.settings import (
     ChangesOption,
     MinePreset,
-    MinePresetIfGiven,
     TrainPreset,
     of_training,
     one_of,
@@ -123,10 +122,11 @@ def pretrain_command(
 
 @takes_flags(MineConfig, MINE_PRESETS)
 def mine_command(
+    context: typer.Context,
     datasets: Datasets,
     encoder: EncoderName,
     name: Annotated[str, typer.Option(help="Name of the new correspondence set.")],
-    preset: MinePresetIfGiven = None,
+    preset: MinePreset = "paper",
     like: Annotated[
         str, named_option(some_set, help="Correspondence set whose settings to take, instead of a preset's.")
     ] = "",
@@ -141,9 +141,10 @@ def mine_command(
 ) -> None:
     """Mine neighbours, RoIs and pairs into a new correspondence set (stage 2)."""
     opened = open_workspace(workspace)
-    if preset and like:
+    source = context.get_parameter_source("preset")
+    if like and source is not None and source.name == "COMMANDLINE":
         raise UserError("--preset and --like both say which settings to start from. Give one of them.")
-    start = MineConfig.of(complete_set_named(opened.store, like)) if like else MINE_PRESETS[preset or "paper"]
+    start = MineConfig.of(complete_set_named(opened.store, like)) if like else MINE_PRESETS[preset]
     by, asked = encoder_named(opened.store, encoder), with_changes(start, changes, flags)
     config = settings_by(by, asked)
     job = Mine(name=name, config=config, workers=workers, dataset_id=unite(opened.store, datasets).id, encoder_id=by.id)
