@@ -102,11 +102,16 @@ def offered(at: AppTest) -> dict[str, object]:
 
 
 def test_an_adapted_encoder_leads_to_mining_with_the_settings_of_its_set(
-    here: Workspace, adapted: Encoder, show: Show
+    here: Workspace, adapted: Encoder, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = with_every_page(show("train", run=str(adapted.run_id)))
     assert "The encoder adapted is ready. Mine pairs with it or evaluate it." in plain(at).replace("**", "")
     assert [label for label in labels(at) if "attention" in label] == []  # the maps are those of the starter
+    monkeypatch.setenv("ORL_READ_ONLY", "1")
+    watched = plain(with_every_page(show("train", run=str(adapted.run_id)))).replace("**", "")
+    assert "The encoder adapted is ready. " in watched
+    assert "Mine pairs" not in watched  # there is no button for it
+    monkeypatch.delenv("ORL_READ_ONLY")
     at.button("mine-with").click().run()
     assert not at.exception
     assert next(box for box in at.selectbox if box.label == "Encoder").value == (

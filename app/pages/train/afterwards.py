@@ -33,14 +33,20 @@ def offer_next(opened: Workspace, run: Run) -> None:
             encoder = find_encoder(opened.store, run.name)
             if encoder is not None and run.dataset_id is not None:
                 with st.container(border=True):
-                    look = "" if encoder.kind == ADAPTED else ", or look at its attention maps"
                     st.markdown(
-                        f":material/check: The encoder **{escape(encoder.name)}** is ready. Mine pairs with it"
-                        f"{',' if look else ' or'} evaluate it{look}."
+                        f":material/check: The encoder **{escape(encoder.name)}** is ready. {_next_steps(encoder)}"
                     )
                     with_encoder(
                         opened, encoder, dataset_by_id(opened.store, run.dataset_id).name, _learned(opened, run)
                     )
+
+
+def _next_steps(encoder: Encoder) -> str:
+    """Say what the buttons of ``with_encoder`` do."""
+    looked_at = "" if encoder.kind == ADAPTED else "look at its attention maps"
+    if shell.read_only():
+        return looked_at and f"You can {looked_at}."
+    return f"Mine pairs with it, evaluate it, or {looked_at}." if looked_at else "Mine pairs with it or evaluate it."
 
 
 def with_encoder(opened: Workspace, encoder: Encoder, dataset: str, learned: CorrespondenceSet | None) -> None:
