@@ -32,7 +32,7 @@ from orl_explorer.train.settings import parse_settings, with_settings
 from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.data import ImageViews
 from orl_explorer.train.training.distributed import Processes
-from orl_explorer.train.training.engine import fit
+from orl_explorer.train.training.engine import fit, multiplies_bf16
 from orl_explorer.train.training.monitors import evaluating
 from orl_explorer.train.training.movement import Movement
 from orl_explorer.train.training.presets import train_preset
@@ -66,7 +66,7 @@ class Classes:
     def measure(self, method: Method, side: int) -> float:
         """Return the mAP of linear SVMs on the backbone's features."""
         pixels, parts = self.pixels(side), []
-        with torch.no_grad(), evaluating(method), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), evaluating(method), torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bf16()):
             for i in range(0, len(pixels), 64):
                 images = normalise(torch.from_numpy(pixels[i : i + 64]), *method.statistics)
                 parts.append(F.adaptive_avg_pool2d(method.backbone(images).float(), 2).flatten(1))
