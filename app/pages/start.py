@@ -29,6 +29,7 @@ from orl_explorer.train.settings import choices, control, explained, limits
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
+SCALES = {1.0: "full size (paper)", 0.5: "half size (5 × faster)"}
 LIKE = "like"  # the choice of the settings of a set, beside the names of presets
 
 
@@ -176,10 +177,10 @@ def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "", like: Corr
         )
         scale = st.segmented_control(
             control(MineConfig, "proposal_scale").label,
-            choices(MineConfig, "proposal_scale"),
+            sorted({*choices(MineConfig, "proposal_scale"), starts[usual].proposal_scale}, reverse=True),
             default=starts[usual].proposal_scale,
             required=True,
-            format_func=lambda s: "full size (paper)" if s == 1 else "half size (5 × faster)",
+            format_func=lambda scale: SCALES.get(scale, f"{scale:g} × its size"),
         )
         neighbors = st.number_input(
             control(MineConfig, "neighbors").label,

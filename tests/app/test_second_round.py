@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.pages import shell, start
@@ -148,6 +149,17 @@ def test_a_set_is_mined_as_the_selected_one_unless_a_preset_is_chosen(
         assert (launched[-1].name, launched[-1].config) == (name, config)
 
 
+def test_a_set_with_another_scale_than_the_usual_ones_offers_its_own(here: Workspace, show: Show) -> None:
+    mined = complete_set_named(here.store, "demo-starter")
+    with here.store.session() as session:
+        params = mined.params | {"proposal_scale": 0.25}
+        session.execute(update(CorrespondenceSet).where(CorrespondenceSet.id == mined.id).values(params=params))
+    at = show("explore")
+    assert not at.exception
+    scale = next(box for box in at.segmented_control if box.label == "Selective search on photos of")
+    assert (scale.options, scale.value) == (["full size (paper)", "half size (5 × faster)", "0.25 × its size"], 0.25)
+
+
 def test_a_set_of_the_second_round_is_compared_with_the_first(
     here: Workspace, adapted: Encoder, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +175,11 @@ def test_a_set_of_the_second_round_is_compared_with_the_first(
     assert "a" not in at.session_state
     first = complete_set_named(here.store, "demo-starter")
     assert "Compare with demo-starter" not in labels(with_every_page(show("train", run=str(first.run_id))))
+    with here.store.session() as session:
+        session.execute(update(CorrespondenceSet).where(CorrespondenceSet.id == first.id).values(status="deleted"))
+    at = with_every_page(show("train", run=str(second.run_id)))
+    assert not at.exception
+    assert "Compare with demo-starter" not in labels(at)
 
 
 def test_the_picker_of_sets_keeps_its_set_in_the_browser_when_a_newer_one_becomes_the_default(

@@ -69,7 +69,8 @@ def with_encoder(opened: Workspace, encoder: Encoder, dataset: str, learned: Cor
 
 def _learned(opened: Workspace, run: Run | None) -> CorrespondenceSet | None:
     """Return the set that a run learned from, if it is still there."""
-    return set_by_id(opened.store, run.correspondence_set_id) if run and run.correspondence_set_id else None
+    found = set_by_id(opened.store, run.correspondence_set_id) if run and run.correspondence_set_id else None
+    return found if found and found.status == "complete" else None
 
 
 def _round_before(opened: Workspace, made: CorrespondenceSet) -> CorrespondenceSet | None:
