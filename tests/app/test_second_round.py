@@ -27,10 +27,10 @@ def adapted(here: Workspace) -> Encoder:
     run = add_run(here.store, Run(kind="adapt", name="adapted", params={"config": {}}, **ids))
     update_run(here.store, run.id, status="done")
     same = ("architecture", "weights_path", "image_features", "roi_features", "supervised")
-    made = Encoder(name="adapted", kind="adapted", weights_sha256="0" * 64, run_id=run.id)
-    for name in same:
-        setattr(made, name, getattr(starter, name))
-    return add_encoder(here.store, made)
+    copied = {name: getattr(starter, name) for name in same}
+    return add_encoder(
+        here.store, Encoder(name="adapted", kind="adapted", weights_sha256="0" * 64, run_id=run.id, **copied)
+    )
 
 
 def mined_by(here: Workspace, encoder: Encoder, name: str) -> CorrespondenceSet:
@@ -56,25 +56,13 @@ def labels(at: AppTest) -> list[str]:
 
 
 def test_the_command_takes_the_settings_of_a_set_and_changes_to_them(here: Workspace) -> None:
-    where = ("--workspace", here.path, "--queue-only")
-    done = orl("mine", "--dataset", "demo", "--encoder", "starter", "--name", "x", "--like", "demo-starter", *where)
+    common = ("--dataset", "demo", "--encoder", "starter", "--like", "demo-starter", "--workspace", here.path)
+    done = orl("mine", *common, "--name", "x", "--queue-only")
     assert done.returncode == 0, done.stderr
     own = MineConfig.of(complete_set_named(here.store, "demo-starter"))
     assert own.proposal_scale == 0.5  # unlike the presets
     assert MineConfig(**runs(here.store)[0].params["config"]) == own
-    words = (
-        "--encoder",
-        "starter",
-        "--name",
-        "y",
-        "--like",
-        "demo-starter",
-        "--neighbors",
-        "3",
-        "--set",
-        "min_size=64",
-    )
-    done = orl("mine", "--dataset", "demo", *words, *where)
+    done = orl("mine", *common, "--name", "y", "--queue-only", "--neighbors", "3", "--set", "min_size=64")
     assert done.returncode == 0, done.stderr
     assert MineConfig(**runs(here.store)[0].params["config"]) == own.model_copy(update={"neighbors": 3, "min_size": 64})
 

@@ -171,7 +171,6 @@ def test_a_run_that_was_stopped_goes_on_elsewhere(
 KILLED = """
 import sys
 from pathlib import Path
-from typing import TypeVar
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.workspace import open_workspace
 from tests.train.mining.test_on_ray import Then, mined
