@@ -7,9 +7,10 @@ from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages.train import curves
 from orl_explorer.db.encoders import add_encoder, encoder_named
 from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
-from orl_explorer.db.runs.runs import add_run, runs, update_run
+from orl_explorer.db.runs.runs import add_metrics, add_run, find_run, runs, update_run
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
@@ -111,6 +112,28 @@ def test_an_adapted_encoder_leads_to_mining_with_the_settings_of_its_set(
         "scale": 0.5,
         "neighbors": 4,
     }
+
+
+def test_the_lineage_leads_there_too(here: Workspace, adapted: Encoder, show: Show) -> None:
+    at = with_every_page(show("train", view="lineage", node=f"encoder-{adapted.id}"))
+    at.button("mine-with").click().run()
+    assert not at.exception
+    assert offered(at)["settings"] == (["as demo\\-starter", "paper", "object"], "like")
+
+
+def test_the_loss_of_an_adaptation_is_drawn_over_its_steps(here: Workspace, adapted: Encoder, show: Show) -> None:
+    assert adapted.run_id is not None
+    assert "No curves were recorded." in plain(show("train", run=str(adapted.run_id)))
+    add_metrics(here.store, adapted.run_id, [(1, "loss", 3.5), (2, "loss", 2.25)])
+    at = show("train", run=str(adapted.run_id))
+    assert [(number.label, number.value) for number in at.metric if number.label == "Loss"] == [("Loss", "2.250")]
+    run = find_run(here.store, adapted.run_id)
+    assert run is not None
+    drawn = curves.curves_payload([run], {run.id: curves.numbers(here, run)})
+    assert [(panel["name"], panel["lines"][0]["x"], panel["lines"][0]["y"]) for panel in drawn["panels"]] == [
+        ("loss", [1, 2], [3.5, 2.25])
+    ]
+    assert drawn["runs"][0]["per_epoch"] is None
 
 
 def test_a_set_is_mined_as_the_selected_one_unless_a_preset_is_chosen(

@@ -104,7 +104,13 @@ def _learned(
     data = _Pairs(found, base.rois)
     mean = torch.from_numpy(data.mean())
     drawn = data.drawn(np.random.default_rng(config.seed), size, config.steps, progress)
-    projector, losses = learn_projector(mean, drawn, config.learning_rate, config.temperature)
+    losses: list[float] = []
+
+    def after_step(loss: float) -> None:
+        losses.append(loss)
+        progress.metric(len(losses), {"loss": loss})
+
+    projector = learn_projector(mean, drawn, config.learning_rate, config.temperature, after_step)
     if not all(torch.isfinite(value).all() for value in projector.state_dict().values()):
         raise UserError("The projector is not finite numbers. No encoder was added. Use a lower learning rate.")
     if losses:

@@ -36,9 +36,7 @@ def offer_next(opened: Workspace, run: Run) -> None:
                     st.markdown(
                         f":material/check: The encoder **{escape(encoder.name)}** is ready. {_next_steps(encoder)}"
                     )
-                    with_encoder(
-                        opened, encoder, dataset_by_id(opened.store, run.dataset_id).name, _learned(opened, run)
-                    )
+                    with_encoder(opened, encoder, dataset_by_id(opened.store, run.dataset_id).name)
 
 
 def _next_steps(encoder: Encoder) -> str:
@@ -49,11 +47,12 @@ def _next_steps(encoder: Encoder) -> str:
     return f"Mine pairs with it, evaluate it, or {looked_at}." if looked_at else "Mine pairs with it or evaluate it."
 
 
-def with_encoder(opened: Workspace, encoder: Encoder, dataset: str, learned: CorrespondenceSet | None) -> None:
+def with_encoder(opened: Workspace, encoder: Encoder, dataset: str) -> None:
     """Draw buttons to mine with an encoder, evaluate it, and show its attention beside that of the one before.
 
-    learned: the set that the encoder learned from. Mining takes its settings, so that both sets can be compared.
+    Mining takes the settings of the set that the encoder learned from, if any, so that both sets can be compared.
     """
+    learned = _learned_from(opened, encoder)
     with st.container(horizontal=True):
         if not shell.read_only():
             if st.button("Mine with encoder …", icon=":material/search:", type="primary", key="mine-with"):
@@ -67,16 +66,16 @@ def with_encoder(opened: Workspace, encoder: Encoder, dataset: str, learned: Cor
                 shell.open_page("attention")
 
 
-def _learned(opened: Workspace, run: Run | None) -> CorrespondenceSet | None:
-    """Return the set that a run learned from, if it is still there."""
+def _learned_from(opened: Workspace, encoder: Encoder) -> CorrespondenceSet | None:
+    """Return the set that an encoder learned from, if it is still there."""
+    run = find_run(opened.store, encoder.run_id) if encoder.run_id else None
     found = set_by_id(opened.store, run.correspondence_set_id) if run and run.correspondence_set_id else None
     return found if found and found.status == "complete" else None
 
 
 def _round_before(opened: Workspace, made: CorrespondenceSet) -> CorrespondenceSet | None:
     """Return the set that the encoder of a set learned from, if it is of the same photos."""
-    encoder = encoder_by_id(opened.store, made.encoder_id)
-    first = _learned(opened, find_run(opened.store, encoder.run_id)) if encoder.run_id else None
+    first = _learned_from(opened, encoder_by_id(opened.store, made.encoder_id))
     return first if first and first.dataset_id == made.dataset_id and first.id != made.id else None
 
 

@@ -106,7 +106,8 @@ export class Curves {
     const { figure, panels, runs } = this.data;
     const banded = panels.some((panel) => panel.lines.some((line) => line.low));
     const off = runs.filter((run) => !this.isShown(run.id)).map((run) => run.id);
-    return [...figure.caption, captionOf(this.look, { range: this.shownRange(), banded, off })];
+    const look = { ...this.look, byEpoch: this.byEpoch() };
+    return [...figure.caption, captionOf(look, { range: this.shownRange(), banded, off })];
   }
 
   fileName() {
@@ -167,13 +168,22 @@ export class Curves {
     return !this.look.hidden.has(run);
   }
 
+  // Only if every run has epochs; an adaptation has none.
+  byEpoch() {
+    return this.look.byEpoch && this.haveEpochs();
+  }
+
+  haveEpochs() {
+    return this.data.runs.every((run) => run.per_epoch !== null);
+  }
+
   unit() {
-    return this.look.byEpoch ? "epoch" : "step";
+    return this.byEpoch() ? "epoch" : "step";
   }
 
   /** @param {Line} line */
   xs(line) {
-    if (!this.look.byEpoch) return line.x;
+    if (!this.byEpoch()) return line.x;
     const per = this.perEpoch.get(line.run);
     return line.x.map((step) => step / per);
   }
@@ -216,12 +226,13 @@ export class Curves {
   draw() {
     if (!this.data) return;
     this.whole = this.fullRange();
-    const { range, smoothing, byEpoch, log } = this.look;
+    const { range, smoothing, log } = this.look;
     this.reset.hidden = range === null;
     this.hint.hidden = range !== null;
     this.slider.value = String(smoothing);
     this.smoothed.textContent = String(smoothing);
-    this.epochs.setAttribute("aria-pressed", String(byEpoch));
+    this.epochs.hidden = !this.haveEpochs();
+    this.epochs.setAttribute("aria-pressed", String(this.byEpoch()));
     this.logarithm.setAttribute("aria-pressed", String(log));
     this.root.dataset.unit = this.unit();
     this.root.dataset.range = this.shownRange().join(" ");

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Source(TypedDict):
-    """A run of the legend. ``per_epoch``: steps per epoch."""
+    """A run of the legend. ``per_epoch``: steps per epoch, None for a run without epochs."""
 
     id: int
     name: str
     color: str
     dash: str
-    per_epoch: float
+    per_epoch: float | None
 
 
 class Line(TypedDict):

@@ -3,14 +3,14 @@
 import type { Figure } from "../../components/figure_types";
 
 /**
- * A run of the legend. `per_epoch`: steps per epoch.
+ * A run of the legend. `per_epoch`: steps per epoch, null for a run without epochs.
  */
 export interface Source {
   id: number;
   name: string;
   color: string;
   dash: string;
-  per_epoch: number;
+  per_epoch: number | null;
 }
 
 /**

@@ -191,7 +191,7 @@ def _rounded(values: np.ndarray) -> list[float]:
     return [float(f"{value:.6g}") for value in values.tolist()]
 
 
-def per_epoch(run: Run) -> float:
-    """Return the steps per epoch of a training run."""
-    epochs = run.params.get("config", {}).get("epochs") or 1
-    return run.total / epochs if run.total else 1.0
+def per_epoch(run: Run) -> float | None:
+    """Return the steps per epoch of a run, None if its settings know no epochs or it has not begun."""
+    epochs = run.params.get("config", {}).get("epochs")
+    return run.total / epochs if run.total and epochs else None

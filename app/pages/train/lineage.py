@@ -69,7 +69,7 @@ def panel(place: Place) -> None:
             st.markdown(
                 f"**{shell.escape(shell.encoder_label(chosen))}**{source} · {chosen.created_at:%Y-%m-%d %H:%M} UTC"
             )
-            afterwards.with_encoder(opened, chosen, place.dataset.name, None)
+            afterwards.with_encoder(opened, chosen, place.dataset.name)
 
 
 def edges_of(known: list[Encoder], every: list[Run], mined: list[CorrespondenceSet]) -> list[tuple[_Key, _Key]]:

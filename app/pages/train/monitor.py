@@ -18,7 +18,7 @@ from orl_explorer.db.models import Run, now
 from orl_explorer.db.runs.runs import ENDED, LIVE, LOCAL, find_run, metrics, runs, waits_for_worker
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.job import settings_of
-from orl_explorer.train.jobs.kinds import run_described, subject_of, trains
+from orl_explorer.train.jobs.kinds import makes, run_described, subject_of, trains
 from orl_explorer.train.jobs.launcher import silence
 from orl_explorer.train.training.alarms import COLLAPSE, too_short
 from orl_explorer.train.workspace import Workspace
@@ -229,7 +229,7 @@ def _stop(opened: Workspace, run_id: int) -> None:
 
 
 def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
-    tabs = [name for name in DETAILS if trains(run) or name in ("settings", "origin")]
+    tabs = [name for name in DETAILS if _has(run, name)]
     asked = st.query_params.get("show", "")
     shown = asked if asked in tabs else tabs[0]
     st.session_state[f"show-{run.id}"] = shown
@@ -248,7 +248,11 @@ def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
             if found:
                 curves.draw_curves(opened, [run], key=f"curves-{run.id}")
             else:
-                st.caption("No curves yet. They begin with the first step.")
+                st.caption(
+                    "No curves were recorded."
+                    if run.status == "done"
+                    else "No curves yet. They begin with the first step."
+                )
         case "probes":
             probes.panel(opened, run)
         case "settings":
@@ -262,6 +266,15 @@ def _details(opened: Workspace, run: Run, found: dict[str, Thinned]) -> None:
         case "origin":
             origin.panel(opened, run)
     _log(opened, run)
+
+
+def _has(run: Run, detail: str) -> bool:
+    match detail:
+        case "curves":
+            return makes(run) == "encoder"
+        case "probes":
+            return trains(run)
+    return True
 
 
 def _show(run_id: int) -> None:

@@ -46,6 +46,11 @@ class Said(Progress):
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.phases: dict[str, int] = {}
+        self.losses: list[tuple[int, float]] = []
+
+    def metric(self, step: int, values: dict[str, float]) -> None:
+        if "loss" in values:
+            self.losses.append((step, values["loss"]))
 
     def log(self, message: str) -> None:
         self.lines.append(message)
@@ -99,6 +104,8 @@ def test_the_new_encoder_is_the_old_network_with_a_linear_projector(
     assert losses is not None
     assert math.log(2 * 8 - 1) > float(losses[1]) > float(losses[2])  # that of features that tell nothing apart
     assert said.phases["Embedding RoIs"] == 0
+    assert [step for step, _ in said.losses] == [1, 2, 3, 4, 5, 6]
+    assert [said.losses[at][1] for at in (0, -1)] == pytest.approx([float(losses[1]), float(losses[2])], abs=6e-4)
 
 
 def test_stored_features_are_those_that_the_new_network_computes(
@@ -261,10 +268,10 @@ def test_what_cannot_be_adapted_is_refused_before_a_run_starts(own: Workspace, c
 def test_numbers_that_overflow_make_no_encoder(
     own: Workspace, adapted: Callable[..., Encoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def overflowed(mean: torch.Tensor, *_: object) -> tuple[LinearProjector, list[float]]:
+    def overflowed(mean: torch.Tensor, *_: object) -> LinearProjector:
         made = LinearProjector(len(mean), len(mean))
         torch.nn.init.constant_(made.linear.bias, float("nan"))
-        return made, [1.0]
+        return made
 
     monkeypatch.setattr(adapting, "learn_projector", overflowed)
     with pytest.raises(UserError, match="not finite numbers. No encoder was added. Use a lower learning rate"):
