@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from orl_explorer.db.sets.read import sets
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import refuse_missing_root
+from orl_explorer.train.training.adapt_config import ADAPTED
 from orl_explorer.train.words import plural
 from orl_explorer.train.workspace import Workspace
 
@@ -143,7 +144,7 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
     _follow_set(found.values(), every)
     first = next((at for at, d in enumerate(found.values()) if every and d.id == every[0].dataset_id), 0)
     with st.sidebar:
-        _hold("data", list(found)[first])
+        hold("data", list(found)[first], found)
         name = st.selectbox("Dataset", list(found), index=first, key="data", bind="query-params")
         dataset = found.get(name) or list(found.values())[first]
         lost = _lost_folders(opened, dataset, {d.id: d.name for d in found.values()})
@@ -154,7 +155,7 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
         if not mined:
             _state_line(opened, dataset, 0)
             return Place(opened, dataset, None, lost)
-        _hold("set", next(iter(mined)))
+        hold("set", next(iter(mined)), mined)
         chosen = st.selectbox("Correspondence set", list(mined), key="set", bind="query-params", on_change=on_set)
         picked = mined.get(chosen) or next(iter(mined.values()))
         st.session_state["picked_set"] = picked.id, picked.name
@@ -166,19 +167,19 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
     return Place(opened, dataset, picked, lost)
 
 
-def _hold(key: str, usual: str) -> None:
+def hold(key: str, usual: str, options: Container[str]) -> None:
     """Send a picker's selection to the browser again if its default has changed.
 
     A page that is still loading when a new set becomes the default shows the default, whatever is selected.
     """
-    if st.session_state.get(f"usual-{key}", usual) != usual and key in st.session_state:
+    if st.session_state.get(f"usual-{key}", usual) != usual and st.session_state.get(key) in options:
         st.session_state[key] = st.session_state[key]
     st.session_state[f"usual-{key}"] = usual
 
 
 def _state_line(opened: Workspace, dataset: Dataset, count: int) -> None:
     """Say how far the work on a dataset has come, and offer the next step."""
-    trained = sum(row.kind in ("stage1", "stage3") for row in encoders(opened.store))
+    trained = sum(row.kind in ("stage1", "stage3", ADAPTED) for row in encoders(opened.store))
     said = (plural(dataset.image_count, "photo"), plural(count, "set") if count else "no set")
     st.caption(" · ".join((*said, plural(trained, "trained encoder") if trained else "no trained encoder")))
     if read_only() or (count and trained) or not has_page("train"):

@@ -10,6 +10,7 @@ import streamlit as st
 from orl_explorer.app.explorer.opened import read_only
 from orl_explorer.app.explorer.paths import allowed_path
 from orl_explorer.app.explorer.proposed import first_rois
+from orl_explorer.app.pages import launching
 from orl_explorer.app.pages.adding import ask_for_photos
 from orl_explorer.app.pages.boxed import boxed_photo
 from orl_explorer.app.pages.pace import told_of_run
@@ -22,7 +23,7 @@ from orl_explorer.train.demo.build import SCENES, SET, build_demo
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.datasets import Accepted, move_photos
 from orl_explorer.train.jobs.kinds import Mine
-from orl_explorer.train.jobs.launcher import launch, request_stop
+from orl_explorer.train.jobs.launcher import request_stop
 from orl_explorer.train.lost import moving
 from orl_explorer.train.mining.config import MINE_PRESETS, PRESET_HELP, MineConfig
 from orl_explorer.train.settings import choices, control, explained, limits
@@ -190,17 +191,18 @@ def mine_form(opened: Workspace, dataset: Dataset, encoder: str = "", like: Corr
             key=f"mine-neighbors-{dataset.id}-{like.id if like else 0}",
         )
         if st.form_submit_button("Mine set", type="primary", icon=":material/search:"):
-            try:
-                own = {"proposal_scale": scale, "neighbors": int(neighbors)}
-                config = starts[preset or usual].model_copy(update=own)
+            own = {"proposal_scale": scale, "neighbors": int(neighbors)}
+            config = starts[preset or usual].model_copy(update=own)
+
+            def job() -> Mine:
                 by = encoder_named(opened.store, known[label])
                 ids = {"dataset_id": dataset.id, "encoder_id": by.id}
-                run = launch(opened, Mine(name=name.strip() or f"{dataset.name}-{by.name}", config=config, **ids))
-            except (UserError, StoreError) as mistake:
-                st.error(escape(str(mistake)))
-                return
-            st.session_state["regenerated"] = run.name
-            st.rerun()
+                return Mine(name=name.strip() or f"{dataset.name}-{by.name}", config=config, **ids)
+
+            run = launching.started(opened, job)
+            if run is not None:
+                st.session_state["regenerated"] = run.name
+                st.rerun()
 
 
 @st.fragment(run_every=1.5)

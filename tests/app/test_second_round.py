@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
-from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages import launching, shell
 from orl_explorer.app.pages.train import curves
 from orl_explorer.db.encoders import add_encoder, encoder_named
 from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
@@ -141,12 +141,12 @@ def test_a_set_is_mined_as_the_selected_one_unless_a_preset_is_chosen(
 ) -> None:
     launched: list[Mine] = []
 
-    def launch(workspace: Workspace, job: Mine) -> Run:
+    def launch(workspace: Workspace, job: Mine, placed: None) -> Run:
         job.check(workspace)
         launched.append(job)
         return add_run(workspace.store, Run(kind="mine", name=job.name, params={}, dataset_id=job.dataset_id))
 
-    monkeypatch.setattr(start, "launch", launch)
+    monkeypatch.setattr(launching, "launch", launch)
     own = MineConfig.of(complete_set_named(here.store, "demo-starter"))
     for name, choice, config in (
         ("same", "like", own),
@@ -204,3 +204,26 @@ def test_the_picker_of_sets_keeps_its_set_in_the_browser_when_a_newer_one_become
     assert (picker.value, picker.proto.set_value, picker.proto.raw_value) == ("demo-starter", True, "demo-starter")
     at.run()
     assert (at.selectbox("set").value, at.selectbox("set").proto.set_value) == ("demo-starter", False)
+
+
+def test_the_pickers_of_a_comparison_do_too_but_for_a_set_that_is_gone(
+    here: Workspace, adapted: Encoder, show: Show
+) -> None:
+    second = mined_by(here, adapted, "second")
+    at = show("compare", set="demo-starter", a="demo-starter", b="second")
+    mined_by(here, adapted, "third")
+    with here.store.session() as session:
+        session.execute(update(CorrespondenceSet).where(CorrespondenceSet.id == second.id).values(status="deleted"))
+    at.run()
+    assert not at.exception
+    a, b = at.selectbox("a"), at.selectbox("b")
+    assert (a.options, a.value, b.value) == (["third", "demo-starter"], "demo-starter", "third")
+    mined_by(here, adapted, "fourth")
+    at.run()
+    b = at.selectbox("b")
+    assert (b.value, b.proto.set_value, b.proto.raw_value) == ("third", True, "third")
+
+
+def test_an_adapted_encoder_counts_as_trained(here: Workspace, adapted: Encoder, show: Show) -> None:
+    assert adapted.kind == "adapted"
+    assert " · 1 set · 1 trained encoder" in plain(show("matches"))

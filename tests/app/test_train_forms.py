@@ -174,7 +174,7 @@ def test_an_evaluation_is_launched_and_shows_its_numbers(
         launched.append((job.names(workspace)["encoder"], job.data, job.config.queries))
         return add_run(workspace.store, job.named(workspace).row(workspace))
 
-    monkeypatch.setattr("orl_explorer.app.pages.train.evaluation.launch", launch)
+    monkeypatch.setattr("orl_explorer.app.pages.launching.launch", launch)
     at = show("train", stage="evaluate", protocol="correspondence")
     at.number_input("queries-correspondence-standard").set_value(5).run()
     at.button("evaluate").click().run()
@@ -211,7 +211,7 @@ def test_an_encoder_is_adapted_to_the_set_by_a_form_with_every_setting(
         launched.append(job)
         return add_run(workspace.store, job.row(workspace))
 
-    monkeypatch.setattr("orl_explorer.app.pages.train.adapting.launch", launch)
+    monkeypatch.setattr("orl_explorer.app.pages.launching.launch", launch)
     starter = encoder_named(here.store, "starter")
     copied = {
         name: getattr(starter, name) for name in ("architecture", "weights_path", "image_features", "roi_features")
@@ -272,7 +272,7 @@ def test_a_link_with_a_set_opens_its_form_ready_to_launch(
         launched.append((job.names(workspace)["correspondence"], job.config.batch_size, job.name, job.processes))
         return add_run(workspace.store, job.row(workspace))
 
-    monkeypatch.setattr("orl_explorer.app.pages.train.launch.launch", launch)
+    monkeypatch.setattr("orl_explorer.app.pages.launching.launch", launch)
     at = show("train", set="demo-starter", stage="3")
     assert "On the set demo-starter of demo: 12 photos." in plain(at).replace("**", "")
     at.number_input("batch_size-orl-small").set_value(4)

@@ -112,6 +112,8 @@ def _pick_two(
     older, newer = sorted((own, _counterpart(found, own)), key=lambda s: s.id)
     if st.session_state.pop("pick_two_anew", False):
         st.session_state["a"], st.session_state["b"] = older.name, newer.name
+    shell.hold("a", older.name, names)
+    shell.hold("b", newer.name, names)
     left, right, overlap, middle = st.columns([4, 4, 2, 1.4], vertical_alignment="bottom")
     a = left.selectbox("A", names, index=names.index(older.name), key="a", bind="query-params")
     b = right.selectbox("B", names, index=names.index(newer.name), key="b", bind="query-params")

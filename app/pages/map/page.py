@@ -10,7 +10,7 @@ import streamlit as st
 
 from orl_explorer.app.components.figure import Figure
 from orl_explorer.app.explorer.author import author
-from orl_explorer.app.pages import shell, start
+from orl_explorer.app.pages import launching, shell, start
 from orl_explorer.app.pages.explore.component import PhotoTile, gallery
 from orl_explorer.app.pages.map.component import Colouring, MapLook, MapPayload, map_view
 from orl_explorer.app.pages.pace import told_of_run
@@ -21,10 +21,9 @@ from orl_explorer.db.encoders import encoder_by_id, encoders
 from orl_explorer.db.people.selections import keep_selection, selections
 from orl_explorer.db.runs.runs import LIVE, runs
 from orl_explorer.db.sets.read import images_by_id
-from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.kinds import MakeMap
-from orl_explorer.train.jobs.launcher import launch, request_stop, run_doing
+from orl_explorer.train.jobs.launcher import request_stop, run_doing
 from orl_explorer.train.mining.maps import FEWEST, ROIS, Map, MapOf, damaged_map, find_map, points_of
 from orl_explorer.train.words import plural
 
@@ -136,12 +135,8 @@ def _offer(place: Place, shown: MapOf, made: Map | None) -> None:
                 "take seconds, a hundred thousand take minutes. The map is stored."
             )
         label = "Make map" if made is None else "Update map"
-        if st.button(label, type="primary", icon=":material/scatter_plot:", key="make"):
-            try:
-                launch(place.workspace, MakeMap.showing(shown))
-            except (UserError, StoreError) as mistake:
-                st.error(shell.escape(str(mistake)))
-                return
+        pressed = st.button(label, type="primary", icon=":material/scatter_plot:", key="make")
+        if pressed and launching.started(place.workspace, lambda: MakeMap.showing(shown)) is not None:
             st.rerun()
 
 

@@ -7,17 +7,14 @@ import streamlit as st
 from orl_explorer.app.explorer import preview
 from orl_explorer.app.explorer.pair import Seen
 from orl_explorer.app.explorer.preview import PreviewSubject
-from orl_explorer.app.pages import shell
+from orl_explorer.app.pages import launching, shell
 from orl_explorer.app.pages.forms import MiningPanel, ask_for, free_name
 from orl_explorer.app.pages.shell import Place, escape
 from orl_explorer.db.models import CorrespondenceSet, Image
 from orl_explorer.db.photos import usable_images
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.read import holds
-from orl_explorer.db.store import StoreError
-from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs.kinds import Mine
-from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.settings import differences
 from orl_explorer.train.words import plural
@@ -105,14 +102,11 @@ def _confirm(place: Place, subject: PreviewSubject, image: Image, config: MineCo
     st.caption(_cost(subject, image, config))
     name = st.text_input("Name of the new set", value=free_name(subject, config), key="new_set")
     if st.button("Start run", type="primary", icon=":material/play_arrow:"):
-        try:
-            ids = {"dataset_id": subject.dataset.id, "encoder_id": subject.encoder.id}
-            run = launch(place.workspace, Mine(name=name.strip(), config=config, **ids))
-        except (UserError, StoreError) as mistake:
-            st.error(str(mistake))
-            return
-        st.session_state["regenerated"] = run.name
-        st.rerun()
+        ids = {"dataset_id": subject.dataset.id, "encoder_id": subject.encoder.id}
+        run = launching.started(place.workspace, lambda: Mine(name=name.strip(), config=config, **ids))
+        if run is not None:
+            st.session_state["regenerated"] = run.name
+            st.rerun()
 
 
 def _cost(subject: PreviewSubject, image: Image, config: MineConfig) -> str:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from orl_explorer.app.pages import forms, shell
+from orl_explorer.app.pages import forms, launching, shell
 from orl_explorer.app.pages.train import placed
 from orl_explorer.db.encoders import encoder_named, encoders_with_weights
 from orl_explorer.db.models import CorrespondenceSet
-from orl_explorer.db.store import StoreError
-from orl_explorer.train.errors import UserError
-from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.jobs.trainings import Adapt
 from orl_explorer.train.training.adapt_config import ADAPTED, AdaptConfig
@@ -64,10 +61,9 @@ def _encoder(opened: Workspace, mined: CorrespondenceSet, known: dict[str, str])
 def _launch(
     opened: Workspace, mined: CorrespondenceSet, encoder: str, name: str, config: AdaptConfig, where: Placement
 ) -> None:
-    try:
-        job = Adapt.to(opened, mined, encoder_named(opened.store, encoder), name, config)
-        run = launch(opened, job, placed=where)
-    except (UserError, StoreError) as mistake:
-        st.error(shell.escape(str(mistake)))
-        return
-    shell.show_run(run)
+    def job() -> Adapt:
+        return Adapt.to(opened, mined, encoder_named(opened.store, encoder), name, config)
+
+    run = launching.started(opened, job, where)
+    if run is not None:
+        shell.show_run(run)

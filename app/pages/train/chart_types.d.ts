@@ -3,7 +3,7 @@
 import type { Figure } from "../../components/figure_types";
 
 /**
- * A run of the legend. `per_epoch`: steps per epoch, null for a run without epochs.
+ * A run of the legend. `per_epoch`: steps per epoch, None for a run without epochs.
  */
 export interface Source {
   id: number;

@@ -5,15 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from orl_explorer.app.explorer.paths import allowed_path
-from orl_explorer.app.pages import forms, shell, start
+from orl_explorer.app.pages import forms, launching, shell, start
 from orl_explorer.app.pages.train import placed
 from orl_explorer.db.encoders import encoder_named, encoders_with_weights
 from orl_explorer.db.photos import datasets
-from orl_explorer.db.store import StoreError
-from orl_explorer.train.errors import UserError
 from orl_explorer.train.evaluate.protocols import PROTOCOLS, EvaluateConfig, Protocol
 from orl_explorer.train.jobs.kinds import Evaluate
-from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.workspace import Workspace
 
@@ -87,12 +84,11 @@ def _launch(opened: Workspace, encoder: str, data: str, config: EvaluateConfig, 
     if not data:
         st.error("Choose the data to evaluate on.")
         return
-    try:
-        if PROTOCOLS[config.protocol].takes_folder:
-            data = str(allowed_path(data))
-        job = Evaluate.on(opened, encoder_named(opened.store, encoder), data, config)
-        run = launch(opened, job, placed=where)
-    except (UserError, StoreError) as mistake:
-        st.error(shell.escape(str(mistake)))
-        return
-    shell.show_run(run)
+
+    def job() -> Evaluate:
+        place = str(allowed_path(data)) if PROTOCOLS[config.protocol].takes_folder else data
+        return Evaluate.on(opened, encoder_named(opened.store, encoder), place, config)
+
+    run = launching.started(opened, job, where)
+    if run is not None:
+        shell.show_run(run)

@@ -8,17 +8,15 @@ import streamlit as st
 
 from orl_explorer.app.explorer import machine
 from orl_explorer.app.explorer.charts import duration
-from orl_explorer.app.pages import forms, shell, start
+from orl_explorer.app.pages import forms, launching, shell, start
 from orl_explorer.app.pages.forms import Choice
 from orl_explorer.app.pages.shell import Place
 from orl_explorer.app.pages.train import adapting, evaluation, placed
 from orl_explorer.db.encoders import encoders_with_weights
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder
 from orl_explorer.db.runs.runs import LOCAL
-from orl_explorer.db.store import StoreError
 from orl_explorer.orl.architectures import ARCHITECTURES
 from orl_explorer.train.errors import UserError
-from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.jobs.trackers import TITLES, TRACKERS, TrackerName, installed
 from orl_explorer.train.jobs.trainings import Pretrain, Train, Training, most_processes
@@ -237,14 +235,12 @@ def _launch(
     log_to: TrackerName | None,
     where: Placement,
 ) -> None:
-    try:
-        job: Training
+    def job() -> Training:
+        common = {"name": name, "config": config, "processes": processes, "log_to": log_to}
         if isinstance(config, ORLConfig) and mined is not None:
-            job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes, log_to=log_to)
-        else:
-            job = Pretrain(name=name, dataset_id=dataset.id, config=config, processes=processes, log_to=log_to)
-        run = launch(opened, job, placed=where)
-    except (UserError, StoreError) as mistake:
-        st.error(shell.escape(str(mistake)))
-        return
-    shell.show_run(run)
+            return Train(correspondence_set_id=mined.id, **common)
+        return Pretrain(dataset_id=dataset.id, **common)
+
+    run = launching.started(opened, job, where)
+    if run is not None:
+        shell.show_run(run)

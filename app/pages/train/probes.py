@@ -32,7 +32,8 @@ def panel(opened: Workspace, run: Run) -> None:
     mined = _set_of(opened, run)
     found = probed_pairs(opened.store, run.id, *steps)
     couples = couples_of(opened, steps, found, mined)
-    checkpoints: list[Checkpoint] = [{"step": s, "epoch": round(s / per_epoch(run), 2)} for s in steps]
+    per = per_epoch(run) or 1.0
+    checkpoints: list[Checkpoint] = [{"step": s, "epoch": round(s / per, 2)} for s in steps]
     asked = {name: st.query_params.get(name, "") for name in ("couple", "at")}
     probes_view(
         {

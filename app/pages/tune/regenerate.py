@@ -7,7 +7,7 @@ import streamlit as st
 from orl_explorer.app.explorer import preview
 from orl_explorer.app.explorer.preview import PreviewSubject
 from orl_explorer.app.explorer.tuning import Tuner, stored_ids
-from orl_explorer.app.pages import shell
+from orl_explorer.app.pages import launching, shell
 from orl_explorer.app.pages.forms import URL, MiningPanel, free_name
 from orl_explorer.app.pages.pace import told_of_run
 from orl_explorer.app.pages.shell import Place, attempt, escape, share_done
@@ -16,11 +16,8 @@ from orl_explorer.db.models import CorrespondenceSet, Run
 from orl_explorer.db.photos import digests_of
 from orl_explorer.db.runs.runs import LIVE, find_run
 from orl_explorer.db.sets import write
-from orl_explorer.db.store import StoreError
-from orl_explorer.train.errors import UserError
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.kinds import Mine
-from orl_explorer.train.jobs.launcher import launch
 from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.mining.cost import MiningWork, estimate_mining
 from orl_explorer.train.settings import differences
@@ -51,18 +48,12 @@ def _confirm(place: Place, subject: PreviewSubject, tuner: Tuner, config: MineCo
     st.caption(_cost(subject, tuner, config))
     name = st.text_input("Name of the new set", value=free_name(subject, config), key="tune-name")
     if st.button("Start run", type="primary", icon=":material/play_arrow:", key="tune-start"):
-        if shell.read_only():
-            st.error("This server is read-only. It starts no runs.")
-            return
-        try:
-            ids = {"dataset_id": subject.dataset.id, "encoder_id": subject.encoder.id}
-            run = launch(place.workspace, Mine(name=name.strip(), config=config, **ids))
-        except (UserError, StoreError) as mistake:
-            st.error(escape(str(mistake)))
-            return
-        st.query_params[RUN] = str(run.id)
-        st.session_state["regenerated"] = run.name
-        st.rerun()
+        ids = {"dataset_id": subject.dataset.id, "encoder_id": subject.encoder.id}
+        run = launching.started(place.workspace, lambda: Mine(name=name.strip(), config=config, **ids))
+        if run is not None:
+            st.query_params[RUN] = str(run.id)
+            st.session_state["regenerated"] = run.name
+            st.rerun()
 
 
 def _cost(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> str:
