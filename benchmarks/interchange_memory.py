@@ -21,6 +21,7 @@ import numpy as np
 from orl_explorer.db.encoders import add_encoder, encoder_named
 from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.photos import FoundPhoto, add_photos, count_photos, dataset_named, ensure_dataset
+from orl_explorer.db.proposals import add_proposals
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.read import rois_of
@@ -52,7 +53,7 @@ def build(workspace: Workspace, images: int) -> None:
     blocks = [ids[start : start + BLOCK].tolist() for start in range(0, images, BLOCK)]
     for block in blocks:
         raw = {i: np.concatenate([rng.integers(0, 300, (RAW, 2)), rng.integers(96, 180, (RAW, 2))], 1) for i in block}
-        write.add_proposals(store, CONFIG.method, raw)
+        add_proposals(store, CONFIG.method, raw)
         write.add_candidates(store, set_id, [CandidateRows(i, boxes[:ROIS], RAW, False) for i, boxes in raw.items()])
     write.add_neighbors(store, set_id, ids, neighbors, np.full(neighbors.shape, 0.5, np.float32))
     same = np.full(PAIRS, 0.5, np.float32)

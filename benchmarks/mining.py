@@ -27,7 +27,7 @@ from rich.table import Table
 
 from orl_explorer.db.models import Image
 from orl_explorer.db.photos import annotations_of, usable_images
-from orl_explorer.db.sets import write
+from orl_explorer.db.proposals import add_proposals
 from orl_explorer.orl.boxes import filter_boxes, iou
 from orl_explorer.orl.selective_search.opencv import MIN_SIZE
 from orl_explorer.train.ingest.ingest import ingest
@@ -58,7 +58,7 @@ def compare_proposals(workspace: Workspace, images: list[Image], photos: Photos)
     two, again = run(2, 1.0)
     half, smaller = run(1, 0.5)
     assert all(np.array_equal(boxes[i], again[i]) for i in boxes)
-    write.add_proposals(workspace.store, MineConfig().method, boxes)
+    add_proposals(workspace.store, MineConfig().method, boxes)
     return {
         "one worker, s": one,
         "two workers, s": two,

@@ -23,6 +23,7 @@ from rich.table import Table
 from orl_explorer.db.encoders import add_encoder, encoder_named
 from orl_explorer.db.models import Encoder, Run
 from orl_explorer.db.photos import FoundPhoto, add_photos, count_photos, dataset_named, ensure_dataset, usable_images
+from orl_explorer.db.proposals import add_proposals
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import write
 from orl_explorer.train.mining.config import MineConfig
@@ -75,7 +76,7 @@ def regenerate(folder: str, count: int) -> dict[str, float]:
     seed = write.begin_set(store, "seed", dataset.id, row.id, config.model_dump(), begun)
     for start in range(0, count, 64):
         block = images[start : start + 64]
-        write.add_proposals(store, config.method, {i.id: grid for i in block})
+        add_proposals(store, config.method, {i.id: grid for i in block})
         write.add_candidates(
             store, seed.id, [write.CandidateRows(i.id, grid, len(grid), fallback=False) for i in block]
         )

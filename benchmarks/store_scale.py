@@ -36,8 +36,9 @@ from orl_explorer.db.encoders import encoder_by_id, encoders
 from orl_explorer.db.gallery import order as gallery
 from orl_explorer.db.people.tags import tags_of_pairs
 from orl_explorer.db.people.verdicts import verdicts_of, verdicts_on
+from orl_explorer.db.proposals import proposals_of
 from orl_explorer.db.runs.runs import latest_metrics, runs
-from orl_explorer.db.sets import comparison, write
+from orl_explorer.db.sets import comparison
 from orl_explorer.db.sets import read as correspondences
 from orl_explorer.db.sets.pairs import matches_at
 from orl_explorer.db.store import Store
@@ -93,7 +94,7 @@ def _pair_page(store: Store, rng: np.random.Generator, ids: list[int]) -> object
     mined = next(s for s in correspondences.sets(store) if s.id == 1)
     encoder_by_id(store, mined.encoder_id)
     involved = [image, *(n.image.id for n in correspondences.neighbors_of(store, 1, image))]
-    write.proposals_of(store, involved, CONFIG.method)
+    proposals_of(store, involved, CONFIG.method)
     verdicts_of(store, image, "someone")
     following = gallery.step(store, gallery.GalleryOrder(1, 1, "pairs"), image, True)
     return photos.image_by_id(store, following or image), encoders(store), runs(store)
@@ -106,7 +107,7 @@ def _tune(store: Store, rng: np.random.Generator, ids: list[int]) -> object:
     queries = np.sort(rng.choice(ids, min(len(ids), SAMPLED), replace=False))
     unused: Any = None  # features, of which none are read for the set's own K
     found = sample_of(workspace, mined, unused, queries, int(mined.params["neighbors"]))
-    write.proposals_of(store, list(found.images), CONFIG.method)
+    proposals_of(store, list(found.images), CONFIG.method)
     return saved(workspace, mined, found)
 
 

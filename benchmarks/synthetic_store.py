@@ -21,6 +21,7 @@ from orl_explorer.db.people import tags
 from orl_explorer.db.people.selections import keep_selection
 from orl_explorer.db.people.verdicts import judge_pair
 from orl_explorer.db.photos import AnnotatedBox, FoundPhoto
+from orl_explorer.db.proposals import add_proposals
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import read, write
 from orl_explorer.db.sets.comparison import TwoSets
@@ -175,7 +176,7 @@ def _proposals(store: Store, ids: np.ndarray, size: argparse.Namespace, clock: C
     for start in range(0, len(ids), BLOCK):
         raw = {int(image): _boxes(int(image), size)[0] for image in ids[start : start + BLOCK]}
         with clock.measure("proposal", len(raw)):
-            write.add_proposals(store, CONFIG.method, raw)
+            add_proposals(store, CONFIG.method, raw)
 
 
 def _mine(store: Store, set_id: int, ids: np.ndarray, size: argparse.Namespace, number: int, clock: Clock) -> None:

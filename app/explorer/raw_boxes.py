@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from orl_explorer.db.models import Image
-from orl_explorer.db.sets import write
+from orl_explorer.db.proposals import missing_proposals
 from orl_explorer.db.store import Store
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.lost import cannot_read
@@ -40,7 +40,7 @@ class RawBoxes:
         """Count the photos on which selective search has to run."""
         if not config.searches:
             return 0
-        ids = set(write.missing_proposals(self._store, [image.id for image in images], config.method))
+        ids = set(missing_proposals(self._store, [image.id for image in images], config.method))
         unknown = [image for image in images if image.id in ids]
         return sum(job not in self._remembered for job in searches(unknown, self._photos, config))
 

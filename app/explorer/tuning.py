@@ -18,6 +18,7 @@ from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.lost import lost_images
 from orl_explorer.db.models import Image
 from orl_explorer.db.photos import dataset_by_id
+from orl_explorer.db.proposals import proposal_methods
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.read import set_by_id
 from orl_explorer.orl.measure.quality import Measures, Mined
@@ -186,7 +187,7 @@ class Tuner:
     @cached_property
     def methods(self) -> list[str]:
         """Names of the stored proposals of the sample's queries."""
-        return write.proposal_methods(self.subject.workspace.store, self.queries.tolist())
+        return proposal_methods(self.subject.workspace.store, self.queries.tolist())
 
     def cell(self, config: MineConfig) -> Numbers | None:
         """Return the result of a sweep with these settings, if it is still valid."""

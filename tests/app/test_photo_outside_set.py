@@ -20,7 +20,7 @@ from orl_explorer.db.gallery.order import GalleryOrder
 from orl_explorer.db.lost import set_root
 from orl_explorer.db.models import Image
 from orl_explorer.db.photos import dataset_named, image_by_id, usable_images
-from orl_explorer.db.sets import write
+from orl_explorer.db.proposals import add_proposals, missing_proposals, proposals_of
 from orl_explorer.db.sets.read import complete_set_named, holds, neighbors_of, pairs_of
 from orl_explorer.train.demo.scenes import compose_scene
 from orl_explorer.train.errors import UserError
@@ -173,7 +173,7 @@ def test_the_work_is_told_done_once_and_stored_nowhere(here: Workspace, add: Add
     assert again.missing == MissingWork()
     assert found_pairs(again) == found_pairs(first)
     assert stored() == before
-    assert write.missing_proposals(here.store, [ADDED], MINED.method) == [ADDED]
+    assert missing_proposals(here.store, [ADDED], MINED.method) == [ADDED]
     assert not holds(here.store, subject.mined.id, ADDED)
 
 
@@ -196,8 +196,8 @@ def test_a_photo_without_the_sets_imported_proposals_is_a_sentence(
     here: Workspace, add: Add, new_run: NewRun, show: Show
 ) -> None:
     config = MINED.model_copy(update={"proposals": "mine"})
-    some = write.proposals_of(here.store, list(range(1, 13)), MINED.method)
-    write.add_proposals(here.store, config.method, {image: boxes[:200] for image, boxes in some.items()})
+    some = proposals_of(here.store, list(range(1, 13)), MINED.method)
+    add_proposals(here.store, config.method, {image: boxes[:200] for image, boxes in some.items()})
     mine(here, "demo", "starter", "imported", config, run_id=new_run(here, "mine", "imported"), workers=1)
     add()
     at = show("pair", q="13", set="imported")
@@ -263,6 +263,6 @@ def test_boxes_of_a_photo_are_searched_as_mining_does(here: Workspace, add: Add,
     add()
     looked = looked_at(subject_of(here))
     mine(here, "demo", "starter", "all", MINED, run_id=new_run(here, "mine", "all"), workers=1)
-    raw = write.proposals_of(here.store, [ADDED], MINED.method)[ADDED]
+    raw = proposals_of(here.store, [ADDED], MINED.method)[ADDED]
     assert looked.query.counts["raw"] == len(raw)
     assert np.array_equal([box.box for box in looked.query.rejected], raw[[box.raw for box in looked.query.rejected]])

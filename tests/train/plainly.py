@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from orl_explorer.db.photos import dataset_by_id, usable_images
-from orl_explorer.db.sets import read, write
+from orl_explorer.db.proposals import proposals_of
+from orl_explorer.db.sets import read
 from orl_explorer.orl.encoder import EncoderNetwork
 from orl_explorer.orl.pixels import center_crop, crop_box, read_image
 from orl_explorer.train.encoders import weights
@@ -68,7 +69,7 @@ def look_at(workspace: Workspace, set_id: int, config: MineConfig) -> dict[int, 
     photos = {}
     for image in usable_images(workspace.store, found.dataset_id):
         picture = read_image(root / image.path)
-        raw = write.proposals_of(workspace.store, [image.id], config.method)[image.id]
+        raw = proposals_of(workspace.store, [image.id], config.method)[image.id]
         boxes = candidates([tuple(box) for box in raw.tolist()], config)
         crops = [crop_box(picture, np.array(box), 224) for box in boxes]
         feature = embedded(network.embed_images, center_crop(picture))

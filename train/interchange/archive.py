@@ -20,7 +20,8 @@ from pyarrow import parquet
 from orl_explorer.db.encoders import encoder_by_id
 from orl_explorer.db.models import CorrespondenceSet, Encoder, Image
 from orl_explorer.db.photos import dataset_by_id
-from orl_explorer.db.sets import read, write
+from orl_explorer.db.proposals import proposals_of
+from orl_explorer.db.sets import read
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.interchange.pieces import SIZE, Sink, through
 from orl_explorer.train.mining.config import MineConfig
@@ -244,6 +245,6 @@ def _raw_rows(workspace: Workspace, mined: CorrespondenceSet, images: list[Image
     method = MineConfig.of(mined).method
     for start in range(0, len(images), BLOCK):
         some = images[start : start + BLOCK]
-        raw = write.proposals_of(workspace.store, [image.id for image in some], method)
+        raw = proposals_of(workspace.store, [image.id for image in some], method)
         there = [(number, raw[image.id]) for number, image in enumerate(some, start) if image.id in raw]
         yield from _batch("raw_boxes", [(number, np.asarray(own, "<i2").tobytes()) for number, own in there])

@@ -16,7 +16,7 @@ import numpy as np
 
 from orl_explorer.db.encoders import VECTORS, add_encoder, find_encoder
 from orl_explorer.db.models import Dataset, Encoder, Image
-from orl_explorer.db.sets import write
+from orl_explorer.db.proposals import add_proposals, drop_proposals, missing_proposals, proposals_of
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.interchange.vector_files import VectorFile
 from orl_explorer.train.interchange.vector_rows import ImportedRows, listed, rows_of
@@ -168,7 +168,7 @@ class _Incoming:
 
     def _have_boxes(self) -> bool:
         ids = [image.id for image in self.rows.photos]
-        return len(write.missing_proposals(self.workspace.store, ids, self._method)) < len(ids)
+        return len(missing_proposals(self.workspace.store, ids, self._method)) < len(ids)
 
     def new_boxes(self, features: Features | None) -> dict[int, np.ndarray]:
         """Return the boxes to store, int16 [B, 4] by image id, in the order of the files.
@@ -183,14 +183,14 @@ class _Incoming:
             lacking = [image for image, has in zip(lacking, there, strict=True) if not has]
         self._refuse_lacking(lacking, "vector")
         own = self.rows.boxes_by_photo()
-        missing = set(write.missing_proposals(store, [image.id for image in photos], self._method))
+        missing = set(missing_proposals(store, [image.id for image in photos], self._method))
         if features is None and not own and len(missing) < len(photos):
             raise UserError(f"There are imported proposals '{self.encoder.name}' already. Choose another name.")
         if not own and len(missing) == len(photos):
             return {}  # vectors of photos alone
         self._refuse_lacking([i for i in photos if i.id in missing and i.id not in own], "box with a vector")
         for some in batched([i for i in photos if i.id in own and i.id not in missing], BLOCK):
-            had = write.proposals_of(store, [image.id for image in some], self._method)
+            had = proposals_of(store, [image.id for image in some], self._method)
             for image in some:
                 if not np.array_equal(had[image.id], own[image.id]):
                     raise UserError(
@@ -266,11 +266,11 @@ class _Incoming:
         self.progress.phase("Storing boxes", len(boxes))
         try:
             for some in batched(boxes.items(), BLOCK):
-                write.add_proposals(self.workspace.store, self._method, dict(some))
+                add_proposals(self.workspace.store, self._method, dict(some))
                 self.progress.advance(len(some))
         except BaseException:
             with contextlib.suppress(Exception):
-                write.drop_proposals(self.workspace.store, list(boxes), self._method)
+                drop_proposals(self.workspace.store, list(boxes), self._method)
             raise
 
     def _fresh(self, stored: Embeddings, *, boxed: bool) -> np.ndarray:

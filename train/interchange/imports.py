@@ -15,7 +15,7 @@ import numpy as np
 
 from orl_explorer.db.models import Dataset, Encoder, Image, Run
 from orl_explorer.db.photos import current_images, usable_images
-from orl_explorer.db.sets import write
+from orl_explorer.db.proposals import add_proposals, drop_proposals, missing_proposals
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.files import said_plainly
 from orl_explorer.train.ingest.coco import coco_json
@@ -64,7 +64,7 @@ def import_proposals(
     method = imported_method(_free_for_import(name))
     photos = _listed(workspace, dataset, images)
     readable = [photo.id for photo in photos if photo.status == "ok"]
-    if not write.missing_proposals(workspace.store, readable, method):
+    if not missing_proposals(workspace.store, readable, method):
         raise UserError(f"The dataset '{dataset.name}' already has proposals '{name}'. Choose another name.")
 
     progress.phase("Reading proposals", len(photos))
@@ -78,7 +78,7 @@ def import_proposals(
             progress.advance()
         kept.seek(0)
         progress.phase("Storing proposals", len(photos))
-        write.drop_proposals(workspace.store, readable, method)  # left by a killed import
+        drop_proposals(workspace.store, readable, method)  # left by a killed import
         try:
             for start in range(0, len(photos), BLOCK):
                 block = {}
@@ -86,11 +86,11 @@ def import_proposals(
                     boxes = np.frombuffer(kept.read(8 * count), "<i2").reshape(-1, 4)
                     if photo.status == "ok":
                         block[photo.id] = boxes
-                write.add_proposals(workspace.store, method, block)
+                add_proposals(workspace.store, method, block)
                 progress.advance(len(block))
         except BaseException:
             with contextlib.suppress(Exception):
-                write.drop_proposals(workspace.store, readable, method)
+                drop_proposals(workspace.store, readable, method)
             raise
     workspace.log("add", f"proposals {name}", f"of dataset {dataset.name}")
     return ImportedProposals(len(readable), sum(counts), len(photos) - len(readable))
@@ -123,7 +123,7 @@ def import_correspondences(
     refuse_taken_set(workspace, name)
     current = list(current_images(workspace.store, dataset.id))
     ids = [image.id for image in current]
-    if proposals is None and len(write.missing_proposals(workspace.store, ids, config.method)) < len(ids):
+    if proposals is None and len(missing_proposals(workspace.store, ids, config.method)) < len(ids):
         raise UserError(
             f"Imported proposals '{name}' already exist. Use them with --proposals {name}, or choose another name."
         )

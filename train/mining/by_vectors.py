@@ -7,7 +7,7 @@ import numpy as np
 from orl_explorer.db.encoders import VECTORS
 from orl_explorer.db.models import Dataset, Encoder, Image
 from orl_explorer.db.photos import usable_images
-from orl_explorer.db.sets import write
+from orl_explorer.db.proposals import missing_proposals, proposals_of
 from orl_explorer.orl.boxes import BoxVerdict, judge_shape
 from orl_explorer.train.encoders.vectors import refuse_absent
 from orl_explorer.train.errors import UserError
@@ -60,7 +60,7 @@ def check_vectors(workspace: Workspace, dataset: Dataset, encoder: Encoder, conf
             "`orl import features`."
         )
     has = features.images.have(photo_keys(images))
-    boxless = set(write.missing_proposals(workspace.store, [image.id for image in images], config.method))
+    boxless = set(missing_proposals(workspace.store, [image.id for image in images], config.method))
     lacking = {
         "vector": [image.path for image, there in zip(images, has, strict=True) if not there],
         "box with a vector": [image.path for image in images if image.id in boxless],
@@ -81,7 +81,7 @@ def _check_whole_photos(
     """Raise UserError if photos whose boxes are all rejected fall back to the whole photo, which has no vector."""
     lacking: list[str] = []
     for some in batched(images, BLOCK):
-        raw = write.proposals_of(workspace.store, [image.id for image in some], config.method)
+        raw = proposals_of(workspace.store, [image.id for image in some], config.method)
         for image in some:
             if (judge_shape(raw[image.id], config.rules) == BoxVerdict.KEPT).any():
                 continue

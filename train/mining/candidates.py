@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from orl_explorer.db.models import Image
-from orl_explorer.db.sets import write
+from orl_explorer.db.proposals import proposals_of
 from orl_explorer.db.sets.whole import annotated_objects
 from orl_explorer.db.store import Store
 from orl_explorer.orl.boxes import GRID, Filtered, each_once, filter_boxes, iou, lines_of_cells, outward
@@ -66,7 +66,7 @@ def raw_boxes(store: Store, images: Sequence[Image], config: MineConfig) -> dict
     if config.proposals == "map":
         return {image.id: np.empty((0, 4), np.int16) for image in images}
     if config.proposals != "annotations":
-        return write.proposals_of(store, [image.id for image in images], config.method)
+        return proposals_of(store, [image.id for image in images], config.method)
     found = annotated_objects(store, sorted(image.id for image in images))
     ids, boxes = found.image_ids[~found.difficult], found.boxes[~found.difficult]
     return {image.id: outward(boxes[ids == image.id], image.width, image.height) for image in images}

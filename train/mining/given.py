@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
+from orl_explorer.db.proposals import proposals_of
 from orl_explorer.db.sets import read as rows
 from orl_explorer.db.sets import write
 from orl_explorer.orl.boxes import BoxVerdict, judge_shape
@@ -137,7 +138,7 @@ def _take_rois(
     for block in _blocks(given, done, BLOCK):
         own = {images[number].id: given.rois(number) for number in block}
         keep_proposals(workspace.store, config.method, own)
-        raw = write.proposals_of(workspace.store, list(own), config.method)
+        raw = proposals_of(workspace.store, list(own), config.method)
         batch = []
         for image_id, boxes in own.items():
             fallback = len(boxes) == 1 and judge_shape(boxes, config.rules)[0] != BoxVerdict.KEPT

@@ -20,6 +20,7 @@ from orl_explorer.db.lost import Lost
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Image
 from orl_explorer.db.people.kept_out import KEPT_OUT, kept_out
 from orl_explorer.db.photos import usable_images
+from orl_explorer.db.proposals import add_proposals, missing_proposals
 from orl_explorer.db.sets import read, write
 from orl_explorer.db.store import Store
 from orl_explorer.orl.cells import neighbors_in_cells
@@ -81,7 +82,7 @@ def _check_proposals(workspace: Workspace, dataset: Dataset, config: MineConfig)
             raise UserError(f"The photos of '{dataset.name}' have no annotations. Ingest them with annotations.")
     elif config.proposals not in OWN_SOURCES:
         ids = [image.id for image in usable_images(workspace.store, dataset.id)]
-        missing = len(write.missing_proposals(workspace.store, ids, config.method))
+        missing = len(missing_proposals(workspace.store, ids, config.method))
         if missing:
             raise UserError(
                 f"{missing} of the {len(ids)} photos of '{dataset.name}' have no proposals '{config.proposals}'. "
@@ -247,7 +248,7 @@ def propose_missing(
     if not config.searches:
         progress.log(f"Raw boxes: {config.raw}.")
         return images
-    missing = set(write.missing_proposals(workspace.store, [i.id for i in images], config.method))
+    missing = set(missing_proposals(workspace.store, [i.id for i in images], config.method))
     todo = [i for i in images if i.id in missing]
     progress.phase("Running selective search", len(todo))
     lost = _propose(workspace, todo, photos, config, place, progress) if todo else {}
@@ -283,8 +284,8 @@ def keep_proposals(store: Store, method: str, found: Mapping[int, np.ndarray]) -
 
     Another run, on another machine, may have searched the same photos.
     """
-    missing = write.missing_proposals(store, list(found), method)
-    write.add_proposals(store, method, {i: found[i] for i in missing})
+    missing = missing_proposals(store, list(found), method)
+    add_proposals(store, method, {i: found[i] for i in missing})
     return len(missing)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from orl_explorer.db.models import Dataset, Encoder, Image
 from orl_explorer.db.photos import usable_images
-from orl_explorer.db.sets import write
+from orl_explorer.db.proposals import missing_proposals
 from orl_explorer.orl.pixels import file_digest
 from orl_explorer.train.encoders.precision import refuse_precision
 from orl_explorer.train.encoders.vectors import refuse_vectors
@@ -205,7 +205,7 @@ class _Boxes:
             self._in_file |= _boxes_of(PartFile.read(file), config, asked)
         missing = [image for image in images if photo_key(image) not in self._in_file]
         if config.proposals not in ("annotations", "map"):
-            lacking = {*write.missing_proposals(workspace.store, [image.id for image in missing], config.method)}
+            lacking = {*missing_proposals(workspace.store, [image.id for image in missing], config.method)}
             missing = [image for image in missing if image.id in lacking]
             if missing:
                 raise UserError(

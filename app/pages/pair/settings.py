@@ -12,7 +12,7 @@ from orl_explorer.app.pages.forms import MiningPanel, ask_for, free_name
 from orl_explorer.app.pages.shell import Place, escape
 from orl_explorer.db.models import CorrespondenceSet, Image
 from orl_explorer.db.photos import usable_images
-from orl_explorer.db.sets import write
+from orl_explorer.db.proposals import missing_proposals
 from orl_explorer.db.sets.read import holds
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.mining.config import MineConfig
@@ -113,7 +113,7 @@ def _cost(subject: PreviewSubject, image: Image, config: MineConfig) -> str:
     """Describe the work of mining the whole dataset, judging by the photo on screen."""
     store, dataset = subject.workspace.store, subject.dataset
     photos = [photo.id for photo in usable_images(store, dataset.id)] if config.searches else []
-    unsearched = len(write.missing_proposals(store, photos, config.method))
+    unsearched = len(missing_proposals(store, photos, config.method))
     searched = f"Selective search on {plural(unsearched, 'photo')}." if unsearched else "No selective search."
     [side] = preview.sides(subject, [image], config)
     new = preview.unstored_boxes(subject, side)

@@ -14,8 +14,8 @@ from orl_explorer.app.pages.shell import Place, attempt, escape, share_done
 from orl_explorer.app.pages.train.monitor import duration
 from orl_explorer.db.models import CorrespondenceSet, Run
 from orl_explorer.db.photos import digests_of
+from orl_explorer.db.proposals import missing_proposals
 from orl_explorer.db.runs.runs import LIVE, find_run
-from orl_explorer.db.sets import write
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.kinds import Mine
 from orl_explorer.train.mining.config import MineConfig
@@ -74,7 +74,7 @@ def _cost(subject: PreviewSubject, tuner: Tuner, config: MineConfig) -> str:
     unseen = max(0, photos - len(ids))
     proposals = 0
     if config.searches:
-        proposals = len(write.missing_proposals(store, ids.tolist(), config.method)) + unseen
+        proposals = len(missing_proposals(store, ids.tolist(), config.method)) + unseen
     maps = boxed = 0
     if config.needs_objectness:
         maps = preview.set_attention(subject).unstored(digests_of(store, ids)) + unseen

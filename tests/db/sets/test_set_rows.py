@@ -18,6 +18,7 @@ from orl_explorer.db.photos import (
     known_files,
     usable_images,
 )
+from orl_explorer.db.proposals import add_proposals, missing_proposals, proposals_of
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import read as rows
 from orl_explorer.db.sets import write as mining
@@ -66,18 +67,18 @@ def write(store: Store, set_id: int) -> None:
 
 
 def test_raw_boxes_are_kept_as_little_endian_int16_in_rank_order(store: Store) -> None:
-    mining.add_proposals(store, "m", {1: np.array([[1, 2, 258, 480], [0, 0, 3, 32767]], np.int64)})
+    add_proposals(store, "m", {1: np.array([[1, 2, 258, 480], [0, 0, 3, 32767]], np.int64)})
     with store.session() as session:
         blob = session.scalar(text("SELECT boxes FROM proposal WHERE image_id = 1 AND method = 'm'"))
     assert blob == bytes([1, 0, 2, 0, 2, 1, 224, 1, 0, 0, 0, 0, 3, 0, 255, 127])
-    assert mining.proposals_of(store, [1, 2], "m")[1].tolist() == [[1, 2, 258, 480], [0, 0, 3, 32767]]
+    assert proposals_of(store, [1, 2], "m")[1].tolist() == [[1, 2, 258, 480], [0, 0, 3, 32767]]
 
 
 def test_an_image_without_any_raw_box_is_not_searched_again(store: Store) -> None:
-    mining.add_proposals(store, "m", {2: boxes()})
-    assert mining.proposals_of(store, [2], "m")[2].shape == (0, 4)
-    assert mining.missing_proposals(store, [3, 2, 1], "m") == [3, 1]
-    assert mining.missing_proposals(store, [2], "another method") == [2]
+    add_proposals(store, "m", {2: boxes()})
+    assert proposals_of(store, [2], "m")[2].shape == (0, 4)
+    assert missing_proposals(store, [3, 2, 1], "m") == [3, 1]
+    assert missing_proposals(store, [2], "another method") == [2]
 
 
 def test_a_published_set_is_counted_once(store: Store) -> None:

@@ -22,8 +22,8 @@ from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import CorrespondenceSet, Run
 from orl_explorer.db.models import Image as Row
 from orl_explorer.db.photos import dataset_named
+from orl_explorer.db.proposals import missing_proposals
 from orl_explorer.db.runs.runs import add_run, update_run
-from orl_explorer.db.sets import write
 from orl_explorer.db.sets.read import complete_set_named, find_set, pair_rows, set_images
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.encoders.vectors import refuse_vectors
@@ -126,7 +126,7 @@ def test_a_set_is_the_same_beside_the_same_photos_in_other_folders(
     assert got.summary == sent.summary
     assert got.run_id == found.run.id
     ids = [image.id for image in set_images(elsewhere.store, got.id)]
-    assert write.missing_proposals(elsewhere.store, ids, MineConfig.of(got).method) == []
+    assert missing_proposals(elsewhere.store, ids, MineConfig.of(got).method) == []
     job = job_of(found.run)
     assert (job.imported, job.archived) == (str(archive), read_archive(archive).manifest["set"]["digest"])  # type: ignore[attr-defined]
     folder = elsewhere.run_folder(found.run.id)

@@ -17,6 +17,7 @@ from pyarrow import parquet
 from orl_explorer.db.encoders import add_encoder
 from orl_explorer.db.models import Encoder, Image, Run
 from orl_explorer.db.photos import FoundPhoto, add_photos, current_images, ensure_dataset, unite
+from orl_explorer.db.proposals import add_proposals
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import write
 from orl_explorer.db.sets.read import rois_of
@@ -53,7 +54,7 @@ def made_by_hand(workspace: Workspace, config: MineConfig, objectness: dict[int,
     add_encoder(store, row)
     run = add_run(store, Run(kind="mine", name="set", params={}))
     set_id = write.begin_set(store, "set", dataset.id, 1, config.model_dump(), run.id).id
-    write.add_proposals(store, config.method, {i: np.array(boxes) for i, boxes in RAW.items()})
+    add_proposals(store, config.method, {i: np.array(boxes) for i, boxes in RAW.items()})
     kept = {1: [A, B], 2: [C], 3: [D]}
     scores = {i: None if objectness is None else np.array(objectness[i], np.float32) for i in kept}
     write.add_candidates(

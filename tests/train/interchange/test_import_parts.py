@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from orl_explorer.db.photos import dataset_named, usable_images
-from orl_explorer.db.sets import write
+from orl_explorer.db.proposals import missing_proposals
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.mining.compact import compact
@@ -223,7 +223,7 @@ def test_what_is_no_complete_set_of_parts_is_refused_whole(
     assert said(first, damaged, third) == f"The content of {damaged} is damaged. Copy it again."
     assert "There is no dataset 'none'." in said(*proposals, "--dataset", "none")
     ids = [image.id for image in usable_images(here.store, 1)]
-    assert len(write.missing_proposals(here.store, ids, "selective-search-fast@0.5")) == 12
+    assert len(missing_proposals(here.store, ids, "selective-search-fast@0.5")) == 12
     assert not (here.embeddings / "starter").exists()
 
 

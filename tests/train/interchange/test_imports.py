@@ -18,14 +18,14 @@ from sqlalchemy import text
 from orl_explorer.db.models import Image, Run
 from orl_explorer.db.people.actions import actions
 from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.db.proposals import add_proposals, proposals_of
 from orl_explorer.db.runs.runs import add_run
 from orl_explorer.db.sets import read as rows
-from orl_explorer.db.sets import write
 from orl_explorer.db.store import StoreError
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.ingest.named_photos import positions
-from orl_explorer.train.interchange import reference
+from orl_explorer.train.interchange import imports, reference
 from orl_explorer.train.interchange.exports import export
 from orl_explorer.train.jobs import launcher
 from orl_explorer.train.jobs.kinds import job_of
@@ -129,9 +129,9 @@ def test_without_their_proposals_the_rois_are_kept_as_such(fresh: Workspace, sen
     made = rows.complete_set_named(fresh.store, "alone")
     ids = [image.id for image in usable_images(fresh.store, made.dataset_id)]
     rois = rows.rois_of(fresh.store, made.id, ids)
-    raw = write.proposals_of(fresh.store, ids, "imported:alone")
+    raw = proposals_of(fresh.store, ids, "imported:alone")
     assert {i: boxes.tolist() for i, boxes in raw.items()} == {i: own.boxes.tolist() for i, own in rois.items()}
-    write.add_proposals(fresh.store, "imported:other", raw)
+    add_proposals(fresh.store, "imported:other", raw)
     with pytest.raises(UserError, match="mported proposals 'other' already exist. Use them with --proposals other, or"):
         bring(fresh, sent / "sent_instance_correspondence.json", "other")
 
@@ -219,7 +219,7 @@ def test_a_photo_with_one_box_may_have_it_without_a_list(
     assert import_proposals(fresh, file, "demo", "few", images=listing).boxes == 11
     names = sorted((path.name for path in small_scenes.iterdir()), reverse=True)
     image = {i.path: i.id for i in usable_images(fresh.store, 1)}
-    raw = write.proposals_of(fresh.store, list(image.values()), "imported:few")
+    raw = proposals_of(fresh.store, list(image.values()), "imported:few")
     assert [raw[image[name]].tolist() for name in names[:3]] == [[[1, 2, 30, 40]], [], [[5, 6, 70, 80]]]
 
 
@@ -278,15 +278,15 @@ def test_an_order_a_name_and_photos_are_needed(fresh: Workspace, listing: Path, 
 def test_what_an_interrupted_import_left_is_replaced(
     fresh: Workspace, listing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write.add_proposals(fresh.store, "imported:x", {1: np.array([[0, 0, 9, 9]])})
+    add_proposals(fresh.store, "imported:x", {1: np.array([[0, 0, 9, 9]])})
     file = written(tmp_path, {"bbox": BOXES})
     assert import_proposals(fresh, file, "demo", "x", images=listing).boxes == 12
-    assert write.proposals_of(fresh.store, [1], "imported:x")[1].tolist() == [[1, 2, 30, 40]]
+    assert proposals_of(fresh.store, [1], "imported:x")[1].tolist() == [[1, 2, 30, 40]]
 
     def full(*_: object) -> None:
         raise StoreError("The disk is full.")
 
-    monkeypatch.setattr(write, "add_proposals", full)
+    monkeypatch.setattr(imports, "add_proposals", full)
     before = content(fresh)
     with pytest.raises(StoreError, match="full"):
         import_proposals(fresh, file, "demo", "y", images=listing)

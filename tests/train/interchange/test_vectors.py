@@ -18,7 +18,7 @@ from orl_explorer.app.doctor.workspace import check_workspace
 from orl_explorer.db.encoders import VECTORS, encoder_named, encoders, encoders_with_weights
 from orl_explorer.db.models import Dataset
 from orl_explorer.db.photos import dataset_named, unite, usable_images
-from orl_explorer.db.sets import write
+from orl_explorer.db.proposals import add_proposals, missing_proposals, proposal_methods
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
 from orl_explorer.train.interchange.embedding import embed_to_file
@@ -317,7 +317,7 @@ def test_copies_of_a_file_share_a_vector_and_unreadable_photos_are_left_out(own_
     photos, boxes = photo_file(tmp_path, names), box_file(tmp_path, names)
     assert counts(bring(workspace, photos, boxes)) == (True, 11, 22, 0, 0, 3)
     ids = [image.id for image in usable_images(workspace.store, 1)]
-    assert write.missing_proposals(workspace.store, ids, "imported:clip") == []
+    assert missing_proposals(workspace.store, ids, "imported:clip") == []
     both = save(tmp_path / "both.npy", vectors(13, 6), path=["copy.jpg", *names])
     with pytest.raises(
         UserError, match=f"^{names[0]} is a copy of another photo, but its vector is another one. Keep "
@@ -528,7 +528,7 @@ def test_each_fault_is_one_sentence_and_nothing_is_stored(
 
 def _nothing_is_stored(workspace: Workspace) -> None:
     assert encoders(workspace.store) == []
-    assert write.proposal_methods(workspace.store, [image.id for image in usable_images(workspace.store, 1)]) == []
+    assert proposal_methods(workspace.store, [image.id for image in usable_images(workspace.store, 1)]) == []
     assert not workspace.embeddings.exists()
 
 
@@ -579,7 +579,7 @@ def test_names_that_imported_vectors_cannot_have(place: orl_explorer.Workspace, 
     }.items():
         words = ("import", "features", file, "--dataset", "demo", "--encoder", name, "--workspace", workspace.path)
         assert refused(*words) == sentence
-    write.add_proposals(workspace.store, "imported:theirs", {1: np.array([[0, 0, 9, 9]])})
+    add_proposals(workspace.store, "imported:theirs", {1: np.array([[0, 0, 9, 9]])})
     with pytest.raises(UserError, match="^There are imported proposals 'theirs' already. Choose another name.$"):
         bring(workspace, file, name="theirs")
     other = save(tmp_path / "o.npy", vectors(1, 7), path=["scene-000.jpg"])

@@ -8,8 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -25,6 +24,7 @@ from orl_explorer.train.mining.config import MineConfig
 from orl_explorer.train.training.methods import BYOLConfig
 from orl_explorer.train.workspace import Workspace
 from tests.named import mining_of, pretraining
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -74,13 +74,6 @@ def answers(port: int) -> bool:
     except (RuntimeError, OSError):
         return False
     return True
-
-
-def until(condition: Callable[[], object], said: Callable[[], str], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, said()
-        time.sleep(0.1)
 
 
 def test_a_run_is_launched_watched_stopped_killed_and_resumed(

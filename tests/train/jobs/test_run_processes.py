@@ -40,6 +40,7 @@ from orl_explorer.train.run_folders import new_folder
 from orl_explorer.train.training.methods import BYOLConfig, ORLConfig
 from orl_explorer.train.workspace import Workspace
 from tests.named import launch_mine, launch_pretrain, launch_train, pretrain
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -52,13 +53,6 @@ def place(photographed: Workspace) -> Iterator[Workspace]:
     yield photographed
     for run in runs(photographed.store, LIVE):
         kill(photographed, run.id)
-
-
-def until(condition: Callable[[], object], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def status(workspace: Workspace, run: Run) -> str:

@@ -7,8 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from orl_explorer.train.jobs.launchers.choice import placement
 from orl_explorer.train.training.methods import BYOLConfig
 from orl_explorer.train.workspace import Workspace
 from tests.named import pretraining
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -97,13 +97,6 @@ def slurm() -> Iterator[None]:
 
 def said_by(*words: str) -> str:
     return subprocess.run(words, check=False, capture_output=True, text=True).stdout
-
-
-def until(condition: Callable[[], object], said: Callable[[], str], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, said()
-        time.sleep(0.1)
 
 
 def test_a_run_on_two_nodes_is_launched_watched_stopped_and_resumed(

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,6 +22,7 @@ from orl_explorer.train.jobs.launchers.choice import Placement
 from orl_explorer.train.training.methods import BYOLConfig
 from orl_explorer.train.workspace import Workspace
 from tests.named import launch_pretrain, pretraining
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -94,13 +95,6 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
         pytest.skip(f"this system makes no network namespaces: {error}")
     yield made
     made.remove()
-
-
-def until(condition: Callable[[], object], run: Callable[[], str], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, run()
-        time.sleep(0.02)
 
 
 def work(hosts: Hosts, workspace: Workspace, run: Run, folder: Path) -> list[subprocess.Popen]:

@@ -11,8 +11,8 @@ import pytest
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import CorrespondenceSet, SetImage
 from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.db.proposals import proposals_of
 from orl_explorer.db.sets import read
-from orl_explorer.db.sets.write import proposals_of
 from orl_explorer.orl.boxes import filter_boxes
 from orl_explorer.orl.map_boxes import in_pixels
 from orl_explorer.orl.pixels import read_image, squeeze

@@ -13,7 +13,8 @@ from sqlalchemy import text
 
 from orl_explorer.db.models import Image as ImageRow
 from orl_explorer.db.photos import dataset_named, usable_images
-from orl_explorer.db.sets import read, write
+from orl_explorer.db.proposals import proposals_of
+from orl_explorer.db.sets import read
 from orl_explorer.train.encoders import weights
 from orl_explorer.train.errors import UserError
 from orl_explorer.train.ingest.ingest import ingest
@@ -165,7 +166,7 @@ def test_an_image_that_keeps_no_box_gets_the_fall_back_and_is_counted(
         assert done.fallback_count == 1
         assert len(read.pairs_of(own.store, set_id, tiny)) == 3  # one with each neighbour
         boxes[fallback] = read.rois_of(own.store, set_id, [tiny])[tiny].boxes.tolist()
-    raw = write.proposals_of(own.store, [tiny], tiny_mine.method)[tiny].tolist()
+    raw = proposals_of(own.store, [tiny], tiny_mine.method)[tiny].tolist()
     assert boxes == {"first": raw[:1], "image": [[0, 0, 30, 24]]}
 
 

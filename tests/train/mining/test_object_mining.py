@@ -10,8 +10,8 @@ import pytest
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.models import Candidate, CorrespondenceSet
 from orl_explorer.db.photos import dataset_named, usable_images
+from orl_explorer.db.proposals import proposals_of
 from orl_explorer.db.sets import read
-from orl_explorer.db.sets.write import proposals_of
 from orl_explorer.orl.boxes import iou
 from orl_explorer.orl.objectness import objectness
 from orl_explorer.orl.pixels import crop_box, read_image, squeeze

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from orl_explorer.db.photos import dataset_named, usable_images
-from orl_explorer.db.sets import write
+from orl_explorer.db.proposals import missing_proposals
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.db.sets.whole import annotated_objects, whole_set
 from orl_explorer.orl.measure.quality import with_labels, without_labels
@@ -153,7 +153,7 @@ def test_raw_boxes_that_are_not_stored_are_searched(mined: Workspace) -> None:
     [cell] = sweep(mined, "demo", "starter", {"proposal_scale": [0.4]}, base=MINED, sample=2)
     assert cell.measures["pairs_per_image"] > 0
     ids = [image.id for image in usable_images(mined.store, dataset_named(mined.store, "demo").id)]
-    assert write.missing_proposals(mined.store, ids, "selective-search-fast@0.4") == ids  # nothing is stored
+    assert missing_proposals(mined.store, ids, "selective-search-fast@0.4") == ids  # nothing is stored
 
 
 def test_photos_that_were_never_embedded_want_a_mining_first(mined: Workspace, small_scenes: Path) -> None:
