@@ -170,7 +170,8 @@ def pick(on_set: Callable[[], None] | None = None) -> Place:
 def hold(key: str, usual: str, options: Container[str]) -> None:
     """Send a picker's selection to the browser again if its default has changed.
 
-    A page that is still loading when a new set becomes the default shows the default, whatever is selected.
+    A page that is still loading when a new set becomes the default shows the default, whatever is selected. A selection
+    that is not among the options any more gives way to the default.
     """
     if st.session_state.get(f"usual-{key}", usual) != usual and st.session_state.get(key) in options:
         st.session_state[key] = st.session_state[key]
