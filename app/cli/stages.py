@@ -42,7 +42,7 @@ from orl_explorer.app.cli.settings import (
     takes_flags,
     with_changes,
 )
-from orl_explorer.app.cli.terminal import TextTable
+from orl_explorer.app.cli.terminal import Terminal, TextTable
 from orl_explorer.db.encoders import encoder_named
 from orl_explorer.db.photos import dataset_named, unite
 from orl_explorer.db.sets.read import complete_set_named
@@ -57,6 +57,8 @@ from orl_explorer.train.mining.config import MINE_PRESETS, MineConfig
 from orl_explorer.train.mining.sweep import Cell
 from orl_explorer.train.settings import parse_grid, parse_settings
 from orl_explorer.train.training.adapt_config import AdaptConfig
+from orl_explorer.train.training.alarms import too_few
+from orl_explorer.train.training.config import TrainConfig
 from orl_explorer.train.training.methods import ORLConfig
 from orl_explorer.train.training.presets import STAGE_1
 from orl_explorer.train.workspace import open_workspace
@@ -117,7 +119,9 @@ def pretrain_command(
     config = of_training(method, preset, changes, start_from)
     dataset = unite(opened.store, datasets)
     job = Pretrain(name=name, dataset_id=dataset.id, config=config, processes=processes, log_to=log_to)
-    follow_run(opened, launch(opened, job, placed=placement(opened, on, nodes, queue_only)), detach)
+    run = launch(opened, job, placed=placement(opened, on, nodes, queue_only))
+    _tell_if_short(config, dataset.image_count)
+    follow_run(opened, run, detach)
 
 
 @takes_flags(MineConfig, MINE_PRESETS)
@@ -284,7 +288,16 @@ def train_command(
     assert isinstance(config, ORLConfig)
     mined = complete_set_named(opened.store, correspondence)
     job = Train(name=name, correspondence_set_id=mined.id, config=config, processes=processes, log_to=log_to)
-    follow_run(opened, launch(opened, job, placed=placement(opened, on, nodes, queue_only)), detach)
+    run = launch(opened, job, placed=placement(opened, on, nodes, queue_only))
+    _tell_if_short(config, mined.image_count)
+    follow_run(opened, run, detach)
+
+
+def _tell_if_short(config: TrainConfig, photos: int) -> None:
+    """Say of a training on so many photos if it is probably too short."""
+    seen = photos // config.batch_size * config.batch_size * config.epochs
+    if said := too_few(config.start_from, seen):
+        Terminal(stderr=True).print(said, style="yellow", soft_wrap=True)
 
 
 def adapt_command(

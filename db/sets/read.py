@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from orl_explorer.db.models import Candidate, CorrespondenceSet, Image, Neighbor, Pair, Roi, SetImage
@@ -121,6 +121,13 @@ def candidate_counts(store: Store, set_id: int) -> np.ndarray:
     with store.session() as session:
         found = session.scalars(select(SetImage.candidate_count).where(SetImage.set_id == set_id))
         return np.array(found.all(), np.int64)
+
+
+def paired_image_count(store: Store, set_id: int) -> int:
+    """Return the number of a set's images that have a pair with some neighbour."""
+    with store.session() as session:
+        query = select(func.count()).where(SetImage.set_id == set_id, SetImage.pair_count > 0)
+        return session.scalar(query) or 0
 
 
 def _by_image(

@@ -129,8 +129,8 @@ def test_an_encoder_to_start_from_brings_its_architecture(monkeypatch: pytest.Mo
     with pytest.raises(UserError, match="start_from is given twice, by --start-from and by --set. Give it once"):
         of_training("byol", "paper", ["start_from=a"], "b")
     launched: list[TrainConfig] = []
-    monkeypatch.setattr(stages, "unite", lambda store, names: SimpleNamespace(id=1))
-    monkeypatch.setattr(stages, "complete_set_named", lambda store, name: SimpleNamespace(id=2))
+    monkeypatch.setattr(stages, "unite", lambda store, names: SimpleNamespace(id=1, image_count=100))
+    monkeypatch.setattr(stages, "complete_set_named", lambda store, name: SimpleNamespace(id=2, image_count=100))
     monkeypatch.setattr(stages, "follow_run", lambda *_: None)
     monkeypatch.setattr(stages, "launch", lambda workspace, job, placed: launched.append(job.config))
     asked = ["--preset", "adapt", "--start-from", "starter", "--workspace", str(tmp_path / "w")]

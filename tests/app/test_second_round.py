@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from orl_explorer.app.pages import launching, shell
 from orl_explorer.app.pages.train import curves
 from orl_explorer.db.encoders import add_encoder, encoder_named
-from orl_explorer.db.models import CorrespondenceSet, Encoder, Run
+from orl_explorer.db.models import CorrespondenceSet, Encoder, Run, SetImage
 from orl_explorer.db.runs.runs import add_metrics, add_run, find_run, runs, update_run
 from orl_explorer.db.sets.read import complete_set_named
 from orl_explorer.train.jobs.kinds import Mine
@@ -89,6 +89,28 @@ def offered(at: AppTest) -> dict[str, object]:
     first, scale = (box for box in at.segmented_control if box.label in ("Settings", "Selective search on photos of"))
     neighbors = next(box for box in at.number_input if box.label == "K · neighbours")
     return {"settings": (first.options, first.value), "scale": scale.value, "neighbors": neighbors.value}
+
+
+def test_a_training_that_shows_few_photos_says_so_before_it_begins(here: Workspace) -> None:
+    short = ("train", "--correspondence", "demo-starter", "--preset", "small", "--set", "batch_size=5", "--queue-only")
+    done = orl(*short, "--workspace", here.path)
+    assert done.returncode == 0, done.stderr
+    assert "Probably too short: its epochs show 1,000 photos in all." in done.stderr  # 100 epochs of two batches
+    done = orl(*short, "--preset", "adapt", "--start-from", "starter", "--workspace", here.path)
+    assert (done.returncode, "too short" in done.stderr) == (0, False)
+
+
+def test_a_batch_needs_as_many_photos_with_pairs(here: Workspace) -> None:
+    with here.store.session() as session:
+        session.execute(update(SetImage).where(SetImage.image_id > 3).values(pair_count=0))
+    refusal = refused(
+        *("train", "--correspondence", "demo-starter", "--preset", "small", "--set", "batch_size=4"),
+        *("--workspace", here.path),
+    )
+    assert refusal == (
+        "A batch of 4 photos is too large: the set 'demo-starter' has 3 with pairs. Use --set batch_size=2."
+    )
+    assert [run.name for run in runs(here.store)] == ["demo-starter"]
 
 
 def test_an_adapted_encoder_leads_to_mining_with_the_settings_of_its_set(

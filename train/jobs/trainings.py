@@ -11,7 +11,7 @@ from orl_explorer.db.encoders import encoder_by_id, find_encoder
 from orl_explorer.db.models import CorrespondenceSet, Dataset, Encoder, Run
 from orl_explorer.db.photos import dataset_by_id
 from orl_explorer.db.runs.runs import run_by_id
-from orl_explorer.db.sets.read import set_by_id
+from orl_explorer.db.sets.read import paired_image_count, set_by_id
 from orl_explorer.orl.architectures import TIMM
 from orl_explorer.train.encoders.vectors import refuse_vectors
 from orl_explorer.train.errors import UserError
@@ -89,7 +89,7 @@ class Training(MakesEncoder):
     def share(self, nodes: int) -> None:
         refuse_uneven(self.config, nodes * self.processes)
 
-    def _check(self, workspace: Workspace, photos: int, where: str) -> None:
+    def _check(self, workspace: Workspace, photos: int, there_are: str) -> None:
         config = self.config
         if not 1 <= self.processes <= most_processes():
             raise UserError(f"Invalid value for --processes: {self.processes}. Use 1 to {most_processes()}.")
@@ -98,7 +98,7 @@ class Training(MakesEncoder):
             refuse_missing_tracker(self.log_to)
         if photos < config.batch_size:
             raise UserError(
-                f"A batch of {config.batch_size} photos is too large: {where} has {photos}. "
+                f"A batch of {config.batch_size} photos is too large: {there_are}. "
                 f"{smaller_batch(config, photos, self.processes)}"
             )
         if config.backbone.startswith(TIMM) and find_spec("timm") is None:
@@ -132,7 +132,8 @@ class Pretrain(Training):
 
     def check(self, workspace: Workspace) -> None:
         dataset = self._dataset(workspace)
-        self._check(workspace, dataset.image_count, f"the dataset '{dataset.name}'")
+        photos = dataset.image_count
+        self._check(workspace, photos, f"the dataset '{dataset.name}' has {photos}")
 
     def names(self, workspace: Workspace) -> dict[str, Any]:
         return {"dataset": self._dataset(workspace).name}
@@ -217,7 +218,8 @@ class Train(OnPairs, Training):
                 f"The correspondence set '{mined.name}' has no pairs. Mine again with a lower --min-similarity."
             )
         refuse_wider(mined, self.config)
-        self._check(workspace, mined.image_count, f"the set '{mined.name}'")
+        paired = paired_image_count(workspace.store, mined.id)
+        self._check(workspace, paired, f"the set '{mined.name}' has {paired} with pairs")
 
     def names(self, workspace: Workspace) -> dict[str, Any]:
         return {"correspondence": self.mined(workspace).name}
