@@ -22,7 +22,7 @@ from orl_explorer.train.training.methods import (
 
 NONE: Mapping[str, Any] = MappingProxyType({})
 
-# As much as two cores learn in about an hour of BYOL on 4000 photos.
+# As much as two cores learn on 4000 photos in an hour of BYOL, or an hour and a half of ORL.
 SMALL: dict[str, Any] = {
     "backbone": "resnet18",
     "epochs": 100,
@@ -46,7 +46,7 @@ MEDIUM: dict[str, Any] = {
     "warmup_epochs": 10,
     "hidden": 2048,
 }
-# For a good encoder and about a thousand photos, in minutes on a CPU. Results measures these values.
+# For a good encoder and about a thousand photos, in minutes on a CPU.
 ADAPT: dict[str, Any] = {
     "backbone": "",
     "epochs": 5,
@@ -105,7 +105,7 @@ PRESETS: dict[str, dict[str, TrainConfig]] = {
     "orl": _presets(ORLConfig, {"patch_size": 32}, {"patch_size": 48}, image_weight=0, intra_weight=0),
 }
 PRESET_HELP = {
-    "small": "ResNet-18 and views of 64 pixels, about an hour on two cores for 4000 photos",
+    "small": "ResNet-18 and views of 64 pixels, one to two hours on two cores for 4000 photos",
     "medium": "ResNet-18 and views of 96 pixels, for a night on two cores, or a GPU",
     "paper": "the published settings, for GPUs",
     "adapt": "the last blocks of a good encoder, which must be named, on about a thousand photos",
