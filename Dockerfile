@@ -30,7 +30,7 @@ WORKDIR /workspace
 VOLUME /workspace
 EXPOSE 8501
 # Asks the explorer under its own port, path and certificate. A container with another command counts as healthy.
-HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["python", "-m", "orl_explorer.app.server.health"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["python", "-P", "-m", "orl_explorer.app.server.health"]
 CMD ["orl", "explore", "--host", "0.0.0.0"]
 
 # What to install. OpenCV comes without windows, which need Mesa and LLVM; the metadata of the project say so too, so

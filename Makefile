@@ -135,7 +135,7 @@ reproduce: install  ## Train and evaluate BYOL and ORL on PHOTOS (a folder with 
 
 gpu: install  ## Measure training on a GPU, then train BYOL and ORL with preset medium on PHOTOS in about HOURS
 	$(BIN)/python benchmarks/gpu.py --photos '$(PHOTOS)' --compile $(GPUFLAGS)
-	@$(BIN)/orl reproduce '$(PHOTOS)' --preset medium --seeds 1 --hours '$(HOURS)' --mining '$(MINING)' --workspace '$(WORKSPACE)' $(FLAGS)
+	@$(BIN)/orl reproduce '$(PHOTOS)' --preset medium --seeds 1 $(if $(HOURS),--hours '$(HOURS)') --mining '$(MINING)' --workspace '$(WORKSPACE)' $(FLAGS)
 
 # Uses $CHROMIUM, an installed Chromium or Chrome, or Playwright's own. Installs one if there is none.
 browser: install

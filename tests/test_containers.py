@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from orl_explorer.app.server.given import MOST_BYTES
 from tests import nginx
 from tests.browser.conftest import free_port
 
@@ -77,6 +79,23 @@ def test_nginx_accepts_its_configuration(certificate: tuple[Path, Path], tmp_pat
     (tmp_path / "nginx.conf").write_text(conf)
     done = subprocess.run([nginx.program(), "-t", "-c", str(tmp_path / "nginx.conf")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_nginx_leads_to_the_explorer_by_the_port_that_the_browser_used(tmp_path: Path) -> None:
+    """The port that nginx listens at is another one than that of the machine."""
+    server = re.search(r"client_max_body_size.*?(?=location /orl/)", CONF, re.DOTALL)
+    assert server is not None
+    with nginx.proxied(tmp_path, free_port(), "/orl/", f"{server[0]} location /orl/ {{ return 200; }}") as address:
+        host, port = address.removeprefix("http://").split(":")
+        asked = http.client.HTTPConnection(host, int(port), timeout=10)
+        asked.request("GET", "/", headers={"Host": "lab.example"})
+        assert asked.getresponse().headers["Location"] == "/orl/"
+
+
+def test_nginx_lets_a_picture_through_that_people_may_search_with() -> None:
+    [megabytes] = re.findall(r"client_max_body_size (\d+)m;", CONF)
+    assert int(megabytes) * 2**20 > MOST_BYTES
+    assert f"client_max_body_size {megabytes}m;" in (ROOT / "docs/serve.md").read_text()
 
 
 # With Docker --------------------------------------------------------------------------------------------

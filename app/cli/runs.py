@@ -183,7 +183,7 @@ def resume_run(
 def work_on_run(run_id: RunId, workspace: Where = None) -> None:
     """Work on a run that was queued with --queue-only. Ctrl-C stops it.
 
-    To share a training, start this command on each machine by `torchrun … -m orl_explorer worker ID`.
+    To share a training, start this command on each machine by torchrun. `orl runs show ID` prints the whole line.
     """
     from orl_explorer.train.jobs.worker import work
 

@@ -54,6 +54,8 @@ class Gate:
         elif inside:
             await self.app(scope, receive, send)
         elif scope["type"] == "http" and path in (LOGIN, CALLBACK):
+            if self._is_over(asked):
+                asked.session.clear()  # else its cookie would be signed anew, and outlive the note of its end
             await _answer(await self._door.answer(Request(scope, receive)), scope, receive, send)
         elif scope["type"] == "http" and "text/html" in asked.headers.get("accept", ""):
             there = asked.url.path + (f"?{asked.url.query}" if asked.url.query else "")
@@ -62,8 +64,10 @@ class Gate:
             await _answer(PlainTextResponse("Log in first.", 401), scope, receive, send)
 
     def _is_inside(self, asked: HTTPConnection) -> bool:
-        session = asked.session
-        return "person" in session and "id" in session and session["id"] not in self.ended
+        return "person" in asked.session and "id" in asked.session and not self._is_over(asked)
+
+    def _is_over(self, asked: HTTPConnection) -> bool:
+        return "id" in asked.session and asked.session["id"] in self.ended
 
     def _refused(self, asked: HTTPConnection, path: str) -> Response | None:
         """Return the answer to a request that nobody may make, logged in or not."""

@@ -74,6 +74,19 @@ def test_nobody_goes_by_an_address_that_is_not_verified(
     assert json.loads(kept)["person"] == name
 
 
+def test_a_cookie_of_an_ended_session_is_never_signed_anew(guarded: Guarded, provider: Provider) -> None:
+    client = guarded(**provider.access())
+    provider.send_back(client, "ada@example.org")
+    stolen = dict(client.cookies)
+    client.get("/logout")
+    client.cookies.update(stolen)
+    answer = client.get("/login?provider=1")
+    assert answer.status_code == 302
+    kept = json.loads(b64decode(unquote(answer.cookies["orl_session_8501"]).split(".")[0]))
+    assert {"person", "id"}.isdisjoint(kept)
+    assert kept["next"] == "/"
+
+
 def test_an_answer_that_nobody_asked_for_lets_nobody_in(guarded: Guarded, provider: Provider) -> None:
     client = guarded(**provider.access())
     forged = client.get("/login/callback", params={"code": "a-code", "state": "made-up"})

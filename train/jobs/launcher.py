@@ -46,6 +46,7 @@ SILENT = timedelta(seconds=15)  # without a heartbeat, the engine of a run is as
 STALE = timedelta(seconds=60)  # without a heartbeat, a run on another host counts as crashed
 ASKED = 30.0  # seconds for which the answer of an engine counts
 PORT = 29400  # at which the machines of a run meet, torchrun's own
+TORCHRUN = "PYTHONSAFEPATH=1 torchrun"  # whose processes would otherwise import files of the current folder
 _WORKER = "orl_explorer.train.jobs.worker"
 _answers: dict[tuple[str, str | None], tuple[float, bool]] = {}  # by launcher and handle: when asked, whether alive
 
@@ -143,9 +144,9 @@ def worker_line(workspace: Workspace, run: Run) -> str:
     each = run.processes // max(1, run.nodes)
     if run.nodes > 1:
         meeting = f"--rdzv-backend c10d --rdzv-id {run.id} --rdzv-endpoint HOST:{PORT}"
-        return f"torchrun --nnodes {run.nodes} --nproc-per-node {each} {meeting} -m orl_explorer {asked}"
+        return f"{TORCHRUN} --nnodes {run.nodes} --nproc-per-node {each} {meeting} -m orl_explorer {asked}"
     if each != run.params.get("processes", 1):  # the last worker had others than the job starts itself
-        return f"torchrun --standalone --nproc-per-node {each} -m orl_explorer {asked}"
+        return f"{TORCHRUN} --standalone --nproc-per-node {each} -m orl_explorer {asked}"
     return f"orl {asked}"
 
 

@@ -374,12 +374,12 @@ def test_of_two_workers_one_takes_the_run_and_the_other_says_who_has_it(workspac
     ("nodes", "processes", "line"),
     [
         (1, 1, "orl worker 1 --workspace '/a b'"),
-        (1, 4, "torchrun --standalone --nproc-per-node 4 -m orl_explorer worker 1 --workspace '/a b'"),
+        (1, 4, "PYTHONSAFEPATH=1 torchrun --standalone --nproc-per-node 4 -m orl_explorer worker 1 --workspace '/a b'"),
         (
             2,
             8,
-            "torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-id 1 --rdzv-endpoint HOST:29400 "
-            "-m orl_explorer worker 1 --workspace '/a b'",
+            "PYTHONSAFEPATH=1 torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-id 1 "
+            "--rdzv-endpoint HOST:29400 -m orl_explorer worker 1 --workspace '/a b'",
         ),
     ],
 )

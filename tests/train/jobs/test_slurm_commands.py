@@ -46,6 +46,7 @@ def test_on_several_machines_slurm_starts_torchrun_on_each(workspace: Workspace,
     SlurmLauncher().start(workspace, run, ["python", "-P", "-m", "the.worker", "--workspace", "/w", "1"])
     assert (slurm / "sbatch.input").read_text() == (
         "#!/bin/bash\n"
+        "export PYTHONSAFEPATH=1\n"
         'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)\n'
         "head=$(scontrol show node \"$first\" | sed -n 's/.*NodeAddr=\\([^ ]*\\).*/\\1/p')\n"
         "exec srun --kill-on-bad-exit=1 python -P -m torch.distributed.run --rdzv-backend=c10d "

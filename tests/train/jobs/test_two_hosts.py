@@ -101,8 +101,8 @@ def work(hosts: Hosts, workspace: Workspace, run: Run, folder: Path) -> list[sub
     """Start the command that the run names, on both hosts."""
     line = worker_line(workspace, run)
     assert line == (
-        f"torchrun --nnodes 2 --nproc-per-node 1 --rdzv-backend c10d --rdzv-id {run.id} --rdzv-endpoint HOST:29400 "
-        f"-m orl_explorer worker {run.id} --workspace {workspace.path}"
+        f"PYTHONSAFEPATH=1 torchrun --nnodes 2 --nproc-per-node 1 --rdzv-backend c10d --rdzv-id {run.id} "
+        f"--rdzv-endpoint HOST:29400 -m orl_explorer worker {run.id} --workspace {workspace.path}"
     )
     torchrun = shlex.join([sys.executable, "-m", "torch.distributed.run"])
     line = line.replace("torchrun", torchrun, 1).replace("HOST", HOSTS[0])

@@ -63,6 +63,7 @@ def _script(run: Run, command: Sequence[str], setup: Sequence[str]) -> str:
     if run.nodes == 1:
         return "\n".join([*lines, f"exec {shlex.join(command)}", ""])
     first, many = PORTS
+    lines.append("export PYTHONSAFEPATH=1")  # torchrun starts its processes without -P
     # The address by which SLURM itself reaches the first machine. A node's name need not be a host's.
     lines.append('first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)')
     lines.append("head=$(scontrol show node \"$first\" | sed -n 's/.*NodeAddr=\\([^ ]*\\).*/\\1/p')")
