@@ -151,7 +151,7 @@ class CorrespondenceConfig(EvaluateConfig):
     proposals: str = setting(
         "search",
         min_length=1,
-        help="Source of raw boxes: search, annotations, or the name of imported proposals. They must be stored already",
+        help="Source of raw boxes: search, annotations, or the name of imported proposals, which must be stored",
     )
     proposal_scale: float = setting(1.0, ge=0.1, le=1, help="Scale at which selective search found the raw boxes")
     segment_size: int = setting(
